@@ -1,0 +1,117 @@
+#pragma once
+// exp, sigmoid, tanh and what cells need beside them, on vectors. NaN in gives NaN out.
+//
+// Largest error over the whole range, in units in the last place (tests/test_math.py enforces it):
+//   exp      float 2, double 2       for results that are normal numbers; 0 and inf beyond
+//   sigmoid  float 3, double 3       for results above the smallest normal number
+//   tanh     float 3, double 3       everywhere, tiny arguments included
+
+#include "cpu/vec.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+
+// x clamped into [-limit, limit]. The comparisons are false for NaN, which therefore stays.
+template <class T>
+RNNFAST_INLINE Vec<T> clamp(Vec<T> x, T limit) {
+  const typename Vec<T>::Raw lo = Vec<T>(-limit).v, hi = Vec<T>(limit).v;
+  typename Vec<T>::Raw y = lo > x.v ? lo : x.v;
+  return y = hi < y ? hi : y;
+}
+
+// exp(x) - 1 on the reduced range and the power of two: exp(x) = (p + 1) * scale.
+template <class T>
+struct ExpParts {
+  Vec<T> p, scale;
+};
+
+// Cephes' constants: x = n ln 2 + r with ln 2 split in two, |r| <= ln(2) / 2. Needs |x| <= 87.
+RNNFAST_INLINE ExpParts<float> exp_parts(Vec<float> x) {
+  using V = Vec<float>;
+  const V magic(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  V n = V(x.v * 1.44269504088896341f + magic.v);
+  const V::RawInt bits = (V::RawInt)n.v;
+  n = n - magic;
+  V::Raw r = x.v - n.v * 0.693359375f;
+  r = r + n.v * 2.12194440e-4f;
+  V::Raw q = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  q = q * r + 8.3334519073e-3f;
+  q = q * r + 4.1665795894e-2f;
+  q = q * r + 1.6666665459e-1f;
+  q = q * r + 5.0000001201e-1f;
+  const V::RawInt scale = (bits << 23) + 0x3f800000;
+  return {V(q * (r * r) + r), V((V::Raw)scale)};
+}
+
+// The Taylor series to degree 13 on |r| <= ln(2) / 2 leaves 4e-18. Needs |x| <= 708.
+RNNFAST_INLINE ExpParts<double> exp_parts(Vec<double> x) {
+  using V = Vec<double>;
+  const V magic(6755399441055744.0);  // 1.5 * 2^52
+  V n = V(x.v * 1.44269504088896340736 + magic.v);
+  const V::RawInt bits = (V::RawInt)n.v;
+  n = n - magic;
+  V::Raw r = x.v - n.v * 6.93147180369123816490e-01;
+  r = r - n.v * 1.90821492927058770002e-10;
+  V::Raw q = r * (1.0 / 6227020800) + 1.0 / 479001600;
+  q = q * r + 1.0 / 39916800;
+  q = q * r + 1.0 / 3628800;
+  q = q * r + 1.0 / 362880;
+  q = q * r + 1.0 / 40320;
+  q = q * r + 1.0 / 5040;
+  q = q * r + 1.0 / 720;
+  q = q * r + 1.0 / 120;
+  q = q * r + 1.0 / 24;
+  q = q * r + 1.0 / 6;
+  q = q * r + 0.5;
+  const V::RawInt scale = (bits << 52) + 0x3ff0000000000000;
+  return {V(q * (r * r) + r), V((V::Raw)scale)};
+}
+
+template <class T>
+inline constexpr T kExpLimit = sizeof(T) == 4 ? T(87) : T(708);
+template <class T>
+inline constexpr T kTanhLimit = sizeof(T) == 4 ? T(9.1) : T(19.1);  // tanh rounds to 1 beyond
+
+// For x in [-kExpLimit, kExpLimit]; 0 below it, as softmax wants.
+template <class T>
+RNNFAST_INLINE Vec<T> exp(Vec<T> x) {
+  const ExpParts<T> e = exp_parts(clamp(x, kExpLimit<T>));
+  const typename Vec<T>::Raw y = e.scale.v * e.p.v + e.scale.v;
+  return x.v < -kExpLimit<T> ? typename Vec<T>::Raw{} : y;
+}
+
+template <class T>
+RNNFAST_INLINE Vec<T> sigmoid(Vec<T> x) {
+  const ExpParts<T> e = exp_parts(clamp(Vec<T>(-x.v), kExpLimit<T>));
+  return T(1) / (e.scale.v * e.p.v + e.scale.v + T(1));
+}
+
+// tanh = e / (e + 2) with e = exp(2x) - 1, made without cancellation.
+template <class T>
+RNNFAST_INLINE Vec<T> tanh(Vec<T> x) {
+  const Vec<T> y = clamp(x, kTanhLimit<T>);
+  const ExpParts<T> parts = exp_parts(y + y);
+  const typename Vec<T>::Raw e = parts.scale.v * parts.p.v + (parts.scale.v - T(1));
+  return e / (e + T(2));
+}
+
+template <class T>
+RNNFAST_INLINE Vec<T> relu(Vec<T> x) {
+  return x.v < T(0) ? typename Vec<T>::Raw{} : x.v;
+}
+// y where x > 0, else 0.
+template <class T>
+RNNFAST_INLINE Vec<T> where_positive(Vec<T> x, Vec<T> y) {
+  return x.v > T(0) ? y.v : typename Vec<T>::Raw{};
+}
+
+// Derivatives from the function's value.
+template <class T>
+RNNFAST_INLINE Vec<T> dsigmoid(Vec<T> y) {
+  return y.v * (T(1) - y.v);
+}
+template <class T>
+RNNFAST_INLINE Vec<T> dtanh(Vec<T> y) {
+  return T(1) - y.v * y.v;
+}
+
+}  // namespace RNNFAST_ISA_NAMESPACE
