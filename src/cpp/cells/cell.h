@@ -52,9 +52,9 @@ struct CellInfo {
   int operands = 1;      // what the first product multiplies: h and, beyond 1, what publish makes
   int first_gates[kMaxOperands] = {};  // row blocks of each operand; 0 0 .. = all for operand 0
 
-  constexpr int h_gates() const { return gates - second_gates; }
-  constexpr int operand_gates(int o) const { return operands == 1 ? h_gates() : first_gates[o]; }
-  constexpr int slots() const { return gates > saved ? gates : saved; }
+  RNNFAST_INLINE constexpr int h_gates() const { return gates - second_gates; }
+  RNNFAST_INLINE constexpr int operand_gates(int o) const { return operands == 1 ? h_gates() : first_gates[o]; }
+  RNNFAST_INLINE constexpr int slots() const { return gates > saved ? gates : saved; }
 };
 
 }  // namespace rnnfast

@@ -5,23 +5,32 @@
 
 #include "core/macros.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #define RNNFAST_NAMESPACE_2(isa) rnnfast::isa
 #define RNNFAST_NAMESPACE_1(isa) RNNFAST_NAMESPACE_2(isa)
 #define RNNFAST_ISA_NAMESPACE RNNFAST_NAMESPACE_1(RNNFAST_ISA)
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-using Index = long;
+#define RNNFAST_VECTOR(...) __attribute__((vector_size(RNNFAST_VECTOR_BYTES), ##__VA_ARGS__))
 
+// The compiler's vectors; spelled out for each type, as the attribute wants no template parameter.
 template <class T>
-struct IntOf;
+struct Registers;
 template <>
-struct IntOf<float> {
-  using type = int;
+struct Registers<float> {
+  typedef float Raw RNNFAST_VECTOR();
+  typedef float Unaligned RNNFAST_VECTOR(aligned(4), may_alias);
+  typedef int Int RNNFAST_VECTOR();
 };
 template <>
-struct IntOf<double> {
-  using type = long;
+struct Registers<double> {
+  typedef double Raw RNNFAST_VECTOR();
+  typedef double Unaligned RNNFAST_VECTOR(aligned(8), may_alias);
+  typedef long Int RNNFAST_VECTOR();
 };
 
 template <class T>
@@ -29,10 +38,9 @@ inline constexpr int kLanes = RNNFAST_VECTOR_BYTES / sizeof(T);
 
 template <class T>
 struct Vec {
-  using Int = typename IntOf<T>::type;
-  typedef T Raw __attribute__((vector_size(RNNFAST_VECTOR_BYTES)));
-  typedef T Unaligned __attribute__((vector_size(RNNFAST_VECTOR_BYTES), aligned(sizeof(T))));
-  typedef Int RawInt __attribute__((vector_size(RNNFAST_VECTOR_BYTES)));
+  using Raw = typename Registers<T>::Raw;
+  using Unaligned = typename Registers<T>::Unaligned;
+  using RawInt = typename Registers<T>::Int;
 
   Raw v;
 

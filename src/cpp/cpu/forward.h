@@ -1,0 +1,352 @@
+#pragma once
+// The forward pass of one layer in one direction; every thread of the team runs it.
+//
+// For chunks of steps: the input product of the chunk into the gates, then step by step the recurrent
+// product of a block of rows and, as its epilogue, the cell.
+
+#include "cpu/layout.h"
+#include "cpu/math.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+
+template <class L, class T>
+struct ForwardWorkspace {
+  T *w_ih, *w_hh;                     // panels
+  T *bias_ih, *bias_hh;               // [tile][gate][unit]
+  T* params;                          // [tile][param][unit]
+  T* h0;                              // (B, H)
+  T* gates;                           // [tile][chunk row][slot][unit], unless the reserve holds them
+  T* states;                          // [state][tile][B][unit], unless the reserve holds them
+  T* operands[kMaxOperands];          // (B, H) thrice: of the initial state, of even and odd steps
+  T* second;                          // (B, H)
+  T* sums;                            // [thread][row of a block][gate][unit]
+  static constexpr Index kSums = kMaxBlockRows * L::kGateRow;
+  Index size;
+
+  ForwardWorkspace(T* base, const LayerSize& s, int threads) {
+    Carver<T> c{base};
+    const Index H = s.hidden_size, B = s.rows.batch, tiles = L::tiles(H);
+    const bool keeps_gates = s.training && L::kKeepsGates;
+    w_ih = c.take(tiles * s.input_size * L::kGateRow);
+    w_hh = c.take(tiles * H * L::kGateRow);
+    bias_ih = c.take(tiles * L::kGateRow);
+    bias_hh = c.take(tiles * L::kGateRow);
+    params = c.take(tiles * L::kParamRow);
+    h0 = c.take(B * H);
+    gates = c.take(
+        keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * L::kSlotRow);
+    states = c.take(s.training ? 0 : L::kExtraStates * tiles * B * L::kUnits);
+    for (int o = 1; o < L::info.operands; ++o) operands[o] = c.take(3 * B * H);
+    second = c.take(L::kTwoStages ? B * H : 0);
+    sums = c.take(threads * kSums);
+    size = c.used;
+  }
+};
+
+template <class Cell, class T>
+class Forward {
+  using L = Layout<Cell, T>;
+  using V = Vec<T>;
+  static constexpr int W = L::W;
+  static constexpr CellInfo info = L::info;
+
+ public:
+  Forward(const ForwardArgs<T>& args, const Team& team, int thread)
+      : args_(args),
+        team_(team),
+        rows_(args.size.rows),
+        I_(args.size.input_size),
+        H_(args.size.hidden_size),
+        tiles_(L::tiles(H_)),
+        work_(args.workspace, args.size, team.size),
+        own_(partition(tiles_, rows_.batch, thread, team.size)),
+        share_(share(tiles_, thread, team.size)),
+        sums_(work_.sums + thread * work_.kSums),
+        keeps_gates_(args.size.training && L::kKeepsGates),
+        gates_(keeps_gates_ ? args.gates : work_.gates),
+        gates_tile_((keeps_gates_ ? rows_.total() : chunk_capacity(rows_, kForwardChunkRows)) *
+                    L::kSlotRow),
+        states_(args.size.training ? args.states : work_.states),
+        states_tile_((rows_.batch + (args.size.training ? rows_.total() : 0)) * L::kUnits) {}
+
+  void run() {
+    prepare();
+    team_.barrier();
+    const Index step = args_.size.reverse ? -1 : 1;
+    Index t = args_.size.reverse ? rows_.steps - 1 : 0;
+    while (t >= 0 && t < rows_.steps) {
+      const Chunk chunk = chunk_from(rows_, t, step, kForwardChunkRows);
+      chunk_row_ = keeps_gates_ ? 0 : chunk.row;
+      input_product(chunk);
+      for (; t != chunk.last + step; t += step) time_step(t);
+    }
+    team_.barrier();
+    store_final();
+  }
+
+ private:
+  // Packs the weights and spreads the initial states.
+  void prepare() {
+    const CellWeights<const T>& w = args_.weights;
+    pack_weights<L>(w.weight_ih, H_, I_, 0, info.gates, share_, work_.w_ih);
+    for (int p = 0; p < L::products.size; ++p)
+      pack_weights<L>(w.weight_hh, H_, H_, L::products.item[p].first_gate,
+                      L::products.item[p].gates, share_, work_.w_hh);
+    pack_units<L>(w.bias_ih, H_, info.gates, share_, work_.bias_ih);
+    pack_units<L>(w.bias_hh, H_, info.gates, share_, work_.bias_hh);
+    if constexpr (info.params)
+      pack_units<L>(w.weight_channel, H_, info.params, share_, work_.params);
+    const Range all{0, rows_.batch};
+    for (int s = 1; s < info.states; ++s)
+      load_state<L>(args_.initial[s], rows_, H_, share_, all,
+                    states_ + (s - 1) * tiles_ * states_tile_, states_tile_);
+    for (Index tile = share_.begin; tile < share_.end; ++tile)
+      for (int v = 0; v < L::tile_vectors(H_, tile); ++v)
+        for (Index r = 0; r < rows_.batch; ++r) initial_unit(tile, v, r);
+  }
+
+  // h0 in packed order, and what the cell publishes of the initial states.
+  void initial_unit(Index tile, int v, Index r) {
+    const Index vector = tile * L::kTileVectors + v, unit = vector * W;
+    const int lanes = L::lanes(H_, vector);
+    V s[info.states], published[kMaxOperands];
+    s[0] = args_.initial[0] ? V::load(args_.initial[0] + rows_.order[r] * H_ + unit, lanes) : V(0);
+    s[0].store(work_.h0 + r * H_ + unit, lanes);
+    if constexpr (info.operands > 1) {
+      for (int i = 1; i < info.states; ++i) s[i] = V::load(state(i, tile, r) + v * W);
+      Cell::publish(s, published);
+      for (int o = 1; o < info.operands; ++o)
+        published[o].store(work_.operands[o] + r * H_ + unit, lanes);
+    }
+  }
+
+  // gates = x W^T + bias for the rows of a chunk that this thread owns.
+  void input_product(const Chunk& chunk) {
+    for (Index tile = own_.tiles.begin; tile < own_.tiles.end; ++tile) {
+      if (own_.by_tiles) {
+        input_rows(tile, chunk.row, chunk.rows);
+        continue;
+      }
+      const Index low = min_index(chunk.first, chunk.last);
+      for (Index t = low; t <= max_index(chunk.first, chunk.last); ++t) {
+        const Index end = min_index(own_.batch.end, rows_.count(t));
+        if (own_.batch.begin < end)
+          input_rows(tile, rows_.offset[t] + own_.batch.begin, end - own_.batch.begin);
+      }
+    }
+  }
+
+  void input_rows(Index tile, Index first, Index count) {
+    T* gates = gates_ + tile * gates_tile_ + (first - chunk_row_) * L::kSlotRow;
+    const T* bias = work_.bias_ih + tile * L::kGateRow;
+    const T* weights = work_.w_ih + tile * I_ * L::kGateRow;
+    L::for_panels(0, info.gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
+      const T* panel = weights + I_ * W * column;
+      if (args_.indices) {
+        gather_rows(first, count, panel, vectors, bias + column * W, gates + column * W);
+        return;
+      }
+      for (Index k = 0; k < I_; k += kDepthBlock)
+        multiply_rows<T>({.a = args_.x + first * args_.x_stride + k,
+                          .lda = args_.x_stride,
+                          .b = panel + k * vectors * W,
+                          .ldb = vectors * W,
+                          .depth = min_index(kDepthBlock, I_ - k),
+                          .c = gates + column * W,
+                          .ldc = L::kSlotRow,
+                          .columns = vectors * W,
+                          .bias = k ? nullptr : bias + column * W,
+                          .add = k > 0},
+                         count);
+    });
+  }
+
+  // The input product for indices: a row of the panel is the product with a one-hot vector.
+  void gather_rows(Index first, Index count, const T* panel, int vectors, const T* bias,
+                   T* gates) const {
+    for (Index r = 0; r < count; ++r)
+      for (int v = 0; v < vectors; ++v) {
+        const V weight = V::load(panel + (args_.indices[first + r] * vectors + v) * W);
+        (weight + V::load(bias + v * W)).store(gates + r * L::kSlotRow + v * W);
+      }
+  }
+
+  // Rows [first, end) of step t, whose previous state is that of step `previous`, or the initial one
+  // if there is no such step or the sequence was not active in it.
+  struct Segment {
+    Index t, previous, first, end;
+    bool initial;
+  };
+
+  void time_step(Index t) {
+    const StepOrder order{rows_, args_.size.reverse};
+    const Index previous = order.previous(t), going = order.continued(t);
+    const Segment segments[2] = {clip({t, previous, 0, going, false}),
+                                 clip({t, previous, going, rows_.count(t), true})};
+    for_own_tiles(t, [&](Index tile) {
+      for (const Segment& s : segments) segment_tile<true>(s, tile);
+    });
+    if constexpr (L::kTwoStages) {
+      if (own_.by_tiles) team_.barrier();
+      for_own_tiles(t, [&](Index tile) {
+        for (const Segment& s : segments) segment_tile<false>(s, tile);
+      });
+    }
+    if (own_.by_tiles) team_.barrier();
+  }
+
+  Segment clip(Segment s) const {
+    s.first = max_index(s.first, own_.batch.begin);
+    s.end = min_index(s.end, own_.batch.end);
+    return s;
+  }
+
+  // Every other step walks the tiles backwards: the last weights used are still in the cache.
+  template <class F>
+  RNNFAST_INLINE void for_own_tiles(Index t, F&& f) {
+    const Index count = own_.tiles.end - own_.tiles.begin;
+    for (Index i = 0; i < count; ++i)
+      f(t & 1 ? own_.tiles.end - 1 - i : own_.tiles.begin + i);
+  }
+
+  T* state(int s, Index tile, Index row) const {
+    return states_ + ((s - 1) * tiles_ + tile) * states_tile_ + row * L::kUnits;
+  }
+  Index state_row(Index t, Index r, bool initial) const {
+    if (!args_.size.training) return r;
+    return initial ? r : rows_.batch + rows_.offset[t] + r;
+  }
+
+  // Row r of an operand of step `seg.t`'s first product.
+  const T* operand_rows(int operand, const Segment& seg, Index* stride) const {
+    *stride = H_;
+    if (operand == kSecondOperand) return work_.second;
+    if (operand > 0)
+      return work_.operands[operand] +
+             (seg.initial ? 0 : 1 + (seg.previous & 1)) * rows_.batch * H_;
+    if (seg.initial) return work_.h0;
+    *stride = args_.y_stride;
+    return args_.y + rows_.offset[seg.previous] * args_.y_stride;
+  }
+
+  // The products of one stage and its pointwise part, for one tile.
+  template <bool kFirstStage>
+  void segment_tile(const Segment& seg, Index tile) {
+    constexpr int begin = kFirstStage ? 0 : L::products.first_stage;
+    constexpr int end = kFirstStage ? L::products.first_stage : L::products.size;
+    const int vectors = L::tile_vectors(H_, tile);
+    const T* bias = work_.bias_hh + tile * L::kGateRow;
+    for_blocks(seg.end - seg.first, L::kRows, [&](Index block, Index count) {
+      const Index row = seg.first + block;
+      prefetch_rows(seg, tile, row, count);
+      for (int p = begin; p < end; ++p) {
+        const Product product = L::products.item[p];
+        Index stride;
+        const T* a = operand_rows(product.operand, seg, &stride);
+        L::for_panels(product.first_gate, product.gates, vectors, [&](int column, int width) {
+          kBlocks<T, false>.fn[width - 1][count - 1](
+              {.a = a + row * stride,
+               .lda = stride,
+               .b = work_.w_hh + (tile * L::kGateRow + W * column) * H_,
+               .ldb = width * W,
+               .depth = H_,
+               .c = sums_ + column * W,
+               .ldc = L::kGateRow,
+               .columns = width * W,
+               .bias = bias + column * W});
+        });
+      }
+      for (Index r = 0; r < count; ++r)
+        for (int v = 0; v < vectors; ++v)
+          pointwise<kFirstStage>(seg, tile, v, row + r, sums_ + r * L::kGateRow);
+    });
+  }
+
+  RNNFAST_INLINE T* gate_row(const Segment& seg, Index tile, Index row) const {
+    return gates_ + tile * gates_tile_ + (rows_.offset[seg.t] + row - chunk_row_) * L::kSlotRow;
+  }
+
+  // The gates come from memory while the product runs.
+  RNNFAST_INLINE void prefetch_rows(const Segment& seg, Index tile, Index row, Index count) const {
+    const T* gates = gate_row(seg, tile, row);
+    for (Index i = 0; i < count * L::kSlotRow; i += 64 / sizeof(T))
+      __builtin_prefetch(gates + i, 1, 3);
+  }
+
+  template <bool kFirstStage>
+  RNNFAST_INLINE void pointwise(const Segment& seg, Index tile, int v, Index row, const T* sums) {
+    const Index vector = tile * L::kTileVectors + v, unit = vector * W;
+    const int lanes = L::lanes(H_, vector);
+    T* slots = gate_row(seg, tile, row) + v * W;
+    V x[info.gates], save[L::kSlots], h[info.gates], p[info.params + 1];
+    V s[info.states], s_new[info.states];
+    for (int g = 0; g < info.gates; ++g) {
+      x[g] = V::load(slots + g * L::kUnits);
+      h[g] = V::load(sums + g * L::kUnits + v * W);
+    }
+    for (int k = 0; k < info.saved; ++k) save[k] = V::load(slots + k * L::kUnits);
+    for (int i = 0; i < info.params; ++i)
+      p[i] = V::load(work_.params + tile * L::kParamRow + i * L::kUnits + v * W);
+    Index h_stride;
+    const T* h_rows = operand_rows(0, seg, &h_stride);
+    s[0] = V::load(h_rows + row * h_stride + unit, lanes);
+    const Index old_row = state_row(seg.previous, row, seg.initial);
+    for (int i = 1; i < info.states; ++i) s[i] = V::load(state(i, tile, old_row) + v * W);
+
+    if constexpr (L::kTwoStages && kFirstStage) {
+      V q[1];
+      Cell::operand(x, h, p, s, q, save);
+      q[0].store(work_.second + row * H_ + unit, lanes);
+    } else {
+      Cell::forward(x, h, p, s, s_new, save);
+      s_new[0].store(args_.y + (rows_.offset[seg.t] + row) * args_.y_stride + unit, lanes);
+      const Index new_row = state_row(seg.t, row, false);
+      for (int i = 1; i < info.states; ++i) s_new[i].store(state(i, tile, new_row) + v * W);
+      if constexpr (info.operands > 1) {
+        V published[kMaxOperands];
+        Cell::publish(s_new, published);
+        for (int o = 1; o < info.operands; ++o)
+          published[o].store(work_.operands[o] + (1 + (seg.t & 1)) * rows_.batch * H_ +
+                                 row * H_ + unit,
+                             lanes);
+      }
+    }
+    if (keeps_gates_ || (L::kTwoStages && kFirstStage))
+      for (int k = 0; k < info.saved; ++k) save[k].store(slots + k * L::kUnits);
+  }
+
+  // The state at each sequence's end: that of its last processed step, or the initial one.
+  void store_final() {
+    Index length = 0;  // sequences are sorted by falling length
+    for (Index r = rows_.batch - 1; r >= 0; --r) {
+      while (length < rows_.steps && rows_.count(length) > r) ++length;
+      const Index last = args_.size.reverse ? 0 : length - 1;
+      const T* h = length ? args_.y + (rows_.offset[last] + r) * args_.y_stride : work_.h0 + r * H_;
+      const Index from = share_.begin * L::kUnits;
+      const Index count = min_index(H_, share_.end * L::kUnits) - from;
+      if (count > 0)
+        __builtin_memcpy(args_.final[0] + rows_.order[r] * H_ + from, h + from, count * sizeof(T));
+      const Index row = state_row(last, r, length == 0);
+      for (int s = 1; s < info.states; ++s)
+        for (Index tile = share_.begin; tile < share_.end; ++tile)
+          store_state<L>(state(s, tile, row), tile, r, rows_, H_, args_.final[s]);
+    }
+  }
+
+  const ForwardArgs<T>& args_;
+  const Team& team_;
+  const PackedRows& rows_;
+  const Index I_, H_, tiles_;
+  const ForwardWorkspace<L, T> work_;
+  const Partition own_;  // of the time loop
+  const Range share_;    // tiles of everything else
+  T* const sums_;
+  const bool keeps_gates_;
+  T* const gates_;
+  const Index gates_tile_;
+  T* const states_;
+  const Index states_tile_;
+  Index chunk_row_ = 0;  // packed row of the first row in gates_
+};
+
+}  // namespace RNNFAST_ISA_NAMESPACE

@@ -1,0 +1,185 @@
+#pragma once
+// The one matrix kernel of the engine: a block of rows times a panel of up to four vectors of
+// columns, all sums held in registers. Every product of a network is made of it.
+//
+// A panel is stored [depth][vectors * lanes]. Each element is summed in the order of its depth with
+// one fused multiply-add a term, whatever the block's number of rows, so a row's result does not
+// depend on the rows beside it.
+
+#include "cpu/kernel_table.h"
+#include "cpu/vec.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+
+inline constexpr int kMaxVectors = 4;
+
+// Rows of a block for a panel of n vectors: as many sums as the register file holds.
+#if RNNFAST_VECTOR_BYTES == 64 || defined(__aarch64__)
+inline constexpr int kBlockRows[kMaxVectors + 1] = {0, 8, 8, 8, 6};
+#else
+inline constexpr int kBlockRows[kMaxVectors + 1] = {0, 8, 6, 4, 3};
+#endif
+inline constexpr int kMaxBlockRows = 8;
+
+// Keeps a value in a register: GCC would otherwise fold its load into every multiply-add.
+#if defined(__x86_64__)
+#define RNNFAST_KEEP(value) asm("" : "+v"(value))
+#else
+#define RNNFAST_KEEP(value) asm("" : "+w"(value))
+#endif
+
+template <class T>
+RNNFAST_INLINE typename Vec<T>::Raw broadcast(T x) {
+  return x - typename Vec<T>::Raw{};
+}
+
+// sums += A B over the depth. A is (rows, depth) with row stride lda, or packed [depth][kRows].
+template <class T, int kRows, int kVectors, bool kPackedA>
+RNNFAST_INLINE void multiply(typename Vec<T>::Raw (&sums)[kRows][kVectors], const T* a, Index lda,
+                             const T* b, Index ldb, Index depth) {
+  using Raw = typename Vec<T>::Raw;
+  constexpr int W = kLanes<T>;
+#pragma GCC unroll 1
+  for (Index k = 0; k < depth; ++k, b += ldb) {
+    if constexpr (kVectors <= kRows || kRows == 1) {  // hold the vectors, broadcast A one by one
+      Raw column[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        column[v] = Vec<T>::load(b + v * W).v;
+        if (kRows > 1) RNNFAST_KEEP(column[v]);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const Raw row = broadcast(kPackedA ? a[k * kRows + r] : a[r * lda + k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) sums[r][v] += row * column[v];
+      }
+    } else {  // hold the broadcasts
+      Raw row[kRows];
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        row[r] = broadcast(kPackedA ? a[k * kRows + r] : a[r * lda + k]);
+        RNNFAST_KEEP(row[r]);
+      }
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        Raw column = Vec<T>::load(b + v * W).v;
+        RNNFAST_KEEP(column);
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) sums[r][v] += row[r] * column;
+      }
+    }
+  }
+}
+
+// C (+)= bias + sum over `parts` of A_p B_p: one call of `multiply` a part, `a_step` and `b_step`
+// apart. C's last vector may be partial: `columns` of it exist.
+template <class T>
+struct BlockArgs {
+  const T* a;
+  Index lda;
+  const T* b;
+  Index ldb;
+  Index depth;
+  Index parts = 1;
+  Index a_step = 0, b_step = 0;
+  T* c;
+  Index ldc;
+  int columns;
+  const T* bias = nullptr;  // (columns,), padded to whole vectors
+  bool add = false;
+};
+
+template <class T, int kRows, int kVectors, bool kPackedA>
+__attribute__((noinline)) void block(const BlockArgs<T>& args) {
+  using V = Vec<T>;
+  constexpr int W = kLanes<T>;
+  typename V::Raw sums[kRows][kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    const V start = args.bias ? V::load(args.bias + v * W) : V(0);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) sums[r][v] = start.v;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) __builtin_prefetch(args.c + r * args.ldc + v * W, 1, 3);
+  const T *a = args.a, *b = args.b;
+  for (Index p = 0; p < args.parts; ++p, a += args.a_step, b += args.b_step)
+    multiply<T, kRows, kVectors, kPackedA>(sums, a, args.lda, b, args.ldb, args.depth);
+  const int last = args.columns - (kVectors - 1) * W;
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    T* c = args.c + r * args.ldc;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const int lanes = v == kVectors - 1 ? last : W;
+      V sum = sums[r][v];
+      if (args.add) sum = sum + V::load(c + v * W, lanes);
+      sum.store(c + v * W, lanes);
+    }
+  }
+}
+
+template <class T>
+using BlockFn = void (*)(const BlockArgs<T>&);
+
+template <class T, bool kPackedA>
+struct BlockTable {
+  BlockFn<T> fn[kMaxVectors][kMaxBlockRows] = {};
+
+  template <int kVectors, int kRows>
+  constexpr void fill() {
+    fn[kVectors - 1][kRows - 1] = &block<T, kRows, kVectors, kPackedA>;
+    if constexpr (kRows < kBlockRows[kVectors]) fill<kVectors, kRows + 1>();
+  }
+  constexpr BlockTable() {
+    fill<1, 1>();
+    fill<2, 1>();
+    fill<3, 1>();
+    fill<4, 1>();
+  }
+};
+template <class T, bool kPackedA>
+inline constexpr BlockTable<T, kPackedA> kBlocks{};
+
+// Splits `count` rows evenly into blocks of at most `most` rows and calls f(first, rows).
+template <class F>
+RNNFAST_INLINE void for_blocks(Index count, Index most, F&& f) {
+  const Index blocks = (count + most - 1) / most;
+  for (Index i = 0; i < blocks; ++i) {
+    const Index first = count * i / blocks, end = count * (i + 1) / blocks;
+    f(first, end - first);
+  }
+}
+
+RNNFAST_INLINE constexpr int vectors_of(int columns, int lanes) {
+  return (columns + lanes - 1) / lanes;
+}
+
+// Any number of rows times one panel. `args.a` and `args.c` point at the first row.
+template <class T>
+RNNFAST_INLINE void multiply_rows(BlockArgs<T> args, Index rows) {
+  const T* a = args.a;
+  T* c = args.c;
+  const int vectors = vectors_of(args.columns, kLanes<T>);
+  for_blocks(rows, kBlockRows[vectors], [&](Index first, Index count) {
+    args.a = a + first * args.lda;
+    args.c = c + first * args.ldc;
+    kBlocks<T, false>.fn[vectors - 1][count - 1](args);
+  });
+}
+
+// The part [begin, end) of n items that thread i of `threads` works on.
+struct Range {
+  Index begin, end;
+};
+RNNFAST_INLINE Range share(Index n, int thread, int threads) {
+  return {n * thread / threads, n * (thread + 1) / threads};
+}
+
+RNNFAST_INLINE Index min_index(Index a, Index b) { return a < b ? a : b; }
+RNNFAST_INLINE Index max_index(Index a, Index b) { return a > b ? a : b; }
+
+}  // namespace RNNFAST_ISA_NAMESPACE

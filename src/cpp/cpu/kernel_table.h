@@ -1,0 +1,98 @@
+#pragma once
+// What the engine's ISA-specific kernels take and give: plain structs that both sides can include.
+//
+// Sequences of unequal length are packed: sorted by falling length, so that step t has a prefix of
+// `count(t)` active sequences, whose rows follow each other in memory. A batch of equal lengths is
+// the special case in which the packed rows are the (T, B, .) array itself.
+
+#include "cells/cell.h"
+#include "core/team.h"
+
+namespace rnnfast {
+
+using Index = long;
+
+struct PackedRows {
+  Index steps;          // T
+  Index batch;          // B
+  const Index* offset;  // (T+1,) first row of each step; offset[T] is the number of rows
+  const Index* order;   // (B,) the caller's number of each packed sequence
+
+  RNNFAST_INLINE Index total() const { return offset[steps]; }
+  RNNFAST_INLINE Index count(Index t) const { return offset[t + 1] - offset[t]; }
+};
+
+struct LayerSize {
+  PackedRows rows;
+  Index input_size;
+  Index hidden_size;
+  bool reverse;
+  bool training;
+  bool needs_dx;
+};
+
+// In PyTorch's layouts; biases and channel may be null.
+template <class T>
+struct CellWeights {
+  T* weight_ih;       // (gates * H, I)
+  T* weight_hh;       // (gates * H, H)
+  T* bias_ih;         // (gates * H,)
+  T* bias_hh;         // (gates * H,)
+  T* weight_channel;  // (params, H)
+};
+
+// Values of T that one layer and direction needs.
+struct LayerMemory {
+  Index gates;               // reserve: saved values, [tile][row][slot][unit]
+  Index states;              // reserve: states beyond h, [state][tile][B + row][unit]
+  Index forward_workspace;   // scratch of one forward call
+  Index backward_workspace;  // scratch of one backward call
+};
+
+template <class T>
+struct ForwardArgs {
+  LayerSize size;
+  CellWeights<const T> weights;
+  const T* x;            // (rows, I), row stride x_stride; or null
+  const Index* indices;  // (rows,) in [0, I), where x is null
+  Index x_stride;
+  T* y;  // (rows, H), row stride y_stride
+  Index y_stride;
+  const T* initial[kMaxStates];  // (B, H) each; null for zeros
+  T* final[kMaxStates];          // (B, H) each
+  T* gates;                      // reserve; null unless training
+  T* states;                     // reserve; null unless training
+  T* workspace;
+};
+
+template <class T>
+struct BackwardArgs {
+  LayerSize size;
+  CellWeights<const T> weights;
+  const T* x;
+  const Index* indices;
+  Index x_stride;
+  const T* y;
+  Index y_stride;
+  const T* initial[kMaxStates];
+  const T* gates;
+  const T* states;
+  const T* dy;  // (rows, H), row stride y_stride; null for zeros
+  const T* dfinal[kMaxStates];
+  T* workspace;
+  T* dx;  // (rows, I), row stride dx_stride; null if not wanted
+  Index dx_stride;
+  bool add_dx;                // add to dx instead of writing it
+  T* dinitial[kMaxStates];    // (B, H) each
+  CellWeights<T> dweights;    // biases and channel may be null
+};
+
+template <class T>
+struct CellKernels {
+  CellInfo info;
+  LayerMemory (*memory)(const LayerSize& size, int threads);
+  void (*forward)(const ForwardArgs<T>& args, const Team& team, int thread);
+  void (*backward)(const BackwardArgs<T>& args, const Team& team, int thread);
+};
+
+}  // namespace rnnfast

@@ -1,0 +1,216 @@
+#pragma once
+// How a cell's weights, gates and states lie in memory, and who works on what.
+//
+// Hidden units are handled in tiles. A tile is one vector of units if every product of the cell has
+// three gates or more, so that its gates fill the columns of a panel, and four vectors otherwise, so
+// that each gate fills one. Within a tile the columns are [gate][vector][lane].
+
+#include "cpu/pack.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+
+// One recurrent product: row blocks [first_gate, first_gate + gates) times one operand.
+struct Product {
+  int operand;  // 0: h, 1..: published, kSecondOperand: made inside the step
+  int first_gate;
+  int gates;
+};
+inline constexpr int kSecondOperand = kMaxOperands;
+inline constexpr int kMaxProducts = kMaxOperands + 1;
+
+struct ProductList {
+  Product item[kMaxProducts] = {};
+  int first_stage = 0;  // products before `operand`
+  int size = 0;
+};
+
+constexpr ProductList products_of(const CellInfo& info) {
+  ProductList list;
+  int gate = 0;
+  for (int o = 0; o < info.operands; ++o) {
+    list.item[list.size++] = {o, gate, info.operand_gates(o)};
+    gate += info.operand_gates(o);
+  }
+  list.first_stage = list.size;
+  if (info.second_gates) list.item[list.size++] = {kSecondOperand, gate, info.second_gates};
+  return list;
+}
+
+template <class Cell, class T>
+struct Layout {
+  static constexpr CellInfo info = Cell::info;
+  static constexpr ProductList products = products_of(info);
+  static constexpr int W = kLanes<T>;
+  static constexpr bool kTwoStages = info.second_gates > 0;
+
+  static constexpr int vectors_a_tile() {
+    for (int p = 0; p < products.size; ++p)
+      if (products.item[p].gates < 3) return kMaxVectors;
+    return 1;
+  }
+  static constexpr int kTileVectors = vectors_a_tile();
+  static constexpr int kUnits = kTileVectors * W;        // hidden units of a tile
+  static constexpr int kGateRow = info.gates * kUnits;   // gates of one row in a tile
+  static constexpr int kSlots = info.slots();
+  static constexpr int kSlotRow = kSlots * kUnits;       // saved values of one row in a tile
+  static constexpr int kParamRow = info.params * kUnits;
+  static constexpr int kExtraStates = info.states - 1;   // beyond h
+  static constexpr bool kKeepsGates = info.saved > 0;
+
+  static RNNFAST_INLINE Index vectors(Index hidden) { return (hidden + W - 1) / W; }
+  static RNNFAST_INLINE Index tiles(Index hidden) { return (hidden + kUnits - 1) / kUnits; }
+  static RNNFAST_INLINE int tile_vectors(Index hidden, Index tile) {
+    return int(min_index(kTileVectors, vectors(hidden) - tile * kTileVectors));
+  }
+  static RNNFAST_INLINE int lanes(Index hidden, Index vector) {
+    return int(max_index(0, min_index(W, hidden - vector * W)));
+  }
+
+  // Calls f(first column, vectors) for each panel of the gates [first_gate, first_gate + gates).
+  template <class F>
+  static RNNFAST_INLINE void for_panels(int first_gate, int gates, int tile_vectors, F&& f) {
+    if constexpr (kTileVectors == 1) {
+      for_blocks(gates, kMaxVectors, [&](Index first, Index count) {
+        f(int(first_gate + first), int(count));
+      });
+    } else {
+      for (int g = first_gate; g < first_gate + gates; ++g) f(g * kTileVectors, tile_vectors);
+    }
+  }
+
+  // Rows of a block such that one block serves every panel of the cell.
+  static constexpr int panel_vectors() {
+    if (kTileVectors > 1) return kMaxVectors;
+    int widest = 0;
+    for (int p = 0; p < products.size; ++p) {
+      const int gates = products.item[p].gates, panels = (gates + kMaxVectors - 1) / kMaxVectors;
+      const int vectors = (gates + panels - 1) / panels;
+      widest = vectors > widest ? vectors : widest;
+    }
+    return widest;
+  }
+  static constexpr int kRows = kBlockRows[panel_vectors()];
+};
+
+// Rows of gates made by one product with the input (forward) and kept between two weight-gradient
+// products (backward): enough to fill the kernel, few enough to stay in the cache.
+inline constexpr Index kForwardChunkRows = 192;
+inline constexpr Index kBackwardChunkRows = 512;
+inline constexpr Index kStripRows = 96;      // rows of a transposed product, per panel of weights
+inline constexpr Index kDepthBlock = 512;    // depth of the input product per pass over the rows
+inline constexpr Index kTransposedDepth = 1024;  // the same for transposed products
+
+// The steps of one chunk. Steps are processed in order of time, or against it if `reverse`.
+struct Chunk {
+  Index first, last;  // first and last processed step, both included
+  Index row, rows;    // its packed rows
+};
+
+// The chunk that starts with step `first` and goes on in direction `step` (+1 or -1).
+RNNFAST_INLINE Chunk chunk_from(const PackedRows& rows, Index first, Index step, Index target) {
+  Chunk c{first, first, rows.offset[first], rows.count(first)};
+  while (c.rows < target && c.last + step >= 0 && c.last + step < rows.steps) {
+    c.last += step;
+    c.rows += rows.count(c.last);
+    if (step < 0) c.row = rows.offset[c.last];
+  }
+  return c;
+}
+RNNFAST_INLINE Index chunk_capacity(const PackedRows& rows, Index target) {
+  return min_index(rows.total(), target - 1 + rows.batch);
+}
+
+// The order in which a direction processes the steps, and which sequences go on from step to step.
+struct StepOrder {
+  const PackedRows& rows;
+  bool reverse;
+
+  // The step processed before t, or -1 if there is none.
+  RNNFAST_INLINE Index previous(Index t) const {
+    if (reverse) return t + 1 < rows.steps ? t + 1 : -1;
+    return t - 1;
+  }
+  // How many of step t's sequences continue from `previous(t)`; the others start from the initial
+  // state. They come first.
+  RNNFAST_INLINE Index continued(Index t) const {
+    const Index before = previous(t);
+    return before < 0 ? 0 : min_index(rows.count(t), rows.count(before));
+  }
+};
+
+// What one thread works on inside the time loop: some hidden tiles of every row, or every tile of
+// some sequences. The second needs no barrier between steps but fills the kernel only with a dozen
+// rows a thread.
+struct Partition {
+  Range tiles, batch;
+  bool by_tiles;
+};
+RNNFAST_INLINE Partition partition(Index tiles, Index batch, int thread, int threads) {
+  if (threads > 1 && batch >= 12 * threads)
+    return {{0, tiles}, share(batch, thread, threads), false};
+  return {share(tiles, thread, threads), {0, batch}, true};
+}
+
+// Hands out aligned pieces of a workspace; with a null base it only counts.
+template <class T>
+struct Carver {
+  T* base;
+  Index used = 0;
+
+  RNNFAST_INLINE T* take(Index count) {
+    constexpr Index line = 64 / sizeof(T);
+    T* piece = base ? base + used : nullptr;
+    used += (count + line - 1) / line * line;
+    return piece;
+  }
+};
+
+// Packs rows of `from` (gates * H, depth) into panels [tile][panel][depth][columns], with `extra`
+// more rows of depth left unset behind each panel's depth.
+template <class L, class T>
+void pack_weights(const T* from, Index hidden, Index depth, int first_gate, int gates, Range tiles,
+                  T* to) {
+  for (Index tile = tiles.begin; tile < tiles.end; ++tile)
+    L::for_panels(first_gate, gates, L::tile_vectors(hidden, tile), [&](int column, int vectors) {
+      T* panel = to + tile * depth * L::kGateRow + depth * L::W * column;
+      for (int v = 0; v < vectors; ++v) {
+        const Index unit = (tile * L::kTileVectors + (column + v) % L::kTileVectors) * L::W;
+        const Index gate = (column + v) / L::kTileVectors;
+        transpose_in(from + (gate * hidden + unit) * depth, depth, L::lanes(hidden, unit / L::W),
+                     depth, panel + v * L::W, vectors * L::W);
+      }
+    });
+}
+
+// Packs row vectors (count, H) into [tile][count][unit], zeros in the padding and for null.
+template <class L, class T>
+void pack_units(const T* from, Index hidden, int count, Range tiles, T* to) {
+  for (Index tile = tiles.begin; tile < tiles.end; ++tile) {
+    const Index unit = tile * L::kUnits;
+    pad_rows(from ? from + unit : nullptr, hidden, count, hidden - unit,
+             to + tile * count * L::kUnits, L::kUnits);
+  }
+}
+
+// Sequence r's row in the (B, H) arrays of the caller, spread over tiles [tile][B][unit] and back.
+template <class L, class T>
+void load_state(const T* from, const PackedRows& rows, Index hidden, Range tiles, Range batch,
+                T* to, Index tile_stride) {
+  for (Index tile = tiles.begin; tile < tiles.end; ++tile)
+    for (Index r = batch.begin; r < batch.end; ++r) {
+      const Index unit = tile * L::kUnits;
+      pad_rows(from ? from + rows.order[r] * hidden + unit : nullptr, hidden, 1, hidden - unit,
+               to + tile * tile_stride + r * L::kUnits, L::kUnits);
+    }
+}
+template <class L, class T>
+RNNFAST_INLINE void store_state(const T* from, Index tile, Index row, const PackedRows& rows,
+                                Index hidden, T* to) {
+  for (int v = 0; v < L::tile_vectors(hidden, tile); ++v) {
+    const Index vector = tile * L::kTileVectors + v;
+    Vec<T>::load(from + v * L::W)
+        .store(to + rows.order[row] * hidden + vector * L::W, L::lanes(hidden, vector));
+  }
+}
+
+}  // namespace RNNFAST_ISA_NAMESPACE

@@ -1,0 +1,265 @@
+#pragma once
+// The gradients of weights and biases: for each chunk of rows, [x | 1] and the operands of the
+// recurrent products, transposed, times the gate gradients. The column of ones makes the bias.
+//
+// The sums are kept in panels, [tile][panel][depth][columns], and go to PyTorch's layout at the end.
+// Their order depends on the shapes alone, never on the threads.
+
+#include "cpu/transposed.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+
+template <class L, class T>
+struct BackwardWorkspace {
+  T *w_hh, *w_ih;              // transposed panels
+  T* params;                   // [tile][param][unit]
+  T* h0;                       // (B, H)
+  T* carry;                    // [state][tile][B][unit]: gradients of the states between two steps
+  T* dh[2];                    // [tile][chunk row][gate][unit] of recurrent gates, two chunks in turn
+  T* dx;                       // the same of the input's, where the two differ
+  T* dparams;                  // [tile][chunk row][param][unit]
+  T* operands[kMaxProducts];   // (chunk rows, H) of each product but the first, which multiplies h
+  T* packed[kMaxProducts + 1];  // A sides: of x, then of each product, [block][chunk row][column]
+  T *dw_ih, *dw_hh;            // sums
+  T* dw_params;                // [tile][param][unit]
+  T* products;                 // [thread][product][strip row][four vectors]
+  static constexpr Index kProducts = L::products.size * kStripRows * kMaxVectors * L::W;
+  static constexpr int kBiasHh = L::info.additive ? 0 : 1;  // else equal to the input's
+  Index chunk_rows;
+  Index size;
+
+  BackwardWorkspace(T* base, const LayerSize& s, int threads) {
+    Carver<T> c{base};
+    const Index I = s.input_size, H = s.hidden_size, B = s.rows.batch, tiles = L::tiles(H);
+    chunk_rows = chunk_capacity(s.rows, kBackwardChunkRows);
+    w_hh = c.take(L::vectors(H) * L::W * tiles * L::kGateRow);
+    w_ih = c.take(s.needs_dx ? L::vectors(I) * L::W * tiles * L::kGateRow : 0);
+    params = c.take(tiles * L::kParamRow);
+    h0 = c.take(B * H);
+    carry = c.take(L::info.states * tiles * B * L::kUnits);
+    for (T*& buffer : dh) buffer = c.take(tiles * chunk_rows * L::kGateRow);
+    dx = c.take(L::info.additive ? 0 : tiles * chunk_rows * L::kGateRow);
+    dparams = c.take(tiles * chunk_rows * L::kParamRow);
+    for (int p = 1; p < L::products.size; ++p) operands[p] = c.take(chunk_rows * H);
+    packed[0] = c.take(chunk_rows * (I + 1));
+    for (int p = 0; p < L::products.size; ++p) packed[p + 1] = c.take(chunk_rows * (H + kBiasHh));
+    dw_ih = c.take(tiles * (I + 1) * L::kGateRow);
+    dw_hh = c.take(tiles * (H + kBiasHh) * L::kGateRow);
+    dw_params = c.take(tiles * L::kParamRow);
+    products = c.take(threads * kProducts);
+    size = c.used;
+  }
+};
+
+template <class L, class T>
+class WeightGradient {
+  using V = Vec<T>;
+  static constexpr int W = L::W;
+  static constexpr CellInfo info = L::info;
+
+ public:
+  WeightGradient(const BackwardArgs<T>& args, const Team& team, int thread,
+                 const BackwardWorkspace<L, T>& work)
+      : args_(args),
+        team_(team),
+        thread_(thread),
+        work_(work),
+        rows_(args.size.rows),
+        I_(args.size.input_size),
+        H_(args.size.hidden_size),
+        tiles_(L::tiles(H_)),
+        share_(share(tiles_, thread, team.size)) {}
+
+  // Adds a chunk whose gate gradients are in dh (recurrent) and dx (input).
+  void accumulate(const Chunk& chunk, const T* dh, const T* dx) {
+    for (int side = 0; side < kSides; ++side) pack(side, chunk);
+    team_.barrier();
+    for (int side = 0; side < kSides; ++side) multiply_side(side, chunk, side ? dh : dx);
+    if (args_.indices) scatter_rows(chunk, dx);
+    if constexpr (info.params) sum_params(chunk);
+    empty_ = false;
+    team_.barrier();
+  }
+
+  // Writes the sums where they belong.
+  void finish() const {
+    const CellWeights<T>& to = args_.dweights;
+    unpack(work_.dw_ih, I_, I_ + 1, 0, info.gates, to.weight_ih, to.bias_ih);
+    for (int p = 0; p < L::products.size; ++p)
+      unpack(work_.dw_hh, H_, H_ + work_.kBiasHh, L::products.item[p].first_gate,
+             L::products.item[p].gates, to.weight_hh, work_.kBiasHh ? to.bias_hh : nullptr);
+    if (info.additive && to.bias_hh)
+      unpack(work_.dw_ih, 0, I_ + 1, 0, info.gates, to.weight_ih, to.bias_hh, I_);
+    if constexpr (info.params)
+      for (Index tile = share_.begin; tile < share_.end; ++tile)
+        for (int p = 0; p < info.params; ++p)
+          for (int v = 0; v < L::tile_vectors(H_, tile); ++v) {
+            const Index vector = tile * L::kTileVectors + v;
+            const T* sum = work_.dw_params + tile * L::kParamRow + p * L::kUnits + v * W;
+            (empty_ ? V(0) : V::load(sum))
+                .store(to.weight_channel + p * H_ + vector * W, L::lanes(H_, vector));
+          }
+  }
+
+ private:
+  // Side 0 is [x | 1], side p + 1 the operand of product p, with ones if its bias needs them.
+  static constexpr int kSides = 1 + L::products.size;
+
+  Index matrix_columns(int side) const { return side ? H_ : args_.indices ? 0 : I_; }
+  Index columns(int side) const { return matrix_columns(side) + (side ? work_.kBiasHh : 1); }
+  // Depth of the side's sums and the depth at which its columns start.
+  Index depth(int side) const { return side ? H_ + work_.kBiasHh : I_ + 1; }
+  Index first_depth(int side) const { return !side && args_.indices ? I_ : 0; }
+
+  // Calls f(source, stride, rows, first row in the chunk) for the pieces that a side is made of.
+  template <class F>
+  RNNFAST_INLINE void for_runs(int side, const Chunk& chunk, F&& f) const {
+    if (side == 0) {
+      if (args_.x) f(args_.x + chunk.row * args_.x_stride, args_.x_stride, chunk.rows, Index(0));
+      return;
+    }
+    if (side > 1) return f((const T*)work_.operands[side - 1], H_, chunk.rows, Index(0));
+    const StepOrder order{rows_, args_.size.reverse};
+    const T* run = nullptr;  // pieces that follow each other in memory are one run
+    Index stride = 0, count = 0, at = 0;
+    auto add = [&](const T* from, Index from_stride, Index rows) {
+      if (rows == 0) return;
+      if (run && from_stride == stride && from == run + count * stride) {
+        count += rows;
+        return;
+      }
+      if (run) f(run, stride, count, at);
+      at += count;
+      run = from, stride = from_stride, count = rows;
+    };
+    const Index low = min_index(chunk.first, chunk.last);
+    for (Index t = low; t <= max_index(chunk.first, chunk.last); ++t) {
+      const Index going = order.continued(t), before = order.previous(t);
+      if (going) add(args_.y + rows_.offset[before] * args_.y_stride, args_.y_stride, going);
+      add(work_.h0 + going * H_, H_, rows_.count(t) - going);
+    }
+    if (run) f(run, stride, count, at);
+  }
+
+  // Packs this thread's share of a side's blocks of columns.
+  void pack(int side, const Chunk& chunk) const {
+    const Index blocks = (columns(side) + L::kRows - 1) / L::kRows;
+    const Range mine = share(blocks, thread_, team_.size);
+    for (Index b = mine.begin; b < mine.end; ++b) {
+      const Index first = b * L::kRows;
+      const int width = int(min_index(L::kRows, columns(side) - first));
+      const int copied = int(max_index(0, min_index(width, matrix_columns(side) - first)));
+      T* to = work_.packed[side] + first * chunk.rows;
+      if (copied)
+        for_runs(side, chunk, [&](const T* from, Index stride, Index rows, Index at) {
+          if (copied == width) return pack_columns(from + first, stride, rows, width, to + at * width);
+          for (Index r = 0; r < rows; ++r)
+            for (int j = 0; j < copied; ++j) to[(at + r) * width + j] = from[first + r * stride + j];
+        });
+      if (copied < width)
+        for (Index r = 0; r < chunk.rows; ++r) to[r * width + width - 1] = T(1);
+    }
+  }
+
+  void multiply_side(int side, const Chunk& chunk, const T* gradient) const {
+    const Product product = side ? L::products.item[side - 1] : Product{0, 0, info.gates};
+    T* sums = side ? work_.dw_hh : work_.dw_ih;
+    const Index blocks = (columns(side) + L::kRows - 1) / L::kRows;
+    const Range mine = share(tiles_ * blocks, thread_, team_.size);
+    Index item = mine.begin;
+    while (item < mine.end) {
+      const Index tile = item / blocks, first = item % blocks;
+      const Index end = min_index(blocks, first + mine.end - item);
+      const T* b = gradient + tile * work_.chunk_rows * L::kGateRow;
+      L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
+                    [&](int column, int vectors) {
+                      T* panel =
+                          sums + tile * depth(side) * L::kGateRow + depth(side) * W * column;
+                      for (Index i = first; i < end; ++i)
+                        multiply_block(side, i, chunk, b + W * column, panel, vectors);
+                    });
+      item += end - first;
+    }
+  }
+
+  void multiply_block(int side, Index block, const Chunk& chunk, const T* b, T* panel,
+                      int vectors) const {
+    const Index first = block * L::kRows;
+    const int width = int(min_index(L::kRows, columns(side) - first));
+    kBlocks<T, true>.fn[vectors - 1][width - 1](
+        {.a = work_.packed[side] + first * chunk.rows,
+         .lda = 0,
+         .b = b,
+         .ldb = L::kGateRow,
+         .depth = chunk.rows,
+         .c = panel + (first_depth(side) + first) * vectors * W,
+         .ldc = vectors * W,
+         .columns = vectors * W,
+         .add = !empty_});
+  }
+
+  // The input weights' gradient for indices: each row's gates go to one depth of the sums.
+  void scatter_rows(const Chunk& chunk, const T* dx) const {
+    for (Index tile = share_.begin; tile < share_.end; ++tile)
+      L::for_panels(0, info.gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
+        T* panel = work_.dw_ih + tile * depth(0) * L::kGateRow + depth(0) * W * column;
+        if (empty_)
+          for (Index i = 0; i < I_ * vectors; ++i) V(0).store(panel + i * W);
+        for (Index r = 0; r < chunk.rows; ++r) {
+          const T* gates = dx + (tile * work_.chunk_rows + r) * L::kGateRow + column * W;
+          T* sum = panel + args_.indices[chunk.row + r] * vectors * W;
+          for (int v = 0; v < vectors; ++v)
+            (V::load(sum + v * W) + V::load(gates + v * W)).store(sum + v * W);
+        }
+      });
+  }
+
+  void sum_params(const Chunk& chunk) const {
+    for (Index tile = share_.begin; tile < share_.end; ++tile)
+      for (int i = 0; i < L::kParamRow; i += W) {
+        T* to = work_.dw_params + tile * L::kParamRow + i;
+        V sum = empty_ ? V(0) : V::load(to);
+        for (Index r = 0; r < chunk.rows; ++r)
+          sum = sum +
+                V::load(work_.dparams + (tile * work_.chunk_rows + r) * L::kParamRow + i);
+        sum.store(to);
+      }
+  }
+
+  // Row blocks of a gradient (gates * H, columns) from depth rows [0, columns) of the sums, and its
+  // bias from the row `bias_row` behind them.
+  void unpack(T* sums, Index columns, Index depth, int first_gate, int gates, T* to, T* bias,
+              Index bias_row) const {
+    for (Index tile = share_.begin; tile < share_.end; ++tile)
+      L::for_panels(
+          first_gate, gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
+            T* panel = sums + tile * depth * L::kGateRow + depth * W * column;
+            if (empty_)
+              for (Index i = 0; i < depth * vectors; ++i) V(0).store(panel + i * W);
+            for (int v = 0; v < vectors; ++v) {
+              const Index vector = tile * L::kTileVectors + (column + v) % L::kTileVectors;
+              const Index row = (column + v) / L::kTileVectors * H_ + vector * W;
+              const int lanes = L::lanes(H_, vector);
+              if (columns)
+                transpose_out(panel + v * W, vectors * W, lanes, columns, to + row * columns,
+                              columns);
+              if (bias) V::load(panel + (bias_row * vectors + v) * W).store(bias + row, lanes);
+            }
+          });
+  }
+  void unpack(T* sums, Index columns, Index depth, int first_gate, int gates, T* to,
+              T* bias) const {
+    unpack(sums, columns, depth, first_gate, gates, to, bias, columns);
+  }
+
+  const BackwardArgs<T>& args_;
+  const Team& team_;
+  const int thread_;
+  const BackwardWorkspace<L, T>& work_;
+  const PackedRows& rows_;
+  const Index I_, H_, tiles_;
+  const Range share_;
+  bool empty_ = true;  // no chunk has been added yet
+};
+
+}  // namespace RNNFAST_ISA_NAMESPACE
