@@ -1,0 +1,65 @@
+// What runs here, and the settings of the whole process.
+
+#include <pybind11/pybind11.h>
+#include <pybind11/typing.h>
+
+#include "bindings/module.h"
+#include "core/memory.h"
+#include "core/threads.h"
+#include "cpu/dispatch.h"
+
+namespace py = pybind11;
+
+namespace rnnfast {
+namespace {
+
+using StrList = py::typing::List<py::str>;
+using Facts = py::typing::Dict<py::str, py::object>;
+
+Facts cpu_info_dict() {
+  StrList compiled, supported;
+  for (const Isa& isa : compiled_isas()) {
+    compiled.append(isa.name);
+    if (isa_supported(isa)) supported.append(isa.name);
+  }
+  Facts info;
+  info["isa"] = active_isa().name;
+  info["vector_bits"] = active_isa().vector_bits;
+  info["isas_compiled"] = compiled;
+  info["isas_supported"] = supported;
+  info["cpu"] = cpu_model();
+  info["cpus"] = usable_cpus();
+  info["threads"] = num_threads();
+  return info;
+}
+
+py::typing::Dict<py::str, py::int_> cache_info_dict() {
+  const CacheInfo cache = cache_info();
+  py::typing::Dict<py::str, py::int_> info;
+  info["limit_bytes"] = cache.limit_bytes;
+  info["cached_bytes"] = cache.cached_bytes;
+  info["cached_blocks"] = cache.cached_blocks;
+  info["used_bytes"] = cache.used_bytes;
+  info["hits"] = cache.hits;
+  info["misses"] = cache.misses;
+  return info;
+}
+
+}  // namespace
+
+void bind_info(py::module_& m) {
+  // A wrong setting in the environment fails the import, not a call much later.
+  active_isa();
+  num_threads();
+  cache_info();
+
+  m.def("cpu_info", &cpu_info_dict,
+        "The instruction set that runs, those compiled and those supported, best first; the CPU, "
+        "how many this process may use, and the threads of a call.");
+  m.def("get_num_threads", &num_threads, "The most threads that a call uses.");
+  m.def("set_num_threads", &set_num_threads, py::arg("n"), "Sets the most threads a call uses.");
+  m.def("empty_cache", &empty_cache, "Gives the cached free memory back to the system.");
+  m.def("cache_info", &cache_info_dict, "Bytes and blocks of the memory cache.");
+}
+
+}  // namespace rnnfast

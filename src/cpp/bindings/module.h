@@ -1,0 +1,12 @@
+#pragma once
+// One function a file of bindings; module.cpp calls them.
+
+#include <pybind11/pybind11.h>
+
+namespace rnnfast {
+
+void bind_info(pybind11::module_& m);
+void bind_rnn(pybind11::module_& m);
+void bind_dense(pybind11::module_& m);
+
+}  // namespace rnnfast

@@ -1,0 +1,28 @@
+#include "core/env.h"
+
+#include <charconv>
+#include <cstdlib>
+
+#include "core/error.h"
+
+namespace rnnfast {
+
+std::optional<std::string> env_string(const char* name) {
+  const char* value = std::getenv(name);
+  if (value == nullptr || *value == '\0') return std::nullopt;
+  return value;
+}
+
+std::optional<long> env_integer(const char* name, long lowest) {
+  const std::optional<std::string> text = env_string(name);
+  if (!text) return std::nullopt;
+  long value = 0;
+  const char* end = text->data() + text->size();
+  const auto [last, problem] = std::from_chars(text->data(), end, value);
+  const bool whole = problem == std::errc() && last == end;
+  RNNFAST_CHECK(whole && value >= lowest, "environment variable ", name,
+                ": expected an integer of at least ", lowest, ", got '", *text, "'");
+  return value;
+}
+
+}  // namespace rnnfast

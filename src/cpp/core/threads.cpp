@@ -1,0 +1,171 @@
+#include "core/threads.h"
+
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
+#include <thread>
+
+#include "core/env.h"
+#include "core/error.h"
+
+namespace rnnfast {
+namespace {
+
+std::atomic<int> configured{0};   // 0: not yet read from the environment
+std::atomic<bool> busy{false};    // a team of several threads is at work
+std::atomic<bool> forked{false};  // this process is a forked child
+
+// The child of a fork has the caller's thread alone, and libgomp would wait for the others forever.
+const int at_fork = pthread_atfork(nullptr, nullptr, [] {
+  forked = true;
+  busy = false;
+});
+
+int default_num_threads() {
+  if (const auto n = env_integer("RNNFAST_NUM_THREADS", 1)) return static_cast<int>(*n);
+  // OMP_NUM_THREADS may be a list, one number a nesting level; its form is OpenMP's business.
+  if (const auto text = env_string("OMP_NUM_THREADS")) {
+    if (const int n = std::atoi(text->c_str()); n >= 1) return n;
+  }
+  return usable_cpus();
+}
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+struct Abandoned {};  // thrown out of a barrier that a failed thread will never reach
+
+// Spins, as steps of a time loop meet every few microseconds, then sleeps: with another process on
+// the same cores a barrier that only spins is slower by orders of magnitude.
+class Barrier {
+ public:
+  void set_size(int n) { size_.store(n, std::memory_order_relaxed); }
+
+  void wait() {
+    const uint32_t now = generation_.load(std::memory_order_acquire);
+    if (!abandoned_.load(std::memory_order_acquire)) {
+      if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_.load()) {
+        arrived_.store(0, std::memory_order_relaxed);
+        open();
+      } else if (!spin(now)) {
+        generation_.wait(now, std::memory_order_acquire);
+      }
+    }
+    if (abandoned_.load(std::memory_order_acquire)) throw Abandoned{};
+  }
+
+  void abandon() {
+    abandoned_.store(true, std::memory_order_release);
+    open();
+  }
+
+ private:
+  void open() {
+    generation_.fetch_add(1, std::memory_order_acq_rel);
+    generation_.notify_all();
+  }
+
+  // Whether the barrier opened within the time. With more threads than CPUs nobody should spin.
+  bool spin(uint32_t now) const {
+    using Clock = std::chrono::steady_clock;
+    if (size_.load(std::memory_order_relaxed) > cpus_) return false;
+    const auto end = Clock::now() + std::chrono::microseconds(50);
+    do {
+      for (int i = 0; i < 32; ++i) {
+        if (generation_.load(std::memory_order_acquire) != now) return true;
+        pause();
+      }
+    } while (Clock::now() < end);
+    return false;
+  }
+
+  const int cpus_ = usable_cpus();
+  std::atomic<int> size_{1};
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<uint32_t> generation_{0};
+  std::atomic<bool> abandoned_{false};
+};
+
+// Keeps the first exception of a team.
+class FirstError {
+ public:
+  void set() {
+    if (!taken_.exchange(true)) error_ = std::current_exception();
+  }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::atomic<bool> taken_{false};
+  std::exception_ptr error_;
+};
+
+void run_on_many(int threads, TeamFunction function, void* context) {
+  Barrier barrier;
+  FirstError error;
+#pragma omp parallel num_threads(threads)
+  {
+    // The runtime may give fewer threads than asked; every thread writes the same number here
+    // before it can reach the barrier.
+    const int size = omp_get_num_threads();
+    barrier.set_size(size);
+    const Team team{size, [](void* b) { static_cast<Barrier*>(b)->wait(); }, &barrier};
+    try {
+      function(context, team, omp_get_thread_num());
+    } catch (const Abandoned&) {  // the thread that failed has told why
+    } catch (...) {
+      error.set();
+      barrier.abandon();
+    }
+  }
+  error.rethrow();
+}
+
+}  // namespace
+
+int usable_cpus() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+int num_threads() {
+  if (forked) return 1;
+  if (configured == 0) {
+    int unset = 0;  // a concurrent set_num_threads wins
+    configured.compare_exchange_strong(unset, default_num_threads());
+  }
+  return configured;
+}
+
+void set_num_threads(int n) {
+  RNNFAST_CHECK(n >= 1, "num_threads: expected at least 1, got ", n);
+  configured = n;
+}
+
+void run_team(int max_threads, TeamFunction function, void* context) {
+  const int threads = std::min(max_threads, num_threads());
+  if (threads <= 1 || busy.exchange(true)) {
+    function(context, Team{1, nullptr, nullptr}, 0);
+    return;
+  }
+  struct Done {
+    ~Done() { busy = false; }
+  } done;
+  run_on_many(threads, function, context);
+}
+
+}  // namespace rnnfast

@@ -1,0 +1,38 @@
+#pragma once
+// Threads: one OpenMP parallel region a call, on the OpenMP runtime that the process already has (a
+// second pool beside PyTorch's would fight with it for the same cores).
+
+#include <type_traits>
+
+#include "core/team.h"
+
+namespace rnnfast {
+
+// The most threads a call may use. Set by set_num_threads, else by RNNFAST_NUM_THREADS, else by
+// OMP_NUM_THREADS, else the number of CPUs that this process may run on. Always 1 in a forked
+// child.
+int num_threads();
+void set_num_threads(int n);  // n >= 1
+
+int usable_cpus();  // that this process may run on
+
+using TeamFunction = void (*)(void* context, const Team& team, int thread);
+void run_team(int max_threads, TeamFunction function, void* context);
+
+// Calls fn(team, thread) once on every thread of a team of at most min(max_threads, num_threads())
+// and returns when all are done. The team is one thread, the caller, while another thread of the
+// process is inside a call, and in a forked child, where the OpenMP runtime's workers do not exist.
+// The first exception out of fn is thrown again here; the others of the team then leave their next
+// barrier by an exception, too.
+template <class F>
+void parallel(int max_threads, F&& fn) {
+  using Function = std::remove_reference_t<F>;
+  run_team(
+      max_threads,
+      [](void* context, const Team& team, int thread) {
+        (*static_cast<Function*>(context))(team, thread);
+      },
+      const_cast<void*>(static_cast<const void*>(&fn)));
+}
+
+}  // namespace rnnfast

@@ -1,0 +1,109 @@
+#include "cpu/dispatch.h"
+
+#include <algorithm>
+#include <fstream>
+#include <string_view>
+
+#include "core/env.h"
+#include "core/error.h"
+
+namespace rnnfast {
+
+// CMake gives RNNFAST_ISAS as X(name, vector bytes) entries, best first. Each set's objects define
+// these functions in the set's own namespace.
+#define X(isa, bytes)                                \
+  namespace isa {                                    \
+  const CellKernels<float>* cell_kernels(float);     \
+  const CellKernels<double>* cell_kernels(double);   \
+  const DenseKernels<float>& dense_kernels(float);   \
+  const DenseKernels<double>& dense_kernels(double); \
+  }
+RNNFAST_ISAS
+#undef X
+
+namespace {
+
+// The features that the compiler may use in a set's objects, by the names that g++ and clang share
+// (each CPU with these has the rest of its x86-64 level, too).
+bool cpu_has(std::string_view isa) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool v2 = __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.2") &&
+                  __builtin_cpu_supports("popcnt");
+  if (isa == "baseline") return v2;
+  const bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                  __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  if (isa == "avx2") return v3;
+  return isa == "avx512" && v3 && __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+  return isa == "neon";  // part of every AArch64 CPU
+#endif
+}
+
+std::string names(const std::vector<Isa>& isas) {
+  std::string text;
+  for (const Isa& isa : isas) text += (text.empty() ? "" : ", ") + std::string(isa.name);
+  return text.empty() ? "none" : text;
+}
+
+const Isa& choose() {
+  const std::vector<Isa>& compiled = compiled_isas();
+  std::vector<Isa> usable;
+  std::copy_if(compiled.begin(), compiled.end(), std::back_inserter(usable), isa_supported);
+  RNNFAST_CHECK(!usable.empty(),
+                "this CPU has none of the instruction sets that were compiled: ", names(compiled));
+  const std::string wanted = env_string("RNNFAST_ISA").value_or(usable.front().name);
+  const auto is_wanted = [&](const Isa& isa) { return isa.name == wanted; };
+  RNNFAST_CHECK(std::any_of(usable.begin(), usable.end(), is_wanted),
+                "environment variable RNNFAST_ISA: expected one of ", names(usable),
+                " (those of the compiled ", names(compiled), " that this CPU supports), got '",
+                wanted, "'");
+  return *std::find_if(compiled.begin(), compiled.end(), is_wanted);
+}
+
+}  // namespace
+
+const std::vector<Isa>& compiled_isas() {
+#define X(isa, bytes) \
+  {#isa, 8 * (bytes), isa::cell_kernels, isa::cell_kernels, isa::dense_kernels, isa::dense_kernels},
+  static const std::vector<Isa> isas { RNNFAST_ISAS };
+#undef X
+  return isas;
+}
+
+bool isa_supported(const Isa& isa) { return cpu_has(isa.name); }
+
+const Isa& active_isa() {
+  static const Isa& active = choose();
+  return active;
+}
+
+template <>
+const CellKernels<float>& kernels<float>(int cell) {
+  return active_isa().cells_float({})[cell];
+}
+template <>
+const CellKernels<double>& kernels<double>(int cell) {
+  return active_isa().cells_double({})[cell];
+}
+template <>
+const DenseKernels<float>& dense<float>() {
+  return active_isa().dense_float({});
+}
+template <>
+const DenseKernels<double>& dense<double>() {
+  return active_isa().dense_double({});
+}
+
+std::string cpu_model() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("model name", 0) == 0)
+      return line.substr(std::min(line.size(), line.find(':') + 2));
+  }
+  return "unknown";
+}
+
+}  // namespace rnnfast
