@@ -1,0 +1,36 @@
+#pragma once
+// Sequences of unequal length as packed rows: sorted by falling length, so that the active ones of a
+// step are a prefix and no work is spent on padding.
+
+#include <span>
+#include <vector>
+
+#include "cpu/kernel_table.h"
+
+namespace rnnfast {
+
+class PackedBatch {
+ public:
+  // Sequences of `lengths` each in [0, seq_len]; no lengths: all of seq_len. Throws Error.
+  PackedBatch(Index seq_len, Index batch, std::span<const Index> lengths);
+
+  PackedRows rows() const { return {seq_len_, batch_, offset_.data(), order_.data()}; }
+  Index total() const { return offset_.back(); }
+  // Whether the packed rows are the padded (T, B, .) array itself.
+  bool is_dense() const { return dense_; }
+
+  // Copies thread `thread`'s share of rows of `width` values between the padded array and the packed
+  // one. `unpack` writes zeros after each sequence's end.
+  template <class T>
+  void pack(const T* padded, Index width, T* packed, int thread, int threads) const;
+  template <class T>
+  void unpack(const T* packed, Index width, T* padded, int thread, int threads) const;
+
+ private:
+  Index seq_len_, batch_;
+  bool dense_ = true;
+  std::vector<Index> offset_;  // (T+1,)
+  std::vector<Index> order_;   // (B,)
+};
+
+}  // namespace rnnfast
