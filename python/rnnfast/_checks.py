@@ -1,0 +1,99 @@
+"""Checks of arguments, with every message that users see.
+
+A message names the argument, what was expected and why, and what came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from numbers import Integral, Real
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+RealArray: TypeAlias = NDArray[Any]  # float32 or float64
+IntArray: TypeAlias = NDArray[np.int64]
+
+
+def positive_int(name: str, value: int) -> int:
+    """Return `value` as an int, which must be at least 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name}: expected at least 1, got {value}")
+    return int(value)
+
+
+def number(
+    name: str, value: float, low: float, high: float = np.inf, *, open_high: bool = False
+) -> float:
+    """Return `value` as a float, which must lie in [low, high], or [low, high) if `open_high`."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    if not (low <= value < high or (value == high and not open_high)):
+        expected = f"at least {low}" if high == np.inf else f"a number in [{low}, {high}"
+        bracket = "" if high == np.inf else ")" if open_high else "]"
+        raise ValueError(f"{name}: expected {expected}{bracket}, got {value}")
+    return float(value)
+
+
+def choice(name: str, value: str, valid: Collection[str]) -> str:
+    """Return `value`, which must be one of `valid`."""
+    if value not in valid:
+        raise ValueError(f"{name}: expected one of {', '.join(valid)}, got {value!r}")
+    return value
+
+
+def real_dtype(name: str, dtype: Any) -> np.dtype[Any]:
+    """Return `dtype` as a NumPy dtype, which must be float32 or float64."""
+    result = np.dtype(dtype)
+    if result not in (np.float32, np.float64):
+        raise TypeError(f"{name}: expected float32 or float64, got {result}")
+    return result
+
+
+def real_array(
+    name: str, value: ArrayLike, dtype: np.dtype[Any] | None, why: str = ""
+) -> RealArray:
+    """Return `value` as a C-contiguous array of `dtype`, or of any real dtype if that is None."""
+    array = np.asarray(value)
+    if dtype is None:
+        real_dtype(f"{name}.dtype", array.dtype)
+    elif array.dtype != dtype:
+        raise TypeError(f"{name}: expected dtype {dtype}{why}, got {array.dtype}")
+    return np.ascontiguousarray(array)
+
+
+def integer_array(name: str, value: ArrayLike) -> IntArray:
+    """Return `value` as a C-contiguous int64 array; it must be of an integer dtype."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected an array of integers, got dtype {array.dtype}")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def shape(name: str, array: NDArray[Any], expected: tuple[int, ...], meaning: str) -> None:
+    """Check an array's shape; `meaning` is the expected one in words."""
+    if array.shape != expected:
+        raise ValueError(f"{name}: expected shape {meaning} = {expected}, got {array.shape}")
+
+
+def last_axis(name: str, array: NDArray[Any], size: int, meaning: str) -> None:
+    """Check the size of an array's last axis, called `meaning`."""
+    if array.ndim < 1 or array.shape[-1] != size:
+        raise ValueError(f"{name}: expected shape (..., {meaning} = {size}), got {array.shape}")
+
+
+def same_names(name: str, got: Iterable[str], expected: Iterable[str]) -> None:
+    """Check that a dict has exactly the expected keys."""
+    got, expected = list(got), list(expected)
+    missing = [key for key in expected if key not in got]
+    unexpected = [key for key in got if key not in expected]
+    if missing or unexpected:
+        parts = [
+            f"{label} {', '.join(map(repr, keys))}"
+            for label, keys in (("missing", missing), ("unexpected", unexpected))
+            if keys
+        ]
+        raise ValueError(f"{name}: {'; '.join(parts)}")

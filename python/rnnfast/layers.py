@@ -1,0 +1,524 @@
+"""Layers: parameters with their gradients around the stateless functions of `rnnfast.functional`.
+
+Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions (2 if
+bidirectional), G row blocks of a cell's weights. Parameters have PyTorch's names, shapes, gate
+orders and initial distributions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+from rnnfast import _checks, _core, functional
+from rnnfast._checks import IntArray, RealArray
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+State = RealArray | tuple[RealArray, ...]
+Kept = TypeVar("Kept")
+
+
+class Parameter(NamedTuple):
+    """A parameter of a module: views of its value and gradient, both updated in place."""
+
+    name: str
+    value: RealArray
+    gradient: RealArray
+
+
+class Module(Generic[Kept]):
+    """Base of the layers and of models made of them.
+
+    A model is a subclass that sets layers as attributes; their parameters are then its own, with
+    the attribute's name before theirs: `lstm.weight_ih_l0`.
+
+    Attributes:
+        training: Whether calls keep what `backward` needs, and apply dropout.
+    """
+
+    def __init__(self) -> None:
+        self.training = True
+        self._parameters: dict[str, Parameter] = {}
+        self._kept: Kept | None = None
+        self._generator: np.random.Generator | None = None
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield every parameter, in the order of their making."""
+        yield from self._parameters.values()
+        for prefix, child in self._children():
+            for parameter in child.parameters():
+                yield parameter._replace(name=f"{prefix}.{parameter.name}")
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training (dropout, backward) or, with False, to evaluation. Returns self."""
+        self.training = mode
+        for _, child in self._children():
+            child.train(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Switch to evaluation: no dropout, nothing kept for backward. Returns self."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero."""
+        for parameter in self.parameters():
+            parameter.gradient.fill(0)
+
+    def state_dict(self) -> dict[str, RealArray]:
+        """Copies of every parameter's value by name."""
+        return {p.name: p.value.copy() for p in self.parameters()}
+
+    def load_state_dict(self, state_dict: Mapping[str, ArrayLike]) -> None:
+        """Set every parameter's value.
+
+        Args:
+            state_dict: An array for each parameter's name, such as `state_dict()` gives, or
+                PyTorch's tensors as NumPy arrays.
+
+        Raises:
+            ValueError: A name is missing or unknown, or a shape differs. Nothing is changed then.
+        """
+        parameters = list(self.parameters())
+        _checks.same_names("state_dict", state_dict, (p.name for p in parameters))
+        arrays = [np.asarray(state_dict[p.name]) for p in parameters]
+        for p, array in zip(parameters, arrays, strict=True):
+            if array.dtype.kind != "f":
+                raise TypeError(f"{p.name}: expected an array of reals, got dtype {array.dtype}")
+            _checks.shape(p.name, array, p.value.shape, "of the parameter")
+        for p, array in zip(parameters, arrays, strict=True):
+            np.copyto(p.value, array, casting="same_kind")
+
+    def generator_state(self) -> dict[str, Any]:
+        """State of the generators of dropout by layer, for checkpoints; JSON can hold it."""
+        return {name: g.bit_generator.state for name, g in self._generators()}
+
+    def set_generator_state(self, state: Mapping[str, Any]) -> None:
+        """Set what `generator_state` gave, so that training goes on with the same bits."""
+        generators = dict(self._generators())
+        _checks.same_names("state", state, generators)
+        for name, generator in generators.items():
+            generator.bit_generator.state = state[name]
+
+    def _children(self) -> Iterator[tuple[str, Module[Any]]]:
+        return ((name, m) for name, m in vars(self).items() if isinstance(m, Module))
+
+    def _generators(self, prefix: str = "") -> Iterator[tuple[str, np.random.Generator]]:
+        if self._generator is not None:
+            yield prefix, self._generator
+        for name, child in self._children():
+            yield from child._generators(f"{prefix}.{name}" if prefix else name)
+
+    def _add(self, name: str, value: RealArray) -> Parameter:
+        self._parameters[name] = Parameter(name, value, np.zeros_like(value))
+        return self._parameters[name]
+
+    def _take_kept(self) -> Kept:
+        """What the last call kept for backward, which may use it once."""
+        if self._kept is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward: expected a call of the layer in training mode "
+                "before each backward, as it keeps what the gradient needs; there was none"
+            )
+        kept, self._kept = self._kept, None
+        return kept
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments of `Recurrent`, which documents them."""
+
+    bias: bool
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    dtype: DTypeLike
+    seed: int | None
+
+
+class Recurrent(Module[functional.Reserve]):
+    """Layers of one kind of cell over a sequence.
+
+    Calling the layer gives `y, state`; the state is `h` for a cell with one state, `(h, c)` for an
+    LSTM, a tuple of `cells()[cell].states` arrays in general.
+
+    Args:
+        cell: Name of the cell, one of `rnnfast.functional.cells()`.
+        input_size: I.
+        hidden_size: H.
+        num_layers: L.
+        bias: Whether the products have biases.
+        batch_first: Whether x, y, dx and dy are (B, T, ...) instead of (T, B, ...).
+        dropout: Probability that an output of a layer but the last is dropped in training.
+        bidirectional: Whether each layer also runs against time; y then holds both outputs.
+        dtype: float32 or float64.
+        seed: Seeds the initial values and dropout; None draws fresh ones.
+
+    Raises:
+        ValueError: A size is less than 1, dropout outside [0, 1), or the cell unknown.
+        TypeError: An argument is of the wrong type.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: DTypeLike = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.cell = _checks.choice("cell", cell, functional.cells())
+        self.input_size = _checks.positive_int("input_size", input_size)
+        self.hidden_size = _checks.positive_int("hidden_size", hidden_size)
+        self.num_layers = _checks.positive_int("num_layers", num_layers)
+        self.batch_first = batch_first
+        self.dropout = _checks.number("dropout", dropout, 0, 1, open_high=True)
+        self.bidirectional = bidirectional
+        self.dtype = _checks.real_dtype("dtype", dtype)
+        self._generator = np.random.default_rng(seed)
+        self._states = functional.cells()[cell].states
+        self._weights: list[functional.Weights] = []
+        self._gradients: list[functional.Weights] = []
+        for layer in range(self.num_layers):
+            for suffix in ("", "_reverse") if bidirectional else ("",):
+                self._add_weights(layer, suffix, bias)
+
+    def _add_weights(self, layer: int, suffix: str, bias: bool) -> None:
+        info = functional.cells()[self.cell]
+        rows, hidden = info.gates * self.hidden_size, self.hidden_size
+        inputs = self.input_size if layer == 0 else hidden * (2 if self.bidirectional else 1)
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight_ih": (rows, inputs),
+            "weight_hh": (rows, hidden),
+        }
+        if bias:
+            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if info.params:
+            shapes["weight_channel"] = (info.params, hidden)
+        added = {
+            name: self._add(f"{name}_l{layer}{suffix}", self._initial(shape, hidden))
+            for name, shape in shapes.items()
+        }
+        self._weights.append(functional.Weights(**{n: p.value for n, p in added.items()}))
+        self._gradients.append(functional.Weights(**{n: p.gradient for n, p in added.items()}))
+
+    def _initial(self, shape: tuple[int, ...], fan: int) -> RealArray:
+        assert self._generator is not None
+        return _uniform(self._generator, shape, fan, self.dtype)
+
+    def __call__(
+        self, x: ArrayLike, state: State | None = None, lengths: ArrayLike | None = None
+    ) -> tuple[RealArray, State]:
+        """Run the layers over a sequence.
+
+        Args:
+            x: (T, B, I) reals of the layer's dtype, or (T, B) integers in [0, I), which stand for
+                one-hot rows; batch axis first if `batch_first`.
+            state: Initial state, (L * D, B, H) each; None for zeros.
+            lengths: (B,) integers in [0, T]: where each sequence ends; None for T.
+
+        Returns:
+            y (T, B, D * H), zero after a sequence's end, and the state at each sequence's end.
+
+        Raises:
+            ValueError: A shape, a length or an index is wrong.
+            TypeError: A dtype or the structure of the state is wrong.
+        """
+        generator = self._generator
+        assert generator is not None
+        drops = self.training and self.dropout > 0 and self.num_layers > 1
+        y, final, self._kept = functional.forward(
+            self.cell,
+            self._time_first(np.asarray(x)),
+            self._weights,
+            self._to_tuple("state", state),
+            lengths=lengths,
+            num_layers=self.num_layers,
+            bidirectional=self.bidirectional,
+            dropout=self.dropout,
+            seed=int(generator.integers(2**63)) if drops else 0,
+            training=self.training,
+        )
+        return self._time_first(y), self._from_tuple(final)
+
+    def backward(
+        self, dy: ArrayLike | None, dstate: State | None = None, *, need_dx: bool = True
+    ) -> tuple[RealArray | None, State]:
+        """Take gradients through the last call, adding those of the parameters to `gradient`.
+
+        Args:
+            dy: Gradient of y, in y's shape; None for zeros.
+            dstate: Gradient of the final state, in its structure; None for zeros.
+            need_dx: Whether dx is wanted.
+
+        Returns:
+            dx, None for integer x or if not wanted, and the gradient of the initial state.
+
+        Raises:
+            RuntimeError: No call in training mode came before, or its gradient was already taken.
+            ValueError: A shape is wrong.
+            TypeError: A dtype or the structure of dstate is wrong.
+        """
+        dfinal = self._to_tuple("dstate", dstate)
+        dx, dinitial, dweights = functional.backward(
+            self._take_kept(),
+            None if dy is None else self._time_first(np.asarray(dy)),
+            dfinal,
+            need_dx=need_dx,
+        )
+        for gradients, new in zip(self._gradients, dweights, strict=True):
+            for gradient, g in zip(gradients, new, strict=True):
+                if gradient is not None:
+                    gradient += g
+        return None if dx is None else self._time_first(dx), self._from_tuple(dinitial)
+
+    def _time_first(self, x: RealArray) -> RealArray:
+        """Swap the axes of time and batch if the user has batch first; its own inverse."""
+        return x.swapaxes(0, 1) if self.batch_first and x.ndim >= 2 else x
+
+    def _to_tuple(self, name: str, state: State | None) -> tuple[RealArray, ...] | None:
+        if state is None:
+            return None
+        is_tuple = isinstance(state, (tuple, list))
+        if is_tuple != (self._states > 1) or (is_tuple and len(state) != self._states):
+            expected = f"a tuple of {self._states} arrays" if self._states > 1 else "one array"
+            got = f"a {type(state).__name__}" + (f" of {len(state)}" if is_tuple else "")
+            raise TypeError(
+                f"{name}: expected {expected}, the states of cell {self.cell!r}, got {got}"
+            )
+        return tuple(state) if is_tuple else (np.asarray(state),)
+
+    def _from_tuple(self, states: tuple[RealArray, ...]) -> State:
+        return states if self._states > 1 else states[0]
+
+
+class RNN(Recurrent):
+    """Elman's network: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or ReLU in place of tanh.
+
+    Takes the arguments of `Recurrent` without `cell`, and `nonlinearity`, "tanh" or "relu".
+    Source: Elman, "Finding structure in time", 1990.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        nonlinearity: str = "tanh",
+        **options: Unpack[Options],
+    ) -> None:
+        _checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+        super().__init__(f"rnn_{nonlinearity}", input_size, hidden_size, num_layers, **options)
+
+
+class LSTM(Recurrent):
+    """Long short-term memory; the state is (h, c). Takes `Recurrent`'s arguments without `cell`.
+
+    Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Unpack[Options]
+    ) -> None:
+        super().__init__("lstm", input_size, hidden_size, num_layers, **options)
+
+
+class PeepholeLSTM(Recurrent):
+    """LSTM whose gates also see the cell state, scaled by `weight_channel` (3, H), rows i, f, o.
+
+    Takes `Recurrent`'s arguments without `cell`; the state is (h, c).
+    Source: Gers, Schraudolph and Schmidhuber, "Learning precise timing with LSTM", 2002.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Unpack[Options]
+    ) -> None:
+        super().__init__("peephole_lstm", input_size, hidden_size, num_layers, **options)
+
+
+class GRU(Recurrent):
+    """Gated recurrent unit. Takes `Recurrent`'s arguments without `cell`, and `reset_after`.
+
+    With `reset_after` the reset gate multiplies the recurrent product, as in PyTorch and cuDNN;
+    without, it multiplies h before the product, as in the paper.
+    Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        reset_after: bool = True,
+        **options: Unpack[Options],
+    ) -> None:
+        cell = "gru" if reset_after else "gru_reset_before"
+        super().__init__(cell, input_size, hidden_size, num_layers, **options)
+
+
+class Embedding(Module[IntArray]):
+    """A table of vectors looked up by integers. Initial values are standard normal.
+
+    Args:
+        num_embeddings: Number of vectors V.
+        embedding_dim: Their size E.
+        dtype: float32 or float64.
+        seed: Seeds the initial values; None draws fresh ones.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        dtype: DTypeLike = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_embeddings = _checks.positive_int("num_embeddings", num_embeddings)
+        self.embedding_dim = _checks.positive_int("embedding_dim", embedding_dim)
+        self.dtype = _checks.real_dtype("dtype", dtype)
+        normal = np.random.default_rng(seed).standard_normal((num_embeddings, embedding_dim))
+        self._weight = self._add("weight", normal.astype(self.dtype))
+
+    def __call__(self, indices: ArrayLike) -> RealArray:
+        """Look up vectors.
+
+        Args:
+            indices: Integers in [0, V), of any shape.
+
+        Returns:
+            (..., E): the vector of each.
+
+        Raises:
+            IndexError: An index is out of range.
+            TypeError: The indices are no integers.
+        """
+        index = _checks.integer_array("indices", indices)
+        y = _core.embedding_forward(weight=self._weight.value, indices=index.reshape(-1))
+        self._kept = index if self.training else None
+        return y.reshape(*index.shape, self.embedding_dim)
+
+    def backward(self, dy: ArrayLike) -> None:
+        """Add the gradient of the table to `gradient`.
+
+        Args:
+            dy: Gradient of the last call's result, in its shape.
+
+        Raises:
+            RuntimeError: No call in training mode came before.
+            ValueError: The shape is wrong.
+        """
+        index = self._take_kept()
+        array = _checks.real_array("dy", dy, self.dtype, " (the layer's)")
+        _checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
+        _core.embedding_backward(
+            dy=array.reshape(-1, self.embedding_dim),
+            indices=index.reshape(-1),
+            dweight=self._weight.gradient,
+        )
+
+
+class Linear(Module[RealArray]):
+    """y = x W^T + b. Initial values are uniform in +-1/sqrt(in_features).
+
+    Args:
+        in_features: Size of x's last axis.
+        out_features: Size of y's last axis.
+        bias: Whether b is added.
+        dtype: float32 or float64.
+        seed: Seeds the initial values; None draws fresh ones.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        dtype: DTypeLike = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = _checks.positive_int("in_features", in_features)
+        self.out_features = _checks.positive_int("out_features", out_features)
+        self.dtype = _checks.real_dtype("dtype", dtype)
+        generator = np.random.default_rng(seed)
+        self._weight = self._add(
+            "weight", _uniform(generator, (out_features, in_features), in_features, self.dtype)
+        )
+        self._bias = (
+            self._add("bias", _uniform(generator, (out_features,), in_features, self.dtype))
+            if bias
+            else None
+        )
+
+    def __call__(self, x: ArrayLike) -> RealArray:
+        """Multiply by the weight.
+
+        Args:
+            x: (..., in_features).
+
+        Returns:
+            (..., out_features).
+
+        Raises:
+            ValueError: The last axis is not in_features.
+            TypeError: The dtype is not the layer's.
+        """
+        array = _checks.real_array("x", x, self.dtype, " (the layer's)")
+        _checks.last_axis("x", array, self.in_features, "in_features")
+        self._kept = array if self.training else None
+        y = _core.linear_forward(
+            x=array.reshape(-1, self.in_features),
+            weight=self._weight.value,
+            bias=self._bias and self._bias.value,
+        )
+        return y.reshape(*array.shape[:-1], self.out_features)
+
+    def backward(self, dy: ArrayLike, *, need_dx: bool = True) -> RealArray | None:
+        """Take gradients through the last call, adding those of the parameters to `gradient`.
+
+        Args:
+            dy: Gradient of the last call's result, in its shape.
+            need_dx: Whether dx is wanted.
+
+        Returns:
+            dx (..., in_features), or None if not wanted.
+
+        Raises:
+            RuntimeError: No call in training mode came before.
+            ValueError: The shape is wrong.
+            TypeError: The dtype is not the layer's.
+        """
+        x = self._take_kept()
+        array = _checks.real_array("dy", dy, self.dtype, " (the layer's)")
+        _checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
+        dx = _core.linear_backward(
+            dy=array.reshape(-1, self.out_features),
+            x=x.reshape(-1, self.in_features),
+            weight=self._weight.value,
+            dweight=self._weight.gradient,
+            dbias=self._bias and self._bias.gradient,
+            need_dx=need_dx,
+        )
+        return None if dx is None else dx.reshape(x.shape)
+
+
+def _uniform(
+    generator: np.random.Generator, shape: tuple[int, ...], fan: int, dtype: np.dtype[Any]
+) -> RealArray:
+    bound = 1 / np.sqrt(fan)
+    return generator.uniform(-bound, bound, shape).astype(dtype)

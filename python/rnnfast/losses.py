@@ -1,0 +1,57 @@
+"""Losses."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+from rnnfast import _checks, _core
+from rnnfast._checks import IntArray, RealArray
+
+
+def softmax_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, ignore_index: int = -100
+) -> tuple[float, RealArray]:
+    """Mean of -log softmax(logits)[target] over the targets that are not ignored, in nats.
+
+    Args:
+        logits: (..., V) reals: unnormalised log-probabilities of V classes.
+        targets: (...) integers in [0, V), or `ignore_index`.
+        ignore_index: Targets of this value count for nothing.
+
+    Returns:
+        The mean (NaN if every target is ignored) and its gradient by the logits, in their shape
+        and dtype; it is 0 where targets are ignored.
+
+    Raises:
+        ValueError: The shapes do not fit.
+        IndexError: A target is out of range.
+        TypeError: The logits are not real or the targets no integers.
+    """
+    array, target = _checked(logits, targets)
+    loss, dlogits = _core.cross_entropy(
+        logits=array.reshape(-1, array.shape[-1]),
+        targets=target.reshape(-1),
+        ignore_index=ignore_index,
+        need_gradient=True,
+    )
+    assert dlogits is not None
+    return loss, dlogits.reshape(array.shape)
+
+
+def cross_entropy(logits: ArrayLike, targets: ArrayLike, ignore_index: int = -100) -> float:
+    """Give the loss of `softmax_cross_entropy` without its gradient, for evaluation."""
+    array, target = _checked(logits, targets)
+    return _core.cross_entropy(
+        logits=array.reshape(-1, array.shape[-1]),
+        targets=target.reshape(-1),
+        ignore_index=ignore_index,
+        need_gradient=False,
+    )[0]
+
+
+def _checked(logits: ArrayLike, targets: ArrayLike) -> tuple[RealArray, IntArray]:
+    array = _checks.real_array("logits", logits, None)
+    target = _checks.integer_array("targets", targets)
+    if array.ndim < 1 or array.shape[-1] < 1:
+        raise ValueError(f"logits: expected shape (..., V) with V >= 1, got {array.shape}")
+    _checks.shape("targets", target, array.shape[:-1], "logits.shape[:-1]")
+    return array, target

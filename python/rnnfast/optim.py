@@ -1,0 +1,327 @@
+"""Optimisers and gradient clipping, with the formulas and defaults of PyTorch's.
+
+An optimiser updates the values of parameters in place from their gradients; `lr` may be set at any
+time. The work runs in C++, one call a step for all parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from rnnfast import _checks, _core
+from rnnfast._checks import RealArray
+from rnnfast.layers import Parameter
+
+
+class Optimizer:
+    """Base of the optimisers.
+
+    Attributes:
+        lr: Learning rate.
+        parameters: What is optimised.
+        steps: Number of steps made.
+    """
+
+    def __init__(
+        self, parameters: Iterable[Parameter], lr: float, weight_decay: float, eps: float = 0.0
+    ) -> None:
+        self.parameters = list(parameters)
+        _check_parameters(self.parameters)
+        self.lr = _checks.number("lr", lr, 0)
+        self.weight_decay = _checks.number("weight_decay", weight_decay, 0)
+        self.eps = _checks.number("eps", eps, 0)
+        self.steps = 0
+        self._buffers: dict[str, list[RealArray]] = {}
+        self._values = [p.value for p in self.parameters]
+        self._gradients = [p.gradient for p in self.parameters]
+
+    def step(self) -> None:
+        """Update every parameter from its gradient."""
+        self.steps += 1
+        self._step()
+
+    def _step(self) -> None:
+        raise NotImplementedError
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero."""
+        for gradient in self._gradients:
+            gradient.fill(0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a later run needs to go on with the same bits.
+
+        Returns:
+            `steps`, `lr` and `buffers`, a dict of copies of arrays named `buffer.parameter`.
+        """
+        return {
+            "steps": self.steps,
+            "lr": self.lr,
+            "buffers": {name: array.copy() for name, array in self._named_buffers().items()},
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Set what `state_dict` gave for an optimiser of this class and these parameters.
+
+        Raises:
+            ValueError: A name is missing or unknown, or a shape differs. Nothing is changed then.
+        """
+        _checks.same_names("state_dict", state_dict, ("steps", "lr", "buffers"))
+        buffers, loaded = self._named_buffers(), state_dict["buffers"]
+        _checks.same_names("state_dict['buffers']", loaded, buffers)
+        for name, array in buffers.items():
+            _checks.shape(name, np.asarray(loaded[name]), array.shape, "of the parameter")
+        for name, array in buffers.items():
+            np.copyto(array, loaded[name], casting="same_kind")
+        self.steps = int(state_dict["steps"])
+        self.lr = float(state_dict["lr"])
+
+    def _named_buffers(self) -> dict[str, RealArray]:
+        return {
+            f"{name}.{parameter.name}": array
+            for name, arrays in self._buffers.items()
+            for parameter, array in zip(self.parameters, arrays, strict=True)
+        }
+
+    def _add_buffer(self, name: str, wanted: bool = True, start: float = 0.0) -> list[RealArray]:
+        """Make one array beside each value, or none if the optimiser does without."""
+        arrays = [np.full_like(value, start) for value in self._values] if wanted else []
+        if wanted:
+            self._buffers[name] = arrays
+        return arrays
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: v = momentum v + g, w -= lr v.
+
+    Args:
+        parameters: Parameters of one dtype.
+        lr: Learning rate.
+        momentum: How much of v goes on; 0 for none.
+        weight_decay: weight_decay * w is added to g.
+        nesterov: Use g + momentum v in place of v (Sutskever et al. 2013).
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 1e-3,
+        *,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        self.momentum = _checks.number("momentum", momentum, 0)
+        if nesterov and momentum == 0:
+            raise ValueError("nesterov: expected momentum above 0 with it, got 0")
+        self.nesterov = nesterov
+        self._velocity = self._add_buffer("velocity", momentum > 0)
+
+    def _step(self) -> None:
+        _core.sgd(
+            values=self._values,
+            gradients=self._gradients,
+            velocities=self._velocity,
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=self.nesterov,
+        )
+
+
+class Adagrad(Optimizer):
+    """Adagrad (Duchi et al. 2011): s += g^2, w -= lr g / (sqrt(s) + eps).
+
+    Args:
+        parameters: Parameters of one dtype.
+        lr: Learning rate.
+        lr_decay: The rate of step t (from 0) is lr / (1 + t lr_decay).
+        weight_decay: weight_decay * w is added to g.
+        initial_accumulator_value: s before the first step.
+        eps: Keeps the quotient finite.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 1e-2,
+        *,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay, eps)
+        self.lr_decay = _checks.number("lr_decay", lr_decay, 0)
+        start = _checks.number("initial_accumulator_value", initial_accumulator_value, 0)
+        self._sum = self._add_buffer("sum", start=start)
+
+    def _step(self) -> None:
+        _core.adagrad(
+            values=self._values,
+            gradients=self._gradients,
+            sums=self._sum,
+            lr=self.lr / (1 + (self.steps - 1) * self.lr_decay),
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+        )
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Hinton 2012; centered: Graves 2013): w -= lr g / (sqrt(mean of g^2) + eps).
+
+    Args:
+        parameters: Parameters of one dtype.
+        lr: Learning rate.
+        alpha: How much of a running mean goes on.
+        eps: Keeps the quotient finite.
+        weight_decay: weight_decay * w is added to g.
+        momentum: How much of the last update goes on; 0 for none.
+        centered: Use the variance of g in place of the mean of g^2.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 1e-2,
+        *,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay, eps)
+        self.alpha = _checks.number("alpha", alpha, 0, 1)
+        self.momentum = _checks.number("momentum", momentum, 0)
+        self._square = self._add_buffer("square")
+        self._velocity = self._add_buffer("velocity", momentum > 0)
+        self._mean = self._add_buffer("mean", centered)
+
+    def _step(self) -> None:
+        _core.rmsprop(
+            values=self._values,
+            gradients=self._gradients,
+            squares=self._square,
+            velocities=self._velocity,
+            means=self._mean,
+            lr=self.lr,
+            alpha=self.alpha,
+            eps=self.eps,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015).
+
+    Args:
+        parameters: Parameters of one dtype.
+        lr: Learning rate.
+        betas: How much of the running means of g and of g^2 goes on.
+        eps: Keeps the quotient finite.
+        weight_decay: weight_decay * w is added to g.
+    """
+
+    _decoupled = False
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay, eps)
+        self.betas = (
+            _checks.number("betas[0]", betas[0], 0, 1, open_high=True),
+            _checks.number("betas[1]", betas[1], 0, 1, open_high=True),
+        )
+        self._mean = self._add_buffer("mean")
+        self._square = self._add_buffer("square")
+
+    def _step(self) -> None:
+        _core.adam(
+            values=self._values,
+            gradients=self._gradients,
+            means=self._mean,
+            squares=self._square,
+            lr=self.lr,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            decoupled=self._decoupled,
+            step=self.steps,
+        )
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: w *= 1 - lr weight_decay first (Loshchilov, Hutter 2019).
+
+    Takes the arguments of `Adam`.
+    """
+
+    _decoupled = True
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float) -> float:
+    """Scale gradients in place so that their joint 2-norm is at most `max_norm`.
+
+    Args:
+        parameters: Parameters of one dtype.
+        max_norm: The factor is max_norm / (norm + 1e-6) if that is below 1.
+
+    Returns:
+        The norm before.
+    """
+    gradients = _gradients(parameters)
+    limit = _checks.number("max_norm", max_norm, 0)
+    norm = float(np.sqrt(_core.sum_of_squares(arrays=gradients)))
+    factor = limit / (norm + 1e-6)
+    if not factor >= 1:  # true for NaN, which then shows in every gradient
+        _core.scale(arrays=gradients, factor=factor)
+    return norm
+
+
+def clip_grad_value_(parameters: Iterable[Parameter], clip_value: float) -> None:
+    """Clip gradients in place, element by element, into [-clip_value, clip_value].
+
+    Args:
+        parameters: Parameters of one dtype.
+        clip_value: The largest value allowed.
+    """
+    _core.clamp(arrays=_gradients(parameters), limit=_checks.number("clip_value", clip_value, 0))
+
+
+def _gradients(parameters: Iterable[Parameter]) -> list[RealArray]:
+    listed = list(parameters)
+    _check_parameters(listed)
+    return [p.gradient for p in listed]
+
+
+def _check_parameters(parameters: list[Parameter]) -> None:
+    if not parameters:
+        raise ValueError("parameters: expected at least one, got none")
+    dtypes = sorted({str(p.value.dtype) for p in parameters})
+    if len(dtypes) > 1:
+        raise TypeError(f"parameters: expected one dtype for all, got {' and '.join(dtypes)}")
+    if len({id(p.value) for p in parameters}) < len(parameters):
+        raise ValueError("parameters: expected each parameter once, got one twice")

@@ -1,0 +1,143 @@
+"""Learning-rate schedules: call `step()` after each epoch, or after each optimiser step.
+
+A schedule sets `optimizer.lr` from the rate that the optimiser had when the schedule was made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rnnfast import _checks
+from rnnfast.optim import Optimizer
+
+
+class Schedule:
+    """Base of the schedules whose rate depends on the number of steps alone.
+
+    Attributes:
+        optimizer: Whose rate is set.
+        base_lr: Its rate when the schedule was made.
+        steps: Number of steps made.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.base_lr = optimizer.lr
+        self.steps = 0
+        optimizer.lr = self.base_lr * self._factor(0)
+
+    def _factor(self, step: int) -> float:
+        raise NotImplementedError
+
+    def step(self) -> None:
+        """Count one step and set the rate that follows it."""
+        self.steps += 1
+        self.optimizer.lr = self.base_lr * self._factor(self.steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a later run needs to go on; the rate itself is the optimiser's."""
+        return {"base_lr": self.base_lr, "steps": self.steps}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Set what `state_dict` gave."""
+        _checks.same_names("state_dict", state_dict, ("base_lr", "steps"))
+        self.base_lr, self.steps = float(state_dict["base_lr"]), int(state_dict["steps"])
+        self.optimizer.lr = self.base_lr * self._factor(self.steps)
+
+
+class StepDecay(Schedule):
+    """Multiplies the rate by `factor` every `every` steps."""
+
+    def __init__(self, optimizer: Optimizer, every: int, factor: float = 0.1) -> None:
+        self.every = _checks.positive_int("every", every)
+        self.factor = _checks.number("factor", factor, 0)
+        super().__init__(optimizer)
+
+    def _factor(self, step: int) -> float:
+        return self.factor ** (step // self.every)
+
+
+class ExponentialDecay(StepDecay):
+    """Multiplies the rate by `factor` every step."""
+
+    def __init__(self, optimizer: Optimizer, factor: float) -> None:
+        super().__init__(optimizer, 1, factor)
+
+
+class CosineDecay(Schedule):
+    """Rises linearly over `warmup` steps, then falls along half a cosine, to stay at the end.
+
+    Source: Loshchilov and Hutter, "SGDR", 2017, equation 5, without restarts.
+
+    Args:
+        optimizer: Whose rate is set; its rate is the highest.
+        total: Steps until the end, warm-up included.
+        warmup: Steps of warm-up: the rate of step t (from 0) is lr (t + 1) / (warmup + 1).
+        final_factor: The rate at the end, as a part of the highest.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, total: int, warmup: int = 0, final_factor: float = 0.0
+    ) -> None:
+        self.total = _checks.positive_int("total", total)
+        if not 0 <= warmup < total:
+            raise ValueError(f"warmup: expected at least 0 and below total = {total}, got {warmup}")
+        self.warmup = warmup
+        self.final_factor = _checks.number("final_factor", final_factor, 0, 1)
+        super().__init__(optimizer)
+
+    def _factor(self, step: int) -> float:
+        if step < self.warmup:
+            return (step + 1) / (self.warmup + 1)
+        done = min(1.0, (step - self.warmup) / (self.total - self.warmup))
+        return self.final_factor + (1 - self.final_factor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class ReduceOnPlateau:
+    """Multiplies the rate by `factor` when a loss has not fallen for more than `patience` steps.
+
+    Args:
+        optimizer: Whose rate is set.
+        factor: Below 1.
+        patience: Steps without improvement that are borne.
+        threshold: A loss has fallen if it is below best * (1 - threshold).
+        min_lr: The rate falls no lower.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: float = 0.1,
+        patience: int = 10,
+        *,
+        threshold: float = 1e-4,
+        min_lr: float = 0.0,
+    ) -> None:
+        self.optimizer = optimizer
+        self.factor = _checks.number("factor", factor, 0, 1, open_high=True)
+        self.patience = patience
+        self.threshold = _checks.number("threshold", threshold, 0, 1, open_high=True)
+        self.min_lr = _checks.number("min_lr", min_lr, 0)
+        self.best = math.inf
+        self.bad_steps = 0
+
+    def step(self, loss: float) -> None:
+        """Take the loss of one step (an epoch, a validation)."""
+        if loss < self.best * (1 - self.threshold):
+            self.best, self.bad_steps = loss, 0
+            return
+        self.bad_steps += 1
+        if self.bad_steps > self.patience:
+            self.optimizer.lr = max(self.min_lr, self.optimizer.lr * self.factor)
+            self.bad_steps = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a later run needs to go on; the rate itself is the optimiser's."""
+        return {"best": self.best, "bad_steps": self.bad_steps}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Set what `state_dict` gave."""
+        _checks.same_names("state_dict", state_dict, ("best", "bad_steps"))
+        self.best, self.bad_steps = float(state_dict["best"]), int(state_dict["bad_steps"])

@@ -1,0 +1,197 @@
+// Embedding, softmax cross-entropy, optimiser steps and clipping: the functions of dense_table.h for
+// one instruction set and one real type. The elementwise passes are plain loops that the compiler
+// vectorises; only the softmax, which needs exp, is written on Vec.
+
+#include "cpu/dense_table.h"
+#include "cpu/math.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+namespace {
+
+using Real = RNNFAST_REAL;
+using V = Vec<Real>;
+constexpr int kWidth = kLanes<Real>;
+
+template <class T>
+RNNFAST_INLINE T square_root(T x) {
+  return sizeof(T) == 4 ? T(__builtin_sqrtf(float(x))) : T(__builtin_sqrt(double(x)));
+}
+
+// ---- embedding
+
+void gather(const Real* weight, const long* indices, long width, Real* y, long begin, long end) {
+  for (long n = begin; n < end; ++n)
+    __builtin_memcpy(y + n * width, weight + indices[n] * width, width * sizeof(Real));
+}
+
+void scatter_add(const Real* dy, const long* indices, long rows, long width, Real* dweight,
+                 long begin, long end) {
+  for (long n = 0; n < rows; ++n) {
+    Real* __restrict to = dweight + indices[n] * width;
+    const Real* __restrict from = dy + n * width;
+    for (long i = begin; i < end; ++i) to[i] += from[i];
+  }
+}
+
+// ---- softmax cross-entropy
+
+// The first n lanes, n <= kWidth; the others are -inf, which neither a maximum nor a softmax sees.
+RNNFAST_INLINE V load_logits(const Real* x, long n) {
+  if (n >= kWidth) return V::load(x);
+  V v(Real(-__builtin_inf()));
+  for (int i = 0; i < n; ++i) v.v[i] = x[i];
+  return v;
+}
+
+Real row_max(const Real* x, long n) {
+  V::Raw m = load_logits(x, n).v;
+  for (long i = kWidth; i < n; i += kWidth) {
+    const V::Raw v = load_logits(x + i, n - i).v;
+    m = v > m ? v : m;
+  }
+  Real r = m[0];
+  for (int i = 1; i < kWidth; ++i) r = m[i] > r ? m[i] : r;
+  return r;
+}
+
+// The sum of exp(x - max), which are stored in e unless it is null. Lanes add up few values before
+// they go into the double sum, so that its error does not grow with the number of classes.
+template <bool kStore>
+double exp_sum(const Real* x, long n, Real max, Real* e) {
+  constexpr long kBlock = 32 * kWidth;
+  const V shift(max);
+  double sum = 0;
+  for (long b = 0; b < n; b += kBlock) {
+    const long stop = b + kBlock < n ? b + kBlock : n;
+    V lanes(0);
+    for (long i = b; i < stop; i += kWidth) {
+      const V v = exp(load_logits(x + i, stop - i) - shift);
+      if constexpr (kStore) v.store(e + i, stop - i < kWidth ? int(stop - i) : kWidth);
+      lanes = lanes + v;
+    }
+    for (int i = 0; i < kWidth; ++i) sum += lanes.v[i];
+  }
+  return sum;
+}
+
+void cross_entropy(const Real* logits, const long* targets, long classes, long ignore_index,
+                   Real scale, double* losses, Real* dlogits, long begin, long end) {
+  for (long n = begin; n < end; ++n) {
+    const Real* x = logits + n * classes;
+    Real* dx = dlogits ? dlogits + n * classes : nullptr;
+    const long target = targets[n];
+    if (target == ignore_index) {
+      losses[n] = 0;
+      for (long i = 0; dx && i < classes; ++i) dx[i] = 0;
+      continue;
+    }
+    const Real max = row_max(x, classes);
+    const double sum = dx ? exp_sum<true>(x, classes, max, dx)
+                          : exp_sum<false>(x, classes, max, nullptr);
+    losses[n] = __builtin_log(sum) - (double(x[target]) - double(max));
+    if (!dx) continue;
+    const Real factor = Real(scale / sum);
+    for (long i = 0; i < classes; ++i) dx[i] *= factor;
+    dx[target] -= scale;
+  }
+}
+
+// ---- optimisers (formulas of PyTorch's documentation)
+
+template <bool kMomentum>
+void sgd_pass(Real* __restrict value, const Real* __restrict gradient, Real* __restrict velocity,
+              long n, const SgdStep<Real> s) {
+  for (long i = 0; i < n; ++i) {
+    Real g = gradient[i] + s.weight_decay * value[i];
+    if constexpr (kMomentum) {
+      const Real v = velocity[i] = s.momentum * velocity[i] + g;
+      g = s.nesterov ? g + s.momentum * v : v;
+    }
+    value[i] -= s.lr * g;
+  }
+}
+
+void sgd(Real* value, const Real* gradient, Real* velocity, long n, const SgdStep<Real>& s) {
+  (velocity ? sgd_pass<true> : sgd_pass<false>)(value, gradient, velocity, n, s);
+}
+
+void adagrad(Real* __restrict value, const Real* __restrict gradient, Real* __restrict sum, long n,
+             const AdagradStep<Real>& step) {
+  const AdagradStep<Real> s = step;
+  for (long i = 0; i < n; ++i) {
+    const Real g = gradient[i] + s.weight_decay * value[i];
+    const Real total = sum[i] = sum[i] + g * g;
+    value[i] -= s.lr * g / (square_root(total) + s.eps);
+  }
+}
+
+template <bool kMomentum, bool kCentered>
+void rmsprop_pass(Real* __restrict value, const Real* __restrict gradient, Real* __restrict square,
+                  Real* __restrict velocity, Real* __restrict mean, long n,
+                  const RmspropStep<Real> s) {
+  for (long i = 0; i < n; ++i) {
+    const Real g = gradient[i] + s.weight_decay * value[i];
+    Real variance = square[i] = s.alpha * square[i] + s.one_minus_alpha * (g * g);
+    if constexpr (kCentered) {
+      const Real m = mean[i] = mean[i] + s.one_minus_alpha * (g - mean[i]);
+      variance -= m * m;
+    }
+    Real update = g / (square_root(variance) + s.eps);
+    if constexpr (kMomentum) update = velocity[i] = s.momentum * velocity[i] + update;
+    value[i] -= s.lr * update;
+  }
+}
+
+void rmsprop(Real* value, const Real* gradient, Real* square, Real* velocity, Real* mean, long n,
+             const RmspropStep<Real>& s) {
+  auto* pass = velocity ? (mean ? rmsprop_pass<true, true> : rmsprop_pass<true, false>)
+                        : (mean ? rmsprop_pass<false, true> : rmsprop_pass<false, false>);
+  pass(value, gradient, square, velocity, mean, n, s);
+}
+
+void adam(Real* __restrict value, const Real* __restrict gradient, Real* __restrict mean,
+          Real* __restrict square, long n, const AdamStep<Real>& step) {
+  const AdamStep<Real> s = step;
+  for (long i = 0; i < n; ++i) {
+    const Real w = value[i] * s.shrink, g = gradient[i] + s.weight_decay * w;
+    const Real m = mean[i] = mean[i] + s.one_minus_beta1 * (g - mean[i]);
+    const Real v = square[i] = s.beta2 * square[i] + s.one_minus_beta2 * (g * g);
+    value[i] = w - s.step_size * m / (square_root(v) * s.correction + s.eps);
+  }
+}
+
+// ---- clipping
+
+// Running sums in double, so that huge gradients do not overflow and the order is fixed.
+double sum_of_squares(const Real* x, long n) {
+  constexpr int kSums = 32;
+  double sums[kSums] = {};
+  long i = 0;
+  for (; i + kSums <= n; i += kSums)
+    for (int k = 0; k < kSums; ++k) sums[k] += double(x[i + k]) * double(x[i + k]);
+  for (int k = 0; i < n; ++i, ++k) sums[k] += double(x[i]) * double(x[i]);
+  double total = 0;
+  for (double s : sums) total += s;
+  return total;
+}
+
+void scale(Real* x, long n, Real factor) {
+  for (long i = 0; i < n; ++i) x[i] *= factor;
+}
+
+void clamp_values(Real* x, long n, Real limit) {
+  for (long i = 0; i < n; ++i) {
+    const Real y = x[i] < -limit ? -limit : x[i];
+    x[i] = y > limit ? limit : y;
+  }
+}
+
+}  // namespace
+
+const DenseKernels<Real>& dense_kernels(Real) {
+  static constexpr DenseKernels<Real> table{gather,  scatter_add, cross_entropy,  sgd,   adagrad,
+                                            rmsprop, adam,        sum_of_squares, scale, clamp_values};
+  return table;
+}
+
+}  // namespace RNNFAST_ISA_NAMESPACE

@@ -1,0 +1,53 @@
+#pragma once
+// The work beside the recurrent layers: embedding, loss, optimisers, clipping. One table of functions
+// per instruction set and real type. A function does its share of the work on the calling thread; how
+// the work is shared out never changes a result.
+
+namespace rnnfast {
+
+// Coefficients of one optimiser step. `one_minus_*` are rounded once from double.
+template <class T>
+struct SgdStep {
+  T lr, momentum, weight_decay;
+  bool nesterov;
+};
+template <class T>
+struct AdagradStep {
+  T lr, eps, weight_decay;
+};
+template <class T>
+struct RmspropStep {
+  T lr, alpha, one_minus_alpha, eps, momentum, weight_decay;
+};
+template <class T>
+struct AdamStep {
+  T step_size;           // lr / (1 - beta1^t)
+  T correction;          // 1 / sqrt(1 - beta2^t)
+  T one_minus_beta1, beta2, one_minus_beta2, eps;
+  T weight_decay;        // added to the gradient (Adam)
+  T shrink;              // the parameter is multiplied by it first (AdamW), 1 for Adam
+};
+
+template <class T>
+struct DenseKernels {
+  // y[n] = weight[indices[n]] for n in [begin, end), rows of `width` values.
+  void (*gather)(const T* weight, const long* indices, long width, T* y, long begin, long end);
+  // dweight[indices[n]] += dy[n] for n = 0 .. rows-1 in that order, columns [begin, end).
+  void (*scatter_add)(const T* dy, const long* indices, long rows, long width, T* dweight,
+                      long begin, long end);
+  // For rows [begin, end): losses[n] = logsumexp(x[n]) - x[n][targets[n]] and, unless dlogits is null,
+  // dlogits[n] = scale * (softmax(x[n]) - onehot(targets[n])). Both 0 where targets[n] is ignored.
+  void (*cross_entropy)(const T* logits, const long* targets, long classes, long ignore_index,
+                        T scale, double* losses, T* dlogits, long begin, long end);
+  // One step over n elements each. `velocity` is null without momentum, `mean` unless centered.
+  void (*sgd)(T* value, const T* gradient, T* velocity, long n, const SgdStep<T>& step);
+  void (*adagrad)(T* value, const T* gradient, T* sum, long n, const AdagradStep<T>& step);
+  void (*rmsprop)(T* value, const T* gradient, T* square, T* velocity, T* mean, long n,
+                  const RmspropStep<T>& step);
+  void (*adam)(T* value, const T* gradient, T* mean, T* square, long n, const AdamStep<T>& step);
+  double (*sum_of_squares)(const T* x, long n);
+  void (*scale)(T* x, long n, T factor);
+  void (*clamp)(T* x, long n, T limit);  // into [-limit, limit]; NaN stays
+};
+
+}  // namespace rnnfast
