@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/array.h"
+#include "bindings/module.h"
 #include "core/error.h"
 #include "core/threads.h"
 #include "cpu/dispatch.h"
@@ -23,8 +25,6 @@ namespace py = pybind11;
 namespace rnnfast {
 namespace {
 
-template <class T>
-using Array = py::array_t<T, py::array::c_style>;
 template <class T>
 using Arrays = std::vector<Array<T>>;
 using Indices = Array<long>;
@@ -76,7 +76,7 @@ Array<T> embedding_forward(const Array<T>& weight, const Indices& indices) {
   T* to = y.mutable_data();
   py::gil_scoped_release release;
   share(rows, 1, rows * width, [&](long begin, long end) {
-    dense_kernels<T>().gather(from, index, width, to, begin, end);
+    dense<T>().gather(from, index, width, to, begin, end);
   });
   return y;
 }
@@ -96,7 +96,7 @@ void embedding_backward(const Array<T>& dy, const Indices& indices, Array<T>& dw
   py::gil_scoped_release release;
   // Threads own columns: each element's sum then has one order, that of the rows of dy.
   share(width, line, rows * width, [&](long begin, long end) {
-    dense_kernels<T>().scatter_add(from, index, rows, width, to, begin, end);
+    dense<T>().scatter_add(from, index, rows, width, to, begin, end);
   });
 }
 
@@ -129,7 +129,7 @@ std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
     py::gil_scoped_release release;
     const T scale = count ? T(1.0 / count) : T(0);
     share(rows, 1, 8 * rows * classes, [&](long begin, long end) {
-      dense_kernels<T>().cross_entropy(x, target, classes, ignore_index, scale, losses.data(), dx,
+      dense<T>().cross_entropy(x, target, classes, ignore_index, scale, losses.data(), dx,
                                        begin, end);
     });
   }
@@ -189,7 +189,7 @@ void sgd(Arrays<T> values, Arrays<T> gradients, Arrays<T> velocities, double lr,
          double weight_decay, bool nesterov) {
   const SgdStep<T> s{T(lr), T(momentum), T(weight_decay), nesterov};
   Group<T, 3>({&values, &gradients, &velocities}).each([&](const auto& p, long n, long) {
-    dense_kernels<T>().sgd(p[0], p[1], p[2], n, s);
+    dense<T>().sgd(p[0], p[1], p[2], n, s);
   });
 }
 
@@ -198,7 +198,7 @@ void adagrad(Arrays<T> values, Arrays<T> gradients, Arrays<T> sums, double lr, d
              double weight_decay) {
   const AdagradStep<T> s{T(lr), T(eps), T(weight_decay)};
   Group<T, 3>({&values, &gradients, &sums}).each([&](const auto& p, long n, long) {
-    dense_kernels<T>().adagrad(p[0], p[1], p[2], n, s);
+    dense<T>().adagrad(p[0], p[1], p[2], n, s);
   });
 }
 
@@ -209,7 +209,7 @@ void rmsprop(Arrays<T> values, Arrays<T> gradients, Arrays<T> squares, Arrays<T>
   const RmspropStep<T> s{T(lr), T(alpha), T(1 - alpha), T(eps), T(momentum), T(weight_decay)};
   Group<T, 5>({&values, &gradients, &squares, &velocities, &means})
       .each([&](const auto& p, long n, long) {
-        dense_kernels<T>().rmsprop(p[0], p[1], p[2], p[3], p[4], n, s);
+        dense<T>().rmsprop(p[0], p[1], p[2], p[3], p[4], n, s);
       });
 }
 
@@ -226,7 +226,7 @@ void adam(Arrays<T> values, Arrays<T> gradients, Arrays<T> means, Arrays<T> squa
                       .weight_decay = T(decoupled ? 0 : weight_decay),
                       .shrink = T(decoupled ? 1 - lr * weight_decay : 1)};
   Group<T, 4>({&values, &gradients, &means, &squares}).each([&](const auto& p, long n, long) {
-    dense_kernels<T>().adam(p[0], p[1], p[2], p[3], n, s);
+    dense<T>().adam(p[0], p[1], p[2], p[3], n, s);
   });
 }
 
@@ -235,7 +235,7 @@ double sum_of_squares(Arrays<T> arrays) {
   const Group<T, 1> group({&arrays});
   std::vector<double> sums(group.blocks());
   group.each([&](const auto& p, long n, long block) {
-    sums[block] = dense_kernels<T>().sum_of_squares(p[0], n);
+    sums[block] = dense<T>().sum_of_squares(p[0], n);
   });
   double total = 0;
   for (double s : sums) total += s;
@@ -245,13 +245,13 @@ double sum_of_squares(Arrays<T> arrays) {
 template <class T>
 void scale(Arrays<T> arrays, double factor) {
   Group<T, 1>({&arrays}).each(
-      [&](const auto& p, long n, long) { dense_kernels<T>().scale(p[0], n, T(factor)); });
+      [&](const auto& p, long n, long) { dense<T>().scale(p[0], n, T(factor)); });
 }
 
 template <class T>
 void clamp(Arrays<T> arrays, double limit) {
   Group<T, 1>({&arrays}).each(
-      [&](const auto& p, long n, long) { dense_kernels<T>().clamp(p[0], n, T(limit)); });
+      [&](const auto& p, long n, long) { dense<T>().clamp(p[0], n, T(limit)); });
 }
 
 template <class T>

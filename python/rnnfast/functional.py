@@ -1,0 +1,287 @@
+"""Recurrent networks as stateless functions, for every cell of the library.
+
+Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions, G row blocks
+of the cell's weights (`cells()[name].gates`), P its per-channel parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from rnnfast import _checks, _core
+from rnnfast._checks import RealArray
+from rnnfast._core import CellInfo
+
+__all__ = ["CellInfo", "Reserve", "Weights", "backward", "cells", "forward"]
+
+
+class Weights(NamedTuple):
+    """The weights of one layer in one direction, or their gradients.
+
+    Attributes:
+        weight_ih: (G*H, I), or (G*H, D*H) beyond the first layer.
+        weight_hh: (G*H, H).
+        bias_ih: (G*H,), added to the input product; None for none.
+        bias_hh: (G*H,), added to the recurrent product; None for none.
+        weight_channel: (P, H), of cells with per-channel parameters such as peepholes.
+    """
+
+    weight_ih: RealArray
+    weight_hh: RealArray
+    bias_ih: RealArray | None = None
+    bias_hh: RealArray | None = None
+    weight_channel: RealArray | None = None
+
+
+class Reserve(NamedTuple):
+    """What a training forward pass keeps for `backward`, which may be called more than once.
+
+    It refers to the arrays of the call (x, y, weights, state): they must not change before
+    `backward`. `nbytes` counts the rest, for each layer and direction, with N the number of steps
+    of all sequences (T*B without lengths), S the number of states, K the values a hidden unit and
+    step that the cell saves (4 for an LSTM or GRU, 0 for a vanilla cell) and H' = H rounded up to
+    whole tiles of 64 bytes, or of four times that for cells with a product of one or two gates:
+
+        itemsize * H' * (N * K + (S - 1) * (B + N))
+
+    plus N*D*H values for each layer but the last (twice with dropout) and, if lengths differ, N*I
+    and N*D*H values for x and y as packed rows.
+    """
+
+    core: _core.Reserve
+    dtype: np.dtype[np.floating]
+    shape: tuple[int, int, int]  # of y
+    state_shape: tuple[int, int, int]
+    states: int
+    indexed: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the reserve space."""
+        return self.core.nbytes
+
+
+@cache
+def cells() -> dict[str, CellInfo]:
+    """Every cell of the library by name."""
+    return {cell.name: cell for cell in _core.cells()}
+
+
+def forward(
+    cell: str,
+    x: ArrayLike,
+    weights: Sequence[Weights],
+    state: Sequence[ArrayLike] | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    seed: int = 0,
+    training: bool = False,
+) -> tuple[RealArray, tuple[RealArray, ...], Reserve | None]:
+    """Run a network over whole sequences.
+
+    All real arrays have one dtype, float32 or float64, that of `weights[0].weight_ih`.
+
+    Args:
+        cell: Name of the cell, one of `cells()`.
+        x: (T, B, I) reals, or (T, B) integers in [0, I) that stand for one-hot vectors.
+        weights: One entry for each layer and direction: l0, l0 reverse, l1, ...
+        state: The initial states, (L*D, B, H) each; None for zeros.
+        lengths: (B,) integers in [0, T], the sequences' lengths; None for T each. Outputs after a
+            sequence's end are zero, final states are those at its end, and the reverse direction
+            starts there.
+        num_layers: L.
+        bidirectional: Whether D is 2: each layer also runs against the time.
+        dropout: Probability with which each output of a layer but the last is zeroed, the others
+            being scaled by 1 / (1 - dropout); only if training.
+        seed: Of the dropout masks, in [0, 2**64).
+        training: Whether to keep what `backward` needs. y is then read-only, since `backward`
+            reads it.
+
+    Returns:
+        y (T, B, D*H), the outputs of the last layer; the final states, (L*D, B, H) each; and the
+        reserve, None unless training.
+
+    Raises:
+        TypeError: An array has the wrong dtype.
+        ValueError: A size, shape or length is wrong.
+        IndexError: An index in x is out of range.
+    """
+    info = cells()[_checks.choice("cell", cell, cells())]
+    num_layers = _checks.positive_int("num_layers", num_layers)
+    dropout = _checks.number("dropout", dropout, 0, 1)
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed: expected an integer in [0, 2**64), got {seed}")
+    directions = 2 if bidirectional else 1
+    if len(weights) != num_layers * directions:
+        raise ValueError(
+            f"weights: expected num_layers * num_directions = {num_layers * directions} entries, "
+            f"got {len(weights)}"
+        )
+    weight_ih = np.asarray(weights[0].weight_ih)
+    weight_hh = np.asarray(weights[0].weight_hh)
+    dtype = _checks.real_dtype("weight_ih.dtype", weight_ih.dtype)
+    if weight_ih.ndim != 2 or weight_hh.ndim != 2 or 0 in weight_ih.shape + weight_hh.shape:
+        raise ValueError(
+            f"weight_ih, weight_hh: expected matrices of at least one row and column, got shapes "
+            f"{weight_ih.shape} and {weight_hh.shape}"
+        )
+    input_size, hidden_size = weight_ih.shape[1], weight_hh.shape[1]
+    checked = [
+        _check_weights(w, info, dtype, hidden_size, directions * hidden_size if layer else input_size)
+        for layer, w in ((i // directions, w) for i, w in enumerate(weights))
+    ]
+    inputs = _check_x(x, dtype, input_size)
+    batch = inputs.shape[1]
+    state_shape = (num_layers * directions, batch, hidden_size)
+    y, final, reserve = _core.forward(
+        cell=cell,
+        x=inputs,
+        weights=checked,
+        state=_check_states("state", state, info, dtype, state_shape),
+        lengths=None if lengths is None else _check_lengths(lengths, *inputs.shape[:2]),
+        input_size=input_size,
+        hidden_size=hidden_size,
+        num_layers=num_layers,
+        bidirectional=bidirectional,
+        dropout=dropout,
+        seed=seed,
+        training=training,
+    )
+    if reserve is None:
+        return y, tuple(final), None
+    y.flags.writeable = False
+    kept = Reserve(reserve, dtype, y.shape, state_shape, info.states, inputs.ndim == 2)
+    return y, tuple(final), kept
+
+
+def backward(
+    reserve: Reserve,
+    dy: ArrayLike | None = None,
+    dstate: Sequence[ArrayLike | None] | None = None,
+    *,
+    need_dx: bool = True,
+) -> tuple[RealArray | None, tuple[RealArray, ...], list[Weights]]:
+    """Backpropagate through a training forward pass.
+
+    Args:
+        reserve: What `forward` returned.
+        dy: (T, B, D*H), the gradient of y; None for zeros.
+        dstate: Gradients of the final states, (L*D, B, H) each; None for zeros.
+        need_dx: Whether to compute the gradient of x (never for integer x, which has none).
+
+    Returns:
+        dx (T, B, I) or None; the gradients of the initial states; the gradients of the weights,
+        each None where the weight is.
+
+    Raises:
+        TypeError: An array has the wrong dtype, or `reserve` is None (forward was not training).
+        ValueError: A shape is wrong.
+    """
+    if not isinstance(reserve, Reserve):
+        raise TypeError(
+            "reserve: expected what forward(..., training=True) returned, got "
+            f"{type(reserve).__name__}"
+        )
+    if dy is not None:
+        dy = _checks.real_array("dy", dy, reserve.dtype)
+        _checks.shape("dy", dy, reserve.shape, "(seq_len, batch, num_directions*hidden_size)")
+    if dstate is not None:
+        dstate = _check_state_count("dstate", dstate, reserve.states)
+        dstate = [
+            None if d is None else _check_state("dstate", d, reserve.dtype, reserve.state_shape)
+            for d in dstate
+        ]
+    dx, dinitial, gradients = _core.backward(
+        reserve=reserve.core, dy=dy, dstate=dstate, need_dx=need_dx and not reserve.indexed
+    )
+    return dx, tuple(dinitial), [Weights(*g) for g in gradients]
+
+
+def _check_weights(
+    weights: Weights, info: CellInfo, dtype: np.dtype[np.floating], hidden_size: int, inputs: int
+) -> list[RealArray | None]:
+    rows, gates = info.gates * hidden_size, f"{info.gates}*hidden_size"
+    shapes = {
+        "weight_ih": ((rows, inputs), f"({gates}, input_size)"),
+        "weight_hh": ((rows, hidden_size), f"({gates}, hidden_size)"),
+        "bias_ih": ((rows,), f"({gates},)"),
+        "bias_hh": ((rows,), f"({gates},)"),
+        "weight_channel": ((info.params, hidden_size), f"({info.params}, hidden_size)"),
+    }
+    if (weights.weight_channel is None) != (info.params == 0):
+        raise ValueError(
+            f"weight_channel: expected {info.params or 'no'} per-channel parameters for cell "
+            f"{info.name!r}, got {'none' if weights.weight_channel is None else 'an array'}"
+        )
+    checked: list[RealArray | None] = []
+    for (name, (shape, meaning)), value in zip(shapes.items(), weights, strict=True):
+        if value is not None:
+            value = _checks.real_array(name, value, dtype)
+            _checks.shape(name, value, shape, meaning)
+        checked.append(value)
+    return checked
+
+
+def _check_x(
+    x: ArrayLike, dtype: np.dtype[np.floating], input_size: int
+) -> RealArray | NDArray[np.int64]:
+    array = np.asarray(x)
+    if array.dtype.kind in "iu":
+        if array.ndim != 2:
+            raise ValueError(f"x: expected indices of shape (seq_len, batch), got {array.shape}")
+        return _checks.integer_array("x", array)
+    array = _checks.real_array("x", array, dtype, ", that of the weights")
+    if array.ndim != 3:
+        raise ValueError(
+            f"x: expected shape (seq_len, batch, input_size = {input_size}), got {array.shape}"
+        )
+    _checks.last_axis("x", array, input_size, "input_size")
+    return array
+
+
+def _check_state_count(
+    name: str, state: Sequence[ArrayLike | None], states: int
+) -> Sequence[ArrayLike | None]:
+    if not isinstance(state, (tuple, list)) or len(state) != states:
+        got = f"{len(state)}" if isinstance(state, (tuple, list)) else type(state).__name__
+        raise ValueError(f"{name}: expected a tuple of {states} arrays, got {got}")
+    return state
+
+
+def _check_state(
+    name: str, value: ArrayLike, dtype: np.dtype[np.floating], shape: tuple[int, int, int]
+) -> RealArray:
+    array = _checks.real_array(name, value, dtype, ", that of the weights")
+    _checks.shape(name, array, shape, "(num_layers*num_directions, batch, hidden_size)")
+    return array
+
+
+def _check_states(
+    name: str,
+    state: Sequence[ArrayLike] | None,
+    info: CellInfo,
+    dtype: np.dtype[np.floating],
+    shape: tuple[int, int, int],
+) -> list[RealArray] | None:
+    if state is None:
+        return None
+    _check_state_count(name, state, info.states)
+    return [_check_state(name, value, dtype, shape) for value in state]
+
+
+def _check_lengths(lengths: ArrayLike, seq_len: int, batch: int) -> NDArray[np.int64]:
+    array = _checks.integer_array("lengths", lengths)
+    _checks.shape("lengths", array, (batch,), "(batch,)")
+    if batch and not (array.min() >= 0 and array.max() <= seq_len):
+        raise ValueError(
+            f"lengths: expected values in [0, seq_len] = [0, {seq_len}], got "
+            f"{array.min()} to {array.max()}"
+        )
+    return array
