@@ -1,0 +1,25 @@
+"""The reference: every cell as its plain equations in NumPy, differentiated by a small tape.
+
+Imports NumPy alone. `CELLS` has the cells in the order of the registry, `Network` runs them, and
+`min_char_rnn` is the classic training program.
+"""
+
+from rnnfast.reference import gru, gru_reset_before, lstm, mut3, nas, rnn
+from rnnfast.reference.cell import ReferenceCell
+from rnnfast.reference.network import Gradients, Network
+
+CELLS: dict[str, ReferenceCell] = {
+    cell.name: cell
+    for cell in (
+        rnn.TANH,
+        rnn.RELU,
+        lstm.LSTM,
+        lstm.PEEPHOLE,
+        gru.GRU,
+        gru_reset_before.GRU_RESET_BEFORE,
+        mut3.MUT3,
+        nas.NAS,
+    )
+}
+
+__all__ = ["CELLS", "Gradients", "Network", "ReferenceCell"]

@@ -1,0 +1,23 @@
+"""Gated recurrent unit, reset gate after the product. Row blocks in the order r, z, n."""
+
+from collections.abc import Sequence
+
+from rnnfast.reference.cell import Product, ReferenceCell
+from rnnfast.reference.tape import Var, sigmoid, tanh
+
+
+def step(
+    x: Sequence[Var], recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
+) -> tuple[Var, ...]:
+    """One step: r, z = sigmoid(x + W h), n = tanh(x_n + r (W_n h + b)), h' = n + z (h - n).
+
+    Cho et al. 2014, version 1 of arXiv:1406.1078; the form of cuDNN and PyTorch.
+    """
+    (h,) = state
+    h_r, h_z, h_n = recurrent(h)
+    r, z = sigmoid(x[0] + h_r), sigmoid(x[1] + h_z)
+    n = tanh(x[2] + r * h_n)
+    return (n + z * (h - n),)
+
+
+GRU = ReferenceCell("gru", states=1, gates=3, step=step)

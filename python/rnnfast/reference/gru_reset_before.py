@@ -1,0 +1,24 @@
+"""Gated recurrent unit, reset gate before the product. Row blocks in the order r, z, n."""
+
+from collections.abc import Sequence
+
+from rnnfast.reference.cell import Product, ReferenceCell
+from rnnfast.reference.tape import Var, sigmoid, tanh
+
+
+def step(
+    x: Sequence[Var], recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
+) -> tuple[Var, ...]:
+    """One step: r, z = sigmoid(x + W h), n = tanh(x_n + W_n (r h)), h' = n + z (h - n).
+
+    Cho et al. 2014, version 3 of arXiv:1406.1078.
+    """
+    (h,) = state
+    h_r, h_z = recurrent(h, 0, 1)
+    r, z = sigmoid(x[0] + h_r), sigmoid(x[1] + h_z)
+    (h_n,) = recurrent(r * h, 2)
+    n = tanh(x[2] + h_n)
+    return (n + z * (h - n),)
+
+
+GRU_RESET_BEFORE = ReferenceCell("gru_reset_before", states=1, gates=3, step=step)

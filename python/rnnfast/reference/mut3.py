@@ -1,0 +1,28 @@
+"""MUT3, found by evolving the GRU. Row blocks in the order r, z, n."""
+
+from collections.abc import Sequence
+
+from rnnfast.reference.cell import Product, ReferenceCell
+from rnnfast.reference.tape import Var, sigmoid, tanh
+
+
+def step(
+    x: Sequence[Var], recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
+) -> tuple[Var, ...]:
+    """One step: r = sigmoid(x + W h), z = sigmoid(x + W tanh(h)), n = tanh(x + W (r h)).
+
+    h' = n z + h (1 - z).
+
+    Jozefowicz, Zaremba and Sutskever 2015, "An empirical exploration of recurrent network
+    architectures", MUT3.
+    """
+    (h,) = state
+    (h_r,) = recurrent(h, 0)
+    (h_z,) = recurrent(tanh(h), 1)
+    r, z = sigmoid(x[0] + h_r), sigmoid(x[1] + h_z)
+    (h_n,) = recurrent(r * h, 2)
+    n = tanh(x[2] + h_n)
+    return (n * z + h * (1 - z),)
+
+
+MUT3 = ReferenceCell("mut3", states=1, gates=3, step=step)

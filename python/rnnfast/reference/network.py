@@ -1,0 +1,159 @@
+"""Whole recurrent networks in plain NumPy: layers, directions, lengths, dropout, all gradients.
+
+The slow and plain counterpart of `rnnfast.functional`, same shapes and order of arrays. Everything
+is computed in `dtype`: float64 for reference values, float32 for the error that plain float32 code
+makes on the same task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from rnnfast.reference.cell import Product, ReferenceCell
+from rnnfast.reference.tape import Array, Var, backward, concatenate, gradient_of, where
+
+Weights: TypeAlias = Sequence["Array | None"]
+"""weight_ih, weight_hh, bias_ih, bias_hh, weight_channel of one layer and direction."""
+
+
+class Gradients(NamedTuple):
+    """Gradients in the shapes of what they belong to; `dx` is None for indices."""
+
+    dx: Array | None
+    dstate: tuple[Array, ...]
+    dweights: list[tuple[Array | None, ...]]
+
+
+class _Direction:
+    """One layer in one direction: its weights on the tape, and the loop over time."""
+
+    def __init__(self, cell: ReferenceCell, weights: Weights, dtype: DTypeLike) -> None:
+        w_ih, w_hh, b_ih, b_hh, channel = (None if w is None else w.astype(dtype) for w in weights)
+        if w_ih is None or w_hh is None:
+            raise ValueError("weights: weight_ih and weight_hh are needed, got None")
+        self._cell = cell
+        self._input = Product(w_ih, b_ih, cell.gates)
+        self._recurrent = Product(w_hh, b_hh, cell.gates)
+        self._channel = [] if channel is None else [Var(row) for row in channel]
+
+    def run(
+        self, xs: list[Var], state: tuple[Var, ...], masks: NDArray[np.bool_], reverse: bool
+    ) -> tuple[list[Var], tuple[Var, ...]]:
+        """Outputs (B, H) at every time step and the final states; masks (T, B, 1) are running."""
+        ys = list(xs)
+        times = range(len(xs))
+        for t in reversed(times) if reverse else times:
+            running = masks[t]
+            new = self._cell.step(self._input(xs[t]), self._recurrent, state, self._channel)
+            state = tuple(where(running, n, s) for n, s in zip(new, state, strict=True))
+            ys[t] = where(running, new[0], Var(np.zeros_like(new[0].value)))
+        return ys, state
+
+    def gradients(self) -> tuple[Array | None, ...]:
+        dw_ih, db_ih = self._input.gradients()
+        dw_hh, db_hh = self._recurrent.gradients()
+        dchannel = [gradient_of(p) for p in self._channel]
+        return dw_ih, dw_hh, db_ih, db_hh, np.stack(dchannel) if dchannel else None
+
+
+class Network:
+    """A forward pass on the tape, and the backward pass through it.
+
+    Args:
+        cell: the cell of every layer.
+        x: (T, B, I) reals, or (T, B) integer indices in [0, I), read as one-hot rows.
+        weights: one (weight_ih, weight_hh, bias_ih, bias_hh, weight_channel) per layer and
+            direction, in the order l0, l0_reverse, l1, ...; the last three may be None.
+        state: initial states, (L*D, B, H) each; None for zeros.
+        lengths: (B,) integers in [0, T]; None for T everywhere. Outputs past a sequence's end are
+            0, its final states are those at its end, the reverse direction starts there.
+        bidirectional: whether every layer runs in both directions.
+        dropout_masks: one array (T, B, D*H) for each layer but the last, by which its outputs are
+            multiplied; None for no dropout.
+        dtype: the real type to compute in.
+
+    Attributes:
+        y: outputs of the last layer, (T, B, D*H).
+        state: final states, (L*D, B, H) each.
+    """
+
+    def __init__(
+        self,
+        cell: ReferenceCell,
+        x: NDArray[Any],
+        weights: Sequence[Weights],
+        state: Sequence[Array] | None = None,
+        *,
+        lengths: NDArray[np.integer[Any]] | None = None,
+        bidirectional: bool = False,
+        dropout_masks: Sequence[Array] | None = None,
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        directions = 2 if bidirectional else 1
+        self._layers = [_Direction(cell, w, dtype) for w in weights]
+        first_weight, recurrent_weight = weights[0][0], weights[0][1]
+        assert first_weight is not None
+        assert recurrent_weight is not None
+        self._indices = np.issubdtype(x.dtype, np.integer)
+        rows = np.eye(first_weight.shape[1])[x] if self._indices else x
+        self._shape = rows.shape
+        seq_len, batch, _ = rows.shape
+        hidden = recurrent_weight.shape[1]
+        if state is None:
+            state = [np.zeros((len(weights), batch, hidden))] * cell.states
+        ends = np.full(batch, seq_len) if lengths is None else lengths
+        running = (np.arange(seq_len)[:, None] < ends)[..., None]
+
+        self._xs = [Var(step.astype(dtype)) for step in rows]
+        self._initial = [tuple(Var(s[k].astype(dtype)) for s in state) for k in range(len(weights))]
+        self._final: list[tuple[Var, ...]] = []
+        outputs = self._xs
+        for first in range(0, len(weights), directions):
+            if first and dropout_masks is not None:
+                mask = dropout_masks[first // directions - 1].astype(dtype)
+                outputs = [y * m for y, m in zip(outputs, mask, strict=True)]
+            outputs = self._run_layer(outputs, running, range(first, first + directions))
+        self._ys = outputs
+        self.y: Array = np.array([y.value for y in outputs], dtype)
+        self.y = self.y.reshape(seq_len, batch, directions * hidden)  # also where T is 0
+        self.state = tuple(
+            np.stack([s.value for s in one]) for one in zip(*self._final, strict=True)
+        )
+
+    def _run_layer(self, xs: list[Var], running: NDArray[np.bool_], members: range) -> list[Var]:
+        """Runs the directions of one layer; their outputs stand side by side."""
+        sides = []
+        for k in members:
+            ys, final = self._layers[k].run(xs, self._initial[k], running, k > members.start)
+            self._final.append(final)
+            sides.append(ys)
+        return [concatenate(list(parts)) for parts in zip(*sides, strict=True)]
+
+    def backward(
+        self, dy: Array | None = None, dstate: Sequence[Array | None] | None = None
+    ) -> Gradients:
+        """Gradients for dy (T, B, D*H) and, one a state, dstate (L*D, B, H); None means zeros.
+
+        May be called once: gradients stay on the tape.
+        """
+        results: list[tuple[Var, Array]] = []
+        if dy is not None:
+            results += [(y, g.astype(y.value.dtype)) for y, g in zip(self._ys, dy, strict=True)]
+        if dstate is not None:
+            for one, gradient in zip(zip(*self._final, strict=True), dstate, strict=True):
+                if gradient is not None:
+                    results += [
+                        (s, g.astype(s.value.dtype)) for s, g in zip(one, gradient, strict=True)
+                    ]
+        backward(results)
+        dx = np.array([gradient_of(x) for x in self._xs], self.y.dtype).reshape(self._shape)
+        return Gradients(
+            None if self._indices else dx,
+            tuple(
+                np.stack([gradient_of(s) for s in one]) for one in zip(*self._initial, strict=True)
+            ),
+            [layer.gradients() for layer in self._layers],
+        )

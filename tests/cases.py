@@ -1,0 +1,201 @@
+"""One case: a network, its sizes and options, and the data, reference values and checks it implies.
+
+Everything follows from the case itself: the data's seed is made from its name. Sizes are odd on
+purpose, so that every tail of every vector and tile is met.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import tolerances
+from numpy.typing import NDArray
+
+from rnnfast.reference import CELLS, Network
+
+HIDDEN_SIZES = (1, 3, 8, 17, 64, 101)
+KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_channel")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and its input: T, B, I, H, L, D as everywhere."""
+
+    cell: str
+    T: int = 5
+    B: int = 3
+    I: int = 4  # noqa: E741
+    H: int = 8
+    L: int = 1
+    D: int = 1
+    dtype: str = "float32"
+    lengths: bool = False
+    bias: bool = True
+    indices: bool = False
+
+    def __str__(self) -> str:
+        sizes = "-".join(f"{name}{getattr(self, name)}" for name in "TBIHLD")
+        flags = [name for name in ("lengths", "indices") if getattr(self, name)]
+        return "-".join([self.cell, self.dtype, sizes, *flags, *([] if self.bias else ["nobias"])])
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The keyword arguments of `rnnfast.functional.forward` that the case stands for."""
+        return {"num_layers": self.L, "bidirectional": self.D == 2}
+
+
+class Data(NamedTuple):
+    """The arrays of a case, reals in its dtype."""
+
+    x: NDArray
+    weights: list[tuple[NDArray | None, ...]]
+    state: tuple[NDArray, ...]
+    lengths: NDArray | None
+    dy: NDArray
+    dstate: tuple[NDArray, ...]
+
+
+def weight_shapes(case: Case, layer: int) -> list[tuple[int, ...] | None]:
+    """Shapes of weight_ih, weight_hh, bias_ih, bias_hh, weight_channel; None for what is absent."""
+    cell, H = CELLS[case.cell], case.H
+    rows, inputs = cell.gates * H, case.D * H if layer else case.I
+    bias = (rows,) if case.bias else None
+    return [(rows, inputs), (rows, H), bias, bias, (cell.params, H) if cell.params else None]
+
+
+@functools.lru_cache(maxsize=64)
+def make_data(case: Case) -> Data:
+    """Data of a case; float32 and float64 data differ only by rounding. Treat as read-only."""
+    rng = np.random.default_rng(zlib.crc32(str(replace(case, dtype="float32")).encode()))
+    T, B, states = case.T, case.B, (case.L * case.D, case.B, case.H)
+
+    def reals(shape: tuple[int, ...], scale: float = 1.0) -> NDArray:
+        return (scale * rng.standard_normal(shape)).astype(case.dtype)
+
+    weights = [
+        tuple(
+            None if shape is None else reals(shape, 0.7 * shape[-1] ** -0.5 if k < 2 else 0.5)
+            for k, shape in enumerate(weight_shapes(case, layer))
+        )
+        for layer in range(case.L)
+        for _ in range(case.D)
+    ]
+    x = rng.integers(0, case.I, (T, B)) if case.indices else reals((T, B, case.I))
+    state_count = CELLS[case.cell].states
+    state = tuple(reals(states, 0.5) for _ in range(state_count))
+    lengths = None
+    if case.lengths:
+        lengths = rng.integers(0, T + 1, B)
+        lengths[:2] = [T, 0][:B]  # both ends are always met
+        lengths = rng.permutation(lengths)
+    dy = reals((T, B, case.D * case.H))
+    dstate = tuple(reals(states) for _ in range(state_count))
+    return Data(x, weights, state, lengths, dy, dstate)
+
+
+def named(
+    y: NDArray,
+    state: Sequence[NDArray],
+    dx: NDArray | None,
+    dstate: Sequence[NDArray],
+    dweights: Sequence[Sequence[NDArray | None]],
+    directions: int,
+) -> dict[str, NDArray]:
+    """All results of a forward and backward pass under the names that messages use."""
+    results = {"y": y} | ({} if dx is None else {"dx": dx})
+    results |= {f"state[{k}]": s for k, s in enumerate(state)}
+    results |= {f"dstate[{k}]": s for k, s in enumerate(dstate)}
+    for k, gradients in enumerate(dweights):
+        suffix = f"_l{k // directions}" + ("_reverse" if k % directions else "")
+        for kind, gradient in zip(KINDS, gradients, strict=True):
+            if gradient is not None:
+                results[f"d{kind}{suffix}"] = gradient
+    return results
+
+
+def run_reference(
+    case: Case,
+    dtype: str = "float64",
+    *,
+    data: Data | None = None,
+    masks: Sequence[NDArray] | None = None,
+) -> dict[str, NDArray]:
+    """Results of the NumPy reference on the case's data, computed in dtype."""
+    d = data or make_data(case)
+    network = Network(
+        CELLS[case.cell],
+        d.x,
+        d.weights,
+        d.state,
+        lengths=d.lengths,
+        bidirectional=case.D == 2,
+        dropout_masks=masks,
+        dtype=dtype,
+    )
+    gradients = network.backward(d.dy, d.dstate)
+    return named(network.y, network.state, *gradients, case.D)
+
+
+def run_engine(case: Case, *, data: Data | None = None, **options: object) -> dict[str, NDArray]:
+    """Results of `rnnfast.functional` on the case's data."""
+    from rnnfast import functional
+
+    d = data or make_data(case)
+    y, state, reserve = functional.forward(
+        case.cell,
+        d.x,
+        [functional.Weights(*w) for w in d.weights],
+        d.state,
+        lengths=d.lengths,
+        training=True,
+        **case.options,
+        **options,
+    )
+    gradients = functional.backward(reserve, d.dy, d.dstate, need_dx=not case.indices)
+    return named(y, state, *gradients, case.D)
+
+
+@functools.lru_cache(maxsize=64)
+def plain_errors(case: Case) -> dict[str, float]:
+    """Largest error of each result of plain float32 NumPy."""
+    single = replace(case, dtype="float32")
+    exact, plain = run_reference(single), run_reference(single, "float32")
+    return {name: worst(plain[name], exact[name]) for name in exact}
+
+
+def worst(got: NDArray, expected: NDArray) -> float:
+    """Largest absolute difference; infinite where one is NaN and the other is not."""
+    difference = np.abs(got.astype(np.float64) - expected)
+    difference[np.isnan(got) != np.isnan(expected)] = np.inf
+    return float(difference.max(initial=0.0))
+
+
+def assert_close(
+    got: Mapping[str, NDArray],
+    expected: Mapping[str, NDArray],
+    plain: Mapping[str, float],
+    dtype: str,
+) -> None:
+    """Checks types, shapes and values of all results; the message has every one that is off."""
+    assert list(got) == list(expected)
+    wrong = []
+    for name, values in expected.items():
+        assert got[name].dtype == dtype, f"{name}: dtype {got[name].dtype}"
+        assert got[name].shape == values.shape, f"{name}: {got[name].shape} != {values.shape}"
+        error = worst(got[name], values)
+        allowed = tolerances.bound(values, plain[name], np.dtype(dtype))
+        if not error <= allowed:
+            wrong.append(f"{name}: error {error:.3g} > {allowed:.3g} (plain {plain[name]:.3g})")
+    assert not wrong, "\n".join(wrong)
+
+
+def assert_identical(got: Mapping[str, NDArray], expected: Mapping[str, NDArray]) -> None:
+    """Checks that all results are the same bit by bit."""
+    assert list(got) == list(expected)
+    different = [name for name in expected if got[name].tobytes() != expected[name].tobytes()]
+    assert not different, different

@@ -1,0 +1,36 @@
+"""Every tolerance of the test suite, and where it comes from.
+
+The rule for floating-point results: the largest error against the float64 reference may be at most
+FACTOR times the largest error that plain NumPy code makes on the same task in float32, plus a small
+absolute term for the cases in which NumPy happens to be exact. Float64 results are held to the same
+rule with the float32 error scaled down by the ratio of the two machine epsilons; there the
+reference itself errs as much as plain NumPy, hence one more time that error.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FACTOR = 2.0
+ABSOLUTE = 8.0  # machine epsilons of the array's largest value, or of 1 where that is smaller
+
+TORCH_RELATIVE_FLOAT64 = 1e-12  # of an array's largest value
+CENTRAL_DIFFERENCE_STEP = 1e-5  # near eps**(1/3), where truncation and rounding balance
+CENTRAL_DIFFERENCE = 1e-8  # truncation step**2 times third derivatives of order 10, rounding 1e-11
+MIN_CHAR_RNN_RELATIVE = 1e-9  # of the loss, after 1,000 steps
+
+
+def bound(expected: NDArray, plain_error: float, dtype: np.dtype) -> float:
+    """Largest allowed absolute error of an array.
+
+    Args:
+        expected: the float64 reference values.
+        plain_error: largest error of plain float32 NumPy on the same task.
+        dtype: the real type of the result that is judged.
+    """
+    eps = np.finfo(dtype).eps
+    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    if dtype == np.float32:
+        return FACTOR * plain_error + ABSOLUTE * eps * scale
+    return (FACTOR + 1) * plain_error * eps / np.finfo(np.float32).eps + ABSOLUTE * eps * scale
