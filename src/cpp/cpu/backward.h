@@ -96,6 +96,19 @@ class Backward {
           work_.h0[r * H_ + unit + j] =
               args_.initial[0] ? args_.initial[0][rows_.order[r] * H_ + unit + j] : T(0);
     }
+    clear_padding(work_.dh[0]);
+    clear_padding(work_.dh[1]);
+    if constexpr (!info.additive) clear_padding(work_.dx);
+  }
+
+  // Vectors of the last tile that hold no units meet zero weights, and so must be numbers.
+  void clear_padding(T* gates) const {
+    const int used = L::tile_vectors(H_, tiles_ - 1);
+    if (used == L::kTileVectors) return;
+    const Range mine = share(work_.chunk_rows * info.gates, thread_, team_.size);
+    for (Index i = mine.begin; i < mine.end; ++i)
+      for (int v = used; v < L::kTileVectors; ++v)
+        V(0).store(gates + (tiles_ - 1) * chunk_tile_ + i * L::kUnits + v * W);
   }
 
   // The columns of h's gradient in groups of up to four vectors, evenly over this thread's tiles.
