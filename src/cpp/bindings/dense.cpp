@@ -1,8 +1,7 @@
-// Embedding, softmax cross-entropy, optimiser steps and clipping on NumPy arrays: shares the work out
-// over threads in pieces whose borders depend on sizes alone. Python checks arguments with full
-// messages; the checks here keep a wrong call from touching memory that is not its own.
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
+// Linear layer, embedding, softmax cross-entropy, optimiser steps and clipping on NumPy arrays:
+// shares the work out over threads in pieces whose borders depend on sizes alone. Python checks
+// arguments with full messages; the checks here keep a wrong call from touching memory that is not
+// its own.
 #include <pybind11/stl.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 #include "bindings/array.h"
 #include "bindings/module.h"
 #include "core/error.h"
+#include "core/memory.h"
 #include "core/threads.h"
 #include "cpu/dispatch.h"
 
@@ -29,7 +29,7 @@ template <class T>
 using Arrays = std::vector<Array<T>>;
 using Indices = Array<long>;
 
-constexpr long kBlock = 8192;       // elements of an elementwise pass that one kernel call handles
+constexpr long kBlock = 8192;        // elements of an elementwise pass that one kernel call handles
 constexpr long kThreadWork = 65536;  // elements below which a second thread does not pay
 
 template <class T>
@@ -54,6 +54,72 @@ void share(long count, long unit, long work, const Body& body) {
   });
 }
 
+// ---- linear layer
+
+constexpr long kThreadProduct = 1 << 20;  // multiply-adds below which a second thread does not pay
+
+int product_threads(long multiply_adds) {
+  return static_cast<int>(std::min<long>(1 + multiply_adds / kThreadProduct, num_threads()));
+}
+
+template <class T>
+Array<T> linear_forward(const Array<T>& x, const Array<T>& weight,
+                        const std::optional<Array<T>>& bias) {
+  check_rank("x", x, 2);
+  check_rank("weight", weight, 2);
+  const long rows = x.shape(0), inputs = weight.shape(1), outputs = weight.shape(0);
+  check_size("x.shape[1]", x.shape(1), "in_features", inputs);
+  if (bias) check_size("bias", bias->size(), "out_features", outputs);
+  Array<T> y = new_array<T>({rows, outputs});
+  const ProductArgs<T> args{x.data(),         weight.data(), bias ? bias->data() : nullptr,
+                            y.mutable_data(), rows,          outputs,
+                            inputs,           false};
+  py::gil_scoped_release release;
+  const int threads = product_threads(rows * inputs * outputs);
+  const Buffer workspace = Buffer::allocate(
+      sizeof(T) * dense<T>().product_workspace(ProductForm::nt, rows, outputs, inputs, threads));
+  parallel(threads, [&](const Team& team, int thread) {
+    dense<T>().product(ProductForm::nt, args, team, thread, workspace.as<T>());
+  });
+  return y;
+}
+
+template <class T>
+std::optional<Array<T>> linear_backward(const Array<T>& dy, const Array<T>& x,
+                                        const Array<T>& weight, Array<T>& dweight,
+                                        std::optional<Array<T>>& dbias, bool need_dx) {
+  check_rank("dy", dy, 2);
+  check_rank("x", x, 2);
+  check_rank("weight", weight, 2);
+  const long rows = x.shape(0), inputs = weight.shape(1), outputs = weight.shape(0);
+  check_size("x.shape[1]", x.shape(1), "in_features", inputs);
+  check_size("dy.shape[0]", dy.shape(0), "x.shape[0]", rows);
+  check_size("dy.shape[1]", dy.shape(1), "out_features", outputs);
+  check_size("dweight", dweight.size(), "size of weight", weight.size());
+  if (dbias) check_size("dbias", dbias->size(), "out_features", outputs);
+  std::optional<Array<T>> dx;
+  if (need_dx) dx = new_array<T>({rows, inputs});
+  const ProductArgs<T> to_dw{dy.data(), x.data(), nullptr, dweight.mutable_data(),
+                             outputs,   inputs,   rows,    true};
+  const ProductArgs<T> to_dx{dy.data(), weight.data(), nullptr, dx ? dx->mutable_data() : nullptr,
+                             rows,      inputs,        outputs, false};
+  T* db = dbias ? dbias->mutable_data() : nullptr;
+  py::gil_scoped_release release;
+  const DenseKernels<T>& kernels = dense<T>();
+  const int threads = product_threads(2 * rows * inputs * outputs);
+  const long size_dw = kernels.product_workspace(ProductForm::tn, outputs, inputs, rows, threads);
+  const long size_dx = kernels.product_workspace(ProductForm::nn, rows, inputs, outputs, threads);
+  const Buffer workspace = Buffer::allocate(sizeof(T) * std::max(size_dw, size_dx));
+  parallel(threads, [&](const Team& team, int thread) {
+    kernels.product(ProductForm::tn, to_dw, team, thread, workspace.as<T>());
+    if (to_dx.c) kernels.product(ProductForm::nn, to_dx, team, thread, workspace.as<T>());
+    if (db)
+      kernels.column_sums(dy.data(), rows, outputs, db, outputs * thread / team.size,
+                          outputs * (thread + 1) / team.size);
+  });
+  return dx;
+}
+
 // ---- embedding
 
 void check_indices(const Indices& indices, long count) {
@@ -70,14 +136,13 @@ Array<T> embedding_forward(const Array<T>& weight, const Indices& indices) {
   check_rank("indices", indices, 1);
   check_indices(indices, weight.shape(0));
   const long rows = indices.size(), width = weight.shape(1);
-  Array<T> y({rows, width});
+  Array<T> y = new_array<T>({rows, width});
   const T* from = weight.data();
   const long* index = indices.data();
   T* to = y.mutable_data();
   py::gil_scoped_release release;
-  share(rows, 1, rows * width, [&](long begin, long end) {
-    dense<T>().gather(from, index, width, to, begin, end);
-  });
+  share(rows, 1, rows * width,
+        [&](long begin, long end) { dense<T>().gather(from, index, width, to, begin, end); });
   return y;
 }
 
@@ -121,7 +186,7 @@ std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
     ++count;
   }
   std::optional<Array<T>> dlogits;
-  if (need_gradient) dlogits.emplace(std::vector<long>{rows, classes});
+  if (need_gradient) dlogits = new_array<T>({rows, classes});
   const T* x = logits.data();
   T* dx = dlogits ? dlogits->mutable_data() : nullptr;
   std::vector<double> losses(rows);
@@ -129,8 +194,8 @@ std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
     py::gil_scoped_release release;
     const T scale = count ? T(1.0 / count) : T(0);
     share(rows, 1, 8 * rows * classes, [&](long begin, long end) {
-      dense<T>().cross_entropy(x, target, classes, ignore_index, scale, losses.data(), dx,
-                                       begin, end);
+      dense<T>().cross_entropy(x, target, rows, classes, ignore_index, scale, losses.data(), dx,
+                               begin, end);
     });
   }
   double sum = 0;
@@ -234,9 +299,8 @@ template <class T>
 double sum_of_squares(Arrays<T> arrays) {
   const Group<T, 1> group({&arrays});
   std::vector<double> sums(group.blocks());
-  group.each([&](const auto& p, long n, long block) {
-    sums[block] = dense<T>().sum_of_squares(p[0], n);
-  });
+  group.each(
+      [&](const auto& p, long n, long block) { sums[block] = dense<T>().sum_of_squares(p[0], n); });
   double total = 0;
   for (double s : sums) total += s;
   return total;
@@ -258,6 +322,10 @@ template <class T>
 void bind_real(py::module_& m) {
   using py::arg;
   const auto exact = [](const char* name) { return arg(name).noconvert(); };
+  m.def("linear_forward", &linear_forward<T>, py::kw_only(), exact("x"), exact("weight"),
+        exact("bias"));
+  m.def("linear_backward", &linear_backward<T>, py::kw_only(), exact("dy"), exact("x"),
+        exact("weight"), exact("dweight"), exact("dbias"), arg("need_dx"));
   m.def("embedding_forward", &embedding_forward<T>, py::kw_only(), exact("weight"),
         exact("indices"));
   m.def("embedding_backward", &embedding_backward<T>, py::kw_only(), exact("dy"), exact("indices"),

@@ -1,9 +1,10 @@
-// Embedding, softmax cross-entropy, optimiser steps and clipping: the functions of dense_table.h for
-// one instruction set and one real type. The elementwise passes are plain loops that the compiler
-// vectorises; only the softmax, which needs exp, is written on Vec.
+// Embedding, softmax cross-entropy, optimiser steps and clipping: the functions of dense_table.h
+// for one instruction set and one real type. The elementwise passes are plain loops that the
+// compiler vectorises; only the softmax, which needs exp, is written on Vec.
 
 #include "cpu/dense_table.h"
 #include "cpu/math.h"
+#include "cpu/product.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 namespace {
@@ -15,6 +16,42 @@ constexpr int kWidth = kLanes<Real>;
 template <class T>
 RNNFAST_INLINE T square_root(T x) {
   return sizeof(T) == 4 ? T(__builtin_sqrtf(float(x))) : T(__builtin_sqrt(double(x)));
+}
+
+// ---- products
+
+long product_workspace(ProductForm form, long rows, long columns, long depth, int threads) {
+  switch (form) {
+    case ProductForm::nt:
+      return Product<Real, ProductForm::nt>::workspace(rows, columns, depth, threads);
+    case ProductForm::nn:
+      return Product<Real, ProductForm::nn>::workspace(rows, columns, depth, threads);
+    default:
+      return Product<Real, ProductForm::tn>::workspace(rows, columns, depth, threads);
+  }
+}
+
+void product(ProductForm form, const ProductArgs<Real>& args, const Team& team, int thread,
+             Real* workspace) {
+  switch (form) {
+    case ProductForm::nt:
+      return Product<Real, ProductForm::nt>(args, team, thread, workspace).run();
+    case ProductForm::nn:
+      return Product<Real, ProductForm::nn>(args, team, thread, workspace).run();
+    default:
+      return Product<Real, ProductForm::tn>(args, team, thread, workspace).run();
+  }
+}
+
+void column_sums(const Real* x, long rows, long columns, Real* sums, long begin, long end) {
+  constexpr long kColumns = 64;
+  for (long first = begin; first < end; first += kColumns) {
+    const long count = min_index(kColumns, end - first);
+    Real partial[kColumns] = {};
+    for (long n = 0; n < rows; ++n)
+      for (long j = 0; j < count; ++j) partial[j] += x[n * columns + first + j];
+    for (long j = 0; j < count; ++j) sums[first + j] += partial[j];
+  }
 }
 
 // ---- embedding
@@ -35,18 +72,31 @@ void scatter_add(const Real* dy, const long* indices, long rows, long width, Rea
 
 // ---- softmax cross-entropy
 
-// The first n lanes, n <= kWidth; the others are -inf, which neither a maximum nor a softmax sees.
-RNNFAST_INLINE V load_logits(const Real* x, long n) {
-  if (n >= kWidth) return V::load(x);
-  V v(Real(-__builtin_inf()));
-  for (int i = 0; i < n; ++i) v.v[i] = x[i];
-  return v;
-}
+// One row of logits, read a vector at a time. Lanes past the row's end are -inf, which neither a
+// maximum nor a softmax sees.
+struct Row {
+  const Real* x;
+  long size;
+  const Real* end;  // of the array: a vector may reach into the next row, not beyond
 
-Real row_max(const Real* x, long n) {
-  V::Raw m = load_logits(x, n).v;
-  for (long i = kWidth; i < n; i += kWidth) {
-    const V::Raw v = load_logits(x + i, n - i).v;
+  RNNFAST_INLINE V load(long i) const {
+    const long n = size - i;
+    if (n >= kWidth) return V::load(x + i);
+    V::Raw v = V(Real(-__builtin_inf())).v;
+    if (x + i + kWidth <= end) {
+      V::RawInt left;  // values of the row from each lane on
+      for (int k = 0; k < kWidth; ++k) left[k] = int(n) - k;
+      return left > 0 ? V::load(x + i).v : v;
+    }
+    for (int k = 0; k < n; ++k) v[k] = x[i + k];
+    return v;
+  }
+};
+
+Real maximum(const Row& row) {
+  V::Raw m = row.load(0).v;
+  for (long i = kWidth; i < row.size; i += kWidth) {
+    const V::Raw v = row.load(i).v;
     m = v > m ? v : m;
   }
   Real r = m[0];
@@ -54,19 +104,19 @@ Real row_max(const Real* x, long n) {
   return r;
 }
 
-// The sum of exp(x - max), which are stored in e unless it is null. Lanes add up few values before
-// they go into the double sum, so that its error does not grow with the number of classes.
+// The sum of exp(x - max), which are stored in e if kStore. Lanes add up few values before they go
+// into the double sum, so that its error does not grow with the number of classes.
 template <bool kStore>
-double exp_sum(const Real* x, long n, Real max, Real* e) {
-  constexpr long kBlock = 32 * kWidth;
+double exp_sum(const Row& row, Real max, Real* e) {
+  constexpr long kSpan = 32 * kWidth;
   const V shift(max);
   double sum = 0;
-  for (long b = 0; b < n; b += kBlock) {
-    const long stop = b + kBlock < n ? b + kBlock : n;
+  for (long first = 0; first < row.size; first += kSpan) {
+    const long stop = min_index(first + kSpan, row.size);
     V lanes(0);
-    for (long i = b; i < stop; i += kWidth) {
-      const V v = exp(load_logits(x + i, stop - i) - shift);
-      if constexpr (kStore) v.store(e + i, stop - i < kWidth ? int(stop - i) : kWidth);
+    for (long i = first; i < stop; i += kWidth) {
+      const V v = exp(row.load(i) - shift);
+      if constexpr (kStore) v.store(e + i, int(min_index(kWidth, stop - i)));
       lanes = lanes + v;
     }
     for (int i = 0; i < kWidth; ++i) sum += lanes.v[i];
@@ -74,8 +124,9 @@ double exp_sum(const Real* x, long n, Real max, Real* e) {
   return sum;
 }
 
-void cross_entropy(const Real* logits, const long* targets, long classes, long ignore_index,
-                   Real scale, double* losses, Real* dlogits, long begin, long end) {
+void cross_entropy(const Real* logits, const long* targets, long rows, long classes,
+                   long ignore_index, Real scale, double* losses, Real* dlogits, long begin,
+                   long end) {
   for (long n = begin; n < end; ++n) {
     const Real* x = logits + n * classes;
     Real* dx = dlogits ? dlogits + n * classes : nullptr;
@@ -85,9 +136,9 @@ void cross_entropy(const Real* logits, const long* targets, long classes, long i
       for (long i = 0; dx && i < classes; ++i) dx[i] = 0;
       continue;
     }
-    const Real max = row_max(x, classes);
-    const double sum = dx ? exp_sum<true>(x, classes, max, dx)
-                          : exp_sum<false>(x, classes, max, nullptr);
+    const Row row{x, classes, logits + rows * classes};
+    const Real max = maximum(row);
+    const double sum = dx ? exp_sum<true>(row, max, dx) : exp_sum<false>(row, max, nullptr);
     losses[n] = __builtin_log(sum) - (double(x[target]) - double(max));
     if (!dx) continue;
     const Real factor = Real(scale / sum);
@@ -189,8 +240,9 @@ void clamp_values(Real* x, long n, Real limit) {
 }  // namespace
 
 const DenseKernels<Real>& dense_kernels(Real) {
-  static constexpr DenseKernels<Real> table{gather,  scatter_add, cross_entropy,  sgd,   adagrad,
-                                            rmsprop, adam,        sum_of_squares, scale, clamp_values};
+  static constexpr DenseKernels<Real> table{
+      product_workspace, product, column_sums, gather,         scatter_add, cross_entropy, sgd,
+      adagrad,           rmsprop, adam,        sum_of_squares, scale,       clamp_values};
   return table;
 }
 

@@ -1,9 +1,27 @@
 #pragma once
-// The work beside the recurrent layers: embedding, loss, optimisers, clipping. One table of functions
-// per instruction set and real type. A function does its share of the work on the calling thread; how
-// the work is shared out never changes a result.
+// The work beside the recurrent layers: products, embedding, loss, optimisers, clipping. One table
+// of functions per instruction set and real type. A function does its share of the work on the
+// calling thread; how the work is shared out never changes a result.
+
+#include "core/team.h"
 
 namespace rnnfast {
+
+// Whole row-major matrices without gaps: C (rows, columns) (+)= op(A) op(B) [+ bias].
+template <class T>
+struct ProductArgs {
+  const T* a;
+  const T* b;
+  const T* bias;  // (columns,) or null
+  T* c;
+  long rows, columns, depth;
+  bool add;  // to what C holds
+};
+enum class ProductForm {
+  nt,  // A (rows, depth), B (columns, depth)
+  nn,  // A (rows, depth), B (depth, columns)
+  tn,  // A (depth, rows), B (depth, columns)
+};
 
 // Coefficients of one optimiser step. `one_minus_*` are rounded once from double.
 template <class T>
@@ -21,24 +39,32 @@ struct RmspropStep {
 };
 template <class T>
 struct AdamStep {
-  T step_size;           // lr / (1 - beta1^t)
-  T correction;          // 1 / sqrt(1 - beta2^t)
+  T step_size;   // lr / (1 - beta1^t)
+  T correction;  // 1 / sqrt(1 - beta2^t)
   T one_minus_beta1, beta2, one_minus_beta2, eps;
-  T weight_decay;        // added to the gradient (Adam)
-  T shrink;              // the parameter is multiplied by it first (AdamW), 1 for Adam
+  T weight_decay;  // added to the gradient (Adam)
+  T shrink;        // the parameter is multiplied by it first (AdamW), 1 for Adam
 };
 
 template <class T>
 struct DenseKernels {
+  // A product takes a whole team; its workspace is shared, `product_workspace` values of T.
+  long (*product_workspace)(ProductForm form, long rows, long columns, long depth, int threads);
+  void (*product)(ProductForm form, const ProductArgs<T>& args, const Team& team, int thread,
+                  T* workspace);
+  // sums[j] += the sum of x[n][j] over all rows, for columns [begin, end).
+  void (*column_sums)(const T* x, long rows, long columns, T* sums, long begin, long end);
   // y[n] = weight[indices[n]] for n in [begin, end), rows of `width` values.
   void (*gather)(const T* weight, const long* indices, long width, T* y, long begin, long end);
   // dweight[indices[n]] += dy[n] for n = 0 .. rows-1 in that order, columns [begin, end).
   void (*scatter_add)(const T* dy, const long* indices, long rows, long width, T* dweight,
                       long begin, long end);
-  // For rows [begin, end): losses[n] = logsumexp(x[n]) - x[n][targets[n]] and, unless dlogits is null,
-  // dlogits[n] = scale * (softmax(x[n]) - onehot(targets[n])). Both 0 where targets[n] is ignored.
-  void (*cross_entropy)(const T* logits, const long* targets, long classes, long ignore_index,
-                        T scale, double* losses, T* dlogits, long begin, long end);
+  // For rows [begin, end): losses[n] = logsumexp(x[n]) - x[n][targets[n]] and, unless dlogits is
+  // null, dlogits[n] = scale * (softmax(x[n]) - onehot(targets[n])). Both 0 where targets[n] is
+  // ignored.
+  void (*cross_entropy)(const T* logits, const long* targets, long rows, long classes,
+                        long ignore_index, T scale, double* losses, T* dlogits, long begin,
+                        long end);
   // One step over n elements each. `velocity` is null without momentum, `mean` unless centered.
   void (*sgd)(T* value, const T* gradient, T* velocity, long n, const SgdStep<T>& step);
   void (*adagrad)(T* value, const T* gradient, T* sum, long n, const AdagradStep<T>& step);

@@ -1,0 +1,140 @@
+#pragma once
+// Products of whole row-major matrices, C (rows, columns) = op(A) op(B), made of gemm.h's blocks.
+//
+// B is packed into panels that the team shares; a thread computes strips of rows times panels. Each
+// element of C is summed in the order of the depth, in blocks of a fixed size, whatever the number
+// of threads and rows.
+
+#include "core/team.h"
+#include "cpu/dense_table.h"
+#include "cpu/pack.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+
+inline constexpr Index kProductDepth = 512;     // of the panels packed at a time
+inline constexpr Index kProductColumns = 1024;  // a multiple of a panel's
+inline constexpr Index kProductRows = 96;       // of a strip, at most
+
+template <class T, ProductForm kForm>
+class Product {
+ public:
+  static constexpr Index W = kLanes<T>;
+  static constexpr bool kTransposedA = kForm == ProductForm::tn;
+  static constexpr bool kTransposedB = kForm == ProductForm::nt;
+
+  static Index workspace(Index rows, Index columns, Index depth, int threads) {
+    const Index width = min_index(kProductColumns, padded(columns));
+    const Index deep = min_index(kProductDepth, depth);
+    const Index strip = kTransposedA ? min_index(kProductRows, rows) * deep : 0;
+    return width * (deep + 1) + threads * strip;
+  }
+
+  Product(const ProductArgs<T>& args, const Team& team, int thread, T* workspace)
+      : args_(args), team_(team), thread_(thread) {
+    const Index width = min_index(kProductColumns, padded(args.columns));
+    const Index deep = min_index(kProductDepth, args.depth);
+    bias_ = workspace;
+    panels_ = bias_ + width;
+    strip_ = panels_ + width * deep + thread * min_index(kProductRows, args.rows) * deep;
+  }
+
+  void run() {
+    for (column_ = 0; column_ < args_.columns; column_ += kProductColumns) {
+      columns_ = min_index(kProductColumns, args_.columns - column_);
+      for (depth_ = 0; depth_ < args_.depth; depth_ += kProductDepth) {
+        deep_ = min_index(kProductDepth, args_.depth - depth_);
+        pack();
+        team_.barrier();
+        multiply_strips();
+        team_.barrier();
+      }
+    }
+  }
+
+ private:
+  static Index padded(Index columns) { return (columns + W - 1) / W * W; }
+  Index vectors() const { return padded(columns_) / W; }
+
+  // Calls f(first column, vectors) for the panels [begin, end).
+  template <class F>
+  void for_panels(Range range, F&& f) const {
+    for (Index i = range.begin; i < range.end; ++i) {
+      const Index first = vectors() * i / panels(), next = vectors() * (i + 1) / panels();
+      f(first * W, int(next - first));
+    }
+  }
+  Index panels() const { return (vectors() + kMaxVectors - 1) / kMaxVectors; }
+
+  void pack() {
+    if (args_.bias && depth_ == 0 && thread_ == 0)
+      pad_rows(args_.bias + column_, 0, 1, columns_, bias_, padded(columns_));
+    for_panels(share(panels(), thread_, team_.size), [&](Index first, int count) {
+      T* to = panels_ + first * deep_;
+      const Index column = column_ + first, width = count * W;
+      if constexpr (kTransposedB) {
+        for (Index v = 0; v < width; v += W)
+          transpose_in(args_.b + (column + v) * args_.depth + depth_, args_.depth,
+                       int(min_index(W, args_.columns - column - v)), deep_, to + v, width);
+      } else {
+        pad_rows(args_.b + depth_ * args_.columns + column, args_.columns, deep_,
+                 args_.columns - column, to, width);
+      }
+    });
+  }
+
+  // Strips times panels, in contiguous shares: enough strips for every thread to have some.
+  void multiply_strips() {
+    const Index share_rows = (args_.rows + team_.size - 1) / team_.size;
+    const Index most = max_index(kMaxBlockRows, min_index(kProductRows, share_rows));
+    const Index strips = (args_.rows + most - 1) / most, n = panels();
+    const Range tasks = share(strips * n, thread_, team_.size);
+    for (Index s = tasks.begin / n; s * n < tasks.end; ++s) {
+      const Index first = args_.rows * s / strips, rows = args_.rows * (s + 1) / strips - first;
+      if constexpr (kTransposedA) pack_strip(first, rows);
+      for_panels({max_index(0, tasks.begin - s * n), min_index(n, tasks.end - s * n)},
+                 [&](Index column, int count) { multiply_panel(first, rows, column, count); });
+    }
+  }
+
+  // Row blocks of a strip of A^T; one size serves all panels, of which the widest allows the least.
+  Index strip_block() const { return kBlockRows[min_index(kMaxVectors, vectors())]; }
+  void pack_strip(Index first, Index rows) {
+    for_blocks(rows, strip_block(), [&](Index at, Index count) {
+      pack_columns(args_.a + depth_ * args_.rows + first + at, args_.rows, deep_, int(count),
+                   strip_ + at * deep_);
+    });
+  }
+
+  void multiply_panel(Index first, Index rows, Index column, int count) {
+    const Index columns = min_index(count * W, columns_ - column);
+    BlockArgs<T> block{.a = kTransposedA ? strip_ : args_.a + first * args_.depth + depth_,
+                       .lda = args_.depth,
+                       .b = panels_ + column * deep_,
+                       .ldb = count * W,
+                       .depth = deep_,
+                       .c = args_.c + first * args_.columns + column_ + column,
+                       .ldc = args_.columns,
+                       .columns = int(columns),
+                       .bias = args_.bias && depth_ == 0 ? bias_ + column : nullptr,
+                       .add = args_.add || depth_ > 0};
+    if constexpr (kTransposedA) {
+      T* const c = block.c;
+      for_blocks(rows, strip_block(), [&](Index at, Index size) {
+        block.a = strip_ + at * deep_;
+        block.c = c + at * args_.columns;
+        kBlocks<T, true>.fn[count - 1][size - 1](block);
+      });
+    } else {
+      multiply_rows(block, rows);
+    }
+  }
+
+  const ProductArgs<T>& args_;
+  const Team& team_;
+  const int thread_;
+  T *bias_, *panels_, *strip_;
+  Index column_ = 0, columns_ = 0;  // of C, packed now
+  Index depth_ = 0, deep_ = 0;      // of the sum, packed now
+};
+
+}  // namespace RNNFAST_ISA_NAMESPACE
