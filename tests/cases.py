@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import tolerances
 from numpy.typing import NDArray
-
 from rnnfast.reference import CELLS, Network
 
 HIDDEN_SIZES = (1, 3, 8, 17, 64, 101)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tolerances
 from cases import Case
-
 from rnnfast import functional
 from rnnfast.reference import CELLS, Network, min_char_rnn
 

@@ -78,8 +78,8 @@ def tanh(v: Var) -> Var:
 
 
 def relu(v: Var) -> Var:
-    """max(0, v), with derivative 0 at 0."""
-    return where(v.value > 0, v, Var(np.zeros_like(v.value)))
+    """max(0, v), with derivative 0 at 0; NaN stays NaN."""
+    return where(v.value <= 0, Var(np.zeros_like(v.value)), v)
 
 
 def where(condition: NDArray[np.bool_], a: Var, b: Var) -> Var:

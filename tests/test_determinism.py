@@ -1,0 +1,98 @@
+"""The same bits for any number of threads, any batch around a sequence, and every time."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import cases
+import numpy as np
+import pytest
+import rnnfast
+from cases import Case, Data
+from rnnfast.reference import CELLS
+
+# Small and large enough to be shared between threads, over hidden units and over batch rows.
+SIZES = (
+    {"T": 5, "B": 3, "I": 7, "H": 17},
+    {"T": 40, "B": 1, "I": 50, "H": 190},
+    {"T": 12, "B": 61, "I": 33, "H": 70},
+)
+EACH_SIZE = [
+    Case(cell, **size, L=2, D=directions, dtype=dtype, lengths=lengths)
+    for cell, size, (directions, dtype, lengths) in itertools.product(
+        CELLS,
+        SIZES,
+        ((1, "float32", False), (2, "float32", True), (1, "float64", True), (2, "float64", False)),
+    )
+]
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("case", EACH_SIZE, ids=str)
+def test_same_bits_for_any_number_of_threads(case: Case) -> None:
+    rnnfast.set_num_threads(1)
+    alone = cases.run_engine(case, dropout=0.2, seed=5)
+    for count in (2, 3, 2):
+        rnnfast.set_num_threads(count)
+        cases.assert_identical(cases.run_engine(case, dropout=0.2, seed=5), alone)
+
+
+def select(data: Data, members: np.ndarray, steps: int, *, lengths: bool) -> Data:
+    """The data of some sequences of a batch, cut after a number of steps."""
+    return Data(
+        np.ascontiguousarray(data.x[:steps, members]),
+        data.weights,
+        tuple(np.ascontiguousarray(s[:, members]) for s in data.state),
+        data.lengths[members] if lengths and data.lengths is not None else None,
+        np.ascontiguousarray(data.dy[:steps, members]),
+        tuple(np.ascontiguousarray(s[:, members]) for s in data.dstate),
+    )
+
+
+def of_sequences(results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The results that belong to single sequences, batch first."""
+    names = [name for name in results if name in ("y", "dx") or "state" in name]
+    return {name: results[name].swapaxes(0, 1) for name in names}
+
+
+@pytest.mark.parametrize("case", EACH_SIZE, ids=str)
+def test_same_bits_alone_and_in_any_batch(case: Case) -> None:
+    d = cases.make_data(case)
+    whole = of_sequences(cases.run_engine(case))
+    for size in {1, 2, 7, 16} & set(range(case.B + 1)):
+        members = np.random.default_rng(size).choice(case.B, size, replace=False)
+        few = select(d, members, case.T, lengths=True)
+        got = of_sequences(cases.run_engine(replace(case, B=size), data=few))
+        cases.assert_identical(got, {name: values[members] for name, values in whole.items()})
+
+
+@pytest.mark.parametrize("case", [case for case in EACH_SIZE if case.lengths], ids=str)
+def test_same_bits_with_and_without_padding(case: Case) -> None:
+    d = cases.make_data(case)
+    assert d.lengths is not None
+    whole = of_sequences(cases.run_engine(case))
+    for b, length in list(enumerate(d.lengths))[:4]:
+        cut = select(d, np.array([b]), length, lengths=False)
+        got = of_sequences(cases.run_engine(replace(case, B=1, T=int(length)), data=cut))
+        for name, values in whole.items():
+            expected = values[b : b + 1, :length] if name in ("y", "dx") else values[b : b + 1]
+            np.testing.assert_array_equal(got[name], expected)
+
+
+@pytest.mark.parametrize("case", [case for case in EACH_SIZE if case.lengths], ids=str)
+def test_same_bits_for_sorted_and_unsorted_lengths(case: Case) -> None:
+    d = cases.make_data(case)
+    assert d.lengths is not None
+    whole = of_sequences(cases.run_engine(case))
+    for order in (np.argsort(-d.lengths, kind="stable"), np.argsort(d.lengths)):
+        got = of_sequences(cases.run_engine(case, data=select(d, order, case.T, lengths=True)))
+        cases.assert_identical(got, {name: values[order] for name, values in whole.items()})
+
+
+@pytest.mark.parametrize("case", EACH_SIZE[::5], ids=str)
+def test_same_bits_every_time(case: Case) -> None:
+    first = cases.run_engine(case, dropout=0.3, seed=9)
+    for _ in range(2):
+        cases.run_engine(replace(case, B=case.B + 1))  # leaves other values in reused memory
+        cases.assert_identical(cases.run_engine(case, dropout=0.3, seed=9), first)

@@ -1,0 +1,90 @@
+"""exp, sigmoid and tanh of the kernels, held to the bounds that src/cpp/cpu/math.h states."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rnnfast import _core
+
+HEADER = Path(__file__).parents[1] / "src/cpp/cpu/math.h"
+STATED = {
+    (name, dtype): int(bound)
+    for name, *bounds in re.findall(r"// +(\w+) +float (\d+), double (\d+) ", HEADER.read_text())
+    for dtype, bound in zip(("float32", "float64"), bounds, strict=True)
+}
+EXACT = {"exp": np.exp, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}
+
+
+def test_header_states_all_bounds() -> None:
+    assert set(STATED) == {(name, dtype) for name in EXACT for dtype in ("float32", "float64")}
+
+
+def samples(dtype: str) -> np.ndarray:
+    """Every sign and exponent with dense and random mantissas, and the neighbourhood of limits."""
+    rng = np.random.default_rng(0)
+    bits = np.dtype(dtype).itemsize * 8
+    unsigned = f"uint{bits}"
+    mantissa = np.finfo(dtype).nmant
+    upper = np.arange(1 << (bits - mantissa), dtype=unsigned) << np.array(mantissa, unsigned)
+    lower = rng.integers(0, 1 << mantissa, 400 if bits == 32 else 60, dtype=unsigned)
+    patterns = upper[:, None] | np.concatenate([lower, [0, 1, (1 << mantissa) - 1]]).astype(
+        unsigned
+    )
+    x = patterns.ravel().view(dtype)
+    linear = rng.uniform(-30, 30, 200_000).astype(dtype)
+    edge = np.log(np.finfo(dtype).max)
+    edges = (np.linspace(0.98, 1.02, 4001) * edge).astype(dtype)
+    return np.concatenate([x[np.isfinite(x)], linear, edges, -edges])
+
+
+def errors(name: str, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Arguments and, for each, the error in units in the last place of the exact result."""
+    x = samples(dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        exact = EXACT[name](x.astype(np.float64 if dtype == "float32" else np.longdouble))
+        normal = (np.abs(exact) >= np.finfo(dtype).tiny) & (exact <= np.finfo(dtype).max)
+        if name == "tanh":
+            normal[:] = True
+        x, exact = x[normal], exact[normal]
+        unit = np.spacing(np.abs(exact).astype(dtype)).astype(exact.dtype)
+        return x, np.abs(_core._math(name, x).astype(exact.dtype) - exact) / unit
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", EXACT)
+def test_error_in_units_in_the_last_place(name: str, dtype: str) -> None:
+    x, error = errors(name, dtype)
+    at = int(np.argmax(error))
+    assert error[at] <= STATED[name, dtype], f"{error[at]:.3g} ulp at {x[at]!r}"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", EXACT)
+def test_special_values(name: str, dtype: str) -> None:
+    x = np.array([np.nan, -np.nan, 0.0, -np.inf, np.inf], dtype)
+    zero, low, high = {"exp": (1, 0, np.inf), "sigmoid": (0.5, 0, 1), "tanh": (0, -1, 1)}[name]
+    np.testing.assert_allclose(
+        _core._math(name, x), np.array([np.nan, np.nan, zero, low, high]), rtol=0, atol=1e-37
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", EXACT)
+def test_value_does_not_depend_on_its_place(name: str, dtype: str) -> None:
+    """The whole vectors and the tail of an array give the same bits."""
+    x = samples(dtype)[:: 4999 if dtype == "float32" else 2999][:67]
+    whole = _core._math(name, x)
+    for begin in range(len(x)):
+        one = _core._math(name, x[begin : begin + 1].copy())
+        assert one.tobytes() == whole[begin : begin + 1].tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", EXACT)
+def test_never_out_of_range(name: str, dtype: str) -> None:
+    y = _core._math(name, samples(dtype))
+    low, high = {"exp": (0, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1)}[name]
+    assert ((low <= y) & (y <= high)).all()

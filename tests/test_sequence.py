@@ -1,0 +1,291 @@
+"""`rnnfast.functional` against the reference: outputs, final states and all gradients."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import replace
+
+import cases
+import numpy as np
+import pytest
+from cases import Case
+from rnnfast import functional
+from rnnfast.reference import CELLS
+
+DTYPES = ("float32", "float64")
+
+
+def grid() -> list[Case]:
+    """Every cell x dtype x direction x lengths x hidden size, the other choices drawn for each."""
+    draw = random.Random(1)
+    return [
+        Case(
+            cell,
+            dtype=dtype,
+            D=directions,
+            lengths=lengths,
+            H=hidden,
+            T=draw.choice((1, 2, 5, 11)),
+            B=draw.choice((1, 2, 5, 9, 19)),
+            I=draw.choice((1, 4, 17, 35)),
+            L=draw.choice((1, 2, 3)),
+            bias=draw.random() < 0.7,
+            indices=draw.random() < 0.3,
+        )
+        for cell, dtype, directions, lengths, hidden in itertools.product(
+            CELLS, DTYPES, (1, 2), (False, True), cases.HIDDEN_SIZES
+        )
+    ]
+
+
+def options() -> list[Case]:
+    """Every cell x layers x bias x kind of input at one size."""
+    return [
+        Case(cell, H=10, L=layers, bias=bias, indices=indices)
+        for cell, layers, bias, indices in itertools.product(
+            CELLS, (1, 2, 3), (False, True), (False, True)
+        )
+    ]
+
+
+def large() -> list[Case]:
+    """Sizes beyond one tile, block or chunk: wide layers, many rows, long sequences."""
+    sizes = (
+        {"T": 3, "B": 70, "I": 40, "H": 130},
+        {"T": 4, "B": 3, "I": 300, "H": 257},
+        {"T": 150, "B": 2, "I": 9, "H": 20},
+        {"T": 2, "B": 300, "I": 3, "H": 5},
+    )
+    return [Case(cell, dtype=dtype, **size) for cell in CELLS for dtype in DTYPES for size in sizes]
+
+
+@pytest.mark.parametrize("case", [*grid(), *options(), *large()], ids=str)
+def test_matches_the_reference(case: Case) -> None:
+    expected = cases.run_reference(case)
+    cases.assert_close(cases.run_engine(case), expected, cases.plain_errors(case), case.dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("T", "B"), [(0, 3), (4, 0), (0, 0)])
+def test_empty_sizes(cell: str, dtype: str, T: int, B: int) -> None:
+    """No steps: the final states are the initial ones. No sequences: gradients of weights are 0."""
+    case = Case(cell, T=T, B=B, H=3, L=2, D=2, dtype=dtype)
+    results = cases.run_engine(case)
+    expected = cases.run_reference(case)
+    cases.assert_identical(
+        results, {name: values.astype(dtype) for name, values in expected.items()}
+    )
+
+
+def test_all_sequences_of_length_zero() -> None:
+    case = Case("lstm", L=2, D=2, lengths=True)
+    data = cases.make_data(case)._replace(lengths=np.zeros(case.B, np.int64))
+    results = cases.run_engine(case, data=data)
+    for name, values in results.items():
+        state = dict(zip(("state[0]", "state[1]"), data.state, strict=True)) | dict(
+            zip(("dstate[0]", "dstate[1]"), data.dstate, strict=True)
+        )
+        np.testing.assert_array_equal(values, state.get(name, np.zeros_like(values)))
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_inference_keeps_nothing_and_gives_the_same_bits(
+    cell: str, dtype: str, lengths: bool
+) -> None:
+    case = Case(cell, T=6, B=5, H=17, L=2, D=2, dtype=dtype, lengths=lengths)
+    trained = forward(case, training=True)
+    inferred = forward(case, training=False)
+    assert trained[2] is not None
+    assert inferred[2] is None
+    np.testing.assert_array_equal(inferred[0], trained[0])
+    np.testing.assert_array_equal(inferred[1], trained[1])
+
+
+def forward(
+    case: Case, data: cases.Data | None = None, **options: object
+) -> tuple[np.ndarray, tuple[np.ndarray, ...], object]:
+    """The engine's forward pass on the case's data or, where given, on others."""
+    d = data or cases.make_data(case)
+    return functional.forward(
+        case.cell,
+        d.x,
+        [functional.Weights(*w) for w in d.weights],
+        d.state,
+        lengths=d.lengths,
+        **case.options,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_no_state_means_zeros(cell: str) -> None:
+    case = Case(cell, L=2, D=2)
+    d = cases.make_data(case)
+    zeros = d._replace(state=tuple(np.zeros_like(s) for s in d.state))
+    expected = cases.run_engine(case, data=zeros)
+    cases.assert_identical(cases.run_engine(case, data=d._replace(state=None)), expected)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_absent_gradients_mean_zeros(cell: str) -> None:
+    case = Case(cell, L=2, D=2, lengths=True)
+    d = cases.make_data(case)
+    no_dstate = tuple(np.zeros_like(g) for g in d.dstate)
+
+    def backward(dy: np.ndarray | None, dstate: object) -> dict[str, np.ndarray]:
+        y, state, reserve = forward(case, training=True)
+        return cases.named(y, state, *functional.backward(reserve, dy, dstate), case.D)
+
+    cases.assert_identical(backward(d.dy, None), backward(d.dy, no_dstate))
+    cases.assert_identical(backward(None, d.dstate), backward(np.zeros_like(d.dy), d.dstate))
+    some = (*d.dstate[:-1], None)
+    cases.assert_identical(backward(d.dy, some), backward(d.dy, (*d.dstate[:-1], no_dstate[0])))
+
+
+def test_backward_can_be_repeated() -> None:
+    case = Case("gru", L=2, D=2, lengths=True)
+    d = cases.make_data(case)
+    y, state, reserve = forward(case, training=True)
+    first = cases.named(y, state, *functional.backward(reserve, d.dy, d.dstate), case.D)
+    again = cases.named(y, state, *functional.backward(reserve, d.dy, d.dstate), case.D)
+    cases.assert_identical(again, first)
+
+
+def test_dx_only_on_request() -> None:
+    case = Case("gru")
+    d = cases.make_data(case)
+    _, _, reserve = forward(case, training=True)
+    full = functional.backward(reserve, d.dy, d.dstate)
+    less = functional.backward(reserve, d.dy, d.dstate, need_dx=False)
+    assert less[0] is None
+    np.testing.assert_array_equal(less[1], full[1])
+    np.testing.assert_array_equal(less[2][0].weight_ih, full[2][0].weight_ih)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint16", "int32", "int64"])
+def test_indices_of_any_integer_type(kind: str) -> None:
+    case = Case("lstm", I=100, indices=True)
+    d = cases.make_data(case)
+    cases.assert_identical(
+        cases.run_engine(case, data=d._replace(x=d.x.astype(kind))), cases.run_engine(case)
+    )
+
+
+def test_views_are_read_as_they_are() -> None:
+    """Arrays that are not contiguous, or not writable, give what their copies give."""
+    case = Case("peephole_lstm", T=6, L=2, D=2, lengths=True)
+    d = cases.make_data(case)
+
+    def strided(a: np.ndarray | None) -> np.ndarray | None:
+        if a is None:
+            return None
+        view = np.repeat(a, 2, axis=-1)[..., ::2]
+        view.flags.writeable = False
+        return view
+
+    views = cases.Data(
+        strided(d.x),
+        [tuple(strided(w) for w in weights) for weights in d.weights],
+        tuple(strided(s) for s in d.state),
+        strided(d.lengths),
+        strided(d.dy),
+        tuple(strided(g) for g in d.dstate),
+    )
+    cases.assert_identical(cases.run_engine(case, data=views), cases.run_engine(case))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_nan_stays_in_its_sequence(cell: str) -> None:
+    case = Case(cell, T=6, B=5, H=9, L=2, D=2)
+    d = cases.make_data(case)
+    x = d.x.copy()
+    x[2, 3] = np.nan
+    clean, spoilt = cases.run_engine(case), cases.run_engine(case, data=d._replace(x=x))
+    others = np.arange(case.B) != 3
+    assert np.isnan(spoilt["y"][2:, 3, : case.H]).all()
+    for name in ("y", "dx", "state[0]", "dstate[0]"):
+        np.testing.assert_array_equal(spoilt[name][:, others], clean[name][:, others])
+
+
+def dropout_masks(case: Case, dropout: float, seed: int) -> list[np.ndarray]:
+    """The masks (T, B, D*H) of each layer but the last that the engine uses for the case's sizes.
+
+    Read from vanilla ReLU networks: the layers up to the one in question put out 1 everywhere, the
+    next one passes its input on, and so the outputs are the mask.
+    """
+    H, width = case.H, case.D * case.H
+    rest = (np.zeros((H, H)), np.zeros(H), np.zeros(H), None)
+    data = cases.make_data(case)._replace(state=None)
+    if case.indices:
+        data = data._replace(x=np.zeros((case.T, case.B, case.I)))
+    masks = []
+    for boundary in range(case.L - 1):
+        weights = []
+        for layer, side in itertools.product(range(boundary + 2), range(case.D)):
+            if layer <= boundary:
+                columns = width if layer else case.I
+                weights.append((np.zeros((H, columns)), rest[0], np.ones(H), rest[2], None))
+            else:
+                weights.append((np.eye(H, width, side * H), *rest))
+        probe = data._replace(
+            x=data.x.astype(case.dtype),
+            weights=[tuple(w if w is None else w.astype(case.dtype) for w in ws) for ws in weights],
+        )
+        network = replace(case, cell="rnn_relu", L=boundary + 2)
+        masks.append(forward(network, probe, dropout=dropout, seed=seed, training=True)[0])
+    return masks
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_dropout_matches_the_reference_with_the_same_masks(
+    cell: str, lengths: bool, dtype: str
+) -> None:
+    case = Case(cell, T=6, B=5, H=9, L=3, D=2, dtype=dtype, lengths=lengths)
+    masks = dropout_masks(case, 0.3, seed=11)
+    expected = cases.run_reference(case, masks=masks)
+    results = cases.run_engine(case, dropout=0.3, seed=11)
+    cases.assert_close(results, expected, cases.plain_errors(case), dtype)
+
+
+def test_dropout_masks_are_bernoulli_scaled_and_their_own() -> None:
+    case = Case("rnn_relu", T=40, B=20, H=64, L=3)
+    dropout, kept = 0.25, np.float32(1 / 0.75)
+    first, second = dropout_masks(case, dropout, seed=1)
+    other, _ = dropout_masks(case, dropout, seed=2)
+    for mask in (first, second, other):
+        assert set(np.unique(mask)) == {np.float32(0), kept}
+        deviation = np.sqrt(dropout * (1 - dropout) / mask.size)
+        assert abs((mask == 0).mean() - dropout) < 5 * deviation
+    agreement = dropout**2 + (1 - dropout) ** 2  # of independent masks
+    deviation = np.sqrt(agreement * (1 - agreement) / first.size)
+    for a, b in (
+        (first, second),
+        (first, other),
+        (first[1:], first[:-1]),
+        (first[:, 1:], first[:, :-1]),
+    ):
+        assert abs((a == b).mean() - agreement) < 5 * deviation
+    again, _ = dropout_masks(case, dropout, seed=1)
+    np.testing.assert_array_equal(again, first)
+
+
+def test_dropout_everything_or_of_one_layer() -> None:
+    one = Case("gru", D=2)
+    cases.assert_identical(cases.run_engine(one, dropout=0.5, seed=3), cases.run_engine(one))
+    two = Case("gru", L=2, D=2)
+    expected = cases.run_reference(two, masks=[np.zeros((two.T, two.B, 2 * two.H))])
+    results = cases.run_engine(two, dropout=1.0)
+    cases.assert_close(results, expected, cases.plain_errors(two), two.dtype)
+
+
+def test_no_dropout_in_inference() -> None:
+    case = Case("gru", L=2, D=2)
+    with_dropout = forward(case, dropout=0.5, seed=3, training=False)
+    plain = forward(case, training=False)
+    np.testing.assert_array_equal(with_dropout[0], plain[0])

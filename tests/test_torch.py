@@ -1,0 +1,100 @@
+"""Equality with PyTorch's nn.RNN, nn.LSTM and nn.GRU: outputs, final states, every gradient."""
+
+from __future__ import annotations
+
+import itertools
+
+import cases
+import numpy as np
+import pytest
+import tolerances
+from cases import Case
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+MODULES = {
+    "rnn_tanh": (torch.nn.RNN, {"nonlinearity": "tanh"}),
+    "rnn_relu": (torch.nn.RNN, {"nonlinearity": "relu"}),
+    "lstm": (torch.nn.LSTM, {}),
+    "gru": (torch.nn.GRU, {}),
+}
+
+
+def run_torch(case: Case) -> dict[str, np.ndarray]:
+    """PyTorch's results on the case's data."""
+    d = cases.make_data(case)
+    module_type, options = MODULES[case.cell]
+    module = module_type(
+        case.I, case.H, case.L, bias=case.bias, bidirectional=case.D == 2, **options
+    ).to(getattr(torch, case.dtype))
+    parameters = dict(module.named_parameters())
+    names = [
+        [
+            f"{kind}_l{k // case.D}" + ("_reverse" if k % case.D else "")
+            for kind in cases.KINDS[: 4 if case.bias else 2]
+        ]
+        for k in range(case.L * case.D)
+    ]
+    assert sorted(itertools.chain(*names)) == sorted(parameters)
+    with torch.no_grad():
+        for of_layer, weights in zip(names, d.weights, strict=True):
+            for name, w in zip(of_layer, weights, strict=False):
+                parameters[name].copy_(torch.tensor(w))
+
+    x = torch.tensor(d.x, requires_grad=True)
+    initial = [torch.tensor(s, requires_grad=True) for s in d.state]
+    fed = x
+    if d.lengths is not None:
+        fed = torch.nn.utils.rnn.pack_padded_sequence(x, d.lengths, enforce_sorted=False)
+    y, final = module(fed, tuple(initial) if case.cell == "lstm" else initial[0])
+    if d.lengths is not None:
+        y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, total_length=case.T)
+    final = final if case.cell == "lstm" else (final,)
+    gradients = [torch.tensor(g) for g in (d.dy, *d.dstate)]
+    torch.autograd.backward([y, *final], gradients)
+
+    dweights = [
+        [parameters[name].grad.numpy() for name in of_layer] + [None] * (5 - len(of_layer))
+        for of_layer in names
+    ]
+    return cases.named(
+        y.detach().numpy(),
+        [s.detach().numpy() for s in final],
+        x.grad.numpy(),
+        [s.grad.numpy() for s in initial],
+        dweights,
+        case.D,
+    )
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(cell, T=9, B=6, I=11, H=hidden, L=layers, D=directions, dtype=dtype, bias=bias,
+             lengths=lengths)
+        for cell, dtype, directions, (layers, hidden, bias), lengths in itertools.product(
+            MODULES,
+            ("float32", "float64"),
+            (1, 2),
+            ((1, 64, True), (2, 33, True), (3, 8, False)),
+            (False, True),
+        )
+    ],
+    ids=str,
+)  # fmt: skip
+def test_equals_torch(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    if case.lengths:  # PyTorch packs no empty sequences
+        d = cases.make_data(case)
+        longer = d._replace(lengths=np.maximum(d.lengths, 1))
+        monkeypatch.setattr(cases, "make_data", lambda _: longer)
+    expected, results = run_torch(case), cases.run_engine(case)
+    assert list(results) == list(expected)
+    if case.dtype == "float32":
+        exact, plain = cases.run_reference(case), cases.run_reference(case, "float32")
+        errors = {name: cases.worst(plain[name], exact[name]) for name in exact}
+        cases.assert_close(results, expected, {k: 2 * e for k, e in errors.items()}, case.dtype)
+    else:
+        for name, values in expected.items():
+            scale = np.abs(values).max()
+            error = cases.worst(results[name], values)
+            assert error <= tolerances.TORCH_RELATIVE_FLOAT64 * scale, f"{name}: {error}"
