@@ -67,7 +67,8 @@ class Cache {
  public:
   // A process may fork while another thread holds the lock; the child must find it free.
   Cache() {
-    limit_ = static_cast<std::size_t>(env_integer("RNNFAST_CACHE_LIMIT", 0).value_or(1L << 30));
+    const long limit = env_integer("RNNFAST_CACHE_LIMIT", 0).value_or(1L << 30);
+    limit_ = kBypass ? 0 : static_cast<std::size_t>(limit);
     poison_ = env_integer("RNNFAST_POISON", 0).value_or(0) != 0;
     free_.reserve(kMaxBlocks + 1);
     pthread_atfork([] { get().mutex_.lock(); }, [] { get().mutex_.unlock(); },
@@ -94,7 +95,7 @@ class Cache {
     used_ -= block.size;
     free_.push_back(block);
     cached_ += block.size;
-    while (!free_.empty() && (kBypass || cached_ > limit_ || free_.size() > kMaxBlocks)) {
+    while (!free_.empty() && (cached_ > limit_ || free_.size() > kMaxBlocks)) {
       drop_oldest();
     }
   }

@@ -33,7 +33,7 @@ class Buffer {
 };
 
 struct CacheInfo {
-  std::size_t limit_bytes;   // RNNFAST_CACHE_LIMIT, or 1 GiB
+  std::size_t limit_bytes;   // RNNFAST_CACHE_LIMIT, or 1 GiB; 0 with AddressSanitizer
   std::size_t cached_bytes;  // in free blocks that wait for their next use
   std::size_t cached_blocks;
   std::size_t used_bytes;    // in blocks that are in use

@@ -1,0 +1,100 @@
+"""Calls from several Python threads, after a fork, and with any number of threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+import rnnfast
+from rnnfast import functional
+
+pytestmark = pytest.mark.usefixtures("threads")
+
+T, B, I, H = 12, 24, 40, 72  # enough work for more than one thread
+
+
+def training_step(seed: int) -> list[np.ndarray]:
+    """Runs one LSTM layer forward and backward; returns everything that came out."""
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.normal(0.0, 0.3, shape).astype(np.float32)
+
+    weights = functional.Weights(normal(4 * H, I), normal(4 * H, H), normal(4 * H), normal(4 * H))
+    y, state, reserve = functional.forward("lstm", normal(T, B, I), [weights], training=True)
+    dx, dstate, (dweights,) = functional.backward(reserve, normal(*y.shape))
+    return [y, *state, dx, *dstate, *(dw for dw in dweights if dw is not None)]
+
+
+def assert_same(one: list[np.ndarray], other: list[np.ndarray]) -> None:
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_any_number_of_threads_gives_the_same_bits(threads: int) -> None:
+    rnnfast.set_num_threads(1)
+    alone = training_step(0)
+    rnnfast.set_num_threads(threads)
+    assert rnnfast.get_num_threads() == threads
+    assert_same(training_step(0), alone)
+
+
+def test_concurrent_calls_neither_deadlock_nor_disturb_each_other() -> None:
+    rnnfast.set_num_threads(2)
+    callers = 4
+    expected = [training_step(seed) for seed in range(callers)]
+    results: list[list[list[np.ndarray]]] = [[] for _ in range(callers)]
+    start = threading.Barrier(callers)
+
+    def call(seed: int) -> None:
+        start.wait()
+        results[seed].extend(training_step(seed) for _ in range(20))
+
+    # Daemons: a deadlock must fail this test, not hang the run.
+    running = [threading.Thread(target=call, args=(seed,), daemon=True) for seed in range(callers)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join(timeout=60)
+        assert not thread.is_alive(), "a concurrent call did not return"
+    for seed in range(callers):
+        assert len(results[seed]) == 20
+        for result in results[seed]:
+            assert_same(result, expected[seed])
+
+
+FORK = textwrap.dedent(
+    """
+    import os, sys
+    sys.path.insert(0, sys.argv[1])
+    import rnnfast
+    from test_threads import assert_same, training_step
+
+    rnnfast.set_num_threads(2)
+    before = training_step(1)  # the OpenMP runtime's workers exist from here on
+    child = os.fork()
+    if child == 0:
+        assert rnnfast.get_num_threads() == 1, rnnfast.get_num_threads()
+        assert_same(training_step(1), before)
+        os._exit(17)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 17
+    assert_same(training_step(1), before)
+    assert rnnfast.get_num_threads() == 2
+    """
+)
+
+
+def test_a_forked_child_computes_on_one_thread(request: pytest.FixtureRequest) -> None:
+    # In a process of its own: Python warns where a process with threads forks.
+    subprocess.run([sys.executable, "-c", FORK, str(request.path.parent)], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_set_num_threads_refuses(n: int) -> None:
+    with pytest.raises((ValueError, RuntimeError), match=f"expected at least 1, got {n}"):
+        rnnfast.set_num_threads(n)
