@@ -1,0 +1,49 @@
+"""Training of character-level language models, from text files to checkpoints and samples.
+
+In ten lines:
+
+    from rnnfast.training import CharLM, CharLMConfig, PrintProgress, Trainer, TrainingOptions
+    from rnnfast.training import Vocabulary, stdlib_text
+
+    text = stdlib_text()
+    model = CharLM(Vocabulary(text), CharLMConfig(cell="gru", hidden_size=256), seed=1)
+    options = TrainingOptions(minutes=1)
+    Trainer(model, text, options, output="m.safetensors", callbacks=[PrintProgress()]).run()
+    print(model.sample(300, prime="def ", temperature=0.7))
+"""
+
+from rnnfast.training.batches import Streams
+from rnnfast.training.callbacks import Callback, PrintProgress
+from rnnfast.training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from rnnfast.training.model import CharLM, CharLMConfig
+from rnnfast.training.options import OPTIMIZERS, SCHEDULES, TrainingOptions
+from rnnfast.training.text import (
+    TextError,
+    UnknownCharacterError,
+    Vocabulary,
+    read_text,
+    stdlib_text,
+)
+from rnnfast.training.trainer import RESUME_OPTIONS, Trainer, TrainingError
+
+__all__ = [
+    "OPTIMIZERS",
+    "RESUME_OPTIONS",
+    "SCHEDULES",
+    "Callback",
+    "CharLM",
+    "CharLMConfig",
+    "Checkpoint",
+    "CheckpointError",
+    "PrintProgress",
+    "Streams",
+    "TextError",
+    "Trainer",
+    "TrainingError",
+    "TrainingOptions",
+    "UnknownCharacterError",
+    "Vocabulary",
+    "load_checkpoint",
+    "read_text",
+    "stdlib_text",
+]

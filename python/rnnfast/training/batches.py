@@ -1,0 +1,85 @@
+"""A text as contiguous streams for truncated backpropagation through time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rnnfast.training.text import TextError
+
+IGNORED = -100  # the target of a step that counts for nothing
+
+
+class Chunk(NamedTuple):
+    """A piece of all streams: what goes in and what should come out.
+
+    Attributes:
+        x: character ids (T, B).
+        targets: ids of the characters that follow (T, B).
+        starts: whether the streams begin here, so that no state is carried into the chunk.
+    """
+
+    x: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    starts: bool
+
+
+class Streams:
+    """`batch` contiguous streams of a text, cut into chunks of `seq_len` characters.
+
+    Stream b is the b-th part of the text; chunk k of a stream follows its chunk k - 1, so the
+    recurrent state can be carried from one to the next. What is left over at the ends of the
+    streams (less than seq_len characters each) is not used.
+
+    Attributes:
+        chunks: chunks an epoch.
+        position: chunks handed out so far, over all epochs; may be set, to resume.
+    """
+
+    def __init__(self, ids: NDArray[np.int64], batch: int, seq_len: int) -> None:
+        """Cuts the text `ids` (N,).
+
+        Raises:
+            TextError: the text is shorter than one sequence a stream.
+        """
+        length = (ids.size - 1) // batch
+        self.chunks = length // seq_len
+        if not self.chunks:
+            raise TextError(
+                f"text: {ids.size} characters are shorter than a sequence in each stream: "
+                f"batch * seq_len + 1 = {batch} * {seq_len} + 1 = {batch * seq_len + 1} are "
+                "needed; give a longer text, or a smaller batch or seq_len"
+            )
+        self.position = 0
+        self._seq_len = seq_len
+        # Row t holds character t of every stream, so that chunks are contiguous views.
+        windows = np.lib.stride_tricks.sliding_window_view(ids, length + 1)
+        self._rows = np.ascontiguousarray(windows[: batch * length : length].T)
+
+    def next(self) -> Chunk:
+        """The next chunk; after the last one of an epoch the streams begin anew."""
+        index = self.position % self.chunks
+        self.position += 1
+        start, end = index * self._seq_len, (index + 1) * self._seq_len
+        return Chunk(self._rows[start:end], self._rows[start + 1 : end + 1], index == 0)
+
+
+def cover(ids: NDArray[np.int64], batch: int, seq_len: int) -> Iterator[Chunk]:
+    """Cuts a text (N,) into streams that predict each of its characters but the first, once.
+
+    For measuring: nothing is left out. Streams and chunks shrink to fit short texts, and where a
+    stream is shorter than the others its targets are `IGNORED`.
+    """
+    predictions = ids.size - 1
+    length = -(-predictions // batch)
+    batch = -(-predictions // length)
+    x = np.zeros(batch * length, dtype=np.int64)
+    targets = np.full(batch * length, IGNORED, dtype=np.int64)
+    x[:predictions], targets[:predictions] = ids[:-1], ids[1:]
+    x_rows = np.ascontiguousarray(x.reshape(batch, length).T)
+    target_rows = np.ascontiguousarray(targets.reshape(batch, length).T)
+    for start in range(0, length, seq_len):
+        end = start + seq_len
+        yield Chunk(x_rows[start:end], target_rows[start:end], start == 0)
