@@ -1,0 +1,75 @@
+"""Fast, exact recurrent neural networks: fused forward and backward kernels for the CPU.
+
+Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recurrent` for every
+cell of the library), stateless functions on arrays in `rnnfast.functional`, the training of
+language models in `rnnfast.training`, and the float64 NumPy reference that everything is checked
+against in `rnnfast.reference`.
+"""
+
+from rnnfast import functional, reference
+from rnnfast._core import cache_info, cpu_info, empty_cache, get_num_threads, set_num_threads
+from rnnfast._version import __version__
+from rnnfast.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Embedding,
+    Linear,
+    Module,
+    Parameter,
+    PeepholeLSTM,
+    Recurrent,
+)
+from rnnfast.losses import cross_entropy, softmax_cross_entropy
+from rnnfast.optim import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Optimizer,
+    RMSprop,
+    clip_grad_norm_,
+    clip_grad_value_,
+)
+from rnnfast.schedules import (
+    CosineDecay,
+    ExponentialDecay,
+    ReduceOnPlateau,
+    Schedule,
+    StepDecay,
+)
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "CosineDecay",
+    "Embedding",
+    "ExponentialDecay",
+    "Linear",
+    "Module",
+    "Optimizer",
+    "Parameter",
+    "PeepholeLSTM",
+    "RMSprop",
+    "Recurrent",
+    "ReduceOnPlateau",
+    "Schedule",
+    "StepDecay",
+    "__version__",
+    "cache_info",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "cpu_info",
+    "cross_entropy",
+    "empty_cache",
+    "functional",
+    "get_num_threads",
+    "reference",
+    "set_num_threads",
+    "softmax_cross_entropy",
+]

@@ -134,7 +134,9 @@ def forward(
         )
     input_size, hidden_size = weight_ih.shape[1], weight_hh.shape[1]
     checked = [
-        _check_weights(w, info, dtype, hidden_size, directions * hidden_size if layer else input_size)
+        _check_weights(
+            w, info, dtype, hidden_size, directions * hidden_size if layer else input_size
+        )
         for layer, w in ((i // directions, w) for i, w in enumerate(weights))
     ]
     inputs = _check_x(x, dtype, input_size)

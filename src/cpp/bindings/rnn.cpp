@@ -1,12 +1,13 @@
 // Recurrent networks on NumPy arrays. Two functions, forward and backward, serve every cell; Python
-// checks arguments with full messages, the checks here keep a wrong call from touching memory that is
-// not its own.
+// checks arguments with full messages, the checks here keep a wrong call from touching memory that
+// is not its own.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <array>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -49,9 +50,9 @@ template <class A>
 void check_shape(const char* name, const A& array, std::vector<Index> expected) {
   const std::vector<Index> got(array.shape(), array.shape() + array.ndim());
   const auto text = [](const std::vector<Index>& shape) {
-    std::string s = "(";
-    for (Index n : shape) s += std::to_string(n) + ",";
-    return s + ")";
+    std::ostringstream s;
+    for (Index n : shape) s << n << ",";
+    return "(" + s.str() + ")";
   };
   RNNFAST_CHECK(got == expected, name, ": expected shape ", text(expected), ", got ", text(got));
 }
@@ -69,7 +70,8 @@ T* data_of(std::optional<Array<std::remove_const_t<T>>>& array) {
 std::array<std::vector<Index>, 5> weight_shapes(const NetworkSize& s, Index i) {
   const CellInfo& info = kInfos[std::size_t(s.cell)];
   const Index H = s.hidden_size, rows = info.gates * H;
-  return {{{rows, s.layer_input(i / s.num_directions)}, {rows, H}, {rows}, {rows}, {info.params, H}}};
+  return {
+      {{rows, s.layer_input(i / s.num_directions)}, {rows, H}, {rows}, {rows}, {info.params, H}}};
 }
 
 template <class T>
@@ -160,8 +162,8 @@ py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> 
                   bool training) {
   const py::array& any_x = std::visit([](auto& a) -> py::array& { return a; }, x);
   const bool indexed = std::holds_alternative<Array<Index>>(x);
-  RNNFAST_CHECK(any_x.ndim() == (indexed ? 2 : 3), "x: expected rank 3, or 2 for indices, got rank ",
-                any_x.ndim());
+  RNNFAST_CHECK(any_x.ndim() == (indexed ? 2 : 3),
+                "x: expected rank 3, or 2 for indices, got rank ", any_x.ndim());
   RNNFAST_CHECK(input_size >= 1 && hidden_size >= 1 && num_layers >= 1, "sizes: ", input_size, " ",
                 hidden_size, " ", num_layers);
   NetworkSize size{.cell = cell_id(cell),
@@ -258,7 +260,8 @@ void bind_rnn(py::module_& m) {
   py::class_<CellInfo>(m, "CellInfo", "What a cell is made of.")
       .def_property_readonly(
           "name", [](const CellInfo& c) { return c.name; }, "Its name.")
-      .def_readonly("states", &CellInfo::states, "States carried from step to step; the first is h.")
+      .def_readonly("states", &CellInfo::states,
+                    "States carried from step to step; the first is h.")
       .def_readonly("gates", &CellInfo::gates, "Row blocks of weight_ih and weight_hh.")
       .def_readonly("params", &CellInfo::params, "Rows of weight_channel.");
   py::class_<PyReserve>(m, "Reserve", "What a training forward pass keeps for backward.")

@@ -6,11 +6,12 @@
 // cell is made of stands in its `info`; everything else loops over the registry.
 //
 // One step of a cell:
-//   1. x[g]  = row block g of weight_ih times the input, plus bias_ih        (all time steps at once)
+//   1. x[g]  = row block g of weight_ih times the input, plus bias_ih        (all time steps at
+//   once)
 //   2. h[g]  = row block g of weight_hh times operand `recurrent[.]`, plus bias_hh
 //   3. forward(x, h, params, states -> new states, saved)
-// A cell with a second product inside the step (`second_gates` > 0, as W (r * h) of the original GRU)
-// puts `operand` between two products:
+// A cell with a second product inside the step (`second_gates` > 0, as W (r * h) of the original
+// GRU) puts `operand` between two products:
 //   2a. h[g] of the first `gates - second_gates` row blocks
 //   2b. operand(x, h, params, states -> q, saved)
 //   2c. h[g] of the last `second_gates` row blocks, which multiply q
@@ -30,8 +31,8 @@
 //       operand 0 is always h itself.
 //
 // Slots: `save[k]` shares its place with `x[k]`, so `operand` may write only the slots whose x gate
-// neither it nor `forward` reads afterwards. `additive` says that x and h enter as x[g] + h[g] alone,
-// so that dx[g] == dh[g] and one buffer holds both.
+// neither it nor `forward` reads afterwards. `additive` says that x and h enter as x[g] + h[g]
+// alone, so that dx[g] == dh[g] and one buffer holds both.
 
 #include "core/macros.h"
 
@@ -53,7 +54,9 @@ struct CellInfo {
   int first_gates[kMaxOperands] = {};  // row blocks of each operand; 0 0 .. = all for operand 0
 
   RNNFAST_INLINE constexpr int h_gates() const { return gates - second_gates; }
-  RNNFAST_INLINE constexpr int operand_gates(int o) const { return operands == 1 ? h_gates() : first_gates[o]; }
+  RNNFAST_INLINE constexpr int operand_gates(int o) const {
+    return operands == 1 ? h_gates() : first_gates[o];
+  }
   RNNFAST_INLINE constexpr int slots() const { return gates > saved ? gates : saved; }
 };
 

@@ -1,5 +1,6 @@
 #pragma once
-// Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+// Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al.
+// 2000).
 //   i, f, o = sigmoid(x + W h)     g = tanh(x + W h)
 //   c' = f * c + i * g             h' = o * tanh(c')
 // With peepholes (Gers et al. 2002) i and f also see p * c, and o sees p * c'.

@@ -1,6 +1,6 @@
 #pragma once
-// Every cell of the library, one line each. Sizes, kernels, bindings, tests and benchmarks loop over
-// this list; a cell's place in it is its id.
+// Every cell of the library, one line each. Sizes, kernels, bindings, tests and benchmarks loop
+// over this list; a cell's place in it is its id.
 #include "cells/gru.h"
 #include "cells/gru_reset_before.h"
 #include "cells/lstm.h"

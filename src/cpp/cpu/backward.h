@@ -2,9 +2,9 @@
 // The backward pass of one layer in one direction; every thread of the team runs it.
 //
 // Chunks of steps from the last processed one to the first. Step by step: the gradient of h through
-// the recurrent product of the step processed after this one, then the cell, whose gate gradients go
-// to a buffer of the chunk. At the end of a chunk that buffer is the right-hand side of the weight
-// gradients (weight_gradient.h) and the left-hand side of dx.
+// the recurrent product of the step processed after this one, then the cell, whose gate gradients
+// go to a buffer of the chunk. At the end of a chunk that buffer is the right-hand side of the
+// weight gradients (weight_gradient.h) and the left-hand side of dx.
 
 #include "cpu/math.h"
 #include "cpu/weight_gradient.h"
@@ -169,8 +169,7 @@ class Backward {
           });
           for_strips(going, count, [&](Index first, Index rows) {
             for (int v = 0; v < vectors; ++v)
-              for (Index r = 0; r < rows; ++r)
-                cell_pointwise<false>(t, v0 + v, first + r, nullptr);
+              for (Index r = 0; r < rows; ++r) cell_pointwise<false>(t, v0 + v, first + r, nullptr);
           });
         },
         t & 1);
@@ -226,10 +225,7 @@ class Backward {
     Index vector, tile, unit;
     int v;
     RNNFAST_INLINE explicit At(Index vec)
-        : vector(vec),
-          tile(vec / L::kTileVectors),
-          unit(vec * W),
-          v(int(vec % L::kTileVectors)) {}
+        : vector(vec), tile(vec / L::kTileVectors), unit(vec * W), v(int(vec % L::kTileVectors)) {}
   };
 
   // The states after step t, or the initial ones for t < 0, of sequence r.
@@ -360,8 +356,8 @@ class Backward {
           store_state<L>(carry(s, tile, r), tile, r, rows_, H_, args_.dinitial[s]);
   }
 
-  static constexpr int kSecond = L::products.size - 1;              // of a cell with two stages
-  static constexpr Index kProduct = kStripRows * kMaxVectors * W;   // values a product in scratch
+  static constexpr int kSecond = L::products.size - 1;             // of a cell with two stages
+  static constexpr Index kProduct = kStripRows * kMaxVectors * W;  // values a product in scratch
 
   const BackwardArgs<T>& args_;
   const Team& team_;

@@ -237,12 +237,24 @@ void clamp_values(Real* x, long n, Real limit) {
   }
 }
 
+// ---- functions of math.h
+
+template <V (*kFunction)(V)>
+void map(const Real* x, Real* y, long n) {
+  for (long i = 0; i < n; i += kWidth) {
+    const int lanes = n - i < kWidth ? int(n - i) : kWidth;
+    kFunction(V::load(x + i, lanes)).store(y + i, lanes);
+  }
+}
+
 }  // namespace
 
 const DenseKernels<Real>& dense_kernels(Real) {
   static constexpr DenseKernels<Real> table{
-      product_workspace, product, column_sums, gather,         scatter_add, cross_entropy, sgd,
-      adagrad,           rmsprop, adam,        sum_of_squares, scale,       clamp_values};
+      product_workspace, product, column_sums,  gather,   scatter_add,
+      cross_entropy,     sgd,     adagrad,      rmsprop,  adam,
+      sum_of_squares,    scale,   clamp_values, map<exp>, map<sigmoid>,
+      map<tanh>};
   return table;
 }
 

@@ -74,6 +74,10 @@ struct DenseKernels {
   double (*sum_of_squares)(const T* x, long n);
   void (*scale)(T* x, long n, T factor);
   void (*clamp)(T* x, long n, T limit);  // into [-limit, limit]; NaN stays
+  // The functions of math.h, elementwise: their stated accuracy is tested through these.
+  void (*exp)(const T* x, T* y, long n);
+  void (*sigmoid)(const T* x, T* y, long n);
+  void (*tanh)(const T* x, T* y, long n);
 };
 
 }  // namespace rnnfast

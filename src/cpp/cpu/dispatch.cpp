@@ -44,7 +44,10 @@ bool cpu_has(std::string_view isa) {
 
 std::string names(const std::vector<Isa>& isas) {
   std::string text;
-  for (const Isa& isa : isas) text += (text.empty() ? "" : ", ") + std::string(isa.name);
+  for (const Isa& isa : isas) {
+    if (!text.empty()) text += ", ";
+    text += isa.name;
+  }
   return text.empty() ? "none" : text;
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 // The forward pass of one layer in one direction; every thread of the team runs it.
 //
-// For chunks of steps: the input product of the chunk into the gates, then step by step the recurrent
-// product of a block of rows and, as its epilogue, the cell.
+// For chunks of steps: the input product of the chunk into the gates, then step by step the
+// recurrent product of a block of rows and, as its epilogue, the cell.
 
 #include "cpu/layout.h"
 #include "cpu/math.h"
@@ -11,15 +11,15 @@ namespace RNNFAST_ISA_NAMESPACE {
 
 template <class L, class T>
 struct ForwardWorkspace {
-  T *w_ih, *w_hh;                     // panels
-  T *bias_ih, *bias_hh;               // [tile][gate][unit]
-  T* params;                          // [tile][param][unit]
-  T* h0;                              // (B, H)
-  T* gates;                           // [tile][chunk row][slot][unit], unless the reserve holds them
-  T* states;                          // [state][tile][B][unit], unless the reserve holds them
-  T* operands[kMaxOperands];          // (B, H) thrice: of the initial state, of even and odd steps
-  T* second;                          // (B, H)
-  T* sums;                            // [thread][row of a block][gate][unit]
+  T *w_ih, *w_hh;             // panels
+  T *bias_ih, *bias_hh;       // [tile][gate][unit]
+  T* params;                  // [tile][param][unit]
+  T* h0;                      // (B, H)
+  T* gates;                   // [tile][chunk row][slot][unit], unless the reserve holds them
+  T* states;                  // [state][tile][B][unit], unless the reserve holds them
+  T* operands[kMaxOperands];  // (B, H) thrice: of the initial state, of even and odd steps
+  T* second;                  // (B, H)
+  T* sums;                    // [thread][row of a block][gate][unit]
   static constexpr Index kSums = kMaxBlockRows * L::kGateRow;
   Index size;
 
@@ -33,8 +33,8 @@ struct ForwardWorkspace {
     bias_hh = c.take(tiles * L::kGateRow);
     params = c.take(tiles * L::kParamRow);
     h0 = c.take(B * H);
-    gates = c.take(
-        keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * L::kSlotRow);
+    gates =
+        c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * L::kSlotRow);
     states = c.take(s.training ? 0 : L::kExtraStates * tiles * B * L::kUnits);
     for (int o = 1; o < L::info.operands; ++o) operands[o] = c.take(3 * B * H);
     second = c.take(L::kTwoStages ? B * H : 0);
@@ -171,8 +171,8 @@ class Forward {
       }
   }
 
-  // Rows [first, end) of step t, whose previous state is that of step `previous`, or the initial one
-  // if there is no such step or the sequence was not active in it.
+  // Rows [first, end) of step t, whose previous state is that of step `previous`, or the initial
+  // one if there is no such step or the sequence was not active in it.
   struct Segment {
     Index t, previous, first, end;
     bool initial;
@@ -205,8 +205,7 @@ class Forward {
   template <class F>
   RNNFAST_INLINE void for_own_tiles(Index t, F&& f) {
     const Index count = own_.tiles.end - own_.tiles.begin;
-    for (Index i = 0; i < count; ++i)
-      f(t & 1 ? own_.tiles.end - 1 - i : own_.tiles.begin + i);
+    for (Index i = 0; i < count; ++i) f(t & 1 ? own_.tiles.end - 1 - i : own_.tiles.begin + i);
   }
 
   T* state(int s, Index tile, Index row) const {
@@ -306,9 +305,8 @@ class Forward {
         V published[kMaxOperands];
         Cell::publish(s_new, published);
         for (int o = 1; o < info.operands; ++o)
-          published[o].store(work_.operands[o] + (1 + (seg.t & 1)) * rows_.batch * H_ +
-                                 row * H_ + unit,
-                             lanes);
+          published[o].store(
+              work_.operands[o] + (1 + (seg.t & 1)) * rows_.batch * H_ + row * H_ + unit, lanes);
       }
     }
     if (keeps_gates_ || (L::kTwoStages && kFirstStage))

@@ -82,9 +82,9 @@ struct BackwardArgs {
   T* workspace;
   T* dx;  // (rows, I), row stride dx_stride; null if not wanted
   Index dx_stride;
-  bool add_dx;                // add to dx instead of writing it
-  T* dinitial[kMaxStates];    // (B, H) each
-  CellWeights<T> dweights;    // biases and channel may be null
+  bool add_dx;              // add to dx instead of writing it
+  T* dinitial[kMaxStates];  // (B, H) each
+  CellWeights<T> dweights;  // biases and channel may be null
 };
 
 template <class T>

@@ -2,8 +2,8 @@
 // How a cell's weights, gates and states lie in memory, and who works on what.
 //
 // Hidden units are handled in tiles. A tile is one vector of units if every product of the cell has
-// three gates or more, so that its gates fill the columns of a panel, and four vectors otherwise, so
-// that each gate fills one. Within a tile the columns are [gate][vector][lane].
+// three gates or more, so that its gates fill the columns of a panel, and four vectors otherwise,
+// so that each gate fills one. Within a tile the columns are [gate][vector][lane].
 
 #include "cpu/pack.h"
 
@@ -49,12 +49,12 @@ struct Layout {
     return 1;
   }
   static constexpr int kTileVectors = vectors_a_tile();
-  static constexpr int kUnits = kTileVectors * W;        // hidden units of a tile
-  static constexpr int kGateRow = info.gates * kUnits;   // gates of one row in a tile
+  static constexpr int kUnits = kTileVectors * W;       // hidden units of a tile
+  static constexpr int kGateRow = info.gates * kUnits;  // gates of one row in a tile
   static constexpr int kSlots = info.slots();
-  static constexpr int kSlotRow = kSlots * kUnits;       // saved values of one row in a tile
+  static constexpr int kSlotRow = kSlots * kUnits;  // saved values of one row in a tile
   static constexpr int kParamRow = info.params * kUnits;
-  static constexpr int kExtraStates = info.states - 1;   // beyond h
+  static constexpr int kExtraStates = info.states - 1;  // beyond h
   static constexpr bool kKeepsGates = info.saved > 0;
 
   static RNNFAST_INLINE Index vectors(Index hidden) { return (hidden + W - 1) / W; }
@@ -70,9 +70,8 @@ struct Layout {
   template <class F>
   static RNNFAST_INLINE void for_panels(int first_gate, int gates, int tile_vectors, F&& f) {
     if constexpr (kTileVectors == 1) {
-      for_blocks(gates, kMaxVectors, [&](Index first, Index count) {
-        f(int(first_gate + first), int(count));
-      });
+      for_blocks(gates, kMaxVectors,
+                 [&](Index first, Index count) { f(int(first_gate + first), int(count)); });
     } else {
       for (int g = first_gate; g < first_gate + gates; ++g) f(g * kTileVectors, tile_vectors);
     }
@@ -96,8 +95,8 @@ struct Layout {
 // products (backward): enough to fill the kernel, few enough to stay in the cache.
 inline constexpr Index kForwardChunkRows = 192;
 inline constexpr Index kBackwardChunkRows = 512;
-inline constexpr Index kStripRows = 96;      // rows of a transposed product, per panel of weights
-inline constexpr Index kDepthBlock = 512;    // depth of the input product per pass over the rows
+inline constexpr Index kStripRows = 96;    // rows of a transposed product, per panel of weights
+inline constexpr Index kDepthBlock = 512;  // depth of the input product per pass over the rows
 inline constexpr Index kTransposedDepth = 1024;  // the same for transposed products
 
 // The steps of one chunk. Steps are processed in order of time, or against it if `reverse`.

@@ -18,8 +18,7 @@ struct MakeSequence<0, kIndex...> {
 template <int kBlock, class Raw, int... kLane>
 RNNFAST_INLINE void exchange(Raw& a, Raw& b, Sequence<kLane...>) {
   constexpr int n = sizeof...(kLane);
-  const Raw low = __builtin_shufflevector(
-      a, b, ((kLane & kBlock) ? n + kLane - kBlock : kLane)...);
+  const Raw low = __builtin_shufflevector(a, b, ((kLane & kBlock) ? n + kLane - kBlock : kLane)...);
   b = __builtin_shufflevector(a, b, ((kLane & kBlock) ? n + kLane : kLane + kBlock)...);
   a = low;
 }
@@ -49,7 +48,8 @@ void transpose_in(const T* from, Index from_stride, int lanes, Index depth, T* t
     for (int j = 0; j < W; ++j) Vec<T>(rows[j]).store(to + (k + j) * to_stride);
   }
   for (; k < depth; ++k)
-    for (int j = 0; j < W; ++j) to[k * to_stride + j] = j < lanes ? from[j * from_stride + k] : T(0);
+    for (int j = 0; j < W; ++j)
+      to[k * to_stride + j] = j < lanes ? from[j * from_stride + k] : T(0);
 }
 
 // to[j][k] = from[k][j] for j < lanes: the way back.

@@ -1,6 +1,6 @@
 #pragma once
-// Products with transposed weights: rows of gate gradients [tile][row][gate][unit] times panels of up
-// to four vectors of columns, [panel][tile][gate][unit][columns].
+// Products with transposed weights: rows of gate gradients [tile][row][gate][unit] times panels of
+// up to four vectors of columns, [panel][tile][gate][unit][columns].
 
 #include "cpu/layout.h"
 
@@ -14,7 +14,8 @@ void pack_transposed(const T* from, Index hidden, Index columns, int first_gate,
   const Index width = vectors * L::W, depth = gates * L::kUnits;
   for (Index tile = tiles.begin; tile < tiles.end; ++tile)
     for (int g = 0; g < gates; ++g) {
-      const Index unit = tile * L::kUnits, units = max_index(0, min_index(L::kUnits, hidden - unit));
+      const Index unit = tile * L::kUnits,
+                  units = max_index(0, min_index(L::kUnits, hidden - unit));
       T* panel = to + (tile * depth + g * L::kUnits) * width;
       pad_rows(from + ((first_gate + g) * hidden + unit) * columns + v0 * L::W, columns, units,
                columns - v0 * L::W, panel, width);

@@ -1,7 +1,7 @@
 #pragma once
 // One SIMD vector of reals, written once with the compilers' vector extension. Each kernel file is
-// compiled per instruction set with its own width and namespace; nothing here may leave it, so there
-// are no standard headers and every function is inlined.
+// compiled per instruction set with its own width and namespace; nothing here may leave it, so
+// there are no standard headers and every function is inlined.
 
 #include "core/macros.h"
 
@@ -49,9 +49,7 @@ struct Vec {
   RNNFAST_INLINE explicit Vec(T x) : v(x - Raw{}) {}
   RNNFAST_INLINE explicit Vec(int x) : v(T(x) - Raw{}) {}
 
-  static RNNFAST_INLINE Vec load(const T* p) {
-    return Raw(*reinterpret_cast<const Unaligned*>(p));
-  }
+  static RNNFAST_INLINE Vec load(const T* p) { return Raw(*reinterpret_cast<const Unaligned*>(p)); }
   RNNFAST_INLINE void store(T* p) const { *reinterpret_cast<Unaligned*>(p) = v; }
 
   // The first n lanes; the others are 0. Memory past them is not touched.

@@ -2,8 +2,8 @@
 // The gradients of weights and biases: for each chunk of rows, [x | 1] and the operands of the
 // recurrent products, transposed, times the gate gradients. The column of ones makes the bias.
 //
-// The sums are kept in panels, [tile][panel][depth][columns], and go to PyTorch's layout at the end.
-// Their order depends on the shapes alone, never on the threads.
+// The sums are kept in panels, [tile][panel][depth][columns], and go to PyTorch's layout at the
+// end. Their order depends on the shapes alone, never on the threads.
 
 #include "cpu/transposed.h"
 
@@ -11,18 +11,18 @@ namespace RNNFAST_ISA_NAMESPACE {
 
 template <class L, class T>
 struct BackwardWorkspace {
-  T *w_hh, *w_ih;              // transposed panels
-  T* params;                   // [tile][param][unit]
-  T* h0;                       // (B, H)
-  T* carry;                    // [state][tile][B][unit]: gradients of the states between two steps
-  T* dh[2];                    // [tile][chunk row][gate][unit] of recurrent gates, two chunks in turn
-  T* dx;                       // the same of the input's, where the two differ
-  T* dparams;                  // [tile][chunk row][param][unit]
-  T* operands[kMaxProducts];   // (chunk rows, H) of each product but the first, which multiplies h
+  T *w_hh, *w_ih;  // transposed panels
+  T* params;       // [tile][param][unit]
+  T* h0;           // (B, H)
+  T* carry;        // [state][tile][B][unit]: gradients of the states between two steps
+  T* dh[2];        // [tile][chunk row][gate][unit] of recurrent gates, two chunks in turn
+  T* dx;           // the same of the input's, where the two differ
+  T* dparams;      // [tile][chunk row][param][unit]
+  T* operands[kMaxProducts];    // (chunk rows, H) of each product but the first, which multiplies h
   T* packed[kMaxProducts + 1];  // A sides: of x, then of each product, [block][chunk row][column]
-  T *dw_ih, *dw_hh;            // sums
-  T* dw_params;                // [tile][param][unit]
-  T* products;                 // [thread][product][strip row][four vectors]
+  T *dw_ih, *dw_hh;             // sums
+  T* dw_params;                 // [tile][param][unit]
+  T* products;                  // [thread][product][strip row][four vectors]
   static constexpr Index kProducts = L::products.size * kStripRows * kMaxVectors * L::W;
   static constexpr int kBiasHh = L::info.additive ? 0 : 1;  // else equal to the input's
   Index chunk_rows;
@@ -152,9 +152,11 @@ class WeightGradient {
       T* to = work_.packed[side] + first * chunk.rows;
       if (copied)
         for_runs(side, chunk, [&](const T* from, Index stride, Index rows, Index at) {
-          if (copied == width) return pack_columns(from + first, stride, rows, width, to + at * width);
+          if (copied == width)
+            return pack_columns(from + first, stride, rows, width, to + at * width);
           for (Index r = 0; r < rows; ++r)
-            for (int j = 0; j < copied; ++j) to[(at + r) * width + j] = from[first + r * stride + j];
+            for (int j = 0; j < copied; ++j)
+              to[(at + r) * width + j] = from[first + r * stride + j];
         });
       if (copied < width)
         for (Index r = 0; r < chunk.rows; ++r) to[r * width + width - 1] = T(1);
@@ -173,8 +175,7 @@ class WeightGradient {
       const T* b = gradient + tile * work_.chunk_rows * L::kGateRow;
       L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
                     [&](int column, int vectors) {
-                      T* panel =
-                          sums + tile * depth(side) * L::kGateRow + depth(side) * W * column;
+                      T* panel = sums + tile * depth(side) * L::kGateRow + depth(side) * W * column;
                       for (Index i = first; i < end; ++i)
                         multiply_block(side, i, chunk, b + W * column, panel, vectors);
                     });
@@ -220,8 +221,7 @@ class WeightGradient {
         T* to = work_.dw_params + tile * L::kParamRow + i;
         V sum = empty_ ? V(0) : V::load(to);
         for (Index r = 0; r < chunk.rows; ++r)
-          sum = sum +
-                V::load(work_.dparams + (tile * work_.chunk_rows + r) * L::kParamRow + i);
+          sum = sum + V::load(work_.dparams + (tile * work_.chunk_rows + r) * L::kParamRow + i);
         sum.store(to);
       }
   }
@@ -231,21 +231,19 @@ class WeightGradient {
   void unpack(T* sums, Index columns, Index depth, int first_gate, int gates, T* to, T* bias,
               Index bias_row) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
-      L::for_panels(
-          first_gate, gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
-            T* panel = sums + tile * depth * L::kGateRow + depth * W * column;
-            if (empty_)
-              for (Index i = 0; i < depth * vectors; ++i) V(0).store(panel + i * W);
-            for (int v = 0; v < vectors; ++v) {
-              const Index vector = tile * L::kTileVectors + (column + v) % L::kTileVectors;
-              const Index row = (column + v) / L::kTileVectors * H_ + vector * W;
-              const int lanes = L::lanes(H_, vector);
-              if (columns)
-                transpose_out(panel + v * W, vectors * W, lanes, columns, to + row * columns,
-                              columns);
-              if (bias) V::load(panel + (bias_row * vectors + v) * W).store(bias + row, lanes);
-            }
-          });
+      L::for_panels(first_gate, gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
+        T* panel = sums + tile * depth * L::kGateRow + depth * W * column;
+        if (empty_)
+          for (Index i = 0; i < depth * vectors; ++i) V(0).store(panel + i * W);
+        for (int v = 0; v < vectors; ++v) {
+          const Index vector = tile * L::kTileVectors + (column + v) % L::kTileVectors;
+          const Index row = (column + v) / L::kTileVectors * H_ + vector * W;
+          const int lanes = L::lanes(H_, vector);
+          if (columns)
+            transpose_out(panel + v * W, vectors * W, lanes, columns, to + row * columns, columns);
+          if (bias) V::load(panel + (bias_row * vectors + v) * W).store(bias + row, lanes);
+        }
+      });
   }
   void unpack(T* sums, Index columns, Index depth, int first_gate, int gates, T* to,
               T* bias) const {

@@ -1,6 +1,6 @@
 #pragma once
-// Inverted dropout whose mask is a function of (seed, element) alone, so that it is the same for any
-// number of threads and backward makes it again instead of storing it.
+// Inverted dropout whose mask is a function of (seed, element) alone, so that it is the same for
+// any number of threads and backward makes it again instead of storing it.
 
 #include <cstdint>
 

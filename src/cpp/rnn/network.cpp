@@ -42,8 +42,7 @@ class Arena {
 
 LayerSize layer_size(const NetworkSize& s, const PackedBatch& packed, Index layer, Index direction,
                      bool needs_dx) {
-  return {packed.rows(), s.layer_input(layer), s.hidden_size,
-          direction == 1, s.training,          needs_dx};
+  return {packed.rows(), s.layer_input(layer), s.hidden_size, direction == 1, s.training, needs_dx};
 }
 
 // The most scratch that any layer's call needs.
@@ -79,8 +78,7 @@ std::size_t carve(Reserve<T>& r, const NetworkInput<T>& input, T* y, T* base) {
       r.states[i] = arena.take(memory.states);
     }
   for (Index layer = 0; layer + 1 < s.num_layers; ++layer) {
-    r.outputs[layer] =
-        s.training || layer < 2 ? arena.take(rows * width) : r.outputs[layer - 2];
+    r.outputs[layer] = s.training || layer < 2 ? arena.take(rows * width) : r.outputs[layer - 2];
     r.inputs[layer + 1] = drops(s) ? arena.take(rows * width) : r.outputs[layer];
   }
   r.outputs.back() = dense ? y : arena.take(rows * width);
@@ -125,9 +123,9 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
   r.indices = packed_indices ? packed_indices : input.indices;
 
   const int threads = threads_for(size, packed.total(), cell.info.gates, 1);
-  const Buffer workspace = Buffer::allocate(
-      sizeof(T) * std::size_t(workspace_size<T>(size, packed, false, threads,
-                                                &LayerMemory::forward_workspace)));
+  const Buffer workspace =
+      Buffer::allocate(sizeof(T) * std::size_t(workspace_size<T>(size, packed, false, threads,
+                                                                 &LayerMemory::forward_workspace)));
   parallel(threads, [&](const Team& team, int thread) {
     if (!dense && input.x)
       packed.pack(input.x, size.input_size, const_cast<T*>(r.inputs[0]), thread, team.size);
@@ -161,8 +159,7 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
       }
     }
     if (!dense)
-      packed.unpack(r.outputs.back(), size.num_directions * size.hidden_size, y, thread,
-                    team.size);
+      packed.unpack(r.outputs.back(), size.num_directions * size.hidden_size, y, thread, team.size);
   });
   return r;
 }
@@ -186,8 +183,8 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
     to[1] = arena.take(size.num_layers > 2 ? rows * width : 0);
     to[2] = arena.take(packs_dy ? rows * width : 0);
     to[3] = arena.take(packs_dx ? rows * size.input_size : 0);
-    to[4] = arena.take(workspace_size<T>(size, packed, dx != nullptr, threads,
-                                         &LayerMemory::backward_workspace));
+    to[4] = arena.take(
+        workspace_size<T>(size, packed, dx != nullptr, threads, &LayerMemory::backward_workspace));
     return arena.bytes();
   };
   std::array<T*, 5> piece{};
@@ -237,11 +234,11 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
   });
 }
 
-#define INSTANTIATE(T)                                                                            \
-  template Reserve<T> network_forward(const NetworkSize&, PackedBatch, const NetworkInput<T>&,    \
-                                      T*, const std::vector<T*>&);                                \
-  template void network_backward(const Reserve<T>&, const NetworkInput<T>&, const T*,             \
-                                 const std::vector<const T*>&, T*, const std::vector<T*>&,        \
+#define INSTANTIATE(T)                                                                             \
+  template Reserve<T> network_forward(const NetworkSize&, PackedBatch, const NetworkInput<T>&, T*, \
+                                      const std::vector<T*>&);                                     \
+  template void network_backward(const Reserve<T>&, const NetworkInput<T>&, const T*,              \
+                                 const std::vector<const T*>&, T*, const std::vector<T*>&,         \
                                  const std::vector<CellWeights<T>>&);
 INSTANTIATE(float)
 INSTANTIATE(double)

@@ -20,31 +20,29 @@ struct NetworkSize {
   bool training;
 
   Index cells() const { return num_layers * num_directions; }
-  Index layer_input(Index layer) const {
-    return layer ? num_directions * hidden_size : input_size;
-  }
+  Index layer_input(Index layer) const { return layer ? num_directions * hidden_size : input_size; }
 };
 
-// What forward keeps for backward: for each layer and direction the saved gates and the states beyond
-// h, then the outputs of the layers but the last (twice with dropout), then, for unequal lengths, x
-// and y as packed rows. Empty if not training.
+// What forward keeps for backward: for each layer and direction the saved gates and the states
+// beyond h, then the outputs of the layers but the last (twice with dropout), then, for unequal
+// lengths, x and y as packed rows. Empty if not training.
 template <class T>
 struct Reserve {
   NetworkSize size;
   PackedBatch packed;
   Buffer memory;
-  std::vector<T*> gates, states;    // of each layer and direction
-  std::vector<T*> outputs;          // of each layer, packed; the last is the caller's y if dense
-  std::vector<const T*> inputs;     // of each layer, packed; the first is the caller's x if dense
-  const Index* indices = nullptr;   // packed; the caller's if dense
+  std::vector<T*> gates, states;   // of each layer and direction
+  std::vector<T*> outputs;         // of each layer, packed; the last is the caller's y if dense
+  std::vector<const T*> inputs;    // of each layer, packed; the first is the caller's x if dense
+  const Index* indices = nullptr;  // packed; the caller's if dense
   Buffer packed_indices;
 };
 
 // The caller's arrays. Each pointer of `initial`, `final` and so on is a (cells, B, H) array.
 template <class T>
 struct NetworkInput {
-  const T* x;            // (T, B, I), or null
-  const Index* indices;  // (T, B) in [0, I), where x is null
+  const T* x;                                 // (T, B, I), or null
+  const Index* indices;                       // (T, B) in [0, I), where x is null
   std::vector<CellWeights<const T>> weights;  // of each layer and direction
   std::vector<const T*> initial;              // of each state; null for zeros
 };

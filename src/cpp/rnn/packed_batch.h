@@ -1,6 +1,6 @@
 #pragma once
-// Sequences of unequal length as packed rows: sorted by falling length, so that the active ones of a
-// step are a prefix and no work is spent on padding.
+// Sequences of unequal length as packed rows: sorted by falling length, so that the active ones of
+// a step are a prefix and no work is spent on padding.
 
 #include <span>
 #include <vector>
@@ -19,8 +19,8 @@ class PackedBatch {
   // Whether the packed rows are the padded (T, B, .) array itself.
   bool is_dense() const { return dense_; }
 
-  // Copies thread `thread`'s share of rows of `width` values between the padded array and the packed
-  // one. `unpack` writes zeros after each sequence's end.
+  // Copies thread `thread`'s share of rows of `width` values between the padded array and the
+  // packed one. `unpack` writes zeros after each sequence's end.
   template <class T>
   void pack(const T* padded, Index width, T* packed, int thread, int threads) const;
   template <class T>

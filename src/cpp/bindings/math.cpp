@@ -1,0 +1,39 @@
+// The functions of cpu/math.h, so that tests can hold them to their stated accuracy.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "bindings/array.h"
+#include "bindings/module.h"
+#include "core/error.h"
+#include "cpu/dispatch.h"
+
+namespace py = pybind11;
+
+namespace rnnfast {
+namespace {
+
+template <class T>
+Array<T> apply(const std::string& name, const Array<T>& x) {
+  const DenseKernels<T>& k = dense<T>();
+  const auto function = name == "exp"       ? k.exp
+                        : name == "sigmoid" ? k.sigmoid
+                        : name == "tanh"    ? k.tanh
+                                            : nullptr;
+  RNNFAST_CHECK(function, "name: expected exp, sigmoid or tanh, got ", name);
+  Array<T> y = new_array<T>({long(x.size())});
+  function(x.data(), y.mutable_data(), x.size());
+  return y;
+}
+
+}  // namespace
+
+void bind_math(py::module_& m) {
+  m.def("_math", &apply<float>, py::arg("name"), py::arg("x").noconvert(),
+        "exp, sigmoid or tanh of the active instruction set, flat.");
+  m.def("_math", &apply<double>, py::arg("name"), py::arg("x").noconvert(),
+        "exp, sigmoid or tanh of the active instruction set, flat.");
+}
+
+}  // namespace rnnfast
