@@ -2,7 +2,8 @@
 // exp, sigmoid, tanh and what cells need beside them, on vectors. NaN in gives NaN out.
 //
 // Largest error over the whole range, in units in the last place (tests/test_math.py enforces it):
-//   exp      float 2, double 2       for results that are normal numbers; 0 and inf beyond
+//   exp      float 2, double 2       for arguments up to kExpLimit with normal results; 0 below those
+//                                    and inf above
 //   sigmoid  float 3, double 3       for results above the smallest normal number
 //   tanh     float 3, double 3       everywhere, tiny arguments included
 
@@ -24,7 +25,7 @@ struct ExpParts {
   Vec<T> p, scale;
 };
 
-// Cephes' constants: x = n ln 2 + r with ln 2 split in two, |r| <= ln(2) / 2. Needs |x| <= 87.
+// Cephes' constants: x = n ln 2 + r with ln 2 split in two, |r| <= ln(2) / 2. Needs |x| <= 88.
 RNNFAST_INLINE ExpParts<float> exp_parts(Vec<float> x) {
   using V = Vec<float>;
   const V magic(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
@@ -42,7 +43,7 @@ RNNFAST_INLINE ExpParts<float> exp_parts(Vec<float> x) {
   return {V(q * (r * r) + r), V((V::Raw)scale)};
 }
 
-// The Taylor series to degree 13 on |r| <= ln(2) / 2 leaves 4e-18. Needs |x| <= 708.
+// The Taylor series to degree 13 on |r| <= ln(2) / 2 leaves 4e-18. Needs |x| <= 709.
 RNNFAST_INLINE ExpParts<double> exp_parts(Vec<double> x) {
   using V = Vec<double>;
   const V magic(6755399441055744.0);  // 1.5 * 2^52
@@ -67,16 +68,16 @@ RNNFAST_INLINE ExpParts<double> exp_parts(Vec<double> x) {
 }
 
 template <class T>
-inline constexpr T kExpLimit = sizeof(T) == 4 ? T(87) : T(708);
+inline constexpr T kExpLimit = sizeof(T) == 4 ? T(88) : T(709);  // 2^n stays finite up to here
 template <class T>
 inline constexpr T kTanhLimit = sizeof(T) == 4 ? T(9.1) : T(19.1);  // tanh rounds to 1 beyond
 
-// For x in [-kExpLimit, kExpLimit]; 0 below it, as softmax wants.
 template <class T>
 RNNFAST_INLINE Vec<T> exp(Vec<T> x) {
-  const ExpParts<T> e = exp_parts(clamp(x, kExpLimit<T>));
-  const typename Vec<T>::Raw y = e.scale.v * e.p.v + e.scale.v;
-  return x.v < -kExpLimit<T> ? typename Vec<T>::Raw{} : y;
+  using Raw = typename Vec<T>::Raw;
+  const ExpParts<T> e = exp_parts(clamp(x, kExpLimit<T>));  // the scale is 0 for subnormal results
+  const Raw y = e.scale.v * e.p.v + e.scale.v;
+  return x.v > kExpLimit<T> ? Vec<T>(T(__builtin_inf())).v : y;
 }
 
 template <class T>
