@@ -173,30 +173,33 @@ class WeightGradient {
       const Index tile = item / blocks, first = item % blocks;
       const Index end = min_index(blocks, first + mine.end - item);
       const T* b = gradient + tile * work_.chunk_rows * L::kGateRow;
-      L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
-                    [&](int column, int vectors) {
-                      T* panel = sums + tile * depth(side) * L::kGateRow + depth(side) * W * column;
-                      for (Index i = first; i < end; ++i)
-                        multiply_block(side, i, chunk, b + W * column, panel, vectors);
-                    });
+      for_blocks(chunk.rows, kGradientDepth, [&](Index row, Index rows) {
+        L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
+                      [&](int column, int vectors) {
+                        T* panel = sums + depth(side) * (tile * L::kGateRow + W * column);
+                        for (Index i = first; i < end; ++i)
+                          multiply_block(side, i, chunk, row, rows, b + W * column, panel, vectors);
+                      });
+      });
       item += end - first;
     }
   }
 
-  void multiply_block(int side, Index block, const Chunk& chunk, const T* b, T* panel,
-                      int vectors) const {
+  // A block of columns, for the rows [row, row + rows) of the chunk.
+  void multiply_block(int side, Index block, const Chunk& chunk, Index row, Index rows, const T* b,
+                      T* panel, int vectors) const {
     const Index first = block * L::kRows;
     const int width = int(min_index(L::kRows, columns(side) - first));
     kBlocks<T, true>.fn[vectors - 1][width - 1](
-        {.a = work_.packed[side] + first * chunk.rows,
+        {.a = work_.packed[side] + first * chunk.rows + row * width,
          .lda = 0,
-         .b = b,
+         .b = b + row * L::kGateRow,
          .ldb = L::kGateRow,
-         .depth = chunk.rows,
+         .depth = rows,
          .c = panel + (first_depth(side) + first) * vectors * W,
          .ldc = vectors * W,
          .columns = vectors * W,
-         .add = !empty_});
+         .add = !empty_ || row > 0});
   }
 
   // The input weights' gradient for indices: each row's gates go to one depth of the sums.
@@ -219,10 +222,14 @@ class WeightGradient {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
       for (int i = 0; i < L::kParamRow; i += W) {
         T* to = work_.dw_params + tile * L::kParamRow + i;
-        V sum = empty_ ? V(0) : V::load(to);
-        for (Index r = 0; r < chunk.rows; ++r)
-          sum = sum + V::load(work_.dparams + (tile * work_.chunk_rows + r) * L::kParamRow + i);
-        sum.store(to);
+        V total = empty_ ? V(0) : V::load(to);
+        for_blocks(chunk.rows, kGradientDepth, [&](Index row, Index rows) {
+          V sum(0);
+          for (Index r = row; r < row + rows; ++r)
+            sum = sum + V::load(work_.dparams + (tile * work_.chunk_rows + r) * L::kParamRow + i);
+          total = total + sum;
+        });
+        total.store(to);
       }
   }
 
