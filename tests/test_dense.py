@@ -7,9 +7,8 @@ from collections.abc import Callable
 import cases
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
 import rnnfast
+from numpy.typing import NDArray
 
 DTYPES = ("float32", "float64")
 # Rows, inputs and outputs about the borders of vectors, panels (64), strips (96) and depth (512).

@@ -7,9 +7,8 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
-from cases import Case
-
 import rnnfast
+from cases import Case
 from rnnfast import functional
 
 CELLS = list(functional.cells())

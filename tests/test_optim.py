@@ -10,11 +10,9 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
 import rnnfast
-from rnnfast.optim import Optimizer
-from rnnfast.schedules import CosineDecay, ExponentialDecay, ReduceOnPlateau, StepDecay
+from numpy.typing import NDArray
+from rnnfast import CosineDecay, ExponentialDecay, ReduceOnPlateau, StepDecay
 
 STEPS = 7
 SHAPES = [(3, 5), (1,), (130, 65)]  # the last is larger than a block of the kernels
@@ -59,12 +57,14 @@ def make_parameters(dtype: str) -> list[rnnfast.Parameter]:
 
 def make_optimizer(
     name: str, options: dict[str, Any], parameters: list[rnnfast.Parameter]
-) -> Optimizer:
-    optimizer: Optimizer = getattr(rnnfast, name)(parameters, **options)
+) -> rnnfast.Optimizer:
+    optimizer: rnnfast.Optimizer = getattr(rnnfast, name)(parameters, **options)
     return optimizer
 
 
-def train(optimizer: Optimizer, first: int = 0, last: int = STEPS, dtype: str = "float32") -> None:
+def train(
+    optimizer: rnnfast.Optimizer, first: int = 0, last: int = STEPS, dtype: str = "float32"
+) -> None:
     for step in range(first, last):
         for p, gradient in zip(optimizer.parameters, reals(dtype, 1, step), strict=True):
             p.gradient[...] = gradient
@@ -218,7 +218,7 @@ def rates(schedule: Any, steps: int) -> list[float]:
     return result
 
 
-def an_optimizer(lr: float = 0.5) -> Optimizer:
+def an_optimizer(lr: float = 0.5) -> rnnfast.Optimizer:
     return rnnfast.SGD(make_parameters("float32"), lr)
 
 
@@ -257,7 +257,7 @@ def test_reduce_on_plateau() -> None:
         lambda o: CosineDecay(o, 10, 3),
     ],
 )
-def test_schedules_resume(make: Callable[[Optimizer], Any]) -> None:
+def test_schedules_resume(make: Callable[[rnnfast.Optimizer], Any]) -> None:
     expected = rates(make(an_optimizer()), 8)
     first = make(an_optimizer())
     rates(first, 4)
