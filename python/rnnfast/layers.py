@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
+
 from rnnfast import _checks, _core, functional
 from rnnfast._checks import IntArray, RealArray
 
@@ -158,7 +159,7 @@ class Recurrent(Module[functional.Reserve]):
         seed: Seeds the initial values and dropout; None draws fresh ones.
 
     Raises:
-        ValueError: A size is less than 1, dropout outside [0, 1), or the cell unknown.
+        ValueError: A size is less than 1, dropout outside [0, 1], or the cell unknown.
         TypeError: An argument is of the wrong type.
     """
 
@@ -182,7 +183,7 @@ class Recurrent(Module[functional.Reserve]):
         self.hidden_size = _checks.positive_int("hidden_size", hidden_size)
         self.num_layers = _checks.positive_int("num_layers", num_layers)
         self.batch_first = batch_first
-        self.dropout = _checks.number("dropout", dropout, 0, 1, open_high=True)
+        self.dropout = _checks.number("dropout", dropout, 0, 1)
         self.bidirectional = bidirectional
         self.dtype = _checks.real_dtype("dtype", dtype)
         self._generator = np.random.default_rng(seed)

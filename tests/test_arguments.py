@@ -1,0 +1,442 @@
+"""Bad arguments of layers, losses and optimisers: each is refused with a message that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import rnnfast
+from rnnfast import GRU, LSTM, Embedding, Linear, Recurrent, softmax_cross_entropy
+
+T, B, I, H = 5, 3, 4, 6
+
+
+def x() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((T, B, I)).astype("float32")
+
+
+def zeros(*shape: int, dtype: str = "float32") -> np.ndarray:
+    return np.zeros(shape, dtype)
+
+
+def lstm(**options: Any) -> LSTM:
+    return LSTM(I, H, seed=1, **options)
+
+
+def gru(**options: Any) -> GRU:
+    return GRU(I, H, seed=1, **options)
+
+
+def after_forward(layer: Recurrent) -> Recurrent:
+    layer(x())
+    return layer
+
+
+def linear() -> Linear:
+    return Linear(I, H, seed=1)
+
+
+def parameters(dtype: str = "float32", name: str = "p") -> list[rnnfast.Parameter]:
+    return [rnnfast.Parameter(name, zeros(2, dtype=dtype), zeros(2, dtype=dtype))]
+
+
+def load(module: rnnfast.Module, **changes: Any) -> None:
+    module.load_state_dict(
+        {k: v for k, v in (module.state_dict() | changes).items() if v is not None}
+    )
+
+
+CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
+    # Making layers
+    "input_size": (ValueError, "input_size: expected at least 1, got 0", lambda: LSTM(0, H)),
+    "hidden_size": (
+        TypeError,
+        "hidden_size: expected an integer, got float",
+        lambda: LSTM(I, 2.5),  # type: ignore[arg-type]
+    ),
+    "num_layers": (ValueError, "num_layers: expected at least 1, got -1", lambda: GRU(I, H, -1)),
+    "dropout": (
+        ValueError,
+        "dropout: expected a number in [0, 1], got 1.5",
+        lambda: LSTM(I, H, 2, dropout=1.5),
+    ),
+    "dtype": (
+        TypeError,
+        "dtype: expected float32 or float64, got int64",
+        lambda: LSTM(I, H, dtype=np.int64),
+    ),
+    "cell": (
+        ValueError,
+        "cell: expected one of rnn_tanh, rnn_relu, lstm,",
+        lambda: Recurrent("LSTM", I, H),
+    ),
+    "nonlinearity": (
+        ValueError,
+        "nonlinearity: expected one of tanh, relu, got 'sin'",
+        lambda: rnnfast.RNN(I, H, nonlinearity="sin"),
+    ),
+    "num_embeddings": (
+        ValueError,
+        "num_embeddings: expected at least 1, got 0",
+        lambda: Embedding(0, 3),
+    ),
+    "out_features": (ValueError, "out_features: expected at least 1, got 0", lambda: Linear(3, 0)),
+    # Calling recurrent layers
+    "x rank": (
+        ValueError,
+        "x: expected shape (seq_len, batch, input_size = 4), got (5, 4)",
+        lambda: lstm()(zeros(T, I)),
+    ),
+    "x size": (ValueError, "input_size = 4), got (5, 3, 7)", lambda: lstm()(zeros(T, B, 7))),
+    "x dtype": (
+        TypeError,
+        "x: expected dtype float32, that of the weights, got float64",
+        lambda: lstm()(zeros(T, B, I, dtype="float64")),
+    ),
+    "x complex": (
+        TypeError,
+        "x: expected dtype float32, that of the weights, got complex128",
+        lambda: lstm()(zeros(T, B, I, dtype="complex")),
+    ),
+    "x index negative": (IndexError, "got -1", lambda: lstm()(np.full((T, B), -1))),
+    "x index too large": (IndexError, "got 4", lambda: lstm()(np.full((T, B), I))),
+    "x index rank": (
+        ValueError,
+        "x: expected indices of shape (seq_len, batch), got (5,)",
+        lambda: lstm()(np.zeros(T, int)),
+    ),
+    "state of one": (
+        TypeError,
+        "state: expected a tuple of 2 arrays, the states of cell 'lstm', got a ndarray",
+        lambda: lstm()(x(), zeros(1, B, H)),
+    ),
+    "state of three": (
+        TypeError,
+        "state: expected a tuple of 2 arrays, the states of cell 'lstm', got a tuple of 3",
+        lambda: lstm()(x(), (zeros(1, B, H),) * 3),
+    ),
+    "state of two": (
+        TypeError,
+        "state: expected one array, the states of cell 'gru', got a tuple of 2",
+        lambda: gru()(x(), (zeros(1, B, H),) * 2),
+    ),
+    "state shape": (
+        ValueError,
+        "state: expected shape (num_layers*num_directions, batch, hidden_size) = (1, 3, 6), "
+        "got (1, 2, 6)",
+        lambda: gru()(x(), zeros(1, 2, H)),
+    ),
+    "state dtype": (
+        TypeError,
+        "state: expected dtype float32, that of the weights, got float64",
+        lambda: gru()(x(), zeros(1, B, H, dtype="float64")),
+    ),
+    "lengths too long": (
+        ValueError,
+        "lengths: expected values in [0, seq_len] = [0, 5], got 1 to 6",
+        lambda: lstm()(x(), lengths=[1, 6, 2]),
+    ),
+    "lengths negative": (
+        ValueError,
+        "lengths: expected values in [0, seq_len] = [0, 5], got -1 to 2",
+        lambda: lstm()(x(), lengths=[1, -1, 2]),
+    ),
+    "lengths shape": (
+        ValueError,
+        "lengths: expected shape (batch,) = (3,), got (2,)",
+        lambda: lstm()(x(), lengths=[1, 2]),
+    ),
+    "lengths dtype": (
+        TypeError,
+        "lengths: expected an array of integers, got dtype float64",
+        lambda: lstm()(x(), lengths=[1.0, 2.0, 3.0]),
+    ),
+    # Their backward
+    "no forward": (
+        RuntimeError,
+        "LSTM.backward: expected a call of the layer in training mode before each backward",
+        lambda: lstm().backward(zeros(T, B, H)),
+    ),
+    "forward in evaluation": (
+        RuntimeError,
+        "GRU.backward: expected a call of the layer in training mode before each backward",
+        lambda: after_forward(gru().eval()).backward(zeros(T, B, H)),
+    ),
+    "dy shape": (
+        ValueError,
+        "dy: expected shape (seq_len, batch, num_directions*hidden_size) = (5, 3, 6), "
+        "got (5, 3, 5)",
+        lambda: after_forward(lstm()).backward(zeros(T, B, 5)),
+    ),
+    "dy dtype": (
+        TypeError,
+        "dy: expected dtype float32, got float64",
+        lambda: after_forward(lstm()).backward(zeros(T, B, H, dtype="float64")),
+    ),
+    "dstate of one": (
+        TypeError,
+        "dstate: expected a tuple of 2 arrays, the states of cell 'lstm', got a ndarray",
+        lambda: after_forward(lstm()).backward(zeros(T, B, H), zeros(1, B, H)),
+    ),
+    "dstate shape": (
+        ValueError,
+        "dstate: expected shape (num_layers*num_directions, batch, hidden_size) = (1, 3, 6)",
+        lambda: after_forward(gru()).backward(zeros(T, B, H), zeros(2, B, H)),
+    ),
+    # Linear, Embedding
+    "linear x": (
+        ValueError,
+        "x: expected shape (..., in_features = 4), got (2, 5)",
+        lambda: linear()(zeros(2, 5)),
+    ),
+    "linear x dtype": (
+        TypeError,
+        "x: expected dtype float32 (the layer's), got float64",
+        lambda: linear()(zeros(2, I, dtype="float64")),
+    ),
+    "linear dy": (
+        ValueError,
+        "dy: expected shape (..., out_features) = (2, 6), got (2, 4)",
+        lambda: [layer := linear(), layer(zeros(2, I)), layer.backward(zeros(2, I))],
+    ),
+    "linear no forward": (
+        RuntimeError,
+        "Linear.backward: expected a call of the layer",
+        lambda: linear().backward(zeros(2, H)),
+    ),
+    "embedding negative": (
+        IndexError,
+        "indices: expected values in [0, num_embeddings) = [0, 5), got -1",
+        lambda: Embedding(5, 2)(np.array([1, -1])),
+    ),
+    "embedding too large": (
+        IndexError,
+        "indices: expected values in [0, num_embeddings) = [0, 5), got 5",
+        lambda: Embedding(5, 2)(np.array([1, 5])),
+    ),
+    "embedding dtype": (
+        TypeError,
+        "indices: expected an array of integers, got dtype float64",
+        lambda: Embedding(5, 2)([1.0]),
+    ),
+    "embedding dy": (
+        ValueError,
+        "dy: expected shape (..., embedding_dim) = (3, 2), got (3, 3)",
+        lambda: [e := Embedding(5, 2), e(np.array([0, 1, 2])), e.backward(zeros(3, 3))],
+    ),
+    # Loading
+    "state_dict names": (
+        ValueError,
+        "state_dict: missing 'bias'; unexpected 'offset'",
+        lambda: load(linear(), bias=None, offset=zeros(H)),
+    ),
+    "state_dict shape": (
+        ValueError,
+        "weight: expected shape of the parameter = (6, 4), got (4, 6)",
+        lambda: load(linear(), weight=zeros(I, H)),
+    ),
+    "state_dict dtype": (
+        TypeError,
+        "bias: expected an array of reals, got dtype int64",
+        lambda: load(linear(), bias=np.zeros(H, "int64")),
+    ),
+    "generator state": (
+        ValueError,
+        "state: missing ''; unexpected 'lstm'",
+        lambda: lstm().set_generator_state({"lstm": {}}),
+    ),
+    # Loss
+    "targets shape": (
+        ValueError,
+        "targets: expected shape logits.shape[:-1] = (3,), got (2,)",
+        lambda: softmax_cross_entropy(zeros(3, 5), np.zeros(2, int)),
+    ),
+    "targets range": (
+        IndexError,
+        "targets: expected values in [0, classes) = [0, 5) or ignore_index = -100, got 5",
+        lambda: softmax_cross_entropy(zeros(3, 5), np.array([0, 5, 1])),
+    ),
+    "targets dtype": (
+        TypeError,
+        "targets: expected an array of integers, got dtype float32",
+        lambda: softmax_cross_entropy(zeros(3, 5), zeros(3)),
+    ),
+    "logits dtype": (
+        TypeError,
+        "logits.dtype: expected float32 or float64, got int64",
+        lambda: softmax_cross_entropy(zeros(3, 5, dtype="int64"), np.zeros(3, int)),
+    ),
+    "logits rank": (
+        ValueError,
+        "logits: expected shape (..., V) with V >= 1, got (3, 0)",
+        lambda: softmax_cross_entropy(zeros(3, 0), np.zeros(3, int)),
+    ),
+    # Optimisers, clipping, schedules
+    "no parameters": (
+        ValueError,
+        "parameters: expected at least one, got none",
+        lambda: rnnfast.SGD([]),
+    ),
+    "parameters of two types": (
+        TypeError,
+        "parameters: expected one dtype for all, got float32 and float64",
+        lambda: rnnfast.Adam(parameters() + parameters("float64")),
+    ),
+    "a parameter twice": (
+        ValueError,
+        "parameters: expected each parameter once, got one twice",
+        lambda: rnnfast.Adam(parameters() * 2),
+    ),
+    "lr": (
+        ValueError,
+        "lr: expected at least 0, got -0.1",
+        lambda: rnnfast.Adagrad(parameters(), -0.1),
+    ),
+    "lr nan": (
+        ValueError,
+        "lr: expected at least 0, got nan",
+        lambda: rnnfast.Adagrad(parameters(), float("nan")),
+    ),
+    "lr type": (
+        TypeError,
+        "lr: expected a number, got str",
+        lambda: rnnfast.SGD(parameters(), "0.1"),  # type: ignore[arg-type]
+    ),
+    "betas": (
+        ValueError,
+        "betas[1]: expected a number in [0, 1), got 1",
+        lambda: rnnfast.AdamW(parameters(), betas=(0.9, 1.0)),
+    ),
+    "alpha": (
+        ValueError,
+        "alpha: expected a number in [0, 1], got 1.1",
+        lambda: rnnfast.RMSprop(parameters(), alpha=1.1),
+    ),
+    "nesterov": (
+        ValueError,
+        "nesterov: expected momentum above 0 with it, got 0",
+        lambda: rnnfast.SGD(parameters(), nesterov=True),
+    ),
+    "optimiser state": (
+        ValueError,
+        "state_dict['buffers']: missing 'mean.p', 'square.p'; unexpected 'sum.p'",
+        lambda: rnnfast.Adam(parameters()).load_state_dict(
+            rnnfast.Adagrad(parameters()).state_dict()
+        ),
+    ),
+    "optimiser state shape": (
+        ValueError,
+        "sum.p: expected shape of the parameter = (2,), got (3,)",
+        lambda: rnnfast.Adagrad(parameters()).load_state_dict(
+            {"steps": 1, "lr": 0.1, "buffers": {"sum.p": zeros(3)}}
+        ),
+    ),
+    "max_norm": (
+        ValueError,
+        "max_norm: expected at least 0, got -1",
+        lambda: rnnfast.clip_grad_norm_(parameters(), -1),
+    ),
+    "clip_value": (
+        ValueError,
+        "clip_value: expected at least 0, got -1",
+        lambda: rnnfast.clip_grad_value_(parameters(), -1),
+    ),
+    "every": (
+        ValueError,
+        "every: expected at least 1, got 0",
+        lambda: rnnfast.StepDecay(rnnfast.SGD(parameters()), every=0),
+    ),
+    "warmup": (
+        ValueError,
+        "warmup: expected at least 0 and below total = 10, got 10",
+        lambda: rnnfast.CosineDecay(rnnfast.SGD(parameters()), 10, warmup=10),
+    ),
+    "factor": (
+        ValueError,
+        "factor: expected a number in [0, 1), got 1",
+        lambda: rnnfast.ReduceOnPlateau(rnnfast.SGD(parameters()), factor=1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_message(name: str) -> None:
+    error, message, call = CASES[name]
+    with pytest.raises(error) as caught:
+        call()
+    assert message in str(caught.value)
+
+
+def test_a_failed_load_changes_nothing() -> None:
+    layer = linear()
+    before = layer.state_dict()
+    with pytest.raises(ValueError, match="bias: expected shape"):
+        load(layer, weight=zeros(H, I), bias=zeros(I))
+    np.testing.assert_array_equal(layer.state_dict()["weight"], before["weight"])
+
+
+def test_non_contiguous_and_read_only_arrays_are_accepted() -> None:
+    layer = lstm(batch_first=True)
+    plain = x()
+    y, (h, c) = layer(plain)
+    strange = np.empty((T, B, 2 * I), np.float32)[..., ::2]
+    strange[...] = plain
+    strange.flags.writeable = False
+    again, _ = layer(strange)
+    np.testing.assert_array_equal(again, y)
+    h.flags.writeable = False
+    wide = np.asfortranarray(np.ones_like(y))
+    layer(strange, (h, c[:, ::-1]))
+    layer.backward(wide, (h, c[:, ::-1]))
+
+    dense = linear()
+    np.testing.assert_array_equal(dense(strange), dense(plain))
+    dense.backward(np.broadcast_to(np.float32(1), (T, B, H)))
+    loss, _ = softmax_cross_entropy(strange, np.zeros((B, T), int).T)
+    assert loss == softmax_cross_entropy(plain, np.zeros((T, B), int))[0]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint64"])
+def test_indices_of_any_integer_type_are_accepted(dtype: str) -> None:
+    indices = np.array([[1, 0, 3], [2, 2, 1]])
+    layer, table = lstm(), Embedding(5, 2, seed=1)
+    np.testing.assert_array_equal(layer(indices.astype(dtype))[0], layer(indices)[0])
+    np.testing.assert_array_equal(table(indices.astype(dtype)), table(indices))
+
+
+@pytest.mark.parametrize("cell", rnnfast.functional.cells())
+def test_nan_propagates_in_its_sequence_alone(cell: str) -> None:
+    layer = Recurrent(cell, I, H, 2, seed=1)
+    bad = x()
+    clean, _ = layer(bad)
+    bad[2, 1, 0] = np.nan
+    y, _ = layer(bad)
+    assert np.isnan(y[2:, 1]).any(-1).all()
+    np.testing.assert_array_equal(y[:2], clean[:2])
+    np.testing.assert_array_equal(y[:, [0, 2]], clean[:, [0, 2]])
+    dx, _ = layer.backward(np.ones_like(y))
+    assert dx is not None
+    assert np.isfinite(dx[:, [0, 2]]).all()
+    assert np.isnan(next(layer.parameters()).gradient).any()
+
+
+@pytest.mark.parametrize("shape", [(0, B, I), (T, 0, I)])
+def test_empty_sequences_and_batches(shape: tuple[int, ...]) -> None:
+    layer = lstm()
+    state = tuple(np.full((1, shape[1], H), v, np.float32) for v in (0.25, 0.5))
+    y, (h, c) = layer(zeros(*shape), state)
+    assert y.shape == (*shape[:2], H)
+    np.testing.assert_array_equal(h, state[0])
+    np.testing.assert_array_equal(c, state[1])
+    dx, dstate = layer.backward(np.ones_like(y), state)
+    assert dx is not None
+    assert dx.shape == shape
+    np.testing.assert_array_equal(dstate[0], state[0])
+    assert not any(p.gradient.any() for p in layer.parameters())
+
+    dense = linear()
+    assert dense(zeros(*shape)).shape == (*shape[:2], H)
+    assert dense.backward(zeros(*shape[:2], H)).shape == shape
+    assert Embedding(5, 2)(np.zeros(0, int)).shape == (0, 2)

@@ -1,0 +1,276 @@
+"""Optimisers against their formulas in plain NumPy and against torch.optim; schedules; resuming."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import cases
+import numpy as np
+import pytest
+import rnnfast
+from numpy.typing import NDArray
+from rnnfast import CosineDecay, ExponentialDecay, ReduceOnPlateau, StepDecay
+
+STEPS = 7
+SHAPES = [(3, 5), (1,), (130, 65)]  # the last is larger than a block of the kernels
+
+# Each optimiser with its defaults, then with every option.
+OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True}),
+    ("Adagrad", {}),
+    (
+        "Adagrad",
+        {"lr": 0.1, "lr_decay": 0.3, "weight_decay": 0.1, "initial_accumulator_value": 0.2},
+    ),
+    ("RMSprop", {}),
+    ("RMSprop", {"alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1, "momentum": 0.5}),
+    ("RMSprop", {"momentum": 0.5, "centered": True, "eps": 1e-3}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.01, "betas": (0.8, 0.99), "eps": 1e-3, "weight_decay": 0.1}),
+    ("AdamW", {}),
+    ("AdamW", {"lr": 0.01, "betas": (0.8, 0.99), "eps": 1e-3, "weight_decay": 0.3}),
+]
+all_optimizers = pytest.mark.parametrize(
+    ("name", "options"), OPTIMIZERS, ids=[f"{n}{i}" for i, (n, _) in enumerate(OPTIMIZERS)]
+)
+
+Rule = Callable[[NDArray, NDArray, dict[str, NDArray], int], NDArray]
+
+
+def reals(dtype: str, *seed: int) -> list[NDArray]:
+    """One array a shape, of values that float32 holds exactly."""
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(s).astype("float32").astype(dtype) for s in SHAPES]
+
+
+def make_parameters(dtype: str) -> list[rnnfast.Parameter]:
+    return [
+        rnnfast.Parameter(f"p{i}", value, np.zeros_like(value))
+        for i, value in enumerate(reals(dtype, 0))
+    ]
+
+
+def make_optimizer(
+    name: str, options: dict[str, Any], parameters: list[rnnfast.Parameter]
+) -> rnnfast.Optimizer:
+    optimizer: rnnfast.Optimizer = getattr(rnnfast, name)(parameters, **options)
+    return optimizer
+
+
+def train(
+    optimizer: rnnfast.Optimizer, first: int = 0, last: int = STEPS, dtype: str = "float32"
+) -> None:
+    for step in range(first, last):
+        for p, gradient in zip(optimizer.parameters, reals(dtype, 1, step), strict=True):
+            p.gradient[...] = gradient
+        optimizer.step()
+
+
+def plain_rule(name: str, options: dict[str, Any]) -> Rule:
+    """One step of PyTorch's documented formulas: (value, gradient, buffers, t) -> new value."""
+    o = options
+    decay = o.get("weight_decay", 0.01 if name == "AdamW" else 0.0)
+    momentum = o.get("momentum", 0.0)
+
+    def sgd(w: NDArray, g: NDArray, s: dict[str, NDArray], _: int) -> NDArray:
+        g = g + decay * w
+        if momentum:
+            s["v"] = momentum * s["v"] + g
+            g = g + momentum * s["v"] if o.get("nesterov") else s["v"]
+        return w - o["lr"] * g
+
+    def adagrad(w: NDArray, g: NDArray, s: dict[str, NDArray], t: int) -> NDArray:
+        g = g + decay * w
+        if t == 1:
+            s["s"] = s["s"] + o.get("initial_accumulator_value", 0.0)
+        s["s"] = s["s"] + g * g
+        lr = o.get("lr", 0.01) / (1 + (t - 1) * o.get("lr_decay", 0.0))
+        return w - lr * g / (np.sqrt(s["s"]) + 1e-10)
+
+    def rmsprop(w: NDArray, g: NDArray, s: dict[str, NDArray], _: int) -> NDArray:
+        g, alpha = g + decay * w, o.get("alpha", 0.99)
+        s["s"] = alpha * s["s"] + (1 - alpha) * g * g
+        variance = s["s"]
+        if o.get("centered"):
+            s["m"] = alpha * s["m"] + (1 - alpha) * g
+            variance = variance - s["m"] ** 2
+        s["v"] = momentum * s["v"] + g / (np.sqrt(variance) + o.get("eps", 1e-8))
+        return w - 0.01 * s["v"]
+
+    def adam(w: NDArray, g: NDArray, s: dict[str, NDArray], t: int) -> NDArray:
+        lr, (beta1, beta2) = o.get("lr", 1e-3), o.get("betas", (0.9, 0.999))
+        if name == "AdamW":
+            w = w * (1 - lr * decay)
+        else:
+            g = g + decay * w
+        s["m"] = beta1 * s["m"] + (1 - beta1) * g
+        s["s"] = beta2 * s["s"] + (1 - beta2) * g * g
+        mean, square = s["m"] / (1 - beta1**t), s["s"] / (1 - beta2**t)
+        return w - lr * mean / (np.sqrt(square) + o.get("eps", 1e-8))
+
+    return {"SGD": sgd, "Adagrad": adagrad, "RMSprop": rmsprop, "Adam": adam, "AdamW": adam}[name]
+
+
+def plain_training(name: str, options: dict[str, Any], dtype: str) -> dict[str, NDArray]:
+    rule = plain_rule(name, options)
+    values = reals(dtype, 0)
+    buffers = [{key: np.zeros_like(v) for key in "vms"} for v in values]
+    for step in range(STEPS):
+        gradients = reals(dtype, 1, step)
+        values = [
+            rule(w, g, s, step + 1) for w, g, s in zip(values, gradients, buffers, strict=True)
+        ]
+    return {f"p{i}": w for i, w in enumerate(values)}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@all_optimizers
+def test_formulas(name: str, options: dict[str, Any], dtype: str) -> None:
+    expected = plain_training(name, options, "float64")
+    single = plain_training(name, options, "float32")
+    errors = {key: cases.worst(single[key], expected[key]) for key in expected}
+    parameters = make_parameters(dtype)
+    train(make_optimizer(name, options, parameters), dtype=dtype)
+    cases.assert_close({p.name: p.value for p in parameters}, expected, errors, dtype)
+
+
+@all_optimizers
+def test_equal_to_torch(name: str, options: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    theirs = [torch.nn.Parameter(torch.tensor(v)) for v in reals("float64", 0)]
+    optimizer = getattr(torch.optim, name)(theirs, **options)
+    for step in range(STEPS):
+        for p, gradient in zip(theirs, reals("float64", 1, step), strict=True):
+            p.grad = torch.tensor(gradient)
+        optimizer.step()
+    ours = make_parameters("float64")
+    train(make_optimizer(name, options, ours), dtype="float64")
+    for p, their in zip(ours, theirs, strict=True):
+        # Each step rounds a handful of times; the values are of order 1.
+        np.testing.assert_allclose(p.value, their.detach().numpy(), rtol=0, atol=1e-14 * STEPS)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adam", "AdamW"])
+def test_defaults_are_those_of_torch(name: str) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    theirs = getattr(torch.optim, name)([torch.nn.Parameter(torch.zeros(1))]).defaults
+    ours = vars(make_optimizer(name, {}, make_parameters("float32")))
+    shared = {key: value for key, value in theirs.items() if key in ours}
+    assert {"lr", "weight_decay"} <= set(shared)
+    assert {key: ours[key] for key in shared} == shared
+
+
+@all_optimizers
+def test_resuming_is_bit_exact(name: str, options: dict[str, Any]) -> None:
+    whole = make_parameters("float32")
+    train(make_optimizer(name, options, whole))
+
+    first = make_parameters("float32")
+    optimizer = make_optimizer(name, options, first)
+    train(optimizer, last=3)
+    state = copy.deepcopy(optimizer.state_dict())
+    train(optimizer, 3, 4)  # the state is a copy: going on does not change it
+
+    resumed = make_parameters("float32")
+    optimizer = make_optimizer(name, options, resumed)
+    train(optimizer, last=3)
+    optimizer = make_optimizer(name, options, resumed)
+    optimizer.load_state_dict(state)
+    train(optimizer, 3)
+    cases.assert_identical({p.name: p.value for p in resumed}, {p.name: p.value for p in whole})
+
+
+@pytest.mark.usefixtures("threads")
+@all_optimizers
+def test_the_same_for_any_number_of_threads(name: str, options: dict[str, Any]) -> None:
+    shape = (300, 501)  # large enough for several threads
+    value, gradient = (np.random.default_rng(i).standard_normal(shape, "float32") for i in (0, 1))
+    results = []
+    for n in (1, 2, 3):
+        rnnfast.set_num_threads(n)
+        parameters = [rnnfast.Parameter("p", value.copy(), gradient)]
+        optimizer = make_optimizer(name, options, parameters)
+        optimizer.step()
+        optimizer.step()
+        results.append(parameters[0].value)
+    np.testing.assert_array_equal(results[1], results[0])
+    np.testing.assert_array_equal(results[2], results[0])
+
+
+def test_zero_grad() -> None:
+    parameters = make_parameters("float32")
+    optimizer = rnnfast.SGD(parameters)
+    train(optimizer, last=1)
+    optimizer.zero_grad()
+    assert not any(p.gradient.any() for p in parameters)
+
+
+def rates(schedule: Any, steps: int) -> list[float]:
+    result = [schedule.optimizer.lr]
+    for _ in range(steps):
+        schedule.step()
+        result.append(schedule.optimizer.lr)
+    return result
+
+
+def an_optimizer(lr: float = 0.5) -> rnnfast.Optimizer:
+    return rnnfast.SGD(make_parameters("float32"), lr)
+
+
+def test_step_decay() -> None:
+    expected = [0.5, 0.5, 0.5, 0.05, 0.05, 0.05, 0.005]
+    assert rates(StepDecay(an_optimizer(), every=3), 6) == pytest.approx(expected, rel=1e-15)
+
+
+def test_exponential_decay() -> None:
+    expected = [0.5, 0.25, 0.125, 0.0625]
+    assert rates(ExponentialDecay(an_optimizer(), factor=0.5), 3) == expected
+
+
+def test_cosine_decay_with_warm_up() -> None:
+    schedule = CosineDecay(an_optimizer(), total=6, warmup=2, final_factor=0.1)
+    falling = [0.1 + 0.9 * (1 + math.cos(math.pi * t / 4)) / 2 for t in range(5)]
+    expected = [1 / 3, 2 / 3, *falling, 0.1, 0.1]
+    assert rates(schedule, 8) == pytest.approx([0.5 * f for f in expected], rel=1e-14)
+
+
+def test_reduce_on_plateau() -> None:
+    optimizer = an_optimizer(1.0)
+    schedule = ReduceOnPlateau(optimizer, factor=0.5, patience=1, threshold=0.1, min_lr=0.2)
+    seen = []
+    for loss in (2.0, 1.9, 1.5, 1.5, 1.5, 1.5, math.nan, 1.4, 1.4, 1.0):
+        schedule.step(loss)
+        seen.append(optimizer.lr)
+    assert seen == [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda o: StepDecay(o, 2, 0.5),
+        lambda o: ExponentialDecay(o, 0.9),
+        lambda o: CosineDecay(o, 10, 3),
+    ],
+)
+def test_schedules_resume(make: Callable[[rnnfast.Optimizer], Any]) -> None:
+    expected = rates(make(an_optimizer()), 8)
+    first = make(an_optimizer())
+    rates(first, 4)
+    resumed = make(an_optimizer())
+    resumed.load_state_dict(first.state_dict())
+    assert rates(resumed, 4) == expected[4:]
+
+
+def test_reduce_on_plateau_resumes() -> None:
+    first = ReduceOnPlateau(an_optimizer(), patience=1)
+    first.step(1.0)
+    first.step(1.0)
+    resumed = ReduceOnPlateau(an_optimizer(), patience=1)
+    resumed.load_state_dict(first.state_dict())
+    resumed.step(1.0)
+    assert resumed.optimizer.lr == pytest.approx(0.05)
