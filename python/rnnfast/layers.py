@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
+
 from rnnfast import _checks, _core, functional
 from rnnfast._checks import IntArray, RealArray
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numpy.typing import ArrayLike
+
 from rnnfast import _checks, _core
 from rnnfast._checks import IntArray, RealArray
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+
 from rnnfast import _checks, _core
 from rnnfast._checks import RealArray
 from rnnfast.layers import Parameter
