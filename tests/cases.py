@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import tolerances
 from numpy.typing import NDArray
+
+import tolerances
 from rnnfast.reference import CELLS, Network
 
 HIDDEN_SIZES = (1, 3, 8, 17, 64, 101)
@@ -28,7 +29,7 @@ class Case:
     cell: str
     T: int = 5
     B: int = 3
-    I: int = 4  # noqa: E741
+    I: int = 4
     H: int = 8
     L: int = 1
     D: int = 1

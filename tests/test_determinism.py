@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-import cases
 import numpy as np
 import pytest
+
+import cases
 import rnnfast
 from cases import Case, Data
 from rnnfast.reference import CELLS

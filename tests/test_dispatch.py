@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cases
 import numpy as np
 import pytest
+
+import cases
 import rnnfast
 from cases import Case
 from rnnfast.reference import CELLS

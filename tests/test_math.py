@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from rnnfast import _core
 
 HEADER = Path(__file__).parents[1] / "src/cpp/cpu/math.h"

@@ -6,9 +6,10 @@ import itertools
 import random
 from dataclasses import replace
 
-import cases
 import numpy as np
 import pytest
+
+import cases
 from cases import Case
 from rnnfast import functional
 from rnnfast.reference import CELLS

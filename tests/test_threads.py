@@ -1,4 +1,4 @@
-"""Calls from several Python threads, after a fork, and with any number of threads."""
+"""Calls from several Python threads and after a fork."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+
 import rnnfast
 from rnnfast import functional
 
@@ -33,15 +34,6 @@ def training_step(seed: int) -> list[np.ndarray]:
 def assert_same(one: list[np.ndarray], other: list[np.ndarray]) -> None:
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.parametrize("threads", [2, 3, 7])
-def test_any_number_of_threads_gives_the_same_bits(threads: int) -> None:
-    rnnfast.set_num_threads(1)
-    alone = training_step(0)
-    rnnfast.set_num_threads(threads)
-    assert rnnfast.get_num_threads() == threads
-    assert_same(training_step(0), alone)
 
 
 def test_concurrent_calls_neither_deadlock_nor_disturb_each_other() -> None:
@@ -96,5 +88,5 @@ def test_a_forked_child_computes_on_one_thread(request: pytest.FixtureRequest) -
 
 @pytest.mark.parametrize("n", [0, -1])
 def test_set_num_threads_refuses(n: int) -> None:
-    with pytest.raises((ValueError, RuntimeError), match=f"expected at least 1, got {n}"):
+    with pytest.raises(ValueError, match=f"n: expected at least 1, got {n}"):
         rnnfast.set_num_threads(n)

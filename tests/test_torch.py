@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-import cases
 import numpy as np
 import pytest
+
+import cases
 import tolerances
 from cases import Case
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the extension with AddressSanitizer and UndefinedBehaviorSanitizer beside the installed one
-# and runs the tests on it. Usage, in an environment with the build tools and the test extra:
+# Builds the extension with AddressSanitizer and UndefinedBehaviorSanitizer beside the installed one,
+# for the instruction set that runs here, and runs the tests on it. In an environment (.venv, or that
+# of $PYTHON) with rnnfast[test], cmake, ninja, pybind11 and scikit-build-core:
 #     tools/test_sanitized.sh [PYTEST ARGUMENTS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,8 +9,10 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
 site=$PWD/build/sanitized/site
 
+isa=$($python -c 'import rnnfast; print(rnnfast.cpu_info()["isa"])')
+
 rm -rf "$site"
-CXX=g++ SKBUILD_CMAKE_DEFINE=RNNFAST_SANITIZE=ON SKBUILD_BUILD_DIR=build/sanitized/build \
+CXX=g++ SKBUILD_CMAKE_DEFINE="RNNFAST_SANITIZE=ON;RNNFAST_ISAS=$isa" SKBUILD_BUILD_DIR=build/sanitized/build \
   $python -m pip install . --quiet --no-deps --no-build-isolation --target "$site"
 
 # Python itself is not instrumented: the runtime must come first, and its leaks at exit are not ours.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
 from rnnfast import _checks, _core
 from rnnfast._checks import RealArray
 from rnnfast._core import CellInfo
@@ -194,14 +195,14 @@ def backward(
     if dy is not None:
         dy = _checks.real_array("dy", dy, reserve.dtype)
         _checks.shape("dy", dy, reserve.shape, "(seq_len, batch, num_directions*hidden_size)")
+    dfinal: list[RealArray | None] | None = None
     if dstate is not None:
-        dstate = _check_state_count("dstate", dstate, reserve.states)
-        dstate = [
+        dfinal = [
             None if d is None else _check_state("dstate", d, reserve.dtype, reserve.state_shape)
-            for d in dstate
+            for d in _check_state_count("dstate", dstate, reserve.states)
         ]
     dx, dinitial, gradients = _core.backward(
-        reserve=reserve.core, dy=dy, dstate=dstate, need_dx=need_dx and not reserve.indexed
+        reserve=reserve.core, dy=dy, dstate=dfinal, need_dx=need_dx and not reserve.indexed
     )
     return dx, tuple(dinitial), [Weights(*g) for g in gradients]
 
@@ -271,7 +272,7 @@ def _check_states(
     info: CellInfo,
     dtype: np.dtype[np.floating],
     shape: tuple[int, int, int],
-) -> list[RealArray] | None:
+) -> list[RealArray | None] | None:
     if state is None:
         return None
     _check_state_count(name, state, info.states)

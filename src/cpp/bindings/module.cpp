@@ -2,8 +2,24 @@
 
 #include "bindings/module.h"
 
+#include "core/error.h"
+
+namespace {
+
+// What the C++ side refuses are arguments.
+void translate(std::exception_ptr exception) {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const rnnfast::Error& error) {
+    pybind11::set_error(PyExc_ValueError, error.what());
+  }
+}
+
+}  // namespace
+
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.doc() = "The compiled part of rnnfast: private, checked and documented by the Python layer.";
+  pybind11::register_local_exception_translator(&translate);
   rnnfast::bind_info(m);
   rnnfast::bind_rnn(m);
   rnnfast::bind_dense(m);

@@ -152,7 +152,7 @@ int num_threads() {
 }
 
 void set_num_threads(int n) {
-  RNNFAST_CHECK(n >= 1, "num_threads: expected at least 1, got ", n);
+  RNNFAST_CHECK(n >= 1, "n: expected at least 1, got ", n);
   configured = n;
 }
 
