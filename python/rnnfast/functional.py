@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
 from rnnfast import _checks, _core
 from rnnfast._checks import RealArray
 from rnnfast._core import CellInfo

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
 from rnnfast.training.text import TextError
 
 IGNORED = -100  # the target of a step that counts for nothing

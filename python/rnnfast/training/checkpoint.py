@@ -15,6 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
+
 from rnnfast.training.text import Path_
 
 FORMAT = "rnnfast-char-lm"

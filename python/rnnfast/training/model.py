@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from rnnfast import _checks, losses
 from rnnfast._checks import RealArray
 from rnnfast.layers import Embedding, Linear, Module, Recurrent, State

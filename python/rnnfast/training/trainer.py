@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+
 from rnnfast.layers import State
 from rnnfast.optim import clip_grad_norm_, clip_grad_value_
 from rnnfast.training.batches import Streams
