@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sysconfig
 from collections.abc import Iterable
 from os import PathLike
@@ -71,13 +72,10 @@ def stdlib_text(limit: int = STDLIB_CHARACTERS) -> str:
         TextError: this Python has no standard library sources.
     """
     root = Path(sysconfig.get_path("stdlib"))
-    files = [file.relative_to(root) for file in root.rglob("*.py")]
-    files = [f for f in files if not _STDLIB_SKIPPED.intersection(f.parts[:-1])]
-    files.sort(key=lambda file: (len(file.parts) > 1, file.as_posix()))
     parts: list[str] = []
     size = 0
-    for file in files:
-        data = (root / file).read_bytes()
+    for file in _stdlib_files(root):
+        data = file.read_bytes()
         if data.isascii():
             parts.append(data.decode("ascii"))
             size += len(data)
@@ -86,6 +84,14 @@ def stdlib_text(limit: int = STDLIB_CHARACTERS) -> str:
     if not parts:
         raise TextError(f"{root}: no sources of the standard library here; name a text file")
     return "".join(parts)[:limit]
+
+
+def _stdlib_files(root: Path) -> list[Path]:
+    files: list[Path] = []
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if name not in _STDLIB_SKIPPED]
+        files += [Path(folder, name) for name in names if name.endswith(".py")]
+    return sorted(files, key=lambda file: (file.parent != root, file.as_posix()))
 
 
 class Vocabulary:

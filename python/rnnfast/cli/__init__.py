@@ -1,0 +1,77 @@
+"""The command `rnnfast`: train, sample, evaluate, info."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from rnnfast._version import __version__
+from rnnfast.cli import info, train, use
+from rnnfast.cli.errors import INTERRUPTED, CommandError
+from rnnfast.training import CheckpointError, TextError, TrainingError
+
+_USAGE_ERRORS = typer.BadParameter.__mro__[2]  # the base of all errors of the command line's syntax
+
+app = typer.Typer(
+    name="rnnfast",
+    help="Trains character-level language models on the CPU, and uses them.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("sample")(use.sample)
+app.command("evaluate")(use.evaluate)
+app.command("info")(info.info)
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"rnnfast {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code; errors are one line on standard error.
+
+    Args:
+        arguments: those after the command's name; None for the process' own.
+
+    Returns:
+        0; 2 for a wrong command line or bad input; 1 for any other failure that is to be
+        expected; 130 after Ctrl-C.
+    """
+    try:
+        code = app(None if arguments is None else list(arguments), standalone_mode=False)
+        sys.stdout.flush()
+    except (_USAGE_ERRORS, CommandError, TextError, CheckpointError) as error:
+        format_message = getattr(error, "format_message", error.__str__)
+        return _fail(" ".join(format_message().split("\n")), 2)
+    except TrainingError as error:
+        return _fail(str(error), 1)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not fail at flushing the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    typer.echo(f"rnnfast: error: {message}", err=True)
+    return code
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run())

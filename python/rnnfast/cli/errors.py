@@ -1,0 +1,21 @@
+"""Errors that are the user's to mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+INTERRUPTED = 130  # the exit code that shells give for a process that Ctrl-C ended
+
+
+class CommandError(Exception):
+    """A command that cannot be carried out as given; the text is the whole message."""
+
+
+@contextmanager
+def option_errors() -> Iterator[None]:
+    """Turns the library's complaints about arguments into errors of the command line."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise CommandError(str(error)) from error

@@ -1,0 +1,53 @@
+"""`rnnfast info`: what runs here, or what a checkpoint holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import rnnfast
+from rnnfast import functional
+from rnnfast._version import __version__
+from rnnfast.training import CharLM, load_checkpoint
+from rnnfast.training.callbacks import format_time
+
+
+def info(
+    model: Annotated[Path | None, typer.Argument(help="A checkpoint.", show_default=False)] = None,
+) -> None:
+    """Tell about this machine, or about a checkpoint."""
+    facts = _machine() if model is None else _model(model)
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else value
+        typer.echo(f"{name:{width}}  {text}")
+
+
+def _machine() -> dict[str, Any]:
+    return {"rnnfast": __version__, **rnnfast.cpu_info(), "cells": list(functional.cells())}
+
+
+def _model(path: Path) -> dict[str, Any]:
+    checkpoint = load_checkpoint(path)
+    model = CharLM.load(path)
+    facts = {
+        **checkpoint.model["config"],
+        "parameters": f"{sum(p.value.size for p in model.parameters()):,}",
+        "vocabulary": f"{len(model.vocabulary)} characters: {model.vocabulary.characters!r}",
+    }
+    training = checkpoint.training
+    if training:
+        facts["trained on"] = training["source"] or "a text without a name"
+        facts["steps"] = f"{training['step']:,} in {format_time(training['seconds'])}"
+        facts |= {
+            name: f"{training[key]:.4f} bits per character"
+            for name, key in (
+                ("training loss", "training_bits"),
+                ("validation loss", "validation_bits"),
+            )
+            if training[key] is not None
+        }
+        facts |= training["options"]
+    return facts

@@ -1,0 +1,209 @@
+"""`rnnfast train`: from text files to a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import rnnfast
+from rnnfast import functional
+from rnnfast.cli.errors import INTERRUPTED, CommandError, option_errors
+from rnnfast.cli.progress import LiveProgress
+from rnnfast.training import (
+    OPTIMIZERS,
+    SCHEDULES,
+    CharLM,
+    CharLMConfig,
+    PrintProgress,
+    Trainer,
+    TrainingOptions,
+    Vocabulary,
+    load_checkpoint,
+    read_text,
+    stdlib_text,
+)
+from rnnfast.training.checkpoint import check_writable
+
+_MODEL, _RUN = CharLMConfig(), TrainingOptions()
+_MODEL_OPTIONS = [field.name for field in fields(CharLMConfig)]
+_RUN_OPTIONS = [field.name for field in fields(TrainingOptions)]
+_LIMITS = ("steps", "epochs", "minutes")
+_DEFAULT_MINUTES = 3.0
+_DEFAULT_OUTPUT = Path("model.safetensors")
+
+
+def _option(panel: str, text: str, default: object = False, *names: str) -> Any:
+    """An option that is None unless given: its default is the library's, here for the help."""
+    shown = default if isinstance(default, bool) else str(default)
+    return typer.Option(*names, help=text, show_default=shown, rich_help_panel=panel)
+
+
+def _model(text: str, default: object, *names: str) -> Any:
+    return _option("Model", text, default, *names)
+
+
+def _run(text: str, default: object = False, *names: str) -> Any:
+    return _option("Training", text, default, *names)
+
+
+def _report(text: str, default: object) -> Any:
+    return _option("Progress and checkpoints", text, default)
+
+
+def train(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            help="UTF-8 texts; without any, the sources of Python's own standard library.",
+            show_default=False,
+        ),
+    ] = None,
+    cell: Annotated[
+        str | None, _model(f"Recurrent cell: {', '.join(functional.cells())}.", _MODEL.cell)
+    ] = None,
+    hidden_size: Annotated[
+        int | None,
+        _model("Width of a recurrent layer.", _MODEL.hidden_size, "--hidden-size", "--width"),
+    ] = None,
+    num_layers: Annotated[
+        int | None, _model("Recurrent layers.", _MODEL.num_layers, "--num-layers", "--layers")
+    ] = None,
+    embedding_size: Annotated[
+        int | None, _model("Size of the characters' vectors; 0: one-hot.", _MODEL.embedding_size)
+    ] = None,
+    dropout: Annotated[
+        float | None, _model("Dropout between recurrent layers.", _MODEL.dropout)
+    ] = None,
+    seq_len: Annotated[int | None, _run("Characters of a sequence.", _RUN.seq_len)] = None,
+    batch: Annotated[int | None, _run("Sequences side by side.", _RUN.batch)] = None,
+    optimizer: Annotated[str | None, _run(f"{', '.join(OPTIMIZERS)}.", _RUN.optimizer)] = None,
+    learning_rate: Annotated[
+        float | None, _run("Learning rate at the start.", _RUN.learning_rate)
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        _run(f"How the learning rate falls over the run: {', '.join(SCHEDULES)}.", _RUN.schedule),
+    ] = None,
+    decay: Annotated[
+        float | None, _run("Factor of the learning rate after each epoch.", _RUN.decay)
+    ] = None,
+    clip_norm: Annotated[
+        float | None, _run("Largest norm of the gradients; 0: no limit.", _RUN.clip_norm)
+    ] = None,
+    clip_value: Annotated[
+        float | None, _run("Largest element of the gradients; 0: no limit.", _RUN.clip_value)
+    ] = None,
+    steps: Annotated[int | None, _run("End after so many steps.")] = None,
+    epochs: Annotated[int | None, _run("End after so many passes over the text.")] = None,
+    minutes: Annotated[
+        float | None,
+        _run("End after so much time.", f"{_DEFAULT_MINUTES}, if no other limit is given"),
+    ] = None,
+    validation: Annotated[
+        float | None, _run("Part of the text, at its end, to validate on.", _RUN.validation)
+    ] = None,
+    seed: Annotated[int | None, _run("Seed of the weights and of dropout.", 0)] = None,
+    threads: Annotated[int | None, _run("Threads to use.", "all CPUs")] = None,
+    output: Annotated[
+        Path | None,
+        _option("Files", "Checkpoint to write.", _DEFAULT_OUTPUT, "--output", "-o"),
+    ] = None,
+    overwrite: Annotated[bool, _option("Files", "Replace an existing OUTPUT.")] = False,
+    resume: Annotated[
+        Path | None,
+        _option("Files", "Go on with the run of this checkpoint, to a further limit if need be."),
+    ] = None,
+    validate_every: Annotated[
+        int | None, _report("Steps between validations; 0: only at the end.", _RUN.validate_every)
+    ] = None,
+    sample_every: Annotated[
+        int | None, _report("Steps between samples; 0: only at the end.", _RUN.sample_every)
+    ] = None,
+    sample_length: Annotated[
+        int | None, _report("Characters of a sample; 0: no samples.", _RUN.sample_length)
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None, _report("Steps between checkpoints; 0: only at the end.", _RUN.checkpoint_every)
+    ] = None,
+) -> None:
+    """Train a character-level language model on text files.
+
+    Ctrl-C ends the run after the step at hand and saves it; --resume goes on.
+    """
+    given = {name: value for name, value in locals().items() if value is not None}
+    with option_errors():
+        if threads is not None:
+            rnnfast.set_num_threads(threads)
+        trainer = _resumed(resume, given) if resume else _new(given)
+    _go(trainer)
+
+
+def _new(given: dict[str, Any]) -> Trainer:
+    output = given.get("output", _DEFAULT_OUTPUT)
+    check_writable(output)
+    if output.exists() and not given["overwrite"]:
+        raise CommandError(
+            f"{output} exists: give --resume {output} to go on with it, --overwrite to replace it, "
+            "or another --output"
+        )
+    run = _chosen(given, _RUN_OPTIONS)
+    if not any(run.get(limit) for limit in _LIMITS):
+        run["minutes"] = _DEFAULT_MINUTES
+    config, options = CharLMConfig(**_chosen(given, _MODEL_OPTIONS)), TrainingOptions(**run)
+    files = [str(file.absolute()) for file in given.get("files", [])]
+    text = _text(files)
+    model = CharLM(Vocabulary(text), config, seed=given.get("seed", 0))
+    return Trainer(model, text, options, output=output, source=files)
+
+
+def _resumed(path: Path, given: dict[str, Any]) -> Trainer:
+    fixed = [name for name in (*_MODEL_OPTIONS, "seed") if name in given]
+    if fixed:
+        raise CommandError(f"{fixed[0]}: cannot change when a run is resumed")
+    run = _chosen(given, _RUN_OPTIONS)
+    if any(limit in run for limit in _LIMITS):
+        run = dict.fromkeys(_LIMITS, 0) | run  # new limits take the place of all old ones
+    files = [str(file.absolute()) for file in given.get("files", [])]
+    checkpoint = load_checkpoint(path)
+    text = _text(files or checkpoint.training.get("source", []))
+    trainer = Trainer.resume(path, text, output=given.get("output"), **run)
+    if trainer.done >= 1:
+        raise CommandError(
+            f"{path}: the run is finished, at step {trainer.step}; "
+            "give a larger --steps, --epochs or --minutes to go on"
+        )
+    return trainer
+
+
+def _chosen(given: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: given[name] for name in names if name in given}
+
+
+def _text(files: list[str]) -> str:
+    return read_text(files) if files else stdlib_text()
+
+
+def _go(trainer: Trainer) -> None:
+    parameters = sum(p.value.size for p in trainer.model.parameters())
+    typer.echo(
+        f"{trainer.model.config.cell}, {parameters:,} parameters, "
+        f"{len(trainer.model.vocabulary)} different characters, "
+        f"text: {', '.join(trainer.source) or 'the Python standard library'}"
+    )
+    console = Console()
+    if console.is_terminal:
+        with LiveProgress(console) as progress:
+            trainer.callbacks.append(progress)
+            trainer.run()
+    else:
+        trainer.callbacks.append(PrintProgress())
+        trainer.run()
+    if trainer.stopped == "interrupted":
+        typer.echo(f"stopped at step {trainer.step}; go on with: --resume {trainer.output}")
+        raise typer.Exit(INTERRUPTED)
