@@ -15,7 +15,7 @@ from rnnfast.reference.tape import Var, sigmoid, tanh
 
 
 def gru_reset_outside_bias(
-    x: Sequence[Var], recurrent: Product, state: Sequence[Var], channel: Sequence[Var]
+    x: Sequence[Var], recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
 ) -> tuple[Var, ...]:
     """GRU whose reset gate does not reach bias_hh."""
     (h,) = state
@@ -39,7 +39,7 @@ def peephole_output_sees_old_state(
 
 
 def mut3_plain_operand(
-    x: Sequence[Var], recurrent: Product, state: Sequence[Var], channel: Sequence[Var]
+    x: Sequence[Var], recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
 ) -> tuple[Var, ...]:
     """MUT3 whose z sees h instead of tanh(h)."""
     (h,) = state
