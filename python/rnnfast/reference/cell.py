@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+
 from rnnfast.reference.tape import Array, Var, gradient_of
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
 from rnnfast.reference.cell import Product, ReferenceCell
 from rnnfast.reference.tape import Array, Var, backward, concatenate, gradient_of, where
 
