@@ -31,10 +31,8 @@ def samples(dtype: str) -> np.ndarray:
     mantissa = np.finfo(dtype).nmant
     upper = np.arange(1 << (bits - mantissa), dtype=unsigned) << np.array(mantissa, unsigned)
     lower = rng.integers(0, 1 << mantissa, 400 if bits == 32 else 60, dtype=unsigned)
-    patterns = upper[:, None] | np.concatenate([lower, [0, 1, (1 << mantissa) - 1]]).astype(
-        unsigned
-    )
-    x = patterns.ravel().view(dtype)
+    lower = np.concatenate([lower, [0, 1, (1 << mantissa) - 1]]).astype(unsigned)
+    x = (upper[:, None] | lower).ravel().view(dtype)
     linear = rng.uniform(-30, 30, 200_000).astype(dtype)
     edge = np.log(np.finfo(dtype).max)
     edges = (np.linspace(0.98, 1.02, 4001) * edge).astype(dtype)
