@@ -47,7 +47,7 @@ def choice(name: str, value: str, valid: Collection[str]) -> str:
 
 def real_dtype(name: str, dtype: Any) -> np.dtype[Any]:
     """Return `dtype` as a NumPy dtype, which must be float32 or float64."""
-    result = np.dtype(dtype)
+    result: np.dtype[Any] = np.dtype(dtype)
     if result not in (np.float32, np.float64):
         raise TypeError(f"{name}: expected float32 or float64, got {result}")
     return result
