@@ -323,28 +323,34 @@ void bind_real(py::module_& m) {
   using py::arg;
   const auto exact = [](const char* name) { return arg(name).noconvert(); };
   m.def("linear_forward", &linear_forward<T>, py::kw_only(), exact("x"), exact("weight"),
-        exact("bias"));
+        exact("bias"), "x W^T + b.");
   m.def("linear_backward", &linear_backward<T>, py::kw_only(), exact("dy"), exact("x"),
-        exact("weight"), exact("dweight"), exact("dbias"), arg("need_dx"));
+        exact("weight"), exact("dweight"), exact("dbias"), arg("need_dx"),
+        "Returns dx and adds to dweight and dbias.");
   m.def("embedding_forward", &embedding_forward<T>, py::kw_only(), exact("weight"),
-        exact("indices"));
+        exact("indices"), "Rows of weight.");
   m.def("embedding_backward", &embedding_backward<T>, py::kw_only(), exact("dy"), exact("indices"),
-        exact("dweight"));
+        exact("dweight"), "Adds to dweight.");
   m.def("cross_entropy", &cross_entropy<T>, py::kw_only(), exact("logits"), exact("targets"),
-        arg("ignore_index"), arg("need_gradient"));
+        arg("ignore_index"), arg("need_gradient"),
+        "Mean loss over the targets that count, and its gradient by the logits.");
   m.def("sgd", &sgd<T>, py::kw_only(), exact("values"), exact("gradients"), exact("velocities"),
-        arg("lr"), arg("momentum"), arg("weight_decay"), arg("nesterov"));
+        arg("lr"), arg("momentum"), arg("weight_decay"), arg("nesterov"),
+        "One step over all values.");
   m.def("adagrad", &adagrad<T>, py::kw_only(), exact("values"), exact("gradients"), exact("sums"),
-        arg("lr"), arg("eps"), arg("weight_decay"));
+        arg("lr"), arg("eps"), arg("weight_decay"), "One step over all values.");
   m.def("rmsprop", &rmsprop<T>, py::kw_only(), exact("values"), exact("gradients"),
         exact("squares"), exact("velocities"), exact("means"), arg("lr"), arg("alpha"), arg("eps"),
-        arg("momentum"), arg("weight_decay"));
+        arg("momentum"), arg("weight_decay"), "One step over all values.");
   m.def("adam", &adam<T>, py::kw_only(), exact("values"), exact("gradients"), exact("means"),
         exact("squares"), arg("lr"), arg("beta1"), arg("beta2"), arg("eps"), arg("weight_decay"),
-        arg("decoupled"), arg("step"));
-  m.def("sum_of_squares", &sum_of_squares<T>, py::kw_only(), exact("arrays"));
-  m.def("scale", &scale<T>, py::kw_only(), exact("arrays"), arg("factor"));
-  m.def("clamp", &clamp<T>, py::kw_only(), exact("arrays"), arg("limit"));
+        arg("decoupled"), arg("step"), "Step number `step`, from 1, over all values.");
+  m.def("sum_of_squares", &sum_of_squares<T>, py::kw_only(), exact("arrays"),
+        "Over all arrays, in double.");
+  m.def("scale", &scale<T>, py::kw_only(), exact("arrays"), arg("factor"),
+        "Multiplies all arrays in place.");
+  m.def("clamp", &clamp<T>, py::kw_only(), exact("arrays"), arg("limit"),
+        "Clips all arrays in place into [-limit, limit].");
 }
 
 }  // namespace
