@@ -59,7 +59,7 @@ def train(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILE]...",
+            metavar="FILE",
             help="UTF-8 texts; without any, the sources of Python's own standard library.",
             show_default=False,
         ),
@@ -114,7 +114,9 @@ def train(
         Path | None,
         _option("Files", "Checkpoint to write.", _DEFAULT_OUTPUT, "--output", "-o"),
     ] = None,
-    overwrite: Annotated[bool, _option("Files", "Replace an existing OUTPUT.")] = False,
+    overwrite: Annotated[
+        bool, _option("Files", "Replace an existing OUTPUT.", False, "--overwrite")
+    ] = False,
     resume: Annotated[
         Path | None,
         _option("Files", "Go on with the run of this checkpoint, to a further limit if need be."),

@@ -41,7 +41,7 @@ RESUME_OPTIONS = (
     "sample_length",
     "checkpoint_every",
 )
-_SMOOTHING = 0.02  # weight of a new step in the running means of loss and time
+_SMOOTHING = 0.05  # weight of a new step in the running means of loss and time
 
 
 class TrainingError(RuntimeError):
@@ -108,7 +108,6 @@ class Trainer:
         self._state: State | None = None
         self._seconds = 0.0
         self._started: float | None = None
-        self._first_step = 0
         self._step_seconds: float | None = None
         self.training_bits: float | None = None
         self.validation_bits: float | None = None
@@ -144,10 +143,8 @@ class Trainer:
         limits = []
         if self.options.minutes:
             limits.append(60 * self.options.minutes - self.seconds)
-        made = self.step - self._first_step
-        if self._last_step and made and self._started is not None:
-            a_step = (time.monotonic() - self._started) / made
-            limits.append((self._last_step - self.step) * a_step)
+        if self._last_step and self.step:
+            limits.append((self._last_step - self.step) * self.seconds / self.step)
         return max(0.0, min(limits)) if limits else None
 
     @property
@@ -183,7 +180,7 @@ class Trainer:
             CheckpointError: a checkpoint cannot be written.
         """
         self.stopped = None
-        self._started, self._first_step = time.monotonic(), self.step
+        self._started = time.monotonic()
         self.model.train()
         try:
             with self._signals():
@@ -291,7 +288,7 @@ class Trainer:
         self.optimizer.load_state_dict({**training["optimizer"], "buffers": buffers})
         states = tuple(_part(checkpoint, "training.state.").values())
         self._state = None if not states else states if len(states) > 1 else states[0]
-        self._streams.position = self._first_step = training["step"]
+        self._streams.position = training["step"]
         self._seconds = training["seconds"]
         self.training_bits = training["training_bits"]
         self.validation_bits = training["validation_bits"]
