@@ -242,14 +242,15 @@ def test_sampling_refuses(arguments: dict, error: type[Exception], message: str)
         ({"cell": "lsmt"}, "cell: expected one of .*lstm.*, got 'lsmt'"),
         ({"hidden_size": 0}, "hidden_size: expected at least 1, got 0"),
         ({"num_layers": 0}, "num_layers: expected at least 1, got 0"),
-        ({"embedding_size": -1}, "embedding_size: expected .*at least 0"),
+        ({"embedding_size": -1}, "embedding_size: expected at least 1, got -1"),
+        ({"dtype": "float16"}, "dtype: expected one of float32, float64, got 'float16'"),
         ({"dropout": 0.5}, "dropout: acts between recurrent layers"),
         ({"dropout": 1.0, "num_layers": 2}, "dropout: expected"),
     ],
 )
 def test_models_refuse(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        CharLM(VOCABULARY, CharLMConfig(**arguments))
+        CharLMConfig(**arguments)
 
 
 # ---- runs
