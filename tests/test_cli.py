@@ -137,7 +137,7 @@ def test_train_refuses_what_is_wrong_before_it_reads_the_text(capsys: Capture) -
         (("--dropout", 0.5), "dropout: acts between recurrent layers"),
         (("--batch", 0), "batch: expected at least 1, got 0"),
         (("--steps", -1), "steps: expected at least 1, got -1"),
-        (("--threads", 0), "expected"),
+        (("--threads", 0), "threads: expected at least 1, got 0"),
         (("-o", "gone/model.safetensors"), "cannot be written"),
         (("-o", "."), "cannot be written: it is a directory"),
         (("--hidden-size", "big"), "Invalid value for '--hidden-size'"),

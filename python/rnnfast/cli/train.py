@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 import rnnfast
-from rnnfast import functional
+from rnnfast import _checks, functional
 from rnnfast.cli.errors import INTERRUPTED, CommandError, option_errors
 from rnnfast.cli.progress import LiveProgress
 from rnnfast.training import (
@@ -141,7 +141,7 @@ def train(
     given = {name: value for name, value in locals().items() if value is not None}
     with option_errors():
         if threads is not None:
-            rnnfast.set_num_threads(threads)
+            rnnfast.set_num_threads(_checks.positive_int("threads", threads))
         trainer = _resumed(resume, given) if resume else _new(given)
     _go(trainer)
 
