@@ -321,8 +321,9 @@ def _gradients(parameters: Iterable[Parameter]) -> list[RealArray]:
 def _check_parameters(parameters: list[Parameter]) -> None:
     if not parameters:
         raise ValueError("parameters: expected at least one, got none")
-    dtypes = sorted({str(p.value.dtype) for p in parameters})
+    dtypes = {p.value.dtype for p in parameters}
     if len(dtypes) > 1:
-        raise TypeError(f"parameters: expected one dtype for all, got {' and '.join(dtypes)}")
+        names = " and ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"parameters: expected one dtype for all, got {names}")
     if len({id(p.value) for p in parameters}) < len(parameters):
         raise ValueError("parameters: expected each parameter once, got one twice")

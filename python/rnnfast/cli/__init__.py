@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from rnnfast.cli import info, train, use
 from rnnfast.cli.errors import INTERRUPTED, CommandError
 from rnnfast.training import CheckpointError, TextError, TrainingError
 
-_USAGE_ERRORS = typer.BadParameter.__mro__[2]  # the base of all errors of the command line's syntax
+# The base of all errors of the command line's syntax; typer does not name it.
+_USAGE_ERRORS: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="rnnfast",
@@ -74,4 +76,6 @@ def _fail(message: str, code: int) -> int:
 
 def main() -> NoReturn:
     """The console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # models may write what a terminal cannot show
     sys.exit(run())

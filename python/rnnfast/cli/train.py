@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 import rnnfast
-from rnnfast import functional
+from rnnfast import _checks, functional
 from rnnfast.cli.errors import INTERRUPTED, CommandError, option_errors
 from rnnfast.cli.progress import LiveProgress
 from rnnfast.training import (
@@ -59,7 +59,7 @@ def train(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILE]...",
+            metavar="FILE",
             help="UTF-8 texts; without any, the sources of Python's own standard library.",
             show_default=False,
         ),
@@ -114,7 +114,9 @@ def train(
         Path | None,
         _option("Files", "Checkpoint to write.", _DEFAULT_OUTPUT, "--output", "-o"),
     ] = None,
-    overwrite: Annotated[bool, _option("Files", "Replace an existing OUTPUT.")] = False,
+    overwrite: Annotated[
+        bool, _option("Files", "Replace an existing OUTPUT.", False, "--overwrite")
+    ] = False,
     resume: Annotated[
         Path | None,
         _option("Files", "Go on with the run of this checkpoint, to a further limit if need be."),
@@ -139,7 +141,7 @@ def train(
     given = {name: value for name, value in locals().items() if value is not None}
     with option_errors():
         if threads is not None:
-            rnnfast.set_num_threads(threads)
+            rnnfast.set_num_threads(_checks.positive_int("threads", threads))
         trainer = _resumed(resume, given) if resume else _new(given)
     _go(trainer)
 

@@ -47,7 +47,7 @@ def sample(
 def evaluate(
     model: Model,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="UTF-8 texts.", show_default=False)
+        list[Path], typer.Argument(metavar="FILE", help="UTF-8 texts.", show_default=False)
     ],
 ) -> None:
     """Measure how well a model predicts texts, in bits per character."""

@@ -74,8 +74,9 @@ def save_checkpoint(path: Path_, checkpoint: Checkpoint) -> None:
         "model": json.dumps(checkpoint.model),
         "training": json.dumps(checkpoint.training),
     }
-    metadata["sha256"] = _digest(metadata, checkpoint.tensors)
-    data = safetensors.numpy.save(checkpoint.tensors, metadata)
+    tensors = {name: np.asarray(t, order="C") for name, t in checkpoint.tensors.items()}
+    metadata["sha256"] = _digest(metadata, tensors)
+    data = safetensors.numpy.save(tensors, metadata)
     target = Path(os.path.realpath(path))
     temporary = _temporary(target)
     try:
@@ -148,7 +149,7 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
     """The SHA-256 of everything in the file."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
+        array = tensors[name]
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         digest.update(array.data)
     return digest.hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import _checks, losses
+from rnnfast import _checks, functional, losses
 from rnnfast._checks import RealArray
 from rnnfast.layers import Embedding, Linear, Module, Recurrent, State
 from rnnfast.training.batches import IGNORED, cover
@@ -45,11 +45,13 @@ class CharLMConfig:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.embedding_size, int) or self.embedding_size < 0:
-            raise ValueError(
-                "embedding_size: expected an integer, at least 0 (one-hot), "
-                f"got {self.embedding_size!r}"
-            )
+        _checks.choice("cell", self.cell, functional.cells())
+        _checks.positive_int("hidden_size", self.hidden_size)
+        _checks.positive_int("num_layers", self.num_layers)
+        if self.embedding_size != 0:
+            _checks.positive_int("embedding_size", self.embedding_size)
+        _checks.number("dropout", self.dropout, 0, 1, open_high=True)
+        _checks.choice("dtype", self.dtype, ("float32", "float64"))
         if self.dropout > 0 and self.num_layers == 1:
             raise ValueError(
                 "dropout: acts between recurrent layers, expected num_layers of at least 2, got 1"
@@ -276,19 +278,22 @@ class CharLM(Module[None]):
         Raises:
             CheckpointError: the file is no whole checkpoint.
         """
-        checkpoint = load_checkpoint(path)
-        try:
-            return cls.from_checkpoint(checkpoint).eval()
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path}: holds no model that can be built: {error}") from error
+        return cls.from_checkpoint(load_checkpoint(path), path).eval()
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint) -> CharLM:
-        """The model that a checkpoint describes, in training mode."""
-        config = CharLMConfig(**checkpoint.model["config"])
-        model = cls(Vocabulary(checkpoint.model["vocabulary"]), config, seed=0)
-        names = [p.name for p in model.parameters()]
-        model.load_state_dict({name: checkpoint.tensors[name] for name in names})
+    def from_checkpoint(cls, checkpoint: Checkpoint, path: Path_) -> CharLM:
+        """The model that the checkpoint read from `path` describes, in training mode.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        try:
+            config = CharLMConfig(**checkpoint.model["config"])
+            model = cls(Vocabulary(checkpoint.model["vocabulary"]), config, seed=0)
+            names = [p.name for p in model.parameters()]
+            model.load_state_dict({name: checkpoint.tensors[name] for name in names})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"{path}: holds no model that can be built: {error}") from error
         return model
 
 

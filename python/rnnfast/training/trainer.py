@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from rnnfast.layers import State
 from rnnfast.optim import clip_grad_norm_, clip_grad_value_
@@ -41,7 +41,7 @@ RESUME_OPTIONS = (
     "sample_length",
     "checkpoint_every",
 )
-_SMOOTHING = 0.02  # weight of a new step in the running means of loss and time
+_SMOOTHING = 0.05  # weight of a new step in the running means of loss and time
 
 
 class TrainingError(RuntimeError):
@@ -102,13 +102,12 @@ class Trainer:
                 f"validation: {options.validation} of {ids.size} characters leaves {held_out} to "
                 "validate on, at least 2 are needed; give a longer text or validation = 0"
             )
-        self._text_digest = hashlib.sha256(text.encode()).hexdigest()
+        self._text_digest = _digest(text)
         self._streams = Streams(ids[: ids.size - held_out], options.batch, options.seq_len)
         self._validation = ids[ids.size - held_out :]
         self._state: State | None = None
         self._seconds = 0.0
         self._started: float | None = None
-        self._first_step = 0
         self._step_seconds: float | None = None
         self.training_bits: float | None = None
         self.validation_bits: float | None = None
@@ -144,10 +143,8 @@ class Trainer:
         limits = []
         if self.options.minutes:
             limits.append(60 * self.options.minutes - self.seconds)
-        made = self.step - self._first_step
-        if self._last_step and made and self._started is not None:
-            a_step = (time.monotonic() - self._started) / made
-            limits.append((self._last_step - self.step) * a_step)
+        if self._last_step and self.step:
+            limits.append((self._last_step - self.step) * self.seconds / self.step)
         return max(0.0, min(limits)) if limits else None
 
     @property
@@ -183,7 +180,7 @@ class Trainer:
             CheckpointError: a checkpoint cannot be written.
         """
         self.stopped = None
-        self._started, self._first_step = time.monotonic(), self.step
+        self._started = time.monotonic()
         self.model.train()
         try:
             with self._signals():
@@ -262,7 +259,8 @@ class Trainer:
             ValueError: an option cannot change.
         """
         checkpoint = load_checkpoint(path)
-        if not checkpoint.training:
+        training = checkpoint.training
+        if not training:
             raise CheckpointError(f"{path}: holds a model alone, no training run to resume")
         fixed = [name for name in changes if name not in RESUME_OPTIONS]
         if fixed:
@@ -270,28 +268,26 @@ class Trainer:
                 f"{fixed[0]}: cannot change when a run is resumed; "
                 f"what can: {', '.join(RESUME_OPTIONS)}"
             )
-        if hashlib.sha256(text.encode()).hexdigest() != checkpoint.training["text_sha256"]:
+        if _digest(text) != training["text_sha256"]:
             raise TextError(f"{path}: was trained on another text, so it cannot go on with this")
-        options = replace(TrainingOptions(**checkpoint.training["options"]), **changes)
         trainer = cls(
-            CharLM.from_checkpoint(checkpoint),
+            CharLM.from_checkpoint(checkpoint, path),
             text,
-            options,
+            TrainingOptions(**{**training["options"], **changes}),
             output=path if output is None else output,
-            source=checkpoint.training["source"],
+            source=training["source"],
             callbacks=callbacks,
         )
-        trainer._restore(checkpoint)
+        trainer._restore(training, checkpoint.tensors)
         return trainer
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        training = checkpoint.training
+    def _restore(self, training: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:
         self.model.set_generator_state(training["generators"])
-        buffers = _part(checkpoint, "training.optimizer.")
+        buffers = _part(tensors, "training.optimizer.")
         self.optimizer.load_state_dict({**training["optimizer"], "buffers": buffers})
-        states = tuple(_part(checkpoint, "training.state.").values())
+        states = tuple(_part(tensors, "training.state.").values())
         self._state = None if not states else states if len(states) > 1 else states[0]
-        self._streams.position = self._first_step = training["step"]
+        self._streams.position = training["step"]
         self._seconds = training["seconds"]
         self.training_bits = training["training_bits"]
         self.validation_bits = training["validation_bits"]
@@ -376,10 +372,13 @@ class Trainer:
             restore()
 
 
-def _part(checkpoint: Checkpoint, prefix: str) -> dict[str, np.ndarray[Any, Any]]:
+def _part(tensors: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     """The tensors whose names begin with `prefix`, without it, in order of their names."""
-    tensors = checkpoint.tensors
     return {k.removeprefix(prefix): tensors[k] for k in sorted(tensors) if k.startswith(prefix)}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _smooth(mean: float | None, value: float) -> float:

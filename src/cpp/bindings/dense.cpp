@@ -222,6 +222,7 @@ class Group {
         check_size("size of array", (*lists[k])[i].size(), "size of value", first[i].size());
         p[k] = (*lists[k])[i].mutable_data();
       }
+      elements_ += first[i].size();
       for (long begin = 0; begin < first[i].size(); begin += kBlock) {
         Pointers at = p;
         for (T*& q : at) q = q ? q + begin : nullptr;
@@ -236,7 +237,7 @@ class Group {
   template <class Body>
   void each(const Body& body) const {
     py::gil_scoped_release release;
-    share(blocks(), 1, blocks() * kBlock, [&](long begin, long end) {
+    share(blocks(), 1, elements_, [&](long begin, long end) {
       for (long b = begin; b < end; ++b) body(blocks_[b].pointers, blocks_[b].size, b);
     });
   }
@@ -247,6 +248,7 @@ class Group {
     long size;
   };
   std::vector<Block> blocks_;
+  long elements_ = 0;
 };
 
 template <class T>

@@ -1,0 +1,482 @@
+"""Training of language models as a library: texts, streams, models, runs that resume bit by bit."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rnnfast
+from rnnfast import functional
+from rnnfast.training import (
+    OPTIMIZERS,
+    SCHEDULES,
+    Callback,
+    CharLM,
+    CharLMConfig,
+    CheckpointError,
+    Streams,
+    TextError,
+    Trainer,
+    TrainingError,
+    TrainingOptions,
+    UnknownCharacterError,
+    Vocabulary,
+    read_text,
+    stdlib_text,
+)
+from rnnfast.training.batches import IGNORED, cover
+
+TEXT = stdlib_text(20_000)
+VOCABULARY = Vocabulary(TEXT)
+SMALL = CharLMConfig(hidden_size=12, num_layers=2, dropout=0.2)
+BRIEF = TrainingOptions(batch=4, seq_len=16, validate_every=0, sample_every=0, checkpoint_every=0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(threads: None) -> None:  # noqa: ARG001
+    """Models this small gain nothing from a second thread, which waits its turn on a busy CPU."""
+    rnnfast.set_num_threads(1)
+
+
+def options(**changes: object) -> TrainingOptions:
+    return TrainingOptions(**{**vars(BRIEF), **changes})
+
+
+# ---- texts
+
+
+def test_files_are_joined_in_the_order_given(tmp_path: Path) -> None:
+    one, two = tmp_path / "b.txt", tmp_path / "a.txt"
+    one.write_bytes("naïve\r\n".encode())
+    two.write_bytes(b"\xef\xbb\xbf" + "日本\n".encode())
+    assert read_text([one, two]) == "naïve\r\n日本\n"
+    assert read_text(str(two)) == "日本\n"
+
+
+def test_a_file_that_is_not_utf8_is_named_with_the_byte(tmp_path: Path) -> None:
+    file = tmp_path / "latin.txt"
+    file.write_bytes("caf\u00e9 au lait".encode("latin-1"))
+    with pytest.raises(TextError, match=r"latin\.txt: not UTF-8: byte 0xe9 at offset 3 "):
+        read_text(file)
+
+
+def test_unreadable_and_empty_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(TextError, match=r"gone\.txt: cannot be read: No such file or directory"):
+        read_text(tmp_path / "gone.txt")
+    with pytest.raises(TextError, match="cannot be read: Is a directory"):
+        read_text(tmp_path)
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(TextError, match=r"empty\.txt: the text is empty"):
+        read_text(tmp_path / "empty.txt")
+    with pytest.raises(TextError, match="no file: the text is empty"):
+        read_text([])
+
+
+def test_the_standard_library_is_a_text_of_ascii_code() -> None:
+    text = stdlib_text(1_000_000)
+    assert len(text) == 1_000_000
+    assert text.isascii()
+    assert "def __init__(self" in text
+    assert stdlib_text(1_000_000) == text
+    assert text.startswith(TEXT)
+
+
+def test_a_python_without_its_sources_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
+    with pytest.raises(TextError, match="no sources of the standard library"):
+        stdlib_text()
+
+
+def test_vocabulary_turns_characters_into_ids_and_back() -> None:
+    vocabulary = Vocabulary("été 🎉!")
+    assert vocabulary.characters == " !té🎉"
+    ids = vocabulary.encode("té!🎉")
+    np.testing.assert_array_equal(ids, [2, 3, 1, 4])
+    assert vocabulary.decode(ids) == "té!🎉"
+    assert vocabulary == Vocabulary(vocabulary.characters) != Vocabulary("t")
+
+
+def test_an_unknown_character_is_named_with_its_place() -> None:
+    with pytest.raises(
+        UnknownCharacterError,
+        match=r"character 'é' \(U\+00E9\) at position 5 \(line 2, column 3\) is not among the 3",
+    ):
+        Vocabulary("ab\n").encode("ab\nabéa")
+    with pytest.raises(UnknownCharacterError, match=r"'~' .* at position 0"):
+        Vocabulary("ab").encode("~")
+
+
+def test_an_empty_vocabulary_is_refused() -> None:
+    with pytest.raises(TextError, match="at least one character"):
+        Vocabulary("")
+
+
+# ---- streams
+
+
+def test_streams_are_contiguous_and_followed_by_their_targets() -> None:
+    ids = np.arange(32)
+    streams = Streams(ids, batch=3, seq_len=4)  # three streams of ten, two chunks each
+    first, second, again = streams.next(), streams.next(), streams.next()
+    np.testing.assert_array_equal(first.x[:, 1], [10, 11, 12, 13])
+    np.testing.assert_array_equal(second.x[:, 1], [14, 15, 16, 17])
+    np.testing.assert_array_equal(second.targets, second.x + 1)
+    assert (first.starts, second.starts, again.starts) == (True, False, True)
+    np.testing.assert_array_equal(again.x, first.x)
+    assert streams.position == 3
+
+
+def test_streams_may_use_the_whole_text() -> None:
+    streams = Streams(np.arange(13), batch=3, seq_len=4)
+    chunk = streams.next()
+    np.testing.assert_array_equal(chunk.x.T.ravel(), np.arange(12))
+    np.testing.assert_array_equal(chunk.targets.T.ravel(), np.arange(1, 13))
+
+
+def test_a_text_shorter_than_a_sequence_is_refused() -> None:
+    with pytest.raises(
+        TextError, match=r"12 characters are shorter .* 3 \* 4 \+ 1 = 13 are needed"
+    ):
+        Streams(np.arange(12), batch=3, seq_len=4)
+
+
+@pytest.mark.parametrize(("size", "batch", "seq_len"), [(2, 5, 3), (11, 3, 2), (12, 4, 100)])
+def test_cover_predicts_each_character_once(size: int, batch: int, seq_len: int) -> None:
+    chunks = list(cover(np.arange(size), batch, seq_len))
+    counted = np.concatenate([c.targets[c.targets != IGNORED] for c in chunks])
+    np.testing.assert_array_equal(np.sort(counted), np.arange(1, size))
+    for chunk in chunks:
+        real = chunk.targets != IGNORED
+        np.testing.assert_array_equal(chunk.x[real] + 1, chunk.targets[real])
+
+
+# ---- models
+
+
+@pytest.mark.parametrize("embedding_size", [0, 5])
+def test_gradients_of_the_loss_agree_with_differences(embedding_size: int) -> None:
+    config = CharLMConfig("gru", 4, embedding_size=embedding_size, dtype="float64")
+    model = CharLM(Vocabulary("abc"), config, seed=3)
+    x, targets = np.array([[0, 1], [2, 2], [1, 0]]), np.array([[1, 2], [0, 1], [2, 2]])
+    model.learn(x, targets)
+    step = 1e-5
+    gradients = {p.name: p.gradient.copy() for p in model.parameters()}
+    for name, value, _ in model.parameters():
+        index = (0,) * value.ndim
+        before = value[index]
+        ends = []
+        for sign in (1, -1):
+            value[index] = before + sign * step
+            ends.append(model.learn(x, targets)[0])
+        value[index] = before
+        assert gradients[name][index] == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-9), name
+
+
+def test_evaluation_measures_bits_per_character() -> None:
+    config = CharLMConfig(hidden_size=8, dtype="float64")
+    model = CharLM(VOCABULARY, config, seed=0)
+    text = TEXT[:2500]
+    ids = VOCABULARY.encode(text)
+    logits, _ = model.eval()(ids[:-1, None])
+    logits = logits[:, 0] - logits[:, 0].max(axis=1, keepdims=True)
+    chosen = logits[np.arange(len(ids) - 1), ids[1:]] - np.log(np.exp(logits).sum(axis=1))
+    expected = -chosen.mean() / math.log(2)
+    assert model.evaluate(ids, streams=1, seq_len=100) == pytest.approx(expected, rel=1e-12)
+    assert model.bits_per_character(text) == pytest.approx(expected, rel=0.01)
+    with pytest.raises(TextError, match="at least 2 characters"):
+        model.bits_per_character("a")
+
+
+def trained_model() -> CharLM:
+    text = "hello world\n" * 300
+    model = CharLM(Vocabulary(text), CharLMConfig("gru", 24), seed=0)
+    Trainer(model, text, options(steps=150, learning_rate=0.02)).run()
+    return model
+
+
+def test_a_trained_model_writes_what_it_read() -> None:
+    model = trained_model()
+    assert model.sample(14, "hello world\n", temperature=0) == "hello world\nhe"
+    assert model.sample(4, "hello wo", temperature=0) == "rld\n"
+    assert model.sample(100, "hello", temperature=0, stop="\n") == " world\n"
+    assert model.sample(9, "hel", temperature=1.0, top_k=1, seed=0) == "lo world\n"
+    assert model.sample(9, "hel", temperature=1e-300, seed=0) == "lo world\n"
+    assert model.bits_per_character("hello world\n" * 20) < 0.2
+    assert model.training
+
+
+def test_samples_repeat_with_their_seed() -> None:
+    model = CharLM(VOCABULARY, SMALL, seed=0)
+    one, same, other = (model.sample(80, seed=seed) for seed in (1, 1, 2))
+    assert one == same != other
+    likeliest = set(model.sample(300, temperature=5.0, top_k=2, seed=1))
+    assert len(likeliest) < len(set(model.sample(300, temperature=5.0, seed=1)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"prime": "naïve"}, UnknownCharacterError, "'ï'"),
+        ({"stop": "é"}, UnknownCharacterError, "'é'"),
+        ({"temperature": -0.5}, ValueError, "temperature: expected"),
+        ({"temperature": math.nan}, ValueError, "temperature: expected"),
+        ({"top_k": -1}, ValueError, "top_k: expected"),
+        ({"length": -1}, ValueError, "length: expected"),
+    ],
+)
+def test_sampling_refuses(arguments: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        CharLM(VOCABULARY, SMALL).generate(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"cell": "lsmt"}, "cell: expected one of .*lstm.*, got 'lsmt'"),
+        ({"hidden_size": 0}, "hidden_size: expected at least 1, got 0"),
+        ({"num_layers": 0}, "num_layers: expected at least 1, got 0"),
+        ({"embedding_size": -1}, "embedding_size: expected at least 1, got -1"),
+        ({"dtype": "float16"}, "dtype: expected one of float32, float64, got 'float16'"),
+        ({"dropout": 0.5}, "dropout: acts between recurrent layers"),
+        ({"dropout": 1.0, "num_layers": 2}, "dropout: expected"),
+    ],
+)
+def test_models_refuse(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CharLMConfig(**arguments)
+
+
+# ---- runs
+
+
+def parameters(model: CharLM) -> dict[str, np.ndarray]:
+    return model.state_dict()
+
+
+def assert_same_bits(one: CharLM, other: CharLM) -> None:
+    for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert a.tobytes() == b.tobytes(), name
+
+
+class StopAt(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, trainer: Trainer) -> None:
+        if trainer.step == self.step:
+            trainer.stop()
+
+
+@pytest.mark.parametrize("cell", functional.cells())
+@pytest.mark.parametrize("embedding_size", [0, 7])
+def test_resumed_training_has_the_same_bits(tmp_path: Path, cell: str, embedding_size: int) -> None:
+    config = CharLMConfig(cell, 12, 2, embedding_size, dropout=0.2)
+    path = tmp_path / "model.safetensors"
+    n = 20
+
+    def new(**rest: object) -> Trainer:
+        return Trainer(CharLM(VOCABULARY, config, seed=1), TEXT, options(steps=2 * n), **rest)
+
+    whole = new().run()
+    new(output=path, callbacks=[StopAt(n)]).run()
+    resumed = Trainer.resume(path, TEXT)
+    assert (resumed.step, resumed.stopped) == (n, None)
+    assert_same_bits(resumed.run(), whole)
+    assert (resumed.step, resumed.stopped) == (2 * n, "finished")
+    assert_same_bits(CharLM.load(path), whole)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_optimizer_and_schedule_resumes(
+    tmp_path: Path, optimizer: str, schedule: str
+) -> None:
+    path = tmp_path / "model.safetensors"
+    extra = {"momentum": 0.9} if optimizer in ("sgd", "rmsprop") else {}
+    run = options(
+        steps=30,
+        optimizer=optimizer,
+        optimizer_options=extra,
+        schedule=schedule,
+        decay=0.5,
+        clip_value=0.1,
+        batch=64,  # 18 chunks an epoch, so that the decay is seen to resume
+    )
+
+    def new(**rest: object) -> Trainer:
+        return Trainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run, **rest)
+
+    whole = new().run()
+    new(output=path, callbacks=[StopAt(20)]).run()
+    assert_same_bits(Trainer.resume(path, TEXT).run(), whole)
+
+
+def test_a_run_may_go_on_beyond_its_limit(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    run = options(steps=15, schedule="constant")
+    Trainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run, output=path).run()
+    resumed = Trainer.resume(path, TEXT, steps=30, output=tmp_path / "other.safetensors")
+    whole = Trainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, options(steps=30, schedule="constant"))
+    assert_same_bits(resumed.run(), whole.run())
+    assert Trainer.resume(path, TEXT).step == 15
+    assert Trainer.resume(tmp_path / "other.safetensors", TEXT).step == 30
+
+
+def test_validation_samples_and_checkpoints_leave_training_alone(tmp_path: Path) -> None:
+    def run(**changes: object) -> CharLM:
+        model = CharLM(VOCABULARY, SMALL, seed=1)
+        output = tmp_path / "model.safetensors"
+        return Trainer(
+            model, TEXT, options(steps=12, **changes), output=output, callbacks=[Callback()]
+        ).run()
+
+    busy = run(validate_every=3, sample_every=2, sample_length=9, checkpoint_every=5)
+    assert_same_bits(run(), busy)
+
+
+def test_any_number_of_threads_trains_the_same_bits() -> None:
+    models = []
+    for n in (1, 2):
+        rnnfast.set_num_threads(n)
+        model = CharLM(VOCABULARY, CharLMConfig(hidden_size=96, num_layers=2, dropout=0.1), seed=1)
+        models.append(Trainer(model, TEXT, options(steps=10, batch=24)).run())
+    assert_same_bits(*models)
+
+
+def test_callbacks_hear_of_every_event(tmp_path: Path) -> None:
+    heard: list[tuple] = []
+
+    class Listener(Callback):
+        def on_start(self, trainer: Trainer) -> None:
+            heard.append(("start", trainer.step))
+
+        def on_validation(self, trainer: Trainer) -> None:
+            heard.append(("validation", trainer.step))
+
+        def on_sample(self, trainer: Trainer, text: str) -> None:
+            heard.append(("sample", trainer.step, len(text)))
+
+        def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
+            heard.append(("checkpoint", trainer.step, path))
+
+        def on_end(self, trainer: Trainer) -> None:
+            heard.append(("end", trainer.stopped))
+
+    path = tmp_path / "model.safetensors"
+    run = options(steps=5, validate_every=2, sample_every=3, sample_length=10, checkpoint_every=4)
+    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, run, output=path, callbacks=[Listener()])
+    trainer.run()
+    assert heard == [
+        ("start", 0),
+        ("validation", 2),
+        ("sample", 3, 10),
+        ("validation", 4),
+        ("checkpoint", 4, path),
+        ("validation", 5),
+        ("sample", 5, 10),
+        ("checkpoint", 5, path),
+        ("end", "finished"),
+    ]
+    assert trainer.validation_bits == trainer.validate()
+    assert 0 < trainer.training_bits < 10
+
+
+def test_limits_of_epochs_and_minutes() -> None:
+    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(epochs=2, batch=64, validation=0))
+    trainer.run()
+    assert (trainer.epoch, trainer.done, trainer.seconds_left) == (2.0, 1.0, 0.0)
+    assert trainer.validation_bits is None
+    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(minutes=0.01))
+    trainer.run()
+    assert 0.6 <= trainer.seconds < 30
+    assert trainer.step > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
+    class Interrupt(Callback):
+        def on_step(self, trainer: Trainer) -> None:
+            if trainer.step == 7:
+                os.kill(os.getpid(), number)
+
+    path = tmp_path / "model.safetensors"
+    before = signal.getsignal(number)
+    trainer = Trainer(
+        CharLM(VOCABULARY, SMALL), TEXT, options(), output=path, callbacks=[Interrupt()]
+    )
+    trainer.run()
+    assert trainer.stopped == "interrupted"
+    assert Trainer.resume(path, TEXT).step == trainer.step == 7
+    assert signal.getsignal(number) is before
+
+
+def test_a_run_may_take_place_outside_the_main_thread() -> None:
+    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=3))
+    thread = threading.Thread(target=trainer.run)
+    thread.start()
+    thread.join(timeout=60)
+    assert trainer.stopped == "finished"
+
+
+def test_divergence_is_an_error_and_spares_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    run = options(steps=100, optimizer="sgd", learning_rate=1e30, clip_norm=0, checkpoint_every=1)
+    config = CharLMConfig("rnn_relu", 12)
+    trainer = Trainer(CharLM(VOCABULARY, config, seed=0), TEXT, run, output=path)
+    with pytest.raises(
+        TrainingError, match=r"the loss is (nan|inf) at step \d+: training diverged"
+    ):
+        trainer.run()
+    assert Trainer.resume(path, TEXT).step == trainer.step - 1
+
+
+def test_resuming_refuses(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=1), output=path).run()
+    with pytest.raises(TextError, match="was trained on another text"):
+        Trainer.resume(path, TEXT[1:])
+    with pytest.raises(ValueError, match="batch: cannot change when a run is resumed"):
+        Trainer.resume(path, TEXT, batch=5)
+    CharLM.load(path).save(path)
+    with pytest.raises(CheckpointError, match="holds a model alone"):
+        Trainer.resume(path, TEXT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seq_len": 0}, "seq_len: expected at least 1, got 0"),
+        ({"batch": -1}, "batch: expected at least 1, got -1"),
+        ({"steps": -1}, "steps: expected at least 1, got -1"),
+        ({"minutes": -1}, "minutes: expected"),
+        ({"learning_rate": math.nan}, "learning_rate: expected"),
+        ({"learning_rate": math.inf}, "learning_rate: expected"),
+        ({"decay": 1.5}, "decay: expected"),
+        ({"validation": 1.0}, "validation: expected"),
+        ({"optimizer": "adan"}, "optimizer: expected one of adam, .*, got 'adan'"),
+        ({"schedule": "step"}, "schedule: expected one of constant, .*, got 'step'"),
+        ({"sample_every": -5}, "sample_every: expected"),
+    ],
+)
+def test_options_refuse(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainingOptions(**changes)
+
+
+def test_trainers_refuse_texts(tmp_path: Path) -> None:
+    model = CharLM(VOCABULARY, SMALL)
+    with pytest.raises(UnknownCharacterError, match="'é'"):
+        Trainer(model, TEXT + "é", BRIEF)
+    with pytest.raises(TextError, match="shorter than a sequence"):
+        Trainer(model, TEXT[:60], options(validation=0))
+    with pytest.raises(TextError, match=r"validation: 0\.05 of 30 characters leaves 1"):
+        Trainer(model, TEXT[:30], BRIEF)
+    with pytest.raises(CheckpointError, match="is not a directory"):
+        Trainer(model, TEXT, BRIEF, output=tmp_path / "gone" / "model.safetensors")
