@@ -149,8 +149,14 @@ class Backward {
   RNNFAST_INLINE T* carry(int s, Index tile, Index row) const {
     return work_.carry + (s * tiles_ + tile) * carry_tile() + row * L::kUnits;
   }
-  RNNFAST_INLINE const T* state(int s, Index tile, Index row) const {
-    return args_.states + ((s - 1) * tiles_ + tile) * states_tile_ + row * L::kUnits;
+
+  // Calls f(place, sequence, its product's place in scratch) for a group's vectors and some rows.
+  template <class F>
+  RNNFAST_INLINE void for_rows(Index t, Index v0, int vectors, Index first, Index rows, F&& f) {
+    for (int v = 0; v < vectors; ++v) {
+      const Place at = place(t, v0 + v);
+      for (Index r = 0; r < rows; ++r) f(at, first + r, product_ + (r * vectors + v) * W);
+    }
   }
 
   void time_step(Index t) {
@@ -158,30 +164,28 @@ class Backward {
     const bool has = later >= 0 && later < rows_.steps;
     const Index count = rows_.count(t), going = has ? order_.continued(later) : 0;
     if (has) leave(later, going);
-    for_groups(
-        [&](Index v0, int vectors) {
-          for_strips(0, going, [&](Index first, Index rows) {
-            for (int p = 0; p < L::products.first_stage; ++p)
-              recurrent_product(p, later_, later, v0, vectors, first, rows);
-            for (int v = 0; v < vectors; ++v)
-              for (Index r = 0; r < rows; ++r)
-                cell_pointwise<true>(t, v0 + v, first + r, product_ + (r * vectors + v) * W);
-          });
-          for_strips(going, count, [&](Index first, Index rows) {
-            for (int v = 0; v < vectors; ++v)
-              for (Index r = 0; r < rows; ++r) cell_pointwise<false>(t, v0 + v, first + r, nullptr);
-          });
-        },
-        t & 1);
+    const auto step = [&](Index v0, int vectors) {
+      for_strips(0, going, [&](Index first, Index rows) {
+        first_products(later, v0, vectors, first, rows);
+        for_rows(t, v0, vectors, first, rows, [&](const Place& at, Index r, const T* product) {
+          cell_pointwise<true>(at, r, product);
+        });
+      });
+      for_strips(going, count, [&](Index first, Index rows) {
+        for_rows(t, v0, vectors, first, rows, [&](const Place& at, Index r, const T*) {
+          cell_pointwise<false>(at, r, nullptr);
+        });
+      });
+    };
+    for_groups(step, t & 1);
     if constexpr (L::kTwoStages) {
       if (own_.by_tiles) team_.barrier();
       for_groups([&](Index v0, int vectors) {
         for_strips(0, count, [&](Index first, Index rows) {
           recurrent_product(kSecond, current_, t, v0, vectors, first, rows);
-          const T* dq = product_ + kSecond * kProduct;
-          for (int v = 0; v < vectors; ++v)
-            for (Index r = 0; r < rows; ++r)
-              operand_pointwise(t, v0 + v, first + r, dq + (r * vectors + v) * W);
+          for_rows(t, v0, vectors, first, rows, [&](const Place& at, Index r, const T* product) {
+            operand_pointwise(at, r, product + kSecond * kProduct);
+          });
         });
       });
     }
@@ -193,21 +197,22 @@ class Backward {
   void leave(Index t, Index going) {
     for_groups([&](Index v0, int vectors) {
       for_strips(going, rows_.count(t), [&](Index first, Index rows) {
-        for (int p = 0; p < L::products.first_stage; ++p)
-          recurrent_product(p, later_, t, v0, vectors, first, rows);
-        for (int v = 0; v < vectors; ++v)
-          for (Index r = 0; r < rows; ++r) {
-            const At at(v0 + v);
-            V s[info.states], ds[info.states];
-            load_states(at, -1, first + r, s);
-            for (int i = 0; i < info.states; ++i)
-              ds[i] = V::load(carry(i, at.tile, first + r) + at.v * W);
-            add_product(product_ + (r * vectors + v) * W, s, ds);
-            for (int i = 0; i < info.states; ++i)
-              ds[i].store(carry(i, at.tile, first + r) + at.v * W);
-          }
+        first_products(t, v0, vectors, first, rows);
+        for_rows(t, v0, vectors, first, rows, [&](const Place& at, Index r, const T* product) {
+          V s[info.states], ds[info.states];
+          load_initial(at, r, s);
+          for (int i = 0; i < info.states; ++i) ds[i] = V::load(at.carry[i] + r * L::kUnits);
+          add_product(product, s, ds);
+          for (int i = 0; i < info.states; ++i) ds[i].store(at.carry[i] + r * L::kUnits);
+        });
       });
     });
+  }
+
+  // Gradients of the first products' operands for some rows of step t, the one processed last.
+  void first_products(Index t, Index v0, int vectors, Index first, Index rows) {
+    for (int p = 0; p < L::products.first_stage; ++p)
+      recurrent_product(p, later_, t, v0, vectors, first, rows);
   }
 
   // Gradient of product p's operand for some rows of step t, whose gates are in `buffer`.
@@ -220,111 +225,128 @@ class Backward {
                           product_ + p * kProduct);
   }
 
-  // A vector of hidden units and its place in a tile.
-  struct At {
-    Index vector, tile, unit;
-    int v;
-    RNNFAST_INLINE explicit At(Index vec)
-        : vector(vec), tile(vec / L::kTileVectors), unit(vec * W), v(int(vec % L::kTileVectors)) {}
+  // Where the rows of step t lie for one vector of units: of sequence 0.
+  struct Place {
+    int lanes;
+    const T* saved;  // row stride kSlotRow
+    const T* params;
+    const T* h;                   // after the step; row stride y_stride
+    const T* h_before;            // before it, of sequences that continue; the same stride
+    const T* h0;                  // row stride H
+    const T* state[info.states];  // row stride kUnits
+    const T* state_before[info.states];
+    const T* state0[info.states];
+    T* carry[info.states];          // row stride kUnits
+    const T* dy;                    // row stride y_stride; may be null
+    T *dh, *dx;                     // row stride kGateRow
+    T* dparams;                     // row stride kParamRow
+    T* operands[L::products.size];  // row stride H
+    Index continued;
   };
 
-  // The states after step t, or the initial ones for t < 0, of sequence r.
-  RNNFAST_INLINE void load_states(const At& at, Index t, Index r, V* s) const {
-    const int lanes = L::lanes(H_, at.vector);
-    s[0] = t < 0 ? V::load(work_.h0 + r * H_ + at.unit, lanes)
-                 : V::load(args_.y + (rows_.offset[t] + r) * args_.y_stride + at.unit, lanes);
-    const Index row = t < 0 ? r : rows_.batch + rows_.offset[t] + r;
-    for (int i = 1; i < info.states; ++i) s[i] = V::load(state(i, at.tile, row) + at.v * W);
+  Place place(Index t, Index vector) const {
+    const Index tile = vector / L::kTileVectors, unit = vector * W;
+    const Index v = vector % L::kTileVectors * W, row = rows_.offset[t] - current_.row;
+    const Index before = order_.previous(t);
+    Place p;
+    p.lanes = L::lanes(H_, vector);
+    p.saved = args_.gates + tile * gates_tile_ + rows_.offset[t] * L::kSlotRow + v;
+    p.params = work_.params + tile * L::kParamRow + v;
+    p.continued = order_.continued(t);
+    p.h = args_.y + rows_.offset[t] * args_.y_stride + unit;
+    p.h_before = before < 0 ? nullptr : args_.y + rows_.offset[before] * args_.y_stride + unit;
+    p.h0 = work_.h0 + unit;
+    for (int i = 0; i < info.states; ++i)
+      p.carry[i] = work_.carry + (i * tiles_ + tile) * carry_tile() + v;
+    for (int i = 1; i < info.states; ++i) {
+      p.state0[i] = args_.states + ((i - 1) * tiles_ + tile) * states_tile_ + v;
+      const T* steps = p.state0[i] + rows_.batch * L::kUnits;
+      p.state[i] = steps + rows_.offset[t] * L::kUnits;
+      p.state_before[i] = before < 0 ? nullptr : steps + rows_.offset[before] * L::kUnits;
+    }
+    p.dy = args_.dy ? args_.dy + rows_.offset[t] * args_.y_stride + unit : nullptr;
+    p.dh = current_.gates + tile * chunk_tile_ + row * L::kGateRow + v;
+    p.dx = info.additive ? p.dh : work_.dx + tile * chunk_tile_ + row * L::kGateRow + v;
+    p.dparams = work_.dparams + (tile * work_.chunk_rows + row) * L::kParamRow + v;
+    for (int o = 1; o < L::products.size; ++o) p.operands[o] = work_.operands[o] + row * H_ + unit;
+    return p;
+  }
+
+  RNNFAST_INLINE void load_initial(const Place& at, Index r, V* s) const {
+    s[0] = V::load(at.h0 + r * H_, at.lanes);
+    for (int i = 1; i < info.states; ++i) s[i] = V::load(at.state0[i] + r * L::kUnits);
+  }
+  RNNFAST_INLINE void load_before(const Place& at, Index r, V* s) const {
+    if (r >= at.continued) return load_initial(at, r, s);
+    s[0] = V::load(at.h_before + r * args_.y_stride, at.lanes);
+    for (int i = 1; i < info.states; ++i) s[i] = V::load(at.state_before[i] + r * L::kUnits);
   }
 
   // Adds what came through the first products (one vector each) to the gradient of the states s.
   RNNFAST_INLINE void add_product(const T* product, const V* s, V* ds) const {
     ds[0] = ds[0] + V::load(product);
     if constexpr (info.operands > 1) {
-      V published[kMaxOperands];
+      V published[info.operands];
       for (int o = 1; o < info.operands; ++o) published[o] = V::load(product + o * kProduct);
       Cell::publish_backward(s, published, ds);
     }
   }
 
-  // Offset of a row's vector in the chunk's buffers of gates.
-  RNNFAST_INLINE Index gate_offset(const At& at, Index t, Index r) const {
-    return at.tile * chunk_tile_ + (rows_.offset[t] + r - current_.row) * L::kGateRow + at.v * W;
+  RNNFAST_INLINE void load_saved(const Place& at, Index r, V* save, V* p) const {
+    for (int k = 0; k < info.saved; ++k)
+      save[k] = V::load(at.saved + r * L::kSlotRow + k * L::kUnits);
+    for (int i = 0; i < info.params; ++i) p[i] = V::load(at.params + i * L::kUnits);
   }
-  RNNFAST_INLINE Index param_offset(const At& at, Index t, Index r) const {
-    return (at.tile * work_.chunk_rows + rows_.offset[t] + r - current_.row) * L::kParamRow +
-           at.v * W;
-  }
-
-  RNNFAST_INLINE void load_saved(const At& at, Index t, Index r, V* save, V* p) const {
-    const T* slots =
-        args_.gates + at.tile * gates_tile_ + (rows_.offset[t] + r) * L::kSlotRow + at.v * W;
-    for (int k = 0; k < info.saved; ++k) save[k] = V::load(slots + k * L::kUnits);
-    for (int i = 0; i < info.params; ++i)
-      p[i] = V::load(work_.params + at.tile * L::kParamRow + i * L::kUnits + at.v * W);
-  }
-  RNNFAST_INLINE void store_gates(const At& at, Index t, Index r, const V* dx, const V* dh,
+  RNNFAST_INLINE void store_gates(const Place& at, Index r, const V* dx, const V* dh,
                                   const V* dp) const {
-    const Index offset = gate_offset(at, t, r);
     for (int g = 0; g < info.gates; ++g) {
-      dh[g].store(current_.gates + offset + g * L::kUnits);
-      if constexpr (!info.additive) dx[g].store(work_.dx + offset + g * L::kUnits);
+      dh[g].store(at.dh + r * L::kGateRow + g * L::kUnits);
+      if constexpr (!info.additive) dx[g].store(at.dx + r * L::kGateRow + g * L::kUnits);
     }
     for (int i = 0; i < info.params; ++i)
-      dp[i].store(work_.dparams + param_offset(at, t, r) + i * L::kUnits);
+      dp[i].store(at.dparams + r * L::kParamRow + i * L::kUnits);
   }
 
   template <bool kHasProduct>
-  RNNFAST_INLINE void cell_pointwise(Index t, Index vector, Index r, const T* product) {
-    const At at(vector);
-    const Index before = r < order_.continued(t) ? order_.previous(t) : -1;
+  RNNFAST_INLINE void cell_pointwise(const Place& at, Index r, const T* product) {
     V save[info.saved + 1], p[info.params + 1], s[info.states], s_new[info.states];
     V ds_new[info.states], ds[info.states], dx[info.gates], dh[info.gates], dp[info.params + 1];
-    load_saved(at, t, r, save, p);
-    load_states(at, before, r, s);
-    load_states(at, t, r, s_new);
-    for (int i = 0; i < info.states; ++i) ds_new[i] = V::load(carry(i, at.tile, r) + at.v * W);
-    if (args_.dy)
-      ds_new[0] = ds_new[0] + V::load(args_.dy + (rows_.offset[t] + r) * args_.y_stride + at.unit,
-                                      L::lanes(H_, vector));
+    load_saved(at, r, save, p);
+    load_before(at, r, s);
+    s_new[0] = V::load(at.h + r * args_.y_stride, at.lanes);
+    for (int i = 1; i < info.states; ++i) s_new[i] = V::load(at.state[i] + r * L::kUnits);
+    for (int i = 0; i < info.states; ++i) ds_new[i] = V::load(at.carry[i] + r * L::kUnits);
+    if (at.dy) ds_new[0] = ds_new[0] + V::load(at.dy + r * args_.y_stride, at.lanes);
     if constexpr (kHasProduct) add_product(product, s_new, ds_new);
     if constexpr (L::kTwoStages)  // gates of the first stage that have no gradient yet
       for (int g = 0; g < info.gates; ++g) dx[g] = dh[g] = V(0);
     Cell::backward(save, p, s, s_new, ds_new, dx, dh, dp, ds);
-    store_gates(at, t, r, dx, dh, dp);
-    for (int i = 0; i < info.states; ++i) ds[i].store(carry(i, at.tile, r) + at.v * W);
+    store_gates(at, r, dx, dh, dp);
+    for (int i = 0; i < info.states; ++i) ds[i].store(at.carry[i] + r * L::kUnits);
     if constexpr (info.operands > 1) {  // made again for the weight gradient
-      V published[kMaxOperands];
+      V published[info.operands];
       Cell::publish(s, published);
-      for (int o = 1; o < info.operands; ++o) store_operand(o, at, t, r, published[o]);
+      for (int o = 1; o < info.operands; ++o) published[o].store(at.operands[o] + r * H_, at.lanes);
     }
   }
 
-  RNNFAST_INLINE void operand_pointwise(Index t, Index vector, Index r, const T* dq_row) {
-    const At at(vector);
-    const Index before = r < order_.continued(t) ? order_.previous(t) : -1;
+  RNNFAST_INLINE void operand_pointwise(const Place& at, Index r, const T* dq_row) {
     V save[info.saved + 1], p[info.params + 1], s[info.states], ds[info.states];
     V dx[info.gates], dh[info.gates], dp[info.params + 1], q[1];
-    load_saved(at, t, r, save, p);
-    load_states(at, before, r, s);
-    const Index offset = gate_offset(at, t, r);
+    load_saved(at, r, save, p);
+    load_before(at, r, s);
     for (int g = 0; g < info.gates; ++g) {
-      dh[g] = V::load(current_.gates + offset + g * L::kUnits);
-      dx[g] = V::load(dx_gates() + offset + g * L::kUnits);
+      dh[g] = V::load(at.dh + r * L::kGateRow + g * L::kUnits);
+      dx[g] = V::load(at.dx + r * L::kGateRow + g * L::kUnits);
     }
     for (int i = 0; i < info.params; ++i)
-      dp[i] = V::load(work_.dparams + param_offset(at, t, r) + i * L::kUnits);
-    for (int i = 0; i < info.states; ++i) ds[i] = V::load(carry(i, at.tile, r) + at.v * W);
+      dp[i] = V::load(at.dparams + r * L::kParamRow + i * L::kUnits);
+    for (int i = 0; i < info.states; ++i) ds[i] = V::load(at.carry[i] + r * L::kUnits);
     const V dq[1] = {V::load(dq_row)};
     Cell::operand_backward(save, p, s, dq, q, dx, dh, dp, ds);
-    store_gates(at, t, r, dx, dh, dp);
-    for (int i = 0; i < info.states; ++i) ds[i].store(carry(i, at.tile, r) + at.v * W);
-    store_operand(kSecond, at, t, r, q[0]);
-  }
-
-  RNNFAST_INLINE void store_operand(int product, const At& at, Index t, Index r, V value) const {
-    value.store(work_.operands[product] + (rows_.offset[t] + r - current_.row) * H_ + at.unit,
-                L::lanes(H_, at.vector));
+    store_gates(at, r, dx, dh, dp);
+    for (int i = 0; i < info.states; ++i) ds[i].store(at.carry[i] + r * L::kUnits);
+    q[0].store(at.operands[kSecond] + r * H_, at.lanes);
   }
 
   // dx of this thread's share of a chunk's rows.

@@ -228,16 +228,49 @@ class Forward {
     return args_.y + rows_.offset[seg.previous] * args_.y_stride;
   }
 
+  // Where a segment's rows lie for one tile: of sequence 0, from the tile's first unit.
+  struct Place {
+    T* gates;  // row stride kSlotRow
+    const T* h;
+    Index h_stride;
+    T* y;                              // row stride y_stride
+    const T* old_states[info.states];  // row stride kUnits
+    T* new_states[info.states];
+    T* published[info.operands];  // row stride H
+    T* second;                    // row stride H
+    const T* params;
+  };
+
+  Place place(const Segment& seg, Index tile) const {
+    const Index unit = tile * L::kUnits;
+    Place p;
+    p.gates = gates_ + tile * gates_tile_ + (rows_.offset[seg.t] - chunk_row_) * L::kSlotRow;
+    p.h = operand_rows(0, seg, &p.h_stride) + unit;
+    p.y = args_.y + rows_.offset[seg.t] * args_.y_stride + unit;
+    for (int i = 1; i < info.states; ++i) {
+      p.old_states[i] = state(i, tile, state_row(seg.previous, 0, seg.initial));
+      p.new_states[i] = state(i, tile, state_row(seg.t, 0, false));
+    }
+    for (int o = 1; o < info.operands; ++o)
+      p.published[o] = work_.operands[o] + (1 + (seg.t & 1)) * rows_.batch * H_ + unit;
+    p.second = work_.second + unit;
+    p.params = work_.params + tile * L::kParamRow;
+    return p;
+  }
+
   // The products of one stage and its pointwise part, for one tile.
   template <bool kFirstStage>
   void segment_tile(const Segment& seg, Index tile) {
     constexpr int begin = kFirstStage ? 0 : L::products.first_stage;
     constexpr int end = kFirstStage ? L::products.first_stage : L::products.size;
+    if (seg.first >= seg.end) return;
     const int vectors = L::tile_vectors(H_, tile);
     const T* bias = work_.bias_hh + tile * L::kGateRow;
+    const Place rows = place(seg, tile);
     for_blocks(seg.end - seg.first, L::kRows, [&](Index block, Index count) {
       const Index row = seg.first + block;
-      prefetch_rows(seg, tile, row, count);
+      for (Index i = row * L::kSlotRow; i < (row + count) * L::kSlotRow; i += 64 / sizeof(T))
+        __builtin_prefetch(rows.gates + i, 1, 3);  // comes while the product runs
       for (int p = begin; p < end; ++p) {
         const Product product = L::products.item[p];
         Index stride;
@@ -255,58 +288,42 @@ class Forward {
                .bias = bias + column * W});
         });
       }
-      for (Index r = 0; r < count; ++r)
-        for (int v = 0; v < vectors; ++v)
-          pointwise<kFirstStage>(seg, tile, v, row + r, sums_ + r * L::kGateRow);
+      for (int v = 0; v < vectors; ++v) {
+        const int lanes = L::lanes(H_, tile * L::kTileVectors + v);
+        for (Index r = 0; r < count; ++r)
+          pointwise<kFirstStage>(rows, row + r, v * W, lanes, sums_ + r * L::kGateRow);
+      }
     });
   }
 
-  RNNFAST_INLINE T* gate_row(const Segment& seg, Index tile, Index row) const {
-    return gates_ + tile * gates_tile_ + (rows_.offset[seg.t] + row - chunk_row_) * L::kSlotRow;
-  }
-
-  // The gates come from memory while the product runs.
-  RNNFAST_INLINE void prefetch_rows(const Segment& seg, Index tile, Index row, Index count) const {
-    const T* gates = gate_row(seg, tile, row);
-    for (Index i = 0; i < count * L::kSlotRow; i += 64 / sizeof(T))
-      __builtin_prefetch(gates + i, 1, 3);
-  }
-
+  // The cell on one vector of units, `at` units into the tile, of sequence r.
   template <bool kFirstStage>
-  RNNFAST_INLINE void pointwise(const Segment& seg, Index tile, int v, Index row, const T* sums) {
-    const Index vector = tile * L::kTileVectors + v, unit = vector * W;
-    const int lanes = L::lanes(H_, vector);
-    T* slots = gate_row(seg, tile, row) + v * W;
+  RNNFAST_INLINE void pointwise(const Place& rows, Index r, int at, int lanes, const T* sums) {
+    T* slots = rows.gates + r * L::kSlotRow + at;
     V x[info.gates], save[L::kSlots], h[info.gates], p[info.params + 1];
     V s[info.states], s_new[info.states];
     for (int g = 0; g < info.gates; ++g) {
       x[g] = V::load(slots + g * L::kUnits);
-      h[g] = V::load(sums + g * L::kUnits + v * W);
+      h[g] = V::load(sums + g * L::kUnits + at);
     }
     for (int k = 0; k < info.saved; ++k) save[k] = V::load(slots + k * L::kUnits);
-    for (int i = 0; i < info.params; ++i)
-      p[i] = V::load(work_.params + tile * L::kParamRow + i * L::kUnits + v * W);
-    Index h_stride;
-    const T* h_rows = operand_rows(0, seg, &h_stride);
-    s[0] = V::load(h_rows + row * h_stride + unit, lanes);
-    const Index old_row = state_row(seg.previous, row, seg.initial);
-    for (int i = 1; i < info.states; ++i) s[i] = V::load(state(i, tile, old_row) + v * W);
+    for (int i = 0; i < info.params; ++i) p[i] = V::load(rows.params + i * L::kUnits + at);
+    s[0] = V::load(rows.h + r * rows.h_stride + at, lanes);
+    for (int i = 1; i < info.states; ++i) s[i] = V::load(rows.old_states[i] + r * L::kUnits + at);
 
     if constexpr (L::kTwoStages && kFirstStage) {
       V q[1];
       Cell::operand(x, h, p, s, q, save);
-      q[0].store(work_.second + row * H_ + unit, lanes);
+      q[0].store(rows.second + r * H_ + at, lanes);
     } else {
       Cell::forward(x, h, p, s, s_new, save);
-      s_new[0].store(args_.y + (rows_.offset[seg.t] + row) * args_.y_stride + unit, lanes);
-      const Index new_row = state_row(seg.t, row, false);
-      for (int i = 1; i < info.states; ++i) s_new[i].store(state(i, tile, new_row) + v * W);
+      s_new[0].store(rows.y + r * args_.y_stride + at, lanes);
+      for (int i = 1; i < info.states; ++i) s_new[i].store(rows.new_states[i] + r * L::kUnits + at);
       if constexpr (info.operands > 1) {
-        V published[kMaxOperands];
+        V published[info.operands];
         Cell::publish(s_new, published);
         for (int o = 1; o < info.operands; ++o)
-          published[o].store(
-              work_.operands[o] + (1 + (seg.t & 1)) * rows_.batch * H_ + row * H_ + unit, lanes);
+          published[o].store(rows.published[o] + r * H_ + at, lanes);
       }
     }
     if (keeps_gates_ || (L::kTwoStages && kFirstStage))

@@ -147,6 +147,10 @@ inline constexpr BlockTable<T, kPackedA> kBlocks{};
 // Splits `count` rows evenly into blocks of at most `most` rows and calls f(first, rows).
 template <class F>
 RNNFAST_INLINE void for_blocks(Index count, Index most, F&& f) {
+  if (count <= most) {
+    if (count > 0) f(Index(0), count);
+    return;
+  }
   const Index blocks = (count + most - 1) / most;
   for (Index i = 0; i < blocks; ++i) {
     const Index first = count * i / blocks, end = count * (i + 1) / blocks;

@@ -99,8 +99,8 @@ inline constexpr Index kStripRows = 96;    // rows of a transposed product, per 
 inline constexpr Index kDepthBlock = 512;  // depth of the input product per pass over the rows
 inline constexpr Index kTransposedDepth = 1024;  // the same for transposed products
 
-// Rows that a weight gradient sums in registers: few, so that the sums' rounding errors stay small and
-// the gates stay in the L1 cache.
+// Rows that a weight gradient sums in registers: few, so that the sums' rounding errors stay small
+// and the gates stay in the L1 cache.
 inline constexpr Index kGradientDepth = 128;
 
 // The steps of one chunk. Steps are processed in order of time, or against it if `reverse`.

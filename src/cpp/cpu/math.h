@@ -2,7 +2,8 @@
 // exp, sigmoid, tanh and what cells need beside them, on vectors. NaN in gives NaN out.
 //
 // Largest error over the whole range, in units in the last place (tests/test_math.py enforces it):
-//   exp      float 2, double 2       for arguments up to kExpLimit with normal results; 0 below those
+//   exp      float 2, double 2       for arguments up to kExpLimit with normal results; 0 below
+//   those
 //                                    and inf above
 //   sigmoid  float 3, double 3       for results above the smallest normal number
 //   tanh     float 3, double 3       everywhere, tiny arguments included

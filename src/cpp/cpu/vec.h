@@ -23,13 +23,13 @@ struct Registers;
 template <>
 struct Registers<float> {
   typedef float Raw RNNFAST_VECTOR();
-  typedef float Unaligned RNNFAST_VECTOR(aligned(4), may_alias);
+  typedef float Unaligned RNNFAST_VECTOR(aligned(4));
   typedef int Int RNNFAST_VECTOR();
 };
 template <>
 struct Registers<double> {
   typedef double Raw RNNFAST_VECTOR();
-  typedef double Unaligned RNNFAST_VECTOR(aligned(8), may_alias);
+  typedef double Unaligned RNNFAST_VECTOR(aligned(8));
   typedef long Int RNNFAST_VECTOR();
 };
 
