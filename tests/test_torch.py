@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
 import pytest
 
 import cases
+import rnnfast
 import tolerances
 from cases import Case
 
@@ -96,3 +98,45 @@ def test_equals_torch(case: Case) -> None:
             scale = np.abs(values).max()
             error = cases.worst(results[name], values)
             assert error <= tolerances.TORCH_RELATIVE_FLOAT64 * scale, f"{name}: {error}"
+
+
+LAYERS = {
+    "rnn_tanh": rnnfast.RNN,
+    "rnn_relu": functools.partial(rnnfast.RNN, nonlinearity="relu"),
+    "lstm": rnnfast.LSTM,
+    "gru": rnnfast.GRU,
+}
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("cell", MODULES)
+def test_layers_exchange_weights_with_torch(cell: str, bias: bool, batch_first: bool) -> None:
+    """PyTorch's weights into a layer: same outputs, same named gradients; and back again."""
+    module_type, options = MODULES[cell]
+    same = {"num_layers": 2, "bias": bias, "batch_first": batch_first, "bidirectional": True}
+    module = module_type(5, 7, **same, **options).double()
+    layer = LAYERS[cell](5, 7, **same, dtype=np.float64, seed=1)
+    layer.load_state_dict({name: w.numpy() for name, w in module.state_dict().items()})
+
+    rng = np.random.default_rng(2)
+    x, dy = rng.standard_normal((4, 3, 5)), rng.standard_normal((4, 3, 14))
+    given = torch.tensor(x, requires_grad=True)
+    expected, final = module(given)
+    expected.backward(torch.tensor(dy))
+    y, state = layer(x)
+    dx, _ = layer.backward(dy)
+    pairs = {"y": (y, expected.detach()), "dx": (dx, given.grad)}
+    gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
+    pairs |= {p.name: (p.gradient, gradients.pop(p.name)) for p in layer.parameters()}
+    assert not gradients
+    states = zip(state, final, strict=True) if cell == "lstm" else [(state, final)]
+    pairs |= {f"state[{k}]": (s, f.detach()) for k, (s, f) in enumerate(states)}
+    for name, (got, values) in pairs.items():
+        error = cases.worst(got, values.numpy())
+        scale = values.abs().max().item()
+        assert error <= tolerances.TORCH_RELATIVE_FLOAT64 * scale, f"{name}: {error}"
+
+    other = module_type(5, 7, **same, **options).double()
+    other.load_state_dict({name: torch.tensor(w) for name, w in layer.state_dict().items()})
+    assert torch.equal(other(given)[0], expected)
