@@ -53,7 +53,7 @@ def test_each_instruction_set_matches_the_reference(isa: str, tmp_path: Path) ->
         for case in SMALL:
             expected = cases.run_reference(case)
             got = {name: stored[f"{case.cell} {name}"] for name in expected}
-            cases.assert_close(got, expected, cases.plain_errors(case), case.dtype)
+            cases.assert_close(got, expected, cases.plain_errors(case), case)
 
 
 @pytest.mark.parametrize("name", ["sse9", "AVX2", "avx2 "])

@@ -64,7 +64,7 @@ def large() -> list[Case]:
 @pytest.mark.parametrize("case", [*grid(), *options(), *large()], ids=str)
 def test_matches_the_reference(case: Case) -> None:
     expected = cases.run_reference(case)
-    cases.assert_close(cases.run_engine(case), expected, cases.plain_errors(case), case.dtype)
+    cases.assert_close(cases.run_engine(case), expected, cases.plain_errors(case), case)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -256,7 +256,7 @@ def test_dropout_matches_the_reference_with_the_same_masks(
     masks = dropout_masks(case, 0.3, seed=11)
     expected = cases.run_reference(case, masks=masks)
     results = cases.run_engine(case, dropout=0.3, seed=11)
-    cases.assert_close(results, expected, cases.plain_errors(case), dtype)
+    cases.assert_close(results, expected, cases.plain_errors(case, masks=masks), case)
 
 
 def test_dropout_masks_are_bernoulli_scaled_and_their_own() -> None:
@@ -286,9 +286,10 @@ def test_dropout_everything_or_of_one_layer() -> None:
     one = Case("gru", D=2)
     cases.assert_identical(cases.run_engine(one, dropout=0.5, seed=3), cases.run_engine(one))
     two = Case("gru", L=2, D=2)
-    expected = cases.run_reference(two, masks=[np.zeros((two.T, two.B, 2 * two.H))])
+    masks = [np.zeros((two.T, two.B, 2 * two.H))]
+    expected = cases.run_reference(two, masks=masks)
     results = cases.run_engine(two, dropout=1.0)
-    cases.assert_close(results, expected, cases.plain_errors(two), two.dtype)
+    cases.assert_close(results, expected, cases.plain_errors(two, masks=masks), two)
 
 
 def test_no_dropout_in_inference() -> None:

@@ -68,7 +68,7 @@ def test_wrong_equations_are_caught(
     expected, plain = cases.run_reference(case), cases.plain_errors(case)
     monkeypatch.setitem(CELLS, cell, replace(CELLS[cell], step=WRONG_STEPS[cell]))
     with pytest.raises(AssertionError, match="error"):
-        cases.assert_close(cases.run_reference(case, "float32"), expected, plain, "float32")
+        cases.assert_close(cases.run_reference(case, "float32"), expected, plain, case)
 
 
 def swap_first_two_blocks(gradient: np.ndarray) -> None:
@@ -90,12 +90,12 @@ def test_a_spoilt_gradient_is_caught(spoil: Callable[[np.ndarray], None], dtype:
     case = Case("lstm", L=2, D=2, dtype=dtype, lengths=True)
     expected, plain = cases.run_reference(case), cases.plain_errors(case)
     good = {name: values.astype(dtype) for name, values in expected.items()}
-    cases.assert_close(good, expected, plain, dtype)
+    cases.assert_close(good, expected, plain, case)
     for name in (name for name in expected if name.startswith(("dweight", "dbias"))):
         spoilt = good | {name: good[name].copy()}
         spoil(spoilt[name])
         with pytest.raises(AssertionError, match=name):
-            cases.assert_close(spoilt, expected, plain, dtype)
+            cases.assert_close(spoilt, expected, plain, case)
 
 
 def test_nan_is_caught() -> None:
@@ -104,7 +104,7 @@ def test_nan_is_caught() -> None:
     got = {name: values.astype("float32") for name, values in expected.items()}
     got["y"][0, 0, 0] = np.nan
     with pytest.raises(AssertionError, match="y: error inf"):
-        cases.assert_close(got, expected, plain, "float32")
+        cases.assert_close(got, expected, plain, case)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -113,4 +113,4 @@ def test_plain_numpy_passes(dtype: str) -> None:
     for cell in CELLS:
         case = Case(cell, L=2, D=2, dtype=dtype, lengths=True)
         expected, plain = cases.run_reference(case), cases.plain_errors(case)
-        cases.assert_close(cases.run_reference(case, dtype), expected, plain, dtype)
+        cases.assert_close(cases.run_reference(case, dtype), expected, plain, case)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
 import pytest
 
 import cases
+import rnnfast
 import tolerances
 from cases import Case
 
@@ -21,9 +23,8 @@ MODULES = {
 }
 
 
-def run_torch(case: Case) -> dict[str, np.ndarray]:
-    """PyTorch's results on the case's data."""
-    d = cases.make_data(case)
+def run_torch(case: Case, d: cases.Data) -> dict[str, np.ndarray]:
+    """PyTorch's results on the data given, made for the case."""
     module_type, options = MODULES[case.cell]
     module = module_type(
         case.I, case.H, case.L, bias=case.bias, bidirectional=case.D == 2, **options
@@ -83,19 +84,59 @@ def run_torch(case: Case) -> dict[str, np.ndarray]:
     ],
     ids=str,
 )  # fmt: skip
-def test_equals_torch(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    if case.lengths:  # PyTorch packs no empty sequences
-        d = cases.make_data(case)
-        longer = d._replace(lengths=np.maximum(d.lengths, 1))
-        monkeypatch.setattr(cases, "make_data", lambda _: longer)
-    expected, results = run_torch(case), cases.run_engine(case)
+def test_equals_torch(case: Case) -> None:
+    d = cases.make_data(case)
+    if d.lengths is not None:  # PyTorch packs no empty sequences
+        d = d._replace(lengths=np.maximum(d.lengths, 1))
+    expected, results = run_torch(case, d), cases.run_engine(case, data=d)
     assert list(results) == list(expected)
-    if case.dtype == "float32":
-        exact, plain = cases.run_reference(case), cases.run_reference(case, "float32")
-        errors = {name: cases.worst(plain[name], exact[name]) for name in exact}
-        cases.assert_close(results, expected, {k: 2 * e for k, e in errors.items()}, case.dtype)
+    if case.dtype == "float32":  # both sides err
+        errors = {name: 2 * error for name, error in cases.plain_errors(case).items()}
+        cases.assert_close(results, expected, errors, case)
     else:
         for name, values in expected.items():
             scale = np.abs(values).max()
             error = cases.worst(results[name], values)
             assert error <= tolerances.TORCH_RELATIVE_FLOAT64 * scale, f"{name}: {error}"
+
+
+LAYERS = {
+    "rnn_tanh": rnnfast.RNN,
+    "rnn_relu": functools.partial(rnnfast.RNN, nonlinearity="relu"),
+    "lstm": rnnfast.LSTM,
+    "gru": rnnfast.GRU,
+}
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("cell", MODULES)
+def test_layers_exchange_weights_with_torch(cell: str, bias: bool, batch_first: bool) -> None:
+    """PyTorch's weights into a layer: same outputs, same named gradients; and back again."""
+    module_type, options = MODULES[cell]
+    same = {"num_layers": 2, "bias": bias, "batch_first": batch_first, "bidirectional": True}
+    module = module_type(5, 7, **same, **options).double()
+    layer = LAYERS[cell](5, 7, **same, dtype=np.float64, seed=1)
+    layer.load_state_dict({name: w.numpy() for name, w in module.state_dict().items()})
+
+    rng = np.random.default_rng(2)
+    x, dy = rng.standard_normal((4, 3, 5)), rng.standard_normal((4, 3, 14))
+    given = torch.tensor(x, requires_grad=True)
+    expected, final = module(given)
+    expected.backward(torch.tensor(dy))
+    y, state = layer(x)
+    dx, _ = layer.backward(dy)
+    pairs = {"y": (y, expected.detach()), "dx": (dx, given.grad)}
+    gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
+    pairs |= {p.name: (p.gradient, gradients.pop(p.name)) for p in layer.parameters()}
+    assert not gradients
+    states = zip(state, final, strict=True) if cell == "lstm" else [(state, final)]
+    pairs |= {f"state[{k}]": (s, f.detach()) for k, (s, f) in enumerate(states)}
+    for name, (got, values) in pairs.items():
+        error = cases.worst(got, values.numpy())
+        scale = values.abs().max().item()
+        assert error <= tolerances.TORCH_RELATIVE_FLOAT64 * scale, f"{name}: {error}"
+
+    other = module_type(5, 7, **same, **options).double()
+    other.load_state_dict({name: torch.tensor(w) for name, w in layer.state_dict().items()})
+    assert torch.equal(other(given)[0], expected)

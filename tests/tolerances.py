@@ -2,7 +2,9 @@
 
 The rule for floating-point results: the largest error against the float64 reference may be at most
 FACTOR times the largest error that plain NumPy code makes on the same task in float32, plus a small
-absolute term for the cases in which NumPy happens to be exact. Float64 results are held to the same
+absolute term for the cases in which NumPy happens to be nearly exact: a few roundings of a sum
+whose errors are independent, which grow with the square root of its length (Higham and Mary 2019,
+"A new approach to probabilistic rounding error analysis"). Float64 results are held to the same
 rule with the float32 error scaled down by the ratio of the two machine epsilons; there the
 reference itself errs as much as plain NumPy, hence one more time that error.
 """
@@ -13,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FACTOR = 2.0
-ABSOLUTE = 8.0  # machine epsilons of the array's largest value, or of 1 where that is smaller
+ABSOLUTE = 2.0  # machine epsilons of an array's largest value (or of 1), per root of the length
 
 TORCH_RELATIVE_FLOAT64 = 1e-12  # of an array's largest value
 CENTRAL_DIFFERENCE_STEP = 1e-5  # near eps**(1/3), where truncation and rounding balance
@@ -21,16 +23,18 @@ CENTRAL_DIFFERENCE = 1e-8  # truncation step**2 times third derivatives of order
 MIN_CHAR_RNN_RELATIVE = 1e-9  # of the loss, after 1,000 steps
 
 
-def bound(expected: NDArray, plain_error: float, dtype: np.dtype) -> float:
+def bound(expected: NDArray, plain_error: float, longest_sum: int, dtype: np.dtype) -> float:
     """Largest allowed absolute error of an array.
 
     Args:
         expected: the float64 reference values.
         plain_error: largest error of plain float32 NumPy on the same task.
+        longest_sum: number of terms of the longest sum in the task.
         dtype: the real type of the result that is judged.
     """
     eps = np.finfo(dtype).eps
-    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    largest = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    absolute = ABSOLUTE * eps * largest * longest_sum**0.5
     if dtype == np.float32:
-        return FACTOR * plain_error + ABSOLUTE * eps * scale
-    return (FACTOR + 1) * plain_error * eps / np.finfo(np.float32).eps + ABSOLUTE * eps * scale
+        return FACTOR * plain_error + absolute
+    return (FACTOR + 1) * plain_error * eps / np.finfo(np.float32).eps + absolute
