@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import rnnfast
 from rnnfast import GRU, LSTM, Embedding, Linear, Recurrent, softmax_cross_entropy
 
