@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import rnnfast
 from rnnfast import GRU, LSTM, Embedding, Linear, Recurrent, softmax_cross_entropy
 
@@ -422,20 +423,24 @@ def test_nan_propagates_in_its_sequence_alone(cell: str) -> None:
     assert np.isnan(next(layer.parameters()).gradient).any()
 
 
-@pytest.mark.parametrize("shape", [(0, B, I), (T, 0, I)])
-def test_empty_sequences_and_batches(shape: tuple[int, ...]) -> None:
-    layer = lstm()
-    state = tuple(np.full((1, shape[1], H), v, np.float32) for v in (0.25, 0.5))
-    y, (h, c) = layer(zeros(*shape), state)
-    assert y.shape == (*shape[:2], H)
-    np.testing.assert_array_equal(h, state[0])
-    np.testing.assert_array_equal(c, state[1])
-    dx, dstate = layer.backward(np.ones_like(y), state)
-    assert dx is not None
-    assert dx.shape == shape
-    np.testing.assert_array_equal(dstate[0], state[0])
+@pytest.mark.parametrize("cell", rnnfast.functional.cells())
+@pytest.mark.parametrize("shape", [(0, B, I), (T, 0, I), (T, B, I)])
+def test_nothing_to_do_leaves_the_state(cell: str, shape: tuple[int, ...]) -> None:
+    layer = Recurrent(cell, I, H, seed=1)
+    states = rnnfast.functional.cells()[cell].states
+    state = tuple(np.full((1, shape[1], H), 0.25 * (k + 1), np.float32) for k in range(states))
+    given = state if states > 1 else state[0]
+    y, final = layer(zeros(*shape), given, lengths=np.zeros(shape[1], int))
+    np.testing.assert_array_equal(y, zeros(*shape[:2], H))
+    np.testing.assert_array_equal(final, given)
+    dx, dstate = layer.backward(np.ones_like(y), given)
+    np.testing.assert_array_equal(dx, zeros(*shape))
+    np.testing.assert_array_equal(dstate, given)
     assert not any(p.gradient.any() for p in layer.parameters())
 
+
+@pytest.mark.parametrize("shape", [(0, B, I), (T, 0, I)])
+def test_empty_arrays(shape: tuple[int, ...]) -> None:
     dense = linear()
     assert dense(zeros(*shape)).shape == (*shape[:2], H)
     assert dense.backward(zeros(*shape[:2], H)).shape == shape

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cases
 import numpy as np
 import pytest
-import rnnfast
 from numpy.typing import NDArray
+
+import cases
+import rnnfast
 
 DTYPES = ("float32", "float64")
 # Rows, inputs and outputs about the borders of vectors, panels (64), strips (96) and depth (512).

@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import cases
 import numpy as np
 import pytest
-import rnnfast
 from numpy.typing import NDArray
+
+import cases
+import rnnfast
 from rnnfast import CosineDecay, ExponentialDecay, ReduceOnPlateau, StepDecay
 
 STEPS = 7

@@ -15,12 +15,11 @@ from rnnfast.layers import (
     RNN,
     Embedding,
     Linear,
-    Module,
-    Parameter,
     PeepholeLSTM,
     Recurrent,
 )
 from rnnfast.losses import cross_entropy, softmax_cross_entropy
+from rnnfast.module import Module, Parameter
 from rnnfast.optim import (
     SGD,
     Adagrad,

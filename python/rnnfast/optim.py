@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnfast import _checks, _core
 from rnnfast._checks import RealArray
-from rnnfast.layers import Parameter
+from rnnfast.module import Parameter
 
 
 class Optimizer:

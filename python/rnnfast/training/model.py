@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from rnnfast import _checks, functional, losses
 from rnnfast._checks import RealArray
-from rnnfast.layers import Embedding, Linear, Module, Recurrent, State
+from rnnfast.layers import Embedding, Linear, Recurrent, State
+from rnnfast.module import Module
 from rnnfast.training.batches import IGNORED, cover
 from rnnfast.training.checkpoint import (
     Checkpoint,

@@ -72,7 +72,7 @@ class WeightGradient {
 
   // Adds a chunk whose gate gradients are in dh (recurrent) and dx (input).
   void accumulate(const Chunk& chunk, const T* dh, const T* dx) {
-    if (chunk.rows == 0) return;
+    if (chunk.rows == 0) return;  // steps that no sequence reaches
     for (int side = 0; side < kSides; ++side) pack(side, chunk);
     team_.barrier();
     for (int side = 0; side < kSides; ++side) multiply_side(side, chunk, side ? dh : dx);
