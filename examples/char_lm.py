@@ -1,0 +1,45 @@
+"""Trains a small language model on the Python standard library for a minute and lets it write.
+
+python examples/char_lm.py [FILE...]
+"""
+
+from __future__ import annotations
+
+import sys
+
+from rnnfast.training import (
+    Callback,
+    CharLM,
+    CharLMConfig,
+    PrintProgress,
+    Trainer,
+    TrainingOptions,
+    Vocabulary,
+    read_text,
+    stdlib_text,
+)
+
+
+class StopWhenGood(Callback):
+    """Ends the run early, to show what a callback can do."""
+
+    def on_validation(self, trainer: Trainer) -> None:
+        """Looks at the new loss."""
+        if trainer.validation_bits is not None and trainer.validation_bits < 1.5:
+            trainer.stop()
+
+
+def main() -> None:
+    """Trains, then samples at three temperatures."""
+    text = read_text(sys.argv[1:]) if sys.argv[1:] else stdlib_text()
+    model = CharLM(Vocabulary(text), CharLMConfig(cell="gru", hidden_size=192), seed=0)
+    options = TrainingOptions(minutes=1, sample_every=0)
+    trainer = Trainer(model, text, options, callbacks=[PrintProgress(), StopWhenGood()])
+    trainer.run()
+    for temperature in (0.3, 0.7, 1.0):
+        print(f"\ntemperature {temperature}:")
+        print(model.sample(200, temperature=temperature, seed=0))
+
+
+if __name__ == "__main__":
+    main()
