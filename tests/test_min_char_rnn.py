@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from rnnfast.layers import RNN, Linear
 from rnnfast.losses import softmax_cross_entropy
 from rnnfast.optim import Adagrad, clip_grad_value_
