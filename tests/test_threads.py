@@ -6,11 +6,14 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import numpy as np
 import pytest
 
+import cases
 import rnnfast
+from cases import Case
 from rnnfast import functional
 
 pytestmark = pytest.mark.usefixtures("threads")
@@ -58,6 +61,25 @@ def test_concurrent_calls_neither_deadlock_nor_disturb_each_other() -> None:
         assert len(results[seed]) == 20
         for result in results[seed]:
             assert_same(result, expected[seed])
+
+
+@pytest.mark.parametrize(("cell", "training"), [("rnn_tanh", True), ("lstm", False)])
+def test_a_thread_that_wakes_late_finds_its_gates(cell: str, training: bool) -> None:
+    """Without saved gates the chunks of a pass share a buffer, which must wait for the last one."""
+    case = Case(cell, T=40, B=61, I=33, H=70, L=2, D=2, lengths=True)
+    data = cases.make_data(case)
+    weights = [functional.Weights(*w) for w in data.weights]
+
+    def outputs() -> np.ndarray:
+        options = case.options | {"lengths": data.lengths, "training": training}
+        return functional.forward(cell, data.x, weights, data.state, **options)[0]
+
+    rnnfast.set_num_threads(1)
+    alone = outputs()
+    for i in range(40):
+        rnnfast.set_num_threads(2 + i % 3)
+        time.sleep(0.03)  # the runtime's idle threads go to sleep
+        np.testing.assert_array_equal(outputs(), alone)
 
 
 FORK = textwrap.dedent(
