@@ -55,6 +55,13 @@ class Case:
         return max(rows, self.I, self.D * self.H, self.T * self.B)
 
 
+class Task(NamedTuple):
+    """What `assert_close` needs to know of a computation that is not a case."""
+
+    dtype: str
+    longest_sum: int  # terms of the longest sum that any result is made of
+
+
 class Data(NamedTuple):
     """The arrays of a case, reals in its dtype."""
 
@@ -185,7 +192,7 @@ def assert_close(
     got: Mapping[str, NDArray],
     expected: Mapping[str, NDArray],
     plain: Mapping[str, float],
-    case: Case,
+    case: Case | Task,
 ) -> None:
     """Checks types, shapes and values of all results; the message has every one that is off."""
     dtype = np.dtype(case.dtype)
