@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+
 from rnnfast.training import (
     CharLM,
     CharLMConfig,

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 import rnnfast
 from rnnfast import functional
 from rnnfast.cli import run

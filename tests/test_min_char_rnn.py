@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from rnnfast.layers import RNN, Linear
 from rnnfast.losses import softmax_cross_entropy
 from rnnfast.optim import Adagrad, clip_grad_value_
@@ -54,8 +55,8 @@ class CharRnn:
                 yield loss * SEQ_LEN
 
 
-# At the program's own width of 100 the first steps are chaotic: a rounding error grows about tenfold
-# a step, so two orders of summation part after a few. At width 16 they stay together.
+# At the program's own width of 100 the first steps are chaotic: a rounding error grows about
+# tenfold a step, so two orders of summation part after a few. At width 16 they stay together.
 @pytest.mark.parametrize(("hidden", "steps"), [(16, 1000), (100, 5)])
 def test_follows_the_numpy_program_on_real_text(hidden: int, steps: int) -> None:
     text = stdlib_text(20_000)  # fewer than 1,000 chunks, so that the text begins anew on the way
