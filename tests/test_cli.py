@@ -36,6 +36,7 @@ def _few_threads_in_a_folder_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rnnfast.set_num_threads(1)
+    monkeypatch.setenv("RNNFAST_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text(stdlib_text(6000))
 
@@ -263,7 +264,7 @@ def test_help_and_version(capsys: Capture) -> None:
 
 
 def test_interrupt_saves_and_ends_cleanly(tmp_path: Path) -> None:
-    command = [*COMMAND, "train", "text.txt", *TINY, "--minutes", "5", "--threads", "1"]
+    command = [*COMMAND, "train", "text.txt", *TINY, "--minutes", "5"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
@@ -283,7 +284,7 @@ def test_interrupt_saves_and_ends_cleanly(tmp_path: Path) -> None:
 
 def test_a_terminal_sees_live_progress(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    command = [*COMMAND, "train", "text.txt", *TINY, "--steps", "200", "--threads", "1"]
+    command = [*COMMAND, "train", "text.txt", *TINY, "--steps", "200"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "160"}
     process = subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment)
     os.close(theirs)

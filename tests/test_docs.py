@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import rnnfast
+
 ROOT = Path(__file__).parent.parent
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{i}")
@@ -15,10 +17,13 @@ BLOCKS = [
 ]
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("block", BLOCKS)
 def test_example_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rnnfast.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
-    exec(re.sub(r"minutes=\d+", "steps=3", block), {"__name__": "__main__"})
+    brief = re.sub(r"minutes=\d+", "steps=3", block).replace("stdlib_text()", "stdlib_text(99_999)")
+    exec(brief, {"__name__": "__main__"})
 
 
 def test_there_are_examples() -> None:

@@ -177,9 +177,8 @@ def test_gradients_of_the_loss_agree_with_differences(embedding_size: int) -> No
             value[index] = before + sign * step
             ends.append(model.learn(x, targets)[0])
         value[index] = before
-        assert gradients[name][index] == pytest.approx(
-            (ends[0] - ends[1]) / (2 * step), abs=1e-9
-        ), name
+        difference = (ends[0] - ends[1]) / (2 * step)
+        assert gradients[name][index] == pytest.approx(difference, abs=1e-9), name
 
 
 def test_evaluation_measures_bits_per_character() -> None:

@@ -44,8 +44,8 @@ class Reserve(NamedTuple):
     It refers to the arrays of the call (x, y, weights, state): they must not change before
     `backward`. `nbytes` counts the rest, for each layer and direction, with N the number of steps
     of all sequences (T*B without lengths), S the number of states, K the values a hidden unit and
-    step that the cell saves (4 for an LSTM or GRU, 0 for a vanilla cell) and H' = H rounded up to
-    whole tiles of 64 bytes, or of four times that for cells with a product of one or two gates:
+    step that the cell keeps (0 for a vanilla cell; for others the larger of G and what `backward`
+    needs: 4 for an LSTM or GRU, 9 for the NAS cell) and H' = H rounded up to whole tiles of 64 bytes, or of four times that for cells with a product of one or two gates:
 
         itemsize * H' * (N * K + (S - 1) * (B + N))
 

@@ -15,6 +15,8 @@ STDLIB_CHARACTERS = 4_000_000
 # Tests, and tables that are data rather than code.
 _STDLIB_SKIPPED = {"site-packages", "dist-packages", "test", "tests", "encodings", "pydoc_data"}
 
+_UNKNOWN = -1  # what stands for the id of a character that has none
+
 Path_ = str | PathLike[str]
 
 
@@ -107,10 +109,13 @@ class Vocabulary:
         Raises:
             TextError: there are none.
         """
-        self._points = np.unique(_code_points(characters))
-        if not self._points.size:
+        if not characters:
             raise TextError("vocabulary: expected at least one character, got an empty text")
-        self.characters = "".join(map(chr, self._points))
+        self.characters = "".join(sorted(set(characters)))
+        points = _code_points(self.characters)
+        # The id of every code point up to the first that is larger than all of ours.
+        self._ids = np.full(int(points[-1]) + 2, _UNKNOWN)
+        self._ids[points] = np.arange(points.size)
 
     def __len__(self) -> int:
         return len(self.characters)
@@ -130,9 +135,8 @@ class Vocabulary:
         Raises:
             UnknownCharacterError: the first character that is not in the vocabulary.
         """
-        points = _code_points(text)
-        ids = np.searchsorted(self._points, points)
-        unknown = self._points[np.minimum(ids, len(self) - 1)] != points
+        ids = self._ids[np.minimum(_code_points(text), self._ids.size - 1)]
+        unknown = ids == _UNKNOWN
         if unknown.any():
             raise self._unknown(text, int(unknown.argmax()))
         return ids
