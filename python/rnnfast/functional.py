@@ -45,7 +45,7 @@ class Reserve(NamedTuple):
     `backward`. `nbytes` counts the rest, for each layer and direction, with N the number of steps
     of all sequences (T*B without lengths), S the number of states, K the values a hidden unit and
     step that the cell keeps (0 for a vanilla cell; for others the larger of G and what `backward`
-    needs: 4 for an LSTM or GRU, 9 for the NAS cell) and H' = H rounded up to whole tiles: of one SIMD
+    needs: 4 for an LSTM or GRU, 9 for the NAS cell) and H' = H rounded up to whole tiles: of one
     vector, or of four for cells with a product of one or two gates:
 
         itemsize * H' * (N * K + (S - 1) * (B + N))
