@@ -244,7 +244,7 @@ def test_info_tells_of_the_machine_and_of_models(capsys: Capture, model: Path) -
     assert all(cell in out for cell in functional.cells())
     code, out, err = rnnfast_(capsys, "info", model)
     assert (code, err) == (0, "")
-    assert "lstm" in out
+    assert "gru" in out
     assert "validation loss" in out
     CharLM.load(model).save(model)
     assert "validation loss" not in rnnfast_(capsys, "info", model)[1]
@@ -269,7 +269,7 @@ def test_interrupt_saves_and_ends_cleanly(tmp_path: Path) -> None:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("lstm, ")
+    assert process.stdout.readline().startswith("gru, ")
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

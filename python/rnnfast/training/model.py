@@ -38,7 +38,7 @@ class CharLMConfig:
         dtype: "float32" or "float64".
     """
 
-    cell: str = "lstm"
+    cell: str = "gru"
     hidden_size: int = 256
     num_layers: int = 1
     embedding_size: int = 0

@@ -62,7 +62,7 @@ class TrainingOptions:
     batch: int = 32
     optimizer: str = "adam"
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     schedule: str = "cosine"
     decay: float = 1.0
     clip_norm: float = 1.0
