@@ -89,7 +89,11 @@ def adagrad(
     lr: typing.SupportsFloat | typing.SupportsIndex,
     eps: typing.SupportsFloat | typing.SupportsIndex,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
-) -> None: ...
+) -> None:
+    """
+    One step over all values.
+    """
+
 @typing.overload
 def adagrad(
     *,
@@ -99,7 +103,11 @@ def adagrad(
     lr: typing.SupportsFloat | typing.SupportsIndex,
     eps: typing.SupportsFloat | typing.SupportsIndex,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
-) -> None: ...
+) -> None:
+    """
+    One step over all values.
+    """
+
 @typing.overload
 def adam(
     *,
@@ -114,7 +122,11 @@ def adam(
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
     decoupled: bool,
     step: typing.SupportsInt | typing.SupportsIndex,
-) -> None: ...
+) -> None:
+    """
+    Step number `step`, from 1, over all values.
+    """
+
 @typing.overload
 def adam(
     *,
@@ -129,7 +141,11 @@ def adam(
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
     decoupled: bool,
     step: typing.SupportsInt | typing.SupportsIndex,
-) -> None: ...
+) -> None:
+    """
+    Step number `step`, from 1, over all values.
+    """
+
 @typing.overload
 def backward(
     *,
@@ -169,13 +185,21 @@ def clamp(
     *,
     arrays: list[numpy.typing.NDArray[numpy.float32]],
     limit: typing.SupportsFloat | typing.SupportsIndex,
-) -> None: ...
+) -> None:
+    """
+    Clips all arrays in place into [-limit, limit].
+    """
+
 @typing.overload
 def clamp(
     *,
     arrays: list[numpy.typing.NDArray[numpy.float64]],
     limit: typing.SupportsFloat | typing.SupportsIndex,
-) -> None: ...
+) -> None:
+    """
+    Clips all arrays in place into [-limit, limit].
+    """
+
 def cpu_info() -> dict[str, typing.Any]:
     """
     The instruction set that runs, those compiled and those supported, best first; the CPU, how many this process may use, and the threads of a call.
@@ -188,7 +212,11 @@ def cross_entropy(
     targets: numpy.typing.NDArray[numpy.int64],
     ignore_index: typing.SupportsInt | typing.SupportsIndex,
     need_gradient: bool,
-) -> tuple[float, numpy.typing.NDArray[numpy.float32] | None]: ...
+) -> tuple[float, numpy.typing.NDArray[numpy.float32] | None]:
+    """
+    Mean loss over the targets that count, and its gradient by the logits.
+    """
+
 @typing.overload
 def cross_entropy(
     *,
@@ -196,29 +224,49 @@ def cross_entropy(
     targets: numpy.typing.NDArray[numpy.int64],
     ignore_index: typing.SupportsInt | typing.SupportsIndex,
     need_gradient: bool,
-) -> tuple[float, numpy.typing.NDArray[numpy.float64] | None]: ...
+) -> tuple[float, numpy.typing.NDArray[numpy.float64] | None]:
+    """
+    Mean loss over the targets that count, and its gradient by the logits.
+    """
+
 @typing.overload
 def embedding_backward(
     *,
     dy: numpy.typing.NDArray[numpy.float32],
     indices: numpy.typing.NDArray[numpy.int64],
     dweight: numpy.typing.NDArray[numpy.float32],
-) -> None: ...
+) -> None:
+    """
+    Adds to dweight.
+    """
+
 @typing.overload
 def embedding_backward(
     *,
     dy: numpy.typing.NDArray[numpy.float64],
     indices: numpy.typing.NDArray[numpy.int64],
     dweight: numpy.typing.NDArray[numpy.float64],
-) -> None: ...
+) -> None:
+    """
+    Adds to dweight.
+    """
+
 @typing.overload
 def embedding_forward(
     *, weight: numpy.typing.NDArray[numpy.float32], indices: numpy.typing.NDArray[numpy.int64]
-) -> numpy.typing.NDArray[numpy.float32]: ...
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    Rows of weight.
+    """
+
 @typing.overload
 def embedding_forward(
     *, weight: numpy.typing.NDArray[numpy.float64], indices: numpy.typing.NDArray[numpy.int64]
-) -> numpy.typing.NDArray[numpy.float64]: ...
+) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    Rows of weight.
+    """
+
 def empty_cache() -> None:
     """
     Gives the cached free memory back to the system.
@@ -282,7 +330,11 @@ def linear_backward(
     dweight: numpy.typing.NDArray[numpy.float32],
     dbias: numpy.typing.NDArray[numpy.float32] | None,
     need_dx: bool,
-) -> numpy.typing.NDArray[numpy.float32] | None: ...
+) -> numpy.typing.NDArray[numpy.float32] | None:
+    """
+    Returns dx and adds to dweight and dbias.
+    """
+
 @typing.overload
 def linear_backward(
     *,
@@ -292,21 +344,33 @@ def linear_backward(
     dweight: numpy.typing.NDArray[numpy.float64],
     dbias: numpy.typing.NDArray[numpy.float64] | None,
     need_dx: bool,
-) -> numpy.typing.NDArray[numpy.float64] | None: ...
+) -> numpy.typing.NDArray[numpy.float64] | None:
+    """
+    Returns dx and adds to dweight and dbias.
+    """
+
 @typing.overload
 def linear_forward(
     *,
     x: numpy.typing.NDArray[numpy.float32],
     weight: numpy.typing.NDArray[numpy.float32],
     bias: numpy.typing.NDArray[numpy.float32] | None,
-) -> numpy.typing.NDArray[numpy.float32]: ...
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    x W^T + b.
+    """
+
 @typing.overload
 def linear_forward(
     *,
     x: numpy.typing.NDArray[numpy.float64],
     weight: numpy.typing.NDArray[numpy.float64],
     bias: numpy.typing.NDArray[numpy.float64] | None,
-) -> numpy.typing.NDArray[numpy.float64]: ...
+) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    x W^T + b.
+    """
+
 @typing.overload
 def rmsprop(
     *,
@@ -320,7 +384,11 @@ def rmsprop(
     eps: typing.SupportsFloat | typing.SupportsIndex,
     momentum: typing.SupportsFloat | typing.SupportsIndex,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
-) -> None: ...
+) -> None:
+    """
+    One step over all values.
+    """
+
 @typing.overload
 def rmsprop(
     *,
@@ -334,19 +402,31 @@ def rmsprop(
     eps: typing.SupportsFloat | typing.SupportsIndex,
     momentum: typing.SupportsFloat | typing.SupportsIndex,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
-) -> None: ...
+) -> None:
+    """
+    One step over all values.
+    """
+
 @typing.overload
 def scale(
     *,
     arrays: list[numpy.typing.NDArray[numpy.float32]],
     factor: typing.SupportsFloat | typing.SupportsIndex,
-) -> None: ...
+) -> None:
+    """
+    Multiplies all arrays in place.
+    """
+
 @typing.overload
 def scale(
     *,
     arrays: list[numpy.typing.NDArray[numpy.float64]],
     factor: typing.SupportsFloat | typing.SupportsIndex,
-) -> None: ...
+) -> None:
+    """
+    Multiplies all arrays in place.
+    """
+
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
     Sets the most threads a call uses.
@@ -362,7 +442,11 @@ def sgd(
     momentum: typing.SupportsFloat | typing.SupportsIndex,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
     nesterov: bool,
-) -> None: ...
+) -> None:
+    """
+    One step over all values.
+    """
+
 @typing.overload
 def sgd(
     *,
@@ -373,8 +457,19 @@ def sgd(
     momentum: typing.SupportsFloat | typing.SupportsIndex,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
     nesterov: bool,
-) -> None: ...
+) -> None:
+    """
+    One step over all values.
+    """
+
 @typing.overload
-def sum_of_squares(*, arrays: list[numpy.typing.NDArray[numpy.float32]]) -> float: ...
+def sum_of_squares(*, arrays: list[numpy.typing.NDArray[numpy.float32]]) -> float:
+    """
+    Over all arrays, in double.
+    """
+
 @typing.overload
-def sum_of_squares(*, arrays: list[numpy.typing.NDArray[numpy.float64]]) -> float: ...
+def sum_of_squares(*, arrays: list[numpy.typing.NDArray[numpy.float64]]) -> float:
+    """
+    Over all arrays, in double.
+    """
