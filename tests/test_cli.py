@@ -285,7 +285,7 @@ def test_interrupt_saves_and_ends_cleanly(tmp_path: Path) -> None:
 def test_a_terminal_sees_live_progress(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     command = [*COMMAND, "train", "text.txt", *TINY, "--steps", "200"]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "160"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
     process = subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment)
     os.close(theirs)
     shown = b""

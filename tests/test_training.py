@@ -20,6 +20,7 @@ from rnnfast.training import (
     CharLM,
     CharLMConfig,
     CheckpointError,
+    PrintProgress,
     Streams,
     TextError,
     Trainer,
@@ -388,6 +389,14 @@ def test_callbacks_hear_of_every_event(tmp_path: Path) -> None:
     ]
     assert trainer.validation_bits == trainer.validate()
     assert 0 < trainer.training_bits < 10
+
+
+def test_progress_can_be_told_before_the_first_step(capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=3))
+    trainer.callbacks.append(PrintProgress())
+    bits = trainer.validate()
+    expected = f"step 0, epoch 0.00, 0 chars/s, validation {bits:.3f} bits/char"
+    assert capsys.readouterr().out == expected + "\n"
 
 
 def test_limits_of_epochs_and_minutes() -> None:

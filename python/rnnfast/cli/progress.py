@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from rnnfast.training import Callback, Trainer
-from rnnfast.training.callbacks import progress_line
+from rnnfast.training.callbacks import format_time
 
 _REFRESH_SECONDS = 0.2
 
@@ -21,9 +21,11 @@ class LiveProgress(Callback):
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
-            BarColumn(bar_width=20),
-            TextColumn("{task.percentage:3.0f}% {task.description}"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:3.0f}%"),
             console=console,
+            expand=True,
             auto_refresh=False,
         )
         self._task = self._progress.add_task("", total=1.0)
@@ -58,5 +60,14 @@ class LiveProgress(Callback):
 
     def _redraw(self, trainer: Trainer) -> None:
         self._progress.update(
-            self._task, completed=trainer.done, description=progress_line(trainer), refresh=True
+            self._task, completed=trainer.done, description=_short_line(trainer), refresh=True
         )
+
+
+def _short_line(trainer: Trainer) -> str:
+    """The state of a run in few enough characters for a terminal of 80."""
+    losses = (("train", trainer.training_bits), ("val", trainer.validation_bits))
+    bits = " ".join(f"{bits:.3f} {name}" for name, bits in losses if bits is not None)
+    left = "" if trainer.seconds_left is None else f", {format_time(trainer.seconds_left)} left"
+    speed = f"{trainer.characters_per_second / 1000:.0f}k chars/s"
+    return f"step {trainer.step}, {speed}, bits/char {bits}{left}"

@@ -83,10 +83,9 @@ def progress_line(trainer: Trainer) -> str:
         f"step {trainer.step}",
         f"epoch {trainer.epoch:.2f}",
         f"{trainer.characters_per_second:,.0f} chars/s",
-        f"training {trainer.training_bits:.3f} bits/char",
     ]
-    if trainer.validation_bits is not None:
-        parts.append(f"validation {trainer.validation_bits:.3f} bits/char")
+    losses = (("training", trainer.training_bits), ("validation", trainer.validation_bits))
+    parts += [f"{name} {bits:.3f} bits/char" for name, bits in losses if bits is not None]
     left = trainer.seconds_left
     if left is not None:
         parts.append(f"{format_time(left)} left")
