@@ -486,8 +486,8 @@ def test_trainers_refuse_texts(tmp_path: Path) -> None:
     with pytest.raises(UnknownCharacterError, match="'é'"):
         Trainer(model, TEXT + "é", BRIEF)
     with pytest.raises(TextError, match="shorter than a sequence"):
-        Trainer(model, TEXT[:60], options(validation=0))
+        Trainer(model, TEXT[:60], BRIEF)
     with pytest.raises(TextError, match=r"validation: 0\.05 of 30 characters leaves 1"):
-        Trainer(model, TEXT[:30], BRIEF)
+        Trainer(model, TEXT[:30], options(batch=1))
     with pytest.raises(CheckpointError, match="is not a directory"):
         Trainer(model, TEXT, BRIEF, output=tmp_path / "gone" / "model.safetensors")

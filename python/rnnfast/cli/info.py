@@ -39,7 +39,7 @@ def _model(path: Path) -> dict[str, Any]:
     }
     training = checkpoint.training
     if training:
-        facts["trained on"] = training["source"] or "a text without a name"
+        facts["trained on"] = training["source"] or "no file"
         facts["steps"] = f"{training['step']:,} in {format_time(training['seconds'])}"
         facts |= {
             name: f"{training[key]:.4f} bits per character"

@@ -97,13 +97,13 @@ class Trainer:
         )
         ids = model.vocabulary.encode(text)
         held_out = int(ids.size * options.validation)
+        self._text_digest = _digest(text)
+        self._streams = Streams(ids[: ids.size - held_out], options.batch, options.seq_len)
         if options.validation and held_out < 2:
             raise TextError(
                 f"validation: {options.validation} of {ids.size} characters leaves {held_out} to "
                 "validate on, at least 2 are needed; give a longer text or validation = 0"
             )
-        self._text_digest = _digest(text)
-        self._streams = Streams(ids[: ids.size - held_out], options.batch, options.seq_len)
         self._validation = ids[ids.size - held_out :]
         self._state: State | None = None
         self._seconds = 0.0
