@@ -115,11 +115,17 @@ std::vector<const T*> checked_state(const char* name, const NetworkSize& s,
 }
 
 template <class T>
-std::pair<std::vector<Array<T>>, std::vector<T*>> new_state(const NetworkSize& s) {
-  std::pair<std::vector<Array<T>>, std::vector<T*>> result;
+struct NewState {
+  std::vector<Array<T>> arrays;
+  std::vector<T*> data;
+};
+
+template <class T>
+NewState<T> new_state(const NetworkSize& s) {
+  NewState<T> result;
   for (int i = 0; i < kInfos[std::size_t(s.cell)].states; ++i) {
-    result.first.push_back(new_array<T>({s.cells(), s.batch, s.hidden_size}));
-    result.second.push_back(result.first.back().mutable_data());
+    result.arrays.push_back(new_array<T>({s.cells(), s.batch, s.hidden_size}));
+    result.data.push_back(result.arrays.back().mutable_data());
   }
   return result;
 }
@@ -193,7 +199,7 @@ py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> 
   input.initial = checked_state("state", size, state);
 
   Array<T> y = new_array<T>({size.seq_len, size.batch, size.num_directions * hidden_size});
-  auto [final, final_data] = new_state<T>(size);
+  NewState<T> final = new_state<T>(size);
   T* y_data = y.mutable_data();
   std::span<const Index> spans;
   if (lengths) spans = {lengths->data(), std::size_t(lengths->size())};
@@ -201,13 +207,13 @@ py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> 
     py::gil_scoped_release release;
     // A batch of none has no lengths either.
     return network_forward(size, PackedBatch(size.seq_len, size.batch, spans), input, y_data,
-                           final_data);
+                           final.data);
   }();
   py::object kept = py::none();
   if (training)
     kept = py::cast(PyReserve(Kept<T>{std::move(reserve), std::move(input), std::move(x), y,
                                       std::move(weights), std::move(state)}));
-  return py::make_tuple(y, final, kept);
+  return py::make_tuple(y, std::move(final.arrays), kept);
 }
 
 template <class T>
@@ -221,7 +227,7 @@ py::tuple backward(PyReserve& reserve, std::optional<Array<T>> dy, std::optional
   RNNFAST_CHECK(!need_dx || kept.input.x, "need_dx: x are indices, which have no gradient");
   std::optional<Array<T>> dx;
   if (need_dx) dx = new_array<T>({size.seq_len, size.batch, size.input_size});
-  auto [dinitial, dinitial_data] = new_state<T>(size);
+  NewState<T> dinitial = new_state<T>(size);
   Gradients<T> gradients;
   std::vector<CellWeights<T>> gradient_data;
   for (Index i = 0; i < size.cells(); ++i) {
@@ -236,10 +242,10 @@ py::tuple backward(PyReserve& reserve, std::optional<Array<T>> dy, std::optional
   T* dx_data = data_of<T>(dx);
   {
     py::gil_scoped_release release;
-    network_backward(kept.reserve, kept.input, dy_data, dfinal, dx_data, dinitial_data,
+    network_backward(kept.reserve, kept.input, dy_data, dfinal, dx_data, dinitial.data,
                      gradient_data);
   }
-  return py::make_tuple(dx, dinitial, gradients);
+  return py::make_tuple(dx, std::move(dinitial.arrays), gradients);
 }
 
 template <class T>
