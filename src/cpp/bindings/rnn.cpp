@@ -203,7 +203,7 @@ py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> 
   T* y_data = y.mutable_data();
   std::span<const Index> spans;
   if (lengths) spans = {lengths->data(), std::size_t(lengths->size())};
-  Reserve<T> reserve = [&, &final_data = final_data] {  // clang captures no bindings
+  Reserve<T> reserve = [&] {
     py::gil_scoped_release release;
     // A batch of none has no lengths either.
     return network_forward(size, PackedBatch(size.seq_len, size.batch, spans), input, y_data,
