@@ -6,9 +6,8 @@
 
 namespace rnnfast {
 
-struct GruResetBefore {
-  static constexpr CellInfo info{
-      .name = "gru_reset_before", .states = 1, .gates = 3, .second_gates = 1, .saved = 3};
+// The first stage of a cell whose second product multiplies r * h, with gates r and z as its slots.
+struct ResetOperand {
   enum Slot { kR, kZ, kN };
 
   template <class V>
@@ -18,6 +17,20 @@ struct GruResetBefore {
     save[kR] = r;
     save[kZ] = sigmoid(x[kZ] + h[kZ]);
   }
+  template <class V>
+  static RNNFAST_INLINE void operand_backward(const V* save, const V*, const V* s, const V* dq,
+                                              V* q, V* dx, V* dh, V*, V* ds) {
+    const V r = save[kR];
+    q[0] = r * s[0];
+    dx[kR] = dh[kR] = dq[0] * s[0] * dsigmoid(r);
+    ds[0] = ds[0] + dq[0] * r;
+  }
+};
+
+struct GruResetBefore : ResetOperand {
+  static constexpr CellInfo info{
+      .name = "gru_reset_before", .states = 1, .gates = 3, .second_gates = 1, .saved = 3};
+
   template <class V>
   static RNNFAST_INLINE void forward(const V* x, const V* h, const V*, const V* s, V* s_new,
                                      V* save) {
@@ -32,14 +45,6 @@ struct GruResetBefore {
     dx[kN] = dh[kN] = d * (V(1) - z) * dtanh(n);
     dx[kZ] = dh[kZ] = d * (s[0] - n) * dsigmoid(z);
     ds[0] = d * z;
-  }
-  template <class V>
-  static RNNFAST_INLINE void operand_backward(const V* save, const V*, const V* s, const V* dq,
-                                              V* q, V* dx, V* dh, V*, V* ds) {
-    const V r = save[kR];
-    q[0] = r * s[0];
-    dx[kR] = dh[kR] = dq[0] * s[0] * dsigmoid(r);
-    ds[0] = ds[0] + dq[0] * r;
   }
 };
 

@@ -4,10 +4,11 @@
 //   n = tanh(x_n + W_n (r * h))        h' = h + z * (n - h)
 // Row blocks in the order r, z, n.
 #include "cells/cell.h"
+#include "cells/gru_reset_before.h"
 
 namespace rnnfast {
 
-struct Mut3 {
+struct Mut3 : ResetOperand {
   static constexpr CellInfo info{.name = "mut3",
                                  .states = 1,
                                  .gates = 3,
@@ -15,7 +16,6 @@ struct Mut3 {
                                  .saved = 3,
                                  .operands = 2,
                                  .first_gates = {1, 1}};
-  enum Slot { kR, kZ, kN };
 
   template <class V>
   static RNNFAST_INLINE void publish(const V* s, V* v) {
@@ -24,13 +24,6 @@ struct Mut3 {
   template <class V>
   static RNNFAST_INLINE void publish_backward(const V* s, const V* dv, V* ds) {
     ds[0] = ds[0] + dv[1] * dtanh(tanh(s[0]));
-  }
-  template <class V>
-  static RNNFAST_INLINE void operand(const V* x, const V* h, const V*, const V* s, V* q, V* save) {
-    const V r = sigmoid(x[kR] + h[kR]);
-    q[0] = r * s[0];
-    save[kR] = r;
-    save[kZ] = sigmoid(x[kZ] + h[kZ]);
   }
   template <class V>
   static RNNFAST_INLINE void forward(const V* x, const V* h, const V*, const V* s, V* s_new,
@@ -46,14 +39,6 @@ struct Mut3 {
     dx[kN] = dh[kN] = d * z * dtanh(n);
     dx[kZ] = dh[kZ] = d * (n - s[0]) * dsigmoid(z);
     ds[0] = d * (V(1) - z);
-  }
-  template <class V>
-  static RNNFAST_INLINE void operand_backward(const V* save, const V*, const V* s, const V* dq,
-                                              V* q, V* dx, V* dh, V*, V* ds) {
-    const V r = save[kR];
-    q[0] = r * s[0];
-    dx[kR] = dh[kR] = dq[0] * s[0] * dsigmoid(r);
-    ds[0] = ds[0] + dq[0] * r;
   }
 };
 
