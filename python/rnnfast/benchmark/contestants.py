@@ -196,7 +196,7 @@ PEERS: dict[str, Callable[[Case, Data], Contestant]] = {
 
 
 def difference(got: Results, expected: Results) -> float:
-    """The largest error of any array, relative to the array's largest value.
+    """The largest error of any array, relative to the array's largest value; infinite for NaN.
 
     Raises:
         ValueError: An array is missing or has another shape.
@@ -209,5 +209,6 @@ def difference(got: Results, expected: Results) -> float:
             raise ValueError(f"{name}: expected an array of shape {values.shape}, got {came}")
         error = np.abs(other.astype(np.float64) - values).max(initial=0.0)
         scale = np.abs(values).max(initial=np.finfo(values.dtype).tiny)
-        worst = max(worst, float(error / scale), key=lambda d: np.inf if np.isnan(d) else d)
+        relative = float(error / scale)
+        worst = max(worst, np.inf if np.isnan(relative) else relative)
     return worst

@@ -50,7 +50,7 @@ def row(record: Record, peers: Sequence[str]) -> list[str]:
         f"{record['share_of_peak']:.0%}",
         f"{record['times_floor']:.2f}",
         *(_ratio(record, peer) for peer in peers),
-        "!" if 2 * record["busy_rounds"] >= record["rounds"] else "",
+        "!" if record["busy"] else "",
     ]
 
 

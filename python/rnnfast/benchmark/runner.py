@@ -74,6 +74,7 @@ class Result:
             "absent": self.absent,
             "rounds": found.rounds,
             "busy_rounds": found.busy_rounds,
+            "busy": found.busy,
             "cpus_of_others": found.others,
         }
 
