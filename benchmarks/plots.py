@@ -23,6 +23,7 @@ def draw_bars(records: list[Json], path: Path) -> None:
     """Share of the peak by case, one bar a mode; a line marks each peer's share."""
     labels = list(dict.fromkeys(map(label, records)))
     modes = list(dict.fromkeys(r["mode"] for r in records))
+    peers = list(dict.fromkeys(peer for r in records for peer in r["ratios"]))
     height = 0.8 / len(modes)
     figure, axes = plt.subplots(figsize=(9, 1.5 + 0.3 * len(labels) * max(1, len(modes) / 2)))
     marks = {}
@@ -31,9 +32,12 @@ def draw_bars(records: list[Json], path: Path) -> None:
         at = [labels.index(label(r)) + (i - (len(modes) - 1) / 2) * height for r in of_mode]
         axes.barh(at, [100 * r["share_of_peak"] for r in of_mode], height, label=mode)
         for y, r in zip(at, of_mode, strict=True):
-            for k, (peer, ratio) in enumerate(r["ratios"].items()):
-                share = 100 * r["share_of_peak"] / ratio
-                marks[peer] = axes.plot(share, y, "|", color=f"C{len(modes) + k}", markersize=9)[0]
+            for peer, ratio in r["ratios"].items():
+                share, color = (
+                    100 * r["share_of_peak"] / ratio,
+                    f"C{len(modes) + peers.index(peer)}",
+                )
+                marks[peer] = axes.plot(share, y, "|", color=color, markersize=9)[0]
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("% of the probed rate of multiply-adds")

@@ -137,9 +137,9 @@ def test_command_refuses(
 def test_full_runner(tmp_path: Path) -> None:
     script = Path(__file__).parent.parent / "benchmarks" / "run.py"
     cell = contestants.rnnfast.GRU(1, 1).cell
-    options = ["--shape", str(SHAPE), "--cell", cell, "--threads", "1", "--seconds", "0.001"]
-    command = [sys.executable, str(script), *options, "--output", str(tmp_path)]
-    subprocess.run(command, check=True, capture_output=True)
+    options = ["--shape", str(SHAPE), "--cell", cell, "--mode", "training", "--threads", "1"]
+    options += ["--seconds", "0.001", "--output", str(tmp_path)]
+    subprocess.run([sys.executable, str(script), *options], check=True, capture_output=True)
     runs = json.loads((tmp_path / "results.json").read_text())
     assert [r["allocator"] for r in runs] == ["default", "tuned"]
     assert not runs[0]["machine"]["allocator"]
