@@ -68,6 +68,14 @@ class Reserve:
         Bytes of the reserve space.
         """
 
+def _bandwidth(
+    bytes: typing.SupportsInt | typing.SupportsIndex,
+    seconds: typing.SupportsFloat | typing.SupportsIndex,
+) -> float:
+    """
+    The best rate of reads over a working set that the threads share out, in bytes a second.
+    """
+
 @typing.overload
 def _math(name: str, x: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
     """
@@ -78,6 +86,11 @@ def _math(name: str, x: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDA
 def _math(name: str, x: numpy.typing.NDArray[numpy.float64]) -> numpy.typing.NDArray[numpy.float64]:
     """
     exp, sigmoid or tanh of the active instruction set, flat.
+    """
+
+def _peak_flops(dtype: str, seconds: typing.SupportsFloat | typing.SupportsIndex) -> float:
+    """
+    The best rate of multiply-adds on all threads, in operations a second.
     """
 
 @typing.overload

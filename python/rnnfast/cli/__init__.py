@@ -1,4 +1,4 @@
-"""The command `rnnfast`: train, sample, evaluate, info."""
+"""The command `rnnfast`: train, sample, evaluate, info, bench."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from rnnfast._version import __version__
-from rnnfast.cli import info, train, use
+from rnnfast.cli import bench, info, train, use
 from rnnfast.cli.errors import INTERRUPTED, CommandError
 from rnnfast.training import CheckpointError, TextError, TrainingError
 
@@ -29,6 +29,7 @@ app.command("train")(train.train)
 app.command("sample")(use.sample)
 app.command("evaluate")(use.evaluate)
 app.command("info")(info.info)
+app.command("bench")(bench.bench)
 
 
 @app.callback(invoke_without_command=True)

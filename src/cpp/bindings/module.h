@@ -9,5 +9,6 @@ void bind_info(pybind11::module_& m);
 void bind_rnn(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
 void bind_math(pybind11::module_& m);
+void bind_probe(pybind11::module_& m);
 
 }  // namespace rnnfast

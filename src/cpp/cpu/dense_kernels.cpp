@@ -4,6 +4,7 @@
 
 #include "cpu/dense_table.h"
 #include "cpu/math.h"
+#include "cpu/probe.h"
 #include "cpu/product.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
@@ -250,11 +251,25 @@ void map(const Real* x, Real* y, long n) {
 }  // namespace
 
 const DenseKernels<Real>& dense_kernels(Real) {
-  static constexpr DenseKernels<Real> table{
-      product_workspace, product, column_sums,  gather,   scatter_add,
-      cross_entropy,     sgd,     adagrad,      rmsprop,  adam,
-      sum_of_squares,    scale,   clamp_values, map<exp>, map<sigmoid>,
-      map<tanh>};
+  static constexpr DenseKernels<Real> table{product_workspace,
+                                            product,
+                                            column_sums,
+                                            gather,
+                                            scatter_add,
+                                            cross_entropy,
+                                            sgd,
+                                            adagrad,
+                                            rmsprop,
+                                            adam,
+                                            sum_of_squares,
+                                            scale,
+                                            clamp_values,
+                                            map<exp>,
+                                            map<sigmoid>,
+                                            map<tanh>,
+                                            2 * kProbeSums * kWidth,
+                                            probe_multiply_adds<Real>,
+                                            probe_read<Real>};
   return table;
 }
 

@@ -1,0 +1,146 @@
+"""The full benchmark: every shape of the project's bars, beside PyTorch, onnxruntime and NumPy.
+
+    python benchmarks/run.py [--output FOLDER] [--isa avx2 ...] [--cell gru ...] [...]
+
+Each combination of instruction set and allocator settings is one process of `rnnfast bench`, since
+both are chosen at a process' start. PyTorch is quoted twice: as installed, and with an allocator
+that keeps freed memory (glibc's MALLOC_* variables). Writes results.json, table.txt and, with
+matplotlib, bars.svg and roofline.svg to the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import rnnfast
+from rnnfast.benchmark import MODES, PEERS, report
+
+SHAPES = [
+    "100,64,512,512",
+    "50,64,1024,1024",
+    "200,16,256,256",
+    "100,32,128,256",
+    "50,50,64,128",
+    "100,1,128,128",
+    "25,1,65,100",
+    "1,1,1024,1024",
+    "1,1,256,256",
+    "1,4,256,256",
+]
+KEEP_MEMORY = {  # bytes: freed blocks stay with the process, and large ones are no mappings
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+ALLOCATORS: dict[str, dict[str, str]] = {"default": {}, "tuned": KEEP_MEMORY}
+KEY = ("cell", "seq_len", "batch", "input_size", "hidden_size", "mode", "dtype", "threads")
+
+Json = dict[str, Any]
+
+
+def options(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    several: Json = {"nargs": "+"}
+    parser.add_argument("--cell", **several, default=[rnnfast.LSTM(1, 1).cell,
+                        rnnfast.GRU(1, 1).cell, rnnfast.RNN(1, 1).cell])  # fmt: skip
+    parser.add_argument("--shape", **several, default=SHAPES, metavar="T,B,I,H")
+    parser.add_argument("--mode", **several, default=list(MODES), choices=MODES)
+    parser.add_argument("--dtype", **several, default=["float32"])
+    parser.add_argument("--threads", **several, type=int, default=[rnnfast.get_num_threads()])
+    parser.add_argument("--peers", **several, default=list(PEERS), choices=[*PEERS, "none"])
+    parser.add_argument("--isa", **several, default=[rnnfast.cpu_info()["isa"]],
+                        choices=rnnfast.cpu_info()["isas_supported"])  # fmt: skip
+    parser.add_argument("--allocator", **several, default=list(ALLOCATORS), choices=ALLOCATORS)
+    parser.add_argument("--seconds", type=float, default=3.0, help="a case and process")
+    parser.add_argument("--output", type=Path, default=Path("benchmark-results"), metavar="FOLDER")
+    return parser.parse_args(argv)
+
+
+def run(chosen: argparse.Namespace, isa: str, allocator: str) -> Json:
+    """The JSON of `rnnfast bench` in a process with these settings; its lines are shown."""
+    # The tuned allocator matters to PyTorch alone.
+    peers = chosen.peers if allocator == "default" else [p for p in chosen.peers if p == "torch"]
+    command = [sys.executable, "-m", "rnnfast", "bench", f"--seconds={chosen.seconds}"]
+    command.append(f"--peers={','.join(peers)}")
+    for name in ("cell", "shape", "mode", "dtype", "threads"):
+        command += [f"--{name}={value}" for value in getattr(chosen, name)]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "results.json")
+        environment = os.environ | {"RNNFAST_ISA": isa} | ALLOCATORS[allocator]
+        subprocess.run([*command, f"--json={file}"], env=environment, check=True)
+        results: Json = json.loads(file.read_text())
+    return {"isa": isa, "allocator": allocator, **results}
+
+
+def merged(runs: list[Json]) -> list[Json]:
+    """Results by instruction set; the tuned run's ratio is that of one more peer, "torch tuned"."""
+    found: dict[tuple[Any, ...], Json] = {}
+    for one in sorted(runs, key=lambda r: list(ALLOCATORS).index(r["allocator"])):
+        for result in one["results"]:
+            ratios = {
+                peer if one["allocator"] == "default" else f"{peer} {one['allocator']}": ratio
+                for peer, ratio in result["ratios"].items()
+            }
+            key = (one["isa"], *(result[name] for name in KEY))
+            record = found.setdefault(key, {**result, "isa": one["isa"], "ratios": {}})
+            record["ratios"] |= ratios
+            record["busy"] = record["busy"] or result["busy"]
+    return list(found.values())
+
+
+def show(records: list[Json], console: Console) -> None:
+    """Writes one table an instruction set: framed on a terminal, else plain lines."""
+    peers = list(dict.fromkeys(peer for r in records for peer in r["ratios"]))
+    for isa in dict.fromkeys(r["isa"] for r in records):
+        rows = [report.row(record, peers) for record in records if record["isa"] == isa]
+        if console.is_terminal:
+            table = Table(*report.header(peers), title=isa)
+            for row in rows:
+                table.add_row(*row)
+            console.print(table)
+        else:
+            lines = [isa, *map(report.line, [report.header(peers), *rows])]
+            console.file.write("\n".join(lines) + "\n")
+    notes = [f"without {reason}" for reason in report.absences(records)]
+    console.file.write("\n".join([*notes, report.LEGEND]) + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs, prints and writes everything."""
+    chosen = options(argv)
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    allocators = chosen.allocator if "torch" in chosen.peers else ["default"]
+    runs = []
+    for isa in chosen.isa:
+        for allocator in allocators:
+            print(f"== {isa}, {allocator} allocator", flush=True)
+            runs.append(run(chosen, isa, allocator))
+            (chosen.output / "results.json").write_text(json.dumps(runs, indent=1) + "\n")
+    records = merged(runs)
+    show(records, Console())
+    with (chosen.output / "table.txt").open("w", encoding="utf-8") as file:
+        show(records, Console(file=file))
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no plots: matplotlib is not installed (rnnfast[plots])")
+        return 0
+    import plots
+
+    plots.draw_bars(records, chosen.output / "bars.svg")
+    plots.draw_roofline(runs, chosen.output / "roofline.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

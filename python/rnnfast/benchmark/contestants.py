@@ -1,0 +1,215 @@
+"""rnnfast and its peers, each as one call on the same data: the calls that are compared and timed.
+
+A contestant is made for a case and its data, and is then called without arguments. It returns
+arrays by name: `y`, in training also `dx` and the gradients of the weights, in PyTorch's layouts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+import rnnfast
+from rnnfast import functional, reference
+from rnnfast.benchmark.case import Case, Data
+
+Results: TypeAlias = Mapping[str, NDArray[Any]]
+Call: TypeAlias = Callable[[], Any]
+Contestant: TypeAlias = tuple[Call, Callable[[Any], Results]]
+"""The call that is timed, and what turns its result into named arrays afterwards."""
+
+
+class UnavailableError(Exception):
+    """A peer that is not installed, or that lacks what a case needs; the text says which."""
+
+
+def contestant(name: str, case: Case, data: Data) -> Contestant:
+    """The contestant of a name: "rnnfast" or one of `PEERS`.
+
+    Raises:
+        UnavailableError: The peer is not installed, or has no such cell, mode or type.
+    """
+    make = {"rnnfast": _rnnfast, **PEERS}[name]
+    return make(case, data)
+
+
+def _named(weights: functional.Weights) -> dict[str, NDArray[Any]]:
+    return {name: w for name, w in weights._asdict().items() if w is not None}
+
+
+def _rnnfast(case: Case, data: Data) -> Contestant:
+    weights = [data.weights]
+    if case.training:
+
+        def step() -> Any:
+            y, _, reserve = functional.forward(case.cell, data.x, weights, training=True)
+            assert reserve is not None
+            return y, functional.backward(reserve, data.dy)
+
+        return step, lambda r: {"y": r[0], "dx": r[1][0], **_named(r[1][2][0])}
+    if case.mode == "new-weights":
+        return lambda: functional.forward(case.cell, data.x, weights), lambda r: {"y": r[0]}
+    _, _, input_size, hidden_size = case.shape
+    layer = rnnfast.Recurrent(case.cell, input_size, hidden_size, dtype=case.dtype).eval()
+    layer.load_state_dict({f"{name}_l0": w for name, w in _named(data.weights).items()})
+    return lambda: layer(data.x), lambda r: {"y": r[0]}
+
+
+def _numpy(case: Case, data: Data) -> Contestant:
+    """The reference in the case's type: a loop over time, and a tape for the gradients."""
+    cell = reference.CELLS[case.cell]
+
+    def forward() -> reference.Network:
+        return reference.Network(cell, data.x, [data.weights], dtype=case.dtype)
+
+    if not case.training:
+        return forward, lambda network: {"y": network.y}
+
+    def step() -> Any:
+        network = forward()
+        return network.y, network.backward(data.dy)
+
+    return step, lambda r: {
+        "y": r[0],
+        "dx": r[1].dx,
+        **_named(functional.Weights(*r[1].dweights[0])),
+    }
+
+
+@cache
+def _twins() -> dict[str, tuple[str, dict[str, Any]]]:
+    """The kind of layer that peers have for a cell, and its options, by the cell's name."""
+    return {
+        rnnfast.RNN(1, 1).cell: ("RNN", {"nonlinearity": "tanh"}),
+        rnnfast.RNN(1, 1, nonlinearity="relu").cell: ("RNN", {"nonlinearity": "relu"}),
+        rnnfast.LSTM(1, 1).cell: ("LSTM", {}),
+        rnnfast.GRU(1, 1).cell: ("GRU", {}),
+    }
+
+
+def _twin(case: Case, peer: str) -> tuple[str, dict[str, Any]]:
+    if case.cell not in _twins():
+        raise UnavailableError(f"{peer} has no cell {case.cell}")
+    return _twins()[case.cell]
+
+
+def _need(*modules: str) -> None:
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise UnavailableError(f"{module} is not installed")
+
+
+def _torch(case: Case, data: Data) -> Contestant:
+    _need("torch")
+    import torch
+
+    kind, options = _twin(case, "PyTorch")
+    _, _, input_size, hidden_size = case.shape
+    dtype = getattr(torch, case.dtype)
+    torch.set_num_threads(case.threads)
+    module = getattr(torch.nn, kind)(input_size, hidden_size, dtype=dtype, **options)
+    names = [name.removesuffix("_l0") for name, _ in module.named_parameters()]
+    with torch.no_grad():
+        for name, parameter in zip(names, module.parameters(), strict=True):
+            parameter.copy_(torch.tensor(getattr(data.weights, name)))
+    x = torch.tensor(data.x, requires_grad=case.training)
+    if not case.training:
+
+        def forward() -> Any:
+            with torch.inference_mode():
+                return module(x)
+
+        return forward, lambda r: {"y": r[0].numpy()}
+    dy, wanted = torch.tensor(data.dy), [x, *module.parameters()]
+
+    def step() -> Any:
+        y, _ = module(x)
+        return y, torch.autograd.grad(y, wanted, dy)
+
+    return step, lambda r: {
+        "y": r[0].detach().numpy(),
+        **{n: g.numpy() for n, g in zip(["dx", *names], r[1], strict=True)},
+    }
+
+
+_ONNX_GATES = {"RNN": (0,), "LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}  # ours, in the order of ONNX
+
+
+def _onnxruntime(case: Case, data: Data) -> Contestant:
+    _need("onnxruntime", "onnx")
+    if case.training:
+        raise UnavailableError("onnxruntime does not train")
+    if case.dtype != "float32":
+        raise UnavailableError(f"onnxruntime has no recurrent operators in {case.dtype}")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = case.threads, 1
+    session = onnxruntime.InferenceSession(
+        _onnx_model(case, data), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda: session.run(["y"], {"x": data.x}), lambda r: {"y": r[0][:, 0]}
+
+
+def _onnx_model(case: Case, data: Data) -> bytes:
+    """The case as one ONNX operator, with x (T, B, I) as input and y (T, 1, B, H) as output."""
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    kind, options = _twin(case, "onnxruntime")
+    T, B, I, H = case.shape
+    gates = functional.cells()[case.cell].gates
+
+    def reordered(values: NDArray[Any] | None) -> NDArray[Any]:
+        assert values is not None
+        blocks = values.reshape(gates, H, -1)[list(_ONNX_GATES[kind])]
+        return blocks.reshape(1, *values.shape)
+
+    w = data.weights
+    bias = np.concatenate([reordered(w.bias_ih), reordered(w.bias_hh)], axis=1)
+    constants = {"W": reordered(w.weight_ih), "R": reordered(w.weight_hh), "B": bias}
+    attributes: dict[str, Any] = {"hidden_size": H}
+    if "nonlinearity" in options:
+        attributes["activations"] = [options["nonlinearity"].capitalize()]
+    if kind == "GRU":
+        attributes["linear_before_reset"] = 1
+    graph = helper.make_graph(
+        [helper.make_node(kind, ["x", *constants], ["y"], **attributes)],
+        "case",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [T, B, I])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [T, 1, B, H])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+PEERS: dict[str, Callable[[Case, Data], Contestant]] = {
+    "torch": _torch,
+    "onnxruntime": _onnxruntime,
+    "numpy": _numpy,
+}
+
+
+def difference(got: Results, expected: Results) -> float:
+    """The largest error of any array, relative to the array's largest value; infinite for NaN.
+
+    Raises:
+        ValueError: An array is missing or has another shape.
+    """
+    worst = 0.0
+    for name, values in expected.items():
+        other = got.get(name)
+        if other is None or other.shape != values.shape:
+            came = "none" if other is None else other.shape
+            raise ValueError(f"{name}: expected an array of shape {values.shape}, got {came}")
+        error = np.abs(other.astype(np.float64) - values).max(initial=0.0)
+        scale = np.abs(values).max(initial=np.finfo(values.dtype).tiny)
+        relative = float(error / scale)
+        worst = max(worst, np.inf if np.isnan(relative) else relative)
+    return worst

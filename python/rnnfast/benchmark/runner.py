@@ -1,0 +1,147 @@
+"""Runs cases against peers: compares what they compute, then times them, and keeps the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rnnfast.benchmark.case import Case, make_data
+from rnnfast.benchmark.contestants import UnavailableError, contestant, difference
+from rnnfast.benchmark.machine import Peaks, facts, probe, thread_count
+from rnnfast.benchmark.timing import Measurement, measure, timer
+
+OWN = "rnnfast"
+AGREEMENT = 1000  # machine epsilons of an array's largest value: rounding, summed over all steps
+
+
+@dataclass(frozen=True)
+class Result:
+    """One case, measured.
+
+    Attributes:
+        case: what was measured.
+        peaks: the machine's limits for its type and threads.
+        measurement: times of rnnfast and of the peers that agree with it.
+        differences: largest relative difference from rnnfast's arrays, by peer.
+        absent: why a peer has no time, by peer.
+    """
+
+    case: Case
+    peaks: Peaks
+    measurement: Measurement
+    differences: dict[str, float] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """Median of rnnfast's time."""
+        return self.measurement.timings[OWN].median
+
+    @property
+    def share(self) -> float:
+        """Share of the peak rate of multiply-adds."""
+        return self.case.flops / self.seconds / self.peaks.flops
+
+    @property
+    def over_floor(self) -> float:
+        """How many times the time that the machine's limits allow."""
+        return self.seconds / self.peaks.floor(self.case)
+
+    def ratio(self, peer: str) -> float | None:
+        """How many times as fast as a peer; None if there is no such time."""
+        timing = self.measurement.timings.get(peer)
+        return None if timing is None else timing.median / self.seconds
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, but for the peaks, as JSON can hold it."""
+        case, found = self.case, self.measurement
+        return {
+            "cell": case.cell,
+            **case.shape._asdict(),
+            "mode": case.mode,
+            "dtype": case.dtype,
+            "threads": case.threads,
+            "flops": case.flops,
+            "least_bytes": case.least_bytes,
+            "seconds": {name: asdict(timing) for name, timing in found.timings.items()},
+            "share_of_peak": self.share,
+            "times_floor": self.over_floor,
+            "ratios": {name: self.ratio(name) for name in found.timings if name != OWN},
+            "differences": self.differences,
+            "absent": self.absent,
+            "rounds": found.rounds,
+            "busy_rounds": found.busy_rounds,
+            "busy": found.busy,
+            "cpus_of_others": found.others,
+        }
+
+
+def run_case(case: Case, peers: Sequence[str], peaks: Peaks, seconds: float) -> Result:
+    """Compares and times one case.
+
+    Args:
+        case: what to measure.
+        peers: names out of `PEERS`. One that is not installed or lacks the cell, and one whose
+            arrays differ from rnnfast's, is not timed; `Result.absent` says why.
+        peaks: the machine's limits for the case's type and threads.
+        seconds: about how long to measure.
+    """
+    data = make_data(case)
+    differences, absent = {}, {}
+    with thread_count(case.threads):
+        call, results = contestant(OWN, case, data)
+        expected, timers = results(call()), {OWN: timer(call)}
+        limit = AGREEMENT * float(np.finfo(case.dtype).eps)
+        for peer in peers:
+            try:
+                call, results = contestant(peer, case, data)
+            except UnavailableError as reason:
+                absent[peer] = str(reason)
+                continue
+            differences[peer] = difference(results(call()), expected)
+            if differences[peer] <= limit:
+                timers[peer] = timer(call)
+            else:
+                absent[peer] = f"differs from rnnfast by {differences[peer]:.2g} > {limit:.2g}"
+        measurement = measure(timers, seconds)
+    return Result(case, peaks, measurement, differences, absent)
+
+
+class Run:
+    """A run over many cases, with the machine's limits probed beside them.
+
+    Args:
+        cases: what to measure.
+        peers: names out of `PEERS`.
+        seconds: about how long each case takes.
+    """
+
+    def __init__(self, cases: Iterable[Case], peers: Sequence[str], seconds: float) -> None:
+        self._cases, self._peers, self._seconds = list(cases), peers, seconds
+        self._peaks: dict[tuple[str, int], Peaks] = {}
+        self.results: list[Result] = []
+
+    def __iter__(self) -> Iterator[Result]:
+        """Measures the cases one by one."""
+        for case in self._cases:
+            key = case.dtype, case.threads
+            if key not in self._peaks:
+                self._peaks[key] = probe(*key)
+            result = run_case(case, self._peers, self._peaks[key], self._seconds)
+            self.results.append(result)
+            yield result
+
+    def as_json(self) -> dict[str, Any]:
+        """Machine, limits and results so far."""
+        return {
+            "machine": facts(),
+            "seconds_a_case": self._seconds,
+            "peaks": [
+                {"dtype": dtype, "threads": threads, **asdict(peaks)}
+                for (dtype, threads), peaks in self._peaks.items()
+            ],
+            "results": [result.as_json() for result in self.results],
+        }

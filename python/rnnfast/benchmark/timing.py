@@ -1,0 +1,167 @@
+"""Time of contestants that take turns, with an eye on what else the machine does meanwhile."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+
+from rnnfast.benchmark.contestants import Call
+
+Timer = Callable[[int], float]
+"""Makes so many calls and returns the seconds that they took."""
+
+_ROUNDS = 7
+_BUSY = 0.05  # of one CPU, used by other processes
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_STAT = Path("/proc/stat")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds a call: the median of the rounds, and the quartiles around it."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What `measure` found.
+
+    Attributes:
+        timings: by contestant.
+        rounds: how many were kept.
+        busy_rounds: how many of them other processes disturbed.
+        others: CPUs that other processes used in the rounds that were kept; None where the system
+            does not tell.
+    """
+
+    timings: dict[str, Timing]
+    rounds: int
+    busy_rounds: int
+    others: float | None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the medians may suffer from other processes."""
+        return 2 * self.busy_rounds >= self.rounds
+
+
+def timer(call: Call) -> Timer:
+    """A timer of calls in this process."""
+
+    def run(calls: int) -> float:
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        return time.perf_counter() - start
+
+    return run
+
+
+def measure(
+    timers: Mapping[str, Timer],
+    seconds: float,
+    *,
+    own_cpu: Callable[[], float] = time.process_time,
+) -> Measurement:
+    """Times contestants round by round, each once a round, in turned order.
+
+    A round in which other processes used more than 5 % of a CPU is repeated, as many times in all
+    as there are rounds; beyond that it is kept and counted as busy.
+
+    Args:
+        timers: the contestants.
+        seconds: about how long to measure, for all of them together; each makes one call a round
+            at least, after two to warm up.
+        own_cpu: CPU seconds used so far by all that is measured.
+    """
+    share = seconds / _ROUNDS / len(timers)
+    for run in timers.values():
+        run(2)  # starts threads, maps memory
+    samples: dict[str, list[float]] = {name: [] for name in timers}
+    kept: list[_Round] = []
+    repeats = _ROUNDS
+    while len(kept) < _ROUNDS:
+        order = list(timers)
+        if len(kept) % 2:
+            order.reverse()
+        watch = _Watch(own_cpu)
+        times = {}
+        for name in order:
+            timers[name](1)  # the caches are the others' until now
+            times[name] = _mean(timers[name], share)
+        done = watch.round()
+        if done.busy and repeats > 0:
+            repeats -= 1
+            continue
+        kept.append(done)
+        for name, spent in times.items():
+            samples[name].append(spent)
+    others = [r.others for r in kept if r.others is not None]
+    return Measurement(
+        {name: _timing(values) for name, values in samples.items()},
+        _ROUNDS,
+        sum(r.busy for r in kept),
+        sum(others) / sum(r.seconds for r in kept) if others else None,
+    )
+
+
+def _mean(run: Timer, seconds: float) -> float:
+    """Mean time of a call, out of as many as fit into `seconds`, at least one.
+
+    The number grows step by step, so that calls which a disturbance makes a thousand times slower
+    do not take a thousand times as long.
+    """
+    calls, spent = 1, run(1)
+    while spent < seconds:
+        more = max(1, min(2 * calls, int((seconds - spent) * calls / max(spent, 1e-9))))
+        spent += run(more)
+        calls += more
+    return spent / calls
+
+
+def _timing(values: list[float]) -> Timing:
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return Timing(median(values), low, high)
+
+
+@dataclass(frozen=True)
+class _Round:
+    seconds: float
+    others: float | None  # CPU seconds of other processes
+
+    @property
+    def busy(self) -> bool:
+        """Whether others used too much, beyond what the clock's two ends may be off."""
+        slack = 2 / _TICKS_PER_SECOND
+        return self.others is not None and self.others > _BUSY * self.seconds + slack
+
+
+class _Watch:
+    """Tells how much CPU time other processes used since it was made."""
+
+    def __init__(self, own_cpu: Callable[[], float]) -> None:
+        self._own_cpu = own_cpu
+        self._start, self._all, self._own = time.perf_counter(), _all_cpu(), own_cpu()
+
+    def round(self) -> _Round:
+        seconds, own, now = time.perf_counter() - self._start, self._own_cpu(), _all_cpu()
+        if now is None or self._all is None:
+            return _Round(seconds, None)
+        return _Round(seconds, max(0.0, now - self._all - (own - self._own)))
+
+
+def _all_cpu() -> float | None:
+    """CPU seconds that the machine was busy, what a hypervisor took included."""
+    try:
+        fields = _STAT.read_text().split("\n", 1)[0].split()
+    except OSError:
+        return None
+    user, nice, system, _idle, _wait, irq, softirq, steal = map(int, fields[1:9])
+    return (user + nice + system + irq + softirq + steal) / _TICKS_PER_SECOND

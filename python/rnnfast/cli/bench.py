@@ -1,0 +1,100 @@
+"""`rnnfast bench`: how fast the layers are here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+import rnnfast
+from rnnfast import _checks, functional
+from rnnfast.benchmark import MODES, PEERS, Case, Run, Shape, report
+from rnnfast.cli.errors import CommandError, option_errors
+
+_SHAPES = ["100,32,128,256", "100,1,128,128"]
+_MODES = ["inference", "training"]
+_INSTALLED = "auto"
+_LIBRARIES = ("torch", "onnxruntime")  # peers that somebody would use instead
+
+
+def bench(
+    cell: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Cells: {', '.join(functional.cells())}.", show_default="all"),
+    ] = None,
+    shape: Annotated[
+        list[str], typer.Option(metavar="T,B,I,H", help="Steps, batch, input and hidden size.")
+    ] = _SHAPES,
+    mode: Annotated[list[str], typer.Option(help=f"{', '.join(MODES)}.")] = _MODES,
+    dtype: Annotated[list[str], typer.Option(help="float32, float64.")] = ["float32"],  # noqa: B006
+    threads: Annotated[
+        list[int] | None, typer.Option(help="Numbers of threads.", show_default="all CPUs")
+    ] = None,
+    peers: Annotated[
+        str,
+        typer.Option(help=f"none, {_INSTALLED} (what is installed) or names: {','.join(PEERS)}."),
+    ] = _INSTALLED,
+    seconds: Annotated[float, typer.Option(help="Time to spend on a case.")] = 1.0,
+    output: Annotated[
+        Path | None, typer.Option("--json", help="Write all results there.", show_default=False)
+    ] = None,
+) -> None:
+    """Measure the layers' speed, beside the machine's limits and other libraries.
+
+    Options that choose cases may be repeated.
+    """
+    with option_errors():
+        _checks.number("seconds", seconds, 0)
+        names = _peers(peers)
+        cases = [
+            Case(name, Shape.parse(sizes), kind, real, n)
+            for real, n, sizes, name, kind in product(
+                dtype,
+                threads or [rnnfast.get_num_threads()],
+                shape,
+                cell or functional.cells(),
+                mode,
+            )
+        ]
+    run = Run(cases, names, seconds)
+    console = Console()
+    if console.is_terminal:
+        _show_live(run, names, console)
+    else:
+        _show_lines(run, names)
+    for reason in report.absences([result.as_json() for result in run.results]):
+        typer.echo(f"without {reason}")
+    typer.echo(report.LEGEND)
+    if output is not None:
+        try:
+            output.write_text(json.dumps(run.as_json(), indent=1) + "\n")
+        except OSError as error:
+            raise CommandError(f"{output}: {error.strerror}") from error
+
+
+def _peers(text: str) -> list[str]:
+    if text == "none":
+        return []
+    if text == _INSTALLED:
+        return [name for name in _LIBRARIES if importlib.util.find_spec(name) is not None]
+    return [_checks.choice("peers", name, PEERS) for name in text.split(",")]
+
+
+def _show_lines(run: Run, peers: list[str]) -> None:
+    typer.echo(report.line(report.header(peers)))
+    for result in run:
+        typer.echo(report.line(report.row(result.as_json(), peers)))
+
+
+def _show_live(run: Run, peers: list[str], console: Console) -> None:
+    table = Table(*report.header(peers))
+    with Live(table, console=console):
+        for result in run:
+            table.add_row(*report.row(result.as_json(), peers))

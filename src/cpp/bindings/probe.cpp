@@ -1,0 +1,104 @@
+// The machine's limits, measured: what benchmarks quote the kernels against.
+#include <pybind11/pybind11.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "bindings/module.h"
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/threads.h"
+#include "cpu/dispatch.h"
+
+namespace py = pybind11;
+
+namespace rnnfast {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+constexpr long kRounds = 1000;           // of multiply-adds for a count
+constexpr double kSampleSeconds = 2e-3;  // long beside a barrier, short beside a time slice
+
+// Samples work(team, thread, count) on all threads for about `seconds`, and returns the best rate,
+// in counts a second of one thread. The sum of what work returns is kept, so that all is done.
+template <class Work>
+double best_rate(double seconds, const Work& work) {
+  double best = 0;
+  long count = 1;
+  bool done = false;
+  parallel(num_threads(), [&](const Team& team, int thread) {
+    double kept = 0;
+    const auto begin = Clock::now();
+    while (!done) {
+      team.barrier();
+      const auto start = Clock::now();
+      kept += work(team, thread, count);
+      team.barrier();
+      if (thread == 0) {
+        const double spent = seconds_since(start);
+        if (spent < kSampleSeconds)
+          count *= 2;
+        else
+          best = std::max(best, static_cast<double>(count) / spent);
+        done = best > 0 && seconds_since(begin) > seconds;
+      }
+      team.barrier();
+    }
+    volatile double sink = kept;
+    (void)sink;
+  });
+  return best;
+}
+
+template <class T>
+double peak_flops_of(double seconds) {
+  const DenseKernels<T>& kernels = dense<T>();
+  long flops = 0;  // of one count on the whole team
+  const double rate = best_rate(seconds, [&](const Team& team, int thread, long count) {
+    if (thread == 0) flops = kRounds * kernels.probe_round_flops * team.size;
+    return kernels.probe_multiply_adds(count * kRounds);
+  });
+  return rate * static_cast<double>(flops);
+}
+
+double peak_flops(const std::string& dtype, double seconds) {
+  RNNFAST_CHECK(dtype == "float32" || dtype == "float64",
+                "dtype: expected float32 or float64, got ", dtype);
+  const py::gil_scoped_release release;
+  return dtype == "float32" ? peak_flops_of<float>(seconds) : peak_flops_of<double>(seconds);
+}
+
+double bandwidth(long bytes, double seconds) {
+  RNNFAST_CHECK(bytes >= 4096, "bytes: expected at least 4096, got ", bytes);
+  const py::gil_scoped_release release;
+  const DenseKernels<float>& kernels = dense<float>();
+  const Buffer buffer = Buffer::allocate(bytes);
+  std::fill_n(buffer.as<char>(), bytes, 0);
+  const long values = bytes / static_cast<long>(sizeof(float));
+  return static_cast<double>(bytes) *
+         best_rate(seconds, [&](const Team& team, int thread, long count) {
+           const long begin = values * thread / team.size, end = values * (thread + 1) / team.size;
+           double sum = 0;
+           for (long i = 0; i < count; ++i)
+             sum += kernels.probe_read(buffer.as<float>() + begin, end - begin);
+           return sum;
+         });
+}
+
+}  // namespace
+
+void bind_probe(py::module_& m) {
+  m.def("_peak_flops", &peak_flops, py::arg("dtype"), py::arg("seconds"),
+        "The best rate of multiply-adds on all threads, in operations a second.");
+  m.def("_bandwidth", &bandwidth, py::arg("bytes"), py::arg("seconds"),
+        "The best rate of reads over a working set that the threads share out, in bytes a second.");
+}
+
+}  // namespace rnnfast

@@ -1,0 +1,149 @@
+"""The benchmark runs, compares before it times, and writes what it promises. No timings here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnfast import functional
+from rnnfast.benchmark import MODES, PEERS, Case, Shape, contestants, make_data, measure, run_case
+from rnnfast.benchmark.machine import Peaks, probe
+from rnnfast.cli import run
+
+pytestmark = pytest.mark.usefixtures("threads")
+
+SHAPE = Shape(3, 2, 5, 9)
+PEAKS = Peaks(1e9, ((1 << 12, 2e9), (1 << 20, 1e9)))
+BENCH = ["bench", "--shape", str(SHAPE), "--seconds", "0.001", "--threads", "1"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", functional.cells())
+def test_peers_agree(cell: str, dtype: str, mode: str) -> None:
+    case = Case(cell, SHAPE, mode, dtype)
+    result = run_case(case, list(PEERS), PEAKS, 1e-3)
+    assert {"rnnfast", "numpy"} <= set(result.measurement.timings)
+    assert set(result.measurement.timings) | set(result.absent) == {"rnnfast", *PEERS}
+    assert not any("differs" in why for why in result.absent.values()), result.absent
+
+
+def test_torch_is_timed_where_it_is_installed() -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    case = Case(contestants.rnnfast.LSTM(1, 1).cell, SHAPE, "training")
+    assert run_case(case, ["torch"], PEAKS, 1e-3).ratio("torch") is not None
+
+
+def test_no_ratio_where_results_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = (lambda: None, lambda _: {"y": np.zeros((3, 2, 9), np.float32)})
+    monkeypatch.setitem(PEERS, "numpy", lambda case, data: call)  # noqa: ARG005
+    result = run_case(Case(next(iter(functional.cells())), SHAPE), ["numpy"], PEAKS, 1e-3)
+    assert result.ratio("numpy") is None
+    assert result.absent["numpy"].startswith("differs from rnnfast by ")
+
+
+@pytest.mark.parametrize(
+    ("got", "expected"),
+    [({"y": np.array([1.0, np.nan])}, np.inf), ({"y": np.array([1.0, 3.0])}, 0.5)],
+)
+def test_difference(got: dict[str, np.ndarray], expected: float) -> None:
+    assert contestants.difference(got, {"y": np.array([1.0, 2.0])}) == expected
+
+
+def test_difference_refuses_what_is_missing() -> None:
+    with pytest.raises(ValueError, match="dx: expected an array of shape"):
+        contestants.difference({"y": np.ones(1)}, {"dx": np.ones(1)})
+
+
+def test_operations_and_bytes_of_a_case() -> None:
+    cell = contestants.rnnfast.LSTM(1, 1).cell
+    case, step = Case(cell, Shape(10, 3, 4, 5)), Case(cell, Shape(10, 3, 4, 5), "training")
+    assert case.flops == 2 * 10 * 3 * (4 + 5) * 4 * 5
+    assert step.flops == 3 * case.flops
+    assert case.least_bytes == 4 * (4 * 5 * (4 + 5) + 10 * 3 * (4 + 5))
+    assert make_data(case).weights.weight_ih.shape == (20, 4)
+
+
+def test_floor_is_the_slower_of_operations_and_traffic() -> None:
+    cell = contestants.rnnfast.RNN(1, 1).cell
+    stream, heavy = Case(cell, Shape(1, 1, 8, 8)), Case(cell, Shape(64, 64, 64, 64))
+    assert PEAKS.floor(stream) == stream.least_bytes / 2e9
+    assert PEAKS.floor(heavy) == heavy.flops / 1e9
+    assert PEAKS.bandwidth_for(1 << 30) == 1e9
+
+
+def test_contestants_take_turns() -> None:
+    order: list[str] = []
+
+    def contestant(name: str) -> object:
+        def timed(calls: int) -> float:
+            order.append(name)
+            return float(calls)
+
+        return timed
+
+    found = measure({"a": contestant("a"), "b": contestant("b")}, 1e-3)
+    rounds = [order[i : i + 4] for i in range(2, len(order), 4)]
+    assert ["a", "a", "b", "b"] in rounds
+    assert ["b", "b", "a", "a"] in rounds
+    assert found.timings["a"].median == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_probe(dtype: str) -> None:
+    peaks = probe(dtype, 1, [1 << 14, 1 << 20])
+    assert peaks.flops > 1e8
+    assert all(rate > 1e8 for _, rate in peaks.bandwidth)
+
+
+def test_command_writes_facts_and_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "results.json"
+    assert run([*BENCH, "--peers", "none", "--json", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    written = json.loads(file.read_text())
+    assert len(written["results"]) == 2 * len(functional.cells())
+    assert [line.split()[0] for line in lines[1:-1]] == [r["cell"] for r in written["results"]]
+    for fact in ("date", "cpu", "isa", "rnnfast", "numpy", "torch", "huge_pages", "allocator"):
+        assert fact in written["machine"]
+    assert written["peaks"][0]["threads"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shape", "1,2,3"], "shape: expected T,B,I,H"),
+        (["--shape", "1,0,3,4"], "shape: expected at least 1"),
+        (["--cell", "nothing"], "cell: expected one of"),
+        (["--peers", "nobody"], "peers: expected one of"),
+        (["--mode", "sleep"], "mode: expected one of"),
+        (["--dtype", "int8"], "dtype: expected float32 or float64"),
+    ],
+)
+def test_command_refuses(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["bench", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_full_runner(tmp_path: Path) -> None:
+    script = Path(__file__).parent.parent / "benchmarks" / "run.py"
+    cell = contestants.rnnfast.GRU(1, 1).cell
+    options = ["--shape", str(SHAPE), "--cell", cell, "--mode", "training", "--threads", "1"]
+    options += ["--seconds", "0.001", "--output", str(tmp_path)]
+    subprocess.run([sys.executable, str(script), *options], check=True, capture_output=True)
+    runs = json.loads((tmp_path / "results.json").read_text())
+    assert [r["allocator"] for r in runs] == ["default", "tuned"]
+    assert not runs[0]["machine"]["allocator"]
+    assert "MALLOC_TOP_PAD_" in runs[1]["machine"]["allocator"]
+    assert cell in (tmp_path / "table.txt").read_text()
+    if importlib.util.find_spec("matplotlib") is not None:
+        assert (tmp_path / "roofline.svg").exists()
