@@ -142,7 +142,7 @@ def test_full_runner(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(script), *options], check=True, capture_output=True)
     runs = json.loads((tmp_path / "results.json").read_text())
     assert [r["allocator"] for r in runs] == ["default", "tuned"]
-    assert "MALLOC_TRIM_THRESHOLD_" not in runs[0]["machine"]["allocator"]
+    assert "MALLOC_TOP_PAD_" not in runs[0]["machine"]["allocator"]
     assert "MALLOC_TOP_PAD_" in runs[1]["machine"]["allocator"]
     assert cell in (tmp_path / "table.txt").read_text()
     if importlib.util.find_spec("matplotlib") is not None:
