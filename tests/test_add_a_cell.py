@@ -106,10 +106,11 @@ def test_three_edits_make_a_cell_that_every_test_covers(tmp_path: Path) -> None:
     pybind11 = pytest.importorskip("pybind11")
     if shutil.which("cmake") is None:
         pytest.skip("needs cmake")
-    for name in ("src", "python", "tests"):
+    for name in ("src", "python", "tests", "docs"):
         ignore = shutil.ignore_patterns("*.so", "__pycache__")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
-    shutil.copy(ROOT / "CMakeLists.txt", tmp_path)
+    for name in ("CMakeLists.txt", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
     add_the_cell(tmp_path)
     build(tmp_path, pybind11.get_cmake_dir())
 
