@@ -31,7 +31,7 @@ def _machine() -> dict[str, Any]:
 
 def _model(path: Path) -> dict[str, Any]:
     checkpoint = load_checkpoint(path)
-    model = CharLM.load(path)
+    model = CharLM.from_checkpoint(checkpoint, path)
     facts = {
         **checkpoint.model["config"],
         "parameters": f"{sum(p.value.size for p in model.parameters()):,}",
