@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "core/memory.h"
@@ -23,6 +24,15 @@ Array<T> new_array(const std::vector<long>& shape) {
   const pybind11::capsule owner(buffer.get(), [](void* b) { delete static_cast<Buffer*>(b); });
   buffer.release();
   return Array<T>(shape, data, owner);
+}
+
+// Throws IndexError, "EXPECTED = [0, end), got ...", unless all indices are in [0, end).
+inline void check_indices(const char* expected, const Array<long>& indices, long end) {
+  const long* p = indices.data();
+  for (long n = 0; n < indices.size(); ++n)
+    if (p[n] < 0 || p[n] >= end)
+      throw pybind11::index_error(std::string(expected) + " = [0, " + std::to_string(end) +
+                                  "), got " + std::to_string(p[n]));
 }
 
 }  // namespace rnnfast

@@ -30,8 +30,6 @@ template <class T>
 using State = std::vector<std::optional<Array<T>>>;  // of each state
 template <class T>
 using Weights = std::vector<std::array<std::optional<Array<T>>, 5>>;  // of each layer and direction
-template <class T>
-using Gradients = std::vector<std::array<std::optional<Array<T>>, 5>>;
 
 template <class... Cell>
 std::array<CellInfo, sizeof...(Cell)> infos(TypeList<Cell...>) {
@@ -154,7 +152,6 @@ class PyReserve {
     RNNFAST_CHECK(std::holds_alternative<Kept<T>>(kept_), "reserve: made with another dtype");
     return std::get<Kept<T>>(kept_);
   }
-  bool is_double() const { return std::holds_alternative<Kept<double>>(kept_); }
 
  private:
   std::variant<Kept<float>, Kept<double>> kept_;
@@ -186,11 +183,7 @@ py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> 
   if (indexed) {
     const Array<Index>& indices = std::get<Array<Index>>(x);
     input.indices = indices.data();
-    for (Index i = 0; i < indices.size(); ++i)
-      if (input.indices[i] < 0 || input.indices[i] >= input_size)
-        throw py::index_error("x: expected indices in [0, input_size) = [0, " +
-                              std::to_string(input_size) + "), got " +
-                              std::to_string(input.indices[i]));
+    check_indices("x: expected indices in [0, input_size)", indices, input_size);
   } else {
     check_shape("x", any_x, {size.seq_len, size.batch, input_size});
     input.x = std::get<Array<T>>(x).data();
@@ -201,11 +194,10 @@ py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> 
   Array<T> y = new_array<T>({size.seq_len, size.batch, size.num_directions * hidden_size});
   NewState<T> final = new_state<T>(size);
   T* y_data = y.mutable_data();
-  std::span<const Index> spans;
+  std::span<const Index> spans;  // empty also for a batch of none
   if (lengths) spans = {lengths->data(), std::size_t(lengths->size())};
   Reserve<T> reserve = [&] {
     py::gil_scoped_release release;
-    // A batch of none has no lengths either.
     return network_forward(size, PackedBatch(size.seq_len, size.batch, spans), input, y_data,
                            final.data);
   }();
@@ -228,7 +220,7 @@ py::tuple backward(PyReserve& reserve, std::optional<Array<T>> dy, std::optional
   std::optional<Array<T>> dx;
   if (need_dx) dx = new_array<T>({size.seq_len, size.batch, size.input_size});
   NewState<T> dinitial = new_state<T>(size);
-  Gradients<T> gradients;
+  Weights<T> gradients;
   std::vector<CellWeights<T>> gradient_data;
   for (Index i = 0; i < size.cells(); ++i) {
     const auto& w = kept.weights[std::size_t(i)];

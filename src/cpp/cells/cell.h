@@ -40,7 +40,6 @@ namespace rnnfast {
 
 inline constexpr int kMaxStates = 4;    // states carried from step to step
 inline constexpr int kMaxOperands = 4;  // published operands
-inline constexpr int kMaxGates = 16;    // row blocks of a weight matrix
 
 struct CellInfo {
   const char* name;

@@ -87,15 +87,8 @@ class Backward {
     if constexpr (info.params)
       pack_units<L>(w.weight_channel, H_, info.params, share_, work_.params);
     for (int s = 0; s < info.states; ++s)
-      load_state<L>(args_.dfinal[s], rows_, H_, share_, {0, rows_.batch},
-                    work_.carry + s * tiles_ * carry_tile(), carry_tile());
-    for (Index tile = share_.begin; tile < share_.end; ++tile) {
-      const Index unit = tile * L::kUnits, count = min_index(L::kUnits, H_ - unit);
-      for (Index r = 0; r < rows_.batch; ++r)
-        for (Index j = 0; j < count; ++j)
-          work_.h0[r * H_ + unit + j] =
-              args_.initial[0] ? args_.initial[0][rows_.order[r] * H_ + unit + j] : T(0);
-    }
+      load_state<L>(args_.dfinal[s], rows_, H_, share_, carry(s, 0, 0), carry_tile());
+    load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
     clear_padding(work_.dh[0]);
     clear_padding(work_.dh[1]);
     if constexpr (!info.additive) clear_padding(work_.dx);
@@ -256,8 +249,7 @@ class Backward {
     p.h = args_.y + rows_.offset[t] * args_.y_stride + unit;
     p.h_before = before < 0 ? nullptr : args_.y + rows_.offset[before] * args_.y_stride + unit;
     p.h0 = work_.h0 + unit;
-    for (int i = 0; i < info.states; ++i)
-      p.carry[i] = work_.carry + (i * tiles_ + tile) * carry_tile() + v;
+    for (int i = 0; i < info.states; ++i) p.carry[i] = carry(i, tile, 0) + v;
     for (int i = 1; i < info.states; ++i) {
       p.state0[i] = args_.states + ((i - 1) * tiles_ + tile) * states_tile_ + v;
       const T* steps = p.state0[i] + rows_.batch * L::kUnits;

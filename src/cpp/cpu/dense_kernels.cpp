@@ -24,11 +24,11 @@ RNNFAST_INLINE T square_root(T x) {
 long product_workspace(ProductForm form, long rows, long columns, long depth, int threads) {
   switch (form) {
     case ProductForm::nt:
-      return Product<Real, ProductForm::nt>::workspace(rows, columns, depth, threads);
+      return MatrixProduct<Real, ProductForm::nt>::workspace(rows, columns, depth, threads);
     case ProductForm::nn:
-      return Product<Real, ProductForm::nn>::workspace(rows, columns, depth, threads);
+      return MatrixProduct<Real, ProductForm::nn>::workspace(rows, columns, depth, threads);
     default:
-      return Product<Real, ProductForm::tn>::workspace(rows, columns, depth, threads);
+      return MatrixProduct<Real, ProductForm::tn>::workspace(rows, columns, depth, threads);
   }
 }
 
@@ -36,11 +36,11 @@ void product(ProductForm form, const ProductArgs<Real>& args, const Team& team, 
              Real* workspace) {
   switch (form) {
     case ProductForm::nt:
-      return Product<Real, ProductForm::nt>(args, team, thread, workspace).run();
+      return MatrixProduct<Real, ProductForm::nt>(args, team, thread, workspace).run();
     case ProductForm::nn:
-      return Product<Real, ProductForm::nn>(args, team, thread, workspace).run();
+      return MatrixProduct<Real, ProductForm::nn>(args, team, thread, workspace).run();
     default:
-      return Product<Real, ProductForm::tn>(args, team, thread, workspace).run();
+      return MatrixProduct<Real, ProductForm::tn>(args, team, thread, workspace).run();
   }
 }
 

@@ -99,28 +99,23 @@ class Forward {
     pack_units<L>(w.bias_hh, H_, info.gates, share_, work_.bias_hh);
     if constexpr (info.params)
       pack_units<L>(w.weight_channel, H_, info.params, share_, work_.params);
-    const Range all{0, rows_.batch};
+    load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
     for (int s = 1; s < info.states; ++s)
-      load_state<L>(args_.initial[s], rows_, H_, share_, all,
-                    states_ + (s - 1) * tiles_ * states_tile_, states_tile_);
-    for (Index tile = share_.begin; tile < share_.end; ++tile)
-      for (int v = 0; v < L::tile_vectors(H_, tile); ++v)
-        for (Index r = 0; r < rows_.batch; ++r) initial_unit(tile, v, r);
+      load_state<L>(args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
+    if constexpr (info.operands > 1)
+      for (Index tile = share_.begin; tile < share_.end; ++tile)
+        for (int v = 0; v < L::tile_vectors(H_, tile); ++v)
+          for (Index r = 0; r < rows_.batch; ++r) publish_initial(tile, v, r);
   }
 
-  // h0 in packed order, and what the cell publishes of the initial states.
-  void initial_unit(Index tile, int v, Index r) {
-    const Index vector = tile * L::kTileVectors + v, unit = vector * W;
+  void publish_initial(Index tile, int v, Index r) {
+    const Index vector = tile * L::kTileVectors + v, at = r * H_ + vector * W;
     const int lanes = L::lanes(H_, vector);
-    V s[info.states], published[kMaxOperands];
-    s[0] = args_.initial[0] ? V::load(args_.initial[0] + rows_.order[r] * H_ + unit, lanes) : V(0);
-    s[0].store(work_.h0 + r * H_ + unit, lanes);
-    if constexpr (info.operands > 1) {
-      for (int i = 1; i < info.states; ++i) s[i] = V::load(state(i, tile, r) + v * W);
-      Cell::publish(s, published);
-      for (int o = 1; o < info.operands; ++o)
-        published[o].store(work_.operands[o] + r * H_ + unit, lanes);
-    }
+    V s[info.states], published[info.operands];
+    s[0] = V::load(work_.h0 + at, lanes);
+    for (int i = 1; i < info.states; ++i) s[i] = V::load(state(i, tile, r) + v * W);
+    Cell::publish(s, published);
+    for (int o = 1; o < info.operands; ++o) published[o].store(work_.operands[o] + at, lanes);
   }
 
   // gates = x W^T + bias for the rows of a chunk that this thread owns.

@@ -5,6 +5,7 @@
 // three gates or more, so that its gates fill the columns of a panel, and four vectors otherwise,
 // so that each gate fills one. Within a tile the columns are [gate][vector][lane].
 
+#include "core/carver.h"
 #include "cpu/pack.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
@@ -154,22 +155,7 @@ RNNFAST_INLINE Partition partition(Index tiles, Index batch, int thread, int thr
   return {share(tiles, thread, threads), {0, batch}, true};
 }
 
-// Hands out aligned pieces of a workspace; with a null base it only counts.
-template <class T>
-struct Carver {
-  T* base;
-  Index used = 0;
-
-  RNNFAST_INLINE T* take(Index count) {
-    constexpr Index line = 64 / sizeof(T);
-    T* piece = base ? base + used : nullptr;
-    used += (count + line - 1) / line * line;
-    return piece;
-  }
-};
-
-// Packs rows of `from` (gates * H, depth) into panels [tile][panel][depth][columns], with `extra`
-// more rows of depth left unset behind each panel's depth.
+// Packs rows of `from` (gates * H, depth) into panels [tile][panel][depth][columns].
 template <class L, class T>
 void pack_weights(const T* from, Index hidden, Index depth, int first_gate, int gates, Range tiles,
                   T* to) {
@@ -195,12 +181,22 @@ void pack_units(const T* from, Index hidden, int count, Range tiles, T* to) {
   }
 }
 
+// h0 in packed order, (B, H): the units of some tiles; zeros for null.
+template <class L, class T>
+void load_h0(const T* from, const PackedRows& rows, Index hidden, Range tiles, T* to) {
+  const Index unit = tiles.begin * L::kUnits;
+  const Index count = min_index(hidden, tiles.end * L::kUnits) - unit;
+  for (Index r = 0; r < rows.batch; ++r)
+    for (Index j = unit; j < unit + count; ++j)
+      to[r * hidden + j] = from ? from[rows.order[r] * hidden + j] : T(0);
+}
+
 // Sequence r's row in the (B, H) arrays of the caller, spread over tiles [tile][B][unit] and back.
 template <class L, class T>
-void load_state(const T* from, const PackedRows& rows, Index hidden, Range tiles, Range batch,
-                T* to, Index tile_stride) {
+void load_state(const T* from, const PackedRows& rows, Index hidden, Range tiles, T* to,
+                Index tile_stride) {
   for (Index tile = tiles.begin; tile < tiles.end; ++tile)
-    for (Index r = batch.begin; r < batch.end; ++r) {
+    for (Index r = 0; r < rows.batch; ++r) {
       const Index unit = tile * L::kUnits;
       pad_rows(from ? from + rows.order[r] * hidden + unit : nullptr, hidden, 1, hidden - unit,
                to + tile * tile_stride + r * L::kUnits, L::kUnits);

@@ -16,7 +16,7 @@ inline constexpr Index kProductColumns = 1024;  // a multiple of a panel's
 inline constexpr Index kProductRows = 96;       // of a strip, at most
 
 template <class T, ProductForm kForm>
-class Product {
+class MatrixProduct {
  public:
   static constexpr Index W = kLanes<T>;
   static constexpr bool kTransposedA = kForm == ProductForm::tn;
@@ -29,7 +29,7 @@ class Product {
     return width * (deep + 1) + threads * strip;
   }
 
-  Product(const ProductArgs<T>& args, const Team& team, int thread, T* workspace)
+  MatrixProduct(const ProductArgs<T>& args, const Team& team, int thread, T* workspace)
       : args_(args), team_(team), thread_(thread) {
     const Index width = min_index(kProductColumns, padded(args.columns));
     const Index deep = min_index(kProductDepth, args.depth);

@@ -84,22 +84,18 @@ class WeightGradient {
 
   // Writes the sums where they belong.
   void finish() const {
+    if (empty_) clear();
     const CellWeights<T>& to = args_.dweights;
-    unpack(work_.dw_ih, I_, I_ + 1, 0, info.gates, to.weight_ih, to.bias_ih);
-    for (int p = 0; p < L::products.size; ++p)
-      unpack(work_.dw_hh, H_, H_ + work_.kBiasHh, L::products.item[p].first_gate,
-             L::products.item[p].gates, to.weight_hh, work_.kBiasHh ? to.bias_hh : nullptr);
-    if (info.additive && to.bias_hh)
-      unpack(work_.dw_ih, 0, I_ + 1, 0, info.gates, to.weight_ih, to.bias_hh, I_);
-    if constexpr (info.params)
-      for (Index tile = share_.begin; tile < share_.end; ++tile)
-        for (int p = 0; p < info.params; ++p)
-          for (int v = 0; v < L::tile_vectors(H_, tile); ++v) {
-            const Index vector = tile * L::kTileVectors + v;
-            const T* sum = work_.dw_params + tile * L::kParamRow + p * L::kUnits + v * W;
-            (empty_ ? V(0) : V::load(sum))
-                .store(to.weight_channel + p * H_ + vector * W, L::lanes(H_, vector));
-          }
+    unpack_matrix(work_.dw_ih, depth(0), I_, {0, 0, info.gates}, to.weight_ih);
+    unpack_bias(work_.dw_ih, depth(0), I_, {0, 0, info.gates}, to.bias_ih);
+    for (int p = 0; p < L::products.size; ++p) {
+      const Product product = L::products.item[p];
+      unpack_matrix(work_.dw_hh, depth(1), H_, product, to.weight_hh);
+      if constexpr (!info.additive) unpack_bias(work_.dw_hh, depth(1), H_, product, to.bias_hh);
+    }
+    if constexpr (info.additive)
+      unpack_bias(work_.dw_ih, depth(0), I_, {0, 0, info.gates}, to.bias_hh);
+    if constexpr (info.params) unpack_params(to.weight_channel);
   }
 
  private:
@@ -234,28 +230,55 @@ class WeightGradient {
       }
   }
 
-  // Row blocks of a gradient (gates * H, columns) from depth rows [0, columns) of the sums, and its
-  // bias from the row `bias_row` behind them.
-  void unpack(T* sums, Index columns, Index depth, int first_gate, int gates, T* to, T* bias,
-              Index bias_row) const {
-    for (Index tile = share_.begin; tile < share_.end; ++tile)
-      L::for_panels(first_gate, gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
-        T* panel = sums + tile * depth * L::kGateRow + depth * W * column;
-        if (empty_)
-          for (Index i = 0; i < depth * vectors; ++i) V(0).store(panel + i * W);
-        for (int v = 0; v < vectors; ++v) {
-          const Index vector = tile * L::kTileVectors + (column + v) % L::kTileVectors;
-          const Index row = (column + v) / L::kTileVectors * H_ + vector * W;
-          const int lanes = L::lanes(H_, vector);
-          if (columns)
-            transpose_out(panel + v * W, vectors * W, lanes, columns, to + row * columns, columns);
-          if (bias) V::load(panel + (bias_row * vectors + v) * W).store(bias + row, lanes);
-        }
-      });
+  // The sums of this thread's tiles where no chunk has made any.
+  void clear() const {
+    const auto zero = [&](T* sums, Index tile_size) {
+      for (Index i = share_.begin * tile_size; i < share_.end * tile_size; ++i) sums[i] = T(0);
+    };
+    zero(work_.dw_ih, depth(0) * L::kGateRow);
+    zero(work_.dw_hh, depth(1) * L::kGateRow);
+    zero(work_.dw_params, L::kParamRow);
   }
-  void unpack(T* sums, Index columns, Index depth, int first_gate, int gates, T* to,
-              T* bias) const {
-    unpack(sums, columns, depth, first_gate, gates, to, bias, columns);
+
+  // Calls f(sums of the first vector, their stride, first row of the gradient, rows of it) for each
+  // vector of units and each of a product's gates.
+  template <class F>
+  RNNFAST_INLINE void for_vectors(T* sums, Index depth, const Product& product, F&& f) const {
+    for (Index tile = share_.begin; tile < share_.end; ++tile)
+      L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
+                    [&](int column, int vectors) {
+                      const T* panel = sums + depth * (tile * L::kGateRow + W * column);
+                      for (int v = 0; v < vectors; ++v) {
+                        const Index gate = (column + v) / L::kTileVectors;
+                        const Index vector =
+                            tile * L::kTileVectors + (column + v) % L::kTileVectors;
+                        f(panel + v * W, vectors * W, gate * H_ + vector * W, L::lanes(H_, vector));
+                      }
+                    });
+  }
+
+  // A gradient's row blocks (gates * H, columns), from the sums' first `columns` rows of depth.
+  void unpack_matrix(T* sums, Index depth, Index columns, const Product& product, T* to) const {
+    for_vectors(sums, depth, product, [&](const T* from, Index stride, Index row, int lanes) {
+      transpose_out(from, stride, lanes, columns, to + row * columns, columns);
+    });
+  }
+  // A bias' gradient, from row `at` of the depth; null is not wanted.
+  void unpack_bias(T* sums, Index depth, Index at, const Product& product, T* to) const {
+    if (!to) return;
+    for_vectors(sums, depth, product, [&](const T* from, Index stride, Index row, int lanes) {
+      V::load(from + at * stride).store(to + row, lanes);
+    });
+  }
+
+  void unpack_params(T* to) const {
+    for (Index tile = share_.begin; tile < share_.end; ++tile)
+      for (int p = 0; p < info.params; ++p)
+        for (int v = 0; v < L::tile_vectors(H_, tile); ++v) {
+          const Index vector = tile * L::kTileVectors + v;
+          V::load(work_.dw_params + tile * L::kParamRow + p * L::kUnits + v * W)
+              .store(to + p * H_ + vector * W, L::lanes(H_, vector));
+        }
   }
 
   const BackwardArgs<T>& args_;

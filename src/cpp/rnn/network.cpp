@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "core/carver.h"
 #include "core/error.h"
 #include "core/threads.h"
 #include "cpu/dispatch.h"
@@ -21,24 +22,6 @@ int threads_for(const NetworkSize& s, Index rows, int gates, double passes) {
              double(s.num_directions * (s.layer_input(layer) + s.hidden_size));
   return int(std::clamp(flops / kFlopsPerThread, 1., double(num_threads())));
 }
-
-// Hands out 64-byte aligned arrays of one block; with a null block it only counts.
-template <class T>
-class Arena {
- public:
-  explicit Arena(T* base) : base_(base) {}
-  T* take(Index count) {
-    T* piece = base_ ? base_ + used_ : nullptr;
-    used_ += (count + kLine - 1) / kLine * kLine;
-    return piece;
-  }
-  std::size_t bytes() const { return std::size_t(used_) * sizeof(T); }
-
- private:
-  static constexpr Index kLine = 64 / sizeof(T);
-  T* base_;
-  Index used_ = 0;
-};
 
 LayerSize layer_size(const NetworkSize& s, const PackedBatch& packed, Index layer, Index direction,
                      bool needs_dx) {
@@ -65,7 +48,7 @@ std::size_t carve(Reserve<T>& r, const NetworkInput<T>& input, T* y, T* base) {
   const NetworkSize& s = r.size;
   const Index width = s.num_directions * s.hidden_size, rows = r.packed.total();
   const bool dense = r.packed.is_dense();
-  Arena<T> arena(base);
+  Carver<T> arena{base};
   r.gates.assign(s.cells(), nullptr);
   r.states.assign(s.cells(), nullptr);
   r.outputs.assign(s.num_layers, nullptr);
@@ -83,7 +66,7 @@ std::size_t carve(Reserve<T>& r, const NetworkInput<T>& input, T* y, T* base) {
   }
   r.outputs.back() = dense ? y : arena.take(rows * width);
   if (input.x) r.inputs[0] = dense ? input.x : arena.take(rows * s.input_size);
-  return arena.bytes();
+  return std::size_t(arena.used) * sizeof(T);
 }
 
 // The part of one state's (cells, B, H) array that belongs to cell i.
@@ -178,14 +161,14 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
   // Gradients of the layers' outputs, in turn, then dy and dx as packed rows.
   const bool packs_dy = dy && !dense, packs_dx = dx && !dense;
   const auto lay_out = [&](T* base, std::array<T*, 5>& to) {
-    Arena<T> arena(base);
+    Carver<T> arena{base};
     to[0] = arena.take(size.num_layers > 1 ? rows * width : 0);
     to[1] = arena.take(size.num_layers > 2 ? rows * width : 0);
     to[2] = arena.take(packs_dy ? rows * width : 0);
     to[3] = arena.take(packs_dx ? rows * size.input_size : 0);
     to[4] = arena.take(
         workspace_size<T>(size, packed, dx != nullptr, threads, &LayerMemory::backward_workspace));
-    return arena.bytes();
+    return std::size_t(arena.used) * sizeof(T);
   };
   std::array<T*, 5> piece{};
   const Buffer memory = Buffer::allocate(lay_out(nullptr, piece));
