@@ -65,6 +65,17 @@ def real_array(
     return np.ascontiguousarray(array)
 
 
+def output_array(name: str, value: Any, dtype: np.dtype[Any]) -> None:
+    """Check that `value` is an array of `dtype` that C++ can write into as it is."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name}: expected an array to write into, got {type(value).__name__}")
+    if value.dtype != dtype:
+        raise TypeError(f"{name}: expected dtype {dtype}, got {value.dtype}")
+    if not (value.flags.c_contiguous and value.flags.writeable):
+        got = "read-only" if value.flags.c_contiguous else f"strides {value.strides}"
+        raise ValueError(f"{name}: expected a writable C-contiguous array, got {got}")
+
+
 def integer_array(name: str, value: ArrayLike) -> IntArray:
     """Return `value` as a C-contiguous int64 array; it must be of an integer dtype."""
     array = np.asarray(value)

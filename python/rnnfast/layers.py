@@ -164,16 +164,13 @@ class Recurrent(Module[functional.Reserve]):
             TypeError: A dtype or the structure of dstate is wrong.
         """
         dfinal = self._to_tuple("dstate", dstate)
-        dx, dinitial, dweights = functional.backward(
+        dx, dinitial, _ = functional._backward(
             self._take_kept(),
             None if dy is None else self._time_first(np.asarray(dy)),
             dfinal,
-            need_dx=need_dx,
+            need_dx,
+            self._gradients,
         )
-        for gradients, new in zip(self._gradients, dweights, strict=True):
-            for gradient, g in zip(gradients, new, strict=True):
-                if gradient is not None:
-                    gradient += g
         return None if dx is None else self._time_first(dx), self._from_tuple(dinitial)
 
     def _time_first(self, x: RealArray) -> RealArray:

@@ -150,7 +150,7 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
 template <class T>
 void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T* dy,
                       const std::vector<const T*>& dfinal, T* dx, const std::vector<T*>& dinitial,
-                      const std::vector<CellWeights<T>>& dweights) {
+                      const std::vector<CellWeights<T>>& dweights, bool add_dweights) {
   const NetworkSize& size = r.size;
   const CellKernels<T>& cell = kernels<T>(size.cell);
   const PackedBatch& packed = r.packed;
@@ -204,6 +204,7 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
         args.dx = dinput;
         args.add_dx = direction > 0;
         args.dweights = dweights[i];
+        args.add_dweights = add_dweights;
         cell.backward(args, team, thread);
         team.barrier();
       }
@@ -222,7 +223,7 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
                                       const std::vector<T*>&);                                     \
   template void network_backward(const Reserve<T>&, const NetworkInput<T>&, const T*,              \
                                  const std::vector<const T*>&, T*, const std::vector<T*>&,         \
-                                 const std::vector<CellWeights<T>>&);
+                                 const std::vector<CellWeights<T>>&, bool);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE
