@@ -62,7 +62,7 @@ def real_array(
         real_dtype(f"{name}.dtype", array.dtype)
     elif array.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}{why}, got {array.dtype}")
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")
 
 
 def output_array(name: str, value: Any, dtype: np.dtype[Any]) -> None:
@@ -81,7 +81,7 @@ def integer_array(name: str, value: ArrayLike) -> IntArray:
     array = np.asarray(value)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected an array of integers, got dtype {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return np.asarray(array, dtype=np.int64, order="C")
 
 
 def shape(name: str, array: NDArray[Any], expected: tuple[int, ...], meaning: str) -> None:

@@ -31,6 +31,25 @@ void check_rank(const char* name, const Array<T>& a, int rank) {
   RNNFAST_CHECK(a.ndim() == rank, name, ": expected rank ", rank, ", got rank ", a.ndim());
 }
 
+// Arrays of any leading shape are matrices of all their rows: (..., last).
+template <class T>
+long last_axis(const char* name, const Array<T>& a) {
+  RNNFAST_CHECK(a.ndim() >= 1, name, ": expected rank 1 or more, got 0");
+  return a.shape(a.ndim() - 1);
+}
+template <class T>
+long row_count(const Array<T>& a, long last) {
+  return last ? a.size() / last : 0;
+}
+
+// The first `count` sizes of an array's shape, and one more.
+template <class T>
+std::vector<long> extended(const Array<T>& a, py::ssize_t count, long last) {
+  std::vector<long> shape(a.shape(), a.shape() + count);
+  shape.push_back(last);
+  return shape;
+}
+
 // Runs body(begin, end) over [0, count), in shares of whole `unit`s; `work` is the cost of it all.
 template <class Body>
 void share(long count, long unit, long work, const Body& body) {
@@ -55,12 +74,11 @@ int product_threads(long multiply_adds) {
 template <class T>
 Array<T> linear_forward(const Array<T>& x, const Array<T>& weight,
                         const std::optional<Array<T>>& bias) {
-  check_rank("x", x, 2);
   check_rank("weight", weight, 2);
-  const long rows = x.shape(0), inputs = weight.shape(1), outputs = weight.shape(0);
-  check_size("x.shape[1]", x.shape(1), "in_features", inputs);
+  const long inputs = weight.shape(1), outputs = weight.shape(0), rows = row_count(x, inputs);
+  check_size("x.shape[-1]", last_axis("x", x), "in_features", inputs);
   if (bias) check_size("bias", bias->size(), "out_features", outputs);
-  Array<T> y = new_array<T>({rows, outputs});
+  Array<T> y = new_array<T>(extended(x, x.ndim() - 1, outputs));
   const ProductArgs<T> args{x.data(),         weight.data(), bias ? bias->data() : nullptr,
                             y.mutable_data(), rows,          outputs,
                             inputs,           false};
@@ -78,17 +96,15 @@ template <class T>
 std::optional<Array<T>> linear_backward(const Array<T>& dy, const Array<T>& x,
                                         const Array<T>& weight, Array<T>& dweight,
                                         std::optional<Array<T>>& dbias, bool need_dx) {
-  check_rank("dy", dy, 2);
-  check_rank("x", x, 2);
   check_rank("weight", weight, 2);
-  const long rows = x.shape(0), inputs = weight.shape(1), outputs = weight.shape(0);
-  check_size("x.shape[1]", x.shape(1), "in_features", inputs);
-  check_size("dy.shape[0]", dy.shape(0), "x.shape[0]", rows);
-  check_size("dy.shape[1]", dy.shape(1), "out_features", outputs);
+  const long inputs = weight.shape(1), outputs = weight.shape(0), rows = row_count(x, inputs);
+  check_size("x.shape[-1]", last_axis("x", x), "in_features", inputs);
+  check_size("dy.shape[-1]", last_axis("dy", dy), "out_features", outputs);
+  check_size("rows of dy", row_count(dy, outputs), "rows of x", rows);
   check_size("dweight", dweight.size(), "size of weight", weight.size());
   if (dbias) check_size("dbias", dbias->size(), "out_features", outputs);
   std::optional<Array<T>> dx;
-  if (need_dx) dx = new_array<T>({rows, inputs});
+  if (need_dx) dx = new_array<T>(extended(x, x.ndim() - 1, inputs));
   const ProductArgs<T> to_dw{dy.data(), x.data(), nullptr, dweight.mutable_data(),
                              outputs,   inputs,   rows,    true};
   const ProductArgs<T> to_dx{dy.data(), weight.data(), nullptr, dx ? dx->mutable_data() : nullptr,
@@ -117,10 +133,9 @@ constexpr const char* kExpectedIndices = "indices: expected values in [0, num_em
 template <class T>
 Array<T> embedding_forward(const Array<T>& weight, const Indices& indices) {
   check_rank("weight", weight, 2);
-  check_rank("indices", indices, 1);
   check_indices(kExpectedIndices, indices, weight.shape(0));
   const long rows = indices.size(), width = weight.shape(1);
-  Array<T> y = new_array<T>({rows, width});
+  Array<T> y = new_array<T>(extended(indices, indices.ndim(), width));
   const T* from = weight.data();
   const long* index = indices.data();
   T* to = y.mutable_data();
@@ -132,11 +147,10 @@ Array<T> embedding_forward(const Array<T>& weight, const Indices& indices) {
 
 template <class T>
 void embedding_backward(const Array<T>& dy, const Indices& indices, Array<T>& dweight) {
-  check_rank("dy", dy, 2);
-  check_rank("indices", indices, 1);
   check_rank("dweight", dweight, 2);
-  check_size("dy.shape[0]", dy.shape(0), "len(indices)", indices.size());
-  check_size("dy.shape[1]", dy.shape(1), "embedding_dim", dweight.shape(1));
+  check_size("dy.shape[-1]", last_axis("dy", dy), "embedding_dim", dweight.shape(1));
+  check_size("dy.size", dy.size(), "indices.size * embedding_dim",
+             indices.size() * dweight.shape(1));
   check_indices(kExpectedIndices, indices, dweight.shape(0));
   const long rows = indices.size(), width = dweight.shape(1), line = 64 / sizeof(T);
   const T* from = dy.data();
@@ -155,10 +169,8 @@ template <class T>
 std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
                                                          const Indices& targets, long ignore_index,
                                                          bool need_gradient) {
-  check_rank("logits", logits, 2);
-  check_rank("targets", targets, 1);
-  check_size("targets.shape[0]", targets.size(), "logits.shape[0]", logits.shape(0));
-  const long rows = logits.shape(0), classes = logits.shape(1);
+  const long classes = last_axis("logits", logits), rows = row_count(logits, classes);
+  check_size("targets.size", targets.size(), "rows of logits", rows);
   const long* target = targets.data();
   long count = 0;
   for (long n = 0; n < rows; ++n) {
@@ -170,7 +182,7 @@ std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
     ++count;
   }
   std::optional<Array<T>> dlogits;
-  if (need_gradient) dlogits = new_array<T>({rows, classes});
+  if (need_gradient) dlogits = new_array<T>(extended(logits, logits.ndim() - 1, classes));
   const T* x = logits.data();
   T* dx = dlogits ? dlogits->mutable_data() : nullptr;
   std::vector<double> losses(rows);
