@@ -271,10 +271,9 @@ class Forward {
     const T* bias = work_.bias_hh + tile * L::kGateRow;
     const Place rows = place(seg, tile);
     constexpr int first_column = L::products.item[begin].first_gate * L::kUnits;
-    AheadShares<T> ahead(
-        next < 0 ? nullptr : work_.w_hh + (next * L::kGateRow + first_column) * H_,
-        H_ * gates * L::kUnits,
-        H_ * L::panels(begin, end) * blocks_of(seg.end - seg.first, L::kRows));
+    AheadShares<T> ahead(next < 0 ? nullptr : work_.w_hh + (next * L::kGateRow + first_column) * H_,
+                         H_ * gates * L::kUnits,
+                         H_ * L::panels(begin, end) * blocks_of(seg.end - seg.first, L::kRows));
     for_blocks(seg.end - seg.first, L::kRows, [&](Index block, Index count) {
       const Index row = seg.first + block;
       for (Index i = row * L::kSlotRow; i < (row + count) * L::kSlotRow; i += 64 / sizeof(T))
