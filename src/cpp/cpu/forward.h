@@ -81,7 +81,7 @@ class Forward {
       for (; t != chunk.last + step; t += step) time_step(t);
       // A chunk's gates take the place of the last one's, where with unequal lengths a sequence
       // that another thread works on may have been.
-      if (!keeps_gates_ && !own_.by_tiles) team_.barrier();
+      if (!keeps_gates_ && !own_.by_tiles && !rows_.dense()) team_.barrier();
     }
     team_.barrier();
     store_final();
