@@ -29,7 +29,8 @@ class Backward {
         H_(args.size.hidden_size),
         tiles_(L::tiles(H_)),
         work_(args.workspace, args.size, team.size),
-        own_(partition(tiles_, rows_.batch, thread, team.size)),
+        own_(partition(tiles_, rows_.batch, info.gates * H_ * H_ * Index(sizeof(T)), thread,
+                       team.size)),
         own_vectors_{own_.tiles.begin * L::kTileVectors,
                      min_index(L::vectors(H_), own_.tiles.end * L::kTileVectors)},
         share_(share(tiles_, thread, team.size)),
@@ -212,8 +213,8 @@ class Backward {
   }
 
   // Gradient of product p's operand for some rows of step t, whose gates are in `buffer`.
-  void recurrent_product(int p, const GateBuffer& buffer, Index t,
-                         const Group& group, Index first, Index rows) {
+  void recurrent_product(int p, const GateBuffer& buffer, Index t, const Group& group, Index first,
+                         Index rows) {
     const Product product = L::products.item[p];
     transposed_product<L>(buffer.gates + (rows_.offset[t] + first - buffer.row) * L::kGateRow +
                               product.first_gate * L::kUnits,

@@ -59,7 +59,8 @@ class Forward {
         H_(args.size.hidden_size),
         tiles_(L::tiles(H_)),
         work_(args.workspace, args.size, team.size),
-        own_(partition(tiles_, rows_.batch, thread, team.size)),
+        own_(partition(tiles_, rows_.batch, info.gates * H_ * H_ * Index(sizeof(T)), thread,
+                       team.size)),
         share_(share(tiles_, thread, team.size)),
         sums_(work_.sums + thread * work_.kSums),
         keeps_gates_(args.size.training && L::kKeepsGates),
@@ -81,7 +82,7 @@ class Forward {
       for (; t != chunk.last + step; t += step) time_step(t);
       // A chunk's gates take the place of the last one's, where with unequal lengths a sequence
       // that another thread works on may have been.
-      if (!keeps_gates_ && !own_.by_tiles) team_.barrier();
+      if (!keeps_gates_ && !own_.by_tiles && !rows_.dense()) team_.barrier();
     }
     team_.barrier();
     store_final();
@@ -271,10 +272,9 @@ class Forward {
     const T* bias = work_.bias_hh + tile * L::kGateRow;
     const Place rows = place(seg, tile);
     constexpr int first_column = L::products.item[begin].first_gate * L::kUnits;
-    AheadShares<T> ahead(
-        next < 0 ? nullptr : work_.w_hh + (next * L::kGateRow + first_column) * H_,
-        H_ * gates * L::kUnits,
-        H_ * L::panels(begin, end) * blocks_of(seg.end - seg.first, L::kRows));
+    AheadShares<T> ahead(next < 0 ? nullptr : work_.w_hh + (next * L::kGateRow + first_column) * H_,
+                         H_ * gates * L::kUnits,
+                         H_ * L::panels(begin, end) * blocks_of(seg.end - seg.first, L::kRows));
     for_blocks(seg.end - seg.first, L::kRows, [&](Index block, Index count) {
       const Index row = seg.first + block;
       for (Index i = row * L::kSlotRow; i < (row + count) * L::kSlotRow; i += 64 / sizeof(T))

@@ -113,6 +113,9 @@ inline constexpr Index kTransposedDepth = 1024;  // the same for transposed prod
 // Rows that a weight gradient sums in registers: few, so that the sums' rounding errors stay small
 // and the gates stay in the L1 cache.
 inline constexpr Index kGradientDepth = 128;
+// Values of the packed operand that a weight gradient multiplies with all tiles, one after the
+// other.
+inline constexpr Index kGradientValues = 128 * 1024;
 
 // The steps of one chunk. Steps are processed in order of time, or against it if `reverse`.
 struct Chunk {
@@ -153,14 +156,17 @@ struct StepOrder {
 };
 
 // What one thread works on inside the time loop: some hidden tiles of every row, or every tile of
-// some sequences. The second needs no barrier between steps but fills the kernel only with a dozen
-// rows a thread.
+// some sequences. The second needs no barrier between steps, but fills the kernel only with a dozen
+// rows a thread, and as each thread then reads all recurrent weights in every step, with the more
+// rows the less of the weights stays in its cache.
 struct Partition {
   Range tiles, batch;
   bool by_tiles;
 };
-RNNFAST_INLINE Partition partition(Index tiles, Index batch, int thread, int threads) {
-  if (threads > 1 && batch >= 12 * threads)
+inline constexpr Index kCacheBytes = 2 << 20;  // of a core
+RNNFAST_INLINE Partition partition(Index tiles, Index batch, Index weight_bytes, int thread,
+                                   int threads) {
+  if (threads > 1 && batch * kCacheBytes >= 12 * threads * max_index(kCacheBytes, weight_bytes))
     return {{0, tiles}, share(batch, thread, threads), false};
   return {share(tiles, thread, threads), {0, batch}, true};
 }
