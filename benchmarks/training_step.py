@@ -3,10 +3,10 @@
     python benchmarks/training_step.py [--cell gru ...] [--shape B,T,H,L ...] [--embedding 64] [...]
 
 A step: characters through an embedding (or one-hot), recurrent layers and a linear layer, softmax
-cross-entropy, all gradients, clipping of their norm, Adam. Both libraries live in one process, start
-from the same weights and read the same text; their losses over the first steps are compared, then
-they take turns. Each allocator setting is a process of its own: PyTorch is quoted as installed, and
-with an allocator that keeps freed memory.
+cross-entropy, all gradients, clipping of their norm, Adam. Both libraries live in one process,
+start from the same weights and read the same text; their losses over the first steps are compared,
+then they take turns. Each allocator setting is a process of its own: PyTorch is quoted as
+installed, and with an allocator that keeps freed memory.
 
 The column `python` is the part of a step of rnnfast outside its compiled functions.
 """

@@ -225,10 +225,10 @@ def _backward(
         dy=dy,
         dstate=dfinal,
         need_dx=need_dx and not reserve.indexed,
-        dweights=dweights,
+        dweights=None if dweights is None else [list(layer) for layer in dweights],
     )
-    made = dweights if gradients is None else (Weights(*g) for g in gradients)
-    return dx, tuple(dinitial), list(made)
+    made = [Weights(*g) for g in gradients] if dweights is None else list(dweights)
+    return dx, tuple(dinitial), made
 
 
 def _check_weights(
