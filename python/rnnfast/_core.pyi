@@ -302,6 +302,7 @@ def forward(
     dropout: typing.SupportsFloat | typing.SupportsIndex,
     seed: typing.SupportsInt | typing.SupportsIndex,
     training: bool,
+    recompute: typing.SupportsInt | typing.SupportsIndex,
 ) -> tuple:
     """
     y, the final states and, if training, the reserve for backward.
@@ -324,6 +325,7 @@ def forward(
     dropout: typing.SupportsFloat | typing.SupportsIndex,
     seed: typing.SupportsInt | typing.SupportsIndex,
     training: bool,
+    recompute: typing.SupportsInt | typing.SupportsIndex,
 ) -> tuple:
     """
     y, the final states and, if training, the reserve for backward.
