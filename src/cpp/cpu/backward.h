@@ -82,12 +82,13 @@ class Backward {
 
   void pack_parameters() {
     const CellWeights<const T>& w = args_.weights;
-    for_groups([&](Index v0, int vectors) {
+    for_groups([&](const Group& group) {
       for (int p = 0; p < L::products.size; ++p) {
         // Threads that share the tiles share the packing of each panel as well.
         const Product product = L::products.item[p];
-        pack_transposed<L>(w.weight_hh, H_, H_, product.first_gate, product.gates, v0, vectors,
-                           own_.by_tiles ? Range{0, tiles_} : share_, recurrent_panel(p, v0));
+        pack_transposed<L>(w.weight_hh, H_, H_, product.first_gate, product.gates, group.v0,
+                           group.vectors, own_.by_tiles ? Range{0, tiles_} : share_,
+                           recurrent_panel(p, group.v0));
       }
     });
     if (args_.dx)
@@ -108,23 +109,25 @@ class Backward {
         V(0).store(gates + (tiles_ - 1) * chunk_tile_ + i * L::kUnits + v * W);
   }
 
-  // The columns of h's gradient in groups of up to four vectors, evenly over this thread's tiles.
-  Index group_count() const {
-    constexpr int most = L::kTileVectors > 1 ? L::kTileVectors : kMaxVectors;
-    return (own_vectors_.end - own_vectors_.begin + most - 1) / most;
-  }
-  template <class F>
-  RNNFAST_INLINE void group(Index i, F&& f) const {
-    const Index count = own_vectors_.end - own_vectors_.begin, groups = group_count();
-    Index first = i * L::kTileVectors, end = min_index(count, first + L::kTileVectors);
-    if constexpr (L::kTileVectors == 1) first = count * i / groups, end = count * (i + 1) / groups;
-    f(own_vectors_.begin + first, int(end - first));
-  }
+  // Columns of h's gradient: up to four vectors, evenly over this thread's tiles.
+  struct Group {
+    Index v0;
+    int vectors;
+    Index next;  // first vector of the group after it, or -1
+  };
   // As in the forward pass, every other step goes backwards.
   template <class F>
   RNNFAST_INLINE void for_groups(F&& f, bool backwards = false) const {
-    const Index groups = group_count();
-    for (Index i = 0; i < groups; ++i) group(backwards ? groups - 1 - i : i, f);
+    constexpr int most = L::kTileVectors > 1 ? L::kTileVectors : kMaxVectors;
+    const Index count = own_vectors_.end - own_vectors_.begin, groups = blocks_of(count, most);
+    const auto begin = [&](Index i) {
+      return L::kTileVectors > 1 ? min_index(count, i * most) : count * i / groups;
+    };
+    for (Index n = 0; n < groups; ++n) {
+      const Index i = backwards ? groups - 1 - n : n, next = backwards ? i - 1 : i + 1;
+      f(Group{own_vectors_.begin + begin(i), int(begin(i + 1) - begin(i)),
+              n + 1 < groups ? own_vectors_.begin + begin(next) : -1});
+    }
   }
   // This thread's sequences among [first, end), a strip at a time.
   template <class F>
@@ -149,10 +152,10 @@ class Backward {
 
   // Calls f(place, sequence, its product's place in scratch) for a group's vectors and some rows.
   template <class F>
-  RNNFAST_INLINE void for_rows(Index t, Index v0, int vectors, Index first, Index rows, F&& f) {
-    for (int v = 0; v < vectors; ++v) {
-      const Place at = place(t, v0 + v);
-      for (Index r = 0; r < rows; ++r) f(at, first + r, product_ + (r * vectors + v) * W);
+  RNNFAST_INLINE void for_rows(Index t, const Group& group, Index first, Index rows, F&& f) {
+    for (int v = 0; v < group.vectors; ++v) {
+      const Place at = place(t, group.v0 + v);
+      for (Index r = 0; r < rows; ++r) f(at, first + r, product_ + (r * group.vectors + v) * W);
     }
   }
 
@@ -161,15 +164,15 @@ class Backward {
     const bool has = later >= 0 && later < rows_.steps;
     const Index count = rows_.count(t), going = has ? order_.continued(later) : 0;
     if (has) leave(later, going);
-    const auto step = [&](Index v0, int vectors) {
+    const auto step = [&](const Group& group) {
       for_strips(0, going, [&](Index first, Index rows) {
-        first_products(later, v0, vectors, first, rows);
-        for_rows(t, v0, vectors, first, rows, [&](const Place& at, Index r, const T* product) {
+        first_products(later, group, first, rows);
+        for_rows(t, group, first, rows, [&](const Place& at, Index r, const T* product) {
           cell_pointwise<true>(at, r, product);
         });
       });
       for_strips(going, count, [&](Index first, Index rows) {
-        for_rows(t, v0, vectors, first, rows, [&](const Place& at, Index r, const T*) {
+        for_rows(t, group, first, rows, [&](const Place& at, Index r, const T*) {
           cell_pointwise<false>(at, r, nullptr);
         });
       });
@@ -177,10 +180,10 @@ class Backward {
     for_groups(step, t & 1);
     if constexpr (L::kTwoStages) {
       if (own_.by_tiles) team_.barrier();
-      for_groups([&](Index v0, int vectors) {
+      for_groups([&](const Group& group) {
         for_strips(0, count, [&](Index first, Index rows) {
-          recurrent_product(kSecond, current_, t, v0, vectors, first, rows);
-          for_rows(t, v0, vectors, first, rows, [&](const Place& at, Index r, const T* product) {
+          recurrent_product(kSecond, current_, t, group, first, rows);
+          for_rows(t, group, first, rows, [&](const Place& at, Index r, const T* product) {
             operand_pointwise(at, r, product + kSecond * kProduct);
           });
         });
@@ -192,10 +195,10 @@ class Backward {
   // The sequences [going, ..) of step t started there: what comes through its recurrent products
   // belongs to their initial states.
   void leave(Index t, Index going) {
-    for_groups([&](Index v0, int vectors) {
+    for_groups([&](const Group& group) {
       for_strips(going, rows_.count(t), [&](Index first, Index rows) {
-        first_products(t, v0, vectors, first, rows);
-        for_rows(t, v0, vectors, first, rows, [&](const Place& at, Index r, const T* product) {
+        first_products(t, group, first, rows);
+        for_rows(t, group, first, rows, [&](const Place& at, Index r, const T* product) {
           V s[info.states], ds[info.states];
           load_initial(at, r, s);
           for (int i = 0; i < info.states; ++i) ds[i] = V::load(at.carry[i] + r * L::kUnits);
@@ -207,19 +210,20 @@ class Backward {
   }
 
   // Gradients of the first products' operands for some rows of step t, the one processed last.
-  void first_products(Index t, Index v0, int vectors, Index first, Index rows) {
+  void first_products(Index t, const Group& group, Index first, Index rows) {
     for (int p = 0; p < L::products.first_stage; ++p)
-      recurrent_product(p, later_, t, v0, vectors, first, rows);
+      recurrent_product(p, later_, t, group, first, rows);
   }
 
   // Gradient of product p's operand for some rows of step t, whose gates are in `buffer`.
-  void recurrent_product(int p, const GateBuffer& buffer, Index t, Index v0, int vectors,
-                         Index first, Index rows) {
+  void recurrent_product(int p, const GateBuffer& buffer, Index t,
+                         const Group& group, Index first, Index rows) {
     const Product product = L::products.item[p];
     transposed_product<L>(buffer.gates + (rows_.offset[t] + first - buffer.row) * L::kGateRow +
                               product.first_gate * L::kUnits,
-                          chunk_tile_, product.gates, recurrent_panel(p, v0), vectors, tiles_, rows,
-                          product_ + p * kProduct);
+                          chunk_tile_, product.gates, recurrent_panel(p, group.v0),
+                          group.next < 0 ? nullptr : recurrent_panel(p, group.next), group.vectors,
+                          tiles_, rows, product_ + p * kProduct);
   }
 
   // Where the rows of step t lie for one vector of units: of sequence 0.
@@ -355,7 +359,9 @@ class Backward {
       for (Index v0 = 0; v0 < L::vectors(I_); v0 += kMaxVectors) {
         const int vectors = input_vectors(v0);
         transposed_product<L>(dx_gates() + first * L::kGateRow, chunk_tile_, info.gates,
-                              input_panel(v0), vectors, tiles_, rows, product_);
+                              input_panel(v0),
+                              input_panel(v0 + vectors < L::vectors(I_) ? v0 + vectors : 0),
+                              vectors, tiles_, rows, product_);
         for (Index r = 0; r < rows; ++r)
           for (int v = 0; v < vectors; ++v) {
             const int lanes = int(min_index(W, I_ - (v0 + v) * W));

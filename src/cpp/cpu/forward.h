@@ -166,7 +166,8 @@ class Forward {
                           .ldc = L::kSlotRow,
                           .columns = vectors * W,
                           .bias = k ? nullptr : bias + column * W,
-                          .add = k > 0},
+                          .add = k > 0,
+                          .ahead = {panel + min_index(k + kDepthBlock, I_) * vectors * W}},
                          count);
     });
   }
@@ -193,13 +194,13 @@ class Forward {
     const Index previous = order.previous(t), going = order.continued(t);
     const Segment segments[2] = {clip({t, previous, 0, going, false}),
                                  clip({t, previous, going, rows_.count(t), true})};
-    for_own_tiles(t, [&](Index tile) {
-      for (const Segment& s : segments) segment_tile<true>(s, tile);
+    for_own_tiles(t, [&](Index tile, Index next) {
+      for (const Segment& s : segments) segment_tile<true>(s, tile, next);
     });
     if constexpr (L::kTwoStages) {
       if (own_.by_tiles) team_.barrier();
-      for_own_tiles(t, [&](Index tile) {
-        for (const Segment& s : segments) segment_tile<false>(s, tile);
+      for_own_tiles(t, [&](Index tile, Index next) {
+        for (const Segment& s : segments) segment_tile<false>(s, tile, next);
       });
     }
     if (own_.by_tiles) team_.barrier();
@@ -238,11 +239,13 @@ class Forward {
     return s;
   }
 
-  // Every other step walks the tiles backwards: the last weights used are still in the cache.
+  // Calls f(tile, the one after it or -1). Every other step walks the tiles backwards: the last
+  // weights used are still in the cache.
   template <class F>
   RNNFAST_INLINE void for_own_tiles(Index t, F&& f) {
-    const Index count = own_.tiles.end - own_.tiles.begin;
-    for (Index i = 0; i < count; ++i) f(t & 1 ? own_.tiles.end - 1 - i : own_.tiles.begin + i);
+    const Index count = own_.tiles.end - own_.tiles.begin, step = t & 1 ? -1 : 1;
+    Index tile = t & 1 ? own_.tiles.end - 1 : own_.tiles.begin;
+    for (Index i = 1; i <= count; ++i, tile += step) f(tile, i < count ? tile + step : -1);
   }
 
   T* state(int s, Index tile, Index row) const {
@@ -295,15 +298,22 @@ class Forward {
     return p;
   }
 
-  // The products of one stage and its pointwise part, for one tile.
+  // The products of one stage and its pointwise part, for one tile. The weights of tile `next` come
+  // into the cache meanwhile.
   template <bool kFirstStage>
-  void segment_tile(const Segment& seg, Index tile) {
+  void segment_tile(const Segment& seg, Index tile, Index next) {
     constexpr int begin = kFirstStage ? 0 : L::products.first_stage;
     constexpr int end = kFirstStage ? L::products.first_stage : L::products.size;
+    constexpr int gates = kFirstStage ? info.h_gates() : info.second_gates;
     if (seg.first >= seg.end) return;
     const int vectors = L::tile_vectors(H_, tile);
     const T* bias = work_.bias_hh + tile * L::kGateRow;
     const Place rows = place(seg, tile);
+    constexpr int first_column = L::products.item[begin].first_gate * L::kUnits;
+    AheadShares<T> ahead(
+        next < 0 ? nullptr : work_.w_hh + (next * L::kGateRow + first_column) * H_,
+        H_ * gates * L::kUnits,
+        H_ * L::panels(begin, end) * blocks_of(seg.end - seg.first, L::kRows));
     for_blocks(seg.end - seg.first, L::kRows, [&](Index block, Index count) {
       const Index row = seg.first + block;
       for (Index i = row * L::kSlotRow; i < (row + count) * L::kSlotRow; i += 64 / sizeof(T))
@@ -322,7 +332,8 @@ class Forward {
                .c = sums_ + column * W,
                .ldc = L::kGateRow,
                .columns = width * W,
-               .bias = bias + column * W});
+               .bias = bias + column * W,
+               .ahead = ahead.take(H_)});
         });
       }
       for (int v = 0; v < vectors; ++v) {

@@ -11,6 +11,9 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
+RNNFAST_INLINE Index min_index(Index a, Index b) { return a < b ? a : b; }
+RNNFAST_INLINE Index max_index(Index a, Index b) { return a > b ? a : b; }
+
 inline constexpr int kMaxVectors = 4;
 
 // Rows of a block for a panel of n vectors: as many sums as the register file holds.
@@ -29,18 +32,48 @@ inline constexpr int kMaxBlockRows = 8;
 #endif
 
 template <class T>
+inline constexpr Index kLine = 64 / sizeof(T);  // values of a cache line
+
+// What the blocks after this one will read: it comes into the L2 cache meanwhile, as the caches'
+// own prefetchers do not follow panels across their ends. `step` values a step of the depth.
+template <class T>
+struct Ahead {
+  const T* at = nullptr;
+  Index step = 0;
+};
+
+// Shares the fetching of `values` values evenly among blocks with `steps` steps of depth in all:
+// evenly, because what is fetched at once keeps other loads waiting.
+template <class T>
+struct AheadShares {
+  const T* next;  // or null
+  Index step;
+
+  RNNFAST_INLINE AheadShares(const T* from, Index values, Index steps)
+      : next(from), step(min_index((values + steps - 1) / steps, kLine<T>)) {}
+  RNNFAST_INLINE Ahead<T> take(Index depth) {
+    if (!next) return {};
+    const Ahead<T> ahead{next, step};
+    next += depth * step;
+    return ahead;
+  }
+};
+
+template <class T>
 RNNFAST_INLINE typename Vec<T>::Raw broadcast(T x) {
   return x - typename Vec<T>::Raw{};
 }
 
 // sums += A B over the depth. A is (rows, depth) with row stride lda, or packed [depth][kRows].
+// Each step of the depth also fetches a cache line into the L2 cache, `ahead`'s.
 template <class T, int kRows, int kVectors, bool kPackedA>
 RNNFAST_INLINE void multiply(typename Vec<T>::Raw (&sums)[kRows][kVectors], const T* a, Index lda,
-                             const T* b, Index ldb, Index depth) {
+                             const T* b, Index ldb, Index depth, Ahead<T>& ahead) {
   using Raw = typename Vec<T>::Raw;
   constexpr int W = kLanes<T>;
 #pragma GCC unroll 1
-  for (Index k = 0; k < depth; ++k, b += ldb) {
+  for (Index k = 0; k < depth; ++k, b += ldb, ahead.at += ahead.step) {
+    __builtin_prefetch(ahead.at, 0, 2);
     if constexpr (kVectors <= kRows || kRows == 1) {  // hold the vectors, broadcast A one by one
       Raw column[kVectors];
 #pragma GCC unroll 4
@@ -88,6 +121,7 @@ struct BlockArgs {
   int columns;
   const T* bias = nullptr;  // (columns,), padded to whole vectors
   bool add = false;
+  Ahead<T> ahead = {};
 };
 
 template <class T, int kRows, int kVectors, bool kPackedA>
@@ -106,8 +140,9 @@ __attribute__((noinline)) void block(const BlockArgs<T>& args) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) __builtin_prefetch(args.c + r * args.ldc + v * W, 1, 3);
   const T *a = args.a, *b = args.b;
+  Ahead<T> ahead = args.ahead.at ? args.ahead : Ahead<T>{b, 0};
   for (Index p = 0; p < args.parts; ++p, a += args.a_step, b += args.b_step)
-    multiply<T, kRows, kVectors, kPackedA>(sums, a, args.lda, b, args.ldb, args.depth);
+    multiply<T, kRows, kVectors, kPackedA>(sums, a, args.lda, b, args.ldb, args.depth, ahead);
   const int last = args.columns - (kVectors - 1) * W;
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -144,6 +179,8 @@ struct BlockTable {
 template <class T, bool kPackedA>
 inline constexpr BlockTable<T, kPackedA> kBlocks{};
 
+RNNFAST_INLINE Index blocks_of(Index count, Index most) { return (count + most - 1) / most; }
+
 // Splits `count` rows evenly into blocks of at most `most` rows and calls f(first, rows).
 template <class F>
 RNNFAST_INLINE void for_blocks(Index count, Index most, F&& f) {
@@ -151,7 +188,7 @@ RNNFAST_INLINE void for_blocks(Index count, Index most, F&& f) {
     if (count > 0) f(Index(0), count);
     return;
   }
-  const Index blocks = (count + most - 1) / most;
+  const Index blocks = blocks_of(count, most);
   for (Index i = 0; i < blocks; ++i) {
     const Index first = count * i / blocks, end = count * (i + 1) / blocks;
     f(first, end - first);
@@ -162,13 +199,18 @@ RNNFAST_INLINE constexpr int vectors_of(int columns, int lanes) {
   return (columns + lanes - 1) / lanes;
 }
 
-// Any number of rows times one panel. `args.a` and `args.c` point at the first row.
+// Any number of rows times one panel. `args.a` and `args.c` point at the first row. The blocks share
+// the fetching of a panel of this one's size at `args.ahead.at`.
 template <class T>
 RNNFAST_INLINE void multiply_rows(BlockArgs<T> args, Index rows) {
   const T* a = args.a;
   T* c = args.c;
   const int vectors = vectors_of(args.columns, kLanes<T>);
+  const Index depth = args.depth * args.parts;
+  AheadShares<T> ahead(args.ahead.at, depth * vectors * kLanes<T>,
+                       depth * max_index(1, blocks_of(rows, kBlockRows[vectors])));
   for_blocks(rows, kBlockRows[vectors], [&](Index first, Index count) {
+    args.ahead = ahead.take(depth);
     args.a = a + first * args.lda;
     args.c = c + first * args.ldc;
     kBlocks<T, false>.fn[vectors - 1][count - 1](args);
@@ -182,8 +224,5 @@ struct Range {
 RNNFAST_INLINE Range share(Index n, int thread, int threads) {
   return {n * thread / threads, n * (thread + 1) / threads};
 }
-
-RNNFAST_INLINE Index min_index(Index a, Index b) { return a < b ? a : b; }
-RNNFAST_INLINE Index max_index(Index a, Index b) { return a > b ? a : b; }
 
 }  // namespace RNNFAST_ISA_NAMESPACE

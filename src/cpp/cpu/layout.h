@@ -78,6 +78,16 @@ struct Layout {
     }
   }
 
+  // Panels of a tile that a product has, or the products [begin, end).
+  static constexpr int panels(const Product& product) {
+    return kTileVectors == 1 ? (product.gates + kMaxVectors - 1) / kMaxVectors : product.gates;
+  }
+  static constexpr int panels(int begin, int end) {
+    int count = 0;
+    for (int p = begin; p < end; ++p) count += panels(products.item[p]);
+    return count;
+  }
+
   // Rows of a block such that one block serves every panel of the cell.
   static constexpr int panel_vectors() {
     if (kTileVectors > 1) return kMaxVectors;

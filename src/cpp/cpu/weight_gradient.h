@@ -172,12 +172,22 @@ class WeightGradient {
       const Index tile = item / blocks, first = item % blocks;
       const Index end = min_index(blocks, first + mine.end - item);
       const T* b = gradient + tile * work_.chunk_rows * L::kGateRow;
+      // The next tile's gradients and sums come into the cache meanwhile.
+      const bool last = item + end - first == mine.end;
+      const Index steps = chunk.rows * L::panels(product) * (end - first);
+      AheadShares<T> gates(last ? nullptr : b + work_.chunk_rows * L::kGateRow,
+                           chunk.rows * L::kGateRow, steps / 2 + 1);
+      AheadShares<T> panels(
+          last ? nullptr
+               : sums + depth(side) * ((tile + 1) * L::kGateRow + product.first_gate * L::kUnits),
+          depth(side) * product.gates * L::kUnits, steps / 2 + 1);
       for_blocks(chunk.rows, kGradientDepth, [&](Index row, Index rows) {
         L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
                       [&](int column, int vectors) {
                         T* panel = sums + depth(side) * (tile * L::kGateRow + W * column);
                         for (Index i = first; i < end; ++i)
-                          multiply_block(side, i, chunk, row, rows, b + W * column, panel, vectors);
+                          multiply_block(side, i, chunk, row, rows, b + W * column, panel, vectors,
+                                         (i & 1 ? gates : panels).take(rows));
                       });
       });
       item += end - first;
@@ -186,7 +196,7 @@ class WeightGradient {
 
   // A block of columns, for the rows [row, row + rows) of the chunk.
   void multiply_block(int side, Index block, const Chunk& chunk, Index row, Index rows, const T* b,
-                      T* panel, int vectors) const {
+                      T* panel, int vectors, Ahead<T> ahead) const {
     const Index first = block * L::kRows;
     const int width = int(min_index(L::kRows, columns(side) - first));
     kBlocks<T, true>.fn[vectors - 1][width - 1](
@@ -198,7 +208,8 @@ class WeightGradient {
          .c = panel + (first_depth(side) + first) * vectors * W,
          .ldc = vectors * W,
          .columns = vectors * W,
-         .add = !empty_ || row > 0});
+         .add = !empty_ || row > 0,
+         .ahead = ahead});
   }
 
   // The input weights' gradient for indices: each row's gates go to one depth of the sums.
