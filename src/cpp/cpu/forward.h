@@ -230,7 +230,7 @@ class Forward {
   void known_steps(Index t, Index steps) {
     const Segment all{t, StepOrder{rows_, args_.size.reverse}.previous(t), 0,
                       rows_.count(t) * steps, false};
-    for_own_tiles(0, [&](Index tile) { segment_tile<true>(all, tile); });
+    for_own_tiles(0, [&](Index tile, Index next) { segment_tile<true>(all, tile, next); });
   }
 
   Segment clip(Segment s) const {
