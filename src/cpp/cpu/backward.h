@@ -47,6 +47,7 @@ class Backward {
     for (int parity = 0; t >= 0 && t < rows_.steps; parity ^= 1) {
       const Chunk chunk = chunk_from(rows_, t, step, kBackwardChunkRows);
       current_ = {work_.dh[parity], chunk.row};
+      if (!own_.by_tiles) own_.batch = share_rows(rows_, chunk, thread_, team_.size);
       for (; t != chunk.last + step; t += step) {
         time_step(t);
         later_ = current_;
@@ -216,8 +217,8 @@ class Backward {
   }
 
   // Gradient of product p's operand for some rows of step t, whose gates are in `buffer`.
-  void recurrent_product(int p, const GateBuffer& buffer, Index t,
-                         const Group& group, Index first, Index rows) {
+  void recurrent_product(int p, const GateBuffer& buffer, Index t, const Group& group, Index first,
+                         Index rows) {
     const Product product = L::products.item[p];
     transposed_product<L>(buffer.gates + (rows_.offset[t] + first - buffer.row) * L::kGateRow +
                               product.first_gate * L::kUnits,
@@ -391,7 +392,7 @@ class Backward {
   const StepOrder order_;
   const Index I_, H_, tiles_;
   const BackwardWorkspace<L, T> work_;
-  const Partition own_;  // of the time loop
+  Partition own_;  // of the time loop
   const Range own_vectors_;
   const Range share_;  // tiles of everything else
   T* const product_;   // this thread's recurrent products

@@ -55,6 +55,7 @@ class Forward {
   Forward(const ForwardArgs<T>& args, const Team& team, int thread)
       : args_(args),
         team_(team),
+        thread_(thread),
         rows_(args.size.rows),
         I_(args.size.input_size),
         H_(args.size.hidden_size),
@@ -78,6 +79,7 @@ class Forward {
     while (t >= 0 && t < rows_.steps) {
       const Chunk chunk = chunk_from(rows_, t, step, kForwardChunkRows);
       chunk_row_ = keeps_gates_ ? 0 : chunk.row;
+      if (!own_.by_tiles) own_.batch = share_rows(rows_, chunk, thread_, team_.size);
       input_product(chunk);
       while (t != chunk.last + step) {
         const Index steps = steps_at_once(t, chunk.last);
@@ -87,9 +89,7 @@ class Forward {
           time_step(t);
         t += step * steps;
       }
-      // A chunk's gates take the place of the last one's, where with unequal lengths a sequence
-      // that another thread works on may have been.
-      if (!keeps_gates_ && !own_.by_tiles) team_.barrier();
+      if (!own_.by_tiles && !rows_.dense()) team_.barrier();  // sequences change their threads
     }
     team_.barrier();
     if (!args_.again) store_final();
@@ -310,10 +310,9 @@ class Forward {
     const T* bias = work_.bias_hh + tile * L::kGateRow;
     const Place rows = place(seg, tile);
     constexpr int first_column = L::products.item[begin].first_gate * L::kUnits;
-    AheadShares<T> ahead(
-        next < 0 ? nullptr : work_.w_hh + (next * L::kGateRow + first_column) * H_,
-        H_ * gates * L::kUnits,
-        H_ * L::panels(begin, end) * blocks_of(seg.end - seg.first, L::kRows));
+    AheadShares<T> ahead(next < 0 ? nullptr : work_.w_hh + (next * L::kGateRow + first_column) * H_,
+                         H_ * gates * L::kUnits,
+                         H_ * L::panels(begin, end) * blocks_of(seg.end - seg.first, L::kRows));
     for_blocks(seg.end - seg.first, L::kRows, [&](Index block, Index count) {
       const Index row = seg.first + block;
       for (Index i = row * L::kSlotRow; i < (row + count) * L::kSlotRow; i += 64 / sizeof(T))
@@ -398,11 +397,12 @@ class Forward {
 
   const ForwardArgs<T>& args_;
   const Team& team_;
+  const int thread_;
   const PackedRows& rows_;
   const Index I_, H_, tiles_;
   const ForwardWorkspace<L, T> work_;
-  const Partition own_;  // of the time loop
-  const Range share_;    // tiles of everything else
+  Partition own_;      // of the time loop
+  const Range share_;  // tiles of everything else
   T* const sums_;
   const bool keeps_gates_;
   T* const gates_;

@@ -165,6 +165,16 @@ RNNFAST_INLINE Partition partition(Index tiles, Index batch, int thread, int thr
   return {share(tiles, thread, threads), {0, batch}, true};
 }
 
+// The sequences of one thread in a chunk such that each thread has about as many rows of it. Where
+// lengths differ, sequences change their threads from chunk to chunk, which then meet in between.
+RNNFAST_INLINE Range share_rows(const PackedRows& rows, const Chunk& chunk, int thread,
+                                int threads) {
+  const Index steps = max_index(chunk.first, chunk.last) - min_index(chunk.first, chunk.last) + 1;
+  Range mine = share(chunk.rows / steps, thread, threads);  // of those active in a step, on average
+  if (thread == threads - 1) mine.end = rows.batch;
+  return mine;
+}
+
 // Packs rows of `from` (gates * H, depth) into panels [tile][panel][depth][columns].
 template <class L, class T>
 void pack_weights(const T* from, Index hidden, Index depth, int first_gate, int gates, Range tiles,
