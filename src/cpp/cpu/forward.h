@@ -79,7 +79,9 @@ class Forward {
     while (t >= 0 && t < rows_.steps) {
       const Chunk chunk = chunk_from(rows_, t, step, kForwardChunkRows);
       chunk_row_ = keeps_gates_ ? 0 : chunk.row;
-      if (!own_.by_tiles) own_.batch = share_rows(rows_, chunk, thread_, team_.size);
+      own_ = partition(tiles_, active_rows(chunk), thread_, team_.size);
+      own_.batch =
+          own_.by_tiles ? Range{0, rows_.batch} : share_rows(rows_, chunk, thread_, team_.size);
       input_product(chunk);
       while (t != chunk.last + step) {
         const Index steps = steps_at_once(t, chunk.last);

@@ -165,12 +165,17 @@ RNNFAST_INLINE Partition partition(Index tiles, Index batch, int thread, int thr
   return {share(tiles, thread, threads), {0, batch}, true};
 }
 
+// How many sequences are active in a step of a chunk, on average.
+RNNFAST_INLINE Index active_rows(const Chunk& chunk) {
+  const Index steps = max_index(chunk.first, chunk.last) - min_index(chunk.first, chunk.last) + 1;
+  return chunk.rows / steps;
+}
+
 // The sequences of one thread in a chunk such that each thread has about as many rows of it. Where
 // lengths differ, sequences change their threads from chunk to chunk, which then meet in between.
 RNNFAST_INLINE Range share_rows(const PackedRows& rows, const Chunk& chunk, int thread,
                                 int threads) {
-  const Index steps = max_index(chunk.first, chunk.last) - min_index(chunk.first, chunk.last) + 1;
-  Range mine = share(chunk.rows / steps, thread, threads);  // of those active in a step, on average
+  Range mine = share(active_rows(chunk), thread, threads);
   if (thread == threads - 1) mine.end = rows.batch;
   return mine;
 }
