@@ -42,9 +42,7 @@ def row(cell: str, T: int, B: int, size: int, seconds: float) -> str:
         },
         seconds,
     ).timings
-    cells = [
-        f"{t.median * 1e3:.3f} ms, {t.median / T / B * 1e6:.2f} us" for t in timings.values()
-    ]
+    cells = [f"{t.median * 1e3:.3f} ms, {t.median / T / B * 1e6:.2f} us" for t in timings.values()]
     return f"| {T}, {B} | {' | '.join(cells)} |"
 
 

@@ -62,9 +62,10 @@ def main() -> None:
                     args.seconds,
                 ).timings
                 full, uneven = timings["full"].median, timings["uneven"].median
+                excess = uneven / full / share
                 print(
                     f"{cell:16} {text:16} {mode:10} full {full * 1e3:8.2f} ms, uneven "
-                    f"{uneven * 1e3:8.2f} ms, useful {share:.2f}, excess {uneven / full / share:.2f}",
+                    f"{uneven * 1e3:8.2f} ms, useful {share:.2f}, excess {excess:.2f}",
                     flush=True,
                 )
 

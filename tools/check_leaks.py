@@ -12,12 +12,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 import rnnfast
 from rnnfast import functional
+
+Array: TypeAlias = NDArray[Any]
 
 WARM_UP = 20_000  # calls until caches, pools and free lists have what they need
 ALLOWED = 1 << 20  # bytes that the process may grow
@@ -39,12 +44,26 @@ def expect_error(kind: type[Exception], call: Callable[[], object]) -> None:
     raise AssertionError(f"no {kind.__name__}")
 
 
+def train(layer: rnnfast.Recurrent, x: Array, dy: Array, lengths: Array | None = None) -> None:
+    """A forward and a backward pass."""
+    layer.train()
+    layer(x, lengths=lengths)
+    layer.backward(dy)
+
+
+def infer(layer: rnnfast.Recurrent, x: Array) -> None:
+    """A forward pass that keeps nothing."""
+    layer.eval()
+    layer(x)
+
+
 def make_calls() -> list[Callable[[], object]]:
     """Calls of every cell, with options of all kinds, and errors."""
     rng = np.random.default_rng(0)
     lengths, indices = np.array([3, 1]), rng.integers(0, 4, (3, 2))
     x = rng.standard_normal((3, 2, 4)).astype(np.float32)
     long = rng.integers(0, 4, (600, 1))  # two segments of recomputation
+    long_dy = np.ones((600, 1, 10), np.float32)
     calls: list[Callable[[], object]] = []
     for cell in functional.cells():
         for directions, recompute in ((1, False), (2, True)):
@@ -53,29 +72,18 @@ def make_calls() -> list[Callable[[], object]]:
             )
             dy = np.ones((3, 2, 5 * directions), np.float32)
 
-            def train(layer=layer, given=x, dy=dy, **options) -> None:
-                layer.train()
-                layer(given, **options)
-                layer.backward(dy)
-
-            def infer(layer=layer) -> None:
-                layer.eval()
-                layer(x)
-
-            def fail_late(layer=layer) -> None:
-                layer.train()
-                layer(x)
-                expect_error(ValueError, lambda: layer.backward(x))
-
-            calls += [train, infer, fail_late]
-            calls += [lambda t=train: t(lengths=lengths), lambda t=train: t(indices)]
-            if recompute:
-                calls.append(lambda t=train: t(long, np.ones((600, 1, 10), np.float32)))
             calls += [
-                lambda call=layer: expect_error(IndexError, lambda: call(indices + 4)),
-                lambda call=layer: expect_error(ValueError, lambda: call(x[..., :3])),
-                lambda call=layer: expect_error(TypeError, lambda: call(x.astype(np.float64))),
+                partial(train, layer, x, dy),
+                partial(train, layer, indices, dy),
+                partial(train, layer, x, dy, lengths),
+                partial(infer, layer, x),
+                partial(expect_error, ValueError, partial(train, layer, x, x)),
+                partial(expect_error, ValueError, partial(infer, layer, x[..., :3])),
+                partial(expect_error, TypeError, partial(infer, layer, x.astype(np.float64))),
+                partial(expect_error, IndexError, partial(infer, layer, indices + 4)),
             ]
+            if recompute:
+                calls.append(partial(train, layer, long, long_dy))
     return calls
 
 
