@@ -29,6 +29,7 @@ class Options(TypedDict, total=False):
     batch_first: bool
     dropout: float
     bidirectional: bool
+    recompute: bool | int
     dtype: DTypeLike
     seed: int | None
 
@@ -48,6 +49,9 @@ class Recurrent(Module[functional.Reserve]):
         batch_first: Whether x, y, dx and dy are (B, T, ...) instead of (T, B, ...).
         dropout: Probability that an output of a layer but the last is dropped in training.
         bidirectional: Whether each layer also runs against time; y then holds both outputs.
+        recompute: Whether `backward` makes the gates again instead of finding them kept: less
+            memory, more work, the same bits. An integer is the number of steps between two states
+            that are kept, True a number near sqrt(T); see `rnnfast.functional.forward`.
         dtype: float32 or float64.
         seed: Seeds the initial values and dropout; None draws fresh ones.
 
@@ -67,6 +71,7 @@ class Recurrent(Module[functional.Reserve]):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        recompute: bool | int = False,
         dtype: DTypeLike = np.float32,
         seed: int | None = None,
     ) -> None:
@@ -78,6 +83,7 @@ class Recurrent(Module[functional.Reserve]):
         self.batch_first = batch_first
         self.dropout = _checks.number("dropout", dropout, 0, 1)
         self.bidirectional = bidirectional
+        self.recompute = _checks.recompute("recompute", recompute)
         self.dtype = _checks.real_dtype("dtype", dtype)
         self._generator = np.random.default_rng(seed)
         self._states = functional.cells()[cell].states
@@ -142,6 +148,7 @@ class Recurrent(Module[functional.Reserve]):
             dropout=self.dropout,
             seed=int(generator.integers(2**63)) if drops else 0,
             training=self.training,
+            recompute=self.recompute,
         )
         return self._time_first(y), self._from_tuple(final)
 

@@ -185,13 +185,13 @@ py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> 
                   Weights<T> weights, std::optional<State<T>> state,
                   const std::optional<Array<Index>>& lengths, Index input_size, Index hidden_size,
                   Index num_layers, bool bidirectional, double dropout, std::uint64_t seed,
-                  bool training) {
+                  bool training, Index recompute) {
   const py::array& any_x = std::visit([](auto& a) -> py::array& { return a; }, x);
   const bool indexed = std::holds_alternative<Array<Index>>(x);
   RNNFAST_CHECK(any_x.ndim() == (indexed ? 2 : 3),
                 "x: expected rank 3, or 2 for indices, got rank ", any_x.ndim());
-  RNNFAST_CHECK(input_size >= 1 && hidden_size >= 1 && num_layers >= 1, "sizes: ", input_size, " ",
-                hidden_size, " ", num_layers);
+  RNNFAST_CHECK(input_size >= 1 && hidden_size >= 1 && num_layers >= 1 && recompute >= 0,
+                "sizes: ", input_size, " ", hidden_size, " ", num_layers, " ", recompute);
   NetworkSize size{.cell = cell_id(cell),
                    .seq_len = any_x.shape(0),
                    .batch = any_x.shape(1),
@@ -201,7 +201,8 @@ py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> 
                    .num_directions = bidirectional ? 2 : 1,
                    .dropout = dropout,
                    .seed = seed,
-                   .training = training};
+                   .training = training,
+                   .recompute = recompute};
   NetworkInput<T> input{};
   if (indexed) {
     const Array<Index>& indices = std::get<Array<Index>>(x);
@@ -263,7 +264,8 @@ void bind_type(py::module_& m) {
         py::arg("weights").noconvert(), py::arg("state").noconvert(),
         py::arg("lengths").noconvert(), py::arg("input_size"), py::arg("hidden_size"),
         py::arg("num_layers"), py::arg("bidirectional"), py::arg("dropout"), py::arg("seed"),
-        py::arg("training"), "y, the final states and, if training, the reserve for backward.");
+        py::arg("training"), py::arg("recompute"),
+        "y, the final states and, if training, the reserve for backward.");
   m.def("backward", &backward<T>, py::kw_only(), py::arg("reserve"), py::arg("dy").noconvert(),
         py::arg("dstate").noconvert(), py::arg("need_dx"), py::arg("dweights").noconvert(),
         "dx, the gradients of the initial states and those of the weights; the latter are added to "

@@ -11,6 +11,7 @@ namespace RNNFAST_ISA_NAMESPACE {
 
 template <class L, class T>
 struct ForwardWorkspace {
+  // What lives on from part to part comes first, where the number of rows moves nothing.
   T *w_ih, *w_hh;             // panels
   T *bias_ih, *bias_hh;       // [tile][gate][unit]
   T* params;                  // [tile][param][unit]
@@ -54,13 +55,12 @@ class Forward {
   Forward(const ForwardArgs<T>& args, const Team& team, int thread)
       : args_(args),
         team_(team),
+        thread_(thread),
         rows_(args.size.rows),
         I_(args.size.input_size),
         H_(args.size.hidden_size),
         tiles_(L::tiles(H_)),
         work_(args.workspace, args.size, team.size),
-        own_(partition(tiles_, rows_.batch, info.gates * H_ * H_ * Index(sizeof(T)), thread,
-                       team.size)),
         share_(share(tiles_, thread, team.size)),
         sums_(work_.sums + thread * work_.kSums),
         keeps_gates_(args.size.training && L::kKeepsGates),
@@ -78,19 +78,38 @@ class Forward {
     while (t >= 0 && t < rows_.steps) {
       const Chunk chunk = chunk_from(rows_, t, step, kForwardChunkRows);
       chunk_row_ = keeps_gates_ ? 0 : chunk.row;
+      own_ = partition<L>(H_, active_rows(chunk), thread_, team_.size);
+      own_.batch =
+          own_.by_tiles ? Range{0, rows_.batch} : share_rows(rows_, chunk, thread_, team_.size);
       input_product(chunk);
-      for (; t != chunk.last + step; t += step) time_step(t);
-      // A chunk's gates take the place of the last one's, where with unequal lengths a sequence
-      // that another thread works on may have been.
-      if (!keeps_gates_ && !own_.by_tiles && !rows_.dense()) team_.barrier();
+      while (t != chunk.last + step) {
+        const Index steps = steps_at_once(t, chunk.last);
+        if (steps > 1)
+          known_steps(min_index(t, t + step * (steps - 1)), steps);
+        else
+          time_step(t);
+        t += step * steps;
+      }
+      if (!own_.by_tiles && !rows_.dense()) team_.barrier();  // sequences change their threads
     }
     team_.barrier();
-    store_final();
+    if (!args_.again) store_final();
   }
 
  private:
   // Packs the weights and spreads the initial states.
   void prepare() {
+    if (args_.part.first) pack_parameters();
+    load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
+    for (int s = 1; s < info.states; ++s)
+      load_state<L>(args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
+    if constexpr (info.operands > 1)
+      for (Index tile = share_.begin; tile < share_.end; ++tile)
+        for (int v = 0; v < L::tile_vectors(H_, tile); ++v)
+          for (Index r = 0; r < rows_.batch; ++r) publish_initial(tile, v, r);
+  }
+
+  void pack_parameters() {
     const CellWeights<const T>& w = args_.weights;
     pack_weights<L>(w.weight_ih, H_, I_, 0, info.gates, share_, work_.w_ih);
     for (int p = 0; p < L::products.size; ++p)
@@ -100,13 +119,6 @@ class Forward {
     pack_units<L>(w.bias_hh, H_, info.gates, share_, work_.bias_hh);
     if constexpr (info.params)
       pack_units<L>(w.weight_channel, H_, info.params, share_, work_.params);
-    load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
-    for (int s = 1; s < info.states; ++s)
-      load_state<L>(args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
-    if constexpr (info.operands > 1)
-      for (Index tile = share_.begin; tile < share_.end; ++tile)
-        for (int v = 0; v < L::tile_vectors(H_, tile); ++v)
-          for (Index r = 0; r < rows_.batch; ++r) publish_initial(tile, v, r);
   }
 
   void publish_initial(Index tile, int v, Index r) {
@@ -193,6 +205,33 @@ class Forward {
       });
     }
     if (own_.by_tiles) team_.barrier();
+  }
+
+  // Where every operand of the steps is known before they run: h, if y is there already.
+  static constexpr bool kReadsOnlyH = !L::kTwoStages && info.operands == 1;
+
+  // How many steps from t on can run as one. Their rows follow each other and continue from the
+  // rows one step before; states beyond h are made row by row, and so in order of time alone.
+  Index steps_at_once(Index t, Index last) const {
+    if (!kReadsOnlyH || !args_.again || !own_.by_tiles) return 1;
+    if (args_.size.reverse && info.states > 1) return 1;
+    const StepOrder order{rows_, args_.size.reverse};
+    const Index step = args_.size.reverse ? -1 : 1, count = rows_.count(t);
+    Index steps = 0;
+    while (rows_.count(t) == count && order.previous(t) >= 0 &&
+           rows_.count(order.previous(t)) == count) {
+      ++steps;
+      if (t == last) break;
+      t += step;
+    }
+    return max_index(1, steps);
+  }
+
+  // Steps [t, t + steps), which `steps_at_once` found, as blocks of rows of all of them.
+  void known_steps(Index t, Index steps) {
+    const Segment all{t, StepOrder{rows_, args_.size.reverse}.previous(t), 0,
+                      rows_.count(t) * steps, false};
+    for_own_tiles(0, [&](Index tile, Index next) { segment_tile<true>(all, tile, next); });
   }
 
   Segment clip(Segment s) const {
@@ -326,7 +365,7 @@ class Forward {
       q[0].store(rows.second + r * H_ + at, lanes);
     } else {
       Cell::forward(x, h, p, s, s_new, save);
-      s_new[0].store(rows.y + r * args_.y_stride + at, lanes);
+      if (!args_.again) s_new[0].store(rows.y + r * args_.y_stride + at, lanes);
       for (int i = 1; i < info.states; ++i) s_new[i].store(rows.new_states[i] + r * L::kUnits + at);
       if constexpr (info.operands > 1) {
         V published[info.operands];
@@ -359,11 +398,12 @@ class Forward {
 
   const ForwardArgs<T>& args_;
   const Team& team_;
+  const int thread_;
   const PackedRows& rows_;
   const Index I_, H_, tiles_;
   const ForwardWorkspace<L, T> work_;
-  const Partition own_;  // of the time loop
-  const Range share_;    // tiles of everything else
+  Partition own_;      // of the time loop
+  const Range share_;  // tiles of everything else
   T* const sums_;
   const bool keeps_gates_;
   T* const gates_;

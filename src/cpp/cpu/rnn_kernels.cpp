@@ -29,7 +29,7 @@ void backward(const BackwardArgs<T>& args, const Team& team, int thread) {
 template <class T, class... Cell>
 const CellKernels<T>* make_table(TypeList<Cell...>) {
   static constexpr CellKernels<T> table[] = {
-      {Cell::info, &memory<Cell, T>, &forward<Cell, T>, &backward<Cell, T>}...};
+      {Cell::info, kBackwardChunkRows, &memory<Cell, T>, &forward<Cell, T>, &backward<Cell, T>}...};
   return table;
 }
 
