@@ -3,6 +3,7 @@
 // compiler vectorises; only the softmax, which needs exp, is written on Vec.
 
 #include "cpu/dense_table.h"
+#include "cpu/gradient_product.h"
 #include "cpu/math.h"
 #include "cpu/probe.h"
 #include "cpu/product.h"
@@ -24,11 +25,11 @@ RNNFAST_INLINE T square_root(T x) {
 long product_workspace(ProductForm form, long rows, long columns, long depth, int threads) {
   switch (form) {
     case ProductForm::nt:
-      return MatrixProduct<Real, ProductForm::nt>::workspace(rows, columns, depth, threads);
+      return MatrixProduct<Real, ProductForm::nt>::workspace(columns, depth);
     case ProductForm::nn:
-      return MatrixProduct<Real, ProductForm::nn>::workspace(rows, columns, depth, threads);
+      return MatrixProduct<Real, ProductForm::nn>::workspace(columns, depth);
     default:
-      return MatrixProduct<Real, ProductForm::tn>::workspace(rows, columns, depth, threads);
+      return GradientProduct<Real>::workspace(rows, depth, threads);
   }
 }
 
@@ -40,7 +41,7 @@ void product(ProductForm form, const ProductArgs<Real>& args, const Team& team, 
     case ProductForm::nn:
       return MatrixProduct<Real, ProductForm::nn>(args, team, thread, workspace).run();
     default:
-      return MatrixProduct<Real, ProductForm::tn>(args, team, thread, workspace).run();
+      return GradientProduct<Real>(args, team, thread, workspace).run();
   }
 }
 

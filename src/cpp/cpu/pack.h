@@ -104,8 +104,12 @@ void pack_columns(const T* from, Index stride, Index rows, int width, T* to) {
   switch (width) {
     case 8:
       return pack_columns_fixed<8>(from, stride, rows, to);
+    case 7:
+      return pack_columns_fixed<7>(from, stride, rows, to);
     case 6:
       return pack_columns_fixed<6>(from, stride, rows, to);
+    case 5:
+      return pack_columns_fixed<5>(from, stride, rows, to);
     case 4:
       return pack_columns_fixed<4>(from, stride, rows, to);
     case 3:
