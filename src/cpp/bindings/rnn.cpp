@@ -162,7 +162,7 @@ py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> 
                   Weights<T> weights, std::optional<State<T>> state,
                   const std::optional<Array<Index>>& lengths, Index input_size, Index hidden_size,
                   Index num_layers, bool bidirectional, double dropout, std::uint64_t seed,
-                  bool training) {
+                  bool training, bool bfloat16) {
   const py::array& any_x = std::visit([](auto& a) -> py::array& { return a; }, x);
   const bool indexed = std::holds_alternative<Array<Index>>(x);
   RNNFAST_CHECK(any_x.ndim() == (indexed ? 2 : 3),
@@ -178,7 +178,8 @@ py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> 
                    .num_directions = bidirectional ? 2 : 1,
                    .dropout = dropout,
                    .seed = seed,
-                   .training = training};
+                   .training = training,
+                   .precision = bfloat16 ? Precision::bfloat16 : Precision::full};
   NetworkInput<T> input{};
   if (indexed) {
     const Array<Index>& indices = std::get<Array<Index>>(x);
@@ -246,7 +247,8 @@ void bind_type(py::module_& m) {
         py::arg("weights").noconvert(), py::arg("state").noconvert(),
         py::arg("lengths").noconvert(), py::arg("input_size"), py::arg("hidden_size"),
         py::arg("num_layers"), py::arg("bidirectional"), py::arg("dropout"), py::arg("seed"),
-        py::arg("training"), "y, the final states and, if training, the reserve for backward.");
+        py::arg("training"), py::arg("bfloat16"),
+        "y, the final states and, if training, the reserve for backward.");
   m.def("backward", &backward<T>, py::kw_only(), py::arg("reserve"), py::arg("dy").noconvert(),
         py::arg("dstate").noconvert(), py::arg("need_dx"),
         "dx, the gradients of the initial states and those of the weights.");

@@ -9,15 +9,18 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-template <class L, class T>
+template <class L, class P>
 struct BackwardWorkspace {
-  T *w_hh, *w_ih;  // transposed panels
-  T* params;       // [tile][param][unit]
-  T* h0;           // (B, H)
-  T* carry;        // [state][tile][B][unit]: gradients of the states between two steps
-  T* dh[2];        // [tile][chunk row][gate][unit] of recurrent gates, two chunks in turn
-  T* dx;           // the same of the input's, where the two differ
-  T* dparams;      // [tile][chunk row][param][unit]
+  using T = RealOf<P>;
+  using F = Format<P>;
+  T *w_hh, *w_ih;          // transposed panels
+  T* params;               // [tile][param][unit]
+  T* h0;                   // (B, H)
+  T* carry;                // [state][tile][B][unit]: gradients of the states between two steps
+  T* dh[2];                // [tile][chunk row][gate][unit] of recurrent gates, two chunks in turn
+  T* dx;                   // the same of the input's, where the two differ
+  T *dh_steps, *dx_steps;  // [tile][step of the chunk rows][gate][unit], where products round
+  T* dparams;              // [tile][chunk row][param][unit]
   T* operands[kMaxProducts];    // (chunk rows, H) of each product but the first, which multiplies h
   T* packed[kMaxProducts + 1];  // A sides: of x, then of each product, [block][chunk row][column]
   T *dw_ih, *dw_hh;             // sums
@@ -32,17 +35,22 @@ struct BackwardWorkspace {
     Carver<T> c{base};
     const Index I = s.input_size, H = s.hidden_size, B = s.rows.batch, tiles = L::tiles(H);
     chunk_rows = chunk_capacity(s.rows, kBackwardChunkRows);
-    w_hh = c.take(L::vectors(H) * L::W * tiles * L::kGateRow);
-    w_ih = c.take(s.needs_dx ? L::vectors(I) * L::W * tiles * L::kGateRow : 0);
+    w_hh = c.take(L::vectors(H) * L::W * tiles * F::steps(L::kGateRow));
+    w_ih = c.take(s.needs_dx ? L::vectors(I) * L::W * tiles * F::steps(L::kGateRow) : 0);
     params = c.take(tiles * L::kParamRow);
     h0 = c.take(B * H);
     carry = c.take(L::info.states * tiles * B * L::kUnits);
-    for (T*& buffer : dh) buffer = c.take(tiles * chunk_rows * L::kGateRow);
-    dx = c.take(L::info.additive ? 0 : tiles * chunk_rows * L::kGateRow);
+    const Index gates = tiles * chunk_rows * F::operand(L::kGateRow);
+    const Index steps = F::kRounds ? tiles * F::steps(chunk_rows) * L::kGateRow : 0;
+    for (T*& buffer : dh) buffer = c.take(gates);
+    dx = c.take(L::info.additive ? 0 : gates);
+    dh_steps = c.take(steps);
+    dx_steps = L::info.additive ? dh_steps : c.take(steps);
     dparams = c.take(tiles * chunk_rows * L::kParamRow);
     for (int p = 1; p < L::products.size; ++p) operands[p] = c.take(chunk_rows * H);
-    packed[0] = c.take(chunk_rows * (I + 1));
-    for (int p = 0; p < L::products.size; ++p) packed[p + 1] = c.take(chunk_rows * (H + kBiasHh));
+    packed[0] = c.take(F::operand(chunk_rows) * (I + 1));
+    for (int p = 0; p < L::products.size; ++p)
+      packed[p + 1] = c.take(F::operand(chunk_rows) * (H + kBiasHh));
     dw_ih = c.take(tiles * (I + 1) * L::kGateRow);
     dw_hh = c.take(tiles * (H + kBiasHh) * L::kGateRow);
     dw_params = c.take(tiles * L::kParamRow);
@@ -51,15 +59,17 @@ struct BackwardWorkspace {
   }
 };
 
-template <class L, class T>
+template <class L, class P>
 class WeightGradient {
+  using T = RealOf<P>;
+  using F = Format<P>;
   using V = Vec<T>;
   static constexpr int W = L::W;
   static constexpr CellInfo info = L::info;
 
  public:
   WeightGradient(const BackwardArgs<T>& args, const Team& team, int thread,
-                 const BackwardWorkspace<L, T>& work)
+                 const BackwardWorkspace<L, P>& work)
       : args_(args),
         team_(team),
         thread_(thread),
@@ -74,8 +84,15 @@ class WeightGradient {
   void accumulate(const Chunk& chunk, const T* dh, const T* dx) {
     if (chunk.rows == 0) return;  // steps that no sequence reaches
     for (int side = 0; side < kSides; ++side) pack(side, chunk);
+    const T *dh_steps = dh, *dx_steps = dx;  // a real type's rows are its steps
+    if constexpr (F::kRounds) {
+      join_rows(chunk, dh, work_.dh_steps);
+      if constexpr (!info.additive) join_rows(chunk, dx, work_.dx_steps);
+      dh_steps = work_.dh_steps, dx_steps = work_.dx_steps;
+    }
     team_.barrier();
-    for (int side = 0; side < kSides; ++side) multiply_side(side, chunk, side ? dh : dx);
+    for (int side = 0; side < kSides; ++side)
+      multiply_side(side, chunk, side ? dh_steps : dx_steps);
     if (args_.indices) scatter_rows(chunk, dx);
     if constexpr (info.params) sum_params(chunk);
     empty_ = false;
@@ -86,26 +103,28 @@ class WeightGradient {
   void finish() const {
     if (empty_) clear();
     const CellWeights<T>& to = args_.dweights;
-    unpack_matrix(work_.dw_ih, depth(0), I_, {0, 0, info.gates}, to.weight_ih);
-    unpack_bias(work_.dw_ih, depth(0), I_, {0, 0, info.gates}, to.bias_ih);
+    unpack_matrix(work_.dw_ih, sums_depth(0), I_, {0, 0, info.gates}, to.weight_ih);
+    unpack_bias(work_.dw_ih, sums_depth(0), I_, {0, 0, info.gates}, to.bias_ih);
     for (int p = 0; p < L::products.size; ++p) {
       const Product product = L::products.item[p];
-      unpack_matrix(work_.dw_hh, depth(1), H_, product, to.weight_hh);
-      if constexpr (!info.additive) unpack_bias(work_.dw_hh, depth(1), H_, product, to.bias_hh);
+      unpack_matrix(work_.dw_hh, sums_depth(1), H_, product, to.weight_hh);
+      if constexpr (!info.additive)
+        unpack_bias(work_.dw_hh, sums_depth(1), H_, product, to.bias_hh);
     }
     if constexpr (info.additive)
-      unpack_bias(work_.dw_ih, depth(0), I_, {0, 0, info.gates}, to.bias_hh);
+      unpack_bias(work_.dw_ih, sums_depth(0), I_, {0, 0, info.gates}, to.bias_hh);
     if constexpr (info.params) unpack_params(to.weight_channel);
   }
 
  private:
   // Side 0 is [x | 1], side p + 1 the operand of product p, with ones if its bias needs them.
   static constexpr int kSides = 1 + L::products.size;
+  static constexpr Index kGateRow = F::operand(L::kGateRow);  // lanes of a row's gradients
 
   Index matrix_columns(int side) const { return side ? H_ : args_.indices ? 0 : I_; }
   Index columns(int side) const { return matrix_columns(side) + (side ? work_.kBiasHh : 1); }
   // Depth of the side's sums and the depth at which its columns start.
-  Index depth(int side) const { return side ? H_ + work_.kBiasHh : I_ + 1; }
+  Index sums_depth(int side) const { return side ? H_ + work_.kBiasHh : I_ + 1; }
   Index first_depth(int side) const { return !side && args_.indices ? I_ : 0; }
 
   // Calls f(source, stride, rows, first row in the chunk) for the pieces that a side is made of.
@@ -146,18 +165,35 @@ class WeightGradient {
       const Index first = b * L::kRows;
       const int width = int(min_index(L::kRows, columns(side) - first));
       const int copied = int(max_index(0, min_index(width, matrix_columns(side) - first)));
-      T* to = work_.packed[side] + first * chunk.rows;
+      T* to = work_.packed[side] + first * F::operand(chunk.rows);
       if (copied)
         for_runs(side, chunk, [&](const T* from, Index stride, Index rows, Index at) {
-          if (copied == width)
-            return pack_columns(from + first, stride, rows, width, to + at * width);
+          if (copied == width) return pack_columns<P>(from + first, stride, rows, width, to, at);
           for (Index r = 0; r < rows; ++r)
             for (int j = 0; j < copied; ++j)
-              to[(at + r) * width + j] = from[first + r * stride + j];
+              F::put(from[first + r * stride + j], to, at + r, j, width);
         });
       if (copied < width)
-        for (Index r = 0; r < chunk.rows; ++r) to[r * width + width - 1] = T(1);
+        for (Index r = 0; r < chunk.rows; ++r) F::put(T(1), to, r, width - 1, width);
+      for (Index r = chunk.rows; r < F::steps(chunk.rows) * F::kStep; ++r)
+        for (int j = 0; j < width; ++j) F::put(T(0), to, r, j, width);
     }
+  }
+
+  // Gate gradients of the chunk, rows of operands, as steps of panels: this thread's tiles.
+  void join_rows(const Chunk& chunk, const T* from, T* to) const {
+    const V zero(0);
+    for (Index tile = share_.begin; tile < share_.end; ++tile)
+      for (Index r = 0; r < chunk.rows; r += F::kStep) {
+        const T* row = from + (tile * work_.chunk_rows + r) * kGateRow;
+        T* step = to + (tile * F::steps(work_.chunk_rows) + r / F::kStep) * L::kGateRow;
+        for (int i = 0; i < L::kGateRow; i += W) {
+          const T* second = row + kGateRow + F::operand(i);
+          const V pair[2] = {F::load(row + F::operand(i)),
+                             r + 1 < chunk.rows ? F::load(second) : zero};
+          F::join(pair).store(step + i);
+        }
+      }
   }
 
   void multiply_side(int side, const Chunk& chunk, const T* gradient) const {
@@ -169,20 +205,20 @@ class WeightGradient {
     while (item < mine.end) {
       const Index tile = item / blocks, first = item % blocks;
       const Index end = min_index(blocks, first + mine.end - item);
-      const T* b = gradient + tile * work_.chunk_rows * L::kGateRow;
+      const T* b = gradient + tile * F::steps(work_.chunk_rows) * L::kGateRow;
       // The next tile's gradients and sums come into the cache meanwhile.
       const bool last = item + end - first == mine.end;
-      const Index steps = chunk.rows * L::panels(product) * (end - first);
-      AheadShares<T> gates(last ? nullptr : b + work_.chunk_rows * L::kGateRow,
-                           chunk.rows * L::kGateRow, steps / 2 + 1);
-      AheadShares<T> panels(
-          last ? nullptr
-               : sums + depth(side) * ((tile + 1) * L::kGateRow + product.first_gate * L::kUnits),
-          depth(side) * product.gates * L::kUnits, steps / 2 + 1);
-      for_blocks(chunk.rows, kGradientDepth, [&](Index row, Index rows) {
+      const Index depth = F::steps(chunk.rows), steps = depth * L::panels(product) * (end - first);
+      AheadShares<T> gates(last ? nullptr : b + F::steps(work_.chunk_rows) * L::kGateRow,
+                           depth * L::kGateRow, steps / 2 + 1);
+      AheadShares<T> panels(last ? nullptr
+                                 : sums + sums_depth(side) * ((tile + 1) * L::kGateRow +
+                                                              product.first_gate * L::kUnits),
+                            sums_depth(side) * product.gates * L::kUnits, steps / 2 + 1);
+      for_blocks(depth, kGradientDepth / F::kStep, [&](Index row, Index rows) {
         L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
                       [&](int column, int vectors) {
-                        T* panel = sums + depth(side) * (tile * L::kGateRow + W * column);
+                        T* panel = sums + sums_depth(side) * (tile * L::kGateRow + W * column);
                         for (Index i = first; i < end; ++i)
                           multiply_block(side, i, chunk, row, rows, b + W * column, panel, vectors,
                                          (i & 1 ? gates : panels).take(rows));
@@ -192,13 +228,13 @@ class WeightGradient {
     }
   }
 
-  // A block of columns, for the rows [row, row + rows) of the chunk.
+  // A block of columns, for the steps [row, row + rows) of the chunk's rows.
   void multiply_block(int side, Index block, const Chunk& chunk, Index row, Index rows, const T* b,
                       T* panel, int vectors, Ahead<T> ahead) const {
     const Index first = block * L::kRows;
     const int width = int(min_index(L::kRows, columns(side) - first));
-    kBlocks<T, true>.fn[vectors - 1][width - 1](
-        {.a = work_.packed[side] + first * chunk.rows + row * width,
+    kBlocks<P, true>.fn[vectors - 1][width - 1](
+        {.a = work_.packed[side] + first * F::operand(chunk.rows) + row * F::kParts * width,
          .lda = 0,
          .b = b + row * L::kGateRow,
          .ldb = L::kGateRow,
@@ -214,14 +250,14 @@ class WeightGradient {
   void scatter_rows(const Chunk& chunk, const T* dx) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
       L::for_panels(0, info.gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
-        T* panel = work_.dw_ih + tile * depth(0) * L::kGateRow + depth(0) * W * column;
+        T* panel = work_.dw_ih + tile * sums_depth(0) * L::kGateRow + sums_depth(0) * W * column;
         if (empty_)
           for (Index i = 0; i < I_ * vectors; ++i) V(0).store(panel + i * W);
         for (Index r = 0; r < chunk.rows; ++r) {
-          const T* gates = dx + (tile * work_.chunk_rows + r) * L::kGateRow + column * W;
+          const T* gates = dx + (tile * work_.chunk_rows + r) * kGateRow + F::operand(column * W);
           T* sum = panel + args_.indices[chunk.row + r] * vectors * W;
           for (int v = 0; v < vectors; ++v)
-            (V::load(sum + v * W) + V::load(gates + v * W)).store(sum + v * W);
+            (V::load(sum + v * W) + F::load(gates + F::operand(v * W))).store(sum + v * W);
         }
       });
   }
@@ -246,8 +282,8 @@ class WeightGradient {
     const auto zero = [&](T* sums, Index tile_size) {
       for (Index i = share_.begin * tile_size; i < share_.end * tile_size; ++i) sums[i] = T(0);
     };
-    zero(work_.dw_ih, depth(0) * L::kGateRow);
-    zero(work_.dw_hh, depth(1) * L::kGateRow);
+    zero(work_.dw_ih, sums_depth(0) * L::kGateRow);
+    zero(work_.dw_hh, sums_depth(1) * L::kGateRow);
     zero(work_.dw_params, L::kParamRow);
   }
 
@@ -295,7 +331,7 @@ class WeightGradient {
   const BackwardArgs<T>& args_;
   const Team& team_;
   const int thread_;
-  const BackwardWorkspace<L, T>& work_;
+  const BackwardWorkspace<L, P>& work_;
   const PackedRows& rows_;
   const Index I_, H_, tiles_;
   const Range share_;

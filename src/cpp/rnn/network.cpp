@@ -35,7 +35,7 @@ Index workspace_size(const NetworkSize& s, const PackedBatch& packed, bool needs
   Index most = 0;
   for (Index layer = 0; layer < s.num_layers; ++layer) {
     const LayerSize size = layer_size(s, packed, layer, 0, needs_dx || layer > 0);
-    most = std::max(most, kernels<T>(s.cell).memory(size, threads).*pass);
+    most = std::max(most, kernels<T>(s.cell, s.precision).memory(size, threads).*pass);
   }
   return most;
 }
@@ -55,8 +55,9 @@ std::size_t carve(Reserve<T>& r, const NetworkInput<T>& input, T* y, T* base) {
   r.inputs.assign(s.num_layers, nullptr);
   if (s.training)
     for (Index i = 0; i < s.cells(); ++i) {
-      const LayerMemory memory = kernels<T>(s.cell).memory(
-          layer_size(s, r.packed, i / s.num_directions, i % s.num_directions, true), 1);
+      const LayerMemory memory =
+          kernels<T>(s.cell, s.precision)
+              .memory(layer_size(s, r.packed, i / s.num_directions, i % s.num_directions, true), 1);
       r.gates[i] = arena.take(memory.gates);
       r.states[i] = arena.take(memory.states);
     }
@@ -92,7 +93,7 @@ void drop_outputs(const NetworkSize& s, const PackedBatch& packed, Index layer, 
 template <class T>
 Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
                            const NetworkInput<T>& input, T* y, const std::vector<T*>& final) {
-  const CellKernels<T>& cell = kernels<T>(size.cell);
+  const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
   Reserve<T> r{size, std::move(packed_batch), {}, {}, {}, {}, {}, nullptr, {}};
   r.memory = Buffer::allocate(carve<T>(r, input, y, nullptr));
   carve(r, input, y, r.memory.template as<T>());
@@ -152,7 +153,7 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
                       const std::vector<const T*>& dfinal, T* dx, const std::vector<T*>& dinitial,
                       const std::vector<CellWeights<T>>& dweights) {
   const NetworkSize& size = r.size;
-  const CellKernels<T>& cell = kernels<T>(size.cell);
+  const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
   const PackedBatch& packed = r.packed;
   const bool dense = packed.is_dense();
   const Index width = size.num_directions * size.hidden_size, rows = packed.total();

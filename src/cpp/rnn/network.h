@@ -18,6 +18,7 @@ struct NetworkSize {
   double dropout;      // on the outputs of all layers but the last
   std::uint64_t seed;  // of the dropout masks
   bool training;
+  Precision precision;  // of the products
 
   Index cells() const { return num_layers * num_directions; }
   Index layer_input(Index layer) const { return layer ? num_directions * hidden_size : input_size; }
