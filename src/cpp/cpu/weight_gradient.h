@@ -103,16 +103,15 @@ class WeightGradient {
   void finish() const {
     if (empty_) clear();
     const CellWeights<T>& to = args_.dweights;
-    unpack_matrix(work_.dw_ih, sums_depth(0), I_, {0, 0, info.gates}, to.weight_ih);
-    unpack_bias(work_.dw_ih, sums_depth(0), I_, {0, 0, info.gates}, to.bias_ih);
+    unpack_matrix(work_.dw_ih, depth(0), I_, {0, 0, info.gates}, to.weight_ih);
+    unpack_bias(work_.dw_ih, depth(0), I_, {0, 0, info.gates}, to.bias_ih);
     for (int p = 0; p < L::products.size; ++p) {
       const Product product = L::products.item[p];
-      unpack_matrix(work_.dw_hh, sums_depth(1), H_, product, to.weight_hh);
-      if constexpr (!info.additive)
-        unpack_bias(work_.dw_hh, sums_depth(1), H_, product, to.bias_hh);
+      unpack_matrix(work_.dw_hh, depth(1), H_, product, to.weight_hh);
+      if constexpr (!info.additive) unpack_bias(work_.dw_hh, depth(1), H_, product, to.bias_hh);
     }
     if constexpr (info.additive)
-      unpack_bias(work_.dw_ih, sums_depth(0), I_, {0, 0, info.gates}, to.bias_hh);
+      unpack_bias(work_.dw_ih, depth(0), I_, {0, 0, info.gates}, to.bias_hh);
     if constexpr (info.params) unpack_params(to.weight_channel);
   }
 
@@ -124,7 +123,7 @@ class WeightGradient {
   Index matrix_columns(int side) const { return side ? H_ : args_.indices ? 0 : I_; }
   Index columns(int side) const { return matrix_columns(side) + (side ? work_.kBiasHh : 1); }
   // Depth of the side's sums and the depth at which its columns start.
-  Index sums_depth(int side) const { return side ? H_ + work_.kBiasHh : I_ + 1; }
+  Index depth(int side) const { return side ? H_ + work_.kBiasHh : I_ + 1; }
   Index first_depth(int side) const { return !side && args_.indices ? I_ : 0; }
 
   // Calls f(source, stride, rows, first row in the chunk) for the pieces that a side is made of.
@@ -196,36 +195,49 @@ class WeightGradient {
       }
   }
 
+  // The side's blocks in groups whose packed columns stay in the cache while all tiles pass; the
+  // team shares pairs of tile and block in that order.
   void multiply_side(int side, const Chunk& chunk, const T* gradient) const {
-    const Product product = side ? L::products.item[side - 1] : Product{0, 0, info.gates};
-    T* sums = side ? work_.dw_hh : work_.dw_ih;
-    const Index blocks = (columns(side) + L::kRows - 1) / L::kRows;
+    const Index blocks = blocks_of(columns(side), L::kRows);
     const Range mine = share(tiles_ * blocks, thread_, team_.size);
-    Index item = mine.begin;
-    while (item < mine.end) {
-      const Index tile = item / blocks, first = item % blocks;
-      const Index end = min_index(blocks, first + mine.end - item);
-      const T* b = gradient + tile * F::steps(work_.chunk_rows) * L::kGateRow;
-      // The next tile's gradients and sums come into the cache meanwhile.
-      const bool last = item + end - first == mine.end;
-      const Index depth = F::steps(chunk.rows), steps = depth * L::panels(product) * (end - first);
-      AheadShares<T> gates(last ? nullptr : b + F::steps(work_.chunk_rows) * L::kGateRow,
-                           depth * L::kGateRow, steps / 2 + 1);
-      AheadShares<T> panels(last ? nullptr
-                                 : sums + sums_depth(side) * ((tile + 1) * L::kGateRow +
-                                                              product.first_gate * L::kUnits),
-                            sums_depth(side) * product.gates * L::kUnits, steps / 2 + 1);
-      for_blocks(depth, kGradientDepth / F::kStep, [&](Index row, Index rows) {
-        L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
-                      [&](int column, int vectors) {
-                        T* panel = sums + sums_depth(side) * (tile * L::kGateRow + W * column);
-                        for (Index i = first; i < end; ++i)
-                          multiply_block(side, i, chunk, row, rows, b + W * column, panel, vectors,
-                                         (i & 1 ? gates : panels).take(rows));
-                      });
-      });
-      item += end - first;
-    }
+    for_blocks(blocks, max_index(1, kGradientValues / (chunk.rows * L::kRows)),
+               [&](Index first, Index count) {
+                 const Index begin = max_index(mine.begin, tiles_ * first);
+                 const Index end = min_index(mine.end, tiles_ * (first + count));
+                 for (Index item = begin; item < end;) {
+                   const Index at = item - tiles_ * first;
+                   const Index next = min_index(end, item + count - at % count);
+                   const Range part{first + at % count, first + at % count + next - item};
+                   multiply_tile(side, at / count, part, chunk, gradient, next == end);
+                   item = next;
+                 }
+               });
+  }
+
+  // Some blocks of a side times one tile. The next tile's gradients and sums come into the cache
+  // meanwhile.
+  void multiply_tile(int side, Index tile, Range blocks, const Chunk& chunk, const T* gradient,
+                     bool last) const {
+    const Product product = side ? L::products.item[side - 1] : Product{0, 0, info.gates};
+    T* sums = (side ? work_.dw_hh : work_.dw_ih) + depth(side) * tile * L::kGateRow;
+    const Index deep = F::steps(chunk.rows), gates = F::steps(work_.chunk_rows) * L::kGateRow;
+    const T* b = gradient + tile * gates;
+    const Index columns = (blocks.end - blocks.begin) * L::kRows;
+    const Index steps = deep * L::panels(product) * (blocks.end - blocks.begin) / 2 + 1;
+    const T* next_sums = sums + depth(side) * (L::kGateRow + product.first_gate * L::kUnits) +
+                         (first_depth(side) + blocks.begin * L::kRows) * L::kUnits;
+    AheadShares<T> ahead[2] = {
+        {last ? nullptr : b + gates, deep * L::kGateRow, steps},
+        {last ? nullptr : next_sums, columns * product.gates * L::kUnits, steps}};
+    for_blocks(deep, kGradientDepth / F::kStep, [&](Index row, Index rows) {
+      L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
+                    [&](int column, int vectors) {
+                      T* panel = sums + depth(side) * W * column;
+                      for (Index i = blocks.begin; i < blocks.end; ++i)
+                        multiply_block(side, i, chunk, row, rows, b + W * column, panel, vectors,
+                                       ahead[i & 1].take(rows));
+                    });
+    });
   }
 
   // A block of columns, for the steps [row, row + rows) of the chunk's rows.
@@ -250,7 +262,7 @@ class WeightGradient {
   void scatter_rows(const Chunk& chunk, const T* dx) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
       L::for_panels(0, info.gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
-        T* panel = work_.dw_ih + tile * sums_depth(0) * L::kGateRow + sums_depth(0) * W * column;
+        T* panel = work_.dw_ih + tile * depth(0) * L::kGateRow + depth(0) * W * column;
         if (empty_)
           for (Index i = 0; i < I_ * vectors; ++i) V(0).store(panel + i * W);
         for (Index r = 0; r < chunk.rows; ++r) {
@@ -282,8 +294,8 @@ class WeightGradient {
     const auto zero = [&](T* sums, Index tile_size) {
       for (Index i = share_.begin * tile_size; i < share_.end * tile_size; ++i) sums[i] = T(0);
     };
-    zero(work_.dw_ih, sums_depth(0) * L::kGateRow);
-    zero(work_.dw_hh, sums_depth(1) * L::kGateRow);
+    zero(work_.dw_ih, depth(0) * L::kGateRow);
+    zero(work_.dw_hh, depth(1) * L::kGateRow);
     zero(work_.dw_params, L::kParamRow);
   }
 
