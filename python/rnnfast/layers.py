@@ -30,6 +30,7 @@ class Options(TypedDict, total=False):
     dropout: float
     bidirectional: bool
     dtype: DTypeLike
+    precision: str
     seed: int | None
 
 
@@ -49,10 +50,12 @@ class Recurrent(Module[functional.Reserve]):
         dropout: Probability that an output of a layer but the last is dropped in training.
         bidirectional: Whether each layer also runs against time; y then holds both outputs.
         dtype: float32 or float64.
+        precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
+            bfloat16 and sum in float32. Parameters, states and results stay float32.
         seed: Seeds the initial values and dropout; None draws fresh ones.
 
     Raises:
-        ValueError: A size is less than 1, dropout outside [0, 1], or the cell unknown.
+        ValueError: A size is less than 1, dropout outside [0, 1], the cell or precision unknown.
         TypeError: An argument is of the wrong type.
     """
 
@@ -68,6 +71,7 @@ class Recurrent(Module[functional.Reserve]):
         dropout: float = 0.0,
         bidirectional: bool = False,
         dtype: DTypeLike = np.float32,
+        precision: str = "full",
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -79,6 +83,7 @@ class Recurrent(Module[functional.Reserve]):
         self.dropout = _checks.number("dropout", dropout, 0, 1)
         self.bidirectional = bidirectional
         self.dtype = _checks.real_dtype("dtype", dtype)
+        self.precision = _checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(seed)
         self._states = functional.cells()[cell].states
         self._weights: list[functional.Weights] = []
@@ -142,6 +147,7 @@ class Recurrent(Module[functional.Reserve]):
             dropout=self.dropout,
             seed=int(generator.integers(2**63)) if drops else 0,
             training=self.training,
+            precision=self.precision,
         )
         return self._time_first(y), self._from_tuple(final)
 
