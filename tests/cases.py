@@ -192,7 +192,7 @@ def run_engine(case: Case, *, data: Data | None = None, **options: object) -> di
 
 
 def plain_errors(case: Case, *, masks: Sequence[NDArray] | None = None) -> dict[str, float]:
-    """Largest error of each result of plain float32 NumPy; in bfloat16, of several dithered runs."""
+    """Largest error of each result of plain float32 NumPy; in bfloat16, of dithered runs."""
     single = replace(case, dtype="float32")
     exact = run_reference(single, masks=masks)
     roundings = [None] if case.rounding is None else tolerances.dithered(case.rounding)

@@ -185,5 +185,5 @@ def test_wrong_precisions_are_refused() -> None:
         functional.forward("lstm", d.x, weights, precision="half")
     d = cases.make_data(replace(FULL, dtype="float64"))
     weights = [functional.Weights(*w) for w in d.weights]
-    with pytest.raises(TypeError, match="precision: expected float32 arrays .* got float64"):
+    with pytest.raises(TypeError, match=r"precision: expected float32 arrays .* got float64"):
         functional.forward("lstm", d.x, weights, precision="bfloat16")

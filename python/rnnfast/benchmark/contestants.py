@@ -130,7 +130,8 @@ def _torch(case: Case, data: Data) -> Contestant:
     x = torch.tensor(data.x, dtype=dtype, requires_grad=case.training)
 
     def array(tensor: torch.Tensor) -> NDArray[Any]:
-        return tensor.detach().to(getattr(torch, case.array_dtype)).numpy()
+        values: NDArray[Any] = tensor.detach().to(getattr(torch, case.array_dtype)).numpy()
+        return values
 
     if not case.training:
 

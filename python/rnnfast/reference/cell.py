@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from rnnfast.reference.tape import Array, Var, gradient_of
 from rnnfast.reference.rounding import Rounding, round_gradient, round_value
+from rnnfast.reference.tape import Array, Var, gradient_of
 
 
 class Product:

@@ -13,12 +13,13 @@ Rounding: TypeAlias = "Callable[[Array], Array]"
 
 
 def round_to_bfloat16(x: Array) -> Array:
-    """x rounded to eight bits of mantissa, to nearest even, in x's dtype; NaN and inf stay.
+    """X rounded to eight bits of mantissa, to nearest even, in x's dtype; NaN and inf stay.
 
     Exact for finite values within bfloat16's normal range; smaller ones are rounded relatively.
     """
     mantissa, exponent = np.frexp(x)
-    return np.ldexp(np.round(mantissa * 256), exponent - 8).astype(x.dtype)
+    rounded: Array = np.ldexp(np.round(mantissa * 256), exponent - 8).astype(x.dtype)
+    return rounded
 
 
 def round_value(v: Var, rounding: Rounding) -> Var:
