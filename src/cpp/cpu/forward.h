@@ -93,8 +93,8 @@ class Forward {
       input_product(chunk);
       for (; t != chunk.last + step; t += step) time_step(t);
       // A chunk's gates take the place of the last one's, where with unequal lengths a sequence
-      // that another thread works on may have been; so does its rounded input.
-      if ((!keeps_gates_ || F::kRounds) && !own_.by_tiles) team_.barrier();
+      // that another thread works on may have been; the rounded input is always everybody's.
+      if (!own_.by_tiles && (F::kRounds || !(keeps_gates_ || rows_.dense()))) team_.barrier();
     }
     team_.barrier();
     store_final();

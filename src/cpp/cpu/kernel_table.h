@@ -27,6 +27,7 @@ struct PackedRows {
 
   RNNFAST_INLINE Index total() const { return offset[steps]; }
   RNNFAST_INLINE Index count(Index t) const { return offset[t + 1] - offset[t]; }
+  RNNFAST_INLINE bool dense() const { return total() == steps * batch; }
 };
 
 struct LayerSize {
