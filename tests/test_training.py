@@ -258,7 +258,7 @@ def test_models_refuse(arguments: dict, message: str) -> None:
 
 
 def test_models_in_bfloat16_are_float32() -> None:
-    with pytest.raises(TypeError, match="precision: expected float32 .* bfloat16 .* got float64"):
+    with pytest.raises(TypeError, match=r"precision: expected float32 .* bfloat16 .* got float64"):
         CharLMConfig(dtype="float64", precision="bfloat16")
 
 
