@@ -27,6 +27,11 @@ def positive_int(name: str, value: int) -> int:
     return int(value)
 
 
+def recompute(name: str, value: bool | int) -> bool | int:
+    """Return `value`, which must be a bool or an integer of at least 1."""
+    return value if isinstance(value, bool) else positive_int(name, value)
+
+
 def number(
     name: str, value: float, low: float, high: float = np.inf, *, open_high: bool = False
 ) -> float:

@@ -185,7 +185,7 @@ def backward(
 
 def cache_info() -> dict[str, int]:
     """
-    Bytes and blocks of the memory cache.
+    The memory cache: `limit_bytes` that it keeps at most; `cached_bytes` and `cached_blocks` that are free and wait for a call; `used_bytes` in arrays and reserves that are in use; `hits` and `misses`, allocations out of the cache and from the system.
     """
 
 def cells() -> list[CellInfo]:
@@ -282,7 +282,7 @@ def embedding_forward(
 
 def empty_cache() -> None:
     """
-    Gives the cached free memory back to the system.
+    Gives the free blocks of the memory cache, at most RNNFAST_CACHE_LIMIT bytes, back to the system. Arrays and reserves in use stay.
     """
 
 @typing.overload
@@ -303,6 +303,7 @@ def forward(
     seed: typing.SupportsInt | typing.SupportsIndex,
     training: bool,
     bfloat16: bool,
+    recompute: typing.SupportsInt | typing.SupportsIndex,
 ) -> tuple:
     """
     y, the final states and, if training, the reserve for backward.
@@ -326,6 +327,7 @@ def forward(
     seed: typing.SupportsInt | typing.SupportsIndex,
     training: bool,
     bfloat16: bool,
+    recompute: typing.SupportsInt | typing.SupportsIndex,
 ) -> tuple:
     """
     y, the final states and, if training, the reserve for backward.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from math import isqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +52,8 @@ class Reserve(NamedTuple):
         itemsize * H' * (N * K + (S - 1) * (B + N))
 
     plus N*D*H values for each layer but the last (twice with dropout) and, if lengths differ, N*I
-    and N*D*H values for x and y as packed rows.
+    and N*D*H values for x and y as packed rows. With `recompute` the first part is, for the C
+    places between segments, itemsize * C * S * B * H instead.
     """
 
     core: _core.Reserve
@@ -86,6 +88,7 @@ def forward(
     seed: int = 0,
     training: bool = False,
     precision: str = "full",
+    recompute: bool | int = False,
 ) -> tuple[RealArray, tuple[RealArray, ...], Reserve | None]:
     """Run a network over whole sequences.
 
@@ -109,6 +112,12 @@ def forward(
         precision: "full", or "bfloat16" for float32 arrays: products, here and in `backward`,
             round what they multiply (weights, x, the h of the step before, gradients of gates) to
             bfloat16, to nearest even, and sum in float32; all else stays float32.
+        recompute: What `backward` finds. False: everything that it needs. True: y and, at every
+            sqrt(T) steps or so, the states; `backward` makes the rest again, a segment at a time,
+            and gives the same bits. An integer of at least 1: the same with the states kept at
+            every so many steps. Segments are made of whole chunks of 512 rows (steps * B), so a
+            small number is rounded up. What the layers hand on is kept in any case.
+            Source: Chen et al., "Training deep nets with sublinear memory cost", 2016.
 
     Returns:
         y (T, B, D*H), the outputs of the last layer; the final states, (L*D, B, H) each; and the
@@ -163,6 +172,7 @@ def forward(
         seed=seed,
         training=training,
         bfloat16=precision == "bfloat16",
+        recompute=_recomputed_steps(recompute, inputs.shape[0]),
     )
     if reserve is None:
         return y, tuple(final), None
@@ -284,6 +294,11 @@ def _check_states(
         return None
     _check_state_count(name, state, info.states)
     return [_check_state(name, value, dtype, shape) for value in state]
+
+
+def _recomputed_steps(recompute: bool | int, seq_len: int) -> int:
+    steps = _checks.recompute("recompute", recompute)
+    return max(1, isqrt(seq_len)) if steps is True else int(steps)
 
 
 def _check_lengths(lengths: ArrayLike, seq_len: int, batch: int) -> NDArray[np.int64]:

@@ -29,6 +29,7 @@ class Options(TypedDict, total=False):
     batch_first: bool
     dropout: float
     bidirectional: bool
+    recompute: bool | int
     dtype: DTypeLike
     precision: str
     seed: int | None
@@ -49,6 +50,9 @@ class Recurrent(Module[functional.Reserve]):
         batch_first: Whether x, y, dx and dy are (B, T, ...) instead of (T, B, ...).
         dropout: Probability that an output of a layer but the last is dropped in training.
         bidirectional: Whether each layer also runs against time; y then holds both outputs.
+        recompute: Whether `backward` makes the gates again instead of finding them kept: less
+            memory, more work, the same bits. An integer is the number of steps between two states
+            that are kept, True a number near sqrt(T); see `rnnfast.functional.forward`.
         dtype: float32 or float64.
         precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
             bfloat16 and sum in float32. Parameters, states and results stay float32.
@@ -70,6 +74,7 @@ class Recurrent(Module[functional.Reserve]):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        recompute: bool | int = False,
         dtype: DTypeLike = np.float32,
         precision: str = "full",
         seed: int | None = None,
@@ -82,6 +87,7 @@ class Recurrent(Module[functional.Reserve]):
         self.batch_first = batch_first
         self.dropout = _checks.number("dropout", dropout, 0, 1)
         self.bidirectional = bidirectional
+        self.recompute = _checks.recompute("recompute", recompute)
         self.dtype = _checks.real_dtype("dtype", dtype)
         self.precision = _checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(seed)
@@ -148,6 +154,7 @@ class Recurrent(Module[functional.Reserve]):
             seed=int(generator.integers(2**63)) if drops else 0,
             training=self.training,
             precision=self.precision,
+            recompute=self.recompute,
         )
         return self._time_first(y), self._from_tuple(final)
 

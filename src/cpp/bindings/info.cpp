@@ -61,8 +61,14 @@ void bind_info(py::module_& m) {
         "use, and the threads of a call.");
   m.def("get_num_threads", &num_threads, "The most threads that a call uses.");
   m.def("set_num_threads", &set_num_threads, py::arg("n"), "Sets the most threads a call uses.");
-  m.def("empty_cache", &empty_cache, "Gives the cached free memory back to the system.");
-  m.def("cache_info", &cache_info_dict, "Bytes and blocks of the memory cache.");
+  m.def("empty_cache", &empty_cache,
+        "Gives the free blocks of the memory cache, at most RNNFAST_CACHE_LIMIT bytes, back to the "
+        "system. Arrays and reserves in use stay.");
+  m.def("cache_info", &cache_info_dict,
+        "The memory cache: `limit_bytes` that it keeps at most; `cached_bytes` and `cached_blocks` "
+        "that "
+        "are free and wait for a call; `used_bytes` in arrays and reserves that are in use; `hits` "
+        "and `misses`, allocations out of the cache and from the system.");
 }
 
 }  // namespace rnnfast

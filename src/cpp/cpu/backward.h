@@ -31,7 +31,7 @@ class Backward {
         H_(args.size.hidden_size),
         tiles_(L::tiles(H_)),
         work_(args.workspace, args.size, team.size),
-        own_(partition(tiles_, rows_.batch, thread, team.size)),
+        own_(partition<L>(H_, rows_.batch, thread, team.size)),
         own_vectors_{own_.tiles.begin * L::kTileVectors,
                      min_index(L::vectors(H_), own_.tiles.end * L::kTileVectors)},
         share_(share(tiles_, thread, team.size)),
@@ -49,6 +49,7 @@ class Backward {
     for (int parity = 0; t >= 0 && t < rows_.steps; parity ^= 1) {
       const Chunk chunk = chunk_from(rows_, t, step, kBackwardChunkRows);
       current_ = {work_.dh[parity], chunk.row};
+      if (!own_.by_tiles) own_.batch = share_rows(rows_, chunk, thread_, team_.size);
       for (; t != chunk.last + step; t += step) {
         time_step(t);
         later_ = current_;
@@ -59,7 +60,7 @@ class Backward {
     }
     if (rows_.steps) leave(t - step, 0);
     team_.barrier();
-    weights.finish();
+    if (args_.part.last) weights.finish();
     store_initial();
   }
 
@@ -73,6 +74,16 @@ class Backward {
   T* dx_gates() const { return info.additive ? current_.gates : work_.dx; }
 
   void prepare() {
+    if (args_.part.first) pack_parameters();
+    for (int s = 0; s < info.states; ++s)
+      load_state<L>(args_.dfinal[s], rows_, H_, share_, carry(s, 0, 0), carry_tile());
+    load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
+    clear_padding(work_.dh[0]);
+    clear_padding(work_.dh[1]);
+    if constexpr (!info.additive) clear_padding(work_.dx);
+  }
+
+  void pack_parameters() {
     const CellWeights<const T>& w = args_.weights;
     for_groups([&](const Group& group) {
       for (int p = 0; p < L::products.size; ++p) {
@@ -89,12 +100,6 @@ class Backward {
                               input_panel(v0));
     if constexpr (info.params)
       pack_units<L>(w.weight_channel, H_, info.params, share_, work_.params);
-    for (int s = 0; s < info.states; ++s)
-      load_state<L>(args_.dfinal[s], rows_, H_, share_, carry(s, 0, 0), carry_tile());
-    load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
-    clear_padding(work_.dh[0]);
-    clear_padding(work_.dh[1]);
-    if constexpr (!info.additive) clear_padding(work_.dx);
   }
 
   // Vectors of the last tile that hold no units meet zero weights, and so must be numbers.
@@ -315,8 +320,9 @@ class Backward {
     s_new[0] = V::load(at.h + r * args_.y_stride, at.lanes);
     for (int i = 1; i < info.states; ++i) s_new[i] = V::load(at.state[i] + r * L::kUnits);
     for (int i = 0; i < info.states; ++i) ds_new[i] = V::load(at.carry[i] + r * L::kUnits);
-    if (at.dy) ds_new[0] = ds_new[0] + V::load(at.dy + r * args_.y_stride, at.lanes);
+    // dy comes last, so that a part of the steps can take up from another's dinitial.
     if constexpr (kHasProduct) add_product(product, s_new, ds_new);
+    if (at.dy) ds_new[0] = ds_new[0] + V::load(at.dy + r * args_.y_stride, at.lanes);
     if constexpr (L::kTwoStages)  // gates of the first stage that have no gradient yet
       for (int g = 0; g < info.gates; ++g) dx[g] = dh[g] = V(0);
     Cell::backward(save, p, s, s_new, ds_new, dx, dh, dp, ds);
@@ -390,7 +396,7 @@ class Backward {
   const StepOrder order_;
   const Index I_, H_, tiles_;
   const BackwardWorkspace<L, P> work_;
-  const Partition own_;  // of the time loop
+  Partition own_;  // of the time loop
   const Range own_vectors_;
   const Range share_;  // tiles of everything else
   T* const product_;   // this thread's recurrent products

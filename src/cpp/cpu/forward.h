@@ -13,6 +13,7 @@ template <class L, class P>
 struct ForwardWorkspace {
   using T = RealOf<P>;
   using F = Format<P>;
+  // What lives on from part to part comes first, where the number of rows moves nothing.
   T *w_ih, *w_hh;             // panels
   T *bias_ih, *bias_hh;       // [tile][gate][unit]
   T* params;                  // [tile][param][unit]
@@ -71,7 +72,6 @@ class Forward {
         h_row_(F::operand(H_)),
         tiles_(L::tiles(H_)),
         work_(args.workspace, args.size, team.size),
-        own_(partition(tiles_, rows_.batch, thread, team.size)),
         share_(share(tiles_, thread, team.size)),
         sums_(work_.sums + thread * work_.kSums),
         keeps_gates_(args.size.training && L::kKeepsGates),
@@ -89,20 +89,40 @@ class Forward {
     while (t >= 0 && t < rows_.steps) {
       const Chunk chunk = chunk_from(rows_, t, step, kForwardChunkRows);
       chunk_row_ = keeps_gates_ ? 0 : chunk.row;
+      own_ = partition<L>(H_, active_rows(chunk), thread_, team_.size);
+      own_.batch =
+          own_.by_tiles ? Range{0, rows_.batch} : share_rows(rows_, chunk, thread_, team_.size);
       round_input(chunk);
       input_product(chunk);
-      for (; t != chunk.last + step; t += step) time_step(t);
-      // A chunk's gates take the place of the last one's, where with unequal lengths a sequence
-      // that another thread works on may have been; the rounded input is always everybody's.
-      if (!own_.by_tiles && (F::kRounds || !(keeps_gates_ || rows_.dense()))) team_.barrier();
+      while (t != chunk.last + step) {
+        const Index steps = steps_at_once(t, chunk.last);
+        if (steps > 1)
+          known_steps(min_index(t, t + step * (steps - 1)), steps);
+        else
+          time_step(t);
+        t += step * steps;
+      }
+      // Where lengths differ, sequences change their threads; the rounded input is everybody's.
+      if (!own_.by_tiles && (F::kRounds || !rows_.dense())) team_.barrier();
     }
     team_.barrier();
-    store_final();
+    if (!args_.again) store_final();
   }
 
  private:
   // Packs the weights and spreads the initial states.
   void prepare() {
+    if (args_.part.first) pack_parameters();
+    load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
+    for (int s = 1; s < info.states; ++s)
+      load_state<L>(args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
+    if constexpr (info.operands > kFirstCopy)
+      for (Index tile = share_.begin; tile < share_.end; ++tile)
+        for (int v = 0; v < L::tile_vectors(H_, tile); ++v)
+          for (Index r = 0; r < rows_.batch; ++r) publish_initial(tile, v, r);
+  }
+
+  void pack_parameters() {
     const CellWeights<const T>& w = args_.weights;
     pack_weights<L, P>(w.weight_ih, H_, I_, 0, info.gates, share_, work_.w_ih);
     for (int p = 0; p < L::products.size; ++p)
@@ -112,13 +132,6 @@ class Forward {
     pack_units<L>(w.bias_hh, H_, info.gates, share_, work_.bias_hh);
     if constexpr (info.params)
       pack_units<L>(w.weight_channel, H_, info.params, share_, work_.params);
-    load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
-    for (int s = 1; s < info.states; ++s)
-      load_state<L>(args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
-    if constexpr (info.operands > kFirstCopy)
-      for (Index tile = share_.begin; tile < share_.end; ++tile)
-        for (int v = 0; v < L::tile_vectors(H_, tile); ++v)
-          for (Index r = 0; r < rows_.batch; ++r) publish_initial(tile, v, r);
   }
 
   void publish_initial(Index tile, int v, Index r) {
@@ -230,6 +243,33 @@ class Forward {
       });
     }
     if (own_.by_tiles) team_.barrier();
+  }
+
+  // Where every operand of the steps is known before they run: h as it lies in y, if that is there.
+  static constexpr bool kReadsOnlyH = !L::kTwoStages && info.operands == kFirstCopy;
+
+  // How many steps from t on can run as one. Their rows follow each other and continue from the
+  // rows one step before; states beyond h are made row by row, and so in order of time alone.
+  Index steps_at_once(Index t, Index last) const {
+    if (!kReadsOnlyH || !args_.again || !own_.by_tiles) return 1;
+    if (args_.size.reverse && info.states > 1) return 1;
+    const StepOrder order{rows_, args_.size.reverse};
+    const Index step = args_.size.reverse ? -1 : 1, count = rows_.count(t);
+    Index steps = 0;
+    while (rows_.count(t) == count && order.previous(t) >= 0 &&
+           rows_.count(order.previous(t)) == count) {
+      ++steps;
+      if (t == last) break;
+      t += step;
+    }
+    return max_index(1, steps);
+  }
+
+  // Steps [t, t + steps), which `steps_at_once` found, as blocks of rows of all of them.
+  void known_steps(Index t, Index steps) {
+    const Segment all{t, StepOrder{rows_, args_.size.reverse}.previous(t), 0,
+                      rows_.count(t) * steps, false};
+    for_own_tiles(0, [&](Index tile, Index next) { segment_tile<true>(all, tile, next); });
   }
 
   Segment clip(Segment s) const {
@@ -370,7 +410,7 @@ class Forward {
       F::store(q[0], rows.second + r * h_row_ + F::operand(at), lanes);
     } else {
       Cell::forward(x, h, p, s, s_new, save);
-      s_new[0].store(rows.y + r * args_.y_stride + at, lanes);
+      if (!args_.again) s_new[0].store(rows.y + r * args_.y_stride + at, lanes);
       for (int i = 1; i < info.states; ++i) s_new[i].store(rows.new_states[i] + r * L::kUnits + at);
       publish(s_new, rows.published, r * h_row_ + F::operand(at), lanes);
     }
@@ -404,8 +444,8 @@ class Forward {
   const Index h_row_;  // lanes of an operand's row in copies of it
   const Index tiles_;
   const ForwardWorkspace<L, P> work_;
-  const Partition own_;  // of the time loop
-  const Range share_;    // tiles of everything else
+  Partition own_;      // of the time loop
+  const Range share_;  // tiles of everything else
   T* const sums_;
   const bool keeps_gates_;
   T* const gates_;

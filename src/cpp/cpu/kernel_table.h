@@ -39,6 +39,12 @@ struct LayerSize {
   bool needs_dx;
 };
 
+// Which of several calls this is that take the steps in parts, one after the other with the same
+// workspace: the first packs the weights for all, the last writes the weights' gradients.
+struct Part {
+  bool first = true, last = true;
+};
+
 // In PyTorch's layouts; biases and channel may be null.
 template <class T>
 struct CellWeights {
@@ -60,6 +66,8 @@ struct LayerMemory {
 template <class T>
 struct ForwardArgs {
   LayerSize size;
+  Part part;
+  bool again;  // only fill the reserve: y is there from an earlier call, and is read
   CellWeights<const T> weights;
   const T* x;            // (rows, I), row stride x_stride; or null
   const Index* indices;  // (rows,) in [0, I), where x is null
@@ -67,7 +75,7 @@ struct ForwardArgs {
   T* y;  // (rows, H), row stride y_stride
   Index y_stride;
   const T* initial[kMaxStates];  // (B, H) each; null for zeros
-  T* final[kMaxStates];          // (B, H) each
+  T* final[kMaxStates];          // (B, H) each; not written if `again`
   T* gates;                      // reserve; null unless training
   T* states;                     // reserve; null unless training
   T* workspace;
@@ -76,6 +84,7 @@ struct ForwardArgs {
 template <class T>
 struct BackwardArgs {
   LayerSize size;
+  Part part;
   CellWeights<const T> weights;
   const T* x;
   const Index* indices;
@@ -91,13 +100,14 @@ struct BackwardArgs {
   T* dx;  // (rows, I), row stride dx_stride; null if not wanted
   Index dx_stride;
   bool add_dx;              // add to dx instead of writing it
-  T* dinitial[kMaxStates];  // (B, H) each
+  T* dinitial[kMaxStates];  // (B, H) each; may be dfinal
   CellWeights<T> dweights;  // biases and channel may be null
 };
 
 template <class T>
 struct CellKernels {
   CellInfo info;
+  Index chunk_rows;  // backward's chunks of steps end with the step that fills so many rows
   LayerMemory (*memory)(const LayerSize& size, int threads);
   void (*forward)(const ForwardArgs<T>& args, const Team& team, int thread);
   void (*backward)(const BackwardArgs<T>& args, const Team& team, int thread);

@@ -30,7 +30,7 @@ void backward(const BackwardArgs<RealOf<P>>& args, const Team& team, int thread)
 template <class P, class... Cell>
 const CellKernels<RealOf<P>>* make_table(TypeList<Cell...>) {
   static constexpr CellKernels<RealOf<P>> table[] = {
-      {Cell::info, &memory<Cell, P>, &forward<Cell, P>, &backward<Cell, P>}...};
+      {Cell::info, kBackwardChunkRows, &memory<Cell, P>, &forward<Cell, P>, &backward<Cell, P>}...};
   return table;
 }
 

@@ -13,8 +13,11 @@ template <class L, class P>
 struct BackwardWorkspace {
   using T = RealOf<P>;
   using F = Format<P>;
+  // What lives on from part to part comes first, where the number of rows moves nothing.
   T *w_hh, *w_ih;          // transposed panels
   T* params;               // [tile][param][unit]
+  T *dw_ih, *dw_hh;        // sums
+  T* dw_params;            // [tile][param][unit]
   T* h0;                   // (B, H)
   T* carry;                // [state][tile][B][unit]: gradients of the states between two steps
   T* dh[2];                // [tile][chunk row][gate][unit] of recurrent gates, two chunks in turn
@@ -23,8 +26,6 @@ struct BackwardWorkspace {
   T* dparams;              // [tile][chunk row][param][unit]
   T* operands[kMaxProducts];    // (chunk rows, H) of each product but the first, which multiplies h
   T* packed[kMaxProducts + 1];  // A sides: of x, then of each product, [block][chunk row][column]
-  T *dw_ih, *dw_hh;             // sums
-  T* dw_params;                 // [tile][param][unit]
   T* products;                  // [thread][product][strip row][four vectors]
   static constexpr Index kProducts = L::products.size * kStripRows * kMaxVectors * L::W;
   static constexpr int kBiasHh = L::info.additive ? 0 : 1;  // else equal to the input's
@@ -38,6 +39,9 @@ struct BackwardWorkspace {
     w_hh = c.take(L::vectors(H) * L::W * tiles * F::steps(L::kGateRow));
     w_ih = c.take(s.needs_dx ? L::vectors(I) * L::W * tiles * F::steps(L::kGateRow) : 0);
     params = c.take(tiles * L::kParamRow);
+    dw_ih = c.take(tiles * (I + 1) * L::kGateRow);
+    dw_hh = c.take(tiles * (H + kBiasHh) * L::kGateRow);
+    dw_params = c.take(tiles * L::kParamRow);
     h0 = c.take(B * H);
     carry = c.take(L::info.states * tiles * B * L::kUnits);
     const Index gates = tiles * chunk_rows * F::operand(L::kGateRow);
@@ -51,9 +55,6 @@ struct BackwardWorkspace {
     packed[0] = c.take(F::operand(chunk_rows) * (I + 1));
     for (int p = 0; p < L::products.size; ++p)
       packed[p + 1] = c.take(F::operand(chunk_rows) * (H + kBiasHh));
-    dw_ih = c.take(tiles * (I + 1) * L::kGateRow);
-    dw_hh = c.take(tiles * (H + kBiasHh) * L::kGateRow);
-    dw_params = c.take(tiles * L::kParamRow);
     products = c.take(threads * kProducts);
     size = c.used;
   }
@@ -78,7 +79,8 @@ class WeightGradient {
         I_(args.size.input_size),
         H_(args.size.hidden_size),
         tiles_(L::tiles(H_)),
-        share_(share(tiles_, thread, team.size)) {}
+        share_(share(tiles_, thread, team.size)),
+        empty_(args.part.first) {}
 
   // Adds a chunk whose gate gradients are in dh (recurrent) and dx (input).
   void accumulate(const Chunk& chunk, const T* dh, const T* dx) {
@@ -348,7 +350,7 @@ class WeightGradient {
   const PackedRows& rows_;
   const Index I_, H_, tiles_;
   const Range share_;
-  bool empty_ = true;  // no chunk has been added yet
+  bool empty_;  // no chunk has been added yet
 };
 
 }  // namespace RNNFAST_ISA_NAMESPACE

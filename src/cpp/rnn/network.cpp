@@ -1,10 +1,8 @@
 #include "rnn/network.h"
 
 #include <algorithm>
-#include <array>
 
 #include "core/carver.h"
-#include "core/error.h"
 #include "core/threads.h"
 #include "cpu/dispatch.h"
 #include "rnn/dropout.h"
@@ -23,59 +21,6 @@ int threads_for(const NetworkSize& s, Index rows, int gates, double passes) {
   return int(std::clamp(flops / kFlopsPerThread, 1., double(num_threads())));
 }
 
-LayerSize layer_size(const NetworkSize& s, const PackedBatch& packed, Index layer, Index direction,
-                     bool needs_dx) {
-  return {packed.rows(), s.layer_input(layer), s.hidden_size, direction == 1, s.training, needs_dx};
-}
-
-// The most scratch that any layer's call needs.
-template <class T>
-Index workspace_size(const NetworkSize& s, const PackedBatch& packed, bool needs_dx, int threads,
-                     Index LayerMemory::* pass) {
-  Index most = 0;
-  for (Index layer = 0; layer < s.num_layers; ++layer) {
-    const LayerSize size = layer_size(s, packed, layer, 0, needs_dx || layer > 0);
-    most = std::max(most, kernels<T>(s.cell, s.precision).memory(size, threads).*pass);
-  }
-  return most;
-}
-
-bool drops(const NetworkSize& s) { return s.training && s.dropout > 0; }
-
-// Lays the reserve out in `base`. Inference keeps the outputs of two layers, in turn.
-template <class T>
-std::size_t carve(Reserve<T>& r, const NetworkInput<T>& input, T* y, T* base) {
-  const NetworkSize& s = r.size;
-  const Index width = s.num_directions * s.hidden_size, rows = r.packed.total();
-  const bool dense = r.packed.is_dense();
-  Carver<T> arena{base};
-  r.gates.assign(s.cells(), nullptr);
-  r.states.assign(s.cells(), nullptr);
-  r.outputs.assign(s.num_layers, nullptr);
-  r.inputs.assign(s.num_layers, nullptr);
-  if (s.training)
-    for (Index i = 0; i < s.cells(); ++i) {
-      const LayerMemory memory =
-          kernels<T>(s.cell, s.precision)
-              .memory(layer_size(s, r.packed, i / s.num_directions, i % s.num_directions, true), 1);
-      r.gates[i] = arena.take(memory.gates);
-      r.states[i] = arena.take(memory.states);
-    }
-  for (Index layer = 0; layer + 1 < s.num_layers; ++layer) {
-    r.outputs[layer] = s.training || layer < 2 ? arena.take(rows * width) : r.outputs[layer - 2];
-    r.inputs[layer + 1] = drops(s) ? arena.take(rows * width) : r.outputs[layer];
-  }
-  r.outputs.back() = dense ? y : arena.take(rows * width);
-  if (input.x) r.inputs[0] = dense ? input.x : arena.take(rows * s.input_size);
-  return std::size_t(arena.used) * sizeof(T);
-}
-
-// The part of one state's (cells, B, H) array that belongs to cell i.
-template <class T>
-T* state_of(T* states, const NetworkSize& s, Index i) {
-  return states ? states + i * s.batch * s.hidden_size : nullptr;
-}
-
 std::uint64_t layer_seed(const NetworkSize& s, Index layer) {
   return s.seed + 0x632be59bd9b4e019u * static_cast<std::uint64_t>(layer);
 }
@@ -88,55 +33,170 @@ void drop_outputs(const NetworkSize& s, const PackedBatch& packed, Index layer, 
                 layer_seed(s, layer), to);
 }
 
+// One layer in one direction of a network, whose steps are taken a segment at a time.
+template <class T>
+struct CellRun {
+  const Reserve<T>& reserve;
+  const NetworkInput<T>& input;
+  Index layer, direction;
+  const Team& team;
+  int thread;
+
+  const NetworkSize& size() const { return reserve.size; }
+  const CellKernels<T>& cell() const { return kernels<T>(size().cell, size().precision); }
+  Index number() const { return layer * size().num_directions + direction; }
+  const Segments& segments() const { return reserve.segments[direction]; }
+
+  // What forward and backward of segment k read alike.
+  template <class Args>
+  void set_inputs(Args& args, Index k, bool training, bool needs_dx) const {
+    const Segment& segment = segments()[k];
+    const Index i = number();
+    args.size = reserve.layer_size(segment.rows, layer, direction, training, needs_dx);
+    args.weights = input.weights[i];
+    args.x_stride = args.size.input_size;
+    if (layer == 0 && reserve.indices)
+      args.indices = reserve.indices + segment.row;
+    else
+      args.x = reserve.inputs[layer] + segment.row * args.x_stride;
+    args.y_stride = size().num_directions * size().hidden_size;
+    args.y = at_segment(reserve.outputs[layer], k);
+    for (int s = 0; s < cell().info.states; ++s)
+      args.initial[s] =
+          k ? reserve.state_after(i, k - 1, s) : state_of(input.initial[s], size(), i);
+  }
+
+  // This direction's columns of an array of outputs or their gradients, from segment k on.
+  template <class V>
+  V* at_segment(V* outputs, Index k) const {
+    const Index width = size().num_directions * size().hidden_size;
+    return outputs + segments()[k].row * width + direction * size().hidden_size;
+  }
+
+  void forward(const std::vector<T*>& final, T* workspace) const {
+    const Index i = number(), count = segments().size();
+    for (Index k = 0; k < count; ++k) {
+      ForwardArgs<T> args{};
+      set_inputs(args, k, reserve.keeps(direction), false);
+      args.part = {k == 0, k == count - 1};
+      for (int s = 0; s < cell().info.states; ++s)
+        args.final[s] =
+            args.part.last ? state_of(final[s], size(), i) : reserve.state_after(i, k, s);
+      args.gates = reserve.gates[i];
+      args.states = reserve.states[i];
+      args.workspace = workspace;
+      cell().forward(args, team, thread);
+      team.barrier();
+    }
+  }
+};
+
+// The scratch of a backward pass.
+template <class T>
+struct BackwardMemory {
+  T *even, *odd;             // gradients of the layers' outputs, in turn
+  T *packed_dy, *packed_dx;  // as packed rows
+  T* workspace;
+  T *gates, *states, *forward_workspace;  // to make a segment's gates again
+
+  BackwardMemory(const Reserve<T>& r, bool packs_dy, bool packs_dx, bool needs_dx, int threads,
+                 T* base) {
+    const NetworkSize& s = r.size;
+    const Index width = s.num_directions * s.hidden_size, rows = r.packed.total();
+    const LayerMemory segment = r.segment_memory(true, needs_dx, threads);
+    bool again = false;
+    for (Index direction = 0; direction < s.num_directions; ++direction)
+      again = again || r.recomputes(direction);
+    Carver<T> arena{base};
+    even = arena.take(s.num_layers > 1 ? rows * width : 0);
+    odd = arena.take(s.num_layers > 2 ? rows * width : 0);
+    packed_dy = arena.take(packs_dy ? rows * width : 0);
+    packed_dx = arena.take(packs_dx ? rows * s.input_size : 0);
+    workspace = arena.take(segment.backward_workspace);
+    gates = arena.take(again ? segment.gates : 0);
+    states = arena.take(again ? segment.states : 0);
+    forward_workspace = arena.take(again ? segment.forward_workspace : 0);
+    used = arena.used;
+  }
+  Index used;
+};
+
+template <class T>
+struct CellGradient {
+  const T* dy;  // of the layer's outputs; null for zeros
+  const std::vector<const T*>& dfinal;
+  T* dx;  // of the layer's inputs; null if not wanted
+  const std::vector<T*>& dinitial;
+  const CellWeights<T>& dweights;
+};
+
+// Fills the gates and states of segment k again.
+template <class T>
+void recompute(const CellRun<T>& run, Index k, const BackwardMemory<T>& memory) {
+  ForwardArgs<T> args{};
+  run.set_inputs(args, k, true, false);
+  args.part.first = k == run.segments().size() - 1;
+  args.again = true;
+  args.gates = memory.gates;
+  args.states = memory.states;
+  args.workspace = memory.forward_workspace;
+  run.cell().forward(args, run.team, run.thread);
+  run.team.barrier();
+}
+
+template <class T>
+void backward(const CellRun<T>& run, const CellGradient<T>& gradient,
+              const BackwardMemory<T>& memory) {
+  const Reserve<T>& r = run.reserve;
+  const Index i = run.number(), count = run.segments().size();
+  const bool again = r.recomputes(run.direction);
+  for (Index k = count - 1; k >= 0; --k) {
+    if (again) recompute(run, k, memory);
+    BackwardArgs<T> args{};
+    run.set_inputs(args, k, true, gradient.dx != nullptr);
+    args.part = {k == count - 1, k == 0};
+    args.gates = again ? memory.gates : r.gates[i];
+    args.states = again ? memory.states : r.states[i];
+    if (gradient.dy) args.dy = run.at_segment(gradient.dy, k);
+    for (int s = 0; s < run.cell().info.states; ++s) {
+      // Between segments the gradients of the states wait where the initial states' will be.
+      args.dinitial[s] = state_of(gradient.dinitial[s], run.size(), i);
+      args.dfinal[s] =
+          args.part.first ? state_of(gradient.dfinal[s], run.size(), i) : args.dinitial[s];
+    }
+    args.workspace = memory.workspace;
+    args.dx_stride = args.size.input_size;
+    if (gradient.dx) args.dx = gradient.dx + run.segments()[k].row * args.dx_stride;
+    args.add_dx = run.direction > 0;
+    args.dweights = gradient.dweights;
+    run.cell().backward(args, run.team, run.thread);
+    run.team.barrier();
+  }
+}
+
 }  // namespace
 
 template <class T>
 Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
                            const NetworkInput<T>& input, T* y, const std::vector<T*>& final) {
-  const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
-  Reserve<T> r{size, std::move(packed_batch), {}, {}, {}, {}, {}, nullptr, {}};
-  r.memory = Buffer::allocate(carve<T>(r, input, y, nullptr));
-  carve(r, input, y, r.memory.template as<T>());
+  Reserve<T> r(size, std::move(packed_batch), input, y);
   const PackedBatch& packed = r.packed;
   const bool dense = packed.is_dense();
-  Index* packed_indices = nullptr;
-  if (input.indices && !dense) {
-    r.packed_indices = Buffer::allocate(std::size_t(packed.total()) * sizeof(Index));
-    packed_indices = r.packed_indices.template as<Index>();
-  }
-  r.indices = packed_indices ? packed_indices : input.indices;
-
-  const int threads = threads_for(size, packed.total(), cell.info.gates, 1);
-  const Buffer workspace =
-      Buffer::allocate(sizeof(T) * std::size_t(workspace_size<T>(size, packed, false, threads,
-                                                                 &LayerMemory::forward_workspace)));
+  const int threads =
+      threads_for(size, packed.total(), kernels<T>(size.cell, size.precision).info.gates, 1);
+  const LayerMemory needs = r.segment_memory(false, false, threads);
+  const Buffer workspace = Buffer::allocate(std::size_t(needs.forward_workspace) * sizeof(T));
   parallel(threads, [&](const Team& team, int thread) {
     if (!dense && input.x)
       packed.pack(input.x, size.input_size, const_cast<T*>(r.inputs[0]), thread, team.size);
-    if (packed_indices) packed.pack(input.indices, 1, packed_indices, thread, team.size);
+    if (!dense && input.indices)
+      packed.pack(input.indices, 1, r.packed_indices.template as<Index>(), thread, team.size);
     team.barrier();
     for (Index layer = 0; layer < size.num_layers; ++layer) {
-      for (Index direction = 0; direction < size.num_directions; ++direction) {
-        const Index i = layer * size.num_directions + direction;
-        ForwardArgs<T> args{};
-        args.size = layer_size(size, packed, layer, direction, false);
-        args.weights = input.weights[i];
-        args.x = r.inputs[layer];
-        args.indices = layer ? nullptr : r.indices;
-        args.x_stride = args.size.input_size;
-        args.y = r.outputs[layer] + direction * size.hidden_size;
-        args.y_stride = size.num_directions * size.hidden_size;
-        for (int s = 0; s < cell.info.states; ++s) {
-          args.initial[s] = state_of(input.initial[s], size, i);
-          args.final[s] = state_of(final[s], size, i);
-        }
-        args.gates = r.gates[i];
-        args.states = r.states[i];
-        args.workspace = workspace.as<T>();
-        cell.forward(args, team, thread);
-        team.barrier();
-      }
-      if (drops(size) && layer + 1 < size.num_layers) {
+      for (Index direction = 0; direction < size.num_directions; ++direction)
+        CellRun<T>{r, input, layer, direction, team, thread}.forward(final,
+                                                                     workspace.template as<T>());
+      if (size.drops() && layer + 1 < size.num_layers) {
         drop_outputs(size, packed, layer, r.outputs[layer], const_cast<T*>(r.inputs[layer + 1]),
                      thread, team.size);
         team.barrier();
@@ -153,68 +213,35 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
                       const std::vector<const T*>& dfinal, T* dx, const std::vector<T*>& dinitial,
                       const std::vector<CellWeights<T>>& dweights) {
   const NetworkSize& size = r.size;
-  const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
   const PackedBatch& packed = r.packed;
-  const bool dense = packed.is_dense();
-  const Index width = size.num_directions * size.hidden_size, rows = packed.total();
-  const int threads = threads_for(size, rows, cell.info.gates, 2);
-
-  // Gradients of the layers' outputs, in turn, then dy and dx as packed rows.
-  const bool packs_dy = dy && !dense, packs_dx = dx && !dense;
-  const auto lay_out = [&](T* base, std::array<T*, 5>& to) {
-    Carver<T> arena{base};
-    to[0] = arena.take(size.num_layers > 1 ? rows * width : 0);
-    to[1] = arena.take(size.num_layers > 2 ? rows * width : 0);
-    to[2] = arena.take(packs_dy ? rows * width : 0);
-    to[3] = arena.take(packs_dx ? rows * size.input_size : 0);
-    to[4] = arena.take(
-        workspace_size<T>(size, packed, dx != nullptr, threads, &LayerMemory::backward_workspace));
-    return std::size_t(arena.used) * sizeof(T);
+  const Index width = size.num_directions * size.hidden_size;
+  const int threads =
+      threads_for(size, packed.total(), kernels<T>(size.cell, size.precision).info.gates, 2);
+  const bool packs_dy = dy && !packed.is_dense(), packs_dx = dx && !packed.is_dense();
+  const auto lay_out = [&](T* base) {
+    return BackwardMemory<T>(r, packs_dy, packs_dx, dx != nullptr, threads, base);
   };
-  std::array<T*, 5> piece{};
-  const Buffer memory = Buffer::allocate(lay_out(nullptr, piece));
-  lay_out(memory.as<T>(), piece);
-  const auto [even, odd, packed_dy, packed_dx, workspace] = piece;
+  const Buffer buffer = Buffer::allocate(std::size_t(lay_out(nullptr).used) * sizeof(T));
+  const BackwardMemory<T> memory = lay_out(buffer.as<T>());
 
-  parallel(threads, [&, even = even, odd = odd, packed_dy = packed_dy, packed_dx = packed_dx,
-                     workspace = workspace](const Team& team, int thread) {
-    if (packs_dy) packed.pack(dy, width, packed_dy, thread, team.size);
+  parallel(threads, [&](const Team& team, int thread) {
+    if (packs_dy) packed.pack(dy, width, memory.packed_dy, thread, team.size);
     team.barrier();
-    const T* dlayer = packs_dy ? packed_dy : dy;
+    const T* dlayer = packs_dy ? memory.packed_dy : dy;
     for (Index layer = size.num_layers - 1; layer >= 0; --layer) {
-      T* dinput = layer == 0 ? (packs_dx ? packed_dx : dx) : layer % 2 ? even : odd;
+      T* dinput = layer % 2 ? memory.even : memory.odd;
+      if (layer == 0) dinput = packs_dx ? memory.packed_dx : dx;
       for (Index direction = 0; direction < size.num_directions; ++direction) {
-        const Index i = layer * size.num_directions + direction;
-        BackwardArgs<T> args{};
-        args.size = layer_size(size, packed, layer, direction, dinput != nullptr);
-        args.weights = input.weights[i];
-        args.x = r.inputs[layer];
-        args.indices = layer ? nullptr : r.indices;
-        args.x_stride = args.dx_stride = args.size.input_size;
-        args.y = r.outputs[layer] + direction * size.hidden_size;
-        args.y_stride = width;
-        for (int s = 0; s < cell.info.states; ++s) {
-          args.initial[s] = state_of(input.initial[s], size, i);
-          args.dfinal[s] = state_of(dfinal[s], size, i);
-          args.dinitial[s] = state_of(dinitial[s], size, i);
-        }
-        args.gates = r.gates[i];
-        args.states = r.states[i];
-        args.dy = dlayer ? dlayer + direction * size.hidden_size : nullptr;
-        args.workspace = workspace;
-        args.dx = dinput;
-        args.add_dx = direction > 0;
-        args.dweights = dweights[i];
-        cell.backward(args, team, thread);
-        team.barrier();
+        const CellRun<T> run{r, input, layer, direction, team, thread};
+        backward(run, {dlayer, dfinal, dinput, dinitial, dweights[run.number()]}, memory);
       }
-      if (layer > 0 && drops(size)) {
+      if (layer > 0 && size.drops()) {
         drop_outputs(size, packed, layer - 1, dinput, dinput, thread, team.size);
         team.barrier();
       }
       dlayer = dinput;
     }
-    if (packs_dx) packed.unpack(packed_dx, size.input_size, dx, thread, team.size);
+    if (packs_dx) packed.unpack(memory.packed_dx, size.input_size, dx, thread, team.size);
   });
 }
 

@@ -1,52 +1,10 @@
 #pragma once
-// Stacked layers and directions over the kernels of one cell: sizes, memory and the order of calls.
-// A whole forward or backward pass is one parallel region.
+// Stacked layers and directions over the kernels of one cell: the order of calls. A whole forward
+// or backward pass is one parallel region.
 
-#include <cstdint>
-#include <vector>
-
-#include "core/memory.h"
-#include "cpu/kernel_table.h"
-#include "rnn/packed_batch.h"
+#include "rnn/reserve.h"
 
 namespace rnnfast {
-
-struct NetworkSize {
-  int cell;  // place in the registry
-  Index seq_len, batch, input_size, hidden_size;
-  Index num_layers, num_directions;
-  double dropout;      // on the outputs of all layers but the last
-  std::uint64_t seed;  // of the dropout masks
-  bool training;
-  Precision precision;  // of the products
-
-  Index cells() const { return num_layers * num_directions; }
-  Index layer_input(Index layer) const { return layer ? num_directions * hidden_size : input_size; }
-};
-
-// What forward keeps for backward: for each layer and direction the saved gates and the states
-// beyond h, then the outputs of the layers but the last (twice with dropout), then, for unequal
-// lengths, x and y as packed rows. Empty if not training.
-template <class T>
-struct Reserve {
-  NetworkSize size;
-  PackedBatch packed;
-  Buffer memory;
-  std::vector<T*> gates, states;   // of each layer and direction
-  std::vector<T*> outputs;         // of each layer, packed; the last is the caller's y if dense
-  std::vector<const T*> inputs;    // of each layer, packed; the first is the caller's x if dense
-  const Index* indices = nullptr;  // packed; the caller's if dense
-  Buffer packed_indices;
-};
-
-// The caller's arrays. Each pointer of `initial`, `final` and so on is a (cells, B, H) array.
-template <class T>
-struct NetworkInput {
-  const T* x;                                 // (T, B, I), or null
-  const Index* indices;                       // (T, B) in [0, I), where x is null
-  std::vector<CellWeights<const T>> weights;  // of each layer and direction
-  std::vector<const T*> initial;              // of each state; null for zeros
-};
 
 // Writes y (T, B, D * H) and the final states. Returns what backward needs.
 template <class T>

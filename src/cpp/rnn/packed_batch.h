@@ -14,8 +14,12 @@ class PackedBatch {
   // Sequences of `lengths` each in [0, seq_len]; no lengths: all of seq_len. Throws Error.
   PackedBatch(Index seq_len, Index batch, std::span<const Index> lengths);
 
-  PackedRows rows() const { return {seq_len_, batch_, offset_.data(), order_.data()}; }
-  Index total() const { return offset_.back(); }
+  Index seq_len() const { return seq_len_; }
+  Index batch() const { return batch_; }
+  const Index* order() const { return order_.data(); }  // (B,) the caller's number of each
+  Index row(Index t) const { return dense_ ? t * batch_ : offset_[t]; }  // the first of step t
+  Index count(Index t) const { return row(t + 1) - row(t); }
+  Index total() const { return row(seq_len_); }
   // Whether the packed rows are the padded (T, B, .) array itself.
   bool is_dense() const { return dense_; }
 
@@ -29,7 +33,7 @@ class PackedBatch {
  private:
   Index seq_len_, batch_;
   bool dense_ = true;
-  std::vector<Index> offset_;  // (T+1,)
+  std::vector<Index> offset_;  // (T+1,); empty if dense
   std::vector<Index> order_;   // (B,)
 };
 

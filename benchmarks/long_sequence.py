@@ -1,0 +1,85 @@
+"""Forward and backward through one very long sequence: time, and the peak memory of the process.
+
+    python benchmarks/long_sequence.py --steps 1000000 --recompute sqrt
+
+The input is one number a step, the loss the mean of y * y / 2, so that every step has a gradient of
+its own. The peak counts all of the process: the interpreter and NumPy, x, y and dy, and what
+rnnfast takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+from rnnfast import functional
+
+
+def peak_mib() -> float:
+    """The most memory that this process has had resident so far, in MiB."""
+    fields = Path("/proc/self/status").read_text().split()
+    return int(fields[fields.index("VmHWM:") + 1]) / 1024
+
+
+def waves(*shape: int) -> np.ndarray:
+    """Some numbers in [-1, 1]; numpy.random alone would take 7 MiB."""
+    return np.sin(np.arange(1.0, 1 + np.prod(shape), dtype=np.float32)).reshape(shape)
+
+
+def measure(cell: str, steps: int, hidden_size: int, recompute: bool | int) -> dict[str, float]:
+    """Measure a forward and a backward pass, batch 1, with the gradients of all weights."""
+    info, bound = functional.cells()[cell], np.float32(hidden_size**-0.5)
+    rows = info.gates * hidden_size
+    weights = functional.Weights(
+        bound * waves(rows, 1),
+        bound * waves(rows, hidden_size),
+        bound * waves(rows),
+        bound * waves(rows),
+        bound * waves(info.params, hidden_size) if info.params else None,
+    )
+    x = waves(steps, 1, 1)
+    before = peak_mib()
+    start = time.perf_counter()
+    y, _, reserve = functional.forward(cell, x, [weights], training=True, recompute=recompute)
+    forward = time.perf_counter() - start
+    assert reserve is not None
+    dy = np.multiply(y, np.float32(1 / steps))
+    start = time.perf_counter()
+    _, _, (gradients,) = functional.backward(reserve, dy, need_dx=False)
+    backward = time.perf_counter() - start
+    assert all(np.isfinite(g).all() and g.any() for g in gradients if g is not None)
+    arrays = (x.nbytes + y.nbytes + dy.nbytes) / 2**20
+    return {
+        "forward seconds": forward,
+        "backward seconds": backward,
+        "reserve MiB": reserve.nbytes / 2**20,
+        "before MiB": before,
+        "x, y, dy MiB": arrays,
+        "peak MiB": peak_mib(),
+    }
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--cell", default="lstm", choices=functional.cells())
+    parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--hidden-size", type=int, default=128)
+    parser.add_argument(
+        "--recompute",
+        default="sqrt",
+        help="none: keep all; sqrt: states at every sqrt(T) steps; or a number of steps",
+    )
+    args = parser.parse_args()
+    recompute = {"none": False, "sqrt": True}.get(args.recompute)
+    if recompute is None:
+        recompute = int(args.recompute)
+    for name, value in measure(args.cell, args.steps, args.hidden_size, recompute).items():
+        print(f"{name}: {value:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+#include "rnn/reserve.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/carver.h"
+#include "cpu/dispatch.h"
+
+namespace rnnfast {
+
+template <class T>
+Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
+                    const NetworkInput<T>& input, T* y)
+    : size(network_size), packed(std::move(packed_batch)) {
+  const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
+  const bool keeps_any = cell.info.saved > 0 || cell.info.states > 1;
+  const bool cuts = size.training && size.recompute > 0 && keeps_any;
+  for (Index direction = 0; direction < size.num_directions; ++direction)
+    segments.emplace_back(packed, direction == 1, cuts ? size.recompute : size.seq_len,
+                          cell.chunk_rows);
+  memory = Buffer::allocate(std::size_t(carve(input, y, nullptr)) * sizeof(T));
+  carve(input, y, memory.template as<T>());
+  indices = input.indices;
+  if (input.indices && !packed.is_dense()) {
+    packed_indices = Buffer::allocate(std::size_t(packed.total()) * sizeof(Index));
+    indices = packed_indices.template as<Index>();
+  }
+}
+
+// Inference keeps the outputs of two layers, in turn.
+template <class T>
+Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
+  const Index width = size.num_directions * size.hidden_size, rows = packed.total();
+  const bool dense = packed.is_dense();
+  const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
+  Carver<T> arena{base};
+  gates.assign(size.cells(), nullptr);
+  states.assign(size.cells(), nullptr);
+  checkpoints.assign(size.cells(), nullptr);
+  outputs.assign(size.num_layers, nullptr);
+  inputs.assign(size.num_layers, nullptr);
+  for (Index i = 0; size.training && i < size.cells(); ++i) {
+    const Index layer = i / size.num_directions, direction = i % size.num_directions;
+    const Segments& parts = segments[direction];
+    if (recomputes(direction)) {
+      checkpoints[i] =
+          arena.take((parts.size() - 1) * cell.info.states * size.batch * size.hidden_size);
+      continue;
+    }
+    const LayerMemory needs =
+        cell.memory(layer_size(parts[0].rows, layer, direction, true, true), 1);
+    gates[i] = arena.take(needs.gates);
+    states[i] = arena.take(needs.states);
+  }
+  for (Index layer = 0; layer + 1 < size.num_layers; ++layer) {
+    outputs[layer] = size.training || layer < 2 ? arena.take(rows * width) : outputs[layer - 2];
+    inputs[layer + 1] = size.drops() ? arena.take(rows * width) : outputs[layer];
+  }
+  outputs.back() = dense ? y : arena.take(rows * width);
+  if (input.x) inputs[0] = dense ? input.x : arena.take(rows * size.input_size);
+  return arena.used;
+}
+
+template <class T>
+LayerSize Reserve<T>::layer_size(const PackedRows& rows, Index layer, Index direction,
+                                 bool training, bool needs_dx) const {
+  return {rows, size.layer_input(layer), size.hidden_size, direction == 1, training, needs_dx};
+}
+
+template <class T>
+LayerMemory Reserve<T>::segment_memory(bool backward, bool needs_dx, int threads) const {
+  LayerMemory most{};
+  const auto raise = [](Index& to, Index value) { to = std::max(to, value); };
+  for (Index direction = 0; direction < size.num_directions; ++direction) {
+    const PackedRows rows = segments[direction].largest();
+    for (Index layer = 0; layer < size.num_layers; ++layer) {
+      const LayerMemory one =
+          kernels<T>(size.cell, size.precision)
+              .memory(layer_size(rows, layer, direction, backward || keeps(direction),
+                                 needs_dx || layer > 0),
+                      threads);
+      raise(most.gates, one.gates);
+      raise(most.states, one.states);
+      raise(most.forward_workspace, one.forward_workspace);
+      raise(most.backward_workspace, one.backward_workspace);
+    }
+  }
+  return most;
+}
+
+template <class T>
+T* Reserve<T>::state_after(Index i, Index k, int s) const {
+  const Index count = kernels<T>(size.cell, size.precision).info.states;
+  return checkpoints[i] + (k * count + s) * size.batch * size.hidden_size;
+}
+
+template struct Reserve<float>;
+template struct Reserve<double>;
+
+}  // namespace rnnfast

@@ -1,0 +1,77 @@
+#pragma once
+// What forward keeps for backward, and the sizes that it follows from.
+
+#include <cstdint>
+#include <vector>
+
+#include "core/memory.h"
+#include "rnn/segments.h"
+
+namespace rnnfast {
+
+struct NetworkSize {
+  int cell;  // place in the registry
+  Index seq_len, batch, input_size, hidden_size;
+  Index num_layers, num_directions;
+  double dropout;      // on the outputs of all layers but the last
+  std::uint64_t seed;  // of the dropout masks
+  bool training;
+  Precision precision;  // of the products
+  Index recompute;  // steps, at least, whose gates backward makes again at a time; 0: all are kept
+
+  Index cells() const { return num_layers * num_directions; }
+  Index layer_input(Index layer) const { return layer ? num_directions * hidden_size : input_size; }
+  bool drops() const { return training && dropout > 0; }
+};
+
+// The caller's arrays. Each pointer of `initial`, `final` and so on is a (cells, B, H) array.
+template <class T>
+struct NetworkInput {
+  const T* x;                                 // (T, B, I), or null
+  const Index* indices;                       // (T, B) in [0, I), where x is null
+  std::vector<CellWeights<const T>> weights;  // of each layer and direction
+  std::vector<const T*> initial;              // of each state; null for zeros
+};
+
+// The part of one state's (cells, B, H) array that belongs to cell i.
+template <class T>
+T* state_of(T* states, const NetworkSize& s, Index i) {
+  return states ? states + i * s.batch * s.hidden_size : nullptr;
+}
+
+// For each layer and direction the saved gates and the states beyond h or, where backward makes
+// them again, all states between the segments. Then the outputs of the layers but the last (twice
+// with dropout) and, for unequal lengths, x and y as packed rows. Without training only what layers
+// hand on.
+template <class T>
+struct Reserve {
+  // Lays the memory out; `y` and `input` are the caller's.
+  Reserve(const NetworkSize& size, PackedBatch packed, const NetworkInput<T>& input, T* y);
+
+  bool recomputes(Index direction) const { return segments[direction].size() > 1; }
+  LayerSize layer_size(const PackedRows& rows, Index layer, Index direction, bool training,
+                       bool needs_dx) const;
+  // Whether forward's calls for a direction fill gates and states.
+  bool keeps(Index direction) const { return size.training && !recomputes(direction); }
+  // The most that one segment of any layer and direction needs of each kind: in the forward pass or
+  // in backward, which may make gates again.
+  LayerMemory segment_memory(bool backward, bool needs_dx, int threads) const;
+  // State s of cell i, (B, H), after segment k of its direction, which is not the last.
+  T* state_after(Index i, Index k, int s) const;
+
+  NetworkSize size;
+  PackedBatch packed;
+  std::vector<Segments> segments;  // of each direction
+  Buffer memory;
+  std::vector<T*> gates, states;   // of each layer and direction; null where made again
+  std::vector<T*> checkpoints;     // [segment][state][B, H] where made again
+  std::vector<T*> outputs;         // of each layer, packed; the last is the caller's y if dense
+  std::vector<const T*> inputs;    // of each layer, packed; the first is the caller's x if dense
+  const Index* indices = nullptr;  // packed; the caller's if dense
+  Buffer packed_indices;
+
+ private:
+  Index carve(const NetworkInput<T>& input, T* y, T* base);  // returns the values used
+};
+
+}  // namespace rnnfast
