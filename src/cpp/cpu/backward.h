@@ -29,7 +29,7 @@ class Backward {
         H_(args.size.hidden_size),
         tiles_(L::tiles(H_)),
         work_(args.workspace, args.size, team.size),
-        own_(partition(tiles_, rows_.batch, thread, team.size)),
+        own_(partition<L>(H_, rows_.batch, thread, team.size)),
         own_vectors_{own_.tiles.begin * L::kTileVectors,
                      min_index(L::vectors(H_), own_.tiles.end * L::kTileVectors)},
         share_(share(tiles_, thread, team.size)),

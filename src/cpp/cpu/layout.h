@@ -60,6 +60,9 @@ struct Layout {
 
   static RNNFAST_INLINE Index vectors(Index hidden) { return (hidden + W - 1) / W; }
   static RNNFAST_INLINE Index tiles(Index hidden) { return (hidden + kUnits - 1) / kUnits; }
+  static RNNFAST_INLINE Index recurrent_bytes(Index hidden) {
+    return info.gates * hidden * hidden * Index(sizeof(T));
+  }
   static RNNFAST_INLINE int tile_vectors(Index hidden, Index tile) {
     return int(min_index(kTileVectors, vectors(hidden) - tile * kTileVectors));
   }
@@ -156,14 +159,18 @@ struct StepOrder {
 };
 
 // What one thread works on inside the time loop: some hidden tiles of every row, or every tile of
-// some sequences. The second needs no barrier between steps but fills the kernel only with a dozen
-// rows a thread.
+// some sequences. The second needs no barrier between steps, but fills the kernel only with a dozen
+// rows a thread, and as each thread then reads all recurrent weights in every step, with the more
+// rows the less of the weights stays in its cache.
 struct Partition {
   Range tiles, batch;
   bool by_tiles;
 };
-RNNFAST_INLINE Partition partition(Index tiles, Index batch, int thread, int threads) {
-  if (threads > 1 && batch >= 12 * threads)
+inline constexpr Index kCacheBytes = 2 << 20;  // of a core
+template <class L>
+RNNFAST_INLINE Partition partition(Index hidden, Index batch, int thread, int threads) {
+  const Index tiles = L::tiles(hidden), bytes = L::recurrent_bytes(hidden);
+  if (threads > 1 && batch * kCacheBytes >= 12 * threads * max_index(kCacheBytes, bytes))
     return {{0, tiles}, share(batch, thread, threads), false};
   return {share(tiles, thread, threads), {0, batch}, true};
 }

@@ -81,7 +81,8 @@ class WeightGradient {
     if (args_.indices) scatter_rows(chunk, dx);
     if constexpr (info.params) sum_params(chunk);
     empty_ = false;
-    team_.barrier();
+    // The next chunk's steps write to other gate gradients than these, but to the same of the rest.
+    if constexpr (!info.additive || L::products.size > 1 || info.params > 0) team_.barrier();
   }
 
   // Writes the sums where they belong.
