@@ -90,7 +90,7 @@ class Forward {
           time_step(t);
         t += step * steps;
       }
-      if (!own_.by_tiles && !rows_.dense()) team_.barrier();  // sequences change their threads
+      if (!rows_.dense()) team_.barrier();  // sequences, or tiles, change their threads
     }
     team_.barrier();
     if (!args_.again) store_final();
