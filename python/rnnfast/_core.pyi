@@ -215,7 +215,7 @@ def clamp(
 
 def cpu_info() -> dict[str, typing.Any]:
     """
-    The instruction set that runs, those compiled and those supported, best first; the CPU, how many this process may use, and the threads of a call.
+    The instruction set that runs, those compiled and those supported, best first; how products in bfloat16 are made, "convert" or "dot"; the CPU, how many this process may use, and the threads of a call.
     """
 
 @typing.overload
@@ -302,6 +302,7 @@ def forward(
     dropout: typing.SupportsFloat | typing.SupportsIndex,
     seed: typing.SupportsInt | typing.SupportsIndex,
     training: bool,
+    bfloat16: bool,
     recompute: typing.SupportsInt | typing.SupportsIndex,
 ) -> tuple:
     """
@@ -325,6 +326,7 @@ def forward(
     dropout: typing.SupportsFloat | typing.SupportsIndex,
     seed: typing.SupportsInt | typing.SupportsIndex,
     training: bool,
+    bfloat16: bool,
     recompute: typing.SupportsInt | typing.SupportsIndex,
 ) -> tuple:
     """

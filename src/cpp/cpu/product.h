@@ -67,17 +67,17 @@ class MatrixProduct {
 
   void pack() {
     if (args_.bias && depth_ == 0 && thread_ == 0)
-      pad_rows(args_.bias + column_, 0, 1, columns_, bias_, padded(columns_));
+      pad_rows<T>(args_.bias + column_, 0, 1, columns_, bias_, padded(columns_));
     for_panels(share(panels(), thread_, team_.size), [&](Index first, int count) {
       T* to = panels_ + first * deep_;
       const Index column = column_ + first, width = count * W;
       if constexpr (kTransposedB) {
         for (Index v = 0; v < width; v += W)
-          transpose_in(args_.b + (column + v) * args_.depth + depth_, args_.depth,
-                       int(min_index(W, args_.columns - column - v)), deep_, to + v, width);
+          transpose_in<T>(args_.b + (column + v) * args_.depth + depth_, args_.depth,
+                          int(min_index(W, args_.columns - column - v)), deep_, to + v, width);
       } else {
-        pad_rows(args_.b + depth_ * args_.columns + column, args_.columns, deep_,
-                 args_.columns - column, to, width);
+        pad_rows<T>(args_.b + depth_ * args_.columns + column, args_.columns, deep_,
+                    args_.columns - column, to, width);
       }
     });
   }
@@ -100,8 +100,8 @@ class MatrixProduct {
   Index strip_block() const { return kBlockRows[min_index(kMaxVectors, vectors())]; }
   void pack_strip(Index first, Index rows) {
     for_blocks(rows, strip_block(), [&](Index at, Index count) {
-      pack_columns(args_.a + depth_ * args_.rows + first + at, args_.rows, deep_, int(count),
-                   strip_ + at * deep_);
+      pack_columns<T>(args_.a + depth_ * args_.rows + first + at, args_.rows, deep_, int(count),
+                      strip_ + at * deep_);
     });
   }
 
@@ -125,7 +125,7 @@ class MatrixProduct {
         kBlocks<T, true>.fn[count - 1][size - 1](block);
       });
     } else {
-      multiply_rows(block, rows);
+      multiply_rows<T>(block, rows);
     }
   }
 
