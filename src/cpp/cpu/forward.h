@@ -102,8 +102,9 @@ class Forward {
           time_step(t);
         t += step * steps;
       }
-      // Where lengths differ, sequences change their threads; the rounded input is everybody's.
-      if (!own_.by_tiles && (F::kRounds || !rows_.dense())) team_.barrier();
+      // Where lengths differ, sequences or tiles change their threads; the rounded input is
+      // everybody's.
+      if (!rows_.dense() || (F::kRounds && !own_.by_tiles)) team_.barrier();
     }
     team_.barrier();
     if (!args_.again) store_final();
