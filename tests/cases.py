@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tolerances
-from rnnfast.reference import CELLS, Network
+from rnnfast.reference import CELLS, Network, round_to_bfloat16
+from rnnfast.reference.rounding import Rounding
 
 HIDDEN_SIZES = (1, 3, 8, 17, 64, 101)
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_channel")
@@ -37,16 +38,27 @@ class Case:
     lengths: bool = False
     bias: bool = True
     indices: bool = False
+    precision: str = "full"
 
     def __str__(self) -> str:
         sizes = "-".join(f"{name}{getattr(self, name)}" for name in "TBIHLD")
         flags = [name for name in ("lengths", "indices") if getattr(self, name)]
+        flags += [self.precision] if self.precision != "full" else []
         return "-".join([self.cell, self.dtype, sizes, *flags, *([] if self.bias else ["nobias"])])
 
     @property
     def options(self) -> dict[str, object]:
         """The keyword arguments of `rnnfast.functional.forward` that the case stands for."""
-        return {"num_layers": self.L, "bidirectional": self.D == 2}
+        return {
+            "num_layers": self.L,
+            "bidirectional": self.D == 2,
+            "precision": self.precision,
+        }
+
+    @property
+    def rounding(self) -> Rounding | None:
+        """What the products of the reference round with."""
+        return round_to_bfloat16 if self.precision == "bfloat16" else None
 
     @property
     def longest_sum(self) -> int:
@@ -84,7 +96,8 @@ def weight_shapes(case: Case, layer: int) -> list[tuple[int, ...] | None]:
 @functools.lru_cache(maxsize=64)
 def make_data(case: Case) -> Data:
     """Data of a case; float32 and float64 data differ only by rounding. Treat as read-only."""
-    rng = np.random.default_rng(zlib.crc32(str(replace(case, dtype="float32")).encode()))
+    name = str(replace(case, dtype="float32", precision="full"))
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
     T, B, states = case.T, case.B, (case.L * case.D, case.B, case.H)
 
     def reals(shape: tuple[int, ...], scale: float = 1.0) -> NDArray:
@@ -137,8 +150,12 @@ def run_reference(
     *,
     data: Data | None = None,
     masks: Sequence[NDArray] | None = None,
+    rounding: Rounding | None = None,
 ) -> dict[str, NDArray]:
-    """Results of the NumPy reference on the case's data, computed in dtype."""
+    """Results of the NumPy reference on the case's data, computed in dtype.
+
+    Products round as the case says, or with `rounding`.
+    """
     d = data or make_data(case)
     network = Network(
         CELLS[case.cell],
@@ -149,6 +166,7 @@ def run_reference(
         bidirectional=case.D == 2,
         dropout_masks=masks,
         dtype=dtype,
+        rounding=rounding or case.rounding,
     )
     gradients = network.backward(d.dy, d.dstate)
     return named(network.y, network.state, *gradients, case.D)
@@ -174,11 +192,12 @@ def run_engine(case: Case, *, data: Data | None = None, **options: object) -> di
 
 
 def plain_errors(case: Case, *, masks: Sequence[NDArray] | None = None) -> dict[str, float]:
-    """Largest error of each result of plain float32 NumPy."""
+    """Largest error of each result of plain float32 NumPy; in bfloat16, of dithered runs."""
     single = replace(case, dtype="float32")
     exact = run_reference(single, masks=masks)
-    plain = run_reference(single, "float32", masks=masks)
-    return {name: worst(plain[name], exact[name]) for name in exact}
+    roundings = [None] if case.rounding is None else tolerances.dithered(case.rounding)
+    runs = [run_reference(single, "float32", masks=masks, rounding=r) for r in roundings]
+    return {name: max(worst(run[name], exact[name]) for run in runs) for name in exact}
 
 
 def worst(got: NDArray, expected: NDArray) -> float:

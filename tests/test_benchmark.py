@@ -24,7 +24,7 @@ BENCH = ["bench", "--shape", str(SHAPE), "--seconds", "0.001", "--threads", "1"]
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("cell", functional.cells())
 def test_peers_agree(cell: str, dtype: str, mode: str) -> None:
     case = Case(cell, SHAPE, mode, dtype)
@@ -95,7 +95,7 @@ def test_contestants_take_turns() -> None:
     assert found.timings["a"].median == 1
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_probe(dtype: str) -> None:
     peaks = probe(dtype, 1, [1 << 14, 1 << 20])
     assert peaks.flops > 1e8
@@ -124,7 +124,7 @@ def test_command_writes_facts_and_results(
         (["--cell", "nothing"], "cell: expected one of"),
         (["--peers", "nobody"], "peers: expected one of"),
         (["--mode", "sleep"], "mode: expected one of"),
-        (["--dtype", "int8"], "dtype: expected float32 or float64"),
+        (["--dtype", "int8"], "dtype: expected one of float32, float64, bfloat16"),
     ],
 )
 def test_command_refuses(

@@ -73,7 +73,7 @@ def test_train_prints_plain_lines_and_writes_a_model(capsys: Capture) -> None:
         capsys,
         *words("train text.txt --cell gru --layers 2 --width 8 --embedding-size 5 --dropout 0.1"),
         *words("--batch 4 --seq-len 16 --optimizer rmsprop --learning-rate 0.01"),
-        *words("--schedule linear"),
+        *words("--schedule linear --precision bfloat16"),
         *words("--decay 0.9 --clip-norm 0 --clip-value 1 --steps 4 --validate-every 2 --seed 3"),
         *words("--sample-every 3 --sample-length 20 --checkpoint-every 3 --validation 0.2"),
         *words("--threads 1 -o other.safetensors"),
@@ -94,6 +94,7 @@ def test_train_prints_plain_lines_and_writes_a_model(capsys: Capture) -> None:
         "embedding_size": 5,
         "dropout": 0.1,
         "dtype": "float32",
+        "precision": "bfloat16",
     }
     options = checkpoint.training["options"]
     assert (options["optimizer"], options["schedule"], options["decay"]) == (

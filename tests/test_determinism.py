@@ -21,11 +21,18 @@ SIZES = (
     {"T": 12, "B": 61, "I": 33, "H": 70},
 )
 EACH_SIZE = [
-    Case(cell, **size, L=2, D=directions, dtype=dtype, lengths=lengths)
-    for cell, size, (directions, dtype, lengths) in itertools.product(
+    Case(cell, **size, L=2, D=directions, dtype=dtype, lengths=lengths, precision=precision)
+    for cell, size, (directions, dtype, lengths, precision) in itertools.product(
         CELLS,
         SIZES,
-        ((1, "float32", False), (2, "float32", True), (1, "float64", True), (2, "float64", False)),
+        (
+            (1, "float32", False, "full"),
+            (2, "float32", True, "full"),
+            (1, "float64", True, "full"),
+            (2, "float64", False, "full"),
+            (1, "float32", False, "bfloat16"),
+            (2, "float32", True, "bfloat16"),
+        ),
     )
 ]
 

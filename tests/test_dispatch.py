@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,17 +17,22 @@ from cases import Case
 from rnnfast.reference import CELLS
 
 SUPPORTED = rnnfast.cpu_info()["isas_supported"]
-SMALL = [Case(cell, T=3, B=5, I=6, H=19, L=2, D=2, lengths=True) for cell in CELLS]
+SMALL = [
+    Case(cell, T=3, B=5, I=6, H=19, L=2, D=2, lengths=True, precision=precision)
+    for cell in CELLS
+    for precision in ("full", "bfloat16")
+]
 CHILD = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import cases, numpy, rnnfast, test_dispatch
 results = {
-    f"{case.cell} {name}": values
+    f"{case} {name}": values
     for case in test_dispatch.SMALL
     for name, values in cases.run_engine(case).items()
 }
-numpy.savez(sys.argv[2], isa=rnnfast.cpu_info()["isa"], **results)
+info = rnnfast.cpu_info()
+numpy.savez(sys.argv[2], isa=info["isa"], bfloat16=info["bfloat16"], **results)
 """
 
 
@@ -41,19 +47,44 @@ def python(code: str, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
+def ways(isa: str) -> list[str]:
+    """The ways to make products in bfloat16 that an instruction set has here."""
+    child = python("import rnnfast", RNNFAST_ISA=isa, RNNFAST_BF16="?")
+    return re.findall(r"\w+", child.stderr.split("expected one of ")[1].split("(")[0])
+
+
 @pytest.mark.parametrize("isa", rnnfast.cpu_info()["isas_compiled"])
 def test_each_instruction_set_matches_the_reference(isa: str, tmp_path: Path) -> None:
     if isa not in SUPPORTED:
         pytest.skip(f"this CPU does not support {isa}")
-    file = tmp_path / "results.npz"
-    child = python(CHILD, str(Path(__file__).parent), str(file), RNNFAST_ISA=isa)
-    assert child.returncode == 0, child.stderr
-    with np.load(file) as stored:
-        assert stored["isa"] == isa
-        for case in SMALL:
-            expected = cases.run_reference(case)
-            got = {name: stored[f"{case.cell} {name}"] for name in expected}
-            cases.assert_close(got, expected, cases.plain_errors(case), case)
+    for way in ways(isa):
+        file = tmp_path / f"{way}.npz"
+        child = python(
+            CHILD, str(Path(__file__).parent), str(file), RNNFAST_ISA=isa, RNNFAST_BF16=way
+        )
+        assert child.returncode == 0, child.stderr
+        with np.load(file) as stored:
+            assert (stored["isa"], stored["bfloat16"]) == (isa, way)
+            for case in SMALL:
+                expected = cases.run_reference(case)
+                got = {name: stored[f"{case} {name}"] for name in expected}
+                cases.assert_close(got, expected, cases.plain_errors(case), case)
+
+
+def test_dot_products_are_found_where_the_cpu_has_them() -> None:
+    cpu = Path("/proc/cpuinfo")
+    flags = re.findall(r"^flags\s*: (.*)$", cpu.read_text() if cpu.exists() else "", re.MULTILINE)
+    if "avx512" not in SUPPORTED or not flags:
+        pytest.skip("only AVX-512 has two ways")
+    expected = ["convert", "dot"] if "avx512_bf16" in flags[0].split() else ["convert"]
+    assert ways("avx512") == expected
+
+
+def test_unknown_way_is_refused_at_import() -> None:
+    child = python("import rnnfast", RNNFAST_BF16="Dot")
+    assert child.returncode != 0
+    assert "environment variable RNNFAST_BF16: expected one of convert" in child.stderr
+    assert "got 'Dot'" in child.stderr
 
 
 @pytest.mark.parametrize("name", ["sse9", "AVX2", "avx2 "])

@@ -33,6 +33,7 @@ def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
         bias=case.bias,
         bidirectional=case.D == 2,
         dtype=case.dtype,
+        precision=case.precision,
         **options,
     )
     arrays = {}

@@ -33,6 +33,11 @@ EACH_SIZE = [
         ),
     )
 ]
+EACH_SIZE += [
+    replace(case, precision="bfloat16")
+    for case in EACH_SIZE
+    if case.dtype == "float32" and case.L == 2
+]
 KEEPS_GATES = [cell for cell in CELLS if not cell.startswith("rnn_")]
 
 

@@ -247,6 +247,7 @@ def test_sampling_refuses(arguments: dict, error: type[Exception], message: str)
         ({"num_layers": 0}, "num_layers: expected at least 1, got 0"),
         ({"embedding_size": -1}, "embedding_size: expected at least 1, got -1"),
         ({"dtype": "float16"}, "dtype: expected one of float32, float64, got 'float16'"),
+        ({"precision": "half"}, "precision: expected one of full, bfloat16, got 'half'"),
         ({"dropout": 0.5}, "dropout: acts between recurrent layers"),
         ({"dropout": 1.0, "num_layers": 2}, "dropout: expected"),
     ],
@@ -254,6 +255,25 @@ def test_sampling_refuses(arguments: dict, error: type[Exception], message: str)
 def test_models_refuse(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CharLMConfig(**arguments)
+
+
+def test_models_in_bfloat16_are_float32() -> None:
+    with pytest.raises(TypeError, match=r"precision: expected float32 .* bfloat16 .* got float64"):
+        CharLMConfig(dtype="float64", precision="bfloat16")
+
+
+def test_bfloat16_learns_as_float32_does(tmp_path: Path) -> None:
+    losses = {}
+    for precision in ("full", "bfloat16"):
+        config = CharLMConfig("lstm", 24, 2, precision=precision)
+        model = CharLM(Vocabulary(TEXT), config, seed=1)
+        Trainer(model, TEXT, TrainingOptions(steps=60, batch=4, seq_len=16, validation=0)).run()
+        model.save(tmp_path / "model.safetensors")
+        assert CharLM.load(tmp_path / "model.safetensors").config == config
+        losses[precision] = model.bits_per_character(TEXT)
+    assert losses["full"] != losses["bfloat16"]
+    assert losses["bfloat16"] < 0.8 * math.log2(len(Vocabulary(TEXT)))  # it has learnt
+    assert losses["bfloat16"] == pytest.approx(losses["full"], rel=0.02)
 
 
 # ---- runs

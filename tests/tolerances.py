@@ -7,12 +7,21 @@ whose errors are independent, which grow with the square root of its length (Hig
 "A new approach to probabilistic rounding error analysis"). Float64 results are held to the same
 rule with the float32 error scaled down by the ratio of the two machine epsilons; there the
 reference itself errs as much as plain NumPy, hence one more time that error.
+
+Where products round to bfloat16, so does the reference, but a float32 error moves a value that lies
+beside a boundary to the other side: a jump of 2^-8 of it, which the errors of all that follows
+inherit. Which values can jump is a matter of the task. So the plain error is the largest of several
+runs, in each of which errors of float32 are added to all values before they are rounded: whatever
+value can jump does in some of them.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rnnfast.reference.rounding import Rounding
+from rnnfast.reference.tape import Array
 
 FACTOR = 2.0
 ABSOLUTE = 2.0  # machine epsilons of an array's largest value (or of 1), per root of the length
@@ -21,6 +30,25 @@ TORCH_RELATIVE_FLOAT64 = 1e-12  # of an array's largest value
 CENTRAL_DIFFERENCE_STEP = 1e-5  # near eps**(1/3), where truncation and rounding balance
 CENTRAL_DIFFERENCE = 1e-8  # truncation step**2 times third derivatives of order 10, rounding 1e-11
 MIN_CHAR_RNN_RELATIVE = 1e-9  # of the loss, after 1,000 steps
+
+
+DITHER_RUNS = 6  # a value that can jump does so in about one of two
+DITHER = 4.0  # machine epsilons of an array's largest value: errors of what products multiply
+
+
+def dithered(rounding: Rounding) -> list[Rounding]:
+    """`rounding` after errors of float32, drawn anew for each run."""
+
+    def of_run(run: int) -> Rounding:
+        rng = np.random.default_rng(run)
+
+        def disturbed(x: Array) -> Array:
+            size = DITHER * np.finfo(np.float32).eps * np.abs(x).max(initial=0.0)
+            return rounding((x + size * rng.uniform(-1, 1, x.shape)).astype(x.dtype))
+
+        return disturbed
+
+    return [of_run(run) for run in range(DITHER_RUNS)]
 
 
 def bound(expected: NDArray, plain_error: float, longest_sum: int, dtype: np.dtype) -> float:

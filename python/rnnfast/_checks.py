@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+PRECISIONS = ("full", "bfloat16")
+
 RealArray: TypeAlias = NDArray[Any]  # float32 or float64
 IntArray: TypeAlias = NDArray[np.int64]
 
@@ -56,6 +58,14 @@ def real_dtype(name: str, dtype: Any) -> np.dtype[Any]:
     if result not in (np.float32, np.float64):
         raise TypeError(f"{name}: expected float32 or float64, got {result}")
     return result
+
+
+def precision(name: str, value: str, dtype: np.dtype[Any]) -> str:
+    """Return `value`, which must be one of `PRECISIONS`; bfloat16 is for float32 alone."""
+    choice(name, value, PRECISIONS)
+    if value == "bfloat16" and dtype != np.float32:
+        raise TypeError(f"{name}: expected float32 arrays for bfloat16 products, got {dtype}")
+    return value
 
 
 def real_array(

@@ -221,7 +221,7 @@ def cells() -> list[CellInfo]:
 
 def cpu_info() -> dict[str, typing.Any]:
     """
-    The instruction set that runs, those compiled and those supported, best first; the CPU, how many this process may use, and the threads of a call.
+    The instruction set that runs, those compiled and those supported, best first; how products in bfloat16 are made, "convert" or "dot"; the CPU, how many this process may use, and the threads of a call.
     """
 
 @typing.overload
@@ -308,6 +308,7 @@ def forward(
     dropout: typing.SupportsFloat | typing.SupportsIndex,
     seed: typing.SupportsInt | typing.SupportsIndex,
     training: bool,
+    bfloat16: bool,
     recompute: typing.SupportsInt | typing.SupportsIndex,
 ) -> tuple:
     """
@@ -331,6 +332,7 @@ def forward(
     dropout: typing.SupportsFloat | typing.SupportsIndex,
     seed: typing.SupportsInt | typing.SupportsIndex,
     training: bool,
+    bfloat16: bool,
     recompute: typing.SupportsInt | typing.SupportsIndex,
 ) -> tuple:
     """

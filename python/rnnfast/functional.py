@@ -87,6 +87,7 @@ def forward(
     dropout: float = 0.0,
     seed: int = 0,
     training: bool = False,
+    precision: str = "full",
     recompute: bool | int = False,
 ) -> tuple[RealArray, tuple[RealArray, ...], Reserve | None]:
     """Run a network over whole sequences.
@@ -108,6 +109,9 @@ def forward(
         seed: Of the dropout masks, in [0, 2**64).
         training: Whether to keep what `backward` needs. y is then read-only, since `backward`
             reads it.
+        precision: "full", or "bfloat16" for float32 arrays: products, here and in `backward`,
+            round what they multiply (weights, x, the h of the step before, gradients of gates) to
+            bfloat16, to nearest even, and sum in float32; all else stays float32.
         recompute: What `backward` finds. False: everything that it needs. True: y and, at every
             sqrt(T) steps or so, the states; `backward` makes the rest again, a segment at a time,
             and gives the same bits. An integer of at least 1: the same with the states kept at
@@ -120,8 +124,8 @@ def forward(
         reserve, None unless training.
 
     Raises:
-        TypeError: An array has the wrong dtype.
-        ValueError: A size, shape or length is wrong.
+        TypeError: An array has the wrong dtype, float64 with "bfloat16" included.
+        ValueError: A size, shape, length or the precision is wrong.
         IndexError: An index in x is out of range.
     """
     info = cells()[_checks.choice("cell", cell, cells())]
@@ -138,6 +142,7 @@ def forward(
     weight_ih = np.asarray(weights[0].weight_ih)
     weight_hh = np.asarray(weights[0].weight_hh)
     dtype = _checks.real_dtype("weight_ih.dtype", weight_ih.dtype)
+    _checks.precision("precision", precision, dtype)
     if weight_ih.ndim != 2 or weight_hh.ndim != 2 or 0 in weight_ih.shape + weight_hh.shape:
         raise ValueError(
             f"weight_ih, weight_hh: expected matrices of at least one row and column, got shapes "
@@ -166,6 +171,7 @@ def forward(
         dropout=dropout,
         seed=seed,
         training=training,
+        bfloat16=precision == "bfloat16",
         recompute=_recomputed_steps(recompute, inputs.shape[0]),
     )
     if reserve is None:

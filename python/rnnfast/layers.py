@@ -31,6 +31,7 @@ class Options(TypedDict, total=False):
     bidirectional: bool
     recompute: bool | int
     dtype: DTypeLike
+    precision: str
     seed: int | None
 
 
@@ -53,10 +54,12 @@ class Recurrent(Module[functional.Reserve]):
             memory, more work, the same bits. An integer is the number of steps between two states
             that are kept, True a number near sqrt(T); see `rnnfast.functional.forward`.
         dtype: float32 or float64.
+        precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
+            bfloat16 and sum in float32. Parameters, states and results stay float32.
         seed: Seeds the initial values and dropout; None draws fresh ones.
 
     Raises:
-        ValueError: A size is less than 1, dropout outside [0, 1], or the cell unknown.
+        ValueError: A size is less than 1, dropout outside [0, 1], the cell or precision unknown.
         TypeError: An argument is of the wrong type.
     """
 
@@ -73,6 +76,7 @@ class Recurrent(Module[functional.Reserve]):
         bidirectional: bool = False,
         recompute: bool | int = False,
         dtype: DTypeLike = np.float32,
+        precision: str = "full",
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -85,6 +89,7 @@ class Recurrent(Module[functional.Reserve]):
         self.bidirectional = bidirectional
         self.recompute = _checks.recompute("recompute", recompute)
         self.dtype = _checks.real_dtype("dtype", dtype)
+        self.precision = _checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(seed)
         self._states = functional.cells()[cell].states
         self._weights: list[functional.Weights] = []
@@ -148,6 +153,7 @@ class Recurrent(Module[functional.Reserve]):
             dropout=self.dropout,
             seed=int(generator.integers(2**63)) if drops else 0,
             training=self.training,
+            precision=self.precision,
             recompute=self.recompute,
         )
         return self._time_first(y), self._from_tuple(final)

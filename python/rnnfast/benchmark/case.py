@@ -8,13 +8,19 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnfast import functional
-from rnnfast._checks import RealArray, choice, positive_int, real_dtype
+from rnnfast._checks import RealArray, choice, positive_int
 
 MODES = {
     "inference": "a layer in evaluation mode, whose weights may stay packed between calls",
     "new-weights": "inference with weights that are new to each call",
     "training": "forward and backward with all gradients",
 }
+
+
+# The part of an array's largest value by which contestants may differ, by type: 1000 machine
+# epsilons, for rounding summed over all steps; in bfloat16, where peers round states and results,
+# too, 16 of them.
+AGREEMENT = {"float32": 1000 * 2.0**-23, "float64": 1000 * 2.0**-52, "bfloat16": 16 * 2.0**-7}
 
 
 class Shape(NamedTuple):
@@ -49,12 +55,11 @@ class Case:
         cell: One of `rnnfast.functional.cells()`.
         shape: T, B, I, H.
         mode: One of `MODES`.
-        dtype: "float32" or "float64".
+        dtype: One of `AGREEMENT`. With "bfloat16" arrays are float32 and products bfloat16.
         threads: Of rnnfast and of each peer.
 
     Raises:
-        ValueError: The cell, mode or number of threads is wrong.
-        TypeError: The dtype is wrong.
+        ValueError: The cell, mode, dtype or number of threads is wrong.
     """
 
     cell: str
@@ -66,7 +71,7 @@ class Case:
     def __post_init__(self) -> None:
         choice("cell", self.cell, functional.cells())
         choice("mode", self.mode, MODES)
-        real_dtype("dtype", self.dtype)
+        choice("dtype", self.dtype, AGREEMENT)
         positive_int("threads", self.threads)
 
     def __str__(self) -> str:
@@ -78,6 +83,16 @@ class Case:
         return self.mode == "training"
 
     @property
+    def array_dtype(self) -> str:
+        """The dtype of the arrays."""
+        return "float32" if self.dtype == "bfloat16" else self.dtype
+
+    @property
+    def precision(self) -> str:
+        """The precision of rnnfast's products."""
+        return "bfloat16" if self.dtype == "bfloat16" else "full"
+
+    @property
     def flops(self) -> int:
         """Operations of the matrix products: 2 T B (I + H) G H, and twice that for gradients."""
         T, B, I, H = self.shape
@@ -86,11 +101,15 @@ class Case:
 
     @property
     def least_bytes(self) -> int:
-        """Bytes of weights, x and y, and of their gradients: the least that a call must move."""
+        """Bytes of weights, x and y, and of their gradients: the least that a call must move.
+
+        Weights that stay packed between calls have two bytes in bfloat16.
+        """
         T, B, I, H = self.shape
-        gates = functional.cells()[self.cell].gates
-        values = gates * H * (I + H) + T * B * (I + H)
-        return (2 if self.training else 1) * values * np.dtype(self.dtype).itemsize
+        gates, size = functional.cells()[self.cell].gates, np.dtype(self.array_dtype).itemsize
+        halved = self.dtype == "bfloat16" and self.mode == "inference"
+        weights = gates * H * (I + H) * (2 if halved else size)
+        return (2 if self.training else 1) * (weights + T * B * (I + H) * size)
 
 
 class Data(NamedTuple):
@@ -109,10 +128,10 @@ def make_data(case: Case) -> Data:
     rows = info.gates * H
 
     def uniform(*shape: int) -> RealArray:
-        return rng.uniform(-(H**-0.5), H**-0.5, shape).astype(case.dtype)
+        return rng.uniform(-(H**-0.5), H**-0.5, shape).astype(case.array_dtype)
 
     return Data(
-        rng.standard_normal((T, B, I)).astype(case.dtype),
+        rng.standard_normal((T, B, I)).astype(case.array_dtype),
         functional.Weights(
             uniform(rows, I),
             uniform(rows, H),
@@ -120,5 +139,5 @@ def make_data(case: Case) -> Data:
             uniform(rows),
             uniform(info.params, H) if info.params else None,
         ),
-        rng.standard_normal((T, B, H)).astype(case.dtype),
+        rng.standard_normal((T, B, H)).astype(case.array_dtype),
     )

@@ -47,15 +47,22 @@ def _rnnfast(case: Case, data: Data) -> Contestant:
     if case.training:
 
         def step() -> Any:
-            y, _, reserve = functional.forward(case.cell, data.x, weights, training=True)
+            y, _, reserve = functional.forward(
+                case.cell, data.x, weights, training=True, precision=case.precision
+            )
             assert reserve is not None
             return y, functional.backward(reserve, data.dy)
 
         return step, lambda r: {"y": r[0], "dx": r[1][0], **_named(r[1][2][0])}
     if case.mode == "new-weights":
-        return lambda: functional.forward(case.cell, data.x, weights), lambda r: {"y": r[0]}
+        return (
+            lambda: functional.forward(case.cell, data.x, weights, precision=case.precision),
+            lambda r: {"y": r[0]},
+        )
     _, _, input_size, hidden_size = case.shape
-    layer = rnnfast.Recurrent(case.cell, input_size, hidden_size, dtype=case.dtype).eval()
+    layer = rnnfast.Recurrent(
+        case.cell, input_size, hidden_size, dtype=case.array_dtype, precision=case.precision
+    ).eval()
     layer.load_state_dict({f"{name}_l0": w for name, w in _named(data.weights).items()})
     return lambda: layer(data.x), lambda r: {"y": r[0]}
 
@@ -65,7 +72,10 @@ def _numpy(case: Case, data: Data) -> Contestant:
     cell = reference.CELLS[case.cell]
 
     def forward() -> reference.Network:
-        return reference.Network(cell, data.x, [data.weights], dtype=case.dtype)
+        rounding = reference.round_to_bfloat16 if case.precision == "bfloat16" else None
+        return reference.Network(
+            cell, data.x, [data.weights], dtype=case.array_dtype, rounding=rounding
+        )
 
     if not case.training:
         return forward, lambda network: {"y": network.y}
@@ -117,23 +127,28 @@ def _torch(case: Case, data: Data) -> Contestant:
     with torch.no_grad():
         for name, parameter in zip(names, module.parameters(), strict=True):
             parameter.copy_(torch.tensor(getattr(data.weights, name)))
-    x = torch.tensor(data.x, requires_grad=case.training)
+    x = torch.tensor(data.x, dtype=dtype, requires_grad=case.training)
+
+    def array(tensor: torch.Tensor) -> NDArray[Any]:
+        values: NDArray[Any] = tensor.detach().to(getattr(torch, case.array_dtype)).numpy()
+        return values
+
     if not case.training:
 
         def forward() -> Any:
             with torch.inference_mode():
                 return module(x)
 
-        return forward, lambda r: {"y": r[0].numpy()}
-    dy, wanted = torch.tensor(data.dy), [x, *module.parameters()]
+        return forward, lambda r: {"y": array(r[0])}
+    dy, wanted = torch.tensor(data.dy, dtype=dtype), [x, *module.parameters()]
 
     def step() -> Any:
         y, _ = module(x)
         return y, torch.autograd.grad(y, wanted, dy)
 
     return step, lambda r: {
-        "y": r[0].detach().numpy(),
-        **{n: g.numpy() for n, g in zip(["dx", *names], r[1], strict=True)},
+        "y": array(r[0]),
+        **{n: array(g) for n, g in zip(["dx", *names], r[1], strict=True)},
     }
 
 

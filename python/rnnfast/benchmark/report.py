@@ -13,7 +13,7 @@ _COLUMNS = {
     "cell": 16,
     "T,B,I,H": 17,
     "mode": 11,
-    "type": 7,
+    "type": 8,
     "threads": 7,
     "time": 9,
     "spread": 6,

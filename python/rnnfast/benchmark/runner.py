@@ -6,15 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
-from rnnfast.benchmark.case import Case, make_data
+from rnnfast.benchmark.case import AGREEMENT, Case, make_data
 from rnnfast.benchmark.contestants import UnavailableError, contestant, difference
 from rnnfast.benchmark.machine import Peaks, facts, probe, thread_count
 from rnnfast.benchmark.timing import Measurement, measure, timer
 
 OWN = "rnnfast"
-AGREEMENT = 1000  # machine epsilons of an array's largest value: rounding, summed over all steps
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ def run_case(case: Case, peers: Sequence[str], peaks: Peaks, seconds: float) -> 
     with thread_count(case.threads):
         call, results = contestant(OWN, case, data)
         expected, timers = results(call()), {OWN: timer(call)}
-        limit = AGREEMENT * float(np.finfo(case.dtype).eps)
+        limit = AGREEMENT[case.dtype]
         for peer in peers:
             try:
                 call, results = contestant(peer, case, data)

@@ -33,7 +33,7 @@ def bench(
         list[str], typer.Option(metavar="T,B,I,H", help="Steps, batch, input and hidden size.")
     ] = _SHAPES,
     mode: Annotated[list[str], typer.Option(help=f"{', '.join(MODES)}.")] = _MODES,
-    dtype: Annotated[list[str], typer.Option(help="float32, float64.")] = ["float32"],  # noqa: B006
+    dtype: Annotated[list[str], typer.Option(help="float32, float64, bfloat16.")] = ["float32"],  # noqa: B006
     threads: Annotated[
         list[int] | None, typer.Option(help="Numbers of threads.", show_default="all CPUs")
     ] = None,

@@ -80,6 +80,10 @@ def train(
     dropout: Annotated[
         float | None, _model("Dropout between recurrent layers.", _MODEL.dropout)
     ] = None,
+    precision: Annotated[
+        str | None,
+        _model(f"Of the recurrent products: {', '.join(_checks.PRECISIONS)}.", _MODEL.precision),
+    ] = None,
     seq_len: Annotated[int | None, _run("Characters of a sequence.", _RUN.seq_len)] = None,
     batch: Annotated[int | None, _run("Sequences side by side.", _RUN.batch)] = None,
     optimizer: Annotated[str | None, _run(f"{', '.join(OPTIMIZERS)}.", _RUN.optimizer)] = None,

@@ -7,6 +7,7 @@ Imports NumPy alone. `CELLS` has the cells in the order of the registry, `Networ
 from rnnfast.reference import gru, gru_reset_before, lstm, mut3, nas, rnn
 from rnnfast.reference.cell import ReferenceCell
 from rnnfast.reference.network import Gradients, Network
+from rnnfast.reference.rounding import round_to_bfloat16
 
 CELLS: dict[str, ReferenceCell] = {
     cell.name: cell
@@ -22,4 +23,4 @@ CELLS: dict[str, ReferenceCell] = {
     )
 }
 
-__all__ = ["CELLS", "Gradients", "Network", "ReferenceCell"]
+__all__ = ["CELLS", "Gradients", "Network", "ReferenceCell", "round_to_bfloat16"]

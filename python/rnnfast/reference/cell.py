@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from rnnfast.reference.rounding import Rounding, round_gradient, round_value
 from rnnfast.reference.tape import Array, Var, gradient_of
 
 
@@ -18,19 +19,30 @@ class Product:
         weight: (gates*H, K), one block of H rows a gate.
         bias: (gates*H,) or None for no bias.
         gates: number of row blocks.
+        rounding: what operands, weights and the gradients of products pass through; None for
+            nothing.
     """
 
-    def __init__(self, weight: Array, bias: Array | None, gates: int) -> None:
+    def __init__(
+        self, weight: Array, bias: Array | None, gates: int, rounding: Rounding | None = None
+    ) -> None:
+        self._rounding = rounding
         self._weight = [Var(np.ascontiguousarray(w.T)) for w in np.split(weight, gates)]
         self._bias = None if bias is None else [Var(b) for b in np.split(bias, gates)]
 
     def __call__(self, operand: Var, *gates: int) -> list[Var]:
         """One (B, H) product a gate for an operand (B, K): the gates named, or all of them."""
         chosen = gates or range(len(self._weight))
-        products = [operand @ self._weight[g] for g in chosen]
-        if self._bias is None:
-            return products
-        return [p + self._bias[g] for p, g in zip(products, chosen, strict=True)]
+        weights = [self._weight[g] for g in chosen]
+        if self._rounding is not None:
+            operand = round_value(operand, self._rounding)
+            weights = [round_value(w, self._rounding) for w in weights]
+        products = [operand @ w for w in weights]
+        if self._bias is not None:
+            products = [p + self._bias[g] for p, g in zip(products, chosen, strict=True)]
+        if self._rounding is not None:
+            products = [round_gradient(p, self._rounding) for p in products]
+        return products
 
     def gradients(self) -> tuple[Array, Array | None]:
         """Gradients of weight and bias (None without one), in their shapes, after `backward`."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rnnfast.reference.cell import Product, ReferenceCell
+from rnnfast.reference.rounding import Rounding
 from rnnfast.reference.tape import Array, Var, backward, concatenate, gradient_of, where
 
 Weights: TypeAlias = Sequence["Array | None"]
@@ -31,13 +32,15 @@ class Gradients(NamedTuple):
 class _Direction:
     """One layer in one direction: its weights on the tape, and the loop over time."""
 
-    def __init__(self, cell: ReferenceCell, weights: Weights, dtype: DTypeLike) -> None:
+    def __init__(
+        self, cell: ReferenceCell, weights: Weights, dtype: DTypeLike, rounding: Rounding | None
+    ) -> None:
         w_ih, w_hh, b_ih, b_hh, channel = (None if w is None else w.astype(dtype) for w in weights)
         if w_ih is None or w_hh is None:
             raise ValueError("weights: weight_ih and weight_hh are needed, got None")
         self._cell = cell
-        self._input = Product(w_ih, b_ih, cell.gates)
-        self._recurrent = Product(w_hh, b_hh, cell.gates)
+        self._input = Product(w_ih, b_ih, cell.gates, rounding)
+        self._recurrent = Product(w_hh, b_hh, cell.gates, rounding)
         self._channel = [] if channel is None else [Var(row) for row in channel]
 
     def run(
@@ -75,6 +78,8 @@ class Network:
         dropout_masks: one array (T, B, D*H) for each layer but the last, by which its outputs are
             multiplied; None for no dropout.
         dtype: the real type to compute in.
+        rounding: what all that products multiply passes through, in both passes, as
+            `round_to_bfloat16`; None for nothing.
 
     Attributes:
         y: outputs of the last layer, (T, B, D*H).
@@ -92,9 +97,10 @@ class Network:
         bidirectional: bool = False,
         dropout_masks: Sequence[Array] | None = None,
         dtype: DTypeLike = np.float64,
+        rounding: Rounding | None = None,
     ) -> None:
         directions = 2 if bidirectional else 1
-        self._layers = [_Direction(cell, w, dtype) for w in weights]
+        self._layers = [_Direction(cell, w, dtype, rounding) for w in weights]
         first_weight, recurrent_weight = weights[0][0], weights[0][1]
         assert first_weight is not None
         assert recurrent_weight is not None

@@ -36,6 +36,7 @@ class CharLMConfig:
         embedding_size: size of the characters' vectors; 0 feeds the characters one-hot.
         dropout: probability that an output between two recurrent layers is dropped in training.
         dtype: "float32" or "float64".
+        precision: of the recurrent layers' products, "full" or, with float32, "bfloat16".
     """
 
     cell: str = "gru"
@@ -44,6 +45,7 @@ class CharLMConfig:
     embedding_size: int = 0
     dropout: float = 0.0
     dtype: str = "float32"
+    precision: str = "full"
 
     def __post_init__(self) -> None:
         _checks.choice("cell", self.cell, functional.cells())
@@ -53,6 +55,7 @@ class CharLMConfig:
             _checks.positive_int("embedding_size", self.embedding_size)
         _checks.number("dropout", self.dropout, 0, 1, open_high=True)
         _checks.choice("dtype", self.dtype, ("float32", "float64"))
+        _checks.precision("precision", self.precision, np.dtype(self.dtype))
         if self.dropout > 0 and self.num_layers == 1:
             raise ValueError(
                 "dropout: acts between recurrent layers, expected num_layers of at least 2, got 1"
@@ -100,6 +103,7 @@ class CharLM(Module[None]):
             config.num_layers,
             dropout=config.dropout,
             dtype=config.dtype,
+            precision=config.precision,
             seed=seeds[1],
         )
         self.head = Linear(config.hidden_size, len(vocabulary), dtype=config.dtype, seed=seeds[2])

@@ -24,6 +24,7 @@ Facts cpu_info_dict() {
   }
   Facts info;
   info["isa"] = active_isa().name;
+  info["bfloat16"] = active_bf16();
   info["vector_bits"] = active_isa().vector_bits;
   info["isas_compiled"] = compiled;
   info["isas_supported"] = supported;
@@ -50,12 +51,14 @@ py::typing::Dict<py::str, py::int_> cache_info_dict() {
 void bind_info(py::module_& m) {
   // A wrong setting in the environment fails the import, not a call much later.
   active_isa();
+  active_bf16();
   num_threads();
   cache_info();
 
   m.def("cpu_info", &cpu_info_dict,
-        "The instruction set that runs, those compiled and those supported, best first; the CPU, "
-        "how many this process may use, and the threads of a call.");
+        "The instruction set that runs, those compiled and those supported, best first; how "
+        "products in bfloat16 are made, \"convert\" or \"dot\"; the CPU, how many this process may "
+        "use, and the threads of a call.");
   m.def("get_num_threads", &num_threads, "The most threads that a call uses.");
   m.def("set_num_threads", &set_num_threads, py::arg("n"), "Sets the most threads a call uses.");
   m.def("empty_cache", &empty_cache,

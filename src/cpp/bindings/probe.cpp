@@ -58,8 +58,8 @@ double best_rate(double seconds, const Work& work) {
 }
 
 template <class T>
-double peak_flops_of(double seconds) {
-  const DenseKernels<T>& kernels = dense<T>();
+double peak_flops_of(Precision precision, double seconds) {
+  const FormatKernels<T>& kernels = format_kernels<T>(precision);
   long flops = 0;  // of one count on the whole team
   const double rate = best_rate(seconds, [&](const Team& team, int thread, long count) {
     if (thread == 0) flops = kRounds * kernels.probe_round_flops * team.size;
@@ -69,10 +69,12 @@ double peak_flops_of(double seconds) {
 }
 
 double peak_flops(const std::string& dtype, double seconds) {
-  RNNFAST_CHECK(dtype == "float32" || dtype == "float64",
-                "dtype: expected float32 or float64, got ", dtype);
+  const bool bfloat16 = dtype == "bfloat16";
+  RNNFAST_CHECK(bfloat16 || dtype == "float32" || dtype == "float64",
+                "dtype: expected float32, float64 or bfloat16, got ", dtype);
   const py::gil_scoped_release release;
-  return dtype == "float32" ? peak_flops_of<float>(seconds) : peak_flops_of<double>(seconds);
+  if (dtype == "float64") return peak_flops_of<double>(Precision::full, seconds);
+  return peak_flops_of<float>(bfloat16 ? Precision::bfloat16 : Precision::full, seconds);
 }
 
 double bandwidth(long bytes, double seconds) {

@@ -185,7 +185,7 @@ py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> 
                   Weights<T> weights, std::optional<State<T>> state,
                   const std::optional<Array<Index>>& lengths, Index input_size, Index hidden_size,
                   Index num_layers, bool bidirectional, double dropout, std::uint64_t seed,
-                  bool training, Index recompute) {
+                  bool training, bool bfloat16, Index recompute) {
   const py::array& any_x = std::visit([](auto& a) -> py::array& { return a; }, x);
   const bool indexed = std::holds_alternative<Array<Index>>(x);
   RNNFAST_CHECK(any_x.ndim() == (indexed ? 2 : 3),
@@ -202,6 +202,7 @@ py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> 
                    .dropout = dropout,
                    .seed = seed,
                    .training = training,
+                   .precision = bfloat16 ? Precision::bfloat16 : Precision::full,
                    .recompute = recompute};
   NetworkInput<T> input{};
   if (indexed) {
@@ -264,7 +265,7 @@ void bind_type(py::module_& m) {
         py::arg("weights").noconvert(), py::arg("state").noconvert(),
         py::arg("lengths").noconvert(), py::arg("input_size"), py::arg("hidden_size"),
         py::arg("num_layers"), py::arg("bidirectional"), py::arg("dropout"), py::arg("seed"),
-        py::arg("training"), py::arg("recompute"),
+        py::arg("training"), py::arg("bfloat16"), py::arg("recompute"),
         "y, the final states and, if training, the reserve for backward.");
   m.def("backward", &backward<T>, py::kw_only(), py::arg("reserve"), py::arg("dy").noconvert(),
         py::arg("dstate").noconvert(), py::arg("need_dx"), py::arg("dweights").noconvert(),

@@ -11,8 +11,10 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-template <class Cell, class T>
+template <class Cell, class P>
 class Backward {
+  using T = RealOf<P>;
+  using F = Format<P>;
   using L = Layout<Cell, T>;
   using V = Vec<T>;
   static constexpr int W = L::W;
@@ -36,12 +38,12 @@ class Backward {
         product_(work_.products + thread * work_.kProducts),
         gates_tile_(rows_.total() * L::kSlotRow),
         states_tile_((rows_.batch + rows_.total()) * L::kUnits),
-        chunk_tile_(work_.chunk_rows * L::kGateRow) {}
+        chunk_tile_(work_.chunk_rows * kGateRow) {}
 
   void run() {
     prepare();
     team_.barrier();
-    WeightGradient<L, T> weights(args_, team_, thread_, work_);
+    WeightGradient<L, P> weights(args_, team_, thread_, work_);
     const Index step = args_.size.reverse ? 1 : -1;
     Index t = args_.size.reverse ? 0 : rows_.steps - 1;
     for (int parity = 0; t >= 0 && t < rows_.steps; parity ^= 1) {
@@ -87,15 +89,15 @@ class Backward {
       for (int p = 0; p < L::products.size; ++p) {
         // Threads that share the tiles share the packing of each panel as well.
         const Product product = L::products.item[p];
-        pack_transposed<L>(w.weight_hh, H_, H_, product.first_gate, product.gates, group.v0,
-                           group.vectors, own_.by_tiles ? Range{0, tiles_} : share_,
-                           recurrent_panel(p, group.v0));
+        pack_transposed<L, P>(w.weight_hh, H_, H_, product.first_gate, product.gates, group.v0,
+                              group.vectors, own_.by_tiles ? Range{0, tiles_} : share_,
+                              recurrent_panel(p, group.v0));
       }
     });
     if (args_.dx)
       for (Index v0 = 0; v0 < L::vectors(I_); v0 += kMaxVectors)
-        pack_transposed<L>(w.weight_ih, H_, I_, 0, info.gates, v0, input_vectors(v0), share_,
-                           input_panel(v0));
+        pack_transposed<L, P>(w.weight_ih, H_, I_, 0, info.gates, v0, input_vectors(v0), share_,
+                              input_panel(v0));
     if constexpr (info.params)
       pack_units<L>(w.weight_channel, H_, info.params, share_, work_.params);
   }
@@ -107,7 +109,7 @@ class Backward {
     const Range mine = share(work_.chunk_rows * info.gates, thread_, team_.size);
     for (Index i = mine.begin; i < mine.end; ++i)
       for (int v = used; v < L::kTileVectors; ++v)
-        V(0).store(gates + (tiles_ - 1) * chunk_tile_ + i * L::kUnits + v * W);
+        F::store(V(0), gates + (tiles_ - 1) * chunk_tile_ + F::operand(i * L::kUnits + v * W));
   }
 
   // Columns of h's gradient: up to four vectors, evenly over this thread's tiles.
@@ -140,10 +142,10 @@ class Backward {
 
   T* recurrent_panel(int product, Index v0) const {
     const Product p = L::products.item[product];
-    return work_.w_hh + L::vectors(H_) * W * tiles_ * L::kUnits * p.first_gate +
-           v0 * W * tiles_ * L::kUnits * p.gates;
+    return work_.w_hh +
+           W * tiles_ * F::steps(L::kUnits) * (L::vectors(H_) * p.first_gate + v0 * p.gates);
   }
-  T* input_panel(Index v0) const { return work_.w_ih + v0 * W * tiles_ * L::kGateRow; }
+  T* input_panel(Index v0) const { return work_.w_ih + v0 * W * tiles_ * F::steps(L::kGateRow); }
   int input_vectors(Index v0) const { return int(min_index(kMaxVectors, L::vectors(I_) - v0)); }
 
   Index carry_tile() const { return rows_.batch * L::kUnits; }
@@ -220,11 +222,11 @@ class Backward {
   void recurrent_product(int p, const GateBuffer& buffer, Index t, const Group& group, Index first,
                          Index rows) {
     const Product product = L::products.item[p];
-    transposed_product<L>(buffer.gates + (rows_.offset[t] + first - buffer.row) * L::kGateRow +
-                              product.first_gate * L::kUnits,
-                          chunk_tile_, product.gates, recurrent_panel(p, group.v0),
-                          group.next < 0 ? nullptr : recurrent_panel(p, group.next), group.vectors,
-                          tiles_, rows, product_ + p * kProduct);
+    transposed_product<L, P>(buffer.gates + (rows_.offset[t] + first - buffer.row) * kGateRow +
+                                 F::operand(product.first_gate * L::kUnits),
+                             chunk_tile_, product.gates, recurrent_panel(p, group.v0),
+                             group.next < 0 ? nullptr : recurrent_panel(p, group.next),
+                             group.vectors, tiles_, rows, product_ + p * kProduct);
   }
 
   // Where the rows of step t lie for one vector of units: of sequence 0.
@@ -240,7 +242,7 @@ class Backward {
     const T* state0[info.states];
     T* carry[info.states];          // row stride kUnits
     const T* dy;                    // row stride y_stride; may be null
-    T *dh, *dx;                     // row stride kGateRow
+    T *dh, *dx;                     // operands, row stride kGateRow
     T* dparams;                     // row stride kParamRow
     T* operands[L::products.size];  // row stride H
     Index continued;
@@ -266,8 +268,8 @@ class Backward {
       p.state_before[i] = before < 0 ? nullptr : steps + rows_.offset[before] * L::kUnits;
     }
     p.dy = args_.dy ? args_.dy + rows_.offset[t] * args_.y_stride + unit : nullptr;
-    p.dh = current_.gates + tile * chunk_tile_ + row * L::kGateRow + v;
-    p.dx = info.additive ? p.dh : work_.dx + tile * chunk_tile_ + row * L::kGateRow + v;
+    p.dh = current_.gates + tile * chunk_tile_ + row * kGateRow + F::operand(v);
+    p.dx = info.additive ? p.dh : work_.dx + tile * chunk_tile_ + row * kGateRow + F::operand(v);
     p.dparams = work_.dparams + (tile * work_.chunk_rows + row) * L::kParamRow + v;
     for (int o = 1; o < L::products.size; ++o) p.operands[o] = work_.operands[o] + row * H_ + unit;
     return p;
@@ -301,8 +303,9 @@ class Backward {
   RNNFAST_INLINE void store_gates(const Place& at, Index r, const V* dx, const V* dh,
                                   const V* dp) const {
     for (int g = 0; g < info.gates; ++g) {
-      dh[g].store(at.dh + r * L::kGateRow + g * L::kUnits);
-      if constexpr (!info.additive) dx[g].store(at.dx + r * L::kGateRow + g * L::kUnits);
+      F::store(dh[g], at.dh + r * kGateRow + F::operand(g * L::kUnits));
+      if constexpr (!info.additive)
+        F::store(dx[g], at.dx + r * kGateRow + F::operand(g * L::kUnits));
     }
     for (int i = 0; i < info.params; ++i)
       dp[i].store(at.dparams + r * L::kParamRow + i * L::kUnits);
@@ -338,8 +341,8 @@ class Backward {
     load_saved(at, r, save, p);
     load_before(at, r, s);
     for (int g = 0; g < info.gates; ++g) {
-      dh[g] = V::load(at.dh + r * L::kGateRow + g * L::kUnits);
-      dx[g] = V::load(at.dx + r * L::kGateRow + g * L::kUnits);
+      dh[g] = F::load(at.dh + r * kGateRow + F::operand(g * L::kUnits));
+      dx[g] = F::load(at.dx + r * kGateRow + F::operand(g * L::kUnits));
     }
     for (int i = 0; i < info.params; ++i)
       dp[i] = V::load(at.dparams + r * L::kParamRow + i * L::kUnits);
@@ -359,10 +362,10 @@ class Backward {
       const Index first = mine.begin + at;
       for (Index v0 = 0; v0 < L::vectors(I_); v0 += kMaxVectors) {
         const int vectors = input_vectors(v0);
-        transposed_product<L>(dx_gates() + first * L::kGateRow, chunk_tile_, info.gates,
-                              input_panel(v0),
-                              input_panel(v0 + vectors < L::vectors(I_) ? v0 + vectors : 0),
-                              vectors, tiles_, rows, product_);
+        transposed_product<L, P>(dx_gates() + first * kGateRow, chunk_tile_, info.gates,
+                                 input_panel(v0),
+                                 input_panel(v0 + vectors < L::vectors(I_) ? v0 + vectors : 0),
+                                 vectors, tiles_, rows, product_);
         for (Index r = 0; r < rows; ++r)
           for (int v = 0; v < vectors; ++v) {
             const int lanes = int(min_index(W, I_ - (v0 + v) * W));
@@ -382,6 +385,7 @@ class Backward {
           store_state<L>(carry(s, tile, r), tile, r, rows_, H_, args_.dinitial[s]);
   }
 
+  static constexpr Index kGateRow = F::operand(L::kGateRow);       // lanes of a row's gradients
   static constexpr int kSecond = L::products.size - 1;             // of a cell with two stages
   static constexpr Index kProduct = kStripRows * kMaxVectors * W;  // values a product in scratch
 
@@ -391,7 +395,7 @@ class Backward {
   const PackedRows& rows_;
   const StepOrder order_;
   const Index I_, H_, tiles_;
-  const BackwardWorkspace<L, T> work_;
+  const BackwardWorkspace<L, P> work_;
   Partition own_;  // of the time loop
   const Range own_vectors_;
   const Range share_;  // tiles of everything else

@@ -276,8 +276,6 @@ const DenseKernels<Real>& dense_kernels(Real) {
                                             map<exp>,
                                             map<sigmoid>,
                                             map<tanh>,
-                                            2 * kProbeSums * kWidth,
-                                            probe_multiply_adds<Real>,
                                             probe_read<Real>};
   return table;
 }

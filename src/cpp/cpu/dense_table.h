@@ -79,9 +79,7 @@ struct DenseKernels {
   void (*exp)(const T* x, T* y, long n);
   void (*sigmoid)(const T* x, T* y, long n);
   void (*tanh)(const T* x, T* y, long n);
-  // The machine's limits, for benchmarks (probe.h). What they return only keeps the work alive.
-  long probe_round_flops;  // of one round
-  double (*probe_multiply_adds)(long rounds);
+  // The machine's limit, for benchmarks (probe.h). What it returns only keeps the work alive.
   double (*probe_read)(const T* x, long n);
 };
 

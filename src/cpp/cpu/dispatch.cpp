@@ -11,15 +11,24 @@ namespace rnnfast {
 
 // CMake gives RNNFAST_ISAS as X(name, vector bytes) entries, best first. Each set's objects define
 // these functions in the set's own namespace.
-#define X(isa, bytes)                                \
-  namespace isa {                                    \
-  const CellKernels<float>* cell_kernels(float);     \
-  const CellKernels<double>* cell_kernels(double);   \
-  const DenseKernels<float>& dense_kernels(float);   \
-  const DenseKernels<double>& dense_kernels(double); \
+#define X(isa, bytes)                                               \
+  namespace isa {                                                   \
+  const FormatKernels<float>& format_kernels(const float*);         \
+  const FormatKernels<double>& format_kernels(const double*);       \
+  const FormatKernels<float>& format_kernels(const Bf16Converted*); \
+  const DenseKernels<float>& dense_kernels(float);                  \
+  const DenseKernels<double>& dense_kernels(double);                \
   }
 RNNFAST_ISAS
 #undef X
+
+// AVX-512 with dot products of bfloat16, where the compiler knows them: one more way to make
+// products for the set avx512.
+#if defined(RNNFAST_BF16_DOT)
+namespace avx512bf16 {
+const FormatKernels<float>& format_kernels(const Bf16Dot*);
+}
+#endif
 
 namespace {
 
@@ -40,6 +49,38 @@ bool cpu_has(std::string_view isa) {
 #else
   return isa == "neon";  // part of every AArch64 CPU
 #endif
+}
+
+// Whether the active set's products in bfloat16 can be dot products.
+bool has_bf16_dot() {
+#if defined(RNNFAST_BF16_DOT)
+  __builtin_cpu_init();
+  return std::string_view(active_isa().name) == "avx512" && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+// Whether dot products are faster than conversions and multiply-adds. AMD's (Zen 4, Zen 5) do two
+// steps in the time of one multiply-add; Intel's take four times as long as one, for two steps.
+bool bf16_dot_is_fast() {
+#if defined(RNNFAST_BF16_DOT)
+  __builtin_cpu_init();
+  return __builtin_cpu_is("amd");
+#else
+  return false;
+#endif
+}
+
+std::string choose_bf16() {
+  const std::string ways = has_bf16_dot() ? "convert, dot" : "convert";
+  const std::string best = has_bf16_dot() && bf16_dot_is_fast() ? "dot" : "convert";
+  const std::string wanted = env_string("RNNFAST_BF16").value_or(best);
+  RNNFAST_CHECK(wanted == "convert" || (wanted == "dot" && has_bf16_dot()),
+                "environment variable RNNFAST_BF16: expected one of ", ways,
+                " (those that this CPU and the instruction set ", active_isa().name,
+                " have), got '", wanted, "'");
+  return wanted;
 }
 
 std::string names(const std::vector<Isa>& isas) {
@@ -69,8 +110,14 @@ const Isa& choose() {
 }  // namespace
 
 const std::vector<Isa>& compiled_isas() {
-#define X(isa, bytes) \
-  {#isa, 8 * (bytes), isa::cell_kernels, isa::cell_kernels, isa::dense_kernels, isa::dense_kernels},
+#define X(isa, bytes)   \
+  {#isa,                \
+   8 * (bytes),         \
+   isa::format_kernels, \
+   isa::format_kernels, \
+   isa::format_kernels, \
+   isa::dense_kernels,  \
+   isa::dense_kernels},
   static const std::vector<Isa> isas { RNNFAST_ISAS };
 #undef X
   return isas;
@@ -83,13 +130,23 @@ const Isa& active_isa() {
   return active;
 }
 
+const std::string& active_bf16() {
+  static const std::string active = choose_bf16();
+  return active;
+}
+
 template <>
-const CellKernels<float>& kernels<float>(int cell) {
-  return active_isa().cells_float({})[cell];
+const FormatKernels<float>& format_kernels<float>(Precision precision) {
+  if (precision == Precision::full) return active_isa().rnn_float({});
+#if defined(RNNFAST_BF16_DOT)
+  if (active_bf16() == "dot") return avx512bf16::format_kernels(nullptr);
+#endif
+  return active_isa().rnn_bf16({});
 }
 template <>
-const CellKernels<double>& kernels<double>(int cell) {
-  return active_isa().cells_double({})[cell];
+const FormatKernels<double>& format_kernels<double>(Precision precision) {
+  RNNFAST_CHECK(precision == Precision::full, "precision: bfloat16 needs float32, got float64");
+  return active_isa().rnn_double({});
 }
 template <>
 const DenseKernels<float>& dense<float>() {

@@ -1,5 +1,6 @@
 #pragma once
-// Which of the compiled instruction sets runs. Chosen once, best first; RNNFAST_ISA overrides.
+// Which of the compiled instruction sets runs, and how it makes products in bfloat16. Chosen once,
+// best first; RNNFAST_ISA and RNNFAST_BF16 override.
 
 #include <string>
 #include <vector>
@@ -13,8 +14,9 @@ struct Isa {
   const char* name;
   int vector_bits;
   // Defined in the set's own objects: not to be called where the CPU does not support it.
-  const CellKernels<float>* (*cells_float)(float);  // by the cell's place in the registry
-  const CellKernels<double>* (*cells_double)(double);
+  const FormatKernels<float>& (*rnn_float)(const float*);
+  const FormatKernels<double>& (*rnn_double)(const double*);
+  const FormatKernels<float>& (*rnn_bf16)(const Bf16Converted*);
   const DenseKernels<float>& (*dense_float)(float);
   const DenseKernels<double>& (*dense_double)(double);
 };
@@ -26,9 +28,17 @@ std::string cpu_model();
 // Throws Error if RNNFAST_ISA names none of the compiled sets that this CPU has.
 const Isa& active_isa();
 
-// The active set's functions, for T = float and double.
+// How products in bfloat16 are made: "convert" or "dot". Throws Error if RNNFAST_BF16 names a way
+// that this CPU and the active set do not have.
+const std::string& active_bf16();
+
+// The active set's functions, for T = float and double; bfloat16 is there for float alone.
 template <class T>
-const CellKernels<T>& kernels(int cell);
+const FormatKernels<T>& format_kernels(Precision precision);
+template <class T>
+const CellKernels<T>& kernels(int cell, Precision precision) {
+  return format_kernels<T>(precision).cells[cell];
+}
 template <class T>
 const DenseKernels<T>& dense();
 

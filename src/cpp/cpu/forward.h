@@ -9,8 +9,10 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-template <class L, class T>
+template <class L, class P>
 struct ForwardWorkspace {
+  using T = RealOf<P>;
+  using F = Format<P>;
   // What lives on from part to part comes first, where the number of rows moves nothing.
   T *w_ih, *w_hh;             // panels
   T *bias_ih, *bias_hh;       // [tile][gate][unit]
@@ -18,18 +20,21 @@ struct ForwardWorkspace {
   T* h0;                      // (B, H)
   T* gates;                   // [tile][chunk row][slot][unit], unless the reserve holds them
   T* states;                  // [state][tile][B][unit], unless the reserve holds them
+  T* x;                       // (chunk rows, I) as operands, where products round
   T* operands[kMaxOperands];  // (B, H) thrice: of the initial state, of even and odd steps
   T* second;                  // (B, H)
   T* sums;                    // [thread][row of a block][gate][unit]
   static constexpr Index kSums = kMaxBlockRows * L::kGateRow;
+  // Operands from this one on are copies: those that the cell makes and, where products round, h.
+  static constexpr int kFirstCopy = F::kRounds ? 0 : 1;
   Index size;
 
   ForwardWorkspace(T* base, const LayerSize& s, int threads) {
     Carver<T> c{base};
     const Index H = s.hidden_size, B = s.rows.batch, tiles = L::tiles(H);
     const bool keeps_gates = s.training && L::kKeepsGates;
-    w_ih = c.take(tiles * s.input_size * L::kGateRow);
-    w_hh = c.take(tiles * H * L::kGateRow);
+    w_ih = c.take(tiles * F::steps(s.input_size) * L::kGateRow);
+    w_hh = c.take(tiles * F::steps(H) * L::kGateRow);
     bias_ih = c.take(tiles * L::kGateRow);
     bias_hh = c.take(tiles * L::kGateRow);
     params = c.take(tiles * L::kParamRow);
@@ -37,19 +42,24 @@ struct ForwardWorkspace {
     gates =
         c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * L::kSlotRow);
     states = c.take(s.training ? 0 : L::kExtraStates * tiles * B * L::kUnits);
-    for (int o = 1; o < L::info.operands; ++o) operands[o] = c.take(3 * B * H);
-    second = c.take(L::kTwoStages ? B * H : 0);
+    x = c.take(F::kRounds ? chunk_capacity(s.rows, kForwardChunkRows) * F::operand(s.input_size)
+                          : 0);
+    for (int o = kFirstCopy; o < L::info.operands; ++o) operands[o] = c.take(3 * B * F::operand(H));
+    second = c.take(L::kTwoStages ? B * F::operand(H) : 0);
     sums = c.take(threads * kSums);
     size = c.used;
   }
 };
 
-template <class Cell, class T>
+template <class Cell, class P>
 class Forward {
+  using T = RealOf<P>;
+  using F = Format<P>;
   using L = Layout<Cell, T>;
   using V = Vec<T>;
   static constexpr int W = L::W;
   static constexpr CellInfo info = L::info;
+  static constexpr int kFirstCopy = ForwardWorkspace<L, P>::kFirstCopy;
 
  public:
   Forward(const ForwardArgs<T>& args, const Team& team, int thread)
@@ -59,6 +69,7 @@ class Forward {
         rows_(args.size.rows),
         I_(args.size.input_size),
         H_(args.size.hidden_size),
+        h_row_(F::operand(H_)),
         tiles_(L::tiles(H_)),
         work_(args.workspace, args.size, team.size),
         share_(share(tiles_, thread, team.size)),
@@ -81,6 +92,7 @@ class Forward {
       own_ = partition<L>(H_, active_rows(chunk), thread_, team_.size);
       own_.batch =
           own_.by_tiles ? Range{0, rows_.batch} : share_rows(rows_, chunk, thread_, team_.size);
+      round_input(chunk);
       input_product(chunk);
       while (t != chunk.last + step) {
         const Index steps = steps_at_once(t, chunk.last);
@@ -90,7 +102,9 @@ class Forward {
           time_step(t);
         t += step * steps;
       }
-      if (!own_.by_tiles && !rows_.dense()) team_.barrier();  // sequences change their threads
+      // Where lengths differ, sequences or tiles change their threads; the rounded input is
+      // everybody's.
+      if (!rows_.dense() || (F::kRounds && !own_.by_tiles)) team_.barrier();
     }
     team_.barrier();
     if (!args_.again) store_final();
@@ -103,7 +117,7 @@ class Forward {
     load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
     for (int s = 1; s < info.states; ++s)
       load_state<L>(args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
-    if constexpr (info.operands > 1)
+    if constexpr (info.operands > kFirstCopy)
       for (Index tile = share_.begin; tile < share_.end; ++tile)
         for (int v = 0; v < L::tile_vectors(H_, tile); ++v)
           for (Index r = 0; r < rows_.batch; ++r) publish_initial(tile, v, r);
@@ -111,10 +125,10 @@ class Forward {
 
   void pack_parameters() {
     const CellWeights<const T>& w = args_.weights;
-    pack_weights<L>(w.weight_ih, H_, I_, 0, info.gates, share_, work_.w_ih);
+    pack_weights<L, P>(w.weight_ih, H_, I_, 0, info.gates, share_, work_.w_ih);
     for (int p = 0; p < L::products.size; ++p)
-      pack_weights<L>(w.weight_hh, H_, H_, L::products.item[p].first_gate,
-                      L::products.item[p].gates, share_, work_.w_hh);
+      pack_weights<L, P>(w.weight_hh, H_, H_, L::products.item[p].first_gate,
+                         L::products.item[p].gates, share_, work_.w_hh);
     pack_units<L>(w.bias_ih, H_, info.gates, share_, work_.bias_ih);
     pack_units<L>(w.bias_hh, H_, info.gates, share_, work_.bias_hh);
     if constexpr (info.params)
@@ -122,13 +136,34 @@ class Forward {
   }
 
   void publish_initial(Index tile, int v, Index r) {
-    const Index vector = tile * L::kTileVectors + v, at = r * H_ + vector * W;
+    const Index vector = tile * L::kTileVectors + v;
     const int lanes = L::lanes(H_, vector);
-    V s[info.states], published[info.operands];
-    s[0] = V::load(work_.h0 + at, lanes);
+    V s[info.states];
+    s[0] = V::load(work_.h0 + r * H_ + vector * W, lanes);
     for (int i = 1; i < info.states; ++i) s[i] = V::load(state(i, tile, r) + v * W);
-    Cell::publish(s, published);
-    for (int o = 1; o < info.operands; ++o) published[o].store(work_.operands[o] + at, lanes);
+    publish(s, work_.operands, r * h_row_ + F::operand(vector * W), lanes);
+  }
+
+  // Stores the operands that are copies, made of the states s.
+  RNNFAST_INLINE void publish(const V* s, T* const* to, Index at, int lanes) const {
+    V published[info.operands];
+    published[0] = s[0];
+    if constexpr (info.operands > 1) Cell::publish(s, published);
+    for (int o = kFirstCopy; o < info.operands; ++o) F::store(published[o], to[o] + at, lanes);
+  }
+
+  // Rounds the chunk's input where products do.
+  void round_input(const Chunk& chunk) {
+    if (!F::kRounds || args_.indices) return;
+    input_row_ = chunk.row;
+    const Range mine = share(chunk.rows, thread_, team_.size);
+    for (Index r = mine.begin; r < mine.end; ++r)
+      for (Index i = 0; i < I_; i += W) {
+        const int lanes = int(min_index(W, I_ - i));
+        F::store(V::load(args_.x + (chunk.row + r) * args_.x_stride + i, lanes),
+                 work_.x + r * F::operand(I_) + F::operand(i), lanes);
+      }
+    team_.barrier();
   }
 
   // gates = x W^T + bias for the rows of a chunk that this thread owns.
@@ -150,25 +185,27 @@ class Forward {
   void input_rows(Index tile, Index first, Index count) {
     T* gates = gates_ + tile * gates_tile_ + (first - chunk_row_) * L::kSlotRow;
     const T* bias = work_.bias_ih + tile * L::kGateRow;
-    const T* weights = work_.w_ih + tile * I_ * L::kGateRow;
+    const Index depth = F::steps(I_), stride = F::kRounds ? F::operand(I_) : args_.x_stride;
+    const T* x = F::kRounds ? work_.x + (first - input_row_) * stride : args_.x + first * stride;
+    const T* weights = work_.w_ih + tile * depth * L::kGateRow;
     L::for_panels(0, info.gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
-      const T* panel = weights + I_ * W * column;
+      const T* panel = weights + depth * W * column;
       if (args_.indices) {
         gather_rows(first, count, panel, vectors, bias + column * W, gates + column * W);
         return;
       }
-      for (Index k = 0; k < I_; k += kDepthBlock)
-        multiply_rows<T>({.a = args_.x + first * args_.x_stride + k,
-                          .lda = args_.x_stride,
+      for (Index k = 0; k < depth; k += kDepthBlock)
+        multiply_rows<P>({.a = x + k * F::kParts,
+                          .lda = stride,
                           .b = panel + k * vectors * W,
                           .ldb = vectors * W,
-                          .depth = min_index(kDepthBlock, I_ - k),
+                          .depth = min_index(kDepthBlock, depth - k),
                           .c = gates + column * W,
                           .ldc = L::kSlotRow,
                           .columns = vectors * W,
                           .bias = k ? nullptr : bias + column * W,
                           .add = k > 0,
-                          .ahead = {panel + min_index(k + kDepthBlock, I_) * vectors * W}},
+                          .ahead = {panel + min_index(k + kDepthBlock, depth) * vectors * W}},
                          count);
     });
   }
@@ -176,11 +213,13 @@ class Forward {
   // The input product for indices: a row of the panel is the product with a one-hot vector.
   void gather_rows(Index first, Index count, const T* panel, int vectors, const T* bias,
                    T* gates) const {
-    for (Index r = 0; r < count; ++r)
+    for (Index r = 0; r < count; ++r) {
+      const Index index = args_.indices[first + r];
       for (int v = 0; v < vectors; ++v) {
-        const V weight = V::load(panel + (args_.indices[first + r] * vectors + v) * W);
-        (weight + V::load(bias + v * W)).store(gates + r * L::kSlotRow + v * W);
+        const V weights = V::load(panel + (index / F::kStep * vectors + v) * W);
+        (F::value(weights, index) + V::load(bias + v * W)).store(gates + r * L::kSlotRow + v * W);
       }
+    }
   }
 
   // Rows [first, end) of step t, whose previous state is that of step `previous`, or the initial
@@ -207,8 +246,8 @@ class Forward {
     if (own_.by_tiles) team_.barrier();
   }
 
-  // Where every operand of the steps is known before they run: h, if y is there already.
-  static constexpr bool kReadsOnlyH = !L::kTwoStages && info.operands == 1;
+  // Where every operand of the steps is known before they run: h as it lies in y, if that is there.
+  static constexpr bool kReadsOnlyH = !L::kTwoStages && info.operands == kFirstCopy;
 
   // How many steps from t on can run as one. Their rows follow each other and continue from the
   // rows one step before; states beyond h are made row by row, and so in order of time alone.
@@ -259,14 +298,18 @@ class Forward {
 
   // Row r of an operand of step `seg.t`'s first product.
   const T* operand_rows(int operand, const Segment& seg, Index* stride) const {
-    *stride = H_;
+    *stride = h_row_;
     if (operand == kSecondOperand) return work_.second;
-    if (operand > 0)
+    if (operand >= kFirstCopy)
       return work_.operands[operand] +
-             (seg.initial ? 0 : 1 + (seg.previous & 1)) * rows_.batch * H_;
-    if (seg.initial) return work_.h0;
-    *stride = args_.y_stride;
-    return args_.y + rows_.offset[seg.previous] * args_.y_stride;
+             (seg.initial ? 0 : 1 + (seg.previous & 1)) * rows_.batch * h_row_;
+    return h_rows(seg, stride);
+  }
+
+  // Row 0 of h before step `seg.t`.
+  const T* h_rows(const Segment& seg, Index* stride) const {
+    *stride = seg.initial ? H_ : args_.y_stride;
+    return seg.initial ? work_.h0 : args_.y + rows_.offset[seg.previous] * args_.y_stride;
   }
 
   // Where a segment's rows lie for one tile: of sequence 0, from the tile's first unit.
@@ -277,8 +320,8 @@ class Forward {
     T* y;                              // row stride y_stride
     const T* old_states[info.states];  // row stride kUnits
     T* new_states[info.states];
-    T* published[info.operands];  // row stride H
-    T* second;                    // row stride H
+    T* published[info.operands];  // row stride h_row_
+    T* second;                    // row stride h_row_
     const T* params;
   };
 
@@ -286,15 +329,16 @@ class Forward {
     const Index unit = tile * L::kUnits;
     Place p;
     p.gates = gates_ + tile * gates_tile_ + (rows_.offset[seg.t] - chunk_row_) * L::kSlotRow;
-    p.h = operand_rows(0, seg, &p.h_stride) + unit;
+    p.h = h_rows(seg, &p.h_stride) + unit;
     p.y = args_.y + rows_.offset[seg.t] * args_.y_stride + unit;
     for (int i = 1; i < info.states; ++i) {
       p.old_states[i] = state(i, tile, state_row(seg.previous, 0, seg.initial));
       p.new_states[i] = state(i, tile, state_row(seg.t, 0, false));
     }
-    for (int o = 1; o < info.operands; ++o)
-      p.published[o] = work_.operands[o] + (1 + (seg.t & 1)) * rows_.batch * H_ + unit;
-    p.second = work_.second + unit;
+    for (int o = kFirstCopy; o < info.operands; ++o)
+      p.published[o] =
+          work_.operands[o] + (1 + (seg.t & 1)) * rows_.batch * h_row_ + F::operand(unit);
+    p.second = work_.second + F::operand(unit);
     p.params = work_.params + tile * L::kParamRow;
     return p;
   }
@@ -310,10 +354,12 @@ class Forward {
     const int vectors = L::tile_vectors(H_, tile);
     const T* bias = work_.bias_hh + tile * L::kGateRow;
     const Place rows = place(seg, tile);
+    const Index depth = F::steps(H_);
     constexpr int first_column = L::products.item[begin].first_gate * L::kUnits;
-    AheadShares<T> ahead(next < 0 ? nullptr : work_.w_hh + (next * L::kGateRow + first_column) * H_,
-                         H_ * gates * L::kUnits,
-                         H_ * L::panels(begin, end) * blocks_of(seg.end - seg.first, L::kRows));
+    AheadShares<T> ahead(
+        next < 0 ? nullptr : work_.w_hh + (next * L::kGateRow + first_column) * depth,
+        depth * gates * L::kUnits,
+        depth * L::panels(begin, end) * blocks_of(seg.end - seg.first, L::kRows));
     for_blocks(seg.end - seg.first, L::kRows, [&](Index block, Index count) {
       const Index row = seg.first + block;
       for (Index i = row * L::kSlotRow; i < (row + count) * L::kSlotRow; i += 64 / sizeof(T))
@@ -323,17 +369,17 @@ class Forward {
         Index stride;
         const T* a = operand_rows(product.operand, seg, &stride);
         L::for_panels(product.first_gate, product.gates, vectors, [&](int column, int width) {
-          kBlocks<T, false>.fn[width - 1][count - 1](
+          kBlocks<P, false>.fn[width - 1][count - 1](
               {.a = a + row * stride,
                .lda = stride,
-               .b = work_.w_hh + (tile * L::kGateRow + W * column) * H_,
+               .b = work_.w_hh + (tile * L::kGateRow + W * column) * depth,
                .ldb = width * W,
-               .depth = H_,
+               .depth = depth,
                .c = sums_ + column * W,
                .ldc = L::kGateRow,
                .columns = width * W,
                .bias = bias + column * W,
-               .ahead = ahead.take(H_)});
+               .ahead = ahead.take(depth)});
         });
       }
       for (int v = 0; v < vectors; ++v) {
@@ -362,17 +408,12 @@ class Forward {
     if constexpr (L::kTwoStages && kFirstStage) {
       V q[1];
       Cell::operand(x, h, p, s, q, save);
-      q[0].store(rows.second + r * H_ + at, lanes);
+      F::store(q[0], rows.second + r * h_row_ + F::operand(at), lanes);
     } else {
       Cell::forward(x, h, p, s, s_new, save);
       if (!args_.again) s_new[0].store(rows.y + r * args_.y_stride + at, lanes);
       for (int i = 1; i < info.states; ++i) s_new[i].store(rows.new_states[i] + r * L::kUnits + at);
-      if constexpr (info.operands > 1) {
-        V published[info.operands];
-        Cell::publish(s_new, published);
-        for (int o = 1; o < info.operands; ++o)
-          published[o].store(rows.published[o] + r * H_ + at, lanes);
-      }
+      publish(s_new, rows.published, r * h_row_ + F::operand(at), lanes);
     }
     if (keeps_gates_ || (L::kTwoStages && kFirstStage))
       for (int k = 0; k < info.saved; ++k) save[k].store(slots + k * L::kUnits);
@@ -400,8 +441,10 @@ class Forward {
   const Team& team_;
   const int thread_;
   const PackedRows& rows_;
-  const Index I_, H_, tiles_;
-  const ForwardWorkspace<L, T> work_;
+  const Index I_, H_;
+  const Index h_row_;  // lanes of an operand's row in copies of it
+  const Index tiles_;
+  const ForwardWorkspace<L, P> work_;
   Partition own_;      // of the time loop
   const Range share_;  // tiles of everything else
   T* const sums_;
@@ -410,6 +453,7 @@ class Forward {
   const Index gates_tile_;
   T* const states_;
   const Index states_tile_;
+  Index input_row_ = 0;  // packed row of the first row in work_.x
   Index chunk_row_ = 0;  // packed row of the first row in gates_
 };
 

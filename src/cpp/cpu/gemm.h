@@ -2,12 +2,11 @@
 // The one matrix kernel of the engine: a block of rows times a panel of up to four vectors of
 // columns, all sums held in registers. Every product of a network is made of it.
 //
-// A panel is stored [depth][vectors * lanes]. Each element is summed in the order of its depth with
-// one fused multiply-add a term, whatever the block's number of rows, so a row's result does not
-// depend on the rows beside it.
+// A panel is stored [depth][vectors * lanes], the depth in a format's steps. Each element is summed
+// in the order of its depth with one fused multiply-add (or dot product) a part of a step, whatever
+// the block's number of rows, so a row's result does not depend on the rows beside it.
 
-#include "cpu/kernel_table.h"
-#include "cpu/vec.h"
+#include "cpu/format.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -64,43 +63,57 @@ RNNFAST_INLINE typename Vec<T>::Raw broadcast(T x) {
   return x - typename Vec<T>::Raw{};
 }
 
+// sums += one part of a step. A's lanes are `a_step` apart.
+template <class P, int kRows, int kVectors>
+RNNFAST_INLINE void multiply_part(RawOf<P> (&sums)[kRows][kVectors], const RealOf<P>* a,
+                                  Index a_step, const RealOf<P>* b, int part) {
+  using F = Format<P>;
+  using V = Vec<RealOf<P>>;
+  using Raw = typename V::Raw;
+  constexpr int W = kLanes<RealOf<P>>;
+  if constexpr (kVectors <= kRows || kRows == 1) {  // hold the vectors, broadcast A one by one
+    Raw column[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      column[v] = F::column(V::load(b + v * W).v, part);
+      if (kRows > 1) RNNFAST_KEEP(column[v]);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const Raw row = broadcast(a[r * a_step]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = F::multiply_add(sums[r][v], row, column[v]);
+    }
+  } else {  // hold the broadcasts
+    Raw row[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      row[r] = broadcast(a[r * a_step]);
+      RNNFAST_KEEP(row[r]);
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      Raw column = F::column(V::load(b + v * W).v, part);
+      RNNFAST_KEEP(column);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) sums[r][v] = F::multiply_add(sums[r][v], row[r], column);
+    }
+  }
+}
+
 // sums += A B over the depth. A is (rows, depth) with row stride lda, or packed [depth][kRows].
 // Each step of the depth also fetches a cache line into the L2 cache, `ahead`'s.
-template <class T, int kRows, int kVectors, bool kPackedA>
-RNNFAST_INLINE void multiply(typename Vec<T>::Raw (&sums)[kRows][kVectors], const T* a, Index lda,
-                             const T* b, Index ldb, Index depth, Ahead<T>& ahead) {
-  using Raw = typename Vec<T>::Raw;
-  constexpr int W = kLanes<T>;
+template <class P, int kRows, int kVectors, bool kPackedA>
+RNNFAST_INLINE void multiply(RawOf<P> (&sums)[kRows][kVectors], const RealOf<P>* a, Index lda,
+                             const RealOf<P>* b, Index ldb, Index depth, Ahead<RealOf<P>>& ahead) {
+  constexpr int kParts = Format<P>::kParts;
 #pragma GCC unroll 1
   for (Index k = 0; k < depth; ++k, b += ldb, ahead.at += ahead.step) {
     __builtin_prefetch(ahead.at, 0, 2);
-    if constexpr (kVectors <= kRows || kRows == 1) {  // hold the vectors, broadcast A one by one
-      Raw column[kVectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        column[v] = Vec<T>::load(b + v * W).v;
-        if (kRows > 1) RNNFAST_KEEP(column[v]);
-      }
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-        const Raw row = broadcast(kPackedA ? a[k * kRows + r] : a[r * lda + k]);
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) sums[r][v] += row * column[v];
-      }
-    } else {  // hold the broadcasts
-      Raw row[kRows];
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-        row[r] = broadcast(kPackedA ? a[k * kRows + r] : a[r * lda + k]);
-        RNNFAST_KEEP(row[r]);
-      }
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        Raw column = Vec<T>::load(b + v * W).v;
-        RNNFAST_KEEP(column);
-#pragma GCC unroll 8
-        for (int r = 0; r < kRows; ++r) sums[r][v] += row[r] * column;
-      }
+#pragma GCC unroll 2
+    for (int part = 0; part < kParts; ++part) {
+      const Index at = k * kParts + part;
+      multiply_part<P>(sums, kPackedA ? a + at * kRows : a + at, kPackedA ? 1 : lda, b, part);
     }
   }
 }
@@ -124,8 +137,9 @@ struct BlockArgs {
   Ahead<T> ahead = {};
 };
 
-template <class T, int kRows, int kVectors, bool kPackedA>
-__attribute__((noinline)) void block(const BlockArgs<T>& args) {
+template <class P, int kRows, int kVectors, bool kPackedA>
+__attribute__((noinline)) void block(const BlockArgs<RealOf<P>>& args) {
+  using T = RealOf<P>;
   using V = Vec<T>;
   constexpr int W = kLanes<T>;
   typename V::Raw sums[kRows][kVectors];
@@ -142,7 +156,7 @@ __attribute__((noinline)) void block(const BlockArgs<T>& args) {
   const T *a = args.a, *b = args.b;
   Ahead<T> ahead = args.ahead.at ? args.ahead : Ahead<T>{b, 0};
   for (Index p = 0; p < args.parts; ++p, a += args.a_step, b += args.b_step)
-    multiply<T, kRows, kVectors, kPackedA>(sums, a, args.lda, b, args.ldb, args.depth, ahead);
+    multiply<P, kRows, kVectors, kPackedA>(sums, a, args.lda, b, args.ldb, args.depth, ahead);
   const int last = args.columns - (kVectors - 1) * W;
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -160,13 +174,13 @@ __attribute__((noinline)) void block(const BlockArgs<T>& args) {
 template <class T>
 using BlockFn = void (*)(const BlockArgs<T>&);
 
-template <class T, bool kPackedA>
+template <class P, bool kPackedA>
 struct BlockTable {
-  BlockFn<T> fn[kMaxVectors][kMaxBlockRows] = {};
+  BlockFn<RealOf<P>> fn[kMaxVectors][kMaxBlockRows] = {};
 
   template <int kVectors, int kRows>
   constexpr void fill() {
-    fn[kVectors - 1][kRows - 1] = &block<T, kRows, kVectors, kPackedA>;
+    fn[kVectors - 1][kRows - 1] = &block<P, kRows, kVectors, kPackedA>;
     if constexpr (kRows < kBlockRows[kVectors]) fill<kVectors, kRows + 1>();
   }
   constexpr BlockTable() {
@@ -176,8 +190,8 @@ struct BlockTable {
     fill<4, 1>();
   }
 };
-template <class T, bool kPackedA>
-inline constexpr BlockTable<T, kPackedA> kBlocks{};
+template <class P, bool kPackedA>
+inline constexpr BlockTable<P, kPackedA> kBlocks{};
 
 RNNFAST_INLINE Index blocks_of(Index count, Index most) { return (count + most - 1) / most; }
 
@@ -201,8 +215,9 @@ RNNFAST_INLINE constexpr int vectors_of(int columns, int lanes) {
 
 // Any number of rows times one panel. `args.a` and `args.c` point at the first row. The blocks
 // share the fetching of a panel of this one's size at `args.ahead.at`.
-template <class T>
-RNNFAST_INLINE void multiply_rows(BlockArgs<T> args, Index rows) {
+template <class P>
+RNNFAST_INLINE void multiply_rows(BlockArgs<RealOf<P>> args, Index rows) {
+  using T = RealOf<P>;
   const T* a = args.a;
   T* c = args.c;
   const int vectors = vectors_of(args.columns, kLanes<T>);
@@ -213,7 +228,7 @@ RNNFAST_INLINE void multiply_rows(BlockArgs<T> args, Index rows) {
     args.ahead = ahead.take(depth);
     args.a = a + first * args.lda;
     args.c = c + first * args.ldc;
-    kBlocks<T, false>.fn[vectors - 1][count - 1](args);
+    kBlocks<P, false>.fn[vectors - 1][count - 1](args);
   });
 }
 

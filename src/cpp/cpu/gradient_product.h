@@ -62,13 +62,13 @@ class GradientProduct {
     if (!owns_partial()) return;
     Index first = 0, count = 0;
     for_panels([&](Index vector, Index vectors) { first = vector, count = vectors; });
-    pad_rows(b_at(first), args_.columns, deep_, args_.columns - first * W, last_, count * W);
+    pad_rows<T>(b_at(first), args_.columns, deep_, args_.columns - first * W, last_, count * W);
   }
 
   void multiply_strip(Index first, Index rows) {
     for_blocks(rows, kBlock, [&](Index at, Index count) {
-      pack_columns(args_.a + depth_ * args_.rows + first + at, args_.rows, deep_, int(count),
-                   strip_ + at * deep_);
+      pack_columns<T>(args_.a + depth_ * args_.rows + first + at, args_.rows, deep_, int(count),
+                      strip_ + at * deep_);
     });
     for_panels([&](Index vector, Index vectors) {
       const bool partial = owns_partial() && vector + vectors == own_vectors_.end;

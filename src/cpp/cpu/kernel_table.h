@@ -12,6 +12,13 @@ namespace rnnfast {
 
 using Index = long;
 
+// What products multiply: values of the arrays' type, or values rounded to bfloat16.
+enum class Precision { full, bfloat16 };
+
+// The formats of products beside float and double; cpu/format.h tells. Tags without a definition.
+struct Bf16Converted;
+struct Bf16Dot;
+
 struct PackedRows {
   Index steps;          // T
   Index batch;          // B
@@ -105,6 +112,16 @@ struct CellKernels {
   LayerMemory (*memory)(const LayerSize& size, int threads);
   void (*forward)(const ForwardArgs<T>& args, const Team& team, int thread);
   void (*backward)(const BackwardArgs<T>& args, const Team& team, int thread);
+};
+
+// The kernels of one instruction set and one format of products, over arrays of T.
+template <class T>
+struct FormatKernels {
+  const CellKernels<T>* cells;  // by the cell's place in the registry
+  // The best rate of multiply-adds, for benchmarks (probe.h): operations of a round, and a function
+  // that does so many rounds. What it returns only keeps the work alive.
+  long probe_round_flops;
+  double (*probe_multiply_adds)(long rounds);
 };
 
 }  // namespace rnnfast

@@ -190,18 +190,19 @@ RNNFAST_INLINE Range share_rows(const PackedRows& rows, const Chunk& chunk, int 
   return mine;
 }
 
-// Packs rows of `from` (gates * H, depth) into panels [tile][panel][depth][columns].
-template <class L, class T>
-void pack_weights(const T* from, Index hidden, Index depth, int first_gate, int gates, Range tiles,
-                  T* to) {
+// Packs rows of `from` (gates * H, depth) into panels [tile][panel][step of the depth][columns].
+template <class L, class P>
+void pack_weights(const RealOf<P>* from, Index hidden, Index depth, int first_gate, int gates,
+                  Range tiles, RealOf<P>* to) {
+  const Index steps = Format<P>::steps(depth);
   for (Index tile = tiles.begin; tile < tiles.end; ++tile)
     L::for_panels(first_gate, gates, L::tile_vectors(hidden, tile), [&](int column, int vectors) {
-      T* panel = to + tile * depth * L::kGateRow + depth * L::W * column;
+      RealOf<P>* panel = to + steps * (tile * L::kGateRow + L::W * column);
       for (int v = 0; v < vectors; ++v) {
         const Index unit = (tile * L::kTileVectors + (column + v) % L::kTileVectors) * L::W;
         const Index gate = (column + v) / L::kTileVectors;
-        transpose_in(from + (gate * hidden + unit) * depth, depth, L::lanes(hidden, unit / L::W),
-                     depth, panel + v * L::W, vectors * L::W);
+        transpose_in<P>(from + (gate * hidden + unit) * depth, depth, L::lanes(hidden, unit / L::W),
+                        depth, panel + v * L::W, vectors * L::W);
       }
     });
 }
@@ -211,8 +212,8 @@ template <class L, class T>
 void pack_units(const T* from, Index hidden, int count, Range tiles, T* to) {
   for (Index tile = tiles.begin; tile < tiles.end; ++tile) {
     const Index unit = tile * L::kUnits;
-    pad_rows(from ? from + unit : nullptr, hidden, count, hidden - unit,
-             to + tile * count * L::kUnits, L::kUnits);
+    pad_rows<T>(from ? from + unit : nullptr, hidden, count, hidden - unit,
+                to + tile * count * L::kUnits, L::kUnits);
   }
 }
 
@@ -233,8 +234,8 @@ void load_state(const T* from, const PackedRows& rows, Index hidden, Range tiles
   for (Index tile = tiles.begin; tile < tiles.end; ++tile)
     for (Index r = 0; r < rows.batch; ++r) {
       const Index unit = tile * L::kUnits;
-      pad_rows(from ? from + rows.order[r] * hidden + unit : nullptr, hidden, 1, hidden - unit,
-               to + tile * tile_stride + r * L::kUnits, L::kUnits);
+      pad_rows<T>(from ? from + rows.order[r] * hidden + unit : nullptr, hidden, 1, hidden - unit,
+                  to + tile * tile_stride + r * L::kUnits, L::kUnits);
     }
 }
 template <class L, class T>

@@ -5,15 +5,6 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-template <int... kIndex>
-struct Sequence {};
-template <int kCount, int... kIndex>
-struct MakeSequence : MakeSequence<kCount - 1, kCount - 1, kIndex...> {};
-template <int... kIndex>
-struct MakeSequence<0, kIndex...> {
-  using type = Sequence<kIndex...>;
-};
-
 // One exchange of Eklundh's transposition: swaps the off-diagonal blocks of `kBlock` lanes.
 template <int kBlock, class Raw, int... kLane>
 RNNFAST_INLINE void exchange(Raw& a, Raw& b, Sequence<kLane...>) {
@@ -32,24 +23,30 @@ RNNFAST_INLINE void transpose_stage(typename Vec<T>::Raw (&rows)[kLanes<T>]) {
   if constexpr (kBlock > 1) transpose_stage<T, kBlock / 2>(rows);
 }
 
-// to[k][j] = from[j][k] for j < lanes, 0 for the other lanes of a vector.
-template <class T>
-void transpose_in(const T* from, Index from_stride, int lanes, Index depth, T* to,
+// Step k of rows j < lanes, a format's `kStep` values each, to lane j of to[k]; 0 to the other
+// lanes of a vector.
+template <class P>
+void transpose_in(const RealOf<P>* from, Index from_stride, int lanes, Index depth, RealOf<P>* to,
                   Index to_stride) {
+  using T = RealOf<P>;
+  using F = Format<P>;
   constexpr int W = kLanes<T>;
   Index k = 0;
-  for (; k + W <= depth; k += W) {
+  for (; (k + W) * F::kStep <= depth; k += W) {
     typename Vec<T>::Raw rows[W];
 #pragma GCC unroll 16
     for (int j = 0; j < W; ++j)
-      rows[j] = j < lanes ? Vec<T>::load(from + j * from_stride + k).v : typename Vec<T>::Raw{};
+      rows[j] = j < lanes ? F::load_steps(from + j * from_stride + k * F::kStep).v
+                          : typename Vec<T>::Raw{};
     transpose_stage<T, W / 2>(rows);
 #pragma GCC unroll 16
     for (int j = 0; j < W; ++j) Vec<T>(rows[j]).store(to + (k + j) * to_stride);
   }
-  for (; k < depth; ++k)
-    for (int j = 0; j < W; ++j)
-      to[k * to_stride + j] = j < lanes ? from[j * from_stride + k] : T(0);
+  for (; k < F::steps(depth); ++k)
+    for (int j = 0; j < W; ++j) {
+      const Index at = k * F::kStep;
+      to[k * to_stride + j] = j < lanes ? F::step(from + j * from_stride + at, depth - at) : T(0);
+    }
 }
 
 // to[j][k] = from[k][j], or the sum of both if `add`, for j < lanes: the way back.
@@ -79,44 +76,58 @@ void transpose_out(const T* from, Index from_stride, int lanes, Index depth, T* 
     }
 }
 
-// `rows` rows of `columns` values into rows of whole vectors, zeros beyond; null gives zeros.
-template <class T>
-RNNFAST_INLINE void pad_rows(const T* from, Index from_stride, Index rows, Index columns, T* to,
-                             Index to_stride) {
+// `rows` rows of `columns` values into steps of whole vectors, zeros beyond; null gives zeros.
+template <class P>
+RNNFAST_INLINE void pad_rows(const RealOf<P>* from, Index from_stride, Index rows, Index columns,
+                             RealOf<P>* to, Index to_stride) {
+  using T = RealOf<P>;
+  using F = Format<P>;
   constexpr int W = kLanes<T>;
-  for (Index r = 0; r < rows; ++r)
+  for (Index r = 0; r < rows; r += F::kStep, to += to_stride)
     for (Index j = 0; j < to_stride; j += W) {
       const Index left = max_index(0, min_index(W, columns - j));
-      const Vec<T> v =
-          from && left ? Vec<T>::load(from + r * from_stride + j, int(left)) : Vec<T>(0);
-      v.store(to + r * to_stride + j);
+      Vec<T> step[F::kStep];
+      for (int i = 0; i < F::kStep; ++i)
+        step[i] = from && left && r + i < rows
+                      ? Vec<T>::load(from + (r + i) * from_stride + j, int(left))
+                      : Vec<T>(0);
+      F::join(step).store(to + j);
     }
 }
 
-// Columns [0, width) of `rows` rows, packed [row][width]: the A side of a product over rows.
-template <int kWidth, class T>
-RNNFAST_INLINE void pack_columns_fixed(const T* from, Index stride, Index rows, T* to) {
-  for (Index r = 0; r < rows; ++r)
-    __builtin_memcpy(to + r * kWidth, from + r * stride, kWidth * sizeof(T));
+// Columns [0, width) of `rows` rows, packed [row][width] from row `at` on: the A side of a product
+// over rows.
+template <class P, int kWidth>
+RNNFAST_INLINE void pack_columns_fixed(const RealOf<P>* from, Index stride, Index rows,
+                                       RealOf<P>* to, Index at) {
+  for (Index r = 0; r < rows; ++r) {
+    if constexpr (Format<P>::kRounds) {
+#pragma GCC unroll 8
+      for (int j = 0; j < kWidth; ++j) Format<P>::put(from[r * stride + j], to, at + r, j, kWidth);
+    } else {
+      __builtin_memcpy(to + (at + r) * kWidth, from + r * stride, kWidth * sizeof(*to));
+    }
+  }
 }
-template <class T>
-void pack_columns(const T* from, Index stride, Index rows, int width, T* to) {
+template <class P>
+void pack_columns(const RealOf<P>* from, Index stride, Index rows, int width, RealOf<P>* to,
+                  Index at = 0) {
   switch (width) {
     case 8:
-      return pack_columns_fixed<8>(from, stride, rows, to);
+      return pack_columns_fixed<P, 8>(from, stride, rows, to, at);
     case 7:
-      return pack_columns_fixed<7>(from, stride, rows, to);
+      return pack_columns_fixed<P, 7>(from, stride, rows, to, at);
     case 6:
-      return pack_columns_fixed<6>(from, stride, rows, to);
+      return pack_columns_fixed<P, 6>(from, stride, rows, to, at);
     case 5:
-      return pack_columns_fixed<5>(from, stride, rows, to);
+      return pack_columns_fixed<P, 5>(from, stride, rows, to, at);
     case 4:
-      return pack_columns_fixed<4>(from, stride, rows, to);
+      return pack_columns_fixed<P, 4>(from, stride, rows, to, at);
     case 3:
-      return pack_columns_fixed<3>(from, stride, rows, to);
+      return pack_columns_fixed<P, 3>(from, stride, rows, to, at);
     default:
       for (Index r = 0; r < rows; ++r)
-        for (int j = 0; j < width; ++j) to[r * width + j] = from[r * stride + j];
+        for (int j = 0; j < width; ++j) Format<P>::put(from[r * stride + j], to, at + r, j, width);
   }
 }
 

@@ -10,24 +10,30 @@ namespace RNNFAST_ISA_NAMESPACE {
 // their operands fit the 16 registers of the smaller sets.
 inline constexpr int kProbeSums = 12;
 
-// Does `rounds` rounds of multiply-adds, kProbeSums vectors each, and returns a value that needs
-// them all.
-template <class T>
+// Does `rounds` rounds of a format's multiply-adds, kProbeSums vectors each, and returns a value
+// that needs them all.
+template <class P>
 double probe_multiply_adds(Index rounds) {
-  using Raw = typename Vec<T>::Raw;
-  Raw factor = broadcast(T(0.5)), term = broadcast(T(1));  // the sums stay near 2
-  RNNFAST_KEEP(factor);
-  RNNFAST_KEEP(term);
+  using T = RealOf<P>;
+  using Raw = RawOf<P>;
+  Raw row = broadcast(T(0.5)), column = broadcast(T(0.5));
   Raw sums[kProbeSums];
   for (int k = 0; k < kProbeSums; ++k) sums[k] = broadcast(T(k));
 #pragma GCC unroll 1
-  for (Index i = 0; i < rounds; ++i)
+  for (Index i = 0; i < rounds; ++i) {
+    RNNFAST_KEEP(row);  // or the product would be made once, before the loop
+    RNNFAST_KEEP(column);
 #pragma GCC unroll 12
-    for (int k = 0; k < kProbeSums; ++k) sums[k] = sums[k] * factor + term;
+    for (int k = 0; k < kProbeSums; ++k) sums[k] = Format<P>::multiply_add(sums[k], row, column);
+  }
   Raw total{};
   for (const Raw& sum : sums) total += sum;
   return double(total[0]);
 }
+
+template <class P>
+inline constexpr long kProbeRoundFlops =
+    2 * kProbeSums * kLanes<RealOf<P>> * Format<P>::kStep / Format<P>::kParts;
 
 // Reads n values, as many whole vectors as there are in steps of kProbeSums, into registers.
 template <class T>

@@ -60,17 +60,17 @@ class MatrixProduct {
 
   void pack() {
     if (args_.bias && depth_ == 0 && thread_ == 0)
-      pad_rows(args_.bias + column_, 0, 1, columns_, bias_, padded(columns_));
+      pad_rows<T>(args_.bias + column_, 0, 1, columns_, bias_, padded(columns_));
     for_panels(share(panels(), thread_, team_.size), [&](Index first, int count) {
       T* to = panels_ + first * deep_;
       const Index column = column_ + first, width = count * W;
       if constexpr (kTransposedB) {
         for (Index v = 0; v < width; v += W)
-          transpose_in(args_.b + (column + v) * args_.depth + depth_, args_.depth,
-                       int(min_index(W, args_.columns - column - v)), deep_, to + v, width);
+          transpose_in<T>(args_.b + (column + v) * args_.depth + depth_, args_.depth,
+                          int(min_index(W, args_.columns - column - v)), deep_, to + v, width);
       } else {
-        pad_rows(args_.b + depth_ * args_.columns + column, args_.columns, deep_,
-                 args_.columns - column, to, width);
+        pad_rows<T>(args_.b + depth_ * args_.columns + column, args_.columns, deep_,
+                    args_.columns - column, to, width);
       }
     });
   }
@@ -100,7 +100,7 @@ class MatrixProduct {
                              .columns = int(columns),
                              .bias = args_.bias && depth_ == 0 ? bias_ + column : nullptr,
                              .add = args_.add || depth_ > 0};
-    multiply_rows(block, rows);
+    multiply_rows<T>(block, rows);
   }
 
   const ProductArgs<T>& args_;

@@ -1,42 +1,46 @@
-// The recurrent kernels of one instruction set and one real type: a table over the registry.
+// The recurrent kernels of one instruction set and one format: a table over the registry.
 #include "cells/registry.h"
 #include "cpu/backward.h"
 #include "cpu/forward.h"
+#include "cpu/probe.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 namespace {
 
-template <class Cell, class T>
+template <class Cell, class P>
 LayerMemory memory(const LayerSize& size, int threads) {
-  using L = Layout<Cell, T>;
+  using L = Layout<Cell, RealOf<P>>;
   const Index tiles = L::tiles(size.hidden_size), rows = size.rows.total();
   return {size.training && L::kKeepsGates ? tiles * rows * L::kSlotRow : 0,
           size.training ? L::kExtraStates * tiles * (size.rows.batch + rows) * L::kUnits : 0,
-          ForwardWorkspace<L, T>(nullptr, size, threads).size,
-          BackwardWorkspace<L, T>(nullptr, size, threads).size};
+          ForwardWorkspace<L, P>(nullptr, size, threads).size,
+          BackwardWorkspace<L, P>(nullptr, size, threads).size};
 }
 
-template <class Cell, class T>
-void forward(const ForwardArgs<T>& args, const Team& team, int thread) {
-  Forward<Cell, T>(args, team, thread).run();
+template <class Cell, class P>
+void forward(const ForwardArgs<RealOf<P>>& args, const Team& team, int thread) {
+  Forward<Cell, P>(args, team, thread).run();
 }
 
-template <class Cell, class T>
-void backward(const BackwardArgs<T>& args, const Team& team, int thread) {
-  Backward<Cell, T>(args, team, thread).run();
+template <class Cell, class P>
+void backward(const BackwardArgs<RealOf<P>>& args, const Team& team, int thread) {
+  Backward<Cell, P>(args, team, thread).run();
 }
 
-template <class T, class... Cell>
-const CellKernels<T>* make_table(TypeList<Cell...>) {
-  static constexpr CellKernels<T> table[] = {
-      {Cell::info, kBackwardChunkRows, &memory<Cell, T>, &forward<Cell, T>, &backward<Cell, T>}...};
+template <class P, class... Cell>
+const CellKernels<RealOf<P>>* make_table(TypeList<Cell...>) {
+  static constexpr CellKernels<RealOf<P>> table[] = {
+      {Cell::info, kBackwardChunkRows, &memory<Cell, P>, &forward<Cell, P>, &backward<Cell, P>}...};
   return table;
 }
 
 }  // namespace
 
-const CellKernels<RNNFAST_REAL>* cell_kernels(RNNFAST_REAL) {
-  return make_table<RNNFAST_REAL>(Cells{});
+const FormatKernels<RealOf<RNNFAST_FORMAT>>& format_kernels(const RNNFAST_FORMAT*) {
+  static const FormatKernels<RealOf<RNNFAST_FORMAT>> kernels{make_table<RNNFAST_FORMAT>(Cells{}),
+                                                             kProbeRoundFlops<RNNFAST_FORMAT>,
+                                                             &probe_multiply_adds<RNNFAST_FORMAT>};
+  return kernels;
 }
 
 }  // namespace RNNFAST_ISA_NAMESPACE

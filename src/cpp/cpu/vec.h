@@ -33,6 +33,16 @@ struct Registers<double> {
   typedef long Int RNNFAST_VECTOR();
 };
 
+// Lane numbers for shuffles.
+template <int... kIndex>
+struct Sequence {};
+template <int kCount, int... kIndex>
+struct MakeSequence : MakeSequence<kCount - 1, kCount - 1, kIndex...> {};
+template <int... kIndex>
+struct MakeSequence<0, kIndex...> {
+  using type = Sequence<kIndex...>;
+};
+
 template <class T>
 inline constexpr int kLanes = RNNFAST_VECTOR_BYTES / sizeof(T);
 

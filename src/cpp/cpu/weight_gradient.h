@@ -9,18 +9,21 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-template <class L, class T>
+template <class L, class P>
 struct BackwardWorkspace {
+  using T = RealOf<P>;
+  using F = Format<P>;
   // What lives on from part to part comes first, where the number of rows moves nothing.
-  T *w_hh, *w_ih;    // transposed panels
-  T* params;         // [tile][param][unit]
-  T *dw_ih, *dw_hh;  // sums
-  T* dw_params;      // [tile][param][unit]
-  T* h0;             // (B, H)
-  T* carry;          // [state][tile][B][unit]: gradients of the states between two steps
-  T* dh[2];          // [tile][chunk row][gate][unit] of recurrent gates, two chunks in turn
-  T* dx;             // the same of the input's, where the two differ
-  T* dparams;        // [tile][chunk row][param][unit]
+  T *w_hh, *w_ih;          // transposed panels
+  T* params;               // [tile][param][unit]
+  T *dw_ih, *dw_hh;        // sums
+  T* dw_params;            // [tile][param][unit]
+  T* h0;                   // (B, H)
+  T* carry;                // [state][tile][B][unit]: gradients of the states between two steps
+  T* dh[2];                // [tile][chunk row][gate][unit] of recurrent gates, two chunks in turn
+  T* dx;                   // the same of the input's, where the two differ
+  T *dh_steps, *dx_steps;  // [tile][step of the chunk rows][gate][unit], where products round
+  T* dparams;              // [tile][chunk row][param][unit]
   T* operands[kMaxProducts];    // (chunk rows, H) of each product but the first, which multiplies h
   T* packed[kMaxProducts + 1];  // A sides: of x, then of each product, [block][chunk row][column]
   T* products;                  // [thread][product][strip row][four vectors]
@@ -33,34 +36,41 @@ struct BackwardWorkspace {
     Carver<T> c{base};
     const Index I = s.input_size, H = s.hidden_size, B = s.rows.batch, tiles = L::tiles(H);
     chunk_rows = chunk_capacity(s.rows, kBackwardChunkRows);
-    w_hh = c.take(L::vectors(H) * L::W * tiles * L::kGateRow);
-    w_ih = c.take(s.needs_dx ? L::vectors(I) * L::W * tiles * L::kGateRow : 0);
+    w_hh = c.take(L::vectors(H) * L::W * tiles * F::steps(L::kGateRow));
+    w_ih = c.take(s.needs_dx ? L::vectors(I) * L::W * tiles * F::steps(L::kGateRow) : 0);
     params = c.take(tiles * L::kParamRow);
     dw_ih = c.take(tiles * (I + 1) * L::kGateRow);
     dw_hh = c.take(tiles * (H + kBiasHh) * L::kGateRow);
     dw_params = c.take(tiles * L::kParamRow);
     h0 = c.take(B * H);
     carry = c.take(L::info.states * tiles * B * L::kUnits);
-    for (T*& buffer : dh) buffer = c.take(tiles * chunk_rows * L::kGateRow);
-    dx = c.take(L::info.additive ? 0 : tiles * chunk_rows * L::kGateRow);
+    const Index gates = tiles * chunk_rows * F::operand(L::kGateRow);
+    const Index steps = F::kRounds ? tiles * F::steps(chunk_rows) * L::kGateRow : 0;
+    for (T*& buffer : dh) buffer = c.take(gates);
+    dx = c.take(L::info.additive ? 0 : gates);
+    dh_steps = c.take(steps);
+    dx_steps = L::info.additive ? dh_steps : c.take(steps);
     dparams = c.take(tiles * chunk_rows * L::kParamRow);
     for (int p = 1; p < L::products.size; ++p) operands[p] = c.take(chunk_rows * H);
-    packed[0] = c.take(chunk_rows * (I + 1));
-    for (int p = 0; p < L::products.size; ++p) packed[p + 1] = c.take(chunk_rows * (H + kBiasHh));
+    packed[0] = c.take(F::operand(chunk_rows) * (I + 1));
+    for (int p = 0; p < L::products.size; ++p)
+      packed[p + 1] = c.take(F::operand(chunk_rows) * (H + kBiasHh));
     products = c.take(threads * kProducts);
     size = c.used;
   }
 };
 
-template <class L, class T>
+template <class L, class P>
 class WeightGradient {
+  using T = RealOf<P>;
+  using F = Format<P>;
   using V = Vec<T>;
   static constexpr int W = L::W;
   static constexpr CellInfo info = L::info;
 
  public:
   WeightGradient(const BackwardArgs<T>& args, const Team& team, int thread,
-                 const BackwardWorkspace<L, T>& work)
+                 const BackwardWorkspace<L, P>& work)
       : args_(args),
         team_(team),
         thread_(thread),
@@ -76,8 +86,15 @@ class WeightGradient {
   void accumulate(const Chunk& chunk, const T* dh, const T* dx) {
     if (chunk.rows == 0) return;  // steps that no sequence reaches
     for (int side = 0; side < kSides; ++side) pack(side, chunk);
+    const T *dh_steps = dh, *dx_steps = dx;  // a real type's rows are its steps
+    if constexpr (F::kRounds) {
+      join_rows(chunk, dh, work_.dh_steps);
+      if constexpr (!info.additive) join_rows(chunk, dx, work_.dx_steps);
+      dh_steps = work_.dh_steps, dx_steps = work_.dx_steps;
+    }
     team_.barrier();
-    for (int side = 0; side < kSides; ++side) multiply_side(side, chunk, side ? dh : dx);
+    for (int side = 0; side < kSides; ++side)
+      multiply_side(side, chunk, side ? dh_steps : dx_steps);
     if (args_.indices) scatter_rows(chunk, dx);
     if constexpr (info.params) sum_params(chunk);
     empty_ = false;
@@ -104,6 +121,7 @@ class WeightGradient {
  private:
   // Side 0 is [x | 1], side p + 1 the operand of product p, with ones if its bias needs them.
   static constexpr int kSides = 1 + L::products.size;
+  static constexpr Index kGateRow = F::operand(L::kGateRow);  // lanes of a row's gradients
 
   Index matrix_columns(int side) const { return side ? H_ : args_.indices ? 0 : I_; }
   Index columns(int side) const { return matrix_columns(side) + (side ? work_.kBiasHh : 1); }
@@ -149,18 +167,35 @@ class WeightGradient {
       const Index first = b * L::kRows;
       const int width = int(min_index(L::kRows, columns(side) - first));
       const int copied = int(max_index(0, min_index(width, matrix_columns(side) - first)));
-      T* to = work_.packed[side] + first * chunk.rows;
+      T* to = work_.packed[side] + first * F::operand(chunk.rows);
       if (copied)
         for_runs(side, chunk, [&](const T* from, Index stride, Index rows, Index at) {
-          if (copied == width)
-            return pack_columns(from + first, stride, rows, width, to + at * width);
+          if (copied == width) return pack_columns<P>(from + first, stride, rows, width, to, at);
           for (Index r = 0; r < rows; ++r)
             for (int j = 0; j < copied; ++j)
-              to[(at + r) * width + j] = from[first + r * stride + j];
+              F::put(from[first + r * stride + j], to, at + r, j, width);
         });
       if (copied < width)
-        for (Index r = 0; r < chunk.rows; ++r) to[r * width + width - 1] = T(1);
+        for (Index r = 0; r < chunk.rows; ++r) F::put(T(1), to, r, width - 1, width);
+      for (Index r = chunk.rows; r < F::steps(chunk.rows) * F::kStep; ++r)
+        for (int j = 0; j < width; ++j) F::put(T(0), to, r, j, width);
     }
+  }
+
+  // Gate gradients of the chunk, rows of operands, as steps of panels: this thread's tiles.
+  void join_rows(const Chunk& chunk, const T* from, T* to) const {
+    const V zero(0);
+    for (Index tile = share_.begin; tile < share_.end; ++tile)
+      for (Index r = 0; r < chunk.rows; r += F::kStep) {
+        const T* row = from + (tile * work_.chunk_rows + r) * kGateRow;
+        T* step = to + (tile * F::steps(work_.chunk_rows) + r / F::kStep) * L::kGateRow;
+        for (int i = 0; i < L::kGateRow; i += W) {
+          const T* second = row + kGateRow + F::operand(i);
+          const V pair[2] = {F::load(row + F::operand(i)),
+                             r + 1 < chunk.rows ? F::load(second) : zero};
+          F::join(pair).store(step + i);
+        }
+      }
   }
 
   // The side's blocks in groups whose packed columns stay in the cache while all tiles pass; the
@@ -188,15 +223,16 @@ class WeightGradient {
                      bool last) const {
     const Product product = side ? L::products.item[side - 1] : Product{0, 0, info.gates};
     T* sums = (side ? work_.dw_hh : work_.dw_ih) + depth(side) * tile * L::kGateRow;
-    const T* b = gradient + tile * work_.chunk_rows * L::kGateRow;
+    const Index deep = F::steps(chunk.rows), gates = F::steps(work_.chunk_rows) * L::kGateRow;
+    const T* b = gradient + tile * gates;
     const Index columns = (blocks.end - blocks.begin) * L::kRows;
-    const Index steps = chunk.rows * L::panels(product) * (blocks.end - blocks.begin) / 2 + 1;
+    const Index steps = deep * L::panels(product) * (blocks.end - blocks.begin) / 2 + 1;
     const T* next_sums = sums + depth(side) * (L::kGateRow + product.first_gate * L::kUnits) +
                          (first_depth(side) + blocks.begin * L::kRows) * L::kUnits;
     AheadShares<T> ahead[2] = {
-        {last ? nullptr : b + work_.chunk_rows * L::kGateRow, chunk.rows * L::kGateRow, steps},
+        {last ? nullptr : b + gates, deep * L::kGateRow, steps},
         {last ? nullptr : next_sums, columns * product.gates * L::kUnits, steps}};
-    for_blocks(chunk.rows, kGradientDepth, [&](Index row, Index rows) {
+    for_blocks(deep, kGradientDepth / F::kStep, [&](Index row, Index rows) {
       L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
                     [&](int column, int vectors) {
                       T* panel = sums + depth(side) * W * column;
@@ -207,13 +243,13 @@ class WeightGradient {
     });
   }
 
-  // A block of columns, for the rows [row, row + rows) of the chunk.
+  // A block of columns, for the steps [row, row + rows) of the chunk's rows.
   void multiply_block(int side, Index block, const Chunk& chunk, Index row, Index rows, const T* b,
                       T* panel, int vectors, Ahead<T> ahead) const {
     const Index first = block * L::kRows;
     const int width = int(min_index(L::kRows, columns(side) - first));
-    kBlocks<T, true>.fn[vectors - 1][width - 1](
-        {.a = work_.packed[side] + first * chunk.rows + row * width,
+    kBlocks<P, true>.fn[vectors - 1][width - 1](
+        {.a = work_.packed[side] + first * F::operand(chunk.rows) + row * F::kParts * width,
          .lda = 0,
          .b = b + row * L::kGateRow,
          .ldb = L::kGateRow,
@@ -233,10 +269,10 @@ class WeightGradient {
         if (empty_)
           for (Index i = 0; i < I_ * vectors; ++i) V(0).store(panel + i * W);
         for (Index r = 0; r < chunk.rows; ++r) {
-          const T* gates = dx + (tile * work_.chunk_rows + r) * L::kGateRow + column * W;
+          const T* gates = dx + (tile * work_.chunk_rows + r) * kGateRow + F::operand(column * W);
           T* sum = panel + args_.indices[chunk.row + r] * vectors * W;
           for (int v = 0; v < vectors; ++v)
-            (V::load(sum + v * W) + V::load(gates + v * W)).store(sum + v * W);
+            (V::load(sum + v * W) + F::load(gates + F::operand(v * W))).store(sum + v * W);
         }
       });
   }
@@ -315,7 +351,7 @@ class WeightGradient {
   const BackwardArgs<T>& args_;
   const Team& team_;
   const int thread_;
-  const BackwardWorkspace<L, T>& work_;
+  const BackwardWorkspace<L, P>& work_;
   const PackedRows& rows_;
   const Index I_, H_, tiles_;
   const Range share_;

@@ -43,7 +43,7 @@ struct CellRun {
   int thread;
 
   const NetworkSize& size() const { return reserve.size; }
-  const CellKernels<T>& cell() const { return kernels<T>(size().cell); }
+  const CellKernels<T>& cell() const { return kernels<T>(size().cell, size().precision); }
   Index number() const { return layer * size().num_directions + direction; }
   const Segments& segments() const { return reserve.segments[direction]; }
 
@@ -184,7 +184,8 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
   Reserve<T> r(size, std::move(packed_batch), input, y);
   const PackedBatch& packed = r.packed;
   const bool dense = packed.is_dense();
-  const int threads = threads_for(size, packed.total(), kernels<T>(size.cell).info.gates, 1);
+  const int threads =
+      threads_for(size, packed.total(), kernels<T>(size.cell, size.precision).info.gates, 1);
   const LayerMemory needs = r.segment_memory(false, false, threads);
   const Buffer workspace = Buffer::allocate(std::size_t(needs.forward_workspace) * sizeof(T));
   parallel(threads, [&](const Team& team, int thread) {
@@ -216,7 +217,8 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
   const NetworkSize& size = r.size;
   const PackedBatch& packed = r.packed;
   const Index width = size.num_directions * size.hidden_size;
-  const int threads = threads_for(size, packed.total(), kernels<T>(size.cell).info.gates, 2);
+  const int threads =
+      threads_for(size, packed.total(), kernels<T>(size.cell, size.precision).info.gates, 2);
   const bool packs_dy = dy && !packed.is_dense(), packs_dx = dx && !packed.is_dense();
   const auto lay_out = [&](T* base) {
     return BackwardMemory<T>(r, packs_dy, packs_dx, dx != nullptr, threads, base);

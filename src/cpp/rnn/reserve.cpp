@@ -12,7 +12,7 @@ template <class T>
 Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
                     const NetworkInput<T>& input, T* y)
     : size(network_size), packed(std::move(packed_batch)) {
-  const CellKernels<T>& cell = kernels<T>(size.cell);
+  const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
   const bool keeps_any = cell.info.saved > 0 || cell.info.states > 1;
   const bool cuts = size.training && size.recompute > 0 && keeps_any;
   for (Index direction = 0; direction < size.num_directions; ++direction)
@@ -32,7 +32,7 @@ template <class T>
 Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
   const Index width = size.num_directions * size.hidden_size, rows = packed.total();
   const bool dense = packed.is_dense();
-  const CellKernels<T>& cell = kernels<T>(size.cell);
+  const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
   Carver<T> arena{base};
   gates.assign(size.cells(), nullptr);
   states.assign(size.cells(), nullptr);
@@ -74,9 +74,11 @@ LayerMemory Reserve<T>::segment_memory(bool backward, bool needs_dx, int threads
   for (Index direction = 0; direction < size.num_directions; ++direction) {
     const PackedRows rows = segments[direction].largest();
     for (Index layer = 0; layer < size.num_layers; ++layer) {
-      const LayerMemory one = kernels<T>(size.cell).memory(
-          layer_size(rows, layer, direction, backward || keeps(direction), needs_dx || layer > 0),
-          threads);
+      const LayerMemory one =
+          kernels<T>(size.cell, size.precision)
+              .memory(layer_size(rows, layer, direction, backward || keeps(direction),
+                                 needs_dx || layer > 0),
+                      threads);
       raise(most.gates, one.gates);
       raise(most.states, one.states);
       raise(most.forward_workspace, one.forward_workspace);
@@ -88,7 +90,7 @@ LayerMemory Reserve<T>::segment_memory(bool backward, bool needs_dx, int threads
 
 template <class T>
 T* Reserve<T>::state_after(Index i, Index k, int s) const {
-  const Index count = kernels<T>(size.cell).info.states;
+  const Index count = kernels<T>(size.cell, size.precision).info.states;
   return checkpoints[i] + (k * count + s) * size.batch * size.hidden_size;
 }
 

@@ -16,6 +16,7 @@ struct NetworkSize {
   double dropout;      // on the outputs of all layers but the last
   std::uint64_t seed;  // of the dropout masks
   bool training;
+  Precision precision;  // of the products
   Index recompute;  // steps, at least, whose gates backward makes again at a time; 0: all are kept
 
   Index cells() const { return num_layers * num_directions; }

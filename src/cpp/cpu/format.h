@@ -1,0 +1,162 @@
+#pragma once
+// What the products of a network multiply: values of a real type themselves, or values rounded to
+// bfloat16 and summed in float. A format says what a lane of a panel and of an operand's row holds.
+//
+// The depth of a product counts steps. In bfloat16 a step is two values, packed into one lane of 32
+// bits, the first in the lower half; an odd depth ends with a zero. There are two kernels:
+//   Bf16Converted  widens the panels' halves to floats: operands are rows of rounded floats
+//   Bf16Dot        multiplies pairs with the CPU's dot products: operands are rows of pairs
+// Lanes of pairs have the type float, as memory and shuffles see no difference.
+
+#include "cpu/kernel_table.h"
+#include "cpu/vec.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+
+// A real type: nothing is rounded, so operands may be read where they lie.
+template <class P>
+struct Format {
+  using Real = P;
+  using V = Vec<P>;
+  using Raw = typename V::Raw;
+  static constexpr bool kRounds = false;
+  static constexpr int kStep = 1;   // values a step
+  static constexpr int kParts = 1;  // lanes a step that an operand has
+
+  static RNNFAST_INLINE constexpr Index steps(Index depth) { return depth; }
+  static RNNFAST_INLINE constexpr Index operand(Index depth) { return depth; }  // lanes
+
+  // The column of a panel that part `part` of a step multiplies.
+  static RNNFAST_INLINE Raw column(Raw panel, int) { return panel; }
+  static RNNFAST_INLINE Raw multiply_add(Raw sum, Raw row, Raw column) {
+    return sum + row * column;
+  }
+
+  // Panels: a step of `left` values from a row, W steps, rows side by side as one step, and back.
+  static RNNFAST_INLINE P step(const P* from, Index) { return *from; }
+  static RNNFAST_INLINE V load_steps(const P* from) { return V::load(from); }
+  static RNNFAST_INLINE V join(const V (&rows)[kStep]) { return rows[0]; }
+  static RNNFAST_INLINE V value(V steps, Index) { return steps; }
+
+  // Operands: the first n lanes of a vector of values, and back.
+  static RNNFAST_INLINE void store(V x, P* to, int n = kLanes<P>) { x.store(to, n); }
+  static RNNFAST_INLINE V load(const P* from) { return V::load(from); }
+
+  // A value of rows that are packed side by side, [step of the rows][part][width].
+  static RNNFAST_INLINE void put(P x, P* to, Index row, Index column, Index width) {
+    to[row * width + column] = x;
+  }
+};
+
+template <class P>
+using RealOf = typename Format<P>::Real;
+
+template <class P>
+using RawOf = typename Vec<RealOf<P>>::Raw;
+
+typedef unsigned Bits RNNFAST_VECTOR();
+
+// Rounds to bfloat16, to nearest even; NaN stays NaN. The bits of a float whose lower half is 0.
+RNNFAST_INLINE Bits round_bf16(Vec<float> x) {
+  const Bits bits = (Bits)x.v;
+  const Bits rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+  return ((bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : rounded) & 0xffff0000u;
+}
+RNNFAST_INLINE unsigned round_bf16(float x) {
+  unsigned bits;
+  __builtin_memcpy(&bits, &x, sizeof(bits));
+  const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  return (is_nan ? bits | 0x400000u : bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
+}
+
+// What the two kernels for bfloat16 share: the panels.
+struct Bf16Panels {
+  using Real = float;
+  using V = Vec<float>;
+  using Raw = V::Raw;
+  static constexpr bool kRounds = true;
+  static constexpr int kStep = 2;
+
+  static RNNFAST_INLINE constexpr Index steps(Index depth) { return (depth + 1) / 2; }
+
+  static RNNFAST_INLINE float pair(unsigned first, unsigned second) {
+    const unsigned bits = first >> 16 | second;
+    float lane;
+    __builtin_memcpy(&lane, &bits, sizeof(lane));
+    return lane;
+  }
+  static RNNFAST_INLINE float step(const float* from, Index left) {
+    return pair(round_bf16(from[0]), left > 1 ? round_bf16(from[1]) : 0u);
+  }
+  static RNNFAST_INLINE V load_steps(const float* from) {
+    return join_split(V::load(from).v, V::load(from + kLanes<float>).v,
+                      typename MakeSequence<kLanes<float>>::type{});
+  }
+  static RNNFAST_INLINE V join(const V (&rows)[kStep]) {
+    return (Raw)(round_bf16(rows[0]) >> 16 | round_bf16(rows[1]));
+  }
+  // The values at `depth`, of the steps that hold them.
+  static RNNFAST_INLINE V value(V steps, Index depth) { return half(steps.v, depth & 1); }
+
+ protected:
+  static RNNFAST_INLINE Raw half(Raw pairs, bool second) {
+    return (Raw)(second ? (Bits)pairs & 0xffff0000u : (Bits)pairs << 16);
+  }
+
+ private:
+  template <int... kLane>
+  static RNNFAST_INLINE V join_split(Raw a, Raw b, Sequence<kLane...>) {
+    const V rows[2] = {__builtin_shufflevector(a, b, 2 * kLane...),
+                       __builtin_shufflevector(a, b, (2 * kLane + 1)...)};
+    return join(rows);
+  }
+};
+
+template <>
+struct Format<Bf16Converted> : Bf16Panels {
+  static constexpr int kParts = 2;
+
+  static RNNFAST_INLINE constexpr Index operand(Index depth) { return 2 * steps(depth); }
+  static RNNFAST_INLINE Raw column(Raw panel, int part) { return half(panel, part); }
+  static RNNFAST_INLINE Raw multiply_add(Raw sum, Raw row, Raw column) {
+    return sum + row * column;
+  }
+  static RNNFAST_INLINE void store(V x, float* to, int n = kLanes<float>) {
+    V((Raw)round_bf16(x)).store(to, n);
+    if (n & 1) to[n] = 0;
+  }
+  static RNNFAST_INLINE V load(const float* from) { return V::load(from); }
+  static RNNFAST_INLINE void put(float x, float* to, Index row, Index column, Index width) {
+    const unsigned bits = round_bf16(x);
+    __builtin_memcpy(to + row * width + column, &bits, sizeof(bits));
+  }
+};
+
+#if defined(__AVX512BF16__)
+template <>
+struct Format<Bf16Dot> : Bf16Panels {
+  static constexpr int kParts = 1;
+
+  static RNNFAST_INLINE constexpr Index operand(Index depth) { return steps(depth); }
+  static RNNFAST_INLINE Raw column(Raw panel, int) { return panel; }
+  static RNNFAST_INLINE Raw multiply_add(Raw sum, Raw row, Raw column) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)row, (__m512bh)column);
+  }
+  static RNNFAST_INLINE void store(V x, float* to, int n = kLanes<float>) {
+    const __mmask16 lanes = __mmask16((1u << n) - 1), stored = __mmask16(lanes | (n & 1) << n);
+    const Bits halves = round_bf16(x) >> 16;
+    _mm256_mask_storeu_epi16(to, stored, _mm512_maskz_cvtepi32_epi16(lanes, (__m512i)halves));
+  }
+  static RNNFAST_INLINE V load(const float* from) {
+    const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return (Raw)((Bits)_mm512_maskz_cvtepu16_epi32(__mmask16(-1), halves) << 16);
+  }
+  static RNNFAST_INLINE void put(float x, float* to, Index row, Index column, Index width) {
+    const unsigned bits = round_bf16(x) >> 16;
+    char* lane = reinterpret_cast<char*>(to + row / 2 * width + column);
+    __builtin_memcpy(lane + 2 * (row & 1), &bits, 2);
+  }
+};
+#endif
+
+}  // namespace RNNFAST_ISA_NAMESPACE
