@@ -128,7 +128,7 @@ template <class T>
 Array<T> embedding_forward(const Array<T>& weight, const Indices& indices) {
   check_rank("weight", weight, 2);
   check_rank("indices", indices, 1);
-  check_indices(kExpectedIndices, indices, weight.shape(0));
+  check_indices(kExpectedIndices, indices.data(), indices.size(), weight.shape(0));
   const long rows = indices.size(), width = weight.shape(1);
   Array<T> y = new_array<T>({rows, width});
   const T* from = weight.data();
@@ -147,7 +147,7 @@ void embedding_backward(const Array<T>& dy, const Indices& indices, Array<T>& dw
   check_rank("dweight", dweight, 2);
   check_size("dy.shape[0]", dy.shape(0), "len(indices)", indices.size());
   check_size("dy.shape[1]", dy.shape(1), "embedding_dim", dweight.shape(1));
-  check_indices(kExpectedIndices, indices, dweight.shape(0));
+  check_indices(kExpectedIndices, indices.data(), indices.size(), dweight.shape(0));
   const long rows = indices.size(), width = dweight.shape(1), line = 64 / sizeof(T);
   const T* from = dy.data();
   const long* index = indices.data();

@@ -11,9 +11,7 @@ namespace RNNFAST_ISA_NAMESPACE {
 
 template <class L, class T>
 struct ForwardWorkspace {
-  T *w_ih, *w_hh;             // panels
-  T *bias_ih, *bias_hh;       // [tile][gate][unit]
-  T* params;                  // [tile][param][unit]
+  PackedLayer<L, T> weights;
   T* h0;                      // (B, H)
   T* gates;                   // [tile][chunk row][slot][unit], unless the reserve holds them
   T* states;                  // [state][tile][B][unit], unless the reserve holds them
@@ -23,15 +21,12 @@ struct ForwardWorkspace {
   static constexpr Index kSums = kMaxBlockRows * L::kGateRow;
   Index size;
 
-  ForwardWorkspace(T* base, const LayerSize& s, int threads) {
-    Carver<T> c{base};
+  // The weights lie at `packed`, or in the workspace itself if that is null.
+  ForwardWorkspace(T* base, const LayerSize& s, int threads, T* packed)
+      : weights(packed ? packed : base, s) {
+    Carver<T> c{base, s.packed ? 0 : weights.size};
     const Index H = s.hidden_size, B = s.rows.batch, tiles = L::tiles(H);
     const bool keeps_gates = s.training && L::kKeepsGates;
-    w_ih = c.take(tiles * s.input_size * L::kGateRow);
-    w_hh = c.take(tiles * H * L::kGateRow);
-    bias_ih = c.take(tiles * L::kGateRow);
-    bias_hh = c.take(tiles * L::kGateRow);
-    params = c.take(tiles * L::kParamRow);
     h0 = c.take(B * H);
     gates =
         c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * L::kSlotRow);
@@ -58,7 +53,7 @@ class Forward {
         I_(args.size.input_size),
         H_(args.size.hidden_size),
         tiles_(L::tiles(H_)),
-        work_(args.workspace, args.size, team.size),
+        work_(args.workspace, args.size, team.size, args.packed),
         own_(partition(tiles_, rows_.batch, thread, team.size)),
         share_(share(tiles_, thread, team.size)),
         sums_(work_.sums + thread * work_.kSums),
@@ -88,17 +83,9 @@ class Forward {
   }
 
  private:
-  // Packs the weights and spreads the initial states.
+  // Packs the weights, unless they are, and spreads the initial states.
   void prepare() {
-    const CellWeights<const T>& w = args_.weights;
-    pack_weights<L>(w.weight_ih, H_, I_, 0, info.gates, share_, work_.w_ih);
-    for (int p = 0; p < L::products.size; ++p)
-      pack_weights<L>(w.weight_hh, H_, H_, L::products.item[p].first_gate,
-                      L::products.item[p].gates, share_, work_.w_hh);
-    pack_units<L>(w.bias_ih, H_, info.gates, share_, work_.bias_ih);
-    pack_units<L>(w.bias_hh, H_, info.gates, share_, work_.bias_hh);
-    if constexpr (info.params)
-      pack_units<L>(w.weight_channel, H_, info.params, share_, work_.params);
+    if (!args_.size.packed) work_.weights.pack(args_.weights, args_.size, share_);
     load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
     for (int s = 1; s < info.states; ++s)
       load_state<L>(args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
@@ -136,8 +123,8 @@ class Forward {
 
   void input_rows(Index tile, Index first, Index count) {
     T* gates = gates_ + tile * gates_tile_ + (first - chunk_row_) * L::kSlotRow;
-    const T* bias = work_.bias_ih + tile * L::kGateRow;
-    const T* weights = work_.w_ih + tile * I_ * L::kGateRow;
+    const T* bias = work_.weights.bias_ih + tile * L::kGateRow;
+    const T* weights = work_.weights.w_ih + tile * I_ * L::kGateRow;
     L::for_panels(0, info.gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
       const T* panel = weights + I_ * W * column;
       if (args_.indices) {
@@ -255,7 +242,7 @@ class Forward {
     for (int o = 1; o < info.operands; ++o)
       p.published[o] = work_.operands[o] + (1 + (seg.t & 1)) * rows_.batch * H_ + unit;
     p.second = work_.second + unit;
-    p.params = work_.params + tile * L::kParamRow;
+    p.params = work_.weights.params + tile * L::kParamRow;
     return p;
   }
 
@@ -268,11 +255,11 @@ class Forward {
     constexpr int gates = kFirstStage ? info.h_gates() : info.second_gates;
     if (seg.first >= seg.end) return;
     const int vectors = L::tile_vectors(H_, tile);
-    const T* bias = work_.bias_hh + tile * L::kGateRow;
+    const T* bias = work_.weights.bias_hh + tile * L::kGateRow;
     const Place rows = place(seg, tile);
     constexpr int first_column = L::products.item[begin].first_gate * L::kUnits;
     AheadShares<T> ahead(
-        next < 0 ? nullptr : work_.w_hh + (next * L::kGateRow + first_column) * H_,
+        next < 0 ? nullptr : work_.weights.w_hh + (next * L::kGateRow + first_column) * H_,
         H_ * gates * L::kUnits,
         H_ * L::panels(begin, end) * blocks_of(seg.end - seg.first, L::kRows));
     for_blocks(seg.end - seg.first, L::kRows, [&](Index block, Index count) {
@@ -287,7 +274,7 @@ class Forward {
           kBlocks<T, false>.fn[width - 1][count - 1](
               {.a = a + row * stride,
                .lda = stride,
-               .b = work_.w_hh + (tile * L::kGateRow + W * column) * H_,
+               .b = work_.weights.w_hh + (tile * L::kGateRow + W * column) * H_,
                .ldb = width * W,
                .depth = H_,
                .c = sums_ + column * W,

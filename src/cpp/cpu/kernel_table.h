@@ -29,6 +29,7 @@ struct LayerSize {
   bool reverse;
   bool training;
   bool needs_dx;
+  bool packed = false;  // the weights are packed already
 };
 
 // In PyTorch's layouts; biases and channel may be null.
@@ -45,6 +46,7 @@ struct CellWeights {
 struct LayerMemory {
   Index gates;               // reserve: saved values, [tile][row][slot][unit]
   Index states;              // reserve: states beyond h, [state][tile][B + row][unit]
+  Index packed;              // weights as the forward pass reads them
   Index forward_workspace;   // scratch of one forward call
   Index backward_workspace;  // scratch of one backward call
 };
@@ -52,9 +54,10 @@ struct LayerMemory {
 template <class T>
 struct ForwardArgs {
   LayerSize size;
-  CellWeights<const T> weights;
-  const T* x;            // (rows, I), row stride x_stride; or null
-  const Index* indices;  // (rows,) in [0, I), where x is null
+  CellWeights<const T> weights;  // unless size.packed
+  T* packed;                     // what `pack` wrote, read only, if size.packed; else null
+  const T* x;                    // (rows, I), row stride x_stride; or null
+  const Index* indices;          // (rows,) in [0, I), where x is null
   Index x_stride;
   T* y;  // (rows, H), row stride y_stride
   Index y_stride;
@@ -91,6 +94,9 @@ template <class T>
 struct CellKernels {
   CellInfo info;
   LayerMemory (*memory)(const LayerSize& size, int threads);
+  // Packs weights; `size.rows` has no influence.
+  void (*pack)(const CellWeights<const T>& weights, const LayerSize& size, const Team& team,
+               int thread, T* packed);
   void (*forward)(const ForwardArgs<T>& args, const Team& team, int thread);
   void (*backward)(const BackwardArgs<T>& args, const Team& team, int thread);
 };

@@ -191,6 +191,37 @@ void pack_units(const T* from, Index hidden, int count, Range tiles, T* to) {
   }
 }
 
+// What the forward pass reads in place of a layer's weights in one direction.
+template <class L, class T>
+struct PackedLayer {
+  T *w_ih, *w_hh;        // panels
+  T *bias_ih, *bias_hh;  // [tile][gate][unit]
+  T* params;             // [tile][param][unit]
+  Index size;
+
+  PackedLayer(T* base, const LayerSize& s) {
+    Carver<T> c{base};
+    const Index tiles = L::tiles(s.hidden_size);
+    w_ih = c.take(tiles * s.input_size * L::kGateRow);
+    w_hh = c.take(tiles * s.hidden_size * L::kGateRow);
+    bias_ih = c.take(tiles * L::kGateRow);
+    bias_hh = c.take(tiles * L::kGateRow);
+    params = c.take(tiles * L::kParamRow);
+    size = c.used;
+  }
+
+  void pack(const CellWeights<const T>& w, const LayerSize& s, Range tiles) const {
+    const Index H = s.hidden_size;
+    pack_weights<L>(w.weight_ih, H, s.input_size, 0, L::info.gates, tiles, w_ih);
+    for (int p = 0; p < L::products.size; ++p)
+      pack_weights<L>(w.weight_hh, H, H, L::products.item[p].first_gate, L::products.item[p].gates,
+                      tiles, w_hh);
+    pack_units<L>(w.bias_ih, H, L::info.gates, tiles, bias_ih);
+    pack_units<L>(w.bias_hh, H, L::info.gates, tiles, bias_hh);
+    if constexpr (L::info.params) pack_units<L>(w.weight_channel, H, L::info.params, tiles, params);
+  }
+};
+
 // h0 in packed order, (B, H): the units of some tiles; zeros for null.
 template <class L, class T>
 void load_h0(const T* from, const PackedRows& rows, Index hidden, Range tiles, T* to) {

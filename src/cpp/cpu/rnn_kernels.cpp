@@ -12,8 +12,17 @@ LayerMemory memory(const LayerSize& size, int threads) {
   const Index tiles = L::tiles(size.hidden_size), rows = size.rows.total();
   return {size.training && L::kKeepsGates ? tiles * rows * L::kSlotRow : 0,
           size.training ? L::kExtraStates * tiles * (size.rows.batch + rows) * L::kUnits : 0,
-          ForwardWorkspace<L, T>(nullptr, size, threads).size,
+          PackedLayer<L, T>(nullptr, size).size,
+          ForwardWorkspace<L, T>(nullptr, size, threads, nullptr).size,
           BackwardWorkspace<L, T>(nullptr, size, threads).size};
+}
+
+template <class Cell, class T>
+void pack(const CellWeights<const T>& weights, const LayerSize& size, const Team& team, int thread,
+          T* packed) {
+  using L = Layout<Cell, T>;
+  PackedLayer<L, T>(packed, size)
+      .pack(weights, size, share(L::tiles(size.hidden_size), thread, team.size));
 }
 
 template <class Cell, class T>
@@ -29,7 +38,7 @@ void backward(const BackwardArgs<T>& args, const Team& team, int thread) {
 template <class T, class... Cell>
 const CellKernels<T>* make_table(TypeList<Cell...>) {
   static constexpr CellKernels<T> table[] = {
-      {Cell::info, &memory<Cell, T>, &forward<Cell, T>, &backward<Cell, T>}...};
+      {Cell::info, &memory<Cell, T>, &pack<Cell, T>, &forward<Cell, T>, &backward<Cell, T>}...};
   return table;
 }
 

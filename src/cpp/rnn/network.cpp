@@ -30,11 +30,12 @@ LayerSize layer_size(const NetworkSize& s, const PackedBatch& packed, Index laye
 
 // The most scratch that any layer's call needs.
 template <class T>
-Index workspace_size(const NetworkSize& s, const PackedBatch& packed, bool needs_dx, int threads,
-                     Index LayerMemory::* pass) {
+Index workspace_size(const NetworkSize& s, const PackedBatch& batch, bool needs_dx, bool packed,
+                     int threads, Index LayerMemory::* pass) {
   Index most = 0;
   for (Index layer = 0; layer < s.num_layers; ++layer) {
-    const LayerSize size = layer_size(s, packed, layer, 0, needs_dx || layer > 0);
+    LayerSize size = layer_size(s, batch, layer, 0, needs_dx || layer > 0);
+    size.packed = packed;
     most = std::max(most, kernels<T>(s.cell).memory(size, threads).*pass);
   }
   return most;
@@ -90,6 +91,29 @@ void drop_outputs(const NetworkSize& s, const PackedBatch& packed, Index layer, 
 }  // namespace
 
 template <class T>
+PackedWeights<T> network_pack(const NetworkSize& size,
+                              const std::vector<CellWeights<const T>>& weights) {
+  const CellKernels<T>& cell = kernels<T>(size.cell);
+  const PackedBatch none(0, 0, {});
+  const auto lay_out = [&](T* base, std::vector<T*>& layers) {
+    Carver<T> arena{base};
+    for (Index i = 0; i < size.cells(); ++i)
+      layers[i] = arena.take(
+          cell.memory(layer_size(size, none, i / size.num_directions, 0, false), 1).packed);
+    return std::size_t(arena.used) * sizeof(T);
+  };
+  PackedWeights<T> packed{{}, std::vector<T*>(size.cells())};
+  packed.memory = Buffer::allocate(lay_out(nullptr, packed.layers));
+  lay_out(packed.memory.template as<T>(), packed.layers);
+  parallel(num_threads(), [&](const Team& team, int thread) {
+    for (Index i = 0; i < size.cells(); ++i)
+      cell.pack(weights[i], layer_size(size, none, i / size.num_directions, 0, false), team, thread,
+                packed.layers[i]);
+  });
+  return packed;
+}
+
+template <class T>
 Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
                            const NetworkInput<T>& input, T* y, const std::vector<T*>& final) {
   const CellKernels<T>& cell = kernels<T>(size.cell);
@@ -106,9 +130,9 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
   r.indices = packed_indices ? packed_indices : input.indices;
 
   const int threads = threads_for(size, packed.total(), cell.info.gates, 1);
-  const Buffer workspace =
-      Buffer::allocate(sizeof(T) * std::size_t(workspace_size<T>(size, packed, false, threads,
-                                                                 &LayerMemory::forward_workspace)));
+  const Buffer workspace = Buffer::allocate(
+      sizeof(T) * std::size_t(workspace_size<T>(size, packed, false, input.packed != nullptr,
+                                                threads, &LayerMemory::forward_workspace)));
   parallel(threads, [&](const Team& team, int thread) {
     if (!dense && input.x)
       packed.pack(input.x, size.input_size, const_cast<T*>(r.inputs[0]), thread, team.size);
@@ -119,7 +143,11 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
         const Index i = layer * size.num_directions + direction;
         ForwardArgs<T> args{};
         args.size = layer_size(size, packed, layer, direction, false);
-        args.weights = input.weights[i];
+        args.size.packed = input.packed != nullptr;
+        if (input.packed)
+          args.packed = input.packed->layers[i];
+        else
+          args.weights = input.weights[i];
         args.x = r.inputs[layer];
         args.indices = layer ? nullptr : r.indices;
         args.x_stride = args.size.input_size;
@@ -166,8 +194,8 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
     to[1] = arena.take(size.num_layers > 2 ? rows * width : 0);
     to[2] = arena.take(packs_dy ? rows * width : 0);
     to[3] = arena.take(packs_dx ? rows * size.input_size : 0);
-    to[4] = arena.take(
-        workspace_size<T>(size, packed, dx != nullptr, threads, &LayerMemory::backward_workspace));
+    to[4] = arena.take(workspace_size<T>(size, packed, dx != nullptr, false, threads,
+                                         &LayerMemory::backward_workspace));
     return std::size_t(arena.used) * sizeof(T);
   };
   std::array<T*, 5> piece{};
@@ -218,6 +246,8 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
 }
 
 #define INSTANTIATE(T)                                                                             \
+  template PackedWeights<T> network_pack(const NetworkSize&,                                       \
+                                         const std::vector<CellWeights<const T>>&);                \
   template Reserve<T> network_forward(const NetworkSize&, PackedBatch, const NetworkInput<T>&, T*, \
                                       const std::vector<T*>&);                                     \
   template void network_backward(const Reserve<T>&, const NetworkInput<T>&, const T*,              \

@@ -38,14 +38,28 @@ struct Reserve {
   Buffer packed_indices;
 };
 
+// Weights of each layer and direction in the form that the forward kernels read: a copy, made once
+// for many calls.
+template <class T>
+struct PackedWeights {
+  Buffer memory;
+  std::vector<T*> layers;  // of each layer and direction
+};
+
 // The caller's arrays. Each pointer of `initial`, `final` and so on is a (cells, B, H) array.
 template <class T>
 struct NetworkInput {
   const T* x;                                 // (T, B, I), or null
   const Index* indices;                       // (T, B) in [0, I), where x is null
-  std::vector<CellWeights<const T>> weights;  // of each layer and direction
-  std::vector<const T*> initial;              // of each state; null for zeros
+  std::vector<CellWeights<const T>> weights;  // of each layer and direction, or else:
+  const PackedWeights<T>* packed;
+  std::vector<const T*> initial;  // of each state; null for zeros
 };
+
+// Of `size` the cell, layers, directions, input and hidden size count.
+template <class T>
+PackedWeights<T> network_pack(const NetworkSize& size,
+                              const std::vector<CellWeights<const T>>& weights);
 
 // Writes y (T, B, D * H) and the final states. Returns what backward needs.
 template <class T>
