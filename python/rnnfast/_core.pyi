@@ -10,6 +10,7 @@ import typing
 
 __all__: list[str] = [
     "CellInfo",
+    "Packed",
     "Reserve",
     "adagrad",
     "adam",
@@ -26,6 +27,7 @@ __all__: list[str] = [
     "get_num_threads",
     "linear_backward",
     "linear_forward",
+    "pack",
     "rmsprop",
     "scale",
     "set_num_threads",
@@ -58,14 +60,79 @@ class CellInfo:
         States carried from step to step; the first is h.
         """
 
+class Packed:
+    """
+    A copy of a network's weights in the form that the kernels read, made by `rnnfast.functional.pack`. What happens to the weights afterwards has no influence on it.
+    """
+    @property
+    def bidirectional(self) -> bool:
+        """
+        Whether D is 2.
+        """
+    @property
+    def cell(self) -> str:
+        """
+        The cell.
+        """
+    @property
+    def dtype(self) -> str:
+        """
+        Name of its dtype.
+        """
+    @property
+    def hidden_size(self) -> int:
+        """
+        H.
+        """
+    @property
+    def input_size(self) -> int:
+        """
+        I.
+        """
+    @property
+    def nbytes(self) -> int:
+        """
+        Bytes of the copy.
+        """
+    @property
+    def num_layers(self) -> int:
+        """
+        L.
+        """
+
 class Reserve:
     """
     What a training forward pass keeps for backward.
     """
     @property
+    def dtype(self) -> str:
+        """
+        Name of the dtype.
+        """
+    @property
+    def indexed(self) -> bool:
+        """
+        Whether x were indices.
+        """
+    @property
     def nbytes(self) -> int:
         """
         Bytes of the reserve space.
+        """
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """
+        (L*D, B, H).
+        """
+    @property
+    def states(self) -> int:
+        """
+        States of the cell.
+        """
+    @property
+    def y_shape(self) -> tuple[int, int, int]:
+        """
+        (T, B, D*H).
         """
 
 def _bandwidth(
@@ -159,28 +226,9 @@ def adam(
     Step number `step`, from 1, over all values.
     """
 
-@typing.overload
-def backward(
-    *,
-    reserve: Reserve,
-    dy: numpy.typing.NDArray[numpy.float32] | None,
-    dstate: list[numpy.typing.NDArray[numpy.float32] | None] | None,
-    need_dx: bool,
-) -> tuple:
+def backward(reserve: Reserve, dy: typing.Any, dstate: typing.Any, need_dx: bool) -> typing.Any:
     """
-    dx, the gradients of the initial states and those of the weights.
-    """
-
-@typing.overload
-def backward(
-    *,
-    reserve: Reserve,
-    dy: numpy.typing.NDArray[numpy.float64] | None,
-    dstate: list[numpy.typing.NDArray[numpy.float64] | None] | None,
-    need_dx: bool,
-) -> tuple:
-    """
-    dx, the gradients of the initial states and those of the weights.
+    dx, the gradients of the initial states and those of the weights; None as in forward.
     """
 
 def cache_info() -> dict[str, int]:
@@ -188,7 +236,7 @@ def cache_info() -> dict[str, int]:
     Bytes and blocks of the memory cache.
     """
 
-def cells() -> list[CellInfo]:
+def cells() -> list:
     """
     Every cell of the registry.
     """
@@ -285,48 +333,20 @@ def empty_cache() -> None:
     Gives the cached free memory back to the system.
     """
 
-@typing.overload
 def forward(
-    *,
-    cell: str,
-    x: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.int64],
-    weights: list[
-        typing.Annotated[list[numpy.typing.NDArray[numpy.float32] | None], "FixedSize(5)"]
-    ],
-    state: list[numpy.typing.NDArray[numpy.float32] | None] | None,
-    lengths: numpy.typing.NDArray[numpy.int64] | None,
-    input_size: typing.SupportsInt | typing.SupportsIndex,
-    hidden_size: typing.SupportsInt | typing.SupportsIndex,
-    num_layers: typing.SupportsInt | typing.SupportsIndex,
+    cell: typing.Any,
+    x: typing.Any,
+    weights: typing.Any,
+    state: typing.Any,
+    lengths: typing.Any,
+    num_layers: typing.Any,
     bidirectional: bool,
-    dropout: typing.SupportsFloat | typing.SupportsIndex,
-    seed: typing.SupportsInt | typing.SupportsIndex,
+    dropout: typing.Any,
+    seed: typing.Any,
     training: bool,
-) -> tuple:
+) -> typing.Any:
     """
-    y, the final states and, if training, the reserve for backward.
-    """
-
-@typing.overload
-def forward(
-    *,
-    cell: str,
-    x: numpy.typing.NDArray[numpy.float64] | numpy.typing.NDArray[numpy.int64],
-    weights: list[
-        typing.Annotated[list[numpy.typing.NDArray[numpy.float64] | None], "FixedSize(5)"]
-    ],
-    state: list[numpy.typing.NDArray[numpy.float64] | None] | None,
-    lengths: numpy.typing.NDArray[numpy.int64] | None,
-    input_size: typing.SupportsInt | typing.SupportsIndex,
-    hidden_size: typing.SupportsInt | typing.SupportsIndex,
-    num_layers: typing.SupportsInt | typing.SupportsIndex,
-    bidirectional: bool,
-    dropout: typing.SupportsFloat | typing.SupportsIndex,
-    seed: typing.SupportsInt | typing.SupportsIndex,
-    training: bool,
-) -> tuple:
-    """
-    y, the final states and, if training, the reserve for backward.
+    y, the final states and, if training, the reserve; None where an argument is not exactly what the kernels read.
     """
 
 def get_num_threads() -> int:
@@ -382,6 +402,13 @@ def linear_forward(
 ) -> numpy.typing.NDArray[numpy.float64]:
     """
     x W^T + b.
+    """
+
+def pack(
+    cell: typing.Any, weights: typing.Any, num_layers: typing.Any, bidirectional: bool
+) -> typing.Any:
+    """
+    Packed weights; None as in forward.
     """
 
 @typing.overload

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnnfast import _checks, _core
 from rnnfast._checks import RealArray
-from rnnfast._core import CellInfo
+from rnnfast._core import CellInfo, Packed
 
 __all__ = ["CellInfo", "Packed", "Reserve", "Weights", "backward", "cells", "forward", "pack"]
 
@@ -37,21 +37,6 @@ class Weights(NamedTuple):
     bias_ih: RealArray | None = None
     bias_hh: RealArray | None = None
     weight_channel: RealArray | None = None
-
-
-class Packed(NamedTuple):
-    """A copy of a network's weights in the form that the kernels read, made by `pack`.
-
-    `forward` takes it in place of the weights and then packs nothing, which is most of the work of
-    a short call. What happens to the weights afterwards has no influence on it.
-    """
-
-    core: _core.Packed
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the copy."""
-        return self.core.nbytes
 
 
 class Reserve(NamedTuple):
@@ -127,8 +112,6 @@ def forward(
         ValueError: A size, shape or length is wrong.
         IndexError: An index in x is out of range.
     """
-    if isinstance(weights, Packed):
-        weights = weights.core
     result = _core.forward(
         cell, x, weights, state, lengths, num_layers, bidirectional, dropout, seed, training
     )
@@ -154,13 +137,14 @@ def pack(
         TypeError: An array has the wrong dtype.
         ValueError: A size or shape is wrong.
     """
-    packed = _core.pack(cell, weights, num_layers, bidirectional)
-    if packed is None:
+    packed: Packed | None = _core.pack(cell, weights, num_layers, bidirectional)
+    if packed is None:  # something must be converted, or is wrong
         num_layers = _checks.positive_int("num_layers", num_layers)
         info = cells()[_checks.choice("cell", cell, cells())]
         checked = _check_all_weights(weights, info, num_layers, bidirectional)
         packed = _core.pack(cell, checked, num_layers, bidirectional)
-    return Packed(packed)
+        assert packed is not None
+    return packed
 
 
 def backward(
@@ -202,7 +186,7 @@ def backward(
 def _checked_call(
     cell: str,
     x: ArrayLike,
-    weights: Sequence[Weights] | _core.Packed,
+    weights: Sequence[Weights] | Packed,
     state: Sequence[ArrayLike | None] | None,
     lengths: ArrayLike | None,
     num_layers: int,
@@ -218,7 +202,7 @@ def _checked_call(
     seed = operator.index(seed)
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed: expected an integer in [0, 2**64), got {seed}")
-    if isinstance(weights, _core.Packed):
+    if isinstance(weights, Packed):
         _check_packed(weights, cell, num_layers, bidirectional, training)
         dtype: np.dtype[np.floating] = np.dtype(weights.dtype)
         input_size, hidden_size = weights.input_size, weights.hidden_size
@@ -252,7 +236,7 @@ def _checked_gradients(
 
 
 def _check_packed(
-    packed: _core.Packed, cell: str, num_layers: int, bidirectional: bool, training: bool
+    packed: Packed, cell: str, num_layers: int, bidirectional: bool, training: bool
 ) -> None:
     if training:
         raise ValueError("weights: expected arrays when training, got packed weights")

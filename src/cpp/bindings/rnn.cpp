@@ -272,8 +272,11 @@ void bind_rnn(py::module_& m) {
                     "States carried from step to step; the first is h.")
       .def_readonly("gates", &CellInfo::gates, "Row blocks of weight_ih and weight_hh.")
       .def_readonly("params", &CellInfo::params, "Rows of weight_channel.");
-  py::class_<PyPacked>(m, "Packed", "Weights in the kernels' form.")
-      .def_property_readonly("nbytes", &PyPacked::nbytes, "Bytes of it.")
+  py::class_<PyPacked>(m, "Packed",
+                       "A copy of a network's weights in the form that the kernels read, made by "
+                       "`rnnfast.functional.pack`. What happens to the weights afterwards has no "
+                       "influence on it.")
+      .def_property_readonly("nbytes", &PyPacked::nbytes, "Bytes of the copy.")
       .def_property_readonly("dtype", &PyPacked::dtype, "Name of its dtype.")
       .def_property_readonly(
           "cell", [](const PyPacked& p) { return cell_info(p.size().cell).name; }, "The cell.")
