@@ -4,7 +4,7 @@
 // For chunks of steps: the input product of the chunk into the gates, then step by step the
 // recurrent product of a block of rows and, as its epilogue, the cell.
 
-#include "cpu/layout.h"
+#include "cpu/direct.h"
 #include "cpu/math.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
@@ -23,7 +23,7 @@ struct ForwardWorkspace {
 
   // The weights lie at `packed`, or in the workspace itself if that is null.
   ForwardWorkspace(T* base, const LayerSize& s, int threads, T* packed)
-      : weights(packed ? packed : base, s) {
+      : weights(packed ? packed : base, s, !is_direct(s)) {
     Carver<T> c{base, s.packed ? 0 : weights.size};
     const Index H = s.hidden_size, B = s.rows.batch, tiles = L::tiles(H);
     const bool keeps_gates = s.training && L::kKeepsGates;
@@ -57,6 +57,7 @@ class Forward {
         own_(partition(tiles_, rows_.batch, thread, team.size)),
         share_(share(tiles_, thread, team.size)),
         sums_(work_.sums + thread * work_.kSums),
+        direct_(is_direct(args.size)),
         keeps_gates_(args.size.training && L::kKeepsGates),
         gates_(keeps_gates_ ? args.gates : work_.gates),
         gates_tile_((keeps_gates_ ? rows_.total() : chunk_capacity(rows_, kForwardChunkRows)) *
@@ -85,7 +86,10 @@ class Forward {
  private:
   // Packs the weights, unless they are, and spreads the initial states.
   void prepare() {
-    if (!args_.size.packed) work_.weights.pack(args_.weights, args_.size, share_);
+    if (!args_.size.packed) {
+      work_.weights.pack_vectors(args_.weights, args_.size, share_);
+      if (!direct_) work_.weights.pack_matrices(args_.weights, args_.size, share_);
+    }
     load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
     for (int s = 1; s < info.states; ++s)
       load_state<L>(args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
@@ -124,6 +128,7 @@ class Forward {
   void input_rows(Index tile, Index first, Index count) {
     T* gates = gates_ + tile * gates_tile_ + (first - chunk_row_) * L::kSlotRow;
     const T* bias = work_.weights.bias_ih + tile * L::kGateRow;
+    if (direct_) return direct_input(tile, first, count, bias, gates);
     const T* weights = work_.weights.w_ih + tile * I_ * L::kGateRow;
     L::for_panels(0, info.gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
       const T* panel = weights + I_ * W * column;
@@ -145,6 +150,23 @@ class Forward {
                           .ahead = {panel + min_index(k + kDepthBlock, I_) * vectors * W}},
                          count);
     });
+  }
+
+  void direct_input(Index tile, Index first, Index count, const T* bias, T* gates) const {
+    const T* w = args_.weights.weight_ih;
+    if (args_.x)
+      return direct_gates<L, T>({.a = args_.x + first * args_.x_stride,
+                                 .lda = args_.x_stride,
+                                 .w = w,
+                                 .ldw = I_,
+                                 .depth = I_,
+                                 .depth_block = kDepthBlock,
+                                 .c = gates,
+                                 .ldc = L::kSlotRow,
+                                 .bias = bias},
+                                H_, tile, 0, info.gates, count);
+    for (Index r = 0; r < count; ++r)
+      direct_gather<L>(w, I_, args_.indices[first + r], H_, tile, bias, gates + r * L::kSlotRow);
   }
 
   // The input product for indices: a row of the panel is the product with a one-hot vector.
@@ -270,6 +292,19 @@ class Forward {
         const Product product = L::products.item[p];
         Index stride;
         const T* a = operand_rows(product.operand, seg, &stride);
+        if (direct_) {
+          direct_gates<L, T>({.a = a + row * stride,
+                              .lda = stride,
+                              .w = args_.weights.weight_hh,
+                              .ldw = H_,
+                              .depth = H_,
+                              .depth_block = H_,
+                              .c = sums_,
+                              .ldc = L::kGateRow,
+                              .bias = bias},
+                             H_, tile, product.first_gate, product.gates, count);
+          continue;
+        }
         L::for_panels(product.first_gate, product.gates, vectors, [&](int column, int width) {
           kBlocks<T, false>.fn[width - 1][count - 1](
               {.a = a + row * stride,
@@ -352,6 +387,7 @@ class Forward {
   const Partition own_;  // of the time loop
   const Range share_;    // tiles of everything else
   T* const sums_;
+  const bool direct_;  // weights are read as they are
   const bool keeps_gates_;
   T* const gates_;
   const Index gates_tile_;

@@ -191,31 +191,41 @@ void pack_units(const T* from, Index hidden, int count, Range tiles, T* to) {
   }
 }
 
+// Calls of fewer rows read weights as they lie in the caller's arrays (direct.h), unless they are
+// packed already: to pack them moves several times the bytes that the products read.
+inline constexpr Index kDirectRows = 8;
+RNNFAST_INLINE bool is_direct(const LayerSize& s) {
+  return !s.packed && s.rows.total() < kDirectRows;
+}
+
 // What the forward pass reads in place of a layer's weights in one direction.
 template <class L, class T>
 struct PackedLayer {
-  T *w_ih, *w_hh;        // panels
+  T *w_ih, *w_hh;        // panels; none if not `matrices`
   T *bias_ih, *bias_hh;  // [tile][gate][unit]
   T* params;             // [tile][param][unit]
   Index size;
 
-  PackedLayer(T* base, const LayerSize& s) {
+  PackedLayer(T* base, const LayerSize& s, bool matrices) {
     Carver<T> c{base};
     const Index tiles = L::tiles(s.hidden_size);
-    w_ih = c.take(tiles * s.input_size * L::kGateRow);
-    w_hh = c.take(tiles * s.hidden_size * L::kGateRow);
+    w_ih = c.take(matrices ? tiles * s.input_size * L::kGateRow : 0);
+    w_hh = c.take(matrices ? tiles * s.hidden_size * L::kGateRow : 0);
     bias_ih = c.take(tiles * L::kGateRow);
     bias_hh = c.take(tiles * L::kGateRow);
     params = c.take(tiles * L::kParamRow);
     size = c.used;
   }
 
-  void pack(const CellWeights<const T>& w, const LayerSize& s, Range tiles) const {
+  void pack_matrices(const CellWeights<const T>& w, const LayerSize& s, Range tiles) const {
     const Index H = s.hidden_size;
     pack_weights<L>(w.weight_ih, H, s.input_size, 0, L::info.gates, tiles, w_ih);
     for (int p = 0; p < L::products.size; ++p)
       pack_weights<L>(w.weight_hh, H, H, L::products.item[p].first_gate, L::products.item[p].gates,
                       tiles, w_hh);
+  }
+  void pack_vectors(const CellWeights<const T>& w, const LayerSize& s, Range tiles) const {
+    const Index H = s.hidden_size;
     pack_units<L>(w.bias_ih, H, L::info.gates, tiles, bias_ih);
     pack_units<L>(w.bias_hh, H, L::info.gates, tiles, bias_hh);
     if constexpr (L::info.params) pack_units<L>(w.weight_channel, H, L::info.params, tiles, params);

@@ -12,7 +12,7 @@ LayerMemory memory(const LayerSize& size, int threads) {
   const Index tiles = L::tiles(size.hidden_size), rows = size.rows.total();
   return {size.training && L::kKeepsGates ? tiles * rows * L::kSlotRow : 0,
           size.training ? L::kExtraStates * tiles * (size.rows.batch + rows) * L::kUnits : 0,
-          PackedLayer<L, T>(nullptr, size).size,
+          PackedLayer<L, T>(nullptr, size, true).size,
           ForwardWorkspace<L, T>(nullptr, size, threads, nullptr).size,
           BackwardWorkspace<L, T>(nullptr, size, threads).size};
 }
@@ -21,8 +21,10 @@ template <class Cell, class T>
 void pack(const CellWeights<const T>& weights, const LayerSize& size, const Team& team, int thread,
           T* packed) {
   using L = Layout<Cell, T>;
-  PackedLayer<L, T>(packed, size)
-      .pack(weights, size, share(L::tiles(size.hidden_size), thread, team.size));
+  const PackedLayer<L, T> layer(packed, size, true);
+  const Range tiles = share(L::tiles(size.hidden_size), thread, team.size);
+  layer.pack_matrices(weights, size, tiles);
+  layer.pack_vectors(weights, size, tiles);
 }
 
 template <class Cell, class T>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 #include "core/carver.h"
 #include "core/error.h"
@@ -12,15 +13,22 @@
 namespace rnnfast {
 namespace {
 
-// Waking a thread costs as much as this many floating point operations are worth.
+// A thread is worth waking for so many floating point operations, or for so many bytes of weights to
+// read: they come from beyond the caches at what one core can fetch, or fit into the caches of two.
 constexpr double kFlopsPerThread = 8e6;
+constexpr double kBytesPerThread = 1 << 20;
 
+// `passes`: how often the weights are multiplied, of which `readings` fetch them.
+template <class T>
 int threads_for(const NetworkSize& s, Index rows, int gates, double passes) {
-  double flops = 0;
+  double weights = 0;
   for (Index layer = 0; layer < s.num_layers; ++layer)
-    flops += passes * 2. * double(rows) * gates * double(s.hidden_size) *
-             double(s.num_directions * (s.layer_input(layer) + s.hidden_size));
-  return int(std::clamp(flops / kFlopsPerThread, 1., double(num_threads())));
+    weights += gates * double(s.hidden_size) *
+               double(s.num_directions * (s.layer_input(layer) + s.hidden_size));
+  const double flops = passes * 2. * double(rows) * weights;
+  const double bytes = passes * sizeof(T) * weights;
+  static const double F = getenv("KF") ? atof(getenv("KF")) : kFlopsPerThread, B=getenv("KB")?atof(getenv("KB")):kBytesPerThread;
+  return int(std::clamp(std::max(flops / F, bytes / B), 1., double(num_threads())));
 }
 
 LayerSize layer_size(const NetworkSize& s, const PackedBatch& packed, Index layer, Index direction,
@@ -129,7 +137,7 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
   }
   r.indices = packed_indices ? packed_indices : input.indices;
 
-  const int threads = threads_for(size, packed.total(), cell.info.gates, 1);
+  const int threads = threads_for<T>(size, packed.total(), cell.info.gates, 1);
   const Buffer workspace = Buffer::allocate(
       sizeof(T) * std::size_t(workspace_size<T>(size, packed, false, input.packed != nullptr,
                                                 threads, &LayerMemory::forward_workspace)));
@@ -184,7 +192,7 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
   const PackedBatch& packed = r.packed;
   const bool dense = packed.is_dense();
   const Index width = size.num_directions * size.hidden_size, rows = packed.total();
-  const int threads = threads_for(size, rows, cell.info.gates, 2);
+  const int threads = threads_for<T>(size, rows, cell.info.gates, 2);
 
   // Gradients of the layers' outputs, in turn, then dy and dx as packed rows.
   const bool packs_dy = dy && !dense, packs_dx = dx && !dense;
