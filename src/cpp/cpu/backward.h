@@ -212,8 +212,8 @@ class Backward {
   }
 
   // Gradient of product p's operand for some rows of step t, whose gates are in `buffer`.
-  void recurrent_product(int p, const GateBuffer& buffer, Index t,
-                         const Group& group, Index first, Index rows) {
+  void recurrent_product(int p, const GateBuffer& buffer, Index t, const Group& group, Index first,
+                         Index rows) {
     const Product product = L::products.item[p];
     transposed_product<L>(buffer.gates + (rows_.offset[t] + first - buffer.row) * L::kGateRow +
                               product.first_gate * L::kUnits,

@@ -199,8 +199,8 @@ RNNFAST_INLINE constexpr int vectors_of(int columns, int lanes) {
   return (columns + lanes - 1) / lanes;
 }
 
-// Any number of rows times one panel. `args.a` and `args.c` point at the first row. The blocks share
-// the fetching of a panel of this one's size at `args.ahead.at`.
+// Any number of rows times one panel. `args.a` and `args.c` point at the first row. The blocks
+// share the fetching of a panel of this one's size at `args.ahead.at`.
 template <class T>
 RNNFAST_INLINE void multiply_rows(BlockArgs<T> args, Index rows) {
   const T* a = args.a;

@@ -113,6 +113,9 @@ inline constexpr Index kTransposedDepth = 1024;  // the same for transposed prod
 // Rows that a weight gradient sums in registers: few, so that the sums' rounding errors stay small
 // and the gates stay in the L1 cache.
 inline constexpr Index kGradientDepth = 128;
+// Values of the packed operand that a weight gradient multiplies with all tiles, one after the
+// other.
+inline constexpr Index kGradientValues = 128 * 1024;
 
 // The steps of one chunk. Steps are processed in order of time, or against it if `reverse`.
 struct Chunk {

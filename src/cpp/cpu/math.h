@@ -12,10 +12,16 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// x clamped into [-limit, limit]. The comparisons are false for NaN, which therefore stays.
+// x clamped into [-limit, limit]; NaN stays: the comparisons are false for it, and x86's minimum
+// and maximum, which compilers do not make of them, give their second operand then.
 template <class T>
 RNNFAST_INLINE Vec<T> clamp(Vec<T> x, T limit) {
   const typename Vec<T>::Raw lo = Vec<T>(-limit).v, hi = Vec<T>(limit).v;
+#if RNNFAST_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == 4)
+    return (typename Vec<T>::Raw)_mm512_maskz_min_ps(
+        0xffff, (__m512)hi, _mm512_maskz_max_ps(0xffff, (__m512)lo, (__m512)x.v));
+#endif
   typename Vec<T>::Raw y = lo > x.v ? lo : x.v;
   return y = hi < y ? hi : y;
 }
@@ -26,7 +32,8 @@ struct ExpParts {
   Vec<T> p, scale;
 };
 
-// Cephes' constants: x = n ln 2 + r with ln 2 split in two, |r| <= ln(2) / 2. Needs |x| <= 88.
+// x = n ln 2 + r with ln 2 split in two (Cephes), |r| <= ln(2) / 2; the polynomial is a minimax fit
+// whose relative error is 3e-9. Needs |x| <= 88.
 RNNFAST_INLINE ExpParts<float> exp_parts(Vec<float> x) {
   using V = Vec<float>;
   const V magic(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
@@ -35,11 +42,10 @@ RNNFAST_INLINE ExpParts<float> exp_parts(Vec<float> x) {
   n = n - magic;
   V::Raw r = x.v - n.v * 0.693359375f;
   r = r + n.v * 2.12194440e-4f;
-  V::Raw q = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  q = q * r + 8.3334519073e-3f;
-  q = q * r + 4.1665795894e-2f;
-  q = q * r + 1.6666665459e-1f;
-  q = q * r + 5.0000001201e-1f;
+  V::Raw q = r * 1.3814539e-3f + 8.3687454e-3f;
+  q = q * r + 4.1668389e-2f;
+  q = q * r + 1.6666521e-1f;
+  q = q * r + 4.9999994e-1f;
   const V::RawInt scale = (bits << 23) + 0x3f800000;
   return {V(q * (r * r) + r), V((V::Raw)scale)};
 }
@@ -73,6 +79,19 @@ inline constexpr T kExpLimit = sizeof(T) == 4 ? T(88) : T(709);  // 2^n stays fi
 template <class T>
 inline constexpr T kTanhLimit = sizeof(T) == 4 ? T(9.1) : T(19.1);  // tanh rounds to 1 beyond
 
+// a / b for results and 1 / b in the normal range, within 2 ulp.
+template <class T>
+RNNFAST_INLINE Vec<T> quotient(Vec<T> a, Vec<T> b) {
+#if RNNFAST_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == 4) {  // a division takes 16 cycles, in which 32 multiply-adds are done
+    typename Vec<T>::Raw y = (typename Vec<T>::Raw)_mm512_maskz_rcp14_ps(0xffff, (__m512)b.v);
+    y = y + y * (T(1) - b.v * y);
+    return a.v * y;
+  }
+#endif
+  return a / b;
+}
+
 template <class T>
 RNNFAST_INLINE Vec<T> exp(Vec<T> x) {
   using Raw = typename Vec<T>::Raw;
@@ -84,7 +103,7 @@ RNNFAST_INLINE Vec<T> exp(Vec<T> x) {
 template <class T>
 RNNFAST_INLINE Vec<T> sigmoid(Vec<T> x) {
   const ExpParts<T> e = exp_parts(clamp(Vec<T>(-x.v), kExpLimit<T>));
-  return T(1) / (e.scale.v * e.p.v + e.scale.v + T(1));
+  return quotient<T>(Vec<T>(1), e.scale.v * e.p.v + e.scale.v + T(1));
 }
 
 // tanh = e / (e + 2) with e = exp(2x) - 1, made without cancellation.
@@ -93,7 +112,7 @@ RNNFAST_INLINE Vec<T> tanh(Vec<T> x) {
   const Vec<T> y = clamp(x, kTanhLimit<T>);
   const ExpParts<T> parts = exp_parts(y + y);
   const typename Vec<T>::Raw e = parts.scale.v * parts.p.v + (parts.scale.v - T(1));
-  return e / (e + T(2));
+  return quotient<T>(e, e + T(2));
 }
 
 template <class T>

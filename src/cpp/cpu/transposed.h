@@ -23,28 +23,29 @@ void pack_transposed(const T* from, Index hidden, Index columns, int first_gate,
     }
 }
 
-// out (count, vectors * lanes) = the sum over all tiles of gradient rows times a panel. `next` is the
-// panel that is used after it; may be null.
+// out (count, vectors * lanes) = the sum over all tiles of gradient rows times a panel. `next` is
+// the panel that is used after it; may be null.
 template <class L, class T>
 void transposed_product(const T* gradient, Index tile_stride, int gates, const T* panel,
                         const T* next, int vectors, Index tiles, Index count, T* out) {
   const Index width = vectors * L::W, depth = gates * L::kUnits;
   const Index step = max_index(1, kTransposedDepth / depth);
   for (Index tile = 0; tile < tiles; tile += step)
-    multiply_rows<T>({.a = gradient + tile * tile_stride,
-                      .lda = L::kGateRow,
-                      .b = panel + tile * depth * width,
-                      .ldb = width,
-                      .depth = depth,
-                      .parts = min_index(step, tiles - tile),
-                      .a_step = tile_stride,
-                      .b_step = depth * width,
-                      .c = out,
-                      .ldc = width,
-                      .columns = int(width),
-                      .add = tile > 0,
-                      .ahead = {tile + step < tiles ? panel + (tile + step) * depth * width : next}},
-                     count);
+    multiply_rows<T>(
+        {.a = gradient + tile * tile_stride,
+         .lda = L::kGateRow,
+         .b = panel + tile * depth * width,
+         .ldb = width,
+         .depth = depth,
+         .parts = min_index(step, tiles - tile),
+         .a_step = tile_stride,
+         .b_step = depth * width,
+         .c = out,
+         .ldc = width,
+         .columns = int(width),
+         .add = tile > 0,
+         .ahead = {tile + step < tiles ? panel + (tile + step) * depth * width : next}},
+        count);
 }
 
 }  // namespace RNNFAST_ISA_NAMESPACE

@@ -160,36 +160,48 @@ class WeightGradient {
     }
   }
 
+  // The side's blocks in groups whose packed columns stay in the cache while all tiles pass; the
+  // team shares pairs of tile and block in that order.
   void multiply_side(int side, const Chunk& chunk, const T* gradient) const {
-    const Product product = side ? L::products.item[side - 1] : Product{0, 0, info.gates};
-    T* sums = side ? work_.dw_hh : work_.dw_ih;
-    const Index blocks = (columns(side) + L::kRows - 1) / L::kRows;
+    const Index blocks = blocks_of(columns(side), L::kRows);
     const Range mine = share(tiles_ * blocks, thread_, team_.size);
-    Index item = mine.begin;
-    while (item < mine.end) {
-      const Index tile = item / blocks, first = item % blocks;
-      const Index end = min_index(blocks, first + mine.end - item);
-      const T* b = gradient + tile * work_.chunk_rows * L::kGateRow;
-      // The next tile's gradients and sums come into the cache meanwhile.
-      const bool last = item + end - first == mine.end;
-      const Index steps = chunk.rows * L::panels(product) * (end - first);
-      AheadShares<T> gates(last ? nullptr : b + work_.chunk_rows * L::kGateRow,
-                           chunk.rows * L::kGateRow, steps / 2 + 1);
-      AheadShares<T> panels(
-          last ? nullptr
-               : sums + depth(side) * ((tile + 1) * L::kGateRow + product.first_gate * L::kUnits),
-          depth(side) * product.gates * L::kUnits, steps / 2 + 1);
-      for_blocks(chunk.rows, kGradientDepth, [&](Index row, Index rows) {
-        L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
-                      [&](int column, int vectors) {
-                        T* panel = sums + depth(side) * (tile * L::kGateRow + W * column);
-                        for (Index i = first; i < end; ++i)
-                          multiply_block(side, i, chunk, row, rows, b + W * column, panel, vectors,
-                                         (i & 1 ? gates : panels).take(rows));
-                      });
-      });
-      item += end - first;
-    }
+    for_blocks(blocks, max_index(1, kGradientValues / (chunk.rows * L::kRows)),
+               [&](Index first, Index count) {
+                 const Index begin = max_index(mine.begin, tiles_ * first);
+                 const Index end = min_index(mine.end, tiles_ * (first + count));
+                 for (Index item = begin; item < end;) {
+                   const Index at = item - tiles_ * first;
+                   const Index next = min_index(end, item + count - at % count);
+                   const Range part{first + at % count, first + at % count + next - item};
+                   multiply_tile(side, at / count, part, chunk, gradient, next == end);
+                   item = next;
+                 }
+               });
+  }
+
+  // Some blocks of a side times one tile. The next tile's gradients and sums come into the cache
+  // meanwhile.
+  void multiply_tile(int side, Index tile, Range blocks, const Chunk& chunk, const T* gradient,
+                     bool last) const {
+    const Product product = side ? L::products.item[side - 1] : Product{0, 0, info.gates};
+    T* sums = (side ? work_.dw_hh : work_.dw_ih) + depth(side) * tile * L::kGateRow;
+    const T* b = gradient + tile * work_.chunk_rows * L::kGateRow;
+    const Index columns = (blocks.end - blocks.begin) * L::kRows;
+    const Index steps = chunk.rows * L::panels(product) * (blocks.end - blocks.begin) / 2 + 1;
+    const T* next_sums = sums + depth(side) * (L::kGateRow + product.first_gate * L::kUnits) +
+                         (first_depth(side) + blocks.begin * L::kRows) * L::kUnits;
+    AheadShares<T> ahead[2] = {
+        {last ? nullptr : b + work_.chunk_rows * L::kGateRow, chunk.rows * L::kGateRow, steps},
+        {last ? nullptr : next_sums, columns * product.gates * L::kUnits, steps}};
+    for_blocks(chunk.rows, kGradientDepth, [&](Index row, Index rows) {
+      L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
+                    [&](int column, int vectors) {
+                      T* panel = sums + depth(side) * W * column;
+                      for (Index i = blocks.begin; i < blocks.end; ++i)
+                        multiply_block(side, i, chunk, row, rows, b + W * column, panel, vectors,
+                                       ahead[i & 1].take(rows));
+                    });
+    });
   }
 
   // A block of columns, for the rows [row, row + rows) of the chunk.
