@@ -38,8 +38,8 @@ RNNFAST_INLINE void multiply_direct(typename Vec<T>::Raw (&sums)[kRows], const D
     Raw columns[W];
 #pragma GCC unroll 16
     for (int j = 0; j < W; ++j)
-      columns[j] = kAllLanes || j < args.lanes ? Vec<T>::load(args.w + j * args.ldw + at, last).v
-                                               : Raw{};
+      columns[j] =
+          kAllLanes || j < args.lanes ? Vec<T>::load(args.w + j * args.ldw + at, last).v : Raw{};
     transpose_stage<T, W / 2>(columns);
     const T* a = args.a + at;
     const auto add = [&](int j) {
@@ -66,7 +66,8 @@ __attribute__((noinline)) void direct_block(const DirectArgs<T>& args) {
   multiply_direct<T, kRows, kAllLanes>(total, args, 0, min_index(args.depth, args.depth_block));
   for (Index k = args.depth_block; k < args.depth; k += args.depth_block) {
     typename V::Raw sums[kRows] = {};
-    multiply_direct<T, kRows, kAllLanes>(sums, args, k, min_index(args.depth, k + args.depth_block));
+    multiply_direct<T, kRows, kAllLanes>(sums, args, k,
+                                         min_index(args.depth, k + args.depth_block));
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) total[r] = sums[r] + total[r];
   }
@@ -101,8 +102,8 @@ RNNFAST_INLINE void for_gate_vectors(Index hidden, Index tile, int first_gate, i
     }
 }
 
-// Some gates of a tile for fewer than kDirectRows rows of a. `args` lacks what differs from vector to
-// vector: `w`, `bias` and `c` are the matrix, the tile's first bias and the first row's gates.
+// Some gates of a tile for fewer than kDirectRows rows of a. `args` lacks what differs from vector
+// to vector: `w`, `bias` and `c` are the matrix, the tile's first bias and the first row's gates.
 template <class L, class T>
 void direct_gates(DirectArgs<T> args, Index hidden, Index tile, int first_gate, int gates,
                   Index rows) {

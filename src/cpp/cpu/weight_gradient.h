@@ -22,7 +22,8 @@ struct BackwardWorkspace {
   T* packed[kMaxProducts + 1];  // A sides: of x, then of each product, [block][chunk row][column]
   T *dw_ih, *dw_hh;             // sums
   T* dw_params;                 // [tile][param][unit]
-  T* products;                  // [thread][product][strip row][four vectors]
+  T *direct, *direct_dx;  // direct products: [product and scratch][row][unit], [2][row][column]
+  T* products;            // [thread][product][strip row][four vectors]
   static constexpr Index kProducts = L::products.size * kStripRows * kMaxVectors * L::W;
   static constexpr int kBiasHh = L::info.additive ? 0 : 1;  // else equal to the input's
   Index chunk_rows;
@@ -31,9 +32,10 @@ struct BackwardWorkspace {
   BackwardWorkspace(T* base, const LayerSize& s, int threads) {
     Carver<T> c{base};
     const Index I = s.input_size, H = s.hidden_size, B = s.rows.batch, tiles = L::tiles(H);
+    const bool packs = !is_direct(s);
     chunk_rows = chunk_capacity(s.rows, kBackwardChunkRows);
-    w_hh = c.take(L::vectors(H) * L::W * tiles * L::kGateRow);
-    w_ih = c.take(s.needs_dx ? L::vectors(I) * L::W * tiles * L::kGateRow : 0);
+    w_hh = c.take(packs ? L::vectors(H) * L::W * tiles * L::kGateRow : 0);
+    w_ih = c.take(packs && s.needs_dx ? L::vectors(I) * L::W * tiles * L::kGateRow : 0);
     params = c.take(tiles * L::kParamRow);
     h0 = c.take(B * H);
     carry = c.take(L::info.states * tiles * B * L::kUnits);
@@ -41,10 +43,13 @@ struct BackwardWorkspace {
     dx = c.take(L::info.additive ? 0 : tiles * chunk_rows * L::kGateRow);
     dparams = c.take(tiles * chunk_rows * L::kParamRow);
     for (int p = 1; p < L::products.size; ++p) operands[p] = c.take(chunk_rows * H);
-    packed[0] = c.take(chunk_rows * (I + 1));
-    for (int p = 0; p < L::products.size; ++p) packed[p + 1] = c.take(chunk_rows * (H + kBiasHh));
-    dw_ih = c.take(tiles * (I + 1) * L::kGateRow);
-    dw_hh = c.take(tiles * (H + kBiasHh) * L::kGateRow);
+    direct = c.take(packs ? 0 : (L::products.size + 1) * chunk_rows * L::vectors(H) * L::W);
+    direct_dx = c.take(packs || !s.needs_dx ? 0 : 2 * chunk_rows * L::vectors(I) * L::W);
+    packed[0] = c.take(packs ? chunk_rows * (I + 1) : 0);
+    for (int p = 0; p < L::products.size; ++p)
+      packed[p + 1] = c.take(packs ? chunk_rows * (H + kBiasHh) : 0);
+    dw_ih = c.take(packs ? tiles * (I + 1) * L::kGateRow : 0);
+    dw_hh = c.take(packs ? tiles * (H + kBiasHh) * L::kGateRow : 0);
     dw_params = c.take(tiles * L::kParamRow);
     products = c.take(threads * kProducts);
     size = c.used;

@@ -13,8 +13,9 @@
 namespace rnnfast {
 namespace {
 
-// A thread is worth waking for so many floating point operations, or for so many bytes of weights to
-// read: they come from beyond the caches at what one core can fetch, or fit into the caches of two.
+// A thread is worth waking for so many floating point operations, or for so many bytes of weights
+// to read: they come from beyond the caches at what one core can fetch, or fit into the caches of
+// two.
 constexpr double kFlopsPerThread = 8e6;
 constexpr double kBytesPerThread = 1 << 20;
 
@@ -27,7 +28,8 @@ int threads_for(const NetworkSize& s, Index rows, int gates, double passes) {
                double(s.num_directions * (s.layer_input(layer) + s.hidden_size));
   const double flops = passes * 2. * double(rows) * weights;
   const double bytes = passes * sizeof(T) * weights;
-  static const double F = getenv("KF") ? atof(getenv("KF")) : kFlopsPerThread, B=getenv("KB")?atof(getenv("KB")):kBytesPerThread;
+  static const double F = getenv("KF") ? atof(getenv("KF")) : kFlopsPerThread,
+                      B = getenv("KB") ? atof(getenv("KB")) : kBytesPerThread;
   return int(std::clamp(std::max(flops / F, bytes / B), 1., double(num_threads())));
 }
 
