@@ -107,6 +107,7 @@ RNNFAST_INLINE void for_gate_vectors(Index hidden, Index tile, int first_gate, i
 template <class L, class T>
 void direct_gates(DirectArgs<T> args, Index hidden, Index tile, int first_gate, int gates,
                   Index rows) {
+  if (rows == 0) return;
   const DirectArgs<T> of = args;
   for_gate_vectors<L>(hidden, tile, first_gate, gates, [&](Index row, int lanes, Index column) {
     args.w = of.w + row * of.ldw;

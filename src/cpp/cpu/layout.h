@@ -198,7 +198,7 @@ void pack_units(const T* from, Index hidden, int count, Range tiles, T* to) {
 // packed already: to pack them moves several times the bytes that the products read.
 inline constexpr Index kDirectRows = 8;
 RNNFAST_INLINE bool is_direct(const LayerSize& s) {
-  return !s.packed && s.rows.total() < kDirectRows;
+  return !s.packed && s.rows.batch < kDirectRows && s.rows.total() < kDirectRows;
 }
 
 // What the forward pass reads in place of a layer's weights in one direction.
