@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 
 #include "core/carver.h"
 #include "core/error.h"
@@ -13,24 +12,25 @@
 namespace rnnfast {
 namespace {
 
-// A thread is worth waking for so many floating point operations, or for so many bytes of weights
-// to read: they come from beyond the caches at what one core can fetch, or fit into the caches of
-// two.
-constexpr double kFlopsPerThread = 8e6;
+// A thread is worth waking for so many floating point operations; or for so many bytes of weights,
+// as one core fetches less than two and its caches hold less; and threads that meet at every step
+// only for so many operations in between.
+constexpr double kFlopsPerThread = 3e6;
 constexpr double kBytesPerThread = 1 << 20;
+constexpr double kFlopsPerMeeting = 25e3;
 
-// `passes`: how often the weights are multiplied, of which `readings` fetch them.
+// `passes`: how often the weights are multiplied.
 template <class T>
 int threads_for(const NetworkSize& s, Index rows, int gates, double passes) {
   double weights = 0;
   for (Index layer = 0; layer < s.num_layers; ++layer)
     weights += gates * double(s.hidden_size) *
                double(s.num_directions * (s.layer_input(layer) + s.hidden_size));
-  const double flops = passes * 2. * double(rows) * weights;
-  const double bytes = passes * sizeof(T) * weights;
-  static const double F = getenv("KF") ? atof(getenv("KF")) : kFlopsPerThread,
-                      B = getenv("KB") ? atof(getenv("KB")) : kBytesPerThread;
-  return int(std::clamp(std::max(flops / F, bytes / B), 1., double(num_threads())));
+  const double work = std::max(2. * double(rows) * passes * weights / kFlopsPerThread,
+                               passes * weights * sizeof(T) / kBytesPerThread);
+  const double step = 2. * double(s.batch * s.hidden_size * s.hidden_size) * gates;
+  const double most = std::min(work, step / kFlopsPerMeeting);
+  return int(std::clamp(most, 1., double(num_threads())));
 }
 
 LayerSize layer_size(const NetworkSize& s, const PackedBatch& packed, Index layer, Index direction,
