@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -182,14 +183,12 @@ class CharLM(Module[None]):
         if ids.size < 2:
             raise TextError(f"text: expected at least 2 characters to predict, got {ids.size}")
         streams = max(1, min(streams, ids.size // 1000))
-        was_training = self.training
-        self.eval()
         total, state = 0.0, None
-        for chunk in cover(ids, streams, seq_len):
-            logits, state = self(chunk.x, state)
-            counted = int(np.count_nonzero(chunk.targets != IGNORED))
-            total += losses.cross_entropy(logits, chunk.targets, IGNORED) * counted
-        self.train(was_training)
+        with self._evaluating():
+            for chunk in cover(ids, streams, seq_len):
+                logits, state = self(chunk.x, state)
+                counted = int(np.count_nonzero(chunk.targets != IGNORED))
+                total += losses.cross_entropy(logits, chunk.targets, IGNORED) * counted
         return total / (ids.size - 1) / math.log(2)
 
     def generate(
@@ -233,19 +232,34 @@ class CharLM(Module[None]):
         stop: str,
         generator: np.random.Generator,
     ) -> Iterator[str]:
-        state: State | None = None
-        x, tail, written = ids[:, None], "", 0
+        with self._evaluating():
+            logits, state = self(ids[:, None])
+            stream = self.recurrent.stream(state=state)
+        tail, written = "", 0
         while written != length:
-            was_training = self.training
-            logits, state = self.eval()(x, state)
-            self.train(was_training)
-            i = _choose(logits[-1, 0].astype(np.float64), temperature, top_k, generator)
+            i = _choose(logits[-1].reshape(-1).astype(np.float64), temperature, top_k, generator)
             character = self.vocabulary.characters[i]
             yield character
-            x, written = np.full((1, 1), i), written + 1
+            written += 1
             tail = (tail + character)[-len(stop) :]
             if stop and tail == stop:
                 return
+            if written != length:
+                with self._evaluating():
+                    x = np.full(1, i)
+                    logits = self.head(stream(x if self.embedding is None else self.embedding(x)))
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Be in evaluation mode for a while."""
+        was_training = self.training
+        if was_training:
+            self.eval()
+        try:
+            yield
+        finally:
+            if was_training:
+                self.train()
 
     def sample(
         self,
@@ -312,4 +326,5 @@ def _choose(
         order = order[:top_k]
     with np.errstate(over="ignore"):  # a tiny temperature makes all but the likeliest impossible
         weights = np.exp((logits[order] - logits[order[0]]) / temperature)
-    return int(generator.choice(order, p=weights / weights.sum()))
+    cumulative = weights.cumsum()
+    return int(order[cumulative.searchsorted(generator.random() * cumulative[-1], side="right")])
