@@ -33,13 +33,16 @@ TORCH_LAYERS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn_tanh": torch.nn
 
 
 class TorchCharLM(torch.nn.Module):
-    """PyTorch's form of `rnnfast.training.CharLM`: one-hot characters, layers, a linear head."""
+    """PyTorch's form of `rnnfast.training.CharLM`."""
 
     def __init__(self, model: CharLM) -> None:
         super().__init__()
         config, self.characters = model.config, len(model.vocabulary)
+        inputs = config.embedding_size or self.characters
+        if config.embedding_size:
+            self.embedding = torch.nn.Embedding(self.characters, inputs)
         self.recurrent = TORCH_LAYERS[config.cell](
-            self.characters, config.hidden_size, config.num_layers, dropout=config.dropout
+            inputs, config.hidden_size, config.num_layers, dropout=config.dropout
         )
         self.head = torch.nn.Linear(config.hidden_size, self.characters)
         state = {name: torch.from_numpy(value) for name, value in model.state_dict().items()}
@@ -47,8 +50,11 @@ class TorchCharLM(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, state: object) -> tuple[torch.Tensor, object]:
         """Logits (T, B, V) of the characters after x (T, B), and the new state."""
-        one_hot = torch.nn.functional.one_hot(x, self.characters).float()
-        y, state = self.recurrent(one_hot, state)
+        if hasattr(self, "embedding"):
+            vectors = self.embedding(x)
+        else:
+            vectors = torch.nn.functional.one_hot(x, self.characters).float()
+        y, state = self.recurrent(vectors, state)
         return self.head(y), state
 
 

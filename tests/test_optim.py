@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -202,6 +203,75 @@ def test_the_same_for_any_number_of_threads(name: str, options: dict[str, Any]) 
         results.append(parameters[0].value)
     np.testing.assert_array_equal(results[1], results[0])
     np.testing.assert_array_equal(results[2], results[0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("clip_norm", "clip_value"), [(1.0, None), (None, 0.5), (1.0, 0.01)])
+@all_optimizers
+def test_one_pass_has_the_bits_of_the_single_calls(
+    name: str,
+    options: dict[str, Any],
+    clip_norm: float | None,
+    clip_value: float | None,
+    dtype: str,
+) -> None:
+    one, single = make_parameters(dtype), make_parameters(dtype)
+    fused, plain = make_optimizer(name, options, one), make_optimizer(name, options, single)
+    for step in range(STEPS):
+        for a, b, gradient in zip(one, single, reals(dtype, 1, step), strict=True):
+            a.gradient[...] = b.gradient[...] = gradient
+        norm = fused.step(clip_norm=clip_norm, clip_value=clip_value, zero_grad=True)
+        expected = None if clip_norm is None else rnnfast.clip_grad_norm_(single, clip_norm)
+        if clip_value is not None:
+            rnnfast.clip_grad_value_(single, clip_value)
+        plain.step()
+        assert norm == expected
+        assert not any(p.gradient.any() for p in one)
+    cases.assert_identical({p.name: p.value for p in one}, {p.name: p.value for p in single})
+
+
+def test_step_leaves_gradients_unless_told_otherwise() -> None:
+    parameters = make_parameters("float32")
+    optimizer = rnnfast.Adam(parameters)
+    train(optimizer, last=1)
+    for p, gradient in zip(parameters, reals("float32", 1, 0), strict=True):
+        np.testing.assert_array_equal(p.gradient, gradient)
+
+
+@pytest.mark.parametrize("argument", ["clip_norm", "clip_value"])
+def test_step_refuses(argument: str) -> None:
+    optimizer = an_optimizer()
+    with pytest.raises(ValueError, match=f"{argument}: expected at least 0, got -1"):
+        optimizer.step(**{argument: -1})
+    with pytest.raises(TypeError, match=f"{argument}: expected a number, got str"):
+        optimizer.step(**{argument: "1"})
+    assert optimizer.steps == 0
+
+
+def test_step_refuses_read_only_values() -> None:
+    parameters = make_parameters("float32")
+    optimizer = rnnfast.SGD(parameters)
+    optimizer.step()
+    before = parameters[2].value.copy()
+    parameters[2].value.flags.writeable = False
+    with pytest.raises(ValueError, match="parameters: expected writable arrays"):
+        optimizer.step()
+    np.testing.assert_array_equal(parameters[2].value, before)
+
+
+@all_optimizers
+def test_a_copy_has_parameters_of_its_own(name: str, options: dict[str, Any]) -> None:
+    optimizer = make_optimizer(name, options, make_parameters("float32"))
+    train(optimizer, last=3)
+    twin = pickle.loads(pickle.dumps(optimizer))
+    train(twin, 3)
+    train(copy.deepcopy(optimizer), 3)
+    untouched = {p.name: p.value.copy() for p in optimizer.parameters}
+    train(optimizer, 3)
+    cases.assert_identical(
+        {p.name: p.value for p in twin.parameters}, {p.name: p.value for p in optimizer.parameters}
+    )
+    assert any((p.value != untouched[p.name]).any() for p in optimizer.parameters)
 
 
 def test_zero_grad() -> None:

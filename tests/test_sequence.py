@@ -297,3 +297,54 @@ def test_no_dropout_in_inference() -> None:
     with_dropout = forward(case, dropout=0.5, seed=3, training=False)
     plain = forward(case, training=False)
     np.testing.assert_array_equal(with_dropout[0], plain[0])
+
+
+@pytest.mark.parametrize("steps", [0, 5, 300])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_are_added_to_given_arrays(cell: str, dtype: str, bias: bool, steps: int) -> None:
+    """The same bits as gradients in new arrays that are added afterwards."""
+    case = Case(cell, dtype=dtype, T=steps, B=3, I=19, H=35, L=2, D=2, bias=bias)
+    data = cases.make_data(case)
+    weights = [functional.Weights(*w) for w in data.weights]
+    _, _, reserve = functional.forward(cell, data.x, weights, training=True, **case.options)
+    assert reserve is not None
+    _, _, new = functional.backward(reserve, data.dy)
+    # Any values will do, such as those of the weights.
+    given = [functional.Weights(*(None if a is None else a.copy() for a in w)) for w in weights]
+    _, _, returned = functional.backward(reserve, data.dy, dweights=given)
+    for before, gradient, after, same in zip(weights, new, given, returned, strict=True):
+        for b, g, a, s in zip(before, gradient, after, same, strict=True):
+            assert a is s
+            if a is not None:
+                np.testing.assert_array_equal(a, b + g)
+
+
+def test_given_gradients_are_checked() -> None:
+    weights = functional.Weights(np.ones((4, 3)), np.ones((4, 4)), np.ones(4), np.ones(4))
+    _, _, reserve = functional.forward("rnn_tanh", np.ones((2, 1, 3)), [weights], training=True)
+    assert reserve is not None
+    read_only = np.ones((4, 3))
+    read_only.flags.writeable = False
+    wrong = [
+        (TypeError, "dweights: weight_ih: expected an array to write into, got list", [[1]]),
+        (
+            TypeError,
+            "dweights: weight_ih: expected dtype float64, got float32",
+            np.ones((4, 3), "f4"),
+        ),
+        (
+            ValueError,
+            "weight_ih: expected a writable C-contiguous array, got strides",
+            np.ones((3, 4)).T,
+        ),
+        (ValueError, "weight_ih: expected a writable C-contiguous array, got read-only", read_only),
+        (ValueError, r"weight_ih: expected shape \(4,3,\), got \(4,2,\)", np.ones((4, 2))),
+        (ValueError, r"dweights\[0\].weight_ih: expected an array", None),
+    ]
+    for error, message, array in wrong:
+        with pytest.raises(error, match=message):
+            functional.backward(reserve, dweights=[weights._replace(weight_ih=array)])
+    with pytest.raises(ValueError, match="dweights: expected one entry for each of 1 layers"):
+        functional.backward(reserve, dweights=[weights, weights])

@@ -108,6 +108,110 @@ def test_a_forked_child_computes_on_one_thread(request: pytest.FixtureRequest) -
     subprocess.run([sys.executable, "-c", FORK, str(request.path.parent)], check=True, timeout=120)
 
 
+FORK_WHILE_BUSY = textwrap.dedent(
+    """
+    import os, sys, threading
+    sys.path.insert(0, sys.argv[1])
+    import rnnfast
+    from test_threads import assert_same, training_step
+
+    rnnfast.set_num_threads(2)
+    expected, stop = training_step(1), threading.Event()
+
+    def call():
+        while not stop.is_set():
+            training_step(2)
+
+    callers = [threading.Thread(target=call) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    for _ in range(20):  # a call, a team or an allocation is under way at most of them
+        child = os.fork()
+        if child == 0:
+            assert_same(training_step(1), expected)
+            os._exit(17)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 17
+    stop.set()
+    for caller in callers:
+        caller.join()
+    assert_same(training_step(1), expected)
+    """
+)
+
+
+def test_a_child_forked_while_calls_run_computes(request: pytest.FixtureRequest) -> None:
+    script = [sys.executable, "-c", FORK_WHILE_BUSY, str(request.path.parent)]
+    subprocess.run(script, check=True, timeout=120)
+
+
+SHORT_LIVED = textwrap.dedent(
+    """
+    import os, sys, threading, time
+    sys.path.insert(0, sys.argv[1])
+    import rnnfast
+    from test_threads import assert_same, training_step
+
+    rnnfast.set_num_threads(2)
+    expected = training_step(1)
+    before = len(os.listdir("/proc/self/task"))
+    for _ in range(30):
+        results = []
+        callers = [
+            threading.Thread(target=lambda: results.append(training_step(1))) for _ in range(3)
+        ]
+        for caller in callers:
+            caller.start()
+        # Each caller may have one helper, and no more than that.
+        assert len(os.listdir("/proc/self/task")) <= before + 2 * len(callers)
+        for caller in callers:
+            caller.join()
+        for result in results:
+            assert_same(result, expected)
+    end = time.monotonic() + 30  # helpers end by themselves, a little later
+    while len(os.listdir("/proc/self/task")) > before:
+        assert time.monotonic() < end, "threads were left behind"
+        time.sleep(0.01)
+    """
+)
+
+
+def test_callers_that_end_leave_no_threads_behind(request: pytest.FixtureRequest) -> None:
+    script = [sys.executable, "-c", SHORT_LIVED, str(request.path.parent)]
+    subprocess.run(script, check=True, timeout=120)
+
+
+ONE_POOL = textwrap.dedent(
+    """
+    import sys
+    first, second, tests = sys.argv[1:]
+    sys.path.insert(0, tests)
+    __import__(first), __import__(second)
+    import rnnfast, torch
+    from test_threads import assert_same, training_step
+
+    torch.set_num_threads(2)
+    rnnfast.set_num_threads(1)
+    expected = training_step(1)
+    rnnfast.set_num_threads(2)
+    for _ in range(20):
+        torch.mm(torch.ones(300, 300), torch.ones(300, 300))
+        assert_same(training_step(1), expected)
+    with open("/proc/self/maps") as maps:
+        runtimes = {line.split()[-1] for line in maps if "omp" in line.split("/")[-1]}
+    assert len(runtimes) == 1, runtimes
+    """
+)
+
+
+@pytest.mark.parametrize("order", [("torch", "rnnfast"), ("rnnfast", "torch")])
+def test_one_openmp_runtime_beside_torch(
+    order: tuple[str, str], request: pytest.FixtureRequest
+) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    script = [sys.executable, "-c", ONE_POOL, *order, str(request.path.parent)]
+    subprocess.run(script, check=True, timeout=120)
+
+
 @pytest.mark.parametrize("n", [0, -1])
 def test_set_num_threads_refuses(n: int) -> None:
     with pytest.raises(ValueError, match=f"n: expected at least 1, got {n}"):

@@ -77,7 +77,18 @@ def real_array(
         real_dtype(f"{name}.dtype", array.dtype)
     elif array.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}{why}, got {array.dtype}")
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")
+
+
+def output_array(name: str, value: Any, dtype: np.dtype[Any]) -> None:
+    """Check that `value` is an array of `dtype` that C++ can write into as it is."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name}: expected an array to write into, got {type(value).__name__}")
+    if value.dtype != dtype:
+        raise TypeError(f"{name}: expected dtype {dtype}, got {value.dtype}")
+    if not (value.flags.c_contiguous and value.flags.writeable):
+        got = "read-only" if value.flags.c_contiguous else f"strides {value.strides}"
+        raise ValueError(f"{name}: expected a writable C-contiguous array, got {got}")
 
 
 def integer_array(name: str, value: ArrayLike) -> IntArray:
@@ -85,7 +96,7 @@ def integer_array(name: str, value: ArrayLike) -> IntArray:
     array = np.asarray(value)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected an array of integers, got dtype {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return np.asarray(array, dtype=np.int64, order="C")
 
 
 def shape(name: str, array: NDArray[Any], expected: tuple[int, ...], meaning: str) -> None:

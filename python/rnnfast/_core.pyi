@@ -9,14 +9,16 @@ import numpy.typing
 import typing
 
 __all__: list[str] = [
+    "Care",
     "CellInfo",
+    "GroupDouble",
+    "GroupFloat",
     "Reserve",
     "adagrad",
     "adam",
     "backward",
     "cache_info",
     "cells",
-    "clamp",
     "cpu_info",
     "cross_entropy",
     "embedding_backward",
@@ -24,13 +26,13 @@ __all__: list[str] = [
     "empty_cache",
     "forward",
     "get_num_threads",
+    "gradients",
+    "group",
     "linear_backward",
     "linear_forward",
     "rmsprop",
-    "scale",
     "set_num_threads",
     "sgd",
-    "sum_of_squares",
 ]
 
 class CellInfo:
@@ -68,6 +70,28 @@ class Reserve:
         Bytes of the reserve space.
         """
 
+class Care:
+    """
+    What is done to gradients: clipping before a step, zeros after it.
+    """
+    def __init__(
+        self,
+        *,
+        clip_norm: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        clip_value: typing.SupportsFloat | typing.SupportsIndex | None = None,
+        zero: bool = False,
+    ) -> None: ...
+
+class GroupFloat:
+    """
+    Gradients, values and an optimiser's buffers, to pass over.
+    """
+
+class GroupDouble:
+    """
+    Gradients, values and an optimiser's buffers, to pass over.
+    """
+
 def _bandwidth(
     bytes: typing.SupportsInt | typing.SupportsIndex,
     seconds: typing.SupportsFloat | typing.SupportsIndex,
@@ -96,38 +120,34 @@ def _peak_flops(dtype: str, seconds: typing.SupportsFloat | typing.SupportsIndex
 @typing.overload
 def adagrad(
     *,
-    values: list[numpy.typing.NDArray[numpy.float32]],
-    gradients: list[numpy.typing.NDArray[numpy.float32]],
-    sums: list[numpy.typing.NDArray[numpy.float32]],
+    group: GroupFloat,
+    care: Care,
     lr: typing.SupportsFloat | typing.SupportsIndex,
     eps: typing.SupportsFloat | typing.SupportsIndex,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
-) -> None:
+) -> float | None:
     """
-    One step over all values.
+    One step; buffers: sum. Returns the norm.
     """
 
 @typing.overload
 def adagrad(
     *,
-    values: list[numpy.typing.NDArray[numpy.float64]],
-    gradients: list[numpy.typing.NDArray[numpy.float64]],
-    sums: list[numpy.typing.NDArray[numpy.float64]],
+    group: GroupDouble,
+    care: Care,
     lr: typing.SupportsFloat | typing.SupportsIndex,
     eps: typing.SupportsFloat | typing.SupportsIndex,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
-) -> None:
+) -> float | None:
     """
-    One step over all values.
+    One step; buffers: sum. Returns the norm.
     """
 
 @typing.overload
 def adam(
     *,
-    values: list[numpy.typing.NDArray[numpy.float32]],
-    gradients: list[numpy.typing.NDArray[numpy.float32]],
-    means: list[numpy.typing.NDArray[numpy.float32]],
-    squares: list[numpy.typing.NDArray[numpy.float32]],
+    group: GroupFloat,
+    care: Care,
     lr: typing.SupportsFloat | typing.SupportsIndex,
     beta1: typing.SupportsFloat | typing.SupportsIndex,
     beta2: typing.SupportsFloat | typing.SupportsIndex,
@@ -135,18 +155,16 @@ def adam(
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
     decoupled: bool,
     step: typing.SupportsInt | typing.SupportsIndex,
-) -> None:
+) -> float | None:
     """
-    Step number `step`, from 1, over all values.
+    Step number `step`, from 1; buffers: mean, square. Returns the norm.
     """
 
 @typing.overload
 def adam(
     *,
-    values: list[numpy.typing.NDArray[numpy.float64]],
-    gradients: list[numpy.typing.NDArray[numpy.float64]],
-    means: list[numpy.typing.NDArray[numpy.float64]],
-    squares: list[numpy.typing.NDArray[numpy.float64]],
+    group: GroupDouble,
+    care: Care,
     lr: typing.SupportsFloat | typing.SupportsIndex,
     beta1: typing.SupportsFloat | typing.SupportsIndex,
     beta2: typing.SupportsFloat | typing.SupportsIndex,
@@ -154,9 +172,9 @@ def adam(
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
     decoupled: bool,
     step: typing.SupportsInt | typing.SupportsIndex,
-) -> None:
+) -> float | None:
     """
-    Step number `step`, from 1, over all values.
+    Step number `step`, from 1; buffers: mean, square. Returns the norm.
     """
 
 @typing.overload
@@ -166,9 +184,13 @@ def backward(
     dy: numpy.typing.NDArray[numpy.float32] | None,
     dstate: list[numpy.typing.NDArray[numpy.float32] | None] | None,
     need_dx: bool,
+    dweights: list[
+        typing.Annotated[list[numpy.typing.NDArray[numpy.float32] | None], "FixedSize(5)"]
+    ]
+    | None,
 ) -> tuple:
     """
-    dx, the gradients of the initial states and those of the weights.
+    dx, the gradients of the initial states and those of the weights; the latter are added to dweights, and not returned, if that is given.
     """
 
 @typing.overload
@@ -178,9 +200,13 @@ def backward(
     dy: numpy.typing.NDArray[numpy.float64] | None,
     dstate: list[numpy.typing.NDArray[numpy.float64] | None] | None,
     need_dx: bool,
+    dweights: list[
+        typing.Annotated[list[numpy.typing.NDArray[numpy.float64] | None], "FixedSize(5)"]
+    ]
+    | None,
 ) -> tuple:
     """
-    dx, the gradients of the initial states and those of the weights.
+    dx, the gradients of the initial states and those of the weights; the latter are added to dweights, and not returned, if that is given.
     """
 
 def cache_info() -> dict[str, int]:
@@ -191,26 +217,6 @@ def cache_info() -> dict[str, int]:
 def cells() -> list[CellInfo]:
     """
     Every cell of the registry.
-    """
-
-@typing.overload
-def clamp(
-    *,
-    arrays: list[numpy.typing.NDArray[numpy.float32]],
-    limit: typing.SupportsFloat | typing.SupportsIndex,
-) -> None:
-    """
-    Clips all arrays in place into [-limit, limit].
-    """
-
-@typing.overload
-def clamp(
-    *,
-    arrays: list[numpy.typing.NDArray[numpy.float64]],
-    limit: typing.SupportsFloat | typing.SupportsIndex,
-) -> None:
-    """
-    Clips all arrays in place into [-limit, limit].
     """
 
 def cpu_info() -> dict[str, typing.Any]:
@@ -339,6 +345,30 @@ def get_num_threads() -> int:
     """
 
 @typing.overload
+def gradients(*, group: GroupFloat, care: Care) -> float | None:
+    """
+    Takes care of the gradients alone. Returns their norm before, if it is clipped.
+    """
+
+@typing.overload
+def gradients(*, group: GroupDouble, care: Care) -> float | None:
+    """
+    Takes care of the gradients alone. Returns their norm before, if it is clipped.
+    """
+
+@typing.overload
+def group(*, lists: list[list[numpy.typing.NDArray[numpy.float32]]]) -> GroupFloat:
+    """
+    Of lists of arrays: gradients, then values and buffers if an optimiser is to step.
+    """
+
+@typing.overload
+def group(*, lists: list[list[numpy.typing.NDArray[numpy.float64]]]) -> GroupDouble:
+    """
+    Of lists of arrays: gradients, then values and buffers if an optimiser is to step.
+    """
+
+@typing.overload
 def linear_backward(
     *,
     dy: numpy.typing.NDArray[numpy.float32],
@@ -391,57 +421,31 @@ def linear_forward(
 @typing.overload
 def rmsprop(
     *,
-    values: list[numpy.typing.NDArray[numpy.float32]],
-    gradients: list[numpy.typing.NDArray[numpy.float32]],
-    squares: list[numpy.typing.NDArray[numpy.float32]],
-    velocities: list[numpy.typing.NDArray[numpy.float32]],
-    means: list[numpy.typing.NDArray[numpy.float32]],
+    group: GroupFloat,
+    care: Care,
     lr: typing.SupportsFloat | typing.SupportsIndex,
     alpha: typing.SupportsFloat | typing.SupportsIndex,
     eps: typing.SupportsFloat | typing.SupportsIndex,
     momentum: typing.SupportsFloat | typing.SupportsIndex,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
-) -> None:
+) -> float | None:
     """
-    One step over all values.
+    One step; buffers: square, velocity, mean. Returns the norm.
     """
 
 @typing.overload
 def rmsprop(
     *,
-    values: list[numpy.typing.NDArray[numpy.float64]],
-    gradients: list[numpy.typing.NDArray[numpy.float64]],
-    squares: list[numpy.typing.NDArray[numpy.float64]],
-    velocities: list[numpy.typing.NDArray[numpy.float64]],
-    means: list[numpy.typing.NDArray[numpy.float64]],
+    group: GroupDouble,
+    care: Care,
     lr: typing.SupportsFloat | typing.SupportsIndex,
     alpha: typing.SupportsFloat | typing.SupportsIndex,
     eps: typing.SupportsFloat | typing.SupportsIndex,
     momentum: typing.SupportsFloat | typing.SupportsIndex,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
-) -> None:
+) -> float | None:
     """
-    One step over all values.
-    """
-
-@typing.overload
-def scale(
-    *,
-    arrays: list[numpy.typing.NDArray[numpy.float32]],
-    factor: typing.SupportsFloat | typing.SupportsIndex,
-) -> None:
-    """
-    Multiplies all arrays in place.
-    """
-
-@typing.overload
-def scale(
-    *,
-    arrays: list[numpy.typing.NDArray[numpy.float64]],
-    factor: typing.SupportsFloat | typing.SupportsIndex,
-) -> None:
-    """
-    Multiplies all arrays in place.
+    One step; buffers: square, velocity, mean. Returns the norm.
     """
 
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
@@ -452,41 +456,27 @@ def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
 @typing.overload
 def sgd(
     *,
-    values: list[numpy.typing.NDArray[numpy.float32]],
-    gradients: list[numpy.typing.NDArray[numpy.float32]],
-    velocities: list[numpy.typing.NDArray[numpy.float32]],
+    group: GroupFloat,
+    care: Care,
     lr: typing.SupportsFloat | typing.SupportsIndex,
     momentum: typing.SupportsFloat | typing.SupportsIndex,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
     nesterov: bool,
-) -> None:
+) -> float | None:
     """
-    One step over all values.
+    One step; buffers: velocity. Returns the norm.
     """
 
 @typing.overload
 def sgd(
     *,
-    values: list[numpy.typing.NDArray[numpy.float64]],
-    gradients: list[numpy.typing.NDArray[numpy.float64]],
-    velocities: list[numpy.typing.NDArray[numpy.float64]],
+    group: GroupDouble,
+    care: Care,
     lr: typing.SupportsFloat | typing.SupportsIndex,
     momentum: typing.SupportsFloat | typing.SupportsIndex,
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
     nesterov: bool,
-) -> None:
+) -> float | None:
     """
-    One step over all values.
-    """
-
-@typing.overload
-def sum_of_squares(*, arrays: list[numpy.typing.NDArray[numpy.float32]]) -> float:
-    """
-    Over all arrays, in double.
-    """
-
-@typing.overload
-def sum_of_squares(*, arrays: list[numpy.typing.NDArray[numpy.float64]]) -> float:
-    """
-    Over all arrays, in double.
+    One step; buffers: velocity. Returns the norm.
     """

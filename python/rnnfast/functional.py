@@ -187,6 +187,7 @@ def backward(
     dstate: Sequence[ArrayLike | None] | None = None,
     *,
     need_dx: bool = True,
+    dweights: Sequence[Weights] | None = None,
 ) -> tuple[RealArray | None, tuple[RealArray, ...], list[Weights]]:
     """Backpropagate through a training forward pass.
 
@@ -195,10 +196,12 @@ def backward(
         dy: (T, B, D*H), the gradient of y; None for zeros.
         dstate: Gradients of the final states, (L*D, B, H) each; None for zeros.
         need_dx: Whether to compute the gradient of x (never for integer x, which has none).
+        dweights: Arrays to which the gradients of the weights are added, C-contiguous and in the
+            weights' structure, dtype and shapes; None for new ones.
 
     Returns:
         dx (T, B, I) or None; the gradients of the initial states; the gradients of the weights,
-        each None where the weight is.
+        each None where the weight is, or `dweights`.
 
     Raises:
         TypeError: An array has the wrong dtype, or `reserve` is None (forward was not training).
@@ -209,6 +212,21 @@ def backward(
             "reserve: expected what forward(..., training=True) returned, got "
             f"{type(reserve).__name__}"
         )
+    for layer in dweights or ():
+        for name, gradient in zip(Weights._fields, layer, strict=True):
+            if gradient is not None:
+                _checks.output_array(f"dweights: {name}", gradient, reserve.dtype)
+    return _backward(reserve, dy, dstate, need_dx, dweights)
+
+
+def _backward(
+    reserve: Reserve,
+    dy: ArrayLike | None,
+    dstate: Sequence[ArrayLike | None] | None,
+    need_dx: bool,
+    dweights: Sequence[Weights] | None,
+) -> tuple[RealArray | None, tuple[RealArray, ...], list[Weights]]:
+    """Do the work of `backward`, for layers too, whose `dweights` need no checks."""
     if dy is not None:
         dy = _checks.real_array("dy", dy, reserve.dtype)
         _checks.shape("dy", dy, reserve.shape, "(seq_len, batch, num_directions*hidden_size)")
@@ -219,9 +237,14 @@ def backward(
             for d in _check_state_count("dstate", dstate, reserve.states)
         ]
     dx, dinitial, gradients = _core.backward(
-        reserve=reserve.core, dy=dy, dstate=dfinal, need_dx=need_dx and not reserve.indexed
+        reserve=reserve.core,
+        dy=dy,
+        dstate=dfinal,
+        need_dx=need_dx and not reserve.indexed,
+        dweights=None if dweights is None else [list(layer) for layer in dweights],
     )
-    return dx, tuple(dinitial), [Weights(*g) for g in gradients]
+    made = [Weights(*g) for g in gradients] if dweights is None else list(dweights)
+    return dx, tuple(dinitial), made
 
 
 def _check_weights(

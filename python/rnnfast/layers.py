@@ -177,16 +177,13 @@ class Recurrent(Module[functional.Reserve]):
             TypeError: A dtype or the structure of dstate is wrong.
         """
         dfinal = self._to_tuple("dstate", dstate)
-        dx, dinitial, dweights = functional.backward(
+        dx, dinitial, _ = functional._backward(
             self._take_kept(),
             None if dy is None else self._time_first(np.asarray(dy)),
             dfinal,
-            need_dx=need_dx,
+            need_dx,
+            self._gradients,
         )
-        for gradients, new in zip(self._gradients, dweights, strict=True):
-            for gradient, g in zip(gradients, new, strict=True):
-                if gradient is not None:
-                    gradient += g
         return None if dx is None else self._time_first(dx), self._from_tuple(dinitial)
 
     def _time_first(self, x: RealArray) -> RealArray:
@@ -314,9 +311,9 @@ class Embedding(Module[IntArray]):
             TypeError: The indices are no integers.
         """
         index = _checks.integer_array("indices", indices)
-        y = _core.embedding_forward(weight=self._weight.value, indices=index.reshape(-1))
+        y = _core.embedding_forward(weight=self._weight.value, indices=index)
         self._kept = index if self.training else None
-        return y.reshape(*index.shape, self.embedding_dim)
+        return y
 
     def backward(self, dy: ArrayLike) -> None:
         """Add the gradient of the table to `gradient`.
@@ -331,11 +328,7 @@ class Embedding(Module[IntArray]):
         index = self._take_kept()
         array = _checks.real_array("dy", dy, self.dtype, " (the layer's)")
         _checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
-        _core.embedding_backward(
-            dy=array.reshape(-1, self.embedding_dim),
-            indices=index.reshape(-1),
-            dweight=self._weight.gradient,
-        )
+        _core.embedding_backward(dy=array, indices=index, dweight=self._weight.gradient)
 
 
 class Linear(Module[RealArray]):
@@ -388,12 +381,9 @@ class Linear(Module[RealArray]):
         array = _checks.real_array("x", x, self.dtype, " (the layer's)")
         _checks.last_axis("x", array, self.in_features, "in_features")
         self._kept = array if self.training else None
-        y = _core.linear_forward(
-            x=array.reshape(-1, self.in_features),
-            weight=self._weight.value,
-            bias=self._bias and self._bias.value,
+        return _core.linear_forward(
+            x=array, weight=self._weight.value, bias=self._bias and self._bias.value
         )
-        return y.reshape(*array.shape[:-1], self.out_features)
 
     def backward(self, dy: ArrayLike, *, need_dx: bool = True) -> RealArray | None:
         """Take gradients through the last call, adding those of the parameters to `gradient`.
@@ -413,15 +403,14 @@ class Linear(Module[RealArray]):
         x = self._take_kept()
         array = _checks.real_array("dy", dy, self.dtype, " (the layer's)")
         _checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
-        dx = _core.linear_backward(
-            dy=array.reshape(-1, self.out_features),
-            x=x.reshape(-1, self.in_features),
+        return _core.linear_backward(
+            dy=array,
+            x=x,
             weight=self._weight.value,
             dweight=self._weight.gradient,
             dbias=self._bias and self._bias.gradient,
             need_dx=need_dx,
         )
-        return None if dx is None else dx.reshape(x.shape)
 
 
 def _uniform(

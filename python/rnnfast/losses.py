@@ -29,23 +29,17 @@ def softmax_cross_entropy(
     """
     array, target = _checked(logits, targets)
     loss, dlogits = _core.cross_entropy(
-        logits=array.reshape(-1, array.shape[-1]),
-        targets=target.reshape(-1),
-        ignore_index=ignore_index,
-        need_gradient=True,
+        logits=array, targets=target, ignore_index=ignore_index, need_gradient=True
     )
     assert dlogits is not None
-    return loss, dlogits.reshape(array.shape)
+    return loss, dlogits
 
 
 def cross_entropy(logits: ArrayLike, targets: ArrayLike, ignore_index: int = -100) -> float:
     """Give the loss of `softmax_cross_entropy` without its gradient, for evaluation."""
     array, target = _checked(logits, targets)
     return _core.cross_entropy(
-        logits=array.reshape(-1, array.shape[-1]),
-        targets=target.reshape(-1),
-        ignore_index=ignore_index,
-        need_gradient=False,
+        logits=array, targets=target, ignore_index=ignore_index, need_gradient=False
     )[0]
 
 

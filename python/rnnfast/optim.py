@@ -1,7 +1,7 @@
 """Optimisers and gradient clipping, with the formulas and defaults of PyTorch's.
 
 An optimiser updates the values of parameters in place from their gradients; `lr` may be set at any
-time. The work runs in C++, one call a step for all parameters.
+time. The work runs in C++: one pass a step over all parameters, clipping and zeroing included.
 """
 
 from __future__ import annotations
@@ -35,21 +35,48 @@ class Optimizer:
         self.eps = _checks.number("eps", eps, 0)
         self.steps = 0
         self._buffers: dict[str, list[RealArray]] = {}
-        self._values = [p.value for p in self.parameters]
-        self._gradients = [p.gradient for p in self.parameters]
+        self._lists = [[p.gradient for p in self.parameters], [p.value for p in self.parameters]]
+        self._made_group: _core.GroupFloat | _core.GroupDouble | None = None
 
-    def step(self) -> None:
-        """Update every parameter from its gradient."""
+    def step(
+        self,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        zero_grad: bool = False,
+    ) -> float | None:
+        """Update every parameter from its gradient.
+
+        What belongs to a step may be done in the same pass, which is faster and gives the same
+        bits as the calls `clip_grad_norm_`, `clip_grad_value_`, `step` and `zero_grad`.
+
+        Args:
+            clip_norm: The `max_norm` of `clip_grad_norm_`; None for no clipping.
+            clip_value: The `clip_value` of `clip_grad_value_`; None for no clipping.
+            zero_grad: Whether gradients are zero afterwards, ready for the next `backward`.
+
+        Returns:
+            The gradients' norm before it was clipped; None without `clip_norm`.
+        """
+        care = _care(clip_norm, clip_value, zero_grad)
         self.steps += 1
-        self._step()
+        return self._step(care)
 
-    def _step(self) -> None:
+    def _step(self, care: _core.Care) -> float | None:
         raise NotImplementedError
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
-        for gradient in self._gradients:
-            gradient.fill(0)
+        _core.gradients(group=self._group, care=_core.Care(zero=True))
+
+    @property
+    def _group(self) -> Any:  # of the type that the functions of _core take
+        if self._made_group is None:
+            self._made_group = _core.group(lists=self._lists)
+        return self._made_group
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_made_group": None}  # a copy has arrays of its own
 
     def state_dict(self) -> dict[str, Any]:
         """What a later run needs to go on with the same bits.
@@ -86,12 +113,15 @@ class Optimizer:
             for parameter, array in zip(self.parameters, arrays, strict=True)
         }
 
-    def _add_buffer(self, name: str, wanted: bool = True, start: float = 0.0) -> list[RealArray]:
-        """Make one array beside each value, or none if the optimiser does without."""
-        arrays = [np.full_like(value, start) for value in self._values] if wanted else []
+    def _add_buffer(self, name: str, wanted: bool = True, start: float = 0.0) -> None:
+        """Make one array beside each value, or none if the optimiser does without.
+
+        In the order that the function of `_core` documents.
+        """
+        arrays = [np.full_like(p.value, start) for p in self.parameters] if wanted else []
         if wanted:
             self._buffers[name] = arrays
-        return arrays
+        self._lists.append(arrays)
 
 
 class SGD(Optimizer):
@@ -119,13 +149,12 @@ class SGD(Optimizer):
         if nesterov and momentum == 0:
             raise ValueError("nesterov: expected momentum above 0 with it, got 0")
         self.nesterov = nesterov
-        self._velocity = self._add_buffer("velocity", momentum > 0)
+        self._add_buffer("velocity", momentum > 0)
 
-    def _step(self) -> None:
-        _core.sgd(
-            values=self._values,
-            gradients=self._gradients,
-            velocities=self._velocity,
+    def _step(self, care: _core.Care) -> float | None:
+        return _core.sgd(
+            group=self._group,
+            care=care,
             lr=self.lr,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
@@ -158,13 +187,12 @@ class Adagrad(Optimizer):
         super().__init__(parameters, lr, weight_decay, eps)
         self.lr_decay = _checks.number("lr_decay", lr_decay, 0)
         start = _checks.number("initial_accumulator_value", initial_accumulator_value, 0)
-        self._sum = self._add_buffer("sum", start=start)
+        self._add_buffer("sum", start=start)
 
-    def _step(self) -> None:
-        _core.adagrad(
-            values=self._values,
-            gradients=self._gradients,
-            sums=self._sum,
+    def _step(self, care: _core.Care) -> float | None:
+        return _core.adagrad(
+            group=self._group,
+            care=care,
             lr=self.lr / (1 + (self.steps - 1) * self.lr_decay),
             eps=self.eps,
             weight_decay=self.weight_decay,
@@ -198,17 +226,14 @@ class RMSprop(Optimizer):
         super().__init__(parameters, lr, weight_decay, eps)
         self.alpha = _checks.number("alpha", alpha, 0, 1)
         self.momentum = _checks.number("momentum", momentum, 0)
-        self._square = self._add_buffer("square")
-        self._velocity = self._add_buffer("velocity", momentum > 0)
-        self._mean = self._add_buffer("mean", centered)
+        self._add_buffer("square")
+        self._add_buffer("velocity", momentum > 0)
+        self._add_buffer("mean", centered)
 
-    def _step(self) -> None:
-        _core.rmsprop(
-            values=self._values,
-            gradients=self._gradients,
-            squares=self._square,
-            velocities=self._velocity,
-            means=self._mean,
+    def _step(self, care: _core.Care) -> float | None:
+        return _core.rmsprop(
+            group=self._group,
+            care=care,
             lr=self.lr,
             alpha=self.alpha,
             eps=self.eps,
@@ -244,15 +269,13 @@ class Adam(Optimizer):
             _checks.number("betas[0]", betas[0], 0, 1, open_high=True),
             _checks.number("betas[1]", betas[1], 0, 1, open_high=True),
         )
-        self._mean = self._add_buffer("mean")
-        self._square = self._add_buffer("square")
+        self._add_buffer("mean")
+        self._add_buffer("square")
 
-    def _step(self) -> None:
-        _core.adam(
-            values=self._values,
-            gradients=self._gradients,
-            means=self._mean,
-            squares=self._square,
+    def _step(self, care: _core.Care) -> float | None:
+        return _core.adam(
+            group=self._group,
+            care=care,
             lr=self.lr,
             beta1=self.betas[0],
             beta2=self.betas[1],
@@ -293,12 +316,9 @@ def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float) -> float:
     Returns:
         The norm before.
     """
-    gradients = _gradients(parameters)
     limit = _checks.number("max_norm", max_norm, 0)
-    norm = float(np.sqrt(_core.sum_of_squares(arrays=gradients)))
-    factor = limit / (norm + 1e-6)
-    if not factor >= 1:  # true for NaN, which then shows in every gradient
-        _core.scale(arrays=gradients, factor=factor)
+    norm = _core.gradients(group=_gradients(parameters), care=_core.Care(clip_norm=limit))
+    assert norm is not None
     return norm
 
 
@@ -309,13 +329,22 @@ def clip_grad_value_(parameters: Iterable[Parameter], clip_value: float) -> None
         parameters: Parameters of one dtype.
         clip_value: The largest value allowed.
     """
-    _core.clamp(arrays=_gradients(parameters), limit=_checks.number("clip_value", clip_value, 0))
+    limit = _checks.number("clip_value", clip_value, 0)
+    _core.gradients(group=_gradients(parameters), care=_core.Care(clip_value=limit))
 
 
-def _gradients(parameters: Iterable[Parameter]) -> list[RealArray]:
+def _care(clip_norm: float | None, clip_value: float | None, zero_grad: bool) -> _core.Care:
+    return _core.Care(
+        clip_norm=None if clip_norm is None else _checks.number("clip_norm", clip_norm, 0),
+        clip_value=None if clip_value is None else _checks.number("clip_value", clip_value, 0),
+        zero=zero_grad,
+    )
+
+
+def _gradients(parameters: Iterable[Parameter]) -> Any:
     listed = list(parameters)
     _check_parameters(listed)
-    return [p.gradient for p in listed]
+    return _core.group(lists=[[p.gradient for p in listed]])
 
 
 def _check_parameters(parameters: list[Parameter]) -> None:

@@ -57,7 +57,7 @@ class Streams:
         self._seq_len = seq_len
         # Row t holds character t of every stream, so that chunks are contiguous views.
         windows = np.lib.stride_tricks.sliding_window_view(ids, length + 1)
-        self._rows = np.ascontiguousarray(windows[: batch * length : length].T)
+        self._rows = np.array(windows[: batch * length : length].T, order="C")
 
     def next(self) -> Chunk:
         """The next chunk; after the last one of an epoch the streams begin anew."""

@@ -17,7 +17,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rnnfast.layers import State
-from rnnfast.optim import clip_grad_norm_, clip_grad_value_
 from rnnfast.training.batches import Streams
 from rnnfast.training.callbacks import Callback
 from rnnfast.training.checkpoint import (
@@ -182,6 +181,7 @@ class Trainer:
         self.stopped = None
         self._started = time.monotonic()
         self.model.train()
+        self.optimizer.zero_grad()  # each step leaves zeros for the next
         try:
             with self._signals():
                 for callback in self.callbacks:
@@ -296,7 +296,6 @@ class Trainer:
         begin = time.perf_counter()
         self.optimizer.lr = self.learning_rate
         chunk = self._streams.next()
-        self.optimizer.zero_grad()
         state = None if chunk.starts else self._state
         loss, self._state = self.model.learn(chunk.x, chunk.targets, state)
         if not math.isfinite(loss):
@@ -304,11 +303,11 @@ class Trainer:
                 f"the loss is {loss} at step {self.step}: training diverged; "
                 "lower the learning rate or clip the gradients"
             )
-        if self.options.clip_norm:
-            clip_grad_norm_(self.optimizer.parameters, self.options.clip_norm)
-        if self.options.clip_value:
-            clip_grad_value_(self.optimizer.parameters, self.options.clip_value)
-        self.optimizer.step()
+        self.optimizer.step(
+            clip_norm=self.options.clip_norm or None,
+            clip_value=self.options.clip_value or None,
+            zero_grad=True,
+        )
         self.training_bits = _smooth(self.training_bits, loss / math.log(2))
         self._step_seconds = _smooth(self._step_seconds, time.perf_counter() - begin)
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "core/memory.h"
 
 namespace rnnfast {
@@ -24,6 +25,10 @@ Array<T> new_array(const std::vector<long>& shape) {
   const pybind11::capsule owner(buffer.get(), [](void* b) { delete static_cast<Buffer*>(b); });
   buffer.release();
   return Array<T>(shape, data, owner);
+}
+
+inline void check_size(const char* name, long got, const char* meaning, long expected) {
+  RNNFAST_CHECK(got == expected, name, ": expected ", meaning, " = ", expected, ", got ", got);
 }
 
 // Throws IndexError, "EXPECTED = [0, end), got ...", unless all indices are in [0, end).

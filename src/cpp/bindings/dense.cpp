@@ -1,12 +1,9 @@
-// Linear layer, embedding, softmax cross-entropy, optimiser steps and clipping on NumPy arrays:
-// shares the work out over threads in pieces whose borders depend on sizes alone. Python checks
-// arguments with full messages; the checks here keep a wrong call from touching memory that is not
-// its own.
+// Linear layer, embedding and softmax cross-entropy on NumPy arrays: shares the work out over
+// threads in pieces whose borders depend on sizes alone. Python checks arguments with full
+// messages; the checks here keep a wrong call from touching memory that is not its own.
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <limits>
 #include <optional>
 #include <string>
@@ -25,11 +22,8 @@ namespace py = pybind11;
 namespace rnnfast {
 namespace {
 
-template <class T>
-using Arrays = std::vector<Array<T>>;
 using Indices = Array<long>;
 
-constexpr long kBlock = 8192;        // elements of an elementwise pass that one kernel call handles
 constexpr long kThreadWork = 65536;  // elements below which a second thread does not pay
 
 template <class T>
@@ -37,8 +31,23 @@ void check_rank(const char* name, const Array<T>& a, int rank) {
   RNNFAST_CHECK(a.ndim() == rank, name, ": expected rank ", rank, ", got rank ", a.ndim());
 }
 
-void check_size(const char* name, long got, const char* meaning, long expected) {
-  RNNFAST_CHECK(got == expected, name, ": expected ", meaning, " = ", expected, ", got ", got);
+// Arrays of any leading shape are matrices of all their rows: (..., last).
+template <class T>
+long last_axis(const char* name, const Array<T>& a) {
+  RNNFAST_CHECK(a.ndim() >= 1, name, ": expected rank 1 or more, got 0");
+  return a.shape(a.ndim() - 1);
+}
+template <class T>
+long row_count(const Array<T>& a, long last) {
+  return last ? a.size() / last : 0;
+}
+
+// The first `count` sizes of an array's shape, and one more.
+template <class T>
+std::vector<long> extended(const Array<T>& a, py::ssize_t count, long last) {
+  std::vector<long> shape(a.shape(), a.shape() + count);
+  shape.push_back(last);
+  return shape;
 }
 
 // Runs body(begin, end) over [0, count), in shares of whole `unit`s; `work` is the cost of it all.
@@ -65,12 +74,11 @@ int product_threads(long multiply_adds) {
 template <class T>
 Array<T> linear_forward(const Array<T>& x, const Array<T>& weight,
                         const std::optional<Array<T>>& bias) {
-  check_rank("x", x, 2);
   check_rank("weight", weight, 2);
-  const long rows = x.shape(0), inputs = weight.shape(1), outputs = weight.shape(0);
-  check_size("x.shape[1]", x.shape(1), "in_features", inputs);
+  const long inputs = weight.shape(1), outputs = weight.shape(0), rows = row_count(x, inputs);
+  check_size("x.shape[-1]", last_axis("x", x), "in_features", inputs);
   if (bias) check_size("bias", bias->size(), "out_features", outputs);
-  Array<T> y = new_array<T>({rows, outputs});
+  Array<T> y = new_array<T>(extended(x, x.ndim() - 1, outputs));
   const ProductArgs<T> args{x.data(),         weight.data(), bias ? bias->data() : nullptr,
                             y.mutable_data(), rows,          outputs,
                             inputs,           false};
@@ -88,17 +96,15 @@ template <class T>
 std::optional<Array<T>> linear_backward(const Array<T>& dy, const Array<T>& x,
                                         const Array<T>& weight, Array<T>& dweight,
                                         std::optional<Array<T>>& dbias, bool need_dx) {
-  check_rank("dy", dy, 2);
-  check_rank("x", x, 2);
   check_rank("weight", weight, 2);
-  const long rows = x.shape(0), inputs = weight.shape(1), outputs = weight.shape(0);
-  check_size("x.shape[1]", x.shape(1), "in_features", inputs);
-  check_size("dy.shape[0]", dy.shape(0), "x.shape[0]", rows);
-  check_size("dy.shape[1]", dy.shape(1), "out_features", outputs);
+  const long inputs = weight.shape(1), outputs = weight.shape(0), rows = row_count(x, inputs);
+  check_size("x.shape[-1]", last_axis("x", x), "in_features", inputs);
+  check_size("dy.shape[-1]", last_axis("dy", dy), "out_features", outputs);
+  check_size("rows of dy", row_count(dy, outputs), "rows of x", rows);
   check_size("dweight", dweight.size(), "size of weight", weight.size());
   if (dbias) check_size("dbias", dbias->size(), "out_features", outputs);
   std::optional<Array<T>> dx;
-  if (need_dx) dx = new_array<T>({rows, inputs});
+  if (need_dx) dx = new_array<T>(extended(x, x.ndim() - 1, inputs));
   const ProductArgs<T> to_dw{dy.data(), x.data(), nullptr, dweight.mutable_data(),
                              outputs,   inputs,   rows,    true};
   const ProductArgs<T> to_dx{dy.data(), weight.data(), nullptr, dx ? dx->mutable_data() : nullptr,
@@ -127,10 +133,9 @@ constexpr const char* kExpectedIndices = "indices: expected values in [0, num_em
 template <class T>
 Array<T> embedding_forward(const Array<T>& weight, const Indices& indices) {
   check_rank("weight", weight, 2);
-  check_rank("indices", indices, 1);
   check_indices(kExpectedIndices, indices, weight.shape(0));
   const long rows = indices.size(), width = weight.shape(1);
-  Array<T> y = new_array<T>({rows, width});
+  Array<T> y = new_array<T>(extended(indices, indices.ndim(), width));
   const T* from = weight.data();
   const long* index = indices.data();
   T* to = y.mutable_data();
@@ -142,11 +147,10 @@ Array<T> embedding_forward(const Array<T>& weight, const Indices& indices) {
 
 template <class T>
 void embedding_backward(const Array<T>& dy, const Indices& indices, Array<T>& dweight) {
-  check_rank("dy", dy, 2);
-  check_rank("indices", indices, 1);
   check_rank("dweight", dweight, 2);
-  check_size("dy.shape[0]", dy.shape(0), "len(indices)", indices.size());
-  check_size("dy.shape[1]", dy.shape(1), "embedding_dim", dweight.shape(1));
+  check_size("dy.shape[-1]", last_axis("dy", dy), "embedding_dim", dweight.shape(1));
+  check_size("dy.size", dy.size(), "indices.size * embedding_dim",
+             indices.size() * dweight.shape(1));
   check_indices(kExpectedIndices, indices, dweight.shape(0));
   const long rows = indices.size(), width = dweight.shape(1), line = 64 / sizeof(T);
   const T* from = dy.data();
@@ -165,10 +169,8 @@ template <class T>
 std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
                                                          const Indices& targets, long ignore_index,
                                                          bool need_gradient) {
-  check_rank("logits", logits, 2);
-  check_rank("targets", targets, 1);
-  check_size("targets.shape[0]", targets.size(), "logits.shape[0]", logits.shape(0));
-  const long rows = logits.shape(0), classes = logits.shape(1);
+  const long classes = last_axis("logits", logits), rows = row_count(logits, classes);
+  check_size("targets.size", targets.size(), "rows of logits", rows);
   const long* target = targets.data();
   long count = 0;
   for (long n = 0; n < rows; ++n) {
@@ -180,7 +182,7 @@ std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
     ++count;
   }
   std::optional<Array<T>> dlogits;
-  if (need_gradient) dlogits = new_array<T>({rows, classes});
+  if (need_gradient) dlogits = new_array<T>(extended(logits, logits.ndim() - 1, classes));
   const T* x = logits.data();
   T* dx = dlogits ? dlogits->mutable_data() : nullptr;
   std::vector<double> losses(rows);
@@ -195,123 +197,6 @@ std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
   double sum = 0;
   for (double loss : losses) sum += loss;
   return {count ? sum / count : std::numeric_limits<double>::quiet_NaN(), std::move(dlogits)};
-}
-
-// ---- elementwise passes over lists of arrays
-
-// N lists of arrays that go together: arrays i of all lists have one size. An empty list beside
-// others stands for an array that the operation does without (a null pointer).
-template <class T, std::size_t N>
-class Group {
- public:
-  using Pointers = std::array<T*, N>;
-
-  explicit Group(std::array<Arrays<T>*, N> lists) {
-    Arrays<T>& first = *lists[0];
-    for (std::size_t i = 0; i < first.size(); ++i) {
-      Pointers p{};
-      for (std::size_t k = 0; k < N; ++k) {
-        if (k > 0 && lists[k]->empty()) continue;
-        check_size("number of arrays", lists[k]->size(), "number of values", first.size());
-        check_size("size of array", (*lists[k])[i].size(), "size of value", first[i].size());
-        p[k] = (*lists[k])[i].mutable_data();
-      }
-      elements_ += first[i].size();
-      for (long begin = 0; begin < first[i].size(); begin += kBlock) {
-        Pointers at = p;
-        for (T*& q : at) q = q ? q + begin : nullptr;
-        blocks_.push_back({at, std::min<long>(kBlock, first[i].size() - begin)});
-      }
-    }
-  }
-
-  long blocks() const { return blocks_.size(); }
-
-  // body(pointers, elements, block) for each block, on all threads.
-  template <class Body>
-  void each(const Body& body) const {
-    py::gil_scoped_release release;
-    share(blocks(), 1, elements_, [&](long begin, long end) {
-      for (long b = begin; b < end; ++b) body(blocks_[b].pointers, blocks_[b].size, b);
-    });
-  }
-
- private:
-  struct Block {
-    Pointers pointers;
-    long size;
-  };
-  std::vector<Block> blocks_;
-  long elements_ = 0;
-};
-
-template <class T>
-void sgd(Arrays<T> values, Arrays<T> gradients, Arrays<T> velocities, double lr, double momentum,
-         double weight_decay, bool nesterov) {
-  const SgdStep<T> s{T(lr), T(momentum), T(weight_decay), nesterov};
-  Group<T, 3>({&values, &gradients, &velocities}).each([&](const auto& p, long n, long) {
-    dense<T>().sgd(p[0], p[1], p[2], n, s);
-  });
-}
-
-template <class T>
-void adagrad(Arrays<T> values, Arrays<T> gradients, Arrays<T> sums, double lr, double eps,
-             double weight_decay) {
-  const AdagradStep<T> s{T(lr), T(eps), T(weight_decay)};
-  Group<T, 3>({&values, &gradients, &sums}).each([&](const auto& p, long n, long) {
-    dense<T>().adagrad(p[0], p[1], p[2], n, s);
-  });
-}
-
-template <class T>
-void rmsprop(Arrays<T> values, Arrays<T> gradients, Arrays<T> squares, Arrays<T> velocities,
-             Arrays<T> means, double lr, double alpha, double eps, double momentum,
-             double weight_decay) {
-  const RmspropStep<T> s{T(lr), T(alpha), T(1 - alpha), T(eps), T(momentum), T(weight_decay)};
-  Group<T, 5>({&values, &gradients, &squares, &velocities, &means})
-      .each([&](const auto& p, long n, long) {
-        dense<T>().rmsprop(p[0], p[1], p[2], p[3], p[4], n, s);
-      });
-}
-
-template <class T>
-void adam(Arrays<T> values, Arrays<T> gradients, Arrays<T> means, Arrays<T> squares, double lr,
-          double beta1, double beta2, double eps, double weight_decay, bool decoupled, long step) {
-  const double seen1 = 1 - std::pow(beta1, step), seen2 = 1 - std::pow(beta2, step);
-  const AdamStep<T> s{.step_size = T(lr / seen1),
-                      .correction = T(1 / std::sqrt(seen2)),
-                      .one_minus_beta1 = T(1 - beta1),
-                      .beta2 = T(beta2),
-                      .one_minus_beta2 = T(1 - beta2),
-                      .eps = T(eps),
-                      .weight_decay = T(decoupled ? 0 : weight_decay),
-                      .shrink = T(decoupled ? 1 - lr * weight_decay : 1)};
-  Group<T, 4>({&values, &gradients, &means, &squares}).each([&](const auto& p, long n, long) {
-    dense<T>().adam(p[0], p[1], p[2], p[3], n, s);
-  });
-}
-
-template <class T>
-double sum_of_squares(Arrays<T> arrays) {
-  const Group<T, 1> group({&arrays});
-  std::vector<double> sums(group.blocks());
-  group.each(
-      [&](const auto& p, long n, long block) { sums[block] = dense<T>().sum_of_squares(p[0], n); });
-  double total = 0;
-  for (double s : sums) total += s;
-  return total;
-}
-
-template <class T>
-void scale(Arrays<T> arrays, double factor) {
-  Group<T, 1>({&arrays}).each(
-      [&](const auto& p, long n, long) { dense<T>().scale(p[0], n, T(factor)); });
-}
-
-template <class T>
-void clamp(Arrays<T> arrays, double limit) {
-  Group<T, 1>({&arrays}).each(
-      [&](const auto& p, long n, long) { dense<T>().clamp(p[0], n, T(limit)); });
 }
 
 template <class T>
@@ -330,23 +215,6 @@ void bind_real(py::module_& m) {
   m.def("cross_entropy", &cross_entropy<T>, py::kw_only(), exact("logits"), exact("targets"),
         arg("ignore_index"), arg("need_gradient"),
         "Mean loss over the targets that count, and its gradient by the logits.");
-  m.def("sgd", &sgd<T>, py::kw_only(), exact("values"), exact("gradients"), exact("velocities"),
-        arg("lr"), arg("momentum"), arg("weight_decay"), arg("nesterov"),
-        "One step over all values.");
-  m.def("adagrad", &adagrad<T>, py::kw_only(), exact("values"), exact("gradients"), exact("sums"),
-        arg("lr"), arg("eps"), arg("weight_decay"), "One step over all values.");
-  m.def("rmsprop", &rmsprop<T>, py::kw_only(), exact("values"), exact("gradients"),
-        exact("squares"), exact("velocities"), exact("means"), arg("lr"), arg("alpha"), arg("eps"),
-        arg("momentum"), arg("weight_decay"), "One step over all values.");
-  m.def("adam", &adam<T>, py::kw_only(), exact("values"), exact("gradients"), exact("means"),
-        exact("squares"), arg("lr"), arg("beta1"), arg("beta2"), arg("eps"), arg("weight_decay"),
-        arg("decoupled"), arg("step"), "Step number `step`, from 1, over all values.");
-  m.def("sum_of_squares", &sum_of_squares<T>, py::kw_only(), exact("arrays"),
-        "Over all arrays, in double.");
-  m.def("scale", &scale<T>, py::kw_only(), exact("arrays"), arg("factor"),
-        "Multiplies all arrays in place.");
-  m.def("clamp", &clamp<T>, py::kw_only(), exact("arrays"), arg("limit"),
-        "Clips all arrays in place into [-limit, limit].");
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   rnnfast::bind_info(m);
   rnnfast::bind_rnn(m);
   rnnfast::bind_dense(m);
+  rnnfast::bind_optim(m);
   rnnfast::bind_math(m);
   rnnfast::bind_probe(m);
 }

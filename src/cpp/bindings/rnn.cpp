@@ -77,10 +77,10 @@ CellWeights<T> pointers(std::array<std::optional<Array<std::remove_const_t<T>>>,
   return {data_of<T>(w[0]), data_of<T>(w[1]), data_of<T>(w[2]), data_of<T>(w[3]), data_of<T>(w[4])};
 }
 
+constexpr const char* kNames[] = {"weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_channel"};
+
 template <class T>
 std::vector<CellWeights<const T>> checked_weights(const NetworkSize& s, Weights<T>& weights) {
-  static constexpr const char* kNames[] = {"weight_ih", "weight_hh", "bias_ih", "bias_hh",
-                                           "weight_channel"};
   RNNFAST_CHECK(Index(weights.size()) == s.cells(), "weights: expected one entry for each of ",
                 s.cells(), " layers and directions, got ", weights.size());
   std::vector<CellWeights<const T>> result;
@@ -93,6 +93,29 @@ std::vector<CellWeights<const T>> checked_weights(const NetworkSize& s, Weights<
     RNNFAST_CHECK(bool(w[4]) == (kInfos[std::size_t(s.cell)].params > 0), "weights[", i,
                   "]: weight_channel does not fit the cell");
     result.push_back(pointers<const T>(w));
+  }
+  return result;
+}
+
+// Where the gradients of the weights go: arrays that are given, or else new ones.
+template <class T>
+std::vector<CellWeights<T>> gradient_arrays(const NetworkSize& s, const Weights<T>& weights,
+                                            Weights<T>& gradients, bool given) {
+  RNNFAST_CHECK(!given || gradients.size() == weights.size(), "dweights: expected one entry for ",
+                "each of ", weights.size(), " layers and directions, got ", gradients.size());
+  gradients.resize(weights.size());
+  std::vector<CellWeights<T>> result;
+  for (Index i = 0; i < s.cells(); ++i) {
+    const auto& w = weights[std::size_t(i)];
+    auto& g = gradients[std::size_t(i)];
+    const auto shapes = weight_shapes(s, i);
+    for (std::size_t k = 0; k < w.size(); ++k) {
+      if (!given && w[k]) g[k] = new_array<T>(shapes[k]);
+      RNNFAST_CHECK(bool(g[k]) == bool(w[k]), "dweights[", i, "].", kNames[k], ": expected ",
+                    w[k] ? "an array" : "none", ", as the weights have");
+      if (w[k]) check_shape(kNames[k], *g[k], shapes[k]);
+    }
+    result.push_back(pointers<T>(g));
   }
   return result;
 }
@@ -212,7 +235,7 @@ py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> 
 
 template <class T>
 py::tuple backward(PyReserve& reserve, std::optional<Array<T>> dy, std::optional<State<T>> dstate,
-                   bool need_dx) {
+                   bool need_dx, std::optional<Weights<T>> dweights) {
   Kept<T>& kept = reserve.of<T>();
   const NetworkSize& size = kept.reserve.size;
   if (dy)
@@ -222,24 +245,18 @@ py::tuple backward(PyReserve& reserve, std::optional<Array<T>> dy, std::optional
   std::optional<Array<T>> dx;
   if (need_dx) dx = new_array<T>({size.seq_len, size.batch, size.input_size});
   NewState<T> dinitial = new_state<T>(size);
-  Weights<T> gradients;
-  std::vector<CellWeights<T>> gradient_data;
-  for (Index i = 0; i < size.cells(); ++i) {
-    const auto& w = kept.weights[std::size_t(i)];
-    const auto shapes = weight_shapes(size, i);
-    auto& g = gradients.emplace_back();
-    for (std::size_t k = 0; k < g.size(); ++k)
-      if (w[k]) g[k] = new_array<T>(shapes[k]);
-    gradient_data.push_back(pointers<T>(g));
-  }
+  const bool adds = dweights.has_value();
+  Weights<T> gradients = std::move(dweights).value_or(Weights<T>{});
+  const std::vector<CellWeights<T>> gradient_data =
+      gradient_arrays(size, kept.weights, gradients, adds);
   const T* dy_data = data_of<const T>(dy);
   T* dx_data = data_of<T>(dx);
   {
     py::gil_scoped_release release;
     network_backward(kept.reserve, kept.input, dy_data, dfinal, dx_data, dinitial.data,
-                     gradient_data);
+                     gradient_data, adds);
   }
-  return py::make_tuple(dx, std::move(dinitial.arrays), gradients);
+  return py::make_tuple(dx, std::move(dinitial.arrays), adds ? py::none() : py::cast(gradients));
 }
 
 template <class T>
@@ -251,8 +268,9 @@ void bind_type(py::module_& m) {
         py::arg("training"), py::arg("bfloat16"), py::arg("recompute"),
         "y, the final states and, if training, the reserve for backward.");
   m.def("backward", &backward<T>, py::kw_only(), py::arg("reserve"), py::arg("dy").noconvert(),
-        py::arg("dstate").noconvert(), py::arg("need_dx"),
-        "dx, the gradients of the initial states and those of the weights.");
+        py::arg("dstate").noconvert(), py::arg("need_dx"), py::arg("dweights").noconvert(),
+        "dx, the gradients of the initial states and those of the weights; the latter are added to "
+        "dweights, and not returned, if that is given.");
 }
 
 }  // namespace

@@ -45,10 +45,24 @@ void pause() {
 #endif
 }
 
+// Moves the calling thread to another of its CPUs if it runs on this one. A thread that wakes is
+// often put on the CPU of the one that woke it, idle CPUs or not; the two would then take turns for
+// milliseconds, each spinning in vain for the other.
+void leave_cpu(int cpu) {
+  cpu_set_t all;
+  if (sched_getcpu() != cpu || sched_getaffinity(0, sizeof(all), &all) != 0) return;
+  cpu_set_t others = all;
+  CPU_CLR(cpu, &others);
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof(others), &others) != 0) return;
+  sched_setaffinity(0, sizeof(all), &all);
+}
+
 struct Abandoned {};  // thrown out of a barrier that a failed thread will never reach
 
-// Spins, as steps of a time loop meet every few microseconds, then sleeps: with another process on
-// the same cores a barrier that only spins is slower by orders of magnitude.
+// Spins, as steps of a time loop meet every few microseconds; then lets others have the CPU, among
+// them a thread of the team that waits for this very one; then sleeps. With another process on the
+// same cores a barrier that only spins is slower by orders of magnitude, and one that sleeps soon
+// loses a wake-up (0.1 to 0.5 ms in a virtual machine) at every step from the first late one on.
 class Barrier {
  public:
   void set_size(int n) { size_.store(n, std::memory_order_relaxed); }
@@ -81,15 +95,21 @@ class Barrier {
   bool spin(uint32_t now) const {
     using Clock = std::chrono::steady_clock;
     if (size_.load(std::memory_order_relaxed) > cpus_) return false;
-    const auto end = Clock::now() + std::chrono::microseconds(50);
+    const auto start = Clock::now();
     do {
       for (int i = 0; i < 32; ++i) {
         if (generation_.load(std::memory_order_acquire) != now) return true;
         pause();
       }
-    } while (Clock::now() < end);
+    } while (Clock::now() < start + kSpin);
+    while (Clock::now() < start + kYield) {
+      sched_yield();
+      if (generation_.load(std::memory_order_acquire) != now) return true;
+    }
     return false;
   }
+
+  static constexpr std::chrono::microseconds kSpin{50}, kYield{1000};  // from the arrival
 
   const int cpus_ = usable_cpus();
   std::atomic<int> size_{1};
@@ -116,6 +136,7 @@ class FirstError {
 void run_on_many(int threads, TeamFunction function, void* context) {
   Barrier barrier;
   FirstError error;
+  const int home = sched_getcpu();
 #pragma omp parallel num_threads(threads)
   {
     // The runtime may give fewer threads than asked; every thread writes the same number here
@@ -123,8 +144,11 @@ void run_on_many(int threads, TeamFunction function, void* context) {
     const int size = omp_get_num_threads();
     barrier.set_size(size);
     const Team team{size, [](void* b) { static_cast<Barrier*>(b)->wait(); }, &barrier};
+    const int thread = omp_get_thread_num();
+    if (thread > 0) leave_cpu(home);
     try {
-      function(context, team, omp_get_thread_num());
+      team.barrier();  // the caller starts when all are there
+      function(context, team, thread);
     } catch (const Abandoned&) {  // the thread that failed has told why
     } catch (...) {
       error.set();

@@ -102,6 +102,7 @@ struct BackwardArgs {
   bool add_dx;              // add to dx instead of writing it
   T* dinitial[kMaxStates];  // (B, H) each; may be dfinal
   CellWeights<T> dweights;  // biases and channel may be null
+  bool add_dweights;        // add to dweights instead of writing them
 };
 
 template <class T>

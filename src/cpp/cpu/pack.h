@@ -49,10 +49,10 @@ void transpose_in(const RealOf<P>* from, Index from_stride, int lanes, Index dep
     }
 }
 
-// to[j][k] = from[k][j] for j < lanes: the way back.
+// to[j][k] = from[k][j], or the sum of both if `add`, for j < lanes: the way back.
 template <class T>
-void transpose_out(const T* from, Index from_stride, int lanes, Index depth, T* to,
-                   Index to_stride) {
+void transpose_out(const T* from, Index from_stride, int lanes, Index depth, T* to, Index to_stride,
+                   bool add) {
   constexpr int W = kLanes<T>;
   Index k = 0;
   for (; k + W <= depth; k += W) {
@@ -61,11 +61,19 @@ void transpose_out(const T* from, Index from_stride, int lanes, Index depth, T* 
     for (int j = 0; j < W; ++j) rows[j] = Vec<T>::load(from + (k + j) * from_stride).v;
     transpose_stage<T, W / 2>(rows);
 #pragma GCC unroll 16
-    for (int j = 0; j < W; ++j)
-      if (j < lanes) Vec<T>(rows[j]).store(to + j * to_stride + k);
+    for (int j = 0; j < W; ++j) {
+      if (j >= lanes) continue;
+      T* row = to + j * to_stride + k;
+      if (add) rows[j] += Vec<T>::load(row).v;
+      Vec<T>(rows[j]).store(row);
+    }
   }
   for (; k < depth; ++k)
-    for (int j = 0; j < lanes; ++j) to[j * to_stride + k] = from[k * from_stride + j];
+    for (int j = 0; j < lanes; ++j) {
+      T& value = to[j * to_stride + k];
+      const T sum = from[k * from_stride + j];
+      value = add ? value + sum : sum;
+    }
 }
 
 // `rows` rows of `columns` values into steps of whole vectors, zeros beyond; null gives zeros.

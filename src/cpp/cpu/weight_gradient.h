@@ -319,17 +319,22 @@ class WeightGradient {
                     });
   }
 
+  RNNFAST_INLINE void write(V sum, T* to, int lanes) const {
+    if (args_.add_dweights) sum = sum + V::load(to, lanes);
+    sum.store(to, lanes);
+  }
+
   // A gradient's row blocks (gates * H, columns), from the sums' first `columns` rows of depth.
   void unpack_matrix(T* sums, Index depth, Index columns, const Product& product, T* to) const {
     for_vectors(sums, depth, product, [&](const T* from, Index stride, Index row, int lanes) {
-      transpose_out(from, stride, lanes, columns, to + row * columns, columns);
+      transpose_out(from, stride, lanes, columns, to + row * columns, columns, args_.add_dweights);
     });
   }
   // A bias' gradient, from row `at` of the depth; null is not wanted.
   void unpack_bias(T* sums, Index depth, Index at, const Product& product, T* to) const {
     if (!to) return;
     for_vectors(sums, depth, product, [&](const T* from, Index stride, Index row, int lanes) {
-      V::load(from + at * stride).store(to + row, lanes);
+      write(V::load(from + at * stride), to + row, lanes);
     });
   }
 
@@ -338,8 +343,8 @@ class WeightGradient {
       for (int p = 0; p < info.params; ++p)
         for (int v = 0; v < L::tile_vectors(H_, tile); ++v) {
           const Index vector = tile * L::kTileVectors + v;
-          V::load(work_.dw_params + tile * L::kParamRow + p * L::kUnits + v * W)
-              .store(to + p * H_ + vector * W, L::lanes(H_, vector));
+          write(V::load(work_.dw_params + tile * L::kParamRow + p * L::kUnits + v * W),
+                to + p * H_ + vector * W, L::lanes(H_, vector));
         }
   }
 

@@ -128,6 +128,7 @@ struct CellGradient {
   T* dx;  // of the layer's inputs; null if not wanted
   const std::vector<T*>& dinitial;
   const CellWeights<T>& dweights;
+  bool add_dweights;
 };
 
 // Fills the gates and states of segment k again.
@@ -169,6 +170,7 @@ void backward(const CellRun<T>& run, const CellGradient<T>& gradient,
     if (gradient.dx) args.dx = gradient.dx + run.segments()[k].row * args.dx_stride;
     args.add_dx = run.direction > 0;
     args.dweights = gradient.dweights;
+    args.add_dweights = gradient.add_dweights;
     run.cell().backward(args, run.team, run.thread);
     run.team.barrier();
   }
@@ -211,7 +213,7 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
 template <class T>
 void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T* dy,
                       const std::vector<const T*>& dfinal, T* dx, const std::vector<T*>& dinitial,
-                      const std::vector<CellWeights<T>>& dweights) {
+                      const std::vector<CellWeights<T>>& dweights, bool add_dweights) {
   const NetworkSize& size = r.size;
   const PackedBatch& packed = r.packed;
   const Index width = size.num_directions * size.hidden_size;
@@ -233,7 +235,8 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
       if (layer == 0) dinput = packs_dx ? memory.packed_dx : dx;
       for (Index direction = 0; direction < size.num_directions; ++direction) {
         const CellRun<T> run{r, input, layer, direction, team, thread};
-        backward(run, {dlayer, dfinal, dinput, dinitial, dweights[run.number()]}, memory);
+        backward(run, {dlayer, dfinal, dinput, dinitial, dweights[run.number()], add_dweights},
+                 memory);
       }
       if (layer > 0 && size.drops()) {
         drop_outputs(size, packed, layer - 1, dinput, dinput, thread, team.size);
@@ -250,7 +253,7 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
                                       const std::vector<T*>&);                                     \
   template void network_backward(const Reserve<T>&, const NetworkInput<T>&, const T*,              \
                                  const std::vector<const T*>&, T*, const std::vector<T*>&,         \
-                                 const std::vector<CellWeights<T>>&);
+                                 const std::vector<CellWeights<T>>&, bool);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

@@ -12,10 +12,11 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed,
                            const NetworkInput<T>& input, T* y, const std::vector<T*>& final);
 
 // Takes dy (null for zeros) and the gradients of the final states (null for zeros); writes dx (null
-// if not wanted), those of the initial states and of the weights. `input` and y are forward's.
+// if not wanted), those of the initial states, and of the weights, or adds the latter to what is
+// there. `input` and y are forward's.
 template <class T>
 void network_backward(const Reserve<T>& reserve, const NetworkInput<T>& input, const T* dy,
                       const std::vector<const T*>& dfinal, T* dx, const std::vector<T*>& dinitial,
-                      const std::vector<CellWeights<T>>& dweights);
+                      const std::vector<CellWeights<T>>& dweights, bool add_dweights);
 
 }  // namespace rnnfast

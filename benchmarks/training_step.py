@@ -1,0 +1,177 @@
+"""A whole training step of a character model beside the same in PyTorch, in characters a second.
+
+    python benchmarks/training_step.py [--cell gru ...] [--shape B,T,H,L ...] [--embedding 64] [...]
+
+A step: characters through an embedding (or one-hot), recurrent layers and a linear layer, softmax
+cross-entropy, all gradients, clipping of their norm, Adam. Both libraries live in one process,
+start from the same weights and read the same text; their losses over the first steps are compared,
+then they take turns. Each allocator setting is a process of its own: PyTorch is quoted as
+installed, and with an allocator that keeps freed memory.
+
+The column `python` is the part of a step of rnnfast outside its compiled functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+
+import numpy as np
+import torch
+from char_lm_vs_torch import TORCH_LAYERS, TorchCharLM, detached, loss_of
+from run import ALLOCATORS
+
+import rnnfast
+from rnnfast import _core
+from rnnfast.benchmark import measure
+from rnnfast.benchmark.timing import timer
+from rnnfast.training import CharLM, CharLMConfig, Vocabulary, stdlib_text
+from rnnfast.training.batches import Streams
+
+SHAPES = ["1,25,100,1", "50,50,128,2", "100,100,512,1"]
+CLIP_NORM = 5.0
+LEARNING_RATE = 1e-3
+COMPARED_STEPS = 10
+AGREEMENT = 1e-4  # of the loss: rounding in float32, which Adam's first steps amplify
+
+Step = Callable[[], float]
+
+
+def own_step(model: CharLM, streams: Streams) -> Step:
+    """A step of rnnfast; gives its loss."""
+    optimizer = rnnfast.Adam(model.parameters(), LEARNING_RATE)
+    state = None
+
+    def step() -> float:
+        nonlocal state
+        chunk = streams.next()
+        loss, state = model.learn(chunk.x, chunk.targets, None if chunk.starts else state)
+        optimizer.step(clip_norm=CLIP_NORM, zero_grad=True)
+        return loss
+
+    return step
+
+
+def torch_step(model: TorchCharLM, streams: Streams) -> Step:
+    """A step of PyTorch; gives its loss."""
+    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, fused=True)
+    state = None
+
+    def step() -> float:
+        nonlocal state
+        chunk = streams.next()
+        optimizer.zero_grad()
+        logits, state = model(torch.from_numpy(chunk.x), None if chunk.starts else state)
+        loss = loss_of(logits, chunk.targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+        optimizer.step()
+        state = detached(state)
+        return loss.item()
+
+    return step
+
+
+@contextmanager
+def compiled_seconds() -> Iterator[Callable[[], float]]:
+    """Counts the time spent inside the compiled functions, their wrapping's own cost included."""
+    spent = 0.0
+    names = [n for n in vars(_core) if callable(getattr(_core, n)) and not n.startswith("_")]
+    functions = {n: f for n in names if not isinstance(f := getattr(_core, n), type)}
+
+    def timed(function: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(function)
+        def call(**arguments: object) -> object:
+            nonlocal spent
+            start = time.perf_counter()
+            result = function(**arguments)
+            spent += time.perf_counter() - start
+            return result
+
+        return call
+
+    for name, function in functions.items():
+        setattr(_core, name, timed(function))
+    try:
+        yield lambda: spent
+    finally:
+        for name, function in functions.items():
+            setattr(_core, name, function)
+
+
+def python_seconds(step: Step, steps: int = 50) -> float:
+    """Median time of a step outside the compiled functions."""
+    outside = []
+    with compiled_seconds() as spent:
+        for _ in range(steps):
+            start, before = time.perf_counter(), spent()
+            step()
+            outside.append(time.perf_counter() - start - (spent() - before))
+    return median(outside)
+
+
+def compare(own: Step, peer: Step) -> float:
+    """The largest relative difference of the losses over the first steps."""
+    losses = np.array([(own(), peer()) for _ in range(COMPARED_STEPS)])
+    difference = float(np.abs(losses[:, 0] / losses[:, 1] - 1).max())
+    if not difference <= AGREEMENT:
+        raise SystemExit(f"the losses differ by {difference:.2g}, no times are given\n{losses}")
+    return difference
+
+
+def run_case(text: str, cell: str, shape: str, threads: int, options: argparse.Namespace) -> str:
+    """Compares and times one model; a line of the table."""
+    batch, seq_len, hidden_size, num_layers = map(int, shape.split(","))
+    rnnfast.set_num_threads(threads)
+    torch.set_num_threads(threads)
+    vocabulary = Vocabulary(text)
+    config = CharLMConfig(cell, hidden_size, num_layers, embedding_size=options.embedding)
+    model = CharLM(vocabulary, config, seed=0)
+    ids = vocabulary.encode(text)
+    peer = torch_step(TorchCharLM(model), Streams(ids, batch, seq_len))
+    own = own_step(model, Streams(ids, batch, seq_len))
+    difference = compare(own, peer)
+    found = measure({"rnnfast": timer(own), "torch": timer(peer)}, options.seconds)
+    mine, theirs = (found.timings[name].median for name in ("rnnfast", "torch"))
+    characters = batch * seq_len
+    return (
+        f"{cell:9} {shape:14} {threads}t  {characters / mine:10,.0f} chars/s "
+        f"{1e3 * mine:9.3f} ms  torch {1e3 * theirs:9.3f} ms  {theirs / mine:6.2f}x"
+        f"{'!' if found.busy else ' '} python {1e6 * python_seconds(own):4.0f} us"
+        f"  loss differs by {difference:.0e}"
+    )
+
+
+def main() -> None:
+    """Runs one process an allocator setting, each of which prints its lines."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cell", nargs="+", choices=TORCH_LAYERS, default=["lstm", "gru"])
+    parser.add_argument("--shape", nargs="+", default=SHAPES, metavar="B,T,H,L")
+    parser.add_argument("--embedding", type=int, default=64, help="0 for one-hot characters")
+    parser.add_argument("--threads", nargs="+", type=int, default=[rnnfast.get_num_threads()])
+    parser.add_argument("--seconds", type=float, default=5.0, help="a case and process")
+    parser.add_argument("--allocator", nargs="+", choices=ALLOCATORS, default=list(ALLOCATORS))
+    options = parser.parse_args()
+    if len(options.allocator) > 1:
+        for allocator in options.allocator:
+            environment = os.environ | ALLOCATORS[allocator]
+            command = [sys.executable, *sys.argv, "--allocator", allocator]
+            subprocess.run(command, env=environment, check=True)
+        return
+    print(f"== {options.allocator[0]} allocator; ! marks lines that other programs disturbed")
+    text = stdlib_text(1_000_000)
+    for cell in options.cell:
+        for shape in options.shape:
+            for threads in options.threads:
+                print(run_case(text, cell, shape, threads, options), flush=True)
+
+
+if __name__ == "__main__":
+    main()

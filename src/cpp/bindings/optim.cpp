@@ -1,0 +1,208 @@
+// Optimiser steps and gradient clipping: one parallel region a call over all parameters, in blocks
+// whose borders depend on sizes alone. A block's gradient is clipped, used and set to zero while it
+// is in the cache. Python checks arguments with full messages.
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "bindings/array.h"
+#include "bindings/module.h"
+#include "core/threads.h"
+#include "cpu/dispatch.h"
+
+namespace py = pybind11;
+
+namespace rnnfast {
+namespace {
+
+constexpr long kBlock = 4096;         // elements that one kernel call handles
+constexpr long kThreadWork = 131072;  // elements below which a second thread does not pay
+constexpr std::size_t kMostLists = 5;
+
+// Lists of arrays that go together: arrays i of all lists have one size. First come the gradients,
+// then, for an optimiser, the values and its buffers; an empty list stands for an array that it
+// does without (a null pointer). Made once for many steps, so it holds on to the arrays.
+template <class T>
+class Group {
+ public:
+  using Pointers = std::array<T*, kMostLists>;
+  struct Block {
+    Pointers pointers;
+    long size;
+  };
+
+  explicit Group(std::vector<std::vector<Array<T>>> lists) : lists_(std::move(lists)) {
+    RNNFAST_CHECK(!lists_.empty() && lists_.size() <= kMostLists, "lists: expected 1 to ",
+                  kMostLists, ", got ", lists_.size());
+    for (std::size_t i = 0; i < lists_[0].size(); ++i) {
+      const long size = lists_[0][i].size();
+      Pointers p{};
+      for (std::size_t k = 0; k < lists_.size(); ++k) {
+        if (lists_[k].empty()) continue;
+        check_size("number of arrays", lists_[k].size(), "number of gradients", lists_[0].size());
+        check_size("size of array", lists_[k][i].size(), "size of gradient", size);
+        p[k] = lists_[k][i].mutable_data();
+      }
+      elements_ += size;
+      for (long begin = 0; begin < size; begin += kBlock) {
+        Pointers at = p;
+        for (T*& q : at) q = q ? q + begin : nullptr;
+        blocks_.push_back({at, std::min(kBlock, size - begin)});
+      }
+    }
+  }
+
+  // Pointers outlive a change of mind about who may write.
+  void check_writable() const {
+    for (const auto& list : lists_)
+      for (const Array<T>& array : list)
+        RNNFAST_CHECK(array.writeable(),
+                      "parameters: expected writable arrays, got a read-only one");
+  }
+
+  long blocks() const { return long(blocks_.size()); }
+  const Block& block(long i) const { return blocks_[std::size_t(i)]; }
+  int threads() const {
+    return int(std::min({blocks(), 1 + elements_ / kThreadWork, long(num_threads())}));
+  }
+
+ private:
+  std::vector<std::vector<Array<T>>> lists_;
+  std::vector<Block> blocks_;
+  long elements_ = 0;
+};
+
+// What is done to the gradients around an optimiser's step.
+struct Care {
+  std::optional<double> clip_norm, clip_value;
+  bool zero;
+};
+
+// The joint 2-norm of the gradients, on every thread of the team. Sums of squares are in double,
+// one a block, and are added in the blocks' order.
+template <class T>
+double joint_norm(const Group<T>& group, long begin, long end, std::vector<double>& sums,
+                  const Team& team) {
+  for (long b = begin; b < end; ++b)
+    sums[std::size_t(b)] =
+        dense<T>().sum_of_squares(group.block(b).pointers[0], group.block(b).size);
+  team.barrier();
+  double total = 0;
+  for (double s : sums) total += s;
+  return std::sqrt(total);
+}
+
+// Clips, calls step(pointers, elements) for each block, and zeroes. Returns the norm if it clips
+// it.
+template <class T, class Step>
+std::optional<double> update(const Group<T>& group, const Care& care, const Step& step) {
+  group.check_writable();
+  std::optional<double> norm;
+  std::vector<double> sums(care.clip_norm ? std::size_t(group.blocks()) : 0);
+  py::gil_scoped_release release;
+  parallel(group.threads(), [&](const Team& team, int thread) {
+    const long begin = group.blocks() * thread / team.size;
+    const long end = group.blocks() * (thread + 1) / team.size;
+    double factor = 1;
+    if (care.clip_norm) {
+      const double before = joint_norm(group, begin, end, sums, team);
+      factor = *care.clip_norm / (before + 1e-6);
+      if (thread == 0) norm = before;
+    }
+    for (long b = begin; b < end; ++b) {
+      const auto& [p, n] = group.block(b);
+      if (!(factor >= 1)) dense<T>().scale(p[0], n, T(factor));  // NaN then shows everywhere
+      if (care.clip_value) dense<T>().clamp(p[0], n, T(*care.clip_value));
+      step(p, n);
+      if (care.zero) std::fill_n(p[0], n, T(0));
+    }
+  });
+  return norm;
+}
+
+template <class T>
+std::optional<double> gradients(const Group<T>& group, const Care& care) {
+  return update(group, care, [](const auto&, long) {});
+}
+
+template <class T>
+std::optional<double> sgd(const Group<T>& group, const Care& care, double lr, double momentum,
+                          double weight_decay, bool nesterov) {
+  const SgdStep<T> s{T(lr), T(momentum), T(weight_decay), nesterov};
+  return update(group, care,
+                [&](const auto& p, long n) { dense<T>().sgd(p[1], p[0], p[2], n, s); });
+}
+
+template <class T>
+std::optional<double> adagrad(const Group<T>& group, const Care& care, double lr, double eps,
+                              double weight_decay) {
+  const AdagradStep<T> s{T(lr), T(eps), T(weight_decay)};
+  return update(group, care,
+                [&](const auto& p, long n) { dense<T>().adagrad(p[1], p[0], p[2], n, s); });
+}
+
+template <class T>
+std::optional<double> rmsprop(const Group<T>& group, const Care& care, double lr, double alpha,
+                              double eps, double momentum, double weight_decay) {
+  const RmspropStep<T> s{T(lr), T(alpha), T(1 - alpha), T(eps), T(momentum), T(weight_decay)};
+  return update(group, care, [&](const auto& p, long n) {
+    dense<T>().rmsprop(p[1], p[0], p[2], p[3], p[4], n, s);
+  });
+}
+
+template <class T>
+std::optional<double> adam(const Group<T>& group, const Care& care, double lr, double beta1,
+                           double beta2, double eps, double weight_decay, bool decoupled,
+                           long step) {
+  const double seen1 = 1 - std::pow(beta1, step), seen2 = 1 - std::pow(beta2, step);
+  const AdamStep<T> s{.step_size = T(lr / seen1),
+                      .correction = T(1 / std::sqrt(seen2)),
+                      .one_minus_beta1 = T(1 - beta1),
+                      .beta2 = T(beta2),
+                      .one_minus_beta2 = T(1 - beta2),
+                      .eps = T(eps),
+                      .weight_decay = T(decoupled ? 0 : weight_decay),
+                      .shrink = T(decoupled ? 1 - lr * weight_decay : 1)};
+  return update(group, care,
+                [&](const auto& p, long n) { dense<T>().adam(p[1], p[0], p[2], p[3], n, s); });
+}
+
+template <class T>
+void bind_real(py::module_& m, const char* name) {
+  using py::arg;
+  py::class_<Group<T>>(m, name, "Gradients, values and an optimiser's buffers, to pass over.");
+  m.def(
+      "group", [](std::vector<std::vector<Array<T>>> lists) { return Group<T>(std::move(lists)); },
+      py::kw_only(), arg("lists").noconvert(),
+      "Of lists of arrays: gradients, then values and buffers if an optimiser is to step.");
+  m.def("gradients", &gradients<T>, py::kw_only(), arg("group"), arg("care"),
+        "Takes care of the gradients alone. Returns their norm before, if it is clipped.");
+  m.def("sgd", &sgd<T>, py::kw_only(), arg("group"), arg("care"), arg("lr"), arg("momentum"),
+        arg("weight_decay"), arg("nesterov"), "One step; buffers: velocity. Returns the norm.");
+  m.def("adagrad", &adagrad<T>, py::kw_only(), arg("group"), arg("care"), arg("lr"), arg("eps"),
+        arg("weight_decay"), "One step; buffers: sum. Returns the norm.");
+  m.def("rmsprop", &rmsprop<T>, py::kw_only(), arg("group"), arg("care"), arg("lr"), arg("alpha"),
+        arg("eps"), arg("momentum"), arg("weight_decay"),
+        "One step; buffers: square, velocity, mean. Returns the norm.");
+  m.def("adam", &adam<T>, py::kw_only(), arg("group"), arg("care"), arg("lr"), arg("beta1"),
+        arg("beta2"), arg("eps"), arg("weight_decay"), arg("decoupled"), arg("step"),
+        "Step number `step`, from 1; buffers: mean, square. Returns the norm.");
+}
+
+}  // namespace
+
+void bind_optim(py::module_& m) {
+  py::class_<Care>(m, "Care", "What is done to gradients: clipping before a step, zeros after it.")
+      .def(py::init<std::optional<double>, std::optional<double>, bool>(), py::kw_only(),
+           py::arg("clip_norm") = py::none(), py::arg("clip_value") = py::none(),
+           py::arg("zero") = false);
+  bind_real<float>(m, "GroupFloat");
+  bind_real<double>(m, "GroupDouble");
+}
+
+}  // namespace rnnfast
