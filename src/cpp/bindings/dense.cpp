@@ -117,8 +117,9 @@ std::optional<Array<T>> linear_backward(const Array<T>& dy, const Array<T>& x,
   const long size_dx = kernels.product_workspace(ProductForm::nn, rows, inputs, outputs, threads);
   const Buffer workspace = Buffer::allocate(sizeof(T) * std::max(size_dw, size_dx));
   parallel(threads, [&](const Team& team, int thread) {
-    kernels.product(ProductForm::tn, to_dw, team, thread, workspace.as<T>());
+    // The second product needs no barrier before it, and has none inside.
     if (to_dx.c) kernels.product(ProductForm::nn, to_dx, team, thread, workspace.as<T>());
+    kernels.product(ProductForm::tn, to_dw, team, thread, workspace.as<T>());
     if (db)
       kernels.column_sums(dy.data(), rows, outputs, db, outputs * thread / team.size,
                           outputs * (thread + 1) / team.size);

@@ -3,6 +3,7 @@
 // compiler vectorises; only the softmax, which needs exp, is written on Vec.
 
 #include "cpu/dense_table.h"
+#include "cpu/gradient_product.h"
 #include "cpu/math.h"
 #include "cpu/probe.h"
 #include "cpu/product.h"
@@ -24,11 +25,11 @@ RNNFAST_INLINE T square_root(T x) {
 long product_workspace(ProductForm form, long rows, long columns, long depth, int threads) {
   switch (form) {
     case ProductForm::nt:
-      return MatrixProduct<Real, ProductForm::nt>::workspace(rows, columns, depth, threads);
+      return MatrixProduct<Real, ProductForm::nt>::workspace(columns, depth);
     case ProductForm::nn:
-      return MatrixProduct<Real, ProductForm::nn>::workspace(rows, columns, depth, threads);
+      return MatrixProduct<Real, ProductForm::nn>::workspace(columns, depth);
     default:
-      return MatrixProduct<Real, ProductForm::tn>::workspace(rows, columns, depth, threads);
+      return GradientProduct<Real>::workspace(rows, depth, threads);
   }
 }
 
@@ -40,7 +41,7 @@ void product(ProductForm form, const ProductArgs<Real>& args, const Team& team, 
     case ProductForm::nn:
       return MatrixProduct<Real, ProductForm::nn>(args, team, thread, workspace).run();
     default:
-      return MatrixProduct<Real, ProductForm::tn>(args, team, thread, workspace).run();
+      return GradientProduct<Real>(args, team, thread, workspace).run();
   }
 }
 
@@ -94,15 +95,23 @@ struct Row {
   }
 };
 
+// Folds a vector's lanes by halves: f(lanes, the lanes kDistance further on or back).
+template <int kDistance, class F, int... kLane>
+RNNFAST_INLINE V::Raw fold(V::Raw v, F f, Sequence<kLane...> lanes) {
+  v = f(v, __builtin_shufflevector(v, v, (kLane ^ kDistance)...));
+  if constexpr (kDistance > 1) return fold<kDistance / 2>(v, f, lanes);
+  return v;
+}
+template <class F>
+RNNFAST_INLINE Real folded(V::Raw v, F f) {
+  return fold<kWidth / 2>(v, f, typename MakeSequence<kWidth>::type{})[0];
+}
+
 Real maximum(const Row& row) {
+  const auto larger = [](V::Raw a, V::Raw b) -> V::Raw { return a > b ? a : b; };
   V::Raw m = row.load(0).v;
-  for (long i = kWidth; i < row.size; i += kWidth) {
-    const V::Raw v = row.load(i).v;
-    m = v > m ? v : m;
-  }
-  Real r = m[0];
-  for (int i = 1; i < kWidth; ++i) r = m[i] > r ? m[i] : r;
-  return r;
+  for (long i = kWidth; i < row.size; i += kWidth) m = larger(row.load(i).v, m);
+  return folded(m, larger);
 }
 
 // The sum of exp(x - max), which are stored in e if kStore. Lanes add up few values before they go
@@ -120,7 +129,7 @@ double exp_sum(const Row& row, Real max, Real* e) {
       if constexpr (kStore) v.store(e + i, int(min_index(kWidth, stop - i)));
       lanes = lanes + v;
     }
-    for (int i = 0; i < kWidth; ++i) sum += lanes.v[i];
+    sum += folded(lanes.v, [](V::Raw a, V::Raw b) -> V::Raw { return a + b; });
   }
   return sum;
 }

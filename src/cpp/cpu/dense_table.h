@@ -48,7 +48,8 @@ struct AdamStep {
 
 template <class T>
 struct DenseKernels {
-  // A product takes a whole team; its workspace is shared, `product_workspace` values of T.
+  // A product takes a whole team; its workspace is shared, `product_workspace` values of T. All
+  // threads have left it when a product returns, but for form tn, which does not wait for them.
   long (*product_workspace)(ProductForm form, long rows, long columns, long depth, int threads);
   void (*product)(ProductForm form, const ProductArgs<T>& args, const Team& team, int thread,
                   T* workspace);

@@ -115,8 +115,12 @@ void pack_columns(const RealOf<P>* from, Index stride, Index rows, int width, Re
   switch (width) {
     case 8:
       return pack_columns_fixed<P, 8>(from, stride, rows, to, at);
+    case 7:
+      return pack_columns_fixed<P, 7>(from, stride, rows, to, at);
     case 6:
       return pack_columns_fixed<P, 6>(from, stride, rows, to, at);
+    case 5:
+      return pack_columns_fixed<P, 5>(from, stride, rows, to, at);
     case 4:
       return pack_columns_fixed<P, 4>(from, stride, rows, to, at);
     case 3:

@@ -19,23 +19,16 @@ template <class T, ProductForm kForm>
 class MatrixProduct {
  public:
   static constexpr Index W = kLanes<T>;
-  static constexpr bool kTransposedA = kForm == ProductForm::tn;
   static constexpr bool kTransposedB = kForm == ProductForm::nt;
 
-  static Index workspace(Index rows, Index columns, Index depth, int threads) {
-    const Index width = min_index(kProductColumns, padded(columns));
-    const Index deep = min_index(kProductDepth, depth);
-    const Index strip = kTransposedA ? min_index(kProductRows, rows) * deep : 0;
-    return width * (deep + 1) + threads * strip;
+  static Index workspace(Index columns, Index depth) {
+    return min_index(kProductColumns, padded(columns)) * (min_index(kProductDepth, depth) + 1);
   }
 
   MatrixProduct(const ProductArgs<T>& args, const Team& team, int thread, T* workspace)
       : args_(args), team_(team), thread_(thread) {
-    const Index width = min_index(kProductColumns, padded(args.columns));
-    const Index deep = min_index(kProductDepth, args.depth);
     bias_ = workspace;
-    panels_ = bias_ + width;
-    strip_ = panels_ + width * deep + thread * min_index(kProductRows, args.rows) * deep;
+    panels_ = bias_ + min_index(kProductColumns, padded(args.columns));
   }
 
   void run() {
@@ -116,49 +109,30 @@ class MatrixProduct {
     const Range tasks = share(strips * n, thread_, team_.size);
     for (Index s = tasks.begin / n; s * n < tasks.end; ++s) {
       const Index first = args_.rows * s / strips, rows = args_.rows * (s + 1) / strips - first;
-      if constexpr (kTransposedA) pack_strip(first, rows);
       for_panels({max_index(0, tasks.begin - s * n), min_index(n, tasks.end - s * n)},
                  [&](Index column, int count) { multiply_panel(first, rows, column, count); });
     }
   }
 
-  // Row blocks of a strip of A^T; one size serves all panels, of which the widest allows the least.
-  Index strip_block() const { return kBlockRows[min_index(kMaxVectors, vectors())]; }
-  void pack_strip(Index first, Index rows) {
-    for_blocks(rows, strip_block(), [&](Index at, Index count) {
-      pack_columns<T>(args_.a + depth_ * args_.rows + first + at, args_.rows, deep_, int(count),
-                      strip_ + at * deep_);
-    });
-  }
-
   void multiply_panel(Index first, Index rows, Index column, int count) {
     const Index columns = min_index(count * W, columns_ - column);
-    BlockArgs<T> block{.a = kTransposedA ? strip_ : args_.a + first * args_.depth + depth_,
-                       .lda = args_.depth,
-                       .b = panels_ + column * deep_,
-                       .ldb = count * W,
-                       .depth = deep_,
-                       .c = args_.c + first * args_.columns + column_ + column,
-                       .ldc = args_.columns,
-                       .columns = int(columns),
-                       .bias = args_.bias && depth_ == 0 ? bias_ + column : nullptr,
-                       .add = args_.add || depth_ > 0};
-    if constexpr (kTransposedA) {
-      T* const c = block.c;
-      for_blocks(rows, strip_block(), [&](Index at, Index size) {
-        block.a = strip_ + at * deep_;
-        block.c = c + at * args_.columns;
-        kBlocks<T, true>.fn[count - 1][size - 1](block);
-      });
-    } else {
-      multiply_rows<T>(block, rows);
-    }
+    const BlockArgs<T> block{.a = args_.a + first * args_.depth + depth_,
+                             .lda = args_.depth,
+                             .b = panels_ + column * deep_,
+                             .ldb = count * W,
+                             .depth = deep_,
+                             .c = args_.c + first * args_.columns + column_ + column,
+                             .ldc = args_.columns,
+                             .columns = int(columns),
+                             .bias = args_.bias && depth_ == 0 ? bias_ + column : nullptr,
+                             .add = args_.add || depth_ > 0};
+    multiply_rows<T>(block, rows);
   }
 
   const ProductArgs<T>& args_;
   const Team& team_;
   const int thread_;
-  T *bias_, *panels_, *strip_;
+  T *bias_, *panels_;
   Index column_ = 0, columns_ = 0;  // of C, packed now
   Index depth_ = 0, deep_ = 0;      // of the sum, packed now
 };
