@@ -328,10 +328,10 @@ def test_given_gradients_are_checked() -> None:
     read_only = np.ones((4, 3))
     read_only.flags.writeable = False
     wrong = [
-        (TypeError, "dweights: weight_ih: expected an array to write into, got list", [[1]]),
+        (TypeError, r"dweights\[0\].weight_ih: expected an array to write into, got list", [[1]]),
         (
             TypeError,
-            "dweights: weight_ih: expected dtype float64, got float32",
+            r"dweights\[0\].weight_ih: expected dtype float64, got float32",
             np.ones((4, 3), "f4"),
         ),
         (
@@ -340,7 +340,7 @@ def test_given_gradients_are_checked() -> None:
             np.ones((3, 4)).T,
         ),
         (ValueError, "weight_ih: expected a writable C-contiguous array, got read-only", read_only),
-        (ValueError, r"weight_ih: expected shape \(4,3,\), got \(4,2,\)", np.ones((4, 2))),
+        (ValueError, r"weight_ih: expected shape .*\(4, 3\), got \(4, 2\)", np.ones((4, 2))),
         (ValueError, r"dweights\[0\].weight_ih: expected an array", None),
     ]
     for error, message, array in wrong:

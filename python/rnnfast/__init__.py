@@ -37,6 +37,7 @@ from rnnfast.schedules import (
     Schedule,
     StepDecay,
 )
+from rnnfast.stream import Stream
 
 __all__ = [
     "GRU",
@@ -59,6 +60,7 @@ __all__ = [
     "ReduceOnPlateau",
     "Schedule",
     "StepDecay",
+    "Stream",
     "__version__",
     "cache_info",
     "clip_grad_norm_",

@@ -13,6 +13,7 @@ __all__: list[str] = [
     "CellInfo",
     "GroupDouble",
     "GroupFloat",
+    "Packed",
     "Reserve",
     "adagrad",
     "adam",
@@ -30,6 +31,7 @@ __all__: list[str] = [
     "group",
     "linear_backward",
     "linear_forward",
+    "pack",
     "rmsprop",
     "set_num_threads",
     "sgd",
@@ -60,14 +62,89 @@ class CellInfo:
         States carried from step to step; the first is h.
         """
 
+class Packed:
+    """
+    A copy of a network's weights in the form that the kernels read, made by `rnnfast.functional.pack`. What happens to the weights afterwards has no influence on it.
+    """
+    @property
+    def bidirectional(self) -> bool:
+        """
+        Whether D is 2.
+        """
+    @property
+    def cell(self) -> str:
+        """
+        The cell.
+        """
+    @property
+    def dtype(self) -> str:
+        """
+        Name of its dtype.
+        """
+    @property
+    def hidden_size(self) -> int:
+        """
+        H.
+        """
+    @property
+    def input_size(self) -> int:
+        """
+        I.
+        """
+    @property
+    def nbytes(self) -> int:
+        """
+        Bytes of the copy.
+        """
+    @property
+    def num_layers(self) -> int:
+        """
+        L.
+        """
+    @property
+    def precision(self) -> str:
+        """
+        Precision of the products.
+        """
+
 class Reserve:
     """
     What a training forward pass keeps for backward.
     """
     @property
+    def dtype(self) -> str:
+        """
+        Name of the dtype.
+        """
+    @property
+    def indexed(self) -> bool:
+        """
+        Whether x were indices.
+        """
+    @property
     def nbytes(self) -> int:
         """
         Bytes of the reserve space.
+        """
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """
+        (L*D, B, H).
+        """
+    @property
+    def states(self) -> int:
+        """
+        States of the cell.
+        """
+    @property
+    def weights(self) -> list:
+        """
+        The weights, five of each layer and direction.
+        """
+    @property
+    def y_shape(self) -> tuple[int, int, int]:
+        """
+        (T, B, D*H).
         """
 
 class Care:
@@ -177,36 +254,11 @@ def adam(
     Step number `step`, from 1; buffers: mean, square. Returns the norm.
     """
 
-@typing.overload
 def backward(
-    *,
-    reserve: Reserve,
-    dy: numpy.typing.NDArray[numpy.float32] | None,
-    dstate: list[numpy.typing.NDArray[numpy.float32] | None] | None,
-    need_dx: bool,
-    dweights: list[
-        typing.Annotated[list[numpy.typing.NDArray[numpy.float32] | None], "FixedSize(5)"]
-    ]
-    | None,
-) -> tuple:
+    reserve: Reserve, dy: typing.Any, dstate: typing.Any, need_dx: bool, dweights: typing.Any
+) -> typing.Any:
     """
-    dx, the gradients of the initial states and those of the weights; the latter are added to dweights, and not returned, if that is given.
-    """
-
-@typing.overload
-def backward(
-    *,
-    reserve: Reserve,
-    dy: numpy.typing.NDArray[numpy.float64] | None,
-    dstate: list[numpy.typing.NDArray[numpy.float64] | None] | None,
-    need_dx: bool,
-    dweights: list[
-        typing.Annotated[list[numpy.typing.NDArray[numpy.float64] | None], "FixedSize(5)"]
-    ]
-    | None,
-) -> tuple:
-    """
-    dx, the gradients of the initial states and those of the weights; the latter are added to dweights, and not returned, if that is given.
+    dx, the gradients of the initial states and those of the weights; the latter are added to dweights, and not returned, if that is given. None as in forward.
     """
 
 def cache_info() -> dict[str, int]:
@@ -214,7 +266,7 @@ def cache_info() -> dict[str, int]:
     The memory cache: `limit_bytes` that it keeps at most; `cached_bytes` and `cached_blocks` that are free and wait for a call; `used_bytes` in arrays and reserves that are in use; `hits` and `misses`, allocations out of the cache and from the system.
     """
 
-def cells() -> list[CellInfo]:
+def cells() -> list:
     """
     Every cell of the registry.
     """
@@ -291,52 +343,22 @@ def empty_cache() -> None:
     Gives the free blocks of the memory cache, at most RNNFAST_CACHE_LIMIT bytes, back to the system. Arrays and reserves in use stay.
     """
 
-@typing.overload
 def forward(
-    *,
-    cell: str,
-    x: numpy.typing.NDArray[numpy.float32] | numpy.typing.NDArray[numpy.int64],
-    weights: list[
-        typing.Annotated[list[numpy.typing.NDArray[numpy.float32] | None], "FixedSize(5)"]
-    ],
-    state: list[numpy.typing.NDArray[numpy.float32] | None] | None,
-    lengths: numpy.typing.NDArray[numpy.int64] | None,
-    input_size: typing.SupportsInt | typing.SupportsIndex,
-    hidden_size: typing.SupportsInt | typing.SupportsIndex,
-    num_layers: typing.SupportsInt | typing.SupportsIndex,
+    cell: typing.Any,
+    x: typing.Any,
+    weights: typing.Any,
+    state: typing.Any,
+    lengths: typing.Any,
+    num_layers: typing.Any,
     bidirectional: bool,
-    dropout: typing.SupportsFloat | typing.SupportsIndex,
-    seed: typing.SupportsInt | typing.SupportsIndex,
+    dropout: typing.Any,
+    seed: typing.Any,
     training: bool,
-    bfloat16: bool,
-    recompute: typing.SupportsInt | typing.SupportsIndex,
-) -> tuple:
+    precision: typing.Any,
+    recompute: typing.Any,
+) -> typing.Any:
     """
-    y, the final states and, if training, the reserve for backward.
-    """
-
-@typing.overload
-def forward(
-    *,
-    cell: str,
-    x: numpy.typing.NDArray[numpy.float64] | numpy.typing.NDArray[numpy.int64],
-    weights: list[
-        typing.Annotated[list[numpy.typing.NDArray[numpy.float64] | None], "FixedSize(5)"]
-    ],
-    state: list[numpy.typing.NDArray[numpy.float64] | None] | None,
-    lengths: numpy.typing.NDArray[numpy.int64] | None,
-    input_size: typing.SupportsInt | typing.SupportsIndex,
-    hidden_size: typing.SupportsInt | typing.SupportsIndex,
-    num_layers: typing.SupportsInt | typing.SupportsIndex,
-    bidirectional: bool,
-    dropout: typing.SupportsFloat | typing.SupportsIndex,
-    seed: typing.SupportsInt | typing.SupportsIndex,
-    training: bool,
-    bfloat16: bool,
-    recompute: typing.SupportsInt | typing.SupportsIndex,
-) -> tuple:
-    """
-    y, the final states and, if training, the reserve for backward.
+    y, the final states and, if training, the reserve; None where an argument is not exactly what the kernels read.
     """
 
 def get_num_threads() -> int:
@@ -416,6 +438,17 @@ def linear_forward(
 ) -> numpy.typing.NDArray[numpy.float64]:
     """
     x W^T + b.
+    """
+
+def pack(
+    cell: typing.Any,
+    weights: typing.Any,
+    num_layers: typing.Any,
+    bidirectional: bool,
+    precision: typing.Any,
+) -> typing.Any:
+    """
+    Packed weights; None as in forward.
     """
 
 @typing.overload

@@ -6,19 +6,20 @@ of the cell's weights (`cells()[name].gates`), P its per-channel parameters.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from functools import cache
 from math import isqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnnfast import _checks, _core
 from rnnfast._checks import RealArray
-from rnnfast._core import CellInfo
+from rnnfast._core import CellInfo, Packed
 
-__all__ = ["CellInfo", "Reserve", "Weights", "backward", "cells", "forward"]
+__all__ = ["CellInfo", "Packed", "Reserve", "Weights", "backward", "cells", "forward", "pack"]
 
 
 class Weights(NamedTuple):
@@ -57,11 +58,6 @@ class Reserve(NamedTuple):
     """
 
     core: _core.Reserve
-    dtype: np.dtype[np.floating]
-    shape: tuple[int, int, int]  # of y
-    state_shape: tuple[int, int, int]
-    states: int
-    indexed: bool
 
     @property
     def nbytes(self) -> int:
@@ -78,8 +74,8 @@ def cells() -> dict[str, CellInfo]:
 def forward(
     cell: str,
     x: ArrayLike,
-    weights: Sequence[Weights],
-    state: Sequence[ArrayLike] | None = None,
+    weights: Sequence[Weights] | Packed,
+    state: Sequence[ArrayLike | None] | None = None,
     *,
     lengths: ArrayLike | None = None,
     num_layers: int = 1,
@@ -97,7 +93,8 @@ def forward(
     Args:
         cell: Name of the cell, one of `cells()`.
         x: (T, B, I) reals, or (T, B) integers in [0, I) that stand for one-hot vectors.
-        weights: One entry for each layer and direction: l0, l0 reverse, l1, ...
+        weights: One entry for each layer and direction: l0, l0 reverse, l1, ... Or what `pack`
+            made of them for the same cell, layers, directions and precision, unless training.
         state: The initial states, (L*D, B, H) each; None for zeros.
         lengths: (B,) integers in [0, T], the sequences' lengths; None for T each. Outputs after a
             sequence's end are zero, final states are those at its end, and the reverse direction
@@ -128,57 +125,45 @@ def forward(
         ValueError: A size, shape, length or the precision is wrong.
         IndexError: An index in x is out of range.
     """
-    info = cells()[_checks.choice("cell", cell, cells())]
-    num_layers = _checks.positive_int("num_layers", num_layers)
-    dropout = _checks.number("dropout", dropout, 0, 1)
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed: expected an integer in [0, 2**64), got {seed}")
-    directions = 2 if bidirectional else 1
-    if len(weights) != num_layers * directions:
-        raise ValueError(
-            f"weights: expected num_layers * num_directions = {num_layers * directions} entries, "
-            f"got {len(weights)}"
-        )
-    weight_ih = np.asarray(weights[0].weight_ih)
-    weight_hh = np.asarray(weights[0].weight_hh)
-    dtype = _checks.real_dtype("weight_ih.dtype", weight_ih.dtype)
-    _checks.precision("precision", precision, dtype)
-    if weight_ih.ndim != 2 or weight_hh.ndim != 2 or 0 in weight_ih.shape + weight_hh.shape:
-        raise ValueError(
-            f"weight_ih, weight_hh: expected matrices of at least one row and column, got shapes "
-            f"{weight_ih.shape} and {weight_hh.shape}"
-        )
-    input_size, hidden_size = weight_ih.shape[1], weight_hh.shape[1]
-    checked = [
-        _check_weights(
-            w, info, dtype, hidden_size, directions * hidden_size if layer else input_size
-        )
-        for layer, w in ((i // directions, w) for i, w in enumerate(weights))
-    ]
-    inputs = _check_x(x, dtype, input_size)
-    batch = inputs.shape[1]
-    state_shape = (num_layers * directions, batch, hidden_size)
-    y, final, reserve = _core.forward(
-        cell=cell,
-        x=inputs,
-        weights=checked,
-        state=_check_states("state", state, info, dtype, state_shape),
-        lengths=None if lengths is None else _check_lengths(lengths, *inputs.shape[:2]),
-        input_size=input_size,
-        hidden_size=hidden_size,
-        num_layers=num_layers,
-        bidirectional=bidirectional,
-        dropout=dropout,
-        seed=seed,
-        training=training,
-        bfloat16=precision == "bfloat16",
-        recompute=_recomputed_steps(recompute, inputs.shape[0]),
-    )
-    if reserve is None:
-        return y, tuple(final), None
-    y.flags.writeable = False
-    kept = Reserve(reserve, dtype, y.shape, state_shape, info.states, inputs.ndim == 2)
-    return y, tuple(final), kept
+    steps = 0 if recompute is False else _recomputed_steps(recompute, x)
+    options = num_layers, bidirectional, dropout, seed, training, precision, steps
+    result = _core.forward(cell, x, weights, state, lengths, *options)
+    if result is None:  # something must be converted, or is wrong
+        result = _core.forward(*_checked_call(cell, x, weights, state, lengths, *options))
+    y, final, reserve = result
+    return y, final, reserve and Reserve(reserve)
+
+
+def pack(
+    cell: str,
+    weights: Sequence[Weights],
+    *,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    precision: str = "full",
+) -> Packed:
+    """Copy weights into the form that the kernels read, for many calls of `forward`.
+
+    Args:
+        cell: Name of the cell, one of `cells()`.
+        weights: One entry for each layer and direction, as for `forward`.
+        num_layers: L.
+        bidirectional: Whether D is 2.
+        precision: Of the products, as for `forward`.
+
+    Raises:
+        TypeError: An array has the wrong dtype, float64 with "bfloat16" included.
+        ValueError: A size, shape or the precision is wrong.
+    """
+    packed: Packed | None = _core.pack(cell, weights, num_layers, bidirectional, precision)
+    if packed is None:  # something must be converted, or is wrong
+        num_layers = _checks.positive_int("num_layers", num_layers)
+        info = cells()[_checks.choice("cell", cell, cells())]
+        checked = _check_all_weights(weights, info, num_layers, bidirectional)
+        _checks.precision("precision", precision, checked[0].weight_ih.dtype)
+        packed = _core.pack(cell, checked, num_layers, bidirectional, precision)
+        assert packed is not None
+    return packed
 
 
 def backward(
@@ -212,44 +197,139 @@ def backward(
             "reserve: expected what forward(..., training=True) returned, got "
             f"{type(reserve).__name__}"
         )
-    for layer in dweights or ():
-        for name, gradient in zip(Weights._fields, layer, strict=True):
-            if gradient is not None:
-                _checks.output_array(f"dweights: {name}", gradient, reserve.dtype)
-    return _backward(reserve, dy, dstate, need_dx, dweights)
+    core = reserve.core
+    result = _core.backward(core, dy, dstate, need_dx, dweights)
+    if result is None:  # something must be converted, or is wrong
+        dy, dstate = _checked_gradients(core, dy, dstate)
+        given = None if dweights is None else _check_dweights(core, dweights)
+        result = _core.backward(core, dy, dstate, need_dx, given)
+    dx, dinitial, gradients = result
+    return dx, dinitial, [Weights(*g) for g in gradients] if dweights is None else list(dweights)
 
 
-def _backward(
-    reserve: Reserve,
-    dy: ArrayLike | None,
-    dstate: Sequence[ArrayLike | None] | None,
-    need_dx: bool,
-    dweights: Sequence[Weights] | None,
-) -> tuple[RealArray | None, tuple[RealArray, ...], list[Weights]]:
-    """Do the work of `backward`, for layers too, whose `dweights` need no checks."""
-    if dy is not None:
-        dy = _checks.real_array("dy", dy, reserve.dtype)
-        _checks.shape("dy", dy, reserve.shape, "(seq_len, batch, num_directions*hidden_size)")
-    dfinal: list[RealArray | None] | None = None
-    if dstate is not None:
-        dfinal = [
-            None if d is None else _check_state("dstate", d, reserve.dtype, reserve.state_shape)
-            for d in _check_state_count("dstate", dstate, reserve.states)
-        ]
-    dx, dinitial, gradients = _core.backward(
-        reserve=reserve.core,
-        dy=dy,
-        dstate=dfinal,
-        need_dx=need_dx and not reserve.indexed,
-        dweights=None if dweights is None else [list(layer) for layer in dweights],
+def _checked_call(
+    cell: str,
+    x: ArrayLike,
+    weights: Sequence[Weights] | Packed,
+    state: Sequence[ArrayLike | None] | None,
+    lengths: ArrayLike | None,
+    num_layers: int,
+    bidirectional: bool,
+    dropout: float,
+    seed: int,
+    training: bool,
+    precision: str,
+    recomputed_steps: int,
+) -> tuple[Any, ...]:
+    """Check and convert the arguments of `forward` for `_core.forward`."""
+    info = cells()[_checks.choice("cell", cell, cells())]
+    num_layers = _checks.positive_int("num_layers", num_layers)
+    dropout = _checks.number("dropout", dropout, 0, 1)
+    seed = operator.index(seed)
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed: expected an integer in [0, 2**64), got {seed}")
+    if isinstance(weights, Packed):
+        dtype: np.dtype[np.floating] = np.dtype(weights.dtype)
+        _checks.precision("precision", precision, dtype)
+        _check_packed(weights, cell, num_layers, bidirectional, training, precision)
+        input_size, hidden_size = weights.input_size, weights.hidden_size
+    else:
+        weights = _check_all_weights(weights, info, num_layers, bidirectional)
+        dtype = weights[0].weight_ih.dtype
+        _checks.precision("precision", precision, dtype)
+        input_size, hidden_size = weights[0].weight_ih.shape[1], weights[0].weight_hh.shape[1]
+    inputs = _check_x(x, dtype, input_size)
+    seq_len, batch = inputs.shape[:2]
+    states = _check_states(
+        "state",
+        state,
+        info.states,
+        dtype,
+        (num_layers * (2 if bidirectional else 1), batch, hidden_size),
     )
-    made = [Weights(*g) for g in gradients] if dweights is None else list(dweights)
-    return dx, tuple(dinitial), made
+    spans = None if lengths is None else _check_lengths(lengths, seq_len, batch)
+    options = num_layers, bidirectional, dropout, seed, training, precision, recomputed_steps
+    return cell, inputs, weights, states, spans, *options
+
+
+def _checked_gradients(
+    core: _core.Reserve, dy: ArrayLike | None, dstate: Sequence[ArrayLike | None] | None
+) -> tuple[RealArray | None, list[RealArray | None] | None]:
+    """Check and convert the arguments of `backward` for `_core.backward`."""
+    dtype: np.dtype[np.floating] = np.dtype(core.dtype)
+    if dy is not None:
+        dy = _checks.real_array("dy", dy, dtype)
+        _checks.shape("dy", dy, core.y_shape, "(seq_len, batch, num_directions*hidden_size)")
+    return dy, _check_states("dstate", dstate, core.states, dtype, core.state_shape)
+
+
+def _check_dweights(core: _core.Reserve, dweights: Sequence[Weights]) -> list[Weights]:
+    dtype: np.dtype[np.floating] = np.dtype(core.dtype)
+    if len(dweights) != len(core.weights):
+        raise ValueError(
+            f"dweights: expected one entry for each of {len(core.weights)} layers and directions, "
+            f"got {len(dweights)}"
+        )
+    for i, (weights, gradients) in enumerate(zip(core.weights, dweights, strict=True)):
+        for field, weight, gradient in zip(Weights._fields, weights, gradients, strict=True):
+            name = f"dweights[{i}].{field}"
+            if (weight is None) != (gradient is None):
+                expected, got = ("none", "an array") if weight is None else ("an array", "none")
+                raise ValueError(f"{name}: expected {expected}, as the weights have, got {got}")
+            if weight is not None:
+                _checks.output_array(name, gradient, dtype)
+                _checks.shape(name, gradient, weight.shape, "of the weight")
+    return [Weights(*gradients) for gradients in dweights]
+
+
+def _check_packed(
+    packed: Packed,
+    cell: str,
+    num_layers: int,
+    bidirectional: bool,
+    training: bool,
+    precision: str,
+) -> None:
+    if training:
+        raise ValueError("weights: expected arrays when training, got packed weights")
+    expected = cell, num_layers, bool(bidirectional), precision
+    got = packed.cell, packed.num_layers, packed.bidirectional, packed.precision
+    if got != expected:
+        raise ValueError(
+            "weights: expected packed ones of (cell, num_layers, bidirectional, precision) = "
+            f"{expected}, got {got}"
+        )
+
+
+def _check_all_weights(
+    weights: Sequence[Weights], info: CellInfo, num_layers: int, bidirectional: bool
+) -> list[Weights]:
+    directions = 2 if bidirectional else 1
+    if len(weights) != num_layers * directions:
+        raise ValueError(
+            f"weights: expected num_layers * num_directions = {num_layers * directions} entries, "
+            f"got {len(weights)}"
+        )
+    weight_ih = np.asarray(weights[0].weight_ih)
+    weight_hh = np.asarray(weights[0].weight_hh)
+    dtype = _checks.real_dtype("weight_ih.dtype", weight_ih.dtype)
+    if weight_ih.ndim != 2 or weight_hh.ndim != 2 or 0 in weight_ih.shape + weight_hh.shape:
+        raise ValueError(
+            f"weight_ih, weight_hh: expected matrices of at least one row and column, got shapes "
+            f"{weight_ih.shape} and {weight_hh.shape}"
+        )
+    input_size, hidden_size = weight_ih.shape[1], weight_hh.shape[1]
+    return [
+        _check_weights(
+            w, info, dtype, hidden_size, directions * hidden_size if layer else input_size
+        )
+        for layer, w in ((i // directions, w) for i, w in enumerate(weights))
+    ]
 
 
 def _check_weights(
     weights: Weights, info: CellInfo, dtype: np.dtype[np.floating], hidden_size: int, inputs: int
-) -> list[RealArray | None]:
+) -> Weights:
     rows, gates = info.gates * hidden_size, f"{info.gates}*hidden_size"
     shapes = {
         "weight_ih": ((rows, inputs), f"({gates}, input_size)"),
@@ -269,7 +349,7 @@ def _check_weights(
             value = _checks.real_array(name, value, dtype)
             _checks.shape(name, value, shape, meaning)
         checked.append(value)
-    return checked
+    return Weights(*checked)  # type: ignore[arg-type]  # the first two are there
 
 
 def _check_x(
@@ -289,13 +369,19 @@ def _check_x(
     return array
 
 
-def _check_state_count(
-    name: str, state: Sequence[ArrayLike | None], states: int
-) -> Sequence[ArrayLike | None]:
+def _check_states(
+    name: str,
+    state: Sequence[ArrayLike | None] | None,
+    states: int,
+    dtype: np.dtype[np.floating],
+    shape: tuple[int, int, int],
+) -> list[RealArray | None] | None:
+    if state is None:
+        return None
     if not isinstance(state, (tuple, list)) or len(state) != states:
         got = f"{len(state)}" if isinstance(state, (tuple, list)) else type(state).__name__
         raise ValueError(f"{name}: expected a tuple of {states} arrays, got {got}")
-    return state
+    return [None if value is None else _check_state(name, value, dtype, shape) for value in state]
 
 
 def _check_state(
@@ -306,22 +392,12 @@ def _check_state(
     return array
 
 
-def _check_states(
-    name: str,
-    state: Sequence[ArrayLike] | None,
-    info: CellInfo,
-    dtype: np.dtype[np.floating],
-    shape: tuple[int, int, int],
-) -> list[RealArray | None] | None:
-    if state is None:
-        return None
-    _check_state_count(name, state, info.states)
-    return [_check_state(name, value, dtype, shape) for value in state]
-
-
-def _recomputed_steps(recompute: bool | int, seq_len: int) -> int:
+def _recomputed_steps(recompute: bool | int, x: ArrayLike) -> int:
+    """Steps between two states that are kept, T at most."""
     steps = _checks.recompute("recompute", recompute)
-    return max(1, isqrt(seq_len)) if steps is True else int(steps)
+    shape = np.shape(x)
+    seq_len = shape[0] if shape else 0  # the check of x tells of one without axes
+    return isqrt(seq_len) if steps is True else min(int(steps), seq_len)
 
 
 def _check_lengths(lengths: ArrayLike, seq_len: int, batch: int) -> NDArray[np.int64]:

@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike, DTypeLike
 from rnnfast import _checks, _core, functional
 from rnnfast._checks import IntArray, RealArray
 from rnnfast.module import Module
+from rnnfast.stream import Stream
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
 State = RealArray | tuple[RealArray, ...]
 
@@ -40,6 +41,11 @@ class Recurrent(Module[functional.Reserve]):
 
     Calling the layer gives `y, state`; the state is `h` for a cell with one state, `(h, c)` for an
     LSTM, a tuple of `cells()[cell].states` arrays in general.
+
+    The first call in evaluation mode makes a copy of the weights in the form that the kernels read,
+    for all calls until `train()` or `load_state_dict()`. So that the copy cannot become wrong, the
+    parameters' values are read-only meanwhile; what is written to them through an older view of
+    theirs counts from then on.
 
     Args:
         cell: Name of the cell, one of `rnnfast.functional.cells()`.
@@ -94,6 +100,7 @@ class Recurrent(Module[functional.Reserve]):
         self._states = functional.cells()[cell].states
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
+        self._packed: functional.Packed | None = None
         for layer in range(self.num_layers):
             for suffix in ("", "_reverse") if bidirectional else ("",):
                 self._add_weights(layer, suffix, bias)
@@ -145,7 +152,7 @@ class Recurrent(Module[functional.Reserve]):
         y, final, self._kept = functional.forward(
             self.cell,
             self._time_first(np.asarray(x)),
-            self._weights,
+            self._weights if self.training else self._frozen(),
             self._to_tuple("state", state),
             lengths=lengths,
             num_layers=self.num_layers,
@@ -177,14 +184,66 @@ class Recurrent(Module[functional.Reserve]):
             TypeError: A dtype or the structure of dstate is wrong.
         """
         dfinal = self._to_tuple("dstate", dstate)
-        dx, dinitial, _ = functional._backward(
+        dx, dinitial, _ = functional.backward(
             self._take_kept(),
             None if dy is None else self._time_first(np.asarray(dy)),
             dfinal,
-            need_dx,
-            self._gradients,
+            need_dx=need_dx,
+            dweights=self._gradients,
         )
         return None if dx is None else self._time_first(dx), self._from_tuple(dinitial)
+
+    def stream(self, batch: int = 1, state: State | None = None) -> Stream:
+        """Go through sequences step by step, as they come.
+
+        Args:
+            batch: B, how many sequences go side by side.
+            state: Initial state, (L, B, H) each; None for zeros.
+
+        Returns:
+            A stream with the weights as they are now, without dropout.
+
+        Raises:
+            ValueError: The layer is bidirectional, or a shape is wrong.
+            TypeError: A dtype or the structure of the state is wrong.
+        """
+        if self.bidirectional:
+            raise ValueError("stream: expected a layer of one direction, got a bidirectional one")
+        packed = self._pack() if self.training else self._frozen()
+        return Stream(packed, batch, self._to_tuple("state", state))
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training, in which the parameters may change, or to evaluation."""
+        if mode:
+            self._thaw()
+        return super().train(mode)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles hold the parameters alone; what was made of them is made again."""
+        return vars(self) | {"_packed": None, "_kept": None}
+
+    def _pack(self) -> functional.Packed:
+        return functional.pack(
+            self.cell,
+            self._weights,
+            num_layers=self.num_layers,
+            bidirectional=self.bidirectional,
+            precision=self.precision,
+        )
+
+    def _frozen(self) -> functional.Packed:
+        """Packed weights that stay right, as nobody may change the weights meanwhile."""
+        if self._packed is None:
+            for parameter in self._parameters.values():
+                parameter.value.flags.writeable = False
+            self._packed = self._pack()
+        return self._packed
+
+    def _thaw(self) -> None:
+        if self._packed is not None:
+            self._packed = None
+            for parameter in self._parameters.values():
+                parameter.value.flags.writeable = True
 
     def _time_first(self, x: RealArray) -> RealArray:
         """Swap the axes of time and batch if the user has batch first; its own inverse."""

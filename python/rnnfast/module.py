@@ -85,6 +85,7 @@ class Module(Generic[Kept]):
             if array.dtype.kind != "f":
                 raise TypeError(f"{p.name}: expected an array of reals, got dtype {array.dtype}")
             _checks.shape(p.name, array, p.value.shape, "of the parameter")
+        self._thaw()
         for p, array in zip(parameters, arrays, strict=True):
             np.copyto(p.value, array, casting="same_kind")
 
@@ -98,6 +99,11 @@ class Module(Generic[Kept]):
         _checks.same_names("state", state, generators)
         for name, generator in generators.items():
             generator.bit_generator.state = state[name]
+
+    def _thaw(self) -> None:
+        """Drop what was made of the parameters' values, which may change from now on."""
+        for _, child in self._children():
+            child._thaw()
 
     def _children(self) -> Iterator[tuple[str, Module[Any]]]:
         return ((name, m) for name, m in vars(self).items() if isinstance(m, Module))

@@ -92,7 +92,7 @@ def _numpy(case: Case, data: Data) -> Contestant:
 
 
 @cache
-def _twins() -> dict[str, tuple[str, dict[str, Any]]]:
+def twin_cells() -> dict[str, tuple[str, dict[str, Any]]]:
     """The kind of layer that peers have for a cell, and its options, by the cell's name."""
     return {
         rnnfast.RNN(1, 1).cell: ("RNN", {"nonlinearity": "tanh"}),
@@ -103,9 +103,9 @@ def _twins() -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def _twin(case: Case, peer: str) -> tuple[str, dict[str, Any]]:
-    if case.cell not in _twins():
+    if case.cell not in twin_cells():
         raise UnavailableError(f"{peer} has no cell {case.cell}")
-    return _twins()[case.cell]
+    return twin_cells()[case.cell]
 
 
 def _need(*modules: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from rnnfast import _checks, functional, losses
 from rnnfast._checks import RealArray
 from rnnfast.layers import Embedding, Linear, Recurrent, State
 from rnnfast.module import Module
+from rnnfast.stream import Stream
 from rnnfast.training.batches import IGNORED, cover
 from rnnfast.training.checkpoint import (
     Checkpoint,
@@ -182,14 +184,12 @@ class CharLM(Module[None]):
         if ids.size < 2:
             raise TextError(f"text: expected at least 2 characters to predict, got {ids.size}")
         streams = max(1, min(streams, ids.size // 1000))
-        was_training = self.training
-        self.eval()
         total, state = 0.0, None
-        for chunk in cover(ids, streams, seq_len):
-            logits, state = self(chunk.x, state)
-            counted = int(np.count_nonzero(chunk.targets != IGNORED))
-            total += losses.cross_entropy(logits, chunk.targets, IGNORED) * counted
-        self.train(was_training)
+        with self._evaluating():
+            for chunk in cover(ids, streams, seq_len):
+                logits, state = self(chunk.x, state)
+                counted = int(np.count_nonzero(chunk.targets != IGNORED))
+                total += losses.cross_entropy(logits, chunk.targets, IGNORED) * counted
         return total / (ids.size - 1) / math.log(2)
 
     def generate(
@@ -202,7 +202,7 @@ class CharLM(Module[None]):
         stop: str = "",
         seed: int | None = None,
     ) -> Iterator[str]:
-        """Writes text, one character at a time.
+        """Writes text, one character at a time. The model must not change until it is all written.
 
         Args:
             prime: the text to go on from, which is not repeated; by default a line's start.
@@ -233,19 +233,38 @@ class CharLM(Module[None]):
         stop: str,
         generator: np.random.Generator,
     ) -> Iterator[str]:
-        state: State | None = None
-        x, tail, written = ids[:, None], "", 0
+        with self._evaluating():
+            logits, state = self(ids[:, None])
+            stream = self.recurrent.stream(state=state)
+        tail, written, x = "", 0, np.empty(1, np.int64)
         while written != length:
-            was_training = self.training
-            logits, state = self.eval()(x, state)
-            self.train(was_training)
-            i = _choose(logits[-1, 0].astype(np.float64), temperature, top_k, generator)
-            character = self.vocabulary.characters[i]
+            x[0] = _choose(logits.reshape(-1, logits.shape[-1])[-1], temperature, top_k, generator)
+            character = self.vocabulary.characters[x[0]]
             yield character
-            x, written = np.full((1, 1), i), written + 1
-            tail = (tail + character)[-len(stop) :]
-            if stop and tail == stop:
-                return
+            written += 1
+            if stop:
+                tail = (tail + character)[-len(stop) :]
+                if tail == stop:
+                    return
+            if written != length:
+                logits = self._step(stream, x)
+
+    def _step(self, stream: Stream, x: NDArray[np.int64]) -> RealArray:
+        """The logits (1, V) after one more character (1,)."""
+        if self.training:
+            with self._evaluating():
+                return self._step(stream, x)
+        return self.head(stream(x if self.embedding is None else self.embedding(x)))
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Be in evaluation mode for a while."""
+        was_training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was_training)
 
     def sample(
         self,
@@ -303,13 +322,15 @@ class CharLM(Module[None]):
 
 
 def _choose(
-    logits: NDArray[np.float64], temperature: float, top_k: int, generator: np.random.Generator
+    logits: RealArray, temperature: float, top_k: int, generator: np.random.Generator
 ) -> int:
     if temperature == 0:
         return int(logits.argmax())
-    order = np.argsort(-logits, kind="stable")
+    weights = logits.astype(np.float64)
     if top_k:
-        order = order[:top_k]
-    with np.errstate(over="ignore"):  # a tiny temperature makes all but the likeliest impossible
-        weights = np.exp((logits[order] - logits[order[0]]) / temperature)
-    return int(generator.choice(order, p=weights / weights.sum()))
+        weights[np.argsort(-weights, kind="stable")[top_k:]] = -np.inf
+    weights -= weights.max()
+    weights /= max(temperature, 1e-300)  # finite quotients; less makes no difference
+    np.exp(weights, out=weights)
+    np.cumsum(weights, out=weights)
+    return int(weights.searchsorted(generator.random() * weights[-1], side="right"))

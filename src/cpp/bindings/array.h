@@ -3,9 +3,11 @@
 
 #include <pybind11/numpy.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
-#include <vector>
 
 #include "core/error.h"
 #include "core/memory.h"
@@ -15,16 +17,67 @@ namespace rnnfast {
 template <class T>
 using Array = pybind11::array_t<T, pybind11::array::c_style>;
 
-// An array over a block of the memory cache, to which it returns when the array is gone.
+// An array over a block of the memory cache, to which it returns when the array is gone. Made
+// without pybind11's constructor, which allocates lists of sizes and strides: it is a good part of
+// a short call's time.
 template <class T>
-Array<T> new_array(const std::vector<long>& shape) {
+Array<T> new_array(std::span<const long> shape) {
+  namespace py = pybind11;
   std::size_t count = 1;
   for (long n : shape) count *= static_cast<std::size_t>(n);
   auto buffer = std::make_unique<Buffer>(Buffer::allocate(count * sizeof(T)));
   T* data = buffer->as<T>();
-  const pybind11::capsule owner(buffer.get(), [](void* b) { delete static_cast<Buffer*>(b); });
+  py::capsule owner(buffer.get(), [](void* b) { delete static_cast<Buffer*>(b); });
   buffer.release();
-  return Array<T>(shape, data, owner);
+  const auto& numpy = py::detail::npy_api::get();
+  constexpr int kFlags = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ |
+                         py::detail::npy_api::NPY_ARRAY_ALIGNED_ |
+                         py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+  auto array = py::reinterpret_steal<Array<T>>(
+      numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, py::dtype::of<T>().release().ptr(),
+                                  int(shape.size()), shape.data(), nullptr, data, kFlags, nullptr));
+  if (!array) throw py::error_already_set();
+  numpy.PyArray_SetBaseObject_(array.ptr(), owner.release().ptr());
+  return array;
+}
+template <class T>
+Array<T> new_array(std::initializer_list<long> shape) {
+  return new_array<T>(std::span<const long>(shape.begin(), shape.size()));
+}
+
+// Whether an object is an array of exactly this type in C order.
+template <class T>
+bool is_array(pybind11::handle object) {
+  return Array<T>::check_(object);
+}
+
+// The same, of this shape.
+template <class T>
+bool is_array(pybind11::handle object, std::initializer_list<long> shape) {
+  if (!is_array<T>(object)) return false;
+  const auto* array = pybind11::detail::array_proxy(object.ptr());
+  return array->nd == int(shape.size()) &&
+         std::equal(shape.begin(), shape.end(), array->dimensions);
+}
+
+// What `is_array` found.
+template <class T>
+T* array_data(pybind11::handle object) {
+  return reinterpret_cast<T*>(pybind11::detail::array_proxy(object.ptr())->data);
+}
+inline long array_size(pybind11::handle object, int axis) {
+  return pybind11::detail::array_proxy(object.ptr())->dimensions[axis];
+}
+inline bool is_writable(pybind11::handle object) {
+  return pybind11::detail::array_proxy(object.ptr())->flags &
+         pybind11::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+}
+
+// The first of n indices outside [0, end), or null.
+inline const long* find_outside(const long* indices, long n, long end) {
+  const auto outside = [end](long i) { return i < 0 || i >= end; };
+  const long* found = std::find_if(indices, indices + n, outside);
+  return found == indices + n ? nullptr : found;
 }
 
 inline void check_size(const char* name, long got, const char* meaning, long expected) {
@@ -32,12 +85,10 @@ inline void check_size(const char* name, long got, const char* meaning, long exp
 }
 
 // Throws IndexError, "EXPECTED = [0, end), got ...", unless all indices are in [0, end).
-inline void check_indices(const char* expected, const Array<long>& indices, long end) {
-  const long* p = indices.data();
-  for (long n = 0; n < indices.size(); ++n)
-    if (p[n] < 0 || p[n] >= end)
-      throw pybind11::index_error(std::string(expected) + " = [0, " + std::to_string(end) +
-                                  "), got " + std::to_string(p[n]));
+inline void check_indices(const char* expected, const long* indices, long n, long end) {
+  if (const long* found = find_outside(indices, n, end))
+    throw pybind11::index_error(std::string(expected) + " = [0, " + std::to_string(end) +
+                                "), got " + std::to_string(*found));
 }
 
 }  // namespace rnnfast

@@ -134,7 +134,7 @@ constexpr const char* kExpectedIndices = "indices: expected values in [0, num_em
 template <class T>
 Array<T> embedding_forward(const Array<T>& weight, const Indices& indices) {
   check_rank("weight", weight, 2);
-  check_indices(kExpectedIndices, indices, weight.shape(0));
+  check_indices(kExpectedIndices, indices.data(), indices.size(), weight.shape(0));
   const long rows = indices.size(), width = weight.shape(1);
   Array<T> y = new_array<T>(extended(indices, indices.ndim(), width));
   const T* from = weight.data();
@@ -152,7 +152,7 @@ void embedding_backward(const Array<T>& dy, const Indices& indices, Array<T>& dw
   check_size("dy.shape[-1]", last_axis("dy", dy), "embedding_dim", dweight.shape(1));
   check_size("dy.size", dy.size(), "indices.size * embedding_dim",
              indices.size() * dweight.shape(1));
-  check_indices(kExpectedIndices, indices, dweight.shape(0));
+  check_indices(kExpectedIndices, indices.data(), indices.size(), dweight.shape(0));
   const long rows = indices.size(), width = dweight.shape(1), line = 64 / sizeof(T);
   const T* from = dy.data();
   const long* index = indices.data();

@@ -1,165 +1,55 @@
-// Recurrent networks on NumPy arrays. Two functions, forward and backward, serve every cell; Python
-// checks arguments with full messages, the checks here keep a wrong call from touching memory that
-// is not its own.
-#include <pybind11/numpy.h>
+// Recurrent networks on NumPy arrays. Two functions, forward and backward, serve every cell. They
+// take what the kernels can read as it is, check it, so that no call touches memory that is not its
+// own, and return None for everything else: Python then converts, or raises with a full message.
 #include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
 
-#include <array>
-#include <optional>
-#include <sstream>
-#include <string>
-#include <string_view>
+#include <memory>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "bindings/array.h"
 #include "bindings/module.h"
-#include "cells/registry.h"
+#include "bindings/rnn_arguments.h"
 #include "core/error.h"
-#include "cpu/dispatch.h"
 #include "rnn/network.h"
-
-namespace py = pybind11;
 
 namespace rnnfast {
 namespace {
 
 template <class T>
-using State = std::vector<std::optional<Array<T>>>;  // of each state
-template <class T>
-using Weights = std::vector<std::array<std::optional<Array<T>>, 5>>;  // of each layer and direction
+constexpr const char* kDtype = sizeof(T) == 4 ? "float32" : "float64";
 
-template <class... Cell>
-std::array<CellInfo, sizeof...(Cell)> infos(TypeList<Cell...>) {
-  return {Cell::info...};
-}
-const auto kInfos = infos(Cells{});
+// Packed weights of one type, and what they are of.
+class PyPacked {
+ public:
+  template <class T>
+  PyPacked(const NetworkSize& size, PackedWeights<T> weights)
+      : size_(size), weights_(std::move(weights)) {}
 
-int cell_id(const std::string& name) {
-  for (std::size_t i = 0; i < kInfos.size(); ++i)
-    if (name == kInfos[i].name) return int(i);
-  RNNFAST_CHECK(false, "cell: no cell is named '", name, "'");
-  return -1;
-}
-
-template <class A>
-void check_shape(const char* name, const A& array, std::vector<Index> expected) {
-  const std::vector<Index> got(array.shape(), array.shape() + array.ndim());
-  const auto text = [](const std::vector<Index>& shape) {
-    std::ostringstream s;
-    for (Index n : shape) s << n << ",";
-    return "(" + s.str() + ")";
-  };
-  RNNFAST_CHECK(got == expected, name, ": expected shape ", text(expected), ", got ", text(got));
-}
-
-template <class T>
-T* data_of(std::optional<Array<std::remove_const_t<T>>>& array) {
-  if (!array) return nullptr;
-  if constexpr (std::is_const_v<T>)
-    return array->data();
-  else
-    return array->mutable_data();
-}
-
-// The shapes of a layer's five weights; those of absent ones are not looked at.
-std::array<std::vector<Index>, 5> weight_shapes(const NetworkSize& s, Index i) {
-  const CellInfo& info = kInfos[std::size_t(s.cell)];
-  const Index H = s.hidden_size, rows = info.gates * H;
-  return {
-      {{rows, s.layer_input(i / s.num_directions)}, {rows, H}, {rows}, {rows}, {info.params, H}}};
-}
-
-template <class T>
-CellWeights<T> pointers(std::array<std::optional<Array<std::remove_const_t<T>>>, 5>& w) {
-  return {data_of<T>(w[0]), data_of<T>(w[1]), data_of<T>(w[2]), data_of<T>(w[3]), data_of<T>(w[4])};
-}
-
-constexpr const char* kNames[] = {"weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_channel"};
-
-template <class T>
-std::vector<CellWeights<const T>> checked_weights(const NetworkSize& s, Weights<T>& weights) {
-  RNNFAST_CHECK(Index(weights.size()) == s.cells(), "weights: expected one entry for each of ",
-                s.cells(), " layers and directions, got ", weights.size());
-  std::vector<CellWeights<const T>> result;
-  for (Index i = 0; i < s.cells(); ++i) {
-    auto& w = weights[std::size_t(i)];
-    const auto shapes = weight_shapes(s, i);
-    for (std::size_t k = 0; k < w.size(); ++k)
-      if (w[k]) check_shape(kNames[k], *w[k], shapes[k]);
-    RNNFAST_CHECK(w[0] && w[1], "weights[", i, "]: weight_ih and weight_hh are needed");
-    RNNFAST_CHECK(bool(w[4]) == (kInfos[std::size_t(s.cell)].params > 0), "weights[", i,
-                  "]: weight_channel does not fit the cell");
-    result.push_back(pointers<const T>(w));
+  const NetworkSize& size() const { return size_; }
+  std::size_t nbytes() const {
+    return std::visit([](const auto& w) { return w.memory.size(); }, weights_);
   }
-  return result;
-}
-
-// Where the gradients of the weights go: arrays that are given, or else new ones.
-template <class T>
-std::vector<CellWeights<T>> gradient_arrays(const NetworkSize& s, const Weights<T>& weights,
-                                            Weights<T>& gradients, bool given) {
-  RNNFAST_CHECK(!given || gradients.size() == weights.size(), "dweights: expected one entry for ",
-                "each of ", weights.size(), " layers and directions, got ", gradients.size());
-  gradients.resize(weights.size());
-  std::vector<CellWeights<T>> result;
-  for (Index i = 0; i < s.cells(); ++i) {
-    const auto& w = weights[std::size_t(i)];
-    auto& g = gradients[std::size_t(i)];
-    const auto shapes = weight_shapes(s, i);
-    for (std::size_t k = 0; k < w.size(); ++k) {
-      if (!given && w[k]) g[k] = new_array<T>(shapes[k]);
-      RNNFAST_CHECK(bool(g[k]) == bool(w[k]), "dweights[", i, "].", kNames[k], ": expected ",
-                    w[k] ? "an array" : "none", ", as the weights have");
-      if (w[k]) check_shape(kNames[k], *g[k], shapes[k]);
-    }
-    result.push_back(pointers<T>(g));
+  const char* dtype() const { return of<float>() ? kDtype<float> : kDtype<double>; }
+  // Null if they are of another type.
+  template <class T>
+  const PackedWeights<T>* of() const {
+    return std::get_if<PackedWeights<T>>(&weights_);
   }
-  return result;
-}
 
-template <class T>
-std::vector<const T*> checked_state(const char* name, const NetworkSize& s,
-                                    std::optional<State<T>>& state) {
-  const auto states = std::size_t(kInfos[std::size_t(s.cell)].states);
-  if (!state) return std::vector<const T*>(states, nullptr);
-  RNNFAST_CHECK(state->size() == states, name, ": expected ", states, " arrays, got ",
-                state->size());
-  std::vector<const T*> result;
-  for (auto& array : *state) {
-    if (array) check_shape(name, *array, {s.cells(), s.batch, s.hidden_size});
-    result.push_back(data_of<const T>(array));
-  }
-  return result;
-}
-
-template <class T>
-struct NewState {
-  std::vector<Array<T>> arrays;
-  std::vector<T*> data;
+ private:
+  NetworkSize size_;
+  std::variant<PackedWeights<float>, PackedWeights<double>> weights_;
 };
-
-template <class T>
-NewState<T> new_state(const NetworkSize& s) {
-  NewState<T> result;
-  for (int i = 0; i < kInfos[std::size_t(s.cell)].states; ++i) {
-    result.arrays.push_back(new_array<T>({s.cells(), s.batch, s.hidden_size}));
-    result.data.push_back(result.arrays.back().mutable_data());
-  }
-  return result;
-}
 
 // A training forward pass: the reserve, and the arrays that backward reads again.
 template <class T>
 struct Kept {
   Reserve<T> reserve;
   NetworkInput<T> input;
-  std::variant<Array<T>, Array<Index>> x;
-  Array<T> y;
-  Weights<T> weights;
-  std::optional<State<T>> state;
+  std::vector<py::object> alive;  // owners of the input and of y; the weights come first
 };
 
 class PyReserve {
@@ -167,110 +57,249 @@ class PyReserve {
   template <class T>
   explicit PyReserve(Kept<T> kept) : kept_(std::move(kept)) {}
 
+  const NetworkSize& size() const {
+    return std::visit([](const auto& k) -> const NetworkSize& { return k.reserve.size; }, kept_);
+  }
   std::size_t nbytes() const {
     return std::visit([](const auto& k) { return k.reserve.memory.size(); }, kept_);
   }
-  template <class T>
-  Kept<T>& of() {
-    RNNFAST_CHECK(std::holds_alternative<Kept<T>>(kept_), "reserve: made with another dtype");
-    return std::get<Kept<T>>(kept_);
+  bool indexed() const {
+    return std::visit([](const auto& k) { return k.input.x == nullptr; }, kept_);
+  }
+  const char* dtype() const {
+    return std::visit([](const auto& k) { return dtype_of(k); }, kept_);
+  }
+  // Five of each layer and direction.
+  py::list weights() const {
+    const auto& alive = std::visit([](const auto& k) -> const auto& { return k.alive; }, kept_);
+    py::list result;
+    for (auto w = alive.begin(); Index(result.size()) < size().cells(); w += 5)
+      result.append(py::make_tuple(w[0], w[1], w[2], w[3], w[4]));
+    return result;
+  }
+  template <class F>
+  auto visit(F&& f) {
+    return std::visit(f, kept_);
   }
 
  private:
+  template <class T>
+  static const char* dtype_of(const Kept<T>&) {
+    return kDtype<T>;
+  }
   std::variant<Kept<float>, Kept<double>> kept_;
 };
 
+// (L*D, B, H), one for each of the cell's states.
 template <class T>
-py::tuple forward(const std::string& cell, std::variant<Array<T>, Array<Index>> x,
-                  Weights<T> weights, std::optional<State<T>> state,
-                  const std::optional<Array<Index>>& lengths, Index input_size, Index hidden_size,
-                  Index num_layers, bool bidirectional, double dropout, std::uint64_t seed,
-                  bool training, bool bfloat16, Index recompute) {
-  const py::array& any_x = std::visit([](auto& a) -> py::array& { return a; }, x);
-  const bool indexed = std::holds_alternative<Array<Index>>(x);
-  RNNFAST_CHECK(any_x.ndim() == (indexed ? 2 : 3),
-                "x: expected rank 3, or 2 for indices, got rank ", any_x.ndim());
-  RNNFAST_CHECK(input_size >= 1 && hidden_size >= 1 && num_layers >= 1 && recompute >= 0,
-                "sizes: ", input_size, " ", hidden_size, " ", num_layers, " ", recompute);
-  NetworkSize size{.cell = cell_id(cell),
-                   .seq_len = any_x.shape(0),
-                   .batch = any_x.shape(1),
-                   .input_size = input_size,
-                   .hidden_size = hidden_size,
-                   .num_layers = num_layers,
-                   .num_directions = bidirectional ? 2 : 1,
-                   .dropout = dropout,
-                   .seed = seed,
-                   .training = training,
-                   .precision = bfloat16 ? Precision::bfloat16 : Precision::full,
-                   .recompute = recompute};
-  NetworkInput<T> input{};
-  if (indexed) {
-    const Array<Index>& indices = std::get<Array<Index>>(x);
-    input.indices = indices.data();
-    check_indices("x: expected indices in [0, input_size)", indices, input_size);
-  } else {
-    check_shape("x", any_x, {size.seq_len, size.batch, input_size});
-    input.x = std::get<Array<T>>(x).data();
+struct NewState {
+  explicit NewState(const NetworkSize& s) : arrays(std::size_t(cell_info(s.cell).states)) {
+    for (std::size_t i = 0; i < arrays.size(); ++i) {
+      Array<T> array = new_array<T>({s.cells(), s.batch, s.hidden_size});
+      data.push_back(array.mutable_data());
+      arrays[i] = std::move(array);
+    }
   }
-  input.weights = checked_weights(size, weights);
-  input.initial = checked_state("state", size, state);
+  py::tuple arrays;
+  std::vector<T*> data;
+};
 
-  Array<T> y = new_array<T>({size.seq_len, size.batch, size.num_directions * hidden_size});
-  NewState<T> final = new_state<T>(size);
+// (T, B, I) reals or (T, B) integers; the sizes of time and batch are the array's. IndexError.
+template <class T>
+bool read_x(py::handle x, NetworkSize& s, NetworkInput<T>& input) {
+  const bool indexed = is_array<Index>(x);
+  if (!indexed && !is_array<T>(x)) return false;
+  if (py::detail::array_proxy(x.ptr())->nd != (indexed ? 2 : 3)) return false;
+  s.seq_len = array_size(x, 0);
+  s.batch = array_size(x, 1);
+  if (!indexed) {
+    input.x = array_data<const T>(x);
+    return array_size(x, 2) == s.input_size;
+  }
+  input.indices = array_data<const Index>(x);
+  check_indices("x: expected indices in [0, input_size)", input.indices, s.seq_len * s.batch,
+                s.input_size);
+  return true;
+}
+
+// The weights, or the packed ones in their place, with the sizes that they tell.
+template <class T>
+bool read_network(py::handle weights, const PyPacked* packed, NetworkSize& s,
+                  NetworkInput<T>& input, std::vector<py::object>& alive) {
+  if (!std::is_same_v<T, float> && s.precision != Precision::full) return false;
+  if (packed) {
+    const NetworkSize& p = packed->size();
+    s.input_size = p.input_size;
+    s.hidden_size = p.hidden_size;
+    input.packed = packed->of<T>();
+    alive.push_back(py::reinterpret_borrow<py::object>(weights));
+    return input.packed && !s.training && s.cell == p.cell && s.num_layers == p.num_layers &&
+           s.num_directions == p.num_directions && s.precision == p.precision;
+  }
+  const Items items(weights);
+  return read_sizes<T>(items, s) && read_weights(items, s, input.weights, alive);
+}
+
+template <class T>
+py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const PyPacked* packed,
+                      py::handle state, py::handle lengths) {
+  NetworkInput<T> input{};
+  std::vector<py::object> alive;
+  std::span<const Index> spans;
+  if (!read_network(weights, packed, size, input, alive) || !read_x(x, size, input) ||
+      !read_state(state, size, input.initial, alive) || !read_lengths(lengths, size, spans))
+    return py::none();
+
+  Array<T> y = new_array<T>({size.seq_len, size.batch, size.num_directions * size.hidden_size});
+  NewState<T> final(size);
   T* y_data = y.mutable_data();
-  std::span<const Index> spans;  // empty also for a batch of none
-  if (lengths) spans = {lengths->data(), std::size_t(lengths->size())};
   Reserve<T> reserve = [&] {
     py::gil_scoped_release release;
     return network_forward(size, PackedBatch(size.seq_len, size.batch, spans), input, y_data,
                            final.data);
   }();
   py::object kept = py::none();
-  if (training)
-    kept = py::cast(PyReserve(Kept<T>{std::move(reserve), std::move(input), std::move(x), y,
-                                      std::move(weights), std::move(state)}));
-  return py::make_tuple(y, std::move(final.arrays), kept);
+  if (size.training) {
+    // Backward reads y, so nobody may write to it.
+    py::detail::array_proxy(y.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+    alive.push_back(py::reinterpret_borrow<py::object>(x));
+    alive.push_back(y);
+    kept = py::cast(PyReserve(Kept<T>{std::move(reserve), std::move(input), std::move(alive)}));
+  }
+  return py::make_tuple(std::move(y), std::move(final.arrays), std::move(kept));
+}
+
+// Sizes that are no arrays'.
+bool read_options(py::handle cell, py::handle num_layers, bool bidirectional, py::handle dropout,
+                  py::handle seed, bool training, py::handle precision, NetworkSize& s) {
+  const auto id = find_cell(cell);
+  s.cell = id.value_or(0);
+  s.num_directions = bidirectional ? 2 : 1;
+  s.training = training;
+  if (!id || !read_int(num_layers, s.num_layers) || s.num_layers < 1) return false;
+  if (!PyFloat_CheckExact(dropout.ptr()) || !read_seed(seed, s.seed)) return false;
+  if (!read_precision(precision, s.precision)) return false;
+  s.dropout = PyFloat_AS_DOUBLE(dropout.ptr());
+  return s.dropout >= 0 && s.dropout <= 1;
+}
+
+py::object forward(py::handle cell, py::handle x, py::handle weights, py::handle state,
+                   py::handle lengths, py::handle num_layers, bool bidirectional,
+                   py::handle dropout, py::handle seed, bool training, py::handle precision,
+                   py::handle recompute) {
+  NetworkSize size{};
+  if (!read_options(cell, num_layers, bidirectional, dropout, seed, training, precision, size) ||
+      !read_int(recompute, size.recompute) || size.recompute < 0)
+    return py::none();
+  const PyPacked* packed =
+      py::isinstance<PyPacked>(weights) ? py::cast<const PyPacked*>(weights) : nullptr;
+  const bool is_double =
+      packed ? packed->of<double>() != nullptr : read_sizes<double>(Items(weights), size);
+  return is_double ? forward_of<double>(size, x, weights, packed, state, lengths)
+                   : forward_of<float>(size, x, weights, packed, state, lengths);
 }
 
 template <class T>
-py::tuple backward(PyReserve& reserve, std::optional<Array<T>> dy, std::optional<State<T>> dstate,
-                   bool need_dx, std::optional<Weights<T>> dweights) {
-  Kept<T>& kept = reserve.of<T>();
+py::object pack_of(NetworkSize size, py::handle weights) {
+  NetworkInput<T> input{};
+  std::vector<py::object> alive;
+  if (!read_network(weights, nullptr, size, input, alive)) return py::none();
+  return py::cast(std::make_unique<PyPacked>(size, network_pack(size, input.weights)));
+}
+
+py::object pack(py::handle cell, py::handle weights, py::handle num_layers, bool bidirectional,
+                py::handle precision) {
+  NetworkSize size{};
+  if (!read_options(cell, num_layers, bidirectional, py::float_(0.), py::int_(0), false, precision,
+                    size))
+    return py::none();
+  const bool is_double = read_sizes<double>(Items(weights), size);
+  return is_double ? pack_of<double>(size, weights) : pack_of<float>(size, weights);
+}
+
+// Arrays for the gradients of a layer's weights, None where there is no weight.
+template <class T>
+py::tuple new_gradients(const NetworkSize& s, Index i, const CellWeights<const T>& w,
+                        CellWeights<T>& data) {
+  const CellInfo& info = cell_info(s.cell);
+  const Index H = s.hidden_size, rows = info.gates * H;
+  py::tuple arrays(5);
+  const auto add = [&](std::size_t k, const T* weight, std::initializer_list<long> shape, T*& to) {
+    to = nullptr;
+    if (!weight) {
+      arrays[k] = py::none();
+      return;
+    }
+    Array<T> array = new_array<T>(shape);
+    to = array.mutable_data();
+    arrays[k] = std::move(array);
+  };
+  add(0, w.weight_ih, {rows, s.layer_input(i / s.num_directions)}, data.weight_ih);
+  add(1, w.weight_hh, {rows, H}, data.weight_hh);
+  add(2, w.bias_ih, {rows}, data.bias_ih);
+  add(3, w.bias_hh, {rows}, data.bias_hh);
+  add(4, w.weight_channel, {info.params, H}, data.weight_channel);
+  return arrays;
+}
+
+template <class T>
+py::list new_gradients(const NetworkSize& s, const std::vector<CellWeights<const T>>& weights,
+                       std::vector<CellWeights<T>>& data) {
+  py::list gradients{weights.size()};
+  data.resize(weights.size());
+  for (std::size_t i = 0; i < weights.size(); ++i)
+    gradients[i] = new_gradients(s, Index(i), weights[i], data[i]);
+  return gradients;
+}
+
+// Arrays for the gradients that are the caller's: there where there is a weight.
+template <class T>
+bool read_gradients(py::handle dweights, const NetworkSize& s,
+                    const std::vector<CellWeights<const T>>& weights,
+                    std::vector<CellWeights<T>>& data, std::vector<py::object>& alive) {
+  if (!read_weights(Items(dweights), s, data, alive)) return false;
+  for (std::size_t i = 0; i < weights.size(); ++i)
+    if (!data[i].bias_ih != !weights[i].bias_ih || !data[i].bias_hh != !weights[i].bias_hh)
+      return false;
+  return true;
+}
+
+template <class T>
+py::object backward_of(Kept<T>& kept, py::handle dy, py::handle dstate, bool need_dx,
+                       py::handle dweights) {
   const NetworkSize& size = kept.reserve.size;
-  if (dy)
-    check_shape("dy", *dy, {size.seq_len, size.batch, size.num_directions * size.hidden_size});
-  const std::vector<const T*> dfinal = checked_state("dstate", size, dstate);
-  RNNFAST_CHECK(!need_dx || kept.input.x, "need_dx: x are indices, which have no gradient");
-  std::optional<Array<T>> dx;
-  if (need_dx) dx = new_array<T>({size.seq_len, size.batch, size.input_size});
-  NewState<T> dinitial = new_state<T>(size);
-  const bool adds = dweights.has_value();
-  Weights<T> gradients = std::move(dweights).value_or(Weights<T>{});
-  const std::vector<CellWeights<T>> gradient_data =
-      gradient_arrays(size, kept.weights, gradients, adds);
-  const T* dy_data = data_of<const T>(dy);
-  T* dx_data = data_of<T>(dx);
+  const bool adds = !dweights.is_none();
+  const T* dy_data = nullptr;
+  std::vector<const T*> dfinal;
+  std::vector<CellWeights<T>> gradient_data;
+  std::vector<py::object> alive;
+  if (!read_optional(dy, {size.seq_len, size.batch, size.num_directions * size.hidden_size},
+                     dy_data) ||
+      !read_state(dstate, size, dfinal, alive) ||
+      (adds && !read_gradients(dweights, size, kept.input.weights, gradient_data, alive)))
+    return py::none();
+  py::object dx = py::none();
+  T* dx_data = nullptr;
+  if (need_dx && kept.input.x) {
+    Array<T> array = new_array<T>({size.seq_len, size.batch, size.input_size});
+    dx_data = array.mutable_data();
+    dx = std::move(array);
+  }
+  NewState<T> dinitial(size);
+  py::object gradients = py::none();
+  if (!adds) gradients = new_gradients(size, kept.input.weights, gradient_data);
   {
     py::gil_scoped_release release;
     network_backward(kept.reserve, kept.input, dy_data, dfinal, dx_data, dinitial.data,
                      gradient_data, adds);
   }
-  return py::make_tuple(dx, std::move(dinitial.arrays), adds ? py::none() : py::cast(gradients));
+  return py::make_tuple(std::move(dx), std::move(dinitial.arrays), std::move(gradients));
 }
 
-template <class T>
-void bind_type(py::module_& m) {
-  m.def("forward", &forward<T>, py::kw_only(), py::arg("cell"), py::arg("x").noconvert(),
-        py::arg("weights").noconvert(), py::arg("state").noconvert(),
-        py::arg("lengths").noconvert(), py::arg("input_size"), py::arg("hidden_size"),
-        py::arg("num_layers"), py::arg("bidirectional"), py::arg("dropout"), py::arg("seed"),
-        py::arg("training"), py::arg("bfloat16"), py::arg("recompute"),
-        "y, the final states and, if training, the reserve for backward.");
-  m.def("backward", &backward<T>, py::kw_only(), py::arg("reserve"), py::arg("dy").noconvert(),
-        py::arg("dstate").noconvert(), py::arg("need_dx"), py::arg("dweights").noconvert(),
-        "dx, the gradients of the initial states and those of the weights; the latter are added to "
-        "dweights, and not returned, if that is given.");
+py::object backward(PyReserve& reserve, py::handle dy, py::handle dstate, bool need_dx,
+                    py::handle dweights) {
+  return reserve.visit(
+      [&](auto& kept) { return backward_of(kept, dy, dstate, need_dx, dweights); });
 }
 
 }  // namespace
@@ -283,13 +312,67 @@ void bind_rnn(py::module_& m) {
                     "States carried from step to step; the first is h.")
       .def_readonly("gates", &CellInfo::gates, "Row blocks of weight_ih and weight_hh.")
       .def_readonly("params", &CellInfo::params, "Rows of weight_channel.");
+  py::class_<PyPacked>(m, "Packed",
+                       "A copy of a network's weights in the form that the kernels read, made by "
+                       "`rnnfast.functional.pack`. What happens to the weights afterwards has no "
+                       "influence on it.")
+      .def_property_readonly("nbytes", &PyPacked::nbytes, "Bytes of the copy.")
+      .def_property_readonly("dtype", &PyPacked::dtype, "Name of its dtype.")
+      .def_property_readonly(
+          "cell", [](const PyPacked& p) { return cell_info(p.size().cell).name; }, "The cell.")
+      .def_property_readonly(
+          "input_size", [](const PyPacked& p) { return p.size().input_size; }, "I.")
+      .def_property_readonly(
+          "hidden_size", [](const PyPacked& p) { return p.size().hidden_size; }, "H.")
+      .def_property_readonly(
+          "num_layers", [](const PyPacked& p) { return p.size().num_layers; }, "L.")
+      .def_property_readonly(
+          "bidirectional", [](const PyPacked& p) { return p.size().num_directions == 2; },
+          "Whether D is 2.")
+      .def_property_readonly(
+          "precision", [](const PyPacked& p) { return precision_name(p.size().precision); },
+          "Precision of the products.");
   py::class_<PyReserve>(m, "Reserve", "What a training forward pass keeps for backward.")
-      .def_property_readonly("nbytes", &PyReserve::nbytes, "Bytes of the reserve space.");
+      .def_property_readonly("nbytes", &PyReserve::nbytes, "Bytes of the reserve space.")
+      .def_property_readonly("dtype", &PyReserve::dtype, "Name of the dtype.")
+      .def_property_readonly("indexed", &PyReserve::indexed, "Whether x were indices.")
+      .def_property_readonly("weights", &PyReserve::weights,
+                             "The weights, five of each layer and direction.")
+      .def_property_readonly(
+          "states", [](const PyReserve& r) { return cell_info(r.size().cell).states; },
+          "States of the cell.")
+      .def_property_readonly(
+          "y_shape",
+          [](const PyReserve& r) {
+            const NetworkSize& s = r.size();
+            return py::make_tuple(s.seq_len, s.batch, s.num_directions * s.hidden_size);
+          },
+          "(T, B, D*H).")
+      .def_property_readonly(
+          "state_shape",
+          [](const PyReserve& r) {
+            return py::make_tuple(r.size().cells(), r.size().batch, r.size().hidden_size);
+          },
+          "(L*D, B, H).");
   m.def(
-      "cells", [] { return std::vector<CellInfo>(kInfos.begin(), kInfos.end()); },
+      "cells",
+      [] {
+        py::list list;
+        for (int i = 0; i < Cells::size; ++i) list.append(py::cast(cell_info(i)));
+        return list;
+      },
       "Every cell of the registry.");
-  bind_type<float>(m);
-  bind_type<double>(m);
+  m.def("forward", &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::arg("state"),
+        py::arg("lengths"), py::arg("num_layers"), py::arg("bidirectional"), py::arg("dropout"),
+        py::arg("seed"), py::arg("training"), py::arg("precision"), py::arg("recompute"),
+        "y, the final states and, if training, the reserve; None where an argument is not exactly "
+        "what the kernels read.");
+  m.def("backward", &backward, py::arg("reserve"), py::arg("dy"), py::arg("dstate"),
+        py::arg("need_dx"), py::arg("dweights"),
+        "dx, the gradients of the initial states and those of the weights; the latter are added to "
+        "dweights, and not returned, if that is given. None as in forward.");
+  m.def("pack", &pack, py::arg("cell"), py::arg("weights"), py::arg("num_layers"),
+        py::arg("bidirectional"), py::arg("precision"), "Packed weights; None as in forward.");
 }
 
 }  // namespace rnnfast

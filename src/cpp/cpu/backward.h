@@ -6,8 +6,8 @@
 // go to a buffer of the chunk. At the end of a chunk that buffer is the right-hand side of the
 // weight gradients (weight_gradient.h) and the left-hand side of dx.
 
+#include "cpu/direct_backward.h"
 #include "cpu/math.h"
-#include "cpu/weight_gradient.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -31,6 +31,7 @@ class Backward {
         H_(args.size.hidden_size),
         tiles_(L::tiles(H_)),
         work_(args.workspace, args.size, team.size),
+        direct_(args.size.direct),
         own_(partition<L>(H_, rows_.batch, thread, team.size)),
         own_vectors_{own_.tiles.begin * L::kTileVectors,
                      min_index(L::vectors(H_), own_.tiles.end * L::kTileVectors)},
@@ -56,11 +57,12 @@ class Backward {
       }
       team_.barrier();
       input_gradient(chunk);
-      weights.accumulate(chunk, current_.gates, dx_gates());
+      if (!direct_) weights.accumulate(chunk, current_.gates, dx_gates());
     }
     if (rows_.steps) leave(t - step, 0);
+    if (direct_) DirectGradient<L, P>(args_, work_, share_).write(current_.gates, dx_gates());
     team_.barrier();
-    if (args_.part.last) weights.finish();
+    if (!direct_ && args_.part.last) weights.finish();
     store_initial();
   }
 
@@ -85,6 +87,9 @@ class Backward {
 
   void pack_parameters() {
     const CellWeights<const T>& w = args_.weights;
+    if constexpr (info.params)
+      pack_units<L>(w.weight_channel, H_, info.params, share_, work_.params);
+    if (direct_) return;
     for_groups([&](const Group& group) {
       for (int p = 0; p < L::products.size; ++p) {
         // Threads that share the tiles share the packing of each panel as well.
@@ -98,8 +103,6 @@ class Backward {
       for (Index v0 = 0; v0 < L::vectors(I_); v0 += kMaxVectors)
         pack_transposed<L, P>(w.weight_ih, H_, I_, 0, info.gates, v0, input_vectors(v0), share_,
                               input_panel(v0));
-    if constexpr (info.params)
-      pack_units<L>(w.weight_channel, H_, info.params, share_, work_.params);
   }
 
   // Vectors of the last tile that hold no units meet zero weights, and so must be numbers.
@@ -183,6 +186,7 @@ class Backward {
     for_groups(step, t & 1);
     if constexpr (L::kTwoStages) {
       if (own_.by_tiles) team_.barrier();
+      if (direct_) direct_products(kSecond, kSecond + 1, current_, t);
       for_groups([&](const Group& group) {
         for_strips(0, count, [&](Index first, Index rows) {
           recurrent_product(kSecond, current_, t, group, first, rows);
@@ -198,6 +202,7 @@ class Backward {
   // The sequences [going, ..) of step t started there: what comes through its recurrent products
   // belongs to their initial states.
   void leave(Index t, Index going) {
+    if (direct_) direct_products(0, L::products.first_stage, later_, t);
     for_groups([&](const Group& group) {
       for_strips(going, rows_.count(t), [&](Index first, Index rows) {
         first_products(t, group, first, rows);
@@ -218,9 +223,35 @@ class Backward {
       recurrent_product(p, later_, t, group, first, rows);
   }
 
+  // Gradients of the operands of products [begin, end) for all rows of step t, this thread's
+  // columns, from weights as they are.
+  void direct_products(int begin, int end, const GateBuffer& buffer, Index t) {
+    for (int p = begin; p < end; ++p) {
+      const Product product = L::products.item[p];
+      direct_transposed<L, T>(buffer.gates + (rows_.offset[t] - buffer.row) * L::kGateRow +
+                                  product.first_gate * L::kUnits,
+                              chunk_tile_,
+                              {args_.weights.weight_hh, info.gates, H_, H_, product.first_gate,
+                               product.gates, own_vectors_},
+                              tiles_, rows_.count(t), direct_row(p, 0),
+                              direct_row(L::products.size, 0), direct_width());
+    }
+  }
+  Index direct_width() const { return L::vectors(H_) * W; }
+  T* direct_row(int p, Index row) const {
+    return work_.direct + (p * work_.chunk_rows + row) * direct_width() + own_vectors_.begin * W;
+  }
+
   // Gradient of product p's operand for some rows of step t, whose gates are in `buffer`.
   void recurrent_product(int p, const GateBuffer& buffer, Index t, const Group& group, Index first,
                          Index rows) {
+    if (direct_) {
+      for (Index r = 0; r < rows; ++r)
+        __builtin_memcpy(product_ + p * kProduct + r * group.vectors * W,
+                         direct_row(p, first + r) + (group.v0 - own_vectors_.begin) * W,
+                         group.vectors * W * sizeof(T));
+      return;
+    }
     const Product product = L::products.item[p];
     transposed_product<L, P>(buffer.gates + (rows_.offset[t] + first - buffer.row) * kGateRow +
                                  F::operand(product.first_gate * L::kUnits),
@@ -357,6 +388,7 @@ class Backward {
   // dx of this thread's share of a chunk's rows.
   void input_gradient(const Chunk& chunk) {
     if (!args_.dx) return;
+    if (direct_) return direct_input_gradient(chunk);
     const Range mine = share(chunk.rows, thread_, team_.size);
     for_blocks(mine.end - mine.begin, kStripRows, [&](Index at, Index rows) {
       const Index first = mine.begin + at;
@@ -367,15 +399,31 @@ class Backward {
                                  input_panel(v0 + vectors < L::vectors(I_) ? v0 + vectors : 0),
                                  vectors, tiles_, rows, product_);
         for (Index r = 0; r < rows; ++r)
-          for (int v = 0; v < vectors; ++v) {
-            const int lanes = int(min_index(W, I_ - (v0 + v) * W));
-            T* to = args_.dx + (chunk.row + first + r) * args_.dx_stride + (v0 + v) * W;
-            V value = V::load(product_ + (r * vectors + v) * W);
-            if (args_.add_dx) value = value + V::load(to, lanes);
-            value.store(to, lanes);
-          }
+          store_dx(chunk.row + first + r, {v0, v0 + vectors}, product_ + r * vectors * W);
       }
     });
+  }
+
+  // Threads share the columns, as there are few rows.
+  void direct_input_gradient(const Chunk& chunk) {
+    const Range mine = share(L::vectors(I_), thread_, team_.size);
+    const Index width = L::vectors(I_) * W;
+    T *out = work_.direct_dx + mine.begin * W, *part = out + work_.chunk_rows * width;
+    direct_transposed<L, T>(dx_gates(), chunk_tile_,
+                            {args_.weights.weight_ih, info.gates, H_, I_, 0, info.gates, mine},
+                            tiles_, chunk.rows, out, part, width);
+    for (Index r = 0; r < chunk.rows; ++r) store_dx(chunk.row + r, mine, out + r * width);
+  }
+
+  // Some vectors of a row of dx.
+  void store_dx(Index row, Range vectors, const T* from) const {
+    for (Index v = vectors.begin; v < vectors.end; ++v, from += W) {
+      const int lanes = int(min_index(W, I_ - v * W));
+      T* to = args_.dx + row * args_.dx_stride + v * W;
+      V value = V::load(from);
+      if (args_.add_dx) value = value + V::load(to, lanes);
+      value.store(to, lanes);
+    }
   }
 
   void store_initial() const {
@@ -396,7 +444,8 @@ class Backward {
   const StepOrder order_;
   const Index I_, H_, tiles_;
   const BackwardWorkspace<L, P> work_;
-  Partition own_;  // of the time loop
+  const bool direct_;  // weights are read as they lie
+  Partition own_;      // of the time loop
   const Range own_vectors_;
   const Range share_;  // tiles of everything else
   T* const product_;   // this thread's recurrent products

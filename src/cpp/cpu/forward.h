@@ -4,7 +4,7 @@
 // For chunks of steps: the input product of the chunk into the gates, then step by step the
 // recurrent product of a block of rows and, as its epilogue, the cell.
 
-#include "cpu/layout.h"
+#include "cpu/direct.h"
 #include "cpu/math.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
@@ -14,9 +14,7 @@ struct ForwardWorkspace {
   using T = RealOf<P>;
   using F = Format<P>;
   // What lives on from part to part comes first, where the number of rows moves nothing.
-  T *w_ih, *w_hh;             // panels
-  T *bias_ih, *bias_hh;       // [tile][gate][unit]
-  T* params;                  // [tile][param][unit]
+  PackedLayer<L, P> weights;
   T* h0;                      // (B, H)
   T* gates;                   // [tile][chunk row][slot][unit], unless the reserve holds them
   T* states;                  // [state][tile][B][unit], unless the reserve holds them
@@ -29,15 +27,12 @@ struct ForwardWorkspace {
   static constexpr int kFirstCopy = F::kRounds ? 0 : 1;
   Index size;
 
-  ForwardWorkspace(T* base, const LayerSize& s, int threads) {
-    Carver<T> c{base};
+  // The weights lie at `packed`, or in the workspace itself if that is null.
+  ForwardWorkspace(T* base, const LayerSize& s, int threads, T* packed)
+      : weights(packed ? packed : base, s) {
+    Carver<T> c{base, s.packed ? 0 : weights.size};
     const Index H = s.hidden_size, B = s.rows.batch, tiles = L::tiles(H);
     const bool keeps_gates = s.training && L::kKeepsGates;
-    w_ih = c.take(tiles * F::steps(s.input_size) * L::kGateRow);
-    w_hh = c.take(tiles * F::steps(H) * L::kGateRow);
-    bias_ih = c.take(tiles * L::kGateRow);
-    bias_hh = c.take(tiles * L::kGateRow);
-    params = c.take(tiles * L::kParamRow);
     h0 = c.take(B * H);
     gates =
         c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * L::kSlotRow);
@@ -71,9 +66,10 @@ class Forward {
         H_(args.size.hidden_size),
         h_row_(F::operand(H_)),
         tiles_(L::tiles(H_)),
-        work_(args.workspace, args.size, team.size),
+        work_(args.workspace, args.size, team.size, args.packed),
         share_(share(tiles_, thread, team.size)),
         sums_(work_.sums + thread * work_.kSums),
+        direct_(args.size.direct),
         keeps_gates_(args.size.training && L::kKeepsGates),
         gates_(keeps_gates_ ? args.gates : work_.gates),
         gates_tile_((keeps_gates_ ? rows_.total() : chunk_capacity(rows_, kForwardChunkRows)) *
@@ -111,9 +107,10 @@ class Forward {
   }
 
  private:
-  // Packs the weights and spreads the initial states.
+  // Packs the weights, unless they are, and spreads the initial states.
   void prepare() {
-    if (args_.part.first) pack_parameters();
+    if (args_.part.first && !args_.size.packed)
+      work_.weights.pack(args_.weights, args_.size, share_);
     load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
     for (int s = 1; s < info.states; ++s)
       load_state<L>(args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
@@ -121,18 +118,6 @@ class Forward {
       for (Index tile = share_.begin; tile < share_.end; ++tile)
         for (int v = 0; v < L::tile_vectors(H_, tile); ++v)
           for (Index r = 0; r < rows_.batch; ++r) publish_initial(tile, v, r);
-  }
-
-  void pack_parameters() {
-    const CellWeights<const T>& w = args_.weights;
-    pack_weights<L, P>(w.weight_ih, H_, I_, 0, info.gates, share_, work_.w_ih);
-    for (int p = 0; p < L::products.size; ++p)
-      pack_weights<L, P>(w.weight_hh, H_, H_, L::products.item[p].first_gate,
-                         L::products.item[p].gates, share_, work_.w_hh);
-    pack_units<L>(w.bias_ih, H_, info.gates, share_, work_.bias_ih);
-    pack_units<L>(w.bias_hh, H_, info.gates, share_, work_.bias_hh);
-    if constexpr (info.params)
-      pack_units<L>(w.weight_channel, H_, info.params, share_, work_.params);
   }
 
   void publish_initial(Index tile, int v, Index r) {
@@ -184,10 +169,11 @@ class Forward {
 
   void input_rows(Index tile, Index first, Index count) {
     T* gates = gates_ + tile * gates_tile_ + (first - chunk_row_) * L::kSlotRow;
-    const T* bias = work_.bias_ih + tile * L::kGateRow;
+    const T* bias = work_.weights.bias_ih + tile * L::kGateRow;
+    if (direct_) return direct_input(tile, first, count, bias, gates);
     const Index depth = F::steps(I_), stride = F::kRounds ? F::operand(I_) : args_.x_stride;
     const T* x = F::kRounds ? work_.x + (first - input_row_) * stride : args_.x + first * stride;
-    const T* weights = work_.w_ih + tile * depth * L::kGateRow;
+    const T* weights = work_.weights.w_ih + tile * depth * L::kGateRow;
     L::for_panels(0, info.gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
       const T* panel = weights + depth * W * column;
       if (args_.indices) {
@@ -208,6 +194,23 @@ class Forward {
                           .ahead = {panel + min_index(k + kDepthBlock, depth) * vectors * W}},
                          count);
     });
+  }
+
+  void direct_input(Index tile, Index first, Index count, const T* bias, T* gates) const {
+    const T* w = args_.weights.weight_ih;
+    if (args_.x)
+      return direct_gates<L, T>({.a = args_.x + first * args_.x_stride,
+                                 .lda = args_.x_stride,
+                                 .w = w,
+                                 .ldw = I_,
+                                 .depth = I_,
+                                 .depth_block = kDepthBlock,
+                                 .c = gates,
+                                 .ldc = L::kSlotRow,
+                                 .bias = bias},
+                                H_, tile, 0, info.gates, count);
+    for (Index r = 0; r < count; ++r)
+      direct_gather<L>(w, I_, args_.indices[first + r], H_, tile, bias, gates + r * L::kSlotRow);
   }
 
   // The input product for indices: a row of the panel is the product with a one-hot vector.
@@ -339,7 +342,7 @@ class Forward {
       p.published[o] =
           work_.operands[o] + (1 + (seg.t & 1)) * rows_.batch * h_row_ + F::operand(unit);
     p.second = work_.second + F::operand(unit);
-    p.params = work_.params + tile * L::kParamRow;
+    p.params = work_.weights.params + tile * L::kParamRow;
     return p;
   }
 
@@ -352,12 +355,12 @@ class Forward {
     constexpr int gates = kFirstStage ? info.h_gates() : info.second_gates;
     if (seg.first >= seg.end) return;
     const int vectors = L::tile_vectors(H_, tile);
-    const T* bias = work_.bias_hh + tile * L::kGateRow;
+    const T* bias = work_.weights.bias_hh + tile * L::kGateRow;
     const Place rows = place(seg, tile);
     const Index depth = F::steps(H_);
     constexpr int first_column = L::products.item[begin].first_gate * L::kUnits;
     AheadShares<T> ahead(
-        next < 0 ? nullptr : work_.w_hh + (next * L::kGateRow + first_column) * depth,
+        next < 0 ? nullptr : work_.weights.w_hh + (next * L::kGateRow + first_column) * depth,
         depth * gates * L::kUnits,
         depth * L::panels(begin, end) * blocks_of(seg.end - seg.first, L::kRows));
     for_blocks(seg.end - seg.first, L::kRows, [&](Index block, Index count) {
@@ -368,11 +371,24 @@ class Forward {
         const Product product = L::products.item[p];
         Index stride;
         const T* a = operand_rows(product.operand, seg, &stride);
+        if (direct_) {
+          direct_gates<L, T>({.a = a + row * stride,
+                              .lda = stride,
+                              .w = args_.weights.weight_hh,
+                              .ldw = H_,
+                              .depth = H_,
+                              .depth_block = H_,
+                              .c = sums_,
+                              .ldc = L::kGateRow,
+                              .bias = bias},
+                             H_, tile, product.first_gate, product.gates, count);
+          continue;
+        }
         L::for_panels(product.first_gate, product.gates, vectors, [&](int column, int width) {
           kBlocks<P, false>.fn[width - 1][count - 1](
               {.a = a + row * stride,
                .lda = stride,
-               .b = work_.w_hh + (tile * L::kGateRow + W * column) * depth,
+               .b = work_.weights.w_hh + (tile * L::kGateRow + W * column) * depth,
                .ldb = width * W,
                .depth = depth,
                .c = sums_ + column * W,
@@ -448,6 +464,7 @@ class Forward {
   Partition own_;      // of the time loop
   const Range share_;  // tiles of everything else
   T* const sums_;
+  const bool direct_;  // weights are read as they lie
   const bool keeps_gates_;
   T* const gates_;
   const Index gates_tile_;

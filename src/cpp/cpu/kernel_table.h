@@ -30,6 +30,10 @@ struct PackedRows {
   RNNFAST_INLINE bool dense() const { return total() == steps * batch; }
 };
 
+// Calls of fewer rows read weights as they lie in the caller's arrays (direct.h), unless they are
+// packed already or rounded: to pack them moves several times the bytes that the products read.
+inline constexpr Index kDirectRows = 8;
+
 struct LayerSize {
   PackedRows rows;
   Index input_size;
@@ -37,6 +41,8 @@ struct LayerSize {
   bool reverse;
   bool training;
   bool needs_dx;
+  bool packed = false;  // the weights are packed already
+  bool direct = false;  // the weights are read as they lie: see kDirectRows
 };
 
 // Which of several calls this is that take the steps in parts, one after the other with the same
@@ -59,6 +65,7 @@ struct CellWeights {
 struct LayerMemory {
   Index gates;               // reserve: saved values, [tile][row][slot][unit]
   Index states;              // reserve: states beyond h, [state][tile][B + row][unit]
+  Index packed;              // weights as the forward pass reads them
   Index forward_workspace;   // scratch of one forward call
   Index backward_workspace;  // scratch of one backward call
 };
@@ -68,9 +75,10 @@ struct ForwardArgs {
   LayerSize size;
   Part part;
   bool again;  // only fill the reserve: y is there from an earlier call, and is read
-  CellWeights<const T> weights;
-  const T* x;            // (rows, I), row stride x_stride; or null
-  const Index* indices;  // (rows,) in [0, I), where x is null
+  CellWeights<const T> weights;  // unless size.packed
+  T* packed;                     // what `pack` wrote, read only, if size.packed; else null
+  const T* x;                    // (rows, I), row stride x_stride; or null
+  const Index* indices;          // (rows,) in [0, I), where x is null
   Index x_stride;
   T* y;  // (rows, H), row stride y_stride
   Index y_stride;
@@ -110,6 +118,9 @@ struct CellKernels {
   CellInfo info;
   Index chunk_rows;  // backward's chunks of steps end with the step that fills so many rows
   LayerMemory (*memory)(const LayerSize& size, int threads);
+  // Packs weights; `size.rows` has no influence.
+  void (*pack)(const CellWeights<const T>& weights, const LayerSize& size, const Team& team,
+               int thread, T* packed);
   void (*forward)(const ForwardArgs<T>& args, const Team& team, int thread);
   void (*backward)(const BackwardArgs<T>& args, const Team& team, int thread);
 };

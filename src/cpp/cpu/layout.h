@@ -217,6 +217,39 @@ void pack_units(const T* from, Index hidden, int count, Range tiles, T* to) {
   }
 }
 
+// What the forward pass reads in place of a layer's weights in one direction.
+template <class L, class P>
+struct PackedLayer {
+  using T = RealOf<P>;
+  T *w_ih, *w_hh;        // panels; none if the weights are read as they lie
+  T *bias_ih, *bias_hh;  // [tile][gate][unit]
+  T* params;             // [tile][param][unit]
+  Index size;
+
+  PackedLayer(T* base, const LayerSize& s) {
+    Carver<T> c{base};
+    const Index tiles = L::tiles(s.hidden_size), row = s.direct ? 0 : tiles * L::kGateRow;
+    w_ih = c.take(Format<P>::steps(s.input_size) * row);
+    w_hh = c.take(Format<P>::steps(s.hidden_size) * row);
+    bias_ih = c.take(tiles * L::kGateRow);
+    bias_hh = c.take(tiles * L::kGateRow);
+    params = c.take(tiles * L::kParamRow);
+    size = c.used;
+  }
+
+  void pack(const CellWeights<const T>& w, const LayerSize& s, Range tiles) const {
+    const Index H = s.hidden_size;
+    pack_units<L>(w.bias_ih, H, L::info.gates, tiles, bias_ih);
+    pack_units<L>(w.bias_hh, H, L::info.gates, tiles, bias_hh);
+    if constexpr (L::info.params) pack_units<L>(w.weight_channel, H, L::info.params, tiles, params);
+    if (s.direct) return;
+    pack_weights<L, P>(w.weight_ih, H, s.input_size, 0, L::info.gates, tiles, w_ih);
+    for (int p = 0; p < L::products.size; ++p)
+      pack_weights<L, P>(w.weight_hh, H, H, L::products.item[p].first_gate,
+                         L::products.item[p].gates, tiles, w_hh);
+  }
+};
+
 // h0 in packed order, (B, H): the units of some tiles; zeros for null.
 template <class L, class T>
 void load_h0(const T* from, const PackedRows& rows, Index hidden, Range tiles, T* to) {

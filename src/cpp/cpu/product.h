@@ -7,7 +7,7 @@
 
 #include "core/team.h"
 #include "cpu/dense_table.h"
-#include "cpu/pack.h"
+#include "cpu/direct.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -32,6 +32,8 @@ class MatrixProduct {
   }
 
   void run() {
+    if constexpr (kTransposedB)
+      if (args_.rows < kDirectRows && !args_.add) return run_direct();
     for (column_ = 0; column_ < args_.columns; column_ += kProductColumns) {
       columns_ = min_index(kProductColumns, args_.columns - column_);
       for (depth_ = 0; depth_ < args_.depth; depth_ += kProductDepth) {
@@ -45,6 +47,30 @@ class MatrixProduct {
   }
 
  private:
+  // Few rows: B as it lies in memory, with the same bits (direct.h).
+  void run_direct() const {
+    using V = Vec<T>;
+    if (args_.rows == 0) return;
+    const Range mine = share(padded(args_.columns) / W, thread_, team_.size);
+    for (Index v = mine.begin; v < mine.end; ++v) {
+      const int lanes = int(min_index(W, args_.columns - v * W));
+      T bias[W], c[kDirectRows * W];
+      (args_.bias ? V::load(args_.bias + v * W, lanes) : V(0)).store(bias);
+      kDirect<T>.fn[lanes == W][args_.rows - 1]({.a = args_.a,
+                                                 .lda = args_.depth,
+                                                 .w = args_.b + v * W * args_.depth,
+                                                 .ldw = args_.depth,
+                                                 .lanes = lanes,
+                                                 .depth = args_.depth,
+                                                 .depth_block = kProductDepth,
+                                                 .c = c,
+                                                 .ldc = W,
+                                                 .bias = bias});
+      for (Index r = 0; r < args_.rows; ++r)
+        V::load(c + r * W).store(args_.c + r * args_.columns + v * W, lanes);
+    }
+  }
+
   static Index padded(Index columns) { return (columns + W - 1) / W * W; }
   Index vectors() const { return padded(columns_) / W; }
 

@@ -13,8 +13,17 @@ LayerMemory memory(const LayerSize& size, int threads) {
   const Index tiles = L::tiles(size.hidden_size), rows = size.rows.total();
   return {size.training && L::kKeepsGates ? tiles * rows * L::kSlotRow : 0,
           size.training ? L::kExtraStates * tiles * (size.rows.batch + rows) * L::kUnits : 0,
-          ForwardWorkspace<L, P>(nullptr, size, threads).size,
+          PackedLayer<L, P>(nullptr, size).size,
+          ForwardWorkspace<L, P>(nullptr, size, threads, nullptr).size,
           BackwardWorkspace<L, P>(nullptr, size, threads).size};
+}
+
+template <class Cell, class P>
+void pack(const CellWeights<const RealOf<P>>& weights, const LayerSize& size, const Team& team,
+          int thread, RealOf<P>* packed) {
+  using L = Layout<Cell, RealOf<P>>;
+  PackedLayer<L, P>(packed, size)
+      .pack(weights, size, share(L::tiles(size.hidden_size), thread, team.size));
 }
 
 template <class Cell, class P>
@@ -29,8 +38,9 @@ void backward(const BackwardArgs<RealOf<P>>& args, const Team& team, int thread)
 
 template <class P, class... Cell>
 const CellKernels<RealOf<P>>* make_table(TypeList<Cell...>) {
-  static constexpr CellKernels<RealOf<P>> table[] = {
-      {Cell::info, kBackwardChunkRows, &memory<Cell, P>, &forward<Cell, P>, &backward<Cell, P>}...};
+  static constexpr CellKernels<RealOf<P>> table[] = {{Cell::info, kBackwardChunkRows,
+                                                      &memory<Cell, P>, &pack<Cell, P>,
+                                                      &forward<Cell, P>, &backward<Cell, P>}...};
   return table;
 }
 

@@ -73,6 +73,28 @@ struct Vec {
     if (n >= kLanes<T>) return store(p);
     for (int i = 0; i < n; ++i) p[i] = v[i];
   }
+
+  // A store around the caches, to an aligned place; `end_stream` puts all such stores before those
+  // that come after it.
+  static RNNFAST_INLINE bool is_aligned(const T* p) {
+    return reinterpret_cast<unsigned long>(p) % sizeof(Raw) == 0;
+  }
+  RNNFAST_INLINE void stream(T* p) const {
+#if RNNFAST_VECTOR_BYTES == 64
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
+#elif RNNFAST_VECTOR_BYTES == 32
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+#elif defined(__x86_64__)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)v);
+#else
+    store(p);
+#endif
+  }
+  static RNNFAST_INLINE void end_stream() {
+#if defined(__x86_64__)
+    _mm_sfence();
+#endif
+  }
 };
 
 template <class T>

@@ -26,7 +26,8 @@ struct BackwardWorkspace {
   T* dparams;              // [tile][chunk row][param][unit]
   T* operands[kMaxProducts];    // (chunk rows, H) of each product but the first, which multiplies h
   T* packed[kMaxProducts + 1];  // A sides: of x, then of each product, [block][chunk row][column]
-  T* products;                  // [thread][product][strip row][four vectors]
+  T *direct, *direct_dx;  // direct products: [product and scratch][row][unit], [2][row][column]
+  T* products;            // [thread][product][strip row][four vectors]
   static constexpr Index kProducts = L::products.size * kStripRows * kMaxVectors * L::W;
   static constexpr int kBiasHh = L::info.additive ? 0 : 1;  // else equal to the input's
   Index chunk_rows;
@@ -36,11 +37,12 @@ struct BackwardWorkspace {
     Carver<T> c{base};
     const Index I = s.input_size, H = s.hidden_size, B = s.rows.batch, tiles = L::tiles(H);
     chunk_rows = chunk_capacity(s.rows, kBackwardChunkRows);
-    w_hh = c.take(L::vectors(H) * L::W * tiles * F::steps(L::kGateRow));
-    w_ih = c.take(s.needs_dx ? L::vectors(I) * L::W * tiles * F::steps(L::kGateRow) : 0);
+    const Index whole = s.direct ? 0 : 1;
+    w_hh = c.take(whole * L::vectors(H) * L::W * tiles * F::steps(L::kGateRow));
+    w_ih = c.take(whole * s.needs_dx * L::vectors(I) * L::W * tiles * F::steps(L::kGateRow));
     params = c.take(tiles * L::kParamRow);
-    dw_ih = c.take(tiles * (I + 1) * L::kGateRow);
-    dw_hh = c.take(tiles * (H + kBiasHh) * L::kGateRow);
+    dw_ih = c.take(whole * tiles * (I + 1) * L::kGateRow);
+    dw_hh = c.take(whole * tiles * (H + kBiasHh) * L::kGateRow);
     dw_params = c.take(tiles * L::kParamRow);
     h0 = c.take(B * H);
     carry = c.take(L::info.states * tiles * B * L::kUnits);
@@ -52,9 +54,12 @@ struct BackwardWorkspace {
     dx_steps = L::info.additive ? dh_steps : c.take(steps);
     dparams = c.take(tiles * chunk_rows * L::kParamRow);
     for (int p = 1; p < L::products.size; ++p) operands[p] = c.take(chunk_rows * H);
-    packed[0] = c.take(F::operand(chunk_rows) * (I + 1));
+    packed[0] = c.take(whole * F::operand(chunk_rows) * (I + 1));
     for (int p = 0; p < L::products.size; ++p)
-      packed[p + 1] = c.take(F::operand(chunk_rows) * (H + kBiasHh));
+      packed[p + 1] = c.take(whole * F::operand(chunk_rows) * (H + kBiasHh));
+    const Index few = s.direct ? chunk_rows : 0;
+    direct = c.take((L::products.size + 1) * few * L::vectors(H) * L::W);
+    direct_dx = c.take(s.needs_dx ? 2 * few * L::vectors(I) * L::W : 0);
     products = c.take(threads * kProducts);
     size = c.used;
   }

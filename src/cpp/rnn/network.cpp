@@ -10,15 +10,25 @@
 namespace rnnfast {
 namespace {
 
-// Waking a thread costs as much as this many floating point operations are worth.
-constexpr double kFlopsPerThread = 8e6;
+// A thread is worth waking for so many floating point operations; or for so many bytes of weights,
+// as one core fetches less than two and its caches hold less; and threads that meet at every step
+// only for so many operations in between.
+constexpr double kFlopsPerThread = 3e6;
+constexpr double kBytesPerThread = 1 << 20;
+constexpr double kFlopsPerMeeting = 25e3;
 
+// `passes`: how often the weights are multiplied.
+template <class T>
 int threads_for(const NetworkSize& s, Index rows, int gates, double passes) {
-  double flops = 0;
+  double weights = 0;
   for (Index layer = 0; layer < s.num_layers; ++layer)
-    flops += passes * 2. * double(rows) * gates * double(s.hidden_size) *
-             double(s.num_directions * (s.layer_input(layer) + s.hidden_size));
-  return int(std::clamp(flops / kFlopsPerThread, 1., double(num_threads())));
+    weights += gates * double(s.hidden_size) *
+               double(s.num_directions * (s.layer_input(layer) + s.hidden_size));
+  const double work = std::max(2. * double(rows) * passes * weights / kFlopsPerThread,
+                               passes * weights * sizeof(T) / kBytesPerThread);
+  const double step = 2. * double(s.batch * s.hidden_size * s.hidden_size) * gates;
+  const double most = std::min(work, step / kFlopsPerMeeting);
+  return int(std::clamp(most, 1., double(num_threads())));
 }
 
 std::uint64_t layer_seed(const NetworkSize& s, Index layer) {
@@ -53,7 +63,7 @@ struct CellRun {
     const Segment& segment = segments()[k];
     const Index i = number();
     args.size = reserve.layer_size(segment.rows, layer, direction, training, needs_dx);
-    args.weights = input.weights[i];
+    if (!input.packed) args.weights = input.weights[i];
     args.x_stride = args.size.input_size;
     if (layer == 0 && reserve.indices)
       args.indices = reserve.indices + segment.row;
@@ -79,6 +89,7 @@ struct CellRun {
       ForwardArgs<T> args{};
       set_inputs(args, k, reserve.keeps(direction), false);
       args.part = {k == 0, k == count - 1};
+      if (input.packed) args.packed = input.packed->layers[i];
       for (int s = 0; s < cell().info.states; ++s)
         args.final[s] =
             args.part.last ? state_of(final[s], size(), i) : reserve.state_after(i, k, s);
@@ -179,13 +190,41 @@ void backward(const CellRun<T>& run, const CellGradient<T>& gradient,
 }  // namespace
 
 template <class T>
+PackedWeights<T> network_pack(const NetworkSize& size,
+                              const std::vector<CellWeights<const T>>& weights) {
+  const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
+  const Index offset = 0;
+  const auto layer_size = [&](Index i) {
+    LayerSize s{};
+    s.rows = {.steps = 0, .batch = 0, .offset = &offset, .order = nullptr};
+    s.input_size = size.layer_input(i / size.num_directions);
+    s.hidden_size = size.hidden_size;
+    return s;
+  };
+  const auto lay_out = [&](T* base, std::vector<T*>& layers) {
+    Carver<T> arena{base};
+    for (Index i = 0; i < size.cells(); ++i)
+      layers[i] = arena.take(cell.memory(layer_size(i), 1).packed);
+    return std::size_t(arena.used) * sizeof(T);
+  };
+  PackedWeights<T> packed{{}, std::vector<T*>(size.cells())};
+  packed.memory = Buffer::allocate(lay_out(nullptr, packed.layers));
+  lay_out(packed.memory.template as<T>(), packed.layers);
+  parallel(num_threads(), [&](const Team& team, int thread) {
+    for (Index i = 0; i < size.cells(); ++i)
+      cell.pack(weights[i], layer_size(i), team, thread, packed.layers[i]);
+  });
+  return packed;
+}
+
+template <class T>
 Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
                            const NetworkInput<T>& input, T* y, const std::vector<T*>& final) {
   Reserve<T> r(size, std::move(packed_batch), input, y);
   const PackedBatch& packed = r.packed;
   const bool dense = packed.is_dense();
   const int threads =
-      threads_for(size, packed.total(), kernels<T>(size.cell, size.precision).info.gates, 1);
+      threads_for<T>(size, packed.total(), kernels<T>(size.cell, size.precision).info.gates, 1);
   const LayerMemory needs = r.segment_memory(false, false, threads);
   const Buffer workspace = Buffer::allocate(std::size_t(needs.forward_workspace) * sizeof(T));
   parallel(threads, [&](const Team& team, int thread) {
@@ -218,7 +257,7 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
   const PackedBatch& packed = r.packed;
   const Index width = size.num_directions * size.hidden_size;
   const int threads =
-      threads_for(size, packed.total(), kernels<T>(size.cell, size.precision).info.gates, 2);
+      threads_for<T>(size, packed.total(), kernels<T>(size.cell, size.precision).info.gates, 2);
   const bool packs_dy = dy && !packed.is_dense(), packs_dx = dx && !packed.is_dense();
   const auto lay_out = [&](T* base) {
     return BackwardMemory<T>(r, packs_dy, packs_dx, dx != nullptr, threads, base);
@@ -249,6 +288,8 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
 }
 
 #define INSTANTIATE(T)                                                                             \
+  template PackedWeights<T> network_pack(const NetworkSize&,                                       \
+                                         const std::vector<CellWeights<const T>>&);                \
   template Reserve<T> network_forward(const NetworkSize&, PackedBatch, const NetworkInput<T>&, T*, \
                                       const std::vector<T*>&);                                     \
   template void network_backward(const Reserve<T>&, const NetworkInput<T>&, const T*,              \

@@ -6,6 +6,11 @@
 
 namespace rnnfast {
 
+// Of `size` the cell, layers, directions, input and hidden size and the precision count.
+template <class T>
+PackedWeights<T> network_pack(const NetworkSize& size,
+                              const std::vector<CellWeights<const T>>& weights);
+
 // Writes y (T, B, D * H) and the final states. Returns what backward needs.
 template <class T>
 Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed,

@@ -11,7 +11,7 @@ namespace rnnfast {
 template <class T>
 Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
                     const NetworkInput<T>& input, T* y)
-    : size(network_size), packed(std::move(packed_batch)) {
+    : size(network_size), packed(std::move(packed_batch)), packed_weights(input.packed != nullptr) {
   const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
   const bool keeps_any = cell.info.saved > 0 || cell.info.states > 1;
   const bool cuts = size.training && size.recompute > 0 && keeps_any;
@@ -64,7 +64,15 @@ Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
 template <class T>
 LayerSize Reserve<T>::layer_size(const PackedRows& rows, Index layer, Index direction,
                                  bool training, bool needs_dx) const {
-  return {rows, size.layer_input(layer), size.hidden_size, direction == 1, training, needs_dx};
+  const bool few = packed.total() < kDirectRows && packed.batch() < kDirectRows;
+  return {.rows = rows,
+          .input_size = size.layer_input(layer),
+          .hidden_size = size.hidden_size,
+          .reverse = direction == 1,
+          .training = training,
+          .needs_dx = needs_dx,
+          .packed = packed_weights,
+          .direct = few && !packed_weights && size.precision == Precision::full};
 }
 
 template <class T>

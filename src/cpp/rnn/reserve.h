@@ -24,13 +24,22 @@ struct NetworkSize {
   bool drops() const { return training && dropout > 0; }
 };
 
+// Weights of each layer and direction in the form that the forward kernels read: a copy, made once
+// for many calls.
+template <class T>
+struct PackedWeights {
+  Buffer memory;
+  std::vector<T*> layers;  // of each layer and direction
+};
+
 // The caller's arrays. Each pointer of `initial`, `final` and so on is a (cells, B, H) array.
 template <class T>
 struct NetworkInput {
   const T* x;                                 // (T, B, I), or null
   const Index* indices;                       // (T, B) in [0, I), where x is null
-  std::vector<CellWeights<const T>> weights;  // of each layer and direction
-  std::vector<const T*> initial;              // of each state; null for zeros
+  std::vector<CellWeights<const T>> weights;  // of each layer and direction, or else:
+  const PackedWeights<T>* packed;
+  std::vector<const T*> initial;  // of each state; null for zeros
 };
 
 // The part of one state's (cells, B, H) array that belongs to cell i.
@@ -61,6 +70,7 @@ struct Reserve {
 
   NetworkSize size;
   PackedBatch packed;
+  bool packed_weights;
   std::vector<Segments> segments;  // of each direction
   Buffer memory;
   std::vector<T*> gates, states;   // of each layer and direction; null where made again

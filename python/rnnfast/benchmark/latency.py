@@ -1,0 +1,130 @@
+"""Latency of single steps: streams, and the writing of text, one character at a time."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import rnnfast
+from rnnfast import functional
+from rnnfast.benchmark.contestants import Call, twin_cells
+from rnnfast.benchmark.machine import Peaks, thread_count
+from rnnfast.training import CharLM, CharLMConfig, Vocabulary
+
+PERCENTILES = (50, 90, 99, 99.9)
+_BLOCK = 200  # calls in a row before the next contestant's turn
+
+
+class Network(NamedTuple):
+    """What takes steps: characters in, through layers of one cell, and one sequence."""
+
+    cell: str
+    num_layers: int
+    hidden_size: int
+    characters: int = 65
+
+    def __str__(self) -> str:
+        return f"{self.cell} {self.num_layers}x{self.hidden_size}"
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of float32 weights that a step reads: a row of the first matrix, and the rest."""
+        gates, hidden = functional.cells()[self.cell].gates, self.hidden_size
+        return 4 * gates * hidden * (1 + (2 * self.num_layers - 1) * hidden)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds of a call: `percentiles` are those of `PERCENTILES`."""
+
+    calls: int
+    percentiles: tuple[float, ...]
+
+
+def measure_latency(calls: Mapping[str, Call], seconds: float) -> dict[str, Latency]:
+    """Times each call by itself; contestants take turns, some calls in a row each."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    end = time.perf_counter() + seconds
+    while True:
+        for name, call in calls.items():
+            for i in range(_BLOCK + 10):
+                start = time.perf_counter()
+                call()
+                if i >= 10:  # the caches are the others' until now
+                    times[name].append(time.perf_counter() - start)
+        if time.perf_counter() > end:
+            break
+    return {
+        name: Latency(len(values), tuple(np.percentile(values, PERCENTILES).tolist()))
+        for name, values in times.items()
+    }
+
+
+def stream_call(network: Network) -> Call:
+    """A step of a stream over characters."""
+    layer = rnnfast.Recurrent(
+        network.cell, network.characters, network.hidden_size, network.num_layers, seed=0
+    )
+    stream, x = layer.eval().stream(), np.array([1])
+    return lambda: stream(x)
+
+
+def sampling_call(network: Network) -> Call:
+    """A character of text: a step, the logits and the draw."""
+    vocabulary = Vocabulary("".join(chr(ord("0") + i) for i in range(network.characters)))
+    config = CharLMConfig(network.cell, network.hidden_size, network.num_layers)
+    text = CharLM(vocabulary, config, seed=0).eval().generate(seed=0)
+    next(text)
+    return lambda: next(text)
+
+
+def torch_call(network: Network, threads: int) -> Call | None:
+    """A step of PyTorch's layer over a one-hot row, its state carried on; None if there is none."""
+    if importlib.util.find_spec("torch") is None or network.cell not in twin_cells():
+        return None
+    import torch
+
+    torch.set_num_threads(threads)
+    kind, options = twin_cells()[network.cell]
+    make: Callable[..., Any] = getattr(torch.nn, kind)
+    module = make(network.characters, network.hidden_size, network.num_layers, **options).eval()
+    x, state = torch.zeros(1, 1, network.characters), None
+    x[0, 0, 1] = 1
+
+    def step() -> None:
+        nonlocal state
+        with torch.inference_mode():
+            _, state = module(x, state)
+
+    return step
+
+
+def run_network(network: Network, threads: int, peaks: Peaks, seconds: float) -> dict[str, Any]:
+    """Measures a network's stream, its text and PyTorch's stream; JSON can hold the result.
+
+    Args:
+        network: what takes steps.
+        threads: of rnnfast and of PyTorch.
+        peaks: the machine's limits for as many threads.
+        seconds: about how long to measure.
+    """
+    with thread_count(threads):
+        calls = {"stream": stream_call(network), "text": sampling_call(network)}
+        peer = torch_call(network, threads)
+        if peer is not None:
+            calls["torch stream"] = peer
+        found = measure_latency(calls, seconds)
+    return {
+        **network._asdict(),
+        "threads": threads,
+        "floor": network.bytes / peaks.bandwidth_for(network.bytes),
+        "latency": {
+            name: {"calls": value.calls, "percentiles": value.percentiles}
+            for name, value in found.items()
+        },
+    }

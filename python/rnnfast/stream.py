@@ -1,0 +1,70 @@
+"""Recurrent networks over input that comes step by step."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rnnfast import _checks, functional
+from rnnfast._checks import RealArray
+
+
+class Stream:
+    """A network of one direction with its weights and state; `rnnfast.Recurrent.stream` makes it.
+
+    `y = stream(x)` takes one step of all B sequences and moves the state on. The bits are those of
+    a call over the whole sequences.
+    """
+
+    def __init__(
+        self, packed: functional.Packed, batch: int, state: tuple[RealArray, ...] | None
+    ) -> None:
+        self._packed = packed
+        self._cell, self._num_layers = packed.cell, packed.num_layers
+        self._precision = packed.precision
+        batch = _checks.positive_int("batch", batch)
+        self._shapes = (batch, packed.input_size), (batch,)  # of reals, of indices
+        states, dtype = functional.cells()[packed.cell].states, np.dtype(packed.dtype)
+        shape = self._num_layers, batch, packed.hidden_size
+        self._state = tuple(
+            np.zeros(shape, dtype) if value is None else value.copy()
+            for value in functional._check_states("state", state, states, dtype, shape)
+            or (None,) * states
+        )
+
+    def __call__(self, x: ArrayLike) -> RealArray:
+        """Take a step.
+
+        Args:
+            x: (B, I) reals of the layer's dtype, or (B,) integers in [0, I), which stand for
+                one-hot rows.
+
+        Returns:
+            (B, H), the outputs of the last layer.
+
+        Raises:
+            ValueError: The shape is wrong.
+            IndexError: An integer is out of range.
+            TypeError: The dtype is wrong.
+        """
+        array = np.asarray(x)
+        if array.shape not in self._shapes:
+            raise ValueError(
+                f"x: expected shape (batch, input_size) = {self._shapes[0]}, or {self._shapes[1]} "
+                f"for indices, got {array.shape}"
+            )
+        y, self._state, _ = functional.forward(
+            self._cell,
+            array[None],
+            self._packed,
+            self._state,
+            num_layers=self._num_layers,
+            precision=self._precision,
+        )
+        out: RealArray = y[0]
+        return out
+
+    @property
+    def state(self) -> RealArray | tuple[RealArray, ...]:
+        """The state after the last step, (L, B, H) each: one array, or a tuple as of the layer."""
+        return self._state if len(self._state) > 1 else self._state[0]

@@ -1,0 +1,106 @@
+#pragma once
+// The arguments of a recurrent network, read from Python without conversions and cheaply: a short
+// call takes microseconds. Each function returns whether its argument is exactly what the kernels
+// read; otherwise Python converts it, or tells what is wrong with it, and calls again.
+
+#include <optional>
+#include <type_traits>
+#include <vector>
+
+#include "bindings/array.h"
+#include "cells/registry.h"
+#include "rnn/network.h"
+
+namespace rnnfast {
+
+namespace py = pybind11;
+
+const CellInfo& cell_info(int cell);
+std::optional<int> find_cell(py::handle name);
+const char* precision_name(Precision precision);
+
+// Items of a list or tuple; nothing of other objects.
+class Items {
+ public:
+  explicit Items(py::handle object)
+      : object_(object.ptr()), valid_(PyList_Check(object_) || PyTuple_Check(object_)) {}
+  explicit operator bool() const { return valid_; }
+  Index size() const { return PySequence_Fast_GET_SIZE(object_); }
+  py::handle operator[](Index i) const { return PySequence_Fast_GET_ITEM(object_, i); }
+
+ private:
+  PyObject* object_;
+  bool valid_;
+};
+
+// None gives null. An array that is not read alone must be writable.
+template <class T>
+bool read_optional(py::handle object, std::initializer_list<long> shape, T*& data) {
+  data = nullptr;
+  if (object.is_none()) return true;
+  if (!is_array<std::remove_const_t<T>>(object, shape)) return false;
+  if (!std::is_const_v<T> && !is_writable(object)) return false;
+  data = array_data<T>(object);
+  return true;
+}
+
+bool read_int(py::handle object, Index& value);
+bool read_seed(py::handle object, std::uint64_t& value);
+bool read_precision(py::handle object, Precision& value);
+
+// Sizes that the first layer's weights tell; false also where they are no matrices of T.
+template <class T>
+bool read_sizes(const Items& weights, NetworkSize& s) {
+  if (!weights || weights.size() == 0) return false;
+  const Items first(weights[0]);
+  if (!first || first.size() < 2 || !is_array<T>(first[0]) || !is_array<T>(first[1])) return false;
+  if (py::detail::array_proxy(first[0].ptr())->nd != 2 ||
+      py::detail::array_proxy(first[1].ptr())->nd != 2)
+    return false;
+  s.input_size = array_size(first[0], 1);
+  s.hidden_size = array_size(first[1], 1);
+  return s.input_size >= 1 && s.hidden_size >= 1;
+}
+
+// Weights, or arrays of their shapes to write to. `alive` gets the arrays, None included.
+template <class T>
+bool read_weights(const Items& weights, const NetworkSize& s, std::vector<CellWeights<T>>& result,
+                  std::vector<py::object>& alive) {
+  const CellInfo& info = cell_info(s.cell);
+  const Index H = s.hidden_size, rows = info.gates * H;
+  if (!weights || weights.size() != s.cells()) return false;
+  for (Index i = 0; i < s.cells(); ++i) {
+    const Items w(weights[i]);
+    if (!w || w.size() != 5) return false;
+    CellWeights<T>& to = result.emplace_back();
+    const bool fits =
+        read_optional(w[0], {rows, s.layer_input(i / s.num_directions)}, to.weight_ih) &&
+        read_optional(w[1], {rows, H}, to.weight_hh) && read_optional(w[2], {rows}, to.bias_ih) &&
+        read_optional(w[3], {rows}, to.bias_hh) &&
+        read_optional(w[4], {info.params, H}, to.weight_channel);
+    if (!fits || !to.weight_ih || !to.weight_hh || !to.weight_channel != !info.params) return false;
+    for (Index k = 0; k < w.size(); ++k) alive.push_back(py::reinterpret_borrow<py::object>(w[k]));
+  }
+  return true;
+}
+
+// None gives zeros, for all states or for one. `alive` gets the arrays.
+template <class T>
+bool read_state(py::handle state, const NetworkSize& s, std::vector<const T*>& result,
+                std::vector<py::object>& alive) {
+  const int states = cell_info(s.cell).states;
+  result.assign(states, nullptr);
+  if (state.is_none()) return true;
+  const Items items(state);
+  if (!items || items.size() != states) return false;
+  for (int i = 0; i < states; ++i) {
+    alive.push_back(py::reinterpret_borrow<py::object>(items[i]));
+    if (!read_optional(items[i], {s.cells(), s.batch, s.hidden_size}, result[i])) return false;
+  }
+  return true;
+}
+
+// None gives no lengths, an empty span.
+bool read_lengths(py::handle object, const NetworkSize& s, std::span<const Index>& lengths);
+
+}  // namespace rnnfast

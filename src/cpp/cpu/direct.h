@@ -1,0 +1,133 @@
+#pragma once
+// Products with weights as they lie in the caller's arrays, for calls of a few rows: to pack a
+// matrix moves several times the bytes that the product itself reads.
+//
+// Every sum has the order that it has with packed weights, so the bits are the same.
+
+#include "cpu/layout.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+
+// Rows [0, lanes) of a weight matrix, one a lane, times some rows of a.
+template <class T>
+struct DirectArgs {
+  const T* a;
+  Index lda;
+  const T* w;  // (lanes, depth), row stride ldw
+  Index ldw;
+  int lanes = 0;
+  Index depth;
+  Index depth_block;  // sums of so many terms are added up
+  T* c;               // whole vectors
+  Index ldc;
+  const T* bias;  // a whole vector
+};
+
+// sums += A W^T for the depths [from, end): blocks of W lanes by W depths, transposed in registers.
+template <class T, int kRows, bool kAllLanes>
+RNNFAST_INLINE void multiply_direct(typename Vec<T>::Raw (&sums)[kRows], const DirectArgs<T>& args,
+                                    Index from, Index end) {
+  using Raw = typename Vec<T>::Raw;
+  constexpr int W = kLanes<T>;
+#pragma GCC unroll 1
+  for (Index k = from; k < end; k += W) {
+    // Where less than a block is left, the block that ends there, whose first depths are done; or,
+    // in a shorter row, a part of one.
+    const Index at = max_index(0, min_index(k, end - W));
+    const int first = int(k - at), last = int(min_index(W, end - at));
+    Raw columns[W];
+#pragma GCC unroll 16
+    for (int j = 0; j < W; ++j)
+      columns[j] =
+          kAllLanes || j < args.lanes ? Vec<T>::load(args.w + j * args.ldw + at, last).v : Raw{};
+    transpose_stage<T, W / 2>(columns);
+    const T* a = args.a + at;
+    const auto add = [&](int j) {
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) sums[r] += broadcast(a[r * args.lda + j]) * columns[j];
+    };
+    if (first == 0 && last == W) {
+#pragma GCC unroll 16
+      for (int j = 0; j < W; ++j) add(j);
+    } else {
+#pragma GCC unroll 16
+      for (int j = 0; j < W; ++j)
+        if (j >= first && j < last) add(j);
+    }
+  }
+}
+
+template <class T, int kRows, bool kAllLanes>
+__attribute__((noinline)) void direct_block(const DirectArgs<T>& args) {
+  using V = Vec<T>;
+  typename V::Raw total[kRows];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) total[r] = V::load(args.bias).v;
+  multiply_direct<T, kRows, kAllLanes>(total, args, 0, min_index(args.depth, args.depth_block));
+  for (Index k = args.depth_block; k < args.depth; k += args.depth_block) {
+    typename V::Raw sums[kRows] = {};
+    multiply_direct<T, kRows, kAllLanes>(sums, args, k,
+                                         min_index(args.depth, k + args.depth_block));
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) total[r] = sums[r] + total[r];
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) V(total[r]).store(args.c + r * args.ldc);
+}
+
+template <class T>
+struct DirectTable {
+  using Fn = void (*)(const DirectArgs<T>&);
+  Fn fn[2][kDirectRows - 1] = {};
+
+  template <int kRows>
+  constexpr void fill() {
+    fn[0][kRows - 1] = &direct_block<T, kRows, false>;
+    fn[1][kRows - 1] = &direct_block<T, kRows, true>;
+    if constexpr (kRows + 1 < kDirectRows) fill<kRows + 1>();
+  }
+  constexpr DirectTable() { fill<1>(); }
+};
+template <class T>
+inline constexpr DirectTable<T> kDirect{};
+
+// Calls f(first row of the matrix, lanes, first column of the tile's gates) for each vector of the
+// gates [first_gate, first_gate + gates) of a tile.
+template <class L, class F>
+RNNFAST_INLINE void for_gate_vectors(Index hidden, Index tile, int first_gate, int gates, F&& f) {
+  for (int g = first_gate; g < first_gate + gates; ++g)
+    for (int v = 0; v < L::tile_vectors(hidden, tile); ++v) {
+      const Index vector = tile * L::kTileVectors + v;
+      f(g * hidden + vector * L::W, L::lanes(hidden, vector), (g * L::kTileVectors + v) * L::W);
+    }
+}
+
+// Some gates of a tile for fewer than kDirectRows rows of a. `args` lacks what differs from vector
+// to vector: `w`, `bias` and `c` are the matrix, the tile's first bias and the first row's gates.
+template <class L, class T>
+void direct_gates(DirectArgs<T> args, Index hidden, Index tile, int first_gate, int gates,
+                  Index rows) {
+  if (rows == 0) return;
+  const DirectArgs<T> of = args;
+  for_gate_vectors<L>(hidden, tile, first_gate, gates, [&](Index row, int lanes, Index column) {
+    args.w = of.w + row * of.ldw;
+    args.lanes = lanes;
+    args.bias = of.bias + column;
+    args.c = of.c + column;
+    kDirect<T>.fn[lanes == L::W][rows - 1](args);
+  });
+}
+
+// The same for one row that is one-hot.
+template <class L, class T>
+void direct_gather(const T* w, Index depth, Index index, Index hidden, Index tile, const T* bias,
+                   T* c) {
+  using V = Vec<T>;
+  for_gate_vectors<L>(hidden, tile, 0, L::info.gates, [&](Index row, int lanes, Index column) {
+    typename V::Raw weights{};
+    for (int j = 0; j < lanes; ++j) weights[j] = w[(row + j) * depth + index];
+    (V(weights) + V::load(bias + column)).store(c + column);
+  });
+}
+
+}  // namespace RNNFAST_ISA_NAMESPACE
