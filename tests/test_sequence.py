@@ -299,7 +299,7 @@ def test_no_dropout_in_inference() -> None:
     np.testing.assert_array_equal(with_dropout[0], plain[0])
 
 
-@pytest.mark.parametrize("steps", [0, 5, 300])
+@pytest.mark.parametrize("steps", [0, 1, 5, 300])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", CELLS)
