@@ -147,3 +147,22 @@ def test_full_runner(tmp_path: Path) -> None:
     assert cell in (tmp_path / "table.txt").read_text()
     if importlib.util.find_spec("matplotlib") is not None:
         assert (tmp_path / "roofline.svg").exists()
+
+
+def test_training_steps_agree_with_torch() -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    script = Path(__file__).parent.parent / "benchmarks" / "training_step.py"
+    options = ["--shape", "3,4,9,2", "--seconds", "0.001", "--threads", "1"]
+    for embedding in ("0", "5"):
+        command = [sys.executable, str(script), *options, "--embedding", embedding]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert done.stdout.count("loss differs by") == 4  # two cells, two allocators
+
+
+@pytest.mark.slow
+def test_neighbours() -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    script = Path(__file__).parent.parent / "benchmarks" / "neighbours.py"
+    command = [sys.executable, str(script), "--shape", str(SHAPE), "--seconds", "0.01"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.count(str(SHAPE)) == 2 + 5
