@@ -194,6 +194,16 @@ def test_evaluation_follows_every_change_of_the_weights() -> None:
     np.testing.assert_array_equal(layer(x)[0], layer.eval()(x)[0])
 
 
+def test_evaluation_follows_the_precision() -> None:
+    layer = rnnfast.GRU(30, 50, seed=1).eval()
+    x = np.random.default_rng(0).standard_normal((9, 2, 30)).astype("float32")
+    full = layer(x)[0]
+    layer.precision = "bfloat16"
+    rounded = layer(x)[0]
+    assert (rounded != full).any()
+    np.testing.assert_array_equal(layer.train()(x)[0], rounded)
+
+
 @pytest.mark.parametrize("make", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_copies_of_layers_are_their_own(make: Any) -> None:
     layer = rnnfast.LSTM(3, 5, seed=1)

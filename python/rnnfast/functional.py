@@ -276,7 +276,7 @@ def _check_dweights(core: _core.Reserve, dweights: Sequence[Weights]) -> list[We
             if (weight is None) != (gradient is None):
                 expected, got = ("none", "an array") if weight is None else ("an array", "none")
                 raise ValueError(f"{name}: expected {expected}, as the weights have, got {got}")
-            if weight is not None:
+            if weight is not None and gradient is not None:
                 _checks.output_array(name, gradient, dtype)
                 _checks.shape(name, gradient, weight.shape, "of the weight")
     return [Weights(*gradients) for gradients in dweights]

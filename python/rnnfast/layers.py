@@ -233,7 +233,7 @@ class Recurrent(Module[functional.Reserve]):
 
     def _frozen(self) -> functional.Packed:
         """Packed weights that stay right, as nobody may change the weights meanwhile."""
-        if self._packed is None:
+        if self._packed is None or self._packed.precision != self.precision:
             for parameter in self._parameters.values():
                 parameter.value.flags.writeable = False
             self._packed = self._pack()

@@ -210,7 +210,8 @@ PackedWeights<T> network_pack(const NetworkSize& size,
   PackedWeights<T> packed{{}, std::vector<T*>(size.cells())};
   packed.memory = Buffer::allocate(lay_out(nullptr, packed.layers));
   lay_out(packed.memory.template as<T>(), packed.layers);
-  parallel(num_threads(), [&](const Team& team, int thread) {
+  const double threads = double(packed.memory.size()) / kBytesPerThread;
+  parallel(int(std::clamp(threads, 1., double(num_threads()))), [&](const Team& team, int thread) {
     for (Index i = 0; i < size.cells(); ++i)
       cell.pack(weights[i], layer_size(i), team, thread, packed.layers[i]);
   });
