@@ -88,10 +88,10 @@ def compiled_seconds() -> Iterator[Callable[[], float]]:
 
     def timed(function: Callable[..., object]) -> Callable[..., object]:
         @functools.wraps(function)
-        def call(**arguments: object) -> object:
+        def call(*positional: object, **named: object) -> object:
             nonlocal spent
             start = time.perf_counter()
-            result = function(**arguments)
+            result = function(*positional, **named)
             spent += time.perf_counter() - start
             return result
 
