@@ -84,9 +84,11 @@ template <class T>
 RNNFAST_INLINE Vec<T> quotient(Vec<T> a, Vec<T> b) {
 #if RNNFAST_VECTOR_BYTES == 64
   if constexpr (sizeof(T) == 4) {  // a division takes 16 cycles, in which 32 multiply-adds are done
-    typename Vec<T>::Raw y = (typename Vec<T>::Raw)_mm512_maskz_rcp14_ps(0xffff, (__m512)b.v);
-    y = y + y * (T(1) - b.v * y);
-    return a.v * y;
+    const __m512 divisor = (__m512)b.v;
+    __m512 y = _mm512_maskz_rcp14_ps(0xffff, divisor);
+    // Fused whatever the compiler contracts: a rounded product would spoil the small residual.
+    y = _mm512_fmadd_ps(y, _mm512_fnmadd_ps(divisor, y, _mm512_set1_ps(1.0f)), y);
+    return a.v * (typename Vec<T>::Raw)y;
   }
 #endif
   return a / b;
