@@ -17,6 +17,8 @@ constexpr double kFlopsPerThread = 3e6;
 constexpr double kBytesPerThread = 1 << 20;
 constexpr double kFlopsPerMeeting = 25e3;
 
+int at_most_all(double threads) { return int(std::clamp(threads, 1., double(num_threads()))); }
+
 // `passes`: how often the weights are multiplied.
 template <class T>
 int threads_for(const NetworkSize& s, Index rows, int gates, double passes) {
@@ -27,8 +29,7 @@ int threads_for(const NetworkSize& s, Index rows, int gates, double passes) {
   const double work = std::max(2. * double(rows) * passes * weights / kFlopsPerThread,
                                passes * weights * sizeof(T) / kBytesPerThread);
   const double step = 2. * double(s.batch * s.hidden_size * s.hidden_size) * gates;
-  const double most = std::min(work, step / kFlopsPerMeeting);
-  return int(std::clamp(most, 1., double(num_threads())));
+  return at_most_all(std::min(work, step / kFlopsPerMeeting));
 }
 
 std::uint64_t layer_seed(const NetworkSize& s, Index layer) {
@@ -210,8 +211,8 @@ PackedWeights<T> network_pack(const NetworkSize& size,
   PackedWeights<T> packed{{}, std::vector<T*>(size.cells())};
   packed.memory = Buffer::allocate(lay_out(nullptr, packed.layers));
   lay_out(packed.memory.template as<T>(), packed.layers);
-  const double threads = double(packed.memory.size()) / kBytesPerThread;
-  parallel(int(std::clamp(threads, 1., double(num_threads()))), [&](const Team& team, int thread) {
+  const int threads = at_most_all(double(packed.memory.size()) / kBytesPerThread);
+  parallel(threads, [&](const Team& team, int thread) {
     for (Index i = 0; i < size.cells(); ++i)
       cell.pack(weights[i], layer_size(i), team, thread, packed.layers[i]);
   });
