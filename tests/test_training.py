@@ -1,4 +1,4 @@
-"""Training of language models as a library: texts, streams, models, runs that resume bit by bit."""
+"""Training of language models as a library: models, runs that resume bit by bit."""
 
 from __future__ import annotations
 
@@ -21,17 +21,14 @@ from rnnfast.training import (
     CharLMConfig,
     CheckpointError,
     PrintProgress,
-    Streams,
     TextError,
     Trainer,
     TrainingError,
     TrainingOptions,
     UnknownCharacterError,
     Vocabulary,
-    read_text,
     stdlib_text,
 )
-from rnnfast.training.batches import IGNORED, cover
 
 TEXT = stdlib_text(20_000)
 VOCABULARY = Vocabulary(TEXT)
@@ -47,116 +44,6 @@ def one_thread(threads: None) -> None:  # noqa: ARG001
 
 def options(**changes: object) -> TrainingOptions:
     return TrainingOptions(**{**vars(BRIEF), **changes})
-
-
-# ---- texts
-
-
-def test_files_are_joined_in_the_order_given(tmp_path: Path) -> None:
-    one, two = tmp_path / "b.txt", tmp_path / "a.txt"
-    one.write_bytes("naïve\r\n".encode())
-    two.write_bytes(b"\xef\xbb\xbf" + "日本\n".encode())
-    assert read_text([one, two]) == "naïve\r\n日本\n"
-    assert read_text(str(two)) == "日本\n"
-
-
-def test_a_file_that_is_not_utf8_is_named_with_the_byte(tmp_path: Path) -> None:
-    file = tmp_path / "latin.txt"
-    file.write_bytes("caf\u00e9 au lait".encode("latin-1"))
-    with pytest.raises(TextError, match=r"latin\.txt: not UTF-8: byte 0xe9 at offset 3 "):
-        read_text(file)
-
-
-def test_unreadable_and_empty_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(TextError, match=r"gone\.txt: cannot be read: No such file or directory"):
-        read_text(tmp_path / "gone.txt")
-    with pytest.raises(TextError, match="cannot be read: Is a directory"):
-        read_text(tmp_path)
-    (tmp_path / "empty.txt").touch()
-    with pytest.raises(TextError, match=r"empty\.txt: the text is empty"):
-        read_text(tmp_path / "empty.txt")
-    with pytest.raises(TextError, match="no file: the text is empty"):
-        read_text([])
-
-
-def test_the_standard_library_is_a_text_of_ascii_code() -> None:
-    text = stdlib_text(1_000_000)
-    assert len(text) == 1_000_000
-    assert text.isascii()
-    assert "def __init__(self" in text
-    assert stdlib_text(1_000_000) == text
-    assert text.startswith(TEXT)
-
-
-def test_a_python_without_its_sources_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
-    with pytest.raises(TextError, match="no sources of the standard library"):
-        stdlib_text()
-
-
-def test_vocabulary_turns_characters_into_ids_and_back() -> None:
-    vocabulary = Vocabulary("été 🎉!")
-    assert vocabulary.characters == " !té🎉"
-    ids = vocabulary.encode("té!🎉")
-    np.testing.assert_array_equal(ids, [2, 3, 1, 4])
-    assert vocabulary.decode(ids) == "té!🎉"
-    assert vocabulary == Vocabulary(vocabulary.characters) != Vocabulary("t")
-
-
-def test_an_unknown_character_is_named_with_its_place() -> None:
-    with pytest.raises(
-        UnknownCharacterError,
-        match=r"character 'é' \(U\+00E9\) at position 5 \(line 2, column 3\) is not among the 3",
-    ):
-        Vocabulary("ab\n").encode("ab\nabéa")
-    with pytest.raises(UnknownCharacterError, match=r"'~' .* at position 0"):
-        Vocabulary("ab").encode("~")
-
-
-def test_an_empty_vocabulary_is_refused() -> None:
-    with pytest.raises(TextError, match="at least one character"):
-        Vocabulary("")
-
-
-# ---- streams
-
-
-def test_streams_are_contiguous_and_followed_by_their_targets() -> None:
-    ids = np.arange(32)
-    streams = Streams(ids, batch=3, seq_len=4)  # three streams of ten, two chunks each
-    first, second, again = streams.next(), streams.next(), streams.next()
-    np.testing.assert_array_equal(first.x[:, 1], [10, 11, 12, 13])
-    np.testing.assert_array_equal(second.x[:, 1], [14, 15, 16, 17])
-    np.testing.assert_array_equal(second.targets, second.x + 1)
-    assert (first.starts, second.starts, again.starts) == (True, False, True)
-    np.testing.assert_array_equal(again.x, first.x)
-    assert streams.position == 3
-
-
-def test_streams_may_use_the_whole_text() -> None:
-    streams = Streams(np.arange(13), batch=3, seq_len=4)
-    chunk = streams.next()
-    np.testing.assert_array_equal(chunk.x.T.ravel(), np.arange(12))
-    np.testing.assert_array_equal(chunk.targets.T.ravel(), np.arange(1, 13))
-
-
-def test_a_text_shorter_than_a_sequence_is_refused() -> None:
-    with pytest.raises(
-        TextError, match=r"12 characters are shorter .* 3 \* 4 \+ 1 = 13 are needed"
-    ):
-        Streams(np.arange(12), batch=3, seq_len=4)
-
-
-@pytest.mark.parametrize(("size", "batch", "seq_len"), [(2, 5, 3), (11, 3, 2), (12, 4, 100)])
-def test_cover_predicts_each_character_once(size: int, batch: int, seq_len: int) -> None:
-    chunks = list(cover(np.arange(size), batch, seq_len))
-    counted = np.concatenate([c.targets[c.targets != IGNORED] for c in chunks])
-    np.testing.assert_array_equal(np.sort(counted), np.arange(1, size))
-    for chunk in chunks:
-        real = chunk.targets != IGNORED
-        np.testing.assert_array_equal(chunk.x[real] + 1, chunk.targets[real])
 
 
 # ---- models
