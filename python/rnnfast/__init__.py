@@ -9,15 +9,8 @@ against in `rnnfast.reference`.
 from rnnfast import functional, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache, get_num_threads, set_num_threads
 from rnnfast._version import __version__
-from rnnfast.layers import (
-    GRU,
-    LSTM,
-    RNN,
-    Embedding,
-    Linear,
-    PeepholeLSTM,
-    Recurrent,
-)
+from rnnfast.dense import Embedding, Linear
+from rnnfast.layers import GRU, LSTM, RNN, PeepholeLSTM, Recurrent
 from rnnfast.losses import cross_entropy, softmax_cross_entropy
 from rnnfast.module import Module, Parameter
 from rnnfast.optim import (

@@ -1,4 +1,4 @@
-"""Layers: parameters with their gradients around the stateless functions of `rnnfast.functional`.
+"""Recurrent layers: parameters with their gradients around `rnnfast.functional`.
 
 Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions (2 if
 bidirectional), G row blocks of a cell's weights. Parameters have PyTorch's names, shapes, gate
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _checks, _core, functional
-from rnnfast._checks import IntArray, RealArray
-from rnnfast.module import Module
+from rnnfast import _checks, functional
+from rnnfast._checks import RealArray
+from rnnfast.module import Module, uniform
 from rnnfast.stream import Stream
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Recurrent(Module[functional.Reserve]):
 
     def _initial(self, shape: tuple[int, ...], fan: int) -> RealArray:
         assert self._generator is not None
-        return _uniform(self._generator, shape, fan, self.dtype)
+        return uniform(self._generator, shape, fan, self.dtype)
 
     def __call__(
         self, x: ArrayLike, state: State | None = None, lengths: ArrayLike | None = None
@@ -329,151 +329,3 @@ class GRU(Recurrent):
     ) -> None:
         cell = "gru" if reset_after else "gru_reset_before"
         super().__init__(cell, input_size, hidden_size, num_layers, **options)
-
-
-class Embedding(Module[IntArray]):
-    """A table of vectors looked up by integers. Initial values are standard normal.
-
-    Args:
-        num_embeddings: Number of vectors V.
-        embedding_dim: Their size E.
-        dtype: float32 or float64.
-        seed: Seeds the initial values; None draws fresh ones.
-    """
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        *,
-        dtype: DTypeLike = np.float32,
-        seed: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.num_embeddings = _checks.positive_int("num_embeddings", num_embeddings)
-        self.embedding_dim = _checks.positive_int("embedding_dim", embedding_dim)
-        self.dtype = _checks.real_dtype("dtype", dtype)
-        normal = np.random.default_rng(seed).standard_normal((num_embeddings, embedding_dim))
-        self._weight = self._add("weight", normal.astype(self.dtype))
-
-    def __call__(self, indices: ArrayLike) -> RealArray:
-        """Look up vectors.
-
-        Args:
-            indices: Integers in [0, V), of any shape.
-
-        Returns:
-            (..., E): the vector of each.
-
-        Raises:
-            IndexError: An index is out of range.
-            TypeError: The indices are no integers.
-        """
-        index = _checks.integer_array("indices", indices)
-        y = _core.embedding_forward(weight=self._weight.value, indices=index)
-        self._kept = index if self.training else None
-        return y
-
-    def backward(self, dy: ArrayLike) -> None:
-        """Add the gradient of the table to `gradient`.
-
-        Args:
-            dy: Gradient of the last call's result, in its shape.
-
-        Raises:
-            RuntimeError: No call in training mode came before.
-            ValueError: The shape is wrong.
-        """
-        index = self._take_kept()
-        array = _checks.real_array("dy", dy, self.dtype, " (the layer's)")
-        _checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
-        _core.embedding_backward(dy=array, indices=index, dweight=self._weight.gradient)
-
-
-class Linear(Module[RealArray]):
-    """y = x W^T + b. Initial values are uniform in +-1/sqrt(in_features).
-
-    Args:
-        in_features: Size of x's last axis.
-        out_features: Size of y's last axis.
-        bias: Whether b is added.
-        dtype: float32 or float64.
-        seed: Seeds the initial values; None draws fresh ones.
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        *,
-        dtype: DTypeLike = np.float32,
-        seed: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.in_features = _checks.positive_int("in_features", in_features)
-        self.out_features = _checks.positive_int("out_features", out_features)
-        self.dtype = _checks.real_dtype("dtype", dtype)
-        generator = np.random.default_rng(seed)
-        self._weight = self._add(
-            "weight", _uniform(generator, (out_features, in_features), in_features, self.dtype)
-        )
-        self._bias = (
-            self._add("bias", _uniform(generator, (out_features,), in_features, self.dtype))
-            if bias
-            else None
-        )
-
-    def __call__(self, x: ArrayLike) -> RealArray:
-        """Multiply by the weight.
-
-        Args:
-            x: (..., in_features).
-
-        Returns:
-            (..., out_features).
-
-        Raises:
-            ValueError: The last axis is not in_features.
-            TypeError: The dtype is not the layer's.
-        """
-        array = _checks.real_array("x", x, self.dtype, " (the layer's)")
-        _checks.last_axis("x", array, self.in_features, "in_features")
-        self._kept = array if self.training else None
-        return _core.linear_forward(
-            x=array, weight=self._weight.value, bias=self._bias and self._bias.value
-        )
-
-    def backward(self, dy: ArrayLike, *, need_dx: bool = True) -> RealArray | None:
-        """Take gradients through the last call, adding those of the parameters to `gradient`.
-
-        Args:
-            dy: Gradient of the last call's result, in its shape.
-            need_dx: Whether dx is wanted.
-
-        Returns:
-            dx (..., in_features), or None if not wanted.
-
-        Raises:
-            RuntimeError: No call in training mode came before.
-            ValueError: The shape is wrong.
-            TypeError: The dtype is not the layer's.
-        """
-        x = self._take_kept()
-        array = _checks.real_array("dy", dy, self.dtype, " (the layer's)")
-        _checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
-        return _core.linear_backward(
-            dy=array,
-            x=x,
-            weight=self._weight.value,
-            dweight=self._weight.gradient,
-            dbias=self._bias and self._bias.gradient,
-            need_dx=need_dx,
-        )
-
-
-def _uniform(
-    generator: np.random.Generator, shape: tuple[int, ...], fan: int, dtype: np.dtype[Any]
-) -> RealArray:
-    bound = 1 / np.sqrt(fan)
-    return generator.uniform(-bound, bound, shape).astype(dtype)

@@ -127,3 +127,11 @@ class Module(Generic[Kept]):
             )
         kept, self._kept = self._kept, None
         return kept
+
+
+def uniform(
+    generator: np.random.Generator, shape: tuple[int, ...], fan: int, dtype: np.dtype[Any]
+) -> RealArray:
+    """Initial values in +-1/sqrt(fan)."""
+    bound = 1 / np.sqrt(fan)
+    return generator.uniform(-bound, bound, shape).astype(dtype)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from rnnfast import _checks, functional, losses
 from rnnfast._checks import RealArray
-from rnnfast.layers import Embedding, Linear, Recurrent, State
+from rnnfast.dense import Embedding, Linear
+from rnnfast.layers import Recurrent, State
 from rnnfast.module import Module
 from rnnfast.stream import Stream
 from rnnfast.training.batches import IGNORED, cover
