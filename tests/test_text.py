@@ -17,7 +17,6 @@ from rnnfast.training import (
 )
 from rnnfast.training.batches import IGNORED, cover
 
-
 # ---- texts
 
 
