@@ -7,6 +7,7 @@
 // weight gradients (weight_gradient.h) and the left-hand side of dx.
 
 #include "cpu/direct_backward.h"
+#include "cpu/input_gradient.h"
 #include "cpu/math.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
@@ -27,7 +28,6 @@ class Backward {
         thread_(thread),
         rows_(args.size.rows),
         order_{rows_, args.size.reverse},
-        I_(args.size.input_size),
         H_(args.size.hidden_size),
         tiles_(L::tiles(H_)),
         work_(args.workspace, args.size, team.size),
@@ -36,6 +36,7 @@ class Backward {
         own_vectors_{own_.tiles.begin * L::kTileVectors,
                      min_index(L::vectors(H_), own_.tiles.end * L::kTileVectors)},
         share_(share(tiles_, thread, team.size)),
+        input_(args, work_, team, thread),
         product_(work_.products + thread * work_.kProducts),
         gates_tile_(rows_.total() * L::kSlotRow),
         states_tile_((rows_.batch + rows_.total()) * L::kUnits),
@@ -56,7 +57,7 @@ class Backward {
         later_ = current_;
       }
       team_.barrier();
-      input_gradient(chunk);
+      if (args_.dx) input_.write(chunk, dx_gates(), product_);
       if (!direct_) weights.accumulate(chunk, current_.gates, dx_gates());
     }
     if (rows_.steps) leave(t - step, 0);
@@ -99,10 +100,7 @@ class Backward {
                               recurrent_panel(p, group.v0));
       }
     });
-    if (args_.dx)
-      for (Index v0 = 0; v0 < L::vectors(I_); v0 += kMaxVectors)
-        pack_transposed<L, P>(w.weight_ih, H_, I_, 0, info.gates, v0, input_vectors(v0), share_,
-                              input_panel(v0));
+    if (args_.dx) input_.pack(share_);
   }
 
   // Vectors of the last tile that hold no units meet zero weights, and so must be numbers.
@@ -148,8 +146,6 @@ class Backward {
     return work_.w_hh +
            W * tiles_ * F::steps(L::kUnits) * (L::vectors(H_) * p.first_gate + v0 * p.gates);
   }
-  T* input_panel(Index v0) const { return work_.w_ih + v0 * W * tiles_ * F::steps(L::kGateRow); }
-  int input_vectors(Index v0) const { return int(min_index(kMaxVectors, L::vectors(I_) - v0)); }
 
   Index carry_tile() const { return rows_.batch * L::kUnits; }
   RNNFAST_INLINE T* carry(int s, Index tile, Index row) const {
@@ -385,47 +381,6 @@ class Backward {
     q[0].store(at.operands[kSecond] + r * H_, at.lanes);
   }
 
-  // dx of this thread's share of a chunk's rows.
-  void input_gradient(const Chunk& chunk) {
-    if (!args_.dx) return;
-    if (direct_) return direct_input_gradient(chunk);
-    const Range mine = share(chunk.rows, thread_, team_.size);
-    for_blocks(mine.end - mine.begin, kStripRows, [&](Index at, Index rows) {
-      const Index first = mine.begin + at;
-      for (Index v0 = 0; v0 < L::vectors(I_); v0 += kMaxVectors) {
-        const int vectors = input_vectors(v0);
-        transposed_product<L, P>(dx_gates() + first * kGateRow, chunk_tile_, info.gates,
-                                 input_panel(v0),
-                                 input_panel(v0 + vectors < L::vectors(I_) ? v0 + vectors : 0),
-                                 vectors, tiles_, rows, product_);
-        for (Index r = 0; r < rows; ++r)
-          store_dx(chunk.row + first + r, {v0, v0 + vectors}, product_ + r * vectors * W);
-      }
-    });
-  }
-
-  // Threads share the columns, as there are few rows.
-  void direct_input_gradient(const Chunk& chunk) {
-    const Range mine = share(L::vectors(I_), thread_, team_.size);
-    const Index width = L::vectors(I_) * W;
-    T *out = work_.direct_dx + mine.begin * W, *part = out + work_.chunk_rows * width;
-    direct_transposed<L, T>(dx_gates(), chunk_tile_,
-                            {args_.weights.weight_ih, info.gates, H_, I_, 0, info.gates, mine},
-                            tiles_, chunk.rows, out, part, width);
-    for (Index r = 0; r < chunk.rows; ++r) store_dx(chunk.row + r, mine, out + r * width);
-  }
-
-  // Some vectors of a row of dx.
-  void store_dx(Index row, Range vectors, const T* from) const {
-    for (Index v = vectors.begin; v < vectors.end; ++v, from += W) {
-      const int lanes = int(min_index(W, I_ - v * W));
-      T* to = args_.dx + row * args_.dx_stride + v * W;
-      V value = V::load(from);
-      if (args_.add_dx) value = value + V::load(to, lanes);
-      value.store(to, lanes);
-    }
-  }
-
   void store_initial() const {
     for (int s = 0; s < info.states; ++s)
       for (Index tile = share_.begin; tile < share_.end; ++tile)
@@ -442,13 +397,14 @@ class Backward {
   const int thread_;
   const PackedRows& rows_;
   const StepOrder order_;
-  const Index I_, H_, tiles_;
+  const Index H_, tiles_;
   const BackwardWorkspace<L, P> work_;
   const bool direct_;  // weights are read as they lie
   Partition own_;      // of the time loop
   const Range own_vectors_;
   const Range share_;  // tiles of everything else
-  T* const product_;   // this thread's recurrent products
+  const InputGradient<L, P> input_;
+  T* const product_;  // this thread's recurrent products
   const Index gates_tile_, states_tile_, chunk_tile_;
   GateBuffer current_{}, later_{};  // of this chunk; of the step processed after this one
 };

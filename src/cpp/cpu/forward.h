@@ -4,47 +4,10 @@
 // For chunks of steps: the input product of the chunk into the gates, then step by step the
 // recurrent product of a block of rows and, as its epilogue, the cell.
 
-#include "cpu/direct.h"
+#include "cpu/input_product.h"
 #include "cpu/math.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
-
-template <class L, class P>
-struct ForwardWorkspace {
-  using T = RealOf<P>;
-  using F = Format<P>;
-  // What lives on from part to part comes first, where the number of rows moves nothing.
-  PackedLayer<L, P> weights;
-  T* h0;                      // (B, H)
-  T* gates;                   // [tile][chunk row][slot][unit], unless the reserve holds them
-  T* states;                  // [state][tile][B][unit], unless the reserve holds them
-  T* x;                       // (chunk rows, I) as operands, where products round
-  T* operands[kMaxOperands];  // (B, H) thrice: of the initial state, of even and odd steps
-  T* second;                  // (B, H)
-  T* sums;                    // [thread][row of a block][gate][unit]
-  static constexpr Index kSums = kMaxBlockRows * L::kGateRow;
-  // Operands from this one on are copies: those that the cell makes and, where products round, h.
-  static constexpr int kFirstCopy = F::kRounds ? 0 : 1;
-  Index size;
-
-  // The weights lie at `packed`, or in the workspace itself if that is null.
-  ForwardWorkspace(T* base, const LayerSize& s, int threads, T* packed)
-      : weights(packed ? packed : base, s) {
-    Carver<T> c{base, s.packed ? 0 : weights.size};
-    const Index H = s.hidden_size, B = s.rows.batch, tiles = L::tiles(H);
-    const bool keeps_gates = s.training && L::kKeepsGates;
-    h0 = c.take(B * H);
-    gates =
-        c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * L::kSlotRow);
-    states = c.take(s.training ? 0 : L::kExtraStates * tiles * B * L::kUnits);
-    x = c.take(F::kRounds ? chunk_capacity(s.rows, kForwardChunkRows) * F::operand(s.input_size)
-                          : 0);
-    for (int o = kFirstCopy; o < L::info.operands; ++o) operands[o] = c.take(3 * B * F::operand(H));
-    second = c.take(L::kTwoStages ? B * F::operand(H) : 0);
-    sums = c.take(threads * kSums);
-    size = c.used;
-  }
-};
 
 template <class Cell, class P>
 class Forward {
@@ -62,12 +25,12 @@ class Forward {
         team_(team),
         thread_(thread),
         rows_(args.size.rows),
-        I_(args.size.input_size),
         H_(args.size.hidden_size),
         h_row_(F::operand(H_)),
         tiles_(L::tiles(H_)),
         work_(args.workspace, args.size, team.size, args.packed),
         share_(share(tiles_, thread, team.size)),
+        input_(args, work_, team, thread),
         sums_(work_.sums + thread * work_.kSums),
         direct_(args.size.direct),
         keeps_gates_(args.size.training && L::kKeepsGates),
@@ -88,7 +51,7 @@ class Forward {
       own_ = partition<L>(H_, active_rows(chunk), thread_, team_.size);
       own_.batch =
           own_.by_tiles ? Range{0, rows_.batch} : share_rows(rows_, chunk, thread_, team_.size);
-      round_input(chunk);
+      input_.round(chunk);
       input_product(chunk);
       while (t != chunk.last + step) {
         const Index steps = steps_at_once(t, chunk.last);
@@ -137,20 +100,6 @@ class Forward {
     for (int o = kFirstCopy; o < info.operands; ++o) F::store(published[o], to[o] + at, lanes);
   }
 
-  // Rounds the chunk's input where products do.
-  void round_input(const Chunk& chunk) {
-    if (!F::kRounds || args_.indices) return;
-    input_row_ = chunk.row;
-    const Range mine = share(chunk.rows, thread_, team_.size);
-    for (Index r = mine.begin; r < mine.end; ++r)
-      for (Index i = 0; i < I_; i += W) {
-        const int lanes = int(min_index(W, I_ - i));
-        F::store(V::load(args_.x + (chunk.row + r) * args_.x_stride + i, lanes),
-                 work_.x + r * F::operand(I_) + F::operand(i), lanes);
-      }
-    team_.barrier();
-  }
-
   // gates = x W^T + bias for the rows of a chunk that this thread owns.
   void input_product(const Chunk& chunk) {
     for (Index tile = own_.tiles.begin; tile < own_.tiles.end; ++tile) {
@@ -168,61 +117,8 @@ class Forward {
   }
 
   void input_rows(Index tile, Index first, Index count) {
-    T* gates = gates_ + tile * gates_tile_ + (first - chunk_row_) * L::kSlotRow;
-    const T* bias = work_.weights.bias_ih + tile * L::kGateRow;
-    if (direct_) return direct_input(tile, first, count, bias, gates);
-    const Index depth = F::steps(I_), stride = F::kRounds ? F::operand(I_) : args_.x_stride;
-    const T* x = F::kRounds ? work_.x + (first - input_row_) * stride : args_.x + first * stride;
-    const T* weights = work_.weights.w_ih + tile * depth * L::kGateRow;
-    L::for_panels(0, info.gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
-      const T* panel = weights + depth * W * column;
-      if (args_.indices) {
-        gather_rows(first, count, panel, vectors, bias + column * W, gates + column * W);
-        return;
-      }
-      for (Index k = 0; k < depth; k += kDepthBlock)
-        multiply_rows<P>({.a = x + k * F::kParts,
-                          .lda = stride,
-                          .b = panel + k * vectors * W,
-                          .ldb = vectors * W,
-                          .depth = min_index(kDepthBlock, depth - k),
-                          .c = gates + column * W,
-                          .ldc = L::kSlotRow,
-                          .columns = vectors * W,
-                          .bias = k ? nullptr : bias + column * W,
-                          .add = k > 0,
-                          .ahead = {panel + min_index(k + kDepthBlock, depth) * vectors * W}},
-                         count);
-    });
-  }
-
-  void direct_input(Index tile, Index first, Index count, const T* bias, T* gates) const {
-    const T* w = args_.weights.weight_ih;
-    if (args_.x)
-      return direct_gates<L, T>({.a = args_.x + first * args_.x_stride,
-                                 .lda = args_.x_stride,
-                                 .w = w,
-                                 .ldw = I_,
-                                 .depth = I_,
-                                 .depth_block = kDepthBlock,
-                                 .c = gates,
-                                 .ldc = L::kSlotRow,
-                                 .bias = bias},
-                                H_, tile, 0, info.gates, count);
-    for (Index r = 0; r < count; ++r)
-      direct_gather<L>(w, I_, args_.indices[first + r], H_, tile, bias, gates + r * L::kSlotRow);
-  }
-
-  // The input product for indices: a row of the panel is the product with a one-hot vector.
-  void gather_rows(Index first, Index count, const T* panel, int vectors, const T* bias,
-                   T* gates) const {
-    for (Index r = 0; r < count; ++r) {
-      const Index index = args_.indices[first + r];
-      for (int v = 0; v < vectors; ++v) {
-        const V weights = V::load(panel + (index / F::kStep * vectors + v) * W);
-        (F::value(weights, index) + V::load(bias + v * W)).store(gates + r * L::kSlotRow + v * W);
-      }
-    }
+    input_.multiply(tile, first, count,
+                    gates_ + tile * gates_tile_ + (first - chunk_row_) * L::kSlotRow);
   }
 
   // Rows [first, end) of step t, whose previous state is that of step `previous`, or the initial
@@ -457,12 +353,13 @@ class Forward {
   const Team& team_;
   const int thread_;
   const PackedRows& rows_;
-  const Index I_, H_;
+  const Index H_;
   const Index h_row_;  // lanes of an operand's row in copies of it
   const Index tiles_;
   const ForwardWorkspace<L, P> work_;
   Partition own_;      // of the time loop
   const Range share_;  // tiles of everything else
+  InputProduct<L, P> input_;
   T* const sums_;
   const bool direct_;  // weights are read as they lie
   const bool keeps_gates_;
@@ -470,7 +367,6 @@ class Forward {
   const Index gates_tile_;
   T* const states_;
   const Index states_tile_;
-  Index input_row_ = 0;  // packed row of the first row in work_.x
   Index chunk_row_ = 0;  // packed row of the first row in gates_
 };
 

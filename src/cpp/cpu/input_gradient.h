@@ -1,0 +1,85 @@
+#pragma once
+// The gradient of the input: of a chunk of rows, the gate gradients times the input's weights.
+
+#include "cpu/direct_backward.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+
+template <class L, class P>
+class InputGradient {
+  using T = RealOf<P>;
+  using F = Format<P>;
+  using V = Vec<T>;
+  static constexpr int W = L::W;
+  static constexpr CellInfo info = L::info;
+
+ public:
+  InputGradient(const BackwardArgs<T>& args, const BackwardWorkspace<L, P>& work, const Team& team,
+                int thread)
+      : args_(args),
+        work_(work),
+        team_(team),
+        thread_(thread),
+        I_(args.size.input_size),
+        H_(args.size.hidden_size),
+        tiles_(L::tiles(H_)) {}
+
+  // Packs the weights of some tiles.
+  void pack(Range tiles) const {
+    for (Index v0 = 0; v0 < L::vectors(I_); v0 += kMaxVectors)
+      pack_transposed<L, P>(args_.weights.weight_ih, H_, I_, 0, info.gates, v0, vectors_from(v0),
+                            tiles, panel(v0));
+  }
+
+  // dx of this thread's share of a chunk's rows.
+  void write(const Chunk& chunk, const T* gates, T* scratch) const {
+    if (args_.size.direct) return write_direct(chunk, gates);
+    const Range mine = share(chunk.rows, thread_, team_.size);
+    for_blocks(mine.end - mine.begin, kStripRows, [&](Index at, Index rows) {
+      const Index first = mine.begin + at;
+      for (Index v0 = 0; v0 < L::vectors(I_); v0 += kMaxVectors) {
+        const int vectors = vectors_from(v0);
+        transposed_product<L, P>(gates + first * F::operand(L::kGateRow), chunk_tile(), info.gates,
+                                 panel(v0), panel(v0 + vectors < L::vectors(I_) ? v0 + vectors : 0),
+                                 vectors, tiles_, rows, scratch);
+        for (Index r = 0; r < rows; ++r)
+          store_dx(chunk.row + first + r, {v0, v0 + vectors}, scratch + r * vectors * W);
+      }
+    });
+  }
+
+ private:
+  // Threads share the columns, as there are few rows.
+  void write_direct(const Chunk& chunk, const T* gates) const {
+    const Range mine = share(L::vectors(I_), thread_, team_.size);
+    const Index width = L::vectors(I_) * W;
+    T *out = work_.direct_dx + mine.begin * W, *part = out + work_.chunk_rows * width;
+    direct_transposed<L, T>(gates, chunk_tile(),
+                            {args_.weights.weight_ih, info.gates, H_, I_, 0, info.gates, mine},
+                            tiles_, chunk.rows, out, part, width);
+    for (Index r = 0; r < chunk.rows; ++r) store_dx(chunk.row + r, mine, out + r * width);
+  }
+
+  // Some vectors of a row of dx.
+  void store_dx(Index row, Range vectors, const T* from) const {
+    for (Index v = vectors.begin; v < vectors.end; ++v, from += W) {
+      const int lanes = int(min_index(W, I_ - v * W));
+      T* to = args_.dx + row * args_.dx_stride + v * W;
+      V value = V::load(from);
+      if (args_.add_dx) value = value + V::load(to, lanes);
+      value.store(to, lanes);
+    }
+  }
+
+  T* panel(Index v0) const { return work_.w_ih + v0 * W * tiles_ * F::steps(L::kGateRow); }
+  int vectors_from(Index v0) const { return int(min_index(kMaxVectors, L::vectors(I_) - v0)); }
+  Index chunk_tile() const { return work_.chunk_rows * F::operand(L::kGateRow); }
+
+  const BackwardArgs<T>& args_;
+  const BackwardWorkspace<L, P>& work_;
+  const Team& team_;
+  const int thread_;
+  const Index I_, H_, tiles_;
+};
+
+}  // namespace RNNFAST_ISA_NAMESPACE

@@ -1,0 +1,108 @@
+#pragma once
+// The input product of the forward pass: x W^T + bias into the gates, for numbers and for indices.
+
+#include "cpu/direct.h"
+#include "cpu/forward_workspace.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+
+template <class L, class P>
+class InputProduct {
+  using T = RealOf<P>;
+  using F = Format<P>;
+  using V = Vec<T>;
+  static constexpr int W = L::W;
+  static constexpr CellInfo info = L::info;
+
+ public:
+  InputProduct(const ForwardArgs<T>& args, const ForwardWorkspace<L, P>& work, const Team& team,
+               int thread)
+      : args_(args),
+        work_(work),
+        team_(team),
+        thread_(thread),
+        I_(args.size.input_size),
+        H_(args.size.hidden_size) {}
+
+  // Rounds the chunk's input where products do.
+  void round(const Chunk& chunk) {
+    if (!F::kRounds || args_.indices) return;
+    input_row_ = chunk.row;
+    const Range mine = share(chunk.rows, thread_, team_.size);
+    for (Index r = mine.begin; r < mine.end; ++r)
+      for (Index i = 0; i < I_; i += W) {
+        const int lanes = int(min_index(W, I_ - i));
+        F::store(V::load(args_.x + (chunk.row + r) * args_.x_stride + i, lanes),
+                 work_.x + r * F::operand(I_) + F::operand(i), lanes);
+      }
+    team_.barrier();
+  }
+
+  // gates = x W^T + bias for rows [first, first + count) of one tile; row stride kSlotRow.
+  void multiply(Index tile, Index first, Index count, T* gates) const {
+    const T* bias = work_.weights.bias_ih + tile * L::kGateRow;
+    if (args_.size.direct) return multiply_direct(tile, first, count, bias, gates);
+    const Index depth = F::steps(I_), stride = F::kRounds ? F::operand(I_) : args_.x_stride;
+    const T* x = F::kRounds ? work_.x + (first - input_row_) * stride : args_.x + first * stride;
+    const T* weights = work_.weights.w_ih + tile * depth * L::kGateRow;
+    L::for_panels(0, info.gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
+      const T* panel = weights + depth * W * column;
+      if (args_.indices) {
+        gather_rows(first, count, panel, vectors, bias + column * W, gates + column * W);
+        return;
+      }
+      for (Index k = 0; k < depth; k += kDepthBlock)
+        multiply_rows<P>({.a = x + k * F::kParts,
+                          .lda = stride,
+                          .b = panel + k * vectors * W,
+                          .ldb = vectors * W,
+                          .depth = min_index(kDepthBlock, depth - k),
+                          .c = gates + column * W,
+                          .ldc = L::kSlotRow,
+                          .columns = vectors * W,
+                          .bias = k ? nullptr : bias + column * W,
+                          .add = k > 0,
+                          .ahead = {panel + min_index(k + kDepthBlock, depth) * vectors * W}},
+                         count);
+    });
+  }
+
+ private:
+  void multiply_direct(Index tile, Index first, Index count, const T* bias, T* gates) const {
+    const T* w = args_.weights.weight_ih;
+    if (args_.x)
+      return direct_gates<L, T>({.a = args_.x + first * args_.x_stride,
+                                 .lda = args_.x_stride,
+                                 .w = w,
+                                 .ldw = I_,
+                                 .depth = I_,
+                                 .depth_block = kDepthBlock,
+                                 .c = gates,
+                                 .ldc = L::kSlotRow,
+                                 .bias = bias},
+                                H_, tile, 0, info.gates, count);
+    for (Index r = 0; r < count; ++r)
+      direct_gather<L>(w, I_, args_.indices[first + r], H_, tile, bias, gates + r * L::kSlotRow);
+  }
+
+  // The input product for indices: a row of the panel is the product with a one-hot vector.
+  void gather_rows(Index first, Index count, const T* panel, int vectors, const T* bias,
+                   T* gates) const {
+    for (Index r = 0; r < count; ++r) {
+      const Index index = args_.indices[first + r];
+      for (int v = 0; v < vectors; ++v) {
+        const V weights = V::load(panel + (index / F::kStep * vectors + v) * W);
+        (F::value(weights, index) + V::load(bias + v * W)).store(gates + r * L::kSlotRow + v * W);
+      }
+    }
+  }
+
+  const ForwardArgs<T>& args_;
+  const ForwardWorkspace<L, P>& work_;
+  const Team& team_;
+  const int thread_;
+  const Index I_, H_;
+  Index input_row_ = 0;  // packed row of the first row in work_.x
+};
+
+}  // namespace RNNFAST_ISA_NAMESPACE
