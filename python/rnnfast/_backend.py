@@ -52,6 +52,10 @@ class Backend(ABC):
     def asarray(self, value: Any) -> Any:
         """`value` as an array of this place, copied only if it is elsewhere."""
 
+    @abstractmethod
+    def contiguous(self, array: Any) -> Any:
+        """An array of this place as its kernels read it, in C order; copied only if it is not."""
+
     def on_host(self, value: Any) -> NDArray[Any] | None:
         """`value` if the CPU can look into it, without waiting for a device; else None."""
         return np.asarray(value) if of(value) is CPU else None
@@ -88,6 +92,9 @@ class _Cpu(Backend):
 
     def asarray(self, value: Any) -> NDArray[Any]:
         return np.asarray(value)
+
+    def contiguous(self, array: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(array, order="C")
 
 
 CPU = _Cpu()
