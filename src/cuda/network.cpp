@@ -7,6 +7,7 @@
 #include "cuda/dense.h"
 #include "cuda/gemm.h"
 #include "cuda/recurrent_launch.h"
+#include "cuda/runtime.h"
 
 namespace rnnfast::cuda {
 namespace {

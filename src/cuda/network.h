@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "cuda/device.cuh"
 #include "cuda/plan.h"
+#include "cuda/stream.h"
 
 namespace rnnfast::cuda {
 

@@ -1,9 +1,9 @@
 #pragma once
 // Runs a layer in one direction with the kernel that a plan chose.
 
-#include "cuda/device.cuh"
 #include "cuda/plan.h"
 #include "cuda/recurrent.h"
+#include "cuda/stream.h"
 
 namespace rnnfast::cuda {
 

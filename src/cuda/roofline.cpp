@@ -11,6 +11,8 @@ namespace {
 constexpr double kFmaShare = 0.5;  // weights come from shared memory
 constexpr double kMmaShare = 0.6;  // mma.sync against wgmma
 constexpr double kGemmShare = 0.7;
+// Of a matrix product: a side of the tile of C that a block makes, and blocks that share a tile.
+constexpr int kGemmTile = 64, kGemmSplit = 2;
 
 constexpr double kGridBarrier = 1.3e-6, kFlag = 0.5e-6, kClusterHop = 0.1e-6;
 constexpr double kBlockBarrier = 0.05e-6, kGraphNode = 1.5e-6;
@@ -73,8 +75,10 @@ Estimate estimate(const Plan& p, const LayerShape& s, const DeviceProperties& de
     const double weights = row_bytes * s.hidden * s.cell.gates;
     const double work = double(s.cell.gates) * s.hidden * s.hidden * s.batch;
     const double rate = s.products == Products::full ? r.fma : r.mma * kMmaShare;
-    e.products =
-        std::max(work / (rate * kGemmShare * cores * clock), weights / (r.l2 * cores * clock));
+    const double tiles = double(divide_up(s.batch, kGemmTile)) *
+                         divide_up(s.cell.gates * s.hidden, kGemmTile) * kGemmSplit;
+    e.products = std::max(work / (rate * kGemmShare * std::min(cores, tiles) * clock),
+                          weights / (r.l2 * cores * clock));
     return e;
   }
   const bool fma = p.kernel == Kernel::grid || p.kernel == Kernel::block;
