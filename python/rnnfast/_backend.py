@@ -20,6 +20,10 @@ _DLPACK_CUDA = 2  # the device type of DLPack's header
 default_name = "cpu"  # the device of layers that name none; the tests change it
 
 
+class DeviceError(RuntimeError):
+    """A device that cannot be used here; the text says why."""
+
+
 class Backend(ABC):
     """Arrays of one place and the functions of the library on them, in the forms of `_core`.
 
@@ -105,7 +109,7 @@ def get(name: str | None) -> Backend:
 
     Raises:
         ValueError: There is no device of this name.
-        RuntimeError: It cannot be used here; the message says why.
+        DeviceError: It cannot be used here; the message says why.
     """
     name = default_name if name is None else name
     if name == CPU.name:

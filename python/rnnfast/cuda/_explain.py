@@ -123,7 +123,7 @@ def explain(
 
     Raises:
         ValueError: A name or size is wrong, or the kernel cannot run.
-        RuntimeError: There is no device, and none was named.
+        DeviceError: There is no device, and none was named.
     """
     _checks.choice("cell", cell, functional.cells())
     sizes = {"T": T, "B": B, "I": I, "H": H}
