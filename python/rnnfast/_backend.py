@@ -1,7 +1,7 @@
 """Where arrays are and what computes on them: the CPU or a device.
 
-A function computes where its arrays are: weights decide for a network, logits for a loss, parameters
-for an optimiser. What comes with them is copied there if it is elsewhere.
+A function computes where its arrays are: weights decide for a network, logits for a loss,
+parameters for an optimiser. What comes with them is copied there if it is elsewhere.
 """
 
 from __future__ import annotations

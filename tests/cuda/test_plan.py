@@ -118,7 +118,9 @@ def test_a_refused_kernel_says_why(
 
 def test_what_takes_time_adds_up() -> None:
     for p in all_plans("H100", list(KERNELS)):
-        parts = [p[f"{n}_seconds"] for n in ("products", "exchange", "synchronisation", "pointwise")]
+        parts = [
+            p[f"{n}_seconds"] for n in ("products", "exchange", "synchronisation", "pointwise")
+        ]
         assert p["step_seconds"] == pytest.approx(max(sum(parts), p["memory_seconds"]))
         assert all(part >= 0 for part in parts)
 
@@ -136,7 +138,7 @@ def test_explain_is_a_text_with_all_that_was_planned(device: str) -> None:
 
 
 def test_explain_refuses_what_is_not_there() -> None:
-    with pytest.raises(ValueError, match="device: expected one of H100, A100, .* got 'H900'"):
+    with pytest.raises(ValueError, match=r"device: expected one of H100, A100, .* got 'H900'"):
         cuda.explain("lstm", 1, 1, 1, 1, device="H900")
     with pytest.raises(ValueError, match="dtype: expected one of float32, bfloat16, got 'int8'"):
         cuda.explain("lstm", 1, 1, 1, 1, "int8", device="H100")

@@ -49,8 +49,8 @@ def unavailable_reason(name: str) -> str | None:
 
 def _not_built(name: str) -> str:
     return (
-        f"the emulator's build is missing: build with RNNFAST_EMULATOR=ON, and set {EMULATED[name]} "
-        f"to the path of _{name}.so"
+        "the emulator's build is missing: build with RNNFAST_EMULATOR=ON, and set "
+        f"{EMULATED[name]} to the path of _{name}.so"
     )
 
 

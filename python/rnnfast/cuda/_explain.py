@@ -106,7 +106,7 @@ def explain(
     device: str | None = None,
     kernel: str | None = None,
 ) -> Explanation:
-    """Tell which kernels a layer would run with on a device, their resources and a roofline estimate.
+    """Tell which kernels a layer runs with on a device, their resources and a roofline estimate.
 
     The input product and the weights' gradients, products of matrices before and after the loop
     over the steps, do not count.

@@ -196,9 +196,7 @@ class Network:
 
     def _copied(self, states: Sequence[Array | None]) -> tuple[Array, ...]:
         """What no step changes: copies, zeros for None."""
-        return tuple(
-            self.on.zeros(*self.state_shape) if s is None else s.copy() for s in states
-        )
+        return tuple(self.on.zeros(*self.state_shape) if s is None else s.copy() for s in states)
 
     def _addresses(self, arrays: Sequence[Array | None]) -> list[int]:
         return [self.on.address(array) for array in arrays]
