@@ -157,6 +157,25 @@ void cross_entropy(const Real* logits, const long* targets, long rows, long clas
   }
 }
 
+// ---- dropout
+
+void dropout(const Real* from, long first, long n, const Dropout<Real>& options, Real* to) {
+  constexpr int kBlock = Dropout<Real>::kBlock, kBlocks = 16;  // one vector of counters at most
+  const Dropout<Real> d = options;
+  for (long i = 0; i < n;) {
+    unsigned words[kBlocks * kBlock];
+    const long block = (first + i) / kBlock, skip = (first + i) % kBlock;
+    for (int k = 0; k < kBlocks; ++k) {
+      unsigned four[kBlock];
+      d.words(block + k, four);
+      for (int j = 0; j < kBlock; ++j) words[k * kBlock + j] = four[j];
+    }
+    const long count = min_index(kBlocks * kBlock - skip, n - i);
+    for (long j = 0; j < count; ++j) to[i + j] = d.apply(from[i + j], words[skip + j]);
+    i += count;
+  }
+}
+
 // ---- optimisers (formulas of PyTorch's documentation)
 
 template <bool kMomentum>
@@ -266,6 +285,7 @@ const DenseKernels<Real>& dense_kernels(Real) {
                                             gather,
                                             scatter_add,
                                             cross_entropy,
+                                            dropout,
                                             sgd,
                                             adagrad,
                                             rmsprop,

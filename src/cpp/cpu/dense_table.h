@@ -3,6 +3,7 @@
 // of functions per instruction set and real type. A function does its share of the work on the
 // calling thread; how the work is shared out never changes a result.
 
+#include "core/dropout.h"
 #include "core/team.h"
 
 namespace rnnfast {
@@ -66,6 +67,8 @@ struct DenseKernels {
   void (*cross_entropy)(const T* logits, const long* targets, long rows, long classes,
                         long ignore_index, T scale, double* losses, T* dlogits, long begin,
                         long end);
+  // to[i] = the dropped from[i], of n elements with the numbers `first` and on. May work in place.
+  void (*dropout)(const T* from, long first, long n, const Dropout<T>& dropout, T* to);
   // One step over n elements each. `velocity` is null without momentum, `mean` unless centered.
   void (*sgd)(T* value, const T* gradient, T* velocity, long n, const SgdStep<T>& step);
   void (*adagrad)(T* value, const T* gradient, T* sum, long n, const AdagradStep<T>& step);
