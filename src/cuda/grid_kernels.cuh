@@ -69,11 +69,11 @@ struct GlobalBackward {
   RNNFAST_DEVICE float* gate(int gate, int t) const {
     return args.dgates_h + args.size.row(t, 0) * Cell::info.gates + long(gate) * args.size.hidden;
   }
+  template <int kFirst, int kEnd>
   RNNFAST_DEVICE void store_gates(int t, int b, int unit,
                                   const Scalar (&dh)[Cell::info.gates]) const {
-    store<Cell::info.gates>(
-        dh, args.size.hidden,
-        args.dgates_h + args.size.row(t, b) * Cell::info.gates + unit);
+    store<kEnd - kFirst>(dh + kFirst, args.size.hidden,
+                         gate(kFirst, t) + args.size.row(b) * Cell::info.gates + unit);
   }
 };
 
@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(kFmaThreads)
   const auto differentiate = [&](int t, int b, int unit, const typename Element::Operands& dv) {
     typename Element::Gates dh;
     element.step({t, b, unit}, dv, dh);
-    global.store_gates(t, b, unit, dh);
+    global.template store_gates<info.second_gates ? info.h_gates() : 0, info.gates>(t, b, unit, dh);
   };
   for_each_element(slice, [&](int b, int unit) {
     typename Element::Operands none;
@@ -166,7 +166,7 @@ __global__ void __launch_bounds__(kFmaThreads)
           [&](int unit, int b, auto& sums) {
             typename Element::Gates dh;
             element.second({t, b, unit}, sums[0], dh);
-            global.store_gates(t, b, unit, dh);
+            global.template store_gates<0, info.h_gates()>(t, b, unit, dh);
           });
       barrier.wait();
     }
