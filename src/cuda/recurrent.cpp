@@ -7,8 +7,13 @@ void recurrent_forward(int cell, Products products, const Plan& plan, const Forw
                        cudaStream_t stream) {
   switch (plan.kernel) {
     case Kernel::grid:
-    case Kernel::block:
       return forward_grid(cell, products, plan, args, stream);
+    case Kernel::block:
+      return forward_mma_block(cell, products, plan, args, stream);
+    case Kernel::cluster:
+      return forward_mma_cluster(cell, products, plan, args, stream);
+    case Kernel::flags:
+      return forward_mma_flags(cell, products, plan, args, stream);
     default:
       RNNFAST_CHECK(false, "recurrent_forward: no such kernel: ", int(plan.kernel));
   }
@@ -18,8 +23,13 @@ void recurrent_backward(int cell, Products products, const Plan& plan, const Bac
                         cudaStream_t stream) {
   switch (plan.kernel) {
     case Kernel::grid:
-    case Kernel::block:
       return backward_grid(cell, products, plan, args, stream);
+    case Kernel::block:
+      return backward_mma_block(cell, products, plan, args, stream);
+    case Kernel::cluster:
+      return backward_mma_cluster(cell, products, plan, args, stream);
+    case Kernel::flags:
+      return backward_mma_flags(cell, products, plan, args, stream);
     default:
       RNNFAST_CHECK(false, "recurrent_backward: no such kernel: ", int(plan.kernel));
   }
