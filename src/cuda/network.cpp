@@ -153,8 +153,8 @@ struct Gradients {
       add_one_hot_gradient(input.indices, int(s.rows()), scratch.dgates_x, width, s.input_size,
                            dw.weight_ih, stream);
     else
-      add_product(scratch.dgates_x, width, width, reserve.input(input, layer),
-                  s.layer_input(layer), dw.weight_ih);
+      add_product(scratch.dgates_x, width, width, reserve.input(input, layer), s.layer_input(layer),
+                  dw.weight_ih);
     int gate = 0;
     for (int o = 0; o < info.operands; ++o) {
       const float* operand =
@@ -195,7 +195,8 @@ LayerShape NetworkSize::shape(Pass pass) const {
 }
 
 NetworkBytes forward_bytes(const NetworkSize& s, const NetworkInput& input) {
-  return {s.training ? Reserve(s, input, nullptr).bytes : 0, ForwardScratch(s, input, nullptr).bytes};
+  return {s.training ? Reserve(s, input, nullptr).bytes : 0,
+          ForwardScratch(s, input, nullptr).bytes};
 }
 
 NetworkBytes backward_bytes(const NetworkSize& s, const NetworkInput& input) {
