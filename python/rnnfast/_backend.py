@@ -1,7 +1,7 @@
 """Where arrays are and what computes on them: the CPU or a device.
 
-A function computes where its arrays are: weights decide for a network, logits for a loss, parameters
-for an optimiser. What comes with them is copied there if it is elsewhere.
+A function computes where its arrays are: weights decide for a network, logits for a loss,
+parameters for an optimiser. What comes with them is copied there if it is elsewhere.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from rnnfast import _core
 _DLPACK_CUDA = 2  # the device type of DLPack's header
 
 default_name = "cpu"  # the device of layers that name none; the tests change it
+
+
+class DeviceError(RuntimeError):
+    """A device that cannot be used here; the text says why."""
 
 
 class Backend(ABC):
@@ -105,7 +109,7 @@ def get(name: str | None) -> Backend:
 
     Raises:
         ValueError: There is no device of this name.
-        RuntimeError: It cannot be used here; the message says why.
+        DeviceError: It cannot be used here; the message says why.
     """
     name = default_name if name is None else name
     if name == CPU.name:

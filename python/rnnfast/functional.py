@@ -1,9 +1,9 @@
 """Recurrent networks as stateless functions, for every cell of the library.
 
 They compute where the weights are. Arrays on a CUDA device come as CuPy's, or as anything that
-offers `__cuda_array_interface__` or DLPack, such as PyTorch's and JAX's; results are CuPy's. The work
-goes to CuPy's current stream, and nothing waits for it. Arrays of the host that come with weights on
-a device are copied there.
+offers `__cuda_array_interface__` or DLPack, such as PyTorch's and JAX's; results are CuPy's. The
+work goes to CuPy's current stream, and nothing waits for it. Arrays of the host that come with
+weights on a device are copied there.
 
 Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions, G row blocks
 of the cell's weights (`cells()[name].gates`), P its per-channel parameters.
@@ -68,12 +68,12 @@ class Reserve(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes of the reserve space."""
-        return self.core.nbytes  # type: ignore[no-any-return]
+        return int(self.core.nbytes)
 
     @property
     def on(self) -> Backend:
         """Where it is."""
-        return CPU if isinstance(self.core, _core.Reserve) else self.core.on  # type: ignore[no-any-return]
+        return CPU if isinstance(self.core, _core.Reserve) else self.core.on
 
 
 @cache

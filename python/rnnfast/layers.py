@@ -70,7 +70,7 @@ class Recurrent(Module[functional.Reserve]):
         ValueError: A size is less than 1, dropout outside [0, 1], the cell, precision or device
             unknown.
         TypeError: An argument is of the wrong type.
-        RuntimeError: The device cannot be used here; `rnnfast.cuda.unavailable_reason()` tells why.
+        rnnfast.cuda.DeviceError: The device cannot be used here; the message says why.
     """
 
     def __init__(

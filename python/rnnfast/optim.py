@@ -1,7 +1,8 @@
 """Optimisers and gradient clipping, with the formulas and defaults of PyTorch's.
 
-They compute where the parameters are. An optimiser updates the values of parameters in place from their gradients; `lr` may be set at any
-time. The work runs in C++: one pass a step over all parameters, clipping and zeroing included.
+They compute where the parameters are. An optimiser updates the values of parameters in place from
+their gradients; `lr` may be set at any time. One pass a step goes over all parameters, clipping and
+zeroing included.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ struct ForwardElement {
   // Takes the sums of the only product and gives the operands of the next step's.
   RNNFAST_DEVICE void step(Place at, Scalar (&h)[info.h_gates()], Operands& operands) const {
     if (!args.size.active(at.t, at.b)) return skip(at, operands);
-    Scalar x[kSlots], save[kSlots], p[kParams], s[info.states];
+    Scalar x[kSlots], save[kSlots], p[kParams]{}, s[info.states];
     load_step(at, x, p, s);
     add_bias<0, info.h_gates()>(at, h);
     finish(at, x, h, p, s, save, operands);
@@ -61,7 +61,7 @@ struct ForwardElement {
   RNNFAST_DEVICE void first(Place at, Scalar (&h)[info.h_gates()], Scalar& q) const {
     q = Scalar(0.f);
     if (!args.size.active(at.t, at.b)) return;
-    Scalar x[kSlots], save[kSlots], p[kParams], s[info.states];
+    Scalar x[kSlots], save[kSlots], p[kParams]{}, s[info.states];
     load_step(at, x, p, s);
     add_bias<0, info.h_gates()>(at, h);
 #pragma unroll
@@ -74,7 +74,7 @@ struct ForwardElement {
   RNNFAST_DEVICE void second(Place at, Scalar (&sums)[info.second_gates],
                              Operands& operands) const {
     if (!args.size.active(at.t, at.b)) return skip(at, operands);
-    Scalar x[kSlots], save[kSlots], p[kParams], s[info.states], h[info.gates];
+    Scalar x[kSlots], save[kSlots], p[kParams]{}, s[info.states], h[info.gates];
     load_step(at, x, p, s);
 #pragma unroll
     for (int k = 0; k < kSlots; ++k) save[k] = x[k];
@@ -159,7 +159,7 @@ struct BackwardElement {
   }
 
   // Takes the gradients of the operands that the states after step t published, and gives those of
-  // the recurrent product; where there is a second product, so far only of its part.
+  // the recurrent product; where there is a second product, of its gates alone.
   RNNFAST_DEVICE void step(Place at, const Operands& dv, Gates& dh) const {
     const CallSize& size = args.size;
     Scalar ds_new[info.states], s_new[info.states];
@@ -175,7 +175,7 @@ struct BackwardElement {
       if (args.dy)
         ds_new[0] = ds_new[0] + Scalar(args.dy[(long(at.t) * size.batch + at.b) * args.y_stride +
                                                at.unit]);
-      Scalar save[kSlots], p[kParams], s[info.states];
+      Scalar save[kSlots], p[kParams]{}, s[info.states];
       load_step(at, save, p, s);
       Cell::backward(save, p, s, s_new, ds_new, dx, dh, dp, ds);
     } else {
@@ -183,23 +183,32 @@ struct BackwardElement {
       for (int i = 0; i < info.states; ++i) ds[i] = ds_new[i];
       if constexpr (info.second_gates > 0) args.second[size.row(at.t, at.b) + at.unit] = 0.f;
     }
-    store_step(at, dx, dp, ds);
+    if constexpr (info.second_gates > 0) {
+      store<info.h_gates()>(dh, size.hidden, pending(0, at));
+      if constexpr (!info.additive) store<info.h_gates()>(dx, size.hidden, pending(1, at));
+    }
+    store_dx<info.second_gates ? info.h_gates() : 0, info.gates>(at, dx);
+    store<info.params>(dp, size.hidden, channel(at));
+    store_carry(at, ds);
   }
 
-  // Takes the gradient of the second product's operand, and gives those of the recurrent product.
+  // Takes the gradient of the second product's operand, and gives those of the first's gates.
   RNNFAST_DEVICE void second(Place at, const Scalar& dq, Gates& dh) const {
     const CallSize& size = args.size;
-    load<info.gates>(args.dgates_h + size.row(at.t, at.b) * info.gates + at.unit, size.hidden, dh);
-    if (!size.active(at.t, at.b)) return;
-    Scalar save[kSlots], p[kParams], s[info.states], ds[info.states], q;
-    Scalar dx[info.gates], dp[kParams];
-    load_step(at, save, p, s);
-    load_carry(at, ds);
-    load<info.gates>(args.dgates_x + size.row(at.t, at.b) * info.gates + at.unit, size.hidden, dx);
-    load<info.params>(channel(at), size.hidden, dp);
-    Cell::operand_backward(save, p, s, &dq, &q, dx, dh, dp, ds);
-    store_step(at, dx, dp, ds);
-    args.second[size.row(at.t, at.b) + at.unit] = q.value;
+    load<info.h_gates()>(pending(0, at), size.hidden, dh);
+    Scalar dx[info.gates];
+    load<info.h_gates()>(pending(info.additive ? 0 : 1, at), size.hidden, dx);
+    if (size.active(at.t, at.b)) {
+      Scalar save[kSlots], p[kParams]{}, s[info.states], ds[info.states], dp[kParams], q;
+      load_step(at, save, p, s);
+      load_carry(at, ds);
+      load<info.params>(channel(at), size.hidden, dp);
+      Cell::operand_backward(save, p, s, &dq, &q, dx, dh, dp, ds);
+      store<info.params>(dp, size.hidden, channel(at));
+      store_carry(at, ds);
+      args.second[size.row(at.t, at.b) + at.unit] = q.value;
+    }
+    store_dx<0, info.h_gates()>(at, dx);
   }
 
   // Takes the gradients of the operands that the initial states published.
@@ -242,15 +251,18 @@ struct BackwardElement {
     for (int i = 0; i < info.states; ++i)
       args.dinitial[i][args.size.row(at.b) + at.unit] = ds[i].value;
   }
-  // dx is dh, which the kernel stores, where the cell is additive.
-  RNNFAST_DEVICE void store_step(Place at, const Scalar* dx, const Scalar* dp,
-                                 const Scalar* ds) const {
+  // Where the cell is additive dx is dh, which the kernel stores.
+  template <int kFirst, int kEnd>
+  RNNFAST_DEVICE void store_dx(Place at, const Scalar* dx) const {
     const CallSize& size = args.size;
     if constexpr (!info.additive)
-      store<info.gates>(dx, size.hidden,
-                        args.dgates_x + size.row(at.t, at.b) * info.gates + at.unit);
-    store<info.params>(dp, size.hidden, channel(at));
-    store_carry(at, ds);
+      store<kEnd - kFirst>(dx + kFirst, size.hidden,
+                           args.dgates_x + size.row(at.t, at.b) * info.gates +
+                               long(kFirst) * size.hidden + at.unit);
+  }
+  RNNFAST_DEVICE float* pending(int which, Place at) const {
+    return args.pending + (long(which) * args.size.batch + at.b) * info.h_gates() * args.size.hidden +
+           at.unit;
   }
 };
 

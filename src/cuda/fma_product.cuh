@@ -5,16 +5,13 @@
 
 #include "cuda/device.cuh"
 #include "cuda/pass.cuh"
+#include "cuda/resources.h"
 #include "cuda/scalar.cuh"
 #include "cuda/unroll.cuh"
 
 namespace rnnfast::cuda {
 
-inline constexpr int kFmaThreads = 256, kFmaWarps = kFmaThreads / 32;
-
-RNNFAST_INLINE constexpr int round_up(int n, int multiple) {
-  return (n + multiple - 1) / multiple * multiple;
-}
+inline constexpr int kWarps = kThreads / 32;
 
 // The tile of a warp: so many units, sums and sequences.
 template <int kSums>
@@ -26,28 +23,23 @@ struct FmaTile {
   }
   static constexpr int kPadded = power();
   static_assert(kPadded <= 32, "a pass makes 32 sums at most");
-  static constexpr int kRows = 32 / kPadded < 8 ? 32 / kPadded : 8;
+  static constexpr int kRows = 32 / kPadded < kFmaRows ? 32 / kPadded : kFmaRows;
   static constexpr int kUnits = 32 / (kPadded * kRows);
+  static_assert(kUnits <= kFmaUnits);
 };
-inline constexpr int kMaxFmaRows = 8, kMaxFmaUnits = 4;
 
 // The hidden units of a block and the sequences of its tile of the batch.
 struct FmaSlice {
   int hidden, first_unit, units, first_row, rows;
 
   RNNFAST_INLINE int depth() const { return round_up(hidden, 4); }
-  RNNFAST_INLINE int padded_units() const { return round_up(units, kMaxFmaUnits); }
+  RNNFAST_INLINE int padded_units() const { return round_up(units, kFmaUnits); }
 };
 
 // Shared memory: weights [gate][unit][depth], then two slabs [row][depth]; padding is zero.
 struct FmaShared {
   float* weights;
   float* slabs;
-
-  RNNFAST_INLINE static constexpr long bytes(int gates, int units, int hidden) {
-    const long depth = round_up(hidden, 4);
-    return 4 * depth * (long(gates) * round_up(units, kMaxFmaUnits) + 2 * kMaxFmaRows);
-  }
 };
 
 template <bool kBf16>
@@ -62,7 +54,7 @@ RNNFAST_DEVICE FmaShared load_weights(unsigned char* memory, const float* weight
   FmaShared shared{reinterpret_cast<float*>(memory), nullptr};
   const int count = gates * units * depth;
   shared.slabs = shared.weights + count;
-  for (int i = threadIdx.x; i < count; i += kFmaThreads) {
+  for (int i = threadIdx.x; i < count; i += kThreads) {
     const int k = i % depth, unit = i / depth % units, gate = i / depth / units;
     const int u = slice.first_unit + unit;
     const long row = kTransposed ? k : u, column = kTransposed ? u : k;
@@ -70,7 +62,7 @@ RNNFAST_DEVICE FmaShared load_weights(unsigned char* memory, const float* weight
     shared.weights[i] =
         inside ? rounded<kBf16>(weight_hh[(long(gate) * H + row) * H + column]) : 0.f;
   }
-  for (int i = threadIdx.x; i < 2 * kMaxFmaRows * depth; i += kFmaThreads) shared.slabs[i] = 0.f;
+  for (int i = threadIdx.x; i < 2 * kFmaRows * depth; i += kThreads) shared.slabs[i] = 0.f;
   return shared;
 }
 
@@ -79,11 +71,11 @@ RNNFAST_DEVICE void stage_slab(float* slab, int depth, const float* from, long s
                                int H) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   if (H % 4 == 0) {
-    for (int r = warp; r < rows; r += kFmaWarps)
+    for (int r = warp; r < rows; r += kWarps)
       for (int k = lane * 4; k < H; k += 128)
         copy_async<16>(slab + r * depth + k, from + r * stride + k);
   } else {
-    for (int r = warp; r < rows; r += kFmaWarps)
+    for (int r = warp; r < rows; r += kWarps)
       for (int k = lane; k < H; k += 32) copy_async<4>(slab + r * depth + k, from + r * stride + k);
   }
   copy_commit();
@@ -167,16 +159,16 @@ RNNFAST_DEVICE void fma_product(const FmaSlice& slice, const FmaShared& shared, 
   using Tile = typename Sums::Tile;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, depth = slice.depth();
   const int chunks = (slice.rows + Tile::kRows - 1) / Tile::kRows;
-  const int rounds = (slice.units + kFmaWarps * Tile::kUnits - 1) / (kFmaWarps * Tile::kUnits);
+  const int rounds = (slice.units + kWarps * Tile::kUnits - 1) / (kWarps * Tile::kUnits);
   const auto stage = [&](int turn, int which) {
     const int row = turn % chunks * Tile::kRows;
-    stage_slab(shared.slabs + (turn * Pass::kSlabs + which) % 2 * kMaxFmaRows * depth, depth,
+    stage_slab(shared.slabs + (turn * Pass::kSlabs + which) % 2 * kFmaRows * depth, depth,
                slab(which) + (slice.first_row + row) * stride, stride,
                min(Tile::kRows, slice.rows - row), slice.hidden);
   };
   stage(0, 0);
   for (int turn = 0; turn < rounds * chunks; ++turn) {
-    const int unit = (turn / chunks * kFmaWarps + warp) * Tile::kUnits;
+    const int unit = (turn / chunks * kWarps + warp) * Tile::kUnits;
     Sums sums;
     sums.clear();
     for_each_index<Pass::kSlabs>([&]<int kSlab>() {
@@ -189,7 +181,7 @@ RNNFAST_DEVICE void fma_product(const FmaSlice& slice, const FmaShared& shared, 
       if (unit < slice.units)
         sums.template add<kSlab>(
             shared.weights, slice, unit,
-            shared.slabs + (turn * Pass::kSlabs + kSlab) % 2 * kMaxFmaRows * depth);
+            shared.slabs + (turn * Pass::kSlabs + kSlab) % 2 * kFmaRows * depth);
     });
     if (unit >= slice.units) continue;
     Scalar result[Pass::kSums];

@@ -22,7 +22,7 @@ BackwardKernel backward_kernel(TypeList<Cell...>, int cell) {
 Launch shape_of(const Plan& plan, cudaStream_t stream) {
   Launch launch;
   launch.grid = dim3(plan.slices, plan.tiles);
-  launch.block = dim3(kFmaThreads);
+  launch.block = dim3(kThreads);
   launch.shared_bytes = plan.shared_bytes;
   launch.cooperative = plan.slices > 1;
   launch.stream = stream;

@@ -6,6 +6,7 @@
 
 #include "cuda/element.cuh"
 #include "cuda/fma_product.cuh"
+#include "cuda/global_arrays.cuh"
 
 namespace rnnfast::cuda {
 
@@ -43,49 +44,15 @@ RNNFAST_DEVICE FmaSlice slice_of(const CallSize& size, GridShape shape) {
           min(shape.rows, size.batch - row)};
 }
 
-// The arrays through which blocks hand on what others multiply.
-template <class Cell>
-struct GlobalForward {
-  const ForwardArgs& args;
-
-  RNNFAST_DEVICE float* operand(int o, int slot) const {
-    return o == 0 ? args.states + args.size.row(0, slot, 0)
-                  : args.operands + args.size.row(o - 1, slot, 0);
-  }
-  RNNFAST_DEVICE void store_operands(int slot, int b, int unit,
-                                     const Scalar (&v)[Cell::info.operands]) const {
-#pragma unroll
-    for (int o = 0; o < Cell::info.operands; ++o)
-      operand(o, slot)[args.size.row(b) + unit] = v[o].value;
-  }
-  RNNFAST_DEVICE void store_second(int t, int b, int unit, Scalar q) const {
-    args.second[args.size.row(t, b) + unit] = q.value;
-  }
-};
-template <class Cell>
-struct GlobalBackward {
-  const BackwardArgs& args;
-
-  RNNFAST_DEVICE float* gate(int gate, int t) const {
-    return args.dgates_h + args.size.row(t, 0) * Cell::info.gates + long(gate) * args.size.hidden;
-  }
-  RNNFAST_DEVICE void store_gates(int t, int b, int unit,
-                                  const Scalar (&dh)[Cell::info.gates]) const {
-    store<Cell::info.gates>(
-        dh, args.size.hidden,
-        args.dgates_h + args.size.row(t, b) * Cell::info.gates + unit);
-  }
-};
-
 // Calls element(b, unit) for all of the block.
 template <class Element>
 RNNFAST_DEVICE void for_each_element(const FmaSlice& slice, const Element& element) {
-  for (int i = threadIdx.x; i < slice.units * slice.rows; i += kFmaThreads)
+  for (int i = threadIdx.x; i < slice.units * slice.rows; i += kThreads)
     element(slice.first_row + i / slice.units, slice.first_unit + i % slice.units);
 }
 
 template <class Cell, bool kBf16>
-__global__ void __launch_bounds__(kFmaThreads)
+__global__ void __launch_bounds__(kThreads)
     forward_grid_kernel(ForwardArgs args, GridShape shape) {
   constexpr CellInfo info = Cell::info;
   using Element = ForwardElement<Cell>;
@@ -94,37 +61,37 @@ __global__ void __launch_bounds__(kFmaThreads)
   const FmaSlice slice = slice_of(size, shape);
   const FmaShared shared = load_weights<false, kBf16>(memory, args.weight_hh, info.gates, slice);
   const Element element{args};
-  const GlobalForward<Cell> global{args};
+  const ForwardArrays<Cell> arrays{args};
   for_each_element(slice, [&](int b, int unit) {
     typename Element::Operands operands;
     element.begin(b, unit, operands);
-    global.store_operands(size.before(size.step(0)), b, unit, operands);
+    arrays.store_operands(size.before(size.step(0)), b, unit, operands);
   });
   TileBarrier barrier(args.counters);
   for (int step = 0; step < size.steps; ++step) {
     const int t = size.step(step);
     barrier.wait();
     fma_product<ForwardFirst<Cell>, kBf16>(
-        slice, shared, [&](int o) { return global.operand(o, size.before(t)); }, size.hidden,
+        slice, shared, [&](int o) { return arrays.operand(o, size.before(t)); }, size.hidden,
         [&](int unit, int b, auto& sums) {
           if constexpr (Cell::info.second_gates > 0) {
             Scalar q;
             element.first({t, b, unit}, sums, q);
-            global.store_second(t, b, unit, q);
+            arrays.store_second(t, b, unit, q);
           } else {
             typename Element::Operands operands;
             element.step({t, b, unit}, sums, operands);
-            global.store_operands(size.after(t), b, unit, operands);
+            arrays.store_operands(size.after(t), b, unit, operands);
           }
         });
     if constexpr (Cell::info.second_gates > 0) {
       barrier.wait();
       fma_product<ForwardSecond<Cell>, kBf16>(
-          slice, shared, [&](int) { return args.second + size.row(t, 0); }, size.hidden,
+          slice, shared, [&](int) { return arrays.second(t); }, size.hidden,
           [&](int unit, int b, auto& sums) {
             typename Element::Operands operands;
             element.second({t, b, unit}, sums, operands);
-            global.store_operands(size.after(t), b, unit, operands);
+            arrays.store_operands(size.after(t), b, unit, operands);
           });
     }
   }
@@ -133,7 +100,7 @@ __global__ void __launch_bounds__(kFmaThreads)
 }
 
 template <class Cell, bool kBf16>
-__global__ void __launch_bounds__(kFmaThreads)
+__global__ void __launch_bounds__(kThreads)
     backward_grid_kernel(BackwardArgs args, GridShape shape) {
   constexpr CellInfo info = Cell::info;
   using Element = BackwardElement<Cell>;
@@ -142,13 +109,12 @@ __global__ void __launch_bounds__(kFmaThreads)
   const FmaSlice slice = slice_of(size, shape);
   const FmaShared shared = load_weights<true, kBf16>(memory, args.weight_hh, info.gates, slice);
   const Element element{args};
-  const GlobalBackward<Cell> global{args};
+  const BackwardArrays<Cell> arrays{args};
   TileBarrier barrier(args.counters);
-  const long stride = long(info.gates) * size.hidden;
   const auto differentiate = [&](int t, int b, int unit, const typename Element::Operands& dv) {
     typename Element::Gates dh;
     element.step({t, b, unit}, dv, dh);
-    global.store_gates(t, b, unit, dh);
+    arrays.template store_gates<info.second_gates ? info.h_gates() : 0, info.gates>(t, b, unit, dh);
   };
   for_each_element(slice, [&](int b, int unit) {
     typename Element::Operands none;
@@ -162,16 +128,16 @@ __global__ void __launch_bounds__(kFmaThreads)
     barrier.wait();
     if constexpr (info.second_gates > 0) {
       fma_product<BackwardSecond<Cell>, kBf16>(
-          slice, shared, [&](int gate) { return global.gate(info.h_gates() + gate, t); }, stride,
+          slice, shared, [&](int gate) { return arrays.gate(info.h_gates() + gate, t); }, arrays.stride(),
           [&](int unit, int b, auto& sums) {
             typename Element::Gates dh;
             element.second({t, b, unit}, sums[0], dh);
-            global.store_gates(t, b, unit, dh);
+            arrays.template store_gates<0, info.h_gates()>(t, b, unit, dh);
           });
       barrier.wait();
     }
     fma_product<BackwardFirst<Cell>, kBf16>(
-        slice, shared, [&](int gate) { return global.gate(gate, t); }, stride,
+        slice, shared, [&](int gate) { return arrays.gate(gate, t); }, arrays.stride(),
         [&](int unit, int b, auto& sums) {
           if (step > 0)
             differentiate(size.step(step - 1), b, unit, sums);

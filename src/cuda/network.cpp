@@ -65,7 +65,7 @@ struct ForwardScratch {
 
 struct BackwardScratch {
   unsigned* counters;
-  float *second, *dgates_x, *dgates_h, *dchannel;
+  float *second, *pending, *dgates_x, *dgates_h, *dchannel;
   float* doutputs[2];  // of the layers' outputs, in turn
   void* sorted;        // of scatter_rows, for indices
   std::size_t bytes;
@@ -76,6 +76,7 @@ struct BackwardScratch {
     Carver<float> arena{base};
     counters = reinterpret_cast<unsigned*>(arena.take(long(s.cells()) * s.batch));
     second = arena.take(info.second_gates ? rows : 0);
+    pending = arena.take(info.second_gates ? 2L * s.batch * info.h_gates() * s.hidden_size : 0);
     dgates_x = arena.take(rows * info.gates);
     dgates_h = info.additive ? dgates_x : arena.take(rows * info.gates);
     dchannel = arena.take(rows * info.params);
@@ -283,6 +284,7 @@ void network_backward(const NetworkSize& s, const NetworkInput& input, const flo
       args.dgates_h = scratch.dgates_h;
       args.dchannel = scratch.dchannel;
       args.second = scratch.second;
+      args.pending = scratch.pending;
       args.counters = scratch.counters + long(i) * s.batch;
       recurrent_backward(s.cell, s.products, plan, args, stream);
       gradients.weights(layer, i, dweights[i]);

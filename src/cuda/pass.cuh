@@ -21,7 +21,7 @@ RNNFAST_INLINE constexpr int operand_of(int gate) {
 template <class CellType>
 struct ForwardFirst {
   using Cell = CellType;
-  static constexpr bool kTransposed = false;
+  static constexpr bool kTransposed = false, kIsFirst = true;
   static constexpr int kSlabs = Cell::info.operands, kSums = Cell::info.h_gates();
   RNNFAST_INLINE static constexpr int gate(int slab, int sum) {
     return operand_of<Cell>(sum) == slab ? sum : -1;
@@ -30,14 +30,14 @@ struct ForwardFirst {
 template <class CellType>
 struct ForwardSecond {
   using Cell = CellType;
-  static constexpr bool kTransposed = false;
+  static constexpr bool kTransposed = false, kIsFirst = false;
   static constexpr int kSlabs = 1, kSums = Cell::info.second_gates;
   RNNFAST_INLINE static constexpr int gate(int, int sum) { return Cell::info.h_gates() + sum; }
 };
 template <class CellType>
 struct BackwardFirst {
   using Cell = CellType;
-  static constexpr bool kTransposed = true;
+  static constexpr bool kTransposed = true, kIsFirst = true;
   static constexpr int kSlabs = Cell::info.h_gates(), kSums = Cell::info.operands;
   RNNFAST_INLINE static constexpr int gate(int slab, int sum) {
     return operand_of<Cell>(slab) == sum ? slab : -1;
@@ -46,7 +46,7 @@ struct BackwardFirst {
 template <class CellType>
 struct BackwardSecond {
   using Cell = CellType;
-  static constexpr bool kTransposed = true;
+  static constexpr bool kTransposed = true, kIsFirst = false;
   static constexpr int kSlabs = Cell::info.second_gates, kSums = 1;
   RNNFAST_INLINE static constexpr int gate(int slab, int) { return Cell::info.h_gates() + slab; }
 };

@@ -59,6 +59,7 @@ struct BackwardArgs {
   float* dgates_h;                  // of the recurrent product; dgates_x if the cell is additive
   float* dchannel;                  // (T, B, P, H)
   float* second;                    // (T, B, H): what the second product multiplied
+  float* pending;  // (2, B, h_gates, H): dh and dx of the first product's gates between the products
   unsigned* counters;               // zeros, one for each batch tile
 };
 

@@ -7,12 +7,14 @@ needs neither a driver nor CuPy.
 
 from __future__ import annotations
 
+from rnnfast._backend import DeviceError
 from rnnfast.cuda import _engines
 from rnnfast.cuda._devices import VIRTUAL
 from rnnfast.cuda._explain import Explanation, Plan, explain
 
 __all__ = [
     "VIRTUAL_DEVICES",
+    "DeviceError",
     "Explanation",
     "Plan",
     "explain",

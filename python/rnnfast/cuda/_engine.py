@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from rnnfast import _core
 from rnnfast._backend import Backend
 from rnnfast.cuda._devices import Properties
 from rnnfast.cuda._network import DevicePacked, DeviceReserve, Network
@@ -135,6 +136,197 @@ class Engine(Backend):
     @cached_property
     def cell_ids(self) -> dict[str, int]:
         """Places in the registry by name."""
-        from rnnfast.functional import cells
+        return {cell.name: i for i, cell in enumerate(_core.cells())}
 
-        return {name: i for i, name in enumerate(cells())}
+    # ---- `rnnfast.dense` and `rnnfast.losses`
+
+    def linear_forward(self, *, x: Array, weight: Array, bias: Array | None) -> Array:
+        """x W^T + b."""
+        outputs, inputs = weight.shape
+        y = self.floats(*x.shape[:-1], outputs)
+        self._gemm(
+            x,
+            weight,
+            y,
+            (y.size // outputs, outputs, inputs),
+            transpose_b=True,
+            bias=self.address(bias),
+        )
+        return y
+
+    def linear_backward(
+        self,
+        *,
+        dy: Array,
+        x: Array,
+        weight: Array,
+        dweight: Array,
+        dbias: Array | None,
+        need_dx: bool,
+    ) -> Array | None:
+        """Returns dx and adds to dweight and dbias."""
+        outputs, inputs = weight.shape
+        rows = x.size // inputs
+        self._gemm(dy, x, dweight, (outputs, inputs, rows), transpose_a=True, beta=1.0)
+        if dbias is not None and rows:
+            self.extension.column_sum(
+                a=self.pointer(dy),
+                rows=rows,
+                columns=outputs,
+                lda=outputs,
+                out=self.pointer(dbias),
+                beta=1.0,
+                stream=self.stream(),
+            )
+        if not need_dx:
+            return None
+        dx = self.floats(*x.shape)
+        self._gemm(dy, weight, dx, (rows, inputs, outputs))
+        return dx
+
+    def _gemm(
+        self,
+        a: Array,
+        b: Array,
+        c: Array,
+        sizes: tuple[int, int, int],
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        **options: Any,
+    ) -> None:
+        """c = op(a) op(b) of sizes (m, k) and (k, n)."""
+        m, n, k = sizes
+        if 0 in sizes:
+            return
+        self.extension.gemm(
+            a=self.pointer(a),
+            b=self.pointer(b),
+            c=self.pointer(c),
+            m=m,
+            n=n,
+            k=k,
+            lda=m if transpose_a else k,
+            ldb=k if transpose_b else n,
+            ldc=n,
+            transpose_a=transpose_a,
+            transpose_b=transpose_b,
+            stream=self.stream(),
+            **options,
+        )
+
+    def embedding_forward(self, *, weight: Array, indices: Array) -> Array:
+        """Rows of weight."""
+        rows, columns = weight.shape
+        y = self.floats(*indices.shape, columns)
+        if indices.size:
+            self.extension.gather_rows(
+                table=self.pointer(weight),
+                table_rows=rows,
+                columns=columns,
+                indices=self.pointer(indices),
+                count=indices.size,
+                y=self.pointer(y),
+                ldy=columns,
+                stream=self.stream(),
+            )
+        return y
+
+    def embedding_backward(self, *, dy: Array, indices: Array, dweight: Array) -> None:
+        """Adds to dweight."""
+        rows, columns = dweight.shape
+        if not indices.size:
+            return
+        workspace = self.scratch(self.extension.scatter_workspace(indices.size))
+        self.extension.scatter_rows(
+            dy=self.pointer(dy),
+            lddy=columns,
+            indices=self.pointer(indices),
+            count=indices.size,
+            table=self.pointer(dweight),
+            table_rows=rows,
+            columns=columns,
+            workspace=self.pointer(workspace),
+            stream=self.stream(),
+        )
+
+    def cross_entropy(
+        self, *, logits: Array, targets: Array, ignore_index: int, need_gradient: bool
+    ) -> tuple[Array, Array | None]:
+        """The mean loss, an array of shape (), and its gradient by the logits."""
+        classes = logits.shape[-1]
+        losses = self.floats(targets.size)
+        result = self.empty((2,), np.float64)
+        dlogits = self.floats(*logits.shape) if need_gradient else None
+        self.extension.cross_entropy(
+            logits=self.pointer(logits),
+            targets=self.pointer(targets),
+            rows=targets.size,
+            classes=classes,
+            ignore_index=ignore_index,
+            losses=self.pointer(losses),
+            dlogits=self.address(dlogits),
+            result=self.pointer(result),
+            stream=self.stream(),
+        )
+        return result[0], dlogits
+
+    # ---- `rnnfast.optim`
+
+    def group(self, *, lists: Sequence[Sequence[Array]]) -> Group:
+        """Of lists of arrays: gradients, then values and buffers if an optimiser is to step."""
+        return Group(self, lists)
+
+    def gradients(self, *, group: Group, care: _core.Care) -> Array | None:
+        """Takes care of the gradients alone. Returns their norm before, if it is clipped."""
+        return group.step("gradients", care)
+
+    def sgd(self, *, group: Group, care: _core.Care, **options: Any) -> Array | None:
+        """One step. Returns the norm, as do the other optimisers'."""
+        return group.step("sgd", care, **options)
+
+    def adagrad(self, *, group: Group, care: _core.Care, **options: Any) -> Array | None:
+        """One step."""
+        return group.step("adagrad", care, **options)
+
+    def rmsprop(self, *, group: Group, care: _core.Care, **options: Any) -> Array | None:
+        """One step."""
+        return group.step("rmsprop", care, **options)
+
+    def adam(self, *, group: Group, care: _core.Care, step: int, **options: Any) -> Array | None:
+        """Step number `step`, from 1."""
+        return group.step("adam", care, number=step, **options)
+
+
+class Group:
+    """Gradients, values and buffers, with the table of their pieces on the device."""
+
+    _MOST_BUFFERS = 3
+
+    def __init__(self, on: Engine, lists: Sequence[Sequence[Array]]) -> None:
+        self._on = on
+        self._lists = lists  # keeps the memory alive
+        table = on.extension.cut_pieces(
+            lists=[[on.pointer(array) for array in arrays] for arrays in lists],
+            sizes=[array.size for array in lists[0]],
+        )
+        self._pieces = on.asarray(table)
+        self._sums = on.empty((len(table) + 1,), np.float64)
+        buffers = [bool(arrays) for arrays in lists[2:]]
+        self._buffers = buffers + [False] * (self._MOST_BUFFERS - len(buffers))
+
+    def step(self, name: str, care: _core.Care, **options: Any) -> Array | None:
+        """Calls the function of that name; returns the norm, of shape (), if it is clipped."""
+        on = self._on
+        step = on.extension.Step(
+            pieces=on.pointer(self._pieces),
+            count=len(self._pieces),
+            buffers=self._buffers,
+            sums=on.pointer(self._sums),
+            clip_norm=care.clip_norm,
+            clip_value=care.clip_value,
+            zero=care.zero,
+            stream=on.stream(),
+        )
+        getattr(on.extension, name)(step, **options)
+        return None if care.clip_norm is None else self._sums[0].copy()

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from rnnfast import _checks
+from rnnfast._backend import DeviceError
 from rnnfast.cuda._engine import Engine
 
 # Development builds of the same sources for the emulator, and the variable with their path.
@@ -22,12 +23,12 @@ def get(name: str) -> Engine:
 
     Raises:
         ValueError: There is no device of this name.
-        RuntimeError: It cannot be used here; the message says why.
+        DeviceError: It cannot be used here; the message says why.
     """
     _checks.choice("device", name, ("cpu", "cuda", *EMULATED))
     reason = unavailable_reason(name)
     if reason is not None:
-        raise RuntimeError(f"device {name!r}: {reason}")
+        raise DeviceError(f"device {name!r}: {reason}")
     return _engine(name)
 
 
@@ -37,7 +38,7 @@ def unavailable_reason(name: str) -> str | None:
         return None if _extension(name) else _not_built(name)
     extension = _extension("cuda")
     if extension is None:
-        return "this build of rnnfast has no CUDA engine, as no CUDA compiler was there"
+        return "rnnfast was built without CUDA, as no CUDA compiler was found"
     count, error = extension.device_count()
     if error:
         return f"CUDA finds no device: {error}"
@@ -48,8 +49,8 @@ def unavailable_reason(name: str) -> str | None:
 
 def _not_built(name: str) -> str:
     return (
-        f"the emulator's build is missing: build with RNNFAST_EMULATOR=ON, and set {EMULATED[name]} "
-        f"to the path of _{name}.so"
+        "the emulator's build is missing: build with RNNFAST_EMULATOR=ON, and set "
+        f"{EMULATED[name]} to the path of _{name}.so"
     )
 
 

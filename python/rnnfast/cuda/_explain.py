@@ -106,7 +106,7 @@ def explain(
     device: str | None = None,
     kernel: str | None = None,
 ) -> Explanation:
-    """Tell which kernels a layer would run with on a device, their resources and a roofline estimate.
+    """Tell which kernels a layer runs with on a device, their resources and a roofline estimate.
 
     The input product and the weights' gradients, products of matrices before and after the loop
     over the steps, do not count.
@@ -123,7 +123,7 @@ def explain(
 
     Raises:
         ValueError: A name or size is wrong, or the kernel cannot run.
-        RuntimeError: There is no device, and none was named.
+        DeviceError: There is no device, and none was named.
     """
     _checks.choice("cell", cell, functional.cells())
     sizes = {"T": T, "B": B, "I": I, "H": H}

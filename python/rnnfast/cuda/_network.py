@@ -121,21 +121,25 @@ class Network:
         self.y_shape = steps, batch, directions * hidden
         self.state_shape = num_layers * directions, batch, hidden
         self.empty = steps == 0 or batch == 0
-        self.sizes = {
-            "cell": on.cell_ids[cell],
-            "steps": steps,
-            "batch": batch,
-            "input_size": input_size,
-            "hidden_size": hidden,
-            "layers": num_layers,
-            "directions": directions,
-            "training": training,
-            "masked": lengths is not None,
-            "indexed": x.ndim == 2,
-            "bfloat16": precision == "bfloat16",
-            "dropout": dropout,
-            "seed": seed,
-        }
+        self.indexed = x.ndim == 2
+        self._call = on.extension.Call(
+            cell=on.cell_ids[cell],
+            steps=steps,
+            batch=batch,
+            input_size=input_size,
+            hidden_size=hidden,
+            layers=num_layers,
+            directions=directions,
+            training=training,
+            bfloat16=precision == "bfloat16",
+            dropout=dropout,
+            seed=seed,
+            x=0 if self.indexed else on.pointer(x),
+            indices=on.pointer(x) if self.indexed else 0,
+            lengths=on.address(self.lengths),
+            weights=[self._addresses(w) for w in weights],
+            initial=self._addresses(self.initial),
+        )
 
     def forward(self) -> tuple[Array, tuple[Array, ...], DeviceReserve | None]:
         """y, the final states and, if training, what backward needs."""
@@ -144,10 +148,9 @@ class Network:
         if self.empty:
             return y, self._copied(self.initial), self._reserve(on.scratch(0))
         final = tuple(on.floats(*self.state_shape) for _ in range(self.states))
-        reserve_bytes, workspace_bytes = on.extension.forward_bytes(**self.sizes)
-        reserve, workspace = on.scratch(reserve_bytes), on.scratch(workspace_bytes)
-        on.extension.forward(
-            **self._arguments(),
+        reserve = on.scratch(self._call.reserve_bytes)
+        workspace = on.scratch(self._call.forward_workspace_bytes)
+        self._call.forward(
             y=on.pointer(y),
             final=self._addresses(final),
             reserve=on.pointer(reserve),
@@ -173,18 +176,17 @@ class Network:
                 for w in self.weights
             ]
         dfinal = dstate or (None,) * self.states
-        dx = on.floats(*self.x.shape) if need_dx and self.x.ndim == 3 else None
+        dx = on.floats(*self.x.shape) if need_dx and not self.indexed else None
         if self.empty:
             return dx, self._copied(dfinal), new
         dinitial = tuple(on.floats(*self.state_shape) for _ in range(self.states))
-        workspace = on.scratch(on.extension.backward_bytes(**self.sizes))
-        on.extension.backward(
-            **self._arguments(),
+        workspace = on.scratch(self._call.backward_workspace_bytes)
+        self._call.backward(
             dy=on.address(dy),
             dfinal=self._addresses(dfinal),
             dx=on.address(dx),
             dinitial=self._addresses(dinitial),
-            dweights=[self._addresses(w) for w in (new if dweights is None else dweights) or ()],
+            dweights=[self._addresses(w) for w in dweights or new or ()],
             reserve=on.pointer(reserve),
             workspace=on.pointer(workspace),
             stream=on.stream(),
@@ -196,21 +198,7 @@ class Network:
 
     def _copied(self, states: Sequence[Array | None]) -> tuple[Array, ...]:
         """What no step changes: copies, zeros for None."""
-        return tuple(
-            self.on.zeros(*self.state_shape) if s is None else s.copy() for s in states
-        )
+        return tuple(self.on.zeros(*self.state_shape) if s is None else s.copy() for s in states)
 
     def _addresses(self, arrays: Sequence[Array | None]) -> list[int]:
         return [self.on.address(array) for array in arrays]
-
-    def _arguments(self) -> dict[str, Any]:
-        """What forward and backward take alike."""
-        address = self.on.address(self.x)
-        return {
-            **self.sizes,
-            "x": 0 if self.sizes["indexed"] else address,
-            "indices": address if self.sizes["indexed"] else 0,
-            "lengths": self.on.address(self.lengths),
-            "weights": [self._addresses(w) for w in self.weights],
-            "initial": self._addresses(self.initial),
-        }

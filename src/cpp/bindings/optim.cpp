@@ -187,7 +187,10 @@ void bind_optim(py::module_& m) {
   py::class_<Care>(m, "Care", "What is done to gradients: clipping before a step, zeros after it.")
       .def(py::init<std::optional<double>, std::optional<double>, bool>(), py::kw_only(),
            py::arg("clip_norm") = py::none(), py::arg("clip_value") = py::none(),
-           py::arg("zero") = false);
+           py::arg("zero") = false)
+      .def_readonly("clip_norm", &Care::clip_norm, "The largest joint norm; None for any.")
+      .def_readonly("clip_value", &Care::clip_value, "The largest element; None for any.")
+      .def_readonly("zero", &Care::zero, "Whether gradients are zero afterwards.");
   bind_real<float>(m, "GroupFloat");
   bind_real<double>(m, "GroupDouble");
 }
