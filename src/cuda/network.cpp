@@ -265,7 +265,7 @@ void network_backward(const NetworkSize& s, const NetworkInput& input, const flo
   fill_bytes(scratch.counters, 0, sizeof(unsigned) * s.cells() * s.batch, stream);
   const float* doutput = dy;
   for (int layer = s.layers - 1; layer >= 0; --layer) {
-    float* dinput = layer ? scratch.doutputs[layer % 2] : dx;
+    float* dinput = layer ? scratch.doutputs[(layer - 1) % 2] : dx;
     for (int direction = 0; direction < s.directions; ++direction) {
       const int i = layer * s.directions + direction;
       BackwardArgs args{};
