@@ -91,13 +91,13 @@ class MmaProduct {
   template <class Visit>
   RNNFAST_DEVICE void run_without(const Visit& visit) const {
     if (!role_.finishes()) return;
-    for (int group = role_.group; group < role_.shape.groups; group += role_.shape.abreast)
+    for (int round = 0; role_.has_group(round); ++round)
       for (int octet = 0; octet < Tile::kOctets; ++octet) {
         Scalar sums[2][Pass::kSums];
 #pragma unroll
         for (int i = 0; i < 2 * Pass::kSums; ++i)
           sums[i / Pass::kSums][i % Pass::kSums] = Scalar(0.f);
-        visit(block_.slice.first + group * Tile::kUnits + 8 * octet + int(threadIdx.x) % 32 / 4,
+        visit(block_.slice.first + role_.group_of(round) * Tile::kUnits + 8 * octet + int(threadIdx.x) % 32 / 4,
               sums);
       }
   }

@@ -59,6 +59,8 @@ struct MmaRole {
 
   RNNFAST_DEVICE bool idle() const { return split >= shape.splits; }
   RNNFAST_DEVICE bool finishes() const { return split == 0; }
+  RNNFAST_DEVICE int group_of(int round) const { return group + round * shape.abreast; }
+  RNNFAST_DEVICE bool has_group(int round) const { return group_of(round) < shape.groups; }
   RNNFAST_DEVICE int first_chunk() const { return split * shape.split_chunks; }
   RNNFAST_DEVICE int chunks() const {
     return min(shape.split_chunks, shape.chunks - first_chunk());
@@ -75,8 +77,8 @@ class MmaWeights {
                             uint4* memory)
       : role_(role), shared_(memory) {
     if (role.idle()) return;
-    for (int round = 0; round < role.shape.rounds; ++round) {
-      const int unit = slice.first + (role.group + round * role.shape.abreast) * Tile::kUnits;
+    for (int round = 0; role.has_group(round); ++round) {
+      const int unit = slice.first + role.group_of(round) * Tile::kUnits;
       for_each_index<Tile::kBlocks>([&]<int kBlock>() {
         if (round == 0)
           for_each_index<Tile::kHeld>([&]<int kChunk>() {
@@ -119,7 +121,7 @@ class MmaWeights {
   RNNFAST_DEVICE int place(int round, int block, int chunk, int i) const {
     const MmaShape& s = role_.shape;
     const int stored = s.split_chunks - s.held;
-    const int region = (round * s.abreast + role_.group) * s.splits + role_.split;
+    const int region = role_.group_of(round) * s.splits + role_.split;
     return (((region * Tile::kBlocks + block) * stored + chunk - s.held) * 2 * Tile::kParts + i) *
                32 +
            int(threadIdx.x) % 32;
@@ -191,7 +193,7 @@ RNNFAST_DEVICE void mma_pass(const MmaRole& role, const MmaWeights<Tile>& weight
                              const MmaSlice& slice, const Slab& slab, int stride, float* partial,
                              const Visit& visit) {
   const int lane = threadIdx.x % 32;
-  for (int round = 0; round < role.shape.rounds; ++round) {
+  for (int round = 0; role.has_group(round); ++round) {
     float sums[Tile::kTiles][4];
     if (!role.idle()) weights.multiply(round, slab, stride, sums);
     if (role.shape.splits > 1) {
@@ -208,8 +210,7 @@ RNNFAST_DEVICE void mma_pass(const MmaRole& role, const MmaWeights<Tile>& weight
 #pragma unroll
           for (int i = 0; i < kValues; ++i) sums[i / 4][i % 4] += at(split)[i];
     }
-    const int group = role.group + round * role.shape.abreast;
-    if (!role.finishes() || group >= role.shape.groups) continue;
+    if (!role.finishes()) continue;
     for_each_index<Tile::kOctets>([&]<int kOctet>() {
       Scalar mine[2][Tile::Pass::kSums];
 #pragma unroll
@@ -219,7 +220,7 @@ RNNFAST_DEVICE void mma_pass(const MmaRole& role, const MmaWeights<Tile>& weight
           const int half = kOctet * Tile::Pass::kSums + s;
           mine[j][s] = Scalar(sums[half / 2][half % 2 * 2 + j]);
         }
-      visit(slice.first + group * Tile::kUnits + 8 * kOctet + lane / 4, mine);
+      visit(slice.first + role.group_of(round) * Tile::kUnits + 8 * kOctet + lane / 4, mine);
     });
   }
 }

@@ -70,7 +70,7 @@ struct MmaShape {
   // Of the weights in shared memory, and of what the splits hand to each other.
   RNNFAST_INLINE constexpr long weight_bytes(int slabs, int sums, int parts) const {
     const long blocks = slabs * sums * mma_octets(sums) / 2;
-    return 1024L * parts * blocks * rounds * abreast * splits * (split_chunks - held);
+    return 1024L * parts * blocks * groups * splits * (split_chunks - held);
   }
   RNNFAST_INLINE constexpr long partial_bytes(int sums) const {
     return 128L * (splits - 1) * abreast * sums * mma_octets(sums) * 2;
