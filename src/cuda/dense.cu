@@ -11,12 +11,12 @@ namespace rnnfast::cuda {
 constexpr int kRowWarps = 8;  // of a block
 
 __global__ void __launch_bounds__(32 * kRowWarps)
-    gather_kernel(Table table, const int* indices, int count, const float* bias, float* y,
-                  int ldy) {
+    gather_kernel(Table<const float> table, const int64_t* indices, int count, const float* bias,
+                  float* y, int ldy) {
   const long n = long(blockIdx.x) * kRowWarps + threadIdx.y;
   const int column = blockIdx.y * 32 + threadIdx.x;
   if (n >= count || column >= table.columns) return;
-  const int index = indices[n];
+  const int64_t index = indices[n];
   float value = __int_as_float(0x7fc00000);  // NaN
   if (index >= 0 && index < table.rows)
     value = table.values[index * table.row_stride + column * table.column_stride];
@@ -24,22 +24,25 @@ __global__ void __launch_bounds__(32 * kRowWarps)
 }
 
 // A key is an index and the n that it is at, so that sorted keys have each index's n in order.
+constexpr unsigned kNoIndex = ~0u;  // behind all others
+
 __global__ void __launch_bounds__(kSortBlock)
-    key_kernel(const int* indices, int count, uint64_t* keys) {
+    key_kernel(const int64_t* indices, int count, long rows, uint64_t* keys) {
   const long n = long(blockIdx.x) * kSortBlock + threadIdx.x;
-  keys[n] = n < count ? uint64_t(unsigned(indices[n])) << 32 | unsigned(n) : ~uint64_t(0);
+  const int64_t index = n < count ? indices[n] : -1;
+  const bool good = index >= 0 && index < rows;
+  keys[n] = uint64_t(good ? unsigned(index) : kNoIndex) << 32 | unsigned(n);
 }
 
 __global__ void __launch_bounds__(32 * kRowWarps)
-    scatter_kernel(const float* dy, int lddy, const uint64_t* keys, int count, Table table) {
+    scatter_kernel(const float* dy, int lddy, const uint64_t* keys, int count, Table<float> table) {
   constexpr int kLoads = 8;  // in flight at a time
   const long first = long(blockIdx.x) * kRowWarps + threadIdx.y;
   const int column = blockIdx.y * 32 + threadIdx.x;
   if (first >= count || column >= table.columns) return;
   const unsigned index = unsigned(keys[first] >> 32);
   // The warp at the first of an index's keys adds them all up.
-  if (index >= unsigned(table.rows) || (first > 0 && unsigned(keys[first - 1] >> 32) == index))
-    return;
+  if (index == kNoIndex || (first > 0 && unsigned(keys[first - 1] >> 32) == index)) return;
   float sum = 0;
   bool same = true;
   for (long i = first; same; i += kLoads) {
@@ -56,10 +59,20 @@ __global__ void __launch_bounds__(32 * kRowWarps)
   table.values[index * table.row_stride + column * table.column_stride] += sum;
 }
 
+__global__ void __launch_bounds__(32 * kRowWarps)
+    copy_masked_kernel(const float* from, const int* lengths, long rows, int batch, int width,
+                       float* to) {
+  const long row = long(blockIdx.x) * kRowWarps + threadIdx.y;
+  const int column = blockIdx.y * 32 + threadIdx.x;
+  if (row >= rows || column >= width) return;
+  const bool inside = row / batch < lengths[row % batch];
+  to[row * width + column] = inside ? from[row * width + column] : 0.0f;
+}
+
 // ---- softmax cross-entropy: one block counts the targets, a warp makes a row, one block adds up
 
 __global__ void __launch_bounds__(kReduceThreads)
-    count_kernel(const int* targets, int rows, int ignore_index, double* result) {
+    count_kernel(const int64_t* targets, int rows, int64_t ignore_index, double* result) {
   int count = 0;
   for (long n = threadIdx.x; n < rows; n += kReduceThreads) count += targets[n] != ignore_index;
   const double total = block_sum(count);
@@ -93,11 +106,13 @@ RNNFAST_DEVICE float exp_sum(const float* x, int classes, float shift, int lane)
 }
 
 __global__ void __launch_bounds__(32 * kRowWarps)
-    cross_entropy_kernel(const float* logits, const int* targets, int rows, int classes,
-                         int ignore_index, const double* result, float* losses, float* dlogits) {
+    cross_entropy_kernel(const float* logits, const int64_t* targets, int rows, int classes,
+                         int64_t ignore_index, const double* result, float* losses,
+                         float* dlogits) {
   const long n = long(blockIdx.x) * kRowWarps + threadIdx.y;
   if (n >= rows) return;
-  const int lane = threadIdx.x, target = targets[n];
+  const int lane = threadIdx.x;
+  const int64_t target = targets[n];
   const float* x = logits + n * classes;
   float* dx = dlogits ? dlogits + n * classes : nullptr;
   if (target == ignore_index) {
@@ -149,7 +164,7 @@ namespace {
 
 unsigned blocks(long count, int each) { return unsigned((count + each - 1) / each); }
 
-Launch rows_launch(int rows, int columns, cudaStream_t stream) {
+Launch rows_launch(long rows, int columns, cudaStream_t stream) {
   return {.grid = {blocks(rows, kRowWarps), blocks(columns, 32)},
           .block = {32, kRowWarps},
           .stream = stream};
@@ -163,8 +178,8 @@ long sorted_keys(int count) {
 
 }  // namespace
 
-void gather_rows(const Table& table, const int* indices, int count, const float* bias, float* y,
-                 int ldy, cudaStream_t stream) {
+void gather_rows(const Table<const float>& table, const int64_t* indices, int count,
+                 const float* bias, float* y, int ldy, cudaStream_t stream) {
   RNNFAST_CHECK(ldy >= table.columns, "gather_rows: expected ldy >= ", table.columns, ", got ",
                 ldy);
   if (count == 0 || table.columns == 0) return;
@@ -174,28 +189,36 @@ void gather_rows(const Table& table, const int* indices, int count, const float*
 
 std::size_t scatter_workspace(int count) { return sizeof(uint64_t) * sorted_keys(count); }
 
-void scatter_rows(const float* dy, int lddy, const int* indices, int count, const Table& table,
-                  void* workspace, cudaStream_t stream) {
+void scatter_rows(const float* dy, int lddy, const int64_t* indices, int count,
+                  const Table<float>& table, void* workspace, cudaStream_t stream) {
   RNNFAST_CHECK(lddy >= table.columns, "scatter_rows: expected lddy >= ", table.columns, ", got ",
                 lddy);
   if (count == 0 || table.columns == 0) return;
   auto* keys = static_cast<uint64_t*>(workspace);
   const long size = sorted_keys(count);
   launch({.grid = blocks(size, kSortBlock), .block = kSortBlock, .stream = stream}, key_kernel,
-         indices, count, keys);
+         indices, count, table.rows, keys);
   sort(keys, size, stream);
   launch(rows_launch(count, table.columns, stream), scatter_kernel, dy, lddy, keys, count, table);
 }
 
-void cross_entropy(const float* logits, const int* targets, int rows, int classes, int ignore_index,
-                   float* losses, float* dlogits, double* result, cudaStream_t stream) {
+void copy_masked(const float* from, const int* lengths, int steps, int batch, int width, float* to,
+                 cudaStream_t stream) {
+  const long rows = long(steps) * batch;
+  if (rows == 0 || width == 0) return;
+  launch(rows_launch(rows, width, stream), copy_masked_kernel, from, lengths, rows, batch, width,
+         to);
+}
+
+void cross_entropy(const float* logits, const int64_t* targets, int rows, int classes,
+                   int64_t ignore_index, float* losses, float* dlogits, double* result,
+                   cudaStream_t stream) {
   RNNFAST_CHECK(classes >= 1, "cross_entropy: expected classes >= 1, got ", classes);
   const Launch one{.grid = 1, .block = kReduceThreads, .stream = stream};
   launch(one, count_kernel, targets, rows, ignore_index, result);
   if (rows > 0)
-    launch({.grid = blocks(rows, kRowWarps), .block = {32, kRowWarps}, .stream = stream},
-           cross_entropy_kernel, logits, targets, rows, classes, ignore_index, result, losses,
-           dlogits);
+    launch(rows_launch(rows, 1, stream), cross_entropy_kernel, logits, targets, rows, classes,
+           ignore_index, result, losses, dlogits);
   launch(one, mean_kernel, losses, rows, result);
 }
 

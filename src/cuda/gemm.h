@@ -11,11 +11,11 @@ namespace rnnfast::cuda {
 // op(A) is (m, k), op(B) is (k, n), C is (m, n); op(X) is X, or its transpose. `ld*` are the values
 // from one row of the array as it lies in memory to the next.
 struct GemmShape {
-  bool transpose_a, transpose_b;
+  bool transpose_a = false, transpose_b = false;
   int m, n, k;
   int lda, ldb, ldc;
-  float beta;
-  bool bfloat16;  // round what is multiplied to bfloat16; sums stay float
+  float beta = 0;
+  bool bfloat16 = false;  // round what is multiplied to bfloat16; sums stay float
 };
 
 // C = op(A) op(B) + beta C + bias in every row; bias (n,) may be null. C is not read if beta is 0.

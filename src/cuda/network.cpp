@@ -67,9 +67,10 @@ struct BackwardScratch {
   unsigned* counters;
   float *second, *pending, *dgates_x, *dgates_h, *dchannel;
   float* doutputs[2];  // of the layers' outputs, in turn
+  void* sorted;        // of scatter_rows, for indices
   std::size_t bytes;
 
-  BackwardScratch(const NetworkSize& s, float* base) {
+  BackwardScratch(const NetworkSize& s, const NetworkInput& input, float* base) {
     const CellInfo& info = s.info();
     const long rows = s.rows() * s.hidden_size;
     Carver<float> arena{base};
@@ -81,6 +82,7 @@ struct BackwardScratch {
     dchannel = arena.take(rows * info.params);
     for (int k = 0; k < 2; ++k)
       doutputs[k] = arena.take(s.layers > k + 1 ? s.rows() * s.width() : 0);
+    sorted = arena.take(input.indices ? long(scatter_workspace(int(s.rows())) / sizeof(float)) : 0);
     bytes = std::size_t(arena.used) * sizeof(float);
   }
 };
@@ -90,8 +92,17 @@ T* state_of(T* states, const NetworkSize& s, int i) {
   return states ? states + long(i) * s.batch * s.hidden_size : nullptr;
 }
 
-std::uint64_t layer_seed(const NetworkSize& s, int layer) {
-  return s.seed + 0x632be59bd9b4e019u * static_cast<std::uint64_t>(layer);
+// A layer's outputs, or their gradient, with some dropped.
+void drop_outputs(const NetworkSize& s, int layer, float* outputs, cudaStream_t stream) {
+  if (s.training && s.dropout > 0)
+    dropout(outputs, s.rows() * s.width(), Dropout<float>(s.dropout, s.seed, unsigned(layer)),
+            outputs, stream);
+}
+
+// weight_ih as the rows that indices name.
+template <class T>
+Table<T> input_table(const NetworkSize& s, T* weight_ih) {
+  return {weight_ih, s.input_size, s.info().gates * s.hidden_size, 1, s.input_size};
 }
 
 CallSize call_size(const NetworkSize& s, const NetworkInput& input, int direction) {
@@ -106,8 +117,8 @@ void input_product(const NetworkSize& s, const NetworkInput& input, int layer, i
   const int columns = info.gates * s.hidden_size, ldc = info.slots() * s.hidden_size;
   const int width = s.layer_input(layer);
   if (layer == 0 && input.indices) {
-    one_hot_product(input.indices, int(s.rows()), w.weight_ih, width, columns, w.bias_ih,
-                    reserve.gates[i], ldc, stream);
+    gather_rows(input_table(s, w.weight_ih), input.indices, int(s.rows()), w.bias_ih,
+                reserve.gates[i], ldc, stream);
     return;
   }
   gemm({.transpose_b = true,
@@ -150,11 +161,11 @@ struct Gradients {
     const int H = s.hidden_size, width = info.gates * H;
     const long slot = long(s.batch) * H, before = i % s.directions ? slot : 0;
     if (layer == 0 && input.indices)
-      add_one_hot_gradient(input.indices, int(s.rows()), scratch.dgates_x, width, s.input_size,
-                           dw.weight_ih, stream);
+      scatter_rows(scratch.dgates_x, width, input.indices, int(s.rows()),
+                   input_table(s, dw.weight_ih), scratch.sorted, stream);
     else
-      add_product(scratch.dgates_x, width, width, reserve.input(input, layer),
-                  s.layer_input(layer), dw.weight_ih);
+      add_product(scratch.dgates_x, width, width, reserve.input(input, layer), s.layer_input(layer),
+                  dw.weight_ih);
     int gate = 0;
     for (int o = 0; o < info.operands; ++o) {
       const float* operand =
@@ -195,11 +206,12 @@ LayerShape NetworkSize::shape(Pass pass) const {
 }
 
 NetworkBytes forward_bytes(const NetworkSize& s, const NetworkInput& input) {
-  return {s.training ? Reserve(s, input, nullptr).bytes : 0, ForwardScratch(s, input, nullptr).bytes};
+  return {s.training ? Reserve(s, input, nullptr).bytes : 0,
+          ForwardScratch(s, input, nullptr).bytes};
 }
 
 NetworkBytes backward_bytes(const NetworkSize& s, const NetworkInput& input) {
-  return {Reserve(s, input, nullptr).bytes, BackwardScratch(s, nullptr).bytes};
+  return {Reserve(s, input, nullptr).bytes, BackwardScratch(s, input, nullptr).bytes};
 }
 
 void network_forward(const NetworkSize& s, const NetworkInput& input, float* y,
@@ -236,8 +248,7 @@ void network_forward(const NetworkSize& s, const NetworkInput& input, float* y,
       args.counters = scratch.counters + long(i) * s.batch;
       recurrent_forward(s.cell, s.products, plan, args, stream);
     }
-    if (s.training && s.dropout > 0 && layer + 1 < s.layers)
-      dropout(output, s.rows() * s.width(), s.dropout, layer_seed(s, layer), output, stream);
+    if (layer + 1 < s.layers) drop_outputs(s, layer, output, stream);
   }
 }
 
@@ -248,7 +259,7 @@ void network_backward(const NetworkSize& s, const NetworkInput& input, const flo
                       void* workspace, const DeviceProperties& device, cudaStream_t stream) {
   const CellInfo& info = s.info();
   const Reserve reserve(s, input, static_cast<float*>(reserve_memory));
-  const BackwardScratch scratch(s, static_cast<float*>(workspace));
+  const BackwardScratch scratch(s, input, static_cast<float*>(workspace));
   const Gradients gradients{s, input, reserve, scratch, stream};
   const Plan plan = choose(s.shape(Pass::backward), device);
   fill_bytes(scratch.counters, 0, sizeof(unsigned) * s.cells() * s.batch, stream);
@@ -279,8 +290,7 @@ void network_backward(const NetworkSize& s, const NetworkInput& input, const flo
       gradients.weights(layer, i, dweights[i]);
       if (dinput) gradients.inputs(layer, i, dinput);
     }
-    if (layer && s.training && s.dropout > 0)
-      dropout(dinput, s.rows() * s.width(), s.dropout, layer_seed(s, layer - 1), dinput, stream);
+    if (layer) drop_outputs(s, layer - 1, dinput, stream);
     doutput = dinput;
   }
 }

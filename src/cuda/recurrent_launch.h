@@ -19,16 +19,16 @@ void forward_grid(int cell, Products products, const Plan& plan, const ForwardAr
 void backward_grid(int cell, Products products, const Plan& plan, const BackwardArgs& args,
                    cudaStream_t stream);
 void forward_mma_block(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                  cudaStream_t stream);
+                       cudaStream_t stream);
 void backward_mma_block(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-                   cudaStream_t stream);
+                        cudaStream_t stream);
 void forward_mma_cluster(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                  cudaStream_t stream);
+                         cudaStream_t stream);
 void backward_mma_cluster(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-                   cudaStream_t stream);
+                          cudaStream_t stream);
 void forward_mma_flags(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                  cudaStream_t stream);
+                       cudaStream_t stream);
 void backward_mma_flags(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-                   cudaStream_t stream);
+                        cudaStream_t stream);
 
 }  // namespace rnnfast::cuda

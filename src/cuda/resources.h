@@ -22,8 +22,8 @@ RNNFAST_INLINE constexpr long fma_shared_bytes(int gates, int units, int hidden)
   return 4L * round_up(hidden, 4) * (long(gates) * round_up(units, kFmaUnits) + 2 * kFmaRows);
 }
 
-// Tensor cores (mma_product.cuh). A pass makes `sums` for each unit out of some slabs; a tile of its
-// rows is two times eight units, so that an odd number of sums takes 16 units together.
+// Tensor cores (mma_product.cuh). A pass makes `sums` for each unit out of some slabs; a tile of
+// its rows is two times eight units, so that an odd number of sums takes 16 units together.
 inline constexpr int kMmaRows = 8;
 inline constexpr int kMmaUnits = 16;  // units are padded to this
 inline constexpr int kMmaRegisters = 255;
@@ -49,10 +49,11 @@ struct MmaShape {
   int chunks;   // of the depth
   int splits;   // warps that share the depth of a group, if one round does
   int split_chunks;
-  int held;     // of each split's chunks in registers
+  int held;  // of each split's chunks in registers
 
   // `holds`: whether the pass keeps weights in registers, as the first of a step does.
-  RNNFAST_INLINE constexpr MmaShape(int units, int hidden, int slabs, int sums, int parts, bool holds)
+  RNNFAST_INLINE constexpr MmaShape(int units, int hidden, int slabs, int sums, int parts,
+                                    bool holds)
       : groups(divide_up(units, 8 * mma_octets(sums))),
         abreast(groups < kThreads / 32 ? groups : kThreads / 32),
         rounds(divide_up(groups, abreast)),

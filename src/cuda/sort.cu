@@ -1,7 +1,6 @@
 // A bitonic sort (Batcher 1968): runs are merged in steps that exchange pairs.
-#include "cuda/sort.h"
-
 #include "cuda/device.cuh"
+#include "cuda/sort.h"
 
 namespace rnnfast::cuda {
 namespace {

@@ -28,6 +28,8 @@ PYBIND11_MODULE(RNNFAST_CUDA_MODULE, m, pybind11::mod_gil_not_used()) {
   pybind11::register_local_exception_translator(&translate);
   rnnfast::cuda::bind_info(m);
   rnnfast::cuda::bind_rnn(m);
+  rnnfast::cuda::bind_dense(m);
+  rnnfast::cuda::bind_optim(m);
 #ifdef RNNFAST_EMULATED
   emulator::bind(m);
 #endif
