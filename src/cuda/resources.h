@@ -27,7 +27,7 @@ RNNFAST_INLINE constexpr long fma_shared_bytes(int gates, int units, int hidden)
 inline constexpr int kMmaRows = 8;
 inline constexpr int kMmaUnits = 16;  // units are padded to this
 inline constexpr int kMmaRegisters = 255;
-inline constexpr int kMmaHeldRegisters = 96;
+inline constexpr int kMmaHeldRegisters = 64;
 
 RNNFAST_INLINE constexpr int mma_octets(int sums) { return 1 + sums % 2; }
 RNNFAST_INLINE constexpr int mma_depth(int hidden) { return round_up(hidden, 32); }
