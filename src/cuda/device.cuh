@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "core/error.h"
+#include "core/macros.h"
 
 #ifdef __CUDACC__
 
@@ -230,6 +231,15 @@ RNNFAST_DEVICE unsigned cluster_rank() {
 #endif  // __CUDACC__
 
 namespace rnnfast::cuda {
+
+// Whether code is being compiled for devices of at least this compute capability.
+RNNFAST_INLINE constexpr bool compiled_for(int capability) {
+#ifdef __CUDA_ARCH__
+  return __CUDA_ARCH__ / 10 >= capability;
+#else
+  return capability > 0;
+#endif
+}
 
 struct Launch {
   dim3 grid, block;

@@ -21,8 +21,8 @@ enum class Kernel {
   flags,    // tensor cores; blocks poll the values of h themselves instead of a barrier
   gemm,     // a matrix product a step, weights from memory: any size
 };
-inline constexpr Kernel kKernels[] = {Kernel::block, Kernel::cluster, Kernel::flags,
-                                      Kernel::grid};  // those of this build
+inline constexpr Kernel kKernels[] = {Kernel::block, Kernel::cluster, Kernel::flags, Kernel::grid,
+                                      Kernel::gemm};
 const char* kernel_name(Kernel kernel);
 
 enum class Products { full, bfloat16, bfloat16x3 };  // what multiplies, always summed in float32

@@ -43,6 +43,7 @@ struct ForwardArgs {
   float* y;                          // (T, B, y_stride)
   int y_stride;
   unsigned* counters;  // zeros, one for each batch tile
+  float* sums;         // (B, gates, H): scratch of the fallback
 };
 
 struct BackwardArgs {
@@ -62,6 +63,7 @@ struct BackwardArgs {
   float*
       pending;  // (2, B, h_gates, H): dh and dx of the first product's gates between the products
   unsigned* counters;  // zeros, one for each batch tile
+  float* sums;  // (B, O, H): scratch of the fallback
 };
 
 }  // namespace rnnfast::cuda

@@ -27,7 +27,7 @@ RNNFAST_INLINE constexpr long fma_shared_bytes(int gates, int units, int hidden)
 inline constexpr int kMmaRows = 8;
 inline constexpr int kMmaUnits = 16;  // units are padded to this
 inline constexpr int kMmaRegisters = 255;
-inline constexpr int kMmaHeldRegisters = 96;
+inline constexpr int kMmaHeldRegisters = 64;
 
 RNNFAST_INLINE constexpr int mma_octets(int sums) { return 1 + sums % 2; }
 RNNFAST_INLINE constexpr int mma_depth(int hidden) { return round_up(hidden, 32); }
@@ -71,7 +71,7 @@ struct MmaShape {
   // Of the weights in shared memory, and of what the splits hand to each other.
   RNNFAST_INLINE constexpr long weight_bytes(int slabs, int sums, int parts) const {
     const long blocks = slabs * sums * mma_octets(sums) / 2;
-    return 1024L * parts * blocks * rounds * abreast * splits * (split_chunks - held);
+    return 1024L * parts * blocks * groups * splits * (split_chunks - held);
   }
   RNNFAST_INLINE constexpr long partial_bytes(int sums) const {
     return 128L * (splits - 1) * abreast * sums * mma_octets(sums) * 2;
