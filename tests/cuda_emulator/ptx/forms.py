@@ -86,9 +86,14 @@ class Form:
     def regex(self) -> re.Pattern[str]:
         """Matches opcodes of this entry; one group a modifier."""
         text = re.escape(re.split(r"[{.]", self.pattern)[0])
-        for _, alternatives, optional in self.parts:
+        seen: list[str] = []
+        for name, alternatives, optional in self.parts:
             longest_first = sorted(alternatives, key=len, reverse=True)
-            text += rf"(?:\.({'|'.join(map(re.escape, longest_first))})){'?' if optional else ''}"
+            choice = "|".join(map(re.escape, longest_first))
+            if name in seen:  # the same once more
+                choice = rf"\{seen.index(name) + 1}"
+            text += rf"(?:\.({choice})){'?' if optional else ''}"
+            seen.append(name)
         return re.compile(text + "$")
 
     def match(self, opcode: str) -> dict[str, str] | None:
@@ -138,7 +143,9 @@ def operand(word: str, text: str, call: Call) -> str:
     kind, _, type_ = match.groups()
     type_ = call.type("pred" if kind == "!" else type_ or "t")
     if kind == "[":
-        space = next((call.modifiers[key] for key in ("space", "shared") if key in call.modifiers), "")
+        space = next(
+            (call.modifiers[key] for key in ("space", "shared") if key in call.modifiers), ""
+        )
         return names.address(text, space, bits(type_) // 8)
     if kind == "#":
         if not re.fullmatch(r"-?\d+|0[xX][0-9a-fA-F]+", text):

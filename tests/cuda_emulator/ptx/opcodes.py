@@ -62,7 +62,9 @@ INTEGER_ARITHMETIC = [
     form("bfi.t", "=d a b c:u32 e:u32", "insert({a}, {b}, {c}, {e})", t="b32 b64"),
     form("szext.mode.t", "=d a b:u32", "extend_{mode}({a}, {b})", mode="clamp wrap", t="u32 s32"),
     form("bmsk.mode.b32", "=d:b32 a:u32 b:u32", "mask_{mode}({a}, {b})", mode="clamp wrap"),
-    form("dp4a.t.u", "=d:s32 a b:u c:s32", "dot4<{t}, {u}>({a}, {b}, {c})", t="s32 u32", u="s32 u32"),
+    form(
+        "dp4a.t.u", "=d:s32 a b:u c:s32", "dot4<{t}, {u}>({a}, {b}, {c})", t="s32 u32", u="s32 u32"
+    ),
     form(
         "dp2a.half.t.u",
         "=d:s32 a b:u c:s32",
@@ -74,8 +76,13 @@ INTEGER_ARITHMETIC = [
 ]
 
 FLOATING_POINT = [
-    form("testp.op.t", "=d:pred a", "test::{op}({a})", t=REALS,
-         op="finite infinite number notanumber normal subnormal"),
+    form(
+        "testp.op.t",
+        "=d:pred a",
+        "test::{op}({a})",
+        t=REALS,
+        op="finite infinite number notanumber normal subnormal",
+    ),
     form("copysign.t", "=d a b", "std::copysign({b}, {a})", t=REALS),
     form("add{.rnd}{.ftz}{.sat}.t", "=d a b", "add<{rnd}>({a}, {b})", t=REALS),
     form("sub{.rnd}{.ftz}{.sat}.t", "=d a b", "sub<{rnd}>({a}, {b})", t=REALS),
@@ -121,25 +128,74 @@ HALF_PRECISION = [
 ]
 
 COMPARISON = [
-    form("set.cmp{.ftz}.to.t", "=d a b", special.set_value, cmp=REAL_COMPARISONS,
-         to="u32 s32 f32", t=f"{REALS} {HALVES}"),
-    form("set.cmp.to.t", "=d a b", special.set_value, cmp=INTEGER_COMPARISONS,
-         to="u32 s32 f32", t=f"{BITS} {INTEGERS}"),
-    form("set.cmp.bool{.ftz}.to.t", "=d a b !c", special.set_value, cmp=REAL_COMPARISONS,
-         to="u32 s32 f32", t=REALS),
-    form("set.cmp.bool.to.t", "=d a b !c", special.set_value, cmp=INTEGER_COMPARISONS,
-         to="u32 s32 f32", t=f"{BITS} {INTEGERS}"),
-    form("setp.cmp{.ftz}.t", "=d a b", special.set_predicate, cmp=REAL_COMPARISONS,
-         t=f"{REALS} {HALVES}"),
-    form("setp.cmp.t", "=d a b", special.set_predicate, cmp=INTEGER_COMPARISONS,
-         t=f"{BITS} {INTEGERS}"),
-    form("setp.cmp.bool{.ftz}.t", "=d a b !c", special.set_predicate, cmp=REAL_COMPARISONS,
-         t=f"{REALS} {HALVES}"),
-    form("setp.cmp.bool.t", "=d a b !c", special.set_predicate, cmp=INTEGER_COMPARISONS,
-         t=f"{BITS} {INTEGERS}"),
+    form(
+        "set.cmp{.ftz}.to.t",
+        "=d a b",
+        special.set_value,
+        cmp=REAL_COMPARISONS,
+        to="u32 s32 f32",
+        t=f"{REALS} {HALVES}",
+    ),
+    form(
+        "set.cmp.to.t",
+        "=d a b",
+        special.set_value,
+        cmp=INTEGER_COMPARISONS,
+        to="u32 s32 f32",
+        t=f"{BITS} {INTEGERS}",
+    ),
+    form(
+        "set.cmp.bool{.ftz}.to.t",
+        "=d a b !c",
+        special.set_value,
+        cmp=REAL_COMPARISONS,
+        to="u32 s32 f32",
+        t=REALS,
+    ),
+    form(
+        "set.cmp.bool.to.t",
+        "=d a b !c",
+        special.set_value,
+        cmp=INTEGER_COMPARISONS,
+        to="u32 s32 f32",
+        t=f"{BITS} {INTEGERS}",
+    ),
+    form(
+        "setp.cmp{.ftz}.t",
+        "=d a b",
+        special.set_predicate,
+        cmp=REAL_COMPARISONS,
+        t=f"{REALS} {HALVES}",
+    ),
+    form(
+        "setp.cmp.t",
+        "=d a b",
+        special.set_predicate,
+        cmp=INTEGER_COMPARISONS,
+        t=f"{BITS} {INTEGERS}",
+    ),
+    form(
+        "setp.cmp.bool{.ftz}.t",
+        "=d a b !c",
+        special.set_predicate,
+        cmp=REAL_COMPARISONS,
+        t=f"{REALS} {HALVES}",
+    ),
+    form(
+        "setp.cmp.bool.t",
+        "=d a b !c",
+        special.set_predicate,
+        cmp=INTEGER_COMPARISONS,
+        t=f"{BITS} {INTEGERS}",
+    ),
     form("selp.t", "=d a b c:pred", "{c} ? {a} : {b}", t=f"{BITS} {INTEGERS} {REALS}"),
-    form("slct{.ftz}.t.u", "=d a b c:u", "{c} >= 0 ? {a} : {b}",
-         t=f"{BITS} {INTEGERS} {REALS}", u="s32 f32"),
+    form(
+        "slct.t.u",
+        "=d a b c:u",
+        "{c} >= 0 ? {a} : {b}",
+        t=f"{BITS} {INTEGERS} {REALS}",
+        u="s32 f32",
+    ),
 ]
 
 LOGIC = [
@@ -158,27 +214,64 @@ LOGIC = [
     form("shl.t", "=d a b:u32", "shift_left({a}, {b})", t=BITS),
     form("shr.t", "=d a b:u32", "shift_right({a}, {b})", t=f"{BITS} {INTEGERS}"),
     form("prmt.b32", "=d:b32 a:b32 b:b32 c:b32", "permute({a}, {b}, {c})"),
-    form("prmt.b32.mode", "=d:b32 a:b32 b:b32 c:b32", "permute_{mode}({a}, {b}, {c})",
-         mode="f4e b4e rc8 ecl ecr rc16"),
+    form(
+        "prmt.b32.mode",
+        "=d:b32 a:b32 b:b32 c:b32",
+        "permute_{mode}({a}, {b}, {c})",
+        mode="f4e b4e rc8 ecl ecr rc16",
+    ),
 ]
 
 CONVERSION = [
-    form("cvt.d.s", "=r:d a:s", "convert<{d}>({a})",
-         d=f"u8 s8 {INTEGERS}", s=f"u8 s8 {INTEGERS}"),
-    form("cvt.sat.d.s", "=r:d a:s", "convert_saturated<{d}>({a})",
-         d=f"u8 s8 {INTEGERS}", s=f"u8 s8 {INTEGERS}"),
-    form("cvt.irnd{.ftz}{.sat}.d.s", "=r:d a:s", "to_integer<{d}, {irnd}>({a})",
-         d=f"u8 s8 {INTEGERS}", s=f"{REALS} {HALVES}"),
-    form("cvt.rnd{.sat}.d.s", "=r:d a:s", "from_integer<{d}, {rnd}>({a})",
-         d=f"{REALS} {HALVES}", s=f"u8 s8 {INTEGERS}"),
-    form("cvt.irnd{.ftz}{.sat}.d.s", "=r:d a:s", "to_integral<{irnd}>({a})",
-         d=f"{REALS} f16", s=f"{REALS} f16"),
-    form("cvt{.rnd}{.ftz}{.relu}{.sat}.d.s", "=r:d a:s", "change<{d}, {rnd}>({a})",
-         d=f"{REALS} {HALVES}", s=f"{REALS} {HALVES}"),
-    form("cvt.rnd{.relu}.d.f32", "=r:d a:f32 b:f32", "pack<{d}, {rnd}>({a}, {b})", d=PACKED,
-         rnd="rn rz"),
-    form("cvt.round{.relu}.tf32.f32", "=r:f32 a:f32", "round_to_tf32<{round}>({a})",
-         round="rn rz rna"),
+    form("cvt.d.s", "=r:d a:s", "convert<{d}>({a})", d=f"u8 s8 {INTEGERS}", s=f"u8 s8 {INTEGERS}"),
+    form(
+        "cvt.sat.d.s",
+        "=r:d a:s",
+        "convert_saturated<{d}>({a})",
+        d=f"u8 s8 {INTEGERS}",
+        s=f"u8 s8 {INTEGERS}",
+    ),
+    form(
+        "cvt.irnd{.ftz}{.sat}.d.s",
+        "=r:d a:s",
+        "to_integer<{d}, {irnd}>({a})",
+        d=f"u8 s8 {INTEGERS}",
+        s=f"{REALS} {HALVES}",
+    ),
+    form(
+        "cvt.rnd{.sat}.d.s",
+        "=r:d a:s",
+        "from_integer<{d}, {rnd}>({a})",
+        d=f"{REALS} {HALVES}",
+        s=f"u8 s8 {INTEGERS}",
+    ),
+    form(
+        "cvt.irnd{.ftz}{.sat}.d.s",
+        "=r:d a:s",
+        "to_integral<{irnd}>({a})",
+        d=f"{REALS} f16",
+        s=f"{REALS} f16",
+    ),
+    form(
+        "cvt{.rnd}{.ftz}{.relu}{.sat}.d.s",
+        "=r:d a:s",
+        "change<{d}, {rnd}>({a})",
+        d=f"{REALS} {HALVES}",
+        s=f"{REALS} {HALVES}",
+    ),
+    form(
+        "cvt.rnd{.relu}.d.f32",
+        "=r:d a:f32 b:f32",
+        "pack<{d}, {rnd}>({a}, {b})",
+        d=PACKED,
+        rnd="rn rz",
+    ),
+    form(
+        "cvt.round{.relu}.tf32.f32",
+        "=r:f32 a:f32",
+        "round_to_tf32<{round}>({a})",
+        round="rn rz rna",
+    ),
 ]
 
 MOVEMENT = [
@@ -191,15 +284,27 @@ MOVEMENT = [
     form("mapa.shared::cluster.u32", "=d:u32 a:u32 b:u32", "map_address({a}, {b})"),
     form("mapa.u64", "=d:u64 a:u64 b:u32", "map_generic({a}, {b})"),
     form("getctarank.shared::cluster.u32", "=d:u32 a:u32", "rank_of({a})"),
-    form("ld{.weak}{.space}{.cop}{.nc}{.evict}{.prefetch}{.vec}.t", "=d [a]", special.load, t=LOADS),
+    form(
+        "ld{.weak}{.space}{.cop}{.nc}{.evict}{.prefetch}{.vec}.t", "=d [a]", special.load, t=LOADS
+    ),
     form("ld.volatile{.space}{.prefetch}{.vec}.t", "=d [a]", special.load, t=LOADS),
-    form("ld.sem.scope{.space}{.evict}{.prefetch}{.vec}.t", "=d [a]", special.load,
-         sem="relaxed acquire", t=LOADS),
+    form(
+        "ld.sem.scope{.space}{.evict}{.prefetch}{.vec}.t",
+        "=d [a]",
+        special.load,
+        sem="relaxed acquire",
+        t=LOADS,
+    ),
     form("ldu{.space}{.vec}.t", "=d [a]", special.load, space="global", t=LOADS),
     form("st{.weak}{.space}{.cop}{.evict}{.vec}.t", "[a] b", special.store, t=LOADS),
     form("st.volatile{.space}{.vec}.t", "[a] b", special.store, t=LOADS),
-    form("st.sem.scope{.space}{.evict}{.vec}.t", "[a] b", special.store,
-         sem="relaxed release", t=LOADS),
+    form(
+        "st.sem.scope{.space}{.evict}{.vec}.t",
+        "[a] b",
+        special.store,
+        sem="relaxed release",
+        t=LOADS,
+    ),
     form("prefetch{.space}.level", "[a]:b8", "ignore({a})", space="global local", level="L1 L2"),
     form("prefetchu.L1", "[a]:b8", "ignore({a})"),
 ]
@@ -213,22 +318,57 @@ ATOMIC_TYPES = {
 }
 ATOMICS = [
     *(
-        form("atom{.sem}{.scope}{.space}.op.t", "=d [a] b", special.atomic,
-             sem=SEMANTICS, space=SPACES, op=op, t=types)
+        form(
+            "atom{.sem}{.scope}{.space}.op.t",
+            "=d [a] b",
+            special.atomic,
+            sem=SEMANTICS,
+            space=SPACES,
+            op=op,
+            t=types,
+        )
         for op, types in ATOMIC_TYPES.items()
     ),
-    form("atom{.sem}{.scope}{.space}.op.noftz.t", "=d [a] b", special.atomic,
-         sem=SEMANTICS, space=SPACES, op="add", t=SMALL),
-    form("atom{.sem}{.scope}{.space}.op.t", "=d [a] b c", special.atomic,
-         sem=SEMANTICS, space=SPACES, op="cas", t=f"{BITS} u32 u64 s32 s64"),
+    form(
+        "atom{.sem}{.scope}{.space}.op.noftz.t",
+        "=d [a] b",
+        special.atomic,
+        sem=SEMANTICS,
+        space=SPACES,
+        op="add",
+        t=SMALL,
+    ),
+    form(
+        "atom{.sem}{.scope}{.space}.op.t",
+        "=d [a] b c",
+        special.atomic,
+        sem=SEMANTICS,
+        space=SPACES,
+        op="cas",
+        t=f"{BITS} u32 u64 s32 s64",
+    ),
     *(
-        form("red{.sem}{.scope}{.space}.op.t", "[a] b", special.reduce,
-             sem="relaxed release", space=SPACES, op=op, t=types)
+        form(
+            "red{.sem}{.scope}{.space}.op.t",
+            "[a] b",
+            special.reduce,
+            sem="relaxed release",
+            space=SPACES,
+            op=op,
+            t=types,
+        )
         for op, types in ATOMIC_TYPES.items()
         if op != "exch"
     ),
-    form("red{.sem}{.scope}{.space}.op.noftz.t", "[a] b", special.reduce,
-         sem="relaxed release", space=SPACES, op="add", t=SMALL),
+    form(
+        "red{.sem}{.scope}{.space}.op.noftz.t",
+        "[a] b",
+        special.reduce,
+        sem="relaxed release",
+        space=SPACES,
+        op="add",
+        t=SMALL,
+    ),
 ]
 
 ASYNCHRONOUS = [
@@ -237,23 +377,49 @@ ASYNCHRONOUS = [
     form("cp.async.commit_group", "", "emulator::copy_commit()"),
     form("cp.async.wait_group", "#n", "emulator::copy_wait({n})"),
     form("cp.async.wait_all", "", "copy_wait_all()"),
-    form("st.async{.weak}.shared::cluster.mbarrier::complete_tx::bytes{.vec}.t", "[a] b [c]",
-         special.store_async, vec="v2 v4", t="b32 b64 u32 u64 s32 s64 f32 f64"),
+    form(
+        "st.async{.weak}.shared::cluster.mbarrier::complete_tx::bytes{.vec}.t",
+        "[a] b [c]",
+        special.store_async,
+        vec="v2 v4",
+        t="b32 b64 u32 u64 s32 s64 f32 f64",
+    ),
     form("mbarrier.init{.shared}.b64", "[a]:b64 n:u32", "mbarrier_init({a}, {n})"),
     form("mbarrier.inval{.shared}.b64", "[a]:b64", "mbarrier_invalidate({a})"),
-    form("mbarrier.expect_tx{.relaxed}{.scope}{.shared}.b64", "[a]:b64 n:u32",
-         "mbarrier_expect({a}, {n})"),
-    form("mbarrier.arrive{.release}{.scope}{.shared}.b64", "=d:b64 [a]:b64",
-         "mbarrier_arrive({a}, 0)"),
-    form("mbarrier.arrive.expect_tx{.release}{.scope}{.shared}.b64", "=d:b64 [a]:b64 n:u32",
-         "mbarrier_arrive({a}, {n})"),
+    form(
+        "mbarrier.expect_tx{.relaxed}{.scope}{.shared}.b64",
+        "[a]:b64 n:u32",
+        "mbarrier_expect({a}, {n})",
+    ),
+    form(
+        "mbarrier.arrive{.release}{.scope}{.shared}.b64",
+        "=d:b64 [a]:b64",
+        "mbarrier_arrive({a}, 0)",
+    ),
+    form(
+        "mbarrier.arrive.expect_tx{.release}{.scope}{.shared}.b64",
+        "=d:b64 [a]:b64 n:u32",
+        "mbarrier_arrive({a}, {n})",
+    ),
     form("mbarrier.arrive{.release}{.scope}.shared::cluster.b64", "_ [a]", special.remote_arrival),
-    form("mbarrier.operation.parity{.acquire}{.scope}{.shared}.b64", "=d:pred [a]:b64 b:u32",
-         "mbarrier_{operation}({a}, {b})", operation="test_wait try_wait"),
-    form("mbarrier.operation.parity{.acquire}{.scope}{.shared}.b64", "=d:pred [a]:b64 b:u32 c:u32",
-         "mbarrier_{operation}({a}, {b})", operation="try_wait"),
-    form("mbarrier.operation{.acquire}{.scope}{.shared}.b64", "=d:pred [a]:b64 b:b64",
-         "mbarrier_{operation}({a}, b32({b}))", operation="test_wait try_wait"),
+    form(
+        "mbarrier.operation.parity{.acquire}{.scope}{.shared}.b64",
+        "=d:pred [a]:b64 b:u32",
+        "mbarrier_{operation}({a}, {b})",
+        operation="test_wait try_wait",
+    ),
+    form(
+        "mbarrier.operation.parity{.acquire}{.scope}{.shared}.b64",
+        "=d:pred [a]:b64 b:u32 c:u32",
+        "mbarrier_{operation}({a}, {b})",
+        operation="try_wait",
+    ),
+    form(
+        "mbarrier.operation{.acquire}{.scope}{.shared}.b64",
+        "=d:pred [a]:b64 b:b64",
+        "mbarrier_{operation}({a}, b32({b}))",
+        operation="test_wait try_wait",
+    ),
 ]
 
 SYNCHRONISATION = [
@@ -265,8 +431,12 @@ SYNCHRONISATION = [
     form("barrier{.cta}.arrive{.aligned}", "a:u32 b:u32", "barrier_arrive({a}, {b})"),
     form("bar{.cta}.red.op.pred", "=d:pred a:u32 !c", "barrier_{op}({a}, {c})", op="and or"),
     form("bar{.cta}.red.popc.u32", "=d:u32 a:u32 !c", "barrier_count({a}, {c})"),
-    form("barrier{.cta}.red.op{.aligned}.pred", "=d:pred a:u32 !c", "barrier_{op}({a}, {c})",
-         op="and or"),
+    form(
+        "barrier{.cta}.red.op{.aligned}.pred",
+        "=d:pred a:u32 !c",
+        "barrier_{op}({a}, {c})",
+        op="and or",
+    ),
     form("barrier{.cta}.red.popc{.aligned}.u32", "=d:u32 a:u32 !c", "barrier_count({a}, {c})"),
     form("bar.warp.sync", "m:b32", "warp_sync({m})"),
     form("barrier.cluster.arrive{.sem}{.aligned}", "", "cluster_arrive()", sem="release relaxed"),
@@ -287,18 +457,32 @@ WARP = [
     form("redux.sync.op.t", "=d a m:b32", "reduce_{op}({a}, {m})", op="add min max", t="u32 s32"),
     form("redux.sync.op.b32", "=d:b32 a:b32 m:b32", "reduce_{op}({a}, {m})", op="and or xor"),
     form("elect.sync", "=d|p m", special.elect),
-    form("mma.sync.aligned.shape.row.col.f32.t.t.f32", "=d a b c", special.matrix_multiply,
-         shape="m16n8k8 m16n8k16", t=HALVES),
-    form("mma.sync.aligned.shape.row.col.f32.t.t.f32", "=d a b c", special.matrix_multiply,
-         shape="m16n8k4 m16n8k8", t="tf32"),
-    form("ldmatrix.sync.aligned.m8n8.count{.trans}{.shared}.b16", "=d [a]", special.load_matrix,
-         count="x1 x2 x4"),
+    form(
+        "mma.sync.aligned.shape.row.col.f32.t.t.f32",
+        "=d a b c",
+        special.matrix_multiply,
+        shape="m16n8k8 m16n8k16",
+        t=HALVES,
+    ),
+    form(
+        "mma.sync.aligned.shape.row.col.f32.t.t.f32",
+        "=d a b c",
+        special.matrix_multiply,
+        shape="m16n8k4 m16n8k8",
+        t="tf32",
+    ),
+    form(
+        "ldmatrix.sync.aligned.m8n8.count{.trans}{.shared}.b16",
+        "=d [a]",
+        special.load_matrix,
+        count="x1 x2 x4",
+    ),
 ]
 
 CONTROL = [
     form("bra{.uni}", "label", special.branch),
     form("brx.idx{.uni}", "a table", special.branch_table),
-    form("call{.uni}", "...", special.call),
+    form("call{.uni}", "...", special.invoke),
     form("ret{.uni}", "", "return"),
     form("exit", "", special.leave),
     form("trap", "", "trap()"),

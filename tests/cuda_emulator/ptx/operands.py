@@ -80,17 +80,21 @@ def constant_bits(value: int, type_: str) -> str:
     """A value of a type from its bits (a negative one from its two's complement)."""
     width = bits(type_)
     value &= (1 << width) - 1
-    literal = f"{value if value < 1 << 16 else hex(value)}u{'ll' if width == 64 else ''}"
+    literal = f"{value if value < 1 << 16 else hex(value)}u"
     if type_[0] == "f" or type_[:2] == "bf":
         return f"as<{type_name(type_)}>(b{width}({literal}))"
-    return f"{type_name(type_)}({literal})" if type_[0] == "s" or width < 32 else literal
+    return literal if width == 32 and type_[0] != "s" else f"{type_name(type_)}({literal})"
 
 
 class Names:
-    """The names that an instruction may use, by scope."""
+    """What the instructions of a function may name, by scope."""
 
-    def __init__(self, symbols: dict[str, Storage]) -> None:
+    def __init__(self, symbols: dict[str, Storage], callable_: dict[str, str], entry: bool) -> None:
         self.scopes = [symbols]
+        self.labels: list[dict[str, str]] = []  # one a scope of the body
+        self.tables: dict[str, tuple[str, ...]] = {}
+        self.callable = callable_  # functions of the file, with their C++ names
+        self.entry = entry
         self.instruction: Instruction | None = None
 
     def error(self, what: str) -> PtxError:
@@ -107,6 +111,13 @@ class Names:
             if name in scope:
                 return scope[name]
         return None
+
+    def label(self, name: str) -> str:
+        """The C++ label of a place to jump to."""
+        for scope in reversed(self.labels):
+            if name in scope:
+                return scope[name]
+        raise self.error(f"no label {name!r}")
 
     def value(self, text: str, type_: str) -> str:
         """An operand that is read as a value of the type."""
@@ -151,7 +162,9 @@ class Names:
             raise self.error(f"{text!r} is not an address")
         name, sign, digits = match.groups()
         offset = int(digits or "0", 0) * (-1 if sign == "-" else 1)
-        space = {"shared::cta": "shared", "shared::cluster": "cluster"}.get(space, space.split("::")[0])
+        space = {"shared::cta": "shared", "shared::cluster": "cluster"}.get(
+            space, space.split("::")[0]
+        )
         storage = self.find(name)
         if storage is not None and storage.space:
             if space not in ("", storage.space):
@@ -164,7 +177,7 @@ class Names:
         narrow = space in ("shared", "cluster")
         base = self.value(name, "b32" if narrow else "b64")
         if offset:
-            base += f" + b32({offset})" if narrow else f" + {offset}ll"
+            base += f" + b32({offset})" if narrow else f" + {offset}"
         return base, space
 
     def address(self, text: str, space: str, size: int) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .forms import Call, flushed
 from .operands import type_name
-from .parser import bits
+from .parser import bits, split_list
 
 ORDERS = {"acq_rel": "acq_rel", "acquire": "acquire", "release": "release"}
 ELEMENTS = {"": 1, "v2": 2, "v4": 4, "v8": 8}
@@ -38,7 +40,9 @@ def load(call: Call) -> str:
     """ld: plain, or ordered where it says volatile, relaxed or acquire."""
     target, address = call.operands
     count, pointer = access(call, target, address)
-    order = "acquire" if call.has("acquire") else "relaxed" if call.has("relaxed", "volatile") else ""
+    order = (
+        "acquire" if call.has("acquire") else "relaxed" if call.has("relaxed", "volatile") else ""
+    )
     function = f"load_{order}" if order else "load"
     kind = type_name(call.type()) + (f", {count}" if count > 1 else "")
     return unpacked(call, call.names.vector(target), call.type(), f"{function}<{kind}>({pointer})")
@@ -48,7 +52,9 @@ def store(call: Call) -> str:
     """st: plain, or ordered where it says volatile, relaxed or release."""
     address, source = call.operands
     count, pointer = access(call, source, address)
-    order = "release" if call.has("release") else "relaxed" if call.has("relaxed", "volatile") else ""
+    order = (
+        "release" if call.has("release") else "relaxed" if call.has("relaxed", "volatile") else ""
+    )
     function = f"store_{order}" if order else "store"
     kind = type_name(call.type())
     value = values(call, source, call.type())
@@ -108,7 +114,7 @@ def set_value(call: Call) -> str:
 
 def atomic(call: Call) -> str:
     """atom and red: the old value, if wanted, and the new one in memory."""
-    target, address, *sources = ("_", *call.operands) if call.has("red") else call.operands
+    target, address, *sources = call.operands
     names, type_ = call.names, call.type()
     pointer = names.address(address, call.modifiers["space"], bits(type_) // 8)
     order = ORDERS.get(call.modifiers["sem"], "relaxed")
@@ -170,10 +176,12 @@ def store_async(call: Call) -> str:
     """st.async: a store to another block's shared memory that completes on its mbarrier."""
     address, source, barrier = call.operands
     count = ELEMENTS[call.modifiers["vec"]]
-    kind = type_name(call.type())
-    to = call.names.address(address, "shared::cluster", count * bits(call.type()) // 8)
-    barrier = call.names.address(barrier, "shared::cluster", 8)
-    return f"store_async({to}, Vector<{kind}, {count}>{{{values(call, source, call.type())}}}, {barrier});"
+    if len(call.names.vector(source)) != count:
+        raise call.names.error(f"expected {count} registers")
+    to, _ = call.names.location(address, "shared::cluster")
+    counter, _ = call.names.location(barrier, "shared::cluster")
+    value = f"Vector<{type_name(call.type())}, {count}>{{{values(call, source, call.type())}}}"
+    return f"store_async({to}, {value}, {counter});"
 
 
 def matrix_multiply(call: Call) -> str:
@@ -200,3 +208,55 @@ def load_matrix(call: Call) -> str:
         raise call.names.error(f"expected {count} registers")
     writes = " ".join(call.names.assign(name, "b32", f"v[{i}]") for i, name in enumerate(targets))
     return f"{{ const auto v = load_matrix<{count}, {transposed}>({where}); {writes} }}"
+
+
+def reduce(call: Call) -> str:
+    """red: an atomic operation whose old value nobody wants."""
+    return atomic(replace(call, operands=("_", *call.operands)))
+
+
+def remote_arrival(call: Call) -> str:
+    """mbarrier.arrive on a barrier of another block of the cluster; it has no state to return."""
+    where, _ = call.names.location(call.operands[1], "shared::cluster")
+    return f"mbarrier_arrive_remote({where});"
+
+
+def branch(call: Call) -> str:
+    """bra."""
+    return f"goto {call.names.label(call.operands[0])};"
+
+
+def branch_table(call: Call) -> str:
+    """brx.idx: an index into a table of labels."""
+    index, table = call.operands
+    targets = call.names.tables.get(table)
+    if targets is None:
+        raise call.names.error(f"no table of branches {table!r}")
+    cases = " ".join(
+        f"case {place}: goto {call.names.label(label)};" for place, label in enumerate(targets)
+    )
+    return f"switch ({call.names.value(index, 'u32')}) {{ {cases} default: wrong_branch(); }}"
+
+
+def invoke(call: Call) -> str:
+    """call: of a function of the same file; parameters are pointers to their bytes."""
+    lists = [text for text in call.operands if text.startswith("(")]
+    named = [text for text in call.operands if not text.startswith("(")]
+    if len(named) != 1 or call.operands.index(named[0]) > 1 or len(lists) > 2:
+        raise call.names.error("only direct calls are known")
+    if named[0] not in call.names.callable:
+        raise call.names.error(f"{named[0]!r} has no body in this file")
+    arguments = []
+    for name in (name for text in lists for name in split_list(text[1:-1])):
+        storage = call.names.find(name)
+        if storage is None or storage.space != "param":
+            raise call.names.error(f"{name!r} is not a .param")
+        arguments.append(storage.cpp)
+    return f"{call.names.callable[named[0]]}({', '.join(arguments)});"
+
+
+def leave(call: Call) -> str:
+    """exit: ends the thread."""
+    if not call.names.entry:
+        raise call.names.error("exit is known in kernels only, not in functions that they call")
+    return "return;"
