@@ -18,3 +18,6 @@
 // emulator::last_error and emulator::statistics.
 
 #include "emulator_builtins.h"
+#ifdef RNNFAST_EMULATED_PTX
+#include "ptx/launch.h"
+#endif

@@ -59,6 +59,13 @@ struct StaticShared {
   size_t bytes;
 };
 
+// Barriers that PTX names by number, and what their threads vote in the current phase and the last.
+constexpr int kBarriers = 16;
+struct NamedBarrier {
+  Barrier barrier;
+  unsigned votes[2];
+};
+
 constexpr int kStaticShared = 64;  // variables a kernel
 
 struct Block {
@@ -72,7 +79,8 @@ struct Block {
   StaticShared statics[kStaticShared];
   int static_count = 0;
   size_t static_bytes = 0;
-  Barrier barrier;
+  Barrier barrier;  // of __syncthreads
+  NamedBarrier named[kBarriers];
   Warp* warps;
   Fiber* fibers;
   Fiber* mbarrier_waiting = nullptr;
