@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,7 @@ RACES = [
     "race_relaxed", "race_store", "race_plain", "race_fence", "race_store_async",
 ]  # fmt: skip
 ADDRESSES = ["past_dynamic", "past_static", "past_global", "copy_past_global", "gone_block"]
+CHECKED = {"misaligned_vector": "no multiple of 16", "past_row": "index 8 is outside of"}
 
 
 def build_selftest(sanitizer: str | None = None) -> Path:
@@ -92,7 +94,7 @@ def fault_lines(name: str) -> set[str]:
 def test_no_case_is_forgotten() -> None:
     assert sorted(names("faults")) == sorted([*FAULTS, *WRONG_VALUES])
     assert sorted(names("races")) == sorted(RACES)
-    assert sorted(names("addresses")) == sorted(ADDRESSES)
+    assert sorted(names("addresses")) == sorted([*ADDRESSES, *CHECKED])
 
 
 @pytest.mark.parametrize(("policy", "seed"), SCHEDULES)
@@ -207,3 +209,26 @@ def test_wrong_addresses_are_found(name: str) -> None:
     assert done.returncode != 0
     assert "AddressSanitizer" in done.stderr
     assert any(line in done.stderr for line in fault_lines(name)), done.stderr
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_checked_accesses_are_errors_of_the_launch(name: str) -> None:
+    done = run_sanitized("address", [f"{name},2,1"])
+    assert done.returncode == 0, done.stderr
+    assert re.search(CHECKED[name], done.stdout)
+    assert any(line in done.stdout for line in fault_lines(name)), done.stdout
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+def test_nvcc_compiles_the_same_kernels(tmp_path: Path) -> None:
+    """For every architecture: device.cuh has the same names for both compilers."""
+    architectures = [f"-gencode=arch=compute_{sm},code=sm_{sm}" for sm in (75, 80, 90, 100, 120)]
+    command = ["nvcc", "-std=c++20", "-Werror=all-warnings", "--threads=2", "-c"]
+    includes = [f"-I{ROOT / 'src'}", f"-I{ROOT / 'src/cpp'}", f"-I{FOLDER}"]
+    source = tmp_path / "kernels.cu"
+    source.write_text('#include "selftest_kernels.cuh"\n')
+    files = [str(source), "-o", str(tmp_path / "kernels.o")]
+    done = subprocess.run(
+        [*command, *architectures, *includes, *files], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@
 // Launches that some device would refuse, and their neighbours that it would not.
 
 #include "selftest_faults.cuh"
-#include "selftest_right.cuh"
+#include "selftest_right.h"
 
 namespace selftest {
 
