@@ -104,7 +104,7 @@ def test_right_kernels_pass(policy: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["refusals", "register_limits", "static_shared", "copies_without_async", "properties"]
+    "name", ["refusals", "register_limits", "static_shared", "copies_without_async"]
 )
 def test_virtual_devices(name: str) -> None:
     assert run(name, 2, 1) == ""

@@ -64,8 +64,7 @@ inline void run_exchange() {
 }
 
 inline void run_flags() {
-  std::vector<unsigned> words(6), y(6);
-  fill_bytes(words.data(), 0xff, words.size() * 4, nullptr);
+  std::vector<unsigned> words(6, 0xffffffffu), y(6);
   launch({.grid = 6, .block = 2, .cooperative = true}, flags, words.data(), y.data());
   for (unsigned b = 0; b < 6; ++b) RNNFAST_CHECK(y[b] == (b + 1) % 6 + 100, "wrong value ", y[b]);
 }
