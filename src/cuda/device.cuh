@@ -300,7 +300,7 @@ void launch(const Launch& launch, void (*kernel)(Parameters...),
 #else
   const bool good = emulator::launch(shape, [&] { kernel(arguments...); });
 #endif
-  RNNFAST_CHECK(good, emulator::last_error);
+  if (!good) throw Error(emulator::last_error);
 }
 
 #endif  // __CUDACC__
