@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from device_kernels import EPS, SCHEDULES, Kernels, reals
 from numpy.typing import NDArray
 
 from philox import dropout_mask
-
-from .kernels import EPS, SCHEDULES, Kernels, reals
 
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES)
 TABLES = [(1, 1), (5, 33), (65, 7), (300, 40)]  # rows, columns
