@@ -112,8 +112,8 @@ void input_product(const NetworkSize& s, const NetworkInput& input, int layer, i
   const int columns = info.gates * s.hidden_size, ldc = info.slots() * s.hidden_size;
   const int width = s.layer_input(layer);
   if (layer == 0 && input.indices) {
-    gather_rows(input_table(s, w.weight_ih), input.indices, int(s.rows()), w.bias_ih,
-                reserve.gates[i], ldc, stream);
+    gather_rows(input_table(s, w.weight_ih), s.products == Products::bfloat16, input.indices,
+                int(s.rows()), w.bias_ih, reserve.gates[i], ldc, stream);
     return;
   }
   gemm({.transpose_b = true,
@@ -276,6 +276,7 @@ void network_backward(const NetworkSize& s, const NetworkInput& input, const flo
       args.states = reserve.states[i];
       args.dy = doutput ? doutput + direction * s.hidden_size : nullptr;
       args.y_stride = s.width();
+      args.bfloat16 = s.products == Products::bfloat16;
       args.dgates_x = scratch.dgates_x;
       args.dgates_h = scratch.dgates_h;
       args.dchannel = scratch.dchannel;

@@ -56,6 +56,7 @@ struct BackwardArgs {
   int y_stride;
   const float* dfinal[kMaxStates];  // (B, H) each; null: zeros
   float* dinitial[kMaxStates];      // (B, H) each; may be dfinal
+  bool bfloat16;                    // round the gradients of gates
   float* dgates_x;                  // (T, B, gates, H), gradients of the input product
   float* dgates_h;                  // of the recurrent product; dgates_x if the cell is additive
   float* dchannel;                  // (T, B, P, H)
