@@ -184,8 +184,8 @@ void gather_rows(const Table<const float>& table, bool bfloat16, const int64_t* 
   RNNFAST_CHECK(ldy >= table.columns, "gather_rows: expected ldy >= ", table.columns, ", got ",
                 ldy);
   if (count == 0 || table.columns == 0) return;
-  launch(rows_launch(count, table.columns, stream), gather_kernel, table, bfloat16,
-         indices, count, bias, y, ldy);
+  launch(rows_launch(count, table.columns, stream), gather_kernel, table, bfloat16, indices, count,
+         bias, y, ldy);
 }
 
 std::size_t scatter_workspace(int count) { return sizeof(uint64_t) * sorted_keys(count); }

@@ -173,8 +173,8 @@ struct BackwardElement {
     for (int i = 0; i < info.params; ++i) dp[i] = Scalar(0.f);
     if (size.active(at.t, at.b)) {
       if (args.dy)
-        ds_new[0] = ds_new[0] + Scalar(args.dy[(long(at.t) * size.batch + at.b) * args.y_stride +
-                                               at.unit]);
+        ds_new[0] =
+            ds_new[0] + Scalar(args.dy[(long(at.t) * size.batch + at.b) * args.y_stride + at.unit]);
       Scalar save[kSlots], p[kParams]{}, s[info.states];
       load_step(at, save, p, s);
       Cell::backward(save, p, s, s_new, ds_new, dx, dh, dp, ds);
@@ -262,13 +262,13 @@ struct BackwardElement {
         dh[g] = rounded(dh[g]);
       }
     if constexpr (!info.additive)
-      store<kEnd - kFirst>(dx + kFirst, size.hidden,
-                           args.dgates_x + size.row(at.t, at.b) * info.gates +
-                               long(kFirst) * size.hidden + at.unit);
+      store<kEnd - kFirst>(
+          dx + kFirst, size.hidden,
+          args.dgates_x + size.row(at.t, at.b) * info.gates + long(kFirst) * size.hidden + at.unit);
   }
   RNNFAST_DEVICE float* pending(int which, Place at) const {
-    return args.pending + (long(which) * args.size.batch + at.b) * info.h_gates() * args.size.hidden +
-           at.unit;
+    return args.pending +
+           (long(which) * args.size.batch + at.b) * info.h_gates() * args.size.hidden + at.unit;
   }
 };
 

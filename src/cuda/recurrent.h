@@ -64,7 +64,7 @@ struct BackwardArgs {
   float*
       pending;  // (2, B, h_gates, H): dh and dx of the first product's gates between the products
   unsigned* counters;  // zeros, one for each batch tile
-  float* sums;  // (B, O, H): scratch of the fallback
+  float* sums;         // (B, O, H): scratch of the fallback
 };
 
 }  // namespace rnnfast::cuda
