@@ -60,13 +60,13 @@ ADDRESSES = ["past_dynamic", "past_static", "past_global", "copy_past_global", "
 CHECKED = {"misaligned_vector": "no multiple of 16", "past_row": "index 8 is outside of"}
 
 
-def build_selftest(sanitizer: str | None = None) -> Path:
-    return build("selftest", [FOLDER / "selftest.cu"], sanitizer=sanitizer)
+def build_selftest(sanitizer: str | None = None, defines: tuple[str, ...] = ()) -> Path:
+    return build("selftest", [FOLDER / "selftest.cu"], sanitizer=sanitizer, defines=defines)
 
 
 @functools.cache
-def library() -> ctypes.CDLL:
-    loaded = ctypes.CDLL(str(build_selftest()))
+def library(*defines: str) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(build_selftest(defines=defines)))
     loaded.run_case.restype = loaded.case_names.restype = ctypes.c_char_p
     loaded.run_case.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_uint64]
     return loaded
@@ -76,8 +76,8 @@ def names(kind: str) -> list[str]:
     return library().case_names(kind.encode()).decode().split()
 
 
-def run(name: str, policy: int, seed: int) -> str:
-    return library().run_case(name.encode(), policy, seed).decode()
+def run(name: str, policy: int, seed: int, *defines: str) -> str:
+    return library(*defines).run_case(name.encode(), policy, seed).decode()
 
 
 def fault_lines(name: str) -> set[str]:
@@ -101,6 +101,12 @@ def test_no_case_is_forgotten() -> None:
 def test_right_kernels_pass(policy: int, seed: int) -> None:
     for name in names("right"):
         assert run(name, policy, seed) == "", name
+
+
+def test_fibers_of_other_processors() -> None:
+    """Where there is no change of stacks in assembly, ucontext does it: the same schedules."""
+    for name in [*names("right"), "deadlock", "divergent_barrier"]:
+        assert run(name, 2, 1, "EMULATOR_UCONTEXT") == run(name, 2, 1)
 
 
 @pytest.mark.parametrize(
