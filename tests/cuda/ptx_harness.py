@@ -26,13 +26,24 @@ sys.path.insert(0, str(EMULATOR))
 import ptx  # noqa: E402  (found by the line above)
 
 HEAD = ".version 8.8\n.target sm_100\n.address_size 64\n"
-FLAGS = ["-std=c++20", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror"]
+FLAGS = [
+    "-std=c++20",
+    "-O1",
+    "-ffp-contract=off",
+    "-fPIC",
+    "-shared",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+]
 Words = npt.NDArray[Any]
 
 
 def build(sources: dict[str, str], flags: list[str] = FLAGS) -> ctypes.CDLL:
     """A library from C++ texts; one that was built before is taken again."""
-    headers = sorted([*EMULATOR.glob("*.h"), *EMULATOR.glob("ptx/*.h"), *ROOT.glob("src/cuda/*.cuh")])
+    headers = sorted(
+        [*EMULATOR.glob("*.h"), *EMULATOR.glob("ptx/*.h"), *ROOT.glob("src/cuda/*.cuh")]
+    )
     parts = [*sources.values(), *flags, *(path.read_text() for path in headers)]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     folder = ROOT / "build" / "ptx_tests" / key
@@ -211,15 +222,15 @@ def check(module: Module, name: str, case: Case) -> None:
     words = [samples(type_, COUNT, generator) for type_ in case.inputs]
     if case.values:
         chosen = [case.values[i % len(case.values)] for i in range(COUNT)]
-        words = [
-            [encode(row[k], type_) for row in chosen] for k, type_ in enumerate(case.inputs)
-        ]
+        words = [[encode(row[k], type_) for row in chosen] for k, type_ in enumerate(case.inputs)]
     inputs = [array(column, type_) for column, type_ in zip(words, case.inputs, strict=True)]
     wide = [t if width(t) != 8 else t[0] + "32" for t in case.outputs]
     outputs = [np.full(COUNT, 0xA5, dtype=f"u{width(type_) // 8}") for type_ in wide]
     module.run(name, *inputs, *outputs, grid=COUNT // 64, block=64)
     for element in range(COUNT):
-        operands = [decode(column[element], t) for column, t in zip(words, case.inputs, strict=True)]
+        operands = [
+            decode(column[element], t) for column, t in zip(words, case.inputs, strict=True)
+        ]
         result = case.expected(*operands)
         expected = result if len(case.outputs) > 1 else (result,)
         for value, type_, output in zip(expected, wide, outputs, strict=True):

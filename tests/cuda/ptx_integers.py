@@ -143,11 +143,11 @@ def carries(t: str, mask: int) -> Iterator[Case]:
     )
     yield case(text, two, f"{u} {u}", result)
     for kind in ("lo", "hi"):
-        text = (
-            f"add.cc.{t} %d, %a, %b; madc.{kind}.cc.{t} %d, %a, %b, %c; addc.{t} %e, %f, 0;"
-        )
-        part = (lambda a, b, m=mask: a * b & m) if kind == "lo" else (
-            lambda a, b, h=signed_high, m=mask: h(a, b) & m
+        text = f"add.cc.{t} %d, %a, %b; madc.{kind}.cc.{t} %d, %a, %b, %c; addc.{t} %e, %f, 0;"
+        part = (
+            (lambda a, b, m=mask: a * b & m)
+            if kind == "lo"
+            else (lambda a, b, h=signed_high, m=mask: h(a, b) & m)
         )
         chain = lambda a, b, c, f, p=part, n=n: (  # noqa: E731
             p(a, b) + c + (a + b >> n),
@@ -183,8 +183,11 @@ def bits() -> Iterator[Case]:
         yield case(f"szext.clamp.{t}", f"{t} u32", t, clamp)
         yield case(f"szext.wrap.{t}", f"{t} u32", t, lambda a, b, t=t: decode_low(a, b & 31, t))
         for u in ("u32", "s32"):
-            dot = lambda a, b, c, t=t, u=u: c + sum(  # noqa: E731
-                map(operator.mul, bytes_of(a, t), bytes_of(b, u))
+            dot = lambda a, b, c, t=t, u=u: (
+                c
+                + sum(  # noqa: E731
+                    map(operator.mul, bytes_of(a, t), bytes_of(b, u))
+                )
             )
             yield case(f"dp4a.{t}.{u}", f"{t} {u} s32", "s32", dot)
             for half, first in (("lo", 0), ("hi", 2)):

@@ -102,7 +102,10 @@ def hints() -> str:
         ("ldu.global", "st.global"),
         ("ld.volatile.global", "st.volatile.global"),
         ("ld.volatile", "st.volatile"),
-        *((f"ld.relaxed.{s}.global", f"st.relaxed.{s}.global") for s in "cta cluster gpu sys".split()),
+        *(
+            (f"ld.relaxed.{s}.global", f"st.relaxed.{s}.global")
+            for s in "cta cluster gpu sys".split()
+        ),
         ("ld.acquire.gpu.global", "st.release.gpu.global"),
         ("ld.acquire.sys", "st.release.cta"),
     ]
@@ -224,7 +227,14 @@ def special() -> str:
 def atomics() -> str:
     """Operation k on 8 bytes at %p0 + 8 k with those at %p1 + 8 k; old values to %p2 + 8 k."""
     kinds = [(op, t) for op, types in ATOMICS.items() for t in types.split()]
-    orders = ["", ".relaxed.gpu", ".acquire.gpu", ".release.cta", ".acq_rel.sys", ".relaxed.cluster"]
+    orders = [
+        "",
+        ".relaxed.gpu",
+        ".acquire.gpu",
+        ".release.cta",
+        ".acq_rel.sys",
+        ".relaxed.cluster",
+    ]
     body = ""
     for k, (op, t) in enumerate(kinds):
         register, at = wide(t), 8 * k

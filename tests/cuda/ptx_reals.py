@@ -245,8 +245,9 @@ def approximations() -> Iterator[Case]:
     for name in ("div.approx", "div.full"):
         for ftz in ("", ".ftz"):
             exact = lambda a, b: rounded(a, "f32") / rounded(b, "f32")  # noqa: E731
-            yield case(f"{name}{ftz}.f32", "f32 f32", "f32", exact, values=quotients,
-                       error=within(22))
+            yield case(
+                f"{name}{ftz}.f32", "f32 f32", "f32", exact, values=quotients, error=within(22)
+            )
     lost = ((1.0, 2.0**127), (-1.0, 1.5 * 2.0**126), (INF, 2.0**127))
     gone = lambda a, b: NAN if math.isinf(a) else math.copysign(0.0, a)  # noqa: E731
     yield case("div.approx.f32", "f32 f32", "f32", gone, values=lost)
@@ -394,5 +395,10 @@ def comparisons() -> Iterator[Case]:
     mixed = tuple((a, b, k % 2) for k, (a, b) in enumerate(near))
     yield case("setp.lt.and.ftz.f32", "f32 f32 pred", "pred", joined_flush, values=mixed)
     yield case("set.lt.ftz.f32.f32", "f32 f32", "f32", lambda a, b: float(flush(a, b)), values=near)
-    yield case("set.lt.and.ftz.u32.f32", "f32 f32 pred", "u32",
-               lambda a, b, c: -1 if joined_flush(a, b, c) else 0, values=mixed)
+    yield case(
+        "set.lt.and.ftz.u32.f32",
+        "f32 f32 pred",
+        "u32",
+        lambda a, b, c: -1 if joined_flush(a, b, c) else 0,
+        values=mixed,
+    )

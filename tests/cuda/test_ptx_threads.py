@@ -14,25 +14,29 @@ from ptx_harness import Module
 from ptx_numbers import decode, encode, rounded
 from ptx_programs import ATOMICS, LOADS, SMALL, size
 
-PROGRAMS = ptx_programs.MEMORY + ptx_programs.FUNCTIONS + "".join(
-    program()
-    for program in (
-        ptx_programs.loads,
-        ptx_programs.vectors,
-        ptx_programs.orders,
-        ptx_programs.hints,
-        ptx_programs.moves,
-        ptx_programs.control,
-        ptx_programs.special,
-        ptx_programs.atomics,
-        ptx_programs.shared_atomics,
-        ptx_meetings.barriers,
-        ptx_meetings.warps,
-        ptx_meetings.products,
-        ptx_meetings.matrices,
-        ptx_meetings.copies,
-        ptx_meetings.cluster,
-        ptx_meetings.phases,
+PROGRAMS = (
+    ptx_programs.MEMORY
+    + ptx_programs.FUNCTIONS
+    + "".join(
+        program()
+        for program in (
+            ptx_programs.loads,
+            ptx_programs.vectors,
+            ptx_programs.orders,
+            ptx_programs.hints,
+            ptx_programs.moves,
+            ptx_programs.control,
+            ptx_programs.special,
+            ptx_programs.atomics,
+            ptx_programs.shared_atomics,
+            ptx_meetings.barriers,
+            ptx_meetings.warps,
+            ptx_meetings.products,
+            ptx_meetings.matrices,
+            ptx_meetings.copies,
+            ptx_meetings.cluster,
+            ptx_meetings.phases,
+        )
     )
 )
 SCHEDULES = [(0, 1), (1, 1), (2, 1), (2, 2), (2, 3)]  # policy, seed
@@ -198,7 +202,8 @@ def test_atomics(module: Module) -> None:
             bits = 32 if type_.endswith("x2") else int(type_.lstrip("bufs"))
             cut = slice(8 * k, 8 * k + bits // 8)
             was, b, now = (
-                int.from_bytes(array[cut].tobytes(), "little") for array in (before, operands, memory)
+                int.from_bytes(array[cut].tobytes(), "little")
+                for array in (before, operands, memory)
             )
             assert old[cut].tobytes() == before[cut].tobytes(), (op, type_)
             if op == "cas":
@@ -285,7 +290,10 @@ def test_products(module: Module, schedule: dict[str, int], type_: str, depth: i
 
     def operand(*shape: int) -> tuple[Array, Array]:
         words = np.array(
-            [encode(float(v), "f32" if type_ == "tf32" else type_) for v in generator.normal(size=shape).flat],
+            [
+                encode(float(v), "f32" if type_ == "tf32" else type_)
+                for v in generator.normal(size=shape).flat
+            ],
             np.uint32 if type_ == "tf32" else np.uint16,
         )
         kept = words & 0xFFFFE000 if type_ == "tf32" else words  # the hardware drops the rest

@@ -294,9 +294,7 @@ MOVEMENT = [
         cop="ca cg cs lu cv",
         t=LOADS,
     ),
-    form(
-        "ld.volatile{.space}{.prefetch}{.vec}.t", "=d [a]", special.load, space=SPACES, t=LOADS
-    ),
+    form("ld.volatile{.space}{.prefetch}{.vec}.t", "=d [a]", special.load, space=SPACES, t=LOADS),
     form(
         "ld.sem.scope{.space}{.evict}{.prefetch}{.vec}.t",
         "=d [a]",
