@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "core/error.h"
+#include "core/macros.h"
 
 #ifdef __CUDACC__
 
@@ -231,6 +232,15 @@ RNNFAST_DEVICE unsigned cluster_rank() {
 
 namespace rnnfast::cuda {
 
+// Whether code is being compiled for devices of at least this compute capability.
+RNNFAST_INLINE constexpr bool compiled_for(int capability) {
+#ifdef __CUDA_ARCH__
+  return __CUDA_ARCH__ / 10 >= capability;
+#else
+  return capability > 0;
+#endif
+}
+
 struct Launch {
   dim3 grid, block;
   size_t shared_bytes = 0;
@@ -290,7 +300,7 @@ void launch(const Launch& launch, void (*kernel)(Parameters...),
 #else
   const bool good = emulator::launch(shape, [&] { kernel(arguments...); });
 #endif
-  RNNFAST_CHECK(good, emulator::last_error);
+  if (!good) throw Error(emulator::last_error);
 }
 
 #endif  // __CUDACC__

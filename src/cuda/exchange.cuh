@@ -45,6 +45,7 @@ struct SlabWord {
 
 // One block has all units.
 struct BlockExchange {
+  static constexpr int kCapability = 80;
   SlabBuffers buffers;
 
   RNNFAST_DEVICE BlockExchange(const SlabBuffers& b, uint64_t*, int /*steps*/, int /*units*/)
@@ -70,6 +71,7 @@ struct BlockExchange {
 // The blocks of a cluster write into each other's shared memory; an mbarrier for each buffer counts
 // the bytes.
 struct ClusterExchange {
+  static constexpr int kCapability = 90;
   SlabBuffers buffers;
   uint64_t* barriers;
   int steps;
@@ -121,6 +123,7 @@ struct ClusterExchange {
 // Blocks poll the values themselves in device memory, which the host filled with a pattern that no
 // value has: one store and one load from block to block, and no barrier. All blocks must be resident.
 struct FlagExchange {
+  static constexpr int kCapability = 80;
   static constexpr uint32_t kEmpty = 0xffffffffu;  // a NaN that no arithmetic makes
 
   SlabBuffers buffers;

@@ -31,7 +31,7 @@ struct MmaBlock {
         units(grid.units),
         first_row(int(blockIdx.y) * grid.rows),
         rows(min(grid.rows, size.batch - first_row)),
-        sizes(Cell::info, kBackward, grid.units, size.hidden, kParts),
+        sizes(sizes_of(grid.units, size.hidden)),
         memory(shared) {}
 
   RNNFAST_DEVICE uint4* weights(int product) const {
@@ -49,6 +49,10 @@ struct MmaBlock {
   }
   RNNFAST_DEVICE uint64_t* barriers(int product) const {
     return reinterpret_cast<uint64_t*>(memory + sizes.total() - sizes.barriers) + 2 * product;
+  }
+  RNNFAST_DEVICE static MmaMemory sizes_of(int units, int hidden) {
+    constexpr CellInfo info = Cell::info;
+    return MmaMemory(info, kBackward, units, hidden, kParts);
   }
   // Units that all slices together send a row.
   RNNFAST_DEVICE int sent_units() const {
@@ -75,31 +79,18 @@ class MmaProduct {
     exchange_.buffers.clear();
   }
 
-  // Visits, as mma_pass does, the 8 sequences from `row` of the tile on with the sums of a phase.
-  // `source(slab)` is where the slabs of the block's first sequence lie in device memory.
+  // Visits, as mma_pass does, the 8 sequences from `row` of the tile on with the sums of a phase; of
+  // phase -1, which nobody sends, with zeros. `source(slab)` is the slabs' place in device memory.
   template <class Source, class Visit>
   RNNFAST_DEVICE void run(int phase, int row, int turn, const Source& source, long stride,
                           const Visit& visit) {
     const auto rows = [&](int slab) { return source(slab) + (block_.first_row + row) * stride; };
-    exchange_.receive(phase, turn, role_.idle(), rows, stride, min(kMmaRows, block_.rows - row),
-                      block_.slice.hidden);
+    if (phase >= 0)
+      exchange_.receive(phase, turn, role_.idle(), rows, stride, min(kMmaRows, block_.rows - row),
+                        block_.slice.hidden);
     const auto slab = [&](int i, int part) { return exchange_.slab(phase, turn, i, part); };
-    mma_pass(role_, weights_, block_.slice, slab, exchange_.buffers.stride, block_.partial(turn),
-             visit);
-  }
-  // The same with sums of zero.
-  template <class Visit>
-  RNNFAST_DEVICE void run_without(const Visit& visit) const {
-    if (!role_.finishes()) return;
-    for (int group = role_.group; group < role_.shape.groups; group += role_.shape.abreast)
-      for (int octet = 0; octet < Tile::kOctets; ++octet) {
-        Scalar sums[2][Pass::kSums];
-#pragma unroll
-        for (int i = 0; i < 2 * Pass::kSums; ++i)
-          sums[i / Pass::kSums][i % Pass::kSums] = Scalar(0.f);
-        visit(block_.slice.first + group * Tile::kUnits + 8 * octet + int(threadIdx.x) % 32 / 4,
-              sums);
-      }
+    mma_pass(role_, weights_, block_.slice, phase >= 0, slab, exchange_.buffers.stride,
+             block_.partial(turn), visit);
   }
   RNNFAST_DEVICE const Exchange& exchange() const { return exchange_; }
 
@@ -170,12 +161,12 @@ RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, MmaGrid grid, unsigned 
         block, first.exchange(), phase, 0, unit, row,
         [&](int o, int b) { return arrays.operand(o, slot) + size.row(b); }, compute);
   };
+  int turn = 0;
   for (int row = 0; row < block.rows; row += kMmaRows)
-    first.run_without([&](int unit, auto&) {
+    first.run(-1, row, turn++, [&](int) { return args.states; }, 0, [&](int unit, auto&) {
       publish(0, size.before(size.step(0)), unit, row,
               [&](int b, int, Operands& operands) { element.begin(b, unit, operands); });
     });
-  int turn = 0;
   for (int step = 0; step < size.steps; ++step) {
     const int t = size.step(step);
     const auto operand = [&](int o) { return arrays.operand(o, size.before(t)); };
@@ -251,12 +242,22 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, MmaGrid grid, unsigne
     else
       publish.template operator()<0, info.gates>(first.exchange(), phase, t, unit, row, compute);
   };
-  for (int row = 0; row < block.rows; row += kMmaRows)
-    first.run_without([&](int unit, auto& sums) { differentiate(0, unit, row, sums); });
   int turn = 0;
-  for (int phase = 0; phase < size.steps; ++phase) {
-    const int t = size.step(size.steps - 1 - phase);
-    if constexpr (kTwo)
+  for (int phase = 0; phase <= size.steps; ++phase) {
+    const int later = size.step(min(size.steps - phase, size.steps - 1));
+    for (int row = 0; row < block.rows; row += kMmaRows)
+      first.run(
+          phase - 1, row, turn++, [&](int gate) { return arrays.gate(gate, later); },
+          arrays.stride(), [&](int unit, auto& sums) {
+            if (phase < size.steps) return differentiate(phase, unit, row, sums);
+#pragma unroll
+            for (int j = 0; j < 2; ++j)
+              if (unit < block.slice.end && row + lane_row(j) < block.rows)
+                element.end(block.first_row + row + lane_row(j), unit, sums[j]);
+          });
+    if constexpr (kTwo) {
+      if (phase == size.steps) break;
+      const int t = size.step(size.steps - 1 - phase);
       for (int row = 0; row < block.rows; row += kMmaRows)
         second.run(
             phase, row, turn++, [&](int gate) { return arrays.gate(info.h_gates() + gate, t); },
@@ -266,16 +267,7 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, MmaGrid grid, unsigne
                     element.second({t, b, unit}, sums[j][0], dh);
                   });
             });
-    for (int row = 0; row < block.rows; row += kMmaRows)
-      first.run(
-          phase, row, turn++, [&](int gate) { return arrays.gate(gate, t); }, arrays.stride(),
-          [&](int unit, auto& sums) {
-            if (phase + 1 < size.steps) return differentiate(phase + 1, unit, row, sums);
-#pragma unroll
-            for (int j = 0; j < 2; ++j)
-              if (unit < block.slice.end && row + lane_row(j) < block.rows)
-                element.end(block.first_row + row + lane_row(j), unit, sums[j]);
-          });
+    }
   }
   Exchange::end();
 }

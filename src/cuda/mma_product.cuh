@@ -59,6 +59,8 @@ struct MmaRole {
 
   RNNFAST_DEVICE bool idle() const { return split >= shape.splits; }
   RNNFAST_DEVICE bool finishes() const { return split == 0; }
+  RNNFAST_DEVICE int group_of(int round) const { return group + round * shape.abreast; }
+  RNNFAST_DEVICE bool has_group(int round) const { return group_of(round) < shape.groups; }
   RNNFAST_DEVICE int first_chunk() const { return split * shape.split_chunks; }
   RNNFAST_DEVICE int chunks() const {
     return min(shape.split_chunks, shape.chunks - first_chunk());
@@ -75,23 +77,19 @@ class MmaWeights {
                             uint4* memory)
       : role_(role), shared_(memory) {
     if (role.idle()) return;
-    for (int round = 0; round < role.shape.rounds; ++round) {
-      const int unit = slice.first + (role.group + round * role.shape.abreast) * Tile::kUnits;
-      for_each_index<Tile::kBlocks>([&]<int kBlock>() {
-        if (round == 0)
-          for_each_index<Tile::kHeld>([&]<int kChunk>() {
-            if (kChunk < role.shape.held)
-              for_each_index<2 * Tile::kParts>([&]<int i>() {
-                held_[kBlock][kChunk][i] = fragment<kBlock>(
-                    slice, weight_hh, unit, 32 * (role.first_chunk() + kChunk) + i % 2 * 4, i / 2);
-              });
-          });
-        for (int chunk = role.shape.held; chunk < role.chunks(); ++chunk)
-          for_each_index<2 * Tile::kParts>([&]<int i>() {
-            shared_[place(round, kBlock, chunk, i)] = fragment<kBlock>(
-                slice, weight_hh, unit, 32 * (role.first_chunk() + chunk) + i % 2 * 4, i / 2);
-          });
-      });
+    for (int round = 0; role.has_group(round); ++round) {
+      const int unit = slice.first + role.group_of(round) * Tile::kUnits;
+#pragma unroll 1
+      for (int at = 0; at < Tile::kBlocks * role.chunks() * kFragments; ++at) {
+        const int i = at % kFragments, chunk = at / kFragments % role.chunks();
+        const int block = at / kFragments / role.chunks();
+        const uint4 words = fragment(slice, weight_hh, block, unit,
+                                     32 * (role.first_chunk() + chunk) + i % 2 * 4, i / 2);
+        if (chunk < role.shape.held)
+          hold(block, chunk, i, words);
+        else
+          shared_[place(round, block, chunk, i)] = words;
+      }
     }
   }
 
@@ -119,30 +117,55 @@ class MmaWeights {
   RNNFAST_DEVICE int place(int round, int block, int chunk, int i) const {
     const MmaShape& s = role_.shape;
     const int stored = s.split_chunks - s.held;
-    const int region = (round * s.abreast + role_.group) * s.splits + role_.split;
+    const int region = role_.group_of(round) * s.splits + role_.split;
     return (((region * Tile::kBlocks + block) * stored + chunk - s.held) * 2 * Tile::kParts + i) *
                32 +
            int(threadIdx.x) % 32;
   }
 
-  // The lane's words of a tile's 16 units and 16 steps of the depth from `depth` on.
-  template <int kBlock>
-  RNNFAST_DEVICE static uint4 fragment(const MmaSlice& slice, const float* weight_hh, int unit,
-                                       int depth, int part) {
-    constexpr int slab = kBlock / Tile::kTiles, tile = kBlock % Tile::kTiles;
-    uint32_t words[4];
-    for_each_index<4>([&]<int r>() {
-      constexpr int half = r % 2, gate = Pass::gate(slab, Tile::sum(tile, half));
-      const int u = unit + 8 * Tile::octet(tile, half) + int(threadIdx.x) % 32 / 4;
-      const int k = depth + int(threadIdx.x) % 4 * 8 + r / 2 * 2;
+  // The lane's words of a block's 16 rows and 16 steps of the depth from `depth` on.
+  RNNFAST_DEVICE static uint4 fragment(const MmaSlice& slice, const float* weight_hh, int block,
+                                       int unit, int depth, int part) {
+    const int lane = threadIdx.x % 32, k = depth + lane % 4 * 8;
+    const long H = slice.hidden;
+    uint32_t words[2][2];  // [half of the depth][half of the rows]
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int gate = gate_of(block, half);
+      const int u = unit + lane / 4 + 8 * octet_of(block, half);
       const auto weight = [&](int k) {
-        const long H = slice.hidden, row = Pass::kTransposed ? k : u, column = Pass::kTransposed ? u : k;
-        return gate >= 0 && u < slice.end && k < H ? weight_hh[(gate * H + row) * H + column] : 0.f;
+        const long row = Pass::kTransposed ? k : u, column = Pass::kTransposed ? u : k;
+        const bool exists = gate >= 0 && u < slice.end && k < H;
+        return exists ? weight_hh[(gate * H + row) * H + column] : 0.f;
       };
-      const Pair pair = Pair::of(weight(k), weight(k + 1));
-      words[r] = part ? pair.low : pair.high;
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        const Pair pair = Pair::of(weight(k + 2 * r), weight(k + 2 * r + 1));
+        words[r][half] = part ? pair.low : pair.high;
+      }
+    }
+    return make_uint4(words[0][0], words[0][1], words[1][0], words[1][1]);
+  }
+  RNNFAST_DEVICE static int gate_of(int block, int half) {
+    int gate = -1;
+    for_each_index<Tile::kBlocks>([&]<int kBlock>() {
+      constexpr int slab = kBlock / Tile::kTiles, tile = kBlock % Tile::kTiles;
+      constexpr int lower = Pass::gate(slab, Tile::sum(tile, 0));
+      constexpr int upper = Pass::gate(slab, Tile::sum(tile, 1));
+      if (block == kBlock) gate = half ? upper : lower;
     });
-    return make_uint4(words[0], words[1], words[2], words[3]);
+    return gate;
+  }
+  RNNFAST_DEVICE static int octet_of(int block, int half) {
+    return Tile::octet(block % Tile::kTiles, half);
+  }
+  // held_[block][chunk][i] = words, without an index that is not a constant.
+  RNNFAST_DEVICE void hold(int block, int chunk, int i, uint4 words) {
+    for_each_index<Tile::kBlocks * Tile::kHeld * kFragments>([&]<int kAt>() {
+      constexpr int kI = kAt % kFragments, kChunk = kAt / kFragments % (Tile::kHeld + !Tile::kHeld);
+      constexpr int kBlock = kAt / kFragments / (Tile::kHeld + !Tile::kHeld);
+      if (block == kBlock && chunk == kChunk && i == kI) held_[kBlock][kChunk][kI] = words;
+    });
   }
 
   template <class Slab, class Fragment>
@@ -178,49 +201,62 @@ class MmaWeights {
     mma_bf16(sum, a, b);
   }
 
+  static constexpr int kFragments = 2 * Tile::kParts;  // of a block and chunk
+
   MmaRole role_;
-  uint4 held_[Tile::kBlocks][Tile::kHeld > 0 ? Tile::kHeld : 1][2 * Tile::kParts];
+  uint4 held_[Tile::kBlocks][Tile::kHeld > 0 ? Tile::kHeld : 1][kFragments];
   uint4* shared_;
 };
 
+// Adds the sums of a group's other splits to those of its first.
+template <class Tile>
+RNNFAST_DEVICE void add_splits(const MmaRole& role, float* partial,
+                               float (&sums)[Tile::kTiles][4]) {
+  constexpr int kValues = Tile::kTiles * 4;
+  const auto at = [&](int split) {
+    const int place = ((split - 1) * role.shape.abreast + role.group) * 32 + int(threadIdx.x) % 32;
+    return partial + place * kValues;
+  };
+  if (!role.idle() && !role.finishes())
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) at(role.split)[i] = sums[i / 4][i % 4];
+  __syncthreads();
+  if (role.finishes())
+    for (int split = 1; split < role.shape.splits; ++split)
+#pragma unroll
+      for (int i = 0; i < kValues; ++i) sums[i / 4][i % 4] += at(split)[i];
+}
+
 // One pass over a tile of 8 sequences. The splits' sums meet in `partial`, of which calls in turn take
 // the two halves. Then whole warps call visit(unit, sums) for each of their units, with the sums of
-// the lane's two sequences; not all of these units and sequences exist.
+// the lane's two sequences; not all of these units and sequences exist. Sums are 0 unless it
+// multiplies.
 template <class Tile, class Slab, class Visit>
 RNNFAST_DEVICE void mma_pass(const MmaRole& role, const MmaWeights<Tile>& weights,
-                             const MmaSlice& slice, const Slab& slab, int stride, float* partial,
-                             const Visit& visit) {
+                             const MmaSlice& slice, bool multiplies, const Slab& slab, int stride,
+                             float* partial, const Visit& visit) {
   const int lane = threadIdx.x % 32;
-  for (int round = 0; round < role.shape.rounds; ++round) {
-    float sums[Tile::kTiles][4];
-    if (!role.idle()) weights.multiply(round, slab, stride, sums);
-    if (role.shape.splits > 1) {
-      constexpr int kValues = Tile::kTiles * 4;
-      const auto at = [&](int split) {
-        return partial + (((split - 1) * role.shape.abreast + role.group) * 32 + lane) * kValues;
-      };
-      if (!role.idle() && !role.finishes())
-#pragma unroll
-        for (int i = 0; i < kValues; ++i) at(role.split)[i] = sums[i / 4][i % 4];
-      __syncthreads();
-      if (role.finishes())
-        for (int split = 1; split < role.shape.splits; ++split)
-#pragma unroll
-          for (int i = 0; i < kValues; ++i) sums[i / 4][i % 4] += at(split)[i];
-    }
-    const int group = role.group + round * role.shape.abreast;
-    if (!role.finishes() || group >= role.shape.groups) continue;
-    for_each_index<Tile::kOctets>([&]<int kOctet>() {
+  for (int round = 0; role.has_group(round); ++round) {
+    float sums[Tile::kTiles][4] = {};
+    if (multiplies && !role.idle()) weights.multiply(round, slab, stride, sums);
+    if (multiplies && role.shape.splits > 1) add_splits<Tile>(role, partial, sums);
+    if (!role.finishes()) continue;
+    // Not unrolled: the pointwise part is long.
+#pragma unroll 1
+    for (int octet = 0; octet < Tile::kOctets; ++octet) {
       Scalar mine[2][Tile::Pass::kSums];
+      for_each_index<Tile::kOctets>([&]<int kOctet>() {
+        if (octet != kOctet) return;
 #pragma unroll
-      for (int j = 0; j < 2; ++j)
+        for (int j = 0; j < 2; ++j)
 #pragma unroll
-        for (int s = 0; s < Tile::Pass::kSums; ++s) {
-          const int half = kOctet * Tile::Pass::kSums + s;
-          mine[j][s] = Scalar(sums[half / 2][half % 2 * 2 + j]);
-        }
-      visit(slice.first + group * Tile::kUnits + 8 * kOctet + lane / 4, mine);
-    });
+          for (int s = 0; s < Tile::Pass::kSums; ++s) {
+            constexpr int first = kOctet * Tile::Pass::kSums;
+            mine[j][s] = Scalar(sums[(first + s) / 2][(first + s) % 2 * 2 + j]);
+          }
+      });
+      visit(slice.first + role.group_of(round) * Tile::kUnits + 8 * octet + lane / 4, mine);
+    }
   }
 }
 

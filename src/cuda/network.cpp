@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "cells/registry.h"
 #include "core/carver.h"
 #include "cuda/dense.h"
 #include "cuda/gemm.h"
@@ -11,12 +10,6 @@
 
 namespace rnnfast::cuda {
 namespace {
-
-template <class... Cell>
-const CellInfo& info_of(TypeList<Cell...>, int cell) {
-  static constexpr CellInfo infos[] = {Cell::info...};
-  return infos[cell];
-}
 
 // What forward leaves for backward, or uses alone where nothing is kept.
 struct Reserve {
@@ -50,7 +43,7 @@ struct Reserve {
 
 struct ForwardScratch {
   unsigned* counters;  // of each layer and direction, one for a sequence
-  float* second;
+  float *second, *sums;
   float* reserve;  // where nothing is kept
   std::size_t bytes;
 
@@ -58,6 +51,7 @@ struct ForwardScratch {
     Carver<float> arena{base};
     counters = reinterpret_cast<unsigned*>(arena.take(long(s.cells()) * s.batch));
     second = arena.take(s.info().second_gates ? s.rows() * s.hidden_size : 0);
+    sums = arena.take(long(s.batch) * s.info().gates * s.hidden_size);
     reserve = arena.take(s.training ? 0 : long(Reserve(s, input, nullptr).bytes / sizeof(float)));
     bytes = std::size_t(arena.used) * sizeof(float);
   }
@@ -65,7 +59,7 @@ struct ForwardScratch {
 
 struct BackwardScratch {
   unsigned* counters;
-  float *second, *pending, *dgates_x, *dgates_h, *dchannel;
+  float *second, *pending, *sums, *dgates_x, *dgates_h, *dchannel;
   float* doutputs[2];  // of the layers' outputs, in turn
   void* sorted;        // of scatter_rows, for indices
   std::size_t bytes;
@@ -76,6 +70,7 @@ struct BackwardScratch {
     Carver<float> arena{base};
     counters = reinterpret_cast<unsigned*>(arena.take(long(s.cells()) * s.batch));
     second = arena.take(info.second_gates ? rows : 0);
+    sums = arena.take(long(s.batch) * info.operands * s.hidden_size);
     pending = arena.take(info.second_gates ? 2L * s.batch * info.h_gates() * s.hidden_size : 0);
     dgates_x = arena.take(rows * info.gates);
     dgates_h = info.additive ? dgates_x : arena.take(rows * info.gates);
@@ -199,7 +194,7 @@ struct Gradients {
 
 }  // namespace
 
-const CellInfo& NetworkSize::info() const { return info_of(Cells{}, cell); }
+const CellInfo& NetworkSize::info() const { return cell_info(cell); }
 
 LayerShape NetworkSize::shape(Pass pass) const {
   return {info(), batch, hidden_size, products, pass};
@@ -245,6 +240,7 @@ void network_forward(const NetworkSize& s, const NetworkInput& input, float* y,
       args.second = scratch.second;
       args.y = output + direction * s.hidden_size;
       args.y_stride = s.width();
+      args.sums = scratch.sums;
       args.counters = scratch.counters + long(i) * s.batch;
       recurrent_forward(s.cell, s.products, plan, args, stream);
     }
@@ -285,6 +281,7 @@ void network_backward(const NetworkSize& s, const NetworkInput& input, const flo
       args.dchannel = scratch.dchannel;
       args.second = scratch.second;
       args.pending = scratch.pending;
+      args.sums = scratch.sums;
       args.counters = scratch.counters + long(i) * s.batch;
       recurrent_backward(s.cell, s.products, plan, args, stream);
       gradients.weights(layer, i, dweights[i]);

@@ -38,11 +38,12 @@ struct Weights {
   T* weight_channel;  // (params, H)
 };
 
-// Device memory of the caller. Each pointer of `initial`, `final` and so on is a (cells, B, H) array.
+// Device memory of the caller. Each pointer of `initial`, `final` and so on is a (cells, B, H)
+// array.
 struct NetworkInput {
-  const float* x;                // (T, B, I), or null
-  const std::int64_t* indices;   // (T, B) in [0, I), where x is null
-  const int* lengths;            // (B,) in [0, T]; null unless masked
+  const float* x;                             // (T, B, I), or null
+  const std::int64_t* indices;                // (T, B) in [0, I), where x is null
+  const int* lengths;                         // (B,) in [0, T]; null unless masked
   std::vector<Weights<const float>> weights;  // of each layer and direction
   std::vector<const float*> initial;          // of each state; null for zeros
 };
@@ -59,9 +60,9 @@ void network_forward(const NetworkSize& size, const NetworkInput& input, float* 
                      const std::vector<float*>& final, void* reserve, void* workspace,
                      const DeviceProperties& device, cudaStream_t stream);
 
-// Takes dy and the gradients of the final states (null for zeros); writes dx (null if not wanted) and
-// those of the initial states, and adds those of the weights to what is there. `size`, `input` and
-// `reserve` are forward's.
+// Takes dy and the gradients of the final states (null for zeros); writes dx (null if not wanted)
+// and those of the initial states, and adds those of the weights to what is there. `size`, `input`
+// and `reserve` are forward's.
 void network_backward(const NetworkSize& size, const NetworkInput& input, const float* dy,
                       const std::vector<const float*>& dfinal, float* dx,
                       const std::vector<float*>& dinitial,

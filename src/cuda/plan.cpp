@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kReservedBytes = 1024;  // of each block's shared memory, by the system
 
-bool uses_mma(Kernel kernel) { return kernel == Kernel::flags || kernel == Kernel::cluster; }
+bool uses_mma(Kernel kernel) { return kernel != Kernel::grid && kernel != Kernel::gemm; }
 
 // Blocks that a multiprocessor holds at once; 0 if a block is too large for it.
 int resident_blocks(const Plan& p, const DeviceProperties& d) {
@@ -35,8 +35,8 @@ std::optional<Plan> shaped(Kernel kernel, const LayerShape& s, const DevicePrope
   p.tiles = divide_up(s.batch, rows);
   p.threads = kThreads;
   p.cluster = kernel == Kernel::cluster ? p.slices : 1;
-  p.shared_bytes = shared_bytes(kernel, s, units, rows);
-  p.cooperative = kernel == Kernel::grid || kernel == Kernel::flags;
+  p.shared_bytes = shared_bytes(kernel, s, units);
+  p.cooperative = p.slices > 1 && p.cluster == 1;
   if (p.cluster > d.max_cluster || (kernel == Kernel::cluster && p.cluster < 2)) return {};
   // A cluster lies on one group of multiprocessors, so that some stay idle.
   const int places = resident_blocks(p, d) * d.multiprocessors;
@@ -61,24 +61,28 @@ Plan gemm_plan(const LayerShape& s, const DeviceProperties& d) {
 std::optional<Plan> best(Kernel kernel, const LayerShape& s, const DeviceProperties& d) {
   if (kernel == Kernel::gemm) return gemm_plan(s, d);
   const int unit_step = uses_mma(kernel) ? kMmaUnits : kFmaUnits;
-  const int row_step = uses_mma(kernel) ? kMmaRows : 1;
+  const int first_rows = uses_mma(kernel) ? kMmaRows : 1;
+  // Blocks that write into each other's slabs have one set of rows.
+  const bool one_slab = kernel == Kernel::block || kernel == Kernel::cluster;
   std::optional<Plan> found;
   const auto consider = [&](int units, int rows) {
-    const auto plan = shaped(kernel, s, d, units, rows);
+    const auto plan = shaped(kernel, s, d, std::min(units, s.hidden), rows);
     if (plan && (!found || plan->estimate.step() < found->estimate.step())) found = plan;
   };
-  for (int rows = row_step;; rows *= 2) {
+  for (int rows = first_rows;; rows *= 2) {
     const int tile = std::min(rows, s.batch);
     if (kernel == Kernel::block) {
       consider(s.hidden, tile);
+    } else if (kernel == Kernel::cluster) {
+      for (int slices = 2; slices <= d.max_cluster; slices *= 2)
+        consider(round_up(divide_up(s.hidden, slices), unit_step), tile);
     } else {
-      for (int units = unit_step; units < 2 * s.hidden; units *= 2)
-        consider(std::min(units, s.hidden), tile);
+      for (int units = unit_step; units < 2 * s.hidden; units *= 2) consider(units, tile);
       // One slice a multiprocessor, where the tiles leave so many.
       const int slices = std::max(1, d.multiprocessors / divide_up(s.batch, tile));
-      consider(std::min(round_up(divide_up(s.hidden, slices), unit_step), s.hidden), tile);
+      consider(round_up(divide_up(s.hidden, slices), unit_step), tile);
     }
-    if (rows >= s.batch) return found;
+    if (rows >= s.batch || one_slab) return found;
   }
 }
 
@@ -91,22 +95,21 @@ std::string microseconds(double seconds) {
 }  // namespace
 
 const char* kernel_name(Kernel kernel) {
-  constexpr const char* kNames[] = {"grid", "block", "flags", "cluster", "gemm"};
+  constexpr const char* kNames[] = {"grid", "block", "cluster", "flags", "gemm"};
   return kNames[int(kernel)];
 }
 
-std::size_t shared_bytes(Kernel kernel, const LayerShape& s, int units, int rows) {
+std::size_t shared_bytes(Kernel kernel, const LayerShape& s, int units) {
   if (kernel == Kernel::gemm) return 0;
   if (uses_mma(kernel))
     return std::size_t(
-        mma_shared_bytes(s.cell.gates, units, s.hidden, rows, s.products == Products::bfloat16x3));
+        MmaMemory(s.cell, s.pass == Pass::backward, units, s.hidden, s.parts()).total());
   return std::size_t(fma_shared_bytes(s.cell.gates, units, s.hidden));
 }
 
 std::string refusal(Kernel kernel, const LayerShape& s, const DeviceProperties& d) {
   if (!uses_mma(kernel)) return "";
   if (s.products == Products::full) return "multiplies bfloat16 alone";
-  if (s.cell.second_gates > 0 || s.cell.operands > 1) return "has one product of h alone";
   if (d.capability < 80) return "needs tensor cores for bfloat16, from compute capability 8.0";
   if (kernel == Kernel::cluster && d.capability < 90)
     return "needs clusters, from compute capability 9.0";
@@ -135,7 +138,7 @@ Plan choose(const LayerShape& s, const DeviceProperties& d, std::span<const Kern
     compared += " " + microseconds(plan->estimate.step());
     if (!chosen || plan->estimate.step() < chosen->estimate.step()) chosen = plan;
   }
-  RNNFAST_CHECK(chosen, "no kernel can run this layer", refused);
+  RNNFAST_CHECK(chosen, "no kernel can run this layer: ", refused.substr(refused.empty() ? 0 : 2));
   chosen->reason = "estimates of a step: " + compared + refused;
   return *chosen;
 }

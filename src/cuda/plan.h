@@ -15,13 +15,14 @@
 namespace rnnfast::cuda {
 
 enum class Kernel {
-  grid,     // weights in shared memory, multiply-adds in float32, a barrier of the grid a step
-  block,    // the same with all units in one block: no barrier beyond the block's
+  grid,     // weights in shared memory, multiply-adds in float32, a barrier of the tile's blocks
+  block,    // tensor cores; a block has all units, so that nobody waits for another
+  cluster,  // tensor cores; h goes through the shared memory of a cluster
   flags,    // tensor cores; blocks poll the values of h themselves instead of a barrier
-  cluster,  // tensor cores; h goes through distributed shared memory
   gemm,     // a matrix product a step, weights from memory: any size
 };
-inline constexpr Kernel kKernels[] = {Kernel::block, Kernel::grid, Kernel::gemm};  // that run
+inline constexpr Kernel kKernels[] = {Kernel::block, Kernel::cluster, Kernel::flags, Kernel::grid,
+                                      Kernel::gemm};
 const char* kernel_name(Kernel kernel);
 
 enum class Products { full, bfloat16, bfloat16x3 };  // what multiplies, always summed in float32
@@ -36,6 +37,8 @@ struct LayerShape {
 
   // Matrices (B, H) that each step hands from block to block: operands, or gradients of gates.
   int slabs() const { return pass == Pass::forward ? cell.operands : cell.h_gates(); }
+  // Numbers of bfloat16 that stand for one value on tensor cores.
+  int parts() const { return products == Products::bfloat16x3 ? 2 : 1; }
   int stages() const { return cell.second_gates > 0 ? 2 : 1; }
 };
 
@@ -56,7 +59,7 @@ struct Plan {
   int rows, tiles;       // sequences of a block, tiles of the batch
   int threads, cluster;  // of a block; blocks of a cluster, 1: none
   std::size_t shared_bytes;
-  bool cooperative;  // all blocks must be on the device at once
+  bool cooperative;  // all blocks must be on the device at once, as they wait for each other
   int resident;      // blocks of this kind that are
   Estimate estimate;
   std::string reason;
@@ -65,7 +68,7 @@ struct Plan {
 };
 
 // Bytes of a block's dynamic shared memory.
-std::size_t shared_bytes(Kernel kernel, const LayerShape& shape, int units, int rows);
+std::size_t shared_bytes(Kernel kernel, const LayerShape& shape, int units);
 
 // Why a device or cell cannot have a kernel, whatever the sizes; empty if it can.
 std::string refusal(Kernel kernel, const LayerShape& shape, const DeviceProperties& device);

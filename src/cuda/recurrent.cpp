@@ -1,7 +1,18 @@
-#include "core/error.h"
+#include "cells/registry.h"
 #include "cuda/recurrent_launch.h"
 
 namespace rnnfast::cuda {
+namespace {
+
+template <class... Cell>
+const CellInfo& info_of(TypeList<Cell...>, int cell) {
+  static constexpr CellInfo infos[] = {Cell::info...};
+  return infos[cell];
+}
+
+}  // namespace
+
+const CellInfo& cell_info(int cell) { return info_of(Cells{}, cell); }
 
 void recurrent_forward(int cell, Products products, const Plan& plan, const ForwardArgs& args,
                        cudaStream_t stream) {
@@ -14,8 +25,8 @@ void recurrent_forward(int cell, Products products, const Plan& plan, const Forw
       return forward_mma_cluster(cell, products, plan, args, stream);
     case Kernel::flags:
       return forward_mma_flags(cell, products, plan, args, stream);
-    default:
-      RNNFAST_CHECK(false, "recurrent_forward: no such kernel: ", int(plan.kernel));
+    case Kernel::gemm:
+      return forward_gemm(cell, products, plan, args, stream);
   }
 }
 
@@ -30,8 +41,8 @@ void recurrent_backward(int cell, Products products, const Plan& plan, const Bac
       return backward_mma_cluster(cell, products, plan, args, stream);
     case Kernel::flags:
       return backward_mma_flags(cell, products, plan, args, stream);
-    default:
-      RNNFAST_CHECK(false, "recurrent_backward: no such kernel: ", int(plan.kernel));
+    case Kernel::gemm:
+      return backward_gemm(cell, products, plan, args, stream);
   }
 }
 

@@ -43,15 +43,16 @@ struct ForwardArgs {
   float* y;                          // (T, B, y_stride)
   int y_stride;
   unsigned* counters;  // zeros, one for each batch tile
+  float* sums;         // (B, gates, H): scratch of the fallback
 };
 
 struct BackwardArgs {
   CallSize size;
   const float* weight_hh;
   const float* weight_channel;
-  const float* gates;               // what forward saved
-  const float* states;              // as forward left them
-  const float* dy;                  // (T, B, y_stride); null: zeros
+  const float* gates;   // what forward saved
+  const float* states;  // as forward left them
+  const float* dy;      // (T, B, y_stride); null: zeros
   int y_stride;
   const float* dfinal[kMaxStates];  // (B, H) each; null: zeros
   float* dinitial[kMaxStates];      // (B, H) each; may be dfinal
@@ -59,8 +60,10 @@ struct BackwardArgs {
   float* dgates_h;                  // of the recurrent product; dgates_x if the cell is additive
   float* dchannel;                  // (T, B, P, H)
   float* second;                    // (T, B, H): what the second product multiplied
-  float* pending;  // (2, B, h_gates, H): dh and dx of the first product's gates between the products
-  unsigned* counters;               // zeros, one for each batch tile
+  float*
+      pending;  // (2, B, h_gates, H): dh and dx of the first product's gates between the products
+  unsigned* counters;  // zeros, one for each batch tile
+  float* sums;  // (B, O, H): scratch of the fallback
 };
 
 }  // namespace rnnfast::cuda

@@ -7,7 +7,8 @@
 
 namespace rnnfast::cuda {
 
-// `cell` is a place in the registry.
+const CellInfo& cell_info(int cell);  // by its place in the registry
+
 void recurrent_forward(int cell, Products products, const Plan& plan, const ForwardArgs& args,
                        cudaStream_t stream);
 void recurrent_backward(int cell, Products products, const Plan& plan, const BackwardArgs& args,
@@ -19,16 +20,20 @@ void forward_grid(int cell, Products products, const Plan& plan, const ForwardAr
 void backward_grid(int cell, Products products, const Plan& plan, const BackwardArgs& args,
                    cudaStream_t stream);
 void forward_mma_block(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                  cudaStream_t stream);
+                       cudaStream_t stream);
 void backward_mma_block(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-                   cudaStream_t stream);
+                        cudaStream_t stream);
 void forward_mma_cluster(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                  cudaStream_t stream);
+                         cudaStream_t stream);
 void backward_mma_cluster(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-                   cudaStream_t stream);
+                          cudaStream_t stream);
 void forward_mma_flags(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                  cudaStream_t stream);
+                       cudaStream_t stream);
 void backward_mma_flags(int cell, Products products, const Plan& plan, const BackwardArgs& args,
+                        cudaStream_t stream);
+void forward_gemm(int cell, Products products, const Plan& plan, const ForwardArgs& args,
+                  cudaStream_t stream);
+void backward_gemm(int cell, Products products, const Plan& plan, const BackwardArgs& args,
                    cudaStream_t stream);
 
 }  // namespace rnnfast::cuda

@@ -22,12 +22,12 @@ RNNFAST_INLINE constexpr long fma_shared_bytes(int gates, int units, int hidden)
   return 4L * round_up(hidden, 4) * (long(gates) * round_up(units, kFmaUnits) + 2 * kFmaRows);
 }
 
-// Tensor cores (mma_product.cuh). A pass makes `sums` for each unit out of some slabs; a tile of its
-// rows is two times eight units, so that an odd number of sums takes 16 units together.
+// Tensor cores (mma_product.cuh). A pass makes `sums` for each unit out of some slabs; a tile of
+// its rows is two times eight units, so that an odd number of sums takes 16 units together.
 inline constexpr int kMmaRows = 8;
 inline constexpr int kMmaUnits = 16;  // units are padded to this
 inline constexpr int kMmaRegisters = 255;
-inline constexpr int kMmaHeldRegisters = 96;
+inline constexpr int kMmaHeldRegisters = 64;
 
 RNNFAST_INLINE constexpr int mma_octets(int sums) { return 1 + sums % 2; }
 RNNFAST_INLINE constexpr int mma_depth(int hidden) { return round_up(hidden, 32); }
@@ -49,10 +49,11 @@ struct MmaShape {
   int chunks;   // of the depth
   int splits;   // warps that share the depth of a group, if one round does
   int split_chunks;
-  int held;     // of each split's chunks in registers
+  int held;  // of each split's chunks in registers
 
   // `holds`: whether the pass keeps weights in registers, as the first of a step does.
-  RNNFAST_INLINE constexpr MmaShape(int units, int hidden, int slabs, int sums, int parts, bool holds)
+  RNNFAST_INLINE constexpr MmaShape(int units, int hidden, int slabs, int sums, int parts,
+                                    bool holds)
       : groups(divide_up(units, 8 * mma_octets(sums))),
         abreast(groups < kThreads / 32 ? groups : kThreads / 32),
         rounds(divide_up(groups, abreast)),
@@ -70,7 +71,7 @@ struct MmaShape {
   // Of the weights in shared memory, and of what the splits hand to each other.
   RNNFAST_INLINE constexpr long weight_bytes(int slabs, int sums, int parts) const {
     const long blocks = slabs * sums * mma_octets(sums) / 2;
-    return 1024L * parts * blocks * rounds * abreast * splits * (split_chunks - held);
+    return 1024L * parts * blocks * groups * splits * (split_chunks - held);
   }
   RNNFAST_INLINE constexpr long partial_bytes(int sums) const {
     return 128L * (splits - 1) * abreast * sums * mma_octets(sums) * 2;

@@ -27,20 +27,11 @@ double step_bytes(const LayerShape& s) {
   return 4. * s.batch * s.hidden * arrays;
 }
 
-double synchronisation(Kernel kernel) {
-  switch (kernel) {
-    case Kernel::grid:
-      return kGridBarrier;
-    case Kernel::flags:
-      return kFlag;
-    case Kernel::cluster:
-      return kClusterHop;
-    case Kernel::block:
-      return kBlockBarrier;
-    case Kernel::gemm:
-      break;
-  }
-  return 2 * kGraphNode;  // the product, the pointwise part
+double synchronisation(const Plan& p) {
+  if (p.kernel == Kernel::gemm) return 2 * kGraphNode;  // the product, the pointwise part
+  if (p.kernel == Kernel::cluster) return kClusterHop;
+  if (p.slices == 1) return kBlockBarrier;
+  return p.kernel == Kernel::flags ? kFlag : kGridBarrier;
 }
 
 }  // namespace
@@ -65,14 +56,13 @@ Rates rates(const DeviceProperties& device) {
 Estimate estimate(const Plan& p, const LayerShape& s, const DeviceProperties& device) {
   const Rates r = rates(device);
   const double clock = r.clock, cores = device.multiprocessors;
-  const double row_bytes = double(s.hidden) * (s.products == Products::full ? 4 : 2) *
-                           (s.products == Products::bfloat16x3 ? 2 : 1);
   Estimate e{};
   e.memory = step_bytes(s) / r.memory;
   e.pointwise = kPointwise * (s.pass == Pass::backward ? 1.5 : 1);
-  e.synchronisation = synchronisation(p.kernel) * s.stages();
+  e.synchronisation = synchronisation(p) * s.stages();
   if (p.kernel == Kernel::gemm) {
-    const double weights = row_bytes * s.hidden * s.cell.gates;
+    const double weights =
+        (s.products == Products::full ? 4. : 2. * s.parts()) * s.hidden * s.hidden * s.cell.gates;
     const double work = double(s.cell.gates) * s.hidden * s.hidden * s.batch;
     const double rate = s.products == Products::full ? r.fma : r.mma * kMmaShare;
     const double tiles = double(divide_up(s.batch, kGemmTile)) *
@@ -81,16 +71,16 @@ Estimate estimate(const Plan& p, const LayerShape& s, const DeviceProperties& de
                           weights / (r.l2 * cores * clock));
     return e;
   }
-  const bool fma = p.kernel == Kernel::grid || p.kernel == Kernel::block;
-  const double mma_rate = r.mma * kMmaShare / (s.products == Products::bfloat16x3 ? 3 : 1);
+  const double mma = r.mma * kMmaShare / (s.products == Products::bfloat16x3 ? 3 : 1);
   const double waves = divide_up(p.blocks(), p.resident);
   const double on_one = divide_up(divide_up(p.blocks(), int(waves)), device.multiprocessors);
   const double work = double(s.cell.gates) * p.units * s.hidden * p.rows * on_one;
-  e.products = waves * work / ((fma ? r.fma * kFmaShare : mma_rate) * clock);
-  const double read = row_bytes * s.slabs() * p.rows;  // of each block
-  if (p.kernel == Kernel::grid || p.kernel == Kernel::flags)
-    e.exchange = read * p.blocks() / (r.l2 * cores * clock);
-  if (p.kernel == Kernel::cluster) e.exchange = read / (r.distributed * clock);
+  e.products = waves * work / ((p.kernel == Kernel::grid ? r.fma * kFmaShare : mma) * clock);
+  const double values = double(s.hidden) * s.slabs() * p.rows;  // that each block takes
+  if (p.kernel == Kernel::cluster)
+    e.exchange = 2 * s.parts() * values / (r.distributed * clock);
+  else if (p.slices > 1)
+    e.exchange = 4 * values * p.blocks() / (r.l2 * cores * clock);
   e.pointwise *= waves;
   return e;
 }

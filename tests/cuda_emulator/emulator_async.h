@@ -106,30 +106,35 @@ inline void copy_words(void* target, const void* source, int bytes) {
     static_cast<uint32_t*>(target)[i] = static_cast<const uint32_t*>(source)[i];
 }
 
-EMULATOR_UNTRACED inline void grow_copies() {
-  const Unrecorded guard;
-  current->copy_capacity = 2 * current->copy_capacity + 8;
-  current->copies =
-      static_cast<Copy*>(std::realloc(current->copies, current->copy_capacity * sizeof(Copy)));
-}
-
-// Traced, as are the other functions that move the kernel's data: sanitizers name the kernel's
-// line.
-inline void copy_async(void* target, const void* source, int bytes, Site site = Site::current()) {
+EMULATOR_UNTRACED inline void note_copy(void* target, const void* source, int bytes, Site site) {
   check_shared("asynchronous copy: target", target, bytes, site);
   if (reinterpret_cast<uintptr_t>(source) % bytes)
     fail("asynchronous copy: source is no multiple of %d bytes at %s:%u", bytes, site.file_name(),
          site.line());
-  if (device.capability < 80) return copy_words(target, source, bytes);
   Fiber& fiber = *current;
   fiber.site = site;
   ++statistics.async_copies;
+  if (device.capability < 80) return;
+  if (fiber.copy_count == fiber.copy_capacity) {
+    const Unrecorded guard;
+    fiber.copy_capacity = 2 * fiber.copy_capacity + 8;
+    fiber.copies =
+        static_cast<Copy*>(std::realloc(fiber.copies, fiber.copy_capacity * sizeof(Copy)));
+  }
+  fiber.copies[fiber.copy_count++] = {target, source, bytes, fiber.copy_group, site};
+}
+
+// A copy may land at once, over what others still read, or only when it is waited for.
+EMULATOR_UNTRACED inline bool lands_at_once() {
+  return device.capability < 80 || policy == Policy::kReversed ||
+         (policy == Policy::kRandom && random_below(2) == 0);
+}
+
+// Not untraced, like all that moves the kernel's data: sanitizers then name the kernel's line.
+inline void copy_async(void* target, const void* source, int bytes, Site site = Site::current()) {
+  note_copy(target, source, bytes, site);
   record_copy(target, source, bytes);
-  // It may land at once, over what others still read, or only when waited for.
-  if (policy == Policy::kReversed || (policy == Policy::kRandom && random_below(2)))
-    copy_words(target, source, bytes);
-  if (fiber.copy_count == fiber.copy_capacity) grow_copies();
-  fiber.copies[fiber.copy_count++] = {target, source, bytes, fiber.copy_group};
+  if (lands_at_once()) copy_words(target, source, bytes);
 }
 
 inline void copy_commit() { ++current->copy_group; }
@@ -160,8 +165,6 @@ static_assert(sizeof(Mbarrier) == 8);
 
 EMULATOR_UNTRACED inline Mbarrier& mbarrier_at(void* pointer, Site site) {
   auto& barrier = *static_cast<Mbarrier*>(pointer);
-  if (device.capability < 90)
-    fail("mbarrier with bytes needs sm_90, at %s:%u", site.file_name(), site.line());
   if (barrier.expected <= 0)
     fail("mbarrier was not initialised, at %s:%u", site.file_name(), site.line());
   return barrier;
@@ -172,8 +175,11 @@ EMULATOR_UNTRACED inline void* order_of(Mbarrier& barrier, unsigned phase) {
 }
 
 // Ends the phase if nothing is outstanding.
-EMULATOR_UNTRACED inline void mbarrier_changed(Block& owner, Mbarrier& barrier) {
+EMULATOR_UNTRACED inline void mbarrier_changed(Block& owner, Mbarrier& barrier, Site site) {
   made_progress();
+  if (barrier.pending == 0 && barrier.bytes < 0)
+    fail("mbarrier: %d bytes more than it expects, with %s:%u", -barrier.bytes, site.file_name(),
+         site.line());
   if (barrier.pending || barrier.bytes) return;
   barrier.phase ^= 1;
   barrier.pending = barrier.expected;
@@ -195,12 +201,14 @@ EMULATOR_UNTRACED inline void arrive_at(Block& owner, Mbarrier& barrier, int byt
   release(order_of(barrier, barrier.phase));
   barrier.bytes += bytes;
   --barrier.pending;
-  mbarrier_changed(owner, barrier);
+  mbarrier_changed(owner, barrier, site);
 }
 
 EMULATOR_UNTRACED inline void mbarrier_init(uint64_t* pointer, int count,
                                             Site site = Site::current()) {
   check_shared("mbarrier", pointer, 8, site);
+  if (device.capability < 90)
+    fail("mbarrier with bytes needs sm_90, at %s:%u", site.file_name(), site.line());
   if (count < 1 || count > 0x7fff)
     fail("mbarrier: count of %d at %s:%u", count, site.file_name(), site.line());
   *reinterpret_cast<Mbarrier*>(pointer) = {static_cast<int16_t>(count), static_cast<int16_t>(count),
@@ -251,18 +259,21 @@ struct Store {
   Mbarrier* barrier;
   uint32_t words[4];
   int bytes;
+  Site site;
 };
 
-EMULATOR_UNTRACED inline void complete_bytes(Block& block, Mbarrier& barrier, int bytes) {
-  barrier.bytes -= bytes;
-  mbarrier_changed(block, barrier);
+EMULATOR_UNTRACED inline void store_arrived(const Store& store) {
+  ++statistics.async_stores;
+  release(order_of(*store.barrier, store.barrier->phase));
+  store.barrier->bytes -= store.bytes;
+  mbarrier_changed(*store.block, *store.barrier, store.site);
 }
 
 EMULATOR_UNTRACED inline void deliver_store(int which) {
   const Store store = wave->stores[which];
   wave->stores[which] = wave->stores[--wave->store_count];
   std::memcpy(store.target, store.words, store.bytes);
-  complete_bytes(*store.block, *store.barrier, store.bytes);
+  store_arrived(store);
 }
 
 EMULATOR_UNTRACED inline void send_store(const Store& store) {
@@ -282,13 +293,11 @@ inline void store_async(void* local, uint64_t* local_barrier, unsigned rank, con
                         int bytes, Site site = Site::current()) {
   check_shared("asynchronous store: target", local, bytes, site);
   check_shared("asynchronous store: mbarrier", local_barrier, 8, site);
-  Store store{&block_of_cluster(rank, site), map_rank(local, rank, site), nullptr, {}, bytes};
+  Store store{&block_of_cluster(rank, site), map_rank(local, rank, site), nullptr, {}, bytes, site};
   store.barrier = &mbarrier_at(map_rank(local_barrier, rank, site), site);
-  ++statistics.async_stores;
   if constexpr (kThreadSanitizer) {
     copy_words(store.target, value, bytes);
-    release(order_of(*store.barrier, store.barrier->phase));
-    complete_bytes(*store.block, *store.barrier, bytes);
+    store_arrived(store);
   } else {
     std::memcpy(store.words, value, bytes);
     send_store(store);
@@ -299,7 +308,9 @@ inline void store_async(void* local, uint64_t* local_barrier, unsigned rank, con
 EMULATOR_UNTRACED inline void check_no_stores_to(const Block& block) {
   for (int i = 0; i < wave->store_count; ++i)
     if (wave->stores[i].block == &block)
-      fail("block exits while an asynchronous store into its shared memory is in flight");
+      fail(
+          "block exits while an asynchronous store into its shared memory is in flight, from %s:%u",
+          wave->stores[i].site.file_name(), wave->stores[i].site.line());
 }
 
 }  // namespace emulator

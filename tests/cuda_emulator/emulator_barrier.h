@@ -71,37 +71,41 @@ EMULATOR_UNTRACED inline unsigned existing_lanes() {
   return current->block->warps[current->index / 32].existing;
 }
 
-[[noreturn]] EMULATOR_UNTRACED inline void report_divergence(const Warp& warp, unsigned mask,
-                                                             Site site) {
-  for (const Meeting& other : warp.meetings)
-    if (other.arrived && (other.mask & mask))
-      fail(
-          "divergent warp operation: %s:%u with mask %08x while lanes %08x wait at %s:%u with mask "
-          "%08x",
-          site.file_name(), site.line(), mask, other.arrived, other.site.file_name(),
-          other.site.line(), other.mask);
-  std::abort();
-}
-
-EMULATOR_UNTRACED inline Meeting& join_meeting(Warp& warp, unsigned mask, Site site) {
-  const unsigned me = 1u << lane();
-  if (!(mask & me))
+EMULATOR_UNTRACED inline void check_lane(const Warp& warp, unsigned mask, Site site) {
+  if (!(mask >> lane() & 1))
     fail("warp operation: lane %u is not in its own mask %08x at %s:%u", lane(), mask,
          site.file_name(), site.line());
   if (mask & warp.exited)
     fail("warp operation: mask %08x names lanes that have exited (%08x) at %s:%u", mask,
          mask & warp.exited, site.file_name(), site.line());
-  Meeting& meeting = warp.meetings[std::countr_zero(mask)];
-  if (!meeting.arrived) {
-    if (warp.claimed & mask) report_divergence(warp, mask, site);
-    meeting.mask = mask;
-    meeting.site = site;
-    warp.claimed |= mask;
-  } else if (meeting.mask != mask || !same_site(meeting.site, site)) {
-    report_divergence(warp, mask, site);
+}
+
+// Opens a meeting if nobody waits at that operation yet.
+EMULATOR_UNTRACED inline unsigned find_meeting(Warp& warp, unsigned mask, Site site) {
+  for (unsigned open = warp.open; open; open &= open - 1) {
+    const unsigned at = std::countr_zero(open);
+    if (warp.meetings[at].mask == mask && same_site(warp.meetings[at].site, site)) return at;
   }
-  meeting.arrived |= me;
-  return meeting;
+  const unsigned at = std::countr_one(warp.open);
+  warp.open |= 1u << at;
+  warp.meetings[at].mask = mask;
+  warp.meetings[at].site = site;
+  return at;
+}
+
+// Lanes may wait for others that first have to meet elsewhere, but not at two places for each
+// other.
+EMULATOR_UNTRACED inline void check_divergence(const Warp& warp, unsigned at) {
+  const Meeting& here = warp.meetings[at];
+  for (unsigned open = warp.open & ~(1u << at); open; open &= open - 1) {
+    const Meeting& there = warp.meetings[std::countr_zero(open)];
+    if ((there.arrived & here.mask) && (here.arrived & there.mask))
+      fail(
+          "divergent warp operation: %s:%u with mask %08x while lanes %08x wait at %s:%u with mask "
+          "%08x",
+          here.site.file_name(), here.site.line(), here.mask, there.arrived, there.site.file_name(),
+          there.site.line(), there.mask);
+  }
 }
 
 // Prefers a lane of the same warp that has yet to come: its data are in the caches.
@@ -122,7 +126,11 @@ EMULATOR_UNTRACED inline void collective(unsigned mask, void* data, Collective c
                                          Site site) {
   Warp& warp = current->block->warps[current->index / 32];
   mask &= warp.existing;
-  Meeting& meeting = join_meeting(warp, mask, site);
+  check_lane(warp, mask, site);
+  const unsigned at = find_meeting(warp, mask, site);
+  Meeting& meeting = warp.meetings[at];
+  meeting.arrived |= 1u << lane();
+  if (warp.open & (warp.open - 1)) check_divergence(warp, at);
   current->site = site;
   warp.data[lane()] = data;
   char* order = &meeting.order[meeting.phase % 2];
@@ -133,7 +141,7 @@ EMULATOR_UNTRACED inline void collective(unsigned mask, void* data, Collective c
     if (compute) compute(warp.data, mask);
     meeting.arrived = 0;
     ++meeting.phase;
-    warp.claimed &= ~mask;
+    warp.open &= ~(1u << at);
     wake_all(meeting.waiting);
     if (policy == Policy::kRandom && random_below(16) == 0) yield();
   } else {
@@ -146,11 +154,11 @@ EMULATOR_UNTRACED inline void collective(unsigned mask, void* data, Collective c
 
 EMULATOR_UNTRACED inline void leave_warp() {
   Warp& warp = current->block->warps[current->index / 32];
-  if (warp.claimed >> lane() & 1) {
-    for (const Meeting& other : warp.meetings)
-      if (other.arrived && (other.mask >> lane() & 1))
-        fail("thread exits while lanes %08x of its warp wait for it at %s:%u", other.arrived,
-             other.site.file_name(), other.site.line());
+  for (unsigned open = warp.open; open; open &= open - 1) {
+    const Meeting& meeting = warp.meetings[std::countr_zero(open)];
+    if (meeting.mask >> lane() & 1)
+      fail("thread exits while lanes %08x of its warp wait for it at %s:%u", meeting.arrived,
+           meeting.site.file_name(), meeting.site.line());
   }
   warp.exited |= 1u << lane();
 }

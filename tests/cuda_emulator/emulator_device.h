@@ -14,8 +14,7 @@ struct Device {
   const char* name;
   int capability;  // 90 is 9.0
   int multiprocessors;
-  int max_cluster;  // blocks in the largest cluster, with the opt-in beyond 8; 1: there are no
-                    // clusters
+  int max_cluster;          // blocks, with the opt-in beyond 8; 1: no clusters
   size_t shared_per_block;  // bytes, with the opt-in
   size_t shared_per_multiprocessor;
   int threads_per_multiprocessor;
@@ -32,13 +31,13 @@ constexpr Device kOneMultiprocessor{
     "one multiprocessor", 90, 1, 1, 227 * KiB, 228 * KiB, 2048, 32, 65536};
 
 inline Device device = kH100;
+inline int registers = 0;  // a thread of the kernels to come, as ptxas tells; 0: not known
 
 struct Shape {
   dim3 grid, block;
   size_t shared_bytes = 0;
   bool cooperative = false;
   unsigned cluster = 1;  // blocks, along x
-  int registers = 0;     // a thread, 0 if not known
 };
 
 inline uint64_t volume(const dim3& size) { return uint64_t{size.x} * size.y * size.z; }
@@ -53,10 +52,10 @@ inline uint64_t resident_blocks(const Shape& shape) {
   blocks = min<uint64_t>(blocks, device.blocks_per_multiprocessor);
   const size_t shared = shape.shared_bytes + reserved_shared();
   if (shared) blocks = min<uint64_t>(blocks, device.shared_per_multiprocessor / shared);
-  if (shape.registers) {
+  if (registers) {
     // Registers are given out in steps of 8 a thread.
-    const uint64_t registers = uint64_t(shape.registers + 7) / 8 * 8 * threads;
-    blocks = min<uint64_t>(blocks, device.registers_per_multiprocessor / registers);
+    const uint64_t needed = uint64_t(registers + 7) / 8 * 8 * threads;
+    blocks = min<uint64_t>(blocks, device.registers_per_multiprocessor / needed);
   }
   return blocks * device.multiprocessors;
 }
@@ -79,8 +78,8 @@ inline std::string refusal(const Shape& shape) {
   if (shape.shared_bytes > device.shared_per_block)
     return say("launch: %zu bytes of shared memory a block, but %s has %zu", shape.shared_bytes,
                device.name, device.shared_per_block);
-  if (shape.registers * int64_t(threads) > device.registers_per_multiprocessor)
-    return say("launch: %d registers a thread are too many for %llu threads", shape.registers,
+  if (registers * int64_t(threads) > device.registers_per_multiprocessor)
+    return say("launch: %d registers a thread are too many for %llu threads", registers,
                (unsigned long long)threads);
   const unsigned cluster = shape.cluster;
   if (cluster == 0 || cluster > unsigned(device.max_cluster))

@@ -30,6 +30,7 @@ struct Copy {
   const void* source;
   int bytes;
   int group;
+  Site site;
 };
 
 struct Fiber {
@@ -55,6 +56,7 @@ struct Fiber {
   void* stack_pointer = nullptr;
 #endif
   void* tsan = nullptr;
+  bool tsan_kept = false;      // for the next launch
   void* fake_stack = nullptr;  // AddressSanitizer's
 };
 

@@ -14,7 +14,8 @@ EMULATOR_UNTRACED inline void exit_thread() {
   Fiber& fiber = *current;
   Block& block = *fiber.block;
   if (fiber.copy_count)
-    fail("thread exits with %d asynchronous copies in flight", fiber.copy_count);
+    fail("thread exits with %d asynchronous copies in flight, the first from %s:%u",
+         fiber.copy_count, fiber.copies[0].site.file_name(), fiber.copies[0].site.line());
   if (fiber.cluster_arrived) fail("thread exits between arrival and wait of a cluster barrier");
   leave_warp();
   if (--block.alive == 0) {
@@ -38,6 +39,40 @@ EMULATOR_UNTRACED inline void run_thread() {
   exit_thread();
 }
 
+// To make a thread of ThreadSanitizer takes 0.4 ms. The first ones of a launch are used again by
+// the next, which comes after it anyway; within a launch none is, as that would order what it did
+// with what it does.
+constexpr int kTsanThreads = 1024;
+struct TsanThreads {
+  void* kept[kTsanThreads];
+  int count = 0, used = 0;  // by this launch
+};
+inline TsanThreads tsan_threads;
+
+EMULATOR_UNTRACED inline void take_tsan_thread([[maybe_unused]] Fiber& fiber) {
+#if defined(__SANITIZE_THREAD__)
+  TsanThreads& threads = tsan_threads;
+  if (threads.used == threads.count && threads.count < kTsanThreads)
+    threads.kept[threads.count++] = __tsan_create_fiber(0);
+  fiber.tsan_kept = threads.used < threads.count;
+  fiber.tsan = fiber.tsan_kept ? threads.kept[threads.used++] : __tsan_create_fiber(0);
+#endif
+}
+
+EMULATOR_UNTRACED inline void give_tsan_thread([[maybe_unused]] const Fiber& fiber) {
+#if defined(__SANITIZE_THREAD__)
+  if (!fiber.tsan_kept) __tsan_destroy_fiber(fiber.tsan);
+#endif
+}
+
+// After a failed launch: abandoned threads are in the middle of calls.
+EMULATOR_UNTRACED inline void drop_tsan_threads() {
+#if defined(__SANITIZE_THREAD__)
+  for (int i = 0; i < tsan_threads.count; ++i) __tsan_destroy_fiber(tsan_threads.kept[i]);
+  tsan_threads.count = 0;
+#endif
+}
+
 EMULATOR_UNTRACED inline void prepare_thread(Block& block, unsigned index, unsigned number,
                                              char* stack) {
   Fiber& fiber = block.fibers[index];
@@ -49,9 +84,7 @@ EMULATOR_UNTRACED inline void prepare_thread(Block& block, unsigned index, unsig
   fiber.stack_bytes = kStackBytes;
   prepare_stack(fiber, run_thread, number);
   block.warps[index / 32].existing |= 1u << (index % 32);
-#if defined(__SANITIZE_THREAD__)
-  fiber.tsan = __tsan_create_fiber(0);
-#endif
+  take_tsan_thread(fiber);
 }
 
 EMULATOR_UNTRACED inline void prepare_block(Block& block, uint64_t linear) {
@@ -84,6 +117,7 @@ EMULATOR_UNTRACED inline void prepare_wave(Wave& next, uint64_t first, unsigned 
   next.fibers = new Fiber[count];
   next.ready = new Fiber*[count + 1];
   next.remaining = count;
+  statistics.most_threads = max<uint64_t>(statistics.most_threads, count);
   next.random = (seed + 1) * 0x9e3779b97f4a7c15u ^ (first + 1) * 0xbf58476d1ce4e5b9u;
   if (!next.random) next.random = 1;
   for (unsigned c = 0; c < clusters; ++c) next.clusters[c].expected = next.cluster_size * threads;
@@ -103,11 +137,11 @@ EMULATOR_UNTRACED inline void prepare_wave(Wave& next, uint64_t first, unsigned 
 EMULATOR_UNTRACED inline void order_abandoned([[maybe_unused]] const Wave& failed) {
 #if defined(__SANITIZE_THREAD__)
   for (unsigned i = 0; i < failed.blocks * failed.threads; ++i) {
-    if (failed.fibers[i].exited) continue;
     __tsan_switch_to_fiber(failed.fibers[i].tsan, __tsan_switch_to_fiber_no_sync);
     __tsan_release(&launch_order[1]);
   }
   __tsan_switch_to_fiber(main_fiber.tsan, __tsan_switch_to_fiber_no_sync);
+  __tsan_acquire(&launch_order[1]);
 #endif
 }
 
@@ -115,9 +149,7 @@ EMULATOR_UNTRACED inline void free_wave(Wave& done) {
   const Unrecorded guard;
   for (unsigned i = 0; i < done.blocks * done.threads; ++i) {
     std::free(done.fibers[i].copies);
-#if defined(__SANITIZE_THREAD__)
-    __tsan_destroy_fiber(done.fibers[i].tsan);
-#endif
+    give_tsan_thread(done.fibers[i]);
   }
   for (unsigned b = 0; b < done.blocks; ++b) {
     Block& block = done.block[b];
@@ -152,6 +184,7 @@ EMULATOR_UNTRACED inline bool run_wave(const Shape& shape, const std::function<v
     last_error = next.report;
   }
   free_wave(next);
+  if (next.failed) drop_tsan_threads();
   return !next.failed;
 }
 
@@ -164,6 +197,9 @@ inline unsigned blocks_of_wave(const Shape& shape) {
   return static_cast<unsigned>(min(blocks, clusters * shape.cluster));
 }
 
+// ThreadSanitizer has room for 8128 threads in all, and remembers some that have ended.
+constexpr uint64_t kMostThreads = kThreadSanitizer ? 4096 : 1 << 18;
+
 // Runs the body once for every thread of the grid. False, and last_error tells why, if the device
 // would refuse the launch or the kernel did what it must not.
 inline bool launch(const Shape& shape, const std::function<void()>& body) {
@@ -171,11 +207,15 @@ inline bool launch(const Shape& shape, const std::function<void()>& body) {
   const std::lock_guard lock(one_at_a_time);
   ++statistics.launches;
   last_error = refusal(shape);
+  if (last_error.empty() && blocks_of_wave(shape) * volume(shape.block) > kMostThreads)
+    last_error =
+        "emulator: room for at most " + std::to_string(kMostThreads) + " threads at a time";
   if (!last_error.empty()) return false;
   ::blockDim = shape.block;
   ::gridDim = shape.grid;
   const uint64_t blocks = volume(shape.grid), step = blocks_of_wave(shape),
                  waves = (blocks + step - 1) / step;
+  tsan_threads.used = 0;
   bool good = true;
   for (uint64_t i = 0; i < waves && good; ++i) {
     const uint64_t first = (policy == Policy::kReversed ? waves - 1 - i : i) * step;

@@ -22,6 +22,7 @@ inline std::string last_error;  // of the last launch; empty if it succeeded
 struct Statistics {
   uint64_t launches = 0, switches = 0, barriers = 0, collectives = 0, async_copies = 0,
            async_stores = 0;
+  uint64_t most_threads = 0;  // at the same time
 };
 inline Statistics statistics;
 
@@ -47,16 +48,22 @@ struct Meeting {
 struct Warp {
   unsigned existing = 0;  // lanes that the block has
   unsigned exited = 0;
-  unsigned claimed = 0;  // lanes named by the masks of open meetings
-  void* data[32];        // of the lanes that have arrived
-  Meeting
-      meetings[32];  // by the lowest lane of the mask: those of disjoint masks may be open together
+  unsigned open = 0;  // meetings at which somebody waits
+  void* data[32];     // of the lanes that have arrived
+  Meeting meetings[32];
 };
 
 struct StaticShared {
   const void* key;
   void* memory;
   size_t bytes;
+};
+
+// Barriers that PTX names by number, and what their threads vote in the current phase and the last.
+constexpr int kBarriers = 16;
+struct NamedBarrier {
+  Barrier barrier;
+  unsigned votes[2];
 };
 
 constexpr int kStaticShared = 64;  // variables a kernel
@@ -72,7 +79,8 @@ struct Block {
   StaticShared statics[kStaticShared];
   int static_count = 0;
   size_t static_bytes = 0;
-  Barrier barrier;
+  Barrier barrier;  // of __syncthreads
+  NamedBarrier named[kBarriers];
   Warp* warps;
   Fiber* fibers;
   Fiber* mbarrier_waiting = nullptr;
@@ -132,24 +140,26 @@ EMULATOR_UNTRACED inline void switch_to(Fiber& to) {
   stack_entered(current->fake_stack);
 }
 
-// Ends the launch with a message; the threads are abandoned where they are.
+// Ends the launch, of which wave->report tells; the threads are abandoned where they are.
+[[noreturn]] EMULATOR_UNTRACED inline void abandon() {
+  wave->failed = true;
+  switch_to(main_fiber);
+  std::abort();
+}
+
+// The running thread did what it must not.
 [[noreturn, gnu::format(printf, 1, 2)]] EMULATOR_UNTRACED inline void fail(const char* format,
                                                                            ...) {
   char* text = wave->report;
   const int room = sizeof wave->report;
   va_list values;
   va_start(values, format);
-  int length = std::vsnprintf(text, room, format, values);
+  const int length = min(std::vsnprintf(text, room, format, values), room - 1);
   va_end(values);
-  length = min(length, room - 1);
-  if (const Block* block = current->block) {
-    const uint3 b = block->index, t = current->thread;
-    std::snprintf(text + length, room - length, " [block (%u, %u, %u), thread (%u, %u, %u)]", b.x,
-                  b.y, b.z, t.x, t.y, t.z);
-  }
-  wave->failed = true;
-  switch_to(main_fiber);
-  std::abort();
+  const uint3 b = current->block->index, t = current->thread;
+  std::snprintf(text + length, room - length, " [block (%u, %u, %u), thread (%u, %u, %u)]", b.x,
+                b.y, b.z, t.x, t.y, t.z);
+  abandon();
 }
 
 inline bool same_site(const Site& a, const Site& b) {
@@ -185,23 +195,23 @@ EMULATOR_UNTRACED inline Fiber& take_ready(unsigned at) {
 
 // Names the places where threads wait, each once for neighbours that wait at the same.
 [[noreturn]] EMULATOR_UNTRACED inline void report_deadlock() {
-  char places[1600] = "";
-  int length = 0, shown = 0;
+  char* text = wave->report;
+  const int room = sizeof wave->report;
+  int length = std::snprintf(text, room, "deadlock: no thread can run;");
   const Fiber* before = nullptr;
-  for (unsigned i = 0; i < wave->blocks * wave->threads && shown < 6; ++i) {
+  for (unsigned i = 0; i < wave->blocks * wave->threads && length < room; ++i) {
     const Fiber& fiber = wave->fibers[i];
     if (fiber.exited) continue;
     if (!before || before->block != fiber.block || !same_site(before->site, fiber.site)) {
-      length += std::snprintf(places + length, sizeof places - length,
-                              "%s block (%u, %u, %u) thread %u at %s:%u", shown ? ";" : "",
-                              fiber.block->index.x, fiber.block->index.y, fiber.block->index.z,
-                              fiber.index, fiber.site.file_name(), fiber.site.line());
-      length = min<int>(length, sizeof places - 1);
-      ++shown;
+      const uint3 b = fiber.block->index, t = fiber.thread;
+      length += std::snprintf(text + length, room - length,
+                              "%s block (%u, %u, %u) thread (%u, %u, %u) waits at %s:%u",
+                              before ? ";" : "", b.x, b.y, b.z, t.x, t.y, t.z,
+                              fiber.site.file_name(), fiber.site.line());
     }
     before = &fiber;
   }
-  fail("deadlock: no thread can run;%s", places);
+  abandon();
 }
 
 void deliver_store(int which);  // emulator_async.h

@@ -15,9 +15,9 @@ class Plan(NamedTuple):
     """How one pass of one layer in one direction runs.
 
     Attributes:
-        kernel: "block" (all hidden units in one block), "grid" (slices of them, with a barrier a
-            step), "flags" (slices that poll each other's h, tensor cores), "cluster" (h through
-            distributed shared memory, tensor cores) or "gemm" (a matrix product a step).
+        kernel: "grid" (multiply-adds in float32, a barrier a step), or one on tensor cores: "block"
+            (a block has all hidden units), "cluster" (h through distributed shared memory),
+            "flags" (blocks poll each other's h); or "gemm" (a matrix product a step).
         units, slices: Hidden units of a block, and blocks that share all of them.
         rows, tiles: Sequences of a block, and tiles of the batch.
         threads, cluster: Threads of a block, blocks of a cluster.

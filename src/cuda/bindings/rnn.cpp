@@ -28,8 +28,8 @@ template <class T>
 std::vector<Weights<T>> weights_at(const std::vector<std::array<Address, 5>>& addresses) {
   std::vector<Weights<T>> result;
   for (const auto& a : addresses)
-    result.push_back({pointer<T>(a[0]), pointer<T>(a[1]), pointer<T>(a[2]), pointer<T>(a[3]),
-                      pointer<T>(a[4])});
+    result.push_back(
+        {pointer<T>(a[0]), pointer<T>(a[1]), pointer<T>(a[2]), pointer<T>(a[3]), pointer<T>(a[4])});
   return result;
 }
 
@@ -46,11 +46,11 @@ Call make_call(int cell, int steps, int batch, int input_size, int hidden_size, 
                Address x, Address indices, Address lengths,
                const std::vector<std::array<Address, 5>>& weights, const Addresses& initial) {
   const Products products = bfloat16 ? Products::bfloat16 : Products::full;
-  Call call{{cell, steps, batch, input_size, hidden_size, layers, directions, training,
-             lengths != 0, products, dropout, seed},
-            {pointer<const float>(x), pointer<const std::int64_t>(indices),
-             pointer<const int>(lengths), weights_at<const float>(weights),
-             pointers<const float>(initial)}};
+  Call call{
+      {cell, steps, batch, input_size, hidden_size, layers, directions, training, lengths != 0,
+       products, dropout, seed},
+      {pointer<const float>(x), pointer<const std::int64_t>(indices), pointer<const int>(lengths),
+       weights_at<const float>(weights), pointers<const float>(initial)}};
   RNNFAST_CHECK(long(call.input.weights.size()) == call.size.cells(),
                 "weights: expected one entry for each layer and direction");
   RNNFAST_CHECK(call.input.initial.size() == call.states(), "initial: expected one for each state");
@@ -84,9 +84,9 @@ void bind_rnn(py::module_& m) {
   using py::arg;
   py::class_<Call>(m, "Call", py::module_local(), "A network's sizes and what goes in.")
       .def(py::init(&make_call), py::kw_only(), arg("cell"), arg("steps"), arg("batch"),
-           arg("input_size"), arg("hidden_size"), arg("layers"), arg("directions"),
-           arg("training"), arg("bfloat16"), arg("dropout"), arg("seed"), arg("x"), arg("indices"),
-           arg("lengths"), arg("weights"), arg("initial"),
+           arg("input_size"), arg("hidden_size"), arg("layers"), arg("directions"), arg("training"),
+           arg("bfloat16"), arg("dropout"), arg("seed"), arg("x"), arg("indices"), arg("lengths"),
+           arg("weights"), arg("initial"),
            "`cell` is a place in the registry; x (T, B, I) or else indices (T, B), int64; lengths "
            "(B,), int32; five weights of each layer and direction; (L*D, B, H) of each state.")
       .def_property_readonly(
