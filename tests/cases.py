@@ -10,7 +10,7 @@ import functools
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,6 +172,17 @@ def run_reference(
     return named(network.y, network.state, *gradients, case.D)
 
 
+def weights_of(data: Data) -> list[Any]:
+    """The weights on the device under test, the CPU unless conftest.py says otherwise."""
+    from rnnfast import _backend, functional
+
+    on = _backend.get(None)
+    return [
+        functional.Weights(*(None if w is None else on.asarray(w) for w in layer))
+        for layer in data.weights
+    ]
+
+
 def run_engine(case: Case, *, data: Data | None = None, **options: object) -> dict[str, NDArray]:
     """Results of `rnnfast.functional` on the case's data."""
     from rnnfast import functional
@@ -180,7 +191,7 @@ def run_engine(case: Case, *, data: Data | None = None, **options: object) -> di
     y, state, reserve = functional.forward(
         case.cell,
         d.x,
-        [functional.Weights(*w) for w in d.weights],
+        weights_of(d),
         d.state,
         lengths=d.lengths,
         training=True,

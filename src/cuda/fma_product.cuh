@@ -1,7 +1,7 @@
 #pragma once
 // The recurrent product in float32 on the ordinary units. A block keeps the weights of its hidden
-// units in shared memory for all steps and stages slabs beside them, the next one while it multiplies
-// the present one. A warp makes a tile of 32 sums, its lanes sharing the depth.
+// units in shared memory for all steps and stages slabs beside them, the next one while it
+// multiplies the present one. A warp makes a tile of 32 sums, its lanes sharing the depth.
 
 #include "cuda/device.cuh"
 #include "cuda/pass.cuh"

@@ -79,8 +79,9 @@ class MmaProduct {
     exchange_.buffers.clear();
   }
 
-  // Visits, as mma_pass does, the 8 sequences from `row` of the tile on with the sums of a phase; of
-  // phase -1, which nobody sends, with zeros. `source(slab)` is the slabs' place in device memory.
+  // Visits, as mma_pass does, the 8 sequences from `row` of the tile on with the sums of a phase;
+  // of phase -1, which nobody sends, with zeros. `source(slab)` is the slabs' place in device
+  // memory.
   template <class Source, class Visit>
   RNNFAST_DEVICE void run(int phase, int row, int turn, const Source& source, long stride,
                           const Visit& visit) {
@@ -163,10 +164,12 @@ RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, MmaGrid grid, unsigned 
   };
   int turn = 0;
   for (int row = 0; row < block.rows; row += kMmaRows)
-    first.run(-1, row, turn++, [&](int) { return args.states; }, 0, [&](int unit, auto&) {
-      publish(0, size.before(size.step(0)), unit, row,
-              [&](int b, int, Operands& operands) { element.begin(b, unit, operands); });
-    });
+    first.run(
+        -1, row, turn++, [&](int) { return args.states; }, 0,
+        [&](int unit, auto&) {
+          publish(0, size.before(size.step(0)), unit, row,
+                  [&](int b, int, Operands& operands) { element.begin(b, unit, operands); });
+        });
   for (int step = 0; step < size.steps; ++step) {
     const int t = size.step(step);
     const auto operand = [&](int o) { return arrays.operand(o, size.before(t)); };
@@ -248,7 +251,8 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, MmaGrid grid, unsigne
     for (int row = 0; row < block.rows; row += kMmaRows)
       first.run(
           phase - 1, row, turn++, [&](int gate) { return arrays.gate(gate, later); },
-          arrays.stride(), [&](int unit, auto& sums) {
+          arrays.stride(),
+          [&](int unit, auto& sums) {
             if (phase < size.steps) return differentiate(phase, unit, row, sums);
 #pragma unroll
             for (int j = 0; j < 2; ++j)
@@ -261,11 +265,11 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, MmaGrid grid, unsigne
       for (int row = 0; row < block.rows; row += kMmaRows)
         second.run(
             phase, row, turn++, [&](int gate) { return arrays.gate(info.h_gates() + gate, t); },
-            arrays.stride(), [&](int unit, auto& sums) {
+            arrays.stride(),
+            [&](int unit, auto& sums) {
               publish.template operator()<0, info.h_gates()>(
-                  first.exchange(), phase, t, unit, row, [&](int b, int j, auto& dh) {
-                    element.second({t, b, unit}, sums[j][0], dh);
-                  });
+                  first.exchange(), phase, t, unit, row,
+                  [&](int b, int j, auto& dh) { element.second({t, b, unit}, sums[j][0], dh); });
             });
     }
   }

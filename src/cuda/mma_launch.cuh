@@ -40,14 +40,14 @@ class MmaKernels {
  private:
   template <bool kSplit, class... Cell>
   static auto forward_kernel(TypeList<Cell...>, int cell) {
-    static constexpr void (*kernels[])(ForwardArgs, MmaGrid) = {
-        forward_mma_kernel<Cell, kSplit, Exchange>...};
+    static constexpr void (*kernels[])(ForwardArgs,
+                                       MmaGrid) = {forward_mma_kernel<Cell, kSplit, Exchange>...};
     return kernels[cell];
   }
   template <bool kSplit, class... Cell>
   static auto backward_kernel(TypeList<Cell...>, int cell) {
-    static constexpr void (*kernels[])(BackwardArgs, MmaGrid) = {
-        backward_mma_kernel<Cell, kSplit, Exchange>...};
+    static constexpr void (*kernels[])(BackwardArgs,
+                                       MmaGrid) = {backward_mma_kernel<Cell, kSplit, Exchange>...};
     return kernels[cell];
   }
   template <class Kernel, class Args>

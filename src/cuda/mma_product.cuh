@@ -1,7 +1,7 @@
 #pragma once
 // The recurrent product on tensor cores: sums (16, 8) = weights (16, 16) x slab (16, 8), rows being
-// hidden units and columns sequences. The rows of a tile are the sums of eight units each for two of
-// the pass's sums, so that a lane ends with all sums of its units and sequences in registers:
+// hidden units and columns sequences. The rows of a tile are the sums of eight units each for two
+// of the pass's sums, so that a lane ends with all sums of its units and sequences in registers:
 // lane = 4 * (unit of eight) + (pair of sequences).
 //
 // A chunk is 32 steps of the depth. A lane takes 8 of them that follow each other, so that one load
@@ -169,8 +169,8 @@ class MmaWeights {
   }
 
   template <class Slab, class Fragment>
-  RNNFAST_DEVICE void chunk(int c, const Slab& slab, int stride,
-                            float (&sums)[2][Tile::kTiles][4], const Fragment& fragment) const {
+  RNNFAST_DEVICE void chunk(int c, const Slab& slab, int stride, float (&sums)[2][Tile::kTiles][4],
+                            const Fragment& fragment) const {
     const int lane = threadIdx.x % 32;
     const int at = lane / 4 * stride + (role_.first_chunk() + c) * 16 + lane % 4 * 4;
     for_each_index<Pass::kSlabs>([&]<int kSlab>() {
@@ -182,7 +182,7 @@ class MmaWeights {
         if constexpr (Tile::multiplies(kSlab, kTile)) {
           constexpr int kBlock = kSlab * Tile::kTiles + kTile;
           for_each_index<2>([&]<int i>() {
-            float(&sum)[4] = sums[i][kTile];
+            float (&sum)[4] = sums[i][kTile];
             const uint4 w = fragment.template operator()<kBlock, i>();
             if constexpr (Tile::kParts == 2) {
               add(sum, w, v[1], i);
@@ -227,10 +227,10 @@ RNNFAST_DEVICE void add_splits(const MmaRole& role, float* partial,
       for (int i = 0; i < kValues; ++i) sums[i / 4][i % 4] += at(split)[i];
 }
 
-// One pass over a tile of 8 sequences. The splits' sums meet in `partial`, of which calls in turn take
-// the two halves. Then whole warps call visit(unit, sums) for each of their units, with the sums of
-// the lane's two sequences; not all of these units and sequences exist. Sums are 0 unless it
-// multiplies.
+// One pass over a tile of 8 sequences. The splits' sums meet in `partial`, of which calls in turn
+// take the two halves. Then whole warps call visit(unit, sums) for each of their units, with the
+// sums of the lane's two sequences; not all of these units and sequences exist. Sums are 0 unless
+// it multiplies.
 template <class Tile, class Slab, class Visit>
 RNNFAST_DEVICE void mma_pass(const MmaRole& role, const MmaWeights<Tile>& weights,
                              const MmaSlice& slice, bool multiplies, const Slab& slab, int stride,

@@ -92,11 +92,23 @@ std::string microseconds(double seconds) {
   return text;
 }
 
+constexpr const char* kKernelNames[] = {"grid", "block", "cluster", "flags", "gemm"};
+constexpr const char* kProductsNames[] = {"full", "bfloat16", "bfloat16x3"};
+
+int place(std::span<const char* const> names, const std::string& name, const char* what) {
+  const auto found = std::find(names.begin(), names.end(), name);
+  RNNFAST_CHECK(found != names.end(), what, ": unknown name ", name);
+  return int(found - names.begin());
+}
+
 }  // namespace
 
-const char* kernel_name(Kernel kernel) {
-  constexpr const char* kNames[] = {"grid", "block", "cluster", "flags", "gemm"};
-  return kNames[int(kernel)];
+const char* kernel_name(Kernel kernel) { return kKernelNames[int(kernel)]; }
+
+Kernel kernel_named(const std::string& name) { return Kernel(place(kKernelNames, name, "kernel")); }
+
+Products products_named(const std::string& name) {
+  return Products(place(kProductsNames, name, "products"));
 }
 
 std::size_t shared_bytes(Kernel kernel, const LayerShape& s, int units) {

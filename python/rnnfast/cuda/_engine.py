@@ -19,6 +19,9 @@ from rnnfast._backend import Backend
 from rnnfast.cuda._devices import Properties
 from rnnfast.cuda._network import DevicePacked, DeviceReserve, Network
 
+# PyTorch's names for what may multiply where arrays are float32.
+MATMUL_PRECISIONS = {"highest": "full", "high": "bfloat16x3", "medium": "bfloat16"}
+
 _ALIGNMENT = 16  # bytes: kernels read four values at once
 
 Array = Any  # CuPy's, or the emulator's
@@ -33,6 +36,12 @@ class Engine(Backend):
     def __init__(self, name: str, extension: ModuleType) -> None:
         self.name = name
         self.extension: Any = extension
+        self.kernel: str | None = None  # the only one that networks may run, for tests and measuring
+        self.matmul_precision = "highest"  # see set_float32_matmul_precision
+
+    def products(self, precision: str) -> str:
+        """What recurrent products multiply at a layer's precision."""
+        return precision if precision != "full" else MATMUL_PRECISIONS[self.matmul_precision]
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:

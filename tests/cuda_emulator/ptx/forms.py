@@ -27,8 +27,6 @@ SETS: dict[str, str] = {
     "irnd": "rni rzi rmi rpi",
     "scope": "cta cluster gpu sys",
     "shared": "shared shared::cta",
-    "space": "global shared::cta shared::cluster shared local const param param::entry param::func",
-    "cop": "ca cg cs lu cv wb wt",
     "evict": "L1::evict_normal L1::evict_unchanged L1::evict_first L1::evict_last L1::no_allocate",
     "prefetch": "L2::64B L2::128B L2::256B",
     "vec": "v2 v4 v8",
@@ -120,8 +118,9 @@ def floating(type_: str) -> bool:
 
 
 def flushed(expression: str, type_: str, call: Call) -> str:
-    """With .ftz a subnormal operand or result counts as zero."""
-    return f"flush({expression})" if call.has("ftz") and floating(type_) else expression
+    """With .ftz a subnormal operand or result counts as zero; of cvt only those of 32 bits."""
+    concerned = floating(type_) and type_ in ("f32", call.modifiers.get("t"))
+    return f"flush({expression})" if call.has("ftz") and concerned else expression
 
 
 def finished(expression: str, type_: str, call: Call) -> str:

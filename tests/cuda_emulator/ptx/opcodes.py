@@ -18,7 +18,9 @@ MOVES = "pred b16 u16 s16 b32 u32 s32 b64 u64 s64 f32 f64"
 INTEGER_COMPARISONS = "eq ne lt le gt ge lo ls hi hs"
 REAL_COMPARISONS = "eq ne lt le gt ge equ neu ltu leu gtu geu num nan"
 SEMANTICS = "relaxed acquire release acq_rel"
-SPACES = "global shared shared::cta shared::cluster local const param"
+SPACES = "global shared shared::cta shared::cluster"  # of what threads share
+LOAD_SPACES = f"{SPACES} local const param param::entry param::func"
+STORE_SPACES = f"{SPACES} local param param::func"
 
 INTEGER_ARITHMETIC = [
     form("add.t", "=d:ut a:ut b:ut", "add({a}, {b})", t=INTEGERS),
@@ -26,10 +28,10 @@ INTEGER_ARITHMETIC = [
     form("add.sat.s32", "=d:s32 a:s32 b:s32", "add_saturated({a}, {b})"),
     form("sub.sat.s32", "=d:s32 a:s32 b:s32", "sub_saturated({a}, {b})"),
     form("add.cc.t", "=d:ut a:ut b:ut", "add_carry({a}, {b}, false, carry)", t=WORDS),
-    form("addc.t", "=d:ut a:ut b:ut", "add({a}, add({b}, {t}(carry)))", t=WORDS),
+    form("addc.t", "=d a b", "add({a}, add({b}, {t}(carry)))", t=WORDS),
     form("addc.cc.t", "=d:ut a:ut b:ut", "add_carry({a}, {b}, carry, carry)", t=WORDS),
     form("sub.cc.t", "=d:ut a:ut b:ut", "sub_borrow({a}, {b}, false, carry)", t=WORDS),
-    form("subc.t", "=d:ut a:ut b:ut", "sub({a}, add({b}, {t}(carry)))", t=WORDS),
+    form("subc.t", "=d a b", "sub({a}, add({b}, {t}(carry)))", t=WORDS),
     form("subc.cc.t", "=d:ut a:ut b:ut", "sub_borrow({a}, {b}, carry, carry)", t=WORDS),
     form("mul.lo.t", "=d:ut a:ut b:ut", "mul({a}, {b})", t=INTEGERS),
     form("mul.hi.t", "=d a b", "mul_high({a}, {b})", t=INTEGERS),
@@ -102,14 +104,14 @@ FLOATING_POINT = [
     form("rcp.approx{.ftz}.f32", "=d:f32 a:f32", "reciprocal_approximately({a})"),
     form("rcp.approx.ftz.f64", "=d:f64 a:f64", "approximately64(1.0 / {a})"),
     form("sqrt.rnd{.ftz}.t", "=d a", "square_root<{rnd}>({a})", t=REALS),
-    form("sqrt.approx{.ftz}.f32", "=d:f32 a:f32", "approximately<22>(std::sqrt({a}))"),
+    form("sqrt.approx{.ftz}.f32", "=d:f32 a:f32", "approximately<22>(std::sqrt(f64({a})))"),
     form("rsqrt.approx{.ftz}.f32", "=d:f32 a:f32", "approximately<22>(1 / std::sqrt(f64({a})))"),
     form("rsqrt.approx{.ftz}.f64", "=d:f64 a:f64", "approximately64(1 / std::sqrt({a}))"),
     form("sin.approx{.ftz}.f32", "=d:f32 a:f32", "sine_approximately({a})"),
     form("cos.approx{.ftz}.f32", "=d:f32 a:f32", "cosine_approximately({a})"),
     form("lg2.approx{.ftz}.f32", "=d:f32 a:f32", "log2_approximately({a})"),
-    form("ex2.approx{.ftz}.f32", "=d:f32 a:f32", "approximately<21>(std::exp2({a}))"),
-    form("tanh.approx.f32", "=d:f32 a:f32", "approximately<10>(std::tanh({a}))"),
+    form("ex2.approx{.ftz}.f32", "=d:f32 a:f32", "approximately<21>(std::exp2(f64({a})))"),
+    form("tanh.approx.f32", "=d:f32 a:f32", "approximately<10>(std::tanh(f64({a})))"),
 ]
 
 HALF_PRECISION = [
@@ -134,7 +136,7 @@ COMPARISON = [
         special.set_value,
         cmp=REAL_COMPARISONS,
         to="u32 s32 f32",
-        t=f"{REALS} {HALVES}",
+        t=REALS,
     ),
     form(
         "set.cmp.to.t",
@@ -285,24 +287,38 @@ MOVEMENT = [
     form("mapa.u64", "=d:u64 a:u64 b:u32", "map_generic({a}, {b})"),
     form("getctarank.shared::cluster.u32", "=d:u32 a:u32", "rank_of({a})"),
     form(
-        "ld{.weak}{.space}{.cop}{.nc}{.evict}{.prefetch}{.vec}.t", "=d [a]", special.load, t=LOADS
+        "ld{.weak}{.space}{.cop}{.nc}{.evict}{.prefetch}{.vec}.t",
+        "=d [a]",
+        special.load,
+        space=LOAD_SPACES,
+        cop="ca cg cs lu cv",
+        t=LOADS,
     ),
-    form("ld.volatile{.space}{.prefetch}{.vec}.t", "=d [a]", special.load, t=LOADS),
+    form("ld.volatile{.space}{.prefetch}{.vec}.t", "=d [a]", special.load, space=SPACES, t=LOADS),
     form(
         "ld.sem.scope{.space}{.evict}{.prefetch}{.vec}.t",
         "=d [a]",
         special.load,
         sem="relaxed acquire",
+        space=SPACES,
         t=LOADS,
     ),
     form("ldu{.space}{.vec}.t", "=d [a]", special.load, space="global", t=LOADS),
-    form("st{.weak}{.space}{.cop}{.evict}{.vec}.t", "[a] b", special.store, t=LOADS),
-    form("st.volatile{.space}{.vec}.t", "[a] b", special.store, t=LOADS),
+    form(
+        "st{.weak}{.space}{.cop}{.evict}{.vec}.t",
+        "[a] b",
+        special.store,
+        space=STORE_SPACES,
+        cop="wb cg cs wt",
+        t=LOADS,
+    ),
+    form("st.volatile{.space}{.vec}.t", "[a] b", special.store, space=SPACES, t=LOADS),
     form(
         "st.sem.scope{.space}{.evict}{.vec}.t",
         "[a] b",
         special.store,
         sem="relaxed release",
+        space=SPACES,
         t=LOADS,
     ),
     form("prefetch{.space}.level", "[a]:b8", "ignore({a})", space="global local", level="L1 L2"),
@@ -311,8 +327,8 @@ MOVEMENT = [
 
 ATOMIC_TYPES = {
     "and or xor": "b32 b64",
-    "exch": "b32 b64 u32 u64 s32 s64 f32",
-    "add": "u32 u64 s32 s64 f32 f64",
+    "exch": "b32 b64",
+    "add": "u32 u64 s32 f32 f64",
     "inc dec": "u32",
     "min max": WORDS,
 }
@@ -345,7 +361,7 @@ ATOMICS = [
         sem=SEMANTICS,
         space=SPACES,
         op="cas",
-        t=f"{BITS} u32 u64 s32 s64",
+        t=BITS,
     ),
     *(
         form(

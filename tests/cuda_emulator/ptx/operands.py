@@ -172,8 +172,6 @@ class Names:
             space = storage.space
             if space != "shared":
                 return f"({storage.cpp} + {offset})", "symbol"
-        elif space == "param":
-            raise self.error(f"{name} is no parameter")
         narrow = space in ("shared", "cluster")
         base = self.value(name, "b32" if narrow else "b64")
         if offset:

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <limits>
 
-#include "emulator_language.h"
 #include "ptx/values.h"
 
 namespace emulator::ptx {
@@ -127,12 +126,15 @@ inline bool gtu(auto a, auto b) { return !le(a, b); }
 inline bool geu(auto a, auto b) { return !lt(a, b); }
 }  // namespace compare
 
-// ---- approximations, as wrong as the PTX manual allows: results keep that many bits of the
-// mantissa, or that many after the point
+// ---- approximations, as wrong as the PTX manual allows: results are rounded to that many bits of
+// the mantissa, or that many after the point
 
 template <int bits>
 inline f32 approximately(f64 value) {
-  return canonical(keep_bits(static_cast<f32>(value), bits));
+  constexpr b64 half = b64(1) << (51 - bits);
+  if (!std::isfinite(value)) return canonical(static_cast<f32>(value));
+  const b64 word = (std::bit_cast<b64>(value) + half) & ~(2 * half - 1);
+  return static_cast<f32>(std::bit_cast<f64>(word));
 }
 inline f64 approximately64(f64 value) {  // the upper word of the exact result
   return std::bit_cast<f64>(std::bit_cast<b64>(value) & 0xffffffff00000000u);

@@ -197,8 +197,7 @@ class Translator:
         stored = f"b{bits(type_)}"
         literals = []
         for text in variable.values:
-            address = re.fullmatch(r"generic\((.*)\)", text.strip())
-            text = address[1].strip() if address else text.strip()
+            text = re.sub(r"generic\(\s*([\w$]+)\s*\)", r"\1", text.strip())
             literals.append(constant(text, stored) or names.value(text, stored))
         yield (
             f"static const bool initialised_{name} = "
