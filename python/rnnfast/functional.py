@@ -400,12 +400,14 @@ def _recomputed_steps(recompute: bool | int, x: ArrayLike) -> int:
     return isqrt(seq_len) if steps is True else min(int(steps), seq_len)
 
 
-def _check_lengths(lengths: ArrayLike, seq_len: int, batch: int) -> NDArray[np.int64]:
-    array = _checks.integer_array("lengths", lengths)
-    _checks.shape("lengths", array, (batch,), "(batch,)")
+def _check_lengths(
+    lengths: ArrayLike, seq_len: int, batch: int, name: str = "lengths"
+) -> NDArray[np.int64]:
+    array = _checks.integer_array(name, lengths)
+    _checks.shape(name, array, (batch,), "(batch,)")
     if batch and not (array.min() >= 0 and array.max() <= seq_len):
         raise ValueError(
-            f"lengths: expected values in [0, seq_len] = [0, {seq_len}], got "
+            f"{name}: expected values in [0, seq_len] = [0, {seq_len}], got "
             f"{array.min()} to {array.max()}"
         )
     return array
