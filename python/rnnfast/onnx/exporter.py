@@ -50,17 +50,17 @@ def to_model(
     """Make an ONNX model that computes what a model computes in evaluation mode.
 
     A layer becomes a graph from `x` (T, B, I), or (B, T, I) if `batch_first`, and the initial state
-    `h0`, for an LSTM also `c0`, (L*D, B, H) each, to `y` (T, B, D*H) and the final state `hn`, `cn`.
-    A language model becomes one from integers `x` (T, B) to `logits` (T, B, V), with the same
-    states; its characters in the order of their numbers are the model's property `vocabulary`. T and
-    B are open.
+    `h0`, for an LSTM also `c0`, (L*D, B, H) each, to `y` (T, B, D*H) and the final state `hn` (and
+    `cn`). A language model becomes one from integers `x` (T, B) to `logits` (T, B, V), with the
+    same states; its characters in the order of their numbers are the property `vocabulary` of the
+    ONNX model. T and B are open.
 
     Args:
         model: A layer or a language model.
         lengths: Whether a layer's graph has an input `lengths` (B,) of int32, as the layer's.
-        dtype: The type of weights and values in the graph, float32 or float64; None for the model's,
-            which must then be float32 in full precision: onnxruntime computes recurrent operators
-            in no other type.
+        dtype: The type of weights and values in the graph, float32 or float64; None for the
+            model's, which must then be float32 in full precision: onnxruntime computes recurrent
+            operators in no other type.
 
     Returns:
         An `onnx.ModelProto` of operator set 14.
@@ -172,7 +172,7 @@ def _states(layer: Recurrent) -> str:
 
 
 def _add_states(graph: _Graph, layer: Recurrent) -> None:
-    shape = [layer.num_layers * _directions(layer), "batch", layer.hidden_size]
+    shape: list[str | int] = [layer.num_layers * _directions(layer), "batch", layer.hidden_size]
     for state in _states(layer):
         graph.input(f"{state}0", shape)
         graph.output(f"{state}n", shape)

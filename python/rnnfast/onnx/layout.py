@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnfast._checks import RealArray
+from rnnfast.exchange import reordered
 from rnnfast.functional import Weights, cells
 
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
@@ -56,10 +57,10 @@ def to_onnx(cell: str, weights: Sequence[Weights]) -> dict[str, RealArray]:
     """
     order = OPERATORS[cell].blocks
     arrays = {
-        "W": [_reordered(w.weight_ih, order) for w in weights],
-        "R": [_reordered(w.weight_hh, order) for w in weights],
+        "W": [reordered(w.weight_ih, order) for w in weights],
+        "R": [reordered(w.weight_hh, order) for w in weights],
         "B": [
-            np.concatenate([_reordered(b, order) for b in (w.bias_ih, w.bias_hh) if b is not None])
+            np.concatenate([reordered(b, order) for b in (w.bias_ih, w.bias_hh) if b is not None])
             for w in weights
             if w.bias_ih is not None
         ],
@@ -84,10 +85,10 @@ def from_onnx(
         bias_ih, bias_hh = (None, None) if B is None else np.split(B[k], 2)
         result.append(
             Weights(
-                _reordered(W[k], order),
-                _reordered(R[k], order),
-                None if bias_ih is None else _reordered(bias_ih, order),
-                None if bias_hh is None else _reordered(bias_hh, order),
+                reordered(W[k], order),
+                reordered(R[k], order),
+                None if bias_ih is None else reordered(bias_ih, order),
+                None if bias_hh is None else reordered(bias_hh, order),
                 None if P is None else P[k].reshape(cells()[cell].params, -1)[rows],
             )
         )
@@ -109,8 +110,3 @@ def attributes(cell: str, hidden_size: int, directions: int) -> dict[str, Any]:
         "activations": list(operator.activations) * directions,
         **operator.attributes,
     }
-
-
-def _reordered(values: RealArray, order: Sequence[int]) -> RealArray:
-    blocks: RealArray = values.reshape(len(order), -1)[list(order)]
-    return blocks.reshape(values.shape)

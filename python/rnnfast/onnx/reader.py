@@ -87,7 +87,7 @@ def _weights(
                 "the model's inputs"
             )
     W, R = (_matrices(found, name) for name in ("W", "R"))
-    hidden = found.attributes.get("hidden_size", R.shape[2])
+    hidden = int(found.attributes.get("hidden_size") or R.shape[2])
     gates = len(layout.OPERATORS[_DEFAULTS[found.node.op_type]].blocks)
     rows = gates * hidden
     expected = {
