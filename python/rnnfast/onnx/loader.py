@@ -66,13 +66,14 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
         inputs = directions * first.hidden_size if k else first.input_size
         if got != (_kind(first), inputs):
             raise ValueError(
-                f"nodes[{k}]: expected (cells, directions, hidden_size, dtype, batch_first), "
+                f"nodes[{k}]: expected (cell, directions, hidden_size, dtype, batch_first), "
                 f"input_size = {_kind(first)}, {inputs}, got {got[0]}, {got[1]}"
             )
     weights = [d.weights for node in nodes for d in node.directions]
     bias = any(w.bias_ih is not None for w in weights)
+    assert first.cell is not None
     layer = Recurrent(
-        first.directions[0].cell,
+        first.cell,
         first.input_size,
         first.hidden_size,
         len(nodes),
@@ -90,15 +91,14 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
 
 
 def _kind(node: RecurrentNode) -> tuple[object, ...]:
-    cells = {d.cell for d in node.directions}
-    return cells, len(node.directions), node.hidden_size, node.dtype.name, node.batch_first
+    return node.cell, len(node.directions), node.hidden_size, node.dtype.name, node.batch_first
 
 
 def _check_stackable(name: str, node: RecurrentNode) -> None:
     if node.direction == "reverse":
         raise ValueError(f"{name}: expected direction forward or bidirectional, got reverse")
-    cells = sorted({d.cell for d in node.directions})
-    if not node.uses_kernels or len(cells) > 1:
+    if node.cell is None:
+        cells = sorted({d.cell for d in node.directions})
         raise ValueError(
             f"{name}: expected a cell of the library, one for all directions, got a variant of "
             f"{', '.join(cells)} by its activations, clip or input_forget"

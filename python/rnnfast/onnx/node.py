@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from rnnfast._checks import RealArray
 from rnnfast.functional import Weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Direction:
     """One direction of an operator.
 
@@ -29,30 +29,26 @@ class Direction:
     weights: Weights
     variant: reference.ReferenceCell | None = None
 
-    @cached_property
-    def _packed(self) -> functional.Packed:
-        return functional.pack(self.cell, [self.weights])
-
     def run(
         self, x: RealArray, state: list[RealArray | None], lengths: NDArray[np.int64] | None
     ) -> tuple[RealArray, ...]:
         """Y (T, B, H) and the final states, (B, H) each, from x in this direction's order."""
+        initial = [None if s is None else s[None] for s in state]
         if self.variant is None:
-            initial = [None if s is None else s[None] for s in state]
-            y, final, _ = functional.forward(self.cell, x, self._packed, initial, lengths=lengths)
+            y, final, _ = functional.forward(self.cell, x, [self.weights], initial, lengths=lengths)
             return y, *(s[0] for s in final)
         zeros = np.zeros((1, x.shape[1], self.weights.weight_hh.shape[1]))
         network = reference.Network(
             self.variant,
             x,
             [self.weights],
-            [zeros if s is None else s[None] for s in state],
+            [zeros if s is None else s for s in initial],
             lengths=lengths,
         )
         return network.y.astype(x.dtype), *(s[0].astype(x.dtype) for s in network.state)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RecurrentNode:
     """An LSTM, GRU or RNN operator with its weights; `rnnfast.onnx.load` gives them.
 
@@ -74,8 +70,8 @@ class RecurrentNode:
     op_type: str
     direction: str
     batch_first: bool
-    directions: tuple[Direction, ...]
-    constants: dict[str, NDArray[Any]]
+    directions: tuple[Direction, ...] = field(repr=False)
+    constants: dict[str, NDArray[Any]] = field(repr=False)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -96,6 +92,12 @@ class RecurrentNode:
     def uses_kernels(self) -> bool:
         """Whether every direction runs in the kernels, not in the NumPy reference."""
         return all(d.variant is None for d in self.directions)
+
+    @property
+    def cell(self) -> str | None:
+        """The library's cell that all directions are; None if one is a variant or they differ."""
+        cells = {d.cell for d in self.directions}
+        return cells.pop() if self.uses_kernels and len(cells) == 1 else None
 
     def __call__(
         self,
@@ -127,16 +129,40 @@ class RecurrentNode:
         if lengths is not None:
             lengths = functional._check_lengths(lengths, seq_len, batch, "sequence_lens")
         states = self._states(initial_h, initial_c, batch)
+        reverse = self.direction == "reverse"
+        y, *final = self._run(_reversed(xs, lengths) if reverse else xs, states, lengths)
+        y = _reversed(y, lengths) if reverse else y
+        if self.batch_first:
+            return y.swapaxes(0, 1), *(s.swapaxes(0, 1) for s in final)
+        return y.swapaxes(1, 2), *final
+
+    def _run(
+        self, x: RealArray, states: list[RealArray | None], lengths: NDArray[np.int64] | None
+    ) -> tuple[RealArray, ...]:
+        """Y (T, B, D, H) and the final states, (D, B, H) each, from x in the first's order."""
+        if self.cell is not None:
+            y, final, _ = functional.forward(
+                self.cell,
+                x,
+                self._packed,
+                states,
+                lengths=lengths,
+                bidirectional=len(self.directions) == 2,
+            )
+            return y.reshape(*y.shape[:2], -1, self.hidden_size), *final
         results = []
         for k, direction in enumerate(self.directions):
-            against = self.direction == "reverse" or k == 1
-            turned = _reversed(xs, lengths) if against else xs
-            y, *final = direction.run(turned, [s if s is None else s[k] for s in states], lengths)
-            results.append((_reversed(y, lengths) if against else y, *final))
-        y, *final = (np.stack(arrays) for arrays in zip(*results, strict=True))
-        if self.batch_first:  # from (D, T, B, H) and (D, B, H)
-            return y.transpose(2, 1, 0, 3), *(s.swapaxes(0, 1) for s in final)
-        return y.swapaxes(0, 1), *final
+            turned = _reversed(x, lengths) if k else x
+            y, *of_k = direction.run(turned, [s if s is None else s[k] for s in states], lengths)
+            results.append((_reversed(y, lengths) if k else y, *of_k))
+        ys, *finals = zip(*results, strict=True)
+        return np.stack(ys, axis=2), *(np.stack(s) for s in finals)
+
+    @cached_property
+    def _packed(self) -> functional.Packed:
+        assert self.cell is not None
+        weights = [d.weights for d in self.directions]
+        return functional.pack(self.cell, weights, bidirectional=len(weights) == 2)
 
     def _states(
         self, initial_h: ArrayLike | None, initial_c: ArrayLike | None, batch: int
@@ -170,5 +196,6 @@ def _reversed(x: RealArray, lengths: NDArray[np.int64] | None) -> RealArray:
         return x[::-1]
     time = np.arange(x.shape[0])[:, None]
     sources = np.where(time < lengths, lengths - 1 - time, time)
-    turned: RealArray = np.take_along_axis(x, sources[..., None], axis=0)
+    sources = sources.reshape(*sources.shape, *(1,) * (x.ndim - 2))
+    turned: RealArray = np.take_along_axis(x, sources, axis=0)
     return turned
