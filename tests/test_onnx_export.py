@@ -27,24 +27,6 @@ from rnnfast.training import CharLM, CharLMConfig, Vocabulary
 STATES = ("h", "c")
 
 
-def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
-    """A layer with the weights of the case's data."""
-    layer = rnnfast.Recurrent(
-        case.cell,
-        case.I,
-        case.H,
-        case.L,
-        bias=case.bias,
-        bidirectional=case.D == 2,
-        dtype=case.dtype,
-        **options,
-    )
-    arrays = [w for weights in cases.make_data(case).weights for w in weights if w is not None]
-    names = [p.name for p in layer.parameters()]
-    layer.load_state_dict(dict(zip(names, arrays, strict=True)))
-    return layer.eval()
-
-
 def run_exported(model: Any, case: Case, *, batch_first: bool = False) -> dict[str, np.ndarray]:
     """onnxruntime's results on the case's data, time first."""
     d = cases.make_data(case)
@@ -80,7 +62,7 @@ def check(model: Any, case: Case, *, batch_first: bool = False) -> None:
 def test_onnxruntime_computes_the_layer(case: Case, lengths: bool) -> None:
     """With lengths, some of them 0, and without; batch first for layers of biases."""
     case = replace(case, lengths=lengths)
-    layer = make_layer(case, batch_first=case.bias)
+    layer = cases.make_layer(case, batch_first=case.bias).eval()
     model = rnnfast.onnx.to_model(layer, lengths=lengths)
     check(model, case, batch_first=case.bias)
     again = rnnfast.onnx.to_layer(*rnnfast.onnx.load(model))
@@ -146,16 +128,17 @@ def test_onnxruntime_computes_the_language_model(
 
 def test_dropout_and_training_mode_are_left_out() -> None:
     case = Case("gru", T=6, B=4, L=2)
-    layer = make_layer(case, dropout=0.9).train()
+    layer = cases.make_layer(case, dropout=0.9)
     check(rnnfast.onnx.to_model(layer), case)
 
 
 def test_types_that_onnxruntime_lacks_are_asked_for() -> None:
     case = Case("lstm", T=6, B=4, dtype="float64")
-    wide = make_layer(case)
+    wide = cases.make_layer(case)
+    rounding = cases.make_layer(replace(case, dtype="float32", precision="bfloat16"))
     for layer, words in (
         (wide, "float64 in full"),
-        (make_layer(replace(case, dtype="float32"), precision="bfloat16"), "float32 in bfloat16"),
+        (rounding, "float32 in bfloat16"),
     ):
         with pytest.raises(TypeError, match=f"dtype: expected 'float32', .* model of {words} prec"):
             rnnfast.onnx.to_model(layer)

@@ -141,15 +141,16 @@ class RecurrentNode:
     ) -> tuple[RealArray, ...]:
         """Y (T, B, D, H) and the final states, (D, B, H) each, from x in the first's order."""
         if self.cell is not None:
+            directions = len(self.directions)
             y, final, _ = functional.forward(
                 self.cell,
                 x,
                 self._packed,
                 states,
                 lengths=lengths,
-                bidirectional=len(self.directions) == 2,
+                bidirectional=directions == 2,
             )
-            return y.reshape(*y.shape[:2], -1, self.hidden_size), *final
+            return y.reshape(*y.shape[:2], directions, self.hidden_size), *final
         results = []
         for k, direction in enumerate(self.directions):
             turned = _reversed(x, lengths) if k else x
