@@ -427,14 +427,14 @@ def _recomputed_steps(recompute: bool | int, x: ArrayLike, on: Backend) -> int:
 
 
 def _check_lengths(
-    on: Backend, lengths: ArrayLike, seq_len: int, batch: int
+    on: Backend, lengths: ArrayLike, seq_len: int, batch: int, name: str = "lengths"
 ) -> NDArray[np.integer[Any]]:
-    array = _checks.integer_array("lengths", lengths, on)
-    _checks.shape("lengths", array, (batch,), "(batch,)")
+    array = _checks.integer_array(name, lengths, on)
+    _checks.shape(name, array, (batch,), "(batch,)")
     host = on.on_host(lengths)  # on a device, what is too long counts as seq_len
     if host is not None and batch and not (host.min() >= 0 and host.max() <= seq_len):
         raise ValueError(
-            f"lengths: expected values in [0, seq_len] = [0, {seq_len}], got "
+            f"{name}: expected values in [0, seq_len] = [0, {seq_len}], got "
             f"{host.min()} to {host.max()}"
         )
     return array

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 Pullback: TypeAlias = "Callable[[Array], Array]"
+Activation: TypeAlias = "Callable[[Var], Var]"
 
 
 class Var:
