@@ -1,6 +1,6 @@
-"""The engine as two operators of PyTorch, `rnnfast::forward` and `rnnfast::backward`.
+"""The engine as operators of PyTorch: `rnnfast::forward`, `::backward` and `::states`.
 
-All that passes between the two is tensors. The reserve, too, is a tensor of bytes: autograd,
+All that passes between them is tensors. The reserve, too, is a tensor of bytes: autograd,
 `torch.compile`, checkpointing and hooks on saved tensors may keep it, copy it, move it or make it
 again, and nothing has to be looked up or freed.
 
@@ -10,7 +10,7 @@ Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_dire
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -18,26 +18,7 @@ from torch import Tensor
 from rnnfast import _core, functional
 from rnnfast._checks import RealArray
 from rnnfast.torch import stepwise
-
-
-class Options(NamedTuple):
-    """What kind of network it is; the last arguments of both operators.
-
-    Attributes:
-        cell: One of `rnnfast.functional.cells()`.
-        num_layers: L.
-        bidirectional: Whether D is 2.
-        bias: Whether the weights have biases.
-        dropout: Probability, on the outputs of all layers but the last.
-        precision: Of products, "full" or "bfloat16".
-    """
-
-    cell: str
-    num_layers: int
-    bidirectional: bool
-    bias: bool
-    dropout: float
-    precision: str
+from rnnfast.torch.options import Options, by_layer
 
 
 _OPTIONS = (
@@ -55,21 +36,10 @@ _library.define(
     "backward(Tensor? dy, Tensor?[] dfinal, Tensor y, Tensor reserve, bool need_dx, "
     f"{_NETWORK}) -> Tensor[]"
 )
+_library.define(f"states(Tensor y, Tensor reserve, {_NETWORK}) -> Tensor[]")
 forward = torch.ops.rnnfast.forward.default
 backward = torch.ops.rnnfast.backward.default
-
-
-def by_layer(weights: Sequence[Any], options: Options) -> list[tuple[Any, ...]]:
-    """Five for each layer and direction, None for what there is not."""
-    channel = functional.cells()[options.cell].params > 0
-    if options.bias and channel:
-        return [tuple(weights[i : i + 5]) for i in range(0, len(weights), 5)]
-    count, biases = 2 + 2 * options.bias + channel, () if options.bias else (None, None)
-    last = () if channel else (None,)
-    return [
-        (*weights[i : i + 2], *biases, *weights[i + 2 : i + count], *last)
-        for i in range(0, len(weights), count)
-    ]
+states = torch.ops.rnnfast.states.default  # those beyond h after every step, of each layer
 
 
 def _array(tensor: Tensor) -> RealArray:
@@ -169,6 +139,25 @@ def _backward(
     return [_tensor(array) for array in arrays]
 
 
+def _states(
+    y: Tensor,
+    reserve: Tensor,
+    x: Tensor,
+    weights: Sequence[Tensor],
+    state: Sequence[Tensor],
+    lengths: Tensor | None,
+    seed: Tensor | None,
+    *values: Any,
+) -> list[Tensor]:
+    options = Options(*values)
+    restored = _restore(y, reserve, (x, weights, state, lengths, seed), options)
+    return [
+        _tensor(restored.states_over_time(cell, state))
+        for cell in range(options.num_layers * options.num_directions)
+        for state in range(1, restored.states)
+    ]
+
+
 def _forward_fake(
     x: Tensor,
     weights: Sequence[Tensor],
@@ -180,12 +169,29 @@ def _forward_fake(
     *values, training = options_and_training
     options = Options(*values)
     T, B, _ = x.shape
-    H, D = weights[1].shape[1], 2 if options.bidirectional else 1
+    H, D = weights[1].shape[1], options.num_directions
     # How many bytes is the engine's business, and depends on the CPU.
     size = torch.library.get_ctx().new_dynamic_size() if training else 0
     states = functional.cells()[options.cell].states
     final = [x.new_empty((options.num_layers * D, B, H)) for _ in range(states)]
     return x.new_empty((T, B, D * H)), final, x.new_empty(size, dtype=torch.uint8)
+
+
+def _states_fake(
+    y: Tensor,
+    reserve: Tensor,  # noqa: ARG001
+    x: Tensor,  # noqa: ARG001
+    weights: Sequence[Tensor],
+    state: Sequence[Tensor],  # noqa: ARG001
+    lengths: Tensor | None,  # noqa: ARG001
+    seed: Tensor | None,  # noqa: ARG001
+    *values: Any,
+) -> list[Tensor]:
+    options = Options(*values)
+    T, B, _ = y.shape
+    beyond_h = functional.cells()[options.cell].states - 1
+    count = options.num_layers * options.num_directions * beyond_h
+    return [y.new_empty((T, B, weights[1].shape[1])) for _ in range(count)]
 
 
 def _backward_fake(
@@ -202,7 +208,44 @@ def _backward_fake(
     return [t.new_empty(t.shape) for t in ([x] if need_dx else []) + [*state, *weights]]
 
 
-class _Network(torch.autograd.Function):
+def _save(
+    ctx: Any,
+    options: Options,
+    network: tuple[Tensor, list[Tensor], list[Tensor], Tensor | None, Tensor | None],
+    y: Tensor,
+    reserve: Tensor,
+) -> None:
+    x, weights, state, lengths, seed = network
+    ctx.options, ctx.states = options, len(state)
+    ctx.save_for_backward(y, reserve, x, lengths, seed, *state, *weights)
+    ctx.set_materialize_grads(False)
+
+
+def _saved(ctx: Any) -> tuple[Tensor, Tensor, tuple[Any, ...]]:
+    """y, the reserve and the network's arguments."""
+    y, reserve, x, lengths, seed, *tensors = ctx.saved_tensors
+    return y, reserve, (x, tensors[ctx.states :], tensors[: ctx.states], lengths, seed)
+
+
+def _backward_by_steps(
+    ctx: Any,
+    outputs_of: stepwise.Outputs,
+    gradients: Sequence[Tensor | None],
+    needed: Sequence[bool],
+) -> list[Tensor | None]:
+    """Gradients of x, states and weights, themselves differentiable."""
+    y, reserve, network = _saved(ctx)
+    x, weights, state, lengths, _ = network
+    masks = None
+    if ctx.options.dropout and ctx.options.num_layers > 1:
+        restored = _restore(y, reserve, network, ctx.options)
+        masks = [_tensor(restored.dropout_mask(i)) for i in range(ctx.options.num_layers - 1)]
+    return stepwise.backward(
+        ctx.options, x, weights, state, lengths, masks, outputs_of, gradients, needed
+    )
+
+
+class _Forward(torch.autograd.Function):
     """Forward and backward of a network; the gradient of the gradient is made step by step."""
 
     @staticmethod
@@ -215,42 +258,64 @@ class _Network(torch.autograd.Function):
         seed: Tensor | None,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        state, weights = tensors[:states], tensors[states:]
+        network = x, list(tensors[states:]), list(tensors[:states]), lengths, seed
         with torch._C._AutoDispatchBelowAutograd():
-            y, final, reserve = forward(x, weights, state, lengths, seed, *options, True)
-        ctx.options, ctx.states = options, states
-        ctx.save_for_backward(x, lengths, seed, y, reserve, *tensors)
+            y, final, reserve = forward(*network, *options, True)
+        _save(ctx, options, network, y, reserve)
         ctx.mark_non_differentiable(reserve)
-        ctx.set_materialize_grads(False)
         return y, reserve, *final
 
     @staticmethod
     def backward(
         ctx: Any, dy: Tensor | None, _dreserve: None, *dfinal: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        x, lengths, seed, y, reserve, *tensors = ctx.saved_tensors
-        state, weights = tensors[: ctx.states], tensors[ctx.states :]
         _, _, need_dx, _, _, *needed = ctx.needs_input_grad
-        network = x, weights, state, lengths, seed
         if torch.is_grad_enabled():
-            masks = _dropout_masks(y, reserve, network, ctx.options)
-            gradients = stepwise.backward(
-                ctx.options, x, weights, state, lengths, masks, dy, dfinal, [need_dx, *needed]
+            dx, *others = _backward_by_steps(
+                ctx, lambda y, final, _: [y, *final], [dy, *dfinal], [need_dx, *needed]
             )
-            return None, None, gradients[0], None, None, *gradients[1:]
-        results = backward(dy, dfinal, y, reserve, need_dx, *network, *ctx.options)
-        dx = results.pop(0) if need_dx else None
-        return None, None, dx, None, None, *results
+        else:
+            y, reserve, network = _saved(ctx)
+            others = backward(dy, dfinal, y, reserve, need_dx, *network, *ctx.options)
+            dx = others.pop(0) if need_dx else None
+        return None, None, dx, None, None, *others
 
 
-def _dropout_masks(
-    y: Tensor, reserve: Tensor, network: Sequence[Any], options: Options
-) -> list[Tensor] | None:
-    """What the outputs of each layer but the last were multiplied with in an earlier call."""
-    if options.dropout == 0 or options.num_layers == 1:
-        return None
-    restored = _restore(y, reserve, network, options)
-    return [_tensor(restored.dropout_mask(layer)) for layer in range(options.num_layers - 1)]
+class _States(torch.autograd.Function):
+    """The states beyond h after every step; their gradient is made step by step."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        options: Options,
+        states_given: int,
+        y: Tensor,
+        reserve: Tensor,
+        x: Tensor,
+        lengths: Tensor | None,
+        seed: Tensor | None,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        network = x, list(tensors[states_given:]), list(tensors[:states_given]), lengths, seed
+        with torch._C._AutoDispatchBelowAutograd():
+            results = states(y, reserve, *network, *options)
+        _save(ctx, options, network, y, reserve)
+        return tuple(results)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        _, _, _, _, need_dx, _, _, *needed = ctx.needs_input_grad
+        dx, *others = _backward_by_steps(
+            ctx,
+            lambda _y, _final, over_time: [s for of_layer in over_time for s in of_layer[1:]],
+            gradients,
+            [need_dx, *needed],
+        )
+        return None, None, None, None, dx, None, None, *others
+
+
+def _differentiable(x: Tensor, weights: Sequence[Tensor], state: Sequence[Tensor]) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *state))
 
 
 def _forward_autograd(
@@ -261,9 +326,9 @@ def _forward_autograd(
     seed: Tensor | None,
     *options_and_training: Any,
 ) -> tuple[Tensor, list[Tensor], Tensor]:
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *state)):
+    if _differentiable(x, weights, state):
         options = Options(*options_and_training[:-1])
-        y, reserve, *final = _Network.apply(
+        y, reserve, *final = _Forward.apply(
             options, len(state), x, lengths, seed, *state, *weights
         )
         return y, final, reserve
@@ -274,8 +339,33 @@ def _forward_autograd(
     return result
 
 
-_library.impl("forward", _forward, "CPU")
-_library.impl("backward", _backward, "CPU")
+def _states_autograd(
+    y: Tensor,
+    reserve: Tensor,
+    x: Tensor,
+    weights: Sequence[Tensor],
+    state: Sequence[Tensor],
+    lengths: Tensor | None,
+    seed: Tensor | None,
+    *options: Any,
+) -> list[Tensor]:
+    if _differentiable(x, weights, state):
+        return list(
+            _States.apply(
+                Options(*options), len(state), y, reserve, x, lengths, seed, *state, *weights
+            )
+        )
+    with torch._C._AutoDispatchBelowAutograd():
+        results: list[Tensor] = states(y, reserve, x, weights, state, lengths, seed, *options)
+    return results
+
+
+for _name, _kernel, _fake in (
+    ("forward", _forward, _forward_fake),
+    ("backward", _backward, _backward_fake),
+    ("states", _states, _states_fake),
+):
+    _library.impl(_name, _kernel, "CPU")
+    torch.library.register_fake(f"rnnfast::{_name}", _fake, lib=_library)
 _library.impl("forward", _forward_autograd, "Autograd")
-torch.library.register_fake("rnnfast::forward", _forward_fake, lib=_library)
-torch.library.register_fake("rnnfast::backward", _backward_fake, lib=_library)
+_library.impl("states", _states_autograd, "Autograd")

@@ -8,20 +8,27 @@ applied to tensors.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F  # noqa: N812
 
 from rnnfast import reference
 from rnnfast.reference import tape
+from rnnfast.torch.options import Options, by_layer
 
-if TYPE_CHECKING:
-    from rnnfast.torch.ops import Options
+Outputs: TypeAlias = Callable[..., Sequence[Tensor]]
+"""Picks some of the outputs out of the three that `forward` returns."""
 
 for function in (tape.sigmoid, tape.tanh, tape.relu):
     function.register(torch.Tensor, getattr(torch, function.__name__))
+
+
+def needed() -> bool:
+    """Whether a `torch.func` transform or a level of forward-mode AD is at work."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 class _Product:
@@ -46,7 +53,7 @@ def forward(
     state: Sequence[Tensor],
     lengths: Tensor | None,
     drop: Callable[[Tensor, int], Tensor],
-) -> tuple[Tensor, list[Tensor]]:
+) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
     """Run a network.
 
     Args:
@@ -58,28 +65,28 @@ def forward(
         drop: Takes the outputs of a layer and its number, and applies dropout.
 
     Returns:
-        y (T, B, D*H), zero after a sequence's end, and the final states, (L*D, B, H) each.
+        y (T, B, D*H), zero after a sequence's end; the final states, (L*D, B, H) each; and for each
+        layer and direction the states after every step, (T, B, H) each, zero after the end.
     """
     cell = reference.CELLS[options.cell]
-    H, D = weights[0][1].shape[1], 2 if options.bidirectional else 1
+    H, D = weights[0][1].shape[1], options.num_directions
     if not state:
         state = [x.new_zeros((len(weights), x.shape[1], H))] * cell.states
     running = None
     if lengths is not None:
         steps = torch.arange(x.shape[0], device=x.device)
         running = (steps[:, None] < lengths)[..., None]
-    final = []
+    final, over_time = [], []
     for first in range(0, len(weights), D):
         if first:
             x = drop(x, first // D - 1)
-        sides = []
         for k in range(first, first + D):
             initial = tuple(s[k] for s in state)
-            y, last = _run(cell, x, weights[k], initial, running, k > first)
-            sides.append(y)
+            states, last = _run(cell, x, weights[k], initial, running, k > first)
+            over_time.append(states)
             final.append(last)
-        x = torch.cat(sides, -1) if D > 1 else sides[0]
-    return x, [torch.stack(one) for one in zip(*final, strict=True)]
+        x = torch.cat([states[0] for states in over_time[first:]], -1)
+    return x, [torch.stack(one) for one in zip(*final, strict=True)], over_time
 
 
 def _run(
@@ -89,26 +96,27 @@ def _run(
     state: tuple[Tensor, ...],
     running: Tensor | None,
     reverse: bool,
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """One layer in one direction: outputs (T, B, H) and the final states."""
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """One layer in one direction: the states after every step, (T, B, H) each, and the final ones."""
     w_ih, w_hh, b_ih, b_hh, w_channel = weights
     step: Callable[..., tuple[Tensor, ...]] = cell.step
     inputs = _Product(w_ih, b_ih, cell.gates)(x)
     recurrent = _Product(w_hh, b_hh, cell.gates)
     channel = [] if w_channel is None else list(w_channel)
     times = range(x.shape[0])
-    ys = []
+    steps = []
     for t in reversed(times) if reverse else times:
         new = step([gate[t] for gate in inputs], recurrent, state, channel)
-        y = new[0]
-        if running is not None:
-            new = tuple(torch.where(running[t], n, s) for n, s in zip(new, state, strict=True))
-            y = torch.where(running[t], y, torch.zeros_like(y))
-        state = new
-        ys.append(y)
-    if not ys:
-        return x.new_zeros((0, x.shape[1], w_hh.shape[1])), state
-    return torch.stack(ys[::-1] if reverse else ys), state
+        if running is None:
+            steps.append(new)
+            state = new
+        else:
+            steps.append(tuple(torch.where(running[t], n, torch.zeros_like(n)) for n in new))
+            state = tuple(torch.where(running[t], n, s) for n, s in zip(new, state, strict=True))
+    if not steps:
+        return tuple(s.new_zeros((0, *s.shape)) for s in state), state
+    in_order = steps[::-1] if reverse else steps
+    return tuple(torch.stack(one) for one in zip(*in_order, strict=True)), state
 
 
 def backward(
@@ -118,11 +126,11 @@ def backward(
     state: Sequence[Tensor],
     lengths: Tensor | None,
     masks: Sequence[Tensor] | None,
-    dy: Tensor | None,
-    dfinal: Sequence[Tensor | None],
+    outputs_of: Outputs,
+    gradients: Sequence[Tensor | None],
     needed: Sequence[bool],
 ) -> list[Tensor | None]:
-    """The gradients of a network as functions of its inputs and of dy and dfinal.
+    """The gradients of a network as differentiable functions of its inputs and of `gradients`.
 
     Args:
         options: What kind of network it is.
@@ -131,30 +139,33 @@ def backward(
         state: The initial states, (L*D, B, H) each; empty for zeros.
         lengths: (B,), or None.
         masks: What the outputs of each layer but the last are multiplied with; None for nothing.
-        dy: The gradient of y; None for zeros.
-        dfinal: Those of the final states.
+        outputs_of: Picks the outputs that `gradients` belong to.
+        gradients: Those of the outputs; None for zeros.
         needed: Whether the gradient of x, of each state and of each weight is wanted.
 
     Returns:
         These gradients, None where not wanted.
     """
-    from rnnfast.torch.ops import by_layer
-
-    # Views, so that what x has to do with the weights is not counted here.
-    inputs = [t.view_as(t) for t in (x, *state, *weights)]
-    count = 1 + len(state)
-    y, final = forward(
-        options,
-        inputs[0],
-        by_layer(inputs[count:], options),
-        inputs[1:count],
-        lengths,
-        (lambda outputs, layer: outputs * masks[layer]) if masks else (lambda outputs, _: outputs),
-    )
-    pairs = zip([y, *final], [dy, *dfinal], strict=True)
-    outputs, gradients = zip(*[(o, g) for o, g in pairs if g is not None], strict=True)
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Views, so that what x has to do with the weights is not counted here.
+        inputs = [t.view_as(t) for t in (x, *state, *weights)]
+        count = 1 + len(state)
+        results = forward(
+            options,
+            inputs[0],
+            by_layer(inputs[count:], options),
+            inputs[1:count],
+            lengths,
+            lambda outputs, layer: outputs * masks[layer] if masks else outputs,
+        )
+    outputs = outputs_of(*results)
+    pairs = [(o, g) for o, g in zip(outputs, gradients, strict=True) if g is not None]
     wanted = [t for t, need in zip(inputs, needed, strict=True) if need]
+    with_gradient, given = zip(*pairs, strict=True)
     found = iter(
-        torch.autograd.grad(outputs, wanted, gradients, create_graph=True, allow_unused=True)
+        torch.autograd.grad(
+            with_gradient, wanted, given, create_graph=create_graph, allow_unused=True
+        )
     )
     return [next(found) if need else None for need in needed]

@@ -23,7 +23,7 @@ Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
   if (filled) {
     RNNFAST_CHECK(filled->size() == bytes, "memory: expected ", bytes,
                   " bytes, those of the call's reserve, got ", filled->size());
-    RNNFAST_CHECK(reinterpret_cast<std::uintptr_t>(filled->data()) % 64 == 0,
+    RNNFAST_CHECK(bytes == 0 || reinterpret_cast<std::uintptr_t>(filled->data()) % 64 == 0,
                   "memory: expected an address that is a multiple of 64");
     RNNFAST_CHECK(!input.indices || packed.is_dense(),
                   "x: expected reals, as lengths differ, got indices");
