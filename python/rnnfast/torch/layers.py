@@ -6,7 +6,7 @@ bidirectional).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,19 +17,10 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnfast import _checks, functional
 from rnnfast.torch import ops, stepwise
 from rnnfast.torch.forms import Packed, Padded
-from rnnfast.torch.options import Options, by_layer
+from rnnfast.torch.network import Network, Options
 
 Sequence: TypeAlias = "Tensor | PackedSequence"
 State: TypeAlias = "Tensor | tuple[Tensor, ...]"
-
-
-class _Call(NamedTuple):
-    """What a network is run on."""
-
-    x: Tensor  # (T, B, I)
-    weights: list[Tensor]  # as the module has them
-    state: list[Tensor]  # (L*D, B, H) each; none for zeros
-    lengths: Tensor | None  # (B,)
 
 
 class Layer(torch.nn.RNNBase):
@@ -80,23 +71,37 @@ class Layer(torch.nn.RNNBase):
         else:
             form, x = Padded(input.dim() == 3, self.batch_first), input
         state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
-        weights = [getattr(self, name) for name in self._flat_weights_names]
+        weights = self._weights()
         dtype = self._result_dtype(x, weights[0])
         if dtype is None or not self._fits(x, state, form):
             return self._elsewhere(input, hx, return_all_states)
         if dtype == torch.bfloat16:
             x = x.float()
             state, weights = [s.float() for s in state], [w.float() for w in weights]
-        call = _Call(form.enter(x), weights, [form.enter_state(s) for s in state], form.lengths)
+        state = [form.enter_state(s) for s in state]
+        options = self._options(dtype)
+        seed = torch.randint(2**63 - 1, ()) if options.dropout else None
+        network = Network(form.enter(x), weights, state, form.lengths, seed)
         if return_all_states:
-            y, final, states = self._layer_by_layer(call, self._options(dtype))
+            y, final, states = _layer_by_layer(network, options)
         else:
-            y, final = _run(call, self._options(dtype))
-        result = form.leave(y.to(dtype)), self._form([form.leave_state(s.to(dtype)) for s in final])
+            y, final = _run(network, options)
+            states = []
+        if dtype == torch.bfloat16:
+            y, final = y.to(dtype), [s.to(dtype) for s in final]
+            states = [[s.to(dtype) for s in of_state] for of_state in states]
+        result = form.leave(y), self._form([form.leave_state(s) for s in final])
         if not return_all_states:
             return result
-        over_time = [tuple(form.leave(s.to(dtype)) for s in of_state) for of_state in states]
-        return *result, self._form(over_time)
+        return *result, self._form([tuple(map(form.leave, of_state)) for of_state in states])
+
+    def _weights(self) -> list[Tensor]:
+        """The weights as they are now: parameters, or what stands in for them (weight norm)."""
+        parameters = self._parameters
+        return [
+            parameters[name] if name in parameters else getattr(self, name)  # the slower way
+            for name in self._flat_weights_names
+        ]
 
     def _form(self, states: list[Any]) -> Any:
         """One value a state in the form of `hx`."""
@@ -114,7 +119,7 @@ class Layer(torch.nn.RNNBase):
 
     def _result_dtype(self, x: Tensor, weight: Tensor) -> torch.dtype | None:
         """What outputs are of; None for what the engine does not compute."""
-        if self.proj_size or x.device.type != "cpu" or weight.device.type != "cpu":
+        if self.proj_size or not x.is_cpu or not weight.is_cpu:
             return None
         if torch.is_autocast_enabled("cpu") and weight.dtype != torch.float64:
             dtype: torch.dtype = torch.get_autocast_dtype("cpu")
@@ -124,19 +129,19 @@ class Layer(torch.nn.RNNBase):
 
     def _fits(self, x: Tensor, state: list[Tensor], form: Padded | Packed) -> bool:
         """Whether shapes and dtypes are right."""
-        if isinstance(form, Packed):
-            batch, fits = form.lengths.shape[:1], x.dim() == 2
-        elif form.batched:
-            batch, fits = x.shape[:1] if self.batch_first else x.shape[1:2], True
+        axes = 3 if form.batched and form.lengths is None else 2
+        if x.dim() != axes or x.shape[-1] != self.input_size:
+            return False
+        if not state:
+            return True
+        if form.lengths is not None:
+            batch = form.lengths.shape
         else:
-            batch, fits = (), x.dim() == 2
+            batch = x.shape[0 if self.batch_first else 1 :][:1] if form.batched else ()
         rows = self.num_layers * (2 if self.bidirectional else 1)
         expected = rows, *batch, self.hidden_size
-        return (
-            fits
-            and x.shape[-1] == self.input_size
-            and len(state) in (0, functional.cells()[self.cell].states)
-            and all(s.shape == expected and s.dtype == x.dtype for s in state)
+        return len(state) == functional.cells()[self.cell].states and all(
+            s.shape == expected and s.dtype == x.dtype for s in state
         )
 
     def _elsewhere(self, input: Sequence, hx: State | None, return_all_states: bool) -> Any:  # noqa: A002
@@ -173,66 +178,62 @@ class Layer(torch.nn.RNNBase):
             f"{x.dtype}, got {got}"
         )
 
-    def _layer_by_layer(
-        self, call: _Call, options: Options
-    ) -> tuple[Tensor, list[Tensor], list[list[Tensor]]]:
-        """As `_run`, and for each state the (T, B, H) of every layer and direction.
 
-        The h of a layer are its outputs, with the gradient that outputs have.
-        """
-        D = options.num_directions
-        count = len(call.weights) // options.num_layers
-        x, finals, states = call.x, [], []
-        for layer in range(options.num_layers):
-            if layer:
-                x = F.dropout(x, options.dropout, options.dropout > 0)
-            one = call._replace(
-                x=x,
-                weights=call.weights[layer * count : (layer + 1) * count],
-                state=[s[layer * D : (layer + 1) * D] for s in call.state],
-            )
-            x, final, over_time = _run_one(one, options._replace(num_layers=1, dropout=0.0))
-            finals.append(final)
-            states += over_time
-        final = [torch.cat(of_state) for of_state in zip(*finals, strict=True)]
-        return x, final, [list(of_state) for of_state in zip(*states, strict=True)]
-
-
-def _run(call: _Call, options: Options) -> tuple[Tensor, list[Tensor]]:
+def _run(network: Network, options: Options) -> tuple[Tensor, list[Tensor]]:
     """y (T, B, D*H) and the final states."""
     if not torch.compiler.is_compiling() and stepwise.needed():
-        y, final, _ = _by_steps(call, options)
-        return y, final
-    seed = torch.randint(2**63 - 1, ()) if options.dropout else None
-    y, final, _ = ops.forward(*call, seed, *options, False)
+        y, final, _ = _by_steps(network, options)
+    else:
+        y, final, _ = ops.forward(network, options)
     return y, final
 
 
-def _run_one(
-    call: _Call, options: Options
+def _layer_by_layer(
+    network: Network, options: Options
+) -> tuple[Tensor, list[Tensor], list[list[Tensor]]]:
+    """As `_run`, and for each state the (T, B, H) of every layer and direction.
+
+    The h of a layer are its outputs, with the gradient that outputs have.
+    """
+    L, D, dropout = options.num_layers, options.num_directions, options.dropout
+    count = len(network.weights) // L
+    x, finals, states = network.x, [], []
+    for layer in range(L):
+        one = network._replace(
+            x=F.dropout(x, dropout) if layer and dropout else x,
+            weights=network.weights[layer * count : (layer + 1) * count],
+            state=[s[layer * D : (layer + 1) * D] for s in network.state],
+            seed=None,
+        )
+        x, final, over_time = _run_layer(one, options._replace(num_layers=1, dropout=0.0))
+        finals.append(final)
+        states += over_time
+    final = [torch.cat(of_state) for of_state in zip(*finals, strict=True)]
+    return x, final, [list(of_state) for of_state in zip(*states, strict=True)]
+
+
+def _run_layer(
+    network: Network, options: Options
 ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
     """As `_run` for one layer, and the states after every step, a tuple for each direction."""
     if not torch.compiler.is_compiling() and stepwise.needed():
-        return _by_steps(call, options)
-    beyond_h = functional.cells()[options.cell].states - 1
-    y, final, reserve = ops.forward(*call, None, *options, beyond_h > 0)
-    others = ops.states(y, reserve, *call, None, *options) if beyond_h else []
-    return y, final, [
+        return _by_steps(network, options)
+    beyond_h = options.states - 1
+    y, final, reserve = ops.forward(network, options, beyond_h > 0)
+    others = ops.states(network, options, y, reserve) if beyond_h else []
+    over_time = [
         (h, *others[k * beyond_h : (k + 1) * beyond_h])
         for k, h in enumerate(y.chunk(options.num_directions, -1))
     ]
+    return y, final, over_time
 
 
 def _by_steps(
-    call: _Call, options: Options
+    network: Network, options: Options
 ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
+    drop = options.dropout
     return stepwise.forward(
-        options,
-        call.x,
-        by_layer(call.weights, options),
-        call.state,
-        call.lengths,
-        lambda outputs, _layer: F.dropout(outputs, options.dropout, options.dropout > 0),
+        network, options, lambda outputs, _layer: F.dropout(outputs, drop) if drop else outputs
     )
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from rnnfast import reference
 from rnnfast.reference import tape
-from rnnfast.torch.options import Options, by_layer
+from rnnfast.torch.network import Network, Options
 
 Outputs: TypeAlias = Callable[..., Sequence[Tensor]]
 """Picks some of the outputs out of the three that `forward` returns."""
@@ -47,21 +47,15 @@ class _Product:
 
 
 def forward(
+    network: Network,
     options: Options,
-    x: Tensor,
-    weights: Sequence[tuple[Any, ...]],
-    state: Sequence[Tensor],
-    lengths: Tensor | None,
     drop: Callable[[Tensor, int], Tensor],
 ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
     """Run a network.
 
     Args:
-        options: What kind of network it is.
-        x: (T, B, I).
-        weights: Five for each layer and direction.
-        state: The initial states, (L*D, B, H) each; empty for zeros.
-        lengths: (B,), the sequences' lengths; None for T each.
+        network: The tensors; the seed does not count.
+        options: What kind of network it is; the precision and dropout do not count.
         drop: Takes the outputs of a layer and its number, and applies dropout.
 
     Returns:
@@ -69,8 +63,10 @@ def forward(
         layer and direction the states after every step, (T, B, H) each, zero after the end.
     """
     cell = reference.CELLS[options.cell]
-    H, D = weights[0][1].shape[1], options.num_directions
+    weights, D = options.by_layer(network.weights), options.num_directions
+    x, lengths, state = network.x, network.lengths, network.state
     if not state:
+        H = weights[0][1].shape[1]
         state = [x.new_zeros((len(weights), x.shape[1], H))] * cell.states
     running = None
     if lengths is not None:
@@ -120,11 +116,8 @@ def _run(
 
 
 def backward(
+    network: Network,
     options: Options,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    state: Sequence[Tensor],
-    lengths: Tensor | None,
     masks: Sequence[Tensor] | None,
     outputs_of: Outputs,
     gradients: Sequence[Tensor | None],
@@ -133,11 +126,8 @@ def backward(
     """The gradients of a network as differentiable functions of its inputs and of `gradients`.
 
     Args:
+        network: The tensors.
         options: What kind of network it is.
-        x: (T, B, I).
-        weights: As a module has them.
-        state: The initial states, (L*D, B, H) each; empty for zeros.
-        lengths: (B,), or None.
         masks: What the outputs of each layer but the last are multiplied with; None for nothing.
         outputs_of: Picks the outputs that `gradients` belong to.
         gradients: Those of the outputs; None for zeros.
@@ -149,14 +139,11 @@ def backward(
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         # Views, so that what x has to do with the weights is not counted here.
-        inputs = [t.view_as(t) for t in (x, *state, *weights)]
-        count = 1 + len(state)
+        inputs = [t.view_as(t) for t in network.differentiable]
+        count = 1 + len(network.state)
         results = forward(
+            network._replace(x=inputs[0], state=inputs[1:count], weights=inputs[count:]),
             options,
-            inputs[0],
-            by_layer(inputs[count:], options),
-            inputs[1:count],
-            lengths,
             lambda outputs, layer: outputs * masks[layer] if masks else outputs,
         )
     outputs = outputs_of(*results)
