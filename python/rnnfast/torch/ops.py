@@ -111,11 +111,12 @@ def _refuse(arguments: tuple[Any, ...], precision: str) -> NoReturn:
 def _forward(network: Network, options: Options, training: bool) -> _Outputs:
     arguments = _arguments(network, options)
     precision = options.precision
-    result = _core.forward(*arguments, training, precision, 0, torch.get_num_threads())
+    trains = training or options.dropout > 0  # the engine drops only where it trains
+    result = _core.forward(*arguments, trains, precision, 0, torch.get_num_threads())
     if result is None:
         _refuse(arguments, precision)
     y, final, reserve = result
-    memory = torch.empty(0, dtype=torch.uint8) if reserve is None else _tensor(reserve.memory)
+    memory = _tensor(reserve.memory) if training else torch.empty(0, dtype=torch.uint8)
     return _tensor(y), [_tensor(s) for s in final], memory
 
 

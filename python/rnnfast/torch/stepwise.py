@@ -136,6 +136,8 @@ def backward(
     Returns:
         These gradients, None where not wanted.
     """
+    if all(g is None for g in gradients):
+        return [None] * len(needed)
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         # Views, so that what x has to do with the weights is not counted here.
