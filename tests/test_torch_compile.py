@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import rnnfast.torch as fast  # noqa: E402
 from rnnfast.torch.network import Options  # noqa: E402
-from torch_cases import CELLS, flat, gradients  # noqa: E402
+from torch_cases import CELLS, assert_near, flat, gradients  # noqa: E402
 
 I, H = 5, 8
 
@@ -70,9 +70,12 @@ def test_inductor_and_autocast_and_dropout() -> None:
     assert y.shape == (7, 3, H)
     y.sum().backward()
     model.eval()
-    compare(model, compiled, x)
+    expected, got = model(x), compiled(x)
+    assert_near(got, expected)
+    wanted = list(model.parameters())
+    assert_near(gradients(got, wanted), gradients(expected, wanted))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(compiled(x)[0], model(x)[0])
+        torch.testing.assert_close(compiled(x)[0], model(x)[0], rtol=0.02, atol=0.02)
 
 
 def test_export_has_the_operator() -> None:
@@ -98,10 +101,11 @@ def test_operators_pass_torch_s_own_checks(cell: str, lengths: bool) -> None:
         torch.tensor(11),
     )
     forward, backward = torch.ops.rnnfast.forward.default, torch.ops.rnnfast.backward.default
-    torch.library.opcheck(forward, (*network, *options, True))
+    # No comparison of two calls: the reserve has bytes that nobody writes or reads.
+    checks = ("test_schema", "test_faketensor", "test_autograd_registration")
+    torch.library.opcheck(forward, (*network, *options, True), test_utils=checks)
     y, final, reserve = forward(*network, *options, True)
     kept = [y.detach(), reserve, torch.randn_like(y), [None] * len(final), True]
-    checks = ("test_schema", "test_faketensor")
-    torch.library.opcheck(backward, (*network, *options, *kept), test_utils=checks)
+    torch.library.opcheck(backward, (*network, *options, *kept), test_utils=checks[:2])
     states = torch.ops.rnnfast.states.default
     torch.library.opcheck(states, (*network, *options, *kept[:2]), test_utils=checks)

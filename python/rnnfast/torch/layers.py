@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnfast import _checks, functional
 from rnnfast.torch import ops, stepwise
 from rnnfast.torch.forms import Packed, Padded
-from rnnfast.torch.network import Network, Options
+from rnnfast.torch.network import STATES, Network, Options
 
 Sequence: TypeAlias = "Tensor | PackedSequence"
 State: TypeAlias = "Tensor | tuple[Tensor, ...]"
@@ -140,7 +140,7 @@ class Layer(torch.nn.RNNBase):
             batch = x.shape[0 if self.batch_first else 1 :][:1] if form.batched else ()
         rows = self.num_layers * (2 if self.bidirectional else 1)
         expected = rows, *batch, self.hidden_size
-        return len(state) == functional.cells()[self.cell].states and all(
+        return len(state) == STATES[self.cell] and all(
             s.shape == expected and s.dtype == x.dtype for s in state
         )
 
@@ -169,7 +169,7 @@ class Layer(torch.nn.RNNBase):
                 "input: expected 2 or 3 axes, the last of input_size = "
                 f"{self.input_size}, got shape {tuple(x.shape)}"
             )
-        states = functional.cells()[self.cell].states
+        states = STATES[self.cell]
         rows = self.num_layers * (2 if self.bidirectional else 1)
         got = [tuple(s.shape) for s in ([hx] if isinstance(hx, Tensor) else hx or [])]
         return ValueError(

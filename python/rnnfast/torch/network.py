@@ -12,6 +12,10 @@ from torch import Tensor
 
 from rnnfast import functional
 
+# Plain numbers, which `torch.compile` reads: a cell's states, and whether it has weight_channel.
+STATES = {name: cell.states for name, cell in functional.cells().items()}
+HAS_CHANNEL = {name: cell.params > 0 for name, cell in functional.cells().items()}
+
 
 class Network(NamedTuple):
     """The tensors of a call.
@@ -64,11 +68,11 @@ class Options(NamedTuple):
     @property
     def states(self) -> int:
         """How many states the cell has."""
-        return functional.cells()[self.cell].states
+        return STATES[self.cell]
 
     def by_layer(self, weights: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Five weights for each layer and direction, None for what there is not."""
-        channel = functional.cells()[self.cell].params > 0
+        channel = HAS_CHANNEL[self.cell]
         count = 2 + 2 * self.bias + channel
         biases = () if self.bias else (None, None)
         last = () if channel else (None,)
