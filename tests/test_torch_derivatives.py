@@ -11,12 +11,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-import rnnfast  # noqa: E402
-import rnnfast.torch as fast  # noqa: E402
-from rnnfast import functional  # noqa: E402
 from torch.autograd import forward_ad  # noqa: E402
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
+
+import rnnfast  # noqa: E402
+import rnnfast.torch as fast  # noqa: E402
+from rnnfast import functional  # noqa: E402
 from torch_cases import CELLS, TWINS, assert_near, flat, gradients, twins  # noqa: E402
 
 # PyTorch's own, when forward-mode derivatives are used for the first time.
@@ -30,9 +31,7 @@ def network(
 ) -> tuple[Callable[..., Any], list[Any], Any]:
     """A float64 layer as a function of tensors: x, states, weights; the tensors; the layer."""
     torch.manual_seed(0)
-    layer = fast.Recurrent(
-        cell, I, H, 2, bidirectional=True, dropout=dropout, dtype=torch.float64
-    )
+    layer = fast.Recurrent(cell, I, H, 2, bidirectional=True, dropout=dropout, dtype=torch.float64)
     count = functional.cells()[cell].states
     names = [name for names in layer._all_weights for name in names]
 

@@ -1,4 +1,4 @@
-"""The layers of `rnnfast.torch`: results beside PyTorch's and the engine's, and life as a module."""
+"""The layers of `rnnfast.torch`: results beside PyTorch's and the engine's, life as a module."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # noqa: E402
+
 import rnnfast.torch as fast  # noqa: E402
 from rnnfast import functional  # noqa: E402
 from rnnfast.torch import ops  # noqa: E402
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # noqa: E402
 from torch_cases import CELLS, TWINS, assert_near, flat, gradients, twins  # noqa: E402
 
 T, B, I, H = 7, 5, 6, 9
@@ -286,7 +287,9 @@ def test_cells_without_a_twin_say_what_is_wrong(cell: str) -> None:
             layer(given)
     with pytest.raises(ValueError, match=rf"hx: expected \d of shape .* got \[\(1, {B}, {H + 1}\)"):
         layer(x, torch.zeros(1, B, H + 1))
-    with pytest.raises(TypeError, match="input: expected torch.float16, .* got torch.float16 on"):
+    with pytest.raises(
+        TypeError, match=r"input: expected torch\.float16, .* got torch\.float16 on"
+    ):
         layer.half()(x.half())
 
 

@@ -6,7 +6,7 @@ is already there, and `restore` takes them out again.
 """
 
 try:
-    import torch as _torch
+    import torch as _torch  # noqa: F401  # the check is the purpose
 except ImportError as error:
     raise ImportError(
         "rnnfast.torch: expected PyTorch to be installed, as by `pip install rnnfast[torch]`, "

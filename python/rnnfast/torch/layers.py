@@ -150,9 +150,11 @@ class Layer(torch.nn.RNNBase):
             raise self._error(input, hx)
         if not return_all_states:
             return self.twin.forward(self, input, hx)
+        x = input.data if isinstance(input, PackedSequence) else input
         raise ValueError(
-            "return_all_states: expected a layer without proj_size, on the CPU, of float32, float64 "
-            f"or bfloat16, and an input and state of matching shapes and dtype, got {self}"
+            "return_all_states: expected a layer without proj_size, on the CPU, of float32, "
+            "float64 or bfloat16, and an input and state of its shapes and dtype, got "
+            f"{self}, input of {x.dtype} and shape {tuple(x.shape)}"
         )
 
     def _error(self, input: Sequence, hx: State | None) -> Exception:  # noqa: A002
@@ -161,8 +163,8 @@ class Layer(torch.nn.RNNBase):
         weight = self._flat_weights[0]
         if x.dtype != weight.dtype or self._result_dtype(x, weight) is None:
             return TypeError(
-                f"input: expected {weight.dtype}, as the weights are, on the CPU and one of float32, "
-                f"float64 and bfloat16, got {x.dtype} on {x.device}"
+                f"input: expected {weight.dtype}, as the weights are, on the CPU and one of "
+                f"float32, float64 and bfloat16, got {x.dtype} on {x.device}"
             )
         if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
             return ValueError(
@@ -180,7 +182,7 @@ class Layer(torch.nn.RNNBase):
 
 
 def _run(network: Network, options: Options) -> tuple[Tensor, list[Tensor]]:
-    """y (T, B, D*H) and the final states."""
+    """The outputs (T, B, D*H) and the final states."""
     if not torch.compiler.is_compiling() and stepwise.needed():
         y, final, _ = _by_steps(network, options)
     else:

@@ -104,7 +104,8 @@ def _arguments(network: Network, options: Options) -> tuple[Any, ...]:
 
 def _refuse(arguments: tuple[Any, ...], precision: str) -> NoReturn:
     """Raises the message for arguments that the engine did not take."""
-    functional._checked_call(*arguments, True, precision, 0)
+    arguments = *arguments, True, precision, 0
+    functional._checked_call(*arguments)
     raise AssertionError("the arguments were right")
 
 
@@ -112,7 +113,8 @@ def _forward(network: Network, options: Options, training: bool) -> _Outputs:
     arguments = _arguments(network, options)
     precision = options.precision
     trains = training or options.dropout > 0  # the engine drops only where it trains
-    result = _core.forward(*arguments, trains, precision, 0, torch.get_num_threads())
+    rest = trains, precision, 0, torch.get_num_threads()
+    result = _core.forward(*(arguments + rest))
     if result is None:
         _refuse(arguments, precision)
     y, final, reserve = result
@@ -125,7 +127,8 @@ def _restore(network: Network, options: Options, y: Tensor, reserve: Tensor) -> 
     if reserve.data_ptr() % 64:
         reserve = reserve.clone()  # PyTorch aligns what it allocates
     arguments = _arguments(network, options)
-    restored = _core.restore(*arguments, options.precision, _array(y), _array(reserve))
+    rest = options.precision, _array(y), _array(reserve)
+    restored: _core.Reserve | None = _core.restore(*(arguments + rest))
     if restored is None:
         _refuse(arguments, options.precision)
     return restored
@@ -182,9 +185,7 @@ def _backward_fake(network: Network, _options: Options, *others: Any) -> list[Te
     return [t.new_empty(t.shape) for t in (inputs if need_dx else inputs[1:])]
 
 
-def _states_fake(
-    network: Network, options: Options, y: Tensor, _reserve: Tensor
-) -> list[Tensor]:
+def _states_fake(network: Network, options: Options, y: Tensor, _reserve: Tensor) -> list[Tensor]:
     shape = *y.shape[:2], network.weights[1].shape[1]
     count = options.num_layers * options.num_directions * (options.states - 1)
     return [y.new_empty(shape) for _ in range(count)]
@@ -210,9 +211,7 @@ class _Derivative(torch.autograd.Function):
     def save(ctx: Any, network: Network, options: Options, y: Tensor, reserve: Tensor) -> None:
         """Keeps a call for `saved`."""
         ctx.options, ctx.states = options, len(network.state)
-        ctx.save_for_backward(
-            y, reserve, network.lengths, network.seed, *network.differentiable
-        )
+        ctx.save_for_backward(y, reserve, network.lengths, network.seed, *network.differentiable)
         ctx.set_materialize_grads(False)
 
     @staticmethod

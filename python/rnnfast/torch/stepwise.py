@@ -22,13 +22,14 @@ from rnnfast.torch.network import Network, Options
 Outputs: TypeAlias = Callable[..., Sequence[Tensor]]
 """Picks some of the outputs out of the three that `forward` returns."""
 
-for function in (tape.sigmoid, tape.tanh, tape.relu):
-    function.register(torch.Tensor, getattr(torch, function.__name__))
+tape.sigmoid.register(Tensor, torch.sigmoid)
+tape.tanh.register(Tensor, torch.tanh)
+tape.relu.register(Tensor, torch.relu)
 
 
 def needed() -> bool:
     """Whether a `torch.func` transform or a level of forward-mode AD is at work."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    return bool(torch._C._are_functorch_transforms_active()) or forward_ad._current_level >= 0
 
 
 class _Product:
@@ -93,7 +94,7 @@ def _run(
     running: Tensor | None,
     reverse: bool,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """One layer in one direction: the states after every step, (T, B, H) each, and the final ones."""
+    """One layer in one direction: states after every step, (T, B, H) each, and the final ones."""
     w_ih, w_hh, b_ih, b_hh, w_channel = weights
     step: Callable[..., tuple[Tensor, ...]] = cell.step
     inputs = _Product(w_ih, b_ih, cell.gates)(x)
