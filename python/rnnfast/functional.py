@@ -145,7 +145,10 @@ def forward(
     if result is None:  # something must be converted, or is wrong
         result = on.forward(*_checked_call(on, cell, x, weights, state, lengths, *options))
     y, final, reserve = result
-    return y, final, reserve and Reserve(reserve)
+    if reserve is None:
+        return y, final, None
+    y.flags.writeable = False  # backward reads it
+    return y, final, Reserve(reserve)
 
 
 def pack(
