@@ -11,7 +11,7 @@ from rnnfast.cuda import _engines
 from rnnfast.cuda._devices import VIRTUAL
 from rnnfast.cuda._engine import Engine
 
-DEVICES = ("emulated", "emulated_ptx", "cuda")
+DEVICES = ("emulated", "emulated_ptx", pytest.param("cuda", marks=pytest.mark.gpu))
 
 
 @pytest.fixture(params=DEVICES)

@@ -102,14 +102,14 @@ def network(on: Any, job: Job) -> dict[str, Any]:
     return result
 
 
-def dense(on: Any) -> dict[str, Any]:
+def dense(on: Any, job: Job) -> dict[str, Any]:
     """Every kernel of dense.cu, sort.cu, gemm.cu and optim.cu that has threads meet."""
     import numpy as np
     import test_dense_kernels as tests
     from device_kernels import Kernels, reals
     from test_optim_kernels import Pieces
 
-    kernels = Kernels(on.name)
+    kernels = Kernels(on.name, (job.policy, job.seed))
     index = tests.indices_of(1500, 9)
     rows = reals(1, 1500, 5)
     sums, product = kernels.nan(5), kernels.nan(70, 5)
@@ -155,7 +155,7 @@ def main() -> None:
         on.extension.set_schedule(job.policy, job.seed)
         result = {"digest": "", "error": ""}
         try:
-            result["digest"] = digest(dense(on) if job.kernel == "dense" else network(on, job))
+            result["digest"] = digest(dense(on, job) if job.kernel == "dense" else network(on, job))
         except (RuntimeError, AssertionError) as error:
             result["error"] = str(error)
         print(json.dumps(result), flush=True)
