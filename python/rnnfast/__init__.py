@@ -3,7 +3,7 @@
 Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recurrent` for every
 cell of the library), stateless functions on arrays in `rnnfast.functional`, the training of
 language models in `rnnfast.training`, and the float64 NumPy reference that everything is checked
-against in `rnnfast.reference`.
+against in `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices.
 """
 
 from rnnfast import cuda, functional, reference

@@ -36,7 +36,9 @@ class Engine(Backend):
     def __init__(self, name: str, extension: ModuleType) -> None:
         self.name = name
         self.extension: Any = extension
-        self.kernel: str | None = None  # the only one that networks may run, for tests and measuring
+        self.kernel: str | None = (
+            None  # the only one that networks may run, for tests and measuring
+        )
         self.matmul_precision = "highest"  # see set_float32_matmul_precision
 
     def products(self, precision: str) -> str:
@@ -150,7 +152,7 @@ class Engine(Backend):
     # ---- `rnnfast.dense` and `rnnfast.losses`
 
     def linear_forward(self, *, x: Array, weight: Array, bias: Array | None) -> Array:
-        """x W^T + b."""
+        """X W^T + b."""
         outputs, inputs = weight.shape
         y = self.floats(*x.shape[:-1], outputs)
         self._gemm(
@@ -204,7 +206,7 @@ class Engine(Backend):
         transpose_b: bool = False,
         **options: Any,
     ) -> None:
-        """c = op(a) op(b) of sizes (m, k) and (k, n)."""
+        """C = op(a) op(b) of sizes (m, k) and (k, n)."""
         m, n, k = sizes
         if 0 in sizes:
             return

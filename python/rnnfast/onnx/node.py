@@ -123,13 +123,13 @@ class RecurrentNode:
             TypeError: A dtype is wrong.
         """
         xs = self._time_first(_checks.real_array("x", x, self.dtype, ", the node's"))
-        xs = functional._check_x(xs, self.dtype, self.input_size)
+        xs = functional._check_x(_backend.CPU, xs, self.dtype, self.input_size)
         seq_len, batch = xs.shape[:2]
         lengths = self._given("sequence_lens", sequence_lens)
         if lengths is not None:
             lengths = functional._check_lengths(
                 _backend.CPU, lengths, seq_len, batch, "sequence_lens"
-            )
+            ).astype(np.int64)
         states = self._states(initial_h, initial_c, batch)
         reverse = self.direction == "reverse"
         y, *final = self._run(_reversed(xs, lengths) if reverse else xs, states, lengths)
