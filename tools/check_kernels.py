@@ -36,7 +36,7 @@ class Family:
     since: int = 0  # the architecture from which on it is not empty
 
 
-# The ceilings of recurrent kernels are those of src/cuda/resources.h; the first that matches counts.
+# The first that matches counts. Ceilings of recurrent kernels are those of src/cuda/resources.h.
 FAMILIES = (
     Family("grid", r"_grid_kernel", 256, 128, ("LDGSTS",), 80),
     Family("cluster", r"_mma_kernel.*ClusterExchange", 256, 255, ("HMMA", "STAS", "SYNCS"), 90),
@@ -100,7 +100,7 @@ def kernels(program: str, file: Path) -> list[Kernel]:
 
 
 def instructions(program: str, file: Path) -> dict[tuple[str, int], set[str]]:
-    """The names of the instructions of each function and architecture, without what follows a dot."""
+    """Names of the instructions of each function and architecture, up to the first dot."""
     result: dict[tuple[str, int], set[str]] = defaultdict(set)
     name = ""
     for architecture, line in run(program, "--dump-sass", file):

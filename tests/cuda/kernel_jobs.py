@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,8 +17,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent
-sys.path[:0] = [str(FOLDER.parent / "cuda_emulator"), str(FOLDER), str(FOLDER.parent)]
+for folder in ("", "cuda", "cuda_emulator"):
+    sys.path.append(str(Path(__file__).resolve().parents[1] / folder))
+
+from build import environment
 
 # Odd sizes, several tiles of units, sequences of lengths 0 to T, both directions.
 SIZES = {"T": 3, "B": 3, "I": 2, "H": 37, "D": 2}
@@ -50,19 +51,28 @@ class Outcome:
 
 
 def run_jobs(
-    jobs: Sequence[Job], environment: dict[str, str], timeout: float = 600
+    jobs: Sequence[Job],
+    engine: Path,
+    sanitizer: str | None = None,
+    options: str = "",
+    timeout: float = 600,
 ) -> list[Outcome]:
-    """Runs the jobs in child processes: a new one after each job that ends its process."""
+    """Runs the jobs in child processes: a new one after each job that ends its process.
+
+    `engine` is a module that was built with the sanitizer, for which the options are.
+    """
+    device = engine.stem[1:]  # the name of the device is that of the module
+    variables = environment(sanitizer, options) | {f"RNNFAST_{device.upper()}": str(engine)}
     outcomes: list[Outcome] = []
     while len(outcomes) < len(jobs):
         rest = [asdict(job) for job in jobs[len(outcomes) :]]
         try:
             done = subprocess.run(
-                [sys.executable, __file__],
+                [sys.executable, __file__, device],
                 input=json.dumps(rest),
                 capture_output=True,
                 text=True,
-                env=environment,
+                env=variables,
                 timeout=timeout,
                 check=False,
             )
@@ -143,8 +153,7 @@ def main() -> None:
     from rnnfast._backend import get
 
     jobs = [Job(**job) for job in json.load(sys.stdin)]
-    device = "emulated_ptx" if "RNNFAST_EMULATED_PTX" in os.environ else "emulated"
-    on: Any = get(device)
+    on: Any = get(sys.argv[1])
     for number, job in enumerate(jobs):
         print(f"JOB {number}", file=sys.stderr, flush=True)
         if job.cells:

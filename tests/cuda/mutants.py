@@ -21,15 +21,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cuda_emulator"))
 
-from build import BUILD, EMULATOR, environment
+from build import BUILD, EMULATOR
 from engine import FEW_CELLS, build_engine, copy_with_few_cells
-from kernel_jobs import Job, Outcome, run_jobs
+from kernel_jobs import Job, run_jobs
 
 SCHEDULES = [("random", 1), ("random", 2), ("random", 3), ("sequential", 1), ("reversed", 1)]
 COPY = BUILD / "mutants" / "src"
 
 GRID = [Job("grid", cell) for cell in FEW_CELLS]
-MMA = {name: [Job(name, cell, "bfloat16") for cell in FEW_CELLS] for name in ("block", "cluster", "flags")}
+MMA = {
+    name: [Job(name, cell, "bfloat16") for cell in FEW_CELLS]
+    for name in ("block", "cluster", "flags")
+}
 ALL_MMA = [job for jobs in MMA.values() for job in jobs]
 # The kernels that run a file's code.
 FILES = {
@@ -57,7 +60,10 @@ REMOVED = [
 # What is weakened, by what it is called: a pattern, and its replacement for a fault's number.
 WEAKENED: dict[str, tuple[str, str]] = {
     "no polling": (r"while \((load_acquire\(\w+\) < \w+)\)", r"while (!PLANTED({n}) && \1)"),
-    "relaxed": (r"\bload_acquire\((\w+)\)", r"(PLANTED({n}) ? load_relaxed(\1) : load_acquire(\1))"),
+    "relaxed": (
+        r"\bload_acquire\((\w+)\)",
+        r"(PLANTED({n}) ? load_relaxed(\1) : load_acquire(\1))",
+    ),
     "relaxed add": (
         r"\badd_release\((\w+), (\w+)\);",
         r"if (PLANTED({n})) atomicAdd(\1, \2); else add_release(\1, \2);",
@@ -137,14 +143,6 @@ def engine(sanitizer: str | None) -> Path:
     return build_engine("mutants", sanitizer=sanitizer, source_root=COPY, flags=flags)
 
 
-def outcomes(
-    sanitizer: str | None, jobs: list[Job], options: str = ""
-) -> list[Outcome]:
-    variables = environment(sanitizer, options)
-    variables["RNNFAST_EMULATED"] = str(engine(sanitizer))
-    return run_jobs(jobs, variables)
-
-
 def jobs_of(fault: Fault, schedules: list[tuple[str, int]]) -> list[Job]:
     """A fault's jobs; in every other schedule memory is not NaN but a number."""
     return [
@@ -167,7 +165,7 @@ def plain_notices(faults: list[Fault]) -> dict[Fault, tuple[int, int]]:
     unplanted = [*GRID, *ALL_MMA, Job("dense")]
     jobs = [replace(job, cells=tuple(FEW_CELLS)) for job in unplanted]
     plan = {fault: jobs_of(fault, SCHEDULES) for fault in faults}
-    results = outcomes(None, jobs + [job for some in plan.values() for job in some])
+    results = run_jobs(jobs + [job for some in plan.values() for job in some], engine(None))
     expected = {}
     for job, result in zip(jobs, results, strict=False):
         assert result.digest, f"{right}: {job}: {result.error}"
@@ -187,7 +185,8 @@ def races(faults: list[Fault]) -> dict[Fault, tuple[int, int]]:
     plan = {fault: jobs_of(fault, SCHEDULES[:1]) for fault in faults}
     # Faults share addresses and lines, of which each is reported once unless told otherwise.
     options = "suppress_equal_addresses=0 suppress_equal_stacks=0"
-    results = iter(outcomes("thread", [job for some in plan.values() for job in some], options))
+    jobs = [job for some in plan.values() for job in some]
+    results = iter(run_jobs(jobs, engine("thread"), "thread", options))
     return {
         fault: (sum("data race" in next(results).report for _ in some), len(some))
         for fault, some in plan.items()

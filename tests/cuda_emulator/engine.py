@@ -15,7 +15,6 @@ from pathlib import Path
 import pybind11
 from build import BUILD, EMULATOR, ROOT, build
 
-
 # Two whose kernels have all paths: one product a step, and two.
 FEW_CELLS = {"lstm": "Lstm", "mut3": "Mut3"}
 
