@@ -17,8 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-for folder in ("", "cuda", "cuda_emulator"):
-    sys.path.append(str(Path(__file__).resolve().parents[1] / folder))
+sys.path.extend(str(Path(__file__).parents[1] / name) for name in ("", "cuda", "cuda_emulator"))
 
 from build import environment
 
