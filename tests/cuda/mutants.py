@@ -28,13 +28,11 @@ from kernel_jobs import Job, run_jobs
 SCHEDULES = [("random", 1), ("random", 2), ("random", 3), ("sequential", 1), ("reversed", 1)]
 COPY = BUILD / "mutants" / "src"
 
-GRID = [Job("grid", cell) for cell in FEW_CELLS]
-MMA = {
-    name: [Job(name, cell, "bfloat16") for cell in FEW_CELLS]
-    for name in ("block", "cluster", "flags")
-}
+CELL = "mut3"  # two products a step, and two operands: it runs every line of the drivers
+GRID = [Job("grid", CELL)]
+MMA = {name: [Job(name, CELL, "bfloat16")] for name in ("block", "cluster", "flags")}
 ALL_MMA = [job for jobs in MMA.values() for job in jobs]
-# The kernels that run a file's code.
+# The kernels that run a file's code; a struct of one kernel's is named after it.
 FILES = {
     "fma_product.cuh": GRID,
     "grid_kernels.cuh": GRID,
@@ -47,6 +45,7 @@ FILES = {
     "sort.cu": [Job("dense")],
     "reduce.cuh": [Job("dense")],
 }
+EXCHANGES = {"BlockExchange": "block", "ClusterExchange": "cluster", "FlagExchange": "flags"}
 # Files whose calls of these names are definitions, or the host's on one stream.
 ELSEWHERE = {"device.cuh", "runtime.cu", "runtime.h", "recurrent.cpp"}
 
@@ -90,6 +89,7 @@ class Fault:
     number: int
     file: str
     line: int
+    struct: str  # the last one that begins before it
     what: str
 
     def __str__(self) -> str:
@@ -112,7 +112,10 @@ def plant_file(name: str, text: str, faults: list[Fault]) -> str:
     """The text with its faults, which are added to the list."""
 
     def add(match: re.Match[str], what: str) -> int:
-        faults.append(Fault(len(faults) + 1, name, source.count("\n", 0, match.start()) + 1, what))
+        before = source[: match.start()]
+        struct = (re.findall(r"^(?:struct|class) (\w+)", before, re.MULTILINE) or [""])[-1]
+        line = before.count("\n") + 1
+        faults.append(Fault(len(faults) + 1, name, line, struct, what))
         return faults[-1].number
 
     def weaken(what: str, form: str) -> Callable[[re.Match[str]], str]:
@@ -145,6 +148,8 @@ def engine(sanitizer: str | None) -> Path:
 
 def jobs_of(fault: Fault, schedules: list[tuple[str, int]]) -> list[Job]:
     """A fault's jobs; in every other schedule memory is not NaN but a number."""
+    exchange = EXCHANGES.get(fault.struct)
+    jobs = MMA[exchange] if exchange else FILES[fault.file]
     return [
         replace(
             job,
@@ -155,20 +160,19 @@ def jobs_of(fault: Fault, schedules: list[tuple[str, int]]) -> list[Job]:
             fill=0x3F if i % 2 else 0xFF,
         )
         for i, (policy, seed) in enumerate(schedules)
-        for job in FILES[fault.file]
+        for job in jobs
     ]
 
 
 def plain_notices(faults: list[Fault]) -> dict[Fault, tuple[int, int]]:
     """How many of a fault's jobs are noticed without a sanitizer, and how many there are."""
-    right = Fault(0, "", 0, "")
     unplanted = [*GRID, *ALL_MMA, Job("dense")]
     jobs = [replace(job, cells=tuple(FEW_CELLS)) for job in unplanted]
     plan = {fault: jobs_of(fault, SCHEDULES) for fault in faults}
     results = run_jobs(jobs + [job for some in plan.values() for job in some], engine(None))
     expected = {}
     for job, result in zip(jobs, results, strict=False):
-        assert result.digest, f"{right}: {job}: {result.error}"
+        assert result.digest, f"without a fault: {job}: {result.error}"
         expected[job.kernel, job.cell] = result.digest
     rest = iter(results[len(jobs) :])
     return {
