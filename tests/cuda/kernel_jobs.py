@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,6 +23,12 @@ sys.path.extend(str(Path(__file__).parents[1] / name) for name in ("", "cuda", "
 
 from build import environment
 
+from rnnfast.cuda._devices import VIRTUAL
+
+# Plans for it have few blocks: ThreadSanitizer has room for 4096 threads.
+DEVICE = VIRTUAL["H100"] | {"multiprocessors": 8}
+
+LONGEST = 60  # seconds that a job may take
 # Odd sizes, several tiles of units, sequences of lengths 0 to T, both directions.
 SIZES = {"T": 3, "B": 3, "I": 2, "H": 37, "D": 2}
 
@@ -50,47 +58,26 @@ class Outcome:
 
 
 def run_jobs(
-    jobs: Sequence[Job],
-    engine: Path,
-    sanitizer: str | None = None,
-    options: str = "",
-    timeout: float = 600,
+    jobs: Sequence[Job], engine: Path, sanitizer: str | None = None, options: str = ""
 ) -> list[Outcome]:
-    """Runs the jobs in child processes: a new one after each job that ends its process.
+    """Runs the jobs in a child process, which forks for each, so that a job may end its process.
 
     `engine` is a module that was built with the sanitizer, for which the options are.
     """
     device = engine.stem[1:]  # the name of the device is that of the module
-    variables = environment(sanitizer, options) | {f"RNNFAST_{device.upper()}": str(engine)}
-    outcomes: list[Outcome] = []
-    while len(outcomes) < len(jobs):
-        rest = [asdict(job) for job in jobs[len(outcomes) :]]
-        try:
-            done = subprocess.run(
-                [sys.executable, __file__, device],
-                input=json.dumps(rest),
-                capture_output=True,
-                text=True,
-                env=variables,
-                timeout=timeout,
-                check=False,
-            )
-            stdout, stderr, end = done.stdout, done.stderr, f"exit status {done.returncode}"
-        except subprocess.TimeoutExpired as late:
-            stdout, stderr = (
-                (text or b"").decode() if isinstance(text, bytes) else text or ""
-                for text in (late.stdout, late.stderr)
-            )
-            end = "takes too long"
-        results = [json.loads(line) for line in stdout.splitlines() if line.startswith("{")]
-        reports = re.split(r"^JOB \d+$", stderr, flags=re.MULTILINE)
-        if len(reports) == 1:
-            raise RuntimeError(f"{end}: {stderr}")
-        reports = [text.strip() for text in reports[1:]]
-        outcomes += [Outcome(**r, report=text) for r, text in zip(results, reports, strict=False)]
-        if len(results) < len(reports):
-            outcomes.append(Outcome(error=end, report=reports[len(results)]))
-    return outcomes
+    done = subprocess.run(
+        [sys.executable, __file__, device],
+        input=json.dumps([asdict(job) for job in jobs]),
+        capture_output=True,
+        text=True,
+        env=environment(sanitizer, options) | {f"RNNFAST_{device.upper()}": str(engine)},
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    reports = re.split(r"^JOB \d+$", done.stderr, flags=re.MULTILINE)[1:]
+    return [Outcome(**r, report=text.strip()) for r, text in zip(results, reports, strict=True)]
 
 
 def network(on: Any, job: Job) -> dict[str, Any]:
@@ -147,26 +134,40 @@ def digest(results: dict[str, Any]) -> str:
     return total.hexdigest()
 
 
+def run_job(on: Any, job: Job) -> dict[str, str]:
+    """What the engine makes of it: a digest or an error."""
+    if job.cells:
+        on.cell_ids = {name: i for i, name in enumerate(job.cells)}
+    if job.fault:
+        on.extension.set_fault(job.fault)
+    on.fill = job.fill
+    on.extension.set_device(DEVICE)
+    on.extension.set_schedule(job.policy, job.seed)
+    try:
+        return {"digest": digest(dense(on, job) if job.kernel == "dense" else network(on, job))}
+    except (RuntimeError, AssertionError) as error:
+        return {"error": str(error)}
+
+
 def main() -> None:
     """Reads jobs from stdin."""
     from rnnfast._backend import get
 
     jobs = [Job(**job) for job in json.load(sys.stdin)]
     on: Any = get(sys.argv[1])
+    import test_dense_kernels  # noqa: F401  (once, before the forks)
+    import test_recurrent  # noqa: F401
+
     for number, job in enumerate(jobs):
         print(f"JOB {number}", file=sys.stderr, flush=True)
-        if job.cells:
-            on.cell_ids = {name: i for i, name in enumerate(job.cells)}
-        if hasattr(on.extension, "set_fault"):
-            on.extension.set_fault(job.fault)
-        on.fill = job.fill
-        on.extension.set_schedule(job.policy, job.seed)
-        result = {"digest": "", "error": ""}
-        try:
-            result["digest"] = digest(dense(on, job) if job.kernel == "dense" else network(on, job))
-        except (RuntimeError, AssertionError) as error:
-            result["error"] = str(error)
-        print(json.dumps(result), flush=True)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(LONGEST)
+            print(json.dumps(run_job(on, job)), flush=True)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status:
+            print(json.dumps({"error": f"exit status {status}"}), flush=True)
 
 
 if __name__ == "__main__":
