@@ -41,6 +41,7 @@ EMULATOR_UNTRACED inline Barrier& barrier_at(u32 number, u32 threads, Site site)
     fail("barrier %u for %u threads while others wait for %u at %s:%u", number, threads,
          barrier.expected, site.file_name(), site.line());
   barrier.expected = threads;
+  barrier.site = site;  // its threads may come from different places
   return barrier;
 }
 
