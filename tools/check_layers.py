@@ -3,8 +3,9 @@
     bindings -> rnn -> {cpu, cuda} -> cells -> core
 
 cpu and cuda never include each other; what a kernel file reaches includes no standard header (a
-std template compiled for one instruction set could be linked into another's code); the reference
-imports NumPy alone. Prints each offence; exits with 1 if there is one.
+std template compiled for one instruction set could be linked into another's code); CUDA's headers
+and the emulator are seen by the files that name them in CUDA_ALONE; the reference imports NumPy
+alone. Prints each offence; exits with 1 if there is one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ REFERENCE = ROOT / "python" / "rnnfast" / "reference"
 RANK = {"core": 0, "cells": 1, "cpu": 2, "cuda": 2, "rnn": 3, "bindings": 4}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 SOURCES = {".h", ".cpp", ".cu", ".cuh"}
+CUDA_ALONE = {"src/cuda/device.cuh"}  # may include CUDA's headers and the emulator
+CUDA_HEADER = re.compile(r"^(cuda|cublas|cooperative_groups|emulator)[^/]*$")
 INTRINSICS = {"arm_neon.h", "immintrin.h"}  # the compiler's own; they leave no symbols behind
 
 
@@ -32,6 +35,10 @@ def includes(path: Path) -> list[tuple[str, str]]:
 def wrong_directions(path: Path, layer: str) -> Iterator[str]:
     """Includes of `path`, a file of `layer`, that do not point down."""
     for kind, name in includes(path):
+        if CUDA_HEADER.match(name):
+            if path.relative_to(ROOT).as_posix() not in CUDA_ALONE:
+                yield f"{name}: only {', '.join(CUDA_ALONE)} may include it"
+            continue
         if kind == "<":
             continue
         target = name.split("/")[0]

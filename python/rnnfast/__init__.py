@@ -6,7 +6,7 @@ language models in `rnnfast.training`, and the float64 NumPy reference that ever
 against in `rnnfast.reference`.
 """
 
-from rnnfast import functional, reference
+from rnnfast import cuda, functional, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache, get_num_threads, set_num_threads
 from rnnfast._version import __version__
 from rnnfast.dense import Embedding, Linear
@@ -60,6 +60,7 @@ __all__ = [
     "clip_grad_value_",
     "cpu_info",
     "cross_entropy",
+    "cuda",
     "empty_cache",
     "functional",
     "get_num_threads",

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rnnfast._backend import CPU, Backend, of
+
 PRECISIONS = ("full", "bfloat16")
 
 RealArray: TypeAlias = NDArray[Any]  # float32 or float64
@@ -27,8 +29,13 @@ def positive_int(name: str, value: int) -> int:
     return int(value)
 
 
-def recompute(name: str, value: bool | int) -> bool | int:
-    """Return `value`, which must be a bool or an integer of at least 1."""
+def recompute(name: str, value: bool | int, on: Backend = CPU) -> bool | int:
+    """Return `value`, which must be a bool or an integer of at least 1, if `on` recomputes."""
+    if value and not on.recomputes:
+        raise ValueError(
+            f"{name}: expected False on device {on.name!r}, which keeps all that backward needs, "
+            f"got {value}"
+        )
     return value if isinstance(value, bool) else positive_int(name, value)
 
 
@@ -52,11 +59,13 @@ def choice(name: str, value: str, valid: Collection[str]) -> str:
     return value
 
 
-def real_dtype(name: str, dtype: Any) -> np.dtype[Any]:
-    """Return `dtype` as a NumPy dtype, which must be float32 or float64."""
+def real_dtype(name: str, dtype: Any, on: Backend = CPU) -> np.dtype[Any]:
+    """Return `dtype` as a NumPy dtype, which must be one that `on` computes in."""
     result: np.dtype[Any] = np.dtype(dtype)
-    if result not in (np.float32, np.float64):
-        raise TypeError(f"{name}: expected float32 or float64, got {result}")
+    if result not in on.dtypes:
+        where = "" if on is CPU else f" on device {on.name!r}"
+        expected = " or ".join(map(str, on.dtypes))
+        raise TypeError(f"{name}: expected {expected}{where}, got {result}")
     return result
 
 
@@ -69,34 +78,53 @@ def precision(name: str, value: str, dtype: np.dtype[Any]) -> str:
 
 
 def real_array(
-    name: str, value: ArrayLike, dtype: np.dtype[Any] | None, why: str = ""
+    name: str, value: ArrayLike, dtype: np.dtype[Any] | None, why: str = "", on: Backend = CPU
 ) -> RealArray:
     """Return `value` as a C-contiguous array of `dtype`, or of any real dtype if that is None."""
-    array = np.asarray(value)
+    array = on.asarray(value)
     if dtype is None:
-        real_dtype(f"{name}.dtype", array.dtype)
+        real_dtype(f"{name}.dtype", array.dtype, on)
     elif array.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}{why}, got {array.dtype}")
-    return np.asarray(array, order="C")
+    return on.contiguous(array)  # type: ignore[no-any-return]
 
 
-def output_array(name: str, value: Any, dtype: np.dtype[Any]) -> None:
+def output_array(name: str, value: Any, dtype: np.dtype[Any], on: Backend = CPU) -> None:
     """Check that `value` is an array of `dtype` that C++ can write into as it is."""
-    if not isinstance(value, np.ndarray):
+    if not hasattr(value, "flags") or of(value) is not on:
         raise TypeError(f"{name}: expected an array to write into, got {type(value).__name__}")
     if value.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}, got {value.dtype}")
-    if not (value.flags.c_contiguous and value.flags.writeable):
+    if not (value.flags.c_contiguous and getattr(value.flags, "writeable", True)):
         got = "read-only" if value.flags.c_contiguous else f"strides {value.strides}"
         raise ValueError(f"{name}: expected a writable C-contiguous array, got {got}")
 
 
-def integer_array(name: str, value: ArrayLike) -> IntArray:
+def integer_array(name: str, value: ArrayLike, on: Backend = CPU) -> IntArray:
     """Return `value` as a C-contiguous int64 array; it must be of an integer dtype."""
-    array = np.asarray(value)
+    array = on.asarray(value)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected an array of integers, got dtype {array.dtype}")
-    return np.asarray(array, dtype=np.int64, order="C")
+    return on.contiguous(array.astype(np.int64, copy=False))  # type: ignore[no-any-return]
+
+
+def index_array(
+    name: str, value: ArrayLike, expected: str, end: int, on: Backend, ignored: int | None = None
+) -> IntArray:
+    """The same of integers in [0, end), which `expected` puts in words, or equal to `ignored`.
+
+    The kernels of the CPU look for themselves. For a device the values are checked if they come
+    from the host; those that are on the device are not, as the host would have to wait for them.
+    """
+    host = None if on is CPU else on.on_host(value)
+    if host is not None and host.dtype.kind in "iu":
+        outside = (host < 0) | (host >= end)
+        if ignored is not None:
+            outside &= host != ignored
+        if outside.any():
+            besides = "" if ignored is None else f" or ignore_index = {ignored}"
+            raise IndexError(f"{expected} = [0, {end}){besides}, got {host[outside].flat[0]}")
+    return integer_array(name, value, on)
 
 
 def shape(name: str, array: NDArray[Any], expected: tuple[int, ...], meaning: str) -> None:

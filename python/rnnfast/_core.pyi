@@ -4,6 +4,7 @@ The compiled part of rnnfast: private, checked and documented by the Python laye
 """
 
 from __future__ import annotations
+import collections.abc
 import numpy
 import numpy.typing
 import typing
@@ -22,6 +23,7 @@ __all__: list[str] = [
     "cells",
     "cpu_info",
     "cross_entropy",
+    "cuda_plan",
     "embedding_backward",
     "embedding_forward",
     "empty_cache",
@@ -298,6 +300,20 @@ def cross_entropy(
 ) -> tuple[float, numpy.typing.NDArray[numpy.float64] | None]:
     """
     Mean loss over the targets that count, and its gradient by the logits.
+    """
+
+def cuda_plan(
+    *,
+    cell: str,
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    hidden: typing.SupportsInt | typing.SupportsIndex,
+    products: str,
+    backward: bool,
+    device: dict,
+    kernels: collections.abc.Sequence[str] | None,
+) -> dict:
+    """
+    The kernel of the CUDA engine for one layer in one direction, its shape and the estimate of a step.
     """
 
 @typing.overload

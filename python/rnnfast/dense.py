@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _checks, _core
+from rnnfast import _checks
 from rnnfast._checks import IntArray, RealArray
 from rnnfast.module import Module, uniform
 
@@ -18,6 +18,7 @@ class Embedding(Module[IntArray]):
         embedding_dim: Their size E.
         dtype: float32 or float64.
         seed: Seeds the initial values; None draws fresh ones.
+        device: Where the layer is, "cpu" or "cuda"; None for "cpu".
     """
 
     def __init__(
@@ -27,11 +28,12 @@ class Embedding(Module[IntArray]):
         *,
         dtype: DTypeLike = np.float32,
         seed: int | None = None,
+        device: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(device)
         self.num_embeddings = _checks.positive_int("num_embeddings", num_embeddings)
         self.embedding_dim = _checks.positive_int("embedding_dim", embedding_dim)
-        self.dtype = _checks.real_dtype("dtype", dtype)
+        self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         normal = np.random.default_rng(seed).standard_normal((num_embeddings, embedding_dim))
         self._weight = self._add("weight", normal.astype(self.dtype))
 
@@ -48,8 +50,14 @@ class Embedding(Module[IntArray]):
             IndexError: An index is out of range.
             TypeError: The indices are no integers.
         """
-        index = _checks.integer_array("indices", indices)
-        y = _core.embedding_forward(weight=self._weight.value, indices=index)
+        index = _checks.index_array(
+            "indices",
+            indices,
+            "indices: expected values in [0, num_embeddings)",
+            self.num_embeddings,
+            self._on,
+        )
+        y: RealArray = self._on.embedding_forward(weight=self._weight.value, indices=index)
         self._kept = index if self.training else None
         return y
 
@@ -64,9 +72,9 @@ class Embedding(Module[IntArray]):
             ValueError: The shape is wrong.
         """
         index = self._take_kept()
-        array = _checks.real_array("dy", dy, self.dtype, " (the layer's)")
+        array = _checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
         _checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
-        _core.embedding_backward(dy=array, indices=index, dweight=self._weight.gradient)
+        self._on.embedding_backward(dy=array, indices=index, dweight=self._weight.gradient)
 
 
 class Linear(Module[RealArray]):
@@ -78,6 +86,7 @@ class Linear(Module[RealArray]):
         bias: Whether b is added.
         dtype: float32 or float64.
         seed: Seeds the initial values; None draws fresh ones.
+        device: Where the layer is, "cpu" or "cuda"; None for "cpu".
     """
 
     def __init__(
@@ -88,11 +97,12 @@ class Linear(Module[RealArray]):
         *,
         dtype: DTypeLike = np.float32,
         seed: int | None = None,
+        device: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(device)
         self.in_features = _checks.positive_int("in_features", in_features)
         self.out_features = _checks.positive_int("out_features", out_features)
-        self.dtype = _checks.real_dtype("dtype", dtype)
+        self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         generator = np.random.default_rng(seed)
         self._weight = self._add(
             "weight", uniform(generator, (out_features, in_features), in_features, self.dtype)
@@ -116,12 +126,13 @@ class Linear(Module[RealArray]):
             ValueError: The last axis is not in_features.
             TypeError: The dtype is not the layer's.
         """
-        array = _checks.real_array("x", x, self.dtype, " (the layer's)")
+        array = _checks.real_array("x", x, self.dtype, " (the layer's)", self._on)
         _checks.last_axis("x", array, self.in_features, "in_features")
         self._kept = array if self.training else None
-        return _core.linear_forward(
+        y: RealArray = self._on.linear_forward(
             x=array, weight=self._weight.value, bias=self._bias and self._bias.value
         )
+        return y
 
     def backward(self, dy: ArrayLike, *, need_dx: bool = True) -> RealArray | None:
         """Take gradients through the last call, adding those of the parameters to `gradient`.
@@ -139,9 +150,9 @@ class Linear(Module[RealArray]):
             TypeError: The dtype is not the layer's.
         """
         x = self._take_kept()
-        array = _checks.real_array("dy", dy, self.dtype, " (the layer's)")
+        array = _checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
         _checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
-        return _core.linear_backward(
+        dx: RealArray | None = self._on.linear_backward(
             dy=array,
             x=x,
             weight=self._weight.value,
@@ -149,3 +160,4 @@ class Linear(Module[RealArray]):
             dbias=self._bias and self._bias.gradient,
             need_dx=need_dx,
         )
+        return dx

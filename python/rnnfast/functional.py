@@ -1,5 +1,10 @@
 """Recurrent networks as stateless functions, for every cell of the library.
 
+They compute where the weights are. Arrays on a CUDA device come as CuPy's, or as anything that
+offers `__cuda_array_interface__` or DLPack, such as PyTorch's and JAX's; results are CuPy's. The
+work goes to CuPy's current stream, and nothing waits for it. Arrays of the host that come with
+weights on a device are copied there.
+
 Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions, G row blocks
 of the cell's weights (`cells()[name].gates`), P its per-channel parameters.
 """
@@ -15,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast import _checks, _core
+from rnnfast import _backend, _checks, _core
+from rnnfast._backend import CPU, Backend
 from rnnfast._checks import RealArray
 from rnnfast._core import CellInfo, Packed
 
@@ -57,12 +63,17 @@ class Reserve(NamedTuple):
     places between segments, itemsize * C * S * B * H instead.
     """
 
-    core: _core.Reserve
+    core: Any  # of `_core`, or what a device has of the same form
 
     @property
     def nbytes(self) -> int:
         """Bytes of the reserve space."""
-        return self.core.nbytes
+        return int(self.core.nbytes)
+
+    @property
+    def on(self) -> Backend:
+        """Where it is."""
+        return CPU if isinstance(self.core, _core.Reserve) else self.core.on
 
 
 @cache
@@ -88,7 +99,7 @@ def forward(
 ) -> tuple[RealArray, tuple[RealArray, ...], Reserve | None]:
     """Run a network over whole sequences.
 
-    All real arrays have one dtype, float32 or float64, that of `weights[0].weight_ih`.
+    All real arrays have one dtype, float32 or (on the CPU) float64, that of `weights[0].weight_ih`.
 
     Args:
         cell: Name of the cell, one of `cells()`.
@@ -115,6 +126,7 @@ def forward(
             every so many steps. Segments are made of whole chunks of 512 rows (steps * B), so a
             small number is rounded up. What the layers hand on is kept in any case.
             Source: Chen et al., "Training deep nets with sublinear memory cost", 2016.
+            On the CPU alone.
 
     Returns:
         y (T, B, D*H), the outputs of the last layer; the final states, (L*D, B, H) each; and the
@@ -123,13 +135,15 @@ def forward(
     Raises:
         TypeError: An array has the wrong dtype, float64 with "bfloat16" included.
         ValueError: A size, shape, length or the precision is wrong.
-        IndexError: An index in x is out of range.
+        IndexError: An index in x is out of range. Indices on a device are not checked, as the host
+            would have to wait for them; one that is out of range stands for a row of NaN.
     """
-    steps = 0 if recompute is False else _recomputed_steps(recompute, x)
+    on = _backend.of_weights(weights)
+    steps = 0 if recompute is False else _recomputed_steps(recompute, x, on)
     options = num_layers, bidirectional, dropout, seed, training, precision, steps
-    result = _core.forward(cell, x, weights, state, lengths, *options)
+    result = _core.forward(cell, x, weights, state, lengths, *options) if on is CPU else None
     if result is None:  # something must be converted, or is wrong
-        result = _core.forward(*_checked_call(cell, x, weights, state, lengths, *options))
+        result = on.forward(*_checked_call(on, cell, x, weights, state, lengths, *options))
     y, final, reserve = result
     return y, final, reserve and Reserve(reserve)
 
@@ -155,13 +169,15 @@ def pack(
         TypeError: An array has the wrong dtype, float64 with "bfloat16" included.
         ValueError: A size, shape or the precision is wrong.
     """
-    packed: Packed | None = _core.pack(cell, weights, num_layers, bidirectional, precision)
+    on = _backend.of_weights(weights)
+    options = num_layers, bidirectional, precision
+    packed: Packed | None = _core.pack(cell, weights, *options) if on is CPU else None
     if packed is None:  # something must be converted, or is wrong
         num_layers = _checks.positive_int("num_layers", num_layers)
         info = cells()[_checks.choice("cell", cell, cells())]
-        checked = _check_all_weights(weights, info, num_layers, bidirectional)
+        checked = _check_all_weights(on, weights, info, num_layers, bidirectional)
         _checks.precision("precision", precision, checked[0].weight_ih.dtype)
-        packed = _core.pack(cell, checked, num_layers, bidirectional, precision)
+        packed = on.pack(cell, checked, *options)
         assert packed is not None
     return packed
 
@@ -197,17 +213,18 @@ def backward(
             "reserve: expected what forward(..., training=True) returned, got "
             f"{type(reserve).__name__}"
         )
-    core = reserve.core
-    result = _core.backward(core, dy, dstate, need_dx, dweights)
+    core, on = reserve.core, reserve.on
+    result = _core.backward(core, dy, dstate, need_dx, dweights) if on is CPU else None
     if result is None:  # something must be converted, or is wrong
-        dy, dstate = _checked_gradients(core, dy, dstate)
-        given = None if dweights is None else _check_dweights(core, dweights)
-        result = _core.backward(core, dy, dstate, need_dx, given)
+        dy, dstate = _checked_gradients(on, core, dy, dstate)
+        given = None if dweights is None else _check_dweights(on, core, dweights)
+        result = on.backward(core, dy, dstate, need_dx, given)
     dx, dinitial, gradients = result
     return dx, dinitial, [Weights(*g) for g in gradients] if dweights is None else list(dweights)
 
 
 def _checked_call(
+    on: Backend,
     cell: str,
     x: ArrayLike,
     weights: Sequence[Weights] | Packed,
@@ -221,49 +238,50 @@ def _checked_call(
     precision: str,
     recomputed_steps: int,
 ) -> tuple[Any, ...]:
-    """Check and convert the arguments of `forward` for `_core.forward`."""
+    """Check and convert the arguments of `forward` for `on.forward`."""
     info = cells()[_checks.choice("cell", cell, cells())]
     num_layers = _checks.positive_int("num_layers", num_layers)
     dropout = _checks.number("dropout", dropout, 0, 1)
     seed = operator.index(seed)
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed: expected an integer in [0, 2**64), got {seed}")
-    if isinstance(weights, Packed):
+    if not isinstance(weights, Sequence):
         dtype: np.dtype[np.floating] = np.dtype(weights.dtype)
         _checks.precision("precision", precision, dtype)
         _check_packed(weights, cell, num_layers, bidirectional, training, precision)
         input_size, hidden_size = weights.input_size, weights.hidden_size
     else:
-        weights = _check_all_weights(weights, info, num_layers, bidirectional)
+        weights = _check_all_weights(on, weights, info, num_layers, bidirectional)
         dtype = weights[0].weight_ih.dtype
         _checks.precision("precision", precision, dtype)
         input_size, hidden_size = weights[0].weight_ih.shape[1], weights[0].weight_hh.shape[1]
-    inputs = _check_x(x, dtype, input_size)
+    inputs = _check_x(on, x, dtype, input_size)
     seq_len, batch = inputs.shape[:2]
     states = _check_states(
+        on,
         "state",
         state,
         info.states,
         dtype,
         (num_layers * (2 if bidirectional else 1), batch, hidden_size),
     )
-    spans = None if lengths is None else _check_lengths(lengths, seq_len, batch)
+    spans = None if lengths is None else _check_lengths(on, lengths, seq_len, batch)
     options = num_layers, bidirectional, dropout, seed, training, precision, recomputed_steps
     return cell, inputs, weights, states, spans, *options
 
 
 def _checked_gradients(
-    core: _core.Reserve, dy: ArrayLike | None, dstate: Sequence[ArrayLike | None] | None
+    on: Backend, core: Any, dy: ArrayLike | None, dstate: Sequence[ArrayLike | None] | None
 ) -> tuple[RealArray | None, list[RealArray | None] | None]:
-    """Check and convert the arguments of `backward` for `_core.backward`."""
+    """Check and convert the arguments of `backward` for `on.backward`."""
     dtype: np.dtype[np.floating] = np.dtype(core.dtype)
     if dy is not None:
-        dy = _checks.real_array("dy", dy, dtype)
+        dy = _checks.real_array("dy", dy, dtype, on=on)
         _checks.shape("dy", dy, core.y_shape, "(seq_len, batch, num_directions*hidden_size)")
-    return dy, _check_states("dstate", dstate, core.states, dtype, core.state_shape)
+    return dy, _check_states(on, "dstate", dstate, core.states, dtype, core.state_shape)
 
 
-def _check_dweights(core: _core.Reserve, dweights: Sequence[Weights]) -> list[Weights]:
+def _check_dweights(on: Backend, core: Any, dweights: Sequence[Weights]) -> list[Weights]:
     dtype: np.dtype[np.floating] = np.dtype(core.dtype)
     if len(dweights) != len(core.weights):
         raise ValueError(
@@ -277,7 +295,7 @@ def _check_dweights(core: _core.Reserve, dweights: Sequence[Weights]) -> list[We
                 expected, got = ("none", "an array") if weight is None else ("an array", "none")
                 raise ValueError(f"{name}: expected {expected}, as the weights have, got {got}")
             if weight is not None and gradient is not None:
-                _checks.output_array(name, gradient, dtype)
+                _checks.output_array(name, gradient, dtype, on)
                 _checks.shape(name, gradient, weight.shape, "of the weight")
     return [Weights(*gradients) for gradients in dweights]
 
@@ -302,7 +320,11 @@ def _check_packed(
 
 
 def _check_all_weights(
-    weights: Sequence[Weights], info: CellInfo, num_layers: int, bidirectional: bool
+    on: Backend,
+    weights: Sequence[Weights],
+    info: CellInfo,
+    num_layers: int,
+    bidirectional: bool,
 ) -> list[Weights]:
     directions = 2 if bidirectional else 1
     if len(weights) != num_layers * directions:
@@ -310,9 +332,8 @@ def _check_all_weights(
             f"weights: expected num_layers * num_directions = {num_layers * directions} entries, "
             f"got {len(weights)}"
         )
-    weight_ih = np.asarray(weights[0].weight_ih)
-    weight_hh = np.asarray(weights[0].weight_hh)
-    dtype = _checks.real_dtype("weight_ih.dtype", weight_ih.dtype)
+    weight_ih, weight_hh = on.asarray(weights[0].weight_ih), on.asarray(weights[0].weight_hh)
+    dtype = _checks.real_dtype("weight_ih.dtype", weight_ih.dtype, on)
     if weight_ih.ndim != 2 or weight_hh.ndim != 2 or 0 in weight_ih.shape + weight_hh.shape:
         raise ValueError(
             f"weight_ih, weight_hh: expected matrices of at least one row and column, got shapes "
@@ -321,14 +342,19 @@ def _check_all_weights(
     input_size, hidden_size = weight_ih.shape[1], weight_hh.shape[1]
     return [
         _check_weights(
-            w, info, dtype, hidden_size, directions * hidden_size if layer else input_size
+            on, w, info, dtype, hidden_size, directions * hidden_size if layer else input_size
         )
         for layer, w in ((i // directions, w) for i, w in enumerate(weights))
     ]
 
 
 def _check_weights(
-    weights: Weights, info: CellInfo, dtype: np.dtype[np.floating], hidden_size: int, inputs: int
+    on: Backend,
+    weights: Weights,
+    info: CellInfo,
+    dtype: np.dtype[np.floating],
+    hidden_size: int,
+    inputs: int,
 ) -> Weights:
     rows, gates = info.gates * hidden_size, f"{info.gates}*hidden_size"
     shapes = {
@@ -346,21 +372,22 @@ def _check_weights(
     checked: list[RealArray | None] = []
     for (name, (shape, meaning)), value in zip(shapes.items(), weights, strict=True):
         if value is not None:
-            value = _checks.real_array(name, value, dtype)
+            value = _checks.real_array(name, value, dtype, on=on)
             _checks.shape(name, value, shape, meaning)
         checked.append(value)
     return Weights(*checked)  # type: ignore[arg-type]  # the first two are there
 
 
 def _check_x(
-    x: ArrayLike, dtype: np.dtype[np.floating], input_size: int
+    on: Backend, x: ArrayLike, dtype: np.dtype[np.floating], input_size: int
 ) -> RealArray | NDArray[np.int64]:
-    array = np.asarray(x)
+    array = _backend.given(x)
     if array.dtype.kind in "iu":
         if array.ndim != 2:
             raise ValueError(f"x: expected indices of shape (seq_len, batch), got {array.shape}")
-        return _checks.integer_array("x", array)
-    array = _checks.real_array("x", array, dtype, ", that of the weights")
+        expected = "x: expected indices in [0, input_size)"
+        return _checks.index_array("x", array, expected, input_size, on)
+    array = _checks.real_array("x", array, dtype, ", that of the weights", on)
     if array.ndim != 3:
         raise ValueError(
             f"x: expected shape (seq_len, batch, input_size = {input_size}), got {array.shape}"
@@ -370,6 +397,7 @@ def _check_x(
 
 
 def _check_states(
+    on: Backend,
     name: str,
     state: Sequence[ArrayLike | None] | None,
     states: int,
@@ -381,31 +409,32 @@ def _check_states(
     if not isinstance(state, (tuple, list)) or len(state) != states:
         got = f"{len(state)}" if isinstance(state, (tuple, list)) else type(state).__name__
         raise ValueError(f"{name}: expected a tuple of {states} arrays, got {got}")
-    return [None if value is None else _check_state(name, value, dtype, shape) for value in state]
+    checked: list[RealArray | None] = []
+    for value in state:
+        if value is not None:
+            value = _checks.real_array(name, value, dtype, ", that of the weights", on)
+            _checks.shape(name, value, shape, "(num_layers*num_directions, batch, hidden_size)")
+        checked.append(value)
+    return checked
 
 
-def _check_state(
-    name: str, value: ArrayLike, dtype: np.dtype[np.floating], shape: tuple[int, int, int]
-) -> RealArray:
-    array = _checks.real_array(name, value, dtype, ", that of the weights")
-    _checks.shape(name, array, shape, "(num_layers*num_directions, batch, hidden_size)")
-    return array
-
-
-def _recomputed_steps(recompute: bool | int, x: ArrayLike) -> int:
+def _recomputed_steps(recompute: bool | int, x: ArrayLike, on: Backend) -> int:
     """Steps between two states that are kept, T at most."""
-    steps = _checks.recompute("recompute", recompute)
+    steps = _checks.recompute("recompute", recompute, on)
     shape = np.shape(x)
     seq_len = shape[0] if shape else 0  # the check of x tells of one without axes
     return isqrt(seq_len) if steps is True else min(int(steps), seq_len)
 
 
-def _check_lengths(lengths: ArrayLike, seq_len: int, batch: int) -> NDArray[np.int64]:
-    array = _checks.integer_array("lengths", lengths)
+def _check_lengths(
+    on: Backend, lengths: ArrayLike, seq_len: int, batch: int
+) -> NDArray[np.integer[Any]]:
+    array = _checks.integer_array("lengths", lengths, on)
     _checks.shape("lengths", array, (batch,), "(batch,)")
-    if batch and not (array.min() >= 0 and array.max() <= seq_len):
+    host = on.on_host(lengths)  # on a device, what is too long counts as seq_len
+    if host is not None and batch and not (host.min() >= 0 and host.max() <= seq_len):
         raise ValueError(
             f"lengths: expected values in [0, seq_len] = [0, {seq_len}], got "
-            f"{array.min()} to {array.max()}"
+            f"{host.min()} to {host.max()}"
         )
     return array

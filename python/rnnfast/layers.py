@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _checks, functional
+from rnnfast import _backend, _checks, functional
 from rnnfast._checks import RealArray
 from rnnfast.module import Module, uniform
 from rnnfast.stream import Stream
@@ -34,6 +34,7 @@ class Options(TypedDict, total=False):
     dtype: DTypeLike
     precision: str
     seed: int | None
+    device: str | None
 
 
 class Recurrent(Module[functional.Reserve]):
@@ -42,10 +43,10 @@ class Recurrent(Module[functional.Reserve]):
     Calling the layer gives `y, state`; the state is `h` for a cell with one state, `(h, c)` for an
     LSTM, a tuple of `cells()[cell].states` arrays in general.
 
-    The first call in evaluation mode makes a copy of the weights in the form that the kernels read,
-    for all calls until `train()` or `load_state_dict()`. So that the copy cannot become wrong, the
-    parameters' values are read-only meanwhile; what is written to them through an older view of
-    theirs counts from then on.
+    On the CPU the first call in evaluation mode makes a copy of the weights in the form that the
+    kernels read, for all calls until `train()` or `load_state_dict()`. So that the copy cannot
+    become wrong, the parameters' values are read-only meanwhile; what is written to them through
+    an older view of theirs counts from then on.
 
     Args:
         cell: Name of the cell, one of `rnnfast.functional.cells()`.
@@ -63,10 +64,13 @@ class Recurrent(Module[functional.Reserve]):
         precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
             bfloat16 and sum in float32. Parameters, states and results stay float32.
         seed: Seeds the initial values and dropout; None draws fresh ones.
+        device: Where the layer is, "cpu" or "cuda"; None for "cpu".
 
     Raises:
-        ValueError: A size is less than 1, dropout outside [0, 1], the cell or precision unknown.
+        ValueError: A size is less than 1, dropout outside [0, 1], the cell, precision or device
+            unknown.
         TypeError: An argument is of the wrong type.
+        rnnfast.cuda.DeviceError: The device cannot be used here; the message says why.
     """
 
     def __init__(
@@ -84,8 +88,9 @@ class Recurrent(Module[functional.Reserve]):
         dtype: DTypeLike = np.float32,
         precision: str = "full",
         seed: int | None = None,
+        device: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(device)
         self.cell = _checks.choice("cell", cell, functional.cells())
         self.input_size = _checks.positive_int("input_size", input_size)
         self.hidden_size = _checks.positive_int("hidden_size", hidden_size)
@@ -93,8 +98,8 @@ class Recurrent(Module[functional.Reserve]):
         self.batch_first = batch_first
         self.dropout = _checks.number("dropout", dropout, 0, 1)
         self.bidirectional = bidirectional
-        self.recompute = _checks.recompute("recompute", recompute)
-        self.dtype = _checks.real_dtype("dtype", dtype)
+        self.recompute = _checks.recompute("recompute", recompute, self._on)
+        self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         self.precision = _checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(seed)
         self._states = functional.cells()[cell].states
@@ -151,8 +156,8 @@ class Recurrent(Module[functional.Reserve]):
         drops = self.training and self.dropout > 0 and self.num_layers > 1
         y, final, self._kept = functional.forward(
             self.cell,
-            self._time_first(np.asarray(x)),
-            self._weights if self.training else self._frozen(),
+            self._time_first(_backend.given(x)),
+            self._weights if self.training or not self._freezes else self._frozen(),
             self._to_tuple("state", state),
             lengths=lengths,
             num_layers=self.num_layers,
@@ -186,7 +191,7 @@ class Recurrent(Module[functional.Reserve]):
         dfinal = self._to_tuple("dstate", dstate)
         dx, dinitial, _ = functional.backward(
             self._take_kept(),
-            None if dy is None else self._time_first(np.asarray(dy)),
+            None if dy is None else self._time_first(_backend.given(dy)),
             dfinal,
             need_dx=need_dx,
             dweights=self._gradients,
@@ -209,7 +214,7 @@ class Recurrent(Module[functional.Reserve]):
         """
         if self.bidirectional:
             raise ValueError("stream: expected a layer of one direction, got a bidirectional one")
-        packed = self._pack() if self.training else self._frozen()
+        packed = self._pack() if self.training or not self._freezes else self._frozen()
         return Stream(packed, batch, self._to_tuple("state", state))
 
     def train(self, mode: bool = True) -> Self:
@@ -230,6 +235,11 @@ class Recurrent(Module[functional.Reserve]):
             bidirectional=self.bidirectional,
             precision=self.precision,
         )
+
+    @property
+    def _freezes(self) -> bool:
+        """Whether evaluation goes with packed weights; arrays of devices are never read-only."""
+        return self._on is _backend.CPU
 
     def _frozen(self) -> functional.Packed:
         """Packed weights that stay right, as nobody may change the weights meanwhile."""
@@ -259,7 +269,7 @@ class Recurrent(Module[functional.Reserve]):
             raise TypeError(
                 f"{name}: expected {expected}, the states of cell {self.cell!r}, got {got}"
             )
-        return tuple(state) if is_tuple else (np.asarray(state),)
+        return tuple(state) if is_tuple else (_backend.given(state),)
 
     def _from_tuple(self, states: tuple[RealArray, ...]) -> State:
         return states if self._states > 1 else states[0]

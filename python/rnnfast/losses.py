@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from rnnfast import _checks, _core
+from rnnfast import _backend, _checks
+from rnnfast._backend import Backend
 from rnnfast._checks import IntArray, RealArray
 
 
@@ -12,6 +13,9 @@ def softmax_cross_entropy(
     logits: ArrayLike, targets: ArrayLike, ignore_index: int = -100
 ) -> tuple[float, RealArray]:
     """Mean of -log softmax(logits)[target] over the targets that are not ignored, in nats.
+
+    It is computed where the logits are. Of logits on a device the loss is an array of shape (),
+    which `float()` waits for.
 
     Args:
         logits: (..., V) reals: unnormalised log-probabilities of V classes.
@@ -27,8 +31,8 @@ def softmax_cross_entropy(
         IndexError: A target is out of range.
         TypeError: The logits are not real or the targets no integers.
     """
-    array, target = _checked(logits, targets)
-    loss, dlogits = _core.cross_entropy(
+    on, array, target = _checked(logits, targets, ignore_index)
+    loss, dlogits = on.cross_entropy(
         logits=array, targets=target, ignore_index=ignore_index, need_gradient=True
     )
     assert dlogits is not None
@@ -37,16 +41,21 @@ def softmax_cross_entropy(
 
 def cross_entropy(logits: ArrayLike, targets: ArrayLike, ignore_index: int = -100) -> float:
     """Give the loss of `softmax_cross_entropy` without its gradient, for evaluation."""
-    array, target = _checked(logits, targets)
-    return _core.cross_entropy(
+    on, array, target = _checked(logits, targets, ignore_index)
+    loss: float = on.cross_entropy(
         logits=array, targets=target, ignore_index=ignore_index, need_gradient=False
     )[0]
+    return loss
 
 
-def _checked(logits: ArrayLike, targets: ArrayLike) -> tuple[RealArray, IntArray]:
-    array = _checks.real_array("logits", logits, None)
-    target = _checks.integer_array("targets", targets)
+def _checked(
+    logits: ArrayLike, targets: ArrayLike, ignore_index: int
+) -> tuple[Backend, RealArray, IntArray]:
+    on = _backend.of(logits)
+    array = _checks.real_array("logits", logits, None, on=on)
     if array.ndim < 1 or array.shape[-1] < 1:
         raise ValueError(f"logits: expected shape (..., V) with V >= 1, got {array.shape}")
+    expected = "targets: expected values in [0, classes)"
+    target = _checks.index_array("targets", targets, expected, array.shape[-1], on, ignore_index)
     _checks.shape("targets", target, array.shape[:-1], "logits.shape[:-1]")
-    return array, target
+    return on, array, target

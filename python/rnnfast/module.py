@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast import _checks
+from rnnfast import _backend, _checks
 from rnnfast._checks import RealArray
 
 if TYPE_CHECKING:
@@ -35,11 +35,17 @@ class Module(Generic[Kept]):
         training: Whether calls keep what `backward` needs, and apply dropout.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: str | None = None) -> None:
+        self._on = _backend.get(device)
         self.training = True
         self._parameters: dict[str, Parameter] = {}
         self._kept: Kept | None = None
         self._generator: np.random.Generator | None = None
+
+    @property
+    def device(self) -> str:
+        """Where the parameters are: "cpu" or "cuda"."""
+        return _backend.of(next(self.parameters()).value).name
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter, in the order of their making."""
@@ -65,8 +71,8 @@ class Module(Generic[Kept]):
             parameter.gradient.fill(0)
 
     def state_dict(self) -> dict[str, RealArray]:
-        """Copies of every parameter's value by name."""
-        return {p.name: p.value.copy() for p in self.parameters()}
+        """Copies of every parameter's value by name: NumPy arrays, wherever the module is."""
+        return {p.name: _backend.to_host(p.value) for p in self.parameters()}
 
     def load_state_dict(self, state_dict: Mapping[str, ArrayLike]) -> None:
         """Set every parameter's value.
@@ -80,14 +86,14 @@ class Module(Generic[Kept]):
         """
         parameters = list(self.parameters())
         _checks.same_names("state_dict", state_dict, (p.name for p in parameters))
-        arrays = [np.asarray(state_dict[p.name]) for p in parameters]
+        arrays = [_backend.given(state_dict[p.name]) for p in parameters]
         for p, array in zip(parameters, arrays, strict=True):
             if array.dtype.kind != "f":
                 raise TypeError(f"{p.name}: expected an array of reals, got dtype {array.dtype}")
             _checks.shape(p.name, array, p.value.shape, "of the parameter")
         self._thaw()
         for p, array in zip(parameters, arrays, strict=True):
-            np.copyto(p.value, array, casting="same_kind")
+            p.value[...] = _backend.of(p.value).asarray(array)
 
     def generator_state(self) -> dict[str, Any]:
         """State of the generators of dropout by layer, for checkpoints; JSON can hold it."""
@@ -115,6 +121,7 @@ class Module(Generic[Kept]):
             yield from child._generators(f"{prefix}.{name}" if prefix else name)
 
     def _add(self, name: str, value: RealArray) -> Parameter:
+        value = self._on.asarray(value)
         self._parameters[name] = Parameter(name, value, np.zeros_like(value))
         return self._parameters[name]
 

@@ -1,7 +1,8 @@
 """Optimisers and gradient clipping, with the formulas and defaults of PyTorch's.
 
-An optimiser updates the values of parameters in place from their gradients; `lr` may be set at any
-time. The work runs in C++: one pass a step over all parameters, clipping and zeroing included.
+They compute where the parameters are. An optimiser updates the values of parameters in place from
+their gradients; `lr` may be set at any time. One pass a step goes over all parameters, clipping and
+zeroing included.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnfast import _checks, _core
+from rnnfast import _backend, _checks, _core
 from rnnfast._checks import RealArray
 from rnnfast.module import Parameter
 
@@ -29,14 +30,14 @@ class Optimizer:
         self, parameters: Iterable[Parameter], lr: float, weight_decay: float, eps: float = 0.0
     ) -> None:
         self.parameters = list(parameters)
-        _check_parameters(self.parameters)
+        self._on = _check_parameters(self.parameters)
         self.lr = _checks.number("lr", lr, 0)
         self.weight_decay = _checks.number("weight_decay", weight_decay, 0)
         self.eps = _checks.number("eps", eps, 0)
         self.steps = 0
         self._buffers: dict[str, list[RealArray]] = {}
         self._lists = [[p.gradient for p in self.parameters], [p.value for p in self.parameters]]
-        self._made_group: _core.GroupFloat | _core.GroupDouble | None = None
+        self._made_group: Any = None
 
     def step(
         self,
@@ -56,7 +57,8 @@ class Optimizer:
             zero_grad: Whether gradients are zero afterwards, ready for the next `backward`.
 
         Returns:
-            The gradients' norm before it was clipped; None without `clip_norm`.
+            The gradients' norm before it was clipped; None without `clip_norm`. On a device it is
+            an array of shape (), which `float()` waits for.
         """
         care = _care(clip_norm, clip_value, zero_grad)
         self.steps += 1
@@ -67,12 +69,12 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
-        _core.gradients(group=self._group, care=_core.Care(zero=True))
+        self._on.gradients(group=self._group, care=_core.Care(zero=True))
 
     @property
-    def _group(self) -> Any:  # of the type that the functions of _core take
+    def _group(self) -> Any:  # of the type that the backend's functions take
         if self._made_group is None:
-            self._made_group = _core.group(lists=self._lists)
+            self._made_group = self._on.group(lists=self._lists)
         return self._made_group
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,12 +84,12 @@ class Optimizer:
         """What a later run needs to go on with the same bits.
 
         Returns:
-            `steps`, `lr` and `buffers`, a dict of copies of arrays named `buffer.parameter`.
+            `steps`, `lr` and `buffers`, a dict of NumPy copies of arrays named `buffer.parameter`.
         """
         return {
             "steps": self.steps,
             "lr": self.lr,
-            "buffers": {name: array.copy() for name, array in self._named_buffers().items()},
+            "buffers": {n: self._on.to_host(a) for n, a in self._named_buffers().items()},
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -100,9 +102,9 @@ class Optimizer:
         buffers, loaded = self._named_buffers(), state_dict["buffers"]
         _checks.same_names("state_dict['buffers']", loaded, buffers)
         for name, array in buffers.items():
-            _checks.shape(name, np.asarray(loaded[name]), array.shape, "of the parameter")
+            _checks.shape(name, _backend.given(loaded[name]), array.shape, "of the parameter")
         for name, array in buffers.items():
-            np.copyto(array, loaded[name], casting="same_kind")
+            array[...] = self._on.asarray(loaded[name])
         self.steps = int(state_dict["steps"])
         self.lr = float(state_dict["lr"])
 
@@ -152,7 +154,7 @@ class SGD(Optimizer):
         self._add_buffer("velocity", momentum > 0)
 
     def _step(self, care: _core.Care) -> float | None:
-        return _core.sgd(
+        return self._on.sgd(  # type: ignore[no-any-return]
             group=self._group,
             care=care,
             lr=self.lr,
@@ -190,7 +192,7 @@ class Adagrad(Optimizer):
         self._add_buffer("sum", start=start)
 
     def _step(self, care: _core.Care) -> float | None:
-        return _core.adagrad(
+        return self._on.adagrad(  # type: ignore[no-any-return]
             group=self._group,
             care=care,
             lr=self.lr / (1 + (self.steps - 1) * self.lr_decay),
@@ -231,7 +233,7 @@ class RMSprop(Optimizer):
         self._add_buffer("mean", centered)
 
     def _step(self, care: _core.Care) -> float | None:
-        return _core.rmsprop(
+        return self._on.rmsprop(  # type: ignore[no-any-return]
             group=self._group,
             care=care,
             lr=self.lr,
@@ -273,7 +275,7 @@ class Adam(Optimizer):
         self._add_buffer("square")
 
     def _step(self, care: _core.Care) -> float | None:
-        return _core.adam(
+        return self._on.adam(  # type: ignore[no-any-return]
             group=self._group,
             care=care,
             lr=self.lr,
@@ -314,11 +316,10 @@ def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float) -> float:
         max_norm: The factor is max_norm / (norm + 1e-6) if that is below 1.
 
     Returns:
-        The norm before.
+        The norm before; on a device an array of shape (), which `float()` waits for.
     """
     limit = _checks.number("max_norm", max_norm, 0)
-    norm = _core.gradients(group=_gradients(parameters), care=_core.Care(clip_norm=limit))
-    assert norm is not None
+    norm: float = _pass_over(parameters, _core.Care(clip_norm=limit))
     return norm
 
 
@@ -330,7 +331,7 @@ def clip_grad_value_(parameters: Iterable[Parameter], clip_value: float) -> None
         clip_value: The largest value allowed.
     """
     limit = _checks.number("clip_value", clip_value, 0)
-    _core.gradients(group=_gradients(parameters), care=_core.Care(clip_value=limit))
+    _pass_over(parameters, _core.Care(clip_value=limit))
 
 
 def _care(clip_norm: float | None, clip_value: float | None, zero_grad: bool) -> _core.Care:
@@ -341,13 +342,14 @@ def _care(clip_norm: float | None, clip_value: float | None, zero_grad: bool) ->
     )
 
 
-def _gradients(parameters: Iterable[Parameter]) -> Any:
+def _pass_over(parameters: Iterable[Parameter], care: _core.Care) -> Any:
     listed = list(parameters)
-    _check_parameters(listed)
-    return _core.group(lists=[[p.gradient for p in listed]])
+    on = _check_parameters(listed)
+    return on.gradients(group=on.group(lists=[[p.gradient for p in listed]]), care=care)
 
 
-def _check_parameters(parameters: list[Parameter]) -> None:
+def _check_parameters(parameters: list[Parameter]) -> _backend.Backend:
+    """Where the parameters are."""
     if not parameters:
         raise ValueError("parameters: expected at least one, got none")
     dtypes = {p.value.dtype for p in parameters}
@@ -356,3 +358,9 @@ def _check_parameters(parameters: list[Parameter]) -> None:
         raise TypeError(f"parameters: expected one dtype for all, got {names}")
     if len({id(p.value) for p in parameters}) < len(parameters):
         raise ValueError("parameters: expected each parameter once, got one twice")
+    places = {on.name: on for p in parameters for on in (_backend.of(p.value),)}
+    if len(places) > 1:
+        raise ValueError(
+            f"parameters: expected one device for all, got {' and '.join(sorted(places))}"
+        )
+    return places.popitem()[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast import _checks, functional
+from rnnfast import _backend, _checks, functional
 from rnnfast._checks import RealArray
 
 
@@ -26,9 +26,10 @@ class Stream:
         self._shapes = (batch, packed.input_size), (batch,)  # of reals, of indices
         states, dtype = functional.cells()[packed.cell].states, np.dtype(packed.dtype)
         shape = self._num_layers, batch, packed.hidden_size
+        on = _backend.of_weights(packed)
         self._state = tuple(
-            np.zeros(shape, dtype) if value is None else value.copy()
-            for value in functional._check_states("state", state, states, dtype, shape)
+            on.asarray(np.zeros(shape, dtype)) if value is None else value.copy()
+            for value in functional._check_states(on, "state", state, states, dtype, shape)
             or (None,) * states
         )
 
@@ -47,7 +48,7 @@ class Stream:
             IndexError: An integer is out of range.
             TypeError: The dtype is wrong.
         """
-        array = np.asarray(x)
+        array = _backend.given(x)
         if array.shape not in self._shapes:
             raise ValueError(
                 f"x: expected shape (batch, input_size) = {self._shapes[0]}, or {self._shapes[1]} "

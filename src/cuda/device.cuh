@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "core/error.h"
+#include "core/macros.h"
 
 #ifdef __CUDACC__
 
@@ -231,24 +232,21 @@ RNNFAST_DEVICE unsigned cluster_rank() {
 
 namespace rnnfast::cuda {
 
+// Whether code is being compiled for devices of at least this compute capability.
+RNNFAST_INLINE constexpr bool compiled_for(int capability) {
+#ifdef __CUDA_ARCH__
+  return __CUDA_ARCH__ / 10 >= capability;
+#else
+  return capability > 0;
+#endif
+}
+
 struct Launch {
   dim3 grid, block;
   size_t shared_bytes = 0;
   bool cooperative = false;  // all blocks are on the device at once, or the launch fails
   unsigned cluster = 1;      // blocks, along x
   cudaStream_t stream = nullptr;
-};
-
-struct DeviceProperties {
-  std::string name;
-  int capability;  // 90 is 9.0
-  int multiprocessors;
-  int max_cluster;          // blocks; 1 if there are no clusters
-  size_t shared_per_block;  // bytes, with the opt-in
-  size_t shared_per_multiprocessor;
-  int threads_per_multiprocessor;
-  int blocks_per_multiprocessor;
-  int registers_per_multiprocessor;
 };
 
 #ifdef __CUDACC__
@@ -290,35 +288,6 @@ void launch(const Launch& launch, void (*kernel)(Parameters...),
   check(cudaLaunchKernelEx(&config, kernel, arguments...), "launch");
 }
 
-inline void fill_bytes(void* target, int byte, size_t bytes, cudaStream_t stream) {
-  check(cudaMemsetAsync(target, byte, bytes, stream), "fill_bytes");
-}
-
-// From device to device.
-inline void copy_bytes(void* target, const void* source, size_t bytes, cudaStream_t stream) {
-  check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDeviceToDevice, stream), "copy_bytes");
-}
-
-// Of the current device.
-inline DeviceProperties device_properties() {
-  int device = 0;
-  check(cudaGetDevice(&device), "device_properties");
-  cudaDeviceProp p;
-  check(cudaGetDeviceProperties(&p, device), "device_properties");
-  const int capability = 10 * p.major + p.minor;
-  // Clusters of 16 are not portable: data-centre chips have them.
-  const int max_cluster = capability < 90 ? 1 : capability < 120 ? 16 : 8;
-  return {p.name,
-          capability,
-          p.multiProcessorCount,
-          max_cluster,
-          p.sharedMemPerBlockOptin,
-          p.sharedMemPerMultiprocessor,
-          p.maxThreadsPerMultiProcessor,
-          p.maxBlocksPerMultiProcessor,
-          p.regsPerMultiprocessor};
-}
-
 #else
 
 template <class... Parameters>
@@ -332,27 +301,6 @@ void launch(const Launch& launch, void (*kernel)(Parameters...),
   const bool good = emulator::launch(shape, [&] { kernel(arguments...); });
 #endif
   if (!good) throw Error(emulator::last_error);
-}
-
-inline void fill_bytes(void* target, int byte, size_t bytes, cudaStream_t) {
-  std::memset(target, byte, bytes);
-}
-
-inline void copy_bytes(void* target, const void* source, size_t bytes, cudaStream_t) {
-  std::memcpy(target, source, bytes);
-}
-
-inline DeviceProperties device_properties() {
-  const emulator::Device& d = emulator::device;
-  return {d.name,
-          d.capability,
-          d.multiprocessors,
-          d.max_cluster,
-          d.shared_per_block,
-          d.shared_per_multiprocessor,
-          d.threads_per_multiprocessor,
-          d.blocks_per_multiprocessor,
-          d.registers_per_multiprocessor};
 }
 
 #endif  // __CUDACC__

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,15 +57,16 @@ RACES = [
     "race_relaxed", "race_store", "race_plain", "race_fence", "race_store_async",
 ]  # fmt: skip
 ADDRESSES = ["past_dynamic", "past_static", "past_global", "copy_past_global", "gone_block"]
+CHECKED = {"misaligned_vector": "no multiple of 16", "past_row": "index 8 is outside of"}
 
 
-def build_selftest(sanitizer: str | None = None) -> Path:
-    return build("selftest", [FOLDER / "selftest.cu"], sanitizer=sanitizer)
+def build_selftest(sanitizer: str | None = None, defines: tuple[str, ...] = ()) -> Path:
+    return build("selftest", [FOLDER / "selftest.cu"], sanitizer=sanitizer, defines=defines)
 
 
 @functools.cache
-def library() -> ctypes.CDLL:
-    loaded = ctypes.CDLL(str(build_selftest()))
+def library(*defines: str) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(build_selftest(defines=defines)))
     loaded.run_case.restype = loaded.case_names.restype = ctypes.c_char_p
     loaded.run_case.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_uint64]
     return loaded
@@ -74,8 +76,8 @@ def names(kind: str) -> list[str]:
     return library().case_names(kind.encode()).decode().split()
 
 
-def run(name: str, policy: int, seed: int) -> str:
-    return library().run_case(name.encode(), policy, seed).decode()
+def run(name: str, policy: int, seed: int, *defines: str) -> str:
+    return library(*defines).run_case(name.encode(), policy, seed).decode()
 
 
 def fault_lines(name: str) -> set[str]:
@@ -92,7 +94,7 @@ def fault_lines(name: str) -> set[str]:
 def test_no_case_is_forgotten() -> None:
     assert sorted(names("faults")) == sorted([*FAULTS, *WRONG_VALUES])
     assert sorted(names("races")) == sorted(RACES)
-    assert sorted(names("addresses")) == sorted(ADDRESSES)
+    assert sorted(names("addresses")) == sorted([*ADDRESSES, *CHECKED])
 
 
 @pytest.mark.parametrize(("policy", "seed"), SCHEDULES)
@@ -101,8 +103,14 @@ def test_right_kernels_pass(policy: int, seed: int) -> None:
         assert run(name, policy, seed) == "", name
 
 
+def test_fibers_of_other_processors() -> None:
+    """Where there is no change of stacks in assembly, ucontext does it: the same schedules."""
+    for name in [*names("right"), "deadlock", "divergent_barrier"]:
+        assert run(name, 2, 1, "EMULATOR_UCONTEXT") == run(name, 2, 1)
+
+
 @pytest.mark.parametrize(
-    "name", ["refusals", "register_limits", "static_shared", "copies_without_async", "properties"]
+    "name", ["refusals", "register_limits", "static_shared", "copies_without_async"]
 )
 def test_virtual_devices(name: str) -> None:
     assert run(name, 2, 1) == ""
@@ -207,3 +215,26 @@ def test_wrong_addresses_are_found(name: str) -> None:
     assert done.returncode != 0
     assert "AddressSanitizer" in done.stderr
     assert any(line in done.stderr for line in fault_lines(name)), done.stderr
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_checked_accesses_are_errors_of_the_launch(name: str) -> None:
+    done = run_sanitized("address", [f"{name},2,1"])
+    assert done.returncode == 0, done.stderr
+    assert re.search(CHECKED[name], done.stdout)
+    assert any(line in done.stdout for line in fault_lines(name)), done.stdout
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
+def test_nvcc_compiles_the_same_kernels(tmp_path: Path) -> None:
+    """For every architecture: device.cuh has the same names for both compilers."""
+    architectures = [f"-gencode=arch=compute_{sm},code=sm_{sm}" for sm in (75, 80, 90, 100, 120)]
+    command = ["nvcc", "-std=c++20", "-Werror=all-warnings", "--threads=2", "-c"]
+    includes = [f"-I{ROOT / 'src'}", f"-I{ROOT / 'src/cpp'}", f"-I{FOLDER}"]
+    source = tmp_path / "kernels.cu"
+    source.write_text('#include "selftest_kernels.cuh"\n')
+    files = [str(source), "-o", str(tmp_path / "kernels.o")]
+    done = subprocess.run(
+        [*command, *architectures, *includes, *files], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

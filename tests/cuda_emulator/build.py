@@ -31,11 +31,14 @@ FLAGS = [
     "-ftrivial-auto-var-init=pattern", f"-ffile-prefix-map={ROOT}/=", "-fvisibility=hidden",
     "-Wall", "-Wextra", "-Werror",
 ]  # fmt: skip
+# With "address" come checks of alignment and of indices inside of objects, which the emulator
+# reports itself: see emulator_checks.h.
 SANITIZERS = {
     None: ["-O2"],
-    "thread": ["-O1", "-fsanitize=thread", "-fno-omit-frame-pointer"],
-    "address": ["-O1", "-fsanitize=address", "-fno-omit-frame-pointer"],
+    "thread": ["-O1", "-fno-omit-frame-pointer", "-fsanitize=thread"],
+    "address": ["-O1", "-fno-omit-frame-pointer", "-fsanitize=address"],
 }
+CHECKS = {"address": ["-fsanitize=alignment,bounds", "-DEMULATOR_CHECKS"]}
 
 
 def build(
@@ -45,7 +48,7 @@ def build(
     sanitizer: str | None = None,
     defines: Iterable[str] = (),
     includes: Iterable[Path] = (),
-    flags: Iterable[str] = (),
+    flags: Sequence[str] = (),
     libraries: Iterable[str] = (),
     output: str | None = None,
 ) -> Path:
@@ -70,6 +73,7 @@ def build(
     options = [
         *FLAGS,
         *SANITIZERS[sanitizer],
+        *CHECKS.get(sanitizer, ()),
         *(f"-D{define}" for define in defines),
         *(f"-I{path}" for path in [*INCLUDES, *includes]),
         *flags,
@@ -84,7 +88,7 @@ def build(
             objects = list(pool.map(compile_one, sources, range(len(sources))))
         made_of = {str(path): _digest_file(path) for path in objects}
         if _remembered(target) != made_of or not target.exists():
-            link = ["-shared", *options, *map(str, objects), *libraries, "-o"]
+            link = ["-shared", *SANITIZERS[sanitizer], *flags, *map(str, objects), *libraries, "-o"]
             _run_compiler(link, target)
             _remember(target, made_of)
     return target

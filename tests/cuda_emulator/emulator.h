@@ -13,11 +13,15 @@
 //   emulator_async.h      shared memory, asynchronous copies and stores, mbarriers
 //   emulator_launch.h     the life of a launch
 //   emulator_builtins.h   the names that kernels use
+//   emulator_checks.h     alignment and indices, where the compiler checks them
 //
 // Tests set emulator::device, emulator::policy and emulator::seed between launches, and read
 // emulator::last_error and emulator::statistics.
 
 #include "emulator_builtins.h"
+#ifdef EMULATOR_CHECKS
+#include "emulator_checks.h"
+#endif
 #ifdef RNNFAST_EMULATED_PTX
 #include "ptx/launch.h"
 #endif

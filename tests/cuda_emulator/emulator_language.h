@@ -43,7 +43,7 @@ inline uint3 threadIdx, blockIdx;  // set at every change of the running thread
 inline dim3 blockDim, gridDim;
 constexpr int warpSize = 32;
 
-using cudaStream_t = void*;
+typedef struct CUstream_st* cudaStream_t;  // as in CUDA
 
 using std::max;
 using std::min;

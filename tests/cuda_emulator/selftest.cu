@@ -5,7 +5,7 @@
 #include "selftest_faults.cuh"
 #include "selftest_races.cuh"
 #include "selftest_refusals.h"
-#include "selftest_right.cuh"
+#include "selftest_right.h"
 
 namespace selftest {
 

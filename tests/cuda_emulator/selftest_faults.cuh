@@ -36,7 +36,7 @@ __global__ void livelock(unsigned* flag) {
 
 __global__ void livelock_of_two(unsigned* flags) {
   while (load_acquire(flags) == 0 || load_relaxed(flags + 1) == 0) {  // FAULT livelock_of_two
-    flags[2 + threadIdx.x] = 1;  // what nobody waits for
+    flags[2 + threadIdx.x] = 1;                                       // what nobody waits for
   }
 }
 

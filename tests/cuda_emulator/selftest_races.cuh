@@ -200,6 +200,20 @@ inline void run_message() {
 
 // ---- addresses
 
+__global__ void misaligned_vector(const float* x, float* y) {
+  y[0] = reinterpret_cast<const float4*>(x + 1)->x;  // FAULT misaligned_vector
+}
+
+struct Rows {
+  float of[4][8];
+};
+
+__global__ void past_row(float* y) {
+  RNNFAST_SHARED(Rows, rows);
+  rows.of[1][0] = 1;
+  y[0] = rows.of[0][threadIdx.x + 8];  // FAULT past_row
+}
+
 struct Four {
   float of[4];
 };
@@ -235,6 +249,16 @@ __global__ void gone_block(float* y) {
 }
 
 inline const Case kAddresses[] = {
+    {"misaligned_vector",
+     [] {
+       std::vector<float> x(8), y(1);
+       launch({.grid = 1, .block = 1}, misaligned_vector, x.data(), y.data());
+     }},
+    {"past_row",
+     [] {
+       std::vector<float> y(1);
+       launch({.grid = 1, .block = 1}, past_row, y.data());
+     }},
     {"past_dynamic",
      [] {
        std::vector<float> y(64);

@@ -20,7 +20,7 @@ _USAGE_ERRORS: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="rnnfast",
-    help="Trains character-level language models on the CPU, and uses them.",
+    help="Trains character-level language models, and uses them.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rnnfast.cuda import DeviceError
+
 INTERRUPTED = 130  # the exit code that shells give for a process that Ctrl-C ended
 
 
@@ -17,5 +19,5 @@ def option_errors() -> Iterator[None]:
     """Turns the library's complaints about arguments into errors of the command line."""
     try:
         yield
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, DeviceError) as error:
         raise CommandError(str(error)) from error

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import rnnfast
-from rnnfast import functional
+from rnnfast import cuda, functional
 from rnnfast._version import __version__
 from rnnfast.training import CharLM, load_checkpoint
 from rnnfast.training.callbacks import format_time
@@ -26,7 +26,13 @@ def info(
 
 
 def _machine() -> dict[str, Any]:
-    return {"rnnfast": __version__, **rnnfast.cpu_info(), "cells": list(functional.cells())}
+    reason = cuda.unavailable_reason()
+    return {
+        "rnnfast": __version__,
+        **rnnfast.cpu_info(),
+        "cuda": "available" if reason is None else f"not available: {reason}",
+        "cells": list(functional.cells()),
+    }
 
 
 def _model(path: Path) -> dict[str, Any]:

@@ -114,6 +114,7 @@ def train(
     ] = None,
     seed: Annotated[int | None, _run("Seed of the weights and of dropout.", 0)] = None,
     threads: Annotated[int | None, _run("Threads to use.", "all CPUs")] = None,
+    device: Annotated[str | None, _run("Where to train: cpu, cuda.", "cpu")] = None,
     output: Annotated[
         Path | None,
         _option("Files", "Checkpoint to write.", _DEFAULT_OUTPUT, "--output", "-o"),
@@ -164,7 +165,8 @@ def _new(given: dict[str, Any]) -> Trainer:
     config, options = CharLMConfig(**_chosen(given, _MODEL_OPTIONS)), TrainingOptions(**run)
     files = [str(file.absolute()) for file in given.get("files", [])]
     text = _text(files)
-    model = CharLM(Vocabulary(text), config, seed=given.get("seed", 0))
+    seed, device = given.get("seed", 0), given.get("device")
+    model = CharLM(Vocabulary(text), config, seed=seed, device=device)
     return Trainer(model, text, options, output=output, source=files)
 
 
@@ -178,7 +180,9 @@ def _resumed(path: Path, given: dict[str, Any]) -> Trainer:
     files = [str(file.absolute()) for file in given.get("files", [])]
     checkpoint = load_checkpoint(path)
     text = _text(files or checkpoint.training.get("source", []))
-    trainer = Trainer.resume(path, text, output=given.get("output"), **run)
+    trainer = Trainer.resume(
+        path, text, output=given.get("output"), device=given.get("device"), **run
+    )
     if trainer.done >= 1:
         raise CommandError(
             f"{path}: the run is finished, at step {trainer.step}; "

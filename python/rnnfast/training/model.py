@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import _checks, functional, losses
+from rnnfast import _backend, _checks, functional, losses
 from rnnfast._checks import RealArray
 from rnnfast.dense import Embedding, Linear
 from rnnfast.layers import Recurrent, State
@@ -77,7 +77,12 @@ class CharLM(Module[None]):
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, config: CharLMConfig | None = None, *, seed: int | None = None
+        self,
+        vocabulary: Vocabulary,
+        config: CharLMConfig | None = None,
+        *,
+        seed: int | None = None,
+        device: str | None = None,
     ) -> None:
         """Makes a model with random weights.
 
@@ -85,17 +90,19 @@ class CharLM(Module[None]):
             vocabulary: the characters to know.
             config: the shape of the model; None for the default one.
             seed: seeds the weights and dropout; None draws fresh ones.
+            device: where the layers are, "cpu" or "cuda"; None for "cpu".
 
         Raises:
-            ValueError: a size, the dropout or the cell's name is wrong.
+            ValueError: a size, the dropout or the name of the cell or device is wrong.
+            DeviceError: the device cannot be used here.
         """
-        super().__init__()
+        super().__init__(device)
         self.vocabulary = vocabulary
         self.config = config = config or CharLMConfig()
         seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
         inputs = config.embedding_size or len(vocabulary)
         self.embedding = (
-            Embedding(len(vocabulary), inputs, dtype=config.dtype, seed=seeds[0])
+            Embedding(len(vocabulary), inputs, dtype=config.dtype, seed=seeds[0], device=device)
             if config.embedding_size
             else None
         )
@@ -108,8 +115,11 @@ class CharLM(Module[None]):
             dtype=config.dtype,
             precision=config.precision,
             seed=seeds[1],
+            device=device,
         )
-        self.head = Linear(config.hidden_size, len(vocabulary), dtype=config.dtype, seed=seeds[2])
+        self.head = Linear(
+            config.hidden_size, len(vocabulary), dtype=config.dtype, seed=seeds[2], device=device
+        )
 
     def __call__(
         self, x: NDArray[np.integer[Any]], state: State | None = None
@@ -152,7 +162,8 @@ class CharLM(Module[None]):
             state: the state after what came before; None at the start of a text.
 
         Returns:
-            The mean loss a character in nats, and the state after the last one.
+            The mean loss a character in nats, of a model on a device as an array of shape (); and
+            the state after the last one.
         """
         logits, state = self(x, state)
         loss, dlogits = losses.softmax_cross_entropy(logits, targets)
@@ -190,7 +201,7 @@ class CharLM(Module[None]):
             for chunk in cover(ids, streams, seq_len):
                 logits, state = self(chunk.x, state)
                 counted = int(np.count_nonzero(chunk.targets != IGNORED))
-                total += losses.cross_entropy(logits, chunk.targets, IGNORED) * counted
+                total += float(losses.cross_entropy(logits, chunk.targets, IGNORED)) * counted
         return total / (ids.size - 1) / math.log(2)
 
     def generate(
@@ -239,7 +250,8 @@ class CharLM(Module[None]):
             stream = self.recurrent.stream(state=state)
         tail, written, x = "", 0, np.empty(1, np.int64)
         while written != length:
-            x[0] = _choose(logits.reshape(-1, logits.shape[-1])[-1], temperature, top_k, generator)
+            last = _backend.to_host(logits.reshape(-1, logits.shape[-1])[-1])
+            x[0] = _choose(last, temperature, top_k, generator)
             character = self.vocabulary.characters[x[0]]
             yield character
             written += 1
@@ -297,24 +309,31 @@ class CharLM(Module[None]):
         save_checkpoint(path, Checkpoint(self.describe(), tensors=self.state_dict()))
 
     @classmethod
-    def load(cls, path: Path_) -> CharLM:
+    def load(cls, path: Path_, device: str | None = None) -> CharLM:
         """Reads a model from a checkpoint, whether of `save` or of training; dropout is off.
+
+        Any device reads the checkpoints of any other.
 
         Raises:
             CheckpointError: the file is no whole checkpoint.
         """
-        return cls.from_checkpoint(load_checkpoint(path), path).eval()
+        return cls.from_checkpoint(load_checkpoint(path), path, device).eval()
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, path: Path_) -> CharLM:
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, path: Path_, device: str | None = None
+    ) -> CharLM:
         """The model that the checkpoint read from `path` describes, in training mode.
 
         Raises:
             CheckpointError: there is none.
+            DeviceError: the device cannot be used here.
         """
+        _backend.get(device)
         try:
             config = CharLMConfig(**checkpoint.model["config"])
-            model = cls(Vocabulary(checkpoint.model["vocabulary"]), config, seed=0)
+            vocabulary = Vocabulary(checkpoint.model["vocabulary"])
+            model = cls(vocabulary, config, seed=0, device=device)
             names = [p.name for p in model.parameters()]
             model.load_state_dict({name: checkpoint.tensors[name] for name in names})
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -16,6 +16,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rnnfast._backend import to_host
 from rnnfast.layers import State
 from rnnfast.training.batches import Streams
 from rnnfast.training.callbacks import Callback
@@ -220,7 +221,9 @@ class Trainer:
         states = self._state if isinstance(self._state, tuple) else (self._state,)
         tensors = self.model.state_dict()
         tensors |= {f"training.optimizer.{k}": v for k, v in optimizer.pop("buffers").items()}
-        tensors |= {f"training.state.{i}": s for i, s in enumerate(states) if s is not None}
+        tensors |= {
+            f"training.state.{i}": to_host(s) for i, s in enumerate(states) if s is not None
+        }
         training = {
             "options": asdict(self.options),
             "source": self.source,
@@ -242,15 +245,17 @@ class Trainer:
         *,
         output: Path_ | None = None,
         callbacks: Sequence[Callback] = (),
+        device: str | None = None,
         **changes: Any,
     ) -> Trainer:
-        """Takes up a run where a checkpoint left it, bit by bit.
+        """Takes up a run where a checkpoint left it, bit by bit if on the same device.
 
         Args:
             path: a checkpoint of `Trainer`.
             text: the text that the run trains on.
             output: the file for checkpoints; None for `path`.
             callbacks: listeners.
+            device: where the model is to be, "cpu" or "cuda"; None for "cpu".
             changes: new values of options; limits and intervals alone may change.
 
         Raises:
@@ -271,7 +276,7 @@ class Trainer:
         if _digest(text) != training["text_sha256"]:
             raise TextError(f"{path}: was trained on another text, so it cannot go on with this")
         trainer = cls(
-            CharLM.from_checkpoint(checkpoint, path),
+            CharLM.from_checkpoint(checkpoint, path, device),
             text,
             TrainingOptions(**{**training["options"], **changes}),
             output=path if output is None else output,
@@ -297,7 +302,8 @@ class Trainer:
         self.optimizer.lr = self.learning_rate
         chunk = self._streams.next()
         state = None if chunk.starts else self._state
-        loss, self._state = self.model.learn(chunk.x, chunk.targets, state)
+        mean, self._state = self.model.learn(chunk.x, chunk.targets, state)
+        loss = float(mean)  # of a device: waits for it
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} at step {self.step}: training diverged; "

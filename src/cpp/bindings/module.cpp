@@ -25,5 +25,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   rnnfast::bind_dense(m);
   rnnfast::bind_optim(m);
   rnnfast::bind_math(m);
+  rnnfast::bind_plan(m);
   rnnfast::bind_probe(m);
 }

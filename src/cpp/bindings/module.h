@@ -10,6 +10,7 @@ void bind_rnn(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
 void bind_optim(pybind11::module_& m);
 void bind_math(pybind11::module_& m);
+void bind_plan(pybind11::module_& m);
 void bind_probe(pybind11::module_& m);
 
 }  // namespace rnnfast

@@ -22,7 +22,7 @@ namespace {
 
 constexpr long kBlock = 4096;         // elements that one kernel call handles
 constexpr long kThreadWork = 131072;  // elements below which a second thread does not pay
-constexpr std::size_t kMostLists = 5;
+constexpr std::size_t kMostLists = kStepArrays;
 
 // Lists of arrays that go together: arrays i of all lists have one size. First come the gradients,
 // then, for an optimiser, the values and its buffers; an empty list stands for an array that it
@@ -133,43 +133,30 @@ std::optional<double> gradients(const Group<T>& group, const Care& care) {
 template <class T>
 std::optional<double> sgd(const Group<T>& group, const Care& care, double lr, double momentum,
                           double weight_decay, bool nesterov) {
-  const SgdStep<T> s{T(lr), T(momentum), T(weight_decay), nesterov};
-  return update(group, care,
-                [&](const auto& p, long n) { dense<T>().sgd(p[1], p[0], p[2], n, s); });
+  const auto s = SgdStep<T>::make(lr, momentum, weight_decay, nesterov);
+  return update(group, care, [&](const auto& p, long n) { dense<T>().sgd(p.data(), n, s); });
 }
 
 template <class T>
 std::optional<double> adagrad(const Group<T>& group, const Care& care, double lr, double eps,
                               double weight_decay) {
-  const AdagradStep<T> s{T(lr), T(eps), T(weight_decay)};
-  return update(group, care,
-                [&](const auto& p, long n) { dense<T>().adagrad(p[1], p[0], p[2], n, s); });
+  const auto s = AdagradStep<T>::make(lr, eps, weight_decay);
+  return update(group, care, [&](const auto& p, long n) { dense<T>().adagrad(p.data(), n, s); });
 }
 
 template <class T>
 std::optional<double> rmsprop(const Group<T>& group, const Care& care, double lr, double alpha,
                               double eps, double momentum, double weight_decay) {
-  const RmspropStep<T> s{T(lr), T(alpha), T(1 - alpha), T(eps), T(momentum), T(weight_decay)};
-  return update(group, care, [&](const auto& p, long n) {
-    dense<T>().rmsprop(p[1], p[0], p[2], p[3], p[4], n, s);
-  });
+  const auto s = RmspropStep<T>::make(lr, alpha, eps, momentum, weight_decay);
+  return update(group, care, [&](const auto& p, long n) { dense<T>().rmsprop(p.data(), n, s); });
 }
 
 template <class T>
 std::optional<double> adam(const Group<T>& group, const Care& care, double lr, double beta1,
                            double beta2, double eps, double weight_decay, bool decoupled,
                            long step) {
-  const double seen1 = 1 - std::pow(beta1, step), seen2 = 1 - std::pow(beta2, step);
-  const AdamStep<T> s{.step_size = T(lr / seen1),
-                      .correction = T(1 / std::sqrt(seen2)),
-                      .one_minus_beta1 = T(1 - beta1),
-                      .beta2 = T(beta2),
-                      .one_minus_beta2 = T(1 - beta2),
-                      .eps = T(eps),
-                      .weight_decay = T(decoupled ? 0 : weight_decay),
-                      .shrink = T(decoupled ? 1 - lr * weight_decay : 1)};
-  return update(group, care,
-                [&](const auto& p, long n) { dense<T>().adam(p[1], p[0], p[2], p[3], n, s); });
+  const auto s = AdamStep<T>::make(lr, beta1, beta2, eps, weight_decay, decoupled, step);
+  return update(group, care, [&](const auto& p, long n) { dense<T>().adam(p.data(), n, s); });
 }
 
 template <class T>
@@ -200,7 +187,10 @@ void bind_optim(py::module_& m) {
   py::class_<Care>(m, "Care", "What is done to gradients: clipping before a step, zeros after it.")
       .def(py::init<std::optional<double>, std::optional<double>, bool>(), py::kw_only(),
            py::arg("clip_norm") = py::none(), py::arg("clip_value") = py::none(),
-           py::arg("zero") = false);
+           py::arg("zero") = false)
+      .def_readonly("clip_norm", &Care::clip_norm, "The largest joint norm; None for any.")
+      .def_readonly("clip_value", &Care::clip_value, "The largest element; None for any.")
+      .def_readonly("zero", &Care::zero, "Whether gradients are zero afterwards.");
   bind_real<float>(m, "GroupFloat");
   bind_real<double>(m, "GroupDouble");
 }

@@ -15,11 +15,6 @@ using Real = RNNFAST_REAL;
 using V = Vec<Real>;
 constexpr int kWidth = kLanes<Real>;
 
-template <class T>
-RNNFAST_INLINE T square_root(T x) {
-  return sizeof(T) == 4 ? T(__builtin_sqrtf(float(x))) : T(__builtin_sqrt(double(x)));
-}
-
 // ---- products
 
 long product_workspace(ProductForm form, long rows, long columns, long depth, int threads) {
@@ -157,68 +152,60 @@ void cross_entropy(const Real* logits, const long* targets, long rows, long clas
   }
 }
 
-// ---- optimisers (formulas of PyTorch's documentation)
+// ---- dropout
 
-template <bool kMomentum>
-void sgd_pass(Real* __restrict value, const Real* __restrict gradient, Real* __restrict velocity,
-              long n, const SgdStep<Real> s) {
-  for (long i = 0; i < n; ++i) {
-    Real g = gradient[i] + s.weight_decay * value[i];
-    if constexpr (kMomentum) {
-      const Real v = velocity[i] = s.momentum * velocity[i] + g;
-      g = s.nesterov ? g + s.momentum * v : v;
+void dropout(const Real* from, long first, long n, const Dropout<Real>& options, Real* to) {
+  constexpr int kBlock = Dropout<Real>::kBlock, kBlocks = 16;  // one vector of counters at most
+  const Dropout<Real> d = options;
+  for (long i = 0; i < n;) {
+    unsigned words[kBlocks * kBlock];
+    const long block = (first + i) / kBlock, skip = (first + i) % kBlock;
+    for (int k = 0; k < kBlocks; ++k) {
+      unsigned four[kBlock];
+      d.words(block + k, four);
+      for (int j = 0; j < kBlock; ++j) words[k * kBlock + j] = four[j];
     }
-    value[i] -= s.lr * g;
+    const long count = min_index(kBlocks * kBlock - skip, n - i);
+    for (long j = 0; j < count; ++j) to[i + j] = d.apply(from[i + j], words[skip + j]);
+    i += count;
   }
 }
 
-void sgd(Real* value, const Real* gradient, Real* velocity, long n, const SgdStep<Real>& s) {
-  (velocity ? sgd_pass<true> : sgd_pass<false>)(value, gradient, velocity, n, s);
-}
+// ---- optimisers
 
-void adagrad(Real* __restrict value, const Real* __restrict gradient, Real* __restrict sum, long n,
-             const AdagradStep<Real>& step) {
-  const AdagradStep<Real> s = step;
+template <bool kFirst, bool kSecond, bool kThird, class Step>
+void pass(Real* const* arrays, long n, const Step step) {
+  const Real* __restrict gradient = arrays[0];
+  Real* __restrict value = arrays[1];
+  Real* __restrict first = arrays[2];
+  Real* __restrict second = arrays[3];
+  Real* __restrict third = arrays[4];
   for (long i = 0; i < n; ++i) {
-    const Real g = gradient[i] + s.weight_decay * value[i];
-    const Real total = sum[i] = sum[i] + g * g;
-    value[i] -= s.lr * g / (square_root(total) + s.eps);
+    Real buffers[kStepBuffers] = {kFirst ? first[i] : 0, kSecond ? second[i] : 0,
+                                  kThird ? third[i] : 0};
+    step.template apply<kFirst, kSecond, kThird>(value[i], gradient[i], buffers);
+    if constexpr (kFirst) first[i] = buffers[0];
+    if constexpr (kSecond) second[i] = buffers[1];
+    if constexpr (kThird) third[i] = buffers[2];
   }
 }
 
-template <bool kMomentum, bool kCentered>
-void rmsprop_pass(Real* __restrict value, const Real* __restrict gradient, Real* __restrict square,
-                  Real* __restrict velocity, Real* __restrict mean, long n,
-                  const RmspropStep<Real> s) {
-  for (long i = 0; i < n; ++i) {
-    const Real g = gradient[i] + s.weight_decay * value[i];
-    Real variance = square[i] = s.alpha * square[i] + s.one_minus_alpha * (g * g);
-    if constexpr (kCentered) {
-      const Real m = mean[i] = mean[i] + s.one_minus_alpha * (g - mean[i]);
-      variance -= m * m;
-    }
-    Real update = g / (square_root(variance) + s.eps);
-    if constexpr (kMomentum) update = velocity[i] = s.momentum * velocity[i] + update;
-    value[i] -= s.lr * update;
-  }
+void sgd(Real* const* arrays, long n, const SgdStep<Real>& step) {
+  (arrays[2] ? pass<true, false, false, SgdStep<Real>>
+             : pass<false, false, false, SgdStep<Real>>)(arrays, n, step);
 }
-
-void rmsprop(Real* value, const Real* gradient, Real* square, Real* velocity, Real* mean, long n,
-             const RmspropStep<Real>& s) {
-  auto* pass = velocity ? (mean ? rmsprop_pass<true, true> : rmsprop_pass<true, false>)
-                        : (mean ? rmsprop_pass<false, true> : rmsprop_pass<false, false>);
-  pass(value, gradient, square, velocity, mean, n, s);
+void adagrad(Real* const* arrays, long n, const AdagradStep<Real>& step) {
+  pass<true, false, false>(arrays, n, step);
 }
-
-void adam(Real* __restrict value, const Real* __restrict gradient, Real* __restrict mean,
-          Real* __restrict square, long n, const AdamStep<Real>& step) {
-  const AdamStep<Real> s = step;
-  for (long i = 0; i < n; ++i) {
-    const Real w = value[i] * s.shrink, g = gradient[i] + s.weight_decay * w;
-    const Real m = mean[i] = mean[i] + s.one_minus_beta1 * (g - mean[i]);
-    const Real v = square[i] = s.beta2 * square[i] + s.one_minus_beta2 * (g * g);
-    value[i] = w - s.step_size * m / (square_root(v) * s.correction + s.eps);
-  }
+void rmsprop(Real* const* arrays, long n, const RmspropStep<Real>& step) {
+  using Step = RmspropStep<Real>;
+  const bool centered = arrays[4];
+  (arrays[3] ? (centered ? pass<true, true, true, Step> : pass<true, true, false, Step>)
+             : (centered ? pass<true, false, true, Step> : pass<true, false, false, Step>))(
+      arrays, n, step);
+}
+void adam(Real* const* arrays, long n, const AdamStep<Real>& step) {
+  pass<true, true, false>(arrays, n, step);
 }
 
 // ---- clipping
@@ -241,10 +228,7 @@ void scale(Real* x, long n, Real factor) {
 }
 
 void clamp_values(Real* x, long n, Real limit) {
-  for (long i = 0; i < n; ++i) {
-    const Real y = x[i] < -limit ? -limit : x[i];
-    x[i] = y > limit ? limit : y;
-  }
+  for (long i = 0; i < n; ++i) x[i] = clamped(x[i], limit);
 }
 
 // ---- functions of math.h
@@ -266,6 +250,7 @@ const DenseKernels<Real>& dense_kernels(Real) {
                                             gather,
                                             scatter_add,
                                             cross_entropy,
+                                            dropout,
                                             sgd,
                                             adagrad,
                                             rmsprop,

@@ -3,6 +3,8 @@
 // of functions per instruction set and real type. A function does its share of the work on the
 // calling thread; how the work is shared out never changes a result.
 
+#include "core/dropout.h"
+#include "core/optimiser.h"
 #include "core/team.h"
 
 namespace rnnfast {
@@ -23,28 +25,9 @@ enum class ProductForm {
   tn,  // A (depth, rows), B (depth, columns)
 };
 
-// Coefficients of one optimiser step. `one_minus_*` are rounded once from double.
-template <class T>
-struct SgdStep {
-  T lr, momentum, weight_decay;
-  bool nesterov;
-};
-template <class T>
-struct AdagradStep {
-  T lr, eps, weight_decay;
-};
-template <class T>
-struct RmspropStep {
-  T lr, alpha, one_minus_alpha, eps, momentum, weight_decay;
-};
-template <class T>
-struct AdamStep {
-  T step_size;   // lr / (1 - beta1^t)
-  T correction;  // 1 / sqrt(1 - beta2^t)
-  T one_minus_beta1, beta2, one_minus_beta2, eps;
-  T weight_decay;  // added to the gradient (Adam)
-  T shrink;        // the parameter is multiplied by it first (AdamW), 1 for Adam
-};
+// Arrays of equal size that an optimiser's step goes through: gradients, values, and the buffers of
+// the step, null where it does without.
+inline constexpr int kStepArrays = 2 + kStepBuffers;
 
 template <class T>
 struct DenseKernels {
@@ -66,12 +49,13 @@ struct DenseKernels {
   void (*cross_entropy)(const T* logits, const long* targets, long rows, long classes,
                         long ignore_index, T scale, double* losses, T* dlogits, long begin,
                         long end);
-  // One step over n elements each. `velocity` is null without momentum, `mean` unless centered.
-  void (*sgd)(T* value, const T* gradient, T* velocity, long n, const SgdStep<T>& step);
-  void (*adagrad)(T* value, const T* gradient, T* sum, long n, const AdagradStep<T>& step);
-  void (*rmsprop)(T* value, const T* gradient, T* square, T* velocity, T* mean, long n,
-                  const RmspropStep<T>& step);
-  void (*adam)(T* value, const T* gradient, T* mean, T* square, long n, const AdamStep<T>& step);
+  // to[i] = the dropped from[i], of n elements with the numbers `first` and on. May work in place.
+  void (*dropout)(const T* from, long first, long n, const Dropout<T>& dropout, T* to);
+  // One step over n elements of each of kStepArrays arrays.
+  void (*sgd)(T* const* arrays, long n, const SgdStep<T>& step);
+  void (*adagrad)(T* const* arrays, long n, const AdagradStep<T>& step);
+  void (*rmsprop)(T* const* arrays, long n, const RmspropStep<T>& step);
+  void (*adam)(T* const* arrays, long n, const AdamStep<T>& step);
   double (*sum_of_squares)(const T* x, long n);
   void (*scale)(T* x, long n, T factor);
   void (*clamp)(T* x, long n, T limit);  // into [-limit, limit]; NaN stays

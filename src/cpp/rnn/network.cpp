@@ -5,7 +5,6 @@
 #include "core/carver.h"
 #include "core/threads.h"
 #include "cpu/dispatch.h"
-#include "rnn/dropout.h"
 
 namespace rnnfast {
 namespace {
@@ -32,16 +31,25 @@ int threads_for(const NetworkSize& s, Index rows, int gates, double passes) {
   return at_most_all(std::min(work, step / kFlopsPerMeeting));
 }
 
-std::uint64_t layer_seed(const NetworkSize& s, Index layer) {
-  return s.seed + 0x632be59bd9b4e019u * static_cast<std::uint64_t>(layer);
-}
-
+// Thread `thread`'s share of dropping a layer's outputs. Elements have the numbers that they have
+// in the padded array, so that a mask does not depend on lengths.
 template <class T>
 void drop_outputs(const NetworkSize& s, const PackedBatch& packed, Index layer, const T* from,
                   T* to, int thread, int threads) {
-  const Index count = packed.total() * s.num_directions * s.hidden_size;
-  apply_dropout(from, count * thread / threads, count * (thread + 1) / threads, s.dropout,
-                layer_seed(s, layer), to);
+  const Dropout<T> dropout(s.dropout, s.seed, unsigned(layer));
+  const Index width = s.num_directions * s.hidden_size, rows = packed.total();
+  const Index begin = rows * thread / threads, end = rows * (thread + 1) / threads;
+  if (packed.is_dense()) {
+    const Index first = begin * width;
+    dense<T>().dropout(from + first, first, (end - begin) * width, dropout, to + first);
+    return;
+  }
+  for (Index t = 0; t < packed.seq_len(); ++t)
+    for (Index row = std::max(begin, packed.row(t)); row < std::min(end, packed.row(t + 1));
+         ++row) {
+      const Index padded = t * packed.batch() + packed.order()[row - packed.row(t)];
+      dense<T>().dropout(from + row * width, padded * width, width, dropout, to + row * width);
+    }
 }
 
 // One layer in one direction of a network, whose steps are taken a segment at a time.

@@ -1,10 +1,12 @@
 #pragma once
 // Kernels without a fault: every feature of device.cuh, with results that can be computed exactly.
-// They must pass under all policies and seeds, and be clean under the sanitizers.
+// nvcc compiles them, too.
 
-#include "selftest_case.h"
+#include "cuda/device.cuh"
 
 namespace selftest {
+
+using namespace rnnfast::cuda;
 
 // Sums 128 values a block by shuffles and shared memory, then all blocks by a barrier of the grid.
 struct WarpSums {
@@ -33,15 +35,6 @@ __global__ void __launch_bounds__(128)
   }
 }
 
-inline void run_sum_grid() {
-  const std::vector<float> x = counted(5 * 128);
-  std::vector<float> sums = unwritten(5), total = unwritten(5);
-  std::vector<unsigned> arrived(1);
-  launch({.grid = 5, .block = 128, .cooperative = true}, sum_grid, x.data(), sums.data(),
-         total.data(), arrived.data());
-  expect_equal(total, std::vector<float>(5, 640 * 641 / 2));
-}
-
 // Three groups of copies in flight while the oldest is used; neighbours read each other's.
 template <int BYTES>
 __global__ void pipeline(const float* x, float* y, int steps) {
@@ -66,18 +59,9 @@ __global__ void pipeline(const float* x, float* y, int steps) {
   y[threadIdx.x] = sum;
 }
 
-template <int BYTES>
-inline void run_pipeline() {
-  constexpr int kThreads = 48, kSteps = 7, kWidth = kThreads * BYTES / 4;
-  const std::vector<float> x = counted(kSteps * kWidth);
-  std::vector<float> y = unwritten(kThreads), expected(kThreads);
-  for (int i = 0; i < kThreads; ++i)
-    for (int step = 0; step < kSteps; ++step)
-      expected[i] += x[step * kWidth + (i + 1) * BYTES / 4 % kWidth];
-  launch({.grid = 1, .block = kThreads, .shared_bytes = 3 * kWidth * sizeof(float)},
-         pipeline<BYTES>, x.data(), y.data(), kSteps);
-  expect_equal(y, expected);
-}
+template __global__ void pipeline<4>(const float*, float*, int);
+template __global__ void pipeline<8>(const float*, float*, int);
+template __global__ void pipeline<16>(const float*, float*, int);
 
 // Halves of a warp work apart, with masks of their own.
 __global__ void half_warps(float* y) {
@@ -90,14 +74,6 @@ __global__ void half_warps(float* y) {
   }
   __syncwarp();
   y[threadIdx.x] = value + __shfl_down_sync(0xffffffffu, float(threadIdx.x), 4);
-}
-
-inline void run_half_warps() {
-  std::vector<float> y = unwritten(32), expected(32);
-  for (int i = 0; i < 32; ++i)
-    expected[i] = (i < 16 ? 120 : 16 + (i + 3) % 16) + (i < 28 ? i + 4 : i);
-  launch({.grid = 1, .block = 32}, half_warps, y.data());
-  expect_equal(y, expected);
 }
 
 // Each lane loads its registers from row-major matrices as the PTX manual lays them out.
@@ -115,17 +91,6 @@ __global__ void multiply(const float* a, const float* b, float* d) {
   float sum[4] = {1, 1, 1, 1};
   mma_bf16(sum, left, right);
   for (int i = 0; i < 4; ++i) d[(row + i / 2 * 8) * 8 + column + i % 2] = sum[i];
-}
-
-inline void run_multiply() {
-  std::vector<float> a(16 * 16), b(16 * 8), d = unwritten(16 * 8), expected(16 * 8, 1);
-  for (int i = 0; i < 256; ++i) a[i] = i * 7 % 31 - 15;
-  for (int i = 0; i < 128; ++i) b[i] = i * 5 % 17 - 8;
-  for (int r = 0; r < 16; ++r)
-    for (int c = 0; c < 8; ++c)
-      for (int k = 0; k < 16; ++k) expected[r * 8 + c] += a[r * 16 + k] * b[k * 8 + c];
-  launch({.grid = 1, .block = 32}, multiply, a.data(), b.data(), d.data());
-  expect_equal(d, expected);
 }
 
 // Each block sends a value to all blocks of its cluster every step and adds up what came. Two
@@ -166,21 +131,6 @@ __global__ void exchange(uint32_t* y, int steps) {
   cluster_sync();
 }
 
-inline void run_exchange() {
-  constexpr int kThreads = 40, kSteps = 6, kRanks = 4;
-  std::vector<uint32_t> y(2 * kRanks * kThreads);
-  launch({.grid = 2 * kRanks,
-          .block = kThreads,
-          .shared_bytes = 64 + 2 * kRanks * kThreads * 8,
-          .cluster = kRanks},
-         exchange, y.data(), kSteps);
-  for (unsigned i = 0; i < y.size(); ++i) {
-    uint32_t value = 6 * kThreads + 4 * (i % kThreads);  // the four ranks' first values
-    for (int step = 1; step < kSteps; ++step) value = 4 * (value + step);
-    RNNFAST_CHECK(y[i] == value, "wrong value: expected ", value, " at ", i, ", got ", y[i]);
-  }
-}
-
 // Words that are their own flag: all ones until they are written.
 __global__ void flags(unsigned* words, unsigned* y) {
   if (threadIdx.x == 0) store_relaxed(words + blockIdx.x, blockIdx.x + 100);
@@ -190,38 +140,11 @@ __global__ void flags(unsigned* words, unsigned* y) {
   if (threadIdx.x == 0) y[blockIdx.x] = value;
 }
 
-inline void run_flags() {
-  std::vector<unsigned> words(6), y(6);
-  fill_bytes(words.data(), 0xff, words.size() * 4, nullptr);
-  launch({.grid = 6, .block = 2, .cooperative = true}, flags, words.data(), y.data());
-  for (unsigned b = 0; b < 6; ++b) RNNFAST_CHECK(y[b] == (b + 1) % 6 + 100, "wrong value ", y[b]);
-}
-
 // More threads than there are stacks for: they come in waves.
 __global__ void histogram(const unsigned* x, unsigned* bins, float* sum) {
   const unsigned i = (blockIdx.y * gridDim.x + blockIdx.x) * blockDim.x + threadIdx.x;
   atomicAdd(bins + x[i] % 10, 1u);
   if (threadIdx.x == 0) atomicAdd(sum, 0.5f);
 }
-
-inline void run_histogram() {
-  constexpr unsigned kBlocks = 5 * 4, kThreads = 128;
-  std::vector<unsigned> x(kBlocks * kThreads), bins(10);
-  std::iota(x.begin(), x.end(), 0u);
-  std::vector<float> sum(1);
-  emulator::statistics = {};
-  launch({.grid = {5, 4}, .block = kThreads}, histogram, x.data(), bins.data(), sum.data());
-  for (const unsigned count : bins)
-    RNNFAST_CHECK(count == kBlocks * kThreads / 10, "wrong count ", count);
-  RNNFAST_CHECK(sum[0] == kBlocks / 2.0f, "wrong sum ", sum[0]);
-  RNNFAST_CHECK(emulator::statistics.most_threads <= 1024,
-                "threads at a time: ", emulator::statistics.most_threads);
-}
-
-inline const Case kRight[] = {{"sum_grid", run_sum_grid},      {"pipeline_4", run_pipeline<4>},
-                              {"pipeline_8", run_pipeline<8>}, {"pipeline_16", run_pipeline<16>},
-                              {"half_warps", run_half_warps},  {"multiply", run_multiply},
-                              {"exchange", run_exchange},      {"flags", run_flags},
-                              {"histogram", run_histogram}};
 
 }  // namespace selftest

@@ -1,0 +1,152 @@
+"""Where arrays are and what computes on them: the CPU or a device.
+
+A function computes where its arrays are: weights decide for a network, logits for a loss,
+parameters for an optimiser. What comes with them is copied there if it is elsewhere.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnfast import _core
+
+_DLPACK_CUDA = 2  # the device type of DLPack's header
+
+default_name = "cpu"  # the device of layers that name none; the tests change it
+
+
+class DeviceError(RuntimeError):
+    """A device that cannot be used here; the text says why."""
+
+
+class Backend(ABC):
+    """Arrays of one place and the functions of the library on them, in the forms of `_core`.
+
+    Attributes:
+        name: What `device=` of layers calls it.
+        dtypes: Real types that it computes in.
+        recomputes: Whether `backward` can make the gates again.
+    """
+
+    name: str
+    dtypes: tuple[np.dtype[Any], ...]
+    recomputes: bool
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    pack: Callable[..., Any]
+    linear_forward: Callable[..., Any]
+    linear_backward: Callable[..., Any]
+    embedding_forward: Callable[..., Any]
+    embedding_backward: Callable[..., Any]
+    cross_entropy: Callable[..., Any]
+    group: Callable[..., Any]
+    gradients: Callable[..., Any]
+    sgd: Callable[..., Any]
+    adagrad: Callable[..., Any]
+    rmsprop: Callable[..., Any]
+    adam: Callable[..., Any]
+
+    @abstractmethod
+    def asarray(self, value: Any) -> Any:
+        """`value` as an array of this place, copied only if it is elsewhere."""
+
+    @abstractmethod
+    def contiguous(self, array: Any) -> Any:
+        """An array of this place as its kernels read it, in C order; copied only if it is not."""
+
+    def on_host(self, value: Any) -> NDArray[Any] | None:
+        """`value` if the CPU can look into it, without waiting for a device; else None."""
+        return np.asarray(value) if of(value) is CPU else None
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """A NumPy copy of an array of this place."""
+        return np.array(array)
+
+    def __reduce__(self) -> tuple[Callable[[str], Backend], tuple[str]]:
+        return get, (self.name,)  # there is one of each
+
+
+class _Cpu(Backend):
+    """NumPy arrays and the kernels of `_core`."""
+
+    name = "cpu"
+    dtypes = (np.dtype("float32"), np.dtype("float64"))
+    recomputes = True
+
+    forward = staticmethod(_core.forward)
+    backward = staticmethod(_core.backward)
+    pack = staticmethod(_core.pack)
+    linear_forward = staticmethod(_core.linear_forward)
+    linear_backward = staticmethod(_core.linear_backward)
+    embedding_forward = staticmethod(_core.embedding_forward)
+    embedding_backward = staticmethod(_core.embedding_backward)
+    cross_entropy = staticmethod(_core.cross_entropy)
+    group = staticmethod(_core.group)
+    gradients = staticmethod(_core.gradients)
+    sgd = staticmethod(_core.sgd)
+    adagrad = staticmethod(_core.adagrad)
+    rmsprop = staticmethod(_core.rmsprop)
+    adam = staticmethod(_core.adam)
+
+    def asarray(self, value: Any) -> NDArray[Any]:
+        return np.asarray(value)
+
+    def contiguous(self, array: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(array, order="C")
+
+
+CPU = _Cpu()
+
+
+def get(name: str | None) -> Backend:
+    """The backend of a device's name; None for the default, which is the CPU.
+
+    Raises:
+        ValueError: There is no device of this name.
+        DeviceError: It cannot be used here; the message says why.
+    """
+    name = default_name if name is None else name
+    if name == CPU.name:
+        return CPU
+    from rnnfast.cuda import _engines  # loaded with the first device
+
+    return _engines.get(name)
+
+
+def of(value: Any) -> Backend:
+    """The backend of the place where an array is; that of the CPU for what is none."""
+    if type(value) is np.ndarray:
+        return CPU
+    named = getattr(value, "rnnfast_device", None)
+    if named is not None:
+        return get(named)
+    if hasattr(value, "__cuda_array_interface__"):
+        return get("cuda")
+    locate = getattr(value, "__dlpack_device__", None)
+    return get("cuda") if locate is not None and locate()[0] == _DLPACK_CUDA else CPU
+
+
+def of_weights(weights: Any) -> Backend:
+    """The backend of a network's weights; that of the CPU, whose checks tell, if they are none."""
+    on = getattr(weights, "on", None)  # packed for a device
+    if on is not None:
+        return on  # type: ignore[no-any-return]
+    if isinstance(weights, (list, tuple)) and weights and isinstance(weights[0], tuple):
+        return of(weights[0][0])
+    return CPU
+
+
+def given(value: Any) -> Any:
+    """`value` as an array of the place where it is."""
+    return of(value).asarray(value)
+
+
+def to_host(value: Any) -> NDArray[Any]:
+    """A NumPy copy of an array of any place."""
+    return of(value).to_host(value)

@@ -1,0 +1,41 @@
+"""Arrays of CUDA devices: CuPy's."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import cupy
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from rnnfast import _backend
+from rnnfast.cuda._engine import Engine
+
+
+class CupyEngine(Engine):
+    """CuPy's current device and stream."""
+
+    def __init__(self, name: str, extension: ModuleType) -> None:
+        super().__init__(name, extension)
+
+    def asarray(self, value: Any) -> Any:
+        if isinstance(value, cupy.ndarray):
+            return value
+        if _backend.of(value) is _backend.CPU:
+            return cupy.asarray(np.asarray(value))
+        if hasattr(value, "__cuda_array_interface__"):
+            return cupy.asarray(value)
+        return cupy.from_dlpack(value)  # orders its producer's stream before ours
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+        return cupy.empty(shape, dtype)
+
+    def pointer(self, array: Any) -> int:
+        return int(array.data.ptr)
+
+    def stream(self) -> int:
+        return int(cupy.cuda.get_current_stream().ptr)
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        return cupy.asnumpy(array)  # type: ignore[no-any-return]

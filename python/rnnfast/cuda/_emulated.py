@@ -1,0 +1,50 @@
+"""Arrays of the emulated devices of the tests: NumPy's, marked with their device."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from rnnfast.cuda._engine import Engine
+
+
+class EmulatedArray(np.ndarray[Any, np.dtype[Any]]):
+    """An array that counts as lying on an emulated device; so do those made of it."""
+
+    rnnfast_device = "emulated"
+
+    def __array_finalize__(self, source: Any) -> None:
+        device = getattr(source, "rnnfast_device", None)
+        if device is not None:
+            self.rnnfast_device = device
+
+
+class EmulatedEngine(Engine):
+    """The kernels run by the CPU, thread by thread, in the calling thread."""
+
+    def __init__(self, name: str, extension: ModuleType) -> None:
+        super().__init__(name, extension)
+
+    def asarray(self, value: Any) -> EmulatedArray:
+        if isinstance(value, EmulatedArray) and value.rnnfast_device == self.name:
+            return value
+        array = np.asarray(value).view(EmulatedArray)
+        array.rnnfast_device = self.name
+        return array
+
+    def on_host(self, value: Any) -> NDArray[Any]:
+        return np.asarray(value)
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> EmulatedArray:
+        array = np.empty(shape, dtype)
+        array.view(np.uint8).fill(0xFF)  # NaN, as what a device hands out may be anything
+        return self.asarray(array)
+
+    def pointer(self, array: Any) -> int:
+        return int(array.ctypes.data)
+
+    def stream(self) -> int:
+        return 0

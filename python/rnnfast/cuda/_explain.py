@@ -1,0 +1,160 @@
+"""What the CUDA engine would do, and why."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from rnnfast import _checks, _core, functional
+from rnnfast.cuda import _engines
+from rnnfast.cuda._devices import VIRTUAL, Properties
+
+DTYPES = {"float32": "full", "bfloat16": "bfloat16"}  # of products, and their precision
+
+
+class Plan(NamedTuple):
+    """How one pass of one layer in one direction runs.
+
+    Attributes:
+        kernel: "grid" (multiply-adds in float32, a barrier a step), or one on tensor cores: "block"
+            (a block has all hidden units), "cluster" (h through distributed shared memory),
+            "flags" (blocks poll each other's h); or "gemm" (a matrix product a step).
+        units, slices: Hidden units of a block, and blocks that share all of them.
+        rows, tiles: Sequences of a block, and tiles of the batch.
+        threads, cluster: Threads of a block, blocks of a cluster.
+        shared_bytes: Dynamic shared memory of a block.
+        cooperative: Whether all blocks must be on the device at once.
+        resident: Blocks of this kind that the device holds at once.
+        step_seconds: The estimate of a step, of which the next ones are parts: products, exchange,
+            synchronisation and the pointwise part follow each other; memory is beside them.
+        reason: The estimates of the other kernels, or why they cannot run.
+    """
+
+    kernel: str
+    units: int
+    slices: int
+    rows: int
+    tiles: int
+    threads: int
+    cluster: int
+    shared_bytes: int
+    cooperative: bool
+    resident: int
+    step_seconds: float
+    products_seconds: float
+    exchange_seconds: float
+    synchronisation_seconds: float
+    pointwise_seconds: float
+    memory_seconds: float
+    reason: str
+
+
+class Explanation(NamedTuple):
+    """The plans of a layer; `print` shows them as text.
+
+    Attributes:
+        title: What was asked.
+        device: Properties of the device.
+        steps: T.
+        forward: The plan of the forward pass in one direction.
+        backward: That of the backward pass.
+    """
+
+    title: str
+    device: Properties
+    steps: int
+    forward: Plan
+    backward: Plan
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                self.title,
+                *self._lines("forward", self.forward),
+                *self._lines("backward", self.backward),
+                "Estimates are made on paper, from data sheets; nothing is measured.",
+            ]
+        )
+
+    def _lines(self, name: str, p: Plan) -> list[str]:
+        lines = [f"{name}: {p.kernel}"]
+        if p.kernel != "gemm":
+            together = "all at once" if p.cooperative else f"clusters of {p.cluster}"
+            together = "" if p.cluster == 1 and not p.cooperative else f", {together}"
+            lines += [
+                f"  blocks    {p.slices * p.tiles} = {p.slices} slices of {p.units} units x "
+                f"{p.tiles} tiles of {p.rows} sequences{together}; {p.resident} fit the device",
+                f"  a block   {p.threads} threads, {p.shared_bytes:,} of "
+                f"{self.device['shared_per_block']:,} bytes of shared memory",
+            ]
+        parts = ("products", "exchange", "synchronisation", "pointwise", "memory")
+        shares = ", ".join(f"{s} {_microseconds(getattr(p, f'{s}_seconds'))}" for s in parts)
+        lines.append(
+            f"  estimate  {_microseconds(p.step_seconds)} us a step ({shares}), "
+            f"{1e3 * p.step_seconds * self.steps:.3f} ms in all"
+        )
+        return [*lines, f"  because   {p.reason}"]
+
+
+def explain(
+    cell: str,
+    T: int,
+    B: int,
+    I: int,
+    H: int,
+    dtype: str = "float32",
+    *,
+    device: str | None = None,
+    kernel: str | None = None,
+) -> Explanation:
+    """Tell which kernels a layer runs with on a device, their resources and a roofline estimate.
+
+    The input product and the weights' gradients, products of matrices before and after the loop
+    over the steps, do not count.
+
+    Args:
+        cell: Name of the cell, one of `rnnfast.functional.cells()`.
+        T: Steps.
+        B: Sequences.
+        I: Size of the input.
+        H: Hidden units.
+        dtype: What products multiply: "float32" or "bfloat16".
+        device: A device that need not be there, one of `VIRTUAL_DEVICES`; None for the present one.
+        kernel: Explain this kernel, even if others are faster or it is not in this build.
+
+    Raises:
+        ValueError: A name or size is wrong, or the kernel cannot run.
+        DeviceError: There is no device, and none was named.
+    """
+    _checks.choice("cell", cell, functional.cells())
+    sizes = {"T": T, "B": B, "I": I, "H": H}
+    for name, value in sizes.items():
+        _checks.positive_int(name, value)
+    _checks.choice("dtype", dtype, DTYPES)
+    if device is None:
+        properties = _engines.get("cuda").properties()
+    else:
+        properties = VIRTUAL[_checks.choice("device", device, VIRTUAL)]
+
+    def plan(*, backward: bool) -> Plan:
+        made: dict[str, Any] = _core.cuda_plan(
+            cell=cell,
+            batch=B,
+            hidden=H,
+            products=DTYPES[dtype],
+            backward=backward,
+            device=properties,
+            kernels=None if kernel is None else [kernel],
+        )
+        return Plan(**made)
+
+    capability = properties["capability"]
+    title = (
+        f"{cell}, {', '.join(f'{n} = {v}' for n, v in sizes.items())}, products in {dtype}, on "
+        f"{properties['name']} (compute capability {capability // 10}.{capability % 10}, "
+        f"{properties['multiprocessors']} multiprocessors)"
+    )
+    return Explanation(title, properties, T, plan(backward=False), plan(backward=True))
+
+
+def _microseconds(seconds: float) -> str:
+    return f"{1e6 * seconds:.2f}"

@@ -1,0 +1,204 @@
+"""One call of a recurrent network on a device, and what it keeps for backward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rnnfast.cuda._engine import Engine
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class DevicePacked:
+    """Weights on a device that nobody else changes: what `_core.Packed` is on the CPU."""
+
+    on: Engine
+    cell: str
+    weights: list[Any]
+    num_layers: int
+    bidirectional: bool
+    precision: str
+
+    @property
+    def dtype(self) -> str:
+        """Name of their dtype."""
+        return str(self.weights[0].weight_ih.dtype)
+
+    @property
+    def input_size(self) -> int:
+        """I."""
+        return int(self.weights[0].weight_ih.shape[1])
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        return int(self.weights[0].weight_hh.shape[1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the copies."""
+        return sum(array.nbytes for w in self.weights for array in w if array is not None)
+
+
+@dataclass(frozen=True)
+class DeviceReserve:
+    """What a training forward pass keeps: the form of `_core.Reserve`."""
+
+    network: Network
+    memory: Array
+
+    @property
+    def on(self) -> Engine:
+        """Where it is."""
+        return self.network.on
+
+    @property
+    def dtype(self) -> str:
+        """Name of the dtype."""
+        return "float32"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the reserve space."""
+        return int(self.memory.nbytes)
+
+    @property
+    def weights(self) -> Sequence[Any]:
+        """The weights, five of each layer and direction."""
+        return self.network.weights
+
+    @property
+    def states(self) -> int:
+        """States of the cell."""
+        return self.network.states
+
+    @property
+    def y_shape(self) -> tuple[int, int, int]:
+        """(T, B, D*H)."""
+        return self.network.y_shape
+
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """(L*D, B, H)."""
+        return self.network.state_shape
+
+
+class Network:
+    """The arguments of a call, checked and on the device."""
+
+    def __init__(
+        self,
+        on: Engine,
+        cell: str,
+        x: Array,
+        weights: Sequence[Any],
+        state: Sequence[Array | None] | None,
+        lengths: Array | None,
+        num_layers: int,
+        bidirectional: bool,
+        dropout: float,
+        seed: int,
+        training: bool,
+        precision: str,
+    ) -> None:
+        from rnnfast.functional import cells
+
+        self.on, self.x, self.weights = on, x, weights
+        self.states = cells()[cell].states
+        self.initial = state or (None,) * self.states
+        # The kernels count steps in 32 bits; what is longer than T masks nothing either way.
+        self.lengths = None if lengths is None else on.contiguous(lengths.astype(np.int32))
+        self.training = training
+        steps, batch = x.shape[:2]
+        input_size, hidden = weights[0].weight_ih.shape[1], weights[0].weight_hh.shape[1]
+        directions = 2 if bidirectional else 1
+        self.y_shape = steps, batch, directions * hidden
+        self.state_shape = num_layers * directions, batch, hidden
+        self.empty = steps == 0 or batch == 0
+        self.indexed = x.ndim == 2
+        self._call = on.extension.Call(
+            cell=on.cell_ids[cell],
+            steps=steps,
+            batch=batch,
+            input_size=input_size,
+            hidden_size=hidden,
+            layers=num_layers,
+            directions=directions,
+            training=training,
+            bfloat16=precision == "bfloat16",
+            dropout=dropout,
+            seed=seed,
+            x=0 if self.indexed else on.pointer(x),
+            indices=on.pointer(x) if self.indexed else 0,
+            lengths=on.address(self.lengths),
+            weights=[self._addresses(w) for w in weights],
+            initial=self._addresses(self.initial),
+        )
+
+    def forward(self) -> tuple[Array, tuple[Array, ...], DeviceReserve | None]:
+        """y, the final states and, if training, what backward needs."""
+        on = self.on
+        y = on.floats(*self.y_shape)
+        if self.empty:
+            return y, self._copied(self.initial), self._reserve(on.scratch(0))
+        final = tuple(on.floats(*self.state_shape) for _ in range(self.states))
+        reserve = on.scratch(self._call.reserve_bytes)
+        workspace = on.scratch(self._call.forward_workspace_bytes)
+        self._call.forward(
+            y=on.pointer(y),
+            final=self._addresses(final),
+            reserve=on.pointer(reserve),
+            workspace=on.pointer(workspace),
+            stream=on.stream(),
+        )
+        return y, final, self._reserve(reserve)
+
+    def backward(
+        self,
+        reserve: Array,
+        dy: Array | None,
+        dstate: Sequence[Array | None] | None,
+        need_dx: bool,
+        dweights: Sequence[Any] | None,
+    ) -> tuple[Array | None, tuple[Array, ...], list[Any] | None]:
+        """dx, the gradients of the initial states and those of the weights, if new."""
+        on = self.on
+        new = None
+        if dweights is None:
+            new = [
+                type(w)(*(None if a is None else on.zeros(*a.shape) for a in w))
+                for w in self.weights
+            ]
+        dfinal = dstate or (None,) * self.states
+        dx = on.floats(*self.x.shape) if need_dx and not self.indexed else None
+        if self.empty:
+            return dx, self._copied(dfinal), new
+        dinitial = tuple(on.floats(*self.state_shape) for _ in range(self.states))
+        workspace = on.scratch(self._call.backward_workspace_bytes)
+        self._call.backward(
+            dy=on.address(dy),
+            dfinal=self._addresses(dfinal),
+            dx=on.address(dx),
+            dinitial=self._addresses(dinitial),
+            dweights=[self._addresses(w) for w in dweights or new or ()],
+            reserve=on.pointer(reserve),
+            workspace=on.pointer(workspace),
+            stream=on.stream(),
+        )
+        return dx, dinitial, new
+
+    def _reserve(self, memory: Array) -> DeviceReserve | None:
+        return DeviceReserve(self, memory) if self.training else None
+
+    def _copied(self, states: Sequence[Array | None]) -> tuple[Array, ...]:
+        """What no step changes: copies, zeros for None."""
+        return tuple(self.on.zeros(*self.state_shape) if s is None else s.copy() for s in states)
+
+    def _addresses(self, arrays: Sequence[Array | None]) -> list[int]:
+        return [self.on.address(array) for array in arrays]

@@ -1,0 +1,80 @@
+// Which CUDA kernel would run a layer, on any device: host code, so every build can tell.
+#include "cuda/plan.h"
+
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "bindings/module.h"
+#include "bindings/rnn_arguments.h"
+#include "core/error.h"
+
+namespace rnnfast {
+namespace {
+
+using namespace cuda;
+
+DeviceProperties read_device(const py::dict& d) {
+  const auto number = [&](const char* name) { return d[name].cast<int>(); };
+  return {.name = d["name"].cast<std::string>(),
+          .capability = number("capability"),
+          .multiprocessors = number("multiprocessors"),
+          .max_cluster = number("max_cluster"),
+          .shared_per_block = d["shared_per_block"].cast<std::size_t>(),
+          .shared_per_multiprocessor = d["shared_per_multiprocessor"].cast<std::size_t>(),
+          .threads_per_multiprocessor = number("threads_per_multiprocessor"),
+          .blocks_per_multiprocessor = number("blocks_per_multiprocessor"),
+          .registers_per_multiprocessor = number("registers_per_multiprocessor")};
+}
+
+std::vector<Kernel> read_kernels(const std::vector<std::string>& names) {
+  std::vector<Kernel> kernels;
+  for (const std::string& name : names) {
+    bool found = false;
+    for (const Kernel k :
+         {Kernel::grid, Kernel::block, Kernel::flags, Kernel::cluster, Kernel::gemm}) {
+      if (name != kernel_name(k)) continue;
+      kernels.push_back(k);
+      found = true;
+    }
+    RNNFAST_CHECK(found, "kernels: unknown kernel '", name, "'");
+  }
+  return kernels;
+}
+
+py::dict cuda_plan(const py::str& cell, int batch, int hidden, const std::string& products,
+                   bool backward, const py::dict& device,
+                   const std::optional<std::vector<std::string>>& kernels) {
+  const auto id = find_cell(cell);
+  RNNFAST_CHECK(id, "cell: unknown cell");
+  const LayerShape shape{cell_info(*id), batch, hidden,
+                         products == "full"       ? Products::full
+                         : products == "bfloat16" ? Products::bfloat16
+                                                  : Products::bfloat16x3,
+                         backward ? Pass::backward : Pass::forward};
+  const DeviceProperties properties = read_device(device);
+  const Plan p =
+      kernels ? choose(shape, properties, read_kernels(*kernels)) : choose(shape, properties);
+  using namespace py::literals;
+  const Estimate& e = p.estimate;
+  return py::dict(
+      "kernel"_a = kernel_name(p.kernel), "units"_a = p.units, "slices"_a = p.slices,
+      "rows"_a = p.rows, "tiles"_a = p.tiles, "threads"_a = p.threads, "cluster"_a = p.cluster,
+      "shared_bytes"_a = p.shared_bytes, "cooperative"_a = p.cooperative, "resident"_a = p.resident,
+      "step_seconds"_a = e.step(), "products_seconds"_a = e.products,
+      "exchange_seconds"_a = e.exchange, "synchronisation_seconds"_a = e.synchronisation,
+      "pointwise_seconds"_a = e.pointwise, "memory_seconds"_a = e.memory, "reason"_a = p.reason);
+}
+
+}  // namespace
+
+void bind_plan(py::module_& m) {
+  m.def("cuda_plan", &cuda_plan, py::kw_only(), py::arg("cell"), py::arg("batch"),
+        py::arg("hidden"), py::arg("products"), py::arg("backward"), py::arg("device"),
+        py::arg("kernels"),
+        "The kernel of the CUDA engine for one layer in one direction, its shape and the estimate "
+        "of a step.");
+}
+
+}  // namespace rnnfast

@@ -1,0 +1,34 @@
+#pragma once
+// What tensor cores multiply: pairs of values as bfloat16, and for more precision the pairs of what
+// that leaves over.
+
+#include <cstring>
+
+#include "cuda/device.cuh"
+
+namespace rnnfast::cuda {
+
+RNNFAST_DEVICE uint32_t bfloat16_bits(float x) {
+  const __nv_bfloat16 rounded = __float2bfloat16_rn(x);
+  uint16_t bits;
+  memcpy(&bits, &rounded, sizeof(bits));
+  return bits;
+}
+
+// Two neighbours of a row: the values rounded, and their rest rounded (0 of what is not finite).
+struct Pair {
+  uint32_t high, low;
+
+  RNNFAST_DEVICE static Pair of(float first, float second) {
+    const uint32_t a = bfloat16_bits(first), b = bfloat16_bits(second);
+    return {a | b << 16, bfloat16_bits(rest(first, a)) | bfloat16_bits(rest(second, b)) << 16};
+  }
+
+ private:
+  RNNFAST_DEVICE static float rest(float x, uint32_t bits) {
+    const float rounded = __uint_as_float(bits << 16);
+    return rounded - rounded == 0.f ? x - rounded : 0.f;
+  }
+};
+
+}  // namespace rnnfast::cuda

@@ -1,0 +1,33 @@
+// What devices there are. Asking needs no driver.
+#include "cuda/bindings/module.h"
+#include "cuda/runtime.h"
+
+namespace py = pybind11;
+
+namespace rnnfast::cuda {
+
+void bind_info(py::module_& m) {
+  using namespace py::literals;
+  m.def(
+      "device_count",
+      [] {
+        const DeviceCount found = device_count();
+        return py::tuple(py::make_tuple(found.count, found.error));
+      },
+      "How many devices there are, and why CUDA cannot tell.");
+  m.def(
+      "device_properties",
+      [] {
+        const DeviceProperties p = device_properties();
+        return py::dict("name"_a = p.name, "capability"_a = p.capability,
+                        "multiprocessors"_a = p.multiprocessors, "max_cluster"_a = p.max_cluster,
+                        "shared_per_block"_a = p.shared_per_block,
+                        "shared_per_multiprocessor"_a = p.shared_per_multiprocessor,
+                        "threads_per_multiprocessor"_a = p.threads_per_multiprocessor,
+                        "blocks_per_multiprocessor"_a = p.blocks_per_multiprocessor,
+                        "registers_per_multiprocessor"_a = p.registers_per_multiprocessor);
+      },
+      "What the current device has.");
+}
+
+}  // namespace rnnfast::cuda

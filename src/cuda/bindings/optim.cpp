@@ -1,0 +1,114 @@
+// Optimisers' steps and clipping, by address.
+#include "cuda/optim.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <vector>
+
+#include "core/error.h"
+#include "cuda/bindings/address.h"
+#include "cuda/bindings/module.h"
+
+namespace py = pybind11;
+
+namespace rnnfast::cuda {
+namespace {
+
+using Words = py::array_t<std::int64_t>;
+
+// One row a StepPiece, for Python to bring to the device. `lists` are the addresses of gradients,
+// values and the step's buffers; an empty list stands for arrays that it does without.
+Words cut_pieces(const std::vector<std::vector<Address>>& lists, const std::vector<long>& sizes) {
+  RNNFAST_CHECK(lists.size() <= 2 + kStepBuffers, "lists: expected at most ", 2 + kStepBuffers,
+                ", got ", lists.size());
+  std::vector<StepPiece> pieces;
+  for (std::size_t i = 0; i < sizes.size(); ++i)
+    for (long begin = 0; begin < sizes[i]; begin += kStepPiece) {
+      StepPiece piece{};
+      for (std::size_t k = 0; k < lists.size(); ++k)
+        if (!lists[k].empty()) piece.arrays[k] = pointer<float>(lists[k].at(i)) + begin;
+      piece.size = std::min(kStepPiece, sizes[i] - begin);
+      pieces.push_back(piece);
+    }
+  constexpr py::ssize_t kWords = sizeof(StepPiece) / sizeof(std::int64_t);
+  Words words({py::ssize_t(pieces.size()), kWords});
+  std::memcpy(words.mutable_data(), pieces.data(), pieces.size() * sizeof(StepPiece));
+  return words;
+}
+
+// What all functions take, behind which a step's own arguments follow.
+struct Call {
+  StepPieces pieces;
+  GradientCare care;
+  cudaStream_t stream;
+
+  Call(Address address, int count, std::array<bool, kStepBuffers> buffers, Address sums,
+       std::optional<double> clip_norm, std::optional<double> clip_value, bool zero,
+       Address stream_address)
+      : pieces{pointer<const StepPiece>(address),
+               count,
+               {buffers[0], buffers[1], buffers[2]},
+               pointer<double>(sums)},
+        care{clip_norm, clip_value, zero},
+        stream(stream_at(stream_address)) {}
+};
+
+}  // namespace
+
+void bind_optim(py::module_& m) {
+  using py::arg;
+  m.def("cut_pieces", &cut_pieces, py::kw_only(), arg("lists"), arg("sizes"),
+        "A table of pieces of parameters, (pieces, 6) int64, to be copied to the device; lists of "
+        "addresses of gradients, values and buffers, the sizes of the arrays.");
+  py::class_<Call>(m, "Step", "The pieces of a step, and what is done to gradients around it.")
+      .def(py::init<Address, int, std::array<bool, kStepBuffers>, Address, std::optional<double>,
+                    std::optional<double>, bool, Address>(),
+           py::kw_only(), arg("pieces"), arg("count"),
+           arg("buffers") = std::array<bool, kStepBuffers>{}, arg("sums"),
+           arg("clip_norm") = py::none(), arg("clip_value") = py::none(), arg("zero") = false,
+           arg("stream") = 0,
+           "`pieces` is the table's address, `buffers` tells which there are; `sums` (count + 1,) "
+           "float64 begins with the norm afterwards, if it is clipped.");
+  m.def(
+      "gradients", [](const Call& c) { care_for_gradients(c.pieces, c.care, c.stream); },
+      arg("step"), "Takes care of the gradients alone.");
+  m.def(
+      "sgd",
+      [](const Call& c, double lr, double momentum, double weight_decay, bool nesterov) {
+        take_step(c.pieces, c.care, SgdStep<float>::make(lr, momentum, weight_decay, nesterov),
+                  c.stream);
+      },
+      arg("step"), py::kw_only(), arg("lr"), arg("momentum"), arg("weight_decay"), arg("nesterov"),
+      "Buffers: velocity.");
+  m.def(
+      "adagrad",
+      [](const Call& c, double lr, double eps, double weight_decay) {
+        take_step(c.pieces, c.care, AdagradStep<float>::make(lr, eps, weight_decay), c.stream);
+      },
+      arg("step"), py::kw_only(), arg("lr"), arg("eps"), arg("weight_decay"), "Buffers: sum.");
+  m.def(
+      "rmsprop",
+      [](const Call& c, double lr, double alpha, double eps, double momentum, double weight_decay) {
+        take_step(c.pieces, c.care,
+                  RmspropStep<float>::make(lr, alpha, eps, momentum, weight_decay), c.stream);
+      },
+      arg("step"), py::kw_only(), arg("lr"), arg("alpha"), arg("eps"), arg("momentum"),
+      arg("weight_decay"), "Buffers: square, velocity, mean.");
+  m.def(
+      "adam",
+      [](const Call& c, double lr, double beta1, double beta2, double eps, double weight_decay,
+         bool decoupled, long number) {
+        take_step(c.pieces, c.care,
+                  AdamStep<float>::make(lr, beta1, beta2, eps, weight_decay, decoupled, number),
+                  c.stream);
+      },
+      arg("step"), py::kw_only(), arg("lr"), arg("beta1"), arg("beta2"), arg("eps"),
+      arg("weight_decay"), arg("decoupled"), arg("number"),
+      "Step number `number`, from 1; buffers: mean, square.");
+}
+
+}  // namespace rnnfast::cuda

@@ -1,0 +1,21 @@
+#pragma once
+// What a plan needs to know of a device. Plain data: tests make devices that nobody has.
+
+#include <cstddef>
+#include <string>
+
+namespace rnnfast::cuda {
+
+struct DeviceProperties {
+  std::string name;
+  int capability;  // 90 for compute capability 9.0
+  int multiprocessors;
+  int max_cluster;               // blocks of a cluster; 1: it has none
+  std::size_t shared_per_block;  // bytes that a block may ask for
+  std::size_t shared_per_multiprocessor;
+  int threads_per_multiprocessor;
+  int blocks_per_multiprocessor;
+  int registers_per_multiprocessor;
+};
+
+}  // namespace rnnfast::cuda

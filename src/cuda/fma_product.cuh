@@ -1,0 +1,195 @@
+#pragma once
+// The recurrent product in float32 on the ordinary units. A block keeps the weights of its hidden
+// units in shared memory for all steps and stages slabs beside them, the next one while it multiplies
+// the present one. A warp makes a tile of 32 sums, its lanes sharing the depth.
+
+#include "cuda/device.cuh"
+#include "cuda/pass.cuh"
+#include "cuda/resources.h"
+#include "cuda/scalar.cuh"
+#include "cuda/unroll.cuh"
+
+namespace rnnfast::cuda {
+
+inline constexpr int kWarps = kThreads / 32;
+
+// The tile of a warp: so many units, sums and sequences.
+template <int kSums>
+struct FmaTile {
+  static constexpr int power() {
+    int p = 1;
+    while (p < kSums) p *= 2;
+    return p;
+  }
+  static constexpr int kPadded = power();
+  static_assert(kPadded <= 32, "a pass makes 32 sums at most");
+  static constexpr int kRows = 32 / kPadded < kFmaRows ? 32 / kPadded : kFmaRows;
+  static constexpr int kUnits = 32 / (kPadded * kRows);
+  static_assert(kUnits <= kFmaUnits);
+};
+
+// The hidden units of a block and the sequences of its tile of the batch.
+struct FmaSlice {
+  int hidden, first_unit, units, first_row, rows;
+
+  RNNFAST_INLINE int depth() const { return round_up(hidden, 4); }
+  RNNFAST_INLINE int padded_units() const { return round_up(units, kFmaUnits); }
+};
+
+// Shared memory: weights [gate][unit][depth], then two slabs [row][depth]; padding is zero.
+struct FmaShared {
+  float* weights;
+  float* slabs;
+};
+
+template <bool kBf16>
+RNNFAST_DEVICE float rounded(float x) {
+  return kBf16 ? __bfloat162float(__float2bfloat16_rn(x)) : x;
+}
+
+template <bool kTransposed, bool kBf16>
+RNNFAST_DEVICE FmaShared load_weights(unsigned char* memory, const float* weight_hh, int gates,
+                                      const FmaSlice& slice) {
+  const int depth = slice.depth(), units = slice.padded_units(), H = slice.hidden;
+  FmaShared shared{reinterpret_cast<float*>(memory), nullptr};
+  const int count = gates * units * depth;
+  shared.slabs = shared.weights + count;
+  for (int i = threadIdx.x; i < count; i += kThreads) {
+    const int k = i % depth, unit = i / depth % units, gate = i / depth / units;
+    const int u = slice.first_unit + unit;
+    const long row = kTransposed ? k : u, column = kTransposed ? u : k;
+    const bool inside = unit < slice.units && k < H;
+    shared.weights[i] =
+        inside ? rounded<kBf16>(weight_hh[(long(gate) * H + row) * H + column]) : 0.f;
+  }
+  for (int i = threadIdx.x; i < 2 * kFmaRows * depth; i += kThreads) shared.slabs[i] = 0.f;
+  return shared;
+}
+
+// Copies rows of H values, `stride` apart.
+RNNFAST_DEVICE void stage_slab(float* slab, int depth, const float* from, long stride, int rows,
+                               int H) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (H % 4 == 0) {
+    for (int r = warp; r < rows; r += kWarps)
+      for (int k = lane * 4; k < H; k += 128)
+        copy_async<16>(slab + r * depth + k, from + r * stride + k);
+  } else {
+    for (int r = warp; r < rows; r += kWarps)
+      for (int k = lane; k < H; k += 32) copy_async<4>(slab + r * depth + k, from + r * stride + k);
+  }
+  copy_commit();
+}
+
+// What lane l leaves with: the sum over all lanes of their values[l].
+RNNFAST_DEVICE float sum_across(float (&values)[32]) {
+  const int lane = threadIdx.x % 32;
+  for_each_index<5>([&]<int kRound>() {
+    constexpr int half = 16 >> kRound;
+    const bool upper = lane & half;
+#pragma unroll
+    for (int i = 0; i < half; ++i) {
+      const float sent = upper ? values[i] : values[i + half];
+      const float kept = upper ? values[i + half] : values[i];
+      values[i] = kept + __shfl_xor_sync(0xffffffffu, sent, half);
+    }
+  });
+  return values[0];
+}
+
+template <class Pass, bool kBf16>
+struct FmaSums {
+  using Tile = FmaTile<Pass::kSums>;
+  float values[32] = {};  // [unit][sum][row]
+
+  RNNFAST_DEVICE void clear() {
+#pragma unroll
+    for (int i = 0; i < 32; ++i) values[i] = 0.f;
+  }
+
+  // Adds what slab kSlab contributes; `unit` is the tile's first of the block.
+  template <int kSlab>
+  RNNFAST_DEVICE void add(const float* weights, const FmaSlice& slice, int unit,
+                          const float* slab) {
+    const int depth = slice.depth(), units = slice.padded_units();
+    for (int k = threadIdx.x % 32 * 4; k < depth; k += 128) {
+      float4 v[Tile::kRows];
+#pragma unroll
+      for (int r = 0; r < Tile::kRows; ++r) {
+        v[r] = *reinterpret_cast<const float4*>(slab + r * depth + k);
+        v[r].x = rounded<kBf16>(v[r].x);
+        v[r].y = rounded<kBf16>(v[r].y);
+        v[r].z = rounded<kBf16>(v[r].z);
+        v[r].w = rounded<kBf16>(v[r].w);
+      }
+      for_each_index<Tile::kUnits * Pass::kSums>([&]<int kPair>() {
+        constexpr int u = kPair / Pass::kSums, s = kPair % Pass::kSums;
+        constexpr int gate = Pass::gate(kSlab, s);
+        if constexpr (gate >= 0) {
+          const float4 w = *reinterpret_cast<const float4*>(
+              weights + (long(gate) * units + unit + u) * depth + k);
+#pragma unroll
+          for (int r = 0; r < Tile::kRows; ++r) {
+            float& sum = values[(u * Tile::kPadded + s) * Tile::kRows + r];
+            sum = fmaf(w.w, v[r].w, fmaf(w.z, v[r].z, fmaf(w.y, v[r].y, fmaf(w.x, v[r].x, sum))));
+          }
+        }
+      });
+    }
+  }
+
+  // Hands each lane the sums of the one unit and row that it has: lane = unit * kRows + row.
+  RNNFAST_DEVICE void gather(Scalar (&sums)[Pass::kSums]) {
+    const float sum = sum_across(values);
+    const int lane = threadIdx.x % 32, unit = lane / Tile::kRows % Tile::kUnits;
+#pragma unroll
+    for (int s = 0; s < Pass::kSums; ++s)
+      sums[s] = Scalar(__shfl_sync(0xffffffffu, sum,
+                                   (unit * Tile::kPadded + s) * Tile::kRows + lane % Tile::kRows));
+  }
+};
+
+// Multiplies the slabs, of which `slab(i)` gives the first row and `stride` the distance of rows,
+// and hands each unit of each sequence to `element(unit, b, sums)`. All threads of the block call
+// it; between two calls they must meet.
+template <class Pass, bool kBf16, class Slab, class Element>
+RNNFAST_DEVICE void fma_product(const FmaSlice& slice, const FmaShared& shared, const Slab& slab,
+                                long stride, const Element& element) {
+  using Sums = FmaSums<Pass, kBf16>;
+  using Tile = typename Sums::Tile;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, depth = slice.depth();
+  const int chunks = (slice.rows + Tile::kRows - 1) / Tile::kRows;
+  const int rounds = (slice.units + kWarps * Tile::kUnits - 1) / (kWarps * Tile::kUnits);
+  const auto stage = [&](int turn, int which) {
+    const int row = turn % chunks * Tile::kRows;
+    stage_slab(shared.slabs + (turn * Pass::kSlabs + which) % 2 * kFmaRows * depth, depth,
+               slab(which) + (slice.first_row + row) * stride, stride,
+               min(Tile::kRows, slice.rows - row), slice.hidden);
+  };
+  stage(0, 0);
+  for (int turn = 0; turn < rounds * chunks; ++turn) {
+    const int unit = (turn / chunks * kWarps + warp) * Tile::kUnits;
+    Sums sums;
+    sums.clear();
+    for_each_index<Pass::kSlabs>([&]<int kSlab>() {
+      copy_wait<0>();
+      __syncthreads();
+      if constexpr (kSlab + 1 < Pass::kSlabs)
+        stage(turn, kSlab + 1);
+      else if (turn + 1 < rounds * chunks)
+        stage(turn + 1, 0);
+      if (unit < slice.units)
+        sums.template add<kSlab>(
+            shared.weights, slice, unit,
+            shared.slabs + (turn * Pass::kSlabs + kSlab) % 2 * kFmaRows * depth);
+    });
+    if (unit >= slice.units) continue;
+    Scalar result[Pass::kSums];
+    sums.gather(result);
+    const int u = unit + lane / Tile::kRows, row = turn % chunks * Tile::kRows + lane % Tile::kRows;
+    if (lane < Tile::kUnits * Tile::kRows && u < slice.units && row < slice.rows)
+      element(slice.first_unit + u, slice.first_row + row, result);
+  }
+}
+
+}  // namespace rnnfast::cuda

@@ -1,0 +1,150 @@
+#pragma once
+// The persistent kernels that run on every device and that the others are compared with: blocks
+// share the hidden units of a tile of the batch (blockIdx.x: slice of units, blockIdx.y: tile), keep
+// their weights in shared memory, exchange operands through global memory and meet once a step, or
+// twice with a second product. With one slice a block has all units and waits for nobody.
+
+#include "cuda/element.cuh"
+#include "cuda/fma_product.cuh"
+#include "cuda/global_arrays.cuh"
+
+namespace rnnfast::cuda {
+
+// How a launch shares the work; the grid is (slices, tiles).
+struct GridShape {
+  int units;  // of a slice, but for the last
+  int rows;   // of a tile, but for the last
+};
+
+// All threads of the blocks of a batch tile. Their grid must be resident as a whole.
+class TileBarrier {
+ public:
+  RNNFAST_DEVICE explicit TileBarrier(unsigned* counters) : counter_(counters + blockIdx.y) {}
+
+  RNNFAST_DEVICE void wait() {
+    __syncthreads();
+    if (gridDim.x == 1) return;
+    if (threadIdx.x == 0) {
+      add_release(counter_, 1);
+      target_ += gridDim.x;
+      while (load_acquire(counter_) < target_) {
+      }
+    }
+    __syncthreads();
+  }
+
+ private:
+  unsigned* counter_;
+  unsigned target_ = 0;
+};
+
+RNNFAST_DEVICE FmaSlice slice_of(const CallSize& size, GridShape shape) {
+  const int unit = int(blockIdx.x) * shape.units, row = int(blockIdx.y) * shape.rows;
+  return {size.hidden, unit, min(shape.units, size.hidden - unit), row,
+          min(shape.rows, size.batch - row)};
+}
+
+// Calls element(b, unit) for all of the block.
+template <class Element>
+RNNFAST_DEVICE void for_each_element(const FmaSlice& slice, const Element& element) {
+  for (int i = threadIdx.x; i < slice.units * slice.rows; i += kThreads)
+    element(slice.first_row + i / slice.units, slice.first_unit + i % slice.units);
+}
+
+template <class Cell, bool kBf16>
+__global__ void __launch_bounds__(kThreads)
+    forward_grid_kernel(ForwardArgs args, GridShape shape) {
+  constexpr CellInfo info = Cell::info;
+  using Element = ForwardElement<Cell>;
+  RNNFAST_DYNAMIC_SHARED(memory);
+  const CallSize& size = args.size;
+  const FmaSlice slice = slice_of(size, shape);
+  const FmaShared shared = load_weights<false, kBf16>(memory, args.weight_hh, info.gates, slice);
+  const Element element{args};
+  const ForwardArrays<Cell> arrays{args};
+  for_each_element(slice, [&](int b, int unit) {
+    typename Element::Operands operands;
+    element.begin(b, unit, operands);
+    arrays.store_operands(size.before(size.step(0)), b, unit, operands);
+  });
+  TileBarrier barrier(args.counters);
+  for (int step = 0; step < size.steps; ++step) {
+    const int t = size.step(step);
+    barrier.wait();
+    fma_product<ForwardFirst<Cell>, kBf16>(
+        slice, shared, [&](int o) { return arrays.operand(o, size.before(t)); }, size.hidden,
+        [&](int unit, int b, auto& sums) {
+          if constexpr (Cell::info.second_gates > 0) {
+            Scalar q;
+            element.first({t, b, unit}, sums, q);
+            arrays.store_second(t, b, unit, q);
+          } else {
+            typename Element::Operands operands;
+            element.step({t, b, unit}, sums, operands);
+            arrays.store_operands(size.after(t), b, unit, operands);
+          }
+        });
+    if constexpr (Cell::info.second_gates > 0) {
+      barrier.wait();
+      fma_product<ForwardSecond<Cell>, kBf16>(
+          slice, shared, [&](int) { return arrays.second(t); }, size.hidden,
+          [&](int unit, int b, auto& sums) {
+            typename Element::Operands operands;
+            element.second({t, b, unit}, sums, operands);
+            arrays.store_operands(size.after(t), b, unit, operands);
+          });
+    }
+  }
+  __syncthreads();
+  for_each_element(slice, [&](int b, int unit) { element.end(b, unit); });
+}
+
+template <class Cell, bool kBf16>
+__global__ void __launch_bounds__(kThreads)
+    backward_grid_kernel(BackwardArgs args, GridShape shape) {
+  constexpr CellInfo info = Cell::info;
+  using Element = BackwardElement<Cell>;
+  RNNFAST_DYNAMIC_SHARED(memory);
+  const CallSize& size = args.size;
+  const FmaSlice slice = slice_of(size, shape);
+  const FmaShared shared = load_weights<true, kBf16>(memory, args.weight_hh, info.gates, slice);
+  const Element element{args};
+  const BackwardArrays<Cell> arrays{args};
+  TileBarrier barrier(args.counters);
+  const auto differentiate = [&](int t, int b, int unit, const typename Element::Operands& dv) {
+    typename Element::Gates dh;
+    element.step({t, b, unit}, dv, dh);
+    arrays.template store_gates<info.second_gates ? info.h_gates() : 0, info.gates>(t, b, unit, dh);
+  };
+  for_each_element(slice, [&](int b, int unit) {
+    typename Element::Operands none;
+#pragma unroll
+    for (int o = 0; o < info.operands; ++o) none[o] = Scalar(0.f);
+    element.begin(b, unit);
+    differentiate(size.step(size.steps - 1), b, unit, none);
+  });
+  for (int step = size.steps - 1; step >= 0; --step) {
+    const int t = size.step(step);
+    barrier.wait();
+    if constexpr (info.second_gates > 0) {
+      fma_product<BackwardSecond<Cell>, kBf16>(
+          slice, shared, [&](int gate) { return arrays.gate(info.h_gates() + gate, t); }, arrays.stride(),
+          [&](int unit, int b, auto& sums) {
+            typename Element::Gates dh;
+            element.second({t, b, unit}, sums[0], dh);
+            arrays.template store_gates<0, info.h_gates()>(t, b, unit, dh);
+          });
+      barrier.wait();
+    }
+    fma_product<BackwardFirst<Cell>, kBf16>(
+        slice, shared, [&](int gate) { return arrays.gate(gate, t); }, arrays.stride(),
+        [&](int unit, int b, auto& sums) {
+          if (step > 0)
+            differentiate(size.step(step - 1), b, unit, sums);
+          else
+            element.end(b, unit, sums);
+        });
+  }
+}
+
+}  // namespace rnnfast::cuda

@@ -1,0 +1,263 @@
+#pragma once
+// The recurrent product on tensor cores: sums (16, 8) = weights (16, 16) x slab (16, 8), rows being
+// hidden units and columns sequences. The rows of a tile are the sums of eight units each for two of
+// the pass's sums, so that a lane ends with all sums of its units and sequences in registers:
+// lane = 4 * (unit of eight) + (pair of sequences).
+//
+// A chunk is 32 steps of the depth. A lane takes 8 of them that follow each other, so that one load
+// of 16 bytes feeds two products; weights are permuted likewise. They stay for all steps, the first
+// chunks in registers and the rest, as each lane reads them, in shared memory.
+
+#include "cuda/bfloat16.cuh"
+#include "cuda/pass.cuh"
+#include "cuda/resources.h"
+#include "cuda/scalar.cuh"
+#include "cuda/unroll.cuh"
+
+namespace rnnfast::cuda {
+
+template <class PassType, bool kSplit>
+struct MmaTile {
+  using Pass = PassType;
+  static constexpr int kParts = kSplit ? 2 : 1;
+  static constexpr int kOctets = mma_octets(Pass::kSums), kUnits = 8 * kOctets;
+  static constexpr int kTiles = Pass::kSums * kOctets / 2;
+  static constexpr int kBlocks = Pass::kSlabs * kTiles;
+  static constexpr int kHeld = Pass::kIsFirst ? mma_held_chunks(kBlocks, kParts) : 0;
+
+  // Of row half `half` (0: rows 0 to 7) of a tile.
+  RNNFAST_INLINE static constexpr int sum(int tile, int half) {
+    return (2 * tile + half) % Pass::kSums;
+  }
+  RNNFAST_INLINE static constexpr int octet(int tile, int half) {
+    return (2 * tile + half) / Pass::kSums;
+  }
+  RNNFAST_INLINE static constexpr bool multiplies(int slab, int tile) {
+    return Pass::gate(slab, sum(tile, 0)) >= 0 || Pass::gate(slab, sum(tile, 1)) >= 0;
+  }
+};
+
+// The units of a block: [first, end), all of them below H.
+struct MmaSlice {
+  int hidden, first, end;
+
+  RNNFAST_INLINE int depth() const { return mma_depth(hidden); }
+};
+
+// What a warp does in a pass: groups of units in turn, and of the depth the chunks of its split.
+struct MmaRole {
+  MmaShape shape;
+  int group, split;
+
+  template <class Tile>
+  RNNFAST_DEVICE static MmaRole of(int units, int hidden) {
+    using Pass = typename Tile::Pass;
+    const MmaShape s(units, hidden, Pass::kSlabs, Pass::kSums, Tile::kParts, Pass::kIsFirst);
+    const int warp = threadIdx.x / 32;
+    return {s, warp % s.abreast, warp / s.abreast};
+  }
+
+  RNNFAST_DEVICE bool idle() const { return split >= shape.splits; }
+  RNNFAST_DEVICE bool finishes() const { return split == 0; }
+  RNNFAST_DEVICE int group_of(int round) const { return group + round * shape.abreast; }
+  RNNFAST_DEVICE bool has_group(int round) const { return group_of(round) < shape.groups; }
+  RNNFAST_DEVICE int first_chunk() const { return split * shape.split_chunks; }
+  RNNFAST_DEVICE int chunks() const {
+    return min(shape.split_chunks, shape.chunks - first_chunk());
+  }
+};
+
+template <class Tile>
+class MmaWeights {
+ public:
+  using Pass = typename Tile::Pass;
+
+  // Fills registers and `memory`, the pass's part of shared memory. Other warps read nothing of it.
+  RNNFAST_DEVICE MmaWeights(const MmaRole& role, const MmaSlice& slice, const float* weight_hh,
+                            uint4* memory)
+      : role_(role), shared_(memory) {
+    if (role.idle()) return;
+    for (int round = 0; role.has_group(round); ++round) {
+      const int unit = slice.first + role.group_of(round) * Tile::kUnits;
+#pragma unroll 1
+      for (int at = 0; at < Tile::kBlocks * role.chunks() * kFragments; ++at) {
+        const int i = at % kFragments, chunk = at / kFragments % role.chunks();
+        const int block = at / kFragments / role.chunks();
+        const uint4 words = fragment(slice, weight_hh, block, unit,
+                                     32 * (role.first_chunk() + chunk) + i % 2 * 4, i / 2);
+        if (chunk < role.shape.held)
+          hold(block, chunk, i, words);
+        else
+          shared_[place(round, block, chunk, i)] = words;
+      }
+    }
+  }
+
+  // sums += weights x slabs for the units of a round, over the depth of the warp's split.
+  // slab(i, part) is the first of 8 rows, `stride` words apart.
+  template <class Slab>
+  RNNFAST_DEVICE void multiply(int round, const Slab& slab, int stride,
+                               float (&sums)[Tile::kTiles][4]) const {
+    float apart[2][Tile::kTiles][4] = {};
+    for_each_index<Tile::kHeld>([&]<int kChunk>() {
+      if (kChunk < role_.shape.held)
+        chunk(kChunk, slab, stride, apart,
+              [&]<int kBlock, int i>() { return held_[kBlock][kChunk][i]; });
+    });
+    for (int c = role_.shape.held; c < role_.chunks(); ++c)
+      chunk(c, slab, stride, apart,
+            [&]<int kBlock, int i>() { return shared_[place(round, kBlock, c, i)]; });
+#pragma unroll
+    for (int tile = 0; tile < Tile::kTiles; ++tile)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) sums[tile][i] = apart[0][tile][i] + apart[1][tile][i];
+  }
+
+ private:
+  RNNFAST_DEVICE int place(int round, int block, int chunk, int i) const {
+    const MmaShape& s = role_.shape;
+    const int stored = s.split_chunks - s.held;
+    const int region = role_.group_of(round) * s.splits + role_.split;
+    return (((region * Tile::kBlocks + block) * stored + chunk - s.held) * 2 * Tile::kParts + i) *
+               32 +
+           int(threadIdx.x) % 32;
+  }
+
+  // The lane's words of a block's 16 rows and 16 steps of the depth from `depth` on.
+  RNNFAST_DEVICE static uint4 fragment(const MmaSlice& slice, const float* weight_hh, int block,
+                                       int unit, int depth, int part) {
+    const int lane = threadIdx.x % 32, k = depth + lane % 4 * 8;
+    const long H = slice.hidden;
+    uint32_t words[2][2];  // [half of the depth][half of the rows]
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int gate = gate_of(block, half);
+      const int u = unit + lane / 4 + 8 * octet_of(block, half);
+      const auto weight = [&](int k) {
+        const long row = Pass::kTransposed ? k : u, column = Pass::kTransposed ? u : k;
+        const bool exists = gate >= 0 && u < slice.end && k < H;
+        return exists ? weight_hh[(gate * H + row) * H + column] : 0.f;
+      };
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        const Pair pair = Pair::of(weight(k + 2 * r), weight(k + 2 * r + 1));
+        words[r][half] = part ? pair.low : pair.high;
+      }
+    }
+    return make_uint4(words[0][0], words[0][1], words[1][0], words[1][1]);
+  }
+  RNNFAST_DEVICE static int gate_of(int block, int half) {
+    int gate = -1;
+    for_each_index<Tile::kBlocks>([&]<int kBlock>() {
+      constexpr int slab = kBlock / Tile::kTiles, tile = kBlock % Tile::kTiles;
+      constexpr int lower = Pass::gate(slab, Tile::sum(tile, 0));
+      constexpr int upper = Pass::gate(slab, Tile::sum(tile, 1));
+      if (block == kBlock) gate = half ? upper : lower;
+    });
+    return gate;
+  }
+  RNNFAST_DEVICE static int octet_of(int block, int half) {
+    return Tile::octet(block % Tile::kTiles, half);
+  }
+  // held_[block][chunk][i] = words, without an index that is not a constant.
+  RNNFAST_DEVICE void hold(int block, int chunk, int i, uint4 words) {
+    for_each_index<Tile::kBlocks * Tile::kHeld * kFragments>([&]<int kAt>() {
+      constexpr int kI = kAt % kFragments, kChunk = kAt / kFragments % (Tile::kHeld + !Tile::kHeld);
+      constexpr int kBlock = kAt / kFragments / (Tile::kHeld + !Tile::kHeld);
+      if (block == kBlock && chunk == kChunk && i == kI) held_[kBlock][kChunk][kI] = words;
+    });
+  }
+
+  template <class Slab, class Fragment>
+  RNNFAST_DEVICE void chunk(int c, const Slab& slab, int stride,
+                            float (&sums)[2][Tile::kTiles][4], const Fragment& fragment) const {
+    const int lane = threadIdx.x % 32;
+    const int at = lane / 4 * stride + (role_.first_chunk() + c) * 16 + lane % 4 * 4;
+    for_each_index<Pass::kSlabs>([&]<int kSlab>() {
+      uint4 v[Tile::kParts];
+#pragma unroll
+      for (int part = 0; part < Tile::kParts; ++part)
+        v[part] = *reinterpret_cast<const uint4*>(slab(kSlab, part) + at);
+      for_each_index<Tile::kTiles>([&]<int kTile>() {
+        if constexpr (Tile::multiplies(kSlab, kTile)) {
+          constexpr int kBlock = kSlab * Tile::kTiles + kTile;
+          for_each_index<2>([&]<int i>() {
+            float(&sum)[4] = sums[i][kTile];
+            const uint4 w = fragment.template operator()<kBlock, i>();
+            if constexpr (Tile::kParts == 2) {
+              add(sum, w, v[1], i);
+              add(sum, fragment.template operator()<kBlock, 2 + i>(), v[0], i);
+            }
+            add(sum, w, v[0], i);
+          });
+        }
+      });
+    });
+  }
+
+  RNNFAST_DEVICE static void add(float (&sum)[4], uint4 weights, uint4 values, int i) {
+    const uint32_t a[4] = {weights.x, weights.y, weights.z, weights.w};
+    const uint32_t b[2] = {i ? values.z : values.x, i ? values.w : values.y};
+    mma_bf16(sum, a, b);
+  }
+
+  static constexpr int kFragments = 2 * Tile::kParts;  // of a block and chunk
+
+  MmaRole role_;
+  uint4 held_[Tile::kBlocks][Tile::kHeld > 0 ? Tile::kHeld : 1][kFragments];
+  uint4* shared_;
+};
+
+// Adds the sums of a group's other splits to those of its first.
+template <class Tile>
+RNNFAST_DEVICE void add_splits(const MmaRole& role, float* partial,
+                               float (&sums)[Tile::kTiles][4]) {
+  constexpr int kValues = Tile::kTiles * 4;
+  const auto at = [&](int split) {
+    const int place = ((split - 1) * role.shape.abreast + role.group) * 32 + int(threadIdx.x) % 32;
+    return partial + place * kValues;
+  };
+  if (!role.idle() && !role.finishes())
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) at(role.split)[i] = sums[i / 4][i % 4];
+  __syncthreads();
+  if (role.finishes())
+    for (int split = 1; split < role.shape.splits; ++split)
+#pragma unroll
+      for (int i = 0; i < kValues; ++i) sums[i / 4][i % 4] += at(split)[i];
+}
+
+// One pass over a tile of 8 sequences. The splits' sums meet in `partial`, of which calls in turn take
+// the two halves. Then whole warps call visit(unit, sums) for each of their units, with the sums of
+// the lane's two sequences; not all of these units and sequences exist. Sums are 0 unless it
+// multiplies.
+template <class Tile, class Slab, class Visit>
+RNNFAST_DEVICE void mma_pass(const MmaRole& role, const MmaWeights<Tile>& weights,
+                             const MmaSlice& slice, bool multiplies, const Slab& slab, int stride,
+                             float* partial, const Visit& visit) {
+  const int lane = threadIdx.x % 32;
+  for (int round = 0; role.has_group(round); ++round) {
+    float sums[Tile::kTiles][4] = {};
+    if (multiplies && !role.idle()) weights.multiply(round, slab, stride, sums);
+    if (multiplies && role.shape.splits > 1) add_splits<Tile>(role, partial, sums);
+    if (!role.finishes()) continue;
+    // Not unrolled: the pointwise part is long.
+#pragma unroll 1
+    for (int octet = 0; octet < Tile::kOctets; ++octet) {
+      Scalar mine[2][Tile::Pass::kSums];
+      for_each_index<Tile::kOctets>([&]<int kOctet>() {
+        if (octet != kOctet) return;
+#pragma unroll
+        for (int j = 0; j < 2; ++j)
+#pragma unroll
+          for (int s = 0; s < Tile::Pass::kSums; ++s) {
+            constexpr int first = kOctet * Tile::Pass::kSums;
+            mine[j][s] = Scalar(sums[(first + s) / 2][(first + s) % 2 * 2 + j]);
+          }
+      });
+      visit(slice.first + role.group_of(round) * Tile::kUnits + 8 * octet + lane / 4, mine);
+    }
+  }
+}
+
+}  // namespace rnnfast::cuda

@@ -1,0 +1,295 @@
+#include "cuda/network.h"
+
+#include <algorithm>
+
+#include "core/carver.h"
+#include "cuda/dense.h"
+#include "cuda/gemm.h"
+#include "cuda/recurrent_launch.h"
+#include "cuda/runtime.h"
+
+namespace rnnfast::cuda {
+namespace {
+
+// What forward leaves for backward, or uses alone where nothing is kept.
+struct Reserve {
+  std::vector<float*> gates, states, operands;  // of each layer and direction
+  std::vector<float*> outputs;                  // of each layer but the last, dropped out
+  float* x = nullptr;                           // with padding zeroed
+  std::size_t bytes;
+
+  Reserve(const NetworkSize& s, const NetworkInput& input, float* base) {
+    const CellInfo& info = s.info();
+    const long rows = s.rows() * s.hidden_size, slot = long(s.batch) * s.hidden_size;
+    Carver<float> arena{base};
+    for (int i = 0; i < s.cells(); ++i) {
+      const bool first = i == 0 || s.training;  // without training all use the same memory
+      gates.push_back(first ? arena.take(rows * info.slots()) : gates[0]);
+      states.push_back(first ? arena.take((rows + slot) * info.states) : states[0]);
+      operands.push_back(first ? arena.take((rows + slot) * (info.operands - 1)) : operands[0]);
+    }
+    for (int layer = 0; layer + 1 < s.layers; ++layer)
+      outputs.push_back(layer < 2 || s.training ? arena.take(s.rows() * s.width())
+                                                : outputs[layer - 2]);
+    if (s.masked && input.x) x = arena.take(s.rows() * s.input_size);
+    bytes = std::size_t(arena.used) * sizeof(float);
+  }
+
+  const float* input(const NetworkInput& given, int layer) const {
+    if (layer > 0) return outputs[layer - 1];
+    return x ? x : given.x;
+  }
+};
+
+struct ForwardScratch {
+  unsigned* counters;  // of each layer and direction, one for a sequence
+  float *second, *sums;
+  float* reserve;  // where nothing is kept
+  std::size_t bytes;
+
+  ForwardScratch(const NetworkSize& s, const NetworkInput& input, float* base) {
+    Carver<float> arena{base};
+    counters = reinterpret_cast<unsigned*>(arena.take(long(s.cells()) * s.batch));
+    second = arena.take(s.info().second_gates ? s.rows() * s.hidden_size : 0);
+    sums = arena.take(long(s.batch) * s.info().gates * s.hidden_size);
+    reserve = arena.take(s.training ? 0 : long(Reserve(s, input, nullptr).bytes / sizeof(float)));
+    bytes = std::size_t(arena.used) * sizeof(float);
+  }
+};
+
+struct BackwardScratch {
+  unsigned* counters;
+  float *second, *pending, *sums, *dgates_x, *dgates_h, *dchannel;
+  float* doutputs[2];  // of the layers' outputs, in turn
+  void* sorted;        // of scatter_rows, for indices
+  std::size_t bytes;
+
+  BackwardScratch(const NetworkSize& s, const NetworkInput& input, float* base) {
+    const CellInfo& info = s.info();
+    const long rows = s.rows() * s.hidden_size;
+    Carver<float> arena{base};
+    counters = reinterpret_cast<unsigned*>(arena.take(long(s.cells()) * s.batch));
+    second = arena.take(info.second_gates ? rows : 0);
+    sums = arena.take(long(s.batch) * info.operands * s.hidden_size);
+    pending = arena.take(info.second_gates ? 2L * s.batch * info.h_gates() * s.hidden_size : 0);
+    dgates_x = arena.take(rows * info.gates);
+    dgates_h = info.additive ? dgates_x : arena.take(rows * info.gates);
+    dchannel = arena.take(rows * info.params);
+    for (int k = 0; k < 2; ++k)
+      doutputs[k] = arena.take(s.layers > k + 1 ? s.rows() * s.width() : 0);
+    sorted = arena.take(input.indices ? long(scatter_workspace(int(s.rows())) / sizeof(float)) : 0);
+    bytes = std::size_t(arena.used) * sizeof(float);
+  }
+};
+
+template <class T>
+T* state_of(T* states, const NetworkSize& s, int i) {
+  return states ? states + long(i) * s.batch * s.hidden_size : nullptr;
+}
+
+// A layer's outputs, or their gradient, with some dropped.
+void drop_outputs(const NetworkSize& s, int layer, float* outputs, cudaStream_t stream) {
+  if (s.training && s.dropout > 0)
+    dropout(outputs, s.rows() * s.width(), Dropout<float>(s.dropout, s.seed, unsigned(layer)),
+            outputs, stream);
+}
+
+// weight_ih as the rows that indices name.
+template <class T>
+Table<T> input_table(const NetworkSize& s, T* weight_ih) {
+  return {weight_ih, s.input_size, s.info().gates * s.hidden_size, 1, s.input_size};
+}
+
+CallSize call_size(const NetworkSize& s, const NetworkInput& input, int direction) {
+  return {s.steps, s.batch, s.hidden_size, direction == 1, input.lengths};
+}
+
+// gates = x weight_ih^T + bias_ih, or the columns of weight_ih that the indices name.
+void input_product(const NetworkSize& s, const NetworkInput& input, int layer, int i,
+                   const Reserve& reserve, cudaStream_t stream) {
+  const CellInfo& info = s.info();
+  const Weights<const float>& w = input.weights[i];
+  const int columns = info.gates * s.hidden_size, ldc = info.slots() * s.hidden_size;
+  const int width = s.layer_input(layer);
+  if (layer == 0 && input.indices) {
+    gather_rows(input_table(s, w.weight_ih), input.indices, int(s.rows()), w.bias_ih,
+                reserve.gates[i], ldc, stream);
+    return;
+  }
+  gemm({.transpose_b = true,
+        .m = int(s.rows()),
+        .n = columns,
+        .k = width,
+        .lda = width,
+        .ldb = width,
+        .ldc = ldc,
+        .bfloat16 = s.products == Products::bfloat16},
+       reserve.input(input, layer), w.weight_ih, w.bias_ih, reserve.gates[i], stream);
+}
+
+struct Gradients {
+  const NetworkSize& s;
+  const NetworkInput& input;
+  const Reserve& reserve;
+  const BackwardScratch& scratch;
+  cudaStream_t stream;
+
+  // c (m, n) += a (rows, m; lda)^T b (rows, n)
+  void add_product(const float* a, int lda, int m, const float* b, int n, float* c) const {
+    gemm({.transpose_a = true,
+          .m = m,
+          .n = n,
+          .k = int(s.rows()),
+          .lda = lda,
+          .ldb = n,
+          .ldc = n,
+          .beta = 1,
+          .bfloat16 = s.products == Products::bfloat16},
+         a, b, nullptr, c, stream);
+  }
+  void add_column_sums(const float* a, int columns, float* sums) const {
+    if (sums) column_sum(a, int(s.rows()), columns, columns, 1, sums, stream);
+  }
+
+  void weights(int layer, int i, const Weights<float>& dw) const {
+    const CellInfo& info = s.info();
+    const int H = s.hidden_size, width = info.gates * H;
+    const long slot = long(s.batch) * H, before = i % s.directions ? slot : 0;
+    if (layer == 0 && input.indices)
+      scatter_rows(scratch.dgates_x, width, input.indices, int(s.rows()),
+                   input_table(s, dw.weight_ih), scratch.sorted, stream);
+    else
+      add_product(scratch.dgates_x, width, width, reserve.input(input, layer), s.layer_input(layer),
+                  dw.weight_ih);
+    int gate = 0;
+    for (int o = 0; o < info.operands; ++o) {
+      const float* operand =
+          o ? reserve.operands[i] + (o - 1) * (s.steps + 1) * slot : reserve.states[i];
+      const int gates = info.operand_gates(o);
+      add_product(scratch.dgates_h + gate * H, width, gates * H, operand + before, H,
+                  dw.weight_hh + long(gate) * H * H);
+      gate += gates;
+    }
+    if (info.second_gates)
+      add_product(scratch.dgates_h + gate * H, width, info.second_gates * H, scratch.second, H,
+                  dw.weight_hh + long(gate) * H * H);
+    add_column_sums(scratch.dgates_x, width, dw.bias_ih);
+    add_column_sums(scratch.dgates_h, width, dw.bias_hh);
+    if (info.params) add_column_sums(scratch.dchannel, info.params * H, dw.weight_channel);
+  }
+
+  void inputs(int layer, int i, float* dx) const {
+    const int width = s.info().gates * s.hidden_size, n = s.layer_input(layer);
+    gemm({.m = int(s.rows()),
+          .n = n,
+          .k = width,
+          .lda = width,
+          .ldb = n,
+          .ldc = n,
+          .beta = i % s.directions ? 1.f : 0.f,
+          .bfloat16 = s.products == Products::bfloat16},
+         scratch.dgates_x, input.weights[i].weight_ih, nullptr, dx, stream);
+  }
+};
+
+}  // namespace
+
+const CellInfo& NetworkSize::info() const { return cell_info(cell); }
+
+LayerShape NetworkSize::shape(Pass pass) const {
+  return {info(), batch, hidden_size, products, pass};
+}
+
+NetworkBytes forward_bytes(const NetworkSize& s, const NetworkInput& input) {
+  return {s.training ? Reserve(s, input, nullptr).bytes : 0,
+          ForwardScratch(s, input, nullptr).bytes};
+}
+
+NetworkBytes backward_bytes(const NetworkSize& s, const NetworkInput& input) {
+  return {Reserve(s, input, nullptr).bytes, BackwardScratch(s, input, nullptr).bytes};
+}
+
+void network_forward(const NetworkSize& s, const NetworkInput& input, float* y,
+                     const std::vector<float*>& final, void* reserve_memory, void* workspace,
+                     const DeviceProperties& device, cudaStream_t stream) {
+  const CellInfo& info = s.info();
+  const ForwardScratch scratch(s, input, static_cast<float*>(workspace));
+  const Reserve reserve(s, input,
+                        s.training ? static_cast<float*>(reserve_memory) : scratch.reserve);
+  const Plan plan = choose(s.shape(Pass::forward), device);
+  fill_bytes(scratch.counters, 0, sizeof(unsigned) * s.cells() * s.batch, stream);
+  if (reserve.x)
+    copy_masked(input.x, input.lengths, s.steps, s.batch, s.input_size, reserve.x, stream);
+  for (int layer = 0; layer < s.layers; ++layer) {
+    float* output = layer + 1 < s.layers ? reserve.outputs[layer] : y;
+    for (int direction = 0; direction < s.directions; ++direction) {
+      const int i = layer * s.directions + direction;
+      input_product(s, input, layer, i, reserve, stream);
+      ForwardArgs args{};
+      args.size = call_size(s, input, direction);
+      args.weight_hh = input.weights[i].weight_hh;
+      args.bias_hh = input.weights[i].bias_hh;
+      args.weight_channel = input.weights[i].weight_channel;
+      for (int k = 0; k < info.states; ++k) {
+        args.initial[k] = state_of(input.initial[k], s, i);
+        args.final[k] = state_of(final[k], s, i);
+      }
+      args.gates = reserve.gates[i];
+      args.states = reserve.states[i];
+      args.operands = reserve.operands[i];
+      args.second = scratch.second;
+      args.y = output + direction * s.hidden_size;
+      args.y_stride = s.width();
+      args.sums = scratch.sums;
+      args.counters = scratch.counters + long(i) * s.batch;
+      recurrent_forward(s.cell, s.products, plan, args, stream);
+    }
+    if (layer + 1 < s.layers) drop_outputs(s, layer, output, stream);
+  }
+}
+
+void network_backward(const NetworkSize& s, const NetworkInput& input, const float* dy,
+                      const std::vector<const float*>& dfinal, float* dx,
+                      const std::vector<float*>& dinitial,
+                      const std::vector<Weights<float>>& dweights, void* reserve_memory,
+                      void* workspace, const DeviceProperties& device, cudaStream_t stream) {
+  const CellInfo& info = s.info();
+  const Reserve reserve(s, input, static_cast<float*>(reserve_memory));
+  const BackwardScratch scratch(s, input, static_cast<float*>(workspace));
+  const Gradients gradients{s, input, reserve, scratch, stream};
+  const Plan plan = choose(s.shape(Pass::backward), device);
+  fill_bytes(scratch.counters, 0, sizeof(unsigned) * s.cells() * s.batch, stream);
+  const float* doutput = dy;
+  for (int layer = s.layers - 1; layer >= 0; --layer) {
+    float* dinput = layer ? scratch.doutputs[layer % 2] : dx;
+    for (int direction = 0; direction < s.directions; ++direction) {
+      const int i = layer * s.directions + direction;
+      BackwardArgs args{};
+      args.size = call_size(s, input, direction);
+      args.weight_hh = input.weights[i].weight_hh;
+      args.weight_channel = input.weights[i].weight_channel;
+      for (int k = 0; k < info.states; ++k) {
+        args.dfinal[k] = state_of(dfinal[k], s, i);
+        args.dinitial[k] = state_of(dinitial[k], s, i);
+      }
+      args.gates = reserve.gates[i];
+      args.states = reserve.states[i];
+      args.dy = doutput ? doutput + direction * s.hidden_size : nullptr;
+      args.y_stride = s.width();
+      args.dgates_x = scratch.dgates_x;
+      args.dgates_h = scratch.dgates_h;
+      args.dchannel = scratch.dchannel;
+      args.second = scratch.second;
+      args.pending = scratch.pending;
+      args.sums = scratch.sums;
+      args.counters = scratch.counters + long(i) * s.batch;
+      recurrent_backward(s.cell, s.products, plan, args, stream);
+      gradients.weights(layer, i, dweights[i]);
+      if (dinput) gradients.inputs(layer, i, dinput);
+    }
+    if (layer) drop_outputs(s, layer - 1, dinput, stream);
+    doutput = dinput;
+  }
+}
+
+}  // namespace rnnfast::cuda

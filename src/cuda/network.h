@@ -1,0 +1,72 @@
+#pragma once
+// Stacked layers and directions on one stream: the order of launches of a forward or backward pass.
+// Nothing here allocates or waits: reserve and workspace are the caller's.
+
+#include <cstdint>
+#include <vector>
+
+#include "cuda/plan.h"
+#include "cuda/stream.h"
+
+namespace rnnfast::cuda {
+
+struct NetworkSize {
+  int cell;  // place in the registry
+  int steps, batch, input_size, hidden_size;
+  int layers, directions;
+  bool training;
+  bool masked;  // lengths are given
+  Products products;
+  double dropout;      // on the outputs of all layers but the last, if training
+  std::uint64_t seed;  // of the dropout masks
+
+  int cells() const { return layers * directions; }
+  int width() const { return directions * hidden_size; }
+  int layer_input(int layer) const { return layer ? width() : input_size; }
+  long rows() const { return long(steps) * batch; }
+  const CellInfo& info() const;
+  LayerShape shape(Pass pass) const;
+};
+
+// In PyTorch's layouts; biases and channel may be null.
+template <class T>
+struct Weights {
+  T* weight_ih;       // (gates * H, I)
+  T* weight_hh;       // (gates * H, H)
+  T* bias_ih;         // (gates * H,)
+  T* bias_hh;         // (gates * H,)
+  T* weight_channel;  // (params, H)
+};
+
+// Device memory of the caller. Each pointer of `initial`, `final` and so on is a (cells, B, H)
+// array.
+struct NetworkInput {
+  const float* x;                             // (T, B, I), or null
+  const std::int64_t* indices;                // (T, B) in [0, I), where x is null
+  const int* lengths;                         // (B,) in [0, T]; null unless masked
+  std::vector<Weights<const float>> weights;  // of each layer and direction
+  std::vector<const float*> initial;          // of each state; null for zeros
+};
+
+struct NetworkBytes {
+  std::size_t reserve;    // what forward keeps for backward; 0 unless training
+  std::size_t workspace;  // scratch of one call
+};
+NetworkBytes forward_bytes(const NetworkSize& size, const NetworkInput& input);
+NetworkBytes backward_bytes(const NetworkSize& size, const NetworkInput& input);
+
+// Writes y (T, B, D * H) and the final states.
+void network_forward(const NetworkSize& size, const NetworkInput& input, float* y,
+                     const std::vector<float*>& final, void* reserve, void* workspace,
+                     const DeviceProperties& device, cudaStream_t stream);
+
+// Takes dy and the gradients of the final states (null for zeros); writes dx (null if not wanted)
+// and those of the initial states, and adds those of the weights to what is there. `size`, `input`
+// and `reserve` are forward's.
+void network_backward(const NetworkSize& size, const NetworkInput& input, const float* dy,
+                      const std::vector<const float*>& dfinal, float* dx,
+                      const std::vector<float*>& dinitial,
+                      const std::vector<Weights<float>>& dweights, void* reserve, void* workspace,
+                      const DeviceProperties& device, cudaStream_t stream);
+
+}  // namespace rnnfast::cuda

@@ -1,0 +1,45 @@
+#pragma once
+// Optimisers' steps and gradient clipping on the device, for all parameters in one launch (two more
+// if the norm is clipped). The functions only launch: they neither wait nor allocate, and give the
+// same bits in every run; the norm stays on the device.
+
+#include <optional>
+
+#include "core/optimiser.h"
+#include "cuda/stream.h"
+
+namespace rnnfast::cuda {
+
+inline constexpr long kStepPiece = 4096;  // elements of a piece, at most
+
+// A piece of a parameter: its gradients, values and the step's buffers, null where there are none.
+struct StepPiece {
+  float* arrays[2 + kStepBuffers];
+  long size;
+};
+
+struct StepPieces {
+  const StepPiece* pieces;  // on the device
+  int count;
+  bool buffers[kStepBuffers];  // which there are
+  double* sums;  // (count + 1,): becomes the gradients' norm if that is clipped, and workspace
+};
+
+// What is done to the gradients around a step.
+struct GradientCare {
+  std::optional<double> clip_norm, clip_value;
+  bool zero;
+};
+
+void take_step(const StepPieces& pieces, const GradientCare& care, const SgdStep<float>& step,
+               cudaStream_t stream);
+void take_step(const StepPieces& pieces, const GradientCare& care, const AdagradStep<float>& step,
+               cudaStream_t stream);
+void take_step(const StepPieces& pieces, const GradientCare& care, const RmspropStep<float>& step,
+               cudaStream_t stream);
+void take_step(const StepPieces& pieces, const GradientCare& care, const AdamStep<float>& step,
+               cudaStream_t stream);
+// The care alone; values are not used.
+void care_for_gradients(const StepPieces& pieces, const GradientCare& care, cudaStream_t stream);
+
+}  // namespace rnnfast::cuda

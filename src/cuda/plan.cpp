@@ -1,0 +1,146 @@
+#include "cuda/plan.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+
+#include "core/error.h"
+#include "cuda/resources.h"
+#include "cuda/roofline.h"
+
+namespace rnnfast::cuda {
+namespace {
+
+constexpr std::size_t kReservedBytes = 1024;  // of each block's shared memory, by the system
+
+bool uses_mma(Kernel kernel) { return kernel != Kernel::grid && kernel != Kernel::gemm; }
+
+// Blocks that a multiprocessor holds at once; 0 if a block is too large for it.
+int resident_blocks(const Plan& p, const DeviceProperties& d) {
+  if (p.shared_bytes > d.shared_per_block) return 0;
+  const int registers = uses_mma(p.kernel) ? kMmaRegisters : kFmaRegisters;
+  return std::min({d.blocks_per_multiprocessor, d.threads_per_multiprocessor / p.threads,
+                   d.registers_per_multiprocessor / (p.threads * registers),
+                   int(d.shared_per_multiprocessor / (p.shared_bytes + kReservedBytes))});
+}
+
+// The plan with so many units and rows a block; none if the device cannot hold it.
+std::optional<Plan> shaped(Kernel kernel, const LayerShape& s, const DeviceProperties& d, int units,
+                           int rows) {
+  Plan p{};
+  p.kernel = kernel;
+  p.units = units;
+  p.slices = divide_up(s.hidden, units);
+  p.rows = rows;
+  p.tiles = divide_up(s.batch, rows);
+  p.threads = kThreads;
+  p.cluster = kernel == Kernel::cluster ? p.slices : 1;
+  p.shared_bytes = shared_bytes(kernel, s, units);
+  p.cooperative = p.slices > 1 && p.cluster == 1;
+  if (p.cluster > d.max_cluster || (kernel == Kernel::cluster && p.cluster < 2)) return {};
+  // A cluster lies on one group of multiprocessors, so that some stay idle.
+  const int places = resident_blocks(p, d) * d.multiprocessors;
+  p.resident = kernel == Kernel::cluster ? places / p.cluster * p.cluster : places;
+  if (p.resident == 0 || (p.cooperative && p.blocks() > p.resident)) return {};
+  p.estimate = estimate(p, s, d);
+  return p;
+}
+
+Plan gemm_plan(const LayerShape& s, const DeviceProperties& d) {
+  Plan p{};
+  p.kernel = Kernel::gemm;
+  p.units = s.hidden;
+  p.rows = s.batch;
+  p.slices = p.tiles = p.cluster = 1;
+  p.threads = kThreads;
+  p.estimate = estimate(p, s, d);
+  return p;
+}
+
+// The fastest of a kernel's shapes: units and rows in powers of two of what a warp makes at once.
+std::optional<Plan> best(Kernel kernel, const LayerShape& s, const DeviceProperties& d) {
+  if (kernel == Kernel::gemm) return gemm_plan(s, d);
+  const int unit_step = uses_mma(kernel) ? kMmaUnits : kFmaUnits;
+  const int first_rows = uses_mma(kernel) ? kMmaRows : 1;
+  // Blocks that write into each other's slabs have one set of rows.
+  const bool one_slab = kernel == Kernel::block || kernel == Kernel::cluster;
+  std::optional<Plan> found;
+  const auto consider = [&](int units, int rows) {
+    const auto plan = shaped(kernel, s, d, std::min(units, s.hidden), rows);
+    if (plan && (!found || plan->estimate.step() < found->estimate.step())) found = plan;
+  };
+  for (int rows = first_rows;; rows *= 2) {
+    const int tile = std::min(rows, s.batch);
+    if (kernel == Kernel::block) {
+      consider(s.hidden, tile);
+    } else if (kernel == Kernel::cluster) {
+      for (int slices = 2; slices <= d.max_cluster; slices *= 2)
+        consider(round_up(divide_up(s.hidden, slices), unit_step), tile);
+    } else {
+      for (int units = unit_step; units < 2 * s.hidden; units *= 2) consider(units, tile);
+      // One slice a multiprocessor, where the tiles leave so many.
+      const int slices = std::max(1, d.multiprocessors / divide_up(s.batch, tile));
+      consider(round_up(divide_up(s.hidden, slices), unit_step), tile);
+    }
+    if (rows >= s.batch || one_slab) return found;
+  }
+}
+
+std::string microseconds(double seconds) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f us", 1e6 * seconds);
+  return text;
+}
+
+}  // namespace
+
+const char* kernel_name(Kernel kernel) {
+  constexpr const char* kNames[] = {"grid", "block", "cluster", "flags", "gemm"};
+  return kNames[int(kernel)];
+}
+
+std::size_t shared_bytes(Kernel kernel, const LayerShape& s, int units) {
+  if (kernel == Kernel::gemm) return 0;
+  if (uses_mma(kernel))
+    return std::size_t(
+        MmaMemory(s.cell, s.pass == Pass::backward, units, s.hidden, s.parts()).total());
+  return std::size_t(fma_shared_bytes(s.cell.gates, units, s.hidden));
+}
+
+std::string refusal(Kernel kernel, const LayerShape& s, const DeviceProperties& d) {
+  if (!uses_mma(kernel)) return "";
+  if (s.products == Products::full) return "multiplies bfloat16 alone";
+  if (d.capability < 80) return "needs tensor cores for bfloat16, from compute capability 8.0";
+  if (kernel == Kernel::cluster && d.capability < 90)
+    return "needs clusters, from compute capability 9.0";
+  return "";
+}
+
+Plan choose(const LayerShape& s, const DeviceProperties& d, std::span<const Kernel> kernels) {
+  RNNFAST_CHECK(s.batch >= 1 && s.hidden >= 1,
+                "choose: expected batch and hidden of at least 1, got ", s.batch, " and ",
+                s.hidden);
+  std::optional<Plan> chosen;
+  std::string compared, refused;
+  for (const Kernel kernel : kernels) {
+    std::string why = refusal(kernel, s, d);
+    std::optional<Plan> plan;
+    if (why.empty()) {
+      plan = best(kernel, s, d);
+      if (!plan) why = "does not fit the device";
+    }
+    if (!plan) {
+      refused += std::string("; ") + kernel_name(kernel) + " " + why;
+      continue;
+    }
+    if (!compared.empty()) compared += ", ";
+    compared += kernel_name(kernel);
+    compared += " " + microseconds(plan->estimate.step());
+    if (!chosen || plan->estimate.step() < chosen->estimate.step()) chosen = plan;
+  }
+  RNNFAST_CHECK(chosen, "no kernel can run this layer: ", refused.substr(refused.empty() ? 0 : 2));
+  chosen->reason = "estimates of a step: " + compared + refused;
+  return *chosen;
+}
+
+}  // namespace rnnfast::cuda

@@ -1,0 +1,80 @@
+#pragma once
+// Which kernel runs a layer in one direction, and in which shape: a pure function of sizes and
+// device. It tries every kernel in every shape that the device can hold, estimates the time of a
+// step from the device's rates, and takes the fastest.
+//
+// H hidden units are cut into *slices* of `units` each and B sequences into *tiles*; a block has
+// one slice of one tile. What the kernels ask of a block stands here, as functions that they share.
+
+#include <span>
+#include <string>
+
+#include "cells/cell.h"
+#include "cuda/device_properties.h"
+
+namespace rnnfast::cuda {
+
+enum class Kernel {
+  grid,     // weights in shared memory, multiply-adds in float32, a barrier of the tile's blocks
+  block,    // tensor cores; a block has all units, so that nobody waits for another
+  cluster,  // tensor cores; h goes through the shared memory of a cluster
+  flags,    // tensor cores; blocks poll the values of h themselves instead of a barrier
+  gemm,     // a matrix product a step, weights from memory: any size
+};
+inline constexpr Kernel kKernels[] = {Kernel::block, Kernel::cluster, Kernel::flags, Kernel::grid,
+                                      Kernel::gemm};
+const char* kernel_name(Kernel kernel);
+
+enum class Products { full, bfloat16, bfloat16x3 };  // what multiplies, always summed in float32
+enum class Pass { forward, backward };
+
+// One layer in one direction.
+struct LayerShape {
+  CellInfo cell;
+  int batch, hidden;
+  Products products;
+  Pass pass;
+
+  // Matrices (B, H) that each step hands from block to block: operands, or gradients of gates.
+  int slabs() const { return pass == Pass::forward ? cell.operands : cell.h_gates(); }
+  // Numbers of bfloat16 that stand for one value on tensor cores.
+  int parts() const { return products == Products::bfloat16x3 ? 2 : 1; }
+  int stages() const { return cell.second_gates > 0 ? 2 : 1; }
+};
+
+// Time of a step in seconds, by what takes it. Products, exchange and the rest follow each other;
+// the traffic to memory goes on beside them.
+struct Estimate {
+  double products, exchange, synchronisation, pointwise, memory;
+
+  double step() const {
+    const double chain = products + exchange + synchronisation + pointwise;
+    return chain > memory ? chain : memory;
+  }
+};
+
+struct Plan {
+  Kernel kernel;
+  int units, slices;     // hidden units of a block, blocks that share the H units
+  int rows, tiles;       // sequences of a block, tiles of the batch
+  int threads, cluster;  // of a block; blocks of a cluster, 1: none
+  std::size_t shared_bytes;
+  bool cooperative;  // all blocks must be on the device at once, as they wait for each other
+  int resident;      // blocks of this kind that are
+  Estimate estimate;
+  std::string reason;
+
+  int blocks() const { return slices * tiles; }
+};
+
+// Bytes of a block's dynamic shared memory.
+std::size_t shared_bytes(Kernel kernel, const LayerShape& shape, int units);
+
+// Why a device or cell cannot have a kernel, whatever the sizes; empty if it can.
+std::string refusal(Kernel kernel, const LayerShape& shape, const DeviceProperties& device);
+
+// The plan for the fastest of the given kernels. Throws Error if none of them can run.
+Plan choose(const LayerShape& shape, const DeviceProperties& device,
+            std::span<const Kernel> kernels = kKernels);
+
+}  // namespace rnnfast::cuda

@@ -1,0 +1,69 @@
+#pragma once
+// What the recurrent kernels take: one layer in one direction over a whole sequence.
+//
+// Arrays are contiguous float32 on the device, time-major and padded: `lengths` masks. In its
+// inactive steps a sequence hands its states on, writes zeros to y and has zero gradients of gates.
+//
+// T steps, B batch, H hidden; S states, P parameters, O operands of the cell. The slots of a state
+// before and after step t are t and t + 1, in the reverse direction t + 1 and t.
+
+#include "cells/cell.h"
+
+namespace rnnfast::cuda {
+
+struct CallSize {
+  int steps, batch, hidden;
+  bool reverse;
+  const int* lengths;  // (B,) in [0, T]; null: T for all
+
+  // The k-th step to be taken and the slots around it.
+  RNNFAST_INLINE int step(int k) const { return reverse ? steps - 1 - k : k; }
+  RNNFAST_INLINE int before(int t) const { return reverse ? t + 1 : t; }
+  RNNFAST_INLINE int after(int t) const { return reverse ? t : t + 1; }
+  RNNFAST_INLINE bool active(int t, int b) const { return !lengths || t < lengths[b]; }
+  // Offsets of sequence b's row: of one (B, H) matrix, in step t, in a slot of state or operand s.
+  RNNFAST_INLINE long row(int b) const { return long(b) * hidden; }
+  RNNFAST_INLINE long row(int t, int b) const { return (long(t) * batch + b) * hidden; }
+  RNNFAST_INLINE long row(int s, int slot, int b) const {
+    return ((long(s) * (steps + 1) + slot) * batch + b) * hidden;
+  }
+};
+
+struct ForwardArgs {
+  CallSize size;
+  const float* weight_hh;            // (gates * H, H)
+  const float* bias_hh;              // (gates * H,) or null
+  const float* weight_channel;       // (P, H)
+  const float* initial[kMaxStates];  // (B, H) each; null: zeros
+  float* final[kMaxStates];          // (B, H) each
+  float* gates;                      // (T, B, slots, H): the input product in, saved values out
+  float* states;                     // (S, T + 1, B, H)
+  float* operands;                   // (O - 1, T + 1, B, H): what is published beyond h
+  float* second;                     // (T, B, H): what the second product multiplies
+  float* y;                          // (T, B, y_stride)
+  int y_stride;
+  unsigned* counters;  // zeros, one for each batch tile
+  float* sums;         // (B, gates, H): scratch of the fallback
+};
+
+struct BackwardArgs {
+  CallSize size;
+  const float* weight_hh;
+  const float* weight_channel;
+  const float* gates;   // what forward saved
+  const float* states;  // as forward left them
+  const float* dy;      // (T, B, y_stride); null: zeros
+  int y_stride;
+  const float* dfinal[kMaxStates];  // (B, H) each; null: zeros
+  float* dinitial[kMaxStates];      // (B, H) each; may be dfinal
+  float* dgates_x;                  // (T, B, gates, H), gradients of the input product
+  float* dgates_h;                  // of the recurrent product; dgates_x if the cell is additive
+  float* dchannel;                  // (T, B, P, H)
+  float* second;                    // (T, B, H): what the second product multiplied
+  float*
+      pending;  // (2, B, h_gates, H): dh and dx of the first product's gates between the products
+  unsigned* counters;  // zeros, one for each batch tile
+  float* sums;  // (B, O, H): scratch of the fallback
+};
+
+}  // namespace rnnfast::cuda

@@ -1,0 +1,27 @@
+#pragma once
+// Sums over a block in an order that is always the same.
+
+#include "cuda/device.cuh"
+
+namespace rnnfast::cuda {
+
+inline constexpr int kReduceThreads = 256;  // of the blocks that call block_sum
+
+struct WarpSums {
+  double values[kReduceThreads / 32];
+};
+
+// The sum of all threads' values, on thread 0. Called once by a kernel, by all threads.
+RNNFAST_DEVICE double block_sum(double value) {
+  RNNFAST_SHARED(WarpSums, sums);
+  for (int distance = 16; distance > 0; distance /= 2)
+    value += __shfl_xor_sync(0xffffffffu, value, distance);
+  if (threadIdx.x % 32 == 0) sums.values[threadIdx.x / 32] = value;
+  __syncthreads();
+  double total = 0;
+  if (threadIdx.x == 0)
+    for (double sum : sums.values) total += sum;
+  return total;
+}
+
+}  // namespace rnnfast::cuda

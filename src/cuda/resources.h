@@ -1,0 +1,107 @@
+#pragma once
+// What a block of each kernel takes, for kernels and plan alike: plain functions, free of CUDA.
+
+#include "cells/cell.h"
+
+namespace rnnfast::cuda {
+
+inline constexpr int kThreads = 256;  // of every recurrent kernel's block
+
+RNNFAST_INLINE constexpr int round_up(int n, int multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+RNNFAST_INLINE constexpr int divide_up(int n, int by) { return (n + by - 1) / by; }
+
+// Multiply-adds in float32 (fma_product.cuh): weights [gate][unit][depth], then two slabs
+// [row][depth] that are filled and read in turn.
+inline constexpr int kFmaRows = 8;   // of a slab, at most
+inline constexpr int kFmaUnits = 4;  // units are padded to this
+inline constexpr int kFmaRegisters = 128;
+
+RNNFAST_INLINE constexpr long fma_shared_bytes(int gates, int units, int hidden) {
+  return 4L * round_up(hidden, 4) * (long(gates) * round_up(units, kFmaUnits) + 2 * kFmaRows);
+}
+
+// Tensor cores (mma_product.cuh). A pass makes `sums` for each unit out of some slabs; a tile of
+// its rows is two times eight units, so that an odd number of sums takes 16 units together.
+inline constexpr int kMmaRows = 8;
+inline constexpr int kMmaUnits = 16;  // units are padded to this
+inline constexpr int kMmaRegisters = 255;
+inline constexpr int kMmaHeldRegisters = 64;
+
+RNNFAST_INLINE constexpr int mma_octets(int sums) { return 1 + sums % 2; }
+RNNFAST_INLINE constexpr int mma_depth(int hidden) { return round_up(hidden, 32); }
+// Chunks of 32 steps of the depth whose weights a warp keeps in registers.
+RNNFAST_INLINE constexpr int mma_held_chunks(int blocks, int parts) {
+  return kMmaHeldRegisters / (8 * parts * blocks);
+}
+// Words from row to row of a slab, 64 bytes modulo 128 so that the banks differ.
+RNNFAST_INLINE constexpr int mma_stride(int hidden) {
+  const int words = mma_depth(hidden) / 2;
+  return words % 32 == 0 ? words + 16 : words;
+}
+
+// How the 8 warps of a block share a pass.
+struct MmaShape {
+  int groups;   // of units: a warp makes one at a time
+  int abreast;  // groups that different warps make at once
+  int rounds;   // in which they make all
+  int chunks;   // of the depth
+  int splits;   // warps that share the depth of a group, if one round does
+  int split_chunks;
+  int held;  // of each split's chunks in registers
+
+  // `holds`: whether the pass keeps weights in registers, as the first of a step does.
+  RNNFAST_INLINE constexpr MmaShape(int units, int hidden, int slabs, int sums, int parts,
+                                    bool holds)
+      : groups(divide_up(units, 8 * mma_octets(sums))),
+        abreast(groups < kThreads / 32 ? groups : kThreads / 32),
+        rounds(divide_up(groups, abreast)),
+        chunks(mma_depth(hidden) / 32),
+        splits(rounds > 1 ? 1 : kThreads / 32 / abreast),
+        split_chunks(0),
+        held(0) {
+    if (splits > chunks) splits = chunks;
+    split_chunks = divide_up(chunks, splits);
+    splits = divide_up(chunks, split_chunks);
+    if (!holds || rounds > 1) return;
+    held = mma_held_chunks(slabs * sums * mma_octets(sums) / 2, parts);
+    if (held > split_chunks) held = split_chunks;
+  }
+  // Of the weights in shared memory, and of what the splits hand to each other.
+  RNNFAST_INLINE constexpr long weight_bytes(int slabs, int sums, int parts) const {
+    const long blocks = slabs * sums * mma_octets(sums) / 2;
+    return 1024L * parts * blocks * groups * splits * (split_chunks - held);
+  }
+  RNNFAST_INLINE constexpr long partial_bytes(int sums) const {
+    return 128L * (splits - 1) * abreast * sums * mma_octets(sums) * 2;
+  }
+};
+
+// A block's shared memory: each part begins where the one before ends.
+struct MmaMemory {
+  long weights[2] = {};  // of the first and the second product
+  long slabs[2] = {};    // two buffers of each product's slabs
+  long partial = 0;      // two buffers
+  long barriers = 0;     // two of each product
+
+  RNNFAST_INLINE constexpr MmaMemory(const CellInfo& cell, bool backward, int units, int hidden,
+                                     int parts) {
+    for (int second = 0; second <= (cell.second_gates > 0); ++second) {
+      const int gates = second ? cell.second_gates : cell.h_gates();
+      const int operands = second ? 1 : cell.operands;
+      const int slab_count = backward ? gates : operands, sums = backward ? operands : gates;
+      const MmaShape shape(units, hidden, slab_count, sums, parts, !second);
+      weights[second] = shape.weight_bytes(slab_count, sums, parts);
+      slabs[second] = 2L * slab_count * parts * kMmaRows * 4 * mma_stride(hidden);
+      const long both = 2 * shape.partial_bytes(sums);
+      partial = both > partial ? both : partial;
+    }
+    barriers = 4 * 8;
+  }
+  RNNFAST_INLINE constexpr long total() const {
+    return weights[0] + weights[1] + slabs[0] + slabs[1] + partial + barriers;
+  }
+};
+
+}  // namespace rnnfast::cuda

@@ -1,0 +1,71 @@
+#include "cuda/runtime.h"
+
+#include "cuda/device.cuh"
+
+namespace rnnfast::cuda {
+
+#ifdef __CUDACC__
+
+DeviceCount device_count() {
+  DeviceCount result{0, ""};
+  const cudaError_t status = cudaGetDeviceCount(&result.count);
+  if (status == cudaSuccess) return result;
+  cudaGetLastError();  // so that no later call finds it
+  return {0, std::string(cudaGetErrorName(status)) + ": " + cudaGetErrorString(status)};
+}
+
+DeviceProperties device_properties() {
+  int device = 0;
+  check(cudaGetDevice(&device), "device_properties");
+  cudaDeviceProp p;
+  check(cudaGetDeviceProperties(&p, device), "device_properties");
+  const int capability = 10 * p.major + p.minor;
+  // Clusters of 16 are not portable: data-centre chips have them.
+  const int max_cluster = capability < 90 ? 1 : capability < 120 ? 16 : 8;
+  return {.name = p.name,
+          .capability = capability,
+          .multiprocessors = p.multiProcessorCount,
+          .max_cluster = max_cluster,
+          .shared_per_block = p.sharedMemPerBlockOptin,
+          .shared_per_multiprocessor = p.sharedMemPerMultiprocessor,
+          .threads_per_multiprocessor = p.maxThreadsPerMultiProcessor,
+          .blocks_per_multiprocessor = p.maxBlocksPerMultiProcessor,
+          .registers_per_multiprocessor = p.regsPerMultiprocessor};
+}
+
+void fill_bytes(void* target, int byte, std::size_t bytes, cudaStream_t stream) {
+  check(cudaMemsetAsync(target, byte, bytes, stream), "fill_bytes");
+}
+
+void copy_bytes(void* target, const void* source, std::size_t bytes, cudaStream_t stream) {
+  check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDeviceToDevice, stream), "copy_bytes");
+}
+
+#else
+
+DeviceCount device_count() { return {1, ""}; }
+
+DeviceProperties device_properties() {
+  const emulator::Device& d = emulator::device;
+  return {.name = d.name,
+          .capability = d.capability,
+          .multiprocessors = d.multiprocessors,
+          .max_cluster = d.max_cluster,
+          .shared_per_block = d.shared_per_block,
+          .shared_per_multiprocessor = d.shared_per_multiprocessor,
+          .threads_per_multiprocessor = d.threads_per_multiprocessor,
+          .blocks_per_multiprocessor = d.blocks_per_multiprocessor,
+          .registers_per_multiprocessor = d.registers_per_multiprocessor};
+}
+
+void fill_bytes(void* target, int byte, std::size_t bytes, cudaStream_t) {
+  std::memset(target, byte, bytes);
+}
+
+void copy_bytes(void* target, const void* source, std::size_t bytes, cudaStream_t) {
+  std::memcpy(target, source, bytes);
+}
+
+#endif
+
+}  // namespace rnnfast::cuda

@@ -1,0 +1,64 @@
+// A bitonic sort (Batcher 1968): runs are merged in steps that exchange pairs.
+#include "cuda/device.cuh"
+#include "cuda/sort.h"
+
+namespace rnnfast::cuda {
+namespace {
+
+struct SortBlock {
+  uint64_t keys[kSortBlock];
+};
+
+// Puts a pair in order: ascending in runs of `run` keys that begin at an even number of runs,
+// descending in the others, so that each two runs are one bitonic run.
+RNNFAST_DEVICE void order_pair(uint64_t& low, uint64_t& high, long index, long run) {
+  const uint64_t a = low, b = high;
+  if ((a > b) == ((index & run) == 0)) {
+    low = b;
+    high = a;
+  }
+}
+
+// The first of the pair of number `pair`, among pairs whose two are `distance` apart.
+RNNFAST_DEVICE long first_of_pair(long pair, long distance) {
+  return (pair & ~(distance - 1)) * 2 + (pair & (distance - 1));
+}
+
+}  // namespace
+
+// Merges runs of up to `last` keys, beginning with runs of `first`, in pairs at most kSortBlock / 2
+// apart.
+__global__ void __launch_bounds__(kSortBlock / 2)
+    sort_block_kernel(uint64_t* keys, long first, long last) {
+  RNNFAST_SHARED(SortBlock, shared);
+  const long base = long(blockIdx.x) * kSortBlock;
+  for (int i = threadIdx.x; i < kSortBlock; i += kSortBlock / 2) shared.keys[i] = keys[base + i];
+  for (long run = first; run <= last; run *= 2)
+    for (int distance = int(min(run, long(kSortBlock)) / 2); distance > 0; distance /= 2) {
+      __syncthreads();
+      const int i = int(first_of_pair(threadIdx.x, distance));
+      order_pair(shared.keys[i], shared.keys[i + distance], base + i, run);
+    }
+  __syncthreads();
+  for (int i = threadIdx.x; i < kSortBlock; i += kSortBlock / 2) keys[base + i] = shared.keys[i];
+}
+
+// One step of a merge, for pairs that are further apart.
+__global__ void __launch_bounds__(kSortBlock / 2)
+    sort_pairs_kernel(uint64_t* keys, long run, long distance) {
+  const long pair = long(blockIdx.x) * (kSortBlock / 2) + threadIdx.x;
+  const long i = first_of_pair(pair, distance);
+  order_pair(keys[i], keys[i + distance], i, run);
+}
+
+void sort(uint64_t* keys, long count, cudaStream_t stream) {
+  const Launch one{.grid = unsigned(count / kSortBlock), .block = kSortBlock / 2, .stream = stream};
+  launch(one, sort_block_kernel, keys, 2, kSortBlock);
+  for (long run = 2 * kSortBlock; run <= count; run *= 2) {
+    for (long distance = run / 2; distance >= kSortBlock; distance /= 2)
+      launch(one, sort_pairs_kernel, keys, run, distance);
+    launch(one, sort_block_kernel, keys, run, run);
+  }
+}
+
+}  // namespace rnnfast::cuda

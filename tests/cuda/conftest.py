@@ -1,0 +1,34 @@
+"""The devices that the tests of the CUDA engine run on: each, or a skip that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from rnnfast import _backend
+from rnnfast.cuda import _engines
+from rnnfast.cuda._devices import VIRTUAL
+from rnnfast.cuda._engine import Engine
+
+DEVICES = ("emulated", "emulated_ptx", "cuda")
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Names of devices, for `device=` of layers; an emulated one begins as an H100 each time."""
+    name: str = request.param
+    reason = _engines.unavailable_reason(name)
+    if reason is not None:
+        pytest.skip(f"device {name!r}: {reason}")
+    yield name
+    if name in _engines.EMULATED:
+        engine(name).extension.set_device(VIRTUAL["H100"])
+        engine(name).extension.set_schedule("random", 1)
+
+
+def engine(device: str) -> Engine:
+    """The engine of a device."""
+    found = _backend.get(device)
+    assert isinstance(found, Engine)
+    return found
