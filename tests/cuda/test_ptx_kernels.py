@@ -18,7 +18,7 @@ from ptx.nvcc import available, from_cuda
 
 SOURCE = ROOT / "tests" / "cuda" / "ptx_kernels.cu"
 SCHEDULES = [(0, 1), (1, 1), (2, 1), (2, 2), (2, 3)]  # policy, seed
-CAPABILITIES = [75, 80, 90, 100, 120]
+CAPABILITIES = [80, 90, *(pytest.param(other, marks=pytest.mark.slow) for other in (75, 100, 120))]
 Array = npt.NDArray[Any]
 
 pytestmark = pytest.mark.skipif(not available(), reason="nvcc is not on PATH")
@@ -65,7 +65,7 @@ def run(
     return bytes(error).decode()
 
 
-@pytest.fixture(params=CAPABILITIES, ids=lambda capability: f"sm_{capability}")
+@pytest.fixture(params=CAPABILITIES, ids=str)
 def capability(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
@@ -88,7 +88,6 @@ FUNCTIONS = {
     "sinf": (np.sin, 2),
     "cosf": (np.cos, 2),
     "log1pf": (lambda a: np.log1p(np.abs(a)), 1),
-    "expm1f": (np.expm1, 1),
 }
 
 
@@ -210,6 +209,7 @@ def sanitized(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", ["thread", "address"])
 @pytest.mark.parametrize(
     ("name", "size"),
@@ -222,6 +222,7 @@ def test_sanitizers_are_silent_on_what_is_right(sanitizer: str, name: str, size:
     assert done.stdout.strip() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("define", "name", "size", "mark"),
     [("NO_BARRIER", "transpose", 64, "barrier"), ("RELAXED", "chain", 5, "relaxed")],
@@ -236,6 +237,7 @@ def test_a_race_is_found_at_its_line_of_the_source(
     assert f"ptx_kernels.cu:{line} " in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 def test_a_wrong_address_is_found() -> None:
     done = sanitized("address", "transpose", 65)
     assert "heap-buffer-overflow" in done.stderr, done.stderr

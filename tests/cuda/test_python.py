@@ -90,7 +90,9 @@ def test_two_calls_give_the_same_bits(device: str) -> None:
 
 
 def test_what_the_device_does_not_do_is_refused(device: str) -> None:
-    with pytest.raises(TypeError, match=f"dtype: expected float32 on device '{device}', got float6"):
+    with pytest.raises(
+        TypeError, match=f"dtype: expected float32 on device '{device}', got float6"
+    ):
         rnnfast.LSTM(3, 4, dtype="float64", device=device)
     with pytest.raises(ValueError, match=f"recompute: expected False on device '{device}'"):
         rnnfast.LSTM(3, 4, recompute=True, device=device)
@@ -111,7 +113,9 @@ def test_arguments_are_checked_as_on_the_cpu(device: str) -> None:
     with pytest.raises(IndexError, match=r"indices: expected values in \[0, num_embeddings\)"):
         table([5])
     logits = engine(device).asarray(np.zeros((2, 3), "f"))
-    with pytest.raises(IndexError, match=r"targets: expected values in \[0, classes\) = \[0, 3\) or"):
+    with pytest.raises(
+        IndexError, match=r"targets: expected values in \[0, classes\) = \[0, 3\) or"
+    ):
         rnnfast.softmax_cross_entropy(logits, [0, 7])
 
 

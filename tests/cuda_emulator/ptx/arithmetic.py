@@ -104,7 +104,7 @@ FLOATING_POINT = [
     form("sin.approx{.ftz}.f32", "=d:f32 a:f32", "sine_approximately({a})"),
     form("cos.approx{.ftz}.f32", "=d:f32 a:f32", "cosine_approximately({a})"),
     form("lg2.approx{.ftz}.f32", "=d:f32 a:f32", "log2_approximately({a})"),
-    form("ex2.approx{.ftz}.f32", "=d:f32 a:f32", "approximately<21>(std::exp2(f64({a})))"),
+    form("ex2.approx{.ftz}.f32", "=d:f32 a:f32", "approximately<22>(std::exp2(f64({a})))"),
     form("tanh.approx.f32", "=d:f32 a:f32", "approximately<10>(std::tanh(f64({a})))"),
 ]
 
