@@ -178,6 +178,21 @@ class Care:
         clip_value: typing.SupportsFloat | typing.SupportsIndex | None = None,
         zero: bool = False,
     ) -> None: ...
+    @property
+    def clip_norm(self) -> float | None:
+        """
+        The largest joint norm; None for any.
+        """
+    @property
+    def clip_value(self) -> float | None:
+        """
+        The largest element; None for any.
+        """
+    @property
+    def zero(self) -> bool:
+        """
+        Whether gradients are zero afterwards.
+        """
 
 class GroupFloat:
     """

@@ -123,7 +123,7 @@ class RecurrentNode:
             TypeError: A dtype is wrong.
         """
         xs = self._time_first(_checks.real_array("x", x, self.dtype, ", the node's"))
-        xs = functional._check_x(xs, self.dtype, self.input_size)
+        xs = functional._check_x(_backend.CPU, xs, self.dtype, self.input_size)
         seq_len, batch = xs.shape[:2]
         lengths = self._given("sequence_lens", sequence_lens)
         if lengths is not None:
