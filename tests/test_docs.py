@@ -20,6 +20,8 @@ BLOCKS = [
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("block", BLOCKS)
 def test_example_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "import torch" in block:
+        pytest.importorskip("torch", reason="PyTorch is not installed")
     rnnfast.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
     brief = re.sub(r"minutes=\d+", "steps=3", block).replace("stdlib_text()", "stdlib_text(99_999)")
