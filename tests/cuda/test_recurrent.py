@@ -20,6 +20,7 @@ from rnnfast.cuda._engine import Engine
 CASES = (
     Case("", T=4, B=3, H=37, L=2, D=2, lengths=True),
     Case("", T=3, B=11, H=70, indices=True),
+    Case("", T=2, B=5, H=130),  # warps that share the depth unevenly
     Case("", T=1, B=1, H=17, bias=False),
 )
 SMALLEST = Case("", T=2, B=2, I=1, H=1)
