@@ -23,7 +23,7 @@ struct MmaTile {
   static constexpr int kOctets = mma_octets(Pass::kSums), kUnits = 8 * kOctets;
   static constexpr int kTiles = Pass::kSums * kOctets / 2;
   static constexpr int kBlocks = Pass::kSlabs * kTiles;
-  static constexpr int kHeld = Pass::kIsFirst ? mma_held_chunks(kBlocks, kParts) : 0;
+  static constexpr int kHeld = Pass::kIsFirst ? mma_held_chunks(kBlocks, Pass::kSums, kParts) : 0;
 
   // Of row half `half` (0: rows 0 to 7) of a tile.
   RNNFAST_INLINE static constexpr int sum(int tile, int half) {
