@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import cases
 from cases import Case
-from rnnfast import functional
+from rnnfast import cuda, functional
 from rnnfast._backend import get as engine
 from rnnfast.cuda._engine import Engine
 
@@ -42,9 +42,10 @@ def kernel(request: pytest.FixtureRequest, device: str) -> Iterator[tuple[Engine
     assert isinstance(on, Engine)
     on.kernel = name
     if products == "bfloat16x3":
-        on.matmul_precision = "high"
+        cuda.set_float32_matmul_precision("high", device)
     yield on, products
-    on.kernel, on.matmul_precision = None, "highest"
+    on.kernel = None
+    cuda.set_float32_matmul_precision("highest", device)
 
 
 def run(on: Engine, case: Case) -> dict[str, NDArray]:
@@ -112,3 +113,9 @@ def test_results_do_not_depend_on_the_schedule(kernel: tuple[Engine, str]) -> No
             if schedule is not None:
                 on.extension.set_schedule(*schedule)
             cases.assert_identical(run(on, case), first)
+
+
+def test_precisions_of_float32_have_names(device: str) -> None:
+    assert cuda.get_float32_matmul_precision(device) == "highest"
+    with pytest.raises(ValueError, match=r"precision: expected one of highest, high, m"):
+        cuda.set_float32_matmul_precision("low", device)
