@@ -431,7 +431,7 @@ def _recomputed_steps(recompute: bool | int, x: ArrayLike, on: Backend) -> int:
 
 def _check_lengths(
     on: Backend, lengths: ArrayLike, seq_len: int, batch: int, name: str = "lengths"
-) -> NDArray[np.integer[Any]]:
+) -> NDArray[np.int64]:
     array = _checks.integer_array(name, lengths, on)
     _checks.shape(name, array, (batch,), "(batch,)")
     host = on.on_host(lengths)  # on a device, what is too long counts as seq_len

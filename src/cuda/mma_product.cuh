@@ -62,6 +62,7 @@ struct MmaRole {
   RNNFAST_DEVICE int group_of(int round) const { return group + round * shape.abreast; }
   RNNFAST_DEVICE bool has_group(int round) const { return group_of(round) < shape.groups; }
   RNNFAST_DEVICE int first_chunk() const { return split * shape.split_chunks; }
+  RNNFAST_DEVICE int held() const { return min(shape.held, chunks()); }  // the last split has fewer
   RNNFAST_DEVICE int chunks() const {
     return min(shape.split_chunks, shape.chunks - first_chunk());
   }
@@ -100,11 +101,11 @@ class MmaWeights {
                                float (&sums)[Tile::kTiles][4]) const {
     float apart[2][Tile::kTiles][4] = {};
     for_each_index<Tile::kHeld>([&]<int kChunk>() {
-      if (kChunk < role_.shape.held)
+      if (kChunk < role_.held())
         chunk(kChunk, slab, stride, apart,
               [&]<int kBlock, int i>() { return held_[kBlock][kChunk][i]; });
     });
-    for (int c = role_.shape.held; c < role_.chunks(); ++c)
+    for (int c = role_.held(); c < role_.chunks(); ++c)
       chunk(c, slab, stride, apart,
             [&]<int kBlock, int i>() { return shared_[place(round, kBlock, c, i)]; });
 #pragma unroll

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import cases
 from cases import Case
-from rnnfast import functional
+from rnnfast import cuda, functional
 from rnnfast._backend import get as engine
 from rnnfast.cuda._engine import Engine
 
@@ -20,6 +20,7 @@ from rnnfast.cuda._engine import Engine
 CASES = (
     Case("", T=4, B=3, H=37, L=2, D=2, lengths=True),
     Case("", T=3, B=11, H=70, indices=True),
+    Case("", T=2, B=5, H=130),  # warps that share the depth unevenly
     Case("", T=1, B=1, H=17, bias=False),
 )
 SMALLEST = Case("", T=2, B=2, I=1, H=1)
@@ -41,9 +42,10 @@ def kernel(request: pytest.FixtureRequest, device: str) -> Iterator[tuple[Engine
     assert isinstance(on, Engine)
     on.kernel = name
     if products == "bfloat16x3":
-        on.matmul_precision = "high"
+        cuda.set_float32_matmul_precision("high", device)
     yield on, products
-    on.kernel, on.matmul_precision = None, "highest"
+    on.kernel = None
+    cuda.set_float32_matmul_precision("highest", device)
 
 
 def run(on: Engine, case: Case) -> dict[str, NDArray]:
@@ -111,3 +113,9 @@ def test_results_do_not_depend_on_the_schedule(kernel: tuple[Engine, str]) -> No
             if schedule is not None:
                 on.extension.set_schedule(*schedule)
             cases.assert_identical(run(on, case), first)
+
+
+def test_precisions_of_float32_have_names(device: str) -> None:
+    assert cuda.get_float32_matmul_precision(device) == "highest"
+    with pytest.raises(ValueError, match=r"precision: expected one of highest, high, m"):
+        cuda.set_float32_matmul_precision("low", device)

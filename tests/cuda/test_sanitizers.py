@@ -23,7 +23,12 @@ from test_recurrent import KERNELS
 
 from rnnfast import functional
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        "RNNFAST_TEST_SANITIZERS" not in os.environ, reason="RNNFAST_TEST_SANITIZERS is not set"
+    ),
+]
 
 
 def jobs(cells: list[str], *, clusters: bool = True) -> list[Job]:
