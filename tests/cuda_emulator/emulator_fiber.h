@@ -121,16 +121,11 @@ EMULATOR_UNTRACED inline void stack_entered([[maybe_unused]] void* fake_stack) {
 #endif
 }
 
-// Stacks for that many fibers; they stay for the next wave. Not under ThreadSanitizer, which would
-// take what two waves do on the same stack for a race, as nothing orders them: new pages have no
-// history.
+// Stacks for that many fibers; they stay for the next launch.
 EMULATOR_UNTRACED inline char* stacks(size_t count) {
   static char* base = nullptr;
   static size_t have = 0;
-<<<<<<< HEAD
-=======
   // For ThreadSanitizer new pages have no history, as those of another wave would.
->>>>>>> core
   if (count > have || kThreadSanitizer) {
     if (base) munmap(base, have * kStackBytes);
     void* pages = mmap(nullptr, count * kStackBytes, PROT_READ | PROT_WRITE,
