@@ -4,72 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
+from build import BUILD, build
+from ptx import translate
+from ptx.parser import Instruction, parse
 from ptx_numbers import decode, encode, width
 
-ROOT = Path(__file__).resolve().parents[2]
-EMULATOR = ROOT / "tests" / "cuda_emulator"
-sys.path.insert(0, str(EMULATOR))
-
-import ptx  # noqa: E402  (found by the line above)
-
 HEAD = ".version 8.8\n.target sm_100\n.address_size 64\n"
-FLAGS = [
-    "-std=c++20",
-    "-O1",
-    "-ffp-contract=off",
-    "-fPIC",
-    "-shared",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-]
 Words = npt.NDArray[Any]
-
-
-def build(sources: dict[str, str], flags: list[str] = FLAGS) -> ctypes.CDLL:
-    """A library from C++ texts; one that was built before is taken again."""
-    headers = sorted(
-        [*EMULATOR.glob("*.h"), *EMULATOR.glob("ptx/*.h"), *ROOT.glob("src/cuda/*.cuh")]
-    )
-    parts = [*sources.values(), *flags, *(path.read_text() for path in headers)]
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
-    folder = ROOT / "build" / "ptx_tests" / key
-    library = folder / "library.so"
-    if not library.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in sources.items():
-            (folder / name).write_text(text)
-        fresh = folder / f"library.{os.getpid()}.so"
-        command = [os.environ.get("CXX", "g++"), *flags, f"-I{EMULATOR}", f"-I{ROOT / 'src'}"]
-        command += [f"-I{ROOT / 'src' / 'cpp'}", *(str(folder / name) for name in sources)]
-        done = subprocess.run(
-            [*command, "-o", str(fresh), "-ldl"], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(done.stderr[-8000:])
-        fresh.rename(library)
-    return ctypes.CDLL(str(library))
-
 
 RUNNER = """
 #include "emulator.h"
 #include "ptx/launch.h"
-extern "C" const char* run(const char* name, unsigned grid, unsigned block, unsigned shared,
-                           unsigned cluster, const unsigned char* parameters, unsigned bytes,
-                           int policy, unsigned seed) {
+extern "C" [[gnu::visibility("default")]] const char* run(
+    const char* name, unsigned grid, unsigned block, unsigned shared, unsigned cluster,
+    const unsigned char* parameters, unsigned bytes, int policy, unsigned seed) {
   using namespace emulator;
   const ptx::Kernel* kernel = ptx::find_kernel(name);
   if (!kernel) return "no such kernel";
@@ -85,9 +40,15 @@ extern "C" const char* run(const char* name, unsigned grid, unsigned block, unsi
 class Module:
     """A PTX text, ready to run."""
 
-    def __init__(self, text: str, name: str = "test.ptx") -> None:
-        self.text = HEAD + text
-        self.library = build({"kernels.cpp": ptx.translate(self.text, name), "run.cpp": RUNNER})
+    def __init__(self, text: str, name: str) -> None:
+        folder = BUILD / "ptx_modules" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        sources = {"kernels.cpp": translate(HEAD + text, name), "run.cpp": RUNNER}
+        for file, content in sources.items():
+            (folder / file).write_text(content)
+        paths = [folder / file for file in sources]
+        flags = ["-O1", "-ffp-contract=off"]
+        self.library = ctypes.CDLL(str(build(name, paths, flags=flags, libraries=["-ldl"])))
         self.library.run.restype = ctypes.c_char_p
 
     def run(
@@ -101,7 +62,7 @@ class Module:
         policy: int = 2,
         seed: int = 1,
     ) -> None:
-        """Launches a kernel; arrays are passed as pointers, ints as .u64. Raises what went wrong."""
+        """Launches a kernel; arrays go as pointers, ints as .u64. Raises what went wrong."""
         values = [a if isinstance(a, int) else a.ctypes.data for a in arguments]
         packed = b"".join(int(value).to_bytes(8, "little") for value in values)
         error = self.library.run(
@@ -249,11 +210,9 @@ def compare(case: Case, type_: str, operands: list[Any], value: Any, word: int) 
         assert word == encode(value, type_), what
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def opcodes_of(text: str) -> frozenset[tuple[str, int]]:
     """Every opcode of a PTX text, with its number of operands."""
-    from ptx.parser import Instruction, parse
-
     return frozenset(
         (statement.opcode, len(statement.operands))
         for function in parse(HEAD + text, "test.ptx").functions

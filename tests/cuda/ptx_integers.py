@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from ptx_harness import Case, case
 from ptx_numbers import clamped, decode, width
 
-INTEGERS = "u16 u32 u64 s16 s32 s64".split()
-WORDS = "u32 u64 s32 s64".split()
-SIGNED = "s16 s32 s64".split()
-BITS = "b16 b32 b64".split()
+INTEGERS = ["u16", "u32", "u64", "s16", "s32", "s64"]
+WORDS = ["u32", "u64", "s32", "s64"]
+SIGNED = ["s16", "s32", "s64"]
+BITS = ["b16", "b32", "b64"]
 
 
 def truncated(a: int, b: int) -> int:
@@ -33,7 +33,7 @@ def low24(a: int, type_: str) -> int:
     return low - (1 << 24) if type_[0] == "s" and low >> 23 else low
 
 
-def find_bit(a: int, type_: str) -> int:
+def find_bit(a: int) -> int:
     """The place of the highest bit that is not the sign's."""
     return (~a if a < 0 else a).bit_length() - 1
 
@@ -84,7 +84,7 @@ def integers() -> Iterator[Case]:
         yield case(f"mad.hi.{t}", three, t, lambda a, b, c, n=n: (a * b >> n) + c)
         yield case(f"sad.{t}", three, t, lambda a, b, c: abs(a - b) + c)
         yield case(f"div.{t}", two, t, truncated, values=pairs(t))
-        rest = lambda a, b: a - b * truncated(a, b)  # noqa: E731
+        rest = lambda a, b: a - b * truncated(a, b)
         yield case(f"rem.{t}", two, t, rest, values=pairs(t))
         yield case(f"min.{t}", two, t, min)
         yield case(f"max.{t}", two, t, max)
@@ -93,14 +93,14 @@ def integers() -> Iterator[Case]:
             yield case(f"mul.wide.{t}", two, w, operator.mul)
             yield case(f"mad.wide.{t}", f"{two} {w}", w, lambda a, b, c: a * b + c)
         if n == 32:
-            product = lambda a, b, t=t: low24(a, t) * low24(b, t)  # noqa: E731
+            product = lambda a, b, t=t: low24(a, t) * low24(b, t)
             yield case(f"mul24.lo.{t}", two, t, product)
             yield case(f"mul24.hi.{t}", two, t, lambda a, b, p=product: p(a, b) >> 16)
             yield case(f"mad24.lo.{t}", three, t, lambda a, b, c, p=product: p(a, b) + c)
         if n >= 32:
             yield from carries(t, mask)
-            yield case(f"bfind.{t}", t, "u32", lambda a, t=t: find_bit(a, t))
-            shift = lambda a, t=t, n=n: n - 1 - find_bit(a, t) if find_bit(a, t) >= 0 else -1  # noqa: E731
+            yield case(f"bfind.{t}", t, "u32", find_bit)
+            shift = lambda a, n=n: n - 1 - find_bit(a) if find_bit(a) >= 0 else -1
             yield case(f"bfind.shiftamt.{t}", t, "u32", shift)
             yield case(f"bfe.{t}", f"{t} u32 u32", t, lambda a, b, c, t=t: extract(a, b, c, t))
         if t in SIGNED:
@@ -114,30 +114,30 @@ def carries(t: str, mask: int) -> Iterator[Case]:
     """Sums of two words, through the carry."""
     n, u = width(t), f"u{width(t)}"
     two = f"{u} {u} {u} {u}"
-    both = lambda total, n=n: (total, total >> n)  # noqa: E731
+    both = lambda total, n=n: (total, total >> n)
     low_high = "%d, %a, %c; {0} %e, %b, %f;"
     for name, sign in (("add", 1), ("sub", -1)):
-        total = lambda a, b, c, f, s=sign, n=n: both((a + (b << n)) + s * (c + (f << n)))  # noqa: E731
+        total = lambda a, b, c, f, s=sign, n=n: both((a + (b << n)) + s * (c + (f << n)))
         text = f"{name}.cc.{t} " + low_high.format(f"{name}c.{t}")
         yield case(text, two, f"{u} {u}", total)
         third = f"{name}.cc.{t} %d, %a, %c; {name}c.cc.{t} %d, %b, %f; {name}c.{t} %e, %b, %f;"
-        last = lambda a, b, c, f, s=sign, n=n: (  # noqa: E731
+        last = lambda a, b, c, f, s=sign, n=n: (
             (a + (b << n) + s * (c + (f << n)) >> n),
             a + (b << n) + (b << 2 * n) + s * (c + (f << n) + (f << 2 * n)) >> 2 * n,
         )
         yield case(third, two, f"{u} {u}", last)
     if t[0] == "s":
-        signed_high = lambda a, b, n=n: decode(a, f"s{n}") * decode(b, f"s{n}") >> n  # noqa: E731
+        signed_high = lambda a, b, n=n: decode(a, f"s{n}") * decode(b, f"s{n}") >> n
     else:
-        signed_high = lambda a, b, n=n: a * b >> n  # noqa: E731
+        signed_high = lambda a, b, n=n: a * b >> n
     text = f"mad.lo.cc.{t} %d, %a, %b, %c; madc.hi.{t} %e, %a, %b, %f;"
-    result = lambda a, b, c, f, h=signed_high, m=mask, n=n: (  # noqa: E731
+    result = lambda a, b, c, f, h=signed_high, m=mask, n=n: (
         a * b + c,
         h(a, b) + f + ((a * b & m) + c >> n),
     )
     yield case(text, two, f"{u} {u}", result)
     text = f"mad.hi.cc.{t} %d, %a, %b, %c; madc.lo.{t} %e, %a, %b, %f;"
-    result = lambda a, b, c, f, h=signed_high, m=mask, n=n: (  # noqa: E731
+    result = lambda a, b, c, f, h=signed_high, m=mask, n=n: (
         h(a, b) + c,
         a * b + f + ((h(a, b) & m) + c >> n),
     )
@@ -149,7 +149,7 @@ def carries(t: str, mask: int) -> Iterator[Case]:
             if kind == "lo"
             else (lambda a, b, h=signed_high, m=mask: h(a, b) & m)
         )
-        chain = lambda a, b, c, f, p=part, n=n: (  # noqa: E731
+        chain = lambda a, b, c, f, p=part, n=n: (
             p(a, b) + c + (a + b >> n),
             f + (p(a, b) + c + (a + b >> n) >> n),
         )
@@ -160,7 +160,6 @@ def bits() -> Iterator[Case]:
     """Bits, shifts, permutations and small products."""
     for t in BITS:
         n, two = width(t), f"{t} {t}"
-        mask = (1 << n) - 1
         for name, op in (("and", operator.and_), ("or", operator.or_), ("xor", operator.xor)):
             yield case(f"{name}.{t}", two, t, op)
         yield case(f"not.{t}", t, t, operator.invert)
@@ -169,9 +168,9 @@ def bits() -> Iterator[Case]:
         if n >= 32:
             yield case(f"popc.{t}", t, "u32", lambda a: bin(a).count("1"))
             yield case(f"clz.{t}", t, "u32", lambda a, n=n: n - a.bit_length())
-            mirror = lambda a, n=n: int(f"{a:0{n}b}"[::-1], 2)  # noqa: E731
+            mirror = lambda a, n=n: int(f"{a:0{n}b}"[::-1], 2)
             yield case(f"brev.{t}", t, t, mirror)
-            field = lambda a, b, c, e, n=n: insert(a, b, c, e, n)  # noqa: E731
+            field = lambda a, b, c, e, n=n: insert(a, b, c, e, n)
             yield case(f"bfi.{t}", f"{t} {t} u32 u32", t, field)
     for t in (*BITS, *INTEGERS):
         yield case(f"shr.{t}", f"{t} u32", t, lambda a, b: a >> min(b, 64))
@@ -179,38 +178,35 @@ def bits() -> Iterator[Case]:
         yield case(f"{name}.pred", "pred pred", "pred", op)
     yield case("not.pred", "pred", "pred", operator.not_)
     for t in ("u32", "s32"):
-        clamp = lambda a, b, t=t: a if b >= 32 else decode_low(a, b, t)  # noqa: E731
+        clamp = lambda a, b, t=t: a if b >= 32 else decode_low(a, b, t)
         yield case(f"szext.clamp.{t}", f"{t} u32", t, clamp)
         yield case(f"szext.wrap.{t}", f"{t} u32", t, lambda a, b, t=t: decode_low(a, b & 31, t))
         for u in ("u32", "s32"):
             dot = lambda a, b, c, t=t, u=u: (
-                c
-                + sum(  # noqa: E731
-                    map(operator.mul, bytes_of(a, t), bytes_of(b, u))
-                )
+                c + sum(map(operator.mul, bytes_of(a, t), bytes_of(b, u)))
             )
             yield case(f"dp4a.{t}.{u}", f"{t} {u} s32", "s32", dot)
             for half, first in (("lo", 0), ("hi", 2)):
-                product = lambda a, b, c, t=t, u=u, f=first: dot2(a, b, c, t, u, f)  # noqa: E731
+                product = lambda a, b, c, t=t, u=u, f=first: dot2(a, b, c, t, u, f)
                 yield case(f"dp2a.{half}.{t}.{u}", f"{t} {u} s32", "s32", product)
-    ones = lambda a, b: ((1 << min(b, 32)) - 1) << min(a, 32)  # noqa: E731
+    ones = lambda a, b: ((1 << min(b, 32)) - 1) << min(a, 32)
     yield case("bmsk.clamp.b32", "u32 u32", "b32", ones)
     yield case("bmsk.wrap.b32", "u32 u32", "b32", lambda a, b: ones(a & 31, b & 31))
     for table in (0x96, 0xE8, 0x1D, 0xFF):
         text = f"lop3.b32 %d, %a, %b, %c, {table:#x};"
         yield case(text, "b32 b32 b32", "b32", lambda a, b, c, t=table: lop3(a, b, c, t))
     for name, op in (("and", operator.and_), ("or", operator.or_)):
-        logic = lambda a, b, c, q, op=op: (lop3(a, b, c, 0x80), op(lop3(a, b, c, 0x80) != 0, q))  # noqa: E731
+        logic = lambda a, b, c, q, op=op: (lop3(a, b, c, 0x80), op(lop3(a, b, c, 0x80) != 0, q))
         text = f"lop3.{name}.b32 %d|%e, %a, %b, %c, 0x80, %f;"
         yield case(text, "b32 b32 b32 pred", "b32 pred", logic)
     for mode, limit in (("wrap", lambda c: c & 31), ("clamp", lambda c: min(c, 32))):
-        left = lambda a, b, c, f=limit: (a | b << 32) << f(c) >> 32  # noqa: E731
+        left = lambda a, b, c, f=limit: (a | b << 32) << f(c) >> 32
         yield case(f"shf.l.{mode}.b32", "b32 b32 u32", "b32", left)
-        right = lambda a, b, c, f=limit: (a | b << 32) >> f(c)  # noqa: E731
+        right = lambda a, b, c, f=limit: (a | b << 32) >> f(c)
         yield case(f"shf.r.{mode}.b32", "b32 b32 u32", "b32", right)
     yield case("prmt.b32", "b32 b32 b32", "b32", permute)
     for mode, selectors in PERMUTATIONS.items():
-        by = lambda a, b, c, s=selectors: permute(a, b, s[c & 3])  # noqa: E731
+        by = lambda a, b, c, s=selectors: permute(a, b, s[c & 3])
         yield case(f"prmt.b32.{mode}", "b32 b32 b32", "b32", by)
 
 

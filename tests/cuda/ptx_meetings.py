@@ -153,10 +153,14 @@ def copies() -> str:
     cp.async.ca.shared.global.L2::128B [%r1+32], [%d1+32], 16, %r2;
     cp.async.commit_group; cp.async.wait_group 1;
     cp.async.cg.shared.global.L2::256B [%r1+48], [%d1+48], 16, 0; cp.async.wait_all;
-    ld.shared.v4.b32 {%r4, %r5, %r6, %r7}, [%r1]; st.global.v4.b32 [%d2], {%r4, %r5, %r6, %r7};
-    ld.shared.v4.b32 {%r4, %r5, %r6, %r7}, [%r1+16]; st.global.v4.b32 [%d2+16], {%r4, %r5, %r6, %r7};
-    ld.shared.v4.b32 {%r4, %r5, %r6, %r7}, [%r1+32]; st.global.v4.b32 [%d2+32], {%r4, %r5, %r6, %r7};
-    ld.shared.v4.b32 {%r4, %r5, %r6, %r7}, [%r1+48]; st.global.v4.b32 [%d2+48], {%r4, %r5, %r6, %r7};
+    ld.shared.v4.b32 {%r4, %r5, %r6, %r7}, [%r1];
+    st.global.v4.b32 [%d2], {%r4, %r5, %r6, %r7};
+    ld.shared.v4.b32 {%r4, %r5, %r6, %r7}, [%r1+16];
+    st.global.v4.b32 [%d2+16], {%r4, %r5, %r6, %r7};
+    ld.shared.v4.b32 {%r4, %r5, %r6, %r7}, [%r1+32];
+    st.global.v4.b32 [%d2+32], {%r4, %r5, %r6, %r7};
+    ld.shared.v4.b32 {%r4, %r5, %r6, %r7}, [%r1+48];
+    st.global.v4.b32 [%d2+48], {%r4, %r5, %r6, %r7};
     """,
     )
 

@@ -5,7 +5,9 @@ Each takes pointers, `%p0` and on, and runs with `%i`, the number of its thread 
 
 from __future__ import annotations
 
-LOADS = "b8 u8 s8 b16 u16 s16 b32 u32 s32 b64 u64 s64 f32 f64".split()
+LOADS = [
+    "b8", "u8", "s8", "b16", "u16", "s16", "b32", "u32", "s32", "b64", "u64", "s64", "f32", "f64",
+]  # fmt: skip
 ATOMICS = {
     "and": "b32 b64",
     "or": "b32 b64",
@@ -17,7 +19,7 @@ ATOMICS = {
     "min": "u32 u64 s32 s64",
     "max": "u32 u64 s32 s64",
 }
-SMALL = "f16 bf16 f16x2 bf16x2".split()
+SMALL = ["f16", "bf16", "f16x2", "bf16x2"]
 REGISTERS = """
 .reg .pred %q<8>; .reg .b16 %h<16>; .reg .b32 %r<64>, %i, %t, %n; .reg .f32 %f<16>;
 .reg .b64 %d<32>; .reg .f64 %g<4>;
@@ -94,8 +96,8 @@ def hints() -> str:
     """Word k from %p0 to %p1 with every hint and every order."""
     evict = "L1::evict_normal L1::evict_unchanged L1::evict_first L1::evict_last L1::no_allocate"
     forms: list[tuple[str, str]] = [
-        *((f"ld.global.{cop}", "st.global") for cop in "ca cg cs lu cv".split()),
-        *(("ld.global", f"st.global.{cop}") for cop in "wb cg cs wt".split()),
+        *((f"ld.global.{cop}", "st.global") for cop in ["ca", "cg", "cs", "lu", "cv"]),
+        *(("ld.global", f"st.global.{cop}") for cop in ["wb", "cg", "cs", "wt"]),
         *((f"ld.global.nc.{e}", f"st.global.{e}") for e in evict.split()),
         *((f"ld.global.nc.L2::{n}B", "st.weak.global") for n in (64, 128, 256)),
         ("ld.weak.global", "st"),
@@ -104,7 +106,7 @@ def hints() -> str:
         ("ld.volatile", "st.volatile"),
         *(
             (f"ld.relaxed.{s}.global", f"st.relaxed.{s}.global")
-            for s in "cta cluster gpu sys".split()
+            for s in ["cta", "cluster", "gpu", "sys"]
         ),
         ("ld.acquire.gpu.global", "st.release.gpu.global"),
         ("ld.acquire.sys", "st.release.cta"),
@@ -112,7 +114,7 @@ def hints() -> str:
     body = ""
     for k, (load, store) in enumerate(forms):
         body += f"{load}.b32 %r1, [%p0+{4 * k}]; {store}.b32 [%p1+{4 * k}], %r1;\n"
-    at = 4 * len(forms) + 16 & ~15
+    at = 4 * len(forms) + 15 & ~15
     body += f"ld.volatile.global.v4.f32 {{%f1, %f2, %f3, %f4}}, [%p0+{at}];\n"
     body += f"st.relaxed.gpu.global.v4.f32 [%p1+{at}], {{%f1, %f2, %f3, %f4}};\n"
     body += f"ld.relaxed.gpu.global.v2.b64 {{%d1, %d2}}, [%p0+{at + 16}];\n"
@@ -255,7 +257,7 @@ def atomics() -> str:
         body += f"st.global.{bits} [%p2+{at}], %{other};\n"
         body += f"red.global.add.noftz.{t} [%p3+{at}], %{narrow};\n"
         at += 8
-    for t in "b16 b32 b64".split():
+    for t in ["b16", "b32", "b64"]:
         register = wide(t)
         other, third = register.replace("1", "2"), register.replace("1", "3")
         body += f"ld.global.{t} {register}, [%p1+{at}]; mov.{t} {third}, 9;\n"

@@ -24,32 +24,10 @@ from ptx_numbers import (
 
 Function = Callable[..., Any]
 
-INTEGERS = "u8 s8 u16 u32 u64 s16 s32 s64".split()
-REALS = "f32 f64".split()
-HALVES = "f16 bf16".split()
-MODES = "rn rz rm rp".split()
-COMPARE: dict[str, Function] = {
-    "eq": operator.eq,
-    "ne": lambda a, b: a == a and b == b and a != b,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-    "lo": operator.lt,
-    "ls": operator.le,
-    "hi": operator.gt,
-    "hs": operator.ge,
-    "num": lambda a, b: a == a and b == b,
-}
-COMPARE |= {
-    "nan": lambda a, b: a != a or b != b,
-    **{
-        f"{name}u": lambda a, b, f=COMPARE[name]: a != a or b != b or f(a, b)
-        for name in "eq ne lt le gt ge".split()
-    },
-}
-INTEGER_COMPARISONS = "eq ne lt le gt ge".split()
-REAL_COMPARISONS = [name for name in COMPARE if name not in ("lo", "ls", "hi", "hs")]
+INTEGERS = ["u8", "s8", "u16", "u32", "u64", "s16", "s32", "s64"]
+REALS = ["f32", "f64"]
+HALVES = ["f16", "bf16"]
+MODES = ["rn", "rz", "rm", "rp"]
 
 
 def total(a: float, b: float, t: str, mode: str) -> float:
@@ -118,21 +96,21 @@ def arithmetic() -> Iterator[Case]:
         for t in REALS:
             operands = " ".join([t] * arity)
             for mode in MODES:
-                exact = lambda *v, f=function, t=t, m=mode: f(*v, t, m)  # noqa: E731
+                exact = lambda *v, f=function, t=t, m=mode: f(*v, t, m)
                 yield case(f"{name}.{mode}.{t}", operands, t, exact)
-            exact = lambda *v, f=function, t=t: f(*v, t, "rn")  # noqa: E731
+            exact = lambda *v, f=function, t=t: f(*v, t, "rn")
             if name in ("add", "sub", "mul"):
                 yield case(f"{name}.{t}", operands, t, exact)
-        exact = lambda *v, f=function: f(*v, "f32", "rn")  # noqa: E731
+        exact = lambda *v, f=function: f(*v, "f32", "rn")
         yield case(f"{name}.rn.ftz.f32", " ".join(["f32"] * arity), "f32", flushing(exact, "f32"))
         if name in ("add", "sub", "mul", "fma", "mad"):
-            sat = lambda *v, f=exact: saturated(f(*v))  # noqa: E731
+            sat = lambda *v, f=exact: saturated(f(*v))
             yield case(f"{name}.rn.sat.f32", " ".join(["f32"] * arity), "f32", sat)
         if name in ("add", "sub", "mul", "fma"):
             yield from half_arithmetic(name, arity, function)
     # no contraction: two roundings
     text = "mul.rn.f32 %d, %a, %b; add.rn.f32 %d, %d, %c;"
-    twice = lambda a, b, c: total(OPERATIONS["mul"][1](a, b, "f32", "rn"), c, "f32", "rn")  # noqa: E731
+    twice = lambda a, b, c: total(OPERATIONS["mul"][1](a, b, "f32", "rn"), c, "f32", "rn")
     yield case(text, "f32 f32 f32", "f32", twice)
 
 
@@ -140,7 +118,7 @@ def half_arithmetic(name: str, arity: int, function: Function) -> Iterator[Case]
     """The same for 16 bits and pairs."""
     rn = ".rn" if name == "fma" else ""
     for t in HALVES:
-        exact = lambda *v, f=function, t=t: f(*v, t, "rn")  # noqa: E731
+        exact = lambda *v, f=function, t=t: f(*v, t, "rn")
         x2, many, pairs = f"{t}x2", " ".join([t] * arity), " ".join([f"{t}x2"] * arity)
         yield case(f"{name}{rn}.{t}", many, t, exact)
         yield case(f"{name}{rn}.{x2}", pairs, x2, halves(exact))
@@ -148,10 +126,10 @@ def half_arithmetic(name: str, arity: int, function: Function) -> Iterator[Case]
             yield case(f"{name}.rn.ftz.f16", many, t, flushing(exact, t))
             yield case(f"{name}.rn.sat.f16", many, t, lambda *v, f=exact: saturated(f(*v)))
             yield case(f"{name}.rn.ftz.f16x2", pairs, x2, halves(flushing(exact, t)))
-            sat = lambda *v, f=exact: saturated(f(*v))  # noqa: E731
+            sat = lambda *v, f=exact: saturated(f(*v))
             yield case(f"{name}.rn.sat.f16x2", pairs, x2, halves(sat))
         if name == "fma":
-            relu = lambda *v, f=exact: rectified(f(*v))  # noqa: E731
+            relu = lambda *v, f=exact: rectified(f(*v))
             yield case(f"fma.rn.relu.{t}", many, t, relu)
             yield case(f"fma.rn.relu.{x2}", pairs, x2, halves(relu))
 
@@ -171,7 +149,7 @@ def selection() -> Iterator[Case]:
         for name, f in binary.items():
             yield case(f"{name}.{t}", f"{t} {t}", t, f)
             if t != "f64":
-                strict = lambda a, b, f=f: NAN if a != a or b != b else f(a, b)  # noqa: E731
+                strict = lambda a, b, f=f: NAN if a != a or b != b else f(a, b)
                 yield case(f"{name}.NaN.{t}", f"{t} {t}", t, strict)
             if small:
                 x2 = f"{t}x2"
@@ -183,7 +161,7 @@ def selection() -> Iterator[Case]:
             yield case(f"{name}.ftz.{t}", t, t, flushing(f, t), **positive)
         for name, f in binary.items():
             yield case(f"{name}.ftz.{t}", f"{t} {t}", t, flushing(f, t))
-            strict = lambda a, b, f=f: NAN if a != a or b != b else f(a, b)  # noqa: E731
+            strict = lambda a, b, f=f: NAN if a != a or b != b else f(a, b)
             yield case(f"{name}.ftz.NaN.{t}", f"{t} {t}", t, flushing(strict, t))
     for t in REALS:
         numbers = tuple(
@@ -191,7 +169,7 @@ def selection() -> Iterator[Case]:
         )
         yield case(f"copysign.{t}", f"{t} {t}", t, lambda a, b: math.copysign(b, a), values=numbers)
         least = 2.0 ** FORMATS[t][1]
-        subnormal = lambda a, least=least: a != 0 and abs(a) < least  # noqa: E731
+        subnormal = lambda a, least=least: a != 0 and abs(a) < least
         tests: dict[str, Function] = {
             "finite": math.isfinite,
             "infinite": math.isinf,
@@ -207,7 +185,7 @@ def selection() -> Iterator[Case]:
 def within(bits: float, absolute: bool = False) -> Callable[[float], float]:
     """An error of 2^-bits, relative to the binade or absolute."""
     if absolute:
-        return lambda value: 2.0**-bits
+        return lambda _: 2.0**-bits
     return lambda value: 2.0**-bits * 2.0 ** max(math.frexp(value)[1] - 1, -126)
 
 
@@ -231,33 +209,33 @@ def approximations() -> Iterator[Case]:
         ("lg2.approx", math.log2, positive, lambda v: max(2.0**-22, 2.0**-22 * abs(v))),
     ]
     for name, function, values, error in table:
-        exact = lambda a, f=function: f(rounded(a, "f32"))  # noqa: E731
+        exact = lambda a, f=function: f(rounded(a, "f32"))
         for ftz in ("", ".ftz"):
             yield case(f"{name}{ftz}.f32", "f32", "f32", exact, values=values, error=error)
-    tanh = lambda a: math.tanh(a)  # noqa: E731
-    yield case("tanh.approx.f32", "f32", "f32", tanh, values=around, error=lambda v: 2.0**-11)
-    upper = lambda v: abs(v) * 2.0**-20  # noqa: E731
+    tanh = lambda a: math.tanh(a)
+    yield case("tanh.approx.f32", "f32", "f32", tanh, values=around, error=lambda _: 2.0**-11)
+    upper = lambda v: abs(v) * 2.0**-20
     yield case("rcp.approx.ftz.f64", "f64", "f64", lambda a: 1 / a, values=finite, error=upper)
-    root = lambda a: 1 / math.sqrt(a)  # noqa: E731
+    root = lambda a: 1 / math.sqrt(a)
     yield case("rsqrt.approx.f64", "f64", "f64", root, values=positive, error=upper)
     yield case("rsqrt.approx.ftz.f64", "f64", "f64", root, values=positive, error=upper)
     quotients = tuple((a, b) for (a,) in finite[::16] for (b,) in finite[::17])
     for name in ("div.approx", "div.full"):
         for ftz in ("", ".ftz"):
-            exact = lambda a, b: rounded(a, "f32") / rounded(b, "f32")  # noqa: E731
+            exact = lambda a, b: rounded(a, "f32") / rounded(b, "f32")
             yield case(
                 f"{name}{ftz}.f32", "f32 f32", "f32", exact, values=quotients, error=within(22)
             )
     lost = ((1.0, 2.0**127), (-1.0, 1.5 * 2.0**126), (INF, 2.0**127))
-    gone = lambda a, b: NAN if math.isinf(a) else math.copysign(0.0, a)  # noqa: E731
+    gone = lambda a, _: NAN if math.isinf(a) else math.copysign(0.0, a)
     yield case("div.approx.f32", "f32 f32", "f32", gone, values=lost)
     for t in HALVES:
         x2 = f"{t}x2"
         ftz = ".ftz" if t == "bf16" else ""
         near = tuple((i / 16 - 4,) for i in range(128))
         pairs = tuple(((a, -a),) for (a,) in near)
-        tangent = lambda a, t=t: rounded(math.tanh(a), t)  # noqa: E731
-        exponent = lambda a, t=t: rounded(2.0**a, t)  # noqa: E731
+        tangent = lambda a, t=t: rounded(math.tanh(a), t)
+        exponent = lambda a, t=t: rounded(2.0**a, t)
         yield case(f"tanh.approx.{t}", t, t, tangent, values=near)
         yield case(f"tanh.approx.{x2}", x2, x2, halves(tangent), values=pairs)
         yield case(f"ex2.approx{ftz}.{t}", t, t, exponent, values=near)
@@ -286,7 +264,7 @@ def integral(a: float, mode: str) -> float:
 def conversions() -> Iterator[Case]:
     """cvt."""
     for k, d in enumerate(INTEGERS):
-        for j, s in enumerate(INTEGERS):
+        for s in INTEGERS:
             yield case(f"cvt.{d}.{s}", s, d, lambda a, d=d: wrapped(a, d))
             if any(clamped(bound, d) != bound for bound in bounds(s)):
                 yield case(f"cvt.sat.{d}.{s}", s, d, lambda a, d=d: clamped(a, d))
@@ -294,18 +272,18 @@ def conversions() -> Iterator[Case]:
             if s == "bf16" and width(d) == 8:
                 continue
             for mode in {MODES[(k + j) % 4], "rz"}:
-                f = lambda a, d=d, s=s, m=mode: wrapped(to_integer(a, d, s, m), d)  # noqa: E731
+                f = lambda a, d=d, s=s, m=mode: wrapped(to_integer(a, d, s, m), d)
                 yield case(f"cvt.{mode}i.{d}.{s}", s, d, f)
             mode = MODES[(k + j + 1) % 4] if s in REALS else "rn"
-            f = lambda a, s=s, m=mode: rounded(Fraction(a), s, m)  # noqa: E731
+            f = lambda a, s=s, m=mode: rounded(Fraction(a), s, m)
             yield case(f"cvt.{mode}.{s}.{d}", d, s, f)
     for t in ("f32", "f64", "f16"):
         for mode in MODES:
             yield case(f"cvt.{mode}i.{t}.{t}", t, t, lambda a, m=mode: integral(a, m))
-    floor = lambda a: integral(flushed(a, "f32"), "rm")  # noqa: E731
+    floor = lambda a: integral(flushed(a, "f32"), "rm")
     yield case("cvt.rmi.ftz.f32.f32", "f32", "f32", floor)
     yield case("cvt.rmi.sat.f32.f32", "f32", "f32", lambda a: saturated(integral(a, "rm")))
-    count = lambda a: to_integer(flushed(a, "f32"), "s32", "f32", "rp")  # noqa: E731
+    count = lambda a: to_integer(flushed(a, "f32"), "s32", "f32", "rp")
     yield case("cvt.rpi.ftz.s32.f32", "f32", "s32", count)
     yield case("cvt.rzi.sat.s32.f32", "f32", "s32", lambda a: to_integer(a, "s32", "f32", "rz"))
     yield case("cvt.rn.sat.f32.s32", "s32", "f32", lambda a: saturated(rounded(float(a), "f32")))
@@ -340,65 +318,13 @@ def narrowing() -> Iterator[Case]:
     yield case("cvt.rn.ftz.f32.f64", "f64", "f32", lambda a: flushed(rounded(a, "f32"), "f32"))
     yield case("cvt.rn.sat.f32.f64", "f64", "f32", lambda a: saturated(rounded(a, "f32")))
     for d in HALVES:
-        relu = lambda a, d=d: rectified(rounded(a, d))  # noqa: E731
+        relu = lambda a, d=d: rectified(rounded(a, d))
         yield case(f"cvt.rn.relu.{d}.f32", "f32", d, relu)
         for mode in ("rn", "rz"):
-            both = lambda a, b, d=d, m=mode: (rounded(b, d, m), rounded(a, d, m))  # noqa: E731
+            both = lambda a, b, d=d, m=mode: (rounded(b, d, m), rounded(a, d, m))
             yield case(f"cvt.{mode}.{d}x2.f32", "f32 f32", f"{d}x2", both)
-        both = lambda a, b, f=relu: (f(b), f(a))  # noqa: E731
+        both = lambda a, b, f=relu: (f(b), f(a))
         yield case(f"cvt.rn.relu.{d}x2.f32", "f32 f32", f"{d}x2", both)
     for mode in ("rn", "rz", "rna"):
         yield case(f"cvt.{mode}.tf32.f32", "f32", "tf32", lambda a, m=mode: rounded(a, "tf32", m))
     yield case("cvt.rn.relu.tf32.f32", "f32", "tf32", lambda a: rectified(rounded(a, "tf32")))
-
-
-def comparisons() -> Iterator[Case]:
-    """setp, set, selp, slct."""
-    bits_, integers_ = "b16 b32 b64".split(), INTEGERS[2:]
-    for t in (*bits_, *integers_, *REALS, *HALVES):
-        names = REAL_COMPARISONS if t in (*REALS, *HALVES) else INTEGER_COMPARISONS
-        names = ["eq", "ne"] if t in bits_ else names + ["lo", "ls", "hi", "hs"] * (t[0] == "u")
-        for k, name in enumerate(names):
-            f = COMPARE[name]
-            yield case(f"setp.{name}.{t}", f"{t} {t}", "pred", f)
-            joined = ("and", "or", "xor")[k % 3]
-            op = {"and": operator.and_, "or": operator.or_, "xor": operator.xor}[joined]
-            two = lambda a, b, c, f=f, op=op: (op(f(a, b), not c), op(not f(a, b), not c))  # noqa: E731
-            targets, outputs = ("%d", "pred") if t in HALVES else ("%d|%e", "pred pred")
-            if t in HALVES:
-                two = lambda a, b, c, f=f, op=op: op(f(a, b), not c)  # noqa: E731
-            text = f"setp.{name}.{joined}.{t} {targets}, %a, %b, !%c;"
-            yield case(text, f"{t} {t} pred", outputs, two)
-            d = ("u32", "s32", "f32")[k % 3]
-            yes: Any = 1.0 if d == "f32" else -1
-            if t not in bits_ and t not in HALVES or k == 0:
-                value = lambda a, b, f=f, y=yes: y if f(a, b) else type(y)(0)  # noqa: E731
-                if t not in HALVES:
-                    yield case(f"set.{name}.{d}.{t}", f"{t} {t}", d, value)
-                    text = f"set.{name}.{joined}.{d}.{t} %d, %a, %b, %c;"
-                    three = lambda a, b, c, f=f, y=yes, op=op: (  # noqa: E731
-                        y if op(f(a, b), c) else type(y)(0)
-                    )
-                    yield case(text, f"{t} {t} pred", d, three)
-        if t not in HALVES:
-            same = f"{t} {t}"
-            carried = t if t not in REALS else f"b{t[1:]}"  # all bits stay, of a NaN, too
-            same = f"{carried} {carried}"
-            pick = lambda a, b, c: a if c else b  # noqa: E731
-            yield case(f"selp.{t}", f"{same} pred", carried, pick)
-            yield case(f"slct.{t}.s32", f"{same} s32", carried, lambda a, b, c: a if c >= 0 else b)
-            yield case(f"slct.{t}.f32", f"{same} f32", carried, lambda a, b, c: a if c >= 0 else b)
-    flush = lambda a, b: flushed(a, "f32") < flushed(b, "f32")  # noqa: E731
-    near = tuple((a * 2.0**-140, b * 2.0**-140) for a in range(-3, 4) for b in range(-3, 4))
-    yield case("setp.lt.ftz.f32", "f32 f32", "pred", flush, values=near)
-    joined_flush = lambda a, b, c: flush(a, b) and c  # noqa: E731
-    mixed = tuple((a, b, k % 2) for k, (a, b) in enumerate(near))
-    yield case("setp.lt.and.ftz.f32", "f32 f32 pred", "pred", joined_flush, values=mixed)
-    yield case("set.lt.ftz.f32.f32", "f32 f32", "f32", lambda a, b: float(flush(a, b)), values=near)
-    yield case(
-        "set.lt.and.ftz.u32.f32",
-        "f32 f32 pred",
-        "u32",
-        lambda a, b, c: -1 if joined_flush(a, b, c) else 0,
-        values=mixed,
-    )

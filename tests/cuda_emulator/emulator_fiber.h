@@ -125,7 +125,8 @@ EMULATOR_UNTRACED inline void stack_entered([[maybe_unused]] void* fake_stack) {
 EMULATOR_UNTRACED inline char* stacks(size_t count) {
   static char* base = nullptr;
   static size_t have = 0;
-  if (count > have) {
+  // For ThreadSanitizer new pages have no history, as those of another wave would.
+  if (count > have || kThreadSanitizer) {
     if (base) munmap(base, have * kStackBytes);
     void* pages = mmap(nullptr, count * kStackBytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

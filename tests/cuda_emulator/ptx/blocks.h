@@ -23,7 +23,7 @@ inline u64 clock() {
 
 // ---- the sixteen barriers of a block
 
-inline u32 threads_of_block() { return wave->threads; }
+EMULATOR_UNTRACED inline u32 threads_of_block() { return wave->threads; }
 
 // The barrier of that number for `threads` threads. Number 0 for the whole block is __syncthreads,
 // which does not wait for threads that have exited.
@@ -41,6 +41,7 @@ EMULATOR_UNTRACED inline Barrier& barrier_at(u32 number, u32 threads, Site site)
     fail("barrier %u for %u threads while others wait for %u at %s:%u", number, threads,
          barrier.expected, site.file_name(), site.line());
   barrier.expected = threads;
+  barrier.site = site;  // its threads may come from different places
   return barrier;
 }
 
@@ -75,7 +76,7 @@ inline pred barrier_and(u32 number, pred a, Site site = Site::current()) {
 // ---- clusters
 
 inline u32 cluster_rank() { return current->block->rank; }
-inline u32 cluster_size() { return wave->cluster_size; }
+EMULATOR_UNTRACED inline u32 cluster_size() { return wave->cluster_size; }
 
 // ---- mbarriers. The state that an arrival returns is the parity of its phase.
 

@@ -127,7 +127,8 @@ inline bool geu(auto a, auto b) { return !lt(a, b); }
 }  // namespace compare
 
 // ---- approximations, as wrong as the PTX manual allows: results are rounded to that many bits of
-// the mantissa, or that many after the point
+// the mantissa, or that many after the point. ex2 gets one bit more: CUDA makes expf with it and
+// promises 2 ulps for that.
 
 template <int bits>
 inline f32 approximately(f64 value) {

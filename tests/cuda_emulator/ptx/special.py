@@ -8,7 +8,6 @@ from .forms import Call, flushed
 from .operands import type_name
 from .parser import bits, split_list
 
-ORDERS = {"acq_rel": "acq_rel", "acquire": "acquire", "release": "release"}
 ELEMENTS = {"": 1, "v2": 2, "v4": 4, "v8": 8}
 
 
@@ -36,31 +35,30 @@ def access(call: Call, registers: str, address: str) -> tuple[int, str]:
     return count, call.names.address(address, call.modifiers.get("space", ""), size)
 
 
+def ordered(call: Call, name: str) -> str:
+    """The function of a plain load or store, or of one with an order."""
+    order = "relaxed" if call.has("volatile") else call.modifiers.get("sem")
+    return f"{name}_{order}" if order else name
+
+
 def load(call: Call) -> str:
     """ld: plain, or ordered where it says volatile, relaxed or acquire."""
     target, address = call.operands
     count, pointer = access(call, target, address)
-    order = (
-        "acquire" if call.has("acquire") else "relaxed" if call.has("relaxed", "volatile") else ""
-    )
-    function = f"load_{order}" if order else "load"
     kind = type_name(call.type()) + (f", {count}" if count > 1 else "")
-    return unpacked(call, call.names.vector(target), call.type(), f"{function}<{kind}>({pointer})")
+    expression = f"{ordered(call, 'load')}<{kind}>({pointer})"
+    return unpacked(call, call.names.vector(target), call.type(), expression)
 
 
 def store(call: Call) -> str:
     """st: plain, or ordered where it says volatile, relaxed or release."""
     address, source = call.operands
     count, pointer = access(call, source, address)
-    order = (
-        "release" if call.has("release") else "relaxed" if call.has("relaxed", "volatile") else ""
-    )
-    function = f"store_{order}" if order else "store"
     kind = type_name(call.type())
     value = values(call, source, call.type())
     if count > 1:
         value = f"Vector<{kind}, {count}>{{{value}}}"
-    return f"{function}({pointer}, {value});"
+    return f"{ordered(call, 'store')}({pointer}, {value});"
 
 
 def move(call: Call) -> str:
@@ -117,7 +115,7 @@ def atomic(call: Call) -> str:
     target, address, *sources = call.operands
     names, type_ = call.names, call.type()
     pointer = names.address(address, call.modifiers["space"], bits(type_) // 8)
-    order = ORDERS.get(call.modifiers["sem"], "relaxed")
+    order = call.modifiers["sem"] or "relaxed"
     arguments = ", ".join([pointer, *(names.value(source, type_) for source in sources)])
     operation = f"atomic_{call.modifiers['op']}<{order}, {type_name(type_)}>({arguments})"
     return names.assign(target, type_, operation)
@@ -126,8 +124,11 @@ def atomic(call: Call) -> str:
 def with_predicate(call: Call, type_: str, expression: str) -> str:
     """`d|p`: an expression whose value has a result and a predicate."""
     d, _, p = (part.strip() for part in call.operands[0].partition("|"))
-    write = call.names.assign(d, type_, "v.value")
-    return f"{{ const auto v = {expression}; {write} {call.names.assign(p or '_', 'pred', 'v.valid')} }}"
+    value, valid = (
+        call.names.assign(d, type_, "v.value"),
+        call.names.assign(p or "_", "pred", "v.valid"),
+    )
+    return f"{{ const auto v = {expression}; {value} {valid} }}"
 
 
 def shuffle(call: Call) -> str:

@@ -125,7 +125,7 @@ class Body:
                 names.labels.pop()
                 yield "}"
             elif isinstance(statement, Label):
-                yield f"{names.label(statement.name)}:;"
+                yield f"{names.label(statement.name)}: __attribute__((unused));"
             elif isinstance(statement, Instruction):
                 yield from self.instruction(statement)
 
@@ -208,7 +208,7 @@ class Translator:
         """The head of a called function: a pointer for each result and parameter."""
         pointers = [f"unsigned char* {identifier(v.name)}" for v in function.results]
         pointers += [f"const unsigned char* {identifier(v.name)}" for v in function.parameters]
-        return f"static void {self.callable[function.name]}({', '.join(pointers)})"
+        return f"[[maybe_unused]] static void {self.callable[function.name]}({', '.join(pointers)})"
 
     def called(self, function: Function) -> Iterator[str]:
         """A function that kernels call."""

@@ -1,0 +1,49 @@
+"""From a .cu file by nvcc's PTX to C++ for the emulator."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from .translate import translate
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def available() -> bool:
+    """Whether nvcc is on PATH."""
+    return shutil.which("nvcc") is not None
+
+
+def from_cuda(source: Path, capability: int, folder: Path, defines: Iterable[str] = ()) -> Path:
+    """Compiles a .cu file to PTX and translates it.
+
+    Args:
+        source: The .cu file.
+        capability: Of the device: 90 is sm_90.
+        folder: Where the .ptx and the .cpp go; it is made if it is not there.
+        defines: `NAME` or `NAME=VALUE`.
+
+    Returns:
+        Path of the .cpp. Compile it with -ffp-contract=off, and the .cu beside it with
+        RNNFAST_EMULATED_PTX.
+
+    Raises:
+        RuntimeError: nvcc's messages.
+        PtxError: an instruction that is not known.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ptx = folder / f"{source.stem}.sm_{capability}.ptx"
+    command = ["nvcc", "-std=c++20", "-O3", "-lineinfo", f"-arch=sm_{capability}", "-ptx"]
+    command += [f"-I{ROOT / 'src'}", f"-I{ROOT / 'src' / 'cpp'}", f"-I{source.parent}"]
+    command += [f"-D{define}" for define in defines]
+    done = subprocess.run(
+        [*command, str(source), "-o", str(ptx)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"nvcc failed for {source.name}:\n{done.stderr}")
+    output = ptx.with_suffix(".cpp")
+    output.write_text(translate(ptx.read_text(), str(ptx)))
+    return output
