@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+import rnnfast
 import tolerances
 from rnnfast.reference import CELLS, Network, round_to_bfloat16
 from rnnfast.reference.rounding import Rounding
@@ -200,6 +201,29 @@ def run_engine(case: Case, *, data: Data | None = None, **options: object) -> di
     )
     gradients = functional.backward(reserve, d.dy, d.dstate, need_dx=not case.indices)
     return named(y, state, *gradients, case.D)
+
+
+def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
+    """The case's layer with the case's weights."""
+    layer = rnnfast.Recurrent(
+        case.cell,
+        case.I,
+        case.H,
+        case.L,
+        bias=case.bias,
+        bidirectional=case.D == 2,
+        dtype=case.dtype,
+        precision=case.precision,
+        **options,
+    )
+    arrays = {}
+    for k, weights in enumerate(make_data(case).weights):
+        suffix = f"_l{k // case.D}" + ("_reverse" if k % case.D else "")
+        for kind, w in zip(KINDS, weights, strict=True):
+            if w is not None:
+                arrays[kind + suffix] = w
+    layer.load_state_dict(arrays)
+    return layer
 
 
 def plain_errors(case: Case, *, masks: Sequence[NDArray] | None = None) -> dict[str, float]:

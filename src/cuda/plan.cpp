@@ -37,7 +37,9 @@ std::optional<Plan> shaped(Kernel kernel, const LayerShape& s, const DevicePrope
   p.cluster = kernel == Kernel::cluster ? p.slices : 1;
   p.shared_bytes = shared_bytes(kernel, s, units);
   p.cooperative = p.slices > 1 && p.cluster == 1;
-  if (p.cluster > d.max_cluster || (kernel == Kernel::cluster && p.cluster < 2)) return {};
+  if (p.cluster > d.max_cluster) return {};
+  // A cluster or flags with one slice would be a block alone.
+  if (p.slices == 1 && (kernel == Kernel::cluster || kernel == Kernel::flags)) return {};
   // A cluster lies on one group of multiprocessors, so that some stay idle.
   const int places = resident_blocks(p, d) * d.multiprocessors;
   p.resident = kernel == Kernel::cluster ? places / p.cluster * p.cluster : places;

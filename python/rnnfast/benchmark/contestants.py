@@ -93,19 +93,13 @@ def _numpy(case: Case, data: Data) -> Contestant:
 
 @cache
 def twin_cells() -> dict[str, tuple[str, dict[str, Any]]]:
-    """The kind of layer that peers have for a cell, and its options, by the cell's name."""
+    """The kind of layer that PyTorch has for a cell, and its options, by the cell's name."""
     return {
         rnnfast.RNN(1, 1).cell: ("RNN", {"nonlinearity": "tanh"}),
         rnnfast.RNN(1, 1, nonlinearity="relu").cell: ("RNN", {"nonlinearity": "relu"}),
         rnnfast.LSTM(1, 1).cell: ("LSTM", {}),
         rnnfast.GRU(1, 1).cell: ("GRU", {}),
     }
-
-
-def _twin(case: Case, peer: str) -> tuple[str, dict[str, Any]]:
-    if case.cell not in twin_cells():
-        raise UnavailableError(f"{peer} has no cell {case.cell}")
-    return twin_cells()[case.cell]
 
 
 def _need(*modules: str) -> None:
@@ -118,7 +112,9 @@ def _torch(case: Case, data: Data) -> Contestant:
     _need("torch")
     import torch
 
-    kind, options = _twin(case, "PyTorch")
+    if case.cell not in twin_cells():
+        raise UnavailableError(f"PyTorch has no cell {case.cell}")
+    kind, options = twin_cells()[case.cell]
     _, _, input_size, hidden_size = case.shape
     dtype = getattr(torch, case.dtype)
     torch.set_num_threads(case.threads)
@@ -152,9 +148,6 @@ def _torch(case: Case, data: Data) -> Contestant:
     }
 
 
-_ONNX_GATES = {"RNN": (0,), "LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}  # ours, in the order of ONNX
-
-
 def _onnxruntime(case: Case, data: Data) -> Contestant:
     _need("onnxruntime", "onnx")
     if case.training:
@@ -175,25 +168,16 @@ def _onnx_model(case: Case, data: Data) -> bytes:
     """The case as one ONNX operator, with x (T, B, I) as input and y (T, 1, B, H) as output."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
-    kind, options = _twin(case, "onnxruntime")
+    from rnnfast.onnx import layout
+
+    if case.cell not in layout.OPERATORS:
+        raise UnavailableError(f"onnxruntime has no cell {case.cell}")
     T, B, I, H = case.shape
-    gates = functional.cells()[case.cell].gates
-
-    def reordered(values: NDArray[Any] | None) -> NDArray[Any]:
-        assert values is not None
-        blocks = values.reshape(gates, H, -1)[list(_ONNX_GATES[kind])]
-        return blocks.reshape(1, *values.shape)
-
-    w = data.weights
-    bias = np.concatenate([reordered(w.bias_ih), reordered(w.bias_hh)], axis=1)
-    constants = {"W": reordered(w.weight_ih), "R": reordered(w.weight_hh), "B": bias}
-    attributes: dict[str, Any] = {"hidden_size": H}
-    if "nonlinearity" in options:
-        attributes["activations"] = [options["nonlinearity"].capitalize()]
-    if kind == "GRU":
-        attributes["linear_before_reset"] = 1
+    constants = layout.to_onnx(case.cell, [data.weights])
+    inputs = layout.inputs({"X": "x", **{name: name for name in constants}})
+    attributes = layout.attributes(case.cell, H, 1)
     graph = helper.make_graph(
-        [helper.make_node(kind, ["x", *constants], ["y"], **attributes)],
+        [helper.make_node(layout.OPERATORS[case.cell].op_type, inputs, ["y"], **attributes)],
         "case",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [T, B, I])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [T, 1, B, H])],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,6 @@ class EmulatedArray(np.ndarray[Any, np.dtype[Any]]):
 
 class EmulatedEngine(Engine):
     """The kernels run by the CPU, thread by thread, in the calling thread."""
-
-    def __init__(self, name: str, extension: ModuleType) -> None:
-        super().__init__(name, extension)
 
     def asarray(self, value: Any) -> EmulatedArray:
         if isinstance(value, EmulatedArray) and value.rnnfast_device == self.name:
