@@ -229,7 +229,8 @@ def test_bfloat16_modules_and_autocast_use_the_bfloat16_kernels() -> None:
             assert torch.equal(got, expected)  # products round x in any case
             assert got.dtype == h.dtype == c.dtype == torch.bfloat16
             assert torch.equal(h[1], got[-1])
-        layer(x, (h, c))  # the state that came out may go in
+        y, _ = layer(x, (h, c))  # the state that came out may go in
+        assert "_Forward" in type(y.grad_fn.next_functions[0][0]).__name__  # the engine's
     got.float().square().sum().backward()
     assert all(p.grad.dtype == torch.float32 for p in layer.parameters())
     assert x.grad.dtype == torch.float32

@@ -85,7 +85,9 @@ def test_gradcheck(info: Any, training: bool) -> None:
 
 
 @each_module
-@each_mode
+@pytest.mark.parametrize(
+    "training", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["train", "eval"]
+)
 def test_gradgradcheck(info: Any, training: bool) -> None:
     for _, ours, sample in samples(info, torch.float64, training):
         call, tensors = differentiated(ours, sample)

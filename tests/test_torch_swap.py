@@ -9,8 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-import rnnfast.torch as fast  # noqa: E402
 from torch import nn  # noqa: E402
+
+import rnnfast.torch as fast  # noqa: E402
 from torch_cases import assert_near, gradients  # noqa: E402
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -115,15 +115,40 @@ def _torch(case: Case, data: Data) -> Contestant:
     if case.cell not in twin_cells():
         raise UnavailableError(f"PyTorch has no cell {case.cell}")
     kind, options = twin_cells()[case.cell]
+    return torch_contestant(case, data, partial(getattr(torch.nn, kind), **options))
+
+
+def _door(case: Case, data: Data) -> Contestant:
+    """Rnnfast as PyTorch's users call it."""
+    _need("torch")
+    import rnnfast.torch
+
+    return torch_contestant(case, data, partial(rnnfast.torch.Recurrent, case.cell))
+
+
+def torch_contestant(
+    case: Case, data: Data, make: Callable[..., Any], wrap: Callable[[Any], Any] = lambda m: m
+) -> Contestant:
+    """A module of PyTorch as a contestant.
+
+    Args:
+        case: What is measured.
+        data: Its data.
+        make: The module's class: takes input_size, hidden_size and dtype.
+        wrap: Turns the module into what is called, as `torch.compile` does.
+    """
+    import torch
+
     _, _, input_size, hidden_size = case.shape
     dtype = getattr(torch, case.dtype)
     torch.set_num_threads(case.threads)
-    module = getattr(torch.nn, kind)(input_size, hidden_size, dtype=dtype, **options)
+    module = make(input_size, hidden_size, dtype=dtype)
     names = [name.removesuffix("_l0") for name, _ in module.named_parameters()]
     with torch.no_grad():
         for name, parameter in zip(names, module.parameters(), strict=True):
             parameter.copy_(torch.tensor(getattr(data.weights, name)))
     x = torch.tensor(data.x, dtype=dtype, requires_grad=case.training)
+    run = wrap(module)
 
     def array(tensor: torch.Tensor) -> NDArray[Any]:
         values: NDArray[Any] = tensor.detach().to(getattr(torch, case.array_dtype)).numpy()
@@ -133,13 +158,13 @@ def _torch(case: Case, data: Data) -> Contestant:
 
         def forward() -> Any:
             with torch.inference_mode():
-                return module(x)
+                return run(x)
 
         return forward, lambda r: {"y": array(r[0])}
     dy, wanted = torch.tensor(data.dy, dtype=dtype), [x, *module.parameters()]
 
     def step() -> Any:
-        y, _ = module(x)
+        y, _ = run(x)
         return y, torch.autograd.grad(y, wanted, dy)
 
     return step, lambda r: {
@@ -190,6 +215,7 @@ def _onnx_model(case: Case, data: Data) -> bytes:
 
 PEERS: dict[str, Callable[[Case, Data], Contestant]] = {
     "torch": _torch,
+    "rnnfast.torch": _door,
     "onnxruntime": _onnxruntime,
     "numpy": _numpy,
 }

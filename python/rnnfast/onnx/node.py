@@ -129,7 +129,7 @@ class RecurrentNode:
         if lengths is not None:
             lengths = functional._check_lengths(
                 _backend.CPU, lengths, seq_len, batch, "sequence_lens"
-            )
+            ).astype(np.int64)
         states = self._states(initial_h, initial_c, batch)
         reverse = self.direction == "reverse"
         y, *final = self._run(_reversed(xs, lengths) if reverse else xs, states, lengths)

@@ -73,7 +73,7 @@ class Layer(torch.nn.RNNBase):
         state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
         weights = self._weights()
         dtype = self._result_dtype(x, weights[0])
-        if dtype is None or not self._fits(x, state, form):
+        if dtype is None or not self._fits(x, state, form, dtype):
             return self._elsewhere(input, hx, return_all_states)
         if dtype == torch.bfloat16:
             x = x.float()
@@ -127,8 +127,10 @@ class Layer(torch.nn.RNNBase):
         dtypes = torch.float32, torch.float64, torch.bfloat16
         return x.dtype if x.dtype == weight.dtype and x.dtype in dtypes else None
 
-    def _fits(self, x: Tensor, state: list[Tensor], form: Padded | Packed) -> bool:
-        """Whether shapes and dtypes are right."""
+    def _fits(
+        self, x: Tensor, state: list[Tensor], form: Padded | Packed, dtype: torch.dtype
+    ) -> bool:
+        """Whether shapes and dtypes are right; under autocast states of any real type are."""
         axes = 3 if form.batched and form.lengths is None else 2
         if x.dim() != axes or x.shape[-1] != self.input_size:
             return False
@@ -140,8 +142,10 @@ class Layer(torch.nn.RNNBase):
             batch = x.shape[0 if self.batch_first else 1 :][:1] if form.batched else ()
         rows = self.num_layers * (2 if self.bidirectional else 1)
         expected = rows, *batch, self.hidden_size
+        casts = dtype == torch.bfloat16
         return len(state) == STATES[self.cell] and all(
-            s.shape == expected and s.dtype == x.dtype for s in state
+            s.shape == expected and (s.dtype == x.dtype or (s.is_floating_point() and casts))
+            for s in state
         )
 
     def _elsewhere(self, input: Sequence, hx: State | None, return_all_states: bool) -> Any:  # noqa: A002
@@ -160,7 +164,7 @@ class Layer(torch.nn.RNNBase):
     def _error(self, input: Sequence, hx: State | None) -> Exception:  # noqa: A002
         """What is wrong with arguments that do not fit."""
         x = input.data if isinstance(input, PackedSequence) else input
-        weight = self._flat_weights[0]
+        weight = self._weights()[0]
         if x.dtype != weight.dtype or self._result_dtype(x, weight) is None:
             return TypeError(
                 f"input: expected {weight.dtype}, as the weights are, on the CPU and one of "
