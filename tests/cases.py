@@ -10,11 +10,12 @@ import functools
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+import rnnfast
 import tolerances
 from rnnfast.reference import CELLS, Network, round_to_bfloat16
 from rnnfast.reference.rounding import Rounding
@@ -172,6 +173,17 @@ def run_reference(
     return named(network.y, network.state, *gradients, case.D)
 
 
+def weights_of(data: Data) -> list[Any]:
+    """The weights on the device under test, the CPU unless conftest.py says otherwise."""
+    from rnnfast import _backend, functional
+
+    on = _backend.get(None)
+    return [
+        functional.Weights(*(None if w is None else on.asarray(w) for w in layer))
+        for layer in data.weights
+    ]
+
+
 def run_engine(case: Case, *, data: Data | None = None, **options: object) -> dict[str, NDArray]:
     """Results of `rnnfast.functional` on the case's data."""
     from rnnfast import functional
@@ -180,7 +192,7 @@ def run_engine(case: Case, *, data: Data | None = None, **options: object) -> di
     y, state, reserve = functional.forward(
         case.cell,
         d.x,
-        [functional.Weights(*w) for w in d.weights],
+        weights_of(d),
         d.state,
         lengths=d.lengths,
         training=True,
@@ -189,6 +201,29 @@ def run_engine(case: Case, *, data: Data | None = None, **options: object) -> di
     )
     gradients = functional.backward(reserve, d.dy, d.dstate, need_dx=not case.indices)
     return named(y, state, *gradients, case.D)
+
+
+def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
+    """The case's layer with the case's weights."""
+    layer = rnnfast.Recurrent(
+        case.cell,
+        case.I,
+        case.H,
+        case.L,
+        bias=case.bias,
+        bidirectional=case.D == 2,
+        dtype=case.dtype,
+        precision=case.precision,
+        **options,
+    )
+    arrays = {}
+    for k, weights in enumerate(make_data(case).weights):
+        suffix = f"_l{k // case.D}" + ("_reverse" if k % case.D else "")
+        for kind, w in zip(KINDS, weights, strict=True):
+            if w is not None:
+                arrays[kind + suffix] = w
+    layer.load_state_dict(arrays)
+    return layer
 
 
 def plain_errors(case: Case, *, masks: Sequence[NDArray] | None = None) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
     RNNFAST_TEST_DEVICE=emulated pytest
 
-makes that device the default of layers, and moves the weights of functional calls there. What the
-device does not do is skipped with its own message; so are the files of NOT_OF_DEVICES.
+makes that device the default of layers, and `cases.weights_of` puts weights there. What the device
+does not do is skipped with its own message.
 """
 
 from __future__ import annotations
@@ -18,10 +18,19 @@ import rnnfast
 from rnnfast import _backend
 
 DEVICE = os.environ.get("RNNFAST_TEST_DEVICE", "cpu")
-# Files that look into the CPU's engine, by why nothing of them is about a device.
+# Files of which nothing is about a device, by the reason.
 NOT_OF_DEVICES = {
     "test_dispatch.py": "instruction sets of the CPU",
+    "test_memory.py": "the CPU engine's memory",
+    "test_recompute.py": "recomputation",
+    "test_small.py": "the CPU's paths for few rows",
     "test_threads.py": "threads of the CPU",
+}
+# What takes minutes on the emulator, where tests/cuda has small cases of it.
+LONG_ON_THE_EMULATOR = {
+    "test_cli.py": "whole runs of the command line",
+    "test_training.py": "whole training runs",
+    "test_checkpoint.py": "whole training runs",
 }
 # What a device refuses, by the words of its message.
 REFUSALS = ("expected float32 on device", "recompute: expected False on device")
@@ -42,12 +51,14 @@ if DEVICE != "cpu":
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         """Turns a device's refusals into skips."""
-        reason = NOT_OF_DEVICES.get(Path(item.path).name)
-        if reason is not None:
-            pytest.skip(f"of the CPU alone: {reason}")
+        name = Path(item.path).name
+        if name in NOT_OF_DEVICES:
+            pytest.skip(f"of the CPU alone: {NOT_OF_DEVICES[name]}")
+        if name in LONG_ON_THE_EMULATOR and DEVICE != "cuda":
+            pytest.skip(f"too long for the emulator: {LONG_ON_THE_EMULATOR[name]}")
         try:
             yield
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AssertionError) as error:
             if any(words in str(error) for words in REFUSALS):
                 pytest.skip(str(error))
             raise

@@ -121,7 +121,7 @@ def test_no_nan_becomes_a_number(payload: int) -> None:
 def test_inference_gives_the_same_bits(cell: str) -> None:
     case = Case(cell, T=6, B=5, H=17, L=2, D=2, lengths=True, precision="bfloat16")
     d = cases.make_data(case)
-    weights = [functional.Weights(*w) for w in d.weights]
+    weights = cases.weights_of(d)
     y, state, reserve = functional.forward(
         cell, d.x, weights, d.state, lengths=d.lengths, **case.options
     )
@@ -153,10 +153,10 @@ def test_precisions_differ_as_much_as_rounding_does() -> None:
 
 def test_wrong_precisions_are_refused() -> None:
     d = cases.make_data(FULL)
-    weights = [functional.Weights(*w) for w in d.weights]
+    weights = cases.weights_of(d)
     with pytest.raises(ValueError, match="precision: expected one of full, bfloat16, got 'half'"):
         functional.forward("lstm", d.x, weights, precision="half")
     d = cases.make_data(replace(FULL, dtype="float64"))
-    weights = [functional.Weights(*w) for w in d.weights]
+    weights = cases.weights_of(d)
     with pytest.raises(TypeError, match=r"precision: expected float32 arrays .* got float64"):
         functional.forward("lstm", d.x, weights, precision="bfloat16")

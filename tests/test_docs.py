@@ -10,6 +10,11 @@ import pytest
 import rnnfast
 
 ROOT = Path(__file__).parent.parent
+OPTIONAL = (
+    "onnx",
+    "onnxruntime",
+    "torch",
+)  # without them the examples that import them are skipped
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{i}")
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -20,6 +25,9 @@ BLOCKS = [
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("block", BLOCKS)
 def test_example_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in re.findall(r"^(?:import|from) (?:rnnfast\.)?(\w+)", block, re.M):
+        if package in OPTIONAL:
+            pytest.importorskip(package, reason=f"{package} is not installed")
     rnnfast.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
     brief = re.sub(r"minutes=\d+", "steps=3", block).replace("stdlib_text()", "stdlib_text(99_999)")

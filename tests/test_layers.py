@@ -23,29 +23,6 @@ NAMED = {
 }
 
 
-def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
-    """The case's layer with the case's weights."""
-    layer = rnnfast.Recurrent(
-        case.cell,
-        case.I,
-        case.H,
-        case.L,
-        bias=case.bias,
-        bidirectional=case.D == 2,
-        dtype=case.dtype,
-        precision=case.precision,
-        **options,
-    )
-    arrays = {}
-    for k, weights in enumerate(cases.make_data(case).weights):
-        suffix = f"_l{k // case.D}" + ("_reverse" if k % case.D else "")
-        for kind, w in zip(cases.KINDS, weights, strict=True):
-            if w is not None:
-                arrays[kind + suffix] = w
-    layer.load_state_dict(arrays)
-    return layer
-
-
 def bare(states: Any) -> Any:
     """State as layers give it: one array, or a tuple of several."""
     return states[0] if len(states) == 1 else tuple(states)
@@ -63,7 +40,7 @@ def test_a_layer_gives_what_its_function_gives(
 ) -> None:
     case = Case(cell, L=2, D=directions, H=17, lengths=True)
     d = cases.make_data(case)
-    layer = make_layer(case, batch_first=batch_first)
+    layer = cases.make_layer(case, batch_first=batch_first)
 
     def turned(a: np.ndarray) -> np.ndarray:
         return a.swapaxes(0, 1) if batch_first else a
@@ -127,7 +104,7 @@ def test_initial_values(dtype: str) -> None:
 def test_gradients_accumulate_until_zero_grad(cell: str) -> None:
     case = Case(cell)
     d = cases.make_data(case)
-    layer = make_layer(case)
+    layer = cases.make_layer(case)
     layer(d.x)
     layer.backward(d.dy)
     once = {p.name: p.gradient.copy() for p in layer.parameters()}

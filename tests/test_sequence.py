@@ -113,7 +113,7 @@ def forward(
     return functional.forward(
         case.cell,
         d.x,
-        [functional.Weights(*w) for w in d.weights],
+        cases.weights_of(d),
         d.state,
         lengths=d.lengths,
         **case.options,

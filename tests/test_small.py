@@ -20,7 +20,7 @@ from rnnfast import functional
 from rnnfast.benchmark import latency
 from rnnfast.reference import CELLS
 from test_determinism import of_sequences, select
-from test_layers import bare, listed, make_layer
+from test_layers import bare, listed
 
 # T, B of calls of fewer than eight rows, inside batches of more; sizes with every kind of tail, and
 # sums longer than a block of the depth. All rows of the batch are summed in one go (126 at most).
@@ -228,7 +228,7 @@ def test_streams_give_the_bits_of_whole_sequences(
 ) -> None:
     case = Case(cell, T=6, B=batch, I=9, H=35, L=2, indices=kind == "indices")
     d = cases.make_data(case)
-    layer = make_layer(case).eval()
+    layer = cases.make_layer(case).eval()
     y, state = layer(d.x, bare(d.state))
     stream = layer.train(mode).stream(batch, bare(d.state))
     for x, expected in zip(d.x, y, strict=True):

@@ -12,7 +12,8 @@ site=$PWD/build/sanitized/site
 isa=$($python -c 'import rnnfast; print(rnnfast.cpu_info()["isa"])')
 
 rm -rf "$site"
-CXX=g++ SKBUILD_CMAKE_DEFINE="RNNFAST_SANITIZE=ON;RNNFAST_ISAS=$isa" SKBUILD_BUILD_DIR=build/sanitized/build \
+CXX=g++ SKBUILD_CMAKE_DEFINE="RNNFAST_SANITIZE=ON;RNNFAST_CUDA=OFF;RNNFAST_ISAS=$isa" \
+  SKBUILD_BUILD_DIR=build/sanitized/build \
   $python -m pip install . --quiet --no-deps --no-build-isolation --target "$site"
 
 # Python itself is not instrumented: the runtime must come first, and its leaks at exit are not ours.

@@ -3,13 +3,19 @@
 Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recurrent` for every
 cell of the library), stateless functions on arrays in `rnnfast.functional`, the training of
 language models in `rnnfast.training`, and the float64 NumPy reference that everything is checked
-against in `rnnfast.reference`.
+against in `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices.
 """
 
 from rnnfast import cuda, functional, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache, get_num_threads, set_num_threads
 from rnnfast._version import __version__
 from rnnfast.dense import Embedding, Linear
+from rnnfast.exchange import (
+    load_keras_weights,
+    load_torch_state_dict,
+    to_keras_weights,
+    to_torch_state_dict,
+)
 from rnnfast.layers import GRU, LSTM, RNN, PeepholeLSTM, Recurrent
 from rnnfast.losses import cross_entropy, softmax_cross_entropy
 from rnnfast.module import Module, Parameter
@@ -64,7 +70,11 @@ __all__ = [
     "empty_cache",
     "functional",
     "get_num_threads",
+    "load_keras_weights",
+    "load_torch_state_dict",
     "reference",
     "set_num_threads",
     "softmax_cross_entropy",
+    "to_keras_weights",
+    "to_torch_state_dict",
 ]

@@ -34,10 +34,68 @@ __all__: list[str] = [
     "linear_backward",
     "linear_forward",
     "pack",
+    "restore",
     "rmsprop",
     "set_num_threads",
     "sgd",
 ]
+
+class Reserve:
+    """
+    What a training forward pass keeps for backward.
+    """
+    def dropout_mask(self, layer: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        What the outputs of a layer but the last were multiplied with, (T, B, D*H).
+        """
+    def states_over_time(
+        self,
+        cell: typing.SupportsInt | typing.SupportsIndex,
+        state: typing.SupportsInt | typing.SupportsIndex,
+    ) -> typing.Any:
+        """
+        A state beyond h after every step, (T, B, H), zero after a sequence's end; `cell` is the layer and direction, `state` 1 or more.
+        """
+    @property
+    def dtype(self) -> str:
+        """
+        Name of the dtype.
+        """
+    @property
+    def indexed(self) -> bool:
+        """
+        Whether x were indices.
+        """
+    @property
+    def memory(self) -> typing.Any:
+        """
+        The reserve space as bytes, for `restore`; of a reserve that was restored itself there are none.
+        """
+    @property
+    def nbytes(self) -> int:
+        """
+        Bytes of the reserve space.
+        """
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """
+        (L*D, B, H).
+        """
+    @property
+    def states(self) -> int:
+        """
+        States of the cell.
+        """
+    @property
+    def weights(self) -> list:
+        """
+        The weights, five of each layer and direction.
+        """
+    @property
+    def y_shape(self) -> tuple[int, int, int]:
+        """
+        (T, B, D*H).
+        """
 
 class CellInfo:
     """
@@ -109,46 +167,6 @@ class Packed:
         Precision of the products.
         """
 
-class Reserve:
-    """
-    What a training forward pass keeps for backward.
-    """
-    @property
-    def dtype(self) -> str:
-        """
-        Name of the dtype.
-        """
-    @property
-    def indexed(self) -> bool:
-        """
-        Whether x were indices.
-        """
-    @property
-    def nbytes(self) -> int:
-        """
-        Bytes of the reserve space.
-        """
-    @property
-    def state_shape(self) -> tuple[int, int, int]:
-        """
-        (L*D, B, H).
-        """
-    @property
-    def states(self) -> int:
-        """
-        States of the cell.
-        """
-    @property
-    def weights(self) -> list:
-        """
-        The weights, five of each layer and direction.
-        """
-    @property
-    def y_shape(self) -> tuple[int, int, int]:
-        """
-        (T, B, D*H).
-        """
-
 class Care:
     """
     What is done to gradients: clipping before a step, zeros after it.
@@ -160,6 +178,21 @@ class Care:
         clip_value: typing.SupportsFloat | typing.SupportsIndex | None = None,
         zero: bool = False,
     ) -> None: ...
+    @property
+    def clip_norm(self) -> float | None:
+        """
+        The largest joint norm; None for any.
+        """
+    @property
+    def clip_value(self) -> float | None:
+        """
+        The largest element; None for any.
+        """
+    @property
+    def zero(self) -> bool:
+        """
+        Whether gradients are zero afterwards.
+        """
 
 class GroupFloat:
     """
@@ -257,7 +290,12 @@ def adam(
     """
 
 def backward(
-    reserve: Reserve, dy: typing.Any, dstate: typing.Any, need_dx: bool, dweights: typing.Any
+    reserve: Reserve,
+    dy: typing.Any,
+    dstate: typing.Any,
+    need_dx: bool,
+    dweights: typing.Any,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
 ) -> typing.Any:
     """
     dx, the gradients of the initial states and those of the weights; the latter are added to dweights, and not returned, if that is given. None as in forward.
@@ -372,9 +410,10 @@ def forward(
     training: bool,
     precision: typing.Any,
     recompute: typing.Any,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
 ) -> typing.Any:
     """
-    y, the final states and, if training, the reserve; None where an argument is not exactly what the kernels read.
+    y, the final states and, if training, the reserve; None where an argument is not exactly what the kernels read. Backward reads y, so nobody may write to it in between. `threads`: the most that the call uses; 0 for the process' number.
     """
 
 def get_num_threads() -> int:
@@ -465,6 +504,24 @@ def pack(
 ) -> typing.Any:
     """
     Packed weights; None as in forward.
+    """
+
+def restore(
+    cell: typing.Any,
+    x: typing.Any,
+    weights: typing.Any,
+    state: typing.Any,
+    lengths: typing.Any,
+    num_layers: typing.Any,
+    bidirectional: bool,
+    dropout: typing.Any,
+    seed: typing.Any,
+    precision: typing.Any,
+    y: typing.Any,
+    memory: typing.Any,
+) -> typing.Any:
+    """
+    The reserve of an earlier training call without recomputation, from that call's arguments, its y and the bytes of its reserve; None as in forward.
     """
 
 @typing.overload

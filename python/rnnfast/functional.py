@@ -145,7 +145,10 @@ def forward(
     if result is None:  # something must be converted, or is wrong
         result = on.forward(*_checked_call(on, cell, x, weights, state, lengths, *options))
     y, final, reserve = result
-    return y, final, reserve and Reserve(reserve)
+    if reserve is None:
+        return y, final, None
+    y.flags.writeable = False  # backward reads it
+    return y, final, Reserve(reserve)
 
 
 def pack(
@@ -427,14 +430,14 @@ def _recomputed_steps(recompute: bool | int, x: ArrayLike, on: Backend) -> int:
 
 
 def _check_lengths(
-    on: Backend, lengths: ArrayLike, seq_len: int, batch: int
-) -> NDArray[np.integer[Any]]:
-    array = _checks.integer_array("lengths", lengths, on)
-    _checks.shape("lengths", array, (batch,), "(batch,)")
+    on: Backend, lengths: ArrayLike, seq_len: int, batch: int, name: str = "lengths"
+) -> NDArray[np.int64]:
+    array = _checks.integer_array(name, lengths, on)
+    _checks.shape(name, array, (batch,), "(batch,)")
     host = on.on_host(lengths)  # on a device, what is too long counts as seq_len
     if host is not None and batch and not (host.min() >= 0 and host.max() <= seq_len):
         raise ValueError(
-            f"lengths: expected values in [0, seq_len] = [0, {seq_len}], got "
+            f"{name}: expected values in [0, seq_len] = [0, {seq_len}], got "
             f"{host.min()} to {host.max()}"
         )
     return array

@@ -67,7 +67,8 @@ std::string Cublas::version() const {
   for (int property = 0; property < 3; ++property) {  // major, minor, patch level
     int value = 0;
     check(get_property_(property, &value), "cublasGetProperty");
-    version += (property ? "." : "") + std::to_string(value);
+    if (property) version += ".";
+    version += std::to_string(value);
   }
   return version;
 }

@@ -11,8 +11,8 @@ namespace rnnfast::cuda {
 constexpr int kRowWarps = 8;  // of a block
 
 __global__ void __launch_bounds__(32 * kRowWarps)
-    gather_kernel(Table<const float> table, const int64_t* indices, int count, const float* bias,
-                  float* y, int ldy) {
+    gather_kernel(Table<const float> table, bool bfloat16, const int64_t* indices, int count,
+                  const float* bias, float* y, int ldy) {
   const long n = long(blockIdx.x) * kRowWarps + threadIdx.y;
   const int column = blockIdx.y * 32 + threadIdx.x;
   if (n >= count || column >= table.columns) return;
@@ -20,6 +20,7 @@ __global__ void __launch_bounds__(32 * kRowWarps)
   float value = __int_as_float(0x7fc00000);  // NaN
   if (index >= 0 && index < table.rows)
     value = table.values[index * table.row_stride + column * table.column_stride];
+  if (bfloat16) value = __bfloat162float(__float2bfloat16_rn(value));
   y[n * ldy + column] = bias ? value + bias[column] : value;
 }
 
@@ -178,13 +179,13 @@ long sorted_keys(int count) {
 
 }  // namespace
 
-void gather_rows(const Table<const float>& table, const int64_t* indices, int count,
+void gather_rows(const Table<const float>& table, bool bfloat16, const int64_t* indices, int count,
                  const float* bias, float* y, int ldy, cudaStream_t stream) {
   RNNFAST_CHECK(ldy >= table.columns, "gather_rows: expected ldy >= ", table.columns, ", got ",
                 ldy);
   if (count == 0 || table.columns == 0) return;
-  launch(rows_launch(count, table.columns, stream), gather_kernel, table, indices, count, bias, y,
-         ldy);
+  launch(rows_launch(count, table.columns, stream), gather_kernel, table, bfloat16, indices, count,
+         bias, y, ldy);
 }
 
 std::size_t scatter_workspace(int count) { return sizeof(uint64_t) * sorted_keys(count); }

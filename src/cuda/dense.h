@@ -22,9 +22,9 @@ struct Table {
 };
 
 // y[n][j] = table(indices[n], j) + bias[j] for n in [0, count); bias may be null. Rows of y are
-// `ldy` values apart.
-void gather_rows(const Table<const float>& table, const std::int64_t* indices, int count,
-                 const float* bias, float* y, int ldy, cudaStream_t stream);
+// `ldy` values apart. `bfloat16` rounds the table's values.
+void gather_rows(const Table<const float>& table, bool bfloat16, const std::int64_t* indices,
+                 int count, const float* bias, float* y, int ldy, cudaStream_t stream);
 
 // table(indices[n], j) += dy[n][j], in the order of n. `workspace` is scatter_workspace(count)
 // bytes.

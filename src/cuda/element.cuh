@@ -173,8 +173,8 @@ struct BackwardElement {
     for (int i = 0; i < info.params; ++i) dp[i] = Scalar(0.f);
     if (size.active(at.t, at.b)) {
       if (args.dy)
-        ds_new[0] = ds_new[0] + Scalar(args.dy[(long(at.t) * size.batch + at.b) * args.y_stride +
-                                               at.unit]);
+        ds_new[0] =
+            ds_new[0] + Scalar(args.dy[(long(at.t) * size.batch + at.b) * args.y_stride + at.unit]);
       Scalar save[kSlots], p[kParams]{}, s[info.states];
       load_step(at, save, p, s);
       Cell::backward(save, p, s, s_new, ds_new, dx, dh, dp, ds);
@@ -183,11 +183,11 @@ struct BackwardElement {
       for (int i = 0; i < info.states; ++i) ds[i] = ds_new[i];
       if constexpr (info.second_gates > 0) args.second[size.row(at.t, at.b) + at.unit] = 0.f;
     }
-    if constexpr (info.second_gates > 0) {
+    if constexpr (info.second_gates > 0) {  // of the first product's gates so far a part
       store<info.h_gates()>(dh, size.hidden, pending(0, at));
       if constexpr (!info.additive) store<info.h_gates()>(dx, size.hidden, pending(1, at));
     }
-    store_dx<info.second_gates ? info.h_gates() : 0, info.gates>(at, dx);
+    finish<info.second_gates ? info.h_gates() : 0, info.gates>(at, dx, dh);
     store<info.params>(dp, size.hidden, channel(at));
     store_carry(at, ds);
   }
@@ -208,7 +208,7 @@ struct BackwardElement {
       store_carry(at, ds);
       args.second[size.row(at.t, at.b) + at.unit] = q.value;
     }
-    store_dx<0, info.h_gates()>(at, dx);
+    finish<0, info.h_gates()>(at, dx, dh);
   }
 
   // Takes the gradients of the operands that the initial states published.
@@ -251,18 +251,24 @@ struct BackwardElement {
     for (int i = 0; i < info.states; ++i)
       args.dinitial[i][args.size.row(at.b) + at.unit] = ds[i].value;
   }
-  // Where the cell is additive dx is dh, which the kernel stores.
+  // Rounds what products multiply. Where the cell is additive dx is dh, which the kernel stores.
   template <int kFirst, int kEnd>
-  RNNFAST_DEVICE void store_dx(Place at, const Scalar* dx) const {
+  RNNFAST_DEVICE void finish(Place at, Scalar* dx, Scalar* dh) const {
     const CallSize& size = args.size;
+    if (args.bfloat16)
+#pragma unroll
+      for (int g = kFirst; g < kEnd; ++g) {
+        dx[g] = rounded(dx[g]);
+        dh[g] = rounded(dh[g]);
+      }
     if constexpr (!info.additive)
-      store<kEnd - kFirst>(dx + kFirst, size.hidden,
-                           args.dgates_x + size.row(at.t, at.b) * info.gates +
-                               long(kFirst) * size.hidden + at.unit);
+      store<kEnd - kFirst>(
+          dx + kFirst, size.hidden,
+          args.dgates_x + size.row(at.t, at.b) * info.gates + long(kFirst) * size.hidden + at.unit);
   }
   RNNFAST_DEVICE float* pending(int which, Place at) const {
-    return args.pending + (long(which) * args.size.batch + at.b) * info.h_gates() * args.size.hidden +
-           at.unit;
+    return args.pending +
+           (long(which) * args.size.batch + at.b) * info.h_gates() * args.size.hidden + at.unit;
   }
 };
 

@@ -1,7 +1,7 @@
 #pragma once
 // How the blocks that share a tile of the batch hand on what others multiply. All are used alike by
-// the drivers of mma_kernels.cuh: values of phase n, which step n of a product multiplies, are sent by
-// all lanes of a warp together, two sequences each, and received by all threads of the block as
+// the drivers of mma_kernels.cuh: values of phase n, which step n of a product multiplies, are sent
+// by all lanes of a warp together, two sequences each, and received by all threads of the block as
 // slabs of bfloat16 in shared memory. Phases alternate between two buffers.
 //
 // A buffer is written again two phases later. That is safe: whoever sends phase n + 2 has received
@@ -23,12 +23,13 @@ struct SlabBuffers {
     return words + (((phase & 1) * slabs + slab) * parts + part) * kMmaRows * stride;
   }
   RNNFAST_DEVICE void clear() const {
-    for (int i = threadIdx.x; i < 2 * slabs * parts * kMmaRows * stride; i += kThreads) words[i] = 0;
+    for (int i = threadIdx.x; i < 2 * slabs * parts * kMmaRows * stride; i += kThreads)
+      words[i] = 0;
   }
 };
 
-// Two neighbouring lanes' units (4 lanes apart) of two sequences, as words for a slab: even units end
-// with the word of the first sequence, odd ones with that of the second.
+// Two neighbouring lanes' units (4 lanes apart) of two sequences, as words for a slab: even units
+// end with the word of the first sequence, odd ones with that of the second.
 struct SlabWord {
   Pair pair;
   int row;   // of 8
@@ -62,7 +63,8 @@ struct BlockExchange {
     const SlabWord w(unit, values);
     if (w.word >= buffers.stride) return;
     buffers.at(phase, slab, 0)[w.row * buffers.stride + w.word] = w.pair.high;
-    if (buffers.parts == 2) buffers.at(phase, slab, 1)[w.row * buffers.stride + w.word] = w.pair.low;
+    if (buffers.parts == 2)
+      buffers.at(phase, slab, 1)[w.row * buffers.stride + w.word] = w.pair.low;
   }
   RNNFAST_DEVICE static void begin() {}
   RNNFAST_DEVICE static void end() {}
@@ -115,13 +117,15 @@ struct ClusterExchange {
                     &barriers[phase & 1], target, w.pair.low);
     }
   }
-  // Barriers are ready before the first store, and nobody leaves while others may still write to it.
+  // Barriers are ready before the first store, and nobody leaves while others may still write to
+  // it.
   RNNFAST_DEVICE static void begin() { cluster_sync(); }
   RNNFAST_DEVICE static void end() { cluster_sync(); }
 };
 
 // Blocks poll the values themselves in device memory, which the host filled with a pattern that no
-// value has: one store and one load from block to block, and no barrier. All blocks must be resident.
+// value has: one store and one load from block to block, and no barrier. All blocks must be
+// resident.
 struct FlagExchange {
   static constexpr int kCapability = 80;
   static constexpr uint32_t kEmpty = 0xffffffffu;  // a NaN that no arithmetic makes
@@ -179,10 +183,10 @@ struct FlagExchange {
         const int at = first + i / 2 * kThreads + int(threadIdx.x);
         const int k = at % words * 2 + i % 2;
         if (values[i] != kEmpty) continue;
-        values[i] = at < per_slab && k < H
-                        ? load_relaxed(reinterpret_cast<const unsigned*>(from) +
-                                       at / words * stride + k)
-                        : 0;
+        values[i] =
+            at < per_slab && k < H
+                ? load_relaxed(reinterpret_cast<const unsigned*>(from) + at / words * stride + k)
+                : 0;
         waits = waits || values[i] == kEmpty;
       }
     }

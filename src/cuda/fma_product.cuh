@@ -1,7 +1,7 @@
 #pragma once
 // The recurrent product in float32 on the ordinary units. A block keeps the weights of its hidden
-// units in shared memory for all steps and stages slabs beside them, the next one while it multiplies
-// the present one. A warp makes a tile of 32 sums, its lanes sharing the depth.
+// units in shared memory for all steps and stages slabs beside them, the next one while it
+// multiplies the present one. A warp makes a tile of 32 sums, its lanes sharing the depth.
 
 #include "cuda/device.cuh"
 #include "cuda/pass.cuh"
@@ -23,7 +23,8 @@ struct FmaTile {
   }
   static constexpr int kPadded = power();
   static_assert(kPadded <= 32, "a pass makes 32 sums at most");
-  static constexpr int kRows = 32 / kPadded < kFmaRows ? 32 / kPadded : kFmaRows;
+  // Of many sums fewer sequences, as those take registers twice: their sums and their values.
+  static constexpr int kRows = kPadded <= 4 ? kFmaRows : kPadded < 32 ? 16 / kPadded : 1;
   static constexpr int kUnits = 32 / (kPadded * kRows);
   static_assert(kUnits <= kFmaUnits);
 };

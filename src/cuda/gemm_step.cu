@@ -158,8 +158,8 @@ void forward(const ForwardArgs& args, const Stream& stream) {
     int gate = 0;
     for (int o = 0; o < info.operands; ++o) {
       const int gates = info.operand_gates(o);
-      stream.product(arrays.operand(o, size.before(t)), H, args.weight_hh + long(gate) * H * H, true,
-                     gates * H, H, args.sums + gate * H, info.h_gates() * H);
+      stream.product(arrays.operand(o, size.before(t)), H, args.weight_hh + long(gate) * H * H,
+                     true, gates * H, H, args.sums + gate * H, info.h_gates() * H);
       gate += gates;
     }
     stream.run(forward_first<Cell>, args, t);
@@ -183,8 +183,8 @@ void backward(const BackwardArgs& args, const Stream& stream) {
     const int t = size.step(size.steps - 1 - phase);
     if constexpr (info.second_gates > 0) {
       stream.product(arrays.gate(info.h_gates(), t), lda,
-                     args.weight_hh + long(info.h_gates()) * H * H, false, H,
-                     info.second_gates * H, args.sums, H);
+                     args.weight_hh + long(info.h_gates()) * H * H, false, H, info.second_gates * H,
+                     args.sums, H);
       stream.run(backward_second<Cell>, args, t);
     }
     int gate = 0;

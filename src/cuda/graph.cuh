@@ -7,8 +7,8 @@ namespace rnnfast::cuda {
 
 #ifdef __CUDACC__
 
-// Runs what `body` launches on `stream` as one graph. On the default stream, which cannot be captured,
-// and inside a capture of the caller's the launches are made one by one.
+// Runs what `body` launches on `stream` as one graph. On the default stream, which cannot be
+// captured, and inside a capture of the caller's the launches are made one by one.
 template <class Body>
 void as_graph(cudaStream_t stream, const Body& body) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;

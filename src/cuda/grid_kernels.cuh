@@ -1,8 +1,8 @@
 #pragma once
 // The persistent kernels that run on every device and that the others are compared with: blocks
-// share the hidden units of a tile of the batch (blockIdx.x: slice of units, blockIdx.y: tile), keep
-// their weights in shared memory, exchange operands through global memory and meet once a step, or
-// twice with a second product. With one slice a block has all units and waits for nobody.
+// share the hidden units of a tile of the batch (blockIdx.x: slice of units, blockIdx.y: tile),
+// keep their weights in shared memory, exchange operands through global memory and meet once a
+// step, or twice with a second product. With one slice a block has all units and waits for nobody.
 
 #include "cuda/element.cuh"
 #include "cuda/fma_product.cuh"
@@ -52,8 +52,7 @@ RNNFAST_DEVICE void for_each_element(const FmaSlice& slice, const Element& eleme
 }
 
 template <class Cell, bool kBf16>
-__global__ void __launch_bounds__(kThreads)
-    forward_grid_kernel(ForwardArgs args, GridShape shape) {
+__global__ void __launch_bounds__(kThreads) forward_grid_kernel(ForwardArgs args, GridShape shape) {
   constexpr CellInfo info = Cell::info;
   using Element = ForwardElement<Cell>;
   RNNFAST_DYNAMIC_SHARED(memory);
@@ -128,7 +127,8 @@ __global__ void __launch_bounds__(kThreads)
     barrier.wait();
     if constexpr (info.second_gates > 0) {
       fma_product<BackwardSecond<Cell>, kBf16>(
-          slice, shared, [&](int gate) { return arrays.gate(info.h_gates() + gate, t); }, arrays.stride(),
+          slice, shared, [&](int gate) { return arrays.gate(info.h_gates() + gate, t); },
+          arrays.stride(),
           [&](int unit, int b, auto& sums) {
             typename Element::Gates dh;
             element.second({t, b, unit}, sums[0], dh);

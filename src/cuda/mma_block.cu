@@ -5,12 +5,12 @@
 namespace rnnfast::cuda {
 
 void forward_mma_block(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                    cudaStream_t stream) {
+                       cudaStream_t stream) {
   MmaKernels<BlockExchange>::forward(cell, plan, products, args, stream);
 }
 
 void backward_mma_block(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-                     cudaStream_t stream) {
+                        cudaStream_t stream) {
   MmaKernels<BlockExchange>::backward(cell, plan, products, args, stream);
 }
 

@@ -5,12 +5,12 @@
 namespace rnnfast::cuda {
 
 void forward_mma_cluster(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                    cudaStream_t stream) {
+                         cudaStream_t stream) {
   MmaKernels<ClusterExchange>::forward(cell, plan, products, args, stream);
 }
 
 void backward_mma_cluster(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-                     cudaStream_t stream) {
+                          cudaStream_t stream) {
   MmaKernels<ClusterExchange>::backward(cell, plan, products, args, stream);
 }
 

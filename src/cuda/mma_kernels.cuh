@@ -79,8 +79,9 @@ class MmaProduct {
     exchange_.buffers.clear();
   }
 
-  // Visits, as mma_pass does, the 8 sequences from `row` of the tile on with the sums of a phase; of
-  // phase -1, which nobody sends, with zeros. `source(slab)` is the slabs' place in device memory.
+  // Visits, as mma_pass does, the 8 sequences from `row` of the tile on with the sums of a phase;
+  // of phase -1, which nobody sends, with zeros. `source(slab)` is the slabs' place in device
+  // memory.
   template <class Source, class Visit>
   RNNFAST_DEVICE void run(int phase, int row, int turn, const Source& source, long stride,
                           const Visit& visit) {
@@ -155,42 +156,49 @@ RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, MmaGrid grid, unsigned 
   __syncthreads();
   Exchange::begin();
 
-  // Operands of phase n come from the states before step n.
-  const auto publish = [&](int phase, int slot, int unit, int row, const auto& compute) {
-    hand_on<info.operands>(
-        block, first.exchange(), phase, 0, unit, row,
-        [&](int o, int b) { return arrays.operand(o, slot) + size.row(b); }, compute);
-  };
+  // Operands of phase n come from the states before step n. Before the first step, which is step -1
+  // here, nothing is multiplied; one loop has both, as the product's code is long.
   int turn = 0;
-  for (int row = 0; row < block.rows; row += kMmaRows)
-    first.run(-1, row, turn++, [&](int) { return args.states; }, 0, [&](int unit, auto&) {
-      publish(0, size.before(size.step(0)), unit, row,
-              [&](int b, int, Operands& operands) { element.begin(b, unit, operands); });
-    });
-  for (int step = 0; step < size.steps; ++step) {
-    const int t = size.step(step);
+  for (int step = -1; step < size.steps; ++step) {
+    const int t = size.step(max(step, 0));
     const auto operand = [&](int o) { return arrays.operand(o, size.before(t)); };
+    const auto publish = [&](int unit, int row, const auto& compute) {
+      const int slot = step < 0 ? size.before(t) : size.after(t);
+      hand_on<info.operands>(
+          block, first.exchange(), step + 1, 0, unit, row,
+          [&](int o, int b) { return arrays.operand(o, slot) + size.row(b); }, compute);
+    };
     for (int row = 0; row < block.rows; row += kMmaRows)
       first.run(step, row, turn++, operand, size.hidden, [&](int unit, auto& sums) {
-        if constexpr (kTwo)
+        if constexpr (kTwo) {
+          if (step < 0)
+            return publish(unit, row, [&](int b, int, Operands& operands) {
+              element.begin(b, unit, operands);
+            });
           hand_on<1>(
               block, second.exchange(), step, 0, unit, row,
               [&](int, int b) { return arrays.second(t) + size.row(b); },
               [&](int b, int j, auto& q) { element.first({t, b, unit}, sums[j], q[0]); });
-        else
-          publish(step + 1, size.after(t), unit, row, [&](int b, int j, Operands& operands) {
-            element.step({t, b, unit}, sums[j], operands);
+        } else {
+          publish(unit, row, [&](int b, int j, Operands& operands) {
+            if (step < 0)
+              element.begin(b, unit, operands);
+            else
+              element.step({t, b, unit}, sums[j], operands);
           });
+        }
       });
-    if constexpr (kTwo)
+    if constexpr (kTwo) {
+      if (step < 0) continue;
       for (int row = 0; row < block.rows; row += kMmaRows)
         second.run(
             step, row, turn++, [&](int) { return arrays.second(t); }, size.hidden,
             [&](int unit, auto& sums) {
-              publish(step + 1, size.after(t), unit, row, [&](int b, int j, Operands& operands) {
+              publish(unit, row, [&](int b, int j, Operands& operands) {
                 element.second({t, b, unit}, sums[j], operands);
               });
             });
+    }
   }
   Exchange::end();
   __syncthreads();
@@ -248,7 +256,8 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, MmaGrid grid, unsigne
     for (int row = 0; row < block.rows; row += kMmaRows)
       first.run(
           phase - 1, row, turn++, [&](int gate) { return arrays.gate(gate, later); },
-          arrays.stride(), [&](int unit, auto& sums) {
+          arrays.stride(),
+          [&](int unit, auto& sums) {
             if (phase < size.steps) return differentiate(phase, unit, row, sums);
 #pragma unroll
             for (int j = 0; j < 2; ++j)
@@ -261,11 +270,11 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, MmaGrid grid, unsigne
       for (int row = 0; row < block.rows; row += kMmaRows)
         second.run(
             phase, row, turn++, [&](int gate) { return arrays.gate(info.h_gates() + gate, t); },
-            arrays.stride(), [&](int unit, auto& sums) {
+            arrays.stride(),
+            [&](int unit, auto& sums) {
               publish.template operator()<0, info.h_gates()>(
-                  first.exchange(), phase, t, unit, row, [&](int b, int j, auto& dh) {
-                    element.second({t, b, unit}, sums[j][0], dh);
-                  });
+                  first.exchange(), phase, t, unit, row,
+                  [&](int b, int j, auto& dh) { element.second({t, b, unit}, sums[j][0], dh); });
             });
     }
   }

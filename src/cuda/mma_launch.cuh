@@ -1,6 +1,7 @@
 #pragma once
 // The kernels of one Exchange, for every cell, and their launches. For an older device than an
-// exchange needs the kernels are empty; no plan chooses them there.
+// exchange needs the kernels are empty; no plan chooses them there. The bounds say that a
+// multiprocessor needs to hold one block alone, else the compiler may spill to fit more.
 
 #include "cells/registry.h"
 #include "cuda/mma_kernels.cuh"
@@ -9,13 +10,14 @@
 namespace rnnfast::cuda {
 
 template <class Cell, bool kSplit, class Exchange>
-__global__ void __launch_bounds__(kThreads) forward_mma_kernel(ForwardArgs args, MmaGrid grid) {
+__global__ void __launch_bounds__(kThreads, 1) forward_mma_kernel(ForwardArgs args, MmaGrid grid) {
   RNNFAST_DYNAMIC_SHARED(memory);
   if constexpr (compiled_for(Exchange::kCapability))
     forward_mma<Cell, kSplit, Exchange>(args, grid, memory);
 }
 template <class Cell, bool kSplit, class Exchange>
-__global__ void __launch_bounds__(kThreads) backward_mma_kernel(BackwardArgs args, MmaGrid grid) {
+__global__ void __launch_bounds__(kThreads, 1)
+    backward_mma_kernel(BackwardArgs args, MmaGrid grid) {
   RNNFAST_DYNAMIC_SHARED(memory);
   if constexpr (compiled_for(Exchange::kCapability))
     backward_mma<Cell, kSplit, Exchange>(args, grid, memory);
@@ -40,14 +42,14 @@ class MmaKernels {
  private:
   template <bool kSplit, class... Cell>
   static auto forward_kernel(TypeList<Cell...>, int cell) {
-    static constexpr void (*kernels[])(ForwardArgs, MmaGrid) = {
-        forward_mma_kernel<Cell, kSplit, Exchange>...};
+    static constexpr void (*kernels[])(ForwardArgs,
+                                       MmaGrid) = {forward_mma_kernel<Cell, kSplit, Exchange>...};
     return kernels[cell];
   }
   template <bool kSplit, class... Cell>
   static auto backward_kernel(TypeList<Cell...>, int cell) {
-    static constexpr void (*kernels[])(BackwardArgs, MmaGrid) = {
-        backward_mma_kernel<Cell, kSplit, Exchange>...};
+    static constexpr void (*kernels[])(BackwardArgs,
+                                       MmaGrid) = {backward_mma_kernel<Cell, kSplit, Exchange>...};
     return kernels[cell];
   }
   template <class Kernel, class Args>

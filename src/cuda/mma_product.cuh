@@ -1,7 +1,7 @@
 #pragma once
 // The recurrent product on tensor cores: sums (16, 8) = weights (16, 16) x slab (16, 8), rows being
-// hidden units and columns sequences. The rows of a tile are the sums of eight units each for two of
-// the pass's sums, so that a lane ends with all sums of its units and sequences in registers:
+// hidden units and columns sequences. The rows of a tile are the sums of eight units each for two
+// of the pass's sums, so that a lane ends with all sums of its units and sequences in registers:
 // lane = 4 * (unit of eight) + (pair of sequences).
 //
 // A chunk is 32 steps of the depth. A lane takes 8 of them that follow each other, so that one load
@@ -23,7 +23,7 @@ struct MmaTile {
   static constexpr int kOctets = mma_octets(Pass::kSums), kUnits = 8 * kOctets;
   static constexpr int kTiles = Pass::kSums * kOctets / 2;
   static constexpr int kBlocks = Pass::kSlabs * kTiles;
-  static constexpr int kHeld = Pass::kIsFirst ? mma_held_chunks(kBlocks, kParts) : 0;
+  static constexpr int kHeld = Pass::kIsFirst ? mma_held_chunks(kBlocks, Pass::kSums, kParts) : 0;
 
   // Of row half `half` (0: rows 0 to 7) of a tile.
   RNNFAST_INLINE static constexpr int sum(int tile, int half) {
@@ -62,6 +62,7 @@ struct MmaRole {
   RNNFAST_DEVICE int group_of(int round) const { return group + round * shape.abreast; }
   RNNFAST_DEVICE bool has_group(int round) const { return group_of(round) < shape.groups; }
   RNNFAST_DEVICE int first_chunk() const { return split * shape.split_chunks; }
+  RNNFAST_DEVICE int held() const { return min(shape.held, chunks()); }  // the last split has fewer
   RNNFAST_DEVICE int chunks() const {
     return min(shape.split_chunks, shape.chunks - first_chunk());
   }
@@ -100,11 +101,11 @@ class MmaWeights {
                                float (&sums)[Tile::kTiles][4]) const {
     float apart[2][Tile::kTiles][4] = {};
     for_each_index<Tile::kHeld>([&]<int kChunk>() {
-      if (kChunk < role_.shape.held)
+      if (kChunk < role_.held())
         chunk(kChunk, slab, stride, apart,
               [&]<int kBlock, int i>() { return held_[kBlock][kChunk][i]; });
     });
-    for (int c = role_.shape.held; c < role_.chunks(); ++c)
+    for (int c = role_.held(); c < role_.chunks(); ++c)
       chunk(c, slab, stride, apart,
             [&]<int kBlock, int i>() { return shared_[place(round, kBlock, c, i)]; });
 #pragma unroll
@@ -169,8 +170,8 @@ class MmaWeights {
   }
 
   template <class Slab, class Fragment>
-  RNNFAST_DEVICE void chunk(int c, const Slab& slab, int stride,
-                            float (&sums)[2][Tile::kTiles][4], const Fragment& fragment) const {
+  RNNFAST_DEVICE void chunk(int c, const Slab& slab, int stride, float (&sums)[2][Tile::kTiles][4],
+                            const Fragment& fragment) const {
     const int lane = threadIdx.x % 32;
     const int at = lane / 4 * stride + (role_.first_chunk() + c) * 16 + lane % 4 * 4;
     for_each_index<Pass::kSlabs>([&]<int kSlab>() {
@@ -182,7 +183,7 @@ class MmaWeights {
         if constexpr (Tile::multiplies(kSlab, kTile)) {
           constexpr int kBlock = kSlab * Tile::kTiles + kTile;
           for_each_index<2>([&]<int i>() {
-            float(&sum)[4] = sums[i][kTile];
+            float (&sum)[4] = sums[i][kTile];
             const uint4 w = fragment.template operator()<kBlock, i>();
             if constexpr (Tile::kParts == 2) {
               add(sum, w, v[1], i);
@@ -227,10 +228,10 @@ RNNFAST_DEVICE void add_splits(const MmaRole& role, float* partial,
       for (int i = 0; i < kValues; ++i) sums[i / 4][i % 4] += at(split)[i];
 }
 
-// One pass over a tile of 8 sequences. The splits' sums meet in `partial`, of which calls in turn take
-// the two halves. Then whole warps call visit(unit, sums) for each of their units, with the sums of
-// the lane's two sequences; not all of these units and sequences exist. Sums are 0 unless it
-// multiplies.
+// One pass over a tile of 8 sequences. The splits' sums meet in `partial`, of which calls in turn
+// take the two halves. Then whole warps call visit(unit, sums) for each of their units, with the
+// sums of the lane's two sequences; not all of these units and sequences exist. Sums are 0 unless
+// it multiplies.
 template <class Tile, class Slab, class Visit>
 RNNFAST_DEVICE void mma_pass(const MmaRole& role, const MmaWeights<Tile>& weights,
                              const MmaSlice& slice, bool multiplies, const Slab& slab, int stride,

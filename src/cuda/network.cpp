@@ -112,8 +112,8 @@ void input_product(const NetworkSize& s, const NetworkInput& input, int layer, i
   const int columns = info.gates * s.hidden_size, ldc = info.slots() * s.hidden_size;
   const int width = s.layer_input(layer);
   if (layer == 0 && input.indices) {
-    gather_rows(input_table(s, w.weight_ih), input.indices, int(s.rows()), w.bias_ih,
-                reserve.gates[i], ldc, stream);
+    gather_rows(input_table(s, w.weight_ih), s.products == Products::bfloat16, input.indices,
+                int(s.rows()), w.bias_ih, reserve.gates[i], ldc, stream);
     return;
   }
   gemm({.transpose_b = true,
@@ -200,6 +200,10 @@ LayerShape NetworkSize::shape(Pass pass) const {
   return {info(), batch, hidden_size, products, pass};
 }
 
+Plan NetworkSize::plan(Pass pass, const DeviceProperties& device) const {
+  return kernel ? choose(shape(pass), device, {&*kernel, 1}) : choose(shape(pass), device);
+}
+
 NetworkBytes forward_bytes(const NetworkSize& s, const NetworkInput& input) {
   return {s.training ? Reserve(s, input, nullptr).bytes : 0,
           ForwardScratch(s, input, nullptr).bytes};
@@ -216,7 +220,7 @@ void network_forward(const NetworkSize& s, const NetworkInput& input, float* y,
   const ForwardScratch scratch(s, input, static_cast<float*>(workspace));
   const Reserve reserve(s, input,
                         s.training ? static_cast<float*>(reserve_memory) : scratch.reserve);
-  const Plan plan = choose(s.shape(Pass::forward), device);
+  const Plan plan = s.plan(Pass::forward, device);
   fill_bytes(scratch.counters, 0, sizeof(unsigned) * s.cells() * s.batch, stream);
   if (reserve.x)
     copy_masked(input.x, input.lengths, s.steps, s.batch, s.input_size, reserve.x, stream);
@@ -257,11 +261,11 @@ void network_backward(const NetworkSize& s, const NetworkInput& input, const flo
   const Reserve reserve(s, input, static_cast<float*>(reserve_memory));
   const BackwardScratch scratch(s, input, static_cast<float*>(workspace));
   const Gradients gradients{s, input, reserve, scratch, stream};
-  const Plan plan = choose(s.shape(Pass::backward), device);
+  const Plan plan = s.plan(Pass::backward, device);
   fill_bytes(scratch.counters, 0, sizeof(unsigned) * s.cells() * s.batch, stream);
   const float* doutput = dy;
   for (int layer = s.layers - 1; layer >= 0; --layer) {
-    float* dinput = layer ? scratch.doutputs[layer % 2] : dx;
+    float* dinput = layer ? scratch.doutputs[(layer - 1) % 2] : dx;
     for (int direction = 0; direction < s.directions; ++direction) {
       const int i = layer * s.directions + direction;
       BackwardArgs args{};
@@ -276,6 +280,7 @@ void network_backward(const NetworkSize& s, const NetworkInput& input, const flo
       args.states = reserve.states[i];
       args.dy = doutput ? doutput + direction * s.hidden_size : nullptr;
       args.y_stride = s.width();
+      args.bfloat16 = s.products == Products::bfloat16;
       args.dgates_x = scratch.dgates_x;
       args.dgates_h = scratch.dgates_h;
       args.dchannel = scratch.dchannel;

@@ -3,6 +3,7 @@
 // Nothing here allocates or waits: reserve and workspace are the caller's.
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "cuda/plan.h"
@@ -17,9 +18,11 @@ struct NetworkSize {
   bool training;
   bool masked;  // lengths are given
   Products products;
-  double dropout;      // on the outputs of all layers but the last, if training
-  std::uint64_t seed;  // of the dropout masks
+  double dropout;                // on the outputs of all layers but the last, if training
+  std::uint64_t seed;            // of the dropout masks
+  std::optional<Kernel> kernel;  // the only one to run; none: what the plan chooses
 
+  Plan plan(Pass pass, const DeviceProperties& device) const;
   int cells() const { return layers * directions; }
   int width() const { return directions * hidden_size; }
   int layer_input(int layer) const { return layer ? width() : input_size; }

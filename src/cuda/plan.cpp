@@ -37,7 +37,9 @@ std::optional<Plan> shaped(Kernel kernel, const LayerShape& s, const DevicePrope
   p.cluster = kernel == Kernel::cluster ? p.slices : 1;
   p.shared_bytes = shared_bytes(kernel, s, units);
   p.cooperative = p.slices > 1 && p.cluster == 1;
-  if (p.cluster > d.max_cluster || (kernel == Kernel::cluster && p.cluster < 2)) return {};
+  if (p.cluster > d.max_cluster) return {};
+  // A cluster or flags with one slice would be a block alone.
+  if (p.slices == 1 && (kernel == Kernel::cluster || kernel == Kernel::flags)) return {};
   // A cluster lies on one group of multiprocessors, so that some stay idle.
   const int places = resident_blocks(p, d) * d.multiprocessors;
   p.resident = kernel == Kernel::cluster ? places / p.cluster * p.cluster : places;
@@ -92,11 +94,23 @@ std::string microseconds(double seconds) {
   return text;
 }
 
+constexpr const char* kKernelNames[] = {"grid", "block", "cluster", "flags", "gemm"};
+constexpr const char* kProductsNames[] = {"full", "bfloat16", "bfloat16x3"};
+
+int place(std::span<const char* const> names, const std::string& name, const char* what) {
+  const auto found = std::find(names.begin(), names.end(), name);
+  RNNFAST_CHECK(found != names.end(), what, ": unknown name ", name);
+  return int(found - names.begin());
+}
+
 }  // namespace
 
-const char* kernel_name(Kernel kernel) {
-  constexpr const char* kNames[] = {"grid", "block", "cluster", "flags", "gemm"};
-  return kNames[int(kernel)];
+const char* kernel_name(Kernel kernel) { return kKernelNames[int(kernel)]; }
+
+Kernel kernel_named(const std::string& name) { return Kernel(place(kKernelNames, name, "kernel")); }
+
+Products products_named(const std::string& name) {
+  return Products(place(kProductsNames, name, "products"));
 }
 
 std::size_t shared_bytes(Kernel kernel, const LayerShape& s, int units) {

@@ -24,8 +24,10 @@ enum class Kernel {
 inline constexpr Kernel kKernels[] = {Kernel::block, Kernel::cluster, Kernel::flags, Kernel::grid,
                                       Kernel::gemm};
 const char* kernel_name(Kernel kernel);
+Kernel kernel_named(const std::string& name);  // throws Error
 
 enum class Products { full, bfloat16, bfloat16x3 };  // what multiplies, always summed in float32
+Products products_named(const std::string& name);    // throws Error
 enum class Pass { forward, backward };
 
 // One layer in one direction.

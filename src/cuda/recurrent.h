@@ -56,6 +56,7 @@ struct BackwardArgs {
   int y_stride;
   const float* dfinal[kMaxStates];  // (B, H) each; null: zeros
   float* dinitial[kMaxStates];      // (B, H) each; may be dfinal
+  bool bfloat16;                    // round the gradients of gates
   float* dgates_x;                  // (T, B, gates, H), gradients of the input product
   float* dgates_h;                  // of the recurrent product; dgates_x if the cell is additive
   float* dchannel;                  // (T, B, P, H)
@@ -63,7 +64,7 @@ struct BackwardArgs {
   float*
       pending;  // (2, B, h_gates, H): dh and dx of the first product's gates between the products
   unsigned* counters;  // zeros, one for each batch tile
-  float* sums;  // (B, O, H): scratch of the fallback
+  float* sums;         // (B, O, H): scratch of the fallback
 };
 
 }  // namespace rnnfast::cuda

@@ -27,13 +27,14 @@ RNNFAST_INLINE constexpr long fma_shared_bytes(int gates, int units, int hidden)
 inline constexpr int kMmaRows = 8;
 inline constexpr int kMmaUnits = 16;  // units are padded to this
 inline constexpr int kMmaRegisters = 255;
-inline constexpr int kMmaHeldRegisters = 64;
 
 RNNFAST_INLINE constexpr int mma_octets(int sums) { return 1 + sums % 2; }
 RNNFAST_INLINE constexpr int mma_depth(int hidden) { return round_up(hidden, 32); }
-// Chunks of 32 steps of the depth whose weights a warp keeps in registers.
-RNNFAST_INLINE constexpr int mma_held_chunks(int blocks, int parts) {
-  return kMmaHeldRegisters / (8 * parts * blocks);
+// Chunks of 32 steps of the depth whose weights a warp keeps in registers: fewer of a pass with
+// many sums, as these and their pointwise part take registers themselves.
+RNNFAST_INLINE constexpr int mma_held_chunks(int blocks, int sums, int parts) {
+  const int registers = sums > 4 ? 32 : 64;
+  return registers / (8 * parts * blocks);
 }
 // Words from row to row of a slab, 64 bytes modulo 128 so that the banks differ.
 RNNFAST_INLINE constexpr int mma_stride(int hidden) {
@@ -65,7 +66,7 @@ struct MmaShape {
     split_chunks = divide_up(chunks, splits);
     splits = divide_up(chunks, split_chunks);
     if (!holds || rounds > 1) return;
-    held = mma_held_chunks(slabs * sums * mma_octets(sums) / 2, parts);
+    held = mma_held_chunks(slabs * sums * mma_octets(sums) / 2, sums, parts);
     if (held > split_chunks) held = split_chunks;
   }
   // Of the weights in shared memory, and of what the splits hand to each other.

@@ -1,6 +1,5 @@
-#include "cuda/runtime.h"
-
 #include "cuda/device.cuh"
+#include "cuda/runtime.h"
 
 namespace rnnfast::cuda {
 

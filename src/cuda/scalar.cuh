@@ -22,6 +22,11 @@ RNNFAST_DEVICE Scalar sigmoid(Scalar x) { return Scalar(1.f / (1.f + expf(-x.val
 // NaN stays NaN.
 RNNFAST_DEVICE Scalar relu(Scalar x) { return Scalar(x.value < 0.f ? 0.f : x.value); }
 
+// To bfloat16, to nearest even.
+RNNFAST_DEVICE Scalar rounded(Scalar x) {
+  return Scalar(__bfloat162float(__float2bfloat16_rn(x.value)));
+}
+
 // Derivatives in terms of the function's value.
 RNNFAST_DEVICE Scalar dtanh(Scalar y) { return Scalar(1.f - y.value * y.value); }
 RNNFAST_DEVICE Scalar dsigmoid(Scalar y) { return Scalar(y.value * (1.f - y.value)); }

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "cuda_emulator"))
 
 from rnnfast import _backend
 from rnnfast.cuda import _engines
 from rnnfast.cuda._devices import VIRTUAL
 from rnnfast.cuda._engine import Engine
 
-DEVICES = ("emulated", "emulated_ptx", "cuda")
+DEVICES = ("emulated", "emulated_ptx", pytest.param("cuda", marks=pytest.mark.gpu))
 
 
 @pytest.fixture(params=DEVICES)

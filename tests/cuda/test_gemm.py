@@ -7,11 +7,10 @@ import random
 
 import numpy as np
 import pytest
+from device_kernels import EPS, SCHEDULES, Kernels, reals
 from numpy.typing import NDArray
 
 from rnnfast.reference import round_to_bfloat16
-
-from .kernels import EPS, SCHEDULES, Kernels, reals
 
 SIZES = [(1, 1, 1), (3, 70, 5), (64, 64, 16), (65, 63, 17), (2, 130, 33), (131, 3, 40), (9, 5, 0)]
 

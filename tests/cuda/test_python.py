@@ -13,8 +13,7 @@ import cases
 import rnnfast
 from cases import Case
 from rnnfast import _backend, functional
-
-from .conftest import engine
+from rnnfast._backend import get as engine
 
 CASE = Case("lstm", T=4, B=3, I=5, H=7, L=2, D=2, lengths=True)
 

@@ -35,6 +35,9 @@ void set_schedule(const std::string& order, uint64_t start) {
 }
 
 void bind(py::module_& m) {
+#ifdef PLANTED
+  m.def("set_fault", [](int number) { planted::fault = number; }, "See planted.h.");
+#endif
   m.def("set_device", &set_device, "Becomes a device with these properties.");
   m.def("set_schedule", &set_schedule, py::arg("order"), py::arg("seed") = 1,
         "The order in which threads run: sequential, reversed or random.");

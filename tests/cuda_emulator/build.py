@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "emulator"
-INCLUDES = [ROOT / "src", ROOT / "src/cpp", ROOT / "tests/cuda_emulator"]
+EMULATOR = ROOT / "tests/cuda_emulator"
 
 # Paths in reports are those of the repository. Uninitialised locals get a pattern, as shared memory
 # does. Device code puns types freely.
@@ -51,6 +51,7 @@ def build(
     flags: Sequence[str] = (),
     libraries: Iterable[str] = (),
     output: str | None = None,
+    source_root: Path = ROOT / "src",
 ) -> Path:
     """Compiles and links the sources to a shared object, where they have changed.
 
@@ -63,6 +64,7 @@ def build(
         flags: Further options of compiler and linker, after the usual ones.
         libraries: Options at the end of the linker's command.
         output: File name, by default `name.so`.
+        source_root: The library's sources, or a copy of them.
 
     Returns:
         Path of the shared object.
@@ -75,7 +77,7 @@ def build(
         *SANITIZERS[sanitizer],
         *CHECKS.get(sanitizer, ()),
         *(f"-D{define}" for define in defines),
-        *(f"-I{path}" for path in [*INCLUDES, *includes]),
+        *(f"-I{path}" for path in [source_root, source_root / "cpp", EMULATOR, *includes]),
         *flags,
     ]
     identity = [_compiler_version(), options, [str(path) for path in sources], list(libraries)]

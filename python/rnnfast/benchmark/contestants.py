@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -93,19 +93,13 @@ def _numpy(case: Case, data: Data) -> Contestant:
 
 @cache
 def twin_cells() -> dict[str, tuple[str, dict[str, Any]]]:
-    """The kind of layer that peers have for a cell, and its options, by the cell's name."""
+    """The kind of layer that PyTorch has for a cell, and its options, by the cell's name."""
     return {
         rnnfast.RNN(1, 1).cell: ("RNN", {"nonlinearity": "tanh"}),
         rnnfast.RNN(1, 1, nonlinearity="relu").cell: ("RNN", {"nonlinearity": "relu"}),
         rnnfast.LSTM(1, 1).cell: ("LSTM", {}),
         rnnfast.GRU(1, 1).cell: ("GRU", {}),
     }
-
-
-def _twin(case: Case, peer: str) -> tuple[str, dict[str, Any]]:
-    if case.cell not in twin_cells():
-        raise UnavailableError(f"{peer} has no cell {case.cell}")
-    return twin_cells()[case.cell]
 
 
 def _need(*modules: str) -> None:
@@ -118,16 +112,43 @@ def _torch(case: Case, data: Data) -> Contestant:
     _need("torch")
     import torch
 
-    kind, options = _twin(case, "PyTorch")
+    if case.cell not in twin_cells():
+        raise UnavailableError(f"PyTorch has no cell {case.cell}")
+    kind, options = twin_cells()[case.cell]
+    return torch_contestant(case, data, partial(getattr(torch.nn, kind), **options))
+
+
+def _door(case: Case, data: Data) -> Contestant:
+    """Rnnfast as PyTorch's users call it."""
+    _need("torch")
+    import rnnfast.torch
+
+    return torch_contestant(case, data, partial(rnnfast.torch.Recurrent, case.cell))
+
+
+def torch_contestant(
+    case: Case, data: Data, make: Callable[..., Any], wrap: Callable[[Any], Any] = lambda m: m
+) -> Contestant:
+    """A module of PyTorch as a contestant.
+
+    Args:
+        case: What is measured.
+        data: Its data.
+        make: The module's class: takes input_size, hidden_size and dtype.
+        wrap: Turns the module into what is called, as `torch.compile` does.
+    """
+    import torch
+
     _, _, input_size, hidden_size = case.shape
     dtype = getattr(torch, case.dtype)
     torch.set_num_threads(case.threads)
-    module = getattr(torch.nn, kind)(input_size, hidden_size, dtype=dtype, **options)
+    module = make(input_size, hidden_size, dtype=dtype)
     names = [name.removesuffix("_l0") for name, _ in module.named_parameters()]
     with torch.no_grad():
         for name, parameter in zip(names, module.parameters(), strict=True):
             parameter.copy_(torch.tensor(getattr(data.weights, name)))
     x = torch.tensor(data.x, dtype=dtype, requires_grad=case.training)
+    run = wrap(module)
 
     def array(tensor: torch.Tensor) -> NDArray[Any]:
         values: NDArray[Any] = tensor.detach().to(getattr(torch, case.array_dtype)).numpy()
@@ -137,22 +158,19 @@ def _torch(case: Case, data: Data) -> Contestant:
 
         def forward() -> Any:
             with torch.inference_mode():
-                return module(x)
+                return run(x)
 
         return forward, lambda r: {"y": array(r[0])}
     dy, wanted = torch.tensor(data.dy, dtype=dtype), [x, *module.parameters()]
 
     def step() -> Any:
-        y, _ = module(x)
+        y, _ = run(x)
         return y, torch.autograd.grad(y, wanted, dy)
 
     return step, lambda r: {
         "y": array(r[0]),
         **{n: array(g) for n, g in zip(["dx", *names], r[1], strict=True)},
     }
-
-
-_ONNX_GATES = {"RNN": (0,), "LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}  # ours, in the order of ONNX
 
 
 def _onnxruntime(case: Case, data: Data) -> Contestant:
@@ -175,25 +193,16 @@ def _onnx_model(case: Case, data: Data) -> bytes:
     """The case as one ONNX operator, with x (T, B, I) as input and y (T, 1, B, H) as output."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
-    kind, options = _twin(case, "onnxruntime")
+    from rnnfast.onnx import layout
+
+    if case.cell not in layout.OPERATORS:
+        raise UnavailableError(f"onnxruntime has no cell {case.cell}")
     T, B, I, H = case.shape
-    gates = functional.cells()[case.cell].gates
-
-    def reordered(values: NDArray[Any] | None) -> NDArray[Any]:
-        assert values is not None
-        blocks = values.reshape(gates, H, -1)[list(_ONNX_GATES[kind])]
-        return blocks.reshape(1, *values.shape)
-
-    w = data.weights
-    bias = np.concatenate([reordered(w.bias_ih), reordered(w.bias_hh)], axis=1)
-    constants = {"W": reordered(w.weight_ih), "R": reordered(w.weight_hh), "B": bias}
-    attributes: dict[str, Any] = {"hidden_size": H}
-    if "nonlinearity" in options:
-        attributes["activations"] = [options["nonlinearity"].capitalize()]
-    if kind == "GRU":
-        attributes["linear_before_reset"] = 1
+    constants = layout.to_onnx(case.cell, [data.weights])
+    inputs = layout.inputs({"X": "x", **{name: name for name in constants}})
+    attributes = layout.attributes(case.cell, H, 1)
     graph = helper.make_graph(
-        [helper.make_node(kind, ["x", *constants], ["y"], **attributes)],
+        [helper.make_node(layout.OPERATORS[case.cell].op_type, inputs, ["y"], **attributes)],
         "case",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [T, B, I])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [T, 1, B, H])],
@@ -206,6 +215,7 @@ def _onnx_model(case: Case, data: Data) -> bytes:
 
 PEERS: dict[str, Callable[[Case, Data], Contestant]] = {
     "torch": _torch,
+    "rnnfast.torch": _door,
     "onnxruntime": _onnxruntime,
     "numpy": _numpy,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +20,9 @@ class CupyEngine(Engine):
 
     def __init__(self, name: str, extension: ModuleType) -> None:
         super().__init__(name, extension)
+        folder = _cublas_folder()
+        if folder is not None:
+            extension.set_cublas_folder(str(folder))
 
     def asarray(self, value: Any) -> Any:
         if isinstance(value, cupy.ndarray):
@@ -39,3 +44,11 @@ class CupyEngine(Engine):
 
     def to_host(self, array: Any) -> NDArray[Any]:
         return cupy.asnumpy(array)  # type: ignore[no-any-return]
+
+
+def _cublas_folder() -> Path | None:
+    """Where the package nvidia-cublas has its library, if it is installed."""
+    spec = importlib.util.find_spec("nvidia")
+    places = spec.submodule_search_locations if spec is not None else None
+    folders = (Path(place, "cu13", "lib") for place in places or ())
+    return next((folder for folder in folders if folder.is_dir()), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,7 @@ class EmulatedArray(np.ndarray[Any, np.dtype[Any]]):
 class EmulatedEngine(Engine):
     """The kernels run by the CPU, thread by thread, in the calling thread."""
 
-    def __init__(self, name: str, extension: ModuleType) -> None:
-        super().__init__(name, extension)
+    fill = 0xFF  # of each byte of fresh memory: NaN, as what a device hands out may be anything
 
     def asarray(self, value: Any) -> EmulatedArray:
         if isinstance(value, EmulatedArray) and value.rnnfast_device == self.name:
@@ -40,7 +38,7 @@ class EmulatedEngine(Engine):
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> EmulatedArray:
         array = np.empty(shape, dtype)
-        array.view(np.uint8).fill(0xFF)  # NaN, as what a device hands out may be anything
+        array.view(np.uint8).fill(self.fill)
         return self.asarray(array)
 
     def pointer(self, array: Any) -> int:

@@ -19,6 +19,9 @@ from rnnfast._backend import Backend
 from rnnfast.cuda._devices import Properties
 from rnnfast.cuda._network import DevicePacked, DeviceReserve, Network
 
+# PyTorch's names for what may multiply where arrays are float32.
+MATMUL_PRECISIONS = {"highest": "full", "high": "bfloat16x3", "medium": "bfloat16"}
+
 _ALIGNMENT = 16  # bytes: kernels read four values at once
 
 Array = Any  # CuPy's, or the emulator's
@@ -33,6 +36,14 @@ class Engine(Backend):
     def __init__(self, name: str, extension: ModuleType) -> None:
         self.name = name
         self.extension: Any = extension
+        self.kernel: str | None = (
+            None  # the only one that networks may run, for tests and measuring
+        )
+        self.matmul_precision = "highest"  # see set_float32_matmul_precision
+
+    def products(self, precision: str) -> str:
+        """What recurrent products multiply at a layer's precision."""
+        return precision if precision != "full" else MATMUL_PRECISIONS[self.matmul_precision]
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -89,59 +100,25 @@ class Engine(Backend):
         copies = [type(w)(*(a if a is None else a.copy() for a in w)) for w in weights]
         return DevicePacked(self, cell, copies, num_layers, bool(bidirectional), precision)
 
-    def forward(
-        self,
-        cell: str,
-        x: Array,
-        weights: Sequence[Any] | DevicePacked,
-        state: Sequence[Array | None] | None,
-        lengths: Array | None,
-        num_layers: int,
-        bidirectional: bool,
-        dropout: float,
-        seed: int,
-        training: bool,
-        precision: str,
-        recompute: int,
-    ) -> tuple[Array, tuple[Array, ...], DeviceReserve | None]:
+    def forward(self, *call: Any) -> tuple[Array, tuple[Array, ...], DeviceReserve | None]:
         """y, the final states and, if training, what `backward` needs."""
-        del recompute  # no device recomputes, which has been checked
-        network = Network(
-            self,
-            cell,
-            x,
-            weights.weights if isinstance(weights, DevicePacked) else weights,
-            state,
-            lengths,
-            num_layers,
-            bool(bidirectional),
-            dropout if training and num_layers > 1 else 0.0,
-            seed,
-            bool(training),
-            precision,
-        )
-        return network.forward()
+        return Network(self, *call).forward()
 
     def backward(
-        self,
-        reserve: DeviceReserve,
-        dy: Array | None,
-        dstate: Sequence[Array | None] | None,
-        need_dx: bool,
-        dweights: Sequence[Any] | None,
+        self, reserve: DeviceReserve, *gradients: Any
     ) -> tuple[Array | None, tuple[Array, ...], list[Any] | None]:
         """dx, the gradients of the initial states and those of the weights, if new."""
-        return reserve.network.backward(reserve.memory, dy, dstate, need_dx, dweights)
+        return reserve.network.backward(reserve.memory, *gradients)
 
     @cached_property
-    def cell_ids(self) -> dict[str, int]:
-        """Places in the registry by name."""
-        return {cell.name: i for i, cell in enumerate(_core.cells())}
+    def cells(self) -> dict[str, tuple[int, int]]:
+        """The place in the registry and the states of each cell."""
+        return {cell.name: (i, cell.states) for i, cell in enumerate(_core.cells())}
 
     # ---- `rnnfast.dense` and `rnnfast.losses`
 
     def linear_forward(self, *, x: Array, weight: Array, bias: Array | None) -> Array:
-        """x W^T + b."""
+        """X W^T + b."""
         outputs, inputs = weight.shape
         y = self.floats(*x.shape[:-1], outputs)
         self._gemm(
@@ -195,7 +172,7 @@ class Engine(Backend):
         transpose_b: bool = False,
         **options: Any,
     ) -> None:
-        """c = op(a) op(b) of sizes (m, k) and (k, n)."""
+        """C = op(a) op(b) of sizes (m, k) and (k, n)."""
         m, n, k = sizes
         if 0 in sizes:
             return

@@ -97,7 +97,7 @@ class Network:
         on: Engine,
         cell: str,
         x: Array,
-        weights: Sequence[Any],
+        weights: Sequence[Any] | DevicePacked,
         state: Sequence[Array | None] | None,
         lengths: Array | None,
         num_layers: int,
@@ -106,15 +106,17 @@ class Network:
         seed: int,
         training: bool,
         precision: str,
+        recomputed_steps: int,
     ) -> None:
-        from rnnfast.functional import cells
-
+        del recomputed_steps  # no device recomputes, as has been checked
+        if isinstance(weights, DevicePacked):
+            weights = weights.weights
         self.on, self.x, self.weights = on, x, weights
-        self.states = cells()[cell].states
+        self.states = on.cells[cell][1]
         self.initial = state or (None,) * self.states
         # The kernels count steps in 32 bits; what is longer than T masks nothing either way.
         self.lengths = None if lengths is None else on.contiguous(lengths.astype(np.int32))
-        self.training = training
+        self.training = bool(training)
         steps, batch = x.shape[:2]
         input_size, hidden = weights[0].weight_ih.shape[1], weights[0].weight_hh.shape[1]
         directions = 2 if bidirectional else 1
@@ -123,16 +125,17 @@ class Network:
         self.empty = steps == 0 or batch == 0
         self.indexed = x.ndim == 2
         self._call = on.extension.Call(
-            cell=on.cell_ids[cell],
+            cell=on.cells[cell][0],
             steps=steps,
             batch=batch,
             input_size=input_size,
             hidden_size=hidden,
             layers=num_layers,
             directions=directions,
-            training=training,
-            bfloat16=precision == "bfloat16",
-            dropout=dropout,
+            training=self.training,
+            products=on.products(precision),
+            kernel=on.kernel,
+            dropout=dropout if training and num_layers > 1 else 0.0,
             seed=seed,
             x=0 if self.indexed else on.pointer(x),
             indices=on.pointer(x) if self.indexed else 0,

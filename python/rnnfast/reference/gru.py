@@ -3,20 +3,27 @@
 from collections.abc import Sequence
 
 from rnnfast.reference.cell import Product, ReferenceCell
-from rnnfast.reference.tape import Var, sigmoid, tanh
+from rnnfast.reference.tape import Activation, Var, sigmoid, tanh
 
 
 def step(
-    x: Sequence[Var], recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
+    x: Sequence[Var],
+    recurrent: Product,
+    state: Sequence[Var],
+    _channel: Sequence[Var],
+    *,
+    activations: tuple[Activation, Activation] = (sigmoid, tanh),
 ) -> tuple[Var, ...]:
     """One step: r, z = sigmoid(x + W h), n = tanh(x_n + r (W_n h + b)), h' = n + z (h - n).
 
-    Cho et al. 2014, version 1 of arXiv:1406.1078; the form of cuDNN and PyTorch.
+    Cho et al. 2014, version 1 of arXiv:1406.1078; the form of cuDNN and PyTorch. Files of
+    others have other functions in place of sigmoid and tanh.
     """
+    gate, candidate = activations
     (h,) = state
     h_r, h_z, h_n = recurrent(h)
-    r, z = sigmoid(x[0] + h_r), sigmoid(x[1] + h_z)
-    n = tanh(x[2] + r * h_n)
+    r, z = gate(x[0] + h_r), gate(x[1] + h_z)
+    n = candidate(x[2] + r * h_n)
     return (n + z * (h - n),)
 
 

@@ -3,21 +3,28 @@
 from collections.abc import Sequence
 
 from rnnfast.reference.cell import Product, ReferenceCell
-from rnnfast.reference.tape import Var, sigmoid, tanh
+from rnnfast.reference.tape import Activation, Var, sigmoid, tanh
 
 
 def step(
-    x: Sequence[Var], recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
+    x: Sequence[Var],
+    recurrent: Product,
+    state: Sequence[Var],
+    _channel: Sequence[Var],
+    *,
+    activations: tuple[Activation, Activation] = (sigmoid, tanh),
 ) -> tuple[Var, ...]:
     """One step: r, z = sigmoid(x + W h), n = tanh(x_n + W_n (r h)), h' = n + z (h - n).
 
-    Cho et al. 2014, version 3 of arXiv:1406.1078.
+    Cho et al. 2014, version 3 of arXiv:1406.1078. Files of others have other functions in place
+    of sigmoid and tanh.
     """
+    gate, candidate = activations
     (h,) = state
     h_r, h_z = recurrent(h, 0, 1)
-    r, z = sigmoid(x[0] + h_r), sigmoid(x[1] + h_z)
+    r, z = gate(x[0] + h_r), gate(x[1] + h_z)
     (h_n,) = recurrent(r * h, 2)
-    n = tanh(x[2] + h_n)
+    n = candidate(x[2] + h_n)
     return (n + z * (h - n),)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rnnfast.reference.cell import Product, ReferenceCell
-from rnnfast.reference.tape import Var, sigmoid, tanh
+from rnnfast.reference.tape import Activation, Var, sigmoid, tanh
 
 
 def step(
@@ -21,19 +21,28 @@ def step(
 
 
 def step_peephole(
-    x: Sequence[Var], recurrent: Product, state: Sequence[Var], channel: Sequence[Var]
+    x: Sequence[Var],
+    recurrent: Product,
+    state: Sequence[Var],
+    channel: Sequence[Var],
+    *,
+    activations: tuple[Activation, Activation, Activation] = (sigmoid, tanh, tanh),
+    coupled: bool = False,
 ) -> tuple[Var, ...]:
     """As `step`, but i and f also see p c, and o sees p c' (p of each gate a vector over H).
 
     Gers, Schraudolph and Schmidhuber 2002, "Learning precise timing with LSTM recurrent networks".
+    Files of others have variants: other functions of the gates, of g and of c', and f = 1 - i.
     """
+    gate, candidate, output = activations
     h, c = state
     p_i, p_f, p_o = channel
     a_i, a_f, a_g, a_o = (xg + hg for xg, hg in zip(x, recurrent(h), strict=True))
-    i, f, g = sigmoid(a_i + p_i * c), sigmoid(a_f + p_f * c), tanh(a_g)
+    i, g = gate(a_i + p_i * c), candidate(a_g)
+    f = 1 - i if coupled else gate(a_f + p_f * c)
     c = f * c + i * g
-    o = sigmoid(a_o + p_o * c)
-    return o * tanh(c), c
+    o = gate(a_o + p_o * c)
+    return o * output(c), c
 
 
 LSTM = ReferenceCell("lstm", states=2, gates=4, step=step)

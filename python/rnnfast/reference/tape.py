@@ -3,12 +3,14 @@
 A `Var` is an array and a note of how it came about. `backward` walks the notes from the results to
 the inputs and adds up gradients, so a cell's reference is its plain forward equations and its
 gradients share nothing with hand-written ones. The tape computes in whatever real type its arrays
-have.
+have. The functions of cells are open to other kinds of values (`functools.singledispatch`), so that
+the same equations serve them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import singledispatch
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 Pullback: TypeAlias = "Callable[[Array], Array]"
+Activation: TypeAlias = "Callable[[Var], Var]"
 
 
 class Var:
@@ -65,18 +68,21 @@ def gradient_of(v: Var) -> Array:
     return np.zeros_like(v.value) if v.grad is None else v.grad
 
 
+@singledispatch
 def sigmoid(v: Var) -> Var:
     """1 / (1 + exp(-v)), written with tanh so that nothing overflows."""
     y = 0.5 * np.tanh(0.5 * v.value) + 0.5
     return Var(y, (v, lambda g: g * y * (1 - y)))
 
 
+@singledispatch
 def tanh(v: Var) -> Var:
     """Hyperbolic tangent."""
     y = np.tanh(v.value)
     return Var(y, (v, lambda g: g * (1 - y * y)))
 
 
+@singledispatch
 def relu(v: Var) -> Var:
     """max(0, v), with derivative 0 at 0; NaN stays NaN."""
     return where(v.value <= 0, Var(np.zeros_like(v.value)), v)

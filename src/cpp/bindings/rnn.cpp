@@ -12,14 +12,13 @@
 #include "bindings/array.h"
 #include "bindings/module.h"
 #include "bindings/rnn_arguments.h"
+#include "bindings/rnn_reserve.h"
 #include "core/error.h"
+#include "core/threads.h"
 #include "rnn/network.h"
 
 namespace rnnfast {
 namespace {
-
-template <class T>
-constexpr const char* kDtype = sizeof(T) == 4 ? "float32" : "float64";
 
 // Packed weights of one type, and what they are of.
 class PyPacked {
@@ -42,52 +41,6 @@ class PyPacked {
  private:
   NetworkSize size_;
   std::variant<PackedWeights<float>, PackedWeights<double>> weights_;
-};
-
-// A training forward pass: the reserve, and the arrays that backward reads again.
-template <class T>
-struct Kept {
-  Reserve<T> reserve;
-  NetworkInput<T> input;
-  std::vector<py::object> alive;  // owners of the input and of y; the weights come first
-};
-
-class PyReserve {
- public:
-  template <class T>
-  explicit PyReserve(Kept<T> kept) : kept_(std::move(kept)) {}
-
-  const NetworkSize& size() const {
-    return std::visit([](const auto& k) -> const NetworkSize& { return k.reserve.size; }, kept_);
-  }
-  std::size_t nbytes() const {
-    return std::visit([](const auto& k) { return k.reserve.memory.size(); }, kept_);
-  }
-  bool indexed() const {
-    return std::visit([](const auto& k) { return k.input.x == nullptr; }, kept_);
-  }
-  const char* dtype() const {
-    return std::visit([](const auto& k) { return dtype_of(k); }, kept_);
-  }
-  // Five of each layer and direction.
-  py::list weights() const {
-    const auto& alive = std::visit([](const auto& k) -> const auto& { return k.alive; }, kept_);
-    py::list result;
-    for (auto w = alive.begin(); Index(result.size()) < size().cells(); w += 5)
-      result.append(py::make_tuple(w[0], w[1], w[2], w[3], w[4]));
-    return result;
-  }
-  template <class F>
-  auto visit(F&& f) {
-    return std::visit(f, kept_);
-  }
-
- private:
-  template <class T>
-  static const char* dtype_of(const Kept<T>&) {
-    return kDtype<T>;
-  }
-  std::variant<Kept<float>, Kept<double>> kept_;
 };
 
 // (L*D, B, H), one for each of the cell's states.
@@ -160,8 +113,6 @@ py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const
   }();
   py::object kept = py::none();
   if (size.training) {
-    // Backward reads y, so nobody may write to it.
-    py::detail::array_proxy(y.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
     alive.push_back(py::reinterpret_borrow<py::object>(x));
     alive.push_back(y);
     kept = py::cast(PyReserve(Kept<T>{std::move(reserve), std::move(input), std::move(alive)}));
@@ -186,7 +137,8 @@ bool read_options(py::handle cell, py::handle num_layers, bool bidirectional, py
 py::object forward(py::handle cell, py::handle x, py::handle weights, py::handle state,
                    py::handle lengths, py::handle num_layers, bool bidirectional,
                    py::handle dropout, py::handle seed, bool training, py::handle precision,
-                   py::handle recompute) {
+                   py::handle recompute, int threads) {
+  const ThreadLimit limit(threads);
   NetworkSize size{};
   if (!read_options(cell, num_layers, bidirectional, dropout, seed, training, precision, size) ||
       !read_int(recompute, size.recompute) || size.recompute < 0)
@@ -197,6 +149,37 @@ py::object forward(py::handle cell, py::handle x, py::handle weights, py::handle
       packed ? packed->of<double>() != nullptr : read_sizes<double>(Items(weights), size);
   return is_double ? forward_of<double>(size, x, weights, packed, state, lengths)
                    : forward_of<float>(size, x, weights, packed, state, lengths);
+}
+
+template <class T>
+py::object restore_of(NetworkSize& size, py::handle x, py::handle weights, py::handle state,
+                      py::handle lengths, py::handle y, py::handle memory) {
+  NetworkInput<T> input{};
+  std::vector<py::object> alive;
+  std::span<const Index> spans;
+  if (!read_network(weights, nullptr, size, input, alive) || !read_x(x, size, input) ||
+      !read_state(state, size, input.initial, alive) || !read_lengths(lengths, size, spans) ||
+      !is_array<T>(y, {size.seq_len, size.batch, size.num_directions * size.hidden_size}) ||
+      !is_array<std::uint8_t>(memory))
+    return py::none();
+  const std::span bytes(array_data<std::byte>(memory), std::size_t(py::len(memory)));
+  Reserve<T> reserve(size, PackedBatch(size.seq_len, size.batch, spans), input, array_data<T>(y),
+                     bytes);
+  for (const py::handle object : {x, y, memory})
+    alive.push_back(py::reinterpret_borrow<py::object>(object));
+  return py::cast(PyReserve(Kept<T>{std::move(reserve), std::move(input), std::move(alive)}));
+}
+
+py::object restore(py::handle cell, py::handle x, py::handle weights, py::handle state,
+                   py::handle lengths, py::handle num_layers, bool bidirectional,
+                   py::handle dropout, py::handle seed, py::handle precision, py::handle y,
+                   py::handle memory) {
+  NetworkSize size{};
+  if (!read_options(cell, num_layers, bidirectional, dropout, seed, true, precision, size))
+    return py::none();
+  return read_sizes<double>(Items(weights), size)
+             ? restore_of<double>(size, x, weights, state, lengths, y, memory)
+             : restore_of<float>(size, x, weights, state, lengths, y, memory);
 }
 
 template <class T>
@@ -297,7 +280,8 @@ py::object backward_of(Kept<T>& kept, py::handle dy, py::handle dstate, bool nee
 }
 
 py::object backward(PyReserve& reserve, py::handle dy, py::handle dstate, bool need_dx,
-                    py::handle dweights) {
+                    py::handle dweights, int threads) {
+  const ThreadLimit limit(threads);
   return reserve.visit(
       [&](auto& kept) { return backward_of(kept, dy, dstate, need_dx, dweights); });
 }
@@ -332,28 +316,6 @@ void bind_rnn(py::module_& m) {
       .def_property_readonly(
           "precision", [](const PyPacked& p) { return precision_name(p.size().precision); },
           "Precision of the products.");
-  py::class_<PyReserve>(m, "Reserve", "What a training forward pass keeps for backward.")
-      .def_property_readonly("nbytes", &PyReserve::nbytes, "Bytes of the reserve space.")
-      .def_property_readonly("dtype", &PyReserve::dtype, "Name of the dtype.")
-      .def_property_readonly("indexed", &PyReserve::indexed, "Whether x were indices.")
-      .def_property_readonly("weights", &PyReserve::weights,
-                             "The weights, five of each layer and direction.")
-      .def_property_readonly(
-          "states", [](const PyReserve& r) { return cell_info(r.size().cell).states; },
-          "States of the cell.")
-      .def_property_readonly(
-          "y_shape",
-          [](const PyReserve& r) {
-            const NetworkSize& s = r.size();
-            return py::make_tuple(s.seq_len, s.batch, s.num_directions * s.hidden_size);
-          },
-          "(T, B, D*H).")
-      .def_property_readonly(
-          "state_shape",
-          [](const PyReserve& r) {
-            return py::make_tuple(r.size().cells(), r.size().batch, r.size().hidden_size);
-          },
-          "(L*D, B, H).");
   m.def(
       "cells",
       [] {
@@ -365,10 +327,18 @@ void bind_rnn(py::module_& m) {
   m.def("forward", &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::arg("state"),
         py::arg("lengths"), py::arg("num_layers"), py::arg("bidirectional"), py::arg("dropout"),
         py::arg("seed"), py::arg("training"), py::arg("precision"), py::arg("recompute"),
+        py::arg("threads") = 0,
         "y, the final states and, if training, the reserve; None where an argument is not exactly "
-        "what the kernels read.");
+        "what the kernels read. Backward reads y, so nobody may write to it in between. `threads`: "
+        "the most that the call uses; 0 for the process' number.");
+  m.def(
+      "restore", &restore, py::arg("cell"), py::arg("x"), py::arg("weights"), py::arg("state"),
+      py::arg("lengths"), py::arg("num_layers"), py::arg("bidirectional"), py::arg("dropout"),
+      py::arg("seed"), py::arg("precision"), py::arg("y"), py::arg("memory"),
+      "The reserve of an earlier training call without recomputation, from that call's arguments, "
+      "its y and the bytes of its reserve; None as in forward.");
   m.def("backward", &backward, py::arg("reserve"), py::arg("dy"), py::arg("dstate"),
-        py::arg("need_dx"), py::arg("dweights"),
+        py::arg("need_dx"), py::arg("dweights"), py::arg("threads") = 0,
         "dx, the gradients of the initial states and those of the weights; the latter are added to "
         "dweights, and not returned, if that is given. None as in forward.");
   m.def("pack", &pack, py::arg("cell"), py::arg("weights"), py::arg("num_layers"),

@@ -19,6 +19,7 @@ namespace rnnfast {
 namespace {
 
 std::atomic<int> configured{0};   // 0: not yet read from the environment
+thread_local int limit = 0;       // of a ThreadLimit; 0 for none
 std::atomic<bool> busy{false};    // a team of several threads is at work
 std::atomic<bool> forked{false};  // this process is a forked child
 
@@ -168,6 +169,7 @@ int usable_cpus() {
 
 int num_threads() {
   if (forked) return 1;
+  if (limit > 0) return limit;
   if (configured == 0) {
     int unset = 0;  // a concurrent set_num_threads wins
     configured.compare_exchange_strong(unset, default_num_threads());
@@ -179,6 +181,11 @@ void set_num_threads(int n) {
   RNNFAST_CHECK(n >= 1, "n: expected at least 1, got ", n);
   configured = n;
 }
+
+ThreadLimit::ThreadLimit(int n) : before_(limit) {
+  if (n > 0) limit = n;
+}
+ThreadLimit::~ThreadLimit() { limit = before_; }
 
 void run_team(int max_threads, TeamFunction function, void* context) {
   const int threads = std::min(max_threads, num_threads());

@@ -16,6 +16,19 @@ void set_num_threads(int n);  // n >= 1
 
 int usable_cpus();  // that this process may run on
 
+// While it lives, num_threads() is n for calls from this thread (1 in a forked child all the same);
+// with n = 0 nothing changes.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(int n);
+  ~ThreadLimit();
+  ThreadLimit(const ThreadLimit&) = delete;
+  ThreadLimit& operator=(const ThreadLimit&) = delete;
+
+ private:
+  int before_;
+};
+
 using TeamFunction = void (*)(void* context, const Team& team, int thread);
 void run_team(int max_threads, TeamFunction function, void* context);
 

@@ -116,6 +116,7 @@ struct BackwardArgs {
 template <class T>
 struct CellKernels {
   CellInfo info;
+  Index tile_units;  // hidden units of a tile
   Index chunk_rows;  // backward's chunks of steps end with the step that fills so many rows
   LayerMemory (*memory)(const LayerSize& size, int threads);
   // Packs weights; `size.rows` has no influence.

@@ -38,9 +38,9 @@ void backward(const BackwardArgs<RealOf<P>>& args, const Team& team, int thread)
 
 template <class P, class... Cell>
 const CellKernels<RealOf<P>>* make_table(TypeList<Cell...>) {
-  static constexpr CellKernels<RealOf<P>> table[] = {{Cell::info, kBackwardChunkRows,
-                                                      &memory<Cell, P>, &pack<Cell, P>,
-                                                      &forward<Cell, P>, &backward<Cell, P>}...};
+  static constexpr CellKernels<RealOf<P>> table[] = {
+      {Cell::info, Layout<Cell, RealOf<P>>::kUnits, kBackwardChunkRows, &memory<Cell, P>,
+       &pack<Cell, P>, &forward<Cell, P>, &backward<Cell, P>}...};
   return table;
 }
 

@@ -24,4 +24,13 @@ void network_backward(const Reserve<T>& reserve, const NetworkInput<T>& input, c
                       const std::vector<const T*>& dfinal, T* dx, const std::vector<T*>& dinitial,
                       const std::vector<CellWeights<T>>& dweights, bool add_dweights);
 
+// Copies state s of layer and direction i, which is beyond h, after every step of each sequence to
+// (T, B, H), zeros after a sequence's end. The reserve is one of training without `recompute`.
+template <class T>
+void network_states(const Reserve<T>& reserve, Index i, int s, T* to);
+
+// What a layer's outputs were multiplied with on their way to the next one, (T, B, D * H).
+template <class T>
+void network_dropout_mask(const Reserve<T>& reserve, Index layer, T* mask);
+
 }  // namespace rnnfast

@@ -4,13 +4,14 @@
 #include <utility>
 
 #include "core/carver.h"
+#include "core/error.h"
 #include "cpu/dispatch.h"
 
 namespace rnnfast {
 
 template <class T>
 Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
-                    const NetworkInput<T>& input, T* y)
+                    const NetworkInput<T>& input, T* y, std::optional<std::span<std::byte>> filled)
     : size(network_size), packed(std::move(packed_batch)), packed_weights(input.packed != nullptr) {
   const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
   const bool keeps_any = cell.info.saved > 0 || cell.info.states > 1;
@@ -18,8 +19,18 @@ Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
   for (Index direction = 0; direction < size.num_directions; ++direction)
     segments.emplace_back(packed, direction == 1, cuts ? size.recompute : size.seq_len,
                           cell.chunk_rows);
-  memory = Buffer::allocate(std::size_t(carve(input, y, nullptr)) * sizeof(T));
-  carve(input, y, memory.template as<T>());
+  const std::size_t bytes = std::size_t(carve(input, y, nullptr)) * sizeof(T);
+  if (filled) {
+    RNNFAST_CHECK(filled->size() == bytes, "memory: expected ", bytes,
+                  " bytes, those of the call's reserve, got ", filled->size());
+    RNNFAST_CHECK(bytes == 0 || reinterpret_cast<std::uintptr_t>(filled->data()) % 64 == 0,
+                  "memory: expected an address that is a multiple of 64");
+    RNNFAST_CHECK(!input.indices || packed.is_dense(),
+                  "x: expected reals, as lengths differ, got indices");
+  } else {
+    memory = Buffer::allocate(bytes);
+  }
+  carve(input, y, filled ? reinterpret_cast<T*>(filled->data()) : memory.template as<T>());
   indices = input.indices;
   if (input.indices && !packed.is_dense()) {
     packed_indices = Buffer::allocate(std::size_t(packed.total()) * sizeof(Index));

@@ -1,7 +1,10 @@
 #pragma once
 // What forward keeps for backward, and the sizes that it follows from.
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "core/memory.h"
@@ -54,8 +57,10 @@ T* state_of(T* states, const NetworkSize& s, Index i) {
 // hand on.
 template <class T>
 struct Reserve {
-  // Lays the memory out; `y` and `input` are the caller's.
-  Reserve(const NetworkSize& size, PackedBatch packed, const NetworkInput<T>& input, T* y);
+  // Lays the memory out; `y` and `input` are the caller's. `filled` is the memory of a reserve of
+  // the same sizes and stays the caller's, too; without it there is fresh memory to fill.
+  Reserve(const NetworkSize& size, PackedBatch packed, const NetworkInput<T>& input, T* y,
+          std::optional<std::span<std::byte>> filled = std::nullopt);
 
   bool recomputes(Index direction) const { return segments[direction].size() > 1; }
   LayerSize layer_size(const PackedRows& rows, Index layer, Index direction, bool training,
@@ -72,7 +77,7 @@ struct Reserve {
   PackedBatch packed;
   bool packed_weights;
   std::vector<Segments> segments;  // of each direction
-  Buffer memory;
+  Buffer memory;                   // none of its own where it was filled before
   std::vector<T*> gates, states;   // of each layer and direction; null where made again
   std::vector<T*> checkpoints;     // [segment][state][B, H] where made again
   std::vector<T*> outputs;         // of each layer, packed; the last is the caller's y if dense

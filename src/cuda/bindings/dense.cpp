@@ -52,7 +52,7 @@ void bind_rows(py::module_& m) {
       "gather_rows",
       [](Address table, int table_rows, int columns, bool transposed, Address indices, int count,
          Address bias, Address y, int ldy, Address stream) {
-        gather_rows(table_at<const float>(table, table_rows, columns, transposed),
+        gather_rows(table_at<const float>(table, table_rows, columns, transposed), false,
                     pointer<const std::int64_t>(indices), count, pointer<const float>(bias),
                     pointer<float>(y), ldy, stream_at(stream));
       },

@@ -2,6 +2,8 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "core/error.h"
@@ -42,13 +44,15 @@ struct Call {
 };
 
 Call make_call(int cell, int steps, int batch, int input_size, int hidden_size, int layers,
-               int directions, bool training, bool bfloat16, double dropout, std::uint64_t seed,
+               int directions, bool training, const std::string& products,
+               const std::optional<std::string>& kernel, double dropout, std::uint64_t seed,
                Address x, Address indices, Address lengths,
                const std::vector<std::array<Address, 5>>& weights, const Addresses& initial) {
-  const Products products = bfloat16 ? Products::bfloat16 : Products::full;
+  std::optional<Kernel> only;
+  if (kernel) only = kernel_named(*kernel);
   Call call{
       {cell, steps, batch, input_size, hidden_size, layers, directions, training, lengths != 0,
-       products, dropout, seed},
+       products_named(products), dropout, seed, only},
       {pointer<const float>(x), pointer<const std::int64_t>(indices), pointer<const int>(lengths),
        weights_at<const float>(weights), pointers<const float>(initial)}};
   RNNFAST_CHECK(long(call.input.weights.size()) == call.size.cells(),
@@ -85,10 +89,11 @@ void bind_rnn(py::module_& m) {
   py::class_<Call>(m, "Call", py::module_local(), "A network's sizes and what goes in.")
       .def(py::init(&make_call), py::kw_only(), arg("cell"), arg("steps"), arg("batch"),
            arg("input_size"), arg("hidden_size"), arg("layers"), arg("directions"), arg("training"),
-           arg("bfloat16"), arg("dropout"), arg("seed"), arg("x"), arg("indices"), arg("lengths"),
-           arg("weights"), arg("initial"),
+           arg("products"), arg("kernel"), arg("dropout"), arg("seed"), arg("x"), arg("indices"),
+           arg("lengths"), arg("weights"), arg("initial"),
            "`cell` is a place in the registry; x (T, B, I) or else indices (T, B), int64; lengths "
-           "(B,), int32; five weights of each layer and direction; (L*D, B, H) of each state.")
+           "(B,), int32; products \"full\", \"bfloat16\" or \"bfloat16x3\"; kernel: the only one "
+           "to run, or None; five weights of each layer and direction; (L*D, B, H) of each state.")
       .def_property_readonly(
           "reserve_bytes", [](const Call& c) { return forward_bytes(c.size, c.input).reserve; },
           "Bytes that forward keeps for backward.")

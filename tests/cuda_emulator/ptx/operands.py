@@ -64,7 +64,7 @@ def plain(type_: str, register: str) -> bool:
 def constant(text: str, type_: str) -> str | None:
     """A literal as C++, or None if it is none or not of this type."""
     if type_ == "pred":
-        return None
+        return {"0": "false", "1": "true", "-1": "true"}.get(text)
     width = bits(type_)
     if match := EXACT_FLOAT.match(text):
         ok = type_[0] in "fb" and width == (32 if match[1] in "fF" else 64)

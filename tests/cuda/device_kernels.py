@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from rnnfast import _backend
 
+UNDER_TSAN = "libtsan" in os.environ.get("LD_PRELOAD", "")
 EPS = float(np.finfo(np.float32).eps)
 
 # Of the emulator's threads: which goes on when one waits, and the seed if that is

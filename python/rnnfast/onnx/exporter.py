@@ -1,0 +1,247 @@
+"""Writing layers and language models as ONNX graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import DTypeLike, NDArray
+from onnx import checker, helper, numpy_helper
+
+from rnnfast import _checks, functional
+from rnnfast._version import __version__
+from rnnfast.layers import Recurrent
+from rnnfast.onnx import layout
+from rnnfast.training import CharLM
+
+_OPSET, _IR_VERSION = 14, 8  # the oldest with all that is used, for old runtimes
+_STATES = "hc"
+
+
+def export(
+    model: Recurrent | CharLM,
+    path: str | PathLike[str],
+    *,
+    lengths: bool = False,
+    dtype: DTypeLike | None = None,
+) -> None:
+    """Write a model to an ONNX file; `to_model` tells what is in it and takes the arguments.
+
+    Args:
+        model: A layer or a language model.
+        path: Where to write.
+        lengths: Whether the graph takes sequences' lengths.
+        dtype: The type of weights and values in the graph.
+
+    Raises:
+        ValueError: ONNX has no operator for the cell.
+        TypeError: The model is of another kind, or of a type or precision that needs `dtype`.
+        OSError: The file cannot be written.
+    """
+    onnx.save(to_model(model, lengths=lengths, dtype=dtype), fspath(path))
+
+
+def to_model(
+    model: Recurrent | CharLM, *, lengths: bool = False, dtype: DTypeLike | None = None
+) -> Any:
+    """Make an ONNX model that computes what a model computes in evaluation mode.
+
+    A layer becomes a graph from `x` (T, B, I), or (B, T, I) if `batch_first`, and the initial state
+    `h0`, for an LSTM also `c0`, (L*D, B, H) each, to `y` (T, B, D*H) and the final state `hn` (and
+    `cn`). A language model becomes one from integers `x` (T, B) to `logits` (T, B, V), with the
+    same states; its characters in the order of their numbers are the property `vocabulary` of the
+    ONNX model. T and B are open.
+
+    Args:
+        model: A layer or a language model.
+        lengths: Whether a layer's graph has an input `lengths` (B,) of int32, as the layer's.
+        dtype: The type of weights and values in the graph, float32 or float64; None for the
+            model's, which must then be float32 in full precision: onnxruntime computes recurrent
+            operators in no other type.
+
+    Returns:
+        An `onnx.ModelProto` of operator set 14.
+
+    Raises:
+        ValueError: ONNX has no operator for the cell, or a language model was to take lengths.
+        TypeError: The model is of another kind, or of a type or precision that needs `dtype`.
+    """
+    if not isinstance(model, (Recurrent, CharLM)):
+        raise TypeError(
+            f"model: expected rnnfast.Recurrent or rnnfast.training.CharLM, got "
+            f"{type(model).__name__}"
+        )
+    layer = model if isinstance(model, Recurrent) else model.recurrent
+    if layer.cell not in layout.OPERATORS:
+        raise ValueError(
+            f"model: expected a cell that ONNX has, one of {', '.join(layout.OPERATORS)}, got "
+            f"{layer.cell!r}"
+        )
+    graph = _Graph(_chosen_dtype(layer, dtype))
+    if isinstance(model, CharLM):
+        if lengths:
+            raise ValueError("lengths: expected False for a language model, got True")
+        _add_language_model(graph, model)
+    else:
+        axes = ["batch", "seq_len"] if layer.batch_first else ["seq_len", "batch"]
+        x = graph.input("x", [*axes, layer.input_size])
+        if lengths:
+            graph.input("lengths", ["batch"], np.dtype(np.int32))
+        _add_layer(graph, layer, x, "y", lengths)
+        graph.output("y", [*axes, layer.hidden_size * _directions(layer)])
+    _add_states(graph, layer)
+    result = graph.model(type(model).__name__)
+    if isinstance(model, CharLM):
+        helper.set_model_props(result, {"vocabulary": model.vocabulary.characters})
+    checker.check_model(result, full_check=True)
+    return result
+
+
+class _Graph:
+    """An ONNX graph in the making; values are named by their makers."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+
+    def input(
+        self, name: str, shape: Sequence[str | int], dtype: np.dtype[Any] | None = None
+    ) -> str:
+        self._inputs.append(self._value(name, shape, dtype or self.dtype))
+        return name
+
+    def output(self, name: str, shape: Sequence[str | int]) -> None:
+        self._outputs.append(self._value(name, shape, self.dtype))
+
+    def real(self, name: str, values: NDArray[Any]) -> str:
+        """A constant of the graph's type."""
+        self._constants.append(numpy_helper.from_array(values.astype(self.dtype), name))
+        return name
+
+    def integers(self, name: str, values: Sequence[int] | int, dtype: DTypeLike = np.int64) -> str:
+        """A constant of integers."""
+        self._constants.append(numpy_helper.from_array(np.array(values, dtype), name))
+        return name
+
+    def add(self, op_type: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> str:
+        """Add a node, named as its first output, which is returned."""
+        self._nodes.append(
+            helper.make_node(op_type, inputs, outputs, name=outputs[0], **attributes)
+        )
+        return outputs[0]
+
+    def model(self, name: str) -> Any:
+        graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
+        return helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", _OPSET)],
+            ir_version=_IR_VERSION,
+            producer_name="rnnfast",
+            producer_version=__version__,
+        )
+
+    @staticmethod
+    def _value(name: str, shape: Sequence[str | int], dtype: np.dtype[Any]) -> Any:
+        kind = helper.np_dtype_to_tensor_dtype(dtype)
+        return helper.make_tensor_value_info(name, kind, shape)
+
+
+def _chosen_dtype(layer: Recurrent, dtype: DTypeLike | None) -> np.dtype[Any]:
+    if dtype is not None:
+        return _checks.real_dtype("dtype", dtype)
+    if layer.dtype != np.float32 or layer.precision != "full":
+        raise TypeError(
+            "dtype: expected 'float32', which rounds the weights, or 'float64', which onnxruntime "
+            f"does not run, for a model of {layer.dtype} in {layer.precision} precision; got None"
+        )
+    return layer.dtype
+
+
+def _directions(layer: Recurrent) -> int:
+    return 2 if layer.bidirectional else 1
+
+
+def _states(layer: Recurrent) -> str:
+    return _STATES[: functional.cells()[layer.cell].states]
+
+
+def _add_states(graph: _Graph, layer: Recurrent) -> None:
+    shape: list[str | int] = [layer.num_layers * _directions(layer), "batch", layer.hidden_size]
+    for state in _states(layer):
+        graph.input(f"{state}0", shape)
+        graph.output(f"{state}n", shape)
+
+
+def _add_language_model(graph: _Graph, model: CharLM) -> None:
+    size = len(model.vocabulary)
+    x = graph.input("x", ["seq_len", "batch"], np.dtype(np.int64))
+    if model.embedding is None:
+        depth, values = graph.integers("depth", size), graph.real("values", np.array([0, 1]))
+        inputs = graph.add("OneHot", [x, depth, values], "one_hot")
+    else:
+        (table,) = model.embedding.parameters()
+        inputs = graph.add("Gather", [graph.real("embedding", table.value), x], "embedded")
+    y = _add_layer(graph, model.recurrent, inputs, "y", lengths=False)
+    weight, bias = (p.value for p in model.head.parameters())
+    product = graph.add("MatMul", [y, graph.real("head.weight", weight.T)], "product")
+    graph.add("Add", [product, graph.real("head.bias", bias)], "logits")
+    graph.output("logits", ["seq_len", "batch", size])
+
+
+def _add_layer(graph: _Graph, layer: Recurrent, x: str, y: str, lengths: bool) -> str:
+    """Add the layers from x to the value named y, from h0, c0 to hn, cn."""
+    L, D, states = layer.num_layers, _directions(layer), _states(layer)
+    operator = layout.OPERATORS[layer.cell].op_type
+    attributes = layout.attributes(layer.cell, layer.hidden_size, D)
+    if layer.batch_first:
+        x = graph.add("Transpose", [x], "x_time_first", perm=[1, 0, 2])
+    initial = [_split(graph, f"{state}0", L, D) for state in states]
+    final: list[list[str]] = [[] for _ in states]
+    for k in range(L):
+        arrays = layout.to_onnx(layer.cell, layer._weights[k * D : (k + 1) * D])
+        values = {name: graph.real(f"{name}_l{k}", array) for name, array in arrays.items()}
+        values |= {"X": x} | ({"sequence_lens": "lengths"} if lengths else {})
+        values |= {f"initial_{s}": of_layer[k] for s, of_layer in zip(states, initial, strict=True)}
+        outputs = [f"Y_l{k}", *(f"{state}n_l{k}" for state in states)]
+        graph.add(operator, layout.inputs(values), *outputs, **attributes)
+        for names, name in zip(final, outputs[1:], strict=True):
+            names.append(name)
+        x = y if k == L - 1 and not layer.batch_first else f"y_l{k}"
+        _add_side_by_side(graph, outputs[0], x, k, D)
+    if layer.batch_first:
+        graph.add("Transpose", [x], y, perm=[1, 0, 2])
+    if lengths:  # onnxruntime gives zeros after a sequence of no steps, we the initial state
+        empty = graph.add("Equal", ["lengths", graph.integers("zero", 0, np.int32)], "is_empty")
+        empty = graph.add("Unsqueeze", [empty, graph.integers("empty_axis", [1])], "empty")
+    for state, names in zip(states, final, strict=True):
+        joined = f"{state}n_joined" if lengths else f"{state}n"
+        graph.add("Concat", names, joined, axis=0)
+        if lengths:
+            graph.add("Where", [empty, f"{state}0", joined], f"{state}n")
+    return y
+
+
+def _split(graph: _Graph, state: str, layers: int, directions: int) -> list[str]:
+    """An initial state (L*D, B, H) as one (D, B, H) for each layer."""
+    if layers == 1:
+        return [state]
+    sizes = graph.integers(f"{state}_sizes", [directions] * layers)
+    names = [f"{state}_l{k}" for k in range(layers)]
+    graph.add("Split", [state, sizes], *names, axis=0)
+    return names
+
+
+def _add_side_by_side(graph: _Graph, source: str, target: str, layer: int, directions: int) -> None:
+    """From (T, D, B, H) to (T, B, D*H)."""
+    if directions == 1:
+        graph.add("Squeeze", [source, graph.integers(f"axis_l{layer}", [1])], target)
+        return
+    turned = graph.add("Transpose", [source], f"{source}_turned", perm=[0, 2, 1, 3])
+    shape = graph.integers(f"shape_l{layer}", [0, 0, -1])  # 0 keeps a size
+    graph.add("Reshape", [turned, shape], target)

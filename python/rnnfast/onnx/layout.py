@@ -1,0 +1,112 @@
+"""How ONNX writes the weights of our cells: its operators, their gate orders and arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnfast._checks import RealArray
+from rnnfast.exchange import reordered
+from rnnfast.functional import Weights, cells
+
+_INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+_PEEPHOLES = (0, 2, 1)  # our rows i, f, o in ONNX's order i, o, f
+
+
+class Operator(NamedTuple):
+    """An operator of ONNX that computes a cell.
+
+    Attributes:
+        op_type: "LSTM", "GRU" or "RNN".
+        blocks: Our row blocks in the operator's gate order: iofc of an LSTM, zrh of a GRU.
+        activations: Its activation functions for one direction.
+        attributes: Further attributes that make it this cell.
+    """
+
+    op_type: str
+    blocks: tuple[int, ...]
+    activations: tuple[str, ...]
+    attributes: dict[str, int]
+
+
+_LSTM = Operator("LSTM", (0, 3, 1, 2), ("Sigmoid", "Tanh", "Tanh"), {})
+_GRU = Operator("GRU", (1, 0, 2), ("Sigmoid", "Tanh"), {"linear_before_reset": 1})
+
+OPERATORS: dict[str, Operator] = {
+    "rnn_tanh": Operator("RNN", (0,), ("Tanh",), {}),
+    "rnn_relu": Operator("RNN", (0,), ("Relu",), {}),
+    "lstm": _LSTM,
+    "peephole_lstm": _LSTM,
+    "gru": _GRU,
+    "gru_reset_before": _GRU._replace(attributes={"linear_before_reset": 0}),
+}
+"""The operator of every cell that ONNX has, by the cell's name."""
+
+
+def to_onnx(cell: str, weights: Sequence[Weights]) -> dict[str, RealArray]:
+    """The inputs W, R and, where there are such, B and P of an operator.
+
+    Args:
+        cell: One of `OPERATORS`.
+        weights: Of one layer, an entry for each direction.
+
+    Returns:
+        W (D, G*H, I), R (D, G*H, H), B (D, 2*G*H), P (D, 3*H).
+    """
+    order = OPERATORS[cell].blocks
+    arrays = {
+        "W": [reordered(w.weight_ih, order) for w in weights],
+        "R": [reordered(w.weight_hh, order) for w in weights],
+        "B": [
+            np.concatenate([reordered(b, order) for b in (w.bias_ih, w.bias_hh) if b is not None])
+            for w in weights
+            if w.bias_ih is not None
+        ],
+        "P": [
+            w.weight_channel[list(_PEEPHOLES)].reshape(-1)
+            for w in weights
+            if w.weight_channel is not None
+        ],
+    }
+    return {name: np.stack(parts) for name, parts in arrays.items() if parts}
+
+
+def from_onnx(
+    cell: str, W: RealArray, R: RealArray, B: RealArray | None, P: RealArray | None
+) -> list[Weights]:
+    """The inverse of `to_onnx`: an entry for each direction. Shapes must be right."""
+    blocks = OPERATORS[cell].blocks
+    order = [int(i) for i in np.argsort(blocks)]
+    rows = [int(i) for i in np.argsort(_PEEPHOLES)]
+    result = []
+    for k in range(W.shape[0]):
+        bias_ih, bias_hh = (None, None) if B is None else np.split(B[k], 2)
+        result.append(
+            Weights(
+                reordered(W[k], order),
+                reordered(R[k], order),
+                None if bias_ih is None else reordered(bias_ih, order),
+                None if bias_hh is None else reordered(bias_hh, order),
+                None if P is None else P[k].reshape(cells()[cell].params, -1)[rows],
+            )
+        )
+    return result
+
+
+def inputs(names: Mapping[str, str]) -> list[str]:
+    """The inputs of an operator in their order: a value's name by ONNX's name of the input."""
+    last = max(i for i, name in enumerate(_INPUTS) if name in names)
+    return [names.get(name, "") for name in _INPUTS[: last + 1]]
+
+
+def attributes(cell: str, hidden_size: int, directions: int) -> dict[str, Any]:
+    """The attributes of the operator that computes a layer of a cell."""
+    operator = OPERATORS[cell]
+    return {
+        "hidden_size": hidden_size,
+        "direction": "bidirectional" if directions == 2 else "forward",
+        "activations": list(operator.activations) * directions,
+        **operator.attributes,
+    }

@@ -1,0 +1,204 @@
+"""A recurrent operator of an ONNX model as a function of arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rnnfast import _backend, _checks, functional, reference
+from rnnfast._checks import RealArray
+from rnnfast.functional import Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """One direction of an operator.
+
+    Attributes:
+        cell: The cell of ours that it computes, but for what `variant` changes.
+        weights: In our layout.
+        variant: The cell with other activations, a clip or coupled gates, which no kernel has;
+            None if it is the cell itself.
+    """
+
+    cell: str
+    weights: Weights
+    variant: reference.ReferenceCell | None = None
+
+    def run(
+        self, x: RealArray, state: list[RealArray | None], lengths: NDArray[np.int64] | None
+    ) -> tuple[RealArray, ...]:
+        """Y (T, B, H) and the final states, (B, H) each, from x in this direction's order."""
+        initial = [None if s is None else s[None] for s in state]
+        if self.variant is None:
+            y, final, _ = functional.forward(self.cell, x, [self.weights], initial, lengths=lengths)
+            return y, *(s[0] for s in final)
+        zeros = np.zeros((1, x.shape[1], self.weights.weight_hh.shape[1]))
+        network = reference.Network(
+            self.variant,
+            x,
+            [self.weights],
+            [zeros if s is None else s for s in initial],
+            lengths=lengths,
+        )
+        return network.y.astype(x.dtype), *(s[0].astype(x.dtype) for s in network.state)
+
+
+@dataclass(frozen=True, eq=False)
+class RecurrentNode:
+    """An LSTM, GRU or RNN operator with its weights; `rnnfast.onnx.load` gives them.
+
+    `y, y_h = node(x)`, or `y, y_h, y_c = node(x)` for an LSTM, with ONNX's shapes. Where the
+    operator is a cell of the library the kernels run; other activations, `clip` and `input_forget`
+    go through the NumPy reference in float64, step by step: right, but slow (`uses_kernels` tells).
+
+    Attributes:
+        name: Of the node, possibly empty.
+        op_type: "LSTM", "GRU" or "RNN".
+        direction: "forward", "reverse" or "bidirectional".
+        batch_first: Whether arrays have ONNX's `layout` 1.
+        directions: Weights and cells, one entry for each of the D directions.
+        constants: Inputs that are constants of the model, `sequence_lens`, `initial_h` and
+            `initial_c`; calls use them where they are not given another.
+    """
+
+    name: str
+    op_type: str
+    direction: str
+    batch_first: bool
+    directions: tuple[Direction, ...] = field(repr=False)
+    constants: dict[str, NDArray[Any]] = field(repr=False)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the weights and of x."""
+        return self.directions[0].weights.weight_ih.dtype
+
+    @property
+    def input_size(self) -> int:
+        """I, the size of x's last axis."""
+        return int(self.directions[0].weights.weight_ih.shape[1])
+
+    @property
+    def hidden_size(self) -> int:
+        """H, the width of one direction's output."""
+        return int(self.directions[0].weights.weight_hh.shape[1])
+
+    @property
+    def uses_kernels(self) -> bool:
+        """Whether every direction runs in the kernels, not in the NumPy reference."""
+        return all(d.variant is None for d in self.directions)
+
+    @property
+    def cell(self) -> str | None:
+        """The library's cell that all directions are; None if one is a variant or they differ."""
+        cells = {d.cell for d in self.directions}
+        return cells.pop() if self.uses_kernels and len(cells) == 1 else None
+
+    def __call__(
+        self,
+        x: ArrayLike,
+        sequence_lens: ArrayLike | None = None,
+        initial_h: ArrayLike | None = None,
+        initial_c: ArrayLike | None = None,
+    ) -> tuple[RealArray, ...]:
+        """Run the operator.
+
+        Args:
+            x: (T, B, I) reals of the node's dtype; (B, T, I) if `batch_first`.
+            sequence_lens: (B,) integers in [0, T]; None for T.
+            initial_h: (D, B, H), or (B, D, H) if `batch_first`; None for zeros.
+            initial_c: The same for an LSTM's cell state.
+
+        Returns:
+            Y (T, D, B, H), Y_h (D, B, H) and, of an LSTM, Y_c (D, B, H); with `batch_first`
+            (B, T, D, H) and (B, D, H). Y is zero after a sequence's end.
+
+        Raises:
+            ValueError: A shape or length is wrong, or an RNN or GRU was given `initial_c`.
+            TypeError: A dtype is wrong.
+        """
+        xs = self._time_first(_checks.real_array("x", x, self.dtype, ", the node's"))
+        xs = functional._check_x(_backend.CPU, xs, self.dtype, self.input_size)
+        seq_len, batch = xs.shape[:2]
+        lengths = self._given("sequence_lens", sequence_lens)
+        if lengths is not None:
+            lengths = functional._check_lengths(
+                _backend.CPU, lengths, seq_len, batch, "sequence_lens"
+            ).astype(np.int64)
+        states = self._states(initial_h, initial_c, batch)
+        reverse = self.direction == "reverse"
+        y, *final = self._run(_reversed(xs, lengths) if reverse else xs, states, lengths)
+        y = _reversed(y, lengths) if reverse else y
+        if self.batch_first:
+            return y.swapaxes(0, 1), *(s.swapaxes(0, 1) for s in final)
+        return y.swapaxes(1, 2), *final
+
+    def _run(
+        self, x: RealArray, states: list[RealArray | None], lengths: NDArray[np.int64] | None
+    ) -> tuple[RealArray, ...]:
+        """Y (T, B, D, H) and the final states, (D, B, H) each, from x in the first's order."""
+        if self.cell is not None:
+            directions = len(self.directions)
+            y, final, _ = functional.forward(
+                self.cell,
+                x,
+                self._packed,
+                states,
+                lengths=lengths,
+                bidirectional=directions == 2,
+            )
+            return y.reshape(*y.shape[:2], directions, self.hidden_size), *final
+        results = []
+        for k, direction in enumerate(self.directions):
+            turned = _reversed(x, lengths) if k else x
+            y, *of_k = direction.run(turned, [s if s is None else s[k] for s in states], lengths)
+            results.append((_reversed(y, lengths) if k else y, *of_k))
+        ys, *finals = zip(*results, strict=True)
+        return np.stack(ys, axis=2), *(np.stack(s) for s in finals)
+
+    @cached_property
+    def _packed(self) -> functional.Packed:
+        assert self.cell is not None
+        weights = [d.weights for d in self.directions]
+        return functional.pack(self.cell, weights, bidirectional=len(weights) == 2)
+
+    def _states(
+        self, initial_h: ArrayLike | None, initial_c: ArrayLike | None, batch: int
+    ) -> list[RealArray | None]:
+        """The initial states, (D, B, H) each."""
+        given = {"initial_h": initial_h, "initial_c": initial_c}
+        if self.op_type != "LSTM":
+            if initial_c is not None:
+                raise ValueError(f"initial_c: expected None, as {self.op_type} has no cell state")
+            del given["initial_c"]
+        shape = len(self.directions), batch, self.hidden_size
+        result: list[RealArray | None] = []
+        for name, value in given.items():
+            array = self._given(name, value)
+            if array is not None:
+                array = self._time_first(_checks.real_array(name, array, self.dtype, " (x's)"))
+                _checks.shape(name, array, shape, "(num_directions, batch, hidden_size)")
+            result.append(array)
+        return result
+
+    def _given(self, name: str, value: ArrayLike | None) -> NDArray[Any] | None:
+        return self.constants.get(name) if value is None else np.asarray(value)
+
+    def _time_first(self, x: NDArray[Any]) -> NDArray[Any]:
+        return x.swapaxes(0, 1) if self.batch_first and x.ndim >= 2 else x
+
+
+def _reversed(x: RealArray, lengths: NDArray[np.int64] | None) -> RealArray:
+    """Each sequence (T, B, ...) from its end to its start; what follows the end stays."""
+    if lengths is None:
+        return x[::-1]
+    time = np.arange(x.shape[0])[:, None]
+    sources = np.where(time < lengths, lengths - 1 - time, time)
+    sources = sources.reshape(*sources.shape, *(1,) * (x.ndim - 2))
+    turned: RealArray = np.take_along_axis(x, sources, axis=0)
+    return turned

@@ -1,0 +1,156 @@
+"""From an operator's attributes and constants to cells and weights, with every check of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from rnnfast import _checks, reference
+from rnnfast._checks import RealArray
+from rnnfast.onnx import activations, layout
+from rnnfast.onnx.activations import Scaled
+from rnnfast.onnx.graph import Found
+from rnnfast.onnx.node import Direction, RecurrentNode
+from rnnfast.reference import ReferenceCell, gru, gru_reset_before, lstm, rnn
+
+_DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
+_ATTRIBUTES = (
+    *("hidden_size", "direction", "activations", "activation_alpha", "activation_beta", "clip"),
+    "layout",
+    "output_sequence",  # of version 1: whether Y is wanted
+)
+_FLAGS = ("layout", "input_forget", "linear_before_reset")
+_DEFAULTS = {"LSTM": "lstm", "GRU": "gru_reset_before", "RNN": "rnn_tanh"}
+_MORE_ATTRIBUTES = {"LSTM": "input_forget", "GRU": "linear_before_reset", "RNN": ""}
+
+
+def read(found: Found) -> RecurrentNode:
+    """The operator of a node.
+
+    Raises:
+        ValueError: An attribute or input is wrong; the message names node and attribute.
+        TypeError: A weight is neither float32 nor float64.
+    """
+    _check_attributes(found)
+    direction = found.attributes.get("direction", "forward")
+    W, R, B, P = _weights(found, _DIRECTIONS[direction])
+    functions = _activations(found, W.shape[0])
+    clip = found.attributes.get("clip") or None
+    coupled = found.attributes.get("input_forget", 0) == 1
+    directions = []
+    for k, chosen in enumerate(functions):
+        cell = _cell(found, P is not None, chosen)
+        plain = [Scaled(name) for name in layout.OPERATORS[cell].activations]
+        variant, peepholes = None, P
+        if chosen != plain or clip is not None or coupled:
+            variant = _variant(cell, chosen, clip, coupled)
+            cell = variant.name
+            if variant.params and P is None:
+                peepholes = np.zeros((W.shape[0], variant.params * R.shape[2]), R.dtype)
+        weights = layout.from_onnx(cell, W, R, B, peepholes)[k]
+        directions.append(Direction(cell, weights, variant))
+    names = ("sequence_lens", "initial_h", "initial_c")
+    return RecurrentNode(
+        found.node.name,
+        found.node.op_type,
+        direction,
+        found.attributes.get("layout", 0) == 1,
+        tuple(directions),
+        {name: found.constants[name] for name in names if name in found.constants},
+    )
+
+
+def _check_attributes(found: Found) -> None:
+    known = [*_ATTRIBUTES, _MORE_ATTRIBUTES[found.node.op_type]]
+    for name, value in found.attributes.items():
+        label = f"{found.label}: attribute {name}"
+        if name not in known:
+            raise ValueError(f"{label}: expected one of {', '.join(filter(None, known))}")
+        if name in _FLAGS and value not in (0, 1):
+            raise ValueError(f"{label}: expected 0 or 1, got {value}")
+        if name == "direction":
+            _checks.choice(label, value, _DIRECTIONS)
+        if name == "clip":
+            _checks.number(label, value, 0)
+
+
+def _weights(
+    found: Found, directions: int
+) -> tuple[RealArray, RealArray, RealArray | None, RealArray | None]:
+    """W, R, B and P, the last two None where they are absent."""
+    for name in ("W", "R", "B", "P"):
+        if name in found.variables:
+            raise ValueError(
+                f"{found.label}: input {name}: expected a constant, got a value that depends on "
+                "the model's inputs"
+            )
+    W, R = (_matrices(found, name) for name in ("W", "R"))
+    hidden = int(found.attributes.get("hidden_size") or R.shape[2])
+    gates = len(layout.OPERATORS[_DEFAULTS[found.node.op_type]].blocks)
+    rows = gates * hidden
+    expected = {
+        "W": ((directions, rows, W.shape[2]), f"{gates}*hidden_size, input_size"),
+        "R": ((directions, rows, hidden), f"{gates}*hidden_size, hidden_size"),
+        "B": ((directions, 2 * rows), f"2*{gates}*hidden_size"),
+        "P": ((directions, 3 * hidden), "3*hidden_size"),
+    }
+    for name, (shape, meaning) in expected.items():
+        if name in found.constants:
+            label, value = f"{found.label}: input {name}", found.constants[name]
+            _checks.real_array(label, value, W.dtype, " (W's)")
+            _checks.shape(label, value, shape, f"(num_directions, {meaning})")
+    return W, R, found.constants.get("B"), found.constants.get("P")
+
+
+def _matrices(found: Found, name: str) -> RealArray:
+    label, value = f"{found.label}: input {name}", found.constants.get(name)
+    if value is None or value.ndim != 3 or 0 in value.shape:
+        got = "none" if value is None else f"shape {value.shape}"
+        raise ValueError(f"{label}: expected a matrix for each direction, got {got}")
+    _checks.real_dtype(f"{label}: dtype", value.dtype)
+    return value
+
+
+def _activations(found: Found, directions: int) -> list[list[Scaled]]:
+    """The functions of each direction."""
+    default = layout.OPERATORS[_DEFAULTS[found.node.op_type]].activations
+    names = found.attributes.get("activations") or list(default) * directions
+    if len(names) != len(default) * directions:
+        raise ValueError(
+            f"{found.label}: attribute activations: expected {len(default)} functions for each of "
+            f"{directions} directions, got {', '.join(names)}"
+        )
+    parameters = (found.attributes.get(f"activation_{p}") or [] for p in ("alpha", "beta"))
+    functions = activations.read(found.label, names, *parameters)
+    return [functions[k : k + len(default)] for k in range(0, len(names), len(default))]
+
+
+def _cell(found: Found, peepholes: bool, functions: list[Scaled]) -> str:
+    """Our cell of a node, as far as activations, clip and coupled gates leave it one."""
+    if found.node.op_type == "LSTM":
+        return "peephole_lstm" if peepholes else "lstm"
+    if found.node.op_type == "GRU":
+        return "gru" if found.attributes.get("linear_before_reset", 0) else "gru_reset_before"
+    return "rnn_relu" if functions[0].name == "Relu" else "rnn_tanh"
+
+
+def _variant(
+    cell: str, functions: list[Scaled], clip: float | None, coupled: bool
+) -> ReferenceCell:
+    """The reference's cell with other functions, a clip or coupled gates.
+
+    `clip` bounds what the functions of gates and candidates are applied to, as in onnxruntime, and
+    not the cell state. An LSTM becomes one with peepholes, whose equations hold with zeros.
+    """
+    if cell in ("rnn_tanh", "rnn_relu"):
+        step = partial(rnn.step, activation=functions[0].on_tape(clip))
+        return replace(reference.CELLS[cell], step=step)
+    gate, candidate = (f.on_tape(clip) for f in functions[:2])
+    if cell in ("gru", "gru_reset_before"):
+        step_of = gru.step if cell == "gru" else gru_reset_before.step
+        return replace(reference.CELLS[cell], step=partial(step_of, activations=(gate, candidate)))
+    chosen = gate, candidate, functions[2].on_tape(None)
+    step_peephole = partial(lstm.step_peephole, activations=chosen, coupled=coupled)
+    return replace(lstm.PEEPHOLE, step=step_peephole)

@@ -1,0 +1,73 @@
+"""The forms in which sequences come, turned into (T, B, ...) and back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+
+class Padded(NamedTuple):
+    """Sequences of one length: (T, B, ...), (B, T, ...), or (T, ...) without a batch."""
+
+    batched: bool
+    batch_first: bool
+    lengths: None = None
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Turn to (T, B, ...)."""
+        if not self.batched:
+            return x.unsqueeze(1)
+        return x.transpose(0, 1) if self.batch_first else x
+
+    def leave(self, y: Tensor) -> Tensor:
+        """Turn back."""
+        if not self.batched:
+            return y.squeeze(1)
+        return y.transpose(0, 1) if self.batch_first else y
+
+    def enter_state(self, state: Tensor) -> Tensor:
+        """Turn to (L*D, B, H)."""
+        return state if self.batched else state.unsqueeze(1)
+
+    def leave_state(self, state: Tensor) -> Tensor:
+        """Turn back."""
+        return state if self.batched else state.squeeze(1)
+
+
+class Packed:
+    """A `PackedSequence`: the rows of all sequences, sorted by falling length, step by step."""
+
+    batched = True
+
+    def __init__(self, sequence: PackedSequence) -> None:
+        self._sequence = sequence
+        sizes = sequence.batch_sizes
+        counts = torch.arange(int(sizes[0]))[:, None]
+        self.lengths: Tensor | None = (sizes > counts).sum(1)
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Turn rows to (T, B, ...)."""
+        sizes = self._sequence.batch_sizes
+        padded: Tensor = torch._VF._pad_packed_sequence(x, sizes, False, 0.0, len(sizes))[0]
+        return padded
+
+    def leave(self, y: Tensor) -> PackedSequence:
+        """Turn back."""
+        rows, _ = torch._VF._pack_padded_sequence(y, self.lengths, False)
+        return PackedSequence(rows, *self._sequence[1:])
+
+    def enter_state(self, state: Tensor) -> Tensor:
+        """Sort."""
+        order = self._sequence.sorted_indices
+        return state if order is None else state.index_select(1, order)
+
+    def leave_state(self, state: Tensor) -> Tensor:
+        """Turn back."""
+        order = self._sequence.unsorted_indices
+        return state if order is None else state.index_select(1, order)
+
+
+Form: TypeAlias = "Padded | Packed"

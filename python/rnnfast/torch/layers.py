@@ -1,0 +1,377 @@
+"""Recurrent layers as modules of PyTorch, run by rnnfast's engine.
+
+Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions (2 if
+bidirectional).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.nn import functional as F  # noqa: N812
+from torch.nn.utils.rnn import PackedSequence
+
+from rnnfast import _checks, functional
+from rnnfast.torch import ops, stepwise
+from rnnfast.torch.forms import Packed, Padded
+from rnnfast.torch.network import STATES, Network, Options
+
+Sequence: TypeAlias = "Tensor | PackedSequence"
+State: TypeAlias = "Tensor | tuple[Tensor, ...]"
+
+
+class Layer(torch.nn.RNNBase):
+    """What all layers have in common; see `LSTM`, `GRU`, `RNN` and `Recurrent`.
+
+    Parameters and attributes are `torch.nn.RNNBase`'s; `forward` hands whole sequences to the
+    engine.
+    """
+
+    twin: ClassVar[type[torch.nn.RNNBase] | None] = None
+    """The class of `torch.nn` that this one stands in for. It computes what the engine does not
+    (other devices and types, projections), and refuses what is wrong."""
+
+    @property
+    def cell(self) -> str:
+        """Name of the cell, one of `rnnfast.functional.cells()`."""
+        return str(self.mode.lower())
+
+    def forward(
+        self,
+        input: Sequence,  # noqa: A002
+        hx: State | None = None,
+        *,
+        return_all_states: bool = False,
+    ) -> Any:
+        """Run the layers over sequences.
+
+        Args:
+            input: (T, B, I), (B, T, I) if `batch_first`, (T, I) for one sequence without a batch
+                axis, or a `PackedSequence`; of the parameters' dtype, except under autocast.
+            hx: Initial state, (L*D, B, H), without B if the input has none; for a cell with several
+                states a tuple of them, as (h, c) of an LSTM. None for zeros.
+            return_all_states: Whether to return the states after every step of every layer, too.
+
+        Returns:
+            The outputs, in the form of the input and of width D*H, and the final state, in the form
+            of `hx`. With `return_all_states` a third item: the form of `hx` again with a tuple in
+            place of each state. It has L*D entries, one for each row of the final state, and each
+            is in the form of the input, of width H. The gradient of states beyond h, as an LSTM's
+            c, is made step by step, and so is slow; that of h is not.
+
+        Raises:
+            ValueError, RuntimeError: A shape or dtype is wrong: what `torch.nn`'s layers raise.
+        """
+        form: Padded | Packed
+        if isinstance(input, PackedSequence):
+            form, x = Packed(input), input.data
+        else:
+            form, x = Padded(input.dim() == 3, self.batch_first), input
+        state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
+        weights = self._weights()
+        dtype = self._result_dtype(x, weights[0])
+        if dtype is None or not self._fits(x, state, form, dtype):
+            return self._elsewhere(input, hx, return_all_states)
+        if dtype == torch.bfloat16:
+            x = x.float()
+            state, weights = [s.float() for s in state], [w.float() for w in weights]
+        state = [form.enter_state(s) for s in state]
+        options = self._options(dtype)
+        seed = torch.randint(2**63 - 1, ()) if options.dropout else None
+        network = Network(form.enter(x), weights, state, form.lengths, seed)
+        if return_all_states:
+            y, final, states = _layer_by_layer(network, options)
+        else:
+            y, final = _run(network, options)
+            states = []
+        if dtype == torch.bfloat16:
+            y, final = y.to(dtype), [s.to(dtype) for s in final]
+            states = [[s.to(dtype) for s in of_state] for of_state in states]
+        result = form.leave(y), self._form([form.leave_state(s) for s in final])
+        if not return_all_states:
+            return result
+        return *result, self._form([tuple(map(form.leave, of_state)) for of_state in states])
+
+    def _weights(self) -> list[Tensor]:
+        """The weights as they are now: parameters, or what stands in for them (weight norm)."""
+        parameters = self._parameters
+        return [
+            parameters[name] if name in parameters else getattr(self, name)  # the slower way
+            for name in self._flat_weights_names
+        ]
+
+    def _form(self, states: list[Any]) -> Any:
+        """One value a state in the form of `hx`."""
+        return states[0] if len(states) == 1 else tuple(states)
+
+    def _options(self, dtype: torch.dtype) -> Options:
+        return Options(
+            self.cell,
+            self.num_layers,
+            self.bidirectional,
+            self.bias,
+            self.dropout if self.training and self.num_layers > 1 else 0.0,
+            "bfloat16" if dtype == torch.bfloat16 else "full",
+        )
+
+    def _result_dtype(self, x: Tensor, weight: Tensor) -> torch.dtype | None:
+        """What outputs are of; None for what the engine does not compute."""
+        if self.proj_size or not x.is_cpu or not weight.is_cpu:
+            return None
+        if torch.is_autocast_enabled("cpu") and weight.dtype != torch.float64:
+            dtype: torch.dtype = torch.get_autocast_dtype("cpu")
+            return dtype if dtype == torch.bfloat16 else None
+        dtypes = torch.float32, torch.float64, torch.bfloat16
+        return x.dtype if x.dtype == weight.dtype and x.dtype in dtypes else None
+
+    def _fits(
+        self, x: Tensor, state: list[Tensor], form: Padded | Packed, dtype: torch.dtype
+    ) -> bool:
+        """Whether shapes and dtypes are right; under autocast states of any real type are."""
+        axes = 3 if form.batched and form.lengths is None else 2
+        if x.dim() != axes or x.shape[-1] != self.input_size:
+            return False
+        if not state:
+            return True
+        if form.lengths is not None:
+            batch = form.lengths.shape
+        else:
+            batch = x.shape[0 if self.batch_first else 1 :][:1] if form.batched else ()
+        rows = self.num_layers * (2 if self.bidirectional else 1)
+        expected = rows, *batch, self.hidden_size
+        casts = dtype == torch.bfloat16
+        return len(state) == STATES[self.cell] and all(
+            s.shape == expected and (s.dtype == x.dtype or (s.is_floating_point() and casts))
+            for s in state
+        )
+
+    def _elsewhere(self, input: Sequence, hx: State | None, return_all_states: bool) -> Any:  # noqa: A002
+        """What the engine does not compute, and what is wrong."""
+        if self.twin is None:
+            raise self._error(input, hx)
+        if not return_all_states:
+            return self.twin.forward(self, input, hx)
+        x = input.data if isinstance(input, PackedSequence) else input
+        raise ValueError(
+            "return_all_states: expected a layer without proj_size, on the CPU, of float32, "
+            "float64 or bfloat16, and an input and state of its shapes and dtype, got "
+            f"{self}, input of {x.dtype} and shape {tuple(x.shape)}"
+        )
+
+    def _error(self, input: Sequence, hx: State | None) -> Exception:  # noqa: A002
+        """What is wrong with arguments that do not fit."""
+        x = input.data if isinstance(input, PackedSequence) else input
+        weight = self._weights()[0]
+        if x.dtype != weight.dtype or self._result_dtype(x, weight) is None:
+            return TypeError(
+                f"input: expected {weight.dtype}, as the weights are, on the CPU and one of "
+                f"float32, float64 and bfloat16, got {x.dtype} on {x.device}"
+            )
+        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
+            return ValueError(
+                "input: expected 2 or 3 axes, the last of input_size = "
+                f"{self.input_size}, got shape {tuple(x.shape)}"
+            )
+        states = STATES[self.cell]
+        rows = self.num_layers * (2 if self.bidirectional else 1)
+        got = [tuple(s.shape) for s in ([hx] if isinstance(hx, Tensor) else hx or [])]
+        return ValueError(
+            f"hx: expected {states} of shape (num_layers*num_directions, batch, hidden_size) = "
+            f"({rows}, batch, {self.hidden_size}), without batch if the input has none, and of "
+            f"{x.dtype}, got {got}"
+        )
+
+
+def _run(network: Network, options: Options) -> tuple[Tensor, list[Tensor]]:
+    """The outputs (T, B, D*H) and the final states."""
+    if not torch.compiler.is_compiling() and stepwise.needed():
+        y, final, _ = _by_steps(network, options)
+    else:
+        y, final, _ = ops.forward(network, options)
+    return y, final
+
+
+def _layer_by_layer(
+    network: Network, options: Options
+) -> tuple[Tensor, list[Tensor], list[list[Tensor]]]:
+    """As `_run`, and for each state the (T, B, H) of every layer and direction.
+
+    The h of a layer are its outputs, with the gradient that outputs have.
+    """
+    L, D, dropout = options.num_layers, options.num_directions, options.dropout
+    count = len(network.weights) // L
+    x, finals, states = network.x, [], []
+    for layer in range(L):
+        one = network._replace(
+            x=F.dropout(x, dropout) if layer and dropout else x,
+            weights=network.weights[layer * count : (layer + 1) * count],
+            state=[s[layer * D : (layer + 1) * D] for s in network.state],
+            seed=None,
+        )
+        x, final, over_time = _run_layer(one, options._replace(num_layers=1, dropout=0.0))
+        finals.append(final)
+        states += over_time
+    final = [torch.cat(of_state) for of_state in zip(*finals, strict=True)]
+    return x, final, [list(of_state) for of_state in zip(*states, strict=True)]
+
+
+def _run_layer(
+    network: Network, options: Options
+) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
+    """As `_run` for one layer, and the states after every step, a tuple for each direction."""
+    if not torch.compiler.is_compiling() and stepwise.needed():
+        return _by_steps(network, options)
+    beyond_h = options.states - 1
+    y, final, reserve = ops.forward(network, options, beyond_h > 0)
+    others = ops.states(network, options, y, reserve) if beyond_h else []
+    over_time = [
+        (h, *others[k * beyond_h : (k + 1) * beyond_h])
+        for k, h in enumerate(y.chunk(options.num_directions, -1))
+    ]
+    return y, final, over_time
+
+
+def _by_steps(
+    network: Network, options: Options
+) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
+    drop = options.dropout
+    return stepwise.forward(
+        network, options, lambda outputs, _layer: F.dropout(outputs, drop) if drop else outputs
+    )
+
+
+class LSTM(Layer):
+    """`torch.nn.LSTM`, with its arguments, parameters, inputs and outputs; the state is (h, c).
+
+    With `proj_size` it is PyTorch that computes.
+    """
+
+    twin = torch.nn.LSTM
+    check_forward_args = torch.nn.LSTM.check_forward_args
+    get_expected_cell_size = torch.nn.LSTM.get_expected_cell_size
+    permute_hidden = torch.nn.LSTM.permute_hidden
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            "LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            proj_size, device, dtype,
+        )  # fmt: skip
+
+
+class GRU(Layer):
+    """`torch.nn.GRU`, with its arguments, parameters, inputs and outputs."""
+
+    twin = torch.nn.GRU
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            0, device, dtype,
+        )  # fmt: skip
+
+
+class RNN(Layer):
+    """`torch.nn.RNN`, with its arguments, parameters, inputs and outputs."""
+
+    twin = torch.nn.RNN
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        _checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+        super().__init__(
+            f"RNN_{nonlinearity.upper()}", input_size, hidden_size, num_layers, bias, batch_first,
+            dropout, bidirectional, 0, device, dtype,
+        )  # fmt: skip
+        self.nonlinearity = nonlinearity
+
+
+class Recurrent(Layer):
+    """Layers of any cell of rnnfast, in the manner of `torch.nn.LSTM`.
+
+    Args:
+        cell: Name of the cell, one of `rnnfast.functional.cells()`.
+        input_size: I.
+        hidden_size: H.
+        num_layers: L.
+        bias: Whether the products have biases.
+        batch_first: Whether inputs and outputs are (B, T, ...) instead of (T, B, ...).
+        dropout: Probability that an output of a layer but the last is dropped in training.
+        bidirectional: Whether each layer also runs against time; outputs then have both.
+        device: Of the parameters; the engine computes on the CPU alone.
+        dtype: Of the parameters.
+
+    Cells with per-channel parameters have `weight_channel_l[k]`, (P, H), beside the parameters
+    that `torch.nn`'s layers have.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        info = functional.cells()[_checks.choice("cell", cell, functional.cells())]
+        # Checked and made as a vanilla network, whose parameters are then replaced.
+        super().__init__(
+            "RNN_TANH", input_size, hidden_size, num_layers, bias, batch_first, dropout,
+            bidirectional, 0, device, dtype,
+        )  # fmt: skip
+        self.mode = cell
+        for names in self._all_weights:
+            shapes = [(info.gates * hidden_size, *getattr(self, n).shape[1:]) for n in names]
+            if info.params:
+                names.append(names[0].replace("weight_ih", "weight_channel"))
+                shapes.append((info.params, hidden_size))
+            for name, shape in zip(names, shapes, strict=True):
+                setattr(self, name, Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        self._flat_weights_names = [name for names in self._all_weights for name in names]
+        self._init_flat_weights()
+        self.reset_parameters()
+
+    def extra_repr(self) -> str:
+        """The arguments, as in the name of the module when it is printed."""
+        return f"{self.cell!r}, {super().extra_repr()}"

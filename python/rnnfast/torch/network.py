@@ -1,0 +1,82 @@
+"""A call of a network, as all parts of the package take it.
+
+Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from rnnfast import functional
+
+# Plain numbers, which `torch.compile` reads: a cell's states, and whether it has weight_channel.
+STATES = {name: cell.states for name, cell in functional.cells().items()}
+HAS_CHANNEL = {name: cell.params > 0 for name, cell in functional.cells().items()}
+
+
+class Network(NamedTuple):
+    """The tensors of a call.
+
+    Attributes:
+        x: (T, B, I).
+        weights: weight_ih, weight_hh, bias_ih, bias_hh and weight_channel of each layer and
+            direction, those of them that there are.
+        state: The initial states, (L*D, B, H) each; none for zeros.
+        lengths: (B,) integers, the sequences' lengths; None for T each.
+        seed: Of dropout, an integer without axes; None without dropout.
+    """
+
+    x: Tensor
+    weights: Sequence[Tensor]
+    state: Sequence[Tensor]
+    lengths: Tensor | None
+    seed: Tensor | None
+
+    @property
+    def differentiable(self) -> list[Tensor]:
+        """What has a gradient."""
+        return [self.x, *self.state, *self.weights]
+
+
+class Options(NamedTuple):
+    """What kind of network it is.
+
+    Attributes:
+        cell: One of `rnnfast.functional.cells()`.
+        num_layers: L.
+        bidirectional: Whether D is 2.
+        bias: Whether the weights have biases.
+        dropout: Probability, on the outputs of all layers but the last.
+        precision: Of products, "full" or "bfloat16".
+    """
+
+    cell: str
+    num_layers: int
+    bidirectional: bool
+    bias: bool
+    dropout: float
+    precision: str
+
+    @property
+    def num_directions(self) -> int:
+        """D."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def states(self) -> int:
+        """How many states the cell has."""
+        return STATES[self.cell]
+
+    def by_layer(self, weights: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Five weights for each layer and direction, None for what there is not."""
+        channel = HAS_CHANNEL[self.cell]
+        count = 2 + 2 * self.bias + channel
+        biases = () if self.bias else (None, None)
+        last = () if channel else (None,)
+        return [
+            (*weights[i : i + 2], *biases, *weights[i + 2 : i + count], *last)
+            for i in range(0, len(weights), count)
+        ]

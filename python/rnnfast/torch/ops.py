@@ -1,0 +1,340 @@
+"""The engine as operators of PyTorch: `rnnfast::forward`, `::backward` and `::states`.
+
+All that passes between them is tensors. The reserve, too, is a tensor of bytes: autograd,
+`torch.compile`, checkpointing and hooks on saved tensors may keep it, copy it, move it or make it
+again, and nothing has to be looked up or freed.
+
+`forward` and `states` below are what the rest of the package calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from rnnfast import _core, functional
+from rnnfast._checks import RealArray
+from rnnfast.torch import stepwise
+from rnnfast.torch.network import Network, Options
+
+_NETWORK = (  # Network, then Options
+    "Tensor x, Tensor[] weights, Tensor[] state, Tensor? lengths, Tensor? seed, "
+    "str cell, int num_layers, bool bidirectional, bool bias, float dropout, str precision"
+)
+_SCHEMAS = {
+    "forward": f"({_NETWORK}, bool training) -> (Tensor y, Tensor[] final, Tensor reserve)",
+    "backward": f"({_NETWORK}, Tensor y, Tensor reserve, Tensor? dy, Tensor?[] dfinal, "
+    "bool need_dx) -> Tensor[]",
+    "states": f"({_NETWORK}, Tensor y, Tensor reserve) -> Tensor[]",
+}
+_library = torch.library.Library("rnnfast", "DEF")
+for _name, _schema in _SCHEMAS.items():
+    _library.define(_name + _schema)
+
+_Outputs = tuple[Tensor, list[Tensor], Tensor]
+_tensor: Callable[[RealArray], Tensor] = torch.from_numpy
+
+
+def forward(network: Network, options: Options, training: bool = False) -> _Outputs:
+    """Run a network.
+
+    Args:
+        network: The tensors.
+        options: What kind of network it is.
+        training: Whether the reserve is wanted though nothing needs a gradient.
+
+    Returns:
+        y (T, B, D*H), the final states, (L*D, B, H) each, and the reserve, bytes.
+    """
+    if _direct(network):
+        return _forward_autograd(_forward, network, options, training)
+    return torch.ops.rnnfast.forward.default(*network, *options, training)  # type: ignore[no-any-return]
+
+
+def states(network: Network, options: Options, y: Tensor, reserve: Tensor) -> list[Tensor]:
+    """The states beyond h after every step of an earlier call, (T, B, H) each.
+
+    They come layer by layer, direction by direction, and are zero after a sequence's end.
+    """
+    return torch.ops.rnnfast.states.default(*network, *options, y, reserve)  # type: ignore[no-any-return]
+
+
+def _direct(network: Network) -> bool:
+    """Whether kernels may be called without PyTorch's dispatcher, which costs 7 us a call.
+
+    Nobody may watch or transform the calls of operators, and tensors must be plain ones.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and not torch._C._len_torch_dispatch_stack()
+        and torch._C._get_tracing_state() is None
+        and not torch.autograd._profiler_enabled()
+        and all(type(t) in (Tensor, torch.nn.Parameter) for t in network.differentiable)
+    )
+
+
+# The kernels: operators on memory.
+
+
+def _array(tensor: Tensor) -> RealArray:
+    """The tensor's memory, or that of a contiguous copy."""
+    return tensor.contiguous().numpy(force=True)  # type: ignore[no-any-return]
+
+
+def _arguments(network: Network, options: Options) -> tuple[Any, ...]:
+    """What the functions of `_core` take first."""
+    x, weights, state, lengths, seed = network
+    cell, num_layers, bidirectional, _, dropout, _ = options
+    return (
+        cell,
+        _array(x),
+        options.by_layer([_array(w) for w in weights]),
+        [_array(s) for s in state] if state else None,
+        None if lengths is None else _array(lengths),
+        num_layers,
+        bidirectional,
+        dropout,
+        0 if seed is None else int(seed),
+    )
+
+
+def _refuse(arguments: tuple[Any, ...], precision: str) -> NoReturn:
+    """Raises the message for arguments that the engine did not take."""
+    arguments = *arguments, True, precision, 0
+    functional._checked_call(*arguments)
+    raise AssertionError("the arguments were right")
+
+
+def _forward(network: Network, options: Options, training: bool) -> _Outputs:
+    arguments = _arguments(network, options)
+    precision = options.precision
+    trains = training or options.dropout > 0  # the engine drops only where it trains
+    rest = trains, precision, 0, torch.get_num_threads()
+    result = _core.forward(*(arguments + rest))
+    if result is None:
+        _refuse(arguments, precision)
+    y, final, reserve = result
+    memory = _tensor(reserve.memory) if training else torch.empty(0, dtype=torch.uint8)
+    return _tensor(y), [_tensor(s) for s in final], memory
+
+
+def _restore(network: Network, options: Options, y: Tensor, reserve: Tensor) -> _core.Reserve:
+    """The reserve of an earlier call, from its bytes and that call's other tensors."""
+    if reserve.data_ptr() % 64:
+        reserve = reserve.clone()  # PyTorch aligns what it allocates
+    arguments = _arguments(network, options)
+    rest = options.precision, _array(y), _array(reserve)
+    restored: _core.Reserve | None = _core.restore(*(arguments + rest))
+    if restored is None:
+        _refuse(arguments, options.precision)
+    return restored
+
+
+def _backward(
+    network: Network,
+    options: Options,
+    y: Tensor,
+    reserve: Tensor,
+    dy: Tensor | None,
+    dfinal: Sequence[Tensor | None],
+    need_dx: bool,
+) -> list[Tensor]:
+    dx, dstate, dweights = _core.backward(
+        _restore(network, options, y, reserve),
+        None if dy is None else _array(dy),
+        [None if d is None else _array(d) for d in dfinal],
+        need_dx,
+        None,
+        torch.get_num_threads(),
+    )
+    gradients = [dx] if need_dx else []
+    gradients += dstate if network.state else ()
+    gradients += [dw for of_layer in dweights for dw in of_layer if dw is not None]
+    return [_tensor(gradient) for gradient in gradients]
+
+
+def _states(network: Network, options: Options, y: Tensor, reserve: Tensor) -> list[Tensor]:
+    restored = _restore(network, options, y, reserve)
+    return [
+        _tensor(restored.states_over_time(cell, state))
+        for cell in range(options.num_layers * options.num_directions)
+        for state in range(1, options.states)
+    ]
+
+
+# Their shapes, for tracing.
+
+
+def _forward_fake(network: Network, options: Options, training: bool) -> _Outputs:
+    T, B, _ = network.x.shape
+    H, D = network.weights[1].shape[1], options.num_directions
+    # How many bytes is the engine's business, and depends on the CPU.
+    size = torch.library.get_ctx().new_dynamic_size() if training else 0
+    new = network.x.new_empty
+    final = [new((options.num_layers * D, B, H)) for _ in range(options.states)]
+    return new((T, B, D * H)), final, new(size, dtype=torch.uint8)
+
+
+def _backward_fake(network: Network, _options: Options, *others: Any) -> list[Tensor]:
+    *_, need_dx = others
+    inputs = network.differentiable
+    return [t.new_empty(t.shape) for t in (inputs if need_dx else inputs[1:])]
+
+
+def _states_fake(network: Network, options: Options, y: Tensor, _reserve: Tensor) -> list[Tensor]:
+    shape = *y.shape[:2], network.weights[1].shape[1]
+    count = options.num_layers * options.num_directions * (options.states - 1)
+    return [y.new_empty(shape) for _ in range(count)]
+
+
+# Their derivatives.
+
+
+def _below_autograd(name: str) -> Callable[..., Any]:
+    """An operator on tensors whose gradients are somebody else's business."""
+
+    def call(network: Network, options: Options, *others: Any) -> Any:
+        with torch._C._AutoDispatchBelowAutograd():
+            return getattr(torch.ops.rnnfast, name).default(*network, *options, *others)
+
+    return call
+
+
+class _Derivative(torch.autograd.Function):
+    """What the two functions below have in common."""
+
+    @staticmethod
+    def save(ctx: Any, network: Network, options: Options, y: Tensor, reserve: Tensor) -> None:
+        """Keeps a call for `saved`."""
+        ctx.options, ctx.states = options, len(network.state)
+        ctx.save_for_backward(y, reserve, network.lengths, network.seed, *network.differentiable)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def saved(ctx: Any) -> tuple[Network, Options, Tensor, Tensor]:
+        """What `save` kept."""
+        y, reserve, lengths, seed, x, *tensors = ctx.saved_tensors
+        state, weights = tensors[: ctx.states], tensors[ctx.states :]
+        return Network(x, weights, state, lengths, seed), ctx.options, y, reserve
+
+    @staticmethod
+    def by_steps(
+        ctx: Any,
+        outputs_of: stepwise.Outputs,
+        gradients: Sequence[Tensor | None],
+        needed: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """The gradients of x, states and weights, themselves differentiable."""
+        network, options, y, reserve = _Derivative.saved(ctx)
+        masks = None
+        if options.dropout and options.num_layers > 1:
+            restored = _restore(network, options, y, reserve)
+            masks = [_tensor(restored.dropout_mask(i)) for i in range(options.num_layers - 1)]
+        return stepwise.backward(network, options, masks, outputs_of, gradients, needed)
+
+
+class _Forward(_Derivative):
+    """A network; the gradient of its gradient is made step by step."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        kernel: Callable[..., Any],
+        network: Network,
+        options: Options,
+        *_differentiable: Tensor,
+    ) -> tuple[Tensor, ...]:
+        y, final, reserve = kernel(network, options, True)
+        _Derivative.save(ctx, network, options, y, reserve)
+        ctx.mark_non_differentiable(reserve)
+        return y, reserve, *final
+
+    @staticmethod
+    def backward(
+        ctx: Any, dy: Tensor | None, _dreserve: None, *dfinal: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        _, _, _, *needed = ctx.needs_input_grad
+        if torch.is_grad_enabled():
+            gradients = _Derivative.by_steps(
+                ctx, lambda y, final, _: [y, *final], [dy, *dfinal], needed
+            )
+        else:
+            call = _Derivative.saved(ctx)
+            kernel = _backward if _direct(call[0]) else _below_autograd("backward")
+            gradients = kernel(*call, dy, dfinal, needed[0])
+            if not needed[0]:
+                gradients = [None, *gradients]
+        return None, None, None, *gradients
+
+
+class _States(_Derivative):
+    """The states beyond h after every step; their gradient is made step by step."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        network: Network,
+        options: Options,
+        y: Tensor,
+        reserve: Tensor,
+        *_differentiable: Tensor,
+    ) -> tuple[Tensor, ...]:
+        _Derivative.save(ctx, network, options, y, reserve)
+        return tuple(_below_autograd("states")(network, options, y, reserve))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        found = _Derivative.by_steps(
+            ctx,
+            lambda _y, _final, over_time: [s for of_layer in over_time for s in of_layer[1:]],
+            gradients,
+            ctx.needs_input_grad[4:],
+        )
+        return None, None, None, None, *found
+
+
+def _needs_gradient(network: Network) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in network.differentiable)
+
+
+def _forward_autograd(
+    kernel: Callable[..., _Outputs], network: Network, options: Options, training: bool
+) -> _Outputs:
+    if not _needs_gradient(network):
+        return kernel(network, options, training)
+    y, reserve, *final = _Forward.apply(kernel, network, options, *network.differentiable)
+    return y, final, reserve
+
+
+def _states_autograd(
+    network: Network, options: Options, y: Tensor, reserve: Tensor
+) -> list[Tensor]:
+    if not _needs_gradient(network):
+        return _below_autograd("states")(network, options, y, reserve)  # type: ignore[no-any-return]
+    return list(_States.apply(network, options, y, reserve, *network.differentiable))
+
+
+def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Of a function of a network, options and others, one of all of them in a row."""
+
+    def call(*values: Any) -> Any:
+        return function(Network(*values[:5]), Options(*values[5:11]), *values[11:])
+
+    return call
+
+
+for _name, _kernel, _fake in (
+    ("forward", _forward, _forward_fake),
+    ("backward", _backward, _backward_fake),
+    ("states", _states, _states_fake),
+):
+    _library.impl(_name, _operator(_kernel), "CPU")
+    torch.library.register_fake(f"rnnfast::{_name}", _operator(_fake), lib=_library)
+_library.impl(
+    "forward", _operator(partial(_forward_autograd, _below_autograd("forward"))), "Autograd"
+)
+_library.impl("states", _operator(_states_autograd), "Autograd")

@@ -1,0 +1,161 @@
+"""Networks step by step in operations of PyTorch: slow, and differentiable in every way.
+
+This is the path for what the engine's kernels cannot do: derivatives of gradients, forward-mode
+derivatives, `torch.func` transforms. The equations of a cell are those of `rnnfast.reference`,
+applied to tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import functional as F  # noqa: N812
+
+from rnnfast import reference
+from rnnfast.reference import tape
+from rnnfast.torch.network import Network, Options
+
+Outputs: TypeAlias = Callable[..., Sequence[Tensor]]
+"""Picks some of the outputs out of the three that `forward` returns."""
+
+tape.sigmoid.register(Tensor, torch.sigmoid)
+tape.tanh.register(Tensor, torch.tanh)
+tape.relu.register(Tensor, torch.relu)
+
+
+def needed() -> bool:
+    """Whether a `torch.func` transform or a level of forward-mode AD is at work."""
+    return bool(torch._C._are_functorch_transforms_active()) or forward_ad._current_level >= 0
+
+
+class _Product:
+    """Row blocks of a weight matrix times an operand: `rnnfast.reference.cell.Product`."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, gates: int) -> None:
+        self._weight = weight.chunk(gates)
+        self._bias = [None] * gates if bias is None else bias.chunk(gates)
+
+    def __call__(self, operand: Tensor, *gates: int) -> list[Tensor]:
+        """One (..., H) product a gate: the gates named, or all of them."""
+        return [
+            F.linear(operand, self._weight[g], self._bias[g])
+            for g in gates or range(len(self._weight))
+        ]
+
+
+def forward(
+    network: Network,
+    options: Options,
+    drop: Callable[[Tensor, int], Tensor],
+) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
+    """Run a network.
+
+    Args:
+        network: The tensors; the seed does not count.
+        options: What kind of network it is; the precision and dropout do not count.
+        drop: Takes the outputs of a layer and its number, and applies dropout.
+
+    Returns:
+        y (T, B, D*H), zero after a sequence's end; the final states, (L*D, B, H) each; and for each
+        layer and direction the states after every step, (T, B, H) each, zero after the end.
+    """
+    cell = reference.CELLS[options.cell]
+    weights, D = options.by_layer(network.weights), options.num_directions
+    x, lengths, state = network.x, network.lengths, network.state
+    if not state:
+        H = weights[0][1].shape[1]
+        state = [x.new_zeros((len(weights), x.shape[1], H))] * cell.states
+    running = None
+    if lengths is not None:
+        steps = torch.arange(x.shape[0], device=x.device)
+        running = (steps[:, None] < lengths)[..., None]
+    final, over_time = [], []
+    for first in range(0, len(weights), D):
+        if first:
+            x = drop(x, first // D - 1)
+        for k in range(first, first + D):
+            initial = tuple(s[k] for s in state)
+            states, last = _run(cell, x, weights[k], initial, running, k > first)
+            over_time.append(states)
+            final.append(last)
+        x = torch.cat([states[0] for states in over_time[first:]], -1)
+    return x, [torch.stack(one) for one in zip(*final, strict=True)], over_time
+
+
+def _run(
+    cell: reference.ReferenceCell,
+    x: Tensor,
+    weights: tuple[Any, ...],
+    state: tuple[Tensor, ...],
+    running: Tensor | None,
+    reverse: bool,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """One layer in one direction: states after every step, (T, B, H) each, and the final ones."""
+    w_ih, w_hh, b_ih, b_hh, w_channel = weights
+    step: Callable[..., tuple[Tensor, ...]] = cell.step
+    inputs = _Product(w_ih, b_ih, cell.gates)(x)
+    recurrent = _Product(w_hh, b_hh, cell.gates)
+    channel = [] if w_channel is None else list(w_channel)
+    times = range(x.shape[0])
+    steps = []
+    for t in reversed(times) if reverse else times:
+        new = step([gate[t] for gate in inputs], recurrent, state, channel)
+        if running is None:
+            steps.append(new)
+            state = new
+        else:
+            steps.append(tuple(torch.where(running[t], n, torch.zeros_like(n)) for n in new))
+            state = tuple(torch.where(running[t], n, s) for n, s in zip(new, state, strict=True))
+    if not steps:
+        return tuple(s.new_zeros((0, *s.shape)) for s in state), state
+    in_order = steps[::-1] if reverse else steps
+    return tuple(torch.stack(one) for one in zip(*in_order, strict=True)), state
+
+
+def backward(
+    network: Network,
+    options: Options,
+    masks: Sequence[Tensor] | None,
+    outputs_of: Outputs,
+    gradients: Sequence[Tensor | None],
+    needed: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradients of a network as differentiable functions of its inputs and of `gradients`.
+
+    Args:
+        network: The tensors.
+        options: What kind of network it is.
+        masks: What the outputs of each layer but the last are multiplied with; None for nothing.
+        outputs_of: Picks the outputs that `gradients` belong to.
+        gradients: Those of the outputs; None for zeros.
+        needed: Whether the gradient of x, of each state and of each weight is wanted.
+
+    Returns:
+        These gradients, None where not wanted.
+    """
+    if all(g is None for g in gradients):
+        return [None] * len(needed)
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Views, so that what x has to do with the weights is not counted here.
+        inputs = [t.view_as(t) for t in network.differentiable]
+        count = 1 + len(network.state)
+        results = forward(
+            network._replace(x=inputs[0], state=inputs[1:count], weights=inputs[count:]),
+            options,
+            lambda outputs, layer: outputs * masks[layer] if masks else outputs,
+        )
+    outputs = outputs_of(*results)
+    pairs = [(o, g) for o, g in zip(outputs, gradients, strict=True) if g is not None]
+    wanted = [t for t, need in zip(inputs, needed, strict=True) if need]
+    with_gradient, given = zip(*pairs, strict=True)
+    found = iter(
+        torch.autograd.grad(
+            with_gradient, wanted, given, create_graph=create_graph, allow_unused=True
+        )
+    )
+    return [next(found) if need else None for need in needed]

@@ -1,0 +1,81 @@
+#include "bindings/rnn_reserve.h"
+
+#include "bindings/module.h"
+#include "bindings/rnn_arguments.h"
+#include "core/error.h"
+
+namespace rnnfast {
+namespace {
+
+// A view of the reserve's own memory, which keeps the reserve.
+py::object memory_of(py::object self) {
+  return py::cast<PyReserve&>(self).visit([&](const auto& kept) {
+    const Buffer& memory = kept.reserve.memory;
+    return py::object(py::array_t<std::uint8_t>({Index(memory.size())}, {Index(1)},
+                                                memory.as<std::uint8_t>(), self));
+  });
+}
+
+py::object states_of(PyReserve& reserve, Index cell, int state) {
+  return reserve.visit([&]<class T>(const Kept<T>& kept) {
+    const NetworkSize& s = kept.reserve.size;
+    RNNFAST_CHECK(cell >= 0 && cell < s.cells(), "cell: expected 0 to ", s.cells() - 1, ", got ",
+                  cell);
+    RNNFAST_CHECK(state >= 1 && state < cell_info(s.cell).states,
+                  "state: expected one beyond h, got ", state);
+    RNNFAST_CHECK(kept.reserve.states[std::size_t(cell)],
+                  "states: expected a reserve without recomputation");
+    Array<T> states = new_array<T>({s.seq_len, s.batch, s.hidden_size});
+    network_states(kept.reserve, cell, state, states.mutable_data());
+    return py::object(std::move(states));
+  });
+}
+
+py::object dropout_mask_of(PyReserve& reserve, Index layer) {
+  return reserve.visit([&]<class T>(const Kept<T>& kept) {
+    const NetworkSize& s = kept.reserve.size;
+    RNNFAST_CHECK(layer >= 0 && layer + 1 < s.num_layers, "layer: expected 0 to ", s.num_layers - 2,
+                  ", got ", layer);
+    Array<T> mask = new_array<T>({s.seq_len, s.batch, s.num_directions * s.hidden_size});
+    network_dropout_mask(kept.reserve, layer, mask.mutable_data());
+    return py::object(std::move(mask));
+  });
+}
+
+}  // namespace
+
+void bind_reserve(py::module_& m) {
+  py::class_<PyReserve>(m, "Reserve", "What a training forward pass keeps for backward.")
+      .def_property_readonly("nbytes", &PyReserve::nbytes, "Bytes of the reserve space.")
+      .def_property_readonly("dtype", &PyReserve::dtype, "Name of the dtype.")
+      .def_property_readonly("indexed", &PyReserve::indexed, "Whether x were indices.")
+      .def_property_readonly("weights", &PyReserve::weights,
+                             "The weights, five of each layer and direction.")
+      .def_property_readonly(
+          "states", [](const PyReserve& r) { return cell_info(r.size().cell).states; },
+          "States of the cell.")
+      .def_property_readonly(
+          "y_shape",
+          [](const PyReserve& r) {
+            const NetworkSize& s = r.size();
+            return py::make_tuple(s.seq_len, s.batch, s.num_directions * s.hidden_size);
+          },
+          "(T, B, D*H).")
+      .def_property_readonly(
+          "state_shape",
+          [](const PyReserve& r) {
+            return py::make_tuple(r.size().cells(), r.size().batch, r.size().hidden_size);
+          },
+          "(L*D, B, H).")
+      .def_property_readonly("memory", &memory_of,
+                             "The reserve space as bytes, for `restore`; of a reserve that was "
+                             "restored itself there are none.")
+      .def("states_over_time", &states_of, py::arg("cell"), py::arg("state"),
+           "A state beyond h after every step, (T, B, H), zero after a sequence's end; `cell` is "
+           "the "
+           "layer and direction, `state` 1 or more.")
+      .def("dropout_mask", &dropout_mask_of, py::arg("layer"),
+           "What the outputs of a layer but the last were multiplied with, (T, B, D*H).");
+}
+
+}  // namespace rnnfast

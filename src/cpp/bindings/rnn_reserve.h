@@ -1,0 +1,66 @@
+#pragma once
+// What a training forward pass leaves to Python: the reserve, and the arrays that backward reads
+// again.
+
+#include <cstdint>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "bindings/array.h"
+#include "rnn/network.h"
+
+namespace rnnfast {
+
+namespace py = pybind11;
+
+template <class T>
+constexpr const char* kDtype = sizeof(T) == 4 ? "float32" : "float64";
+
+// A training forward pass: the reserve, and the arrays that backward reads again.
+template <class T>
+struct Kept {
+  Reserve<T> reserve;
+  NetworkInput<T> input;
+  std::vector<py::object> alive;  // owners of the input and of y; the weights come first
+};
+
+class PyReserve {
+ public:
+  template <class T>
+  explicit PyReserve(Kept<T> kept) : kept_(std::move(kept)) {}
+
+  const NetworkSize& size() const {
+    return std::visit([](const auto& k) -> const NetworkSize& { return k.reserve.size; }, kept_);
+  }
+  std::size_t nbytes() const {
+    return std::visit([](const auto& k) { return k.reserve.memory.size(); }, kept_);
+  }
+  bool indexed() const {
+    return std::visit([](const auto& k) { return k.input.x == nullptr; }, kept_);
+  }
+  const char* dtype() const {
+    return std::visit([](const auto& k) { return dtype_of(k); }, kept_);
+  }
+  // Five of each layer and direction.
+  py::list weights() const {
+    const auto& alive = std::visit([](const auto& k) -> const auto& { return k.alive; }, kept_);
+    py::list result;
+    for (auto w = alive.begin(); Index(result.size()) < size().cells(); w += 5)
+      result.append(py::make_tuple(w[0], w[1], w[2], w[3], w[4]));
+    return result;
+  }
+  template <class F>
+  auto visit(F&& f) {
+    return std::visit(f, kept_);
+  }
+
+ private:
+  template <class T>
+  static const char* dtype_of(const Kept<T>&) {
+    return kDtype<T>;
+  }
+  std::variant<Kept<float>, Kept<double>> kept_;
+};
+
+}  // namespace rnnfast

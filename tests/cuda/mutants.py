@@ -1,0 +1,227 @@
+"""Planted faults: takes each synchronisation out of the kernels and asks whether anybody notices.
+
+    python tests/cuda/mutants.py            # all faults, with a table
+    python tests/cuda/mutants.py --list     # what they are
+
+In a copy of the sources each call that orders threads is put behind a test of a number, so that one
+build has all faults and a job chooses one. A fault is noticed if under some schedule results are
+not the bits of the right kernel or the emulator reports an error, or if ThreadSanitizer reports a
+race. Removals that nothing notices must be listed in UNNOTICED, with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cuda_emulator"))
+
+from build import BUILD, EMULATOR
+from engine import FEW_CELLS, build_engine, copy_with_few_cells
+from kernel_jobs import Job, run_jobs
+
+SCHEDULES = [("random", 1), ("random", 2), ("random", 3), ("sequential", 1), ("reversed", 1)]
+COPY = BUILD / "mutants" / "src"
+
+CELL = "mut3"  # two products a step, and two operands: it runs every line of the drivers
+GRID = [Job("grid", CELL)]
+MMA = {name: [Job(name, CELL, "bfloat16")] for name in ("block", "cluster", "flags")}
+ALL_MMA = [job for jobs in MMA.values() for job in jobs]
+# The kernels that run a file's code; a struct of one kernel's is named after it.
+FILES = {
+    "fma_product.cuh": GRID,
+    "grid_kernels.cuh": GRID,
+    "exchange.cuh": ALL_MMA,
+    "mma_product.cuh": ALL_MMA,
+    "mma_kernels.cuh": ALL_MMA,
+    "mma_flags.cu": MMA["flags"],
+    "network.cpp": GRID,
+    "gemm.cu": [Job("dense")],
+    "sort.cu": [Job("dense")],
+    "reduce.cuh": [Job("dense")],
+}
+EXCHANGES = {"BlockExchange": "block", "ClusterExchange": "cluster", "FlagExchange": "flags"}
+# Files whose calls of these names are definitions, or the host's on one stream.
+ELSEWHERE = {"device.cuh", "runtime.cu", "runtime.h", "recurrent.cpp"}
+
+# Statements that are removed.
+REMOVED = [
+    r"__syncthreads\(\)", r"__syncwarp\([^;]*\)", r"copy_wait<\d+>\(\)", r"copy_commit\(\)",
+    r"mbarrier_\w+\([^;{}]*\)", r"cluster_sync\(\)", r"add_release\([^;{}]*\)",
+    r"barrier\.wait\(\)", r"mark_empty\([^;{}]*\)", r"fill_bytes\(scratch\.counters[^;{}]*\)",
+    r"Exchange::(?:begin|end)\(\)",
+]  # fmt: skip
+# What is weakened, by what it is called: a pattern, and its replacement for a fault's number.
+WEAKENED: dict[str, tuple[str, str]] = {
+    "no polling": (r"while \((load_acquire\(\w+\) < \w+)\)", r"while (!PLANTED({n}) && \1)"),
+    "relaxed": (
+        r"\bload_acquire\((\w+)\)",
+        r"(PLANTED({n}) ? load_relaxed(\1) : load_acquire(\1))",
+    ),
+    "relaxed add": (
+        r"\badd_release\((\w+), (\w+)\);",
+        r"if (PLANTED({n})) atomicAdd(\1, \2); else add_release(\1, \2);",
+    ),
+    "no polling of values": (r"waits = (waits \|\| [^;]*);", r"waits = !PLANTED({n}) && (\1);"),
+    "plain store": (
+        r"\bstore_relaxed\((reinterpret_cast<unsigned\*>\(\w+\)), ([^;]*)\);",
+        r"if (PLANTED({n})) *(\1) = (\2); else store_relaxed(\1, \2);",
+    ),
+    "one buffer": (r"\b(phase >> 1|phase|turn) & 1\b", r"(PLANTED({n}) ? 0 : (\1 & 1))"),
+    "any value": (r"(bits == kEmpty) \?", r"!PLANTED({n}) && \1 ?"),
+}
+# One fault for all of its places: readers and writers must agree on the buffer.
+SLABS = (r"% 2 \* kFmaRows", r"% (PLANTED({n}) ? 1 : 2) * kFmaRows")
+
+# Faults that nothing notices, by file and what they are, with the reason why that is right.
+UNNOTICED: dict[tuple[str, str], str] = {}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A change of the sources."""
+
+    number: int
+    file: str
+    line: int
+    struct: str  # the last one that begins before it
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.what}"
+
+
+def plant() -> list[Fault]:
+    """Makes the copy of the sources, with faults behind their numbers."""
+    copy_with_few_cells(COPY)
+    faults: list[Fault] = []
+    for path in sorted((COPY / "cuda").iterdir()):
+        if path.suffix in (".cu", ".cuh", ".cpp", ".h") and path.name not in ELSEWHERE:
+            path.write_text(plant_file(path.name, path.read_text(), faults))
+    forgotten = {fault.file for fault in faults} - set(FILES)
+    assert not forgotten, f"{forgotten}: FILES must say what runs them"
+    return faults
+
+
+def plant_file(name: str, text: str, faults: list[Fault]) -> str:
+    """The text with its faults, which are added to the list."""
+
+    def add(match: re.Match[str], what: str) -> int:
+        before = source[: match.start()]
+        struct = (re.findall(r"^(?:struct|class) (\w+)", before, re.MULTILINE) or [""])[-1]
+        line = before.count("\n") + 1
+        faults.append(Fault(len(faults) + 1, name, line, struct, what))
+        return faults[-1].number
+
+    def weaken(what: str, form: str) -> Callable[[re.Match[str]], str]:
+        return lambda m: m.expand(form.replace("{n}", str(add(m, what))))
+
+    def remove(m: re.Match[str]) -> str:
+        call = re.sub(r"\(PLANTED\(\d+\) \? 0 : \((.*?)\)\)", r"\1", " ".join(m.group(1).split()))
+        return f"if (!PLANTED({add(m, 'without ' + call)})) {m.group(1)};"
+
+    # Replacements keep all line breaks, so that positions keep their lines.
+    source = text
+    for what, (pattern, form) in WEAKENED.items():
+        source = text
+        text = re.sub(pattern, weaken(what, form), text)
+    if re.search(SLABS[0], text):
+        source = text
+        first = re.search(SLABS[0], text)
+        assert first is not None
+        text = re.sub(SLABS[0], SLABS[1].replace("{n}", str(add(first, "one buffer"))), text)
+    source = text
+    pattern = rf"(?<![\w.:])((?:{'|'.join(REMOVED)}));"
+    return re.sub(pattern, remove, text)
+
+
+def engine(sanitizer: str | None) -> Path:
+    """The module with all faults."""
+    flags = ["-include", str(EMULATOR / "planted.h"), "-Wno-error", "-w"]
+    return build_engine("mutants", sanitizer=sanitizer, source_root=COPY, flags=flags)
+
+
+def jobs_of(fault: Fault, schedules: list[tuple[str, int]]) -> list[Job]:
+    """A fault's jobs; in every other schedule memory is not NaN but a number."""
+    exchange = EXCHANGES.get(fault.struct)
+    jobs = MMA[exchange] if exchange else FILES[fault.file]
+    return [
+        replace(
+            job,
+            policy=policy,
+            seed=seed,
+            fault=fault.number,
+            cells=tuple(FEW_CELLS),
+            fill=0x3F if i % 2 else 0xFF,
+        )
+        for i, (policy, seed) in enumerate(schedules)
+        for job in jobs
+    ]
+
+
+def plain_notices(faults: list[Fault]) -> dict[Fault, tuple[int, int]]:
+    """How many of a fault's jobs are noticed without a sanitizer, and how many there are."""
+    unplanted = [*GRID, *ALL_MMA, Job("dense")]
+    jobs = [replace(job, cells=tuple(FEW_CELLS)) for job in unplanted]
+    plan = {fault: jobs_of(fault, SCHEDULES) for fault in faults}
+    results = run_jobs(jobs + [job for some in plan.values() for job in some], engine(None))
+    expected = {}
+    for job, result in zip(jobs, results, strict=False):
+        assert result.digest, f"without a fault: {job}: {result.error}"
+        expected[job.kernel, job.cell] = result.digest
+    rest = iter(results[len(jobs) :])
+    return {
+        fault: (
+            sum(next(rest).digest != expected[job.kernel, job.cell] for job in some),
+            len(some),
+        )
+        for fault, some in plan.items()
+    }
+
+
+def races(faults: list[Fault]) -> dict[Fault, tuple[int, int]]:
+    """How many of a fault's jobs ThreadSanitizer reports, and how many there are."""
+    plan = {fault: jobs_of(fault, SCHEDULES[:1]) for fault in faults}
+    # Faults share addresses and lines, of which each is reported once unless told otherwise.
+    options = "suppress_equal_addresses=0 suppress_equal_stacks=0"
+    jobs = [job for some in plan.values() for job in some]
+    results = iter(run_jobs(jobs, engine("thread"), "thread", options))
+    return {
+        fault: (sum("data race" in next(results).report for _ in some), len(some))
+        for fault, some in plan.items()
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--list", action="store_true", help="what the faults are, and no more")
+    arguments = parser.parse_args()
+    faults = plant()
+    if arguments.list:
+        print(*faults, sep="\n")
+        return 0
+    start = time.monotonic()
+    plain = plain_notices(faults)
+    raced = races(faults)
+    bad = 0
+    print(f"{'fault':72} {'plain':>7} {'races':>7}")
+    for fault in faults:
+        noticed = plain[fault][0] + raced[fault][0] > 0
+        reason = UNNOTICED.get((fault.file, fault.what))
+        wrong = noticed == (reason is not None)
+        bad += wrong
+        columns = (f"{some}/{count}" for some, count in (plain[fault], raced[fault]))
+        note = "" if noticed else reason or "NOT NOTICED"
+        note = "LISTED AS UNNOTICED" if noticed and reason else note
+        print(f"{fault!s:72.72} {next(columns):>7} {next(columns):>7}  {note}")
+    print(f"{len(faults)} faults, {bad} not as expected, {time.monotonic() - start:.0f} s")
+    return min(bad, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

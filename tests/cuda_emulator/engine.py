@@ -1,0 +1,94 @@
+"""Compiles the whole CUDA engine for the emulator: with sanitizers, or from a changed copy."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pybind11
+from build import BUILD, EMULATOR, ROOT, build
+
+# Two whose kernels have all paths: one product a step, and two.
+FEW_CELLS = {"lstm": "Lstm", "mut3": "Mut3"}
+
+
+def copy_with_few_cells(target: Path) -> Path:
+    """Copies the library's sources, with FEW_CELLS as the registry, which compile faster."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(ROOT / "src", target)
+    registry = target / "cpp/cells/registry.h"
+    few = f"using Cells = TypeList<{', '.join(FEW_CELLS.values())}>;"
+    text, count = re.subn(r"using Cells = .*?;", few, registry.read_text(), flags=re.DOTALL)
+    assert count == 1
+    registry.write_text(text)
+    return target
+
+
+def build_engine(
+    name: str = "engine",
+    *,
+    sanitizer: str | None = None,
+    source_root: Path = ROOT / "src",
+    architecture: int | None = None,
+    flags: list[str] | None = None,
+) -> Path:
+    """The path of an extension module, for the environment variable RNNFAST_EMULATED.
+
+    Args:
+        name: Folder below build/emulator.
+        sanitizer: None, "thread" or "address".
+        source_root: The library's sources, or a copy of them.
+        architecture: Run what nvcc makes of the kernels for it, as 90, in place of their source;
+            the variable then is RNNFAST_EMULATED_PTX.
+        flags: Further options of the compiler.
+    """
+    module = "_emulated" if architecture is None else "_emulated_ptx"
+    folder = source_root / "cuda"
+    kernels = sorted(folder.glob("*.cu"))
+    sources = [*kernels, *sorted(folder.glob("*.cpp")), *sorted(folder.glob("bindings/*.cpp"))]
+    sources.append(EMULATOR / "bindings.cpp")
+    defines = [f"RNNFAST_CUDA_MODULE={module}", "RNNFAST_EMULATED"]
+    options = ["-g1", "-Wno-unknown-pragmas", *(flags or ())]
+    if architecture is not None:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            sources += pool.map(lambda k: translated(k, architecture, source_root), kernels)
+        defines.append("RNNFAST_EMULATED_PTX")
+        options.append("-fvisibility=default")  # launches find translations by the kernels' names
+    return build(
+        name,
+        sources,
+        sanitizer=sanitizer,
+        defines=defines,
+        includes=[Path(pybind11.get_include()), Path(sysconfig.get_path("include"))],
+        flags=options,
+        libraries=["-ldl"],
+        output=f"{module}.so",
+        source_root=source_root,
+    )
+
+
+def translated(kernel: Path, architecture: int, source_root: Path) -> Path:
+    """The C++ of a kernel's PTX; one that was made of the same sources is taken again."""
+    if shutil.which("nvcc") is None:
+        raise RuntimeError("nvcc is not on PATH")
+    read = sorted([*source_root.rglob("*.*"), *EMULATOR.glob("ptx/*.py")])
+    content = hashlib.sha256(b"\0".join(path.read_bytes() for path in read)).hexdigest()[:16]
+    folder = BUILD / f"ptx{architecture}-{content}"
+    folder.mkdir(parents=True, exist_ok=True)
+    ptx, target = folder / f"{kernel.stem}.ptx", folder / f"{kernel.stem}_ptx.cpp"
+    if target.exists():
+        return target
+    nvcc = ["nvcc", "-ptx", f"-arch=sm_{architecture}", "-std=c++20", "-lineinfo"]
+    nvcc += ["--expt-relaxed-constexpr", f"-I{source_root}", f"-I{source_root / 'cpp'}"]
+    subprocess.run([*nvcc, str(kernel), "-o", str(ptx)], check=True)
+    new = target.with_suffix(".new")
+    subprocess.run([sys.executable, "-m", "ptx", str(ptx), str(new)], check=True, cwd=EMULATOR)
+    new.replace(target)
+    return target

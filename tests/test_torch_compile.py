@@ -1,0 +1,111 @@
+"""The operators of `rnnfast.torch` under `torch.compile`, `torch.export` and PyTorch's checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+import rnnfast.torch as fast  # noqa: E402
+from rnnfast.torch.network import Options  # noqa: E402
+from torch_cases import CELLS, assert_near, flat, gradients  # noqa: E402
+
+I, H = 5, 8
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:.*force disabled:UserWarning"
+)
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def compare(layer: Any, compiled: Any, x: Any, *args: Any, **kwargs: Any) -> None:
+    """Compiled and plain: the same bits, forward and backward."""
+    x = x.requires_grad_()
+    wanted = [x, *flat(args), *layer.parameters()]
+    expected, got = layer(x, *args, **kwargs), compiled(x, *args, **kwargs)
+    for one, other in zip(flat(got), flat(expected), strict=True):
+        assert torch.equal(one, other)
+    for one, other in zip(gradients(got, wanted), gradients(expected, wanted), strict=True):
+        assert torch.equal(one, other)
+    with torch.no_grad():
+        for one, other in zip(flat(compiled(x, *args, **kwargs)), flat(expected), strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_fullgraph(cell: str) -> None:
+    """Batches of several sizes, the second of which makes the size a symbol."""
+    layer = fast.Recurrent(cell, I, H, 2, bidirectional=True)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for batch in (3, 4, 6):
+        compare(layer, compiled, torch.randn(7, batch, I))
+
+
+@pytest.mark.parametrize("layer_type", ["LSTM", "GRU", "RNN"])
+def test_drop_ins_inside_a_model(layer_type: str) -> None:
+    layer = getattr(fast, layer_type)(I, H, batch_first=True)
+    state = torch.randn(1, 3, H, requires_grad=True)
+    hx = (state, torch.randn(1, 3, H, requires_grad=True)) if layer_type == "LSTM" else state
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    compare(layer, compiled, torch.randn(3, 7, I), hx)
+    compare(layer, compiled, torch.randn(7, I))
+    compare(layer, compiled, torch.randn(3, 7, I), return_all_states=True)
+
+
+def test_inductor_and_autocast_and_dropout() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(I, I), fast.GRU(I, H, 2, dropout=0.5))
+    compiled = torch.compile(model, fullgraph=True)
+    x = torch.randn(7, 3, I)
+    y, _ = compiled(x)
+    assert y.shape == (7, 3, H)
+    y.sum().backward()
+    model.eval()
+    expected, got = model(x), compiled(x)
+    assert_near(got, expected)
+    wanted = list(model.parameters())
+    assert_near(gradients(got, wanted), gradients(expected, wanted))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(compiled(x)[0], model(x)[0], rtol=0.02, atol=0.02)
+
+
+def test_export_has_the_operator() -> None:
+    layer = fast.LSTM(I, H).eval()
+    x = torch.randn(7, 3, I)
+    with torch.no_grad():
+        exported = torch.export.export(layer, (x,))
+        operators = {str(node.target) for node in exported.graph.nodes}
+        assert "rnnfast.forward.default" in operators
+        assert torch.equal(exported.module()(x)[0], layer(x)[0])
+
+
+@pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "peephole_lstm"])
+@pytest.mark.parametrize("lengths", [False, True])
+def test_operators_pass_torch_s_own_checks(cell: str, lengths: bool) -> None:
+    layer = fast.Recurrent(cell, I, H, 2, dtype=torch.float64)
+    options = Options(cell, 2, False, True, 0.5, "full")
+    network = (
+        torch.randn(7, 3, I, dtype=torch.float64, requires_grad=True),
+        [w.detach().requires_grad_() for w in flat(layer.all_weights)],
+        [torch.randn(2, 3, H, dtype=torch.float64, requires_grad=True)] * options.states,
+        torch.tensor([7, 4, 0]) if lengths else None,
+        torch.tensor(11),
+    )
+    forward, backward = torch.ops.rnnfast.forward.default, torch.ops.rnnfast.backward.default
+    # No comparison of two calls: the reserve has bytes that nobody writes or reads.
+    checks = ("test_schema", "test_faketensor", "test_autograd_registration")
+    torch.library.opcheck(forward, (*network, *options, True), test_utils=checks)
+    y, final, reserve = forward(*network, *options, True)
+    kept = [y.detach(), reserve, torch.randn_like(y), [None] * len(final), True]
+    torch.library.opcheck(backward, (*network, *options, *kept), test_utils=checks[:2])
+    states = torch.ops.rnnfast.states.default
+    torch.library.opcheck(states, (*network, *options, *kept[:2]), test_utils=checks)
