@@ -171,6 +171,8 @@ def moves() -> str:
     st.global.b32 [%p0+112], %r1; mov.u64 %d1, %clock64; mov.u32 %r1, %clock;
     mov.b64 %d2, moves_p0; cvta.param.u64 %d3, %d2; ld.u64 %d4, [%d3]; cvta.to.param.u64 %d3, %d3;
     ld.param.u64 %d5, [%d3]; sub.u64 %d4, %d4, %p0; sub.u64 %d5, %d5, %p0; or.b64 %d4, %d4, %d5;
+    mov.pred %q3, -1; mov.pred %q4, 0; selp.b32 %r1, 1, 0, %q3; selp.b32 %r2, 1, 0, %q4;
+    st.global.v2.b32 [%p0+128], {%r1, %r2};
     st.global.u64 [%p0+120], %d4; ld.param::entry.u64 %d5, [moves_p0]; st.u32 [%d5+116], 3;
     """,
     )

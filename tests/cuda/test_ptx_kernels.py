@@ -29,7 +29,7 @@ def compiled(capability: int | None, sanitizer: str | None = None, *defines: str
     if capability is None:
         return build("ptx_kernels", [SOURCE], sanitizer=sanitizer, defines=defines)
     folder = BUILD / "ptx_kernels" / "_".join(["ptx", *defines])
-    translated = from_cuda(SOURCE, capability, folder, defines)
+    translated = from_cuda(SOURCE, capability, folder, defines=defines)
     return build(
         "ptx_kernels",
         [SOURCE, translated],

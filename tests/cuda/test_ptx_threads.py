@@ -108,7 +108,7 @@ def test_hints(module: Module) -> None:
 
 
 def test_moves(module: Module) -> None:
-    target = blank(128)
+    target = blank(136)
     module.run("moves", target, block=1)
     words, floats = target.view(np.uint32), target.view(np.float32)
     doubles, halves = target.view(np.float64), target.view(np.uint16)
@@ -130,7 +130,7 @@ def test_moves(module: Module) -> None:
     assert doubles[12] == 1.5
     assert floats[26] == 1.5
     assert list(words[27:29]) == [32, 1]
-    assert list(words[29:32]) == [3, 0, 0]
+    assert list(words[29:34]) == [3, 0, 0, 1, 0]
 
 
 def test_control(module: Module) -> None:

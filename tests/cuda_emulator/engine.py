@@ -6,8 +6,6 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
-import sys
 import sysconfig
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import pybind11
 from build import BUILD, EMULATOR, ROOT, build
+from ptx.nvcc import available, from_cuda
 
 # Two whose kernels have all paths: one product a step, and two.
 FEW_CELLS = {"lstm": "Lstm", "mut3": "Mut3"}
@@ -61,6 +60,7 @@ def build_engine(
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             sources += pool.map(lambda k: translated(k, architecture, source_root), kernels)
         defines.append("RNNFAST_EMULATED_PTX")
+        options.append("-ffp-contract=off")  # nvcc has chosen where two operations are one rounding
         options.append("-fvisibility=default")  # launches find translations by the kernels' names
     return build(
         name,
@@ -77,19 +77,12 @@ def build_engine(
 
 def translated(kernel: Path, architecture: int, source_root: Path) -> Path:
     """The C++ of a kernel's PTX; one that was made of the same sources is taken again."""
-    if shutil.which("nvcc") is None:
-        raise RuntimeError("nvcc is not on PATH")
     read = sorted([*source_root.rglob("*.*"), *EMULATOR.glob("ptx/*.py")])
     content = hashlib.sha256(b"\0".join(path.read_bytes() for path in read)).hexdigest()[:16]
     folder = BUILD / f"ptx{architecture}-{content}"
-    folder.mkdir(parents=True, exist_ok=True)
-    ptx, target = folder / f"{kernel.stem}.ptx", folder / f"{kernel.stem}_ptx.cpp"
-    if target.exists():
-        return target
-    nvcc = ["nvcc", "-ptx", f"-arch=sm_{architecture}", "-std=c++20", "-lineinfo"]
-    nvcc += ["--expt-relaxed-constexpr", f"-I{source_root}", f"-I{source_root / 'cpp'}"]
-    subprocess.run([*nvcc, str(kernel), "-o", str(ptx)], check=True)
-    new = target.with_suffix(".new")
-    subprocess.run([sys.executable, "-m", "ptx", str(ptx), str(new)], check=True, cwd=EMULATOR)
-    new.replace(target)
-    return target
+    made = folder / f"{kernel.stem}.sm_{architecture}.cpp"
+    if made.exists():
+        return made
+    if not available():
+        raise RuntimeError("nvcc is not on PATH")
+    return from_cuda(kernel, architecture, folder, source_root=source_root)

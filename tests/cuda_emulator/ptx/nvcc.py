@@ -17,7 +17,14 @@ def available() -> bool:
     return shutil.which("nvcc") is not None
 
 
-def from_cuda(source: Path, capability: int, folder: Path, defines: Iterable[str] = ()) -> Path:
+def from_cuda(
+    source: Path,
+    capability: int,
+    folder: Path,
+    *,
+    defines: Iterable[str] = (),
+    source_root: Path = ROOT / "src",
+) -> Path:
     """Compiles a .cu file to PTX and translates it.
 
     Args:
@@ -25,6 +32,7 @@ def from_cuda(source: Path, capability: int, folder: Path, defines: Iterable[str
         capability: Of the device: 90 is sm_90.
         folder: Where the .ptx and the .cpp go; it is made if it is not there.
         defines: `NAME` or `NAME=VALUE`.
+        source_root: The library's sources, or a copy of them.
 
     Returns:
         Path of the .cpp. Compile it with -ffp-contract=off, and the .cu beside it with
@@ -36,8 +44,8 @@ def from_cuda(source: Path, capability: int, folder: Path, defines: Iterable[str
     """
     folder.mkdir(parents=True, exist_ok=True)
     ptx = folder / f"{source.stem}.sm_{capability}.ptx"
-    command = ["nvcc", "-std=c++20", "-O3", "-lineinfo", f"-arch=sm_{capability}", "-ptx"]
-    command += [f"-I{ROOT / 'src'}", f"-I{ROOT / 'src' / 'cpp'}", f"-I{source.parent}"]
+    command = ["nvcc", "-ptx", f"-arch=sm_{capability}", "-std=c++20", "-O3", "-lineinfo"]
+    command += ["--expt-relaxed-constexpr", f"-I{source_root}", f"-I{source_root / 'cpp'}"]
     command += [f"-D{define}" for define in defines]
     done = subprocess.run(
         [*command, str(source), "-o", str(ptx)], capture_output=True, text=True, check=False
@@ -45,5 +53,6 @@ def from_cuda(source: Path, capability: int, folder: Path, defines: Iterable[str
     if done.returncode:
         raise RuntimeError(f"nvcc failed for {source.name}:\n{done.stderr}")
     output = ptx.with_suffix(".cpp")
-    output.write_text(translate(ptx.read_text(), str(ptx)))
-    return output
+    fresh = output.with_suffix(".new")
+    fresh.write_text(translate(ptx.read_text(), str(ptx)))
+    return fresh.replace(output)

@@ -153,15 +153,14 @@ class Piece:
 def pieces(text: str) -> Iterator[Piece]:
     """Cuts the source. A brace after text belongs to it: an operand list or an initialiser."""
     start, depth, line, counted = 0, 0, 1, 0
-    for mark in re.finditer(r"[{};:]", text):
+    for mark in re.finditer(r"[{};]|(?<!:):(?!:)", text):
         place, character = mark.start(), mark[0]
         current = text[start:place].strip()
         alone = depth == 0 and (not current or FUNCTION.match(current) is not None)
         if character in "{}" and not alone:
             depth += 1 if character == "{" else -1
             continue
-        label = re.fullmatch(r"[$\w]+", current) and ":" not in text[place - 1] + text[place + 1]
-        if depth or (character == ":" and not label):
+        if depth or (character == ":" and not re.fullmatch(r"[$\w]+", current)):
             continue
         begin = place - len(text[start:place].lstrip())
         line, counted = line + text.count("\n", counted, begin), begin

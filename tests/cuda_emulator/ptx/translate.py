@@ -208,6 +208,7 @@ class Translator:
         """The head of a called function: a pointer for each result and parameter."""
         pointers = [f"unsigned char* {identifier(v.name)}" for v in function.results]
         pointers += [f"const unsigned char* {identifier(v.name)}" for v in function.parameters]
+        pointers = [f"[[maybe_unused]] {pointer}" for pointer in pointers]
         return f"[[maybe_unused]] static void {self.callable[function.name]}({', '.join(pointers)})"
 
     def called(self, function: Function) -> Iterator[str]:
@@ -234,7 +235,7 @@ class Translator:
         for size in function.limits.get("maxntid", function.limits.get("reqntid", (1024,))):
             limit *= size
         name = f"kernel_{identifier(function.name)}"
-        yield f"static void {name}(const unsigned char* parameters) {{"
+        yield f"static void {name}([[maybe_unused]] const unsigned char* parameters) {{"
         yield from self.body(function, Names(symbols, self.callable, True))
         yield (
             f'static const Kernel entry_{name}("{function.name}", {name}, {offset}, '
