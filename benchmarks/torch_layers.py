@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from run import ALLOCATORS
+from run import ALLOCATORS, SHAPES
 from torch import Tensor, nn
 
 import rnnfast.torch
@@ -32,16 +32,6 @@ from rnnfast.benchmark.case import AGREEMENT
 from rnnfast.benchmark.contestants import Contestant, difference, torch_contestant, twin_cells
 from rnnfast.benchmark.timing import timer
 
-SHAPES = [
-    "100,64,512,512",
-    "50,64,1024,1024",
-    "200,16,256,256",
-    "100,32,128,256",
-    "50,50,64,128",
-    "100,1,128,128",
-    "25,1,65,100",
-    "1,1,256,256",
-]
 OWN = "rnnfast.torch"
 Contestants = dict[str, Contestant]
 

@@ -25,6 +25,8 @@ _NETWORK = (  # Network, then Options
     "Tensor x, Tensor[] weights, Tensor[] state, Tensor? lengths, Tensor? seed, "
     "str cell, int num_layers, bool bidirectional, bool bias, float dropout, str precision"
 )
+# PyTorch caches on disk what it compiled by the schema of `forward` alone: an operator that changes
+# its arguments takes a new name, and `forward` with it.
 _SCHEMAS = {
     "forward": f"({_NETWORK}, bool training) -> (Tensor y, Tensor[] final, Tensor reserve)",
     "backward": f"({_NETWORK}, Tensor y, Tensor reserve, Tensor? dy, Tensor?[] dfinal, "
