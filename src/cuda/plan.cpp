@@ -144,16 +144,16 @@ Plan choose(const LayerShape& s, const DeviceProperties& d, std::span<const Kern
       if (!plan) why = "does not fit the device";
     }
     if (!plan) {
-      refused += std::string("; ") + kernel_name(kernel) + " " + why;
+      refused.append("; ").append(kernel_name(kernel)).append(" ").append(why);
       continue;
     }
     if (!compared.empty()) compared += ", ";
     compared += kernel_name(kernel);
-    compared += " " + microseconds(plan->estimate.step());
+    compared.append(" ").append(microseconds(plan->estimate.step()));
     if (!chosen || plan->estimate.step() < chosen->estimate.step()) chosen = plan;
   }
   RNNFAST_CHECK(chosen, "no kernel can run this layer: ", refused.substr(refused.empty() ? 0 : 2));
-  chosen->reason = "estimates of a step: " + compared + refused;
+  chosen->reason = std::string("estimates of a step: ").append(compared).append(refused);
   return *chosen;
 }
 
