@@ -12,7 +12,7 @@ import cases
 from cases import Case
 from rnnfast import _core, functional
 from rnnfast.reference import CELLS
-from test_sequence import dropout_masks
+from test_dropout import dropout_masks
 
 
 def aligned_copy(memory: np.ndarray) -> np.ndarray:
