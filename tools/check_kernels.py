@@ -38,7 +38,7 @@ class Family:
 
 # The first that matches counts. Ceilings of recurrent kernels are those of src/cuda/resources.h.
 FAMILIES = (
-    Family("grid", r"_grid_kernel", 256, 128, ("LDGSTS",), 80),
+    Family("grid", r"_grid_kernel", 256, 168, ("LDGSTS",), 80),
     Family("cluster", r"_mma_kernel.*ClusterExchange", 256, 255, ("HMMA", "STAS", "SYNCS"), 90),
     Family("block and flags", r"_mma_kernel", 256, 255, ("HMMA",), 80),
     Family("gemm", r"11gemm_kernel", 64, 208, ("LDGSTS",), 80),

@@ -10,7 +10,7 @@
 #include "cuda/resources.h"
 
 namespace rnnfast::cuda {
-namespace {
+namespace gemm_step {  // with a name, so that kernels can be found by theirs
 
 // Thread i has unit i % H of sequence i / H.
 struct Index {
@@ -216,16 +216,16 @@ void run(int cell, Products products, const Args& args, cudaStream_t stream) {
   as_graph(stream, [&] { function_of<Args>(Cells{}, cell)(args, steps); });
 }
 
-}  // namespace
+}  // namespace gemm_step
 
 void forward_gemm(int cell, Products products, const Plan&, const ForwardArgs& args,
                   cudaStream_t stream) {
-  run(cell, products, args, stream);
+  gemm_step::run(cell, products, args, stream);
 }
 
 void backward_gemm(int cell, Products products, const Plan&, const BackwardArgs& args,
                    cudaStream_t stream) {
-  run(cell, products, args, stream);
+  gemm_step::run(cell, products, args, stream);
 }
 
 }  // namespace rnnfast::cuda

@@ -52,7 +52,8 @@ RNNFAST_DEVICE void for_each_element(const FmaSlice& slice, const Element& eleme
 }
 
 template <class Cell, bool kBf16>
-__global__ void __launch_bounds__(kThreads) forward_grid_kernel(ForwardArgs args, GridShape shape) {
+__global__ void __launch_bounds__(kThreads, 1)
+    forward_grid_kernel(ForwardArgs args, GridShape shape) {
   constexpr CellInfo info = Cell::info;
   using Element = ForwardElement<Cell>;
   RNNFAST_DYNAMIC_SHARED(memory);
@@ -99,7 +100,7 @@ __global__ void __launch_bounds__(kThreads) forward_grid_kernel(ForwardArgs args
 }
 
 template <class Cell, bool kBf16>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     backward_grid_kernel(BackwardArgs args, GridShape shape) {
   constexpr CellInfo info = Cell::info;
   using Element = BackwardElement<Cell>;

@@ -16,7 +16,7 @@ RNNFAST_INLINE constexpr int divide_up(int n, int by) { return (n + by - 1) / by
 // [row][depth] that are filled and read in turn.
 inline constexpr int kFmaRows = 8;   // of a slab, at most
 inline constexpr int kFmaUnits = 4;  // units are padded to this
-inline constexpr int kFmaRegisters = 128;
+inline constexpr int kFmaRegisters = 168;
 
 RNNFAST_INLINE constexpr long fma_shared_bytes(int gates, int units, int hidden) {
   return 4L * round_up(hidden, 4) * (long(gates) * round_up(units, kFmaUnits) + 2 * kFmaRows);

@@ -90,7 +90,9 @@ def errors(case: Case, products: str) -> dict[str, float]:
 @pytest.mark.parametrize("cell", functional.cells())
 def test_every_kernel_agrees_with_the_reference(kernel: tuple[Engine, str], cell: str) -> None:
     on, products = kernel
-    small = () if on.kernel == "cluster" else (SMALLEST,)  # a cluster needs two slices of units
+    small = (
+        () if on.kernel in ("cluster", "flags") else (SMALLEST,)
+    )  # those need two slices of units
     for i, unnamed in enumerate((*CASES, *small)):
         precision = "bfloat16" if products == "bfloat16" else "full"
         case = replace(unnamed, cell=cell, precision=precision)
