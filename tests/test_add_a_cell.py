@@ -107,7 +107,7 @@ def test_three_edits_make_a_cell_that_every_test_covers(tmp_path: Path) -> None:
     pybind11 = pytest.importorskip("pybind11")
     if shutil.which("cmake") is None:
         pytest.skip("needs cmake")
-    for name in ("src", "python", "tests", "docs"):
+    for name in ("src", "python", "tests", "docs", "tools"):
         ignore = shutil.ignore_patterns("*.so", "__pycache__")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
     for name in ("CMakeLists.txt", "README.md"):
