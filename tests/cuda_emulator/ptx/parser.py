@@ -126,8 +126,8 @@ def split_list(text: str, separator: str = ",") -> list[str]:
 NAME = r"[\w$%.]+"
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 # directives that end with their line get the semicolon that all others have
-LINE_DIRECTIVE = re.compile(r"^(\s*\.(?:version|target|address_size|file|loc)\b[^\n]*)$", re.M)
-SECTION = re.compile(r"^\s*\.section\b[^{]*\{[^}]*\}", re.MULTILINE)
+LINE_DIRECTIVE = re.compile(r"^([ \t]*\.(?:version|target|address_size|file|loc)\b[^\n]*)$", re.M)
+SECTION = re.compile(r"^[ \t]*\.section\b[^{]*\{[^}]*\}", re.MULTILINE)
 FUNCTION = re.compile(
     r"(?:\.(?:visible|weak|extern)\s+)*\.(entry|func)\b\s*(?:\(([^)]*)\)\s*)?"
     rf"({NAME})\s*(?:\(([^)]*)\))?\s*([^()]*)$"
@@ -185,7 +185,7 @@ class Parser:
         self.source: tuple[int, int] | None = None  # of .loc: file, line
         for pattern in (COMMENT, SECTION):
             text = pattern.sub(lambda found: "\n" * found[0].count("\n"), text)
-        for number, name in re.findall(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', text, re.MULTILINE):
+        for number, name in re.findall(r'^[ \t]*\.file\s+(\d+)\s+"([^"]*)"', text, re.MULTILINE):
             self.files[int(number)] = name
         for piece in pieces(LINE_DIRECTIVE.sub(r"\1;", text)):
             self.read(piece)

@@ -95,17 +95,25 @@ class Body:
         self.names = names
         self.scopes = 0
 
-    def labels(self, start: int) -> dict[str, str]:
-        """Labels of the scope that begins at a statement, found ahead: jumps go forward, too."""
-        found, depth = {}, 0
-        for statement in self.function.body[start:]:
+    def scope(self, start: int) -> Iterator[Statement]:
+        """The statements of the scope that begins at one of them, without those of inner scopes."""
+        depth = 0
+        for place in range(start, len(self.function.body)):  # a slice would copy all that follows
+            statement = self.function.body[place]
             if isinstance(statement, Brace):
                 depth += 1 if statement.opens else -1
                 if depth < 0:
                     break
-            elif depth == 0 and isinstance(statement, Label):
-                found[statement.name] = f"{identifier(statement.name)}{self.scopes or ''}"
-        return found
+            elif depth == 0:
+                yield statement
+
+    def labels(self, start: int) -> dict[str, str]:
+        """Labels of the scope that begins at a statement, found ahead: jumps go forward, too."""
+        return {
+            statement.name: f"{identifier(statement.name)}{self.scopes or ''}"
+            for statement in self.scope(start)
+            if isinstance(statement, Label)
+        }
 
     def lines(self) -> Iterator[str]:
         """The lines of the body."""
@@ -131,18 +139,14 @@ class Body:
 
     def declarations(self, start: int) -> Iterator[str]:
         """Registers and memory of the scope that begins at a statement."""
-        scope, depth = self.names.scopes[-1], 0
+        scope = self.names.scopes[-1]
         registers: dict[str, list[str]] = {}
-        for statement in self.function.body[start:]:
-            if isinstance(statement, Brace):
-                depth += 1 if statement.opens else -1
-                if depth < 0:
-                    break
-            elif depth == 0 and isinstance(statement, Register):
+        for statement in self.scope(start):
+            if isinstance(statement, Register):
                 name = identifier(statement.name)
                 scope[statement.name] = Storage(name, statement.type)
                 registers.setdefault(carrier(statement.type), []).append(name)
-            elif depth == 0 and isinstance(statement, Variable) and statement.space != "shared":
+            elif isinstance(statement, Variable) and statement.space != "shared":
                 name = identifier(statement.name)
                 scope[statement.name] = Storage(name, statement.type, statement.space)
                 yield f"{array(statement, name)};"
