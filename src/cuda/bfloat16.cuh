@@ -1,12 +1,15 @@
 #pragma once
-// What tensor cores multiply: pairs of values as bfloat16, and for more precision the pairs of what
-// that leaves over.
+// Values rounded to bfloat16; and what tensor cores multiply: pairs of them, and for more precision
+// the pairs of what that leaves over.
 
 #include <cstring>
 
 #include "cuda/device.cuh"
 
 namespace rnnfast::cuda {
+
+// To bfloat16, to nearest even.
+RNNFAST_DEVICE float rounded(float x) { return __bfloat162float(__float2bfloat16_rn(x)); }
 
 RNNFAST_DEVICE uint32_t bfloat16_bits(float x) {
   const __nv_bfloat16 rounded = __float2bfloat16_rn(x);

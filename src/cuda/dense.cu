@@ -1,4 +1,5 @@
 #include "core/error.h"
+#include "cuda/bfloat16.cuh"
 #include "cuda/dense.h"
 #include "cuda/device.cuh"
 #include "cuda/reduce.cuh"
@@ -20,7 +21,7 @@ __global__ void __launch_bounds__(32 * kRowWarps)
   float value = __int_as_float(0x7fc00000);  // NaN
   if (index >= 0 && index < table.rows)
     value = table.values[index * table.row_stride + column * table.column_stride];
-  if (bfloat16) value = __bfloat162float(__float2bfloat16_rn(value));
+  if (bfloat16) value = rounded(value);
   y[n * ldy + column] = bias ? value + bias[column] : value;
 }
 
@@ -163,10 +164,8 @@ __global__ void __launch_bounds__(kDropoutThreads)
 
 namespace {
 
-unsigned blocks(long count, int each) { return unsigned((count + each - 1) / each); }
-
 Launch rows_launch(long rows, int columns, cudaStream_t stream) {
-  return {.grid = {blocks(rows, kRowWarps), blocks(columns, 32)},
+  return {.grid = {blocks_for(rows, kRowWarps), blocks_for(columns, 32)},
           .block = {32, kRowWarps},
           .stream = stream};
 }
@@ -197,7 +196,7 @@ void scatter_rows(const float* dy, int lddy, const int64_t* indices, int count,
   if (count == 0 || table.columns == 0) return;
   auto* keys = static_cast<uint64_t*>(workspace);
   const long size = sorted_keys(count);
-  launch({.grid = blocks(size, kSortBlock), .block = kSortBlock, .stream = stream}, key_kernel,
+  launch({.grid = blocks_for(size, kSortBlock), .block = kSortBlock, .stream = stream}, key_kernel,
          indices, count, table.rows, keys);
   sort(keys, size, stream);
   launch(rows_launch(count, table.columns, stream), scatter_kernel, dy, lddy, keys, count, table);
@@ -226,7 +225,7 @@ void cross_entropy(const float* logits, const int64_t* targets, int rows, int cl
 void dropout(const float* from, long count, const Dropout<float>& dropout, float* to,
              cudaStream_t stream) {
   if (count == 0) return;
-  launch({.grid = blocks(count, kDropoutThreads * Dropout<float>::kBlock),
+  launch({.grid = blocks_for(count, kDropoutThreads * Dropout<float>::kBlock),
           .block = kDropoutThreads,
           .stream = stream},
          dropout_kernel, from, count, dropout, to);

@@ -249,6 +249,9 @@ struct Launch {
   cudaStream_t stream = nullptr;
 };
 
+// Blocks that take `count` things, so many each.
+inline unsigned blocks_for(long count, int each) { return unsigned((count + each - 1) / each); }
+
 #ifdef __CUDACC__
 
 inline void check(cudaError_t status, const char* what) {

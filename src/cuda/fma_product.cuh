@@ -43,9 +43,10 @@ struct FmaShared {
   float* slabs;
 };
 
+// A value as it is multiplied.
 template <bool kBf16>
-RNNFAST_DEVICE float rounded(float x) {
-  return kBf16 ? __bfloat162float(__float2bfloat16_rn(x)) : x;
+RNNFAST_DEVICE float factor(float x) {
+  return kBf16 ? rounded(x) : x;
 }
 
 template <bool kTransposed, bool kBf16>
@@ -61,7 +62,7 @@ RNNFAST_DEVICE FmaShared load_weights(unsigned char* memory, const float* weight
     const long row = kTransposed ? k : u, column = kTransposed ? u : k;
     const bool inside = unit < slice.units && k < H;
     shared.weights[i] =
-        inside ? rounded<kBf16>(weight_hh[(long(gate) * H + row) * H + column]) : 0.f;
+        inside ? factor<kBf16>(weight_hh[(long(gate) * H + row) * H + column]) : 0.f;
   }
   for (int i = threadIdx.x; i < 2 * kFmaRows * depth; i += kThreads) shared.slabs[i] = 0.f;
   return shared;
@@ -103,11 +104,6 @@ struct FmaSums {
   using Tile = FmaTile<Pass::kSums>;
   float values[32] = {};  // [unit][sum][row]
 
-  RNNFAST_DEVICE void clear() {
-#pragma unroll
-    for (int i = 0; i < 32; ++i) values[i] = 0.f;
-  }
-
   // Adds what slab kSlab contributes; `unit` is the tile's first of the block.
   template <int kSlab>
   RNNFAST_DEVICE void add(const float* weights, const FmaSlice& slice, int unit,
@@ -118,10 +114,10 @@ struct FmaSums {
 #pragma unroll
       for (int r = 0; r < Tile::kRows; ++r) {
         v[r] = *reinterpret_cast<const float4*>(slab + r * depth + k);
-        v[r].x = rounded<kBf16>(v[r].x);
-        v[r].y = rounded<kBf16>(v[r].y);
-        v[r].z = rounded<kBf16>(v[r].z);
-        v[r].w = rounded<kBf16>(v[r].w);
+        v[r].x = factor<kBf16>(v[r].x);
+        v[r].y = factor<kBf16>(v[r].y);
+        v[r].z = factor<kBf16>(v[r].z);
+        v[r].w = factor<kBf16>(v[r].w);
       }
       for_each_index<Tile::kUnits * Pass::kSums>([&]<int kPair>() {
         constexpr int u = kPair / Pass::kSums, s = kPair % Pass::kSums;
@@ -159,8 +155,8 @@ RNNFAST_DEVICE void fma_product(const FmaSlice& slice, const FmaShared& shared, 
   using Sums = FmaSums<Pass, kBf16>;
   using Tile = typename Sums::Tile;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, depth = slice.depth();
-  const int chunks = (slice.rows + Tile::kRows - 1) / Tile::kRows;
-  const int rounds = (slice.units + kWarps * Tile::kUnits - 1) / (kWarps * Tile::kUnits);
+  const int chunks = divide_up(slice.rows, Tile::kRows);
+  const int rounds = divide_up(slice.units, kWarps * Tile::kUnits);
   const auto stage = [&](int turn, int which) {
     const int row = turn % chunks * Tile::kRows;
     stage_slab(shared.slabs + (turn * Pass::kSlabs + which) % 2 * kFmaRows * depth, depth,
@@ -171,7 +167,6 @@ RNNFAST_DEVICE void fma_product(const FmaSlice& slice, const FmaShared& shared, 
   for (int turn = 0; turn < rounds * chunks; ++turn) {
     const int unit = (turn / chunks * kWarps + warp) * Tile::kUnits;
     Sums sums;
-    sums.clear();
     for_each_index<Pass::kSlabs>([&]<int kSlab>() {
       copy_wait<0>();
       __syncthreads();

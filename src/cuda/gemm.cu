@@ -1,4 +1,5 @@
 #include "core/error.h"
+#include "cuda/bfloat16.cuh"
 #include "cuda/cublas.h"
 #include "cuda/device.cuh"
 #include "cuda/gemm.h"
@@ -66,7 +67,7 @@ struct Loader {
 #pragma unroll
     for (int i = 0; i < kCopies; ++i) {
       float& value = slice[place + i * place_step];
-      value = __bfloat162float(__float2bfloat16_rn(value));
+      value = rounded(value);
     }
   }
 };
@@ -203,12 +204,6 @@ __global__ void __launch_bounds__(kSumThreads)
   out[column] = beta != 0 ? fmaf(beta, out[column], total) : total;
 }
 
-namespace {
-
-unsigned blocks(long count, int each) { return unsigned((count + each - 1) / each); }
-
-}  // namespace
-
 void gemm(const GemmShape& s, const float* a, const float* b, const float* bias, float* c,
           cudaStream_t stream) {
   RNNFAST_CHECK(s.m >= 0 && s.n >= 0 && s.k >= 0, "gemm: expected sizes >= 0, got ", s.m, ", ", s.n,
@@ -221,13 +216,15 @@ void gemm(const GemmShape& s, const float* a, const float* b, const float* bias,
   if (s.m == 0 || s.n == 0) return;
   const Cublas* cublas = library();
   if (!cublas || s.k == 0) {
-    launch({.grid = {blocks(s.m, kTile), blocks(s.n, kTile)}, .block = kThreads, .stream = stream},
+    launch({.grid = {blocks_for(s.m, kTile), blocks_for(s.n, kTile)},
+            .block = kThreads,
+            .stream = stream},
            gemm_kernel, s, a, b, bias, c);
     return;
   }
   if (bias)
-    launch({.grid = blocks(long(s.m) * s.n, 256), .block = 256, .stream = stream}, bias_kernel, s,
-           bias, c);
+    launch({.grid = blocks_for(long(s.m) * s.n, 256), .block = 256, .stream = stream}, bias_kernel,
+           s, bias, c);
   cublas->gemm(s, bias ? 1 : s.beta, a, b, c, current_device(), stream);
 }
 
@@ -240,7 +237,7 @@ void column_sum(const float* a, int rows, int columns, int lda, float beta, floa
                 cudaStream_t stream) {
   RNNFAST_CHECK(lda >= columns, "column_sum: expected lda >= ", columns, ", got ", lda);
   if (columns == 0) return;
-  launch({.grid = blocks(columns, kSumColumns), .block = kSumThreads, .stream = stream},
+  launch({.grid = blocks_for(columns, kSumColumns), .block = kSumThreads, .stream = stream},
          column_sum_kernel, a, rows, columns, lda, beta, out);
 }
 

@@ -10,7 +10,7 @@
 #include "cuda/resources.h"
 
 namespace rnnfast::cuda {
-namespace gemm_step {  // with a name, so that kernels can be found by theirs
+namespace stepwise {  // with a name, so that kernels can be found by theirs
 
 // Thread i has unit i % H of sequence i / H.
 struct Index {
@@ -122,11 +122,9 @@ struct Stream {
 
   template <class Kernel, class... Args>
   void run(Kernel kernel, const Args&... args) const {
-    Launch config;
-    config.grid = dim3(unsigned((size.row(size.batch) + kThreads - 1) / kThreads));
-    config.block = dim3(kThreads);
-    config.stream = stream;
-    launch(config, kernel, args...);
+    launch(
+        {.grid = blocks_for(size.row(size.batch), kThreads), .block = kThreads, .stream = stream},
+        kernel, args...);
   }
 
   // sums (B, ldc) = a (B, k; lda) times rows of weight_hh: transposed (n, k) or as they are (k, n).
@@ -147,7 +145,7 @@ struct Stream {
 };
 
 template <class Cell>
-void forward(const ForwardArgs& args, const Stream& stream) {
+void take_steps(const ForwardArgs& args, const Stream& stream) {
   constexpr CellInfo info = Cell::info;
   const CallSize& size = args.size;
   const int H = size.hidden;
@@ -173,7 +171,7 @@ void forward(const ForwardArgs& args, const Stream& stream) {
 }
 
 template <class Cell>
-void backward(const BackwardArgs& args, const Stream& stream) {
+void take_steps(const BackwardArgs& args, const Stream& stream) {
   constexpr CellInfo info = Cell::info;
   const CallSize& size = args.size;
   const int H = size.hidden, lda = info.gates * H;
@@ -199,33 +197,19 @@ void backward(const BackwardArgs& args, const Stream& stream) {
 }
 
 template <class Args, class... Cell>
-auto function_of(TypeList<Cell...>, int cell) {
-  using Function = void (*)(const Args&, const Stream&);
-  if constexpr (std::is_same_v<Args, ForwardArgs>) {
-    static constexpr Function functions[] = {forward<Cell>...};
-    return functions[cell];
-  } else {
-    static constexpr Function functions[] = {backward<Cell>...};
-    return functions[cell];
-  }
+void take_steps_of(TypeList<Cell...>, int cell, const Args& args, const Stream& stream) {
+  static constexpr void (*functions[])(const Args&, const Stream&) = {&take_steps<Cell>...};
+  functions[cell](args, stream);
 }
 
 template <class Args>
-void run(int cell, Products products, const Args& args, cudaStream_t stream) {
+void run(int cell, Products products, const Plan&, const Args& args, cudaStream_t stream) {
   const Stream steps{args.size, products == Products::bfloat16, stream};
-  as_graph(stream, [&] { function_of<Args>(Cells{}, cell)(args, steps); });
+  as_graph(stream, [&] { take_steps_of(Cells{}, cell, args, steps); });
 }
 
-}  // namespace gemm_step
+}  // namespace stepwise
 
-void forward_gemm(int cell, Products products, const Plan&, const ForwardArgs& args,
-                  cudaStream_t stream) {
-  gemm_step::run(cell, products, args, stream);
-}
-
-void backward_gemm(int cell, Products products, const Plan&, const BackwardArgs& args,
-                   cudaStream_t stream) {
-  gemm_step::run(cell, products, args, stream);
-}
+const RecurrentKernel gemm_step{&stepwise::run<ForwardArgs>, &stepwise::run<BackwardArgs>};
 
 }  // namespace rnnfast::cuda

@@ -10,12 +10,6 @@
 
 namespace rnnfast::cuda {
 
-// How a launch shares the work; the grid is (slices, tiles).
-struct GridShape {
-  int units;  // of a slice, but for the last
-  int rows;   // of a tile, but for the last
-};
-
 // All threads of the blocks of a batch tile. Their grid must be resident as a whole.
 class TileBarrier {
  public:

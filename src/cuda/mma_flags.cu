@@ -1,6 +1,5 @@
 #include "cuda/exchange.cuh"
 #include "cuda/mma_launch.cuh"
-#include "cuda/recurrent_launch.h"
 #include "cuda/runtime.h"
 
 namespace rnnfast::cuda {
@@ -11,22 +10,24 @@ void mark_empty(float* values, long count, cudaStream_t stream) {
 }
 static_assert(FlagExchange::kEmpty == 0xffffffffu);
 
-}  // namespace
-
-void forward_mma_flags(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                       cudaStream_t stream) {
+void forward(int cell, Products products, const Plan& plan, const ForwardArgs& args,
+             cudaStream_t stream) {
   const CellInfo& info = cell_info(cell);
   const CallSize& size = args.size;
   mark_empty(args.states, size.row(1, 0, 0), stream);  // of h alone
   mark_empty(args.operands, size.row(info.operands - 1, 0, 0), stream);
   mark_empty(args.second, info.second_gates ? size.row(size.steps, 0) : 0, stream);
-  MmaKernels<FlagExchange>::forward(cell, plan, products, args, stream);
+  MmaFamilies<FlagExchange>::run(cell, products, plan, args, stream);
 }
 
-void backward_mma_flags(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-                        cudaStream_t stream) {
+void backward(int cell, Products products, const Plan& plan, const BackwardArgs& args,
+              cudaStream_t stream) {
   mark_empty(args.dgates_h, args.size.row(args.size.steps, 0) * cell_info(cell).gates, stream);
-  MmaKernels<FlagExchange>::backward(cell, plan, products, args, stream);
+  MmaFamilies<FlagExchange>::run(cell, products, plan, args, stream);
 }
+
+}  // namespace
+
+const RecurrentKernel mma_flags{&forward, &backward};
 
 }  // namespace rnnfast::cuda

@@ -9,12 +9,6 @@
 
 namespace rnnfast::cuda {
 
-// How a launch shares the work; the grid is (slices, tiles).
-struct MmaGrid {
-  int units;  // of a slice, but for the last
-  int rows;   // of a tile of the batch, but for the last
-};
-
 // A block's part, and its shared memory.
 template <class Cell, bool kBackward, bool kSplit>
 struct MmaBlock {
@@ -25,13 +19,13 @@ struct MmaBlock {
   MmaMemory sizes;
   unsigned char* memory;
 
-  RNNFAST_DEVICE MmaBlock(const CallSize& size, MmaGrid grid, unsigned char* shared)
-      : slice{size.hidden, int(blockIdx.x) * grid.units,
-              min(size.hidden, int(blockIdx.x + 1) * grid.units)},
-        units(grid.units),
-        first_row(int(blockIdx.y) * grid.rows),
-        rows(min(grid.rows, size.batch - first_row)),
-        sizes(sizes_of(grid.units, size.hidden)),
+  RNNFAST_DEVICE MmaBlock(const CallSize& size, GridShape shape, unsigned char* shared)
+      : slice{size.hidden, int(blockIdx.x) * shape.units,
+              min(size.hidden, int(blockIdx.x + 1) * shape.units)},
+        units(shape.units),
+        first_row(int(blockIdx.y) * shape.rows),
+        rows(min(shape.rows, size.batch - first_row)),
+        sizes(sizes_of(shape.units, size.hidden)),
         memory(shared) {}
 
   RNNFAST_DEVICE uint4* weights(int product) const {
@@ -119,8 +113,8 @@ struct ProductOf<Pass, kSplit, Exchange, Block, false> {
 // Calls compute(b, values) for the lane's sequences of a unit that exist, stores each value where
 // target(i, b) says and sends all as phase n of an exchange.
 template <int kCount, class Exchange, class Block, class Target, class Compute>
-RNNFAST_DEVICE void hand_on(const Block& block, const Exchange& exchange, int phase, int first_slab,
-                            int unit, int row, const Target& target, const Compute& compute) {
+RNNFAST_DEVICE void hand_on(const Block& block, const Exchange& exchange, int phase, int unit,
+                            int row, const Target& target, const Compute& compute) {
   float sent[kCount][2] = {};
 #pragma unroll
   for (int j = 0; j < 2; ++j) {
@@ -135,18 +129,18 @@ RNNFAST_DEVICE void hand_on(const Block& block, const Exchange& exchange, int ph
     }
   }
 #pragma unroll
-  for (int i = 0; i < kCount; ++i) exchange.send(phase, first_slab + i, unit, sent[i]);
+  for (int i = 0; i < kCount; ++i) exchange.send(phase, i, unit, sent[i]);
 }
 
 template <class Cell, bool kSplit, class Exchange>
-RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, MmaGrid grid, unsigned char* memory) {
+RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, GridShape shape, unsigned char* memory) {
   constexpr CellInfo info = Cell::info;
   constexpr bool kTwo = Cell::info.second_gates > 0;
   using Block = MmaBlock<Cell, false, kSplit>;
   using Element = ForwardElement<Cell>;
   using Operands = typename Element::Operands;
   const CallSize& size = args.size;
-  const Block block(size, grid, memory);
+  const Block block(size, shape, memory);
   const Element element{args};
   const ForwardArrays<Cell> arrays{args};
   typename ProductOf<ForwardFirst<Cell>, kSplit, Exchange, Block, true>::Type first(
@@ -165,7 +159,7 @@ RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, MmaGrid grid, unsigned 
     const auto publish = [&](int unit, int row, const auto& compute) {
       const int slot = step < 0 ? size.before(t) : size.after(t);
       hand_on<info.operands>(
-          block, first.exchange(), step + 1, 0, unit, row,
+          block, first.exchange(), step + 1, unit, row,
           [&](int o, int b) { return arrays.operand(o, slot) + size.row(b); }, compute);
     };
     for (int row = 0; row < block.rows; row += kMmaRows)
@@ -176,7 +170,7 @@ RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, MmaGrid grid, unsigned 
               element.begin(b, unit, operands);
             });
           hand_on<1>(
-              block, second.exchange(), step, 0, unit, row,
+              block, second.exchange(), step, unit, row,
               [&](int, int b) { return arrays.second(t) + size.row(b); },
               [&](int b, int j, auto& q) { element.first({t, b, unit}, sums[j], q[0]); });
         } else {
@@ -208,13 +202,13 @@ RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, MmaGrid grid, unsigned 
 }
 
 template <class Cell, bool kSplit, class Exchange>
-RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, MmaGrid grid, unsigned char* memory) {
+RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, GridShape shape, unsigned char* memory) {
   constexpr CellInfo info = Cell::info;
   constexpr bool kTwo = Cell::info.second_gates > 0;
   using Block = MmaBlock<Cell, true, kSplit>;
   using Element = BackwardElement<Cell>;
   const CallSize& size = args.size;
-  const Block block(size, grid, memory);
+  const Block block(size, shape, memory);
   const Element element{args};
   const BackwardArrays<Cell> arrays{args};
   typename ProductOf<BackwardFirst<Cell>, kSplit, Exchange, Block, true>::Type first(
@@ -228,7 +222,7 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, MmaGrid grid, unsigne
   const auto publish = [&]<int kFirst, int kCount>(const auto& exchange, int phase, int t, int unit,
                                                    int row, const auto& compute) {
     hand_on<kCount>(
-        block, exchange, phase, 0, unit, row,
+        block, exchange, phase, unit, row,
         [&](int g, int b) { return arrays.gate(kFirst + g, t) + b * arrays.stride(); },
         [&](int b, int j, auto& values) {
           typename Element::Gates dh;

@@ -40,8 +40,6 @@ struct MmaTile {
 // The units of a block: [first, end), all of them below H.
 struct MmaSlice {
   int hidden, first, end;
-
-  RNNFAST_INLINE int depth() const { return mma_depth(hidden); }
 };
 
 // What a warp does in a pass: groups of units in turn, and of the depth the chunks of its split.

@@ -1,7 +1,6 @@
 #include "cuda/network.h"
 
-#include <algorithm>
-
+#include "cells/registry.h"
 #include "core/carver.h"
 #include "cuda/dense.h"
 #include "cuda/gemm.h"
@@ -246,7 +245,7 @@ void network_forward(const NetworkSize& s, const NetworkInput& input, float* y,
       args.y_stride = s.width();
       args.sums = scratch.sums;
       args.counters = scratch.counters + long(i) * s.batch;
-      recurrent_forward(s.cell, s.products, plan, args, stream);
+      recurrent_kernel(plan.kernel).forward(s.cell, s.products, plan, args, stream);
     }
     if (layer + 1 < s.layers) drop_outputs(s, layer, output, stream);
   }
@@ -288,7 +287,7 @@ void network_backward(const NetworkSize& s, const NetworkInput& input, const flo
       args.pending = scratch.pending;
       args.sums = scratch.sums;
       args.counters = scratch.counters + long(i) * s.batch;
-      recurrent_backward(s.cell, s.products, plan, args, stream);
+      recurrent_kernel(plan.kernel).backward(s.cell, s.products, plan, args, stream);
       gradients.weights(layer, i, dweights[i]);
       if (dinput) gradients.inputs(layer, i, dinput);
     }

@@ -29,6 +29,12 @@ struct CallSize {
   }
 };
 
+// How a launch shares the work; its grid is (slices of units, tiles of the batch).
+struct GridShape {
+  int units;  // of a slice, but for the last
+  int rows;   // of a tile, but for the last
+};
+
 struct ForwardArgs {
   CallSize size;
   const float* weight_hh;            // (gates * H, H)
@@ -61,8 +67,7 @@ struct BackwardArgs {
   float* dgates_h;                  // of the recurrent product; dgates_x if the cell is additive
   float* dchannel;                  // (T, B, P, H)
   float* second;                    // (T, B, H): what the second product multiplied
-  float*
-      pending;  // (2, B, h_gates, H): dh and dx of the first product's gates between the products
+  float* pending;  // (2, B, h_gates, H): the first product's dh and dx, between the two products
   unsigned* counters;  // zeros, one for each batch tile
   float* sums;         // (B, O, H): scratch of the fallback
 };

@@ -1,5 +1,5 @@
 #pragma once
-// Runs a layer in one direction with the kernel that a plan chose.
+// The recurrent kernels as host code calls them: one layer in one direction.
 
 #include "cuda/plan.h"
 #include "cuda/recurrent.h"
@@ -7,33 +7,17 @@
 
 namespace rnnfast::cuda {
 
-const CellInfo& cell_info(int cell);  // by its place in the registry
-
-void recurrent_forward(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                       cudaStream_t stream);
-void recurrent_backward(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-                        cudaStream_t stream);
-
-// Each kernel's own, in the file of its name; called by the two above.
-void forward_grid(int cell, Products products, const Plan& plan, const ForwardArgs& args,
+// The passes of a kernel. `cell` is a place in the registry, the plan one for this kernel.
+struct RecurrentKernel {
+  void (*forward)(int cell, Products products, const Plan& plan, const ForwardArgs& args,
                   cudaStream_t stream);
-void backward_grid(int cell, Products products, const Plan& plan, const BackwardArgs& args,
+  void (*backward)(int cell, Products products, const Plan& plan, const BackwardArgs& args,
                    cudaStream_t stream);
-void forward_mma_block(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                       cudaStream_t stream);
-void backward_mma_block(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-                        cudaStream_t stream);
-void forward_mma_cluster(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                         cudaStream_t stream);
-void backward_mma_cluster(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-                          cudaStream_t stream);
-void forward_mma_flags(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                       cudaStream_t stream);
-void backward_mma_flags(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-                        cudaStream_t stream);
-void forward_gemm(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-                  cudaStream_t stream);
-void backward_gemm(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-                   cudaStream_t stream);
+};
+
+// Each in the file of its name.
+extern const RecurrentKernel grid, mma_block, mma_cluster, mma_flags, gemm_step;
+
+const RecurrentKernel& recurrent_kernel(Kernel kernel);
 
 }  // namespace rnnfast::cuda

@@ -1,3 +1,6 @@
+#include <map>
+#include <mutex>
+
 #include "cuda/device.cuh"
 #include "cuda/runtime.h"
 
@@ -13,9 +16,7 @@ DeviceCount device_count() {
   return {0, std::string(cudaGetErrorName(status)) + ": " + cudaGetErrorString(status)};
 }
 
-DeviceProperties device_properties() {
-  int device = 0;
-  check(cudaGetDevice(&device), "device_properties");
+static DeviceProperties read_properties(int device) {
   cudaDeviceProp p;
   check(cudaGetDeviceProperties(&p, device), "device_properties");
   const int capability = 10 * p.major + p.minor;
@@ -32,12 +33,19 @@ DeviceProperties device_properties() {
           .registers_per_multiprocessor = p.regsPerMultiprocessor};
 }
 
-void fill_bytes(void* target, int byte, std::size_t bytes, cudaStream_t stream) {
-  check(cudaMemsetAsync(target, byte, bytes, stream), "fill_bytes");
+DeviceProperties device_properties() {
+  static std::mutex mutex;
+  static std::map<int, DeviceProperties> known;  // CUDA takes long to tell
+  int device = 0;
+  check(cudaGetDevice(&device), "device_properties");
+  const std::lock_guard lock(mutex);
+  const auto found = known.find(device);
+  return found != known.end() ? found->second
+                              : known.emplace(device, read_properties(device)).first->second;
 }
 
-void copy_bytes(void* target, const void* source, std::size_t bytes, cudaStream_t stream) {
-  check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDeviceToDevice, stream), "copy_bytes");
+void fill_bytes(void* target, int byte, std::size_t bytes, cudaStream_t stream) {
+  check(cudaMemsetAsync(target, byte, bytes, stream), "fill_bytes");
 }
 
 #else
@@ -59,10 +67,6 @@ DeviceProperties device_properties() {
 
 void fill_bytes(void* target, int byte, std::size_t bytes, cudaStream_t) {
   std::memset(target, byte, bytes);
-}
-
-void copy_bytes(void* target, const void* source, std::size_t bytes, cudaStream_t) {
-  std::memcpy(target, source, bytes);
 }
 
 #endif

@@ -14,10 +14,8 @@ struct DeviceCount {
 };
 DeviceCount device_count();  // needs no driver
 
-DeviceProperties device_properties();  // of the current device
+DeviceProperties device_properties();  // of the current device; CUDA is asked once for each
 
-// Both wait for nothing; the second copies from device to device.
-void fill_bytes(void* target, int byte, std::size_t bytes, cudaStream_t stream);
-void copy_bytes(void* target, const void* source, std::size_t bytes, cudaStream_t stream);
+void fill_bytes(void* target, int byte, std::size_t bytes, cudaStream_t stream);  // waits not
 
 }  // namespace rnnfast::cuda

@@ -2,6 +2,7 @@
 // The value type with which the cells are compiled for a GPU: one float, found by their unqualified
 // calls of sigmoid, tanh and so on.
 
+#include "cuda/bfloat16.cuh"
 #include "cuda/device.cuh"
 
 namespace rnnfast::cuda {
@@ -22,10 +23,7 @@ RNNFAST_DEVICE Scalar sigmoid(Scalar x) { return Scalar(1.f / (1.f + expf(-x.val
 // NaN stays NaN.
 RNNFAST_DEVICE Scalar relu(Scalar x) { return Scalar(x.value < 0.f ? 0.f : x.value); }
 
-// To bfloat16, to nearest even.
-RNNFAST_DEVICE Scalar rounded(Scalar x) {
-  return Scalar(__bfloat162float(__float2bfloat16_rn(x.value)));
-}
+RNNFAST_DEVICE Scalar rounded(Scalar x) { return Scalar(rounded(x.value)); }
 
 // Derivatives in terms of the function's value.
 RNNFAST_DEVICE Scalar dtanh(Scalar y) { return Scalar(1.f - y.value * y.value); }

@@ -28,34 +28,18 @@ DeviceProperties read_device(const py::dict& d) {
           .registers_per_multiprocessor = number("registers_per_multiprocessor")};
 }
 
-std::vector<Kernel> read_kernels(const std::vector<std::string>& names) {
-  std::vector<Kernel> kernels;
-  for (const std::string& name : names) {
-    bool found = false;
-    for (const Kernel k :
-         {Kernel::grid, Kernel::block, Kernel::flags, Kernel::cluster, Kernel::gemm}) {
-      if (name != kernel_name(k)) continue;
-      kernels.push_back(k);
-      found = true;
-    }
-    RNNFAST_CHECK(found, "kernels: unknown kernel '", name, "'");
-  }
-  return kernels;
-}
-
 py::dict cuda_plan(const py::str& cell, int batch, int hidden, const std::string& products,
                    bool backward, const py::dict& device,
                    const std::optional<std::vector<std::string>>& kernels) {
   const auto id = find_cell(cell);
   RNNFAST_CHECK(id, "cell: unknown cell");
-  const LayerShape shape{cell_info(*id), batch, hidden,
-                         products == "full"       ? Products::full
-                         : products == "bfloat16" ? Products::bfloat16
-                                                  : Products::bfloat16x3,
+  const LayerShape shape{cell_info(*id), batch, hidden, products_named(products),
                          backward ? Pass::backward : Pass::forward};
-  const DeviceProperties properties = read_device(device);
+  std::vector<Kernel> only;
+  for (const std::string& name : kernels.value_or(std::vector<std::string>{}))
+    only.push_back(kernel_named(name));
   const Plan p =
-      kernels ? choose(shape, properties, read_kernels(*kernels)) : choose(shape, properties);
+      choose(shape, read_device(device), kernels ? std::span<const Kernel>(only) : kKernels);
   using namespace py::literals;
   const Estimate& e = p.estimate;
   return py::dict(

@@ -1,16 +1,10 @@
 #include "bindings/rnn_arguments.h"
 
-#include <array>
 #include <string_view>
 
 namespace rnnfast {
 namespace {
 
-template <class... Cell>
-constexpr std::array<CellInfo, sizeof...(Cell)> infos(TypeList<Cell...>) {
-  return {Cell::info...};
-}
-constexpr auto kInfos = infos(Cells{});
 constexpr const char* kPrecisions[] = {"full", "bfloat16"};  // in the order of Precision
 
 // Whether an object is a string, and which.
@@ -25,13 +19,11 @@ bool read_text(py::handle object, std::string_view& text) {
 
 }  // namespace
 
-const CellInfo& cell_info(int cell) { return kInfos[std::size_t(cell)]; }
-
 std::optional<int> find_cell(py::handle name) {
   std::string_view text;
   if (!read_text(name, text)) return std::nullopt;
-  for (std::size_t i = 0; i < kInfos.size(); ++i)
-    if (text == kInfos[i].name) return int(i);
+  for (int i = 0; i < Cells::size; ++i)
+    if (text == cell_info(i).name) return i;
   return std::nullopt;
 }
 

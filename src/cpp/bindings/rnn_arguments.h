@@ -15,7 +15,6 @@ namespace rnnfast {
 
 namespace py = pybind11;
 
-const CellInfo& cell_info(int cell);
 std::optional<int> find_cell(py::handle name);
 const char* precision_name(Precision precision);
 

@@ -15,6 +15,14 @@ struct TypeList {
   static constexpr int size = sizeof...(Cell);
 };
 
+template <class... Cell>
+inline const CellInfo& info_of(TypeList<Cell...>, int cell) {
+  static constexpr CellInfo infos[] = {Cell::info...};
+  return infos[cell];
+}
+
 using Cells = TypeList<RnnTanh, RnnRelu, Lstm, PeepholeLstm, Gru, GruResetBefore, Mut3, Nas>;
+
+inline const CellInfo& cell_info(int cell) { return info_of(Cells{}, cell); }  // by its place
 
 }  // namespace rnnfast
