@@ -188,6 +188,17 @@ def test_resuming_is_bit_exact(name: str, options: dict[str, Any]) -> None:
     cases.assert_identical({p.name: p.value for p in resumed}, {p.name: p.value for p in whole})
 
 
+@pytest.mark.parametrize("values", [np.full((2, 3), 1j), np.full((2, 3), "1")], ids=["i", "text"])
+def test_a_state_of_no_reals_is_refused_whole(values: Any) -> None:
+    zeros = np.zeros((2, 3), "float32")
+    optimizer = rnnfast.SGD([rnnfast.Parameter("p", zeros, zeros.copy())], lr=0.1, momentum=0.9)
+    state = optimizer.state_dict()
+    (name,) = state["buffers"]
+    with pytest.raises(TypeError, match=rf"{name}: expected an array of reals, got dtype"):
+        optimizer.load_state_dict({**state, "lr": 1.0, "buffers": {name: values}})
+    assert optimizer.lr == 0.1
+
+
 @pytest.mark.usefixtures("threads")
 @all_optimizers
 def test_the_same_for_any_number_of_threads(name: str, options: dict[str, Any]) -> None:

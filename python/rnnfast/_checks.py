@@ -89,6 +89,15 @@ def real_array(
     return on.contiguous(array)  # type: ignore[no-any-return]
 
 
+def values_of(name: str, value: ArrayLike, parameter: RealArray) -> RealArray:
+    """Return `value` as an array of reals where `parameter` is; it must be of the same shape."""
+    array = of(value).asarray(value)
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name}: expected an array of reals, got dtype {array.dtype}")
+    shape(name, array, parameter.shape, "of the parameter")
+    return of(parameter).asarray(array)  # type: ignore[no-any-return]
+
+
 def output_array(name: str, value: Any, dtype: np.dtype[Any], on: Backend = CPU) -> None:
     """Check that `value` is an array of `dtype` that C++ can write into as it is."""
     if not hasattr(value, "flags") or of(value) is not on:

@@ -147,7 +147,8 @@ def forward(
     y, final, reserve = result
     if reserve is None:
         return y, final, None
-    y.flags.writeable = False  # backward reads it
+    if on is CPU:
+        y.flags.writeable = False  # backward reads it
     return y, final, Reserve(reserve)
 
 

@@ -83,17 +83,14 @@ class Module(Generic[Kept]):
 
         Raises:
             ValueError: A name is missing or unknown, or a shape differs. Nothing is changed then.
+            TypeError: Values are no reals. Nothing is changed then.
         """
         parameters = list(self.parameters())
         _checks.same_names("state_dict", state_dict, (p.name for p in parameters))
-        arrays = [_backend.given(state_dict[p.name]) for p in parameters]
-        for p, array in zip(parameters, arrays, strict=True):
-            if array.dtype.kind != "f":
-                raise TypeError(f"{p.name}: expected an array of reals, got dtype {array.dtype}")
-            _checks.shape(p.name, array, p.value.shape, "of the parameter")
+        arrays = [_checks.values_of(p.name, state_dict[p.name], p.value) for p in parameters]
         self._thaw()
         for p, array in zip(parameters, arrays, strict=True):
-            p.value[...] = _backend.of(p.value).asarray(array)
+            p.value[...] = array
 
     def generator_state(self) -> dict[str, Any]:
         """State of the generators of dropout by layer, for checkpoints; JSON can hold it."""

@@ -97,14 +97,14 @@ class Optimizer:
 
         Raises:
             ValueError: A name is missing or unknown, or a shape differs. Nothing is changed then.
+            TypeError: Values are no reals. Nothing is changed then.
         """
         _checks.same_names("state_dict", state_dict, ("steps", "lr", "buffers"))
         buffers, loaded = self._named_buffers(), state_dict["buffers"]
         _checks.same_names("state_dict['buffers']", loaded, buffers)
+        values = {n: _checks.values_of(n, loaded[n], array) for n, array in buffers.items()}
         for name, array in buffers.items():
-            _checks.shape(name, _backend.given(loaded[name]), array.shape, "of the parameter")
-        for name, array in buffers.items():
-            array[...] = self._on.asarray(loaded[name])
+            array[...] = values[name]
         self.steps = int(state_dict["steps"])
         self.lr = float(state_dict["lr"])
 
