@@ -8,7 +8,8 @@ from rnnfast import _checks, _core, functional
 from rnnfast.cuda import _engines
 from rnnfast.cuda._devices import VIRTUAL, Properties
 
-DTYPES = {"float32": "full", "bfloat16": "bfloat16"}  # of products, and their precision
+# What products multiply, and what the planner calls it.
+DTYPES = {"float32": "full", "bfloat16": "bfloat16", "bfloat16x3": "bfloat16x3"}
 
 
 class Plan(NamedTuple):
@@ -117,7 +118,8 @@ def explain(
         B: Sequences.
         I: Size of the input.
         H: Hidden units.
-        dtype: What products multiply: "float32" or "bfloat16".
+        dtype: What products multiply: "float32", "bfloat16", or "bfloat16x3", which is float32 as
+            pairs of bfloat16 (`set_float32_matmul_precision("high")`).
         device: A device that need not be there, one of `VIRTUAL_DEVICES`; None for the present one.
         kernel: Explain this kernel, even if others are faster or it is not in this build.
 
