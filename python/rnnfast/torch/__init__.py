@@ -2,7 +2,7 @@
 
 `LSTM`, `GRU` and `RNN` take the place of `torch.nn`'s: same arguments, parameters and results.
 `Recurrent` has every cell of rnnfast in the same manner. `accelerate` puts them into a model that
-is already there, and `restore` takes them out again.
+is already there, and `restore` takes them out again; `prepack` is for inference on short sequences.
 """
 
 try:
@@ -13,6 +13,6 @@ except ImportError as error:
         f"got: {error}"
     ) from error
 from rnnfast.torch.layers import GRU, LSTM, RNN, Recurrent
-from rnnfast.torch.swap import Report, accelerate, restore
+from rnnfast.torch.swap import Report, accelerate, prepack, restore
 
-__all__ = ["GRU", "LSTM", "RNN", "Recurrent", "Report", "accelerate", "restore"]
+__all__ = ["GRU", "LSTM", "RNN", "Recurrent", "Report", "accelerate", "prepack", "restore"]

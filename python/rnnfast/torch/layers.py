@@ -18,6 +18,7 @@ from rnnfast import _checks, functional
 from rnnfast.torch import ops, stepwise
 from rnnfast.torch.forms import Packed, Padded
 from rnnfast.torch.network import STATES, Network, Options
+from rnnfast.torch.prepacked import Prepacked
 
 Sequence: TypeAlias = "Tensor | PackedSequence"
 State: TypeAlias = "Tensor | tuple[Tensor, ...]"
@@ -33,6 +34,8 @@ class Layer(torch.nn.RNNBase):
     twin: ClassVar[type[torch.nn.RNNBase] | None] = None
     """The class of `torch.nn` that this one stands in for. It computes what the engine does not
     (other devices and types, projections), and refuses what is wrong."""
+
+    _prepacked: Prepacked | None = None  # set by `prepack`
 
     @property
     def cell(self) -> str:
@@ -85,7 +88,7 @@ class Layer(torch.nn.RNNBase):
         if return_all_states:
             y, final, states = _layer_by_layer(network, options)
         else:
-            y, final = _run(network, options)
+            y, final = _run(network, options, self._prepacked)
             states = []
         if dtype == torch.bfloat16:
             y, final = y.to(dtype), [s.to(dtype) for s in final]
@@ -185,12 +188,14 @@ class Layer(torch.nn.RNNBase):
         )
 
 
-def _run(network: Network, options: Options) -> tuple[Tensor, list[Tensor]]:
+def _run(
+    network: Network, options: Options, prepacked: Prepacked | None
+) -> tuple[Tensor, list[Tensor]]:
     """The outputs (T, B, D*H) and the final states."""
     if not torch.compiler.is_compiling() and stepwise.needed():
         y, final, _ = _by_steps(network, options)
     else:
-        y, final, _ = ops.forward(network, options)
+        y, final, _ = ops.forward(network, options, prepacked=prepacked)
     return y, final
 
 

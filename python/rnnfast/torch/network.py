@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from rnnfast import functional
+from rnnfast._checks import RealArray
 
 # Plain numbers, which `torch.compile` reads: a cell's states, and whether it has weight_channel.
 STATES = {name: cell.states for name, cell in functional.cells().items()}
@@ -80,3 +81,8 @@ class Options(NamedTuple):
             (*weights[i : i + 2], *biases, *weights[i + 2 : i + count], *last)
             for i in range(0, len(weights), count)
         ]
+
+
+def memory_of(tensor: Tensor) -> RealArray:
+    """The tensor's memory, or that of a contiguous copy."""
+    return tensor.contiguous().numpy(force=True)  # type: ignore[no-any-return]

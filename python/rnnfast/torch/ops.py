@@ -19,7 +19,8 @@ from torch import Tensor
 from rnnfast import _core, functional
 from rnnfast._checks import RealArray
 from rnnfast.torch import stepwise
-from rnnfast.torch.network import Network, Options
+from rnnfast.torch.network import Network, Options, memory_of
+from rnnfast.torch.prepacked import Prepacked
 
 _NETWORK = (  # Network, then Options
     "Tensor x, Tensor[] weights, Tensor[] state, Tensor? lengths, Tensor? seed, "
@@ -41,18 +42,27 @@ _Outputs = tuple[Tensor, list[Tensor], Tensor]
 _tensor: Callable[[RealArray], Tensor] = torch.from_numpy
 
 
-def forward(network: Network, options: Options, training: bool = False) -> _Outputs:
+def forward(
+    network: Network,
+    options: Options,
+    training: bool = False,
+    prepacked: Prepacked | None = None,
+) -> _Outputs:
     """Run a network.
 
     Args:
         network: The tensors.
         options: What kind of network it is.
         training: Whether the reserve is wanted though nothing needs a gradient.
+        prepacked: Holds the packed weights from call to call, for calls that cannot be part of
+            training.
 
     Returns:
         y (T, B, D*H), the final states, (L*D, B, H) each, and the reserve, bytes.
     """
     if _direct(network):
+        if prepacked and not (training or options.dropout or _needs_gradient(network)):
+            return _forward(network, options, False, prepacked.get(network.weights, options))
         return _forward_autograd(_forward, network, options, training)
     return torch.ops.rnnfast.forward.default(*network, *options, training)  # type: ignore[no-any-return]
 
@@ -82,21 +92,18 @@ def _direct(network: Network) -> bool:
 # The kernels: operators on memory.
 
 
-def _array(tensor: Tensor) -> RealArray:
-    """The tensor's memory, or that of a contiguous copy."""
-    return tensor.contiguous().numpy(force=True)  # type: ignore[no-any-return]
-
-
-def _arguments(network: Network, options: Options) -> tuple[Any, ...]:
+def _arguments(
+    network: Network, options: Options, packed: functional.Packed | None = None
+) -> tuple[Any, ...]:
     """What the functions of `_core` take first."""
     x, weights, state, lengths, seed = network
     cell, num_layers, bidirectional, _, dropout, _ = options
     return (
         cell,
-        _array(x),
-        options.by_layer([_array(w) for w in weights]),
-        [_array(s) for s in state] if state else None,
-        None if lengths is None else _array(lengths),
+        memory_of(x),
+        packed or options.by_layer([memory_of(w) for w in weights]),
+        [memory_of(s) for s in state] if state else None,
+        None if lengths is None else memory_of(lengths),
         num_layers,
         bidirectional,
         dropout,
@@ -111,8 +118,10 @@ def _refuse(arguments: tuple[Any, ...], precision: str) -> NoReturn:
     raise AssertionError("the arguments were right")
 
 
-def _forward(network: Network, options: Options, training: bool) -> _Outputs:
-    arguments = _arguments(network, options)
+def _forward(
+    network: Network, options: Options, training: bool, packed: functional.Packed | None = None
+) -> _Outputs:
+    arguments = _arguments(network, options, packed)
     precision = options.precision
     trains = training or options.dropout > 0  # the engine drops only where it trains
     rest = trains, precision, 0, torch.get_num_threads()
@@ -129,7 +138,7 @@ def _restore(network: Network, options: Options, y: Tensor, reserve: Tensor) -> 
     if reserve.data_ptr() % 64:
         reserve = reserve.clone()  # PyTorch aligns what it allocates
     arguments = _arguments(network, options)
-    rest = options.precision, _array(y), _array(reserve)
+    rest = options.precision, memory_of(y), memory_of(reserve)
     restored: _core.Reserve | None = _core.restore(*(arguments + rest))
     if restored is None:
         _refuse(arguments, options.precision)
@@ -147,8 +156,8 @@ def _backward(
 ) -> list[Tensor]:
     dx, dstate, dweights = _core.backward(
         _restore(network, options, y, reserve),
-        None if dy is None else _array(dy),
-        [None if d is None else _array(d) for d in dfinal],
+        None if dy is None else memory_of(dy),
+        [None if d is None else memory_of(d) for d in dfinal],
         need_dx,
         None,
         torch.get_num_threads(),

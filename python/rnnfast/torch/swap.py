@@ -1,4 +1,4 @@
-"""Puts rnnfast's layers into models of PyTorch, and takes them out again."""
+"""What is done to the recurrent layers of a whole model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch.nn.utils import parametrize
 
 from rnnfast.torch.layers import GRU, LSTM, RNN, Layer
+from rnnfast.torch.prepacked import Prepacked
 
 _FAST: dict[type[torch.nn.Module], type[Layer]] = {
     layer.twin: layer for layer in (LSTM, GRU, RNN) if layer.twin is not None
@@ -73,11 +74,33 @@ def restore(model: torch.nn.Module) -> Report:
     report = Report()
     for path, module in model.named_modules():
         if _plain_type(module) in _TWINS:
+            prepack(module, False)
             _set_class(module, _TWINS)
             report.swapped[path] = f"torch.nn.{_plain_type(module).__name__}"
         elif isinstance(module, Layer):
             report.left[path] = f"torch.nn has no class for {type(module).__name__}"
     return report
+
+
+def prepack(model: torch.nn.Module, enabled: bool = True) -> None:
+    """Let rnnfast's layers inside a model keep their weights packed between calls of inference.
+
+    The kernels read weights in a form of their own. A call makes it, which for short sequences of
+    one or few takes longer than the rest. A layer that keeps it needs the memory of its weights
+    again, and makes it anew when PyTorch has counted a change of the weights: steps of optimisers,
+    `load_state_dict`, any operation in place, other memory. Not counted, and therefore not seen, is
+    what is written through `parameter.data` or a NumPy array of the same memory.
+
+    Calls that are part of training or of compiled code do as before, and so do layers whose
+    weights are made for each call (parametrizations, bfloat16).
+
+    Args:
+        model: Any module.
+        enabled: False for the opposite.
+    """
+    for module in model.modules():
+        if isinstance(module, Layer):
+            module._prepacked = Prepacked() if enabled else None
 
 
 def _why_not(module: torch.nn.Module) -> str | None:
