@@ -139,7 +139,9 @@ def test_explain_is_a_text_with_all_that_was_planned(device: str) -> None:
 def test_explain_refuses_what_is_not_there() -> None:
     with pytest.raises(ValueError, match=r"device: expected one of H100, A100, .* got 'H900'"):
         cuda.explain("lstm", 1, 1, 1, 1, device="H900")
-    with pytest.raises(ValueError, match="dtype: expected one of float32, bfloat16, bfloat16x3, got 'int8'"):
+    with pytest.raises(
+        ValueError, match="dtype: expected one of float32, bfloat16, bfloat16x3, got 'int8'"
+    ):
         cuda.explain("lstm", 1, 1, 1, 1, "int8", device="H100")
     with pytest.raises(ValueError, match="B: expected at least 1, got 0"):
         cuda.explain("lstm", 1, 0, 1, 1, device="H100")
