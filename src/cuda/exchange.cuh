@@ -67,7 +67,6 @@ struct BlockExchange {
       buffers.at(phase, slab, 1)[w.row * buffers.stride + w.word] = w.pair.low;
   }
   RNNFAST_DEVICE static void begin() {}
-  RNNFAST_DEVICE static void end() {}
 };
 
 // The blocks of a cluster write into each other's shared memory; an mbarrier for each buffer counts
@@ -117,10 +116,9 @@ struct ClusterExchange {
                     &barriers[phase & 1], target, w.pair.low);
     }
   }
-  // Barriers are ready before the first store, and nobody leaves while others may still write to
-  // it.
+  // Barriers are ready before the first store. At the end nobody has to wait: a block receives all
+  // that is sent to it, so nothing is on its way to one that has exited.
   RNNFAST_DEVICE static void begin() { cluster_sync(); }
-  RNNFAST_DEVICE static void end() { cluster_sync(); }
 };
 
 // Blocks poll the values themselves in device memory, which the host filled with a pattern that no
@@ -166,7 +164,6 @@ struct FlagExchange {
   }
   RNNFAST_DEVICE void send(int, int, int, const float (&)[2]) const {}
   RNNFAST_DEVICE static void begin() {}
-  RNNFAST_DEVICE static void end() {}
 
  private:
   static constexpr int kAtOnce = 4;  // words that a thread waits for together

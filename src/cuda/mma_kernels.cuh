@@ -194,7 +194,6 @@ RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, GridShape shape, unsign
             });
     }
   }
-  Exchange::end();
   __syncthreads();
   const int units = block.slice.end - block.slice.first;
   for (int i = threadIdx.x; i < units * block.rows; i += kThreads)
@@ -272,7 +271,6 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, GridShape shape, unsi
             });
     }
   }
-  Exchange::end();
 }
 
 }  // namespace rnnfast::cuda
