@@ -1,8 +1,8 @@
 """A process's work: kernels run one after the other on an engine of one's own choice.
 
 A child process has an emulator with sanitizers, or with planted faults, which pytest's own cannot
-have. Before each job its number goes to stderr as `JOB n`, so that a report of a sanitizer tells
-its job; afterwards a line of stdout has what came out.
+have. Before each job it goes to stderr in a line that begins with JOB, so that a report of a
+sanitizer tells its job; afterwards a line of stdout has what came out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,16 @@ from build import environment
 
 from rnnfast.cuda._devices import VIRTUAL
 
-# Plans for it have few blocks: ThreadSanitizer has room for 4096 threads.
-DEVICE = VIRTUAL["H100"] | {"multiprocessors": 8}
+LONGEST = 120  # seconds that a job may take
 
-LONGEST = 60  # seconds that a job may take
+# Plans have few blocks: ThreadSanitizer has room for 4096 threads.
+SMALL_DEVICE = VIRTUAL["H100"] | {"multiprocessors": 8}
 # Odd sizes, several tiles of units, sequences of lengths 0 to T, both directions.
-SIZES = {"T": 3, "B": 3, "I": 2, "H": 37, "D": 2}
+SMALL = {"T": 5, "B": 3, "I": 2, "H": 37, "D": 2}
+# More sequences than a slab has, and so many units that the grid kernel shares them, too, and that
+# no two warps of the others share a group.
+WIDE_DEVICE = SMALL_DEVICE | {"multiprocessors": 4, "shared_per_block": 48 * 1024}
+WIDE = {"T": 4, "B": 11, "I": 2, "H": 85, "D": 1}
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Job:
     fault: int = 0  # of mutants.py; 0: none
     fill: int = 0xFF  # what each byte of fresh memory is
     check: bool = False  # against the reference
+    wide: bool = False
+    strange: bool = False  # the initial state has the NaN whose bits are all ones
     cells: tuple[str, ...] = ()  # those that the engine has, if not all
 
 
@@ -60,10 +67,25 @@ class Outcome:
 def run_jobs(
     jobs: Sequence[Job], engine: Path, sanitizer: str | None = None, options: str = ""
 ) -> list[Outcome]:
-    """Runs the jobs in a child process, which forks for each, so that a job may end its process.
+    """Runs the jobs in child processes of child processes, so that a job may end its own.
 
     `engine` is a module that was built with the sanitizer, for which the options are.
     """
+    shares = os.cpu_count() or 1
+    with ThreadPoolExecutor(shares) as pool:
+        parts = pool.map(
+            lambda i: _run_share(jobs[i::shares], engine, sanitizer, options), range(shares)
+        )
+    outcomes: list[Outcome] = [Outcome()] * len(jobs)
+    for i, part in enumerate(parts):
+        outcomes[i::shares] = part
+    return outcomes
+
+
+def _run_share(
+    jobs: Sequence[Job], engine: Path, sanitizer: str | None, options: str
+) -> list[Outcome]:
+    """Runs jobs in one child process."""
     device = engine.stem[1:]  # the name of the device is that of the module
     done = subprocess.run(
         [sys.executable, __file__, device],
@@ -76,7 +98,7 @@ def run_jobs(
     if done.returncode:
         raise RuntimeError(done.stderr)
     results = [json.loads(line) for line in done.stdout.splitlines()]
-    reports = re.split(r"^JOB \d+$", done.stderr, flags=re.MULTILINE)[1:]
+    reports = re.split(r"^JOB .*$", done.stderr, flags=re.MULTILINE)[1:]
     return [Outcome(**r, report=text.strip()) for r, text in zip(results, reports, strict=True)]
 
 
@@ -87,9 +109,11 @@ def network(on: Any, job: Job) -> dict[str, Any]:
     import cases
 
     precision = "bfloat16" if job.products == "bfloat16" else "full"
-    case = cases.Case(job.cell, **SIZES, lengths=True, precision=precision)
-    if job.kernel == "block":
-        case = replace(case, H=21)  # more, and the weights of some cells do not fit
+    sizes = WIDE if job.wide else SMALL
+    case = cases.Case(job.cell, **sizes, lengths=True, precision=precision)
+    cases.make_data.cache_clear()  # another job may have changed the arrays
+    if job.strange:
+        cases.make_data(case).state[0].view("u4")[0, 0, 0] = 0xFFFFFFFF
     on.kernel = job.kernel
     on.matmul_precision = "high" if job.products == "bfloat16x3" else "highest"
     result = run(on, case)
@@ -106,14 +130,14 @@ def dense(on: Any, job: Job) -> dict[str, Any]:
     from test_optim_kernels import Pieces
 
     kernels = Kernels(on.name, (job.policy, job.seed))
-    index = tests.indices_of(1500, 9)
     rows = reals(1, 1500, 5)
+    some, index = rows[:60], tests.indices_of(60, 9)  # each row has a warp
     sums, product = kernels.nan(5), kernels.nan(70, 5)
     kernels.call("column_sum", a=kernels.put(rows), rows=1500, columns=5, lda=5, out=sums)
     sizes = {"m": 70, "n": 5, "k": 70, "lda": 70, "ldb": 5, "ldc": 5, "bfloat16": True}
     kernels.call("gemm", a=kernels.put(reals(2, 70, 70)), b=kernels.put(rows), c=product, **sizes)
-    table = tests.scatter(kernels, np.zeros((9, 5), np.float32), index, rows, False)
-    losses = tests.cross_entropy(kernels, rows, index % 5)
+    table = tests.scatter(kernels, np.zeros((9, 5), np.float32), index, some, False)
+    losses = tests.cross_entropy(kernels, some, index % 5)
     pieces = Pieces(kernels, [[rows, rows[:3]], [rows, rows[:3]]])
     pieces.step("gradients", {}, clip_norm=1.0)
     names = ("loss", "losses", "dlogits")
@@ -137,11 +161,11 @@ def digest(results: dict[str, Any]) -> str:
 def run_job(on: Any, job: Job) -> dict[str, str]:
     """What the engine makes of it: a digest or an error."""
     if job.cells:
-        on.cell_ids = {name: i for i, name in enumerate(job.cells)}
+        on.cells = {name: (i, on.cells[name][1]) for i, name in enumerate(job.cells)}
     if job.fault:
         on.extension.set_fault(job.fault)
     on.fill = job.fill
-    on.extension.set_device(DEVICE)
+    on.extension.set_device(WIDE_DEVICE if job.wide else SMALL_DEVICE)
     on.extension.set_schedule(job.policy, job.seed)
     try:
         return {"digest": digest(dense(on, job) if job.kernel == "dense" else network(on, job))}
@@ -158,16 +182,32 @@ def main() -> None:
     import test_dense_kernels  # noqa: F401  (once, before the forks)
     import test_recurrent  # noqa: F401
 
-    for number, job in enumerate(jobs):
-        print(f"JOB {number}", file=sys.stderr, flush=True)
+    log = os.memfd_create("log")
+    while (done := os.pread(log, 2 * len(jobs), 0).count(b"E")) < len(jobs):
         child = os.fork()
         if child == 0:
-            signal.alarm(LONGEST)
-            print(json.dumps(run_job(on, job)), flush=True)
+            run_in_turn(on, jobs[done:], log)
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if status:
+        if os.pread(log, 2 * len(jobs), 0).endswith(b"B"):
             print(json.dumps({"error": f"exit status {status}"}), flush=True)
+            os.write(log, b"E")
+
+
+def run_in_turn(on: Any, jobs: Sequence[Job], log: int) -> None:
+    """Runs jobs up to the first that goes wrong, after which the engine may be in any state.
+
+    Writes B into the log at the beginning of each job and E at its end.
+    """
+    for job in jobs:
+        os.write(log, b"B")
+        print(f"JOB {job}", file=sys.stderr, flush=True)
+        signal.alarm(LONGEST)
+        outcome = run_job(on, job)
+        print(json.dumps(outcome), flush=True)
+        os.write(log, b"E")
+        if "error" in outcome:
+            break
 
 
 if __name__ == "__main__":

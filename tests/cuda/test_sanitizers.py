@@ -39,9 +39,10 @@ def jobs(cells: list[str], *, clusters: bool = True) -> list[Job]:
         if kernel == "cluster" and not clusters:
             continue
         for cell in cells:
-            policy, seed = SCHEDULES[turn % len(SCHEDULES)]
-            turn += 1
-            some.append(Job(kernel, cell, products, policy, seed, check=True))
+            for wide in (False, True) if cell in FEW_CELLS and kernel != "block" else (False,):
+                policy, seed = SCHEDULES[turn % len(SCHEDULES)]
+                turn += 1
+                some.append(Job(kernel, cell, products, policy, seed, check=True, wide=wide))
     return some
 
 
@@ -61,8 +62,7 @@ def test_kernels(sanitizer: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
-@pytest.mark.parametrize("architecture", [80, 90])
-@pytest.mark.parametrize("sanitizer", ["thread", "address"])
+@pytest.mark.parametrize(("sanitizer", "architecture"), [("thread", 90), ("address", 80)])
 def test_what_nvcc_makes_of_them(sanitizer: str, architecture: int) -> None:
     source = copy_with_few_cells(BUILD / f"few_cells_{os.getpid()}" / "src")
     try:

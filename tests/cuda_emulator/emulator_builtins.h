@@ -95,8 +95,8 @@ inline unsigned load_relaxed(const unsigned* address, Site site = Site::current(
 }
 
 inline void store_relaxed(unsigned* address, unsigned value) {
-  emulator::made_progress();
   __atomic_store_n(address, value, __ATOMIC_RELAXED);
+  emulator::stored();
 }
 
 inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],

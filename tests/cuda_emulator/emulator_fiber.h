@@ -121,12 +121,12 @@ EMULATOR_UNTRACED inline void stack_entered([[maybe_unused]] void* fake_stack) {
 #endif
 }
 
-// Stacks for that many fibers; they stay for the next launch.
-EMULATOR_UNTRACED inline char* stacks(size_t count) {
+// Stacks for that many fibers of a wave; they stay for the next launch, which comes after it. For
+// ThreadSanitizer another wave of the same launch does not: new pages have no history.
+EMULATOR_UNTRACED inline char* stacks(size_t count, bool first_wave) {
   static char* base = nullptr;
   static size_t have = 0;
-  // For ThreadSanitizer new pages have no history, as those of another wave would.
-  if (count > have || kThreadSanitizer) {
+  if (count > have || (kThreadSanitizer && !first_wave)) {
     if (base) munmap(base, have * kStackBytes);
     void* pages = mmap(nullptr, count * kStackBytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

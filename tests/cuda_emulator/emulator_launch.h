@@ -42,7 +42,7 @@ EMULATOR_UNTRACED inline void run_thread() {
 // To make a thread of ThreadSanitizer takes 0.4 ms. The first ones of a launch are used again by
 // the next, which comes after it anyway; within a launch none is, as that would order what it did
 // with what it does.
-constexpr int kTsanThreads = 1024;
+constexpr int kTsanThreads = 3072;
 struct TsanThreads {
   void* kept[kTsanThreads];
   int count = 0, used = 0;  // by this launch
@@ -103,8 +103,9 @@ EMULATOR_UNTRACED inline void prepare_block(Block& block, uint64_t linear) {
   block.fibers = wave->fibers + size_t{block.number} * wave->threads;
 }
 
-// Blocks first ... first + blocks of the grid.
-EMULATOR_UNTRACED inline void prepare_wave(Wave& next, uint64_t first, unsigned blocks) {
+// Blocks first ... first + blocks of the grid; `begins`: no wave of the launch has run yet.
+EMULATOR_UNTRACED inline void prepare_wave(Wave& next, uint64_t first, unsigned blocks,
+                                           bool begins) {
   const Unrecorded guard;
   wave = &next;
   const unsigned threads = static_cast<unsigned>(volume(next.shape->block));
@@ -121,7 +122,7 @@ EMULATOR_UNTRACED inline void prepare_wave(Wave& next, uint64_t first, unsigned 
   next.random = (seed + 1) * 0x9e3779b97f4a7c15u ^ (first + 1) * 0xbf58476d1ce4e5b9u;
   if (!next.random) next.random = 1;
   for (unsigned c = 0; c < clusters; ++c) next.clusters[c].expected = next.cluster_size * threads;
-  char* stack = stacks(count);
+  char* stack = stacks(count, begins);
   allow(stack, count * kStackBytes);
   for (unsigned b = 0; b < blocks; ++b) {
     prepare_block(next.block[b], first + b);
@@ -167,11 +168,11 @@ EMULATOR_UNTRACED inline void free_wave(Wave& done) {
 }
 
 EMULATOR_UNTRACED inline bool run_wave(const Shape& shape, const std::function<void()>& body,
-                                       uint64_t first, unsigned blocks) {
+                                       uint64_t first, unsigned blocks, bool begins) {
   Wave next;
   next.shape = &shape;
   next.body = &body;
-  prepare_wave(next, first, blocks);
+  prepare_wave(next, first, blocks, begins);
 #if defined(__SANITIZE_THREAD__)
   main_fiber.tsan = __tsan_get_current_fiber();
 #endif
@@ -219,7 +220,7 @@ inline bool launch(const Shape& shape, const std::function<void()>& body) {
   bool good = true;
   for (uint64_t i = 0; i < waves && good; ++i) {
     const uint64_t first = (policy == Policy::kReversed ? waves - 1 - i : i) * step;
-    good = run_wave(shape, body, first, static_cast<unsigned>(min(step, blocks - first)));
+    good = run_wave(shape, body, first, static_cast<unsigned>(min(step, blocks - first)), i == 0);
   }
   acquire(&launch_order[1]);
   return good;

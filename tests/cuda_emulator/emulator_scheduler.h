@@ -243,6 +243,12 @@ EMULATOR_UNTRACED inline void yield() {
   switch_to(take_ready(random_below(wave->ready_count)));
 }
 
+// After a store that others may see before the thread's next one.
+EMULATOR_UNTRACED inline void stored() {
+  made_progress();
+  if (policy == Policy::kRandom && random_below(4) == 0) yield();
+}
+
 // Before a load that may be part of a polling loop. A launch is stuck when threads do nothing but
 // read again what they read before; a loop over several flags only after many more turns.
 EMULATOR_UNTRACED inline void poll(const void* address, Site site) {

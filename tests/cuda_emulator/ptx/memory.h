@@ -122,10 +122,10 @@ inline Vector<T, N> load_acquire(const void* address, Site site = Site::current(
 template <int order, class T, size_t N>
 inline void store_ordered(void* address, std::array<T, N> values, Site site) {
   check_address(address, sizeof(T) * N, site);
-  made_progress();
   for (size_t i = 0; i < N; ++i)
     __atomic_store_n(static_cast<Aliased<Bits<sizeof(T)>>*>(address) + i,
                      std::bit_cast<Bits<sizeof(T)>>(values[i]), order);
+  stored();
 }
 template <class T>
 inline void store_relaxed(void* address, T value, Site site = Site::current()) {
