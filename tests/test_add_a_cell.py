@@ -83,12 +83,13 @@ def add_the_cell(root: Path) -> None:
     edit(reference / "__init__.py", r"( +)nas\.NAS,\n", r"\1nas.NAS,\n\1leaky.LEAKY,\n")
 
 
-def build(root: Path, pybind11_dir: str) -> None:
-    """Builds the extension of the copy for the instruction set that runs here."""
+def build(root: Path, pybind11_dir: str) -> Path:
+    """Builds the extension of the copy for the instruction set that runs here, and the emulator."""
     folder = root / "build"
     options = {
         "CMAKE_BUILD_TYPE": "Release",
         "RNNFAST_CUDA": "OFF",
+        "RNNFAST_EMULATOR": "ON",
         "RNNFAST_ISAS": rnnfast.cpu_info()["isa"],
         "Python_EXECUTABLE": sys.executable,
         "pybind11_DIR": pybind11_dir,
@@ -96,10 +97,13 @@ def build(root: Path, pybind11_dir: str) -> None:
     defines = [f"-D{name}={value}" for name, value in options.items()]
     subprocess.run(["cmake", "-S", root, "-B", folder, *defines], check=True, capture_output=True)
     command = ["cmake", "--build", folder, "--parallel", str(len(os.sched_getaffinity(0)))]
+    command += ["--target", "_core", "_emulated"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (extension,) = folder.glob("_core*.so")
     shutil.copy(extension, root / "python/rnnfast")
+    (emulator,) = folder.rglob("_emulated*.so")
+    return emulator
 
 
 @pytest.mark.slow
@@ -113,11 +117,11 @@ def test_three_edits_make_a_cell_that_every_test_covers(tmp_path: Path) -> None:
     for name in ("CMakeLists.txt", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
     add_the_cell(tmp_path)
-    build(tmp_path, pybind11.get_cmake_dir())
+    emulator = build(tmp_path, pybind11.get_cmake_dir())
 
-    # An emulator's build that the tests may have does not know the cell.
+    # Builds that the tests may have do not know the cell.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RNNFAST_EMULATED")}
-    environment["PYTHONPATH"] = str(tmp_path / "python")
+    environment |= {"PYTHONPATH": str(tmp_path / "python"), "RNNFAST_EMULATED": str(emulator)}
     where = subprocess.run(
         [sys.executable, "-c", "import rnnfast; print(rnnfast.__file__)"],
         env=environment,
@@ -127,7 +131,7 @@ def test_three_edits_make_a_cell_that_every_test_covers(tmp_path: Path) -> None:
     ).stdout
     assert Path(where.strip()).is_relative_to(tmp_path), "the installed package hides the copy"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-k", "leaky", "-p", "no:cacheprovider", "tests"],
+        [sys.executable, "-m", "pytest", "-v", "-k", "leaky", "-p", "no:cacheprovider", "tests"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -138,3 +142,5 @@ def test_three_edits_make_a_cell_that_every_test_covers(tmp_path: Path) -> None:
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None, done.stdout
     assert int(passed[1]) > 50, done.stdout
+    on_device = re.findall(r"test_every_kernel\w+\[\S*emulated\S* PASSED", done.stdout)
+    assert len(on_device) == 10, on_device
