@@ -1,8 +1,9 @@
 """rnnfast's layers for PyTorch beside PyTorch's own, as a user of PyTorch would call both.
 
-    python benchmarks/torch_layers.py [--part layers packed model overhead] [...]
+    python benchmarks/torch_layers.py [--part layers packed model pools overhead] [...]
 
-Outputs and gradients are compared first; what differs is not timed. Ratios are the other's time
+Outputs and gradients are compared first; what differs is not timed. For inference there is also a
+layer whose weights are prepacked. Ratios are the other's time
 over rnnfast.torch's, in one process. Each allocator setting is a process of its own: PyTorch's LSTM
 gains from an allocator that keeps memory, and both are quoted. Beside `torch.nn` there are
 `torch.compile` of it, onnxruntime for inference and, for a cell that PyTorch lacks, a loop in
@@ -59,6 +60,18 @@ def show(title: str, contestants: Contestants, seconds: float, agreement: float)
     print(f"{title:44}{1e3 * own:10.3f} ms  ", "  ".join([*ratios, *notes]) + busy, flush=True)
 
 
+class Outputs(nn.Module):
+    """The outputs of a layer without its final state."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(T, B, I) to (T, B, H)."""
+        return self.layer(x)[0]
+
+
 class ScriptedPeephole(nn.Module):
     """A peephole LSTM as one writes it in PyTorch: a loop over time, to be scripted."""
 
@@ -87,6 +100,12 @@ class ScriptedPeephole(nn.Module):
         return torch.stack(ys), (h, c)
 
 
+def prepacked(module: nn.Module) -> nn.Module:
+    """The layer, which packs its weights no more."""
+    rnnfast.torch.prepack(module)
+    return module
+
+
 def layers(options: argparse.Namespace) -> None:
     """One layer in one direction."""
     for cell in options.cell:
@@ -95,6 +114,10 @@ def layers(options: argparse.Namespace) -> None:
                 case = Case(cell, shape, mode, "float32", options.threads)
                 data = make_data(case)
                 contestants = {OWN: contestant(OWN, case, data)}
+                if mode == "inference":
+                    contestants["prepacked"] = torch_contestant(
+                        case, data, partial(rnnfast.torch.Recurrent, cell), prepacked
+                    )
                 if cell in twin_cells():
                     kind, own = twin_cells()[cell]
                     contestants["torch"] = PEERS["torch"](case, data)
@@ -109,6 +132,21 @@ def layers(options: argparse.Namespace) -> None:
                     contestants["onnxruntime"] = PEERS["onnxruntime"](case, data)
                 title = f"{cell} {shape} {mode}"
                 show(title, contestants, options.seconds, AGREEMENT["float32"])
+
+
+def pools(options: argparse.Namespace) -> None:
+    """Layers of both libraries in turn, and each alone: whether their threads fight."""
+    for B, H in ((64, 256), (1, 256)):
+        x = torch.randn(50, B, H)
+        gru, linear = rnnfast.torch.GRU(H, H), nn.Linear(H, H)
+        both = nn.Sequential(linear, Outputs(gru), linear, Outputs(gru))
+        calls = {"both": both, "linear": nn.Sequential(linear, linear), "gru": Outputs(gru)}
+        timers = {name: timer(evaluated(m, x, lambda y: y)[0]) for name, m in calls.items()}
+        found = {n: t.median for n, t in measure(timers, options.seconds).timings.items()}
+        alone = found["linear"] + 2 * found["gru"]
+        print(
+            f"pools, B {B}, H {H}: in turn {1e3 * found['both']:.3f} ms, alone {1e3 * alone:.3f} ms"
+        )
 
 
 def trained(module: nn.Module, x: Any, output: Callable[[Any], Tensor]) -> Contestant:
@@ -204,7 +242,7 @@ def overhead(options: argparse.Namespace) -> None:
             show(f"{kind} overhead, {mode}", contestants, options.seconds, AGREEMENT["float32"])
 
 
-PARTS = {"layers": layers, "packed": packed, "model": model, "overhead": overhead}
+PARTS = {"layers": layers, "packed": packed, "model": model, "pools": pools, "overhead": overhead}
 
 
 def main() -> None:

@@ -85,11 +85,12 @@ def restore(model: torch.nn.Module) -> Report:
 def prepack(model: torch.nn.Module, enabled: bool = True) -> None:
     """Let rnnfast's layers inside a model keep their weights packed between calls of inference.
 
-    The kernels read weights in a form of their own. A call makes it, which for short sequences of
-    one or few takes longer than the rest. A layer that keeps it needs the memory of its weights
-    again, and makes it anew when PyTorch has counted a change of the weights: steps of optimisers,
-    `load_state_dict`, any operation in place, other memory. Not counted, and therefore not seen, is
-    what is written through `parameter.data` or a NumPy array of the same memory.
+    A call looks at the weights first, and one of eight rows (steps times sequences) or more copies
+    them into the form that the kernels read; of short sequences that is a good part. A layer that
+    keeps the form needs the memory of its weights again, and makes it anew when PyTorch has counted
+    a change of the weights: steps of optimisers, `load_state_dict`, any operation in place, other
+    memory. Not counted, and therefore not seen, is what is written through `parameter.data` or a
+    NumPy array of the same memory.
 
     Calls that are part of training or of compiled code do as before, and so do layers whose
     weights are made for each call (parametrizations, bfloat16).
