@@ -1,6 +1,7 @@
 #pragma once
-// Who runs next, and how a launch fails. A thread runs until it waits; the policy and the seed then
-// choose among those that can run, so every schedule can be had again.
+// Who runs next, and how a launch fails. A thread runs until it waits (or, at random, until it has
+// stored what others poll); the policy and the seed then choose among those that can run, so every
+// schedule can be had again.
 
 #include <cstdarg>
 #include <cstdio>
