@@ -64,27 +64,21 @@ class Outcome:
     report: str = ""
 
 
-def run_jobs(
-    jobs: Sequence[Job], engine: Path, sanitizer: str | None = None, options: str = ""
-) -> list[Outcome]:
+def run_jobs(jobs: Sequence[Job], engine: Path, sanitizer: str | None = None) -> list[Outcome]:
     """Runs the jobs in child processes of child processes, so that a job may end its own.
 
-    `engine` is a module that was built with the sanitizer, for which the options are.
+    `engine` is a module that was built with the sanitizer.
     """
     shares = os.cpu_count() or 1
     with ThreadPoolExecutor(shares) as pool:
-        parts = pool.map(
-            lambda i: _run_share(jobs[i::shares], engine, sanitizer, options), range(shares)
-        )
+        parts = pool.map(lambda i: _run_share(jobs[i::shares], engine, sanitizer), range(shares))
     outcomes: list[Outcome] = [Outcome()] * len(jobs)
     for i, part in enumerate(parts):
         outcomes[i::shares] = part
     return outcomes
 
 
-def _run_share(
-    jobs: Sequence[Job], engine: Path, sanitizer: str | None, options: str
-) -> list[Outcome]:
+def _run_share(jobs: Sequence[Job], engine: Path, sanitizer: str | None) -> list[Outcome]:
     """Runs jobs in one child process."""
     device = engine.stem[1:]  # the name of the device is that of the module
     done = subprocess.run(
@@ -92,7 +86,7 @@ def _run_share(
         input=json.dumps([asdict(job) for job in jobs]),
         capture_output=True,
         text=True,
-        env=environment(sanitizer, options) | {f"RNNFAST_{device.upper()}": str(engine)},
+        env=environment(sanitizer) | {f"RNNFAST_{device.upper()}": str(engine)},
         check=False,
     )
     if done.returncode:
@@ -195,7 +189,7 @@ def main() -> None:
 
 
 def run_in_turn(on: Any, jobs: Sequence[Job], log: int) -> None:
-    """Runs jobs up to the first that goes wrong, after which the engine may be in any state.
+    """Runs jobs up to one after which the engine may be in any state: with a fault, or an error.
 
     Writes B into the log at the beginning of each job and E at its end.
     """
@@ -206,7 +200,7 @@ def run_in_turn(on: Any, jobs: Sequence[Job], log: int) -> None:
         outcome = run_job(on, job)
         print(json.dumps(outcome), flush=True)
         os.write(log, b"E")
-        if "error" in outcome:
+        if job.fault or "error" in outcome:
             break
 
 

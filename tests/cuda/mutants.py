@@ -179,29 +179,27 @@ def right_digests() -> dict[Job, str]:
 
 
 def noticed(faults: list[Fault]) -> dict[Fault, str]:
-    """How the faults are noticed that are, by the first schedule that does; last come races."""
+    """How the faults are noticed that are: by a schedule, the first that does, or by a race."""
     expected = right_digests()
     found: dict[Fault, str] = {}
-    for i, (policy, seed) in enumerate([*SCHEDULES, SCHEDULES[0]]):
-        races = i == len(SCHEDULES)
-        # In every other schedule fresh memory is not NaN but a number.
-        plan = [
-            (fault, job)
-            for fault in faults
-            if fault not in found
-            for job in jobs_of(fault, policy, seed, 0x3F if i % 2 else 0xFF)
-        ]
-        results = (
-            run_jobs([job for _, job in plan], engine("thread"), "thread", "halt_on_error=1")
-            if races
-            else run_jobs([job for _, job in plan], engine(None))
-        )
-        for (fault, job), result in zip(plan, results, strict=True):
-            text = "a race" if "data race" in result.report else "" if races else result.error
-            if not (text or races or result.digest == expected[unchanged(job)]):
-                text = "other bits"
+
+    def try_all(sanitizer: str | None, policy: str, seed: int, fill: int) -> None:
+        left = [fault for fault in faults if fault not in found]
+        plan = [(fault, job) for fault in left for job in jobs_of(fault, policy, seed, fill)]
+        jobs, path = [job for _, job in plan], engine(sanitizer)
+        for (fault, job), result in zip(plan, run_jobs(jobs, path, sanitizer), strict=True):
+            if sanitizer:
+                text = "a race" if "data race" in result.report else ""
+            elif result.digest == expected[unchanged(job)]:
+                text = ""
+            else:
+                text = result.error or "other bits"
             if text:
                 found.setdefault(fault, f"{policy} {seed}: {text}")
+
+    for i, schedule in enumerate(SCHEDULES):
+        try_all(None, *schedule, 0x3F if i % 2 else 0xFF)  # fresh memory is a number, or NaN
+    try_all("thread", *SCHEDULES[0], 0xFF)
     return found
 
 
