@@ -51,6 +51,30 @@ def test_fullgraph(cell: str) -> None:
         compare(layer, compiled, torch.randn(7, batch, I))
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # Dynamo looks at it
+def test_packed_sequences_stay_outside_of_graphs() -> None:
+    layer = torch.nn.ModuleDict({"rnn": fast.LSTM(I, H, 2), "readout": torch.nn.Linear(H, 3)})
+
+    def run(x: Any, scale: Any) -> Any:
+        y, state = layer["rnn"](x)
+        return layer["readout"](y.data * scale), state
+
+    def packed(*lengths: int) -> Any:
+        x = torch.randn(len(lengths), max(lengths), I)
+        pack = torch.nn.utils.rnn.pack_padded_sequence
+        return pack(x, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
+
+    compiled = torch.compile(run, backend="aot_eager")
+    scale = torch.ones((), requires_grad=True)
+    for x in (packed(4, 6), packed(2, 5, 3), packed(1, 1, 7, 2)):
+        expected, got = run(x, scale), compiled(x, scale)
+        wanted = [scale, *layer.parameters()]
+        for one, other in zip(flat(got), flat(expected), strict=True):
+            assert torch.equal(one, other)
+        for one, other in zip(gradients(got, wanted), gradients(expected, wanted), strict=True):
+            assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("layer_type", ["LSTM", "GRU", "RNN"])
 def test_drop_ins_inside_a_model(layer_type: str) -> None:
     layer = getattr(fast, layer_type)(I, H, batch_first=True)

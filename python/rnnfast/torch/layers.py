@@ -6,6 +6,7 @@ bidirectional).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -68,11 +69,20 @@ class Layer(torch.nn.RNNBase):
         Raises:
             ValueError, RuntimeError: A shape or dtype is wrong: what `torch.nn`'s layers raise.
         """
-        form: Padded | Packed
         if isinstance(input, PackedSequence):
-            form, x = Packed(input), input.data
-        else:
-            form, x = Padded(input.dim() == 3, self.batch_first), input
+            return _outside_graphs(self, input, hx, return_all_states)
+        form = Padded(input.dim() == 3, self.batch_first)
+        return self._forward(form, input, input, hx, return_all_states)
+
+    def _forward(
+        self,
+        form: Padded | Packed,
+        input: Sequence,  # noqa: A002
+        x: Tensor,
+        hx: State | None,
+        return_all_states: bool,
+    ) -> Any:
+        """Runs `input`, of which `form` tells the form and `x` is the tensor."""
         state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
         weights = self._weights()
         dtype = self._result_dtype(x, weights[0])
@@ -186,6 +196,14 @@ class Layer(torch.nn.RNNBase):
             f"({rows}, batch, {self.hidden_size}), without batch if the input has none, and of "
             f"{x.dtype}, got {got}"
         )
+
+
+def _forward_packed(layer: Layer, x: PackedSequence, *others: Any) -> Any:
+    return layer._forward(Packed(x), x, x.data, *others)
+
+
+# Shapes depend on the numbers in `batch_sizes`, which `torch.compile` does not know.
+_outside_graphs: Callable[..., Any] = torch.compiler.disable(_forward_packed)
 
 
 def _run(
