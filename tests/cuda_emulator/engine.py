@@ -62,6 +62,8 @@ def build_engine(
         defines.append("RNNFAST_EMULATED_PTX")
         options.append("-ffp-contract=off")  # nvcc has chosen where two operations are one rounding
         options.append("-fvisibility=default")  # launches find translations by the kernels' names
+        # Registers are variables of a whole function, and g++ would watch their scopes for minutes.
+        options.append("-fno-sanitize-address-use-after-scope")
     return build(
         name,
         sources,
