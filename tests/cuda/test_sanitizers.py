@@ -62,7 +62,8 @@ def test_kernels(sanitizer: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
-@pytest.mark.parametrize(("sanitizer", "architecture"), [("thread", 90), ("address", 80)])
+@pytest.mark.parametrize("architecture", [80, 90])
+@pytest.mark.parametrize("sanitizer", ["thread", "address"])
 def test_what_nvcc_makes_of_them(sanitizer: str, architecture: int) -> None:
     source = copy_with_few_cells(BUILD / f"few_cells_{os.getpid()}" / "src")
     try:
