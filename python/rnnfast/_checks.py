@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast._backend import CPU, Backend, of
+from rnnfast._backend import CPU, Backend, given, of
 
 PRECISIONS = ("full", "bfloat16")
 
@@ -91,7 +91,7 @@ def real_array(
 
 def values_of(name: str, value: ArrayLike, parameter: RealArray) -> RealArray:
     """Return `value` as an array of reals where `parameter` is; it must be of the same shape."""
-    array = of(value).asarray(value)
+    array = given(value)
     if array.dtype.kind != "f":
         raise TypeError(f"{name}: expected an array of reals, got dtype {array.dtype}")
     shape(name, array, parameter.shape, "of the parameter")

@@ -16,6 +16,6 @@ DeviceCount device_count();  // needs no driver
 
 DeviceProperties device_properties();  // of the current device; CUDA is asked once for each
 
-void fill_bytes(void* target, int byte, std::size_t bytes, cudaStream_t stream);  // waits not
+void fill_bytes(void* target, int byte, std::size_t bytes, cudaStream_t stream);  // does not wait
 
 }  // namespace rnnfast::cuda

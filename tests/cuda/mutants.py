@@ -22,10 +22,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cuda_emulator"))
 
 from build import BUILD, EMULATOR
+from device_kernels import SCHEDULES
 from engine import build_engine, copy_with_few_cells
 from kernel_jobs import Job, run_jobs
 
-SCHEDULES = [("random", 1), ("random", 2), ("random", 3), ("sequential", 1), ("reversed", 1)]
 COPY = BUILD / "mutants" / "src"
 
 CELL = "mut3"  # two products a step, and two operands: it runs every line of the drivers

@@ -72,17 +72,17 @@ class Layer(torch.nn.RNNBase):
         if isinstance(input, PackedSequence):
             return _outside_graphs(self, input, hx, return_all_states)
         form = Padded(input.dim() == 3, self.batch_first)
-        return self._forward(form, input, input, hx, return_all_states)
+        return self._forward(form, input, hx, return_all_states)
 
     def _forward(
         self,
         form: Padded | Packed,
         input: Sequence,  # noqa: A002
-        x: Tensor,
         hx: State | None,
         return_all_states: bool,
     ) -> Any:
-        """Runs `input`, of which `form` tells the form and `x` is the tensor."""
+        """Runs `input`, of which `form` tells the form."""
+        x = _tensor_of(input)
         state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
         weights = self._weights()
         dtype = self._result_dtype(x, weights[0])
@@ -167,7 +167,7 @@ class Layer(torch.nn.RNNBase):
             raise self._error(input, hx)
         if not return_all_states:
             return self.twin.forward(self, input, hx)
-        x = input.data if isinstance(input, PackedSequence) else input
+        x = _tensor_of(input)
         raise ValueError(
             "return_all_states: expected a layer without proj_size, on the CPU, of float32, "
             "float64 or bfloat16, and an input and state of its shapes and dtype, got "
@@ -176,7 +176,7 @@ class Layer(torch.nn.RNNBase):
 
     def _error(self, input: Sequence, hx: State | None) -> Exception:  # noqa: A002
         """What is wrong with arguments that do not fit."""
-        x = input.data if isinstance(input, PackedSequence) else input
+        x = _tensor_of(input)
         weight = self._weights()[0]
         if x.dtype != weight.dtype or self._result_dtype(x, weight) is None:
             return TypeError(
@@ -198,8 +198,13 @@ class Layer(torch.nn.RNNBase):
         )
 
 
+def _tensor_of(x: Sequence) -> Tensor:
+    """The values of sequences, packed or not."""
+    return x.data if isinstance(x, PackedSequence) else x
+
+
 def _forward_packed(layer: Layer, x: PackedSequence, *others: Any) -> Any:
-    return layer._forward(Packed(x), x, x.data, *others)
+    return layer._forward(Packed(x), x, *others)
 
 
 # Shapes depend on the numbers in `batch_sizes`, which `torch.compile` does not know.
