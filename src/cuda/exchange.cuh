@@ -168,22 +168,24 @@ struct FlagExchange {
  private:
   static constexpr int kAtOnce = 4;  // words that a thread waits for together
 
+  // An offset fits an int: it stays within 8 rows.
   RNNFAST_DEVICE static void poll(const float* from, long stride, int first, int per_slab,
                                   int words, int H, uint32_t (&values)[2 * kAtOnce]) {
-    bool waits = true;
+    int offsets[kAtOnce];
 #pragma unroll
-    for (int i = 0; i < 2 * kAtOnce; ++i) values[i] = kEmpty;
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int at = first + i * kThreads + int(threadIdx.x), k = at % words * 2;
+      offsets[i] = at / words * int(stride) + k;
+      values[2 * i] = at < per_slab ? kEmpty : 0;
+      values[2 * i + 1] = at < per_slab && k + 1 < H ? kEmpty : 0;
+    }
+    bool waits = true;
     while (waits) {
       waits = false;
 #pragma unroll
       for (int i = 0; i < 2 * kAtOnce; ++i) {
-        const int at = first + i / 2 * kThreads + int(threadIdx.x);
-        const int k = at % words * 2 + i % 2;
         if (values[i] != kEmpty) continue;
-        values[i] =
-            at < per_slab && k < H
-                ? load_relaxed(reinterpret_cast<const unsigned*>(from) + at / words * stride + k)
-                : 0;
+        values[i] = load_relaxed(reinterpret_cast<const unsigned*>(from) + offsets[i / 2] + i % 2);
         waits = waits || values[i] == kEmpty;
       }
     }

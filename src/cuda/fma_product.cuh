@@ -41,19 +41,14 @@ struct FmaSlice {
 struct FmaShared {
   float* weights;
   float* slabs;
+  bool bfloat16;  // what is multiplied is rounded: weights here, slabs when they are read
 };
 
-// A value as it is multiplied.
-template <bool kBf16>
-RNNFAST_DEVICE float factor(float x) {
-  return kBf16 ? rounded(x) : x;
-}
-
-template <bool kTransposed, bool kBf16>
+template <bool kTransposed>
 RNNFAST_DEVICE FmaShared load_weights(unsigned char* memory, const float* weight_hh, int gates,
-                                      const FmaSlice& slice) {
+                                      const FmaSlice& slice, bool bfloat16) {
   const int depth = slice.depth(), units = slice.padded_units(), H = slice.hidden;
-  FmaShared shared{reinterpret_cast<float*>(memory), nullptr};
+  FmaShared shared{reinterpret_cast<float*>(memory), nullptr, bfloat16};
   const int count = gates * units * depth;
   shared.slabs = shared.weights + count;
   for (int i = threadIdx.x; i < count; i += kThreads) {
@@ -61,8 +56,8 @@ RNNFAST_DEVICE FmaShared load_weights(unsigned char* memory, const float* weight
     const int u = slice.first_unit + unit;
     const long row = kTransposed ? k : u, column = kTransposed ? u : k;
     const bool inside = unit < slice.units && k < H;
-    shared.weights[i] =
-        inside ? factor<kBf16>(weight_hh[(long(gate) * H + row) * H + column]) : 0.f;
+    const float weight = inside ? weight_hh[(long(gate) * H + row) * H + column] : 0.f;
+    shared.weights[i] = bfloat16 ? rounded(weight) : weight;
   }
   for (int i = threadIdx.x; i < 2 * kFmaRows * depth; i += kThreads) shared.slabs[i] = 0.f;
   return shared;
@@ -99,14 +94,14 @@ RNNFAST_DEVICE float sum_across(float (&values)[32]) {
   return values[0];
 }
 
-template <class Pass, bool kBf16>
+template <class Pass>
 struct FmaSums {
   using Tile = FmaTile<Pass::kSums>;
   float values[32] = {};  // [unit][sum][row]
 
   // Adds what slab kSlab contributes; `unit` is the tile's first of the block.
   template <int kSlab>
-  RNNFAST_DEVICE void add(const float* weights, const FmaSlice& slice, int unit,
+  RNNFAST_DEVICE void add(const FmaShared& shared, const FmaSlice& slice, int unit,
                           const float* slab) {
     const int depth = slice.depth(), units = slice.padded_units();
     for (int k = threadIdx.x % 32 * 4; k < depth; k += 128) {
@@ -114,17 +109,15 @@ struct FmaSums {
 #pragma unroll
       for (int r = 0; r < Tile::kRows; ++r) {
         v[r] = *reinterpret_cast<const float4*>(slab + r * depth + k);
-        v[r].x = factor<kBf16>(v[r].x);
-        v[r].y = factor<kBf16>(v[r].y);
-        v[r].z = factor<kBf16>(v[r].z);
-        v[r].w = factor<kBf16>(v[r].w);
+        if (shared.bfloat16)
+          v[r] = {rounded(v[r].x), rounded(v[r].y), rounded(v[r].z), rounded(v[r].w)};
       }
       for_each_index<Tile::kUnits * Pass::kSums>([&]<int kPair>() {
         constexpr int u = kPair / Pass::kSums, s = kPair % Pass::kSums;
         constexpr int gate = Pass::gate(kSlab, s);
         if constexpr (gate >= 0) {
           const float4 w = *reinterpret_cast<const float4*>(
-              weights + (long(gate) * units + unit + u) * depth + k);
+              shared.weights + (long(gate) * units + unit + u) * depth + k);
 #pragma unroll
           for (int r = 0; r < Tile::kRows; ++r) {
             float& sum = values[(u * Tile::kPadded + s) * Tile::kRows + r];
@@ -149,10 +142,10 @@ struct FmaSums {
 // Multiplies the slabs, of which `slab(i)` gives the first row and `stride` the distance of rows,
 // and hands each unit of each sequence to `element(unit, b, sums)`. All threads of the block call
 // it; between two calls they must meet.
-template <class Pass, bool kBf16, class Slab, class Element>
+template <class Pass, class Slab, class Element>
 RNNFAST_DEVICE void fma_product(const FmaSlice& slice, const FmaShared& shared, const Slab& slab,
                                 long stride, const Element& element) {
-  using Sums = FmaSums<Pass, kBf16>;
+  using Sums = FmaSums<Pass>;
   using Tile = typename Sums::Tile;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, depth = slice.depth();
   const int chunks = divide_up(slice.rows, Tile::kRows);
@@ -176,7 +169,7 @@ RNNFAST_DEVICE void fma_product(const FmaSlice& slice, const FmaShared& shared, 
         stage(turn + 1, 0);
       if (unit < slice.units)
         sums.template add<kSlab>(
-            shared.weights, slice, unit,
+            shared, slice, unit,
             shared.slabs + (turn * Pass::kSlabs + kSlab) % 2 * kFmaRows * depth);
     });
     if (unit >= slice.units) continue;

@@ -203,8 +203,8 @@ void take_steps_of(TypeList<Cell...>, int cell, const Args& args, const Stream& 
 }
 
 template <class Args>
-void run(int cell, Products products, const Plan&, const Args& args, cudaStream_t stream) {
-  const Stream steps{args.size, products == Products::bfloat16, stream};
+void run(int cell, Products, const Plan&, const Args& args, cudaStream_t stream) {
+  const Stream steps{args.size, args.bfloat16, stream};
   as_graph(stream, [&] { take_steps_of(Cells{}, cell, args, steps); });
 }
 

@@ -4,16 +4,15 @@
 namespace rnnfast::cuda {
 namespace {
 
-template <bool kBf16>
 struct Grid {
   template <class Cell>
-  static constexpr auto kForward = &forward_grid_kernel<Cell, kBf16>;
+  static constexpr auto kForward = &forward_grid_kernel<Cell>;
   template <class Cell>
-  static constexpr auto kBackward = &backward_grid_kernel<Cell, kBf16>;
+  static constexpr auto kBackward = &backward_grid_kernel<Cell>;
 };
 
 }  // namespace
 
-const RecurrentKernel grid = TiledFamilies<Grid<false>, Grid<true>, Products::bfloat16>::kKernel;
+const RecurrentKernel grid{&run_tiled<Grid, ForwardArgs>, &run_tiled<Grid, BackwardArgs>};
 
 }  // namespace rnnfast::cuda

@@ -45,7 +45,7 @@ RNNFAST_DEVICE void for_each_element(const FmaSlice& slice, const Element& eleme
     element(slice.first_row + i / slice.units, slice.first_unit + i % slice.units);
 }
 
-template <class Cell, bool kBf16>
+template <class Cell>
 __global__ void __launch_bounds__(kThreads, 1)
     forward_grid_kernel(ForwardArgs args, GridShape shape) {
   constexpr CellInfo info = Cell::info;
@@ -53,7 +53,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   RNNFAST_DYNAMIC_SHARED(memory);
   const CallSize& size = args.size;
   const FmaSlice slice = slice_of(size, shape);
-  const FmaShared shared = load_weights<false, kBf16>(memory, args.weight_hh, info.gates, slice);
+  const FmaShared shared =
+      load_weights<false>(memory, args.weight_hh, info.gates, slice, args.bfloat16);
   const Element element{args};
   const ForwardArrays<Cell> arrays{args};
   for_each_element(slice, [&](int b, int unit) {
@@ -65,7 +66,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (int step = 0; step < size.steps; ++step) {
     const int t = size.step(step);
     barrier.wait();
-    fma_product<ForwardFirst<Cell>, kBf16>(
+    fma_product<ForwardFirst<Cell>>(
         slice, shared, [&](int o) { return arrays.operand(o, size.before(t)); }, size.hidden,
         [&](int unit, int b, auto& sums) {
           if constexpr (Cell::info.second_gates > 0) {
@@ -80,7 +81,7 @@ __global__ void __launch_bounds__(kThreads, 1)
         });
     if constexpr (Cell::info.second_gates > 0) {
       barrier.wait();
-      fma_product<ForwardSecond<Cell>, kBf16>(
+      fma_product<ForwardSecond<Cell>>(
           slice, shared, [&](int) { return arrays.second(t); }, size.hidden,
           [&](int unit, int b, auto& sums) {
             typename Element::Operands operands;
@@ -93,7 +94,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   for_each_element(slice, [&](int b, int unit) { element.end(b, unit); });
 }
 
-template <class Cell, bool kBf16>
+template <class Cell>
 __global__ void __launch_bounds__(kThreads, 1)
     backward_grid_kernel(BackwardArgs args, GridShape shape) {
   constexpr CellInfo info = Cell::info;
@@ -101,7 +102,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   RNNFAST_DYNAMIC_SHARED(memory);
   const CallSize& size = args.size;
   const FmaSlice slice = slice_of(size, shape);
-  const FmaShared shared = load_weights<true, kBf16>(memory, args.weight_hh, info.gates, slice);
+  const FmaShared shared =
+      load_weights<true>(memory, args.weight_hh, info.gates, slice, args.bfloat16);
   const Element element{args};
   const BackwardArrays<Cell> arrays{args};
   TileBarrier barrier(args.counters);
@@ -121,7 +123,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     const int t = size.step(step);
     barrier.wait();
     if constexpr (info.second_gates > 0) {
-      fma_product<BackwardSecond<Cell>, kBf16>(
+      fma_product<BackwardSecond<Cell>>(
           slice, shared, [&](int gate) { return arrays.gate(info.h_gates() + gate, t); },
           arrays.stride(),
           [&](int unit, int b, auto& sums) {
@@ -131,7 +133,7 @@ __global__ void __launch_bounds__(kThreads, 1)
           });
       barrier.wait();
     }
-    fma_product<BackwardFirst<Cell>, kBf16>(
+    fma_product<BackwardFirst<Cell>>(
         slice, shared, [&](int gate) { return arrays.gate(gate, t); }, arrays.stride(),
         [&](int unit, int b, auto& sums) {
           if (step > 0)

@@ -237,6 +237,7 @@ void network_forward(const NetworkSize& s, const NetworkInput& input, float* y,
         args.initial[k] = state_of(input.initial[k], s, i);
         args.final[k] = state_of(final[k], s, i);
       }
+      args.bfloat16 = s.products == Products::bfloat16;
       args.gates = reserve.gates[i];
       args.states = reserve.states[i];
       args.operands = reserve.operands[i];

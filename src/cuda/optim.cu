@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kReduceThreads)
 }
 
 template <bool kFirst, bool kSecond, bool kThird, class Step>
-__global__ void __launch_bounds__(kReduceThreads)
+__global__ void __launch_bounds__(kReduceThreads, 4)
     step_kernel(const StepPiece* pieces, DeviceCare care, Step step) {
   const StepPiece piece = pieces[blockIdx.x];
   float *first = piece.arrays[2], *second = piece.arrays[3], *third = piece.arrays[4];

@@ -41,6 +41,7 @@ struct ForwardArgs {
   const float* bias_hh;              // (gates * H,) or null
   const float* weight_channel;       // (P, H)
   const float* initial[kMaxStates];  // (B, H) each; null: zeros
+  bool bfloat16;                     // round what is multiplied
   float* final[kMaxStates];          // (B, H) each
   float* gates;                      // (T, B, slots, H): the input product in, saved values out
   float* states;                     // (S, T + 1, B, H)
@@ -62,7 +63,7 @@ struct BackwardArgs {
   int y_stride;
   const float* dfinal[kMaxStates];  // (B, H) each; null: zeros
   float* dinitial[kMaxStates];      // (B, H) each; may be dfinal
-  bool bfloat16;                    // round the gradients of gates
+  bool bfloat16;                    // round what is multiplied: the gradients of gates, too
   float* dgates_x;                  // (T, B, gates, H), gradients of the input product
   float* dgates_h;                  // of the recurrent product; dgates_x if the cell is additive
   float* dchannel;                  // (T, B, P, H)

@@ -36,17 +36,9 @@ TiledKernel<BackwardArgs> kernel_of(TypeList<Cell...>, int cell, const BackwardA
   return kernels[cell];
 }
 
-// Two families, of which products of the kind kSecond take the second.
-template <class First, class Second, Products kSecond>
-struct TiledFamilies {
-  template <class Args>
-  static void run(int cell, Products products, const Plan& plan, const Args& args,
-                  cudaStream_t stream) {
-    launch_tiled(products == kSecond ? kernel_of<Second>(Cells{}, cell, args)
-                                     : kernel_of<First>(Cells{}, cell, args),
-                 plan, args, stream);
-  }
-  static constexpr RecurrentKernel kKernel{&run<ForwardArgs>, &run<BackwardArgs>};
-};
+template <class Family, class Args>
+void run_tiled(int cell, Products, const Plan& plan, const Args& args, cudaStream_t stream) {
+  launch_tiled(kernel_of<Family>(Cells{}, cell, args), plan, args, stream);
+}
 
 }  // namespace rnnfast::cuda
