@@ -31,9 +31,9 @@ inline constexpr int kMmaRegisters = 255;
 RNNFAST_INLINE constexpr int mma_octets(int sums) { return 1 + sums % 2; }
 RNNFAST_INLINE constexpr int mma_depth(int hidden) { return round_up(hidden, 32); }
 // Chunks of 32 steps of the depth whose weights a warp keeps in registers: fewer of a pass with
-// many sums, as these and their pointwise part take registers themselves.
+// many sums, as these, their operands and their pointwise part take registers themselves.
 RNNFAST_INLINE constexpr int mma_held_chunks(int blocks, int sums, int parts) {
-  const int registers = sums > 4 ? 32 : 64;
+  const int registers = sums * parts > 6 ? 32 : 64;
   return registers / (8 * parts * blocks);
 }
 // Words from row to row of a slab, 64 bytes modulo 128 so that the banks differ.

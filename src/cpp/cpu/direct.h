@@ -36,10 +36,14 @@ RNNFAST_INLINE void multiply_direct(typename Vec<T>::Raw (&sums)[kRows], const D
     const Index at = max_index(0, min_index(k, end - W));
     const int first = int(k - at), last = int(min_index(W, end - at));
     Raw columns[W];
+    const auto load = [&](int j) { return Vec<T>::load(args.w + j * args.ldw + at, last).v; };
+    if constexpr (kAllLanes) {
 #pragma GCC unroll 16
-    for (int j = 0; j < W; ++j)
-      columns[j] =
-          kAllLanes || j < args.lanes ? Vec<T>::load(args.w + j * args.ldw + at, last).v : Raw{};
+      for (int j = 0; j < W; ++j) columns[j] = load(j);
+    } else {  // not unrolled: the code is long, and few vectors lack lanes
+#pragma GCC unroll 1
+      for (int j = 0; j < W; ++j) columns[j] = j < args.lanes ? load(j) : Raw{};
+    }
     transpose_stage<T, W / 2>(columns);
     const T* a = args.a + at;
     const auto add = [&](int j) {
