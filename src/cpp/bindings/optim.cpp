@@ -21,7 +21,7 @@ namespace rnnfast {
 namespace {
 
 constexpr long kBlock = 4096;         // elements that one kernel call handles
-constexpr long kThreadWork = 131072;  // elements below which a second thread does not pay
+constexpr long kElementsPerThread = 131072;  // elements below which a second thread does not pay
 constexpr std::size_t kMostLists = kStepArrays;
 
 // Lists of arrays that go together: arrays i of all lists have one size. First come the gradients,
@@ -68,7 +68,7 @@ class Group {
   long blocks() const { return long(blocks_.size()); }
   const Block& block(long i) const { return blocks_[std::size_t(i)]; }
   int threads() const {
-    return int(std::min({blocks(), 1 + elements_ / kThreadWork, long(num_threads())}));
+    return int(std::min({blocks(), 1 + elements_ / kElementsPerThread, long(num_threads())}));
   }
 
  private:

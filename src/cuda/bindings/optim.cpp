@@ -41,14 +41,14 @@ Words cut_pieces(const std::vector<std::vector<Address>>& lists, const std::vect
 }
 
 // What all functions take, behind which a step's own arguments follow.
-struct Call {
+struct StepCall {
   StepPieces pieces;
   GradientCare care;
   cudaStream_t stream;
 
-  Call(Address address, int count, std::array<bool, kStepBuffers> buffers, Address sums,
-       std::optional<double> clip_norm, std::optional<double> clip_value, bool zero,
-       Address stream_address)
+  StepCall(Address address, int count, std::array<bool, kStepBuffers> buffers, Address sums,
+           std::optional<double> clip_norm, std::optional<double> clip_value, bool zero,
+           Address stream_address)
       : pieces{pointer<const StepPiece>(address),
                count,
                {buffers[0], buffers[1], buffers[2]},
@@ -64,7 +64,7 @@ void bind_optim(py::module_& m) {
   m.def("cut_pieces", &cut_pieces, py::kw_only(), arg("lists"), arg("sizes"),
         "A table of pieces of parameters, (pieces, 6) int64, to be copied to the device; lists of "
         "addresses of gradients, values and buffers, the sizes of the arrays.");
-  py::class_<Call>(m, "Step", "The pieces of a step, and what is done to gradients around it.")
+  py::class_<StepCall>(m, "Step", "The pieces of a step, and what is done to gradients around it.")
       .def(py::init<Address, int, std::array<bool, kStepBuffers>, Address, std::optional<double>,
                     std::optional<double>, bool, Address>(),
            py::kw_only(), arg("pieces"), arg("count"),
@@ -74,11 +74,11 @@ void bind_optim(py::module_& m) {
            "`pieces` is the table's address, `buffers` tells which there are; `sums` (count + 1,) "
            "float64 begins with the norm afterwards, if it is clipped.");
   m.def(
-      "gradients", [](const Call& c) { care_for_gradients(c.pieces, c.care, c.stream); },
+      "gradients", [](const StepCall& c) { care_for_gradients(c.pieces, c.care, c.stream); },
       arg("step"), "Takes care of the gradients alone.");
   m.def(
       "sgd",
-      [](const Call& c, double lr, double momentum, double weight_decay, bool nesterov) {
+      [](const StepCall& c, double lr, double momentum, double weight_decay, bool nesterov) {
         take_step(c.pieces, c.care, SgdStep<float>::make(lr, momentum, weight_decay, nesterov),
                   c.stream);
       },
@@ -86,13 +86,14 @@ void bind_optim(py::module_& m) {
       "Buffers: velocity.");
   m.def(
       "adagrad",
-      [](const Call& c, double lr, double eps, double weight_decay) {
+      [](const StepCall& c, double lr, double eps, double weight_decay) {
         take_step(c.pieces, c.care, AdagradStep<float>::make(lr, eps, weight_decay), c.stream);
       },
       arg("step"), py::kw_only(), arg("lr"), arg("eps"), arg("weight_decay"), "Buffers: sum.");
   m.def(
       "rmsprop",
-      [](const Call& c, double lr, double alpha, double eps, double momentum, double weight_decay) {
+      [](const StepCall& c, double lr, double alpha, double eps, double momentum,
+         double weight_decay) {
         take_step(c.pieces, c.care,
                   RmspropStep<float>::make(lr, alpha, eps, momentum, weight_decay), c.stream);
       },
@@ -100,7 +101,7 @@ void bind_optim(py::module_& m) {
       arg("weight_decay"), "Buffers: square, velocity, mean.");
   m.def(
       "adam",
-      [](const Call& c, double lr, double beta1, double beta2, double eps, double weight_decay,
+      [](const StepCall& c, double lr, double beta1, double beta2, double eps, double weight_decay,
          bool decoupled, long number) {
         take_step(c.pieces, c.care,
                   AdamStep<float>::make(lr, beta1, beta2, eps, weight_decay, decoupled, number),

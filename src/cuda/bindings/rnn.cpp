@@ -36,21 +36,22 @@ std::vector<Weights<T>> weights_at(const std::vector<std::array<Address, 5>>& ad
 }
 
 // A call's sizes and inputs, made once for forward and backward.
-struct Call {
+struct NetworkCall {
   NetworkSize size;
   NetworkInput input;
 
   std::size_t states() const { return std::size_t(size.info().states); }
 };
 
-Call make_call(int cell, int steps, int batch, int input_size, int hidden_size, int layers,
-               int directions, bool training, const std::string& products,
-               const std::optional<std::string>& kernel, double dropout, std::uint64_t seed,
-               Address x, Address indices, Address lengths,
-               const std::vector<std::array<Address, 5>>& weights, const Addresses& initial) {
+NetworkCall make_call(int cell, int steps, int batch, int input_size, int hidden_size, int layers,
+                      int directions, bool training, const std::string& products,
+                      const std::optional<std::string>& kernel, double dropout, std::uint64_t seed,
+                      Address x, Address indices, Address lengths,
+                      const std::vector<std::array<Address, 5>>& weights,
+                      const Addresses& initial) {
   std::optional<Kernel> only;
   if (kernel) only = kernel_named(*kernel);
-  Call call{
+  NetworkCall call{
       {cell, steps, batch, input_size, hidden_size, layers, directions, training, lengths != 0,
        products_named(products), dropout, seed, only},
       {pointer<const float>(x), pointer<const std::int64_t>(indices), pointer<const int>(lengths),
@@ -61,7 +62,7 @@ Call make_call(int cell, int steps, int batch, int input_size, int hidden_size, 
   return call;
 }
 
-void forward(const Call& call, Address y, const Addresses& final, Address reserve,
+void forward(const NetworkCall& call, Address y, const Addresses& final, Address reserve,
              Address workspace, Address stream) {
   RNNFAST_CHECK(final.size() == call.states(), "final: expected one for each state");
   network_forward(call.size, call.input, pointer<float>(y), pointers<float>(final),
@@ -69,7 +70,7 @@ void forward(const Call& call, Address y, const Addresses& final, Address reserv
                   stream_at(stream));
 }
 
-void backward(const Call& call, Address dy, const Addresses& dfinal, Address dx,
+void backward(const NetworkCall& call, Address dy, const Addresses& dfinal, Address dx,
               const Addresses& dinitial, const std::vector<std::array<Address, 5>>& dweights,
               Address reserve, Address workspace, Address stream) {
   RNNFAST_CHECK(dfinal.size() == call.states() && dinitial.size() == call.states(),
@@ -86,7 +87,8 @@ void backward(const Call& call, Address dy, const Addresses& dfinal, Address dx,
 
 void bind_rnn(py::module_& m) {
   using py::arg;
-  py::class_<Call>(m, "Call", py::module_local(), "A network's sizes and what goes in.")
+  py::class_<NetworkCall>(m, "NetworkCall", py::module_local(),
+                          "A network's sizes and what goes in.")
       .def(py::init(&make_call), py::kw_only(), arg("cell"), arg("steps"), arg("batch"),
            arg("input_size"), arg("hidden_size"), arg("layers"), arg("directions"), arg("training"),
            arg("products"), arg("kernel"), arg("dropout"), arg("seed"), arg("x"), arg("indices"),
@@ -95,15 +97,16 @@ void bind_rnn(py::module_& m) {
            "(B,), int32; products \"full\", \"bfloat16\" or \"bfloat16x3\"; kernel: the only one "
            "to run, or None; five weights of each layer and direction; (L*D, B, H) of each state.")
       .def_property_readonly(
-          "reserve_bytes", [](const Call& c) { return forward_bytes(c.size, c.input).reserve; },
+          "reserve_bytes",
+          [](const NetworkCall& c) { return forward_bytes(c.size, c.input).reserve; },
           "Bytes that forward keeps for backward.")
       .def_property_readonly(
           "forward_workspace_bytes",
-          [](const Call& c) { return forward_bytes(c.size, c.input).workspace; },
+          [](const NetworkCall& c) { return forward_bytes(c.size, c.input).workspace; },
           "Bytes of scratch of forward.")
       .def_property_readonly(
           "backward_workspace_bytes",
-          [](const Call& c) { return backward_bytes(c.size, c.input).workspace; },
+          [](const NetworkCall& c) { return backward_bytes(c.size, c.input).workspace; },
           "Bytes of scratch of backward.")
       .def("forward", &forward, py::kw_only(), arg("y"), arg("final"), arg("reserve"),
            arg("workspace"), arg("stream"), "Writes y (T, B, D*H) and the final states.")
