@@ -24,6 +24,7 @@ struct DirectArgs {
 };
 
 // sums += A W^T for the depths [from, end): blocks of W lanes by W depths, transposed in registers.
+// Lanes that are missing repeat the last.
 template <class T, int kRows, bool kAllLanes>
 RNNFAST_INLINE void multiply_direct(typename Vec<T>::Raw (&sums)[kRows], const DirectArgs<T>& args,
                                     Index from, Index end) {
@@ -36,14 +37,17 @@ RNNFAST_INLINE void multiply_direct(typename Vec<T>::Raw (&sums)[kRows], const D
     const Index at = max_index(0, min_index(k, end - W));
     const int first = int(k - at), last = int(min_index(W, end - at));
     Raw columns[W];
-    const auto load = [&](int j) { return Vec<T>::load(args.w + j * args.ldw + at, last).v; };
-    if constexpr (kAllLanes) {
+    const auto load = [&](auto... values) {
 #pragma GCC unroll 16
-      for (int j = 0; j < W; ++j) columns[j] = load(j);
-    } else {  // not unrolled: the code is long, and few vectors lack lanes
-#pragma GCC unroll 1
-      for (int j = 0; j < W; ++j) columns[j] = j < args.lanes ? load(j) : Raw{};
-    }
+      for (int j = 0; j < W; ++j) {
+        const int lane = kAllLanes ? j : int(min_index(j, args.lanes - 1));
+        columns[j] = Vec<T>::load(args.w + lane * args.ldw + at, values...).v;
+      }
+    };
+    if (last == W)
+      load();
+    else
+      load(last);
     transpose_stage<T, W / 2>(columns);
     const T* a = args.a + at;
     const auto add = [&](int j) {
@@ -65,15 +69,19 @@ template <class T, int kRows, bool kAllLanes>
 __attribute__((noinline)) void direct_block(const DirectArgs<T>& args) {
   using V = Vec<T>;
   typename V::Raw total[kRows];
+  for (Index k = 0; k == 0 || k < args.depth; k += args.depth_block) {
+    typename V::Raw sums[kRows];
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) total[r] = V::load(args.bias).v;
-  multiply_direct<T, kRows, kAllLanes>(total, args, 0, min_index(args.depth, args.depth_block));
-  for (Index k = args.depth_block; k < args.depth; k += args.depth_block) {
-    typename V::Raw sums[kRows] = {};
+    for (int r = 0; r < kRows; ++r) sums[r] = k == 0 ? V::load(args.bias).v : typename V::Raw{};
     multiply_direct<T, kRows, kAllLanes>(sums, args, k,
                                          min_index(args.depth, k + args.depth_block));
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) total[r] = sums[r] + total[r];
+    for (int r = 0; r < kRows; ++r) total[r] = k == 0 ? sums[r] : sums[r] + total[r];
+  }
+  if constexpr (!kAllLanes) {
+    const typename V::RawInt lane = V::lane_numbers();
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) total[r] = lane < args.lanes ? total[r] : V::load(args.bias).v;
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) V(total[r]).store(args.c + r * args.ldc);

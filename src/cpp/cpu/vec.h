@@ -62,16 +62,44 @@ struct Vec {
   static RNNFAST_INLINE Vec load(const T* p) { return Raw(*reinterpret_cast<const Unaligned*>(p)); }
   RNNFAST_INLINE void store(T* p) const { *reinterpret_cast<Unaligned*>(p) = v; }
 
+  static RNNFAST_INLINE RawInt lane_numbers() {
+    RawInt lane;
+    for (int i = 0; i < kLanes<T>; ++i) lane[i] = i;
+    return lane;
+  }
+
   // The first n lanes; the others are 0. Memory past them is not touched.
   static RNNFAST_INLINE Vec load(const T* p, int n) {
+#if RNNFAST_VECTOR_BYTES == 64
+    if constexpr (kLanes<T> == 16)
+      return _mm512_maskz_loadu_ps(first_lanes(n), p);
+    else
+      return _mm512_maskz_loadu_pd(first_lanes(n), p);
+#else
     if (n >= kLanes<T>) return load(p);
+#if RNNFAST_VECTOR_BYTES == 32
+    const __m256i mask = (__m256i)(lane_numbers() < n);
+    if constexpr (kLanes<T> == 8)
+      return _mm256_maskload_ps(p, mask);
+    else
+      return _mm256_maskload_pd(p, mask);
+#else
     Raw r{};
     for (int i = 0; i < n; ++i) r[i] = p[i];
     return r;
+#endif
+#endif
   }
   RNNFAST_INLINE void store(T* p, int n) const {
+#if RNNFAST_VECTOR_BYTES == 64
+    if constexpr (kLanes<T> == 16)
+      _mm512_mask_storeu_ps(p, first_lanes(n), v);
+    else
+      _mm512_mask_storeu_pd(p, first_lanes(n), v);
+#else
     if (n >= kLanes<T>) return store(p);
     for (int i = 0; i < n; ++i) p[i] = v[i];
+#endif
   }
 
   // A store around the caches, to an aligned place; `end_stream` puts all such stores before those
@@ -95,6 +123,13 @@ struct Vec {
     _mm_sfence();
 #endif
   }
+
+#if RNNFAST_VECTOR_BYTES == 64
+ private:
+  static RNNFAST_INLINE unsigned first_lanes(int n) {  // as a mask; n may be more than there are
+    return n >= kLanes<T> ? (1u << kLanes<T>)-1 : (1u << n) - 1;
+  }
+#endif
 };
 
 template <class T>
