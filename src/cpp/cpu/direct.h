@@ -37,7 +37,7 @@ RNNFAST_INLINE void multiply_direct(typename Vec<T>::Raw (&sums)[kRows], const D
     const Index at = max_index(0, min_index(k, end - W));
     const int first = int(k - at), last = int(min_index(W, end - at));
     Raw columns[W];
-    const auto load = [&](auto... values) {
+    const auto load = [&](auto... values) {  // by a mask it is no operand of the transposition
 #pragma GCC unroll 16
       for (int j = 0; j < W; ++j) {
         const int lane = kAllLanes ? j : int(min_index(j, args.lanes - 1));
@@ -78,7 +78,7 @@ __attribute__((noinline)) void direct_block(const DirectArgs<T>& args) {
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) total[r] = k == 0 ? sums[r] : sums[r] + total[r];
   }
-  if constexpr (!kAllLanes) {
+  if constexpr (!kAllLanes) {  // what is missing multiplied nothing
     const typename V::RawInt lane = V::lane_numbers();
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) total[r] = lane < args.lanes ? total[r] : V::load(args.bias).v;

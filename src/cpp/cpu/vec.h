@@ -127,7 +127,7 @@ struct Vec {
 #if RNNFAST_VECTOR_BYTES == 64
  private:
   static RNNFAST_INLINE unsigned first_lanes(int n) {  // as a mask; n may be more than there are
-    return n >= kLanes<T> ? (1u << kLanes<T>)-1 : (1u << n) - 1;
+    return (1u << (n < kLanes<T> ? n : kLanes<T>)) - 1;
   }
 #endif
 };
