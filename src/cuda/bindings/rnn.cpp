@@ -87,8 +87,7 @@ void backward(const NetworkCall& call, Address dy, const Addresses& dfinal, Addr
 
 void bind_rnn(py::module_& m) {
   using py::arg;
-  py::class_<NetworkCall>(m, "NetworkCall", py::module_local(),
-                          "A network's sizes and what goes in.")
+  py::class_<NetworkCall>(m, "Call", py::module_local(), "A network's sizes and what goes in.")
       .def(py::init(&make_call), py::kw_only(), arg("cell"), arg("steps"), arg("batch"),
            arg("input_size"), arg("hidden_size"), arg("layers"), arg("directions"), arg("training"),
            arg("products"), arg("kernel"), arg("dropout"), arg("seed"), arg("x"), arg("indices"),
