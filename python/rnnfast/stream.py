@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast import _backend, _checks, functional
+from rnnfast import _arguments, _backend, _checks, functional
 from rnnfast._checks import RealArray
 
 
@@ -29,7 +29,7 @@ class Stream:
         on = _backend.of_weights(packed)
         self._state = tuple(
             on.asarray(np.zeros(shape, dtype)) if value is None else value.copy()
-            for value in functional._check_states(on, "state", state, states, dtype, shape)
+            for value in _arguments.checked_states(on, "state", state, states, dtype, shape)
             or (None,) * states
         )
 

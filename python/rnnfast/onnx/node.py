@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast import _backend, _checks, functional, reference
+from rnnfast import _arguments, _backend, _checks, functional, reference
 from rnnfast._checks import RealArray
 from rnnfast.functional import Weights
 
@@ -123,11 +123,11 @@ class RecurrentNode:
             TypeError: A dtype is wrong.
         """
         xs = self._time_first(_checks.real_array("x", x, self.dtype, ", the node's"))
-        xs = functional._check_x(_backend.CPU, xs, self.dtype, self.input_size)
+        xs = _arguments.checked_x(_backend.CPU, xs, self.dtype, self.input_size)
         seq_len, batch = xs.shape[:2]
         lengths = self._given("sequence_lens", sequence_lens)
         if lengths is not None:
-            lengths = functional._check_lengths(
+            lengths = _arguments.checked_lengths(
                 _backend.CPU, lengths, seq_len, batch, "sequence_lens"
             ).astype(np.int64)
         states = self._states(initial_h, initial_c, batch)

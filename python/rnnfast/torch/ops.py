@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rnnfast import _core, functional
+from rnnfast._arguments import checked_call
 from rnnfast._checks import RealArray
 from rnnfast.torch import stepwise
 from rnnfast.torch.network import Network, Options, memory_of
@@ -114,7 +115,7 @@ def _arguments(
 def _refuse(arguments: tuple[Any, ...], precision: str) -> NoReturn:
     """Raises the message for arguments that the engine did not take."""
     arguments = *arguments, True, precision, 0
-    functional._checked_call(*arguments)
+    checked_call(*arguments)
     raise AssertionError("the arguments were right")
 
 

@@ -1,0 +1,262 @@
+"""The arguments of a network: what they are, and their checks.
+
+`functional` says what each means. Its calls come here where the core's own, faster look at them
+finds that something must be converted, or is wrong.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from functools import cache
+from math import isqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rnnfast import _backend, _checks, _core
+from rnnfast._backend import Backend
+from rnnfast._checks import RealArray
+from rnnfast._core import CellInfo, Packed
+
+
+class Weights(NamedTuple):
+    """The weights of one layer in one direction, or their gradients.
+
+    Attributes:
+        weight_ih: (G*H, I), or (G*H, D*H) beyond the first layer.
+        weight_hh: (G*H, H).
+        bias_ih: (G*H,), added to the input product; None for none.
+        bias_hh: (G*H,), added to the recurrent product; None for none.
+        weight_channel: (P, H), of cells with per-channel parameters such as peepholes.
+    """
+
+    weight_ih: RealArray
+    weight_hh: RealArray
+    bias_ih: RealArray | None = None
+    bias_hh: RealArray | None = None
+    weight_channel: RealArray | None = None
+
+
+@cache
+def cells() -> dict[str, CellInfo]:
+    """Every cell of the library by name."""
+    return {cell.name: cell for cell in _core.cells()}
+
+
+def checked_call(
+    on: Backend,
+    cell: str,
+    x: ArrayLike,
+    weights: Sequence[Weights] | Packed,
+    state: Sequence[ArrayLike | None] | None,
+    lengths: ArrayLike | None,
+    num_layers: int,
+    bidirectional: bool,
+    dropout: float,
+    seed: int,
+    training: bool,
+    precision: str,
+    recomputed_steps: int,
+) -> tuple[Any, ...]:
+    """Check and convert the arguments of `forward` for `on.forward`."""
+    info = cells()[_checks.choice("cell", cell, cells())]
+    num_layers = _checks.positive_int("num_layers", num_layers)
+    dropout = _checks.number("dropout", dropout, 0, 1)
+    seed = operator.index(seed)
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed: expected an integer in [0, 2**64), got {seed}")
+    if not isinstance(weights, Sequence):
+        dtype: np.dtype[np.floating] = np.dtype(weights.dtype)
+        _checks.precision("precision", precision, dtype)
+        _check_packed(weights, cell, num_layers, bidirectional, training, precision)
+        input_size, hidden_size = weights.input_size, weights.hidden_size
+    else:
+        weights = checked_weights(on, weights, info, num_layers, bidirectional)
+        dtype = weights[0].weight_ih.dtype
+        _checks.precision("precision", precision, dtype)
+        input_size, hidden_size = weights[0].weight_ih.shape[1], weights[0].weight_hh.shape[1]
+    inputs = checked_x(on, x, dtype, input_size)
+    seq_len, batch = inputs.shape[:2]
+    states = checked_states(
+        on,
+        "state",
+        state,
+        info.states,
+        dtype,
+        (num_layers * (2 if bidirectional else 1), batch, hidden_size),
+    )
+    spans = None if lengths is None else checked_lengths(on, lengths, seq_len, batch)
+    options = num_layers, bidirectional, dropout, seed, training, precision, recomputed_steps
+    return cell, inputs, weights, states, spans, *options
+
+
+def checked_gradients(
+    on: Backend, core: Any, dy: ArrayLike | None, dstate: Sequence[ArrayLike | None] | None
+) -> tuple[RealArray | None, list[RealArray | None] | None]:
+    """Check and convert the arguments of `backward` for `on.backward`."""
+    dtype: np.dtype[np.floating] = np.dtype(core.dtype)
+    if dy is not None:
+        dy = _checks.real_array("dy", dy, dtype, on=on)
+        _checks.shape("dy", dy, core.y_shape, "(seq_len, batch, num_directions*hidden_size)")
+    return dy, checked_states(on, "dstate", dstate, core.states, dtype, core.state_shape)
+
+
+def checked_dweights(on: Backend, core: Any, dweights: Sequence[Weights]) -> list[Weights]:
+    dtype: np.dtype[np.floating] = np.dtype(core.dtype)
+    if len(dweights) != len(core.weights):
+        raise ValueError(
+            f"dweights: expected one entry for each of {len(core.weights)} layers and directions, "
+            f"got {len(dweights)}"
+        )
+    for i, (weights, gradients) in enumerate(zip(core.weights, dweights, strict=True)):
+        for field, weight, gradient in zip(Weights._fields, weights, gradients, strict=True):
+            name = f"dweights[{i}].{field}"
+            if (weight is None) != (gradient is None):
+                expected, got = ("none", "an array") if weight is None else ("an array", "none")
+                raise ValueError(f"{name}: expected {expected}, as the weights have, got {got}")
+            if weight is not None and gradient is not None:
+                _checks.output_array(name, gradient, dtype, on)
+                _checks.shape(name, gradient, weight.shape, "of the weight")
+    return [Weights(*gradients) for gradients in dweights]
+
+
+def _check_packed(
+    packed: Packed,
+    cell: str,
+    num_layers: int,
+    bidirectional: bool,
+    training: bool,
+    precision: str,
+) -> None:
+    if training:
+        raise ValueError("weights: expected arrays when training, got packed weights")
+    expected = cell, num_layers, bool(bidirectional), precision
+    got = packed.cell, packed.num_layers, packed.bidirectional, packed.precision
+    if got != expected:
+        raise ValueError(
+            "weights: expected packed ones of (cell, num_layers, bidirectional, precision) = "
+            f"{expected}, got {got}"
+        )
+
+
+def checked_weights(
+    on: Backend,
+    weights: Sequence[Weights],
+    info: CellInfo,
+    num_layers: int,
+    bidirectional: bool,
+) -> list[Weights]:
+    directions = 2 if bidirectional else 1
+    if len(weights) != num_layers * directions:
+        raise ValueError(
+            f"weights: expected num_layers * num_directions = {num_layers * directions} entries, "
+            f"got {len(weights)}"
+        )
+    weight_ih, weight_hh = on.asarray(weights[0].weight_ih), on.asarray(weights[0].weight_hh)
+    dtype = _checks.real_dtype("weight_ih.dtype", weight_ih.dtype, on)
+    if weight_ih.ndim != 2 or weight_hh.ndim != 2 or 0 in weight_ih.shape + weight_hh.shape:
+        raise ValueError(
+            f"weight_ih, weight_hh: expected matrices of at least one row and column, got shapes "
+            f"{weight_ih.shape} and {weight_hh.shape}"
+        )
+    input_size, hidden_size = weight_ih.shape[1], weight_hh.shape[1]
+    return [
+        _checked_layer(
+            on, w, info, dtype, hidden_size, directions * hidden_size if layer else input_size
+        )
+        for layer, w in ((i // directions, w) for i, w in enumerate(weights))
+    ]
+
+
+def _checked_layer(
+    on: Backend,
+    weights: Weights,
+    info: CellInfo,
+    dtype: np.dtype[np.floating],
+    hidden_size: int,
+    inputs: int,
+) -> Weights:
+    rows, gates = info.gates * hidden_size, f"{info.gates}*hidden_size"
+    shapes = {
+        "weight_ih": ((rows, inputs), f"({gates}, input_size)"),
+        "weight_hh": ((rows, hidden_size), f"({gates}, hidden_size)"),
+        "bias_ih": ((rows,), f"({gates},)"),
+        "bias_hh": ((rows,), f"({gates},)"),
+        "weight_channel": ((info.params, hidden_size), f"({info.params}, hidden_size)"),
+    }
+    if (weights.weight_channel is None) != (info.params == 0):
+        raise ValueError(
+            f"weight_channel: expected {info.params or 'no'} per-channel parameters for cell "
+            f"{info.name!r}, got {'none' if weights.weight_channel is None else 'an array'}"
+        )
+    checked: list[RealArray | None] = []
+    for (name, (shape, meaning)), value in zip(shapes.items(), weights, strict=True):
+        if value is not None:
+            value = _checks.real_array(name, value, dtype, on=on)
+            _checks.shape(name, value, shape, meaning)
+        checked.append(value)
+    return Weights(*checked)  # type: ignore[arg-type]  # the first two are there
+
+
+def checked_x(
+    on: Backend, x: ArrayLike, dtype: np.dtype[np.floating], input_size: int
+) -> RealArray | NDArray[np.int64]:
+    array = _backend.given(x)
+    if array.dtype.kind in "iu":
+        if array.ndim != 2:
+            raise ValueError(f"x: expected indices of shape (seq_len, batch), got {array.shape}")
+        expected = "x: expected indices in [0, input_size)"
+        return _checks.index_array("x", array, expected, input_size, on)
+    array = _checks.real_array("x", array, dtype, ", that of the weights", on)
+    if array.ndim != 3:
+        raise ValueError(
+            f"x: expected shape (seq_len, batch, input_size = {input_size}), got {array.shape}"
+        )
+    _checks.last_axis("x", array, input_size, "input_size")
+    return array
+
+
+def checked_states(
+    on: Backend,
+    name: str,
+    state: Sequence[ArrayLike | None] | None,
+    states: int,
+    dtype: np.dtype[np.floating],
+    shape: tuple[int, int, int],
+) -> list[RealArray | None] | None:
+    if state is None:
+        return None
+    if not isinstance(state, (tuple, list)) or len(state) != states:
+        got = f"{len(state)}" if isinstance(state, (tuple, list)) else type(state).__name__
+        raise ValueError(f"{name}: expected a tuple of {states} arrays, got {got}")
+    checked: list[RealArray | None] = []
+    for value in state:
+        if value is not None:
+            value = _checks.real_array(name, value, dtype, ", that of the weights", on)
+            _checks.shape(name, value, shape, "(num_layers*num_directions, batch, hidden_size)")
+        checked.append(value)
+    return checked
+
+
+def recomputed_steps(recompute: bool | int, x: ArrayLike, on: Backend) -> int:
+    """Steps between two states that are kept, T at most."""
+    steps = _checks.recompute("recompute", recompute, on)
+    shape = np.shape(x)
+    seq_len = shape[0] if shape else 0  # the check of x tells of one without axes
+    return isqrt(seq_len) if steps is True else min(int(steps), seq_len)
+
+
+def checked_lengths(
+    on: Backend, lengths: ArrayLike, seq_len: int, batch: int, name: str = "lengths"
+) -> NDArray[np.int64]:
+    array = _checks.integer_array(name, lengths, on)
+    _checks.shape(name, array, (batch,), "(batch,)")
+    host = on.on_host(lengths)  # on a device, what is too long counts as seq_len
+    if host is not None and batch and not (host.min() >= 0 and host.max() <= seq_len):
+        raise ValueError(
+            f"{name}: expected values in [0, seq_len] = [0, {seq_len}], got "
+            f"{host.min()} to {host.max()}"
+        )
+    return array
