@@ -65,7 +65,7 @@ def test_kernels(sanitizer: str) -> None:
 @pytest.mark.parametrize("architecture", [80, 90])
 @pytest.mark.parametrize("sanitizer", ["thread", "address"])
 def test_what_nvcc_makes_of_them(sanitizer: str, architecture: int) -> None:
-    """Of few cells, unless RNNFAST_TEST_SANITIZERS is "all": that takes half an hour each."""
+    """Of few cells, unless RNNFAST_TEST_SANITIZERS is "all": that takes 8 minutes each."""
     few = os.environ["RNNFAST_TEST_SANITIZERS"] != "all"
     cells = list(FEW_CELLS) if few else list(functional.cells())
     source = ROOT / "src"
