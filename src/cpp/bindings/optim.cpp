@@ -20,7 +20,7 @@ namespace py = pybind11;
 namespace rnnfast {
 namespace {
 
-constexpr long kBlock = 4096;         // elements that one kernel call handles
+constexpr long kBlock = 4096;                // elements that one kernel call handles
 constexpr long kElementsPerThread = 131072;  // elements below which a second thread does not pay
 constexpr std::size_t kMostLists = kStepArrays;
 
