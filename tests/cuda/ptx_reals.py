@@ -271,7 +271,7 @@ def conversions() -> Iterator[Case]:
         for j, s in enumerate((*REALS, *HALVES)):
             if s == "bf16" and width(d) == 8:
                 continue
-            for mode in {MODES[(k + j) % 4], "rz"}:
+            for mode in sorted({MODES[(k + j) % 4], "rz"}):
                 f = lambda a, d=d, s=s, m=mode: wrapped(to_integer(a, d, s, m), d)
                 yield case(f"cvt.{mode}i.{d}.{s}", s, d, f)
             mode = MODES[(k + j + 1) % 4] if s in REALS else "rn"

@@ -18,10 +18,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cuda_emulator"))
 
-from build import ROOT, build, environment
+from build import ROOT, SCHEDULES, build, environment
 
 FOLDER = ROOT / "tests/cuda_emulator"
-SCHEDULES = [(0, 1), (1, 1), (2, 1), (2, 2), (2, 3)]  # policy (sequential, reversed, random), seed
 
 # What each fault's report says.
 FAULTS = {

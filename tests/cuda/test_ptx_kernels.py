@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from build import BUILD, ROOT, build, environment
+from build import BUILD, ROOT, SCHEDULES, build, environment
 from ptx.nvcc import available, from_cuda
 
 SOURCE = ROOT / "tests" / "cuda" / "ptx_kernels.cu"
-SCHEDULES = [(0, 1), (1, 1), (2, 1), (2, 2), (2, 3)]  # policy, seed
 CAPABILITIES = [80, 90, *(pytest.param(other, marks=pytest.mark.slow) for other in (75, 100, 120))]
 Array = npt.NDArray[Any]
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import ptx_meetings
 import ptx_programs
 import pytest
+from build import SCHEDULES
 from ptx_harness import Module
 from ptx_numbers import decode, encode, rounded
 from ptx_programs import ATOMICS, LOADS, SMALL, size
@@ -38,7 +39,6 @@ PROGRAMS = (
         )
     )
 )
-SCHEDULES = [(0, 1), (1, 1), (2, 1), (2, 2), (2, 3)]  # policy, seed
 Array = npt.NDArray[Any]
 
 

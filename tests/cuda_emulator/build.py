@@ -24,6 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "emulator"
 EMULATOR = ROOT / "tests/cuda_emulator"
 
+# What tests run kernels with: a Policy of emulator_scheduler.h by its number, and a seed.
+SCHEDULES = [(0, 1), (1, 1), (2, 1), (2, 2), (2, 3)]
+
 # Paths in reports are those of the repository. Uninitialised locals get a pattern, as shared memory
 # does. Device code puns types freely.
 FLAGS = [
