@@ -191,8 +191,8 @@ std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
     py::gil_scoped_release release;
     const T scale = count ? T(1.0 / count) : T(0);
     share(rows, 1, 8 * rows * classes, [&](long begin, long end) {
-      dense<T>().cross_entropy(x, target, rows, classes, ignore_index, scale, losses.data(), dx,
-                               begin, end);
+      dense<T>().cross_entropy(x, target, classes, ignore_index, scale, losses.data(), dx, begin,
+                               end);
     });
   }
   double sum = 0;

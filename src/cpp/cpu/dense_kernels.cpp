@@ -74,19 +74,11 @@ void scatter_add(const Real* dy, const long* indices, long rows, long width, Rea
 struct Row {
   const Real* x;
   long size;
-  const Real* end;  // of the array: a vector may reach into the next row, not beyond
 
   RNNFAST_INLINE V load(long i) const {
-    const long n = size - i;
-    if (n >= kWidth) return V::load(x + i);
-    V::Raw v = V(Real(-__builtin_inf())).v;
-    if (x + i + kWidth <= end) {
-      V::RawInt left;  // values of the row from each lane on
-      for (int k = 0; k < kWidth; ++k) left[k] = int(n) - k;
-      return left > 0 ? V::load(x + i).v : v;
-    }
-    for (int k = 0; k < n; ++k) v[k] = x[i + k];
-    return v;
+    if (size - i >= kWidth) return V::load(x + i);
+    const int n = int(size - i);
+    return V::lane_numbers() < n ? V::load(x + i, n).v : V(Real(-__builtin_inf())).v;
   }
 };
 
@@ -129,9 +121,8 @@ double exp_sum(const Row& row, Real max, Real* e) {
   return sum;
 }
 
-void cross_entropy(const Real* logits, const long* targets, long rows, long classes,
-                   long ignore_index, Real scale, double* losses, Real* dlogits, long begin,
-                   long end) {
+void cross_entropy(const Real* logits, const long* targets, long classes, long ignore_index,
+                   Real scale, double* losses, Real* dlogits, long begin, long end) {
   for (long n = begin; n < end; ++n) {
     const Real* x = logits + n * classes;
     Real* dx = dlogits ? dlogits + n * classes : nullptr;
@@ -141,7 +132,7 @@ void cross_entropy(const Real* logits, const long* targets, long rows, long clas
       for (long i = 0; dx && i < classes; ++i) dx[i] = 0;
       continue;
     }
-    const Row row{x, classes, logits + rows * classes};
+    const Row row{x, classes};
     const Real max = maximum(row);
     const double sum = dx ? exp_sum<true>(row, max, dx) : exp_sum<false>(row, max, nullptr);
     losses[n] = __builtin_log(sum) - (double(x[target]) - double(max));

@@ -46,9 +46,8 @@ struct DenseKernels {
   // For rows [begin, end): losses[n] = logsumexp(x[n]) - x[n][targets[n]] and, unless dlogits is
   // null, dlogits[n] = scale * (softmax(x[n]) - onehot(targets[n])). Both 0 where targets[n] is
   // ignored.
-  void (*cross_entropy)(const T* logits, const long* targets, long rows, long classes,
-                        long ignore_index, T scale, double* losses, T* dlogits, long begin,
-                        long end);
+  void (*cross_entropy)(const T* logits, const long* targets, long classes, long ignore_index,
+                        T scale, double* losses, T* dlogits, long begin, long end);
   // to[i] = the dropped from[i], of n elements with the numbers `first` and on. May work in place.
   void (*dropout)(const T* from, long first, long n, const Dropout<T>& dropout, T* to);
   // One step over n elements of each of kStepArrays arrays.
