@@ -36,9 +36,9 @@ struct MmaFamilies {
   template <class Args>
   static void run(int cell, Products products, const Plan& plan, const Args& args,
                   cudaStream_t stream) {
-    const auto run = products == Products::bfloat16x3 ? &run_tiled<Mma<true, Exchange>, Args>
-                                                      : &run_tiled<Mma<false, Exchange>, Args>;
-    run(cell, products, plan, args, stream);
+    const auto family = products == Products::bfloat16x3 ? &run_tiled<Mma<true, Exchange>, Args>
+                                                         : &run_tiled<Mma<false, Exchange>, Args>;
+    family(cell, products, plan, args, stream);
   }
   static constexpr RecurrentKernel kKernel{&run<ForwardArgs>, &run<BackwardArgs>};
 };
