@@ -1,9 +1,13 @@
-"""Shared fixtures, and the switch that runs the tests of layers on a device.
+"""Shared fixtures, and two switches.
 
     RNNFAST_TEST_DEVICE=emulated pytest
 
 makes that device the default of layers, and `cases.weights_of` puts weights there. What the device
 does not do is skipped with its own message.
+
+    pytest --cells lstm,mut3
+
+leaves out what tests have of other cells.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import rnnfast
-from rnnfast import _backend
+from rnnfast import _backend, functional
 
 DEVICE = os.environ.get("RNNFAST_TEST_DEVICE", "cpu")
 # Files of which nothing is about a device, by the reason.
@@ -34,6 +38,31 @@ LONG_ON_THE_EMULATOR = {
 }
 # What a device refuses, by the words of its message.
 REFUSALS = ("expected float32 on device", "recompute: expected False on device")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cells", help="run what tests have of these cells only, as in lstm,mut3")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselects the tests of cells that `--cells` does not name; those of no cell stay."""
+    if not config.getoption("--cells"):
+        return
+    chosen = set(config.getoption("--cells").split(","))
+    if unknown := chosen - set(functional.cells()):
+        raise pytest.UsageError(
+            f"--cells: expected some of {', '.join(functional.cells())}, got {unknown}"
+        )
+    others = [item for item in items if cells_of(item) - chosen]
+    items[:] = [item for item in items if not cells_of(item) - chosen]
+    config.hook.pytest_deselected(items=others)
+
+
+def cells_of(item: pytest.Item) -> set[str]:
+    """The cells that a test's parameters name, as strings or as attributes of cases."""
+    spec = getattr(item, "callspec", None)
+    named = [getattr(value, "cell", value) for value in (spec.params.values() if spec else ())]
+    return {name for name in named if isinstance(name, str)} & set(functional.cells())
 
 
 @pytest.fixture

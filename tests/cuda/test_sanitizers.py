@@ -2,12 +2,16 @@
 
 Each CUDA thread is a thread to ThreadSanitizer, ordered by CUDA's synchronisation alone, so that it
 finds races in shared and in global memory almost whatever the schedule.
+
+RNNFAST_TEST_SANITIZERS in the environment chooses the cells: `few` runs two whose kernels have all
+paths, in minutes; `all` runs every cell, which takes up to eight minutes a test.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,12 +27,12 @@ from test_recurrent import KERNELS
 
 from rnnfast import functional
 
+CHOICE = os.environ.get("RNNFAST_TEST_SANITIZERS")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        "RNNFAST_TEST_SANITIZERS" not in os.environ, reason="RNNFAST_TEST_SANITIZERS is not set"
-    ),
+    pytest.mark.skipif(CHOICE is None, reason="RNNFAST_TEST_SANITIZERS is not set"),
 ]
+assert CHOICE in (None, "few", "all"), f"RNNFAST_TEST_SANITIZERS: expected few or all, got {CHOICE}"
 
 
 def jobs(cells: list[str], *, clusters: bool = True) -> list[Job]:
@@ -55,31 +59,37 @@ def check(jobs: list[Job], engine: Path, sanitizer: str) -> None:
     assert not wrong, "\n\n".join(wrong[:3])
 
 
+@pytest.fixture(scope="module")
+def source() -> Iterator[Path]:
+    """The library's sources: those of the chosen cells."""
+    if CHOICE == "all":
+        yield ROOT / "src"
+        return
+    folder = BUILD / f"few_cells_{os.getpid()}"
+    yield copy_with_few_cells(folder / "src")
+    shutil.rmtree(folder)
+
+
+def check_all(source: Path, sanitizer: str, architecture: int | None = None) -> None:
+    """Builds the engine from its source, or from what nvcc makes of it, and runs its kernels."""
+    path = build_engine(
+        f"{CHOICE}_{architecture or 'source'}",
+        sanitizer=sanitizer,
+        source_root=source,
+        architecture=architecture,
+    )
+    cells = list(FEW_CELLS) if CHOICE == "few" else list(functional.cells())
+    some = jobs(cells, clusters=architecture is None or architecture >= 90)
+    check([replace(job, cells=tuple(cells)) for job in some], path, sanitizer)
+
+
 @pytest.mark.parametrize("sanitizer", ["thread", "address"])
-def test_kernels(sanitizer: str) -> None:
-    path = build_engine(sanitizer=sanitizer)
-    check(jobs(list(functional.cells())), path, sanitizer)
+def test_kernels(source: Path, sanitizer: str) -> None:
+    check_all(source, sanitizer)
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 @pytest.mark.parametrize("architecture", [80, 90])
 @pytest.mark.parametrize("sanitizer", ["thread", "address"])
-def test_what_nvcc_makes_of_them(sanitizer: str, architecture: int) -> None:
-    """Of few cells, unless RNNFAST_TEST_SANITIZERS is "all": that takes 8 minutes each."""
-    few = os.environ["RNNFAST_TEST_SANITIZERS"] != "all"
-    cells = list(FEW_CELLS) if few else list(functional.cells())
-    source = ROOT / "src"
-    if few:
-        source = copy_with_few_cells(BUILD / f"few_cells_{os.getpid()}" / "src")
-    try:
-        path = build_engine(
-            "few" if few else "ptx",
-            sanitizer=sanitizer,
-            source_root=source,
-            architecture=architecture,
-        )
-    finally:
-        if few:
-            shutil.rmtree(source.parent)
-    some = jobs(cells, clusters=architecture >= 90)
-    check([replace(job, cells=tuple(cells)) for job in some], path, sanitizer)
+def test_what_nvcc_makes_of_them(source: Path, sanitizer: str, architecture: int) -> None:
+    check_all(source, sanitizer, architecture)

@@ -1,0 +1,96 @@
+# The stages of .ci/run and of tools/before_release, which source this file: each is a function that
+# runs in the root of a clone and installs what it needs into .venv (clang by apt, where it is missing
+# and we are root). CELLS are those of the short forms: two that take every path of the drivers.
+
+python=.venv/bin/python
+CELLS=lstm,mut3
+passed=0
+current=start
+
+on_exit() {
+  local status=$?
+  if ((status != 0)); then
+    printf '\n== failed: %s\n%d passed, 1 failed\n' "$current" "$passed"
+  fi
+}
+trap on_exit EXIT
+
+stage() { # stage NAME COMMAND...: runs it, and prints its name and time
+  current=$1
+  local start=$SECONDS
+  printf '\n== %s\n' "$current"
+  "${@:2}"
+  printf '== %s: %d s\n' "$current" $((SECONDS - start))
+  passed=$((passed + 1))
+}
+
+configure() { # configure CMAKE FOLDER OPTION...
+  "$1" -S . -B "$2" -G Ninja --log-level=WARNING -DCMAKE_BUILD_TYPE=Release -DRNNFAST_WERROR=ON \
+    -DPython_EXECUTABLE="$PWD/$python" -DCMAKE_MAKE_PROGRAM="$PWD/.venv/bin/ninja" \
+    -Dpybind11_DIR="$($python -m pybind11 --cmakedir)" "${@:3}"
+}
+
+install_environment() {
+  python3 -m venv .venv
+  $python -m pip install --quiet cmake ninja "pybind11>=3.0" "scikit-build-core>=0.10"
+}
+
+build_wheel() { # build_wheel CUDA: ON or OFF; warnings are errors
+  CXX=g++ SKBUILD_CMAKE_DEFINE="RNNFAST_WERROR=ON;RNNFAST_CUDA=$1" SKBUILD_BUILD_DIR="build/wheel_$1" \
+    $python -m pip wheel . --quiet --no-deps --no-build-isolation --wheel-dir build/dist
+  $python -m pip install --quiet "$(ls build/dist/rnnfast-*.whl)[dev]"
+  $python -m pip install --quiet --no-deps --force-reinstall build/dist/rnnfast-*.whl # on a second run
+}
+
+lint() {
+  .venv/bin/ruff format --check .
+  .venv/bin/ruff check .
+  .venv/bin/mypy
+  .venv/bin/mypy --strict tools
+  .venv/bin/mypy --strict tests/cuda_emulator/ptx
+  git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs .venv/bin/clang-format --dry-run -Werror
+  $python tools/check_layers.py
+}
+
+check_extension() { # check_extension BUILD
+  $python tools/check_symbols.py "$1"
+  $python tools/check_stubs.py
+}
+
+install_clang() {
+  if ! command -v clang++ >/dev/null && ((EUID == 0)); then
+    apt-get update -qq
+    apt-get install -qq --yes --no-install-recommends clang libomp-dev >/dev/null
+  fi
+}
+
+# The CUDA kernels on the emulator, from their source (_emulated) or from nvcc's PTX (_emulated_ptx).
+build_emulator() { # build_emulator TARGET...
+  configure .venv/bin/cmake build/emulator -DCMAKE_CXX_COMPILER=g++ -DRNNFAST_CUDA=OFF \
+    -DRNNFAST_EMULATOR=ON
+  .venv/bin/cmake --build build/emulator --target "$@"
+}
+
+emulator() { # emulator NAME: the path of what build_emulator built
+  find "$PWD/build/emulator" -name "$1.*.so"
+}
+
+other_isas() { # the instruction sets of this CPU beside its best, best first
+  $python -c 'import rnnfast; print(*rnnfast.cpu_info()["isas_supported"][1:])'
+}
+
+test_isa() { # test_isa NAME OPTION...: the fast tests on an instruction set, fresh memory NaN
+  RNNFAST_ISA=$1 RNNFAST_POISON=1 $python -m pytest -q -n auto -m "not slow" --ignore=tests/cuda "${@:2}"
+}
+
+install_peers() { # what tests compare with; silero-vad for its weights alone
+  $python -m pip install --quiet torch==2.13.0 onnx==1.23.2 onnxruntime==1.32.0
+  $python -m pip install --quiet --no-deps silero-vad==6.2.3
+}
+
+readme_test_command() { # runs the second shell block of README.md
+  local command
+  command=$(awk '/^```sh/ {block++; next} /^```/ {inside = 0} block == 2 && !done {print; done = 1}' README.md)
+  printf '%s\n' "$command"
+  PATH=$PWD/.venv/bin:$PATH bash -euo pipefail -c "$command" # tests that build need cmake
+}
