@@ -420,7 +420,7 @@ def test_nan_propagates_in_its_sequence_alone(cell: str) -> None:
     dx, _ = layer.backward(np.ones_like(y))
     assert dx is not None
     assert np.isfinite(dx[:, [0, 2]]).all()
-    assert np.isnan(next(layer.parameters()).gradient).any()
+    assert np.isnan(next(layer.parameters()).grad).any()
 
 
 @pytest.mark.parametrize("cell", rnnfast.functional.cells())
@@ -436,7 +436,7 @@ def test_nothing_to_do_leaves_the_state(cell: str, shape: tuple[int, ...]) -> No
     dx, dstate = layer.backward(np.ones_like(y), given)
     np.testing.assert_array_equal(dx, zeros(*shape))
     np.testing.assert_array_equal(dstate, given)
-    assert not any(p.gradient.any() for p in layer.parameters())
+    assert not any(p.grad.any() for p in layer.parameters())
 
 
 @pytest.mark.parametrize("shape", [(0, B, I), (T, 0, I)])

@@ -45,11 +45,11 @@ def run_linear(rows: int, inputs: int, outputs: int, dtype: str, bias: bool = Tr
     state = {"weight": reals(outputs, inputs)} | ({"bias": reals(outputs)} if bias else {})
     layer.load_state_dict(state)
     for p in layer.parameters():
-        p.gradient[...] = 1  # gradients add to what is there
+        p.grad[...] = 1  # gradients add to what is there
     y = layer(reals(rows, inputs, seed=1).astype(dtype))
     dx = layer.backward(reals(rows, outputs, seed=2).astype(dtype))
     assert dx is not None
-    return {"y": y, "dx": dx} | {f"d{p.name}": p.gradient for p in layer.parameters()}
+    return {"y": y, "dx": dx} | {f"d{p.name}": p.grad for p in layer.parameters()}
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -95,7 +95,7 @@ def run_embedding(dtype: str, dim: int) -> Results:
     indices = np.random.default_rng(3).integers(0, 11, (40, 25))
     y = layer(indices)
     layer.backward(reals(40, 25, dim, seed=1).astype(dtype))
-    return {"y": y, "dweight": next(layer.parameters()).gradient}
+    return {"y": y, "dweight": next(layer.parameters()).grad}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -212,7 +212,7 @@ def parameters_with_gradients(dtype: str, scale: float = 1.0) -> list[rnnfast.Pa
 
 
 def joint_norm(parameters: list[rnnfast.Parameter]) -> float:
-    squares = np.concatenate([p.gradient.ravel() for p in parameters]).astype("longdouble") ** 2
+    squares = np.concatenate([p.grad.ravel() for p in parameters]).astype("longdouble") ** 2
     return float(np.sqrt(squares.sum()))
 
 
@@ -220,17 +220,17 @@ def joint_norm(parameters: list[rnnfast.Parameter]) -> float:
 @pytest.mark.parametrize("scale", [1.0, 1e30, 1e-3])
 def test_clip_grad_norm(dtype: str, scale: float) -> None:
     parameters = parameters_with_gradients(dtype, scale)
-    before, norm = [p.gradient.copy() for p in parameters], joint_norm(parameters)
+    before, norm = [p.grad.copy() for p in parameters], joint_norm(parameters)
     # Sums of a few thousand squares in float64: a few thousand roundings of half an eps at most.
     assert rnnfast.clip_grad_norm_(parameters, norm * 2) == pytest.approx(norm, rel=1e-12)
     for p, gradient in zip(parameters, before, strict=True):
-        np.testing.assert_array_equal(p.gradient, gradient)  # below the limit: unchanged
+        np.testing.assert_array_equal(p.grad, gradient)  # below the limit: unchanged
     rnnfast.clip_grad_norm_(parameters, norm / 4)
     factor = norm / 4 / (norm + 1e-6)
     for p, gradient in zip(parameters, before, strict=True):
         eps = np.finfo(dtype).eps  # the factor and the product are rounded
         tiny = np.finfo(dtype).tiny
-        np.testing.assert_allclose(p.gradient, gradient * factor, rtol=4 * eps, atol=tiny)
+        np.testing.assert_allclose(p.grad, gradient * factor, rtol=4 * eps, atol=tiny)
 
 
 @pytest.mark.usefixtures("threads")
@@ -244,16 +244,16 @@ def test_clip_grad_norm_is_the_same_for_any_number_of_threads() -> None:
 
 def test_clip_grad_norm_shows_nan() -> None:
     parameters = parameters_with_gradients("float32")
-    parameters[1].gradient[17] = np.nan
+    parameters[1].grad[17] = np.nan
     assert np.isnan(rnnfast.clip_grad_norm_(parameters, 1.0))
-    assert np.isnan(parameters[0].gradient).all()
+    assert np.isnan(parameters[0].grad).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_clip_grad_value(dtype: str) -> None:
     parameters = parameters_with_gradients(dtype)
-    parameters[1].gradient[:3] = np.nan, np.inf, -np.inf
-    expected = [np.clip(p.gradient, -0.5, 0.5) for p in parameters]
+    parameters[1].grad[:3] = np.nan, np.inf, -np.inf
+    expected = [np.clip(p.grad, -0.5, 0.5) for p in parameters]
     rnnfast.clip_grad_value_(parameters, 0.5)
     for p, gradient in zip(parameters, expected, strict=True):
-        np.testing.assert_array_equal(p.gradient, gradient)
+        np.testing.assert_array_equal(p.grad, gradient)

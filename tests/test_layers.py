@@ -47,7 +47,7 @@ def test_a_layer_gives_what_its_function_gives(
 
     y, state = layer(turned(d.x), bare(d.state), d.lengths)
     dx, dstate = layer.backward(turned(d.dy), bare(d.dstate))
-    gradients = {f"d{p.name}": p.gradient for p in layer.parameters()}
+    gradients = {f"d{p.name}": p.grad for p in layer.parameters()}
     got = {"y": turned(y), "dx": turned(dx)}
     got |= {f"state[{k}]": s for k, s in enumerate(listed(state))}
     got |= {f"dstate[{k}]": s for k, s in enumerate(listed(dstate))}
@@ -75,7 +75,7 @@ def test_parameters_have_the_names_and_shapes_of_torch(bias: bool) -> None:
                 expected |= {f"bias_ih{suffix}": (20,), f"bias_hh{suffix}": (20,)}
     assert {p.name: p.value.shape for p in layer.parameters()} == expected
     assert list(layer.state_dict()) == list(expected)
-    assert all(p.gradient.shape == p.value.shape for p in layer.parameters())
+    assert all(p.grad.shape == p.value.shape for p in layer.parameters())
 
 
 def test_peepholes_are_a_parameter() -> None:
@@ -90,7 +90,7 @@ def test_initial_values(dtype: str) -> None:
         assert p.value.dtype == dtype
         # Uniform in +-0.1: the largest of n >= 300 values misses 0.097 with probability 0.97^300.
         assert 0.097 < np.abs(p.value).max() <= 0.1
-        assert not p.gradient.any()
+        assert not p.grad.any()
     again, other = rnnfast.GRU(200, 100, dtype=dtype, seed=3), rnnfast.GRU(200, 100, dtype=dtype)
     cases.assert_identical(again.state_dict(), layer.state_dict())
     assert (other.state_dict()["weight_ih_l0"] != layer.state_dict()["weight_ih_l0"]).any()
@@ -107,15 +107,15 @@ def test_gradients_accumulate_until_zero_grad(cell: str) -> None:
     layer = cases.make_layer(case)
     layer(d.x)
     layer.backward(d.dy)
-    once = {p.name: p.gradient.copy() for p in layer.parameters()}
+    once = {p.name: p.grad.copy() for p in layer.parameters()}
     layer(d.x)
     layer.backward(d.dy)
     assert any(g.any() for g in once.values())
     cases.assert_identical(
-        {p.name: p.gradient for p in layer.parameters()}, {n: g + g for n, g in once.items()}
+        {p.name: p.grad for p in layer.parameters()}, {n: g + g for n, g in once.items()}
     )
     layer.zero_grad()
-    assert not any(p.gradient.any() for p in layer.parameters())
+    assert not any(p.grad.any() for p in layer.parameters())
 
 
 def test_integers_stand_for_one_hot_rows() -> None:
@@ -124,14 +124,14 @@ def test_integers_stand_for_one_hot_rows() -> None:
     y, _ = layer(indices)
     dx, _ = layer.backward(np.ones_like(y))
     assert dx is None
-    gradients = {p.name: p.gradient.copy() for p in layer.parameters()}
+    gradients = {p.name: p.grad.copy() for p in layer.parameters()}
     layer.zero_grad()
     hot, _ = layer(np.eye(7)[indices])
     layer.backward(np.ones_like(y))
     # Sums of eight terms or fewer, of order 1, in another order.
     np.testing.assert_allclose(y, hot, rtol=0, atol=1e-15)
     for p in layer.parameters():
-        np.testing.assert_allclose(p.gradient, gradients[p.name], rtol=0, atol=1e-14)
+        np.testing.assert_allclose(p.grad, gradients[p.name], rtol=0, atol=1e-14)
 
 
 def test_backward_needs_neither_dy_nor_dx() -> None:
@@ -237,5 +237,5 @@ def test_linear_and_embedding_keep_leading_axes(backward_to: str) -> None:
     if dx is not None:
         assert dx.shape == x.shape
         table.backward(dx)
-        gradient = next(table.parameters()).gradient
+        gradient = next(table.parameters()).grad
         np.testing.assert_array_equal(gradient.any(1), [True, True, True, False, True])

@@ -69,7 +69,7 @@ def train(
 ) -> None:
     for step in range(first, last):
         for p, gradient in zip(optimizer.parameters, reals(dtype, 1, step), strict=True):
-            p.gradient[...] = gradient
+            p.grad[...] = gradient
         optimizer.step()
 
 
@@ -230,14 +230,14 @@ def test_one_pass_has_the_bits_of_the_single_calls(
     fused, plain = make_optimizer(name, options, one), make_optimizer(name, options, single)
     for step in range(STEPS):
         for a, b, gradient in zip(one, single, reals(dtype, 1, step), strict=True):
-            a.gradient[...] = b.gradient[...] = gradient
+            a.grad[...] = b.grad[...] = gradient
         norm = fused.step(clip_norm=clip_norm, clip_value=clip_value, zero_grad=True)
         expected = None if clip_norm is None else rnnfast.clip_grad_norm_(single, clip_norm)
         if clip_value is not None:
             rnnfast.clip_grad_value_(single, clip_value)
         plain.step()
         assert norm == expected
-        assert not any(p.gradient.any() for p in one)
+        assert not any(p.grad.any() for p in one)
     cases.assert_identical({p.name: p.value for p in one}, {p.name: p.value for p in single})
 
 
@@ -246,7 +246,7 @@ def test_step_leaves_gradients_unless_told_otherwise() -> None:
     optimizer = rnnfast.Adam(parameters)
     train(optimizer, last=1)
     for p, gradient in zip(parameters, reals("float32", 1, 0), strict=True):
-        np.testing.assert_array_equal(p.gradient, gradient)
+        np.testing.assert_array_equal(p.grad, gradient)
 
 
 @pytest.mark.parametrize("argument", ["clip_norm", "clip_value"])
@@ -290,7 +290,7 @@ def test_zero_grad() -> None:
     optimizer = rnnfast.SGD(parameters)
     train(optimizer, last=1)
     optimizer.zero_grad()
-    assert not any(p.gradient.any() for p in parameters)
+    assert not any(p.grad.any() for p in parameters)
 
 
 def rates(schedule: Any, steps: int) -> list[float]:

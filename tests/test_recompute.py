@@ -107,7 +107,7 @@ def test_layers(cell: str, bidirectional: bool) -> None:
             dx, dstate = layer.backward(dy)
             np.testing.assert_array_equal(y, before)
         states = [*state, *dstate] if isinstance(state, tuple) else [state, dstate]
-        return [y, dx, *states, *(p.gradient for p in layer.parameters())]
+        return [y, dx, *states, *(p.grad for p in layer.parameters())]
 
     for again, kept in zip(run(True), run(False), strict=True):
         np.testing.assert_array_equal(again, kept)

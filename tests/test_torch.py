@@ -128,7 +128,7 @@ def test_layers_exchange_weights_with_torch(cell: str, bias: bool, batch_first: 
     dx, _ = layer.backward(dy)
     pairs = {"y": (y, expected.detach()), "dx": (dx, given.grad)}
     gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
-    pairs |= {p.name: (p.gradient, gradients.pop(p.name)) for p in layer.parameters()}
+    pairs |= {p.name: (p.grad, gradients.pop(p.name)) for p in layer.parameters()}
     assert not gradients
     states = zip(state, final, strict=True) if cell == "lstm" else [(state, final)]
     pairs |= {f"state[{k}]": (s, f.detach()) for k, (s, f) in enumerate(states)}

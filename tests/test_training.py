@@ -56,7 +56,7 @@ def test_gradients_of_the_loss_agree_with_differences(embedding_size: int) -> No
     x, targets = np.array([[0, 1], [2, 2], [1, 0]]), np.array([[1, 2], [0, 1], [2, 2]])
     model.learn(x, targets)
     step = 1e-5
-    gradients = {p.name: p.gradient.copy() for p in model.parameters()}
+    gradients = {p.name: p.grad.copy() for p in model.parameters()}
     for name, value, _ in model.parameters():
         index = (0,) * value.ndim
         before = value[index]

@@ -62,7 +62,7 @@ class Embedding(Module[IntArray]):
         return y
 
     def backward(self, dy: ArrayLike) -> None:
-        """Add the gradient of the table to `gradient`.
+        """Add the gradient of the table to `grad`.
 
         Args:
             dy: Gradient of the last call's result, in its shape.
@@ -74,7 +74,7 @@ class Embedding(Module[IntArray]):
         index = self._take_kept()
         array = _checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
         _checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
-        self._on.embedding_backward(dy=array, indices=index, dweight=self._weight.gradient)
+        self._on.embedding_backward(dy=array, indices=index, dweight=self._weight.grad)
 
 
 class Linear(Module[RealArray]):
@@ -135,7 +135,7 @@ class Linear(Module[RealArray]):
         return y
 
     def backward(self, dy: ArrayLike, *, need_dx: bool = True) -> RealArray | None:
-        """Take gradients through the last call, adding those of the parameters to `gradient`.
+        """Take gradients through the last call, adding those of the parameters to `grad`.
 
         Args:
             dy: Gradient of the last call's result, in its shape.
@@ -156,8 +156,8 @@ class Linear(Module[RealArray]):
             dy=array,
             x=x,
             weight=self._weight.value,
-            dweight=self._weight.gradient,
-            dbias=self._bias and self._bias.gradient,
+            dweight=self._weight.grad,
+            dbias=self._bias and self._bias.grad,
             need_dx=need_dx,
         )
         return dx

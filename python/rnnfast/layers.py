@@ -127,7 +127,7 @@ class Recurrent(Module[functional.Reserve]):
             for name, shape in shapes.items()
         }
         self._weights.append(functional.Weights(**{n: p.value for n, p in added.items()}))
-        self._gradients.append(functional.Weights(**{n: p.gradient for n, p in added.items()}))
+        self._gradients.append(functional.Weights(**{n: p.grad for n, p in added.items()}))
 
     def _initial(self, shape: tuple[int, ...], fan: int) -> RealArray:
         assert self._generator is not None
@@ -173,7 +173,7 @@ class Recurrent(Module[functional.Reserve]):
     def backward(
         self, dy: ArrayLike | None, dstate: State | None = None, *, need_dx: bool = True
     ) -> tuple[RealArray | None, State]:
-        """Take gradients through the last call, adding those of the parameters to `gradient`.
+        """Take gradients through the last call, adding those of the parameters to `grad`.
 
         Args:
             dy: Gradient of y, in y's shape; None for zeros.

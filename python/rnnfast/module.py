@@ -22,7 +22,7 @@ class Parameter(NamedTuple):
 
     name: str
     value: RealArray
-    gradient: RealArray
+    grad: RealArray
 
 
 class Module(Generic[Kept]):
@@ -68,7 +68,7 @@ class Module(Generic[Kept]):
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
         for parameter in self.parameters():
-            parameter.gradient.fill(0)
+            parameter.grad.fill(0)
 
     def state_dict(self) -> dict[str, RealArray]:
         """Copies of every parameter's value by name: NumPy arrays, wherever the module is."""

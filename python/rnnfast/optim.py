@@ -36,7 +36,7 @@ class Optimizer:
         self.eps = _checks.number("eps", eps, 0)
         self.steps = 0
         self._buffers: dict[str, list[RealArray]] = {}
-        self._lists = [[p.gradient for p in self.parameters], [p.value for p in self.parameters]]
+        self._lists = [[p.grad for p in self.parameters], [p.value for p in self.parameters]]
         self._made_group: Any = None
 
     def step(
@@ -345,7 +345,7 @@ def _care(clip_norm: float | None, clip_value: float | None, zero_grad: bool) ->
 def _pass_over(parameters: Iterable[Parameter], care: _core.Care) -> Any:
     listed = list(parameters)
     on = _check_parameters(listed)
-    return on.gradients(group=on.group(lists=[[p.gradient for p in listed]]), care=care)
+    return on.gradients(group=on.group(lists=[[p.grad for p in listed]]), care=care)
 
 
 def _check_parameters(parameters: list[Parameter]) -> _backend.Backend:
