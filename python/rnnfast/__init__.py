@@ -16,9 +16,10 @@ from rnnfast.exchange import (
     to_keras_weights,
     to_torch_state_dict,
 )
-from rnnfast.layers import GRU, LSTM, RNN, PeepholeLSTM, Recurrent
+from rnnfast.layers import Recurrent
 from rnnfast.losses import cross_entropy, softmax_cross_entropy
 from rnnfast.module import Module, Parameter
+from rnnfast.named_layers import GRU, LSTM, RNN, PeepholeLSTM
 from rnnfast.optim import (
     SGD,
     Adagrad,

@@ -29,6 +29,13 @@ def positive_int(name: str, value: int) -> int:
     return int(value)
 
 
+def boolean(name: str, value: bool) -> bool:
+    """Return `value`, which must be a bool: a number in its place is meant for another argument."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
 def recompute(name: str, value: bool | int, on: Backend = CPU) -> bool | int:
     """Return `value`, which must be a bool or an integer of at least 1, if `on` recomputes."""
     if value and not on.recomputes:
@@ -54,7 +61,7 @@ def number(
 
 def choice(name: str, value: str, valid: Collection[str]) -> str:
     """Return `value`, which must be one of `valid`."""
-    if value not in valid:
+    if not isinstance(value, str) or value not in valid:
         raise ValueError(f"{name}: expected one of {', '.join(valid)}, got {value!r}")
     return value
 

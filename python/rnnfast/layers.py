@@ -7,7 +7,8 @@ orders and initial distributions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -18,23 +19,9 @@ from rnnfast.module import Module, uniform
 from rnnfast.stream import Stream
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Self
 
 State = RealArray | tuple[RealArray, ...]
-
-
-class Options(TypedDict, total=False):
-    """Keyword arguments of `Recurrent`, which documents them."""
-
-    bias: bool
-    batch_first: bool
-    dropout: float
-    bidirectional: bool
-    recompute: bool | int
-    dtype: DTypeLike
-    precision: str
-    seed: int | None
-    device: str | None
 
 
 class Recurrent(Module[functional.Reserve]):
@@ -48,6 +35,8 @@ class Recurrent(Module[functional.Reserve]):
     become wrong, the parameters' values are read-only meanwhile; what is written to them through
     an older view of theirs counts from then on.
 
+    The arguments that PyTorch's layers have stand in PyTorch's order.
+
     Args:
         cell: Name of the cell, one of `rnnfast.functional.cells()`.
         input_size: I.
@@ -55,7 +44,8 @@ class Recurrent(Module[functional.Reserve]):
         num_layers: L.
         bias: Whether the products have biases.
         batch_first: Whether x, y, dx and dy are (B, T, ...) instead of (T, B, ...).
-        dropout: Probability that an output of a layer but the last is dropped in training.
+        dropout: Probability that an output of a layer but the last is dropped in training. With
+            one layer it has no effect, and a `UserWarning` says so.
         bidirectional: Whether each layer also runs against time; y then holds both outputs.
         recompute: Whether `backward` makes the gates again instead of finding them kept: less
             memory, more work, the same bits. An integer is the number of steps between two states
@@ -79,11 +69,11 @@ class Recurrent(Module[functional.Reserve]):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        *,
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        *,
         recompute: bool | int = False,
         dtype: DTypeLike = np.float32,
         precision: str = "full",
@@ -95,9 +85,10 @@ class Recurrent(Module[functional.Reserve]):
         self.input_size = _checks.positive_int("input_size", input_size)
         self.hidden_size = _checks.positive_int("hidden_size", hidden_size)
         self.num_layers = _checks.positive_int("num_layers", num_layers)
-        self.batch_first = batch_first
+        self.bias = _checks.boolean("bias", bias)
+        self.batch_first = _checks.boolean("batch_first", batch_first)
         self.dropout = _checks.number("dropout", dropout, 0, 1)
-        self.bidirectional = bidirectional
+        self.bidirectional = _checks.boolean("bidirectional", bidirectional)
         self.recompute = _checks.recompute("recompute", recompute, self._on)
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         self.precision = _checks.precision("precision", precision, self.dtype)
@@ -107,10 +98,16 @@ class Recurrent(Module[functional.Reserve]):
         self._gradients: list[functional.Weights] = []
         self._packed: functional.Packed | None = None
         for layer in range(self.num_layers):
-            for suffix in ("", "_reverse") if bidirectional else ("",):
-                self._add_weights(layer, suffix, bias)
+            for suffix in ("", "_reverse") if self.bidirectional else ("",):
+                self._add_weights(layer, suffix)
+        if self.dropout > 0 and self.num_layers == 1:
+            warnings.warn(
+                "dropout: acts between layers, so it has no effect with num_layers = 1; got "
+                f"dropout = {dropout}",
+                stacklevel=2 if type(self) is Recurrent else 3,
+            )
 
-    def _add_weights(self, layer: int, suffix: str, bias: bool) -> None:
+    def _add_weights(self, layer: int, suffix: str) -> None:
         info = functional.cells()[self.cell]
         rows, hidden = info.gates * self.hidden_size, self.hidden_size
         inputs = self.input_size if layer == 0 else hidden * (2 if self.bidirectional else 1)
@@ -118,7 +115,7 @@ class Recurrent(Module[functional.Reserve]):
             "weight_ih": (rows, inputs),
             "weight_hh": (rows, hidden),
         }
-        if bias:
+        if self.bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         if info.params:
             shapes["weight_channel"] = (info.params, hidden)
@@ -273,69 +270,3 @@ class Recurrent(Module[functional.Reserve]):
 
     def _from_tuple(self, states: tuple[RealArray, ...]) -> State:
         return states if self._states > 1 else states[0]
-
-
-class RNN(Recurrent):
-    """Elman's network: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or ReLU in place of tanh.
-
-    Takes the arguments of `Recurrent` without `cell`, and `nonlinearity`, "tanh" or "relu".
-    Source: Elman, "Finding structure in time", 1990.
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        nonlinearity: str = "tanh",
-        **options: Unpack[Options],
-    ) -> None:
-        _checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
-        super().__init__(f"rnn_{nonlinearity}", input_size, hidden_size, num_layers, **options)
-
-
-class LSTM(Recurrent):
-    """Long short-term memory; the state is (h, c). Takes `Recurrent`'s arguments without `cell`.
-
-    Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
-    """
-
-    def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Unpack[Options]
-    ) -> None:
-        super().__init__("lstm", input_size, hidden_size, num_layers, **options)
-
-
-class PeepholeLSTM(Recurrent):
-    """LSTM whose gates also see the cell state, scaled by `weight_channel` (3, H), rows i, f, o.
-
-    Takes `Recurrent`'s arguments without `cell`; the state is (h, c).
-    Source: Gers, Schraudolph and Schmidhuber, "Learning precise timing with LSTM", 2002.
-    """
-
-    def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Unpack[Options]
-    ) -> None:
-        super().__init__("peephole_lstm", input_size, hidden_size, num_layers, **options)
-
-
-class GRU(Recurrent):
-    """Gated recurrent unit. Takes `Recurrent`'s arguments without `cell`, and `reset_after`.
-
-    With `reset_after` the reset gate multiplies the recurrent product, as in PyTorch and cuDNN;
-    without, it multiplies h before the product, as in the paper.
-    Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014.
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        reset_after: bool = True,
-        **options: Unpack[Options],
-    ) -> None:
-        cell = "gru" if reset_after else "gru_reset_before"
-        super().__init__(cell, input_size, hidden_size, num_layers, **options)
