@@ -16,12 +16,26 @@ from numpy.typing import ArrayLike, DTypeLike
 from rnnfast import _backend, _checks, functional
 from rnnfast._checks import RealArray
 from rnnfast.module import Module, uniform
+from rnnfast.parameter import Parameter
 from rnnfast.stream import Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 State = RealArray | tuple[RealArray, ...]
+
+
+class _Evaluation:
+    """What evaluation mode has made of a layer's weights.
+
+    A shallow copy of a layer has the same weights and shares this, so that what was made is dropped
+    whichever of them may change the weights. Copies with weights of their own make their own.
+    """
+
+    packed: functional.Packed | None = None
+
+    def __reduce__(self) -> tuple[type[_Evaluation], tuple[()]]:
+        return _Evaluation, ()
 
 
 class Recurrent(Module[functional.Reserve]):
@@ -35,7 +49,8 @@ class Recurrent(Module[functional.Reserve]):
     become wrong, the parameters' values are read-only meanwhile; what is written to them through
     an older view of theirs counts from then on.
 
-    The arguments that PyTorch's layers have stand in PyTorch's order.
+    Parameters are attributes (`layer.weight_ih_l0`), see `Parameter`. The arguments that PyTorch's
+    layers have stand in PyTorch's order.
 
     Args:
         cell: Name of the cell, one of `rnnfast.functional.cells()`.
@@ -96,7 +111,7 @@ class Recurrent(Module[functional.Reserve]):
         self._states = functional.cells()[cell].states
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
-        self._packed: functional.Packed | None = None
+        self._evaluation = _Evaluation()
         for layer in range(self.num_layers):
             for suffix in ("", "_reverse") if self.bidirectional else ("",):
                 self._add_weights(layer, suffix)
@@ -221,8 +236,25 @@ class Recurrent(Module[functional.Reserve]):
         return super().train(mode)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles hold the parameters alone; what was made of them is made again."""
-        return vars(self) | {"_packed": None, "_kept": None}
+        """Copies and pickles hold the parameters, writable; what was made of them is made again."""
+        self._thaw()
+        return vars(self) | {"_kept": None}
+
+    def extra_repr(self) -> str:
+        """The sizes, and the options that differ from their defaults."""
+        default = {"num_layers": 1, "bias": True, "dtype": np.float32, "precision": "full"}
+        names = ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute")
+        options = {n: getattr(self, n) for n in (*names, "dtype", "precision")}
+        return ", ".join(
+            [repr(self.cell)] * (type(self) is Recurrent)
+            + [str(self.input_size), str(self.hidden_size)]
+            + [f"{n}={v}" for n, v in options.items() if v != default.get(n, False)]
+            + [f"device={self._on.name}"] * (self._on is not _backend.CPU)
+        )
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Parameter: ...  # weight_ih_l0 and so on
 
     def _pack(self) -> functional.Packed:
         return functional.pack(
@@ -240,17 +272,20 @@ class Recurrent(Module[functional.Reserve]):
 
     def _frozen(self) -> functional.Packed:
         """Packed weights that stay right, as nobody may change the weights meanwhile."""
-        if self._packed is None or self._packed.precision != self.precision:
-            for parameter in self._parameters.values():
-                parameter.value.flags.writeable = False
-            self._packed = self._pack()
-        return self._packed
+        evaluation = self._evaluation
+        if evaluation.packed is None or evaluation.packed.precision != self.precision:
+            self._set_writable(False)
+            evaluation.packed = self._pack()
+        return evaluation.packed
 
     def _thaw(self) -> None:
-        if self._packed is not None:
-            self._packed = None
-            for parameter in self._parameters.values():
-                parameter.value.flags.writeable = True
+        if self._evaluation.packed is not None:
+            self._evaluation.packed = None
+            self._set_writable(True)
+
+    def _set_writable(self, writable: bool) -> None:
+        for parameter in self.parameters():
+            parameter.value.flags.writeable = writable
 
     def _time_first(self, x: RealArray) -> RealArray:
         """Swap the axes of time and batch if the user has batch first; its own inverse."""

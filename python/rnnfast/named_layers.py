@@ -53,6 +53,11 @@ class RNN(Recurrent):
             device=device,
         )
 
+    def extra_repr(self) -> str:
+        """The sizes, and the options that differ from their defaults."""
+        relu = ", nonlinearity='relu'" if self.cell == "rnn_relu" else ""
+        return super().extra_repr() + relu
+
 
 class LSTM(Recurrent):
     """Long short-term memory; the state is (h, c). Takes `Recurrent`'s arguments without `cell`.
@@ -174,3 +179,8 @@ class GRU(Recurrent):
             seed=seed,
             device=device,
         )
+
+    def extra_repr(self) -> str:
+        """The sizes, and the options that differ from their defaults."""
+        before = ", reset_after=False" if self.cell == "gru_reset_before" else ""
+        return super().extra_repr() + before
