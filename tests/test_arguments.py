@@ -1,4 +1,4 @@
-"""Bad arguments of layers, losses and optimisers: each is refused with a message that says why."""
+"""Bad arguments of layers and losses: each is refused with a message that says why."""
 
 from __future__ import annotations
 
@@ -37,10 +37,6 @@ def after_forward(layer: Recurrent) -> Recurrent:
 
 def linear() -> Linear:
     return Linear(I, H, seed=1)
-
-
-def parameters(dtype: str = "float32", name: str = "p") -> list[rnnfast.Parameter]:
-    return [rnnfast.Parameter(name, zeros(2, dtype=dtype), zeros(2, dtype=dtype))]
 
 
 def load(module: rnnfast.Module, **changes: Any) -> None:
@@ -273,91 +269,6 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
         ValueError,
         "logits: expected shape (..., V) with V >= 1, got (3, 0)",
         lambda: softmax_cross_entropy(zeros(3, 0), np.zeros(3, int)),
-    ),
-    # Optimisers, clipping, schedules
-    "no parameters": (
-        ValueError,
-        "parameters: expected at least one, got none",
-        lambda: rnnfast.SGD([]),
-    ),
-    "parameters of two types": (
-        TypeError,
-        "parameters: expected one dtype for all, got float32 and float64",
-        lambda: rnnfast.Adam(parameters() + parameters("float64")),
-    ),
-    "a parameter twice": (
-        ValueError,
-        "parameters: expected each parameter once, got one twice",
-        lambda: rnnfast.Adam(parameters() * 2),
-    ),
-    "lr": (
-        ValueError,
-        "lr: expected at least 0, got -0.1",
-        lambda: rnnfast.Adagrad(parameters(), -0.1),
-    ),
-    "lr nan": (
-        ValueError,
-        "lr: expected at least 0, got nan",
-        lambda: rnnfast.Adagrad(parameters(), float("nan")),
-    ),
-    "lr type": (
-        TypeError,
-        "lr: expected a number, got str",
-        lambda: rnnfast.SGD(parameters(), "0.1"),  # type: ignore[arg-type]
-    ),
-    "betas": (
-        ValueError,
-        "betas[1]: expected a number in [0, 1), got 1",
-        lambda: rnnfast.AdamW(parameters(), betas=(0.9, 1.0)),
-    ),
-    "alpha": (
-        ValueError,
-        "alpha: expected a number in [0, 1], got 1.1",
-        lambda: rnnfast.RMSprop(parameters(), alpha=1.1),
-    ),
-    "nesterov": (
-        ValueError,
-        "nesterov: expected momentum above 0 with it, got 0",
-        lambda: rnnfast.SGD(parameters(), nesterov=True),
-    ),
-    "optimiser state": (
-        ValueError,
-        "state_dict['buffers']: missing 'mean.p', 'square.p'; unexpected 'sum.p'",
-        lambda: rnnfast.Adam(parameters()).load_state_dict(
-            rnnfast.Adagrad(parameters()).state_dict()
-        ),
-    ),
-    "optimiser state shape": (
-        ValueError,
-        "sum.p: expected shape of the parameter = (2,), got (3,)",
-        lambda: rnnfast.Adagrad(parameters()).load_state_dict(
-            {"steps": 1, "lr": 0.1, "buffers": {"sum.p": zeros(3)}}
-        ),
-    ),
-    "max_norm": (
-        ValueError,
-        "max_norm: expected at least 0, got -1",
-        lambda: rnnfast.clip_grad_norm_(parameters(), -1),
-    ),
-    "clip_value": (
-        ValueError,
-        "clip_value: expected at least 0, got -1",
-        lambda: rnnfast.clip_grad_value_(parameters(), -1),
-    ),
-    "every": (
-        ValueError,
-        "every: expected at least 1, got 0",
-        lambda: rnnfast.StepDecay(rnnfast.SGD(parameters()), every=0),
-    ),
-    "warmup": (
-        ValueError,
-        "warmup: expected at least 0 and below total = 10, got 10",
-        lambda: rnnfast.CosineDecay(rnnfast.SGD(parameters()), 10, warmup=10),
-    ),
-    "factor": (
-        ValueError,
-        "factor: expected a number in [0, 1), got 1",
-        lambda: rnnfast.ReduceOnPlateau(rnnfast.SGD(parameters()), factor=1),
     ),
 }
 

@@ -162,10 +162,10 @@ def test_equal_to_torch(name: str, options: dict[str, Any]) -> None:
 def test_defaults_are_those_of_torch(name: str) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     theirs = getattr(torch.optim, name)([torch.nn.Parameter(torch.zeros(1))]).defaults
-    ours = vars(make_optimizer(name, {}, make_parameters("float32")))
-    shared = {key: value for key, value in theirs.items() if key in ours}
+    ours = make_optimizer(name, {}, make_parameters("float32"))
+    shared = {key: value for key, value in theirs.items() if hasattr(ours, key)}
     assert {"lr", "weight_decay"} <= set(shared)
-    assert {key: ours[key] for key in shared} == shared
+    assert {key: getattr(ours, key) for key in shared} == shared
 
 
 @all_optimizers
@@ -265,8 +265,9 @@ def test_step_refuses_read_only_values() -> None:
     optimizer.step()
     before = parameters[2].value.copy()
     parameters[2].value.flags.writeable = False
-    with pytest.raises(ValueError, match="parameters: expected writable arrays"):
+    with pytest.raises(ValueError, match=r"p2: .* read-only .* switch to training"):
         optimizer.step()
+    assert optimizer.steps == 1  # what was refused is no step
     np.testing.assert_array_equal(parameters[2].value, before)
 
 

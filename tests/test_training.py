@@ -57,7 +57,8 @@ def test_gradients_of_the_loss_agree_with_differences(embedding_size: int) -> No
     model.learn(x, targets)
     step = 1e-5
     gradients = {p.name: p.grad.copy() for p in model.parameters()}
-    for name, value, _ in model.parameters():
+    for p in model.parameters():
+        name, value = p.name, p.value
         index = (0,) * value.ndim
         before = value[index]
         ends = []

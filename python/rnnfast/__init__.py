@@ -16,9 +16,10 @@ from rnnfast.exchange import (
     to_keras_weights,
     to_torch_state_dict,
 )
-from rnnfast.layers import GRU, LSTM, RNN, PeepholeLSTM, Recurrent
+from rnnfast.layers import Recurrent
 from rnnfast.losses import cross_entropy, softmax_cross_entropy
-from rnnfast.module import Module, Parameter
+from rnnfast.module import Module
+from rnnfast.named_layers import GRU, LSTM, RNN, PeepholeLSTM
 from rnnfast.optim import (
     SGD,
     Adagrad,
@@ -29,6 +30,7 @@ from rnnfast.optim import (
     clip_grad_norm_,
     clip_grad_value_,
 )
+from rnnfast.parameter import Parameter
 from rnnfast.schedules import (
     CosineDecay,
     ExponentialDecay,

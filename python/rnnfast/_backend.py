@@ -60,6 +60,10 @@ class Backend(ABC):
     def contiguous(self, array: Any) -> Any:
         """An array of this place as its kernels read it, in C order; copied only if it is not."""
 
+    @abstractmethod
+    def pointer(self, array: Any) -> int:
+        """The address of an array of this place."""
+
     def on_host(self, value: Any) -> NDArray[Any] | None:
         """`value` if the CPU can look into it, without waiting for a device; else None."""
         return np.asarray(value) if of(value) is CPU else None
@@ -99,6 +103,9 @@ class _Cpu(Backend):
 
     def contiguous(self, array: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(array, order="C")
+
+    def pointer(self, array: NDArray[Any]) -> int:
+        return int(array.__array_interface__["data"][0])
 
 
 CPU = _Cpu()

@@ -5,7 +5,7 @@ A message names the argument, what was expected and why, and what came.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
@@ -20,13 +20,25 @@ RealArray: TypeAlias = NDArray[Any]  # float32 or float64
 IntArray: TypeAlias = NDArray[np.int64]
 
 
-def positive_int(name: str, value: int) -> int:
-    """Return `value` as an int, which must be at least 1."""
+def integer(name: str, value: int, low: int) -> int:
+    """Return `value` as an int, which must be at least `low`."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{name}: expected at least 1, got {value}")
+    if value < low:
+        raise ValueError(f"{name}: expected at least {low}, got {value}")
     return int(value)
+
+
+def positive_int(name: str, value: int) -> int:
+    """Return `value` as an int, which must be at least 1."""
+    return integer(name, value, 1)
+
+
+def boolean(name: str, value: bool) -> bool:
+    """Return `value`, which must be a bool: a number in its place is meant for another argument."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
 
 
 def recompute(name: str, value: bool | int, on: Backend = CPU) -> bool | int:
@@ -46,15 +58,21 @@ def number(
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
     if not (low <= value < high or (value == high and not open_high)):
-        expected = f"at least {low}" if high == np.inf else f"a number in [{low}, {high}"
-        bracket = "" if high == np.inf else ")" if open_high else "]"
-        raise ValueError(f"{name}: expected {expected}{bracket}, got {value}")
+        expected = f"a number in [{low}, {high}{')' if open_high else ']'}"
+        if high == np.inf:
+            expected = "a finite number" if value == high else f"at least {low}"
+        raise ValueError(f"{name}: expected {expected}, got {value}")
     return float(value)
+
+
+def finite(name: str, value: float, low: float) -> float:
+    """Return `value` as a float, which must be finite and at least `low`."""
+    return number(name, value, low, np.inf, open_high=True)
 
 
 def choice(name: str, value: str, valid: Collection[str]) -> str:
     """Return `value`, which must be one of `valid`."""
-    if value not in valid:
+    if not isinstance(value, str) or value not in valid:
         raise ValueError(f"{name}: expected one of {', '.join(valid)}, got {value!r}")
     return value
 
@@ -148,9 +166,11 @@ def last_axis(name: str, array: NDArray[Any], size: int, meaning: str) -> None:
         raise ValueError(f"{name}: expected shape (..., {meaning} = {size}), got {array.shape}")
 
 
-def same_names(name: str, got: Iterable[str], expected: Iterable[str]) -> None:
-    """Check that a dict has exactly the expected keys."""
-    got, expected = list(got), list(expected)
+def same_names(name: str, got: Mapping[str, Any], expected: Iterable[str]) -> None:
+    """Check that `got` is a dict of exactly the expected keys."""
+    if not isinstance(got, Mapping):
+        raise TypeError(f"{name}: expected a dict, got {type(got).__name__}")
+    expected = list(expected)
     missing = [key for key in expected if key not in got]
     unexpected = [key for key in got if key not in expected]
     if missing or unexpected:

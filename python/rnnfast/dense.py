@@ -35,7 +35,7 @@ class Embedding(Module[IntArray]):
         self.embedding_dim = _checks.positive_int("embedding_dim", embedding_dim)
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         normal = np.random.default_rng(seed).standard_normal((num_embeddings, embedding_dim))
-        self._weight = self._add("weight", normal.astype(self.dtype))
+        self.weight = self._add("weight", normal.astype(self.dtype))
 
     def __call__(self, indices: ArrayLike) -> RealArray:
         """Look up vectors.
@@ -57,7 +57,7 @@ class Embedding(Module[IntArray]):
             self.num_embeddings,
             self._on,
         )
-        y: RealArray = self._on.embedding_forward(weight=self._weight.value, indices=index)
+        y: RealArray = self._on.embedding_forward(weight=self.weight.value, indices=index)
         self._kept = index if self.training else None
         return y
 
@@ -74,7 +74,11 @@ class Embedding(Module[IntArray]):
         index = self._take_kept()
         array = _checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
         _checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
-        self._on.embedding_backward(dy=array, indices=index, dweight=self._weight.grad)
+        self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
 class Linear(Module[RealArray]):
@@ -104,10 +108,10 @@ class Linear(Module[RealArray]):
         self.out_features = _checks.positive_int("out_features", out_features)
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         generator = np.random.default_rng(seed)
-        self._weight = self._add(
+        self.weight = self._add(
             "weight", uniform(generator, (out_features, in_features), in_features, self.dtype)
         )
-        self._bias = (
+        self.bias = (
             self._add("bias", uniform(generator, (out_features,), in_features, self.dtype))
             if bias
             else None
@@ -130,7 +134,7 @@ class Linear(Module[RealArray]):
         _checks.last_axis("x", array, self.in_features, "in_features")
         self._kept = array if self.training else None
         y: RealArray = self._on.linear_forward(
-            x=array, weight=self._weight.value, bias=self._bias and self._bias.value
+            x=array, weight=self.weight.value, bias=self.bias and self.bias.value
         )
         return y
 
@@ -155,9 +159,14 @@ class Linear(Module[RealArray]):
         dx: RealArray | None = self._on.linear_backward(
             dy=array,
             x=x,
-            weight=self._weight.value,
-            dweight=self._weight.grad,
-            dbias=self._bias and self._bias.grad,
+            weight=self.weight.value,
+            dweight=self.weight.grad,
+            dbias=self.bias and self.bias.grad,
             need_dx=need_dx,
         )
         return dx
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        without = "" if self.bias else ", bias=False"
+        return f"{self.in_features}, {self.out_features}{without}"

@@ -7,7 +7,8 @@ orders and initial distributions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -15,26 +16,26 @@ from numpy.typing import ArrayLike, DTypeLike
 from rnnfast import _backend, _checks, functional
 from rnnfast._checks import RealArray
 from rnnfast.module import Module, uniform
+from rnnfast.parameter import Parameter
 from rnnfast.stream import Stream
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Self
 
 State = RealArray | tuple[RealArray, ...]
 
 
-class Options(TypedDict, total=False):
-    """Keyword arguments of `Recurrent`, which documents them."""
+class _Evaluation:
+    """What evaluation mode has made of a layer's weights.
 
-    bias: bool
-    batch_first: bool
-    dropout: float
-    bidirectional: bool
-    recompute: bool | int
-    dtype: DTypeLike
-    precision: str
-    seed: int | None
-    device: str | None
+    A shallow copy of a layer has the same weights and shares this, so that what was made is dropped
+    whichever of them may change the weights. Copies with weights of their own make their own.
+    """
+
+    packed: functional.Packed | None = None
+
+    def __reduce__(self) -> tuple[type[_Evaluation], tuple[()]]:
+        return _Evaluation, ()
 
 
 class Recurrent(Module[functional.Reserve]):
@@ -48,6 +49,9 @@ class Recurrent(Module[functional.Reserve]):
     become wrong, the parameters' values are read-only meanwhile; what is written to them through
     an older view of theirs counts from then on.
 
+    Parameters are attributes (`layer.weight_ih_l0`), see `Parameter`. The arguments that PyTorch's
+    layers have stand in PyTorch's order.
+
     Args:
         cell: Name of the cell, one of `rnnfast.functional.cells()`.
         input_size: I.
@@ -55,7 +59,8 @@ class Recurrent(Module[functional.Reserve]):
         num_layers: L.
         bias: Whether the products have biases.
         batch_first: Whether x, y, dx and dy are (B, T, ...) instead of (T, B, ...).
-        dropout: Probability that an output of a layer but the last is dropped in training.
+        dropout: Probability that an output of a layer but the last is dropped in training. With
+            one layer it has no effect, and a `UserWarning` says so.
         bidirectional: Whether each layer also runs against time; y then holds both outputs.
         recompute: Whether `backward` makes the gates again instead of finding them kept: less
             memory, more work, the same bits. An integer is the number of steps between two states
@@ -79,11 +84,11 @@ class Recurrent(Module[functional.Reserve]):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        *,
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        *,
         recompute: bool | int = False,
         dtype: DTypeLike = np.float32,
         precision: str = "full",
@@ -95,9 +100,10 @@ class Recurrent(Module[functional.Reserve]):
         self.input_size = _checks.positive_int("input_size", input_size)
         self.hidden_size = _checks.positive_int("hidden_size", hidden_size)
         self.num_layers = _checks.positive_int("num_layers", num_layers)
-        self.batch_first = batch_first
+        self.bias = _checks.boolean("bias", bias)
+        self.batch_first = _checks.boolean("batch_first", batch_first)
         self.dropout = _checks.number("dropout", dropout, 0, 1)
-        self.bidirectional = bidirectional
+        self.bidirectional = _checks.boolean("bidirectional", bidirectional)
         self.recompute = _checks.recompute("recompute", recompute, self._on)
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         self.precision = _checks.precision("precision", precision, self.dtype)
@@ -105,12 +111,18 @@ class Recurrent(Module[functional.Reserve]):
         self._states = functional.cells()[cell].states
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
-        self._packed: functional.Packed | None = None
+        self._evaluation = _Evaluation()
         for layer in range(self.num_layers):
-            for suffix in ("", "_reverse") if bidirectional else ("",):
-                self._add_weights(layer, suffix, bias)
+            for suffix in ("", "_reverse") if self.bidirectional else ("",):
+                self._add_weights(layer, suffix)
+        if self.dropout > 0 and self.num_layers == 1:
+            warnings.warn(
+                "dropout: acts between layers, so it has no effect with num_layers = 1; got "
+                f"dropout = {dropout}",
+                stacklevel=2 if type(self) is Recurrent else 3,
+            )
 
-    def _add_weights(self, layer: int, suffix: str, bias: bool) -> None:
+    def _add_weights(self, layer: int, suffix: str) -> None:
         info = functional.cells()[self.cell]
         rows, hidden = info.gates * self.hidden_size, self.hidden_size
         inputs = self.input_size if layer == 0 else hidden * (2 if self.bidirectional else 1)
@@ -118,7 +130,7 @@ class Recurrent(Module[functional.Reserve]):
             "weight_ih": (rows, inputs),
             "weight_hh": (rows, hidden),
         }
-        if bias:
+        if self.bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         if info.params:
             shapes["weight_channel"] = (info.params, hidden)
@@ -224,8 +236,25 @@ class Recurrent(Module[functional.Reserve]):
         return super().train(mode)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles hold the parameters alone; what was made of them is made again."""
-        return vars(self) | {"_packed": None, "_kept": None}
+        """Copies and pickles hold the parameters, writable; what was made of them is made again."""
+        self._thaw()
+        return vars(self) | {"_kept": None}
+
+    def extra_repr(self) -> str:
+        """The sizes, and the options that differ from their defaults."""
+        default = {"num_layers": 1, "bias": True, "dtype": np.float32, "precision": "full"}
+        names = ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute")
+        options = {n: getattr(self, n) for n in (*names, "dtype", "precision")}
+        return ", ".join(
+            [repr(self.cell)] * (type(self) is Recurrent)
+            + [str(self.input_size), str(self.hidden_size)]
+            + [f"{n}={v}" for n, v in options.items() if v != default.get(n, False)]
+            + [f"device={self._on.name}"] * (self._on is not _backend.CPU)
+        )
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Parameter: ...  # weight_ih_l0 and so on
 
     def _pack(self) -> functional.Packed:
         return functional.pack(
@@ -243,17 +272,20 @@ class Recurrent(Module[functional.Reserve]):
 
     def _frozen(self) -> functional.Packed:
         """Packed weights that stay right, as nobody may change the weights meanwhile."""
-        if self._packed is None or self._packed.precision != self.precision:
-            for parameter in self._parameters.values():
-                parameter.value.flags.writeable = False
-            self._packed = self._pack()
-        return self._packed
+        evaluation = self._evaluation
+        if evaluation.packed is None or evaluation.packed.precision != self.precision:
+            self._set_writable(False)
+            evaluation.packed = self._pack()
+        return evaluation.packed
 
     def _thaw(self) -> None:
-        if self._packed is not None:
-            self._packed = None
-            for parameter in self._parameters.values():
-                parameter.value.flags.writeable = True
+        if self._evaluation.packed is not None:
+            self._evaluation.packed = None
+            self._set_writable(True)
+
+    def _set_writable(self, writable: bool) -> None:
+        for parameter in self.parameters():
+            parameter.value.flags.writeable = writable
 
     def _time_first(self, x: RealArray) -> RealArray:
         """Swap the axes of time and batch if the user has batch first; its own inverse."""
@@ -273,69 +305,3 @@ class Recurrent(Module[functional.Reserve]):
 
     def _from_tuple(self, states: tuple[RealArray, ...]) -> State:
         return states if self._states > 1 else states[0]
-
-
-class RNN(Recurrent):
-    """Elman's network: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or ReLU in place of tanh.
-
-    Takes the arguments of `Recurrent` without `cell`, and `nonlinearity`, "tanh" or "relu".
-    Source: Elman, "Finding structure in time", 1990.
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        nonlinearity: str = "tanh",
-        **options: Unpack[Options],
-    ) -> None:
-        _checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
-        super().__init__(f"rnn_{nonlinearity}", input_size, hidden_size, num_layers, **options)
-
-
-class LSTM(Recurrent):
-    """Long short-term memory; the state is (h, c). Takes `Recurrent`'s arguments without `cell`.
-
-    Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
-    """
-
-    def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Unpack[Options]
-    ) -> None:
-        super().__init__("lstm", input_size, hidden_size, num_layers, **options)
-
-
-class PeepholeLSTM(Recurrent):
-    """LSTM whose gates also see the cell state, scaled by `weight_channel` (3, H), rows i, f, o.
-
-    Takes `Recurrent`'s arguments without `cell`; the state is (h, c).
-    Source: Gers, Schraudolph and Schmidhuber, "Learning precise timing with LSTM", 2002.
-    """
-
-    def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Unpack[Options]
-    ) -> None:
-        super().__init__("peephole_lstm", input_size, hidden_size, num_layers, **options)
-
-
-class GRU(Recurrent):
-    """Gated recurrent unit. Takes `Recurrent`'s arguments without `cell`, and `reset_after`.
-
-    With `reset_after` the reset gate multiplies the recurrent product, as in PyTorch and cuDNN;
-    without, it multiplies h before the product, as in the paper.
-    Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014.
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        reset_after: bool = True,
-        **options: Unpack[Options],
-    ) -> None:
-        cell = "gru" if reset_after else "gru_reset_before"
-        super().__init__(cell, input_size, hidden_size, num_layers, **options)

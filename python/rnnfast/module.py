@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+import textwrap
+from collections import deque
+from collections.abc import Iterator, Mapping, Set, ValuesView
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rnnfast import _backend, _checks
 from rnnfast._checks import RealArray
+from rnnfast.parameter import Parameter
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -17,42 +20,74 @@ if TYPE_CHECKING:
 Kept = TypeVar("Kept")  # what a call keeps for backward
 
 
-class Parameter(NamedTuple):
-    """A parameter of a module: views of its value and gradient, both updated in place."""
-
-    name: str
-    value: RealArray
-    grad: RealArray
-
-
 class Module(Generic[Kept]):
     """Base of the layers and of models made of them.
 
-    A model is a subclass that sets layers as attributes; their parameters are then its own, with
-    the attribute's name before theirs: `lstm.weight_ih_l0`.
+    A model is a subclass that sets layers as attributes, one by one or in lists, tuples and dicts,
+    nested too. Their parameters are then its own, with the way to them before their names:
+    `lstm.weight_ih_l0`, `layers.0.weight`, `blocks.enc.weight`. A `Parameter` that is an attribute
+    is the model's as well, by the attribute's name. What is there twice counts once, by its first
+    name. An array assigned to a parameter is copied into it.
 
     Attributes:
         training: Whether calls keep what `backward` needs, and apply dropout.
     """
 
+    # Defaults, so that a model works whose __init__ does not call that of its base.
+    training: bool = True
+    _on: _backend.Backend = _backend.CPU
+    _kept: Kept | None = None
+    _generator: np.random.Generator | None = None
+
     def __init__(self, device: str | None = None) -> None:
         self._on = _backend.get(device)
-        self.training = True
-        self._parameters: dict[str, Parameter] = {}
-        self._kept: Kept | None = None
-        self._generator: np.random.Generator | None = None
 
     @property
     def device(self) -> str:
         """Where the parameters are: "cpu" or "cuda"."""
-        return _backend.of(next(self.parameters()).value).name
+        first = next(self.parameters(), None)
+        return self._on.name if first is None else _backend.of(first.value).name
 
     def parameters(self) -> Iterator[Parameter]:
-        """Yield every parameter, in the order of their making."""
-        yield from self._parameters.values()
-        for prefix, child in self._children():
-            for parameter in child.parameters():
-                yield parameter._replace(name=f"{prefix}.{parameter.name}")
+        """Yield every parameter, a module's own ones before those of its children.
+
+        Raises:
+            ValueError: Two parameters have one name, as by keys 1 and "1" of one dict.
+        """
+        names: set[str] = set()
+        for parameter in self._own_parameters():
+            if parameter.name in names:
+                raise ValueError(f"{parameter.name}: expected one parameter of this name, got two")
+            names.add(parameter.name)
+            yield parameter
+
+    def _own_parameters(self) -> Iterator[Parameter]:
+        seen: set[int] = set()
+        for prefix, module in self._modules():
+            for name, member in module._members():
+                if isinstance(member, Parameter) and id(member.value) not in seen:
+                    seen.add(id(member.value))
+                    yield member.renamed(f"{prefix}{name}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, or the values of a parameter.
+
+        Raises:
+            TypeError: The value holds modules where they have no names, as in a set or in an
+                object that is none; or it is a parameter in place of another.
+            ValueError: A parameter's array has another shape or is read-only.
+        """
+        present = vars(self).get(name)
+        if not isinstance(present, Parameter):
+            _check_tracked(name, value)
+            super().__setattr__(name, value)
+        elif isinstance(value, Parameter) and value is not present:
+            raise TypeError(
+                f"{name}: expected an array to copy into the parameter, got another Parameter, "
+                f"which cannot take its place; to copy its values assign its `value`"
+            )
+        elif value is not present:  # it is after `module.weight *= 2`
+            present.value = value
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training (dropout, backward) or, with False, to evaluation. Returns self."""
@@ -88,7 +123,8 @@ class Module(Generic[Kept]):
         parameters = list(self.parameters())
         _checks.same_names("state_dict", state_dict, (p.name for p in parameters))
         arrays = [_checks.values_of(p.name, state_dict[p.name], p.value) for p in parameters]
-        self._thaw()
+        for _, module in self._modules():
+            module._thaw()
         for p, array in zip(parameters, arrays, strict=True):
             p.value[...] = array
 
@@ -103,24 +139,49 @@ class Module(Generic[Kept]):
         for name, generator in generators.items():
             generator.bit_generator.state = state[name]
 
+    def extra_repr(self) -> str:
+        """What `repr` shows between the brackets, before the children; for subclasses."""
+        return ""
+
+    def __repr__(self) -> str:
+        own = self.extra_repr()
+        children = [f"({name}): {child!r}" for name, child in self._children()]
+        if children:
+            lines = "\n".join([own, *children] if own else children)
+            own = "\n" + textwrap.indent(lines, "  ") + "\n"
+        return f"{type(self).__name__}({own})"
+
     def _thaw(self) -> None:
-        """Drop what was made of the parameters' values, which may change from now on."""
-        for _, child in self._children():
-            child._thaw()
+        """Drop what was made of the module's own parameters, which may change from now on."""
+
+    def _members(self) -> Iterator[tuple[str, Module[Any] | Parameter]]:
+        for name, value in tuple(vars(self).items()):
+            yield from _members(name, value)
 
     def _children(self) -> Iterator[tuple[str, Module[Any]]]:
-        return ((name, m) for name, m in vars(self).items() if isinstance(m, Module))
+        return ((name, m) for name, m in self._members() if isinstance(m, Module))
 
-    def _generators(self, prefix: str = "") -> Iterator[tuple[str, np.random.Generator]]:
-        if self._generator is not None:
-            yield prefix, self._generator
-        for name, child in self._children():
-            yield from child._generators(f"{prefix}.{name}" if prefix else name)
+    def _modules(
+        self, prefix: str = "", seen: set[int] | None = None
+    ) -> Iterator[tuple[str, Module[Any]]]:
+        """This module and all below, each once, with what the names of its members start with."""
+        seen = set() if seen is None else seen
+        if id(self) not in seen:
+            seen.add(id(self))
+            yield prefix, self
+            for name, child in self._children():
+                yield from child._modules(f"{prefix}{name}.", seen)
+
+    def _generators(self) -> Iterator[tuple[str, np.random.Generator]]:
+        for prefix, module in self._modules():
+            if module._generator is not None:
+                yield prefix.removesuffix("."), module._generator
 
     def _add(self, name: str, value: RealArray) -> Parameter:
         value = self._on.asarray(value)
-        self._parameters[name] = Parameter(name, value, np.zeros_like(value))
-        return self._parameters[name]
+        parameter = Parameter(name, value, np.zeros_like(value))
+        setattr(self, name, parameter)
+        return parameter
 
     def _take_kept(self) -> Kept:
         """What the last call kept for backward, which may use it once."""
@@ -131,6 +192,38 @@ class Module(Generic[Kept]):
             )
         kept, self._kept = self._kept, None
         return kept
+
+
+def _members(name: str, value: Any) -> Iterator[tuple[str, Module[Any] | Parameter]]:
+    """Modules and parameters by name: the value itself, or those in lists, tuples and dicts."""
+    if isinstance(value, (Module, Parameter)):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _members(f"{name}.{index}", item)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _members(f"{name}.{key}", item)
+
+
+def _check_tracked(name: str, value: Any) -> None:
+    """Refuse modules and parameters that `_members` would not find."""
+    if isinstance(value, (Module, Parameter)):
+        return
+    if isinstance(value, (list, tuple, Mapping)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            _check_tracked(name, item)
+        return
+    if isinstance(value, (Set, deque, ValuesView)):
+        inside, cure = iter(value), "use a list, a tuple or a dict"
+    else:
+        inside = iter(getattr(value, "__dict__", {}).values())
+        cure = "make its class a subclass of rnnfast.Module"
+    if any(isinstance(item, (Module, Parameter)) for item in inside):
+        raise TypeError(
+            f"{name}: expected modules and parameters as attributes or in lists, tuples and dicts, "
+            f"where they are found and have names, got some in a {type(value).__name__}; {cure}"
+        )
 
 
 def uniform(

@@ -7,37 +7,42 @@ zeroing included.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from rnnfast import _backend, _checks, _core
+from rnnfast import _checks, _core
 from rnnfast._checks import RealArray
-from rnnfast.module import Parameter
+from rnnfast._parameters import Parameters, listed
 
 
 class Optimizer:
     """Base of the optimisers.
 
     Attributes:
-        lr: Learning rate.
         parameters: What is optimised.
+        weight_decay: As given.
         steps: Number of steps made.
     """
 
-    def __init__(
-        self, parameters: Iterable[Parameter], lr: float, weight_decay: float, eps: float = 0.0
-    ) -> None:
-        self.parameters = list(parameters)
-        self._on = _check_parameters(self.parameters)
-        self.lr = _checks.number("lr", lr, 0)
-        self.weight_decay = _checks.number("weight_decay", weight_decay, 0)
-        self.eps = _checks.number("eps", eps, 0)
+    def __init__(self, parameters: Parameters, lr: float, weight_decay: float) -> None:
+        self.parameters, self._on = listed(parameters)
+        self.lr = lr
+        self.weight_decay = _checks.finite("weight_decay", weight_decay, 0)
         self.steps = 0
         self._buffers: dict[str, list[RealArray]] = {}
         self._lists = [[p.grad for p in self.parameters], [p.value for p in self.parameters]]
         self._made_group: Any = None
+
+    @property
+    def lr(self) -> float:
+        """Learning rate, which may be set at any time: a finite number of at least 0."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        self._lr = _checks.finite("lr", lr, 0)
 
     def step(
         self,
@@ -59,10 +64,21 @@ class Optimizer:
         Returns:
             The gradients' norm before it was clipped; None without `clip_norm`. On a device it is
             an array of shape (), which `float()` waits for.
+
+        Raises:
+            ValueError: A limit is negative, or a parameter is read-only because its layer is in
+                evaluation mode. Nothing is changed then.
+            TypeError: A limit is not a number.
         """
         care = _care(clip_norm, clip_value, zero_grad)
         self.steps += 1
-        return self._step(care)
+        try:
+            return self._step(care)
+        except ValueError:  # before anything was changed
+            self.steps -= 1
+            for parameter in self.parameters:
+                parameter.check_writable()
+            raise
 
     def _step(self, care: _core.Care) -> float | None:
         raise NotImplementedError
@@ -85,6 +101,7 @@ class Optimizer:
 
         Returns:
             `steps`, `lr` and `buffers`, a dict of NumPy copies of arrays named `buffer.parameter`.
+            Where several parameters have one name, their places in the list come before the names.
         """
         return {
             "steps": self.steps,
@@ -96,23 +113,35 @@ class Optimizer:
         """Set what `state_dict` gave for an optimiser of this class and these parameters.
 
         Raises:
-            ValueError: A name is missing or unknown, or a shape differs. Nothing is changed then.
-            TypeError: Values are no reals. Nothing is changed then.
+            ValueError: A name is missing or unknown, a shape differs, or `steps` or `lr` is
+                negative. Nothing is changed then.
+            TypeError: A value is of the wrong type. Nothing is changed then.
         """
         _checks.same_names("state_dict", state_dict, ("steps", "lr", "buffers"))
+        steps = _checks.integer("state_dict['steps']", state_dict["steps"], 0)
+        lr = _checks.finite("state_dict['lr']", state_dict["lr"], 0)
         buffers, loaded = self._named_buffers(), state_dict["buffers"]
         _checks.same_names("state_dict['buffers']", loaded, buffers)
         values = {n: _checks.values_of(n, loaded[n], array) for n, array in buffers.items()}
         for name, array in buffers.items():
             array[...] = values[name]
-        self.steps = int(state_dict["steps"])
-        self.lr = float(state_dict["lr"])
+        self.steps, self.lr = steps, lr
+
+    def __repr__(self) -> str:
+        names = [name for name in vars(self) if name != "parameters" and not name.startswith("_")]
+        options = "".join(f", {name}={getattr(self, name)}" for name in ("lr", *names))
+        parameters, values = len(self.parameters), sum(p.size for p in self.parameters)
+        name = type(self).__name__
+        return f"{name}({parameters} parameters of {values:,} values{options})"
 
     def _named_buffers(self) -> dict[str, RealArray]:
+        names = [p.name for p in self.parameters]
+        if len(set(names)) < len(names):  # of layers that were listed one by one
+            names = [f"{i}.{name}" for i, name in enumerate(names)]
         return {
-            f"{name}.{parameter.name}": array
-            for name, arrays in self._buffers.items()
-            for parameter, array in zip(self.parameters, arrays, strict=True)
+            f"{buffer}.{name}": array
+            for buffer, arrays in self._buffers.items()
+            for name, array in zip(names, arrays, strict=True)
         }
 
     def _add_buffer(self, name: str, wanted: bool = True, start: float = 0.0) -> None:
@@ -130,7 +159,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent: v = momentum v + g, w -= lr v.
 
     Args:
-        parameters: Parameters of one dtype.
+        parameters: A module, or parameters of one dtype.
         lr: Learning rate.
         momentum: How much of v goes on; 0 for none.
         weight_decay: weight_decay * w is added to g.
@@ -139,7 +168,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Parameters,
         lr: float = 1e-3,
         *,
         momentum: float = 0.0,
@@ -147,10 +176,10 @@ class SGD(Optimizer):
         nesterov: bool = False,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        self.momentum = _checks.number("momentum", momentum, 0)
+        self.momentum = _checks.finite("momentum", momentum, 0)
+        self.nesterov = _checks.boolean("nesterov", nesterov)
         if nesterov and momentum == 0:
             raise ValueError("nesterov: expected momentum above 0 with it, got 0")
-        self.nesterov = nesterov
         self._add_buffer("velocity", momentum > 0)
 
     def _step(self, care: _core.Care) -> float | None:
@@ -168,7 +197,7 @@ class Adagrad(Optimizer):
     """Adagrad (Duchi et al. 2011): s += g^2, w -= lr g / (sqrt(s) + eps).
 
     Args:
-        parameters: Parameters of one dtype.
+        parameters: A module, or parameters of one dtype.
         lr: Learning rate.
         lr_decay: The rate of step t (from 0) is lr / (1 + t lr_decay).
         weight_decay: weight_decay * w is added to g.
@@ -178,7 +207,7 @@ class Adagrad(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Parameters,
         lr: float = 1e-2,
         *,
         lr_decay: float = 0.0,
@@ -186,9 +215,10 @@ class Adagrad(Optimizer):
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
     ) -> None:
-        super().__init__(parameters, lr, weight_decay, eps)
-        self.lr_decay = _checks.number("lr_decay", lr_decay, 0)
-        start = _checks.number("initial_accumulator_value", initial_accumulator_value, 0)
+        super().__init__(parameters, lr, weight_decay)
+        self.eps = _checks.finite("eps", eps, 0)
+        self.lr_decay = _checks.finite("lr_decay", lr_decay, 0)
+        start = _checks.finite("initial_accumulator_value", initial_accumulator_value, 0)
         self._add_buffer("sum", start=start)
 
     def _step(self, care: _core.Care) -> float | None:
@@ -205,7 +235,7 @@ class RMSprop(Optimizer):
     """RMSprop (Hinton 2012; centered: Graves 2013): w -= lr g / (sqrt(mean of g^2) + eps).
 
     Args:
-        parameters: Parameters of one dtype.
+        parameters: A module, or parameters of one dtype.
         lr: Learning rate.
         alpha: How much of a running mean goes on.
         eps: Keeps the quotient finite.
@@ -216,7 +246,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Parameters,
         lr: float = 1e-2,
         *,
         alpha: float = 0.99,
@@ -225,9 +255,11 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         centered: bool = False,
     ) -> None:
-        super().__init__(parameters, lr, weight_decay, eps)
+        super().__init__(parameters, lr, weight_decay)
+        self.eps = _checks.finite("eps", eps, 0)
         self.alpha = _checks.number("alpha", alpha, 0, 1)
-        self.momentum = _checks.number("momentum", momentum, 0)
+        self.momentum = _checks.finite("momentum", momentum, 0)
+        self.centered = _checks.boolean("centered", centered)
         self._add_buffer("square")
         self._add_buffer("velocity", momentum > 0)
         self._add_buffer("mean", centered)
@@ -248,7 +280,7 @@ class Adam(Optimizer):
     """Adam (Kingma and Ba 2015).
 
     Args:
-        parameters: Parameters of one dtype.
+        parameters: A module, or parameters of one dtype.
         lr: Learning rate.
         betas: How much of the running means of g and of g^2 goes on.
         eps: Keeps the quotient finite.
@@ -259,14 +291,17 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Parameters,
         lr: float = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, lr, weight_decay, eps)
+        super().__init__(parameters, lr, weight_decay)
+        self.eps = _checks.finite("eps", eps, 0)
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TypeError(f"betas: expected two numbers, got {betas!r}")
         self.betas = (
             _checks.number("betas[0]", betas[0], 0, 1, open_high=True),
             _checks.number("betas[1]", betas[1], 0, 1, open_high=True),
@@ -298,7 +333,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter],
+        parameters: Parameters,
         lr: float = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -308,11 +343,11 @@ class AdamW(Adam):
         super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
-def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float) -> float:
+def clip_grad_norm_(parameters: Parameters, max_norm: float) -> float:
     """Scale gradients in place so that their joint 2-norm is at most `max_norm`.
 
     Args:
-        parameters: Parameters of one dtype.
+        parameters: A module, or parameters of one dtype.
         max_norm: The factor is max_norm / (norm + 1e-6) if that is below 1.
 
     Returns:
@@ -323,11 +358,11 @@ def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float) -> float:
     return norm
 
 
-def clip_grad_value_(parameters: Iterable[Parameter], clip_value: float) -> None:
+def clip_grad_value_(parameters: Parameters, clip_value: float) -> None:
     """Clip gradients in place, element by element, into [-clip_value, clip_value].
 
     Args:
-        parameters: Parameters of one dtype.
+        parameters: A module, or parameters of one dtype.
         clip_value: The largest value allowed.
     """
     limit = _checks.number("clip_value", clip_value, 0)
@@ -342,25 +377,6 @@ def _care(clip_norm: float | None, clip_value: float | None, zero_grad: bool) ->
     )
 
 
-def _pass_over(parameters: Iterable[Parameter], care: _core.Care) -> Any:
-    listed = list(parameters)
-    on = _check_parameters(listed)
-    return on.gradients(group=on.group(lists=[[p.grad for p in listed]]), care=care)
-
-
-def _check_parameters(parameters: list[Parameter]) -> _backend.Backend:
-    """Where the parameters are."""
-    if not parameters:
-        raise ValueError("parameters: expected at least one, got none")
-    dtypes = {p.value.dtype for p in parameters}
-    if len(dtypes) > 1:
-        names = " and ".join(sorted(map(str, dtypes)))
-        raise TypeError(f"parameters: expected one dtype for all, got {names}")
-    if len({id(p.value) for p in parameters}) < len(parameters):
-        raise ValueError("parameters: expected each parameter once, got one twice")
-    places = {on.name: on for p in parameters for on in (_backend.of(p.value),)}
-    if len(places) > 1:
-        raise ValueError(
-            f"parameters: expected one device for all, got {' and '.join(sorted(places))}"
-        )
-    return places.popitem()[1]
+def _pass_over(parameters: Parameters, care: _core.Care) -> Any:
+    given, on = listed(parameters)
+    return on.gradients(group=on.group(lists=[[p.grad for p in given]]), care=care)

@@ -23,7 +23,7 @@ class Schedule:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
+        self.optimizer = _checked(optimizer)
         self.base_lr = optimizer.lr
         self.steps = 0
         optimizer.lr = self.base_lr * self._factor(0)
@@ -43,7 +43,9 @@ class Schedule:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Set what `state_dict` gave."""
         _checks.same_names("state_dict", state_dict, ("base_lr", "steps"))
-        self.base_lr, self.steps = float(state_dict["base_lr"]), int(state_dict["steps"])
+        base_lr = _checks.finite("state_dict['base_lr']", state_dict["base_lr"], 0)
+        self.steps = _checks.integer("state_dict['steps']", state_dict["steps"], 0)
+        self.base_lr = base_lr
         self.optimizer.lr = self.base_lr * self._factor(self.steps)
 
 
@@ -52,7 +54,7 @@ class StepDecay(Schedule):
 
     def __init__(self, optimizer: Optimizer, every: int, factor: float = 0.1) -> None:
         self.every = _checks.positive_int("every", every)
-        self.factor = _checks.number("factor", factor, 0)
+        self.factor = _checks.finite("factor", factor, 0)
         super().__init__(optimizer)
 
     def _factor(self, step: int) -> float:
@@ -82,9 +84,9 @@ class CosineDecay(Schedule):
         self, optimizer: Optimizer, total: int, warmup: int = 0, final_factor: float = 0.0
     ) -> None:
         self.total = _checks.positive_int("total", total)
-        if not 0 <= warmup < total:
+        self.warmup = _checks.integer("warmup", warmup, 0)
+        if warmup >= total:
             raise ValueError(f"warmup: expected at least 0 and below total = {total}, got {warmup}")
-        self.warmup = warmup
         self.final_factor = _checks.number("final_factor", final_factor, 0, 1)
         super().__init__(optimizer)
 
@@ -115,11 +117,11 @@ class ReduceOnPlateau:
         threshold: float = 1e-4,
         min_lr: float = 0.0,
     ) -> None:
-        self.optimizer = optimizer
+        self.optimizer = _checked(optimizer)
         self.factor = _checks.number("factor", factor, 0, 1, open_high=True)
-        self.patience = patience
+        self.patience = _checks.integer("patience", patience, 0)
         self.threshold = _checks.number("threshold", threshold, 0, 1, open_high=True)
-        self.min_lr = _checks.number("min_lr", min_lr, 0)
+        self.min_lr = _checks.finite("min_lr", min_lr, 0)
         self.best = math.inf
         self.bad_steps = 0
 
@@ -140,4 +142,12 @@ class ReduceOnPlateau:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Set what `state_dict` gave."""
         _checks.same_names("state_dict", state_dict, ("best", "bad_steps"))
-        self.best, self.bad_steps = float(state_dict["best"]), int(state_dict["bad_steps"])
+        best = _checks.number("state_dict['best']", state_dict["best"], -math.inf)
+        self.bad_steps = _checks.integer("state_dict['bad_steps']", state_dict["bad_steps"], 0)
+        self.best = best
+
+
+def _checked(optimizer: Optimizer) -> Optimizer:
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer: expected an optimiser, got {type(optimizer).__name__}")
+    return optimizer

@@ -50,10 +50,6 @@ class Engine(Backend):
         """A new array with any values."""
 
     @abstractmethod
-    def pointer(self, array: Array) -> int:
-        """The address of an array on the device."""
-
-    @abstractmethod
     def stream(self) -> int:
         """The caller's stream."""
 

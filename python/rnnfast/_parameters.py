@@ -1,0 +1,64 @@
+"""What optimisers and gradient clipping take: a module or its parameters."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from rnnfast import _backend
+from rnnfast.module import Module
+from rnnfast.parameter import Parameter
+
+Parameters: TypeAlias = Iterable[Parameter] | Module[Any]
+
+
+def listed(parameters: Parameters) -> tuple[list[Parameter], _backend.Backend]:
+    """The parameters, which have arrays of their own, of one dtype in one place, and that place."""
+    given = parameters.parameters() if isinstance(parameters, Module) else parameters
+    if isinstance(given, (Parameter, Mapping)) or not isinstance(given, Iterable):
+        raise _unfit("", given)
+    result = list(given)
+    for i, p in enumerate(result):
+        if not isinstance(p, Parameter):
+            raise _unfit(f"[{i}]", p)
+    if not result:
+        raise ValueError("parameters: expected at least one, got none")
+    dtypes = {p.dtype for p in result}
+    if len(dtypes) > 1:
+        names = " and ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"parameters: expected one dtype for all, got {names}")
+    places = {on.name: on for p in result for on in (_backend.of(p.value),)}
+    if len(places) > 1:
+        raise ValueError(
+            f"parameters: expected one device for all, got {' and '.join(sorted(places))}"
+        )
+    on = places.popitem()[1]
+    _check_apart(result, on)
+    return result, on
+
+
+def _unfit(place: str, got: Any) -> TypeError:
+    return TypeError(
+        f"parameters{place}: expected a module or a list of parameters, as of "
+        f"`layer.parameters()`, got {type(got).__name__}"
+    )
+
+
+def _check_apart(parameters: list[Parameter], on: _backend.Backend) -> None:
+    """Check that no two arrays overlap; they are in C order, so that their ends tell."""
+    spans = sorted(
+        (begin, begin + array.nbytes, name)
+        for p in parameters
+        for name, array in ((p.name, p.value), (f"{p.name}.grad", p.grad))
+        for begin in (on.pointer(array),)
+        if array.size
+    )
+    for one, other in itertools.pairwise(spans):
+        if other[0] < one[1]:
+            names = f"{one[2]} and {other[2]} in the same memory"
+            what = f"{one[2].removesuffix('.grad')} twice" if one == other else names
+            raise ValueError(
+                f"parameters: expected arrays that do not overlap, as each is updated by itself; "
+                f"got {what}"
+            )

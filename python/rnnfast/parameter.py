@@ -1,0 +1,131 @@
+"""A parameter of a module: an array, its gradient and its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import DTypeLike, NDArray
+
+from rnnfast import _backend, _checks
+from rnnfast._checks import RealArray
+
+
+class Parameter(NDArrayOperatorsMixin):
+    """A parameter of a module. Its value and its gradient are arrays that are updated in place.
+
+    It can be used as the array of its values: `layer.weight_hh_l0[...] = 0`, `p[:4] += 1`,
+    `p *= 0.5`, `np.linalg.norm(p)`, `p.shape`. Assigning to `value` or `grad`, or to the attribute
+    of the module, copies into the array that is there.
+
+    Args:
+        name: How state dicts and messages call it.
+        value: float32 or float64, in C order.
+        grad: Its gradient, an array of the same shape and dtype.
+
+    Raises:
+        TypeError: An array is not one, or of another dtype.
+        ValueError: The shapes differ, or an array is not in C order.
+    """
+
+    __slots__ = ("grad", "name", "value")
+    __hash__ = object.__hash__  # `==` compares values
+
+    name: str
+    value: RealArray
+    grad: RealArray
+
+    def __init__(self, name: str, value: RealArray, grad: RealArray) -> None:
+        for label, array in ((f"{name}.value", value), (f"{name}.grad", grad)):
+            if not hasattr(array, "flags"):
+                raise TypeError(f"{label}: expected an array, got {type(array).__name__}")
+            _checks.real_dtype(f"{label}.dtype", array.dtype, _backend.of(array))
+            if not array.flags.c_contiguous:
+                raise ValueError(f"{label}: expected C order, got strides {array.strides}")
+        if grad.dtype != value.dtype:
+            raise TypeError(f"{name}.grad: expected {value.dtype}, as of value, got {grad.dtype}")
+        _checks.shape(f"{name}.grad", grad, value.shape, "of value")
+        self._set(name, value, grad)
+
+    def _set(self, name: str, value: RealArray, grad: RealArray) -> None:
+        for attribute, given in (("name", name), ("value", value), ("grad", grad)):
+            object.__setattr__(self, attribute, given)
+
+    def renamed(self, name: str) -> Parameter:
+        """The same arrays under another name."""
+        if name == self.name:
+            return self
+        other = object.__new__(Parameter)  # the arrays were checked
+        other._set(name, self.value, self.grad)
+        return other
+
+    def __setattr__(self, attribute: str, new: Any) -> None:
+        if attribute == "name":
+            object.__setattr__(self, attribute, new)
+            return
+        array = getattr(self, attribute)
+        if new is not array:  # it is after `p.value -= step`
+            label = self.name if attribute == "value" else f"{self.name}.{attribute}"
+            values = _checks.values_of(label, new, array)
+            self.check_writable()
+            array[...] = values
+
+    def check_writable(self) -> None:
+        """Raise a ValueError that tells the cure if the value is read-only."""
+        if not getattr(self.value.flags, "writeable", True):  # arrays of devices always are
+            raise ValueError(
+                f"{self.name}: expected an array to write into, got a read-only one. A layer in "
+                "evaluation mode keeps a copy of its weights in the kernels' form, which must not "
+                "become wrong: switch to training first, `layer.train()`"
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of value and gradient."""
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.value.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.value.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of value and gradient."""
+        return self.value.dtype
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.value[index]
+
+    def __setitem__(self, index: Any, new: Any) -> None:
+        self.check_writable()
+        self.value[index] = _backend.of(self.value).asarray(_array(new))
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.value, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        out = options.pop("out", ())
+        for target in out:
+            if isinstance(target, Parameter):
+                target.check_writable()
+        if out:
+            options["out"] = tuple(map(_array, out))
+        result = getattr(ufunc, method)(*map(_array, inputs), **options)
+        return result if not out else out[0] if len(out) == 1 else out
+
+    def __reduce__(self) -> tuple[type[Parameter], tuple[str, RealArray, RealArray]]:
+        return Parameter, (self.name, self.value, self.grad)
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name}, shape={self.shape}, dtype={self.dtype})"
+
+
+def _array(value: Any) -> Any:
+    return value.value if isinstance(value, Parameter) else value
