@@ -29,6 +29,15 @@ def positive_int(name: str, value: int) -> int:
     return int(value)
 
 
+def count(name: str, value: int) -> int:
+    """Return `value` as an int, which must be at least 0."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
+    if value < 0:
+        raise ValueError(f"{name}: expected at least 0, got {value}")
+    return int(value)
+
+
 def recompute(name: str, value: bool | int, on: Backend = CPU) -> bool | int:
     """Return `value`, which must be a bool or an integer of at least 1, if `on` recomputes."""
     if value and not on.recomputes:
@@ -45,11 +54,15 @@ def number(
     """Return `value` as a float, which must lie in [low, high], or [low, high) if `open_high`."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    if not (low <= value < high or (value == high and not open_high)):
+    try:
+        result = float(value)  # a number of NumPy would round the bounds to its own type
+    except OverflowError:
+        raise ValueError(f"{name}: expected a number of float64, got a larger one") from None
+    if not (low <= result < high or (result == high and not open_high)):
         expected = f"at least {low}" if high == np.inf else f"a number in [{low}, {high}"
         bracket = "" if high == np.inf else ")" if open_high else "]"
         raise ValueError(f"{name}: expected {expected}{bracket}, got {value}")
-    return float(value)
+    return result
 
 
 def choice(name: str, value: str, valid: Collection[str]) -> str:
