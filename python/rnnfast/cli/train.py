@@ -27,6 +27,7 @@ from rnnfast.training import (
     Vocabulary,
 )
 from rnnfast.training.checkpoint import check_output
+from rnnfast.training.stored import stored_source
 
 _MODEL, _RUN = CharLMConfig(), TrainingOptions()
 _MODEL_OPTIONS = [field.name for field in fields(CharLMConfig)]
@@ -192,7 +193,8 @@ def _resumed(path: Path, given: dict[str, Any]) -> Trainer:
         run = dict.fromkeys(_LIMITS, 0) | run  # new limits take the place of all old ones
     files = [str(file.absolute()) for file in given.get("files", [])]
     checkpoint = load(path)
-    files = files or checkpoint.training.get("source", [])
+    if checkpoint.training and not files:
+        files = stored_source(path, checkpoint)
     text = text_of(files, any_bytes=takes_bytes(checkpoint))
     trainer = Trainer.resume(
         path, text, output=given.get("output"), device=given.get("device"), **run

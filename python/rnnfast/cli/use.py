@@ -11,7 +11,7 @@ import typer
 from rnnfast.cli.errors import CommandError, option_errors
 from rnnfast.cli.files import DEFAULT_MODEL, load, takes_bytes, text_of
 from rnnfast.training import UNKNOWN_BITS, CharLM, Checkpoint, read_text
-from rnnfast.training.stored import check_same_text, stored_options
+from rnnfast.training.stored import check_same_text, stored_options, stored_source
 
 Model = Annotated[Path, typer.Argument(help="A checkpoint of `rnnfast train`.")]
 
@@ -85,7 +85,7 @@ def _held_out(path: Path, checkpoint: Checkpoint, model: CharLM) -> str:
     if not checkpoint.training:
         raise CommandError(f"{path}: does not say what it is trained on: name a text")
     options = stored_options(path, checkpoint)
-    source = checkpoint.training.get("source", [])
+    source = stored_source(path, checkpoint)
     text = text_of(source, any_bytes=takes_bytes(checkpoint))
     check_same_text(path, checkpoint, text)
     ids = model.vocabulary.encode(text)

@@ -25,6 +25,18 @@ def stored_options(path: AnyPath, checkpoint: Checkpoint) -> TrainingOptions:
         return TrainingOptions(**checkpoint.training["options"])
 
 
+def stored_source(path: AnyPath, checkpoint: Checkpoint) -> list[str]:
+    """The files of the text that the run of a checkpoint read from `path` trains on.
+
+    Raises:
+        CheckpointError: it does not say.
+    """
+    source = checkpoint.training.get("source")
+    if not (isinstance(source, list) and all(isinstance(name, str) for name in source)):
+        raise CheckpointError(f"{path}: does not say what it was trained on")
+    return source
+
+
 def check_same_text(path: AnyPath, checkpoint: Checkpoint, text: str) -> None:
     """Checks that `text` is the one that the checkpoint read from `path` was trained on.
 

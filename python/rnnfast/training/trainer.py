@@ -32,7 +32,14 @@ from rnnfast.training.divergence import diverged, divergence
 from rnnfast.training.model import CharLM
 from rnnfast.training.options import OPTIMIZERS, SCHEDULES, TrainingOptions
 from rnnfast.training.signals import ending
-from rnnfast.training.stored import check_same_text, part, stored, stored_options, text_digest
+from rnnfast.training.stored import (
+    check_same_text,
+    part,
+    stored,
+    stored_options,
+    stored_source,
+    text_digest,
+)
 from rnnfast.training.text import TextError
 
 # What may differ when a run goes on; the rest is part of what makes its bits.
@@ -299,7 +306,7 @@ class Trainer:
             text,
             replace(options, **changes),
             output=path if output is None else output,
-            source=training.get("source", ()),
+            source=stored_source(path, checkpoint),
             callbacks=callbacks,
         )
         with stored(path):
