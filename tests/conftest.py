@@ -20,6 +20,7 @@ import pytest
 
 import rnnfast
 from rnnfast import _backend, functional
+from rnnfast.training import stdlib_text
 
 DEVICE = os.environ.get("RNNFAST_TEST_DEVICE", "cpu")
 # Files of which nothing is about a device, by the reason.
@@ -33,7 +34,9 @@ NOT_OF_DEVICES = {
 # What takes minutes on the emulator, where tests/cuda has small cases of it.
 LONG_ON_THE_EMULATOR = {
     "test_cli.py": "whole runs of the command line",
+    "test_cli_processes.py": "whole runs of the command line",
     "test_training.py": "whole training runs",
+    "test_training_ends.py": "whole training runs",
     "test_checkpoint.py": "whole training runs",
 }
 # What a device refuses, by the words of its message.
@@ -71,6 +74,25 @@ def threads() -> Iterator[None]:
     before = rnnfast.get_num_threads()
     yield
     rnnfast.set_num_threads(before)
+
+
+@pytest.fixture
+def one_thread(threads: None) -> None:  # noqa: ARG001
+    """Small models gain nothing from a second thread, which waits its turn on a busy CPU."""
+    rnnfast.set_num_threads(1)
+
+
+@pytest.fixture
+def folder_with_a_text(
+    threads: None,  # noqa: ARG001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Runs a test of the command line on one thread, in a folder that holds `text.txt`."""
+    rnnfast.set_num_threads(1)
+    monkeypatch.setenv("RNNFAST_NUM_THREADS", "1")
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text(stdlib_text(6000))
 
 
 if DEVICE != "cpu":

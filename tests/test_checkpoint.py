@@ -22,7 +22,7 @@ from rnnfast.training import (
     checkpoint,
     load_checkpoint,
 )
-from rnnfast.training.checkpoint import check_writable, save_checkpoint
+from rnnfast.training.checkpoint import check_output, save_checkpoint
 
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 20
 
@@ -124,7 +124,11 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path) == "cannot be read: Is a directory"
     assert refused(tmp_path / "gone") == "cannot be read: No such file or directory"
-    assert "no safetensors header" in refused(Path(os.devnull))
+    assert refused(Path(os.devnull)) == (
+        "cannot be read: it is a character device, not a regular file"
+    )
+    os.mkfifo(tmp_path / "fifo")  # which nobody writes to: to read it would wait for ever
+    assert refused(tmp_path / "fifo") == "cannot be read: it is a FIFO, not a regular file"
 
 
 def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +151,12 @@ def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         {"config": {"colour": "red"}, "vocabulary": "ab"},
         {"config": {"hidden_size": "big"}, "vocabulary": "ab"},
         {"config": {"hidden_size": 5}, "vocabulary": "ab"},
+        {"config": {"hidden_size": 4.0}, "vocabulary": "ab"},
+        {"config": {"hidden_size": 4}, "vocabulary": ["a", "b"]},
+        {"config": {"hidden_size": 4}, "vocabulary": {"unit": "bytes"}},
+        {"config": {"hidden_size": 10**9}, "vocabulary": "ab"},  # half a day, or all of memory
+        {"config": {"hidden_size": 4, "num_layers": 10**12}, "vocabulary": "ab"},
+        {"config": {"hidden_size": 4, "embedding_size": 10**12}, "vocabulary": "ab"},
     ],
     ids=json.dumps,
 )
@@ -156,6 +166,27 @@ def test_a_checkpoint_without_a_model_is_refused(model: dict, tmp_path: Path) ->
     save_checkpoint(path, Checkpoint(model, tensors=tensors))
     with pytest.raises(CheckpointError, match="holds no model that can be built"):
         CharLM.load(path)
+
+
+def test_a_model_that_is_not_finite_is_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "nan.safetensors"
+    model = CharLM(Vocabulary("ab"), CharLMConfig(hidden_size=4))
+    tensors = model.state_dict()
+    saved = Checkpoint(model.describe(), tensors=tensors)
+    save_checkpoint(path, saved)
+    CharLM.load(path)
+    tensors["head.bias"][0] = np.inf
+    with pytest.raises(CheckpointError, match=r"not written: head\.bias is not finite"):
+        save_checkpoint(path, saved)
+    with pytest.raises(CheckpointError, match=r"built: head\.bias is not finite"):
+        CharLM.from_checkpoint(saved, path)
+
+
+def test_a_file_of_terabytes_is_refused_before_it_is_read(good: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "huge.safetensors"
+    path.write_bytes(good)
+    os.truncate(path, 2**43)  # sparse: it takes no room
+    assert "reading it takes 16,384.0 GiB of memory, and this machine has" in refused(path)
 
 
 def test_a_write_that_fails_leaves_the_old_file(
@@ -187,12 +218,12 @@ def test_checkpoints_follow_links_and_the_umask(tmp_path: Path) -> None:
 
 def test_unwritable_places_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be written: it is a directory"):
-        check_writable(tmp_path)
+        check_output(tmp_path)
     with pytest.raises(CheckpointError, match="gone is not a directory"):
-        check_writable(tmp_path / "gone" / "m.safetensors")
+        check_output(tmp_path / "gone" / "m.safetensors")
     with pytest.raises(CheckpointError, match="cannot be written: "):
-        check_writable("/proc/m.safetensors")
+        check_output("/proc/m.safetensors")
     with pytest.raises(CheckpointError, match="cannot be written: "):
         save_checkpoint("/proc/m.safetensors", Checkpoint({}))
-    assert check_writable(tmp_path / "m.safetensors") == tmp_path.resolve() / "m.safetensors"
+    assert check_output(tmp_path / "m.safetensors") == tmp_path.resolve() / "m.safetensors"
     assert not list(tmp_path.iterdir())

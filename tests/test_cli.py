@@ -3,60 +3,16 @@
 from __future__ import annotations
 
 import os
-import pty
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 import rnnfast
+from cli_cases import Capture, refused, rnnfast_, train, words
 from rnnfast import functional
-from rnnfast.cli import run
-from rnnfast.training import CharLM, Trainer, load_checkpoint, stdlib_text
+from rnnfast.training import CharLM, load_checkpoint
 
-
-def words(line: str) -> list[str]:
-    return line.split()
-
-
-TINY = words("--hidden-size 8 --batch 4 --seq-len 16 --validate-every 0 --sample-every 0")
-COMMAND = [sys.executable, "-m", "rnnfast"]
-
-Run = tuple[int, str, str]
-Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def _few_threads_in_a_folder_of_its_own(
-    threads: None,  # noqa: ARG001
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rnnfast.set_num_threads(1)
-    monkeypatch.setenv("RNNFAST_NUM_THREADS", "1")
-    monkeypatch.chdir(tmp_path)
-    Path("text.txt").write_text(stdlib_text(6000))
-
-
-def rnnfast_(capsys: Capture, *arguments: object) -> Run:
-    code = run([str(a) for a in arguments])
-    return (code, *capsys.readouterr())
-
-
-def train(capsys: Capture, *arguments: object) -> Run:
-    return rnnfast_(capsys, "train", *TINY, *arguments)
-
-
-def refused(result: Run) -> str:
-    """The message of a command that ended with exit code 2, and with one line of error alone."""
-    code, out, err = result
-    assert (code, out) == (2, "")
-    assert err.startswith("rnnfast: error: ")
-    assert err.count("\n") == 1
-    return err.removeprefix("rnnfast: error: ").rstrip()
+pytestmark = pytest.mark.usefixtures("folder_with_a_text")
 
 
 @pytest.fixture
@@ -131,6 +87,8 @@ def test_train_resumes_bit_by_bit_from_any_folder(
 
 def test_train_refuses_what_is_wrong_before_it_reads_the_text(capsys: Capture) -> None:
     gone = "gone.txt"
+    os.mkfifo("fifo")
+    Path("link").symlink_to("fifo")
     for arguments, message in [
         (("--cell", "lsmt"), f"expected one of {', '.join(functional.cells())}, got 'lsmt'"),
         (("--optimizer", "adan"), "optimizer: expected one of adam, "),
@@ -139,10 +97,12 @@ def test_train_refuses_what_is_wrong_before_it_reads_the_text(capsys: Capture) -
         (("--num-layers", 0), "num_layers: expected at least 1, got 0"),
         (("--dropout", 0.5), "dropout: acts between recurrent layers"),
         (("--batch", 0), "batch: expected at least 1, got 0"),
-        (("--steps", -1), "steps: expected at least 1, got -1"),
+        (("--steps", -1), "steps: expected at least 0, got -1"),
         (("--threads", 0), "threads: expected at least 1, got 0"),
         (("-o", "gone/model.safetensors"), "cannot be written"),
         (("-o", "."), "cannot be written: it is a directory"),
+        (("-o", "fifo"), "fifo: cannot be written: it is a FIFO, not a regular file"),
+        (("-o", "link"), "link: cannot be written: it is a FIFO, not a regular file"),
         (("--hidden-size", "big"), "Invalid value for '--hidden-size'"),
         (("--colour", "red"), "--colour"),
     ]:
@@ -161,7 +121,49 @@ def test_train_refuses_texts(capsys: Capture) -> None:
         ("short.txt", "9 characters are shorter than a sequence"),
     ]:
         assert message in refused(train(capsys, file))
+    huge = ("text.txt", "--hidden-size", 99_999_999_999)
+    assert "GiB of memory, and this machine has" in refused(train(capsys, *huge))
     assert not Path("model.safetensors").exists()
+
+
+def test_train_takes_the_names_of_other_libraries_for_its_options(capsys: Capture) -> None:
+    arguments = words("text.txt --steps 1 --lr 0.01 --batch-size 3 --seq-len 9 --hidden-size 5")
+    assert rnnfast_(capsys, "train", *arguments)[0] == 0
+    options = load_checkpoint("model.safetensors").training["options"]
+    assert (options["learning_rate"], options["batch"]) == (0.01, 3)
+
+
+def test_resume_without_a_value_goes_on_with_the_default_output(
+    capsys: Capture, model: Path
+) -> None:
+    assert rnnfast_(capsys, "train", "--resume", "--steps", 5)[0] == 0
+    assert "the run is finished, at step 5" in refused(rnnfast_(capsys, "train", "--resume"))
+    model.unlink()
+    assert refused(rnnfast_(capsys, "train", "--resume")) == (
+        "model.safetensors does not exist in this folder: make it by `rnnfast train`, or name "
+        "another"
+    )
+
+
+def test_a_model_of_bytes_reads_any_file(capsys: Capture) -> None:
+    Path("any").write_bytes(bytes(range(256)) * 20)
+    code, out, _ = train(capsys, "any", "--bytes", "--steps", 3, "--validation", 0.2)
+    assert code == 0
+    assert "256 different bytes" in out
+    assert "bits/byte" in out
+    assert rnnfast_(capsys, "train", "--resume", "--steps", 4)[0] == 0
+    assert "bytes: cannot change" in refused(rnnfast_(capsys, "train", "--resume", "--bytes"))
+    code, out, _ = rnnfast_(capsys, "sample", "--prime", "日本", "--length", 50, "--seed", 1)
+    assert (code, out[:2]) == (0, "日本")
+    Path("other").write_text("日本")
+    code, out, _ = rnnfast_(capsys, "evaluate", "model.safetensors", "other", "any")
+    assert code == 0
+    assert [line.split(" bits per ")[1] for line in out.splitlines()] == [
+        "byte (6 bytes)",
+        "byte (5,120 bytes)",
+    ]
+    assert "256 bytes" in rnnfast_(capsys, "info", "model.safetensors")[1]
+    assert "(the last 1,024 bytes of " in rnnfast_(capsys, "evaluate")[1]
 
 
 def test_train_does_not_replace_a_file_unasked(capsys: Capture) -> None:
@@ -188,13 +190,20 @@ def test_resume_refuses(capsys: Capture, model: Path) -> None:
 
 
 def test_divergence_is_one_line_and_exit_code_1(capsys: Capture) -> None:
-    code, _, err = train(
-        capsys,
-        *words("text.txt --cell rnn_relu --optimizer sgd --learning-rate 1e30 --clip-norm 0"),
-    )
-    assert code == 1
-    assert err.startswith("rnnfast: error: the loss is ")
-    assert err.count("\n") == 1
+    diverging = words("text.txt --optimizer sgd --clip-norm 0 --schedule constant --overwrite")
+    Path("model.safetensors").write_text("the last good one")
+    for rest, message in (
+        ("--cell rnn_relu --learning-rate 1e30 --validation 0", "the loss is "),
+        ("--learning-rate 1e5 --steps 1", " bits per character, guessing takes "),
+        ("--learning-rate 1e300 --steps 1 --checkpoint-every 1", " is not finite at step 1: "),
+    ):
+        code, _, err = train(capsys, *diverging, *words(rest))
+        assert code == 1
+        assert err.startswith("rnnfast: error: ")
+        assert message in err
+        assert "training diverged" in err
+        assert err.count("\n") == 1
+        assert Path("model.safetensors").read_text() == "the last good one"
 
 
 # ---- sample, evaluate, info
@@ -206,6 +215,8 @@ def test_sample_writes_the_prime_and_repeats_with_its_seed(capsys: Capture, mode
     assert (code, err) == (0, "")
     assert one.startswith("def f")
     assert len(one) == len("def f") + 30 + 1
+    assert rnnfast_(capsys, *arguments)[1] == one
+    arguments = (*arguments[:1], *arguments[2:])  # without the model, the default output
     assert rnnfast_(capsys, *arguments)[1] == one
     likeliest = ("--temperature", 0, "--length", 9)
     greedy = rnnfast_(capsys, "sample", model, *likeliest)[1]
@@ -223,7 +234,12 @@ def test_sample_refuses(capsys: Capture, model: Path) -> None:
     )
     assert "cannot be read" in refused(rnnfast_(capsys, "sample", "gone.safetensors"))
     assert "not a checkpoint" in refused(rnnfast_(capsys, "sample", "text.txt"))
-    assert "MODEL" in refused(rnnfast_(capsys, "sample")).upper()
+    assert "top_k: expected" in refused(rnnfast_(capsys, "sample", model, "--top-k", -1))
+    assert "length: expected" in refused(rnnfast_(capsys, "sample", model, "--length", -1))
+    assert "seed: expected" in refused(rnnfast_(capsys, "sample", model, "--seed", -1))
+    model.unlink()
+    for command in ("sample", "evaluate"):
+        assert "does not exist in this folder" in refused(rnnfast_(capsys, command))
 
 
 def test_evaluate_prints_bits_per_character(capsys: Capture, model: Path) -> None:
@@ -232,8 +248,31 @@ def test_evaluate_prints_bits_per_character(capsys: Capture, model: Path) -> Non
     assert (code, err) == (0, "")
     assert out == f"text.txt: {bits:.4f} bits per character (6,000 characters)\n"
     Path("greek.txt").write_text("αβγ")
-    assert "character 'α'" in refused(rnnfast_(capsys, "evaluate", model, "greek.txt"))
-    assert "FILE" in refused(rnnfast_(capsys, "evaluate", model)).upper()
+    counted = "20.0848 bits per character (3 characters, 3 of them unknown: 20.08 bits each)"
+    assert rnnfast_(capsys, "evaluate", model, "greek.txt") == (0, f"greek.txt: {counted}\n", "")
+    Path("short.txt").write_text("i")
+    assert "at least 2 characters" in refused(rnnfast_(capsys, "evaluate", model, "short.txt"))
+
+
+def test_evaluate_without_a_text_takes_what_was_held_out(capsys: Capture, model: Path) -> None:
+    bits = load_checkpoint(model).training["validation_bits"]
+    expected = (
+        f"model.safetensors: {bits:.4f} bits per character (the last 300 characters of "
+        f"{Path('text.txt').resolve()}, held out)\n"
+    )
+    assert rnnfast_(capsys, "evaluate") == (0, expected, "")
+    assert rnnfast_(capsys, "evaluate", model) == (0, expected, "")
+    Path("text.txt").write_text("changed")
+    assert "was trained on another text" in refused(rnnfast_(capsys, "evaluate"))
+    Path("text.txt").unlink()
+    assert "text.txt: cannot be read" in refused(rnnfast_(capsys, "evaluate"))
+    CharLM.load(model).save(model)
+    assert "does not say what it is trained on" in refused(rnnfast_(capsys, "evaluate"))
+
+
+def test_evaluate_says_where_nothing_was_held_out(capsys: Capture) -> None:
+    assert train(capsys, "text.txt", "--steps", 1, "--validation", 0)[0] == 0
+    assert "is trained on all of its text" in refused(rnnfast_(capsys, "evaluate"))
 
 
 def test_info_tells_of_the_machine_and_of_models(capsys: Capture, model: Path) -> None:
@@ -258,75 +297,3 @@ def test_help_and_version(capsys: Capture) -> None:
         assert "Usage: " in out
     assert rnnfast_(capsys, "--version")[1] == f"rnnfast {rnnfast.__version__}\n"
     assert "sampel" in refused(rnnfast_(capsys, "sampel"))
-
-
-# ---- as a process
-
-
-def test_interrupt_saves_and_ends_cleanly(tmp_path: Path) -> None:
-    command = [*COMMAND, "train", "text.txt", *TINY, "--minutes", "5"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("gru, ")
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
-    last = out.splitlines()[-1]
-    assert last.startswith("stopped at step ")
-    assert last.endswith(f"--resume {(tmp_path / 'model.safetensors').resolve()}")
-    resumed = Trainer.resume(tmp_path / "model.safetensors", (tmp_path / "text.txt").read_text())
-    assert resumed.step > 0
-    assert [file.name for file in tmp_path.glob(".*")] == []
-
-
-def test_a_terminal_sees_live_progress(tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    command = [*COMMAND, "train", "text.txt", *TINY, "--steps", "200"]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment)
-    os.close(theirs)
-    shown = b""
-    try:
-        while data := os.read(ours, 65536):
-            shown += data
-    except OSError:  # how Linux tells that the other end is closed
-        pass
-    os.close(ours)
-    assert process.wait(timeout=60) == 0
-    text = shown.decode()
-    assert "\x1b[" in text
-    assert "100%" in text
-    assert "sample at step 200" in text
-    assert "bits/char" in text
-
-
-def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path, capsys: Capture) -> None:
-    assert train(capsys, "text.txt", "--steps", 1)[0] == 0
-    command = [*COMMAND, "sample", "model.safetensors", "--length", "200000"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.read(10)
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait(timeout=60) == 1
-    process.stderr.close()
-
-
-def test_characters_that_the_terminal_cannot_show_are_replaced(tmp_path: Path) -> None:
-    (tmp_path / "greek.txt").write_text("αβγδ" * 500)
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    for arguments in (
-        ["train", "greek.txt", *TINY, "--steps", "5"],
-        ["sample", "model.safetensors", "--length", "10"],
-    ):
-        done = subprocess.run(
-            [*COMMAND, *arguments], capture_output=True, cwd=tmp_path, env=environment, timeout=60
-        )
-        assert (done.returncode, done.stderr) == (0, b"")
-        assert b"??" in done.stdout

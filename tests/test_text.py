@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rnnfast.training import (
+    ByteVocabulary,
     Streams,
     TextError,
     UnknownCharacterError,
@@ -47,6 +49,28 @@ def test_unreadable_and_empty_files_are_named(tmp_path: Path) -> None:
         read_text([])
 
 
+def test_pipes_are_read_to_their_end_and_nobody_waits_for_a_writer(tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    os.write(theirs, "naïve".encode())
+    os.close(theirs)
+    assert read_text(f"/dev/fd/{ours}") == "naïve"  # as shells hand over <(command)
+    os.close(ours)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(TextError, match="fifo: the text is empty"):
+        read_text(tmp_path / "fifo")
+    with pytest.raises(TextError, match="it is a character device, not a regular file or a pipe"):
+        read_text("/dev/zero")
+
+
+def test_any_bytes_are_a_text_for_models_of_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "any"
+    data = b"\xef\xbb\xbfna\xc3\xafve\xff\0" + bytes(range(256))
+    file.write_bytes(data)
+    text = read_text(file, any_bytes=True)
+    assert "ï" in text
+    np.testing.assert_array_equal(ByteVocabulary().encode(text), list(data))
+
+
 def test_the_standard_library_is_a_text_of_ascii_code() -> None:
     text = stdlib_text(1_000_000)
     assert len(text) == 1_000_000
@@ -84,8 +108,37 @@ def test_an_unknown_character_is_named_with_its_place() -> None:
 
 
 def test_an_empty_vocabulary_is_refused() -> None:
-    with pytest.raises(TextError, match="at least one character"):
-        Vocabulary("")
+    for empty in ("", [], [""]):
+        with pytest.raises(TextError, match="at least one character"):
+            Vocabulary(empty)
+
+
+def test_a_vocabulary_may_be_given_as_several_texts() -> None:
+    assert Vocabulary(["ab", "cb"]) == Vocabulary({"a", "b", "c"}) == Vocabulary("abc")
+    for wrong, name in ((7, "int"), ([1, 2], "int"), (b"ab", "int"), (["a", None], "NoneType")):
+        with pytest.raises(
+            TypeError, match=f"characters: expected a text, or several, got .*{name}"
+        ):
+            Vocabulary(wrong)
+
+
+def test_known_characters_are_encoded_and_the_others_counted() -> None:
+    ids, unknown = Vocabulary("abc").encode_known("aβcγ🎉")
+    np.testing.assert_array_equal(ids, [0, 2])
+    assert unknown == 3
+
+
+def test_bytes_are_written_as_characters_once_they_are_whole() -> None:
+    vocabulary = ByteVocabulary()
+    assert len(vocabulary) == 256
+    ids = vocabulary.encode("é🎉!")
+    np.testing.assert_array_equal(ids, list("é🎉!".encode()))
+    assert list(vocabulary.spell(ids)) == ["é", "🎉", "!"]
+    assert vocabulary.decode(ids[1:-2]) == "\ufffd\ufffd"
+    assert vocabulary.encode_known("日")[1] == 0
+    assert vocabulary != Vocabulary(vocabulary.characters)
+    with pytest.raises(TextError, match=r"'\\ud800' at position 1 is half of a pair"):
+        vocabulary.encode("a\ud800")
 
 
 # ---- streams

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,8 @@ from rnnfast import functional
 from rnnfast.training import (
     OPTIMIZERS,
     SCHEDULES,
+    UNKNOWN_BITS,
+    ByteVocabulary,
     Callback,
     CharLM,
     CharLMConfig,
@@ -23,27 +22,13 @@ from rnnfast.training import (
     PrintProgress,
     TextError,
     Trainer,
-    TrainingError,
     TrainingOptions,
     UnknownCharacterError,
     Vocabulary,
-    stdlib_text,
 )
+from training_cases import BRIEF, SMALL, TEXT, VOCABULARY, assert_same_bits, options
 
-TEXT = stdlib_text(20_000)
-VOCABULARY = Vocabulary(TEXT)
-SMALL = CharLMConfig(hidden_size=12, num_layers=2, dropout=0.2)
-BRIEF = TrainingOptions(batch=4, seq_len=16, validate_every=0, sample_every=0, checkpoint_every=0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread(threads: None) -> None:  # noqa: ARG001
-    """Models this small gain nothing from a second thread, which waits its turn on a busy CPU."""
-    rnnfast.set_num_threads(1)
-
-
-def options(**changes: object) -> TrainingOptions:
-    return TrainingOptions(**{**vars(BRIEF), **changes})
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # ---- models
@@ -120,6 +105,11 @@ def test_samples_repeat_with_their_seed() -> None:
         ({"temperature": math.nan}, ValueError, "temperature: expected"),
         ({"top_k": -1}, ValueError, "top_k: expected"),
         ({"length": -1}, ValueError, "length: expected"),
+        ({"length": 2.5}, TypeError, "length: expected an integer, got float"),
+        ({"length": True}, TypeError, "length: expected an integer, got bool"),
+        ({"top_k": 2.0}, TypeError, "top_k: expected an integer, got float"),
+        ({"seed": -1}, ValueError, "seed: expected at least 0, got -1"),
+        ({"seed": 0.5}, TypeError, "seed: expected an integer, got float"),
     ],
 )
 def test_sampling_refuses(arguments: dict, error: type[Exception], message: str) -> None:
@@ -133,7 +123,7 @@ def test_sampling_refuses(arguments: dict, error: type[Exception], message: str)
         ({"cell": "lsmt"}, "cell: expected one of .*lstm.*, got 'lsmt'"),
         ({"hidden_size": 0}, "hidden_size: expected at least 1, got 0"),
         ({"num_layers": 0}, "num_layers: expected at least 1, got 0"),
-        ({"embedding_size": -1}, "embedding_size: expected at least 1, got -1"),
+        ({"embedding_size": -1}, "embedding_size: expected at least 0, got -1"),
         ({"dtype": "float16"}, "dtype: expected one of float32, float64, got 'float16'"),
         ({"precision": "half"}, "precision: expected one of full, bfloat16, got 'half'"),
         ({"dropout": 0.5}, "dropout: acts between recurrent layers"),
@@ -143,6 +133,64 @@ def test_sampling_refuses(arguments: dict, error: type[Exception], message: str)
 def test_models_refuse(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CharLMConfig(**arguments)
+
+
+@pytest.mark.parametrize("cell", functional.cells())
+@pytest.mark.parametrize("embedding_size", [0, 5])
+def test_a_configuration_knows_how_many_parameters_a_model_has(
+    cell: str, embedding_size: int
+) -> None:
+    for layers in (1, 3):
+        config = CharLMConfig(cell, 6, layers, embedding_size)
+        made = sum(p.value.size for p in CharLM(VOCABULARY, config).parameters())
+        assert config.parameters(len(VOCABULARY)) == made
+
+
+def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_made() -> None:
+    for sizes in ({"hidden_size": 99_999_999_999}, {"num_layers": 10**15}, {"hidden_size": 10**30}):
+        with pytest.raises(ValueError, match=r"hidden_size: a model of .* GiB of memory, and this"):
+            CharLM(VOCABULARY, CharLMConfig(**sizes))
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5])
+def test_seeds_of_models_are_counts(seed: object) -> None:
+    with pytest.raises((ValueError, TypeError), match="seed: expected"):
+        CharLM(VOCABULARY, SMALL, seed=seed)
+
+
+def test_a_model_whose_weights_are_not_finite_says_so() -> None:
+    model = CharLM(VOCABULARY, SMALL, seed=0)
+    next(model.parameters()).value.fill(np.nan)
+    for temperature in (0, 1):
+        with pytest.raises(ValueError, match="logits are not finite"):
+            model.sample(5, temperature=temperature)
+
+
+def test_unknown_characters_count_what_they_are_said_to() -> None:
+    model = CharLM(Vocabulary("ab"), CharLMConfig(hidden_size=4), seed=0)
+    plain = model.bits_per_character("abbaab")
+    with pytest.raises(UnknownCharacterError):
+        model.bits_per_character("abβbaab")
+    mixed = model.bits_per_character("abβbaab", UNKNOWN_BITS)
+    assert mixed == pytest.approx((5 * plain + math.log2(1_112_064)) / 6, rel=1e-12)
+    assert model.bits_per_character("αβγ", 7) == model.bits_per_character("β", 7) == 7
+    assert model.bits_per_character("abbaab", UNKNOWN_BITS) == plain
+
+
+def test_a_model_of_bytes_knows_every_text(tmp_path: Path) -> None:
+    text = "né🎉\udcff\n" * 300
+    model = CharLM(ByteVocabulary(), CharLMConfig("gru", 24), seed=0)
+    path = tmp_path / "bytes.safetensors"
+    Trainer(model, text, options(steps=200, learning_rate=0.02), output=path).run()
+    loaded = CharLM.load(path)
+    assert loaded.vocabulary == ByteVocabulary() != Vocabulary("ab")
+    assert loaded.sample(9, "n", temperature=0) == "é🎉\ufffd\nn"
+    assert loaded.sample(99, "n", temperature=0, stop="🎉") == "é🎉"
+    assert loaded.sample(3, "n", temperature=0) == "é\ufffd"  # three bytes: one and a half
+    assert list(loaded.generate("n", length=6, temperature=0)) == ["é", "🎉"]
+    assert loaded.bits_per_character(text) < 0.5
+    assert loaded.bits_per_character("日本" * 9) > 1
+    assert Trainer.resume(path, text, steps=201).run()
 
 
 def test_models_in_bfloat16_are_float32() -> None:
@@ -165,15 +213,6 @@ def test_bfloat16_learns_as_float32_does(tmp_path: Path) -> None:
 
 
 # ---- runs
-
-
-def parameters(model: CharLM) -> dict[str, np.ndarray]:
-    return model.state_dict()
-
-
-def assert_same_bits(one: CharLM, other: CharLM) -> None:
-    for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
-        assert a.tobytes() == b.tobytes(), name
 
 
 class StopAt(Callback):
@@ -318,42 +357,20 @@ def test_limits_of_epochs_and_minutes() -> None:
     assert trainer.step > 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
-    class Interrupt(Callback):
-        def on_step(self, trainer: Trainer) -> None:
-            if trainer.step == 7:
-                os.kill(os.getpid(), number)
-
+def test_numbers_of_numpy_are_numbers_in_checkpoints(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    before = signal.getsignal(number)
-    trainer = Trainer(
-        CharLM(VOCABULARY, SMALL), TEXT, options(), output=path, callbacks=[Interrupt()]
+    config = CharLMConfig(
+        hidden_size=np.int64(12), num_layers=np.int32(2), dropout=np.float32(0.5), dtype="float64"
     )
-    trainer.run()
-    assert trainer.stopped == "interrupted"
-    assert Trainer.resume(path, TEXT).step == trainer.step == 7
-    assert signal.getsignal(number) is before
-
-
-def test_a_run_may_take_place_outside_the_main_thread() -> None:
-    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=3))
-    thread = threading.Thread(target=trainer.run)
-    thread.start()
-    thread.join(timeout=60)
-    assert trainer.stopped == "finished"
-
-
-def test_divergence_is_an_error_and_spares_the_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    run = options(steps=100, optimizer="sgd", learning_rate=1e30, clip_norm=0, checkpoint_every=1)
-    config = CharLMConfig("rnn_relu", 12)
-    trainer = Trainer(CharLM(VOCABULARY, config, seed=0), TEXT, run, output=path)
-    with pytest.raises(
-        TrainingError, match=r"the loss is (nan|inf) at step \d+: training diverged"
-    ):
-        trainer.run()
-    assert Trainer.resume(path, TEXT).step == trainer.step - 1
+    run = TrainingOptions(
+        batch=np.int64(4), seq_len=np.int32(16), steps=np.uint8(2), learning_rate=np.float32(1e-3)
+    )
+    model = CharLM(VOCABULARY, config, seed=np.int64(1))
+    Trainer(model, TEXT, run, output=path, source=[Path("a.txt")]).run()
+    resumed = Trainer.resume(path, TEXT, steps=np.int64(3))
+    assert (resumed.options.batch, resumed.model.config, resumed.source) == (4, config, ["a.txt"])
+    with pytest.raises(TypeError, match="optimizer_options: expected values that JSON can hold"):
+        TrainingOptions(optimizer_options={"eps": np.float32(1e-8)})
 
 
 def test_resuming_refuses(tmp_path: Path) -> None:
@@ -373,7 +390,7 @@ def test_resuming_refuses(tmp_path: Path) -> None:
     [
         ({"seq_len": 0}, "seq_len: expected at least 1, got 0"),
         ({"batch": -1}, "batch: expected at least 1, got -1"),
-        ({"steps": -1}, "steps: expected at least 1, got -1"),
+        ({"steps": -1}, "steps: expected at least 0, got -1"),
         ({"minutes": -1}, "minutes: expected"),
         ({"learning_rate": math.nan}, "learning_rate: expected"),
         ({"learning_rate": math.inf}, "learning_rate: expected"),
@@ -382,10 +399,13 @@ def test_resuming_refuses(tmp_path: Path) -> None:
         ({"optimizer": "adan"}, "optimizer: expected one of adam, .*, got 'adan'"),
         ({"schedule": "step"}, "schedule: expected one of constant, .*, got 'step'"),
         ({"sample_every": -5}, "sample_every: expected"),
+        ({"steps": 2.0}, "steps: expected an integer, got float"),
+        ({"sample_length": 0.0}, "sample_length: expected an integer, got float"),
+        ({"checkpoint_every": True}, "checkpoint_every: expected an integer, got bool"),
     ],
 )
 def test_options_refuse(changes: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         TrainingOptions(**changes)
 
 

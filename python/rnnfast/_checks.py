@@ -20,7 +20,7 @@ RealArray: TypeAlias = NDArray[Any]  # float32 or float64
 IntArray: TypeAlias = NDArray[np.int64]
 
 
-def integer(name: str, value: int, low: int) -> int:
+def _integer(name: str, value: int, low: int) -> int:
     """Return `value` as an int, which must be at least `low`."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
@@ -31,7 +31,12 @@ def integer(name: str, value: int, low: int) -> int:
 
 def positive_int(name: str, value: int) -> int:
     """Return `value` as an int, which must be at least 1."""
-    return integer(name, value, 1)
+    return _integer(name, value, 1)
+
+
+def count(name: str, value: int) -> int:
+    """Return `value` as an int, which must be at least 0."""
+    return _integer(name, value, 0)
 
 
 def boolean(name: str, value: bool) -> bool:
@@ -57,12 +62,16 @@ def number(
     """Return `value` as a float, which must lie in [low, high], or [low, high) if `open_high`."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    if not (low <= value < high or (value == high and not open_high)):
+    try:
+        result = float(value)  # a number of NumPy would round the bounds to its own type
+    except OverflowError:
+        raise ValueError(f"{name}: expected a number of float64, got a larger one") from None
+    if not (low <= result < high or (result == high and not open_high)):
         expected = f"a number in [{low}, {high}{')' if open_high else ']'}"
         if high == np.inf:
-            expected = "a finite number" if value == high else f"at least {low}"
+            expected = "a finite number" if result == high else f"at least {low}"
         raise ValueError(f"{name}: expected {expected}, got {value}")
-    return float(value)
+    return result
 
 
 def finite(name: str, value: float, low: float) -> float:

@@ -118,7 +118,7 @@ class Optimizer:
             TypeError: A value is of the wrong type. Nothing is changed then.
         """
         _checks.same_names("state_dict", state_dict, ("steps", "lr", "buffers"))
-        steps = _checks.integer("state_dict['steps']", state_dict["steps"], 0)
+        steps = _checks.count("state_dict['steps']", state_dict["steps"])
         lr = _checks.finite("state_dict['lr']", state_dict["lr"], 0)
         buffers, loaded = self._named_buffers(), state_dict["buffers"]
         _checks.same_names("state_dict['buffers']", loaded, buffers)

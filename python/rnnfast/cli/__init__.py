@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -51,27 +52,42 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0; 2 for a wrong command line or bad input; 1 for any other failure that is to be
-        expected; 130 after Ctrl-C.
+        expected; 128 and the number of the signal that ended training, as for shells: 130 after
+        Ctrl-C.
     """
+    given = train.with_default_checkpoint(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(None if arguments is None else list(arguments), standalone_mode=False)
+        code = app(given, standalone_mode=False)
         sys.stdout.flush()
     except (_USAGE_ERRORS, CommandError, TextError, CheckpointError) as error:
         format_message = getattr(error, "format_message", error.__str__)
         return _fail(" ".join(format_message().split("\n")), 2)
     except TrainingError as error:
         return _fail(str(error), 1)
+    except MemoryError as error:
+        return _fail(f"not enough memory: {error}", 1)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not fail at flushing the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
+    except OSError as error:
+        _drop_output()
+        return _fail(str(error), 1)
     return code if isinstance(code, int) else 0
 
 
+def _drop_output() -> None:
+    """Keeps the interpreter from failing at its exit, when it writes what nobody can read."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(message: str, code: int) -> int:
-    typer.echo(f"rnnfast: error: {message}", err=True)
+    with suppress(OSError):  # standard error may be gone, too
+        typer.echo(f"rnnfast: error: {message}", err=True)
     return code
 
 

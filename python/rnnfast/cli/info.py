@@ -10,7 +10,7 @@ import typer
 import rnnfast
 from rnnfast import cuda, functional
 from rnnfast._version import __version__
-from rnnfast.training import CharLM, load_checkpoint
+from rnnfast.training import ByteVocabulary, CharLM, Vocabulary, load_checkpoint
 from rnnfast.training.callbacks import format_time
 
 
@@ -40,8 +40,8 @@ def _model(path: Path) -> dict[str, Any]:
     model = CharLM.from_checkpoint(checkpoint, path)
     facts = {
         **checkpoint.model["config"],
-        "parameters": f"{sum(p.value.size for p in model.parameters()):,}",
-        "vocabulary": f"{len(model.vocabulary)} characters: {model.vocabulary.characters!r}",
+        "parameters": f"{model.config.parameters(len(model.vocabulary)):,}",
+        "vocabulary": _vocabulary(model.vocabulary),
     }
     training = checkpoint.training
     if training:
@@ -57,3 +57,9 @@ def _model(path: Path) -> dict[str, Any]:
         }
         facts |= training["options"]
     return facts
+
+
+def _vocabulary(vocabulary: Vocabulary) -> str:
+    if isinstance(vocabulary, ByteVocabulary):
+        return f"{len(vocabulary)} bytes"
+    return f"{len(vocabulary)} characters: {vocabulary.characters!r}"

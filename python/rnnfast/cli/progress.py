@@ -69,5 +69,6 @@ def _short_line(trainer: Trainer) -> str:
     losses = (("train", trainer.training_bits), ("val", trainer.validation_bits))
     bits = " ".join(f"{bits:.3f} {name}" for name, bits in losses if bits is not None)
     left = "" if trainer.seconds_left is None else f", {format_time(trainer.seconds_left)} left"
-    speed = f"{trainer.characters_per_second / 1000:.0f}k chars/s"
-    return f"step {trainer.step}, {speed}, bits/char {bits}{left}"
+    unit = trainer.model.vocabulary.short_unit
+    speed = f"{trainer.characters_per_second / 1000:.0f}k {unit}s/s"
+    return f"step {trainer.step}, {speed}, bits/{unit} {bits}{left}"

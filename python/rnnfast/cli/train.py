@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,29 +12,28 @@ from rich.console import Console
 
 import rnnfast
 from rnnfast import _checks, functional
-from rnnfast.cli.errors import INTERRUPTED, CommandError, option_errors
+from rnnfast.cli.errors import CommandError, option_errors
+from rnnfast.cli.files import DEFAULT_MODEL, load, takes_bytes, text_of
 from rnnfast.cli.progress import LiveProgress
 from rnnfast.training import (
     OPTIMIZERS,
     SCHEDULES,
+    ByteVocabulary,
     CharLM,
     CharLMConfig,
     PrintProgress,
     Trainer,
     TrainingOptions,
     Vocabulary,
-    load_checkpoint,
-    read_text,
-    stdlib_text,
 )
-from rnnfast.training.checkpoint import check_writable
+from rnnfast.training.checkpoint import check_output
+from rnnfast.training.stored import stored_source
 
 _MODEL, _RUN = CharLMConfig(), TrainingOptions()
 _MODEL_OPTIONS = [field.name for field in fields(CharLMConfig)]
 _RUN_OPTIONS = [field.name for field in fields(TrainingOptions)]
 _LIMITS = ("steps", "epochs", "minutes")
 _DEFAULT_MINUTES = 3.0
-_DEFAULT_OUTPUT = Path("model.safetensors")
 
 
 def _option(panel: str, text: str, default: object = False, *names: str) -> Any:
@@ -84,11 +83,18 @@ def train(
         str | None,
         _model(f"Of the recurrent products: {', '.join(_checks.PRECISIONS)}.", _MODEL.precision),
     ] = None,
+    of_bytes: Annotated[
+        bool,
+        _option("Model", "Read bytes, not characters: any file will do.", False, "--bytes"),
+    ] = False,
     seq_len: Annotated[int | None, _run("Characters of a sequence.", _RUN.seq_len)] = None,
-    batch: Annotated[int | None, _run("Sequences side by side.", _RUN.batch)] = None,
+    batch: Annotated[
+        int | None, _run("Sequences side by side.", _RUN.batch, "--batch", "--batch-size")
+    ] = None,
     optimizer: Annotated[str | None, _run(f"{', '.join(OPTIMIZERS)}.", _RUN.optimizer)] = None,
     learning_rate: Annotated[
-        float | None, _run("Learning rate at the start.", _RUN.learning_rate)
+        float | None,
+        _run("Learning rate at the start.", _RUN.learning_rate, "--learning-rate", "--lr"),
     ] = None,
     schedule: Annotated[
         str | None,
@@ -117,14 +123,20 @@ def train(
     device: Annotated[str | None, _run("Where to train: cpu, cuda.", "cpu")] = None,
     output: Annotated[
         Path | None,
-        _option("Files", "Checkpoint to write.", _DEFAULT_OUTPUT, "--output", "-o"),
+        _option("Files", "Checkpoint to write.", DEFAULT_MODEL, "--output", "-o"),
     ] = None,
     overwrite: Annotated[
         bool, _option("Files", "Replace an existing OUTPUT.", False, "--overwrite")
     ] = False,
     resume: Annotated[
         Path | None,
-        _option("Files", "Go on with the run of this checkpoint, to a further limit if need be."),
+        _option(
+            "Files",
+            f"Go on with the run of this checkpoint, by default {DEFAULT_MODEL}, to a further "
+            "limit if need be.",
+            False,
+            "--resume",
+        ),
     ] = None,
     validate_every: Annotated[
         int | None, _report("Steps between validations; 0: only at the end.", _RUN.validate_every)
@@ -143,7 +155,7 @@ def train(
 
     Ctrl-C ends the run after the step at hand and saves it; --resume goes on.
     """
-    given = {name: value for name, value in locals().items() if value is not None}
+    given = {name: v for name, v in locals().items() if v is not None and v is not False}
     with option_errors():
         if threads is not None:
             rnnfast.set_num_threads(_checks.positive_int("threads", threads))
@@ -152,9 +164,9 @@ def train(
 
 
 def _new(given: dict[str, Any]) -> Trainer:
-    output = given.get("output", _DEFAULT_OUTPUT)
-    check_writable(output)
-    if output.exists() and not given["overwrite"]:
+    output = given.get("output", DEFAULT_MODEL)
+    check_output(output)
+    if output.exists() and "overwrite" not in given:
         raise CommandError(
             f"{output} exists: give --resume {output} to go on with it, --overwrite to replace it, "
             "or another --output"
@@ -164,22 +176,26 @@ def _new(given: dict[str, Any]) -> Trainer:
         run["minutes"] = _DEFAULT_MINUTES
     config, options = CharLMConfig(**_chosen(given, _MODEL_OPTIONS)), TrainingOptions(**run)
     files = [str(file.absolute()) for file in given.get("files", [])]
-    text = _text(files)
-    seed, device = given.get("seed", 0), given.get("device")
-    model = CharLM(Vocabulary(text), config, seed=seed, device=device)
+    of_bytes = "of_bytes" in given
+    text = text_of(files, any_bytes=of_bytes)
+    vocabulary = ByteVocabulary() if of_bytes else Vocabulary(text)
+    model = CharLM(vocabulary, config, seed=given.get("seed", 0), device=given.get("device"))
     return Trainer(model, text, options, output=output, source=files)
 
 
 def _resumed(path: Path, given: dict[str, Any]) -> Trainer:
-    fixed = [name for name in (*_MODEL_OPTIONS, "seed") if name in given]
+    fixed = [name for name in (*_MODEL_OPTIONS, "of_bytes", "seed") if name in given]
     if fixed:
-        raise CommandError(f"{fixed[0]}: cannot change when a run is resumed")
+        name = fixed[0].removeprefix("of_")
+        raise CommandError(f"{name}: cannot change when a run is resumed")
     run = _chosen(given, _RUN_OPTIONS)
     if any(limit in run for limit in _LIMITS):
         run = dict.fromkeys(_LIMITS, 0) | run  # new limits take the place of all old ones
     files = [str(file.absolute()) for file in given.get("files", [])]
-    checkpoint = load_checkpoint(path)
-    text = _text(files or checkpoint.training.get("source", []))
+    checkpoint = load(path)
+    if checkpoint.training and not files:
+        files = stored_source(path, checkpoint)
+    text = text_of(files, any_bytes=takes_bytes(checkpoint))
     trainer = Trainer.resume(
         path, text, output=given.get("output"), device=given.get("device"), **run
     )
@@ -195,17 +211,35 @@ def _chosen(given: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: given[name] for name in names if name in given}
 
 
-def _text(files: list[str]) -> str:
-    return read_text(files) if files else stdlib_text()
+def with_default_checkpoint(arguments: Sequence[str]) -> list[str]:
+    """Gives `--resume` its default, as options of typer have none where a value may be missing."""
+    followers = [*arguments[1:], "-"]
+    return [
+        f"--resume={DEFAULT_MODEL}" if name == "--resume" and after.startswith("-") else name
+        for name, after in zip(arguments, followers, strict=False)
+    ]
 
 
 def _go(trainer: Trainer) -> None:
-    parameters = sum(p.value.size for p in trainer.model.parameters())
+    model = trainer.model
     typer.echo(
-        f"{trainer.model.config.cell}, {parameters:,} parameters, "
-        f"{len(trainer.model.vocabulary)} different characters, "
+        f"{model.config.cell}, {model.config.parameters(len(model.vocabulary)):,} parameters, "
+        f"{len(model.vocabulary)} different {model.vocabulary.unit}s, "
         f"text: {', '.join(trainer.source) or 'the Python standard library'}"
     )
+    try:
+        _run_showing_progress(trainer)
+        if trainer.interrupted_by is not None:
+            typer.echo(f"stopped at step {trainer.step}; go on with: --resume {trainer.output}")
+    except OSError:
+        if trainer.interrupted_by is None:
+            raise
+        # The terminal is closed, and the run saved.
+    if trainer.interrupted_by is not None:
+        raise typer.Exit(128 + trainer.interrupted_by)
+
+
+def _run_showing_progress(trainer: Trainer) -> None:
     console = Console()
     if console.is_terminal:
         with LiveProgress(console) as progress:
@@ -214,6 +248,3 @@ def _go(trainer: Trainer) -> None:
     else:
         trainer.callbacks.append(PrintProgress())
         trainer.run()
-    if trainer.stopped == "interrupted":
-        typer.echo(f"stopped at step {trainer.step}; go on with: --resume {trainer.output}")
-        raise typer.Exit(INTERRUPTED)

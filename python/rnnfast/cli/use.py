@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
-from rnnfast.cli.errors import option_errors
-from rnnfast.training import CharLM, read_text
+from rnnfast.cli.errors import CommandError, option_errors
+from rnnfast.cli.files import DEFAULT_MODEL, load, takes_bytes, text_of
+from rnnfast.training import UNKNOWN_BITS, CharLM, Checkpoint, read_text
+from rnnfast.training.stored import check_same_text, stored_options, stored_source
 
-Model = Annotated[Path, typer.Argument(help="A checkpoint of `rnnfast train`.", show_default=False)]
+Model = Annotated[Path, typer.Argument(help="A checkpoint of `rnnfast train`.")]
 
 
 def sample(
-    model: Model,
+    model: Model = DEFAULT_MODEL,
     prime: Annotated[
         str, typer.Option(help="Text to go on from; by default the start of a line.")
     ] = "",
@@ -23,7 +25,7 @@ def sample(
         float, typer.Option(help="Below 1: safer, above: wilder; 0: always the likeliest.")
     ] = 0.7,
     top_k: Annotated[
-        int, typer.Option(help="Draw from the k likeliest characters alone; 0: from all.")
+        int, typer.Option(help="Draw only from the k likeliest characters; 0: from all.")
     ] = 0,
     length: Annotated[int, typer.Option(help="Characters to write.")] = 500,
     seed: Annotated[
@@ -33,8 +35,12 @@ def sample(
 ) -> None:
     """Write text with a trained model."""
     with option_errors():
-        characters = CharLM.load(model).generate(
-            prime, length=length, temperature=temperature, top_k=top_k, stop=stop, seed=seed
+        characters = (
+            CharLM.from_checkpoint(load(model), model)
+            .eval()
+            .generate(
+                prime, length=length, temperature=temperature, top_k=top_k, stop=stop, seed=seed
+            )
         )
     sys.stdout.write(prime)
     for character in characters:
@@ -45,14 +51,47 @@ def sample(
 
 
 def evaluate(
-    model: Model,
+    model: Model = DEFAULT_MODEL,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="UTF-8 texts.", show_default=False)
-    ],
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Texts; without any, what was held out of the text that the model is trained on.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Measure how well a model predicts texts, in bits per character."""
-    language_model = CharLM.load(model)
-    for file in files:
-        text = read_text(file)
-        bits = language_model.bits_per_character(text)
-        typer.echo(f"{file}: {bits:.4f} bits per character ({len(text):,} characters)")
+    with option_errors():
+        checkpoint = load(model)
+        language_model = CharLM.from_checkpoint(checkpoint, model).eval()
+        if not files:
+            typer.echo(_held_out(model, checkpoint, language_model))
+        for file in files or []:
+            text = read_text(file, any_bytes=takes_bytes(checkpoint))
+            typer.echo(_measured(file, text, language_model))
+
+
+def _measured(file: Path, text: str, model: CharLM) -> str:
+    unit = model.vocabulary.unit
+    known, unknown = model.vocabulary.encode_known(text)
+    size = known.size + unknown
+    price = f", {unknown:,} of them unknown: {UNKNOWN_BITS:.2f} bits each" if unknown else ""
+    bits = model.bits_per_character(text, UNKNOWN_BITS)
+    return f"{file}: {bits:.4f} bits per {unit} ({size:,} {unit}s{price})"
+
+
+def _held_out(path: Path, checkpoint: Checkpoint, model: CharLM) -> str:
+    if not checkpoint.training:
+        raise CommandError(f"{path}: does not say what it is trained on: name a text")
+    options = stored_options(path, checkpoint)
+    source = stored_source(path, checkpoint)
+    text = text_of(source, any_bytes=takes_bytes(checkpoint))
+    check_same_text(path, checkpoint, text)
+    ids = model.vocabulary.encode(text)
+    size = options.held_out(ids.size)
+    if not size:
+        raise CommandError(f"{path}: is trained on all of its text: name another")
+    bits = model.evaluate(ids[ids.size - size :], streams=options.batch)
+    unit, name = model.vocabulary.unit, ", ".join(source) or "the Python standard library"
+    return f"{path}: {bits:.4f} bits per {unit} (the last {size:,} {unit}s of {name}, held out)"

@@ -15,21 +15,19 @@ In ten lines:
 from rnnfast.training.batches import Streams
 from rnnfast.training.callbacks import Callback, PrintProgress
 from rnnfast.training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from rnnfast.training.model import CharLM, CharLMConfig
+from rnnfast.training.config import CharLMConfig
+from rnnfast.training.model import CharLM
 from rnnfast.training.options import OPTIMIZERS, SCHEDULES, TrainingOptions
-from rnnfast.training.text import (
-    TextError,
-    UnknownCharacterError,
-    Vocabulary,
-    read_text,
-    stdlib_text,
-)
+from rnnfast.training.text import TextError, UnknownCharacterError, read_text, stdlib_text
 from rnnfast.training.trainer import RESUME_OPTIONS, Trainer, TrainingError
+from rnnfast.training.vocabulary import UNKNOWN_BITS, ByteVocabulary, Vocabulary
 
 __all__ = [
     "OPTIMIZERS",
     "RESUME_OPTIONS",
     "SCHEDULES",
+    "UNKNOWN_BITS",
+    "ByteVocabulary",
     "Callback",
     "CharLM",
     "CharLMConfig",

@@ -79,13 +79,14 @@ class PrintProgress(Callback):
 
 def progress_line(trainer: Trainer) -> str:
     """The state of a run in one line."""
+    unit = trainer.model.vocabulary.short_unit
     parts = [
         f"step {trainer.step}",
         f"epoch {trainer.epoch:.2f}",
-        f"{trainer.characters_per_second:,.0f} chars/s",
+        f"{trainer.characters_per_second:,.0f} {unit}s/s",
     ]
     losses = (("training", trainer.training_bits), ("validation", trainer.validation_bits))
-    parts += [f"{name} {bits:.3f} bits/char" for name, bits in losses if bits is not None]
+    parts += [f"{name} {bits:.3f} bits/{unit}" for name, bits in losses if bits is not None]
     left = trainer.seconds_left
     if left is not None:
         parts.append(f"{format_time(left)} left")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from rnnfast.training.text import Path_
+from rnnfast import _files
+from rnnfast._files import AnyPath
+from rnnfast.training.memory import check_memory
 
 FORMAT = "rnnfast-char-lm"
 FORMAT_VERSION = 1
@@ -42,32 +44,16 @@ class Checkpoint:
     tensors: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def check_writable(path: Path_) -> Path:
-    """Checks that a checkpoint can be written to `path`, and returns where it really goes.
-
-    Raises:
-        CheckpointError: the folder is missing or not writable, or `path` is a folder.
-    """
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise CheckpointError(f"{path}: cannot be written: it is a directory")
-    if not target.parent.is_dir():
-        raise CheckpointError(f"{path}: cannot be written: {target.parent} is not a directory")
-    probe = _temporary(target)
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
-    return target
-
-
-def save_checkpoint(path: Path_, checkpoint: Checkpoint) -> None:
+def save_checkpoint(path: AnyPath, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint: afterwards `path` holds all of it or, on failure, what it held before.
 
     Raises:
-        CheckpointError: the file cannot be written.
+        CheckpointError: the file cannot be written, is not a regular file, or a tensor has an
+            element that is infinite or not a number.
     """
+    broken = not_finite(checkpoint.tensors)
+    if broken is not None:
+        raise CheckpointError(f"{path}: not written: {broken} is not finite")
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -77,34 +63,46 @@ def save_checkpoint(path: Path_, checkpoint: Checkpoint) -> None:
     tensors = {name: np.asarray(t, order="C") for name, t in checkpoint.tensors.items()}
     metadata["sha256"] = _digest(metadata, tensors)
     data = safetensors.numpy.save(tensors, metadata)
-    target = Path(os.path.realpath(path))
-    temporary = _temporary(target)
+    with output_errors(path):
+        _files.replace(path, data)
+
+
+def check_output(path: AnyPath) -> Path:
+    """Checks that a checkpoint can be written to `path`, and returns where it really goes.
+
+    Raises:
+        CheckpointError: it cannot be written, or is not a regular file.
+    """
+    with output_errors(path):
+        return _files.check_output(path)
+
+
+@contextmanager
+def output_errors(path: AnyPath) -> Iterator[None]:
+    """Turns failures to write to `path` into errors that name it."""
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-        _sync_directory(target.parent)
+        yield
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
-def load_checkpoint(path: Path_) -> Checkpoint:
+def not_finite(tensors: Mapping[str, NDArray[Any]]) -> str | None:
+    """The name of a tensor with an element that is infinite or not a number, if there is one."""
+    reals = ((name, array) for name, array in tensors.items() if array.dtype.kind == "f")
+    return next((name for name, array in reals if not np.isfinite(array).all()), None)
+
+
+def load_checkpoint(path: AnyPath) -> Checkpoint:
     """Reads a checkpoint and checks that it is whole.
 
     Raises:
         CheckpointError: the file cannot be read, is damaged, or is not of this format and version.
     """
     try:
-        data = _read(Path(path))
-        metadata = _metadata(data)
+        metadata, data = _read(path)
         tensors = safetensors.numpy.load(data)
         intact = metadata.pop("sha256", None) == _digest(metadata, tensors)
-        parts = json.loads(metadata["model"]), json.loads(metadata["training"])
+        model, training = json.loads(metadata["model"]), json.loads(metadata["training"])
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     except _WrongFormatError as error:
@@ -113,26 +111,34 @@ def load_checkpoint(path: Path_) -> Checkpoint:
         raise CheckpointError(f"{path}: not a checkpoint, or damaged: {error}") from error
     if not intact:
         raise CheckpointError(f"{path}: damaged: its contents do not match its checksum")
-    return Checkpoint(*parts, tensors)
+    if not (isinstance(model, dict) and isinstance(training, dict)):
+        raise CheckpointError(f"{path}: not a checkpoint: its metadata are not objects of JSON")
+    return Checkpoint(model, training, tensors)
 
 
 class _WrongFormatError(ValueError):
     """A safetensors file of another kind or version."""
 
 
-def _read(path: Path) -> bytes:
-    """Reads a file that looks like safetensors, and no other: a foreign file may be huge."""
-    with path.open("rb") as file:
+def _read(path: AnyPath) -> tuple[dict[str, str], bytes]:
+    """Reads a file whose header is that of a checkpoint, and no other: a foreign file may be huge.
+
+    Returns:
+        The metadata, and all of the file.
+    """
+    with _files.open_to_read(path) as file:
         start = file.read(8)
         size = os.fstat(file.fileno()).st_size
-        header = int.from_bytes(start, "little")
-        if len(start) < 8 or header > min(size - 8, _MAX_HEADER):
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > min(size - 8, _MAX_HEADER):
             raise ValueError(f"no safetensors header in its {size} bytes")
-        return start + file.read()
+        metadata = _metadata(json.loads(file.read(length)))
+        check_memory("its size: reading it takes", 2 * size)
+        file.seek(0)
+        return metadata, file.read()
 
 
-def _metadata(data: bytes) -> dict[str, str]:
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+def _metadata(header: object) -> dict[str, str]:
     metadata: object = header.get("__metadata__") if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise _WrongFormatError("not a checkpoint of an rnnfast language model")
@@ -153,17 +159,3 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         digest.update(array.data)
     return digest.hexdigest()
-
-
-def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{os.getpid()}.tmp")
-
-
-def _sync_directory(directory: Path) -> None:
-    """Makes the renaming last through a power failure."""
-    with contextlib.suppress(OSError):  # not every file system can
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import _backend, _checks, functional, losses
+from rnnfast import _backend, _checks, losses
 from rnnfast._checks import RealArray
+from rnnfast._files import AnyPath
 from rnnfast.dense import Embedding, Linear
 from rnnfast.layers import Recurrent, State
 from rnnfast.module import Module
@@ -23,46 +24,13 @@ from rnnfast.training.checkpoint import (
     Checkpoint,
     CheckpointError,
     load_checkpoint,
+    not_finite,
     save_checkpoint,
 )
-from rnnfast.training.text import Path_, TextError, Vocabulary
-
-
-@dataclass(frozen=True)
-class CharLMConfig:
-    """The shape of a model.
-
-    Attributes:
-        cell: name of the recurrent cell, one of `rnnfast.functional.cells()`.
-        hidden_size: width H of the recurrent layers.
-        num_layers: how many there are.
-        embedding_size: size of the characters' vectors; 0 feeds the characters one-hot.
-        dropout: probability that an output between two recurrent layers is dropped in training.
-        dtype: "float32" or "float64".
-        precision: of the recurrent layers' products, "full" or, with float32, "bfloat16".
-    """
-
-    cell: str = "gru"
-    hidden_size: int = 256
-    num_layers: int = 1
-    embedding_size: int = 0
-    dropout: float = 0.0
-    dtype: str = "float32"
-    precision: str = "full"
-
-    def __post_init__(self) -> None:
-        _checks.choice("cell", self.cell, functional.cells())
-        _checks.positive_int("hidden_size", self.hidden_size)
-        _checks.positive_int("num_layers", self.num_layers)
-        if self.embedding_size != 0:
-            _checks.positive_int("embedding_size", self.embedding_size)
-        _checks.number("dropout", self.dropout, 0, 1, open_high=True)
-        _checks.choice("dtype", self.dtype, ("float32", "float64"))
-        _checks.precision("precision", self.precision, np.dtype(self.dtype))
-        if self.dropout > 0 and self.num_layers == 1:
-            raise ValueError(
-                "dropout: acts between recurrent layers, expected num_layers of at least 2, got 1"
-            )
+from rnnfast.training.config import CharLMConfig
+from rnnfast.training.memory import check_memory
+from rnnfast.training.text import TextError
+from rnnfast.training.vocabulary import Vocabulary, vocabulary_from_json
 
 
 class CharLM(Module[None]):
@@ -93,12 +61,20 @@ class CharLM(Module[None]):
             device: where the layers are, "cpu" or "cuda"; None for "cpu".
 
         Raises:
-            ValueError: a size, the dropout or the name of the cell or device is wrong.
+            ValueError: the seed is negative, the device unknown, or memory too small.
             DeviceError: the device cannot be used here.
         """
         super().__init__(device)
         self.vocabulary = vocabulary
         self.config = config = config or CharLMConfig()
+        if seed is not None:
+            _checks.count("seed", seed)
+        size = config.parameters(len(vocabulary))
+        check_memory(
+            f"hidden_size: a model of {config.num_layers} x {config.hidden_size} units has "
+            f"{size:,} parameters; with their gradients they take",
+            2 * size * np.dtype(config.dtype).itemsize,
+        )
         seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
         inputs = config.embedding_size or len(vocabulary)
         self.embedding = (
@@ -170,14 +146,29 @@ class CharLM(Module[None]):
         self.backward(dlogits)
         return loss, state
 
-    def bits_per_character(self, text: str) -> float:
+    def bits_per_character(self, text: str, unknown_bits: float | None = None) -> float:
         """Measures how well the model predicts a text, each character but the first.
+
+        A model of bytes counts bytes.
+
+        Args:
+            text: the text.
+            unknown_bits: what each character that the model does not know counts, such as
+                `UNKNOWN_BITS`; the model then reads on as if it were not there. None refuses them.
 
         Raises:
             UnknownCharacterError: the text has a character that the model does not know.
             TextError: the text is shorter than two characters.
         """
-        return self.evaluate(self.vocabulary.encode(text))
+        if unknown_bits is None:
+            return self.evaluate(self.vocabulary.encode(text))
+        _checks.number("unknown_bits", unknown_bits, 0)
+        known, unknown = self.vocabulary.encode_known(text)
+        if not unknown:
+            return self.evaluate(known)
+        predicted = max(0, known.size - 1)
+        bits = self.evaluate(known) * predicted if predicted else 0.0
+        return (bits + unknown * unknown_bits) / (predicted + unknown)
 
     def evaluate(self, ids: NDArray[np.int64], *, streams: int = 32, seq_len: int = 128) -> float:
         """Measures how well the model predicts a text in bits per character.
@@ -193,8 +184,12 @@ class CharLM(Module[None]):
         Raises:
             TextError: the text is shorter than two characters.
         """
+        _checks.positive_int("streams", streams)
+        _checks.positive_int("seq_len", seq_len)
         if ids.size < 2:
-            raise TextError(f"text: expected at least 2 characters to predict, got {ids.size}")
+            raise TextError(
+                f"text: expected at least 2 {self.vocabulary.unit}s to predict, got {ids.size}"
+            )
         streams = max(1, min(streams, ids.size // 1000))
         total, state = 0.0, None
         with self._evaluating():
@@ -218,23 +213,31 @@ class CharLM(Module[None]):
 
         Args:
             prime: the text to go on from, which is not repeated; by default a line's start.
-            length: how many characters to write; None for no end.
+            length: how many characters to write, of a model of bytes how many bytes; None for no
+                end.
             temperature: divides the logits; 0 always takes the likeliest character.
-            top_k: draw from the k likeliest characters alone; 0 for all.
+            top_k: draw only from the k likeliest characters; 0 for all.
             stop: ends the text once it is written; empty for none.
             seed: seeds the draws; None draws fresh ones.
 
         Raises:
             UnknownCharacterError: the model does not know a character of `prime` or `stop`.
-            ValueError: length, temperature or top_k is negative.
+            ValueError: length, temperature, top_k or seed is negative; or, while it writes, the
+                model's logits are not finite.
+            TypeError: an argument is of the wrong type.
         """
         _checks.number("temperature", temperature, 0, sys.float_info.max, open_high=False)
-        _checks.number("top_k", top_k, 0, open_high=True)
-        _checks.number("length", length or 0, 0, open_high=True)
         known = self.vocabulary
         ids = known.encode(prime or ("\n" if "\n" in known.characters else known.characters[0]))
-        known.encode(stop)
-        return self._write(ids, length, temperature, top_k, stop, np.random.default_rng(seed))
+        written = self._write(
+            ids,
+            None if length is None else _checks.count("length", length),
+            temperature,
+            _checks.count("top_k", top_k),
+            known.encode(stop).tolist(),
+            np.random.default_rng(None if seed is None else _checks.count("seed", seed)),
+        )
+        return known.spell(written)
 
     def _write(
         self,
@@ -242,21 +245,21 @@ class CharLM(Module[None]):
         length: int | None,
         temperature: float,
         top_k: int,
-        stop: str,
+        stop: list[int],
         generator: np.random.Generator,
-    ) -> Iterator[str]:
+    ) -> Iterator[int]:
         with self._evaluating():
             logits, state = self(ids[:, None])
             stream = self.recurrent.stream(state=state)
-        tail, written, x = "", 0, np.empty(1, np.int64)
+        tail: list[int] = []
+        written, x = 0, np.empty(1, np.int64)
         while written != length:
             last = _backend.to_host(logits.reshape(-1, logits.shape[-1])[-1])
-            x[0] = _choose(last, temperature, top_k, generator)
-            character = self.vocabulary.characters[x[0]]
-            yield character
+            x[0] = chosen = _choose(last, temperature, top_k, generator)
+            yield chosen
             written += 1
             if stop:
-                tail = (tail + character)[-len(stop) :]
+                tail = [*tail, chosen][-len(stop) :]
                 if tail == stop:
                     return
             if written != length:
@@ -298,18 +301,18 @@ class CharLM(Module[None]):
 
     def describe(self) -> dict[str, Any]:
         """The configuration and vocabulary as JSON values, for checkpoints."""
-        return {"config": asdict(self.config), "vocabulary": self.vocabulary.characters}
+        return {"config": asdict(self.config), "vocabulary": self.vocabulary.as_json()}
 
-    def save(self, path: Path_) -> None:
+    def save(self, path: AnyPath) -> None:
         """Writes the model to a safetensors file.
 
         Raises:
-            CheckpointError: the file cannot be written.
+            CheckpointError: the file cannot be written, or a parameter is not finite.
         """
         save_checkpoint(path, Checkpoint(self.describe(), tensors=self.state_dict()))
 
     @classmethod
-    def load(cls, path: Path_, device: str | None = None) -> CharLM:
+    def load(cls, path: AnyPath, device: str | None = None) -> CharLM:
         """Reads a model from a checkpoint, whether of `save` or of training; dropout is off.
 
         Any device reads the checkpoints of any other.
@@ -321,7 +324,7 @@ class CharLM(Module[None]):
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, path: Path_, device: str | None = None
+        cls, checkpoint: Checkpoint, path: AnyPath, device: str | None = None
     ) -> CharLM:
         """The model that the checkpoint read from `path` describes, in training mode.
 
@@ -332,24 +335,38 @@ class CharLM(Module[None]):
         _backend.get(device)
         try:
             config = CharLMConfig(**checkpoint.model["config"])
-            vocabulary = Vocabulary(checkpoint.model["vocabulary"])
+            vocabulary = vocabulary_from_json(checkpoint.model["vocabulary"])
+            tensors = {n: t for n, t in checkpoint.tensors.items() if not n.startswith("training.")}
+            _check_sizes(tensors, config.parameters(len(vocabulary)))
             model = cls(vocabulary, config, seed=0, device=device)
-            names = [p.name for p in model.parameters()]
-            model.load_state_dict({name: checkpoint.tensors[name] for name in names})
+            model.load_state_dict(tensors)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"{path}: holds no model that can be built: {error}") from error
         return model
 
 
+def _check_sizes(tensors: Mapping[str, NDArray[Any]], expected: int) -> None:
+    """Checks that tensors are what a model needs, before memory for the model is allocated."""
+    size = sum(array.size for array in tensors.values())
+    if size != expected:
+        raise ValueError(f"its tensors hold {size:,} numbers, and its sizes ask for {expected:,}")
+    broken = not_finite(tensors)
+    if broken is not None:
+        raise ValueError(f"{broken} is not finite")
+
+
 def _choose(
     logits: RealArray, temperature: float, top_k: int, generator: np.random.Generator
 ) -> int:
+    best = int(logits.argmax())
+    if not math.isfinite(logits[best]):
+        raise ValueError("the model's logits are not finite")
     if temperature == 0:
-        return int(logits.argmax())
+        return best
     weights = logits.astype(np.float64)
     if top_k:
         weights[np.argsort(-weights, kind="stable")[top_k:]] = -np.inf
-    weights -= weights.max()
+    weights -= weights[best]
     weights /= max(temperature, 1e-300)  # finite quotients; less makes no difference
     np.exp(weights, out=weights)
     np.cumsum(weights, out=weights)

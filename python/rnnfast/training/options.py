@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -77,14 +78,30 @@ class TrainingOptions:
     checkpoint_every: int = 1000
 
     def __post_init__(self) -> None:
+        checked: dict[str, Any] = {}
         for name in ("seq_len", "batch"):
-            _checks.positive_int(name, getattr(self, name))
+            checked[name] = _checks.positive_int(name, getattr(self, name))
         for name in _COUNTS:
-            if getattr(self, name) != 0:
-                _checks.positive_int(name, getattr(self, name))
+            checked[name] = _checks.count(name, getattr(self, name))
         for name in ("minutes", "clip_norm", "clip_value", "learning_rate"):
-            _checks.number(name, getattr(self, name), 0, sys.float_info.max, open_high=False)
-        _checks.number("decay", self.decay, 0, 1, open_high=False)
-        _checks.number("validation", self.validation, 0, 1, open_high=True)
+            checked[name] = _checks.number(
+                name, getattr(self, name), 0, sys.float_info.max, open_high=False
+            )
+        checked["decay"] = _checks.number("decay", self.decay, 0, 1, open_high=False)
+        checked["validation"] = _checks.number("validation", self.validation, 0, 1, open_high=True)
         _checks.choice("optimizer", self.optimizer, OPTIMIZERS)
         _checks.choice("schedule", self.schedule, SCHEDULES)
+        checked["optimizer_options"] = _json_object("optimizer_options", self.optimizer_options)
+        vars(self).update(checked)  # Python's own numbers, which JSON can hold
+
+    def held_out(self, size: int) -> int:
+        """How many characters, at the end of a text of `size`, are kept for validation."""
+        return int(size * self.validation)
+
+
+def _json_object(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `value` as it comes back from a checkpoint."""
+    try:
+        return dict(json.loads(json.dumps(dict(value))))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected values that JSON can hold: {error}") from error

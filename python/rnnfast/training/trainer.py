@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import signal
-import threading
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
-from types import FrameType
+from signal import Signals
 from typing import Any
 
 from numpy.typing import NDArray
 
+from rnnfast import _checks, _files, functional
 from rnnfast._backend import to_host
+from rnnfast._files import AnyPath
 from rnnfast.layers import State
 from rnnfast.training.batches import Streams
 from rnnfast.training.callbacks import Callback
 from rnnfast.training.checkpoint import (
     Checkpoint,
     CheckpointError,
-    check_writable,
+    check_output,
     load_checkpoint,
+    output_errors,
     save_checkpoint,
 )
+from rnnfast.training.divergence import diverged, divergence
 from rnnfast.training.model import CharLM
 from rnnfast.training.options import OPTIMIZERS, SCHEDULES, TrainingOptions
-from rnnfast.training.text import Path_, TextError
+from rnnfast.training.signals import ending
+from rnnfast.training.stored import (
+    check_same_text,
+    part,
+    stored,
+    stored_options,
+    stored_source,
+    text_digest,
+)
+from rnnfast.training.text import TextError
 
 # What may differ when a run goes on; the rest is part of what makes its bits.
 RESUME_OPTIONS = (
@@ -45,7 +56,7 @@ _SMOOTHING = 0.05  # weight of a new step in the running means of loss and time
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on: the loss is no longer a finite number."""
+    """Training has diverged: the loss, or the model, is not finite or much worse than guessing."""
 
 
 class Trainer:
@@ -61,6 +72,7 @@ class Trainer:
         validation_bits: the last validation loss in bits per character; None if there is none.
         stopped: why the last run ended: "finished", "interrupted" (by a signal) or "stopped" (by
             a callback).
+        interrupted_by: the signal, if one ended the last run.
     """
 
     def __init__(
@@ -69,7 +81,7 @@ class Trainer:
         text: str,
         options: TrainingOptions | None = None,
         *,
-        output: Path_ | None = None,
+        output: AnyPath | None = None,
         source: Sequence[str] = (),
         callbacks: Sequence[Callback] = (),
     ) -> None:
@@ -85,20 +97,21 @@ class Trainer:
 
         Raises:
             TextError: the text is too short, or has characters that the model does not know.
-            CheckpointError: `output` cannot be written.
+            CheckpointError: `output` cannot be written, or is not a regular file.
         """
         self.model = model
         self.options = options = options or TrainingOptions()
-        self.output = check_writable(output) if output is not None else None
-        self.source = list(source)
+        self.output = check_output(output) if output is not None else None
+        self.source = [source] if isinstance(source, str) else [str(name) for name in source]
         self.callbacks = list(callbacks)
         self.optimizer = OPTIMIZERS[options.optimizer](
             model.parameters(), options.learning_rate, **options.optimizer_options
         )
         ids = model.vocabulary.encode(text)
-        held_out = int(ids.size * options.validation)
-        self._text_digest = _digest(text)
+        held_out = options.held_out(ids.size)
+        self._text_digest = text_digest(text)
         self._streams = Streams(ids[: ids.size - held_out], options.batch, options.seq_len)
+        self._sample_of_text = ids[: options.batch * options.seq_len + 1]
         if options.validation and held_out < 2:
             raise TextError(
                 f"validation: {options.validation} of {ids.size} characters leaves {held_out} to "
@@ -112,6 +125,7 @@ class Trainer:
         self.training_bits: float | None = None
         self.validation_bits: float | None = None
         self.stopped: str | None = None
+        self.interrupted_by: Signals | None = None
 
     @property
     def step(self) -> int:
@@ -170,28 +184,31 @@ class Trainer:
         """Trains until a limit is reached, a callback calls `stop`, or Ctrl-C is pressed.
 
         In each case the run ends cleanly, with a checkpoint if there is an `output`: Ctrl-C (and
-        the signal TERM) ends it after the step at hand; pressed again, at once and without.
+        the signals TERM and HUP, unless they are ignored) ends it after the step at hand; pressed
+        again, at once and without. While it lasts, no other run can write to `output`. Where a
+        callback fails, the run is saved before the error goes on.
+
+        A checkpoint is written only of a model that is finite and not much worse than guessing.
 
         Returns:
             The model.
 
         Raises:
-            TrainingError: the loss became infinite or not a number; the last checkpoint stays.
-            CheckpointError: a checkpoint cannot be written.
+            TrainingError: training diverged: the loss or, at the end, the model is not finite or
+                three times as bad as guessing. The last checkpoint stays.
+            CheckpointError: a checkpoint cannot be written, or another run writes to `output`.
         """
-        self.stopped = None
+        self.stopped = self.interrupted_by = None
         self._started = time.monotonic()
         self.model.train()
         self.optimizer.zero_grad()  # each step leaves zeros for the next
         try:
-            with self._signals():
-                for callback in self.callbacks:
-                    callback.on_start(self)
-                while self.stopped is None and self.done < 1:
-                    self._train_step()
-                    self._after_step()
-                self.stopped = self.stopped or "finished"
-                self._finish()
+            with ExitStack() as stack:
+                if self.output is not None:
+                    with output_errors(self.output):
+                        stack.enter_context(_files.claim(self.output))
+                stack.enter_context(ending(self._interrupt))
+                self._run()
         finally:
             self._seconds, self._started = self.seconds, None
         for callback in self.callbacks:
@@ -202,20 +219,29 @@ class Trainer:
         """Ends the run after the step at hand; for callbacks."""
         self.stopped = self.stopped or "stopped"
 
+    def _interrupt(self, number: Signals) -> None:
+        self.stopped, self.interrupted_by = "interrupted", number
+
     def validate(self) -> float:
-        """Measures the loss on the validation text, in bits per character."""
+        """Measures the loss on the validation text, in bits per character.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
         self.validation_bits = self.model.evaluate(
             self._validation, streams=self.options.batch, seq_len=self.options.seq_len
         )
+        if not math.isfinite(self.validation_bits):
+            raise TrainingError(diverged(f"validation gave {self.validation_bits}", self.step))
         for callback in self.callbacks:
             callback.on_validation(self)
         return self.validation_bits
 
-    def save(self, path: Path_) -> None:
+    def save(self, path: AnyPath) -> None:
         """Writes the model and all that the run needs to go on bit by bit.
 
         Raises:
-            CheckpointError: the file cannot be written.
+            CheckpointError: the file cannot be written, or what goes into it is not finite.
         """
         optimizer = self.optimizer.state_dict()
         states = self._state if isinstance(self._state, tuple) else (self._state,)
@@ -240,10 +266,10 @@ class Trainer:
     @classmethod
     def resume(
         cls,
-        path: Path_,
+        path: AnyPath,
         text: str,
         *,
-        output: Path_ | None = None,
+        output: AnyPath | None = None,
         callbacks: Sequence[Callback] = (),
         device: str | None = None,
         **changes: Any,
@@ -273,29 +299,71 @@ class Trainer:
                 f"{fixed[0]}: cannot change when a run is resumed; "
                 f"what can: {', '.join(RESUME_OPTIONS)}"
             )
-        if _digest(text) != training["text_sha256"]:
-            raise TextError(f"{path}: was trained on another text, so it cannot go on with this")
+        options = stored_options(path, checkpoint)
+        check_same_text(path, checkpoint, text)
         trainer = cls(
             CharLM.from_checkpoint(checkpoint, path, device),
             text,
-            TrainingOptions(**{**training["options"], **changes}),
+            replace(options, **changes),
             output=path if output is None else output,
-            source=training["source"],
+            source=stored_source(path, checkpoint),
             callbacks=callbacks,
         )
-        trainer._restore(training, checkpoint.tensors)
+        with stored(path):
+            trainer._restore(training, checkpoint.tensors)
         return trainer
 
     def _restore(self, training: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:
         self.model.set_generator_state(training["generators"])
-        buffers = _part(tensors, "training.optimizer.")
+        buffers = part(tensors, "training.optimizer.")
         self.optimizer.load_state_dict({**training["optimizer"], "buffers": buffers})
-        states = tuple(_part(tensors, "training.state.").values())
-        self._state = None if not states else states if len(states) > 1 else states[0]
-        self._streams.position = training["step"]
-        self._seconds = training["seconds"]
-        self.training_bits = training["training_bits"]
-        self.validation_bits = training["validation_bits"]
+        self._state = self._checked_state(tuple(part(tensors, "training.state.").values()))
+        self._streams.position = _checks.count("step", training["step"])
+        self._seconds = _checks.number(
+            "seconds", training["seconds"], 0, sys.float_info.max, open_high=True
+        )
+        for name in ("training_bits", "validation_bits"):
+            bits = training[name]
+            setattr(self, name, None if bits is None else _checks.number(name, bits, 0))
+
+    def _checked_state(self, states: tuple[NDArray[Any], ...]) -> State | None:
+        """The recurrent state of a checkpoint's arrays, which are none before the first step."""
+        config = self.model.config
+        if len(states) not in (0, functional.cells()[config.cell].states):
+            raise ValueError(f"state: {len(states)} arrays are not those of {config.cell}")
+        shape = (config.num_layers, self.options.batch, config.hidden_size)
+        for array in states:
+            _checks.shape("state", array, shape, "(num_layers, batch, hidden_size)")
+            if array.dtype != config.dtype:
+                raise TypeError(f"state: expected dtype {config.dtype}, got {array.dtype}")
+        return None if not states else states if len(states) > 1 else states[0]
+
+    def _run(self) -> None:
+        for callback in self.callbacks:
+            callback.on_start(self)
+        while self.stopped is None and self.done < 1:
+            self._train_step()
+            with self._saved_on_failure():
+                self._after_step()
+        self.stopped = self.stopped or "finished"
+        trouble = self._divergence()
+        if trouble is not None:
+            raise TrainingError(trouble)
+        with self._saved_on_failure():
+            self._finish()
+
+    @contextmanager
+    def _saved_on_failure(self) -> Iterator[None]:
+        """Saves the run if a callback fails: between two steps it can go on from there."""
+        try:
+            yield
+        except (CheckpointError, TrainingError):
+            raise
+        except Exception:
+            if self.output is not None and self._divergence() is None:
+                with suppress(CheckpointError):
+                    self.save(self.output)
+            raise
 
     def _train_step(self) -> None:
         begin = time.perf_counter()
@@ -305,10 +373,7 @@ class Trainer:
         mean, self._state = self.model.learn(chunk.x, chunk.targets, state)
         loss = float(mean)  # of a device: waits for it
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {self.step}: training diverged; "
-                "lower the learning rate or clip the gradients"
-            )
+            raise TrainingError(diverged(f"the loss is {loss}", self.step))
         self.optimizer.step(
             clip_norm=self.options.clip_norm or None,
             clip_value=self.options.clip_value or None,
@@ -326,7 +391,11 @@ class Trainer:
             self.validate()
         if self._due(self.options.sample_every):
             self._sample()
-        if self.output is not None and self._due(self.options.checkpoint_every):
+        if (
+            self.output is not None
+            and self._due(self.options.checkpoint_every)
+            and self._divergence() is None  # else it may recover, or the end of the run tells
+        ):
             self._checkpoint(self.output)
 
     def _due(self, every: int) -> bool:
@@ -343,7 +412,10 @@ class Trainer:
     def _sample(self) -> None:
         if self.options.sample_length == 0 or not self.callbacks:
             return
-        text = self.model.sample(self.options.sample_length, temperature=0.7, seed=self.step)
+        try:
+            text = self.model.sample(self.options.sample_length, temperature=0.7, seed=self.step)
+        except ValueError as error:
+            raise TrainingError(diverged(str(error), self.step)) from error
         for callback in self.callbacks:
             callback.on_sample(self, text)
 
@@ -352,38 +424,8 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_checkpoint(self, path)
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Lets INT and TERM end the run cleanly; a second one does what it always does."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        usual = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            del number, frame
-            self.stopped = "interrupted"
-            restore()
-
-        def restore() -> None:
-            for number, handler in usual.items():
-                signal.signal(number, handler)
-
-        for number in usual:
-            signal.signal(number, handle)
-        try:
-            yield
-        finally:
-            restore()
-
-
-def _part(tensors: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    """The tensors whose names begin with `prefix`, without it, in order of their names."""
-    return {k.removeprefix(prefix): tensors[k] for k in sorted(tensors) if k.startswith(prefix)}
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    def _divergence(self) -> str | None:
+        return divergence(self.model, self.optimizer, self._sample_of_text, self.step)
 
 
 def _smooth(mean: float | None, value: float) -> float:

@@ -1,0 +1,43 @@
+"""Whether training has diverged."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnfast.optim import Optimizer
+from rnnfast.training.checkpoint import not_finite
+from rnnfast.training.model import CharLM
+
+# At this many times the loss of guessing, training has diverged: learning from a text does not make
+# that very text so much more surprising.
+_TIMES_GUESSING = 3.0
+
+
+def divergence(
+    model: CharLM, optimizer: Optimizer, ids: NDArray[np.int64], step: int
+) -> str | None:
+    """What shows that training has diverged, as a message; None if nothing does.
+
+    Args:
+        model: the model.
+        optimizer: its optimiser, whose buffers must be finite, too.
+        ids: a part of the text that the model is trained on.
+        step: steps made, for the message.
+    """
+    broken = not_finite(model.state_dict() | optimizer.state_dict()["buffers"])
+    if broken is not None:
+        return diverged(f"{broken} is not finite", step)
+    bits = model.evaluate(ids)
+    guessing = math.log2(len(model.vocabulary))
+    if bits <= _TIMES_GUESSING * guessing:
+        return None
+    unit = model.vocabulary.unit
+    return diverged(f"the loss is {bits:,.1f} bits per {unit}, guessing takes {guessing:.1f}", step)
+
+
+def diverged(how: str, step: int) -> str:
+    """The message that training has diverged, as `how` shows."""
+    return f"{how} at step {step}: training diverged; lower the learning rate or clip the gradients"

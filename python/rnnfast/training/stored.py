@@ -1,0 +1,66 @@
+"""What a checkpoint says of the run that wrote it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rnnfast._files import AnyPath
+from rnnfast.training.checkpoint import Checkpoint, CheckpointError
+from rnnfast.training.options import TrainingOptions
+from rnnfast.training.text import TextError
+
+
+def stored_options(path: AnyPath, checkpoint: Checkpoint) -> TrainingOptions:
+    """The options of the run that a checkpoint read from `path` holds.
+
+    Raises:
+        CheckpointError: it holds none that are valid.
+    """
+    with stored(path):
+        return TrainingOptions(**checkpoint.training["options"])
+
+
+def stored_source(path: AnyPath, checkpoint: Checkpoint) -> list[str]:
+    """The files of the text that the run of a checkpoint read from `path` trains on.
+
+    Raises:
+        CheckpointError: it does not say.
+    """
+    source = checkpoint.training.get("source")
+    if not (isinstance(source, list) and all(isinstance(name, str) for name in source)):
+        raise CheckpointError(f"{path}: does not say what it was trained on")
+    return source
+
+
+def check_same_text(path: AnyPath, checkpoint: Checkpoint, text: str) -> None:
+    """Checks that `text` is the one that the checkpoint read from `path` was trained on.
+
+    Raises:
+        TextError: it is not.
+    """
+    if text_digest(text) != checkpoint.training.get("text_sha256"):
+        raise TextError(f"{path}: was trained on another text than this")
+
+
+@contextmanager
+def stored(path: AnyPath) -> Iterator[None]:
+    """Turns what is wrong with a stored run into errors that name its file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise CheckpointError(f"{path}: holds no run that can be resumed: {error}") from error
+
+
+def part(tensors: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """The tensors whose names begin with `prefix`, without it, in order of their names."""
+    return {k.removeprefix(prefix): tensors[k] for k in sorted(tensors) if k.startswith(prefix)}
+
+
+def text_digest(text: str) -> str:
+    """What checkpoints keep of a text, to know it again."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,148 @@
+"""The command `rnnfast` as a process: signals, terminals, and readers that go away."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cli_cases import COMMAND, TINY, Capture, train
+from rnnfast.training import Trainer, load_checkpoint
+
+pytestmark = pytest.mark.usefixtures("folder_with_a_text")
+
+# Makes its standard input the terminal of its session, then becomes the command.
+WITH_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def start_training(folder: Path, *command: str) -> subprocess.Popen[str]:
+    """A run that goes on for minutes, after its first line."""
+    process = subprocess.Popen(
+        [*command, *COMMAND, "train", "text.txt", *TINY, "--minutes", "5"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("gru, ")
+    time.sleep(0.5)
+    return process
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_saves_and_ends_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    process = start_training(tmp_path)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (128 + number, "")
+    last = out.splitlines()[-1]
+    assert last.startswith("stopped at step ")
+    assert last.endswith(f"--resume {(tmp_path / 'model.safetensors').resolve()}")
+    resumed = Trainer.resume(tmp_path / "model.safetensors", (tmp_path / "text.txt").read_text())
+    assert resumed.step > 0
+    assert [file.name for file in tmp_path.glob(".*")] == []
+
+
+def test_signals_that_are_ignored_do_not_end_training(tmp_path: Path) -> None:
+    process = start_training(tmp_path, "sh", "-c", "trap '' INT HUP; exec \"$@\"", "sh")
+    for number in (signal.SIGINT, signal.SIGHUP):  # nohup, and jobs in the background of a script
+        process.send_signal(number)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_terminal_that_is_closed_does_not_lose_the_run(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", WITH_TERMINAL, *COMMAND, "train", "text.txt", *TINY]
+    process = subprocess.Popen(
+        [*command, "--minutes", "5"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=tmp_path,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    seen = b""
+    while b"step" not in seen:
+        seen += os.read(ours, 65536)
+    os.close(ours)
+    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    resumed = Trainer.resume(tmp_path / "model.safetensors", (tmp_path / "text.txt").read_text())
+    assert resumed.step > 0
+
+
+def test_a_reader_of_progress_that_goes_away_does_not_lose_the_run(tmp_path: Path) -> None:
+    process = start_training(tmp_path)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 1
+    process.stderr.close()
+    assert load_checkpoint(tmp_path / "model.safetensors").training["step"] > 0
+
+
+def test_a_terminal_sees_live_progress(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, "train", "text.txt", *TINY, "--steps", "200"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=tmp_path, env=environment)
+    os.close(theirs)
+    shown = b""
+    try:
+        while data := os.read(ours, 65536):
+            shown += data
+    except OSError:  # how Linux tells that the other end is closed
+        pass
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    text = shown.decode()
+    assert "\x1b[" in text
+    assert "100%" in text
+    assert "sample at step 200" in text
+    assert "bits/char" in text
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path, capsys: Capture) -> None:
+    assert train(capsys, "text.txt", "--steps", 1)[0] == 0
+    command = [*COMMAND, "sample", "model.safetensors", "--length", "200000"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 1
+    process.stderr.close()
+
+
+def test_characters_that_the_terminal_cannot_show_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "greek.txt").write_text("αβγδ" * 500)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for arguments in (
+        ["train", "greek.txt", *TINY, "--steps", "5"],
+        ["sample", "model.safetensors", "--length", "10"],
+    ):
+        done = subprocess.run(
+            [*COMMAND, *arguments], capture_output=True, cwd=tmp_path, env=environment, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"??" in done.stdout

@@ -1,0 +1,145 @@
+"""Files are written whole or not at all, by any number of writers, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rnnfast import _files
+
+# Is killed at its second write, when the data lie beside the target and have not taken its place.
+WRITER = """
+import os, signal, sys
+from rnnfast import _files
+with _files.claim(sys.argv[1]):
+    _files.replace(sys.argv[1], b"first")
+    os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+    _files.replace(sys.argv[1], b"second")
+"""
+
+
+@pytest.fixture(params=["fifo", "socket", "link to a fifo"])
+def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Something in a folder that is neither a file nor a folder."""
+    path = tmp_path / "odd"
+    if request.param == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+            yield path
+        return
+    os.mkfifo(path)
+    if request.param == "fifo":
+        yield path
+    else:
+        link = tmp_path / "link"
+        link.symlink_to(path)
+        yield link
+
+
+def hidden(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.glob(".*"))
+
+
+def test_what_is_not_a_regular_file_is_neither_replaced_nor_written_to(odd: Path) -> None:
+    before = odd.stat()
+    for write in (_files.check_output, lambda path: _files.replace(path, b"data")):
+        with pytest.raises(OSError, match=r"it is a (FIFO|socket), not a regular file"):
+            write(odd)
+    assert os.path.samestat(before, odd.stat())
+    assert hidden(odd.parent) == []
+
+
+def test_a_fifo_that_nobody_writes_to_is_not_waited_for(odd: Path) -> None:
+    with pytest.raises(OSError, match=r"it is a (FIFO|socket), not a regular file"):
+        _files.open_to_read(odd)
+    if odd.is_fifo():
+        with _files.open_to_read(odd, pipes=True) as file:
+            assert file.read() == b""
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    data = os.urandom(300_000)  # more than a pipe holds
+    writer = threading.Thread(target=(tmp_path / "fifo").write_bytes, args=(data,))
+    writer.start()
+    while True:
+        with _files.open_to_read(tmp_path / "fifo", pipes=True) as file:
+            if read := file.read():  # else the thread has not got so far
+                break
+    writer.join()
+    assert read == data
+
+
+def test_threads_that_write_to_one_path_all_succeed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    failures: list[BaseException] = []
+
+    def write(letter: bytes) -> None:
+        try:
+            for _ in range(60):
+                _files.replace(path, letter * 10_000)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(bytes([65 + i]),)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    data = path.read_bytes()
+    assert data == data[:1] * 10_000
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_killed_writer_leaves_the_file_whole_and_its_traces_go_with_the_next(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "file"
+    done = subprocess.run([sys.executable, "-c", WRITER, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_bytes() == b"first"
+    assert len(hidden(tmp_path)) == 2  # the lock, and the write that was cut off
+    other = tmp_path / f".other.{'0' * 8}.tmp"
+    other.touch()
+    _files.check_output(path)
+    assert hidden(tmp_path) == [other.name]
+
+
+def test_a_claim_ends_with_its_run(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for _ in range(2):
+        with _files.claim(path) as target:
+            assert target == path.resolve()
+            _files.replace(path, b"data")
+            assert hidden(tmp_path) == [".file.lock"]
+            with pytest.raises(OSError, match="another run writes to it"), _files.claim(path):
+                pass
+        assert hidden(tmp_path) == []
+
+
+def test_a_replaced_file_keeps_its_permissions_and_a_new_one_follows_the_umask(
+    tmp_path: Path,
+) -> None:
+    path, plain = tmp_path / "file", tmp_path / "plain"
+    plain.touch()
+    _files.replace(path, b"one")
+    assert path.stat().st_mode == plain.stat().st_mode
+    path.chmod(0o640)
+    _files.replace(path, b"two")
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_names_as_long_as_file_systems_allow_can_be_written(tmp_path: Path) -> None:
+    for name in ("x" * 255, "é" * 127, "🎉" * 63):
+        _files.replace(tmp_path / name, b"data")
+        assert (tmp_path / name).read_bytes() == b"data"
+    assert hidden(tmp_path) == []

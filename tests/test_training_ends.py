@@ -1,0 +1,262 @@
+"""How runs end: by signals, by failures of callbacks, by divergence. Nothing good is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnfast.training import (
+    Callback,
+    CharLM,
+    CharLMConfig,
+    CheckpointError,
+    Trainer,
+    TrainingError,
+    TrainingOptions,
+)
+from training_cases import BRIEF, SMALL, TEXT, VOCABULARY, assert_same_bits, options, weight
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class SendAt(Callback):
+    """Sends this process signals after a step."""
+
+    def __init__(self, step: int, *numbers: signal.Signals) -> None:
+        self.step, self.numbers = step, numbers
+
+    def on_step(self, trainer: Trainer) -> None:
+        if trainer.step == self.step:
+            for number in self.numbers:
+                os.kill(os.getpid(), number)
+
+
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
+    path = tmp_path / "model.safetensors"
+    before = signal.getsignal(number)
+    interrupt = SendAt(7, number)
+    trainer = Trainer(
+        CharLM(VOCABULARY, SMALL), TEXT, options(), output=path, callbacks=[interrupt]
+    )
+    trainer.run()
+    assert (trainer.stopped, trainer.interrupted_by) == ("interrupted", number)
+    assert Trainer.resume(path, TEXT).step == trainer.step == 7
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_that_is_ignored_stays_ignored(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        trainer = Trainer(
+            CharLM(VOCABULARY, SMALL), TEXT, options(steps=9), callbacks=[SendAt(7, number)]
+        )
+        trainer.run()
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+    assert (trainer.stopped, trainer.interrupted_by, trainer.step) == ("finished", None, 9)
+
+
+def test_a_second_interrupt_ends_the_run_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    for first in ENDING:
+        trainer = Trainer(
+            CharLM(VOCABULARY, SMALL),
+            TEXT,
+            options(),
+            output=path,
+            callbacks=[SendAt(7, first, signal.SIGINT)],
+        )
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_that_hangs_up_twice_does_not_lose_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    hang_up = SendAt(7, signal.SIGHUP, signal.SIGHUP, signal.SIGTERM)
+    Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(), output=path, callbacks=[hang_up]).run()
+    assert Trainer.resume(path, TEXT).step == 7
+
+
+def test_a_callback_that_fails_does_not_lose_the_run(tmp_path: Path) -> None:
+    class Fail(Callback):
+        def on_step(self, trainer: Trainer) -> None:
+            if trainer.step == 7:
+                raise OSError("nobody listens")
+
+    path = tmp_path / "model.safetensors"
+    run = options(steps=20)
+    trainer = Trainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run, output=path, callbacks=[Fail()])
+    with pytest.raises(OSError, match="nobody listens"):
+        trainer.run()
+    whole = Trainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run).run()
+    assert_same_bits(Trainer.resume(path, TEXT).run(), whole)
+
+
+def test_a_run_may_take_place_outside_the_main_thread() -> None:
+    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=3))
+    thread = threading.Thread(target=trainer.run)
+    thread.start()
+    thread.join(timeout=60)
+    assert trainer.stopped == "finished"
+
+
+def test_two_runs_cannot_write_to_one_file(tmp_path: Path) -> None:
+    path, link = tmp_path / "model.safetensors", tmp_path / "link"
+    link.symlink_to(path)
+
+    class Rival(Callback):
+        def on_step(self, trainer: Trainer) -> None:
+            del trainer
+            with pytest.raises(CheckpointError, match="another run writes to it"):
+                Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=1), output=link).run()
+
+    Trainer(
+        CharLM(VOCABULARY, SMALL), TEXT, options(steps=2), output=path, callbacks=[Rival()]
+    ).run()
+    assert sorted(tmp_path.iterdir()) == [link, path]
+    Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=1), output=link).run()
+
+
+def test_what_is_not_a_regular_file_is_refused_before_training(tmp_path: Path) -> None:
+    fifo, link = tmp_path / "fifo", tmp_path / "link"
+    os.mkfifo(fifo)
+    link.symlink_to(fifo)
+    model = CharLM(VOCABULARY, SMALL)
+    for path in (fifo, link):
+        with pytest.raises(CheckpointError, match="it is a FIFO, not a regular file"):
+            Trainer(model, TEXT, BRIEF, output=path)
+        with pytest.raises(CheckpointError, match="it is a FIFO, not a regular file"):
+            model.save(path)
+    assert fifo.is_fifo()
+
+
+# ---- divergence
+
+
+def sgd(learning_rate: float, **changes: object) -> TrainingOptions:
+    """Of a run that diverges if the rate is large."""
+    return options(
+        optimizer="sgd",
+        learning_rate=learning_rate,
+        clip_norm=0,
+        schedule="constant",
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "run", "message"),
+    [
+        ("rnn_relu", sgd(1e30, steps=100), r"the loss is (nan|inf) at step \d+: training diverged"),
+        (
+            "rnn_relu",
+            sgd(1e300, steps=1),
+            r"weight_ih_l0 is not finite at step 1: training diverged",
+        ),
+        ("gru", sgd(1e300, steps=1, validation=0), "is not finite at step 1: training diverged"),
+        (
+            "gru",
+            sgd(1e5, steps=1),
+            r"[\d,]+\.\d bits per character, guessing takes 6\.\d at step 1",
+        ),
+        ("gru", sgd(1e5, steps=1, validation=0), "guessing takes .* training diverged"),
+    ],
+)
+def test_divergence_is_an_error_and_spares_the_checkpoint(
+    tmp_path: Path, cell: str, run: TrainingOptions, message: str
+) -> None:
+    path = tmp_path / "model.safetensors"
+    for output in (None, path):
+        path.write_text("the last good one")
+        model = CharLM(VOCABULARY, CharLMConfig(cell, 12), seed=0)
+        with pytest.raises(TrainingError, match=message):
+            Trainer(model, TEXT, replace(run, checkpoint_every=1), output=output).run()
+        assert path.read_text() == "the last good one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("event", ["validate_every", "sample_every"])
+def test_divergence_that_validation_or_a_sample_meets_is_told_as_such(event: str) -> None:
+    model = CharLM(VOCABULARY, CharLMConfig("gru", 12), seed=0)
+    run = sgd(1e300, steps=9, **{event: 1})
+    with pytest.raises(TrainingError, match="at step 1: training diverged"):
+        Trainer(model, TEXT, run, callbacks=[Callback()]).run()
+
+
+def test_divergence_is_told_where_a_signal_ends_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    trainer = Trainer(
+        CharLM(VOCABULARY, CharLMConfig("gru", 12), seed=0),
+        TEXT,
+        sgd(1e5),
+        output=path,
+        callbacks=[SendAt(1, signal.SIGTERM)],
+    )
+    with pytest.raises(TrainingError, match="training diverged"):
+        trainer.run()
+    assert list(tmp_path.iterdir()) == []
+
+
+class Spoil(Callback):
+    """Multiplies the model's output while the run is between two steps."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.steps, self.saved = (start, end), []
+
+    def on_step(self, trainer: Trainer) -> None:
+        factor = dict(zip(self.steps, (1e5, 1e-5), strict=True)).get(trainer.step, 1)
+        weight(trainer.model, "head.weight")[...] *= factor
+
+    def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
+        del path
+        self.saved.append(trainer.step)
+
+
+def test_no_checkpoint_is_written_while_the_model_is_worse_than_guessing(tmp_path: Path) -> None:
+    spoil = Spoil(3, 5)
+    run = options(steps=6, checkpoint_every=1, learning_rate=1e-6)
+    model = CharLM(VOCABULARY, SMALL, seed=0)
+    Trainer(model, TEXT, run, output=tmp_path / "m.safetensors", callbacks=[spoil]).run()
+    assert spoil.saved == [1, 2, 5, 6]
+
+
+def test_an_optimizer_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+
+    class Break(Callback):
+        def on_step(self, trainer: Trainer) -> None:
+            state = trainer.optimizer.state_dict()
+            state["buffers"]["square.head.bias"][0] = np.inf
+            trainer.optimizer.load_state_dict(state)
+
+    model = CharLM(VOCABULARY, SMALL, seed=0)
+    trainer = Trainer(model, TEXT, options(steps=2), output=path, callbacks=[Break()])
+    with pytest.raises(TrainingError, match=r"square\.head\.bias is not finite"):
+        trainer.run()
+    with pytest.raises(CheckpointError, match=r"not written: .*square\.head\.bias is not finite"):
+        trainer.save(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model = CharLM(VOCABULARY, SMALL, seed=0)
+    model.save(path)
+    before = path.read_bytes()
+    weight(model, "head.weight")[0, 0] = np.nan
+    with pytest.raises(CheckpointError, match=r"not written: head\.weight is not finite"):
+        model.save(path)
+    assert path.read_bytes() == before
