@@ -138,7 +138,7 @@ class _Search:
         elif name not in _WEIGHTS and leaves <= {ZERO, INPUT}:
             inputs.given.append(name)
         else:
-            source = values.describe(min(values.open_sources(value)))
+            source = values.describe(min(values.open_sources(value), default=value))
             inputs.computed[name] = f"it depends on {source}"
 
 
