@@ -183,7 +183,10 @@ def _in_reference(node: RecurrentNode, dtype: Any = np.float32) -> RecurrentNode
         )
         for d in node.directions
     ]
-    return replace(node, directions=tuple(directions))
+    constants = {
+        n: v.astype(dtype) if v.dtype.kind == "f" else v for n, v in node.constants.items()
+    }
+    return replace(node, directions=tuple(directions), constants=constants)
 
 
 def _exact(node: RecurrentNode, feeds: Mapping[str, NDArray]) -> dict[str, NDArray]:

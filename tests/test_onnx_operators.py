@@ -145,6 +145,72 @@ def test_defaults_of_activations_equal_onnxruntime(name: str) -> None:
     check(Operator("RNN", attributes={"activations": [name]}), kernels=False)
 
 
+@pytest.mark.parametrize("op_type", ["RNN", "GRU", "LSTM"])
+def test_a_linear_function_as_keras_converter_writes_it(op_type: str) -> None:
+    """An Affine without beta, which onnxruntime takes for 0."""
+    functions = {"RNN": ["Affine"], "GRU": ["Sigmoid", "Affine"]}
+    functions["LSTM"] = [*functions["GRU"], "Affine"]
+    alphas = [1.0] * functions[op_type].count("Affine")
+    attributes = {"activations": functions[op_type], "activation_alpha": alphas}
+    check(Operator(op_type, attributes=attributes, T=4), kernels=False)
+
+
+@pytest.mark.parametrize("op_type", ["LSTM", "GRU"])
+@pytest.mark.parametrize(("clip", "kernels"), [(103.0, False), (104.0, True), (50000.0, True)])
+def test_a_clip_beyond_every_gate_goes_to_the_kernels(
+    op_type: str, clip: float, kernels: bool
+) -> None:
+    """At 104 the gates are 0, 1 and -1 in float32: the bits are those without a clip."""
+    operator = Operator(op_type, attributes={"clip": clip}, peepholes=op_type == "LSTM")
+    check(operator, kernels=kernels)
+    built = onnx_models.build(operator)
+    (clipped,) = rnnfast.onnx.load(built.model)
+    attributes = built.model.graph.node[0].attribute
+    del attributes[[a.name for a in attributes].index("clip")]
+    (plain,) = rnnfast.onnx.load(built.model)
+    large = built.feeds | {"X": 200 * built.feeds["X"]}
+    results = onnx_models.run_node(clipped, large)
+    if kernels:
+        cases.assert_identical(results, onnx_models.run_node(plain, large))
+
+
+def test_a_clip_of_what_relu_gives_stays() -> None:
+    attributes = {"activations": ["Relu"], "clip": 50000.0}
+    check(Operator("RNN", attributes=attributes), kernels=False)
+    attributes["clip"] = float(np.finfo(np.float32).max)
+    check(Operator("RNN", attributes=attributes), kernels=True)
+    check(Operator("RNN", attributes={"clip": 104.0}), kernels=True)
+
+
+def test_a_clip_beyond_float32_is_none_beyond_float64() -> None:
+    for clip, kernels in ((104.0, False), (746.0, True)):
+        built = onnx_models.build(Operator("LSTM", attributes={"clip": clip}))
+        for tensor in built.model.graph.initializer:
+            wide = numpy_helper.to_array(tensor).astype(np.float64)
+            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+        (node,) = rnnfast.onnx.load(built.model)
+        assert node.uses_kernels == kernels
+
+
+@pytest.mark.parametrize("op_type", onnx_models.GATES)
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_half_precision_weights_become_float32(op_type: str, kind: str) -> None:
+    """The operator is that of the rounded weights."""
+    operator = Operator(op_type, peepholes=op_type == "LSTM")
+    built = onnx_models.build(operator, (*onnx_models.CONSTANTS, "initial_h"))
+    half = np.dtype(np.float16) if kind == "float16" else helper.tensor_dtype_to_np_dtype(16)
+    for tensor in built.model.graph.initializer:
+        rounded = numpy_helper.to_array(tensor).astype(half)
+        tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
+    (node,) = rnnfast.onnx.load(built.model)
+    for tensor in built.model.graph.initializer:
+        wide = numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+    peer = onnx_models.run_onnxruntime(built.model, built.feeds, operator.outputs)
+    assert node.dtype == np.float32
+    onnx_models.assert_near(onnx_models.run_node(node, built.feeds), peer, node, built.feeds)
+
+
 def test_directions_have_activations_of_their_own() -> None:
     names = ("HardSigmoid", "Tanh", "LeakyRelu", "Sigmoid", "Elu", "tanh")
     attributes = with_parameters(*names)

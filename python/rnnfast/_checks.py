@@ -116,9 +116,18 @@ def real_array(
     return on.contiguous(array)  # type: ignore[no-any-return]
 
 
+def known_to_numpy(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of bfloat16 or another type that NumPy lacks as one of float32.
+
+    Such types come from the package ml_dtypes, by `safetensors.numpy` or onnx.
+    """
+    lacking = array.dtype.kind == "V" and "float" in array.dtype.name
+    return array.astype(np.float32) if lacking else array
+
+
 def values_of(name: str, value: ArrayLike, parameter: RealArray) -> RealArray:
     """Return `value` as an array of reals where `parameter` is; it must be of the same shape."""
-    array = given(value)
+    array = known_to_numpy(given(value))
     if array.dtype.kind != "f":
         raise TypeError(f"{name}: expected an array of reals, got dtype {array.dtype}")
     shape(name, array, parameter.shape, "of the parameter")

@@ -18,7 +18,8 @@ class _Function(NamedTuple):
     """A function of x and its parameters alpha and beta, as far as it has them.
 
     `defaults` are those of ONNX's operator of the same name; None where there is no such operator
-    or runtimes do not follow it, so that a file must tell.
+    or runtimes do not follow it, so that a file must tell. An Affine without beta, as converters
+    write a linear function, adds 0 everywhere.
     """
 
     of: Callable[..., Array]
@@ -29,7 +30,7 @@ _FUNCTIONS = {
     "Relu": _Function(lambda x: relu(Var(x)).value),
     "Tanh": _Function(lambda x: tanh(Var(x)).value),
     "Sigmoid": _Function(lambda x: sigmoid(Var(x)).value),
-    "Affine": _Function(lambda x, alpha, beta: alpha * x + beta, (None, None)),
+    "Affine": _Function(lambda x, alpha, beta: alpha * x + beta, (None, 0.0)),
     "LeakyRelu": _Function(lambda x, alpha: np.where(x >= 0, x, alpha * x), (0.01,)),
     "ThresholdedRelu": _Function(lambda x, alpha: np.where(x >= alpha, x, 0.0), (None,)),
     "ScaledTanh": _Function(lambda x, alpha, beta: alpha * np.tanh(beta * x), (None, None)),

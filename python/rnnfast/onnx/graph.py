@@ -1,21 +1,42 @@
-"""Recurrent nodes of an ONNX model, wherever they stand, and the constants that they read."""
+"""Recurrent nodes of an ONNX model, wherever they stand, and what is known of their inputs."""
 
 from __future__ import annotations
 
+import re
 from collections import ChainMap
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, inliner, numpy_helper
-from onnx.reference import ReferenceEvaluator
+from onnx import helper
+
+from rnnfast.onnx.functions import inlined
+from rnnfast.onnx.leaves import INPUT, ZERO, leaves_of
+from rnnfast.onnx.shapes import OfShapes, Shapes, inner_graphs, opset_versions
+from rnnfast.onnx.values import DOMAINS, Kind, Makers, Values, describe, with_makers
 
 OP_TYPES = ("LSTM", "GRU", "RNN")
+_WEIGHTS = ("W", "R", "B", "P")
+_STATES = ("initial_h", "initial_c")
+_RECURRENT = re.compile("lstm|gru|rnn", re.IGNORECASE)
 
-Makers: TypeAlias = "ChainMap[str, Any]"
-"""What makes a value: a node or an initializer, by the value's name; inner graphs before outer."""
+
+class Inputs(NamedTuple):
+    """What is known of an operator's inputs but X, by their names in ONNX.
+
+    Attributes:
+        constants: Those that do not depend on the model's inputs. Initial states that are always
+            zero are left out, as they are the default.
+        shaped: Those that depend on X's shape and nothing else.
+        given: Those that are inputs of the graph, possibly rearranged.
+        computed: All others, with the reason why they cannot be evaluated.
+    """
+
+    constants: dict[str, NDArray[Any]]
+    shaped: dict[str, OfShapes]
+    given: list[str]
+    computed: dict[str, str]
 
 
 class Found(NamedTuple):
@@ -24,97 +45,104 @@ class Found(NamedTuple):
     Attributes:
         node: The node itself.
         label: "LSTM node 'name'", for messages.
-        constants: Its inputs that do not depend on the model's inputs, by their names in ONNX.
-        variables: Names in ONNX of its other inputs.
+        inputs: What is known of its inputs.
         attributes: Its attributes as Python values; strings are decoded.
+        branches: The branches and bodies that it stands in, from the outside to the inside.
+        values: The values of the graph that it stands in.
     """
 
     node: Any
     label: str
-    constants: dict[str, NDArray[Any]]
-    variables: tuple[str, ...]
+    inputs: Inputs
     attributes: dict[str, Any]
+    branches: tuple[str, ...]
+    values: Values
 
 
-def recurrent_nodes(model: Any) -> Iterator[Found]:
-    """Every LSTM, GRU and RNN of a model in the order of its nodes.
+def recurrent_nodes(model: Any) -> tuple[list[Found], Shapes]:
+    """Every LSTM, GRU and RNN of a model in the order of its nodes, and the shapes of its values.
 
     Branches and bodies of control flow are searched where they stand, and functions of the model
     where they are called.
+
+    Raises:
+        ValueError: There are recurrent operators that cannot be read; all of them are named.
     """
-    if model.functions:
-        model = inliner.inline_local_functions(model)
-    yield from _search(model.graph, ChainMap(), list(model.opset_import))
+    model = inlined(model)
+    shapes = Shapes(model)
+    search = _Search(model, shapes)
+    found = list(search.graph(model.graph, ChainMap(), ()))
+    if search.unread:
+        raise ValueError(
+            f"source: expected recurrent operators of ONNX's own, {', '.join(OP_TYPES)}, got "
+            f"{', '.join(search.unread)}; a model is not read in part: export it without "
+            "quantisation and without operators of a runtime"
+        )
+    return found, shapes
 
 
-def _search(graph: Any, outer: Makers, opsets: list[Any]) -> Iterator[Found]:
-    makers = outer.new_child({tensor.name: tensor for tensor in graph.initializer})
-    makers.update({name: node for node in graph.node for name in node.output})
-    for node in graph.node:
-        if node.op_type in OP_TYPES and node.domain in ("", "ai.onnx"):
-            yield _found(node, makers, opsets)
-        for attribute in node.attribute:
-            for inner in _graphs(attribute):
-                yield from _search(inner, makers, opsets)
+class _Search:
+    """A walk through the graphs of a model.
 
+    Attributes:
+        unread: Recurrent operators that are not ONNX's.
+    """
 
-def _graphs(attribute: Any) -> list[Any]:
-    return [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
+    def __init__(self, model: Any, shapes: Shapes) -> None:
+        self.unread: list[str] = []
+        self._shapes = shapes
+        self._opsets = opset_versions(model.opset_import)
+        self._limit = 2**20 + 8 * model.ByteSize()
 
+    def graph(self, graph: Any, outer: Makers, branches: tuple[str, ...]) -> Iterator[Found]:
+        makers = with_makers(outer, graph)
+        values = Values(makers, self._opsets, self._limit)
+        for node in graph.node:
+            if node.op_type in OP_TYPES and node.domain in DOMAINS:
+                yield self._found(node, values, branches)
+            elif _RECURRENT.search(node.op_type):
+                self.unread.append(f"{node.domain or 'ai.onnx'}.{describe(node)}")
+            for attribute in node.attribute:
+                for inner in inner_graphs(attribute):
+                    place = f"{attribute.name} of {describe(node)}"
+                    yield from self.graph(inner, makers, (*branches, place))
 
-def _found(node: Any, makers: Makers, opsets: list[Any]) -> Found:
-    label = f"{node.op_type} node {node.name or node.output[0]!r}"
-    schema = onnx.defs.get_schema(node.op_type)
-    constants, variables = {}, []
-    for formal, name in zip(schema.inputs, node.input, strict=False):
-        value = _constant(name, makers, opsets) if name else None
-        if value is not None:
-            constants[formal.name] = value
-        elif name:
-            variables.append(formal.name)
-    attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
-    return Found(node, label, constants, tuple(variables), attributes)
+    def _found(self, node: Any, values: Values, branches: tuple[str, ...]) -> Found:
+        formal = [f.name for f in onnx.defs.get_schema(node.op_type).inputs]
+        label = describe(node)
+        if not 3 <= len(node.input) <= len(formal):
+            raise ValueError(f"{label}: expected 3 to {len(formal)} inputs, got {len(node.input)}")
+        attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
+        inputs = Inputs({}, {}, [], {})
+        for name, value in zip(formal[1:], node.input[1:], strict=False):
+            if value:
+                try:
+                    self._classify(name, value, node.input[0], values, inputs)
+                except ValueError as error:
+                    raise ValueError(f"{label}: input {name}: {error}") from error
+        return Found(node, label, inputs, attributes, branches, values)
+
+    def _classify(self, name: str, value: str, x: str, values: Values, inputs: Inputs) -> None:
+        """Adds an input of an operator to one of the kinds of `inputs`."""
+        leaves = set() if name in _WEIGHTS else leaves_of(value, values.makers)
+        if name in _STATES and leaves == {ZERO}:
+            return  # of whatever shape the file writes: that of the batch it was exported with
+        kind = values.kind(value)
+        if kind == Kind.CONSTANT:
+            inputs.constants[name] = values.evaluate(value)
+        elif kind == Kind.SHAPES:
+            try:
+                inputs.shaped[name] = OfShapes(values, value, x, self._shapes)
+            except ValueError as error:
+                inputs.computed[name] = str(error)
+        elif name not in _WEIGHTS and leaves <= {ZERO, INPUT}:
+            inputs.given.append(name)
+        else:
+            source = values.describe(min(values.open_sources(value), default=value))
+            inputs.computed[name] = f"it depends on {source}"
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(v) for v in value]
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _constant(name: str, makers: Makers, opsets: list[Any]) -> NDArray[Any] | None:
-    """The value of that name, or None if it depends on an input of the model."""
-    nodes: dict[str, Any] = {}
-    tensors: dict[str, Any] = {}
-    if not _collect(name, makers, nodes, tensors):
-        return None
-    if name in tensors:
-        return np.asarray(numpy_helper.to_array(tensors[name]))
-    unique = {id(node): node for node in nodes.values()}  # a node may make several values
-    graph = helper.make_graph(
-        list(unique.values()),
-        "constant",
-        [],
-        [helper.make_empty_tensor_value_info(name)],
-        list(tensors.values()),
-    )
-    model = helper.make_model(graph, opset_imports=opsets)
-    return np.asarray(ReferenceEvaluator(model).run([name], {})[0])
-
-
-def _collect(name: str, makers: Makers, nodes: dict[str, Any], tensors: dict[str, Any]) -> bool:
-    """Gather what makes a value, inputs before users; False if an input of the model does."""
-    maker = makers.get(name)
-    if name in nodes or name in tensors:
-        return True
-    if maker is None:
-        return False
-    if isinstance(maker, onnx.TensorProto):
-        tensors[name] = maker
-        return True
-    if any(_graphs(attribute) for attribute in maker.attribute):
-        return False  # control flow: not a constant that any exporter writes
-    if not all(_collect(used, makers, nodes, tensors) for used in maker.input if used):
-        return False
-    nodes[name] = maker
-    return True
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

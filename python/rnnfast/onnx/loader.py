@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
-import onnx
+import numpy as np
 
 from rnnfast.layers import Recurrent
 from rnnfast.onnx import reader
 from rnnfast.onnx.graph import OP_TYPES, recurrent_nodes
 from rnnfast.onnx.node import RecurrentNode
+from rnnfast.onnx.source import advice, opened
+from rnnfast.onnx.stacking import check_stackable, origins
 
 
 def load(source: str | PathLike[str] | bytes | Any) -> list[RecurrentNode]:
     """Read every LSTM, GRU and RNN operator of an ONNX model.
 
     The rest of the model is not read. Operators are found in branches and loops, too, and in the
-    model's functions. Weights may be initializers, constants, or made of such by other nodes.
+    model's functions; `RecurrentNode.branches` tells where one stands. Weights may be
+    initializers, constants, or made of such by other nodes; float16 and bfloat16 weights become
+    float32. Initial states and lengths that the model computes from such, or from the shape of its
+    inputs, are computed in each call as well.
 
     Args:
         source: A path, the bytes of a file, or an `onnx.ModelProto`.
@@ -26,26 +31,28 @@ def load(source: str | PathLike[str] | bytes | Any) -> list[RecurrentNode]:
         The operators in the order of the model's nodes.
 
     Raises:
-        ValueError: There is none, or one has an attribute or input that is not of ONNX's
-            definition, or weights that depend on the model's inputs; the message names them.
-        TypeError: The weights are neither float32 nor float64.
+        ValueError: The source is not an ONNX model, or has no recurrent operator, or one that is
+            not ONNX's own; or an operator has an attribute or input that is not of ONNX's
+            definition, or weights that depend on the model's inputs. The message names them.
+        TypeError: The weights are not real, or `source` is something else.
+        OSError: The file cannot be read.
     """
-    if isinstance(source, bytes):
-        model = onnx.load_model_from_string(source)
-    else:
-        model = source if isinstance(source, onnx.ModelProto) else onnx.load(fspath(source))
-    nodes = [reader.read(found) for found in recurrent_nodes(model)]
-    if not nodes:
-        others = sorted({node.op_type for node in model.graph.node})
+    model = opened(source)
+    found, shapes = recurrent_nodes(model)
+    if not found:
         raise ValueError(
-            f"source: expected a model with a node of {', '.join(OP_TYPES)}, got nodes of "
-            f"{', '.join(others) or 'nothing'}"
+            f"source: expected a model with a node of {', '.join(OP_TYPES)}, {advice(model)}"
         )
-    return nodes
+    return [
+        reader.read(one, origin) for one, origin in zip(found, origins(found, shapes), strict=True)
+    ]
 
 
 def to_layer(*nodes: RecurrentNode) -> Recurrent:
     """Make a layer of operators, to train it on or to run it with the library's calls.
+
+    The layer starts from the state that it is given, as operators do whose state is an input of
+    the model, and from zeros without.
 
     Args:
         nodes: One for each layer of the network, the first layer first.
@@ -54,14 +61,16 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
         A layer with the nodes' weights, in evaluation mode.
 
     Raises:
-        ValueError: No cell of the library computes a node, its direction is "reverse", or the
-            nodes do not fit one another.
+        ValueError: No cell of the library computes a node, its direction is "reverse", it has
+            states or lengths that the model makes and a layer has not, or the nodes do not fit one
+            another: two nodes of one model must stand one after the other there, with nothing in
+            between that changes values.
     """
     if not nodes:
         raise ValueError("nodes: expected at least one, got none")
     first, directions = nodes[0], len(nodes[0].directions)
     for k, node in enumerate(nodes):
-        _check_stackable(f"nodes[{k}]", node)
+        _check_layer(f"nodes[{k}]", node)
         got = _kind(node), node.input_size
         inputs = directions * first.hidden_size if k else first.input_size
         if got != (_kind(first), inputs):
@@ -69,6 +78,7 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
                 f"nodes[{k}]: expected (cell, directions, hidden_size, dtype, batch_first), "
                 f"input_size = {_kind(first)}, {inputs}, got {got[0]}, {got[1]}"
             )
+    check_stackable([node.origin for node in nodes])
     weights = [d.weights for node in nodes for d in node.directions]
     bias = any(w.bias_ih is not None for w in weights)
     assert first.cell is not None
@@ -94,7 +104,7 @@ def _kind(node: RecurrentNode) -> tuple[object, ...]:
     return node.cell, len(node.directions), node.hidden_size, node.dtype.name, node.batch_first
 
 
-def _check_stackable(name: str, node: RecurrentNode) -> None:
+def _check_layer(name: str, node: RecurrentNode) -> None:
     if node.direction == "reverse":
         raise ValueError(f"{name}: expected direction forward or bidirectional, got reverse")
     if node.cell is None:
@@ -103,3 +113,26 @@ def _check_stackable(name: str, node: RecurrentNode) -> None:
             f"{name}: expected a cell of the library, one for all directions, got a variant of "
             f"{', '.join(cells)} by its activations, clip or input_forget"
         )
+    for own in ("initial_h", "initial_c", "sequence_lens"):
+        if own in node.constants or (own in node.computed and not _is_all_steps(node, own)):
+            raise ValueError(
+                f"{name}: expected an operator without {own} of the model's own, which a layer "
+                "does not have, got one where it is "
+                f"{'a constant' if own in node.constants else 'computed'}; call the operator itself"
+            )
+
+
+def _is_all_steps(node: RecurrentNode, name: str) -> bool:
+    """Whether an input is lengths that are the whole length of X, so that they say nothing."""
+    own = node.computed[name]
+    if name != "sequence_lens" or isinstance(own, str):
+        return False
+    for seq_len, batch in ((2, 3), (5, 4)):
+        axes = (batch, seq_len) if node.batch_first else (seq_len, batch)
+        try:
+            lengths = own((*axes, node.input_size))
+        except ValueError:
+            return False
+        if not np.array_equal(lengths, [seq_len] * batch):
+            return False
+    return True

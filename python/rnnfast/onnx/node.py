@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from rnnfast import _arguments, _backend, _checks, functional, reference
 from rnnfast._checks import RealArray
 from rnnfast.functional import Weights
+from rnnfast.onnx.shapes import OfShapes
+from rnnfast.onnx.stacking import Origin
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,13 @@ class RecurrentNode:
         batch_first: Whether arrays have ONNX's `layout` 1.
         directions: Weights and cells, one entry for each of the D directions.
         constants: Inputs that are constants of the model, `sequence_lens`, `initial_h` and
-            `initial_c`; calls use them where they are not given another.
+            `initial_c`; calls use them where they are not given another. Zeros are left out.
+        computed: Inputs that the model computes otherwise, as far as they are not zeros: functions
+            of x's shape, which calls use, or the reason why they cannot be computed here, so that
+            calls must give them.
+        branches: The branches of an `If` and the bodies of loops that the operator stands in, from
+            the outside to the inside, such as "then_branch of If node 'name'".
+        origin: Its place in the model; None if it comes from none.
     """
 
     name: str
@@ -72,6 +80,9 @@ class RecurrentNode:
     batch_first: bool
     directions: tuple[Direction, ...] = field(repr=False)
     constants: dict[str, NDArray[Any]] = field(repr=False)
+    computed: dict[str, OfShapes | str] = field(repr=False)
+    branches: tuple[str, ...]
+    origin: Origin | None = field(repr=False)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -110,8 +121,9 @@ class RecurrentNode:
 
         Args:
             x: (T, B, I) reals of the node's dtype; (B, T, I) if `batch_first`.
-            sequence_lens: (B,) integers in [0, T]; None for T.
-            initial_h: (D, B, H), or (B, D, H) if `batch_first`; None for zeros.
+            sequence_lens: (B,) integers in [0, T]; None for the model's own, or T if it has none.
+            initial_h: (D, B, H), or (B, D, H) if `batch_first`; None for the model's own, or zeros
+                if it has none.
             initial_c: The same for an LSTM's cell state.
 
         Returns:
@@ -119,18 +131,20 @@ class RecurrentNode:
             (B, T, D, H) and (B, D, H). Y is zero after a sequence's end.
 
         Raises:
-            ValueError: A shape or length is wrong, or an RNN or GRU was given `initial_c`.
+            ValueError: A shape or length is wrong, an RNN or GRU was given `initial_c`, or an
+                argument is missing that the model computes from values of its inputs.
             TypeError: A dtype is wrong.
         """
-        xs = self._time_first(_checks.real_array("x", x, self.dtype, ", the node's"))
+        given = _checks.real_array("x", x, self.dtype, ", the node's")
+        xs = self._time_first(given)
         xs = _arguments.checked_x(_backend.CPU, xs, self.dtype, self.input_size)
         seq_len, batch = xs.shape[:2]
-        lengths = self._given("sequence_lens", sequence_lens)
+        lengths = self._given("sequence_lens", sequence_lens, given.shape)
         if lengths is not None:
             lengths = _arguments.checked_lengths(
                 _backend.CPU, lengths, seq_len, batch, "sequence_lens"
             ).astype(np.int64)
-        states = self._states(initial_h, initial_c, batch)
+        states = self._states(initial_h, initial_c, given.shape, batch)
         reverse = self.direction == "reverse"
         y, *final = self._run(_reversed(xs, lengths) if reverse else xs, states, lengths)
         y = _reversed(y, lengths) if reverse else y
@@ -168,7 +182,11 @@ class RecurrentNode:
         return functional.pack(self.cell, weights, bidirectional=len(weights) == 2)
 
     def _states(
-        self, initial_h: ArrayLike | None, initial_c: ArrayLike | None, batch: int
+        self,
+        initial_h: ArrayLike | None,
+        initial_c: ArrayLike | None,
+        x_shape: tuple[int, ...],
+        batch: int,
     ) -> list[RealArray | None]:
         """The initial states, (D, B, H) each."""
         given = {"initial_h": initial_h, "initial_c": initial_c}
@@ -179,15 +197,32 @@ class RecurrentNode:
         shape = len(self.directions), batch, self.hidden_size
         result: list[RealArray | None] = []
         for name, value in given.items():
-            array = self._given(name, value)
+            array = self._given(name, value, x_shape)
             if array is not None:
                 array = self._time_first(_checks.real_array(name, array, self.dtype, " (x's)"))
                 _checks.shape(name, array, shape, "(num_directions, batch, hidden_size)")
             result.append(array)
         return result
 
-    def _given(self, name: str, value: ArrayLike | None) -> NDArray[Any] | None:
-        return self.constants.get(name) if value is None else np.asarray(value)
+    def _given(
+        self, name: str, value: ArrayLike | None, x_shape: tuple[int, ...]
+    ) -> NDArray[Any] | None:
+        """An argument, or else what the model has in its place."""
+        if value is not None:
+            return np.asarray(value)
+        computed = self.computed.get(name)
+        if isinstance(computed, str):
+            raise ValueError(
+                f"{name}: expected a value, as the model computes it and it is not computed here: "
+                f"{computed}"
+            )
+        if computed is None:
+            return self.constants.get(name)
+        try:
+            own = computed(x_shape)
+        except ValueError as error:
+            raise ValueError(f"{name}: the model's own cannot be computed: {error}") from error
+        return own if name == "sequence_lens" else own.astype(self.dtype)
 
     def _time_first(self, x: NDArray[Any]) -> NDArray[Any]:
         return x.swapaxes(0, 1) if self.batch_first and x.ndim >= 2 else x

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
+import onnx
+from numpy.typing import NDArray
 
 from rnnfast import _checks, reference
 from rnnfast._checks import RealArray
@@ -13,6 +16,7 @@ from rnnfast.onnx import activations, layout
 from rnnfast.onnx.activations import Scaled
 from rnnfast.onnx.graph import Found
 from rnnfast.onnx.node import Direction, RecurrentNode
+from rnnfast.onnx.stacking import Origin
 from rnnfast.reference import ReferenceCell, gru, gru_reset_before, lstm, rnn
 
 _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
@@ -23,46 +27,71 @@ _ATTRIBUTES = (
 )
 _FLAGS = ("layout", "input_forget", "linear_before_reset")
 _DEFAULTS = {"LSTM": "lstm", "GRU": "gru_reset_before", "RNN": "rnn_tanh"}
+_OPTIONAL = ("sequence_lens", "initial_h", "initial_c")
 _MORE_ATTRIBUTES = {"LSTM": "input_forget", "GRU": "linear_before_reset", "RNN": ""}
 
 
-def read(found: Found) -> RecurrentNode:
-    """The operator of a node.
+def read(found: Found, origin: Origin | None = None) -> RecurrentNode:
+    """The operator of a node, which stands at `origin`.
 
     Raises:
         ValueError: An attribute or input is wrong; the message names node and attribute.
-        TypeError: A weight is neither float32 nor float64.
+        TypeError: A weight is not real.
     """
     _check_attributes(found)
     direction = found.attributes.get("direction", "forward")
     W, R, B, P = _weights(found, _DIRECTIONS[direction])
     functions = _activations(found, W.shape[0])
-    clip = found.attributes.get("clip") or None
+    clip = found.attributes.get("clip") or np.inf
     coupled = found.attributes.get("input_forget", 0) == 1
     directions = []
     for k, chosen in enumerate(functions):
         cell = _cell(found, P is not None, chosen)
         plain = [Scaled(name) for name in layout.OPERATORS[cell].activations]
         variant, peepholes = None, P
-        if chosen != plain or clip is not None or coupled:
-            variant = _variant(cell, chosen, clip, coupled)
+        reach = _reach(W.dtype, chosen) if chosen == plain else np.inf
+        clipped = clip < reach
+        if chosen != plain or clipped or coupled:
+            variant = _variant(cell, chosen, clip if clipped else None, coupled)
             cell = variant.name
             if variant.params and P is None:
                 peepholes = np.zeros((W.shape[0], variant.params * R.shape[2]), R.dtype)
         weights = layout.from_onnx(cell, W, R, B, peepholes)[k]
         directions.append(Direction(cell, weights, variant))
-    names = ("sequence_lens", "initial_h", "initial_c")
+    inputs = found.inputs
     return RecurrentNode(
         found.node.name,
         found.node.op_type,
         direction,
         found.attributes.get("layout", 0) == 1,
         tuple(directions),
-        {name: found.constants[name] for name in names if name in found.constants},
+        {n: _constant(found, n, W, R) for n in _OPTIONAL if n in inputs.constants},
+        inputs.shaped | inputs.computed,
+        found.branches,
+        origin,
     )
 
 
+def _reach(dtype: np.dtype[Any], functions: list[Scaled]) -> float:
+    """A clip from which on a cell computes what it computes without one.
+
+    The logistic function of -104 is 0 in float32, that of -746 in float64, and the logistic
+    function and tanh are 1 or -1 long before. Of Relu every finite number is a result.
+    """
+    if functions[0].name == "Relu":
+        return float(np.finfo(dtype).max)
+    return 104.0 if dtype == np.float32 else 746.0
+
+
 def _check_attributes(found: Found) -> None:
+    types = onnx.defs.get_schema(found.node.op_type).attributes
+    for attribute in found.node.attribute:
+        expected = types.get(attribute.name)
+        if expected is not None and attribute.type != int(expected.type.value):
+            raise ValueError(
+                f"{found.label}: attribute {attribute.name}: expected type {expected.type.name}, "
+                f"got {onnx.AttributeProto.AttributeType.Name(attribute.type)}"
+            )
     known = [*_ATTRIBUTES, _MORE_ATTRIBUTES[found.node.op_type]]
     for name, value in found.attributes.items():
         label = f"{found.label}: attribute {name}"
@@ -80,13 +109,17 @@ def _weights(
     found: Found, directions: int
 ) -> tuple[RealArray, RealArray, RealArray | None, RealArray | None]:
     """W, R, B and P, the last two None where they are absent."""
+    weights = {}
     for name in ("W", "R", "B", "P"):
-        if name in found.variables:
-            raise ValueError(
-                f"{found.label}: input {name}: expected a constant, got a value that depends on "
-                "the model's inputs"
-            )
-    W, R = (_matrices(found, name) for name in ("W", "R"))
+        label = f"{found.label}: input {name}"
+        if name in found.inputs.shaped:
+            raise ValueError(f"{label}: expected a constant, got a value that depends on X's shape")
+        if name in found.inputs.computed:
+            why = found.inputs.computed[name]
+            raise ValueError(f"{label}: expected a constant, got a value that is not: {why}")
+        if name in found.inputs.constants:
+            weights[name] = _real(label, found.inputs.constants[name])
+    W, R = (_matrices(found, weights.get(name), name) for name in ("W", "R"))
     hidden = int(found.attributes.get("hidden_size") or R.shape[2])
     gates = len(layout.OPERATORS[_DEFAULTS[found.node.op_type]].blocks)
     rows = gates * hidden
@@ -97,19 +130,42 @@ def _weights(
         "P": ((directions, 3 * hidden), "3*hidden_size"),
     }
     for name, (shape, meaning) in expected.items():
-        if name in found.constants:
-            label, value = f"{found.label}: input {name}", found.constants[name]
+        if name in weights:
+            label, value = f"{found.label}: input {name}", weights[name]
             _checks.real_array(label, value, W.dtype, " (W's)")
             _checks.shape(label, value, shape, f"(num_directions, {meaning})")
-    return W, R, found.constants.get("B"), found.constants.get("P")
+    return W, R, weights.get("B"), weights.get("P")
 
 
-def _matrices(found: Found, name: str) -> RealArray:
-    label, value = f"{found.label}: input {name}", found.constants.get(name)
+def _matrices(found: Found, value: RealArray | None, name: str) -> RealArray:
+    label = f"{found.label}: input {name}"
     if value is None or value.ndim != 3 or 0 in value.shape:
         got = "none" if value is None else f"shape {value.shape}"
         raise ValueError(f"{label}: expected a matrix for each direction, got {got}")
+    return value
+
+
+def _real(label: str, value: NDArray[Any]) -> RealArray:
+    """A weight in a type that the kernels compute in."""
+    value = _checks.known_to_numpy(value)
+    value = value.astype(np.float32) if value.dtype == np.float16 else value
     _checks.real_dtype(f"{label}: dtype", value.dtype)
+    return value
+
+
+def _constant(found: Found, name: str, W: RealArray, R: RealArray) -> NDArray[Any]:
+    """A constant initial state, in the weights' type, or constant lengths."""
+    label, value = f"{found.label}: input {name}", found.inputs.constants[name]
+    if name == "sequence_lens":
+        _checks.integer_array(label, value)
+        _checks.shape(label, value, (value.size,), "(batch,)")
+        return value
+    value = _real(label, value).astype(W.dtype)
+    batch_axis = 0 if found.attributes.get("layout", 0) == 1 else 1
+    expected = [W.shape[0], R.shape[2]]
+    expected.insert(batch_axis, value.shape[batch_axis] if value.ndim > batch_axis else 0)
+    meaning = "(batch, num_directions, " if batch_axis == 0 else "(num_directions, batch, "
+    _checks.shape(label, value, tuple(expected), meaning + "hidden_size)")
     return value
 
 

@@ -1,0 +1,168 @@
+"""Inputs of operators that an ONNX file computes from the sizes of other values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import helper, shape_inference
+
+from rnnfast.onnx.values import Values
+
+Dims: TypeAlias = "tuple[int | str, ...]"
+"""The sizes of a value's axes: a number, or a name for a size that is not known beforehand."""
+
+_SMALL = 1024  # elements of an initializer that may be a shape itself
+
+
+class Shapes:
+    """What is known of the shapes of a model's values: declared, or inferred by onnx."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def of(self, name: str) -> Dims | None:
+        """The sizes of a value's axes, or None if not even their number is known.
+
+        An axis of unknown size has a name that no other axis has, or that of an axis which is
+        known to be as long.
+        """
+        return self._known.get(name)
+
+    @cached_property
+    def _known(self) -> dict[str, Dims | None]:
+        try:
+            model = shape_inference.infer_shapes(_without_weights(self._model), data_prop=True)
+        except Exception:  # the library's errors are of any type; then nothing is known
+            return {}
+        known: dict[str, Dims | None] = {}
+        for info in _infos(model.graph):
+            dims = _dims(info)
+            # Graphs of two branches may use one name for two values.
+            known[info.name] = dims if known.get(info.name, dims) == dims else None
+        return known
+
+
+class OfShapes:
+    """A value as a function of another one and of shapes that follow from its shape."""
+
+    def __init__(self, values: Values, name: str, base: str, shapes: Shapes) -> None:
+        """Prepare the function.
+
+        Args:
+            values: The values of the graph that has both.
+            name: The value to compute.
+            base: The other one; nothing else but constants and shapes may be needed.
+            shapes: What is known of shapes.
+
+        Raises:
+            ValueError: The value depends on a size that does not follow from the shape of `base`.
+        """
+        self._values, self._name, self._base = values, name, base
+        self._dims: dict[str, Dims] = {}
+        for source in sorted(values.shape_sources(name) - {base}):
+            dims = shapes.of(source)
+            if dims is None:
+                raise ValueError(f"it depends on the shape of {source!r}, which is not known")
+            self._dims[source] = dims
+        self._base_dims = (shapes.of(base) or ()) if self._dims else ()
+        self._last: tuple[tuple[int, ...], NDArray[Any]] | None = None
+        self._check_unknown_sizes()
+
+    def __call__(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        """The value for a `base` of that shape, where nothing else of it is needed.
+
+        Raises:
+            ValueError: It cannot be computed for this shape.
+        """
+        if self._last is None or self._last[0] != shape:
+            self._last = shape, self.evaluate(_of_shape(shape))
+        return self._last[1]
+
+    def evaluate(self, base: NDArray[Any], unknown: int = 1) -> NDArray[Any]:
+        """The value for values of `base`; `unknown` stands for sizes that do not matter.
+
+        Raises:
+            ValueError: It cannot be computed for this shape.
+        """
+        sizes = dict(zip(self._base_dims, base.shape, strict=False))
+        given = {self._base: base}
+        for name, dims in self._dims.items():
+            shape = (dim if isinstance(dim, int) else sizes.get(dim, unknown) for dim in dims)
+            given[name] = _of_shape(tuple(shape))
+        # States are of the size of the batch, of which the file's size says nothing.
+        more = self._values.limit * max(base.shape[:2], default=1)
+        return self._values.evaluate(self._name, given, more)
+
+    def _check_unknown_sizes(self) -> None:
+        missing = [
+            (name, axis)
+            for name, dims in self._dims.items()
+            for axis, dim in enumerate(dims)
+            if isinstance(dim, str) and dim not in self._base_dims
+        ]
+        if not missing:
+            return
+        dims = self._base_dims or (2, 3, 4)
+        base = _of_shape(tuple(d if isinstance(d, int) else 2 + k for k, d in enumerate(dims)))
+        if not np.array_equal(self.evaluate(base, unknown=5), self.evaluate(base, unknown=7)):
+            name, axis = missing[0]
+            raise ValueError(
+                f"it depends on the size of axis {axis} of {name!r}, which does not follow from "
+                f"the shape of {self._base!r}"
+            )
+
+
+def _of_shape(shape: tuple[int, ...]) -> NDArray[Any]:
+    """An array of which only the shape will be read: it takes no memory."""
+    return np.broadcast_to(np.float32(0), shape)
+
+
+def _without_weights(model: Any) -> Any:
+    """The model with shapes in place of large initializers, and names for all unknown sizes."""
+    initializers = {t.name: t for t in model.graph.initializer}
+    inputs = [i for i in model.graph.input if i.name not in initializers]
+    small = [t for t in initializers.values() if np.prod(t.dims, dtype=np.float64) <= _SMALL]
+    inputs += [
+        helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in initializers.values()
+    ]
+    graph = helper.make_graph(
+        model.graph.node, "shapes", inputs, model.graph.output, small, value_info=()
+    )
+    for info in graph.input:
+        for axis, dim in enumerate(info.type.tensor_type.shape.dim):
+            if not dim.dim_param and dim.dim_value <= 0:
+                dim.dim_param = f"{info.name}[{axis}]"
+    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=8)
+
+
+def _infos(graph: Any) -> Iterator[Any]:
+    for infos in (graph.input, graph.value_info, graph.output):
+        yield from infos
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in inner_graphs(attribute):
+                yield from _infos(inner)
+
+
+def inner_graphs(attribute: Any) -> Sequence[Any]:
+    """The graphs of a node's attribute: branches and bodies."""
+    return [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
+
+
+def _dims(info: Any) -> Dims | None:
+    kind = info.type.tensor_type
+    if not info.type.HasField("tensor_type") or not kind.HasField("shape"):
+        return None
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or f"{info.name}[{axis}]"
+        for axis, dim in enumerate(kind.shape.dim)
+    )
+
+
+def opset_versions(opsets: Sequence[Any]) -> Mapping[str, int]:
+    """The versions of operator sets by their domains."""
+    return {opset.domain: opset.version for opset in opsets}

@@ -1,0 +1,85 @@
+"""Opening ONNX models, and what to do with those that have no recurrent operators."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from rnnfast.onnx.shapes import inner_graphs
+
+_KERAS = (
+    "if they are recurrent layers, as Keras writes them, take the weights from Keras instead: "
+    "rnnfast.load_keras_weights(layer, keras_layer.get_weights(), keras_layer.get_config())"
+)
+_UNROLLED = (
+    "if these are the steps of an unrolled recurrent layer, export it as one operator: "
+    "torch.onnx.export(..., dynamo=False), or use rnnfast.load_torch_state_dict"
+)
+
+
+def opened(source: str | PathLike[str] | bytes | Any) -> Any:
+    """The model of a path, of a file's bytes, or of an `onnx.ModelProto`.
+
+    Raises:
+        ValueError: It is not an ONNX model, or not a regular file.
+        OSError: The file cannot be read.
+        TypeError: It is none of these.
+    """
+    if isinstance(source, onnx.ModelProto):
+        return source
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        model = _parsed("these bytes", lambda: onnx.load_model_from_string(bytes(source)))
+    elif isinstance(source, (str, PathLike)):
+        path = fspath(source)
+        _check_file(path)
+        model = _parsed(str(path), lambda: onnx.load(path))
+    else:
+        raise TypeError(
+            "source: expected a path, the bytes of a file or an onnx.ModelProto, got "
+            f"{type(source).__name__}"
+        )
+    return model
+
+
+def advice(model: Any) -> str:
+    """What a model without recurrent operators has instead, and what its owner may do."""
+    types = sorted({node.op_type for node in _all_nodes(model.graph)})
+    found = f"got nodes of {', '.join(types) or 'nothing'}"
+    loops = [name for name in ("Loop", "Scan") if name in types]
+    if loops:
+        return f"{found}; {' and '.join(loops)} are loops: {_KERAS}"
+    if {"Tanh", "Sigmoid"} & set(types) and {"MatMul", "Gemm"} & set(types):
+        return f"{found}; {_UNROLLED}"
+    return found
+
+
+def _check_file(path: str) -> None:
+    mode = Path(path).stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or device"
+        raise ValueError(f"source: expected a file, got {kind}: {path}")
+
+
+def _parsed(label: str, parse: Any) -> Any:
+    try:
+        model = parse()
+    except OSError:
+        raise
+    except Exception as error:  # the library's errors are of any type
+        raise ValueError(f"source: cannot read {label} as an ONNX model: {error}") from error
+    if not model.HasField("graph"):
+        raise ValueError(f"source: cannot read {label} as an ONNX model: there is no graph in it")
+    return model
+
+
+def _all_nodes(graph: Any) -> Iterator[Any]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in inner_graphs(attribute):
+                yield from _all_nodes(inner)

@@ -1,0 +1,107 @@
+"""Which operators of a model read what others give, so that they are layers of one network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnfast.onnx.graph import Found
+from rnnfast.onnx.shapes import Dims, OfShapes, Shapes
+
+
+class Origin(NamedTuple):
+    """Where an operator stands in its model.
+
+    Attributes:
+        model: An object that all operators of the model share.
+        place: "LSTM node 'name'", with the branches that it stands in.
+        position: Its number among the operators.
+        follows: The number of the operator whose outputs are its X, side by side and otherwise as
+            they are; None if there is no such operator.
+        x: What X is, in words.
+    """
+
+    model: object
+    place: str
+    position: int
+    follows: int | None
+    x: str
+
+
+def origins(found: Sequence[Found], shapes: Shapes) -> list[Origin]:
+    """Where each of a model's operators stands."""
+    model = object()
+    result = []
+    for k, one in enumerate(found):
+        place = ", in ".join([one.label, *one.branches])
+        x = one.node.input[0]
+        sources = sorted(one.values.open_sources(x))
+        follows = next(
+            (i for i, other in enumerate(found) if _gives(other, one, sources, shapes)), None
+        )
+        words = " and ".join(map(one.values.describe, sources)) or "constants"
+        direct = sources == [x]
+        result.append(
+            Origin(model, place, k, follows, words if direct else f"what nodes make of {words}")
+        )
+    return result
+
+
+def check_stackable(origins: Sequence[Origin | None]) -> None:
+    """Checks that each operator reads what the one before gives, if both are of one model.
+
+    Raises:
+        ValueError: One reads something else; the message tells what.
+    """
+    for k in range(1, len(origins)):
+        before, this = origins[k - 1], origins[k]
+        if before is None or this is None or this.model is not before.model:
+            continue
+        if this.follows != before.position:
+            raise ValueError(
+                f"nodes[{k}]: expected an operator that reads the output of nodes[{k - 1}] as it "
+                f"is, as both are of one model, got {this.place}, which reads {this.x}; "
+                f"nodes[{k - 1}] is {before.place}. Make a layer of each, or choose the operators "
+                "of one branch"
+            )
+
+
+def _gives(other: Found, one: Found, sources: list[str], shapes: Shapes) -> bool:
+    """Whether an operator's output is another's X: tried with numbers that are all different."""
+    y = next(iter(other.node.output), "")
+    R = other.inputs.constants.get("R")
+    if sources != [y] or one.values.makers.get(y) is not other.node or R is None:
+        return False
+    for seq_len, batch in ((2, 3), _declared(other, shapes.of(y))):
+        shape = seq_len, R.shape[0], batch, R.shape[-1]
+        if math.prod(shape) > one.values.limit:
+            continue
+        numbers = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+        numbers -= numbers.size // 2  # a Relu between the two is seen
+        expected = numbers.swapaxes(1, 2).reshape(seq_len, batch, -1)
+        if _layout(other):
+            numbers = numbers.transpose(2, 0, 1, 3)
+        if _layout(one):
+            expected = expected.swapaxes(0, 1)
+        try:
+            x = OfShapes(one.values, one.node.input[0], y, shapes).evaluate(numbers)
+        except ValueError:
+            continue  # the model may be of one size of time and batch
+        if np.array_equal(x, expected):
+            return True
+    return False
+
+
+def _declared(found: Found, dims: Dims | None) -> tuple[int, int]:
+    """Sequence length and batch of an operator's Y, as far as the model tells; else 2 and 3."""
+    if dims is None or len(dims) != 4:
+        return 2, 3
+    seq_len, batch = (dims[1], dims[0]) if _layout(found) else (dims[0], dims[2])
+    return seq_len if isinstance(seq_len, int) else 2, batch if isinstance(batch, int) else 3
+
+
+def _layout(found: Found) -> bool:
+    return bool(found.attributes.get("layout", 0) == 1)

@@ -1,0 +1,276 @@
+"""`rnnfast.onnx.load`: inputs of an operator that its model computes are those onnxruntime uses."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+from onnx import TensorProto, helper, numpy_helper
+
+import onnx_models
+import rnnfast.onnx
+from onnx_models import Operator
+
+BATCHES = ((7, 5), (3, 1), (4, 9))
+
+
+def of(operator: Operator, makers: Sequence[Any], sources: dict[str, np.ndarray]) -> Any:
+    """A model of the operator, from "x" with open sizes, whose other inputs `makers` make."""
+    built = onnx_models.build(operator)
+    weights = {t.name: numpy_helper.to_array(t) for t in built.model.graph.initializer}
+    model = onnx_models.model(
+        [*makers, built.model.graph.node[0]], {}, operator.outputs, weights | sources
+    )
+    x = "X" if any("X" in node.output for node in makers) else "x"
+    if x == "x":
+        model.graph.node.insert(0, helper.make_node("Identity", ["x"], ["X"]))
+    shape = [None, None, operator.I]
+    model.graph.input.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, shape))
+    return model
+
+
+def random(*shape: int) -> np.ndarray:
+    rng = np.random.default_rng(sum(shape))
+    return (0.5 * rng.standard_normal(shape)).astype(np.float32)
+
+
+def check(model: Any, operator: Operator, *, transposed: bool = False) -> Any:
+    """The operator equals onnxruntime on every size, in each kernel and the reference."""
+    (node,) = rnnfast.onnx.load(model)
+    for seq_len, batch in BATCHES:
+        x = random(seq_len, batch, operator.I)
+        feeds = {"x": x.swapaxes(0, 1) if transposed else x}
+        peer = onnx_models.run_onnxruntime(model, feeds, operator.outputs)
+        onnx_models.assert_near(onnx_models.run_node(node, {"X": x}), peer, node, {"X": x})
+    return node
+
+
+def batch_shape(source: str, axis: int, directions: int, hidden: int) -> tuple[list[Any], Any]:
+    """Nodes that make (D, B, H) of a value's shape, as PyTorch's exporter writes them."""
+    nodes = [
+        helper.make_node("Shape", [source], ["its_shape"]),
+        helper.make_node("Gather", ["its_shape", "batch_axis"], ["batch"]),
+        helper.make_node("Unsqueeze", ["batch", "zero"], ["batch_1"]),
+        helper.make_node("Concat", ["directions", "batch_1", "hidden"], ["state_shape"], axis=0),
+    ]
+    sources = {
+        "batch_axis": np.array(axis),
+        "zero": np.array([0]),
+        "directions": np.array([directions]),
+        "hidden": np.array([hidden]),
+    }
+    return nodes, sources
+
+
+class TestStates:
+    """Initial states, constant or computed."""
+
+    @pytest.mark.parametrize("op_type", onnx_models.GATES)
+    @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+    def test_expanded_from_a_parameter(self, op_type: str, direction: str) -> None:
+        operator = Operator(op_type, direction, states=False)
+        nodes, sources = batch_shape("X", 1, operator.directions, operator.H)
+        names = ("initial_h", "initial_c")[: len(operator.outputs) - 1]
+        for name in names:
+            nodes.append(helper.make_node("Expand", [f"{name}_1", "state_shape"], [name]))
+            sources[f"{name}_1"] = random(operator.directions, 1, operator.H)
+        node = check(of_states(operator, nodes, sources, names), operator)
+        assert sorted(node.computed) == sorted(names)
+        with pytest.raises(
+            ValueError, match=r"nodes\[0\]: expected .*(without initial_h|direction forward)"
+        ):
+            rnnfast.onnx.to_layer(node)
+
+    def test_of_the_shape_of_an_input_that_is_batch_first(self) -> None:
+        operator = Operator("GRU", states=False)
+        nodes, sources = batch_shape("x", 0, 1, operator.H)
+        nodes += [
+            helper.make_node("Transpose", ["x"], ["X"], perm=[1, 0, 2]),
+            helper.make_node("Expand", ["h", "state_shape"], ["initial_h"]),
+        ]
+        sources["h"] = random(1, 1, operator.H)
+        check(of_states(operator, nodes, sources, ["initial_h"]), operator, transposed=True)
+
+    def test_of_another_size_than_those_of_x(self) -> None:
+        """The batch of an input that X says nothing of: it is named, and calls must give it."""
+        operator = Operator("GRU", states=False)
+        nodes, sources = batch_shape("other", 0, 1, operator.H)
+        nodes.append(helper.make_node("Expand", ["h", "state_shape"], ["initial_h"]))
+        sources["h"] = random(1, 1, operator.H)
+        model = of_states(operator, nodes, sources, ["initial_h"])
+        other = helper.make_tensor_value_info("other", TensorProto.FLOAT, [None, 2])
+        model.graph.input.append(other)
+        (node,) = rnnfast.onnx.load(model)
+        words = "initial_h: expected a value, .* depends on the size of axis 0 of 'other'"
+        with pytest.raises(ValueError, match=words):
+            node(random(3, 2, operator.I))
+
+    def test_of_values_of_the_input_must_be_given(self) -> None:
+        operator = Operator("GRU", states=False)
+        sources = {"axis": np.array([0]), "M": random(operator.I, operator.H)}
+        nodes = [
+            helper.make_node("Identity", ["x"], ["X"]),
+            helper.make_node("ReduceSum", ["X", "axis"], ["sums"]),
+            helper.make_node("MatMul", ["sums", "M"], ["initial_h"]),
+        ]
+        model = of_states(operator, nodes, sources, ["initial_h"])
+        (node,) = rnnfast.onnx.load(model)
+        x = random(3, 2, operator.I)
+        with pytest.raises(
+            ValueError, match=r"initial_h: expected a value, as .* depends on the graph input 'x'"
+        ):
+            node(x)
+        h = x.sum(axis=0, keepdims=True) @ sources["M"]
+        peer = onnx_models.run_onnxruntime(model, {"x": x}, operator.outputs)
+        onnx_models.assert_near(
+            onnx_models.run_node(node, {"X": x, "initial_h": h}),
+            peer,
+            node,
+            {"X": x, "initial_h": h},
+        )
+        with pytest.raises(ValueError, match=r"nodes\[0\]: expected .* without initial_h .* comp"):
+            rnnfast.onnx.to_layer(node)
+
+    @pytest.mark.parametrize("batch", [1, 4])
+    def test_zeros_of_the_exported_batch_pin_no_batch(self, batch: int) -> None:
+        """Constants of zeros, expanded or not, with the batch of the sample."""
+        operator = Operator("LSTM")
+        zeros = np.zeros((1, batch, operator.H), np.float32)
+        model = onnx_models.build(operator).model
+        del model.graph.input[1:]
+        for name in ("initial_h", "initial_c"):
+            model.graph.initializer.append(numpy_helper.from_array(zeros, name))
+        (node,) = rnnfast.onnx.load(model)
+        without = onnx_models.build(operator).feeds | {"initial_h": None, "initial_c": None}
+        x = {"X": without.pop("X")}
+        expected = onnx_models.run_node(node, x | {n: zeros[:, :1].repeat(5, 1) for n in without})
+        for name, values in onnx_models.run_node(node, x).items():
+            np.testing.assert_array_equal(values, expected[name])
+        assert rnnfast.onnx.to_layer(node)(random(3, 2, operator.I))[0].shape == (3, 2, operator.H)
+
+    @pytest.mark.parametrize("name", ["initial_h", "initial_c", "sequence_lens"])
+    def test_a_layer_has_no_constant_state_and_no_constant_lengths(self, name: str) -> None:
+        built = onnx_models.build(Operator("LSTM", lengths=True), (*onnx_models.CONSTANTS, name))
+        (node,) = rnnfast.onnx.load(built.model)
+        with pytest.raises(
+            ValueError, match=rf"nodes\[0\]: expected .* without {name} .* a constant; call the op"
+        ):
+            rnnfast.onnx.to_layer(node)
+
+    def test_a_constant_of_a_wrong_shape(self) -> None:
+        built = onnx_models.build(Operator("LSTM"))
+        del built.model.graph.input[1]
+        wrong = numpy_helper.from_array(random(5, 9), "initial_h")
+        built.model.graph.initializer.append(wrong)
+        with pytest.raises(ValueError, match=r"input initial_h: expected shape \(num_directions"):
+            rnnfast.onnx.load(built.model)
+
+
+def of_states(
+    operator: Operator, nodes: list[Any], sources: dict[str, np.ndarray], names: Sequence[str]
+) -> Any:
+    """`of`, with an operator that reads the states that nodes make."""
+    model = of(operator, nodes, sources)
+    node = next(n for n in model.graph.node if n.op_type == operator.op_type)
+    node.input.extend(["", *names])
+    return model
+
+
+class TestLengths:
+    """Lengths of sequences that are computed from shapes, as tf2onnx writes them."""
+
+    @staticmethod
+    def model(operator: Operator, short: int) -> Any:
+        nodes = [
+            helper.make_node("Shape", ["X"], ["its_shape"]),
+            helper.make_node("Slice", ["its_shape", "zero", "one"], ["T"]),
+            helper.make_node("Slice", ["its_shape", "one", "two"], ["size"]),
+            helper.make_node("Sub", ["T", "short"], ["T_short"]),
+            helper.make_node("Cast", ["T_short"], ["T_32"], to=TensorProto.INT32),
+            helper.make_node("Tile", ["T_32", "size"], ["sequence_lens"]),
+        ]
+        sources = {name: np.array([k]) for k, name in enumerate(("zero", "one", "two"))}
+        model = of(operator, nodes, sources | {"short": np.array([short])})
+        node = next(n for n in model.graph.node if n.op_type == operator.op_type)
+        node.input.append("sequence_lens")
+        return model
+
+    @pytest.mark.parametrize("op_type", onnx_models.GATES)
+    @pytest.mark.parametrize("short", [0, 1])
+    def test_computed_from_the_shape(self, op_type: str, short: int) -> None:
+        operator = Operator(op_type, "bidirectional", states=False)
+        node = check(self.model(operator, short), operator)
+        if short:
+            with pytest.raises(ValueError, match=r"without sequence_lens .* where it is computed"):
+                rnnfast.onnx.to_layer(node)
+        else:  # of all sequences the whole length: a layer's default
+            x = random(4, 3, operator.I)
+            y = onnx_models.run_node(node, {"X": x})["Y"].swapaxes(1, 2).reshape(4, 3, -1)
+            np.testing.assert_array_equal(rnnfast.onnx.to_layer(node)(x)[0], y)
+
+
+EXPORTS = list(
+    itertools.product(("LSTM", "GRU", "RNN"), (False, True), ("fixed", "open"), ("none", "own"))
+)
+
+
+@pytest.mark.parametrize(("kind", "batch_first", "sizes", "state"), EXPORTS)
+def test_pytorch_exports_with_and_without_states(
+    kind: str, batch_first: bool, sizes: str, state: str
+) -> None:
+    """Two layers with the state that PyTorch makes, or a parameter's; any batch where it is open.
+
+    A file of fixed sizes serves other batches, too, where its states are zero.
+    """
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    hidden, layers = 7, 2
+    torch.manual_seed(0)
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = getattr(torch.nn, kind)(5, hidden, layers, batch_first=batch_first)
+            self.own = torch.nn.Parameter(torch.randn(layers, 1, hidden))
+
+        def forward(self, x: Any) -> Any:
+            if state == "none":
+                return self.rnn(x)[0]
+            h = self.own.expand(-1, x.size(0 if batch_first else 1), -1).contiguous()
+            return self.rnn(x, (h, 2 * h) if kind == "LSTM" else h)[0]
+
+    module, file = Model().eval(), io.BytesIO()
+    axes = {"x": {0: "first", 1: "second"}} if sizes == "open" else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter is deprecated
+        torch.onnx.export(
+            module, (torch.randn(3, 4, 5),), file,
+            dynamo=False, input_names=["x"], dynamic_axes=axes,
+        )  # fmt: skip
+    nodes = rnnfast.onnx.load(file.getvalue())
+    free = sizes == "open" or state == "none"
+    for shape in ((3, 4, 5), *([(6, 2, 5)] if free else [])):
+        x = random(*shape)
+        y = x.swapaxes(0, 1) if batch_first else x
+        for node in nodes:
+            y = node(y)[0][:, 0]
+        y = y.swapaxes(0, 1) if batch_first else y
+        with torch.inference_mode():
+            expected = module(torch.from_numpy(x)).numpy()
+        np.testing.assert_allclose(y, expected, rtol=0, atol=1e-6)
+        if state == "none":
+            layer = rnnfast.onnx.to_layer(*nodes)
+            y = layer(x.swapaxes(0, 1) if batch_first else x)[0]
+            y = y.swapaxes(0, 1) if batch_first else y
+            np.testing.assert_allclose(y, expected, rtol=0, atol=1e-6)
+    if state == "own":
+        with pytest.raises(ValueError, match=r"nodes\[0\]: expected .* without initial_h"):
+            rnnfast.onnx.to_layer(*nodes)
