@@ -27,28 +27,27 @@ from test_layers import bare, listed
 FEW = [(1, 1), (1, 7), (7, 1), (2, 3)]
 SIZES = [(1, 1), (5, 3), (17, 33), (600, 70), (65, 130)]
 EACH = [
-    Case(cell, T=T, B=18, I=I, H=H, D=1 + (H > 100), dtype=dtype, indices=indices)
+    Case(cell, T=T, B=B, I=I, H=H, D=1 + (H > 100), dtype=dtype, indices=indices)
     for cell in CELLS
     for k, (I, H) in enumerate(SIZES)
-    for T, dtype, indices in [
-        (FEW[k % 4][0], "float32", False),
-        (FEW[(k + 1) % 4][0], "float64", False),
-        (FEW[(k + 2) % 4][0], "float32", True),
+    for (T, B), dtype, indices in [
+        (FEW[k % 4], "float32", False),
+        (FEW[(k + 1) % 4], "float64", False),
+        (FEW[(k + 2) % 4], "float32", True),
     ]
 ]
 
 
-def few_of(case: Case) -> int:
-    """How many sequences make fewer than eight rows."""
-    return dict(reversed(FEW))[case.T]
+def among_many(few: Case) -> tuple[Case, np.ndarray]:
+    """A batch with the sequences of `few` among others, and their places in it."""
+    return replace(few, B=18), np.arange(3, 3 + few.B)
 
 
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("case", EACH, ids=str)
-def test_few_rows_give_the_bits_of_many(case: Case) -> None:
+@pytest.mark.parametrize("few", EACH, ids=str)
+def test_few_rows_give_the_bits_of_many(few: Case) -> None:
+    case, members = among_many(few)
     d = cases.make_data(case)
-    members = np.arange(3, 3 + few_of(case))
-    few = replace(case, B=len(members))
     whole = of_sequences(cases.run_engine(case))
     for count in (1, 2, 3):
         rnnfast.set_num_threads(count)
@@ -57,11 +56,11 @@ def test_few_rows_give_the_bits_of_many(case: Case) -> None:
 
 
 @pytest.mark.parametrize("adds", [False, True])
-@pytest.mark.parametrize("case", EACH, ids=str)
-def test_weight_gradients_of_few_rows_have_the_bits_of_many(case: Case, adds: bool) -> None:
+@pytest.mark.parametrize("few_rows", EACH, ids=str)
+def test_weight_gradients_of_few_rows_have_the_bits_of_many(few_rows: Case, adds: bool) -> None:
     """Sequences whose outputs have no gradient add nothing to the weights' gradients but zeros."""
+    case, members = among_many(few_rows)
     d = cases.make_data(case)
-    members = np.arange(3, 3 + few_of(case))
     others = np.setdiff1d(np.arange(case.B), members)
     silent = d._replace(dy=d.dy.copy(), dstate=tuple(s.copy() for s in d.dstate))
     for array in (silent.dy, *silent.dstate):
