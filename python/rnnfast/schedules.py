@@ -44,7 +44,7 @@ class Schedule:
         """Set what `state_dict` gave."""
         _checks.same_names("state_dict", state_dict, ("base_lr", "steps"))
         base_lr = _checks.finite("state_dict['base_lr']", state_dict["base_lr"], 0)
-        self.steps = _checks.integer("state_dict['steps']", state_dict["steps"], 0)
+        self.steps = _checks.count("state_dict['steps']", state_dict["steps"])
         self.base_lr = base_lr
         self.optimizer.lr = self.base_lr * self._factor(self.steps)
 
@@ -84,7 +84,7 @@ class CosineDecay(Schedule):
         self, optimizer: Optimizer, total: int, warmup: int = 0, final_factor: float = 0.0
     ) -> None:
         self.total = _checks.positive_int("total", total)
-        self.warmup = _checks.integer("warmup", warmup, 0)
+        self.warmup = _checks.count("warmup", warmup)
         if warmup >= total:
             raise ValueError(f"warmup: expected at least 0 and below total = {total}, got {warmup}")
         self.final_factor = _checks.number("final_factor", final_factor, 0, 1)
@@ -119,7 +119,7 @@ class ReduceOnPlateau:
     ) -> None:
         self.optimizer = _checked(optimizer)
         self.factor = _checks.number("factor", factor, 0, 1, open_high=True)
-        self.patience = _checks.integer("patience", patience, 0)
+        self.patience = _checks.count("patience", patience)
         self.threshold = _checks.number("threshold", threshold, 0, 1, open_high=True)
         self.min_lr = _checks.finite("min_lr", min_lr, 0)
         self.best = math.inf
@@ -143,7 +143,7 @@ class ReduceOnPlateau:
         """Set what `state_dict` gave."""
         _checks.same_names("state_dict", state_dict, ("best", "bad_steps"))
         best = _checks.number("state_dict['best']", state_dict["best"], -math.inf)
-        self.bad_steps = _checks.integer("state_dict['bad_steps']", state_dict["bad_steps"], 0)
+        self.bad_steps = _checks.count("state_dict['bad_steps']", state_dict["bad_steps"])
         self.best = best
 
 
