@@ -245,6 +245,27 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
         lambda: lstm().set_generator_state({"lstm": {}}),
     ),
     # Loss
+    "targets that would wrap into ignore_index": (
+        IndexError,
+        "targets: expected values in [0, classes) = [0, 4) or ignore_index = -100, "
+        "got 18446744073709551516",
+        lambda: softmax_cross_entropy(zeros(1, 4), np.array([2**64 - 100], np.uint64)),
+    ),
+    "targets that would wrap, in evaluation": (
+        IndexError,
+        "got 18446744073709551615",
+        lambda: rnnfast.cross_entropy(zeros(1, 4), [2**64 - 1], ignore_index=-1),
+    ),
+    "ignore_index": (
+        TypeError,
+        "ignore_index: expected an integer, got float",
+        lambda: softmax_cross_entropy(zeros(1, 4), [0], 0.5),  # type: ignore[arg-type]
+    ),
+    "ignore_index beyond int64": (
+        ValueError,
+        "ignore_index: expected at most 9223372036854775807, got 9223372036854775808",
+        lambda: softmax_cross_entropy(zeros(1, 4), [0], 2**63),
+    ),
     "targets shape": (
         ValueError,
         "targets: expected shape logits.shape[:-1] = (3,), got (2,)",
@@ -356,3 +377,18 @@ def test_empty_arrays(shape: tuple[int, ...]) -> None:
     assert dense(zeros(*shape)).shape == (*shape[:2], H)
     assert dense.backward(zeros(*shape[:2], H)).shape == shape
     assert Embedding(5, 2)(np.zeros(0, int)).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda value: Embedding(I, 2)(value),
+        lambda value: gru()(value[None]),
+        lambda value: gru().stream(1)(value),
+        lambda value: softmax_cross_entropy(zeros(1, I), value),
+        lambda value: gru()(x()[:, :1], lengths=value),
+    ],
+)
+def test_integers_beyond_int64_are_refused_as_they_are(use: Any) -> None:
+    with pytest.raises((IndexError, ValueError), match="18446744073709551614"):
+        use(np.array([2**64 - 2], np.uint64))

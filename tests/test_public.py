@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -64,3 +67,121 @@ def test_dropout_warns_where_it_has_no_effect(make: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rnnfast.LSTM(3, 5, 2, dropout=0.5)
+
+
+def run(code: str) -> None:
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
+def test_parts_of_the_package_load_themselves_on_use() -> None:
+    run(
+        "import sys, rnnfast\n"
+        "others = ('torch', 'onnx', 'rnnfast.training', 'safetensors')\n"
+        "assert not [name for name in others if name in sys.modules]\n"
+        "assert 'training' in dir(rnnfast)\n"
+        "assert not [name for name in others if name in sys.modules]\n"
+        "rnnfast.training.CharLM\n"
+    )
+    with pytest.raises(AttributeError, match="module 'rnnfast' has no attribute 'trainer'"):
+        _ = rnnfast.trainer
+
+
+@pytest.mark.parametrize(("part", "attribute"), [("torch", "GRU"), ("onnx", "export")])
+def test_doors_to_other_libraries_load_themselves_on_use(part: str, attribute: str) -> None:
+    pytest.importorskip(part, reason=f"{part} is not installed")
+    assert part in dir(rnnfast)
+    run(f"import rnnfast; rnnfast.{part}.{attribute}")
+
+
+def test_a_missing_library_is_named_on_use_and_not_listed() -> None:
+    run(
+        "import importlib.util, sys\n"
+        "there = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name: None if name == 'onnx' else there(name)\n"
+        "import rnnfast\n"
+        "assert 'onnx' not in dir(rnnfast)\n"
+        "try:\n"
+        "    rnnfast.onnx\n"
+        "except ImportError as error:\n"
+        "    assert 'needs the package onnx' in str(error)\n"
+        "else:\n"
+        "    raise AssertionError\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: rnnfast.GRU(3, 4, num_layers=2), "GRU(3, 4, num_layers=2)"),
+        (lambda: rnnfast.GRU(3, 4, reset_after=False), "GRU(3, 4, reset_after=False)"),
+        (lambda: rnnfast.RNN(3, 4, 1, "relu", False), "RNN(3, 4, bias=False, nonlinearity='relu')"),
+        (lambda: rnnfast.PeepholeLSTM(3, 4), "PeepholeLSTM(3, 4)"),
+        (
+            lambda: rnnfast.LSTM(3, 4, 2, True, True, 0.5, True, recompute=8),
+            "LSTM(3, 4, num_layers=2, batch_first=True, dropout=0.5, bidirectional=True, "
+            "recompute=8)",
+        ),
+        (lambda: rnnfast.Recurrent("nas", 3, 4), "Recurrent('nas', 3, 4)"),
+        (lambda: rnnfast.GRU(3, 4, precision="bfloat16"), "GRU(3, 4, precision='bfloat16')"),
+        (lambda: rnnfast.GRU(3, 4, dtype="float64"), "GRU(3, 4, dtype='float64')"),
+        (lambda: rnnfast.Linear(3, 4), "Linear(3, 4)"),
+        (lambda: rnnfast.Linear(3, 4, bias=False), "Linear(3, 4, bias=False)"),
+        (lambda: rnnfast.Embedding(30, 4), "Embedding(30, 4)"),
+        (lambda: rnnfast.Module(), "Module()"),
+        (
+            lambda: rnnfast.GRU(3, 4).weight_ih_l0,
+            "Parameter(weight_ih_l0, shape=(12, 3), dtype=float32)",
+        ),
+        (
+            lambda: rnnfast.Adam(rnnfast.Linear(3, 400), lr=0.01),
+            "Adam(2 parameters of 1,600 values, lr=0.01, weight_decay=0.0, steps=0, eps=1e-08, "
+            "betas=(0.9, 0.999))",
+        ),
+        (
+            lambda: rnnfast.SGD(rnnfast.Linear(3, 4), momentum=0.9),
+            "SGD(2 parameters of 16 values, lr=0.001, weight_decay=0.0, steps=0, momentum=0.9, "
+            "nesterov=False)",
+        ),
+        (
+            lambda: rnnfast.StepDecay(rnnfast.SGD(rnnfast.Linear(3, 4)), 5),
+            "StepDecay(every=5, factor=0.1, base_lr=0.001, steps=0)",
+        ),
+        (
+            lambda: rnnfast.ReduceOnPlateau(rnnfast.SGD(rnnfast.Linear(3, 4))),
+            "ReduceOnPlateau(factor=0.1, patience=10, threshold=0.0001, min_lr=0.0, best=inf, "
+            "bad_steps=0)",
+        ),
+    ],
+)
+def test_what_is_printed_tells_what_it_is(make: Any, expected: str) -> None:
+    printed = re.sub(", device='?[a-z]+'?", "", repr(make()))  # the tests choose another
+    assert printed == expected
+
+
+def test_a_model_prints_its_layers_below_each_other() -> None:
+    class Encoder(rnnfast.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = [rnnfast.GRU(3, 4), rnnfast.GRU(4, 4)]
+
+    class Model(rnnfast.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.size = 4
+            self.encoder = Encoder()
+            self.head = rnnfast.Linear(4, 2)
+
+        def extra_repr(self) -> str:
+            return f"size={self.size}"
+
+    printed = re.sub(", device='?[a-z]+'?", "", repr(Model()))
+    assert printed == (
+        "Model(\n"
+        "  size=4\n"
+        "  (encoder): Encoder(\n"
+        "    (layers.0): GRU(3, 4)\n"
+        "    (layers.1): GRU(4, 4)\n"
+        "  )\n"
+        "  (head): Linear(4, 2)\n"
+        ")"
+    )

@@ -3,8 +3,15 @@
 Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recurrent` for every
 cell of the library), stateless functions on arrays in `rnnfast.functional`, the training of
 language models in `rnnfast.training`, and the float64 NumPy reference that everything is checked
-against in `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices.
+against in `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers
+as PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these and `rnnfast.training` are loaded
+when they are first used.
 """
+
+import importlib
+import importlib.util
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from rnnfast import cuda, functional, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache, get_num_threads, set_num_threads
@@ -80,3 +87,25 @@ __all__ = [
     "to_keras_weights",
     "to_torch_state_dict",
 ]
+
+if TYPE_CHECKING:
+    from rnnfast import onnx as onnx
+    from rnnfast import torch as torch
+    from rnnfast import training as training
+
+_LOADED_ON_USE = {
+    "onnx": "onnx",
+    "torch": "torch",
+    "training": "rnnfast.training",
+}  # by their needs
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in _LOADED_ON_USE:
+        raise AttributeError(f"module 'rnnfast' has no attribute {name!r}")
+    return importlib.import_module(f"rnnfast.{name}")
+
+
+def __dir__() -> list[str]:
+    there = (name for name, need in _LOADED_ON_USE.items() if importlib.util.find_spec(need))
+    return sorted({*globals(), *there})

@@ -20,23 +20,25 @@ RealArray: TypeAlias = NDArray[Any]  # float32 or float64
 IntArray: TypeAlias = NDArray[np.int64]
 
 
-def _integer(name: str, value: int, low: int) -> int:
-    """Return `value` as an int, which must be at least `low`."""
+def integer(name: str, value: int, low: int, high: int | None = None) -> int:
+    """Return `value` as an int, which must be at least `low` and, if given, at most `high`."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
     if value < low:
         raise ValueError(f"{name}: expected at least {low}, got {value}")
+    if high is not None and value > high:
+        raise ValueError(f"{name}: expected at most {high}, got {value}")
     return int(value)
 
 
 def positive_int(name: str, value: int) -> int:
     """Return `value` as an int, which must be at least 1."""
-    return _integer(name, value, 1)
+    return integer(name, value, 1)
 
 
 def count(name: str, value: int) -> int:
     """Return `value` as an int, which must be at least 0."""
-    return _integer(name, value, 0)
+    return integer(name, value, 0)
 
 
 def boolean(name: str, value: bool) -> bool:
@@ -158,10 +160,15 @@ def index_array(
 ) -> IntArray:
     """The same of integers in [0, end), which `expected` puts in words, or equal to `ignored`.
 
-    The kernels of the CPU look for themselves. For a device the values are checked if they come
-    from the host; those that are on the device are not, as the host would have to wait for them.
+    The kernels of the CPU check int64 themselves; uint64, which may not fit in it, is checked here.
+    For a device the values are checked if they come from the host; those that are on the device are
+    not, as the host would have to wait for them.
     """
-    host = None if on is CPU else on.on_host(value)
+    if on is CPU:
+        array = np.asarray(value)
+        host = array if array.dtype.kind == "u" and array.dtype.itemsize == 8 else None
+    else:
+        host = on.on_host(value)
     if host is not None and host.dtype.kind in "iu":
         outside = (host < 0) | (host >= end)
         if ignored is not None:

@@ -242,14 +242,14 @@ class Recurrent(Module[functional.Reserve]):
 
     def extra_repr(self) -> str:
         """The sizes, and the options that differ from their defaults."""
-        default = {"num_layers": 1, "bias": True, "dtype": np.float32, "precision": "full"}
+        default = {"num_layers": 1, "bias": True, "dtype": "float32", "precision": "full"}
         names = ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute")
-        options = {n: getattr(self, n) for n in (*names, "dtype", "precision")}
+        options = {n: getattr(self, n) for n in (*names, "precision")} | {"dtype": self.dtype.name}
         return ", ".join(
             [repr(self.cell)] * (type(self) is Recurrent)
             + [str(self.input_size), str(self.hidden_size)]
-            + [f"{n}={v}" for n, v in options.items() if v != default.get(n, False)]
-            + [f"device={self._on.name}"] * (self._on is not _backend.CPU)
+            + [f"{n}={v!r}" for n, v in options.items() if v != default.get(n, False)]
+            + [f"device={self._on.name!r}"] * (self._on is not _backend.CPU)
         )
 
     if TYPE_CHECKING:

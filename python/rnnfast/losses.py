@@ -29,7 +29,7 @@ def softmax_cross_entropy(
     Raises:
         ValueError: The shapes do not fit.
         IndexError: A target is out of range.
-        TypeError: The logits are not real or the targets no integers.
+        TypeError: The logits are not real, or the targets or `ignore_index` are not integers.
     """
     on, array, target = _checked(logits, targets, ignore_index)
     loss, dlogits = on.cross_entropy(
@@ -51,6 +51,7 @@ def cross_entropy(logits: ArrayLike, targets: ArrayLike, ignore_index: int = -10
 def _checked(
     logits: ArrayLike, targets: ArrayLike, ignore_index: int
 ) -> tuple[Backend, RealArray, IntArray]:
+    ignore_index = _checks.integer("ignore_index", ignore_index, -(2**63), 2**63 - 1)
     on = _backend.of(logits)
     array = _checks.real_array("logits", logits, None, on=on)
     if array.ndim < 1 or array.shape[-1] < 1:

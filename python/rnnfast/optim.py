@@ -128,11 +128,11 @@ class Optimizer:
         self.steps, self.lr = steps, lr
 
     def __repr__(self) -> str:
-        names = [name for name in vars(self) if name != "parameters" and not name.startswith("_")]
-        options = "".join(f", {name}={getattr(self, name)}" for name in ("lr", *names))
-        parameters, values = len(self.parameters), sum(p.size for p in self.parameters)
-        name = type(self).__name__
-        return f"{name}({parameters} parameters of {values:,} values{options})"
+        size = sum(p.size for p in self.parameters)
+        return (
+            f"{type(self).__name__}({len(self.parameters)} parameters of {size:,} values, "
+            f"lr={self.lr}, {described(self)})"
+        )
 
     def _named_buffers(self) -> dict[str, RealArray]:
         names = [p.name for p in self.parameters]
@@ -367,6 +367,12 @@ def clip_grad_value_(parameters: Parameters, clip_value: float) -> None:
     """
     limit = _checks.number("clip_value", clip_value, 0)
     _pass_over(parameters, _core.Care(clip_value=limit))
+
+
+def described(thing: object) -> str:
+    """The options and counts of an optimiser or a schedule, for its `repr`."""
+    shown = {n: v for n, v in vars(thing).items() if not n.startswith("_")}
+    return ", ".join(f"{n}={v}" for n, v in shown.items() if n not in ("parameters", "optimizer"))
 
 
 def _care(clip_norm: float | None, clip_value: float | None, zero_grad: bool) -> _core.Care:

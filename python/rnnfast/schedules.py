@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnnfast import _checks
-from rnnfast.optim import Optimizer
+from rnnfast.optim import Optimizer, described
 
 
 class Schedule:
@@ -30,6 +30,9 @@ class Schedule:
 
     def _factor(self, step: int) -> float:
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({described(self)})"
 
     def step(self) -> None:
         """Count one step and set the rate that follows it."""
@@ -125,8 +128,12 @@ class ReduceOnPlateau:
         self.best = math.inf
         self.bad_steps = 0
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({described(self)})"
+
     def step(self, loss: float) -> None:
         """Take the loss of one step (an epoch, a validation)."""
+        loss = float(loss)  # of a device, an array
         if loss < self.best * (1 - self.threshold):
             self.best, self.bad_steps = loss, 0
             return
