@@ -114,17 +114,8 @@ def forward(
     on = _backend.of_weights(weights)
     steps = 0 if recompute is False else _arguments.recomputed_steps(recompute, x, on)
     options = num_layers, bidirectional, dropout, seed, training, precision, steps
-    result = _core.forward(cell, x, weights, state, lengths, *options) if on is CPU else None
-    if result is None:  # something must be converted, or is wrong
-        result = on.forward(
-            *_arguments.checked_call(on, cell, x, weights, state, lengths, *options)
-        )
-    y, final, reserve = result
-    if reserve is None:
-        return y, final, None
-    if on is CPU:
-        y.flags.writeable = False  # backward reads it
-    return y, final, Reserve(reserve)
+    y, final, core = forward_on(on, cell, x, weights, state, lengths, options)
+    return y, final, None if core is None else Reserve(core)
 
 
 def pack(
@@ -192,11 +183,45 @@ def backward(
             "reserve: expected what forward(..., training=True) returned, got "
             f"{type(reserve).__name__}"
         )
-    core, on = reserve.core, reserve.on
+    dx, dinitial, gradients = backward_on(reserve.on, reserve.core, dy, dstate, need_dx, dweights)
+    return dx, dinitial, [Weights(*g) for g in gradients] if dweights is None else list(dweights)
+
+
+def forward_on(
+    on: Backend,
+    cell: str,
+    x: ArrayLike,
+    weights: Sequence[Weights] | Packed,
+    state: Sequence[ArrayLike | None] | None,
+    lengths: ArrayLike | None,
+    options: tuple[int, bool, float, int, bool, str, int],
+) -> tuple[RealArray, tuple[RealArray, ...], Any]:
+    """`forward` for layers, which know where they are; the reserve is the engine's own.
+
+    `options` are those of `forward` in its order, with the number of steps of `recompute`.
+    """
+    result = _core.forward(cell, x, weights, state, lengths, *options) if on is CPU else None
+    if result is None:  # something must be converted, or is wrong
+        result = on.forward(
+            *_arguments.checked_call(on, cell, x, weights, state, lengths, *options)
+        )
+    if result[2] is not None and on is CPU:
+        result[0].flags.writeable = False  # backward reads y
+    return result  # type: ignore[no-any-return]
+
+
+def backward_on(
+    on: Backend,
+    core: Any,
+    dy: ArrayLike | None,
+    dstate: Sequence[ArrayLike | None] | None,
+    need_dx: bool,
+    dweights: Sequence[Weights] | None,
+) -> tuple[RealArray | None, tuple[RealArray, ...], Any]:
+    """`backward` for layers; the gradients of the weights are None where `dweights` has them."""
     result = _core.backward(core, dy, dstate, need_dx, dweights) if on is CPU else None
     if result is None:  # something must be converted, or is wrong
         dy, dstate = _arguments.checked_gradients(on, core, dy, dstate)
         given = None if dweights is None else _arguments.checked_dweights(on, core, dweights)
         result = on.backward(core, dy, dstate, need_dx, given)
-    dx, dinitial, gradients = result
-    return dx, dinitial, [Weights(*g) for g in gradients] if dweights is None else list(dweights)
+    return result  # type: ignore[no-any-return]
