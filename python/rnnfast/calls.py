@@ -85,8 +85,8 @@ class Layer(Module):
         raise RuntimeError(
             f"{name}: expected one call in training mode before it, got several, of which dy "
             "belongs to one. To take the gradient of each, keep the calls: `call = layer.call(x)`, "
-            "then `call.backward(dy)`, in any order. To call without a gradient, switch to "
-            "evaluation, `model.eval()`, which also lets no earlier call of the model wait. Those "
+            "then `call.backward(dy)`, in any order. To call without a gradient, use `call.y` alone, "
+            "or evaluation, `model.eval()`, which also lets no earlier call of the model wait. Those "
             "of this layer wait no longer"
         )
 
