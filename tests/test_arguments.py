@@ -87,14 +87,9 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
         lambda: lstm()(zeros(T, I)),
     ),
     "x size": (ValueError, "input_size = 4), got (5, 3, 7)", lambda: lstm()(zeros(T, B, 7))),
-    "x dtype": (
-        TypeError,
-        "x: expected dtype float32, that of the weights, got float64",
-        lambda: lstm()(zeros(T, B, I, dtype="float64")),
-    ),
     "x complex": (
         TypeError,
-        "x: expected dtype float32, that of the weights, got complex128",
+        "x: expected real numbers to convert to dtype float32, that of the weights, got complex128",
         lambda: lstm()(zeros(T, B, I, dtype="complex")),
     ),
     "x index negative": (IndexError, "got -1", lambda: lstm()(np.full((T, B), -1))),
@@ -127,8 +122,8 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "state dtype": (
         TypeError,
-        "state: expected dtype float32, that of the weights, got float64",
-        lambda: gru()(x(), zeros(1, B, H, dtype="float64")),
+        "state: expected real numbers to convert to dtype float32, that of the weights, got object",
+        lambda: gru()(x(), zeros(1, B, H, dtype="object")),
     ),
     "lengths too long": (
         ValueError,
@@ -169,8 +164,8 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "dy dtype": (
         TypeError,
-        "dy: expected dtype float32, got float64",
-        lambda: after_forward(lstm()).backward(zeros(T, B, H, dtype="float64")),
+        "dy: expected real numbers to convert to dtype float32, got <U1",
+        lambda: after_forward(lstm()).backward(zeros(T, B, H, dtype="U1")),
     ),
     "dstate of one": (
         TypeError,
@@ -190,8 +185,8 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "linear x dtype": (
         TypeError,
-        "x: expected dtype float32 (the layer's), got float64",
-        lambda: linear()(zeros(2, I, dtype="float64")),
+        "x: expected real numbers to convert to dtype float32 (the layer's), got complex64",
+        lambda: linear()(zeros(2, I, dtype="complex64")),
     ),
     "linear dy": (
         ValueError,
@@ -262,8 +257,8 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "logits dtype": (
         TypeError,
-        "logits.dtype: expected float32 or float64, got int64",
-        lambda: softmax_cross_entropy(zeros(3, 5, dtype="int64"), np.zeros(3, int)),
+        "logits: expected real numbers to convert to dtype float64, got datetime64[s]",
+        lambda: softmax_cross_entropy(zeros(3, 5, dtype="M8[s]"), np.zeros(3, int)),
     ),
     "logits rank": (
         ValueError,

@@ -85,9 +85,9 @@ class Layer(Module):
         raise RuntimeError(
             f"{name}: expected one call in training mode before it, got several, of which dy "
             "belongs to one. To take the gradient of each, keep the calls: `call = layer.call(x)`, "
-            "then `call.backward(dy)`, in any order. To call without a gradient, use `call.y` alone, "
-            "or evaluation, `model.eval()`, which also lets no earlier call of the model wait. Those "
-            "of this layer wait no longer"
+            "then `call.backward(dy)`, in any order. To call without a gradient, use `call.y`, "
+            "or evaluation: `model.eval()`, which also lets no earlier call of the model wait. "
+            "Those of this layer wait no longer"
         )
 
     def __getstate__(self) -> dict[str, Any]:

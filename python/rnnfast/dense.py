@@ -40,7 +40,8 @@ class Embedding(Layer):
     Args:
         num_embeddings: Number of vectors V.
         embedding_dim: Their size E.
-        dtype: float32 or float64.
+        dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
+            lose digits on their way into a float32 layer.
         seed: Seeds the initial values; None draws fresh ones.
         device: Where the layer is, "cpu" or "cuda"; None for "cpu".
     """
@@ -111,6 +112,7 @@ class Embedding(Layer):
             RuntimeError: No call in training mode came before, or its gradient was already taken,
                 or there were several; or another thread is in `backward`.
             ValueError: The shape is wrong.
+            TypeError: dy has no real numbers.
         """
         self._take(self._calls.kept, self._differentiate, dy)
 
@@ -155,7 +157,8 @@ class Linear(Layer):
         in_features: Size of x's last axis.
         out_features: Size of y's last axis.
         bias: Whether b is added.
-        dtype: float32 or float64.
+        dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
+            lose digits on their way into a float32 layer.
         seed: Seeds the initial values; None draws fresh ones.
         device: Where the layer is, "cpu" or "cuda"; None for "cpu".
     """
@@ -195,7 +198,7 @@ class Linear(Layer):
 
         Raises:
             ValueError: The last axis is not in_features.
-            TypeError: The dtype is not the layer's.
+            TypeError: The array has no real numbers.
         """
         y, kept = self._run(x)
         self._calls.add(kept)
@@ -233,7 +236,7 @@ class Linear(Layer):
             RuntimeError: No call in training mode came before, or its gradient was already taken,
                 or there were several; or another thread is in `backward`.
             ValueError: The shape is wrong.
-            TypeError: The dtype is not the layer's.
+            TypeError: The array has no real numbers.
         """
         return self._take(self._calls.kept, self._differentiate, dy, need_dx)
 

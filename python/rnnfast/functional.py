@@ -72,11 +72,13 @@ def forward(
 ) -> tuple[RealArray, tuple[RealArray, ...], Reserve | None]:
     """Run a network over whole sequences.
 
-    All real arrays have one dtype, float32 or (on the CPU) float64, that of `weights[0].weight_ih`.
+    It computes in the dtype of `weights[0].weight_ih`, float32 or (on the CPU) float64; weights of
+    less than 32 bits count as float32. Other arrays of real numbers are converted to it: float64
+    ones lose digits on their way to float32.
 
     Args:
         cell: Name of the cell, one of `cells()`.
-        x: (T, B, I) reals, or (T, B) integers in [0, I) that stand for one-hot vectors.
+        x: (T, B, I) real numbers, or (T, B) integers in [0, I) that stand for one-hot vectors.
         weights: One entry for each layer and direction: l0, l0 reverse, l1, ... Or what `pack`
             made of them for the same cell, layers, directions and precision, unless training.
         state: The initial states, (L*D, B, H) each; None for zeros.
@@ -106,7 +108,7 @@ def forward(
         reserve, None unless training.
 
     Raises:
-        TypeError: An array has the wrong dtype, float64 with "bfloat16" included.
+        TypeError: An array has no real numbers; weights are float64 with "bfloat16".
         ValueError: A size, shape, length or the precision is wrong.
         IndexError: An index in x is out of range. Indices on a device are not checked, as the host
             would have to wait for them; one that is out of range stands for a row of NaN.
@@ -136,7 +138,7 @@ def pack(
         precision: Of the products, as for `forward`.
 
     Raises:
-        TypeError: An array has the wrong dtype, float64 with "bfloat16" included.
+        TypeError: An array has no real numbers; weights are float64 with "bfloat16".
         ValueError: A size, shape or the precision is wrong.
     """
     on = _backend.of_weights(weights)
@@ -175,7 +177,8 @@ def backward(
         each None where the weight is, or `dweights`.
 
     Raises:
-        TypeError: An array has the wrong dtype, or `reserve` is None (forward was not training).
+        TypeError: An array has no real numbers; one of `dweights` has not the dtype of its weight;
+            `reserve` is None (forward was not training).
         ValueError: A shape is wrong.
     """
     if not isinstance(reserve, Reserve):

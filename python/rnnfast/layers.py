@@ -101,7 +101,8 @@ class Recurrent(Layer, Generic[StateOf]):
         recompute: Whether `backward` makes the gates again instead of finding them kept: less
             memory, more work, the same bits. An integer is the number of steps between two states
             that are kept, True a number near sqrt(T); see `rnnfast.functional.forward`.
-        dtype: float32 or float64.
+        dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
+            lose digits on their way into a float32 layer.
         precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
             bfloat16 and sum in float32. Parameters, states and results stay float32.
         seed: Seeds the initial values and dropout; None draws fresh ones.
@@ -187,8 +188,8 @@ class Recurrent(Layer, Generic[StateOf]):
         """Run the layers over a sequence.
 
         Args:
-            x: (T, B, I) reals of the layer's dtype, or (T, B) integers in [0, I), which stand for
-                one-hot rows; batch axis first if `batch_first`.
+            x: (T, B, I) real numbers, or (T, B) integers in [0, I), which stand for one-hot rows;
+                batch axis first if `batch_first`.
             state: Initial state, (L * D, B, H) each; None for zeros.
             lengths: (B,) integers in [0, T]: where each sequence ends; None for T.
 
@@ -198,7 +199,7 @@ class Recurrent(Layer, Generic[StateOf]):
         Raises:
             ValueError: A shape or a length is wrong.
             IndexError: An integer in x is out of range.
-            TypeError: A dtype or the structure of the state is wrong.
+            TypeError: An array has no real numbers, or the structure of the state is wrong.
         """
         y, final, reserve = self._run(x, state, lengths)
         self._calls.add(reserve)
@@ -267,7 +268,7 @@ class Recurrent(Layer, Generic[StateOf]):
             RuntimeError: No call in training mode came before, or its gradient was already taken,
                 or there were several; or another thread is in `backward`.
             ValueError: A shape is wrong.
-            TypeError: A dtype or the structure of dstate is wrong.
+            TypeError: An array has no real numbers, or the structure of dstate is wrong.
         """
         return self._take(self._calls.kept, self._differentiate, dy, dstate, need_dx)
 
@@ -301,7 +302,7 @@ class Recurrent(Layer, Generic[StateOf]):
 
         Raises:
             ValueError: The layer is bidirectional, or a shape is wrong.
-            TypeError: A dtype or the structure of the state is wrong.
+            TypeError: An array has no real numbers, or the structure of the state is wrong.
         """
         if self.bidirectional:
             raise ValueError("stream: expected a layer of one direction, got a bidirectional one")

@@ -51,8 +51,8 @@ class Stream(Generic[StateOf]):
         """Take a step.
 
         Args:
-            x: (B, I) reals of the layer's dtype, or (B,) integers in [0, I), which stand for
-                one-hot rows.
+            x: (B, I) real numbers, which are converted to the layer's dtype, or (B,) integers in
+                [0, I), which stand for one-hot rows.
 
         Returns:
             (B, H), the outputs of the last layer.
@@ -60,7 +60,7 @@ class Stream(Generic[StateOf]):
         Raises:
             ValueError: The shape is wrong.
             IndexError: An integer is out of range.
-            TypeError: The dtype is wrong.
+            TypeError: x has no real numbers.
         """
         array = _backend.given(x)
         if array.shape not in self._shapes:
