@@ -87,14 +87,9 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
         lambda: lstm()(zeros(T, I)),
     ),
     "x size": (ValueError, "input_size = 4), got (5, 3, 7)", lambda: lstm()(zeros(T, B, 7))),
-    "x dtype": (
-        TypeError,
-        "x: expected dtype float32, that of the weights, got float64",
-        lambda: lstm()(zeros(T, B, I, dtype="float64")),
-    ),
     "x complex": (
         TypeError,
-        "x: expected dtype float32, that of the weights, got complex128",
+        "x: expected real numbers to convert to dtype float32, that of the weights, got complex128",
         lambda: lstm()(zeros(T, B, I, dtype="complex")),
     ),
     "x index negative": (IndexError, "got -1", lambda: lstm()(np.full((T, B), -1))),
@@ -127,8 +122,8 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "state dtype": (
         TypeError,
-        "state: expected dtype float32, that of the weights, got float64",
-        lambda: gru()(x(), zeros(1, B, H, dtype="float64")),
+        "state: expected real numbers to convert to dtype float32, that of the weights, got object",
+        lambda: gru()(x(), zeros(1, B, H, dtype="object")),
     ),
     "lengths too long": (
         ValueError,
@@ -169,8 +164,8 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "dy dtype": (
         TypeError,
-        "dy: expected dtype float32, got float64",
-        lambda: after_forward(lstm()).backward(zeros(T, B, H, dtype="float64")),
+        "dy: expected real numbers to convert to dtype float32, got <U1",
+        lambda: after_forward(lstm()).backward(zeros(T, B, H, dtype="U1")),
     ),
     "dstate of one": (
         TypeError,
@@ -190,8 +185,8 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "linear x dtype": (
         TypeError,
-        "x: expected dtype float32 (the layer's), got float64",
-        lambda: linear()(zeros(2, I, dtype="float64")),
+        "x: expected real numbers to convert to dtype float32 (the layer's), got complex64",
+        lambda: linear()(zeros(2, I, dtype="complex64")),
     ),
     "linear dy": (
         ValueError,
@@ -283,8 +278,8 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "logits dtype": (
         TypeError,
-        "logits.dtype: expected float32 or float64, got int64",
-        lambda: softmax_cross_entropy(zeros(3, 5, dtype="int64"), np.zeros(3, int)),
+        "logits: expected real numbers to convert to dtype float64, got datetime64[s]",
+        lambda: softmax_cross_entropy(zeros(3, 5, dtype="M8[s]"), np.zeros(3, int)),
     ),
     "logits rank": (
         ValueError,
@@ -313,7 +308,8 @@ def test_a_failed_load_changes_nothing() -> None:
 def test_non_contiguous_and_read_only_arrays_are_accepted() -> None:
     layer = lstm(batch_first=True)
     plain = x()
-    y, (h, c) = layer(plain)
+    y, (h, c) = layer.eval()(plain)
+    layer.train()
     strange = np.empty((T, B, 2 * I), np.float32)[..., ::2]
     strange[...] = plain
     strange.flags.writeable = False
@@ -321,11 +317,13 @@ def test_non_contiguous_and_read_only_arrays_are_accepted() -> None:
     np.testing.assert_array_equal(again, y)
     h.flags.writeable = False
     wide = np.asfortranarray(np.ones_like(y))
+    layer.eval().train()
     layer(strange, (h, c[:, ::-1]))
     layer.backward(wide, (h, c[:, ::-1]))
 
     dense = linear()
-    np.testing.assert_array_equal(dense(strange), dense(plain))
+    expected = dense.eval()(plain)
+    np.testing.assert_array_equal(dense.train()(strange), expected)
     dense.backward(np.broadcast_to(np.float32(1), (T, B, H)))
     loss, _ = softmax_cross_entropy(strange, np.zeros((B, T), int).T)
     assert loss == softmax_cross_entropy(plain, np.zeros((T, B), int))[0]
@@ -343,7 +341,8 @@ def test_indices_of_any_integer_type_are_accepted(dtype: str) -> None:
 def test_nan_propagates_in_its_sequence_alone(cell: str) -> None:
     layer = Recurrent(cell, I, H, 2, seed=1)
     bad = x()
-    clean, _ = layer(bad)
+    clean, _ = layer.eval()(bad)
+    layer.train()
     bad[2, 1, 0] = np.nan
     y, _ = layer(bad)
     assert np.isnan(y[2:, 1]).any(-1).all()

@@ -155,7 +155,10 @@ def checked_weights(
             f"got {len(weights)}"
         )
     weight_ih, weight_hh = on.asarray(weights[0].weight_ih), on.asarray(weights[0].weight_hh)
-    dtype = _checks.real_dtype("weight_ih.dtype", weight_ih.dtype, on)
+    dtype = _checks.known_to_numpy(weight_ih).dtype
+    if dtype == np.float16:
+        dtype = np.dtype(np.float32)  # the smallest type that holds all of its values
+    dtype = _checks.real_dtype("weight_ih.dtype", dtype, on)
     if weight_ih.ndim != 2 or weight_hh.ndim != 2 or 0 in weight_ih.shape + weight_hh.shape:
         raise ValueError(
             f"weight_ih, weight_hh: expected matrices of at least one row and column, got shapes "
@@ -204,7 +207,7 @@ def checked_x(
     on: Backend, x: ArrayLike, dtype: np.dtype[np.floating], input_size: int
 ) -> RealArray | NDArray[np.int64]:
     array = _backend.given(x)
-    if array.dtype.kind in "iu":
+    if array.dtype.kind in "iu" and array.ndim != 3:
         if array.ndim != 2:
             raise ValueError(f"x: expected indices of shape (seq_len, batch), got {array.shape}")
         expected = "x: expected indices in [0, input_size)"

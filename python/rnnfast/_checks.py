@@ -109,13 +109,28 @@ def precision(name: str, value: str, dtype: np.dtype[Any]) -> str:
 def real_array(
     name: str, value: ArrayLike, dtype: np.dtype[Any] | None, why: str = "", on: Backend = CPU
 ) -> RealArray:
-    """Return `value` as a C-contiguous array of `dtype`, or of any real dtype if that is None."""
-    array = on.asarray(value)
+    """Return `value` as a C-contiguous array of `dtype`, to which real numbers are converted.
+
+    If `dtype` is None the array keeps its own where `on` computes in that; others become float32 or
+    float64, which is NumPy's choice.
+    """
+    if (
+        type(value) is np.ndarray
+        and value.dtype == dtype
+        and value.flags.c_contiguous
+        and on is CPU
+    ):
+        return value  # a short call is microseconds
+    array = known_to_numpy(on.asarray(value))
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name}: expected real numbers to convert to dtype {dtype or on.dtypes[-1]}{why}, "
+            f"got {array.dtype}"
+        )
     if dtype is None:
-        real_dtype(f"{name}.dtype", array.dtype, on)
-    elif array.dtype != dtype:
-        raise TypeError(f"{name}: expected dtype {dtype}{why}, got {array.dtype}")
-    return on.contiguous(array)  # type: ignore[no-any-return]
+        wider = np.result_type(array.dtype, np.float32)
+        dtype = wider if wider in on.dtypes else on.dtypes[-1]
+    return on.contiguous(array.astype(dtype, order="C", copy=False))  # type: ignore[no-any-return]
 
 
 def known_to_numpy(array: NDArray[Any]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from rnnfast import _backend
 from rnnfast.module import Module
 from rnnfast.parameter import Parameter
 
-Parameters: TypeAlias = Iterable[Parameter] | Module[Any]
+Parameters: TypeAlias = Iterable[Parameter] | Module
 
 
 def listed(parameters: Parameters) -> tuple[list[Parameter], _backend.Backend]:

@@ -7,16 +7,41 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from rnnfast import _checks
 from rnnfast._checks import IntArray, RealArray
-from rnnfast.module import Module, uniform
+from rnnfast.calls import Call, Layer
+from rnnfast.module import uniform
 
 
-class Embedding(Module[IntArray]):
+class EmbeddingCall(Call):
+    """One call of an `Embedding`, made by `Embedding.call`.
+
+    Attributes:
+        y: What the layer returns.
+    """
+
+    __slots__ = ("y",)
+    _layer: Embedding
+
+    def __init__(self, layer: Embedding, y: RealArray, index: IntArray | None) -> None:
+        super().__init__(layer, index)
+        self.y = y
+
+    def backward(self, dy: ArrayLike) -> None:
+        """Take the gradient of this call, once; the rest is as in `Embedding.backward`."""
+        self._layer._take(self._kept, self._layer._differentiate, dy)
+
+
+class Embedding(Layer):
     """A table of vectors looked up by integers. Initial values are standard normal.
+
+    In training mode `backward` takes the gradient of the call before it, and there must be one
+    call for each: use `call` where the table is used several times before. One thread at a time
+    may train a layer.
 
     Args:
         num_embeddings: Number of vectors V.
         embedding_dim: Their size E.
-        dtype: float32 or float64.
+        dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
+            lose digits on their way into a float32 layer.
         seed: Seeds the initial values; None draws fresh ones.
         device: Where the layer is, "cpu" or "cuda"; None for "cpu".
     """
@@ -50,6 +75,19 @@ class Embedding(Module[IntArray]):
             IndexError: An index is out of range.
             TypeError: The indices are no integers.
         """
+        y, index = self._run(indices)
+        self._calls.add(index)
+        return y
+
+    def call(self, indices: ArrayLike) -> EmbeddingCall:
+        """Look up vectors, and return the call, of which `y` is the result.
+
+        `call.backward` takes the gradient: of any number of calls, in any order. Arguments and
+        errors are those of calling the layer.
+        """
+        return EmbeddingCall(self, *self._run(indices))
+
+    def _run(self, indices: ArrayLike) -> tuple[RealArray, IntArray | None]:
         index = _checks.index_array(
             "indices",
             indices,
@@ -57,21 +95,28 @@ class Embedding(Module[IntArray]):
             self.num_embeddings,
             self._on,
         )
+        if self.training:
+            index = index.copy()  # the caller may use its array for the next batch
         y: RealArray = self._on.embedding_forward(weight=self.weight.value, indices=index)
-        self._kept = index if self.training else None
-        return y
+        return y, index if self.training else None
 
     def backward(self, dy: ArrayLike) -> None:
         """Add the gradient of the table to `grad`.
+
+        Arguments that are refused leave the call as it is, for another try.
 
         Args:
             dy: Gradient of the last call's result, in its shape.
 
         Raises:
-            RuntimeError: No call in training mode came before.
+            RuntimeError: No call in training mode came before, or its gradient was already taken,
+                or there were several; or another thread is in `backward`.
             ValueError: The shape is wrong.
+            TypeError: dy has no real numbers.
         """
-        index = self._take_kept()
+        self._take(self._calls.kept, self._differentiate, dy)
+
+    def _differentiate(self, index: IntArray, dy: ArrayLike) -> None:
         array = _checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
         _checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
         self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
@@ -81,14 +126,39 @@ class Embedding(Module[IntArray]):
         return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
-class Linear(Module[RealArray]):
+class LinearCall(Call):
+    """One call of a `Linear`, made by `Linear.call`.
+
+    Attributes:
+        y: What the layer returns.
+    """
+
+    __slots__ = ("y",)
+    _layer: Linear
+
+    def __init__(self, layer: Linear, y: RealArray, x: RealArray | None) -> None:
+        super().__init__(layer, x)
+        self.y = y
+
+    def backward(self, dy: ArrayLike, *, need_dx: bool = True) -> RealArray | None:
+        """Take gradients through this call, once; the rest is as in `Linear.backward`."""
+        return self._layer._take(self._kept, self._layer._differentiate, dy, need_dx)
+
+
+class Linear(Layer):
     """y = x W^T + b. Initial values are uniform in +-1/sqrt(in_features).
+
+    In training mode `backward` takes the gradient of the call before it, and there must be one
+    call for each: use `call` where the layer is called several times before. Until then x and the
+    parameters must stay as they were, because `backward` reads them again. One thread at a time
+    may train a layer.
 
     Args:
         in_features: Size of x's last axis.
         out_features: Size of y's last axis.
         bias: Whether b is added.
-        dtype: float32 or float64.
+        dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
+            lose digits on their way into a float32 layer.
         seed: Seeds the initial values; None draws fresh ones.
         device: Where the layer is, "cpu" or "cuda"; None for "cpu".
     """
@@ -128,18 +198,32 @@ class Linear(Module[RealArray]):
 
         Raises:
             ValueError: The last axis is not in_features.
-            TypeError: The dtype is not the layer's.
+            TypeError: The array has no real numbers.
         """
+        y, kept = self._run(x)
+        self._calls.add(kept)
+        return y
+
+    def call(self, x: ArrayLike) -> LinearCall:
+        """Multiply by the weight, and return the call, of which `y` is the result.
+
+        `call.backward` takes the gradient: of any number of calls, in any order. Arguments and
+        errors are those of calling the layer.
+        """
+        return LinearCall(self, *self._run(x))
+
+    def _run(self, x: ArrayLike) -> tuple[RealArray, RealArray | None]:
         array = _checks.real_array("x", x, self.dtype, " (the layer's)", self._on)
         _checks.last_axis("x", array, self.in_features, "in_features")
-        self._kept = array if self.training else None
         y: RealArray = self._on.linear_forward(
-            x=array, weight=self.weight.value, bias=self.bias and self.bias.value
+            x=array, weight=self.weight.value, bias=None if self.bias is None else self.bias.value
         )
-        return y
+        return y, array if self.training else None
 
     def backward(self, dy: ArrayLike, *, need_dx: bool = True) -> RealArray | None:
         """Take gradients through the last call, adding those of the parameters to `grad`.
+
+        Arguments that are refused leave the call as it is, for another try.
 
         Args:
             dy: Gradient of the last call's result, in its shape.
@@ -149,11 +233,14 @@ class Linear(Module[RealArray]):
             dx (..., in_features), or None if not wanted.
 
         Raises:
-            RuntimeError: No call in training mode came before.
+            RuntimeError: No call in training mode came before, or its gradient was already taken,
+                or there were several; or another thread is in `backward`.
             ValueError: The shape is wrong.
-            TypeError: The dtype is not the layer's.
+            TypeError: The array has no real numbers.
         """
-        x = self._take_kept()
+        return self._take(self._calls.kept, self._differentiate, dy, need_dx)
+
+    def _differentiate(self, x: RealArray, dy: ArrayLike, need_dx: bool) -> RealArray | None:
         array = _checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
         _checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
         dx: RealArray | None = self._on.linear_backward(
@@ -161,7 +248,7 @@ class Linear(Module[RealArray]):
             x=x,
             weight=self.weight.value,
             dweight=self.weight.grad,
-            dbias=self.bias and self.bias.grad,
+            dbias=None if self.bias is None else self.bias.grad,
             need_dx=need_dx,
         )
         return dx

@@ -22,9 +22,7 @@ _KERAS_GATES = {
 }
 
 
-def load_torch_state_dict(
-    module: Module[Any], state_dict: Mapping[str, Any], prefix: str = ""
-) -> None:
+def load_torch_state_dict(module: Module, state_dict: Mapping[str, Any], prefix: str = "") -> None:
     """Set the parameters of a layer or a model from those of a PyTorch module.
 
     Parameters of recurrent layers, embeddings and linear layers have the same names, shapes and
@@ -57,7 +55,7 @@ def load_torch_state_dict(
     module.load_state_dict({names[name]: _array(value) for name, value in given.items()})
 
 
-def to_torch_state_dict(module: Module[Any], prefix: str = "") -> dict[str, Any]:
+def to_torch_state_dict(module: Module, prefix: str = "") -> dict[str, Any]:
     """The parameters of a layer or a model as PyTorch's tensors: copies, on the CPU.
 
     Args:

@@ -72,11 +72,13 @@ def forward(
 ) -> tuple[RealArray, tuple[RealArray, ...], Reserve | None]:
     """Run a network over whole sequences.
 
-    All real arrays have one dtype, float32 or (on the CPU) float64, that of `weights[0].weight_ih`.
+    It computes in the dtype of `weights[0].weight_ih`, float32 or (on the CPU) float64; weights of
+    less than 32 bits count as float32. Other arrays of real numbers are converted to it: float64
+    ones lose digits on their way to float32.
 
     Args:
         cell: Name of the cell, one of `cells()`.
-        x: (T, B, I) reals, or (T, B) integers in [0, I) that stand for one-hot vectors.
+        x: (T, B, I) real numbers, or (T, B) integers in [0, I) that stand for one-hot vectors.
         weights: One entry for each layer and direction: l0, l0 reverse, l1, ... Or what `pack`
             made of them for the same cell, layers, directions and precision, unless training.
         state: The initial states, (L*D, B, H) each; None for zeros.
@@ -106,7 +108,7 @@ def forward(
         reserve, None unless training.
 
     Raises:
-        TypeError: An array has the wrong dtype, float64 with "bfloat16" included.
+        TypeError: An array has no real numbers; weights are float64 with "bfloat16".
         ValueError: A size, shape, length or the precision is wrong.
         IndexError: An index in x is out of range. Indices on a device are not checked, as the host
             would have to wait for them; one that is out of range stands for a row of NaN.
@@ -114,17 +116,8 @@ def forward(
     on = _backend.of_weights(weights)
     steps = 0 if recompute is False else _arguments.recomputed_steps(recompute, x, on)
     options = num_layers, bidirectional, dropout, seed, training, precision, steps
-    result = _core.forward(cell, x, weights, state, lengths, *options) if on is CPU else None
-    if result is None:  # something must be converted, or is wrong
-        result = on.forward(
-            *_arguments.checked_call(on, cell, x, weights, state, lengths, *options)
-        )
-    y, final, reserve = result
-    if reserve is None:
-        return y, final, None
-    if on is CPU:
-        y.flags.writeable = False  # backward reads it
-    return y, final, Reserve(reserve)
+    y, final, core = forward_on(on, cell, x, weights, state, lengths, options)
+    return y, final, None if core is None else Reserve(core)
 
 
 def pack(
@@ -145,7 +138,7 @@ def pack(
         precision: Of the products, as for `forward`.
 
     Raises:
-        TypeError: An array has the wrong dtype, float64 with "bfloat16" included.
+        TypeError: An array has no real numbers; weights are float64 with "bfloat16".
         ValueError: A size, shape or the precision is wrong.
     """
     on = _backend.of_weights(weights)
@@ -184,7 +177,8 @@ def backward(
         each None where the weight is, or `dweights`.
 
     Raises:
-        TypeError: An array has the wrong dtype, or `reserve` is None (forward was not training).
+        TypeError: An array has no real numbers; one of `dweights` has not the dtype of its weight;
+            `reserve` is None (forward was not training).
         ValueError: A shape is wrong.
     """
     if not isinstance(reserve, Reserve):
@@ -192,11 +186,45 @@ def backward(
             "reserve: expected what forward(..., training=True) returned, got "
             f"{type(reserve).__name__}"
         )
-    core, on = reserve.core, reserve.on
+    dx, dinitial, gradients = backward_on(reserve.on, reserve.core, dy, dstate, need_dx, dweights)
+    return dx, dinitial, [Weights(*g) for g in gradients] if dweights is None else list(dweights)
+
+
+def forward_on(
+    on: Backend,
+    cell: str,
+    x: ArrayLike,
+    weights: Sequence[Weights] | Packed,
+    state: Sequence[ArrayLike | None] | None,
+    lengths: ArrayLike | None,
+    options: tuple[int, bool, float, int, bool, str, int],
+) -> tuple[RealArray, tuple[RealArray, ...], Any]:
+    """`forward` for layers, which know where they are; the reserve is the engine's own.
+
+    `options` are those of `forward` in its order, with the number of steps of `recompute`.
+    """
+    result = _core.forward(cell, x, weights, state, lengths, *options) if on is CPU else None
+    if result is None:  # something must be converted, or is wrong
+        result = on.forward(
+            *_arguments.checked_call(on, cell, x, weights, state, lengths, *options)
+        )
+    if result[2] is not None and on is CPU:
+        result[0].flags.writeable = False  # backward reads y
+    return result  # type: ignore[no-any-return]
+
+
+def backward_on(
+    on: Backend,
+    core: Any,
+    dy: ArrayLike | None,
+    dstate: Sequence[ArrayLike | None] | None,
+    need_dx: bool,
+    dweights: Sequence[Weights] | None,
+) -> tuple[RealArray | None, tuple[RealArray, ...], Any]:
+    """`backward` for layers; the gradients of the weights are None where `dweights` has them."""
     result = _core.backward(core, dy, dstate, need_dx, dweights) if on is CPU else None
     if result is None:  # something must be converted, or is wrong
         dy, dstate = _arguments.checked_gradients(on, core, dy, dstate)
         given = None if dweights is None else _arguments.checked_dweights(on, core, dweights)
         result = on.backward(core, dy, dstate, need_dx, given)
-    dx, dinitial, gradients = result
-    return dx, dinitial, [Weights(*g) for g in gradients] if dweights is None else list(dweights)
+    return result  # type: ignore[no-any-return]

@@ -8,21 +8,22 @@ orders and initial distributions.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _backend, _checks, functional
+from rnnfast import _arguments, _backend, _checks, functional
 from rnnfast._checks import RealArray
-from rnnfast.module import Module, uniform
+from rnnfast.calls import Call, Layer
+from rnnfast.module import uniform
 from rnnfast.parameter import Parameter
-from rnnfast.stream import Stream
+from rnnfast.stream import State, StateOf, Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-State = RealArray | tuple[RealArray, ...]
+LSTMState = tuple[RealArray, RealArray]
 
 
 class _Evaluation:
@@ -38,11 +39,46 @@ class _Evaluation:
         return _Evaluation, ()
 
 
-class Recurrent(Module[functional.Reserve]):
+class RecurrentCall(Call, Generic[StateOf]):
+    """One call of a recurrent layer, made by `Recurrent.call`.
+
+    Attributes:
+        y: What the layer returns as y.
+        state: What it returns as the final state.
+    """
+
+    __slots__ = ("state", "y")
+    _layer: Recurrent[StateOf]
+
+    def __init__(
+        self,
+        layer: Recurrent[StateOf],
+        y: RealArray,
+        state: StateOf,
+        reserve: Any,
+    ) -> None:
+        super().__init__(layer, reserve)
+        self.y, self.state = y, state
+
+    def backward(
+        self, dy: ArrayLike | None, dstate: State | None = None, *, need_dx: bool = True
+    ) -> tuple[RealArray | None, StateOf]:
+        """Take gradients through this call, once; the rest is as in `Recurrent.backward`."""
+        layer = self._layer
+        return layer._take(self._kept, layer._differentiate, dy, dstate, need_dx)
+
+
+class Recurrent(Layer, Generic[StateOf]):
     """Layers of one kind of cell over a sequence.
 
     Calling the layer gives `y, state`; the state is `h` for a cell with one state, `(h, c)` for an
     LSTM, a tuple of `cells()[cell].states` arrays in general.
+
+    In training mode `backward` takes the gradient of the call before it, and there must be one
+    call for each: use `call` where a layer is called several times before. Until then the arrays
+    of the call, x and the initial state, and the parameters must stay as they were, because
+    `backward` reads them again; y is read-only for the same reason. One thread at a time may train
+    a layer: the calls of several would mix.
 
     On the CPU the first call in evaluation mode makes a copy of the weights in the form that the
     kernels read, for all calls until `train()` or `load_state_dict()`. So that the copy cannot
@@ -65,7 +101,8 @@ class Recurrent(Module[functional.Reserve]):
         recompute: Whether `backward` makes the gates again instead of finding them kept: less
             memory, more work, the same bits. An integer is the number of steps between two states
             that are kept, True a number near sqrt(T); see `rnnfast.functional.forward`.
-        dtype: float32 or float64.
+        dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
+            lose digits on their way into a float32 layer.
         precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
             bfloat16 and sum in float32. Parameters, states and results stay float32.
         seed: Seeds the initial values and dropout; None draws fresh ones.
@@ -147,12 +184,12 @@ class Recurrent(Module[functional.Reserve]):
 
     def __call__(
         self, x: ArrayLike, state: State | None = None, lengths: ArrayLike | None = None
-    ) -> tuple[RealArray, State]:
+    ) -> tuple[RealArray, StateOf]:
         """Run the layers over a sequence.
 
         Args:
-            x: (T, B, I) reals of the layer's dtype, or (T, B) integers in [0, I), which stand for
-                one-hot rows; batch axis first if `batch_first`.
+            x: (T, B, I) real numbers, or (T, B) integers in [0, I), which stand for one-hot rows;
+                batch axis first if `batch_first`.
             state: Initial state, (L * D, B, H) each; None for zeros.
             lengths: (B,) integers in [0, T]: where each sequence ends; None for T.
 
@@ -160,32 +197,64 @@ class Recurrent(Module[functional.Reserve]):
             y (T, B, D * H), zero after a sequence's end, and the state at each sequence's end.
 
         Raises:
-            ValueError: A shape, a length or an index is wrong.
-            TypeError: A dtype or the structure of the state is wrong.
+            ValueError: A shape or a length is wrong.
+            IndexError: An integer in x is out of range.
+            TypeError: An array has no real numbers, or the structure of the state is wrong.
         """
-        generator = self._generator
-        assert generator is not None
-        drops = self.training and self.dropout > 0 and self.num_layers > 1
-        y, final, self._kept = functional.forward(
+        y, final, reserve = self._run(x, state, lengths)
+        self._calls.add(reserve)
+        return y, final
+
+    def call(
+        self, x: ArrayLike, state: State | None = None, lengths: ArrayLike | None = None
+    ) -> RecurrentCall[StateOf]:
+        """Run the layers over a sequence, and return the call with what its gradient needs.
+
+        `call.y` and `call.state` are what the layer returns, `call.backward` takes the gradient:
+        of any number of calls, in any order. What a call keeps is freed with its gradient, or with
+        the call. Arguments and errors are those of calling the layer.
+        """
+        return RecurrentCall(self, *self._run(x, state, lengths))
+
+    def _run(
+        self, x: ArrayLike, state: State | None, lengths: ArrayLike | None
+    ) -> tuple[RealArray, StateOf, Any]:
+        training, on = self.training, self._on
+        seed, steps = 0, 0
+        if training and self.dropout and self.num_layers > 1:
+            assert self._generator is not None
+            seed = int(self._generator.integers(2**63))
+        if self.batch_first:
+            x = _time_first(x)
+        if self.recompute:
+            steps = _arguments.recomputed_steps(self.recompute, x, on)
+        y, final, reserve = functional.forward_on(
+            on,
             self.cell,
-            self._time_first(_backend.given(x)),
-            self._weights if self.training or not self._freezes else self._frozen(),
-            self._to_tuple("state", state),
-            lengths=lengths,
-            num_layers=self.num_layers,
-            bidirectional=self.bidirectional,
-            dropout=self.dropout,
-            seed=int(generator.integers(2**63)) if drops else 0,
-            training=self.training,
-            precision=self.precision,
-            recompute=self.recompute,
+            x,
+            self._weights if training or not self._freezes else self._frozen(),
+            None if state is None else self._to_tuple("state", state),
+            lengths,
+            (
+                self.num_layers,
+                self.bidirectional,
+                self.dropout,
+                seed,
+                training,
+                self.precision,
+                steps,
+            ),
         )
-        return self._time_first(y), self._from_tuple(final)
+        if self.batch_first:
+            y = y.swapaxes(0, 1)
+        return y, self._from_tuple(final), reserve
 
     def backward(
         self, dy: ArrayLike | None, dstate: State | None = None, *, need_dx: bool = True
-    ) -> tuple[RealArray | None, State]:
+    ) -> tuple[RealArray | None, StateOf]:
         """Take gradients through the last call, adding those of the parameters to `grad`.
+
+        Arguments that are refused leave the call as it is, for another try.
 
         Args:
             dy: Gradient of y, in y's shape; None for zeros.
@@ -196,22 +265,33 @@ class Recurrent(Module[functional.Reserve]):
             dx, None for integer x or if not wanted, and the gradient of the initial state.
 
         Raises:
-            RuntimeError: No call in training mode came before, or its gradient was already taken.
+            RuntimeError: No call in training mode came before, or its gradient was already taken,
+                or there were several; or another thread is in `backward`.
             ValueError: A shape is wrong.
-            TypeError: A dtype or the structure of dstate is wrong.
+            TypeError: An array has no real numbers, or the structure of dstate is wrong.
         """
-        dfinal = self._to_tuple("dstate", dstate)
-        dx, dinitial, _ = functional.backward(
-            self._take_kept(),
-            None if dy is None else self._time_first(_backend.given(dy)),
-            dfinal,
-            need_dx=need_dx,
-            dweights=self._gradients,
-        )
-        return None if dx is None else self._time_first(dx), self._from_tuple(dinitial)
+        return self._take(self._calls.kept, self._differentiate, dy, dstate, need_dx)
 
-    def stream(self, batch: int = 1, state: State | None = None) -> Stream:
+    def _differentiate(
+        self, reserve: Any, dy: ArrayLike | None, dstate: State | None, need_dx: bool
+    ) -> tuple[RealArray | None, StateOf]:
+        if self.batch_first and dy is not None:
+            dy = _time_first(dy)
+        if dstate is not None:
+            dstate = self._to_tuple("dstate", dstate)
+        dx, dinitial, _ = functional.backward_on(
+            self._on, reserve, dy, dstate, need_dx, self._gradients
+        )
+        if self.batch_first and dx is not None:
+            dx = dx.swapaxes(0, 1)
+        return dx, self._from_tuple(dinitial)
+
+    def stream(self, batch: int = 1, state: State | None = None) -> Stream[StateOf]:
         """Go through sequences step by step, as they come.
+
+        In evaluation mode the streams of a layer share one packed copy of its weights. In training
+        mode, in which the weights may change, each makes its own, about as large as they are: for
+        many streams switch to evaluation first.
 
         Args:
             batch: B, how many sequences go side by side.
@@ -222,7 +302,7 @@ class Recurrent(Module[functional.Reserve]):
 
         Raises:
             ValueError: The layer is bidirectional, or a shape is wrong.
-            TypeError: A dtype or the structure of the state is wrong.
+            TypeError: An array has no real numbers, or the structure of the state is wrong.
         """
         if self.bidirectional:
             raise ValueError("stream: expected a layer of one direction, got a bidirectional one")
@@ -238,7 +318,7 @@ class Recurrent(Module[functional.Reserve]):
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold the parameters, writable; what was made of them is made again."""
         self._thaw()
-        return vars(self) | {"_kept": None}
+        return super().__getstate__()
 
     def extra_repr(self) -> str:
         """The sizes, and the options that differ from their defaults."""
@@ -287,10 +367,6 @@ class Recurrent(Module[functional.Reserve]):
         for parameter in self.parameters():
             parameter.value.flags.writeable = writable
 
-    def _time_first(self, x: RealArray) -> RealArray:
-        """Swap the axes of time and batch if the user has batch first; its own inverse."""
-        return x.swapaxes(0, 1) if self.batch_first and x.ndim >= 2 else x
-
     def _to_tuple(self, name: str, state: State | None) -> tuple[RealArray, ...] | None:
         if state is None:
             return None
@@ -303,5 +379,11 @@ class Recurrent(Module[functional.Reserve]):
             )
         return tuple(state) if is_tuple else (_backend.given(state),)
 
-    def _from_tuple(self, states: tuple[RealArray, ...]) -> State:
-        return states if self._states > 1 else states[0]
+    def _from_tuple(self, states: tuple[RealArray, ...]) -> StateOf:
+        return states if self._states > 1 else states[0]  # type: ignore[return-value]
+
+
+def _time_first(x: ArrayLike) -> RealArray:
+    """An array (B, T, ...) as (T, B, ...)."""
+    array: RealArray = _backend.given(x)
+    return array.swapaxes(0, 1) if array.ndim >= 2 else array

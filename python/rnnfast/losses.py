@@ -18,18 +18,19 @@ def softmax_cross_entropy(
     which `float()` waits for.
 
     Args:
-        logits: (..., V) reals: unnormalised log-probabilities of V classes.
+        logits: (..., V) real numbers: unnormalised log-probabilities of V classes. It computes in
+            their dtype if that is float32 or float64; others are converted to one of the two.
         targets: (...) integers in [0, V), or `ignore_index`.
         ignore_index: Targets of this value count for nothing.
 
     Returns:
         The mean (NaN if every target is ignored) and its gradient by the logits, in their shape
-        and dtype; it is 0 where targets are ignored.
+        and the dtype of the computation; it is 0 where targets are ignored.
 
     Raises:
         ValueError: The shapes do not fit.
         IndexError: A target is out of range.
-        TypeError: The logits are not real, or the targets or `ignore_index` are not integers.
+        TypeError: The logits are not real numbers, or the targets or `ignore_index` are not integers.
     """
     on, array, target = _checked(logits, targets, ignore_index)
     loss, dlogits = on.cross_entropy(

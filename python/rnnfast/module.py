@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections import deque
 from collections.abc import Iterator, Mapping, Set, ValuesView
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,10 +17,8 @@ from rnnfast.parameter import Parameter
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Kept = TypeVar("Kept")  # what a call keeps for backward
 
-
-class Module(Generic[Kept]):
+class Module:
     """Base of the layers and of models made of them.
 
     A model is a subclass that sets layers as attributes, one by one or in lists, tuples and dicts,
@@ -36,7 +34,6 @@ class Module(Generic[Kept]):
     # Defaults, so that a model works whose __init__ does not call that of its base.
     training: bool = True
     _on: _backend.Backend = _backend.CPU
-    _kept: Kept | None = None
     _generator: np.random.Generator | None = None
 
     def __init__(self, device: str | None = None) -> None:
@@ -154,16 +151,16 @@ class Module(Generic[Kept]):
     def _thaw(self) -> None:
         """Drop what was made of the module's own parameters, which may change from now on."""
 
-    def _members(self) -> Iterator[tuple[str, Module[Any] | Parameter]]:
+    def _members(self) -> Iterator[tuple[str, Module | Parameter]]:
         for name, value in tuple(vars(self).items()):
             yield from _members(name, value)
 
-    def _children(self) -> Iterator[tuple[str, Module[Any]]]:
+    def _children(self) -> Iterator[tuple[str, Module]]:
         return ((name, m) for name, m in self._members() if isinstance(m, Module))
 
     def _modules(
         self, prefix: str = "", seen: set[int] | None = None
-    ) -> Iterator[tuple[str, Module[Any]]]:
+    ) -> Iterator[tuple[str, Module]]:
         """This module and all below, each once, with what the names of its members start with."""
         seen = set() if seen is None else seen
         if id(self) not in seen:
@@ -183,18 +180,8 @@ class Module(Generic[Kept]):
         setattr(self, name, parameter)
         return parameter
 
-    def _take_kept(self) -> Kept:
-        """What the last call kept for backward, which may use it once."""
-        if self._kept is None:
-            raise RuntimeError(
-                f"{type(self).__name__}.backward: expected a call of the layer in training mode "
-                "before each backward, as it keeps what the gradient needs; there was none"
-            )
-        kept, self._kept = self._kept, None
-        return kept
 
-
-def _members(name: str, value: Any) -> Iterator[tuple[str, Module[Any] | Parameter]]:
+def _members(name: str, value: Any) -> Iterator[tuple[str, Module | Parameter]]:
     """Modules and parameters by name: the value itself, or those in lists, tuples and dicts."""
     if isinstance(value, (Module, Parameter)):
         yield name, value

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from rnnfast import _checks
-from rnnfast.layers import Recurrent
+from rnnfast._checks import RealArray
+from rnnfast.layers import LSTMState, Recurrent
 
 
-class RNN(Recurrent):
+class RNN(Recurrent[RealArray]):
     """Elman's network: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or ReLU in place of tanh.
 
     Takes the arguments of `Recurrent` without `cell`, and `nonlinearity`, "tanh" or "relu".
@@ -59,7 +60,7 @@ class RNN(Recurrent):
         return super().extra_repr() + relu
 
 
-class LSTM(Recurrent):
+class LSTM(Recurrent[LSTMState]):
     """Long short-term memory; the state is (h, c). Takes `Recurrent`'s arguments without `cell`.
 
     Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
@@ -98,7 +99,7 @@ class LSTM(Recurrent):
         )
 
 
-class PeepholeLSTM(Recurrent):
+class PeepholeLSTM(Recurrent[LSTMState]):
     """LSTM whose gates also see the cell state, scaled by `weight_channel` (3, H), rows i, f, o.
 
     Takes `Recurrent`'s arguments without `cell`; the state is (h, c).
@@ -138,7 +139,7 @@ class PeepholeLSTM(Recurrent):
         )
 
 
-class GRU(Recurrent):
+class GRU(Recurrent[RealArray]):
     """Gated recurrent unit. Takes `Recurrent`'s arguments without `cell`, and `reset_after`.
 
     With `reset_after` the reset gate multiplies the recurrent product, as in PyTorch and cuDNN;

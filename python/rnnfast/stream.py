@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Generic
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rnnfast import _arguments, _backend, _checks, functional
 from rnnfast._checks import RealArray
 
+State = RealArray | tuple[RealArray, ...]
 
-class Stream:
+# How a network gives its state: one array, or a tuple of several.
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    StateOf = TypeVar("StateOf", default=State, covariant=True)
+else:
+    from typing import TypeVar
+
+    StateOf = TypeVar("StateOf", covariant=True)
+
+
+class Stream(Generic[StateOf]):
     """A network of one direction with its weights and state; `rnnfast.Recurrent.stream` makes it.
 
     `y = stream(x)` takes one step of all B sequences and moves the state on. The bits are those of
@@ -37,8 +51,8 @@ class Stream:
         """Take a step.
 
         Args:
-            x: (B, I) reals of the layer's dtype, or (B,) integers in [0, I), which stand for
-                one-hot rows.
+            x: (B, I) real numbers, which are converted to the layer's dtype, or (B,) integers in
+                [0, I), which stand for one-hot rows.
 
         Returns:
             (B, H), the outputs of the last layer.
@@ -46,7 +60,7 @@ class Stream:
         Raises:
             ValueError: The shape is wrong.
             IndexError: An integer is out of range.
-            TypeError: The dtype is wrong.
+            TypeError: x has no real numbers.
         """
         array = _backend.given(x)
         if array.shape not in self._shapes:
@@ -66,6 +80,7 @@ class Stream:
         return out
 
     @property
-    def state(self) -> RealArray | tuple[RealArray, ...]:
+    def state(self) -> StateOf:
         """The state after the last step, (L, B, H) each: one array, or a tuple as of the layer."""
-        return self._state if len(self._state) > 1 else self._state[0]
+        states = self._state
+        return states if len(states) > 1 else states[0]  # type: ignore[return-value]

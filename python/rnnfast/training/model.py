@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from rnnfast import _backend, _checks, losses
 from rnnfast._checks import RealArray
 from rnnfast._files import AnyPath
-from rnnfast.dense import Embedding, Linear
-from rnnfast.layers import Recurrent, State
+from rnnfast.dense import Embedding, EmbeddingCall, Linear, LinearCall
+from rnnfast.layers import Recurrent, RecurrentCall
 from rnnfast.module import Module
-from rnnfast.stream import Stream
+from rnnfast.stream import State, Stream
 from rnnfast.training.batches import IGNORED, cover
 from rnnfast.training.checkpoint import (
     Checkpoint,
@@ -33,7 +33,7 @@ from rnnfast.training.text import TextError
 from rnnfast.training.vocabulary import Vocabulary, vocabulary_from_json
 
 
-class CharLM(Module[None]):
+class CharLM(Module):
     """A language model: characters, recurrent layers, a linear layer, a softmax.
 
     `model(x, state)` gives the logits of the characters that follow x, and the state to go on
@@ -119,13 +119,9 @@ class CharLM(Module[None]):
             dlogits: the gradient of the last call's logits (T, B, V).
 
         Raises:
-            RuntimeError: no call in training mode came before.
+            RuntimeError: no call in training mode came before, or several did.
         """
-        dy = self.head.backward(dlogits)
-        dx, _ = self.recurrent.backward(dy, need_dx=self.embedding is not None)
-        if self.embedding is not None:
-            assert dx is not None
-            self.embedding.backward(dx)
+        _backward(self.head, self.recurrent, self.embedding, dlogits)
 
     def learn(
         self, x: NDArray[np.int64], targets: NDArray[np.int64], state: State | None = None
@@ -141,10 +137,12 @@ class CharLM(Module[None]):
             The mean loss a character in nats, of a model on a device as an array of shape (); and
             the state after the last one.
         """
-        logits, state = self(x, state)
-        loss, dlogits = losses.softmax_cross_entropy(logits, targets)
-        self.backward(dlogits)
-        return loss, state
+        embedding = None if self.embedding is None else self.embedding.call(x)
+        recurrent = self.recurrent.call(x if embedding is None else embedding.y, state)
+        head = self.head.call(recurrent.y)
+        loss, dlogits = losses.softmax_cross_entropy(head.y, targets)
+        _backward(head, recurrent, embedding, dlogits)
+        return loss, recurrent.state
 
     def bits_per_character(self, text: str, unknown_bits: float | None = None) -> float:
         """Measures how well the model predicts a text, each character but the first.
@@ -353,6 +351,19 @@ def _check_sizes(tensors: Mapping[str, NDArray[Any]], expected: int) -> None:
     broken = not_finite(tensors)
     if broken is not None:
         raise ValueError(f"{broken} is not finite")
+
+
+def _backward(
+    head: Linear | LinearCall,
+    recurrent: Recurrent | RecurrentCall,
+    embedding: Embedding | EmbeddingCall | None,
+    dlogits: RealArray,
+) -> None:
+    """Takes the gradients of a model's layers, or of calls of theirs."""
+    dx, _ = recurrent.backward(head.backward(dlogits), need_dx=embedding is not None)
+    if embedding is not None:
+        assert dx is not None
+        embedding.backward(dx)
 
 
 def _choose(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rnnfast import _checks, _files, functional
 from rnnfast._backend import to_host
 from rnnfast._files import AnyPath
-from rnnfast.layers import State
+from rnnfast.stream import State
 from rnnfast.training.batches import Streams
 from rnnfast.training.callbacks import Callback
 from rnnfast.training.checkpoint import (

@@ -1,0 +1,304 @@
+"""Calls that wait for their gradient: which one backward takes, and what can go wrong between."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnfast
+from rnnfast import functional
+from rnnfast.calls import Layer
+from rnnfast.training import CharLM, CharLMConfig, Vocabulary
+
+
+def reals(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+def indices(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 3, (4, 2))
+
+
+# A layer, and a function of a seed that makes an input for it.
+LAYERS: dict[str, tuple[Any, Any]] = {
+    **{
+        cell: (
+            lambda cell=cell: rnnfast.Recurrent(cell, 3, 5, 2, seed=1),
+            lambda seed: reals(4, 2, 3, seed=seed),
+        )
+        for cell in functional.cells()
+    },
+    "batch first": (
+        lambda: rnnfast.GRU(3, 5, batch_first=True, seed=1),
+        lambda seed: reals(2, 4, 3, seed=seed),
+    ),
+    "indices": (lambda: rnnfast.LSTM(3, 5, seed=1), indices),
+    "linear": (lambda: rnnfast.Linear(3, 5, seed=1), lambda seed: reals(4, 2, 3, seed=seed)),
+    "embedding": (lambda: rnnfast.Embedding(3, 5, seed=1), indices),
+}
+each_layer = pytest.mark.parametrize("kind", LAYERS)
+
+
+def y_of(result: Any) -> np.ndarray:
+    """The output of a layer's call, which may come with a state."""
+    y: np.ndarray = result[0] if isinstance(result, tuple) else result
+    return y
+
+
+def taken(layer: Layer) -> list[np.ndarray]:
+    """The gradients that the layer has, which are then zero."""
+    gradients = [p.grad.copy() for p in layer.parameters()]
+    layer.zero_grad()
+    return gradients
+
+
+def alone(layer: Layer, x: np.ndarray, scale: float) -> tuple[Any, list[np.ndarray]]:
+    """What one call and one backward give."""
+    y = y_of(layer(x))
+    result = layer.backward(np.full_like(y, scale))  # type: ignore[attr-defined]
+    return result, taken(layer)
+
+
+def assert_same(got: Any, expected: Any) -> None:
+    if isinstance(expected, (tuple, list)):
+        for a, b in zip(got, expected, strict=True):
+            assert_same(a, b)
+    elif expected is None:
+        assert got is None
+    else:
+        np.testing.assert_array_equal(got, expected)
+
+
+@each_layer
+def test_backward_after_two_calls_says_that_it_cannot_tell_them_apart(kind: str) -> None:
+    make, x = LAYERS[kind]
+    layer = make()
+    ya, yb = y_of(layer(x(1))), y_of(layer(x(2)))
+    with pytest.raises(RuntimeError, match=r"got several, .* `call = layer.call\(x\)`"):
+        layer.backward(np.ones_like(ya))
+    assert not any(g.any() for g in taken(layer))
+    with pytest.raises(RuntimeError, match="there was none"):
+        layer.backward(np.ones_like(yb))
+    assert_same(alone(layer, x(2), 3), alone(make(), x(2), 3))
+
+
+@each_layer
+def test_calls_that_are_kept_take_their_gradients_in_any_order(kind: str) -> None:
+    make, x = LAYERS[kind]
+    layer = make()
+    expected = [alone(make(), x(seed), scale) for seed, scale in ((1, 1), (2, -3))]
+    for order in ((0, 1), (1, 0)):
+        calls = [layer.call(x(1)), layer.call(x(2))]
+        plain = y_of(layer(x(1)))  # the calls do not count among those that wait
+        for i in order:
+            result = calls[i].backward(np.full_like(calls[i].y, (1, -3)[i]))
+            assert_same((result, taken(layer)), expected[i])
+        assert_same(layer.backward(np.ones_like(plain)), expected[0][0])
+        taken(layer)
+
+
+@each_layer
+def test_a_call_holds_what_the_layer_returns(kind: str) -> None:
+    make, x = LAYERS[kind]
+    layer = make()
+    for mode in (True, False):
+        result, call = layer.train(mode)(x(1)), layer.call(x(1))
+        assert_same(call.y, y_of(result))
+        if isinstance(result, tuple):
+            assert_same(call.state, result[1])
+
+
+@each_layer
+def test_the_gradient_of_a_call_is_taken_once_and_only_in_training(kind: str) -> None:
+    make, x = LAYERS[kind]
+    layer = make()
+    call = layer.call(x(1))
+    call.backward(call.y)
+    with pytest.raises(RuntimeError, match="backward: expected a call of the layer in training"):
+        call.backward(call.y)
+    call = layer.eval().call(x(1))
+    with pytest.raises(RuntimeError, match="training mode"):
+        call.backward(call.y)
+
+
+@each_layer
+def test_calls_without_backward_disturb_nothing_in_evaluation(kind: str) -> None:
+    make, x = LAYERS[kind]
+    layer = make()
+    y_of(layer(x(1)))
+    layer.eval()  # the call before waits no longer
+    layer(x(2))
+    assert_same(alone(layer.train(), x(3), 2), alone(make(), x(3), 2))
+    layer(x(1))
+    layer.training = False  # without eval()
+    layer(x(2))
+    with pytest.raises(RuntimeError, match="training mode"):
+        layer.backward(np.ones_like(y_of(layer(x(1)))))
+
+
+@each_layer
+def test_a_loop_of_calls_without_backward_keeps_no_memory(kind: str) -> None:
+    make, x = LAYERS[kind]
+    layer = make()
+    for seed in range(5):
+        layer(x(seed))
+    assert layer._calls.kept == [None, None]
+
+
+@each_layer
+def test_arguments_that_backward_refuses_leave_the_call_for_another_try(kind: str) -> None:
+    make, x = LAYERS[kind]
+    layer = make()
+    expected = alone(make(), x(1), 1)
+    y = y_of(layer(x(1)))
+    kept = layer.call(x(1))
+    recurrent = isinstance(layer, rnnfast.Recurrent)
+    wrong: list[tuple[Any, ...]] = [(np.ones((7, 7), "f4"),), (y.astype(complex),), ("text",)]
+    if recurrent:
+        wrong += [(np.ones_like(y), "state"), (np.ones_like(y), (y, y, y)), (y, np.ones(3, "f4"))]
+    for backward in (layer.backward, kept.backward):
+        for arguments in wrong:
+            with pytest.raises((TypeError, ValueError)):
+                backward(*arguments)
+        assert not any(p.grad.any() for p in layer.parameters())
+        assert_same((backward(np.ones_like(y)), taken(layer)), expected)
+
+
+class Siamese(rnnfast.Module):
+    """One encoder for both inputs, whose distance is the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = rnnfast.GRU(3, 5, dtype="float64", seed=1)
+        self.head = rnnfast.Linear(5, 4, dtype="float64", seed=2)
+
+    def loss(self, a: np.ndarray, b: np.ndarray) -> float:
+        codes = [self.encoder.call(x) for x in (a, b)]
+        heads = [self.head.call(code.state[0]) for code in codes]
+        difference = heads[0].y - heads[1].y
+        for code, head, sign in zip(codes, heads, (1, -1), strict=True):
+            dh = head.backward(2 * sign * difference)
+            assert dh is not None
+            code.backward(None, dh[None])
+        return float(np.square(difference).sum())
+
+
+def test_a_siamese_network_has_the_gradients_of_finite_differences() -> None:
+    model = Siamese()
+    a, b = reals(4, 2, 3, seed=1).astype("f8"), reals(6, 2, 3, seed=2).astype("f8")
+    model.loss(a, b)
+    gradients = [p.grad.copy() for p in model.parameters()]
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        at = (0,) * gradient.ndim
+        value, step = float(parameter.value[at]), 1e-6
+        losses = []
+        for sign in (1, -1):
+            parameter.value[at] = value + sign * step
+            losses.append(model.loss(a, b))
+        parameter.value[at] = value
+        # Central differences of values of order 1: rounding 1e-16 / step, and step squared.
+        assert abs((losses[0] - losses[1]) / (2 * step) - gradient[at]) < 1e-8, parameter.name
+
+
+def test_step_by_step_gives_the_gradients_of_the_whole_sequence() -> None:
+    layer, x = rnnfast.LSTM(3, 5, dtype="float64", seed=1), reals(6, 2, 3).astype("f8")
+    dy = reals(6, 2, 5, seed=1).astype("f8")
+    layer(x)
+    layer.backward(dy)
+    expected = taken(layer)
+    calls, state = [], None
+    for step in x:
+        calls.append(layer.call(step[None], state))
+        state = calls[-1].state
+    dstate = None
+    for call, d in zip(reversed(calls), dy[::-1], strict=True):
+        _, dstate = call.backward(d[None], dstate)
+    for got, gradient in zip(taken(layer), expected, strict=True):
+        # Sums of 12 terms of order 1 in another order.
+        np.testing.assert_allclose(got, gradient, rtol=0, atol=1e-13)
+
+
+def test_threads_that_mix_their_calls_are_told() -> None:
+    layer, x = rnnfast.GRU(3, 5, seed=1), reals(4, 2, 3)
+    called, errors = threading.Barrier(2), []
+
+    def train() -> None:
+        y, _ = layer(x)
+        called.wait()
+        try:
+            layer.backward(y)
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=train) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(errors) == 2
+    assert not any(g.any() for g in taken(layer))
+
+
+def test_two_threads_in_the_backward_of_a_layer_are_told() -> None:
+    layer = rnnfast.GRU(3, 5, seed=1)
+    first, second = layer.call(reals(4, 2, 3)), layer.call(reals(4, 2, 3))
+    inside = layer._differentiate
+
+    def also_in_another(*args: Any) -> Any:
+        with pytest.raises(RuntimeError, match="one thread at a time in the backward of a layer"):
+            second.backward(second.y)
+        return inside(*args)
+
+    layer._differentiate = also_in_another  # type: ignore[method-assign]
+    first.backward(first.y)
+    del layer._differentiate
+    second.backward(second.y)  # the refusal has not used it up
+
+
+@pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+@each_layer
+def test_a_copy_of_a_layer_has_no_calls_that_wait(kind: str, make_copy: Any) -> None:
+    make, x = LAYERS[kind]
+    layer = make()
+    y = y_of(layer(x(1)))
+    twin = make_copy(layer)
+    with pytest.raises(RuntimeError, match="there was none"):
+        twin.backward(y)
+    assert_same(alone(twin, x(2), 1), alone(make(), x(2), 1))
+    layer.backward(y)  # that of the layer waits as before
+
+
+def char_lm(**config: Any) -> CharLM:
+    return CharLM(Vocabulary("abc"), CharLMConfig(hidden_size=5, **config), seed=1)
+
+
+@pytest.mark.parametrize("embedding_size", [0, 4])
+def test_a_language_model_learns_whatever_was_called_before(embedding_size: int) -> None:
+    model, other = (char_lm(embedding_size=embedding_size) for _ in range(2))
+    x = np.array([[0], [1], [2]])
+    for _ in range(2):
+        model(x)  # in training mode, to look at the logits
+    loss, state = model.learn(x, x)
+    logits, expected = other(x)
+    assert loss == rnnfast.cross_entropy(logits, x)
+    assert_same(state, expected)
+    other.backward(rnnfast.softmax_cross_entropy(logits, x)[1])
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        np.testing.assert_array_equal(p.grad, q.grad)
+    with pytest.raises(RuntimeError, match="got several"):
+        model.backward(logits)
+
+
+def test_the_calls_of_a_model_no_longer_wait_after_evaluation() -> None:
+    model, x = char_lm(embedding_size=4), np.array([[0], [1], [2]])
+    logits, _ = model(x)
+    model(x)
+    with pytest.raises(RuntimeError, match=r"model.eval\(\)"):
+        model.backward(logits)
+    model.eval().train()
+    model.backward(model(x)[0])
