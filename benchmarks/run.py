@@ -18,10 +18,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+from typing import Any, TextIO
 
 import rnnfast
 from rnnfast.benchmark import MODES, PEERS, report
@@ -100,21 +97,14 @@ def merged(runs: list[Json]) -> list[Json]:
     return list(found.values())
 
 
-def show(records: list[Json], console: Console) -> None:
-    """Writes one table an instruction set: framed on a terminal, else plain lines."""
+def show(records: list[Json], file: TextIO) -> None:
+    """Writes the results of each instruction set."""
     peers = list(dict.fromkeys(peer for r in records for peer in r["ratios"]))
     for isa in dict.fromkeys(r["isa"] for r in records):
-        rows = [report.row(record, peers) for record in records if record["isa"] == isa]
-        if console.is_terminal:
-            table = Table(*report.header(peers), title=isa)
-            for row in rows:
-                table.add_row(*row)
-            console.print(table)
-        else:
-            lines = [isa, *map(report.line, [report.header(peers), *rows])]
-            console.file.write("\n".join(lines) + "\n")
+        lines = report.lines((r for r in records if r["isa"] == isa), peers)
+        file.write("\n".join([isa, "", *lines, "", ""]))
     notes = [f"without {reason}" for reason in report.absences(records)]
-    console.file.write("\n".join([*notes, report.LEGEND]) + "\n")
+    file.write("\n".join([*notes, report.LEGEND]) + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -129,9 +119,9 @@ def main(argv: list[str] | None = None) -> int:
             runs.append(run(chosen, isa, allocator))
             (chosen.output / "results.json").write_text(json.dumps(runs, indent=1) + "\n")
     records = merged(runs)
-    show(records, Console())
+    show(records, sys.stdout)
     with (chosen.output / "table.txt").open("w", encoding="utf-8") as file:
-        show(records, Console(file=file))
+        show(records, file)
     if importlib.util.find_spec("matplotlib") is None:
         print("no plots: matplotlib is not installed (rnnfast[plots])")
         return 0

@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 
 from rnnfast import functional
-from rnnfast.benchmark import MODES, PEERS, Case, Shape, contestants, make_data, measure, run_case
+from rnnfast.benchmark import (
+    MODES,
+    PEERS,
+    Case,
+    Shape,
+    contestants,
+    make_data,
+    measure,
+    report,
+    run_case,
+)
 from rnnfast.benchmark.machine import Peaks, probe
 from rnnfast.cli import run
 
@@ -110,10 +120,36 @@ def test_command_writes_facts_and_results(
     lines = capsys.readouterr().out.splitlines()
     written = json.loads(file.read_text())
     assert len(written["results"]) == 2 * len(functional.cells())
-    assert [line.split()[0] for line in lines[1:-1]] == [r["cell"] for r in written["results"]]
+    firsts = [line.split(" ")[0] for line in lines]
+    cells = [first for first in firsts if first in functional.cells()]
+    assert cells == [r["cell"] for r in written["results"]]
+    assert lines[0] == f"T,B,I,H = {SHAPE}: inference, float32, 1 thread"
+    assert max(map(len, lines)) < 80
     for fact in ("date", "cpu", "isa", "rnnfast", "numpy", "torch", "huge_pages", "allocator"):
         assert fact in written["machine"]
     assert written["peaks"][0]["threads"] == 1
+
+
+def test_results_beside_the_usual_peers_fit_a_terminal_of_80_columns() -> None:
+    timing = {"median": 123.4, "low": 1.0, "high": 9999.0}
+    record = {
+        "cell": max(functional.cells(), key=len),
+        **Shape(1000, 1024, 10240, 10240)._asdict(),
+        "mode": "new-weights",
+        "dtype": "bfloat16",
+        "threads": 128,
+        "seconds": {"rnnfast": timing},
+        "flops": 1e15,
+        "share_of_peak": 1.0,
+        "times_floor": 123.45,
+        "ratios": {"torch": 123.456, "onnxruntime": 123.456},
+        "busy": True,
+    }
+    shown = list(report.lines([record, {**record, "threads": 1}], ["torch", "onnxruntime"]))
+    assert max(map(len, shown)) < 80
+    starts = ["T,B,I,H", "cell   ", record["cell"][:7]]
+    assert [line[:7] for line in shown] == [*starts, "", *starts]
+    assert max(map(len, report.LEGEND.splitlines())) < 80
 
 
 @pytest.mark.parametrize(
@@ -125,6 +161,8 @@ def test_command_writes_facts_and_results(
         (["--peers", "nobody"], "peers: expected one of"),
         (["--mode", "sleep"], "mode: expected one of"),
         (["--dtype", "int8"], "dtype: expected one of float32, float64, bfloat16"),
+        (["--json", "gone/results.json"], "gone/results.json: cannot be written: "),
+        (["--json", "/"], "/: cannot be written: it is a directory, not a regular file"),
     ],
 )
 def test_command_refuses(

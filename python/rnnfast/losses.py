@@ -30,7 +30,7 @@ def softmax_cross_entropy(
     Raises:
         ValueError: The shapes do not fit.
         IndexError: A target is out of range.
-        TypeError: The logits are not real numbers, or the targets or `ignore_index` are not integers.
+        TypeError: The logits are not real numbers, or the targets or `ignore_index` not integers.
     """
     on, array, target = _checked(logits, targets, ignore_index)
     loss, dlogits = on.cross_entropy(

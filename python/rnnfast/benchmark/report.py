@@ -2,48 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rnnfast.benchmark.runner import OWN
 
 Record = Mapping[str, Any]
 
-_COLUMNS = {
-    "cell": 16,
-    "T,B,I,H": 17,
-    "mode": 11,
-    "type": 8,
-    "threads": 7,
-    "time": 9,
-    "spread": 6,
-    "GF/s": 6,
-    "peak": 5,
-    "floor": 6,
-}
-LEGEND = (
+# With these columns and those of PyTorch and onnxruntime a line has 79 characters.
+_COLUMNS = {"cell": 16, "time": 9, "spread": 6, "GF/s": 6, "peak": 5, "floor": 6}
+LEGEND = textwrap.fill(
     "time: median of a call; spread: distance of the quartiles; peak: share of the probed rate of "
     "multiply-adds; floor: times what operations or memory traffic need at least; vs: the peer's "
-    "time over ours; !: other programs were at work."
+    "time over ours; !: other programs were at work.",
+    79,
 )
 
 
-def header(peers: Sequence[str]) -> list[str]:
-    """Titles of the columns."""
-    return [*_COLUMNS, *(f"vs {peer}" for peer in peers), ""]
+def lines(records: Iterable[Record], peers: Sequence[str]) -> Iterator[str]:
+    """Results as they come, as lines of plain text.
+
+    Neighbours of the same shape, mode, type and threads have a heading in common.
+    """
+    heading = ""
+    for record in records:
+        if heading != _heading(record):
+            yield from [""] if heading else []
+            heading = _heading(record)
+            yield heading
+            yield _line([*_COLUMNS, *map(_title, peers), ""], peers)
+        yield _line(_row(record, peers), peers)
 
 
-def row(record: Record, peers: Sequence[str]) -> list[str]:
-    """The columns of a result."""
+def _heading(record: Record) -> str:
+    shape = ",".join(str(record[k]) for k in ("seq_len", "batch", "input_size", "hidden_size"))
+    threads = f"{record['threads']} thread{'s' if record['threads'] > 1 else ''}"
+    return f"T,B,I,H = {shape}: {record['mode']}, {record['dtype']}, {threads}"
+
+
+def _title(peer: str) -> str:
+    return f"vs {peer}"
+
+
+def _row(record: Record, peers: Sequence[str]) -> list[str]:
     timing = record["seconds"][OWN]
     seconds = timing["median"]
-    shape = ",".join(str(record[k]) for k in ("seq_len", "batch", "input_size", "hidden_size"))
     return [
         record["cell"],
-        shape,
-        record["mode"],
-        record["dtype"],
-        str(record["threads"]),
         _time(seconds),
         f"{(timing['high'] - timing['low']) / seconds:.0%}",
         f"{record['flops'] / seconds / 1e9:.1f}",
@@ -54,9 +60,8 @@ def row(record: Record, peers: Sequence[str]) -> list[str]:
     ]
 
 
-def line(columns: Sequence[str]) -> str:
-    """Columns as a line of plain text."""
-    widths = [*_COLUMNS.values(), *(14 for _ in columns[len(_COLUMNS) : -1]), 1]
+def _line(columns: Sequence[str], peers: Sequence[str]) -> str:
+    widths = [*_COLUMNS.values(), *(len(_title(peer)) for peer in peers), 1]
     return " ".join(f"{c:{w}}" for c, w in zip(columns, widths, strict=True)).rstrip()
 
 

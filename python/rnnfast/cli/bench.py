@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 import rnnfast
-from rnnfast import _checks, functional
+from rnnfast import _checks, _files, functional
 from rnnfast.benchmark import MODES, PEERS, Case, Run, Shape, report
-from rnnfast.cli.errors import CommandError, option_errors
+from rnnfast.cli.errors import option_errors, output_errors
 
 _SHAPES = ["100,32,128,256", "100,1,128,128"]
 _MODES = ["inference", "training"]
@@ -55,28 +52,26 @@ def bench(
         names = _peers(peers)
         cases = [
             Case(name, Shape.parse(sizes), kind, real, n)
-            for real, n, sizes, name, kind in product(
+            for real, n, sizes, kind, name in product(
                 dtype,
                 threads or [rnnfast.get_num_threads()],
                 shape,
-                cell or functional.cells(),
                 mode,
+                cell or functional.cells(),
             )
         ]
+    if output is not None:
+        with output_errors(output):
+            _files.check_output(output)
     run = Run(cases, names, seconds)
-    console = Console()
-    if console.is_terminal:
-        _show_live(run, names, console)
-    else:
-        _show_lines(run, names)
+    for line in report.lines((result.as_json() for result in run), names):
+        typer.echo(line)
     for reason in report.absences([result.as_json() for result in run.results]):
         typer.echo(f"without {reason}")
     typer.echo(report.LEGEND)
     if output is not None:
-        try:
-            output.write_text(json.dumps(run.as_json(), indent=1) + "\n")
-        except OSError as error:
-            raise CommandError(f"{output}: {error.strerror}") from error
+        with output_errors(output):
+            _files.replace(output, f"{json.dumps(run.as_json(), indent=1)}\n".encode())
 
 
 def _peers(text: str) -> list[str]:
@@ -85,16 +80,3 @@ def _peers(text: str) -> list[str]:
     if text == _INSTALLED:
         return [name for name in _LIBRARIES if importlib.util.find_spec(name) is not None]
     return [_checks.choice("peers", name, PEERS) for name in text.split(",")]
-
-
-def _show_lines(run: Run, peers: list[str]) -> None:
-    typer.echo(report.line(report.header(peers)))
-    for result in run:
-        typer.echo(report.line(report.row(result.as_json(), peers)))
-
-
-def _show_live(run: Run, peers: list[str], console: Console) -> None:
-    table = Table(*report.header(peers))
-    with Live(table, console=console):
-        for result in run:
-            table.add_row(*report.row(result.as_json(), peers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rnnfast.cuda import DeviceError
 
@@ -21,3 +22,12 @@ def option_errors() -> Iterator[None]:
         yield
     except (ValueError, TypeError, DeviceError) as error:
         raise CommandError(str(error)) from error
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turns failures to write to `path` into errors of the command line."""
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(f"{path}: cannot be written: {error.strerror}") from error
