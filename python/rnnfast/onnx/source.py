@@ -17,7 +17,8 @@ _KERAS = (
 )
 _UNROLLED = (
     "if these are the steps of an unrolled recurrent layer, export it as one operator: "
-    "torch.onnx.export(..., dynamo=False), or use rnnfast.load_torch_state_dict"
+    "torch.onnx.export(..., dynamo=False), or take its weights from PyTorch or Keras: "
+    "rnnfast.load_torch_state_dict, rnnfast.load_keras_weights"
 )
 
 
