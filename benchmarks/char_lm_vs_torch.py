@@ -4,7 +4,7 @@
 
 Both start from the same weights and see the same chunks in the same order, with the same optimiser,
 learning rates and clipping; dropout masks differ. Prints each validation loss in nats and bits per
-character, their ratio, and the time. Needs PyTorch: `pip install rnnfast[torch]`.
+character, their ratio, and the time. Needs PyTorch: `pip install torch`.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     with (chosen.output / "table.txt").open("w", encoding="utf-8") as file:
         show(records, file)
     if importlib.util.find_spec("matplotlib") is None:
-        print("no plots: matplotlib is not installed (rnnfast[plots])")
+        print("no plots: matplotlib is not installed: pip install matplotlib")
         return 0
     import plots
 

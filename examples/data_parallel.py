@@ -1,6 +1,6 @@
 """Data-parallel training of a recurrent PyTorch model on several processes, or machines.
 
-    pip install "rnnfast[torch]"
+    pip install torch
     torchrun --nproc-per-node 2 examples/data_parallel.py
 
 On many machines start the same script on each of them:

@@ -15,6 +15,7 @@ OPTIONAL = (
     "onnxruntime",
     "torch",
 )  # without them the examples that import them are skipped
+PAGES = (".py", ".md", ".sh")
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{i}")
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,3 +37,12 @@ def test_example_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_there_are_examples() -> None:
     assert len(BLOCKS) >= 2
+
+
+def test_no_message_installs_rnnfast_from_an_index() -> None:
+    """It is in none; messages name the package that is missing."""
+    folders = [ROOT / name for name in ("python", "docs", "examples", "benchmarks")]
+    pages = [ROOT / "README.md", *(p for f in folders for p in f.rglob("*") if p.suffix in PAGES)]
+    assert len(pages) > 50
+    wrong = [str(p) for p in pages if re.search(r"(pip |in)stall \W*rnnfast\b", p.read_text())]
+    assert not wrong

@@ -1,134 +1,52 @@
-"""Weights from and to PyTorch and Keras."""
+"""Weights from and to PyTorch."""
 
 from __future__ import annotations
 
-import itertools
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 import cases
 import rnnfast
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
 
-State: TypeAlias = "tuple[NDArray, ...]"
-KERAS = {"rnn_tanh": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}  # and their gates
 
-
-def sigmoid(x: NDArray) -> NDArray:
-    return 1 / (1 + np.exp(-x))
-
-
-def keras_step(cell: str, x: NDArray, state: State, weights: list[NDArray]) -> State:
-    """A step of Keras 3's SimpleRNNCell, LSTMCell or GRUCell, by the lines of their `call`."""
-    kernel, recurrent_kernel, *bias = weights
-    h_tm1, units = state[0], state[0].shape[1]
-    input_bias, recurrent_bias = bias[0] if bias and cell == "gru" else (*bias, 0, 0)[:2]
-    matrix_x = x @ kernel + input_bias
-    if cell == "rnn_tanh":
-        return (np.tanh(matrix_x + h_tm1 @ recurrent_kernel),)
-    if cell == "lstm":
-        z0, z1, z2, z3 = np.split(matrix_x + h_tm1 @ recurrent_kernel, 4, axis=1)
-        i, f, o = sigmoid(z0), sigmoid(z1), sigmoid(z3)
-        c = f * state[1] + i * np.tanh(z2)
-        return o * np.tanh(c), c
-    x_z, x_r, x_h = np.split(matrix_x, 3, axis=1)
-    reset_after = cell == "gru"
-    if reset_after:
-        matrix_inner = h_tm1 @ recurrent_kernel + recurrent_bias
-    else:
-        matrix_inner = h_tm1 @ recurrent_kernel[:, : 2 * units]
-    z = sigmoid(x_z + matrix_inner[:, :units])
-    r = sigmoid(x_r + matrix_inner[:, units : 2 * units])
-    if reset_after:
-        recurrent_h = r * matrix_inner[:, 2 * units :]
-    else:
-        recurrent_h = (r * h_tm1) @ recurrent_kernel[:, 2 * units :]
-    return (z * h_tm1 + (1 - z) * np.tanh(x_h + recurrent_h),)
-
-
-def keras_network(
-    cell: str, x: NDArray, weights: list[NDArray], layers: int, bidirectional: bool, units: int
-) -> NDArray:
-    """Outputs (T, B, D*H) of Keras's layers, `Bidirectional` with `merge_mode="concat"`."""
-    directions = 2 if bidirectional else 1
-    each = len(weights) // (layers * directions)
-    for layer in range(layers):
-        sides = []
-        for k in range(directions):
-            first = (layer * directions + k) * each
-            state = (np.zeros((x.shape[1], units)),) * (2 if cell == "lstm" else 1)
-            ys = []
-            for step in x[::-1] if k else x:
-                state = keras_step(cell, step, state, weights[first : first + each])
-                ys.append(state[0])
-            sides.append(np.stack(ys[::-1] if k else ys))
-        x = np.concatenate(sides, axis=-1)
-    return x
-
-
-def keras_weights(cell: str, layers: int, directions: int, bias: bool) -> list[NDArray]:
-    """Random arrays in Keras's shapes, I 5, H 7."""
-    rng = np.random.default_rng(1)
-    weights = []
-    for layer, _ in itertools.product(range(layers), range(directions)):
-        rows = KERAS[cell] * 7
-        shapes = [(directions * 7 if layer else 5, rows), (7, rows)]
-        shapes += [(2, rows) if cell == "gru" else (rows,)] if bias else []
-        weights += [0.6 * rng.standard_normal(shape) for shape in shapes]
-    return weights
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("layers", "bidirectional"), [(1, False), (1, True), (3, True)])
-@pytest.mark.parametrize("cell", KERAS)
-def test_keras_weights(cell: str, layers: int, bidirectional: bool, bias: bool) -> None:
-    """In: Keras's outputs. Out: the same arrays; and arrays by which Keras gives our outputs."""
-    options = {"bidirectional": bidirectional, "bias": bias, "dtype": np.float64, "seed": 2}
-    layer = rnnfast.Recurrent(cell, 5, 7, layers, **options).eval()
-    x = np.random.default_rng(3).standard_normal((6, 4, 5))
-
-    def of_keras(weights: list[NDArray]) -> NDArray:
-        return keras_network(cell, x, weights, layers, bidirectional, 7)
-
-    own = of_keras(rnnfast.to_keras_weights(layer))  # with two biases, where Keras has one
-    np.testing.assert_allclose(layer(x)[0], own, rtol=0, atol=1e-14)
-    weights = keras_weights(cell, layers, 2 if bidirectional else 1, bias)
-    rnnfast.load_keras_weights(layer, weights)
-    np.testing.assert_allclose(layer(x)[0], of_keras(weights), rtol=0, atol=1e-14)
-    back = rnnfast.to_keras_weights(layer)
-    assert len(back) == len(weights)
-    for got, expected in zip(back, weights, strict=True):
-        np.testing.assert_array_equal(got, expected)
-
-
-def test_keras_errors() -> None:
-    layer = rnnfast.GRU(5, 7, seed=1)
-    before = layer.state_dict()
-    kernel, recurrent_kernel, bias = keras_weights("gru", 1, 1, bias=True)
-    for weights, message in (
-        ([kernel, recurrent_kernel], "weights: expected 3 arrays for each of 1 layers .* got 2"),
-        ([kernel.T, recurrent_kernel, bias],
-         r"kernel: expected shape \(input_size, 3\*hidden_size\) = \(5, 21\), got \(21, 5\)"),
-        ([kernel, recurrent_kernel, bias[0]],
-         r"bias: expected shape \(2, 3\*hidden_size\) = \(2, 21\), got \(21,\)"),
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match=message):
-            rnnfast.load_keras_weights(layer, weights)
-    with pytest.raises(TypeError, match="expected an array of reals, got dtype int64"):
-        rnnfast.load_keras_weights(layer, [kernel, recurrent_kernel.astype(int), bias])
-    cases.assert_identical(layer.state_dict(), before)
-    for other in (rnnfast.Recurrent("mut3", 5, 7), rnnfast.PeepholeLSTM(5, 7)):
+def test_a_path_instead_of_weights_says_how_to_read_it(tmp_path: Path) -> None:
+    layer = rnnfast.LSTM(5, 7)
+    for path in ("t.pt", tmp_path / "t.safetensors"):
         with pytest.raises(
-            ValueError, match="layer: expected a cell that Keras has, one of rnn_ta"
+            TypeError, match=r"state_dict: .* got the path .*torch\.load\(path, weights_only=True"
         ):
-            rnnfast.to_keras_weights(other)
-        with pytest.raises(
-            ValueError, match="layer: expected a cell that Keras has, one of rnn_ta"
-        ):
-            rnnfast.load_keras_weights(other, [])
+            rnnfast.load_torch_state_dict(layer, path)  # type: ignore[arg-type]
+
+
+def test_other_things_than_weights() -> None:
+    layer = rnnfast.LSTM(5, 7)
+    with pytest.raises(
+        TypeError, match=r"state_dict: .*got LSTM: give what its state_dict\(\) ret"
+    ):
+        rnnfast.load_torch_state_dict(layer, layer)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"state_dict: expected a dict .* got list"):
+        rnnfast.load_torch_state_dict(layer, [])  # type: ignore[arg-type]
+
+
+def test_bfloat16_as_safetensors_reads_it(tmp_path: Path) -> None:
+    """By the call that the documents recommend, and into each kind of parameter."""
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
+    layer, head = rnnfast.LSTM(5, 7, seed=1), rnnfast.Linear(7, 3, seed=2)
+    for module in (layer, head):
+        rounded = {n: v.astype(ml_dtypes.bfloat16) for n, v in module.state_dict().items()}
+        save_file(rounded, tmp_path / "weights.safetensors")
+        theirs = load_file(tmp_path / "weights.safetensors")
+        assert {value.dtype.name for value in theirs.values()} == {"bfloat16"}
+        expected = {n: v.astype(np.float32) for n, v in rounded.items()}
+        rnnfast.load_torch_state_dict(module, theirs)
+        cases.assert_identical(module.state_dict(), expected)
+        module.load_state_dict(theirs)
+        cases.assert_identical(module.state_dict(), expected)
 
 
 def test_state_dict_of_arrays() -> None:

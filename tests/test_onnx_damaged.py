@@ -173,11 +173,11 @@ class TestFiles:
         """A pipe would let the caller wait for ever."""
         with pytest.raises(FileNotFoundError, match=r"missing\.onnx"):
             rnnfast.onnx.load(tmp_path / "missing.onnx")
-        with pytest.raises(ValueError, match=f"source: expected a file, got a dir.*: {tmp_path}"):
+        with pytest.raises(IsADirectoryError, match=str(tmp_path)):
             rnnfast.onnx.load(tmp_path)
         os.mkfifo(tmp_path / "pipe.onnx")
         for path in (tmp_path / "pipe.onnx", "/dev/zero"):
-            with pytest.raises(ValueError, match="source: expected a file, got a pipe or device"):
+            with pytest.raises(OSError, match=r"it is a \w+( device)?, not a regular file"):
                 rnnfast.onnx.load(path)
 
     def test_no_source(self) -> None:

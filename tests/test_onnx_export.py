@@ -165,3 +165,25 @@ def test_other_models_and_lengths_of_a_language_model() -> None:
     model = CharLM(Vocabulary("ab"), CharLMConfig(hidden_size=3))
     with pytest.raises(ValueError, match="lengths: expected False for a language model, got True"):
         rnnfast.onnx.to_model(model, lengths=True)
+
+
+def test_a_failed_export_leaves_the_file_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing beside it; what is not a regular file is refused."""
+    path = tmp_path / "layer.onnx"
+    rnnfast.onnx.export(rnnfast.GRU(3, 4, seed=1), path)
+    before = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    other = rnnfast.GRU(3, 4, seed=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            rnnfast.onnx.export(other, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OSError, match="it is a character device, not a regular file"):
+        rnnfast.onnx.export(rnnfast.GRU(3, 4), "/dev/null")

@@ -185,6 +185,52 @@ def of_states(
     return model
 
 
+def test_weights_that_are_stored_as_integers() -> None:
+    """Models quantised with QuantizeLinear and DequantizeLinear keep ONNX's operators."""
+    operator = Operator("LSTM", "bidirectional", states=False)
+    built = onnx_models.build(operator)
+    for tensor in list(built.model.graph.initializer):
+        name, values = tensor.name, numpy_helper.to_array(tensor)
+        scale = np.float32(np.abs(values).max() / 127)
+        tensor.CopyFrom(numpy_helper.from_array((values / scale).astype(np.int8), f"{name}.8"))
+        more = {f"{name}.scale": scale, f"{name}.zero": np.int8(0)}
+        built.model.graph.initializer.extend(
+            numpy_helper.from_array(np.asarray(value), n) for n, value in more.items()
+        )
+        maker = helper.make_node("DequantizeLinear", [f"{name}.8", *more], [name])
+        built.model.graph.node.insert(0, maker)
+    (node,) = rnnfast.onnx.load(built.model)
+    peer = onnx_models.run_onnxruntime(built.model, built.feeds, operator.outputs)
+    results = onnx_models.run_node(node, built.feeds)
+    onnx_models.assert_near(results, peer, node, built.feeds)
+
+
+def test_an_input_of_a_body_hides_what_is_outside() -> None:
+    """A value of the same name around the loop is another one."""
+    operator = Operator("RNN", states=False)
+    built = onnx_models.build(operator)
+    inner = built.model.graph.node[0]
+    inner.input[0] = "carried"
+    inner.input.extend(["", "initial_h"])
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [inner, *(helper.make_node("Identity", [a], [b]) for a, b in
+                  (("going", "on"), ("carried", "again"), ("Y_h", "last")))],
+        "body",
+        [value("step", TensorProto.INT64, []), value("going", TensorProto.BOOL, []),
+         value("carried", TensorProto.FLOAT, None), value("initial_h", TensorProto.FLOAT, None)],
+        [value("on", TensorProto.BOOL, []), value("again", TensorProto.FLOAT, None),
+         value("last", TensorProto.FLOAT, None)],
+    )  # fmt: skip
+    loop = helper.make_node("Loop", ["", "", "X", "initial_h"], ["a", "b"], body=body)
+    built.model.graph.node[0].CopyFrom(loop)
+    constant = numpy_helper.from_array(random(1, operator.B, operator.H), "initial_h")
+    built.model.graph.initializer.append(constant)
+    (node,) = rnnfast.onnx.load(built.model)
+    assert not node.constants
+    assert not node.computed
+
+
 class TestLengths:
     """Lengths of sequences that are computed from shapes, as tf2onnx writes them."""
 
@@ -216,6 +262,21 @@ class TestLengths:
             x = random(4, 3, operator.I)
             y = onnx_models.run_node(node, {"X": x})["Y"].swapaxes(1, 2).reshape(4, 3, -1)
             np.testing.assert_array_equal(rnnfast.onnx.to_layer(node)(x)[0], y)
+
+
+def test_a_model_of_one_size_says_so() -> None:
+    """A length that it takes from an input of fixed size, where X is of another."""
+    operator = Operator("GRU", states=False)
+    model = TestLengths.model(operator, short=0)
+    model.graph.node[1].input[0] = "x"
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    dims[0].dim_value, dims[1].dim_value = 7, 5
+    (node,) = rnnfast.onnx.load(model)
+    assert node(random(7, 5, operator.I))[0].shape == (7, 1, 5, operator.H)
+    with pytest.raises(
+        ValueError, match=r"sequence_lens: .* for 'X' of shape \(7, 5, 6\), got \(9"
+    ):
+        node(random(9, 5, operator.I))
 
 
 EXPORTS = list(

@@ -47,14 +47,13 @@ CONSTANTS = {
 }
 
 
-def two_layers(join: Join, directions: int = 1) -> list[rnnfast.onnx.RecurrentNode]:
-    """What is read of a model in which nodes make the second's X of the first's Y."""
+def two_layers(join: Join, directions: int = 1) -> Any:
+    """A model in which nodes make the second's X of the first's Y."""
     first, weights = lstm("first", "X", directions)
     second, more = lstm("second", "joined", directions)
     nodes = [first, *join("first.Y", "joined"), second]
-    feeds = {"X": np.zeros((2, 3, H), np.float32)}
-    model = onnx_models.model(nodes, feeds, ["second.Y"], weights | more | CONSTANTS)
-    return rnnfast.onnx.load(model)
+    feeds = {"X": np.zeros((4, 3, H), np.float32)}
+    return onnx_models.model(nodes, feeds, ["second.Y"], weights | more | CONSTANTS)
 
 
 def node(op_type: str, inputs: list[str], output: str, **attributes: Any) -> Any:
@@ -105,13 +104,16 @@ def halves_beside_each_other(y: str, x: str) -> list[Any]:
 )
 def test_operators_in_a_row_are_layers(join: Join, directions: int) -> None:
     """As different exporters join them."""
-    nodes = two_layers(join, directions)
+    model = two_layers(join, directions)
+    nodes = rnnfast.onnx.load(model)
     layer = rnnfast.onnx.to_layer(*nodes)
     assert (layer.num_layers, layer.bidirectional) == (2, directions == 2)
     x = np.random.default_rng(0).standard_normal((4, 3, H)).astype(np.float32)
     y = nodes[0](x)[0].swapaxes(1, 2).reshape(4, 3, -1)
     y = nodes[1](y)[0].swapaxes(1, 2).reshape(4, 3, -1)
     np.testing.assert_array_equal(layer(x)[0], y)
+    peer = onnx_models.run_onnxruntime(model, {"X": x}, ["second.Y"])["second.Y"]
+    np.testing.assert_allclose(y, peer.swapaxes(1, 2).reshape(4, 3, -1), rtol=0, atol=1e-6)
 
 
 def activated(y: str, x: str) -> list[Any]:
@@ -151,7 +153,7 @@ def mixed_up(y: str, x: str) -> list[Any]:
     ],
 )
 def test_operators_with_something_in_between_are_not(join: Join, reads: str) -> None:
-    nodes = two_layers(join)
+    nodes = rnnfast.onnx.load(two_layers(join))
     with pytest.raises(
         ValueError, match=rf"nodes\[1\]: .* got LSTM node 'second', which reads {reads}"
     ):
@@ -161,7 +163,7 @@ def test_operators_with_something_in_between_are_not(join: Join, reads: str) -> 
 
 
 def test_an_operator_is_not_a_layer_twice() -> None:
-    (first, second) = two_layers(squeezed)
+    first, second = rnnfast.onnx.load(two_layers(squeezed))
     for nodes in ((second, first), (first, first), (first, second, second)):
         with pytest.raises(ValueError, match="expected an operator that reads the output of"):
             rnnfast.onnx.to_layer(*nodes)
@@ -243,7 +245,8 @@ def test_pytorchs_new_exporter_writes_sizes_as_numbers() -> None:
 
 def test_a_reshape_by_the_shape_of_the_models_input() -> None:
     """As `view(x.size(0), x.size(1), -1)` is exported."""
-    assert rnnfast.onnx.to_layer(*two_layers(by_the_shape_of_the_input, 2)).num_layers == 2
+    nodes = rnnfast.onnx.load(two_layers(by_the_shape_of_the_input, 2))
+    assert rnnfast.onnx.to_layer(*nodes).num_layers == 2
 
 
 @pytest.mark.parametrize(
@@ -253,12 +256,15 @@ def test_a_reshape_by_the_shape_of_the_models_input() -> None:
         ("LSTM", "com.example"),
         ("AttnLSTM", "com.microsoft"),
         ("QLinearGru", "own"),
+        ("ATen", "org.pytorch.aten"),
     ],
 )
 def test_a_model_is_not_read_in_part(op_type: str, domain: str) -> None:
     """Quantised operators and those of a runtime are named, not left out."""
     first, weights = lstm("first", "X")
     other = helper.make_node(op_type, ["joined"], ["Y"], name="other", domain=domain)
+    if op_type == "ATen":
+        other.attribute.append(helper.make_attribute("operator", "quantized_lstm"))
     nodes = [first, *squeezed("first.Y", "joined"), other]
     feeds = {"X": np.zeros((2, 3, H), np.float32)}
     model = onnx_models.model(nodes, feeds, ["Y"], weights | CONSTANTS)

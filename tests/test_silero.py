@@ -128,6 +128,12 @@ def test_onnx_and_torchscript_give_the_same_weights(onnx_door: Any, torch: Any) 
         layer = rnnfast.LSTM(128, 128)
         rnnfast.load_torch_state_dict(layer, theirs, prefix=PREFIXES[rate])
         cases.assert_identical(onnx_door.to_layer(node).state_dict(), layer.state_dict())
+    for place, rate in (("then", "16k"), ("else", "8k")):
+        branch = f"{place}_branch of If node 'If_0'"
+        chosen = [r for r, n in zip(rates, nodes, strict=True) if branch in n.branches]
+        assert chosen == [rate, rate]
+    with pytest.raises(ValueError, match="choose the operators of one branch"):
+        onnx_door.to_layer(*nodes)
 
 
 @pytest.mark.parametrize("source", ["safetensors", *PREFIXES])

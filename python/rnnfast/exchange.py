@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast import _checks
+from rnnfast import _checks, _keras_config
 from rnnfast._checks import RealArray
 from rnnfast.functional import Weights
 from rnnfast.layers import Recurrent
@@ -16,6 +18,7 @@ from rnnfast.module import Module
 
 _KERAS_GATES = {
     "rnn_tanh": (0,),
+    "rnn_relu": (0,),
     "lstm": (0, 1, 2, 3),  # ifco: its c is our g
     "gru": (1, 0, 2),  # zrh
     "gru_reset_before": (1, 0, 2),
@@ -32,14 +35,16 @@ def load_torch_state_dict(module: Module, state_dict: Mapping[str, Any], prefix:
     Args:
         module: A layer, or a model made of them; a model's names are those of its attributes.
         state_dict: Tensors or arrays by name, such as `torch_module.state_dict()`, or what
-            `safetensors.numpy.load_file` reads. They may be on any device and of any real type.
+            `safetensors.numpy.load_file` reads. They may be on any device and of any real type,
+            bfloat16 included.
         prefix: The part of the state dict to read, in its words: "decoder.rnn" for the names
             "decoder.rnn.weight_ih_l0" and so on. Other names are then left aside.
 
     Raises:
         ValueError: A name is missing or unknown, or a shape differs. Nothing is changed then.
-        TypeError: A value is no array of reals.
+        TypeError: `state_dict` is a path or a module instead, or a value is not an array of reals.
     """
+    _check_state_dict(state_dict)
     start = f"{prefix}." if prefix else ""
     given = {name: value for name, value in state_dict.items() if name.startswith(start)}
     cell = (
@@ -74,26 +79,48 @@ def to_torch_state_dict(module: Module, prefix: str = "") -> dict[str, Any]:
     return {start + name: torch.from_numpy(a) for name, a in module.state_dict().items()}
 
 
-def load_keras_weights(layer: Recurrent, weights: Sequence[ArrayLike]) -> None:
+def load_keras_weights(
+    layer: Recurrent,
+    weights: Sequence[ArrayLike],
+    config: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+) -> None:
     """Set a layer's parameters from those of Keras layers: `SimpleRNN`, `LSTM` or `GRU`.
 
     Keras has one bias where we have two (`bias_hh` is set to zero), but for a GRU with
-    `reset_after`. The layer must have the options of Keras's: `reset_after` itself, and the
-    activations that are Keras's defaults. (Keras 1 and 2 had "hard_sigmoid" before; the arrays
-    do not tell.)
+    `reset_after`.
+
+    Arrays do not tell what a Keras layer computes with them: Keras 1 and 2 had "hard_sigmoid"
+    where Keras 3 has "sigmoid", and the results differ by tens of percent. So give `config`.
+    Without it a warning says what is assumed: activation "tanh" ("relu" for a layer of cell
+    "rnn_relu"), recurrent_activation "sigmoid", reset_after as the layer's cell has it, and
+    go_backwards False.
 
     Args:
-        layer: Of cell "lstm", "gru", "gru_reset_before" or "rnn_tanh"; without biases for
-            `use_bias=False`.
+        layer: Of cell "lstm", "gru", "gru_reset_before", "rnn_tanh" or "rnn_relu"; without biases
+            for `use_bias=False`.
         weights: What `get_weights()` of Keras's layers gives, one layer's after the other's:
             kernel (I, G*H), recurrent_kernel (H, G*H), bias (G*H,), or (2, G*H) for a GRU with
             `reset_after`; of a `Bidirectional` layer first those forward, then those backward.
+        config: What `get_config()` of Keras's layer gives, or a list with one for each layer. It
+            is checked against `layer`: activations, reset_after, units, use_bias, go_backwards,
+            `Bidirectional` with merge_mode "concat".
 
     Raises:
-        ValueError: Keras has no such cell, the number of arrays or a shape is wrong. Nothing is
-            changed then.
-        TypeError: A value is no array of reals.
+        ValueError: Keras has no such cell, the layer does not compute what `config` says, or the
+            number of arrays or a shape is wrong. Nothing is changed then.
+        TypeError: `weights` is a path or a Keras layer instead, or a value is not an array of
+            reals.
     """
+    _check_weights(weights)
+    if config is None:
+        assumed = _keras_assumptions(layer)
+        warnings.warn(
+            f"load_keras_weights: without config, Keras's layer is assumed to have {assumed}; "
+            "pass config=keras_layer.get_config() to have it checked",
+            stacklevel=2,
+        )
+    else:
+        _keras_config.check(layer, config)
     blocks, two_biases = _keras_form(layer)
     order = np.argsort(blocks).tolist()
     expected = [_keras_shapes(target, two_biases) for target in layer._weights]
@@ -125,7 +152,7 @@ def to_keras_weights(layer: Recurrent) -> list[RealArray]:
     other: for each layer and direction three arrays, or two without biases.
 
     Args:
-        layer: Of cell "lstm", "gru", "gru_reset_before" or "rnn_tanh".
+        layer: Of cell "lstm", "gru", "gru_reset_before", "rnn_tanh" or "rnn_relu".
 
     Returns:
         Copies, in the layer's dtype.
@@ -159,6 +186,17 @@ def _keras_form(layer: Recurrent) -> tuple[tuple[int, ...], bool]:
     return _KERAS_GATES[layer.cell], layer.cell == "gru"
 
 
+def _keras_assumptions(layer: Recurrent) -> str:
+    """What has to be true of a Keras layer for its weights to be a layer's, in words."""
+    _keras_form(layer)
+    if layer.cell in ("rnn_tanh", "rnn_relu"):
+        return f"activation={layer.cell.removeprefix('rnn_')!r}"
+    functions = "activation='tanh', recurrent_activation='sigmoid'"
+    if layer.cell == "lstm":
+        return functions
+    return f"{functions}, reset_after={layer.cell == 'gru'}"
+
+
 def _keras_shapes(weights: Weights, two_biases: bool) -> dict[str, tuple[tuple[int, ...], str]]:
     """Shapes of Keras's arrays of one layer in one direction, and what they are in words."""
     (rows, inputs), hidden = weights.weight_ih.shape, weights.weight_hh.shape[1]
@@ -172,8 +210,39 @@ def _keras_shapes(weights: Weights, two_biases: bool) -> dict[str, tuple[tuple[i
     return shapes
 
 
+def _check_state_dict(state_dict: Any) -> None:
+    """Raises where something else was given than tensors by name."""
+    if isinstance(state_dict, Mapping):
+        return
+    if isinstance(state_dict, (str, PathLike)):
+        got = (
+            f"the path {fspath(state_dict)!r}: read the file first, with torch.load(path, "
+            "weights_only=True) or safetensors.numpy.load_file(path)"
+        )
+    else:
+        got = type(state_dict).__name__
+        if hasattr(state_dict, "state_dict"):
+            got += ": give what its state_dict() returns"
+    raise TypeError(f"state_dict: expected a dict of tensors or arrays by their names, got {got}")
+
+
+def _check_weights(weights: Any) -> None:
+    """Raises where something else was given than the arrays of a Keras layer."""
+    pair = "keras_layer.get_weights(), and as config keras_layer.get_config()"
+    if isinstance(weights, (str, PathLike)):
+        got = (
+            f"the path {fspath(weights)!r}: read the model first, with "
+            f"keras.models.load_model(path), and give {pair} of its recurrent layer"
+        )
+    elif isinstance(weights, Mapping) or not hasattr(weights, "__iter__"):
+        got = f"{type(weights).__name__}: give {pair}"
+    else:
+        return
+    raise TypeError(f"weights: expected a list of arrays, got {got}")
+
+
 def _array(value: Any) -> RealArray:
-    """A tensor or array as an array; bfloat16, which NumPy lacks, becomes float32."""
+    """A tensor or array as an array; a tensor of bfloat16, which NumPy lacks, as float32."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()

@@ -44,7 +44,9 @@ def unavailable_reason(name: str) -> str | None:
         return f"CUDA finds no device: {error}"
     if count == 0:
         return "CUDA finds no device"
-    return None if importlib.util.find_spec("cupy") else "CuPy is missing: install rnnfast[cuda]"
+    if importlib.util.find_spec("cupy") is None:
+        return "CuPy is not installed: pip install cupy-cuda13x nvidia-cublas"
+    return None
 
 
 def _not_built(name: str) -> str:

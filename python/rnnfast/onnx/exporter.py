@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import DTypeLike, NDArray
 from onnx import checker, helper, numpy_helper
 
-from rnnfast import _checks, functional
+from rnnfast import _checks, _files, functional
 from rnnfast._version import __version__
 from rnnfast.layers import Recurrent
 from rnnfast.onnx import layout
@@ -30,6 +29,8 @@ def export(
 ) -> None:
     """Write a model to an ONNX file; `to_model` tells what is in it and takes the arguments.
 
+    The file is written whole or not at all: on failure an existing one stays as it was.
+
     Args:
         model: A layer or a language model.
         path: Where to write.
@@ -39,9 +40,10 @@ def export(
     Raises:
         ValueError: ONNX has no operator for the cell.
         TypeError: The model is of another kind, or of a type or precision that needs `dtype`.
-        OSError: The file cannot be written.
+        OSError: The file cannot be written, or `path` is not that of a regular file.
     """
-    onnx.save(to_model(model, lengths=lengths, dtype=dtype), fspath(path))
+    made = to_model(model, lengths=lengths, dtype=dtype)
+    _files.replace(path, made.SerializeToString())
 
 
 def to_model(

@@ -29,13 +29,12 @@ class Inputs(NamedTuple):
         constants: Those that do not depend on the model's inputs. Initial states that are always
             zero are left out, as they are the default.
         shaped: Those that depend on X's shape and nothing else.
-        given: Those that are inputs of the graph, possibly rearranged.
-        computed: All others, with the reason why they cannot be evaluated.
+        computed: Those that other nodes compute, with the reason why they cannot be evaluated.
+            Inputs of the graph, possibly rearranged, are in none of the three.
     """
 
     constants: dict[str, NDArray[Any]]
     shaped: dict[str, OfShapes]
-    given: list[str]
     computed: dict[str, str]
 
 
@@ -100,7 +99,7 @@ class _Search:
         for node in graph.node:
             if node.op_type in OP_TYPES and node.domain in DOMAINS:
                 yield self._found(node, values, branches)
-            elif _RECURRENT.search(node.op_type):
+            elif _RECURRENT.search(f"{node.op_type} {_aten_operator(node)}"):
                 self.unread.append(f"{node.domain or 'ai.onnx'}.{describe(node)}")
             for attribute in node.attribute:
                 for inner in inner_graphs(attribute):
@@ -113,7 +112,7 @@ class _Search:
         if not 3 <= len(node.input) <= len(formal):
             raise ValueError(f"{label}: expected 3 to {len(formal)} inputs, got {len(node.input)}")
         attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
-        inputs = Inputs({}, {}, [], {})
+        inputs = Inputs({}, {}, {})
         for name, value in zip(formal[1:], node.input[1:], strict=False):
             if value:
                 try:
@@ -135,11 +134,15 @@ class _Search:
                 inputs.shaped[name] = OfShapes(values, value, x, self._shapes)
             except ValueError as error:
                 inputs.computed[name] = str(error)
-        elif name not in _WEIGHTS and leaves <= {ZERO, INPUT}:
-            inputs.given.append(name)
-        else:
+        elif name in _WEIGHTS or not leaves <= {ZERO, INPUT}:
             source = values.describe(min(values.open_sources(value), default=value))
             inputs.computed[name] = f"it depends on {source}"
+
+
+def _aten_operator(node: Any) -> str:
+    """The operator of PyTorch that a node calls, as its exporter writes where ONNX has none."""
+    names = (a.s.decode(errors="replace") for a in node.attribute if a.name == "operator")
+    return next(names, "") if node.op_type == "ATen" else ""
 
 
 def _plain(value: Any) -> Any:

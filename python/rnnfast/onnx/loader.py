@@ -35,7 +35,7 @@ def load(source: str | PathLike[str] | bytes | Any) -> list[RecurrentNode]:
             not ONNX's own; or an operator has an attribute or input that is not of ONNX's
             definition, or weights that depend on the model's inputs. The message names them.
         TypeError: The weights are not real, or `source` is something else.
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, or it is not a regular file.
     """
     model = opened(source)
     found, shapes = recurrent_nodes(model)

@@ -89,6 +89,10 @@ class OfShapes:
             ValueError: It cannot be computed for this shape.
         """
         sizes = dict(zip(self._base_dims, base.shape, strict=False))
+        if any(isinstance(dim, int) and dim != size for dim, size in sizes.items()):
+            raise ValueError(
+                f"the model is for {self._base!r} of shape {self._base_dims}, got {base.shape}"
+            )
         given = {self._base: base}
         for name, dims in self._dims.items():
             shape = (dim if isinstance(dim, int) else sizes.get(dim, unknown) for dim in dims)
@@ -165,4 +169,4 @@ def _dims(info: Any) -> Dims | None:
 
 def opset_versions(opsets: Sequence[Any]) -> Mapping[str, int]:
     """The versions of operator sets by their domains."""
-    return {opset.domain: opset.version for opset in opsets}
+    return {opset.domain.removeprefix("ai.onnx"): opset.version for opset in opsets}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any
 
 import onnx
 
+from rnnfast import _files
 from rnnfast.onnx.shapes import inner_graphs
 
 _KERAS = (
@@ -18,7 +17,8 @@ _KERAS = (
 )
 _UNROLLED = (
     "if these are the steps of an unrolled recurrent layer, export it as one operator: "
-    "torch.onnx.export(..., dynamo=False), or use rnnfast.load_torch_state_dict"
+    "torch.onnx.export(..., dynamo=False), or take its weights from PyTorch or Keras: "
+    "rnnfast.load_torch_state_dict, rnnfast.load_keras_weights"
 )
 
 
@@ -26,8 +26,8 @@ def opened(source: str | PathLike[str] | bytes | Any) -> Any:
     """The model of a path, of a file's bytes, or of an `onnx.ModelProto`.
 
     Raises:
-        ValueError: It is not an ONNX model, or not a regular file.
-        OSError: The file cannot be read.
+        ValueError: It is not an ONNX model.
+        OSError: The file cannot be read, or it is not a regular file.
         TypeError: It is none of these.
     """
     if isinstance(source, onnx.ModelProto):
@@ -36,7 +36,7 @@ def opened(source: str | PathLike[str] | bytes | Any) -> Any:
         model = _parsed("these bytes", lambda: onnx.load_model_from_string(bytes(source)))
     elif isinstance(source, (str, PathLike)):
         path = fspath(source)
-        _check_file(path)
+        _files.open_to_read(path).close()  # onnx itself would wait for a pipe's writer
         model = _parsed(str(path), lambda: onnx.load(path))
     else:
         raise TypeError(
@@ -56,13 +56,6 @@ def advice(model: Any) -> str:
     if {"Tanh", "Sigmoid"} & set(types) and {"MatMul", "Gemm"} & set(types):
         return f"{found}; {_UNROLLED}"
     return found
-
-
-def _check_file(path: str) -> None:
-    mode = Path(path).stat().st_mode
-    if not stat.S_ISREG(mode):
-        kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or device"
-        raise ValueError(f"source: expected a file, got {kind}: {path}")
 
 
 def _parsed(label: str, parse: Any) -> Any:

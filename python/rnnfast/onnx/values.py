@@ -60,7 +60,8 @@ def array_of(tensor: Any) -> NDArray[Any]:
 
 def with_makers(outer: Makers, graph: Any) -> Makers:
     """What makes the values of a graph that stands in another one."""
-    makers = outer.new_child({tensor.name: tensor for tensor in graph.initializer})
+    makers = outer.new_child({value.name: None for value in graph.input})
+    makers.update({tensor.name: tensor for tensor in graph.initializer})
     makers.update({tensor.values.name: tensor for tensor in graph.sparse_initializer})
     makers.update({name: node for node in graph.node for name in node.output if name})
     return makers

@@ -9,8 +9,7 @@ try:
     import torch as _torch  # noqa: F401  # the check is the purpose
 except ImportError as error:
     raise ImportError(
-        "rnnfast.torch: expected PyTorch to be installed, as by `pip install rnnfast[torch]`, "
-        f"got: {error}"
+        f"rnnfast.torch: expected PyTorch to be installed, as by `pip install torch`, got: {error}"
     ) from error
 from rnnfast.torch.layers import GRU, LSTM, RNN, Recurrent
 from rnnfast.torch.swap import Report, accelerate, prepack, restore
