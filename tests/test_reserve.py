@@ -28,11 +28,9 @@ def trained(case: Case, dropout: float = 0.0) -> tuple[np.ndarray, functional.Re
     """y and the reserve of a training call, and what `restore` takes of that call."""
     d = cases.make_data(case)
     weights = [functional.Weights(*w) for w in d.weights]
-    options = case.options | {"lengths": d.lengths, "dropout": dropout, "seed": 11}
-    y, _, reserve = functional.forward(case.cell, d.x, weights, d.state, training=True, **options)
-    assert reserve is not None
     call = [case.cell, d.x, weights, d.state, d.lengths, case.L, case.D == 2, dropout, 11]
-    return y, reserve, [*call, case.precision, y]
+    y, _, reserve = _core.forward(*call, True, case.precision, 0, keep_y=True)
+    return y, functional.Reserve(reserve), [*call, case.precision]
 
 
 def some_case(cell: str, **options: Any) -> Case:
@@ -74,7 +72,7 @@ def test_restore_refuses() -> None:
     with pytest.raises(ValueError, match="memory: expected an address that is a multiple of 64"):
         _core.restore(*call, aligned_copy(np.append(memory, memory[:1]))[1:])
     assert _core.restore(*call, memory.view(np.int8)) is None
-    assert _core.restore(*call[:-1], call[-1][1:], memory) is None
+    assert _core.restore(call[0], call[1][1:].astype(np.float16), *call[2:], memory) is None
     case = replace(case, indices=True, lengths=True)
     _, reserve, call = trained(case)
     with pytest.raises(ValueError, match="x: expected reals, as lengths differ, got indices"):

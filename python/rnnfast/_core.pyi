@@ -18,6 +18,7 @@ __all__: list[str] = [
     "Reserve",
     "adagrad",
     "adam",
+    "array_of_dlpack",
     "backward",
     "cache_info",
     "cells",
@@ -289,6 +290,11 @@ def adam(
     Step number `step`, from 1; buffers: mean, square. Returns the norm.
     """
 
+def array_of_dlpack(capsule: typing.Any) -> typing.Any:
+    """
+    A NumPy array over the memory of a tensor on the CPU, given as a DLPack capsule named "dltensor", which the array keeps.
+    """
+
 def backward(
     reserve: Reserve,
     dy: typing.Any,
@@ -411,9 +417,10 @@ def forward(
     precision: typing.Any,
     recompute: typing.Any,
     threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    keep_y: bool = False,
 ) -> typing.Any:
     """
-    y, the final states and, if training, the reserve; None where an argument is not exactly what the kernels read. Backward reads y, so nobody may write to it in between. `threads`: the most that the call uses; 0 for the process' number.
+    y, the final states and, if training, the reserve; None where an argument is not exactly what the kernels read. Backward reads y, so nobody may write to it in between, except where `keep_y` lets the reserve have a copy. `threads`: the most that the call uses; 0 for the process' number.
     """
 
 def get_num_threads() -> int:
@@ -517,11 +524,10 @@ def restore(
     dropout: typing.Any,
     seed: typing.Any,
     precision: typing.Any,
-    y: typing.Any,
     memory: typing.Any,
 ) -> typing.Any:
     """
-    The reserve of an earlier training call without recomputation, from that call's arguments, its y and the bytes of its reserve; None as in forward.
+    The reserve of an earlier training call with `keep_y` and without recomputation, from that call's arguments and the bytes of its reserve; None as in forward.
     """
 
 @typing.overload

@@ -254,9 +254,12 @@ def _run_layer(
         return _by_steps(network, options)
     beyond_h = options.states - 1
     y, final, reserve = ops.forward(network, options, beyond_h > 0)
-    others = ops.states(network, options, y, reserve) if beyond_h else []
+    others = ops.states(network, options, reserve) if beyond_h else []
     over_time = [
-        (h, *others[k * beyond_h : (k + 1) * beyond_h])
+        (
+            h.clone(),
+            *others[k * beyond_h : (k + 1) * beyond_h],
+        )  # y belongs to others, who change it
         for k, h in enumerate(y.chunk(options.num_directions, -1))
     ]
     return y, final, over_time

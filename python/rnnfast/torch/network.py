@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
+from torch.utils.dlpack import to_dlpack
 
-from rnnfast import functional
+from rnnfast import _core, functional
 from rnnfast._checks import RealArray
 
 # Plain numbers, which `torch.compile` reads: a cell's states, and whether it has weight_channel.
@@ -71,12 +72,16 @@ class Options(NamedTuple):
         """How many states the cell has."""
         return STATES[self.cell]
 
+    @property
+    def weights_per_layer(self) -> int:
+        """How many weights a layer has in one direction."""
+        return 2 + 2 * self.bias + HAS_CHANNEL[self.cell]
+
     def by_layer(self, weights: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Five weights for each layer and direction, None for what there is not."""
-        channel = HAS_CHANNEL[self.cell]
-        count = 2 + 2 * self.bias + channel
+        count = self.weights_per_layer
         biases = () if self.bias else (None, None)
-        last = () if channel else (None,)
+        last = () if HAS_CHANNEL[self.cell] else (None,)
         return [
             (*weights[i : i + 2], *biases, *weights[i + 2 : i + count], *last)
             for i in range(0, len(weights), count)
@@ -84,5 +89,10 @@ class Options(NamedTuple):
 
 
 def memory_of(tensor: Tensor) -> RealArray:
-    """The tensor's memory, or that of a contiguous copy."""
-    return tensor.contiguous().numpy(force=True)  # type: ignore[no-any-return]
+    """The memory of a tensor on the CPU, or that of a contiguous copy.
+
+    `Tensor.numpy` would forbid that the memory is ever resized, as FSDP does with parameters.
+    """
+    if tensor.is_neg():  # what lies in memory is not the value
+        tensor = tensor.resolve_neg()
+    return _core.array_of_dlpack(to_dlpack(tensor.contiguous()))  # type: ignore[no-any-return]

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from rnnfast import _core, functional
-from rnnfast._arguments import checked_call
-from rnnfast._checks import RealArray
-from rnnfast.torch import stepwise
-from rnnfast.torch.network import Network, Options, memory_of
+from rnnfast.torch import flops, kernels, stepwise
+from rnnfast.torch.kernels import Outputs
+from rnnfast.torch.network import Network, Options
 from rnnfast.torch.prepacked import Prepacked
 
 _NETWORK = (  # Network, then Options
@@ -30,50 +28,49 @@ _NETWORK = (  # Network, then Options
 # PyTorch caches on disk what it compiled by the schema of `forward` alone: an operator that changes
 # its arguments takes a new name, and `forward` with it.
 _SCHEMAS = {
-    "forward": f"({_NETWORK}, bool training) -> (Tensor y, Tensor[] final, Tensor reserve)",
-    "backward": f"({_NETWORK}, Tensor y, Tensor reserve, Tensor? dy, Tensor?[] dfinal, "
-    "bool need_dx) -> Tensor[]",
-    "states": f"({_NETWORK}, Tensor y, Tensor reserve) -> Tensor[]",
+    "forward": f"({_NETWORK}, bool keep) -> (Tensor y, Tensor[] final, Tensor reserve)",
+    "backward": f"({_NETWORK}, Tensor reserve, Tensor? dy, Tensor?[] dstate, bool need_dx) "
+    "-> Tensor[]",
+    "states": f"({_NETWORK}, Tensor reserve) -> Tensor[]",
 }
 _library = torch.library.Library("rnnfast", "DEF")
 for _name, _schema in _SCHEMAS.items():
     _library.define(_name + _schema)
 
-_Outputs = tuple[Tensor, list[Tensor], Tensor]
-_tensor: Callable[[RealArray], Tensor] = torch.from_numpy
-
 
 def forward(
     network: Network,
     options: Options,
-    training: bool = False,
+    keep: bool = False,
     prepacked: Prepacked | None = None,
-) -> _Outputs:
+) -> Outputs:
     """Run a network.
 
     Args:
         network: The tensors.
         options: What kind of network it is.
-        training: Whether the reserve is wanted though nothing needs a gradient.
+        keep: Whether the reserve is wanted though nothing needs a gradient.
         prepacked: Holds the packed weights from call to call, for calls that cannot be part of
             training.
 
     Returns:
-        y (T, B, D*H), the final states, (L*D, B, H) each, and the reserve, bytes.
+        y (T, B, D*H), the final states, (L*D, B, H) each, and the reserve, bytes. Whoever gets
+        them may change y and the final states in place: backward reads neither.
     """
     if _direct(network):
-        if prepacked and not (training or options.dropout or _needs_gradient(network)):
-            return _forward(network, options, False, prepacked.get(network.weights, options))
-        return _forward_autograd(_forward, network, options, training)
-    return torch.ops.rnnfast.forward.default(*network, *options, training)  # type: ignore[no-any-return]
+        if prepacked and not (keep or options.dropout or _needs_gradient(network)):
+            packed = prepacked.get(network.weights, options)
+            return kernels.forward(network, options, False, packed)
+        return _forward_autograd(kernels.forward, network, options, keep)
+    return torch.ops.rnnfast.forward.default(*network, *options, keep)  # type: ignore[no-any-return]
 
 
-def states(network: Network, options: Options, y: Tensor, reserve: Tensor) -> list[Tensor]:
+def states(network: Network, options: Options, reserve: Tensor) -> list[Tensor]:
     """The states beyond h after every step of an earlier call, (T, B, H) each.
 
     They come layer by layer, direction by direction, and are zero after a sequence's end.
     """
-    return torch.ops.rnnfast.states.default(*network, *options, y, reserve)  # type: ignore[no-any-return]
+    return torch.ops.rnnfast.states.default(*network, *options, reserve)  # type: ignore[no-any-return]
 
 
 def _direct(network: Network) -> bool:
@@ -90,102 +87,15 @@ def _direct(network: Network) -> bool:
     )
 
 
-# The kernels: operators on memory.
-
-
-def _arguments(
-    network: Network, options: Options, packed: functional.Packed | None = None
-) -> tuple[Any, ...]:
-    """What the functions of `_core` take first."""
-    x, weights, state, lengths, seed = network
-    cell, num_layers, bidirectional, _, dropout, _ = options
-    return (
-        cell,
-        memory_of(x),
-        packed or options.by_layer([memory_of(w) for w in weights]),
-        [memory_of(s) for s in state] if state else None,
-        None if lengths is None else memory_of(lengths),
-        num_layers,
-        bidirectional,
-        dropout,
-        0 if seed is None else int(seed),
-    )
-
-
-def _refuse(arguments: tuple[Any, ...], precision: str) -> NoReturn:
-    """Raises the message for arguments that the engine did not take."""
-    arguments = *arguments, True, precision, 0
-    checked_call(*arguments)
-    raise AssertionError("the arguments were right")
-
-
-def _forward(
-    network: Network, options: Options, training: bool, packed: functional.Packed | None = None
-) -> _Outputs:
-    arguments = _arguments(network, options, packed)
-    precision = options.precision
-    trains = training or options.dropout > 0  # the engine drops only where it trains
-    rest = trains, precision, 0, torch.get_num_threads()
-    result = _core.forward(*(arguments + rest))
-    if result is None:
-        _refuse(arguments, precision)
-    y, final, reserve = result
-    memory = _tensor(reserve.memory) if training else torch.empty(0, dtype=torch.uint8)
-    return _tensor(y), [_tensor(s) for s in final], memory
-
-
-def _restore(network: Network, options: Options, y: Tensor, reserve: Tensor) -> _core.Reserve:
-    """The reserve of an earlier call, from its bytes and that call's other tensors."""
-    if reserve.data_ptr() % 64:
-        reserve = reserve.clone()  # PyTorch aligns what it allocates
-    arguments = _arguments(network, options)
-    rest = options.precision, memory_of(y), memory_of(reserve)
-    restored: _core.Reserve | None = _core.restore(*(arguments + rest))
-    if restored is None:
-        _refuse(arguments, options.precision)
-    return restored
-
-
-def _backward(
-    network: Network,
-    options: Options,
-    y: Tensor,
-    reserve: Tensor,
-    dy: Tensor | None,
-    dfinal: Sequence[Tensor | None],
-    need_dx: bool,
-) -> list[Tensor]:
-    dx, dstate, dweights = _core.backward(
-        _restore(network, options, y, reserve),
-        None if dy is None else memory_of(dy),
-        [None if d is None else memory_of(d) for d in dfinal],
-        need_dx,
-        None,
-        torch.get_num_threads(),
-    )
-    gradients = [dx] if need_dx else []
-    gradients += dstate if network.state else ()
-    gradients += [dw for of_layer in dweights for dw in of_layer if dw is not None]
-    return [_tensor(gradient) for gradient in gradients]
-
-
-def _states(network: Network, options: Options, y: Tensor, reserve: Tensor) -> list[Tensor]:
-    restored = _restore(network, options, y, reserve)
-    return [
-        _tensor(restored.states_over_time(cell, state))
-        for cell in range(options.num_layers * options.num_directions)
-        for state in range(1, options.states)
-    ]
-
-
 # Their shapes, for tracing.
 
 
-def _forward_fake(network: Network, options: Options, training: bool) -> _Outputs:
+def _forward_fake(network: Network, options: Options, keep: bool) -> Outputs:
+    kernels.check(network, options)
     T, B, _ = network.x.shape
     H, D = network.weights[1].shape[1], options.num_directions
     # How many bytes is the engine's business, and depends on the CPU.
-    size = torch.library.get_ctx().new_dynamic_size() if training else 0
+    size = torch.library.get_ctx().new_dynamic_size() if keep else 0
     new = network.x.new_empty
     final = [new((options.num_layers * D, B, H)) for _ in range(options.states)]
     return new((T, B, D * H)), final, new(size, dtype=torch.uint8)
@@ -197,10 +107,10 @@ def _backward_fake(network: Network, _options: Options, *others: Any) -> list[Te
     return [t.new_empty(t.shape) for t in (inputs if need_dx else inputs[1:])]
 
 
-def _states_fake(network: Network, options: Options, y: Tensor, _reserve: Tensor) -> list[Tensor]:
-    shape = *y.shape[:2], network.weights[1].shape[1]
+def _states_fake(network: Network, options: Options, _reserve: Tensor) -> list[Tensor]:
+    shape = *network.x.shape[:2], network.weights[1].shape[1]
     count = options.num_layers * options.num_directions * (options.states - 1)
-    return [y.new_empty(shape) for _ in range(count)]
+    return [network.x.new_empty(shape) for _ in range(count)]
 
 
 # Their derivatives.
@@ -220,18 +130,18 @@ class _Derivative(torch.autograd.Function):
     """What the two functions below have in common."""
 
     @staticmethod
-    def save(ctx: Any, network: Network, options: Options, y: Tensor, reserve: Tensor) -> None:
+    def save(ctx: Any, network: Network, options: Options, reserve: Tensor) -> None:
         """Keeps a call for `saved`."""
         ctx.options, ctx.states = options, len(network.state)
-        ctx.save_for_backward(y, reserve, network.lengths, network.seed, *network.differentiable)
+        ctx.save_for_backward(reserve, network.lengths, network.seed, *network.differentiable)
         ctx.set_materialize_grads(False)
 
     @staticmethod
-    def saved(ctx: Any) -> tuple[Network, Options, Tensor, Tensor]:
+    def saved(ctx: Any) -> tuple[Network, Options, Tensor]:
         """What `save` kept."""
-        y, reserve, lengths, seed, x, *tensors = ctx.saved_tensors
+        reserve, lengths, seed, x, *tensors = ctx.saved_tensors
         state, weights = tensors[: ctx.states], tensors[ctx.states :]
-        return Network(x, weights, state, lengths, seed), ctx.options, y, reserve
+        return Network(x, weights, state, lengths, seed), ctx.options, reserve
 
     @staticmethod
     def by_steps(
@@ -241,11 +151,8 @@ class _Derivative(torch.autograd.Function):
         needed: Sequence[bool],
     ) -> list[Tensor | None]:
         """The gradients of x, states and weights, themselves differentiable."""
-        network, options, y, reserve = _Derivative.saved(ctx)
-        masks = None
-        if options.dropout and options.num_layers > 1:
-            restored = _restore(network, options, y, reserve)
-            masks = [_tensor(restored.dropout_mask(i)) for i in range(options.num_layers - 1)]
+        network, options, reserve = _Derivative.saved(ctx)
+        masks = kernels.dropout_masks(network, options, reserve) if options.dropout else None
         return stepwise.backward(network, options, masks, outputs_of, gradients, needed)
 
 
@@ -261,7 +168,7 @@ class _Forward(_Derivative):
         *_differentiable: Tensor,
     ) -> tuple[Tensor, ...]:
         y, final, reserve = kernel(network, options, True)
-        _Derivative.save(ctx, network, options, y, reserve)
+        _Derivative.save(ctx, network, options, reserve)
         ctx.mark_non_differentiable(reserve)
         return y, reserve, *final
 
@@ -276,7 +183,7 @@ class _Forward(_Derivative):
             )
         else:
             call = _Derivative.saved(ctx)
-            kernel = _backward if _direct(call[0]) else _below_autograd("backward")
+            kernel = kernels.backward if _direct(call[0]) else _below_autograd("backward")
             gradients = kernel(*call, dy, dfinal, needed[0])
             if not needed[0]:
                 gradients = [None, *gradients]
@@ -291,12 +198,11 @@ class _States(_Derivative):
         ctx: Any,
         network: Network,
         options: Options,
-        y: Tensor,
         reserve: Tensor,
         *_differentiable: Tensor,
     ) -> tuple[Tensor, ...]:
-        _Derivative.save(ctx, network, options, y, reserve)
-        return tuple(_below_autograd("states")(network, options, y, reserve))
+        _Derivative.save(ctx, network, options, reserve)
+        return tuple(_below_autograd("states")(network, options, reserve))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -304,9 +210,9 @@ class _States(_Derivative):
             ctx,
             lambda _y, _final, over_time: [s for of_layer in over_time for s in of_layer[1:]],
             gradients,
-            ctx.needs_input_grad[4:],
+            ctx.needs_input_grad[3:],
         )
-        return None, None, None, None, *found
+        return None, None, None, *found
 
 
 def _needs_gradient(network: Network) -> bool:
@@ -314,20 +220,18 @@ def _needs_gradient(network: Network) -> bool:
 
 
 def _forward_autograd(
-    kernel: Callable[..., _Outputs], network: Network, options: Options, training: bool
-) -> _Outputs:
+    kernel: Callable[..., Outputs], network: Network, options: Options, keep: bool
+) -> Outputs:
     if not _needs_gradient(network):
-        return kernel(network, options, training)
+        return kernel(network, options, keep)
     y, reserve, *final = _Forward.apply(kernel, network, options, *network.differentiable)
     return y, final, reserve
 
 
-def _states_autograd(
-    network: Network, options: Options, y: Tensor, reserve: Tensor
-) -> list[Tensor]:
+def _states_autograd(network: Network, options: Options, reserve: Tensor) -> list[Tensor]:
     if not _needs_gradient(network):
-        return _below_autograd("states")(network, options, y, reserve)  # type: ignore[no-any-return]
-    return list(_States.apply(network, options, y, reserve, *network.differentiable))
+        return _below_autograd("states")(network, options, reserve)  # type: ignore[no-any-return]
+    return list(_States.apply(network, options, reserve, *network.differentiable))
 
 
 def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -340,9 +244,9 @@ def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _name, _kernel, _fake in (
-    ("forward", _forward, _forward_fake),
-    ("backward", _backward, _backward_fake),
-    ("states", _states, _states_fake),
+    ("forward", kernels.forward, _forward_fake),
+    ("backward", kernels.backward, _backward_fake),
+    ("states", kernels.states, _states_fake),
 ):
     _library.impl(_name, _operator(_kernel), "CPU")
     torch.library.register_fake(f"rnnfast::{_name}", _operator(_fake), lib=_library)
@@ -350,3 +254,4 @@ _library.impl(
     "forward", _operator(partial(_forward_autograd, _below_autograd("forward"))), "Autograd"
 )
 _library.impl("states", _operator(_states_autograd), "Autograd")
+flops.register()

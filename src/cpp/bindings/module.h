@@ -6,6 +6,7 @@
 namespace rnnfast {
 
 void bind_info(pybind11::module_& m);
+void bind_dlpack(pybind11::module_& m);
 void bind_reserve(pybind11::module_& m);
 void bind_rnn(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);

@@ -137,9 +137,10 @@ bool read_options(py::handle cell, py::handle num_layers, bool bidirectional, py
 py::object forward(py::handle cell, py::handle x, py::handle weights, py::handle state,
                    py::handle lengths, py::handle num_layers, bool bidirectional,
                    py::handle dropout, py::handle seed, bool training, py::handle precision,
-                   py::handle recompute, int threads) {
+                   py::handle recompute, int threads, bool keep_y) {
   const ThreadLimit limit(threads);
   NetworkSize size{};
+  size.keep_y = training && keep_y;
   if (!read_options(cell, num_layers, bidirectional, dropout, seed, training, precision, size) ||
       !read_int(recompute, size.recompute) || size.recompute < 0)
     return py::none();
@@ -153,33 +154,31 @@ py::object forward(py::handle cell, py::handle x, py::handle weights, py::handle
 
 template <class T>
 py::object restore_of(NetworkSize& size, py::handle x, py::handle weights, py::handle state,
-                      py::handle lengths, py::handle y, py::handle memory) {
+                      py::handle lengths, py::handle memory) {
   NetworkInput<T> input{};
   std::vector<py::object> alive;
   std::span<const Index> spans;
   if (!read_network(weights, nullptr, size, input, alive) || !read_x(x, size, input) ||
       !read_state(state, size, input.initial, alive) || !read_lengths(lengths, size, spans) ||
-      !is_array<T>(y, {size.seq_len, size.batch, size.num_directions * size.hidden_size}) ||
       !is_array<std::uint8_t>(memory))
     return py::none();
   const std::span bytes(array_data<std::byte>(memory), std::size_t(py::len(memory)));
-  Reserve<T> reserve(size, PackedBatch(size.seq_len, size.batch, spans), input, array_data<T>(y),
-                     bytes);
-  for (const py::handle object : {x, y, memory})
+  Reserve<T> reserve(size, PackedBatch(size.seq_len, size.batch, spans), input, nullptr, bytes);
+  for (const py::handle object : {x, memory})
     alive.push_back(py::reinterpret_borrow<py::object>(object));
   return py::cast(PyReserve(Kept<T>{std::move(reserve), std::move(input), std::move(alive)}));
 }
 
 py::object restore(py::handle cell, py::handle x, py::handle weights, py::handle state,
                    py::handle lengths, py::handle num_layers, bool bidirectional,
-                   py::handle dropout, py::handle seed, py::handle precision, py::handle y,
-                   py::handle memory) {
+                   py::handle dropout, py::handle seed, py::handle precision, py::handle memory) {
   NetworkSize size{};
+  size.keep_y = true;
   if (!read_options(cell, num_layers, bidirectional, dropout, seed, true, precision, size))
     return py::none();
   return read_sizes<double>(Items(weights), size)
-             ? restore_of<double>(size, x, weights, state, lengths, y, memory)
-             : restore_of<float>(size, x, weights, state, lengths, y, memory);
+             ? restore_of<double>(size, x, weights, state, lengths, memory)
+             : restore_of<float>(size, x, weights, state, lengths, memory);
 }
 
 template <class T>
@@ -324,19 +323,21 @@ void bind_rnn(py::module_& m) {
         return list;
       },
       "Every cell of the registry.");
-  m.def("forward", &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::arg("state"),
-        py::arg("lengths"), py::arg("num_layers"), py::arg("bidirectional"), py::arg("dropout"),
-        py::arg("seed"), py::arg("training"), py::arg("precision"), py::arg("recompute"),
-        py::arg("threads") = 0,
-        "y, the final states and, if training, the reserve; None where an argument is not exactly "
-        "what the kernels read. Backward reads y, so nobody may write to it in between. `threads`: "
-        "the most that the call uses; 0 for the process' number.");
+  m.def(
+      "forward", &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::arg("state"),
+      py::arg("lengths"), py::arg("num_layers"), py::arg("bidirectional"), py::arg("dropout"),
+      py::arg("seed"), py::arg("training"), py::arg("precision"), py::arg("recompute"),
+      py::arg("threads") = 0, py::arg("keep_y") = false,
+      "y, the final states and, if training, the reserve; None where an argument is not exactly "
+      "what the kernels read. Backward reads y, so nobody may write to it in between, except where "
+      "`keep_y` lets the reserve have a copy. `threads`: the most that the call uses; 0 for the "
+      "process' number.");
   m.def(
       "restore", &restore, py::arg("cell"), py::arg("x"), py::arg("weights"), py::arg("state"),
       py::arg("lengths"), py::arg("num_layers"), py::arg("bidirectional"), py::arg("dropout"),
-      py::arg("seed"), py::arg("precision"), py::arg("y"), py::arg("memory"),
-      "The reserve of an earlier training call without recomputation, from that call's arguments, "
-      "its y and the bytes of its reserve; None as in forward.");
+      py::arg("seed"), py::arg("precision"), py::arg("memory"),
+      "The reserve of an earlier training call with `keep_y` and without recomputation, from that "
+      "call's arguments and the bytes of its reserve; None as in forward.");
   m.def("backward", &backward, py::arg("reserve"), py::arg("dy"), py::arg("dstate"),
         py::arg("need_dx"), py::arg("dweights"), py::arg("threads") = 0,
         "dx, the gradients of the initial states and those of the weights; the latter are added to "

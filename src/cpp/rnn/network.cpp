@@ -253,7 +253,7 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
         team.barrier();
       }
     }
-    if (!dense)
+    if (r.outputs.back() != y)
       packed.unpack(r.outputs.back(), size.num_directions * size.hidden_size, y, thread, team.size);
   });
   return r;

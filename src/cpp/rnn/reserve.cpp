@@ -67,7 +67,7 @@ Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
     outputs[layer] = size.training || layer < 2 ? arena.take(rows * width) : outputs[layer - 2];
     inputs[layer + 1] = size.drops() ? arena.take(rows * width) : outputs[layer];
   }
-  outputs.back() = dense ? y : arena.take(rows * width);
+  outputs.back() = dense && !size.keep_y ? y : arena.take(rows * width);
   if (input.x) inputs[0] = dense ? input.x : arena.take(rows * size.input_size);
   return arena.used;
 }

@@ -21,6 +21,7 @@ struct NetworkSize {
   bool training;
   Precision precision;  // of the products
   Index recompute;  // steps, at least, whose gates backward makes again at a time; 0: all are kept
+  bool keep_y;      // whether the reserve has its own copy of y, so that callers may change theirs
 
   Index cells() const { return num_layers * num_directions; }
   Index layer_input(Index layer) const { return layer ? num_directions * hidden_size : input_size; }
@@ -53,8 +54,8 @@ T* state_of(T* states, const NetworkSize& s, Index i) {
 
 // For each layer and direction the saved gates and the states beyond h or, where backward makes
 // them again, all states between the segments. Then the outputs of the layers but the last (twice
-// with dropout) and, for unequal lengths, x and y as packed rows. Without training only what layers
-// hand on.
+// with dropout) and, for unequal lengths, x and y as packed rows; y also where it is to be kept.
+// Without training only what layers hand on.
 template <class T>
 struct Reserve {
   // Lays the memory out; `y` and `input` are the caller's. `filled` is the memory of a reserve of
@@ -80,7 +81,7 @@ struct Reserve {
   Buffer memory;                   // none of its own where it was filled before
   std::vector<T*> gates, states;   // of each layer and direction; null where made again
   std::vector<T*> checkpoints;     // [segment][state][B, H] where made again
-  std::vector<T*> outputs;         // of each layer, packed; the last is the caller's y if dense
+  std::vector<T*> outputs;         // of each layer, packed; the last is the caller's y if shared
   std::vector<const T*> inputs;    // of each layer, packed; the first is the caller's x if dense
   const Index* indices = nullptr;  // packed; the caller's if dense
   Buffer packed_indices;

@@ -1,0 +1,214 @@
+"""The kernels of the operators: the engine on the memory of tensors.
+
+Addresses are taken anew in each call, so tensors may move between forward and backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from rnnfast import _checks, _core, functional
+from rnnfast._arguments import checked_call, checked_gradients
+from rnnfast._backend import CPU
+from rnnfast._checks import RealArray
+from rnnfast.torch.network import Network, Options, memory_of
+
+Outputs = tuple[Tensor, list[Tensor], Tensor]
+"""y (T, B, D*H), the final states, (L*D, B, H) each, and the reserve, bytes."""
+
+_Arrays = tuple[Any, Any, "list[RealArray] | None", "RealArray | None", int]
+_tensor: Callable[[RealArray], Tensor] = torch.from_numpy
+
+
+def forward(
+    network: Network, options: Options, keep: bool, packed: functional.Packed | None = None
+) -> Outputs:
+    """Run a network.
+
+    Args:
+        network: The tensors.
+        options: What kind of network it is.
+        keep: Whether to fill the reserve, which `backward` and `states` need; else it is empty.
+        packed: The weights, packed.
+    """
+    x, weights, state, lengths, seed = _arrays(network, options, packed)
+    cell, num_layers, bidirectional, _, dropout, precision = options
+    result = _core.forward(
+        cell,
+        x,
+        weights,
+        state,
+        lengths,
+        num_layers,
+        bidirectional,
+        dropout,
+        seed,
+        keep or dropout > 0,  # the engine drops only where it trains
+        precision,
+        0,
+        torch.get_num_threads(),
+        keep,  # of its own y, so that users may change the one that they get
+    )
+    if result is None:
+        _refuse(network, options)
+    y, final, reserve = result
+    memory = _tensor(reserve.memory) if keep else torch.empty(0, dtype=torch.uint8)
+    return _tensor(y), [_tensor(s) for s in final], memory
+
+
+def backward(
+    network: Network,
+    options: Options,
+    reserve: Tensor,
+    dy: Tensor | None,
+    dstate: Sequence[Tensor | None],
+    need_dx: bool,
+) -> list[Tensor]:
+    """The gradients of x, if wanted, of the initial states, if given, and of the weights."""
+    core = _restore(network, options, reserve)
+    dy_array = None if dy is None else memory_of(dy)
+    dstate_arrays = [None if d is None else memory_of(d) for d in dstate]
+    threads = torch.get_num_threads()
+    result = _core.backward(core, dy_array, dstate_arrays, need_dx, None, threads)
+    if result is None:  # something must be converted, or is wrong
+        given = checked_gradients(CPU, core, dy_array, dstate_arrays)
+        result = _core.backward(core, *given, need_dx, None, threads)
+    dx, dinitial, dweights = result
+    gradients = [dx] if need_dx else []
+    gradients += dinitial if network.state else ()
+    gradients += [dw for of_layer in dweights for dw in of_layer if dw is not None]
+    return [_tensor(gradient) for gradient in gradients]
+
+
+def states(network: Network, options: Options, reserve: Tensor) -> list[Tensor]:
+    """The states beyond h after every step, (T, B, H) each, layer by layer."""
+    core = _restore(network, options, reserve)
+    return [
+        _tensor(core.states_over_time(cell, state))
+        for cell in range(options.num_layers * options.num_directions)
+        for state in range(1, options.states)
+    ]
+
+
+def dropout_masks(network: Network, options: Options, reserve: Tensor) -> list[Tensor]:
+    """What the outputs of each layer but the last were multiplied with, (T, B, D*H) each."""
+    core = _restore(network, options, reserve)
+    return [_tensor(core.dropout_mask(layer)) for layer in range(options.num_layers - 1)]
+
+
+def _arrays(network: Network, options: Options, packed: functional.Packed | None = None) -> _Arrays:
+    """The network's tensors as the functions of `_core` take them."""
+    x, weights, state, lengths, seed = network
+    try:
+        return (
+            memory_of(x),
+            packed or options.by_layer([memory_of(w) for w in weights]),
+            [memory_of(s) for s in state] if state else None,
+            None if lengths is None else memory_of(lengths),
+            0 if seed is None else int(seed),
+        )
+    except (KeyError, ValueError, TypeError, RuntimeError, BufferError):
+        check(network, options)  # says which argument it is
+        _check_memory(network)
+        raise
+
+
+def _restore(network: Network, options: Options, reserve: Tensor) -> _core.Reserve:
+    """The reserve of an earlier call, from its bytes and that call's other tensors."""
+    if reserve.dtype != torch.uint8:
+        raise TypeError(f"reserve: expected torch.uint8, got {reserve.dtype}")
+    if reserve.data_ptr() % 64:
+        reserve = reserve.clone()  # PyTorch aligns what it allocates
+    x, weights, state, lengths, seed = _arrays(network, options)
+    cell, num_layers, bidirectional, _, dropout, precision = options
+    restored: _core.Reserve | None = _core.restore(
+        cell,
+        x,
+        weights,
+        state,
+        lengths,
+        num_layers,
+        bidirectional,
+        dropout,
+        seed,
+        precision,
+        memory_of(reserve),
+    )
+    if restored is None:
+        _refuse(network, options)
+    return restored
+
+
+def _refuse(network: Network, options: Options) -> NoReturn:
+    """Raise the error for a call that the engine did not take."""
+    check(network, options)
+    x, weights, state, lengths, seed = _arrays(network, options)
+    checked_call(
+        CPU,
+        options.cell,
+        x,
+        [functional.Weights(*w) for w in weights],
+        state,
+        lengths,
+        options.num_layers,
+        options.bidirectional,
+        options.dropout,
+        seed,
+        True,
+        options.precision,
+        0,
+    )
+    raise AssertionError("the arguments were right")
+
+
+def check(network: Network, options: Options) -> None:
+    """Check what is seen on tensors without memory, in tracing, and what arrays cannot have.
+
+    Raises:
+        TypeError: A tensor is of a type or on a device that the engine does not compute with.
+        ValueError: An option is wrong, x lacks an axis, or there are too few or too many weights.
+    """
+    _checks.choice("cell", options.cell, functional.cells())
+    layers = _checks.positive_int("num_layers", options.num_layers) * options.num_directions
+    expected = layers * options.weights_per_layer
+    if len(network.weights) != expected:
+        raise ValueError(
+            f"weights: expected {options.weights_per_layer} for each of {layers} layers and "
+            f"directions, {expected}, got {len(network.weights)}"
+        )
+    real = network.weights[0].dtype
+    if real not in (torch.float32, torch.float64):
+        raise TypeError(f"weights[0]: expected torch.float32 or torch.float64, got {real}")
+    for name, tensor in _named(network):
+        dtype = torch.int64 if name in ("lengths", "seed") else real
+        if (tensor.dtype, tensor.device.type, tensor.layout) != (dtype, "cpu", torch.strided):
+            raise TypeError(
+                f"{name}: expected a dense tensor of {dtype} on the CPU, got one of "
+                f"{tensor.dtype} and {tensor.layout} on {tensor.device}"
+            )
+    if network.x.dim() != 3:
+        shape = tuple(network.x.shape)
+        raise ValueError(f"x: expected shape (seq_len, batch, input_size), got {shape}")
+
+
+def _check_memory(network: Network) -> None:
+    for name, tensor in _named(network):
+        if tensor.numel() and not tensor.data_ptr():
+            raise ValueError(
+                f"{name}: expected a tensor with memory, got one whose storage was freed, as FSDP "
+                "does with parameters outside of forward and backward"
+            )
+
+
+def _named(network: Network) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a network with the name of its argument."""
+    for name in network._fields:
+        value = getattr(network, name)
+        if isinstance(value, Tensor):
+            yield name, value
+        elif value is not None:
+            yield from ((f"{name}[{i}]", tensor) for i, tensor in enumerate(value))
