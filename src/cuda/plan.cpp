@@ -131,9 +131,10 @@ std::string refusal(Kernel kernel, const LayerShape& s, const DeviceProperties& 
 }
 
 Plan choose(const LayerShape& s, const DeviceProperties& d, std::span<const Kernel> kernels) {
-  RNNFAST_CHECK(s.batch >= 1 && s.hidden >= 1,
-                "choose: expected batch and hidden of at least 1, got ", s.batch, " and ",
-                s.hidden);
+  RNNFAST_CHECK(s.batch >= 1 && s.batch <= kMostUnits, "batch: expected 1 to ", kMostUnits,
+                ", got ", s.batch);
+  RNNFAST_CHECK(s.hidden >= 1 && s.hidden <= kMostUnits, "hidden: expected 1 to ", kMostUnits,
+                ", got ", s.hidden);
   std::optional<Plan> chosen;
   std::string compared, refused;
   for (const Kernel kernel : kernels) {

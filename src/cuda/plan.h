@@ -66,7 +66,7 @@ struct Plan {
   Estimate estimate;
   std::string reason;
 
-  int blocks() const { return slices * tiles; }
+  long blocks() const { return long(slices) * tiles; }
 };
 
 // Bytes of a block's dynamic shared memory.
@@ -75,7 +75,10 @@ std::size_t shared_bytes(Kernel kernel, const LayerShape& shape, int units);
 // Why a device or cell cannot have a kernel, whatever the sizes; empty if it can.
 std::string refusal(Kernel kernel, const LayerShape& shape, const DeviceProperties& device);
 
-// The plan for the fastest of the given kernels. Throws Error if none of them can run.
+inline constexpr long kMostUnits = 1 << 24;  // of a batch or a hidden size
+
+// The plan for the fastest of the given kernels. Throws Error if none of them can run, or the shape
+// has more than kMostUnits.
 Plan choose(const LayerShape& shape, const DeviceProperties& device,
             std::span<const Kernel> kernels = kKernels);
 

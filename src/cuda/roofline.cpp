@@ -1,6 +1,7 @@
 #include "cuda/roofline.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "cuda/resources.h"
 
@@ -72,15 +73,16 @@ Estimate estimate(const Plan& p, const LayerShape& s, const DeviceProperties& de
     return e;
   }
   const double mma = r.mma * kMmaShare / (s.products == Products::bfloat16x3 ? 3 : 1);
-  const double waves = divide_up(p.blocks(), p.resident);
-  const double on_one = divide_up(divide_up(p.blocks(), int(waves)), device.multiprocessors);
+  const double blocks = double(p.blocks());
+  const double waves = std::ceil(blocks / p.resident);
+  const double on_one = std::ceil(std::ceil(blocks / waves) / device.multiprocessors);
   const double work = double(s.cell.gates) * p.units * s.hidden * p.rows * on_one;
   e.products = waves * work / ((p.kernel == Kernel::grid ? r.fma * kFmaShare : mma) * clock);
   const double values = double(s.hidden) * s.slabs() * p.rows;  // that each block takes
   if (p.kernel == Kernel::cluster)
     e.exchange = 2 * s.parts() * values / (r.distributed * clock);
   else if (p.slices > 1)
-    e.exchange = 4 * values * p.blocks() / (r.l2 * cores * clock);
+    e.exchange = 4 * values * blocks / (r.l2 * cores * clock);
   e.pointwise *= waves;
   return e;
 }

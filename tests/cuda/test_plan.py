@@ -36,6 +36,40 @@ def plan(
     )
 
 
+LARGEST = 2**24  # of B and H: what a plan is made for
+
+
+@pytest.mark.parametrize("device", VIRTUAL)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", [(LARGEST, 1), (1, LARGEST), (LARGEST, LARGEST)])
+def test_explains_the_largest_sizes(sizes: tuple[int, int], dtype: str, device: str) -> None:
+    B, H = sizes
+    explained = cuda.explain("nas", 2**31 - 1, B, 2**31 - 1, H, dtype, device=device)
+    for p in (explained.forward, explained.backward):
+        assert p.slices * p.tiles >= 1
+        assert p.step_seconds > 0
+    assert "because" in str(explained)
+
+
+@pytest.mark.parametrize("kernel", [None, *KERNELS])
+@pytest.mark.parametrize("value", [LARGEST + 1, 2**31 - 1, 2**31, 2**70])
+@pytest.mark.parametrize("name", ["B", "H"])
+def test_refuses_sizes_beyond_the_largest(name: str, value: int, kernel: str | None) -> None:
+    sizes = {"T": 1, "B": 1, "I": 1, "H": 1, name: value}
+    with pytest.raises(ValueError, match=f"{name}: expected at most {LARGEST}, got {value}"):
+        cuda.explain("lstm", **sizes, device=next(iter(VIRTUAL)), kernel=kernel)
+    if value < 2**31:
+        with pytest.raises(ValueError, match=f"expected 1 to {LARGEST}, got {value}"):
+            plan("lstm", sizes["B"], sizes["H"], next(iter(VIRTUAL)))
+
+
+@pytest.mark.parametrize("name", ["T", "I"])
+def test_refuses_more_steps_or_inputs_than_the_engine_counts(name: str) -> None:
+    sizes = {"T": 1, "B": 1, "I": 1, "H": 1, name: 2**31}
+    with pytest.raises(ValueError, match=f"{name}: expected at most {2**31 - 1}, got {2**31}"):
+        cuda.explain("lstm", **sizes, device=next(iter(VIRTUAL)))
+
+
 def all_plans(device: str, kernels: list[str] | None = None) -> list[dict[str, Any]]:
     """Every cell, size, precision and pass; kernels that cannot run are left out."""
     plans = []

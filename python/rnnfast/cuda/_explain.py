@@ -10,6 +10,8 @@ from rnnfast.cuda._devices import VIRTUAL, Properties
 
 # What products multiply, and what the planner calls it.
 DTYPES = {"float32": "full", "bfloat16": "bfloat16", "bfloat16x3": "bfloat16x3"}
+# What the engine counts in 32 bits, and what plans are made for.
+LARGEST = {"T": 2**31 - 1, "B": 2**24, "I": 2**31 - 1, "H": 2**24}
 
 
 class Plan(NamedTuple):
@@ -130,7 +132,8 @@ def explain(
     _checks.choice("cell", cell, functional.cells())
     sizes = {"T": T, "B": B, "I": I, "H": H}
     for name, value in sizes.items():
-        _checks.positive_int(name, value)
+        if _checks.positive_int(name, value) > LARGEST[name]:
+            raise ValueError(f"{name}: expected at most {LARGEST[name]}, got {value}")
     _checks.choice("dtype", dtype, DTYPES)
     if device is None:
         properties = _engines.get("cuda").properties()
