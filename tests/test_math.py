@@ -30,6 +30,16 @@ def test_header_states_all_bounds() -> None:
     assert set(STATED) == {(name, dtype) for name in EXACT for dtype in ("float32", "float64")}
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sigmoid_is_zero_beyond_the_clamp(dtype: str) -> None:
+    """6e-39 in its place is 1e22 beside operands of 1e30 that cancel, and not 0."""
+    limit = EXP_LIMIT[dtype]
+    x = np.array([-np.inf, -10 * limit, np.nextafter(np.array(-limit, dtype), -np.inf)], dtype)
+    np.testing.assert_array_equal(_core._math("sigmoid", x), 0)
+    np.testing.assert_array_equal(_core._math("sigmoid", -x), 1)
+    assert np.isnan(_core._math("sigmoid", np.array([np.nan], dtype)))
+
+
 def samples(dtype: str) -> np.ndarray:
     """Every sign and exponent with dense and random mantissas, and the neighbourhood of limits."""
     rng = np.random.default_rng(0)

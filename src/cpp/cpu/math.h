@@ -5,7 +5,8 @@
 //   exp      float 2, double 2       for arguments up to kExpLimit with normal results; 0 below
 //   those
 //                                    and inf above
-//   sigmoid  float 3, double 3       for results above the smallest normal number
+//   sigmoid  float 3, double 3       for results above the smallest normal number; 0 below
+//                                    -kExpLimit
 //   tanh     float 3, double 3       everywhere, tiny arguments included
 
 #include "cpu/vec.h"
@@ -102,10 +103,13 @@ RNNFAST_INLINE Vec<T> exp(Vec<T> x) {
   return x.v > kExpLimit<T> ? Vec<T>(T(__builtin_inf())).v : y;
 }
 
+// 0 below -kExpLimit: the clamped argument's result, 6e-39, is not small beside every operand.
 template <class T>
 RNNFAST_INLINE Vec<T> sigmoid(Vec<T> x) {
+  using Raw = typename Vec<T>::Raw;
   const ExpParts<T> e = exp_parts(clamp(Vec<T>(-x.v), kExpLimit<T>));
-  return quotient<T>(Vec<T>(1), e.scale.v * e.p.v + e.scale.v + T(1));
+  const Raw y = quotient<T>(Vec<T>(1), e.scale.v * e.p.v + e.scale.v + T(1)).v;
+  return x.v < -kExpLimit<T> ? Raw{} : y;
 }
 
 // tanh = e / (e + 2) with e = exp(2x) - 1, made without cancellation.
