@@ -213,6 +213,11 @@ def _bandwidth(
     The best rate of reads over a working set that the threads share out, in bytes a second.
     """
 
+def _cpu_quota(root: str) -> int:
+    """
+    The CPUs that control groups grant, found below a folder; 0 for no limit.
+    """
+
 @typing.overload
 def _math(name: str, x: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
     """
@@ -562,7 +567,7 @@ def rmsprop(
 
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
-    Sets the most threads a call uses.
+    Sets the most threads that a call uses, 1 to 1024. A call never uses more threads than the process may use CPUs (by its affinity and the quota of its control groups), or 8 if there are fewer CPUs.
     """
 
 @typing.overload

@@ -4,6 +4,7 @@
 #include <pybind11/typing.h>
 
 #include "bindings/module.h"
+#include "core/cpus.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "cpu/dispatch.h"
@@ -60,7 +61,13 @@ void bind_info(py::module_& m) {
         "products in bfloat16 are made, \"convert\" or \"dot\"; the CPU, how many this process may "
         "use, and the threads of a call.");
   m.def("get_num_threads", &num_threads, "The most threads that a call uses.");
-  m.def("set_num_threads", &set_num_threads, py::arg("n"), "Sets the most threads a call uses.");
+  m.def(
+      "set_num_threads", &set_num_threads, py::arg("n"),
+      "Sets the most threads that a call uses, 1 to 1024. A call never uses more threads than the "
+      "process may use CPUs (by its affinity and the quota of its control groups), or 8 if there "
+      "are fewer CPUs.");
+  m.def("_cpu_quota", &cpu_quota, py::arg("root"),
+        "The CPUs that control groups grant, found below a folder; 0 for no limit.");
   m.def("empty_cache", &empty_cache,
         "Gives the free blocks of the memory cache, at most RNNFAST_CACHE_LIMIT bytes, back to the "
         "system. Arrays and reserves in use stay.");

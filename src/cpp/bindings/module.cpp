@@ -17,7 +17,8 @@ void translate(std::exception_ptr exception) {
 
 }  // namespace
 
-PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+// PyInit__core checks something first.
+PYBIND11_MODULE(_core_of_main, m, pybind11::mod_gil_not_used()) {
   m.doc() = "The compiled part of rnnfast: private, checked and documented by the Python layer.";
   pybind11::register_local_exception_translator(&translate);
   rnnfast::bind_info(m);
@@ -29,4 +30,15 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   rnnfast::bind_math(m);
   rnnfast::bind_plan(m);
   rnnfast::bind_probe(m);
+}
+
+// pybind11's types belong to one interpreter, and its own start waits for itself in another one
+// before Python 3.12.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core();
+PyObject* PyInit__core() {
+  if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit__core_of_main();
+  PyErr_SetString(PyExc_ImportError,
+                  "rnnfast cannot be imported in a sub-interpreter: use the main interpreter, or a "
+                  "process of its own");
+  return nullptr;
 }

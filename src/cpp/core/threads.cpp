@@ -6,12 +6,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <exception>
-#include <thread>
 
+#include "core/cpus.h"
 #include "core/env.h"
 #include "core/error.h"
 
@@ -30,10 +30,13 @@ const int at_fork = pthread_atfork(nullptr, nullptr, [] {
 });
 
 int default_num_threads() {
-  if (const auto n = env_integer("RNNFAST_NUM_THREADS", 1)) return static_cast<int>(*n);
-  // OMP_NUM_THREADS may be a list, one number a nesting level; its form is OpenMP's business.
+  if (const auto n = env_integer("RNNFAST_NUM_THREADS", 1, kMostSetting)) return int(*n);
+  // A list, one number a nesting level. OpenMP's runtime warns of what is none and goes without.
   if (const auto text = env_string("OMP_NUM_THREADS")) {
-    if (const int n = std::atoi(text->c_str()); n >= 1) return n;
+    const char *begin = text->data(), *end = begin + text->size();
+    while (begin < end && *begin == ' ') ++begin;
+    int n = 0;
+    if (std::from_chars(begin, end, n).ec == std::errc() && n >= 1) return n;
   }
   return usable_cpus();
 }
@@ -134,12 +137,18 @@ class FirstError {
   std::exception_ptr error_;
 };
 
-void run_on_many(int threads, TeamFunction function, void* context) {
+// What the threads of a team share.
+struct Job {
+  const TeamFunction function;
+  void* const context;
+  const int home = sched_getcpu();  // the caller's CPU
   Barrier barrier;
   FirstError error;
-  const int home = sched_getcpu();
-#pragma omp parallel num_threads(threads)
-  {
+  std::atomic<int> finished{0};
+
+  Job(TeamFunction function, void* context) : function(function), context(context) {}
+
+  void run() {
     // The runtime may give fewer threads than asked; every thread writes the same number here
     // before it can reach the barrier.
     const int size = omp_get_num_threads();
@@ -155,31 +164,44 @@ void run_on_many(int threads, TeamFunction function, void* context) {
       error.set();
       barrier.abandon();
     }
+    finished.fetch_add(1, std::memory_order_release);
   }
-  error.rethrow();
+};
+
+// The one team's. Threads find their job here and count themselves out of it, so that who wrote
+// before whom follows from atomics alone: ThreadSanitizer knows nothing of the runtime's own means.
+std::atomic<Job*> current{nullptr};
+
+void run_on_many(int threads, TeamFunction function, void* context) {
+  Job job(function, context);
+  current.store(&job, std::memory_order_release);
+#pragma omp parallel num_threads(threads)
+  current.load(std::memory_order_acquire)->run();
+  job.finished.load(std::memory_order_acquire);
+  job.error.rethrow();
 }
 
 }  // namespace
 
-int usable_cpus() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+int most_threads() {
+  constexpr int kOnSmallMachines = 8;
+  static const int most = std::max(usable_cpus(), kOnSmallMachines);
+  return most;
 }
 
 int num_threads() {
   if (forked) return 1;
-  if (limit > 0) return limit;
+  if (limit > 0) return std::min(limit, most_threads());
   if (configured == 0) {
     int unset = 0;  // a concurrent set_num_threads wins
-    configured.compare_exchange_strong(unset, default_num_threads());
+    configured.compare_exchange_strong(unset, std::min(default_num_threads(), most_threads()));
   }
   return configured;
 }
 
-void set_num_threads(int n) {
-  RNNFAST_CHECK(n >= 1, "n: expected at least 1, got ", n);
-  configured = n;
+void set_num_threads(long n) {
+  RNNFAST_CHECK(n >= 1 && n <= kMostSetting, "n: expected 1 to ", kMostSetting, ", got ", n);
+  configured = std::min(int(n), most_threads());
 }
 
 ThreadLimit::ThreadLimit(int n) : before_(limit) {

@@ -8,16 +8,21 @@
 
 namespace rnnfast {
 
-// The most threads a call may use. Set by set_num_threads, else by RNNFAST_NUM_THREADS, else by
-// OMP_NUM_THREADS, else the number of CPUs that this process may run on. Always 1 in a forked
-// child.
+// The most threads a call uses. Set by set_num_threads, else by RNNFAST_NUM_THREADS, else by
+// OMP_NUM_THREADS, else the number of usable CPUs. Never more than most_threads(); always 1 in a
+// forked child.
 int num_threads();
-void set_num_threads(int n);  // n >= 1
+void set_num_threads(long n);  // 1 to kMostSetting, else Error
 
-int usable_cpus();  // that this process may run on
+inline constexpr long kMostSetting = 1024;  // whoever asks for more did not mean threads
 
-// While it lives, num_threads() is n for calls from this thread (1 in a forked child all the same);
-// with n = 0 nothing changes.
+// More threads than CPUs only take turns, and an OpenMP runtime that cannot have a thread ends the
+// process: so a call gets as many as there are usable CPUs. Small machines may go up to 8, to try
+// what many threads do.
+int most_threads();
+
+// While it lives, num_threads() is n for calls from this thread, within the same bounds; with n = 0
+// nothing changes.
 class ThreadLimit {
  public:
   explicit ThreadLimit(int n);
