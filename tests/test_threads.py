@@ -14,7 +14,7 @@ import pytest
 import cases
 import rnnfast
 from cases import Case
-from rnnfast import functional
+from rnnfast import _core, functional
 
 pytestmark = pytest.mark.usefixtures("threads")
 
@@ -212,7 +212,80 @@ def test_one_openmp_runtime_beside_torch(
     subprocess.run(script, check=True, timeout=120)
 
 
-@pytest.mark.parametrize("n", [0, -1])
+@pytest.mark.parametrize("n", [0, -1, 1025, 2**31 - 1, 2**31, 2**40])
 def test_set_num_threads_refuses(n: int) -> None:
-    with pytest.raises(ValueError, match=f"n: expected at least 1, got {n}"):
+    with pytest.raises(ValueError, match=f"n: expected 1 to 1024, got {n}"):
         rnnfast.set_num_threads(n)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_call_uses_no_more_threads_than_cpus_or_8() -> None:
+    most = max(rnnfast.cpu_info()["cpus"], 8)
+    for asked in (1, most, most + 1, 1024):
+        rnnfast.set_num_threads(asked)
+        assert rnnfast.get_num_threads() == min(asked, most)
+
+
+def test_no_number_of_threads_that_a_call_is_given_ends_the_process() -> None:
+    """PyTorch's number, which comes with each call, is bounded as well."""
+    weights = [functional.Weights(*(np.zeros(s, np.float32) for s in ((400, 65), (400, 100))))]
+    x = np.zeros((50, 64, 65), np.float32)
+    arguments = "lstm", x, weights, None, None, 1, False, 0.0, 0, False, "full", 0
+    for threads in (2**31 - 1, 100_000, -1):
+        assert _core.forward(*arguments, threads) is not None
+
+
+AT_EXIT = textwrap.dedent(
+    """
+    import sys, threading, time
+    import numpy as np, rnnfast
+    from rnnfast import _core
+
+    zeros = lambda *shape: np.zeros(shape, np.float32)
+    gru, x = rnnfast.GRU(64, 128), zeros(50, 50, 64)
+    y, _ = gru.eval()(x)
+    rows, matrix = zeros(3000, 300), zeros(300, 300)
+    table, indices = zeros(100, 300), np.zeros(30_000, np.int64)
+    group = _core.group(lists=[[zeros(1_000_000)]])
+    care = _core.Care(clip_norm=1.0)
+
+    def train():
+        gru.train()(x)
+        gru.backward(y)
+
+    call = {
+        "forward": lambda: rnnfast.GRU(64, 128).eval()(x),
+        "training": train,
+        "linear": lambda: _core.linear_forward(x=rows, weight=matrix, bias=None),
+        "embedding": lambda: _core.embedding_forward(weight=table, indices=indices),
+        "cross_entropy": lambda: _core.cross_entropy(
+            logits=rows, targets=indices[:3000], ignore_index=-1, need_gradient=True
+        ),
+        "gradients": lambda: _core.gradients(group=group, care=care),
+        "bandwidth": lambda: _core._bandwidth(1 << 20, 0.01),
+    }[sys.argv[1]]
+
+    def repeat():
+        while True:
+            call()
+
+    for _ in range(1 if sys.argv[1] == "training" else 2):
+        threading.Thread(target=repeat, daemon=True).start()
+    time.sleep(0.2)
+    """
+)
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["forward", "training", "linear", "embedding", "cross_entropy", "gradients", "bandwidth"],
+)
+def test_a_daemon_thread_inside_a_call_lets_the_process_end(call: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT, call],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

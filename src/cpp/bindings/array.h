@@ -84,11 +84,21 @@ inline void check_size(const char* name, long got, const char* meaning, long exp
   RNNFAST_CHECK(got == expected, name, ": expected ", meaning, " = ", expected, ", got ", got);
 }
 
-// Throws IndexError, "EXPECTED = [0, end), got ...", unless all indices are in [0, end).
-inline void check_indices(const char* expected, const long* indices, long n, long end) {
-  if (const long* found = find_outside(indices, n, end))
+// A copy of n integers: what is checked is then what is used, whatever others write to the array.
+inline Buffer copied(const long* integers, long n) {
+  Buffer copy = Buffer::allocate(std::size_t(n) * sizeof(long));
+  std::copy_n(integers, n, copy.as<long>());
+  return copy;
+}
+
+// A copy of n indices. Throws IndexError, "EXPECTED = [0, end), got ...", unless all are in
+// [0, end).
+inline Buffer checked_indices(const char* expected, const long* indices, long n, long end) {
+  Buffer copy = copied(indices, n);
+  if (const long* found = find_outside(copy.as<long>(), n, end))
     throw pybind11::index_error(std::string(expected) + " = [0, " + std::to_string(end) +
                                 "), got " + std::to_string(*found));
+  return copy;
 }
 
 }  // namespace rnnfast

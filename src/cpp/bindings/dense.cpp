@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bindings/array.h"
+#include "bindings/held.h"
 #include "bindings/module.h"
 #include "core/error.h"
 #include "core/memory.h"
@@ -82,7 +83,8 @@ Array<T> linear_forward(const Array<T>& x, const Array<T>& weight,
   const ProductArgs<T> args{x.data(),         weight.data(), bias ? bias->data() : nullptr,
                             y.mutable_data(), rows,          outputs,
                             inputs,           false};
-  py::gil_scoped_release release;
+  const WithoutGil released(double(rows) * double(inputs) * double(outputs),
+                            {x, weight, bias ? py::handle(*bias) : py::handle()});
   const int threads = product_threads(rows * inputs * outputs);
   const Buffer workspace = Buffer::allocate(
       sizeof(T) * dense<T>().product_workspace(ProductForm::nt, rows, outputs, inputs, threads));
@@ -110,7 +112,8 @@ std::optional<Array<T>> linear_backward(const Array<T>& dy, const Array<T>& x,
   const ProductArgs<T> to_dx{dy.data(), weight.data(), nullptr, dx ? dx->mutable_data() : nullptr,
                              rows,      inputs,        outputs, false};
   T* db = dbias ? dbias->mutable_data() : nullptr;
-  py::gil_scoped_release release;
+  const WithoutGil released(2. * double(rows) * double(inputs) * double(outputs),
+                            {dy, x, weight, dweight, dbias ? py::handle(*dbias) : py::handle()});
   const DenseKernels<T>& kernels = dense<T>();
   const int threads = product_threads(2 * rows * inputs * outputs);
   const long size_dw = kernels.product_workspace(ProductForm::tn, outputs, inputs, rows, threads);
@@ -134,15 +137,15 @@ constexpr const char* kExpectedIndices = "indices: expected values in [0, num_em
 template <class T>
 Array<T> embedding_forward(const Array<T>& weight, const Indices& indices) {
   check_rank("weight", weight, 2);
-  check_indices(kExpectedIndices, indices.data(), indices.size(), weight.shape(0));
   const long rows = indices.size(), width = weight.shape(1);
+  const Buffer index = checked_indices(kExpectedIndices, indices.data(), rows, weight.shape(0));
   Array<T> y = new_array<T>(extended(indices, indices.ndim(), width));
   const T* from = weight.data();
-  const long* index = indices.data();
   T* to = y.mutable_data();
-  py::gil_scoped_release release;
-  share(rows, 1, rows * width,
-        [&](long begin, long end) { dense<T>().gather(from, index, width, to, begin, end); });
+  const WithoutGil released(double(rows) * double(width), {weight});
+  share(rows, 1, rows * width, [&](long begin, long end) {
+    dense<T>().gather(from, index.as<const long>(), width, to, begin, end);
+  });
   return y;
 }
 
@@ -152,15 +155,14 @@ void embedding_backward(const Array<T>& dy, const Indices& indices, Array<T>& dw
   check_size("dy.shape[-1]", last_axis("dy", dy), "embedding_dim", dweight.shape(1));
   check_size("dy.size", dy.size(), "indices.size * embedding_dim",
              indices.size() * dweight.shape(1));
-  check_indices(kExpectedIndices, indices.data(), indices.size(), dweight.shape(0));
   const long rows = indices.size(), width = dweight.shape(1), line = 64 / sizeof(T);
+  const Buffer index = checked_indices(kExpectedIndices, indices.data(), rows, dweight.shape(0));
   const T* from = dy.data();
-  const long* index = indices.data();
   T* to = dweight.mutable_data();
-  py::gil_scoped_release release;
+  const WithoutGil released(double(rows) * double(width), {dy, dweight});
   // Threads own columns: each element's sum then has one order, that of the rows of dy.
   share(width, line, rows * width, [&](long begin, long end) {
-    dense<T>().scatter_add(from, index, rows, width, to, begin, end);
+    dense<T>().scatter_add(from, index.as<const long>(), rows, width, to, begin, end);
   });
 }
 
@@ -172,7 +174,8 @@ std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
                                                          bool need_gradient) {
   const long classes = last_axis("logits", logits), rows = row_count(logits, classes);
   check_size("targets.size", targets.size(), "rows of logits", rows);
-  const long* target = targets.data();
+  const Buffer copy = copied(targets.data(), rows);
+  const long* target = copy.as<const long>();
   long count = 0;
   for (long n = 0; n < rows; ++n) {
     if (target[n] == ignore_index) continue;
@@ -188,7 +191,7 @@ std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
   T* dx = dlogits ? dlogits->mutable_data() : nullptr;
   std::vector<double> losses(rows);
   {
-    py::gil_scoped_release release;
+    const WithoutGil released(8. * double(rows) * double(classes), {logits});
     const T scale = count ? T(1.0 / count) : T(0);
     share(rows, 1, 8 * rows * classes, [&](long begin, long end) {
       dense<T>().cross_entropy(x, target, classes, ignore_index, scale, losses.data(), dx, begin,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bindings/array.h"
+#include "bindings/held.h"
 #include "bindings/module.h"
 #include "core/threads.h"
 #include "cpu/dispatch.h"
@@ -47,6 +48,7 @@ class Group {
         check_size("number of arrays", lists_[k].size(), "number of gradients", lists_[0].size());
         check_size("size of array", lists_[k][i].size(), "size of gradient", size);
         p[k] = lists_[k][i].mutable_data();
+        held_.add("parameters", lists_[k][i]);
       }
       elements_ += size;
       for (long begin = 0; begin < size; begin += kBlock) {
@@ -55,16 +57,19 @@ class Group {
         blocks_.push_back({at, std::min(kBlock, size - begin)});
       }
     }
+    held_.pin(pins_);  // for as long as there are pointers
   }
 
   // Pointers outlive a change of mind about who may write.
-  void check_writable() const {
+  void check() const {
+    held_.check();
     for (const auto& list : lists_)
       for (const Array<T>& array : list)
         RNNFAST_CHECK(array.writeable(),
                       "parameters: expected writable arrays, got a read-only one");
   }
 
+  long elements() const { return elements_; }
   long blocks() const { return long(blocks_.size()); }
   const Block& block(long i) const { return blocks_[std::size_t(i)]; }
   int threads() const {
@@ -73,6 +78,8 @@ class Group {
 
  private:
   std::vector<std::vector<Array<T>>> lists_;
+  HeldArrays held_;
+  std::vector<py::object> pins_;
   std::vector<Block> blocks_;
   long elements_ = 0;
 };
@@ -101,10 +108,10 @@ double joint_norm(const Group<T>& group, long begin, long end, std::vector<doubl
 // it.
 template <class T, class Step>
 std::optional<double> update(const Group<T>& group, const Care& care, const Step& step) {
-  group.check_writable();
+  group.check();
   std::optional<double> norm;
   std::vector<double> sums(care.clip_norm ? std::size_t(group.blocks()) : 0);
-  py::gil_scoped_release release;
+  const WithoutGil released(double(group.elements()), {});
   parallel(group.threads(), [&](const Team& team, int thread) {
     const long begin = group.blocks() * thread / team.size;
     const long end = group.blocks() * (thread + 1) / team.size;

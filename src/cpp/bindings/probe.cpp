@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/held.h"
 #include "bindings/module.h"
 #include "core/error.h"
 #include "core/memory.h"
@@ -24,6 +25,7 @@ double seconds_since(Clock::time_point start) {
 }
 
 constexpr long kRounds = 1000;           // of multiply-adds for a count
+constexpr double kLong = 1e9;            // work for which the GIL is released
 constexpr double kSampleSeconds = 2e-3;  // long beside a barrier, short beside a time slice
 
 // Samples work(team, thread, count) on all threads for about `seconds`, and returns the best rate,
@@ -72,14 +74,14 @@ double peak_flops(const std::string& dtype, double seconds) {
   const bool bfloat16 = dtype == "bfloat16";
   RNNFAST_CHECK(bfloat16 || dtype == "float32" || dtype == "float64",
                 "dtype: expected float32, float64 or bfloat16, got ", dtype);
-  const py::gil_scoped_release release;
+  const WithoutGil released(kLong, {});
   if (dtype == "float64") return peak_flops_of<double>(Precision::full, seconds);
   return peak_flops_of<float>(bfloat16 ? Precision::bfloat16 : Precision::full, seconds);
 }
 
 double bandwidth(long bytes, double seconds) {
   RNNFAST_CHECK(bytes >= 4096, "bytes: expected at least 4096, got ", bytes);
-  const py::gil_scoped_release release;
+  const WithoutGil released(kLong, {});
   const DenseKernels<float>& kernels = dense<float>();
   const Buffer buffer = Buffer::allocate(bytes);
   std::fill_n(buffer.as<char>(), bytes, 0);

@@ -58,8 +58,10 @@ struct NewState {
 };
 
 // (T, B, I) reals or (T, B) integers; the sizes of time and batch are the array's. IndexError.
+// Indices are copied: later calls read them again.
 template <class T>
-bool read_x(py::handle x, NetworkSize& s, NetworkInput<T>& input) {
+bool read_x(py::handle x, NetworkSize& s, NetworkInput<T>& input, HeldArrays& held,
+            Buffer& indices) {
   const bool indexed = is_array<Index>(x);
   if (!indexed && !is_array<T>(x)) return false;
   if (py::detail::array_proxy(x.ptr())->nd != (indexed ? 2 : 3)) return false;
@@ -67,55 +69,56 @@ bool read_x(py::handle x, NetworkSize& s, NetworkInput<T>& input) {
   s.batch = array_size(x, 1);
   if (!indexed) {
     input.x = array_data<const T>(x);
+    held.add("x", x);
     return array_size(x, 2) == s.input_size;
   }
-  input.indices = array_data<const Index>(x);
-  check_indices("x: expected indices in [0, input_size)", input.indices, s.seq_len * s.batch,
-                s.input_size);
+  indices = checked_indices("x: expected indices in [0, input_size)", array_data<const Index>(x),
+                            s.seq_len * s.batch, s.input_size);
+  input.indices = indices.as<const Index>();
   return true;
 }
 
 // The weights, or the packed ones in their place, with the sizes that they tell.
 template <class T>
 bool read_network(py::handle weights, const PyPacked* packed, NetworkSize& s,
-                  NetworkInput<T>& input, std::vector<py::object>& alive) {
+                  NetworkInput<T>& input, HeldArrays& held) {
   if (!std::is_same_v<T, float> && s.precision != Precision::full) return false;
   if (packed) {
     const NetworkSize& p = packed->size();
     s.input_size = p.input_size;
     s.hidden_size = p.hidden_size;
     input.packed = packed->of<T>();
-    alive.push_back(py::reinterpret_borrow<py::object>(weights));
     return input.packed && !s.training && s.cell == p.cell && s.num_layers == p.num_layers &&
            s.num_directions == p.num_directions && s.precision == p.precision;
   }
   const Items items(weights);
-  return read_sizes<T>(items, s) && read_weights(items, s, input.weights, alive);
+  return read_sizes<T>(items, s) && read_weights("weights", items, s, input.weights, held);
 }
 
 template <class T>
 py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const PyPacked* packed,
                       py::handle state, py::handle lengths) {
   NetworkInput<T> input{};
-  std::vector<py::object> alive;
-  std::span<const Index> spans;
-  if (!read_network(weights, packed, size, input, alive) || !read_x(x, size, input) ||
-      !read_state(state, size, input.initial, alive) || !read_lengths(lengths, size, spans))
+  HeldArrays held;
+  Buffer indices;
+  std::vector<Index> spans;
+  if (!read_network(weights, packed, size, input, held) || !read_x(x, size, input, held, indices) ||
+      !read_state("state", state, size, input.initial, held) || !read_lengths(lengths, size, spans))
     return py::none();
 
   Array<T> y = new_array<T>({size.seq_len, size.batch, size.num_directions * size.hidden_size});
   NewState<T> final(size);
   T* y_data = y.mutable_data();
   Reserve<T> reserve = [&] {
-    py::gil_scoped_release release;
+    const WithoutGil released(network_work(size), held);
     return network_forward(size, PackedBatch(size.seq_len, size.batch, spans), input, y_data,
                            final.data);
   }();
   py::object kept = py::none();
   if (size.training) {
-    alive.push_back(py::reinterpret_borrow<py::object>(x));
-    alive.push_back(y);
-    kept = py::cast(PyReserve(Kept<T>{std::move(reserve), std::move(input), std::move(alive)}));
+    if (!size.keep_y) held.add("y", y);
+    kept = py::cast(PyReserve(
+        Kept<T>{std::move(reserve), std::move(input), std::move(held), std::move(indices)}));
   }
   return py::make_tuple(std::move(y), std::move(final.arrays), std::move(kept));
 }
@@ -156,17 +159,19 @@ template <class T>
 py::object restore_of(NetworkSize& size, py::handle x, py::handle weights, py::handle state,
                       py::handle lengths, py::handle memory) {
   NetworkInput<T> input{};
-  std::vector<py::object> alive;
-  std::span<const Index> spans;
-  if (!read_network(weights, nullptr, size, input, alive) || !read_x(x, size, input) ||
-      !read_state(state, size, input.initial, alive) || !read_lengths(lengths, size, spans) ||
-      !is_array<std::uint8_t>(memory))
+  HeldArrays held;
+  Buffer indices;
+  std::vector<Index> spans;
+  if (!read_network(weights, nullptr, size, input, held) ||
+      !read_x(x, size, input, held, indices) ||
+      !read_state("state", state, size, input.initial, held) ||
+      !read_lengths(lengths, size, spans) || !is_array<std::uint8_t>(memory))
     return py::none();
   const std::span bytes(array_data<std::byte>(memory), std::size_t(py::len(memory)));
   Reserve<T> reserve(size, PackedBatch(size.seq_len, size.batch, spans), input, nullptr, bytes);
-  for (const py::handle object : {x, memory})
-    alive.push_back(py::reinterpret_borrow<py::object>(object));
-  return py::cast(PyReserve(Kept<T>{std::move(reserve), std::move(input), std::move(alive)}));
+  held.add("memory", memory);
+  return py::cast(PyReserve(
+      Kept<T>{std::move(reserve), std::move(input), std::move(held), std::move(indices)}));
 }
 
 py::object restore(py::handle cell, py::handle x, py::handle weights, py::handle state,
@@ -184,8 +189,8 @@ py::object restore(py::handle cell, py::handle x, py::handle weights, py::handle
 template <class T>
 py::object pack_of(NetworkSize size, py::handle weights) {
   NetworkInput<T> input{};
-  std::vector<py::object> alive;
-  if (!read_network(weights, nullptr, size, input, alive)) return py::none();
+  HeldArrays held;
+  if (!read_network(weights, nullptr, size, input, held)) return py::none();
   return py::cast(std::make_unique<PyPacked>(size, network_pack(size, input.weights)));
 }
 
@@ -238,8 +243,8 @@ py::list new_gradients(const NetworkSize& s, const std::vector<CellWeights<const
 template <class T>
 bool read_gradients(py::handle dweights, const NetworkSize& s,
                     const std::vector<CellWeights<const T>>& weights,
-                    std::vector<CellWeights<T>>& data, std::vector<py::object>& alive) {
-  if (!read_weights(Items(dweights), s, data, alive)) return false;
+                    std::vector<CellWeights<T>>& data, HeldArrays& held) {
+  if (!read_weights("dweights", Items(dweights), s, data, held)) return false;
   for (std::size_t i = 0; i < weights.size(); ++i)
     if (!data[i].bias_ih != !weights[i].bias_ih || !data[i].bias_hh != !weights[i].bias_hh)
       return false;
@@ -254,12 +259,14 @@ py::object backward_of(Kept<T>& kept, py::handle dy, py::handle dstate, bool nee
   const T* dy_data = nullptr;
   std::vector<const T*> dfinal;
   std::vector<CellWeights<T>> gradient_data;
-  std::vector<py::object> alive;
+  HeldArrays held;
   if (!read_optional(dy, {size.seq_len, size.batch, size.num_directions * size.hidden_size},
                      dy_data) ||
-      !read_state(dstate, size, dfinal, alive) ||
-      (adds && !read_gradients(dweights, size, kept.input.weights, gradient_data, alive)))
+      !read_state("dstate", dstate, size, dfinal, held) ||
+      (adds && !read_gradients(dweights, size, kept.input.weights, gradient_data, held)))
     return py::none();
+  kept.held.check();
+  held.add("dy", dy);
   py::object dx = py::none();
   T* dx_data = nullptr;
   if (need_dx && kept.input.x) {
@@ -271,7 +278,7 @@ py::object backward_of(Kept<T>& kept, py::handle dy, py::handle dstate, bool nee
   py::object gradients = py::none();
   if (!adds) gradients = new_gradients(size, kept.input.weights, gradient_data);
   {
-    py::gil_scoped_release release;
+    const WithoutGil released(2 * network_work(size), kept.held, &held);
     network_backward(kept.reserve, kept.input, dy_data, dfinal, dx_data, dinitial.data,
                      gradient_data, adds);
   }

@@ -55,11 +55,11 @@ bool read_precision(py::handle object, Precision& value) {
   return false;
 }
 
-bool read_lengths(py::handle object, const NetworkSize& s, std::span<const Index>& lengths) {
-  lengths = {};
+bool read_lengths(py::handle object, const NetworkSize& s, std::vector<Index>& lengths) {
   if (object.is_none()) return true;
   if (!is_array<Index>(object, {s.batch})) return false;
-  lengths = {array_data<const Index>(object), std::size_t(s.batch)};
+  const Index* data = array_data<const Index>(object);
+  lengths.assign(data, data + s.batch);
   return find_outside(lengths.data(), s.batch, s.seq_len + 1) == nullptr;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bindings/array.h"
+#include "bindings/held.h"
 #include "cells/registry.h"
 #include "rnn/network.h"
 
@@ -61,10 +62,10 @@ bool read_sizes(const Items& weights, NetworkSize& s) {
   return s.input_size >= 1 && s.hidden_size >= 1;
 }
 
-// Weights, or arrays of their shapes to write to. `alive` gets the arrays, None included.
+// Weights, or arrays of their shapes to write to. `held` gets the arrays, None included.
 template <class T>
-bool read_weights(const Items& weights, const NetworkSize& s, std::vector<CellWeights<T>>& result,
-                  std::vector<py::object>& alive) {
+bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
+                  std::vector<CellWeights<T>>& result, HeldArrays& held) {
   const CellInfo& info = cell_info(s.cell);
   const Index H = s.hidden_size, rows = info.gates * H;
   if (!weights || weights.size() != s.cells()) return false;
@@ -78,28 +79,28 @@ bool read_weights(const Items& weights, const NetworkSize& s, std::vector<CellWe
         read_optional(w[3], {rows}, to.bias_hh) &&
         read_optional(w[4], {info.params, H}, to.weight_channel);
     if (!fits || !to.weight_ih || !to.weight_hh || !to.weight_channel != !info.params) return false;
-    for (Index k = 0; k < w.size(); ++k) alive.push_back(py::reinterpret_borrow<py::object>(w[k]));
+    for (Index k = 0; k < w.size(); ++k) held.add(name, w[k]);
   }
   return true;
 }
 
-// None gives zeros, for all states or for one. `alive` gets the arrays.
+// None gives zeros, for all states or for one. `held` gets the arrays.
 template <class T>
-bool read_state(py::handle state, const NetworkSize& s, std::vector<const T*>& result,
-                std::vector<py::object>& alive) {
+bool read_state(const char* name, py::handle state, const NetworkSize& s,
+                std::vector<const T*>& result, HeldArrays& held) {
   const int states = cell_info(s.cell).states;
   result.assign(states, nullptr);
   if (state.is_none()) return true;
   const Items items(state);
   if (!items || items.size() != states) return false;
   for (int i = 0; i < states; ++i) {
-    alive.push_back(py::reinterpret_borrow<py::object>(items[i]));
     if (!read_optional(items[i], {s.cells(), s.batch, s.hidden_size}, result[i])) return false;
+    held.add(name, items[i]);
   }
   return true;
 }
 
-// None gives no lengths, an empty span.
-bool read_lengths(py::handle object, const NetworkSize& s, std::span<const Index>& lengths);
+// None gives no lengths. A copy, as the array may change while the call uses them.
+bool read_lengths(py::handle object, const NetworkSize& s, std::vector<Index>& lengths);
 
 }  // namespace rnnfast

@@ -25,6 +25,7 @@ py::object states_of(PyReserve& reserve, Index cell, int state) {
                   "state: expected one beyond h, got ", state);
     RNNFAST_CHECK(kept.reserve.states[std::size_t(cell)],
                   "states: expected a reserve without recomputation");
+    kept.held.check();
     Array<T> states = new_array<T>({s.seq_len, s.batch, s.hidden_size});
     network_states(kept.reserve, cell, state, states.mutable_data());
     return py::object(std::move(states));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bindings/array.h"
+#include "bindings/held.h"
 #include "rnn/network.h"
 
 namespace rnnfast {
@@ -22,7 +23,8 @@ template <class T>
 struct Kept {
   Reserve<T> reserve;
   NetworkInput<T> input;
-  std::vector<py::object> alive;  // owners of the input and of y; the weights come first
+  HeldArrays held;  // of the input, and y; the weights come first
+  Buffer indices;   // of the input, where x is integers
 };
 
 class PyReserve {
@@ -44,10 +46,10 @@ class PyReserve {
   }
   // Five of each layer and direction.
   py::list weights() const {
-    const auto& alive = std::visit([](const auto& k) -> const auto& { return k.alive; }, kept_);
+    const auto& held = std::visit([](const auto& k) -> const auto& { return k.held; }, kept_);
     py::list result;
-    for (auto w = alive.begin(); Index(result.size()) < size().cells(); w += 5)
-      result.append(py::make_tuple(w[0], w[1], w[2], w[3], w[4]));
+    for (std::size_t w = 0; Index(result.size()) < size().cells(); w += 5)
+      result.append(py::make_tuple(held[w], held[w + 1], held[w + 2], held[w + 3], held[w + 4]));
     return result;
   }
   template <class F>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cells/registry.h"
 #include "core/carver.h"
 #include "core/threads.h"
 #include "cpu/dispatch.h"
@@ -18,16 +19,23 @@ constexpr double kFlopsPerMeeting = 25e3;
 
 int at_most_all(double threads) { return int(std::clamp(threads, 1., double(num_threads()))); }
 
-// `passes`: how often the weights are multiplied.
-template <class T>
-int threads_for(const NetworkSize& s, Index rows, int gates, double passes) {
+// Of the matrices.
+double weight_count(const NetworkSize& s) {
   double weights = 0;
   for (Index layer = 0; layer < s.num_layers; ++layer)
-    weights += gates * double(s.hidden_size) *
+    weights += cell_info(s.cell).gates * double(s.hidden_size) *
                double(s.num_directions * (s.layer_input(layer) + s.hidden_size));
+  return weights;
+}
+
+// `passes`: how often the weights are multiplied.
+template <class T>
+int threads_for(const NetworkSize& s, Index rows, double passes) {
+  const double weights = weight_count(s);
   const double work = std::max(2. * double(rows) * passes * weights / kFlopsPerThread,
                                passes * weights * sizeof(T) / kBytesPerThread);
-  const double step = 2. * double(s.batch * s.hidden_size * s.hidden_size) * gates;
+  const double step =
+      2. * double(s.batch * s.hidden_size * s.hidden_size) * cell_info(s.cell).gates;
   return at_most_all(std::min(work, step / kFlopsPerMeeting));
 }
 
@@ -198,6 +206,10 @@ void backward(const CellRun<T>& run, const CellGradient<T>& gradient,
 
 }  // namespace
 
+double network_work(const NetworkSize& size) {
+  return weight_count(size) * double(size.seq_len) * double(size.batch);
+}
+
 template <class T>
 PackedWeights<T> network_pack(const NetworkSize& size,
                               const std::vector<CellWeights<const T>>& weights) {
@@ -233,8 +245,7 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
   Reserve<T> r(size, std::move(packed_batch), input, y);
   const PackedBatch& packed = r.packed;
   const bool dense = packed.is_dense();
-  const int threads =
-      threads_for<T>(size, packed.total(), kernels<T>(size.cell, size.precision).info.gates, 1);
+  const int threads = threads_for<T>(size, packed.total(), 1);
   const LayerMemory needs = r.segment_memory(false, false, threads);
   const Buffer workspace = Buffer::allocate(std::size_t(needs.forward_workspace) * sizeof(T));
   parallel(threads, [&](const Team& team, int thread) {
@@ -266,8 +277,7 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
   const NetworkSize& size = r.size;
   const PackedBatch& packed = r.packed;
   const Index width = size.num_directions * size.hidden_size;
-  const int threads =
-      threads_for<T>(size, packed.total(), kernels<T>(size.cell, size.precision).info.gates, 2);
+  const int threads = threads_for<T>(size, packed.total(), 2);
   const bool packs_dy = dy && !packed.is_dense(), packs_dx = dx && !packed.is_dense();
   const auto lay_out = [&](T* base) {
     return BackwardMemory<T>(r, packs_dy, packs_dx, dx != nullptr, threads, base);

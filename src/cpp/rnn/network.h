@@ -6,6 +6,9 @@
 
 namespace rnnfast {
 
+// Multiply-adds of a forward pass with all sequences at full length.
+double network_work(const NetworkSize& size);
+
 // Of `size` the cell, layers, directions, input and hidden size and the precision count.
 template <class T>
 PackedWeights<T> network_pack(const NetworkSize& size,

@@ -1,0 +1,75 @@
+#pragma once
+// The memory of the caller's arrays while Python code may run beside a call or between two calls.
+// A program can take an array's memory away under whoever reads it:
+// `x.resize(n, refcheck=False)` asks nobody. NumPy does refuse to resize an array that has weak
+// references, so a call that releases the GIL holds one to each of its arrays until it is done. A
+// reserve, which lives on, compares instead: backward refuses arrays that moved since forward.
+
+#include <pybind11/numpy.h>
+
+#include <cstddef>
+#include <initializer_list>
+#include <vector>
+
+#include "core/error.h"
+
+namespace rnnfast {
+
+namespace py = pybind11;
+
+inline const py::detail::PyArray_Proxy* array_fields(py::handle array) {
+  return py::detail::array_proxy(array.ptr());
+}
+
+inline py::ssize_t element_count(py::handle array) {
+  const auto* fields = array_fields(array);
+  py::ssize_t count = 1;
+  for (int i = 0; i < fields->nd; ++i) count *= fields->dimensions[i];
+  return count;
+}
+
+// The array that owns an array's memory: the array itself, or what it is a view of.
+py::handle owner_of(py::handle array);
+
+// Throws Error if an array is a view of memory that its owner no longer has.
+void check_owned(const char* name, py::handle array);
+
+// The arrays of a call, kept alive. None is a member, too.
+class HeldArrays {
+ public:
+  void add(const char* name, py::handle object);
+  py::handle operator[](std::size_t i) const { return members_[i].object; }
+
+  // Throws Error if the memory of an array is not what it was when the array was added.
+  void check() const;
+  // Weak references to the owners of the arrays' memory.
+  void pin(std::vector<py::object>& pins) const;
+
+ private:
+  struct Member {
+    const char* name;
+    py::object object;
+    const void* data;
+    const void* dtype;
+    py::ssize_t count;
+  };
+  std::vector<Member> members_;
+};
+
+// While it lives the GIL is released and the arrays keep their memory. A call of little work keeps
+// the GIL: passing it on would take as long, and nothing else can then touch the arrays.
+class WithoutGil {
+ public:
+  // Null stands for no array. Throws Error if one is a view of memory that is gone.
+  WithoutGil(double work, std::initializer_list<py::handle> arrays);
+  WithoutGil(double work, const HeldArrays& arrays, const HeldArrays* more = nullptr);
+  ~WithoutGil();
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+ private:
+  std::vector<py::object> pins_;
+  PyThreadState* state_ = nullptr;
+};
+
+}  // namespace rnnfast

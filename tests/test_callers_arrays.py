@@ -1,0 +1,198 @@
+"""What a program does to its arrays during a call or between two calls harms no memory.
+
+A shorter or a moved array is an error; changed indices stay those of the forward pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+import rnnfast
+from rnnfast import _core, functional
+from rnnfast.functional import Weights
+
+SHORT, LONG = (3, 2, 8, 8), (40, 24, 64, 64)  # T, B, I, H: a long call releases the GIL
+BEYOND = 10**12  # an index with which a kernel would leave its arrays
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0.0, 0.3, shape).astype(np.float32)
+
+
+def could_resize(array: np.ndarray) -> bool:
+    """Whether NumPy let it become one element longer."""
+    try:
+        resize(array, array.size + 1)
+    except ValueError as error:
+        return "cannot resize" not in str(error)
+    return True
+
+
+def lstm(inputs: int, hidden: int) -> list[Weights]:
+    rows = 4 * hidden
+    return [Weights(normal(rows, inputs), normal(rows, hidden), normal(rows), normal(rows))]
+
+
+def resize(array: np.ndarray, size: int) -> None:
+    array.resize(size, refcheck=False)
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("sizes", [SHORT, LONG])
+def test_backward_uses_the_indices_of_the_forward_pass(
+    sizes: tuple[int, ...], lengths: bool
+) -> None:
+    T, B, I, H = sizes
+    x = np.random.default_rng(1).integers(0, I, (T, B))
+    spans = np.arange(B) % T + 1 if lengths else None
+    y, _, reserve = functional.forward("lstm", x, lstm(I, H), lengths=spans, training=True)
+    expected = functional.backward(reserve, np.ones_like(y))[2][0].weight_ih
+    x[...] = BEYOND
+    if spans is not None:
+        spans[...] = BEYOND
+    np.testing.assert_array_equal(
+        functional.backward(reserve, np.ones_like(y))[2][0].weight_ih, expected
+    )
+
+
+@pytest.mark.parametrize("sizes", [SHORT, LONG])
+@pytest.mark.parametrize(
+    ("which", "size"),
+    [(which, size) for which in ("x", "weights", "state") for size in (3, 10**6)]
+    + [("base of x", 3)],  # a larger one may lie where it was
+)
+def test_backward_refuses_arrays_that_were_resized(
+    which: str, size: int, sizes: tuple[int, ...]
+) -> None:
+    T, B, I, H = sizes
+    base, weights, state = normal(2 * T, B, I), lstm(I, H), (normal(1, B, H), normal(1, B, H))
+    x = base[:T] if which == "base of x" else normal(T, B, I)
+    y, _, reserve = functional.forward("lstm", x, weights, state, training=True)
+    resize(
+        {"x": x, "base of x": base, "weights": weights[0].weight_hh, "state": state[1]}[which], size
+    )
+    name = which.split()[-1]
+    with pytest.raises(ValueError, match=f"{name}: expected .* array .*was resized"):
+        functional.backward(reserve, np.ones_like(y))
+
+
+def test_backward_refuses_an_output_that_was_given_other_memory() -> None:
+    T, B, I, H = LONG
+    y, _, reserve = functional.forward("lstm", normal(T, B, I), lstm(I, H), training=True)
+    dy = np.ones_like(y)
+    y.__setstate__(np.ones(3, np.float32).__reduce__()[2])
+    with pytest.raises(ValueError, match="y: expected the memory"):
+        functional.backward(reserve, dy)
+
+
+def test_a_view_of_an_array_that_was_resized_is_refused() -> None:
+    base = normal(40, 8)
+    x, linear = base[20:], rnnfast.Linear(8, 4)
+    linear(x)
+    resize(base, 8)
+    with pytest.raises(ValueError, match="view of an array that was resized"):
+        linear(x)
+
+
+def test_parameters_cannot_be_resized_under_an_optimiser() -> None:
+    linear = rnnfast.Linear(8, 4)
+    optimiser = rnnfast.optim.SGD(linear.parameters(), lr=0.1)
+    linear(normal(2, 8))
+    linear.backward(normal(2, 4))
+    optimiser.step()
+    for parameter in linear.parameters():
+        with pytest.raises(ValueError, match="cannot resize"):
+            resize(parameter.value, 1)
+    optimiser.step()
+
+
+def calls() -> Iterator[tuple[str, Callable[[], object], np.ndarray]]:
+    """Functions that run for long, and one of their arrays each."""
+    T, B, I, H = 150, 48, 64, 96
+    x, weights = normal(T, B, I), lstm(I, H)
+    yield "forward, x", lambda: functional.forward("lstm", x, weights), x
+    yield "forward, weights", lambda: functional.forward("lstm", x, weights), weights[0].weight_hh
+    other = normal(T, B, I)
+    y, _, reserve = functional.forward("lstm", other, weights, training=True)
+    dy = np.ones_like(y)
+    yield "backward, dy", lambda: functional.backward(reserve, dy), dy
+    yield "backward, x", lambda: functional.backward(reserve, dy), other
+    rows, matrix = normal(4000, 512), normal(512, 512)
+    linear = lambda: _core.linear_forward(x=rows, weight=matrix, bias=None)  # noqa: E731
+    yield "linear, x", linear, rows
+    table, indices = normal(1000, 512), np.zeros(30_000, np.int64)
+    yield "embedding", lambda: _core.embedding_forward(weight=table, indices=indices), table
+    logits, targets = normal(3000, 1000), np.zeros(3000, np.int64)
+    yield (
+        "cross_entropy",
+        lambda: _core.cross_entropy(
+            logits=logits, targets=targets, ignore_index=-1, need_gradient=True
+        ),
+        logits,
+    )
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in calls()])
+def test_an_array_cannot_be_resized_while_a_call_uses_it(name: str) -> None:
+    call, array = next((call, array) for found, call, array in calls() if found == name)
+    shape, stop, refused = array.shape, threading.Event(), False
+
+    def repeat() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(ValueError):  # an array that was resized between two calls
+                call()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    end = time.monotonic() + 30
+    while not refused and time.monotonic() < end:
+        time.sleep(0.001)
+        refused = not could_resize(array)
+        if not refused:
+            array.resize(shape, refcheck=False)
+    stop.set()
+    thread.join()
+    assert refused
+
+
+@pytest.mark.parametrize("layer", ["lstm", "embedding", "cross_entropy"])
+def test_indices_that_change_during_calls_never_lead_out_of_the_arrays(layer: str) -> None:
+    """A loader's thread writes wild values into the buffer; calls refuse them."""
+    T, B, I, H = 60, 16, 32, 32
+    x, weights = np.zeros((T, B), np.int64), lstm(I, H)
+    table, logits = normal(I, 64), normal(T * B, I)
+
+    def call() -> None:
+        if layer == "lstm":
+            y, _, reserve = functional.forward("lstm", x, weights, training=True)
+            functional.backward(reserve, np.ones_like(y))
+        elif layer == "embedding":
+            y = _core.embedding_forward(weight=table, indices=x)
+            _core.embedding_backward(dy=y, indices=x, dweight=np.zeros_like(table))
+        else:
+            _core.cross_entropy(
+                logits=logits, targets=x.reshape(-1), ignore_index=-1, need_gradient=True
+            )
+
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            x[...] = BEYOND
+            x[...] = 3
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    try:
+        for _ in range(60):
+            with contextlib.suppress(IndexError):
+                call()
+    finally:
+        stop.set()
+        writer.join()
