@@ -109,6 +109,7 @@ const Isa& choose() {
 
 }  // namespace
 
+// The statics are never destroyed: daemon threads may compute while the process ends.
 const std::vector<Isa>& compiled_isas() {
 #define X(isa, bytes)   \
   {#isa,                \
@@ -118,7 +119,7 @@ const std::vector<Isa>& compiled_isas() {
    isa::format_kernels, \
    isa::dense_kernels,  \
    isa::dense_kernels},
-  static const std::vector<Isa> isas { RNNFAST_ISAS };
+  static const auto& isas = *new std::vector<Isa> { RNNFAST_ISAS };
 #undef X
   return isas;
 }
@@ -131,7 +132,7 @@ const Isa& active_isa() {
 }
 
 const std::string& active_bf16() {
-  static const std::string active = choose_bf16();
+  static const auto& active = *new std::string(choose_bf16());
   return active;
 }
 
