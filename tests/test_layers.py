@@ -11,6 +11,7 @@ import cases
 import rnnfast
 from cases import Case
 from rnnfast import functional
+from rnnfast.layers import _time_first
 
 CELLS = list(functional.cells())
 NAMED = {
@@ -239,3 +240,39 @@ def test_linear_and_embedding_keep_leading_axes(backward_to: str) -> None:
         table.backward(dx)
         gradient = next(table.parameters()).grad
         np.testing.assert_array_equal(gradient.any(1), [True, True, True, False, True])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (4, 3), (70, 90)])
+@pytest.mark.parametrize("kind", ["float32", "float64", "int64", "int32", "gaps", "reversed"])
+def test_the_batch_axis_first_gives_the_same_bits(kind: str, shape: tuple[int, int]) -> None:
+    """Of x and dy that NumPy has in any order of memory."""
+    dtype = kind if kind.startswith("float") else "float32"
+    layers = [rnnfast.LSTM(6, 5, batch_first=first, dtype=dtype, seed=1) for first in (False, True)]
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 6, shape).astype(kind) if kind.startswith("int") else None
+    x = rng.standard_normal((*shape, 6)).astype(dtype) if x is None else x
+    dy = rng.standard_normal((*shape, 5)).astype(dtype)
+    if kind in ("gaps", "reversed"):
+        step = 2 if kind == "gaps" else -1
+        wide = np.repeat(x, 2, -1) if kind == "gaps" else np.ascontiguousarray(x[:, :, ::-1])
+        x = wide[:, :, ::step]
+        dy = np.asfortranarray(dy)
+    results = []
+    for layer, turned in zip(layers, (x.swapaxes(0, 1).copy(), x), strict=True):
+        y, state = layer(turned)
+        dx, dstate = layer.backward(dy if layer.batch_first else dy.swapaxes(0, 1).copy())
+        if layer.batch_first:
+            y, dx = (None if a is None else a.swapaxes(0, 1) for a in (y, dx))
+        results.append([y, *state, *([] if dx is None else [dx]), *dstate])
+        results[-1] += [p.grad for p in layer.parameters()]
+    for got, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_single_sequence_or_step_with_the_batch_axis_first_is_read_where_it_is() -> None:
+    layer = rnnfast.GRU(3, 5, batch_first=True, seed=1)
+    for shape in ((1, 7, 3), (7, 1, 3)):
+        x = np.ones(shape, np.float32)
+        assert np.shares_memory(_time_first(x), x)
+        y, _ = layer.eval()(x)
+        assert y.flags.c_contiguous

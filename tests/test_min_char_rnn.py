@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rnnfast import RNN
 from rnnfast.dense import Linear
-from rnnfast.layers import RNN
 from rnnfast.losses import softmax_cross_entropy
 from rnnfast.optim import Adagrad, clip_grad_value_
 from rnnfast.reference import min_char_rnn

@@ -39,6 +39,7 @@ __all__: list[str] = [
     "rmsprop",
     "set_num_threads",
     "sgd",
+    "swap_axes",
 ]
 
 class Reserve:
@@ -596,4 +597,9 @@ def sgd(
 ) -> float | None:
     """
     One step; buffers: velocity. Returns the norm.
+    """
+
+def swap_axes(array: typing.Any) -> typing.Any:
+    """
+    A C-contiguous copy with the first two axes exchanged; None for arrays of other types than float32, float64 and int64, of other ranks than 2 and 3, or with gaps in the last axis.
     """

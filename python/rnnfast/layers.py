@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _arguments, _backend, _checks, functional
+from rnnfast import _arguments, _backend, _checks, _core, functional
 from rnnfast._checks import RealArray
 from rnnfast.calls import Call, Layer
 from rnnfast.module import uniform
@@ -384,6 +384,12 @@ class Recurrent(Layer, Generic[StateOf]):
 
 
 def _time_first(x: ArrayLike) -> RealArray:
-    """An array (B, T, ...) as (T, B, ...)."""
+    """An array (B, T, ...) as (T, B, ...), on the CPU in C order."""
     array: RealArray = _backend.given(x)
-    return array.swapaxes(0, 1) if array.ndim >= 2 else array
+    if array.ndim < 2:
+        return array
+    turned: RealArray = array.swapaxes(0, 1)
+    if type(array) is np.ndarray and not turned.flags.c_contiguous:
+        copy: RealArray | None = _core.swap_axes(array)
+        return turned if copy is None else copy
+    return turned

@@ -21,6 +21,7 @@ void translate(std::exception_ptr exception) {
 PYBIND11_MODULE(_core_of_main, m, pybind11::mod_gil_not_used()) {
   m.doc() = "The compiled part of rnnfast: private, checked and documented by the Python layer.";
   pybind11::register_local_exception_translator(&translate);
+  rnnfast::bind_axes(m);
   rnnfast::bind_info(m);
   rnnfast::bind_dlpack(m);
   rnnfast::bind_reserve(m);
