@@ -29,6 +29,7 @@ NOT_OF_DEVICES = {
     "test_memory.py": "the CPU engine's memory",
     "test_recompute.py": "recomputation",
     "test_small.py": "the CPU's paths for few rows",
+    "test_stateful.py": "weights that are read-only in evaluation",
     "test_threads.py": "threads of the CPU",
 }
 # What takes minutes on the emulator, where tests/cuda has small cases of it.

@@ -88,22 +88,22 @@ __all__ = [
     "to_torch_state_dict",
 ]
 
-if TYPE_CHECKING:
-    from rnnfast import onnx as onnx
-    from rnnfast import torch as torch
-    from rnnfast import training as training
-
 _LOADED_ON_USE = {
     "onnx": "onnx",
     "torch": "torch",
     "training": "rnnfast.training",
 }  # by their needs
 
+if TYPE_CHECKING:
+    from rnnfast import onnx as onnx
+    from rnnfast import torch as torch
+    from rnnfast import training as training
+else:
 
-def __getattr__(name: str) -> ModuleType:
-    if name not in _LOADED_ON_USE:
-        raise AttributeError(f"module 'rnnfast' has no attribute {name!r}")
-    return importlib.import_module(f"rnnfast.{name}")
+    def __getattr__(name: str) -> ModuleType:
+        if name not in _LOADED_ON_USE:
+            raise AttributeError(f"module 'rnnfast' has no attribute {name!r}")
+        return importlib.import_module(f"rnnfast.{name}")
 
 
 def __dir__() -> list[str]:

@@ -22,7 +22,7 @@ IntArray: TypeAlias = NDArray[np.int64]
 
 def integer(name: str, value: int, low: int, high: int | None = None) -> int:
     """Return `value` as an int, which must be at least `low` and, if given, at most `high`."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
+    if type(value) is not int and (not isinstance(value, Integral) or isinstance(value, bool)):
         raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
     if value < low:
         raise ValueError(f"{name}: expected at least {low}, got {value}")

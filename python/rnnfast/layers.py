@@ -82,8 +82,9 @@ class Recurrent(Layer, Generic[StateOf]):
 
     On the CPU the first call in evaluation mode makes a copy of the weights in the form that the
     kernels read, for all calls until `train()` or `load_state_dict()`. So that the copy cannot
-    become wrong, the parameters' values are read-only meanwhile; what is written to them through
-    an older view of theirs counts from then on.
+    become wrong, the parameters' values are read-only meanwhile. A `Parameter` and optimisers say
+    so when they are to write; NumPy, of the array itself, "assignment destination is read-only".
+    What is written through an older view of a value counts from `train()` on.
 
     Parameters are attributes (`layer.weight_ih_l0`), see `Parameter`. The arguments that PyTorch's
     layers have stand in PyTorch's order.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections import deque
-from collections.abc import Iterator, Mapping, Set, ValuesView
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Set, ValuesView
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +16,8 @@ from rnnfast.parameter import Parameter
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+Member: TypeAlias = "Module | Parameter"
 
 
 class Module:
@@ -60,11 +62,11 @@ class Module:
 
     def _own_parameters(self) -> Iterator[Parameter]:
         seen: set[int] = set()
-        for prefix, module in self._modules():
-            for name, member in module._members():
-                if isinstance(member, Parameter) and id(member.value) not in seen:
-                    seen.add(id(member.value))
-                    yield member.renamed(f"{prefix}{name}")
+        for prefix, _, parameters in self._modules():
+            for name, parameter in parameters:
+                if id(parameter.value) not in seen:
+                    seen.add(id(parameter.value))
+                    yield parameter.renamed(f"{prefix}{name}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, or the values of a parameter.
@@ -120,7 +122,7 @@ class Module:
         parameters = list(self.parameters())
         _checks.same_names("state_dict", state_dict, (p.name for p in parameters))
         arrays = [_checks.values_of(p.name, state_dict[p.name], p.value) for p in parameters]
-        for _, module in self._modules():
+        for _, module, _ in self._modules():
             module._thaw()
         for p, array in zip(parameters, arrays, strict=True):
             p.value[...] = array
@@ -151,26 +153,28 @@ class Module:
     def _thaw(self) -> None:
         """Drop what was made of the module's own parameters, which may change from now on."""
 
-    def _members(self) -> Iterator[tuple[str, Module | Parameter]]:
-        for name, value in tuple(vars(self).items()):
-            yield from _members(name, value)
+    def _members(self) -> Iterator[tuple[str, Member]]:
+        return _members(tuple(vars(self).items()))
 
     def _children(self) -> Iterator[tuple[str, Module]]:
         return ((name, m) for name, m in self._members() if isinstance(m, Module))
 
     def _modules(
         self, prefix: str = "", seen: set[int] | None = None
-    ) -> Iterator[tuple[str, Module]]:
-        """This module and all below, each once, with what the names of its members start with."""
+    ) -> Iterator[tuple[str, Module, list[tuple[str, Parameter]]]]:
+        """This module and all below, each once: what its names start with, itself, parameters."""
         seen = set() if seen is None else seen
-        if id(self) not in seen:
-            seen.add(id(self))
-            yield prefix, self
-            for name, child in self._children():
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        members = list(self._members())
+        yield prefix, self, [(name, m) for name, m in members if isinstance(m, Parameter)]
+        for name, child in members:
+            if isinstance(child, Module):
                 yield from child._modules(f"{prefix}{name}.", seen)
 
     def _generators(self) -> Iterator[tuple[str, np.random.Generator]]:
-        for prefix, module in self._modules():
+        for prefix, module, _ in self._modules():
             if module._generator is not None:
                 yield prefix.removesuffix("."), module._generator
 
@@ -181,28 +185,28 @@ class Module:
         return parameter
 
 
-def _members(name: str, value: Any) -> Iterator[tuple[str, Module | Parameter]]:
-    """Modules and parameters by name: the value itself, or those in lists, tuples and dicts."""
-    if isinstance(value, (Module, Parameter)):
-        yield name, value
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _members(f"{name}.{index}", item)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _members(f"{name}.{key}", item)
+def _members(items: Iterable[tuple[Any, Any]], prefix: str = "") -> Iterator[tuple[str, Member]]:
+    """Modules and parameters among named values, and in lists, tuples and dicts there."""
+    for name, value in items:
+        if isinstance(value, (Module, Parameter)):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, dict):
+            yield from _members(value.items(), f"{prefix}{name}.")
+        elif isinstance(value, (list, tuple)):
+            yield from _members(enumerate(value), f"{prefix}{name}.")
 
 
 def _check_tracked(name: str, value: Any) -> None:
     """Refuse modules and parameters that `_members` would not find."""
     if isinstance(value, (Module, Parameter)):
         return
-    if isinstance(value, (list, tuple, Mapping)):
-        for item in value.values() if isinstance(value, Mapping) else value:
+    if isinstance(value, (list, tuple, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
             _check_tracked(name, item)
         return
-    if isinstance(value, (Set, deque, ValuesView)):
-        inside, cure = iter(value), "use a list, a tuple or a dict"
+    if isinstance(value, (Set, deque, ValuesView, Mapping)):
+        inside = iter(value.values() if isinstance(value, Mapping) else value)
+        cure = "use a list, a tuple or a dict"
     else:
         inside = iter(getattr(value, "__dict__", {}).values())
         cure = "make its class a subclass of rnnfast.Module"
