@@ -30,7 +30,7 @@ from rnnfast.training.checkpoint import (
 )
 from rnnfast.training.divergence import diverged, divergence
 from rnnfast.training.model import CharLM
-from rnnfast.training.options import OPTIMIZERS, SCHEDULES, TrainingOptions
+from rnnfast.training.options import SCHEDULES, TrainingOptions
 from rnnfast.training.signals import ending
 from rnnfast.training.stored import (
     check_same_text,
@@ -104,9 +104,7 @@ class Trainer:
         self.output = check_output(output) if output is not None else None
         self.source = [source] if isinstance(source, str) else [str(name) for name in source]
         self.callbacks = list(callbacks)
-        self.optimizer = OPTIMIZERS[options.optimizer](
-            model.parameters(), options.learning_rate, **options.optimizer_options
-        )
+        self.optimizer = options.make_optimizer(model.parameters())
         ids = model.vocabulary.encode(text)
         held_out = options.held_out(ids.size)
         self._text_digest = text_digest(text)
