@@ -71,8 +71,8 @@ class CharLM(Module):
             _checks.count("seed", seed)
         size = config.parameters(len(vocabulary))
         check_memory(
-            f"hidden_size: a model of {config.num_layers} x {config.hidden_size} units has "
-            f"{size:,} parameters; with their gradients they take",
+            f"hidden_size, num_layers, embedding_size: they make {size:,} parameters; with their "
+            "gradients these take",
             2 * size * np.dtype(config.dtype).itemsize,
         )
         seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
