@@ -66,6 +66,10 @@ class Streams:
         """The next chunk; after the last one of an epoch the streams begin anew."""
         index = self.position % self.chunks
         self.position += 1
+        return self.chunk(index)
+
+    def chunk(self, index: int) -> Chunk:
+        """A chunk of an epoch, by its number in [0, chunks)."""
         start, end = index * self._seq_len, (index + 1) * self._seq_len
         return Chunk(self._rows[start:end], self._rows[start + 1 : end + 1], index == 0)
 

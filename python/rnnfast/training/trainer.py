@@ -109,7 +109,7 @@ class Trainer:
         held_out = options.held_out(ids.size)
         self._text_digest = text_digest(text)
         self._streams = Streams(ids[: ids.size - held_out], options.batch, options.seq_len)
-        self._sample_of_text = ids[: options.batch * options.seq_len + 1]
+        self._first_chunk = self._streams.chunk(0)
         if options.validation and held_out < 2:
             raise TextError(
                 f"validation: {options.validation} of {ids.size} characters leaves {held_out} to "
@@ -423,7 +423,7 @@ class Trainer:
             callback.on_checkpoint(self, path)
 
     def _divergence(self) -> str | None:
-        return divergence(self.model, self.optimizer, self._sample_of_text, self.step)
+        return divergence(self.model, self.optimizer, self._first_chunk, self.step)
 
 
 def _smooth(mean: float | None, value: float) -> float:
