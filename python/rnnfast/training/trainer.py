@@ -14,7 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnnfast import _checks, _files, functional
+from rnnfast import _checks, _files
 from rnnfast._backend import to_host
 from rnnfast._files import AnyPath
 from rnnfast.stream import State
@@ -35,6 +35,7 @@ from rnnfast.training.signals import ending
 from rnnfast.training.stored import (
     check_same_text,
     part,
+    recurrent_state,
     stored,
     stored_options,
     stored_source,
@@ -315,7 +316,7 @@ class Trainer:
         self.model.set_generator_state(training["generators"])
         buffers = part(tensors, "training.optimizer.")
         self.optimizer.load_state_dict({**training["optimizer"], "buffers": buffers})
-        self._state = self._checked_state(tuple(part(tensors, "training.state.").values()))
+        self._state = recurrent_state(tensors, self.model.config, self.options.batch)
         self._streams.position = _checks.count("step", training["step"])
         self._seconds = _checks.number(
             "seconds", training["seconds"], 0, sys.float_info.max, open_high=True
@@ -323,18 +324,6 @@ class Trainer:
         for name in ("training_bits", "validation_bits"):
             bits = training[name]
             setattr(self, name, None if bits is None else _checks.number(name, bits, 0))
-
-    def _checked_state(self, states: tuple[NDArray[Any], ...]) -> State | None:
-        """The recurrent state of a checkpoint's arrays, which are none before the first step."""
-        config = self.model.config
-        if len(states) not in (0, functional.cells()[config.cell].states):
-            raise ValueError(f"state: {len(states)} arrays are not those of {config.cell}")
-        shape = (config.num_layers, self.options.batch, config.hidden_size)
-        for array in states:
-            _checks.shape("state", array, shape, "(num_layers, batch, hidden_size)")
-            if array.dtype != config.dtype:
-                raise TypeError(f"state: expected dtype {config.dtype}, got {array.dtype}")
-        return None if not states else states if len(states) > 1 else states[0]
 
     def _run(self) -> None:
         for callback in self.callbacks:
