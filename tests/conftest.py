@@ -36,6 +36,7 @@ NOT_OF_DEVICES = {
 LONG_ON_THE_EMULATOR = {
     "test_cli.py": "whole runs of the command line",
     "test_cli_processes.py": "whole runs of the command line",
+    "test_language_model.py": "whole training runs",
     "test_training.py": "whole training runs",
     "test_training_ends.py": "whole training runs",
     "test_checkpoint.py": "whole training runs",

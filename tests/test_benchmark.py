@@ -161,6 +161,7 @@ def test_results_beside_the_usual_peers_fit_a_terminal_of_80_columns() -> None:
         (["--peers", "nobody"], "peers: expected one of"),
         (["--mode", "sleep"], "mode: expected one of"),
         (["--dtype", "int8"], "dtype: expected one of float32, float64, bfloat16"),
+        (["--threads", "99999999999"], "threads: expected at most 1024, got 99999999999"),
         (["--json", "gone/results.json"], "gone/results.json: cannot be written: "),
         (["--json", "/"], "/: cannot be written: it is a directory, not a regular file"),
     ],

@@ -99,6 +99,7 @@ def test_train_refuses_what_is_wrong_before_it_reads_the_text(capsys: Capture) -
         (("--batch", 0), "batch: expected at least 1, got 0"),
         (("--steps", -1), "steps: expected at least 0, got -1"),
         (("--threads", 0), "threads: expected at least 1, got 0"),
+        (("--threads", 10**30), "threads: expected at most 1024, got 1000"),
         (("-o", "gone/model.safetensors"), "cannot be written"),
         (("-o", "."), "cannot be written: it is a directory"),
         (("-o", "fifo"), "fifo: cannot be written: it is a FIFO, not a regular file"),

@@ -146,3 +146,17 @@ def test_characters_that_the_terminal_cannot_show_are_replaced(tmp_path: Path) -
         )
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"??" in done.stdout
+
+
+def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import rnnfast_command; rnnfast_command.main()", "info"]
+    for setting in ({"RNNFAST_ISA": "avx3"}, {"RNNFAST_NUM_THREADS": "two"}):
+        environment = {**os.environ, **setting}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(
+            f"rnnfast: error: environment variable {next(iter(setting))}: "
+        )
+        assert done.stderr.count("\n") == 1
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert "cells" in done.stdout

@@ -170,6 +170,15 @@ def test_a_text_shorter_than_a_sequence_is_refused() -> None:
         Streams(np.arange(12), batch=3, seq_len=4)
 
 
+def test_counts_of_texts_and_streams_are_integers() -> None:
+    with pytest.raises(TypeError, match="limit: expected an integer, got float"):
+        stdlib_text(1e4)
+    with pytest.raises(TypeError, match="batch: expected an integer, got float"):
+        Streams(np.arange(12), batch=2.0, seq_len=4)
+    with pytest.raises(ValueError, match="seq_len: expected at least 1, got 0"):
+        Streams(np.arange(12), batch=2, seq_len=0)
+
+
 @pytest.mark.parametrize(("size", "batch", "seq_len"), [(2, 5, 3), (11, 3, 2), (12, 4, 100)])
 def test_cover_predicts_each_character_once(size: int, batch: int, seq_len: int) -> None:
     chunks = list(cover(np.arange(size), batch, seq_len))

@@ -1,4 +1,4 @@
-"""Training of language models as a library: models, runs that resume bit by bit."""
+"""Training of language models as a library: runs that resume bit by bit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from rnnfast import functional
 from rnnfast.training import (
     OPTIMIZERS,
     SCHEDULES,
-    UNKNOWN_BITS,
-    ByteVocabulary,
     Callback,
     CharLM,
     CharLMConfig,
@@ -24,195 +22,10 @@ from rnnfast.training import (
     Trainer,
     TrainingOptions,
     UnknownCharacterError,
-    Vocabulary,
 )
 from training_cases import BRIEF, SMALL, TEXT, VOCABULARY, assert_same_bits, options
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-# ---- models
-
-
-@pytest.mark.parametrize("embedding_size", [0, 5])
-def test_gradients_of_the_loss_agree_with_differences(embedding_size: int) -> None:
-    config = CharLMConfig("gru", 4, embedding_size=embedding_size, dtype="float64")
-    model = CharLM(Vocabulary("abc"), config, seed=3)
-    x, targets = np.array([[0, 1], [2, 2], [1, 0]]), np.array([[1, 2], [0, 1], [2, 2]])
-    model.learn(x, targets)
-    step = 1e-5
-    gradients = {p.name: p.grad.copy() for p in model.parameters()}
-    for p in model.parameters():
-        name, value = p.name, p.value
-        index = (0,) * value.ndim
-        before = value[index]
-        ends = []
-        for sign in (1, -1):
-            value[index] = before + sign * step
-            ends.append(model.learn(x, targets)[0])
-        value[index] = before
-        difference = (ends[0] - ends[1]) / (2 * step)
-        assert gradients[name][index] == pytest.approx(difference, abs=1e-9), name
-
-
-def test_evaluation_measures_bits_per_character() -> None:
-    config = CharLMConfig(hidden_size=8, dtype="float64")
-    model = CharLM(VOCABULARY, config, seed=0)
-    text = TEXT[:2500]
-    ids = VOCABULARY.encode(text)
-    logits, _ = model.eval()(ids[:-1, None])
-    logits = logits[:, 0] - logits[:, 0].max(axis=1, keepdims=True)
-    chosen = logits[np.arange(len(ids) - 1), ids[1:]] - np.log(np.exp(logits).sum(axis=1))
-    expected = -chosen.mean() / math.log(2)
-    assert model.evaluate(ids, streams=1, seq_len=100) == pytest.approx(expected, rel=1e-12)
-    assert model.bits_per_character(text) == pytest.approx(expected, rel=0.01)
-    with pytest.raises(TextError, match="at least 2 characters"):
-        model.bits_per_character("a")
-
-
-def trained_model() -> CharLM:
-    text = "hello world\n" * 300
-    model = CharLM(Vocabulary(text), CharLMConfig("gru", 24), seed=0)
-    Trainer(model, text, options(steps=150, learning_rate=0.02)).run()
-    return model
-
-
-def test_a_trained_model_writes_what_it_read() -> None:
-    model = trained_model()
-    assert model.sample(14, "hello world\n", temperature=0) == "hello world\nhe"
-    assert model.sample(4, "hello wo", temperature=0) == "rld\n"
-    assert model.sample(100, "hello", temperature=0, stop="\n") == " world\n"
-    assert model.sample(9, "hel", temperature=1.0, top_k=1, seed=0) == "lo world\n"
-    assert model.sample(9, "hel", temperature=1e-300, seed=0) == "lo world\n"
-    assert model.bits_per_character("hello world\n" * 20) < 0.2
-    assert model.training
-
-
-def test_samples_repeat_with_their_seed() -> None:
-    model = CharLM(VOCABULARY, SMALL, seed=0)
-    one, same, other = (model.sample(80, seed=seed) for seed in (1, 1, 2))
-    assert one == same != other
-    likeliest = set(model.sample(300, temperature=5.0, top_k=2, seed=1))
-    assert len(likeliest) < len(set(model.sample(300, temperature=5.0, seed=1)))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"prime": "naïve"}, UnknownCharacterError, "'ï'"),
-        ({"stop": "é"}, UnknownCharacterError, "'é'"),
-        ({"temperature": -0.5}, ValueError, "temperature: expected"),
-        ({"temperature": math.nan}, ValueError, "temperature: expected"),
-        ({"top_k": -1}, ValueError, "top_k: expected"),
-        ({"length": -1}, ValueError, "length: expected"),
-        ({"length": 2.5}, TypeError, "length: expected an integer, got float"),
-        ({"length": True}, TypeError, "length: expected an integer, got bool"),
-        ({"top_k": 2.0}, TypeError, "top_k: expected an integer, got float"),
-        ({"seed": -1}, ValueError, "seed: expected at least 0, got -1"),
-        ({"seed": 0.5}, TypeError, "seed: expected an integer, got float"),
-    ],
-)
-def test_sampling_refuses(arguments: dict, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        CharLM(VOCABULARY, SMALL).generate(**arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"cell": "lsmt"}, "cell: expected one of .*lstm.*, got 'lsmt'"),
-        ({"hidden_size": 0}, "hidden_size: expected at least 1, got 0"),
-        ({"num_layers": 0}, "num_layers: expected at least 1, got 0"),
-        ({"embedding_size": -1}, "embedding_size: expected at least 0, got -1"),
-        ({"dtype": "float16"}, "dtype: expected one of float32, float64, got 'float16'"),
-        ({"precision": "half"}, "precision: expected one of full, bfloat16, got 'half'"),
-        ({"dropout": 0.5}, "dropout: acts between recurrent layers"),
-        ({"dropout": 1.0, "num_layers": 2}, "dropout: expected"),
-    ],
-)
-def test_models_refuse(arguments: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        CharLMConfig(**arguments)
-
-
-@pytest.mark.parametrize("cell", functional.cells())
-@pytest.mark.parametrize("embedding_size", [0, 5])
-def test_a_configuration_knows_how_many_parameters_a_model_has(
-    cell: str, embedding_size: int
-) -> None:
-    for layers in (1, 3):
-        config = CharLMConfig(cell, 6, layers, embedding_size)
-        made = sum(p.value.size for p in CharLM(VOCABULARY, config).parameters())
-        assert config.parameters(len(VOCABULARY)) == made
-
-
-def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_made() -> None:
-    for sizes in ({"hidden_size": 99_999_999_999}, {"num_layers": 10**15}, {"hidden_size": 10**30}):
-        with pytest.raises(ValueError, match=r"hidden_size: a model of .* GiB of memory, and this"):
-            CharLM(VOCABULARY, CharLMConfig(**sizes))
-
-
-@pytest.mark.parametrize("seed", [-1, 1.5])
-def test_seeds_of_models_are_counts(seed: object) -> None:
-    with pytest.raises((ValueError, TypeError), match="seed: expected"):
-        CharLM(VOCABULARY, SMALL, seed=seed)
-
-
-def test_a_model_whose_weights_are_not_finite_says_so() -> None:
-    model = CharLM(VOCABULARY, SMALL, seed=0)
-    next(model.parameters()).value.fill(np.nan)
-    for temperature in (0, 1):
-        with pytest.raises(ValueError, match="logits are not finite"):
-            model.sample(5, temperature=temperature)
-
-
-def test_unknown_characters_count_what_they_are_said_to() -> None:
-    model = CharLM(Vocabulary("ab"), CharLMConfig(hidden_size=4), seed=0)
-    plain = model.bits_per_character("abbaab")
-    with pytest.raises(UnknownCharacterError):
-        model.bits_per_character("abβbaab")
-    mixed = model.bits_per_character("abβbaab", UNKNOWN_BITS)
-    assert mixed == pytest.approx((5 * plain + math.log2(1_112_064)) / 6, rel=1e-12)
-    assert model.bits_per_character("αβγ", 7) == model.bits_per_character("β", 7) == 7
-    assert model.bits_per_character("abbaab", UNKNOWN_BITS) == plain
-
-
-def test_a_model_of_bytes_knows_every_text(tmp_path: Path) -> None:
-    text = "né🎉\udcff\n" * 300
-    model = CharLM(ByteVocabulary(), CharLMConfig("gru", 24), seed=0)
-    path = tmp_path / "bytes.safetensors"
-    Trainer(model, text, options(steps=200, learning_rate=0.02), output=path).run()
-    loaded = CharLM.load(path)
-    assert loaded.vocabulary == ByteVocabulary() != Vocabulary("ab")
-    assert loaded.sample(9, "n", temperature=0) == "é🎉\ufffd\nn"
-    assert loaded.sample(99, "n", temperature=0, stop="🎉") == "é🎉"
-    assert loaded.sample(3, "n", temperature=0) == "é\ufffd"  # three bytes: one and a half
-    assert list(loaded.generate("n", length=6, temperature=0)) == ["é", "🎉"]
-    assert loaded.bits_per_character(text) < 0.5
-    assert loaded.bits_per_character("日本" * 9) > 1
-    assert Trainer.resume(path, text, steps=201).run()
-
-
-def test_models_in_bfloat16_are_float32() -> None:
-    with pytest.raises(TypeError, match=r"precision: expected float32 .* bfloat16 .* got float64"):
-        CharLMConfig(dtype="float64", precision="bfloat16")
-
-
-def test_bfloat16_learns_as_float32_does(tmp_path: Path) -> None:
-    losses = {}
-    for precision in ("full", "bfloat16"):
-        config = CharLMConfig("lstm", 24, 2, precision=precision)
-        model = CharLM(Vocabulary(TEXT), config, seed=1)
-        Trainer(model, TEXT, TrainingOptions(steps=60, batch=4, seq_len=16, validation=0)).run()
-        model.save(tmp_path / "model.safetensors")
-        assert CharLM.load(tmp_path / "model.safetensors").config == config
-        losses[precision] = model.bits_per_character(TEXT)
-    assert losses["full"] != losses["bfloat16"]
-    assert losses["bfloat16"] < 0.8 * math.log2(len(Vocabulary(TEXT)))  # it has learnt
-    assert losses["bfloat16"] == pytest.approx(losses["full"], rel=0.02)
-
-
-# ---- runs
 
 
 class StopAt(Callback):
@@ -400,6 +213,9 @@ def test_resuming_refuses(tmp_path: Path) -> None:
         ({"schedule": "step"}, "schedule: expected one of constant, .*, got 'step'"),
         ({"sample_every": -5}, "sample_every: expected"),
         ({"steps": 2.0}, "steps: expected an integer, got float"),
+        ({"optimizer_options": {"momentun": 0.9}}, "optimizer_options: .* 'momentun'"),
+        ({"optimizer_options": {"betas": [0.9]}}, "optimizer_options: "),
+        ({"optimizer_options": {"eps": -1}}, "optimizer_options: eps: expected at least 0"),
         ({"sample_length": 0.0}, "sample_length: expected an integer, got float"),
         ({"checkpoint_every": True}, "checkpoint_every: expected an integer, got bool"),
     ],

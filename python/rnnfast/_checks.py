@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnnfast._backend import CPU, Backend, given, of
 
+_MOST_THREADS = 1024
 PRECISIONS = ("full", "bfloat16")
 
 RealArray: TypeAlias = NDArray[Any]  # float32 or float64
@@ -39,6 +40,14 @@ def positive_int(name: str, value: int) -> int:
 def count(name: str, value: int) -> int:
     """Return `value` as an int, which must be at least 0."""
     return integer(name, value, 0)
+
+
+def threads(name: str, value: int) -> int:
+    """Return `value` as an int, which must be a number of threads that the engine takes."""
+    result = positive_int(name, value)
+    if result > _MOST_THREADS:
+        raise ValueError(f"{name}: expected at most {_MOST_THREADS}, got {value}")
+    return result
 
 
 def boolean(name: str, value: bool) -> bool:

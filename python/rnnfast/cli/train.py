@@ -158,7 +158,7 @@ def train(
     given = {name: v for name, v in locals().items() if v is not None and v is not False}
     with option_errors():
         if threads is not None:
-            rnnfast.set_num_threads(_checks.positive_int("threads", threads))
+            rnnfast.set_num_threads(_checks.threads("threads", threads))
         trainer = _resumed(resume, given) if resume else _new(given)
     _go(trainer)
 

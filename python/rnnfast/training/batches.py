@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfast import _checks
 from rnnfast.training.text import TextError
 
 IGNORED = -100  # the target of a step that counts for nothing
@@ -45,6 +46,8 @@ class Streams:
         Raises:
             TextError: the text is shorter than one sequence a stream.
         """
+        _checks.positive_int("batch", batch)
+        _checks.positive_int("seq_len", seq_len)
         length = (ids.size - 1) // batch
         self.chunks = length // seq_len
         if not self.chunks:
@@ -63,6 +66,10 @@ class Streams:
         """The next chunk; after the last one of an epoch the streams begin anew."""
         index = self.position % self.chunks
         self.position += 1
+        return self.chunk(index)
+
+    def chunk(self, index: int) -> Chunk:
+        """A chunk of an epoch, by its number in [0, chunks)."""
         start, end = index * self._seq_len, (index + 1) * self._seq_len
         return Chunk(self._rows[start:end], self._rows[start + 1 : end + 1], index == 0)
 

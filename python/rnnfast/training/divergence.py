@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rnnfast import losses
 from rnnfast.optim import Optimizer
+from rnnfast.training.batches import Chunk
 from rnnfast.training.checkpoint import not_finite
 from rnnfast.training.model import CharLM
 
@@ -16,21 +15,21 @@ from rnnfast.training.model import CharLM
 _TIMES_GUESSING = 3.0
 
 
-def divergence(
-    model: CharLM, optimizer: Optimizer, ids: NDArray[np.int64], step: int
-) -> str | None:
+def divergence(model: CharLM, optimizer: Optimizer, chunk: Chunk, step: int) -> str | None:
     """What shows that training has diverged, as a message; None if nothing does.
 
     Args:
         model: the model.
         optimizer: its optimiser, whose buffers must be finite, too.
-        ids: a part of the text that the model is trained on.
+        chunk: a part of the text that the model is trained on.
         step: steps made, for the message.
     """
     broken = not_finite(model.state_dict() | optimizer.state_dict()["buffers"])
     if broken is not None:
         return diverged(f"{broken} is not finite", step)
-    bits = model.evaluate(ids)
+    with model.evaluating():
+        logits, _ = model(chunk.x)
+    bits = float(losses.cross_entropy(logits, chunk.targets)) / math.log(2)
     guessing = math.log2(len(model.vocabulary))
     if bits <= _TIMES_GUESSING * guessing:
         return None

@@ -71,8 +71,8 @@ class CharLM(Module):
             _checks.count("seed", seed)
         size = config.parameters(len(vocabulary))
         check_memory(
-            f"hidden_size: a model of {config.num_layers} x {config.hidden_size} units has "
-            f"{size:,} parameters; with their gradients they take",
+            f"hidden_size, num_layers, embedding_size: they make {size:,} parameters; with their "
+            "gradients these take",
             2 * size * np.dtype(config.dtype).itemsize,
         )
         seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
@@ -190,7 +190,7 @@ class CharLM(Module):
             )
         streams = max(1, min(streams, ids.size // 1000))
         total, state = 0.0, None
-        with self._evaluating():
+        with self.evaluating():
             for chunk in cover(ids, streams, seq_len):
                 logits, state = self(chunk.x, state)
                 counted = int(np.count_nonzero(chunk.targets != IGNORED))
@@ -246,7 +246,7 @@ class CharLM(Module):
         stop: list[int],
         generator: np.random.Generator,
     ) -> Iterator[int]:
-        with self._evaluating():
+        with self.evaluating():
             logits, state = self(ids[:, None])
             stream = self.recurrent.stream(state=state)
         tail: list[int] = []
@@ -266,13 +266,13 @@ class CharLM(Module):
     def _step(self, stream: Stream, x: NDArray[np.int64]) -> RealArray:
         """The logits (1, V) after one more character (1,)."""
         if self.training:
-            with self._evaluating():
+            with self.evaluating():
                 return self._step(stream, x)
         return self.head(stream(x if self.embedding is None else self.embedding(x)))
 
     @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Be in evaluation mode for a while."""
+    def evaluating(self) -> Iterator[None]:
+        """Is in evaluation mode for a while."""
         was_training = self.training
         self.eval()
         try:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from rnnfast import _checks
 from rnnfast.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from rnnfast.parameter import Parameter
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": Adam,
@@ -93,6 +96,15 @@ class TrainingOptions:
         _checks.choice("schedule", self.schedule, SCHEDULES)
         checked["optimizer_options"] = _json_object("optimizer_options", self.optimizer_options)
         vars(self).update(checked)  # Python's own numbers, which JSON can hold
+        try:
+            self.make_optimizer([Parameter("none", np.zeros(1), np.zeros(1))])
+        except (TypeError, ValueError, LookupError) as error:
+            raise ValueError(f"optimizer_options: {error}") from error
+
+    def make_optimizer(self, parameters: Iterable[Parameter]) -> Optimizer:
+        """The optimiser of a run over these parameters."""
+        make = OPTIMIZERS[self.optimizer]
+        return make(parameters, self.learning_rate, **self.optimizer_options)
 
     def held_out(self, size: int) -> int:
         """How many characters, at the end of a text of `size`, are kept for validation."""

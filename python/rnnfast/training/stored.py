@@ -9,8 +9,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rnnfast import _checks, functional
 from rnnfast._files import AnyPath
+from rnnfast.stream import State
 from rnnfast.training.checkpoint import Checkpoint, CheckpointError
+from rnnfast.training.config import CharLMConfig
 from rnnfast.training.options import TrainingOptions
 from rnnfast.training.text import TextError
 
@@ -64,3 +67,23 @@ def part(tensors: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any
 def text_digest(text: str) -> str:
     """What checkpoints keep of a text, to know it again."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def recurrent_state(
+    tensors: dict[str, NDArray[Any]], config: CharLMConfig, batch: int
+) -> State | None:
+    """The state that a checkpoint's tensors hold, or None if they are of before the first step.
+
+    Raises:
+        ValueError: it is not one of a model of this configuration.
+        TypeError: it is of another dtype.
+    """
+    states = tuple(part(tensors, "training.state.").values())
+    if len(states) not in (0, functional.cells()[config.cell].states):
+        raise ValueError(f"state: {len(states)} arrays are not those of {config.cell}")
+    for array in states:
+        shape = (config.num_layers, batch, config.hidden_size)
+        _checks.shape("state", array, shape, "(num_layers, batch, hidden_size)")
+        if array.dtype != config.dtype:
+            raise TypeError(f"state: expected dtype {config.dtype}, got {array.dtype}")
+    return None if not states else states if len(states) > 1 else states[0]

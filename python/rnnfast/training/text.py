@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
-from rnnfast import _files
+from rnnfast import _checks, _files
 from rnnfast._files import AnyPath
 
 STDLIB_CHARACTERS = 4_000_000
@@ -77,6 +77,7 @@ def stdlib_text(limit: int = STDLIB_CHARACTERS) -> str:
     Raises:
         TextError: this Python has no standard library sources.
     """
+    _checks.positive_int("limit", limit)
     root = Path(sysconfig.get_path("stdlib"))
     parts: list[str] = []
     size = 0

@@ -14,7 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnnfast import _checks, _files, functional
+from rnnfast import _checks, _files
 from rnnfast._backend import to_host
 from rnnfast._files import AnyPath
 from rnnfast.stream import State
@@ -30,11 +30,12 @@ from rnnfast.training.checkpoint import (
 )
 from rnnfast.training.divergence import diverged, divergence
 from rnnfast.training.model import CharLM
-from rnnfast.training.options import OPTIMIZERS, SCHEDULES, TrainingOptions
+from rnnfast.training.options import SCHEDULES, TrainingOptions
 from rnnfast.training.signals import ending
 from rnnfast.training.stored import (
     check_same_text,
     part,
+    recurrent_state,
     stored,
     stored_options,
     stored_source,
@@ -104,14 +105,12 @@ class Trainer:
         self.output = check_output(output) if output is not None else None
         self.source = [source] if isinstance(source, str) else [str(name) for name in source]
         self.callbacks = list(callbacks)
-        self.optimizer = OPTIMIZERS[options.optimizer](
-            model.parameters(), options.learning_rate, **options.optimizer_options
-        )
+        self.optimizer = options.make_optimizer(model.parameters())
         ids = model.vocabulary.encode(text)
         held_out = options.held_out(ids.size)
         self._text_digest = text_digest(text)
         self._streams = Streams(ids[: ids.size - held_out], options.batch, options.seq_len)
-        self._sample_of_text = ids[: options.batch * options.seq_len + 1]
+        self._first_chunk = self._streams.chunk(0)
         if options.validation and held_out < 2:
             raise TextError(
                 f"validation: {options.validation} of {ids.size} characters leaves {held_out} to "
@@ -317,7 +316,7 @@ class Trainer:
         self.model.set_generator_state(training["generators"])
         buffers = part(tensors, "training.optimizer.")
         self.optimizer.load_state_dict({**training["optimizer"], "buffers": buffers})
-        self._state = self._checked_state(tuple(part(tensors, "training.state.").values()))
+        self._state = recurrent_state(tensors, self.model.config, self.options.batch)
         self._streams.position = _checks.count("step", training["step"])
         self._seconds = _checks.number(
             "seconds", training["seconds"], 0, sys.float_info.max, open_high=True
@@ -325,18 +324,6 @@ class Trainer:
         for name in ("training_bits", "validation_bits"):
             bits = training[name]
             setattr(self, name, None if bits is None else _checks.number(name, bits, 0))
-
-    def _checked_state(self, states: tuple[NDArray[Any], ...]) -> State | None:
-        """The recurrent state of a checkpoint's arrays, which are none before the first step."""
-        config = self.model.config
-        if len(states) not in (0, functional.cells()[config.cell].states):
-            raise ValueError(f"state: {len(states)} arrays are not those of {config.cell}")
-        shape = (config.num_layers, self.options.batch, config.hidden_size)
-        for array in states:
-            _checks.shape("state", array, shape, "(num_layers, batch, hidden_size)")
-            if array.dtype != config.dtype:
-                raise TypeError(f"state: expected dtype {config.dtype}, got {array.dtype}")
-        return None if not states else states if len(states) > 1 else states[0]
 
     def _run(self) -> None:
         for callback in self.callbacks:
@@ -425,7 +412,7 @@ class Trainer:
             callback.on_checkpoint(self, path)
 
     def _divergence(self) -> str | None:
-        return divergence(self.model, self.optimizer, self._sample_of_text, self.step)
+        return divergence(self.model, self.optimizer, self._first_chunk, self.step)
 
 
 def _smooth(mean: float | None, value: float) -> float:

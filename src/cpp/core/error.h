@@ -12,19 +12,18 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Throws the parts, printed one after the other, and the condition that did not hold.
+// Throws the parts, printed one after the other: a message for users, who do not read C++.
 template <class... Parts>
-[[noreturn]] void throw_error(const char* condition, const Parts&... parts) {
+[[noreturn]] void throw_error(const Parts&... parts) {
   std::ostringstream message;
   (message << ... << parts);
-  message << " [" << condition << "]";
   throw Error(message.str());
 }
 
 }  // namespace rnnfast
 
-#define RNNFAST_CHECK(condition, ...)                  \
-  do {                                                 \
-    if (!(condition)) [[unlikely]]                     \
-      ::rnnfast::throw_error(#condition, __VA_ARGS__); \
+#define RNNFAST_CHECK(condition, ...)      \
+  do {                                     \
+    if (!(condition)) [[unlikely]]         \
+      ::rnnfast::throw_error(__VA_ARGS__); \
   } while (false)
