@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import io
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -222,3 +224,16 @@ def test_to_layer_says_what_has_no_layer() -> None:
     assert not layer.state_dict()["bias_ih_l0"].any()
     assert layer.state_dict()["bias_ih_l1"].all()
     assert not layer.training
+
+
+def test_the_package_onnx_is_named_where_it_is_missing() -> None:
+    script = """
+import sys
+sys.modules["onnx"] = None
+try:
+    import rnnfast.onnx
+except ImportError as error:
+    print(error)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.stdout.strip().endswith("which is not installed: pip install onnx"), result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,11 +18,17 @@ def is_evaluated(node: Any) -> bool:
     return node.op_type in _SIZES and node.domain in DOMAINS
 
 
+def evaluated_opsets(node: Any, opsets: Mapping[str, int]) -> dict[str, int]:
+    """The operator sets to evaluate a node in: the model's, or the oldest that onnx evaluates."""
+    return {**opsets, "": max(opsets.get("", 0), _OLDEST.get(node.op_type, 0))}
+
+
 def elements(node: Any, arguments: list[NDArray[Any]]) -> int:
     """At most how many elements an evaluated node makes."""
     return max(0, int(_SIZES[node.op_type](node, arguments)))
 
 
+_OLDEST = {"DequantizeLinear": 19}  # which added types to what version 10 computes
 _Size: TypeAlias = "Callable[[Any, list[NDArray[Any]]], Any]"
 
 

@@ -16,10 +16,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from rnnfast.onnx.operators import DOMAINS, elements, is_evaluated
+from rnnfast.onnx.operators import DOMAINS, elements, evaluated_opsets, is_evaluated
 
 Makers: TypeAlias = "ChainMap[str, Any]"
 """What makes a value: a node or an initializer, by the value's name; inner graphs before outer."""
@@ -143,34 +143,37 @@ class Values:
         """
         known = dict(given or {})
 
-        def value(used: str) -> NDArray[Any] | None:
-            if used and used not in known:
+        def value(used: str) -> NDArray[Any]:
+            if used not in known:
                 maker = self.makers.get(used)
                 if not isinstance(maker, onnx.TensorProto):
                     raise ValueError(f"value {used!r} cannot be computed")
                 known[used] = array_of(maker)
-            return known[used] if used else None
+            return known[used]
 
         left = self.limit + more
         for node in self._order(name, stops=known):
-            arguments = [value(used) for used in node.input]
+            arguments = {used: value(used) for used in node.input if used}
             try:
-                left -= elements(node, [a for a in arguments if a is not None])
+                left -= elements(node, [arguments[used] for used in node.input if used])
                 if left < 0:
                     raise ValueError("its result is too large for a file of this size")
-                results = self._run(node, arguments)
+                known.update(self._run(node, arguments))
             except Exception as error:  # the evaluator's errors are of any type
                 raise ValueError(f"{describe(node)} cannot be computed: {error}") from error
-            known.update(zip(node.output, results, strict=False))
-        result = value(name)
-        assert result is not None
-        return result
+        return value(name)
 
-    def _run(self, node: Any, arguments: list[NDArray[Any] | None]) -> list[NDArray[Any]]:
-        evaluator = ReferenceEvaluator(node, opsets=self._opsets)
-        given = {n: a for n, a in zip(node.input, arguments, strict=True) if a is not None}
+    def _run(self, node: Any, given: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """A node's results by their names."""
+        outputs = [name for name in node.output if name]
+        inputs = [helper.make_empty_tensor_value_info(name) for name in given]
+        ends = [helper.make_empty_tensor_value_info(name) for name in outputs]
+        # Given a node instead of a graph, the evaluator takes it for one of the newest version.
+        graph = helper.make_graph([node], "node", inputs, ends)
+        evaluator = ReferenceEvaluator(graph, opsets=evaluated_opsets(node, self._opsets))
         with np.errstate(all="ignore"):
-            return [np.asarray(result) for result in evaluator.run(None, given)]
+            results = evaluator.run(outputs, given)
+        return {n: np.asarray(result) for n, result in zip(outputs, results, strict=True)}
 
     def _order(
         self,
