@@ -179,8 +179,12 @@ def test_says_what_is_wrong_with_inputs() -> None:
         load_with("W", values["W"][0])
     (node,) = rnnfast.onnx.load(built.model)
     x = built.feeds["X"]
-    with pytest.raises(TypeError, match="x: expected dtype float32, the node's, got float64"):
-        node(x.astype(np.float64))
+    with pytest.raises(TypeError, match="x: expected real numbers to convert to dtype float32, th"):
+        node(x.astype(np.complex64))
+    cases.assert_identical(
+        onnx_models.run_node(node, {"X": x.astype(np.float64)}),
+        onnx_models.run_node(node, {"X": x}),
+    )
     with pytest.raises(
         ValueError, match=r"sequence_lens: expected values in \[0, seq_len\] = \[0, 7\]"
     ):
