@@ -286,9 +286,13 @@ def test_a_path_or_a_layer_instead_of_weights_says_what_to_give(tmp_path: Path) 
             match=r"weights: .* got the path .*load_model\(path\), and give keras_layer\.",
         ):
             rnnfast.load_keras_weights(layer, path)  # type: ignore[arg-type]
-    for config in ("m.json", 3, [3]):
-        with pytest.raises(TypeError, match=r"config(\[0\])?: expected .*dict.*, got (str|int)"):
-            rnnfast.load_keras_weights(layer, [], config)  # type: ignore[arg-type]
+    both = rnnfast.LSTM(5, 7, bidirectional=True)
+    for target, config in (
+        *((layer, value) for value in ("m.json", 3, [3], {"cell": 3})),
+        *((both, {"merge_mode": "concat"} | more) for more in ({}, {"layer": "lstm"})),
+    ):
+        with pytest.raises(TypeError, match=r"config(\[.*\])?: expected .*dict.*, got \w+"):
+            rnnfast.load_keras_weights(target, [], config)  # type: ignore[arg-type]
     for weights in (layer, {"kernel": 1}):
         with pytest.raises(TypeError, match=r"weights: expected a list of arrays, got (LSTM|dict)"):
             rnnfast.load_keras_weights(layer, weights)  # type: ignore[arg-type]

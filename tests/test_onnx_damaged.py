@@ -313,7 +313,7 @@ KINDS = ("bits", "bytes", "cut", "left out", "twice", "joined", "rewritten", "re
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # damaged weights may be NaN
 @settings(
-    max_examples=EXAMPLES, deadline=5000, derandomize="RNNFAST_FUZZ_EXAMPLES" not in os.environ,
+    max_examples=EXAMPLES, deadline=30_000, derandomize="RNNFAST_FUZZ_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck), database=None,
 )  # fmt: skip
 @given(

@@ -279,14 +279,16 @@ def test_a_model_of_one_size_says_so() -> None:
         node(random(9, 5, operator.I))
 
 
-EXPORTS = list(
-    itertools.product(("LSTM", "GRU", "RNN"), (False, True), ("fixed", "open"), ("none", "own"))
-)
+KINDS = ("LSTM", "GRU", "RNN")
+EXPORTS = [
+    *itertools.product(KINDS, (False, True), ("fixed", "open"), ("none", "own"), (17,)),
+    *itertools.product(KINDS, (True,), ("open",), ("own",), (9, 11, 20)),
+]
 
 
-@pytest.mark.parametrize(("kind", "batch_first", "sizes", "state"), EXPORTS)
+@pytest.mark.parametrize(("kind", "batch_first", "sizes", "state", "opset"), EXPORTS)
 def test_pytorch_exports_with_and_without_states(
-    kind: str, batch_first: bool, sizes: str, state: str
+    kind: str, batch_first: bool, sizes: str, state: str, opset: int
 ) -> None:
     """Two layers with the state that PyTorch makes, or a parameter's; any batch where it is open.
 
@@ -314,7 +316,7 @@ def test_pytorch_exports_with_and_without_states(
         warnings.simplefilter("ignore")  # the exporter is deprecated
         torch.onnx.export(
             module, (torch.randn(3, 4, 5),), file,
-            dynamo=False, input_names=["x"], dynamic_axes=axes,
+            dynamo=False, input_names=["x"], dynamic_axes=axes, opset_version=opset,
         )  # fmt: skip
     nodes = rnnfast.onnx.load(file.getvalue())
     free = sizes == "open" or state == "none"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import io
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -177,8 +179,12 @@ def test_says_what_is_wrong_with_inputs() -> None:
         load_with("W", values["W"][0])
     (node,) = rnnfast.onnx.load(built.model)
     x = built.feeds["X"]
-    with pytest.raises(TypeError, match="x: expected dtype float32, the node's, got float64"):
-        node(x.astype(np.float64))
+    with pytest.raises(TypeError, match="x: expected real numbers to convert to dtype float32, th"):
+        node(x.astype(np.complex64))
+    cases.assert_identical(
+        onnx_models.run_node(node, {"X": x.astype(np.float64)}),
+        onnx_models.run_node(node, {"X": x}),
+    )
     with pytest.raises(
         ValueError, match=r"sequence_lens: expected values in \[0, seq_len\] = \[0, 7\]"
     ):
@@ -222,3 +228,16 @@ def test_to_layer_says_what_has_no_layer() -> None:
     assert not layer.state_dict()["bias_ih_l0"].any()
     assert layer.state_dict()["bias_ih_l1"].all()
     assert not layer.training
+
+
+def test_the_package_onnx_is_named_where_it_is_missing() -> None:
+    script = """
+import sys
+sys.modules["onnx"] = None
+try:
+    import rnnfast.onnx
+except ImportError as error:
+    print(error)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.stdout.strip().endswith("which is not installed: pip install onnx"), result

@@ -42,17 +42,15 @@ def check(layer: Recurrent, config: Config | Sequence[Config]) -> None:
         )
     for k, one in enumerate(configs):
         label = "config" if len(configs) == 1 else f"config[{k}]"
-        if not isinstance(one, Mapping):
-            raise TypeError(f"{label}: expected a dict, got {type(one).__name__}")
         _check_layer(label, layer, one)
-        if k < len(configs) - 1 and not _unwrapped(one).get("return_sequences", True):
+        if k < len(configs) - 1 and not _returns_sequences(label, one):
             raise ValueError(
                 f"{label}: expected return_sequences=True, as the next layer reads every step"
             )
 
 
 def _check_layer(label: str, layer: Recurrent, config: Config) -> None:
-    class_name, options = _named(config)
+    class_name, options = _named(label, config)
     bidirectional = "merge_mode" in options
     _require(label, "Bidirectional", bidirectional, layer.bidirectional, "bidirectional")
     if not bidirectional:
@@ -63,9 +61,16 @@ def _check_layer(label: str, layer: Recurrent, config: Config) -> None:
             f"{label}: expected merge_mode 'concat', which puts both directions side by side, got "
             f"{options['merge_mode']!r}"
         )
-    _check_direction(label, layer, *_named(options["layer"]), backwards=False)
+    _check_direction(
+        label, layer, *_named(f"{label}['layer']", options.get("layer")), backwards=False
+    )
     if options.get("backward_layer") is not None:
-        _check_direction(label, layer, *_named(options["backward_layer"]), backwards=True)
+        _check_direction(
+            label,
+            layer,
+            *_named(f"{label}['backward_layer']", options["backward_layer"]),
+            backwards=True,
+        )
 
 
 def _check_direction(
@@ -73,7 +78,7 @@ def _check_direction(
 ) -> None:
     """Checks the options of one layer in one direction."""
     if "cell" in options:  # keras.layers.RNN around a cell
-        class_name, cell_options = _named(options["cell"])
+        class_name, cell_options = _named(f"{label}['cell']", options["cell"])
         class_name = None if class_name is None else class_name.removesuffix("Cell")
         options = {**options, **cell_options}
     if bool(options.get("go_backwards", backwards)) != backwards:
@@ -129,16 +134,19 @@ def _guessed_class(options: Config) -> str | None:
     return "GRU" if "recurrent_activation" in options else "SimpleRNN"
 
 
-def _named(config: Config) -> tuple[str | None, Config]:
+def _named(label: str, config: Any) -> tuple[str | None, Config]:
     """The class, if a configuration names it, and the options."""
+    if not isinstance(config, Mapping):
+        raise TypeError(f"{label}: expected a dict, got {type(config).__name__}")
     if isinstance(config.get("config"), Mapping) and "class_name" in config:
         return config["class_name"], config["config"]
     return None, config
 
 
-def _unwrapped(config: Config) -> Config:
-    options = _named(config)[1]
-    return _named(options["layer"])[1] if "merge_mode" in options else options
+def _returns_sequences(label: str, config: Config) -> bool:
+    _, options = _named(label, config)
+    _, inner = _named(label, options["layer"]) if "merge_mode" in options else (None, options)
+    return bool(inner.get("return_sequences", True))
 
 
 def _function(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from onnx import inliner
 
-from rnnfast.onnx.shapes import inner_graphs
+from rnnfast.onnx.values import inner_graphs
 
 _MAX_NODES = 1_000_000
 

@@ -13,8 +13,17 @@ from onnx import helper
 
 from rnnfast.onnx.functions import inlined
 from rnnfast.onnx.leaves import INPUT, ZERO, leaves_of
-from rnnfast.onnx.shapes import OfShapes, Shapes, inner_graphs, opset_versions
-from rnnfast.onnx.values import DOMAINS, Kind, Makers, Values, describe, with_makers
+from rnnfast.onnx.operators import DOMAINS
+from rnnfast.onnx.shapes import OfShapes, Shapes, opset_versions
+from rnnfast.onnx.values import (
+    Kind,
+    Makers,
+    Values,
+    describe,
+    inner_graphs,
+    stored,
+    with_makers,
+)
 
 OP_TYPES = ("LSTM", "GRU", "RNN")
 _WEIGHTS = ("W", "R", "B", "P")
@@ -91,7 +100,7 @@ class _Search:
         self.unread: list[str] = []
         self._shapes = shapes
         self._opsets = opset_versions(model.opset_import)
-        self._limit = 2**20 + 8 * model.ByteSize()
+        self._limit = 2**20 + 8 * stored(model.graph)
 
     def graph(self, graph: Any, outer: Makers, branches: tuple[str, ...]) -> Iterator[Found]:
         makers = with_makers(outer, graph)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from rnnfast.onnx.values import DOMAINS, Makers, array_of, describe, with_makers
+from rnnfast.onnx.operators import DOMAINS
+from rnnfast.onnx.values import Makers, array_of, describe, with_makers
 
 ZERO, INPUT = "zeros", "an input of the graph"
 _MOVES = (

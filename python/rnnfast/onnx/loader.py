@@ -114,7 +114,7 @@ def _check_layer(name: str, node: RecurrentNode) -> None:
             f"{', '.join(cells)} by its activations, clip or input_forget"
         )
     for own in ("initial_h", "initial_c", "sequence_lens"):
-        if own in node.constants or (own in node.computed and not _is_all_steps(node, own)):
+        if own in node.constants or (own in node.computed and not _is_default(node, own)):
             raise ValueError(
                 f"{name}: expected an operator without {own} of the model's own, which a layer "
                 "does not have, got one where it is "
@@ -122,17 +122,21 @@ def _check_layer(name: str, node: RecurrentNode) -> None:
             )
 
 
-def _is_all_steps(node: RecurrentNode, name: str) -> bool:
-    """Whether an input is lengths that are the whole length of X, so that they say nothing."""
+def _is_default(node: RecurrentNode, name: str) -> bool:
+    """Whether a computed input is what a layer does without: zeros, or the length of all of X.
+
+    It depends on nothing but X's shape, so two shapes tell.
+    """
     own = node.computed[name]
-    if name != "sequence_lens" or isinstance(own, str):
+    if isinstance(own, str):
         return False
     for seq_len, batch in ((2, 3), (5, 4)):
         axes = (batch, seq_len) if node.batch_first else (seq_len, batch)
         try:
-            lengths = own((*axes, node.input_size))
+            value = own((*axes, node.input_size))
         except ValueError:
             return False
-        if not np.array_equal(lengths, [seq_len] * batch):
+        default = [seq_len] * batch if name == "sequence_lens" else np.zeros_like(value)
+        if not np.array_equal(value, default):
             return False
     return True

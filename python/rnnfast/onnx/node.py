@@ -120,7 +120,7 @@ class RecurrentNode:
         """Run the operator.
 
         Args:
-            x: (T, B, I) reals of the node's dtype; (B, T, I) if `batch_first`.
+            x: (T, B, I) reals, which are converted to the node's dtype; (B, T, I) if `batch_first`.
             sequence_lens: (B,) integers in [0, T]; None for the model's own, or T if it has none.
             initial_h: (D, B, H), or (B, D, H) if `batch_first`; None for the model's own, or zeros
                 if it has none.

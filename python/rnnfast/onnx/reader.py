@@ -132,7 +132,8 @@ def _weights(
     for name, (shape, meaning) in expected.items():
         if name in weights:
             label, value = f"{found.label}: input {name}", weights[name]
-            _checks.real_array(label, value, W.dtype, " (W's)")
+            if value.dtype != W.dtype:
+                raise TypeError(f"{label}: expected dtype {W.dtype} (W's), got {value.dtype}")
             _checks.shape(label, value, shape, f"(num_directions, {meaning})")
     return W, R, weights.get("B"), weights.get("P")
 

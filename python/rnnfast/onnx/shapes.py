@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper, shape_inference
 
-from rnnfast.onnx.values import Values
+from rnnfast.onnx.values import Values, inner_graphs
 
 Dims: TypeAlias = "tuple[int | str, ...]"
 """The sizes of a value's axes: a number, or a name for a size that is not known beforehand."""
@@ -150,11 +150,6 @@ def _infos(graph: Any) -> Iterator[Any]:
         for attribute in node.attribute:
             for inner in inner_graphs(attribute):
                 yield from _infos(inner)
-
-
-def inner_graphs(attribute: Any) -> Sequence[Any]:
-    """The graphs of a node's attribute: branches and bodies."""
-    return [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
 
 
 def _dims(info: Any) -> Dims | None:

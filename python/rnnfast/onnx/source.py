@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from rnnfast import _files
-from rnnfast.onnx.shapes import inner_graphs
+from rnnfast.onnx.values import inner_graphs
 
 _KERAS = (
     "if they are recurrent layers, as Keras writes them, take the weights from Keras instead: "

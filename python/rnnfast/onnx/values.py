@@ -8,22 +8,21 @@ result is known beforehand are run.
 
 from __future__ import annotations
 
-import math
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+
+from rnnfast.onnx.operators import DOMAINS, elements, evaluated_opsets, is_evaluated
 
 Makers: TypeAlias = "ChainMap[str, Any]"
 """What makes a value: a node or an initializer, by the value's name; inner graphs before outer."""
-
-DOMAINS = ("", "ai.onnx")
 
 
 class Kind(IntEnum):
@@ -56,6 +55,25 @@ def array_of(tensor: Any) -> NDArray[Any]:
         return np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:
         raise ValueError(f"tensor {tensor.name!r}: its values cannot be read: {error}") from error
+
+
+def inner_graphs(attribute: Any) -> Sequence[Any]:
+    """The graphs of a node's attribute: branches and bodies."""
+    return [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
+
+
+def stored(graph: Any) -> int:
+    """How many bytes or numbers a graph's tensors have in the file."""
+    size = sum(map(_data, graph.initializer))
+    for node in graph.node:
+        for attribute in node.attribute:
+            size += _data(attribute.t) + sum(map(stored, inner_graphs(attribute)))
+    return size
+
+
+def _data(tensor: Any) -> int:
+    typed = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data)
+    return len(tensor.raw_data) + sum(map(len, typed)) + len(tensor.uint64_data)
 
 
 def with_makers(outer: Makers, graph: Any) -> Makers:
@@ -125,34 +143,37 @@ class Values:
         """
         known = dict(given or {})
 
-        def value(used: str) -> NDArray[Any] | None:
-            if used and used not in known:
+        def value(used: str) -> NDArray[Any]:
+            if used not in known:
                 maker = self.makers.get(used)
                 if not isinstance(maker, onnx.TensorProto):
                     raise ValueError(f"value {used!r} cannot be computed")
                 known[used] = array_of(maker)
-            return known[used] if used else None
+            return known[used]
 
         left = self.limit + more
         for node in self._order(name, stops=known):
-            arguments = [value(used) for used in node.input]
+            arguments = {used: value(used) for used in node.input if used}
             try:
-                left -= _elements(node, [a for a in arguments if a is not None])
+                left -= elements(node, [arguments[used] for used in node.input if used])
                 if left < 0:
                     raise ValueError("its result is too large for a file of this size")
-                results = self._run(node, arguments)
+                known.update(self._run(node, arguments))
             except Exception as error:  # the evaluator's errors are of any type
                 raise ValueError(f"{describe(node)} cannot be computed: {error}") from error
-            known.update(zip(node.output, results, strict=False))
-        result = value(name)
-        assert result is not None
-        return result
+        return value(name)
 
-    def _run(self, node: Any, arguments: list[NDArray[Any] | None]) -> list[NDArray[Any]]:
-        evaluator = ReferenceEvaluator(node, opsets=self._opsets)
-        given = {n: a for n, a in zip(node.input, arguments, strict=True) if a is not None}
+    def _run(self, node: Any, given: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """A node's results by their names."""
+        outputs = [name for name in node.output if name]
+        inputs = [helper.make_empty_tensor_value_info(name) for name in given]
+        ends = [helper.make_empty_tensor_value_info(name) for name in outputs]
+        # Given a node instead of a graph, the evaluator takes it for one of the newest version.
+        graph = helper.make_graph([node], "node", inputs, ends)
+        evaluator = ReferenceEvaluator(graph, opsets=evaluated_opsets(node, self._opsets))
         with np.errstate(all="ignore"):
-            return [np.asarray(result) for result in evaluator.run(None, given)]
+            results = evaluator.run(outputs, given)
+        return {n: np.asarray(result) for n, result in zip(outputs, results, strict=True)}
 
     def _order(
         self,
@@ -188,11 +209,11 @@ class Values:
         kinds = [self._known_kind(used) for used in node.input if used]
         if _reads_a_shape(node):
             return Kind.CONSTANT if kinds[:1] == [Kind.CONSTANT] else Kind.SHAPES
-        return max(kinds, default=Kind.CONSTANT) if _is_evaluated(node) else Kind.OPEN
+        return max(kinds, default=Kind.CONSTANT) if is_evaluated(node) else Kind.OPEN
 
     def _descends(self, node: Any) -> bool:
         """Whether the values of a node's inputs are needed to evaluate it."""
-        return _is_evaluated(node) and not self._measures(node)
+        return is_evaluated(node) and not self._measures(node)
 
     def _measures(self, node: Any) -> bool:
         """Whether a node gives the shape of a value that cannot be evaluated."""
@@ -203,93 +224,5 @@ class Values:
         return self._kinds.get(name, Kind.CONSTANT if constant else Kind.OPEN)
 
 
-def _is_evaluated(node: Any) -> bool:
-    return node.op_type in _SIZES and node.domain in DOMAINS
-
-
 def _reads_a_shape(node: Any) -> bool:
     return node.op_type in ("Shape", "Size") and node.domain in DOMAINS and len(node.input) > 0
-
-
-def _elements(node: Any, arguments: list[NDArray[Any]]) -> int:
-    """At most how many elements an evaluated node makes."""
-    return int(_SIZES[node.op_type](node, arguments))
-
-
-_Size: TypeAlias = "Callable[[Any, list[NDArray[Any]]], Any]"
-
-
-def _as_inputs(_: Any, arguments: list[NDArray[Any]]) -> int:
-    return sum(a.size for a in arguments)
-
-
-def _broadcast(_: Any, arguments: list[NDArray[Any]]) -> int:
-    return math.prod(np.broadcast_shapes(*(a.shape for a in arguments)))
-
-
-def _constant(node: Any, _: list[NDArray[Any]]) -> int:
-    if any(attribute.name == "sparse_value" for attribute in node.attribute):
-        raise ValueError("sparse tensors are not read")
-    return sum(attribute.ByteSize() for attribute in node.attribute)
-
-
-def _of_shape(_: Any, arguments: list[NDArray[Any]]) -> int:
-    return math.prod(_integers(arguments[0]))
-
-
-def _expanded(_: Any, arguments: list[NDArray[Any]]) -> int:
-    return math.prod(np.broadcast_shapes(arguments[0].shape, tuple(_integers(arguments[1]))))
-
-
-def _tiled(_: Any, arguments: list[NDArray[Any]]) -> int:
-    return arguments[0].size * math.prod(_integers(arguments[1]))
-
-
-def _counted(_: Any, arguments: list[NDArray[Any]]) -> int:
-    start, limit, delta = (float(a) for a in arguments)
-    return max(0, math.ceil((limit - start) / delta))
-
-
-def _gathered(node: Any, arguments: list[NDArray[Any]]) -> Any:
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-    return arguments[1].size * (arguments[0].size // max(1, arguments[0].shape[axis]))
-
-
-def _product(_: Any, arguments: list[NDArray[Any]]) -> Any:
-    a, b = (np.atleast_2d(value) for value in arguments[:2])
-    outer = math.prod(np.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
-    return outer * max(a.shape[-2:]) * max(b.shape[-2:])
-
-
-def _integers(values: NDArray[Any]) -> Iterable[int]:
-    return (int(value) for value in values.reshape(-1))
-
-
-def _sizes(size: _Size, names: str) -> dict[str, _Size]:
-    return dict.fromkeys(names.split(), size)
-
-
-_SIZES = (
-    _sizes(
-        _as_inputs,
-        "Shape Size Identity Cast CastLike Transpose Reshape Squeeze Unsqueeze Flatten Concat "
-        "Split Slice Dropout DequantizeLinear QuantizeLinear ReverseSequence ScatterElements "
-        "ScatterND ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 "
-        "ReduceSumSquare",
-    )
-    | _sizes(
-        _broadcast,
-        "Add Sub Mul Div Neg Abs Sqrt Reciprocal Pow Exp Log Tanh Sigmoid Relu Min Max Where Equal "
-        "Greater Less GreaterOrEqual LessOrEqual Not And Or Floor Ceil Round Sign Mod Clip",
-    )
-    | _sizes(_product, "MatMul Gemm")
-    | {
-        "Constant": _constant,
-        "ConstantOfShape": _of_shape,
-        "Expand": _expanded,
-        "Tile": _tiled,
-        "Range": _counted,
-        "Gather": _gathered,
-    }
-)
-"""The operators that are evaluated, with how many elements they make at most."""
