@@ -215,7 +215,7 @@ class Speech(nn.Module):
 def model(options: argparse.Namespace) -> None:
     """A whole model, before and after `accelerate`."""
     pair = twins(Speech(), Speech())
-    print(rnnfast.torch.accelerate(pair[OWN]))
+    print(rnnfast.torch.report(rnnfast.torch.accelerate(pair[OWN])))
     for batch, steps in ((16, 400), (1, 400)):
         x = torch.randn(batch, 80, steps)
         for mode, make in (("training", trained), ("inference", evaluated)):
