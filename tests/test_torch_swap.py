@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch import nn  # noqa: E402
 
 import rnnfast.torch as fast  # noqa: E402
-from torch_cases import assert_near, gradients  # noqa: E402
+from torch_cases import assert_near, flat, gradients  # noqa: E402
 
 
 class Mine(nn.LSTM):
@@ -48,8 +49,10 @@ def test_a_model_there_and_back() -> None:
     shared, parameters = model.shared, list(model.parameters())
     expected = model(x)
 
-    report = fast.accelerate(model)
-    assert report.swapped == {
+    assert fast.report(model).left["shared"] == "not accelerated yet"
+    assert fast.accelerate(model) is model
+    report = fast.report(model)
+    assert report.fast == {
         "encoder.1": "rnnfast.torch.GRU",
         "shared": "rnnfast.torch.LSTM",
         "decoder": "rnnfast.torch.RNN",
@@ -59,7 +62,7 @@ def test_a_model_there_and_back() -> None:
     assert "Mine is not a class of torch.nn" in report.left["mine"]
     assert "torch.float16" in report.left["small"]
     assert "single steps" in report.left["cell"]
-    assert "shared: now rnnfast.torch.LSTM" in str(report).splitlines()
+    assert "shared: rnnfast.torch.LSTM" in str(report).splitlines()
     assert model.shared is model.alias is shared
     assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))
     got = model(x)
@@ -72,15 +75,11 @@ def test_a_model_there_and_back() -> None:
     model(x).sum().backward()
     optimizer.step()  # still steps the same parameters
     assert not torch.equal(model(x), got)
-    assert fast.accelerate(model).swapped == {}
 
     changed = model(x)
     other = copy.deepcopy(model)
-    assert fast.restore(model).swapped == {
-        "encoder.1": "torch.nn.GRU",
-        "shared": "torch.nn.LSTM",
-        "decoder": "torch.nn.RNN",
-    }
+    assert fast.restore(model) is model
+    assert fast.report(model).fast == {}
     assert [type(m) for m in (model.encoder[1], model.shared, model.decoder)] == [
         nn.GRU, nn.LSTM, nn.RNN,
     ]  # fmt: skip
@@ -90,15 +89,16 @@ def test_a_model_there_and_back() -> None:
 
 def test_a_layer_itself_and_layers_that_were_always_ours() -> None:
     layer = nn.LSTM(3, 4)
-    assert fast.accelerate(layer).swapped == {"": "rnnfast.torch.LSTM"}
+    assert fast.report(fast.accelerate(layer)).fast == {"": "rnnfast.torch.LSTM"}
     assert isinstance(layer, fast.LSTM)
-    assert "the model: now torch.nn.LSTM" in str(fast.restore(layer))
+    assert "the model: left, not accelerated yet" in str(fast.report(fast.restore(layer)))
     assert type(layer) is nn.LSTM
     model = nn.ModuleList([fast.GRU(3, 4), fast.Recurrent("nas", 3, 4)])
-    report = fast.restore(model)
-    assert report.swapped == {"0": "torch.nn.GRU"}
-    assert report.left == {"1": "torch.nn has no class for Recurrent"}
-    assert str(fast.accelerate(nn.Linear(2, 2))) == "no recurrent layers"
+    report = fast.report(fast.restore(model))
+    assert report.fast == {"1": "rnnfast.torch.Recurrent"}
+    assert report.left == {"0": "not accelerated yet"}
+    assert type(model[0]) is nn.GRU
+    assert str(fast.report(nn.Linear(2, 2))) == "no recurrent layers"
 
 
 def test_parametrized_layers() -> None:
@@ -107,7 +107,7 @@ def test_parametrized_layers() -> None:
     torch.nn.utils.parametrizations.weight_norm(layer, "weight_ih_l0")
     x = torch.randn(5, 2, 3, dtype=torch.float64)
     expected = layer(x)
-    assert fast.accelerate(layer).swapped == {"": "rnnfast.torch.GRU"}
+    assert fast.report(fast.accelerate(layer)).fast == {"": "rnnfast.torch.GRU"}
     assert isinstance(layer, fast.GRU)
     assert_near(layer(x), expected)
     fast.restore(layer)
@@ -118,5 +118,74 @@ def test_parametrized_layers() -> None:
 def test_a_forward_of_its_own_stays() -> None:
     layer = nn.GRU(3, 4)
     layer.forward = lambda x: x
-    assert fast.accelerate(layer).left == {"": "it has a forward of its own"}
+    with pytest.warns(UserWarning, match="the model is left, it has a forward of its own"):
+        fast.accelerate(layer)
+    assert fast.report(layer).left == {"": "it has a forward of its own"}
     assert type(layer) is nn.GRU
+
+
+def test_a_second_call_says_already() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.GRU(3, 4))
+    fast.accelerate(model)
+    before = str(model)
+    with pytest.warns(UserWarning, match=r"changed nothing: 1 is already rnnfast\.torch\.GRU$"):
+        assert fast.accelerate(model) is model
+    assert str(model) == before
+    with pytest.warns(UserWarning, match="changed nothing: the model has no recurrent layers"):
+        fast.accelerate(nn.Linear(2, 2))
+
+
+def test_printing_a_model_shows_who_runs_its_layers() -> None:
+    model = nn.Sequential(nn.GRU(3, 4, 2), fast.Recurrent("nas", 4, 5))
+    torch.nn.utils.parametrizations.weight_norm(model[0], "weight_ih_l0")
+    assert "rnnfast" not in str(model[0])
+    fast.accelerate(model)
+    assert "(0): rnnfast ParametrizedGRU(" in str(model)
+    assert "(1): rnnfast Recurrent('nas', 4, 5)" in str(model)
+    fast.restore(model)
+    assert "rnnfast" not in str(model[0])
+
+
+def test_the_report_says_what_comes_before_and_after() -> None:
+    text = str(fast.report(fast.accelerate(nn.GRU(3, 4))))
+    assert "quantise" in text
+    assert "Opacus" in text
+    assert "rnnfast.torch.restore(model)" in text
+    assert "rnnfast.torch.restore" not in str(fast.report(nn.GRU(3, 4)))
+
+
+class Summary(nn.Module):
+    """What is exported to ONNX: layers of several cells, and a readout."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.layers:
+            x, state = layer(x)
+        return x, state
+
+
+@pytest.mark.filterwarnings("ignore")  # of both exporters, about themselves
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_accelerated_models_go_to_onnx_as_those_of_torch_nn(dynamo: bool, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if dynamo:
+        pytest.importorskip("onnxscript")
+    file = tmp_path / "model.onnx"
+    x = torch.randn(5, 2, 3)
+    models = [
+        Summary(nn.LSTM(3, 4, 2), nn.GRU(4, 4, bidirectional=True), nn.RNN(8, 4)),
+        nn.GRU(3, 4, batch_first=True),
+    ]
+    for model in models:
+        fast.accelerate(model.eval())
+        torch.onnx.export(model, (x,), str(file), dynamo=dynamo)
+        session = onnxruntime.InferenceSession(str(file))
+        got = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        for one, other in zip(got, flat(model(x)), strict=True):
+            torch.testing.assert_close(torch.from_numpy(one), other.detach())
+    nas = Summary(fast.Recurrent("nas", 3, 4)).eval()
+    with pytest.raises(Exception, match=r"expected cells that torch.nn has, .* got 'nas'"):
+        torch.onnx.export(nas, (x,), str(file), dynamo=dynamo)

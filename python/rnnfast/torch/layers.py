@@ -47,7 +47,6 @@ class Layer(torch.nn.RNNBase):
         self,
         input: Sequence,  # noqa: A002
         hx: State | None = None,
-        *,
         return_all_states: bool = False,
     ) -> Any:
         """Run the layers over sequences.
@@ -74,6 +73,10 @@ class Layer(torch.nn.RNNBase):
         form = Padded(input.dim() == 3, self.batch_first)
         return self._forward(form, input, hx, return_all_states)
 
+    def _get_name(self) -> str:
+        """What the layer is called when a model is printed."""
+        return f"rnnfast {super()._get_name()}"
+
     def _forward(
         self,
         form: Padded | Packed,
@@ -86,7 +89,7 @@ class Layer(torch.nn.RNNBase):
         state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
         weights = self._weights()
         dtype = self._result_dtype(x, weights[0])
-        if dtype is None or not self._fits(x, state, form, dtype):
+        if dtype is None or not self._fits(x, state, form, dtype) or _exporting_to_onnx():
             return self._elsewhere(input, hx, return_all_states)
         if dtype == torch.bfloat16:
             x = x.float()
@@ -176,6 +179,8 @@ class Layer(torch.nn.RNNBase):
 
     def _error(self, input: Sequence, hx: State | None) -> Exception:  # noqa: A002
         """What is wrong with arguments that do not fit."""
+        if _exporting_to_onnx():
+            return ops.not_in_onnx(self.cell)
         x = _tensor_of(input)
         weight = self._weights()[0]
         if x.dtype != weight.dtype or self._result_dtype(x, weight) is None:
@@ -196,6 +201,12 @@ class Layer(torch.nn.RNNBase):
             f"({rows}, batch, {self.hidden_size}), without batch if the input has none, and of "
             f"{x.dtype}, got {got}"
         )
+
+
+def _exporting_to_onnx() -> bool:
+    """Whether PyTorch's ONNX exporters look on; they know `torch.nn`'s operators, and not ours."""
+    traced = torch._C._get_tracing_state() is not None or torch.compiler.is_compiling()
+    return traced and bool(torch.onnx.is_in_onnx_export())
 
 
 def _tensor_of(x: Sequence) -> Tensor:

@@ -87,11 +87,20 @@ def _direct(network: Network) -> bool:
     )
 
 
+def not_in_onnx(cell: str) -> Exception:
+    """The error for a layer that PyTorch's ONNX exporters cannot write."""
+    return NotImplementedError(
+        f"torch.onnx.export: expected cells that torch.nn has, LSTM, GRU and RNN, got {cell!r}"
+    )
+
+
 # Their shapes, for tracing.
 
 
 def _forward_fake(network: Network, options: Options, keep: bool) -> Outputs:
     kernels.check(network, options)
+    if torch.onnx.is_in_onnx_export():
+        raise not_in_onnx(options.cell)
     T, B, _ = network.x.shape
     H, D = network.weights[1].shape[1], options.num_directions
     # How many bytes is the engine's business, and depends on the CPU.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch.nn.utils import parametrize
@@ -14,72 +16,110 @@ from rnnfast.torch.prepacked import Prepacked
 _FAST: dict[type[torch.nn.Module], type[Layer]] = {
     layer.twin: layer for layer in (LSTM, GRU, RNN) if layer.twin is not None
 }
+_Model = TypeVar("_Model", bound=torch.nn.Module)
 _TWINS = {layer: twin for twin, layer in _FAST.items()}
+
+
+_ADVICE = (
+    "Tools that look for torch.nn's classes come before accelerate: quantise with torch.ao, "
+    "validate with Opacus.",
+    "Call rnnfast.torch.restore(model) before torch.jit.script, and before a whole model is "
+    "pickled for somebody without rnnfast.",
+)
 
 
 @dataclass
 class Report:
-    """What `accelerate` or `restore` did to a model; as text, a line a layer.
+    """Who runs the recurrent layers of a model; as text, a line a layer.
 
     Attributes:
-        swapped: The layers that were swapped: path in the model (empty for the model itself), and
-            what they are now.
-        left: The recurrent layers that stayed as they are: path, and why.
+        fast: The layers that rnnfast runs: path in the model (empty for the model itself), and what
+            they are.
+        left: The recurrent layers that PyTorch runs: path, and why.
     """
 
-    swapped: dict[str, str] = field(default_factory=dict)
+    fast: dict[str, str] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = [f"{path or 'the model'}: now {what}" for path, what in self.swapped.items()]
+        lines = [f"{path or 'the model'}: {what}" for path, what in self.fast.items()]
         lines += [f"{path or 'the model'}: left, {why}" for path, why in self.left.items()]
-        return "\n".join(lines) or "no recurrent layers"
+        advice = _ADVICE if self.fast else ()
+        return "\n".join([*lines, *advice]) or "no recurrent layers"
 
 
-def accelerate(model: torch.nn.Module) -> Report:
+def accelerate(model: _Model) -> _Model:
     """Let rnnfast run the recurrent layers inside a model, in place.
 
     Modules stay the same objects, with the same parameters and hooks, so that optimisers,
     references and checkpoints remain valid; only their classes change, from `torch.nn.LSTM`, `GRU`
-    and `RNN` to those of `rnnfast.torch`.
+    and `RNN` to those of `rnnfast.torch`. `print(model)` shows which layers these are, and
+    `report` says why the others stayed.
+
+    Tools that look for the classes of `torch.nn` come first: initialise, quantise with `torch.ao`,
+    validate with Opacus. Call `restore` before you hand on a pickled model or script it.
 
     Args:
         model: Any module.
 
     Returns:
-        What was swapped, and what was not and why.
+        The model itself.
+
+    Warns:
+        UserWarning: Nothing was swapped: all layers are rnnfast's already, or had to stay.
     """
-    report = Report()
-    for path, module in model.named_modules():
-        reason = _why_not(module)
-        if reason is None:
+    swapped = False
+    for module in model.modules():
+        if _why_not(module) is None:
             _set_class(module, _FAST)
-            report.swapped[path] = f"rnnfast.torch.{_plain_type(module).__name__}"
-        elif reason:
-            report.left[path] = reason
-    return report
+            swapped = True
+    if not swapped:
+        warnings.warn(f"accelerate changed nothing: {_nothing(report(model))}", stacklevel=2)
+    return model
 
 
-def restore(model: torch.nn.Module) -> Report:
+def restore(model: _Model) -> _Model:
     """Give the recurrent layers inside a model back to PyTorch: the opposite of `accelerate`.
 
-    Layers that were built as `rnnfast.torch`'s LSTM, GRU or RNN become `torch.nn`'s, too.
+    Layers that were built as `rnnfast.torch`'s LSTM, GRU or RNN become `torch.nn`'s, too. A
+    `Recurrent` stays, as PyTorch has no class for it.
 
     Args:
         model: Any module.
 
     Returns:
-        What was swapped, and which layers PyTorch has no class for.
+        The model itself.
     """
-    report = Report()
-    for path, module in model.named_modules():
+    for module in model.modules():
         if _plain_type(module) in _TWINS:
             prepack(module, False)
             _set_class(module, _TWINS)
-            report.swapped[path] = f"torch.nn.{_plain_type(module).__name__}"
-        elif isinstance(module, Layer):
-            report.left[path] = f"torch.nn has no class for {type(module).__name__}"
-    return report
+    return model
+
+
+def report(model: torch.nn.Module) -> Report:
+    """Say which recurrent layers inside a model rnnfast runs, and why the others are left.
+
+    Args:
+        model: Any module, before or after `accelerate`.
+    """
+    found = Report()
+    for path, module in model.named_modules():
+        reason = _why_not(module)
+        if isinstance(module, Layer):
+            found.fast[path] = f"rnnfast.torch.{_plain_type(module).__name__}"
+        elif reason is None:
+            found.left[path] = "not accelerated yet"
+        elif reason:
+            found.left[path] = reason
+    return found
+
+
+def _nothing(found: Report) -> str:
+    """Why `accelerate` swapped no layer, in a line."""
+    layers = [f"{path or 'the model'} is already {what}" for path, what in found.fast.items()]
+    layers += [f"{path or 'the model'} is left, {why}" for path, why in found.left.items()]
+    return "; ".join(layers) or "the model has no recurrent layers"
 
 
 def prepack(model: torch.nn.Module, enabled: bool = True) -> None:
@@ -90,7 +130,7 @@ def prepack(model: torch.nn.Module, enabled: bool = True) -> None:
     keeps the form needs the memory of its weights again, and makes it anew when PyTorch has counted
     a change of the weights: steps of optimisers, `load_state_dict`, any operation in place, other
     memory. Not counted, and therefore not seen, is what is written through `parameter.data` or a
-    NumPy array of the same memory.
+    NumPy array of the same memory, and what FSDP gathers.
 
     Calls that are part of training or of compiled code do as before, and so do layers whose
     weights are made for each call (parametrizations, bfloat16).

@@ -39,7 +39,13 @@ void PackedBatch::pack(const T* padded, Index width, T* packed, int thread, int 
 
 template <class T>
 void PackedBatch::unpack(const T* packed, Index width, T* padded, int thread, int threads) const {
-  for (Index t = seq_len_ * thread / threads; t < seq_len_ * (thread + 1) / threads; ++t)
+  const Index begin = seq_len_ * thread / threads, end = seq_len_ * (thread + 1) / threads;
+  if (dense_) {
+    const Index first = row(begin) * width;
+    std::copy_n(packed + first, row(end) * width - first, padded + first);
+    return;
+  }
+  for (Index t = begin; t < end; ++t)
     for (Index r = 0; r < batch_; ++r) {
       T* to = padded + (t * batch_ + order_[r]) * width;
       if (r < count(t))
