@@ -234,9 +234,11 @@ def seeds() -> list[bytes]:
         rnnfast.onnx.to_model(rnnfast.GRU(2, 3, 2, bidirectional=True, seed=1), lengths=True),
     ]  # fmt: skip
     computed = onnx_models.build(Operator("RNN", H=3, I=2, states=False)).model
+    computed.graph.input[0].name = "x"  # batch first, as its shape is asked for
     makers = [
-        node("Shape", ["X"], "shape"),
-        node("Gather", ["shape", "one_place"], "batch"),
+        node("Transpose", ["x"], "X", perm=[1, 0, 2]),
+        node("Shape", ["x"], "shape"),
+        node("Gather", ["shape", "zero_place"], "batch"),
         node("Concat", ["one_place", "batch", "three"], "state_shape", axis=0),
         node("Expand", ["h", "state_shape"], "initial_h"),
     ]
@@ -245,10 +247,15 @@ def seeds() -> list[bytes]:
     computed.graph.node[-1].input.extend(["", "initial_h"])
     for name, values in (
         ("one_place", np.array([1])),
+        ("zero_place", np.array([0])),
         ("three", np.array([3])),
         ("h", np.ones((1, 1, 3), np.float32)),
     ):
         computed.graph.initializer.append(numpy_helper.from_array(values, name))
+    for dim in computed.graph.input[0].type.tensor_type.shape.dim[:2]:
+        dim.ClearField("dim_value")
+    (read,) = rnnfast.onnx.load(computed)
+    assert read(np.ones((4, 2, 2), np.float32))[0].any()
     return [model.SerializeToString() for model in (*models, computed)]
 
 

@@ -85,6 +85,8 @@ class TestStates:
             sources[f"{name}_1"] = random(operator.directions, 1, operator.H)
         node = check(of_states(operator, nodes, sources, names), operator)
         assert sorted(node.computed) == sorted(names)
+        large = 4000, 3000, 1024  # of which only the shape is read
+        assert node.computed["initial_h"](large).shape == (operator.directions, 3000, operator.H)
         with pytest.raises(
             ValueError, match=r"nodes\[0\]: expected .*(without initial_h|direction forward)"
         ):

@@ -36,6 +36,10 @@ def _as_inputs(_: Any, arguments: list[NDArray[Any]]) -> int:
     return sum(a.size for a in arguments)
 
 
+def _axes(_: Any, arguments: list[NDArray[Any]]) -> int:
+    return arguments[0].ndim
+
+
 def _broadcast(_: Any, arguments: list[NDArray[Any]]) -> int:
     return math.prod(np.broadcast_shapes(*(a.shape for a in arguments)))
 
@@ -91,7 +95,7 @@ def _sizes(size: _Size, names: str) -> dict[str, _Size]:
 _SIZES = (
     _sizes(
         _as_inputs,
-        "Shape Size Identity CastLike Transpose Reshape Squeeze Unsqueeze Flatten Concat "
+        "Identity CastLike Transpose Reshape Squeeze Unsqueeze Flatten Concat "
         "Split Slice Dropout DequantizeLinear QuantizeLinear ReverseSequence ScatterElements "
         "ScatterND ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 "
         "ReduceSumSquare",
@@ -102,6 +106,7 @@ _SIZES = (
         "Greater Less GreaterOrEqual LessOrEqual Not And Or Floor Ceil Round Sign Mod Clip",
     )
     | _sizes(_product, "MatMul Gemm")
+    | _sizes(_axes, "Shape Size")
     | {
         "Constant": _constant,
         "Cast": _cast,
