@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -302,3 +305,92 @@ def test_the_calls_of_a_model_no_longer_wait_after_evaluation() -> None:
         model.backward(logits)
     model.eval().train()
     model.backward(model(x)[0])
+
+
+def change(what: str, layer: Layer, x: np.ndarray, state: np.ndarray | None = None) -> None:
+    if what == "x":
+        x *= 3
+    elif what == "weights":
+        rnnfast.SGD(layer.parameters(), 0.1).step()
+    else:
+        assert state is not None
+        state.fill(0.25)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (40, 30, 50)])
+@pytest.mark.parametrize("what", ["x", "state", "weights"])
+def test_what_backward_reads_again_must_not_change(
+    what: str, shape: tuple[int, int, int], recompute: bool
+) -> None:
+    layer = rnnfast.GRU(shape[2], 6, seed=1, recompute=recompute)
+    for p in layer.parameters():
+        p.grad.fill(1)
+    x, state = reals(*shape), reals(1, shape[1], 6, seed=1)
+    y, _ = layer(x, state)
+    before = [a.copy() for a in (x, state, *(p.value for p in layer.parameters()))]
+    change(what, layer, x, state)
+    with pytest.raises(RuntimeError, match=f"^{what}: expected the values that forward read"):
+        layer.backward(y)
+    assert all((p.grad == 1).all() for p in layer.parameters())
+    arrays = (x, state, *(p.value for p in layer.parameters()))
+    for array, values in zip(arrays, before, strict=True):
+        array[...] = values
+    layer.backward(y)  # as all is as it was
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (40, 30, 50)])
+@pytest.mark.parametrize("what", ["x", "weights"])
+def test_what_the_backward_of_linear_reads_again_must_not_change(
+    what: str, shape: tuple[int, ...]
+) -> None:
+    layer = rnnfast.Linear(shape[-1], 6, seed=1)
+    for p in layer.parameters():
+        p.grad.fill(1)
+    x = reals(*shape)
+    y = layer(x)
+    change(what, layer, x)
+    with pytest.raises(RuntimeError, match=r"^x, weight: expected the values"):
+        layer.backward(y)
+
+
+def test_a_table_does_not_mind_that_its_indices_are_used_again() -> None:
+    x = indices(1)
+    table, expected = rnnfast.Embedding(3, 5, seed=1), rnnfast.Embedding(3, 5, seed=1)
+    for layer in (table, expected):
+        y = layer(x.copy() if layer is expected else x)
+    x[...] = indices(2)
+    for layer in (table, expected):
+        layer.backward(reals(*y.shape))
+    assert_same(taken(table), taken(expected))
+
+
+@pytest.mark.parametrize("kind", ["rnnfast.LSTM(50, 6)", "rnnfast.Linear(50, 6)"])
+def test_a_full_check_notices_the_change_of_any_value(kind: str) -> None:
+    code = f"""
+import numpy as np, rnnfast
+layer, x = {kind}, np.zeros((40, 30, 50), "float32")
+y = layer(x)
+y = y[0] if isinstance(y, tuple) else y
+for at in (0, 12345, 59999):
+    x.flat[at] = 1
+    try:
+        layer.backward(y)
+    except RuntimeError as error:
+        assert "expected the values that forward read" in str(error)
+    else:
+        raise AssertionError(at)
+    x.flat[at] = 0
+layer.backward(y)
+"""
+    environment = os.environ | {"RNNFAST_CHECK_INPUTS": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_y_is_read_only_in_training_as_backward_reads_it() -> None:
+    for batch_first in (False, True):
+        y, _ = rnnfast.GRU(3, 5, batch_first=batch_first)(reals(4, 2, 3))
+        with pytest.raises(ValueError, match="read-only"):
+            y *= 2
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            y.flags.writeable = True

@@ -20,6 +20,8 @@ PRECISIONS = ("full", "bfloat16")
 RealArray: TypeAlias = NDArray[Any]  # float32 or float64
 IntArray: TypeAlias = NDArray[np.int64]
 
+_INT64 = np.dtype(np.int64)
+
 
 def integer(name: str, value: int, low: int, high: int | None = None) -> int:
     """Return `value` as an int, which must be at least `low` and, if given, at most `high`."""
@@ -189,6 +191,8 @@ def index_array(
     not, as the host would have to wait for them.
     """
     if on is CPU:
+        if type(value) is np.ndarray and value.dtype == _INT64 and value.flags.c_contiguous:
+            return value
         array = np.asarray(value)
         host = array if array.dtype.kind == "u" and array.dtype.itemsize == 8 else None
     else:

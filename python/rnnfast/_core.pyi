@@ -28,6 +28,7 @@ __all__: list[str] = [
     "embedding_backward",
     "embedding_forward",
     "empty_cache",
+    "fingerprint",
     "forward",
     "get_num_threads",
     "gradients",
@@ -407,6 +408,11 @@ def embedding_forward(
 def empty_cache() -> None:
     """
     Gives the free blocks of the memory cache, at most RNNFAST_CACHE_LIMIT bytes, back to the system. Arrays and reserves in use stay.
+    """
+
+def fingerprint(x: typing.Any, weight: typing.Any) -> int:
+    """
+    A number that depends on what two arrays hold, on some of it only if they are large.
     """
 
 def forward(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _checks
+from rnnfast import _checks, _core
+from rnnfast._backend import CPU
 from rnnfast._checks import IntArray, RealArray
 from rnnfast.calls import Call, Layer
 from rnnfast.module import uniform
@@ -34,8 +35,8 @@ class Embedding(Layer):
     """A table of vectors looked up by integers. Initial values are standard normal.
 
     In training mode `backward` takes the gradient of the call before it, and there must be one
-    call for each: use `call` where the table is used several times before. One thread at a time
-    may train a layer.
+    call for each: use `call` where the table is used several times before. The layer has a copy of
+    the integers, which may change. One thread at a time may train a layer.
 
     Args:
         num_embeddings: Number of vectors V.
@@ -136,8 +137,8 @@ class LinearCall(Call):
     __slots__ = ("y",)
     _layer: Linear
 
-    def __init__(self, layer: Linear, y: RealArray, x: RealArray | None) -> None:
-        super().__init__(layer, x)
+    def __init__(self, layer: Linear, y: RealArray, kept: tuple[RealArray, int] | None) -> None:
+        super().__init__(layer, kept)
         self.y = y
 
     def backward(self, dy: ArrayLike, *, need_dx: bool = True) -> RealArray | None:
@@ -150,8 +151,9 @@ class Linear(Layer):
 
     In training mode `backward` takes the gradient of the call before it, and there must be one
     call for each: use `call` where the layer is called several times before. Until then x and the
-    parameters must stay as they were, because `backward` reads them again. One thread at a time
-    may train a layer.
+    weight must stay as they were, because `backward` reads them again. On the CPU it looks at some
+    of their values and raises `RuntimeError` if those have changed; with RNNFAST_CHECK_INPUTS=1 in
+    the environment it looks at all. One thread at a time may train a layer.
 
     Args:
         in_features: Size of x's last axis.
@@ -212,13 +214,15 @@ class Linear(Layer):
         """
         return LinearCall(self, *self._run(x))
 
-    def _run(self, x: ArrayLike) -> tuple[RealArray, RealArray | None]:
+    def _run(self, x: ArrayLike) -> tuple[RealArray, tuple[RealArray, int] | None]:
         array = _checks.real_array("x", x, self.dtype, " (the layer's)", self._on)
         _checks.last_axis("x", array, self.in_features, "in_features")
         y: RealArray = self._on.linear_forward(
             x=array, weight=self.weight.value, bias=None if self.bias is None else self.bias.value
         )
-        return y, array if self.training else None
+        if not self.training:
+            return y, None
+        return y, (array, _core.fingerprint(array, self.weight.value) if self._on is CPU else 0)
 
     def backward(self, dy: ArrayLike, *, need_dx: bool = True) -> RealArray | None:
         """Take gradients through the last call, adding those of the parameters to `grad`.
@@ -234,15 +238,25 @@ class Linear(Layer):
 
         Raises:
             RuntimeError: No call in training mode came before, or its gradient was already taken,
-                or there were several; or another thread is in `backward`.
+                or there were several; or another thread is in `backward`; or x or the weight was
+                changed since.
             ValueError: The shape is wrong.
             TypeError: The array has no real numbers.
         """
         return self._take(self._calls.kept, self._differentiate, dy, need_dx)
 
-    def _differentiate(self, x: RealArray, dy: ArrayLike, need_dx: bool) -> RealArray | None:
+    def _differentiate(
+        self, kept: tuple[RealArray, int], dy: ArrayLike, need_dx: bool
+    ) -> RealArray | None:
+        x, fingerprint = kept
         array = _checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
         _checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
+        if self._on is CPU and _core.fingerprint(x, self.weight.value) != fingerprint:
+            raise RuntimeError(
+                "x, weight: expected the values that forward read, which backward reads again, but "
+                "they were changed in between; give forward a copy of x, change the weight after "
+                "backward"
+            )
         dx: RealArray | None = self._on.linear_backward(
             dy=array,
             x=x,

@@ -29,11 +29,14 @@ class Reserve(NamedTuple):
     """What a training forward pass keeps for `backward`, which may be called more than once.
 
     It refers to the arrays of the call (x, y, weights, state): they must not change before
-    `backward`. `nbytes` counts the rest, for each layer and direction, with N the number of steps
-    of all sequences (T*B without lengths), S the number of states, K the values a hidden unit and
-    step that the cell keeps (0 for a vanilla cell; for others the larger of G and what `backward`
-    needs: 4 for an LSTM or GRU, 9 for the NAS cell) and H' = H rounded up to whole tiles: of one
-    vector, or of four for cells with a product of one or two gates:
+    `backward`, which on the CPU looks at some of their values (at all with RNNFAST_CHECK_INPUTS=1
+    in the environment) and raises `RuntimeError` if they have.
+
+    `nbytes` counts the rest, for each layer and direction, with N the number of steps of all
+    sequences (T*B without lengths), S the number of states, K the values a hidden unit and step
+    that the cell keeps (0 for a vanilla cell; for others the larger of G and what `backward` needs:
+    4 for an LSTM or GRU, 9 for the NAS cell) and H' = H rounded up to whole tiles: of one vector,
+    or of four for cells with a product of one or two gates:
 
         itemsize * H' * (N * K + (S - 1) * (B + N))
 
@@ -177,6 +180,7 @@ def backward(
         each None where the weight is, or `dweights`.
 
     Raises:
+        RuntimeError: x, the weights or the state were changed since forward.
         TypeError: An array has no real numbers; one of `dweights` has not the dtype of its weight;
             `reserve` is None (forward was not training).
         ValueError: A shape is wrong.

@@ -77,8 +77,10 @@ class Recurrent(Layer, Generic[StateOf]):
     In training mode `backward` takes the gradient of the call before it, and there must be one
     call for each: use `call` where a layer is called several times before. Until then the arrays
     of the call, x and the initial state, and the parameters must stay as they were, because
-    `backward` reads them again; y is read-only for the same reason. One thread at a time may train
-    a layer: the calls of several would mix.
+    `backward` reads them again; y is read-only for the same reason. On the CPU `backward` looks at
+    some of their values and raises `RuntimeError` if those have changed; with
+    RNNFAST_CHECK_INPUTS=1 in the environment it looks at all. One thread at a time may train a
+    layer: the calls of several would mix.
 
     On the CPU the first call in evaluation mode makes a copy of the weights in the form that the
     kernels read, for all calls until `train()` or `load_state_dict()`. So that the copy cannot
@@ -267,7 +269,8 @@ class Recurrent(Layer, Generic[StateOf]):
 
         Raises:
             RuntimeError: No call in training mode came before, or its gradient was already taken,
-                or there were several; or another thread is in `backward`.
+                or there were several; or another thread is in `backward`; or x, the initial state
+                or a parameter was changed since.
             ValueError: A shape is wrong.
             TypeError: An array has no real numbers, or the structure of dstate is wrong.
         """

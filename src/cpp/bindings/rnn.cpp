@@ -119,6 +119,7 @@ py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const
     if (!size.keep_y) held.add("y", y);
     kept = py::cast(PyReserve(
         Kept<T>{std::move(reserve), std::move(input), std::move(held), std::move(indices)}));
+    kept.cast<PyReserve&>().sign();
   }
   return py::make_tuple(std::move(y), std::move(final.arrays), std::move(kept));
 }
@@ -252,8 +253,8 @@ bool read_gradients(py::handle dweights, const NetworkSize& s,
 }
 
 template <class T>
-py::object backward_of(Kept<T>& kept, py::handle dy, py::handle dstate, bool need_dx,
-                       py::handle dweights) {
+py::object backward_of(const PyReserve& reserve, Kept<T>& kept, py::handle dy, py::handle dstate,
+                       bool need_dx, py::handle dweights) {
   const NetworkSize& size = kept.reserve.size;
   const bool adds = !dweights.is_none();
   const T* dy_data = nullptr;
@@ -266,6 +267,7 @@ py::object backward_of(Kept<T>& kept, py::handle dy, py::handle dstate, bool nee
       (adds && !read_gradients(dweights, size, kept.input.weights, gradient_data, held)))
     return py::none();
   kept.held.check();
+  reserve.check_unchanged();
   held.add("dy", dy);
   py::object dx = py::none();
   T* dx_data = nullptr;
@@ -289,7 +291,7 @@ py::object backward(PyReserve& reserve, py::handle dy, py::handle dstate, bool n
                     py::handle dweights, int threads) {
   const ThreadLimit limit(threads);
   return reserve.visit(
-      [&](auto& kept) { return backward_of(kept, dy, dstate, need_dx, dweights); });
+      [&](auto& kept) { return backward_of(reserve, kept, dy, dstate, need_dx, dweights); });
 }
 
 }  // namespace

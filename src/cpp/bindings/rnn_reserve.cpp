@@ -1,11 +1,38 @@
 #include "bindings/rnn_reserve.h"
 
+#include <stdexcept>
+#include <string>
+
 #include "bindings/module.h"
 #include "bindings/rnn_arguments.h"
 #include "core/error.h"
+#include "core/fingerprint.h"
 
 namespace rnnfast {
 namespace {
+
+template <class T>
+Fingerprints fingerprints(const Kept<T>& kept) {
+  const NetworkSize& s = kept.reserve.size;
+  const NetworkInput<T>& input = kept.input;
+  const auto of = [](const T* data, Index count) {
+    return fingerprint(data, std::size_t(count) * sizeof(T));
+  };
+  Fingerprints found{of(input.x, s.seq_len * s.batch * s.input_size), 0, 0};
+  for (const T* state : input.initial)
+    found.state = found.state * 31 + of(state, s.cells() * s.batch * s.hidden_size);
+  const CellInfo& info = cell_info(s.cell);
+  const Index rows = info.gates * s.hidden_size;
+  for (std::size_t i = 0; i < input.weights.size(); ++i) {
+    const CellWeights<const T>& w = input.weights[i];
+    for (const std::uint64_t part :
+         {of(w.weight_ih, rows * s.layer_input(Index(i) / s.num_directions)),
+          of(w.weight_hh, rows * s.hidden_size), of(w.bias_ih, rows), of(w.bias_hh, rows),
+          of(w.weight_channel, info.params * s.hidden_size)})
+      found.weights = found.weights * 31 + part;
+  }
+  return found;
+}
 
 // A view of the reserve's own memory, which keeps the reserve.
 py::object memory_of(py::object self) {
@@ -43,9 +70,45 @@ py::object dropout_mask_of(PyReserve& reserve, Index layer) {
   });
 }
 
+std::size_t real_bytes(py::handle array) {
+  RNNFAST_CHECK(is_array<float>(array) || is_array<double>(array),
+                "fingerprint: expected an array of reals in C order");
+  const auto* fields = py::detail::array_proxy(array.ptr());
+  std::size_t bytes = is_array<float>(array) ? sizeof(float) : sizeof(double);
+  for (int i = 0; i < fields->nd; ++i) bytes *= std::size_t(fields->dimensions[i]);
+  return bytes;
+}
+
+std::uint64_t fingerprint_of(py::handle x, py::handle weight) {
+  return fingerprint(array_data<void>(x), real_bytes(x)) * 31 +
+         fingerprint(array_data<void>(weight), real_bytes(weight));
+}
+
 }  // namespace
 
+void PyReserve::sign() {
+  signed_ = visit([](const auto& kept) { return fingerprints(kept); });
+}
+
+void PyReserve::check_unchanged() const {
+  if (!signed_) return;
+  const Fingerprints now = std::visit([](const auto& kept) { return fingerprints(kept); }, kept_);
+  const auto check = [](const char* name, std::uint64_t got, std::uint64_t expected,
+                        const char* cure) {
+    if (got != expected)
+      throw std::runtime_error(std::string(name) +
+                               ": expected the values that forward read, which backward reads "
+                               "again, but they were changed in between; " +
+                               cure);
+  };
+  check("x", now.x, signed_->x, "give forward a copy");
+  check("state", now.state, signed_->state, "give forward a copy");
+  check("weights", now.weights, signed_->weights, "change them after backward");
+}
+
 void bind_reserve(py::module_& m) {
+  m.def("fingerprint", &fingerprint_of, py::arg("x"), py::arg("weight"),
+        "A number that depends on what two arrays hold, on some of it only if they are large.");
   py::class_<PyReserve>(m, "Reserve", "What a training forward pass keeps for backward.")
       .def_property_readonly("nbytes", &PyReserve::nbytes, "Bytes of the reserve space.")
       .def_property_readonly("dtype", &PyReserve::dtype, "Name of the dtype.")

@@ -3,6 +3,7 @@
 // again.
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -27,6 +28,10 @@ struct Kept {
   Buffer indices;   // of the input, where x is integers
 };
 
+// What the caller's arrays held: backward reads them again.
+struct Fingerprints {
+  std::uint64_t x, state, weights;
+};
 class PyReserve {
  public:
   template <class T>
@@ -52,6 +57,11 @@ class PyReserve {
       result.append(py::make_tuple(held[w], held[w + 1], held[w + 2], held[w + 3], held[w + 4]));
     return result;
   }
+  // Takes note of what the caller's arrays hold.
+  void sign();
+  // Throws std::runtime_error if they hold something else than when the reserve was signed.
+  void check_unchanged() const;
+
   template <class F>
   auto visit(F&& f) {
     return std::visit(f, kept_);
@@ -63,6 +73,7 @@ class PyReserve {
     return kDtype<T>;
   }
   std::variant<Kept<float>, Kept<double>> kept_;
+  std::optional<Fingerprints> signed_;
 };
 
 }  // namespace rnnfast
