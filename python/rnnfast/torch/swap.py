@@ -10,7 +10,8 @@ from typing import TypeVar
 import torch
 from torch.nn.utils import parametrize
 
-from rnnfast.torch.layers import GRU, LSTM, RNN, Layer
+from rnnfast.torch.layer import Layer
+from rnnfast.torch.layers import GRU, LSTM, RNN
 from rnnfast.torch.prepacked import Prepacked
 
 _FAST: dict[type[torch.nn.Module], type[Layer]] = {

@@ -1,0 +1,283 @@
+"""What all layers of the package have in common: sequences in, sequences out.
+
+Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions (2 if
+bidirectional).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from torch.nn.utils.rnn import PackedSequence
+
+from rnnfast.torch import ops, stepwise
+from rnnfast.torch.forms import Packed, Padded
+from rnnfast.torch.network import STATES, Network, Options
+from rnnfast.torch.prepacked import Prepacked
+
+Sequence: TypeAlias = "Tensor | PackedSequence"
+State: TypeAlias = "Tensor | tuple[Tensor, ...]"
+
+
+class Layer(torch.nn.RNNBase):
+    """What all layers have in common; see `LSTM`, `GRU`, `RNN` and `Recurrent`.
+
+    Parameters and attributes are `torch.nn.RNNBase`'s; `forward` hands whole sequences to the
+    engine.
+    """
+
+    twin: ClassVar[type[torch.nn.RNNBase] | None] = None
+    """The class of `torch.nn` that this one stands in for. It computes what the engine does not
+    (other devices and types, projections), and refuses what is wrong."""
+
+    _prepacked: Prepacked | None = None  # set by `prepack`
+
+    @property
+    def cell(self) -> str:
+        """Name of the cell, one of `rnnfast.functional.cells()`."""
+        return str(self.mode.lower())
+
+    def forward(
+        self,
+        input: Sequence,  # noqa: A002
+        hx: State | None = None,
+        return_all_states: bool = False,
+    ) -> Any:
+        """Run the layers over sequences.
+
+        Args:
+            input: (T, B, I), (B, T, I) if `batch_first`, (T, I) for one sequence without a batch
+                axis, or a `PackedSequence`; of the parameters' dtype, except under autocast.
+            hx: Initial state, (L*D, B, H), without B if the input has none; for a cell with several
+                states a tuple of them, as (h, c) of an LSTM. None for zeros.
+            return_all_states: Whether to return the states after every step of every layer, too.
+
+        Returns:
+            The outputs, in the form of the input and of width D*H, and the final state, in the form
+            of `hx`. With `return_all_states` a third item: the form of `hx` again with a tuple in
+            place of each state. It has L*D entries, one for each row of the final state, and each
+            is in the form of the input, of width H. The gradient of states beyond h, as an LSTM's
+            c, is made step by step, and so is slow; that of h is not.
+
+        Raises:
+            ValueError, RuntimeError: A shape or dtype is wrong: what `torch.nn`'s layers raise.
+        """
+        if isinstance(input, PackedSequence):
+            return _outside_graphs(self, input, hx, return_all_states)
+        form = Padded(input.dim() == 3, self.batch_first)
+        return self._forward(form, input, hx, return_all_states)
+
+    def _get_name(self) -> str:
+        """What the layer is called when a model is printed."""
+        return f"rnnfast {super()._get_name()}"
+
+    def _forward(
+        self,
+        form: Padded | Packed,
+        input: Sequence,  # noqa: A002
+        hx: State | None,
+        return_all_states: bool,
+    ) -> Any:
+        """Runs `input`, of which `form` tells the form."""
+        x = _tensor_of(input)
+        state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
+        weights = self._weights()
+        dtype = self._result_dtype(x, weights[0])
+        if dtype is None or not self._fits(x, state, form, dtype) or _exporting_to_onnx():
+            return self._elsewhere(input, hx, return_all_states)
+        if dtype == torch.bfloat16:
+            x = x.float()
+            state, weights = [s.float() for s in state], [w.float() for w in weights]
+        state = [form.enter_state(s) for s in state]
+        options = self._options(dtype)
+        seed = torch.randint(2**63 - 1, ()) if options.dropout else None
+        network = Network(form.enter(x), weights, state, form.lengths, seed)
+        if return_all_states:
+            y, final, states = _layer_by_layer(network, options)
+        else:
+            y, final = _run(network, options, self._prepacked)
+            states = []
+        if dtype == torch.bfloat16:
+            y, final = y.to(dtype), [s.to(dtype) for s in final]
+            states = [[s.to(dtype) for s in of_state] for of_state in states]
+        result = form.leave(y), self._form([form.leave_state(s) for s in final])
+        if not return_all_states:
+            return result
+        return *result, self._form([tuple(map(form.leave, of_state)) for of_state in states])
+
+    def _weights(self) -> list[Tensor]:
+        """The weights as they are now: parameters, or what stands in for them (weight norm)."""
+        parameters = self._parameters
+        return [
+            parameters[name] if name in parameters else getattr(self, name)  # the slower way
+            for name in self._flat_weights_names
+        ]
+
+    def _form(self, states: list[Any]) -> Any:
+        """One value a state in the form of `hx`."""
+        return states[0] if len(states) == 1 else tuple(states)
+
+    def _options(self, dtype: torch.dtype) -> Options:
+        return Options(
+            self.cell,
+            self.num_layers,
+            self.bidirectional,
+            self.bias,
+            self.dropout if self.training and self.num_layers > 1 else 0.0,
+            "bfloat16" if dtype == torch.bfloat16 else "full",
+        )
+
+    def _result_dtype(self, x: Tensor, weight: Tensor) -> torch.dtype | None:
+        """What outputs are of; None for what the engine does not compute."""
+        if self.proj_size or not x.is_cpu or not weight.is_cpu:
+            return None
+        if torch.is_autocast_enabled("cpu") and weight.dtype != torch.float64:
+            dtype: torch.dtype = torch.get_autocast_dtype("cpu")
+            return dtype if dtype == torch.bfloat16 else None
+        dtypes = torch.float32, torch.float64, torch.bfloat16
+        return x.dtype if x.dtype == weight.dtype and x.dtype in dtypes else None
+
+    def _fits(
+        self, x: Tensor, state: list[Tensor], form: Padded | Packed, dtype: torch.dtype
+    ) -> bool:
+        """Whether shapes and dtypes are right; under autocast states of any real type are."""
+        axes = 3 if form.batched and form.lengths is None else 2
+        if x.dim() != axes or x.shape[-1] != self.input_size:
+            return False
+        if not state:
+            return True
+        if form.lengths is not None:
+            batch = form.lengths.shape
+        else:
+            batch = x.shape[0 if self.batch_first else 1 :][:1] if form.batched else ()
+        rows = self.num_layers * (2 if self.bidirectional else 1)
+        expected = rows, *batch, self.hidden_size
+        casts = dtype == torch.bfloat16
+        return len(state) == STATES[self.cell] and all(
+            s.shape == expected and (s.dtype == x.dtype or (s.is_floating_point() and casts))
+            for s in state
+        )
+
+    def _elsewhere(self, input: Sequence, hx: State | None, return_all_states: bool) -> Any:  # noqa: A002
+        """What the engine does not compute, and what is wrong."""
+        if self.twin is None:
+            raise self._error(input, hx)
+        if not return_all_states:
+            return self.twin.forward(self, input, hx)
+        x = _tensor_of(input)
+        raise ValueError(
+            "return_all_states: expected a layer without proj_size, on the CPU, of float32, "
+            "float64 or bfloat16, and an input and state of its shapes and dtype, got "
+            f"{self}, input of {x.dtype} and shape {tuple(x.shape)}"
+        )
+
+    def _error(self, input: Sequence, hx: State | None) -> Exception:  # noqa: A002
+        """What is wrong with arguments that do not fit."""
+        if _exporting_to_onnx():
+            return ops.not_in_onnx(self.cell)
+        x = _tensor_of(input)
+        weight = self._weights()[0]
+        if x.dtype != weight.dtype or self._result_dtype(x, weight) is None:
+            return TypeError(
+                f"input: expected {weight.dtype}, as the weights are, on the CPU and one of "
+                f"float32, float64 and bfloat16, got {x.dtype} on {x.device}"
+            )
+        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
+            return ValueError(
+                "input: expected 2 or 3 axes, the last of input_size = "
+                f"{self.input_size}, got shape {tuple(x.shape)}"
+            )
+        states = STATES[self.cell]
+        rows = self.num_layers * (2 if self.bidirectional else 1)
+        got = [tuple(s.shape) for s in ([hx] if isinstance(hx, Tensor) else hx or [])]
+        return ValueError(
+            f"hx: expected {states} of shape (num_layers*num_directions, batch, hidden_size) = "
+            f"({rows}, batch, {self.hidden_size}), without batch if the input has none, and of "
+            f"{x.dtype}, got {got}"
+        )
+
+
+def _exporting_to_onnx() -> bool:
+    """Whether PyTorch's ONNX exporters look on; they know `torch.nn`'s operators, and not ours."""
+    traced = torch._C._get_tracing_state() is not None or torch.compiler.is_compiling()
+    return traced and bool(torch.onnx.is_in_onnx_export())
+
+
+def _tensor_of(x: Sequence) -> Tensor:
+    """The values of sequences, packed or not."""
+    return x.data if isinstance(x, PackedSequence) else x
+
+
+def _forward_packed(layer: Layer, x: PackedSequence, *others: Any) -> Any:
+    return layer._forward(Packed(x), x, *others)
+
+
+# Shapes depend on the numbers in `batch_sizes`, which `torch.compile` does not know.
+_outside_graphs: Callable[..., Any] = torch.compiler.disable(_forward_packed)
+
+
+def _run(
+    network: Network, options: Options, prepacked: Prepacked | None
+) -> tuple[Tensor, list[Tensor]]:
+    """The outputs (T, B, D*H) and the final states."""
+    if not torch.compiler.is_compiling() and stepwise.needed():
+        y, final, _ = _by_steps(network, options)
+    else:
+        y, final, _ = ops.forward(network, options, prepacked=prepacked)
+    return y, final
+
+
+def _layer_by_layer(
+    network: Network, options: Options
+) -> tuple[Tensor, list[Tensor], list[list[Tensor]]]:
+    """As `_run`, and for each state the (T, B, H) of every layer and direction.
+
+    The h of a layer are its outputs, with the gradient that outputs have.
+    """
+    L, D, dropout = options.num_layers, options.num_directions, options.dropout
+    count = len(network.weights) // L
+    x, finals, states = network.x, [], []
+    for layer in range(L):
+        one = network._replace(
+            x=F.dropout(x, dropout) if layer and dropout else x,
+            weights=network.weights[layer * count : (layer + 1) * count],
+            state=[s[layer * D : (layer + 1) * D] for s in network.state],
+            seed=None,
+        )
+        x, final, over_time = _run_layer(one, options._replace(num_layers=1, dropout=0.0))
+        finals.append(final)
+        states += over_time
+    final = [torch.cat(of_state) for of_state in zip(*finals, strict=True)]
+    return x, final, [list(of_state) for of_state in zip(*states, strict=True)]
+
+
+def _run_layer(
+    network: Network, options: Options
+) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
+    """As `_run` for one layer, and the states after every step, a tuple for each direction."""
+    if not torch.compiler.is_compiling() and stepwise.needed():
+        return _by_steps(network, options)
+    beyond_h = options.states - 1
+    y, final, reserve = ops.forward(network, options, beyond_h > 0)
+    others = ops.states(network, options, reserve) if beyond_h else []
+    over_time = [
+        (
+            h.clone(),
+            *others[k * beyond_h : (k + 1) * beyond_h],
+        )  # y belongs to others, who change it
+        for k, h in enumerate(y.chunk(options.num_directions, -1))
+    ]
+    return y, final, over_time
+
+
+def _by_steps(
+    network: Network, options: Options
+) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
+    drop = options.dropout
+    return stepwise.forward(
+        network, options, lambda outputs, _layer: F.dropout(outputs, drop) if drop else outputs
+    )
