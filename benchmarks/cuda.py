@@ -84,7 +84,7 @@ def measure(cell: str, shape: tuple[int, int, int], precision: str) -> str:
     if not error <= AGREEMENT[precision]:
         return f"{name} differs by {error:.2g}: not timed"
     calls = {
-        "forward": (lambda: ours(x), lambda: theirs(tx)),
+        "forward": (lambda: ours.call(x), lambda: theirs(tx)),
         "forward and backward": (our_step, their_step),
     }
     parts = []
