@@ -77,14 +77,14 @@ def measure(cell: str, shape: tuple[int, int, int], precision: str) -> str:
     def their_step() -> None:
         theirs(tx)[0].backward(tdy)
 
-    got = cupy.asnumpy(ours(x)[0])
+    got = cupy.asnumpy(ours.call(x).y)
     expected = theirs(tx)[0].detach().float().cpu().numpy()
     error = float(np.abs(got - expected).max())
     name = f"{cell:10s} {precision:9s} T={shape[0]:<5d} B={shape[1]:<4d} H={shape[2]:<5d}"
     if not error <= AGREEMENT[precision]:
         return f"{name} differs by {error:.2g}: not timed"
     calls = {
-        "forward": (lambda: ours(x), lambda: theirs(tx)),
+        "forward": (lambda: ours.call(x), lambda: theirs(tx)),
         "forward and backward": (our_step, their_step),
     }
     parts = []

@@ -79,7 +79,7 @@ def make_calls() -> list[Callable[[], object]]:
                 partial(infer, layer, x),
                 partial(expect_error, ValueError, partial(train, layer, x, x)),
                 partial(expect_error, ValueError, partial(infer, layer, x[..., :3])),
-                partial(expect_error, TypeError, partial(infer, layer, x.astype(np.float64))),
+                partial(expect_error, TypeError, partial(infer, layer, x.astype(np.complex64))),
                 partial(expect_error, IndexError, partial(infer, layer, indices + 4)),
             ]
             if recompute:

@@ -607,5 +607,5 @@ def sgd(
 
 def swap_axes(array: typing.Any) -> typing.Any:
     """
-    A C-contiguous copy with the first two axes exchanged; None for arrays of other types than float32, float64 and int64, of other ranks than 2 and 3, or with gaps in the last axis.
+    A copy with the first two axes exchanged; None for what is not an array of float32, float64 or int64 in C order, of rank 2 or 3.
     """

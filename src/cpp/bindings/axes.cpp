@@ -5,8 +5,10 @@
 #include <cstring>
 
 #include "bindings/array.h"
+#include "bindings/held.h"
 #include "bindings/module.h"
 #include "core/threads.h"
+#include "rnn/network.h"
 
 namespace py = pybind11;
 
@@ -18,43 +20,41 @@ constexpr std::size_t kThreadBytes = 256 << 10;  // below which a second thread 
 // Into memory of the cache, whose pages are there: a copy of NumPy's spends more time on page
 // faults than on copying. The GIL is kept, so that nobody can take the array's memory away.
 template <class T>
-py::object swapped(const py::detail::PyArray_Proxy* from) {
-  const py::ssize_t *size = from->dimensions, *stride = from->strides;
-  const py::ssize_t width = from->nd == 3 ? size[2] : 1;
-  if (from->nd == 3 && width > 1 && stride[2] != py::ssize_t(sizeof(T))) return py::none();
-  Array<T> to =
-      from->nd == 3 ? new_array<T>({size[1], size[0], size[2]}) : new_array<T>({size[1], size[0]});
-  T* data = to.mutable_data();
-  const std::size_t row = std::size_t(width) * sizeof(T);
-  const std::size_t bytes = row * std::size_t(size[0] * size[1]);
-  parallel(int(std::min<std::size_t>(1 + bytes / kThreadBytes, std::size_t(num_threads()))),
+py::object swapped(py::handle object) {
+  const int rank = py::detail::array_proxy(object.ptr())->nd;
+  if (rank != 2 && rank != 3) return py::none();
+  check_owned("x, dy", object);
+  const long rows = array_size(object, 0), columns = array_size(object, 1);
+  const long width = rank == 3 ? array_size(object, 2) : 1;
+  Array<T> result =
+      rank == 3 ? new_array<T>({columns, rows, width}) : new_array<T>({columns, rows});
+  const T* from = array_data<const T>(object);
+  T* to = result.mutable_data();
+  const std::size_t bytes = std::size_t(width) * sizeof(T);
+  const std::size_t useful = 1 + bytes * std::size_t(rows * columns) / kThreadBytes;
+  parallel(int(std::min<std::size_t>(useful, std::size_t(num_threads()))),
            [&](const Team& team, int thread) {
-             for (py::ssize_t t = size[1] * thread / team.size;
-                  t < size[1] * (thread + 1) / team.size; ++t)
-               for (py::ssize_t b = 0; b < size[0]; ++b)
-                 std::memcpy(data + (t * size[0] + b) * width,
-                             from->data + b * stride[0] + t * stride[1], row);
+             const long end = columns * (thread + 1) / team.size;
+             for (long c = columns * thread / team.size; c < end; ++c)
+               for (long r = 0; r < rows; ++r)
+                 std::memcpy(to + (c * rows + r) * width, from + (r * columns + c) * width, bytes);
            });
-  return to;
+  return result;
 }
 
 py::object swap_axes(py::handle object) {
-  if (!py::isinstance<py::array>(object)) return py::none();
-  const auto* array = py::detail::array_proxy(object.ptr());
-  if (array->nd != 2 && array->nd != 3) return py::none();
-  if (py::isinstance<py::array_t<float>>(object)) return swapped<float>(array);
-  if (py::isinstance<py::array_t<double>>(object)) return swapped<double>(array);
-  if (py::isinstance<py::array_t<long>>(object)) return swapped<long>(array);
+  if (is_array<float>(object)) return swapped<float>(object);
+  if (is_array<double>(object)) return swapped<double>(object);
+  if (is_array<Index>(object)) return swapped<Index>(object);
   return py::none();
 }
 
 }  // namespace
 
 void bind_axes(py::module_& m) {
-  m.def(
-      "swap_axes", &swap_axes, py::arg("array"),
-      "A C-contiguous copy with the first two axes exchanged; None for arrays of other types than "
-      "float32, float64 and int64, of other ranks than 2 and 3, or with gaps in the last axis.");
+  m.def("swap_axes", &swap_axes, py::arg("array"),
+        "A copy with the first two axes exchanged; None for what is not an array of float32, "
+        "float64 or int64 in C order, of rank 2 or 3.");
 }
 
 }  // namespace rnnfast

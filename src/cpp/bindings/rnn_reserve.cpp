@@ -73,6 +73,7 @@ py::object dropout_mask_of(PyReserve& reserve, Index layer) {
 std::size_t real_bytes(py::handle array) {
   RNNFAST_CHECK(is_array<float>(array) || is_array<double>(array),
                 "fingerprint: expected an array of reals in C order");
+  check_owned("x, weight", array);
   const auto* fields = py::detail::array_proxy(array.ptr());
   std::size_t bytes = is_array<float>(array) ? sizeof(float) : sizeof(double);
   for (int i = 0; i < fields->nd; ++i) bytes *= std::size_t(fields->dimensions[i]);

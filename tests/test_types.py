@@ -1,0 +1,52 @@
+"""What a type checker makes of programs that use the library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import rnnfast
+
+PROGRAM = """
+import numpy as np
+import rnnfast
+
+x = np.zeros((4, 2, 3), np.float32)
+gru, lstm, nas = rnnfast.GRU(3, 5), rnnfast.LSTM(3, 5), rnnfast.Recurrent("nas", 3, 5)
+y, h = gru(x)
+print(h.shape, gru.stream().state.shape, gru.call(x).state.shape)
+dx, dh = gru.backward(y, h)
+print(dh.shape)
+_, (h, c) = lstm(x, (h, h))
+print(h.shape, c.shape)
+
+
+class Model(rnnfast.Module):
+    def __init__(self, layer: rnnfast.Recurrent) -> None:
+        super().__init__()
+        self.layer = layer
+
+
+Model(gru), Model(lstm), Model(nas)
+h.no_such_attribute_of_arrays
+"""
+
+
+def test_states_have_types_by_which_programs_pass_mypy_strict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = pytest.importorskip("mypy.api")
+    source = Path(rnnfast.__file__).parent.parent
+    if source.name != "site-packages":  # mypy does not see what .pth files add
+        monkeypatch.setenv("MYPYPATH", str(source))
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    root = Path(__file__).parent.parent
+    output, _, _ = api.run(
+        ["--strict", "--config-file", str(root / "pyproject.toml"), "--cache-dir",
+         str(tmp_path / "cache"), str(program)]
+    )  # fmt: skip
+    errors = [line for line in output.splitlines() if "error:" in line]
+    assert len(errors) == 1, output
+    assert "no_such_attribute_of_arrays" in errors[0]
