@@ -146,6 +146,31 @@ def test_a_model_that_does_not_call_init_of_its_base_works() -> None:
     assert copy.deepcopy(model).state_dict().keys() == model.state_dict().keys()
 
 
+@pytest.mark.parametrize("base", [GRU, Linear, Embedding])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda layer: list(layer.parameters()),
+        lambda layer: layer.state_dict(),
+        lambda layer: layer.zero_grad(),
+        lambda layer: layer.train(),
+        lambda layer: layer.eval(),
+        lambda layer: layer(zeros(2, 1, 3)),
+        lambda layer: rnnfast.Adam(layer),
+        repr,
+    ],
+)
+def test_a_layer_that_does_not_call_init_of_its_base_says_so(base: Any, use: Any) -> None:
+    class Forgetful(base):
+        def __init__(self) -> None:
+            self.num_embeddings = 3
+
+    with pytest.raises(
+        RuntimeError, match=r"Forgetful: expected .* to call super\(\).__init__\(\)"
+    ):
+        use(Forgetful())
+
+
 def test_a_module_without_parameters_has_a_device() -> None:
     assert Module("cpu").device == "cpu"
 

@@ -9,10 +9,13 @@ step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rnnfast.module import Module
+import numpy as np
+
+from rnnfast import _backend
+from rnnfast.module import Member, Module
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,8 +43,25 @@ class Waiting:
                 waiting[:] = None, None
 
 
+class _NotMade:
+    """Stands for what `__init__` makes, where a subclass of a layer does not call it."""
+
+    def __get__(self, layer: Layer | None, owner: type[Layer]) -> Any:
+        if layer is None:
+            return self
+        raise RuntimeError(
+            f"{owner.__name__}: expected its __init__ to call super().__init__() with the "
+            "arguments of the layer, which makes the parameters; it did not"
+        )
+
+
 class Layer(Module):
     """A module whose own calls keep something for `backward`."""
+
+    # What uses of a layer read first; attributes of the object come before these.
+    _on: _backend.Backend = _NotMade()  # type: ignore[assignment]
+    dtype: np.dtype[Any] = _NotMade()  # type: ignore[assignment]
+    _calls: Waiting = _NotMade()  # type: ignore[assignment]
 
     def __init__(self, device: str | None = None) -> None:
         super().__init__(device)
@@ -52,6 +72,10 @@ class Layer(Module):
         if not mode:
             self._calls.kept.clear()
         return super().train(mode)
+
+    def _members(self) -> Iterator[tuple[str, Member]]:
+        _ = self._calls  # there since __init__; without it there are no parameters
+        return super()._members()
 
     def _take(self, kept: list[Any], gradients: Callable[..., Result], *args: Any) -> Result:
         """Take the gradients of the one call in `kept`, which is out of it if that works."""

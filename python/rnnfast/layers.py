@@ -315,9 +315,10 @@ class Recurrent(Layer, Generic[StateOf]):
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training, in which the parameters may change, or to evaluation."""
+        super().train(mode)
         if mode:
             self._thaw()
-        return super().train(mode)
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold the parameters, writable; what was made of them is made again."""

@@ -143,8 +143,8 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        own = self.extra_repr()
         children = [f"({name}): {child!r}" for name, child in self._children()]
+        own = self.extra_repr()
         if children:
             lines = "\n".join([own, *children] if own else children)
             own = "\n" + textwrap.indent(lines, "  ") + "\n"
