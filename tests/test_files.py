@@ -66,16 +66,19 @@ def test_a_fifo_that_nobody_writes_to_is_not_waited_for(odd: Path) -> None:
 
 
 def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo")
-    data = os.urandom(300_000)  # more than a pipe holds
-    writer = threading.Thread(target=(tmp_path / "fifo").write_bytes, args=(data,))
+    fifo, data = tmp_path / "fifo", os.urandom(300_000)  # more than a pipe holds
+    os.mkfifo(fifo)
+    both_ends = os.open(fifo, os.O_RDWR)  # so that neither end waits for the other, or misses it
+
+    def write() -> None:
+        fifo.write_bytes(data)
+        os.close(both_ends)
+
+    writer = threading.Thread(target=write)
     writer.start()
-    while True:
-        with _files.open_to_read(tmp_path / "fifo", pipes=True) as file:
-            if read := file.read():  # else the thread has not got so far
-                break
+    with _files.open_to_read(fifo, pipes=True) as file:
+        assert file.read() == data
     writer.join()
-    assert read == data
 
 
 def test_threads_that_write_to_one_path_all_succeed(tmp_path: Path) -> None:
