@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rnnfast
-from rnnfast import GRU, LSTM, Embedding, Linear, Recurrent, softmax_cross_entropy
+from rnnfast import GRU, LSTM, Embedding, Linear, Recurrent, functional, softmax_cross_entropy
 
 T, B, I, H = 5, 3, 4, 6
 
@@ -391,3 +391,13 @@ def test_empty_arrays(shape: tuple[int, ...]) -> None:
 def test_integers_beyond_int64_are_refused_as_they_are(use: Any) -> None:
     with pytest.raises((IndexError, ValueError), match="18446744073709551614"):
         use(np.array([2**64 - 2], np.uint64))
+
+
+@pytest.mark.parametrize("name", ["weight_ih", "weight_hh"])
+def test_every_layer_needs_its_matrices(name: str) -> None:
+    ones = [np.ones(s, np.float32) for s in ((8, 2), (8, 8))]
+    weights = [functional.Weights(*ones), functional.Weights(*ones)._replace(**{name: None})]
+    with pytest.raises(TypeError, match=f"{name}: expected an array of shape .*, got None"):
+        functional.pack("rnn_tanh", weights, bidirectional=True)
+    with pytest.raises(TypeError, match=f"{name}: expected an array of shape .*, got None"):
+        functional.forward("rnn_tanh", np.ones((3, 1, 2), np.float32), weights, bidirectional=True)

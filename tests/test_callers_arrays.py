@@ -112,6 +112,30 @@ def test_parameters_cannot_be_resized_under_an_optimiser() -> None:
     optimiser.step()
 
 
+def at_an_odd_address(array: np.ndarray) -> np.ndarray:
+    odd = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    odd[...] = array
+    return odd
+
+
+def test_arrays_at_odd_addresses_are_copied_or_refused() -> None:
+    T, B, I, H = SHORT
+    x, weights = normal(T, B, I), lstm(I, H)
+    assert (
+        _core.forward(
+            "lstm", at_an_odd_address(x), weights, None, None, 1, False, 0.0, 0, False, "full", 0
+        )
+        is None
+    )  # for Python to copy
+    y, _, reserve = functional.forward("lstm", x, weights, training=True)
+    odd = [Weights(*(None if w is None else at_an_odd_address(w) for w in weights[0]))]
+    np.testing.assert_array_equal(functional.forward("lstm", at_an_odd_address(x), odd)[0], y)
+    with pytest.raises(ValueError, match="expected an address that is a multiple of 4"):
+        functional.backward(reserve, np.ones_like(y), dweights=odd)
+    with pytest.raises(ValueError, match="expected an address that float32 can have"):
+        rnnfast.Parameter("w", at_an_odd_address(x), x)
+
+
 def calls() -> Iterator[tuple[str, Callable[[], object], np.ndarray]]:
     """Functions that run for long, and one of their arrays each."""
     T, B, I, H = 150, 48, 64, 96

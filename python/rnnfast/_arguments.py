@@ -196,6 +196,8 @@ def _checked_layer(
         )
     checked: list[RealArray | None] = []
     for (name, (shape, meaning)), value in zip(shapes.items(), weights, strict=True):
+        if value is None and name in ("weight_ih", "weight_hh"):
+            raise TypeError(f"{name}: expected an array of shape {meaning} = {shape}, got None")
         if value is not None:
             value = _checks.real_array(name, value, dtype, on=on)
             _checks.shape(name, value, shape, meaning)

@@ -102,7 +102,8 @@ class _Cpu(Backend):
         return np.asarray(value)
 
     def contiguous(self, array: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(array, order="C")
+        flags = array.flags
+        return array if flags.c_contiguous and flags.aligned else array.copy(order="C")
 
     def pointer(self, array: NDArray[Any]) -> int:
         return int(array.__array_interface__["data"][0])

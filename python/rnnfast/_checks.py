@@ -128,7 +128,8 @@ def real_array(
     if (
         type(value) is np.ndarray
         and value.dtype == dtype
-        and value.flags.c_contiguous
+        and (flags := value.flags).c_contiguous
+        and flags.aligned
         and on is CPU
     ):
         return value  # a short call is microseconds
@@ -171,6 +172,8 @@ def output_array(name: str, value: Any, dtype: np.dtype[Any], on: Backend = CPU)
     if not (value.flags.c_contiguous and getattr(value.flags, "writeable", True)):
         got = "read-only" if value.flags.c_contiguous else f"strides {value.strides}"
         raise ValueError(f"{name}: expected a writable C-contiguous array, got {got}")
+    if not getattr(value.flags, "aligned", True):
+        raise ValueError(f"{name}: expected an address that is a multiple of {dtype.alignment}")
 
 
 def integer_array(name: str, value: ArrayLike, on: Backend = CPU) -> IntArray:

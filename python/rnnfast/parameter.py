@@ -43,6 +43,8 @@ class Parameter(NDArrayOperatorsMixin):
             _checks.real_dtype(f"{label}.dtype", array.dtype, _backend.of(array))
             if not array.flags.c_contiguous:
                 raise ValueError(f"{label}: expected C order, got strides {array.strides}")
+            if not getattr(array.flags, "aligned", True):
+                raise ValueError(f"{label}: expected an address that {array.dtype} can have")
         if grad.dtype != value.dtype:
             raise TypeError(f"{name}.grad: expected {value.dtype}, as of value, got {grad.dtype}")
         _checks.shape(f"{name}.grad", grad, value.shape, "of value")

@@ -45,10 +45,11 @@ Array<T> new_array(std::initializer_list<long> shape) {
   return new_array<T>(std::span<const long>(shape.begin(), shape.size()));
 }
 
-// Whether an object is an array of exactly this type in C order.
+// Whether an object is an array of exactly this type in C order, at an address fit for it.
 template <class T>
 bool is_array(pybind11::handle object) {
-  return Array<T>::check_(object);
+  return Array<T>::check_(object) && (pybind11::detail::array_proxy(object.ptr())->flags &
+                                      pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_);
 }
 
 // The same, of this shape.

@@ -37,6 +37,7 @@ void check_owned(const char* name, py::handle array);
 // The arrays of a call, kept alive. None is a member, too.
 class HeldArrays {
  public:
+  HeldArrays() { members_.reserve(8); }  // those of one layer; a short call allocates once
   void add(const char* name, py::handle object);
   py::handle operator[](std::size_t i) const { return members_[i].object; }
 

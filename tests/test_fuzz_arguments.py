@@ -1,0 +1,254 @@
+"""Arguments of `functional` and `_core` that nobody foresaw: refused, or as good as plain ones.
+
+A valid call is made strange in a few places. Then it raises one of REFUSALS, or gives, bit for bit,
+what it gives for the same values in arrays of their own. RNNFAST_FUZZ_EXAMPLES is the number of
+calls of each test, for longer runs.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import rnnfast
+from rnnfast import _core, functional
+from rnnfast.functional import Weights
+
+EXAMPLES = os.environ.get("RNNFAST_FUZZ_EXAMPLES")
+REFUSALS = (ValueError, TypeError, IndexError, OverflowError)
+fuzz = settings(
+    max_examples=int(EXAMPLES or 250),
+    deadline=None,
+    derandomize=EXAMPLES is None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+CELLS = tuple(functional.cells())
+INTEGERS = (-(2**63), -(2**31), -1, 0, 1, 2, 7, 2**31, 2**63 - 1, 2**64, 2**70)
+STRANGE = (None, "", "x", b"x", 1.5, float("nan"), True, [], (), {}, [[1, [2]]], object, 1j)
+
+
+def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.normal(0.0, 0.5, shape).astype(np.float32)
+
+
+def same_values(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
+    """The same values in a form that the engine cannot read as it is."""
+    form = rng.integers(6)
+    if form == 0:
+        return np.asfortranarray(array)
+    if form == 1 and array.ndim:
+        return np.repeat(array, 2, axis=-1)[..., ::2]
+    if form == 2 and array.ndim:
+        return array[::-1].copy()[::-1]
+    if form == 3:
+        return array.astype(array.dtype.newbyteorder())
+    if form == 4:
+        bytes_ = np.zeros(array.nbytes + 1, np.uint8)
+        odd = bytes_[1:].view(array.dtype).reshape(array.shape)  # at an odd address
+        odd[...] = array
+        return odd
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def other_values(rng: np.random.Generator, array: np.ndarray) -> Any:
+    """Another shape, type or no array at all."""
+    form = rng.integers(9)
+    if form == 0:
+        return array[None]
+    if form == 1 and array.ndim:
+        return array[..., :-1]
+    if form == 2 and array.ndim:
+        return array[:0]
+    if form == 3:
+        types = "bool", "int8", "uint64", "float16", "float64", "complex64", "object", "U3"
+        return array.astype(str(rng.choice(types)))
+    if form == 4:
+        return np.broadcast_to(np.ones((), array.dtype), array.shape)
+    if form == 5:
+        return np.full_like(array, -1 if array.dtype.kind == "i" else np.nan)
+    if form == 6:
+        return np.full(array.shape, INTEGERS[rng.integers(9)])
+    if form == 7:
+        return np.zeros((), array.dtype)
+    return STRANGE[rng.integers(len(STRANGE))]
+
+
+def plain(value: Any) -> Any:
+    """The same values in arrays of their own."""
+    if isinstance(value, np.ndarray):
+        return np.array(value, value.dtype.newbyteorder("="), order="C")
+    if isinstance(value, (list, tuple)) and not isinstance(value, Weights):
+        return type(value)(plain(v) for v in value)
+    return Weights(*map(plain, value)) if isinstance(value, Weights) else value
+
+
+def flat(value: Any) -> list[np.ndarray]:
+    """All arrays of a result."""
+    if isinstance(value, np.ndarray):
+        return [value]
+    if isinstance(value, (list, tuple)) and not isinstance(value, functional.Reserve):
+        return [array for part in value for array in flat(part)]
+    return []
+
+
+class Call:
+    """A valid call of a small network, some of whose arguments were made strange."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = rng = np.random.default_rng(seed)
+        self.cell = CELLS[rng.integers(len(CELLS))]
+        info = functional.cells()[self.cell]
+        T, B, I, H, self.L, D = (int(rng.integers(1, high)) for high in (6, 4, 5, 9, 3, 3))
+        indexed, G = rng.random() < 0.3, info.gates * H
+        self.x = rng.integers(0, I, (T, B)) if indexed else normal(rng, T, B, I)
+        self.weights = [
+            Weights(
+                normal(rng, G, D * H if i >= D else I),
+                normal(rng, G, H),
+                normal(rng, G) if rng.random() < 0.8 else None,
+                normal(rng, G) if rng.random() < 0.8 else None,
+                normal(rng, info.params, H) if info.params else None,
+            )
+            for i in range(self.L * D)
+        ]
+        state = self.L * D, B, H
+        self.state = None if rng.random() < 0.3 else [normal(rng, *state)] * info.states
+        self.dy, self.dstate = normal(rng, T, B, D * H), [normal(rng, *state)] * info.states
+        self.options: dict[str, Any] = {
+            "lengths": rng.integers(0, T + 1, B) if rng.random() < 0.4 else None,
+            "num_layers": self.L,
+            "bidirectional": D == 2,
+            "dropout": 0.3,
+            "seed": 5,
+            "training": rng.random() < 0.7,
+            "recompute": bool(rng.random() < 0.2),
+        }
+
+    def changed(self, array: Any, chance: float = 0.25) -> Any:
+        if not isinstance(array, np.ndarray) or self.rng.random() > chance:
+            return array
+        change = other_values if self.rng.random() < 0.3 else same_values
+        return change(self.rng, array)
+
+    def spoil(self) -> None:
+        self.x = self.changed(self.x)
+        self.weights = [Weights(*(self.changed(w, 0.1) for w in layer)) for layer in self.weights]
+        if self.state is not None:
+            self.state = [self.changed(s) for s in self.state]
+        self.dy, self.dstate = self.changed(self.dy), [self.changed(d) for d in self.dstate]
+        self.options["lengths"] = self.changed(self.options["lengths"])
+        for name in self.options:
+            if self.rng.random() < 0.03:
+                choice = (*INTEGERS, *STRANGE)
+                self.options[name] = choice[self.rng.integers(len(choice))]
+
+    def results(self, form: Any = lambda value: value) -> list[np.ndarray]:
+        weights, options = form(self.weights), {k: form(v) for k, v in self.options.items()}
+        call = self.cell, form(self.x), weights, form(self.state)
+        y, final, reserve = functional.forward(*call, **options)
+        found = [y, *final]
+        if reserve is not None:
+            found += flat(functional.backward(reserve, form(self.dy), form(self.dstate)))
+        return found
+
+
+def check_same(call: Any) -> None:
+    try:
+        found = call(lambda value: value)
+    except REFUSALS:
+        return
+    with np.errstate(all="ignore"):
+        for one, other in zip(found, call(plain), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@fuzz
+@given(st.integers(0, 2**32 - 1))
+def test_networks_refuse_what_is_wrong_and_read_the_rest_right(seed: int) -> None:
+    call = Call(seed)
+    call.spoil()
+    check_same(call.results)
+
+
+@fuzz
+@given(st.integers(0, 2**32 - 1))
+def test_packed_weights_are_those_that_were_given(seed: int) -> None:
+    call = Call(seed)
+    call.options |= {"training": False, "recompute": False}
+    names = "num_layers", "bidirectional"
+    call.spoil()
+
+    def results(form: Any) -> list[np.ndarray]:
+        options = {k: form(v) for k, v in call.options.items()}
+        packed = functional.pack(
+            call.cell, form(call.weights), **{name: options[name] for name in names}
+        )
+        y, final, _ = functional.forward(
+            call.cell, form(call.x), packed, form(call.state), **options
+        )
+        return [y, *final]
+
+    check_same(results)
+
+
+@fuzz
+@given(st.integers(0, 2**32 - 1))
+def test_streams_refuse_what_is_wrong_and_read_the_rest_right(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cell = ("lstm", "gru", "nas")[rng.integers(3)]
+    layer = rnnfast.Recurrent(cell, 4, 6, num_layers=2, seed=1).eval()
+    call = Call(seed)
+    xs = [call.changed(normal(rng, 3, 4), 0.5) for _ in range(3)]
+
+    def results(form: Any) -> list[np.ndarray]:
+        stream = layer.stream(3)
+        return [stream(form(x)) for x in xs]
+
+    check_same(results)
+
+
+@fuzz
+@given(st.integers(0, 2**32 - 1))
+def test_the_core_says_no_or_computes_whatever_it_is_given(seed: int) -> None:
+    """Behind the Python layer, too: None or an error, but no crash."""
+    call = Call(seed)
+    call.spoil()
+    rng, o = call.rng, call.options
+    arguments: list[Any] = [call.cell, call.x, call.weights, call.state, o["lengths"]]
+    arguments += [o[n] for n in ("num_layers", "bidirectional", "dropout", "seed", "training")]
+    arguments += ["full", 0, False, 1]
+    for i in range(len(arguments)):
+        if rng.random() < 0.05:
+            choice = (*INTEGERS, *STRANGE)
+            arguments[i] = choice[rng.integers(len(choice))]
+    try:
+        result = _core.forward(*arguments)
+        if result is not None and result[2] is not None:
+            _core.backward(result[2], call.dy, call.dstate, True, None, 1)
+    except REFUSALS:
+        return
+
+
+@fuzz
+@given(st.integers(0, 2**32 - 1))
+def test_linear_embedding_and_loss_refuse_or_read_right(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    call = Call(seed)
+    linear, embedding = rnnfast.Linear(4, 3, seed=1).eval(), rnnfast.Embedding(5, 3, seed=1).eval()
+    x = call.changed(normal(rng, 2, 4), 0.6)
+    indices = call.changed(rng.integers(0, 5, (2, 3)), 0.6)
+    logits, targets = call.changed(normal(rng, 6, 5), 0.6), call.changed(rng.integers(0, 5, 6), 0.6)
+    check_same(lambda form: [linear(form(x))])
+    check_same(lambda form: [embedding(form(indices))])
+    check_same(
+        lambda form: flat(
+            rnnfast.softmax_cross_entropy(form(logits), form(targets), ignore_index=-1)
+        )
+    )
