@@ -248,6 +248,17 @@ def through_pickle(protocol: int) -> Any:
     return lambda layer: pickle.loads(pickle.dumps(layer, protocol))
 
 
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_large_layer_from_a_pickle_goes_from_evaluation_to_training(protocol: int) -> None:
+    layer, x = GRU(30, 40, seed=1), np.ones((2, 1, 30), np.float32)
+    twin = through_pickle(protocol)(layer).eval()
+    np.testing.assert_array_equal(twin(x)[0], layer(x)[0])
+    twin.stream()
+    twin.train().weight_hh_l0[...] += 1
+    assert (twin(x)[0] != layer(x)[0]).any()
+    np.testing.assert_array_equal(twin.eval()(x)[0], twin.train()(x)[0])
+
+
 @pytest.mark.parametrize("evaluated", [False, True])
 @pytest.mark.parametrize("make", [copy.deepcopy, *map(through_pickle, (2, 4, 5))])
 def test_a_copy_of_a_layer_can_be_trained(make: Any, evaluated: bool) -> None:

@@ -125,7 +125,7 @@ class Use(RuleBasedStateMachine):
         state = None if not with_state else (h,) * states if states > 1 else h
         lengths = np.arange(rows) % (T + 1)
         compare((*layer(x, state, lengths),), (*other(x, state, lengths),))
-        self.frozen = True
+        self.frozen = layer._freezes  # not after some ways of pickling
 
     @rule(index=indices, seed=seeds, with_indices=st.booleans())
     def learn(self, index: int, seed: int, with_indices: bool) -> None:
@@ -199,7 +199,7 @@ class Use(RuleBasedStateMachine):
     def open_a_stream(self, index: int) -> None:
         layer = self.member(index)
         self.stream, self.streamed, self.stream_state = layer.stream(B), self.fresh(), None
-        self.frozen = self.frozen or not layer.training
+        self.frozen = self.frozen or (layer._freezes and not layer.training)
 
     @precondition(lambda self: self.stream is not None)
     @rule(seed=seeds)

@@ -152,6 +152,7 @@ class Recurrent(Layer, Generic[StateOf]):
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
         self._evaluation = _Evaluation()
+        self._can_freeze = True
         for layer in range(self.num_layers):
             for suffix in ("", "_reverse") if self.bidirectional else ("",):
                 self._add_weights(layer, suffix)
@@ -325,6 +326,12 @@ class Recurrent(Layer, Generic[StateOf]):
         self._thaw()
         return super().__getstate__()
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        # Pickle's arrays may lie in bytes objects; NumPy lets such an array never be written again
+        # once it was read-only. Then evaluation reads the weights where they are, as training does.
+        self._can_freeze = not any(isinstance(p.value.base, bytes) for p in self.parameters())
+
     def extra_repr(self) -> str:
         """The sizes, and the options that differ from their defaults."""
         default = {"num_layers": 1, "bias": True, "dtype": "float32", "precision": "full"}
@@ -352,8 +359,8 @@ class Recurrent(Layer, Generic[StateOf]):
 
     @property
     def _freezes(self) -> bool:
-        """Whether evaluation goes with packed weights; arrays of devices are never read-only."""
-        return self._on is _backend.CPU
+        """Whether evaluation goes with packed weights, which need arrays that can be read-only."""
+        return self._on is _backend.CPU and self._can_freeze
 
     def _frozen(self) -> functional.Packed:
         """Packed weights that stay right, as nobody may change the weights meanwhile."""
