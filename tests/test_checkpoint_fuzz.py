@@ -105,7 +105,7 @@ def use(path: Path) -> None:
             trainer = Trainer.resume(path, TEXT)
         except (CheckpointError, TextError):
             return
-        with contextlib.suppress(TrainingError):
+        with contextlib.suppress(TrainingError, TextError):  # diverged, or nothing held out
             trainer.validate()
             trainer._train_step()
 
