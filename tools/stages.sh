@@ -4,6 +4,10 @@
 
 python=.venv/bin/python
 CELLS=lstm,mut3
+# The tests that are about what is compiled, for short forms of sanitizers and instruction sets.
+COMPILED=(tests/test_{arguments,bfloat16,callers_arrays,calls,dense,determinism,dispatch,dropout}.py
+  tests/test_{environment,fuzz_arguments,layers,math,memory,optim,recompute,reserve,sequence}.py
+  tests/test_{small,stateful,threads}.py)
 passed=0
 current=start
 
@@ -79,8 +83,8 @@ other_isas() { # the instruction sets of this CPU beside its best, best first
   $python -c 'import rnnfast; print(*rnnfast.cpu_info()["isas_supported"][1:])'
 }
 
-test_isa() { # test_isa NAME OPTION...: the fast tests on an instruction set, fresh memory NaN
-  RNNFAST_ISA=$1 RNNFAST_POISON=1 $python -m pytest -q -n auto -m "not slow" --ignore=tests/cuda "${@:2}"
+test_isa() { # test_isa NAME OPTION...: tests on an instruction set, fresh memory NaN
+  RNNFAST_ISA=$1 RNNFAST_POISON=1 $python -m pytest -q -n auto "${@:2}"
 }
 
 install_peers() { # what tests compare with; silero-vad for its weights alone
