@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -35,7 +36,6 @@ def test_other_things_than_weights() -> None:
 
 def test_bfloat16_as_safetensors_reads_it(tmp_path: Path) -> None:
     """By the call that the documents recommend, and into each kind of parameter."""
-    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
     layer, head = rnnfast.LSTM(5, 7, seed=1), rnnfast.Linear(7, 3, seed=2)
     for module in (layer, head):
         rounded = {n: v.astype(ml_dtypes.bfloat16) for n, v in module.state_dict().items()}

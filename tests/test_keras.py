@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -299,7 +300,6 @@ def test_a_path_or_a_layer_instead_of_weights_says_what_to_give(tmp_path: Path) 
 
 
 def test_bfloat16_weights() -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
     layer = rnnfast.LSTM(5, 7)
     weights = [w.astype(ml_dtypes.bfloat16) for w in keras_weights("lstm", 1, 1, bias=True)]
     rnnfast.load_keras_weights(layer, weights, keras_config("lstm"))
