@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import os
 import pickle
 import subprocess
@@ -330,7 +331,7 @@ def test_what_backward_reads_again_must_not_change(
     y, _ = layer(x, state)
     before = [a.copy() for a in (x, state, *(p.value for p in layer.parameters()))]
     change(what, layer, x, state)
-    with pytest.raises(RuntimeError, match=f"^{what}: expected the values that forward read"):
+    with pytest.raises(RuntimeError, match=f"^{what}: expected the values of the forward pass"):
         layer.backward(y)
     assert all((p.grad == 1).all() for p in layer.parameters())
     arrays = (x, state, *(p.value for p in layer.parameters()))
@@ -377,7 +378,7 @@ for at in (0, 12345, 59999):
     try:
         layer.backward(y)
     except RuntimeError as error:
-        assert "expected the values that forward read" in str(error)
+        assert "expected the values of the forward pass" in str(error)
     else:
         raise AssertionError(at)
     x.flat[at] = 0
@@ -394,3 +395,16 @@ def test_y_is_read_only_in_training_as_backward_reads_it() -> None:
             y *= 2
         with pytest.raises(ValueError, match="WRITEABLE"):
             y.flags.writeable = True
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (40, 30, 50)])
+def test_a_change_of_y_by_who_does_not_know_that_it_is_read_only_is_noticed(
+    shape: tuple[int, int, int],
+) -> None:
+    layer = rnnfast.GRU(shape[2], 6, seed=1)
+    y, _ = layer(reals(*shape))
+    dy = y.copy()
+    memory = (ctypes.c_float * y.size).from_address(y.ctypes.data)
+    np.frombuffer(memory, np.float32)[:] *= 0
+    with pytest.raises(RuntimeError, match=r"^y: expected the values .*change a copy of it"):
+        layer.backward(dy)

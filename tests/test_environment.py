@@ -71,6 +71,7 @@ def test_threads_from_the_environment(settings: dict[str, str], threads: int) ->
         ("RNNFAST_NUM_THREADS", str(2**70), "at least 1 and at most 1024"),
         ("RNNFAST_CACHE_LIMIT", "-1", "at least 0"),
         ("RNNFAST_CACHE_LIMIT", "1GiB", "at least 0"),
+        ("RNNFAST_CHECK_INPUTS", "yes", "at least 0"),
     ],
 )
 def test_a_bad_setting_fails_the_import(name: str, value: str, expected: str) -> None:

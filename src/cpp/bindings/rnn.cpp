@@ -119,7 +119,7 @@ py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const
     if (!size.keep_y) held.add("y", y);
     kept = py::cast(PyReserve(
         Kept<T>{std::move(reserve), std::move(input), std::move(held), std::move(indices)}));
-    kept.cast<PyReserve&>().sign();
+    if (!size.keep_y) kept.cast<PyReserve&>().sign();  // PyTorch looks after what it keeps itself
   }
   return py::make_tuple(std::move(y), std::move(final.arrays), std::move(kept));
 }

@@ -18,7 +18,10 @@ Fingerprints fingerprints(const Kept<T>& kept) {
   const auto of = [](const T* data, Index count) {
     return fingerprint(data, std::size_t(count) * sizeof(T));
   };
-  Fingerprints found{of(input.x, s.seq_len * s.batch * s.input_size), 0, 0};
+  Fingerprints found{of(input.x, s.seq_len * s.batch * s.input_size), 0, 0, 0};
+  if (kept.reserve.packed.is_dense())  // else y was copied
+    found.y =
+        of(kept.reserve.outputs.back(), s.seq_len * s.batch * s.num_directions * s.hidden_size);
   for (const T* state : input.initial)
     found.state = found.state * 31 + of(state, s.cells() * s.batch * s.hidden_size);
   const CellInfo& info = cell_info(s.cell);
@@ -98,16 +101,18 @@ void PyReserve::check_unchanged() const {
                         const char* cure) {
     if (got != expected)
       throw std::runtime_error(std::string(name) +
-                               ": expected the values that forward read, which backward reads "
+                               ": expected the values of the forward pass, which backward reads "
                                "again, but they were changed in between; " +
                                cure);
   };
   check("x", now.x, signed_->x, "give forward a copy");
   check("state", now.state, signed_->state, "give forward a copy");
   check("weights", now.weights, signed_->weights, "change them after backward");
+  check("y", now.y, signed_->y, "change a copy of it");
 }
 
 void bind_reserve(py::module_& m) {
+  fingerprint(nullptr, 0);  // a wrong setting fails the import, not the first call
   m.def("fingerprint", &fingerprint_of, py::arg("x"), py::arg("weight"),
         "A number that depends on what two arrays hold, on some of it only if they are large.");
   py::class_<PyReserve>(m, "Reserve", "What a training forward pass keeps for backward.")

@@ -28,10 +28,11 @@ struct Kept {
   Buffer indices;   // of the input, where x is integers
 };
 
-// What the caller's arrays held: backward reads them again.
+// What the arrays held that backward reads again: the caller's, and the y that the caller got.
 struct Fingerprints {
-  std::uint64_t x, state, weights;
+  std::uint64_t x, state, weights, y;
 };
+
 class PyReserve {
  public:
   template <class T>
@@ -57,7 +58,7 @@ class PyReserve {
       result.append(py::make_tuple(held[w], held[w + 1], held[w + 2], held[w + 3], held[w + 4]));
     return result;
   }
-  // Takes note of what the caller's arrays hold.
+  // Takes note of what the arrays hold.
   void sign();
   // Throws std::runtime_error if they hold something else than when the reserve was signed.
   void check_unchanged() const;
