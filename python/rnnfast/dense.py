@@ -253,9 +253,9 @@ class Linear(Layer):
         _checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
         if self._on is CPU and _core.fingerprint(x, self.weight.value) != fingerprint:
             raise RuntimeError(
-                "x, weight: expected the values of the forward pass, which backward reads again, but "
-                "they were changed in between; give forward a copy of x, change the weight after "
-                "backward"
+                "x, weight: expected the values of the forward pass, which backward reads again, "
+                "but they were changed in between; give forward a copy of x, change the weight "
+                "after backward"
             )
         dx: RealArray | None = self._on.linear_backward(
             dy=array,
