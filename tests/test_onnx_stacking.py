@@ -56,6 +56,24 @@ def two_layers(join: Join, directions: int = 1) -> Any:
     return onnx_models.model(nodes, feeds, ["second.Y"], weights | more | CONSTANTS)
 
 
+def two_towers() -> Any:
+    """A model in which both operators read X, whose size is not theirs."""
+    rng = np.random.default_rng(0)
+    weights = {
+        f"{name}.{kind}": rng.standard_normal((1, 4 * H, depth)).astype(np.float32)
+        for name in ("one", "other")
+        for kind, depth in (("W", H + 1), ("R", H))
+    }
+    nodes = [
+        helper.make_node(
+            "LSTM", ["X", f"{name}.W", f"{name}.R"], [f"{name}.Y"], name=name, hidden_size=H
+        )
+        for name in ("one", "other")
+    ]
+    feeds = {"X": np.zeros((4, 3, H + 1), np.float32)}
+    return onnx_models.model(nodes, feeds, ["one.Y", "other.Y"], weights)
+
+
 def node(op_type: str, inputs: list[str], output: str, **attributes: Any) -> Any:
     return helper.make_node(op_type, inputs, [output], **attributes)
 
@@ -180,6 +198,18 @@ def in_branches() -> Any:
     choice = helper.make_node("If", ["flag"], ["result"], name="choice", **graphs)
     feeds = {"X": np.zeros((2, 3, H), np.float32), "flag": np.array(True)}
     return onnx_models.model([choice], feeds, ["result"], weights)
+
+
+def test_parallel_operators_of_another_input_size_are_told_what_they_read() -> None:
+    one, other = rnnfast.onnx.load(two_towers())
+    with pytest.raises(ValueError, match=r"expected an operator that reads the output of nodes"):
+        rnnfast.onnx.to_layer(one, other)
+
+
+def test_a_list_of_operators_says_how_to_give_it() -> None:
+    nodes = rnnfast.onnx.load(two_layers(turned_and_reshaped))
+    with pytest.raises(TypeError, match=r"nodes\[0\]: .*got list; .*to_layer\(\*nodes\)"):
+        rnnfast.onnx.to_layer(nodes)  # type: ignore[arg-type]
 
 
 def test_branches_are_alternatives() -> None:

@@ -65,12 +65,20 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
             states or lengths that the model makes and a layer has not, or the nodes do not fit one
             another: two nodes of one model must stand one after the other there, with nothing in
             between that changes values.
+        TypeError: One is not an operator.
     """
     if not nodes:
         raise ValueError("nodes: expected at least one, got none")
+    for k, node in enumerate(nodes):
+        if not isinstance(node, RecurrentNode):
+            raise TypeError(
+                f"nodes[{k}]: expected an operator, as `load` gives them, got "
+                f"{type(node).__name__}; of a list of operators: to_layer(*nodes)"
+            )
+        _check_layer(f"nodes[{k}]", node)
+    check_stackable([node.origin for node in nodes])
     first, directions = nodes[0], len(nodes[0].directions)
     for k, node in enumerate(nodes):
-        _check_layer(f"nodes[{k}]", node)
         got = _kind(node), node.input_size
         inputs = directions * first.hidden_size if k else first.input_size
         if got != (_kind(first), inputs):
@@ -78,7 +86,6 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
                 f"nodes[{k}]: expected (cell, directions, hidden_size, dtype, batch_first), "
                 f"input_size = {_kind(first)}, {inputs}, got {got[0]}, {got[1]}"
             )
-    check_stackable([node.origin for node in nodes])
     weights = [d.weights for node in nodes for d in node.directions]
     bias = any(w.bias_ih is not None for w in weights)
     assert first.cell is not None
