@@ -1,4 +1,7 @@
-"""Follows "add a cell in three edits" of ARCHITECTURE.md in a copy of the source tree."""
+"""Follows "add a cell in three edits" of ARCHITECTURE.md in a copy of the source tree.
+
+For two cells: one of a single stage with parameters, and one whose gate both of its stages use.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ import rnnfast
 
 ROOT = Path(__file__).resolve().parents[1]
 
-HEADER = """
+HEADERS = {
+    "Leaky": """
 #pragma once
 // A vanilla network whose units leak, each at a rate p of its own.
 //   n = tanh(x + W h)      h' = h + sigmoid(p) * (n - h)
@@ -24,28 +28,77 @@ HEADER = """
 namespace rnnfast {
 
 struct Leaky {
-  static constexpr CellInfo info{.name = "leaky", .states = 1, .gates = 1, .saved = 1, .params = 1};
+  static constexpr CellInfo info{
+      .name = "leaky",
+      .gates = 1,
+      .params = 1,
+      .stages = {{.gates = {0, 1}, .products = {{state(0), {0, 1}}}, .saved = 1}}};
 
-  template <class V>
-  static RNNFAST_INLINE void forward(const V* x, const V* h, const V* p, const V* s, V* s_new,
-                                     V* save) {
-    save[0] = tanh(x[0] + h[0]);
-    s_new[0] = s[0] + sigmoid(p[0]) * (save[0] - s[0]);
+  template <int kStage, class V>
+  static RNNFAST_INLINE void forward(const Values<V>& e) {
+    const V n = e.save[0] = tanh(e.a[0]);
+    e.next[0] = e.s[0] + sigmoid(e.p[0]) * (n - e.s[0]);
   }
-  template <class V>
-  static RNNFAST_INLINE void backward(const V* save, const V* p, const V* s, const V*,
-                                      const V* ds_new, V* dx, V* dh, V* dp, V* ds) {
-    const V rate = sigmoid(p[0]);
-    dx[0] = dh[0] = ds_new[0] * rate * dtanh(save[0]);
-    dp[0] = ds_new[0] * (save[0] - s[0]) * dsigmoid(rate);
-    ds[0] = ds_new[0] * (V(1) - rate);
+  template <int kStage, class V>
+  static RNNFAST_INLINE void backward(const Gradients<V>& e) {
+    const V rate = sigmoid(e.p[0]), n = e.save[0], d = e.dnext[0];
+    e.da[0] = d * rate * dtanh(n);
+    e.dp[0] = d * (n - e.s[0]) * dsigmoid(rate);
+    e.ds[0] = d * (V(1) - rate);
   }
 };
 
 }  // namespace rnnfast
-"""
+""",
+    "Mgu": """
+#pragma once
+// Minimal gated unit (Zhou et al. 2016), whose gate f is used before and after the second product.
+//   f = sigmoid(x_f + W_f h)     n = tanh(x_n + W_n (f * h))     h' = h + f * (n - h)
+#include "cells/cell.h"
 
-REFERENCE = '''
+namespace rnnfast {
+
+struct Mgu {
+  enum Gate { kF, kN };
+  static constexpr CellInfo info{
+      .name = "mgu",
+      .gates = 2,
+      .stages = {
+          {.gates = {kF, 1}, .products = {{state(0), {kF, 1}}}, .values = 1, .saved = 1},
+          {.gates = {kN, 1}, .products = {{value(0), {kN, 1}}}, .saved = 1, .sees = {kF, 1}}}};
+
+  template <int kStage, class V>
+  static RNNFAST_INLINE void forward(const Values<V>& e) {
+    if constexpr (kStage == 0) {
+      const V f = e.save[0] = sigmoid(e.a[0]);
+      e.made[0] = f * e.s[0];
+    } else {
+      const V n = e.save[0] = tanh(e.a[0]);
+      e.next[0] = e.s[0] + e.kept[kF] * (n - e.s[0]);
+    }
+  }
+  template <int kStage, class V>
+  static RNNFAST_INLINE void backward(const Gradients<V>& e) {
+    if constexpr (kStage == 0) {
+      const V f = e.save[0];
+      e.made[0] = f * e.s[0];
+      e.da[0] = (e.dmade[0] * e.s[0] + e.dsave[0]) * dsigmoid(f);
+      e.ds[0] = e.ds[0] + e.dmade[0] * f;
+    } else {
+      const V f = e.kept[kF], n = e.save[0], d = e.dnext[0];
+      e.da[0] = d * f * dtanh(n);
+      e.dkept[kF] = d * (n - e.s[0]);
+      e.ds[0] = d * (V(1) - f);
+    }
+  }
+};
+
+}  // namespace rnnfast
+""",
+}
+
+REFERENCES = {
+    "leaky": '''
 """A vanilla network whose units leak, each at a rate of its own."""
 
 from rnnfast.reference.cell import ReferenceCell
@@ -60,7 +113,26 @@ def step(x, recurrent, state, channel):
 
 
 LEAKY = ReferenceCell("leaky", states=1, gates=1, step=step, params=1)
-'''
+''',
+    "mgu": '''
+"""Minimal gated unit (Zhou et al. 2016, arXiv:1603.09420)."""
+
+from rnnfast.reference.cell import ReferenceCell
+from rnnfast.reference.tape import sigmoid, tanh
+
+
+def step(x, recurrent, state, _channel):
+    """f = sigmoid(x + W h), n = tanh(x + W (f h)), h' = h + f (n - h)."""
+    (h,) = state
+    (h_f,) = recurrent(h, 0)
+    f = sigmoid(x[0] + h_f)
+    (h_n,) = recurrent(f * h, 1)
+    return (h + f * (tanh(x[1] + h_n) - h),)
+
+
+MGU = ReferenceCell("mgu", states=1, gates=2, step=step)
+''',
+}
 
 
 def edit(path: Path, pattern: str, replacement: str) -> None:
@@ -70,17 +142,18 @@ def edit(path: Path, pattern: str, replacement: str) -> None:
     path.write_text(text)
 
 
-def add_the_cell(root: Path) -> None:
-    (root / "src/cpp/cells/leaky.h").write_text(HEADER.lstrip())
-
+def add_the_cells(root: Path) -> None:
     registry = root / "src/cpp/cells/registry.h"
-    edit(registry, r"\n#include", '\n#include "cells/leaky.h"\n#include')
-    edit(registry, r"TypeList<([^<>]*)>;", r"TypeList<\1, Leaky>;")
-
     reference = root / "python/rnnfast/reference"
-    (reference / "leaky.py").write_text(REFERENCE.lstrip())
-    edit(reference / "__init__.py", "import gru,", "import leaky, gru,")
-    edit(reference / "__init__.py", r"( +)nas\.NAS,\n", r"\1nas.NAS,\n\1leaky.LEAKY,\n")
+    for struct, header in HEADERS.items():
+        name = struct.lower()
+        (root / f"src/cpp/cells/{name}.h").write_text(header.lstrip())
+        edit(registry, r"\n#include", f'\n#include "cells/{name}.h"\n#include')
+        edit(registry, r"TypeList<([^<>]*)>;", rf"TypeList<\1, {struct}>;")
+
+        (reference / f"{name}.py").write_text(REFERENCES[name].lstrip())
+        edit(reference / "__init__.py", r"reference import ", f"reference import {name}, ")
+        edit(reference / "__init__.py", r"( +)\)\n}", rf"\1    {name}.{name.upper()},\n\1)\n}}")
 
 
 def build(root: Path, pybind11_dir: str) -> Path:
@@ -107,7 +180,7 @@ def build(root: Path, pybind11_dir: str) -> Path:
 
 
 @pytest.mark.slow
-def test_three_edits_make_a_cell_that_every_test_covers(tmp_path: Path) -> None:
+def test_three_edits_make_cells_that_every_test_covers(tmp_path: Path) -> None:
     pybind11 = pytest.importorskip("pybind11")
     if shutil.which("cmake") is None:
         pytest.skip("needs cmake")
@@ -116,14 +189,18 @@ def test_three_edits_make_a_cell_that_every_test_covers(tmp_path: Path) -> None:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
     for name in ("CMakeLists.txt", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
-    add_the_cell(tmp_path)
-    # Only the new cell is tested below: the others would take minutes to compile.
+    add_the_cells(tmp_path)
+    # Only the new cells are tested below: all others would take minutes to compile for the
+    # emulator. These are named by tests of the new cells, too.
+    names = ", ".join(HEADERS)
     edit(
-        tmp_path / "src/cpp/cells/registry.h", r"TypeList<[^<>]*, Leaky>;", "TypeList<Lstm, Leaky>;"
+        tmp_path / "src/cpp/cells/registry.h",
+        rf"TypeList<[^<>]*, {names}>;",
+        f"TypeList<RnnTanh, RnnRelu, Lstm, PeepholeLstm, Gru, {names}>;",
     )
     emulator = build(tmp_path, pybind11.get_cmake_dir())
 
-    # Builds that the tests may have do not know the cell.
+    # Builds that the tests may have do not know the cells.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RNNFAST_EMULATED")}
     environment |= {"PYTHONPATH": str(tmp_path / "python"), "RNNFAST_EMULATED": str(emulator)}
     where = subprocess.run(
@@ -135,7 +212,17 @@ def test_three_edits_make_a_cell_that_every_test_covers(tmp_path: Path) -> None:
     ).stdout
     assert Path(where.strip()).is_relative_to(tmp_path), "the installed package hides the copy"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-v", "-k", "leaky", "-p", "no:cacheprovider", "tests"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-v",
+            "-k",
+            "leaky or mgu",
+            "-p",
+            "no:cacheprovider",
+            "tests",
+        ],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -145,6 +232,6 @@ def test_three_edits_make_a_cell_that_every_test_covers(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None, done.stdout
-    assert int(passed[1]) > 50, done.stdout
+    assert int(passed[1]) > 100, done.stdout
     on_device = re.findall(r"test_every_kernel\w+\[\S*emulated\S* PASSED", done.stdout)
-    assert len(on_device) == 10, on_device
+    assert len(on_device) == 20, on_device

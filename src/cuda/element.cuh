@@ -5,6 +5,7 @@
 #include "cells/cell.h"
 #include "cuda/recurrent.h"
 #include "cuda/scalar.cuh"
+#include "cuda/unroll.cuh"
 
 namespace rnnfast::cuda {
 
@@ -28,60 +29,59 @@ RNNFAST_DEVICE void store(const Scalar* from, long stride, float* to) {
 // Both structs load and store all that belongs to the element alone, and hand back what other units
 // multiply next; each kernel has its own way of passing that on.
 
+// What a stage hands on: its values, or, the last one, h and the values of an opening stage.
+template <class Cell, int kStage>
+inline constexpr int kHandedOn = kStage == Cell::info.last() ? 1 + Cell::info.opening_values()
+                                                             : Cell::info.stages[kStage].values;
+
 template <class Cell>
 struct ForwardElement {
   static constexpr CellInfo info = Cell::info;
-  static constexpr int kSlots = info.slots(), kParams = info.params > 0 ? info.params : 1;
-  // Between the two products saved values lie among the gates.
-  static constexpr int kLoaded = info.second_gates > 0 ? kSlots : info.gates;
-  using Operands = Scalar[info.operands];
+  static constexpr int kLast = info.last(), kParams = info.params > 0 ? info.params : 1;
+  static constexpr int kSlots = info.slots();
+  template <int kStage>
+  using Operands = Scalar[kHandedOn<Cell, kStage>];
+  template <int kStage>
+  using Sums = Scalar[info.stages[kStage].gates.count];
 
   const ForwardArgs& args;
 
-  // The states before the first step. Gives the operands of the first product.
-  RNNFAST_DEVICE void begin(int b, int unit, Operands& operands) const {
+  // The states before the first step.
+  RNNFAST_DEVICE void begin(int b, int unit, Operands<kLast>& operands) const {
     const CallSize& size = args.size;
     Scalar s[info.states];
 #pragma unroll
     for (int i = 0; i < info.states; ++i)
       s[i] = Scalar(args.initial[i] ? args.initial[i][size.row(b) + unit] : 0.f);
-    publish(s, size.before(size.step(0)), b, unit, operands);
+    hand_on(s, size.before(size.step(0)), b, unit, operands);
   }
 
-  // Takes the sums of the only product and gives the operands of the next step's.
-  RNNFAST_DEVICE void step(Place at, Scalar (&h)[info.h_gates()], Operands& operands) const {
-    if (!args.size.active(at.t, at.b)) return skip(at, operands);
-    Scalar x[kSlots], save[kSlots], p[kParams]{}, s[info.states];
-    load_step(at, x, p, s);
-    add_bias<0, info.h_gates()>(at, h);
-    finish(at, x, h, p, s, save, operands);
-  }
-
-  // Takes the sums of the first of two products and gives the operand of the second.
-  RNNFAST_DEVICE void first(Place at, Scalar (&h)[info.h_gates()], Scalar& q) const {
-    q = Scalar(0.f);
-    if (!args.size.active(at.t, at.b)) return;
-    Scalar x[kSlots], save[kSlots], p[kParams]{}, s[info.states];
-    load_step(at, x, p, s);
-    add_bias<0, info.h_gates()>(at, h);
+  // A stage, given the sums of its products.
+  template <int kStage>
+  RNNFAST_DEVICE void step(Place at, Sums<kStage>& h, Operands<kStage>& operands) const {
+    constexpr Stage stage = info.stages[kStage];
+    constexpr int gates = stage.gates.count, first_slot = info.first_slot(kStage);
+    if (!args.size.active(at.t, at.b)) return skip<kStage>(at, operands);
+    const long H = args.size.hidden;
+    Scalar x[gates], a[gates], p[kParams]{}, s[info.states], kept[kSlots], save[stage.saved + 1];
+    load<gates>(slot(at, stage.gates.first), H, x);
+    load<stage.sees.count>(slot(at, stage.sees.first), H, kept + stage.sees.first);
+    load<info.params>(args.weight_channel + at.unit, H, p);
+    load_states(at, s);
 #pragma unroll
-    for (int k = 0; k < kSlots; ++k) save[k] = x[k];
-    Cell::operand(x, h, p, s, &q, save);
-    store<info.saved>(save, args.size.hidden, gates(at));
-  }
-
-  // Takes the sums of the second and gives the operands of the next step's first.
-  RNNFAST_DEVICE void second(Place at, Scalar (&sums)[info.second_gates],
-                             Operands& operands) const {
-    if (!args.size.active(at.t, at.b)) return skip(at, operands);
-    Scalar x[kSlots], save[kSlots], p[kParams]{}, s[info.states], h[info.gates];
-    load_step(at, x, p, s);
-#pragma unroll
-    for (int k = 0; k < kSlots; ++k) save[k] = x[k];
-    add_bias<info.h_gates(), info.second_gates>(at, sums);
-#pragma unroll
-    for (int g = 0; g < info.second_gates; ++g) h[info.h_gates() + g] = sums[g];
-    finish(at, x, h, p, s, save, operands);
+    for (int g = 0; g < gates; ++g) {
+      if (args.bias_hh) h[g] = h[g] + Scalar(args.bias_hh[(stage.gates.first + g) * H + at.unit]);
+      a[g] = x[g] + h[g];
+    }
+    if constexpr (kStage == kLast) {
+      Scalar next[info.states];
+      Cell::template forward<kStage>(Values<Scalar>{a, x, h, p, s, kept, next, nullptr, save});
+      output(at, next[0]);
+      hand_on(next, args.size.after(at.t), at.b, at.unit, operands);
+    } else {
+      Cell::template forward<kStage>(Values<Scalar>{a, x, h, p, s, kept, nullptr, operands, save});
+    }
+    store<stage.saved>(save, H, slot(at, first_slot));
   }
 
   // The states after the last step.
@@ -94,59 +94,49 @@ struct ForwardElement {
   }
 
  private:
-  RNNFAST_DEVICE float* gates(Place at) const {
-    return args.gates + args.size.row(at.t, at.b) * kSlots + at.unit;
+  RNNFAST_DEVICE float* slot(Place at, int k) const {
+    return args.gates + args.size.row(at.t, at.b) * kSlots + long(k) * args.size.hidden + at.unit;
   }
   RNNFAST_DEVICE void load_states(Place at, Scalar* s) const {
     const CallSize& size = args.size;
     load<info.states>(args.states + size.row(0, size.before(at.t), at.b) + at.unit,
                       size.row(1, 0, 0), s);
   }
-  RNNFAST_DEVICE void load_step(Place at, Scalar* x, Scalar* p, Scalar* s) const {
-    load<kLoaded>(gates(at), args.size.hidden, x);
-    load<info.params>(args.weight_channel + at.unit, args.size.hidden, p);
-    load_states(at, s);
-  }
-  template <int kFirst, int kCount>
-  RNNFAST_DEVICE void add_bias(Place at, Scalar* h) const {
-    if (!args.bias_hh) return;
+  template <int kStage>
+  RNNFAST_DEVICE void skip(Place at, Operands<kStage>& operands) const {
+    if constexpr (kStage == kLast) {
+      Scalar s[info.states];
+      load_states(at, s);
+      output(at, Scalar(0.f));
+      hand_on(s, args.size.after(at.t), at.b, at.unit, operands);
+    } else {
 #pragma unroll
-    for (int g = 0; g < kCount; ++g)
-      h[g] = h[g] + Scalar(args.bias_hh[long(kFirst + g) * args.size.hidden + at.unit]);
-  }
-  RNNFAST_DEVICE void finish(Place at, const Scalar* x, const Scalar* h, const Scalar* p,
-                             const Scalar* s, Scalar* save, Operands& operands) const {
-    Scalar s_new[info.states];
-    Cell::forward(x, h, p, s, s_new, save);
-    store<info.saved>(save, args.size.hidden, gates(at));
-    output(at, s_new[0]);
-    publish(s_new, args.size.after(at.t), at.b, at.unit, operands);
-  }
-  RNNFAST_DEVICE void skip(Place at, Operands& operands) const {
-    Scalar s[info.states];
-    load_states(at, s);
-    output(at, Scalar(0.f));
-    publish(s, args.size.after(at.t), at.b, at.unit, operands);
+      for (Scalar& value : operands) value = Scalar(0.f);
+    }
   }
   RNNFAST_DEVICE void output(Place at, Scalar y) const {
     args.y[(long(at.t) * args.size.batch + at.b) * args.y_stride + at.unit] = y.value;
   }
   // Stores the states but h, which is an operand.
-  RNNFAST_DEVICE void publish(const Scalar* s, int slot, int b, int unit,
-                              Operands& operands) const {
+  RNNFAST_DEVICE void hand_on(const Scalar* s, int slot, int b, int unit,
+                              Operands<kLast>& operands) const {
     const CallSize& size = args.size;
     store<info.states - 1>(s + 1, size.row(1, 0, 0), args.states + size.row(1, slot, b) + unit);
     operands[0] = s[0];
-    if constexpr (info.operands > 1) Cell::publish(s, operands);
+    if constexpr (info.first() > 0)
+      Cell::template forward<0>(Values<Scalar>{.s = s, .made = operands + 1});
   }
 };
 
 template <class Cell>
 struct BackwardElement {
   static constexpr CellInfo info = Cell::info;
-  static constexpr int kSlots = info.slots(), kParams = info.params > 0 ? info.params : 1;
-  using Operands = Scalar[info.operands];
-  using Gates = Scalar[info.gates];
+  static constexpr int kLast = info.last(), kParams = info.params > 0 ? info.params : 1;
+  static constexpr int kSlots = info.slots();
+  template <int kStage>
+  using Operands = Scalar[kHandedOn<Cell, kStage>];
+  template <int kStage>
+  using Gates = Scalar[info.stages[kStage].gates.count];
 
   const BackwardArgs& args;
 
@@ -158,61 +148,64 @@ struct BackwardElement {
       args.dinitial[i][at] = args.dfinal[i] ? args.dfinal[i][at] : 0.f;
   }
 
-  // Takes the gradients of the operands that the states after step t published, and gives those of
-  // the recurrent product; where there is a second product, of its gates alone.
-  RNNFAST_DEVICE void step(Place at, const Operands& dv, Gates& dh) const {
+  // Takes the gradients of what a stage handed on, and gives those of its recurrent product.
+  template <int kStage>
+  RNNFAST_DEVICE void step(Place at, const Operands<kStage>& dv, Gates<kStage>& dh) const {
+    constexpr Stage stage = info.stages[kStage];
+    constexpr bool is_last = kStage == kLast;
     const CallSize& size = args.size;
-    Scalar ds_new[info.states], s_new[info.states];
-    load_carry(at, ds_new);
-    load_states(at, size.after(at.t), s_new);
-    add_operands(s_new, dv, ds_new);
-    Scalar dx[info.gates], dp[kParams], ds[info.states];
-#pragma unroll
-    for (int g = 0; g < info.gates; ++g) dx[g] = dh[g] = Scalar(0.f);
-#pragma unroll
-    for (int i = 0; i < info.params; ++i) dp[i] = Scalar(0.f);
-    if (size.active(at.t, at.b)) {
-      if (args.dy)
-        ds_new[0] =
-            ds_new[0] + Scalar(args.dy[(long(at.t) * size.batch + at.b) * args.y_stride + at.unit]);
-      Scalar save[kSlots], p[kParams]{}, s[info.states];
-      load_step(at, save, p, s);
-      Cell::backward(save, p, s, s_new, ds_new, dx, dh, dp, ds);
+    const bool active = size.active(at.t, at.b);
+    Scalar carry[info.states], next[info.states], dp[kParams];
+    Scalar made[stage.values + 1], dkept[kSlots];
+    Gates<kStage> dx;
+    load_carry(at, carry);
+    if constexpr (is_last) {
+      load_states(at, size.after(at.t), next);
+      add_operands(next, dv, carry);
+      zero<info.params>(dp);
     } else {
-#pragma unroll
-      for (int i = 0; i < info.states; ++i) ds[i] = ds_new[i];
-      if constexpr (info.second_gates > 0) args.second[size.row(at.t, at.b) + at.unit] = 0.f;
-    }
-    if constexpr (info.second_gates > 0) {  // of the first product's gates so far a part
-      store<info.h_gates()>(dh, size.hidden, pending(0, at));
-      if constexpr (!info.additive) store<info.h_gates()>(dx, size.hidden, pending(1, at));
-    }
-    finish<info.second_gates ? info.h_gates() : 0, info.gates>(at, dx, dh);
-    store<info.params>(dp, size.hidden, channel(at));
-    store_carry(at, ds);
-  }
-
-  // Takes the gradient of the second product's operand, and gives those of the first's gates.
-  RNNFAST_DEVICE void second(Place at, const Scalar& dq, Gates& dh) const {
-    const CallSize& size = args.size;
-    load<info.h_gates()>(pending(0, at), size.hidden, dh);
-    Scalar dx[info.gates];
-    load<info.h_gates()>(pending(info.additive ? 0 : 1, at), size.hidden, dx);
-    if (size.active(at.t, at.b)) {
-      Scalar save[kSlots], p[kParams]{}, s[info.states], ds[info.states], dp[kParams], q;
-      load_step(at, save, p, s);
-      load_carry(at, ds);
       load<info.params>(channel(at), size.hidden, dp);
-      Cell::operand_backward(save, p, s, &dq, &q, dx, dh, dp, ds);
-      store<info.params>(dp, size.hidden, channel(at));
-      store_carry(at, ds);
-      args.second[size.row(at.t, at.b) + at.unit] = q.value;
     }
-    finish<0, info.h_gates()>(at, dx, dh);
+    zero<stage.gates.count>(dx);
+    zero<stage.gates.count>(dh);
+    zero<stage.values>(made);
+    zero<stage.sees.count>(dkept + stage.sees.first);
+    if (active) {
+      Scalar p[kParams]{}, s[info.states], kept[kSlots], save[stage.saved + 1];
+      Scalar dsave[stage.saved + 1];
+      Gates<kStage> da;
+      load_step<kStage>(at, p, s, kept, save, dsave);
+      if constexpr (is_last) {
+        Scalar ds[info.states];
+        if (args.dy)
+          carry[0] = carry[0] +
+                     Scalar(args.dy[(long(at.t) * size.batch + at.b) * args.y_stride + at.unit]);
+        Cell::template backward<kStage>(Gradients<Scalar>{p, s, kept, save, next, carry, nullptr,
+                                                          dsave, da, dx, dh, ds, dp, dkept, made});
+#pragma unroll
+        for (int i = 0; i < info.states; ++i) carry[i] = ds[i];
+      } else {
+        Cell::template backward<kStage>(Gradients<Scalar>{
+            p, s, kept, save, nullptr, nullptr, dv, dsave, da, dx, dh, carry, dp, dkept, made});
+      }
+      if constexpr (!stage.split)
+#pragma unroll
+        for (int g = 0; g < stage.gates.count; ++g) dx[g] = dh[g] = da[g];
+    }
+    finish<kStage>(at, dx, dh);
+    store<info.params>(dp, size.hidden, channel(at));
+    store<stage.sees.count>(dkept + stage.sees.first, size.hidden,
+                            kept_gradient(at, info.first_seen(kStage)));
+    store_carry(at, carry);
+    if constexpr (!is_last) {
+      constexpr int first = info.first_value(kStage) - info.opening_values();
+      store<stage.values>(made, size.row(size.steps, 0),
+                          args.values + size.row(first * size.steps + at.t, at.b) + at.unit);
+    }
   }
 
-  // Takes the gradients of the operands that the initial states published.
-  RNNFAST_DEVICE void end(int b, int unit, const Operands& dv) const {
+  // Takes the gradients of what the initial states handed on.
+  RNNFAST_DEVICE void end(int b, int unit, const Operands<kLast>& dv) const {
     const CallSize& size = args.size;
     const Place at{size.step(0), b, unit};
     Scalar s[info.states], ds[info.states];
@@ -223,22 +216,46 @@ struct BackwardElement {
   }
 
  private:
+  template <int kCount>
+  RNNFAST_DEVICE static void zero(Scalar* to) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) to[i] = Scalar(0.f);
+  }
   RNNFAST_DEVICE float* channel(Place at) const {
     return args.dchannel + args.size.row(at.t, at.b) * info.params + at.unit;
+  }
+  RNNFAST_DEVICE float* kept_gradient(Place at, int place) const {
+    constexpr int seen = info.seen();
+    return args.dkept + (long(at.b) * seen + place) * args.size.hidden + at.unit;
   }
   RNNFAST_DEVICE void load_states(Place at, int slot, Scalar* s) const {
     const CallSize& size = args.size;
     load<info.states>(args.states + size.row(0, slot, at.b) + at.unit, size.row(1, 0, 0), s);
   }
-  RNNFAST_DEVICE void load_step(Place at, Scalar* save, Scalar* p, Scalar* s) const {
+  template <int kStage>
+  RNNFAST_DEVICE void load_step(Place at, Scalar* p, Scalar* s, Scalar* kept, Scalar* save,
+                                Scalar* dsave) const {
+    constexpr Stage stage = info.stages[kStage];
+    constexpr int first_slot = info.first_slot(kStage);
     const CallSize& size = args.size;
-    load<info.saved>(args.gates + size.row(at.t, at.b) * kSlots + at.unit, size.hidden, save);
-    load<info.params>(args.weight_channel + at.unit, size.hidden, p);
+    const long H = size.hidden;
+    const float* slots = args.gates + size.row(at.t, at.b) * kSlots + at.unit;
+    load<stage.saved>(slots + first_slot * H, H, save);
+    load<stage.sees.count>(slots + stage.sees.first * H, H, kept + stage.sees.first);
+    load<info.params>(args.weight_channel + at.unit, H, p);
     load_states(at, size.before(at.t), s);
+    for_each_index<stage.saved>([&]<int k>() {
+      constexpr int place = info.seen_place(first_slot + k);
+      if constexpr (place >= 0) dsave[k] = Scalar(*kept_gradient(at, place));
+    });
   }
-  RNNFAST_DEVICE void add_operands(const Scalar* s, const Scalar* dv, Scalar* ds) const {
+  RNNFAST_DEVICE void add_operands(const Scalar* s, const Operands<kLast>& dv, Scalar* ds) const {
     ds[0] = ds[0] + dv[0];
-    if constexpr (info.operands > 1) Cell::publish_backward(s, dv, ds);
+    if constexpr (info.first() > 0) {
+      Scalar made[info.opening_values()];
+      Cell::template backward<0>(
+          Gradients<Scalar>{.s = s, .dmade = dv + 1, .ds = ds, .made = made});
+    }
   }
   // The gradient of the states waits in dinitial from step to step.
   RNNFAST_DEVICE void load_carry(Place at, Scalar* ds) const {
@@ -251,24 +268,21 @@ struct BackwardElement {
     for (int i = 0; i < info.states; ++i)
       args.dinitial[i][args.size.row(at.b) + at.unit] = ds[i].value;
   }
-  // Rounds what products multiply. Where the cell is additive dx is dh, which the kernel stores.
-  template <int kFirst, int kEnd>
-  RNNFAST_DEVICE void finish(Place at, Scalar* dx, Scalar* dh) const {
+  // Rounds what products multiply. Where no stage is split dx is dh, which the kernel stores.
+  template <int kStage>
+  RNNFAST_DEVICE void finish(Place at, Gates<kStage>& dx, Gates<kStage>& dh) const {
+    constexpr Span gates = info.stages[kStage].gates;
     const CallSize& size = args.size;
     if (args.bfloat16)
 #pragma unroll
-      for (int g = kFirst; g < kEnd; ++g) {
+      for (int g = 0; g < gates.count; ++g) {
         dx[g] = rounded(dx[g]);
         dh[g] = rounded(dh[g]);
       }
-    if constexpr (!info.additive)
-      store<kEnd - kFirst>(
-          dx + kFirst, size.hidden,
-          args.dgates_x + size.row(at.t, at.b) * info.gates + long(kFirst) * size.hidden + at.unit);
-  }
-  RNNFAST_DEVICE float* pending(int which, Place at) const {
-    return args.pending +
-           (long(which) * args.size.batch + at.b) * info.h_gates() * args.size.hidden + at.unit;
+    if constexpr (info.split())
+      store<gates.count>(dx, size.hidden,
+                         args.dgates_x + size.row(at.t, at.b) * info.gates +
+                             long(gates.first) * size.hidden + at.unit);
   }
 };
 

@@ -35,41 +35,24 @@ template <class Cell>
 __global__ void __launch_bounds__(kThreads) forward_begin(ForwardArgs args) {
   const Index i(args.size);
   if (!i.exists(args.size)) return;
-  Scalar operands[Cell::info.operands];
+  constexpr int kLast = Cell::info.last();
+  typename ForwardElement<Cell>::template Operands<kLast> operands;
   ForwardElement<Cell>{args}.begin(i.b, i.unit, operands);
-  ForwardArrays<Cell>{args}.store_operands(args.size.before(args.size.step(0)), i.b, i.unit,
-                                           operands);
+  ForwardArrays<Cell>{args}.template store_operands<kLast>(args.size.before(args.size.step(0)), i.b,
+                                                           i.unit, operands);
 }
 
-template <class Cell>
-__global__ void __launch_bounds__(kThreads) forward_first(ForwardArgs args, int t) {
+template <class Cell, int kStage>
+__global__ void __launch_bounds__(kThreads) forward_stage(ForwardArgs args, int t) {
+  using Element = ForwardElement<Cell>;
   const Index i(args.size);
   if (!i.exists(args.size)) return;
-  Scalar sums[Cell::info.h_gates()];
+  typename Element::template Sums<kStage> sums;
+  typename Element::template Operands<kStage> operands;
   load_sums(args.sums, args.size, i, sums);
-  const ForwardElement<Cell> element{args};
-  const ForwardArrays<Cell> arrays{args};
-  if constexpr (Cell::info.second_gates > 0) {
-    Scalar q;
-    element.first({t, i.b, i.unit}, sums, q);
-    arrays.store_second(t, i.b, i.unit, q);
-  } else {
-    Scalar operands[Cell::info.operands];
-    element.step({t, i.b, i.unit}, sums, operands);
-    arrays.store_operands(args.size.after(t), i.b, i.unit, operands);
-  }
-}
-
-template <class Cell>
-__global__ void __launch_bounds__(kThreads) forward_second(ForwardArgs args, int t) {
-  const Index i(args.size);
-  if (!i.exists(args.size)) return;
-  if constexpr (Cell::info.second_gates > 0) {
-    Scalar sums[Cell::info.second_gates], operands[Cell::info.operands];
-    load_sums(args.sums, args.size, i, sums);
-    ForwardElement<Cell>{args}.second({t, i.b, i.unit}, sums, operands);
-    ForwardArrays<Cell>{args}.store_operands(args.size.after(t), i.b, i.unit, operands);
-  }
+  Element{args}.template step<kStage>({t, i.b, i.unit}, sums, operands);
+  ForwardArrays<Cell>{args}.template store_operands<kStage>(
+      kStage == Cell::info.last() ? args.size.after(t) : t, i.b, i.unit, operands);
 }
 
 template <class Cell>
@@ -78,41 +61,40 @@ __global__ void __launch_bounds__(kThreads) forward_end(ForwardArgs args) {
   if (i.exists(args.size)) ForwardElement<Cell>{args}.end(i.b, i.unit);
 }
 
-// Of the step that `phase` others follow; before the first, sums are zero.
+// The last stage of the step that `phase` others follow; before the first, sums are zero.
 template <class Cell>
-__global__ void __launch_bounds__(kThreads) backward_first(BackwardArgs args, int phase) {
-  constexpr CellInfo info = Cell::info;
+__global__ void __launch_bounds__(kThreads) backward_last(BackwardArgs args, int phase) {
+  using Element = BackwardElement<Cell>;
+  constexpr int kLast = Cell::info.last();
   const CallSize& size = args.size;
   const Index i(size);
   if (!i.exists(size)) return;
-  const BackwardElement<Cell> element{args};
-  Scalar sums[info.operands];
+  const Element element{args};
+  typename Element::template Operands<kLast> sums;
   if (phase > 0) {
     load_sums(args.sums, size, i, sums);
   } else {
 #pragma unroll
-    for (int o = 0; o < info.operands; ++o) sums[o] = Scalar(0.f);
+    for (Scalar& sum : sums) sum = Scalar(0.f);
     element.begin(i.b, i.unit);
   }
   if (phase == size.steps) return element.end(i.b, i.unit, sums);
   const int t = size.step(size.steps - 1 - phase);
-  Scalar dh[info.gates];
-  element.step({t, i.b, i.unit}, sums, dh);
-  BackwardArrays<Cell>{args}
-      .template store_gates<info.second_gates ? info.h_gates() : 0, info.gates>(t, i.b, i.unit, dh);
+  typename Element::template Gates<kLast> dh;
+  element.template step<kLast>({t, i.b, i.unit}, sums, dh);
+  BackwardArrays<Cell>{args}.template store_gates<kLast>(t, i.b, i.unit, dh);
 }
 
-template <class Cell>
-__global__ void __launch_bounds__(kThreads) backward_second(BackwardArgs args, int t) {
-  constexpr CellInfo info = Cell::info;
+template <class Cell, int kStage>
+__global__ void __launch_bounds__(kThreads) backward_stage(BackwardArgs args, int t) {
+  using Element = BackwardElement<Cell>;
   const Index i(args.size);
   if (!i.exists(args.size)) return;
-  if constexpr (Cell::info.second_gates > 0) {
-    Scalar sums[1], dh[info.gates];
-    load_sums(args.sums, args.size, i, sums);
-    BackwardElement<Cell>{args}.second({t, i.b, i.unit}, sums[0], dh);
-    BackwardArrays<Cell>{args}.template store_gates<0, info.h_gates()>(t, i.b, i.unit, dh);
-  }
+  typename Element::template Operands<kStage> sums;
+  typename Element::template Gates<kStage> dh;
+  load_sums(args.sums, args.size, i, sums);
+  Element{args}.template step<kStage>({t, i.b, i.unit}, sums, dh);
+  BackwardArrays<Cell>{args}.template store_gates<kStage>(t, i.b, i.unit, dh);
 }
 
 struct Stream {
@@ -147,52 +129,55 @@ struct Stream {
 template <class Cell>
 void take_steps(const ForwardArgs& args, const Stream& stream) {
   constexpr CellInfo info = Cell::info;
+  constexpr int kFirst = info.first();
   const CallSize& size = args.size;
   const int H = size.hidden;
   const ForwardArrays<Cell> arrays{args};
   stream.run(forward_begin<Cell>, args);
   for (int step = 0; step < size.steps; ++step) {
     const int t = size.step(step);
-    int gate = 0;
-    for (int o = 0; o < info.operands; ++o) {
-      const int gates = info.operand_gates(o);
-      stream.product(arrays.operand(o, size.before(t)), H, args.weight_hh + long(gate) * H * H,
-                     true, gates * H, H, args.sums + gate * H, info.h_gates() * H);
-      gate += gates;
-    }
-    stream.run(forward_first<Cell>, args, t);
-    if constexpr (info.second_gates > 0) {
-      stream.product(arrays.second(t), H, args.weight_hh + long(gate) * H * H, true,
-                     info.second_gates * H, H, args.sums, info.second_gates * H);
-      stream.run(forward_second<Cell>, args, t);
-    }
+    for_each_index<info.size() - kFirst>([&]<int n>() {
+      constexpr int kStage = kFirst + n, kMaker = n == 0 ? info.last() : kStage - 1;
+      constexpr Stage stage = info.stages[kStage];
+      for (int i = 0; i < stage.size(); ++i) {
+        const Span gates = stage.products[i].gates;
+        stream.product(arrays.template operand<kMaker>(i, n == 0 ? size.before(t) : t), H,
+                       args.weight_hh + long(gates.first) * H * H, true, gates.count * H, H,
+                       args.sums + (gates.first - stage.gates.first) * H, stage.gates.count * H);
+      }
+      stream.run(forward_stage<Cell, kStage>, args, t);
+    });
   }
   stream.run(forward_end<Cell>, args);
 }
 
+// Gradients of a stage's operands, out of those of its gates in step t.
+template <class Cell, int kStage>
+void multiply_gates(const BackwardArgs& args, const Stream& stream, int t) {
+  constexpr Stage stage = Cell::info.stages[kStage];
+  const int H = args.size.hidden;
+  const BackwardArrays<Cell> arrays{args};
+  for (int i = 0; i < stage.size(); ++i) {
+    const Span gates = stage.products[i].gates;
+    stream.product(arrays.template gate<kStage>(gates.first - stage.gates.first, t),
+                   Cell::info.gates * H, args.weight_hh + long(gates.first) * H * H, false, H,
+                   gates.count * H, args.sums + i * H, stage.size() * H);
+  }
+}
+
 template <class Cell>
 void take_steps(const BackwardArgs& args, const Stream& stream) {
-  constexpr CellInfo info = Cell::info;
+  constexpr int kFirst = Cell::info.first(), kLast = Cell::info.last();
   const CallSize& size = args.size;
-  const int H = size.hidden, lda = info.gates * H;
-  const BackwardArrays<Cell> arrays{args};
-  stream.run(backward_first<Cell>, args, 0);
+  stream.run(backward_last<Cell>, args, 0);
   for (int phase = 0; phase < size.steps; ++phase) {
     const int t = size.step(size.steps - 1 - phase);
-    if constexpr (info.second_gates > 0) {
-      stream.product(arrays.gate(info.h_gates(), t), lda,
-                     args.weight_hh + long(info.h_gates()) * H * H, false, H, info.second_gates * H,
-                     args.sums, H);
-      stream.run(backward_second<Cell>, args, t);
-    }
-    int gate = 0;
-    for (int o = 0; o < info.operands; ++o) {
-      const int gates = info.operand_gates(o);
-      stream.product(arrays.gate(gate, t), lda, args.weight_hh + long(gate) * H * H, false, H,
-                     gates * H, args.sums + o * H, info.operands * H);
-      gate += gates;
-    }
-    stream.run(backward_first<Cell>, args, phase + 1);
+    for_each_index<kLast - kFirst>([&]<int n>() {
+      multiply_gates<Cell, kLast - n>(args, stream, t);
+      stream.run(backward_stage<Cell, kLast - n - 1>, args, t);
+    });
+    multiply_gates<Cell, kFirst>(args, stream, t);
+    stream.run(backward_last<Cell>, args, phase + 1);
   }
 }
 

@@ -9,42 +9,48 @@ namespace rnnfast::cuda {
 
 template <class Cell>
 struct ForwardArrays {
+  static constexpr CellInfo info = Cell::info;
+
   const ForwardArgs& args;
 
-  // First row of operand o in a slot.
-  RNNFAST_DEVICE float* operand(int o, int slot) const {
-    return o == 0 ? args.states + args.size.row(0, slot, 0)
-                  : args.operands + args.size.row(o - 1, slot, 0);
+  // First row of operand i that a stage hands on in step t; of the last stage, to the step that
+  // begins with that slot.
+  template <int kStage>
+  RNNFAST_DEVICE float* operand(int i, int at) const {
+    const CallSize& size = args.size;
+    if constexpr (kStage == info.last()) {
+      return i == 0 ? args.states + size.row(0, at, 0) : args.openings + size.row(i - 1, at, 0);
+    } else {
+      constexpr int first = info.first_value(kStage) - info.opening_values();
+      return args.values + size.row((first + i) * size.steps + at, 0);
+    }
   }
-  RNNFAST_DEVICE float* second(int t) const { return args.second + args.size.row(t, 0); }
-
-  RNNFAST_DEVICE void store_operands(int slot, int b, int unit,
-                                     const Scalar (&v)[Cell::info.operands]) const {
+  template <int kStage, int kCount>
+  RNNFAST_DEVICE void store_operands(int at, int b, int unit, const Scalar (&v)[kCount]) const {
 #pragma unroll
-    for (int o = 0; o < Cell::info.operands; ++o)
-      operand(o, slot)[args.size.row(b) + unit] = v[o].value;
-  }
-  RNNFAST_DEVICE void store_second(int t, int b, int unit, Scalar q) const {
-    second(t)[args.size.row(b) + unit] = q.value;
+    for (int i = 0; i < kCount; ++i) operand<kStage>(i, at)[args.size.row(b) + unit] = v[i].value;
   }
 };
 
 template <class Cell>
 struct BackwardArrays {
+  static constexpr CellInfo info = Cell::info;
+
   const BackwardArgs& args;
 
-  // First row of a gate's gradients in step t.
+  // First row of the gradients of a stage's gate in step t.
+  template <int kStage>
   RNNFAST_DEVICE float* gate(int gate, int t) const {
-    return args.dgates_h + args.size.row(t, 0) * Cell::info.gates + long(gate) * args.size.hidden;
+    constexpr int first = info.stages[kStage].gates.first;
+    return args.dgates_h + args.size.row(t, 0) * info.gates + long(first + gate) * args.size.hidden;
   }
   // From a sequence's gradients to the next's.
-  RNNFAST_DEVICE long stride() const { return long(Cell::info.gates) * args.size.hidden; }
+  RNNFAST_DEVICE long stride() const { return long(info.gates) * args.size.hidden; }
 
-  template <int kFirst, int kEnd>
-  RNNFAST_DEVICE void store_gates(int t, int b, int unit,
-                                  const Scalar (&dh)[Cell::info.gates]) const {
+  template <int kStage, int kCount>
+  RNNFAST_DEVICE void store_gates(int t, int b, int unit, const Scalar (&dh)[kCount]) const {
 #pragma unroll
-    for (int g = kFirst; g < kEnd; ++g) gate(g, t)[b * stride() + unit] = dh[g].value;
+    for (int g = 0; g < kCount; ++g) gate<kStage>(g, t)[b * stride() + unit] = dh[g].value;
   }
 };
 

@@ -2,7 +2,7 @@
 // The persistent kernels that run on every device and that the others are compared with: blocks
 // share the hidden units of a tile of the batch (blockIdx.x: slice of units, blockIdx.y: tile),
 // keep their weights in shared memory, exchange operands through global memory and meet once a
-// step, or twice with a second product. With one slice a block has all units and waits for nobody.
+// stage that has products. With one slice a block has all units and waits for nobody.
 
 #include "cuda/element.cuh"
 #include "cuda/fma_product.cuh"
@@ -49,6 +49,7 @@ template <class Cell>
 __global__ void __launch_bounds__(kThreads, 1)
     forward_grid_kernel(ForwardArgs args, GridShape shape) {
   constexpr CellInfo info = Cell::info;
+  constexpr int kFirst = info.first(), kLast = info.last();
   using Element = ForwardElement<Cell>;
   RNNFAST_DYNAMIC_SHARED(memory);
   const CallSize& size = args.size;
@@ -58,37 +59,27 @@ __global__ void __launch_bounds__(kThreads, 1)
   const Element element{args};
   const ForwardArrays<Cell> arrays{args};
   for_each_element(slice, [&](int b, int unit) {
-    typename Element::Operands operands;
+    typename Element::template Operands<kLast> operands;
     element.begin(b, unit, operands);
-    arrays.store_operands(size.before(size.step(0)), b, unit, operands);
+    arrays.template store_operands<kLast>(size.before(size.step(0)), b, unit, operands);
   });
   TileBarrier barrier(args.counters);
   for (int step = 0; step < size.steps; ++step) {
     const int t = size.step(step);
-    barrier.wait();
-    fma_product<ForwardFirst<Cell>>(
-        slice, shared, [&](int o) { return arrays.operand(o, size.before(t)); }, size.hidden,
-        [&](int unit, int b, auto& sums) {
-          if constexpr (Cell::info.second_gates > 0) {
-            Scalar q;
-            element.first({t, b, unit}, sums, q);
-            arrays.store_second(t, b, unit, q);
-          } else {
-            typename Element::Operands operands;
-            element.step({t, b, unit}, sums, operands);
-            arrays.store_operands(size.after(t), b, unit, operands);
-          }
-        });
-    if constexpr (Cell::info.second_gates > 0) {
+    for_each_index<info.size() - kFirst>([&]<int n>() {
+      constexpr int stage = kFirst + n, maker = n == 0 ? kLast : stage - 1;
       barrier.wait();
-      fma_product<ForwardSecond<Cell>>(
-          slice, shared, [&](int) { return arrays.second(t); }, size.hidden,
+      fma_product<ForwardPass<Cell, stage>>(
+          slice, shared,
+          [&](int i) { return arrays.template operand<maker>(i, n == 0 ? size.before(t) : t); },
+          size.hidden,
           [&](int unit, int b, auto& sums) {
-            typename Element::Operands operands;
-            element.second({t, b, unit}, sums, operands);
-            arrays.store_operands(size.after(t), b, unit, operands);
+            typename Element::template Operands<stage> operands;
+            element.template step<stage>({t, b, unit}, sums, operands);
+            arrays.template store_operands<stage>(stage == kLast ? size.after(t) : t, b, unit,
+                                                  operands);
           });
-    }
+    });
   }
   __syncthreads();
   for_each_element(slice, [&](int b, int unit) { element.end(b, unit); });
@@ -98,6 +89,7 @@ template <class Cell>
 __global__ void __launch_bounds__(kThreads, 1)
     backward_grid_kernel(BackwardArgs args, GridShape shape) {
   constexpr CellInfo info = Cell::info;
+  constexpr int kFirst = info.first(), kLast = info.last();
   using Element = BackwardElement<Cell>;
   RNNFAST_DYNAMIC_SHARED(memory);
   const CallSize& size = args.size;
@@ -107,37 +99,37 @@ __global__ void __launch_bounds__(kThreads, 1)
   const Element element{args};
   const BackwardArrays<Cell> arrays{args};
   TileBarrier barrier(args.counters);
-  const auto differentiate = [&](int t, int b, int unit, const typename Element::Operands& dv) {
-    typename Element::Gates dh;
-    element.step({t, b, unit}, dv, dh);
-    arrays.template store_gates<info.second_gates ? info.h_gates() : 0, info.gates>(t, b, unit, dh);
+  const auto differentiate = [&]<int kStage>(int t, int b, int unit, const auto& dv) {
+    typename Element::template Gates<kStage> dh;
+    element.template step<kStage>({t, b, unit}, dv, dh);
+    arrays.template store_gates<kStage>(t, b, unit, dh);
   };
   for_each_element(slice, [&](int b, int unit) {
-    typename Element::Operands none;
+    typename Element::template Operands<kLast> none;
 #pragma unroll
-    for (int o = 0; o < info.operands; ++o) none[o] = Scalar(0.f);
+    for (Scalar& gradient : none) gradient = Scalar(0.f);
     element.begin(b, unit);
-    differentiate(size.step(size.steps - 1), b, unit, none);
+    differentiate.template operator()<kLast>(size.step(size.steps - 1), b, unit, none);
   });
   for (int step = size.steps - 1; step >= 0; --step) {
     const int t = size.step(step);
     barrier.wait();
-    if constexpr (info.second_gates > 0) {
-      fma_product<BackwardSecond<Cell>>(
-          slice, shared, [&](int gate) { return arrays.gate(info.h_gates() + gate, t); },
+    for_each_index<kLast - kFirst>([&]<int n>() {
+      constexpr int stage = kLast - n;  // whose operands the stage before it made
+      fma_product<BackwardPass<Cell, stage>>(
+          slice, shared, [&](int gate) { return arrays.template gate<stage>(gate, t); },
           arrays.stride(),
           [&](int unit, int b, auto& sums) {
-            typename Element::Gates dh;
-            element.second({t, b, unit}, sums[0], dh);
-            arrays.template store_gates<0, info.h_gates()>(t, b, unit, dh);
+            differentiate.template operator()<stage - 1>(t, b, unit, sums);
           });
       barrier.wait();
-    }
-    fma_product<BackwardFirst<Cell>>(
-        slice, shared, [&](int gate) { return arrays.gate(gate, t); }, arrays.stride(),
+    });
+    fma_product<BackwardPass<Cell, kFirst>>(
+        slice, shared, [&](int gate) { return arrays.template gate<kFirst>(gate, t); },
+        arrays.stride(),
         [&](int unit, int b, auto& sums) {
           if (step > 0)
-            differentiate(size.step(step - 1), b, unit, sums);
+            differentiate.template operator()<kLast>(size.step(step - 1), b, unit, sums);
           else
             element.end(b, unit, sums);
         });

@@ -15,8 +15,9 @@ void forward(int cell, Products products, const Plan& plan, const ForwardArgs& a
   const CellInfo& info = cell_info(cell);
   const CallSize& size = args.size;
   mark_empty(args.states, size.row(1, 0, 0), stream);  // of h alone
-  mark_empty(args.operands, size.row(info.operands - 1, 0, 0), stream);
-  mark_empty(args.second, info.second_gates ? size.row(size.steps, 0) : 0, stream);
+  mark_empty(args.openings, size.row(info.opening_values(), 0, 0), stream);
+  const int values = info.values() - info.opening_values();
+  mark_empty(args.values, values * size.row(size.steps, 0), stream);
   MmaFamilies<FlagExchange>::run(cell, products, plan, args, stream);
 }
 

@@ -28,25 +28,29 @@ struct MmaBlock {
         sizes(sizes_of(shape.units, size.hidden)),
         memory(shared) {}
 
-  RNNFAST_DEVICE uint4* weights(int product) const {
-    return reinterpret_cast<uint4*>(memory + (product ? sizes.weights[0] : 0));
+  // Of the n-th stage that has products.
+  RNNFAST_DEVICE uint4* weights(int n) const {
+    return reinterpret_cast<uint4*>(memory + sizes.weights_at[n]);
   }
   template <class Pass>
-  RNNFAST_DEVICE SlabBuffers slabs() const {
-    const long at = sizes.weights[0] + sizes.weights[1] + (Pass::kIsFirst ? 0 : sizes.slabs[0]);
-    return {reinterpret_cast<uint32_t*>(memory + at), Pass::kSlabs, kParts,
+  RNNFAST_DEVICE SlabBuffers slabs(int n) const {
+    return {reinterpret_cast<uint32_t*>(memory + sizes.slabs_at[n]), Pass::kSlabs, kParts,
             mma_stride(slice.hidden)};
   }
-  RNNFAST_DEVICE float* partial(int turn) const {
-    const long at = sizes.weights[0] + sizes.weights[1] + sizes.slabs[0] + sizes.slabs[1];
-    return reinterpret_cast<float*>(memory + at + (turn & 1) * sizes.partial / 2);
+  RNNFAST_DEVICE uint64_t* barriers(int n) const {
+    return reinterpret_cast<uint64_t*>(memory + sizes.barriers_at(n));
   }
-  RNNFAST_DEVICE uint64_t* barriers(int product) const {
-    return reinterpret_cast<uint64_t*>(memory + sizes.total() - sizes.barriers) + 2 * product;
+  RNNFAST_DEVICE float* partial(int turn) const {
+    return reinterpret_cast<float*>(memory + sizes.used + (turn & 1) * sizes.partial / 2);
   }
   RNNFAST_DEVICE static MmaMemory sizes_of(int units, int hidden) {
-    constexpr CellInfo info = Cell::info;
-    return MmaMemory(info, kBackward, units, hidden, kParts);
+    MmaMemory sizes;
+    for_each_index<Cell::info.size() - Cell::info.first()>([&]<int n>() {
+      constexpr Stage stage = Cell::info.stages[Cell::info.first() + n];
+      constexpr int operands = stage.size();
+      sizes.add(n, stage.gates.count, operands, kBackward, units, hidden, kParts);
+    });
+    return sizes;
   }
   // Units that all slices together send a row.
   RNNFAST_DEVICE int sent_units() const {
@@ -57,19 +61,18 @@ struct MmaBlock {
 // The lane's two sequences of a tile of 8.
 RNNFAST_DEVICE int lane_row(int j) { return int(threadIdx.x) % 4 * 2 + j; }
 
-// A product with its weights and the exchange of what it multiplies.
+// A stage's product with its weights and the exchange of what it multiplies.
 template <class Tile, class ExchangeType, class Block>
 class MmaProduct {
  public:
   using Pass = typename Tile::Pass;
   using Exchange = ExchangeType;
 
-  RNNFAST_DEVICE MmaProduct(const Block& block, const float* weight_hh, int steps)
+  RNNFAST_DEVICE MmaProduct(const Block& block, int n, const float* weight_hh, int steps)
       : block_(block),
         role_(MmaRole::of<Tile>(block.units, block.slice.hidden)),
-        weights_(role_, block.slice, weight_hh, block.weights(!Pass::kIsFirst)),
-        exchange_(block.template slabs<Pass>(), block.barriers(!Pass::kIsFirst), steps,
-                  block.sent_units()) {
+        weights_(role_, block.slice, weight_hh, block.weights(n)),
+        exchange_(block.template slabs<Pass>(n), block.barriers(n), steps, block.sent_units()) {
     exchange_.buffers.clear();
   }
 
@@ -96,18 +99,34 @@ class MmaProduct {
   Exchange exchange_;
 };
 
-// Of a cell without a second product.
-struct NoProduct {
-  template <class Block>
-  RNNFAST_DEVICE NoProduct(const Block&, const float*, int) {}
-};
-template <class Pass, bool kSplit, class Exchange, class Block, bool kExists>
-struct ProductOf {
-  using Type = MmaProduct<MmaTile<Pass, kSplit>, Exchange, Block>;
-};
-template <class Pass, bool kSplit, class Exchange, class Block>
-struct ProductOf<Pass, kSplit, Exchange, Block, false> {
-  using Type = NoProduct;
+// The products of all stages from kStage on.
+template <class Cell, bool kBackward, bool kSplit, class Exchange, class Block, int kStage>
+class StageProducts {
+  template <int kOther>
+  using Pass = std::conditional_t<kBackward, BackwardPass<Cell, kOther>, ForwardPass<Cell, kOther>>;
+  struct None {
+    RNNFAST_DEVICE None(const Block&, const float*, int) {}
+  };
+  static constexpr bool kIsLast = kStage == Cell::info.last();
+  template <int kNext>
+  using From = StageProducts<Cell, kBackward, kSplit, Exchange, Block, kNext>;
+
+ public:
+  RNNFAST_DEVICE StageProducts(const Block& block, const float* weight_hh, int steps)
+      : product_(block, kStage - Cell::info.first(), weight_hh, steps),
+        later_(block, weight_hh, steps) {}
+
+  template <int kOther>
+  RNNFAST_DEVICE auto& of() {
+    if constexpr (kOther == kStage)
+      return product_;
+    else
+      return later_.template of<kOther>();
+  }
+
+ private:
+  MmaProduct<MmaTile<Pass<kStage>, kSplit>, Exchange, Block> product_;
+  std::conditional_t<kIsLast, None, From<kIsLast ? kStage : kStage + 1>> later_;
 };
 
 // Calls compute(b, values) for the lane's sequences of a unit that exist, stores each value where
@@ -135,18 +154,15 @@ RNNFAST_DEVICE void hand_on(const Block& block, const Exchange& exchange, int ph
 template <class Cell, bool kSplit, class Exchange>
 RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, GridShape shape, unsigned char* memory) {
   constexpr CellInfo info = Cell::info;
-  constexpr bool kTwo = Cell::info.second_gates > 0;
+  constexpr int kFirst = info.first(), kLast = info.last();
   using Block = MmaBlock<Cell, false, kSplit>;
   using Element = ForwardElement<Cell>;
-  using Operands = typename Element::Operands;
   const CallSize& size = args.size;
   const Block block(size, shape, memory);
   const Element element{args};
   const ForwardArrays<Cell> arrays{args};
-  typename ProductOf<ForwardFirst<Cell>, kSplit, Exchange, Block, true>::Type first(
-      block, args.weight_hh, size.steps);
-  typename ProductOf<ForwardSecond<Cell>, kSplit, Exchange, Block, kTwo>::Type second(
-      block, args.weight_hh, size.steps);
+  StageProducts<Cell, false, kSplit, Exchange, Block, kFirst> products(block, args.weight_hh,
+                                                                       size.steps);
   __syncthreads();
   Exchange::begin();
 
@@ -155,44 +171,37 @@ RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, GridShape shape, unsign
   int turn = 0;
   for (int step = -1; step < size.steps; ++step) {
     const int t = size.step(max(step, 0));
-    const auto operand = [&](int o) { return arrays.operand(o, size.before(t)); };
-    const auto publish = [&](int unit, int row, const auto& compute) {
-      const int slot = step < 0 ? size.before(t) : size.after(t);
-      hand_on<info.operands>(
-          block, first.exchange(), step + 1, unit, row,
-          [&](int o, int b) { return arrays.operand(o, slot) + size.row(b); }, compute);
+    // What a stage hands on is multiplied by the next, after the last in the next step.
+    const auto publish = [&]<int kStage>(int unit, int row, const auto& compute) {
+      constexpr bool is_last = kStage == kLast;
+      const int at = !is_last ? t : step < 0 ? size.before(t) : size.after(t);
+      hand_on<kHandedOn<Cell, kStage>>(
+          block, products.template of<is_last ? kFirst : kStage + 1>().exchange(),
+          is_last ? step + 1 : step, unit, row,
+          [&](int i, int b) { return arrays.template operand<kStage>(i, at) + size.row(b); },
+          compute);
     };
-    for (int row = 0; row < block.rows; row += kMmaRows)
-      first.run(step, row, turn++, operand, size.hidden, [&](int unit, auto& sums) {
-        if constexpr (kTwo) {
-          if (step < 0)
-            return publish(unit, row, [&](int b, int, Operands& operands) {
-              element.begin(b, unit, operands);
-            });
-          hand_on<1>(
-              block, second.exchange(), step, unit, row,
-              [&](int, int b) { return arrays.second(t) + size.row(b); },
-              [&](int b, int j, auto& q) { element.first({t, b, unit}, sums[j], q[0]); });
-        } else {
-          publish(unit, row, [&](int b, int j, Operands& operands) {
-            if (step < 0)
-              element.begin(b, unit, operands);
-            else
-              element.step({t, b, unit}, sums[j], operands);
-          });
-        }
-      });
-    if constexpr (kTwo) {
-      if (step < 0) continue;
+    for_each_index<info.size() - kFirst>([&]<int n>() {
+      constexpr int kStage = kFirst + n, kMaker = n == 0 ? kLast : kStage - 1;
+      if (n > 0 && step < 0) return;
+      const auto source = [&](int i) {
+        return arrays.template operand<kMaker>(i, n == 0 ? size.before(t) : t);
+      };
       for (int row = 0; row < block.rows; row += kMmaRows)
-        second.run(
-            step, row, turn++, [&](int) { return arrays.second(t); }, size.hidden,
-            [&](int unit, auto& sums) {
-              publish(unit, row, [&](int b, int j, Operands& operands) {
-                element.second({t, b, unit}, sums[j], operands);
+        products.template of<kStage>().run(
+            step, row, turn++, source, size.hidden, [&](int unit, auto& sums) {
+              const auto begin = [&](int b, int, auto& operands) {
+                element.begin(b, unit, operands);
+              };
+              if constexpr (n == 0 && kStage != kLast)
+                if (step < 0) return publish.template operator()<kLast>(unit, row, begin);
+              publish.template operator()<kStage>(unit, row, [&](int b, int j, auto& operands) {
+                if constexpr (n == 0 && kStage == kLast)
+                  if (step < 0) return begin(b, j, operands);
+                element.template step<kStage>({t, b, unit}, sums[j], operands);
               });
             });
-    }
+    });
   }
   __syncthreads();
   const int units = block.slice.end - block.slice.first;
@@ -203,73 +212,57 @@ RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, GridShape shape, unsign
 template <class Cell, bool kSplit, class Exchange>
 RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, GridShape shape, unsigned char* memory) {
   constexpr CellInfo info = Cell::info;
-  constexpr bool kTwo = Cell::info.second_gates > 0;
+  constexpr int kFirst = info.first(), kLast = info.last();
   using Block = MmaBlock<Cell, true, kSplit>;
   using Element = BackwardElement<Cell>;
   const CallSize& size = args.size;
   const Block block(size, shape, memory);
   const Element element{args};
   const BackwardArrays<Cell> arrays{args};
-  typename ProductOf<BackwardFirst<Cell>, kSplit, Exchange, Block, true>::Type first(
-      block, args.weight_hh, size.steps);
-  typename ProductOf<BackwardSecond<Cell>, kSplit, Exchange, Block, kTwo>::Type second(
-      block, args.weight_hh, size.steps);
+  StageProducts<Cell, true, kSplit, Exchange, Block, kFirst> products(block, args.weight_hh,
+                                                                      size.steps);
   __syncthreads();
   Exchange::begin();
 
-  // The gradients of gates [kFirst, kFirst + kCount) in step t.
-  const auto publish = [&]<int kFirst, int kCount>(const auto& exchange, int phase, int t, int unit,
-                                                   int row, const auto& compute) {
-    hand_on<kCount>(
-        block, exchange, phase, unit, row,
-        [&](int g, int b) { return arrays.gate(kFirst + g, t) + b * arrays.stride(); },
-        [&](int b, int j, auto& values) {
-          typename Element::Gates dh;
-          compute(b, j, dh);
-#pragma unroll
-          for (int g = 0; g < kCount; ++g) values[g] = dh[kFirst + g];
-        });
-  };
-  // Phase n is that of the n-th step from the end.
-  const auto differentiate = [&](int phase, int unit, int row, const auto& sums) {
+  // The gradients of a stage's gates in the step of a phase; phase n is that of the n-th step from
+  // the end. `sums` are the gradients of what the stage handed on.
+  const auto differentiate = [&]<int kStage>(int phase, int unit, int row, const auto& sums) {
     const int t = size.step(size.steps - 1 - phase);
-    const auto compute = [&](int b, int j, auto& dh) {
-      if (phase == 0) element.begin(b, unit);
-      element.step({t, b, unit}, sums[j], dh);
-    };
-    if constexpr (kTwo)
-      publish.template operator()<info.h_gates(), info.second_gates>(second.exchange(), phase, t,
-                                                                     unit, row, compute);
-    else
-      publish.template operator()<0, info.gates>(first.exchange(), phase, t, unit, row, compute);
+    hand_on<info.stages[kStage].gates.count>(
+        block, products.template of<kStage>().exchange(), phase, unit, row,
+        [&](int g, int b) { return arrays.template gate<kStage>(g, t) + b * arrays.stride(); },
+        [&](int b, int j, auto& dh) {
+          if (kStage == kLast && phase == 0) element.begin(b, unit);
+          element.template step<kStage>({t, b, unit}, sums[j], dh);
+        });
   };
   int turn = 0;
   for (int phase = 0; phase <= size.steps; ++phase) {
     const int later = size.step(min(size.steps - phase, size.steps - 1));
     for (int row = 0; row < block.rows; row += kMmaRows)
-      first.run(
-          phase - 1, row, turn++, [&](int gate) { return arrays.gate(gate, later); },
-          arrays.stride(),
+      products.template of<kFirst>().run(
+          phase - 1, row, turn++,
+          [&](int gate) { return arrays.template gate<kFirst>(gate, later); }, arrays.stride(),
           [&](int unit, auto& sums) {
-            if (phase < size.steps) return differentiate(phase, unit, row, sums);
+            if (phase < size.steps)
+              return differentiate.template operator()<kLast>(phase, unit, row, sums);
 #pragma unroll
             for (int j = 0; j < 2; ++j)
               if (unit < block.slice.end && row + lane_row(j) < block.rows)
                 element.end(block.first_row + row + lane_row(j), unit, sums[j]);
           });
-    if constexpr (kTwo) {
-      if (phase == size.steps) break;
-      const int t = size.step(size.steps - 1 - phase);
+    if (phase == size.steps) break;
+    const int t = size.step(size.steps - 1 - phase);
+    for_each_index<kLast - kFirst>([&]<int n>() {
+      constexpr int kStage = kLast - n;  // whose operands the stage before it made
       for (int row = 0; row < block.rows; row += kMmaRows)
-        second.run(
-            phase, row, turn++, [&](int gate) { return arrays.gate(info.h_gates() + gate, t); },
+        products.template of<kStage>().run(
+            phase, row, turn++, [&](int gate) { return arrays.template gate<kStage>(gate, t); },
             arrays.stride(),
             [&](int unit, auto& sums) {
-              publish.template operator()<0, info.h_gates()>(
-                  first.exchange(), phase, t, unit, row,
-                  [&](int b, int j, auto& dh) { element.second({t, b, unit}, sums[j][0], dh); });
+              differentiate.template operator()<kStage - 1>(phase, unit, row, sums);
             });
-    }
+    });
   }
 }
 

@@ -1,5 +1,7 @@
 #include "cuda/network.h"
 
+#include <algorithm>
+
 #include "cells/registry.h"
 #include "core/carver.h"
 #include "cuda/dense.h"
@@ -10,9 +12,19 @@
 namespace rnnfast::cuda {
 namespace {
 
+// Values made inside a step, for a later stage of it.
+int inner_values(const CellInfo& info) { return info.values() - info.opening_values(); }
+
+// The most operands that a stage multiplies.
+int most_operands(const CellInfo& info) {
+  int most = 0;
+  for (const Stage& stage : info.stages) most = std::max(most, stage.size());
+  return most;
+}
+
 // What forward leaves for backward, or uses alone where nothing is kept.
 struct Reserve {
-  std::vector<float*> gates, states, operands;  // of each layer and direction
+  std::vector<float*> gates, states, openings;  // of each layer and direction
   std::vector<float*> outputs;                  // of each layer but the last, dropped out
   float* x = nullptr;                           // with padding zeroed
   std::size_t bytes;
@@ -25,7 +37,7 @@ struct Reserve {
       const bool first = i == 0 || s.training;  // without training all use the same memory
       gates.push_back(first ? arena.take(rows * info.slots()) : gates[0]);
       states.push_back(first ? arena.take((rows + slot) * info.states) : states[0]);
-      operands.push_back(first ? arena.take((rows + slot) * (info.operands - 1)) : operands[0]);
+      openings.push_back(first ? arena.take((rows + slot) * info.opening_values()) : openings[0]);
     }
     for (int layer = 0; layer + 1 < s.layers; ++layer)
       outputs.push_back(layer < 2 || s.training ? arena.take(s.rows() * s.width())
@@ -42,14 +54,14 @@ struct Reserve {
 
 struct ForwardScratch {
   unsigned* counters;  // of each layer and direction, one for a sequence
-  float *second, *sums;
+  float *values, *sums;
   float* reserve;  // where nothing is kept
   std::size_t bytes;
 
   ForwardScratch(const NetworkSize& s, const NetworkInput& input, float* base) {
     Carver<float> arena{base};
     counters = reinterpret_cast<unsigned*>(arena.take(long(s.cells()) * s.batch));
-    second = arena.take(s.info().second_gates ? s.rows() * s.hidden_size : 0);
+    values = arena.take(inner_values(s.info()) * s.rows() * s.hidden_size);
     sums = arena.take(long(s.batch) * s.info().gates * s.hidden_size);
     reserve = arena.take(s.training ? 0 : long(Reserve(s, input, nullptr).bytes / sizeof(float)));
     bytes = std::size_t(arena.used) * sizeof(float);
@@ -58,7 +70,7 @@ struct ForwardScratch {
 
 struct BackwardScratch {
   unsigned* counters;
-  float *second, *pending, *sums, *dgates_x, *dgates_h, *dchannel;
+  float *values, *dkept, *sums, *dgates_x, *dgates_h, *dchannel;
   float* doutputs[2];  // of the layers' outputs, in turn
   void* sorted;        // of scatter_rows, for indices
   std::size_t bytes;
@@ -68,11 +80,11 @@ struct BackwardScratch {
     const long rows = s.rows() * s.hidden_size;
     Carver<float> arena{base};
     counters = reinterpret_cast<unsigned*>(arena.take(long(s.cells()) * s.batch));
-    second = arena.take(info.second_gates ? rows : 0);
-    sums = arena.take(long(s.batch) * info.operands * s.hidden_size);
-    pending = arena.take(info.second_gates ? 2L * s.batch * info.h_gates() * s.hidden_size : 0);
+    values = arena.take(inner_values(info) * rows);
+    sums = arena.take(long(s.batch) * most_operands(info) * s.hidden_size);
+    dkept = arena.take(long(s.batch) * info.seen() * s.hidden_size);
     dgates_x = arena.take(rows * info.gates);
-    dgates_h = info.additive ? dgates_x : arena.take(rows * info.gates);
+    dgates_h = info.split() ? arena.take(rows * info.gates) : dgates_x;
     dchannel = arena.take(rows * info.params);
     for (int k = 0; k < 2; ++k)
       doutputs[k] = arena.take(s.layers > k + 1 ? s.rows() * s.width() : 0);
@@ -150,28 +162,31 @@ struct Gradients {
     if (sums) column_sum(a, int(s.rows()), columns, columns, 1, sums, stream);
   }
 
+  // What a product multiplied in the steps, (T, B, H).
+  const float* rows_of(Operand operand, int i) const {
+    const long slot = long(s.batch) * s.hidden_size, before = i % s.directions ? slot : 0;
+    const int opening = s.info().opening_values();
+    if (operand.from == Operand::kState) return reserve.states[i] + before;
+    if (operand.index < opening)
+      return reserve.openings[i] + operand.index * (s.steps + 1) * slot + before;
+    return scratch.values + (operand.index - opening) * s.steps * slot;
+  }
+
   void weights(int layer, int i, const Weights<float>& dw) const {
     const CellInfo& info = s.info();
     const int H = s.hidden_size, width = info.gates * H;
-    const long slot = long(s.batch) * H, before = i % s.directions ? slot : 0;
     if (layer == 0 && input.indices)
       scatter_rows(scratch.dgates_x, width, input.indices, int(s.rows()),
                    input_table(s, dw.weight_ih), scratch.sorted, stream);
     else
       add_product(scratch.dgates_x, width, width, reserve.input(input, layer), s.layer_input(layer),
                   dw.weight_ih);
-    int gate = 0;
-    for (int o = 0; o < info.operands; ++o) {
-      const float* operand =
-          o ? reserve.operands[i] + (o - 1) * (s.steps + 1) * slot : reserve.states[i];
-      const int gates = info.operand_gates(o);
-      add_product(scratch.dgates_h + gate * H, width, gates * H, operand + before, H,
-                  dw.weight_hh + long(gate) * H * H);
-      gate += gates;
-    }
-    if (info.second_gates)
-      add_product(scratch.dgates_h + gate * H, width, info.second_gates * H, scratch.second, H,
-                  dw.weight_hh + long(gate) * H * H);
+    for (const Stage& stage : info.stages)
+      for (int k = 0; k < stage.size(); ++k) {
+        const auto [operand, gates] = stage.products[k];
+        add_product(scratch.dgates_h + gates.first * H, width, gates.count * H, rows_of(operand, i),
+                    H, dw.weight_hh + long(gates.first) * H * H);
+      }
     add_column_sums(scratch.dgates_x, width, dw.bias_ih);
     add_column_sums(scratch.dgates_h, width, dw.bias_hh);
     if (info.params) add_column_sums(scratch.dchannel, info.params * H, dw.weight_channel);
@@ -240,8 +255,8 @@ void network_forward(const NetworkSize& s, const NetworkInput& input, float* y,
       args.bfloat16 = s.products == Products::bfloat16;
       args.gates = reserve.gates[i];
       args.states = reserve.states[i];
-      args.operands = reserve.operands[i];
-      args.second = scratch.second;
+      args.openings = reserve.openings[i];
+      args.values = scratch.values;
       args.y = output + direction * s.hidden_size;
       args.y_stride = s.width();
       args.sums = scratch.sums;
@@ -284,8 +299,8 @@ void network_backward(const NetworkSize& s, const NetworkInput& input, const flo
       args.dgates_x = scratch.dgates_x;
       args.dgates_h = scratch.dgates_h;
       args.dchannel = scratch.dchannel;
-      args.second = scratch.second;
-      args.pending = scratch.pending;
+      args.values = scratch.values;
+      args.dkept = scratch.dkept;
       args.sums = scratch.sums;
       args.counters = scratch.counters + long(i) * s.batch;
       recurrent_kernel(plan.kernel).backward(s.cell, s.products, plan, args, stream);

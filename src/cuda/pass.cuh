@@ -1,5 +1,5 @@
 #pragma once
-// The products of a cell as a driver takes them. A pass multiplies *slabs*, matrices (B, H) that
+// The products of a stage as a driver takes them. A pass multiplies *slabs*, matrices (B, H) that
 // are staged one after the other, with blocks of weight_hh, and makes some *sums* for each hidden
 // unit of each sequence. Forward slabs are operands and the sums gates; backward slabs are
 // gradients of gates and the sums gradients of operands.
@@ -8,47 +8,28 @@
 
 namespace rnnfast::cuda {
 
-template <class Cell>
-RNNFAST_INLINE constexpr int operand_of(int gate) {
-  int operand = 0;
-  for (int first = Cell::info.operand_gates(0); gate >= first;
-       first += Cell::info.operand_gates(operand))
-    ++operand;
-  return operand;
-}
-
-// The row block of weight_hh between a slab and a sum; -1: none.
-template <class CellType>
-struct ForwardFirst {
+// `gate` is the row block of weight_hh between a slab and a sum; -1: none.
+template <class CellType, int kStage>
+struct ForwardPass {
   using Cell = CellType;
-  static constexpr bool kTransposed = false, kIsFirst = true;
-  static constexpr int kSlabs = Cell::info.operands, kSums = Cell::info.h_gates();
+  static constexpr Stage stage = Cell::info.stages[kStage];
+  static constexpr bool kTransposed = false, kIsFirst = kStage == Cell::info.first();
+  static constexpr int kSlabs = stage.size(), kSums = stage.gates.count;
   RNNFAST_INLINE static constexpr int gate(int slab, int sum) {
-    return operand_of<Cell>(sum) == slab ? sum : -1;
+    const int gate = stage.gates.first + sum;
+    return stage.products[slab].gates.has(gate) ? gate : -1;
   }
 };
-template <class CellType>
-struct ForwardSecond {
+template <class CellType, int kStage>
+struct BackwardPass {
   using Cell = CellType;
-  static constexpr bool kTransposed = false, kIsFirst = false;
-  static constexpr int kSlabs = 1, kSums = Cell::info.second_gates;
-  RNNFAST_INLINE static constexpr int gate(int, int sum) { return Cell::info.h_gates() + sum; }
-};
-template <class CellType>
-struct BackwardFirst {
-  using Cell = CellType;
-  static constexpr bool kTransposed = true, kIsFirst = true;
-  static constexpr int kSlabs = Cell::info.h_gates(), kSums = Cell::info.operands;
+  static constexpr Stage stage = Cell::info.stages[kStage];
+  static constexpr bool kTransposed = true, kIsFirst = kStage == Cell::info.first();
+  static constexpr int kSlabs = stage.gates.count, kSums = stage.size();
   RNNFAST_INLINE static constexpr int gate(int slab, int sum) {
-    return operand_of<Cell>(slab) == sum ? slab : -1;
+    const int gate = stage.gates.first + slab;
+    return stage.products[sum].gates.has(gate) ? gate : -1;
   }
-};
-template <class CellType>
-struct BackwardSecond {
-  using Cell = CellType;
-  static constexpr bool kTransposed = true, kIsFirst = false;
-  static constexpr int kSlabs = Cell::info.second_gates, kSums = 1;
-  RNNFAST_INLINE static constexpr int gate(int slab, int) { return Cell::info.h_gates() + slab; }
 };
 
 }  // namespace rnnfast::cuda

@@ -38,10 +38,13 @@ struct LayerShape {
   Pass pass;
 
   // Matrices (B, H) that each step hands from block to block: operands, or gradients of gates.
-  int slabs() const { return pass == Pass::forward ? cell.operands : cell.h_gates(); }
+  int slabs() const {
+    const Stage& first = cell.stages[cell.first()];
+    return pass == Pass::forward ? first.size() : first.gates.count;
+  }
   // Numbers of bfloat16 that stand for one value on tensor cores.
   int parts() const { return products == Products::bfloat16x3 ? 2 : 1; }
-  int stages() const { return cell.second_gates > 0 ? 2 : 1; }
+  int stages() const { return cell.size() - cell.first(); }  // that have products
 };
 
 // Time of a step in seconds, by what takes it. Products, exchange and the rest follow each other;

@@ -4,8 +4,9 @@
 // Arrays are contiguous float32 on the device, time-major and padded: `lengths` masks. In its
 // inactive steps a sequence hands its states on, writes zeros to y and has zero gradients of gates.
 //
-// T steps, B batch, H hidden; S states, P parameters, O operands of the cell. The slots of a state
-// before and after step t are t and t + 1, in the reverse direction t + 1 and t.
+// T steps, B batch, H hidden; S states, P parameters of the cell, O values of its opening stage and
+// V of the others. The slots of a state before and after step t are t and t + 1, in the reverse
+// direction t + 1 and t.
 
 #include "cells/cell.h"
 
@@ -21,7 +22,7 @@ struct CallSize {
   RNNFAST_INLINE int before(int t) const { return reverse ? t + 1 : t; }
   RNNFAST_INLINE int after(int t) const { return reverse ? t : t + 1; }
   RNNFAST_INLINE bool active(int t, int b) const { return !lengths || t < lengths[b]; }
-  // Offsets of sequence b's row: of one (B, H) matrix, in step t, in a slot of state or operand s.
+  // Offsets of sequence b's row: of one (B, H) matrix, in step t, in a slot of state or value s.
   RNNFAST_INLINE long row(int b) const { return long(b) * hidden; }
   RNNFAST_INLINE long row(int t, int b) const { return (long(t) * batch + b) * hidden; }
   RNNFAST_INLINE long row(int s, int slot, int b) const {
@@ -45,8 +46,8 @@ struct ForwardArgs {
   float* final[kMaxStates];          // (B, H) each
   float* gates;                      // (T, B, slots, H): the input product in, saved values out
   float* states;                     // (S, T + 1, B, H)
-  float* operands;                   // (O - 1, T + 1, B, H): what is published beyond h
-  float* second;                     // (T, B, H): what the second product multiplies
+  float* openings;                   // (O, T + 1, B, H)
+  float* values;                     // (V, T, B, H)
   float* y;                          // (T, B, y_stride)
   int y_stride;
   unsigned* counters;  // zeros, one for each batch tile
@@ -65,12 +66,12 @@ struct BackwardArgs {
   float* dinitial[kMaxStates];      // (B, H) each; may be dfinal
   bool bfloat16;                    // round what is multiplied: the gradients of gates, too
   float* dgates_x;                  // (T, B, gates, H), gradients of the input product
-  float* dgates_h;                  // of the recurrent product; dgates_x if the cell is additive
+  float* dgates_h;                  // of the recurrent product; dgates_x unless a stage is split
   float* dchannel;                  // (T, B, P, H)
-  float* second;                    // (T, B, H): what the second product multiplied
-  float* pending;  // (2, B, h_gates, H): the first product's dh and dx, between the two products
+  float* values;                    // (V, T, B, H), made again
+  float* dkept;        // (B, slots that later stages see, H): gradients between two stages
   unsigned* counters;  // zeros, one for each batch tile
-  float* sums;         // (B, O, H): scratch of the fallback
+  float* sums;         // (B, operands of a stage, H): scratch of the fallback
 };
 
 }  // namespace rnnfast::cuda

@@ -79,30 +79,37 @@ struct MmaShape {
   }
 };
 
-// A block's shared memory: each part begins where the one before ends.
+// A block's shared memory: weights and slabs of each stage that has products, in their order, then
+// what the splits hand to each other, then barriers.
 struct MmaMemory {
-  long weights[2] = {};  // of the first and the second product
-  long slabs[2] = {};    // two buffers of each product's slabs
-  long partial = 0;      // two buffers
-  long barriers = 0;     // two of each product
+  long weights_at[kMaxStages] = {};
+  long slabs_at[kMaxStages] = {};  // two buffers of what a stage multiplies
+  long used = 0;                   // by weights and slabs
+  long partial = 0;                // two buffers
+  int stages = 0;
 
+  MmaMemory() = default;
   RNNFAST_INLINE constexpr MmaMemory(const CellInfo& cell, bool backward, int units, int hidden,
                                      int parts) {
-    for (int second = 0; second <= (cell.second_gates > 0); ++second) {
-      const int gates = second ? cell.second_gates : cell.h_gates();
-      const int operands = second ? 1 : cell.operands;
-      const int slab_count = backward ? gates : operands, sums = backward ? operands : gates;
-      const MmaShape shape(units, hidden, slab_count, sums, parts, !second);
-      weights[second] = shape.weight_bytes(slab_count, sums, parts);
-      slabs[second] = 2L * slab_count * parts * kMmaRows * 4 * mma_stride(hidden);
-      const long both = 2 * shape.partial_bytes(sums);
-      partial = both > partial ? both : partial;
-    }
-    barriers = 4 * 8;
+    for (int k = cell.first(); k < cell.size(); ++k)
+      add(k - cell.first(), cell.stages[k].gates.count, cell.stages[k].size(), backward, units,
+          hidden, parts);
   }
-  RNNFAST_INLINE constexpr long total() const {
-    return weights[0] + weights[1] + slabs[0] + slabs[1] + partial + barriers;
+  // The n-th of the stages.
+  RNNFAST_INLINE constexpr void add(int n, int gates, int operands, bool backward, int units,
+                                    int hidden, int parts) {
+    const int slabs = backward ? gates : operands, sums = backward ? operands : gates;
+    const MmaShape shape(units, hidden, slabs, sums, parts, n == 0);
+    weights_at[n] = used;
+    used += shape.weight_bytes(slabs, sums, parts);
+    slabs_at[n] = used;
+    used += 2L * slabs * parts * kMmaRows * 4 * mma_stride(hidden);
+    const long both = 2 * shape.partial_bytes(sums);
+    partial = both > partial ? both : partial;
+    stages = n + 1;
   }
+  RNNFAST_INLINE constexpr long barriers_at(int n) const { return used + partial + 2 * 8L * n; }
+  RNNFAST_INLINE constexpr long total() const { return barriers_at(stages); }
 };
 
 }  // namespace rnnfast::cuda

@@ -23,8 +23,8 @@ constexpr double kPointwise = 0.1e-6;
 double step_bytes(const LayerShape& s) {
   const CellInfo& c = s.cell;
   const int arrays = s.pass == Pass::forward
-                         ? c.gates + c.saved + 2 * c.states + 1
-                         : c.saved + (c.additive ? 1 : 2) * c.gates + 3 * c.states + c.params + 1;
+                         ? c.gates + c.saved() + 2 * c.states + 1
+                         : c.saved() + (c.split() ? 2 : 1) * c.gates + 3 * c.states + c.params + 1;
   return 4. * s.batch * s.hidden * arrays;
 }
 

@@ -8,30 +8,31 @@
 namespace rnnfast {
 
 struct Gru {
-  static constexpr CellInfo info{
-      .name = "gru", .states = 1, .gates = 3, .saved = 4, .additive = false};
   enum Slot { kR, kZ, kN, kHn };
+  static constexpr CellInfo info{
+      .name = "gru",
+      .gates = 3,
+      .stages = {{.gates = {kR, 3}, .products = {{state(0), {kR, 3}}}, .saved = 4, .split = true}}};
 
-  template <class V>
-  static RNNFAST_INLINE void forward(const V* x, const V* h, const V*, const V* s, V* s_new,
-                                     V* save) {
+  template <int kStage, class V>
+  static RNNFAST_INLINE void forward(const Values<V>& e) {
+    const V *x = e.x, *h = e.h;
     const V r = sigmoid(x[kR] + h[kR]), z = sigmoid(x[kZ] + h[kZ]);
     const V n = tanh(x[kN] + r * h[kN]);
-    s_new[0] = n + z * (s[0] - n);
-    save[kR] = r;
-    save[kZ] = z;
-    save[kN] = n;
-    save[kHn] = h[kN];
+    e.next[0] = n + z * (e.s[0] - n);
+    e.save[kR] = r;
+    e.save[kZ] = z;
+    e.save[kN] = n;
+    e.save[kHn] = h[kN];
   }
-  template <class V>
-  static RNNFAST_INLINE void backward(const V* save, const V*, const V* s, const V*,
-                                      const V* ds_new, V* dx, V* dh, V*, V* ds) {
-    const V r = save[kR], z = save[kZ], n = save[kN], d = ds_new[0];
-    dx[kN] = d * (V(1) - z) * dtanh(n);
-    dh[kN] = dx[kN] * r;
-    dx[kR] = dh[kR] = dx[kN] * save[kHn] * dsigmoid(r);
-    dx[kZ] = dh[kZ] = d * (s[0] - n) * dsigmoid(z);
-    ds[0] = d * z;
+  template <int kStage, class V>
+  static RNNFAST_INLINE void backward(const Gradients<V>& e) {
+    const V r = e.save[kR], z = e.save[kZ], n = e.save[kN], d = e.dnext[0];
+    e.dx[kN] = d * (V(1) - z) * dtanh(n);
+    e.dh[kN] = e.dx[kN] * r;
+    e.dx[kR] = e.dh[kR] = e.dx[kN] * e.save[kHn] * dsigmoid(r);
+    e.dx[kZ] = e.dh[kZ] = d * (e.s[0] - n) * dsigmoid(z);
+    e.ds[0] = d * z;
   }
 };
 

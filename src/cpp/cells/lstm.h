@@ -10,53 +10,53 @@ namespace rnnfast {
 
 template <bool kPeephole>
 struct LstmFamily {
-  static constexpr CellInfo info{.name = kPeephole ? "peephole_lstm" : "lstm",
-                                 .states = 2,
-                                 .gates = 4,
-                                 .saved = 4,
-                                 .params = kPeephole ? 3 : 0};
   enum Gate { kI, kF, kG, kO };
   enum State { kH, kC };
   enum Param { kPi, kPf, kPo };
+  static constexpr CellInfo info{
+      .name = kPeephole ? "peephole_lstm" : "lstm",
+      .states = 2,
+      .gates = 4,
+      .params = kPeephole ? 3 : 0,
+      .stages = {{.gates = {kI, 4}, .products = {{state(kH), {kI, 4}}}, .saved = 4}}};
 
-  template <class V>
-  static RNNFAST_INLINE void forward(const V* x, const V* h, const V* p, const V* s, V* s_new,
-                                     V* save) {
-    V ai = x[kI] + h[kI], af = x[kF] + h[kF], ao = x[kO] + h[kO];
+  template <int kStage, class V>
+  static RNNFAST_INLINE void forward(const Values<V>& e) {
+    V ai = e.a[kI], af = e.a[kF], ao = e.a[kO];
     if constexpr (kPeephole) {
-      ai = ai + p[kPi] * s[kC];
-      af = af + p[kPf] * s[kC];
+      ai = ai + e.p[kPi] * e.s[kC];
+      af = af + e.p[kPf] * e.s[kC];
     }
-    const V i = sigmoid(ai), f = sigmoid(af), g = tanh(x[kG] + h[kG]);
-    const V c = f * s[kC] + i * g;
-    if constexpr (kPeephole) ao = ao + p[kPo] * c;
+    const V i = sigmoid(ai), f = sigmoid(af), g = tanh(e.a[kG]);
+    const V c = f * e.s[kC] + i * g;
+    if constexpr (kPeephole) ao = ao + e.p[kPo] * c;
     const V o = sigmoid(ao);
-    s_new[kH] = o * tanh(c);
-    s_new[kC] = c;
-    save[kI] = i;
-    save[kF] = f;
-    save[kG] = g;
-    save[kO] = o;
+    e.next[kH] = o * tanh(c);
+    e.next[kC] = c;
+    e.save[kI] = i;
+    e.save[kF] = f;
+    e.save[kG] = g;
+    e.save[kO] = o;
   }
-  template <class V>
-  static RNNFAST_INLINE void backward(const V* save, const V* p, const V* s, const V* s_new,
-                                      const V* ds_new, V* dx, V* dh, V* dp, V* ds) {
-    const V i = save[kI], f = save[kF], g = save[kG], o = save[kO], tc = tanh(s_new[kC]);
-    const V dao = ds_new[kH] * tc * dsigmoid(o);
-    V dc = ds_new[kC] + ds_new[kH] * o * dtanh(tc);
-    if constexpr (kPeephole) dc = dc + p[kPo] * dao;
-    const V dai = dc * g * dsigmoid(i), daf = dc * s[kC] * dsigmoid(f);
-    dx[kI] = dh[kI] = dai;
-    dx[kF] = dh[kF] = daf;
-    dx[kG] = dh[kG] = dc * i * dtanh(g);
-    dx[kO] = dh[kO] = dao;
-    ds[kH] = V(0);
-    ds[kC] = dc * f;
+  template <int kStage, class V>
+  static RNNFAST_INLINE void backward(const Gradients<V>& e) {
+    const V i = e.save[kI], f = e.save[kF], g = e.save[kG], o = e.save[kO];
+    const V tc = tanh(e.next[kC]);
+    const V dao = e.dnext[kH] * tc * dsigmoid(o);
+    V dc = e.dnext[kC] + e.dnext[kH] * o * dtanh(tc);
+    if constexpr (kPeephole) dc = dc + e.p[kPo] * dao;
+    const V dai = dc * g * dsigmoid(i), daf = dc * e.s[kC] * dsigmoid(f);
+    e.da[kI] = dai;
+    e.da[kF] = daf;
+    e.da[kG] = dc * i * dtanh(g);
+    e.da[kO] = dao;
+    e.ds[kH] = V(0);
+    e.ds[kC] = dc * f;
     if constexpr (kPeephole) {
-      ds[kC] = ds[kC] + p[kPi] * dai + p[kPf] * daf;
-      dp[kPi] = dai * s[kC];
-      dp[kPf] = daf * s[kC];
-      dp[kPo] = dao * s_new[kC];
+      e.ds[kC] = e.ds[kC] + e.p[kPi] * dai + e.p[kPf] * daf;
+      e.dp[kPi] = dai * e.s[kC];
+      e.dp[kPf] = daf * e.s[kC];
+      e.dp[kPo] = dao * e.next[kC];
     }
   }
 };

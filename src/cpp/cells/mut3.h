@@ -3,42 +3,45 @@
 //   z = sigmoid(x_z + W_z tanh(h))     r = sigmoid(x_r + W_r h)
 //   n = tanh(x_n + W_n (r * h))        h' = h + z * (n - h)
 // Row blocks in the order r, z, n.
-#include "cells/cell.h"
-#include "cells/gru_reset_before.h"
+#include "cells/reset_stage.h"
 
 namespace rnnfast {
 
-struct Mut3 : ResetOperand {
-  static constexpr CellInfo info{.name = "mut3",
-                                 .states = 1,
-                                 .gates = 3,
-                                 .second_gates = 1,
-                                 .saved = 3,
-                                 .operands = 2,
-                                 .first_gates = {1, 1}};
+struct Mut3 : ResetStage {
+  static constexpr CellInfo info{
+      .name = "mut3",
+      .gates = 3,
+      .stages = {
+          {.values = 1},  // tanh(h)
+          {.gates = {kR, 2},
+           .products = {{state(0), {kR, 1}}, {value(0), {kZ, 1}}},
+           .values = 1,
+           .saved = 2},
+          {.gates = {kN, 1}, .products = {{value(1), {kN, 1}}}, .saved = 1, .sees = {kZ, 1}}}};
 
-  template <class V>
-  static RNNFAST_INLINE void publish(const V* s, V* v) {
-    v[1] = tanh(s[0]);
+  template <int kStage, class V>
+  static RNNFAST_INLINE void forward(const Values<V>& e) {
+    if constexpr (kStage == 0) {
+      e.made[0] = tanh(e.s[0]);
+    } else if constexpr (kStage == 1) {
+      ResetStage::forward(e);
+    } else {
+      const V z = e.kept[kZ], n = e.save[0] = tanh(e.a[0]);
+      e.next[0] = e.s[0] + z * (n - e.s[0]);
+    }
   }
-  template <class V>
-  static RNNFAST_INLINE void publish_backward(const V* s, const V* dv, V* ds) {
-    ds[0] = ds[0] + dv[1] * dtanh(tanh(s[0]));
-  }
-  template <class V>
-  static RNNFAST_INLINE void forward(const V* x, const V* h, const V*, const V* s, V* s_new,
-                                     V* save) {
-    const V z = save[kZ], n = tanh(x[kN] + h[kN]);
-    s_new[0] = s[0] + z * (n - s[0]);
-    save[kN] = n;
-  }
-  template <class V>
-  static RNNFAST_INLINE void backward(const V* save, const V*, const V* s, const V*,
-                                      const V* ds_new, V* dx, V* dh, V*, V* ds) {
-    const V z = save[kZ], n = save[kN], d = ds_new[0];
-    dx[kN] = dh[kN] = d * z * dtanh(n);
-    dx[kZ] = dh[kZ] = d * (n - s[0]) * dsigmoid(z);
-    ds[0] = d * (V(1) - z);
+  template <int kStage, class V>
+  static RNNFAST_INLINE void backward(const Gradients<V>& e) {
+    if constexpr (kStage == 0) {
+      e.ds[0] = e.ds[0] + e.dmade[0] * dtanh(tanh(e.s[0]));
+    } else if constexpr (kStage == 1) {
+      ResetStage::backward(e);
+    } else {
+      const V z = e.kept[kZ], n = e.save[0], d = e.dnext[0];
+      e.da[0] = d * z * dtanh(n);
+      e.dkept[kZ] = d * (n - e.s[0]);
+      e.ds[0] = d * (V(1) - z);
+    }
   }
 };
 

@@ -4,28 +4,32 @@
 //   l0 = sigmoid(x0 + h0)  l1 = relu(x1 + h1)  l2 = sigmoid(x2 + h2)     l3 = relu(x3 * h3)
 //   l4 = tanh(x4 + h4)     l5 = sigmoid(x5 + h5)  l6 = tanh(x6 + h6)     l7 = sigmoid(x7 + h7)
 //   a = tanh(tanh(l0 * l1) + c)   b = tanh(l2 + l3)
-//   e = tanh(l4 * l5)             f = sigmoid(l6 + l7)
-//   c' = a * b                    h' = tanh(c' * tanh(e + f))
+//   k = tanh(l4 * l5)             f = sigmoid(l6 + l7)
+//   c' = a * b                    h' = tanh(c' * tanh(k + f))
 #include "cells/cell.h"
 
 namespace rnnfast {
 
 struct Nas {
-  static constexpr CellInfo info{
-      .name = "nas", .states = 2, .gates = 8, .saved = 9, .additive = false};
   enum State { kH, kC };
   enum Slot { kX3 = 3, kH3 = 8 };
+  static constexpr CellInfo info{
+      .name = "nas",
+      .states = 2,
+      .gates = 8,
+      .stages = {{.gates = {0, 8}, .products = {{state(kH), {0, 8}}}, .saved = 9, .split = true}}};
 
-  template <class V>
-  static RNNFAST_INLINE void forward(const V* x, const V* h, const V*, const V* s, V* s_new,
-                                     V* save) {
+  template <int kStage, class V>
+  static RNNFAST_INLINE void forward(const Values<V>& e) {
+    const V *x = e.x, *h = e.h;
+    V* save = e.save;
     const V l0 = sigmoid(x[0] + h[0]), l1 = relu(x[1] + h[1]), l2 = sigmoid(x[2] + h[2]);
     const V l3 = relu(x[3] * h[3]), l4 = tanh(x[4] + h[4]), l5 = sigmoid(x[5] + h[5]);
     const V l6 = tanh(x[6] + h[6]), l7 = sigmoid(x[7] + h[7]);
-    const V a = tanh(tanh(l0 * l1) + s[kC]), b = tanh(l2 + l3);
-    const V e = tanh(l4 * l5), f = sigmoid(l6 + l7);
-    s_new[kC] = a * b;
-    s_new[kH] = tanh(s_new[kC] * tanh(e + f));
+    const V a = tanh(tanh(l0 * l1) + e.s[kC]), b = tanh(l2 + l3);
+    const V k = tanh(l4 * l5), f = sigmoid(l6 + l7);
+    e.next[kC] = a * b;
+    e.next[kH] = tanh(e.next[kC] * tanh(k + f));
     save[kX3] = x[3];
     save[kH3] = h[3];
     save[0] = l0;
@@ -36,29 +40,30 @@ struct Nas {
     save[6] = l6;
     save[7] = l7;
   }
-  template <class V>
-  static RNNFAST_INLINE void backward(const V* save, const V*, const V* s, const V* s_new,
-                                      const V* ds_new, V* dx, V* dh, V*, V* ds) {
+  template <int kStage, class V>
+  static RNNFAST_INLINE void backward(const Gradients<V>& e) {
+    const V* save = e.save;
+    V *dx = e.dx, *dh = e.dh;
     const V l0 = save[0], l1 = save[1], l2 = save[2], l4 = save[4], l5 = save[5], l6 = save[6],
             l7 = save[7];
     const V product = save[kX3] * save[kH3];
-    const V t = tanh(l0 * l1), a = tanh(t + s[kC]), b = tanh(l2 + relu(product));
-    const V e = tanh(l4 * l5), f = sigmoid(l6 + l7), g = tanh(e + f);
-    const V dcg = ds_new[kH] * dtanh(s_new[kH]);  // gradient of c' * g
-    const V dc = ds_new[kC] + dcg * g;
+    const V t = tanh(l0 * l1), a = tanh(t + e.s[kC]), b = tanh(l2 + relu(product));
+    const V k = tanh(l4 * l5), f = sigmoid(l6 + l7), g = tanh(k + f);
+    const V dcg = e.dnext[kH] * dtanh(e.next[kH]);  // gradient of c' * g
+    const V dc = e.dnext[kC] + dcg * g;
     const V da = dc * b * dtanh(a), db = dc * a * dtanh(b);
-    const V dg = dcg * s_new[kC] * dtanh(g);
-    const V dt = da * dtanh(t), de = dg * dtanh(e), df = dg * dsigmoid(f);
-    ds[kH] = V(0);
-    ds[kC] = da;
+    const V dg = dcg * e.next[kC] * dtanh(g);
+    const V dt = da * dtanh(t), dk = dg * dtanh(k), df = dg * dsigmoid(f);
+    e.ds[kH] = V(0);
+    e.ds[kC] = da;
     dx[0] = dh[0] = dt * l1 * dsigmoid(l0);
     dx[1] = dh[1] = where_positive(l1, dt * l0);
     dx[2] = dh[2] = db * dsigmoid(l2);
     const V d3 = where_positive(product, db);
     dx[3] = d3 * save[kH3];
     dh[3] = d3 * save[kX3];
-    dx[4] = dh[4] = de * l5 * dtanh(l4);
-    dx[5] = dh[5] = de * l4 * dsigmoid(l5);
+    dx[4] = dh[4] = dk * l5 * dtanh(l4);
+    dx[5] = dh[5] = dk * l4 * dsigmoid(l5);
     dx[6] = dh[6] = df * dtanh(l6);
     dx[7] = dh[7] = df * dsigmoid(l7);
   }

@@ -13,6 +13,7 @@ namespace rnnfast {
 template <class... Cell>
 struct TypeList {
   static constexpr int size = sizeof...(Cell);
+  static_assert((is_well_formed(Cell::info) && ...), "see cell.h");
 };
 
 template <class... Cell>

@@ -6,32 +6,34 @@
 namespace rnnfast {
 
 struct RnnTanh {
-  static constexpr CellInfo info{.name = "rnn_tanh", .states = 1, .gates = 1};
+  static constexpr CellInfo info{.name = "rnn_tanh",
+                                 .gates = 1,
+                                 .stages = {{.gates = {0, 1}, .products = {{state(0), {0, 1}}}}}};
 
-  template <class V>
-  static RNNFAST_INLINE void forward(const V* x, const V* h, const V*, const V*, V* s_new, V*) {
-    s_new[0] = tanh(x[0] + h[0]);
+  template <int kStage, class V>
+  static RNNFAST_INLINE void forward(const Values<V>& e) {
+    e.next[0] = tanh(e.a[0]);
   }
-  template <class V>
-  static RNNFAST_INLINE void backward(const V*, const V*, const V*, const V* s_new, const V* ds_new,
-                                      V* dx, V* dh, V*, V* ds) {
-    dx[0] = dh[0] = ds_new[0] * dtanh(s_new[0]);
-    ds[0] = V(0);
+  template <int kStage, class V>
+  static RNNFAST_INLINE void backward(const Gradients<V>& e) {
+    e.da[0] = e.dnext[0] * dtanh(e.next[0]);
+    e.ds[0] = V(0);
   }
 };
 
 struct RnnRelu {
-  static constexpr CellInfo info{.name = "rnn_relu", .states = 1, .gates = 1};
+  static constexpr CellInfo info{.name = "rnn_relu",
+                                 .gates = 1,
+                                 .stages = {{.gates = {0, 1}, .products = {{state(0), {0, 1}}}}}};
 
-  template <class V>
-  static RNNFAST_INLINE void forward(const V* x, const V* h, const V*, const V*, V* s_new, V*) {
-    s_new[0] = relu(x[0] + h[0]);
+  template <int kStage, class V>
+  static RNNFAST_INLINE void forward(const Values<V>& e) {
+    e.next[0] = relu(e.a[0]);
   }
-  template <class V>
-  static RNNFAST_INLINE void backward(const V*, const V*, const V*, const V* s_new, const V* ds_new,
-                                      V* dx, V* dh, V*, V* ds) {
-    dx[0] = dh[0] = where_positive(s_new[0], ds_new[0]);
-    ds[0] = V(0);
+  template <int kStage, class V>
+  static RNNFAST_INLINE void backward(const Gradients<V>& e) {
+    e.da[0] = where_positive(e.next[0], e.dnext[0]);
+    e.ds[0] = V(0);
   }
 };
 

@@ -74,7 +74,7 @@ class Backward {
     Index row;
   };
 
-  T* dx_gates() const { return info.additive ? current_.gates : work_.dx; }
+  T* dx_gates() const { return info.split() ? work_.dx : current_.gates; }
 
   void prepare() {
     if (args_.part.first) pack_parameters();
@@ -83,7 +83,7 @@ class Backward {
     load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
     clear_padding(work_.dh[0]);
     clear_padding(work_.dh[1]);
-    if constexpr (!info.additive) clear_padding(work_.dx);
+    if constexpr (info.split()) clear_padding(work_.dx);
   }
 
   void pack_parameters() {
@@ -94,8 +94,7 @@ class Backward {
     for_groups([&](const Group& group) {
       for (int p = 0; p < L::products.size; ++p) {
         // Threads that share the tiles share the packing of each panel as well.
-        const Product product = L::products.item[p];
-        pack_transposed<L, P>(w.weight_hh, H_, H_, product.first_gate, product.gates, group.v0,
+        pack_transposed<L, P>(w.weight_hh, H_, H_, L::products.item[p].gates, group.v0,
                               group.vectors, own_.by_tiles ? Range{0, tiles_} : share_,
                               recurrent_panel(p, group.v0));
       }
@@ -103,7 +102,8 @@ class Backward {
     if (args_.dx) input_.pack(share_);
   }
 
-  // Vectors of the last tile that hold no units meet zero weights, and so must be numbers.
+  // The last tile may have unused vectors. They are multiplied by zero weights, so clear them:
+  // 0 * NaN is NaN.
   void clear_padding(T* gates) const {
     const int used = L::tile_vectors(H_, tiles_ - 1);
     if (used == L::kTileVectors) return;
@@ -142,9 +142,9 @@ class Backward {
   }
 
   T* recurrent_panel(int product, Index v0) const {
-    const Product p = L::products.item[product];
+    const Span gates = L::products.item[product].gates;
     return work_.w_hh +
-           W * tiles_ * F::steps(L::kUnits) * (L::vectors(H_) * p.first_gate + v0 * p.gates);
+           W * tiles_ * F::steps(L::kUnits) * (L::vectors(H_) * gates.first + v0 * gates.count);
   }
 
   Index carry_tile() const { return rows_.batch * L::kUnits; }
@@ -166,71 +166,68 @@ class Backward {
     const bool has = later >= 0 && later < rows_.steps;
     const Index count = rows_.count(t), going = has ? order_.continued(later) : 0;
     if (has) leave(later, going);
-    const auto step = [&](const Group& group) {
+    const auto last_stage = [&](const Group& group) {
       for_strips(0, going, [&](Index first, Index rows) {
-        first_products(later, group, first, rows);
+        products(kFirst, later_, later, group, first, rows);
         for_rows(t, group, first, rows, [&](const Place& at, Index r, const T* product) {
-          cell_pointwise<true>(at, r, product);
+          pointwise<info.last(), true>(at, r, product);
         });
       });
       for_strips(going, count, [&](Index first, Index rows) {
         for_rows(t, group, first, rows, [&](const Place& at, Index r, const T*) {
-          cell_pointwise<false>(at, r, nullptr);
+          pointwise<info.last(), false>(at, r, nullptr);
         });
       });
     };
-    for_groups(step, t & 1);
-    if constexpr (L::kTwoStages) {
+    for_groups(last_stage, t & 1);
+    for_each_index<info.last() - kFirst>([&]<int i>() {
       if (own_.by_tiles) team_.barrier();
-      if (direct_) direct_products(kSecond, kSecond + 1, current_, t);
-      for_groups([&](const Group& group) {
-        for_strips(0, count, [&](Index first, Index rows) {
-          recurrent_product(kSecond, current_, t, group, first, rows);
-          for_rows(t, group, first, rows, [&](const Place& at, Index r, const T* product) {
-            operand_pointwise(at, r, product + kSecond * kProduct);
-          });
-        });
-      });
-    }
+      earlier_stage<info.last() - 1 - i>(t);
+    });
     if (own_.by_tiles) team_.barrier();
   }
 
-  // The sequences [going, ..) of step t started there: what comes through its recurrent products
-  // belongs to their initial states.
-  void leave(Index t, Index going) {
-    if (direct_) direct_products(0, L::products.first_stage, later_, t);
+  // A stage whose values the stage after it has multiplied.
+  template <int kStage>
+  void earlier_stage(Index t) {
+    if (direct_) direct_products(kStage + 1, current_, t);
     for_groups([&](const Group& group) {
-      for_strips(going, rows_.count(t), [&](Index first, Index rows) {
-        first_products(t, group, first, rows);
+      for_strips(0, rows_.count(t), [&](Index first, Index rows) {
+        products(kStage + 1, current_, t, group, first, rows);
         for_rows(t, group, first, rows, [&](const Place& at, Index r, const T* product) {
-          V s[info.states], ds[info.states];
-          load_initial(at, r, s);
-          for (int i = 0; i < info.states; ++i) ds[i] = V::load(at.carry[i] + r * L::kUnits);
-          add_product(product, s, ds);
-          for (int i = 0; i < info.states; ++i) ds[i].store(at.carry[i] + r * L::kUnits);
+          pointwise<kStage, true>(at, r, product);
         });
       });
     });
   }
 
-  // Gradients of the first products' operands for some rows of step t, the one processed last.
-  void first_products(Index t, const Group& group, Index first, Index rows) {
-    for (int p = 0; p < L::products.first_stage; ++p)
-      recurrent_product(p, later_, t, group, first, rows);
+  // Sequences [going, count) start at step t, so the gradient that comes back through its products
+  // is that of their initial states.
+  void leave(Index t, Index going) {
+    if (direct_) direct_products(kFirst, later_, t);
+    for_groups([&](const Group& group) {
+      for_strips(going, rows_.count(t), [&](Index first, Index rows) {
+        products(kFirst, later_, t, group, first, rows);
+        for_rows(t, group, first, rows, [&](const Place& at, Index r, const T* product) {
+          V s[info.states], ds[info.states];
+          load_initial(at, r, s);
+          load_carry(at, r, ds);
+          add_products(product, s, ds);
+          store_carry(at, r, ds);
+        });
+      });
+    });
   }
 
-  // Gradients of the operands of products [begin, end) for all rows of step t, this thread's
-  // columns, from weights as they are.
-  void direct_products(int begin, int end, const GateBuffer& buffer, Index t) {
-    for (int p = begin; p < end; ++p) {
-      const Product product = L::products.item[p];
-      direct_transposed<L, T>(buffer.gates + (rows_.offset[t] - buffer.row) * L::kGateRow +
-                                  product.first_gate * L::kUnits,
-                              chunk_tile_,
-                              {args_.weights.weight_hh, info.gates, H_, H_, product.first_gate,
-                               product.gates, own_vectors_},
-                              tiles_, rows_.count(t), direct_row(p, 0),
-                              direct_row(L::products.size, 0), direct_width());
+  // Gradients of a stage's operands for all rows of step t, this thread's columns, from weights as
+  // they are.
+  void direct_products(int stage, const GateBuffer& buffer, Index t) {
+    for (int p = L::products.first[stage]; p < L::products.first[stage + 1]; ++p) {
+      const Span gates = L::products.item[p].gates;
+      direct_transposed<L, T>(
+          buffer.gates + (rows_.offset[t] - buffer.row) * L::kGateRow + gates.first * L::kUnits,
+          chunk_tile_, {args_.weights.weight_hh, info.gates, H_, H_, gates, own_vectors_}, tiles_,
+          rows_.count(t), direct_row(p, 0), direct_row(L::products.size, 0), direct_width());
     }
   }
   Index direct_width() const { return L::vectors(H_) * W; }
@@ -238,7 +235,13 @@ class Backward {
     return work_.direct + (p * work_.chunk_rows + row) * direct_width() + own_vectors_.begin * W;
   }
 
-  // Gradient of product p's operand for some rows of step t, whose gates are in `buffer`.
+  // Gradients of a stage's operands for some rows of step t, whose gates are in `buffer`.
+  void products(int stage, const GateBuffer& buffer, Index t, const Group& group, Index first,
+                Index rows) {
+    for (int p = L::products.first[stage]; p < L::products.first[stage + 1]; ++p)
+      recurrent_product(p, buffer, t, group, first, rows);
+  }
+
   void recurrent_product(int p, const GateBuffer& buffer, Index t, const Group& group, Index first,
                          Index rows) {
     if (direct_) {
@@ -248,10 +251,10 @@ class Backward {
                          group.vectors * W * sizeof(T));
       return;
     }
-    const Product product = L::products.item[p];
+    const Span gates = L::products.item[p].gates;
     transposed_product<L, P>(buffer.gates + (rows_.offset[t] + first - buffer.row) * kGateRow +
-                                 F::operand(product.first_gate * L::kUnits),
-                             chunk_tile_, product.gates, recurrent_panel(p, group.v0),
+                                 F::operand(gates.first * L::kUnits),
+                             chunk_tile_, gates.count, recurrent_panel(p, group.v0),
                              group.next < 0 ? nullptr : recurrent_panel(p, group.next),
                              group.vectors, tiles_, rows, product_ + p * kProduct);
   }
@@ -267,11 +270,12 @@ class Backward {
     const T* state[info.states];  // row stride kUnits
     const T* state_before[info.states];
     const T* state0[info.states];
-    T* carry[info.states];          // row stride kUnits
-    const T* dy;                    // row stride y_stride; may be null
-    T *dh, *dx;                     // operands, row stride kGateRow
-    T* dparams;                     // row stride kParamRow
-    T* operands[L::products.size];  // row stride H
+    T* carry[info.states];  // row stride kUnits
+    const T* dy;            // row stride y_stride; may be null
+    T *dh, *dx;             // operands, row stride kGateRow
+    T* dparams;             // row stride kParamRow
+    T* dkept;               // row stride kSeenRow
+    Index values;           // of a value's rows, row stride H
     Index continued;
   };
 
@@ -296,9 +300,10 @@ class Backward {
     }
     p.dy = args_.dy ? args_.dy + rows_.offset[t] * args_.y_stride + unit : nullptr;
     p.dh = current_.gates + tile * chunk_tile_ + row * kGateRow + F::operand(v);
-    p.dx = info.additive ? p.dh : work_.dx + tile * chunk_tile_ + row * kGateRow + F::operand(v);
+    p.dx = info.split() ? work_.dx + tile * chunk_tile_ + row * kGateRow + F::operand(v) : p.dh;
     p.dparams = work_.dparams + (tile * work_.chunk_rows + row) * L::kParamRow + v;
-    for (int o = 1; o < L::products.size; ++o) p.operands[o] = work_.operands[o] + row * H_ + unit;
+    p.dkept = work_.dkept + tile * rows_.batch * L::kSeenRow + v;
+    p.values = row * H_ + unit;
     return p;
   }
 
@@ -312,73 +317,104 @@ class Backward {
     for (int i = 1; i < info.states; ++i) s[i] = V::load(at.state_before[i] + r * L::kUnits);
   }
 
-  // Adds what came through the first products (one vector each) to the gradient of the states s.
-  RNNFAST_INLINE void add_product(const T* product, const V* s, V* ds) const {
+  RNNFAST_INLINE void load_carry(const Place& at, Index r, V* ds) const {
+    for (int i = 0; i < info.states; ++i) ds[i] = V::load(at.carry[i] + r * L::kUnits);
+  }
+  RNNFAST_INLINE void store_carry(const Place& at, Index r, const V* ds) const {
+    for (int i = 0; i < info.states; ++i) ds[i].store(at.carry[i] + r * L::kUnits);
+  }
+
+  // The gradients of the values that stage kStage made, out of those of the products (one vector
+  // each) that multiply them.
+  template <int kStage>
+  RNNFAST_INLINE void load_products(const T* product, V* dmade) const {
+    for (int p = L::products.first[kStage + 1]; p < L::products.first[kStage + 2]; ++p) {
+      const Operand operand = L::products.item[p].operand;
+      if (operand.from == Operand::kValue)
+        dmade[operand.index - info.first_value(kStage)] = V::load(product + p * kProduct);
+    }
+  }
+  // Adds what came through the products of the step after the states s to their gradient.
+  RNNFAST_INLINE void add_products(const T* product, const V* s, V* ds) const {
     ds[0] = ds[0] + V::load(product);
-    if constexpr (info.operands > 1) {
-      V published[info.operands];
-      for (int o = 1; o < info.operands; ++o) published[o] = V::load(product + o * kProduct);
-      Cell::publish_backward(s, published, ds);
+    if constexpr (kFirst > 0) {
+      V dmade[info.opening_values()], made[info.opening_values()];
+      load_products<0>(product, dmade);
+      Cell::template backward<0>(Gradients<V>{.s = s, .dmade = dmade, .ds = ds, .made = made});
     }
   }
 
-  RNNFAST_INLINE void load_saved(const Place& at, Index r, V* save, V* p) const {
-    for (int k = 0; k < info.saved; ++k)
-      save[k] = V::load(at.saved + r * L::kSlotRow + k * L::kUnits);
+  // What the forward pass kept, for a stage.
+  template <int kStage>
+  RNNFAST_INLINE void load_kept(const Place& at, Index r, V* p, V* kept, V* save) const {
+    constexpr Stage stage = info.stages[kStage];
+    const T* slots = at.saved + r * L::kSlotRow;
+    for (int k = 0; k < stage.saved; ++k)
+      save[k] = V::load(slots + (info.first_slot(kStage) + k) * L::kUnits);
+    for (int k = stage.sees.first; k < stage.sees.end(); ++k)
+      kept[k] = V::load(slots + k * L::kUnits);
     for (int i = 0; i < info.params; ++i) p[i] = V::load(at.params + i * L::kUnits);
   }
-  RNNFAST_INLINE void store_gates(const Place& at, Index r, const V* dx, const V* dh,
-                                  const V* dp) const {
-    for (int g = 0; g < info.gates; ++g) {
-      F::store(dh[g], at.dh + r * kGateRow + F::operand(g * L::kUnits));
-      if constexpr (!info.additive)
-        F::store(dx[g], at.dx + r * kGateRow + F::operand(g * L::kUnits));
-    }
-    for (int i = 0; i < info.params; ++i)
-      dp[i].store(at.dparams + r * L::kParamRow + i * L::kUnits);
-  }
-
-  template <bool kHasProduct>
-  RNNFAST_INLINE void cell_pointwise(const Place& at, Index r, const T* product) {
-    V save[info.saved + 1], p[info.params + 1], s[info.states], s_new[info.states];
-    V ds_new[info.states], ds[info.states], dx[info.gates], dh[info.gates], dp[info.params + 1];
-    load_saved(at, r, save, p);
-    load_before(at, r, s);
-    s_new[0] = V::load(at.h + r * args_.y_stride, at.lanes);
-    for (int i = 1; i < info.states; ++i) s_new[i] = V::load(at.state[i] + r * L::kUnits);
-    for (int i = 0; i < info.states; ++i) ds_new[i] = V::load(at.carry[i] + r * L::kUnits);
-    // dy comes last, so that a part of the steps can take up from another's dinitial.
-    if constexpr (kHasProduct) add_product(product, s_new, ds_new);
-    if (at.dy) ds_new[0] = ds_new[0] + V::load(at.dy + r * args_.y_stride, at.lanes);
-    if constexpr (L::kTwoStages)  // gates of the first stage that have no gradient yet
-      for (int g = 0; g < info.gates; ++g) dx[g] = dh[g] = V(0);
-    Cell::backward(save, p, s, s_new, ds_new, dx, dh, dp, ds);
-    store_gates(at, r, dx, dh, dp);
-    for (int i = 0; i < info.states; ++i) ds[i].store(at.carry[i] + r * L::kUnits);
-    if constexpr (info.operands > 1) {  // made again for the weight gradient
-      V published[info.operands];
-      Cell::publish(s, published);
-      for (int o = 1; o < info.operands; ++o) published[o].store(at.operands[o] + r * H_, at.lanes);
+  template <int kStage>
+  RNNFAST_INLINE void store_gates(const Place& at, Index r, const V* dx, const V* dh) const {
+    constexpr Span gates = info.stages[kStage].gates;
+    for (int g = 0; g < gates.count; ++g) {
+      const Index to = r * kGateRow + F::operand((gates.first + g) * L::kUnits);
+      F::store(dh[g], at.dh + to);
+      if constexpr (info.split()) F::store(dx[g], at.dx + to);
     }
   }
+  // Gradients of slots that a later stage sees, on their way from that stage to the one that saved.
+  RNNFAST_INLINE T* dkept(const Place& at, Index r, int slot) const {
+    return at.dkept + r * L::kSeenRow + info.seen_place(slot) * L::kUnits;
+  }
 
-  RNNFAST_INLINE void operand_pointwise(const Place& at, Index r, const T* dq_row) {
-    V save[info.saved + 1], p[info.params + 1], s[info.states], ds[info.states];
-    V dx[info.gates], dh[info.gates], dp[info.params + 1], q[1];
-    load_saved(at, r, save, p);
+  // The gradient of a stage on one vector of units of sequence r. kContinues: the last stage's
+  // states are what a later step has multiplied.
+  template <int kStage, bool kContinues>
+  RNNFAST_INLINE void pointwise(const Place& at, Index r, const T* product) {
+    constexpr Stage stage = info.stages[kStage];
+    constexpr bool is_last = kStage == info.last();
+    constexpr int kOwn = info.first_slot(kStage);
+    V p[info.params + 1], s[info.states], s_new[info.states], kept[L::kSlots], save[L::kSlots];
+    V dnext[info.states], dmade[stage.values + 1], dsave[stage.saved + 1];
+    V da[stage.gates.count], dx[stage.gates.count], dh[stage.gates.count], ds[info.states];
+    V dp[info.params + 1], dkept_new[L::kSlots], made[stage.values + 1];
+    load_kept<kStage>(at, r, p, kept, save);
     load_before(at, r, s);
-    for (int g = 0; g < info.gates; ++g) {
-      dh[g] = F::load(at.dh + r * kGateRow + F::operand(g * L::kUnits));
-      dx[g] = F::load(at.dx + r * kGateRow + F::operand(g * L::kUnits));
+    T* const dparams = at.dparams + r * L::kParamRow;
+    if constexpr (is_last) {
+      s_new[0] = V::load(at.h + r * args_.y_stride, at.lanes);
+      for (int i = 1; i < info.states; ++i) s_new[i] = V::load(at.state[i] + r * L::kUnits);
+      load_carry(at, r, dnext);
+      if constexpr (kContinues) add_products(product, s_new, dnext);
+      // Add dy last: a segment that resumes from another's dinitial must add in the same order, or
+      // the bits would change.
+      if (at.dy) dnext[0] = dnext[0] + V::load(at.dy + r * args_.y_stride, at.lanes);
+    } else {
+      load_products<kStage>(product, dmade);
+      load_carry(at, r, ds);
+      for (int i = 0; i < info.params; ++i) dp[i] = V::load(dparams + i * L::kUnits);
+      for (int k = 0; k < stage.saved; ++k)
+        if (info.seen_place(kOwn + k) >= 0) dsave[k] = V::load(dkept(at, r, kOwn + k));
     }
-    for (int i = 0; i < info.params; ++i)
-      dp[i] = V::load(at.dparams + r * L::kParamRow + i * L::kUnits);
-    for (int i = 0; i < info.states; ++i) ds[i] = V::load(at.carry[i] + r * L::kUnits);
-    const V dq[1] = {V::load(dq_row)};
-    Cell::operand_backward(save, p, s, dq, q, dx, dh, dp, ds);
-    store_gates(at, r, dx, dh, dp);
-    for (int i = 0; i < info.states; ++i) ds[i].store(at.carry[i] + r * L::kUnits);
-    q[0].store(at.operands[kSecond] + r * H_, at.lanes);
+    Cell::template backward<kStage>(Gradients<V>{p, s, kept, save, s_new, dnext, dmade, dsave, da,
+                                                 dx, dh, ds, dp, dkept_new, made});
+    store_gates<kStage>(at, r, stage.split ? dx : da, stage.split ? dh : da);
+    store_carry(at, r, ds);
+    for (int i = 0; i < info.params; ++i) dp[i].store(dparams + i * L::kUnits);
+    for (int k = stage.sees.first; k < stage.sees.end(); ++k) dkept_new[k].store(dkept(at, r, k));
+    if constexpr (!is_last) store_values<kStage>(at, r, made);
+    if constexpr (is_last && kFirst > 0) {  // made again for the weights' gradients
+      V opening[info.opening_values()];
+      Cell::template forward<0>(Values<V>{.s = s, .made = opening});
+      store_values<0>(at, r, opening);
+    }
+  }
+  template <int kStage>
+  RNNFAST_INLINE void store_values(const Place& at, Index r, const V* made) const {
+    for (int i = 0; i < info.stages[kStage].values; ++i)
+      made[i].store(work_.values[info.first_value(kStage) + i] + at.values + r * H_, at.lanes);
   }
 
   void store_initial() const {
@@ -389,7 +425,7 @@ class Backward {
   }
 
   static constexpr Index kGateRow = F::operand(L::kGateRow);       // lanes of a row's gradients
-  static constexpr int kSecond = L::products.size - 1;             // of a cell with two stages
+  static constexpr int kFirst = info.first();                      // the first stage with products
   static constexpr Index kProduct = kStripRows * kMaxVectors * W;  // values a product in scratch
 
   const BackwardArgs<T>& args_;

@@ -103,11 +103,11 @@ struct DirectTable {
 template <class T>
 inline constexpr DirectTable<T> kDirect{};
 
-// Calls f(first row of the matrix, lanes, first column of the tile's gates) for each vector of the
-// gates [first_gate, first_gate + gates) of a tile.
+// Calls f(first row of the matrix, lanes, first column of the tile's gates) for each vector of some
+// gates of a tile.
 template <class L, class F>
-RNNFAST_INLINE void for_gate_vectors(Index hidden, Index tile, int first_gate, int gates, F&& f) {
-  for (int g = first_gate; g < first_gate + gates; ++g)
+RNNFAST_INLINE void for_gate_vectors(Index hidden, Index tile, Span gates, F&& f) {
+  for (int g = gates.first; g < gates.end(); ++g)
     for (int v = 0; v < L::tile_vectors(hidden, tile); ++v) {
       const Index vector = tile * L::kTileVectors + v;
       f(g * hidden + vector * L::W, L::lanes(hidden, vector), (g * L::kTileVectors + v) * L::W);
@@ -117,11 +117,10 @@ RNNFAST_INLINE void for_gate_vectors(Index hidden, Index tile, int first_gate, i
 // Some gates of a tile for fewer than kDirectRows rows of a. `args` lacks what differs from vector
 // to vector: `w`, `bias` and `c` are the matrix, the tile's first bias and the first row's gates.
 template <class L, class T>
-void direct_gates(DirectArgs<T> args, Index hidden, Index tile, int first_gate, int gates,
-                  Index rows) {
+void direct_gates(DirectArgs<T> args, Index hidden, Index tile, Span gates, Index rows) {
   if (rows == 0) return;
   const DirectArgs<T> of = args;
-  for_gate_vectors<L>(hidden, tile, first_gate, gates, [&](Index row, int lanes, Index column) {
+  for_gate_vectors<L>(hidden, tile, gates, [&](Index row, int lanes, Index column) {
     args.w = of.w + row * of.ldw;
     args.lanes = lanes;
     args.bias = of.bias + column;
@@ -135,7 +134,7 @@ template <class L, class T>
 void direct_gather(const T* w, Index depth, Index index, Index hidden, Index tile, const T* bias,
                    T* c) {
   using V = Vec<T>;
-  for_gate_vectors<L>(hidden, tile, 0, L::info.gates, [&](Index row, int lanes, Index column) {
+  for_gate_vectors<L>(hidden, tile, L::kGates, [&](Index row, int lanes, Index column) {
     typename V::Raw weights{};
     for (int j = 0; j < lanes; ++j) weights[j] = w[(row + j) * depth + index];
     (V(weights) + V::load(bias + column)).store(c + column);

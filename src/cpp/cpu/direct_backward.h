@@ -71,13 +71,13 @@ struct RowTable {
 template <class T>
 inline constexpr RowTable<T> kRowBlocks{};
 
-// What `direct_transposed` multiplies: the row blocks [first_gate, first_gate + gates) of a matrix
-// (all gates * H, columns), whose vectors of columns `vectors` are wanted.
+// What `direct_transposed` multiplies: some row blocks of a matrix (all gates * H, columns), whose
+// vectors of columns `vectors` are wanted.
 template <class T>
 struct DirectMatrix {
   const T* w;
   Index all_gates, hidden, columns;
-  int first_gate, gates;
+  Span gates;
   Range vectors;
 };
 
@@ -88,12 +88,12 @@ template <class L, class T>
 void direct_transposed(const T* gradient, Index tile_stride, const DirectMatrix<T>& m, Index tiles,
                        Index rows, T* out, T* part, Index ldc) {
   using V = Vec<T>;
-  const Index step = max_index(1, kTransposedDepth / (m.gates * L::kUnits));
+  const Index step = max_index(1, kTransposedDepth / (m.gates.count * L::kUnits));
   for (Index group = 0; group < tiles; group += step) {
     T* sums = group ? part : out;
     for (Index tile = group; tile < min_index(tiles, group + step); ++tile)
-      for (int g = 0; g < m.gates; ++g) {
-        const Index row = (m.first_gate + g) * m.hidden + tile * L::kUnits;
+      for (int g = 0; g < m.gates.count; ++g) {
+        const Index row = (m.gates.first + g) * m.hidden + tile * L::kUnits;
         const T* a = gradient + tile * tile_stride + g * L::kUnits;
         for_blocks(m.vectors.end - m.vectors.begin, kMaxVectors, [&](Index first, Index count) {
           const Index column = (m.vectors.begin + first) * L::W, at = row * m.columns + column;
@@ -174,13 +174,13 @@ class DirectGradient {
     const T* rows[kDirectRows];
     if (args_.x) {
       for (Index r = 0; r < n_; ++r) rows[r] = args_.x + r * args_.x_stride;
-      write_matrix(rows, dx, {0, 0, info.gates}, I_, to.weight_ih);
+      write_matrix(rows, dx, L::kGates, I_, to.weight_ih);
     } else {
       scatter(dx, to.weight_ih);
     }
     for (int p = 0; p < L::products.size; ++p) {
-      operand_rows(p, rows);
-      write_matrix(rows, dh, L::products.item[p], H_, to.weight_hh);
+      operand_rows(L::products.item[p].operand, rows);
+      write_matrix(rows, dh, L::products.item[p].gates, H_, to.weight_hh);
     }
     write_sums(dx, L::kGateRow, info.gates, to.bias_ih);
     write_sums(dh, L::kGateRow, info.gates, to.bias_hh);
@@ -190,14 +190,14 @@ class DirectGradient {
   }
 
  private:
-  // What product p multiplied, for each row.
-  void operand_rows(int p, const T** rows) const {
+  // An operand of each row.
+  void operand_rows(Operand operand, const T** rows) const {
     const StepOrder order{rows_, args_.size.reverse};
     for (Index t = 0; t < rows_.steps; ++t)
       for (Index r = 0; r < rows_.count(t); ++r) {
         const Index row = rows_.offset[t] + r;
-        if (p > 0)
-          rows[row] = work_.operands[p] + row * H_;
+        if (operand.from == Operand::kValue)
+          rows[row] = work_.values[operand.index] + row * H_;
         else if (r < order.continued(t))
           rows[row] = args_.y + (rows_.offset[order.previous(t)] + r) * args_.y_stride;
         else
@@ -206,31 +206,30 @@ class DirectGradient {
   }
 
   // Calls f(place of the unit's gradient in the first row of sums, row of the weight) for the units
-  // of this thread's tiles and each of `count` gates or parameters, `stride` values a row of sums.
+  // of this thread's tiles and each of some gates or parameters, `stride` values a row of sums.
   template <class F>
-  RNNFAST_INLINE void for_units(const T* sums, Index stride, int first, int count, F&& f) const {
+  RNNFAST_INLINE void for_units(const T* sums, Index stride, Span which, F&& f) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
-      for (int g = first; g < first + count; ++g)
+      for (int g = which.first; g < which.end(); ++g)
         for (Index unit = 0; unit < min_index(L::kUnits, H_ - tile * L::kUnits); ++unit)
           f(sums + tile * work_.chunk_rows * stride + g * L::kUnits + unit,
             g * H_ + tile * L::kUnits + unit);
   }
 
-  void write_matrix(const T* const* rows, const T* gates, const Product& product, Index columns,
-                    T* to) const {
+  void write_matrix(const T* const* rows, const T* sums, Span gates, Index columns, T* to) const {
     using Fn = void (*)(const T* const*, const T*, Index, Index, bool, bool, T*);
     static constexpr Fn kFns[kDirectRows] = {
         &gradient_row<T, 0>, &gradient_row<T, 1>, &gradient_row<T, 2>, &gradient_row<T, 3>,
         &gradient_row<T, 4>, &gradient_row<T, 5>, &gradient_row<T, 6>, &gradient_row<T, 7>};
     const bool large = Index(info.gates * H_ * columns * sizeof(T)) >= kStreamedBytes;
-    for_units(gates, L::kGateRow, product.first_gate, product.gates, [&](const T* g, Index row) {
+    for_units(sums, L::kGateRow, gates, [&](const T* g, Index row) {
       kFns[n_](rows, g, L::kGateRow, columns, large, args_.add_dweights, to + row * columns);
     });
   }
 
   // The gradient of weight_ih for indices, which stand for one-hot rows.
   void scatter(const T* gates, T* to) const {
-    for_units(gates, L::kGateRow, 0, info.gates, [&](const T* g, Index row) {
+    for_units(gates, L::kGateRow, L::kGates, [&](const T* g, Index row) {
       if (!args_.add_dweights)
         gradient_row<T, 0>(nullptr, nullptr, 0, I_, false, false, to + row * I_);
       for (Index r = 0; r < n_; ++r) add_index(g, r, to + row * I_);
@@ -251,7 +250,7 @@ class DirectGradient {
   // Sums over all rows, for a bias or the channel parameters; null is not wanted.
   void write_sums(const T* sums, Index stride, int count, T* to) const {
     if (!to) return;
-    for_units(sums, stride, 0, count, [&](const T* from, Index row) {
+    for_units(sums, stride, {0, count}, [&](const T* from, Index row) {
       T total = 0;
       for (Index r = 0; r < n_; ++r) total += from[r * stride];
       to[row] = args_.add_dweights ? to[row] + total : total;

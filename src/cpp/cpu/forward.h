@@ -17,7 +17,7 @@ class Forward {
   using V = Vec<T>;
   static constexpr int W = L::W;
   static constexpr CellInfo info = L::info;
-  static constexpr int kFirstCopy = ForwardWorkspace<L, P>::kFirstCopy;
+  static constexpr int kStages = info.size() - info.first();  // those that have products
 
  public:
   Forward(const ForwardArgs<T>& args, const Team& team, int thread)
@@ -77,27 +77,37 @@ class Forward {
     load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
     for (int s = 1; s < info.states; ++s)
       load_state<L>(args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
-    if constexpr (info.operands > kFirstCopy)
+    if constexpr (kHandsOn)
       for (Index tile = share_.begin; tile < share_.end; ++tile)
         for (int v = 0; v < L::tile_vectors(H_, tile); ++v)
-          for (Index r = 0; r < rows_.batch; ++r) publish_initial(tile, v, r);
+          for (Index r = 0; r < rows_.batch; ++r) hand_on_initial(tile, v, r);
   }
 
-  void publish_initial(Index tile, int v, Index r) {
+  void hand_on_initial(Index tile, int v, Index r) {
     const Index vector = tile * L::kTileVectors + v;
     const int lanes = L::lanes(H_, vector);
     V s[info.states];
     s[0] = V::load(work_.h0 + r * H_ + vector * W, lanes);
     for (int i = 1; i < info.states; ++i) s[i] = V::load(state(i, tile, r) + v * W);
-    publish(s, work_.operands, r * h_row_ + F::operand(vector * W), lanes);
+    hand_on(s, r * h_row_ + F::operand(vector * W), lanes);
   }
 
-  // Stores the operands that are copies, made of the states s.
-  RNNFAST_INLINE void publish(const V* s, T* const* to, Index at, int lanes) const {
-    V published[info.operands];
-    published[0] = s[0];
-    if constexpr (info.operands > 1) Cell::publish(s, published);
-    for (int o = kFirstCopy; o < info.operands; ++o) F::store(published[o], to[o] + at, lanes);
+  // Whether the products of the next step multiply anything but h as it lies in y.
+  static constexpr bool kHandsOn = F::kRounds || info.first() > 0;
+
+  // Stores what the next step's products multiply, made of the states s.
+  RNNFAST_INLINE void hand_on(const V* s, Index at, int lanes) const {
+    if constexpr (F::kRounds) F::store(s[0], work_.h + at, lanes);
+    if constexpr (info.first() > 0) {
+      V made[info.opening_values()];
+      Cell::template forward<0>(Values<V>{.s = s, .made = made});
+      for (int i = 0; i < info.opening_values(); ++i)
+        F::store(made[i], work_.values[i] + at, lanes);
+    }
+  }
+  // Where the rows are that step t hands on, or the initial states.
+  Index handed(Index t, bool initial) const {
+    return (initial ? 0 : 1 + (t & 1)) * rows_.batch * h_row_;
   }
 
   // gates = x W^T + bias for the rows of a chunk that this thread owns.
@@ -133,20 +143,18 @@ class Forward {
     const Index previous = order.previous(t), going = order.continued(t);
     const Segment segments[2] = {clip({t, previous, 0, going, false}),
                                  clip({t, previous, going, rows_.count(t), true})};
-    for_own_tiles(t, [&](Index tile, Index next) {
-      for (const Segment& s : segments) segment_tile<true>(s, tile, next);
-    });
-    if constexpr (L::kTwoStages) {
-      if (own_.by_tiles) team_.barrier();
+    for_each_index<kStages>([&]<int i>() {
+      constexpr int stage = info.first() + i;
       for_own_tiles(t, [&](Index tile, Index next) {
-        for (const Segment& s : segments) segment_tile<false>(s, tile, next);
+        for (const Segment& s : segments) segment_tile<stage>(s, tile, next);
       });
-    }
-    if (own_.by_tiles) team_.barrier();
+      if (own_.by_tiles) team_.barrier();
+    });
   }
 
-  // Where every operand of the steps is known before they run: h as it lies in y, if that is there.
-  static constexpr bool kReadsOnlyH = !L::kTwoStages && info.operands == kFirstCopy;
+  // When recomputing, y already holds every h. A cell whose only operand is h can then run many
+  // steps as one product.
+  static constexpr bool kReadsOnlyH = kStages == 1 && !kHandsOn;
 
   // How many steps from t on can run as one. Their rows follow each other and continue from the
   // rows one step before; states beyond h are made row by row, and so in order of time alone.
@@ -169,7 +177,7 @@ class Forward {
   void known_steps(Index t, Index steps) {
     const Segment all{t, StepOrder{rows_, args_.size.reverse}.previous(t), 0,
                       rows_.count(t) * steps, false};
-    for_own_tiles(0, [&](Index tile, Index next) { segment_tile<true>(all, tile, next); });
+    for_own_tiles(0, [&](Index tile, Index next) { segment_tile<info.last()>(all, tile, next); });
   }
 
   Segment clip(Segment s) const {
@@ -195,13 +203,14 @@ class Forward {
     return initial ? r : rows_.batch + rows_.offset[t] + r;
   }
 
-  // Row r of an operand of step `seg.t`'s first product.
-  const T* operand_rows(int operand, const Segment& seg, Index* stride) const {
+  // Row 0 of an operand in step `seg.t`.
+  const T* operand_rows(Operand operand, const Segment& seg, Index* stride) const {
     *stride = h_row_;
-    if (operand == kSecondOperand) return work_.second;
-    if (operand >= kFirstCopy)
-      return work_.operands[operand] +
-             (seg.initial ? 0 : 1 + (seg.previous & 1)) * rows_.batch * h_row_;
+    if (operand.from == Operand::kValue && operand.index >= info.opening_values())
+      return work_.values[operand.index];
+    if (operand.from == Operand::kValue)
+      return work_.values[operand.index] + handed(seg.previous, seg.initial);
+    if (F::kRounds) return work_.h + handed(seg.previous, seg.initial);
     return h_rows(seg, stride);
   }
 
@@ -219,8 +228,8 @@ class Forward {
     T* y;                              // row stride y_stride
     const T* old_states[info.states];  // row stride kUnits
     T* new_states[info.states];
-    T* published[info.operands];  // row stride h_row_
-    T* second;                    // row stride h_row_
+    Index unit;
+    Index handed;  // of what the step hands on to the next
     const T* params;
   };
 
@@ -234,30 +243,27 @@ class Forward {
       p.old_states[i] = state(i, tile, state_row(seg.previous, 0, seg.initial));
       p.new_states[i] = state(i, tile, state_row(seg.t, 0, false));
     }
-    for (int o = kFirstCopy; o < info.operands; ++o)
-      p.published[o] =
-          work_.operands[o] + (1 + (seg.t & 1)) * rows_.batch * h_row_ + F::operand(unit);
-    p.second = work_.second + F::operand(unit);
+    p.unit = unit;
+    p.handed = handed(seg.t, false);
     p.params = work_.weights.params + tile * L::kParamRow;
     return p;
   }
 
   // The products of one stage and its pointwise part, for one tile. The weights of tile `next` come
   // into the cache meanwhile.
-  template <bool kFirstStage>
+  template <int kStage>
   void segment_tile(const Segment& seg, Index tile, Index next) {
-    constexpr int begin = kFirstStage ? 0 : L::products.first_stage;
-    constexpr int end = kFirstStage ? L::products.first_stage : L::products.size;
-    constexpr int gates = kFirstStage ? info.h_gates() : info.second_gates;
+    constexpr int begin = L::products.first[kStage], end = L::products.first[kStage + 1];
+    constexpr Span gates = info.stages[kStage].gates;
     if (seg.first >= seg.end) return;
     const int vectors = L::tile_vectors(H_, tile);
     const T* bias = work_.weights.bias_hh + tile * L::kGateRow;
     const Place rows = place(seg, tile);
     const Index depth = F::steps(H_);
-    constexpr int first_column = L::products.item[begin].first_gate * L::kUnits;
+    constexpr int first_column = gates.first * L::kUnits;
     AheadShares<T> ahead(
         next < 0 ? nullptr : work_.weights.w_hh + (next * L::kGateRow + first_column) * depth,
-        depth * gates * L::kUnits,
+        depth * gates.count * L::kUnits,
         depth * L::panels(begin, end) * blocks_of(seg.end - seg.first, L::kRows));
     for_blocks(seg.end - seg.first, L::kRows, [&](Index block, Index count) {
       const Index row = seg.first + block;
@@ -277,10 +283,10 @@ class Forward {
                               .c = sums_,
                               .ldc = L::kGateRow,
                               .bias = bias},
-                             H_, tile, product.first_gate, product.gates, count);
+                             H_, tile, product.gates, count);
           continue;
         }
-        L::for_panels(product.first_gate, product.gates, vectors, [&](int column, int width) {
+        L::for_panels(product.gates, vectors, [&](int column, int width) {
           kBlocks<P, false>.fn[width - 1][count - 1](
               {.a = a + row * stride,
                .lda = stride,
@@ -297,38 +303,44 @@ class Forward {
       for (int v = 0; v < vectors; ++v) {
         const int lanes = L::lanes(H_, tile * L::kTileVectors + v);
         for (Index r = 0; r < count; ++r)
-          pointwise<kFirstStage>(rows, row + r, v * W, lanes, sums_ + r * L::kGateRow);
+          pointwise<kStage>(rows, row + r, v * W, lanes, sums_ + r * L::kGateRow);
       }
     });
   }
 
-  // The cell on one vector of units, `at` units into the tile, of sequence r.
-  template <bool kFirstStage>
+  // A stage on one vector of units, `at` units into the tile, of sequence r.
+  template <int kStage>
   RNNFAST_INLINE void pointwise(const Place& rows, Index r, int at, int lanes, const T* sums) {
-    T* slots = rows.gates + r * L::kSlotRow + at;
-    V x[info.gates], save[L::kSlots], h[info.gates], p[info.params + 1];
-    V s[info.states], s_new[info.states];
-    for (int g = 0; g < info.gates; ++g) {
-      x[g] = V::load(slots + g * L::kUnits);
-      h[g] = V::load(sums + g * L::kUnits + at);
+    constexpr Stage stage = info.stages[kStage];
+    constexpr bool is_last = kStage == info.last();
+    T* const slots = rows.gates + r * L::kSlotRow + at;
+    T* const own = slots + info.first_slot(kStage) * L::kUnits;
+    V x[stage.gates.count], h[stage.gates.count], a[stage.gates.count], p[info.params + 1];
+    V s[info.states], kept[L::kSlots], save[stage.saved + 1], made[stage.values + 1];
+    V s_new[info.states];
+    for (int g = 0; g < stage.gates.count; ++g) {
+      x[g] = V::load(slots + (stage.gates.first + g) * L::kUnits);
+      h[g] = V::load(sums + (stage.gates.first + g) * L::kUnits + at);
+      a[g] = x[g] + h[g];
     }
-    for (int k = 0; k < info.saved; ++k) save[k] = V::load(slots + k * L::kUnits);
+    for (int k = stage.sees.first; k < stage.sees.end(); ++k)
+      kept[k] = V::load(slots + k * L::kUnits);
     for (int i = 0; i < info.params; ++i) p[i] = V::load(rows.params + i * L::kUnits + at);
     s[0] = V::load(rows.h + r * rows.h_stride + at, lanes);
     for (int i = 1; i < info.states; ++i) s[i] = V::load(rows.old_states[i] + r * L::kUnits + at);
 
-    if constexpr (L::kTwoStages && kFirstStage) {
-      V q[1];
-      Cell::operand(x, h, p, s, q, save);
-      F::store(q[0], rows.second + r * h_row_ + F::operand(at), lanes);
-    } else {
-      Cell::forward(x, h, p, s, s_new, save);
+    Cell::template forward<kStage>(Values<V>{a, x, h, p, s, kept, s_new, made, save});
+    const Index operand = r * h_row_ + F::operand(rows.unit + at);
+    if constexpr (is_last) {
       if (!args_.again) s_new[0].store(rows.y + r * args_.y_stride + at, lanes);
       for (int i = 1; i < info.states; ++i) s_new[i].store(rows.new_states[i] + r * L::kUnits + at);
-      publish(s_new, rows.published, r * h_row_ + F::operand(at), lanes);
+      hand_on(s_new, rows.handed + operand, lanes);
+    } else {
+      for (int i = 0; i < stage.values; ++i)
+        F::store(made[i], work_.values[info.first_value(kStage) + i] + operand, lanes);
     }
-    if (keeps_gates_ || (L::kTwoStages && kFirstStage))
-      for (int k = 0; k < info.saved; ++k) save[k].store(slots + k * L::kUnits);
+    if (keeps_gates_ || !is_last)  // later stages may see them
+      for (int k = 0; k < stage.saved; ++k) save[k].store(own + k * L::kUnits);
   }
 
   // The state at each sequence's end: that of its last processed step, or the initial one.

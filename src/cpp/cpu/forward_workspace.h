@@ -9,18 +9,18 @@ template <class L, class P>
 struct ForwardWorkspace {
   using T = RealOf<P>;
   using F = Format<P>;
-  // What lives on from part to part comes first, where the number of rows moves nothing.
+  // Buffers that survive from one part to the next come first, so that their offsets do not depend
+  // on the number of rows.
   PackedLayer<L, P> weights;
-  T* h0;                      // (B, H)
-  T* gates;                   // [tile][chunk row][slot][unit], unless the reserve holds them
-  T* states;                  // [state][tile][B][unit], unless the reserve holds them
-  T* x;                       // (chunk rows, I) as operands, where products round
-  T* operands[kMaxOperands];  // (B, H) thrice: of the initial state, of even and odd steps
-  T* second;                  // (B, H)
-  T* sums;                    // [thread][row of a block][gate][unit]
+  T* h0;      // (B, H)
+  T* gates;   // [tile][chunk row][slot][unit], unless the reserve holds them
+  T* states;  // [state][tile][B][unit], unless the reserve holds them
+  T* x;       // (chunk rows, I) as operands, where products round
+  T* h;       // (B, H) as operands, where products round: of the initial state, even and odd steps
+  T* values[kMaxValues];  // (B, H) each; those of an opening stage like h
+  T* sums;                // [thread][row of a block][gate][unit]
   static constexpr Index kSums = kMaxBlockRows * L::kGateRow;
-  // Operands from this one on are copies: those that the cell makes and, where products round, h.
-  static constexpr int kFirstCopy = F::kRounds ? 0 : 1;
+  static constexpr int kVersions = 3;  // of what the end of a step makes for the next one
   Index size;
 
   // The weights lie at `packed`, or in the workspace itself if that is null.
@@ -35,8 +35,9 @@ struct ForwardWorkspace {
     states = c.take(s.training ? 0 : L::kExtraStates * tiles * B * L::kUnits);
     x = c.take(F::kRounds ? chunk_capacity(s.rows, kForwardChunkRows) * F::operand(s.input_size)
                           : 0);
-    for (int o = kFirstCopy; o < L::info.operands; ++o) operands[o] = c.take(3 * B * F::operand(H));
-    second = c.take(L::kTwoStages ? B * F::operand(H) : 0);
+    h = c.take(F::kRounds ? kVersions * B * F::operand(H) : 0);
+    for (int i = 0; i < L::info.values(); ++i)
+      values[i] = c.take((i < L::info.opening_values() ? kVersions : 1) * B * F::operand(H));
     sums = c.take(threads * kSums);
     size = c.used;
   }

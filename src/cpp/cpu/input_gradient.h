@@ -27,8 +27,8 @@ class InputGradient {
   // Packs the weights of some tiles.
   void pack(Range tiles) const {
     for (Index v0 = 0; v0 < L::vectors(I_); v0 += kMaxVectors)
-      pack_transposed<L, P>(args_.weights.weight_ih, H_, I_, 0, info.gates, v0, vectors_from(v0),
-                            tiles, panel(v0));
+      pack_transposed<L, P>(args_.weights.weight_ih, H_, I_, L::kGates, v0, vectors_from(v0), tiles,
+                            panel(v0));
   }
 
   // dx of this thread's share of a chunk's rows.
@@ -55,8 +55,8 @@ class InputGradient {
     const Index width = L::vectors(I_) * W;
     T *out = work_.direct_dx + mine.begin * W, *part = out + work_.chunk_rows * width;
     direct_transposed<L, T>(gates, chunk_tile(),
-                            {args_.weights.weight_ih, info.gates, H_, I_, 0, info.gates, mine},
-                            tiles_, chunk.rows, out, part, width);
+                            {args_.weights.weight_ih, info.gates, H_, I_, L::kGates, mine}, tiles_,
+                            chunk.rows, out, part, width);
     for (Index r = 0; r < chunk.rows; ++r) store_dx(chunk.row + r, mine, out + r * width);
   }
 

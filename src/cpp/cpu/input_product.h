@@ -12,7 +12,6 @@ class InputProduct {
   using F = Format<P>;
   using V = Vec<T>;
   static constexpr int W = L::W;
-  static constexpr CellInfo info = L::info;
 
  public:
   InputProduct(const ForwardArgs<T>& args, const ForwardWorkspace<L, P>& work, const Team& team,
@@ -45,7 +44,7 @@ class InputProduct {
     const Index depth = F::steps(I_), stride = F::kRounds ? F::operand(I_) : args_.x_stride;
     const T* x = F::kRounds ? work_.x + (first - input_row_) * stride : args_.x + first * stride;
     const T* weights = work_.weights.w_ih + tile * depth * L::kGateRow;
-    L::for_panels(0, info.gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
+    L::for_panels(L::kGates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
       const T* panel = weights + depth * W * column;
       if (args_.indices) {
         gather_rows(first, count, panel, vectors, bias + column * W, gates + column * W);
@@ -80,7 +79,7 @@ class InputProduct {
                                  .c = gates,
                                  .ldc = L::kSlotRow,
                                  .bias = bias},
-                                H_, tile, 0, info.gates, count);
+                                H_, tile, L::kGates, count);
     for (Index r = 0; r < count; ++r)
       direct_gather<L>(w, I_, args_.indices[first + r], H_, tile, bias, gates + r * L::kSlotRow);
   }

@@ -10,30 +10,21 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// One recurrent product: row blocks [first_gate, first_gate + gates) times one operand.
-struct Product {
-  int operand;  // 0: h, 1..: published, kSecondOperand: made inside the step
-  int first_gate;
-  int gates;
-};
-inline constexpr int kSecondOperand = kMaxOperands;
-inline constexpr int kMaxProducts = kMaxOperands + 1;
-
+// The recurrent products of all stages, in their order.
 struct ProductList {
-  Product item[kMaxProducts] = {};
-  int first_stage = 0;  // products before `operand`
+  Product item[kMaxStages * kMaxProducts] = {};
+  int first[kMaxStages + 1] = {};  // of each stage, and one after the last
   int size = 0;
 };
 
 constexpr ProductList products_of(const CellInfo& info) {
   ProductList list;
-  int gate = 0;
-  for (int o = 0; o < info.operands; ++o) {
-    list.item[list.size++] = {o, gate, info.operand_gates(o)};
-    gate += info.operand_gates(o);
+  for (int k = 0; k < info.size(); ++k) {
+    list.first[k] = list.size;
+    for (int p = 0; p < info.stages[k].size(); ++p)
+      list.item[list.size++] = info.stages[k].products[p];
   }
-  list.first_stage = list.size;
-  if (info.second_gates) list.item[list.size++] = {kSecondOperand, gate, info.second_gates};
+  list.first[info.size()] = list.size;
   return list;
 }
 
@@ -42,21 +33,21 @@ struct Layout {
   static constexpr CellInfo info = Cell::info;
   static constexpr ProductList products = products_of(info);
   static constexpr int W = kLanes<T>;
-  static constexpr bool kTwoStages = info.second_gates > 0;
 
   static constexpr int vectors_a_tile() {
     for (int p = 0; p < products.size; ++p)
-      if (products.item[p].gates < 3) return kMaxVectors;
+      if (products.item[p].gates.count < 3) return kMaxVectors;
     return 1;
   }
   static constexpr int kTileVectors = vectors_a_tile();
   static constexpr int kUnits = kTileVectors * W;       // hidden units of a tile
   static constexpr int kGateRow = info.gates * kUnits;  // gates of one row in a tile
   static constexpr int kSlots = info.slots();
-  static constexpr int kSlotRow = kSlots * kUnits;  // saved values of one row in a tile
+  static constexpr int kSlotRow = kSlots * kUnits;       // saved values of one row in a tile
+  static constexpr int kSeenRow = info.seen() * kUnits;  // of them, what later stages see
   static constexpr int kParamRow = info.params * kUnits;
   static constexpr int kExtraStates = info.states - 1;  // beyond h
-  static constexpr bool kKeepsGates = info.saved > 0;
+  static constexpr bool kKeepsGates = info.saved() > 0;
 
   static RNNFAST_INLINE Index vectors(Index hidden) { return (hidden + W - 1) / W; }
   static RNNFAST_INLINE Index tiles(Index hidden) { return (hidden + kUnits - 1) / kUnits; }
@@ -70,24 +61,24 @@ struct Layout {
     return int(max_index(0, min_index(W, hidden - vector * W)));
   }
 
-  // Calls f(first column, vectors) for each panel of the gates [first_gate, first_gate + gates).
+  // Calls f(first column, vectors) for each panel of some gates.
   template <class F>
-  static RNNFAST_INLINE void for_panels(int first_gate, int gates, int tile_vectors, F&& f) {
+  static RNNFAST_INLINE void for_panels(Span gates, int tile_vectors, F&& f) {
     if constexpr (kTileVectors == 1) {
-      for_blocks(gates, kMaxVectors,
-                 [&](Index first, Index count) { f(int(first_gate + first), int(count)); });
+      for_blocks(gates.count, kMaxVectors,
+                 [&](Index first, Index count) { f(int(gates.first + first), int(count)); });
     } else {
-      for (int g = first_gate; g < first_gate + gates; ++g) f(g * kTileVectors, tile_vectors);
+      for (int g = gates.first; g < gates.end(); ++g) f(g * kTileVectors, tile_vectors);
     }
   }
 
-  // Panels of a tile that a product has, or the products [begin, end).
-  static constexpr int panels(const Product& product) {
-    return kTileVectors == 1 ? (product.gates + kMaxVectors - 1) / kMaxVectors : product.gates;
+  // Panels of a tile that some gates have, or the products [begin, end).
+  static constexpr int panels(Span gates) {
+    return kTileVectors == 1 ? (gates.count + kMaxVectors - 1) / kMaxVectors : gates.count;
   }
   static constexpr int panels(int begin, int end) {
     int count = 0;
-    for (int p = begin; p < end; ++p) count += panels(products.item[p]);
+    for (int p = begin; p < end; ++p) count += panels(products.item[p].gates);
     return count;
   }
 
@@ -96,13 +87,15 @@ struct Layout {
     if (kTileVectors > 1) return kMaxVectors;
     int widest = 0;
     for (int p = 0; p < products.size; ++p) {
-      const int gates = products.item[p].gates, panels = (gates + kMaxVectors - 1) / kMaxVectors;
+      const int gates = products.item[p].gates.count,
+                panels = (gates + kMaxVectors - 1) / kMaxVectors;
       const int vectors = (gates + panels - 1) / panels;
       widest = vectors > widest ? vectors : widest;
     }
     return widest;
   }
   static constexpr int kRows = kBlockRows[panel_vectors()];
+  static constexpr Span kGates = {0, info.gates};  // all of them
 };
 
 // Rows of gates made by one product with the input (forward) and kept between two weight-gradient
@@ -116,8 +109,8 @@ inline constexpr Index kTransposedDepth = 1024;  // the same for transposed prod
 // Rows that a weight gradient sums in registers: few, so that the sums' rounding errors stay small
 // and the gates stay in the L1 cache.
 inline constexpr Index kGradientDepth = 128;
-// Values of the packed operand that a weight gradient multiplies with all tiles, one after the
-// other.
+// How many values of the packed operand are multiplied with all tiles before a weight gradient
+// moves on: they stay in the L2 cache.
 inline constexpr Index kGradientValues = 128 * 1024;
 
 // The steps of one chunk. Steps are processed in order of time, or against it if `reverse`.
@@ -158,10 +151,10 @@ struct StepOrder {
   }
 };
 
-// What one thread works on inside the time loop: some hidden tiles of every row, or every tile of
-// some sequences. The second needs no barrier between steps, but fills the kernel only with a dozen
-// rows a thread, and as each thread then reads all recurrent weights in every step, with the more
-// rows the less of the weights stays in its cache.
+// How threads share a time step: by hidden tiles (each sees every row) or by sequences (each sees
+// every tile). Sharing by sequences needs no barrier in a step, but every thread then streams all
+// recurrent weights each step. It pays off once each thread has about a dozen rows, or more of them
+// where the weights do not fit its cache.
 struct Partition {
   Range tiles, batch;
   bool by_tiles;
@@ -192,11 +185,11 @@ RNNFAST_INLINE Range share_rows(const PackedRows& rows, const Chunk& chunk, int 
 
 // Packs rows of `from` (gates * H, depth) into panels [tile][panel][step of the depth][columns].
 template <class L, class P>
-void pack_weights(const RealOf<P>* from, Index hidden, Index depth, int first_gate, int gates,
-                  Range tiles, RealOf<P>* to) {
+void pack_weights(const RealOf<P>* from, Index hidden, Index depth, Span gates, Range tiles,
+                  RealOf<P>* to) {
   const Index steps = Format<P>::steps(depth);
   for (Index tile = tiles.begin; tile < tiles.end; ++tile)
-    L::for_panels(first_gate, gates, L::tile_vectors(hidden, tile), [&](int column, int vectors) {
+    L::for_panels(gates, L::tile_vectors(hidden, tile), [&](int column, int vectors) {
       RealOf<P>* panel = to + steps * (tile * L::kGateRow + L::W * column);
       for (int v = 0; v < vectors; ++v) {
         const Index unit = (tile * L::kTileVectors + (column + v) % L::kTileVectors) * L::W;
@@ -243,10 +236,9 @@ struct PackedLayer {
     pack_units<L>(w.bias_hh, H, L::info.gates, tiles, bias_hh);
     if constexpr (L::info.params) pack_units<L>(w.weight_channel, H, L::info.params, tiles, params);
     if (s.direct) return;
-    pack_weights<L, P>(w.weight_ih, H, s.input_size, 0, L::info.gates, tiles, w_ih);
+    pack_weights<L, P>(w.weight_ih, H, s.input_size, L::kGates, tiles, w_ih);
     for (int p = 0; p < L::products.size; ++p)
-      pack_weights<L, P>(w.weight_hh, H, H, L::products.item[p].first_gate,
-                         L::products.item[p].gates, tiles, w_hh);
+      pack_weights<L, P>(w.weight_hh, H, H, L::products.item[p].gates, tiles, w_hh);
   }
 };
 

@@ -6,21 +6,21 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// Packs row blocks [first_gate, first_gate + gates) of `from` (gates * H, columns), the columns of
-// vectors [v0, v0 + vectors), for the tiles given. Padding is zero.
+// Packs some row blocks of `from` (gates * H, columns), the columns of vectors [v0, v0 + vectors),
+// for the tiles given. Padding is zero.
 template <class L, class P>
-void pack_transposed(const RealOf<P>* from, Index hidden, Index columns, int first_gate, int gates,
-                     Index v0, int vectors, Range tiles, RealOf<P>* to) {
+void pack_transposed(const RealOf<P>* from, Index hidden, Index columns, Span gates, Index v0,
+                     int vectors, Range tiles, RealOf<P>* to) {
   using T = RealOf<P>;
   constexpr Index steps = Format<P>::steps(L::kUnits);
   const Index width = vectors * L::W;
   for (Index tile = tiles.begin; tile < tiles.end; ++tile)
-    for (int g = 0; g < gates; ++g) {
+    for (int g = 0; g < gates.count; ++g) {
       const Index unit = tile * L::kUnits,
                   units = max_index(0, min_index(L::kUnits, hidden - unit));
       const Index used = Format<P>::steps(units);
-      T* panel = to + (tile * gates + g) * steps * width;
-      pad_rows<P>(from + ((first_gate + g) * hidden + unit) * columns + v0 * L::W, columns, units,
+      T* panel = to + (tile * gates.count + g) * steps * width;
+      pad_rows<P>(from + ((gates.first + g) * hidden + unit) * columns + v0 * L::W, columns, units,
                   columns - v0 * L::W, panel, width);
       pad_rows<T>(nullptr, 0, steps - used, 0, panel + used * width, width);
     }

@@ -13,7 +13,8 @@ template <class L, class P>
 struct BackwardWorkspace {
   using T = RealOf<P>;
   using F = Format<P>;
-  // What lives on from part to part comes first, where the number of rows moves nothing.
+  // Buffers that survive from one part to the next come first, so that their offsets do not depend
+  // on the number of rows.
   T *w_hh, *w_ih;          // transposed panels
   T* params;               // [tile][param][unit]
   T *dw_ih, *dw_hh;        // sums
@@ -24,12 +25,14 @@ struct BackwardWorkspace {
   T* dx;                   // the same of the input's, where the two differ
   T *dh_steps, *dx_steps;  // [tile][step of the chunk rows][gate][unit], where products round
   T* dparams;              // [tile][chunk row][param][unit]
-  T* operands[kMaxProducts];    // (chunk rows, H) of each product but the first, which multiplies h
-  T* packed[kMaxProducts + 1];  // A sides: of x, then of each product, [block][chunk row][column]
+  T* dkept;                // [tile][B][slot seen by a later stage][unit], within a step
+  T* values[kMaxValues];   // (chunk rows, H) each: operands that are not h
+  // A sides: of x, then of each product, [block][chunk row][column]
+  T* packed[kMaxStages * kMaxProducts + 1];
   T *direct, *direct_dx;  // direct products: [product and scratch][row][unit], [2][row][column]
   T* products;            // [thread][product][strip row][four vectors]
   static constexpr Index kProducts = L::products.size * kStripRows * kMaxVectors * L::W;
-  static constexpr int kBiasHh = L::info.additive ? 0 : 1;  // else equal to the input's
+  static constexpr int kBiasHh = L::info.split() ? 1 : 0;  // else equal to the input's
   Index chunk_rows;
   Index size;
 
@@ -49,11 +52,12 @@ struct BackwardWorkspace {
     const Index gates = tiles * chunk_rows * F::operand(L::kGateRow);
     const Index steps = F::kRounds ? tiles * F::steps(chunk_rows) * L::kGateRow : 0;
     for (T*& buffer : dh) buffer = c.take(gates);
-    dx = c.take(L::info.additive ? 0 : gates);
+    dx = c.take(L::info.split() ? gates : 0);
     dh_steps = c.take(steps);
-    dx_steps = L::info.additive ? dh_steps : c.take(steps);
+    dx_steps = L::info.split() ? c.take(steps) : dh_steps;
     dparams = c.take(tiles * chunk_rows * L::kParamRow);
-    for (int p = 1; p < L::products.size; ++p) operands[p] = c.take(chunk_rows * H);
+    dkept = c.take(tiles * B * L::kSeenRow);
+    for (int i = 0; i < L::info.values(); ++i) values[i] = c.take(chunk_rows * H);
     packed[0] = c.take(whole * F::operand(chunk_rows) * (I + 1));
     for (int p = 0; p < L::products.size; ++p)
       packed[p + 1] = c.take(whole * F::operand(chunk_rows) * (H + kBiasHh));
@@ -94,7 +98,7 @@ class WeightGradient {
     const T *dh_steps = dh, *dx_steps = dx;  // a real type's rows are its steps
     if constexpr (F::kRounds) {
       join_rows(chunk, dh, work_.dh_steps);
-      if constexpr (!info.additive) join_rows(chunk, dx, work_.dx_steps);
+      if constexpr (info.split()) join_rows(chunk, dx, work_.dx_steps);
       dh_steps = work_.dh_steps, dx_steps = work_.dx_steps;
     }
     team_.barrier();
@@ -103,23 +107,23 @@ class WeightGradient {
     if (args_.indices) scatter_rows(chunk, dx);
     if constexpr (info.params) sum_params(chunk);
     empty_ = false;
-    // The next chunk's steps write to other gate gradients than these, but to the same of the rest.
-    if constexpr (!info.additive || L::products.size > 1 || info.params > 0) team_.barrier();
+    // dh is double-buffered, so the next chunk can start right away. dx, dparams and the operands
+    // are not: wait.
+    if constexpr (info.split() || info.values() > 0 || info.params > 0) team_.barrier();
   }
 
   // Writes the sums where they belong.
   void finish() const {
     if (empty_) clear();
     const CellWeights<T>& to = args_.dweights;
-    unpack_matrix(work_.dw_ih, depth(0), I_, {0, 0, info.gates}, to.weight_ih);
-    unpack_bias(work_.dw_ih, depth(0), I_, {0, 0, info.gates}, to.bias_ih);
+    unpack_matrix(work_.dw_ih, depth(0), I_, L::kGates, to.weight_ih);
+    unpack_bias(work_.dw_ih, depth(0), I_, L::kGates, to.bias_ih);
     for (int p = 0; p < L::products.size; ++p) {
-      const Product product = L::products.item[p];
-      unpack_matrix(work_.dw_hh, depth(1), H_, product, to.weight_hh);
-      if constexpr (!info.additive) unpack_bias(work_.dw_hh, depth(1), H_, product, to.bias_hh);
+      const Span gates = L::products.item[p].gates;
+      unpack_matrix(work_.dw_hh, depth(1), H_, gates, to.weight_hh);
+      if constexpr (info.split()) unpack_bias(work_.dw_hh, depth(1), H_, gates, to.bias_hh);
     }
-    if constexpr (info.additive)
-      unpack_bias(work_.dw_ih, depth(0), I_, {0, 0, info.gates}, to.bias_hh);
+    if constexpr (!info.split()) unpack_bias(work_.dw_ih, depth(0), I_, L::kGates, to.bias_hh);
     if constexpr (info.params) unpack_params(to.weight_channel);
   }
 
@@ -141,7 +145,9 @@ class WeightGradient {
       if (args_.x) f(args_.x + chunk.row * args_.x_stride, args_.x_stride, chunk.rows, Index(0));
       return;
     }
-    if (side > 1) return f((const T*)work_.operands[side - 1], H_, chunk.rows, Index(0));
+    const Operand operand = L::products.item[side - 1].operand;
+    if (operand.from == Operand::kValue)
+      return f((const T*)work_.values[operand.index], H_, chunk.rows, Index(0));
     const StepOrder order{rows_, args_.size.reverse};
     const T* run = nullptr;  // pieces that follow each other in memory are one run
     Index stride = 0, count = 0, at = 0;
@@ -226,25 +232,23 @@ class WeightGradient {
   // meanwhile.
   void multiply_tile(int side, Index tile, Range blocks, const Chunk& chunk, const T* gradient,
                      bool last) const {
-    const Product product = side ? L::products.item[side - 1] : Product{0, 0, info.gates};
+    const Span of = side ? L::products.item[side - 1].gates : L::kGates;
     T* sums = (side ? work_.dw_hh : work_.dw_ih) + depth(side) * tile * L::kGateRow;
     const Index deep = F::steps(chunk.rows), gates = F::steps(work_.chunk_rows) * L::kGateRow;
     const T* b = gradient + tile * gates;
     const Index columns = (blocks.end - blocks.begin) * L::kRows;
-    const Index steps = deep * L::panels(product) * (blocks.end - blocks.begin) / 2 + 1;
-    const T* next_sums = sums + depth(side) * (L::kGateRow + product.first_gate * L::kUnits) +
+    const Index steps = deep * L::panels(of) * (blocks.end - blocks.begin) / 2 + 1;
+    const T* next_sums = sums + depth(side) * (L::kGateRow + of.first * L::kUnits) +
                          (first_depth(side) + blocks.begin * L::kRows) * L::kUnits;
-    AheadShares<T> ahead[2] = {
-        {last ? nullptr : b + gates, deep * L::kGateRow, steps},
-        {last ? nullptr : next_sums, columns * product.gates * L::kUnits, steps}};
+    AheadShares<T> ahead[2] = {{last ? nullptr : b + gates, deep * L::kGateRow, steps},
+                               {last ? nullptr : next_sums, columns * of.count * L::kUnits, steps}};
     for_blocks(deep, kGradientDepth / F::kStep, [&](Index row, Index rows) {
-      L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
-                    [&](int column, int vectors) {
-                      T* panel = sums + depth(side) * W * column;
-                      for (Index i = blocks.begin; i < blocks.end; ++i)
-                        multiply_block(side, i, chunk, row, rows, b + W * column, panel, vectors,
-                                       ahead[i & 1].take(rows));
-                    });
+      L::for_panels(of, L::tile_vectors(H_, tile), [&](int column, int vectors) {
+        T* panel = sums + depth(side) * W * column;
+        for (Index i = blocks.begin; i < blocks.end; ++i)
+          multiply_block(side, i, chunk, row, rows, b + W * column, panel, vectors,
+                         ahead[i & 1].take(rows));
+      });
     });
   }
 
@@ -269,7 +273,7 @@ class WeightGradient {
   // The input weights' gradient for indices: each row's gates go to one depth of the sums.
   void scatter_rows(const Chunk& chunk, const T* dx) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
-      L::for_panels(0, info.gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
+      L::for_panels(L::kGates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
         T* panel = work_.dw_ih + tile * depth(0) * L::kGateRow + depth(0) * W * column;
         if (empty_)
           for (Index i = 0; i < I_ * vectors; ++i) V(0).store(panel + i * W);
@@ -308,20 +312,18 @@ class WeightGradient {
   }
 
   // Calls f(sums of the first vector, their stride, first row of the gradient, rows of it) for each
-  // vector of units and each of a product's gates.
+  // vector of units and each of some gates.
   template <class F>
-  RNNFAST_INLINE void for_vectors(T* sums, Index depth, const Product& product, F&& f) const {
+  RNNFAST_INLINE void for_vectors(T* sums, Index depth, Span gates, F&& f) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
-      L::for_panels(product.first_gate, product.gates, L::tile_vectors(H_, tile),
-                    [&](int column, int vectors) {
-                      const T* panel = sums + depth * (tile * L::kGateRow + W * column);
-                      for (int v = 0; v < vectors; ++v) {
-                        const Index gate = (column + v) / L::kTileVectors;
-                        const Index vector =
-                            tile * L::kTileVectors + (column + v) % L::kTileVectors;
-                        f(panel + v * W, vectors * W, gate * H_ + vector * W, L::lanes(H_, vector));
-                      }
-                    });
+      L::for_panels(gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
+        const T* panel = sums + depth * (tile * L::kGateRow + W * column);
+        for (int v = 0; v < vectors; ++v) {
+          const Index gate = (column + v) / L::kTileVectors;
+          const Index vector = tile * L::kTileVectors + (column + v) % L::kTileVectors;
+          f(panel + v * W, vectors * W, gate * H_ + vector * W, L::lanes(H_, vector));
+        }
+      });
   }
 
   RNNFAST_INLINE void write(V sum, T* to, int lanes) const {
@@ -330,15 +332,15 @@ class WeightGradient {
   }
 
   // A gradient's row blocks (gates * H, columns), from the sums' first `columns` rows of depth.
-  void unpack_matrix(T* sums, Index depth, Index columns, const Product& product, T* to) const {
-    for_vectors(sums, depth, product, [&](const T* from, Index stride, Index row, int lanes) {
+  void unpack_matrix(T* sums, Index depth, Index columns, Span gates, T* to) const {
+    for_vectors(sums, depth, gates, [&](const T* from, Index stride, Index row, int lanes) {
       transpose_out(from, stride, lanes, columns, to + row * columns, columns, args_.add_dweights);
     });
   }
   // A bias' gradient, from row `at` of the depth; null is not wanted.
-  void unpack_bias(T* sums, Index depth, Index at, const Product& product, T* to) const {
+  void unpack_bias(T* sums, Index depth, Index at, Span gates, T* to) const {
     if (!to) return;
-    for_vectors(sums, depth, product, [&](const T* from, Index stride, Index row, int lanes) {
+    for_vectors(sums, depth, gates, [&](const T* from, Index stride, Index row, int lanes) {
       write(V::load(from + at * stride), to + row, lanes);
     });
   }

@@ -14,7 +14,7 @@ Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
                     const NetworkInput<T>& input, T* y, std::optional<std::span<std::byte>> filled)
     : size(network_size), packed(std::move(packed_batch)), packed_weights(input.packed != nullptr) {
   const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
-  const bool keeps_any = cell.info.saved > 0 || cell.info.states > 1;
+  const bool keeps_any = cell.info.saved() > 0 || cell.info.states > 1;
   const bool cuts = size.training && size.recompute > 0 && keeps_any;
   for (Index direction = 0; direction < size.num_directions; ++direction)
     segments.emplace_back(packed, direction == 1, cuts ? size.recompute : size.seq_len,
