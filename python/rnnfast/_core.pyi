@@ -16,6 +16,7 @@ __all__: list[str] = [
     "GroupFloat",
     "Packed",
     "Reserve",
+    "Stage",
     "adagrad",
     "adam",
     "array_of_dlpack",
@@ -100,6 +101,21 @@ class Reserve:
         (T, B, D*H).
         """
 
+class Stage:
+    """
+    A stage of a cell's step: products, then pointwise functions.
+    """
+    @property
+    def products(self) -> list[tuple[str, list[int]]]:
+        """
+        What each product multiplies, "state 0" (h) or "value k", the k-th that the cell makes for it, and the gates that it adds to.
+        """
+    @property
+    def split(self) -> bool:
+        """
+        Whether it sees the input's and the recurrent part of its gates apart.
+        """
+
 class CellInfo:
     """
     What a cell is made of.
@@ -118,6 +134,11 @@ class CellInfo:
     def params(self) -> int:
         """
         Rows of weight_channel.
+        """
+    @property
+    def stages(self) -> list[Stage]:
+        """
+        The stages of a step. The first has no products if it belongs to the end of the step before.
         """
     @property
     def states(self) -> int:

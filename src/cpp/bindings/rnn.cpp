@@ -2,8 +2,10 @@
 // take what the kernels can read as it is, check it, so that no call touches memory that is not its
 // own, and return None for everything else: Python then converts, or raises with a full message.
 #include <pybind11/pybind11.h>
+#include <pybind11/typing.h>
 
 #include <memory>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -294,16 +296,46 @@ py::object backward(PyReserve& reserve, py::handle dy, py::handle dstate, bool n
       [&](auto& kept) { return backward_of(reserve, kept, dy, dstate, need_dx, dweights); });
 }
 
+using GateList = py::typing::List<py::int_>;
+using ProductList = py::typing::List<py::typing::Tuple<py::str, GateList>>;
+
+ProductList products_of(const Stage& stage) {
+  ProductList products;
+  for (int k = 0; k < stage.size(); ++k) {
+    const auto& [operand, span] = stage.products[k];
+    GateList gates;
+    for (int gate = span.first; gate < span.end(); ++gate) gates.append(gate);
+    const char* from = operand.from == Operand::kState ? "state " : "value ";
+    products.append(py::make_tuple(from + std::to_string(operand.index), gates));
+  }
+  return products;
+}
+
+py::typing::List<Stage> stages_of(const CellInfo& info) {
+  py::typing::List<Stage> stages;
+  for (int k = 0; k < info.size(); ++k) stages.append(py::cast(info.stages[k]));
+  return stages;
+}
+
 }  // namespace
 
 void bind_rnn(py::module_& m) {
+  py::class_<Stage>(m, "Stage", "A stage of a cell's step: products, then pointwise functions.")
+      .def_property_readonly("products", &products_of,
+                             "What each product multiplies, \"state 0\" (h) or \"value k\", the "
+                             "k-th that the cell makes for it, and the gates that it adds to.")
+      .def_readonly("split", &Stage::split,
+                    "Whether it sees the input's and the recurrent part of its gates apart.");
   py::class_<CellInfo>(m, "CellInfo", "What a cell is made of.")
       .def_property_readonly(
           "name", [](const CellInfo& c) { return c.name; }, "Its name.")
       .def_readonly("states", &CellInfo::states,
                     "States carried from step to step; the first is h.")
       .def_readonly("gates", &CellInfo::gates, "Row blocks of weight_ih and weight_hh.")
-      .def_readonly("params", &CellInfo::params, "Rows of weight_channel.");
+      .def_readonly("params", &CellInfo::params, "Rows of weight_channel.")
+      .def_property_readonly("stages", &stages_of,
+                             "The stages of a step. The first has no products if it belongs to the "
+                             "end of the step before.");
   py::class_<PyPacked>(m, "Packed",
                        "A copy of a network's weights in the form that the kernels read, made by "
                        "`rnnfast.functional.pack`. What happens to the weights afterwards has no "
