@@ -84,28 +84,29 @@ struct DirectMatrix {
 // out (rows, .) = the sum over all tiles of gradient rows [tile][row][gate][unit] times the matrix,
 // in the order of transposed_product; `part` is scratch of the same size, row stride ldc both. Goes
 // through the matrix in the order of memory.
-template <class L, class T>
-void direct_transposed(const T* gradient, Index tile_stride, const DirectMatrix<T>& m, Index tiles,
-                       Index rows, T* out, T* part, Index ldc) {
+template <class T>
+void direct_transposed(const Layout<T>& l, const T* gradient, Index tile_stride,
+                       const DirectMatrix<T>& m, Index tiles, Index rows, T* out, T* part,
+                       Index ldc) {
   using V = Vec<T>;
-  const Index step = max_index(1, kTransposedDepth / (m.gates.count * L::kUnits));
+  const Index step = max_index(1, kTransposedDepth / (m.gates.count * l.units));
   for (Index group = 0; group < tiles; group += step) {
     T* sums = group ? part : out;
     for (Index tile = group; tile < min_index(tiles, group + step); ++tile)
       for (int g = 0; g < m.gates.count; ++g) {
-        const Index row = (m.gates.first + g) * m.hidden + tile * L::kUnits;
-        const T* a = gradient + tile * tile_stride + g * L::kUnits;
+        const Index row = (m.gates.first + g) * m.hidden + tile * l.units;
+        const T* a = gradient + tile * tile_stride + g * l.units;
         for_blocks(m.vectors.end - m.vectors.begin, kMaxVectors, [&](Index first, Index count) {
-          const Index column = (m.vectors.begin + first) * L::W, at = row * m.columns + column;
+          const Index column = (m.vectors.begin + first) * l.W, at = row * m.columns + column;
           for_blocks(rows, kBlockRows[count], [&](Index r, Index block) {
             kRowBlocks<T>.fn[count - 1][block - 1](
-                {.a = a + r * L::kGateRow,
-                 .lda = L::kGateRow,
+                {.a = a + r * l.gate_row,
+                 .lda = l.gate_row,
                  .w = m.w + at,
                  .columns = m.columns,
                  .left = m.all_gates * m.hidden * m.columns - at,
-                 .depth = min_index(L::kUnits, m.hidden - tile * L::kUnits),
-                 .sums = sums + r * ldc + first * L::W,
+                 .depth = min_index(l.units, m.hidden - tile * l.units),
+                 .sums = sums + r * ldc + first * l.W,
                  .ldc = ldc,
                  .add = tile > group || g > 0});
           });
@@ -113,7 +114,7 @@ void direct_transposed(const T* gradient, Index tile_stride, const DirectMatrix<
       }
     if (group)
       for (Index r = 0; r < rows; ++r)
-        for (Index i = r * ldc; i < r * ldc + (m.vectors.end - m.vectors.begin) * L::W; i += L::W)
+        for (Index i = r * ldc; i < r * ldc + (m.vectors.end - m.vectors.begin) * l.W; i += l.W)
           (V::load(part + i) + V::load(out + i)).store(out + i);
   }
 }
@@ -154,14 +155,15 @@ void gradient_row(const T* const* a, const T* g, Index g_stride, Index columns, 
 
 // The gradients of all weights of a call of fewer than kDirectRows rows, whose gate gradients are
 // in dh (recurrent) and dx (input).
-template <class L, class P>
+template <class P>
 class DirectGradient {
   using T = RealOf<P>;
-  static constexpr CellInfo info = L::info;
 
  public:
-  DirectGradient(const BackwardArgs<T>& args, const BackwardWorkspace<L, P>& work, Range tiles)
-      : args_(args),
+  DirectGradient(const Layout<T>& layout, const BackwardArgs<T>& args,
+                 const BackwardWorkspace<P>& work, Range tiles)
+      : l_(layout),
+        args_(args),
         work_(work),
         rows_(args.size.rows),
         n_(rows_.total()),
@@ -174,18 +176,17 @@ class DirectGradient {
     const T* rows[kDirectRows];
     if (args_.x) {
       for (Index r = 0; r < n_; ++r) rows[r] = args_.x + r * args_.x_stride;
-      write_matrix(rows, dx, L::kGates, I_, to.weight_ih);
+      write_matrix(rows, dx, l_.gates, I_, to.weight_ih);
     } else {
       scatter(dx, to.weight_ih);
     }
-    for (int p = 0; p < L::products.size; ++p) {
-      operand_rows(L::products.item[p].operand, rows);
-      write_matrix(rows, dh, L::products.item[p].gates, H_, to.weight_hh);
+    for (int p = 0; p < l_.products.size; ++p) {
+      operand_rows(l_.products.item[p].operand, rows);
+      write_matrix(rows, dh, l_.products.item[p].gates, H_, to.weight_hh);
     }
-    write_sums(dx, L::kGateRow, info.gates, to.bias_ih);
-    write_sums(dh, L::kGateRow, info.gates, to.bias_hh);
-    if constexpr (info.params)
-      write_sums(work_.dparams, L::kParamRow, info.params, to.weight_channel);
+    write_sums(dx, l_.gate_row, l_.info.gates, to.bias_ih);
+    write_sums(dh, l_.gate_row, l_.info.gates, to.bias_hh);
+    if (l_.info.params) write_sums(work_.dparams, l_.param_row, l_.info.params, to.weight_channel);
     Vec<T>::end_stream();
   }
 
@@ -207,13 +208,16 @@ class DirectGradient {
 
   // Calls f(place of the unit's gradient in the first row of sums, row of the weight) for the units
   // of this thread's tiles and each of some gates or parameters, `stride` values a row of sums.
-  template <class F>
-  RNNFAST_INLINE void for_units(const T* sums, Index stride, Span which, F&& f) const {
-    for (Index tile = share_.begin; tile < share_.end; ++tile)
-      for (int g = which.first; g < which.end(); ++g)
-        for (Index unit = 0; unit < min_index(L::kUnits, H_ - tile * L::kUnits); ++unit)
-          f(sums + tile * work_.chunk_rows * stride + g * L::kUnits + unit,
-            g * H_ + tile * L::kUnits + unit);
+  template <class Function>
+  RNNFAST_INLINE void for_units(const T* sums, Index stride, Span which, Function&& f) const {
+    const Index units = l_.units, tile_sums = work_.chunk_rows * stride;
+    for (Index tile = share_.begin; tile < share_.end; ++tile) {
+      const Index first = tile * units, count = min_index(units, H_ - first);
+      for (int g = which.first; g < which.end(); ++g) {
+        const T* from = sums + tile * tile_sums + g * units;
+        for (Index unit = 0; unit < count; ++unit) f(from + unit, g * H_ + first + unit);
+      }
+    }
   }
 
   void write_matrix(const T* const* rows, const T* sums, Span gates, Index columns, T* to) const {
@@ -221,15 +225,15 @@ class DirectGradient {
     static constexpr Fn kFns[kDirectRows] = {
         &gradient_row<T, 0>, &gradient_row<T, 1>, &gradient_row<T, 2>, &gradient_row<T, 3>,
         &gradient_row<T, 4>, &gradient_row<T, 5>, &gradient_row<T, 6>, &gradient_row<T, 7>};
-    const bool large = Index(info.gates * H_ * columns * sizeof(T)) >= kStreamedBytes;
-    for_units(sums, L::kGateRow, gates, [&](const T* g, Index row) {
-      kFns[n_](rows, g, L::kGateRow, columns, large, args_.add_dweights, to + row * columns);
+    const bool large = Index(l_.info.gates * H_ * columns * sizeof(T)) >= kStreamedBytes;
+    for_units(sums, l_.gate_row, gates, [&](const T* g, Index row) {
+      kFns[n_](rows, g, l_.gate_row, columns, large, args_.add_dweights, to + row * columns);
     });
   }
 
   // The gradient of weight_ih for indices, which stand for one-hot rows.
   void scatter(const T* gates, T* to) const {
-    for_units(gates, L::kGateRow, L::kGates, [&](const T* g, Index row) {
+    for_units(gates, l_.gate_row, l_.gates, [&](const T* g, Index row) {
       if (!args_.add_dweights)
         gradient_row<T, 0>(nullptr, nullptr, 0, I_, false, false, to + row * I_);
       for (Index r = 0; r < n_; ++r) add_index(g, r, to + row * I_);
@@ -243,7 +247,7 @@ class DirectGradient {
       if (args_.indices[i] == index) return;
     T total = 0;
     for (Index i = r; i < n_; ++i)
-      if (args_.indices[i] == index) total += g[i * L::kGateRow];
+      if (args_.indices[i] == index) total += g[i * l_.gate_row];
     to[index] += total;
   }
 
@@ -260,8 +264,9 @@ class DirectGradient {
   // A gradient of this size does not stay in the cache until somebody reads it.
   static constexpr Index kStreamedBytes = 4 << 20;
 
+  const Layout<T>& l_;
   const BackwardArgs<T>& args_;
-  const BackwardWorkspace<L, P>& work_;
+  const BackwardWorkspace<P>& work_;
   const PackedRows& rows_;
   const Index n_, I_, H_;
   const Range share_;

@@ -1,44 +1,42 @@
 #pragma once
 // The forward pass of one layer in one direction; every thread of the team runs it.
 //
-// For chunks of steps: the input product of the chunk into the gates, then step by step the
-// recurrent product of a block of rows and, as its epilogue, the cell.
+// For chunks of steps: the input product of the chunk into the gates, then step by step, and stage
+// by stage, the recurrent products of a block of rows and the cell's pointwise function.
 
+#include "cpu/cell_code.h"
 #include "cpu/input_product.h"
-#include "cpu/math.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-template <class Cell, class P>
+template <class P>
 class Forward {
   using T = RealOf<P>;
   using F = Format<P>;
-  using L = Layout<Cell, T>;
-  using V = Vec<T>;
-  static constexpr int W = L::W;
-  static constexpr CellInfo info = L::info;
-  static constexpr int kStages = info.size() - info.first();  // those that have products
+  static constexpr int W = kLanes<T>;
 
  public:
-  Forward(const ForwardArgs<T>& args, const Team& team, int thread)
-      : args_(args),
+  Forward(const CellCode<T>& cell, const ForwardArgs<T>& args, const Team& team, int thread)
+      : cell_(cell),
+        l_(cell.layout),
+        args_(args),
         team_(team),
         thread_(thread),
         rows_(args.size.rows),
         H_(args.size.hidden_size),
         h_row_(F::operand(H_)),
-        tiles_(L::tiles(H_)),
-        work_(args.workspace, args.size, team.size, args.packed),
+        tiles_(l_.tiles(H_)),
+        work_(l_, args.workspace, args.size, team.size, args.packed),
         share_(share(tiles_, thread, team.size)),
-        input_(args, work_, team, thread),
-        sums_(work_.sums + thread * work_.kSums),
+        input_(l_, args, work_, team, thread),
+        sums_(work_.sums + thread * work_.thread_sums),
         direct_(args.size.direct),
-        keeps_gates_(args.size.training && L::kKeepsGates),
+        keeps_gates_(args.size.training && l_.keeps_gates),
         gates_(keeps_gates_ ? args.gates : work_.gates),
         gates_tile_((keeps_gates_ ? rows_.total() : chunk_capacity(rows_, kForwardChunkRows)) *
-                    L::kSlotRow),
+                    l_.slot_row),
         states_(args.size.training ? args.states : work_.states),
-        states_tile_((rows_.batch + (args.size.training ? rows_.total() : 0)) * L::kUnits) {}
+        states_tile_((rows_.batch + (args.size.training ? rows_.total() : 0)) * l_.units) {}
 
   void run() {
     prepare();
@@ -48,7 +46,7 @@ class Forward {
     while (t >= 0 && t < rows_.steps) {
       const Chunk chunk = chunk_from(rows_, t, step, kForwardChunkRows);
       chunk_row_ = keeps_gates_ ? 0 : chunk.row;
-      own_ = partition<L>(H_, active_rows(chunk), thread_, team_.size);
+      own_ = partition(l_, H_, active_rows(chunk), thread_, team_.size);
       own_.batch =
           own_.by_tiles ? Range{0, rows_.batch} : share_rows(rows_, chunk, thread_, team_.size);
       input_.round(chunk);
@@ -74,37 +72,24 @@ class Forward {
   void prepare() {
     if (args_.part.first && !args_.size.packed)
       work_.weights.pack(args_.weights, args_.size, share_);
-    load_h0<L>(args_.initial[0], rows_, H_, share_, work_.h0);
-    for (int s = 1; s < info.states; ++s)
-      load_state<L>(args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
-    if constexpr (kHandsOn)
-      for (Index tile = share_.begin; tile < share_.end; ++tile)
-        for (int v = 0; v < L::tile_vectors(H_, tile); ++v)
-          for (Index r = 0; r < rows_.batch; ++r) hand_on_initial(tile, v, r);
-  }
-
-  void hand_on_initial(Index tile, int v, Index r) {
-    const Index vector = tile * L::kTileVectors + v;
-    const int lanes = L::lanes(H_, vector);
-    V s[info.states];
-    s[0] = V::load(work_.h0 + r * H_ + vector * W, lanes);
-    for (int i = 1; i < info.states; ++i) s[i] = V::load(state(i, tile, r) + v * W);
-    hand_on(s, r * h_row_ + F::operand(vector * W), lanes);
+    load_h0(l_, args_.initial[0], rows_, H_, share_, work_.h0);
+    for (int s = 1; s < l_.info.states; ++s)
+      load_state(l_, args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
+    if (!hands_on()) return;
+    ForwardBlock<T> block{};
+    block.hidden = H_;
+    block.tile = share_.begin, block.tiles = share_.end - share_.begin;
+    block.rows = rows_.batch;
+    block.h = work_.h0, block.h_stride = H_;
+    block.states = states_, block.state = tiles_ * states_tile_, block.states_tile = states_tile_;
+    block.operand_row = h_row_;
+    block.h_operand = work_.h;
+    for (int i = 0; i < l_.opening_values; ++i) block.values[i] = work_.values[i];
+    cell_.open(block);
   }
 
   // Whether the products of the next step multiply anything but h as it lies in y.
-  static constexpr bool kHandsOn = F::kRounds || info.first() > 0;
-
-  // Stores what the next step's products multiply, made of the states s.
-  RNNFAST_INLINE void hand_on(const V* s, Index at, int lanes) const {
-    if constexpr (F::kRounds) F::store(s[0], work_.h + at, lanes);
-    if constexpr (info.first() > 0) {
-      V made[info.opening_values()];
-      Cell::template forward<0>(Values<V>{.s = s, .made = made});
-      for (int i = 0; i < info.opening_values(); ++i)
-        F::store(made[i], work_.values[i] + at, lanes);
-    }
-  }
+  bool hands_on() const { return F::kRounds || l_.opening_values > 0; }
   // Where the rows are that step t hands on, or the initial states.
   Index handed(Index t, bool initial) const {
     return (initial ? 0 : 1 + (t & 1)) * rows_.batch * h_row_;
@@ -128,7 +113,7 @@ class Forward {
 
   void input_rows(Index tile, Index first, Index count) {
     input_.multiply(tile, first, count,
-                    gates_ + tile * gates_tile_ + (first - chunk_row_) * L::kSlotRow);
+                    gates_ + tile * gates_tile_ + (first - chunk_row_) * l_.slot_row);
   }
 
   // Rows [first, end) of step t, whose previous state is that of step `previous`, or the initial
@@ -143,24 +128,21 @@ class Forward {
     const Index previous = order.previous(t), going = order.continued(t);
     const Segment segments[2] = {clip({t, previous, 0, going, false}),
                                  clip({t, previous, going, rows_.count(t), true})};
-    for_each_index<kStages>([&]<int i>() {
-      constexpr int stage = info.first() + i;
-      for_own_tiles(t, [&](Index tile, Index next) {
-        for (const Segment& s : segments) segment_tile<stage>(s, tile, next);
-      });
+    for (int stage = l_.first; stage <= l_.last; ++stage) {
+      run_stage(stage, t, segments);
       if (own_.by_tiles) team_.barrier();
-    });
+    }
   }
 
   // When recomputing, y already holds every h. A cell whose only operand is h can then run many
   // steps as one product.
-  static constexpr bool kReadsOnlyH = kStages == 1 && !kHandsOn;
+  bool reads_only_h() const { return l_.first == l_.last && !hands_on(); }
 
   // How many steps from t on can run as one. Their rows follow each other and continue from the
   // rows one step before; states beyond h are made row by row, and so in order of time alone.
   Index steps_at_once(Index t, Index last) const {
-    if (!kReadsOnlyH || !args_.again || !own_.by_tiles) return 1;
-    if (args_.size.reverse && info.states > 1) return 1;
+    if (!reads_only_h() || !args_.again || !own_.by_tiles) return 1;
+    if (args_.size.reverse && l_.info.states > 1) return 1;
     const StepOrder order{rows_, args_.size.reverse};
     const Index step = args_.size.reverse ? -1 : 1, count = rows_.count(t);
     Index steps = 0;
@@ -177,7 +159,8 @@ class Forward {
   void known_steps(Index t, Index steps) {
     const Segment all{t, StepOrder{rows_, args_.size.reverse}.previous(t), 0,
                       rows_.count(t) * steps, false};
-    for_own_tiles(0, [&](Index tile, Index next) { segment_tile<info.last()>(all, tile, next); });
+    StageRows rows = rows_of(l_.last, all);
+    for_own_tiles(0, 1, [&](Range tiles, bool) { run_tiles(rows, tiles, false); });
   }
 
   Segment clip(Segment s) const {
@@ -186,17 +169,21 @@ class Forward {
     return s;
   }
 
-  // Calls f(tile, the one after it or -1). Every other step walks the tiles backwards: the last
-  // weights used are still in the cache.
-  template <class F>
-  RNNFAST_INLINE void for_own_tiles(Index t, F&& f) {
-    const Index count = own_.tiles.end - own_.tiles.begin, step = t & 1 ? -1 : 1;
-    Index tile = t & 1 ? own_.tiles.end - 1 : own_.tiles.begin;
-    for (Index i = 1; i <= count; ++i, tile += step) f(tile, i < count ? tile + step : -1);
+  // Calls f(tiles, whether they are taken backwards) for this thread's tiles, some at a time. Every
+  // other step walks them backwards: the last weights used are still in the cache.
+  template <class Function>
+  RNNFAST_INLINE void for_own_tiles(Index t, Index together, Function&& f) const {
+    const bool backwards = t & 1;
+    for (Index at = 0, left = own_.tiles.end - own_.tiles.begin; left > 0;) {
+      const Index count = min_index(left, together);
+      const Index first = backwards ? own_.tiles.end - at - count : own_.tiles.begin + at;
+      f(Range{first, first + count}, backwards);
+      at += count, left -= count;
+    }
   }
 
   T* state(int s, Index tile, Index row) const {
-    return states_ + ((s - 1) * tiles_ + tile) * states_tile_ + row * L::kUnits;
+    return states_ + ((s - 1) * tiles_ + tile) * states_tile_ + row * l_.units;
   }
   Index state_row(Index t, Index r, bool initial) const {
     if (!args_.size.training) return r;
@@ -206,7 +193,7 @@ class Forward {
   // Row 0 of an operand in step `seg.t`.
   const T* operand_rows(Operand operand, const Segment& seg, Index* stride) const {
     *stride = h_row_;
-    if (operand.from == Operand::kValue && operand.index >= info.opening_values())
+    if (operand.from == Operand::kValue && operand.index >= l_.opening_values)
       return work_.values[operand.index];
     if (operand.from == Operand::kValue)
       return work_.values[operand.index] + handed(seg.previous, seg.initial);
@@ -220,127 +207,128 @@ class Forward {
     return seg.initial ? work_.h0 : args_.y + rows_.offset[seg.previous] * args_.y_stride;
   }
 
-  // Where a segment's rows lie for one tile: of sequence 0, from the tile's first unit.
-  struct Place {
-    T* gates;  // row stride kSlotRow
-    const T* h;
-    Index h_stride;
-    T* y;                              // row stride y_stride
-    const T* old_states[info.states];  // row stride kUnits
-    T* new_states[info.states];
-    Index unit;
-    Index handed;  // of what the step hands on to the next
-    const T* params;
+  // A stage of a segment's rows: what its products multiply, and its block.
+  struct StageRows {
+    int stage;
+    Index first, rows;
+    const T* operands[kMaxProducts];  // of sequence 0
+    Index strides[kMaxProducts];
+    ForwardBlock<T> block;
   };
 
-  Place place(const Segment& seg, Index tile) const {
-    const Index unit = tile * L::kUnits;
-    Place p;
-    p.gates = gates_ + tile * gates_tile_ + (rows_.offset[seg.t] - chunk_row_) * L::kSlotRow;
-    p.h = h_rows(seg, &p.h_stride) + unit;
-    p.y = args_.y + rows_.offset[seg.t] * args_.y_stride + unit;
-    for (int i = 1; i < info.states; ++i) {
-      p.old_states[i] = state(i, tile, state_row(seg.previous, 0, seg.initial));
-      p.new_states[i] = state(i, tile, state_row(seg.t, 0, false));
-    }
-    p.unit = unit;
-    p.handed = handed(seg.t, false);
-    p.params = work_.weights.params + tile * L::kParamRow;
-    return p;
+  StageRows rows_of(int stage, const Segment& seg) const {
+    StageRows all;
+    all.stage = stage, all.first = seg.first, all.rows = seg.end - seg.first;
+    if (all.rows <= 0) return all;
+    for (int p = l_.products.first[stage], i = 0; p < l_.products.first[stage + 1]; ++p, ++i)
+      all.operands[i] = operand_rows(l_.products.item[p].operand, seg, &all.strides[i]);
+    ForwardBlock<T>& b = all.block;
+    b.hidden = H_;
+    b.sums = sums_;
+    b.gates = gates_ + (rows_.offset[seg.t] - chunk_row_) * l_.slot_row;
+    b.gates_tile = gates_tile_;
+    b.keeps_gates = keeps_gates_;
+    b.params = work_.weights.params;
+    b.h = h_rows(seg, &b.h_stride);
+    b.states = states_ + state_row(seg.previous, 0, seg.initial) * l_.units;
+    b.new_states = states_ + state_row(seg.t, 0, false) * l_.units;
+    b.state = tiles_ * states_tile_;
+    b.states_tile = states_tile_;
+    b.y = args_.again ? nullptr : args_.y + rows_.offset[seg.t] * args_.y_stride;
+    b.y_stride = args_.y_stride;
+    b.operand_row = h_row_;
+    b.h_operand = work_.h + handed(seg.t, false);
+    for (int i = 0; i < l_.values; ++i)
+      b.values[i] = work_.values[i] + (i < l_.opening_values ? handed(seg.t, false) : 0);
+    return all;
   }
 
-  // The products of one stage and its pointwise part, for one tile. The weights of tile `next` come
-  // into the cache meanwhile.
-  template <int kStage>
-  void segment_tile(const Segment& seg, Index tile, Index next) {
-    constexpr int begin = L::products.first[kStage], end = L::products.first[kStage + 1];
-    constexpr Span gates = info.stages[kStage].gates;
-    if (seg.first >= seg.end) return;
-    const int vectors = L::tile_vectors(H_, tile);
-    const T* bias = work_.weights.bias_hh + tile * L::kGateRow;
-    const Place rows = place(seg, tile);
-    const Index depth = F::steps(H_);
-    constexpr int first_column = gates.first * L::kUnits;
-    AheadShares<T> ahead(
-        next < 0 ? nullptr : work_.weights.w_hh + (next * L::kGateRow + first_column) * depth,
-        depth * gates.count * L::kUnits,
-        depth * L::panels(begin, end) * blocks_of(seg.end - seg.first, L::kRows));
-    for_blocks(seg.end - seg.first, L::kRows, [&](Index block, Index count) {
-      const Index row = seg.first + block;
-      for (Index i = row * L::kSlotRow; i < (row + count) * L::kSlotRow; i += 64 / sizeof(T))
-        __builtin_prefetch(rows.gates + i, 1, 3);  // comes while the product runs
-      for (int p = begin; p < end; ++p) {
-        const Product product = L::products.item[p];
-        Index stride;
-        const T* a = operand_rows(product.operand, seg, &stride);
-        if (direct_) {
-          direct_gates<L, T>({.a = a + row * stride,
-                              .lda = stride,
-                              .w = args_.weights.weight_hh,
-                              .ldw = H_,
-                              .depth = H_,
-                              .depth_block = H_,
-                              .c = sums_,
-                              .ldc = L::kGateRow,
-                              .bias = bias},
-                             H_, tile, product.gates, count);
-          continue;
-        }
-        L::for_panels(product.gates, vectors, [&](int column, int width) {
-          kBlocks<P, false>.fn[width - 1][count - 1](
-              {.a = a + row * stride,
-               .lda = stride,
-               .b = work_.weights.w_hh + (tile * L::kGateRow + W * column) * depth,
-               .ldb = width * W,
-               .depth = depth,
-               .c = sums_ + column * W,
-               .ldc = L::kGateRow,
-               .columns = width * W,
-               .bias = bias + column * W,
-               .ahead = ahead.take(depth)});
-        });
-      }
-      for (int v = 0; v < vectors; ++v) {
-        const int lanes = L::lanes(H_, tile * L::kTileVectors + v);
-        for (Index r = 0; r < count; ++r)
-          pointwise<kStage>(rows, row + r, v * W, lanes, sums_ + r * L::kGateRow);
-      }
+  // A stage of step t for this thread's tiles and sequences.
+  void run_stage(int stage, Index t, const Segment (&segments)[2]) {
+    StageRows rows[2] = {rows_of(stage, segments[0]), rows_of(stage, segments[1])};
+    const Index most = max_index(1, max_index(rows[0].rows, rows[1].rows));
+    const Index together = most <= l_.block_rows ? work_.kSumRows / most : 1;
+    for_own_tiles(t, together, [&](Range tiles, bool backwards) {
+      for (StageRows& some : rows)
+        if (some.rows > 0) run_tiles(some, tiles, backwards);
     });
   }
 
-  // A stage on one vector of units, `at` units into the tile, of sequence r.
-  template <int kStage>
-  RNNFAST_INLINE void pointwise(const Place& rows, Index r, int at, int lanes, const T* sums) {
-    constexpr Stage stage = info.stages[kStage];
-    constexpr bool is_last = kStage == info.last();
-    T* const slots = rows.gates + r * L::kSlotRow + at;
-    T* const own = slots + info.first_slot(kStage) * L::kUnits;
-    V x[stage.gates.count], h[stage.gates.count], a[stage.gates.count], p[info.params + 1];
-    V s[info.states], kept[L::kSlots], save[stage.saved + 1], made[stage.values + 1];
-    V s_new[info.states];
-    for (int g = 0; g < stage.gates.count; ++g) {
-      x[g] = V::load(slots + (stage.gates.first + g) * L::kUnits);
-      h[g] = V::load(sums + (stage.gates.first + g) * L::kUnits + at);
-      a[g] = x[g] + h[g];
+  // The products of a stage and its pointwise part: for one tile a block of rows at a time, or, if
+  // all rows are one block, for several tiles together, so that a call has enough to do.
+  void run_tiles(StageRows& all, Range tiles, bool backwards) const {
+    const Index count = tiles.end - tiles.begin, fetch = l_.stage_fetch[all.stage];
+    ForwardBlock<T>& block = all.block;
+    block.tile = tiles.begin, block.tiles = count;
+    if (all.rows <= l_.block_rows) {
+      for (Index i = 0; i < count; ++i) {
+        const Index tile = backwards ? tiles.end - 1 - i : tiles.begin + i;
+        AheadShares<T> ahead{next_weights(all.stage, tile, backwards), fetch};
+        multiply(all, tile, all.first, all.rows, ahead,
+                 sums_ + (tile - tiles.begin) * all.rows * l_.gate_row);
+      }
+      block.row = all.first, block.rows = all.rows;
+      return cell_.forward[all.stage](block);
     }
-    for (int k = stage.sees.first; k < stage.sees.end(); ++k)
-      kept[k] = V::load(slots + k * L::kUnits);
-    for (int i = 0; i < info.params; ++i) p[i] = V::load(rows.params + i * L::kUnits + at);
-    s[0] = V::load(rows.h + r * rows.h_stride + at, lanes);
-    for (int i = 1; i < info.states; ++i) s[i] = V::load(rows.old_states[i] + r * L::kUnits + at);
+    AheadShares<T> ahead{next_weights(all.stage, tiles.begin, backwards), fetch,
+                         blocks_of(all.rows, l_.block_rows)};
+    for_blocks(all.rows, l_.block_rows, [&](Index at, Index some) {
+      multiply(all, tiles.begin, all.first + at, some, ahead, sums_);
+      block.row = all.first + at, block.rows = some;
+      cell_.forward[all.stage](block);
+    });
+  }
 
-    Cell::template forward<kStage>(Values<V>{a, x, h, p, s, kept, s_new, made, save});
-    const Index operand = r * h_row_ + F::operand(rows.unit + at);
-    if constexpr (is_last) {
-      if (!args_.again) s_new[0].store(rows.y + r * args_.y_stride + at, lanes);
-      for (int i = 1; i < info.states; ++i) s_new[i].store(rows.new_states[i] + r * L::kUnits + at);
-      hand_on(s_new, rows.handed + operand, lanes);
-    } else {
-      for (int i = 0; i < stage.values; ++i)
-        F::store(made[i], work_.values[info.first_value(kStage) + i] + operand, lanes);
+  // A stage's weights of the tile after this one, which come into the cache meanwhile; or null.
+  const T* next_weights(int stage, Index tile, bool backwards) const {
+    const Index next = backwards ? tile - 1 : tile + 1;
+    if (next < own_.tiles.begin || next >= own_.tiles.end) return nullptr;
+    const int first = l_.info.stages[stage].gates.first * l_.units;
+    return work_.weights.w_hh + (next * l_.gate_row + first) * F::steps(H_);
+  }
+
+  // sums = the recurrent products of a stage for some rows of a tile, and bias_hh.
+  RNNFAST_INLINE void multiply(const StageRows& all, Index tile, Index row, Index count,
+                               AheadShares<T>& ahead, T* sums) const {
+    const int vectors = l_.used_vectors(H_, tile);
+    const T* bias = work_.weights.bias_hh + tile * l_.gate_row;
+    const Index depth = F::steps(H_);
+    const T* gates = all.block.gates + tile * gates_tile_;
+    for (Index i = row * l_.slot_row; i < (row + count) * l_.slot_row; i += kLine<T>)
+      __builtin_prefetch(gates + i, 1, 3);  // comes while the product runs
+    const int first = l_.products.first[all.stage], end = l_.products.first[all.stage + 1];
+    for (int p = first; p < end; ++p) {
+      const Span product = l_.products.item[p].gates;
+      const Index stride = all.strides[p - first];
+      const T* a = all.operands[p - first] + row * stride;
+      if (direct_) {
+        direct_gates<T>(l_,
+                        {.a = a,
+                         .lda = stride,
+                         .w = args_.weights.weight_hh,
+                         .ldw = H_,
+                         .depth = H_,
+                         .depth_block = H_,
+                         .c = sums,
+                         .ldc = l_.gate_row,
+                         .bias = bias},
+                        H_, tile, product, count);
+        continue;
+      }
+      l_.for_panels(product, vectors, [&](int column, int width) {
+        kBlocks<P, false>.fn[width - 1][count - 1](
+            {.a = a,
+             .lda = stride,
+             .b = work_.weights.w_hh + (tile * l_.gate_row + W * column) * depth,
+             .ldb = width * W,
+             .depth = depth,
+             .c = sums + column * W,
+             .ldc = l_.gate_row,
+             .columns = width * W,
+             .bias = bias + column * W,
+             .ahead = ahead.take(depth)});
+      });
     }
-    if (keeps_gates_ || !is_last)  // later stages may see them
-      for (int k = 0; k < stage.saved; ++k) save[k].store(own + k * L::kUnits);
   }
 
   // The state at each sequence's end: that of its last processed step, or the initial one.
@@ -350,17 +338,19 @@ class Forward {
       while (length < rows_.steps && rows_.count(length) > r) ++length;
       const Index last = args_.size.reverse ? 0 : length - 1;
       const T* h = length ? args_.y + (rows_.offset[last] + r) * args_.y_stride : work_.h0 + r * H_;
-      const Index from = share_.begin * L::kUnits;
-      const Index count = min_index(H_, share_.end * L::kUnits) - from;
+      const Index from = share_.begin * l_.units;
+      const Index count = min_index(H_, share_.end * l_.units) - from;
       if (count > 0)
         __builtin_memcpy(args_.final[0] + rows_.order[r] * H_ + from, h + from, count * sizeof(T));
       const Index row = state_row(last, r, length == 0);
-      for (int s = 1; s < info.states; ++s)
+      for (int s = 1; s < l_.info.states; ++s)
         for (Index tile = share_.begin; tile < share_.end; ++tile)
-          store_state<L>(state(s, tile, row), tile, r, rows_, H_, args_.final[s]);
+          store_state(l_, state(s, tile, row), tile, r, rows_, H_, args_.final[s]);
     }
   }
 
+  const CellCode<T>& cell_;
+  const Layout<T>& l_;
   const ForwardArgs<T>& args_;
   const Team& team_;
   const int thread_;
@@ -368,10 +358,10 @@ class Forward {
   const Index H_;
   const Index h_row_;  // lanes of an operand's row in copies of it
   const Index tiles_;
-  const ForwardWorkspace<L, P> work_;
+  const ForwardWorkspace<P> work_;
   Partition own_;      // of the time loop
   const Range share_;  // tiles of everything else
-  InputProduct<L, P> input_;
+  InputProduct<P> input_;
   T* const sums_;
   const bool direct_;  // weights are read as they lie
   const bool keeps_gates_;

@@ -5,13 +5,13 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-template <class L, class P>
+template <class P>
 struct ForwardWorkspace {
   using T = RealOf<P>;
   using F = Format<P>;
   // Buffers that survive from one part to the next come first, so that their offsets do not depend
   // on the number of rows.
-  PackedLayer<L, P> weights;
+  PackedLayer<P> weights;
   T* h0;      // (B, H)
   T* gates;   // [tile][chunk row][slot][unit], unless the reserve holds them
   T* states;  // [state][tile][B][unit], unless the reserve holds them
@@ -19,26 +19,28 @@ struct ForwardWorkspace {
   T* h;       // (B, H) as operands, where products round: of the initial state, even and odd steps
   T* values[kMaxValues];  // (B, H) each; those of an opening stage like h
   T* sums;                // [thread][row of a block][gate][unit]
-  static constexpr Index kSums = kMaxBlockRows * L::kGateRow;
+  // Rows of sums that one block of the pointwise part may have, of one tile or several.
+  static constexpr Index kSumRows = 32;
+  Index thread_sums;                   // values of one thread's
   static constexpr int kVersions = 3;  // of what the end of a step makes for the next one
   Index size;
 
   // The weights lie at `packed`, or in the workspace itself if that is null.
-  ForwardWorkspace(T* base, const LayerSize& s, int threads, T* packed)
-      : weights(packed ? packed : base, s) {
+  ForwardWorkspace(const Layout<T>& l, T* base, const LayerSize& s, int threads, T* packed)
+      : weights(l, packed ? packed : base, s), thread_sums(kSumRows * l.gate_row) {
     Carver<T> c{base, s.packed ? 0 : weights.size};
-    const Index H = s.hidden_size, B = s.rows.batch, tiles = L::tiles(H);
-    const bool keeps_gates = s.training && L::kKeepsGates;
+    const Index H = s.hidden_size, B = s.rows.batch, tiles = l.tiles(H);
+    const bool keeps_gates = s.training && l.keeps_gates;
     h0 = c.take(B * H);
     gates =
-        c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * L::kSlotRow);
-    states = c.take(s.training ? 0 : L::kExtraStates * tiles * B * L::kUnits);
+        c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * l.slot_row);
+    states = c.take(s.training ? 0 : l.extra_states * tiles * B * l.units);
     x = c.take(F::kRounds ? chunk_capacity(s.rows, kForwardChunkRows) * F::operand(s.input_size)
                           : 0);
     h = c.take(F::kRounds ? kVersions * B * F::operand(H) : 0);
-    for (int i = 0; i < L::info.values(); ++i)
-      values[i] = c.take((i < L::info.opening_values() ? kVersions : 1) * B * F::operand(H));
-    sums = c.take(threads * kSums);
+    for (int i = 0; i < l.values; ++i)
+      values[i] = c.take((i < l.opening_values ? kVersions : 1) * B * F::operand(H));
+    sums = c.take(threads * thread_sums);
     size = c.used;
   }
 };

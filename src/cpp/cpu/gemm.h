@@ -10,8 +10,8 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-RNNFAST_INLINE Index min_index(Index a, Index b) { return a < b ? a : b; }
-RNNFAST_INLINE Index max_index(Index a, Index b) { return a > b ? a : b; }
+RNNFAST_INLINE constexpr Index min_index(Index a, Index b) { return a < b ? a : b; }
+RNNFAST_INLINE constexpr Index max_index(Index a, Index b) { return a > b ? a : b; }
 
 inline constexpr int kMaxVectors = 4;
 
@@ -33,8 +33,8 @@ inline constexpr int kMaxBlockRows = 8;
 template <class T>
 inline constexpr Index kLine = 64 / sizeof(T);  // values of a cache line
 
-// What the blocks after this one will read: it comes into the L2 cache meanwhile, as the caches'
-// own prefetchers do not follow panels across their ends. `step` values a step of the depth.
+// Data for the next blocks, which comes into the L2 cache meanwhile: hardware prefetchers stop at
+// the end of a panel. `step` values a step of the depth.
 template <class T>
 struct Ahead {
   const T* at = nullptr;
@@ -49,7 +49,9 @@ struct AheadShares {
   Index step;
 
   RNNFAST_INLINE AheadShares(const T* from, Index values, Index steps)
-      : next(from), step(min_index((values + steps - 1) / steps, kLine<T>)) {}
+      : AheadShares(from, (values + steps - 1) / steps) {}
+  RNNFAST_INLINE AheadShares(const T* from, Index values_a_step)
+      : next(from), step(min_index(values_a_step, kLine<T>)) {}
   RNNFAST_INLINE Ahead<T> take(Index depth) {
     if (!next) return {};
     const Ahead<T> ahead{next, step};

@@ -5,30 +5,30 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-template <class L, class P>
+template <class P>
 class InputGradient {
   using T = RealOf<P>;
   using F = Format<P>;
   using V = Vec<T>;
-  static constexpr int W = L::W;
-  static constexpr CellInfo info = L::info;
+  static constexpr int W = kLanes<T>;
 
  public:
-  InputGradient(const BackwardArgs<T>& args, const BackwardWorkspace<L, P>& work, const Team& team,
-                int thread)
-      : args_(args),
+  InputGradient(const Layout<T>& layout, const BackwardArgs<T>& args,
+                const BackwardWorkspace<P>& work, const Team& team, int thread)
+      : l_(layout),
+        args_(args),
         work_(work),
         team_(team),
         thread_(thread),
         I_(args.size.input_size),
         H_(args.size.hidden_size),
-        tiles_(L::tiles(H_)) {}
+        tiles_(l_.tiles(H_)) {}
 
   // Packs the weights of some tiles.
   void pack(Range tiles) const {
-    for (Index v0 = 0; v0 < L::vectors(I_); v0 += kMaxVectors)
-      pack_transposed<L, P>(args_.weights.weight_ih, H_, I_, L::kGates, v0, vectors_from(v0), tiles,
-                            panel(v0));
+    for (Index v0 = 0; v0 < l_.vectors(I_); v0 += kMaxVectors)
+      pack_transposed<P>(l_, args_.weights.weight_ih, H_, I_, l_.gates, v0, vectors_from(v0), tiles,
+                         panel(v0));
   }
 
   // dx of this thread's share of a chunk's rows.
@@ -37,11 +37,12 @@ class InputGradient {
     const Range mine = share(chunk.rows, thread_, team_.size);
     for_blocks(mine.end - mine.begin, kStripRows, [&](Index at, Index rows) {
       const Index first = mine.begin + at;
-      for (Index v0 = 0; v0 < L::vectors(I_); v0 += kMaxVectors) {
+      for (Index v0 = 0; v0 < l_.vectors(I_); v0 += kMaxVectors) {
         const int vectors = vectors_from(v0);
-        transposed_product<L, P>(gates + first * F::operand(L::kGateRow), chunk_tile(), info.gates,
-                                 panel(v0), panel(v0 + vectors < L::vectors(I_) ? v0 + vectors : 0),
-                                 vectors, tiles_, rows, scratch);
+        transposed_product<P>(l_, gates + first * F::operand(l_.gate_row), chunk_tile(),
+                              l_.info.gates, panel(v0),
+                              panel(v0 + vectors < l_.vectors(I_) ? v0 + vectors : 0), vectors,
+                              tiles_, rows, scratch);
         for (Index r = 0; r < rows; ++r)
           store_dx(chunk.row + first + r, {v0, v0 + vectors}, scratch + r * vectors * W);
       }
@@ -51,12 +52,12 @@ class InputGradient {
  private:
   // Threads share the columns, as there are few rows.
   void write_direct(const Chunk& chunk, const T* gates) const {
-    const Range mine = share(L::vectors(I_), thread_, team_.size);
-    const Index width = L::vectors(I_) * W;
+    const Range mine = share(l_.vectors(I_), thread_, team_.size);
+    const Index width = l_.vectors(I_) * W;
     T *out = work_.direct_dx + mine.begin * W, *part = out + work_.chunk_rows * width;
-    direct_transposed<L, T>(gates, chunk_tile(),
-                            {args_.weights.weight_ih, info.gates, H_, I_, L::kGates, mine}, tiles_,
-                            chunk.rows, out, part, width);
+    direct_transposed<T>(l_, gates, chunk_tile(),
+                         {args_.weights.weight_ih, l_.info.gates, H_, I_, l_.gates, mine}, tiles_,
+                         chunk.rows, out, part, width);
     for (Index r = 0; r < chunk.rows; ++r) store_dx(chunk.row + r, mine, out + r * width);
   }
 
@@ -71,12 +72,13 @@ class InputGradient {
     }
   }
 
-  T* panel(Index v0) const { return work_.w_ih + v0 * W * tiles_ * F::steps(L::kGateRow); }
-  int vectors_from(Index v0) const { return int(min_index(kMaxVectors, L::vectors(I_) - v0)); }
-  Index chunk_tile() const { return work_.chunk_rows * F::operand(L::kGateRow); }
+  T* panel(Index v0) const { return work_.w_ih + v0 * W * tiles_ * F::steps(l_.gate_row); }
+  int vectors_from(Index v0) const { return int(min_index(kMaxVectors, l_.vectors(I_) - v0)); }
+  Index chunk_tile() const { return work_.chunk_rows * F::operand(l_.gate_row); }
 
+  const Layout<T>& l_;
   const BackwardArgs<T>& args_;
-  const BackwardWorkspace<L, P>& work_;
+  const BackwardWorkspace<P>& work_;
   const Team& team_;
   const int thread_;
   const Index I_, H_, tiles_;

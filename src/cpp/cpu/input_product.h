@@ -6,17 +6,18 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-template <class L, class P>
+template <class P>
 class InputProduct {
   using T = RealOf<P>;
   using F = Format<P>;
   using V = Vec<T>;
-  static constexpr int W = L::W;
+  static constexpr int W = kLanes<T>;
 
  public:
-  InputProduct(const ForwardArgs<T>& args, const ForwardWorkspace<L, P>& work, const Team& team,
-               int thread)
-      : args_(args),
+  InputProduct(const Layout<T>& layout, const ForwardArgs<T>& args, const ForwardWorkspace<P>& work,
+               const Team& team, int thread)
+      : l_(layout),
+        args_(args),
         work_(work),
         team_(team),
         thread_(thread),
@@ -39,12 +40,12 @@ class InputProduct {
 
   // gates = x W^T + bias for rows [first, first + count) of one tile; row stride kSlotRow.
   void multiply(Index tile, Index first, Index count, T* gates) const {
-    const T* bias = work_.weights.bias_ih + tile * L::kGateRow;
+    const T* bias = work_.weights.bias_ih + tile * l_.gate_row;
     if (args_.size.direct) return multiply_direct(tile, first, count, bias, gates);
     const Index depth = F::steps(I_), stride = F::kRounds ? F::operand(I_) : args_.x_stride;
     const T* x = F::kRounds ? work_.x + (first - input_row_) * stride : args_.x + first * stride;
-    const T* weights = work_.weights.w_ih + tile * depth * L::kGateRow;
-    L::for_panels(L::kGates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
+    const T* weights = work_.weights.w_ih + tile * depth * l_.gate_row;
+    l_.for_panels(l_.gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {
       const T* panel = weights + depth * W * column;
       if (args_.indices) {
         gather_rows(first, count, panel, vectors, bias + column * W, gates + column * W);
@@ -57,7 +58,7 @@ class InputProduct {
                           .ldb = vectors * W,
                           .depth = min_index(kDepthBlock, depth - k),
                           .c = gates + column * W,
-                          .ldc = L::kSlotRow,
+                          .ldc = l_.slot_row,
                           .columns = vectors * W,
                           .bias = k ? nullptr : bias + column * W,
                           .add = k > 0,
@@ -70,18 +71,19 @@ class InputProduct {
   void multiply_direct(Index tile, Index first, Index count, const T* bias, T* gates) const {
     const T* w = args_.weights.weight_ih;
     if (args_.x)
-      return direct_gates<L, T>({.a = args_.x + first * args_.x_stride,
-                                 .lda = args_.x_stride,
-                                 .w = w,
-                                 .ldw = I_,
-                                 .depth = I_,
-                                 .depth_block = kDepthBlock,
-                                 .c = gates,
-                                 .ldc = L::kSlotRow,
-                                 .bias = bias},
-                                H_, tile, L::kGates, count);
+      return direct_gates<T>(l_,
+                             {.a = args_.x + first * args_.x_stride,
+                              .lda = args_.x_stride,
+                              .w = w,
+                              .ldw = I_,
+                              .depth = I_,
+                              .depth_block = kDepthBlock,
+                              .c = gates,
+                              .ldc = l_.slot_row,
+                              .bias = bias},
+                             H_, tile, l_.gates, count);
     for (Index r = 0; r < count; ++r)
-      direct_gather<L>(w, I_, args_.indices[first + r], H_, tile, bias, gates + r * L::kSlotRow);
+      direct_gather(l_, w, I_, args_.indices[first + r], H_, tile, bias, gates + r * l_.slot_row);
   }
 
   // The input product for indices: a row of the panel is the product with a one-hot vector.
@@ -91,13 +93,14 @@ class InputProduct {
       const Index index = args_.indices[first + r];
       for (int v = 0; v < vectors; ++v) {
         const V weights = V::load(panel + (index / F::kStep * vectors + v) * W);
-        (F::value(weights, index) + V::load(bias + v * W)).store(gates + r * L::kSlotRow + v * W);
+        (F::value(weights, index) + V::load(bias + v * W)).store(gates + r * l_.slot_row + v * W);
       }
     }
   }
 
+  const Layout<T>& l_;
   const ForwardArgs<T>& args_;
-  const ForwardWorkspace<L, P>& work_;
+  const ForwardWorkspace<P>& work_;
   const Team& team_;
   const int thread_;
   const Index I_, H_;

@@ -61,13 +61,10 @@ struct CellWeights {
   T* weight_channel;  // (params, H)
 };
 
-// Values of T that one layer and direction needs.
-struct LayerMemory {
-  Index gates;               // reserve: saved values, [tile][row][slot][unit]
-  Index states;              // reserve: states beyond h, [state][tile][B + row][unit]
-  Index packed;              // weights as the forward pass reads them
-  Index forward_workspace;   // scratch of one forward call
-  Index backward_workspace;  // scratch of one backward call
+// Values of T that forward keeps for backward.
+struct LayerReserve {
+  Index gates;   // saved values, [tile][row][slot][unit]
+  Index states;  // states beyond h, [state][tile][B + row][unit]
 };
 
 template <class T>
@@ -116,14 +113,20 @@ struct BackwardArgs {
 template <class T>
 struct CellKernels {
   CellInfo info;
+  const void* code;  // what the functions below know of the cell (cell_code.h)
   Index tile_units;  // hidden units of a tile
-  Index chunk_rows;  // backward's chunks of steps end with the step that fills so many rows
-  LayerMemory (*memory)(const LayerSize& size, int threads);
+  Index chunk_rows;  // backward's chunks of steps end with the step that fills this many rows
+  // These serve every cell; the first argument is this struct.
+  LayerReserve (*reserve)(const CellKernels&, const LayerSize& size);
+  // Values of T: weights as the forward pass reads them, and the scratch of a call.
+  Index (*packed)(const CellKernels&, const LayerSize& size);
+  Index (*forward_workspace)(const CellKernels&, const LayerSize& size, int threads);
+  Index (*backward_workspace)(const CellKernels&, const LayerSize& size, int threads);
   // Packs weights; `size.rows` has no influence.
-  void (*pack)(const CellWeights<const T>& weights, const LayerSize& size, const Team& team,
-               int thread, T* packed);
-  void (*forward)(const ForwardArgs<T>& args, const Team& team, int thread);
-  void (*backward)(const BackwardArgs<T>& args, const Team& team, int thread);
+  void (*pack)(const CellKernels&, const CellWeights<const T>& weights, const LayerSize& size,
+               const Team& team, int thread, T* packed);
+  void (*forward)(const CellKernels&, const ForwardArgs<T>& args, const Team& team, int thread);
+  void (*backward)(const CellKernels&, const BackwardArgs<T>& args, const Team& team, int thread);
 };
 
 // The kernels of one instruction set and one format of products, over arrays of T.

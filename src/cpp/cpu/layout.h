@@ -28,74 +28,108 @@ constexpr ProductList products_of(const CellInfo& info) {
   return list;
 }
 
-template <class Cell, class T>
+// The numbers of a cell that the drivers go by, made once.
+template <class T>
 struct Layout {
-  static constexpr CellInfo info = Cell::info;
-  static constexpr ProductList products = products_of(info);
   static constexpr int W = kLanes<T>;
 
-  static constexpr int vectors_a_tile() {
-    for (int p = 0; p < products.size; ++p)
-      if (products.item[p].gates.count < 3) return kMaxVectors;
-    return 1;
-  }
-  static constexpr int kTileVectors = vectors_a_tile();
-  static constexpr int kUnits = kTileVectors * W;       // hidden units of a tile
-  static constexpr int kGateRow = info.gates * kUnits;  // gates of one row in a tile
-  static constexpr int kSlots = info.slots();
-  static constexpr int kSlotRow = kSlots * kUnits;       // saved values of one row in a tile
-  static constexpr int kSeenRow = info.seen() * kUnits;  // of them, what later stages see
-  static constexpr int kParamRow = info.params * kUnits;
-  static constexpr int kExtraStates = info.states - 1;  // beyond h
-  static constexpr bool kKeepsGates = info.saved() > 0;
+  CellInfo info;
+  ProductList products;
+  Span gates;       // all of them
+  int first, last;  // stages: the first that has products, and the last
+  int values, opening_values;
+  bool split, keeps_gates;
+  int tile_shift;           // a tile has 2^tile_shift vectors; divisions by that are frequent
+  int tile_vectors, units;  // of a tile
+  int gate_row, slot_row, param_row, seen_row;  // values of one row in a tile
+  int extra_states;                             // beyond h
+  int block_rows;  // such that one block serves every panel of the cell
+  // Values of a tile's weights for each step of the depth and panel of a stage's products.
+  Index stage_fetch[kMaxStages] = {};
 
-  static RNNFAST_INLINE Index vectors(Index hidden) { return (hidden + W - 1) / W; }
-  static RNNFAST_INLINE Index tiles(Index hidden) { return (hidden + kUnits - 1) / kUnits; }
-  static RNNFAST_INLINE Index recurrent_bytes(Index hidden) {
+  constexpr explicit Layout(const CellInfo& cell)
+      : info(cell),
+        products(products_of(cell)),
+        gates{0, cell.gates},
+        first(cell.first()),
+        last(cell.last()),
+        values(cell.values()),
+        opening_values(cell.opening_values()),
+        split(cell.split()),
+        keeps_gates(cell.saved() > 0),
+        tile_shift(has_narrow_products() ? kMaxShift : 0),
+        tile_vectors(1 << tile_shift),
+        units(tile_vectors * W),
+        gate_row(cell.gates * units),
+        slot_row(cell.slots() * units),
+        param_row(cell.params * units),
+        seen_row(cell.seen() * units),
+        extra_states(cell.states - 1),
+        block_rows(kBlockRows[panel_vectors()]) {
+    for (int k = first; k <= last; ++k) {
+      int count = 0;
+      for (int p = products.first[k]; p < products.first[k + 1]; ++p)
+        count += panels(products.item[p].gates);
+      stage_fetch[k] = (cell.stages[k].gates.count * units + count - 1) / count;
+    }
+  }
+
+  RNNFAST_INLINE constexpr Index vectors(Index hidden) const { return (hidden + W - 1) / W; }
+  RNNFAST_INLINE constexpr Index tiles(Index hidden) const {
+    return (vectors(hidden) + tile_vectors - 1) >> tile_shift;
+  }
+  // The tile that a vector of units is in, and its place there; the gate that a tile's column of
+  // vectors belongs to, likewise.
+  RNNFAST_INLINE constexpr Index tile_of(Index vector) const { return vector >> tile_shift; }
+  RNNFAST_INLINE constexpr Index place_of(Index vector) const {
+    return vector & (tile_vectors - 1);
+  }
+  RNNFAST_INLINE Index recurrent_bytes(Index hidden) const {
     return info.gates * hidden * hidden * Index(sizeof(T));
   }
-  static RNNFAST_INLINE int tile_vectors(Index hidden, Index tile) {
-    return int(min_index(kTileVectors, vectors(hidden) - tile * kTileVectors));
+  // Vectors of a tile that have units.
+  RNNFAST_INLINE constexpr int used_vectors(Index hidden, Index tile) const {
+    return int(min_index(tile_vectors, vectors(hidden) - tile * tile_vectors));
   }
-  static RNNFAST_INLINE int lanes(Index hidden, Index vector) {
+  static RNNFAST_INLINE constexpr int lanes(Index hidden, Index vector) {
     return int(max_index(0, min_index(W, hidden - vector * W)));
   }
 
   // Calls f(first column, vectors) for each panel of some gates.
   template <class F>
-  static RNNFAST_INLINE void for_panels(Span gates, int tile_vectors, F&& f) {
-    if constexpr (kTileVectors == 1) {
-      for_blocks(gates.count, kMaxVectors,
-                 [&](Index first, Index count) { f(int(gates.first + first), int(count)); });
+  RNNFAST_INLINE void for_panels(Span some, int vectors, F&& f) const {
+    if (tile_vectors == 1) {
+      for_blocks(some.count, kMaxVectors,
+                 [&](Index first, Index count) { f(int(some.first + first), int(count)); });
     } else {
-      for (int g = gates.first; g < gates.end(); ++g) f(g * kTileVectors, tile_vectors);
+      for (int g = some.first; g < some.end(); ++g) f(g * tile_vectors, vectors);
     }
   }
-
-  // Panels of a tile that some gates have, or the products [begin, end).
-  static constexpr int panels(Span gates) {
-    return kTileVectors == 1 ? (gates.count + kMaxVectors - 1) / kMaxVectors : gates.count;
-  }
-  static constexpr int panels(int begin, int end) {
-    int count = 0;
-    for (int p = begin; p < end; ++p) count += panels(products.item[p].gates);
-    return count;
+  // Panels of a tile that some gates have.
+  RNNFAST_INLINE constexpr int panels(Span some) const {
+    return tile_vectors == 1 ? (some.count + kMaxVectors - 1) / kMaxVectors : some.count;
   }
 
-  // Rows of a block such that one block serves every panel of the cell.
-  static constexpr int panel_vectors() {
-    if (kTileVectors > 1) return kMaxVectors;
+ private:
+  static constexpr int kMaxShift = 2;
+  static_assert(1 << kMaxShift == kMaxVectors);
+
+  constexpr bool has_narrow_products() const {
+    for (int p = 0; p < products.size; ++p)
+      if (products.item[p].gates.count < 3) return true;
+    return false;
+  }
+  // The widest panel's.
+  constexpr int panel_vectors() const {
+    if (tile_vectors > 1) return kMaxVectors;
     int widest = 0;
     for (int p = 0; p < products.size; ++p) {
-      const int gates = products.item[p].gates.count,
-                panels = (gates + kMaxVectors - 1) / kMaxVectors;
-      const int vectors = (gates + panels - 1) / panels;
+      const int gates = products.item[p].gates.count;
+      const int vectors = (gates + panels({0, gates}) - 1) / panels({0, gates});
       widest = vectors > widest ? vectors : widest;
     }
     return widest;
   }
-  static constexpr int kRows = kBlockRows[panel_vectors()];
-  static constexpr Span kGates = {0, info.gates};  // all of them
 };
 
 // Rows of gates made by one product with the input (forward) and kept between two weight-gradient
@@ -160,9 +194,10 @@ struct Partition {
   bool by_tiles;
 };
 inline constexpr Index kCacheBytes = 2 << 20;  // of a core
-template <class L>
-RNNFAST_INLINE Partition partition(Index hidden, Index batch, int thread, int threads) {
-  const Index tiles = L::tiles(hidden), bytes = L::recurrent_bytes(hidden);
+template <class T>
+RNNFAST_INLINE Partition partition(const Layout<T>& l, Index hidden, Index batch, int thread,
+                                   int threads) {
+  const Index tiles = l.tiles(hidden), bytes = l.recurrent_bytes(hidden);
   if (threads > 1 && batch * kCacheBytes >= 12 * threads * max_index(kCacheBytes, bytes))
     return {{0, tiles}, share(batch, thread, threads), false};
   return {share(tiles, thread, threads), {0, batch}, true};
@@ -184,34 +219,34 @@ RNNFAST_INLINE Range share_rows(const PackedRows& rows, const Chunk& chunk, int 
 }
 
 // Packs rows of `from` (gates * H, depth) into panels [tile][panel][step of the depth][columns].
-template <class L, class P>
-void pack_weights(const RealOf<P>* from, Index hidden, Index depth, Span gates, Range tiles,
-                  RealOf<P>* to) {
+template <class P>
+void pack_weights(const Layout<RealOf<P>>& l, const RealOf<P>* from, Index hidden, Index depth,
+                  Span gates, Range tiles, RealOf<P>* to) {
   const Index steps = Format<P>::steps(depth);
   for (Index tile = tiles.begin; tile < tiles.end; ++tile)
-    L::for_panels(gates, L::tile_vectors(hidden, tile), [&](int column, int vectors) {
-      RealOf<P>* panel = to + steps * (tile * L::kGateRow + L::W * column);
+    l.for_panels(gates, l.used_vectors(hidden, tile), [&](int column, int vectors) {
+      RealOf<P>* panel = to + steps * (tile * l.gate_row + l.W * column);
       for (int v = 0; v < vectors; ++v) {
-        const Index unit = (tile * L::kTileVectors + (column + v) % L::kTileVectors) * L::W;
-        const Index gate = (column + v) / L::kTileVectors;
-        transpose_in<P>(from + (gate * hidden + unit) * depth, depth, L::lanes(hidden, unit / L::W),
-                        depth, panel + v * L::W, vectors * L::W);
+        const Index unit = (tile * l.tile_vectors + l.place_of(column + v)) * l.W;
+        const Index gate = l.tile_of(column + v);
+        transpose_in<P>(from + (gate * hidden + unit) * depth, depth, l.lanes(hidden, unit / l.W),
+                        depth, panel + v * l.W, vectors * l.W);
       }
     });
 }
 
 // Packs row vectors (count, H) into [tile][count][unit], zeros in the padding and for null.
-template <class L, class T>
-void pack_units(const T* from, Index hidden, int count, Range tiles, T* to) {
+template <class T>
+void pack_units(const Layout<T>& l, const T* from, Index hidden, int count, Range tiles, T* to) {
   for (Index tile = tiles.begin; tile < tiles.end; ++tile) {
-    const Index unit = tile * L::kUnits;
+    const Index unit = tile * l.units;
     pad_rows<T>(from ? from + unit : nullptr, hidden, count, hidden - unit,
-                to + tile * count * L::kUnits, L::kUnits);
+                to + tile * count * l.units, l.units);
   }
 }
 
 // What the forward pass reads in place of a layer's weights in one direction.
-template <class L, class P>
+template <class P>
 struct PackedLayer {
   using T = RealOf<P>;
   T *w_ih, *w_hh;        // panels; none if the weights are read as they lie
@@ -219,57 +254,60 @@ struct PackedLayer {
   T* params;             // [tile][param][unit]
   Index size;
 
-  PackedLayer(T* base, const LayerSize& s) {
+  const Layout<T>& l;
+
+  PackedLayer(const Layout<T>& layout, T* base, const LayerSize& s) : l(layout) {
     Carver<T> c{base};
-    const Index tiles = L::tiles(s.hidden_size), row = s.direct ? 0 : tiles * L::kGateRow;
+    const Index tiles = l.tiles(s.hidden_size), row = s.direct ? 0 : tiles * l.gate_row;
     w_ih = c.take(Format<P>::steps(s.input_size) * row);
     w_hh = c.take(Format<P>::steps(s.hidden_size) * row);
-    bias_ih = c.take(tiles * L::kGateRow);
-    bias_hh = c.take(tiles * L::kGateRow);
-    params = c.take(tiles * L::kParamRow);
+    bias_ih = c.take(tiles * l.gate_row);
+    bias_hh = c.take(tiles * l.gate_row);
+    params = c.take(tiles * l.param_row);
     size = c.used;
   }
 
   void pack(const CellWeights<const T>& w, const LayerSize& s, Range tiles) const {
     const Index H = s.hidden_size;
-    pack_units<L>(w.bias_ih, H, L::info.gates, tiles, bias_ih);
-    pack_units<L>(w.bias_hh, H, L::info.gates, tiles, bias_hh);
-    if constexpr (L::info.params) pack_units<L>(w.weight_channel, H, L::info.params, tiles, params);
+    pack_units(l, w.bias_ih, H, l.info.gates, tiles, bias_ih);
+    pack_units(l, w.bias_hh, H, l.info.gates, tiles, bias_hh);
+    if (l.info.params) pack_units(l, w.weight_channel, H, l.info.params, tiles, params);
     if (s.direct) return;
-    pack_weights<L, P>(w.weight_ih, H, s.input_size, L::kGates, tiles, w_ih);
-    for (int p = 0; p < L::products.size; ++p)
-      pack_weights<L, P>(w.weight_hh, H, H, L::products.item[p].gates, tiles, w_hh);
+    pack_weights<P>(l, w.weight_ih, H, s.input_size, l.gates, tiles, w_ih);
+    for (int p = 0; p < l.products.size; ++p)
+      pack_weights<P>(l, w.weight_hh, H, H, l.products.item[p].gates, tiles, w_hh);
   }
 };
 
 // h0 in packed order, (B, H): the units of some tiles; zeros for null.
-template <class L, class T>
-void load_h0(const T* from, const PackedRows& rows, Index hidden, Range tiles, T* to) {
-  const Index unit = tiles.begin * L::kUnits;
-  const Index count = min_index(hidden, tiles.end * L::kUnits) - unit;
+template <class T>
+void load_h0(const Layout<T>& l, const T* from, const PackedRows& rows, Index hidden, Range tiles,
+             T* to) {
+  const Index unit = tiles.begin * l.units;
+  const Index count = min_index(hidden, tiles.end * l.units) - unit;
   for (Index r = 0; r < rows.batch; ++r)
     for (Index j = unit; j < unit + count; ++j)
       to[r * hidden + j] = from ? from[rows.order[r] * hidden + j] : T(0);
 }
 
 // Sequence r's row in the (B, H) arrays of the caller, spread over tiles [tile][B][unit] and back.
-template <class L, class T>
-void load_state(const T* from, const PackedRows& rows, Index hidden, Range tiles, T* to,
-                Index tile_stride) {
+template <class T>
+void load_state(const Layout<T>& l, const T* from, const PackedRows& rows, Index hidden,
+                Range tiles, T* to, Index tile_stride) {
   for (Index tile = tiles.begin; tile < tiles.end; ++tile)
     for (Index r = 0; r < rows.batch; ++r) {
-      const Index unit = tile * L::kUnits;
+      const Index unit = tile * l.units;
       pad_rows<T>(from ? from + rows.order[r] * hidden + unit : nullptr, hidden, 1, hidden - unit,
-                  to + tile * tile_stride + r * L::kUnits, L::kUnits);
+                  to + tile * tile_stride + r * l.units, l.units);
     }
 }
-template <class L, class T>
-RNNFAST_INLINE void store_state(const T* from, Index tile, Index row, const PackedRows& rows,
-                                Index hidden, T* to) {
-  for (int v = 0; v < L::tile_vectors(hidden, tile); ++v) {
-    const Index vector = tile * L::kTileVectors + v;
-    Vec<T>::load(from + v * L::W)
-        .store(to + rows.order[row] * hidden + vector * L::W, L::lanes(hidden, vector));
+template <class T>
+RNNFAST_INLINE void store_state(const Layout<T>& l, const T* from, Index tile, Index row,
+                                const PackedRows& rows, Index hidden, T* to) {
+  for (int v = 0; v < l.used_vectors(hidden, tile); ++v) {
+    const Index vector = tile * l.tile_vectors + v;
+    Vec<T>::load(from + v * l.W)
+        .store(to + rows.order[row] * hidden + vector * l.W, l.lanes(hidden, vector));
   }
 }
 

@@ -1,55 +1,85 @@
-// The recurrent kernels of one instruction set and one format: a table over the registry.
+// The recurrent kernels of one instruction set and one format: the drivers, and a table over the
+// registry of the functions that they call.
 #include "cells/registry.h"
 #include "cpu/backward.h"
+#include "cpu/backward_cell.h"
 #include "cpu/forward.h"
+#include "cpu/forward_cell.h"
 #include "cpu/probe.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 namespace {
 
-template <class Cell, class P>
-LayerMemory memory(const LayerSize& size, int threads) {
-  using L = Layout<Cell, RealOf<P>>;
-  const Index tiles = L::tiles(size.hidden_size), rows = size.rows.total();
-  return {size.training && L::kKeepsGates ? tiles * rows * L::kSlotRow : 0,
-          size.training ? L::kExtraStates * tiles * (size.rows.batch + rows) * L::kUnits : 0,
-          PackedLayer<L, P>(nullptr, size).size,
-          ForwardWorkspace<L, P>(nullptr, size, threads, nullptr).size,
-          BackwardWorkspace<L, P>(nullptr, size, threads).size};
+using P = RNNFAST_FORMAT;
+using T = RealOf<P>;
+
+const CellCode<T>& code_of(const CellKernels<T>& cell) {
+  return *static_cast<const CellCode<T>*>(cell.code);
 }
 
-template <class Cell, class P>
-void pack(const CellWeights<const RealOf<P>>& weights, const LayerSize& size, const Team& team,
-          int thread, RealOf<P>* packed) {
-  using L = Layout<Cell, RealOf<P>>;
-  PackedLayer<L, P>(packed, size)
-      .pack(weights, size, share(L::tiles(size.hidden_size), thread, team.size));
+LayerReserve reserve(const CellKernels<T>& cell, const LayerSize& size) {
+  if (!size.training) return {0, 0};
+  const Layout<T>& l = code_of(cell).layout;
+  const Index tiles = l.tiles(size.hidden_size), rows = size.rows.total();
+  return {l.keeps_gates ? tiles * rows * l.slot_row : 0,
+          l.extra_states * tiles * (size.rows.batch + rows) * l.units};
 }
 
-template <class Cell, class P>
-void forward(const ForwardArgs<RealOf<P>>& args, const Team& team, int thread) {
-  Forward<Cell, P>(args, team, thread).run();
+Index packed(const CellKernels<T>& cell, const LayerSize& size) {
+  return PackedLayer<P>(code_of(cell).layout, nullptr, size).size;
 }
 
-template <class Cell, class P>
-void backward(const BackwardArgs<RealOf<P>>& args, const Team& team, int thread) {
-  Backward<Cell, P>(args, team, thread).run();
+Index forward_workspace(const CellKernels<T>& cell, const LayerSize& size, int threads) {
+  return ForwardWorkspace<P>(code_of(cell).layout, nullptr, size, threads, nullptr).size;
 }
 
-template <class P, class... Cell>
-const CellKernels<RealOf<P>>* make_table(TypeList<Cell...>) {
-  static constexpr CellKernels<RealOf<P>> table[] = {
-      {Cell::info, Layout<Cell, RealOf<P>>::kUnits, kBackwardChunkRows, &memory<Cell, P>,
-       &pack<Cell, P>, &forward<Cell, P>, &backward<Cell, P>}...};
+Index backward_workspace(const CellKernels<T>& cell, const LayerSize& size, int threads) {
+  return BackwardWorkspace<P>(code_of(cell).layout, nullptr, size, threads).size;
+}
+
+void pack(const CellKernels<T>& cell, const CellWeights<const T>& weights, const LayerSize& size,
+          const Team& team, int thread, T* packed) {
+  const Layout<T>& l = code_of(cell).layout;
+  PackedLayer<P>(l, packed, size)
+      .pack(weights, size, share(l.tiles(size.hidden_size), thread, team.size));
+}
+
+void forward(const CellKernels<T>& cell, const ForwardArgs<T>& args, const Team& team, int thread) {
+  Forward<P>(code_of(cell), args, team, thread).run();
+}
+
+void backward(const CellKernels<T>& cell, const BackwardArgs<T>& args, const Team& team,
+              int thread) {
+  Backward<P>(code_of(cell), args, team, thread).run();
+}
+
+template <class Cell>
+constexpr CellCode<T> make_code() {
+  CellCode<T> code{
+      Layout<T>(Cell::info), {}, {}, &ForwardCell<Cell, P>::open, &BackwardCell<Cell, P>::leave};
+  constexpr int first = Cell::info.first();
+  for_each_index<Cell::info.size() - first>([&]<int i>() {
+    code.forward[first + i] = &ForwardCell<Cell, P>::template run<first + i>;
+    code.backward[first + i] = &BackwardCell<Cell, P>::template run<first + i>;
+  });
+  return code;
+}
+template <class Cell>
+constexpr CellCode<T> kCode = make_code<Cell>();
+
+template <class... Cell>
+const CellKernels<T>* make_table(TypeList<Cell...>) {
+  static constexpr CellKernels<T> table[] = {
+      {Cell::info, &kCode<Cell>, kCode<Cell>.layout.units, kBackwardChunkRows, &reserve, &packed,
+       &forward_workspace, &backward_workspace, &pack, &forward, &backward}...};
   return table;
 }
 
 }  // namespace
 
-const FormatKernels<RealOf<RNNFAST_FORMAT>>& format_kernels(const RNNFAST_FORMAT*) {
-  static const FormatKernels<RealOf<RNNFAST_FORMAT>> kernels{make_table<RNNFAST_FORMAT>(Cells{}),
-                                                             kProbeRoundFlops<RNNFAST_FORMAT>,
-                                                             &probe_multiply_adds<RNNFAST_FORMAT>};
+const FormatKernels<T>& format_kernels(const P*) {
+  static const FormatKernels<T> kernels{make_table(Cells{}), kProbeRoundFlops<P>,
+                                        &probe_multiply_adds<P>};
   return kernels;
 }
 

@@ -8,36 +8,35 @@ namespace RNNFAST_ISA_NAMESPACE {
 
 // Packs some row blocks of `from` (gates * H, columns), the columns of vectors [v0, v0 + vectors),
 // for the tiles given. Padding is zero.
-template <class L, class P>
-void pack_transposed(const RealOf<P>* from, Index hidden, Index columns, Span gates, Index v0,
-                     int vectors, Range tiles, RealOf<P>* to) {
+template <class P>
+void pack_transposed(const Layout<RealOf<P>>& l, const RealOf<P>* from, Index hidden, Index columns,
+                     Span gates, Index v0, int vectors, Range tiles, RealOf<P>* to) {
   using T = RealOf<P>;
-  constexpr Index steps = Format<P>::steps(L::kUnits);
-  const Index width = vectors * L::W;
+  const Index steps = Format<P>::steps(l.units);
+  const Index width = vectors * l.W;
   for (Index tile = tiles.begin; tile < tiles.end; ++tile)
     for (int g = 0; g < gates.count; ++g) {
-      const Index unit = tile * L::kUnits,
-                  units = max_index(0, min_index(L::kUnits, hidden - unit));
+      const Index unit = tile * l.units, units = max_index(0, min_index(l.units, hidden - unit));
       const Index used = Format<P>::steps(units);
       T* panel = to + (tile * gates.count + g) * steps * width;
-      pad_rows<P>(from + ((gates.first + g) * hidden + unit) * columns + v0 * L::W, columns, units,
-                  columns - v0 * L::W, panel, width);
+      pad_rows<P>(from + ((gates.first + g) * hidden + unit) * columns + v0 * l.W, columns, units,
+                  columns - v0 * l.W, panel, width);
       pad_rows<T>(nullptr, 0, steps - used, 0, panel + used * width, width);
     }
 }
 
 // out (count, vectors * lanes) = the sum over all tiles of gradient rows times a panel. `next` is
 // the panel that is used after it; may be null.
-template <class L, class P>
-void transposed_product(const RealOf<P>* gradient, Index tile_stride, int gates,
-                        const RealOf<P>* panel, const RealOf<P>* next, int vectors, Index tiles,
-                        Index count, RealOf<P>* out) {
-  const Index width = vectors * L::W, depth = Format<P>::steps(gates * L::kUnits);
+template <class P>
+void transposed_product(const Layout<RealOf<P>>& l, const RealOf<P>* gradient, Index tile_stride,
+                        int gates, const RealOf<P>* panel, const RealOf<P>* next, int vectors,
+                        Index tiles, Index count, RealOf<P>* out) {
+  const Index width = vectors * l.W, depth = Format<P>::steps(gates * l.units);
   const Index step = max_index(1, kTransposedDepth / depth);
   for (Index tile = 0; tile < tiles; tile += step)
     multiply_rows<P>(
         {.a = gradient + tile * tile_stride,
-         .lda = Format<P>::operand(L::kGateRow),
+         .lda = Format<P>::operand(l.gate_row),
          .b = panel + tile * depth * width,
          .ldb = width,
          .depth = depth,

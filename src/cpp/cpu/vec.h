@@ -45,11 +45,11 @@ struct MakeSequence<0, kIndex...> {
 
 // A loop whose index is a constant in its body: for_each_index<3>([&]<int i>() { ... }).
 template <class Body, int... kIndex>
-RNNFAST_INLINE void for_each_index(const Body& body, Sequence<kIndex...>) {
+RNNFAST_INLINE constexpr void for_each_index(const Body& body, Sequence<kIndex...>) {
   (body.template operator()<kIndex>(), ...);
 }
 template <int kCount, class Body>
-RNNFAST_INLINE void for_each_index(const Body& body) {
+RNNFAST_INLINE constexpr void for_each_index(const Body& body) {
   for_each_index(body, typename MakeSequence<kCount>::type{});
 }
 

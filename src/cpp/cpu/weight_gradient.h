@@ -9,7 +9,7 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-template <class L, class P>
+template <class P>
 struct BackwardWorkspace {
   using T = RealOf<P>;
   using F = Format<P>;
@@ -31,111 +31,113 @@ struct BackwardWorkspace {
   T* packed[kMaxStages * kMaxProducts + 1];
   T *direct, *direct_dx;  // direct products: [product and scratch][row][unit], [2][row][column]
   T* products;            // [thread][product][strip row][four vectors]
-  static constexpr Index kProducts = L::products.size * kStripRows * kMaxVectors * L::W;
-  static constexpr int kBiasHh = L::info.split() ? 1 : 0;  // else equal to the input's
+  Index thread_products;  // values of one thread's
+  int bias_hh;            // 1 if its gradient is not equal to the input's
   Index chunk_rows;
   Index size;
 
-  BackwardWorkspace(T* base, const LayerSize& s, int threads) {
+  BackwardWorkspace(const Layout<T>& l, T* base, const LayerSize& s, int threads)
+      : thread_products(l.products.size * kStripRows * kMaxVectors * l.W),
+        bias_hh(l.split ? 1 : 0) {
     Carver<T> c{base};
-    const Index I = s.input_size, H = s.hidden_size, B = s.rows.batch, tiles = L::tiles(H);
+    const Index I = s.input_size, H = s.hidden_size, B = s.rows.batch, tiles = l.tiles(H);
     chunk_rows = chunk_capacity(s.rows, kBackwardChunkRows);
     const Index whole = s.direct ? 0 : 1;
-    w_hh = c.take(whole * L::vectors(H) * L::W * tiles * F::steps(L::kGateRow));
-    w_ih = c.take(whole * s.needs_dx * L::vectors(I) * L::W * tiles * F::steps(L::kGateRow));
-    params = c.take(tiles * L::kParamRow);
-    dw_ih = c.take(whole * tiles * (I + 1) * L::kGateRow);
-    dw_hh = c.take(whole * tiles * (H + kBiasHh) * L::kGateRow);
-    dw_params = c.take(tiles * L::kParamRow);
+    w_hh = c.take(whole * l.vectors(H) * l.W * tiles * F::steps(l.gate_row));
+    w_ih = c.take(whole * s.needs_dx * l.vectors(I) * l.W * tiles * F::steps(l.gate_row));
+    params = c.take(tiles * l.param_row);
+    dw_ih = c.take(whole * tiles * (I + 1) * l.gate_row);
+    dw_hh = c.take(whole * tiles * (H + bias_hh) * l.gate_row);
+    dw_params = c.take(tiles * l.param_row);
     h0 = c.take(B * H);
-    carry = c.take(L::info.states * tiles * B * L::kUnits);
-    const Index gates = tiles * chunk_rows * F::operand(L::kGateRow);
-    const Index steps = F::kRounds ? tiles * F::steps(chunk_rows) * L::kGateRow : 0;
+    carry = c.take(l.info.states * tiles * B * l.units);
+    const Index gates = tiles * chunk_rows * F::operand(l.gate_row);
+    const Index steps = F::kRounds ? tiles * F::steps(chunk_rows) * l.gate_row : 0;
     for (T*& buffer : dh) buffer = c.take(gates);
-    dx = c.take(L::info.split() ? gates : 0);
+    dx = c.take(l.split ? gates : 0);
     dh_steps = c.take(steps);
-    dx_steps = L::info.split() ? c.take(steps) : dh_steps;
-    dparams = c.take(tiles * chunk_rows * L::kParamRow);
-    dkept = c.take(tiles * B * L::kSeenRow);
-    for (int i = 0; i < L::info.values(); ++i) values[i] = c.take(chunk_rows * H);
+    dx_steps = l.split ? c.take(steps) : dh_steps;
+    dparams = c.take(tiles * chunk_rows * l.param_row);
+    dkept = c.take(tiles * B * l.seen_row);
+    for (int i = 0; i < l.values; ++i) values[i] = c.take(chunk_rows * H);
     packed[0] = c.take(whole * F::operand(chunk_rows) * (I + 1));
-    for (int p = 0; p < L::products.size; ++p)
-      packed[p + 1] = c.take(whole * F::operand(chunk_rows) * (H + kBiasHh));
+    for (int p = 0; p < l.products.size; ++p)
+      packed[p + 1] = c.take(whole * F::operand(chunk_rows) * (H + bias_hh));
     const Index few = s.direct ? chunk_rows : 0;
-    direct = c.take((L::products.size + 1) * few * L::vectors(H) * L::W);
-    direct_dx = c.take(s.needs_dx ? 2 * few * L::vectors(I) * L::W : 0);
-    products = c.take(threads * kProducts);
+    direct = c.take((l.products.size + 1) * few * l.vectors(H) * l.W);
+    direct_dx = c.take(s.needs_dx ? 2 * few * l.vectors(I) * l.W : 0);
+    products = c.take(threads * thread_products);
     size = c.used;
   }
 };
 
-template <class L, class P>
+template <class P>
 class WeightGradient {
   using T = RealOf<P>;
   using F = Format<P>;
   using V = Vec<T>;
-  static constexpr int W = L::W;
-  static constexpr CellInfo info = L::info;
+  static constexpr int W = kLanes<T>;
 
  public:
-  WeightGradient(const BackwardArgs<T>& args, const Team& team, int thread,
-                 const BackwardWorkspace<L, P>& work)
-      : args_(args),
+  WeightGradient(const Layout<T>& layout, const BackwardArgs<T>& args, const Team& team, int thread,
+                 const BackwardWorkspace<P>& work)
+      : l_(layout),
+        args_(args),
         team_(team),
         thread_(thread),
         work_(work),
         rows_(args.size.rows),
         I_(args.size.input_size),
         H_(args.size.hidden_size),
-        tiles_(L::tiles(H_)),
+        tiles_(l_.tiles(H_)),
         share_(share(tiles_, thread, team.size)),
         empty_(args.part.first) {}
 
   // Adds a chunk whose gate gradients are in dh (recurrent) and dx (input).
   void accumulate(const Chunk& chunk, const T* dh, const T* dx) {
     if (chunk.rows == 0) return;  // steps that no sequence reaches
-    for (int side = 0; side < kSides; ++side) pack(side, chunk);
+    for (int side = 0; side < sides(); ++side) pack(side, chunk);
     const T *dh_steps = dh, *dx_steps = dx;  // a real type's rows are its steps
     if constexpr (F::kRounds) {
       join_rows(chunk, dh, work_.dh_steps);
-      if constexpr (info.split()) join_rows(chunk, dx, work_.dx_steps);
+      if (l_.split) join_rows(chunk, dx, work_.dx_steps);
       dh_steps = work_.dh_steps, dx_steps = work_.dx_steps;
     }
     team_.barrier();
-    for (int side = 0; side < kSides; ++side)
+    for (int side = 0; side < sides(); ++side)
       multiply_side(side, chunk, side ? dh_steps : dx_steps);
     if (args_.indices) scatter_rows(chunk, dx);
-    if constexpr (info.params) sum_params(chunk);
+    if (l_.info.params) sum_params(chunk);
     empty_ = false;
     // dh is double-buffered, so the next chunk can start right away. dx, dparams and the operands
     // are not: wait.
-    if constexpr (info.split() || info.values() > 0 || info.params > 0) team_.barrier();
+    if (l_.split || l_.values > 0 || l_.info.params > 0) team_.barrier();
   }
 
   // Writes the sums where they belong.
   void finish() const {
     if (empty_) clear();
     const CellWeights<T>& to = args_.dweights;
-    unpack_matrix(work_.dw_ih, depth(0), I_, L::kGates, to.weight_ih);
-    unpack_bias(work_.dw_ih, depth(0), I_, L::kGates, to.bias_ih);
-    for (int p = 0; p < L::products.size; ++p) {
-      const Span gates = L::products.item[p].gates;
+    unpack_matrix(work_.dw_ih, depth(0), I_, l_.gates, to.weight_ih);
+    unpack_bias(work_.dw_ih, depth(0), I_, l_.gates, to.bias_ih);
+    for (int p = 0; p < l_.products.size; ++p) {
+      const Span gates = l_.products.item[p].gates;
       unpack_matrix(work_.dw_hh, depth(1), H_, gates, to.weight_hh);
-      if constexpr (info.split()) unpack_bias(work_.dw_hh, depth(1), H_, gates, to.bias_hh);
+      if (l_.split) unpack_bias(work_.dw_hh, depth(1), H_, gates, to.bias_hh);
     }
-    if constexpr (!info.split()) unpack_bias(work_.dw_ih, depth(0), I_, L::kGates, to.bias_hh);
-    if constexpr (info.params) unpack_params(to.weight_channel);
+    if (!l_.split) unpack_bias(work_.dw_ih, depth(0), I_, l_.gates, to.bias_hh);
+    if (l_.info.params) unpack_params(to.weight_channel);
   }
 
  private:
   // Side 0 is [x | 1], side p + 1 the operand of product p, with ones if its bias needs them.
-  static constexpr int kSides = 1 + L::products.size;
-  static constexpr Index kGateRow = F::operand(L::kGateRow);  // lanes of a row's gradients
+  int sides() const { return 1 + l_.products.size; }
+  Index lane_row() const { return F::operand(l_.gate_row); }  // lanes of a row's gradients
 
   Index matrix_columns(int side) const { return side ? H_ : args_.indices ? 0 : I_; }
-  Index columns(int side) const { return matrix_columns(side) + (side ? work_.kBiasHh : 1); }
+  Index columns(int side) const { return matrix_columns(side) + (side ? work_.bias_hh : 1); }
   // Depth of the side's sums and the depth at which its columns start.
-  Index depth(int side) const { return side ? H_ + work_.kBiasHh : I_ + 1; }
+  Index depth(int side) const { return side ? H_ + work_.bias_hh : I_ + 1; }
   Index first_depth(int side) const { return !side && args_.indices ? I_ : 0; }
 
   // Calls f(source, stride, rows, first row in the chunk) for the pieces that a side is made of.
@@ -145,7 +147,7 @@ class WeightGradient {
       if (args_.x) f(args_.x + chunk.row * args_.x_stride, args_.x_stride, chunk.rows, Index(0));
       return;
     }
-    const Operand operand = L::products.item[side - 1].operand;
+    const Operand operand = l_.products.item[side - 1].operand;
     if (operand.from == Operand::kValue)
       return f((const T*)work_.values[operand.index], H_, chunk.rows, Index(0));
     const StepOrder order{rows_, args_.size.reverse};
@@ -172,11 +174,11 @@ class WeightGradient {
 
   // Packs this thread's share of a side's blocks of columns.
   void pack(int side, const Chunk& chunk) const {
-    const Index blocks = (columns(side) + L::kRows - 1) / L::kRows;
+    const Index blocks = (columns(side) + l_.block_rows - 1) / l_.block_rows;
     const Range mine = share(blocks, thread_, team_.size);
     for (Index b = mine.begin; b < mine.end; ++b) {
-      const Index first = b * L::kRows;
-      const int width = int(min_index(L::kRows, columns(side) - first));
+      const Index first = b * l_.block_rows;
+      const int width = int(min_index(l_.block_rows, columns(side) - first));
       const int copied = int(max_index(0, min_index(width, matrix_columns(side) - first)));
       T* to = work_.packed[side] + first * F::operand(chunk.rows);
       if (copied)
@@ -198,10 +200,10 @@ class WeightGradient {
     const V zero(0);
     for (Index tile = share_.begin; tile < share_.end; ++tile)
       for (Index r = 0; r < chunk.rows; r += F::kStep) {
-        const T* row = from + (tile * work_.chunk_rows + r) * kGateRow;
-        T* step = to + (tile * F::steps(work_.chunk_rows) + r / F::kStep) * L::kGateRow;
-        for (int i = 0; i < L::kGateRow; i += W) {
-          const T* second = row + kGateRow + F::operand(i);
+        const T* row = from + (tile * work_.chunk_rows + r) * lane_row();
+        T* step = to + (tile * F::steps(work_.chunk_rows) + r / F::kStep) * l_.gate_row;
+        for (int i = 0; i < l_.gate_row; i += W) {
+          const T* second = row + lane_row() + F::operand(i);
           const V pair[2] = {F::load(row + F::operand(i)),
                              r + 1 < chunk.rows ? F::load(second) : zero};
           F::join(pair).store(step + i);
@@ -212,9 +214,9 @@ class WeightGradient {
   // The side's blocks in groups whose packed columns stay in the cache while all tiles pass; the
   // team shares pairs of tile and block in that order.
   void multiply_side(int side, const Chunk& chunk, const T* gradient) const {
-    const Index blocks = blocks_of(columns(side), L::kRows);
+    const Index blocks = blocks_of(columns(side), l_.block_rows);
     const Range mine = share(tiles_ * blocks, thread_, team_.size);
-    for_blocks(blocks, max_index(1, kGradientValues / (chunk.rows * L::kRows)),
+    for_blocks(blocks, max_index(1, kGradientValues / (chunk.rows * l_.block_rows)),
                [&](Index first, Index count) {
                  const Index begin = max_index(mine.begin, tiles_ * first);
                  const Index end = min_index(mine.end, tiles_ * (first + count));
@@ -232,18 +234,18 @@ class WeightGradient {
   // meanwhile.
   void multiply_tile(int side, Index tile, Range blocks, const Chunk& chunk, const T* gradient,
                      bool last) const {
-    const Span of = side ? L::products.item[side - 1].gates : L::kGates;
-    T* sums = (side ? work_.dw_hh : work_.dw_ih) + depth(side) * tile * L::kGateRow;
-    const Index deep = F::steps(chunk.rows), gates = F::steps(work_.chunk_rows) * L::kGateRow;
+    const Span of = side ? l_.products.item[side - 1].gates : l_.gates;
+    T* sums = (side ? work_.dw_hh : work_.dw_ih) + depth(side) * tile * l_.gate_row;
+    const Index deep = F::steps(chunk.rows), gates = F::steps(work_.chunk_rows) * l_.gate_row;
     const T* b = gradient + tile * gates;
-    const Index columns = (blocks.end - blocks.begin) * L::kRows;
-    const Index steps = deep * L::panels(of) * (blocks.end - blocks.begin) / 2 + 1;
-    const T* next_sums = sums + depth(side) * (L::kGateRow + of.first * L::kUnits) +
-                         (first_depth(side) + blocks.begin * L::kRows) * L::kUnits;
-    AheadShares<T> ahead[2] = {{last ? nullptr : b + gates, deep * L::kGateRow, steps},
-                               {last ? nullptr : next_sums, columns * of.count * L::kUnits, steps}};
+    const Index columns = (blocks.end - blocks.begin) * l_.block_rows;
+    const Index steps = deep * l_.panels(of) * (blocks.end - blocks.begin) / 2 + 1;
+    const T* next_sums = sums + depth(side) * (l_.gate_row + of.first * l_.units) +
+                         (first_depth(side) + blocks.begin * l_.block_rows) * l_.units;
+    AheadShares<T> ahead[2] = {{last ? nullptr : b + gates, deep * l_.gate_row, steps},
+                               {last ? nullptr : next_sums, columns * of.count * l_.units, steps}};
     for_blocks(deep, kGradientDepth / F::kStep, [&](Index row, Index rows) {
-      L::for_panels(of, L::tile_vectors(H_, tile), [&](int column, int vectors) {
+      l_.for_panels(of, l_.used_vectors(H_, tile), [&](int column, int vectors) {
         T* panel = sums + depth(side) * W * column;
         for (Index i = blocks.begin; i < blocks.end; ++i)
           multiply_block(side, i, chunk, row, rows, b + W * column, panel, vectors,
@@ -255,13 +257,13 @@ class WeightGradient {
   // A block of columns, for the steps [row, row + rows) of the chunk's rows.
   void multiply_block(int side, Index block, const Chunk& chunk, Index row, Index rows, const T* b,
                       T* panel, int vectors, Ahead<T> ahead) const {
-    const Index first = block * L::kRows;
-    const int width = int(min_index(L::kRows, columns(side) - first));
+    const Index first = block * l_.block_rows;
+    const int width = int(min_index(l_.block_rows, columns(side) - first));
     kBlocks<P, true>.fn[vectors - 1][width - 1](
         {.a = work_.packed[side] + first * F::operand(chunk.rows) + row * F::kParts * width,
          .lda = 0,
-         .b = b + row * L::kGateRow,
-         .ldb = L::kGateRow,
+         .b = b + row * l_.gate_row,
+         .ldb = l_.gate_row,
          .depth = rows,
          .c = panel + (first_depth(side) + first) * vectors * W,
          .ldc = vectors * W,
@@ -273,12 +275,12 @@ class WeightGradient {
   // The input weights' gradient for indices: each row's gates go to one depth of the sums.
   void scatter_rows(const Chunk& chunk, const T* dx) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
-      L::for_panels(L::kGates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
-        T* panel = work_.dw_ih + tile * depth(0) * L::kGateRow + depth(0) * W * column;
+      l_.for_panels(l_.gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {
+        T* panel = work_.dw_ih + tile * depth(0) * l_.gate_row + depth(0) * W * column;
         if (empty_)
           for (Index i = 0; i < I_ * vectors; ++i) V(0).store(panel + i * W);
         for (Index r = 0; r < chunk.rows; ++r) {
-          const T* gates = dx + (tile * work_.chunk_rows + r) * kGateRow + F::operand(column * W);
+          const T* gates = dx + (tile * work_.chunk_rows + r) * lane_row() + F::operand(column * W);
           T* sum = panel + args_.indices[chunk.row + r] * vectors * W;
           for (int v = 0; v < vectors; ++v)
             (V::load(sum + v * W) + F::load(gates + F::operand(v * W))).store(sum + v * W);
@@ -288,13 +290,13 @@ class WeightGradient {
 
   void sum_params(const Chunk& chunk) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
-      for (int i = 0; i < L::kParamRow; i += W) {
-        T* to = work_.dw_params + tile * L::kParamRow + i;
+      for (int i = 0; i < l_.param_row; i += W) {
+        T* to = work_.dw_params + tile * l_.param_row + i;
         V total = empty_ ? V(0) : V::load(to);
         for_blocks(chunk.rows, kGradientDepth, [&](Index row, Index rows) {
           V sum(0);
           for (Index r = row; r < row + rows; ++r)
-            sum = sum + V::load(work_.dparams + (tile * work_.chunk_rows + r) * L::kParamRow + i);
+            sum = sum + V::load(work_.dparams + (tile * work_.chunk_rows + r) * l_.param_row + i);
           total = total + sum;
         });
         total.store(to);
@@ -306,9 +308,9 @@ class WeightGradient {
     const auto zero = [&](T* sums, Index tile_size) {
       for (Index i = share_.begin * tile_size; i < share_.end * tile_size; ++i) sums[i] = T(0);
     };
-    zero(work_.dw_ih, depth(0) * L::kGateRow);
-    zero(work_.dw_hh, depth(1) * L::kGateRow);
-    zero(work_.dw_params, L::kParamRow);
+    zero(work_.dw_ih, depth(0) * l_.gate_row);
+    zero(work_.dw_hh, depth(1) * l_.gate_row);
+    zero(work_.dw_params, l_.param_row);
   }
 
   // Calls f(sums of the first vector, their stride, first row of the gradient, rows of it) for each
@@ -316,12 +318,12 @@ class WeightGradient {
   template <class F>
   RNNFAST_INLINE void for_vectors(T* sums, Index depth, Span gates, F&& f) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
-      L::for_panels(gates, L::tile_vectors(H_, tile), [&](int column, int vectors) {
-        const T* panel = sums + depth * (tile * L::kGateRow + W * column);
+      l_.for_panels(gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {
+        const T* panel = sums + depth * (tile * l_.gate_row + W * column);
         for (int v = 0; v < vectors; ++v) {
-          const Index gate = (column + v) / L::kTileVectors;
-          const Index vector = tile * L::kTileVectors + (column + v) % L::kTileVectors;
-          f(panel + v * W, vectors * W, gate * H_ + vector * W, L::lanes(H_, vector));
+          const Index gate = l_.tile_of(column + v);
+          const Index vector = tile * l_.tile_vectors + l_.place_of(column + v);
+          f(panel + v * W, vectors * W, gate * H_ + vector * W, l_.lanes(H_, vector));
         }
       });
   }
@@ -347,18 +349,19 @@ class WeightGradient {
 
   void unpack_params(T* to) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
-      for (int p = 0; p < info.params; ++p)
-        for (int v = 0; v < L::tile_vectors(H_, tile); ++v) {
-          const Index vector = tile * L::kTileVectors + v;
-          write(V::load(work_.dw_params + tile * L::kParamRow + p * L::kUnits + v * W),
-                to + p * H_ + vector * W, L::lanes(H_, vector));
+      for (int p = 0; p < l_.info.params; ++p)
+        for (int v = 0; v < l_.used_vectors(H_, tile); ++v) {
+          const Index vector = tile * l_.tile_vectors + v;
+          write(V::load(work_.dw_params + tile * l_.param_row + p * l_.units + v * W),
+                to + p * H_ + vector * W, l_.lanes(H_, vector));
         }
   }
 
+  const Layout<T>& l_;
   const BackwardArgs<T>& args_;
   const Team& team_;
   const int thread_;
-  const BackwardWorkspace<L, P>& work_;
+  const BackwardWorkspace<P>& work_;
   const PackedRows& rows_;
   const Index I_, H_, tiles_;
   const Range share_;

@@ -113,7 +113,7 @@ struct CellRun {
       args.gates = reserve.gates[i];
       args.states = reserve.states[i];
       args.workspace = workspace;
-      cell().forward(args, team, thread);
+      cell().forward(cell(), args, team, thread);
       team.barrier();
     }
   }
@@ -131,19 +131,16 @@ struct BackwardMemory {
                  T* base) {
     const NetworkSize& s = r.size;
     const Index width = s.num_directions * s.hidden_size, rows = r.packed.total();
-    const LayerMemory segment = r.segment_memory(true, needs_dx, threads);
-    bool again = false;
-    for (Index direction = 0; direction < s.num_directions; ++direction)
-      again = again || r.recomputes(direction);
+    const SegmentMemory segment = r.segment_memory(true, needs_dx, threads);
     Carver<T> arena{base};
     even = arena.take(s.num_layers > 1 ? rows * width : 0);
     odd = arena.take(s.num_layers > 2 ? rows * width : 0);
     packed_dy = arena.take(packs_dy ? rows * width : 0);
     packed_dx = arena.take(packs_dx ? rows * s.input_size : 0);
     workspace = arena.take(segment.backward_workspace);
-    gates = arena.take(again ? segment.gates : 0);
-    states = arena.take(again ? segment.states : 0);
-    forward_workspace = arena.take(again ? segment.forward_workspace : 0);
+    gates = arena.take(segment.gates);
+    states = arena.take(segment.states);
+    forward_workspace = arena.take(segment.forward_workspace);
     used = arena.used;
   }
   Index used;
@@ -169,7 +166,7 @@ void recompute(const CellRun<T>& run, Index k, const BackwardMemory<T>& memory) 
   args.gates = memory.gates;
   args.states = memory.states;
   args.workspace = memory.forward_workspace;
-  run.cell().forward(args, run.team, run.thread);
+  run.cell().forward(run.cell(), args, run.team, run.thread);
   run.team.barrier();
 }
 
@@ -199,7 +196,7 @@ void backward(const CellRun<T>& run, const CellGradient<T>& gradient,
     args.add_dx = run.direction > 0;
     args.dweights = gradient.dweights;
     args.add_dweights = gradient.add_dweights;
-    run.cell().backward(args, run.team, run.thread);
+    run.cell().backward(run.cell(), args, run.team, run.thread);
     run.team.barrier();
   }
 }
@@ -225,7 +222,7 @@ PackedWeights<T> network_pack(const NetworkSize& size,
   const auto lay_out = [&](T* base, std::vector<T*>& layers) {
     Carver<T> arena{base};
     for (Index i = 0; i < size.cells(); ++i)
-      layers[i] = arena.take(cell.memory(layer_size(i), 1).packed);
+      layers[i] = arena.take(cell.packed(cell, layer_size(i)));
     return std::size_t(arena.used) * sizeof(T);
   };
   PackedWeights<T> packed{{}, std::vector<T*>(size.cells())};
@@ -234,7 +231,7 @@ PackedWeights<T> network_pack(const NetworkSize& size,
   const int threads = at_most_all(double(packed.memory.size()) / kBytesPerThread);
   parallel(threads, [&](const Team& team, int thread) {
     for (Index i = 0; i < size.cells(); ++i)
-      cell.pack(weights[i], layer_size(i), team, thread, packed.layers[i]);
+      cell.pack(cell, weights[i], layer_size(i), team, thread, packed.layers[i]);
   });
   return packed;
 }
@@ -246,7 +243,7 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
   const PackedBatch& packed = r.packed;
   const bool dense = packed.is_dense();
   const int threads = threads_for<T>(size, packed.total(), 1);
-  const LayerMemory needs = r.segment_memory(false, false, threads);
+  const SegmentMemory needs = r.segment_memory(false, false, threads);
   const Buffer workspace = Buffer::allocate(std::size_t(needs.forward_workspace) * sizeof(T));
   parallel(threads, [&](const Team& team, int thread) {
     if (!dense && input.x)

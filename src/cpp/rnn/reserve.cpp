@@ -58,8 +58,8 @@ Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
           arena.take((parts.size() - 1) * cell.info.states * size.batch * size.hidden_size);
       continue;
     }
-    const LayerMemory needs =
-        cell.memory(layer_size(parts[0].rows, layer, direction, true, true), 1);
+    const LayerReserve needs =
+        cell.reserve(cell, layer_size(parts[0].rows, layer, direction, true, true));
     gates[i] = arena.take(needs.gates);
     states[i] = arena.take(needs.states);
   }
@@ -87,21 +87,23 @@ LayerSize Reserve<T>::layer_size(const PackedRows& rows, Index layer, Index dire
 }
 
 template <class T>
-LayerMemory Reserve<T>::segment_memory(bool backward, bool needs_dx, int threads) const {
-  LayerMemory most{};
+SegmentMemory Reserve<T>::segment_memory(bool backward, bool needs_dx, int threads) const {
+  const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
+  SegmentMemory most;
   const auto raise = [](Index& to, Index value) { to = std::max(to, value); };
   for (Index direction = 0; direction < size.num_directions; ++direction) {
     const PackedRows rows = segments[direction].largest();
+    const bool again = backward && recomputes(direction);
     for (Index layer = 0; layer < size.num_layers; ++layer) {
-      const LayerMemory one =
-          kernels<T>(size.cell, size.precision)
-              .memory(layer_size(rows, layer, direction, backward || keeps(direction),
-                                 needs_dx || layer > 0),
-                      threads);
-      raise(most.gates, one.gates);
-      raise(most.states, one.states);
-      raise(most.forward_workspace, one.forward_workspace);
-      raise(most.backward_workspace, one.backward_workspace);
+      const LayerSize s =
+          layer_size(rows, layer, direction, backward || keeps(direction), needs_dx || layer > 0);
+      if (backward) raise(most.backward_workspace, cell.backward_workspace(cell, s, threads));
+      if (backward && !again) continue;
+      raise(most.forward_workspace, cell.forward_workspace(cell, s, threads));
+      if (!again) continue;
+      const LayerReserve reserve = cell.reserve(cell, s);
+      raise(most.gates, reserve.gates);
+      raise(most.states, reserve.states);
     }
   }
   return most;

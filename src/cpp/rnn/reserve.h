@@ -52,6 +52,12 @@ T* state_of(T* states, const NetworkSize& s, Index i) {
   return states ? states + i * s.batch * s.hidden_size : nullptr;
 }
 
+// Values of T that one call of the kernels needs.
+struct SegmentMemory {
+  Index gates = 0, states = 0;  // to make a segment's reserve again
+  Index forward_workspace = 0, backward_workspace = 0;
+};
+
 // For each layer and direction the saved gates and the states beyond h or, where backward makes
 // them again, all states between the segments. Then the outputs of the layers but the last (twice
 // with dropout) and, for unequal lengths, x and y as packed rows; y also where it is to be kept.
@@ -70,7 +76,7 @@ struct Reserve {
   bool keeps(Index direction) const { return size.training && !recomputes(direction); }
   // The most that one segment of any layer and direction needs of each kind: in the forward pass or
   // in backward, which may make gates again.
-  LayerMemory segment_memory(bool backward, bool needs_dx, int threads) const;
+  SegmentMemory segment_memory(bool backward, bool needs_dx, int threads) const;
   // State s of cell i, (B, H), after segment k of its direction, which is not the last.
   T* state_after(Index i, Index k, int s) const;
 
