@@ -92,7 +92,8 @@ struct ClusterExchange {
       if (phase < steps) mbarrier_expect(&barriers[phase], bytes);
     }
   }
-  // Idle warps, which send nothing, would not hold others back: they might miss a phase.
+  // Idle warps must not wait here. Nobody waits for them, so they could fall two phases behind and
+  // miss a parity flip.
   template <class Rows>
   RNNFAST_DEVICE void receive(int phase, int, bool idle, const Rows&, long, int, int) const {
     if (idle) return;

@@ -1,7 +1,7 @@
 #pragma once
-// The kernels of one Exchange, for every cell. For an older device than an
-// exchange needs the kernels are empty; no plan chooses them there. The bounds say that a
-// multiprocessor needs to hold one block alone, else the compiler may spill to fit more.
+// The kernels of one Exchange, for every cell. On devices too old for the exchange they compile to
+// nothing, and no plan picks them. __launch_bounds__(.., 1) lets the compiler use all registers;
+// otherwise it spills to fit more blocks.
 
 #include "cuda/mma_kernels.cuh"
 #include "cuda/tiled_launch.cuh"

@@ -30,8 +30,8 @@ struct PackedRows {
   RNNFAST_INLINE bool dense() const { return total() == steps * batch; }
 };
 
-// Calls of fewer rows read weights as they lie in the caller's arrays (direct.h), unless they are
-// packed already or rounded: to pack them moves several times the bytes that the products read.
+// Below this many rows, packing the weights would move more memory than the products read. Such
+// calls use them in place (direct.h), unless they are already packed or must be rounded.
 inline constexpr Index kDirectRows = 8;
 
 struct LayerSize {
@@ -45,8 +45,8 @@ struct LayerSize {
   bool direct = false;  // the weights are read as they lie: see kDirectRows
 };
 
-// Which of several calls this is that take the steps in parts, one after the other with the same
-// workspace: the first packs the weights for all, the last writes the weights' gradients.
+// Position of a call among calls that process the steps in parts and share one workspace: the first
+// packs the weights for all, the last writes the weights' gradients.
 struct Part {
   bool first = true, last = true;
 };
