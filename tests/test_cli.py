@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -289,6 +290,15 @@ def test_info_tells_of_the_machine_and_of_models(capsys: Capture, model: Path) -
     CharLM.load(model).save(model)
     assert "validation loss" not in rnnfast_(capsys, "info", model)[1]
     assert "not a checkpoint" in refused(rnnfast_(capsys, "info", "text.txt"))
+
+
+def test_info_tells_the_steps_made_not_the_limit(capsys: Capture, model: Path) -> None:
+    assert rnnfast_(capsys, "train", "--resume", model, "--epochs", 1)[0] == 0
+    training = load_checkpoint(model).training
+    out = rnnfast_(capsys, "info", model)[1]
+    assert re.search(rf"^steps made +{training['step']:,} in \d+:\d\d$", out, re.MULTILINE)
+    assert re.search(r"^option steps +0$", out, re.MULTILINE)
+    assert re.search(r"^option epochs +1$", out, re.MULTILINE)
 
 
 def test_help_and_version(capsys: Capture) -> None:

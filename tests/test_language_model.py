@@ -101,11 +101,37 @@ def test_samples_repeat_with_their_seed() -> None:
         ({"top_k": 2.0}, TypeError, "top_k: expected an integer, got float"),
         ({"seed": -1}, ValueError, "seed: expected at least 0, got -1"),
         ({"seed": 0.5}, TypeError, "seed: expected an integer, got float"),
+        ({"prime": 3}, TypeError, "prime: expected str, got int"),
+        ({"prime": b"def"}, TypeError, "prime: expected str, got bytes"),
+        ({"stop": 3}, TypeError, "stop: expected str, got int"),
+        ({"stop": None}, TypeError, "stop: expected str, got NoneType"),
     ],
 )
 def test_sampling_refuses(arguments: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         CharLM(VOCABULARY, SMALL).generate(**arguments)
+
+
+def test_a_sample_has_an_end() -> None:
+    with pytest.raises(TypeError, match="length: expected an integer, got NoneType"):
+        CharLM(VOCABULARY, SMALL).sample(None)  # type: ignore[arg-type]
+
+
+def test_arguments_of_the_wrong_type_are_named() -> None:
+    model = CharLM(VOCABULARY, SMALL)
+    for make, message in (
+        (lambda: CharLM("abc"), "vocabulary: expected Vocabulary, got str"),
+        (lambda: CharLM(VOCABULARY, "gru"), "config: expected CharLMConfig, got str"),
+        (lambda: CharLM(VOCABULARY, {}), "config: expected CharLMConfig, got dict"),
+        (lambda: Trainer("m", TEXT), "model: expected CharLM, got str"),
+        (lambda: Trainer(model, None), "text: expected str, got NoneType"),
+        (lambda: Trainer(model, TEXT, {}), "options: expected TrainingOptions, got dict"),
+        (lambda: model.bits_per_character(3), "text: expected str, got int"),
+        (lambda: model.bits_per_character(3, 20.0), "text: expected str, got int"),
+        (lambda: VOCABULARY.encode(b"abc"), "text: expected str, got bytes"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            make()
 
 
 @pytest.mark.parametrize(

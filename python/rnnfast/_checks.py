@@ -92,6 +92,12 @@ def finite(name: str, value: float, low: float) -> float:
     return number(name, value, low, np.inf, open_high=True)
 
 
+def of_type(name: str, value: Any, expected: type) -> None:
+    """Check that `value` is of the type `expected`, or of one derived from it."""
+    if not isinstance(value, expected):
+        raise TypeError(f"{name}: expected {expected.__name__}, got {type(value).__name__}")
+
+
 def choice(name: str, value: str, valid: Collection[str]) -> str:
     """Return `value`, which must be one of `valid`."""
     if not isinstance(value, str) or value not in valid:

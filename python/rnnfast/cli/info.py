@@ -46,16 +46,16 @@ def _model(path: Path) -> dict[str, Any]:
     training = checkpoint.training
     if training:
         facts["trained on"] = training["source"] or "no file"
-        facts["steps"] = f"{training['step']:,} in {format_time(training['seconds'])}"
+        facts["steps made"] = f"{training['step']:,} in {format_time(training['seconds'])}"
         facts |= {
-            name: f"{training[key]:.4f} bits per character"
+            name: f"{training[key]:.4f} bits per {model.vocabulary.unit}"
             for name, key in (
                 ("training loss", "training_bits"),
                 ("validation loss", "validation_bits"),
             )
             if training[key] is not None
         }
-        facts |= training["options"]
+        facts |= {f"option {name}": value for name, value in training["options"].items()}
     return facts
 
 

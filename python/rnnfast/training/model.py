@@ -62,11 +62,15 @@ class CharLM(Module):
 
         Raises:
             ValueError: the seed is negative, the device unknown, or memory too small.
+            TypeError: an argument is of the wrong type.
             DeviceError: the device cannot be used here.
         """
+        config = CharLMConfig() if config is None else config
+        _checks.of_type("vocabulary", vocabulary, Vocabulary)
+        _checks.of_type("config", config, CharLMConfig)
         super().__init__(device)
         self.vocabulary = vocabulary
-        self.config = config = config or CharLMConfig()
+        self.config = config
         if seed is not None:
             _checks.count("seed", seed)
         size = config.parameters(len(vocabulary))
@@ -224,6 +228,8 @@ class CharLM(Module):
                 model's logits are not finite.
             TypeError: an argument is of the wrong type.
         """
+        _checks.of_type("prime", prime, str)
+        _checks.of_type("stop", stop, str)
         _checks.number("temperature", temperature, 0, sys.float_info.max, open_high=False)
         known = self.vocabulary
         ids = known.encode(prime or ("\n" if "\n" in known.characters else known.characters[0]))
@@ -290,7 +296,11 @@ class CharLM(Module):
         stop: str = "",
         seed: int | None = None,
     ) -> str:
-        """Writes a text of `length` characters; the arguments are those of `generate`."""
+        """Writes a text of `length` characters, which must be a number here.
+
+        The arguments are those of `generate`, and so are the errors.
+        """
+        _checks.count("length", length)
         return "".join(
             self.generate(
                 prime, length=length, temperature=temperature, top_k=top_k, stop=stop, seed=seed

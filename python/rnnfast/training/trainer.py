@@ -99,9 +99,14 @@ class Trainer:
         Raises:
             TextError: the text is too short, or has characters that the model does not know.
             CheckpointError: `output` cannot be written, or is not a regular file.
+            TypeError: an argument is of the wrong type.
         """
+        options = TrainingOptions() if options is None else options
+        _checks.of_type("model", model, CharLM)
+        _checks.of_type("text", text, str)
+        _checks.of_type("options", options, TrainingOptions)
         self.model = model
-        self.options = options = options or TrainingOptions()
+        self.options = options
         self.output = check_output(output) if output is not None else None
         self.source = [source] if isinstance(source, str) else [str(name) for name in source]
         self.callbacks = list(callbacks)
