@@ -197,13 +197,12 @@ def test_divergence_is_one_line_and_exit_code_1(capsys: Capture) -> None:
     for rest, message in (
         ("--cell rnn_relu --learning-rate 1e30 --validation 0", "the loss is "),
         ("--learning-rate 1e5 --steps 1", " bits per character, guessing takes "),
-        ("--learning-rate 1e300 --steps 1 --checkpoint-every 1", " is not finite at step 1: "),
+        ("--learning-rate 1e300 --steps 1 --checkpoint-every 1", " is not finite; "),
     ):
         code, _, err = train(capsys, *diverging, *words(rest))
         assert code == 1
-        assert err.startswith("rnnfast: error: ")
+        assert err.startswith("rnnfast: error: training diverged at step ")
         assert message in err
-        assert "training diverged" in err
         assert err.count("\n") == 1
         assert Path("model.safetensors").read_text() == "the last good one"
 

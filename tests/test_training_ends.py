@@ -160,19 +160,27 @@ def sgd(learning_rate: float, **changes: object) -> TrainingOptions:
 @pytest.mark.parametrize(
     ("cell", "run", "message"),
     [
-        ("rnn_relu", sgd(1e30, steps=100), r"the loss is (nan|inf) at step \d+: training diverged"),
+        (
+            "rnn_relu",
+            sgd(1e30, steps=100),
+            r"^training diverged at step \d+: the loss is (nan|inf)",
+        ),
         (
             "rnn_relu",
             sgd(1e300, steps=1),
-            r"weight_ih_l0 is not finite at step 1: training diverged",
+            r"^training diverged at step 1: .*weight_ih_l0 is not finite; lower",
         ),
-        ("gru", sgd(1e300, steps=1, validation=0), "is not finite at step 1: training diverged"),
+        (
+            "gru",
+            sgd(1e300, steps=1, validation=0),
+            "^training diverged at step 1: .* is not finite; lower",
+        ),
         (
             "gru",
             sgd(1e5, steps=1),
-            r"[\d,]+\.\d bits per character, guessing takes 6\.\d at step 1",
+            r"step 1: the loss is [\d,]+\.\d bits per character, guessing takes 6\.\d;",
         ),
-        ("gru", sgd(1e5, steps=1, validation=0), "guessing takes .* training diverged"),
+        ("gru", sgd(1e5, steps=1, validation=0), "training diverged .* guessing takes "),
     ],
 )
 def test_divergence_is_an_error_and_spares_the_checkpoint(
@@ -192,7 +200,7 @@ def test_divergence_is_an_error_and_spares_the_checkpoint(
 def test_divergence_that_validation_or_a_sample_meets_is_told_as_such(event: str) -> None:
     model = CharLM(VOCABULARY, CharLMConfig("gru", 12), seed=0)
     run = sgd(1e300, steps=9, **{event: 1})
-    with pytest.raises(TrainingError, match="at step 1: training diverged"):
+    with pytest.raises(TrainingError, match=r"^training diverged at step 1: "):
         Trainer(model, TEXT, run, callbacks=[Callback()]).run()
 
 
@@ -211,26 +219,45 @@ def test_divergence_is_told_where_a_signal_ends_the_run(tmp_path: Path) -> None:
 
 
 class Spoil(Callback):
-    """Multiplies the model's output while the run is between two steps."""
+    """Makes the model's output useless at a step, and counts what comes after."""
 
-    def __init__(self, start: int, end: int) -> None:
-        self.steps, self.saved = (start, end), []
+    def __init__(self, at: int) -> None:
+        self.at, self.saved, self.validated, self.steps = at, [], [], 0
 
     def on_step(self, trainer: Trainer) -> None:
-        factor = dict(zip(self.steps, (1e5, 1e-5), strict=True)).get(trainer.step, 1)
-        weight(trainer.model, "head.weight")[...] *= factor
+        self.steps = trainer.step
+        if trainer.step == self.at:
+            weight(trainer.model, "head.weight")[...] *= 1e5
+
+    def on_validation(self, trainer: Trainer) -> None:
+        self.validated.append(trainer.step)
 
     def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
         del path
         self.saved.append(trainer.step)
 
 
-def test_no_checkpoint_is_written_while_the_model_is_worse_than_guessing(tmp_path: Path) -> None:
-    spoil = Spoil(3, 5)
-    run = options(steps=6, checkpoint_every=1, learning_rate=1e-6)
-    model = CharLM(VOCABULARY, SMALL, seed=0)
-    Trainer(model, TEXT, run, output=tmp_path / "m.safetensors", callbacks=[spoil]).run()
-    assert spoil.saved == [1, 2, 5, 6]
+@pytest.mark.parametrize(
+    ("event", "ends"),
+    [
+        ({"checkpoint_every": 2}, 4),
+        ({"validate_every": 3}, 3),
+        ({"validate_every": 7, "checkpoint_every": 5}, 5),
+        ({}, 100),
+    ],
+)
+def test_a_run_that_diverged_ends_where_it_is_first_found(
+    tmp_path: Path, event: dict, ends: int
+) -> None:
+    spoil, path = Spoil(3), tmp_path / "m.safetensors"
+    run = options(steps=300, learning_rate=1e-6, **event)
+    trainer = Trainer(CharLM(VOCABULARY, SMALL, seed=0), TEXT, run, output=path, callbacks=[spoil])
+    with pytest.raises(TrainingError, match=rf"^training diverged at step {ends}: the loss is "):
+        trainer.run()
+    assert spoil.steps == ends
+    assert spoil.validated == []  # no figure is shown of a model that is of no use
+    assert spoil.saved == ([2] if event.get("checkpoint_every") == 2 else [])
+    assert path.exists() == bool(spoil.saved)
 
 
 def test_an_optimizer_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:

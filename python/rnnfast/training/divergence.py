@@ -30,13 +30,18 @@ def divergence(model: CharLM, optimizer: Optimizer, chunk: Chunk, step: int) -> 
     with model.evaluating():
         logits, _ = model(chunk.x)
     bits = float(losses.cross_entropy(logits, chunk.targets)) / math.log(2)
-    guessing = math.log2(len(model.vocabulary))
-    if bits <= _TIMES_GUESSING * guessing:
+    if not much_worse_than_guessing(model, bits):
         return None
+    guessing = math.log2(len(model.vocabulary))
     unit = model.vocabulary.unit
     return diverged(f"the loss is {bits:,.1f} bits per {unit}, guessing takes {guessing:.1f}", step)
 
 
+def much_worse_than_guessing(model: CharLM, bits: float) -> bool:
+    """Whether `bits` per character are more than learning from that text leads to, or NaN."""
+    return not bits <= _TIMES_GUESSING * math.log2(len(model.vocabulary))
+
+
 def diverged(how: str, step: int) -> str:
     """The message that training has diverged, as `how` shows."""
-    return f"{how} at step {step}: training diverged; lower the learning rate or clip the gradients"
+    return f"training diverged at step {step}: {how}; lower the learning rate or clip the gradients"

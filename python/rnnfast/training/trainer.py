@@ -28,7 +28,7 @@ from rnnfast.training.checkpoint import (
     output_errors,
     save_checkpoint,
 )
-from rnnfast.training.divergence import diverged, divergence
+from rnnfast.training.divergence import diverged, divergence, much_worse_than_guessing
 from rnnfast.training.model import CharLM
 from rnnfast.training.options import SCHEDULES, TrainingOptions
 from rnnfast.training.signals import ending
@@ -53,6 +53,7 @@ RESUME_OPTIONS = (
     "sample_length",
     "checkpoint_every",
 )
+_LOOK_EVERY = 100  # steps between two looks at the training loss, whether the run has diverged
 _SMOOTHING = 0.05  # weight of a new step in the running means of loss and time
 
 
@@ -192,14 +193,15 @@ class Trainer:
         again, at once and without. While it lasts, no other run can write to `output`. Where a
         callback fails, the run is saved before the error goes on.
 
-        A checkpoint is written only of a model that is finite and not much worse than guessing.
+        A run that has diverged ends at the first validation, checkpoint or hundredth step that
+        finds it, without a checkpoint.
 
         Returns:
             The model.
 
         Raises:
-            TrainingError: training diverged: the loss or, at the end, the model is not finite or
-                three times as bad as guessing. The last checkpoint stays.
+            TrainingError: training diverged: the loss or the model is not finite, or the loss is
+                more than three times that of guessing. The last checkpoint stays.
             CheckpointError: a checkpoint cannot be written, or another run writes to `output`.
         """
         self.stopped = self.interrupted_by = None
@@ -338,9 +340,7 @@ class Trainer:
             with self._saved_on_failure():
                 self._after_step()
         self.stopped = self.stopped or "finished"
-        trouble = self._divergence()
-        if trouble is not None:
-            raise TrainingError(trouble)
+        self._check_divergence()
         with self._saved_on_failure():
             self._finish()
 
@@ -379,15 +379,15 @@ class Trainer:
             callback.on_step(self)
         if self.stopped is not None or self.done >= 1:
             return  # the run ends here, and `_finish` does the rest
-        if self._validation.size and self._due(self.options.validate_every):
+        validates = self._validation.size and self._due(self.options.validate_every)
+        saves = self.output is not None and self._due(self.options.checkpoint_every)
+        if validates or saves or (self._due(_LOOK_EVERY) and self._looks_diverged()):
+            self._check_divergence()
+        if validates:
             self.validate()
         if self._due(self.options.sample_every):
             self._sample()
-        if (
-            self.output is not None
-            and self._due(self.options.checkpoint_every)
-            and self._divergence() is None  # else it may recover, or the end of the run tells
-        ):
+        if saves and self.output is not None:
             self._checkpoint(self.output)
 
     def _due(self, every: int) -> bool:
@@ -415,6 +415,16 @@ class Trainer:
         self.save(path)
         for callback in self.callbacks:
             callback.on_checkpoint(self, path)
+
+    def _looks_diverged(self) -> bool:
+        """Whether the training loss, which costs nothing, calls for a check of the model."""
+        bits = self.training_bits
+        return bits is not None and much_worse_than_guessing(self.model, bits)
+
+    def _check_divergence(self) -> None:
+        trouble = self._divergence()
+        if trouble is not None:
+            raise TrainingError(trouble)
 
     def _divergence(self) -> str | None:
         return divergence(self.model, self.optimizer, self._first_chunk, self.step)
