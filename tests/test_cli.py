@@ -98,7 +98,12 @@ def test_train_refuses_what_is_wrong_before_it_reads_the_text(capsys: Capture) -
         (("--num-layers", 0), "num_layers: expected at least 1, got 0"),
         (("--dropout", 0.5), "dropout: acts between recurrent layers"),
         (("--batch", 0), "batch: expected at least 1, got 0"),
-        (("--steps", -1), "steps: expected at least 0, got -1"),
+        (("--steps", -1), "steps: expected at least 1, got -1"),
+        (("--steps", 0), "steps: expected at least 1, got 0"),
+        (("--epochs", 0), "epochs: expected at least 1, got 0"),
+        (("--minutes", 0), "minutes: expected more than 0, got 0"),
+        (("--minutes", "nan"), "minutes: expected more than 0, got nan"),
+        (("--steps", 5, "--minutes", -1), "minutes: expected more than 0, got -1"),
         (("--threads", 0), "threads: expected at least 1, got 0"),
         (("--threads", 10**30), "threads: expected at most 1024, got 1000"),
         (("-o", "gone/model.safetensors"), "cannot be written"),
@@ -185,6 +190,8 @@ def test_resume_refuses(capsys: Capture, model: Path) -> None:
     assert "hidden_size: cannot change" in resume(model, "--hidden-size", 9)
     assert "seed: cannot change" in resume(model, "--seed", 9)
     assert "batch: cannot change" in resume(model, "--batch", 9)
+    assert "steps: expected at least 1, got 0" in resume(model, "--steps", 0)
+    assert "minutes: expected more than 0, got 0" in resume(model, "--minutes", 0)
     assert "cannot be read: No such file" in resume("gone.safetensors")
     assert "not a checkpoint" in resume("text.txt")
     Path("text.txt").write_text("changed")
@@ -253,6 +260,15 @@ def test_evaluate_prints_bits_per_character(capsys: Capture, model: Path) -> Non
     assert rnnfast_(capsys, "evaluate", model, "greek.txt") == (0, f"greek.txt: {counted}\n", "")
     Path("short.txt").write_text("i")
     assert "at least 2 characters" in refused(rnnfast_(capsys, "evaluate", model, "short.txt"))
+
+
+def test_evaluate_says_that_the_model_comes_first(capsys: Capture, model: Path) -> None:
+    hint = "; the first argument is the model: rnnfast evaluate model.safetensors text.txt"
+    for arguments in (["text.txt"], ["text.txt", "text.txt"], ["text.txt", model]):
+        message = refused(rnnfast_(capsys, "evaluate", *arguments))
+        assert message.startswith("text.txt: not a checkpoint")
+        assert message.endswith(hint)
+    assert "first argument" not in refused(rnnfast_(capsys, "evaluate", "gone.safetensors"))
 
 
 def test_evaluate_without_a_text_takes_what_was_held_out(capsys: Capture, model: Path) -> None:

@@ -87,12 +87,15 @@ def test_a_terminal_that_is_closed_does_not_lose_the_run(tmp_path: Path) -> None
     assert resumed.step > 0
 
 
+CLOSED = "rnnfast: error: standard output is closed, and nothing more can be written\n"
+
+
 def test_a_reader_of_progress_that_goes_away_does_not_lose_the_run(tmp_path: Path) -> None:
     process = start_training(tmp_path)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    assert process.stderr.read() == ""
+    assert process.stderr.read() == CLOSED
     assert process.wait(timeout=60) == 1
     process.stderr.close()
     assert load_checkpoint(tmp_path / "model.safetensors").training["step"] > 0
@@ -129,9 +132,17 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path, capsys: Capture
     assert process.stderr is not None
     process.stdout.read(10)
     process.stdout.close()
-    assert process.stderr.read() == ""
+    assert process.stderr.read() == CLOSED
     assert process.wait(timeout=60) == 1
     process.stderr.close()
+
+
+def test_a_process_without_standard_output_does_its_work(tmp_path: Path) -> None:
+    for rest in ("info", f"train text.txt {' '.join(TINY)} --steps 2", "sample --length 9"):
+        command = ["sh", "-c", f'"$0" -m rnnfast {rest} >&-', sys.executable]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), rest
+    assert load_checkpoint(tmp_path / "model.safetensors").training["step"] == 2
 
 
 def test_characters_that_the_terminal_cannot_show_are_replaced(tmp_path: Path) -> None:

@@ -56,8 +56,11 @@ def test_pipes_are_read_to_their_end_and_nobody_waits_for_a_writer(tmp_path: Pat
     assert read_text(f"/dev/fd/{ours}") == "naïve"  # as shells hand over <(command)
     os.close(ours)
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(TextError, match="fifo: the text is empty"):
-        read_text(tmp_path / "fifo")
+    whole = tmp_path / "whole.txt"
+    whole.write_text("a text")
+    for paths in (tmp_path / "fifo", [whole, tmp_path / "fifo"]):
+        with pytest.raises(TextError, match=r"fifo: the pipe is empty, .*give <\(cat .*fifo\)"):
+            read_text(paths)
     with pytest.raises(TextError, match="it is a character device, not a regular file or a pipe"):
         read_text("/dev/zero")
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -69,8 +70,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        _drop_output()
-        return 1
+        return _closed()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # which typer turns into an exit
+            return _closed()
+        raise
     except OSError as error:
         _drop_output()
         return _fail(str(error), 1)
@@ -85,6 +89,11 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _closed() -> int:
+    _drop_output()
+    return _fail("standard output is closed, and nothing more can be written", 1)
+
+
 def _fail(message: str, code: int) -> int:
     with suppress(OSError):  # standard error may be gone, too
         typer.echo(f"rnnfast: error: {message}", err=True)
@@ -93,6 +102,8 @@ def _fail(message: str, code: int) -> int:
 
 def main() -> NoReturn:
     """The console script."""
+    if sys.stdout is None:  # the process began without: what it prints is wanted nowhere
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # models may write what a terminal cannot show
     sys.exit(run())

@@ -159,8 +159,18 @@ def train(
     with option_errors():
         if threads is not None:
             rnnfast.set_num_threads(_checks.threads("threads", threads))
+        _check_limits(given)
         trainer = _resumed(resume, given) if resume else _new(given)
     _go(trainer)
+
+
+def _check_limits(given: dict[str, Any]) -> None:
+    """Refuses limits of 0, which would mean none to the library: to leave one out does that."""
+    for name in ("steps", "epochs"):
+        if name in given:
+            _checks.positive_int(name, given[name])
+    if "minutes" in given and not given["minutes"] > 0:
+        raise CommandError(f"minutes: expected more than 0, got {given['minutes']:g}")
 
 
 def _new(given: dict[str, Any]) -> Trainer:
@@ -172,7 +182,7 @@ def _new(given: dict[str, Any]) -> Trainer:
             "or another --output"
         )
     run = _chosen(given, _RUN_OPTIONS)
-    if not any(run.get(limit) for limit in _LIMITS):
+    if not any(limit in run for limit in _LIMITS):
         run["minutes"] = _DEFAULT_MINUTES
     config, options = CharLMConfig(**_chosen(given, _MODEL_OPTIONS)), TrainingOptions(**run)
     files = [str(file.absolute()) for file in given.get("files", [])]

@@ -10,7 +10,7 @@ import typer
 
 from rnnfast.cli.errors import CommandError, option_errors
 from rnnfast.cli.files import DEFAULT_MODEL, load, takes_bytes, text_of
-from rnnfast.training import UNKNOWN_BITS, CharLM, Checkpoint, read_text
+from rnnfast.training import UNKNOWN_BITS, CharLM, Checkpoint, CheckpointError, read_text
 from rnnfast.training.stored import check_same_text, stored_options, stored_source
 
 Model = Annotated[Path, typer.Argument(help="A checkpoint of `rnnfast train`.")]
@@ -63,13 +63,24 @@ def evaluate(
 ) -> None:
     """Measure how well a model predicts texts, in bits per character."""
     with option_errors():
-        checkpoint = load(model)
+        checkpoint = _load_first(model)
         language_model = CharLM.from_checkpoint(checkpoint, model).eval()
         if not files:
             typer.echo(_held_out(model, checkpoint, language_model))
         for file in files or []:
             text = read_text(file, any_bytes=takes_bytes(checkpoint))
             typer.echo(_measured(file, text, language_model))
+
+
+def _load_first(path: Path) -> Checkpoint:
+    """Reads the checkpoint that the first argument names; a text in its place is a mistake."""
+    try:
+        return load(path)
+    except CheckpointError as error:
+        if path.suffix == DEFAULT_MODEL.suffix:
+            raise
+        hint = f"the first argument is the model: rnnfast evaluate {DEFAULT_MODEL} {path}"
+        raise CommandError(f"{error}; {hint}") from error
 
 
 def _measured(file: Path, text: str, model: CharLM) -> str:

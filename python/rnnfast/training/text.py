@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sysconfig
 from collections.abc import Iterable
 from os import PathLike
@@ -28,7 +29,7 @@ def read_text(paths: AnyPath | Iterable[AnyPath], *, any_bytes: bool = False) ->
     """Reads one or many UTF-8 files as one text, in the order given.
 
     Line ends are kept as they are; a byte order mark at the start of a file is dropped. Pipes are
-    read to their end; one that no process writes to is an empty text.
+    read to their end; one that no process writes to is refused, not waited for.
 
     Args:
         paths: one path, or several.
@@ -36,8 +37,8 @@ def read_text(paths: AnyPath | Iterable[AnyPath], *, any_bytes: bool = False) ->
             those that are not UTF-8 become lone surrogates, as Python has them in names of files.
 
     Raises:
-        TextError: a file cannot be read, is not UTF-8 (the message names the byte), or all are
-            empty.
+        TextError: a file cannot be read, is not UTF-8 (the message names the byte), a pipe
+            is empty, or all files are.
     """
     files = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
     text = "".join(_read_file(file, any_bytes) for file in files)
@@ -51,6 +52,11 @@ def _read_file(path: AnyPath, any_bytes: bool) -> str:
     try:
         with _files.open_to_read(path, pipes=True) as file:
             data = file.read()
+            if not data and stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                raise TextError(
+                    f"{path}: the pipe is empty, and no process writes to it: start the writer "
+                    f"first, or give <(cat {path}), which waits for it, or a file"
+                )
         return data.decode("utf-8", "surrogateescape") if any_bytes else _decode(data)
     except OSError as error:
         raise TextError(f"{path}: cannot be read: {error.strerror}") from error
