@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
+import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +152,23 @@ def test_callbacks_hear_of_every_event(tmp_path: Path) -> None:
     ]
     assert trainer.validation_bits == trainer.validate()
     assert 0 < trainer.training_bits < 10
+
+
+def test_a_run_that_time_ends_after_a_checkpoint_tells_nothing_twice(tmp_path: Path) -> None:
+    class Slow(PrintProgress):
+        def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
+            super().on_checkpoint(trainer, path)
+            time.sleep(0.7)
+
+    path, lines = tmp_path / "model.safetensors", io.StringIO()
+    run = options(minutes=0.01, validate_every=1, sample_every=1, checkpoint_every=1)
+    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, run, output=path)
+    trainer.callbacks.append(Slow(file=lines))
+    trainer.run()
+    assert (trainer.step, trainer.stopped) == (1, "finished")
+    steps = re.findall(r"^step 1, |^--- sample|^step 1: saved", lines.getvalue(), re.MULTILINE)
+    assert steps == ["step 1, ", "--- sample", "step 1: saved"]
+    assert Trainer.resume(path, TEXT).done == 1  # what is saved knows that the run is finished
 
 
 def test_progress_can_be_told_before_the_first_step(capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,8 @@ class Trainer:
             model: the model to train, in place.
             text: what to train on; its end is kept for validation.
             options: what to do; None for the defaults.
-            output: the file for checkpoints; None for none.
+            output: the file for checkpoints; None for none. A file that is there is replaced by the
+                first checkpoint; `Trainer.resume` goes on with one instead.
             source: names of the text's files, to keep in checkpoints.
             callbacks: listeners.
 
@@ -129,6 +130,7 @@ class Trainer:
         self._step_seconds: float | None = None
         self.training_bits: float | None = None
         self.validation_bits: float | None = None
+        self._told: set[str] = set()  # which events the last step had
         self.stopped: str | None = None
         self.interrupted_by: Signals | None = None
 
@@ -205,6 +207,7 @@ class Trainer:
             CheckpointError: a checkpoint cannot be written, or another run writes to `output`.
         """
         self.stopped = self.interrupted_by = None
+        self._told = set()
         self._started = time.monotonic()
         self.model.train()
         self.optimizer.zero_grad()  # each step leaves zeros for the next
@@ -375,30 +378,41 @@ class Trainer:
         self._step_seconds = _smooth(self._step_seconds, time.perf_counter() - begin)
 
     def _after_step(self) -> None:
+        self._told = set()
         for callback in self.callbacks:
             callback.on_step(self)
         if self.stopped is not None or self.done >= 1:
             return  # the run ends here, and `_finish` does the rest
-        validates = self._validation.size and self._due(self.options.validate_every)
-        saves = self.output is not None and self._due(self.options.checkpoint_every)
-        if validates or saves or (self._due(_LOOK_EVERY) and self._looks_diverged()):
+        o = self.options
+        every = {"validation": o.validate_every, "sample": o.sample_every}
+        if self.output is not None:
+            every["checkpoint"] = o.checkpoint_every
+        due = {event for event, steps in every.items() if self._due(steps)}
+        if due & {"validation", "checkpoint"} or (
+            self._due(_LOOK_EVERY) and self._looks_diverged()
+        ):
             self._check_divergence()
-        if validates:
-            self.validate()
-        if self._due(self.options.sample_every):
-            self._sample()
-        if saves and self.output is not None:
-            self._checkpoint(self.output)
+        self._tell(due)
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
 
     def _finish(self) -> None:
+        events = {"checkpoint"} if self.output is not None else set()
         if self.stopped == "finished":
-            if self._validation.size:
-                self.validate()
+            events |= {"validation", "sample"}
+        again = "checkpoint" in self._told
+        self._tell(events - self._told)  # a limit of time may be met after the step's own events
+        if again and self.output is not None:
+            self.save(self.output)  # with the time that the run took
+
+    def _tell(self, events: set[str]) -> None:
+        self._told |= events
+        if "validation" in events and self._validation.size:
+            self.validate()
+        if "sample" in events:
             self._sample()
-        if self.output is not None:
+        if "checkpoint" in events and self.output is not None:
             self._checkpoint(self.output)
 
     def _sample(self) -> None:
