@@ -122,7 +122,7 @@ def test_a_terminal_sees_live_progress(tmp_path: Path) -> None:
     assert "bits/char" in text
 
 
-def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path, capsys: Capture) -> None:
+def test_a_reader_of_samples_may_go_away(tmp_path: Path, capsys: Capture) -> None:
     assert train(capsys, "text.txt", "--steps", 1)[0] == 0
     command = [*COMMAND, "sample", "model.safetensors", "--length", "200000"]
     process = subprocess.Popen(
@@ -132,7 +132,7 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path, capsys: Capture
     assert process.stderr is not None
     process.stdout.read(10)
     process.stdout.close()
-    assert process.stderr.read() == CLOSED
+    assert process.stderr.read() == ""
     assert process.wait(timeout=60) == 1
     process.stderr.close()
 

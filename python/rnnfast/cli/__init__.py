@@ -70,10 +70,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        return _closed()
+        return _closed(given)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # which typer turns into an exit
-            return _closed()
+            return _closed(given)
         raise
     except OSError as error:
         _drop_output()
@@ -89,8 +89,11 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _closed() -> int:
+def _closed(arguments: Sequence[str]) -> int:
+    """Ends because nobody reads on: quietly, as in `sample | head`, unless a run is cut short."""
     _drop_output()
+    if arguments[:1] != ["train"]:
+        return 1
     return _fail("standard output is closed, and nothing more can be written", 1)
 
 
