@@ -13,6 +13,7 @@ leaves out what tests have of other cells.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,21 @@ LONG_ON_THE_EMULATOR = {
 }
 # What a device refuses, by the words of its message.
 REFUSALS = ("expected float32 on device", "recompute: expected False on device")
+
+
+def pytest_configure() -> None:
+    """Takes signals again that whoever started pytest ignores, as shells do for background jobs.
+
+    Tests send them, and a training run leaves those alone that are ignored.
+    """
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    for number, handler in usual.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
