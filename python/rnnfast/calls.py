@@ -9,13 +9,13 @@ step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from rnnfast import _backend
-from rnnfast.module import Member, Module
+from rnnfast.module import Module, Named, Reference
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -73,9 +73,9 @@ class Layer(Module):
             self._calls.kept.clear()
         return super().train(mode)
 
-    def _members(self) -> Iterator[tuple[str, Member]]:
+    def _leaves(self) -> Named:
         _ = self._calls  # there since __init__; without it there are no parameters
-        return super()._members()
+        return super()._leaves()
 
     def _take(self, kept: list[Any], gradients: Callable[..., Result], *args: Any) -> Result:
         """Take the gradients of the one call in `kept`, which is out of it if that works."""
@@ -103,7 +103,8 @@ class Layer(Module):
         if not kept:
             raise RuntimeError(
                 f"{name}: expected a call of the layer in training mode before each backward, as "
-                "it keeps what the gradient needs; there was none"
+                "it keeps what the gradient needs; none waits: there was none, or its gradient was "
+                "taken, or `eval()` or a call in evaluation mode came after it, which end the wait"
             )
         kept.clear()
         raise RuntimeError(
@@ -119,7 +120,7 @@ class Layer(Module):
         return vars(self) | {"_calls": Waiting()}
 
 
-class Call:
+class Call(Reference):
     """One call of a layer, which holds what its gradient needs until that is taken."""
 
     __slots__ = ("_kept", "_layer")
