@@ -401,3 +401,70 @@ def test_every_layer_needs_its_matrices(name: str) -> None:
         functional.pack("rnn_tanh", weights, bidirectional=True)
     with pytest.raises(TypeError, match=f"{name}: expected an array of shape .*, got None"):
         functional.forward("rnn_tanh", np.ones((3, 1, 2), np.float32), weights, bidirectional=True)
+
+
+def masked(*shape: int, dtype: Any = np.float32) -> np.ma.MaskedArray[Any, Any]:
+    return np.ma.MaskedArray(np.zeros(shape, dtype), mask=True)
+
+
+class TestArraysWithAMaskAreRefused:
+    """What is masked would count, as the mask would be lost."""
+
+    @pytest.mark.parametrize("batch_first", [False, True])
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("training", [False, True])
+    def test_by_recurrent_layers(self, batch_first: bool, dtype: Any, training: bool) -> None:
+        layer = GRU(I, H, batch_first=batch_first).train(training)
+        x = np.zeros((2, 2, I), np.float32)
+        for use, name in (
+            (lambda: layer(masked(2, 2, I, dtype=dtype)), "x"),
+            (lambda: layer(masked(2, 2, dtype=np.int64)), "x"),
+            (lambda: layer(x, masked(1, 2, H, dtype=dtype)), "state"),
+            (lambda: layer(x, lengths=masked(2, dtype=np.int64)), "lengths"),
+            (lambda: layer.stream(2)(masked(2, I, dtype=dtype)), "x"),
+        ):
+            with pytest.raises(TypeError, match=f"{name}: expected an array without a mask"):
+                use()
+        if training:
+            layer(x)
+            with pytest.raises(TypeError, match="dy: expected an array without a mask"):
+                layer.backward(masked(2, 2, H, dtype=dtype))
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_by_other_layers_losses_and_parameters(self, dtype: Any) -> None:
+        linear, table = Linear(I, H), Embedding(3, 2)
+        logits, targets = np.zeros((2, 3), np.float32), np.zeros(2, np.int64)
+        loss = rnnfast.softmax_cross_entropy
+        for use, name in (
+            (lambda: linear(masked(2, I, dtype=dtype)), "x"),
+            (lambda: table(masked(2, dtype=np.int64)), "indices"),
+            (lambda: loss(masked(2, 3, dtype=dtype), targets), "logits"),
+            (lambda: loss(logits, masked(2, dtype=np.int64)), "targets"),
+            (lambda: setattr(linear, "bias", masked(H, dtype=dtype)), "bias"),
+        ):
+            with pytest.raises(TypeError, match=f"{name}: expected an array without a mask"):
+                use()
+
+    def test_but_memory_mapped_arrays_are_taken(self, tmp_path: Any) -> None:
+        x = np.memmap(tmp_path / "x", np.float32, "w+", shape=(2, 1, I))
+        layer = GRU(I, H, seed=1)
+        np.testing.assert_array_equal(layer(x)[0], layer(np.array(x))[0])
+
+
+@pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), ("a", TypeError), (1.5, TypeError)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda seed: GRU(I, H, seed=seed),
+        lambda seed: Linear(I, H, seed=seed),
+        lambda seed: Embedding(I, H, seed=seed),
+    ],
+)
+def test_a_wrong_seed_is_named(make: Any, seed: Any, error: Any) -> None:
+    with pytest.raises(error, match="seed: expected "):
+        make(seed)
+
+
+def test_a_wrong_device_hears_of_those_of_users_only() -> None:
+    with pytest.raises(ValueError, match="device: expected one of cpu, cuda, got 'gpu'"):
+        GRU(I, H, device="gpu")

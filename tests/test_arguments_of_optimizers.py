@@ -135,21 +135,15 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "an array for parameters": (
         TypeError,
-        "parameters[0]: expected a module or a list of parameters, as of `layer.parameters()`, "
-        "got ndarray",
+        "parameters[0]: expected a module, or a list of modules and parameters, as of "
+        "`layer.parameters()`, got ndarray",
         lambda: rnnfast.Adam(zeros(2, 2)),  # type: ignore[arg-type]
     ),
     "a state dict for parameters": (
         TypeError,
-        "parameters: expected a module or a list of parameters, as of `layer.parameters()`, "
-        "got dict",
+        "parameters: expected a module, or a list of modules and parameters, as of "
+        "`layer.parameters()`, got dict",
         lambda: rnnfast.Adam(linear().state_dict()),  # type: ignore[arg-type]
-    ),
-    "modules for parameters": (
-        TypeError,
-        "parameters[0]: expected a module or a list of parameters, as of `layer.parameters()`, "
-        "got Linear",
-        lambda: rnnfast.Adam([linear()]),  # type: ignore[list-item]
     ),
     "lr infinite": (
         ValueError,
@@ -273,3 +267,13 @@ def test_message(name: str) -> None:
     with pytest.raises(error) as caught:
         call()
     assert message in str(caught.value)
+
+
+def test_an_optimiser_takes_modules_and_parameters_in_one_list() -> None:
+    layer, one, other = rnnfast.GRU(2, 3, seed=1), linear(), linear()
+    optimizer = rnnfast.Adam([layer, one, other.weight])
+    expected = [*layer.parameters(), *one.parameters(), other.weight]
+    assert [id(p.value) for p in optimizer.parameters] == [id(p.value) for p in expected]
+    assert rnnfast.clip_grad_norm_([layer, one], 1.0) == 0
+    with pytest.raises(ValueError, match="weight twice"):
+        rnnfast.Adam([one, one.weight])

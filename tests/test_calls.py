@@ -86,7 +86,7 @@ def test_backward_after_two_calls_says_that_it_cannot_tell_them_apart(kind: str)
     with pytest.raises(RuntimeError, match=r"got several, .* `call = layer.call\(x\)`"):
         layer.backward(np.ones_like(ya))
     assert not any(g.any() for g in taken(layer))
-    with pytest.raises(RuntimeError, match="there was none"):
+    with pytest.raises(RuntimeError, match="none waits: there was none"):
         layer.backward(np.ones_like(yb))
     assert_same(alone(layer, x(2), 3), alone(make(), x(2), 3))
 
@@ -271,7 +271,7 @@ def test_a_copy_of_a_layer_has_no_calls_that_wait(kind: str, make_copy: Any) -> 
     layer = make()
     y = y_of(layer(x(1)))
     twin = make_copy(layer)
-    with pytest.raises(RuntimeError, match="there was none"):
+    with pytest.raises(RuntimeError, match="none waits: there was none"):
         twin.backward(y)
     assert_same(alone(twin, x(2), 1), alone(make(), x(2), 1))
     layer.backward(y)  # that of the layer waits as before
@@ -408,3 +408,12 @@ def test_a_change_of_y_by_who_does_not_know_that_it_is_read_only_is_noticed(
     np.frombuffer(memory, np.float32)[:] *= 0
     with pytest.raises(RuntimeError, match=r"^y: expected the values .*change a copy of it"):
         layer.backward(dy)
+
+
+def test_a_backward_after_an_evaluation_hears_that_eval_ends_the_wait() -> None:
+    layer, x = rnnfast.GRU(2, 3), np.zeros((1, 1, 2), np.float32)
+    y, _ = layer(x)
+    layer.eval()
+    layer.train()
+    with pytest.raises(RuntimeError, match=r"none waits: .* or `eval\(\)` or a call in evaluation"):
+        layer.backward(y)

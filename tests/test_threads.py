@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -212,9 +213,15 @@ def test_one_openmp_runtime_beside_torch(
     subprocess.run(script, check=True, timeout=120)
 
 
-@pytest.mark.parametrize("n", [0, -1, 1025, 2**31 - 1, 2**31, 2**40])
+@pytest.mark.parametrize("n", [0, -1, 1025, 2**31 - 1, 2**31, 2**40, 2**64])
 def test_set_num_threads_refuses(n: int) -> None:
-    with pytest.raises(ValueError, match=f"n: expected 1 to 1024, got {n}"):
+    with pytest.raises(ValueError, match=f"n: expected at (least 1|most 1024), got {n}"):
+        rnnfast.set_num_threads(n)
+
+
+@pytest.mark.parametrize(("n", "got"), [(2.5, "float"), (None, "NoneType"), ("2", "str")])
+def test_set_num_threads_takes_integers_only(n: Any, got: str) -> None:
+    with pytest.raises(TypeError, match=f"n: expected an integer, got {got}"):
         rnnfast.set_num_threads(n)
 
 

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from rnnfast import cuda, functional, reference
-from rnnfast._core import cache_info, cpu_info, empty_cache, get_num_threads, set_num_threads
+from rnnfast._core import cache_info, cpu_info, empty_cache
 from rnnfast._version import __version__
 from rnnfast.dense import Embedding, Linear
 from rnnfast.exchange import (
@@ -46,6 +46,7 @@ from rnnfast.schedules import (
     StepDecay,
 )
 from rnnfast.stream import Stream
+from rnnfast.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "GRU",

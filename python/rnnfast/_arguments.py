@@ -208,7 +208,7 @@ def _checked_layer(
 def checked_x(
     on: Backend, x: ArrayLike, dtype: np.dtype[np.floating], input_size: int
 ) -> RealArray | NDArray[np.int64]:
-    array = _backend.given(x)
+    array = _backend.given("x", x)
     if array.dtype.kind in "iu" and array.ndim != 3:
         if array.ndim != 2:
             raise ValueError(f"x: expected indices of shape (seq_len, batch), got {array.shape}")

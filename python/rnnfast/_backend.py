@@ -150,8 +150,25 @@ def of_weights(weights: Any) -> Backend:
     return CPU
 
 
-def given(value: Any) -> Any:
-    """`value` as an array of the place where it is."""
+def check_unmasked(name: str, value: Any) -> None:
+    """Refuse an array of `numpy.ma`: what is masked would count."""
+    if isinstance(value, np.ndarray) and hasattr(value, "mask"):
+        raise TypeError(
+            f"{name}: expected an array without a mask, as what is masked would count, got a "
+            f"MaskedArray; fill it first, as by `{name}.filled(0)`, or use `lengths` or "
+            "`ignore_index` for what is to be left out"
+        )
+
+
+def given(name: str, value: Any) -> Any:
+    """`value` as an array of the place where it is.
+
+    Raises:
+        TypeError: It has a mask.
+    """
+    if type(value) is np.ndarray:
+        return value  # a short call is microseconds
+    check_unmasked(name, value)
     return of(value).asarray(value)
 
 

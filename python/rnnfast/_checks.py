@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast._backend import CPU, Backend, given, of
+from rnnfast._backend import CPU, Backend, check_unmasked, given, of
 
 _MOST_THREADS = 1024
 PRECISIONS = ("full", "bfloat16")
@@ -87,6 +87,11 @@ def number(
     return result
 
 
+def seed(name: str, value: int | None) -> int | None:
+    """Return `value`, which must be None or an integer of at least 0."""
+    return None if value is None else count(name, value)
+
+
 def finite(name: str, value: float, low: float) -> float:
     """Return `value` as a float, which must be finite and at least `low`."""
     return number(name, value, low, np.inf, open_high=True)
@@ -139,6 +144,7 @@ def real_array(
         and on is CPU
     ):
         return value  # a short call is microseconds
+    check_unmasked(name, value)
     array = known_to_numpy(on.asarray(value))
     if array.dtype.kind not in "fiub":
         raise TypeError(
@@ -162,7 +168,7 @@ def known_to_numpy(array: NDArray[Any]) -> NDArray[Any]:
 
 def values_of(name: str, value: ArrayLike, parameter: RealArray) -> RealArray:
     """Return `value` as an array of reals where `parameter` is; it must be of the same shape."""
-    array = known_to_numpy(given(value))
+    array = known_to_numpy(given(name, value))
     if array.dtype.kind != "f":
         raise TypeError(f"{name}: expected an array of reals, got dtype {array.dtype}")
     shape(name, array, parameter.shape, "of the parameter")
@@ -184,6 +190,7 @@ def output_array(name: str, value: Any, dtype: np.dtype[Any], on: Backend = CPU)
 
 def integer_array(name: str, value: ArrayLike, on: Backend = CPU) -> IntArray:
     """Return `value` as a C-contiguous int64 array; it must be of an integer dtype."""
+    check_unmasked(name, value)
     array = on.asarray(value)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected an array of integers, got dtype {array.dtype}")
@@ -202,6 +209,7 @@ def index_array(
     if on is CPU:
         if type(value) is np.ndarray and value.dtype == _INT64 and value.flags.c_contiguous:
             return value
+        check_unmasked(name, value)
         array = np.asarray(value)
         host = array if array.dtype.kind == "u" and array.dtype.itemsize == 8 else None
     else:

@@ -1,4 +1,4 @@
-"""What optimisers and gradient clipping take: a module or its parameters."""
+"""What optimisers and gradient clipping take: modules and parameters."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from rnnfast import _backend
 from rnnfast.module import Module
 from rnnfast.parameter import Parameter
 
-Parameters: TypeAlias = Iterable[Parameter] | Module
+Parameters: TypeAlias = Iterable[Parameter | Module] | Module
 
 
 def listed(parameters: Parameters) -> tuple[list[Parameter], _backend.Backend]:
     """The parameters, which have arrays of their own, of one dtype in one place, and that place."""
-    given = parameters.parameters() if isinstance(parameters, Module) else parameters
+    given = [parameters] if isinstance(parameters, Module) else parameters
     if isinstance(given, (Parameter, Mapping)) or not isinstance(given, Iterable):
         raise _unfit("", given)
-    result = list(given)
-    for i, p in enumerate(result):
-        if not isinstance(p, Parameter):
-            raise _unfit(f"[{i}]", p)
+    result: list[Parameter] = []
+    for i, item in enumerate(given):
+        if isinstance(item, Module):
+            result += item.parameters()
+        elif isinstance(item, Parameter):
+            result.append(item)
+        else:
+            raise _unfit(f"[{i}]", item)
     if not result:
         raise ValueError("parameters: expected at least one, got none")
     dtypes = {p.dtype for p in result}
@@ -40,8 +44,8 @@ def listed(parameters: Parameters) -> tuple[list[Parameter], _backend.Backend]:
 
 def _unfit(place: str, got: Any) -> TypeError:
     return TypeError(
-        f"parameters{place}: expected a module or a list of parameters, as of "
-        f"`layer.parameters()`, got {type(got).__name__}"
+        f"parameters{place}: expected a module, or a list of modules and parameters, as "
+        f"of `layer.parameters()`, got {type(got).__name__}"
     )
 
 

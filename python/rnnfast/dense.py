@@ -60,7 +60,9 @@ class Embedding(Layer):
         self.num_embeddings = _checks.positive_int("num_embeddings", num_embeddings)
         self.embedding_dim = _checks.positive_int("embedding_dim", embedding_dim)
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
-        normal = np.random.default_rng(seed).standard_normal((num_embeddings, embedding_dim))
+        normal = np.random.default_rng(_checks.seed("seed", seed)).standard_normal(
+            (num_embeddings, embedding_dim)
+        )
         self.weight = self._add("weight", normal.astype(self.dtype))
 
     def __call__(self, indices: ArrayLike) -> RealArray:
@@ -179,7 +181,7 @@ class Linear(Layer):
         self.in_features = _checks.positive_int("in_features", in_features)
         self.out_features = _checks.positive_int("out_features", out_features)
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(_checks.seed("seed", seed))
         self.weight = self._add(
             "weight", uniform(generator, (out_features, in_features), in_features, self.dtype)
         )

@@ -147,7 +147,7 @@ class Recurrent(Layer, Generic[StateOf]):
         self.recompute = _checks.recompute("recompute", recompute, self._on)
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         self.precision = _checks.precision("precision", precision, self.dtype)
-        self._generator = np.random.default_rng(seed)
+        self._generator = np.random.default_rng(_checks.seed("seed", seed))
         self._states = functional.cells()[cell].states
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
@@ -229,7 +229,7 @@ class Recurrent(Layer, Generic[StateOf]):
             assert self._generator is not None
             seed = int(self._generator.integers(2**63))
         if self.batch_first:
-            x = _time_first(x)
+            x = _time_first("x", x)
         if self.recompute:
             steps = _arguments.recomputed_steps(self.recompute, x, on)
         y, final, reserve = functional.forward_on(
@@ -281,7 +281,7 @@ class Recurrent(Layer, Generic[StateOf]):
         self, reserve: Any, dy: ArrayLike | None, dstate: State | None, need_dx: bool
     ) -> tuple[RealArray | None, StateOf]:
         if self.batch_first and dy is not None:
-            dy = _time_first(dy)
+            dy = _time_first("dy", dy)
         if dstate is not None:
             dstate = self._to_tuple("dstate", dstate)
         dx, dinitial, _ = functional.backward_on(
@@ -389,15 +389,15 @@ class Recurrent(Layer, Generic[StateOf]):
             raise TypeError(
                 f"{name}: expected {expected}, the states of cell {self.cell!r}, got {got}"
             )
-        return tuple(state) if is_tuple else (_backend.given(state),)
+        return tuple(state) if is_tuple else (_backend.given(name, state),)
 
     def _from_tuple(self, states: tuple[RealArray, ...]) -> StateOf:
         return states if self._states > 1 else states[0]  # type: ignore[return-value]
 
 
-def _time_first(x: ArrayLike) -> RealArray:
+def _time_first(name: str, x: ArrayLike) -> RealArray:
     """An array (B, T, ...) as (T, B, ...), on the CPU in C order."""
-    array: RealArray = _backend.given(x)
+    array: RealArray = _backend.given(name, x)
     if array.ndim < 2:
         return array
     turned: RealArray = array.swapaxes(0, 1)

@@ -159,7 +159,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent: v = momentum v + g, w -= lr v.
 
     Args:
-        parameters: A module, or parameters of one dtype.
+        parameters: A module, or modules and parameters in a list, of one dtype.
         lr: Learning rate.
         momentum: How much of v goes on; 0 for none.
         weight_decay: weight_decay * w is added to g.
@@ -197,7 +197,7 @@ class Adagrad(Optimizer):
     """Adagrad (Duchi et al. 2011): s += g^2, w -= lr g / (sqrt(s) + eps).
 
     Args:
-        parameters: A module, or parameters of one dtype.
+        parameters: A module, or modules and parameters in a list, of one dtype.
         lr: Learning rate.
         lr_decay: The rate of step t (from 0) is lr / (1 + t lr_decay).
         weight_decay: weight_decay * w is added to g.
@@ -235,7 +235,7 @@ class RMSprop(Optimizer):
     """RMSprop (Hinton 2012; centered: Graves 2013): w -= lr g / (sqrt(mean of g^2) + eps).
 
     Args:
-        parameters: A module, or parameters of one dtype.
+        parameters: A module, or modules and parameters in a list, of one dtype.
         lr: Learning rate.
         alpha: How much of a running mean goes on.
         eps: Keeps the quotient finite.
@@ -280,7 +280,7 @@ class Adam(Optimizer):
     """Adam (Kingma and Ba 2015).
 
     Args:
-        parameters: A module, or parameters of one dtype.
+        parameters: A module, or modules and parameters in a list, of one dtype.
         lr: Learning rate.
         betas: How much of the running means of g and of g^2 goes on.
         eps: Keeps the quotient finite.
@@ -347,7 +347,7 @@ def clip_grad_norm_(parameters: Parameters, max_norm: float) -> float:
     """Scale gradients in place so that their joint 2-norm is at most `max_norm`.
 
     Args:
-        parameters: A module, or parameters of one dtype.
+        parameters: A module, or modules and parameters in a list, of one dtype.
         max_norm: The factor is max_norm / (norm + 1e-6) if that is below 1.
 
     Returns:
@@ -362,7 +362,7 @@ def clip_grad_value_(parameters: Parameters, clip_value: float) -> None:
     """Clip gradients in place, element by element, into [-clip_value, clip_value].
 
     Args:
-        parameters: A module, or parameters of one dtype.
+        parameters: A module, or modules and parameters in a list, of one dtype.
         clip_value: The largest value allowed.
     """
     limit = _checks.number("clip_value", clip_value, 0)

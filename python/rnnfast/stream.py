@@ -62,7 +62,7 @@ class Stream(Generic[StateOf]):
             IndexError: An integer is out of range.
             TypeError: x has no real numbers.
         """
-        array = _backend.given(x)
+        array = _backend.given("x", x)
         if array.shape not in self._shapes:
             raise ValueError(
                 f"x: expected shape (batch, input_size) = {self._shapes[0]}, or {self._shapes[1]} "

@@ -45,10 +45,13 @@ Array<T> new_array(std::initializer_list<long> shape) {
   return new_array<T>(std::span<const long>(shape.begin(), shape.size()));
 }
 
-// Whether an object is an array of exactly this type in C order, at an address fit for it.
+// Whether an object is an array of exactly this type in C order, at an address fit for it. One with
+// a mask is not: Python refuses it, as what is masked would count.
 template <class T>
 bool is_array(pybind11::handle object) {
-  return Array<T>::check_(object) && (pybind11::detail::array_proxy(object.ptr())->flags &
+  const bool plain = Py_IS_TYPE(object.ptr(), reinterpret_cast<PyTypeObject*>(
+                                                  pybind11::detail::npy_api::get().PyArray_Type_));
+  return Array<T>::check_(object) && (plain || !pybind11::hasattr(object, "mask")) && (pybind11::detail::array_proxy(object.ptr())->flags &
                                       pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_);
 }
 
