@@ -197,6 +197,13 @@ def test_a_parameter_is_an_attribute_that_is_used_as_an_array() -> None:
     assert (weight == 14).sum() == 12
     assert np.divmod(weight, 5, out=(weight, None))[0] is weight
     assert weight in {weight}
+    assert len(weight) == 12
+    assert np.shares_memory(weight.T, weight.value)
+    assert weight.T.shape == (3, 12)
+    assert (weight.sum(), weight.mean(0).shape) == (weight.value.sum(), (3,))
+    copied = weight.copy()
+    assert type(copied) is np.ndarray
+    assert not np.shares_memory(copied, weight.value)
 
 
 def test_assigning_to_a_parameter_copies_into_it() -> None:

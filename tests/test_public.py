@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pydoc
 import re
 import subprocess
 import sys
@@ -185,3 +186,15 @@ def test_a_model_prints_its_layers_below_each_other() -> None:
         "  (head): Linear(4, 2)\n"
         ")"
     )
+
+
+@pytest.mark.parametrize("layer", [rnnfast.RNN, rnnfast.LSTM, rnnfast.PeepholeLSTM, rnnfast.GRU])
+def test_help_of_a_layer_explains_its_arguments_and_the_rule_of_training(layer: type) -> None:
+    text = pydoc.plain(pydoc.render_doc(layer))
+    assert inspect.getdoc(layer).splitlines()[0] in text
+    for name in inspect.signature(layer).parameters:
+        assert len(re.findall(rf"^ \|      {name}: ", text, re.MULTILINE)) == 1, name
+    assert "of the call, x and the initial state, and the parameters must stay as they were" in text
+    assert "not `y += x`" in text
+    assert " object>" not in text
+    assert "cell:" not in text

@@ -77,10 +77,10 @@ class Recurrent(Layer, Generic[StateOf]):
     In training mode `backward` takes the gradient of the call before it, and there must be one
     call for each: use `call` where a layer is called several times before. Until then the arrays
     of the call, x and the initial state, and the parameters must stay as they were, because
-    `backward` reads them again; y is read-only for the same reason. On the CPU `backward` looks at
-    some of their values and raises `RuntimeError` if those have changed; with
-    RNNFAST_CHECK_INPUTS=1 in the environment it looks at all. One thread at a time may train a
-    layer: the calls of several would mix.
+    `backward` reads them again; y is read-only for the same reason: write `y = y + x`, not
+    `y += x`. On the CPU `backward` looks at some of their values and raises `RuntimeError` if those
+    have changed; with RNNFAST_CHECK_INPUTS=1 in the environment it looks at all. One thread at a
+    time may train a layer: the calls of several would mix.
 
     On the CPU the first call in evaluation mode makes a copy of the weights in the form that the
     kernels read, for all calls until `train()` or `load_state_dict()`. So that the copy cannot
@@ -93,9 +93,9 @@ class Recurrent(Layer, Generic[StateOf]):
 
     Args:
         cell: Name of the cell, one of `rnnfast.functional.cells()`.
-        input_size: I.
-        hidden_size: H.
-        num_layers: L.
+        input_size: Size I of an input, the last axis of x.
+        hidden_size: Size H of the state.
+        num_layers: How many layers L stand on each other.
         bias: Whether the products have biases.
         batch_first: Whether x, y, dx and dy are (B, T, ...) instead of (T, B, ...).
         dropout: Probability that an output of a layer but the last is dropped in training. With

@@ -62,7 +62,7 @@ class Module:
 
     # Defaults, so that a model works whose __init__ does not call that of its base.
     training: bool = True
-    _on: _backend.Backend = _backend.CPU
+    _on: _backend.Backend
     _generator: np.random.Generator | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -82,7 +82,11 @@ class Module:
     def device(self) -> str:
         """Where the parameters are: "cpu" or "cuda"."""
         first = next(self.parameters(), None)
-        return self._on.name if first is None else _backend.of(first.value).name
+        return (
+            vars(self).get("_on", _backend.CPU).name
+            if first is None
+            else _backend.of(first.value).name
+        )
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter, a module's own ones before those of its children.

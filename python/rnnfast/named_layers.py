@@ -1,9 +1,12 @@
 """The recurrent layers with names of their own: `RNN`, `LSTM`, `PeepholeLSTM` and `GRU`.
 
-They take the arguments of `Recurrent`, which documents them, in the order of PyTorch's layers.
+They take the arguments of `Recurrent` without `cell`, and get their text from its docstring.
 """
 
 from __future__ import annotations
+
+import inspect
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -12,12 +15,31 @@ from rnnfast import _checks
 from rnnfast._checks import RealArray
 from rnnfast.layers import LSTMState, Recurrent
 
+Named = TypeVar("Named", bound=type)
 
+
+def _documented(layer: Named) -> Named:
+    """Add to a layer's docstring what that of `Recurrent` says of use and arguments."""
+    if layer.__doc__ is None or Recurrent.__doc__ is None:  # python -OO
+        return layer
+    own, _, arguments = inspect.cleandoc(layer.__doc__).partition("\n\nArgs:\n")
+    text = inspect.cleandoc(Recurrent.__doc__)
+    text = text[text.index("In training mode") :]
+    cell = next(line for line in text.splitlines(keepends=True) if line.startswith("    cell: "))
+    common, raises = text.replace(cell, "").split("\n\nRaises:\n")
+    arguments = f"\n{arguments}" if arguments else ""
+    layer.__doc__ = f"{own}\n\n{common}{arguments}\n\nRaises:\n{raises}\n"
+    return layer
+
+
+@_documented
 class RNN(Recurrent[RealArray]):
     """Elman's network: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or ReLU in place of tanh.
 
-    Takes the arguments of `Recurrent` without `cell`, and `nonlinearity`, "tanh" or "relu".
     Source: Elman, "Finding structure in time", 1990.
+
+    Args:
+        nonlinearity: "tanh" or "relu"; the fourth argument by position.
     """
 
     def __init__(
@@ -60,8 +82,9 @@ class RNN(Recurrent[RealArray]):
         return super().extra_repr() + relu
 
 
+@_documented
 class LSTM(Recurrent[LSTMState]):
-    """Long short-term memory; the state is (h, c). Takes `Recurrent`'s arguments without `cell`.
+    """Long short-term memory; the state is (h, c).
 
     Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
     """
@@ -99,10 +122,11 @@ class LSTM(Recurrent[LSTMState]):
         )
 
 
+@_documented
 class PeepholeLSTM(Recurrent[LSTMState]):
     """LSTM whose gates also see the cell state, scaled by `weight_channel` (3, H), rows i, f, o.
 
-    Takes `Recurrent`'s arguments without `cell`; the state is (h, c).
+    The state is (h, c).
     Source: Gers, Schraudolph and Schmidhuber, "Learning precise timing with LSTM", 2002.
     """
 
@@ -139,12 +163,15 @@ class PeepholeLSTM(Recurrent[LSTMState]):
         )
 
 
+@_documented
 class GRU(Recurrent[RealArray]):
-    """Gated recurrent unit. Takes `Recurrent`'s arguments without `cell`, and `reset_after`.
+    """Gated recurrent unit; the state is h.
 
-    With `reset_after` the reset gate multiplies the recurrent product, as in PyTorch and cuDNN;
-    without, it multiplies h before the product, as in the paper.
     Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014.
+
+    Args:
+        reset_after: Whether the reset gate multiplies the recurrent product, as in PyTorch and
+            cuDNN, or h before the product, as in the paper.
     """
 
     def __init__(

@@ -16,8 +16,8 @@ class Parameter(NDArrayOperatorsMixin):
     """A parameter of a module. Its value and its gradient are arrays that are updated in place.
 
     It can be used as the array of its values: `layer.weight_hh_l0[...] = 0`, `p[:4] += 1`,
-    `p *= 0.5`, `np.linalg.norm(p)`, `p.shape`. Assigning to `value` or `grad`, or to the attribute
-    of the module, copies into the array that is there.
+    `p *= 0.5`, `np.linalg.norm(p)`, `p.shape`, `len(p)`, `p.T`. Assigning to `value`
+    or `grad`, or to the attribute of the module, copies into the array that is there.
 
     Args:
         name: How state dicts and messages call it.
@@ -101,6 +101,28 @@ class Parameter(NDArrayOperatorsMixin):
     def dtype(self) -> np.dtype[Any]:
         """Type of value and gradient."""
         return self.value.dtype
+
+    @property
+    def T(self) -> RealArray:  # noqa: N802 (NumPy's name)
+        """The transpose, a view of the value."""
+        transpose: RealArray = self.value.T
+        return transpose
+
+    def copy(self) -> RealArray:
+        """A copy of the value, an array."""
+        copied: RealArray = self.value.copy()
+        return copied
+
+    def sum(self, axis: Any = None) -> Any:
+        """Sum of the value over all or some axes."""
+        return self.value.sum(axis)
+
+    def mean(self, axis: Any = None) -> Any:
+        """Mean of the value over all or some axes."""
+        return self.value.mean(axis)
+
+    def __len__(self) -> int:
+        return len(self.value)
 
     def __getitem__(self, index: Any) -> Any:
         return self.value[index]

@@ -49,10 +49,11 @@ Array<T> new_array(std::initializer_list<long> shape) {
 // a mask is not: Python refuses it, as what is masked would count.
 template <class T>
 bool is_array(pybind11::handle object) {
-  const bool plain = Py_IS_TYPE(object.ptr(), reinterpret_cast<PyTypeObject*>(
-                                                  pybind11::detail::npy_api::get().PyArray_Type_));
-  return Array<T>::check_(object) && (plain || !pybind11::hasattr(object, "mask")) && (pybind11::detail::array_proxy(object.ptr())->flags &
-                                      pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_);
+  if (!Array<T>::check_(object)) return false;
+  const PyTypeObject* plain = pybind11::detail::npy_api::get().PyArray_Type_;
+  if (Py_TYPE(object.ptr()) != plain && pybind11::hasattr(object, "mask")) return false;
+  return (pybind11::detail::array_proxy(object.ptr())->flags &
+          pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_);
 }
 
 // The same, of this shape.
