@@ -195,6 +195,6 @@ def test_help_of_a_layer_explains_its_arguments_and_the_rule_of_training(layer: 
     for name in inspect.signature(layer).parameters:
         assert len(re.findall(rf"^ \|      {name}: ", text, re.MULTILINE)) == 1, name
     assert "of the call, x and the initial state, and the parameters must stay as they were" in text
-    assert "not `y += x`" in text
+    assert "write `y = y + x`, not" in text
     assert " object>" not in text
     assert "cell:" not in text
