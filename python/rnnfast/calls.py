@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from rnnfast import _backend
 from rnnfast.module import Module, Named, Reference
 
 if TYPE_CHECKING:
@@ -42,26 +43,32 @@ class Waiting:
                 waiting[:] = None, None
 
 
+class _NotMade:
+    """Stands for what `__init__` makes, where a subclass of a layer does not call it."""
+
+    def __get__(self, layer: Layer | None, owner: type[Layer]) -> Any:
+        if layer is None:
+            return self
+        raise RuntimeError(
+            f"{owner.__name__}: expected its __init__ to call super().__init__() with the "
+            "arguments of the layer, which makes the parameters; it did not"
+        )
+
+    def __repr__(self) -> str:  # what `help` shows
+        return "(made by __init__)"
+
+
 class Layer(Module):
     """A module whose own calls keep something for `backward`."""
 
-    dtype: np.dtype[Any]
-    _calls: Waiting
+    # What uses of a layer read first; attributes of the object come before these.
+    _on: _backend.Backend = _NotMade()  # type: ignore[assignment]
+    dtype: np.dtype[Any] = _NotMade()  # type: ignore[assignment]
+    _calls: Waiting = _NotMade()  # type: ignore[assignment]
 
     def __init__(self, device: str | None = None) -> None:
         super().__init__(device)
         self._calls = Waiting()
-
-    if not TYPE_CHECKING:  # where attributes keep their types
-
-        def __getattr__(self, name: str) -> Any:
-            owner = type(self).__name__
-            if "_calls" in vars(self) or name.startswith("__"):
-                raise AttributeError(f"{owner!r} object has no attribute {name!r}")
-            raise RuntimeError(
-                f"{owner}: expected its __init__ to call super().__init__() with the arguments of "
-                "the layer, which makes the parameters; it did not"
-            )
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training or, with False, to evaluation, in which no call waits any longer."""
