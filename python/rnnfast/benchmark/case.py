@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnfast import _checks, functional
+from rnnfast import functional
 from rnnfast._checks import RealArray, choice, positive_int
 
 MODES = {
@@ -72,7 +72,7 @@ class Case:
         choice("cell", self.cell, functional.cells())
         choice("mode", self.mode, MODES)
         choice("dtype", self.dtype, AGREEMENT)
-        _checks.threads("threads", self.threads)
+        positive_int("threads", self.threads)
 
     def __str__(self) -> str:
         return f"{self.cell} {self.shape} {self.mode} {self.dtype} {self.threads}t"

@@ -49,12 +49,13 @@ def bench(
     """
     with option_errors():
         _checks.number("seconds", seconds, 0)
+        counts = [_checks.threads("threads", n) for n in threads or [rnnfast.get_num_threads()]]
         names = _peers(peers)
         cases = [
             Case(name, Shape.parse(sizes), kind, real, n)
             for real, n, sizes, kind, name in product(
                 dtype,
-                threads or [rnnfast.get_num_threads()],
+                counts,
                 shape,
                 mode,
                 cell or functional.cells(),
