@@ -94,8 +94,8 @@ class Backward {
     for_groups([&](const Group& group) {
       for (int p = 0; p < l_.products.size; ++p) {
         // Threads that share the tiles share the packing of each panel as well.
-        pack_transposed<P>(l_, w.weight_hh, H_, H_, l_.products.item[p].gates, group.v0,
-                           group.vectors, own_.by_tiles ? Range{0, tiles_} : share_,
+        pack_transposed<P>(l_, w.weight_hh, l_.info.recurrent, H_, H_, l_.products.item[p].gates,
+                           group.v0, group.vectors, own_.by_tiles ? Range{0, tiles_} : share_,
                            recurrent_panel(p, group.v0));
       }
     });
@@ -160,7 +160,7 @@ class Backward {
     BackwardBlock<T> block = block_of(t);
     const auto last_stage = [&](const Group& group) {
       for_strips(0, going, [&](Index first, Index rows) {
-        products(l_.first, later_, later, group, first, rows);
+        products(kBefore, later_, later, group, first, rows);
         run_block(cell_.backward[l_.last], block, group, first, rows, product_);
       });
       for_strips(going, count, [&](Index first, Index rows) {
@@ -170,10 +170,10 @@ class Backward {
     for_groups(last_stage, t & 1);
     for (int stage = l_.last - 1; stage >= l_.first; --stage) {
       if (own_.by_tiles) team_.barrier();
-      if (direct_) direct_products(stage + 1, current_, t);
+      if (direct_) direct_products(made_by(stage), current_, t);
       for_groups([&](const Group& group) {
         for_strips(0, count, [&](Index first, Index rows) {
-          products(stage + 1, current_, t, group, first, rows);
+          products(made_by(stage), current_, t, group, first, rows);
           run_block(cell_.backward[stage], block, group, first, rows, product_);
         });
       });
@@ -184,12 +184,12 @@ class Backward {
   // Sequences [going, count) start at step t, so the gradient that comes back through its products
   // is that of their initial states.
   void leave(Index t, Index going) {
-    if (direct_) direct_products(l_.first, later_, t);
+    if (direct_) direct_products(kBefore, later_, t);
     if (going == rows_.count(t)) return;
     BackwardBlock<T> block = block_of(t);
     for_groups([&](const Group& group) {
       for_strips(going, rows_.count(t), [&](Index first, Index rows) {
-        products(l_.first, later_, t, group, first, rows);
+        products(kBefore, later_, t, group, first, rows);
         run_block(cell_.leave, block, group, first, rows, product_);
       });
     });
@@ -204,14 +204,21 @@ class Backward {
     run(block);
   }
 
-  // Gradients of a stage's operands for all rows of step t, this thread's columns, from weights as
+  // Groups of products by what made their operands: see ProductList.
+  static constexpr int kBefore = 0;
+  static int made_by(int stage) { return stage + 1; }
+
+  // Gradients of a group's operands for all rows of step t, this thread's columns, from weights as
   // they are.
-  void direct_products(int stage, const GateBuffer& buffer, Index t) {
-    for (int p = l_.products.first[stage]; p < l_.products.first[stage + 1]; ++p) {
+  void direct_products(int of, const GateBuffer& buffer, Index t) {
+    for (int i = l_.products.group[of]; i < l_.products.group[of + 1]; ++i) {
+      const int p = l_.products.made[i];
       const Span gates = l_.products.item[p].gates;
       direct_transposed<T>(
           l_, buffer.gates + (rows_.offset[t] - buffer.row) * l_.gate_row + gates.first * l_.units,
-          chunk_tile_, {args_.weights.weight_hh, l_.info.gates, H_, H_, gates, own_vectors_},
+          chunk_tile_,
+          {args_.weights.weight_hh, l_.info.recurrent, l_.info.recurrent_gates() * H_, H_, H_,
+           gates, own_vectors_},
           tiles_, rows_.count(t), direct_row(p, 0), direct_row(l_.products.size, 0),
           direct_width());
     }
@@ -221,11 +228,11 @@ class Backward {
     return work_.direct + (p * work_.chunk_rows + row) * direct_width() + own_vectors_.begin * W;
   }
 
-  // Gradients of a stage's operands for some rows of step t, whose gates are in `buffer`.
-  void products(int stage, const GateBuffer& buffer, Index t, const Group& group, Index first,
+  // Gradients of a group's operands for some rows of step t, whose gates are in `buffer`.
+  void products(int of, const GateBuffer& buffer, Index t, const Group& group, Index first,
                 Index rows) {
-    for (int p = l_.products.first[stage]; p < l_.products.first[stage + 1]; ++p)
-      recurrent_product(p, buffer, t, group, first, rows);
+    for (int i = l_.products.group[of]; i < l_.products.group[of + 1]; ++i)
+      recurrent_product(l_.products.made[i], buffer, t, group, first, rows);
   }
 
   void recurrent_product(int p, const GateBuffer& buffer, Index t, const Group& group, Index first,

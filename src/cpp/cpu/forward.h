@@ -283,7 +283,8 @@ class Forward {
   const T* next_weights(int stage, Index tile, bool backwards) const {
     const Index next = backwards ? tile - 1 : tile + 1;
     if (next < own_.tiles.begin || next >= own_.tiles.end) return nullptr;
-    const int first = l_.info.stages[stage].gates.first * l_.units;
+    if (l_.products.first[stage] == l_.products.first[stage + 1]) return nullptr;
+    const int first = l_.products.item[l_.products.first[stage]].gates.first * l_.units;
     return work_.weights.w_hh + (next * l_.gate_row + first) * F::steps(H_);
   }
 
@@ -312,7 +313,7 @@ class Forward {
                          .c = sums,
                          .ldc = l_.gate_row,
                          .bias = bias},
-                        H_, tile, product, count);
+                        l_.info.recurrent, H_, tile, product, count);
         continue;
       }
       l_.for_panels(product, vectors, [&](int column, int width) {
