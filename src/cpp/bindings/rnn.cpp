@@ -48,7 +48,7 @@ class PyPacked {
 // (L*D, B, H), one for each of the cell's states.
 template <class T>
 struct NewState {
-  explicit NewState(const NetworkSize& s) : arrays(std::size_t(cell_info(s.cell).states)) {
+  explicit NewState(const NetworkSize& s) : arrays(std::size_t(known_cell(s.cell).states)) {
     for (std::size_t i = 0; i < arrays.size(); ++i) {
       Array<T> array = new_array<T>({s.cells(), s.batch, s.hidden_size});
       data.push_back(array.mutable_data());
@@ -211,7 +211,7 @@ py::object pack(py::handle cell, py::handle weights, py::handle num_layers, bool
 template <class T>
 py::tuple new_gradients(const NetworkSize& s, Index i, const CellWeights<const T>& w,
                         CellWeights<T>& data) {
-  const CellInfo& info = cell_info(s.cell);
+  const CellInfo& info = known_cell(s.cell);
   const Index H = s.hidden_size, rows = info.gates * H;
   py::tuple arrays(5);
   const auto add = [&](std::size_t k, const T* weight, std::initializer_list<long> shape, T*& to) {
@@ -343,7 +343,7 @@ void bind_rnn(py::module_& m) {
       .def_property_readonly("nbytes", &PyPacked::nbytes, "Bytes of the copy.")
       .def_property_readonly("dtype", &PyPacked::dtype, "Name of its dtype.")
       .def_property_readonly(
-          "cell", [](const PyPacked& p) { return cell_info(p.size().cell).name; }, "The cell.")
+          "cell", [](const PyPacked& p) { return known_cell(p.size().cell).name; }, "The cell.")
       .def_property_readonly(
           "input_size", [](const PyPacked& p) { return p.size().input_size; }, "I.")
       .def_property_readonly(
@@ -360,10 +360,10 @@ void bind_rnn(py::module_& m) {
       "cells",
       [] {
         py::list list;
-        for (int i = 0; i < Cells::size; ++i) list.append(py::cast(cell_info(i)));
+        for (int i = 0; i < cell_count(); ++i) list.append(py::cast(known_cell(i)));
         return list;
       },
-      "Every cell of the registry.");
+      "Every cell: those of the registry, and what was defined.");
   m.def(
       "forward", &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::arg("state"),
       py::arg("lengths"), py::arg("num_layers"), py::arg("bidirectional"), py::arg("dropout"),

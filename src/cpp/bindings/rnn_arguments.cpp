@@ -22,9 +22,7 @@ bool read_text(py::handle object, std::string_view& text) {
 std::optional<int> find_cell(py::handle name) {
   std::string_view text;
   if (!read_text(name, text)) return std::nullopt;
-  for (int i = 0; i < Cells::size; ++i)
-    if (text == cell_info(i).name) return i;
-  return std::nullopt;
+  return find_cell(text);
 }
 
 const char* precision_name(Precision precision) { return kPrecisions[int(precision)]; }

@@ -9,7 +9,7 @@
 
 #include "bindings/array.h"
 #include "bindings/held.h"
-#include "cells/registry.h"
+#include "cpu/traced_cells.h"
 #include "rnn/network.h"
 
 namespace rnnfast {
@@ -66,7 +66,7 @@ bool read_sizes(const Items& weights, NetworkSize& s) {
 template <class T>
 bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
                   std::vector<CellWeights<T>>& result, HeldArrays& held) {
-  const CellInfo& info = cell_info(s.cell);
+  const CellInfo& info = known_cell(s.cell);
   const Index H = s.hidden_size, rows = info.gates * H;
   if (!weights || weights.size() != s.cells()) return false;
   for (Index i = 0; i < s.cells(); ++i) {
@@ -88,7 +88,7 @@ bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
 template <class T>
 bool read_state(const char* name, py::handle state, const NetworkSize& s,
                 std::vector<const T*>& result, HeldArrays& held) {
-  const int states = cell_info(s.cell).states;
+  const int states = known_cell(s.cell).states;
   result.assign(states, nullptr);
   if (state.is_none()) return true;
   const Items items(state);

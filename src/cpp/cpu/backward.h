@@ -10,6 +10,7 @@
 #include "cpu/cell_code.h"
 #include "cpu/direct_backward.h"
 #include "cpu/input_gradient.h"
+#include "cpu/norms.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -30,7 +31,7 @@ class Backward {
         order_{rows_, args.size.reverse},
         H_(args.size.hidden_size),
         tiles_(l_.tiles(H_)),
-        work_(l_, args.workspace, args.size, team.size),
+        work_(cell, args.workspace, args.size, team.size),
         direct_(args.size.direct),
         own_(partition(l_, H_, rows_.batch, thread, team.size)),
         own_vectors_{own_.tiles.begin * l_.tile_vectors,
@@ -38,6 +39,7 @@ class Backward {
         share_(share(tiles_, thread, team.size)),
         input_(l_, args, work_, team, thread),
         product_(work_.products + thread * work_.thread_products),
+        moments_(work_.moments + thread * work_.thread_moments),
         gates_tile_(rows_.total() * l_.slot_row),
         states_tile_((rows_.batch + rows_.total()) * l_.units),
         gate_row_(F::operand(l_.gate_row)),
@@ -167,9 +169,13 @@ class Backward {
         run_block(cell_.backward[l_.last], block, group, first, rows, nullptr);
       });
     };
+    block.stage = l_.last;
     for_groups(last_stage, t & 1);
     for (int stage = l_.last - 1; stage >= l_.first; --stage) {
       if (own_.by_tiles) team_.barrier();
+      block.stage = stage;
+      for (int n = 0; n < cell_.norm_count(); ++n)
+        if (cell_.traced->norms[n].made_by == stage) find_moments(n, block, count);
       if (direct_) direct_products(made_by(stage), current_, t);
       for_groups([&](const Group& group) {
         for_strips(0, count, [&](Index first, Index rows) {
@@ -253,10 +259,23 @@ class Backward {
                           tiles_, rows, product_ + p * kProduct);
   }
 
+  // Of norm n and its gradient, for this thread's sequences of a step.
+  void find_moments(int n, const BackwardBlock<T>& block, Index count) const {
+    const Norm& norm = cell_.traced->norms[n];
+    const T* slots = block.saved + norm.slot * l_.units;
+    const T* gradients = block.dnorms + n * l_.units;
+    const Index row = cell_.norm_count() * l_.units;
+    for (Index r = own_.batch.begin; r < min_index(own_.batch.end, count); ++r)
+      gradient_moments<T>(l_, H_, {slots + r * l_.slot_row, gates_tile_},
+                          {gradients + r * row, block.dnorms_tile}, norm.eps,
+                          moments_ + (n * rows_.batch + r) * 4);
+  }
+
   // Where the rows of step t lie.
   BackwardBlock<T> block_of(Index t) const {
     const Index row = rows_.offset[t], chunk_row = row - current_.row, before = order_.previous(t);
-    BackwardBlock<T> b;  // all is set, here or by run_block
+    BackwardBlock<T> b;  // all is set, here, by run_block, or (the stage) by time_step
+    b.code = &cell_;
     b.hidden = H_;
     b.product_size = kProduct;
     b.continued = order_.continued(t);
@@ -285,6 +304,10 @@ class Backward {
     b.dkept = work_.dkept;
     b.dkept_tile = rows_.batch * l_.seen_row;
     for (int i = 0; i < l_.values; ++i) b.values[i] = work_.values[i] + chunk_row * H_;
+    b.dnorms = work_.dnorms;
+    b.dnorms_tile = rows_.batch * cell_.norm_count() * l_.units;
+    b.moments = moments_;
+    b.moments_norm = rows_.batch;
     return b;
   }
 
@@ -312,6 +335,7 @@ class Backward {
   const Range share_;  // tiles of everything else
   const InputGradient<P> input_;
   T* const product_;  // this thread's recurrent products
+  T* const moments_;
   const Index gates_tile_, states_tile_;
   const Index gate_row_;  // lanes of a row's gradients
   const Index chunk_tile_;

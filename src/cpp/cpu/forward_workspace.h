@@ -1,7 +1,7 @@
 #pragma once
 // Where the forward pass keeps the packed weights and what it makes on the way.
 
-#include "cpu/layout.h"
+#include "cpu/cell_code.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -19,15 +19,19 @@ struct ForwardWorkspace {
   T* h;       // (B, H) as operands, where products round: of the initial state, even and odd steps
   T* values[kMaxValues];  // (B, H) each; those of an opening stage like h
   T* sums;                // [thread][row of a block][gate][unit]
+  T* moments;             // [thread][norm][B][mean, 1 / deviation]
   // Rows of sums that one block of the pointwise part may have, of one tile or several.
   static constexpr Index kSumRows = 32;
-  Index thread_sums;                   // values of one thread's
+  Index thread_sums, thread_moments;   // values of one thread's
   static constexpr int kVersions = 3;  // of what the end of a step makes for the next one
   Index size;
 
   // The weights lie at `packed`, or in the workspace itself if that is null.
-  ForwardWorkspace(const Layout<T>& l, T* base, const LayerSize& s, int threads, T* packed)
-      : weights(l, packed ? packed : base, s), thread_sums(kSumRows * l.gate_row) {
+  ForwardWorkspace(const CellCode<T>& cell, T* base, const LayerSize& s, int threads, T* packed)
+      : weights(cell.layout, packed ? packed : base, s),
+        thread_sums(kSumRows * cell.layout.gate_row),
+        thread_moments(cell.norm_count() * s.rows.batch * 2) {
+    const Layout<T>& l = cell.layout;
     Carver<T> c{base, s.packed ? 0 : weights.size};
     const Index H = s.hidden_size, B = s.rows.batch, tiles = l.tiles(H);
     const bool keeps_gates = s.training && l.keeps_gates;
@@ -41,6 +45,7 @@ struct ForwardWorkspace {
     for (int i = 0; i < l.values; ++i)
       values[i] = c.take((i < l.opening_values ? kVersions : 1) * B * F::operand(H));
     sums = c.take(threads * thread_sums);
+    moments = c.take(threads * thread_moments);
     size = c.used;
   }
 };

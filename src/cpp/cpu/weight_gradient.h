@@ -5,6 +5,7 @@
 // The sums are kept in panels, [tile][panel][depth][columns], and go to PyTorch's layout at the
 // end. Their order depends on the shapes alone, never on the threads.
 
+#include "cpu/cell_code.h"
 #include "cpu/transposed.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
@@ -26,7 +27,10 @@ struct BackwardWorkspace {
   T *dh_steps, *dx_steps;  // [tile][step of the chunk rows][gate][unit], where products round
   T* dparams;              // [tile][chunk row][param][unit]
   T* dkept;                // [tile][B][slot seen by a later stage][unit], within a step
-  T* values[kMaxValues];   // (chunk rows, H) each: operands that are not h
+  T* dnorms;               // [tile][B][norm][unit], likewise
+  T* moments;              // [thread][norm][B][4]: see BackwardBlock
+  Index thread_moments;
+  T* values[kMaxValues];  // (chunk rows, H) each: operands that are not h
   // A sides: of x, then of each product, [block][chunk row][column]
   T* packed[kAllProducts + 1];
   T *direct, *direct_dx;  // direct products: [product and scratch][row][unit], [2][row][column]
@@ -36,9 +40,12 @@ struct BackwardWorkspace {
   Index chunk_rows;
   Index size;
 
-  BackwardWorkspace(const Layout<T>& l, T* base, const LayerSize& s, int threads)
-      : thread_products(l.products.size * kStripRows * kMaxVectors * l.W),
-        bias_hh(l.own_bias_hh ? 1 : 0) {
+  BackwardWorkspace(const CellCode<T>& cell, T* base, const LayerSize& s, int threads)
+      : thread_moments(cell.norm_count() * s.rows.batch * 4),
+        thread_products(max_index(1, cell.layout.products.size) * kStripRows * kMaxVectors *
+                        cell.layout.W),
+        bias_hh(cell.layout.own_bias_hh ? 1 : 0) {
+    const Layout<T>& l = cell.layout;
     Carver<T> c{base};
     const Index I = s.input_size, H = s.hidden_size, B = s.rows.batch, tiles = l.tiles(H);
     chunk_rows = chunk_capacity(s.rows, kBackwardChunkRows);
@@ -59,6 +66,8 @@ struct BackwardWorkspace {
     dx_steps = l.split ? c.take(steps) : dh_steps;
     dparams = c.take(tiles * chunk_rows * l.param_row);
     dkept = c.take(tiles * B * l.seen_row);
+    dnorms = c.take(tiles * B * cell.norm_count() * l.units);
+    moments = c.take(threads * thread_moments);
     for (int i = 0; i < l.values; ++i) values[i] = c.take(chunk_rows * H);
     packed[0] = c.take(whole * F::operand(chunk_rows) * (I + 1));
     for (int p = 0; p < l.products.size; ++p)
