@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnnfast.reference.cell import Product, ReferenceCell
+from rnnfast.reference.cell import Cell, Product
 from rnnfast.reference.tape import Activation, Var, sigmoid, tanh
 
 
@@ -45,5 +45,5 @@ def step_peephole(
     return o * output(c), c
 
 
-LSTM = ReferenceCell("lstm", states=2, gates=4, step=step)
-PEEPHOLE = ReferenceCell("peephole_lstm", states=2, gates=4, step=step_peephole, params=3)
+LSTM = Cell("lstm", states=2, gates=4, step=step)
+PEEPHOLE = Cell("peephole_lstm", states=2, gates=4, step=step_peephole, params=3)
