@@ -130,7 +130,7 @@ class Executor:
             places = self.common | self._states("state", before) | slots
             for product in stage.products:
                 operand = self._operand(product, before, made)
-                for g in range(product.first, product.first + product.count):
+                for g in range(product.first, product.first + product.gates):
                     places["h", g] = self._multiply(product, g, operand)
             last = k == len(cell.stages) - 1
             written = run_program(
@@ -207,13 +207,13 @@ class Executor:
                     travelling[place] = places[place]
             for product in stage.products:
                 into = dh if product.kind == "state" else dmade["dmade", product.operand]
-                for g in range(product.first, product.first + product.count):
+                for g in range(product.first, product.first + product.gates):
                     into += self._multiply_back(product, g, dgates["dgate", g], step)
         assert len(dgates) == cell.gates
         for stage in cell.stages:
             for product in stage.products:
                 operand = self._operand(product, step.before, made)
-                for g in range(product.first, product.first + product.count):
+                for g in range(product.first, product.first + product.gates):
                     if product.kind != "norm":
                         self.dw_hh[cell.h_rows[g]] += dgates["dgate", g].T @ operand
                         self.db_hh[cell.h_rows[g]] += dgates["dgate", g].sum(0)

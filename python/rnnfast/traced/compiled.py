@@ -46,7 +46,7 @@ class Product(NamedTuple):
             parts of the gates; "norm": the value, normalised over the units, is.
         operand: which state or value.
         first: the first of the gates.
-        count: how many gates.
+        gates: how many gates.
         eps: that of a norm; 0 of others.
         slot: where the operand of a norm is in the backward pass; -1 of others.
     """
@@ -54,7 +54,7 @@ class Product(NamedTuple):
     kind: str
     operand: int
     first: int
-    count: int
+    gates: int
     eps: float
     slot: int
 
@@ -164,7 +164,7 @@ def _assemble(
             backward_program(backward_roots(plan, backward, k)),
             tuple(number for number, _ in plan.values_of(k)),
         )
-        for k in range(plan.count)
+        for k in range(plan.stages)
     )
     opening_values = plan.values_of(OPENING)
     opening = None
@@ -178,7 +178,7 @@ def _assemble(
         len(plan.gates),
         tuple(-1 if gate.x is None else _row(gate.x) for gate in plan.gates),
         tuple(-1 if gate.h is None or gate.h.op == "norm" else _row(gate.h) for gate in plan.gates),
-        kept.count,
+        kept.size,
         backward.dslots,
         len(plan.values),
         len(opening_values),
@@ -199,7 +199,7 @@ def _product(plan: Plan, kept: Kept, product: Multiplied) -> Product:
         operand = plan.values.index(product.operand)
     if product.kind == "norm":
         slot = kept.slot[product.operand]
-    return Product(product.kind, operand, product.first, product.count, product.eps, slot)
+    return Product(product.kind, operand, product.first, product.gates, product.eps, slot)
 
 
 def _check_limits(traced: TracedCell) -> None:

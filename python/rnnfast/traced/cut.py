@@ -1,4 +1,4 @@
-"""The fewest nodes of which others can be computed: a minimum cut of a graph (Ford and Fulkerson)."""
+"""The fewest nodes of which others can be computed: a minimum cut (Ford and Fulkerson 1956)."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Backward(NamedTuple):
 def differentiate(plan: Plan) -> Backward:
     """The gradients of all stages of a step."""
     travelling: dict[Node, int] = {}
-    stages = [_Stage(plan, k, travelling).gradients() for k in reversed(range(plan.count))]
+    stages = [_Stage(plan, k, travelling).gradients() for k in reversed(range(plan.stages))]
     opening = _Stage(plan, OPENING, travelling).gradients() if OPENING in plan.made_in else []
     return Backward(stages[::-1], opening, len(travelling))
 

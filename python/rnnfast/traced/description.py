@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from rnnfast.reference import Cell, tape
@@ -15,7 +15,7 @@ LARGEST = {"nodes": 4096, "states": 8, "gates": 32, "params": 32, "recurrent_gat
 """Bounds on what a file may ask for; `rnnfast.traced.compile` has its own, about the same."""
 
 _SHAPE = ("states", "gates", "params", "recurrent_gates", "reads_input")
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "neg": lambda a: -a,
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,

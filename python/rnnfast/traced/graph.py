@@ -8,7 +8,7 @@ the same programs, whoever traces them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 Data: TypeAlias = "int | float | None"
@@ -198,7 +198,7 @@ def _softplus(v: float) -> float:
     return max(v, 0.0) + math.log1p(math.exp(-abs(v)))
 
 
-_OF_NUMBERS = {
+_OF_NUMBERS: dict[str, Callable[..., float]] = {
     "sigmoid": _sigmoid,
     "tanh": math.tanh,
     "relu": lambda v: max(v, 0.0),

@@ -70,9 +70,9 @@ def _mul(_graph: Graph, node: Node, once: Uses) -> Operation | None:
                 return Operation("dtanh", (a, square.inputs[0]))
         if slope.op == "mul" and once(slope):
             b, rest = slope.inputs
-            if rest.op == "sub" and once(rest) and rest.inputs[0].constant == 1:
-                if rest.inputs[1] is b:
-                    return Operation("dsigmoid", (a, b))
+            is_rest = rest.op == "sub" and rest.inputs[0].constant == 1 and rest.inputs[1] is b
+            if is_rest and once(rest):
+                return Operation("dsigmoid", (a, b))
     return None
 
 

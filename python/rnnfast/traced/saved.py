@@ -9,6 +9,7 @@ slots of inputs' parts that nobody reads any more, as far as there are any.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from rnnfast.traced.cut import fewest
@@ -28,12 +29,12 @@ class Kept(NamedTuple):
     Attributes:
         slot: the slots of the nodes that are kept, and of the inputs' parts.
         stage: the stage that puts each node that is kept there; -1 for inputs' parts.
-        count: the number of slots.
+        size: the number of slots.
     """
 
     slot: dict[Node, int]
     stage: dict[Node, int]
-    count: int
+    size: int
 
 
 def forward_place(plan: Plan, kept: Kept, stage: int, node: Node) -> Place | None:
@@ -152,7 +153,7 @@ def _placed(
     until = [last_use[x] for x in inputs]
     slot = dict(inputs)
     waiting = [node for node in stage if node not in inputs]
-    for k in range(plan.count):
+    for k in range(plan.stages):
         new = [node for node in waiting if stage[node] == k]
         homes = {node: _home(plan, node) for node in new}
         for node in sorted(new, key=lambda node: homes[node] is None):
@@ -177,13 +178,11 @@ def _last_use(
     nodes = list(dict.fromkeys([*inputs, *stage]))
     apart = Kept({node: node.number for node in nodes}, stage, 0)
     last_use = dict.fromkeys(nodes, -1)
-    for k in range(plan.count):
-        read = found(
-            forward_roots(plan, apart, k), lambda node, k=k: forward_place(plan, apart, k, node)
-        )
+    for k in range(plan.stages):
+        read = found(forward_roots(plan, apart, k), partial(forward_place, plan, apart, k))
         last_use |= {node: k for node in nodes if ("slot", node.number) in read}
-    roots = [root for k in range(plan.count) for root in backward_roots(plan, backward, k)]
-    read = found(roots, lambda node: backward_place(plan, apart, node))
+    roots = [root for k in range(plan.stages) for root in backward_roots(plan, backward, k)]
+    read = found(roots, partial(backward_place, plan, apart))
     forever = [node for node in nodes if ("slot", node.number) in read]
     return last_use | dict.fromkeys([*forever, *normalised], _FOREVER)
 

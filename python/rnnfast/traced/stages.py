@@ -37,14 +37,14 @@ class Multiplied(NamedTuple):
             normalised.
         operand: the node of the state or value.
         first: the first of its gates.
-        count: how many gates follow each other.
+        gates: how many gates follow each other.
         eps: that of a norm; 0 of other products.
     """
 
     kind: str
     operand: Node
     first: int
-    count: int
+    gates: int
     eps: float
 
 
@@ -54,7 +54,7 @@ class Plan(NamedTuple):
     Attributes:
         equations: the step.
         nodes: what the new states are made of, in the order of their numbers.
-        count: the number of stages.
+        stages: how many there are.
         stage: the stage of each node; none of those that states and parameters alone make, which
             any stage may make for itself.
         gates: the gates in the engine's order.
@@ -66,7 +66,7 @@ class Plan(NamedTuple):
 
     equations: Equations
     nodes: list[Node]
-    count: int
+    stages: int
     stage: dict[Node, int]
     gates: list[Gate]
     x_gates: int
@@ -77,7 +77,7 @@ class Plan(NamedTuple):
     @property
     def last(self) -> int:
         """The last stage."""
-        return self.count - 1
+        return self.stages - 1
 
     def values_of(self, stage: int) -> list[tuple[int, Node]]:
         """Number and node of the values that a stage makes."""

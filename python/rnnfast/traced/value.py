@@ -301,9 +301,13 @@ def _normalize(v: Value, eps: float = 1e-5) -> Value:
     return Value(v.graph, v.graph.node("norm", v.node, data=float(eps)))
 
 
-for _op in ("sigmoid", "tanh", "relu", "exp", "log", "softplus"):
-    getattr(tape, _op).register(Value, functools.partial(_apply, _op))
-tape.maximum.register(Value, _maximum)
-tape.minimum.register(Value, _minimum)
-tape.normalize.register(Value, _normalize)
-tape.where.register(Condition, _where)
+_OF_ONE = ("sigmoid", "tanh", "relu", "exp", "log", "softplus")
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: functools.partial(_apply, name) for name in _OF_ONE},
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "normalize": _normalize,
+    "where": _where,
+}
+for _name, _function in _FUNCTIONS.items():
+    getattr(tape, _name).register(Condition if _name == "where" else Value, _function)
