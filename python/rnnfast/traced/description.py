@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from rnnfast.reference import Cell, tape
 from rnnfast.traced.graph import LEAVES, POINTWISE, Equations, Graph, Node, reachable
+from rnnfast.traced.sums import regrouped
 from rnnfast.traced.value import CellError
 
 FORMAT = 1
@@ -40,7 +41,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 def canonical(equations: Equations) -> Equations:
     """The same equations without nodes that no new state needs, the leaves first.
 
-    So that equations that are the same are the same graph, however they came about.
+    So equations that are the same are the same graph, however they came about. Sums of an input's
+    part and a product are made to be gates (`rnnfast.traced.sums`).
     """
     graph = Graph()
     copies: dict[Node, Node] = {}
@@ -48,8 +50,11 @@ def canonical(equations: Equations) -> Equations:
     leaves = [node for node in nodes if node.op in LEAVES]
     for node in sorted(leaves, key=lambda node: (node.op, node.data or 0)):
         copies[node] = graph.node(node.op, data=node.data)
+    sums, gone = regrouped(equations, nodes)
     for node in nodes:
-        if node not in copies:
+        if node in sums:
+            copies[node] = sums[node].total(graph, copies)
+        elif node not in copies and node not in gone:
             inputs = [copies[one] for one in node.inputs]
             copies[node] = graph.node(node.op, *inputs, data=node.data)
     results = tuple(copies[node] for node in equations.results)
@@ -105,15 +110,14 @@ class _Reader:
         nodes = description["nodes"]
         if not isinstance(nodes, list) or not 0 < len(nodes) <= LARGEST["nodes"]:
             self._fail(f"nodes: expected a list of 1 to {LARGEST['nodes']} nodes")
-        self._description = description
+        self._name = description["name"]
+        self._shape = {key: description[key] for key in _SHAPE}
         self._nodes = [self._node(number, node, nodes) for number, node in enumerate(nodes)]
         self._results = self._read_results(description["results"])
 
     def cell(self) -> Cell:
         """The cell."""
-        shape = {key: self._description[key] for key in _SHAPE}
-        step = _Step(self._nodes, self._results)
-        return Cell(self._description["name"], step=step, **shape)
+        return Cell(self._name, step=_Step(self._nodes, self._results), **self._shape)
 
     def _fail(self, message: str) -> NoReturn:
         raise CellError(f"description of a cell: {message}")
@@ -124,7 +128,7 @@ class _Reader:
         return value
 
     def _read_results(self, results: object) -> list[int]:
-        states, count = self._description["states"], len(self._nodes)
+        states, count = self._shape["states"], len(self._nodes)
         if not isinstance(results, list) or len(results) != states:
             self._fail(f"results: expected a list of {states} numbers of nodes, one a state")
         numbers = [self._number("results", number, 0, count) for number in results]
@@ -141,8 +145,8 @@ class _Reader:
         op, *rest = node
         count = POINTWISE.get(op, 1 if op in ("product", "norm") else 0)
         has_data = op in ("x", "state", "param", "const", "power", "product", "norm")
-        if not (op in LEAVES or count):
-            self._fail(f"{what}: {op!r:.60} is no operation")
+        if not (op in LEAVES or count) or (op == "input" and not self._shape["reads_input"]):
+            self._fail(f"{what}: {op!r:.60} is no operation of this cell")
         if len(rest) != count + has_data:
             self._fail(f"{what}: expected {count + has_data} numbers after {op!r}, got {len(rest)}")
         inputs = [self._number(f"{what}: input", one, 0, number) for one in rest[:count]]
@@ -155,12 +159,14 @@ class _Reader:
         return op, inputs, self._data(what, op, rest[-1]) if has_data else None
 
     def _data(self, what: str, op: str, data: object) -> int | float:
-        shape = self._description
         ends = {"x": "gates", "state": "states", "param": "params", "product": "recurrent_gates"}
         if op in ends:
-            return self._number(what, data, 0, shape[ends[op]])
-        if isinstance(data, bool) or not isinstance(data, (int, float)) or not math.isfinite(data):
-            self._fail(f"{what}: expected a finite number, got {data!r:.60}")
+            return self._number(what, data, 0, self._shape[ends[op]])
+        largest = {"power": 64.0, "norm": 1.0, "const": sys.float_info.max}[op]
+        if isinstance(data, bool) or not isinstance(data, (int, float)) or not abs(data) <= largest:
+            self._fail(f"{what}: expected a number of at most {largest}, got {data!r:.60}")
+        if op == "norm" and data <= 0:
+            self._fail(f"{what}: expected eps > 0, got {data}")
         return float(data)
 
 

@@ -24,6 +24,8 @@ class _Recurrent:
                 f"recurrent: expected a value of the step as operand, got {operand!r}; weight_hh "
                 "times a constant is what bias_hh is for"
             )
+        if operand.graph is not self._graph:
+            fail("recurrent: a value of another step; a step may keep none of its values")
         if operand.node.op == "input":
             fail(
                 "recurrent(x.input): the products of the input are x[0], x[1], ..., row blocks of "
@@ -99,24 +101,21 @@ def check_use(equations: Equations) -> None:
     Raises:
         CellError: It does not.
     """
-    nodes = reachable(equations.results)
-    used = {(node.op, node.data) for node in nodes}
-    wanted: list[tuple[str, int | None, str]] = [
-        *(("x", k, f"x[{k}], of gates={equations.gates},") for k in range(equations.gates)),
-        *(
-            ("product", k, f"row block {k} of weight_hh, of {equations.recurrent_gates},")
-            for k in range(equations.recurrent_gates)
-        ),
-        *(
-            ("param", k, f"channel[{k}], of params={equations.params},")
-            for k in range(equations.params)
-        ),
+    used = {(node.op, node.data) for node in reachable(equations.results)}
+    wanted = [
+        ("x", equations.gates, "x[{}] (of {} gates)"),
+        ("product", equations.recurrent_gates, "row block {} of weight_hh (of {} recurrent_gates)"),
+        ("param", equations.params, "channel[{}] (of {} params)"),
     ]
-    if equations.reads_input:
-        wanted.append(("input", None, "x.input, as of reads_input=True,"))
-    for op, data, name in wanted:
-        if (op, data) not in used:
-            raise CellError(
-                f"step of cell {equations.name!r}: the new states do not depend on {name} so that "
-                "its weights would do nothing"
-            )
+    for op, count, name in wanted:
+        for k in range(count):
+            if (op, k) not in used:
+                raise CellError(
+                    f"step of cell {equations.name!r}: the new states do not depend on "
+                    f"{name.format(k, count)}; use it or leave it out"
+                )
+    if equations.reads_input and ("input", None) not in used:
+        raise CellError(
+            f"step of cell {equations.name!r}: the new states do not depend on x.input, which "
+            "reads_input=True promises; use it or leave reads_input out"
+        )

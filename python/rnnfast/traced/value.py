@@ -66,6 +66,12 @@ class Value:
     def __repr__(self) -> str:
         return f"<value of the step: {self.node.op}>"
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"{name} of a value of a step: while a step is traced its values have no attributes; "
+            f"write functions of rnnfast.cells ({', '.join(tape.__all__)}) and operators"
+        )
+
     def _with(self, op: str, other: object, *, swapped: bool = False) -> Value:
         a, b = self.node, _node(self, other, _SYMBOLS[op])
         a, b = (b, a) if swapped else (a, b)
