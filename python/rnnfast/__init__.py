@@ -38,6 +38,7 @@ from rnnfast.optim import (
     clip_grad_value_,
 )
 from rnnfast.parameter import Parameter
+from rnnfast.reference import Cell
 from rnnfast.schedules import (
     CosineDecay,
     ExponentialDecay,
@@ -56,6 +57,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Cell",
     "CosineDecay",
     "Embedding",
     "ExponentialDecay",

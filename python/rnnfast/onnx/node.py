@@ -29,7 +29,7 @@ class Direction:
 
     cell: str
     weights: Weights
-    variant: reference.ReferenceCell | None = None
+    variant: reference.Cell | None = None
 
     def run(
         self, x: RealArray, state: list[RealArray | None], lengths: NDArray[np.int64] | None
