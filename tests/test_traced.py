@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 import traced_cases
+from rnnfast.cells import ZOO
 from rnnfast.reference import CELLS, Cell
 from rnnfast.reference.tape import sigmoid, softplus, tanh
 from rnnfast.traced import TracedCell, cell_of
 from rnnfast.traced import compile as compile_cell
 
-EVERY_CELL = CELLS | traced_cases.OTHERS
+EVERY_CELL = ZOO | traced_cases.OTHERS
 SLOTS = {  # those of src/cpp/cells
     "rnn_tanh": 1,
     "rnn_relu": 1,
@@ -106,7 +107,7 @@ def test_terms_of_sums_meet_in_one_gate() -> None:
 
 
 def test_the_input_itself_is_the_last_gate_with_an_inputs_part() -> None:
-    traced = compile_cell(traced_cases.OTHERS["mut1"])
+    traced = compile_cell(traced_cases.OTHERS["of_the_input"])
     assert traced.x_rows == (0, 1, -2, -1)
     assert traced.h_rows == (-1, 0, -1, 1)
 
@@ -133,7 +134,7 @@ def test_an_opening_value_is_made_where_the_first_stage_multiplies_it() -> None:
 
 
 def test_the_operand_of_a_norm_is_kept() -> None:
-    traced = compile_cell(traced_cases.OTHERS["layer_norm_lstm"])
+    traced = compile_cell(traced_cases.OTHERS["normalized"])
     norms = [p for stage in traced.stages for p in stage.products if p.kind == "norm"]
     assert len(norms) == 5
     assert len({p.slot for p in norms}) == 5

@@ -79,7 +79,7 @@ def _independent(x: Any, _recurrent: Any, state: Any, channel: Any) -> tuple[Any
     return (relu(x[0] + channel[0] * state[0]),)
 
 
-def _mut1(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
+def _of_the_input(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
     (h,) = state
     (h_r,) = recurrent(h, 0)
     z, r = sigmoid(x[0]), sigmoid(x[1] + h_r)
@@ -145,9 +145,9 @@ def _functions(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, .
 OTHERS = {
     cell.name: cell
     for cell in (
-        Cell("layer_norm_lstm", step=_layer_norm_lstm, states=2, gates=4, params=10),
+        Cell("normalized", step=_layer_norm_lstm, states=2, gates=4, params=10),
         Cell("independent", step=_independent, params=1, recurrent_gates=0),
-        Cell("mut1", step=_mut1, gates=2, recurrent_gates=2, reads_input=True),
+        Cell("of_the_input", step=_of_the_input, gates=2, recurrent_gates=2, reads_input=True),
         Cell(
             "many_stages",
             step=_many_stages,
