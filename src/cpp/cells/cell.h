@@ -71,9 +71,13 @@ struct Stage {
 struct CellInfo {
   const char* name;
   int states = 1;  // state 0 is h, the output
-  int gates;       // row blocks of weight_ih and of weight_hh
+  int gates;       // each has a part of the input and a recurrent part
   int params = 0;  // parameter vectors of one value a hidden unit (rows of weight_channel)
   Stage stages[kMaxStages];
+
+  // Row blocks of weight_ih and of weight_hh.
+  RNNFAST_INLINE constexpr int input_gates() const { return gates; }
+  RNNFAST_INLINE constexpr int recurrent_gates() const { return gates; }
 
   RNNFAST_INLINE constexpr int size() const {
     int n = 0;

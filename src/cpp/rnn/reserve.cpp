@@ -3,11 +3,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "cells/registry.h"
 #include "core/carver.h"
 #include "core/error.h"
 #include "cpu/dispatch.h"
 
 namespace rnnfast {
+
+WeightShapes NetworkSize::weight_shapes(Index i) const {
+  return {cell_info(cell), layer_input(i / num_directions), hidden_size};
+}
 
 template <class T>
 Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
