@@ -151,6 +151,7 @@ class Recurrent(Layer, Generic[StateOf]):
         self._states = functional.cells()[cell].states
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
+        self._options = _arguments.KeptOptions()
         self._evaluation = _Evaluation()
         self._can_freeze = True
         for layer in range(self.num_layers):
@@ -164,20 +165,13 @@ class Recurrent(Layer, Generic[StateOf]):
             )
 
     def _add_weights(self, layer: int, suffix: str) -> None:
-        info = functional.cells()[self.cell]
-        rows, hidden = info.gates * self.hidden_size, self.hidden_size
+        hidden = self.hidden_size
         inputs = self.input_size if layer == 0 else hidden * (2 if self.bidirectional else 1)
-        shapes: dict[str, tuple[int, ...]] = {
-            "weight_ih": (rows, inputs),
-            "weight_hh": (rows, hidden),
-        }
-        if self.bias:
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-        if info.params:
-            shapes["weight_channel"] = (info.params, hidden)
+        shapes = functional.cells()[self.cell].shapes(inputs, hidden)
         added = {
             name: self._add(f"{name}_l{layer}{suffix}", self._initial(shape, hidden))
             for name, shape in shapes.items()
+            if self.bias or not name.startswith("bias")
         }
         self._weights.append(functional.Weights(**{n: p.value for n, p in added.items()}))
         self._gradients.append(functional.Weights(**{n: p.grad for n, p in added.items()}))
@@ -234,20 +228,20 @@ class Recurrent(Layer, Generic[StateOf]):
             steps = _arguments.recomputed_steps(self.recompute, x, on)
         y, final, reserve = functional.forward_on(
             on,
-            self.cell,
-            x,
-            self._weights if training or not self._freezes else self._frozen(),
-            None if state is None else self._to_tuple("state", state),
-            lengths,
-            (
+            self._options.get(
+                self.cell,
                 self.num_layers,
                 self.bidirectional,
                 self.dropout,
-                seed,
                 training,
                 self.precision,
                 steps,
             ),
+            x,
+            self._weights if training or not self._freezes else self._frozen(),
+            None if state is None else self._to_tuple("state", state),
+            lengths,
+            seed,
         )
         if self.batch_first:
             y = y.swapaxes(0, 1)

@@ -34,13 +34,14 @@ class Stream(Generic[StateOf]):
         self, packed: functional.Packed, batch: int, state: tuple[RealArray, ...] | None
     ) -> None:
         self._packed = packed
-        self._cell, self._num_layers = packed.cell, packed.num_layers
-        self._precision = packed.precision
+        self._options = _arguments.network_options(
+            packed.cell, packed.num_layers, precision=packed.precision
+        )
         batch = _checks.positive_int("batch", batch)
         self._shapes = (batch, packed.input_size), (batch,)  # of reals, of indices
-        states, dtype = functional.cells()[packed.cell].states, np.dtype(packed.dtype)
-        shape = self._num_layers, batch, packed.hidden_size
-        on = _backend.of_weights(packed)
+        states, dtype = self._options.cell.states, np.dtype(packed.dtype)
+        shape = packed.num_layers, batch, packed.hidden_size
+        self._on = on = _backend.of_weights(packed)
         self._state = tuple(
             on.asarray(np.zeros(shape, dtype)) if value is None else value.copy()
             for value in _arguments.checked_states(on, "state", state, states, dtype, shape)
@@ -68,13 +69,8 @@ class Stream(Generic[StateOf]):
                 f"x: expected shape (batch, input_size) = {self._shapes[0]}, or {self._shapes[1]} "
                 f"for indices, got {array.shape}"
             )
-        y, self._state, _ = functional.forward(
-            self._cell,
-            array[None],
-            self._packed,
-            self._state,
-            num_layers=self._num_layers,
-            precision=self._precision,
+        y, self._state, _ = functional.forward_on(
+            self._on, self._options, array[None], self._packed, self._state, None, 0
         )
         out: RealArray = y[0]
         return out

@@ -24,14 +24,13 @@ Fingerprints fingerprints(const Kept<T>& kept) {
         of(kept.reserve.outputs.back(), s.seq_len * s.batch * s.num_directions * s.hidden_size);
   for (const T* state : input.initial)
     found.state = found.state * 31 + of(state, s.cells() * s.batch * s.hidden_size);
-  const CellInfo& info = known_cell(s.cell);
-  const Index rows = info.gates * s.hidden_size;
   for (std::size_t i = 0; i < input.weights.size(); ++i) {
     const CellWeights<const T>& w = input.weights[i];
+    const WeightShapes shapes = s.weight_shapes(Index(i));
     for (const std::uint64_t part :
-         {of(w.weight_ih, rows * s.layer_input(Index(i) / s.num_directions)),
-          of(w.weight_hh, rows * s.hidden_size), of(w.bias_ih, rows), of(w.bias_hh, rows),
-          of(w.weight_channel, info.params * s.hidden_size)})
+         {of(w.weight_ih, shapes.weight_ih.count()), of(w.weight_hh, shapes.weight_hh.count()),
+          of(w.bias_ih, shapes.bias_ih.count()), of(w.bias_hh, shapes.bias_hh.count()),
+          of(w.weight_channel, shapes.weight_channel.count())})
       found.weights = found.weights * 31 + part;
   }
   return found;
