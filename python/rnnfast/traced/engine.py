@@ -19,10 +19,11 @@ def define(traced: TracedCell, name: str) -> None:
     stages: list[Any] = []
     if traced.opening is not None:
         forward, backward = traced.opening
-        stages.append(([], traced.opening_values, forward, backward))
+        programs = norms.renamed(forward), norms.renamed(backward)
+        stages.append(([], traced.opening_values, *programs))
     for stage in traced.stages:
         products = [
-            (p.kind == "state", norms.value(p), p.first, p.count)
+            (p.kind == "state", norms.value(p), p.first, p.gates)
             for p in stage.products
             if p.kind != "norm"
         ]
@@ -33,12 +34,12 @@ def define(traced: TracedCell, name: str) -> None:
         name,
         traced.states,
         traced.params,
-        traced.x_rows[:gates],
-        traced.h_rows[:gates],
+        list(traced.x_rows[:gates]),
+        list(traced.h_rows[:gates]),
         traced.opening is not None,
         stages,
         norms.list,
-        traced.constants,
+        list(traced.constants),
         traced.slots,
         traced.dslots,
     )
@@ -71,7 +72,8 @@ class _Norms:
         renamed: list[tuple[Any, ...]] = []
         for op, *places in program:
             pairs = zip(places[::2], places[1::2], strict=True)
-            renamed.append((op, *(part for pair in pairs for part in self._place(*pair))))
+            known = [self._place(*pair) for pair in pairs if pair[0] != "none"]
+            renamed.append((op, *(part for place in known for part in place)))
         return renamed
 
     def _place(self, kind: Any, index: Any) -> tuple[str, int]:

@@ -300,7 +300,7 @@ CellInfo checked_info(const CellDefinition& d) {
   within("norms", int(d.norms.size()), 0, kMaxNorms);
   check_gates(d);
   CellInfo info{
-      .name = nullptr, .states = d.states, .gates = int(d.input.size()), .params = d.params};
+      .name = nullptr, .states = d.states, .gates = int(d.input.size()), .params = d.params, .stages = {}};
   set_row_blocks(d, "weight_ih", d.input, info.input);
   set_row_blocks(d, "weight_hh", d.recurrent, info.recurrent);
   info.opens = d.opens;
