@@ -38,7 +38,9 @@ class Forward {
         gates_tile_((keeps_gates_ ? rows_.total() : chunk_capacity(rows_, kForwardChunkRows)) *
                     l_.slot_row),
         states_(args.size.training ? args.states : work_.states),
-        states_tile_((rows_.batch + (args.size.training ? rows_.total() : 0)) * l_.units) {}
+        states_tile_(
+            (args.size.training ? rows_.batch + rows_.total() : work_.kVersions * rows_.batch) *
+            l_.units) {}
 
   void run() {
     prepare();
@@ -189,7 +191,7 @@ class Forward {
     return states_ + ((s - 1) * tiles_ + tile) * states_tile_ + row * l_.units;
   }
   Index state_row(Index t, Index r, bool initial) const {
-    if (!args_.size.training) return r;
+    if (!args_.size.training) return (initial ? 0 : 1 + (t & 1)) * rows_.batch + r;
     return initial ? r : rows_.batch + rows_.offset[t] + r;
   }
 

@@ -14,7 +14,7 @@ struct ForwardWorkspace {
   PackedLayer<P> weights;
   T* h0;      // (B, H)
   T* gates;   // [tile][chunk row][slot][unit], unless the reserve holds them
-  T* states;  // [state][tile][B][unit], unless the reserve holds them
+  T* states;  // like h, [state][tile][B][unit], unless the reserve holds them
   T* x;       // (chunk rows, I) as operands, where products round
   T* h;       // (B, H) as operands, where products round: of the initial state, even and odd steps
   T* values[kMaxValues];  // (B, H) each; those of an opening stage like h
@@ -38,7 +38,7 @@ struct ForwardWorkspace {
     h0 = c.take(B * H);
     gates =
         c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * l.slot_row);
-    states = c.take(s.training ? 0 : l.extra_states * tiles * B * l.units);
+    states = c.take(s.training ? 0 : l.extra_states * tiles * kVersions * B * l.units);
     x = c.take(F::kRounds ? chunk_capacity(s.rows, kForwardChunkRows) * F::operand(s.input_size)
                           : 0);
     h = c.take(F::kRounds ? kVersions * B * F::operand(H) : 0);

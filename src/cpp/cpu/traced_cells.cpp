@@ -35,9 +35,6 @@ class ProgramMaker {
     }
     for (int i = 0; i < cell_.stages[stage_].values && makes_values(); ++i)
       check(has({PlaceKind::made, info_.first_value(stage_) + i}), "does not make value ", i);
-    if (role_ == Role::forward && stage_ == info_.last())
-      for (int i = 0; i < cell_.states; ++i)
-        check(has({PlaceKind::next, i}), "does not make state ", i);
     check(places.size() <= kMaxPlaces, "has ", places.size(), " places, at most ", kMaxPlaces,
           " are possible");
   }
@@ -45,6 +42,9 @@ class ProgramMaker {
   std::vector<Instruction> instructions;
   std::vector<PlaceName> places;
   int buffers = 0;
+
+  // Whether it writes a state after the step.
+  bool makes_state(int i) const { return has({PlaceKind::next, i}); }
 
  private:
   template <class... Part>
@@ -114,8 +114,9 @@ class ProgramMaker {
         return is_opening() ? none : std::pair{0, cell_.params};
       case PlaceKind::h:
         return forward && has_product(place.index) ? std::pair{0, info_.gates} : none;
-      case PlaceKind::next:
-        return last && (forward || backward) ? std::pair{0, cell_.states} : none;
+      case PlaceKind::next:  // h goes to its place at the end of the step
+        if (is_opening()) return none;
+        return {forward && !last ? 1 : 0, cell_.states};
       case PlaceKind::norm:
         return forward && norm_stage(place.index, &Norm::used_by) ? all_norms() : none;
       case PlaceKind::dnorm:
@@ -299,8 +300,11 @@ CellInfo checked_info(const CellDefinition& d) {
   within("stages", int(d.stages.size()), d.opens ? 2 : 1, kMaxStages);
   within("norms", int(d.norms.size()), 0, kMaxNorms);
   check_gates(d);
-  CellInfo info{
-      .name = nullptr, .states = d.states, .gates = int(d.input.size()), .params = d.params, .stages = {}};
+  CellInfo info{.name = nullptr,
+                .states = d.states,
+                .gates = int(d.input.size()),
+                .params = d.params,
+                .stages = {}};
   set_row_blocks(d, "weight_ih", d.input, info.input);
   set_row_blocks(d, "weight_hh", d.recurrent, info.recurrent);
   info.opens = d.opens;
@@ -347,18 +351,20 @@ std::unique_ptr<DefinedCell> make_cell(const CellDefinition& d) {
   cell.constant_count = int(d.constants.size());
   std::copy(d.norms.begin(), d.norms.end(), cell.norms);
   cell.norm_count = int(d.norms.size());
-  int most = 0;
+  int most = 0, made_states = 0;
   for (int k = 0; k < cell.info.size(); ++k) {
     const bool opening = k < cell.info.first();
     const StageOf& stage = d.stages[std::size_t(k)];
     ProgramMaker forward(d, cell.info, k, opening ? Role::opening_forward : Role::forward);
     forward.make(stage.forward);
+    for (int i = 0; i < d.states; ++i) made_states += forward.makes_state(i);
     cell.forward[k] = add_program(*made, forward);
     ProgramMaker backward(d, cell.info, k, opening ? Role::opening_backward : Role::backward);
     backward.make(stage.backward);
     cell.backward[k] = add_program(*made, backward);
     most = std::max({most, cell.forward[k].buffers, cell.backward[k].buffers});
   }
+  RNNFAST_CHECK(made_states == d.states, "cell ", d.name, ": expected each state to be made once");
   const int opening = d.opens ? std::max(cell.forward[0].buffers, cell.backward[0].buffers) : 0;
   RNNFAST_CHECK(most + 1 + opening <= kMaxBuffers, "cell ", d.name,
                 ": expected a stage of at most ", kMaxBuffers - 1 - opening,
