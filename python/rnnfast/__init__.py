@@ -3,9 +3,9 @@
 Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recurrent` for every
 cell of the library), stateless functions on arrays in `rnnfast.functional`, the training of
 language models in `rnnfast.training`, cells of the literature in `rnnfast.cells`, and the float64
-NumPy reference that everything is checked against in `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers
-as PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these and `rnnfast.training` are loaded
-when they are first used.
+NumPy reference that everything is checked against in `rnnfast.reference`. `rnnfast.cuda` tells of
+CUDA devices. `rnnfast.torch` has the layers as PyTorch's, `rnnfast.onnx` reads and writes ONNX
+models; these and `rnnfast.training` are loaded when they are first used.
 """
 
 import importlib
