@@ -183,3 +183,10 @@ def test_the_same_equations_give_the_same_programs_however_written() -> None:
         return (tanh(x[2] + sigmoid(x[0] + h_r) * h_n) + z * (h - n),)
 
     assert compile_cell(replace(CELLS["gru"], step=step)) == compile_cell(CELLS["gru"])
+
+
+def test_a_deep_cell_does_not_compute_everything_again_in_each_stage() -> None:
+    """What many stages need is kept, though it could be computed from what is kept anyway."""
+    deep = compile_cell(ZOO["recurrent_highway_10"])
+    assert max(len(stage.forward) for stage in deep.stages) <= 10
+    assert deep.slots <= 25  # the functions of twenty gates, and half of the values between them

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from rnnfast.reference import Cell
 from rnnfast.traced.derivative import Backward, differentiate
 from rnnfast.traced.description import canonical, describe
 from rnnfast.traced.graph import Node
-from rnnfast.traced.program import Constants, Program, write
-from rnnfast.traced.saved import (
+from rnnfast.traced.places import (
     Kept,
+    Place,
     Root,
     backward_place,
     backward_roots,
     forward_place,
     forward_roots,
-    keep,
+    opening_place,
 )
+from rnnfast.traced.program import Constants, Program, write
+from rnnfast.traced.saved import keep
 from rnnfast.traced.stages import OPENING, Multiplied, Plan, cut
 from rnnfast.traced.trace import trace
 from rnnfast.traced.value import CellError
@@ -147,21 +151,14 @@ def _assemble(
 ) -> TracedCell:
     equations = plan.equations
 
-    def forward_program(stage: int, roots: list[Root]) -> Program:
-        return write(
-            equations.graph, roots, lambda node: forward_place(plan, kept, stage, node), constants
-        )
-
-    def backward_program(roots: list[Root]) -> Program:
-        return write(
-            equations.graph, roots, lambda node: backward_place(plan, kept, node), constants
-        )
+    def program(roots: list[Root], place: Callable[..., Place | None], *given: Any) -> Program:
+        return write(equations.graph, roots, partial(place, *given), constants)
 
     stages = tuple(
         Stage(
             tuple(_product(plan, kept, product) for product in plan.products[k]),
-            forward_program(k, forward_roots(plan, kept, k)),
-            backward_program(backward_roots(plan, backward, k)),
+            program(forward_roots(plan, kept, k), forward_place, plan, kept, k),
+            program(backward_roots(plan, backward, k), backward_place, plan, kept),
             tuple(number for number, _ in plan.values_of(k)),
         )
         for k in range(plan.stages)
@@ -170,7 +167,7 @@ def _assemble(
     opening = None
     if opening_values:
         roots: list[Root] = [(("made", k), node) for k, node in opening_values]
-        opening = (forward_program(OPENING, roots), backward_program(backward.opening))
+        opening = (program(roots, opening_place), program(backward.opening, opening_place))
     return TracedCell(
         equations.name,
         equations.states,

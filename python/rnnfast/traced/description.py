@@ -42,7 +42,7 @@ def canonical(equations: Equations) -> Equations:
     """The same equations without nodes that no new state needs, the leaves first.
 
     So equations that are the same are the same graph, however they came about. Sums of an input's
-    part and a product are made to be gates (`rnnfast.traced.sums`), the input's part first.
+    part and a product are made to be gates (`rnnfast.traced.sums`), the product last.
     """
     graph = Graph()
     copies: dict[Node, Node] = {}
@@ -56,8 +56,8 @@ def canonical(equations: Equations) -> Equations:
             copies[node] = sums[node].total(graph, copies)
         elif node not in copies and node not in gone:
             inputs = [copies[one] for one in node.inputs]
-            if node.op == "add" and inputs[1].op in ("x", "input"):
-                inputs.reverse()
+            if node.op == "add":
+                inputs.sort(key=lambda one: one.op == "product")
             copies[node] = graph.node(node.op, *inputs, data=node.data)
     results = tuple(copies[node] for node in equations.results)
     return equations._replace(graph=graph, results=results)

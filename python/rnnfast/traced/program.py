@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from rnnfast.traced.graph import Graph, Node
 from rnnfast.traced.instructions import Operation, operation
-from rnnfast.traced.saved import Place, Root
+from rnnfast.traced.places import Place, Root
 
 Instruction: TypeAlias = "tuple[str, str, int, str, int, str, int, str, int]"
 """Operation; kind and index of the place that it writes and of three operands.

@@ -1,96 +1,26 @@
-"""What a step keeps for later stages and for its backward pass, and in which slots.
+"""What a step keeps for later stages and for its backward pass.
 
 Kept are the fewest values of which the rest can be computed again: states and parameters are there
 anyway, and so are the new states in the backward pass. Tanh of an LSTM's new c is computed again
-rather than kept. An input's part that is needed as it is stays in its slot; other values take the
-slots of inputs' parts that nobody reads any more, as far as there are any.
+rather than kept. More is kept where that spares so much that it is worth a slot, as of a long
+chain of values each of which is needed in several stages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import NamedTuple, TypeAlias
+from collections import Counter
 
 from rnnfast.traced.cut import fewest
 from rnnfast.traced.derivative import GIVEN, Backward
 from rnnfast.traced.graph import Node, reachable
+from rnnfast.traced.places import Kept, visits
+from rnnfast.traced.slots import placed
 from rnnfast.traced.stages import OPENING, Plan
 
-Place: TypeAlias = "tuple[str, int]"
-Root: TypeAlias = "tuple[Place, Node]"
-"""A place that a program writes, and the node of what it writes there."""
-_FOREVER = 1 << 30
-
-
-class Kept(NamedTuple):
-    """What is kept, and where.
-
-    Attributes:
-        slot: the slots of the nodes that are kept, and of the inputs' parts.
-        stage: the stage that puts each node that is kept there; -1 for inputs' parts.
-        size: the number of slots.
-    """
-
-    slot: dict[Node, int]
-    stage: dict[Node, int]
-    size: int
-
-
-def forward_place(plan: Plan, kept: Kept, stage: int, node: Node) -> Place | None:
-    """Where the program of a stage finds a node; None if the program computes it."""
-    if node.op in ("state", "param"):
-        return (node.op, node.item)
-    if node.op in ("x", "input") or kept.stage.get(node, stage) < stage:
-        return ("slot", kept.slot[node])
-    if node.op in ("product", "norm"):
-        assert plan.stage[node] == stage, f"{node} is not there any more"
-        return ("h", next(g for g, gate in enumerate(plan.gates) if gate.h is node))
-    return None
-
-
-def backward_place(plan: Plan, kept: Kept, node: Node) -> Place | None:
-    """Where the backward pass finds a node; None if the program computes it."""
-    if node.op in ("state", "param", *GIVEN):
-        return (node.op, node.item)
-    if node in plan.equations.results:
-        return ("next", plan.equations.results.index(node))
-    return ("slot", kept.slot[node]) if node in kept.stage else None
-
-
-def forward_roots(plan: Plan, kept: Kept, stage: int) -> list[Root]:
-    """What the program of a stage writes."""
-    roots: list[Root] = [
-        (("slot", kept.slot[node]), node) for node, made in kept.stage.items() if made == stage
-    ]
-    roots += [(("made", k), node) for k, node in plan.values_of(stage)]
-    if stage == plan.last:
-        roots += [(("next", k), node) for k, node in enumerate(plan.equations.results)]
-    return roots
-
-
-def backward_roots(plan: Plan, backward: Backward, stage: int) -> list[Root]:
-    """What the backward program of a stage writes: gradients, and its values once more."""
-    made: list[Root] = [(("made", k), node) for k, node in plan.values_of(stage)]
-    return [*backward.stages[stage], *made]
-
-
-def found(roots: Iterable[Root], place: Callable[[Node], Place | None]) -> set[Place]:
-    """The places that a program of these roots reads, but for constants."""
-    seen: set[Node] = set()
-    places = set()
-    todo = [node for _, node in roots]
-    while todo:
-        node = todo.pop()
-        if node in seen or node.op == "const":
-            continue
-        seen.add(node)
-        at = place(node)
-        if at is None:
-            todo.extend(node.inputs)
-        else:
-            places.add(at)
-    return places
+_COST = dict.fromkeys(("sigmoid", "tanh", "exp", "log", "softplus", "power"), 4)
+"""What functions cost that are more than an instruction, in simple instructions."""
+_WORTH_A_SLOT = 12
+"""So many simple instructions, about, take as long as writing a slot and reading it once."""
 
 
 def keep(plan: Plan, backward: Backward) -> Kept:
@@ -114,8 +44,9 @@ def keep(plan: Plan, backward: Backward) -> Kept:
     stage = {node: plan.stage.get(node, k) for node, k in normalised.items()}
     stage |= {node: plan.stage[node] for node in chosen}
     stage |= {node: -1 for node in stage if node.op in ("x", "input")}
+    _spare(plan, backward, stage)
     in_order = dict(sorted(stage.items(), key=lambda item: (item[1], item[0].number)))
-    return _placed(plan, backward, in_order, normalised)
+    return placed(plan, backward, in_order, normalised)
 
 
 def _wanted_backward(plan: Plan, backward: Backward) -> list[Node]:
@@ -144,58 +75,31 @@ def _wanted_later(plan: Plan) -> list[Node]:
     return wanted
 
 
-def _placed(
-    plan: Plan, backward: Backward, stage: dict[Node, int], normalised: Iterable[Node]
-) -> Kept:
-    """Gives the nodes that are kept, which are in the order of their stages, their slots."""
-    inputs = {gate.x: g for g, gate in enumerate(plan.gates) if gate.x is not None}
-    last_use = _last_use(plan, backward, stage, inputs, normalised)
-    until = [last_use[x] for x in inputs]
-    slot = dict(inputs)
-    waiting = [node for node in stage if node not in inputs]
-    for k in range(plan.stages):
-        new = [node for node in waiting if stage[node] == k]
-        homes = {node: _home(plan, node) for node in new}
-        for node in sorted(new, key=lambda node: homes[node] is None):
-            free = [s for s, use in enumerate(until) if use <= k]
-            home = homes[node]
-            if home not in free:
-                home = free[0] if free else len(until)
-            assert home is not None
-            until[home : home + 1] = [max(last_use[node], k + 1)]
-            slot[node] = home
-    return Kept(slot, stage, len(until))
+def _spare(plan: Plan, backward: Backward, stage: dict[Node, int]) -> None:
+    """Adds the nodes to what is kept that are computed so often that a slot is cheaper."""
+    while True:
+        again = _again(plan, backward, stage)
+        often = [node for node in plan.stage if again[node] > 1]
+        costs = {
+            node: _cost(_again(plan, backward, stage | {node: plan.stage[node]})) for node in often
+        }
+        best = min(often, key=lambda node: (costs[node], node.number), default=None)
+        if best is None or _cost(again) - costs[best] < _WORTH_A_SLOT:
+            return
+        stage[best] = plan.stage[best]
 
 
-def _last_use(
-    plan: Plan,
-    backward: Backward,
-    stage: dict[Node, int],
-    inputs: Iterable[Node],
-    normalised: Iterable[Node],
-) -> dict[Node, int]:
-    """The last stage that reads each node out of a slot, `_FOREVER` for the backward pass."""
-    nodes = list(dict.fromkeys([*inputs, *stage]))
-    apart = Kept({node: node.number for node in nodes}, stage, 0)
-    last_use = dict.fromkeys(nodes, -1)
-    for k in range(plan.stages):
-        read = found(forward_roots(plan, apart, k), partial(forward_place, plan, apart, k))
-        last_use |= {node: k for node in nodes if ("slot", node.number) in read}
-    roots = [root for k in range(plan.stages) for root in backward_roots(plan, backward, k)]
-    read = found(roots, partial(backward_place, plan, apart))
-    forever = [node for node in nodes if ("slot", node.number) in read]
-    return last_use | dict.fromkeys([*forever, *normalised], _FOREVER)
+def _again(plan: Plan, backward: Backward, stage: dict[Node, int]) -> Counter[Node]:
+    """How often programs compute nodes that another stage's forward program has computed."""
+    kept = Kept(dict.fromkeys(stage, 0), stage, 0)
+    kept.slot.update({gate.x: 0 for gate in plan.gates if gate.x is not None})
+    again: Counter[Node] = Counter()
+    for visit in visits(plan, backward, kept):
+        again.update(
+            node for node in visit.computed if plan.stage.get(node, visit.stage) != visit.stage
+        )
+    return again
 
 
-def _home(plan: Plan, node: Node) -> int | None:
-    """The gate with an input's part that a node is made of, if it is a single one."""
-    gates = {gate.node: g for g, gate in enumerate(plan.gates[: plan.x_gates])}
-    found: set[int] = set()
-    todo = [node]
-    while todo:
-        one = todo.pop()
-        if one in gates:
-            found.add(gates[one])
-        elif plan.stage.get(one) == plan.stage.get(node):
-            todo.extend(one.inputs)
-    return found.pop() if len(found) == 1 else None
+def _cost(again: Counter[Node]) -> int:
+    return sum(count * _COST.get(node.op, 1) for node, count in again.items())
