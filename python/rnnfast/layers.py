@@ -15,28 +15,13 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from rnnfast import _arguments, _backend, _checks, _core, functional
 from rnnfast._checks import RealArray
-from rnnfast.calls import Call, Layer
+from rnnfast.calls import Call
+from rnnfast.evaluation import PackedInEvaluation
 from rnnfast.module import uniform
 from rnnfast.parameter import Parameter
 from rnnfast.stream import State, StateOf, Stream
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 LSTMState = tuple[RealArray, RealArray]
-
-
-class _Evaluation:
-    """What evaluation mode has made of a layer's weights.
-
-    A shallow copy of a layer has the same weights and shares this, so that what was made is dropped
-    whichever of them may change the weights. Copies with weights of their own make their own.
-    """
-
-    packed: functional.Packed | None = None
-
-    def __reduce__(self) -> tuple[type[_Evaluation], tuple[()]]:
-        return _Evaluation, ()
 
 
 class RecurrentCall(Call, Generic[StateOf]):
@@ -68,7 +53,7 @@ class RecurrentCall(Call, Generic[StateOf]):
         return layer._take(self._kept, layer._differentiate, dy, dstate, need_dx)
 
 
-class Recurrent(Layer, Generic[StateOf]):
+class Recurrent(PackedInEvaluation, Generic[StateOf]):
     """Layers of one kind of cell over a sequence.
 
     Calling the layer gives `y, state`; the state is `h` for a cell with one state, `(h, c)` for an
@@ -151,8 +136,6 @@ class Recurrent(Layer, Generic[StateOf]):
         self._states = functional.cells()[cell].states
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
-        self._evaluation = _Evaluation()
-        self._can_freeze = True
         for layer in range(self.num_layers):
             for suffix in ("", "_reverse") if self.bidirectional else ("",):
                 self._add_weights(layer, suffix)
@@ -314,24 +297,6 @@ class Recurrent(Layer, Generic[StateOf]):
         packed = self._pack() if self.training or not self._freezes else self._frozen()
         return Stream(packed, batch, self._to_tuple("state", state))
 
-    def train(self, mode: bool = True) -> Self:
-        """Switch to training, in which the parameters may change, or to evaluation."""
-        super().train(mode)
-        if mode:
-            self._thaw()
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles hold the parameters, writable; what was made of them is made again."""
-        self._thaw()
-        return super().__getstate__()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        # Pickle's arrays may lie in bytes objects; NumPy lets such an array never be written again
-        # once it was read-only. Then evaluation reads the weights where they are, as training does.
-        self._can_freeze = not any(isinstance(p.value.base, bytes) for p in self.parameters())
-
     def extra_repr(self) -> str:
         """The sizes, and the options that differ from their defaults."""
         default = {"num_layers": 1, "bias": True, "dtype": "float32", "precision": "full"}
@@ -347,37 +312,6 @@ class Recurrent(Layer, Generic[StateOf]):
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Parameter: ...  # weight_ih_l0 and so on
-
-    def _pack(self) -> functional.Packed:
-        return functional.pack(
-            self.cell,
-            self._weights,
-            num_layers=self.num_layers,
-            bidirectional=self.bidirectional,
-            precision=self.precision,
-        )
-
-    @property
-    def _freezes(self) -> bool:
-        """Whether evaluation goes with packed weights, which need arrays that can be read-only."""
-        return self._on is _backend.CPU and self._can_freeze
-
-    def _frozen(self) -> functional.Packed:
-        """Packed weights that stay right, as nobody may change the weights meanwhile."""
-        evaluation = self._evaluation
-        if evaluation.packed is None or evaluation.packed.precision != self.precision:
-            self._set_writable(False)
-            evaluation.packed = self._pack()
-        return evaluation.packed
-
-    def _thaw(self) -> None:
-        if self._evaluation.packed is not None:
-            self._evaluation.packed = None
-            self._set_writable(True)
-
-    def _set_writable(self, writable: bool) -> None:
-        for parameter in self.parameters():
-            parameter.value.flags.writeable = writable
 
     def _to_tuple(self, name: str, state: State | None) -> tuple[RealArray, ...] | None:
         if state is None:
