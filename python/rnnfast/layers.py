@@ -17,9 +17,10 @@ from rnnfast import _arguments, _backend, _checks, _core, functional
 from rnnfast._checks import RealArray
 from rnnfast.calls import Call
 from rnnfast.evaluation import PackedInEvaluation
+from rnnfast.learned import LearnedState, parameter_name
 from rnnfast.module import uniform
 from rnnfast.parameter import Parameter
-from rnnfast.stream import State, StateOf, Stream
+from rnnfast.stream import StateLike, StateOf, Stream
 
 LSTMState = tuple[RealArray, RealArray]
 
@@ -40,13 +41,13 @@ class RecurrentCall(Call, Generic[StateOf]):
         layer: Recurrent[StateOf],
         y: RealArray,
         state: StateOf,
-        reserve: Any,
+        kept: Any,
     ) -> None:
-        super().__init__(layer, reserve)
+        super().__init__(layer, kept)
         self.y, self.state = y, state
 
     def backward(
-        self, dy: ArrayLike | None, dstate: State | None = None, *, need_dx: bool = True
+        self, dy: ArrayLike | None, dstate: StateLike | None = None, *, need_dx: bool = True
     ) -> tuple[RealArray | None, StateOf]:
         """Take gradients through this call, once; the rest is as in `Recurrent.backward`."""
         layer = self._layer
@@ -89,6 +90,12 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         recompute: Whether `backward` makes the gates again instead of finding them kept: less
             memory, more work, the same bits. An integer is the number of steps between two states
             that are kept, True a number near sqrt(T); see `rnnfast.functional.forward`.
+        learn_state: Whether the initial state is learned. The layer then has a parameter for each
+            state of the cell in their order, `initial_state_0` (h), `initial_state_1` (an LSTM's
+            c), ..., of shape (L * D, H) and zero at first. Calls and streams that are given no
+            state start from them, every sequence of the batch alike, and so does a state that is
+            None in a tuple of states. `backward` then adds the sum of the initial state's gradient
+            over the batch to theirs.
         dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
             lose digits on their way into a float32 layer.
         precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
@@ -115,6 +122,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         bidirectional: bool = False,
         *,
         recompute: bool | int = False,
+        learn_state: bool = False,
         dtype: DTypeLike = np.float32,
         precision: str = "full",
         seed: int | None = None,
@@ -130,6 +138,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.dropout = _checks.number("dropout", dropout, 0, 1)
         self.bidirectional = _checks.boolean("bidirectional", bidirectional)
         self.recompute = _checks.recompute("recompute", recompute, self._on)
+        self.learn_state = _checks.boolean("learn_state", learn_state)
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         self.precision = _checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(_checks.seed("seed", seed))
@@ -139,6 +148,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         for layer in range(self.num_layers):
             for suffix in ("", "_reverse") if self.bidirectional else ("",):
                 self._add_weights(layer, suffix)
+        self._learned = self._add_initial_states() if self.learn_state else None
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(
                 "dropout: acts between layers, so it has no effect with num_layers = 1; got "
@@ -165,19 +175,25 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self._weights.append(functional.Weights(**{n: p.value for n, p in added.items()}))
         self._gradients.append(functional.Weights(**{n: p.grad for n, p in added.items()}))
 
+    def _add_initial_states(self) -> LearnedState:
+        zeros = np.zeros((len(self._weights), self.hidden_size), self.dtype)
+        return LearnedState.of(
+            [self._add(parameter_name(state), zeros.copy()) for state in range(self._states)]
+        )
+
     def _initial(self, shape: tuple[int, ...], fan: int) -> RealArray:
         assert self._generator is not None
         return uniform(self._generator, shape, fan, self.dtype)
 
     def __call__(
-        self, x: ArrayLike, state: State | None = None, lengths: ArrayLike | None = None
+        self, x: ArrayLike, state: StateLike | None = None, lengths: ArrayLike | None = None
     ) -> tuple[RealArray, StateOf]:
         """Run the layers over a sequence.
 
         Args:
             x: (T, B, I) real numbers, or (T, B) integers in [0, I), which stand for one-hot rows;
                 batch axis first if `batch_first`.
-            state: Initial state, (L * D, B, H) each; None for zeros.
+            state: Initial state, (L * D, B, H) each; None for zeros, or for the learned one.
             lengths: (B,) integers in [0, T]: where each sequence ends; None for T.
 
         Returns:
@@ -188,12 +204,12 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             IndexError: An integer in x is out of range.
             TypeError: An array has no real numbers, or the structure of the state is wrong.
         """
-        y, final, reserve = self._run(x, state, lengths)
-        self._calls.add(reserve)
+        y, final, kept = self._run(x, state, lengths)
+        self._calls.add(kept)
         return y, final
 
     def call(
-        self, x: ArrayLike, state: State | None = None, lengths: ArrayLike | None = None
+        self, x: ArrayLike, state: StateLike | None = None, lengths: ArrayLike | None = None
     ) -> RecurrentCall[StateOf]:
         """Run the layers over a sequence, and return the call with what its gradient needs.
 
@@ -204,9 +220,10 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         return RecurrentCall(self, *self._run(x, state, lengths))
 
     def _run(
-        self, x: ArrayLike, state: State | None, lengths: ArrayLike | None
+        self, x: ArrayLike, state: StateLike | None, lengths: ArrayLike | None
     ) -> tuple[RealArray, StateOf, Any]:
-        training, on = self.training, self._on
+        """y, the final state, and what `_differentiate` needs, None in evaluation."""
+        training, on, learned = self.training, self._on, self._learned
         seed, steps = 0, 0
         if training and self.dropout and self.num_layers > 1:
             assert self._generator is not None
@@ -215,12 +232,17 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             x = _time_first("x", x)
         if self.recompute:
             steps = _arguments.recomputed_steps(self.recompute, x, on)
-        y, final, reserve = functional.forward_on(
+        states = None if state is None else self._to_tuple("state", state)
+        if learned is not None:
+            x = array = _backend.given("x", x)
+            batch = array.shape[1] if array.ndim > 1 else 0  # which is refused below
+            states, from_parameters = learned.start(states, batch)
+        y, final, kept = functional.forward_on(
             on,
             self.cell,
             x,
             self._weights if training or not self._freezes else self._frozen(),
-            None if state is None else self._to_tuple("state", state),
+            states,
             lengths,
             (
                 self.num_layers,
@@ -234,10 +256,12 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         )
         if self.batch_first:
             y = y.swapaxes(0, 1)
-        return y, self._from_tuple(final), reserve
+        if learned is not None and kept is not None:
+            kept = kept, from_parameters
+        return y, self._from_tuple(final), kept
 
     def backward(
-        self, dy: ArrayLike | None, dstate: State | None = None, *, need_dx: bool = True
+        self, dy: ArrayLike | None, dstate: StateLike | None = None, *, need_dx: bool = True
     ) -> tuple[RealArray | None, StateOf]:
         """Take gradients through the last call, adding those of the parameters to `grad`.
 
@@ -261,20 +285,25 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         return self._take(self._calls.kept, self._differentiate, dy, dstate, need_dx)
 
     def _differentiate(
-        self, reserve: Any, dy: ArrayLike | None, dstate: State | None, need_dx: bool
+        self, kept: Any, dy: ArrayLike | None, dstate: StateLike | None, need_dx: bool
     ) -> tuple[RealArray | None, StateOf]:
+        learned, from_parameters = self._learned, ()
+        if learned is not None:
+            kept, from_parameters = kept
         if self.batch_first and dy is not None:
             dy = _time_first("dy", dy)
         if dstate is not None:
             dstate = self._to_tuple("dstate", dstate)
         dx, dinitial, _ = functional.backward_on(
-            self._on, reserve, dy, dstate, need_dx, self._gradients
+            self._on, kept, dy, dstate, need_dx, self._gradients
         )
+        if learned is not None:
+            learned.add(from_parameters, dinitial)
         if self.batch_first and dx is not None:
             dx = dx.swapaxes(0, 1)
         return dx, self._from_tuple(dinitial)
 
-    def stream(self, batch: int = 1, state: State | None = None) -> Stream[StateOf]:
+    def stream(self, batch: int = 1, state: StateLike | None = None) -> Stream[StateOf]:
         """Go through sequences step by step, as they come.
 
         In evaluation mode the streams of a layer share one packed copy of its weights. In training
@@ -283,7 +312,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
 
         Args:
             batch: B, how many sequences go side by side.
-            state: Initial state, (L, B, H) each; None for zeros.
+            state: Initial state, (L, B, H) each; None for zeros, or for the learned one.
 
         Returns:
             A stream with the weights as they are now, without dropout.
@@ -295,13 +324,17 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         if self.bidirectional:
             raise ValueError("stream: expected a layer of one direction, got a bidirectional one")
         packed = self._pack() if self.training or not self._freezes else self._frozen()
-        return Stream(packed, batch, self._to_tuple("state", state))
+        states = self._to_tuple("state", state)
+        if self._learned is not None:
+            states, _ = self._learned.start(states, _checks.positive_int("batch", batch))
+        return Stream(packed, batch, states)
 
     def extra_repr(self) -> str:
         """The sizes, and the options that differ from their defaults."""
         default = {"num_layers": 1, "bias": True, "dtype": "float32", "precision": "full"}
-        names = ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute")
-        options = {n: getattr(self, n) for n in (*names, "precision")} | {"dtype": self.dtype.name}
+        names = ["num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute"]
+        names += ["learn_state", "precision"]
+        options = {n: getattr(self, n) for n in names} | {"dtype": self.dtype.name}
         return ", ".join(
             [repr(self.cell)] * (type(self) is Recurrent)
             + [str(self.input_size), str(self.hidden_size)]
@@ -313,7 +346,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
 
         def __getattr__(self, name: str) -> Parameter: ...  # weight_ih_l0 and so on
 
-    def _to_tuple(self, name: str, state: State | None) -> tuple[RealArray, ...] | None:
+    def _to_tuple(self, name: str, state: StateLike | None) -> tuple[RealArray | None, ...] | None:
         if state is None:
             return None
         is_tuple = isinstance(state, (tuple, list))
