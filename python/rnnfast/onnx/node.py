@@ -204,6 +204,16 @@ class RecurrentNode:
             result.append(array)
         return result
 
+    def own_state(self, name: str, x_shape: tuple[int, ...]) -> RealArray:
+        """The state that the model makes, `initial_h` or `initial_c`, (D, B, H).
+
+        Raises:
+            ValueError: It cannot be computed.
+        """
+        own = self._given(name, None, x_shape)
+        assert own is not None
+        return self._time_first(own)
+
     def _given(
         self, name: str, value: ArrayLike | None, x_shape: tuple[int, ...]
     ) -> NDArray[Any] | None:
