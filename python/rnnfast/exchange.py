@@ -187,8 +187,8 @@ def _keras_form(layer: Recurrent) -> tuple[tuple[int, ...], bool]:
         )
     if layer.learn_state:
         raise ValueError(
-            "layer: expected one without learn_state, as Keras's weights have no initial state, got "
-            "learn_state=True"
+            "layer: expected one without learn_state, as Keras's weights have no initial state, "
+            "got learn_state=True"
         )
     return _KERAS_GATES[layer.cell], layer.cell == "gru"
 
