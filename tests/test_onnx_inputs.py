@@ -305,6 +305,7 @@ def test_a_model_of_one_size_says_so() -> None:
 KINDS = ("LSTM", "GRU", "RNN")
 EXPORTS = [
     *itertools.product(KINDS, (False, True), ("fixed", "open"), ("none", "own"), (17,)),
+    *itertools.product(KINDS, (False, True), ("batch open",), ("own",), (17,)),
     *itertools.product(KINDS, (True,), ("open",), ("own",), (9, 11, 20)),
 ]
 
@@ -334,7 +335,9 @@ def test_pytorch_exports_with_and_without_states(
             return self.rnn(x, (h, 2 * h) if kind == "LSTM" else h)[0]
 
     module, file = Model().eval(), io.BytesIO()
-    axes = {"x": {0: "first", 1: "second"}} if sizes == "open" else None
+    batch_axis = 0 if batch_first else 1
+    open_axes = {"fixed": (), "batch open": (batch_axis,), "open": (0, 1)}[sizes]
+    axes = {"x": {axis: f"axis_{axis}" for axis in open_axes}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter is deprecated
         torch.onnx.export(
@@ -342,8 +345,9 @@ def test_pytorch_exports_with_and_without_states(
             dynamo=False, input_names=["x"], dynamic_axes=axes, opset_version=opset,
         )  # fmt: skip
     nodes = rnnfast.onnx.load(file.getvalue())
-    free = sizes == "open" or state == "none"
-    for shape in ((3, 4, 5), *([(6, 2, 5)] if free else [])):
+    free = (0, 1) if state == "none" else open_axes
+    other = 6 if 0 in free else 3, 2 if 1 in free else 4, 5
+    for shape in ((3, 4, 5), other):
         x = random(*shape)
         y = x.swapaxes(0, 1) if batch_first else x
         for node in nodes:

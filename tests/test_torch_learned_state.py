@@ -258,6 +258,21 @@ def test_pytorch_has_no_place_for_a_learned_state_and_says_so() -> None:
     assert_near(model[0](x), theirs(x, started(layer, 2)))
 
 
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+@pytest.mark.filterwarnings("ignore")  # PyTorch's, of its exporter and of batches of other sizes
+def test_exports_to_onnx_start_from_the_learned_state(name: str) -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    _, module = learning(name, 3, 5, 2, dtype=torch.float32)
+    file = io.BytesIO()
+    torch.onnx.export(
+        module.eval(), (torch.randn(4, 2, 3),), file,
+        dynamo=False, input_names=["x"], dynamic_axes={"x": {1: "batch"}},
+    )  # fmt: skip
+    layer = rnnfast.onnx.to_layer(*rnnfast.onnx.load(file.getvalue()))
+    for name, parameter in module.named_parameters():
+        np.testing.assert_array_equal(getattr(layer, name), parameter.detach().numpy())
+
+
 def test_accelerated_layers_learn_no_state() -> None:
     model = fast.accelerate(torch.nn.GRU(3, 5))
     assert not model.learn_state

@@ -151,23 +151,20 @@ def _refused(place: str, node: RecurrentNode, name: str, why: str) -> ValueError
 _SIZES = ((2, 3), (5, 4))
 
 
-def _shape(node: RecurrentNode, seq_len: int, batch: int) -> tuple[int, int, int]:
-    axes = (batch, seq_len) if node.batch_first else (seq_len, batch)
-    return *axes, node.input_size
-
-
 def _are_whole(node: RecurrentNode) -> bool:
     """Whether computed lengths are those of all of X, as a layer has them."""
     own = node.computed["sequence_lens"]
     if isinstance(own, str):
         return False
-    try:
-        return all(
-            np.array_equal(own(_shape(node, seq_len, batch)), [seq_len] * batch)
-            for seq_len, batch in _SIZES
-        )
-    except ValueError:
-        return False
+    for seq_len, batch in _SIZES:
+        axes = (batch, seq_len) if node.batch_first else (seq_len, batch)
+        try:
+            value = own((*axes, node.input_size))
+        except ValueError:
+            return False
+        if not np.array_equal(value, [seq_len] * batch):
+            return False
+    return True
 
 
 def _own_states(place: str, node: RecurrentNode) -> list[RealArray | None]:
@@ -184,7 +181,7 @@ def _own_state(place: str, node: RecurrentNode, name: str) -> RealArray | None:
     if name not in node.constants and name not in node.computed:
         return None
     try:
-        found = [node.own_state(name, _shape(node, *sizes)) for sizes in _SIZES]
+        found = [node.own_state(name, *sizes) for sizes in _SIZES]
     except ValueError:
         found = []
     rows = found[0][:, :1] if found and found[0].shape[1] else None
