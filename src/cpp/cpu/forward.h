@@ -290,13 +290,18 @@ class Forward {
       block.row = all.first, block.rows = all.rows;
       return cell_.forward[all.stage](block);
     }
+    // Several blocks of rows share a call of the pointwise part, which costs as much as some units.
+    const Index together = work_.kSumRows / l_.block_rows * l_.block_rows;
     AheadShares<T> ahead{next_weights(all.stage, tiles.begin, backwards), fetch,
-                         blocks_of(all.rows, l_.block_rows)};
-    for_blocks(all.rows, l_.block_rows, [&](Index at, Index some) {
-      multiply(all, tiles.begin, all.first + at, some, ahead, sums_);
-      block.row = all.first + at, block.rows = some;
+                         all.rows / together * (together / l_.block_rows) +
+                             blocks_of(all.rows % together, l_.block_rows)};
+    for (Index first = 0; first < all.rows; first += together) {
+      block.row = all.first + first, block.rows = min_index(together, all.rows - first);
+      for_blocks(block.rows, l_.block_rows, [&](Index at, Index some) {
+        multiply(all, tiles.begin, block.row + at, some, ahead, sums_ + at * l_.gate_row);
+      });
       cell_.forward[all.stage](block);
-    });
+    }
   }
 
   // A stage's weights of the tile after this one, which come into the cache meanwhile; or null.
