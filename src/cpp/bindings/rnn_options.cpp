@@ -4,6 +4,8 @@
 
 #include <pybind11/typing.h>
 
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -15,6 +17,9 @@ namespace rnnfast {
 namespace py = pybind11;
 
 namespace {
+
+// Objects of the registry live as long as the process.
+constexpr auto kOfRegistry = py::return_value_policy::reference;
 
 constexpr const char* kPrecisions[] = {"full", "bfloat16"};  // in the order of Precision
 
@@ -33,11 +38,13 @@ bool read_bool(py::handle object, bool& value) {
   return value || object.ptr() == Py_False;
 }
 
+constexpr Index kMost = std::numeric_limits<std::int32_t>::max();  // of layers and steps
+
 bool read_int(py::handle object, Index least, Index& value) {
   if (!PyLong_CheckExact(object.ptr())) return false;
   int overflow = 0;
   value = PyLong_AsLongAndOverflow(object.ptr(), &overflow);
-  return overflow == 0 && value >= least;
+  return overflow == 0 && value >= least && value <= kMost;
 }
 
 bool read_fraction(py::handle object, double& value) {
@@ -115,11 +122,6 @@ py::typing::List<Stage> stages_of(const CellInfo& info) {
   return stages;
 }
 
-// The registry's own, which lives as long as the process.
-py::object info_object(int cell) {
-  return py::cast(cell_info(cell), py::return_value_policy::reference);
-}
-
 void bind_cells(py::module_& m) {
   py::class_<Stage>(m, "Stage", "A stage of a cell's step: products, then pointwise functions.")
       .def_property_readonly("products", &products_of,
@@ -146,7 +148,7 @@ void bind_cells(py::module_& m) {
       "cells",
       [] {
         py::typing::List<CellInfo> list;
-        for (int i = 0; i < Cells::size; ++i) list.append(info_object(i));
+        for (int i = 0; i < Cells::size; ++i) list.append(py::cast(cell_info(i), kOfRegistry));
         return list;
       },
       "Every cell of the registry.");
@@ -172,7 +174,8 @@ void bind_options(py::module_& m) {
                       "call and that arrays do not tell. "
                       "`network_options` makes it; it never changes.")
       .def_property_readonly(
-          "cell", [](const Options& o) { return info_object(o.cell); }, "The cell.")
+          "cell", [](const Options& o) -> const CellInfo& { return cell_info(o.cell); },
+          kOfRegistry, "The cell.")
       .def_readonly("num_layers", &Options::num_layers, "L.")
       .def_property_readonly(
           "bidirectional", [](const Options& o) { return o.num_directions == 2; },
