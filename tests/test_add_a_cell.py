@@ -101,7 +101,7 @@ REFERENCES = {
     "leaky": '''
 """A vanilla network whose units leak, each at a rate of its own."""
 
-from rnnfast.reference.cell import ReferenceCell
+from rnnfast.reference.cell import Cell
 from rnnfast.reference.tape import sigmoid, tanh
 
 
@@ -112,12 +112,12 @@ def step(x, recurrent, state, channel):
     return (h + sigmoid(p) * (tanh(x[0] + product) - h),)
 
 
-LEAKY = ReferenceCell("leaky", states=1, gates=1, step=step, params=1)
+LEAKY = Cell("leaky", states=1, gates=1, step=step, params=1)
 ''',
     "mgu": '''
 """Minimal gated unit (Zhou et al. 2016, arXiv:1603.09420)."""
 
-from rnnfast.reference.cell import ReferenceCell
+from rnnfast.reference.cell import Cell
 from rnnfast.reference.tape import sigmoid, tanh
 
 
@@ -130,7 +130,7 @@ def step(x, recurrent, state, _channel):
     return (h + f * (tanh(x[1] + h_n) - h),)
 
 
-MGU = ReferenceCell("mgu", states=1, gates=2, step=step)
+MGU = Cell("mgu", states=1, gates=2, step=step)
 ''',
 }
 

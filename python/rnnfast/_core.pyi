@@ -27,6 +27,7 @@ __all__: list[str] = [
     "cpu_info",
     "cross_entropy",
     "cuda_plan",
+    "define",
     "embedding_backward",
     "embedding_forward",
     "empty_cache",
@@ -387,7 +388,7 @@ def cache_info() -> dict[str, int]:
 
 def cells() -> list[CellInfo]:
     """
-    Every cell of the registry.
+    Every cell: those of the registry, and what was defined.
     """
 
 def cpu_info() -> dict[str, typing.Any]:
@@ -431,6 +432,48 @@ def cuda_plan(
 ) -> dict:
     """
     The kernel of the CUDA engine for one layer in one direction, its shape and the estimate of a step.
+    """
+
+def define(
+    name: str,
+    states: typing.SupportsInt | typing.SupportsIndex,
+    params: typing.SupportsInt | typing.SupportsIndex,
+    input: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    recurrent: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    opens: bool,
+    stages: collections.abc.Sequence[
+        tuple[
+            collections.abc.Sequence[
+                tuple[
+                    bool,
+                    typing.SupportsInt | typing.SupportsIndex,
+                    typing.SupportsInt | typing.SupportsIndex,
+                    typing.SupportsInt | typing.SupportsIndex,
+                ]
+            ],
+            typing.SupportsInt | typing.SupportsIndex,
+            collections.abc.Sequence[
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex | str]
+            ],
+            collections.abc.Sequence[
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex | str]
+            ],
+        ]
+    ],
+    norms: collections.abc.Sequence[
+        tuple[
+            typing.SupportsInt | typing.SupportsIndex,
+            typing.SupportsFloat | typing.SupportsIndex,
+            typing.SupportsInt | typing.SupportsIndex,
+            typing.SupportsInt | typing.SupportsIndex,
+        ]
+    ],
+    constants: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+    slots: typing.SupportsInt | typing.SupportsIndex,
+    dslots: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Adds a cell that was written in Python, as `rnnfast.traced` makes it, to `cells`. Raises ValueError, with what is wrong, for what the engine cannot run.
     """
 
 @typing.overload

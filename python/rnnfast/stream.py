@@ -11,6 +11,8 @@ from rnnfast import _arguments, _backend, _checks, functional
 from rnnfast._checks import RealArray
 
 State = RealArray | tuple[RealArray, ...]
+# A state as an argument: None stands for what a call makes of a state that is not given.
+StateLike = RealArray | tuple[RealArray | None, ...]
 
 # How a network gives its state: one array, or a tuple of several.
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class Stream(Generic[StateOf]):
     """
 
     def __init__(
-        self, packed: functional.Packed, batch: int, state: tuple[RealArray, ...] | None
+        self, packed: functional.Packed, batch: int, state: tuple[RealArray | None, ...] | None
     ) -> None:
         self._packed = packed
         self._options = _arguments.network_options(

@@ -17,7 +17,7 @@ from rnnfast.onnx.activations import Scaled
 from rnnfast.onnx.graph import Found
 from rnnfast.onnx.node import Direction, RecurrentNode
 from rnnfast.onnx.stacking import Origin
-from rnnfast.reference import ReferenceCell, gru, gru_reset_before, lstm, rnn
+from rnnfast.reference import Cell, gru, gru_reset_before, lstm, rnn
 
 _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 _ATTRIBUTES = (
@@ -193,9 +193,7 @@ def _cell(found: Found, peepholes: bool, functions: list[Scaled]) -> str:
     return "rnn_relu" if functions[0].name == "Relu" else "rnn_tanh"
 
 
-def _variant(
-    cell: str, functions: list[Scaled], clip: float | None, coupled: bool
-) -> ReferenceCell:
+def _variant(cell: str, functions: list[Scaled], clip: float | None, coupled: bool) -> Cell:
     """The reference's cell with other functions, a clip or coupled gates.
 
     `clip` bounds what the functions of gates and candidates are applied to, as in onnxruntime, and

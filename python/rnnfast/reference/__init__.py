@@ -5,11 +5,11 @@ Imports NumPy alone. `CELLS` has the cells in the order of the registry, `Networ
 """
 
 from rnnfast.reference import gru, gru_reset_before, lstm, mut3, nas, rnn
-from rnnfast.reference.cell import ReferenceCell
+from rnnfast.reference.cell import Cell
 from rnnfast.reference.network import Gradients, Network
 from rnnfast.reference.rounding import round_to_bfloat16
 
-CELLS: dict[str, ReferenceCell] = {
+CELLS: dict[str, Cell] = {
     cell.name: cell
     for cell in (
         rnn.TANH,
@@ -23,4 +23,4 @@ CELLS: dict[str, ReferenceCell] = {
     )
 }
 
-__all__ = ["CELLS", "Gradients", "Network", "ReferenceCell", "round_to_bfloat16"]
+__all__ = ["CELLS", "Cell", "Gradients", "Network", "round_to_bfloat16"]

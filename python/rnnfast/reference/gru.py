@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnnfast.reference.cell import Product, ReferenceCell
+from rnnfast.reference.cell import Cell, Product
 from rnnfast.reference.tape import Activation, Var, sigmoid, tanh
 
 
@@ -27,4 +27,4 @@ def step(
     return (n + z * (h - n),)
 
 
-GRU = ReferenceCell("gru", states=1, gates=3, step=step)
+GRU = Cell("gru", states=1, gates=3, step=step)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnnfast.reference.cell import Product, ReferenceCell
+from rnnfast.reference.cell import Cell, Product
 from rnnfast.reference.tape import Activation, Var, sigmoid, tanh
 
 
@@ -28,4 +28,4 @@ def step(
     return (n + z * (h - n),)
 
 
-GRU_RESET_BEFORE = ReferenceCell("gru_reset_before", states=1, gates=3, step=step)
+GRU_RESET_BEFORE = Cell("gru_reset_before", states=1, gates=3, step=step)

@@ -2,20 +2,26 @@
 
 from collections.abc import Sequence
 
-from rnnfast.reference.cell import Product, ReferenceCell
+from rnnfast.reference.cell import Cell, Product
 from rnnfast.reference.tape import Activation, Var, sigmoid, tanh
 
 
 def step(
-    x: Sequence[Var], recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
+    x: Sequence[Var],
+    recurrent: Product,
+    state: Sequence[Var],
+    _channel: Sequence[Var],
+    *,
+    gate: Activation = sigmoid,
 ) -> tuple[Var, ...]:
     """One step: i, f, o = sigmoid(x + W h), g = tanh(x + W h), c' = f c + i g, h' = o tanh(c').
 
     Hochreiter and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber and Cummins 2000.
+    Models of Keras have another function of the gates.
     """
     h, c = state
     a_i, a_f, a_g, a_o = (xg + hg for xg, hg in zip(x, recurrent(h), strict=True))
-    i, f, g, o = sigmoid(a_i), sigmoid(a_f), tanh(a_g), sigmoid(a_o)
+    i, f, g, o = gate(a_i), gate(a_f), tanh(a_g), gate(a_o)
     c = f * c + i * g
     return o * tanh(c), c
 
@@ -45,5 +51,5 @@ def step_peephole(
     return o * output(c), c
 
 
-LSTM = ReferenceCell("lstm", states=2, gates=4, step=step)
-PEEPHOLE = ReferenceCell("peephole_lstm", states=2, gates=4, step=step_peephole, params=3)
+LSTM = Cell("lstm", states=2, gates=4, step=step)
+PEEPHOLE = Cell("peephole_lstm", states=2, gates=4, step=step_peephole, params=3)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnnfast.reference.cell import Product, ReferenceCell
+from rnnfast.reference.cell import Cell, Product
 from rnnfast.reference.tape import Var, sigmoid, tanh
 
 
@@ -25,4 +25,4 @@ def step(
     return (n * z + h * (1 - z),)
 
 
-MUT3 = ReferenceCell("mut3", states=1, gates=3, step=step)
+MUT3 = Cell("mut3", states=1, gates=3, step=step)

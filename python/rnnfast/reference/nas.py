@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnnfast.reference.cell import Product, ReferenceCell
+from rnnfast.reference.cell import Cell, Product
 from rnnfast.reference.tape import Var, relu, sigmoid, tanh
 
 
@@ -26,4 +26,4 @@ def step(
     return tanh(c * tanh(tanh(l4 * l5) + sigmoid(l6 + l7))), c
 
 
-NAS = ReferenceCell("nas", states=2, gates=8, step=step)
+NAS = Cell("nas", states=2, gates=8, step=step)

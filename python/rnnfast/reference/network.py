@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from rnnfast.reference.cell import Product, ReferenceCell
-from rnnfast.reference.rounding import Rounding
+from rnnfast.reference.cell import Cell, Inputs, Product
+from rnnfast.reference.rounding import Rounding, round_gradient
 from rnnfast.reference.tape import Array, Var, backward, concatenate, gradient_of, where
 
 Weights: TypeAlias = Sequence["Array | None"]
@@ -33,14 +33,22 @@ class _Direction:
     """One layer in one direction: its weights on the tape, and the loop over time."""
 
     def __init__(
-        self, cell: ReferenceCell, weights: Weights, dtype: DTypeLike, rounding: Rounding | None
+        self, cell: Cell, weights: Weights, dtype: DTypeLike, rounding: Rounding | None
     ) -> None:
         w_ih, w_hh, b_ih, b_hh, channel = (None if w is None else w.astype(dtype) for w in weights)
         if w_ih is None or w_hh is None:
             raise ValueError("weights: weight_ih and weight_hh are needed, got None")
-        self._cell = cell
+        H = w_hh.shape[1]
+        _check_rows(cell, "weight_ih", w_ih, cell.gates, H)
+        _check_rows(cell, "weight_hh", w_hh, cell.recurrent_blocks, H)
+        if cell.reads_input and w_ih.shape[1] != H:
+            raise ValueError(
+                f"weight_ih: expected input_size = hidden_size = {H}, as the cell {cell.name!r} "
+                f"reads the input itself, got {w_ih.shape[1]}"
+            )
+        self._cell, self._rounding = cell, rounding
         self._input = Product(w_ih, b_ih, cell.gates, rounding)
-        self._recurrent = Product(w_hh, b_hh, cell.gates, rounding)
+        self._recurrent = Product(w_hh, b_hh, cell.recurrent_blocks, rounding)
         self._channel = [] if channel is None else [Var(row) for row in channel]
 
     def run(
@@ -51,16 +59,33 @@ class _Direction:
         times = range(len(xs))
         for t in reversed(times) if reverse else times:
             running = masks[t]
-            new = self._cell.step(self._input(xs[t]), self._recurrent, state, self._channel)
+            new = self._cell.advance(self._inputs(xs[t]), self._recurrent, state, self._channel)
             state = tuple(where(running, n, s) for n, s in zip(new, state, strict=True))
             ys[t] = where(running, new[0], Var(np.zeros_like(new[0].value)))
         return ys, state
+
+    def _inputs(self, x: Var) -> Inputs:
+        """What a step sees of its input x (B, I)."""
+        gates = self._input(x)
+        if not self._cell.reads_input:
+            return Inputs(gates)
+        return Inputs(gates, x if self._rounding is None else round_gradient(x, self._rounding))
 
     def gradients(self) -> tuple[Array | None, ...]:
         dw_ih, db_ih = self._input.gradients()
         dw_hh, db_hh = self._recurrent.gradients()
         dchannel = [gradient_of(p) for p in self._channel]
         return dw_ih, dw_hh, db_ih, db_hh, np.stack(dchannel) if dchannel else None
+
+
+def _check_rows(cell: Cell, label: str, weight: Array, blocks: int, hidden: int) -> None:
+    """A weight matrix has the rows of its row blocks."""
+    expected = blocks * hidden
+    if len(weight) != expected:
+        raise ValueError(
+            f"{label}: expected {blocks} row blocks of {hidden} units for the cell {cell.name!r}, "
+            f"which are {expected} rows, got {len(weight)}"
+        )
 
 
 class Network:
@@ -88,7 +113,7 @@ class Network:
 
     def __init__(
         self,
-        cell: ReferenceCell,
+        cell: Cell,
         x: NDArray[Any],
         weights: Sequence[Weights],
         state: Sequence[Array] | None = None,

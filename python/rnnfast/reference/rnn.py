@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from rnnfast.reference.cell import Product, ReferenceCell
+from rnnfast.reference.cell import Cell, Product
 from rnnfast.reference.tape import Activation, Var, relu, tanh
 
 
@@ -21,5 +21,5 @@ def step(
     return (activation(x[0] + hg),)
 
 
-TANH = ReferenceCell("rnn_tanh", states=1, gates=1, step=step)
-RELU = ReferenceCell("rnn_relu", states=1, gates=1, step=partial(step, activation=relu))
+TANH = Cell("rnn_tanh", states=1, gates=1, step=step)
+RELU = Cell("rnn_relu", states=1, gates=1, step=partial(step, activation=relu))

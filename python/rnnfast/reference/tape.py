@@ -3,26 +3,51 @@
 A `Var` is an array and a note of how it came about. `backward` walks the notes from the results to
 the inputs and adds up gradients, so a cell's reference is its plain forward equations and its
 gradients share nothing with hand-written ones. The tape computes in whatever real type its arrays
-have. The functions of cells are open to other kinds of values (`functools.singledispatch`), so that
-the same equations serve them.
+have.
+
+Cells are written with the operators of `Var` and the functions of `__all__`. The functions are open
+to other kinds of values (`functools.singledispatch`), so that the same equations serve tensors of
+PyTorch and the tracing of a step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import singledispatch
-from typing import Any, TypeAlias
+from functools import singledispatch, wraps
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from functools import _SingleDispatchCallable
+
+__all__ = [
+    "exp",
+    "hard_sigmoid",
+    "log",
+    "maximum",
+    "minimum",
+    "normalize",
+    "relu",
+    "sigmoid",
+    "softplus",
+    "tanh",
+    "where",
+]
+
 Array: TypeAlias = NDArray[np.floating[Any]]
+Condition: TypeAlias = NDArray[np.bool_]
 Pullback: TypeAlias = "Callable[[Array], Array]"
 Activation: TypeAlias = "Callable[[Var], Var]"
 
 
 class Var:
     """An array of the expression graph.
+
+    Operators: `+ - * /` with values and numbers on either side, unary `-`, `abs(v)`, whose
+    derivative at 0 is 0, `v ** c` with a number c, and the comparisons `< <= > >=`, whose results
+    are conditions for `where`.
 
     Attributes:
         value: the array.
@@ -51,9 +76,43 @@ class Var:
         a, b = self.value, value_of(other)
         return Var(a * b, (self, lambda g: g * b), (other, lambda g: g * a))
 
+    def __truediv__(self, other: Var | Array | float) -> Var:
+        b = value_of(other)
+        y = self.value / b
+        return Var(y, (self, lambda g: g / b), (other, lambda g: -g * y / b))
+
+    def __rtruediv__(self, other: Array | float) -> Var:
+        y = other / self.value
+        return Var(y, (self, lambda g: -g * y / self.value))
+
     def __matmul__(self, other: Var) -> Var:
         a, b = self.value, other.value
         return Var(a @ b, (self, lambda g: g @ b.T), (other, lambda g: a.T @ g))
+
+    def __neg__(self) -> Var:
+        return Var(-self.value, (self, lambda g: -g))
+
+    def __abs__(self) -> Var:
+        return Var(np.abs(self.value), (self, lambda g: g * np.sign(self.value)))
+
+    def __pow__(self, exponent: float) -> Var:
+        if not isinstance(exponent, (int, float)):
+            return NotImplemented
+        x = self.value
+        back = lambda g: g * exponent * x ** (exponent - 1) if exponent else 0 * g  # noqa: E731
+        return Var(x**exponent, (self, back))
+
+    def __lt__(self, other: Var | Array | float) -> Condition:
+        return np.less(self.value, value_of(other))
+
+    def __le__(self, other: Var | Array | float) -> Condition:
+        return np.less_equal(self.value, value_of(other))
+
+    def __gt__(self, other: Var | Array | float) -> Condition:
+        return np.greater(self.value, value_of(other))
+
+    def __ge__(self, other: Var | Array | float) -> Condition:
+        return np.greater_equal(self.value, value_of(other))
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -68,30 +127,123 @@ def gradient_of(v: Var) -> Array:
     return np.zeros_like(v.value) if v.grad is None else v.grad
 
 
-@singledispatch
+def _open(kind: type, what: str) -> Callable[[Callable[..., Var]], _SingleDispatchCallable[Var]]:
+    """Makes functions of cells: for first arguments of a kind, and of kinds that are registered."""
+
+    def decorate(function: Callable[..., Var]) -> _SingleDispatchCallable[Var]:
+        @singledispatch
+        @wraps(function)
+        def refuse(first: object, *_: object, **__: object) -> Var:
+            raise TypeError(
+                f"{function.__name__}: expected {what} as first argument, got {first!r} of type "
+                f"{type(first).__name__}"
+            )
+
+        refuse.register(kind, function)
+        return refuse
+
+    return decorate
+
+
+_of_value = _open(Var, "a value of the step")
+_of_condition = _open(np.ndarray, "a comparison (<, <=, >, >=) of values of the step")
+
+
+@_of_value
 def sigmoid(v: Var) -> Var:
     """1 / (1 + exp(-v)), written with tanh so that nothing overflows."""
     y = 0.5 * np.tanh(0.5 * v.value) + 0.5
     return Var(y, (v, lambda g: g * y * (1 - y)))
 
 
-@singledispatch
+@_of_value
 def tanh(v: Var) -> Var:
     """Hyperbolic tangent."""
     y = np.tanh(v.value)
     return Var(y, (v, lambda g: g * (1 - y * y)))
 
 
-@singledispatch
+@_of_value
 def relu(v: Var) -> Var:
     """max(0, v), with derivative 0 at 0; NaN stays NaN."""
-    return where(v.value <= 0, Var(np.zeros_like(v.value)), v)
+    return where(v.value <= 0, 0.0, v)
 
 
-def where(condition: NDArray[np.bool_], a: Var, b: Var) -> Var:
-    """Elements of a where condition holds, of b elsewhere; condition broadcasts to their shape."""
+@_of_value
+def exp(v: Var) -> Var:
+    """E to the power of v."""
+    y = np.exp(v.value)
+    return Var(y, (v, lambda g: g * y))
+
+
+@_of_value
+def log(v: Var) -> Var:
+    """Natural logarithm."""
+    return Var(np.log(v.value), (v, lambda g: g / v.value))
+
+
+@_of_value
+def softplus(v: Var) -> Var:
+    """log(1 + exp(v)), written so that nothing overflows."""
+    y = np.maximum(v.value, 0) + np.log1p(np.exp(-np.abs(v.value)))
+    slope = sigmoid(v).value
+    return Var(y, (v, lambda g: g * slope))
+
+
+@_of_value
+def maximum(a: Var, b: Var | float) -> Var:
+    """The larger of a value and a value or number; a has the gradient where they are equal.
+
+    NaN stays NaN.
+    """
+    return where((a >= b) | np.isnan(a.value), a, b)
+
+
+@_of_value
+def minimum(a: Var, b: Var | float) -> Var:
+    """The smaller of a value and a value or number; a has the gradient where they are equal.
+
+    NaN stays NaN.
+    """
+    return where((a <= b) | np.isnan(a.value), a, b)
+
+
+def hard_sigmoid(v: Var) -> Var:
+    """clip(0.2 v + 0.5, 0, 1), as in Keras 2; its derivative is 0.2 at both ends, too."""
+    return minimum(maximum(0.2 * v + 0.5, 0.0), 1.0)
+
+
+@_of_value
+def normalize(v: Var, eps: float = 1e-5) -> Var:
+    """The units of each row with mean 0 and variance 1: (v - mean) / sqrt(variance + eps).
+
+    Over the last axis, with the biased variance, as `torch.nn.functional.layer_norm`.
+    """
+    centred = v.value - v.value.mean(axis=-1, keepdims=True)
+    scale = ((centred * centred).mean(axis=-1, keepdims=True) + eps) ** -0.5
+    y = centred * scale
+
+    def back(g: Array) -> Array:
+        along = (g * y).mean(axis=-1, keepdims=True)
+        dv: Array = scale * (g - g.mean(axis=-1, keepdims=True) - y * along)
+        return dv
+
+    return Var(y, (v, back))
+
+
+@_of_condition
+def where(condition: Condition, a: Var | float, b: Var | float) -> Var:
+    """Elements of a where a condition holds, of b elsewhere.
+
+    Args:
+        condition: The result of a comparison; broadcasts to the shape of a and b.
+        a: A value or a number.
+        b: A value or a number; at least one of the two is a value.
+    """
+    if not (isinstance(a, Var) or isinstance(b, Var)):
+        raise TypeError(f"where: expected a value of the step as a or b, got {a!r} and {b!r}")
     return Var(
-        np.where(condition, a.value, b.value),
+        np.where(condition, value_of(a), value_of(b)),
         (a, lambda g: np.where(condition, g, 0)),
         (b, lambda g: np.where(condition, 0, g)),
     )

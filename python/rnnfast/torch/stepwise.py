@@ -17,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from rnnfast import reference
 from rnnfast.reference import tape
+from rnnfast.reference.cell import Inputs, named_blocks
 from rnnfast.torch.network import Network, Options
 
 Outputs: TypeAlias = Callable[..., Sequence[Tensor]]
@@ -25,6 +26,31 @@ Outputs: TypeAlias = Callable[..., Sequence[Tensor]]
 tape.sigmoid.register(Tensor, torch.sigmoid)
 tape.tanh.register(Tensor, torch.tanh)
 tape.relu.register(Tensor, torch.relu)
+tape.exp.register(Tensor, torch.exp)
+tape.log.register(Tensor, torch.log)
+tape.where.register(Tensor, torch.where)
+
+
+@tape.softplus.register(Tensor)
+def _softplus(v: Tensor) -> Tensor:
+    # PyTorch's default threshold of 20, from where on it returns v, is too coarse for float64.
+    return F.softplus(v, threshold=40.0)
+
+
+@tape.maximum.register(Tensor)
+def _maximum(a: Tensor, b: Tensor | float) -> Tensor:
+    # Not torch.maximum, which shares the gradient of equal values between both.
+    return torch.where((a >= b) | a.isnan(), a, b)
+
+
+@tape.minimum.register(Tensor)
+def _minimum(a: Tensor, b: Tensor | float) -> Tensor:
+    return torch.where((a <= b) | a.isnan(), a, b)
+
+
+@tape.normalize.register(Tensor)
+def _normalize(v: Tensor, eps: float = 1e-5) -> Tensor:
+    return F.layer_norm(v, v.shape[-1:], eps=eps)
 
 
 def needed() -> bool:
@@ -36,14 +62,14 @@ class _Product:
     """Row blocks of a weight matrix times an operand: `rnnfast.reference.cell.Product`."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, gates: int) -> None:
-        self._weight = weight.chunk(gates)
-        self._bias = [None] * gates if bias is None else bias.chunk(gates)
+        self._weight = weight.chunk(gates) if gates else ()
+        self._bias = [None] * gates if bias is None or not gates else bias.chunk(gates)
 
     def __call__(self, operand: Tensor, *gates: int) -> list[Tensor]:
         """One (..., H) product a gate: the gates named, or all of them."""
         return [
             F.linear(operand, self._weight[g], self._bias[g])
-            for g in gates or range(len(self._weight))
+            for g in named_blocks(gates, len(self._weight))
         ]
 
 
@@ -87,7 +113,7 @@ def forward(
 
 
 def _run(
-    cell: reference.ReferenceCell,
+    cell: reference.Cell,
     x: Tensor,
     weights: tuple[Any, ...],
     state: tuple[Tensor, ...],
@@ -96,14 +122,15 @@ def _run(
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """One layer in one direction: states after every step, (T, B, H) each, and the final ones."""
     w_ih, w_hh, b_ih, b_hh, w_channel = weights
-    step: Callable[..., tuple[Tensor, ...]] = cell.step
+    step: Callable[..., tuple[Tensor, ...]] = cell.advance
     inputs = _Product(w_ih, b_ih, cell.gates)(x)
-    recurrent = _Product(w_hh, b_hh, cell.gates)
+    recurrent = _Product(w_hh, b_hh, cell.recurrent_blocks)
     channel = [] if w_channel is None else list(w_channel)
     times = range(x.shape[0])
     steps = []
     for t in reversed(times) if reverse else times:
-        new = step([gate[t] for gate in inputs], recurrent, state, channel)
+        of_step = Inputs([gate[t] for gate in inputs], x[t] if cell.reads_input else None)
+        new = step(of_step, recurrent, state, channel)
         if running is None:
             steps.append(new)
             state = new

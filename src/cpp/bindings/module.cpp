@@ -32,6 +32,7 @@ PYBIND11_MODULE(_core_of_main, m, pybind11::mod_gil_not_used()) {
   rnnfast::bind_math(m);
   rnnfast::bind_plan(m);
   rnnfast::bind_probe(m);
+  rnnfast::bind_traced(m);
 }
 
 // pybind11's types belong to one interpreter, and its own start waits for itself in another one

@@ -16,5 +16,6 @@ void bind_optim(pybind11::module_& m);
 void bind_math(pybind11::module_& m);
 void bind_plan(pybind11::module_& m);
 void bind_probe(pybind11::module_& m);
+void bind_traced(pybind11::module_& m);
 
 }  // namespace rnnfast

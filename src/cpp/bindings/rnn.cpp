@@ -49,7 +49,7 @@ class PyPacked {
 // (L*D, B, H), one for each of the cell's states.
 template <class T>
 struct NewState {
-  explicit NewState(const NetworkSize& s) : arrays(std::size_t(cell_info(s.cell).states)) {
+  explicit NewState(const NetworkSize& s) : arrays(std::size_t(known_cell(s.cell).states)) {
     for (std::size_t i = 0; i < arrays.size(); ++i) {
       Array<T> array = new_array<T>({s.cells(), s.batch, s.hidden_size});
       data.push_back(array.mutable_data());
@@ -281,7 +281,7 @@ void bind_rnn(py::module_& m) {
       .def_property_readonly("nbytes", &PyPacked::nbytes, "Bytes of the copy.")
       .def_property_readonly("dtype", &PyPacked::dtype, "Name of its dtype.")
       .def_property_readonly(
-          "cell", [](const PyPacked& p) { return cell_info(p.size().cell).name; }, "The cell.")
+          "cell", [](const PyPacked& p) { return known_cell(p.size().cell).name; }, "The cell.")
       .def_property_readonly(
           "input_size", [](const PyPacked& p) { return p.size().input_size; }, "I.")
       .def_property_readonly(

@@ -9,7 +9,7 @@
 
 #include "bindings/array.h"
 #include "bindings/held.h"
-#include "cells/registry.h"
+#include "cpu/traced_cells.h"
 #include "rnn/network.h"
 
 namespace rnnfast {
@@ -90,7 +90,7 @@ bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
 template <class T>
 bool read_state(const char* name, py::handle state, const NetworkSize& s,
                 std::vector<const T*>& result, HeldArrays& held) {
-  const int states = cell_info(s.cell).states;
+  const int states = known_cell(s.cell).states;
   result.assign(states, nullptr);
   if (state.is_none()) return true;
   const Items items(state);

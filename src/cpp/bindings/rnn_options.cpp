@@ -10,7 +10,6 @@
 #include <string_view>
 
 #include "bindings/module.h"
-#include "cells/registry.h"
 
 namespace rnnfast {
 
@@ -18,8 +17,8 @@ namespace py = pybind11;
 
 namespace {
 
-// Objects of the registry live as long as the process.
-constexpr auto kOfRegistry = py::return_value_policy::reference;
+// Cells live as long as the process.
+constexpr auto kKnownCell = py::return_value_policy::reference;
 
 constexpr const char* kPrecisions[] = {"full", "bfloat16"};  // in the order of Precision
 
@@ -148,10 +147,10 @@ void bind_cells(py::module_& m) {
       "cells",
       [] {
         py::typing::List<CellInfo> list;
-        for (int i = 0; i < Cells::size; ++i) list.append(py::cast(cell_info(i), kOfRegistry));
+        for (int i = 0; i < cell_count(); ++i) list.append(py::cast(known_cell(i), kKnownCell));
         return list;
       },
-      "Every cell of the registry.");
+      "Every cell: those of the registry, and what was defined.");
 }
 
 }  // namespace
@@ -159,9 +158,7 @@ void bind_cells(py::module_& m) {
 std::optional<int> find_cell(py::handle object) {
   std::string_view text;
   if (!read_text(object, text)) return std::nullopt;
-  for (int i = 0; i < Cells::size; ++i)
-    if (text == cell_info(i).name) return i;
-  return std::nullopt;
+  return find_cell(text);
 }
 
 const char* precision_name(Precision precision) { return kPrecisions[int(precision)]; }
@@ -174,8 +171,8 @@ void bind_options(py::module_& m) {
                       "call and that arrays do not tell. "
                       "`network_options` makes it; it never changes.")
       .def_property_readonly(
-          "cell", [](const Options& o) -> const CellInfo& { return cell_info(o.cell); },
-          kOfRegistry, "The cell.")
+          "cell", [](const Options& o) -> const CellInfo& { return known_cell(o.cell); },
+          kKnownCell, "The cell.")
       .def_readonly("num_layers", &Options::num_layers, "L.")
       .def_property_readonly(
           "bidirectional", [](const Options& o) { return o.num_directions == 2; },

@@ -50,7 +50,7 @@ py::object states_of(PyReserve& reserve, Index cell, int state) {
     const NetworkSize& s = kept.reserve.size;
     RNNFAST_CHECK(cell >= 0 && cell < s.cells(), "cell: expected 0 to ", s.cells() - 1, ", got ",
                   cell);
-    RNNFAST_CHECK(state >= 1 && state < cell_info(s.cell).states,
+    RNNFAST_CHECK(state >= 1 && state < known_cell(s.cell).states,
                   "state: expected one beyond h, got ", state);
     RNNFAST_CHECK(kept.reserve.states[std::size_t(cell)],
                   "states: expected a reserve without recomputation");
@@ -121,7 +121,7 @@ void bind_reserve(py::module_& m) {
       .def_property_readonly("weights", &PyReserve::weights,
                              "The weights, five of each layer and direction.")
       .def_property_readonly(
-          "states", [](const PyReserve& r) { return cell_info(r.size().cell).states; },
+          "states", [](const PyReserve& r) { return known_cell(r.size().cell).states; },
           "States of the cell.")
       .def_property_readonly(
           "y_shape",

@@ -35,6 +35,7 @@ int threads_for(const NetworkSize& s, Index rows, double passes) {
   const double work = std::max(2. * double(rows) * passes * weights / kFlopsPerThread,
                                passes * weights * sizeof(T) / kBytesPerThread);
   const double step = 2. * double(s.batch) * double(s.weight_shapes(0).weight_hh.count());
+  if (step == 0) return at_most_all(work);  // without recurrent products threads never meet
   return at_most_all(std::min(work, step / kFlopsPerMeeting));
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "cells/registry.h"
 #include "core/carver.h"
 #include "core/error.h"
 #include "cpu/dispatch.h"
@@ -11,7 +10,7 @@
 namespace rnnfast {
 
 WeightShapes NetworkSize::weight_shapes(Index i) const {
-  return {cell_info(cell), layer_input(i / num_directions), hidden_size};
+  return {known_cell(cell), layer_input(i / num_directions), hidden_size};
 }
 
 template <class T>

@@ -1,0 +1,36 @@
+"""The zoo: recurrent cells of the literature as plain equations.
+
+`ZOO` has every cell by its name, those that are compiled among them: `ZOO["mgu"]`. A cell is a
+function of one step, from which everything else follows; docs/cells.md lists them all with their
+equations, and tells what was left out. A cell's options are keyword arguments of its step:
+
+    replace(ZOO["lem"], step=partial(ZOO["lem"].step, dt=0.5))
+"""
+
+from rnnfast.cells import (
+    continuous,
+    gated,
+    highway,
+    independent,
+    lstm_variants,
+    mutants,
+    normalized,
+)
+from rnnfast.cells.highway import recurrent_highway
+from rnnfast.reference import CELLS, Cell
+
+ZOO: dict[str, Cell] = {
+    cell.name: cell
+    for cell in (
+        *CELLS.values(),
+        *gated.CELLS,
+        *independent.CELLS,
+        *continuous.CELLS,
+        *mutants.CELLS,
+        *highway.CELLS,
+        *lstm_variants.CELLS,
+        *normalized.CELLS,
+    )
+}
+
+__all__ = ["ZOO", "recurrent_highway"]

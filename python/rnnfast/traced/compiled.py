@@ -1,0 +1,224 @@
+"""A cell's step as programs that the engine interprets."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from rnnfast.reference import Cell
+from rnnfast.traced.derivative import Backward, differentiate
+from rnnfast.traced.description import canonical, describe
+from rnnfast.traced.graph import Node
+from rnnfast.traced.places import (
+    Kept,
+    Place,
+    Root,
+    backward_place,
+    backward_roots,
+    forward_place,
+    forward_roots,
+    opening_place,
+)
+from rnnfast.traced.program import Constants, Program, write
+from rnnfast.traced.saved import keep
+from rnnfast.traced.stages import OPENING, Multiplied, Plan, cut
+from rnnfast.traced.trace import trace
+from rnnfast.traced.value import CellError
+
+LIMITS = {
+    "stages": 16,
+    "products": 32,
+    "gates": 32,
+    "values": 32,
+    "states": 8,
+    "params": 32,
+    "slots": 48,
+    "constants": 64,
+    "temporaries": 48,
+}
+"""What the engine has room for; temporaries are those of a program."""
+
+
+class Product(NamedTuple):
+    """A product of a stage, or a normalisation.
+
+    Attributes:
+        kind: "state" or "value": row blocks of weight_hh times it, plus bias_hh, are the recurrent
+            parts of the gates; "norm": the value, normalised over the units, is.
+        operand: which state or value.
+        first: the first of the gates.
+        gates: how many gates.
+        eps: that of a norm; 0 of others.
+        slot: where the operand of a norm is in the backward pass; -1 of others.
+    """
+
+    kind: str
+    operand: int
+    first: int
+    gates: int
+    eps: float
+    slot: int
+
+
+class Stage(NamedTuple):
+    """A stage: its products, then a program.
+
+    Attributes:
+        products: what is multiplied first.
+        forward: the program of each unit.
+        backward: that of the gradients.
+        made: the values that it makes.
+    """
+
+    products: tuple[Product, ...]
+    forward: Program
+    backward: Program
+    made: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TracedCell:
+    """A cell for the engine's interpreter: plain data.
+
+    Attributes:
+        name: that of the cell.
+        states: number of states.
+        params: rows of weight_channel.
+        gates: number of gates, which the engine numbers by itself.
+        x_rows: the row block of weight_ih that a gate has; -2 for the input itself, -1 for none.
+        h_rows: the row block of weight_hh that a gate has, or -1.
+        slots: places of a unit and step; the first take the inputs' parts of gates.
+        dslots: gradients of a unit that travel between stages of the backward pass.
+        values: what products multiply.
+        opening_values: those of them that are made at the end of the step before.
+        constants: numbers that programs read.
+        stages: in the order of the forward pass.
+        opening: the programs that make the opening values, and that of their gradients; None where
+            there are none.
+        graph: the equations, as `rnnfast.traced.cell_of` takes them.
+    """
+
+    name: str
+    states: int
+    params: int
+    gates: int
+    x_rows: tuple[int, ...]
+    h_rows: tuple[int, ...]
+    slots: int
+    dslots: int
+    values: int
+    opening_values: int
+    constants: tuple[float, ...]
+    stages: tuple[Stage, ...]
+    opening: tuple[Program, Program] | None
+    graph: dict[str, Any]
+
+
+_compiled: dict[int, TracedCell] = {}
+"""What has been compiled, by the identity of the cell, for as long as the cell is there."""
+
+
+def compile(cell: Cell) -> TracedCell:  # noqa: A001
+    """The programs of a cell. A cell is traced once.
+
+    Raises:
+        CellError: The step does what cannot be compiled, or needs more than the engine has.
+    """
+    traced = _compiled.get(id(cell))
+    if traced is None:
+        traced = _compile(cell)
+        weakref.finalize(cell, _compiled.pop, id(cell), None)
+        _compiled[id(cell)] = traced
+    return traced
+
+
+def _compile(cell: Cell) -> TracedCell:
+    equations = canonical(trace(cell))
+    graph = describe(equations)
+    plan = cut(equations)
+    backward = differentiate(plan)
+    kept = keep(plan, backward)
+    traced = _assemble(plan, backward, kept, Constants(), graph)
+    _check_limits(traced)
+    return traced
+
+
+def _assemble(
+    plan: Plan, backward: Backward, kept: Kept, constants: Constants, description: dict[str, Any]
+) -> TracedCell:
+    equations = plan.equations
+
+    def program(roots: list[Root], place: Callable[..., Place | None], *given: Any) -> Program:
+        return write(equations.graph, roots, partial(place, *given), constants)
+
+    stages = tuple(
+        Stage(
+            tuple(_product(plan, kept, product) for product in plan.products[k]),
+            program(forward_roots(plan, kept, k), forward_place, plan, kept, k),
+            program(backward_roots(plan, backward, k), backward_place, plan, kept),
+            tuple(number for number, _ in plan.values_of(k)),
+        )
+        for k in range(plan.stages)
+    )
+    opening_values = plan.values_of(OPENING)
+    opening = None
+    if opening_values:
+        roots: list[Root] = [(("made", k), node) for k, node in opening_values]
+        opening = (program(roots, opening_place), program(backward.opening, opening_place))
+    return TracedCell(
+        equations.name,
+        equations.states,
+        equations.params,
+        len(plan.gates),
+        tuple(-1 if gate.x is None else _row(gate.x) for gate in plan.gates),
+        tuple(-1 if gate.h is None or gate.h.op == "norm" else _row(gate.h) for gate in plan.gates),
+        kept.size,
+        backward.dslots,
+        len(plan.values),
+        len(opening_values),
+        tuple(constants.values),
+        stages,
+        opening,
+        description,
+    )
+
+
+def _row(node: Node) -> int:
+    return -2 if node.op == "input" else node.item
+
+
+def _product(plan: Plan, kept: Kept, product: Multiplied) -> Product:
+    operand, slot = 0, -1
+    if product.kind != "state":
+        operand = plan.values.index(product.operand)
+    if product.kind == "norm":
+        slot = kept.slot[product.operand]
+    return Product(product.kind, operand, product.first, product.gates, product.eps, slot)
+
+
+def _check_limits(traced: TracedCell) -> None:
+    programs = [p for stage in traced.stages for p in (stage.forward, stage.backward)]
+    counts = {
+        "stages": len(traced.stages),
+        "products": sum(len(stage.products) for stage in traced.stages),
+        "gates": traced.gates,
+        "values": traced.values,
+        "states": traced.states,
+        "params": traced.params,
+        "slots": traced.slots,
+        "constants": len(traced.constants),
+        "temporaries": max(map(_temporaries, [*programs, *(traced.opening or ())])),
+    }
+    for what, count in counts.items():
+        if count > LIMITS[what]:
+            raise CellError(
+                f"cell {traced.name!r}: expected at most {LIMITS[what]} {what} for the engine, "
+                f"got {count}"
+            )
+
+
+def _temporaries(program: Program) -> int:
+    return max((i[2] + 1 for i in program if i[1] == "tmp"), default=0)

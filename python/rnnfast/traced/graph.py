@@ -1,0 +1,253 @@
+"""Expressions of a cell as a graph: each subexpression is one node, and trivial ones are folded.
+
+A graph only grows. Nodes are numbered in the order in which they came about, inputs before what is
+made of them, and all that is derived from a graph follows these numbers: the same equations give
+the same programs, whoever traces them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeAlias
+
+Data: TypeAlias = "int | float | None"
+"""What a node has besides its inputs: a number of an item, a constant, an exponent, an eps."""
+
+LEAVES = ("x", "input", "state", "param", "const")
+POINTWISE = {
+    "neg": 1,
+    "add": 2,
+    "sub": 2,
+    "mul": 2,
+    "div": 2,
+    "power": 1,
+    "sigmoid": 1,
+    "tanh": 1,
+    "relu": 1,
+    "exp": 1,
+    "log": 1,
+    "sqrt": 1,
+    "abs": 1,
+    "softplus": 1,
+    "max": 2,
+    "min": 2,
+    "greater": 2,
+    "select": 3,
+}
+"""Functions of a unit's values, and of how many."""
+ACROSS_UNITS = ("product", "norm")
+"""What a program of a single unit cannot compute: a row block of weight_hh times a value, and a
+value normalised over the units."""
+
+
+class Node:
+    """A subexpression.
+
+    Attributes:
+        op: one of `LEAVES`, `POINTWISE` or `ACROSS_UNITS`, or a leaf of the backward pass.
+        inputs: the nodes that it is a function of.
+        data: which item of x, the states or the parameters it is, which row block a product has;
+            the value of a constant; the exponent of `power`; eps of `norm`.
+        number: its place in the graph.
+    """
+
+    __slots__ = ("data", "inputs", "number", "op")
+
+    def __init__(self, op: str, inputs: tuple[Node, ...], data: Data, number: int) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.data = data
+        self.number = number
+
+    def __repr__(self) -> str:
+        inside = [str(node.number) for node in self.inputs]
+        inside += [] if self.data is None else [repr(self.data)]
+        return f"{self.number}: {self.op}({', '.join(inside)})"
+
+    @property
+    def item(self) -> int:
+        """`data` of a node that is an item of a list."""
+        assert isinstance(self.data, int)
+        return self.data
+
+    @property
+    def constant(self) -> float | None:
+        """The value of a constant, None of other nodes."""
+        return self.data if self.op == "const" else None
+
+
+class Graph:
+    """Nodes, none of them twice. The methods return the node of an expression."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self._known: dict[tuple[str, tuple[int, ...], Data], Node] = {}
+
+    def node(self, op: str, *inputs: Node, data: Data = None) -> Node:
+        """The node of an operation as it is, without folding."""
+        numbers = tuple(node.number for node in inputs)
+        found = self._known.get((op, numbers, data))
+        if found is None and op in ("add", "mul"):
+            found = self._known.get((op, numbers[::-1], data))
+        if found is None:
+            found = Node(op, inputs, data, len(self.nodes))
+            self.nodes.append(found)
+            self._known[op, numbers, data] = found
+        return found
+
+    def const(self, value: float) -> Node:
+        """A constant."""
+        return self.node("const", data=float(value))
+
+    def neg(self, a: Node) -> Node:
+        """-a."""
+        if a.constant is not None:
+            return self.const(-a.constant)
+        if a.op == "neg":
+            return a.inputs[0]
+        if a.op == "sub":
+            return self.sub(a.inputs[1], a.inputs[0])
+        return self.node("neg", a)
+
+    def add(self, a: Node, b: Node) -> Node:
+        """A + b."""
+        if a.constant is not None and b.constant is not None:
+            return self.const(a.constant + b.constant)
+        if a.constant == 0:
+            return b
+        if b.constant == 0:
+            return a
+        if b.op == "neg":
+            return self.sub(a, b.inputs[0])
+        if a.op == "neg":
+            return self.sub(b, a.inputs[0])
+        return self.mul(self.const(2), a) if a is b else self.node("add", a, b)
+
+    def sub(self, a: Node, b: Node) -> Node:
+        """A - b."""
+        if a.constant is not None and b.constant is not None:
+            return self.const(a.constant - b.constant)
+        if a.constant == 0:
+            return self.neg(b)
+        if b.constant == 0:
+            return a
+        if b.op == "neg":
+            return self.add(a, b.inputs[0])
+        if a.op == "neg":
+            return self.neg(self.add(a.inputs[0], b))
+        return self.node("sub", a, b)
+
+    def mul(self, a: Node, b: Node) -> Node:
+        """A * b."""
+        if a.constant is not None and b.constant is not None:
+            return self.const(a.constant * b.constant)
+        for one, other in ((a, b), (b, a)):
+            if one.constant == 0:
+                return one
+            if one.constant == 1:
+                return other
+            if one.constant == -1:
+                return self.neg(other)
+            if one.op == "neg":
+                return self.neg(self.mul(one.inputs[0], other))
+        return self.node("mul", a, b)
+
+    def div(self, a: Node, b: Node) -> Node:
+        """A / b; by a constant it is a multiplication."""
+        if b.constant is not None:
+            return self.mul(a, self.const(1 / b.constant))
+        if a.constant == 0:
+            return a
+        for one in (a, b):
+            if one.op == "neg":
+                inside = one.inputs[0]
+                return self.neg(self.div(inside, b) if one is a else self.div(a, inside))
+        return self.node("div", a, b)
+
+    def power(self, a: Node, exponent: float) -> Node:
+        """A ** exponent."""
+        if exponent in (0, 1):
+            return self.const(1) if exponent == 0 else a
+        if exponent in (0.5, 2):
+            return self.apply("sqrt", a) if exponent == 0.5 else self.mul(a, a)
+        if a.constant is not None:
+            return self.const(a.constant**exponent)
+        return self.node("power", a, data=float(exponent))
+
+    def select(self, condition: Node, a: Node, b: Node) -> Node:
+        """A where condition > 0, else b."""
+        if condition.constant is not None:
+            return a if condition.constant > 0 else b
+        return a if a is b else self.node("select", condition, a, b)
+
+    def apply(self, op: str, *inputs: Node) -> Node:
+        """One of the operations that are folded for constants alone."""
+        values = [node.constant for node in inputs]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            return self.const(_OF_NUMBERS[op](*known))
+        return self.node(op, *inputs)
+
+
+def _sigmoid(v: float) -> float:
+    return 0.5 * math.tanh(0.5 * v) + 0.5
+
+
+def _softplus(v: float) -> float:
+    return max(v, 0.0) + math.log1p(math.exp(-abs(v)))
+
+
+_OF_NUMBERS: dict[str, Callable[..., float]] = {
+    "sigmoid": _sigmoid,
+    "tanh": math.tanh,
+    "relu": lambda v: max(v, 0.0),
+    "exp": math.exp,
+    "log": math.log,
+    "sqrt": math.sqrt,
+    "abs": abs,
+    "softplus": _softplus,
+    "max": max,
+    "min": min,
+    "greater": lambda a, b: float(a > b),
+}
+
+
+class Equations(NamedTuple):
+    """A traced step: what it computes, and the shapes of the cell.
+
+    Attributes:
+        graph: the nodes of the step.
+        results: the new states, the first of them h.
+        name, states, gates, params, recurrent_gates, reads_input: as of `rnnfast.Cell`.
+    """
+
+    graph: Graph
+    results: tuple[Node, ...]
+    name: str
+    states: int
+    gates: int
+    params: int
+    recurrent_gates: int
+    reads_input: bool
+
+
+def reachable(results: Iterable[Node]) -> list[Node]:
+    """All that the results are made of, and they themselves, in the order of their numbers."""
+    found: dict[int, Node] = {}
+    todo = list(results)
+    while todo:
+        node = todo.pop()
+        if node.number not in found:
+            found[node.number] = node
+            todo.extend(node.inputs)
+    return [found[number] for number in sorted(found)]
+
+
+def users(nodes: Sequence[Node]) -> dict[Node, list[Node]]:
+    """Those of the nodes that have a node as an input, once each, by the node."""
+    by_node: dict[Node, list[Node]] = {node: [] for node in nodes}
+    for node in nodes:
+        for one in dict.fromkeys(node.inputs):
+            by_node[one].append(node)
+    return by_node

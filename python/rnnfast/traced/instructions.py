@@ -1,0 +1,113 @@
+"""The instructions of a program: what the nodes of a graph become, one or several at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rnnfast.traced.graph import POINTWISE, Graph, Node
+
+Uses = Callable[[Node], bool]
+"""Whether a node is used once in the program and written nowhere, so that it may be part of an
+instruction."""
+
+
+class Operation(NamedTuple):
+    """What computes a node: an operation of the engine, and its operands."""
+
+    name: str
+    operands: tuple[Node, ...]
+
+
+_SAME_NAME = POINTWISE.keys() - {"power"}
+
+
+def operation(graph: Graph, node: Node, once: Uses) -> Operation:
+    """The operation that computes a node.
+
+    Products are fused into sums as compilers do it: of two products the first, so that the results
+    are theirs to the last bit.
+    """
+    if node.op == "power":
+        assert isinstance(node.data, float)
+        node = _lowered(graph, node.inputs[0], node.data)
+    assert node.op in _SAME_NAME, f"{node} is not there, and no program can compute it"
+    special = _SPECIAL.get(node.op)
+    return (special and special(graph, node, once)) or Operation(node.op, node.inputs)
+
+
+def _add(_graph: Graph, node: Node, once: Uses) -> Operation | None:
+    a, b = node.inputs
+    if a.op == "mul" and once(a):
+        return Operation("fma", (*a.inputs, b))
+    if b.op == "mul" and once(b):
+        return Operation("fma", (*b.inputs, a))
+    return None
+
+
+def _sub(_graph: Graph, node: Node, once: Uses) -> Operation | None:
+    a, b = node.inputs
+    if a.op == "mul" and once(a):
+        return Operation("fms", (*a.inputs, b))
+    if b.op == "mul" and once(b):
+        return Operation("fnma", (*b.inputs, a))
+    return None
+
+
+def _neg(graph: Graph, node: Node, once: Uses) -> Operation | None:
+    (a,) = node.inputs
+    if a.op == "mul" and once(a):
+        return Operation("fnma", (*a.inputs, graph.const(0)))
+    return None
+
+
+def _mul(_graph: Graph, node: Node, once: Uses) -> Operation | None:
+    """The derivatives of sigmoid and tanh of their values: a * (b * (1 - b)), a * (1 - b * b)."""
+    for a, slope in (node.inputs, node.inputs[::-1]):
+        if slope.op == "sub" and once(slope) and slope.inputs[0].constant == 1:
+            square = slope.inputs[1]
+            if square.op == "mul" and once(square) and square.inputs[0] is square.inputs[1]:
+                return Operation("dtanh", (a, square.inputs[0]))
+        if slope.op == "mul" and once(slope):
+            b, rest = slope.inputs
+            is_rest = rest.op == "sub" and rest.inputs[0].constant == 1 and rest.inputs[1] is b
+            if is_rest and once(rest):
+                return Operation("dsigmoid", (a, b))
+    return None
+
+
+def _select(_graph: Graph, node: Node, once: Uses) -> Operation | None:
+    condition, a, b = node.inputs
+    if condition.op == "greater" and once(condition) and condition.inputs[1].constant == 0:
+        condition = condition.inputs[0]
+    if b.constant == 0:
+        return Operation("drelu", (a, condition))
+    return Operation("select", (condition, a, b))
+
+
+_SPECIAL: dict[str, Callable[[Graph, Node, Uses], Operation | None]] = {
+    "add": _add,
+    "sub": _sub,
+    "neg": _neg,
+    "mul": _mul,
+    "select": _select,
+}
+
+
+def _lowered(graph: Graph, a: Node, exponent: float) -> Node:
+    """A power as what the engine has: products and square roots, or exp of a logarithm."""
+    if exponent < 0:
+        return graph.div(graph.const(1), _lowered(graph, a, -exponent))
+    whole = int(exponent)
+    if exponent - whole not in (0, 0.5):
+        return graph.apply("exp", graph.mul(graph.const(exponent), graph.apply("log", a)))
+    product = graph.apply("sqrt", a) if exponent != whole else None
+    square = a
+    while whole:
+        if whole % 2:
+            product = square if product is None else graph.mul(product, square)
+        whole //= 2
+        if whole:
+            square = graph.mul(square, square)
+    assert product is not None
+    return product

@@ -1,0 +1,115 @@
+"""Where the programs of a step find nodes, and what they write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+from rnnfast.traced.derivative import GIVEN, Backward
+from rnnfast.traced.graph import Node
+from rnnfast.traced.stages import Plan
+
+Place: TypeAlias = "tuple[str, int]"
+Root: TypeAlias = "tuple[Place, Node]"
+"""A place that a program writes, and the node of what it writes there."""
+
+
+class Kept(NamedTuple):
+    """What a step keeps for later stages and for its backward pass, and where.
+
+    Attributes:
+        slot: the slots of the nodes that are kept, and of the inputs' parts.
+        stage: the stage that puts each node that is kept there; -1 for inputs' parts.
+        size: the number of slots.
+    """
+
+    slot: dict[Node, int]
+    stage: dict[Node, int]
+    size: int
+
+
+def forward_place(plan: Plan, kept: Kept, stage: int, node: Node) -> Place | None:
+    """Where the program of a stage finds a node; None if the program computes it."""
+    if node.op in ("state", "param"):
+        return (node.op, node.item)
+    if node.op in ("x", "input") or kept.stage.get(node, stage) < stage:
+        return ("slot", kept.slot[node])
+    if node.op in ("product", "norm"):
+        assert plan.stage[node] == stage, f"{node} is not there any more"
+        return ("h", next(g for g, gate in enumerate(plan.gates) if gate.h is node))
+    return None
+
+
+def opening_place(node: Node) -> Place | None:
+    """Where the programs of opening values find a node; None if they compute it."""
+    return (node.op, node.item) if node.op in ("state", "param", *GIVEN) else None
+
+
+def backward_place(plan: Plan, kept: Kept, node: Node) -> Place | None:
+    """Where the backward program of a stage finds a node; None if the program computes it."""
+    if node.op in ("state", "param", *GIVEN):
+        return (node.op, node.item)
+    if node in plan.equations.results:
+        return ("next", plan.equations.results.index(node))
+    return ("slot", kept.slot[node]) if node in kept.stage else None
+
+
+def forward_roots(plan: Plan, kept: Kept, stage: int) -> list[Root]:
+    """What the program of a stage writes."""
+    roots: list[Root] = [
+        (("slot", kept.slot[node]), node) for node, made in kept.stage.items() if made == stage
+    ]
+    roots += [(("made", k), node) for k, node in plan.values_of(stage)]
+    if stage == plan.last:
+        roots += [(("next", k), node) for k, node in enumerate(plan.equations.results)]
+    return roots
+
+
+def backward_roots(plan: Plan, backward: Backward, stage: int) -> list[Root]:
+    """What the backward program of a stage writes: gradients, and its values once more."""
+    made: list[Root] = [(("made", k), node) for k, node in plan.values_of(stage)]
+    return [*backward.stages[stage], *made]
+
+
+class Visit(NamedTuple):
+    """What a program does.
+
+    Attributes:
+        stage: the stage of a forward program; None of a backward program.
+        computed: the nodes that it computes, but for constants.
+        read: the places that it reads.
+    """
+
+    stage: int | None
+    computed: set[Node]
+    read: set[Place]
+
+
+def visits(plan: Plan, backward: Backward, kept: Kept) -> Iterator[Visit]:
+    """What the programs of all stages do."""
+    for k in range(plan.stages):
+        place = partial(forward_place, plan, kept, k)
+        yield Visit(k, *_visited(forward_roots(plan, kept, k), place))
+        place = partial(backward_place, plan, kept)
+        yield Visit(None, *_visited(backward_roots(plan, backward, k), place))
+
+
+def _visited(
+    roots: Iterable[Root], place: Callable[[Node], Place | None]
+) -> tuple[set[Node], set[Place]]:
+    """The nodes that a program of these roots computes, and the places that it reads."""
+    computed: set[Node] = set()
+    read: set[Place] = set()
+    todo = [node for _, node in roots]
+    while todo:
+        node = todo.pop()
+        if node in computed or node.op == "const":
+            continue
+        at = place(node)
+        if at is None:
+            computed.add(node)
+            todo.extend(node.inputs)
+        else:
+            read.add(at)
+    return computed, read

@@ -1,0 +1,200 @@
+"""Programs: the instructions that compute nodes, in an order that needs few temporaries."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from rnnfast.traced.graph import Graph, Node
+from rnnfast.traced.instructions import Operation, operation
+from rnnfast.traced.places import Place, Root
+
+Instruction: TypeAlias = "tuple[str, str, int, str, int, str, int, str, int]"
+"""Operation; kind and index of the place that it writes and of three operands.
+
+Operands that it does not have are ("none", 0).
+"""
+Program: TypeAlias = "tuple[Instruction, ...]"
+_NONE: Place = ("none", 0)
+_CONSTANT: Place = ("const", 0)  # one that may still get another number
+
+
+class Constants:
+    """The constants of a cell, numbered in the order of their first use."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def place(self, value: float) -> Place:
+        """The place of a constant."""
+        if value not in self.values:
+            self.values.append(value)
+        return ("const", self.values.index(value))
+
+
+def write(
+    graph: Graph,
+    roots: Sequence[Root],
+    place: Callable[[Node], Place | None],
+    constants: Constants,
+) -> Program:
+    """The program that writes the roots.
+
+    Args:
+        graph: has all nodes, and takes those of what is rewritten.
+        roots: the places that the program writes, and what.
+        place: where a node is before the program; None for what the program computes.
+        constants: of the cell; gains those of the program.
+    """
+    return _Writer(graph, roots, place, constants).program()
+
+
+class _Writer:
+    """Writes one program.
+
+    A node is computed right before its first use, the operand that needs more temporaries first,
+    and straight into the place that the program writes it to. A place that is still to be read is
+    written later: until then its new value is in a temporary.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        roots: Sequence[Root],
+        place: Callable[[Node], Place | None],
+        constants: Constants,
+    ) -> None:
+        self._graph = graph
+        self._place_before = place
+        self._constants = constants
+        self._roots = sorted(roots, key=lambda root: root[1].number)
+        self._targets: dict[Node, list[Place]] = {}
+        for target, node in self._roots:
+            self._targets.setdefault(node, []).append(target)
+        self._operations = self._choose()
+        self._uses = Counter(one for op in self._operations.values() for one in op.operands)
+        self._readers = Counter(
+            self._known(one) for op in self._operations.values() for one in op.operands
+        )
+        self._readers.update(self._known(node) for _, node in self._roots)
+        self._at: dict[Node, Place] = {}
+        self._pending: list[Root] = []
+        self._free: list[int] = []
+        self._temporaries = 0
+        self._program: list[Instruction] = []
+
+    def program(self) -> Program:
+        """The instructions."""
+        for node in self._in_order():
+            self._compute(node)
+        for target, node in self._roots:
+            if self._known(node) is not None:
+                self._readers[self._known(node)] -= 1
+                self._pending.append((target, node))
+        self._write_pending()
+        assert not self._pending, f"{self._pending} cannot be written"
+        return tuple(self._program)
+
+    def _known(self, node: Node) -> Place | None:
+        """Where a node is before the program; None for what it computes."""
+        return _CONSTANT if node.op == "const" else self._place_before(node)
+
+    def _place(self, node: Node) -> Place:
+        """Where a node is now."""
+        if node.constant is not None:
+            return self._constants.place(node.constant)
+        return self._known(node) or self._at[node]
+
+    def _choose(self) -> dict[Node, Operation]:
+        """The operations of what is computed; what is fused into another has none."""
+        plain = self._reached(lambda node: operation(self._graph, node, lambda _: False))
+        uses = Counter(one for op in plain.values() for one in op.operands)
+
+        def once(node: Node) -> bool:
+            return uses[node] == 1 and node not in self._targets and node in plain
+
+        return self._reached(lambda node: operation(self._graph, node, once))
+
+    def _reached(self, choose: Callable[[Node], Operation]) -> dict[Node, Operation]:
+        """The operations of all that the roots need, none before what it needs itself."""
+        operations: dict[Node, Operation] = {}
+        done: dict[Node, Operation] = {}
+        todo = [node for _, node in reversed(self._roots)]
+        while todo:
+            node = todo.pop()
+            if node in done or self._known(node) is not None:
+                continue
+            if node in operations:
+                done[node] = operations[node]
+                continue
+            operations[node] = choose(node)
+            todo.append(node)
+            todo.extend(reversed(operations[node].operands))
+        return done
+
+    def _in_order(self) -> list[Node]:
+        """What is computed, in the order of the program."""
+        height: dict[Node, int] = {}
+        for node, op in self._operations.items():
+            needs = sorted((height.get(one, 0) for one in op.operands), reverse=True)
+            height[node] = max(1, *(need + k for k, need in enumerate(needs)))
+        order: dict[Node, None] = {}
+        begun: set[Node] = set()
+        todo = [node for _, node in reversed(self._roots)]
+        while todo:
+            node = todo.pop()
+            if node in order or node not in self._operations:
+                continue
+            if node in begun:
+                order[node] = None
+                continue
+            begun.add(node)
+            todo.append(node)
+            todo.extend(sorted(self._operations[node].operands, key=lambda one: height.get(one, 0)))
+        return list(order)
+
+    def _compute(self, node: Node) -> None:
+        """Writes the instruction that computes a node."""
+        op = self._operations[node]
+        places = [self._place(one) for one in op.operands]
+        for one in op.operands:
+            self._readers[self._known(one)] -= 1
+            self._used(one)
+        targets = self._targets.get(node, [])
+        ready = [target for target in targets if not self._readers[target]]
+        self._at[node] = ready[0] if ready else self._temporary()
+        self._emit(op.name, self._at[node], places)
+        for target in targets:
+            if target != self._at[node]:
+                self._uses[node] += 1
+                self._pending.append((target, node))
+        self._write_pending()
+
+    def _write_pending(self) -> None:
+        """Copies what waited for a place, once nobody is to read the place any more."""
+        waiting, self._pending = self._pending, []
+        for target, node in waiting:
+            if self._readers[target]:
+                self._pending.append((target, node))
+            elif self._place(node) != target:
+                self._emit("copy", target, [self._place(node)])
+                self._used(node)
+
+    def _used(self, node: Node) -> None:
+        """Counts a use of a node, after the last of which its temporary is free."""
+        self._uses[node] -= 1
+        at = self._at.get(node, _NONE)
+        if not self._uses[node] and at[0] == "tmp":
+            heapq.heappush(self._free, at[1])
+
+    def _temporary(self) -> Place:
+        if not self._free:
+            heapq.heappush(self._free, self._temporaries)
+            self._temporaries += 1
+        return ("tmp", heapq.heappop(self._free))
+
+    def _emit(self, name: str, target: Place, operands: list[Place]) -> None:
+        a, b, c = (*operands, _NONE, _NONE)[:3]
+        self._program.append((name, *target, *a, *b, *c))

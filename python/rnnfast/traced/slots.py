@@ -1,0 +1,80 @@
+"""The slots of what a step keeps.
+
+An input's part that is needed as it is stays in its slot; other values take the slots of inputs'
+parts that nobody reads any more, as far as there are any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rnnfast.traced.derivative import Backward
+from rnnfast.traced.graph import Node
+from rnnfast.traced.places import Kept, visits
+from rnnfast.traced.stages import Plan
+
+_FOREVER = 1 << 30
+
+
+def placed(
+    plan: Plan, backward: Backward, stage: dict[Node, int], normalised: Iterable[Node]
+) -> Kept:
+    """Gives nodes their slots.
+
+    Args:
+        plan: the step's stages.
+        backward: their gradients.
+        stage: the nodes that are kept, in the order of the stages that put them there; -1 for
+            inputs' parts.
+        normalised: those of them that backward passes of norms read.
+    """
+    inputs = {gate.x: g for g, gate in enumerate(plan.gates) if gate.x is not None}
+    last_use = _last_use(plan, backward, stage, inputs, normalised)
+    until = [last_use[x] for x in inputs]
+    slot = dict(inputs)
+    waiting = [node for node in stage if node not in inputs]
+    for k in range(plan.stages):
+        new = [node for node in waiting if stage[node] == k]
+        homes = {node: _home(plan, node) for node in new}
+        for node in sorted(new, key=lambda node: homes[node] is None):
+            free = [s for s, use in enumerate(until) if use <= k]
+            home = homes[node]
+            if home not in free:
+                home = free[0] if free else len(until)
+            assert home is not None
+            until[home : home + 1] = [max(last_use[node], k + 1)]
+            slot[node] = home
+    return Kept(slot, stage, len(until))
+
+
+def _last_use(
+    plan: Plan,
+    backward: Backward,
+    stage: dict[Node, int],
+    inputs: Iterable[Node],
+    normalised: Iterable[Node],
+) -> dict[Node, int]:
+    """The last stage that reads each node out of a slot, `_FOREVER` for the backward pass."""
+    nodes = {node.number: node for node in [*inputs, *stage]}
+    apart = Kept({node: number for number, node in nodes.items()}, stage, 0)
+    last_use = dict.fromkeys(nodes.values(), -1)
+    for visit in visits(plan, backward, apart):
+        for kind, number in visit.read:
+            if kind == "slot":
+                use = _FOREVER if visit.stage is None else visit.stage
+                last_use[nodes[number]] = max(last_use[nodes[number]], use)
+    return last_use | dict.fromkeys(normalised, _FOREVER)
+
+
+def _home(plan: Plan, node: Node) -> int | None:
+    """The gate with an input's part that a node is made of, if it is a single one."""
+    gates = {gate.node: g for g, gate in enumerate(plan.gates[: plan.x_gates])}
+    found: set[int] = set()
+    todo = [node]
+    while todo:
+        one = todo.pop()
+        if one in gates:
+            found.add(gates[one])
+        elif plan.stage.get(one) == plan.stage.get(node):
+            todo.extend(one.inputs)
+    return found.pop() if len(found) == 1 else None

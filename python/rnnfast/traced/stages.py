@@ -1,0 +1,210 @@
+"""A step cut into stages: products, then a program of each unit by itself, and so on.
+
+A product goes to the first stage in which its result is needed to make a value or a new state, and
+so does all else: as late as that adds no stage. Then little has to be kept for later stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from rnnfast.traced.graph import Equations, Node, reachable, users
+
+OPENING = -1
+"""The stage of values that are made at the end of the step before, of states and parameters."""
+
+
+class Gate(NamedTuple):
+    """Something that enters a step from outside its programs.
+
+    Attributes:
+        x: its input's part: a row block of weight_ih, or the input itself; None without one.
+        h: its recurrent part: a product or a normalised value; None without one.
+        node: what the programs see of it: the part that there is, or the sum of both.
+    """
+
+    x: Node | None
+    h: Node | None
+    node: Node
+
+
+class Multiplied(NamedTuple):
+    """A product of a stage.
+
+    Attributes:
+        kind: "state" or "value" is multiplied with row blocks of weight_hh; "norm": a value is
+            normalised.
+        operand: the node of the state or value.
+        first: the first of its gates.
+        gates: how many gates follow each other.
+        eps: that of a norm; 0 of other products.
+    """
+
+    kind: str
+    operand: Node
+    first: int
+    gates: int
+    eps: float
+
+
+class Plan(NamedTuple):
+    """Where and when everything is.
+
+    Attributes:
+        equations: the step.
+        nodes: what the new states are made of, in the order of their numbers.
+        stages: how many there are.
+        stage: the stage of each node; none of those that states and parameters alone make, which
+            any stage may make for itself.
+        gates: the gates in the engine's order.
+        x_gates: how many of them have an input's part; they are the first.
+        values: what products multiply, opening values first, then by stage.
+        made_in: the stage that makes each value, or `OPENING`.
+        products: those of each stage.
+    """
+
+    equations: Equations
+    nodes: list[Node]
+    stages: int
+    stage: dict[Node, int]
+    gates: list[Gate]
+    x_gates: int
+    values: list[Node]
+    made_in: list[int]
+    products: list[list[Multiplied]]
+
+    @property
+    def last(self) -> int:
+        """The last stage."""
+        return self.stages - 1
+
+    def values_of(self, stage: int) -> list[tuple[int, Node]]:
+        """Number and node of the values that a stage makes."""
+        pairs = enumerate(zip(self.values, self.made_in, strict=True))
+        return [(k, node) for k, (node, made) in pairs if made == stage]
+
+
+def cut(equations: Equations) -> Plan:
+    """The stages of a step."""
+    nodes = reachable(equations.results)
+    earliest: dict[Node, int] = {}
+    for node in nodes:
+        known = [earliest[one] for one in node.inputs if one in earliest]
+        if node.op in ("product", "norm"):
+            earliest[node] = known[0] + 1 if known else 0
+        elif known or node.op in ("x", "input"):
+            earliest[node] = max(known, default=0)
+    count = 1 + max((earliest[node] for node in equations.results if node in earliest), default=0)
+
+    latest = dict.fromkeys(earliest, count - 1)
+    multiplied: dict[Node, int] = {}  # the stage in which each value is there at the latest
+    for node in reversed(nodes):
+        across = node.op in ("product", "norm")
+        for one in node.inputs if node in latest else ():
+            by = latest[node] - across
+            if one in latest:
+                by = latest[one] = min(latest[one], by)
+            if across and not _is_output(node.op, one):
+                multiplied[one] = min(multiplied.get(one, by), by)
+    made_in = {node: latest.get(node, by) for node, by in multiplied.items()}
+    values = sorted(made_in, key=lambda node: (made_in[node], node.number))
+
+    gates, x_gates, groups = _gates(equations, nodes, latest)
+    place = {gate.h: k for k, gate in enumerate(gates) if gate.h is not None}
+    products: list[list[Multiplied]] = [[] for _ in range(count)]
+    for group in groups:
+        operand = group[0].inputs[0]
+        kind = "norm" if group[0].op == "norm" else "value"
+        kind = "state" if _is_output(group[0].op, operand) else kind
+        eps = group[0].data if kind == "norm" else 0.0
+        assert isinstance(eps, float)
+        for first, size in _runs(place[h] for h in group):
+            product = Multiplied(kind, operand, first, size, eps)
+            products[latest[group[0]]].append(product)
+    return Plan(
+        equations,
+        nodes,
+        count,
+        latest,
+        gates,
+        x_gates,
+        values,
+        [made_in[node] for node in values],
+        products,
+    )
+
+
+def _is_output(op: str, operand: Node) -> bool:
+    """Whether an operand is h before the step, which products read where it is."""
+    return op == "product" and operand.op == "state" and operand.data == 0
+
+
+def _gates(
+    equations: Equations, nodes: list[Node], stage: dict[Node, int]
+) -> tuple[list[Gate], int, list[list[Node]]]:
+    """The gates in the engine's order, how many have an input's part, and the products' results.
+
+    Those with an input's part come first, of which the input itself is the last. The gates of a
+    product follow each other where that is possible, so that it stays one product.
+    """
+    sums = _sums(equations, nodes)
+    inputs = [node for node in nodes if node.op in ("x", "input")]
+    alone = [node for node in inputs if node not in sums]
+    recurrent_of = {x: h for x, (h, _) in sums.items()}
+    input_of = {h: x for x, h in recurrent_of.items()}
+
+    groups: dict[tuple[int, str, int, float], list[Node]] = {}
+    for node in nodes:
+        if node.op in ("product", "norm"):
+            eps = node.data if isinstance(node.data, float) else 0.0
+            key = (stage[node], node.op, node.inputs[0].number, eps)
+            groups.setdefault(key, []).append(node)
+    in_order = [
+        sorted(groups[key], key=lambda h: (h.data, h.number))
+        for key in sorted(groups, key=_norms_last)
+    ]
+
+    def size_across(group: list[Node]) -> int:
+        both = sum(h in input_of for h in group)
+        return len(group) if 0 < both < len(group) else 0
+
+    across = max((group for group in in_order if size_across(group)), key=size_across, default=[])
+    others = [group for group in in_order if group is not across]
+    with_x = [h for group in [*others, across] for h in group if h in input_of]
+    without_x = [h for group in [across, *others] for h in group if h not in input_of]
+
+    order: list[Node] = sorted((x for x in alone if x.op == "x"), key=lambda x: x.item)
+    order += [input_of[h] for h in with_x if input_of[h].op == "x"]
+    order += [x for x in inputs if x.op == "input"]
+    gates = [Gate(x, *sums[x]) if x in sums else Gate(x, None, x) for x in order]
+    gates += [Gate(None, h, h) for h in without_x]
+    return gates, len(order), in_order
+
+
+def _norms_last(key: tuple[int, str, int, float]) -> tuple[int, bool, int, float]:
+    return key[0], key[1] == "norm", key[2], key[3]
+
+
+def _sums(equations: Equations, nodes: list[Node]) -> dict[Node, tuple[Node, Node]]:
+    """For inputs' parts that are seen in a sum with a product alone: the product and the sum."""
+    by_node = users(nodes)
+    found = {}
+    for node in nodes:
+        if node.op != "add":
+            continue
+        x, h = sorted(node.inputs, key=lambda one: one.op == "product")
+        alone = all(by_node[one] == [node] and one not in equations.results for one in (x, h))
+        if x.op in ("x", "input") and h.op == "product" and alone:
+            found[x] = (h, node)
+    return found
+
+
+def _runs(places: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """First and size of the runs of numbers that follow each other."""
+    in_order = sorted(places)
+    first = 0
+    for k in range(1, len(in_order) + 1):
+        if k == len(in_order) or in_order[k] != in_order[k - 1] + 1:
+            yield in_order[first], k - first
+            first = k

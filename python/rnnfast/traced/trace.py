@@ -1,0 +1,121 @@
+"""A step run once on stand-ins for its values: its equations as a graph."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from rnnfast.reference import Cell
+from rnnfast.reference.cell import Inputs, named_blocks
+from rnnfast.traced.graph import Equations, Graph, Node, reachable
+from rnnfast.traced.value import CellError, Value, fail
+
+
+class _Recurrent:
+    """Stands in for the product with weight_hh."""
+
+    def __init__(self, graph: Graph, blocks: int) -> None:
+        self._graph = graph
+        self._blocks = blocks
+        self._used: set[int] = set()
+
+    def __call__(self, operand: object, *blocks: int) -> list[Value]:
+        if not isinstance(operand, Value) or operand.node.constant is not None:
+            fail(
+                f"recurrent: expected a value of the step as operand, got {operand!r}; weight_hh "
+                "times a constant is what bias_hh is for"
+            )
+        if operand.graph is not self._graph:
+            fail("recurrent: a value of another step; a step may keep none of its values")
+        if operand.node.op == "input":
+            fail(
+                "recurrent(x.input): the products of the input are x[0], x[1], ..., row blocks of "
+                "weight_ih"
+            )
+        try:
+            named = named_blocks(blocks, self._blocks)
+        except (TypeError, ValueError) as error:
+            fail(str(error))
+        for block in named:
+            if block in self._used:
+                fail(
+                    f"recurrent: row block {block} of weight_hh is used twice; a step multiplies "
+                    "with each once, keep its result in a variable"
+                )
+            self._used.add(block)
+        return [
+            Value(self._graph, self._graph.node("product", operand.node, data=int(block)))
+            for block in named
+        ]
+
+
+def trace(cell: Cell) -> Equations:
+    """The equations of a cell's step.
+
+    Raises:
+        CellError: The step does what cannot be compiled, or leaves a row of a weight unused.
+    """
+    graph = Graph()
+
+    def items(op: str, count: int) -> list[Value]:
+        return [Value(graph, graph.node(op, data=k)) for k in range(count)]
+
+    entire = Value(graph, graph.node("input")) if cell.reads_input else None
+    inputs = Inputs(cast(Any, items("x", cell.gates)), cast(Any, entire))
+    recurrent = _Recurrent(graph, cell.recurrent_blocks)
+    new = cell.advance(
+        inputs,
+        cast(Any, recurrent),
+        cast(Any, items("state", cell.states)),
+        cast(Any, items("param", cell.params)),
+    )
+    results = tuple(_result(cell, graph, k, value) for k, value in enumerate(new))
+    equations = Equations(
+        graph,
+        results,
+        cell.name,
+        cell.states,
+        cell.gates,
+        cell.params,
+        cell.recurrent_blocks,
+        cell.reads_input,
+    )
+    check_use(equations)
+    return equations
+
+
+def _result(cell: Cell, graph: Graph, k: int, value: object) -> Node:
+    """The node of a new state."""
+    what = f"step of cell {cell.name!r}: new state {k}"
+    if not isinstance(value, Value):
+        raise CellError(f"{what}: expected a value of the step, got {value!r}")
+    if value.graph is not graph:
+        raise CellError(f"{what}: a value of another step; a step may keep none of its values")
+    if value.node.constant is not None:
+        raise CellError(f"{what} is the constant {value.node.constant}; leave that state out")
+    return value.node
+
+
+def check_use(equations: Equations) -> None:
+    """Checks that a step uses all that the cell has.
+
+    Raises:
+        CellError: It does not.
+    """
+    used = {(node.op, node.data) for node in reachable(equations.results)}
+    wanted = [
+        ("x", equations.gates, "x[{}] (of {} gates)"),
+        ("product", equations.recurrent_gates, "row block {} of weight_hh (of {} recurrent_gates)"),
+        ("param", equations.params, "channel[{}] (of {} params)"),
+    ]
+    for op, count, name in wanted:
+        for k in range(count):
+            if (op, k) not in used:
+                raise CellError(
+                    f"step of cell {equations.name!r}: the new states do not depend on "
+                    f"{name.format(k, count)}; use it or leave it out"
+                )
+    if equations.reads_input and ("input", None) not in used:
+        raise CellError(
+            f"step of cell {equations.name!r}: the new states do not depend on x.input, which "
+            "reads_input=True promises; use it or leave reads_input out"
+        )
