@@ -72,6 +72,9 @@ class Drawn:
         self.blocks = blocks
         self.reads_input = reads_input
 
+    def __repr__(self) -> str:
+        return f"Drawn({self.lines}, {self.new}, {self.blocks}, {self.reads_input})"
+
     def __call__(self, x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
         values = [*x, *state, *(0.5 * p + state[0] for p in channel)]
         values += [tanh(x.input)] if self.reads_input else []

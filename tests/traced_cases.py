@@ -118,6 +118,13 @@ def _early_state(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any
     return tanh(b + i), c
 
 
+def _input_as_state(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
+    """An input's part becomes a state, while its slot is wanted for something else."""
+    h, before = state
+    quotient = (x[1] + 0.5 * before) / (1 + abs(x[0] + 0.5))
+    return tanh(quotient * h + x[0] + recurrent(h)[0] * quotient), x[0]
+
+
 def _sums(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
     """Inputs' parts and products that are only seen in sums with other terms."""
     h, c = state
@@ -159,6 +166,7 @@ OTHERS = {
         ),
         Cell("other_state", step=_other_state, states=3, recurrent_gates=2),
         Cell("early_state", step=_early_state, states=2, gates=3, recurrent_gates=3),
+        Cell("input_as_state", step=_input_as_state, states=2, gates=2, recurrent_gates=1),
         Cell("sums", step=_sums, states=2, gates=4, params=3),
         Cell("functions", step=_functions, params=1),
     )

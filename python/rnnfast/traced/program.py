@@ -89,10 +89,7 @@ class _Writer:
         """The instructions."""
         for node in self._in_order():
             self._compute(node)
-        for target, node in self._roots:
-            if self._known(node) is not None:
-                self._readers[self._known(node)] -= 1
-                self._pending.append((target, node))
+        self._pending += [root for root in self._roots if self._known(root[1]) is not None]
         self._write_pending()
         assert not self._pending, f"{self._pending} cannot be written"
         return tuple(self._program)
@@ -174,13 +171,14 @@ class _Writer:
 
     def _write_pending(self) -> None:
         """Copies what waited for a place, once nobody is to read the place any more."""
-        waiting, self._pending = self._pending, []
-        for target, node in waiting:
-            if self._readers[target]:
-                self._pending.append((target, node))
-            elif self._place(node) != target:
+        ready = [root for root in self._pending if not self._readers[root[0]]]
+        while ready:
+            for target, node in ready:
+                self._pending.remove((target, node))
                 self._emit("copy", target, [self._place(node)])
+                self._readers[self._known(node)] -= 1
                 self._used(node)
+            ready = [root for root in self._pending if not self._readers[root[0]]]
 
     def _used(self, node: Node) -> None:
         """Counts a use of a node, after the last of which its temporary is free."""
