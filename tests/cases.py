@@ -106,7 +106,9 @@ def make_data(case: Case) -> Data:
 
     weights = [
         tuple(
-            None if shape is None else reals(shape, (0.7 * shape[-1] ** -0.5, 0.5, 0.2)[k // 2])
+            None
+            if shape is None
+            else reals(shape, (0.7 * max(1, shape[-1]) ** -0.5, 0.5, 0.2)[k // 2])
             for k, shape in enumerate(weight_shapes(case, layer))
         )
         for layer in range(case.L)

@@ -170,6 +170,17 @@ def test_keras_errors() -> None:
             rnnfast.load_keras_weights(other, [])
 
 
+def test_keras_has_no_place_for_a_learned_state() -> None:
+    layer = rnnfast.GRU(3, 5, learn_state=True)
+    weights = rnnfast.to_keras_weights(rnnfast.GRU(3, 5))
+    for call in (
+        lambda: rnnfast.to_keras_weights(layer),
+        lambda: rnnfast.load_keras_weights(layer, weights),
+    ):
+        with pytest.raises(ValueError, match=r"layer: expected one without learn_state, as Keras"):
+            call()
+
+
 @pytest.mark.parametrize(
     ("cell", "config", "message"),
     [

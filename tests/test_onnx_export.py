@@ -23,6 +23,7 @@ from cases import Case
 from rnnfast import functional, reference
 from rnnfast.onnx.layout import OPERATORS
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
+from test_learned_state import learning
 
 STATES = ("h", "c")
 
@@ -86,6 +87,30 @@ def test_one_graph_for_all_sizes_of_batch_and_time(cell: str) -> None:
         state = state if states > 1 else (state,)
         for got, values in zip(final, state, strict=True):
             np.testing.assert_allclose(got, values, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("cell", OPERATORS)
+def test_a_learned_state_is_the_default_of_the_graphs_inputs(
+    cell: str, lengths: bool, layers: int
+) -> None:
+    case = Case(cell, T=6, B=4, I=5, H=9, L=layers, D=2, lengths=lengths)
+    layer = learning(case, batch_first=lengths).eval()
+    model = rnnfast.onnx.to_model(layer, lengths=lengths)
+    check(model, case, batch_first=lengths)  # with states that are given
+    session = onnx_models.session(model)
+    for batch in (1, 7):
+        x = np.random.default_rng(batch).standard_normal((6, batch, 5)).astype(np.float32)
+        x = x.swapaxes(0, 1) if lengths else x
+        ends = np.arange(batch, dtype=np.int32) % 7 if lengths else None
+        y, *final = session.run(None, {"x": x} | ({"lengths": ends} if lengths else {}))
+        expected, state = layer(x, None, ends)
+        np.testing.assert_allclose(y, expected, rtol=0, atol=2e-6)
+        for got, values in zip(final, state if len(final) > 1 else (state,), strict=True):
+            np.testing.assert_allclose(got, values, rtol=0, atol=2e-6)
+    again = rnnfast.onnx.to_layer(*rnnfast.onnx.load(model))
+    cases.assert_identical(again.state_dict(), layer.state_dict())
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])

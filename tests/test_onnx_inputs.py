@@ -87,10 +87,17 @@ class TestStates:
         assert sorted(node.computed) == sorted(names)
         large = 4000, 3000, 1024  # of which only the shape is read
         assert node.computed["initial_h"](large).shape == (operator.directions, 3000, operator.H)
-        with pytest.raises(
-            ValueError, match=r"nodes\[0\]: expected .*(without initial_h|direction forward)"
-        ):
-            rnnfast.onnx.to_layer(node)
+        if direction == "reverse":
+            with pytest.raises(ValueError, match=r"nodes\[0\]: expected direction forward"):
+                rnnfast.onnx.to_layer(node)
+            return
+        layer, x = rnnfast.onnx.to_layer(node), random(7, 3, operator.I)
+        assert layer.learn_state
+        y = node(x)[0].swapaxes(1, 2).reshape(7, 3, -1)
+        np.testing.assert_array_equal(layer(x)[0], y)
+        for k, name in enumerate(names):
+            learned = getattr(layer, f"initial_state_{k}")
+            np.testing.assert_array_equal(learned, sources[f"{name}_1"][:, 0])
 
     def test_of_the_shape_of_an_input_that_is_batch_first(self) -> None:
         operator = Operator("GRU", states=False)
@@ -159,8 +166,22 @@ class TestStates:
             np.testing.assert_array_equal(values, expected[name])
         assert rnnfast.onnx.to_layer(node)(random(3, 2, operator.I))[0].shape == (3, 2, operator.H)
 
+    def test_a_constant_that_all_sequences_share_is_learned_and_the_other_is_zero(self) -> None:
+        operator = Operator("LSTM", "bidirectional")
+        built = onnx_models.build(operator)
+        shared = random(2, 1, operator.H).repeat(4, axis=1)
+        model = built.model
+        del model.graph.input[1:]
+        model.graph.initializer.append(numpy_helper.from_array(shared, "initial_c"))
+        model.graph.initializer.append(numpy_helper.from_array(0 * shared, "initial_h"))
+        (node,) = rnnfast.onnx.load(model)
+        layer, x = rnnfast.onnx.to_layer(node), random(3, 4, operator.I)
+        np.testing.assert_array_equal(layer.initial_state_1, shared[:, 0])
+        assert not layer.initial_state_0.value.any()
+        np.testing.assert_array_equal(layer(x)[1][1], node(x)[2])
+
     @pytest.mark.parametrize("name", ["initial_h", "initial_c", "sequence_lens"])
-    def test_a_layer_has_no_constant_state_and_no_constant_lengths(self, name: str) -> None:
+    def test_a_layer_has_no_states_that_differ_and_no_constant_lengths(self, name: str) -> None:
         built = onnx_models.build(Operator("LSTM", lengths=True), (*onnx_models.CONSTANTS, name))
         (node,) = rnnfast.onnx.load(built.model)
         with pytest.raises(
@@ -284,6 +305,7 @@ def test_a_model_of_one_size_says_so() -> None:
 KINDS = ("LSTM", "GRU", "RNN")
 EXPORTS = [
     *itertools.product(KINDS, (False, True), ("fixed", "open"), ("none", "own"), (17,)),
+    *itertools.product(KINDS, (False, True), ("batch open",), ("own",), (17,)),
     *itertools.product(KINDS, (True,), ("open",), ("own",), (9, 11, 20)),
 ]
 
@@ -313,7 +335,9 @@ def test_pytorch_exports_with_and_without_states(
             return self.rnn(x, (h, 2 * h) if kind == "LSTM" else h)[0]
 
     module, file = Model().eval(), io.BytesIO()
-    axes = {"x": {0: "first", 1: "second"}} if sizes == "open" else None
+    batch_axis = 0 if batch_first else 1
+    open_axes = {"fixed": (), "batch open": (batch_axis,), "open": (0, 1)}[sizes]
+    axes = {"x": {axis: f"axis_{axis}" for axis in open_axes}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter is deprecated
         torch.onnx.export(
@@ -321,8 +345,9 @@ def test_pytorch_exports_with_and_without_states(
             dynamo=False, input_names=["x"], dynamic_axes=axes, opset_version=opset,
         )  # fmt: skip
     nodes = rnnfast.onnx.load(file.getvalue())
-    free = sizes == "open" or state == "none"
-    for shape in ((3, 4, 5), *([(6, 2, 5)] if free else [])):
+    free = (0, 1) if state == "none" else open_axes
+    other = 6 if 0 in free else 3, 2 if 1 in free else 4, 5
+    for shape in ((3, 4, 5), other):
         x = random(*shape)
         y = x.swapaxes(0, 1) if batch_first else x
         for node in nodes:
@@ -331,11 +356,8 @@ def test_pytorch_exports_with_and_without_states(
         with torch.inference_mode():
             expected = module(torch.from_numpy(x)).numpy()
         np.testing.assert_allclose(y, expected, rtol=0, atol=1e-6)
-        if state == "none":
-            layer = rnnfast.onnx.to_layer(*nodes)
-            y = layer(x.swapaxes(0, 1) if batch_first else x)[0]
-            y = y.swapaxes(0, 1) if batch_first else y
-            np.testing.assert_allclose(y, expected, rtol=0, atol=1e-6)
-    if state == "own":
-        with pytest.raises(ValueError, match=r"nodes\[0\]: expected .* without initial_h"):
-            rnnfast.onnx.to_layer(*nodes)
+        layer = rnnfast.onnx.to_layer(*nodes)
+        assert layer.learn_state == (state == "own")
+        y = layer(x.swapaxes(0, 1) if batch_first else x)[0]
+        y = y.swapaxes(0, 1) if batch_first else y
+        np.testing.assert_allclose(y, expected, rtol=0, atol=1e-6)

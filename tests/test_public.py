@@ -18,7 +18,7 @@ from test_layers import NAMED
 # PyTorch's layers take these by position; nonlinearity is of RNN only, in the fourth place.
 POSITIONAL = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout"]
 POSITIONAL += ["bidirectional"]
-KEYWORDS = ["recompute", "dtype", "precision", "seed", "device"]
+KEYWORDS = ["recompute", "learn_state", "dtype", "precision", "seed", "device"]
 
 
 @pytest.mark.parametrize("kind", [rnnfast.RNN, rnnfast.LSTM, rnnfast.PeepholeLSTM, rnnfast.GRU])
@@ -125,6 +125,7 @@ def test_a_missing_library_is_named_on_use_and_not_listed() -> None:
         (lambda: rnnfast.Recurrent("nas", 3, 4), "Recurrent('nas', 3, 4)"),
         (lambda: rnnfast.GRU(3, 4, precision="bfloat16"), "GRU(3, 4, precision='bfloat16')"),
         (lambda: rnnfast.GRU(3, 4, dtype="float64"), "GRU(3, 4, dtype='float64')"),
+        (lambda: rnnfast.GRU(3, 4, learn_state=True), "GRU(3, 4, learn_state=True)"),
         (lambda: rnnfast.Linear(3, 4), "Linear(3, 4)"),
         (lambda: rnnfast.Linear(3, 4, bias=False), "Linear(3, 4, bias=False)"),
         (lambda: rnnfast.Embedding(30, 4), "Embedding(30, 4)"),

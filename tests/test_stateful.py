@@ -61,16 +61,24 @@ class Use(RuleBasedStateMachine):
         cell=st.sampled_from(list(rnnfast.functional.cells())),
         num_layers=st.integers(1, 2),
         bias=st.booleans(),
+        learn_state=st.booleans(),
         dtype=st.sampled_from(["float32", "float64"]),
         optimizer=st.sampled_from(OPTIMIZERS),
     )
     def make(
-        self, cell: str, num_layers: int, bias: bool, dtype: str, optimizer: tuple[Any, Any]
+        self,
+        cell: str,
+        num_layers: int,
+        bias: bool,
+        learn_state: bool,
+        dtype: str,
+        optimizer: tuple[Any, Any],
     ) -> None:
         self.arguments = (cell, I, H, num_layers, bias)
+        self.keywords = {"learn_state": learn_state, "dtype": dtype}
         self.dtype = dtype
         self.kind, self.options = optimizer
-        layer = Recurrent(*self.arguments, dtype=dtype, seed=0)
+        layer = Recurrent(*self.arguments, **self.keywords, seed=0)
         self.group = [layer]
         self.optimizer = self.kind(layer, **self.options)
         self.frozen = False
@@ -89,7 +97,7 @@ class Use(RuleBasedStateMachine):
 
     def fresh(self) -> Recurrent:
         """A layer of its own with the weights and gradients as they should be."""
-        layer = Recurrent(*self.arguments, dtype=self.dtype)
+        layer = Recurrent(*self.arguments, **self.keywords)
         layer.load_state_dict(self.weights)
         for p in layer.parameters():
             p.grad[...] = self.gradients[p.name]

@@ -106,6 +106,19 @@ def test_tensors_have_the_same_values_and_gradients(name: str, dtype: str) -> No
         assert error <= 100 * np.finfo(dtype).eps * largest
 
 
+# PyTorch's own, when forward-mode derivatives are used for the first time.
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_tensors_have_second_and_forward_mode_derivatives(name: str) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    import rnnfast.torch  # noqa: F401  (registers tensors)
+
+    tensors = [torch.tensor(v, requires_grad=True) for v in arrays()]
+    check = torch.autograd.gradcheck
+    assert check(FUNCTIONS[name], tensors, fast_mode=True, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(FUNCTIONS[name], tensors, fast_mode=True)
+
+
 def tied(library: str, function: Function, a: list[float], b: list[float]) -> list[list[float]]:
     """The gradients of a and b for the sum of a function's value, on the tape or on tensors."""
     if library == "tape":

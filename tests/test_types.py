@@ -20,6 +20,7 @@ dx, dh = gru.backward(y, h)
 print(dh.shape)
 _, (h, c) = lstm(x, (h, h))
 print(h.shape, c.shape)
+rnnfast.LSTM(3, 5, learn_state=True)(x, (None, c))
 
 
 class Model(rnnfast.Module):

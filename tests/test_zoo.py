@@ -16,6 +16,7 @@ import tolerances
 import zoo_cases
 from rnnfast.cells import ZOO, recurrent_highway
 from rnnfast.reference import CELLS, Cell
+from rnnfast.reference.tape import tanh
 from zoo_cases import KINDS, ZooData
 
 ROOT = Path(__file__).parent.parent
@@ -73,6 +74,27 @@ def test_cell_is_its_equations_in_torch(cell: Cell, T: int, B: int, I: int, H: i
 
 
 @every_cell
+def test_cell_runs_on_tensors(cell: Cell) -> None:
+    """Step by step in operations of PyTorch, as where derivatives of gradients are asked for."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from rnnfast.torch import stepwise
+
+    data = zoo_cases.make_data(cell, 4, 2, 3, 5)
+    x = torch.tensor(data.x, requires_grad=True)
+    weights = tuple(torch.tensor(w) for w in data.weights)
+    state = tuple(torch.tensor(s[0]) for s in data.state)
+    over_time, final = stepwise._run(cell, x, weights, state, None, False)
+    (over_time[0] * torch.tensor(data.dy)).sum().backward()
+    network = zoo_cases.run_reference(cell, data)
+    gradients = network.backward(data.dy)
+    bound = tolerances.TORCH_RELATIVE_FLOAT64
+    assert worst(over_time[0].detach().numpy(), network.y) <= bound
+    assert worst(x.grad.numpy(), gradients.dx) <= bound
+    for got, expected in zip(final, network.state, strict=True):
+        assert worst(got.detach().numpy(), expected[0]) <= bound
+
+
+@every_cell
 def test_gradients_by_central_differences(cell: Cell) -> None:
     data = zoo_cases.make_data(cell, 2, 2, 3, 4)
     gradients, step = zoo_cases.reference_results(cell, data), tolerances.CENTRAL_DIFFERENCE_STEP
@@ -123,6 +145,7 @@ def test_cell_is_the_layer_of_torch(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
+        ("highway_layer", {"activation": tanh}),
         ("janet", {"beta": 0.5}),
         ("scrn", {"alpha": 0.5}),
         ("cornn", {"dt": 0.2}),
@@ -135,7 +158,7 @@ def test_cell_is_the_layer_of_torch(name: str) -> None:
         ("cfc_backbone", {"elapsed": 2.0}),
     ],
 )
-def test_options_change_the_step(name: str, options: dict[str, float]) -> None:
+def test_options_change_the_step(name: str, options: dict[str, Any]) -> None:
     cell, data = ZOO[name], zoo_cases.make_data(ZOO[name], 2, 2, 3, 4)
     changed = replace(cell, step=partial(cell.step, **options))
     difference = zoo_cases.run_reference(changed, data).y - zoo_cases.run_reference(cell, data).y

@@ -327,6 +327,7 @@ STEPS: dict[str, Step] = {
         for depth in range(1, 11)
         for suffix in ("", "_uncoupled")
     },
+    "highway_layer": lambda x, s, W, R, p: (torch.lerp(x, F.relu(W[0](x)), sigmoid(W[1](x))),),
     "lstm_1997": original_lstm,
     "lstm_nig": odyssey("fgo", "fo"),
     "lstm_nfg": odyssey("igo", "io"),

@@ -2,10 +2,10 @@
 
 Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recurrent` for every
 cell of the library), stateless functions on arrays in `rnnfast.functional`, the training of
-language models in `rnnfast.training`, and the float64 NumPy reference that everything is checked
-against in `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers
-as PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these and `rnnfast.training` are loaded
-when they are first used.
+language models in `rnnfast.training`, cells of the literature in `rnnfast.cells`, and the float64
+NumPy reference that everything is checked against in `rnnfast.reference`. `rnnfast.cuda` tells of
+CUDA devices. `rnnfast.torch` has the layers as PyTorch's, `rnnfast.onnx` reads and writes ONNX
+models; these and `rnnfast.training` are loaded when they are first used.
 """
 
 import importlib
@@ -13,7 +13,7 @@ import importlib.util
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from rnnfast import cuda, functional, reference
+from rnnfast import cells, cuda, functional, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache
 from rnnfast._version import __version__
 from rnnfast.dense import Embedding, Linear
@@ -74,6 +74,7 @@ __all__ = [
     "Stream",
     "__version__",
     "cache_info",
+    "cells",
     "clip_grad_norm_",
     "clip_grad_value_",
     "cpu_info",

@@ -6,7 +6,6 @@ finds that something must be converted, or is wrong.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from functools import cache
 from math import isqrt
@@ -18,17 +17,19 @@ from numpy.typing import ArrayLike, NDArray
 from rnnfast import _backend, _checks, _core
 from rnnfast._backend import Backend
 from rnnfast._checks import RealArray
-from rnnfast._core import CellInfo, Packed
+from rnnfast._core import CellInfo, NetworkOptions, Packed
 
 
 class Weights(NamedTuple):
     """The weights of one layer in one direction, or their gradients.
 
+    `cells()[name].shapes(input_size, hidden_size)` has their shapes.
+
     Attributes:
         weight_ih: (G*H, I), or (G*H, D*H) beyond the first layer.
-        weight_hh: (G*H, H).
+        weight_hh: (R*H, H).
         bias_ih: (G*H,), added to the input product; None for none.
-        bias_hh: (G*H,), added to the recurrent product; None for none.
+        bias_hh: (R*H,), added to the recurrent product; None for none.
         weight_channel: (P, H), of cells with per-channel parameters such as peepholes.
     """
 
@@ -45,37 +46,109 @@ def cells() -> dict[str, CellInfo]:
     return {cell.name: cell for cell in _core.cells()}
 
 
+def network_options(
+    cell: str,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    training: bool = False,
+    precision: str = "full",
+    recompute: int = 0,
+    threads: int = 0,
+    keep_y: bool = False,
+) -> NetworkOptions:
+    """What a network is and how its calls run, for any number of calls.
+
+    Args:
+        cell: As in `functional.forward`, like all that follows up to the precision.
+        num_layers: L.
+        bidirectional: Whether D is 2.
+        dropout: Probability between layers.
+        training: Whether to keep what `backward` needs.
+        precision: Of the products.
+        recompute: Steps between two states that are kept, from `recomputed_steps`; 0 to keep all.
+        threads: The most that a call uses, backward too; 0 for the process' number.
+        keep_y: Whether a training call keeps a copy of y, so that callers may change theirs.
+
+    Raises:
+        TypeError: A value is of the wrong type.
+        ValueError: It is out of range, or no name of a cell or precision.
+    """
+    return _core.network_options(
+        cell, num_layers, bidirectional, dropout, training, precision, recompute, threads, keep_y
+    ) or checked_options(
+        cell, num_layers, bidirectional, dropout, training, precision, recompute, threads, keep_y
+    )
+
+
+def checked_options(
+    cell: str,
+    num_layers: int,
+    bidirectional: bool,
+    dropout: float,
+    training: bool,
+    precision: str,
+    recompute: int,
+    threads: int = 0,
+    keep_y: bool = False,
+) -> NetworkOptions:
+    """The same of values that must be converted, or are wrong."""
+    converted: NetworkOptions | None = _core.network_options(
+        _checks.choice("cell", cell, cells()),
+        _checks.positive_int("num_layers", num_layers),
+        _checks.boolean("bidirectional", bidirectional),
+        _checks.number("dropout", dropout, 0, 1),
+        _checks.boolean("training", training),
+        _checks.choice("precision", precision, _checks.PRECISIONS),
+        _checks.count("recompute", recompute),
+        threads,
+        keep_y,
+    )
+    assert converted is not None
+    return converted
+
+
+class KeptOptions:
+    """The options of the last call, which the next one takes again if all values are the same.
+
+    Copies, also by pickle, start empty.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[Any, ...], NetworkOptions] | None = None
+
+    def get(self, *values: Any) -> NetworkOptions:
+        """`network_options` of these values."""
+        kept = self._kept
+        if kept is None or kept[0] != values:
+            kept = self._kept = values, network_options(*values)  # at once: threads may share this
+        return kept[1]
+
+    def __reduce__(self) -> tuple[type[KeptOptions], tuple[()]]:
+        return KeptOptions, ()
+
+
 def checked_call(
     on: Backend,
-    cell: str,
+    options: NetworkOptions,
     x: ArrayLike,
     weights: Sequence[Weights] | Packed,
     state: Sequence[ArrayLike | None] | None,
     lengths: ArrayLike | None,
-    num_layers: int,
-    bidirectional: bool,
-    dropout: float,
     seed: int,
-    training: bool,
-    precision: str,
-    recomputed_steps: int,
 ) -> tuple[Any, ...]:
     """Check and convert the arguments of `forward` for `on.forward`."""
-    info = cells()[_checks.choice("cell", cell, cells())]
-    num_layers = _checks.positive_int("num_layers", num_layers)
-    dropout = _checks.number("dropout", dropout, 0, 1)
-    seed = operator.index(seed)
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed: expected an integer in [0, 2**64), got {seed}")
+    seed = _checks.integer("seed", seed, 0, 2**64 - 1)
     if not isinstance(weights, Sequence):
         dtype: np.dtype[np.floating] = np.dtype(weights.dtype)
-        _checks.precision("precision", precision, dtype)
-        _check_packed(weights, cell, num_layers, bidirectional, training, precision)
+        _checks.precision("precision", options.precision, dtype)
+        _check_packed(weights, options)
         input_size, hidden_size = weights.input_size, weights.hidden_size
     else:
-        weights = checked_weights(on, weights, info, num_layers, bidirectional)
+        weights = checked_weights(on, weights, options)
         dtype = weights[0].weight_ih.dtype
-        _checks.precision("precision", precision, dtype)
         input_size, hidden_size = weights[0].weight_ih.shape[1], weights[0].weight_hh.shape[1]
     inputs = checked_x(on, x, dtype, input_size)
     seq_len, batch = inputs.shape[:2]
@@ -83,13 +156,12 @@ def checked_call(
         on,
         "state",
         state,
-        info.states,
+        options.cell.states,
         dtype,
-        (num_layers * (2 if bidirectional else 1), batch, hidden_size),
+        (options.num_layers * (2 if options.bidirectional else 1), batch, hidden_size),
     )
     spans = None if lengths is None else checked_lengths(on, lengths, seq_len, batch)
-    options = num_layers, bidirectional, dropout, seed, training, precision, recomputed_steps
-    return cell, inputs, weights, states, spans, *options
+    return options, inputs, weights, states, spans, seed
 
 
 def checked_gradients(
@@ -122,17 +194,10 @@ def checked_dweights(on: Backend, core: Any, dweights: Sequence[Weights]) -> lis
     return [Weights(*gradients) for gradients in dweights]
 
 
-def _check_packed(
-    packed: Packed,
-    cell: str,
-    num_layers: int,
-    bidirectional: bool,
-    training: bool,
-    precision: str,
-) -> None:
-    if training:
+def _check_packed(packed: Packed, options: NetworkOptions) -> None:
+    if options.training:
         raise ValueError("weights: expected arrays when training, got packed weights")
-    expected = cell, num_layers, bool(bidirectional), precision
+    expected = options.cell.name, options.num_layers, options.bidirectional, options.precision
     got = packed.cell, packed.num_layers, packed.bidirectional, packed.precision
     if got != expected:
         raise ValueError(
@@ -142,35 +207,39 @@ def _check_packed(
 
 
 def checked_weights(
-    on: Backend,
-    weights: Sequence[Weights],
-    info: CellInfo,
-    num_layers: int,
-    bidirectional: bool,
+    on: Backend, weights: Sequence[Weights], options: NetworkOptions
 ) -> list[Weights]:
-    directions = 2 if bidirectional else 1
-    if len(weights) != num_layers * directions:
+    """Check and convert weights for `on`, also for the precision of the products."""
+    directions = 2 if options.bidirectional else 1
+    if len(weights) != options.num_layers * directions:
         raise ValueError(
-            f"weights: expected num_layers * num_directions = {num_layers * directions} entries, "
-            f"got {len(weights)}"
+            "weights: expected num_layers * num_directions = "
+            f"{options.num_layers * directions} entries, got {len(weights)}"
         )
     weight_ih, weight_hh = on.asarray(weights[0].weight_ih), on.asarray(weights[0].weight_hh)
     dtype = _checks.known_to_numpy(weight_ih).dtype
     if dtype == np.float16:
         dtype = np.dtype(np.float32)  # the smallest type that holds all of its values
     dtype = _checks.real_dtype("weight_ih.dtype", dtype, on)
-    if weight_ih.ndim != 2 or weight_hh.ndim != 2 or 0 in weight_ih.shape + weight_hh.shape:
+    if weight_ih.ndim != 2 or weight_hh.ndim != 2 or not weight_ih.shape[1] * weight_hh.shape[1]:
         raise ValueError(
-            f"weight_ih, weight_hh: expected matrices of at least one row and column, got shapes "
+            f"weight_ih, weight_hh: expected matrices of at least one column, got shapes "
             f"{weight_ih.shape} and {weight_hh.shape}"
         )
     input_size, hidden_size = weight_ih.shape[1], weight_hh.shape[1]
-    return [
+    checked = [
         _checked_layer(
-            on, w, info, dtype, hidden_size, directions * hidden_size if layer else input_size
+            on,
+            w,
+            options.cell,
+            dtype,
+            directions * hidden_size if i >= directions else input_size,
+            hidden_size,
         )
-        for layer, w in ((i // directions, w) for i, w in enumerate(weights))
+        for i, w in enumerate(weights)
     ]
+    _checks.precision("precision", options.precision, dtype)
+    return checked
 
 
 def _checked_layer(
@@ -178,31 +247,33 @@ def _checked_layer(
     weights: Weights,
     info: CellInfo,
     dtype: np.dtype[np.floating],
+    input_size: int,
     hidden_size: int,
-    inputs: int,
 ) -> Weights:
-    rows, gates = info.gates * hidden_size, f"{info.gates}*hidden_size"
-    shapes = {
-        "weight_ih": ((rows, inputs), f"({gates}, input_size)"),
-        "weight_hh": ((rows, hidden_size), f"({gates}, hidden_size)"),
-        "bias_ih": ((rows,), f"({gates},)"),
-        "bias_hh": ((rows,), f"({gates},)"),
-        "weight_channel": ((info.params, hidden_size), f"({info.params}, hidden_size)"),
-    }
     if (weights.weight_channel is None) != (info.params == 0):
         raise ValueError(
             f"weight_channel: expected {info.params or 'no'} per-channel parameters for cell "
             f"{info.name!r}, got {'none' if weights.weight_channel is None else 'an array'}"
         )
-    checked: list[RealArray | None] = []
-    for (name, (shape, meaning)), value in zip(shapes.items(), weights, strict=True):
+    rows, recurrent_rows = f"{info.gates}*hidden_size", f"{info.recurrent_gates}*hidden_size"
+    meanings = {
+        "weight_ih": f"({rows}, input_size)",
+        "weight_hh": f"({recurrent_rows}, hidden_size)",
+        "bias_ih": f"({rows},)",
+        "bias_hh": f"({recurrent_rows},)",
+        "weight_channel": f"({info.params}, hidden_size)",
+    }
+    checked: dict[str, RealArray | None] = {}
+    for name, shape in info.shapes(input_size, hidden_size).items():
+        value = getattr(weights, name)
         if value is None and name in ("weight_ih", "weight_hh"):
-            raise TypeError(f"{name}: expected an array of shape {meaning} = {shape}, got None")
+            meaning = f"{meanings[name]} = {shape}"
+            raise TypeError(f"{name}: expected an array of shape {meaning}, got None")
         if value is not None:
             value = _checks.real_array(name, value, dtype, on=on)
-            _checks.shape(name, value, shape, meaning)
-        checked.append(value)
-    return Weights(*checked)  # type: ignore[arg-type]  # the first two are there
+            _checks.shape(name, value, shape, meanings[name])
+        checked[name] = value
+    return Weights(**checked)  # type: ignore[arg-type]  # the first two are there
 
 
 def checked_x(

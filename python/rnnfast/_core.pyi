@@ -14,6 +14,7 @@ __all__: list[str] = [
     "CellInfo",
     "GroupDouble",
     "GroupFloat",
+    "NetworkOptions",
     "Packed",
     "Reserve",
     "Stage",
@@ -26,6 +27,7 @@ __all__: list[str] = [
     "cpu_info",
     "cross_entropy",
     "cuda_plan",
+    "define",
     "embedding_backward",
     "embedding_forward",
     "empty_cache",
@@ -36,6 +38,7 @@ __all__: list[str] = [
     "group",
     "linear_backward",
     "linear_forward",
+    "network_options",
     "pack",
     "restore",
     "rmsprop",
@@ -43,6 +46,99 @@ __all__: list[str] = [
     "sgd",
     "swap_axes",
 ]
+
+class Stage:
+    """
+    A stage of a cell's step: products, then pointwise functions.
+    """
+    @property
+    def products(self) -> list[tuple[str, list[int]]]:
+        """
+        What each product multiplies, "state 0" (h) or "value k", the k-th that the cell makes for it, and the gates that it adds to.
+        """
+    @property
+    def split(self) -> bool:
+        """
+        Whether it sees the input's and the recurrent part of its gates apart.
+        """
+
+class CellInfo:
+    """
+    What a cell is made of.
+    """
+    def shapes(
+        self,
+        input_size: typing.SupportsInt | typing.SupportsIndex,
+        hidden_size: typing.SupportsInt | typing.SupportsIndex,
+    ) -> dict[str, tuple[int, ...]]:
+        """
+        The shapes of a layer's weights in one direction by their names, in the order of `rnnfast.functional.Weights`; weight_channel where the cell has one.
+        """
+    @property
+    def gates(self) -> int:
+        """
+        Row blocks of weight_ih.
+        """
+    @property
+    def name(self) -> str:
+        """
+        Its name.
+        """
+    @property
+    def params(self) -> int:
+        """
+        Rows of weight_channel.
+        """
+    @property
+    def recurrent_gates(self) -> int:
+        """
+        Row blocks of weight_hh.
+        """
+    @property
+    def stages(self) -> list[Stage]:
+        """
+        The stages of a step. The first has no products if it belongs to the end of the step before.
+        """
+    @property
+    def states(self) -> int:
+        """
+        States carried from step to step; the first is h.
+        """
+
+class NetworkOptions:
+    """
+    What a network is and how its calls run: all that is the same from call to call and that arrays do not tell. `network_options` makes it; it never changes.
+    """
+    @property
+    def bidirectional(self) -> bool:
+        """
+        Whether D is 2.
+        """
+    @property
+    def cell(self) -> typing.Any:
+        """
+        The cell.
+        """
+    @property
+    def dropout(self) -> float:
+        """
+        Probability between layers, if training.
+        """
+    @property
+    def num_layers(self) -> int:
+        """
+        L.
+        """
+    @property
+    def precision(self) -> str:
+        """
+        Precision of the products.
+        """
+    @property
+    def training(self) -> bool:
+        """
+        Whether calls keep what backward needs.
+        """
 
 class Reserve:
     """
@@ -99,51 +195,6 @@ class Reserve:
     def y_shape(self) -> tuple[int, int, int]:
         """
         (T, B, D*H).
-        """
-
-class Stage:
-    """
-    A stage of a cell's step: products, then pointwise functions.
-    """
-    @property
-    def products(self) -> list[tuple[str, list[int]]]:
-        """
-        What each product multiplies, "state 0" (h) or "value k", the k-th that the cell makes for it, and the gates that it adds to.
-        """
-    @property
-    def split(self) -> bool:
-        """
-        Whether it sees the input's and the recurrent part of its gates apart.
-        """
-
-class CellInfo:
-    """
-    What a cell is made of.
-    """
-    @property
-    def gates(self) -> int:
-        """
-        Row blocks of weight_ih and weight_hh.
-        """
-    @property
-    def name(self) -> str:
-        """
-        Its name.
-        """
-    @property
-    def params(self) -> int:
-        """
-        Rows of weight_channel.
-        """
-    @property
-    def stages(self) -> list[Stage]:
-        """
-        The stages of a step. The first has no products if it belongs to the end of the step before.
-        """
-    @property
-    def states(self) -> int:
-        """
-        States carried from step to step; the first is h.
         """
 
 class Packed:
@@ -324,12 +375,7 @@ def array_of_dlpack(capsule: typing.Any) -> typing.Any:
     """
 
 def backward(
-    reserve: Reserve,
-    dy: typing.Any,
-    dstate: typing.Any,
-    need_dx: bool,
-    dweights: typing.Any,
-    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    reserve: Reserve, dy: typing.Any, dstate: typing.Any, need_dx: bool, dweights: typing.Any
 ) -> typing.Any:
     """
     dx, the gradients of the initial states and those of the weights; the latter are added to dweights, and not returned, if that is given. None as in forward.
@@ -340,9 +386,9 @@ def cache_info() -> dict[str, int]:
     The memory cache: `limit_bytes` that it keeps at most; `cached_bytes` and `cached_blocks` that are free and wait for a call; `used_bytes` in arrays and reserves that are in use; `hits` and `misses`, allocations out of the cache and from the system.
     """
 
-def cells() -> list:
+def cells() -> list[CellInfo]:
     """
-    Every cell of the registry.
+    Every cell: those of the registry, and what was defined.
     """
 
 def cpu_info() -> dict[str, typing.Any]:
@@ -386,6 +432,48 @@ def cuda_plan(
 ) -> dict:
     """
     The kernel of the CUDA engine for one layer in one direction, its shape and the estimate of a step.
+    """
+
+def define(
+    name: str,
+    states: typing.SupportsInt | typing.SupportsIndex,
+    params: typing.SupportsInt | typing.SupportsIndex,
+    input: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    recurrent: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    opens: bool,
+    stages: collections.abc.Sequence[
+        tuple[
+            collections.abc.Sequence[
+                tuple[
+                    bool,
+                    typing.SupportsInt | typing.SupportsIndex,
+                    typing.SupportsInt | typing.SupportsIndex,
+                    typing.SupportsInt | typing.SupportsIndex,
+                ]
+            ],
+            typing.SupportsInt | typing.SupportsIndex,
+            collections.abc.Sequence[
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex | str]
+            ],
+            collections.abc.Sequence[
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex | str]
+            ],
+        ]
+    ],
+    norms: collections.abc.Sequence[
+        tuple[
+            typing.SupportsInt | typing.SupportsIndex,
+            typing.SupportsFloat | typing.SupportsIndex,
+            typing.SupportsInt | typing.SupportsIndex,
+            typing.SupportsInt | typing.SupportsIndex,
+        ]
+    ],
+    constants: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+    slots: typing.SupportsInt | typing.SupportsIndex,
+    dslots: typing.SupportsInt | typing.SupportsIndex,
+) -> None:
+    """
+    Adds a cell that was written in Python, as `rnnfast.traced` makes it, to `cells`. Raises ValueError, with what is wrong, for what the engine cannot run.
     """
 
 @typing.overload
@@ -437,23 +525,15 @@ def fingerprint(x: typing.Any, weight: typing.Any) -> int:
     """
 
 def forward(
-    cell: typing.Any,
+    options: NetworkOptions,
     x: typing.Any,
     weights: typing.Any,
     state: typing.Any,
     lengths: typing.Any,
-    num_layers: typing.Any,
-    bidirectional: bool,
-    dropout: typing.Any,
     seed: typing.Any,
-    training: bool,
-    precision: typing.Any,
-    recompute: typing.Any,
-    threads: typing.SupportsInt | typing.SupportsIndex = 0,
-    keep_y: bool = False,
 ) -> typing.Any:
     """
-    y, the final states and, if training, the reserve; None where an argument is not exactly what the kernels read. Backward reads y, so nobody may write to it in between, except where `keep_y` lets the reserve have a copy. `threads`: the most that the call uses; 0 for the process' number.
+    y, the final states and, if training, the reserve; None where an argument is not exactly what the kernels read. Backward reads y, so nobody may write to it in between, except where the options let the reserve have a copy.
     """
 
 def get_num_threads() -> int:
@@ -535,32 +615,37 @@ def linear_forward(
     x W^T + b.
     """
 
-def pack(
+def network_options(
     cell: typing.Any,
-    weights: typing.Any,
     num_layers: typing.Any,
-    bidirectional: bool,
+    bidirectional: typing.Any,
+    dropout: typing.Any,
+    training: typing.Any,
     precision: typing.Any,
-) -> typing.Any:
+    recompute: typing.Any,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    keep_y: bool,
+) -> NetworkOptions | None:
+    """
+    Options; None where a value is not exactly of the type that they have, or out of range. `cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. `threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether training calls keep a copy of y, which backward reads, so that callers may change theirs.
+    """
+
+def pack(options: NetworkOptions, weights: typing.Any) -> typing.Any:
     """
     Packed weights; None as in forward.
     """
 
 def restore(
-    cell: typing.Any,
+    options: NetworkOptions,
     x: typing.Any,
     weights: typing.Any,
     state: typing.Any,
     lengths: typing.Any,
-    num_layers: typing.Any,
-    bidirectional: bool,
-    dropout: typing.Any,
     seed: typing.Any,
-    precision: typing.Any,
     memory: typing.Any,
 ) -> typing.Any:
     """
-    The reserve of an earlier training call with `keep_y` and without recomputation, from that call's arguments and the bytes of its reserve; None as in forward.
+    The reserve of an earlier training call whose options let it have a copy of y, and did not recompute, from that call's arguments and the bytes of its reserve; None as in forward.
     """
 
 @typing.overload

@@ -30,7 +30,8 @@ def load_torch_state_dict(module: Module, state_dict: Mapping[str, Any], prefix:
 
     Parameters of recurrent layers, embeddings and linear layers have the same names, shapes and
     gate orders in both. A layer of one layer and direction also takes those of a PyTorch cell
-    (`LSTMCell`, `GRUCell`, `RNNCell`), whose names lack the `_l0`.
+    (`LSTMCell`, `GRUCell`, `RNNCell`), whose names lack the `_l0`. The initial states of a layer
+    with `learn_state` have names in `rnnfast.torch`, and not in `torch.nn`.
 
     Args:
         module: A layer, or a model made of them; a model's names are those of its attributes.
@@ -106,8 +107,9 @@ def load_keras_weights(
             `Bidirectional` with merge_mode "concat".
 
     Raises:
-        ValueError: Keras has no such cell, the layer does not compute what `config` says, or the
-            number of arrays or a shape is wrong. Nothing is changed then.
+        ValueError: Keras has no such cell or no learned initial state, the layer does not compute
+            what `config` says, or the number of arrays or a shape is wrong. Nothing is changed
+            then.
         TypeError: `weights` is a path or a Keras layer instead, or a value is not an array of
             reals.
     """
@@ -158,7 +160,7 @@ def to_keras_weights(layer: Recurrent) -> list[RealArray]:
         Copies, in the layer's dtype.
 
     Raises:
-        ValueError: Keras has no such cell.
+        ValueError: Keras has no such cell or no learned initial state.
     """
     blocks, two_biases = _keras_form(layer)
     result = []
@@ -182,6 +184,11 @@ def _keras_form(layer: Recurrent) -> tuple[tuple[int, ...], bool]:
         raise ValueError(
             f"layer: expected a cell that Keras has, one of {', '.join(_KERAS_GATES)}, got "
             f"{layer.cell!r}"
+        )
+    if layer.learn_state:
+        raise ValueError(
+            "layer: expected one without learn_state, as Keras's weights have no initial state, "
+            "got learn_state=True"
         )
     return _KERAS_GATES[layer.cell], layer.cell == "gru"
 

@@ -6,7 +6,8 @@ work goes to CuPy's current stream, and nothing waits for it. Arrays of the host
 weights on a device are copied there.
 
 Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions, G row blocks
-of the cell's weights (`cells()[name].gates`), P its per-channel parameters.
+of the cell's weight_ih (`cells()[name].gates`), R those of its weight_hh (`recurrent_gates`), P its
+per-channel parameters.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import Any, NamedTuple
 
 from numpy.typing import ArrayLike
 
-from rnnfast import _arguments, _backend, _checks, _core
+from rnnfast import _arguments, _backend, _core
 from rnnfast._arguments import Weights, cells
 from rnnfast._backend import CPU, Backend
 from rnnfast._checks import RealArray
-from rnnfast._core import CellInfo, Packed
+from rnnfast._core import CellInfo, NetworkOptions, Packed
 
 __all__ = ["CellInfo", "Packed", "Reserve", "Weights", "backward", "cells", "forward", "pack"]
 
@@ -118,8 +119,13 @@ def forward(
     """
     on = _backend.of_weights(weights)
     steps = 0 if recompute is False else _arguments.recomputed_steps(recompute, x, on)
-    options = num_layers, bidirectional, dropout, seed, training, precision, steps
-    y, final, core = forward_on(on, cell, x, weights, state, lengths, options)
+    # As `_arguments.network_options` does it, whose call would cost a short one 2%.
+    options = _core.network_options(
+        cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False
+    ) or _arguments.checked_options(
+        cell, num_layers, bidirectional, dropout, training, precision, steps
+    )
+    y, final, core = forward_on(on, options, x, weights, state, lengths, seed)
     return y, final, None if core is None else Reserve(core)
 
 
@@ -145,14 +151,10 @@ def pack(
         ValueError: A size, shape or the precision is wrong.
     """
     on = _backend.of_weights(weights)
-    options = num_layers, bidirectional, precision
-    packed: Packed | None = _core.pack(cell, weights, *options) if on is CPU else None
+    options = _arguments.network_options(cell, num_layers, bidirectional, precision=precision)
+    packed: Packed | None = _core.pack(options, weights) if on is CPU else None
     if packed is None:  # something must be converted, or is wrong
-        num_layers = _checks.positive_int("num_layers", num_layers)
-        info = cells()[_checks.choice("cell", cell, cells())]
-        checked = _arguments.checked_weights(on, weights, info, num_layers, bidirectional)
-        _checks.precision("precision", precision, checked[0].weight_ih.dtype)
-        packed = on.pack(cell, checked, *options)
+        packed = on.pack(options, _arguments.checked_weights(on, weights, options))
         assert packed is not None
     return packed
 
@@ -196,22 +198,17 @@ def backward(
 
 def forward_on(
     on: Backend,
-    cell: str,
+    options: NetworkOptions,
     x: ArrayLike,
     weights: Sequence[Weights] | Packed,
     state: Sequence[ArrayLike | None] | None,
     lengths: ArrayLike | None,
-    options: tuple[int, bool, float, int, bool, str, int],
+    seed: int,
 ) -> tuple[RealArray, tuple[RealArray, ...], Any]:
-    """`forward` for layers, which know where they are; the reserve is the engine's own.
-
-    `options` are those of `forward` in its order, with the number of steps of `recompute`.
-    """
-    result = _core.forward(cell, x, weights, state, lengths, *options) if on is CPU else None
+    """`forward` for layers, which know where they are; the reserve is the engine's own."""
+    result = _core.forward(options, x, weights, state, lengths, seed) if on is CPU else None
     if result is None:  # something must be converted, or is wrong
-        result = on.forward(
-            *_arguments.checked_call(on, cell, x, weights, state, lengths, *options)
-        )
+        result = on.forward(*_arguments.checked_call(on, options, x, weights, state, lengths, seed))
     if result[2] is not None and on is CPU:
         result[0].flags.writeable = False  # backward reads y
     return result  # type: ignore[no-any-return]

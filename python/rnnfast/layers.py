@@ -15,28 +15,14 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from rnnfast import _arguments, _backend, _checks, _core, functional
 from rnnfast._checks import RealArray
-from rnnfast.calls import Call, Layer
+from rnnfast.calls import Call
+from rnnfast.evaluation import PackedInEvaluation
+from rnnfast.learned import LearnedState, parameter_name
 from rnnfast.module import uniform
 from rnnfast.parameter import Parameter
-from rnnfast.stream import State, StateOf, Stream
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from rnnfast.stream import StateLike, StateOf, Stream
 
 LSTMState = tuple[RealArray, RealArray]
-
-
-class _Evaluation:
-    """What evaluation mode has made of a layer's weights.
-
-    A shallow copy of a layer has the same weights and shares this, so that what was made is dropped
-    whichever of them may change the weights. Copies with weights of their own make their own.
-    """
-
-    packed: functional.Packed | None = None
-
-    def __reduce__(self) -> tuple[type[_Evaluation], tuple[()]]:
-        return _Evaluation, ()
 
 
 class RecurrentCall(Call, Generic[StateOf]):
@@ -55,20 +41,20 @@ class RecurrentCall(Call, Generic[StateOf]):
         layer: Recurrent[StateOf],
         y: RealArray,
         state: StateOf,
-        reserve: Any,
+        kept: Any,
     ) -> None:
-        super().__init__(layer, reserve)
+        super().__init__(layer, kept)
         self.y, self.state = y, state
 
     def backward(
-        self, dy: ArrayLike | None, dstate: State | None = None, *, need_dx: bool = True
+        self, dy: ArrayLike | None, dstate: StateLike | None = None, *, need_dx: bool = True
     ) -> tuple[RealArray | None, StateOf]:
         """Take gradients through this call, once; the rest is as in `Recurrent.backward`."""
         layer = self._layer
         return layer._take(self._kept, layer._differentiate, dy, dstate, need_dx)
 
 
-class Recurrent(Layer, Generic[StateOf]):
+class Recurrent(PackedInEvaluation, Generic[StateOf]):
     """Layers of one kind of cell over a sequence.
 
     Calling the layer gives `y, state`; the state is `h` for a cell with one state, `(h, c)` for an
@@ -104,6 +90,12 @@ class Recurrent(Layer, Generic[StateOf]):
         recompute: Whether `backward` makes the gates again instead of finding them kept: less
             memory, more work, the same bits. An integer is the number of steps between two states
             that are kept, True a number near sqrt(T); see `rnnfast.functional.forward`.
+        learn_state: Whether the initial state is learned. The layer then has a parameter for each
+            state of the cell in their order, `initial_state_0` (h), `initial_state_1` (an LSTM's
+            c), ..., of shape (L * D, H) and zero at first. Calls and streams that are given no
+            state start from them, every sequence of the batch alike, and so does a state that is
+            None in a tuple of states. `backward` then adds the sum of the initial state's gradient
+            over the batch to theirs.
         dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
             lose digits on their way into a float32 layer.
         precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
@@ -130,6 +122,7 @@ class Recurrent(Layer, Generic[StateOf]):
         bidirectional: bool = False,
         *,
         recompute: bool | int = False,
+        learn_state: bool = False,
         dtype: DTypeLike = np.float32,
         precision: str = "full",
         seed: int | None = None,
@@ -145,17 +138,18 @@ class Recurrent(Layer, Generic[StateOf]):
         self.dropout = _checks.number("dropout", dropout, 0, 1)
         self.bidirectional = _checks.boolean("bidirectional", bidirectional)
         self.recompute = _checks.recompute("recompute", recompute, self._on)
+        self.learn_state = _checks.boolean("learn_state", learn_state)
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         self.precision = _checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(_checks.seed("seed", seed))
         self._states = functional.cells()[cell].states
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
-        self._evaluation = _Evaluation()
-        self._can_freeze = True
+        self._options = _arguments.KeptOptions()
         for layer in range(self.num_layers):
             for suffix in ("", "_reverse") if self.bidirectional else ("",):
                 self._add_weights(layer, suffix)
+        self._learned = self._add_initial_states() if self.learn_state else None
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(
                 "dropout: acts between layers, so it has no effect with num_layers = 1; got "
@@ -164,37 +158,36 @@ class Recurrent(Layer, Generic[StateOf]):
             )
 
     def _add_weights(self, layer: int, suffix: str) -> None:
-        info = functional.cells()[self.cell]
-        rows, hidden = info.gates * self.hidden_size, self.hidden_size
+        hidden = self.hidden_size
         inputs = self.input_size if layer == 0 else hidden * (2 if self.bidirectional else 1)
-        shapes: dict[str, tuple[int, ...]] = {
-            "weight_ih": (rows, inputs),
-            "weight_hh": (rows, hidden),
-        }
-        if self.bias:
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-        if info.params:
-            shapes["weight_channel"] = (info.params, hidden)
+        shapes = functional.cells()[self.cell].shapes(inputs, hidden)
         added = {
             name: self._add(f"{name}_l{layer}{suffix}", self._initial(shape, hidden))
             for name, shape in shapes.items()
+            if self.bias or not name.startswith("bias")
         }
         self._weights.append(functional.Weights(**{n: p.value for n, p in added.items()}))
         self._gradients.append(functional.Weights(**{n: p.grad for n, p in added.items()}))
+
+    def _add_initial_states(self) -> LearnedState:
+        zeros = np.zeros((len(self._weights), self.hidden_size), self.dtype)
+        return LearnedState.of(
+            [self._add(parameter_name(state), zeros.copy()) for state in range(self._states)]
+        )
 
     def _initial(self, shape: tuple[int, ...], fan: int) -> RealArray:
         assert self._generator is not None
         return uniform(self._generator, shape, fan, self.dtype)
 
     def __call__(
-        self, x: ArrayLike, state: State | None = None, lengths: ArrayLike | None = None
+        self, x: ArrayLike, state: StateLike | None = None, lengths: ArrayLike | None = None
     ) -> tuple[RealArray, StateOf]:
         """Run the layers over a sequence.
 
         Args:
             x: (T, B, I) real numbers, or (T, B) integers in [0, I), which stand for one-hot rows;
                 batch axis first if `batch_first`.
-            state: Initial state, (L * D, B, H) each; None for zeros.
+            state: Initial state, (L * D, B, H) each; None for zeros, or for the learned one.
             lengths: (B,) integers in [0, T]: where each sequence ends; None for T.
 
         Returns:
@@ -205,12 +198,12 @@ class Recurrent(Layer, Generic[StateOf]):
             IndexError: An integer in x is out of range.
             TypeError: An array has no real numbers, or the structure of the state is wrong.
         """
-        y, final, reserve = self._run(x, state, lengths)
-        self._calls.add(reserve)
+        y, final, kept = self._run(x, state, lengths)
+        self._calls.add(kept)
         return y, final
 
     def call(
-        self, x: ArrayLike, state: State | None = None, lengths: ArrayLike | None = None
+        self, x: ArrayLike, state: StateLike | None = None, lengths: ArrayLike | None = None
     ) -> RecurrentCall[StateOf]:
         """Run the layers over a sequence, and return the call with what its gradient needs.
 
@@ -221,9 +214,10 @@ class Recurrent(Layer, Generic[StateOf]):
         return RecurrentCall(self, *self._run(x, state, lengths))
 
     def _run(
-        self, x: ArrayLike, state: State | None, lengths: ArrayLike | None
+        self, x: ArrayLike, state: StateLike | None, lengths: ArrayLike | None
     ) -> tuple[RealArray, StateOf, Any]:
-        training, on = self.training, self._on
+        """y, the final state, and what `_differentiate` needs, None in evaluation."""
+        training, on, learned = self.training, self._on, self._learned
         seed, steps = 0, 0
         if training and self.dropout and self.num_layers > 1:
             assert self._generator is not None
@@ -232,29 +226,36 @@ class Recurrent(Layer, Generic[StateOf]):
             x = _time_first("x", x)
         if self.recompute:
             steps = _arguments.recomputed_steps(self.recompute, x, on)
-        y, final, reserve = functional.forward_on(
+        states = None if state is None else self._to_tuple("state", state)
+        if learned is not None:
+            x = array = _backend.given("x", x)
+            batch = array.shape[1] if array.ndim > 1 else 0  # which is refused below
+            states, from_parameters = learned.start(states, batch)
+        y, final, kept = functional.forward_on(
             on,
-            self.cell,
-            x,
-            self._weights if training or not self._freezes else self._frozen(),
-            None if state is None else self._to_tuple("state", state),
-            lengths,
-            (
+            self._options.get(
+                self.cell,
                 self.num_layers,
                 self.bidirectional,
                 self.dropout,
-                seed,
                 training,
                 self.precision,
                 steps,
             ),
+            x,
+            self._weights if training or not self._freezes else self._frozen(),
+            states,
+            lengths,
+            seed,
         )
         if self.batch_first:
             y = y.swapaxes(0, 1)
-        return y, self._from_tuple(final), reserve
+        if learned is not None and kept is not None:
+            kept = kept, from_parameters
+        return y, self._from_tuple(final), kept
 
     def backward(
-        self, dy: ArrayLike | None, dstate: State | None = None, *, need_dx: bool = True
+        self, dy: ArrayLike | None, dstate: StateLike | None = None, *, need_dx: bool = True
     ) -> tuple[RealArray | None, StateOf]:
         """Take gradients through the last call, adding those of the parameters to `grad`.
 
@@ -278,20 +279,25 @@ class Recurrent(Layer, Generic[StateOf]):
         return self._take(self._calls.kept, self._differentiate, dy, dstate, need_dx)
 
     def _differentiate(
-        self, reserve: Any, dy: ArrayLike | None, dstate: State | None, need_dx: bool
+        self, kept: Any, dy: ArrayLike | None, dstate: StateLike | None, need_dx: bool
     ) -> tuple[RealArray | None, StateOf]:
+        learned, from_parameters = self._learned, ()
+        if learned is not None:
+            kept, from_parameters = kept
         if self.batch_first and dy is not None:
             dy = _time_first("dy", dy)
         if dstate is not None:
             dstate = self._to_tuple("dstate", dstate)
         dx, dinitial, _ = functional.backward_on(
-            self._on, reserve, dy, dstate, need_dx, self._gradients
+            self._on, kept, dy, dstate, need_dx, self._gradients
         )
+        if learned is not None:
+            learned.add(from_parameters, dinitial)
         if self.batch_first and dx is not None:
             dx = dx.swapaxes(0, 1)
         return dx, self._from_tuple(dinitial)
 
-    def stream(self, batch: int = 1, state: State | None = None) -> Stream[StateOf]:
+    def stream(self, batch: int = 1, state: StateLike | None = None) -> Stream[StateOf]:
         """Go through sequences step by step, as they come.
 
         In evaluation mode the streams of a layer share one packed copy of its weights. In training
@@ -300,7 +306,7 @@ class Recurrent(Layer, Generic[StateOf]):
 
         Args:
             batch: B, how many sequences go side by side.
-            state: Initial state, (L, B, H) each; None for zeros.
+            state: Initial state, (L, B, H) each; None for zeros, or for the learned one.
 
         Returns:
             A stream with the weights as they are now, without dropout.
@@ -312,31 +318,17 @@ class Recurrent(Layer, Generic[StateOf]):
         if self.bidirectional:
             raise ValueError("stream: expected a layer of one direction, got a bidirectional one")
         packed = self._pack() if self.training or not self._freezes else self._frozen()
-        return Stream(packed, batch, self._to_tuple("state", state))
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch to training, in which the parameters may change, or to evaluation."""
-        super().train(mode)
-        if mode:
-            self._thaw()
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles hold the parameters, writable; what was made of them is made again."""
-        self._thaw()
-        return super().__getstate__()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        # Pickle's arrays may lie in bytes objects; NumPy lets such an array never be written again
-        # once it was read-only. Then evaluation reads the weights where they are, as training does.
-        self._can_freeze = not any(isinstance(p.value.base, bytes) for p in self.parameters())
+        states = self._to_tuple("state", state)
+        if self._learned is not None:
+            states, _ = self._learned.start(states, _checks.positive_int("batch", batch))
+        return Stream(packed, batch, states)
 
     def extra_repr(self) -> str:
         """The sizes, and the options that differ from their defaults."""
         default = {"num_layers": 1, "bias": True, "dtype": "float32", "precision": "full"}
-        names = ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute")
-        options = {n: getattr(self, n) for n in (*names, "precision")} | {"dtype": self.dtype.name}
+        names = ["num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute"]
+        names += ["learn_state", "precision"]
+        options = {n: getattr(self, n) for n in names} | {"dtype": self.dtype.name}
         return ", ".join(
             [repr(self.cell)] * (type(self) is Recurrent)
             + [str(self.input_size), str(self.hidden_size)]
@@ -348,38 +340,7 @@ class Recurrent(Layer, Generic[StateOf]):
 
         def __getattr__(self, name: str) -> Parameter: ...  # weight_ih_l0 and so on
 
-    def _pack(self) -> functional.Packed:
-        return functional.pack(
-            self.cell,
-            self._weights,
-            num_layers=self.num_layers,
-            bidirectional=self.bidirectional,
-            precision=self.precision,
-        )
-
-    @property
-    def _freezes(self) -> bool:
-        """Whether evaluation goes with packed weights, which need arrays that can be read-only."""
-        return self._on is _backend.CPU and self._can_freeze
-
-    def _frozen(self) -> functional.Packed:
-        """Packed weights that stay right, as nobody may change the weights meanwhile."""
-        evaluation = self._evaluation
-        if evaluation.packed is None or evaluation.packed.precision != self.precision:
-            self._set_writable(False)
-            evaluation.packed = self._pack()
-        return evaluation.packed
-
-    def _thaw(self) -> None:
-        if self._evaluation.packed is not None:
-            self._evaluation.packed = None
-            self._set_writable(True)
-
-    def _set_writable(self, writable: bool) -> None:
-        for parameter in self.parameters():
-            parameter.value.flags.writeable = writable
-
-    def _to_tuple(self, name: str, state: State | None) -> tuple[RealArray, ...] | None:
+    def _to_tuple(self, name: str, state: StateLike | None) -> tuple[RealArray | None, ...] | None:
         if state is None:
             return None
         is_tuple = isinstance(state, (tuple, list))

@@ -11,6 +11,8 @@ from rnnfast import _arguments, _backend, _checks, functional
 from rnnfast._checks import RealArray
 
 State = RealArray | tuple[RealArray, ...]
+# A state as an argument: None stands for what a call makes of a state that is not given.
+StateLike = RealArray | tuple[RealArray | None, ...]
 
 # How a network gives its state: one array, or a tuple of several.
 if TYPE_CHECKING:
@@ -31,16 +33,17 @@ class Stream(Generic[StateOf]):
     """
 
     def __init__(
-        self, packed: functional.Packed, batch: int, state: tuple[RealArray, ...] | None
+        self, packed: functional.Packed, batch: int, state: tuple[RealArray | None, ...] | None
     ) -> None:
         self._packed = packed
-        self._cell, self._num_layers = packed.cell, packed.num_layers
-        self._precision = packed.precision
+        self._options = _arguments.network_options(
+            packed.cell, packed.num_layers, precision=packed.precision
+        )
         batch = _checks.positive_int("batch", batch)
         self._shapes = (batch, packed.input_size), (batch,)  # of reals, of indices
-        states, dtype = functional.cells()[packed.cell].states, np.dtype(packed.dtype)
-        shape = self._num_layers, batch, packed.hidden_size
-        on = _backend.of_weights(packed)
+        states, dtype = self._options.cell.states, np.dtype(packed.dtype)
+        shape = packed.num_layers, batch, packed.hidden_size
+        self._on = on = _backend.of_weights(packed)
         self._state = tuple(
             on.asarray(np.zeros(shape, dtype)) if value is None else value.copy()
             for value in _arguments.checked_states(on, "state", state, states, dtype, shape)
@@ -68,13 +71,8 @@ class Stream(Generic[StateOf]):
                 f"x: expected shape (batch, input_size) = {self._shapes[0]}, or {self._shapes[1]} "
                 f"for indices, got {array.shape}"
             )
-        y, self._state, _ = functional.forward(
-            self._cell,
-            array[None],
-            self._packed,
-            self._state,
-            num_layers=self._num_layers,
-            precision=self._precision,
+        y, self._state, _ = functional.forward_on(
+            self._on, self._options, array[None], self._packed, self._state, None, 0
         )
         out: RealArray = y[0]
         return out

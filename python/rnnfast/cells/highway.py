@@ -1,4 +1,4 @@
-"""Recurrent highway networks: several layers within a step.
+"""Highway networks: recurrent ones, with several layers within a step, and the feed-forward layer.
 
 Notation as in `rnnfast.cells.gated`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from rnnfast.reference.cell import Cell, Inputs, Product, States, Values
-from rnnfast.reference.tape import sigmoid, tanh
+from rnnfast.reference.tape import Activation, relu, sigmoid, tanh
 
 
 def recurrent_highway(depth: int, *, coupled: bool = True) -> Cell:
@@ -56,4 +56,25 @@ def _highway(
     return (s,)
 
 
-CELLS = tuple(recurrent_highway(d, coupled=c) for c in (True, False) for d in (1, 3, 5, 10))
+def highway_layer(
+    x: Inputs,
+    _recurrent: Product,
+    _state: Values,
+    _channel: Values,
+    *,
+    activation: Activation = relu,
+) -> States:
+    """A highway layer: feed-forward, the same for every step, whatever the state.
+
+    t = sigmoid(x_1), h' = t relu(x_0) + (1 - t) x, x the input itself.
+
+    Srivastava, Greff and Schmidhuber 2015, "Highway networks", arXiv:1505.00387, eq. 3.
+    """
+    t = sigmoid(x[1])
+    return (t * activation(x[0]) + (1 - t) * x.input,)
+
+
+CELLS = (
+    *(recurrent_highway(d, coupled=c) for c in (True, False) for d in (1, 3, 5, 10)),
+    Cell("highway_layer", highway_layer, gates=2, recurrent_gates=0, reads_input=True),
+)

@@ -84,17 +84,17 @@ class Engine(Backend):
 
     # ---- recurrent networks: `rnnfast.functional`
 
-    def pack(
-        self,
-        cell: str,
-        weights: Sequence[Any],
-        num_layers: int,
-        bidirectional: bool,
-        precision: str,
-    ) -> DevicePacked:
+    def pack(self, options: _core.NetworkOptions, weights: Sequence[Any]) -> DevicePacked:
         """Copies of the weights."""
         copies = [type(w)(*(a if a is None else a.copy() for a in w)) for w in weights]
-        return DevicePacked(self, cell, copies, num_layers, bool(bidirectional), precision)
+        return DevicePacked(
+            self,
+            options.cell.name,
+            copies,
+            options.num_layers,
+            options.bidirectional,
+            options.precision,
+        )
 
     def forward(self, *call: Any) -> tuple[Array, tuple[Array, ...], DeviceReserve | None]:
         """y, the final states and, if training, what `backward` needs."""
@@ -107,9 +107,9 @@ class Engine(Backend):
         return reserve.network.backward(reserve.memory, *gradients)
 
     @cached_property
-    def cells(self) -> dict[str, tuple[int, int]]:
-        """The place in the registry and the states of each cell."""
-        return {cell.name: (i, cell.states) for i, cell in enumerate(_core.cells())}
+    def places(self) -> dict[str, int]:
+        """The place in the registry of each cell."""
+        return {cell.name: place for place, cell in enumerate(_core.cells())}
 
     # ---- `rnnfast.dense` and `rnnfast.losses`
 

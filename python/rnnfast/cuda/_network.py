@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rnnfast._core import NetworkOptions
+
 if TYPE_CHECKING:
     from rnnfast.cuda._engine import Engine
 
@@ -95,47 +97,39 @@ class Network:
     def __init__(
         self,
         on: Engine,
-        cell: str,
+        options: NetworkOptions,
         x: Array,
         weights: Sequence[Any] | DevicePacked,
         state: Sequence[Array | None] | None,
         lengths: Array | None,
-        num_layers: int,
-        bidirectional: bool,
-        dropout: float,
         seed: int,
-        training: bool,
-        precision: str,
-        recomputed_steps: int,
     ) -> None:
-        del recomputed_steps  # no device recomputes, as has been checked
         if isinstance(weights, DevicePacked):
             weights = weights.weights
         self.on, self.x, self.weights = on, x, weights
-        self.states = on.cells[cell][1]
+        self.states, self.training = options.cell.states, options.training
         self.initial = state or (None,) * self.states
         # The kernels count steps in 32 bits; what is longer than T masks nothing either way.
         self.lengths = None if lengths is None else on.contiguous(lengths.astype(np.int32))
-        self.training = bool(training)
         steps, batch = x.shape[:2]
         input_size, hidden = weights[0].weight_ih.shape[1], weights[0].weight_hh.shape[1]
-        directions = 2 if bidirectional else 1
+        layers, directions = options.num_layers, 2 if options.bidirectional else 1
         self.y_shape = steps, batch, directions * hidden
-        self.state_shape = num_layers * directions, batch, hidden
+        self.state_shape = layers * directions, batch, hidden
         self.empty = steps == 0 or batch == 0
         self.indexed = x.ndim == 2
         self._call = on.extension.Call(
-            cell=on.cells[cell][0],
+            cell=on.places[options.cell.name],
             steps=steps,
             batch=batch,
             input_size=input_size,
             hidden_size=hidden,
-            layers=num_layers,
+            layers=layers,
             directions=directions,
             training=self.training,
-            products=on.products(precision),
+            products=on.products(options.precision),
             kernel=on.kernel,
-            dropout=dropout if training and num_layers > 1 else 0.0,
+            dropout=options.dropout if self.training and layers > 1 else 0.0,
             seed=seed,
             x=0 if self.indexed else on.pointer(x),
             indices=on.pointer(x) if self.indexed else 0,

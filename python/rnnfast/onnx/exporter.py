@@ -13,6 +13,7 @@ from onnx import checker, helper, numpy_helper
 from rnnfast import _checks, _files, functional
 from rnnfast._version import __version__
 from rnnfast.layers import Recurrent
+from rnnfast.learned import parameter_name
 from rnnfast.onnx import layout
 from rnnfast.training import CharLM
 
@@ -55,7 +56,8 @@ def to_model(
     `h0`, for an LSTM also `c0`, (L*D, B, H) each, to `y` (T, B, D*H) and the final state `hn` (and
     `cn`). A language model becomes one from integers `x` (T, B) to `logits` (T, B, V), with the
     same states; its characters in the order of their numbers are the property `vocabulary` of the
-    ONNX model. T and B are open.
+    ONNX model. T and B are open. The states may be left out where a layer has learned its initial
+    state (`learn_state=True`): that is the inputs' default.
 
     Args:
         model: A layer or a language model.
@@ -174,10 +176,26 @@ def _states(layer: Recurrent) -> str:
 
 
 def _add_states(graph: _Graph, layer: Recurrent) -> None:
-    shape: list[str | int] = [layer.num_layers * _directions(layer), "batch", layer.hidden_size]
-    for state in _states(layer):
-        graph.input(f"{state}0", shape)
-        graph.output(f"{state}n", shape)
+    rows, hidden = layer.num_layers * _directions(layer), layer.hidden_size
+    for k, state in enumerate(_states(layer)):
+        if layer.learn_state:  # an input that has a default, with one row for all sequences
+            graph.input(f"{state}0", [rows, "batch_or_1", hidden])
+            graph.real(f"{state}0", getattr(layer, parameter_name(k)).value[:, None])
+        else:
+            graph.input(f"{state}0", [rows, "batch", hidden])
+        graph.output(f"{state}n", [rows, "batch", hidden])
+
+
+def _initial(graph: _Graph, layer: Recurrent, x: str) -> list[str]:
+    """The names of the initial states, (L*D, B, H) each; x is (T, B, I)."""
+    names = [f"{state}0" for state in _states(layer)]
+    if not layer.learn_state:
+        return names
+    sizes = graph.add("Shape", [x], "x_shape")
+    batch = graph.add("Gather", [sizes, graph.integers("batch_axis", [1])], "batch_size")
+    one = graph.integers("one", [1])
+    shape = graph.add("Concat", [one, batch, one], "state_shape", axis=0)
+    return [graph.add("Expand", [name, shape], f"{name}_of_batch") for name in names]
 
 
 def _add_language_model(graph: _Graph, model: CharLM) -> None:
@@ -203,7 +221,8 @@ def _add_layer(graph: _Graph, layer: Recurrent, x: str, y: str, lengths: bool) -
     attributes = layout.attributes(layer.cell, layer.hidden_size, D)
     if layer.batch_first:
         x = graph.add("Transpose", [x], "x_time_first", perm=[1, 0, 2])
-    initial = [_split(graph, f"{state}0", L, D) for state in states]
+    given = _initial(graph, layer, x)
+    initial = [_split(graph, name, L, D) for name in given]
     final: list[list[str]] = [[] for _ in states]
     for k in range(L):
         arrays = layout.to_onnx(layer.cell, layer._weights[k * D : (k + 1) * D])
@@ -221,11 +240,11 @@ def _add_layer(graph: _Graph, layer: Recurrent, x: str, y: str, lengths: bool) -
     if lengths:  # onnxruntime gives zeros after a sequence of no steps, we the initial state
         empty = graph.add("Equal", ["lengths", graph.integers("zero", 0, np.int32)], "is_empty")
         empty = graph.add("Unsqueeze", [empty, graph.integers("empty_axis", [1])], "empty")
-    for state, names in zip(states, final, strict=True):
+    for state, before, names in zip(states, given, final, strict=True):
         joined = f"{state}n_joined" if lengths else f"{state}n"
         graph.add("Concat", names, joined, axis=0)
         if lengths:
-            graph.add("Where", [empty, f"{state}0", joined], f"{state}n")
+            graph.add("Where", [empty, before, joined], f"{state}n")
     return y
 
 

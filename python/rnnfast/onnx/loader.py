@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from rnnfast import functional
+from rnnfast._checks import RealArray
 from rnnfast.layers import Recurrent
+from rnnfast.learned import parameter_name
 from rnnfast.onnx import reader
 from rnnfast.onnx.graph import OP_TYPES, recurrent_nodes
 from rnnfast.onnx.node import RecurrentNode
@@ -52,7 +55,8 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
     """Make a layer of operators, to train it on or to run it with the library's calls.
 
     The layer starts from the state that it is given, as operators do whose state is an input of
-    the model, and from zeros without.
+    the model. Without one it starts from zeros, or from the state that the model itself has: one
+    that is the same for all sequences becomes the layer's parameter, with `learn_state=True`.
 
     Args:
         nodes: One for each layer of the network, the first layer first.
@@ -61,10 +65,10 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
         A layer with the nodes' weights, in evaluation mode.
 
     Raises:
-        ValueError: No cell of the library computes a node, its direction is "reverse", it has
-            states or lengths that the model makes and a layer has not, or the nodes do not fit one
-            another: two nodes of one model must stand one after the other there, with nothing in
-            between that changes values.
+        ValueError: No cell of the library computes a node, its direction is "reverse", the model
+            makes lengths, or states that differ between sequences, which a layer has not, or the
+            nodes do not fit one another: two nodes of one model must stand one after the other
+            there, with nothing in between that changes values.
         TypeError: One is not an operator.
     """
     if not nodes:
@@ -88,6 +92,7 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
             )
     weights = [d.weights for node in nodes for d in node.directions]
     bias = any(w.bias_ih is not None for w in weights)
+    states = [_own_states(f"nodes[{k}]", node) for k, node in enumerate(nodes)]
     assert first.cell is not None
     layer = Recurrent(
         first.cell,
@@ -97,6 +102,7 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
         bias=bias,
         batch_first=first.batch_first,
         bidirectional=directions == 2,
+        learn_state=any(rows is not None for of_node in states for rows in of_node),
         dtype=first.dtype,
     )
     for k, of_direction in enumerate(weights):
@@ -104,6 +110,12 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
             if target is not None:
                 value = getattr(of_direction, name)
                 target[...] = 0 if value is None else value  # a node without B has no biases
+    if layer.learn_state:
+        for state, of_state in enumerate(zip(*states, strict=True)):
+            parameter = getattr(layer, parameter_name(state))
+            for k, rows in enumerate(of_state):
+                if rows is not None:
+                    parameter[k * directions : (k + 1) * directions] = rows
     return layer.eval()
 
 
@@ -120,30 +132,59 @@ def _check_layer(name: str, node: RecurrentNode) -> None:
             f"{name}: expected a cell of the library, one for all directions, got a variant of "
             f"{', '.join(cells)} by its activations, clip or input_forget"
         )
-    for own in ("initial_h", "initial_c", "sequence_lens"):
-        if own in node.constants or (own in node.computed and not _is_default(node, own)):
-            raise ValueError(
-                f"{name}: expected an operator without {own} of the model's own, which a layer "
-                "does not have, got one where it is "
-                f"{'a constant' if own in node.constants else 'computed'}; call the operator itself"
-            )
+    if "sequence_lens" in node.constants or (
+        "sequence_lens" in node.computed and not _are_whole(node)
+    ):
+        raise _refused(name, node, "sequence_lens", "which a layer does not have")
 
 
-def _is_default(node: RecurrentNode, name: str) -> bool:
-    """Whether a computed input is what a layer does without: zeros, or the length of all of X.
+def _refused(place: str, node: RecurrentNode, name: str, why: str) -> ValueError:
+    """The error for an input of the model's own that a layer cannot have."""
+    got = "a constant" if name in node.constants else "computed"
+    return ValueError(
+        f"{place}: expected an operator without {name} of the model's own, {why}, got one where it "
+        f"is {got}; call the operator itself"
+    )
 
-    It depends on nothing but X's shape, so two shapes tell.
-    """
-    own = node.computed[name]
+
+# Sizes of time and batch at which it is tried what a model makes of the shape of X.
+_SIZES = ((2, 3), (5, 4))
+
+
+def _are_whole(node: RecurrentNode) -> bool:
+    """Whether computed lengths are those of all of X, as a layer has them."""
+    own = node.computed["sequence_lens"]
     if isinstance(own, str):
         return False
-    for seq_len, batch in ((2, 3), (5, 4)):
+    for seq_len, batch in _SIZES:
         axes = (batch, seq_len) if node.batch_first else (seq_len, batch)
         try:
             value = own((*axes, node.input_size))
         except ValueError:
             return False
-        default = [seq_len] * batch if name == "sequence_lens" else np.zeros_like(value)
-        if not np.array_equal(value, default):
+        if not np.array_equal(value, [seq_len] * batch):
             return False
     return True
+
+
+def _own_states(place: str, node: RecurrentNode) -> list[RealArray | None]:
+    """The states that an operator starts every sequence from, (D, H) each; None for zeros.
+
+    Raises:
+        ValueError: They differ between sequences, or cannot be computed.
+    """
+    states = functional.cells()[node.directions[0].cell].states
+    return [_own_state(place, node, name) for name in ("initial_h", "initial_c")[:states]]
+
+
+def _own_state(place: str, node: RecurrentNode, name: str) -> RealArray | None:
+    if name not in node.constants and name not in node.computed:
+        return None
+    try:
+        found = [node.own_state(name, *sizes) for sizes in _SIZES]
+    except ValueError:
+        found = []
+    rows = found[0][:, :1] if found and found[0].shape[1] else None
+    if rows is None or any((value != rows).any() for value in found):
+        raise _refused(place, node, name, "unless all sequences start from one state")
+    return rows[:, 0] if rows.any() else None

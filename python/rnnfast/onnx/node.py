@@ -194,15 +194,38 @@ class RecurrentNode:
             if initial_c is not None:
                 raise ValueError(f"initial_c: expected None, as {self.op_type} has no cell state")
             del given["initial_c"]
-        shape = len(self.directions), batch, self.hidden_size
         result: list[RealArray | None] = []
         for name, value in given.items():
             array = self._given(name, value, x_shape)
             if array is not None:
                 array = self._time_first(_checks.real_array(name, array, self.dtype, " (x's)"))
-                _checks.shape(name, array, shape, "(num_directions, batch, hidden_size)")
+                self._check_state(name, array, batch)
             result.append(array)
         return result
+
+    def own_state(self, name: str, seq_len: int, batch: int) -> RealArray:
+        """The state that the model makes, `initial_h` or `initial_c`, (D, B, H).
+
+        Sizes that the model fixes take the place of those that are given.
+
+        Raises:
+            ValueError: It cannot be computed.
+        """
+        axes = (batch, seq_len) if self.batch_first else (seq_len, batch)
+        shape: tuple[int, ...] = (*axes, self.input_size)
+        computed = self.computed.get(name)
+        if isinstance(computed, OfShapes):
+            shape = computed.fitted(shape)
+        own = self._given(name, None, shape)
+        assert own is not None
+        own = self._time_first(own)
+        if computed is not None:  # constants have been checked, and have a batch of their own
+            self._check_state(name, own, shape[0 if self.batch_first else 1])
+        return own
+
+    def _check_state(self, name: str, state: NDArray[Any], batch: int) -> None:
+        shape = len(self.directions), batch, self.hidden_size
+        _checks.shape(name, state, shape, "(num_directions, batch, hidden_size)")
 
     def _given(
         self, name: str, value: ArrayLike | None, x_shape: tuple[int, ...]

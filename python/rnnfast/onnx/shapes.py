@@ -82,6 +82,11 @@ class OfShapes:
             self._last = shape, self.evaluate(_of_shape(shape))
         return self._last[1]
 
+    def fitted(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """`shape` with the sizes that the model fixes."""
+        fixed = self._base_dims or shape
+        return tuple(f if isinstance(f, int) else n for f, n in zip(fixed, shape, strict=True))
+
     def evaluate(self, base: NDArray[Any], unknown: int = 1) -> NDArray[Any]:
         """The value for values of `base`; `unknown` stands for sizes that do not matter.
 

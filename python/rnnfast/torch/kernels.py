@@ -6,13 +6,13 @@ Addresses are taken anew in each call, so tensors may move between forward and b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from rnnfast import _checks, _core, functional
-from rnnfast._arguments import checked_call, checked_gradients
+from rnnfast import _core, functional
+from rnnfast._arguments import checked_call, checked_gradients, network_options
 from rnnfast._backend import CPU
 from rnnfast._checks import RealArray
 from rnnfast.torch.network import Network, Options, memory_of
@@ -35,26 +35,12 @@ def forward(
         keep: Whether to fill the reserve, which `backward` and `states` need; else it is empty.
         packed: The weights, packed.
     """
-    x, weights, state, lengths, seed = _arrays(network, options, packed)
-    cell, num_layers, bidirectional, _, dropout, precision = options
-    result = _core.forward(
-        cell,
-        x,
-        weights,
-        state,
-        lengths,
-        num_layers,
-        bidirectional,
-        dropout,
-        seed,
-        keep or dropout > 0,  # the engine drops only where it trains
-        precision,
-        0,
-        torch.get_num_threads(),
-        keep,  # of its own y, so that users may change the one that they get
-    )
-    if result is None:
-        _refuse(network, options)
+    training = keep or options.dropout > 0  # the engine drops only where it trains
+    of_call = _of_call(options, training, keep)
+    arrays = _arrays(network, options, packed)
+    result = _core.forward(of_call, *arrays)
+    if result is None:  # something must be converted, or is wrong
+        result = _core.forward(*_checked(network, options, of_call, arrays))
     y, final, reserve = result
     memory = _tensor(reserve.memory) if keep else torch.empty(0, dtype=torch.uint8)
     return _tensor(y), [_tensor(s) for s in final], memory
@@ -72,11 +58,10 @@ def backward(
     core = _restore(network, options, reserve)
     dy_array = None if dy is None else memory_of(dy)
     dstate_arrays = [None if d is None else memory_of(d) for d in dstate]
-    threads = torch.get_num_threads()
-    result = _core.backward(core, dy_array, dstate_arrays, need_dx, None, threads)
+    result = _core.backward(core, dy_array, dstate_arrays, need_dx, None)
     if result is None:  # something must be converted, or is wrong
         given = checked_gradients(CPU, core, dy_array, dstate_arrays)
-        result = _core.backward(core, *given, need_dx, None, threads)
+        result = _core.backward(core, *given, need_dx, None)
     dx, dinitial, dweights = result
     gradients = [dx] if need_dx else []
     gradients += dinitial if network.state else ()
@@ -98,6 +83,21 @@ def dropout_masks(network: Network, options: Options, reserve: Tensor) -> list[T
     """What the outputs of each layer but the last were multiplied with, (T, B, D*H) each."""
     core = _restore(network, options, reserve)
     return [_tensor(core.dropout_mask(layer)) for layer in range(options.num_layers - 1)]
+
+
+def _of_call(options: Options, training: bool, keep_y: bool) -> _core.NetworkOptions:
+    """The options as the engine has them, of a call with PyTorch's number of threads."""
+    return network_options(
+        options.cell,
+        options.num_layers,
+        bool(options.bidirectional),  # any value that PyTorch's layers take for it
+        options.dropout,
+        training,
+        options.precision,
+        0,
+        torch.get_num_threads(),
+        keep_y,  # so that users may change the one that they get
+    )
 
 
 def _arrays(network: Network, options: Options, packed: functional.Packed | None = None) -> _Arrays:
@@ -123,46 +123,24 @@ def _restore(network: Network, options: Options, reserve: Tensor) -> _core.Reser
         raise TypeError(f"reserve: expected torch.uint8, got {reserve.dtype}")
     if reserve.data_ptr() % 64:
         reserve = reserve.clone()  # PyTorch aligns what it allocates
-    x, weights, state, lengths, seed = _arrays(network, options)
-    cell, num_layers, bidirectional, _, dropout, precision = options
-    restored: _core.Reserve | None = _core.restore(
-        cell,
-        x,
-        weights,
-        state,
-        lengths,
-        num_layers,
-        bidirectional,
-        dropout,
-        seed,
-        precision,
-        memory_of(reserve),
-    )
+    of_call = _of_call(options, True, True)
+    arrays, memory = _arrays(network, options), memory_of(reserve)
+    restored: _core.Reserve | None = _core.restore(of_call, *arrays, memory)
     if restored is None:
-        _refuse(network, options)
+        restored = _core.restore(*_checked(network, options, of_call, arrays), memory)
+        assert restored is not None
     return restored
 
 
-def _refuse(network: Network, options: Options) -> NoReturn:
-    """Raise the error for a call that the engine did not take."""
+def _checked(
+    network: Network, options: Options, of_call: _core.NetworkOptions, arrays: _Arrays
+) -> tuple[Any, ...]:
+    """The options and arrays of a call that the engine did not take as they are, converted."""
     check(network, options)
-    x, weights, state, lengths, seed = _arrays(network, options)
-    checked_call(
-        CPU,
-        options.cell,
-        x,
-        [functional.Weights(*w) for w in weights],
-        state,
-        lengths,
-        options.num_layers,
-        options.bidirectional,
-        options.dropout,
-        seed,
-        True,
-        options.precision,
-        0,
-    )
-    raise AssertionError("the arguments were right")
+    x, weights, *others = arrays
+    if isinstance(weights, list):
+        weights = [functional.Weights(*w) for w in weights]
+    return checked_call(CPU, of_call, x, weights, *others)
 
 
 def check(network: Network, options: Options) -> None:
@@ -172,8 +150,8 @@ def check(network: Network, options: Options) -> None:
         TypeError: A tensor is of a type or on a device that the engine does not compute with.
         ValueError: An option is wrong, x lacks an axis, or there are too few or too many weights.
     """
-    _checks.choice("cell", options.cell, functional.cells())
-    layers = _checks.positive_int("num_layers", options.num_layers) * options.num_directions
+    _of_call(options, False, False)
+    layers = options.num_layers * options.num_directions
     expected = layers * options.weights_per_layer
     if len(network.weights) != expected:
         raise ValueError(

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnfast import _checks
+from rnnfast.learned import parameter_name
 from rnnfast.torch import ops, stepwise
 from rnnfast.torch.forms import Packed, Padded
 from rnnfast.torch.network import STATES, Network, Options
@@ -34,6 +36,9 @@ class Layer(torch.nn.RNNBase):
     """The class of `torch.nn` that this one stands in for. It computes what the engine does not
     (other devices and types, projections), and refuses what is wrong."""
 
+    learn_state: bool = False
+    """Whether calls without `hx` start from parameters, `initial_state_0` and so on."""
+
     _prepacked: Prepacked | None = None  # set by `prepack`
 
     @property
@@ -53,7 +58,8 @@ class Layer(torch.nn.RNNBase):
             input: (T, B, I), (B, T, I) if `batch_first`, (T, I) for one sequence without a batch
                 axis, or a `PackedSequence`; of the parameters' dtype, except under autocast.
             hx: Initial state, (L*D, B, H), without B if the input has none; for a cell with several
-                states a tuple of them, as (h, c) of an LSTM. None for zeros.
+                states a tuple of them, as (h, c) of an LSTM. None for zeros, or with `learn_state`
+                for the learned one; so is a state that is None in the tuple.
             return_all_states: Whether to return the states after every step of every layer, too.
 
         Returns:
@@ -71,6 +77,10 @@ class Layer(torch.nn.RNNBase):
         form = Padded(input.dim() == 3, self.batch_first)
         return self._forward(form, input, hx, return_all_states)
 
+    def extra_repr(self) -> str:
+        """The arguments, as in the name of the module when it is printed."""
+        return f"{super().extra_repr()}{', learn_state=True' if self.learn_state else ''}"
+
     def _get_name(self) -> str:
         """What the layer is called when a model is printed."""
         return f"rnnfast {super()._get_name()}"
@@ -84,6 +94,8 @@ class Layer(torch.nn.RNNBase):
     ) -> Any:
         """Runs `input`, of which `form` tells the form."""
         x = _tensor_of(input)
+        if self.learn_state:
+            hx = self._start(hx, self._batch(x, form))
         state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
         weights = self._weights()
         dtype = self._result_dtype(x, weights[0])
@@ -116,6 +128,34 @@ class Layer(torch.nn.RNNBase):
             parameters[name] if name in parameters else getattr(self, name)  # the slower way
             for name in self._flat_weights_names
         ]
+
+    def _learn(self, learn_state: bool) -> None:
+        """Adds the parameters that calls start from, if they are to be learned: zeros."""
+        self.learn_state = _checks.boolean("learn_state", learn_state)
+        if not learn_state:
+            return
+        rows = self.num_layers * (2 if self.bidirectional else 1)
+        for k in range(STATES[self.cell]):
+            width = self.proj_size if self.proj_size and k == 0 else self.hidden_size
+            zeros = self._weights()[0].new_zeros(rows, width)
+            self.register_parameter(parameter_name(k), torch.nn.Parameter(zeros))
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew; learned initial states are zero again."""
+        super().reset_parameters()
+        if self.learn_state:
+            for k in range(STATES[self.cell]):
+                torch.nn.init.zeros_(getattr(self, parameter_name(k)))
+
+    def _start(self, hx: State | None, batch: tuple[int, ...]) -> Any:
+        """The state that a call starts from, in the form of `hx`: learned where it is None."""
+        states = STATES[self.cell]
+        given = [hx] if isinstance(hx, Tensor) else [None] * states if hx is None else list(hx)
+        for k in range(min(states, len(given))):
+            if given[k] is None:
+                rows: Tensor = getattr(self, parameter_name(k))
+                given[k] = rows[:, None].expand(-1, *batch, -1).contiguous() if batch else rows
+        return self._form(given)
 
     def _form(self, states: list[Any]) -> Any:
         """One value a state in the form of `hx`."""
@@ -150,17 +190,19 @@ class Layer(torch.nn.RNNBase):
             return False
         if not state:
             return True
-        if form.lengths is not None:
-            batch = form.lengths.shape
-        else:
-            batch = x.shape[0 if self.batch_first else 1 :][:1] if form.batched else ()
         rows = self.num_layers * (2 if self.bidirectional else 1)
-        expected = rows, *batch, self.hidden_size
+        expected = rows, *self._batch(x, form), self.hidden_size
         casts = dtype == torch.bfloat16
         return len(state) == STATES[self.cell] and all(
             s.shape == expected and (s.dtype == x.dtype or (s.is_floating_point() and casts))
             for s in state
         )
+
+    def _batch(self, x: Tensor, form: Padded | Packed) -> tuple[int, ...]:
+        """(B,), or nothing for one sequence without a batch axis."""
+        if form.lengths is not None:
+            return tuple(form.lengths.shape)
+        return tuple(x.shape[0 if self.batch_first else 1 :][:1]) if form.batched else ()
 
     def _elsewhere(self, input: Sequence, hx: State | None, return_all_states: bool) -> Any:  # noqa: A002
         """What the engine does not compute, and what is wrong."""

@@ -14,7 +14,8 @@ from rnnfast.torch.layer import Layer
 class LSTM(Layer):
     """`torch.nn.LSTM`, with its arguments, parameters, inputs and outputs; the state is (h, c).
 
-    With `proj_size` it is PyTorch that computes.
+    With `proj_size` it is PyTorch that computes. With `learn_state=True` calls without a state
+    start from parameters, as in `Recurrent`.
     """
 
     twin = torch.nn.LSTM
@@ -34,15 +35,21 @@ class LSTM(Layer):
         proj_size: int = 0,
         device: Any = None,
         dtype: Any = None,
+        *,
+        learn_state: bool = False,
     ) -> None:
         super().__init__(
             "LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             proj_size, device, dtype,
         )  # fmt: skip
+        self._learn(learn_state)
 
 
 class GRU(Layer):
-    """`torch.nn.GRU`, with its arguments, parameters, inputs and outputs."""
+    """`torch.nn.GRU`, with its arguments, parameters, inputs and outputs.
+
+    With `learn_state=True` calls without a state start from parameters, as in `Recurrent`.
+    """
 
     twin = torch.nn.GRU
 
@@ -57,15 +64,21 @@ class GRU(Layer):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        learn_state: bool = False,
     ) -> None:
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             0, device, dtype,
         )  # fmt: skip
+        self._learn(learn_state)
 
 
 class RNN(Layer):
-    """`torch.nn.RNN`, with its arguments, parameters, inputs and outputs."""
+    """`torch.nn.RNN`, with its arguments, parameters, inputs and outputs.
+
+    With `learn_state=True` calls without a state start from parameters, as in `Recurrent`.
+    """
 
     twin = torch.nn.RNN
 
@@ -81,6 +94,8 @@ class RNN(Layer):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        learn_state: bool = False,
     ) -> None:
         _checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
@@ -88,6 +103,7 @@ class RNN(Layer):
             dropout, bidirectional, 0, device, dtype,
         )  # fmt: skip
         self.nonlinearity = nonlinearity
+        self._learn(learn_state)
 
 
 class Recurrent(Layer):
@@ -104,6 +120,9 @@ class Recurrent(Layer):
         bidirectional: Whether each layer also runs against time; outputs then have both.
         device: Of the parameters; the engine computes on the CPU alone.
         dtype: Of the parameters.
+        learn_state: Whether the initial state is learned: calls without one start from the
+            parameters `initial_state_0`, `initial_state_1`, ..., one for each state of the cell, of
+            shape (L*D, H) and zero at first.
 
     Cells with per-channel parameters have `weight_channel_l[k]`, (P, H), beside the parameters
     that `torch.nn`'s layers have.
@@ -121,6 +140,8 @@ class Recurrent(Layer):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        learn_state: bool = False,
     ) -> None:
         info = functional.cells()[_checks.choice("cell", cell, functional.cells())]
         # Checked and made as a vanilla network, whose parameters are then replaced.
@@ -139,6 +160,7 @@ class Recurrent(Layer):
         self._flat_weights_names = [name for names in self._all_weights for name in names]
         self._init_flat_weights()
         self.reset_parameters()
+        self._learn(learn_state)
 
     def extra_repr(self) -> str:
         """The arguments, as in the name of the module when it is printed."""

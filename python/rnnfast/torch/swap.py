@@ -83,7 +83,8 @@ def restore(model: _Model) -> _Model:
     """Give the recurrent layers inside a model back to PyTorch: the opposite of `accelerate`.
 
     Layers that were built as `rnnfast.torch`'s LSTM, GRU or RNN become `torch.nn`'s, too. A
-    `Recurrent` stays, as PyTorch has no class for it.
+    `Recurrent` stays, as PyTorch has no class for it, and so does a layer with `learn_state`, as
+    PyTorch's would start from zeros.
 
     Args:
         model: Any module.
@@ -92,7 +93,7 @@ def restore(model: _Model) -> _Model:
         The model itself.
     """
     for module in model.modules():
-        if _plain_type(module) in _TWINS:
+        if _plain_type(module) in _TWINS and not module.learn_state:
             prepack(module, False)
             _set_class(module, _TWINS)
     return model

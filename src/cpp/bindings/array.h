@@ -58,7 +58,7 @@ bool is_array(pybind11::handle object) {
 
 // The same, of this shape.
 template <class T>
-bool is_array(pybind11::handle object, std::initializer_list<long> shape) {
+bool is_array(pybind11::handle object, std::span<const long> shape) {
   if (!is_array<T>(object)) return false;
   const auto* array = pybind11::detail::array_proxy(object.ptr());
   return array->nd == int(shape.size()) &&

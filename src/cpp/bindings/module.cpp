@@ -24,6 +24,7 @@ PYBIND11_MODULE(_core_of_main, m, pybind11::mod_gil_not_used()) {
   rnnfast::bind_axes(m);
   rnnfast::bind_info(m);
   rnnfast::bind_dlpack(m);
+  rnnfast::bind_options(m);
   rnnfast::bind_reserve(m);
   rnnfast::bind_rnn(m);
   rnnfast::bind_dense(m);
@@ -31,6 +32,7 @@ PYBIND11_MODULE(_core_of_main, m, pybind11::mod_gil_not_used()) {
   rnnfast::bind_math(m);
   rnnfast::bind_plan(m);
   rnnfast::bind_probe(m);
+  rnnfast::bind_traced(m);
 }
 
 // pybind11's types belong to one interpreter, and its own start waits for itself in another one

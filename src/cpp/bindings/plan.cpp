@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "bindings/module.h"
-#include "bindings/rnn_arguments.h"
+#include "bindings/rnn_options.h"
+#include "cells/registry.h"
 #include "core/error.h"
 
 namespace rnnfast {

@@ -14,6 +14,7 @@
 #include "bindings/array.h"
 #include "bindings/module.h"
 #include "bindings/rnn_arguments.h"
+#include "bindings/rnn_options.h"
 #include "bindings/rnn_reserve.h"
 #include "core/error.h"
 #include "core/threads.h"
@@ -48,7 +49,7 @@ class PyPacked {
 // (L*D, B, H), one for each of the cell's states.
 template <class T>
 struct NewState {
-  explicit NewState(const NetworkSize& s) : arrays(std::size_t(cell_info(s.cell).states)) {
+  explicit NewState(const NetworkSize& s) : arrays(std::size_t(known_cell(s.cell).states)) {
     for (std::size_t i = 0; i < arrays.size(); ++i) {
       Array<T> array = new_array<T>({s.cells(), s.batch, s.hidden_size});
       data.push_back(array.mutable_data());
@@ -126,34 +127,15 @@ py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const
   return py::make_tuple(std::move(y), std::move(final.arrays), std::move(kept));
 }
 
-// Sizes that are no arrays'.
-bool read_options(py::handle cell, py::handle num_layers, bool bidirectional, py::handle dropout,
-                  py::handle seed, bool training, py::handle precision, NetworkSize& s) {
-  const auto id = find_cell(cell);
-  s.cell = id.value_or(0);
-  s.num_directions = bidirectional ? 2 : 1;
-  s.training = training;
-  if (!id || !read_int(num_layers, s.num_layers) || s.num_layers < 1) return false;
-  if (!PyFloat_CheckExact(dropout.ptr()) || !read_seed(seed, s.seed)) return false;
-  if (!read_precision(precision, s.precision)) return false;
-  s.dropout = PyFloat_AS_DOUBLE(dropout.ptr());
-  return s.dropout >= 0 && s.dropout <= 1;
-}
-
-py::object forward(py::handle cell, py::handle x, py::handle weights, py::handle state,
-                   py::handle lengths, py::handle num_layers, bool bidirectional,
-                   py::handle dropout, py::handle seed, bool training, py::handle precision,
-                   py::handle recompute, int threads, bool keep_y) {
-  const ThreadLimit limit(threads);
-  NetworkSize size{};
-  size.keep_y = training && keep_y;
-  if (!read_options(cell, num_layers, bidirectional, dropout, seed, training, precision, size) ||
-      !read_int(recompute, size.recompute) || size.recompute < 0)
-    return py::none();
-  const PyPacked* packed =
-      py::isinstance<PyPacked>(weights) ? py::cast<const PyPacked*>(weights) : nullptr;
-  const bool is_double =
-      packed ? packed->of<double>() != nullptr : read_sizes<double>(Items(weights), size);
+py::object forward(const NetworkOptions& options, py::handle x, py::handle weights,
+                   py::handle state, py::handle lengths, py::handle seed) {
+  const ThreadLimit limit(options.threads);
+  NetworkSize size{options};
+  if (!read_seed(seed, size.seed)) return py::none();
+  const Items items(weights);
+  const bool is_packed = !items && py::isinstance<PyPacked>(weights);
+  const PyPacked* packed = is_packed ? py::cast<const PyPacked*>(weights) : nullptr;
+  const bool is_double = packed ? packed->of<double>() != nullptr : read_sizes<double>(items, size);
   return is_double ? forward_of<double>(size, x, weights, packed, state, lengths)
                    : forward_of<float>(size, x, weights, packed, state, lengths);
 }
@@ -177,13 +159,12 @@ py::object restore_of(NetworkSize& size, py::handle x, py::handle weights, py::h
       Kept<T>{std::move(reserve), std::move(input), std::move(held), std::move(indices)}));
 }
 
-py::object restore(py::handle cell, py::handle x, py::handle weights, py::handle state,
-                   py::handle lengths, py::handle num_layers, bool bidirectional,
-                   py::handle dropout, py::handle seed, py::handle precision, py::handle memory) {
-  NetworkSize size{};
-  size.keep_y = true;
-  if (!read_options(cell, num_layers, bidirectional, dropout, seed, true, precision, size))
-    return py::none();
+py::object restore(const NetworkOptions& options, py::handle x, py::handle weights,
+                   py::handle state, py::handle lengths, py::handle seed, py::handle memory) {
+  RNNFAST_CHECK(options.keep_y && options.recompute == 0,
+                "options: expected those of a training call with keep_y and without recompute");
+  NetworkSize size{options};
+  if (!read_seed(seed, size.seed)) return py::none();
   return read_sizes<double>(Items(weights), size)
              ? restore_of<double>(size, x, weights, state, lengths, memory)
              : restore_of<float>(size, x, weights, state, lengths, memory);
@@ -197,38 +178,32 @@ py::object pack_of(NetworkSize size, py::handle weights) {
   return py::cast(std::make_unique<PyPacked>(size, network_pack(size, input.weights)));
 }
 
-py::object pack(py::handle cell, py::handle weights, py::handle num_layers, bool bidirectional,
-                py::handle precision) {
-  NetworkSize size{};
-  if (!read_options(cell, num_layers, bidirectional, py::float_(0.), py::int_(0), false, precision,
-                    size))
-    return py::none();
+py::object pack(const NetworkOptions& options, py::handle weights) {
+  NetworkSize size{options};
   const bool is_double = read_sizes<double>(Items(weights), size);
   return is_double ? pack_of<double>(size, weights) : pack_of<float>(size, weights);
 }
 
 // Arrays for the gradients of a layer's weights, None where there is no weight.
 template <class T>
-py::tuple new_gradients(const NetworkSize& s, Index i, const CellWeights<const T>& w,
+py::tuple new_gradients(const WeightShapes& shapes, const CellWeights<const T>& w,
                         CellWeights<T>& data) {
-  const CellInfo& info = cell_info(s.cell);
-  const Index H = s.hidden_size, rows = info.gates * H;
   py::tuple arrays(5);
-  const auto add = [&](std::size_t k, const T* weight, std::initializer_list<long> shape, T*& to) {
+  const auto add = [&](std::size_t k, const T* weight, const WeightShape& shape, T*& to) {
     to = nullptr;
     if (!weight) {
       arrays[k] = py::none();
       return;
     }
-    Array<T> array = new_array<T>(shape);
+    Array<T> array = new_array<T>(shape.span());
     to = array.mutable_data();
     arrays[k] = std::move(array);
   };
-  add(0, w.weight_ih, {rows, s.layer_input(i / s.num_directions)}, data.weight_ih);
-  add(1, w.weight_hh, {rows, H}, data.weight_hh);
-  add(2, w.bias_ih, {rows}, data.bias_ih);
-  add(3, w.bias_hh, {rows}, data.bias_hh);
-  add(4, w.weight_channel, {info.params, H}, data.weight_channel);
+  add(0, w.weight_ih, shapes.weight_ih, data.weight_ih);
+  add(1, w.weight_hh, shapes.weight_hh, data.weight_hh);
+  add(2, w.bias_ih, shapes.bias_ih, data.bias_ih);
+  add(3, w.bias_hh, shapes.bias_hh, data.bias_hh);
+  add(4, w.weight_channel, shapes.weight_channel, data.weight_channel);
   return arrays;
 }
 
@@ -238,7 +213,7 @@ py::list new_gradients(const NetworkSize& s, const std::vector<CellWeights<const
   py::list gradients{weights.size()};
   data.resize(weights.size());
   for (std::size_t i = 0; i < weights.size(); ++i)
-    gradients[i] = new_gradients(s, Index(i), weights[i], data[i]);
+    gradients[i] = new_gradients(s.weight_shapes(Index(i)), weights[i], data[i]);
   return gradients;
 }
 
@@ -290,52 +265,15 @@ py::object backward_of(const PyReserve& reserve, Kept<T>& kept, py::handle dy, p
 }
 
 py::object backward(PyReserve& reserve, py::handle dy, py::handle dstate, bool need_dx,
-                    py::handle dweights, int threads) {
-  const ThreadLimit limit(threads);
+                    py::handle dweights) {
+  const ThreadLimit limit(reserve.size().threads);
   return reserve.visit(
       [&](auto& kept) { return backward_of(reserve, kept, dy, dstate, need_dx, dweights); });
-}
-
-using GateList = py::typing::List<py::int_>;
-using ProductList = py::typing::List<py::typing::Tuple<py::str, GateList>>;
-
-ProductList products_of(const Stage& stage) {
-  ProductList products;
-  for (int k = 0; k < stage.size(); ++k) {
-    const auto& [operand, span] = stage.products[k];
-    GateList gates;
-    for (int gate = span.first; gate < span.end(); ++gate) gates.append(gate);
-    const char* from = operand.from == Operand::kState ? "state " : "value ";
-    products.append(py::make_tuple(from + std::to_string(operand.index), gates));
-  }
-  return products;
-}
-
-py::typing::List<Stage> stages_of(const CellInfo& info) {
-  py::typing::List<Stage> stages;
-  for (int k = 0; k < info.size(); ++k) stages.append(py::cast(info.stages[k]));
-  return stages;
 }
 
 }  // namespace
 
 void bind_rnn(py::module_& m) {
-  py::class_<Stage>(m, "Stage", "A stage of a cell's step: products, then pointwise functions.")
-      .def_property_readonly("products", &products_of,
-                             "What each product multiplies, \"state 0\" (h) or \"value k\", the "
-                             "k-th that the cell makes for it, and the gates that it adds to.")
-      .def_readonly("split", &Stage::split,
-                    "Whether it sees the input's and the recurrent part of its gates apart.");
-  py::class_<CellInfo>(m, "CellInfo", "What a cell is made of.")
-      .def_property_readonly(
-          "name", [](const CellInfo& c) { return c.name; }, "Its name.")
-      .def_readonly("states", &CellInfo::states,
-                    "States carried from step to step; the first is h.")
-      .def_readonly("gates", &CellInfo::gates, "Row blocks of weight_ih and weight_hh.")
-      .def_readonly("params", &CellInfo::params, "Rows of weight_channel.")
-      .def_property_readonly("stages", &stages_of,
-                             "The stages of a step. The first has no products if it belongs to the "
-                             "end of the step before.");
   py::class_<PyPacked>(m, "Packed",
                        "A copy of a network's weights in the form that the kernels read, made by "
                        "`rnnfast.functional.pack`. What happens to the weights afterwards has no "
@@ -343,7 +281,7 @@ void bind_rnn(py::module_& m) {
       .def_property_readonly("nbytes", &PyPacked::nbytes, "Bytes of the copy.")
       .def_property_readonly("dtype", &PyPacked::dtype, "Name of its dtype.")
       .def_property_readonly(
-          "cell", [](const PyPacked& p) { return cell_info(p.size().cell).name; }, "The cell.")
+          "cell", [](const PyPacked& p) { return known_cell(p.size().cell).name; }, "The cell.")
       .def_property_readonly(
           "input_size", [](const PyPacked& p) { return p.size().input_size; }, "I.")
       .def_property_readonly(
@@ -356,35 +294,22 @@ void bind_rnn(py::module_& m) {
       .def_property_readonly(
           "precision", [](const PyPacked& p) { return precision_name(p.size().precision); },
           "Precision of the products.");
-  m.def(
-      "cells",
-      [] {
-        py::list list;
-        for (int i = 0; i < Cells::size; ++i) list.append(py::cast(cell_info(i)));
-        return list;
-      },
-      "Every cell of the registry.");
-  m.def(
-      "forward", &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::arg("state"),
-      py::arg("lengths"), py::arg("num_layers"), py::arg("bidirectional"), py::arg("dropout"),
-      py::arg("seed"), py::arg("training"), py::arg("precision"), py::arg("recompute"),
-      py::arg("threads") = 0, py::arg("keep_y") = false,
-      "y, the final states and, if training, the reserve; None where an argument is not exactly "
-      "what the kernels read. Backward reads y, so nobody may write to it in between, except where "
-      "`keep_y` lets the reserve have a copy. `threads`: the most that the call uses; 0 for the "
-      "process' number.");
-  m.def(
-      "restore", &restore, py::arg("cell"), py::arg("x"), py::arg("weights"), py::arg("state"),
-      py::arg("lengths"), py::arg("num_layers"), py::arg("bidirectional"), py::arg("dropout"),
-      py::arg("seed"), py::arg("precision"), py::arg("memory"),
-      "The reserve of an earlier training call with `keep_y` and without recomputation, from that "
-      "call's arguments and the bytes of its reserve; None as in forward.");
-  m.def("backward", &backward, py::arg("reserve"), py::arg("dy"), py::arg("dstate"),
-        py::arg("need_dx"), py::arg("dweights"), py::arg("threads") = 0,
+  using py::arg;
+  m.def("forward", &forward, arg("options"), arg("x"), arg("weights"), arg("state"), arg("lengths"),
+        arg("seed"),
+        "y, the final states and, if training, the reserve; None where an argument is not exactly "
+        "what the kernels read. Backward reads y, so nobody may write to it in between, except "
+        "where the options let the reserve have a copy.");
+  m.def("restore", &restore, arg("options"), arg("x"), arg("weights"), arg("state"), arg("lengths"),
+        arg("seed"), arg("memory"),
+        "The reserve of an earlier training call whose options let it have a copy of y, and did "
+        "not recompute, from that call's arguments and the bytes of its reserve; None as in "
+        "forward.");
+  m.def("backward", &backward, arg("reserve"), arg("dy"), arg("dstate"), arg("need_dx"),
+        arg("dweights"),
         "dx, the gradients of the initial states and those of the weights; the latter are added to "
         "dweights, and not returned, if that is given. None as in forward.");
-  m.def("pack", &pack, py::arg("cell"), py::arg("weights"), py::arg("num_layers"),
-        py::arg("bidirectional"), py::arg("precision"), "Packed weights; None as in forward.");
+  m.def("pack", &pack, arg("options"), arg("weights"), "Packed weights; None as in forward.");
 }
 
 }  // namespace rnnfast

@@ -3,21 +3,18 @@
 // call takes microseconds. Each function returns whether its argument is exactly what the kernels
 // read; otherwise Python converts it, or tells what is wrong with it, and calls again.
 
-#include <optional>
+#include <span>
 #include <type_traits>
 #include <vector>
 
 #include "bindings/array.h"
 #include "bindings/held.h"
-#include "cells/registry.h"
+#include "cpu/traced_cells.h"
 #include "rnn/network.h"
 
 namespace rnnfast {
 
 namespace py = pybind11;
-
-std::optional<int> find_cell(py::handle name);
-const char* precision_name(Precision precision);
 
 // Items of a list or tuple; nothing of other objects.
 class Items {
@@ -35,7 +32,7 @@ class Items {
 
 // None gives null. An array that is not read alone must be writable.
 template <class T>
-bool read_optional(py::handle object, std::initializer_list<long> shape, T*& data) {
+bool read_optional(py::handle object, std::span<const long> shape, T*& data) {
   data = nullptr;
   if (object.is_none()) return true;
   if (!is_array<std::remove_const_t<T>>(object, shape)) return false;
@@ -44,9 +41,12 @@ bool read_optional(py::handle object, std::initializer_list<long> shape, T*& dat
   return true;
 }
 
-bool read_int(py::handle object, Index& value);
+template <class T>
+bool read_optional(py::handle object, std::initializer_list<long> shape, T*& data) {
+  return read_optional(object, std::span<const long>(shape.begin(), shape.size()), data);
+}
+
 bool read_seed(py::handle object, std::uint64_t& value);
-bool read_precision(py::handle object, Precision& value);
 
 // Sizes that the first layer's weights tell; false also where they are no matrices of T.
 template <class T>
@@ -66,19 +66,21 @@ bool read_sizes(const Items& weights, NetworkSize& s) {
 template <class T>
 bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
                   std::vector<CellWeights<T>>& result, HeldArrays& held) {
-  const CellInfo& info = cell_info(s.cell);
-  const Index H = s.hidden_size, rows = info.gates * H;
   if (!weights || weights.size() != s.cells()) return false;
   for (Index i = 0; i < s.cells(); ++i) {
     const Items w(weights[i]);
     if (!w || w.size() != 5) return false;
+    const WeightShapes shapes = s.weight_shapes(i);
+    const auto read = [&](Index k, const WeightShape& shape, T*& data) {
+      return read_optional(w[k], shape.span(), data);
+    };
+    if (w[0].is_none() || w[1].is_none() || w[4].is_none() != !shapes.weight_channel.axes)
+      return false;
     CellWeights<T>& to = result.emplace_back();
-    const bool fits =
-        read_optional(w[0], {rows, s.layer_input(i / s.num_directions)}, to.weight_ih) &&
-        read_optional(w[1], {rows, H}, to.weight_hh) && read_optional(w[2], {rows}, to.bias_ih) &&
-        read_optional(w[3], {rows}, to.bias_hh) &&
-        read_optional(w[4], {info.params, H}, to.weight_channel);
-    if (!fits || !to.weight_ih || !to.weight_hh || !to.weight_channel != !info.params) return false;
+    if (!read(0, shapes.weight_ih, to.weight_ih) || !read(1, shapes.weight_hh, to.weight_hh) ||
+        !read(2, shapes.bias_ih, to.bias_ih) || !read(3, shapes.bias_hh, to.bias_hh) ||
+        !read(4, shapes.weight_channel, to.weight_channel))
+      return false;
     for (Index k = 0; k < w.size(); ++k) held.add(name, w[k]);
   }
   return true;
@@ -88,7 +90,7 @@ bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
 template <class T>
 bool read_state(const char* name, py::handle state, const NetworkSize& s,
                 std::vector<const T*>& result, HeldArrays& held) {
-  const int states = cell_info(s.cell).states;
+  const int states = known_cell(s.cell).states;
   result.assign(states, nullptr);
   if (state.is_none()) return true;
   const Items items(state);

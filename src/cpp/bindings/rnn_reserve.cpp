@@ -24,14 +24,13 @@ Fingerprints fingerprints(const Kept<T>& kept) {
         of(kept.reserve.outputs.back(), s.seq_len * s.batch * s.num_directions * s.hidden_size);
   for (const T* state : input.initial)
     found.state = found.state * 31 + of(state, s.cells() * s.batch * s.hidden_size);
-  const CellInfo& info = cell_info(s.cell);
-  const Index rows = info.gates * s.hidden_size;
   for (std::size_t i = 0; i < input.weights.size(); ++i) {
     const CellWeights<const T>& w = input.weights[i];
+    const WeightShapes shapes = s.weight_shapes(Index(i));
     for (const std::uint64_t part :
-         {of(w.weight_ih, rows * s.layer_input(Index(i) / s.num_directions)),
-          of(w.weight_hh, rows * s.hidden_size), of(w.bias_ih, rows), of(w.bias_hh, rows),
-          of(w.weight_channel, info.params * s.hidden_size)})
+         {of(w.weight_ih, shapes.weight_ih.count()), of(w.weight_hh, shapes.weight_hh.count()),
+          of(w.bias_ih, shapes.bias_ih.count()), of(w.bias_hh, shapes.bias_hh.count()),
+          of(w.weight_channel, shapes.weight_channel.count())})
       found.weights = found.weights * 31 + part;
   }
   return found;
@@ -51,7 +50,7 @@ py::object states_of(PyReserve& reserve, Index cell, int state) {
     const NetworkSize& s = kept.reserve.size;
     RNNFAST_CHECK(cell >= 0 && cell < s.cells(), "cell: expected 0 to ", s.cells() - 1, ", got ",
                   cell);
-    RNNFAST_CHECK(state >= 1 && state < cell_info(s.cell).states,
+    RNNFAST_CHECK(state >= 1 && state < known_cell(s.cell).states,
                   "state: expected one beyond h, got ", state);
     RNNFAST_CHECK(kept.reserve.states[std::size_t(cell)],
                   "states: expected a reserve without recomputation");
@@ -122,7 +121,7 @@ void bind_reserve(py::module_& m) {
       .def_property_readonly("weights", &PyReserve::weights,
                              "The weights, five of each layer and direction.")
       .def_property_readonly(
-          "states", [](const PyReserve& r) { return cell_info(r.size().cell).states; },
+          "states", [](const PyReserve& r) { return known_cell(r.size().cell).states; },
           "States of the cell.")
       .def_property_readonly(
           "y_shape",

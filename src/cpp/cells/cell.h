@@ -10,9 +10,9 @@
 // Backward runs the list from its end: `backward<stage>` takes the gradients of what the stage made
 // and gives those of its gates, which the driver multiplies with the transposed weights.
 //
-// The first stage may have no products. It then makes operands out of the states alone, and is
-// fused into the stage before it: it runs at the end of the previous step, and once for the initial
-// states.
+// A cell may open its steps: its first stage then has no gates. It makes operands out of the states
+// alone, and is fused into the stage before it: it runs at the end of the previous step, and once
+// for the initial states.
 //
 // A cell's functions are templates over the type of a value. They index arrays by constants only,
 // so that all of them are registers.
@@ -21,10 +21,11 @@
 
 namespace rnnfast {
 
-inline constexpr int kMaxStates = 4;    // states carried from step to step
-inline constexpr int kMaxStages = 4;    // of a step
-inline constexpr int kMaxProducts = 4;  // of a stage
-inline constexpr int kMaxValues = 4;    // made in a step
+inline constexpr int kMaxStates = 8;     // states carried from step to step
+inline constexpr int kMaxStages = 16;    // of a step
+inline constexpr int kMaxProducts = 16;  // of a stage
+inline constexpr int kMaxValues = 32;    // made in a step
+inline constexpr int kMaxGates = 32;
 
 // The items [first, first + count) of a list.
 struct Span {
@@ -42,6 +43,22 @@ struct Operand {
 };
 RNNFAST_INLINE constexpr Operand state(int index) { return {Operand::kState, index}; }
 RNNFAST_INLINE constexpr Operand value(int index) { return {Operand::kValue, index}; }
+
+// Which row block of a weight matrix each gate has.
+struct RowBlocks {
+  static constexpr int kNone = -1, kInput = -2;  // no part; or the input itself in its place
+
+  bool in_order = true;  // gate k has block k
+  signed char block[kMaxGates] = {};
+
+  RNNFAST_INLINE constexpr int of(int gate) const { return in_order ? gate : block[gate]; }
+  // How many blocks the gates have.
+  RNNFAST_INLINE constexpr int count(int gates) const {
+    int n = 0;
+    for (int gate = 0; gate < gates; ++gate) n += of(gate) >= 0;
+    return n;
+  }
+};
 
 // Row blocks `gates` of weight_hh times an operand: the recurrent part of these gates.
 struct Product {
@@ -71,23 +88,41 @@ struct Stage {
 struct CellInfo {
   const char* name;
   int states = 1;  // state 0 is h, the output
-  int gates;       // row blocks of weight_ih and of weight_hh
+  int gates;       // each has a part of the input, a recurrent part, or both
   int params = 0;  // parameter vectors of one value a hidden unit (rows of weight_channel)
+  // The gates that have a part of the input come first: those with rows of weight_ih, then those
+  // that see the input itself.
+  RowBlocks input = {}, recurrent = {};
+  bool opens = false;  // the first stage runs at the end of the step before
   Stage stages[kMaxStages];
+
+  // Row blocks of weight_ih and of weight_hh.
+  RNNFAST_INLINE constexpr int input_gates() const { return input.count(gates); }
+  RNNFAST_INLINE constexpr int recurrent_gates() const { return recurrent.count(gates); }
+  // Gates that have a part of the input, with or without weights.
+  RNNFAST_INLINE constexpr int input_parts() const {
+    int n = 0;
+    while (n < gates && input.of(n) != RowBlocks::kNone) ++n;
+    return n;
+  }
+  // Whether a gate sees the input itself, which then has the size of the state.
+  RNNFAST_INLINE constexpr bool reads_input() const { return input_gates() < input_parts(); }
 
   RNNFAST_INLINE constexpr int size() const {
     int n = 0;
-    while (n < kMaxStages && (stages[n].gates.count > 0 || stages[n].values > 0)) ++n;
+    while (n < kMaxStages && (stages[n].gates.count || stages[n].values || stages[n].saved)) ++n;
     return n;
   }
-  // The first stage that has products: 1 if the first of all runs at the end of the step before.
-  RNNFAST_INLINE constexpr int first() const { return stages[0].size() > 0 ? 0 : 1; }
+  // The first stage of a step: 1 if the first of all runs at the end of the step before.
+  RNNFAST_INLINE constexpr int first() const { return opens ? 1 : 0; }
   RNNFAST_INLINE constexpr int last() const { return size() - 1; }
   // Values made from the states alone, at the end of the step before.
   RNNFAST_INLINE constexpr int opening_values() const { return first() ? stages[0].values : 0; }
   RNNFAST_INLINE constexpr int values() const { return first_value(size()); }
   RNNFAST_INLINE constexpr int saved() const { return first_slot(size()); }
-  RNNFAST_INLINE constexpr int slots() const { return gates > saved() ? gates : saved(); }
+  RNNFAST_INLINE constexpr int slots() const {
+    return input_parts() > saved() ? input_parts() : saved();
+  }
   RNNFAST_INLINE constexpr int seen() const { return first_seen(size()); }
   // Whether a gate's gradient may differ between the input's and the recurrent part.
   RNNFAST_INLINE constexpr bool split() const {
@@ -156,41 +191,49 @@ struct Gradients {
   V* made = nullptr;
 };
 
-// What the drivers rely on.
+// What the drivers rely on. Checks the gates of a stage and their products; `next_value` is the
+// first value that no product has multiplied yet.
+constexpr bool is_well_formed(const CellInfo& info, int k, int& next_value) {
+  const Stage& stage = info.stages[k];
+  bool has_product[kMaxGates] = {};
+  for (int p = 0; p < stage.size(); ++p) {
+    const auto& [operand, gates] = stage.products[p];
+    for (int gate = gates.first; gate < gates.end(); ++gate) {
+      if (!stage.gates.has(gate) || has_product[gate] || info.recurrent.of(gate) < 0) return false;
+      has_product[gate] = true;
+    }
+    if (operand.from == Operand::kState) {
+      if (operand.index != 0) return false;
+    } else if (operand.index != next_value++ || operand.index >= info.first_value(k)) {
+      return false;  // each value is multiplied once, in their order
+    }
+  }
+  for (int gate = stage.gates.first; gate < stage.gates.end(); ++gate)
+    if (!has_product[gate] && info.recurrent.of(gate) >= 0) return false;
+  return true;
+}
 constexpr bool is_well_formed(const CellInfo& info) {
-  int gates = 0, before = info.first() ? info.stages[0].values : 0;
-  if (info.first() && (info.stages[0].gates.count || info.stages[0].saved || before == 0))
+  if (info.opens && (info.stages[0].gates.count || info.stages[0].saved || !info.stages[0].values))
     return false;
+  int gates = 0, next_value = 0;
   for (int k = info.first(); k < info.size(); ++k) {
     const Stage& stage = info.stages[k];
-    if (stage.size() == 0 || stage.gates.first != gates) return false;
-    // Each gate has one product, and each operand too: at the beginning h, then all values that the
-    // stage before made, in their order.
-    const int values = k == info.first() ? info.opening_values() : before;
-    int used = 0;
-    for (int p = 0; p < stage.size(); ++p) {
-      const Product& product = stage.products[p];
-      if (product.gates.first != gates) return false;
-      gates = product.gates.end();
-      if (k == info.first() && p == 0) {
-        if (product.operand.from != Operand::kState || product.operand.index != 0) return false;
-      } else if (product.operand.from != Operand::kValue) {
-        return false;
-      } else if (product.operand.index != info.first_value(k) - values + used++) {
-        return false;
-      }
-    }
-    if (used != values || gates != stage.gates.end()) return false;
+    if (stage.gates.count == 0 || stage.gates.first != gates) return false;
+    if (!is_well_formed(info, k, next_value)) return false;
+    gates = stage.gates.end();
     const bool is_last = k == info.last();
     if (is_last ? stage.values > 0 : info.first_slot(k + 1) > gates) return false;
     if (stage.sees.count && stage.sees.end() > info.first_slot(k)) return false;
     for (int j = 0; j < k; ++j)  // a slot is seen by one stage
       for (int slot = stage.sees.first; slot < stage.sees.end(); ++slot)
         if (info.stages[j].sees.has(slot)) return false;
-    before = stage.values;
   }
-  return gates == info.gates && info.states >= 1 && info.states <= kMaxStates &&
-         info.values() <= kMaxValues;
+  for (int gate = info.input_parts(); gate < info.gates; ++gate)
+    if (info.input.of(gate) != RowBlocks::kNone) return false;
+  for (int gate = 0; gate < info.input_gates(); ++gate)
+    if (info.input.of(gate) < 0) return false;
+  return gates == info.gates && next_value == info.values() && info.states >= 1 &&
+         info.states <= kMaxStates && info.values() <= kMaxValues;
 }
 
 }  // namespace rnnfast

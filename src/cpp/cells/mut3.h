@@ -11,6 +11,7 @@ struct Mut3 : ResetStage {
   static constexpr CellInfo info{
       .name = "mut3",
       .gates = 3,
+      .opens = true,
       .stages = {
           {.values = 1},  // tanh(h)
           {.gates = {kR, 2},

@@ -10,6 +10,7 @@
 #include "cpu/cell_code.h"
 #include "cpu/direct_backward.h"
 #include "cpu/input_gradient.h"
+#include "cpu/norms.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -30,7 +31,7 @@ class Backward {
         order_{rows_, args.size.reverse},
         H_(args.size.hidden_size),
         tiles_(l_.tiles(H_)),
-        work_(l_, args.workspace, args.size, team.size),
+        work_(cell, args.workspace, args.size, team.size),
         direct_(args.size.direct),
         own_(partition(l_, H_, rows_.batch, thread, team.size)),
         own_vectors_{own_.tiles.begin * l_.tile_vectors,
@@ -38,6 +39,7 @@ class Backward {
         share_(share(tiles_, thread, team.size)),
         input_(l_, args, work_, team, thread),
         product_(work_.products + thread * work_.thread_products),
+        moments_(work_.moments + thread * work_.thread_moments),
         gates_tile_(rows_.total() * l_.slot_row),
         states_tile_((rows_.batch + rows_.total()) * l_.units),
         gate_row_(F::operand(l_.gate_row)),
@@ -94,8 +96,8 @@ class Backward {
     for_groups([&](const Group& group) {
       for (int p = 0; p < l_.products.size; ++p) {
         // Threads that share the tiles share the packing of each panel as well.
-        pack_transposed<P>(l_, w.weight_hh, H_, H_, l_.products.item[p].gates, group.v0,
-                           group.vectors, own_.by_tiles ? Range{0, tiles_} : share_,
+        pack_transposed<P>(l_, w.weight_hh, l_.info.recurrent, H_, H_, l_.products.item[p].gates,
+                           group.v0, group.vectors, own_.by_tiles ? Range{0, tiles_} : share_,
                            recurrent_panel(p, group.v0));
       }
     });
@@ -160,20 +162,24 @@ class Backward {
     BackwardBlock<T> block = block_of(t);
     const auto last_stage = [&](const Group& group) {
       for_strips(0, going, [&](Index first, Index rows) {
-        products(l_.first, later_, later, group, first, rows);
+        products(kBefore, later_, later, group, first, rows);
         run_block(cell_.backward[l_.last], block, group, first, rows, product_);
       });
       for_strips(going, count, [&](Index first, Index rows) {
         run_block(cell_.backward[l_.last], block, group, first, rows, nullptr);
       });
     };
+    block.stage = l_.last;
     for_groups(last_stage, t & 1);
     for (int stage = l_.last - 1; stage >= l_.first; --stage) {
       if (own_.by_tiles) team_.barrier();
-      if (direct_) direct_products(stage + 1, current_, t);
+      block.stage = stage;
+      for (int n = 0; n < cell_.norm_count(); ++n)
+        if (cell_.traced->norms[n].made_by == stage) find_moments(n, block, count);
+      if (direct_) direct_products(made_by(stage), current_, t);
       for_groups([&](const Group& group) {
         for_strips(0, count, [&](Index first, Index rows) {
-          products(stage + 1, current_, t, group, first, rows);
+          products(made_by(stage), current_, t, group, first, rows);
           run_block(cell_.backward[stage], block, group, first, rows, product_);
         });
       });
@@ -184,12 +190,12 @@ class Backward {
   // Sequences [going, count) start at step t, so the gradient that comes back through its products
   // is that of their initial states.
   void leave(Index t, Index going) {
-    if (direct_) direct_products(l_.first, later_, t);
+    if (direct_) direct_products(kBefore, later_, t);
     if (going == rows_.count(t)) return;
     BackwardBlock<T> block = block_of(t);
     for_groups([&](const Group& group) {
       for_strips(going, rows_.count(t), [&](Index first, Index rows) {
-        products(l_.first, later_, t, group, first, rows);
+        products(kBefore, later_, t, group, first, rows);
         run_block(cell_.leave, block, group, first, rows, product_);
       });
     });
@@ -204,14 +210,21 @@ class Backward {
     run(block);
   }
 
-  // Gradients of a stage's operands for all rows of step t, this thread's columns, from weights as
+  // Groups of products by what made their operands: see ProductList.
+  static constexpr int kBefore = 0;
+  static int made_by(int stage) { return stage + 1; }
+
+  // Gradients of a group's operands for all rows of step t, this thread's columns, from weights as
   // they are.
-  void direct_products(int stage, const GateBuffer& buffer, Index t) {
-    for (int p = l_.products.first[stage]; p < l_.products.first[stage + 1]; ++p) {
+  void direct_products(int of, const GateBuffer& buffer, Index t) {
+    for (int i = l_.products.group[of]; i < l_.products.group[of + 1]; ++i) {
+      const int p = l_.products.made[i];
       const Span gates = l_.products.item[p].gates;
       direct_transposed<T>(
           l_, buffer.gates + (rows_.offset[t] - buffer.row) * l_.gate_row + gates.first * l_.units,
-          chunk_tile_, {args_.weights.weight_hh, l_.info.gates, H_, H_, gates, own_vectors_},
+          chunk_tile_,
+          {args_.weights.weight_hh, l_.info.recurrent, l_.info.recurrent_gates() * H_, H_, H_,
+           gates, own_vectors_},
           tiles_, rows_.count(t), direct_row(p, 0), direct_row(l_.products.size, 0),
           direct_width());
     }
@@ -221,11 +234,11 @@ class Backward {
     return work_.direct + (p * work_.chunk_rows + row) * direct_width() + own_vectors_.begin * W;
   }
 
-  // Gradients of a stage's operands for some rows of step t, whose gates are in `buffer`.
-  void products(int stage, const GateBuffer& buffer, Index t, const Group& group, Index first,
+  // Gradients of a group's operands for some rows of step t, whose gates are in `buffer`.
+  void products(int of, const GateBuffer& buffer, Index t, const Group& group, Index first,
                 Index rows) {
-    for (int p = l_.products.first[stage]; p < l_.products.first[stage + 1]; ++p)
-      recurrent_product(p, buffer, t, group, first, rows);
+    for (int i = l_.products.group[of]; i < l_.products.group[of + 1]; ++i)
+      recurrent_product(l_.products.made[i], buffer, t, group, first, rows);
   }
 
   void recurrent_product(int p, const GateBuffer& buffer, Index t, const Group& group, Index first,
@@ -246,10 +259,23 @@ class Backward {
                           tiles_, rows, product_ + p * kProduct);
   }
 
+  // Of norm n and its gradient, for this thread's sequences of a step.
+  void find_moments(int n, const BackwardBlock<T>& block, Index count) const {
+    const Norm& norm = cell_.traced->norms[n];
+    const T* slots = block.saved + norm.slot * l_.units;
+    const T* gradients = block.dnorms + n * l_.units;
+    const Index row = cell_.norm_count() * l_.units;
+    for (Index r = own_.batch.begin; r < min_index(own_.batch.end, count); ++r)
+      gradient_moments<T>(l_, H_, {slots + r * l_.slot_row, gates_tile_},
+                          {gradients + r * row, block.dnorms_tile}, norm.eps,
+                          moments_ + (n * rows_.batch + r) * 4);
+  }
+
   // Where the rows of step t lie.
   BackwardBlock<T> block_of(Index t) const {
     const Index row = rows_.offset[t], chunk_row = row - current_.row, before = order_.previous(t);
-    BackwardBlock<T> b;  // all is set, here or by run_block
+    BackwardBlock<T> b;  // all is set, here, by run_block, or (the stage) by time_step
+    b.code = &cell_;
     b.hidden = H_;
     b.product_size = kProduct;
     b.continued = order_.continued(t);
@@ -278,6 +304,10 @@ class Backward {
     b.dkept = work_.dkept;
     b.dkept_tile = rows_.batch * l_.seen_row;
     for (int i = 0; i < l_.values; ++i) b.values[i] = work_.values[i] + chunk_row * H_;
+    b.dnorms = work_.dnorms;
+    b.dnorms_tile = rows_.batch * cell_.norm_count() * l_.units;
+    b.moments = moments_;
+    b.moments_norm = rows_.batch;
     return b;
   }
 
@@ -305,6 +335,7 @@ class Backward {
   const Range share_;  // tiles of everything else
   const InputGradient<P> input_;
   T* const product_;  // this thread's recurrent products
+  T* const moments_;
   const Index gates_tile_, states_tile_;
   const Index gate_row_;  // lanes of a row's gradients
   const Index chunk_tile_;

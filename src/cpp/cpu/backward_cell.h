@@ -94,9 +94,12 @@ class BackwardCell {
   }
 
   // The gradients of the values that a stage made, out of those of the products that multiply them.
+  // The opening stage's are those of group 0.
   template <int kStage>
   static RNNFAST_INLINE void load_products(const Block& b, const T* product, V* dmade) {
-    for (int p = layout.products.first[kStage + 1]; p < layout.products.first[kStage + 2]; ++p) {
+    constexpr int kGroup = kStage < info.first() ? 0 : kStage + 1;
+    for (int i = layout.products.group[kGroup]; i < layout.products.group[kGroup + 1]; ++i) {
+      const int p = layout.products.made[i];
       const Operand operand = layout.products.item[p].operand;
       if (operand.from == Operand::kValue)
         dmade[operand.index - info.first_value(kStage)] = V::load(product + p * b.product_size);
@@ -104,8 +107,12 @@ class BackwardCell {
   }
   // Adds what came through the products of the step after the states s to their gradient.
   static RNNFAST_INLINE void add_products(const Block& b, const T* product, const V* s, V* ds) {
-    ds[0] = ds[0] + V::load(product);
-    if constexpr (info.first() > 0) {
+    for (int i = 0; i < layout.products.group[1]; ++i) {
+      const int p = layout.products.made[i];
+      if (layout.products.item[p].operand.from == Operand::kState)
+        ds[0] = ds[0] + V::load(product + p * b.product_size);
+    }
+    if constexpr (info.opens) {
       V dmade[info.opening_values()], made[info.opening_values()];
       load_products<0>(b, product, dmade);
       Cell::template backward<0>(Gradients<V>{.s = s, .dmade = dmade, .ds = ds, .made = made});
@@ -180,7 +187,7 @@ class BackwardCell {
     for (int i = 0; i < info.params; ++i) dp[i].store(dparams(b, at, r) + i * kUnits);
     for (int k = stage.sees.first; k < stage.sees.end(); ++k) dseen[k].store(dkept(b, at, r, k));
     if constexpr (!is_last) store_values<kStage>(b, at, r, made);
-    if constexpr (is_last && info.first() > 0) {  // made again for the weights' gradients
+    if constexpr (is_last && info.opens) {  // made again for the weights' gradients
       V opening[info.opening_values()];
       Cell::template forward<0>(Values<V>{.s = s, .made = opening});
       store_values<0>(b, at, r, opening);

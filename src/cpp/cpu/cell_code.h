@@ -6,12 +6,18 @@
 // A block has some sequences and some units of one step. It points at the arrays' places for
 // sequence 0 of the step and unit 0, so that only its range differs from block to block.
 
+#include "cells/program.h"
 #include "cpu/layout.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
 template <class T>
+struct CellCode;
+
+template <class T>
 struct ForwardBlock {
+  const CellCode<T>* code;
+  int stage;
   Index hidden;
   Index tile, tiles;  // [tile, tile + tiles)
   Index row, rows;    // sequences [row, row + rows)
@@ -30,10 +36,15 @@ struct ForwardBlock {
   Index operand_row;      // row stride of operands:
   T* h_operand;           // of h for the next step, where products round
   T* values[kMaxValues];  // those of an opening stage for the next step
+  // Of the rows' norms, [norm][sequence]: the mean and 1 / the deviation.
+  const T* moments;
+  Index moments_norm;  // from norm to norm
 };
 
 template <class T>
 struct BackwardBlock {
+  const CellCode<T>* code;
+  int stage;
   Index hidden;
   Index vector, vectors;  // vectors of units [vector, vector + vectors)
   Index row, rows;        // sequences [row, row + rows)
@@ -58,6 +69,12 @@ struct BackwardBlock {
   T* dkept;  // gradients of slots that later stages see, [tile][row][slot][unit]
   Index dkept_tile;
   T* values[kMaxValues];  // row stride H
+  // Gradients of normalised slots, [tile][row][norm][unit], and of the rows, [norm][sequence]: the
+  // mean of the slot, 1 / its deviation, and the means of the gradient and of gradient times norm.
+  T* dnorms;
+  Index dnorms_tile;
+  const T* moments;
+  Index moments_norm;
 };
 
 template <class T>
@@ -70,6 +87,12 @@ struct CellCode {
   void (*open)(const ForwardBlock<T>&);
   // Adds what comes through the first step's products to the gradient of the initial states.
   void (*leave)(const BackwardBlock<T>&);
+  // Of a cell that was written in Python: its programs, and its constants as vectors, [number][a
+  // panel's vectors][lane].
+  const TracedCell* traced = nullptr;
+  const T* constants = nullptr;
+
+  RNNFAST_INLINE int norm_count() const { return traced ? traced->norm_count : 0; }
 };
 
 }  // namespace RNNFAST_ISA_NAMESPACE

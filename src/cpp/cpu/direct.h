@@ -106,23 +106,24 @@ inline constexpr DirectTable<T> kDirect{};
 // Calls f(first row of the matrix, lanes, first column of the tile's gates) for each vector of some
 // gates of a tile.
 template <class T, class F>
-RNNFAST_INLINE void for_gate_vectors(const Layout<T>& l, Index hidden, Index tile, Span gates,
-                                     F&& f) {
+RNNFAST_INLINE void for_gate_vectors(const Layout<T>& l, const RowBlocks& blocks, Index hidden,
+                                     Index tile, Span gates, F&& f) {
   for (int g = gates.first; g < gates.end(); ++g)
     for (int v = 0; v < l.used_vectors(hidden, tile); ++v) {
       const Index vector = tile * l.tile_vectors + v;
-      f(g * hidden + vector * l.W, l.lanes(hidden, vector), (g * l.tile_vectors + v) * l.W);
+      f(blocks.of(g) * hidden + vector * l.W, l.lanes(hidden, vector),
+        (g * l.tile_vectors + v) * l.W);
     }
 }
 
 // Some gates of a tile for fewer than kDirectRows rows of a. `args` lacks what differs from vector
 // to vector: `w`, `bias` and `c` are the matrix, the tile's first bias and the first row's gates.
 template <class T>
-RNNFAST_INLINE void direct_gates(const Layout<T>& l, DirectArgs<T> args, Index hidden, Index tile,
-                                 Span gates, Index rows) {
+RNNFAST_INLINE void direct_gates(const Layout<T>& l, DirectArgs<T> args, const RowBlocks& blocks,
+                                 Index hidden, Index tile, Span gates, Index rows) {
   if (rows == 0) return;
   const DirectArgs<T> of = args;
-  for_gate_vectors(l, hidden, tile, gates, [&](Index row, int lanes, Index column) {
+  for_gate_vectors(l, blocks, hidden, tile, gates, [&](Index row, int lanes, Index column) {
     args.w = of.w + row * of.ldw;
     args.lanes = lanes;
     args.bias = of.bias + column;
@@ -136,11 +137,12 @@ template <class T>
 RNNFAST_INLINE void direct_gather(const Layout<T>& l, const T* w, Index depth, Index index,
                                   Index hidden, Index tile, const T* bias, T* c) {
   using V = Vec<T>;
-  for_gate_vectors(l, hidden, tile, l.gates, [&](Index row, int lanes, Index column) {
+  const auto add = [&](Index row, int lanes, Index column) {
     typename V::Raw weights{};
     for (int j = 0; j < lanes; ++j) weights[j] = w[(row + j) * depth + index];
     (V(weights) + V::load(bias + column)).store(c + column);
-  });
+  };
+  for_gate_vectors(l, l.info.input, hidden, tile, l.input_gates, add);
 }
 
 }  // namespace RNNFAST_ISA_NAMESPACE

@@ -71,12 +71,13 @@ struct RowTable {
 template <class T>
 inline constexpr RowTable<T> kRowBlocks{};
 
-// What `direct_transposed` multiplies: some row blocks of a matrix (all gates * H, columns), whose
-// vectors of columns `vectors` are wanted.
+// What `direct_transposed` multiplies: the row blocks of some gates of a matrix (rows, columns),
+// whose vectors of columns `vectors` are wanted.
 template <class T>
 struct DirectMatrix {
   const T* w;
-  Index all_gates, hidden, columns;
+  const RowBlocks& blocks;
+  Index rows, hidden, columns;
   Span gates;
   Range vectors;
 };
@@ -94,7 +95,7 @@ void direct_transposed(const Layout<T>& l, const T* gradient, Index tile_stride,
     T* sums = group ? part : out;
     for (Index tile = group; tile < min_index(tiles, group + step); ++tile)
       for (int g = 0; g < m.gates.count; ++g) {
-        const Index row = (m.gates.first + g) * m.hidden + tile * l.units;
+        const Index row = m.blocks.of(m.gates.first + g) * m.hidden + tile * l.units;
         const T* a = gradient + tile * tile_stride + g * l.units;
         for_blocks(m.vectors.end - m.vectors.begin, kMaxVectors, [&](Index first, Index count) {
           const Index column = (m.vectors.begin + first) * l.W, at = row * m.columns + column;
@@ -104,7 +105,7 @@ void direct_transposed(const Layout<T>& l, const T* gradient, Index tile_stride,
                  .lda = l.gate_row,
                  .w = m.w + at,
                  .columns = m.columns,
-                 .left = m.all_gates * m.hidden * m.columns - at,
+                 .left = m.rows * m.columns - at,
                  .depth = min_index(l.units, m.hidden - tile * l.units),
                  .sums = sums + r * ldc + first * l.W,
                  .ldc = ldc,
@@ -176,17 +177,18 @@ class DirectGradient {
     const T* rows[kDirectRows];
     if (args_.x) {
       for (Index r = 0; r < n_; ++r) rows[r] = args_.x + r * args_.x_stride;
-      write_matrix(rows, dx, l_.gates, I_, to.weight_ih);
+      write_matrix(rows, dx, l_.info.input, l_.input_gates, I_, to.weight_ih);
     } else {
       scatter(dx, to.weight_ih);
     }
     for (int p = 0; p < l_.products.size; ++p) {
       operand_rows(l_.products.item[p].operand, rows);
-      write_matrix(rows, dh, l_.products.item[p].gates, H_, to.weight_hh);
+      write_matrix(rows, dh, l_.info.recurrent, l_.products.item[p].gates, H_, to.weight_hh);
     }
-    write_sums(dx, l_.gate_row, l_.info.gates, to.bias_ih);
-    write_sums(dh, l_.gate_row, l_.info.gates, to.bias_hh);
-    if (l_.info.params) write_sums(work_.dparams, l_.param_row, l_.info.params, to.weight_channel);
+    write_sums(dx, l_.gate_row, l_.info.input, l_.info.gates, to.bias_ih);
+    write_sums(dh, l_.gate_row, l_.info.recurrent, l_.info.gates, to.bias_hh);
+    if (l_.info.params)
+      write_sums(work_.dparams, l_.param_row, {}, l_.info.params, to.weight_channel);
     Vec<T>::end_stream();
   }
 
@@ -209,31 +211,35 @@ class DirectGradient {
   // Calls f(place of the unit's gradient in the first row of sums, row of the weight) for the units
   // of this thread's tiles and each of some gates or parameters, `stride` values a row of sums.
   template <class Function>
-  RNNFAST_INLINE void for_units(const T* sums, Index stride, Span which, Function&& f) const {
+  RNNFAST_INLINE void for_units(const T* sums, Index stride, const RowBlocks& blocks, Span which,
+                                Function&& f) const {
     const Index units = l_.units, tile_sums = work_.chunk_rows * stride;
     for (Index tile = share_.begin; tile < share_.end; ++tile) {
       const Index first = tile * units, count = min_index(units, H_ - first);
       for (int g = which.first; g < which.end(); ++g) {
+        const Index block = blocks.of(g);
+        if (block < 0) continue;
         const T* from = sums + tile * tile_sums + g * units;
-        for (Index unit = 0; unit < count; ++unit) f(from + unit, g * H_ + first + unit);
+        for (Index unit = 0; unit < count; ++unit) f(from + unit, block * H_ + first + unit);
       }
     }
   }
 
-  void write_matrix(const T* const* rows, const T* sums, Span gates, Index columns, T* to) const {
+  void write_matrix(const T* const* rows, const T* sums, const RowBlocks& blocks, Span gates,
+                    Index columns, T* to) const {
     using Fn = void (*)(const T* const*, const T*, Index, Index, bool, bool, T*);
     static constexpr Fn kFns[kDirectRows] = {
         &gradient_row<T, 0>, &gradient_row<T, 1>, &gradient_row<T, 2>, &gradient_row<T, 3>,
         &gradient_row<T, 4>, &gradient_row<T, 5>, &gradient_row<T, 6>, &gradient_row<T, 7>};
     const bool large = Index(l_.info.gates * H_ * columns * sizeof(T)) >= kStreamedBytes;
-    for_units(sums, l_.gate_row, gates, [&](const T* g, Index row) {
+    for_units(sums, l_.gate_row, blocks, gates, [&](const T* g, Index row) {
       kFns[n_](rows, g, l_.gate_row, columns, large, args_.add_dweights, to + row * columns);
     });
   }
 
   // The gradient of weight_ih for indices, which stand for one-hot rows.
   void scatter(const T* gates, T* to) const {
-    for_units(gates, l_.gate_row, l_.gates, [&](const T* g, Index row) {
+    for_units(gates, l_.gate_row, l_.info.input, l_.input_gates, [&](const T* g, Index row) {
       if (!args_.add_dweights)
         gradient_row<T, 0>(nullptr, nullptr, 0, I_, false, false, to + row * I_);
       for (Index r = 0; r < n_; ++r) add_index(g, r, to + row * I_);
@@ -252,9 +258,9 @@ class DirectGradient {
   }
 
   // Sums over all rows, for a bias or the channel parameters; null is not wanted.
-  void write_sums(const T* sums, Index stride, int count, T* to) const {
+  void write_sums(const T* sums, Index stride, const RowBlocks& blocks, int count, T* to) const {
     if (!to) return;
-    for_units(sums, stride, {0, count}, [&](const T* from, Index row) {
+    for_units(sums, stride, blocks, {0, count}, [&](const T* from, Index row) {
       T total = 0;
       for (Index r = 0; r < n_; ++r) total += from[r * stride];
       to[row] = args_.add_dweights ? to[row] + total : total;

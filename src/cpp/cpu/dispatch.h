@@ -5,8 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "cells/registry.h"
 #include "cpu/dense_table.h"
-#include "cpu/kernel_table.h"
+#include "cpu/traced_cells.h"
 
 namespace rnnfast {
 
@@ -37,6 +38,7 @@ template <class T>
 const FormatKernels<T>& format_kernels(Precision precision);
 template <class T>
 const CellKernels<T>& kernels(int cell, Precision precision) {
+  if (cell >= Cells::size) return traced_kernels<T>(cell, precision);
   return format_kernels<T>(precision).cells[cell];
 }
 template <class T>

@@ -6,6 +6,7 @@
 
 #include "cpu/cell_code.h"
 #include "cpu/input_product.h"
+#include "cpu/norms.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -26,17 +27,20 @@ class Forward {
         H_(args.size.hidden_size),
         h_row_(F::operand(H_)),
         tiles_(l_.tiles(H_)),
-        work_(l_, args.workspace, args.size, team.size, args.packed),
+        work_(cell, args.workspace, args.size, team.size, args.packed),
         share_(share(tiles_, thread, team.size)),
         input_(l_, args, work_, team, thread),
         sums_(work_.sums + thread * work_.thread_sums),
+        moments_(work_.moments + thread * work_.thread_moments),
         direct_(args.size.direct),
         keeps_gates_(args.size.training && l_.keeps_gates),
         gates_(keeps_gates_ ? args.gates : work_.gates),
         gates_tile_((keeps_gates_ ? rows_.total() : chunk_capacity(rows_, kForwardChunkRows)) *
                     l_.slot_row),
         states_(args.size.training ? args.states : work_.states),
-        states_tile_((rows_.batch + (args.size.training ? rows_.total() : 0)) * l_.units) {}
+        states_tile_(
+            (args.size.training ? rows_.batch + rows_.total() : work_.kVersions * rows_.batch) *
+            l_.units) {}
 
   void run() {
     prepare();
@@ -77,6 +81,7 @@ class Forward {
       load_state(l_, args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
     if (!hands_on()) return;
     ForwardBlock<T> block{};
+    block.code = &cell_;
     block.hidden = H_;
     block.tile = share_.begin, block.tiles = share_.end - share_.begin;
     block.rows = rows_.batch;
@@ -130,7 +135,7 @@ class Forward {
                                  clip({t, previous, going, rows_.count(t), true})};
     for (int stage = l_.first; stage <= l_.last; ++stage) {
       run_stage(stage, t, segments);
-      if (own_.by_tiles) team_.barrier();
+      if (own_.by_tiles && meets_) team_.barrier();
     }
   }
 
@@ -186,7 +191,7 @@ class Forward {
     return states_ + ((s - 1) * tiles_ + tile) * states_tile_ + row * l_.units;
   }
   Index state_row(Index t, Index r, bool initial) const {
-    if (!args_.size.training) return r;
+    if (!args_.size.training) return (initial ? 0 : 1 + (t & 1)) * rows_.batch + r;
     return initial ? r : rows_.batch + rows_.offset[t] + r;
   }
 
@@ -223,6 +228,8 @@ class Forward {
     for (int p = l_.products.first[stage], i = 0; p < l_.products.first[stage + 1]; ++p, ++i)
       all.operands[i] = operand_rows(l_.products.item[p].operand, seg, &all.strides[i]);
     ForwardBlock<T>& b = all.block;
+    b.code = &cell_;
+    b.stage = stage;
     b.hidden = H_;
     b.sums = sums_;
     b.gates = gates_ + (rows_.offset[seg.t] - chunk_row_) * l_.slot_row;
@@ -240,7 +247,20 @@ class Forward {
     b.h_operand = work_.h + handed(seg.t, false);
     for (int i = 0; i < l_.values; ++i)
       b.values[i] = work_.values[i] + (i < l_.opening_values ? handed(seg.t, false) : 0);
+    b.moments = moments_;
+    b.moments_norm = rows_.batch;
+    for (int n = 0; n < cell_.norm_count(); ++n)
+      if (cell_.traced->norms[n].used_by == stage) find_moments(n, all);
     return all;
+  }
+
+  // Of norm n, for the rows of a stage.
+  void find_moments(int n, const StageRows& all) const {
+    const Norm& norm = cell_.traced->norms[n];
+    const T* slots = all.block.gates + norm.slot * l_.units;
+    for (Index r = all.first; r < all.first + all.rows; ++r)
+      row_moments<T>(l_, H_, {slots + r * l_.slot_row, gates_tile_}, norm.eps,
+                     moments_ + (n * rows_.batch + r) * 2);
   }
 
   // A stage of step t for this thread's tiles and sequences.
@@ -283,7 +303,8 @@ class Forward {
   const T* next_weights(int stage, Index tile, bool backwards) const {
     const Index next = backwards ? tile - 1 : tile + 1;
     if (next < own_.tiles.begin || next >= own_.tiles.end) return nullptr;
-    const int first = l_.info.stages[stage].gates.first * l_.units;
+    if (l_.products.first[stage] == l_.products.first[stage + 1]) return nullptr;
+    const int first = l_.products.item[l_.products.first[stage]].gates.first * l_.units;
     return work_.weights.w_hh + (next * l_.gate_row + first) * F::steps(H_);
   }
 
@@ -312,7 +333,7 @@ class Forward {
                          .c = sums,
                          .ldc = l_.gate_row,
                          .bias = bias},
-                        H_, tile, product, count);
+                        l_.info.recurrent, H_, tile, product, count);
         continue;
       }
       l_.for_panels(product, vectors, [&](int column, int width) {
@@ -363,6 +384,9 @@ class Forward {
   const Range share_;  // tiles of everything else
   InputProduct<P> input_;
   T* const sums_;
+  T* const moments_;
+  // Whether a stage reads what other tiles have made.
+  const bool meets_ = l_.products.size > 0 || cell_.norm_count() > 0;
   const bool direct_;  // weights are read as they lie
   const bool keeps_gates_;
   T* const gates_;

@@ -68,9 +68,12 @@ class ForwardCell {
     V x[n], h[n], a[n], p[info.params + 1], s[info.states], next[info.states];
     V kept[info.slots()], save[stage.saved + 1], made[stage.values + 1];
     for (int g = 0; g < n; ++g) {
-      x[g] = V::load(slots + (stage.gates.first + g) * kUnits);
-      h[g] = V::load(sums + (stage.gates.first + g) * kUnits);
-      a[g] = x[g] + h[g];
+      const int gate = stage.gates.first + g;
+      const bool has_x = info.input.of(gate) != RowBlocks::kNone,
+                 has_h = info.recurrent.of(gate) >= 0;
+      if (has_x) a[g] = x[g] = V::load(slots + gate * kUnits);
+      if (has_h) a[g] = h[g] = V::load(sums + gate * kUnits);
+      if (has_x && has_h) a[g] = x[g] + h[g];
     }
     for (int k = stage.sees.first; k < stage.sees.end(); ++k) kept[k] = V::load(slots + k * kUnits);
     for (int i = 0; i < info.params; ++i)
@@ -100,7 +103,7 @@ class ForwardCell {
   // Stores what the next step's products multiply, made of the states s.
   static RNNFAST_INLINE void hand_on(const Block& b, const Place& at, const V* s) {
     if constexpr (F::kRounds) F::store(s[0], b.h_operand + at.operand, at.lanes);
-    if constexpr (info.first() > 0) {
+    if constexpr (info.opens) {
       V made[info.opening_values()];
       Cell::template forward<0>(Values<V>{.s = s, .made = made});
       for (int i = 0; i < info.opening_values(); ++i)

@@ -1,7 +1,7 @@
 #pragma once
 // Where the forward pass keeps the packed weights and what it makes on the way.
 
-#include "cpu/layout.h"
+#include "cpu/cell_code.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -14,33 +14,38 @@ struct ForwardWorkspace {
   PackedLayer<P> weights;
   T* h0;      // (B, H)
   T* gates;   // [tile][chunk row][slot][unit], unless the reserve holds them
-  T* states;  // [state][tile][B][unit], unless the reserve holds them
+  T* states;  // like h, [state][tile][B][unit], unless the reserve holds them
   T* x;       // (chunk rows, I) as operands, where products round
   T* h;       // (B, H) as operands, where products round: of the initial state, even and odd steps
   T* values[kMaxValues];  // (B, H) each; those of an opening stage like h
   T* sums;                // [thread][row of a block][gate][unit]
+  T* moments;             // [thread][norm][B][mean, 1 / deviation]
   // Rows of sums that one block of the pointwise part may have, of one tile or several.
   static constexpr Index kSumRows = 32;
-  Index thread_sums;                   // values of one thread's
+  Index thread_sums, thread_moments;   // values of one thread's
   static constexpr int kVersions = 3;  // of what the end of a step makes for the next one
   Index size;
 
   // The weights lie at `packed`, or in the workspace itself if that is null.
-  ForwardWorkspace(const Layout<T>& l, T* base, const LayerSize& s, int threads, T* packed)
-      : weights(l, packed ? packed : base, s), thread_sums(kSumRows * l.gate_row) {
+  ForwardWorkspace(const CellCode<T>& cell, T* base, const LayerSize& s, int threads, T* packed)
+      : weights(cell.layout, packed ? packed : base, s),
+        thread_sums(kSumRows * cell.layout.gate_row),
+        thread_moments(cell.norm_count() * s.rows.batch * 2) {
+    const Layout<T>& l = cell.layout;
     Carver<T> c{base, s.packed ? 0 : weights.size};
     const Index H = s.hidden_size, B = s.rows.batch, tiles = l.tiles(H);
     const bool keeps_gates = s.training && l.keeps_gates;
     h0 = c.take(B * H);
     gates =
         c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * l.slot_row);
-    states = c.take(s.training ? 0 : l.extra_states * tiles * B * l.units);
+    states = c.take(s.training ? 0 : l.extra_states * tiles * kVersions * B * l.units);
     x = c.take(F::kRounds ? chunk_capacity(s.rows, kForwardChunkRows) * F::operand(s.input_size)
                           : 0);
     h = c.take(F::kRounds ? kVersions * B * F::operand(H) : 0);
     for (int i = 0; i < l.values; ++i)
       values[i] = c.take((i < l.opening_values ? kVersions : 1) * B * F::operand(H));
     sums = c.take(threads * thread_sums);
+    moments = c.take(threads * thread_moments);
     size = c.used;
   }
 };

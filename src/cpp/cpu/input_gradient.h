@@ -27,8 +27,8 @@ class InputGradient {
   // Packs the weights of some tiles.
   void pack(Range tiles) const {
     for (Index v0 = 0; v0 < l_.vectors(I_); v0 += kMaxVectors)
-      pack_transposed<P>(l_, args_.weights.weight_ih, H_, I_, l_.gates, v0, vectors_from(v0), tiles,
-                         panel(v0));
+      pack_transposed<P>(l_, args_.weights.weight_ih, l_.info.input, H_, I_, l_.input_gates, v0,
+                         vectors_from(v0), tiles, panel(v0));
   }
 
   // dx of this thread's share of a chunk's rows.
@@ -40,11 +40,11 @@ class InputGradient {
       for (Index v0 = 0; v0 < l_.vectors(I_); v0 += kMaxVectors) {
         const int vectors = vectors_from(v0);
         transposed_product<P>(l_, gates + first * F::operand(l_.gate_row), chunk_tile(),
-                              l_.info.gates, panel(v0),
+                              l_.input_gates.count, panel(v0),
                               panel(v0 + vectors < l_.vectors(I_) ? v0 + vectors : 0), vectors,
                               tiles_, rows, scratch);
         for (Index r = 0; r < rows; ++r)
-          store_dx(chunk.row + first + r, {v0, v0 + vectors}, scratch + r * vectors * W);
+          store_dx(chunk, gates, first + r, {v0, v0 + vectors}, scratch + r * vectors * W);
       }
     });
   }
@@ -56,17 +56,22 @@ class InputGradient {
     const Index width = l_.vectors(I_) * W;
     T *out = work_.direct_dx + mine.begin * W, *part = out + work_.chunk_rows * width;
     direct_transposed<T>(l_, gates, chunk_tile(),
-                         {args_.weights.weight_ih, l_.info.gates, H_, I_, l_.gates, mine}, tiles_,
-                         chunk.rows, out, part, width);
-    for (Index r = 0; r < chunk.rows; ++r) store_dx(chunk.row + r, mine, out + r * width);
+                         {args_.weights.weight_ih, l_.info.input, l_.input_gates.count * H_, H_, I_,
+                          l_.input_gates, mine},
+                         tiles_, chunk.rows, out, part, width);
+    for (Index r = 0; r < chunk.rows; ++r) store_dx(chunk, gates, r, mine, out + r * width);
   }
 
-  // Some vectors of a row of dx.
-  void store_dx(Index row, Range vectors, const T* from) const {
+  // Some vectors of a row of dx. Gates that see the input itself add their gradients.
+  void store_dx(const Chunk& chunk, const T* gates, Index row, Range vectors, const T* from) const {
     for (Index v = vectors.begin; v < vectors.end; ++v, from += W) {
       const int lanes = int(min_index(W, I_ - v * W));
-      T* to = args_.dx + row * args_.dx_stride + v * W;
+      T* to = args_.dx + (chunk.row + row) * args_.dx_stride + v * W;
       V value = V::load(from);
+      for (int g = l_.reading_gates.first; g < l_.reading_gates.end(); ++g)
+        value =
+            value + F::load(gates + l_.tile_of(v) * chunk_tile() + row * F::operand(l_.gate_row) +
+                            F::operand(g * l_.units + l_.place_of(v) * W));
       if (args_.add_dx) value = value + V::load(to, lanes);
       value.store(to, lanes);
     }

@@ -38,14 +38,17 @@ class InputProduct {
     team_.barrier();
   }
 
-  // gates = x W^T + bias for rows [first, first + count) of one tile; row stride kSlotRow.
+  // gates = x W^T + bias for rows [first, first + count) of one tile, or x itself; row stride
+  // slot_row.
   void multiply(Index tile, Index first, Index count, T* gates) const {
+    for (int g = l_.reading_gates.first; g < l_.reading_gates.end(); ++g)
+      copy_input(tile, first, count, gates + g * l_.units);
     const T* bias = work_.weights.bias_ih + tile * l_.gate_row;
     if (args_.size.direct) return multiply_direct(tile, first, count, bias, gates);
     const Index depth = F::steps(I_), stride = F::kRounds ? F::operand(I_) : args_.x_stride;
     const T* x = F::kRounds ? work_.x + (first - input_row_) * stride : args_.x + first * stride;
     const T* weights = work_.weights.w_ih + tile * depth * l_.gate_row;
-    l_.for_panels(l_.gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {
+    l_.for_panels(l_.input_gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {
       const T* panel = weights + depth * W * column;
       if (args_.indices) {
         gather_rows(first, count, panel, vectors, bias + column * W, gates + column * W);
@@ -68,6 +71,20 @@ class InputProduct {
   }
 
  private:
+  // The units of a tile, of the input itself.
+  void copy_input(Index tile, Index first, Index count, T* to) const {
+    const Index unit = tile * l_.units;
+    for (Index r = 0; r < count; ++r, to += l_.slot_row) {
+      if (args_.x) {
+        pad_rows<T>(args_.x + (first + r) * args_.x_stride + unit, 0, 1, I_ - unit, to, l_.units);
+        continue;
+      }
+      pad_rows<T>(nullptr, 0, 1, 0, to, l_.units);
+      const Index at = args_.indices[first + r] - unit;
+      if (at >= 0 && at < l_.units) to[at] = 1;
+    }
+  }
+
   void multiply_direct(Index tile, Index first, Index count, const T* bias, T* gates) const {
     const T* w = args_.weights.weight_ih;
     if (args_.x)
@@ -81,7 +98,7 @@ class InputProduct {
                               .c = gates,
                               .ldc = l_.slot_row,
                               .bias = bias},
-                             H_, tile, l_.gates, count);
+                             l_.info.input, H_, tile, l_.input_gates, count);
     for (Index r = 0; r < count; ++r)
       direct_gather(l_, w, I_, args_.indices[first + r], H_, tile, bias, gates + r * l_.slot_row);
   }

@@ -5,7 +5,7 @@
 // `count(t)` active sequences, whose rows follow each other in memory. A batch of equal lengths is
 // the special case in which the packed rows are the (T, B, .) array itself.
 
-#include "cells/cell.h"
+#include "cells/program.h"
 #include "core/team.h"
 
 namespace rnnfast {
@@ -133,6 +133,10 @@ struct CellKernels {
 template <class T>
 struct FormatKernels {
   const CellKernels<T>* cells;  // by the cell's place in the registry
+  // The kernels of a cell that was written in Python, which read it and `memory`, as many values as
+  // the first function tells, for as long as they are used.
+  Index (*traced_values)(const TracedCell&);
+  CellKernels<T> (*traced_kernels)(const TracedCell&, T* memory);
   // The best rate of multiply-adds, for benchmarks (probe.h): operations of a round, and a function
   // that does so many rounds. What it returns only keeps the work alive.
   long probe_round_flops;

@@ -10,11 +10,16 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// The recurrent products of all stages, in their order.
+inline constexpr int kAllProducts = 32;  // of a cell, at most
+
+// The recurrent products of all stages, in their order; and in the order of the stages that made
+// what they multiply, where group 0 is made of the states before the step, group k + 1 by stage k.
 struct ProductList {
-  Product item[kMaxStages * kMaxProducts] = {};
+  Product item[kAllProducts] = {};
   int first[kMaxStages + 1] = {};  // of each stage, and one after the last
   int size = 0;
+  int made[kAllProducts] = {};
+  int group[kMaxStages + 2] = {};  // where each begins, and one after the last
 };
 
 constexpr ProductList products_of(const CellInfo& info) {
@@ -25,6 +30,18 @@ constexpr ProductList products_of(const CellInfo& info) {
       list.item[list.size++] = info.stages[k].products[p];
   }
   list.first[info.size()] = list.size;
+  const auto group_of = [&](Operand operand) {
+    if (operand.from == Operand::kState || operand.index < info.opening_values()) return 0;
+    int stage = info.first();
+    while (operand.index >= info.first_value(stage + 1)) ++stage;
+    return stage + 1;
+  };
+  for (int g = 0, n = 0; g <= info.size(); ++g) {
+    list.group[g] = n;
+    for (int p = 0; p < list.size; ++p)
+      if (group_of(list.item[p].operand) == g) list.made[n++] = p;
+    list.group[g + 1] = n;
+  }
   return list;
 }
 
@@ -35,10 +52,11 @@ struct Layout {
 
   CellInfo info;
   ProductList products;
-  Span gates;       // all of them
-  int first, last;  // stages: the first that has products, and the last
+  Span input_gates, reading_gates;  // with rows of weight_ih; those that see the input itself
+  int first, last;                  // stages of a step
   int values, opening_values;
   bool split, keeps_gates;
+  bool own_bias_hh;         // whether the gradient of bias_hh is not a part of bias_ih's
   int tile_shift;           // a tile has 2^tile_shift vectors; divisions by that are frequent
   int tile_vectors, units;  // of a tile
   int gate_row, slot_row, param_row, seen_row;  // values of one row in a tile
@@ -50,13 +68,15 @@ struct Layout {
   constexpr explicit Layout(const CellInfo& cell)
       : info(cell),
         products(products_of(cell)),
-        gates{0, cell.gates},
+        input_gates{0, cell.input_gates()},
+        reading_gates{cell.input_gates(), cell.input_parts() - cell.input_gates()},
         first(cell.first()),
         last(cell.last()),
         values(cell.values()),
         opening_values(cell.opening_values()),
         split(cell.split()),
         keeps_gates(cell.saved() > 0),
+        own_bias_hh(split || has_gates_without_input()),
         tile_shift(has_narrow_products() ? kMaxShift : 0),
         tile_vectors(1 << tile_shift),
         units(tile_vectors * W),
@@ -67,10 +87,12 @@ struct Layout {
         extra_states(cell.states - 1),
         block_rows(kBlockRows[panel_vectors()]) {
     for (int k = first; k <= last; ++k) {
-      int count = 0;
-      for (int p = products.first[k]; p < products.first[k + 1]; ++p)
+      int count = 0, gates = 0;
+      for (int p = products.first[k]; p < products.first[k + 1]; ++p) {
         count += panels(products.item[p].gates);
-      stage_fetch[k] = (cell.stages[k].gates.count * units + count - 1) / count;
+        gates += products.item[p].gates.count;
+      }
+      if (count) stage_fetch[k] = (gates * units + count - 1) / count;
     }
   }
 
@@ -85,7 +107,7 @@ struct Layout {
     return vector & (tile_vectors - 1);
   }
   RNNFAST_INLINE Index recurrent_bytes(Index hidden) const {
-    return info.gates * hidden * hidden * Index(sizeof(T));
+    return info.recurrent_gates() * hidden * hidden * Index(sizeof(T));
   }
   // Vectors of a tile that have units.
   RNNFAST_INLINE constexpr int used_vectors(Index hidden, Index tile) const {
@@ -117,18 +139,26 @@ struct Layout {
   constexpr bool has_narrow_products() const {
     for (int p = 0; p < products.size; ++p)
       if (products.item[p].gates.count < 3) return true;
+    return products.size == 0 && input_gates.count < 3;
+  }
+  constexpr bool has_gates_without_input() const {
+    for (int gate = 0; gate < info.gates; ++gate)
+      if (info.recurrent.of(gate) >= 0 && info.input.of(gate) < 0) return true;
     return false;
   }
   // The widest panel's.
   constexpr int panel_vectors() const {
     if (tile_vectors > 1) return kMaxVectors;
-    int widest = 0;
+    int widest = widest_panel(input_gates.count);
     for (int p = 0; p < products.size; ++p) {
-      const int gates = products.item[p].gates.count;
-      const int vectors = (gates + panels({0, gates}) - 1) / panels({0, gates});
+      const int vectors = widest_panel(products.item[p].gates.count);
       widest = vectors > widest ? vectors : widest;
     }
     return widest;
+  }
+  constexpr int widest_panel(int gates) const {
+    const int count = panels({0, gates});
+    return (gates + count - 1) / count;
   }
 };
 
@@ -218,18 +248,19 @@ RNNFAST_INLINE Range share_rows(const PackedRows& rows, const Chunk& chunk, int 
   return mine;
 }
 
-// Packs rows of `from` (gates * H, depth) into panels [tile][panel][step of the depth][columns].
+// Packs the row blocks of some gates of `from` (blocks * H, depth) into panels
+// [tile][panel][step of the depth][columns].
 template <class P>
-void pack_weights(const Layout<RealOf<P>>& l, const RealOf<P>* from, Index hidden, Index depth,
-                  Span gates, Range tiles, RealOf<P>* to) {
+void pack_weights(const Layout<RealOf<P>>& l, const RealOf<P>* from, const RowBlocks& blocks,
+                  Index hidden, Index depth, Span gates, Range tiles, RealOf<P>* to) {
   const Index steps = Format<P>::steps(depth);
   for (Index tile = tiles.begin; tile < tiles.end; ++tile)
     l.for_panels(gates, l.used_vectors(hidden, tile), [&](int column, int vectors) {
       RealOf<P>* panel = to + steps * (tile * l.gate_row + l.W * column);
       for (int v = 0; v < vectors; ++v) {
         const Index unit = (tile * l.tile_vectors + l.place_of(column + v)) * l.W;
-        const Index gate = l.tile_of(column + v);
-        transpose_in<P>(from + (gate * hidden + unit) * depth, depth, l.lanes(hidden, unit / l.W),
+        const Index block = blocks.of(int(l.tile_of(column + v)));
+        transpose_in<P>(from + (block * hidden + unit) * depth, depth, l.lanes(hidden, unit / l.W),
                         depth, panel + v * l.W, vectors * l.W);
       }
     });
@@ -243,6 +274,18 @@ void pack_units(const Layout<T>& l, const T* from, Index hidden, int count, Rang
     pad_rows<T>(from ? from + unit : nullptr, hidden, count, hidden - unit,
                 to + tile * count * l.units, l.units);
   }
+}
+
+// Packs a bias, (blocks * H,) or null, into [tile][gate][unit]; 0 for gates that have none.
+template <class T>
+void pack_bias(const Layout<T>& l, const T* from, const RowBlocks& blocks, Index hidden,
+               Range tiles, T* to) {
+  for (Index tile = tiles.begin; tile < tiles.end; ++tile)
+    for (int gate = 0; gate < l.info.gates; ++gate) {
+      const Index block = blocks.of(gate), unit = tile * l.units;
+      pad_rows<T>(from && block >= 0 ? from + block * hidden + unit : nullptr, 0, 1, hidden - unit,
+                  to + tile * l.gate_row + gate * l.units, l.units);
+    }
 }
 
 // What the forward pass reads in place of a layer's weights in one direction.
@@ -269,13 +312,14 @@ struct PackedLayer {
 
   void pack(const CellWeights<const T>& w, const LayerSize& s, Range tiles) const {
     const Index H = s.hidden_size;
-    pack_units(l, w.bias_ih, H, l.info.gates, tiles, bias_ih);
-    pack_units(l, w.bias_hh, H, l.info.gates, tiles, bias_hh);
+    pack_bias(l, w.bias_ih, l.info.input, H, tiles, bias_ih);
+    pack_bias(l, w.bias_hh, l.info.recurrent, H, tiles, bias_hh);
     if (l.info.params) pack_units(l, w.weight_channel, H, l.info.params, tiles, params);
     if (s.direct) return;
-    pack_weights<P>(l, w.weight_ih, H, s.input_size, l.gates, tiles, w_ih);
+    pack_weights<P>(l, w.weight_ih, l.info.input, H, s.input_size, l.input_gates, tiles, w_ih);
     for (int p = 0; p < l.products.size; ++p)
-      pack_weights<P>(l, w.weight_hh, H, H, l.products.item[p].gates, tiles, w_hh);
+      pack_weights<P>(l, w.weight_hh, l.info.recurrent, H, H, l.products.item[p].gates, tiles,
+                      w_hh);
   }
 };
 

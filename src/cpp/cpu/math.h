@@ -8,6 +8,10 @@
 //   sigmoid  float 3, double 3       for results above the smallest normal number; 0 below
 //                                    -kExpLimit
 //   tanh     float 3, double 3       everywhere, tiny arguments included
+//   log      float 3, double 3       for normal arguments; -inf at 0, NaN below, and what is
+//   smaller
+//                                    than a normal number counts as 0
+//   softplus float 3, double 3       for normal results; 0 below -kExpLimit
 
 #include "cpu/vec.h"
 
@@ -119,6 +123,74 @@ RNNFAST_INLINE Vec<T> tanh(Vec<T> x) {
   const ExpParts<T> parts = exp_parts(y + y);
   const typename Vec<T>::Raw e = parts.scale.v * parts.p.v + (parts.scale.v - T(1));
   return quotient<T>(e, e + T(2));
+}
+
+// The polynomial c[0] + c[1] x + ...
+template <class T, int kTerms>
+RNNFAST_INLINE typename Vec<T>::Raw polynomial(const T (&c)[kTerms], typename Vec<T>::Raw x) {
+  typename Vec<T>::Raw y = c[kTerms - 1] - typename Vec<T>::Raw{};
+#pragma GCC unroll 32
+  for (int i = kTerms - 2; i >= 0; --i) y = y * x + c[i];
+  return y;
+}
+
+// log(1 + u) = 2 artanh(z) with z = u / (2 + u), for z^2 <= 1/9: the artanh's series to a term that
+// is below half a unit in the last place.
+template <class T>
+RNNFAST_INLINE Vec<T> log1p_reduced(Vec<T> u) {
+  using Raw = typename Vec<T>::Raw;
+  const Raw z = u.v / (u.v + T(2)), s = z * z;
+  Raw p;
+  if constexpr (sizeof(T) == 4) {
+    constexpr float c[] = {2.f / 3, 2.f / 5, 2.f / 7, 2.f / 9, 2.f / 11, 2.f / 13, 2.f / 15};
+    p = polynomial<T>(c, s);
+  } else {
+    constexpr double c[] = {2. / 3,  2. / 5,  2. / 7,  2. / 9,  2. / 11, 2. / 13, 2. / 15, 2. / 17,
+                            2. / 19, 2. / 21, 2. / 23, 2. / 25, 2. / 27, 2. / 29, 2. / 31, 2. / 33};
+    p = polynomial<T>(c, s);
+  }
+  // u - z (u - s p): 2 z = u - z u, and the small rest does not spoil u's digits.
+  return u.v - z * (u.v - s * p);
+}
+
+// x = 2^n m with m in [sqrt(1/2), sqrt(2)).
+template <class T>
+RNNFAST_INLINE Vec<T> log(Vec<T> x) {
+  using Raw = typename Vec<T>::Raw;
+  using Int = typename Vec<T>::RawInt;
+  constexpr bool kFloat = sizeof(T) == 4;
+  constexpr int kMantissa = kFloat ? 23 : 52;
+  constexpr long kHalf = kFloat ? 0x3f3504f3 : 0x3fe6a09e667f3bcd;  // the bits of sqrt(1/2)
+  constexpr T kSmallest = kFloat ? T(1.17549435e-38) : T(2.2250738585072014e-308);
+  const Int bits = (Int)x.v, above = bits - kHalf;
+  const Int n = above >> kMantissa;
+  const Vec<T> m((Raw)(bits - (n << kMantissa)));
+  const Raw exponent = __builtin_convertvector(n, Raw);
+  const T hi = kFloat ? T(0.693359375) : T(6.93147180369123816490e-01);
+  const T lo = kFloat ? T(-2.12194440e-4) : T(1.90821492927058770002e-10);
+  Raw y = exponent * hi + (exponent * lo + log1p_reduced<T>(m.v - T(1)).v);
+  y = x.v < T(__builtin_inf()) ? y : x.v;  // inf and NaN stay
+  y = x.v < kSmallest ? T(-__builtin_inf()) - Raw{} : y;
+  return y = x.v < T(0) ? T(__builtin_nan("")) - Raw{} : y;
+}
+
+// max(x, 0) + log(1 + exp(-|x|)).
+template <class T>
+RNNFAST_INLINE Vec<T> softplus(Vec<T> x) {
+  using Raw = typename Vec<T>::Raw;
+  const Vec<T> magnitude = x.v < T(0) ? x.v : -x.v;  // with the sign turned
+  const Vec<T> u = exp(magnitude);
+  const Raw rest = log1p_reduced(u).v;
+  const Raw y = x.v > T(0) ? x.v + rest : rest;
+  return x.v < -kExpLimit<T> ? Raw{} : y;
+}
+
+template <class T>
+RNNFAST_INLINE Vec<T> sqrt(Vec<T> x) {
+  Vec<T> y;
+  for (int i = 0; i < kLanes<T>; ++i)
+    y.v[i] = sizeof(T) == 4 ? T(__builtin_sqrtf(float(x.v[i]))) : T(__builtin_sqrt(x.v[i]));
+  return y;
 }
 
 template <class T>

@@ -3,8 +3,10 @@
 #include "cells/registry.h"
 #include "cpu/backward.h"
 #include "cpu/backward_cell.h"
+#include "cpu/backward_program.h"
 #include "cpu/forward.h"
 #include "cpu/forward_cell.h"
+#include "cpu/forward_program.h"
 #include "cpu/probe.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
@@ -30,11 +32,11 @@ Index packed(const CellKernels<T>& cell, const LayerSize& size) {
 }
 
 Index forward_workspace(const CellKernels<T>& cell, const LayerSize& size, int threads) {
-  return ForwardWorkspace<P>(code_of(cell).layout, nullptr, size, threads, nullptr).size;
+  return ForwardWorkspace<P>(code_of(cell), nullptr, size, threads, nullptr).size;
 }
 
 Index backward_workspace(const CellKernels<T>& cell, const LayerSize& size, int threads) {
-  return BackwardWorkspace<P>(code_of(cell).layout, nullptr, size, threads).size;
+  return BackwardWorkspace<P>(code_of(cell), nullptr, size, threads).size;
 }
 
 void pack(const CellKernels<T>& cell, const CellWeights<const T>& weights, const LayerSize& size,
@@ -67,19 +69,56 @@ constexpr CellCode<T> make_code() {
 template <class Cell>
 constexpr CellCode<T> kCode = make_code<Cell>();
 
+constexpr CellKernels<T> make_kernels(const CellInfo& info, const CellCode<T>* code, Index units) {
+  return {info,
+          code,
+          units,
+          kBackwardChunkRows,
+          &reserve,
+          &packed,
+          &forward_workspace,
+          &backward_workspace,
+          &pack,
+          &forward,
+          &backward};
+}
+
 template <class... Cell>
 const CellKernels<T>* make_table(TypeList<Cell...>) {
   static constexpr CellKernels<T> table[] = {
-      {Cell::info, &kCode<Cell>, kCode<Cell>.layout.units, kBackwardChunkRows, &reserve, &packed,
-       &forward_workspace, &backward_workspace, &pack, &forward, &backward}...};
+      make_kernels(Cell::info, &kCode<Cell>, kCode<Cell>.layout.units)...};
   return table;
+}
+
+// The code of a cell that was written in Python, and its constants behind it.
+constexpr Index kTracedCodeValues = (sizeof(CellCode<T>) + sizeof(T) - 1) / sizeof(T);
+
+Index traced_values(const TracedCell& cell) {
+  return kTracedCodeValues + Index(cell.constant_count) * kMaxVectors * kLanes<T>;
+}
+
+CellKernels<T> traced_kernels(const TracedCell& cell, T* memory) {
+  T* constants = memory + kTracedCodeValues;
+  for (int i = 0; i < cell.constant_count; ++i)
+    for (int v = 0; v < kMaxVectors; ++v)
+      Vec<T>(T(cell.constants[i])).store(constants + (i * kMaxVectors + v) * kLanes<T>);
+  CellCode<T> code{
+      Layout<T>(cell.info), {}, {}, &ForwardProgram<P>::open, &BackwardProgram<P>::leave};
+  for (int stage = 0; stage < kMaxStages; ++stage) {
+    code.forward[stage] = &ForwardProgram<P>::run;
+    code.backward[stage] = &BackwardProgram<P>::run;
+  }
+  code.traced = &cell;
+  code.constants = constants;
+  __builtin_memcpy(memory, &code, sizeof(code));
+  return make_kernels(cell.info, reinterpret_cast<const CellCode<T>*>(memory), code.layout.units);
 }
 
 }  // namespace
 
 const FormatKernels<T>& format_kernels(const P*) {
-  static const FormatKernels<T> kernels{make_table(Cells{}), kProbeRoundFlops<P>,
-                                        &probe_multiply_adds<P>};
+  static const FormatKernels<T> kernels{make_table(Cells{}), &traced_values, &traced_kernels,
+                                        kProbeRoundFlops<P>, &probe_multiply_adds<P>};
   return kernels;
 }
 

@@ -6,11 +6,12 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// Packs some row blocks of `from` (gates * H, columns), the columns of vectors [v0, v0 + vectors),
-// for the tiles given. Padding is zero.
+// Packs the row blocks of some gates of `from` (blocks * H, columns), the columns of vectors
+// [v0, v0 + vectors), for the tiles given. Padding is zero.
 template <class P>
-void pack_transposed(const Layout<RealOf<P>>& l, const RealOf<P>* from, Index hidden, Index columns,
-                     Span gates, Index v0, int vectors, Range tiles, RealOf<P>* to) {
+void pack_transposed(const Layout<RealOf<P>>& l, const RealOf<P>* from, const RowBlocks& blocks,
+                     Index hidden, Index columns, Span gates, Index v0, int vectors, Range tiles,
+                     RealOf<P>* to) {
   using T = RealOf<P>;
   const Index steps = Format<P>::steps(l.units);
   const Index width = vectors * l.W;
@@ -19,8 +20,9 @@ void pack_transposed(const Layout<RealOf<P>>& l, const RealOf<P>* from, Index hi
       const Index unit = tile * l.units, units = max_index(0, min_index(l.units, hidden - unit));
       const Index used = Format<P>::steps(units);
       T* panel = to + (tile * gates.count + g) * steps * width;
-      pad_rows<P>(from + ((gates.first + g) * hidden + unit) * columns + v0 * l.W, columns, units,
-                  columns - v0 * l.W, panel, width);
+      const Index row = blocks.of(gates.first + g) * hidden + unit;
+      pad_rows<P>(from + row * columns + v0 * l.W, columns, units, columns - v0 * l.W, panel,
+                  width);
       pad_rows<T>(nullptr, 0, steps - used, 0, panel + used * width, width);
     }
 }

@@ -5,6 +5,7 @@
 // The sums are kept in panels, [tile][panel][depth][columns], and go to PyTorch's layout at the
 // end. Their order depends on the shapes alone, never on the threads.
 
+#include "cpu/cell_code.h"
 #include "cpu/transposed.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
@@ -26,9 +27,12 @@ struct BackwardWorkspace {
   T *dh_steps, *dx_steps;  // [tile][step of the chunk rows][gate][unit], where products round
   T* dparams;              // [tile][chunk row][param][unit]
   T* dkept;                // [tile][B][slot seen by a later stage][unit], within a step
-  T* values[kMaxValues];   // (chunk rows, H) each: operands that are not h
+  T* dnorms;               // [tile][B][norm][unit], likewise
+  T* moments;              // [thread][norm][B][4]: see BackwardBlock
+  Index thread_moments;
+  T* values[kMaxValues];  // (chunk rows, H) each: operands that are not h
   // A sides: of x, then of each product, [block][chunk row][column]
-  T* packed[kMaxStages * kMaxProducts + 1];
+  T* packed[kAllProducts + 1];
   T *direct, *direct_dx;  // direct products: [product and scratch][row][unit], [2][row][column]
   T* products;            // [thread][product][strip row][four vectors]
   Index thread_products;  // values of one thread's
@@ -36,9 +40,12 @@ struct BackwardWorkspace {
   Index chunk_rows;
   Index size;
 
-  BackwardWorkspace(const Layout<T>& l, T* base, const LayerSize& s, int threads)
-      : thread_products(l.products.size * kStripRows * kMaxVectors * l.W),
-        bias_hh(l.split ? 1 : 0) {
+  BackwardWorkspace(const CellCode<T>& cell, T* base, const LayerSize& s, int threads)
+      : thread_moments(cell.norm_count() * s.rows.batch * 4),
+        thread_products(max_index(1, cell.layout.products.size) * kStripRows * kMaxVectors *
+                        cell.layout.W),
+        bias_hh(cell.layout.own_bias_hh ? 1 : 0) {
+    const Layout<T>& l = cell.layout;
     Carver<T> c{base};
     const Index I = s.input_size, H = s.hidden_size, B = s.rows.batch, tiles = l.tiles(H);
     chunk_rows = chunk_capacity(s.rows, kBackwardChunkRows);
@@ -59,6 +66,8 @@ struct BackwardWorkspace {
     dx_steps = l.split ? c.take(steps) : dh_steps;
     dparams = c.take(tiles * chunk_rows * l.param_row);
     dkept = c.take(tiles * B * l.seen_row);
+    dnorms = c.take(tiles * B * cell.norm_count() * l.units);
+    moments = c.take(threads * thread_moments);
     for (int i = 0; i < l.values; ++i) values[i] = c.take(chunk_rows * H);
     packed[0] = c.take(whole * F::operand(chunk_rows) * (I + 1));
     for (int p = 0; p < l.products.size; ++p)
@@ -118,14 +127,16 @@ class WeightGradient {
   void finish() const {
     if (empty_) clear();
     const CellWeights<T>& to = args_.dweights;
-    unpack_matrix(work_.dw_ih, depth(0), I_, l_.gates, to.weight_ih);
-    unpack_bias(work_.dw_ih, depth(0), I_, l_.gates, to.bias_ih);
+    const RowBlocks &input = l_.info.input, &recurrent = l_.info.recurrent;
+    unpack_matrix(work_.dw_ih, depth(0), I_, input, l_.input_gates, to.weight_ih);
+    unpack_bias(work_.dw_ih, depth(0), I_, input, l_.input_gates, to.bias_ih);
     for (int p = 0; p < l_.products.size; ++p) {
       const Span gates = l_.products.item[p].gates;
-      unpack_matrix(work_.dw_hh, depth(1), H_, gates, to.weight_hh);
-      if (l_.split) unpack_bias(work_.dw_hh, depth(1), H_, gates, to.bias_hh);
+      unpack_matrix(work_.dw_hh, depth(1), H_, recurrent, gates, to.weight_hh);
+      if (l_.own_bias_hh) unpack_bias(work_.dw_hh, depth(1), H_, recurrent, gates, to.bias_hh);
     }
-    if (!l_.split) unpack_bias(work_.dw_ih, depth(0), I_, l_.gates, to.bias_hh);
+    if (!l_.own_bias_hh)
+      unpack_bias(work_.dw_ih, depth(0), I_, recurrent, l_.input_gates, to.bias_hh);
     if (l_.info.params) unpack_params(to.weight_channel);
   }
 
@@ -234,7 +245,7 @@ class WeightGradient {
   // meanwhile.
   void multiply_tile(int side, Index tile, Range blocks, const Chunk& chunk, const T* gradient,
                      bool last) const {
-    const Span of = side ? l_.products.item[side - 1].gates : l_.gates;
+    const Span of = side ? l_.products.item[side - 1].gates : l_.input_gates;
     T* sums = (side ? work_.dw_hh : work_.dw_ih) + depth(side) * tile * l_.gate_row;
     const Index deep = F::steps(chunk.rows), gates = F::steps(work_.chunk_rows) * l_.gate_row;
     const T* b = gradient + tile * gates;
@@ -275,7 +286,7 @@ class WeightGradient {
   // The input weights' gradient for indices: each row's gates go to one depth of the sums.
   void scatter_rows(const Chunk& chunk, const T* dx) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
-      l_.for_panels(l_.gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {
+      l_.for_panels(l_.input_gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {
         T* panel = work_.dw_ih + tile * depth(0) * l_.gate_row + depth(0) * W * column;
         if (empty_)
           for (Index i = 0; i < I_ * vectors; ++i) V(0).store(panel + i * W);
@@ -314,16 +325,18 @@ class WeightGradient {
   }
 
   // Calls f(sums of the first vector, their stride, first row of the gradient, rows of it) for each
-  // vector of units and each of some gates.
+  // vector of units and each of some gates that have a row block.
   template <class F>
-  RNNFAST_INLINE void for_vectors(T* sums, Index depth, Span gates, F&& f) const {
+  RNNFAST_INLINE void for_vectors(T* sums, Index depth, const RowBlocks& blocks, Span gates,
+                                  F&& f) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
       l_.for_panels(gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {
         const T* panel = sums + depth * (tile * l_.gate_row + W * column);
         for (int v = 0; v < vectors; ++v) {
-          const Index gate = l_.tile_of(column + v);
+          const Index block = blocks.of(int(l_.tile_of(column + v)));
           const Index vector = tile * l_.tile_vectors + l_.place_of(column + v);
-          f(panel + v * W, vectors * W, gate * H_ + vector * W, l_.lanes(H_, vector));
+          if (block >= 0)
+            f(panel + v * W, vectors * W, block * H_ + vector * W, l_.lanes(H_, vector));
         }
       });
   }
@@ -334,15 +347,17 @@ class WeightGradient {
   }
 
   // A gradient's row blocks (gates * H, columns), from the sums' first `columns` rows of depth.
-  void unpack_matrix(T* sums, Index depth, Index columns, Span gates, T* to) const {
-    for_vectors(sums, depth, gates, [&](const T* from, Index stride, Index row, int lanes) {
+  void unpack_matrix(T* sums, Index depth, Index columns, const RowBlocks& blocks, Span gates,
+                     T* to) const {
+    for_vectors(sums, depth, blocks, gates, [&](const T* from, Index stride, Index row, int lanes) {
       transpose_out(from, stride, lanes, columns, to + row * columns, columns, args_.add_dweights);
     });
   }
   // A bias' gradient, from row `at` of the depth; null is not wanted.
-  void unpack_bias(T* sums, Index depth, Index at, Span gates, T* to) const {
+  void unpack_bias(T* sums, Index depth, Index at, const RowBlocks& blocks, Span gates,
+                   T* to) const {
     if (!to) return;
-    for_vectors(sums, depth, gates, [&](const T* from, Index stride, Index row, int lanes) {
+    for_vectors(sums, depth, blocks, gates, [&](const T* from, Index stride, Index row, int lanes) {
       write(V::load(from + at * stride), to + row, lanes);
     });
   }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "cells/registry.h"
 #include "core/carver.h"
 #include "core/threads.h"
 #include "cpu/dispatch.h"
@@ -22,9 +21,10 @@ int at_most_all(double threads) { return int(std::clamp(threads, 1., double(num_
 // Of the matrices.
 double weight_count(const NetworkSize& s) {
   double weights = 0;
-  for (Index layer = 0; layer < s.num_layers; ++layer)
-    weights += cell_info(s.cell).gates * double(s.hidden_size) *
-               double(s.num_directions * (s.layer_input(layer) + s.hidden_size));
+  for (Index i = 0; i < s.cells(); ++i) {
+    const WeightShapes shapes = s.weight_shapes(i);
+    weights += double(shapes.weight_ih.count()) + double(shapes.weight_hh.count());
+  }
   return weights;
 }
 
@@ -34,8 +34,8 @@ int threads_for(const NetworkSize& s, Index rows, double passes) {
   const double weights = weight_count(s);
   const double work = std::max(2. * double(rows) * passes * weights / kFlopsPerThread,
                                passes * weights * sizeof(T) / kBytesPerThread);
-  const double step =
-      2. * double(s.batch * s.hidden_size * s.hidden_size) * cell_info(s.cell).gates;
+  const double step = 2. * double(s.batch) * double(s.weight_shapes(0).weight_hh.count());
+  if (step == 0) return at_most_all(work);  // without recurrent products threads never meet
   return at_most_all(std::min(work, step / kFlopsPerMeeting));
 }
 

@@ -9,6 +9,10 @@
 
 namespace rnnfast {
 
+WeightShapes NetworkSize::weight_shapes(Index i) const {
+  return {known_cell(cell), layer_input(i / num_directions), hidden_size};
+}
+
 template <class T>
 Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
                     const NetworkInput<T>& input, T* y, std::optional<std::span<std::byte>> filled)

@@ -8,24 +8,19 @@
 #include <vector>
 
 #include "core/memory.h"
+#include "rnn/options.h"
 #include "rnn/segments.h"
+#include "rnn/weight_shapes.h"
 
 namespace rnnfast {
 
-struct NetworkSize {
-  int cell;  // place in the registry
-  Index seq_len, batch, input_size, hidden_size;
-  Index num_layers, num_directions;
-  double dropout;      // on the outputs of all layers but the last
-  std::uint64_t seed;  // of the dropout masks
-  bool training;
-  Precision precision;  // of the products
-  Index recompute;  // steps, at least, whose gates backward makes again at a time; 0: all are kept
-  bool keep_y;      // whether the reserve has its own copy of y, so that callers may change theirs
+struct NetworkSize : NetworkOptions {
+  Index seq_len = 0, batch = 0, input_size = 0, hidden_size = 0;
+  std::uint64_t seed = 0;  // of the dropout masks
 
-  Index cells() const { return num_layers * num_directions; }
   Index layer_input(Index layer) const { return layer ? num_directions * hidden_size : input_size; }
-  bool drops() const { return training && dropout > 0; }
+  // Of the weights of layer and direction i.
+  WeightShapes weight_shapes(Index i) const;
 };
 
 // Weights of each layer and direction in the form that the forward kernels read: a copy, made once

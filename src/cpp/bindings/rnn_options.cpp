@@ -1,0 +1,192 @@
+// What a cell and a network are, and how its calls run. Options are read once, and then given to
+// any number of calls.
+#include "bindings/rnn_options.h"
+
+#include <pybind11/typing.h>
+
+#include <string>
+#include <string_view>
+
+#include "bindings/module.h"
+
+namespace rnnfast {
+
+namespace py = pybind11;
+
+namespace {
+
+constexpr const char* kPrecisions[] = {"full", "bfloat16"};  // in the order of Precision
+
+// Whether an object is a string, and which.
+bool read_text(py::handle object, std::string_view& text) {
+  if (!PyUnicode_Check(object.ptr())) return false;
+  Py_ssize_t size = 0;
+  const char* data = PyUnicode_AsUTF8AndSize(object.ptr(), &size);
+  if (!data) throw py::error_already_set();
+  text = {data, std::size_t(size)};
+  return true;
+}
+
+bool read_bool(py::handle object, bool& value) {
+  value = object.ptr() == Py_True;
+  return value || object.ptr() == Py_False;
+}
+
+bool read_int(py::handle object, Index least, Index& value) {
+  if (!PyLong_CheckExact(object.ptr())) return false;
+  int overflow = 0;
+  value = PyLong_AsLongAndOverflow(object.ptr(), &overflow);
+  return overflow == 0 && value >= least;
+}
+
+bool read_fraction(py::handle object, double& value) {
+  if (!PyFloat_CheckExact(object.ptr())) return false;
+  value = PyFloat_AS_DOUBLE(object.ptr());
+  return value >= 0 && value <= 1;
+}
+
+bool read_precision(py::handle object, Precision& value) {
+  std::string_view text;
+  if (!read_text(object, text)) return false;
+  for (const Precision p : {Precision::full, Precision::bfloat16}) {
+    if (text != precision_name(p)) continue;
+    value = p;
+    return true;
+  }
+  return false;
+}
+
+std::optional<NetworkOptions> network_options(py::handle cell, py::handle num_layers,
+                                              py::handle bidirectional, py::handle dropout,
+                                              py::handle training, py::handle precision,
+                                              py::handle recompute, int threads, bool keep_y) {
+  NetworkOptions o;
+  const std::optional<int> id = find_cell(cell);
+  bool both = false;
+  if (!id || !read_int(num_layers, 1, o.num_layers) || !read_bool(bidirectional, both) ||
+      !read_fraction(dropout, o.dropout) || !read_bool(training, o.training) ||
+      !read_precision(precision, o.precision) || !read_int(recompute, 0, o.recompute))
+    return std::nullopt;
+  o.cell = *id;
+  o.num_directions = both ? 2 : 1;
+  o.threads = threads;
+  o.keep_y = keep_y && o.training;
+  return o;
+}
+
+using ShapeDict = py::typing::Dict<py::str, py::typing::Tuple<py::int_, py::ellipsis>>;
+
+ShapeDict shapes_of(const CellInfo& info, Index input_size, Index hidden_size) {
+  const WeightShapes shapes(info, input_size, hidden_size);
+  ShapeDict dict;
+  const auto add = [&](const char* name, const WeightShape& shape) {
+    if (shape.axes == 0) return;
+    py::tuple sizes(shape.axes);
+    for (int axis = 0; axis < shape.axes; ++axis) sizes[std::size_t(axis)] = shape.sizes[axis];
+    dict[name] = std::move(sizes);
+  };
+  add("weight_ih", shapes.weight_ih);
+  add("weight_hh", shapes.weight_hh);
+  add("bias_ih", shapes.bias_ih);
+  add("bias_hh", shapes.bias_hh);
+  add("weight_channel", shapes.weight_channel);
+  return dict;
+}
+
+using GateList = py::typing::List<py::int_>;
+using ProductList = py::typing::List<py::typing::Tuple<py::str, GateList>>;
+
+ProductList products_of(const Stage& stage) {
+  ProductList products;
+  for (int k = 0; k < stage.size(); ++k) {
+    const auto& [operand, span] = stage.products[k];
+    GateList gates;
+    for (int gate = span.first; gate < span.end(); ++gate) gates.append(gate);
+    const char* from = operand.from == Operand::kState ? "state " : "value ";
+    products.append(py::make_tuple(from + std::to_string(operand.index), gates));
+  }
+  return products;
+}
+
+py::typing::List<Stage> stages_of(const CellInfo& info) {
+  py::typing::List<Stage> stages;
+  for (int k = 0; k < info.size(); ++k) stages.append(py::cast(info.stages[k]));
+  return stages;
+}
+
+// The engine's own, which lives as long as the process.
+py::object info_object(int cell) {
+  return py::cast(known_cell(cell), py::return_value_policy::reference);
+}
+
+void bind_cells(py::module_& m) {
+  py::class_<Stage>(m, "Stage", "A stage of a cell's step: products, then pointwise functions.")
+      .def_property_readonly("products", &products_of,
+                             "What each product multiplies, \"state 0\" (h) or \"value k\", the "
+                             "k-th that the cell makes for it, and the gates that it adds to.")
+      .def_readonly("split", &Stage::split,
+                    "Whether it sees the input's and the recurrent part of its gates apart.");
+  py::class_<CellInfo>(m, "CellInfo", "What a cell is made of.")
+      .def_property_readonly(
+          "name", [](const CellInfo& c) { return c.name; }, "Its name.")
+      .def_readonly("states", &CellInfo::states,
+                    "States carried from step to step; the first is h.")
+      .def_property_readonly("gates", &CellInfo::input_gates, "Row blocks of weight_ih.")
+      .def_property_readonly("recurrent_gates", &CellInfo::recurrent_gates,
+                             "Row blocks of weight_hh.")
+      .def_readonly("params", &CellInfo::params, "Rows of weight_channel.")
+      .def("shapes", &shapes_of, py::arg("input_size"), py::arg("hidden_size"),
+           "The shapes of a layer's weights in one direction by their names, in the order of "
+           "`rnnfast.functional.Weights`; weight_channel where the cell has one.")
+      .def_property_readonly("stages", &stages_of,
+                             "The stages of a step. The first has no products if it belongs to the "
+                             "end of the step before.");
+  m.def(
+      "cells",
+      [] {
+        py::typing::List<CellInfo> list;
+        for (int i = 0; i < cell_count(); ++i) list.append(info_object(i));
+        return list;
+      },
+      "Every cell: those of the registry, and what was defined.");
+}
+
+}  // namespace
+
+std::optional<int> find_cell(py::handle object) {
+  std::string_view text;
+  if (!read_text(object, text)) return std::nullopt;
+  return find_cell(text);
+}
+
+const char* precision_name(Precision precision) { return kPrecisions[int(precision)]; }
+
+void bind_options(py::module_& m) {
+  bind_cells(m);
+  using Options = NetworkOptions;
+  py::class_<Options>(m, "NetworkOptions",
+                      "What a network is and how its calls run: all that is the same from call to "
+                      "call and that arrays do not tell. "
+                      "`network_options` makes it; it never changes.")
+      .def_property_readonly(
+          "cell", [](const Options& o) { return info_object(o.cell); }, "The cell.")
+      .def_readonly("num_layers", &Options::num_layers, "L.")
+      .def_property_readonly(
+          "bidirectional", [](const Options& o) { return o.num_directions == 2; },
+          "Whether D is 2.")
+      .def_readonly("dropout", &Options::dropout, "Probability between layers, if training.")
+      .def_readonly("training", &Options::training, "Whether calls keep what backward needs.")
+      .def_property_readonly(
+          "precision", [](const Options& o) { return precision_name(o.precision); },
+          "Precision of the products.");
+  m.def("network_options", &network_options, py::arg("cell"), py::arg("num_layers"),
+        py::arg("bidirectional"), py::arg("dropout"), py::arg("training"), py::arg("precision"),
+        py::arg("recompute"), py::arg("threads"), py::arg("keep_y"),
+        "Options; None where a value is not exactly of the type that they have, or out of range. "
+        "`cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. "
+        "`threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether "
+        "training calls keep a copy of y, which backward reads, so that callers may change "
+        "theirs.");
+}
+
+}  // namespace rnnfast

@@ -1,0 +1,269 @@
+#pragma once
+// The pointwise part of the stages of a cell that was written in Python, in the backward pass: what
+// backward_cell.h is for compiled cells.
+
+#include "cpu/cell_code.h"
+#include "cpu/program.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+
+template <class P>
+class BackwardProgram {
+  using T = RealOf<P>;
+  using F = Format<P>;
+  using V = Vec<T>;
+  using Block = BackwardBlock<T>;
+  static constexpr int W = kLanes<T>;
+
+ public:
+  static void run(const Block& b) {
+    for_pieces(b, [](const BackwardProgram& piece) { piece.step(); });
+  }
+
+  // Adds what comes through the first step's products to the gradient of the initial states.
+  static void leave(const Block& b) {
+    for_pieces(b, [](const BackwardProgram& piece) {
+      T* const h = piece.buffers_;
+      piece.load_rows(piece.b_.h0, piece.b_.hidden, h);
+      piece.add_products({h, piece.inner_ * W}, piece.b_.states0, 1,
+                         [&](int i) { return piece.carry(i); });
+    });
+  }
+
+ private:
+  // Some vectors of a block: of `outer` rows, in one tile, or of `outer` tiles of a row.
+  BackwardProgram(const Block& b, T* buffers, Index vector, Index row, Index outer, int inner,
+                  bool across)
+      : b_(b),
+        l_(b.code->layout),
+        buffers_(buffers),
+        vector_(vector),
+        tile_(l_.tile_of(vector)),
+        unit_(l_.place_of(vector) * W),
+        row_(row),
+        outer_(outer),
+        inner_(inner),
+        across_(across),
+        continues_(row < b.continued) {}
+
+  template <class Function>
+  static void for_pieces(const Block& b, Function&& f) {
+    alignas(sizeof(V)) T buffers[kMaxBuffers * Places<T>::kBuffer];
+    const Layout<T>& l = b.code->layout;
+    const Index end = b.vector + b.vectors;
+    for (Index v = b.vector; v < end;) {
+      const Index whole = (end - v) >> l.tile_shift;
+      if (b.rows == 1 && l.place_of(v) == 0 && whole > 0) {  // whole tiles together
+        const Index count = min_index(whole, kProgramVectors / l.tile_vectors);
+        f(BackwardProgram(b, buffers, v, b.row, count, l.tile_vectors, true));
+        v += count * l.tile_vectors;
+        continue;
+      }
+      const int inner = int(min_index(end - v, l.tile_vectors - l.place_of(v)));
+      // The rows that had a step before this one lie elsewhere than the others'.
+      const Index going = max_index(0, min_index(b.rows, b.continued - b.row));
+      const auto rows = [&](Index first, Index count) {
+        for_blocks(count, kProgramVectors / inner, [&](Index at, Index some) {
+          f(BackwardProgram(b, buffers, v, b.row + first + at, some, inner, false));
+        });
+      };
+      rows(0, going);
+      rows(going, b.rows - going);
+      v += inner;
+    }
+  }
+
+  void step() const {
+    const TracedCell& cell = *b_.code->traced;
+    const Program& program = cell.backward[b_.stage];
+    const bool is_last = b_.stage == l_.last;
+    Places<T> places(program, buffers_, 0, outer_, inner_);
+    if (is_last) load_dnext(places, program.buffers);
+    places.each(PlaceKind::state, [&](int, T* h) { load_h_before(h); });
+    places.each(PlaceKind::next, [&](int, T* h) { load_rows(b_.h, b_.y_stride, h); });
+    places.each(PlaceKind::dmade, [&](int i, T* to) { sum_products(i, to); });
+    places.each(PlaceKind::dsource, [&](int i, T* to) { load_dsource(i, to); });
+    places.run([&](PlaceKind kind, int i) { return place(kind, i); }, F::kRounds);
+    if (F::kRounds)
+      places.each(PlaceKind::dgate, [&](int gate, const T* from) { store_gate(gate, from); });
+    places.each(PlaceKind::made, [&](int i, const T* made) { store_value(i, made); });
+    if (is_last && l_.info.opens) make_opening_values();
+  }
+
+  // The gradients of the states after the step, into their buffers, which are the program's first:
+  // what later steps found, through the states and through their products, and dy.
+  void load_dnext(const Places<T>& places, int buffers_taken) const {
+    const auto dnext = [&](int i) { return places.buffer(i); };
+    for (int i = 0; i < l_.info.states; ++i) {
+      const Place<T> from = carry(i);
+      for_vectors([&](Index at, Index o, int v, Index, Index, int) {
+        V::load(from.at + o * from.stride + v * W).store(dnext(i).at + at);
+      });
+    }
+    if (b_.product) {
+      T* h = buffers_ + buffers_taken * Places<T>::kBuffer;
+      if (l_.info.opens) load_rows(b_.h, b_.y_stride, h);
+      add_products({h, inner_ * W}, b_.states, buffers_taken + 1, dnext);
+    }
+    // Add dy last: a segment that resumes from another's dinitial must add in the same order, or
+    // the bits would change.
+    if (!b_.dy) return;
+    T* const dh = dnext(0).at;
+    for_vectors([&](Index at, Index, int, Index row, Index unit, int lanes) {
+      (V::load(dh + at) + V::load(b_.dy + row * b_.y_stride + unit, lanes)).store(dh + at);
+    });
+  }
+
+  // Adds what came through the products of a step to the gradients of the states before it: of h,
+  // and by the opening program of all of them.
+  template <class Gradients>
+  void add_products(Place<T> h, const T* states, int buffers_taken, Gradients&& dstate) const {
+    const Place<T> dh = dstate(0);
+    for (int i = 0; i < l_.products.group[1]; ++i) {
+      const int p = l_.products.made[i];
+      if (l_.products.item[p].operand.from != Operand::kState) continue;
+      const Place<T> from = product(p);
+      for_vectors([&](Index, Index o, int v, Index, Index, int) {
+        T* to = dh.at + o * dh.stride + v * W;
+        (V::load(to) + V::load(from.at + o * from.stride + v * W)).store(to);
+      });
+    }
+    if (!l_.info.opens) return;
+    Places<T> places(b_.code->traced->backward[0], buffers_, buffers_taken, outer_, inner_);
+    places.each(PlaceKind::dmade, [&](int i, T* to) { sum_products(i, to); });
+    places.run([&](PlaceKind kind, int i) {
+      if (kind == PlaceKind::state) return i == 0 ? h : state(states, i);
+      if (kind == PlaceKind::dstate) return dstate(i);
+      return place(kind, i);
+    });
+  }
+
+  // What the opening program makes of the states before the step, for the weights' gradients.
+  void make_opening_values() const {
+    T* const h = buffers_;
+    load_h_before(h);
+    Places<T> places(b_.code->traced->forward[0], buffers_, 1, outer_, inner_);
+    places.run([&](PlaceKind kind, int i) {
+      if (kind == PlaceKind::state && i == 0) return Place<T>{h, inner_ * W};
+      return place(kind, i);
+    });
+    places.each(PlaceKind::made, [&](int i, const T* made) { store_value(i, made); });
+  }
+
+  // Where a place lies that has no buffer.
+  RNNFAST_INLINE Place<T> place(PlaceKind kind, int i) const {
+    const int units = l_.units;
+    switch (kind) {
+      case PlaceKind::slot:
+        return at(b_.saved + i * units, b_.saved_tile, l_.slot_row);
+      case PlaceKind::param:
+        return at(b_.params + i * units, l_.param_row, 0);
+      case PlaceKind::state:
+        return continues_ ? state(b_.states_before, i) : state(b_.states0, i);
+      case PlaceKind::next:
+        return state(b_.states, i);
+      case PlaceKind::product:
+        return product(i);
+      case PlaceKind::dslot:
+        return at(b_.dkept + i * units, b_.dkept_tile, l_.seen_row);
+      case PlaceKind::dgate:
+        return at(b_.dh + i * units, b_.gates_tile, l_.gate_row);
+      case PlaceKind::dstate:
+        return carry(i);
+      case PlaceKind::dparam:
+        return at(b_.dparams + i * units, b_.dparams_tile, l_.param_row);
+      case PlaceKind::dnorm:
+        return at(b_.dnorms + i * units, b_.dnorms_tile, b_.code->traced->norm_count * units);
+      default:  // a constant
+        return {const_cast<T*>(b_.code->constants) + i * kMaxVectors * W, 0};
+    }
+  }
+  RNNFAST_INLINE Place<T> at(const T* base, Index tile_stride, Index row_stride) const {
+    return {const_cast<T*>(base) + tile_ * tile_stride + row_ * row_stride + unit_,
+            across_ ? tile_stride : row_stride};
+  }
+  RNNFAST_INLINE Place<T> state(const T* states, int i) const {
+    return at(states + (i - 1) * b_.state, b_.states_tile, l_.units);
+  }
+  RNNFAST_INLINE Place<T> carry(int i) const {
+    return at(b_.carry + i * b_.carry_state, b_.carry_tile, l_.units);
+  }
+  RNNFAST_INLINE Place<T> product(int p) const {
+    const T* from =
+        b_.product + p * b_.product_size + ((row_ - b_.row) * b_.vectors + vector_ - b_.vector) * W;
+    return {const_cast<T*>(from), (across_ ? l_.tile_vectors : b_.vectors) * W};
+  }
+
+  // Calls f(index in a buffer, row or tile of the piece, vector of it, sequence, unit, lanes).
+  template <class Function>
+  RNNFAST_INLINE void for_vectors(Function&& f) const {
+    for (Index o = 0; o < outer_; ++o)
+      for (int v = 0; v < inner_; ++v) {
+        const Index vector = vector_ + v + (across_ ? o * l_.tile_vectors : 0);
+        f((o * inner_ + v) * W, o, v, row_ + (across_ ? 0 : o), vector * W,
+          l_.lanes(b_.hidden, vector));
+      }
+  }
+  void load_rows(const T* from, Index stride, T* to) const {
+    for_vectors([&](Index at, Index, int, Index row, Index unit, int lanes) {
+      V::load(from + row * stride + unit, lanes).store(to + at);
+    });
+  }
+  void load_h_before(T* to) const {
+    if (continues_)
+      load_rows(b_.h_before, b_.y_stride, to);
+    else
+      load_rows(b_.h0, b_.hidden, to);
+  }
+  // The gradient of a value that several products multiply.
+  void sum_products(int value, T* to) const {
+    bool is_first = true;
+    for (int p = 0; p < l_.products.size; ++p) {
+      const Operand operand = l_.products.item[p].operand;
+      if (operand.from != Operand::kValue || operand.index != value) continue;
+      const Place<T> from = product(p);
+      for_vectors([&](Index at, Index o, int v, Index, Index, int) {
+        const V term = V::load(from.at + o * from.stride + v * W);
+        (is_first ? term : V::load(to + at) + term).store(to + at);
+      });
+      is_first = false;
+    }
+  }
+  // The gradient of a norm's operand: (d - mean(d) - n mean(d n)) / deviation, for the normalised
+  // n.
+  void load_dsource(int norm, T* to) const {
+    const TracedCell& cell = *b_.code->traced;
+    const Place<T> from = place(PlaceKind::slot, cell.norms[norm].slot);
+    const Place<T> d = place(PlaceKind::dnorm, norm);
+    for_vectors([&](Index at, Index o, int v, Index row, Index, int) {
+      const T* moments = b_.moments + (norm * b_.moments_norm + row) * 4;
+      const V n = (V::load(from.at + o * from.stride + v * W) - V(moments[0])) * V(moments[1]);
+      const V centred = V::load(d.at + o * d.stride + v * W) - V(moments[2]);
+      ((centred - n * V(moments[3])) * V(moments[1])).store(to + at);
+    });
+  }
+  void store_gate(int gate, const T* from) const {
+    const Index row = F::operand(l_.gate_row);
+    for_vectors([&](Index at, Index o, int v, Index, Index, int) {
+      F::store(V::load(from + at), b_.dh + (tile_ + (across_ ? o : 0)) * b_.gates_tile +
+                                       (row_ + (across_ ? 0 : o)) * row +
+                                       F::operand(gate * l_.units + unit_ + v * W));
+    });
+  }
+  void store_value(int i, const T* from) const {
+    for_vectors([&](Index at, Index, int, Index row, Index unit, int lanes) {
+      V::load(from + at).store(b_.values[i] + row * b_.hidden + unit, lanes);
+    });
+  }
+
+  const Block& b_;
+  const Layout<T>& l_;
+  T* const buffers_;
+  const Index vector_, tile_, unit_;
+  const Index row_, outer_;
+  const int inner_;
+  const bool across_;
+  const bool continues_;  // its sequences had a step before this one
+};
+
+}  // namespace RNNFAST_ISA_NAMESPACE

@@ -1,0 +1,23 @@
+#pragma once
+// What a network is and how its calls run: all that is the same from call to call and that arrays
+// do not tell.
+
+#include "cpu/kernel_table.h"
+
+namespace rnnfast {
+
+struct NetworkOptions {
+  int cell = 0;  // place in the registry
+  Index num_layers = 1, num_directions = 1;
+  double dropout = 0;  // on the outputs of all layers but the last
+  bool training = false;
+  Precision precision = Precision::full;  // of the products
+  Index recompute = 0;  // steps, at least, whose gates backward makes again at a time; 0: none
+  int threads = 0;      // the most that a call uses; 0: the process' number
+  bool keep_y = false;  // whether the reserve has its own copy of y, so that callers may change it
+
+  Index cells() const { return num_layers * num_directions; }
+  bool drops() const { return training && dropout > 0; }
+};
+
+}  // namespace rnnfast
