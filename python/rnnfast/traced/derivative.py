@@ -16,8 +16,9 @@ from typing import NamedTuple
 from rnnfast.traced.graph import Graph, Node
 from rnnfast.traced.stages import OPENING, Plan
 
-GIVEN = ("dnext", "dmade", "dslot", "dstate", "dparam")
-"""Leaves: gradients of the new states and of values; what later stages left of the others."""
+GIVEN = ("dnext", "dmade", "dsource", "dslot", "dstate", "dparam")
+"""Leaves: gradients of the new states, of values, of what is normalised; what later stages left of
+the others."""
 
 Target = tuple[str, int]
 
@@ -76,6 +77,11 @@ class _Stage:
             (("dgate", g), self._gradient.get(self._plan.gates[g].node, zero))
             for g in sorted(owned)
         ]
+        found += [
+            (("dnorm", k), self._gradient.get(norm.node, zero))
+            for k, norm in enumerate(self._plan.norms)
+            if norm.used_by == self._stage
+        ]
         found += self._travellers()
         for node in self._plan.nodes:
             if node.op in ("state", "param"):
@@ -96,6 +102,9 @@ class _Stage:
                 self._add(node, self._graph.node("dnext", data=k))
         for k, node in self._plan.values_of(self._stage):
             self._add(node, self._graph.node("dmade", data=k))
+        for k, norm in enumerate(self._plan.norms):
+            if norm.made_by == self._stage:
+                self._add(norm.operand, self._graph.node("dsource", data=k))
 
     def _is_here(self, node: Node) -> bool:
         return self._plan.stage.get(node, self._stage) == self._stage

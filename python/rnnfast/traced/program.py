@@ -11,14 +11,10 @@ from rnnfast.traced.graph import Graph, Node
 from rnnfast.traced.instructions import Operation, operation
 from rnnfast.traced.places import Place, Root
 
-Instruction: TypeAlias = "tuple[str, str, int, str, int, str, int, str, int]"
-"""Operation; kind and index of the place that it writes and of three operands.
-
-Operands that it does not have are ("none", 0).
-"""
+Instruction: TypeAlias = "tuple[str | int, ...]"
+"""Operation; kind and index of the place that it writes, and of each operand."""
 Program: TypeAlias = "tuple[Instruction, ...]"
-_NONE: Place = ("none", 0)
-_CONSTANT: Place = ("const", 0)  # one that may still get another number
+_CONSTANT: Place = ("constant", -1)  # one that may have no number yet
 
 
 class Constants:
@@ -31,7 +27,7 @@ class Constants:
         """The place of a constant."""
         if value not in self.values:
             self.values.append(value)
-        return ("const", self.values.index(value))
+        return ("constant", self.values.index(value))
 
 
 def write(
@@ -183,9 +179,9 @@ class _Writer:
     def _used(self, node: Node) -> None:
         """Counts a use of a node, after the last of which its temporary is free."""
         self._uses[node] -= 1
-        at = self._at.get(node, _NONE)
-        if not self._uses[node] and at[0] == "tmp":
-            heapq.heappush(self._free, at[1])
+        kind, number = self._at.get(node, _CONSTANT)
+        if not self._uses[node] and kind == "tmp":
+            heapq.heappush(self._free, number)
 
     def _temporary(self) -> Place:
         if not self._free:
@@ -194,5 +190,4 @@ class _Writer:
         return ("tmp", heapq.heappop(self._free))
 
     def _emit(self, name: str, target: Place, operands: list[Place]) -> None:
-        a, b, c = (*operands, _NONE, _NONE)[:3]
-        self._program.append((name, *target, *a, *b, *c))
+        self._program.append((name, *target, *(part for place in operands for part in place)))
