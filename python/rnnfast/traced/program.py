@@ -5,10 +5,11 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from rnnfast.traced.graph import Graph, Node
-from rnnfast.traced.instructions import Operation, operation
+from rnnfast.traced.instructions import Operation, fused, plain
 from rnnfast.traced.places import Place, Root
 
 Instruction: TypeAlias = "tuple[str | int, ...]"
@@ -102,13 +103,13 @@ class _Writer:
 
     def _choose(self) -> dict[Node, Operation]:
         """The operations of what is computed; what is fused into another has none."""
-        plain = self._reached(lambda node: operation(self._graph, node, lambda _: False))
-        uses = Counter(one for op in plain.values() for one in op.operands)
+        alone = self._reached(partial(plain, self._graph))
+        uses = Counter(one for op in alone.values() for one in op.operands)
 
         def once(node: Node) -> bool:
-            return uses[node] == 1 and node not in self._targets and node in plain
+            return uses[node] == 1 and node not in self._targets and node in alone
 
-        return self._reached(lambda node: operation(self._graph, node, once))
+        return self._reached(partial(fused, self._graph, once=once))
 
     def _reached(self, choose: Callable[[Node], Operation]) -> dict[Node, Operation]:
         """The operations of all that the roots need, none before what it needs itself."""
