@@ -48,6 +48,12 @@ def cells() -> dict[str, CellInfo]:
     return {cell.name: cell for cell in _core.cells()}
 
 
+def info_of(cell: str | Cell) -> CellInfo:
+    """What a cell is made of, which the engine knows from now on; errors are those of `name_of`."""
+    name = _known.name_of(cell)
+    return cells()[name]
+
+
 def network_options(
     cell: str | Cell,
     num_layers: int = 1,

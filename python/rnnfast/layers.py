@@ -131,7 +131,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         device: str | None = None,
     ) -> None:
         super().__init__(device)
-        self.cell = _known.name_of(cell)
+        info = _arguments.info_of(cell)
+        self.cell = info.name
         self.input_size = _checks.positive_int("input_size", input_size)
         self.hidden_size = _checks.positive_int("hidden_size", hidden_size)
         self.num_layers = _checks.positive_int("num_layers", num_layers)
@@ -144,7 +145,6 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         self.precision = _checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(_checks.seed("seed", seed))
-        info = functional.cells()[self.cell]
         _arguments.check_device(info, self._on)
         _arguments.check_sizes(
             info, self.input_size, self.hidden_size, self.num_layers, self.bidirectional

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
-from rnnfast import _checks, _known, functional
-from rnnfast._arguments import check_sizes
+from rnnfast import _checks, _known
+from rnnfast._arguments import check_sizes, info_of
 from rnnfast.reference import Cell
 from rnnfast.torch.layer import Layer
 
@@ -146,7 +146,7 @@ class Recurrent(Layer):
         *,
         learn_state: bool = False,
     ) -> None:
-        info = functional.cells()[_known.name_of(cell)]
+        info = info_of(cell)
         # Checked and made as a vanilla network, whose parameters are then replaced.
         super().__init__(
             "RNN_TANH", input_size, hidden_size, num_layers, bias, batch_first, dropout,

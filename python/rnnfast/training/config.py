@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from rnnfast import _checks, _known, functional
+from rnnfast._arguments import info_of
 from rnnfast.reference import Cell
 
 
@@ -58,7 +59,7 @@ class CharLMConfig:
     @property
     def info(self) -> functional.CellInfo:
         """What the cell is made of."""
-        return functional.cells()[_known.name_of(self.cell)]
+        return info_of(self.cell)
 
     def parameters(self, symbols: int) -> int:
         """How many numbers the parameters of a model of `symbols` characters are."""
