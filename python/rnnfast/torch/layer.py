@@ -18,7 +18,7 @@ from rnnfast import _checks
 from rnnfast.learned import parameter_name
 from rnnfast.torch import ops, stepwise
 from rnnfast.torch.forms import Packed, Padded
-from rnnfast.torch.network import STATES, Network, Options
+from rnnfast.torch.network import Network, Options, states_of
 from rnnfast.torch.prepacked import Prepacked
 
 Sequence: TypeAlias = "Tensor | PackedSequence"
@@ -135,7 +135,7 @@ class Layer(torch.nn.RNNBase):
         if not learn_state:
             return
         rows = self.num_layers * (2 if self.bidirectional else 1)
-        for k in range(STATES[self.cell]):
+        for k in range(states_of(self.cell)):
             width = self.proj_size if self.proj_size and k == 0 else self.hidden_size
             zeros = self._weights()[0].new_zeros(rows, width)
             self.register_parameter(parameter_name(k), torch.nn.Parameter(zeros))
@@ -144,12 +144,12 @@ class Layer(torch.nn.RNNBase):
         """Draws the weights anew; learned initial states are zero again."""
         super().reset_parameters()
         if self.learn_state:
-            for k in range(STATES[self.cell]):
+            for k in range(states_of(self.cell)):
                 torch.nn.init.zeros_(getattr(self, parameter_name(k)))
 
     def _start(self, hx: State | None, batch: tuple[int, ...]) -> Any:
         """The state that a call starts from, in the form of `hx`: learned where it is None."""
-        states = STATES[self.cell]
+        states = states_of(self.cell)
         given = [hx] if isinstance(hx, Tensor) else [None] * states if hx is None else list(hx)
         for k in range(min(states, len(given))):
             if given[k] is None:
@@ -193,7 +193,7 @@ class Layer(torch.nn.RNNBase):
         rows = self.num_layers * (2 if self.bidirectional else 1)
         expected = rows, *self._batch(x, form), self.hidden_size
         casts = dtype == torch.bfloat16
-        return len(state) == STATES[self.cell] and all(
+        return len(state) == states_of(self.cell) and all(
             s.shape == expected and (s.dtype == x.dtype or (s.is_floating_point() and casts))
             for s in state
         )
@@ -233,7 +233,7 @@ class Layer(torch.nn.RNNBase):
                 "input: expected 2 or 3 axes, the last of input_size = "
                 f"{self.input_size}, got shape {tuple(x.shape)}"
             )
-        states = STATES[self.cell]
+        states = states_of(self.cell)
         rows = self.num_layers * (2 if self.bidirectional else 1)
         got = [tuple(s.shape) for s in ([hx] if isinstance(hx, Tensor) else hx or [])]
         return ValueError(

@@ -137,6 +137,9 @@ void bind_cells(py::module_& m) {
       .def_property_readonly("recurrent_gates", &CellInfo::recurrent_gates,
                              "Row blocks of weight_hh.")
       .def_readonly("params", &CellInfo::params, "Rows of weight_channel.")
+      .def_property_readonly("reads_input", &CellInfo::reads_input,
+                             "Whether a step reads the input itself, which then has the size of "
+                             "the state.")
       .def("shapes", &shapes_of, py::arg("input_size"), py::arg("hidden_size"),
            "The shapes of a layer's weights in one direction by their names, in the order of "
            "`rnnfast.functional.Weights`; weight_channel where the cell has one.")

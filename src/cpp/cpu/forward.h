@@ -144,10 +144,11 @@ class Forward {
   bool reads_only_h() const { return l_.first == l_.last && !hands_on(); }
 
   // How many steps from t on can run as one. Their rows follow each other and continue from the
-  // rows one step before; states beyond h are made row by row, and so in order of time alone.
+  // rows one step before. States beyond h are made row by row, and so in order of time alone;
+  // programs make many rows side by side.
   Index steps_at_once(Index t, Index last) const {
     if (!reads_only_h() || !args_.again || !own_.by_tiles) return 1;
-    if (args_.size.reverse && l_.info.states > 1) return 1;
+    if (l_.info.states > 1 && (args_.size.reverse || cell_.traced)) return 1;
     const StepOrder order{rows_, args_.size.reverse};
     const Index step = args_.size.reverse ? -1 : 1, count = rows_.count(t);
     Index steps = 0;
