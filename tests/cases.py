@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import rnnfast
 import tolerances
+from rnnfast import functional
 from rnnfast.reference import CELLS, Network, round_to_bfloat16
 from rnnfast.reference.rounding import Rounding
 
@@ -64,8 +65,8 @@ class Case:
     @property
     def longest_sum(self) -> int:
         """Terms of the longest sum that any result is made of."""
-        rows = CELLS[self.cell].gates * self.H
-        return max(rows, self.I, self.D * self.H, self.T * self.B)
+        sizes = (size for shape in weight_shapes(self, 0) if shape for size in shape)
+        return max(*sizes, self.D * self.H, self.T * self.B)
 
 
 class Task(NamedTuple):
@@ -88,10 +89,10 @@ class Data(NamedTuple):
 
 def weight_shapes(case: Case, layer: int) -> list[tuple[int, ...] | None]:
     """Shapes of weight_ih, weight_hh, bias_ih, bias_hh, weight_channel; None for what is absent."""
-    cell, H = CELLS[case.cell], case.H
-    rows, inputs = cell.gates * H, case.D * H if layer else case.I
-    bias = (rows,) if case.bias else None
-    return [(rows, inputs), (rows, H), bias, bias, (cell.params, H) if cell.params else None]
+    inputs = case.D * case.H if layer else case.I
+    shapes = functional.cells()[case.cell].shapes(inputs, case.H)
+    absent = () if case.bias else ("bias_ih", "bias_hh")
+    return [None if kind in absent else shapes.get(kind) for kind in KINDS]
 
 
 @functools.lru_cache(maxsize=64)

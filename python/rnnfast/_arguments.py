@@ -19,6 +19,8 @@ from rnnfast._backend import Backend
 from rnnfast._checks import RealArray
 from rnnfast._core import CellInfo, NetworkOptions, Packed
 
+_MOST = 2**31 - 1  # layers and steps that options can name
+
 
 class Weights(NamedTuple):
     """The weights of one layer in one direction, or their gradients.
@@ -95,12 +97,12 @@ def checked_options(
     """The same of values that must be converted, or are wrong."""
     converted: NetworkOptions | None = _core.network_options(
         _checks.choice("cell", cell, cells()),
-        _checks.positive_int("num_layers", num_layers),
+        _checks.integer("num_layers", num_layers, 1, _MOST),
         _checks.boolean("bidirectional", bidirectional),
         _checks.number("dropout", dropout, 0, 1),
         _checks.boolean("training", training),
         _checks.choice("precision", precision, _checks.PRECISIONS),
-        _checks.count("recompute", recompute),
+        _checks.integer("recompute", recompute, 0, _MOST),
         threads,
         keep_y,
     )

@@ -142,12 +142,9 @@ def of(value: Any) -> Backend:
 
 def of_weights(weights: Any) -> Backend:
     """The backend of a network's weights; that of the CPU, whose checks tell, if they are none."""
-    on = getattr(weights, "on", None)  # packed for a device
-    if on is not None:
-        return on  # type: ignore[no-any-return]
-    if isinstance(weights, (list, tuple)) and weights and isinstance(weights[0], tuple):
-        return of(weights[0][0])
-    return CPU
+    if not isinstance(weights, (list, tuple)):
+        return getattr(weights, "on", CPU)  # packed for a device
+    return of(weights[0][0]) if weights and isinstance(weights[0], tuple) else CPU
 
 
 def check_unmasked(name: str, value: Any) -> None:

@@ -115,7 +115,7 @@ class NetworkOptions:
         Whether D is 2.
         """
     @property
-    def cell(self) -> typing.Any:
+    def cell(self) -> CellInfo:
         """
         The cell.
         """

@@ -127,7 +127,8 @@ def _restore(network: Network, options: Options, reserve: Tensor) -> _core.Reser
     arrays, memory = _arrays(network, options), memory_of(reserve)
     restored: _core.Reserve | None = _core.restore(of_call, *arrays, memory)
     if restored is None:
-        restored = _core.restore(*_checked(network, options, of_call, arrays), memory)
+        call = (*_checked(network, options, of_call, arrays), memory)
+        restored = _core.restore(*call)
         assert restored is not None
     return restored
 
@@ -137,10 +138,10 @@ def _checked(
 ) -> tuple[Any, ...]:
     """The options and arrays of a call that the engine did not take as they are, converted."""
     check(network, options)
-    x, weights, *others = arrays
+    x, weights, state, lengths, seed = arrays
     if isinstance(weights, list):
         weights = [functional.Weights(*w) for w in weights]
-    return checked_call(CPU, of_call, x, weights, *others)
+    return checked_call(CPU, of_call, x, weights, state, lengths, seed)
 
 
 def check(network: Network, options: Options) -> None:

@@ -151,11 +151,11 @@ class Recurrent(Layer):
         )  # fmt: skip
         self.mode = cell
         for names in self._all_weights:
-            shapes = [(info.gates * hidden_size, *getattr(self, n).shape[1:]) for n in names]
-            if info.params:
+            shapes = info.shapes(getattr(self, names[0]).shape[1], hidden_size)
+            if "weight_channel" in shapes:
                 names.append(names[0].replace("weight_ih", "weight_channel"))
-                shapes.append((info.params, hidden_size))
-            for name, shape in zip(names, shapes, strict=True):
+            for name in names:
+                shape = shapes[name[: name.index("_l")]]  # without the layer and direction
                 setattr(self, name, Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self._flat_weights_names = [name for names in self._all_weights for name in names]
         self._init_flat_weights()

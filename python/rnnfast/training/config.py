@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -49,9 +50,7 @@ class CharLMConfig:
 
     def parameters(self, symbols: int) -> int:
         """How many numbers the parameters of a model of `symbols` characters are."""
-        cell, hidden = functional.cells()[self.cell], self.hidden_size
-        first = self.embedding_size or symbols
-        later = self.num_layers - 1
-        weights = cell.gates * hidden * (first + later * hidden + self.num_layers * (hidden + 2))
-        channels = cell.params * hidden * self.num_layers
-        return symbols * (self.embedding_size + hidden + 1) + weights + channels
+        shapes, hidden = functional.cells()[self.cell].shapes, self.hidden_size
+        widths = [self.embedding_size or symbols] + [hidden] * (self.num_layers - 1)
+        weights = sum(prod(shape) for width in widths for shape in shapes(width, hidden).values())
+        return symbols * (self.embedding_size + hidden + 1) + weights

@@ -4,6 +4,8 @@
 
 #include <pybind11/typing.h>
 
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -14,6 +16,9 @@ namespace rnnfast {
 namespace py = pybind11;
 
 namespace {
+
+// Cells live as long as the process.
+constexpr auto kOfCells = py::return_value_policy::reference;
 
 constexpr const char* kPrecisions[] = {"full", "bfloat16"};  // in the order of Precision
 
@@ -32,11 +37,13 @@ bool read_bool(py::handle object, bool& value) {
   return value || object.ptr() == Py_False;
 }
 
+constexpr Index kMost = std::numeric_limits<std::int32_t>::max();  // of layers and steps
+
 bool read_int(py::handle object, Index least, Index& value) {
   if (!PyLong_CheckExact(object.ptr())) return false;
   int overflow = 0;
   value = PyLong_AsLongAndOverflow(object.ptr(), &overflow);
-  return overflow == 0 && value >= least;
+  return overflow == 0 && value >= least && value <= kMost;
 }
 
 bool read_fraction(py::handle object, double& value) {
@@ -114,11 +121,6 @@ py::typing::List<Stage> stages_of(const CellInfo& info) {
   return stages;
 }
 
-// The engine's own, which lives as long as the process.
-py::object info_object(int cell) {
-  return py::cast(known_cell(cell), py::return_value_policy::reference);
-}
-
 void bind_cells(py::module_& m) {
   py::class_<Stage>(m, "Stage", "A stage of a cell's step: products, then pointwise functions.")
       .def_property_readonly("products", &products_of,
@@ -145,7 +147,7 @@ void bind_cells(py::module_& m) {
       "cells",
       [] {
         py::typing::List<CellInfo> list;
-        for (int i = 0; i < cell_count(); ++i) list.append(info_object(i));
+        for (int i = 0; i < cell_count(); ++i) list.append(py::cast(known_cell(i), kOfCells));
         return list;
       },
       "Every cell: those of the registry, and what was defined.");
@@ -169,7 +171,8 @@ void bind_options(py::module_& m) {
                       "call and that arrays do not tell. "
                       "`network_options` makes it; it never changes.")
       .def_property_readonly(
-          "cell", [](const Options& o) { return info_object(o.cell); }, "The cell.")
+          "cell", [](const Options& o) -> const CellInfo& { return known_cell(o.cell); },
+          kOfCells, "The cell.")
       .def_readonly("num_layers", &Options::num_layers, "L.")
       .def_property_readonly(
           "bidirectional", [](const Options& o) { return o.num_directions == 2; },
