@@ -31,11 +31,13 @@ class Backend(ABC):
         name: What `device=` of layers calls it.
         dtypes: Real types that it computes in.
         recomputes: Whether `backward` can make the gates again.
+        draws_noise: Whether networks can have noise inside their steps.
     """
 
     name: str
     dtypes: tuple[np.dtype[Any], ...]
     recomputes: bool
+    draws_noise: bool
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
@@ -82,6 +84,7 @@ class _Cpu(Backend):
     name = "cpu"
     dtypes = (np.dtype("float32"), np.dtype("float64"))
     recomputes = True
+    draws_noise = True
 
     forward = staticmethod(_core.forward)
     backward = staticmethod(_core.backward)
