@@ -153,7 +153,7 @@ class Layer(torch.nn.RNNBase):
 
     def _add_noise(self, zoneout: Any, input_dropout: Any, recurrent_dropout: Any) -> None:
         """Sets what there is inside the steps, if it is right."""
-        self.zoneout = _noise.zoneout(zoneout, STATES[self.cell])
+        self.zoneout = _noise.zoneout(zoneout, states_of(self.cell))
         self.input_dropout = _checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = _checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
         if self.proj_size and self.has_more:
@@ -171,7 +171,7 @@ class Layer(torch.nn.RNNBase):
     def _zoneout(self) -> tuple[float, ...]:
         """The probability of each state, none for zeros."""
         given = self.zoneout
-        of_states = given if isinstance(given, (tuple, list)) else (given,) * STATES[self.cell]
+        of_states = given if isinstance(given, (tuple, list)) else (given,) * states_of(self.cell)
         return tuple(of_states) if any(of_states) else ()
 
     def reset_parameters(self) -> None:
