@@ -6,7 +6,7 @@ cell), stateless functions on arrays in `rnnfast.functional`, the training of la
 `rnnfast.cells`, and the float64 NumPy reference that everything is checked against in
 `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers as
 PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these and `rnnfast.training` are loaded when
-they are first used.
+they are first used. `rnnfast.traced` is how a cell of Python becomes one of the engine.
 """
 
 import importlib
@@ -98,12 +98,14 @@ __all__ = [
 _LOADED_ON_USE = {
     "onnx": "onnx",
     "torch": "torch",
+    "traced": "rnnfast.traced",
     "training": "rnnfast.training",
 }  # by their needs
 
 if TYPE_CHECKING:
     from rnnfast import onnx as onnx
     from rnnfast import torch as torch
+    from rnnfast import traced as traced
     from rnnfast import training as training
 else:
 

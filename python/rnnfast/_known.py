@@ -65,9 +65,7 @@ def register(cell: Cell, name: str | None = None) -> str:
     if not isinstance(name, str):
         raise TypeError(f"name: expected a string, got {type(name).__name__}")
     if not name or _MARK in name:
-        raise ValueError(
-            f"name: expected a name that is not empty and has no {_MARK!r}, got {name!r}"
-        )
+        raise ValueError(f"name: expected a text without {_MARK!r} that is not empty, got {name!r}")
     with _lock:
         digest = _digest(_traced(cell))
         if name in ZOO or name in _defined:
@@ -181,11 +179,9 @@ def _digest(traced: TracedCell) -> str:
 
 def _unknown(name: str) -> str:
     """What is wrong with a name, and what may be meant."""
-    close = difflib.get_close_matches(name.lower(), [*ZOO, *_defined], 3)
-    meant = (
-        f"did you mean {' or '.join(map(repr, close))}?" if close else "rnnfast.cells.ZOO has all"
-    )
+    close = difflib.get_close_matches(name.lower(), {*ZOO, *_defined}, 3)
+    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     return (
         "expected a name out of rnnfast.cells.ZOO, one that was registered, or a rnnfast.Cell, "
-        f"got {name!r}; {meant}"
+        f"got {name!r}{hint}"
     )

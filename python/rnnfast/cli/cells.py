@@ -80,7 +80,8 @@ def _run(file: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever the file does
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == spec.origin]
         line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
         where = file if line is None else f"{file}, line {line}"
         raise CommandError(f"cell: {where}: {type(error).__name__}: {error}") from error

@@ -63,7 +63,12 @@ class CharLMConfig:
 
     def parameters(self, symbols: int) -> int:
         """How many numbers the parameters of a model of `symbols` characters are."""
-        shapes, hidden = self.info.shapes, self.hidden_size
-        widths = [self.embedding_size or symbols] + [hidden] * (self.num_layers - 1)
-        weights = sum(prod(shape) for width in widths for shape in shapes(width, hidden).values())
-        return symbols * (self.embedding_size + hidden + 1) + weights
+        hidden = self.hidden_size
+
+        def of_layer(inputs: int) -> int:
+            return sum(map(prod, self.info.shapes(inputs, hidden).values()))
+
+        recurrent = of_layer(self.embedding_size or symbols)
+        if self.num_layers > 1:
+            recurrent += (self.num_layers - 1) * of_layer(hidden)
+        return symbols * (self.embedding_size + hidden + 1) + recurrent
