@@ -166,6 +166,14 @@ def _sums(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
     return sigmoid(channel[2] * c - (channel[1] - x[3]) + products[3]) * tanh(c), c
 
 
+def _cancelling(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
+    """Gradients that are zero, as their terms cancel, in stages of their own."""
+    (h,) = state
+    (a,) = recurrent(tanh(h) * x[0], 0)
+    (b,) = recurrent(a * x[0] + (h - h), 1)
+    return (tanh(b + (a - x[1]) + (x[1] - a) + (h - x[0]) - (h - x[0])),)
+
+
 def _functions(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
     """Every operator and function, on either side of numbers."""
     (h,) = state
@@ -199,6 +207,7 @@ OTHERS = {
         Cell("early_state", step=_early_state, states=2, gates=3, recurrent_gates=3),
         Cell("input_as_state", step=_input_as_state, states=2, gates=2, recurrent_gates=1),
         Cell("sums", step=_sums, states=2, gates=4, params=3),
+        Cell("cancelling", step=_cancelling, gates=2),
         Cell("functions", step=_functions, params=1),
     )
 }

@@ -48,7 +48,6 @@ OPERATIONS: dict[str, Callable[..., NDArray]] = {
 def run_program(program: Program, places: Places, writable: set[str]) -> set[tuple[str, int]]:
     """Runs a program on its places; returns those that it wrote, but for temporaries."""
     written = set()
-    inputs = dict(places)
     for operation, kind, index, *operands in program:
         values = []
         for place in zip(operands[::2], operands[1::2], strict=True):
@@ -56,7 +55,7 @@ def run_program(program: Program, places: Places, writable: set[str]) -> set[tup
             values.append(places[place])
         assert kind in writable | {"tmp"}, f"{operation} writes {kind} {index}"
         assert kind != "tmp" or index < LIMITS["temporaries"]
-        shape = np.broadcast_shapes(*(v.shape for v in values), next(iter(inputs.values())).shape)
+        shape = np.broadcast_shapes(*(v.shape for v in values), places["state", 0].shape)
         places[kind, index] = np.broadcast_to(OPERATIONS[operation](*values), shape)
         if kind != "tmp":
             assert (kind, index) not in written, f"{kind} {index} is written twice"

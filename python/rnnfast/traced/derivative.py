@@ -110,10 +110,10 @@ class _Stage:
         return self._plan.stage.get(node, self._stage) == self._stage
 
     def _add(self, node: Node, term: Node) -> None:
-        if node.op == "const" or term.constant == 0:
-            return
-        before = self._gradient.get(node)
-        self._gradient[node] = term if before is None else _sum(self._graph, before, term)
+        before = self._gradient.pop(node, None)
+        gradient = term if before is None else _sum(self._graph, before, term)
+        if node.op != "const" and gradient.constant != 0:
+            self._gradient[node] = gradient
 
     def _travellers(self) -> list[tuple[Target, Node]]:
         """The gradients of nodes of earlier stages, with what later stages added to them."""
