@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnfast import _checks, _core, _noise, functional
+from rnnfast import _core, _noise, functional
 from rnnfast._arguments import checked_call, checked_gradients, network_options
 from rnnfast._backend import CPU
 from rnnfast._checks import RealArray
