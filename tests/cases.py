@@ -168,10 +168,11 @@ def run_reference(
     data: Data | None = None,
     masks: Sequence[NDArray] | None = None,
     rounding: Rounding | None = None,
+    **noise: Any,
 ) -> dict[str, NDArray]:
     """Results of the NumPy reference on the case's data, computed in dtype.
 
-    Products round as the case says, or with `rounding`.
+    Products round as the case says, or with `rounding`; `noise` are masks inside the steps.
     """
     d = data or make_data(case)
     network = Network(
@@ -184,6 +185,7 @@ def run_reference(
         dropout_masks=masks,
         dtype=dtype,
         rounding=rounding or case.rounding,
+        **noise,
     )
     gradients = network.backward(d.dy, d.dstate)
     return named(network.y, network.state, *gradients, case.D)
@@ -242,12 +244,14 @@ def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
     return layer
 
 
-def plain_errors(case: Case, *, masks: Sequence[NDArray] | None = None) -> dict[str, float]:
+def plain_errors(
+    case: Case, *, masks: Sequence[NDArray] | None = None, **noise: Any
+) -> dict[str, float]:
     """Largest error of each result of plain float32 NumPy; in bfloat16, of dithered runs."""
     single = replace(case, dtype="float32")
-    exact = run_reference(single, masks=masks)
+    exact = run_reference(single, masks=masks, **noise)
     roundings = [None] if case.rounding is None else tolerances.dithered(case.rounding)
-    runs = [run_reference(single, "float32", masks=masks, rounding=r) for r in roundings]
+    runs = [run_reference(single, "float32", masks=masks, rounding=r, **noise) for r in roundings]
     return {name: max(worst(run[name], exact[name]) for run in runs) for name in exact}
 
 

@@ -17,7 +17,10 @@ from rnnfast import _backend, _checks, _core, _known
 from rnnfast._backend import Backend
 from rnnfast._checks import RealArray
 from rnnfast._core import CellInfo, NetworkOptions, Packed
+from rnnfast._noise import Noise
 from rnnfast.reference import Cell
+
+_MOST = 2**31 - 1  # layers and steps that options can name
 
 
 class Weights(NamedTuple):
@@ -64,6 +67,7 @@ def network_options(
     recompute: int = 0,
     threads: int = 0,
     keep_y: bool = False,
+    noise: Noise | None = None,
 ) -> NetworkOptions:
     """What a network is and how its calls run, for any number of calls.
 
@@ -77,16 +81,25 @@ def network_options(
         recompute: Steps between two states that are kept, from `recomputed_steps`; 0 to keep all.
         threads: The most that a call uses, backward too; 0 for the process' number.
         keep_y: Whether a training call keeps a copy of y, so that callers may change theirs.
+        noise: Inside the steps, as `_noise.of` checks it; None for none.
 
     Raises:
         TypeError: A value is of the wrong type.
         ValueError: It is out of range, or no name of a cell or precision.
     """
-    return _core.network_options(
-        cell, num_layers, bidirectional, dropout, training, precision, recompute, threads, keep_y
-    ) or checked_options(
-        cell, num_layers, bidirectional, dropout, training, precision, recompute, threads, keep_y
+    values = (
+        cell,
+        num_layers,
+        bidirectional,
+        dropout,
+        training,
+        precision,
+        recompute,
+        threads,
+        keep_y,
+        noise,
     )
+    return _core.network_options(*values) or checked_options(*values)
 
 
 def checked_options(
@@ -99,18 +112,20 @@ def checked_options(
     recompute: int,
     threads: int = 0,
     keep_y: bool = False,
+    noise: Noise | None = None,
 ) -> NetworkOptions:
     """The same of values that must be converted, or are wrong."""
     converted: NetworkOptions | None = _core.network_options(
         _known.name_of(cell),
-        _checks.positive_int("num_layers", num_layers),
+        _checks.integer("num_layers", num_layers, 1, _MOST),
         _checks.boolean("bidirectional", bidirectional),
         _checks.number("dropout", dropout, 0, 1),
         _checks.boolean("training", training),
         _checks.choice("precision", precision, _checks.PRECISIONS),
-        _checks.count("recompute", recompute),
+        _checks.integer("recompute", recompute, 0, _MOST),
         threads,
         keep_y,
+        noise,
     )
     assert converted is not None
     return converted

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _arguments, _backend, _checks, _core, _known, functional
+from rnnfast import _arguments, _backend, _checks, _core, _known, _noise, functional
 from rnnfast._checks import RealArray
 from rnnfast.calls import Call
 from rnnfast.evaluation import PackedInEvaluation
@@ -97,6 +97,14 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             state start from them, every sequence of the batch alike, and so does a state that is
             None in a tuple of states. `backward` then adds the sum of the initial state's gradient
             over the batch to theirs.
+        zoneout: Probability with which a unit of a state keeps its value of the step before in
+            training (Krueger et al. 2016); a number for all states of the cell, or a tuple of one
+            for each. In evaluation, and in streams, units get the expectation,
+            zoneout * old + (1 - zoneout) * new.
+        input_dropout: Probability that a unit of a layer's input is dropped in training, by one
+            mask for all steps of a sequence (Gal and Ghahramani 2016); of each layer.
+        recurrent_dropout: The same of what the recurrent products multiply, as h; states go on as
+            they are. See `rnnfast.functional.forward` for these three; on the CPU alone.
         dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
             lose digits on their way into a float32 layer.
         precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
@@ -124,6 +132,9 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         *,
         recompute: bool | int = False,
         learn_state: bool = False,
+        zoneout: float | tuple[float, ...] = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         dtype: DTypeLike = np.float32,
         precision: str = "full",
         seed: int | None = None,
@@ -141,6 +152,11 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.bidirectional = _checks.boolean("bidirectional", bidirectional)
         self.recompute = _checks.recompute("recompute", recompute, self._on)
         self.learn_state = _checks.boolean("learn_state", learn_state)
+        self._states = info.states
+        self.zoneout = _noise.zoneout(zoneout, self._states)
+        self.input_dropout = _checks.number("input_dropout", input_dropout, 0, 1)
+        self.recurrent_dropout = _checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
+        self._noise_of_call()
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         self.precision = _checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(_checks.seed("seed", seed))
@@ -148,7 +164,6 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         _arguments.check_sizes(
             info, self.input_size, self.hidden_size, self.num_layers, self.bidirectional
         )
-        self._states = info.states
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
         self._options = _arguments.KeptOptions()
@@ -224,8 +239,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
     ) -> tuple[RealArray, StateOf, Any]:
         """y, the final state, and what `_differentiate` needs, None in evaluation."""
         training, on, learned = self.training, self._on, self._learned
-        seed, steps = 0, 0
-        if training and self.dropout and self.num_layers > 1:
+        seed, steps, noise = 0, 0, self._noise_of_call()
+        if training and (noise or (self.dropout and self.num_layers > 1)):
             assert self._generator is not None
             seed = int(self._generator.integers(2**63))
         if self.batch_first:
@@ -247,6 +262,9 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
                 training,
                 self.precision,
                 steps,
+                0,
+                False,
+                noise,
             ),
             x,
             self._weights if training or not self._freezes else self._frozen(),
@@ -315,7 +333,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             state: Initial state, (L, B, H) each; None for zeros, or for the learned one.
 
         Returns:
-            A stream with the weights as they are now, without dropout.
+            A stream with the weights as they are now, without dropout, and with zoneout's
+            expectation.
 
         Raises:
             ValueError: The layer is bidirectional, or a shape is wrong.
@@ -327,7 +346,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         states = self._to_tuple("state", state)
         if self._learned is not None:
             states, _ = self._learned.start(states, _checks.positive_int("batch", batch))
-        return Stream(packed, batch, states)
+        return Stream(packed, batch, states, self._noise_of_call())
 
     def __getstate__(self) -> dict[str, Any]:
         """With the equations of a cell that is not compiled, as another process may lack them."""
@@ -343,7 +362,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         """The sizes, and the options that differ from their defaults."""
         default = {"num_layers": 1, "bias": True, "dtype": "float32", "precision": "full"}
         names = ["num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute"]
-        names += ["learn_state", "precision"]
+        names += ["learn_state", "zoneout", "input_dropout", "recurrent_dropout", "precision"]
         options = {n: getattr(self, n) for n in names} | {"dtype": self.dtype.name}
         return ", ".join(
             [repr(self.cell)] * (type(self) is Recurrent)
@@ -351,6 +370,11 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             + [f"{n}={v!r}" for n, v in options.items() if v != default.get(n, False)]
             + [f"device={self._on.name!r}"] * (self._on is not _backend.CPU)
         )
+
+    def _noise_of_call(self) -> _noise.Noise | None:
+        """What calls have inside their steps."""
+        values = self.zoneout, self.input_dropout, self.recurrent_dropout
+        return None if _noise.none(*values) else _noise.of(*values, self._states, self._on)
 
     if TYPE_CHECKING:
 

@@ -16,8 +16,8 @@ from rnnfast.torch.layer import Layer
 class LSTM(Layer):
     """`torch.nn.LSTM`, with its arguments, parameters, inputs and outputs; the state is (h, c).
 
-    With `proj_size` it is PyTorch that computes. With `learn_state=True` calls without a state
-    start from parameters, as in `Recurrent`.
+    With `proj_size` it is PyTorch that computes. `learn_state`, `zoneout`, `input_dropout` and
+    `recurrent_dropout` are as in `Recurrent`; the last three exclude `proj_size`.
     """
 
     twin = torch.nn.LSTM
@@ -39,18 +39,22 @@ class LSTM(Layer):
         dtype: Any = None,
         *,
         learn_state: bool = False,
+        zoneout: float | tuple[float, ...] = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__(
             "LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             proj_size, device, dtype,
         )  # fmt: skip
         self._learn(learn_state)
+        self._add_noise(zoneout, input_dropout, recurrent_dropout)
 
 
 class GRU(Layer):
     """`torch.nn.GRU`, with its arguments, parameters, inputs and outputs.
 
-    With `learn_state=True` calls without a state start from parameters, as in `Recurrent`.
+    `learn_state`, `zoneout`, `input_dropout` and `recurrent_dropout` are as in `Recurrent`.
     """
 
     twin = torch.nn.GRU
@@ -68,18 +72,22 @@ class GRU(Layer):
         dtype: Any = None,
         *,
         learn_state: bool = False,
+        zoneout: float | tuple[float, ...] = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             0, device, dtype,
         )  # fmt: skip
         self._learn(learn_state)
+        self._add_noise(zoneout, input_dropout, recurrent_dropout)
 
 
 class RNN(Layer):
     """`torch.nn.RNN`, with its arguments, parameters, inputs and outputs.
 
-    With `learn_state=True` calls without a state start from parameters, as in `Recurrent`.
+    `learn_state`, `zoneout`, `input_dropout` and `recurrent_dropout` are as in `Recurrent`.
     """
 
     twin = torch.nn.RNN
@@ -98,6 +106,9 @@ class RNN(Layer):
         dtype: Any = None,
         *,
         learn_state: bool = False,
+        zoneout: float | tuple[float, ...] = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         _checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
@@ -106,6 +117,7 @@ class RNN(Layer):
         )  # fmt: skip
         self.nonlinearity = nonlinearity
         self._learn(learn_state)
+        self._add_noise(zoneout, input_dropout, recurrent_dropout)
 
 
 class Recurrent(Layer):
@@ -126,6 +138,13 @@ class Recurrent(Layer):
         learn_state: Whether the initial state is learned: calls without one start from the
             parameters `initial_state_0`, `initial_state_1`, ..., one for each state of the cell, of
             shape (L*D, H) and zero at first.
+        zoneout: Probability with which a unit of a state keeps its value of the step before in
+            training (Krueger et al. 2016); a number for all states of the cell, or a tuple of one
+            for each. In evaluation units get the expectation.
+        input_dropout: Probability that a unit of a layer's input is dropped in training, by one
+            mask for all steps of a sequence (Gal and Ghahramani 2016); of each layer.
+        recurrent_dropout: The same of what the recurrent products multiply, as h; states go on as
+            they are.
 
     Cells with per-channel parameters have `weight_channel_l[k]`, (P, H), beside the parameters
     that `torch.nn`'s layers have.
@@ -145,6 +164,9 @@ class Recurrent(Layer):
         dtype: Any = None,
         *,
         learn_state: bool = False,
+        zoneout: float | tuple[float, ...] = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         info = info_of(cell)
         # Checked and made as a vanilla network, whose parameters are then replaced.
@@ -165,6 +187,7 @@ class Recurrent(Layer):
         self._init_flat_weights()
         self.reset_parameters()
         self._learn(learn_state)
+        self._add_noise(zoneout, input_dropout, recurrent_dropout)
 
     @property
     def cell(self) -> str:

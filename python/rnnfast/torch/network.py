@@ -45,7 +45,7 @@ class Network(NamedTuple):
             direction, those of them that there are.
         state: The initial states, (L*D, B, H) each; none for zeros.
         lengths: (B,) integers, the sequences' lengths; None for T each.
-        seed: Of dropout, an integer without axes; None without dropout.
+        seed: Of all masks, an integer without axes; None where nothing is drawn.
     """
 
     x: Tensor
@@ -70,6 +70,10 @@ class Options(NamedTuple):
         bias: Whether the weights have biases.
         dropout: Probability, on the outputs of all layers but the last.
         precision: Of products, "full" or "bfloat16".
+        zoneout: The probability of each state to keep its value in a step; none for zeros.
+        input_dropout: Probability, on the inputs of layers.
+        recurrent_dropout: Probability, on what the recurrent products multiply.
+        expects: Whether zoneout is its expectation, as in evaluation.
     """
 
     cell: str
@@ -78,6 +82,21 @@ class Options(NamedTuple):
     bias: bool
     dropout: float
     precision: str
+    zoneout: Sequence[float] = ()
+    input_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    expects: bool = False
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether there is noise inside the steps."""
+        return bool(len(self.zoneout) or self.input_dropout or self.recurrent_dropout)
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is drawn at random."""
+        zones = len(self.zoneout) > 0 and not self.expects
+        return bool(self.dropout or zones or self.input_dropout or self.recurrent_dropout)
 
     @property
     def num_directions(self) -> int:
@@ -105,6 +124,22 @@ class Options(NamedTuple):
             (*weights[i : i + 2], *biases, *weights[i + 2 : i + count], *last)
             for i in range(0, len(weights), count)
         ]
+
+
+class NoiseMasks(NamedTuple):
+    """What noise does inside the steps; None for nothing.
+
+    Attributes:
+        zoneout: For each layer and direction, the share of its new value that each state takes in
+            each step, (T, B, H).
+        inputs: What the inputs of each layer are multiplied with, (B, I).
+        recurrent: What the recurrent products of each layer and direction multiply their operands
+            with, (B, H).
+    """
+
+    zoneout: Sequence[Sequence[Tensor]] | None = None
+    inputs: Sequence[Tensor] | None = None
+    recurrent: Sequence[Tensor] | None = None
 
 
 def memory_of(tensor: Tensor) -> RealArray:
