@@ -35,6 +35,10 @@ def call(**changes: Any) -> dict[str, Any]:
         "bias": True,
         "dropout": 0.5,
         "precision": "full",
+        "zoneout": [],
+        "input_dropout": 0.0,
+        "recurrent_dropout": 0.0,
+        "expects": False,
         "keep": True,
     }
     return arguments | changes
