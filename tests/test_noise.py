@@ -283,11 +283,10 @@ def test_masks_are_bernoulli_and_their_own() -> None:
             assert_share(mask[:, 1:] == mask[:, :-1], agreement)
         for other in zeros[:k]:
             units = min(mask.shape[-1], other.shape[-1])
-            if mask.ndim == other.ndim:
-                assert_share(mask[..., :units] == other[..., :units], agreement)
-            else:  # steps of zoneout against a mask of all steps
-                one, steps = (mask, other) if mask.ndim == 2 else (other, mask)
-                assert_share(one[:, None, :units] == steps[..., :units], agreement)
+            both = mask, other
+            if mask.ndim != other.ndim:  # a step of zoneout against a mask of all steps
+                both = tuple(m if m.ndim == 2 else m[:, 1] for m in both)
+            assert_share(both[0][..., :units] == both[1][..., :units], agreement)
 
 
 def test_a_sequence_has_the_same_masks_in_any_batch() -> None:
