@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 import rnnfast
 import tolerances
-from rnnfast import functional
-from rnnfast.reference import CELLS, Network, round_to_bfloat16
+from rnnfast._known import cell_named
+from rnnfast.reference import Network, round_to_bfloat16
 from rnnfast.reference.rounding import Rounding
 
 HIDDEN_SIZES = (1, 3, 8, 17, 64, 101)
@@ -89,10 +89,23 @@ class Data(NamedTuple):
 
 def weight_shapes(case: Case, layer: int) -> list[tuple[int, ...] | None]:
     """Shapes of weight_ih, weight_hh, bias_ih, bias_hh, weight_channel; None for what is absent."""
-    inputs = case.D * case.H if layer else case.I
-    shapes = functional.cells()[case.cell].shapes(inputs, case.H)
-    absent = () if case.bias else ("bias_ih", "bias_hh")
-    return [None if kind in absent else shapes.get(kind) for kind in KINDS]
+    cell, H = cell_named(case.cell), case.H
+    rows, recurrent_rows = cell.gates * H, cell.recurrent_blocks * H
+    return [
+        (rows, case.D * H if layer else case.I),
+        (recurrent_rows, H),
+        (rows,) if case.bias else None,
+        (recurrent_rows,) if case.bias else None,
+        (cell.params, H) if cell.params else None,
+    ]
+
+
+def possible(cell: str, state: tuple[NDArray, ...]) -> tuple[NDArray, ...]:
+    """States that a cell can have: n of the sLSTM is a sum of positive numbers."""
+    if cell == "slstm":
+        h, c, n, m = state
+        return h, c, 1 + np.abs(n), m
+    return state
 
 
 @functools.lru_cache(maxsize=64)
@@ -116,8 +129,8 @@ def make_data(case: Case) -> Data:
         for _ in range(case.D)
     ]
     x = rng.integers(0, case.I, (T, B)) if case.indices else reals((T, B, case.I))
-    state_count = CELLS[case.cell].states
-    state = tuple(reals(states, 0.5) for _ in range(state_count))
+    state_count = cell_named(case.cell).states
+    state = possible(case.cell, tuple(reals(states, 0.5) for _ in range(state_count)))
     lengths = None
     if case.lengths:
         lengths = rng.integers(0, T + 1, B)
@@ -163,7 +176,7 @@ def run_reference(
     """
     d = data or make_data(case)
     network = Network(
-        CELLS[case.cell],
+        cell_named(case.cell),
         d.x,
         d.weights,
         d.state,

@@ -90,6 +90,11 @@ class CellInfo:
         Rows of weight_channel.
         """
     @property
+    def reads_input(self) -> bool:
+        """
+        Whether a step reads the input itself, which then has the size of the state.
+        """
+    @property
     def recurrent_gates(self) -> int:
         """
         Row blocks of weight_hh.

@@ -22,6 +22,7 @@ from rnnfast._arguments import Weights, cells
 from rnnfast._backend import CPU, Backend
 from rnnfast._checks import RealArray
 from rnnfast._core import CellInfo, NetworkOptions, Packed
+from rnnfast.reference import Cell
 
 __all__ = ["CellInfo", "Packed", "Reserve", "Weights", "backward", "cells", "forward", "pack"]
 
@@ -62,7 +63,7 @@ class Reserve(NamedTuple):
 
 
 def forward(
-    cell: str,
+    cell: str | Cell,
     x: ArrayLike,
     weights: Sequence[Weights] | Packed,
     state: Sequence[ArrayLike | None] | None = None,
@@ -86,7 +87,8 @@ def forward(
     ones lose digits on their way to float32.
 
     Args:
-        cell: Name of the cell, one of `cells()`.
+        cell: The cell: a name out of `rnnfast.cells.ZOO`, one that was registered, or the cell
+            itself.
         x: (T, B, I) real numbers, or (T, B) integers in [0, I) that stand for one-hot vectors.
         weights: One entry for each layer and direction: l0, l0 reverse, l1, ... Or what `pack`
             made of them for the same cell, layers, directions and precision, unless training.
@@ -154,7 +156,7 @@ def forward(
 
 
 def pack(
-    cell: str,
+    cell: str | Cell,
     weights: Sequence[Weights],
     *,
     num_layers: int = 1,
@@ -164,7 +166,8 @@ def pack(
     """Copy weights into the form that the kernels read, for many calls of `forward`.
 
     Args:
-        cell: Name of the cell, one of `cells()`.
+        cell: The cell: a name out of `rnnfast.cells.ZOO`, one that was registered, or the cell
+            itself.
         weights: One entry for each layer and direction, as for `forward`.
         num_layers: L.
         bidirectional: Whether D is 2.

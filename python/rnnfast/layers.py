@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _arguments, _backend, _checks, _core, _noise, functional
+from rnnfast import _arguments, _backend, _checks, _core, _known, _noise, functional
 from rnnfast._checks import RealArray
 from rnnfast.calls import Call
 from rnnfast.evaluation import PackedInEvaluation
 from rnnfast.learned import LearnedState, parameter_name
 from rnnfast.module import uniform
 from rnnfast.parameter import Parameter
+from rnnfast.reference import Cell
 from rnnfast.stream import StateLike, StateOf, Stream
 
 LSTMState = tuple[RealArray, RealArray]
@@ -78,7 +79,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
     layers have stand in PyTorch's order.
 
     Args:
-        cell: Name of the cell, one of `rnnfast.functional.cells()`.
+        cell: The cell: a name out of `rnnfast.cells.ZOO`, such as "lstm", one that was registered
+            (`rnnfast.register`), or a `rnnfast.Cell`. The attribute `cell` is its name.
         input_size: Size I of an input, the last axis of x.
         hidden_size: Size H of the state.
         num_layers: How many layers L stand on each other.
@@ -120,7 +122,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
 
     def __init__(
         self,
-        cell: str,
+        cell: str | Cell,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
@@ -140,7 +142,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         device: str | None = None,
     ) -> None:
         super().__init__(device)
-        self.cell = _checks.choice("cell", cell, functional.cells())
+        info = _arguments.info_of(cell)
+        self.cell = info.name
         self.input_size = _checks.positive_int("input_size", input_size)
         self.hidden_size = _checks.positive_int("hidden_size", hidden_size)
         self.num_layers = _checks.positive_int("num_layers", num_layers)
@@ -150,7 +153,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.bidirectional = _checks.boolean("bidirectional", bidirectional)
         self.recompute = _checks.recompute("recompute", recompute, self._on)
         self.learn_state = _checks.boolean("learn_state", learn_state)
-        self._states = functional.cells()[cell].states
+        self._states = info.states
         self.zoneout = _noise.zoneout(zoneout, self._states)
         self.input_dropout = _checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = _checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
@@ -158,6 +161,10 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         self.precision = _checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(_checks.seed("seed", seed))
+        _arguments.check_device(info, self._on)
+        _arguments.check_sizes(
+            info, self.input_size, self.hidden_size, self.num_layers, self.bidirectional
+        )
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
         self._options = _arguments.KeptOptions()
@@ -341,6 +348,16 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         if self._learned is not None:
             states, _ = self._learned.start(states, _checks.positive_int("batch", batch))
         return Stream(packed, batch, states, self._noise_of_call())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With the equations of a cell that is not compiled, as another process may lack them."""
+        return super().__getstate__() | {"_graph": _known.graph_of(self.cell)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        graph = state.pop("_graph", None)
+        if graph is not None:
+            state["cell"] = _known.name_of_graph(graph)
+        super().__setstate__(state)
 
     def extra_repr(self) -> str:
         """The sizes, and the options that differ from their defaults."""

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnfast import _checks, _core, _noise, functional
+from rnnfast import _core, _noise, functional
 from rnnfast._arguments import checked_call, checked_gradients, network_options
 from rnnfast._backend import CPU
 from rnnfast._checks import RealArray
-from rnnfast.torch.network import STATES, Network, NoiseMasks, Options, memory_of
+from rnnfast.torch.network import Network, NoiseMasks, Options, memory_of, states_of
 
 Outputs = tuple[Tensor, list[Tensor], Tensor]
 """y (T, B, D*H), the final states, (L*D, B, H) each, and the reserve, bytes."""
@@ -121,7 +121,7 @@ def _noise_of(options: Options) -> _noise.Noise | None:
         tuple(options.zoneout) or 0.0,
         options.input_dropout,
         options.recurrent_dropout,
-        STATES[_checks.choice("cell", options.cell, STATES)],
+        states_of(options.cell),
         expects=bool(options.expects),
     )
 

@@ -18,7 +18,7 @@ from rnnfast import _checks, _noise
 from rnnfast.learned import parameter_name
 from rnnfast.torch import ops, stepwise
 from rnnfast.torch.forms import Packed, Padded
-from rnnfast.torch.network import STATES, Network, Options
+from rnnfast.torch.network import Network, Options, states_of
 from rnnfast.torch.prepacked import Prepacked
 
 Sequence: TypeAlias = "Tensor | PackedSequence"
@@ -146,14 +146,14 @@ class Layer(torch.nn.RNNBase):
         if not learn_state:
             return
         rows = self.num_layers * (2 if self.bidirectional else 1)
-        for k in range(STATES[self.cell]):
+        for k in range(states_of(self.cell)):
             width = self.proj_size if self.proj_size and k == 0 else self.hidden_size
             zeros = self._weights()[0].new_zeros(rows, width)
             self.register_parameter(parameter_name(k), torch.nn.Parameter(zeros))
 
     def _add_noise(self, zoneout: Any, input_dropout: Any, recurrent_dropout: Any) -> None:
         """Sets what there is inside the steps, if it is right."""
-        self.zoneout = _noise.zoneout(zoneout, STATES[self.cell])
+        self.zoneout = _noise.zoneout(zoneout, states_of(self.cell))
         self.input_dropout = _checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = _checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
         if self.proj_size and self.has_more:
@@ -171,19 +171,19 @@ class Layer(torch.nn.RNNBase):
     def _zoneout(self) -> tuple[float, ...]:
         """The probability of each state, none for zeros."""
         given = self.zoneout
-        of_states = given if isinstance(given, (tuple, list)) else (given,) * STATES[self.cell]
+        of_states = given if isinstance(given, (tuple, list)) else (given,) * states_of(self.cell)
         return tuple(of_states) if any(of_states) else ()
 
     def reset_parameters(self) -> None:
         """Draws the weights anew; learned initial states are zero again."""
         super().reset_parameters()
         if self.learn_state:
-            for k in range(STATES[self.cell]):
+            for k in range(states_of(self.cell)):
                 torch.nn.init.zeros_(getattr(self, parameter_name(k)))
 
     def _start(self, hx: State | None, batch: tuple[int, ...]) -> Any:
         """The state that a call starts from, in the form of `hx`: learned where it is None."""
-        states = STATES[self.cell]
+        states = states_of(self.cell)
         given = [hx] if isinstance(hx, Tensor) else [None] * states if hx is None else list(hx)
         for k in range(min(states, len(given))):
             if given[k] is None:
@@ -231,7 +231,7 @@ class Layer(torch.nn.RNNBase):
         rows = self.num_layers * (2 if self.bidirectional else 1)
         expected = rows, *self._batch(x, form), self.hidden_size
         casts = dtype == torch.bfloat16
-        return len(state) == STATES[self.cell] and all(
+        return len(state) == states_of(self.cell) and all(
             s.shape == expected and (s.dtype == x.dtype or (s.is_floating_point() and casts))
             for s in state
         )
@@ -278,7 +278,7 @@ class Layer(torch.nn.RNNBase):
                 "input: expected 2 or 3 axes, the last of input_size = "
                 f"{self.input_size}, got shape {tuple(x.shape)}"
             )
-        states = STATES[self.cell]
+        states = states_of(self.cell)
         rows = self.num_layers * (2 if self.bidirectional else 1)
         got = [tuple(s.shape) for s in ([hx] if isinstance(hx, Tensor) else hx or [])]
         return ValueError(

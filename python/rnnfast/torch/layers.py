@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
-from rnnfast import _checks, functional
+from rnnfast import _checks, _known
+from rnnfast._arguments import check_sizes, info_of
+from rnnfast.reference import Cell
 from rnnfast.torch.layer import Layer
 
 
@@ -122,7 +124,8 @@ class Recurrent(Layer):
     """Layers of any cell of rnnfast, in the manner of `torch.nn.LSTM`.
 
     Args:
-        cell: Name of the cell, one of `rnnfast.functional.cells()`.
+        cell: The cell: a name out of `rnnfast.cells.ZOO`, one that was registered
+            (`rnnfast.register`), or a `rnnfast.Cell`. The attribute `cell` is its name.
         input_size: I.
         hidden_size: H.
         num_layers: L.
@@ -149,7 +152,7 @@ class Recurrent(Layer):
 
     def __init__(
         self,
-        cell: str,
+        cell: str | Cell,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
@@ -165,13 +168,14 @@ class Recurrent(Layer):
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
     ) -> None:
-        info = functional.cells()[_checks.choice("cell", cell, functional.cells())]
+        info = info_of(cell)
         # Checked and made as a vanilla network, whose parameters are then replaced.
         super().__init__(
             "RNN_TANH", input_size, hidden_size, num_layers, bias, batch_first, dropout,
             bidirectional, 0, device, dtype,
         )  # fmt: skip
-        self.mode = cell
+        check_sizes(info, input_size, hidden_size, num_layers, bidirectional)
+        self.mode = info.name
         for names in self._all_weights:
             shapes = info.shapes(getattr(self, names[0]).shape[1], hidden_size)
             if "weight_channel" in shapes:
@@ -184,6 +188,21 @@ class Recurrent(Layer):
         self.reset_parameters()
         self._learn(learn_state)
         self._add_noise(zoneout, input_dropout, recurrent_dropout)
+
+    @property
+    def cell(self) -> str:
+        """Name of the cell."""
+        return str(self.mode)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With the equations of a cell that is not compiled, as another process may lack them."""
+        return {**super().__getstate__(), "_graph": _known.graph_of(self.cell)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        graph = state.pop("_graph", None)
+        if graph is not None:
+            state["mode"] = _known.name_of_graph(graph)
+        super().__setstate__(state)
 
     def extra_repr(self) -> str:
         """The arguments, as in the name of the module when it is printed."""

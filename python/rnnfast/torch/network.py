@@ -8,15 +8,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack
 
-from rnnfast import _core, functional
+from rnnfast import _core, _known
 from rnnfast._checks import RealArray
 
-# Plain numbers, which `torch.compile` reads: a cell's states, and whether it has weight_channel.
-STATES = {name: cell.states for name, cell in functional.cells().items()}
-HAS_CHANNEL = {name: cell.params > 0 for name, cell in functional.cells().items()}
+_kept: dict[str, tuple[int, bool]] = {}  # of cells: the number of states, whether there are params
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def states_of(cell: str) -> int:
+    """How many states a cell has; a constant of the graphs of `torch.compile`."""
+    return (_kept.get(cell) or _keep(cell))[0]
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def has_channel(cell: str) -> bool:
+    """Whether a cell has weight_channel; a constant, too."""
+    return (_kept.get(cell) or _keep(cell))[1]
+
+
+def _keep(name: str) -> tuple[int, bool]:
+    cell = _known.cell_named(name)
+    kept = _kept[name] = cell.states, cell.params > 0
+    return kept
 
 
 class Network(NamedTuple):
@@ -47,7 +64,7 @@ class Options(NamedTuple):
     """What kind of network it is.
 
     Attributes:
-        cell: One of `rnnfast.functional.cells()`.
+        cell: Its name, one of `rnnfast.functional.cells()`.
         num_layers: L.
         bidirectional: Whether D is 2.
         bias: Whether the weights have biases.
@@ -89,18 +106,20 @@ class Options(NamedTuple):
     @property
     def states(self) -> int:
         """How many states the cell has."""
-        return STATES[self.cell]
+        states: int = states_of(self.cell)
+        return states
 
     @property
     def weights_per_layer(self) -> int:
         """How many weights a layer has in one direction."""
-        return 2 + 2 * self.bias + HAS_CHANNEL[self.cell]
+        channel: bool = has_channel(self.cell)
+        return 2 + 2 * self.bias + channel
 
     def by_layer(self, weights: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Five weights for each layer and direction, None for what there is not."""
         count = self.weights_per_layer
         biases = () if self.bias else (None, None)
-        last = () if HAS_CHANNEL[self.cell] else (None,)
+        last = () if has_channel(self.cell) else (None,)
         return [
             (*weights[i : i + 2], *biases, *weights[i + 2 : i + count], *last)
             for i in range(0, len(weights), count)

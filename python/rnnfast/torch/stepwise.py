@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F  # noqa: N812
 
-from rnnfast import reference
-from rnnfast.reference import tape
+from rnnfast import _known
+from rnnfast.reference import Cell, tape
 from rnnfast.reference.cell import Inputs, named_blocks
 from rnnfast.torch.network import Network, NoiseMasks, Options
 
@@ -125,7 +125,7 @@ def forward(
         y (T, B, D*H), zero after a sequence's end; the final states, (L*D, B, H) each; and for each
         layer and direction the states after every step, (T, B, H) each, zero after the end.
     """
-    cell = reference.CELLS[options.cell]
+    cell = _known.cell_named(options.cell)
     weights, D = options.by_layer(network.weights), options.num_directions
     x, lengths, state = network.x, network.lengths, network.state
     if not state:
@@ -155,7 +155,7 @@ def forward(
 
 
 def _run(
-    cell: reference.Cell,
+    cell: Cell,
     x: Tensor,
     weights: tuple[Any, ...],
     state: tuple[Tensor, ...],

@@ -18,7 +18,7 @@ namespace py = pybind11;
 namespace {
 
 // Cells live as long as the process.
-constexpr auto kOfCells = py::return_value_policy::reference;
+constexpr auto kKnownCell = py::return_value_policy::reference;
 
 constexpr const char* kPrecisions[] = {"full", "bfloat16"};  // in the order of Precision
 
@@ -152,6 +152,9 @@ void bind_cells(py::module_& m) {
       .def_property_readonly("recurrent_gates", &CellInfo::recurrent_gates,
                              "Row blocks of weight_hh.")
       .def_readonly("params", &CellInfo::params, "Rows of weight_channel.")
+      .def_property_readonly("reads_input", &CellInfo::reads_input,
+                             "Whether a step reads the input itself, which then has the size of "
+                             "the state.")
       .def("shapes", &shapes_of, py::arg("input_size"), py::arg("hidden_size"),
            "The shapes of a layer's weights in one direction by their names, in the order of "
            "`rnnfast.functional.Weights`; weight_channel where the cell has one.")
@@ -162,7 +165,7 @@ void bind_cells(py::module_& m) {
       "cells",
       [] {
         py::typing::List<CellInfo> list;
-        for (int i = 0; i < cell_count(); ++i) list.append(py::cast(known_cell(i), kOfCells));
+        for (int i = 0; i < cell_count(); ++i) list.append(py::cast(known_cell(i), kKnownCell));
         return list;
       },
       "Every cell: those of the registry, and what was defined.");
@@ -186,8 +189,8 @@ void bind_options(py::module_& m) {
                       "call and that arrays do not tell. "
                       "`network_options` makes it; it never changes.")
       .def_property_readonly(
-          "cell", [](const Options& o) -> const CellInfo& { return known_cell(o.cell); }, kOfCells,
-          "The cell.")
+          "cell", [](const Options& o) -> const CellInfo& { return known_cell(o.cell); },
+          kKnownCell, "The cell.")
       .def_readonly("num_layers", &Options::num_layers, "L.")
       .def_property_readonly(
           "bidirectional", [](const Options& o) { return o.num_directions == 2; },

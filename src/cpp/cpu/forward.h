@@ -148,10 +148,11 @@ class Forward {
   bool reads_only_h() const { return l_.first == l_.last && !hands_on(); }
 
   // How many steps from t on can run as one. Their rows follow each other and continue from the
-  // rows one step before; states beyond h are made row by row, and so in order of time alone.
+  // rows one step before. States beyond h are made row by row, and so in order of time alone;
+  // programs make many rows side by side.
   Index steps_at_once(Index t, Index last) const {
     if (!reads_only_h() || !args_.again || !own_.by_tiles || noise_.any()) return 1;
-    if (args_.size.reverse && l_.info.states > 1) return 1;
+    if (l_.info.states > 1 && (args_.size.reverse || cell_.traced)) return 1;
     const StepOrder order{rows_, args_.size.reverse};
     const Index step = args_.size.reverse ? -1 : 1, count = rows_.count(t);
     Index steps = 0;
@@ -300,12 +301,18 @@ class Forward {
       }
       return run_block(all, all.first, all.rows);
     }
+    // Several blocks of rows share a call of the pointwise part, which costs as much as some units.
+    const Index together = work_.kSumRows / l_.block_rows * l_.block_rows;
     AheadShares<T> ahead{next_weights(all.stage, tiles.begin, backwards), fetch,
-                         blocks_of(all.rows, l_.block_rows)};
-    for_blocks(all.rows, l_.block_rows, [&](Index at, Index some) {
-      multiply(all, tiles.begin, all.first + at, some, ahead, sums_);
-      run_block(all, all.first + at, some);
-    });
+                         all.rows / together * (together / l_.block_rows) +
+                             blocks_of(all.rows % together, l_.block_rows)};
+    for (Index i = 0; i < all.rows; i += together) {
+      const Index first = all.first + i, rows = min_index(together, all.rows - i);
+      for_blocks(rows, l_.block_rows, [&](Index at, Index some) {
+        multiply(all, tiles.begin, first + at, some, ahead, sums_ + at * l_.gate_row);
+      });
+      run_block(all, first, rows);
+    }
   }
 
   RNNFAST_INLINE void run_block(StageRows& all, Index row, Index rows) const {
