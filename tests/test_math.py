@@ -1,4 +1,4 @@
-"""exp, sigmoid, tanh, log and softplus of the kernels, held to the bounds that src/cpp/cpu/math.h states."""
+"""Functions of the kernels (cpu/math.h), held to the bounds that the header states."""
 
 from __future__ import annotations
 
