@@ -31,15 +31,9 @@ def waves(*shape: int) -> np.ndarray:
 
 def measure(cell: str, steps: int, hidden_size: int, recompute: bool | int) -> dict[str, float]:
     """Measure a forward and a backward pass, batch 1, with the gradients of all weights."""
-    info, bound = functional.cells()[cell], np.float32(hidden_size**-0.5)
-    rows = info.gates * hidden_size
-    weights = functional.Weights(
-        bound * waves(rows, 1),
-        bound * waves(rows, hidden_size),
-        bound * waves(rows),
-        bound * waves(rows),
-        bound * waves(info.params, hidden_size) if info.params else None,
-    )
+    bound = np.float32(hidden_size**-0.5)
+    shapes = functional.cells()[cell].shapes(1, hidden_size)
+    weights = functional.Weights(**{n: bound * waves(*shape) for n, shape in shapes.items()})
     x = waves(steps, 1, 1)
     before = peak_mib()
     start = time.perf_counter()

@@ -46,14 +46,7 @@ LONG_ON_THE_EMULATOR = {
 REFUSALS = ("expected float32 on device", "recompute: expected False on device")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Sets up what tests need of the process."""
-    take_signals()
-    # PyTorch's own folder may hold graphs that were compiled for operators of another revision.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(config.rootpath / "build/inductor"))
-
-
-def take_signals() -> None:
+def pytest_configure() -> None:
     """Takes signals again that whoever started pytest ignores, as shells do for background jobs.
 
     Tests send them, and a training run leaves those alone that are ignored.

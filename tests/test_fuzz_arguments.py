@@ -106,15 +106,15 @@ class Call:
         self.cell = CELLS[rng.integers(len(CELLS))]
         info = functional.cells()[self.cell]
         T, B, I, H, self.L, D = (int(rng.integers(1, high)) for high in (6, 4, 5, 9, 3, 3))
-        indexed, G = rng.random() < 0.3, info.gates * H
+        indexed = rng.random() < 0.3
         self.x = rng.integers(0, I, (T, B)) if indexed else normal(rng, T, B, I)
         self.weights = [
             Weights(
-                normal(rng, G, D * H if i >= D else I),
-                normal(rng, G, H),
-                normal(rng, G) if rng.random() < 0.8 else None,
-                normal(rng, G) if rng.random() < 0.8 else None,
-                normal(rng, info.params, H) if info.params else None,
+                **{
+                    name: normal(rng, *shape)
+                    for name, shape in info.shapes(D * H if i >= D else I, H).items()
+                    if not name.startswith("bias") or rng.random() < 0.8
+                }
             )
             for i in range(self.L * D)
         ]
@@ -221,17 +221,19 @@ def test_the_core_says_no_or_computes_whatever_it_is_given(seed: int) -> None:
     call = Call(seed)
     call.spoil()
     rng, o = call.rng, call.options
-    arguments: list[Any] = [call.cell, call.x, call.weights, call.state, o["lengths"]]
-    arguments += [o[n] for n in ("num_layers", "bidirectional", "dropout", "seed", "training")]
-    arguments += ["full", 0, False, 1]
-    for i in range(len(arguments)):
-        if rng.random() < 0.05:
-            choice = (*INTEGERS, *STRANGE)
-            arguments[i] = choice[rng.integers(len(choice))]
+    names = "num_layers", "bidirectional", "dropout", "training"
+    options: list[Any] = [call.cell, *(o[name] for name in names), "full", 0, 1, False]
+    arguments: list[Any] = [None, call.x, call.weights, call.state, o["lengths"], o["seed"]]
+    for values in (options, arguments):
+        for i in range(len(values)):
+            if rng.random() < 0.05:
+                choice = (*INTEGERS, *STRANGE)
+                values[i] = choice[rng.integers(len(choice))]
     try:
+        arguments[0] = arguments[0] or _core.network_options(*options)
         result = _core.forward(*arguments)
         if result is not None and result[2] is not None:
-            _core.backward(result[2], call.dy, call.dstate, True, None, 1)
+            _core.backward(result[2], call.dy, call.dstate, True, None)
     except REFUSALS:
         return
 

@@ -10,7 +10,7 @@ import pytest
 
 import cases
 from cases import Case
-from rnnfast import _core, functional
+from rnnfast import _arguments, _core, functional
 from rnnfast.reference import CELLS
 from test_dropout import dropout_masks
 
@@ -28,9 +28,12 @@ def trained(case: Case, dropout: float = 0.0) -> tuple[np.ndarray, functional.Re
     """y and the reserve of a training call, and what `restore` takes of that call."""
     d = cases.make_data(case)
     weights = [functional.Weights(*w) for w in d.weights]
-    call = [case.cell, d.x, weights, d.state, d.lengths, case.L, case.D == 2, dropout, 11]
-    y, _, reserve = _core.forward(*call, True, case.precision, 0, keep_y=True)
-    return y, functional.Reserve(reserve), [*call, case.precision]
+    options = _arguments.network_options(
+        case.cell, case.L, case.D == 2, dropout, True, case.precision, keep_y=True
+    )
+    call = [options, d.x, weights, d.state, d.lengths, 11]
+    y, _, reserve = _core.forward(*call)
+    return y, functional.Reserve(reserve), call
 
 
 def some_case(cell: str, **options: Any) -> Case:
@@ -73,6 +76,12 @@ def test_restore_refuses() -> None:
         _core.restore(*call, aligned_copy(np.append(memory, memory[:1]))[1:])
     assert _core.restore(*call, memory.view(np.int8)) is None
     assert _core.restore(call[0], call[1][1:].astype(np.float16), *call[2:], memory) is None
+    for keep_y, recompute in ((False, 0), (True, 4)):
+        options = _arguments.network_options(
+            "lstm", case.L, True, 0.0, True, recompute=recompute, keep_y=keep_y
+        )
+        with pytest.raises(ValueError, match="options: expected those of a training call with"):
+            _core.restore(options, *call[1:], memory)
     case = replace(case, indices=True, lengths=True)
     _, reserve, call = trained(case)
     with pytest.raises(ValueError, match="x: expected reals, as lengths differ, got indices"):

@@ -15,7 +15,7 @@ import pytest
 import cases
 import rnnfast
 from cases import Case
-from rnnfast import _core, functional
+from rnnfast import _arguments, _core, functional
 
 pytestmark = pytest.mark.usefixtures("threads")
 
@@ -237,9 +237,9 @@ def test_no_number_of_threads_that_a_call_is_given_ends_the_process() -> None:
     """PyTorch's number, which comes with each call, is bounded as well."""
     weights = [functional.Weights(*(np.zeros(s, np.float32) for s in ((400, 65), (400, 100))))]
     x = np.zeros((50, 64, 65), np.float32)
-    arguments = "lstm", x, weights, None, None, 1, False, 0.0, 0, False, "full", 0
     for threads in (2**31 - 1, 100_000, -1):
-        assert _core.forward(*arguments, threads) is not None
+        options = _arguments.network_options("lstm", threads=threads)
+        assert _core.forward(options, x, weights, None, None, 0) is not None
 
 
 AT_EXIT = textwrap.dedent(

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import rnnfast.torch as fast  # noqa: E402
+from rnnfast.torch import ops  # noqa: E402
 from rnnfast.torch.network import Options  # noqa: E402
 from torch_cases import CELLS, assert_near, flat, gradients  # noqa: E402
 
@@ -107,8 +108,7 @@ def test_export_has_the_operator() -> None:
     x = torch.randn(7, 3, I)
     with torch.no_grad():
         exported = torch.export.export(layer, (x,))
-        operators = {str(node.target) for node in exported.graph.nodes}
-        assert "rnnfast.forward.default" in operators
+        assert ops.OPERATORS["forward"] in [node.target for node in exported.graph.nodes]
         assert torch.equal(exported.module()(x)[0], layer(x)[0])
 
 
@@ -124,12 +124,21 @@ def test_operators_pass_torch_s_own_checks(cell: str, lengths: bool) -> None:
         torch.tensor([7, 4, 0]) if lengths else None,
         torch.tensor(11),
     )
-    forward, backward = torch.ops.rnnfast.forward.default, torch.ops.rnnfast.backward.default
+    forward, backward, states = ops.OPERATORS.values()
     # No comparison of two calls: the reserve has bytes that nobody writes or reads.
     checks = ("test_schema", "test_faketensor", "test_autograd_registration")
     torch.library.opcheck(forward, (*network, *options, True), test_utils=checks)
     y, final, reserve = forward(*network, *options, True)
     kept = [reserve, torch.randn_like(y), [None] * len(final), True]
     torch.library.opcheck(backward, (*network, *options, *kept), test_utils=checks[:2])
-    states = torch.ops.rnnfast.states.default
     torch.library.opcheck(states, (*network, *options, reserve), test_utils=checks)
+
+
+@pytest.mark.parametrize("name", ["forward", "backward", "states"])
+def test_operators_have_other_names_when_a_schema_changes(name: str) -> None:
+    """PyTorch's cache on disk finds a graph by `forward` alone, whichever operators are in it."""
+    overload = ops.overload_of(ops._SCHEMAS)
+    assert torch.ops.rnnfast.forward.overloads() == [overload]
+    assert ops.OPERATORS[name].name() == f"rnnfast::{name}.{overload}"
+    schema = ops._SCHEMAS[name].replace(")", ", bool more)", 1)
+    assert ops.overload_of(ops._SCHEMAS | {name: schema}) != overload

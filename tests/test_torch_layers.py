@@ -253,9 +253,9 @@ def test_memory_is_shared_with_the_engine(monkeypatch: pytest.MonkeyPatch) -> No
     seen: dict[str, set[int]] = {"in": set(), "out": set()}
     engine = kernels._core.forward
 
-    def spy(cell: str, x: Any, weights: Any, *others: Any) -> Any:
+    def spy(options: Any, x: Any, weights: Any, *others: Any) -> Any:
         seen["in"] = {x.ctypes.data, *(w.ctypes.data for w in weights[0] if w is not None)}
-        result = engine(cell, x, weights, *others)
+        result = engine(options, x, weights, *others)
         seen["out"] = {a.ctypes.data for a in (result[0], *result[1], result[2].memory)}
         return result
 

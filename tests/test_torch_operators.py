@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -60,7 +62,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         TypeError,
         r"lengths: expected a dense tensor of torch.int64 on the CPU, got one of torch.int32",
     ),
-    "a negative seed": ({"seed": torch.tensor(-1)}, ValueError, r"seed: expected an integer in"),
+    "a negative seed": ({"seed": torch.tensor(-1)}, ValueError, r"seed: expected at least 0, got"),
     "an unknown cell": ({"cell": "lst"}, ValueError, r"cell: expected one of .*, got 'lst'"),
     "no layers": ({"num_layers": 0}, ValueError, r"num_layers: expected .* got 0"),
     "another number of layers": (
@@ -102,7 +104,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "sparse x": (
         {"x": torch.randn(T, B, I).to_sparse()},
         NotImplementedError,
-        r"'rnnfast::forward' with arguments from the 'SparseCPU' backend",
+        r"'rnnfast::forward\.\w+' with arguments from the 'SparseCPU' backend",
     ),
     "x without a batch": ({"x": torch.randn(T, I)}, ValueError, r"x: expected shape \(seq_len, ba"),
     "x too wide": (
@@ -175,6 +177,72 @@ def test_a_layer_with_a_wrong_weight_names_it() -> None:
         layer(torch.randn(T, B, I))
 
 
+def at_an_odd_address(tensor: Any) -> Any:
+    """A tensor of the same values, in memory that the kernels cannot read where it lies."""
+    size = tensor.element_size()
+    memory = bytearray(tensor.numel() * size + 1)
+    odd = torch.frombuffer(memory, dtype=tensor.dtype, offset=1).view(tensor.shape)
+    return odd.copy_(tensor.detach())
+
+
+def test_tensors_at_odd_addresses_give_the_same_bits() -> None:
+    layer = fast.LSTM(I, H, 2, bidirectional=True)
+    x, hx = torch.randn(T, B, I), (torch.randn(4, B, H), torch.randn(4, B, H))
+    expected = layer(x, hx)
+    wanted = list(layer.parameters())
+    gradients_expected = torch.autograd.grad(expected[0].sum(), wanted)
+    for parameter in wanted:
+        parameter.data = at_an_odd_address(parameter)
+    got = layer(at_an_odd_address(x), tuple(map(at_an_odd_address, hx)))
+    for one, other in zip(flat(got), flat(expected), strict=True):
+        assert torch.equal(one, other)
+    gradients = torch.autograd.grad(got[0].sum(), wanted)
+    for one, other in zip(gradients, gradients_expected, strict=True):
+        assert torch.equal(one, other)
+    layer.eval()
+    fast.prepack(layer)
+    with torch.no_grad():
+        packed = layer(at_an_odd_address(x), tuple(map(at_an_odd_address, hx)))
+    for one, other in zip(flat(packed), flat(expected), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "same"),
+    [
+        ("dropout", 1, 1.0),
+        ("dropout", np.float32(1), 1.0),
+        ("num_layers", np.int64(2), 2),
+        ("bidirectional", 0, False),
+    ],
+)
+def test_numbers_of_other_types_count_as_attributes(attribute: str, value: Any, same: Any) -> None:
+    layer = fast.LSTM(I, H, 2)
+    x = torch.randn(T, B, I)
+    setattr(layer, attribute, same)
+    expected = layer(x)[0]
+    setattr(layer, attribute, value)
+    assert torch.equal(layer(x)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "error", "message"),
+    [
+        ("dropout", 1.5, ValueError, r"dropout: expected a number in \[0, 1\], got 1.5"),
+        ("dropout", "0.5", TypeError, "dropout: expected a number, got str"),
+        ("num_layers", 2.0, TypeError, "num_layers: expected an integer, got float"),
+        ("num_layers", 0, ValueError, "num_layers: expected at least 1, got 0"),
+    ],
+)
+def test_a_wrong_attribute_of_a_layer_is_named(
+    attribute: str, value: Any, error: type[Exception], message: str
+) -> None:
+    layer = fast.LSTM(I, H, 2)
+    setattr(layer, attribute, value)
+    with pytest.raises(error, match=message):
+        layer(torch.randn(T, B, I))
+
+
 def counted(run: Callable[[], Any]) -> tuple[int, int]:
     """Operations of a call, and of its backward."""
     counter = FlopCounterMode(display=False)
@@ -205,9 +273,10 @@ def test_operations_of_other_cells(cell: str) -> None:
     lengths = torch.tensor([5, 4, 2])
     packed = torch.nn.utils.rnn.pack_padded_sequence(torch.randn(T, B, I), lengths)
     forward, backward = counted(lambda: layer(packed)[0].data.sum())
-    rows = functional.cells()[cell].gates * H
-    assert forward == 2 * 11 * rows * (I + H)
-    assert backward == 2 * 11 * rows * (I + 2 * H)
+    shapes = functional.cells()[cell].shapes(I, H)
+    of_input, recurrent = math.prod(shapes["weight_ih"]), math.prod(shapes["weight_hh"])
+    assert forward == 2 * 11 * (of_input + recurrent)
+    assert backward == 2 * 11 * (of_input + 2 * recurrent)
 
 
 def test_operations_are_counted_module_by_module() -> None:

@@ -31,11 +31,13 @@ class Backend(ABC):
         name: What `device=` of layers calls it.
         dtypes: Real types that it computes in.
         recomputes: Whether `backward` can make the gates again.
+        draws_noise: Whether networks can have noise inside their steps.
     """
 
     name: str
     dtypes: tuple[np.dtype[Any], ...]
     recomputes: bool
+    draws_noise: bool
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
@@ -82,6 +84,7 @@ class _Cpu(Backend):
     name = "cpu"
     dtypes = (np.dtype("float32"), np.dtype("float64"))
     recomputes = True
+    draws_noise = True
 
     forward = staticmethod(_core.forward)
     backward = staticmethod(_core.backward)
@@ -142,12 +145,9 @@ def of(value: Any) -> Backend:
 
 def of_weights(weights: Any) -> Backend:
     """The backend of a network's weights; that of the CPU, whose checks tell, if they are none."""
-    on = getattr(weights, "on", None)  # packed for a device
-    if on is not None:
-        return on  # type: ignore[no-any-return]
-    if isinstance(weights, (list, tuple)) and weights and isinstance(weights[0], tuple):
-        return of(weights[0][0])
-    return CPU
+    if not isinstance(weights, (list, tuple)):
+        return getattr(weights, "on", CPU)  # packed for a device
+    return of(weights[0][0]) if weights and isinstance(weights[0], tuple) else CPU
 
 
 def check_unmasked(name: str, value: Any) -> None:

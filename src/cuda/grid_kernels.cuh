@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const CallSize& size = args.size;
   const FmaSlice slice = slice_of(size, shape);
   const FmaShared shared =
-      load_weights<false>(memory, args.weight_hh, info.gates, slice, args.bfloat16);
+      load_weights<false>(memory, args.weight_hh, info.recurrent_gates(), slice, args.bfloat16);
   const Element element{args};
   const ForwardArrays<Cell> arrays{args};
   for_each_element(slice, [&](int b, int unit) {
@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const CallSize& size = args.size;
   const FmaSlice slice = slice_of(size, shape);
   const FmaShared shared =
-      load_weights<true>(memory, args.weight_hh, info.gates, slice, args.bfloat16);
+      load_weights<true>(memory, args.weight_hh, info.recurrent_gates(), slice, args.bfloat16);
   const Element element{args};
   const BackwardArrays<Cell> arrays{args};
   TileBarrier barrier(args.counters);

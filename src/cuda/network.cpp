@@ -108,7 +108,7 @@ void drop_outputs(const NetworkSize& s, int layer, float* outputs, cudaStream_t 
 // weight_ih as the rows that indices name.
 template <class T>
 Table<T> input_table(const NetworkSize& s, T* weight_ih) {
-  return {weight_ih, s.input_size, s.info().gates * s.hidden_size, 1, s.input_size};
+  return {weight_ih, s.input_size, s.info().input_gates() * s.hidden_size, 1, s.input_size};
 }
 
 CallSize call_size(const NetworkSize& s, const NetworkInput& input, int direction) {
@@ -120,7 +120,7 @@ void input_product(const NetworkSize& s, const NetworkInput& input, int layer, i
                    const Reserve& reserve, cudaStream_t stream) {
   const CellInfo& info = s.info();
   const Weights<const float>& w = input.weights[i];
-  const int columns = info.gates * s.hidden_size, ldc = info.slots() * s.hidden_size;
+  const int columns = info.input_gates() * s.hidden_size, ldc = info.slots() * s.hidden_size;
   const int width = s.layer_input(layer);
   if (layer == 0 && input.indices) {
     gather_rows(input_table(s, w.weight_ih), s.products == Products::bfloat16, input.indices,
@@ -158,8 +158,8 @@ struct Gradients {
           .bfloat16 = s.products == Products::bfloat16},
          a, b, nullptr, c, stream);
   }
-  void add_column_sums(const float* a, int columns, float* sums) const {
-    if (sums) column_sum(a, int(s.rows()), columns, columns, 1, sums, stream);
+  void add_column_sums(const float* a, int lda, int columns, float* sums) const {
+    if (sums) column_sum(a, int(s.rows()), columns, lda, 1, sums, stream);
   }
 
   // What a product multiplied in the steps, (T, B, H).
@@ -174,12 +174,12 @@ struct Gradients {
 
   void weights(int layer, int i, const Weights<float>& dw) const {
     const CellInfo& info = s.info();
-    const int H = s.hidden_size, width = info.gates * H;
+    const int H = s.hidden_size, width = info.gates * H, rows = info.input_gates() * H;
     if (layer == 0 && input.indices)
       scatter_rows(scratch.dgates_x, width, input.indices, int(s.rows()),
                    input_table(s, dw.weight_ih), scratch.sorted, stream);
     else
-      add_product(scratch.dgates_x, width, width, reserve.input(input, layer), s.layer_input(layer),
+      add_product(scratch.dgates_x, width, rows, reserve.input(input, layer), s.layer_input(layer),
                   dw.weight_ih);
     for (const Stage& stage : info.stages)
       for (int k = 0; k < stage.size(); ++k) {
@@ -187,17 +187,19 @@ struct Gradients {
         add_product(scratch.dgates_h + gates.first * H, width, gates.count * H, rows_of(operand, i),
                     H, dw.weight_hh + long(gates.first) * H * H);
       }
-    add_column_sums(scratch.dgates_x, width, dw.bias_ih);
-    add_column_sums(scratch.dgates_h, width, dw.bias_hh);
-    if (info.params) add_column_sums(scratch.dchannel, info.params * H, dw.weight_channel);
+    add_column_sums(scratch.dgates_x, width, rows, dw.bias_ih);
+    add_column_sums(scratch.dgates_h, width, info.recurrent_gates() * H, dw.bias_hh);
+    if (info.params)
+      add_column_sums(scratch.dchannel, info.params * H, info.params * H, dw.weight_channel);
   }
 
   void inputs(int layer, int i, float* dx) const {
-    const int width = s.info().gates * s.hidden_size, n = s.layer_input(layer);
+    const CellInfo& info = s.info();
+    const int n = s.layer_input(layer);
     gemm({.m = int(s.rows()),
           .n = n,
-          .k = width,
-          .lda = width,
+          .k = info.input_gates() * s.hidden_size,
+          .lda = info.gates * s.hidden_size,
           .ldb = n,
           .ldc = n,
           .beta = i % s.directions ? 1.f : 0.f,

@@ -34,10 +34,10 @@ struct NetworkSize {
 // In PyTorch's layouts; biases and channel may be null.
 template <class T>
 struct Weights {
-  T* weight_ih;       // (gates * H, I)
-  T* weight_hh;       // (gates * H, H)
-  T* bias_ih;         // (gates * H,)
-  T* bias_hh;         // (gates * H,)
+  T* weight_ih;       // (input_gates * H, I)
+  T* weight_hh;       // (recurrent_gates * H, H)
+  T* bias_ih;         // (input_gates * H,)
+  T* bias_hh;         // (recurrent_gates * H,)
   T* weight_channel;  // (params, H)
 };
 

@@ -118,7 +118,7 @@ std::size_t shared_bytes(Kernel kernel, const LayerShape& s, int units) {
   if (uses_mma(kernel))
     return std::size_t(
         MmaMemory(s.cell, s.pass == Pass::backward, units, s.hidden, s.parts()).total());
-  return std::size_t(fma_shared_bytes(s.cell.gates, units, s.hidden));
+  return std::size_t(fma_shared_bytes(s.cell.recurrent_gates(), units, s.hidden));
 }
 
 std::string refusal(Kernel kernel, const LayerShape& s, const DeviceProperties& d) {

@@ -38,8 +38,8 @@ struct GridShape {
 
 struct ForwardArgs {
   CallSize size;
-  const float* weight_hh;            // (gates * H, H)
-  const float* bias_hh;              // (gates * H,) or null
+  const float* weight_hh;            // (recurrent_gates * H, H)
+  const float* bias_hh;              // (recurrent_gates * H,) or null
   const float* weight_channel;       // (P, H)
   const float* initial[kMaxStates];  // (B, H) each; null: zeros
   bool bfloat16;                     // round what is multiplied

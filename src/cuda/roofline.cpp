@@ -56,6 +56,7 @@ Rates rates(const DeviceProperties& device) {
 
 Estimate estimate(const Plan& p, const LayerShape& s, const DeviceProperties& device) {
   const Rates r = rates(device);
+  const int gates = s.cell.recurrent_gates();
   const double clock = r.clock, cores = device.multiprocessors;
   Estimate e{};
   e.memory = step_bytes(s) / r.memory;
@@ -63,11 +64,11 @@ Estimate estimate(const Plan& p, const LayerShape& s, const DeviceProperties& de
   e.synchronisation = synchronisation(p) * s.stages();
   if (p.kernel == Kernel::gemm) {
     const double weights =
-        (s.products == Products::full ? 4. : 2. * s.parts()) * s.hidden * s.hidden * s.cell.gates;
-    const double work = double(s.cell.gates) * s.hidden * s.hidden * s.batch;
+        (s.products == Products::full ? 4. : 2. * s.parts()) * s.hidden * s.hidden * gates;
+    const double work = double(gates) * s.hidden * s.hidden * s.batch;
     const double rate = s.products == Products::full ? r.fma : r.mma * kMmaShare;
-    const double tiles = double(divide_up(s.batch, kGemmTile)) *
-                         divide_up(s.cell.gates * s.hidden, kGemmTile) * kGemmSplit;
+    const double tiles =
+        double(divide_up(s.batch, kGemmTile)) * divide_up(gates * s.hidden, kGemmTile) * kGemmSplit;
     e.products = std::max(work / (rate * kGemmShare * std::min(cores, tiles) * clock),
                           weights / (r.l2 * cores * clock));
     return e;
@@ -76,7 +77,7 @@ Estimate estimate(const Plan& p, const LayerShape& s, const DeviceProperties& de
   const double blocks = double(p.blocks());
   const double waves = std::ceil(blocks / p.resident);
   const double on_one = std::ceil(std::ceil(blocks / waves) / device.multiprocessors);
-  const double work = double(s.cell.gates) * p.units * s.hidden * p.rows * on_one;
+  const double work = double(gates) * p.units * s.hidden * p.rows * on_one;
   e.products = waves * work / ((p.kernel == Kernel::grid ? r.fma * kFmaShare : mma) * clock);
   const double values = double(s.hidden) * s.slabs() * p.rows;  // that each block takes
   if (p.kernel == Kernel::cluster)

@@ -6,12 +6,13 @@ import importlib.util
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import rnnfast
-from rnnfast import functional
+from rnnfast.benchmark.case import weight_shapes
 from rnnfast.benchmark.contestants import Call, twin_cells
 from rnnfast.benchmark.machine import Peaks, thread_count
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
@@ -34,8 +35,10 @@ class Network(NamedTuple):
     @property
     def bytes(self) -> int:
         """Bytes of float32 weights that a step reads: a row of the first matrix, and the rest."""
-        gates, hidden = functional.cells()[self.cell].gates, self.hidden_size
-        return 4 * gates * hidden * (1 + (2 * self.num_layers - 1) * hidden)
+        H = self.hidden_size
+        first, later = weight_shapes(self.cell, 1, H), weight_shapes(self.cell, H, H)
+        numbers = prod(first["weight_ih"]) + self.num_layers * prod(later["weight_hh"])
+        return 4 * (numbers + (self.num_layers - 1) * prod(later["weight_ih"]))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ again, and nothing has to be looked up or freed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,10 +24,9 @@ from rnnfast.torch.prepacked import Prepacked
 
 _NETWORK = (  # Network, then Options
     "Tensor x, Tensor[] weights, Tensor[] state, Tensor? lengths, Tensor? seed, "
-    "str cell, int num_layers, bool bidirectional, bool bias, float dropout, str precision"
+    "str cell, int num_layers, bool bidirectional, bool bias, float dropout, str precision, "
+    "float[] zoneout, float input_dropout, float recurrent_dropout, bool expects"
 )
-# PyTorch caches on disk what it compiled by the schema of `forward` alone: an operator that changes
-# its arguments takes a new name, and `forward` with it.
 _SCHEMAS = {
     "forward": f"({_NETWORK}, bool keep) -> (Tensor y, Tensor[] final, Tensor reserve)",
     "backward": f"({_NETWORK}, Tensor reserve, Tensor? dy, Tensor?[] dstate, bool need_dx) "
@@ -34,8 +34,25 @@ _SCHEMAS = {
     "states": f"({_NETWORK}, Tensor reserve) -> Tensor[]",
 }
 _library = torch.library.Library("rnnfast", "DEF")
-for _name, _schema in _SCHEMAS.items():
-    _library.define(_name + _schema)
+
+
+def overload_of(schemas: Mapping[str, str]) -> str:
+    """The name of the operators' overloads, another one whenever one of their schemas changes.
+
+    PyTorch keeps what it compiled on disk, and finds it by the operators that the model itself
+    calls: `forward` with its overload, but not `backward`, which autograd adds. A graph of another
+    release of rnnfast would then call `backward` with other arguments than it has.
+    """
+    return "v" + hashlib.sha256(repr(sorted(schemas.items())).encode()).hexdigest()[:8]
+
+
+def _define(name: str, overload: str) -> torch._ops.OpOverload:
+    _library.define(f"{name}.{overload}{_SCHEMAS[name]}")
+    return getattr(getattr(torch.ops.rnnfast, name), overload)
+
+
+OPERATORS = {name: _define(name, overload_of(_SCHEMAS)) for name in _SCHEMAS}
+"""The operators by name, for calls past the resolution of overloads."""
 
 
 def forward(
@@ -58,11 +75,11 @@ def forward(
         them may change y and the final states in place: backward reads neither.
     """
     if _direct(network):
-        if prepacked and not (keep or options.dropout or _needs_gradient(network)):
+        if prepacked and not (keep or options.draws or _needs_gradient(network)):
             packed = prepacked.get(network.weights, options)
             return kernels.forward(network, options, False, packed)
         return _forward_autograd(kernels.forward, network, options, keep)
-    return torch.ops.rnnfast.forward.default(*network, *options, keep)  # type: ignore[no-any-return]
+    return OPERATORS["forward"](*network, *options, keep)  # type: ignore[no-any-return]
 
 
 def states(network: Network, options: Options, reserve: Tensor) -> list[Tensor]:
@@ -70,7 +87,7 @@ def states(network: Network, options: Options, reserve: Tensor) -> list[Tensor]:
 
     They come layer by layer, direction by direction, and are zero after a sequence's end.
     """
-    return torch.ops.rnnfast.states.default(*network, *options, reserve)  # type: ignore[no-any-return]
+    return OPERATORS["states"](*network, *options, reserve)  # type: ignore[no-any-return]
 
 
 def _direct(network: Network) -> bool:
@@ -130,7 +147,7 @@ def _below_autograd(name: str) -> Callable[..., Any]:
 
     def call(network: Network, options: Options, *others: Any) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
-            return getattr(torch.ops.rnnfast, name).default(*network, *options, *others)
+            return OPERATORS[name](*network, *options, *others)
 
     return call
 
@@ -162,7 +179,8 @@ class _Derivative(torch.autograd.Function):
         """The gradients of x, states and weights, themselves differentiable."""
         network, options, reserve = _Derivative.saved(ctx)
         masks = kernels.dropout_masks(network, options, reserve) if options.dropout else None
-        return stepwise.backward(network, options, masks, outputs_of, gradients, needed)
+        noise = kernels.noise_masks(network, options, reserve) if options.has_noise else None
+        return stepwise.backward(network, options, masks, noise, outputs_of, gradients, needed)
 
 
 class _Forward(_Derivative):
@@ -247,9 +265,14 @@ def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
     """Of a function of a network, options and others, one of all of them in a row."""
 
     def call(*values: Any) -> Any:
-        return function(Network(*values[:5]), Options(*values[5:11]), *values[11:])
+        others = 5 + len(Options._fields)
+        return function(Network(*values[:5]), Options(*values[5:others]), *values[others:])
 
     return call
+
+
+def _implement(name: str, function: Callable[..., Any], key: str) -> None:
+    _library.impl(f"{name}.{OPERATORS[name]._overloadname}", _operator(function), key)
 
 
 for _name, _kernel, _fake in (
@@ -257,10 +280,8 @@ for _name, _kernel, _fake in (
     ("backward", kernels.backward, _backward_fake),
     ("states", kernels.states, _states_fake),
 ):
-    _library.impl(_name, _operator(_kernel), "CPU")
-    torch.library.register_fake(f"rnnfast::{_name}", _operator(_fake), lib=_library)
-_library.impl(
-    "forward", _operator(partial(_forward_autograd, _below_autograd("forward"))), "Autograd"
-)
-_library.impl("states", _operator(_states_autograd), "Autograd")
+    _implement(_name, _kernel, "CPU")
+    torch.library.register_fake(OPERATORS[_name].name(), _operator(_fake), lib=_library)
+_implement("forward", partial(_forward_autograd, _below_autograd("forward")), "Autograd")
+_implement("states", _states_autograd, "Autograd")
 flops.register()
