@@ -63,7 +63,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         r"lengths: expected a dense tensor of torch.int64 on the CPU, got one of torch.int32",
     ),
     "a negative seed": ({"seed": torch.tensor(-1)}, ValueError, r"seed: expected at least 0, got"),
-    "an unknown cell": ({"cell": "lst"}, ValueError, r"cell: expected one of .*, got 'lst'"),
+    "an unknown cell": ({"cell": "lst"}, ValueError, r"cell: expected a name .*, got 'lst'"),
     "no layers": ({"num_layers": 0}, ValueError, r"num_layers: expected .* got 0"),
     "another number of layers": (
         {"num_layers": 1},
