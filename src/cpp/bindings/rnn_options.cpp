@@ -199,10 +199,7 @@ void bind_options(py::module_& m) {
       .def_readonly("training", &Options::training, "Whether calls keep what backward needs.")
       .def_property_readonly(
           "precision", [](const Options& o) { return precision_name(o.precision); },
-          "Precision of the products.")
-      .def_property_readonly(
-          "has_noise", [](const Options& o) { return o.noise.any(); },
-          "Whether there is zoneout or dropout inside the steps.");
+          "Precision of the products.");
   m.def("network_options", &network_options, py::arg("cell"), py::arg("num_layers"),
         py::arg("bidirectional"), py::arg("dropout"), py::arg("training"), py::arg("precision"),
         py::arg("recompute"), py::arg("threads"), py::arg("keep_y"), py::arg("noise") = py::none(),
@@ -210,7 +207,7 @@ void bind_options(py::module_& m) {
         "`cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. "
         "`threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether "
         "training calls keep a copy of y, which backward reads, so that callers may change "
-        "theirs. `noise`: a tuple of what `Noise` of `rnnfast._arguments` has, or None for none.");
+        "theirs. `noise`: a `rnnfast._noise.Noise`, or None for none.");
 }
 
 }  // namespace rnnfast

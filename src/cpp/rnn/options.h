@@ -18,7 +18,6 @@ struct NetworkNoise {
       if (p > 0) return true;
     return false;
   }
-  bool any() const { return zones() || input_dropout > 0 || recurrent_dropout > 0; }
 };
 
 struct NetworkOptions {
