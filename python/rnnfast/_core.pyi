@@ -316,13 +316,13 @@ def _cpu_quota(root: str) -> int:
 @typing.overload
 def _math(name: str, x: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
     """
-    exp, sigmoid or tanh of the active instruction set, flat.
+    exp, sigmoid, tanh, log or softplus of the active instruction set, flat.
     """
 
 @typing.overload
 def _math(name: str, x: numpy.typing.NDArray[numpy.float64]) -> numpy.typing.NDArray[numpy.float64]:
     """
-    exp, sigmoid or tanh of the active instruction set, flat.
+    exp, sigmoid, tanh, log or softplus of the active instruction set, flat.
     """
 
 def _peak_flops(dtype: str, seconds: typing.SupportsFloat | typing.SupportsIndex) -> float:
