@@ -31,11 +31,13 @@ class Backend(ABC):
         name: What `device=` of layers calls it.
         dtypes: Real types that it computes in.
         recomputes: Whether `backward` can make the gates again.
+        projects: Whether layers may project their h.
     """
 
     name: str
     dtypes: tuple[np.dtype[Any], ...]
     recomputes: bool
+    projects: bool
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
@@ -82,6 +84,7 @@ class _Cpu(Backend):
     name = "cpu"
     dtypes = (np.dtype("float32"), np.dtype("float64"))
     recomputes = True
+    projects = True
 
     forward = staticmethod(_core.forward)
     backward = staticmethod(_core.backward)

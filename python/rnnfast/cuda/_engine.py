@@ -32,6 +32,7 @@ class Engine(Backend):
 
     dtypes = (np.dtype("float32"),)
     recomputes = False
+    projects = False
 
     def __init__(self, name: str, extension: ModuleType) -> None:
         self.name = name
