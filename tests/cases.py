@@ -22,12 +22,13 @@ from rnnfast.reference import CELLS, Network, round_to_bfloat16
 from rnnfast.reference.rounding import Rounding
 
 HIDDEN_SIZES = (1, 3, 8, 17, 64, 101)
-KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_channel")
+KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_channel", "weight_hr")
+_SCALES = {"bias_ih": 0.5, "bias_hh": 0.5, "weight_channel": 0.2}  # matrices have others
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network and its input: T, B, I, H, L, D as everywhere."""
+    """A network and its input: T, B, I, H, L, D as everywhere, and the size P of a projection."""
 
     cell: str
     T: int = 5
@@ -41,11 +42,13 @@ class Case:
     bias: bool = True
     indices: bool = False
     precision: str = "full"
+    P: int = 0
 
     def __str__(self) -> str:
         sizes = "-".join(f"{name}{getattr(self, name)}" for name in "TBIHLD")
         flags = [name for name in ("lengths", "indices") if getattr(self, name)]
         flags += [self.precision] if self.precision != "full" else []
+        flags += [f"P{self.P}"] if self.P else []
         return "-".join([self.cell, self.dtype, sizes, *flags, *([] if self.bias else ["nobias"])])
 
     @property
@@ -56,6 +59,12 @@ class Case:
             "bidirectional": self.D == 2,
             "precision": self.precision,
         }
+
+    @property
+    def state_shapes(self) -> list[tuple[int, int, int]]:
+        """The shape of each state."""
+        widths = [self.P or self.H] + [self.H] * (CELLS[self.cell].states - 1)
+        return [(self.L * self.D, self.B, width) for width in widths]
 
     @property
     def rounding(self) -> Rounding | None:
@@ -88,9 +97,9 @@ class Data(NamedTuple):
 
 
 def weight_shapes(case: Case, layer: int) -> list[tuple[int, ...] | None]:
-    """Shapes of weight_ih, weight_hh, bias_ih, bias_hh, weight_channel; None for what is absent."""
-    inputs = case.D * case.H if layer else case.I
-    shapes = functional.cells()[case.cell].shapes(inputs, case.H)
+    """Shapes of the weights of `KINDS`; None for what is absent."""
+    inputs = case.D * (case.P or case.H) if layer else case.I
+    shapes = functional.cells()[case.cell].shapes(inputs, case.H, case.P)
     absent = () if case.bias else ("bias_ih", "bias_hh")
     return [None if kind in absent else shapes.get(kind) for kind in KINDS]
 
@@ -100,7 +109,7 @@ def make_data(case: Case) -> Data:
     """Data of a case; float32 and float64 data differ only by rounding. Treat as read-only."""
     name = str(replace(case, dtype="float32", precision="full"))
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    T, B, states = case.T, case.B, (case.L * case.D, case.B, case.H)
+    T, B = case.T, case.B
 
     def reals(shape: tuple[int, ...], scale: float = 1.0) -> NDArray:
         return (scale * rng.standard_normal(shape)).astype(case.dtype)
@@ -109,22 +118,21 @@ def make_data(case: Case) -> Data:
         tuple(
             None
             if shape is None
-            else reals(shape, (0.7 * max(1, shape[-1]) ** -0.5, 0.5, 0.2)[k // 2])
-            for k, shape in enumerate(weight_shapes(case, layer))
+            else reals(shape, _SCALES.get(kind, 0.7 * max(1, shape[-1]) ** -0.5))
+            for kind, shape in zip(KINDS, weight_shapes(case, layer), strict=True)
         )
         for layer in range(case.L)
         for _ in range(case.D)
     ]
     x = rng.integers(0, case.I, (T, B)) if case.indices else reals((T, B, case.I))
-    state_count = CELLS[case.cell].states
-    state = tuple(reals(states, 0.5) for _ in range(state_count))
+    state = tuple(reals(shape, 0.5) for shape in case.state_shapes)
     lengths = None
     if case.lengths:
         lengths = rng.integers(0, T + 1, B)
         lengths[:2] = [T, 0][:B]  # both ends are always met
         lengths = rng.permutation(lengths)
-    dy = reals((T, B, case.D * case.H))
-    dstate = tuple(reals(states) for _ in range(state_count))
+    dy = reals((T, B, case.D * (case.P or case.H)))
+    dstate = tuple(reals(shape) for shape in case.state_shapes)
     return Data(x, weights, state, lengths, dy, dstate)
 
 
@@ -217,6 +225,7 @@ def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
         bidirectional=case.D == 2,
         dtype=case.dtype,
         precision=case.precision,
+        proj_size=case.P,
         **options,
     )
     arrays = {}

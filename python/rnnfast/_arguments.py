@@ -159,6 +159,7 @@ def checked_call(
 ) -> tuple[Any, ...]:
     """Check and convert the arguments of `forward` for `on.forward`."""
     seed = _checks.integer("seed", seed, 0, 2**64 - 1)
+    of_first: Packed | Weights
     if not isinstance(weights, Sequence):
         dtype: np.dtype[np.floating] = np.dtype(weights.dtype)
         _checks.precision("precision", options.precision, dtype)

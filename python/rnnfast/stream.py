@@ -42,9 +42,7 @@ class Stream(Generic[StateOf]):
         batch = _checks.positive_int("batch", batch)
         self._shapes = (batch, packed.input_size), (batch,)  # of reals, of indices
         dtype = np.dtype(packed.dtype)
-        shapes = _arguments.state_shapes(
-            self._options, batch, packed.hidden_size, packed.proj_size
-        )
+        shapes = _arguments.state_shapes(self._options, batch, packed.hidden_size, packed.proj_size)
         self._on = on = _backend.of_weights(packed)
         self._state = tuple(
             on.asarray(np.zeros(shape, dtype)) if value is None else value.copy()

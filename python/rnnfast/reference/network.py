@@ -67,7 +67,10 @@ class _Direction:
     def run(
         self, xs: list[Var], state: tuple[Var, ...], masks: NDArray[np.bool_], reverse: bool
     ) -> tuple[list[Var], tuple[Var, ...]]:
-        """Outputs (B, H or P) at every time step and the final states; masks (T, B, 1) are running."""
+        """Outputs, (B, H) or (B, P), at every time step, and the final states.
+
+        masks (T, B, 1) tell which sequences are running.
+        """
         ys = list(xs)
         times = range(len(xs))
         for t in reversed(times) if reverse else times:

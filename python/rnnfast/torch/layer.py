@@ -34,7 +34,7 @@ class Layer(torch.nn.RNNBase):
 
     twin: ClassVar[type[torch.nn.RNNBase] | None] = None
     """The class of `torch.nn` that this one stands in for. It computes what the engine does not
-    (other devices and types, projections), and refuses what is wrong."""
+    (other devices and types), and refuses what is wrong."""
 
     learn_state: bool = False
     """Whether calls without `hx` start from parameters, `initial_state_0` and so on."""
@@ -67,7 +67,8 @@ class Layer(torch.nn.RNNBase):
             of `hx`. With `return_all_states` a third item: the form of `hx` again with a tuple in
             place of each state. It has L*D entries, one for each row of the final state, and each
             is in the form of the input, of width H. The gradient of states beyond h, as an LSTM's
-            c, is made step by step, and so is slow; that of h is not.
+            c, is made step by step, and so is slow; that of h is not. With `proj_size` P the
+            outputs and h have P in place of H.
 
         Raises:
             ValueError, RuntimeError: A shape or dtype is wrong: what `torch.nn`'s layers raise.
@@ -135,10 +136,14 @@ class Layer(torch.nn.RNNBase):
         if not learn_state:
             return
         rows = self.num_layers * (2 if self.bidirectional else 1)
-        for k in range(STATES[self.cell]):
-            width = self.proj_size if self.proj_size and k == 0 else self.hidden_size
+        for k, width in enumerate(self._widths()):
             zeros = self._weights()[0].new_zeros(rows, width)
             self.register_parameter(parameter_name(k), torch.nn.Parameter(zeros))
+
+    def _widths(self) -> list[int]:
+        """The width of each state."""
+        beyond_h = STATES[self.cell] - 1
+        return [self.proj_size or self.hidden_size] + [self.hidden_size] * beyond_h
 
     def reset_parameters(self) -> None:
         """Draws the weights anew; learned initial states are zero again."""
@@ -173,7 +178,7 @@ class Layer(torch.nn.RNNBase):
 
     def _result_dtype(self, x: Tensor, weight: Tensor) -> torch.dtype | None:
         """What outputs are of; None for what the engine does not compute."""
-        if self.proj_size or not x.is_cpu or not weight.is_cpu:
+        if not x.is_cpu or not weight.is_cpu:
             return None
         if torch.is_autocast_enabled("cpu") and weight.dtype != torch.float64:
             dtype: torch.dtype = torch.get_autocast_dtype("cpu")
@@ -191,11 +196,11 @@ class Layer(torch.nn.RNNBase):
         if not state:
             return True
         rows = self.num_layers * (2 if self.bidirectional else 1)
-        expected = rows, *self._batch(x, form), self.hidden_size
+        shape, widths = (rows, *self._batch(x, form)), self._widths()
         casts = dtype == torch.bfloat16
-        return len(state) == STATES[self.cell] and all(
-            s.shape == expected and (s.dtype == x.dtype or (s.is_floating_point() and casts))
-            for s in state
+        return len(state) == len(widths) and all(
+            s.shape == (*shape, width) and (s.dtype == x.dtype or (s.is_floating_point() and casts))
+            for s, width in zip(state, widths, strict=True)
         )
 
     def _batch(self, x: Tensor, form: Padded | Packed) -> tuple[int, ...]:
@@ -212,8 +217,8 @@ class Layer(torch.nn.RNNBase):
             return self.twin.forward(self, input, hx)
         x = _tensor_of(input)
         raise ValueError(
-            "return_all_states: expected a layer without proj_size, on the CPU, of float32, "
-            "float64 or bfloat16, and an input and state of its shapes and dtype, got "
+            "return_all_states: expected a layer on the CPU, of float32, float64 or bfloat16, "
+            "and an input and state of its shapes and dtype, got "
             f"{self}, input of {x.dtype} and shape {tuple(x.shape)}"
         )
 

@@ -14,8 +14,7 @@ from rnnfast.torch.layer import Layer
 class LSTM(Layer):
     """`torch.nn.LSTM`, with its arguments, parameters, inputs and outputs; the state is (h, c).
 
-    With `proj_size` it is PyTorch that computes. With `learn_state=True` calls without a state
-    start from parameters, as in `Recurrent`.
+    With `learn_state=True` calls without a state start from parameters, as in `Recurrent`.
     """
 
     twin = torch.nn.LSTM

@@ -202,8 +202,8 @@ class Backward {
     if (own_.by_tiles) team_.barrier();
   }
 
-  // The last stage of a step whose h is projected, as h has then gone: first the gradient of h, then
-  // that of what was projected, which the stage takes for h's.
+  // The last stage of a step whose h is projected, as h has then gone: first the gradient of h,
+  // then that of what was projected, which the stage takes for h's.
   void projected_stage(BackwardBlock<T>& block, Index t, Index later, Index going) {
     const Index count = rows_.count(t), row = rows_.offset[t] - current_.row;
     const T* dy = args_.dy ? args_.dy + rows_.offset[t] * args_.y_stride : nullptr;
@@ -219,12 +219,15 @@ class Backward {
     if (own_.by_tiles) team_.barrier();
     block.dy = nullptr;
     block.made_h = projection_.m(row);
-    for_groups(own_vectors_, [&](const Group& group) {
-      for_strips(0, count, [&](Index first, Index rows) {
-        projection_.multiply(group.v0, group.vectors, group.next, row, first, rows, product_);
-        run_block(cell_.backward[l_.last], block, group, first, rows, product_);
-      });
-    }, t & 1);
+    for_groups(
+        own_vectors_,
+        [&](const Group& group) {
+          for_strips(0, count, [&](Index first, Index rows) {
+            projection_.multiply(group.v0, group.vectors, group.next, row, first, rows, product_);
+            run_block(cell_.backward[l_.last], block, group, first, rows, product_);
+          });
+        },
+        t & 1);
   }
 
   // Sequences [going, count) start at step t, so the gradient that comes back through its products
@@ -373,8 +376,8 @@ class Backward {
   const StepOrder order_;
   const Index H_, R_, tiles_;  // R_: columns of h
   const BackwardWorkspace<P> work_;
-  const bool direct_;  // weights are read as they lie
-  Partition own_;      // of the time loop
+  const bool direct_;                    // weights are read as they lie
+  Partition own_;                        // of the time loop
   const Range own_vectors_, h_vectors_;  // of units; columns whose products this thread makes
   const Range share_;                    // tiles of everything else
   const ProjectionGradient<P> projection_;

@@ -408,8 +408,8 @@ class Forward {
   const Index h_row_;  // lanes of an operand's row in copies of it
   const Index tiles_;
   const ForwardWorkspace<P> work_;
-  Partition own_;      // of the time loop
-  const Range share_;  // tiles of everything else
+  Partition own_;        // of the time loop
+  const Range share_;    // tiles of everything else
   const Range h_share_;  // the same of h
   const Projection<P> projection_;
   InputProduct<P> input_;

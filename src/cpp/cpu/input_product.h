@@ -30,8 +30,7 @@ class InputProduct {
     input_row_ = chunk.row;
     const Range mine = share(chunk.rows, thread_, team_.size);
     round_rows<P>(args_.x + (chunk.row + mine.begin) * args_.x_stride, args_.x_stride,
-                  mine.end - mine.begin, I_, work_.x + mine.begin * F::operand(I_),
-                  F::operand(I_));
+                  mine.end - mine.begin, I_, work_.x + mine.begin * F::operand(I_), F::operand(I_));
     team_.barrier();
   }
 

@@ -313,8 +313,7 @@ struct PackedLayer {
   }
 
   // This thread's share.
-  void pack(const CellWeights<const T>& w, const LayerSize& s, const Team& team,
-            int thread) const {
+  void pack(const CellWeights<const T>& w, const LayerSize& s, const Team& team, int thread) const {
     const Index H = s.hidden_size;
     const Range tiles = share(l.tiles(H), thread, team.size);
     pack_bias(l, w.bias_ih, l.info.input, H, tiles, bias_ih);

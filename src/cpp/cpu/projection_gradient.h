@@ -141,8 +141,7 @@ class ProjectionGradient {
       for (Index k = steps.begin; k < steps.end; ++k)
         for (Index i = 0; i < row_; i += W) {
           const T* from = m(k * F::kStep) + i;
-          const V pair[2] = {V::load(from),
-                             k * F::kStep + 1 < rows ? V::load(from + row_) : V(0)};
+          const V pair[2] = {V::load(from), k * F::kStep + 1 < rows ? V::load(from + row_) : V(0)};
           F::join(pair).store(memory_.m_steps + k * row_ + i);
         }
     }

@@ -17,10 +17,10 @@ struct BackwardWorkspace {
   using F = Format<P>;
   // Buffers that survive from one part to the next come first, so that their offsets do not depend
   // on the number of rows.
-  T *w_hh, *w_ih;          // transposed panels
-  T* params;               // [tile][param][unit]
-  T *dw_ih, *dw_hh;        // sums
-  T* dw_params;            // [tile][param][unit]
+  T *w_hh, *w_ih;    // transposed panels
+  T* params;         // [tile][param][unit]
+  T *dw_ih, *dw_hh;  // sums
+  T* dw_params;      // [tile][param][unit]
   ProjectionMemory<P> projection;
   T* h0;                   // (B, R), R columns of h
   T* carry;                // [state][tile][B][unit]: gradients of the states between two steps

@@ -264,8 +264,7 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
         team.barrier();
       }
     }
-    if (r.outputs.back() != y)
-      packed.unpack(r.outputs.back(), size.y_size(), y, thread, team.size);
+    if (r.outputs.back() != y) packed.unpack(r.outputs.back(), size.y_size(), y, thread, team.size);
   });
   return r;
 }

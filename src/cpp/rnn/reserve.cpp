@@ -79,8 +79,7 @@ Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
 template <class T>
 LayerSize Reserve<T>::layer_size(const PackedRows& rows, Index layer, Index direction,
                                  bool training, bool needs_dx) const {
-  const bool few =
-      packed.total() < kDirectRows && packed.batch() < kDirectRows && !size.proj_size;
+  const bool few = packed.total() < kDirectRows && packed.batch() < kDirectRows && !size.proj_size;
   return {.rows = rows,
           .input_size = size.layer_input(layer),
           .hidden_size = size.hidden_size,

@@ -23,9 +23,7 @@ struct NetworkSize : NetworkOptions {
   Index h_size() const { return proj_size ? proj_size : hidden_size; }
   Index state_size(int state) const { return state ? hidden_size : h_size(); }
   // Of all states before number `states`.
-  Index states_size(int states) const {
-    return states ? h_size() + (states - 1) * hidden_size : 0;
-  }
+  Index states_size(int states) const { return states ? h_size() + (states - 1) * hidden_size : 0; }
   Index y_size() const { return num_directions * h_size(); }  // width of a layer's outputs
   Index layer_input(Index layer) const { return layer ? y_size() : input_size; }
   // Of the weights of layer and direction i.
