@@ -150,7 +150,7 @@ def named(
     results |= {f"dstate[{k}]": s for k, s in enumerate(dstate)}
     for k, gradients in enumerate(dweights):
         suffix = f"_l{k // directions}" + ("_reverse" if k % directions else "")
-        for kind, gradient in zip(KINDS, gradients, strict=True):
+        for kind, gradient in zip(KINDS, gradients, strict=False):  # weight_hr's may be missing
             if gradient is not None:
                 results[f"d{kind}{suffix}"] = gradient
     return results
