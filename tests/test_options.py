@@ -134,7 +134,7 @@ class Elementwise:
     name, states, gates, recurrent_gates, params = "elementwise", 1, 2, 0, 1
 
     def shapes(
-        self, input_size: int, hidden_size: int, _proj_size: int
+        self, input_size: int, hidden_size: int, _proj_size: int = 0
     ) -> dict[str, tuple[int, ...]]:
         """Of 2 row blocks of weight_ih, and none of weight_hh."""
         rows = 2 * hidden_size
