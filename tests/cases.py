@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 import rnnfast
 import tolerances
-from rnnfast import functional
-from rnnfast.reference import CELLS, Network, round_to_bfloat16
+from rnnfast._known import cell_named
+from rnnfast.reference import Network, round_to_bfloat16
 from rnnfast.reference.rounding import Rounding
 
 HIDDEN_SIZES = (1, 3, 8, 17, 64, 101)
@@ -63,7 +63,7 @@ class Case:
     @property
     def state_shapes(self) -> list[tuple[int, int, int]]:
         """The shape of each state."""
-        widths = [self.P or self.H] + [self.H] * (CELLS[self.cell].states - 1)
+        widths = [self.P or self.H] + [self.H] * (cell_named(self.cell).states - 1)
         return [(self.L * self.D, self.B, width) for width in widths]
 
     @property
@@ -98,10 +98,24 @@ class Data(NamedTuple):
 
 def weight_shapes(case: Case, layer: int) -> list[tuple[int, ...] | None]:
     """Shapes of the weights of `KINDS`; None for what is absent."""
-    inputs = case.D * (case.P or case.H) if layer else case.I
-    shapes = functional.cells()[case.cell].shapes(inputs, case.H, case.P)
-    absent = () if case.bias else ("bias_ih", "bias_hh")
-    return [None if kind in absent else shapes.get(kind) for kind in KINDS]
+    cell, H, R = cell_named(case.cell), case.H, case.P or case.H
+    rows, recurrent_rows = cell.gates * H, cell.recurrent_blocks * H
+    return [
+        (rows, case.D * R if layer else case.I),
+        (recurrent_rows, R),
+        (rows,) if case.bias else None,
+        (recurrent_rows,) if case.bias else None,
+        (cell.params, H) if cell.params else None,
+        (case.P, H) if case.P else None,
+    ]
+
+
+def possible(cell: str, state: tuple[NDArray, ...]) -> tuple[NDArray, ...]:
+    """States that a cell can have: n of the sLSTM is a sum of positive numbers."""
+    if cell == "slstm":
+        h, c, n, m = state
+        return h, c, 1 + np.abs(n), m
+    return state
 
 
 @functools.lru_cache(maxsize=64)
@@ -125,7 +139,7 @@ def make_data(case: Case) -> Data:
         for _ in range(case.D)
     ]
     x = rng.integers(0, case.I, (T, B)) if case.indices else reals((T, B, case.I))
-    state = tuple(reals(shape, 0.5) for shape in case.state_shapes)
+    state = possible(case.cell, tuple(reals(shape, 0.5) for shape in case.state_shapes))
     lengths = None
     if case.lengths:
         lengths = rng.integers(0, T + 1, B)
@@ -163,14 +177,15 @@ def run_reference(
     data: Data | None = None,
     masks: Sequence[NDArray] | None = None,
     rounding: Rounding | None = None,
+    **noise: Any,
 ) -> dict[str, NDArray]:
     """Results of the NumPy reference on the case's data, computed in dtype.
 
-    Products round as the case says, or with `rounding`.
+    Products round as the case says, or with `rounding`; `noise` are masks inside the steps.
     """
     d = data or make_data(case)
     network = Network(
-        CELLS[case.cell],
+        cell_named(case.cell),
         d.x,
         d.weights,
         d.state,
@@ -179,6 +194,7 @@ def run_reference(
         dropout_masks=masks,
         dtype=dtype,
         rounding=rounding or case.rounding,
+        **noise,
     )
     gradients = network.backward(d.dy, d.dstate)
     return named(network.y, network.state, *gradients, case.D)
@@ -238,12 +254,14 @@ def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
     return layer
 
 
-def plain_errors(case: Case, *, masks: Sequence[NDArray] | None = None) -> dict[str, float]:
+def plain_errors(
+    case: Case, *, masks: Sequence[NDArray] | None = None, **noise: Any
+) -> dict[str, float]:
     """Largest error of each result of plain float32 NumPy; in bfloat16, of dithered runs."""
     single = replace(case, dtype="float32")
-    exact = run_reference(single, masks=masks)
+    exact = run_reference(single, masks=masks, **noise)
     roundings = [None] if case.rounding is None else tolerances.dithered(case.rounding)
-    runs = [run_reference(single, "float32", masks=masks, rounding=r) for r in roundings]
+    runs = [run_reference(single, "float32", masks=masks, rounding=r, **noise) for r in roundings]
     return {name: max(worst(run[name], exact[name]) for run in runs) for name in exact}
 
 

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from rnnfast import _core
 from rnnfast._backend import Backend
+from rnnfast._known import COMPILED
 from rnnfast.cuda._devices import Properties
 from rnnfast.cuda._network import DevicePacked, DeviceReserve, Network
 
@@ -33,6 +34,7 @@ class Engine(Backend):
     dtypes = (np.dtype("float32"),)
     recomputes = False
     projects = False
+    draws_noise = False
 
     def __init__(self, name: str, extension: ModuleType) -> None:
         self.name = name
@@ -110,7 +112,7 @@ class Engine(Backend):
     @cached_property
     def places(self) -> dict[str, int]:
         """The place in the registry of each cell."""
-        return {cell.name: place for place, cell in enumerate(_core.cells())}
+        return {name: place for place, name in enumerate(COMPILED)}
 
     # ---- `rnnfast.dense` and `rnnfast.losses`
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from rnnfast import _checks, _core, functional
+from rnnfast import _checks, _core
+from rnnfast._known import COMPILED
 from rnnfast.cuda import _engines
 from rnnfast.cuda._devices import VIRTUAL, Properties
 
@@ -115,7 +116,7 @@ def explain(
     over the steps, do not count.
 
     Args:
-        cell: Name of the cell, one of `rnnfast.functional.cells()`.
+        cell: Name of a compiled cell, one of those in `rnnfast.reference.CELLS`.
         T: Steps.
         B: Sequences.
         I: Size of the input.
@@ -129,7 +130,7 @@ def explain(
         ValueError: A name or size is wrong, or the kernel cannot run.
         DeviceError: There is no device, and none was named.
     """
-    _checks.choice("cell", cell, functional.cells())
+    _checks.choice("cell", cell, COMPILED)
     sizes = {"T": T, "B": B, "I": I, "H": H}
     for name, value in sizes.items():
         if _checks.positive_int(name, value) > LARGEST[name]:

@@ -70,8 +70,8 @@ def to_model(
         An `onnx.ModelProto` of operator set 14.
 
     Raises:
-        ValueError: ONNX has no operator for the cell, or none with a projection, or a language
-            model was to take lengths.
+        ValueError: ONNX has no operator for the cell, or none with a projection or zoneout, or a
+            language model was to take lengths.
         TypeError: The model is of another kind, or of a type or precision that needs `dtype`.
     """
     if not isinstance(model, (Recurrent, CharLM)):
@@ -89,6 +89,11 @@ def to_model(
         raise ValueError(
             "model: expected a layer without a projection, which ONNX's LSTM does not have, got "
             f"proj_size={layer.proj_size}"
+        )
+    if np.any(layer.zoneout):
+        raise ValueError(
+            "model: expected a layer without zoneout, whose expectation ONNX's operators do not "
+            f"take, got zoneout={layer.zoneout}"
         )
     graph = _Graph(_chosen_dtype(layer, dtype))
     if isinstance(model, CharLM):

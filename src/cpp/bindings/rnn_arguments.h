@@ -9,6 +9,7 @@
 
 #include "bindings/array.h"
 #include "bindings/held.h"
+#include "core/error.h"
 #include "cpu/traced_cells.h"
 #include "rnn/network.h"
 
@@ -51,6 +52,13 @@ inline constexpr Index kWeights = 6;
 
 bool read_seed(py::handle object, std::uint64_t& value);
 
+// ValueError where steps have noise in what is projected.
+inline void check_projection(const NetworkSize& s) {
+  RNNFAST_CHECK(!s.proj_size || (!s.noise.zones() && s.noise.recurrent_dropout == 0),
+                "weight_hr: expected none with zoneout or recurrent_dropout, which a projected h "
+                "does not have");
+}
+
 // Sizes that the first layer's weights tell; false also where they are no matrices of T. With a
 // projection, weight_hh has as many columns as h, and weight_hr a column for each unit.
 template <class T>
@@ -71,6 +79,7 @@ bool read_sizes(const Items& weights, NetworkSize& s) {
     s.proj_size = array_size(weight_hr, 0);
     s.hidden_size = array_size(weight_hr, 1);
     if (s.proj_size < 1) return false;
+    check_projection(s);
   }
   return s.input_size >= 1 && s.hidden_size >= 1;
 }
@@ -80,9 +89,11 @@ template <class T>
 bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
                   std::vector<CellWeights<T>>& result, HeldArrays& held) {
   if (!weights || weights.size() != s.cells()) return false;
+  const bool reads_input = known_cell(s.cell).reads_input();
   for (Index i = 0; i < s.cells(); ++i) {
     const Items w(weights[i]);
     if (!w || w.size() != kWeights) return false;
+    if (reads_input && s.layer_input(i / s.num_directions) != s.hidden_size) return false;
     const WeightShapes shapes = s.weight_shapes(i);
     const auto read = [&](Index k, const WeightShape& shape, T*& data) {
       return read_optional(w[k], shape.span(), data);

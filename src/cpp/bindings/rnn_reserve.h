@@ -10,6 +10,7 @@
 
 #include "bindings/array.h"
 #include "bindings/rnn_arguments.h"
+#include "rnn/masks.h"
 #include "rnn/network.h"
 
 namespace rnnfast {

@@ -24,6 +24,9 @@ struct BackwardWorkspace {
   ProjectionMemory<P> projection;
   T* h0;                   // (B, R), R columns of h
   T* carry;                // [state][tile][B][unit]: gradients of the states between two steps
+  T* dheld;                // with zoneout likewise, what passes by a step
+  T* mask;                 // (B, H) of recurrent dropout
+  T* h;                    // (chunk rows, H): h as products multiplied it, where they drop
   T* dh[2];                // [tile][chunk row][gate][unit] of recurrent gates, two chunks in turn
   T* dx;                   // the same of the input's, where the two differ
   T *dh_steps, *dx_steps;  // [tile][step of the chunk rows][gate][unit], where products round
@@ -63,6 +66,9 @@ struct BackwardWorkspace {
     h0 = c.take(B * R);
     projection.take(c, s, chunk_rows);
     carry = c.take(l.info.states * tiles * B * l.units);
+    dheld = c.take(s.noise.zones ? l.info.states * tiles * B * l.units : 0);
+    mask = c.take(s.noise.drops() ? B * H : 0);
+    h = c.take(s.noise.drops() ? chunk_rows * H : 0);
     const Index gates = tiles * chunk_rows * F::operand(l.gate_row);
     const Index steps = F::kRounds ? tiles * F::steps(chunk_rows) * l.gate_row : 0;
     for (T*& buffer : dh) buffer = c.take(gates);
@@ -129,7 +135,8 @@ class WeightGradient {
     empty_ = false;
     // dh is double-buffered, so the next chunk can start right away. dx, dparams, the operands and
     // what a projection has are not: wait.
-    if (l_.split || l_.values > 0 || l_.info.params > 0 || projection_) team_.barrier();
+    const bool drops = args_.size.noise.drops();
+    if (l_.split || l_.values > 0 || l_.info.params > 0 || drops || projection_) team_.barrier();
   }
 
   // Writes the sums where they belong.
@@ -171,6 +178,7 @@ class WeightGradient {
     const Operand operand = l_.products.item[side - 1].operand;
     if (operand.from == Operand::kValue)
       return f((const T*)work_.values[operand.index], H_, chunk.rows, Index(0));
+    if (args_.size.noise.drops()) return f((const T*)work_.h, H_, chunk.rows, Index(0));
     const StepOrder order{rows_, args_.size.reverse};
     const T* run = nullptr;  // pieces that follow each other in memory are one run
     Index stride = 0, count = 0, at = 0;
