@@ -22,12 +22,13 @@ from rnnfast.reference import Network, round_to_bfloat16
 from rnnfast.reference.rounding import Rounding
 
 HIDDEN_SIZES = (1, 3, 8, 17, 64, 101)
-KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_channel")
+KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_channel", "weight_hr")
+_SCALES = {"bias_ih": 0.5, "bias_hh": 0.5, "weight_channel": 0.2}  # matrices have others
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network and its input: T, B, I, H, L, D as everywhere."""
+    """A network and its input: T, B, I, H, L, D as everywhere, and the size P of a projection."""
 
     cell: str
     T: int = 5
@@ -41,11 +42,13 @@ class Case:
     bias: bool = True
     indices: bool = False
     precision: str = "full"
+    P: int = 0
 
     def __str__(self) -> str:
         sizes = "-".join(f"{name}{getattr(self, name)}" for name in "TBIHLD")
         flags = [name for name in ("lengths", "indices") if getattr(self, name)]
         flags += [self.precision] if self.precision != "full" else []
+        flags += [f"P{self.P}"] if self.P else []
         return "-".join([self.cell, self.dtype, sizes, *flags, *([] if self.bias else ["nobias"])])
 
     @property
@@ -56,6 +59,12 @@ class Case:
             "bidirectional": self.D == 2,
             "precision": self.precision,
         }
+
+    @property
+    def state_shapes(self) -> list[tuple[int, int, int]]:
+        """The shape of each state."""
+        widths = [self.P or self.H] + [self.H] * (cell_named(self.cell).states - 1)
+        return [(self.L * self.D, self.B, width) for width in widths]
 
     @property
     def rounding(self) -> Rounding | None:
@@ -88,15 +97,16 @@ class Data(NamedTuple):
 
 
 def weight_shapes(case: Case, layer: int) -> list[tuple[int, ...] | None]:
-    """Shapes of weight_ih, weight_hh, bias_ih, bias_hh, weight_channel; None for what is absent."""
-    cell, H = cell_named(case.cell), case.H
+    """Shapes of the weights of `KINDS`; None for what is absent."""
+    cell, H, R = cell_named(case.cell), case.H, case.P or case.H
     rows, recurrent_rows = cell.gates * H, cell.recurrent_blocks * H
     return [
-        (rows, case.D * H if layer else case.I),
-        (recurrent_rows, H),
+        (rows, case.D * R if layer else case.I),
+        (recurrent_rows, R),
         (rows,) if case.bias else None,
         (recurrent_rows,) if case.bias else None,
         (cell.params, H) if cell.params else None,
+        (case.P, H) if case.P else None,
     ]
 
 
@@ -113,7 +123,7 @@ def make_data(case: Case) -> Data:
     """Data of a case; float32 and float64 data differ only by rounding. Treat as read-only."""
     name = str(replace(case, dtype="float32", precision="full"))
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    T, B, states = case.T, case.B, (case.L * case.D, case.B, case.H)
+    T, B = case.T, case.B
 
     def reals(shape: tuple[int, ...], scale: float = 1.0) -> NDArray:
         return (scale * rng.standard_normal(shape)).astype(case.dtype)
@@ -122,22 +132,21 @@ def make_data(case: Case) -> Data:
         tuple(
             None
             if shape is None
-            else reals(shape, (0.7 * max(1, shape[-1]) ** -0.5, 0.5, 0.2)[k // 2])
-            for k, shape in enumerate(weight_shapes(case, layer))
+            else reals(shape, _SCALES.get(kind, 0.7 * max(1, shape[-1]) ** -0.5))
+            for kind, shape in zip(KINDS, weight_shapes(case, layer), strict=True)
         )
         for layer in range(case.L)
         for _ in range(case.D)
     ]
     x = rng.integers(0, case.I, (T, B)) if case.indices else reals((T, B, case.I))
-    state_count = cell_named(case.cell).states
-    state = possible(case.cell, tuple(reals(states, 0.5) for _ in range(state_count)))
+    state = possible(case.cell, tuple(reals(shape, 0.5) for shape in case.state_shapes))
     lengths = None
     if case.lengths:
         lengths = rng.integers(0, T + 1, B)
         lengths[:2] = [T, 0][:B]  # both ends are always met
         lengths = rng.permutation(lengths)
-    dy = reals((T, B, case.D * case.H))
-    dstate = tuple(reals(states) for _ in range(state_count))
+    dy = reals((T, B, case.D * (case.P or case.H)))
+    dstate = tuple(reals(shape) for shape in case.state_shapes)
     return Data(x, weights, state, lengths, dy, dstate)
 
 
@@ -155,7 +164,7 @@ def named(
     results |= {f"dstate[{k}]": s for k, s in enumerate(dstate)}
     for k, gradients in enumerate(dweights):
         suffix = f"_l{k // directions}" + ("_reverse" if k % directions else "")
-        for kind, gradient in zip(KINDS, gradients, strict=True):
+        for kind, gradient in zip(KINDS, gradients, strict=False):  # weight_hr's may be missing
             if gradient is not None:
                 results[f"d{kind}{suffix}"] = gradient
     return results
@@ -232,6 +241,7 @@ def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
         bidirectional=case.D == 2,
         dtype=case.dtype,
         precision=case.precision,
+        proj_size=case.P,
         **options,
     )
     arrays = {}

@@ -11,7 +11,7 @@ import cases
 from cases import Case
 from rnnfast import functional
 from rnnfast.reference import CELLS, round_to_bfloat16
-from test_sequence import grid, large
+from test_sequence import grid, large, projected
 
 FULL = Case("lstm", T=3, B=5, I=17, H=19)
 ROUNDED = replace(FULL, precision="bfloat16")
@@ -19,7 +19,7 @@ ROUNDED = replace(FULL, precision="bfloat16")
 
 # The cases of float32, and a depth beyond one block of the input product.
 CASES = [
-    *(case for case in (*grid(), *large()) if case.dtype == "float32"),
+    *(case for case in (*grid(), *large(), *projected()) if case.dtype == "float32"),
     *(Case(cell, T=2, I=1100, H=17) for cell in CELLS),
 ]
 

@@ -35,6 +35,11 @@ EACH_SIZE = [
         ),
     )
 ]
+EACH_SIZE += [
+    replace(case, P=size)
+    for case, size in itertools.product(EACH_SIZE, (3, 50))
+    if case.cell == "lstm" and size < case.H
+]
 
 
 @pytest.mark.usefixtures("threads")

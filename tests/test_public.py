@@ -25,13 +25,16 @@ KEYWORDS += ["precision", "seed", "device"]
 @pytest.mark.parametrize("kind", [rnnfast.RNN, rnnfast.LSTM, rnnfast.PeepholeLSTM, rnnfast.GRU])
 def test_help_shows_the_arguments_of_a_layer(kind: Any) -> None:
     parameters = inspect.signature(kind).parameters
-    own = {rnnfast.RNN: ["nonlinearity"], rnnfast.GRU: ["reset_after"]}.get(kind, [])
+    own = {rnnfast.RNN: ["nonlinearity"], rnnfast.GRU: ["reset_after"]}.get(kind, ["proj_size"])
     assert set(parameters) == {*POSITIONAL, *own, *KEYWORDS}
     by_position = [n for n, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
     assert [n for n in by_position if n != "nonlinearity"] == POSITIONAL
     general = inspect.signature(rnnfast.Recurrent).parameters
     for name in (*POSITIONAL, *KEYWORDS):
         assert parameters[name].default == general[name].default, name
+    for name in general:
+        described = name in parameters
+        assert (f"\n    {name}: " in str(kind.__doc__)) == described, name
 
 
 @pytest.mark.parametrize("cell", NAMED)

@@ -38,6 +38,7 @@ EACH_SIZE += [
     for case in EACH_SIZE
     if case.dtype == "float32" and case.L == 2
 ]
+EACH_SIZE += [replace(case, P=21) for case in EACH_SIZE if case.cell == "lstm" and case.L == 2]
 KEEPS_GATES = [cell for cell in CELLS if not cell.startswith("rnn_")]
 
 

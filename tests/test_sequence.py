@@ -60,7 +60,21 @@ def large() -> list[Case]:
     return [Case(cell, dtype=dtype, **size) for cell in CELLS for dtype in DTYPES for size in sizes]
 
 
-@pytest.mark.parametrize("case", [*grid(), *options(), *large()], ids=str)
+def projected() -> list[Case]:
+    """Layers with a projection: narrower and wider than a vector, and wider than the state."""
+    sizes = (
+        {"T": 5, "B": 3, "I": 4, "H": 8, "P": 1},
+        {"T": 11, "B": 9, "I": 17, "H": 33, "P": 3, "L": 2, "D": 2, "lengths": True},
+        {"T": 7, "B": 40, "I": 5, "H": 70, "P": 17, "L": 2},
+        {"T": 6, "B": 5, "I": 3, "H": 33, "P": 70, "D": 2, "indices": True},
+        {"T": 90, "B": 7, "I": 8, "H": 130, "P": 101, "lengths": True, "bias": False},
+        {"T": 3, "B": 1, "I": 300, "H": 257, "P": 64, "L": 3},
+    )
+    cells = [name for name, info in functional.cells().items() if info.projects]
+    return [Case(cell, dtype=dtype, **size) for cell in cells for dtype in DTYPES for size in sizes]
+
+
+@pytest.mark.parametrize("case", [*grid(), *options(), *large(), *projected()], ids=str)
 def test_matches_the_reference(case: Case) -> None:
     expected = cases.run_reference(case)
     cases.assert_close(cases.run_engine(case), expected, cases.plain_errors(case), case)

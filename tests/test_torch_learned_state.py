@@ -198,7 +198,7 @@ def test_bfloat16_modules_and_autocast_start_from_learned_states() -> None:
     assert torch.equal(y, layer(x.bfloat16(), started(layer, 2))[0])
 
 
-def test_pytorch_computes_projections_from_the_learned_state() -> None:
+def test_projections_start_from_the_learned_state() -> None:
     layer = fast.LSTM(3, 5, 2, proj_size=2, learn_state=True)
     layer.load_state_dict(layer.state_dict() | rows(layer))
     assert [tuple(r.shape) for r in rows(layer).values()] == [(2, 2), (2, 5)]

@@ -6,7 +6,7 @@ finds that something must be converted, or is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isqrt
 from typing import Any, NamedTuple
 
@@ -30,10 +30,15 @@ class Weights(NamedTuple):
 
     Attributes:
         weight_ih: (G*H, I), or (G*H, D*H) beyond the first layer.
-        weight_hh: (R*H, H).
+        weight_hh: (R*H, H), or (R*H, proj_size) with a projection.
         bias_ih: (G*H,), added to the input product; None for none.
         bias_hh: (R*H,), added to the recurrent product; None for none.
         weight_channel: (P, H), of cells with per-channel parameters such as peepholes.
+        weight_hr: (proj_size, H), which h is multiplied with before it goes into the next step and
+            out of the layer, of an LSTM with a projection; None for none. h then has proj_size
+            values, and so has each direction's part of a later layer's input.
+            Source: Sak, Senior and Beaufays, "Long short-term memory recurrent neural network
+            architectures for large scale acoustic modeling", 2014.
     """
 
     weight_ih: RealArray
@@ -41,6 +46,17 @@ class Weights(NamedTuple):
     bias_ih: RealArray | None = None
     bias_hh: RealArray | None = None
     weight_channel: RealArray | None = None
+    weight_hr: RealArray | None = None
+
+    @property
+    def proj_size(self) -> int:
+        """Width of an h that is projected; 0 if it is not."""
+        return 0 if self.weight_hr is None else int(self.weight_hr.shape[0])
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        return int((self.weight_hh if self.weight_hr is None else self.weight_hr).shape[1])
 
 
 def cells() -> dict[str, CellInfo]:
@@ -199,27 +215,36 @@ def checked_call(
 ) -> tuple[Any, ...]:
     """Check and convert the arguments of `forward` for `on.forward`."""
     seed = _checks.integer("seed", seed, 0, 2**64 - 1)
+    of_first: Packed | Weights
     if not isinstance(weights, Sequence):
         dtype: np.dtype[np.floating] = np.dtype(weights.dtype)
         _checks.precision("precision", options.precision, dtype)
         _check_packed(weights, options)
-        input_size, hidden_size = weights.input_size, weights.hidden_size
+        input_size, of_first = weights.input_size, weights
     else:
         weights = checked_weights(on, weights, options)
         dtype = weights[0].weight_ih.dtype
-        input_size, hidden_size = weights[0].weight_ih.shape[1], weights[0].weight_hh.shape[1]
+        input_size, of_first = weights[0].weight_ih.shape[1], weights[0]
     inputs = checked_x(on, x, dtype, input_size)
     seq_len, batch = inputs.shape[:2]
     states = checked_states(
         on,
         "state",
         state,
-        options.cell.states,
         dtype,
-        (options.num_layers * (2 if options.bidirectional else 1), batch, hidden_size),
+        state_shapes(options, batch, of_first.hidden_size, of_first.proj_size),
     )
     spans = None if lengths is None else checked_lengths(on, lengths, seq_len, batch)
     return options, inputs, weights, states, spans, seed
+
+
+def state_shapes(
+    options: NetworkOptions, batch: int, hidden_size: int, proj_size: int
+) -> list[tuple[int, int, int]]:
+    """The shape of each state: (L*D, B, H), or (L*D, B, proj_size) for an h that is projected."""
+    rows = options.num_layers * (2 if options.bidirectional else 1)
+    widths = [proj_size or hidden_size] + [hidden_size] * (options.cell.states - 1)
+    return [(rows, batch, width) for width in widths]
 
 
 def checked_gradients(
@@ -230,7 +255,7 @@ def checked_gradients(
     if dy is not None:
         dy = _checks.real_array("dy", dy, dtype, on=on)
         _checks.shape("dy", dy, core.y_shape, "(seq_len, batch, num_directions*hidden_size)")
-    return dy, checked_states(on, "dstate", dstate, core.states, dtype, core.state_shape)
+    return dy, checked_states(on, "dstate", dstate, dtype, core.state_shapes)
 
 
 def checked_dweights(on: Backend, core: Any, dweights: Sequence[Weights]) -> list[Weights]:
@@ -284,7 +309,10 @@ def checked_weights(
             f"weight_ih, weight_hh: expected matrices of at least one column, got shapes "
             f"{weight_ih.shape} and {weight_hh.shape}"
         )
-    input_size, hidden_size = weight_ih.shape[1], weight_hh.shape[1]
+    input_size, hidden_size, proj_size = weight_ih.shape[1], weight_hh.shape[1], 0
+    if weights[0].weight_hr is not None:
+        proj_size, hidden_size = _projection(on, on.asarray(weights[0].weight_hr), options.cell)
+    outputs = directions * (proj_size or hidden_size)
     check_device(options.cell, on)
     check_sizes(options.cell, input_size, hidden_size, options.num_layers, options.bidirectional)
     checked = [
@@ -293,8 +321,7 @@ def checked_weights(
             w,
             options.cell,
             dtype,
-            directions * hidden_size if i >= directions else input_size,
-            hidden_size,
+            options.cell.shapes(outputs if i >= directions else input_size, hidden_size, proj_size),
         )
         for i, w in enumerate(weights)
     ]
@@ -302,14 +329,34 @@ def checked_weights(
     return checked
 
 
+def _projection(on: Backend, weight_hr: RealArray, info: CellInfo) -> tuple[int, int]:
+    """The proj_size and hidden_size that weight_hr tells."""
+    if not info.projects:
+        names = ", ".join(name for name, cell in cells().items() if cell.projects)
+        raise ValueError(
+            f"weight_hr: expected none for cell {info.name!r}, as only {names} have projections, "
+            "got an array"
+        )
+    _checks.projects("weight_hr", on)
+    if weight_hr.ndim != 2 or not weight_hr.size:
+        raise ValueError(
+            f"weight_hr: expected a matrix (proj_size, hidden_size), got shape {weight_hr.shape}"
+        )
+    proj_size, hidden_size = weight_hr.shape
+    return proj_size, hidden_size
+
+
 def _checked_layer(
     on: Backend,
     weights: Weights,
     info: CellInfo,
     dtype: np.dtype[np.floating],
-    input_size: int,
-    hidden_size: int,
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> Weights:
+    projected = "weight_hr" in shapes
+    if (weights.weight_hr is not None) != projected:
+        expected, got = ("an array", "none") if projected else ("none", "an array")
+        raise ValueError(f"weight_hr: expected {expected}, as the first layer has, got {got}")
     if (weights.weight_channel is None) != (info.params == 0):
         raise ValueError(
             f"weight_channel: expected {info.params or 'no'} per-channel parameters for cell "
@@ -318,13 +365,14 @@ def _checked_layer(
     rows, recurrent_rows = f"{info.gates}*hidden_size", f"{info.recurrent_gates}*hidden_size"
     meanings = {
         "weight_ih": f"({rows}, input_size)",
-        "weight_hh": f"({recurrent_rows}, hidden_size)",
+        "weight_hh": f"({recurrent_rows}, {'proj_size' if projected else 'hidden_size'})",
         "bias_ih": f"({rows},)",
         "bias_hh": f"({recurrent_rows},)",
         "weight_channel": f"({info.params}, hidden_size)",
+        "weight_hr": "(proj_size, hidden_size)",
     }
     checked: dict[str, RealArray | None] = {}
-    for name, shape in info.shapes(input_size, hidden_size).items():
+    for name, shape in shapes.items():
         value = getattr(weights, name)
         if value is None and name in ("weight_ih", "weight_hh"):
             meaning = f"{meanings[name]} = {shape}"
@@ -358,20 +406,20 @@ def checked_states(
     on: Backend,
     name: str,
     state: Sequence[ArrayLike | None] | None,
-    states: int,
     dtype: np.dtype[np.floating],
-    shape: tuple[int, int, int],
+    shapes: Sequence[tuple[int, int, int]],
 ) -> list[RealArray | None] | None:
     if state is None:
         return None
-    if not isinstance(state, (tuple, list)) or len(state) != states:
+    if not isinstance(state, (tuple, list)) or len(state) != len(shapes):
         got = f"{len(state)}" if isinstance(state, (tuple, list)) else type(state).__name__
-        raise ValueError(f"{name}: expected a tuple of {states} arrays, got {got}")
+        raise ValueError(f"{name}: expected a tuple of {len(shapes)} arrays, got {got}")
     checked: list[RealArray | None] = []
-    for value in state:
+    for value, shape in zip(state, shapes, strict=True):
         if value is not None:
             value = _checks.real_array(name, value, dtype, ", that of the weights", on)
-            _checks.shape(name, value, shape, "(num_layers*num_directions, batch, hidden_size)")
+            width = "hidden_size" if shape == shapes[-1] else "proj_size"
+            _checks.shape(name, value, shape, f"(num_layers*num_directions, batch, {width})")
         checked.append(value)
     return checked
 

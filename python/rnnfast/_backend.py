@@ -31,12 +31,14 @@ class Backend(ABC):
         name: What `device=` of layers calls it.
         dtypes: Real types that it computes in.
         recomputes: Whether `backward` can make the gates again.
+        projects: Whether layers may project their h.
         draws_noise: Whether networks can have noise inside their steps.
     """
 
     name: str
     dtypes: tuple[np.dtype[Any], ...]
     recomputes: bool
+    projects: bool
     draws_noise: bool
 
     forward: Callable[..., Any]
@@ -84,6 +86,7 @@ class _Cpu(Backend):
     name = "cpu"
     dtypes = (np.dtype("float32"), np.dtype("float64"))
     recomputes = True
+    projects = True
     draws_noise = True
 
     forward = staticmethod(_core.forward)

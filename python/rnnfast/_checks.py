@@ -69,6 +69,14 @@ def recompute(name: str, value: bool | int, on: Backend = CPU) -> bool | int:
     return value if isinstance(value, bool) else positive_int(name, value)
 
 
+def projects(name: str, on: Backend) -> None:
+    """Refuse a projection where `on` has none."""
+    if not on.projects:
+        raise ValueError(
+            f"{name}: expected no projection on device {on.name!r}, which has none yet; the CPU has"
+        )
+
+
 def number(
     name: str, value: float, low: float, high: float = np.inf, *, open_high: bool = False
 ) -> float:

@@ -70,9 +70,10 @@ class CellInfo:
         self,
         input_size: typing.SupportsInt | typing.SupportsIndex,
         hidden_size: typing.SupportsInt | typing.SupportsIndex,
+        proj_size: typing.SupportsInt | typing.SupportsIndex = 0,
     ) -> dict[str, tuple[int, ...]]:
         """
-        The shapes of a layer's weights in one direction by their names, in the order of `rnnfast.functional.Weights`; weight_channel where the cell has one.
+        The shapes of a layer's weights in one direction by their names, in the order of `rnnfast.functional.Weights`; weight_channel where the cell has one, weight_hr with a projection, whose size is not 0.
         """
     @property
     def gates(self) -> int:
@@ -88,6 +89,11 @@ class CellInfo:
     def params(self) -> int:
         """
         Rows of weight_channel.
+        """
+    @property
+    def projects(self) -> bool:
+        """
+        Whether its h may be projected.
         """
     @property
     def reads_input(self) -> bool:
@@ -198,9 +204,9 @@ class Reserve:
         Bytes of the reserve space.
         """
     @property
-    def state_shape(self) -> tuple[int, int, int]:
+    def state_shapes(self) -> list[tuple[int, int, int]]:
         """
-        (L*D, B, H).
+        (L*D, B, H) of each state, (L*D, B, P) of an h that is projected.
         """
     @property
     def states(self) -> int:
@@ -210,12 +216,12 @@ class Reserve:
     @property
     def weights(self) -> list:
         """
-        The weights, five of each layer and direction.
+        The weights of each layer and direction, as in `Weights`.
         """
     @property
     def y_shape(self) -> tuple[int, int, int]:
         """
-        (T, B, D*H).
+        (T, B, D*H), or (T, B, D*P).
         """
 
 class Packed:
@@ -261,6 +267,11 @@ class Packed:
     def precision(self) -> str:
         """
         Precision of the products.
+        """
+    @property
+    def proj_size(self) -> int:
+        """
+        P, the width of h where it is projected; else 0.
         """
 
 class Care:

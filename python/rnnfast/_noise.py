@@ -44,6 +44,16 @@ def none(zoneout: Any, input_dropout: Any, recurrent_dropout: Any) -> bool:
     return is_float and not (zoneout or input_dropout or recurrent_dropout)
 
 
+def check_projection(proj_size: int, of_states: Any, recurrent_dropout: float) -> None:
+    """Refuse noise in the steps of a layer whose h is projected, which has none."""
+    zones = any(of_states) if isinstance(of_states, tuple) else of_states
+    if proj_size and (zones or recurrent_dropout):
+        raise ValueError(
+            "zoneout, recurrent_dropout: expected 0 with proj_size, as a projected h does not have "
+            f"them, got zoneout={of_states}, recurrent_dropout={recurrent_dropout}"
+        )
+
+
 def of(
     given_zoneout: Any,
     input_dropout: Any,

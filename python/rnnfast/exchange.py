@@ -107,9 +107,9 @@ def load_keras_weights(
             `Bidirectional` with merge_mode "concat".
 
     Raises:
-        ValueError: Keras has no such cell or no learned initial state, the layer does not compute
-            what `config` says, or the number of arrays or a shape is wrong. Nothing is changed
-            then.
+        ValueError: Keras has no such cell, no learned initial state or no projection, the layer
+            does not compute what `config` says, or the number of arrays or a shape is wrong.
+            Nothing is changed then.
         TypeError: `weights` is a path or a Keras layer instead, or a value is not an array of
             reals.
     """
@@ -160,7 +160,7 @@ def to_keras_weights(layer: Recurrent) -> list[RealArray]:
         Copies, in the layer's dtype.
 
     Raises:
-        ValueError: Keras has no such cell or no learned initial state.
+        ValueError: Keras has no such cell, no learned initial state or no projection.
     """
     blocks, two_biases = _keras_form(layer)
     result = []
@@ -189,6 +189,11 @@ def _keras_form(layer: Recurrent) -> tuple[tuple[int, ...], bool]:
         raise ValueError(
             "layer: expected one without learn_state, as Keras's weights have no initial state, "
             "got learn_state=True"
+        )
+    if layer.proj_size:
+        raise ValueError(
+            "layer: expected one without a projection, which Keras's LSTM does not have, got "
+            f"proj_size={layer.proj_size}"
         )
     return _KERAS_GATES[layer.cell], layer.cell == "gru"
 

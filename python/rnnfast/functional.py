@@ -7,7 +7,8 @@ weights on a device are copied there.
 
 Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions, G row blocks
 of the cell's weight_ih (`cells()[name].gates`), R those of its weight_hh (`recurrent_gates`), P its
-per-channel parameters.
+per-channel parameters. Where weights have a projection, `Weights.weight_hr`, h and what layers put
+out have its proj_size in place of H: y is (T, B, D*proj_size), the state h (L*D, B, proj_size).
 """
 
 from __future__ import annotations

@@ -97,6 +97,13 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             state start from them, every sequence of the batch alike, and so does a state that is
             None in a tuple of states. `backward` then adds the sum of the initial state's gradient
             over the batch to theirs.
+        proj_size: Size P of h where it is projected, as cells can that have `projects` (the LSTM,
+            with peepholes or without); 0 for no projection. A layer then has a matrix
+            `weight_hr_l0`, (P, H), which its h, of H values, is multiplied with before it goes into
+            the next step and out of the layer. In place of H, y and h have P values, but c has H.
+            On the CPU alone, without zoneout and recurrent_dropout. Source: Sak, Senior and
+            Beaufays, "Long short-term memory recurrent neural network architectures for large scale
+            acoustic modeling", 2014.
         zoneout: Probability with which a unit of a state keeps its value of the step before in
             training (Krueger et al. 2016); a number for all states of the cell, or a tuple of one
             for each. In evaluation, and in streams, units get the expectation,
@@ -132,6 +139,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         *,
         recompute: bool | int = False,
         learn_state: bool = False,
+        proj_size: int = 0,
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
@@ -157,6 +165,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.input_dropout = _checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = _checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
         self._noise_of_call()
+        self.proj_size = _proj_size(proj_size, info, self._on)
+        _noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         self.precision = _checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(_checks.seed("seed", seed))
@@ -179,9 +189,9 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             )
 
     def _add_weights(self, layer: int, suffix: str) -> None:
-        hidden = self.hidden_size
-        inputs = self.input_size if layer == 0 else hidden * (2 if self.bidirectional else 1)
-        shapes = functional.cells()[self.cell].shapes(inputs, hidden)
+        hidden, outputs = self.hidden_size, self.proj_size or self.hidden_size
+        inputs = self.input_size if layer == 0 else outputs * (2 if self.bidirectional else 1)
+        shapes = functional.cells()[self.cell].shapes(inputs, hidden, self.proj_size)
         added = {
             name: self._add(f"{name}_l{layer}{suffix}", self._initial(shape, hidden))
             for name, shape in shapes.items()
@@ -191,10 +201,9 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self._gradients.append(functional.Weights(**{n: p.grad for n, p in added.items()}))
 
     def _add_initial_states(self) -> LearnedState:
-        zeros = np.zeros((len(self._weights), self.hidden_size), self.dtype)
-        return LearnedState.of(
-            [self._add(parameter_name(state), zeros.copy()) for state in range(self._states)]
-        )
+        widths = [self.proj_size or self.hidden_size] + [self.hidden_size] * (self._states - 1)
+        zeros = [np.zeros((len(self._weights), width), self.dtype) for width in widths]
+        return LearnedState.of([self._add(parameter_name(k), z) for k, z in enumerate(zeros)])
 
     def _initial(self, shape: tuple[int, ...], fan: int) -> RealArray:
         assert self._generator is not None
@@ -212,7 +221,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             lengths: (B,) integers in [0, T]: where each sequence ends; None for T.
 
         Returns:
-            y (T, B, D * H), zero after a sequence's end, and the state at each sequence's end.
+            y (T, B, D * H), zero after a sequence's end, and the state at each sequence's end. With
+            `proj_size` y and h, also of the initial state, have P in place of H.
 
         Raises:
             ValueError: A shape or a length is wrong.
@@ -362,7 +372,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         """The sizes, and the options that differ from their defaults."""
         default = {"num_layers": 1, "bias": True, "dtype": "float32", "precision": "full"}
         names = ["num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute"]
-        names += ["learn_state", "zoneout", "input_dropout", "recurrent_dropout", "precision"]
+        names += ["learn_state", "proj_size", "zoneout", "input_dropout", "recurrent_dropout"]
+        names += ["precision"]
         options = {n: getattr(self, n) for n in names} | {"dtype": self.dtype.name}
         return ", ".join(
             [repr(self.cell)] * (type(self) is Recurrent)
@@ -394,6 +405,18 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
 
     def _from_tuple(self, states: tuple[RealArray, ...]) -> StateOf:
         return states if self._states > 1 else states[0]  # type: ignore[return-value]
+
+
+def _proj_size(value: int, cell: functional.CellInfo, on: _backend.Backend) -> int:
+    """The argument of this name, checked."""
+    size = _checks.count("proj_size", value)
+    if size and not cell.projects:
+        raise ValueError(
+            f"proj_size: expected 0, as cell {cell.name!r} has no projection, got {size}"
+        )
+    if size:
+        _checks.projects("proj_size", on)
+    return size
 
 
 def _time_first(name: str, x: ArrayLike) -> RealArray:

@@ -1,11 +1,13 @@
 """The recurrent layers with names of their own: `RNN`, `LSTM`, `PeepholeLSTM` and `GRU`.
 
-They take the arguments of `Recurrent` without `cell`, and get their text from its docstring.
+They take the arguments of `Recurrent` without `cell`, and get their text from its docstring;
+`proj_size` is the LSTMs'.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TypeVar
 
 import numpy as np
@@ -25,10 +27,14 @@ def _documented(layer: Named) -> Named:
     own, _, arguments = inspect.cleandoc(layer.__doc__).partition("\n\nArgs:\n")
     text = inspect.cleandoc(Recurrent.__doc__)
     text = text[text.index("In training mode") :]
-    cell = next(line for line in text.splitlines(keepends=True) if line.startswith("    cell: "))
-    common, raises = text.replace(cell, "").split("\n\nRaises:\n")
-    arguments = f"\n{arguments}" if arguments else ""
-    layer.__doc__ = f"{own}\n\n{common}{arguments}\n\nRaises:\n{raises}\n"
+    use, _, text = text.partition("\n\nArgs:\n")
+    common, _, raises = text.partition("\n\nRaises:\n")
+    known = inspect.signature(layer.__init__).parameters  # type: ignore[misc]
+    described = re.split(r"\n(?=    \w+: )", common)
+    entries = [entry for entry in described if entry.split(":")[0].strip() in known]
+    entries += [arguments] if arguments else []
+    layer.__doc__ = f"{own}\n\n{use}\n\nArgs:\n" + "\n".join(entries)
+    layer.__doc__ += f"\n\nRaises:\n{raises}\n"
     return layer
 
 
@@ -109,6 +115,7 @@ class LSTM(Recurrent[LSTMState]):
         *,
         recompute: bool | int = False,
         learn_state: bool = False,
+        proj_size: int = 0,
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
@@ -128,6 +135,7 @@ class LSTM(Recurrent[LSTMState]):
             bidirectional,
             recompute=recompute,
             learn_state=learn_state,
+            proj_size=proj_size,
             zoneout=zoneout,
             input_dropout=input_dropout,
             recurrent_dropout=recurrent_dropout,
@@ -158,6 +166,7 @@ class PeepholeLSTM(Recurrent[LSTMState]):
         *,
         recompute: bool | int = False,
         learn_state: bool = False,
+        proj_size: int = 0,
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
@@ -177,6 +186,7 @@ class PeepholeLSTM(Recurrent[LSTMState]):
             bidirectional,
             recompute=recompute,
             learn_state=learn_state,
+            proj_size=proj_size,
             zoneout=zoneout,
             input_dropout=input_dropout,
             recurrent_dropout=recurrent_dropout,

@@ -46,13 +46,17 @@ class Stream(Generic[StateOf]):
         )
         batch = _checks.positive_int("batch", batch)
         self._shapes = (batch, packed.input_size), (batch,)  # of reals, of indices
-        states, dtype = self._options.cell.states, np.dtype(packed.dtype)
-        shape = packed.num_layers, batch, packed.hidden_size
+        dtype = np.dtype(packed.dtype)
+        shapes = _arguments.state_shapes(self._options, batch, packed.hidden_size, packed.proj_size)
         self._on = on = _backend.of_weights(packed)
         self._state = tuple(
             on.asarray(np.zeros(shape, dtype)) if value is None else value.copy()
-            for value in _arguments.checked_states(on, "state", state, states, dtype, shape)
-            or (None,) * states
+            for value, shape in zip(
+                _arguments.checked_states(on, "state", state, dtype, shapes)
+                or (None,) * len(shapes),
+                shapes,
+                strict=True,
+            )
         )
 
     def __call__(self, x: ArrayLike) -> RealArray:
@@ -63,7 +67,7 @@ class Stream(Generic[StateOf]):
                 [0, I), which stand for one-hot rows.
 
         Returns:
-            (B, H), the outputs of the last layer.
+            (B, H), the outputs of the last layer; (B, P) with a projection.
 
         Raises:
             ValueError: The shape is wrong.
@@ -84,6 +88,6 @@ class Stream(Generic[StateOf]):
 
     @property
     def state(self) -> StateOf:
-        """The state after the last step, (L, B, H) each: one array, or a tuple as of the layer."""
+        """The state after the last step, in its shapes: one array, or a tuple as of the layer."""
         states = self._state
         return states if len(states) > 1 else states[0]  # type: ignore[return-value]

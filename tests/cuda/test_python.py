@@ -102,6 +102,8 @@ def test_what_the_device_does_not_do_is_refused(device: str) -> None:
         functional.forward(
             "lstm", np.zeros((2, 1, 5)), weights_on(device), zoneout=0.1, **CASE.options
         )
+    with pytest.raises(ValueError, match=f"proj_size: expected no projection on device '{device}'"):
+        rnnfast.LSTM(3, 4, proj_size=2, device=device)
     x = np.zeros((2, 1, 5), "complex64")
     with pytest.raises(TypeError, match="x: expected real numbers to convert to dtype float32"):
         functional.forward("lstm", x, weights_on(device), **CASE.options)

@@ -33,6 +33,7 @@ class Engine(Backend):
 
     dtypes = (np.dtype("float32"),)
     recomputes = False
+    projects = False
     draws_noise = False
 
     def __init__(self, name: str, extension: ModuleType) -> None:

@@ -43,6 +43,11 @@ class DevicePacked:
         return int(self.weights[0].weight_hh.shape[1])
 
     @property
+    def proj_size(self) -> int:
+        """0, as nothing is projected here."""
+        return 0
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the copies."""
         return sum(array.nbytes for w in self.weights for array in w if array is not None)
@@ -72,7 +77,7 @@ class DeviceReserve:
 
     @property
     def weights(self) -> Sequence[Any]:
-        """The weights, five of each layer and direction."""
+        """The weights of each layer and direction, as in `Weights`."""
         return self.network.weights
 
     @property
@@ -86,9 +91,9 @@ class DeviceReserve:
         return self.network.y_shape
 
     @property
-    def state_shape(self) -> tuple[int, int, int]:
-        """(L*D, B, H)."""
-        return self.network.state_shape
+    def state_shapes(self) -> list[tuple[int, int, int]]:
+        """(L*D, B, H) of each state."""
+        return [self.network.state_shape] * self.states
 
 
 class Network:
@@ -134,7 +139,7 @@ class Network:
             x=0 if self.indexed else on.pointer(x),
             indices=on.pointer(x) if self.indexed else 0,
             lengths=on.address(self.lengths),
-            weights=[self._addresses(w) for w in weights],
+            weights=self._weight_addresses(weights),
             initial=self._addresses(self.initial),
         )
 
@@ -183,7 +188,7 @@ class Network:
             dfinal=self._addresses(dfinal),
             dx=on.address(dx),
             dinitial=self._addresses(dinitial),
-            dweights=[self._addresses(w) for w in dweights or new or ()],
+            dweights=self._weight_addresses(dweights or new or ()),
             reserve=on.pointer(reserve),
             workspace=on.pointer(workspace),
             stream=on.stream(),
@@ -196,6 +201,10 @@ class Network:
     def _copied(self, states: Sequence[Array | None]) -> tuple[Array, ...]:
         """What no step changes: copies, zeros for None."""
         return tuple(self.on.zeros(*self.state_shape) if s is None else s.copy() for s in states)
+
+    def _weight_addresses(self, weights: Sequence[Any]) -> list[list[int]]:
+        """Those of all weights but weight_hr, which nobody has here."""
+        return [self._addresses(w[:5]) for w in weights]
 
     def _addresses(self, arrays: Sequence[Array | None]) -> list[int]:
         return [self.on.address(array) for array in arrays]

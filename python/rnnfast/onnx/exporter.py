@@ -39,7 +39,7 @@ def export(
         dtype: The type of weights and values in the graph.
 
     Raises:
-        ValueError: ONNX has no operator for the cell.
+        ValueError: ONNX has no operator for the cell, or none with a projection.
         TypeError: The model is of another kind, or of a type or precision that needs `dtype`.
         OSError: The file cannot be written, or `path` is not that of a regular file.
     """
@@ -70,8 +70,8 @@ def to_model(
         An `onnx.ModelProto` of operator set 14.
 
     Raises:
-        ValueError: ONNX has no operator for the cell or for zoneout, or a language model was to
-            take lengths.
+        ValueError: ONNX has no operator for the cell, or none with a projection or zoneout, or a
+            language model was to take lengths.
         TypeError: The model is of another kind, or of a type or precision that needs `dtype`.
     """
     if not isinstance(model, (Recurrent, CharLM)):
@@ -84,6 +84,11 @@ def to_model(
         raise ValueError(
             f"model: expected a cell that ONNX has, one of {', '.join(layout.OPERATORS)}, got "
             f"{layer.cell!r}"
+        )
+    if layer.proj_size:
+        raise ValueError(
+            "model: expected a layer without a projection, which ONNX's LSTM does not have, got "
+            f"proj_size={layer.proj_size}"
         )
     if np.any(layer.zoneout):
         raise ValueError(

@@ -18,7 +18,10 @@ from rnnfast.reference.rounding import Rounding, round_gradient
 from rnnfast.reference.tape import Array, Var, backward, concatenate, gradient_of, where
 
 Weights: TypeAlias = Sequence["Array | None"]
-"""weight_ih, weight_hh, bias_ih, bias_hh, weight_channel of one layer and direction."""
+"""weight_ih, weight_hh, bias_ih, bias_hh, weight_channel and weight_hr of a layer and direction.
+
+The last may be missing, as it is None without a projection.
+"""
 
 
 class Gradients(NamedTuple):
@@ -37,7 +40,12 @@ class _Noise(NamedTuple):
 
 
 class _Direction:
-    """One layer in one direction: its weights on the tape, and the loop over time."""
+    """One layer in one direction: its weights on the tape, and the loop over time.
+
+    With weight_hr (P, H) the h of the cell's equations is projected: W_hr h takes its place as the
+    output and in the next step. Source: Sak, Senior and Beaufays, "Long short-term memory recurrent
+    neural network architectures for large scale acoustic modeling", 2014, equations 1 to 7.
+    """
 
     def __init__(
         self,
@@ -47,10 +55,13 @@ class _Direction:
         rounding: Rounding | None,
         noise: _Noise,
     ) -> None:
-        w_ih, w_hh, b_ih, b_hh, channel = (None if w is None else w.astype(dtype) for w in weights)
+        w_ih, w_hh, b_ih, b_hh, channel, *others = (
+            None if w is None else w.astype(dtype) for w in weights
+        )
+        w_hr = others[0] if others else None
         if w_ih is None or w_hh is None:
             raise ValueError("weights: weight_ih and weight_hh are needed, got None")
-        H = w_hh.shape[1]
+        H = (w_hh if w_hr is None else w_hr).shape[1]
         _check_rows(cell, "weight_ih", w_ih, cell.gates, H)
         _check_rows(cell, "weight_hh", w_hh, cell.recurrent_blocks, H)
         if cell.reads_input and w_ih.shape[1] != H:
@@ -62,17 +73,24 @@ class _Direction:
         self._input = Product(w_ih, b_ih, cell.gates, rounding)
         self._recurrent = Product(w_hh, b_hh, cell.recurrent_blocks, rounding, noise.recurrent)
         self._channel = [] if channel is None else [Var(row) for row in channel]
+        self._projection = None if w_hr is None else Product(w_hr, None, 1, rounding)
+        self.widths = w_hh.shape[1], *[H] * (cell.states - 1)  # of the states
         self._zoneout = noise.zoneout
 
     def run(
         self, xs: list[Var], state: tuple[Var, ...], masks: NDArray[np.bool_], reverse: bool
     ) -> tuple[list[Var], tuple[Var, ...]]:
-        """Outputs (B, H) at every time step and the final states; masks (T, B, 1) are running."""
+        """Outputs, (B, H) or (B, P), at every time step, and the final states.
+
+        masks (T, B, 1) tell which sequences are running.
+        """
         ys = list(xs)
         times = range(len(xs))
         for t in reversed(times) if reverse else times:
             running = masks[t]
             new = self._cell.advance(self._inputs(xs[t]), self._recurrent, state, self._channel)
+            if self._projection is not None:
+                new = *self._projection(new[0]), *new[1:]
             if self._zoneout is not None:
                 shares = [mask[t] for mask in self._zoneout]
                 new = tuple(
@@ -94,7 +112,8 @@ class _Direction:
         dw_ih, db_ih = self._input.gradients()
         dw_hh, db_hh = self._recurrent.gradients()
         dchannel = [gradient_of(p) for p in self._channel]
-        return dw_ih, dw_hh, db_ih, db_hh, np.stack(dchannel) if dchannel else None
+        dw_hr = None if self._projection is None else self._projection.gradients()[0]
+        return dw_ih, dw_hh, db_ih, db_hh, np.stack(dchannel) if dchannel else None, dw_hr
 
 
 def _check_rows(cell: Cell, label: str, weight: Array, blocks: int, hidden: int) -> None:
@@ -113,9 +132,10 @@ class Network:
     Args:
         cell: the cell of every layer.
         x: (T, B, I) reals, or (T, B) integer indices in [0, I), read as one-hot rows.
-        weights: one (weight_ih, weight_hh, bias_ih, bias_hh, weight_channel) per layer and
-            direction, in the order l0, l0_reverse, l1, ...; the last three may be None.
-        state: initial states, (L*D, B, H) each; None for zeros.
+        weights: one `Weights` per layer and direction, in the order l0, l0_reverse, l1, ...; all
+            but the first two may be None.
+        state: initial states, (L*D, B, H) each, or (L*D, B, P) for an h that is projected; None for
+            zeros.
         lengths: (B,) integers in [0, T]; None for T everywhere. Outputs past a sequence's end are
             0, its final states are those at its end, the reverse direction starts there.
         bidirectional: whether every layer runs in both directions.
@@ -137,8 +157,8 @@ class Network:
             `round_to_bfloat16`; None for nothing.
 
     Attributes:
-        y: outputs of the last layer, (T, B, D*H).
-        state: final states, (L*D, B, H) each.
+        y: outputs of the last layer, (T, B, D*H), or (T, B, D*P) with a projection.
+        state: final states, in the shapes of the initial ones.
     """
 
     def __init__(
@@ -171,16 +191,15 @@ class Network:
             )
             for k, w in enumerate(weights)
         ]
-        first_weight, recurrent_weight = weights[0][0], weights[0][1]
+        first_weight = weights[0][0]
         assert first_weight is not None
-        assert recurrent_weight is not None
         self._indices = np.issubdtype(x.dtype, np.integer)
         rows = np.eye(first_weight.shape[1])[x] if self._indices else x
         self._shape = rows.shape
         seq_len, batch, _ = rows.shape
-        hidden = recurrent_weight.shape[1]
+        widths = self._layers[0].widths
         if state is None:
-            state = [np.zeros((len(weights), batch, hidden))] * cell.states
+            state = [np.zeros((len(weights), batch, width)) for width in widths]
         ends = np.full(batch, seq_len) if lengths is None else lengths
         running = (np.arange(seq_len)[:, None] < ends)[..., None]
 
@@ -198,7 +217,7 @@ class Network:
             outputs = self._run_layer(outputs, running, range(first, first + directions))
         self._ys = outputs
         self.y: Array = np.array([y.value for y in outputs], dtype)
-        self.y = self.y.reshape(seq_len, batch, directions * hidden)  # also where T is 0
+        self.y = self.y.reshape(seq_len, batch, directions * widths[0])  # also where T is 0
         self.state = tuple(
             np.stack([s.value for s in one]) for one in zip(*self._final, strict=True)
         )
@@ -215,7 +234,7 @@ class Network:
     def backward(
         self, dy: Array | None = None, dstate: Sequence[Array | None] | None = None
     ) -> Gradients:
-        """Gradients for dy (T, B, D*H) and, one a state, dstate (L*D, B, H); None means zeros.
+        """Gradients for dy and, one a state, dstate, in the shapes of y and state; None for zeros.
 
         May be called once: gradients stay on the tape.
         """

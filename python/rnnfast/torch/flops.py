@@ -17,9 +17,11 @@ from rnnfast.torch.network import Network, Options
 
 
 def _forward(network: Network, options: Options) -> int:
-    """Each step of each sequence is multiplied by weight_ih, its h by weight_hh."""
+    """Each step of each sequence is multiplied by weight_ih, its h by weight_hh and weight_hr."""
     layers = options.by_layer(network.weights)
-    values: int = sum(w.numel() for of_layer in layers for w in of_layer[:2])
+    values = 0
+    for w_ih, w_hh, *_, w_hr in layers:
+        values += sum(w.numel() for w in (w_ih, w_hh, w_hr) if w is not None)
     return 2 * _steps(network) * values
 
 

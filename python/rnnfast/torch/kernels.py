@@ -18,7 +18,7 @@ from rnnfast._checks import RealArray
 from rnnfast.torch.network import Network, NoiseMasks, Options, memory_of, states_of
 
 Outputs = tuple[Tensor, list[Tensor], Tensor]
-"""y (T, B, D*H), the final states, (L*D, B, H) each, and the reserve, bytes."""
+"""y (T, B, D*H), or (T, B, D*P), the final states, and the reserve, bytes."""
 
 _Arrays = tuple[Any, Any, "list[RealArray] | None", "RealArray | None", int]
 _tensor: Callable[[RealArray], Tensor] = torch.from_numpy
@@ -177,12 +177,14 @@ def check(network: Network, options: Options) -> None:
         TypeError: A tensor is of a type or on a device that the engine does not compute with.
         ValueError: An option is wrong, x lacks an axis, or there are too few or too many weights.
     """
-    _of_call(options, False, False)
+    of_call = _of_call(options, False, False)
     layers = options.num_layers * options.num_directions
-    expected = layers * options.weights_per_layer
+    count = options.weights_per_layer
+    projected = of_call.cell.projects and len(network.weights) > layers * count
+    expected = layers * (count + projected)
     if len(network.weights) != expected:
         raise ValueError(
-            f"weights: expected {options.weights_per_layer} for each of {layers} layers and "
+            f"weights: expected {count + projected} for each of {layers} layers and "
             f"directions, {expected}, got {len(network.weights)}"
         )
     real = network.weights[0].dtype

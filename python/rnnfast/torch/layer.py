@@ -34,7 +34,7 @@ class Layer(torch.nn.RNNBase):
 
     twin: ClassVar[type[torch.nn.RNNBase] | None] = None
     """The class of `torch.nn` that this one stands in for. It computes what the engine does not
-    (other devices and types, projections), and refuses what is wrong."""
+    (other devices and types), and refuses what is wrong."""
 
     learn_state: bool = False
     """Whether calls without `hx` start from parameters, `initial_state_0` and so on."""
@@ -76,7 +76,8 @@ class Layer(torch.nn.RNNBase):
             of `hx`. With `return_all_states` a third item: the form of `hx` again with a tuple in
             place of each state. It has L*D entries, one for each row of the final state, and each
             is in the form of the input, of width H. The gradient of states beyond h, as an LSTM's
-            c, is made step by step, and so is slow; that of h is not.
+            c, is made step by step, and so is slow; that of h is not. With `proj_size` P the
+            outputs and h have P in place of H.
 
         Raises:
             ValueError, RuntimeError: A shape or dtype is wrong: what `torch.nn`'s layers raise.
@@ -146,21 +147,21 @@ class Layer(torch.nn.RNNBase):
         if not learn_state:
             return
         rows = self.num_layers * (2 if self.bidirectional else 1)
-        for k in range(states_of(self.cell)):
-            width = self.proj_size if self.proj_size and k == 0 else self.hidden_size
+        for k, width in enumerate(self._widths()):
             zeros = self._weights()[0].new_zeros(rows, width)
             self.register_parameter(parameter_name(k), torch.nn.Parameter(zeros))
+
+    def _widths(self) -> list[int]:
+        """The width of each state."""
+        beyond_h = states_of(self.cell) - 1
+        return [self.proj_size or self.hidden_size] + [self.hidden_size] * beyond_h
 
     def _add_noise(self, zoneout: Any, input_dropout: Any, recurrent_dropout: Any) -> None:
         """Sets what there is inside the steps, if it is right."""
         self.zoneout = _noise.zoneout(zoneout, states_of(self.cell))
         self.input_dropout = _checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = _checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
-        if self.proj_size and self.has_more:
-            raise ValueError(
-                "zoneout, input_dropout, recurrent_dropout: expected 0 with proj_size, as it is "
-                f"PyTorch that computes projections, got {self}"
-            )
+        _noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
 
     @property
     def has_more(self) -> bool:
@@ -211,7 +212,7 @@ class Layer(torch.nn.RNNBase):
 
     def _result_dtype(self, x: Tensor, weight: Tensor) -> torch.dtype | None:
         """What outputs are of; None for what the engine does not compute."""
-        if self.proj_size or not x.is_cpu or not weight.is_cpu:
+        if not x.is_cpu or not weight.is_cpu:
             return None
         if torch.is_autocast_enabled("cpu") and weight.dtype != torch.float64:
             dtype: torch.dtype = torch.get_autocast_dtype("cpu")
@@ -229,11 +230,11 @@ class Layer(torch.nn.RNNBase):
         if not state:
             return True
         rows = self.num_layers * (2 if self.bidirectional else 1)
-        expected = rows, *self._batch(x, form), self.hidden_size
+        shape, widths = (rows, *self._batch(x, form)), self._widths()
         casts = dtype == torch.bfloat16
-        return len(state) == states_of(self.cell) and all(
-            s.shape == expected and (s.dtype == x.dtype or (s.is_floating_point() and casts))
-            for s in state
+        return len(state) == len(widths) and all(
+            s.shape == (*shape, width) and (s.dtype == x.dtype or (s.is_floating_point() and casts))
+            for s, width in zip(state, widths, strict=True)
         )
 
     def _batch(self, x: Tensor, form: Padded | Packed) -> tuple[int, ...]:
@@ -257,8 +258,8 @@ class Layer(torch.nn.RNNBase):
         if not return_all_states:
             return self.twin.forward(self, input, hx)
         raise ValueError(
-            "return_all_states: expected a layer without proj_size, on the CPU, of float32, "
-            "float64 or bfloat16, and an input and state of its shapes and dtype, got "
+            "return_all_states: expected a layer on the CPU, of float32, float64 or bfloat16, "
+            "and an input and state of its shapes and dtype, got "
             f"{self}, input of {x.dtype} and shape {tuple(x.shape)}"
         )
 

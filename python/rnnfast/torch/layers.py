@@ -16,8 +16,8 @@ from rnnfast.torch.layer import Layer
 class LSTM(Layer):
     """`torch.nn.LSTM`, with its arguments, parameters, inputs and outputs; the state is (h, c).
 
-    With `proj_size` it is PyTorch that computes. `learn_state`, `zoneout`, `input_dropout` and
-    `recurrent_dropout` are as in `Recurrent`; the last three exclude `proj_size`.
+    `learn_state`, `zoneout`, `input_dropout` and `recurrent_dropout` are as in `Recurrent`; with
+    `proj_size` there is no zoneout or recurrent_dropout.
     """
 
     twin = torch.nn.LSTM

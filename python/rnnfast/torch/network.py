@@ -41,9 +41,10 @@ class Network(NamedTuple):
 
     Attributes:
         x: (T, B, I).
-        weights: weight_ih, weight_hh, bias_ih, bias_hh and weight_channel of each layer and
-            direction, those of them that there are.
-        state: The initial states, (L*D, B, H) each; none for zeros.
+        weights: weight_ih, weight_hh, bias_ih, bias_hh, weight_channel and weight_hr of each layer
+            and direction, those of them that there are.
+        state: The initial states, (L*D, B, H) each, or (L*D, B, P) for an h that is projected; none
+            for zeros.
         lengths: (B,) integers, the sequences' lengths; None for T each.
         seed: Of all masks, an integer without axes; None where nothing is drawn.
     """
@@ -111,19 +112,36 @@ class Options(NamedTuple):
 
     @property
     def weights_per_layer(self) -> int:
-        """How many weights a layer has in one direction."""
+        """How many weights a layer has in one direction, without a projection's."""
         channel: bool = has_channel(self.cell)
         return 2 + 2 * self.bias + channel
 
     def by_layer(self, weights: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Five weights for each layer and direction, None for what there is not."""
-        count = self.weights_per_layer
-        biases = () if self.bias else (None, None)
-        last = () if has_channel(self.cell) else (None,)
-        return [
-            (*weights[i : i + 2], *biases, *weights[i + 2 : i + count], *last)
-            for i in range(0, len(weights), count)
-        ]
+        """The items of `Weights` for each layer and direction, None for what there is not.
+
+        That there is a projection is seen by the number of weights.
+        """
+        count = len(weights) // (self.num_layers * self.num_directions)
+        biases, channel = 2 + 2 * self.bias, has_channel(self.cell)
+        layers = []
+        for i in range(0, len(weights), count):
+            of_layer = weights[i : i + count]
+            last = of_layer[self.weights_per_layer :]
+            layers.append(
+                (
+                    *of_layer[:2],
+                    *(of_layer[2:4] if self.bias else (None, None)),
+                    *(of_layer[biases : biases + 1] if channel else (None,)),
+                    *(last or (None,)),
+                )
+            )
+        return layers
+
+    def widths(self, weights: Sequence[Tensor]) -> list[int]:
+        """The width of each state: H, but P of an h that is projected."""
+        w_hh, *_, w_hr = self.by_layer(weights)[0][1:]
+        hidden = (w_hh if w_hr is None else w_hr).shape[1]
+        return [w_hh.shape[1]] + [hidden] * (self.states - 1)
 
 
 class NoiseMasks(NamedTuple):

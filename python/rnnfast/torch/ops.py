@@ -71,7 +71,7 @@ def forward(
             training.
 
     Returns:
-        y (T, B, D*H), the final states, (L*D, B, H) each, and the reserve, bytes. Whoever gets
+        y (T, B, D*H), or (T, B, D*P), the final states, and the reserve, bytes. Whoever gets
         them may change y and the final states in place: backward reads neither.
     """
     if _direct(network):
@@ -119,12 +119,12 @@ def _forward_fake(network: Network, options: Options, keep: bool) -> Outputs:
     if torch.onnx.is_in_onnx_export():
         raise not_in_onnx(options.cell)
     T, B, _ = network.x.shape
-    H, D = network.weights[1].shape[1], options.num_directions
+    widths, D = options.widths(network.weights), options.num_directions
     # How many bytes is the engine's business, and depends on the CPU.
     size = torch.library.get_ctx().new_dynamic_size() if keep else 0
     new = network.x.new_empty
-    final = [new((options.num_layers * D, B, H)) for _ in range(options.states)]
-    return new((T, B, D * H)), final, new(size, dtype=torch.uint8)
+    final = [new((options.num_layers * D, B, width)) for width in widths]
+    return new((T, B, D * widths[0])), final, new(size, dtype=torch.uint8)
 
 
 def _backward_fake(network: Network, _options: Options, *others: Any) -> list[Tensor]:
@@ -134,9 +134,9 @@ def _backward_fake(network: Network, _options: Options, *others: Any) -> list[Te
 
 
 def _states_fake(network: Network, options: Options, _reserve: Tensor) -> list[Tensor]:
-    shape = *network.x.shape[:2], network.weights[1].shape[1]
-    count = options.num_layers * options.num_directions * (options.states - 1)
-    return [network.x.new_empty(shape) for _ in range(count)]
+    of_layer = options.widths(network.weights)[1:]
+    widths = of_layer * (options.num_layers * options.num_directions)
+    return [network.x.new_empty((*network.x.shape[:2], width)) for width in widths]
 
 
 # Their derivatives.

@@ -123,14 +123,15 @@ def forward(
 
     Returns:
         y (T, B, D*H), zero after a sequence's end; the final states, (L*D, B, H) each; and for each
-        layer and direction the states after every step, (T, B, H) each, zero after the end.
+        layer and direction the states after every step, (T, B, H) each, zero after the end. An h
+        that is projected has P in place of H.
     """
     cell = _known.cell_named(options.cell)
     weights, D = options.by_layer(network.weights), options.num_directions
     x, lengths, state = network.x, network.lengths, network.state
     if not state:
-        H = weights[0][1].shape[1]
-        state = [x.new_zeros((len(weights), x.shape[1], H))] * cell.states
+        shape = len(weights), x.shape[1]
+        state = [x.new_zeros((*shape, width)) for width in options.widths(network.weights)]
     running = None
     if lengths is not None:
         steps = torch.arange(x.shape[0], device=x.device)
@@ -164,7 +165,7 @@ def _run(
     noise: _CellNoise,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """One layer in one direction: states after every step, (T, B, H) each, and the final ones."""
-    w_ih, w_hh, b_ih, b_hh, w_channel = weights
+    w_ih, w_hh, b_ih, b_hh, w_channel, w_hr = weights
     step: Callable[..., tuple[Tensor, ...]] = cell.advance
     inputs = _Product(w_ih, b_ih, cell.gates)(x)
     recurrent = _Product(w_hh, b_hh, cell.recurrent_blocks, noise.recurrent)
@@ -174,6 +175,8 @@ def _run(
     for t in reversed(times) if reverse else times:
         of_step = Inputs([gate[t] for gate in inputs], x[t] if cell.reads_input else None)
         new = step(of_step, recurrent, state, channel)
+        if w_hr is not None:
+            new = F.linear(new[0], w_hr), *new[1:]
         if noise.zoneout:
             new = tuple(
                 n * share[t] + s * (1 - share[t])

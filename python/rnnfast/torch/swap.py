@@ -156,8 +156,6 @@ def _why_not(module: torch.nn.Module) -> str | None:
         return f"{_plain_type(module).__name__} is not a class of torch.nn, and may do more"
     if "forward" in vars(module):
         return "it has a forward of its own"
-    if module.proj_size:
-        return "rnnfast has no projections (proj_size)"
     weight = next(module.parameters())
     if weight.device.type != "cpu":
         return f"its parameters are on {weight.device}"

@@ -46,12 +46,12 @@ class PyPacked {
   std::variant<PackedWeights<float>, PackedWeights<double>> weights_;
 };
 
-// (L*D, B, H), one for each of the cell's states.
+// (L*D, B, H), one for each of the cell's states; (L*D, B, P) for an h that is projected.
 template <class T>
 struct NewState {
   explicit NewState(const NetworkSize& s) : arrays(std::size_t(known_cell(s.cell).states)) {
     for (std::size_t i = 0; i < arrays.size(); ++i) {
-      Array<T> array = new_array<T>({s.cells(), s.batch, s.hidden_size});
+      Array<T> array = new_array<T>({s.cells(), s.batch, s.state_size(int(i))});
       data.push_back(array.mutable_data());
       arrays[i] = std::move(array);
     }
@@ -90,6 +90,8 @@ bool read_network(py::handle weights, const PyPacked* packed, NetworkSize& s,
     const NetworkSize& p = packed->size();
     s.input_size = p.input_size;
     s.hidden_size = p.hidden_size;
+    s.proj_size = p.proj_size;
+    check_projection(s);
     input.packed = packed->of<T>();
     return input.packed && !s.training && s.cell == p.cell && s.num_layers == p.num_layers &&
            s.num_directions == p.num_directions && s.precision == p.precision;
@@ -109,7 +111,7 @@ py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const
       !read_state("state", state, size, input.initial, held) || !read_lengths(lengths, size, spans))
     return py::none();
 
-  Array<T> y = new_array<T>({size.seq_len, size.batch, size.num_directions * size.hidden_size});
+  Array<T> y = new_array<T>({size.seq_len, size.batch, size.y_size()});
   NewState<T> final(size);
   T* y_data = y.mutable_data();
   Reserve<T> reserve = [&] {
@@ -188,7 +190,7 @@ py::object pack(const NetworkOptions& options, py::handle weights) {
 template <class T>
 py::tuple new_gradients(const WeightShapes& shapes, const CellWeights<const T>& w,
                         CellWeights<T>& data) {
-  py::tuple arrays(5);
+  py::tuple arrays(kWeights);
   const auto add = [&](std::size_t k, const T* weight, const WeightShape& shape, T*& to) {
     to = nullptr;
     if (!weight) {
@@ -204,6 +206,7 @@ py::tuple new_gradients(const WeightShapes& shapes, const CellWeights<const T>& 
   add(2, w.bias_ih, shapes.bias_ih, data.bias_ih);
   add(3, w.bias_hh, shapes.bias_hh, data.bias_hh);
   add(4, w.weight_channel, shapes.weight_channel, data.weight_channel);
+  add(5, w.weight_hr, shapes.weight_hr, data.weight_hr);
   return arrays;
 }
 
@@ -238,8 +241,7 @@ py::object backward_of(const PyReserve& reserve, Kept<T>& kept, py::handle dy, p
   std::vector<const T*> dfinal;
   std::vector<CellWeights<T>> gradient_data;
   HeldArrays held;
-  if (!read_optional(dy, {size.seq_len, size.batch, size.num_directions * size.hidden_size},
-                     dy_data) ||
+  if (!read_optional(dy, {size.seq_len, size.batch, size.y_size()}, dy_data) ||
       !read_state("dstate", dstate, size, dfinal, held) ||
       (adds && !read_gradients(dweights, size, kept.input.weights, gradient_data, held)))
     return py::none();
@@ -286,6 +288,9 @@ void bind_rnn(py::module_& m) {
           "input_size", [](const PyPacked& p) { return p.size().input_size; }, "I.")
       .def_property_readonly(
           "hidden_size", [](const PyPacked& p) { return p.size().hidden_size; }, "H.")
+      .def_property_readonly(
+          "proj_size", [](const PyPacked& p) { return p.size().proj_size; },
+          "P, the width of h where it is projected; else 0.")
       .def_property_readonly(
           "num_layers", [](const PyPacked& p) { return p.size().num_layers; }, "L.")
       .def_property_readonly(

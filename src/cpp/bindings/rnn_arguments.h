@@ -9,6 +9,7 @@
 
 #include "bindings/array.h"
 #include "bindings/held.h"
+#include "core/error.h"
 #include "cpu/traced_cells.h"
 #include "rnn/network.h"
 
@@ -46,9 +47,20 @@ bool read_optional(py::handle object, std::initializer_list<long> shape, T*& dat
   return read_optional(object, std::span<const long>(shape.begin(), shape.size()), data);
 }
 
+// Arrays of a layer in one direction; some may be None.
+inline constexpr Index kWeights = 6;
+
 bool read_seed(py::handle object, std::uint64_t& value);
 
-// Sizes that the first layer's weights tell; false also where they are no matrices of T.
+// ValueError where steps have noise in what is projected.
+inline void check_projection(const NetworkSize& s) {
+  RNNFAST_CHECK(!s.proj_size || (!s.noise.zones() && s.noise.recurrent_dropout == 0),
+                "weight_hr: expected none with zoneout or recurrent_dropout, which a projected h "
+                "does not have");
+}
+
+// Sizes that the first layer's weights tell; false also where they are no matrices of T. With a
+// projection, weight_hh has as many columns as h, and weight_hr a column for each unit.
 template <class T>
 bool read_sizes(const Items& weights, NetworkSize& s) {
   if (!weights || weights.size() == 0) return false;
@@ -59,6 +71,16 @@ bool read_sizes(const Items& weights, NetworkSize& s) {
     return false;
   s.input_size = array_size(first[0], 1);
   s.hidden_size = array_size(first[1], 1);
+  if (first.size() == kWeights && !first[kWeights - 1].is_none()) {
+    const py::handle weight_hr = first[kWeights - 1];
+    if (!is_array<T>(weight_hr) || py::detail::array_proxy(weight_hr.ptr())->nd != 2 ||
+        !known_cell(s.cell).projects)
+      return false;
+    s.proj_size = array_size(weight_hr, 0);
+    s.hidden_size = array_size(weight_hr, 1);
+    if (s.proj_size < 1) return false;
+    check_projection(s);
+  }
   return s.input_size >= 1 && s.hidden_size >= 1;
 }
 
@@ -70,18 +92,20 @@ bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
   const bool reads_input = known_cell(s.cell).reads_input();
   for (Index i = 0; i < s.cells(); ++i) {
     const Items w(weights[i]);
-    if (!w || w.size() != 5) return false;
+    if (!w || w.size() != kWeights) return false;
     if (reads_input && s.layer_input(i / s.num_directions) != s.hidden_size) return false;
     const WeightShapes shapes = s.weight_shapes(i);
     const auto read = [&](Index k, const WeightShape& shape, T*& data) {
       return read_optional(w[k], shape.span(), data);
     };
-    if (w[0].is_none() || w[1].is_none() || w[4].is_none() != !shapes.weight_channel.axes)
+    if (w[0].is_none() || w[1].is_none() || w[4].is_none() != !shapes.weight_channel.axes ||
+        w[5].is_none() != !shapes.weight_hr.axes)
       return false;
     CellWeights<T>& to = result.emplace_back();
     if (!read(0, shapes.weight_ih, to.weight_ih) || !read(1, shapes.weight_hh, to.weight_hh) ||
         !read(2, shapes.bias_ih, to.bias_ih) || !read(3, shapes.bias_hh, to.bias_hh) ||
-        !read(4, shapes.weight_channel, to.weight_channel))
+        !read(4, shapes.weight_channel, to.weight_channel) ||
+        !read(5, shapes.weight_hr, to.weight_hr))
       return false;
     for (Index k = 0; k < w.size(); ++k) held.add(name, w[k]);
   }
@@ -98,7 +122,7 @@ bool read_state(const char* name, py::handle state, const NetworkSize& s,
   const Items items(state);
   if (!items || items.size() != states) return false;
   for (int i = 0; i < states; ++i) {
-    if (!read_optional(items[i], {s.cells(), s.batch, s.hidden_size}, result[i])) return false;
+    if (!read_optional(items[i], {s.cells(), s.batch, s.state_size(i)}, result[i])) return false;
     held.add(name, items[i]);
   }
   return true;

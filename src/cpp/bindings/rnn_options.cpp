@@ -98,8 +98,8 @@ std::optional<NetworkOptions> network_options(py::handle cell, py::handle num_la
 
 using ShapeDict = py::typing::Dict<py::str, py::typing::Tuple<py::int_, py::ellipsis>>;
 
-ShapeDict shapes_of(const CellInfo& info, Index input_size, Index hidden_size) {
-  const WeightShapes shapes(info, input_size, hidden_size);
+ShapeDict shapes_of(const CellInfo& info, Index input_size, Index hidden_size, Index proj_size) {
+  const WeightShapes shapes(info, input_size, hidden_size, proj_size);
   ShapeDict dict;
   const auto add = [&](const char* name, const WeightShape& shape) {
     if (shape.axes == 0) return;
@@ -112,6 +112,7 @@ ShapeDict shapes_of(const CellInfo& info, Index input_size, Index hidden_size) {
   add("bias_ih", shapes.bias_ih);
   add("bias_hh", shapes.bias_hh);
   add("weight_channel", shapes.weight_channel);
+  add("weight_hr", shapes.weight_hr);
   return dict;
 }
 
@@ -152,12 +153,15 @@ void bind_cells(py::module_& m) {
       .def_property_readonly("recurrent_gates", &CellInfo::recurrent_gates,
                              "Row blocks of weight_hh.")
       .def_readonly("params", &CellInfo::params, "Rows of weight_channel.")
+      .def_readonly("projects", &CellInfo::projects, "Whether its h may be projected.")
       .def_property_readonly("reads_input", &CellInfo::reads_input,
                              "Whether a step reads the input itself, which then has the size of "
                              "the state.")
       .def("shapes", &shapes_of, py::arg("input_size"), py::arg("hidden_size"),
+           py::arg("proj_size") = 0,
            "The shapes of a layer's weights in one direction by their names, in the order of "
-           "`rnnfast.functional.Weights`; weight_channel where the cell has one.")
+           "`rnnfast.functional.Weights`; weight_channel where the cell has one, weight_hr with a "
+           "projection, whose size is not 0.")
       .def_property_readonly("stages", &stages_of,
                              "The stages of a step. The first has no products if it belongs to the "
                              "end of the step before.");

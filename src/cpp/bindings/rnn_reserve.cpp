@@ -20,17 +20,18 @@ Fingerprints fingerprints(const Kept<T>& kept) {
   };
   Fingerprints found{of(input.x, s.seq_len * s.batch * s.input_size), 0, 0, 0};
   if (kept.reserve.packed.is_dense())  // else y was copied
-    found.y =
-        of(kept.reserve.outputs.back(), s.seq_len * s.batch * s.num_directions * s.hidden_size);
-  for (const T* state : input.initial)
-    found.state = found.state * 31 + of(state, s.cells() * s.batch * s.hidden_size);
+    found.y = of(kept.reserve.outputs.back(), s.seq_len * s.batch * s.y_size());
+  for (std::size_t i = 0; i < input.initial.size(); ++i)
+    found.state =
+        found.state * 31 + of(input.initial[i], s.cells() * s.batch * s.state_size(int(i)));
   for (std::size_t i = 0; i < input.weights.size(); ++i) {
     const CellWeights<const T>& w = input.weights[i];
     const WeightShapes shapes = s.weight_shapes(Index(i));
     for (const std::uint64_t part :
          {of(w.weight_ih, shapes.weight_ih.count()), of(w.weight_hh, shapes.weight_hh.count()),
           of(w.bias_ih, shapes.bias_ih.count()), of(w.bias_hh, shapes.bias_hh.count()),
-          of(w.weight_channel, shapes.weight_channel.count())})
+          of(w.weight_channel, shapes.weight_channel.count()),
+          of(w.weight_hr, shapes.weight_hr.count())})
       found.weights = found.weights * 31 + part;
   }
   return found;
@@ -70,7 +71,7 @@ py::object dropout_mask_of(PyReserve& reserve, Index layer) {
     const NetworkSize& s = kept.reserve.size;
     RNNFAST_CHECK(layer >= 0 && layer + 1 < s.num_layers, "layer: expected 0 to ", s.num_layers - 2,
                   ", got ", layer);
-    Array<T> mask = new_array<T>({s.seq_len, s.batch, s.num_directions * s.hidden_size});
+    Array<T> mask = new_array<T>({s.seq_len, s.batch, s.y_size()});
     network_dropout_mask(kept.reserve, layer, mask.mutable_data());
     return py::object(std::move(mask));
   });
@@ -83,7 +84,7 @@ py::object zoneout_mask_of(PyReserve& reserve, Index cell, int state) {
     const int states = known_cell(s.cell).states;
     RNNFAST_CHECK(state >= 0 && state < states, "state: expected 0 to ", states - 1, ", got ",
                   state);
-    Array<T> mask = new_array<T>({s.seq_len, s.batch, s.hidden_size});
+    Array<T> mask = new_array<T>({s.seq_len, s.batch, s.state_size(state)});
     network_zoneout_mask(kept.reserve, cell, state, mask.mutable_data());
     return py::object(std::move(mask));
   });
@@ -104,7 +105,7 @@ py::object recurrent_mask_of(PyReserve& reserve, Index cell) {
   return reserve.visit([&]<class T>(const Kept<T>& kept) {
     const NetworkSize& s = kept.reserve.size;
     check_cell(s, cell);
-    Array<T> mask = new_array<T>({s.batch, s.hidden_size});
+    Array<T> mask = new_array<T>({s.batch, s.h_size()});
     network_recurrent_mask(kept.reserve, cell, mask.mutable_data());
     return py::object(std::move(mask));
   });
@@ -157,7 +158,7 @@ void bind_reserve(py::module_& m) {
       .def_property_readonly("dtype", &PyReserve::dtype, "Name of the dtype.")
       .def_property_readonly("indexed", &PyReserve::indexed, "Whether x were indices.")
       .def_property_readonly("weights", &PyReserve::weights,
-                             "The weights, five of each layer and direction.")
+                             "The weights of each layer and direction, as in `Weights`.")
       .def_property_readonly(
           "states", [](const PyReserve& r) { return known_cell(r.size().cell).states; },
           "States of the cell.")
@@ -165,15 +166,19 @@ void bind_reserve(py::module_& m) {
           "y_shape",
           [](const PyReserve& r) {
             const NetworkSize& s = r.size();
-            return py::make_tuple(s.seq_len, s.batch, s.num_directions * s.hidden_size);
+            return py::make_tuple(s.seq_len, s.batch, s.y_size());
           },
-          "(T, B, D*H).")
+          "(T, B, D*H), or (T, B, D*P).")
       .def_property_readonly(
-          "state_shape",
+          "state_shapes",
           [](const PyReserve& r) {
-            return py::make_tuple(r.size().cells(), r.size().batch, r.size().hidden_size);
+            const NetworkSize& s = r.size();
+            py::typing::List<py::typing::Tuple<py::int_, py::int_, py::int_>> shapes;
+            for (int i = 0; i < known_cell(s.cell).states; ++i)
+              shapes.append(py::make_tuple(s.cells(), s.batch, s.state_size(i)));
+            return shapes;
           },
-          "(L*D, B, H).")
+          "(L*D, B, H) of each state, (L*D, B, P) of an h that is projected.")
       .def_property_readonly("memory", &memory_of,
                              "The reserve space as bytes, for `restore`; of a reserve that was "
                              "restored itself there are none.")

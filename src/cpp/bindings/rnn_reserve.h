@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "bindings/array.h"
-#include "bindings/held.h"
+#include "bindings/rnn_arguments.h"
 #include "rnn/masks.h"
 #include "rnn/network.h"
 
@@ -51,12 +51,15 @@ class PyReserve {
   const char* dtype() const {
     return std::visit([](const auto& k) { return dtype_of(k); }, kept_);
   }
-  // Five of each layer and direction.
+  // `kWeights` of each layer and direction.
   py::list weights() const {
     const auto& held = std::visit([](const auto& k) -> const auto& { return k.held; }, kept_);
     py::list result;
-    for (std::size_t w = 0; Index(result.size()) < size().cells(); w += 5)
-      result.append(py::make_tuple(held[w], held[w + 1], held[w + 2], held[w + 3], held[w + 4]));
+    for (std::size_t w = 0; Index(result.size()) < size().cells(); w += kWeights) {
+      py::tuple of_layer(kWeights);
+      for (std::size_t k = 0; k < kWeights; ++k) of_layer[k] = held[w + k];
+      result.append(std::move(of_layer));
+    }
     return result;
   }
   // Takes note of what the arrays hold.

@@ -94,6 +94,10 @@ struct CellInfo {
   // that see the input itself.
   RowBlocks input = {}, recurrent = {};
   bool opens = false;  // the first stage runs at the end of the step before
+  // Whether a step reads h through its one product alone, so that a projection of h may take h's
+  // place. The functions of such a cell read neither s[0] nor next[0], and the last stage's
+  // backward makes h again, as made[0], and gives h no gradient, ds[0] = 0.
+  bool projects = false;
   Stage stages[kMaxStages];
 
   // Row blocks of weight_ih and of weight_hh.
@@ -232,6 +236,10 @@ constexpr bool is_well_formed(const CellInfo& info) {
     if (info.input.of(gate) != RowBlocks::kNone) return false;
   for (int gate = 0; gate < info.input_gates(); ++gate)
     if (info.input.of(gate) < 0) return false;
+  const Product& first = info.stages[0].products[0];
+  if (info.projects &&
+      (info.size() != 1 || info.stages[0].size() != 1 || first.operand.from != Operand::kState))
+    return false;
   return gates == info.gates && next_value == info.values() && info.states >= 1 &&
          info.states <= kMaxStates && info.values() <= kMaxValues;
 }

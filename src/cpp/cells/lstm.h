@@ -18,6 +18,7 @@ struct LstmFamily {
       .states = 2,
       .gates = 4,
       .params = kPeephole ? 3 : 0,
+      .projects = true,
       .stages = {{.gates = {kI, 4}, .products = {{state(kH), {kI, 4}}}, .saved = 4}}};
 
   template <int kStage, class V>
@@ -52,6 +53,7 @@ struct LstmFamily {
     e.da[kO] = dao;
     e.ds[kH] = V(0);
     e.ds[kC] = dc * f;
+    e.made[kH] = o * tc;
     if constexpr (kPeephole) {
       e.ds[kC] = e.ds[kC] + e.p[kPi] * dai + e.p[kPf] * daf;
       e.dp[kPi] = dai * e.s[kC];

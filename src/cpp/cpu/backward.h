@@ -31,13 +31,18 @@ class Backward {
         rows_(args.size.rows),
         order_{rows_, args.size.reverse},
         H_(args.size.hidden_size),
+        R_(args.size.h_size()),
         tiles_(l_.tiles(H_)),
         work_(cell, args.workspace, args.size, team.size),
         direct_(args.size.direct),
-        own_(partition(l_, H_, rows_.batch, thread, team.size)),
+        own_(partition(l_, args.size, rows_.batch, thread, team.size)),
         own_vectors_{own_.tiles.begin * l_.tile_vectors,
                      min_index(l_.vectors(H_), own_.tiles.end * l_.tile_vectors)},
+        h_vectors_(!args.size.proj_size ? own_vectors_
+                   : own_.by_tiles      ? share(l_.vectors(R_), thread, team.size)
+                                        : Range{0, l_.vectors(R_)}),
         share_(share(tiles_, thread, team.size)),
+        projection_(args, team, thread, work_.projection),
         input_(l_, args, work_, team, thread),
         noise_(cell, args, work_),
         product_(work_.products + thread * work_.thread_products),
@@ -50,7 +55,7 @@ class Backward {
   void run() {
     prepare();
     team_.barrier();
-    WeightGradient<P> weights(l_, args_, team_, thread_, work_);
+    WeightGradient<P> weights(l_, args_, team_, thread_, work_, projection_);
     const Index step = args_.size.reverse ? 1 : -1;
     Index t = args_.size.reverse ? 0 : rows_.steps - 1;
     for (int parity = 0; t >= 0 && t < rows_.steps; parity ^= 1) {
@@ -84,8 +89,11 @@ class Backward {
   void prepare() {
     if (args_.part.first) pack_parameters();
     for (int s = 0; s < l_.info.states; ++s)
-      load_state(l_, args_.dfinal[s], rows_, H_, share_, carry(s, 0, 0), carry_tile());
-    load_h0(l_, args_.initial[0], rows_, H_, share_, work_.h0);
+      load_state(l_, s == 0 && projection_ ? nullptr : args_.dfinal[s], rows_, H_, share_,
+                 carry(s, 0, 0), carry_tile());
+    const Range h_share = share(l_.tiles(R_), thread_, team_.size);
+    if (projection_) projection_.load_final(h_share, l_);
+    load_h0(l_, args_.initial[0], rows_, R_, h_share, work_.h0);
     noise_.prepare(share_);
     clear_padding(work_.dh[0]);
     clear_padding(work_.dh[1]);
@@ -96,10 +104,14 @@ class Backward {
     const CellWeights<const T>& w = args_.weights;
     if (l_.info.params) pack_units(l_, w.weight_channel, H_, l_.info.params, share_, work_.params);
     if (direct_) return;
-    for_groups([&](const Group& group) {
+    // Threads that share the tiles share the packing of each panel as well.
+    if (projection_)
+      for_groups(own_vectors_, [&](const Group& group) {
+        projection_.pack(group.v0, group.vectors, !own_.by_tiles);
+      });
+    for_groups(h_vectors_, [&](const Group& group) {
       for (int p = 0; p < l_.products.size; ++p) {
-        // Threads that share the tiles share the packing of each panel as well.
-        pack_transposed<P>(l_, w.weight_hh, l_.info.recurrent, H_, H_, l_.products.item[p].gates,
+        pack_transposed<P>(l_, w.weight_hh, l_.info.recurrent, H_, R_, l_.products.item[p].gates,
                            group.v0, group.vectors, own_.by_tiles ? Range{0, tiles_} : share_,
                            recurrent_panel(p, group.v0));
       }
@@ -118,7 +130,7 @@ class Backward {
         F::store(Vec<T>(0), gates + (tiles_ - 1) * chunk_tile_ + F::operand(i * l_.units + v * W));
   }
 
-  // Columns of h's gradient: up to four vectors, evenly over this thread's tiles.
+  // Columns of a gradient: up to four vectors, evenly over this thread's vectors of it.
   struct Group {
     Index v0;
     int vectors;
@@ -126,16 +138,16 @@ class Backward {
   };
   // As in the forward pass, every other step goes backwards.
   template <class F>
-  RNNFAST_INLINE void for_groups(F&& f, bool backwards = false) const {
+  RNNFAST_INLINE void for_groups(const Range& own, F&& f, bool backwards = false) const {
     const int most = l_.tile_vectors > 1 ? l_.tile_vectors : kMaxVectors;
-    const Index count = own_vectors_.end - own_vectors_.begin, groups = blocks_of(count, most);
+    const Index count = own.end - own.begin, groups = blocks_of(count, most);
     const auto begin = [&](Index i) {
       return l_.tile_vectors > 1 ? min_index(count, i * most) : count * i / groups;
     };
     for (Index n = 0; n < groups; ++n) {
       const Index i = backwards ? groups - 1 - n : n, next = backwards ? i - 1 : i + 1;
-      f(Group{own_vectors_.begin + begin(i), int(begin(i + 1) - begin(i)),
-              n + 1 < groups ? own_vectors_.begin + begin(next) : -1});
+      f(Group{own.begin + begin(i), int(begin(i + 1) - begin(i)),
+              n + 1 < groups ? own.begin + begin(next) : -1});
     }
   }
   // This thread's sequences among [first, end), a strip at a time.
@@ -149,7 +161,7 @@ class Backward {
   T* recurrent_panel(int product, Index v0) const {
     const Span gates = l_.products.item[product].gates;
     return work_.w_hh +
-           W * tiles_ * F::steps(l_.units) * (l_.vectors(H_) * gates.first + v0 * gates.count);
+           W * tiles_ * F::steps(l_.units) * (l_.vectors(R_) * gates.first + v0 * gates.count);
   }
 
   Index carry_tile() const { return rows_.batch * l_.units; }
@@ -173,14 +185,17 @@ class Backward {
       });
     };
     block.stage = l_.last;
-    for_groups(last_stage, t & 1);
+    if (projection_)
+      projected_stage(block, t, later, going);
+    else
+      for_groups(own_vectors_, last_stage, t & 1);
     for (int stage = l_.last - 1; stage >= l_.first; --stage) {
       if (own_.by_tiles) team_.barrier();
       block.stage = stage;
       for (int n = 0; n < cell_.norm_count(); ++n)
         if (cell_.traced->norms[n].made_by == stage) find_moments(n, block, count);
       if (direct_) direct_products(made_by(stage), current_, t);
-      for_groups([&](const Group& group) {
+      for_groups(own_vectors_, [&](const Group& group) {
         for_strips(0, count, [&](Index first, Index rows) {
           products(made_by(stage), current_, t, group, first, rows);
           run_stage(block, t, group, first, rows, product_);
@@ -190,15 +205,44 @@ class Backward {
     if (own_.by_tiles) team_.barrier();
   }
 
+  // The last stage of a step whose h is projected, as h has then gone: first the gradient of h,
+  // then that of what was projected, which the stage takes for h's.
+  void projected_stage(BackwardBlock<T>& block, Index t, Index later, Index going) {
+    const Index count = rows_.count(t), row = rows_.offset[t] - current_.row;
+    const T* dy = args_.dy ? args_.dy + rows_.offset[t] * args_.y_stride : nullptr;
+    for_groups(h_vectors_, [&](const Group& group) {
+      for_strips(0, going, [&](Index first, Index rows) {
+        products(kBefore, later_, later, group, first, rows);
+        projection_.complete(group.v0, group.vectors, row, first, rows, product_, dy);
+      });
+      for_strips(going, count, [&](Index first, Index rows) {
+        projection_.complete(group.v0, group.vectors, row, first, rows, nullptr, dy);
+      });
+    });
+    if (own_.by_tiles) team_.barrier();
+    block.dy = nullptr;
+    block.made_h = projection_.m(row);
+    for_groups(
+        own_vectors_,
+        [&](const Group& group) {
+          for_strips(0, count, [&](Index first, Index rows) {
+            projection_.multiply(group.v0, group.vectors, group.next, row, first, rows, product_);
+            cell_.backward[l_.last](of_rows(block, group, first, rows, product_));
+          });
+        },
+        t & 1);
+  }
+
   // Sequences [going, count) start at step t, so the gradient that comes back through its products
   // is that of their initial states.
   void leave(Index t, Index going) {
     if (direct_) direct_products(kBefore, later_, t);
     if (going == rows_.count(t)) return;
     BackwardBlock<T> block = block_of(t);
-    for_groups([&](const Group& group) {
+    for_groups(h_vectors_, [&](const Group& group) {
       for_strips(going, rows_.count(t), [&](Index first, Index rows) {
         products(kBefore, later_, t, group, first, rows);
+        if (projection_) return projection_.keep(group.v0, group.vectors, first, rows, product_);
         cell_.leave(of_rows(block, group, first, rows, product_));
       });
     });
@@ -317,6 +361,8 @@ class Backward {
     b.dkept = work_.dkept;
     b.dkept_tile = rows_.batch * l_.seen_row;
     for (int i = 0; i < l_.values; ++i) b.values[i] = work_.values[i] + chunk_row * H_;
+    b.made_h = nullptr;
+    b.made_h_row = projection_.m_row();
     b.h_operand = work_.h + chunk_row * H_;
     b.dnorms = work_.dnorms;
     b.dnorms_tile = rows_.batch * cell_.norm_count() * l_.units;
@@ -326,7 +372,8 @@ class Backward {
   }
 
   void store_initial() const {
-    for (int s = 0; s < l_.info.states; ++s)
+    if (projection_) projection_.store_initial();
+    for (int s = projection_ ? 1 : 0; s < l_.info.states; ++s)
       for (Index tile = share_.begin; tile < share_.end; ++tile)
         for (Index r = 0; r < rows_.batch; ++r)
           store_state(l_, carry(s, tile, r), tile, r, rows_, H_, args_.dinitial[s]);
@@ -341,12 +388,13 @@ class Backward {
   const int thread_;
   const PackedRows& rows_;
   const StepOrder order_;
-  const Index H_, tiles_;
+  const Index H_, R_, tiles_;  // R_: columns of h
   const BackwardWorkspace<P> work_;
-  const bool direct_;  // weights are read as they lie
-  Partition own_;      // of the time loop
-  const Range own_vectors_;
-  const Range share_;  // tiles of everything else
+  const bool direct_;                    // weights are read as they lie
+  Partition own_;                        // of the time loop
+  const Range own_vectors_, h_vectors_;  // of units; columns whose products this thread makes
+  const Range share_;                    // tiles of everything else
+  const ProjectionGradient<P> projection_;
   const InputGradient<P> input_;
   const BackwardNoise<P> noise_;
   T* const product_;  // this thread's recurrent products

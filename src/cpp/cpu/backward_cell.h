@@ -64,7 +64,7 @@ class BackwardCell {
 
   static RNNFAST_INLINE void load_states(const Block& b, const Place& at, Index r, const T* h,
                                          Index h_stride, const T* states, V* s) {
-    s[0] = V::load(h + r * h_stride + at.unit, at.lanes);
+    s[0] = info.projects ? V(0) : V::load(h + r * h_stride + at.unit, at.lanes);
     for (int i = 1; i < info.states; ++i)
       s[i] = V::load(states + (i - 1) * b.state + at.tile * b.states_tile + r * kUnits + at.at);
   }
@@ -187,6 +187,8 @@ class BackwardCell {
     for (int i = 0; i < info.params; ++i) dp[i].store(dparams(b, at, r) + i * kUnits);
     for (int k = stage.sees.first; k < stage.sees.end(); ++k) dseen[k].store(dkept(b, at, r, k));
     if constexpr (!is_last) store_values<kStage>(b, at, r, made);
+    if constexpr (is_last && info.projects)
+      if (b.made_h) made[0].store(b.made_h + r * b.made_h_row + at.unit);
     if constexpr (is_last && info.opens) {  // made again for the weights' gradients
       V opening[info.opening_values()];
       Cell::template forward<0>(Values<V>{.s = s, .made = opening});

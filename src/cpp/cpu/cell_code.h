@@ -72,7 +72,9 @@ struct BackwardBlock {
   T* dkept;  // gradients of slots that later stages see, [tile][row][slot][unit]
   Index dkept_tile;
   T* values[kMaxValues];  // row stride H
-  T* h_operand;           // h before the step as products multiplied it, where they drop; likewise
+  T* made_h;              // h made again, where it is projected, row stride made_h_row; or null
+  Index made_h_row;
+  T* h_operand;  // h before the step as products multiplied it, where they drop; row stride H
   // Gradients of normalised slots, [tile][row][norm][unit], and of the rows, [norm][sequence]: the
   // mean of the slot, 1 / its deviation, and the means of the gradient and of gradient times norm.
   T* dnorms;

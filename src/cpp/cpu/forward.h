@@ -26,10 +26,13 @@ class Forward {
         thread_(thread),
         rows_(args.size.rows),
         H_(args.size.hidden_size),
-        h_row_(F::operand(H_)),
+        R_(args.size.h_size()),
+        h_row_(F::operand(R_)),
         tiles_(l_.tiles(H_)),
         work_(cell, args.workspace, args.size, team.size, args.packed),
         share_(share(tiles_, thread, team.size)),
+        h_share_(share(l_.tiles(R_), thread, team.size)),
+        projection_(args.size, work_.weights.w_hr),
         input_(l_, args, work_, team, thread),
         noise_(cell, args, work_),
         sums_(work_.sums + thread * work_.thread_sums),
@@ -51,7 +54,7 @@ class Forward {
     while (t >= 0 && t < rows_.steps) {
       const Chunk chunk = chunk_from(rows_, t, step, kForwardChunkRows);
       chunk_row_ = keeps_gates_ ? 0 : chunk.row;
-      own_ = partition(l_, H_, active_rows(chunk), thread_, team_.size);
+      own_ = partition(l_, args_.size, active_rows(chunk), thread_, team_.size);
       own_.batch =
           own_.by_tiles ? Range{0, rows_.batch} : share_rows(rows_, chunk, thread_, team_.size);
       input_.round(chunk);
@@ -76,12 +79,13 @@ class Forward {
   // Packs the weights, unless they are, and spreads the initial states.
   void prepare() {
     if (args_.part.first && !args_.size.packed)
-      work_.weights.pack(args_.weights, args_.size, share_);
-    load_h0(l_, args_.initial[0], rows_, H_, share_, work_.h0);
+      work_.weights.pack(args_.weights, args_.size, team_, thread_);
+    load_h0(l_, args_.initial[0], rows_, R_, h_share_, work_.h0);
     for (int s = 1; s < l_.info.states; ++s)
       load_state(l_, args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
     noise_.prepare(share_);
     if (!hands_on()) return;
+    if (projection_) return round_h0();
     ForwardBlock<T> block{};
     block.code = &cell_;
     block.hidden = H_;
@@ -95,6 +99,11 @@ class Forward {
     block.mask = noise_.mask();
     cell_.open(block);
     noise_.drop_h(block, block.h, H_);
+  }
+
+  void round_h0() const {
+    team_.barrier();  // threads have loaded other columns
+    projection_.round(work_.h0, R_, rows_.batch, projection_.shared(team_, thread_), work_.h);
   }
 
   // Whether the products of the next step multiply anything but h as it lies in y.
@@ -141,6 +150,20 @@ class Forward {
       run_stage(stage, t, segments);
       if (own_.by_tiles && meets_) team_.barrier();
     }
+    if (projection_) project(t);
+  }
+
+  // h of step t out of what the last stage has made, for this thread's sequences or columns.
+  void project(Index t) {
+    const Range panels = own_.by_tiles ? projection_.shared(team_, thread_) : projection_.all();
+    const Index first = own_.batch.begin, rows = min_index(own_.batch.end, rows_.count(t)) - first;
+    T* h = args_.y + (rows_.offset[t] + first) * args_.y_stride;
+    if (!args_.again)
+      projection_.multiply(work_.m + first * F::operand(H_), rows, panels, h, args_.y_stride);
+    if (F::kRounds)
+      projection_.round(h, args_.y_stride, rows, panels,
+                        work_.h + handed(t, false) + first * h_row_);
+    if (own_.by_tiles) team_.barrier();
   }
 
   // When recomputing, y already holds every h. A cell whose only operand is h can then run many
@@ -213,7 +236,7 @@ class Forward {
 
   // Row 0 of h before step `seg.t`.
   const T* h_rows(const Segment& seg, Index* stride) const {
-    *stride = seg.initial ? H_ : args_.y_stride;
+    *stride = seg.initial ? R_ : args_.y_stride;
     return seg.initial ? work_.h0 : args_.y + rows_.offset[seg.previous] * args_.y_stride;
   }
 
@@ -256,6 +279,11 @@ class Forward {
     noise_.redirect(b, seg.t, states_);
     b.operand_row = h_row_;
     b.h_operand = work_.h + handed(seg.t, false);
+    if (projection_) {  // of which these are what is projected
+      b.y = F::kRounds || args_.again ? nullptr : work_.m;
+      b.y_stride = b.operand_row = F::operand(H_);
+      b.h_operand = work_.m;
+    }
     for (int i = 0; i < l_.values; ++i)
       b.values[i] = work_.values[i] + (i < l_.opening_values ? handed(seg.t, false) : 0);
     b.mask = noise_.mask();
@@ -327,7 +355,7 @@ class Forward {
     if (next < own_.tiles.begin || next >= own_.tiles.end) return nullptr;
     if (l_.products.first[stage] == l_.products.first[stage + 1]) return nullptr;
     const int first = l_.products.item[l_.products.first[stage]].gates.first * l_.units;
-    return work_.weights.w_hh + (next * l_.gate_row + first) * F::steps(H_);
+    return work_.weights.w_hh + (next * l_.gate_row + first) * F::steps(R_);
   }
 
   // sums = the recurrent products of a stage for some rows of a tile, and bias_hh.
@@ -335,7 +363,7 @@ class Forward {
                                AheadShares<T>& ahead, T* sums) const {
     const int vectors = l_.used_vectors(H_, tile);
     const T* bias = work_.weights.bias_hh + tile * l_.gate_row;
-    const Index depth = F::steps(H_);
+    const Index depth = F::steps(R_);
     const T* gates = all.block.gates + tile * gates_tile_;
     for (Index i = row * l_.slot_row; i < (row + count) * l_.slot_row; i += kLine<T>)
       __builtin_prefetch(gates + i, 1, 3);  // comes while the product runs
@@ -380,11 +408,11 @@ class Forward {
     for (Index r = rows_.batch - 1; r >= 0; --r) {
       while (length < rows_.steps && rows_.count(length) > r) ++length;
       const Index last = args_.size.reverse ? 0 : length - 1;
-      const T* h = length ? args_.y + (rows_.offset[last] + r) * args_.y_stride : work_.h0 + r * H_;
-      const Index from = share_.begin * l_.units;
-      const Index count = min_index(H_, share_.end * l_.units) - from;
+      const T* h = length ? args_.y + (rows_.offset[last] + r) * args_.y_stride : work_.h0 + r * R_;
+      const Index from = h_share_.begin * l_.units;
+      const Index count = min_index(R_, h_share_.end * l_.units) - from;
       if (count > 0)
-        __builtin_memcpy(args_.final[0] + rows_.order[r] * H_ + from, h + from, count * sizeof(T));
+        __builtin_memcpy(args_.final[0] + rows_.order[r] * R_ + from, h + from, count * sizeof(T));
       const Index row = state_row(last, r, length == 0);
       for (int s = 1; s < l_.info.states; ++s)
         for (Index tile = share_.begin; tile < share_.end; ++tile)
@@ -398,12 +426,14 @@ class Forward {
   const Team& team_;
   const int thread_;
   const PackedRows& rows_;
-  const Index H_;
+  const Index H_, R_;  // units, and columns of h
   const Index h_row_;  // lanes of an operand's row in copies of it
   const Index tiles_;
   const ForwardWorkspace<P> work_;
-  Partition own_;      // of the time loop
-  const Range share_;  // tiles of everything else
+  Partition own_;        // of the time loop
+  const Range share_;    // tiles of everything else
+  const Range h_share_;  // the same of h
+  const Projection<P> projection_;
   InputProduct<P> input_;
   const ForwardNoise<P> noise_;
   // Whether products multiply copies of h, not h as it lies in y.

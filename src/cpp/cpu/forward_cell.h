@@ -34,6 +34,7 @@ class ForwardCell {
           const Place at(b, tile, v, r);
           V s[info.states];
           load_states(b, at, r, s);
+          if constexpr (info.projects) s[0] = load_h(b, at, r);
           hand_on(b, at, r, s);
         }
   }
@@ -53,8 +54,11 @@ class ForwardCell {
           operand(r * b.operand_row + F::operand(unit)) {}
   };
 
+  static RNNFAST_INLINE V load_h(const Block& b, const Place& at, Index r) {
+    return V::load(b.h + r * b.h_stride + at.unit, at.lanes);
+  }
   static RNNFAST_INLINE void load_states(const Block& b, const Place& at, Index r, V* s) {
-    s[0] = V::load(b.h + r * b.h_stride + at.unit, at.lanes);
+    s[0] = info.projects ? V(0) : load_h(b, at, r);
     for (int i = 1; i < info.states; ++i) s[i] = V::load(b.states + (i - 1) * b.state + at.state);
   }
 

@@ -12,12 +12,13 @@ struct ForwardWorkspace {
   // Buffers that survive from one part to the next come first, so that their offsets do not depend
   // on the number of rows.
   PackedLayer<P> weights;
-  T* h0;      // (B, H)
+  T* h0;      // (B, R), R columns of h
   T* gates;   // [tile][chunk row][slot][unit], unless the reserve holds them
   T* states;  // like h, [state][tile][B][unit], unless the reserve holds them
   T* x;       // (chunk rows, I) as operands, where products round
-  T* h;  // (B, H) as operands, where products round or drop: of the initial state, even and odd
-         // steps
+  // (B, R) as operands, where products round or drop: of the initial state, even and odd steps.
+  T* h;
+  T* m;                   // (B, H) as operands: of a step, what is projected
   T* values[kMaxValues];  // (B, H) each; those of an opening stage like h
   T* mask;                // (B, H) of recurrent dropout
   T* made;                // (B, H), with zoneout h as the cell made it, unless the reserve holds it
@@ -38,13 +39,14 @@ struct ForwardWorkspace {
     Carver<T> c{base, s.packed ? 0 : weights.size};
     const Index H = s.hidden_size, B = s.rows.batch, tiles = l.tiles(H);
     const bool keeps_gates = s.training && l.keeps_gates;
-    h0 = c.take(B * H);
+    h0 = c.take(B * s.h_size());
     gates =
         c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * l.slot_row);
     states = c.take(s.training ? 0 : l.extra_states * tiles * state_rows(s) * l.units);
     x = c.take(F::kRounds ? chunk_capacity(s.rows, kForwardChunkRows) * F::operand(s.input_size)
                           : 0);
-    h = c.take(F::kRounds || s.noise.drops() ? kVersions * B * F::operand(H) : 0);
+    h = c.take(F::kRounds || s.noise.drops() ? kVersions * B * F::operand(s.h_size()) : 0);
+    m = c.take(s.proj_size ? B * F::operand(H) : 0);
     for (int i = 0; i < l.values; ++i)
       values[i] = c.take((i < l.opening_values ? kVersions : 1) * B * F::operand(H));
     mask = c.take(s.noise.drops() ? B * H : 0);

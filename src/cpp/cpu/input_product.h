@@ -29,12 +29,8 @@ class InputProduct {
     if (!F::kRounds || args_.indices) return;
     input_row_ = chunk.row;
     const Range mine = share(chunk.rows, thread_, team_.size);
-    for (Index r = mine.begin; r < mine.end; ++r)
-      for (Index i = 0; i < I_; i += W) {
-        const int lanes = int(min_index(W, I_ - i));
-        F::store(V::load(args_.x + (chunk.row + r) * args_.x_stride + i, lanes),
-                 work_.x + r * F::operand(I_) + F::operand(i), lanes);
-      }
+    round_rows<P>(args_.x + (chunk.row + mine.begin) * args_.x_stride, args_.x_stride,
+                  mine.end - mine.begin, I_, work_.x + mine.begin * F::operand(I_), F::operand(I_));
     team_.barrier();
   }
 

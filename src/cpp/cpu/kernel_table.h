@@ -50,7 +50,8 @@ struct LayerNoise {
 struct LayerSize {
   PackedRows rows;
   Index input_size;
-  Index hidden_size;
+  Index hidden_size;  // H
+  Index proj_size;    // P; 0: h is not projected
   bool reverse;
   bool training;
   bool needs_dx;
@@ -58,6 +59,8 @@ struct LayerSize {
   bool direct = false;  // the weights are read as they lie: see kDirectRows
   LayerNoise noise = {};
 
+  // Width R of h, which the recurrent products multiply.
+  RNNFAST_INLINE Index h_size() const { return proj_size ? proj_size : hidden_size; }
   // Rows of a tile's states beyond h in the reserve: the initial ones, those after each step, and
   // with zoneout those that the cell made in each step.
   RNNFAST_INLINE Index state_rows() const {
@@ -71,14 +74,15 @@ struct Part {
   bool first = true, last = true;
 };
 
-// In PyTorch's layouts; biases and channel may be null.
+// In PyTorch's layouts; biases, channel and weight_hr may be null.
 template <class T>
 struct CellWeights {
   T* weight_ih;       // (input_gates * H, I)
-  T* weight_hh;       // (recurrent_gates * H, H)
+  T* weight_hh;       // (recurrent_gates * H, R)
   T* bias_ih;         // (input_gates * H,)
   T* bias_hh;         // (recurrent_gates * H,)
   T* weight_channel;  // (params, H)
+  T* weight_hr;       // (P, H), with a projection
 };
 
 // Values of T that forward keeps for backward.
@@ -98,10 +102,10 @@ struct ForwardArgs {
   const T* x;                    // (rows, I), row stride x_stride; or null
   const Index* indices;          // (rows,) in [0, I), where x is null
   Index x_stride;
-  T* y;  // (rows, H), row stride y_stride
+  T* y;  // (rows, R), row stride y_stride
   Index y_stride;
-  const T* initial[kMaxStates];  // (B, H) each; null for zeros
-  T* final[kMaxStates];          // (B, H) each; not written if `again`
+  const T* initial[kMaxStates];  // (B, R), and (B, H) beyond h; null for zeros
+  T* final[kMaxStates];          // likewise; not written if `again`
   T* gates;                      // reserve; null unless training
   T* states;                     // reserve; null unless training
   T* made;                       // likewise
@@ -122,13 +126,13 @@ struct BackwardArgs {
   const T* gates;
   const T* states;
   const T* made;
-  const T* dy;  // (rows, H), row stride y_stride; null for zeros
+  const T* dy;  // (rows, R), row stride y_stride; null for zeros
   const T* dfinal[kMaxStates];
   T* workspace;
   T* dx;  // (rows, I), row stride dx_stride; null if not wanted
   Index dx_stride;
   bool add_dx;              // add to dx instead of writing it
-  T* dinitial[kMaxStates];  // (B, H) each; may be dfinal
+  T* dinitial[kMaxStates];  // like `initial`; may be dfinal
   CellWeights<T> dweights;  // biases and channel may be null
   bool add_dweights;        // add to dweights instead of writing them
 };

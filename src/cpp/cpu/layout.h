@@ -6,7 +6,7 @@
 // so that each gate fills one. Within a tile the columns are [gate][vector][lane].
 
 #include "core/carver.h"
-#include "cpu/pack.h"
+#include "cpu/projection.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -106,8 +106,8 @@ struct Layout {
   RNNFAST_INLINE constexpr Index place_of(Index vector) const {
     return vector & (tile_vectors - 1);
   }
-  RNNFAST_INLINE Index recurrent_bytes(Index hidden) const {
-    return info.recurrent_gates() * hidden * hidden * Index(sizeof(T));
+  RNNFAST_INLINE Index recurrent_bytes(const LayerSize& s) const {
+    return info.recurrent_gates() * s.hidden_size * s.h_size() * Index(sizeof(T));
   }
   // Vectors of a tile that have units.
   RNNFAST_INLINE constexpr int used_vectors(Index hidden, Index tile) const {
@@ -225,9 +225,9 @@ struct Partition {
 };
 inline constexpr Index kCacheBytes = 2 << 20;  // of a core
 template <class T>
-RNNFAST_INLINE Partition partition(const Layout<T>& l, Index hidden, Index batch, int thread,
+RNNFAST_INLINE Partition partition(const Layout<T>& l, const LayerSize& s, Index batch, int thread,
                                    int threads) {
-  const Index tiles = l.tiles(hidden), bytes = l.recurrent_bytes(hidden);
+  const Index tiles = l.tiles(s.hidden_size), bytes = l.recurrent_bytes(s);
   if (threads > 1 && batch * kCacheBytes >= 12 * threads * max_index(kCacheBytes, bytes))
     return {{0, tiles}, share(batch, thread, threads), false};
   return {share(tiles, thread, threads), {0, batch}, true};
@@ -295,6 +295,7 @@ struct PackedLayer {
   T *w_ih, *w_hh;        // panels; none if the weights are read as they lie
   T *bias_ih, *bias_hh;  // [tile][gate][unit]
   T* params;             // [tile][param][unit]
+  T* w_hr;               // of the projection
   Index size;
 
   const Layout<T>& l;
@@ -303,27 +304,31 @@ struct PackedLayer {
     Carver<T> c{base};
     const Index tiles = l.tiles(s.hidden_size), row = s.direct ? 0 : tiles * l.gate_row;
     w_ih = c.take(Format<P>::steps(s.input_size) * row);
-    w_hh = c.take(Format<P>::steps(s.hidden_size) * row);
+    w_hh = c.take(Format<P>::steps(s.h_size()) * row);
     bias_ih = c.take(tiles * l.gate_row);
     bias_hh = c.take(tiles * l.gate_row);
     params = c.take(tiles * l.param_row);
+    w_hr = c.take(Projection<P>(s, nullptr).size());
     size = c.used;
   }
 
-  void pack(const CellWeights<const T>& w, const LayerSize& s, Range tiles) const {
+  // This thread's share.
+  void pack(const CellWeights<const T>& w, const LayerSize& s, const Team& team, int thread) const {
     const Index H = s.hidden_size;
+    const Range tiles = share(l.tiles(H), thread, team.size);
     pack_bias(l, w.bias_ih, l.info.input, H, tiles, bias_ih);
     pack_bias(l, w.bias_hh, l.info.recurrent, H, tiles, bias_hh);
     if (l.info.params) pack_units(l, w.weight_channel, H, l.info.params, tiles, params);
     if (s.direct) return;
     pack_weights<P>(l, w.weight_ih, l.info.input, H, s.input_size, l.input_gates, tiles, w_ih);
     for (int p = 0; p < l.products.size; ++p)
-      pack_weights<P>(l, w.weight_hh, l.info.recurrent, H, H, l.products.item[p].gates, tiles,
-                      w_hh);
+      pack_weights<P>(l, w.weight_hh, l.info.recurrent, H, s.h_size(), l.products.item[p].gates,
+                      tiles, w_hh);
+    Projection<P>(s, w_hr).pack(w.weight_hr, team, thread);
   }
 };
 
-// h0 in packed order, (B, H): the units of some tiles; zeros for null.
+// h0 in packed order, (B, R): the columns of some tiles; zeros for null. `hidden` is R.
 template <class T>
 void load_h0(const Layout<T>& l, const T* from, const PackedRows& rows, Index hidden, Range tiles,
              T* to) {

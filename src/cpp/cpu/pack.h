@@ -95,6 +95,20 @@ RNNFAST_INLINE void pad_rows(const RealOf<P>* from, Index from_stride, Index row
     }
 }
 
+// Rows of `columns` values as a format's operands.
+template <class P>
+RNNFAST_INLINE void round_rows(const RealOf<P>* from, Index from_stride, Index rows, Index columns,
+                               RealOf<P>* to, Index to_stride) {
+  using F = Format<P>;
+  constexpr int W = kLanes<RealOf<P>>;
+  for (Index r = 0; r < rows; ++r)
+    for (Index i = 0; i < columns; i += W) {
+      const int lanes = int(min_index(W, columns - i));
+      F::store(Vec<RealOf<P>>::load(from + r * from_stride + i, lanes),
+               to + r * to_stride + F::operand(i), lanes);
+    }
+}
+
 // Columns [0, width) of `rows` rows, packed [row][width] from row `at` on: the A side of a product
 // over rows.
 template <class P, int kWidth>
@@ -129,6 +143,12 @@ void pack_columns(const RealOf<P>* from, Index stride, Index rows, int width, Re
       for (Index r = 0; r < rows; ++r)
         for (int j = 0; j < width; ++j) Format<P>::put(from[r * stride + j], to, at + r, j, width);
   }
+}
+// Zeros behind an odd number of packed rows, where a step has two.
+template <class P>
+RNNFAST_INLINE void pad_columns(Index rows, int width, RealOf<P>* to) {
+  for (Index r = rows; r < Format<P>::steps(rows) * Format<P>::kStep; ++r)
+    for (int j = 0; j < width; ++j) Format<P>::put(RealOf<P>(0), to, r, j, width);
 }
 
 }  // namespace RNNFAST_ISA_NAMESPACE

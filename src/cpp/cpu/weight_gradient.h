@@ -6,6 +6,7 @@
 // end. Their order depends on the shapes alone, never on the threads.
 
 #include "cpu/cell_code.h"
+#include "cpu/projection_gradient.h"
 #include "cpu/transposed.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
@@ -16,11 +17,12 @@ struct BackwardWorkspace {
   using F = Format<P>;
   // Buffers that survive from one part to the next come first, so that their offsets do not depend
   // on the number of rows.
-  T *w_hh, *w_ih;          // transposed panels
-  T* params;               // [tile][param][unit]
-  T *dw_ih, *dw_hh;        // sums
-  T* dw_params;            // [tile][param][unit]
-  T* h0;                   // (B, H)
+  T *w_hh, *w_ih;    // transposed panels
+  T* params;         // [tile][param][unit]
+  T *dw_ih, *dw_hh;  // sums
+  T* dw_params;      // [tile][param][unit]
+  ProjectionMemory<P> projection;
+  T* h0;                   // (B, R), R columns of h
   T* carry;                // [state][tile][B][unit]: gradients of the states between two steps
   T* dheld;                // with zoneout likewise, what passes by a step
   T* mask;                 // (B, H) of recurrent dropout
@@ -51,15 +53,18 @@ struct BackwardWorkspace {
     const Layout<T>& l = cell.layout;
     Carver<T> c{base};
     const Index I = s.input_size, H = s.hidden_size, B = s.rows.batch, tiles = l.tiles(H);
+    const Index R = s.h_size();
     chunk_rows = chunk_capacity(s.rows, kBackwardChunkRows);
     const Index whole = s.direct ? 0 : 1;
-    w_hh = c.take(whole * l.vectors(H) * l.W * tiles * F::steps(l.gate_row));
+    w_hh = c.take(whole * l.vectors(R) * l.W * tiles * F::steps(l.gate_row));
     w_ih = c.take(whole * s.needs_dx * l.vectors(I) * l.W * tiles * F::steps(l.gate_row));
     params = c.take(tiles * l.param_row);
     dw_ih = c.take(whole * tiles * (I + 1) * l.gate_row);
-    dw_hh = c.take(whole * tiles * (H + bias_hh) * l.gate_row);
+    dw_hh = c.take(whole * tiles * (R + bias_hh) * l.gate_row);
     dw_params = c.take(tiles * l.param_row);
-    h0 = c.take(B * H);
+    projection.take_kept(c, s);
+    h0 = c.take(B * R);
+    projection.take(c, s, chunk_rows);
     carry = c.take(l.info.states * tiles * B * l.units);
     dheld = c.take(s.noise.zones ? l.info.states * tiles * B * l.units : 0);
     mask = c.take(s.noise.drops() ? B * H : 0);
@@ -77,7 +82,7 @@ struct BackwardWorkspace {
     for (int i = 0; i < l.values; ++i) values[i] = c.take(chunk_rows * H);
     packed[0] = c.take(whole * F::operand(chunk_rows) * (I + 1));
     for (int p = 0; p < l.products.size; ++p)
-      packed[p + 1] = c.take(whole * F::operand(chunk_rows) * (H + bias_hh));
+      packed[p + 1] = c.take(whole * F::operand(chunk_rows) * (R + bias_hh));
     const Index few = s.direct ? chunk_rows : 0;
     direct = c.take((l.products.size + 1) * few * l.vectors(H) * l.W);
     direct_dx = c.take(s.needs_dx ? 2 * few * l.vectors(I) * l.W : 0);
@@ -95,15 +100,17 @@ class WeightGradient {
 
  public:
   WeightGradient(const Layout<T>& layout, const BackwardArgs<T>& args, const Team& team, int thread,
-                 const BackwardWorkspace<P>& work)
+                 const BackwardWorkspace<P>& work, const ProjectionGradient<P>& projection)
       : l_(layout),
         args_(args),
         team_(team),
         thread_(thread),
         work_(work),
+        projection_(projection),
         rows_(args.size.rows),
         I_(args.size.input_size),
         H_(args.size.hidden_size),
+        R_(args.size.h_size()),
         tiles_(l_.tiles(H_)),
         share_(share(tiles_, thread, team.size)),
         empty_(args.part.first) {}
@@ -112,6 +119,7 @@ class WeightGradient {
   void accumulate(const Chunk& chunk, const T* dh, const T* dx) {
     if (chunk.rows == 0) return;  // steps that no sequence reaches
     for (int side = 0; side < sides(); ++side) pack(side, chunk);
+    if (projection_) projection_.pack_chunk(chunk.rows);
     const T *dh_steps = dh, *dx_steps = dx;  // a real type's rows are its steps
     if constexpr (F::kRounds) {
       join_rows(chunk, dh, work_.dh_steps);
@@ -123,15 +131,17 @@ class WeightGradient {
       multiply_side(side, chunk, side ? dh_steps : dx_steps);
     if (args_.indices) scatter_rows(chunk, dx);
     if (l_.info.params) sum_params(chunk);
+    if (projection_) projection_.add_chunk(chunk.rows, empty_);
     empty_ = false;
-    // dh is double-buffered, so the next chunk can start right away. dx, dparams and the operands
-    // are not: wait.
+    // dh is double-buffered, so the next chunk can start right away. dx, dparams, the operands and
+    // what a projection has are not: wait.
     const bool drops = args_.size.noise.drops();
-    if (l_.split || l_.values > 0 || l_.info.params > 0 || drops) team_.barrier();
+    if (l_.split || l_.values > 0 || l_.info.params > 0 || drops || projection_) team_.barrier();
   }
 
   // Writes the sums where they belong.
   void finish() const {
+    if (projection_) projection_.finish(empty_);
     if (empty_) clear();
     const CellWeights<T>& to = args_.dweights;
     const RowBlocks &input = l_.info.input, &recurrent = l_.info.recurrent;
@@ -139,8 +149,8 @@ class WeightGradient {
     unpack_bias(work_.dw_ih, depth(0), I_, input, l_.input_gates, to.bias_ih);
     for (int p = 0; p < l_.products.size; ++p) {
       const Span gates = l_.products.item[p].gates;
-      unpack_matrix(work_.dw_hh, depth(1), H_, recurrent, gates, to.weight_hh);
-      if (l_.own_bias_hh) unpack_bias(work_.dw_hh, depth(1), H_, recurrent, gates, to.bias_hh);
+      unpack_matrix(work_.dw_hh, depth(1), R_, recurrent, gates, to.weight_hh);
+      if (l_.own_bias_hh) unpack_bias(work_.dw_hh, depth(1), R_, recurrent, gates, to.bias_hh);
     }
     if (!l_.own_bias_hh)
       unpack_bias(work_.dw_ih, depth(0), I_, recurrent, l_.input_gates, to.bias_hh);
@@ -152,10 +162,10 @@ class WeightGradient {
   int sides() const { return 1 + l_.products.size; }
   Index lane_row() const { return F::operand(l_.gate_row); }  // lanes of a row's gradients
 
-  Index matrix_columns(int side) const { return side ? H_ : args_.indices ? 0 : I_; }
+  Index matrix_columns(int side) const { return side ? R_ : args_.indices ? 0 : I_; }
   Index columns(int side) const { return matrix_columns(side) + (side ? work_.bias_hh : 1); }
   // Depth of the side's sums and the depth at which its columns start.
-  Index depth(int side) const { return side ? H_ + work_.bias_hh : I_ + 1; }
+  Index depth(int side) const { return side ? R_ + work_.bias_hh : I_ + 1; }
   Index first_depth(int side) const { return !side && args_.indices ? I_ : 0; }
 
   // Calls f(source, stride, rows, first row in the chunk) for the pieces that a side is made of.
@@ -186,7 +196,7 @@ class WeightGradient {
     for (Index t = low; t <= max_index(chunk.first, chunk.last); ++t) {
       const Index going = order.continued(t), before = order.previous(t);
       if (going) add(args_.y + rows_.offset[before] * args_.y_stride, args_.y_stride, going);
-      add(work_.h0 + going * H_, H_, rows_.count(t) - going);
+      add(work_.h0 + going * R_, R_, rows_.count(t) - going);
     }
     if (run) f(run, stride, count, at);
   }
@@ -209,8 +219,7 @@ class WeightGradient {
         });
       if (copied < width)
         for (Index r = 0; r < chunk.rows; ++r) F::put(T(1), to, r, width - 1, width);
-      for (Index r = chunk.rows; r < F::steps(chunk.rows) * F::kStep; ++r)
-        for (int j = 0; j < width; ++j) F::put(T(0), to, r, j, width);
+      pad_columns<P>(chunk.rows, width, to);
     }
   }
 
@@ -385,8 +394,9 @@ class WeightGradient {
   const Team& team_;
   const int thread_;
   const BackwardWorkspace<P>& work_;
+  const ProjectionGradient<P>& projection_;
   const PackedRows& rows_;
-  const Index I_, H_, tiles_;
+  const Index I_, H_, R_, tiles_;  // R_: columns of h
   const Range share_;
   bool empty_;  // no chunk has been added yet
 };

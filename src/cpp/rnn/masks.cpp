@@ -25,7 +25,7 @@ template <class T>
 void drop_outputs(const NetworkSize& s, const PackedBatch& packed, Index layer, const T* from,
                   T* to, int thread, int threads) {
   const Dropout<T> dropout(s.dropout, s.seed, unsigned(layer));
-  const Index width = s.num_directions * s.hidden_size, rows = packed.total();
+  const Index width = s.y_size(), rows = packed.total();
   const Index begin = rows * thread / threads, end = rows * (thread + 1) / threads;
   if (packed.is_dense()) {
     const Index first = begin * width;
@@ -62,7 +62,7 @@ void drop_inputs(const NetworkSize& s, const PackedBatch& packed, Index layer, c
 
 template <class T>
 void network_dropout_mask(const Reserve<T>& r, Index layer, T* mask) {
-  const Index width = r.size.num_directions * r.size.hidden_size;
+  const Index width = r.size.y_size();
   std::vector<T> packed_mask(std::size_t(r.packed.total() * width), T(1));
   drop_outputs(r.size, r.packed, layer, packed_mask.data(), packed_mask.data(), 0, 1);
   r.packed.unpack(packed_mask.data(), width, mask, 0, 1);
@@ -71,7 +71,7 @@ void network_dropout_mask(const Reserve<T>& r, Index layer, T* mask) {
 template <class T>
 void network_zoneout_mask(const Reserve<T>& r, Index i, int s, T* mask) {
   const NetworkSize& size = r.size;
-  const Index H = size.hidden_size, D = size.num_directions;
+  const Index H = size.state_size(s), D = size.num_directions;
   for (Index t = 0; t < size.seq_len; ++t)
     for (Index b = 0; b < size.batch; ++b, mask += H) {
       if (!size.draws_noise()) {
@@ -95,7 +95,7 @@ void network_input_mask(const Reserve<T>& r, Index layer, T* mask) {
 template <class T>
 void network_recurrent_mask(const Reserve<T>& r, Index i, T* mask) {
   const NetworkSize& size = r.size;
-  const Index H = size.hidden_size, D = size.num_directions;
+  const Index H = size.h_size(), D = size.num_directions;
   const double p = size.draws_noise() ? size.noise.recurrent_dropout : 0;
   const auto words = noise_mask<T>(p, size.seed, noise_cell(i / D, i % D), kRecurrentDropout);
   for (Index b = 0; b < size.batch; ++b)

@@ -24,7 +24,8 @@ double weight_count(const NetworkSize& s) {
   double weights = 0;
   for (Index i = 0; i < s.cells(); ++i) {
     const WeightShapes shapes = s.weight_shapes(i);
-    weights += double(shapes.weight_ih.count()) + double(shapes.weight_hh.count());
+    for (const WeightShape& shape : {shapes.weight_ih, shapes.weight_hh, shapes.weight_hr})
+      weights += double(shape.count());
   }
   return weights;
 }
@@ -35,7 +36,9 @@ int threads_for(const NetworkSize& s, Index rows, double passes) {
   const double weights = weight_count(s);
   const double work = std::max(2. * double(rows) * passes * weights / kFlopsPerThread,
                                passes * weights * sizeof(T) / kBytesPerThread);
-  const double step = 2. * double(s.batch) * double(s.weight_shapes(0).weight_hh.count());
+  const WeightShapes shapes = s.weight_shapes(0);
+  const double step =
+      2. * double(s.batch) * double(shapes.weight_hh.count() + shapes.weight_hr.count());
   if (step == 0) return at_most_all(work);  // without recurrent products threads never meet
   return at_most_all(std::min(work, step / kFlopsPerMeeting));
 }
@@ -66,18 +69,17 @@ struct CellRun {
       args.indices = reserve.indices + segment.row;
     else
       args.x = reserve.inputs[layer] + segment.row * args.x_stride;
-    args.y_stride = size().num_directions * size().hidden_size;
+    args.y_stride = size().y_size();
     args.y = at_segment(reserve.outputs[layer], k);
     for (int s = 0; s < cell().info.states; ++s)
       args.initial[s] =
-          k ? reserve.state_after(i, k - 1, s) : state_of(input.initial[s], size(), i);
+          k ? reserve.state_after(i, k - 1, s) : state_of(input.initial[s], s, size(), i);
   }
 
   // This direction's columns of an array of outputs or their gradients, from segment k on.
   template <class V>
   V* at_segment(V* outputs, Index k) const {
-    const Index width = size().num_directions * size().hidden_size;
-    return outputs + segments()[k].row * width + direction * size().hidden_size;
+    return outputs + segments()[k].row * size().y_size() + direction * size().h_size();
   }
 
   void forward(const std::vector<T*>& final, T* workspace) const {
@@ -89,7 +91,7 @@ struct CellRun {
       if (input.packed) args.packed = input.packed->layers[i];
       for (int s = 0; s < cell().info.states; ++s)
         args.final[s] =
-            args.part.last ? state_of(final[s], size(), i) : reserve.state_after(i, k, s);
+            args.part.last ? state_of(final[s], s, size(), i) : reserve.state_after(i, k, s);
       args.gates = reserve.gates[i];
       args.states = reserve.states[i];
       args.made = reserve.made[i];
@@ -111,7 +113,7 @@ struct BackwardMemory {
   BackwardMemory(const Reserve<T>& r, bool packs_dy, bool packs_dx, bool needs_dx, int threads,
                  T* base) {
     const NetworkSize& s = r.size;
-    const Index width = s.num_directions * s.hidden_size, rows = r.packed.total();
+    const Index width = s.y_size(), rows = r.packed.total();
     const SegmentMemory segment = r.segment_memory(true, needs_dx, threads);
     Carver<T> arena{base};
     even = arena.take(s.num_layers > 1 ? rows * width : 0);
@@ -170,9 +172,9 @@ void backward(const CellRun<T>& run, const CellGradient<T>& gradient,
     if (gradient.dy) args.dy = run.at_segment(gradient.dy, k);
     for (int s = 0; s < run.cell().info.states; ++s) {
       // Between segments the gradients of the states wait where the initial states' will be.
-      args.dinitial[s] = state_of(gradient.dinitial[s], run.size(), i);
+      args.dinitial[s] = state_of(gradient.dinitial[s], s, run.size(), i);
       args.dfinal[s] =
-          args.part.first ? state_of(gradient.dfinal[s], run.size(), i) : args.dinitial[s];
+          args.part.first ? state_of(gradient.dfinal[s], s, run.size(), i) : args.dinitial[s];
     }
     args.workspace = memory.workspace;
     args.dx_stride = args.size.input_size;
@@ -201,6 +203,7 @@ PackedWeights<T> network_pack(const NetworkSize& size,
     s.rows = {.steps = 0, .batch = 0, .offset = &offset, .order = nullptr, .first_step = 0};
     s.input_size = size.layer_input(i / size.num_directions);
     s.hidden_size = size.hidden_size;
+    s.proj_size = size.proj_size;
     return s;
   };
   const auto lay_out = [&](T* base, std::vector<T*>& layers) {
@@ -252,8 +255,7 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
         team.barrier();
       }
     }
-    if (r.outputs.back() != y)
-      packed.unpack(r.outputs.back(), size.num_directions * size.hidden_size, y, thread, team.size);
+    if (r.outputs.back() != y) packed.unpack(r.outputs.back(), size.y_size(), y, thread, team.size);
   });
   return r;
 }
@@ -264,7 +266,7 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
                       const std::vector<CellWeights<T>>& dweights, bool add_dweights) {
   const NetworkSize& size = r.size;
   const PackedBatch& packed = r.packed;
-  const Index width = size.num_directions * size.hidden_size;
+  const Index width = size.y_size();
   const int threads = threads_for<T>(size, packed.total(), 2);
   const bool packs_dy = dy && !packed.is_dense(), packs_dx = dx && !packed.is_dense();
   const auto lay_out = [&](T* base) {

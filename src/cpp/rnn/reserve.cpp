@@ -12,7 +12,7 @@
 namespace rnnfast {
 
 WeightShapes NetworkSize::weight_shapes(Index i) const {
-  return {known_cell(cell), layer_input(i / num_directions), hidden_size};
+  return {known_cell(cell), layer_input(i / num_directions), hidden_size, proj_size};
 }
 
 template <class T>
@@ -47,7 +47,7 @@ Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
 // Inference keeps the outputs of two layers, in turn.
 template <class T>
 Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
-  const Index width = size.num_directions * size.hidden_size, rows = packed.total();
+  const Index width = size.y_size(), rows = packed.total();
   const bool dense = packed.is_dense();
   const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
   Carver<T> arena{base};
@@ -62,7 +62,7 @@ Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
     const Segments& parts = segments[direction];
     if (recomputes(direction)) {
       checkpoints[i] =
-          arena.take((parts.size() - 1) * cell.info.states * size.batch * size.hidden_size);
+          arena.take((parts.size() - 1) * size.batch * size.states_size(cell.info.states));
       continue;
     }
     const LayerReserve needs =
@@ -87,10 +87,11 @@ Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
 template <class T>
 LayerSize Reserve<T>::layer_size(const PackedRows& rows, Index layer, Index direction,
                                  bool training, bool needs_dx) const {
-  const bool few = packed.total() < kDirectRows && packed.batch() < kDirectRows;
+  const bool few = packed.total() < kDirectRows && packed.batch() < kDirectRows && !size.proj_size;
   return {.rows = rows,
           .input_size = size.layer_input(layer),
           .hidden_size = size.hidden_size,
+          .proj_size = size.proj_size,
           .reverse = direction == 1,
           .training = training,
           .needs_dx = needs_dx,
@@ -138,8 +139,8 @@ SegmentMemory Reserve<T>::segment_memory(bool backward, bool needs_dx, int threa
 
 template <class T>
 T* Reserve<T>::state_after(Index i, Index k, int s) const {
-  const Index count = kernels<T>(size.cell, size.precision).info.states;
-  return checkpoints[i] + (k * count + s) * size.batch * size.hidden_size;
+  const int count = kernels<T>(size.cell, size.precision).info.states;
+  return checkpoints[i] + (k * size.states_size(count) + size.states_size(s)) * size.batch;
 }
 
 template struct Reserve<float>;

@@ -16,9 +16,16 @@ namespace rnnfast {
 
 struct NetworkSize : NetworkOptions {
   Index seq_len = 0, batch = 0, input_size = 0, hidden_size = 0;
+  Index proj_size = 0;     // P; 0: h is not projected
   std::uint64_t seed = 0;  // of dropout and noise
 
-  Index layer_input(Index layer) const { return layer ? num_directions * hidden_size : input_size; }
+  // Width R of h, and of any state.
+  Index h_size() const { return proj_size ? proj_size : hidden_size; }
+  Index state_size(int state) const { return state ? hidden_size : h_size(); }
+  // Of all states before number `states`.
+  Index states_size(int states) const { return states ? h_size() + (states - 1) * hidden_size : 0; }
+  Index y_size() const { return num_directions * h_size(); }  // width of a layer's outputs
+  Index layer_input(Index layer) const { return layer ? y_size() : input_size; }
   // Of the weights of layer and direction i.
   WeightShapes weight_shapes(Index i) const;
 };
@@ -31,7 +38,8 @@ struct PackedWeights {
   std::vector<T*> layers;  // of each layer and direction
 };
 
-// The caller's arrays. Each pointer of `initial`, `final` and so on is a (cells, B, H) array.
+// The caller's arrays. Each pointer of `initial`, `final` and so on is a (cells, B, H) array, or
+// (cells, B, R) for h.
 template <class T>
 struct NetworkInput {
   const T* x;                                 // (T, B, I), or null
@@ -41,10 +49,10 @@ struct NetworkInput {
   std::vector<const T*> initial;  // of each state; null for zeros
 };
 
-// The part of one state's (cells, B, H) array that belongs to cell i.
+// The part of the array of one state, whose number is `state`, that belongs to cell i.
 template <class T>
-T* state_of(T* states, const NetworkSize& s, Index i) {
-  return states ? states + i * s.batch * s.hidden_size : nullptr;
+T* state_of(T* array, int state, const NetworkSize& s, Index i) {
+  return array ? array + i * s.batch * s.state_size(state) : nullptr;
 }
 
 // Values of T that one call of the kernels needs.
@@ -73,7 +81,7 @@ struct Reserve {
   // The most that one segment of any layer and direction needs of each kind: in the forward pass or
   // in backward, which may make gates again.
   SegmentMemory segment_memory(bool backward, bool needs_dx, int threads) const;
-  // State s of cell i, (B, H), after segment k of its direction, which is not the last.
+  // State s of cell i, (B, its size), after segment k of its direction, which is not the last.
   T* state_after(Index i, Index k, int s) const;
 
   NetworkSize size;
@@ -83,7 +91,7 @@ struct Reserve {
   Buffer memory;                   // none of its own where it was filled before
   // Of each layer and direction; null where made again.
   std::vector<T*> gates, states, made;
-  std::vector<T*> checkpoints;     // [segment][state][B, H] where made again
+  std::vector<T*> checkpoints;     // [segment][state][B, its size] where made again
   std::vector<T*> outputs;         // of each layer, packed; the last is the caller's y if shared
   std::vector<const T*> inputs;    // of each layer, packed; the first is the caller's x if dense
   const Index* indices = nullptr;  // packed; the caller's if dense

@@ -22,16 +22,17 @@ struct WeightShape {
 
 // In the order of `CellWeights`.
 struct WeightShapes {
-  WeightShape weight_ih, weight_hh, bias_ih, bias_hh, weight_channel;
+  WeightShape weight_ih, weight_hh, bias_ih, bias_hh, weight_channel, weight_hr;
 
-  WeightShapes(const CellInfo& cell, Index input_size, Index hidden_size) {
+  WeightShapes(const CellInfo& cell, Index input_size, Index hidden_size, Index proj_size) {
     const Index input = cell.input_gates() * hidden_size;
     const Index recurrent = cell.recurrent_gates() * hidden_size;
     weight_ih = {2, {input, input_size}};
-    weight_hh = {2, {recurrent, hidden_size}};
+    weight_hh = {2, {recurrent, proj_size ? proj_size : hidden_size}};
     bias_ih = {1, {input}};
     bias_hh = {1, {recurrent}};
     weight_channel = {cell.params ? 2 : 0, {cell.params, hidden_size}};
+    weight_hr = {proj_size ? 2 : 0, {proj_size, hidden_size}};
   }
 };
 

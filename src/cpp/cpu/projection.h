@@ -1,0 +1,80 @@
+#pragma once
+// The projection of h (LSTMP): h = m W_hr^T, where m is what a cell's functions make as their h.
+//
+// weight_hr, (P, H), is packed in panels of two vectors of columns, [panel][step of the depth]
+// [columns]: few columns, so that threads which share a step by tiles have some each.
+
+#include "core/team.h"
+#include "cpu/pack.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+
+template <class P>
+class Projection {
+  using T = RealOf<P>;
+  using F = Format<P>;
+  static constexpr int W = kLanes<T>;
+  static constexpr Index kWidth = 2 * W;  // columns of a panel
+
+ public:
+  Projection(const LayerSize& size, T* panels)
+      : H_(size.hidden_size), P_(size.proj_size), depth_(F::steps(H_)), panels_(panels) {}
+
+  explicit operator bool() const { return P_ > 0; }
+  // Values that the panels take.
+  Index size() const { return blocks_of(P_, kWidth) * kWidth * depth_; }
+
+  // Packs this thread's share.
+  void pack(const T* weight_hr, const Team& team, int thread) const {
+    for_panels(shared(team, thread), [&](Index first, Index columns) {
+      const Index width = blocks_of(columns, W) * W;
+      for (Index at = 0; at < columns; at += W)
+        transpose_in<P>(weight_hr + (first + at) * H_, H_, int(min_index(W, columns - at)), H_,
+                        panels_ + first * depth_ + at, width);
+    });
+  }
+
+  // The panels that a thread has if threads share the columns; or all of them.
+  Range shared(const Team& team, int thread) const {
+    return share(blocks_of(P_, kWidth), thread, team.size);
+  }
+  Range all() const { return {0, blocks_of(P_, kWidth)}; }
+
+  // The columns of some panels of h, row stride h_stride, for rows of m, which are operands.
+  void multiply(const T* m, Index rows, Range panels, T* h, Index h_stride) const {
+    for_panels(panels, [&](Index first, Index columns) {
+      const T* panel = panels_ + first * depth_;
+      const Index width = blocks_of(columns, W) * W;
+      multiply_rows<P>({.a = m,
+                        .lda = F::operand(H_),
+                        .b = panel,
+                        .ldb = width,
+                        .depth = depth_,
+                        .c = h + first,
+                        .ldc = h_stride,
+                        .columns = int(columns),
+                        .ahead = {first + columns < P_ ? panel + width * depth_ : nullptr}},
+                       rows);
+    });
+  }
+  // The same columns of rows of h as operands.
+  void round(const T* h, Index h_stride, Index rows, Range panels, T* operands) const {
+    for_panels(panels, [&](Index first, Index columns) {
+      round_rows<P>(h + first, h_stride, rows, columns, operands + F::operand(first),
+                    F::operand(P_));
+    });
+  }
+
+ private:
+  // Calls f(first column, columns) for each panel.
+  template <class Function>
+  void for_panels(Range panels, Function&& f) const {
+    for (Index i = panels.begin; i < panels.end; ++i)
+      f(i * kWidth, min_index(kWidth, P_ - i * kWidth));
+  }
+
+  const Index H_, P_, depth_;
+  T* const panels_;
+};
+
+}  // namespace RNNFAST_ISA_NAMESPACE
