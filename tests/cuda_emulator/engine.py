@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import sysconfig
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,18 +16,15 @@ from ptx.nvcc import available, from_cuda
 
 # Two whose kernels have all paths: one product a step, and two.
 FEW_CELLS = {"lstm": "Lstm", "mut3": "Mut3"}
+OPTIONS = ["-g1", "-Wno-unknown-pragmas"]  # of the engine, and of what is compiled at first use
 
 
-def copy_with_few_cells(target: Path, cells: Iterable[str] = FEW_CELLS) -> Path:
-    """Copies the library's sources, with some of FEW_CELLS as the registry: they compile faster."""
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(ROOT / "src", target)
-    registry = target / "cpp/cells/registry.h"
-    few = f"using Cells = TypeList<{', '.join(FEW_CELLS[name] for name in cells)}>;"
-    text, count = re.subn(r"using Cells = .*?;", few, registry.read_text(), flags=re.DOTALL)
-    assert count == 1
-    registry.write_text(text)
-    return target
+def all_cells() -> list[str]:
+    """The types of the registry."""
+    registry = (ROOT / "src/cpp/cells/registry.h").read_text()
+    found = re.search(r"using Cells = TypeList<(.*?)>;", registry, flags=re.DOTALL)
+    assert found is not None
+    return [name.strip() for name in found[1].split(",")]
 
 
 def build_engine(
@@ -37,6 +33,7 @@ def build_engine(
     sanitizer: str | None = None,
     source_root: Path = ROOT / "src",
     architecture: int | None = None,
+    cells: Iterable[str] | None = None,
     flags: list[str] | None = None,
 ) -> Path:
     """The path of an extension module, for the environment variable RNNFAST_EMULATED.
@@ -47,6 +44,8 @@ def build_engine(
         source_root: The library's sources, or a copy of them.
         architecture: Run what nvcc makes of the kernels for it, as 90, in place of their source;
             the variable then is RNNFAST_EMULATED_PTX.
+        cells: The types of the cells whose kernels are compiled with it; None for the library's
+            choice.
         flags: Further options of the compiler.
     """
     module = "_emulated" if architecture is None else "_emulated_ptx"
@@ -55,7 +54,9 @@ def build_engine(
     sources = [*kernels, *sorted(folder.glob("*.cpp")), *sorted(folder.glob("bindings/*.cpp"))]
     sources.append(EMULATOR / "bindings.cpp")
     defines = [f"RNNFAST_CUDA_MODULE={module}", "RNNFAST_EMULATED"]
-    options = ["-g1", "-Wno-unknown-pragmas", *(flags or ())]
+    if cells is not None:
+        defines.append(f"RNNFAST_CUDA_CELLS={','.join(cells)}")
+    options = [*OPTIONS, *(flags or ())]
     if architecture is not None:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             sources += pool.map(lambda k: translated(k, architecture, source_root), kernels)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +16,10 @@ from numpy.typing import DTypeLike
 from rnnfast import _core
 from rnnfast._backend import Backend
 from rnnfast.cuda._devices import Properties
+from rnnfast.cuda._kernels import Kernels, Unit, definition, kernels
 from rnnfast.cuda._network import DevicePacked, DeviceReserve, Network
+from rnnfast.traced.engine import defined
+from rnnfast.traced.header import header
 
 # PyTorch's names for what may multiply where arrays are float32.
 MATMUL_PRECISIONS = {"highest": "full", "high": "bfloat16x3", "medium": "bfloat16"}
@@ -106,10 +108,33 @@ class Engine(Backend):
         """dx, the gradients of the initial states and those of the weights, if new."""
         return reserve.network.backward(reserve.memory, *gradients)
 
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """The place in the registry of each cell."""
-        return {cell.name: place for place, cell in enumerate(_core.cells())}
+    def cell(self, name: str) -> int:
+        """The extension's number of a cell, which it may learn of now.
+
+        Raises:
+            CellError: The cell cannot run here.
+        """
+        number = int(self.extension.find_cell(name))
+        if number >= 0:
+            return number
+        traced = defined(name)
+        assert traced is not None, f"cell {name!r} is neither compiled nor traced"
+        header(traced)  # raises, if it has none
+        return int(self.extension.define_cell(name, **definition(traced)))
+
+    def prepare(self, call: Any, cell: str, backward: bool) -> None:
+        """Compiles and loads the kernels that a pass of a call needs, if they are not there."""
+        missing = call.missing(backward=backward)
+        if missing is None:
+            return
+        kernel, paired = missing
+        unit = Unit(self.cell(cell), kernel, backward, paired)
+        functions = self.compiled(kernels(self.extension, unit, defined(cell)))
+        self.extension.load(**unit._asdict(), functions=functions)
+
+    @abstractmethod
+    def compiled(self, kernels: Kernels) -> list[int]:
+        """The addresses of kernels' functions, which stay valid."""
 
     # ---- `rnnfast.dense` and `rnnfast.losses`
 

@@ -9,6 +9,14 @@ from rnnfast.traced.compiled import TracedCell
 from rnnfast.traced.program import Program
 
 
+_defined: dict[str, TracedCell] = {}
+
+
+def defined(name: str) -> TracedCell | None:
+    """The traced cell that `define` gave a name; None for cells of the registry."""
+    return _defined.get(name)
+
+
 def define(traced: TracedCell, name: str) -> None:
     """Make a traced cell one of `rnnfast.functional.cells()`.
 
@@ -43,6 +51,7 @@ def define(traced: TracedCell, name: str) -> None:
         traced.slots,
         traced.dslots,
     )
+    _defined[name] = traced
 
 
 class _Norms:
