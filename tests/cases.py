@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 import rnnfast
 import tolerances
 from rnnfast import functional
-from rnnfast.reference import CELLS, Network, round_to_bfloat16
+from rnnfast.cells import ZOO
+from rnnfast.reference import Network, round_to_bfloat16
 from rnnfast.reference.rounding import Rounding
 
 HIDDEN_SIZES = (1, 3, 8, 17, 64, 101)
@@ -116,7 +117,7 @@ def make_data(case: Case) -> Data:
         for _ in range(case.D)
     ]
     x = rng.integers(0, case.I, (T, B)) if case.indices else reals((T, B, case.I))
-    state_count = CELLS[case.cell].states
+    state_count = ZOO[case.cell].states
     state = tuple(reals(states, 0.5) for _ in range(state_count))
     lengths = None
     if case.lengths:
@@ -162,7 +163,7 @@ def run_reference(
     """
     d = data or make_data(case)
     network = Network(
-        CELLS[case.cell],
+        ZOO[case.cell],
         d.x,
         d.weights,
         d.state,
