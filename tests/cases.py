@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 import rnnfast
 import tolerances
-from rnnfast import functional
-from rnnfast.cells import ZOO
+from rnnfast._known import cell_named
 from rnnfast.reference import Network, round_to_bfloat16
 from rnnfast.reference.rounding import Rounding
 
@@ -90,10 +89,23 @@ class Data(NamedTuple):
 
 def weight_shapes(case: Case, layer: int) -> list[tuple[int, ...] | None]:
     """Shapes of weight_ih, weight_hh, bias_ih, bias_hh, weight_channel; None for what is absent."""
-    inputs = case.D * case.H if layer else case.I
-    shapes = functional.cells()[case.cell].shapes(inputs, case.H)
-    absent = () if case.bias else ("bias_ih", "bias_hh")
-    return [None if kind in absent else shapes.get(kind) for kind in KINDS]
+    cell, H = cell_named(case.cell), case.H
+    rows, recurrent_rows = cell.gates * H, cell.recurrent_blocks * H
+    return [
+        (rows, case.D * H if layer else case.I),
+        (recurrent_rows, H),
+        (rows,) if case.bias else None,
+        (recurrent_rows,) if case.bias else None,
+        (cell.params, H) if cell.params else None,
+    ]
+
+
+def possible(cell: str, state: tuple[NDArray, ...]) -> tuple[NDArray, ...]:
+    """States that a cell can have: n of the sLSTM is a sum of positive numbers."""
+    if cell == "slstm":
+        h, c, n, m = state
+        return h, c, 1 + np.abs(n), m
+    return state
 
 
 @functools.lru_cache(maxsize=64)
@@ -117,8 +129,8 @@ def make_data(case: Case) -> Data:
         for _ in range(case.D)
     ]
     x = rng.integers(0, case.I, (T, B)) if case.indices else reals((T, B, case.I))
-    state_count = ZOO[case.cell].states
-    state = tuple(reals(states, 0.5) for _ in range(state_count))
+    state_count = cell_named(case.cell).states
+    state = possible(case.cell, tuple(reals(states, 0.5) for _ in range(state_count)))
     lengths = None
     if case.lengths:
         lengths = rng.integers(0, T + 1, B)
@@ -156,14 +168,15 @@ def run_reference(
     data: Data | None = None,
     masks: Sequence[NDArray] | None = None,
     rounding: Rounding | None = None,
+    **noise: Any,
 ) -> dict[str, NDArray]:
     """Results of the NumPy reference on the case's data, computed in dtype.
 
-    Products round as the case says, or with `rounding`.
+    Products round as the case says, or with `rounding`; `noise` are masks inside the steps.
     """
     d = data or make_data(case)
     network = Network(
-        ZOO[case.cell],
+        cell_named(case.cell),
         d.x,
         d.weights,
         d.state,
@@ -172,6 +185,7 @@ def run_reference(
         dropout_masks=masks,
         dtype=dtype,
         rounding=rounding or case.rounding,
+        **noise,
     )
     gradients = network.backward(d.dy, d.dstate)
     return named(network.y, network.state, *gradients, case.D)
@@ -230,12 +244,14 @@ def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
     return layer
 
 
-def plain_errors(case: Case, *, masks: Sequence[NDArray] | None = None) -> dict[str, float]:
+def plain_errors(
+    case: Case, *, masks: Sequence[NDArray] | None = None, **noise: Any
+) -> dict[str, float]:
     """Largest error of each result of plain float32 NumPy; in bfloat16, of dithered runs."""
     single = replace(case, dtype="float32")
-    exact = run_reference(single, masks=masks)
+    exact = run_reference(single, masks=masks, **noise)
     roundings = [None] if case.rounding is None else tolerances.dithered(case.rounding)
-    runs = [run_reference(single, "float32", masks=masks, rounding=r) for r in roundings]
+    runs = [run_reference(single, "float32", masks=masks, rounding=r, **noise) for r in roundings]
     return {name: max(worst(run[name], exact[name]) for run in runs) for name in exact}
 
 

@@ -66,7 +66,8 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "cell": (
         ValueError,
-        "cell: expected one of rnn_tanh, rnn_relu, lstm,",
+        "cell: expected a name out of rnnfast.cells.ZOO, one that was registered, or a "
+        "rnnfast.Cell, got 'LSTM'; did you mean 'lstm' or",
         lambda: Recurrent("LSTM", I, H),
     ),
     "nonlinearity": (

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnfast import functional
+from rnnfast._known import COMPILED
 from rnnfast.benchmark import (
     MODES,
     PEERS,
@@ -35,7 +35,7 @@ BENCH = ["bench", "--shape", str(SHAPE), "--seconds", "0.001", "--threads", "1"]
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-@pytest.mark.parametrize("cell", functional.cells())
+@pytest.mark.parametrize("cell", COMPILED)
 def test_peers_agree(cell: str, dtype: str, mode: str) -> None:
     case = Case(cell, SHAPE, mode, dtype)
     result = run_case(case, list(PEERS), PEAKS, 1e-3)
@@ -53,7 +53,7 @@ def test_torch_is_timed_where_it_is_installed() -> None:
 def test_no_ratio_where_results_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     call = (lambda: None, lambda _: {"y": np.zeros((3, 2, 9), np.float32)})
     monkeypatch.setitem(PEERS, "numpy", lambda case, data: call)  # noqa: ARG005
-    result = run_case(Case(next(iter(functional.cells())), SHAPE), ["numpy"], PEAKS, 1e-3)
+    result = run_case(Case(COMPILED[0], SHAPE), ["numpy"], PEAKS, 1e-3)
     assert result.ratio("numpy") is None
     assert result.absent["numpy"].startswith("differs from rnnfast by ")
 
@@ -119,9 +119,9 @@ def test_command_writes_facts_and_results(
     assert run([*BENCH, "--peers", "none", "--json", str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
     written = json.loads(file.read_text())
-    assert len(written["results"]) == 2 * len(functional.cells())
+    assert len(written["results"]) == 2 * len(COMPILED)
     firsts = [line.split(" ")[0] for line in lines]
-    cells = [first for first in firsts if first in functional.cells()]
+    cells = [first for first in firsts if first in COMPILED]
     assert cells == [r["cell"] for r in written["results"]]
     assert lines[0] == f"T,B,I,H = {SHAPE}: inference, float32, 1 thread"
     assert max(map(len, lines)) < 80
@@ -133,7 +133,7 @@ def test_command_writes_facts_and_results(
 def test_results_beside_the_usual_peers_fit_a_terminal_of_80_columns() -> None:
     timing = {"median": 123.4, "low": 1.0, "high": 9999.0}
     record = {
-        "cell": max(functional.cells(), key=len),
+        "cell": max(COMPILED, key=len),
         **Shape(1000, 1024, 10240, 10240)._asdict(),
         "mode": "new-weights",
         "dtype": "bfloat16",
@@ -157,7 +157,7 @@ def test_results_beside_the_usual_peers_fit_a_terminal_of_80_columns() -> None:
     [
         (["--shape", "1,2,3"], "shape: expected T,B,I,H"),
         (["--shape", "1,0,3,4"], "shape: expected at least 1"),
-        (["--cell", "nothing"], "cell: expected one of"),
+        (["--cell", "nothing"], "cell: expected a name out of rnnfast.cells.ZOO"),
         (["--peers", "nobody"], "peers: expected one of"),
         (["--mode", "sleep"], "mode: expected one of"),
         (["--dtype", "int8"], "dtype: expected one of float32, float64, bfloat16"),

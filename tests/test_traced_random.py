@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from rnnfast.reference.tape import (
 )
 from rnnfast.traced import cell_of
 from rnnfast.traced import compile as compile_cell
+from rnnfast.traced.engine import define
 
 # Functions of two values and a number, which keep values of order 1 of that order. What bends at a
 # point does so at a number that no other value has.
@@ -49,8 +51,9 @@ OPERATIONS: dict[str, Callable[[Any, Any, float], Any]] = {
     "minimum": lambda a, _b, c: minimum(a, c),
     "where": lambda a, b, c: where(a > c, b, a),
     "where not": lambda a, b, c: where(a <= b + c, 1 - b, c),
-    "normalize": lambda a, _b, _c: normalize(a),
+    "normalize": lambda a, h, _c: normalize(a + 0.3 * h),  # of units that differ
 }
+NUMBER = itertools.count()
 NUMBERS = [0.31, -0.27, 0.83, 1.19, -0.71, 0.059]
 
 
@@ -72,12 +75,16 @@ class Drawn:
         self.blocks = blocks
         self.reads_input = reads_input
 
+    def __repr__(self) -> str:
+        return f"Drawn({self.lines}, {self.new}, {self.blocks}, {self.reads_input})"
+
     def __call__(self, x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
         values = [*x, *state, *(0.5 * p + state[0] for p in channel)]
         values += [tanh(x.input)] if self.reads_input else []
         block = 0
         for operation, first, second, number in self.lines:
             a, b = values[first % len(values)], values[second % len(values)]
+            b = state[0] if operation == "normalize" else b
             if operation == "product" and block < self.blocks:
                 values += recurrent(a, block)
                 block += 1
@@ -110,3 +117,11 @@ def test_drawn_steps_compute_what_the_reference_does(cell: Cell) -> None:
     traced = compile_cell(cell)
     assert compile_cell(cell_of(json.loads(json.dumps(traced.graph)))) == traced
     traced_cases.assert_as_reference(cell, traced, T=3, B=2, I=3, H=5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cells())
+def test_drawn_steps_on_the_engine_compute_what_the_reference_does(cell: Cell) -> None:
+    name = f"drawn {next(NUMBER)}"
+    define(compile_cell(cell), name)
+    traced_cases.assert_engine_as_reference(cell, name, "float64", T=3, B=2, I=3, H=19)

@@ -8,6 +8,7 @@ import numpy as np
 
 import cases
 from cases import Task
+from rnnfast import functional
 from rnnfast.reference import Cell, Network
 from rnnfast.reference.tape import (
     exp,
@@ -27,41 +28,71 @@ from rnnfast.traced import compile as compile_cell
 from traced_executor import Executor
 
 
+class Problem:
+    """A cell's network of one layer with data, and what the reference makes of it."""
+
+    def __init__(self, cell: Cell, T: int, B: int, I: int, H: int) -> None:
+        rng = np.random.default_rng(T + 10 * B + 100 * I + 1000 * H)
+        I = H if cell.reads_input else I
+        rows, recurrent_rows = cell.gates * H, cell.recurrent_blocks * H
+
+        def reals(*shape: int, scale: float = 0.5) -> np.ndarray:
+            return scale * rng.standard_normal(shape)
+
+        self.weights = (
+            reals(rows, I, scale=I**-0.5),
+            reals(recurrent_rows, H, scale=H**-0.5),
+            reals(rows),
+            reals(recurrent_rows),
+            reals(cell.params, H) if cell.params else None,
+        )
+        self.x, self.dy = reals(T, B, I, scale=1), reals(T, B, H, scale=1)
+        self.state = [reals(1, B, H) for _ in range(cell.states)]
+        self.dstate = [reals(1, B, H) for _ in range(cell.states)]
+        self.longest_sum = max(rows, recurrent_rows, I, T * B)
+        self._cell = cell
+
+    def _reference(self, dtype: str) -> dict[str, np.ndarray]:
+        network = Network(self._cell, self.x, [self.weights], self.state, dtype=dtype)
+        return cases.named(network.y, network.state, *network.backward(self.dy, self.dstate), 1)
+
+    def assert_solved(self, got: dict[str, np.ndarray], dtype: str) -> None:
+        """Checks the results of a forward and backward pass in dtype."""
+        expected, single = self._reference("float64"), self._reference("float32")
+        plain = {name: cases.worst(single[name], values) for name, values in expected.items()}
+        cases.assert_close(got, expected, plain, Task(dtype, self.longest_sum))
+
+
 def assert_as_reference(
     cell: Cell, traced: TracedCell | None = None, *, T: int = 4, B: int = 3, I: int = 4, H: int = 7
 ) -> None:
     """Checks all results of a traced cell, run by the executor in float64."""
-    rng = np.random.default_rng(T + 10 * B + 100 * I + 1000 * H)
-    I = H if cell.reads_input else I
-    rows, recurrent_rows = cell.gates * H, cell.recurrent_blocks * H
-
-    def reals(*shape: int, scale: float = 0.5) -> np.ndarray:
-        return scale * rng.standard_normal(shape)
-
-    weights = (
-        reals(rows, I, scale=I**-0.5),
-        reals(recurrent_rows, H, scale=H**-0.5),
-        reals(rows),
-        reals(recurrent_rows),
-        reals(cell.params, H) if cell.params else None,
+    problem = Problem(cell, T, B, I, H)
+    executor = Executor(
+        traced or compile_cell(cell), problem.x, problem.weights, [s[0] for s in problem.state]
     )
-    x, dy = reals(T, B, I, scale=1), reals(T, B, H, scale=1)
-    state = [reals(1, B, H) for _ in range(cell.states)]
-    dstate = [reals(1, B, H) for _ in range(cell.states)]
+    dx, dfirst, dweights = executor.backward(problem.dy, [d[0] for d in problem.dstate])
+    state, dstate = [s[None] for s in executor.state], [d[None] for d in dfirst]
+    problem.assert_solved(cases.named(executor.y, state, dx, dstate, dweights, 1), "float64")
 
-    def reference(dtype: str) -> dict[str, np.ndarray]:
-        network = Network(cell, x, [weights], state, dtype=dtype)
-        return cases.named(network.y, network.state, *network.backward(dy, dstate), 1)
 
-    expected, single = reference("float64"), reference("float32")
-    plain = {name: cases.worst(single[name], values) for name, values in expected.items()}
-    executor = Executor(traced or compile_cell(cell), x, weights, [s[0] for s in state])
-    dx, dfirst, dweights = executor.backward(dy, [d[0] for d in dstate])
-    got = cases.named(
-        executor.y, [s[None] for s in executor.state], dx, [d[None] for d in dfirst], dweights, 1
+def assert_engine_as_reference(
+    cell: Cell, name: str, dtype: str, *, T: int = 4, B: int = 3, I: int = 4, H: int = 7
+) -> None:
+    """Checks all results of the engine for a traced cell that it knows by a name."""
+    problem = Problem(cell, T, B, I, H)
+    weights = functional.Weights(*(None if w is None else w.astype(dtype) for w in problem.weights))
+    y, state, reserve = functional.forward(
+        name,
+        problem.x.astype(dtype),
+        [weights],
+        [s.astype(dtype) for s in problem.state],
+        training=True,
     )
-    longest_sum = max(rows, recurrent_rows, I, T * B)
-    cases.assert_close(got, expected, plain, Task("float64", longest_sum))
+    gradients = functional.backward(
+        reserve, problem.dy.astype(dtype), [d.astype(dtype) for d in problem.dstate]
+    )
+    problem.assert_solved(cases.named(y, state, *gradients, 1), dtype)
 
 
 def _layer_norm_lstm(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
@@ -118,6 +149,13 @@ def _early_state(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any
     return tanh(b + i), c
 
 
+def _input_as_state(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
+    """An input's part becomes a state, while its slot is wanted for something else."""
+    h, before = state
+    quotient = (x[1] + 0.5 * before) / (1 + abs(x[0] + 0.5))
+    return tanh(quotient * h + x[0] + recurrent(h)[0] * quotient), x[0]
+
+
 def _sums(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
     """Inputs' parts and products that are only seen in sums with other terms."""
     h, c = state
@@ -126,6 +164,14 @@ def _sums(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
     f = sigmoid(x[1] - channel[1] * c + products[1])
     c = f * c + i * tanh(products[2] + 1.0 + x[2])
     return sigmoid(channel[2] * c - (channel[1] - x[3]) + products[3]) * tanh(c), c
+
+
+def _cancelling(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
+    """Gradients that are zero, as their terms cancel, in stages of their own."""
+    (h,) = state
+    (a,) = recurrent(tanh(h) * x[0], 0)
+    (b,) = recurrent(a * x[0] + (h - h), 1)
+    return (tanh(b + (a - x[1]) + (x[1] - a) + (h - x[0]) - (h - x[0])),)
 
 
 def _functions(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
@@ -139,7 +185,7 @@ def _functions(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, .
     mixed = 2 - v / 3 + 3 / positive - (-h) * 2.0 + np.float64(0.5) * v / np.float32(4)
     logs = log(positive) + softplus(v) + exp(-positive) + relu(v) + hard_sigmoid(2 * v)
     ends = maximum(v, 0.2) + minimum(v, h) - maximum(h, channel[0]) * -1
-    return (0.1 * (powers + chosen + mixed + logs + ends),)
+    return (tanh(0.1 * (powers + chosen + mixed + logs + ends)),)
 
 
 OTHERS = {
@@ -159,7 +205,9 @@ OTHERS = {
         ),
         Cell("other_state", step=_other_state, states=3, recurrent_gates=2),
         Cell("early_state", step=_early_state, states=2, gates=3, recurrent_gates=3),
+        Cell("input_as_state", step=_input_as_state, states=2, gates=2, recurrent_gates=1),
         Cell("sums", step=_sums, states=2, gates=4, params=3),
+        Cell("cancelling", step=_cancelling, gates=2),
         Cell("functions", step=_functions, params=1),
     )
 }

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfast.reference.network import Gradients, Weights
-from rnnfast.traced import LIMITS, Product, Program, TracedCell
+from rnnfast.traced import LIMITS, Norm, Product, Program, TracedCell
 
 Places = dict[tuple[str, int], NDArray]
 
@@ -48,16 +48,14 @@ OPERATIONS: dict[str, Callable[..., NDArray]] = {
 def run_program(program: Program, places: Places, writable: set[str]) -> set[tuple[str, int]]:
     """Runs a program on its places; returns those that it wrote, but for temporaries."""
     written = set()
-    inputs = dict(places)
     for operation, kind, index, *operands in program:
         values = []
         for place in zip(operands[::2], operands[1::2], strict=True):
-            if place != ("none", 0):
-                assert place in places, f"{operation} reads {place}, which is not there"
-                values.append(places[place])
+            assert place in places, f"{operation} reads {place}, which is not there"
+            values.append(places[place])
         assert kind in writable | {"tmp"}, f"{operation} writes {kind} {index}"
         assert kind != "tmp" or index < LIMITS["temporaries"]
-        shape = np.broadcast_shapes(*(v.shape for v in values), next(iter(inputs.values())).shape)
+        shape = np.broadcast_shapes(*(v.shape for v in values), places["state", 0].shape)
         places[kind, index] = np.broadcast_to(OPERATIONS[operation](*values), shape)
         if kind != "tmp":
             assert (kind, index) not in written, f"{kind} {index} is written twice"
@@ -87,7 +85,7 @@ class Executor:
         self.w_ih, self.w_hh = w_ih.reshape(-1, H, w_ih.shape[1]), w_hh.reshape(-1, H, H)
         self.b_ih = np.zeros(self.w_ih.shape[:2]) if b_ih is None else b_ih.reshape(-1, H)
         self.b_hh = np.zeros(self.w_hh.shape[:2]) if b_hh is None else b_hh.reshape(-1, H)
-        self.common: Places = {("const", k): np.array(c) for k, c in enumerate(cell.constants)}
+        self.common: Places = {("constant", k): np.array(c) for k, c in enumerate(cell.constants)}
         if channel is not None:
             self.common |= {("param", k): p for k, p in enumerate(channel)}
         self.steps: list[Step] = []
@@ -112,7 +110,7 @@ class Executor:
         return {place: places[place] for place in wanted}
 
     def _operand(self, product: Product, before: tuple[NDArray, ...], made: Places) -> NDArray:
-        if product.kind == "state":
+        if product.of_state:
             assert product.operand == 0
             return before[0]
         return made["made", product.operand]
@@ -131,27 +129,25 @@ class Executor:
             for product in stage.products:
                 operand = self._operand(product, before, made)
                 for g in range(product.first, product.first + product.gates):
-                    places["h", g] = self._multiply(product, g, operand)
-            last = k == len(cell.stages) - 1
-            written = run_program(
-                stage.forward, places, {"slot", "made"} | ({"next"} if last else set())
-            )
+                    places["h", g] = operand @ self.w_hh[cell.h_rows[g]].T
+                    places["h", g] += self.b_hh[cell.h_rows[g]]
+            for n, norm in enumerate(cell.norms):
+                if norm.used_by == k:
+                    assert norm.made_by < k
+                    places["norm", n] = normalized(slots["slot", norm.slot], norm.eps)[0]
+            written = run_program(stage.forward, places, {"slot", "made", "next"})
             here = {("made", v) for v in stage.made}
             assert {place for place in written if place[0] == "made"} == here
             made |= {place: places[place] for place in here}
             slots |= {place: value for place, value in places.items() if place[0] == "slot"}
-            after = {place: places[place] for place in written if place[0] == "next"}
+            new_states = {place: places[place] for place in written if place[0] == "next"}
+            assert not new_states.keys() & after.keys(), "a state is made twice"
+            assert ("next", 0) not in new_states or k == len(cell.stages) - 1
+            after |= new_states
         assert all(index < cell.slots for _, index in slots)
         new = tuple(after["next", k] for k in range(cell.states))
         self.steps.append(Step(x, before, new, slots, opening))
         return new, self._open(new)
-
-    def _multiply(self, product: Product, gate: int, operand: NDArray) -> NDArray:
-        row = self.cell.h_rows[gate]
-        if product.kind == "norm":
-            assert row == self.cell.x_rows[gate] == -1
-            return normalized(operand, product.eps)[0]
-        return operand @ self.w_hh[row].T + self.b_hh[row]
 
     def backward(self, dy: NDArray, dstate: Sequence[NDArray]) -> Gradients:
         """Gradients for those of y (T, B, H) and of the final states (B, H)."""
@@ -186,10 +182,15 @@ class Executor:
         for k in reversed(range(len(cell.stages))):
             stage = cell.stages[k]
             places = given | travelling | {("dmade", v): dmade["dmade", v] for v in stage.made}
+            places |= {
+                ("dsource", n): through_norm(norm, step.slots, dgates["dnorm", n])
+                for n, norm in enumerate(cell.norms)
+                if norm.made_by == k
+            }
             if k == last:
                 places |= self._states("dnext", dnext)
             written = run_program(
-                stage.backward, places, {"dgate", "made", "dslot", "dstate", "dparam"}
+                stage.backward, places, {"dgate", "dnorm", "made", "dslot", "dstate", "dparam"}
             )
             if k == last:
                 assert {("dstate", i) for i in range(cell.states)} <= written
@@ -200,23 +201,22 @@ class Executor:
             for place in written:
                 if place[0] == "made":
                     made[place] = places[place]
-                elif place[0] == "dgate":
+                elif place[0] in ("dgate", "dnorm"):
                     assert place not in dgates, f"{place} is owned by two stages"
                     dgates[place] = places[place]
                 else:
                     travelling[place] = places[place]
             for product in stage.products:
-                into = dh if product.kind == "state" else dmade["dmade", product.operand]
+                into = dh if product.of_state else dmade["dmade", product.operand]
                 for g in range(product.first, product.first + product.gates):
-                    into += self._multiply_back(product, g, dgates["dgate", g], step)
-        assert len(dgates) == cell.gates
+                    into += dgates["dgate", g] @ self.w_hh[cell.h_rows[g]]
+        assert len(dgates) == cell.gates + len(cell.norms)
         for stage in cell.stages:
             for product in stage.products:
                 operand = self._operand(product, step.before, made)
                 for g in range(product.first, product.first + product.gates):
-                    if product.kind != "norm":
-                        self.dw_hh[cell.h_rows[g]] += dgates["dgate", g].T @ operand
-                        self.db_hh[cell.h_rows[g]] += dgates["dgate", g].sum(0)
+                    self.dw_hh[cell.h_rows[g]] += dgates["dgate", g].T @ operand
+                    self.db_hh[cell.h_rows[g]] += dgates["dgate", g].sum(0)
         carry = {place: value for place, value in travelling.items() if place[0] != "dslot"}
         if cell.opening is not None:
             places = self.common | self._states("state", step.before) | carry
@@ -240,16 +240,16 @@ class Executor:
                 self.db_ih[row] += dgate.sum(0)
         return dx
 
-    def _multiply_back(self, product: Product, gate: int, d: NDArray, step: Step) -> NDArray:
-        if product.kind == "norm":
-            y, scale = normalized(step.slots["slot", product.slot], product.eps)
-            along = (d * y).mean(-1, keepdims=True)
-            return scale * (d - d.mean(-1, keepdims=True) - y * along)
-        return d @ self.w_hh[self.cell.h_rows[gate]]
-
 
 def normalized(v: NDArray, eps: float) -> tuple[NDArray, NDArray]:
     """The units of each row with mean 0 and variance 1, and what they were multiplied with."""
     centred = v - v.mean(-1, keepdims=True)
     scale = ((centred * centred).mean(-1, keepdims=True) + eps) ** -0.5
     return centred * scale, scale
+
+
+def through_norm(norm: Norm, slots: Places, d: NDArray) -> NDArray:
+    """The gradient of what is normalised, for that of the result."""
+    y, scale = normalized(slots["slot", norm.slot], norm.eps)
+    along = (d * y).mean(-1, keepdims=True)
+    return scale * (d - d.mean(-1, keepdims=True) - y * along)

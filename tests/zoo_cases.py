@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+import cases
 from rnnfast.reference import Cell, Network
 
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_channel")
@@ -37,12 +38,11 @@ def make_data(cell: Cell, T: int, B: int, I: int, H: int) -> ZooData:
     shapes = ((rows, I), (recurrent_rows, H), (rows,), (recurrent_rows,), (cell.params, H))
     scales = (I**-0.5, H**-0.5, 0.2, 0.2, 0.7)
     weights = tuple(s * rng.standard_normal(n) for s, n in zip(scales, shapes, strict=True))
-    state = [0.5 * rng.standard_normal((1, B, H)) for _ in range(cell.states)]
-    if cell.name == "slstm":
-        state[2] = 1 + np.abs(state[2])  # n, a sum of positive numbers
+    state = tuple(0.5 * rng.standard_normal((1, B, H)) for _ in range(cell.states))
+    state = cases.possible(cell.name, state)
     dy = rng.standard_normal((T, B, H))
     dstate = tuple(rng.standard_normal((1, B, H)) for _ in range(cell.states))
-    return ZooData(rng.standard_normal((T, B, I)), weights, tuple(state), dy, dstate)
+    return ZooData(rng.standard_normal((T, B, I)), weights, state, dy, dstate)
 
 
 def run_reference(cell: Cell, data: ZooData) -> Network:

@@ -1,11 +1,12 @@
 """Fast, exact recurrent neural networks: fused forward and backward kernels for the CPU.
 
 Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recurrent` for every
-cell of the library), stateless functions on arrays in `rnnfast.functional`, the training of
-language models in `rnnfast.training`, cells of the literature in `rnnfast.cells`, and the float64
-NumPy reference that everything is checked against in `rnnfast.reference`. `rnnfast.cuda` tells of
-CUDA devices. `rnnfast.torch` has the layers as PyTorch's, `rnnfast.onnx` reads and writes ONNX
-models; these and `rnnfast.training` are loaded when they are first used.
+cell), stateless functions on arrays in `rnnfast.functional`, the training of language models in
+`rnnfast.training`, cells of the literature and the functions to write your own with in
+`rnnfast.cells`, and the float64 NumPy reference that everything is checked against in
+`rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers as
+PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these and `rnnfast.training` are loaded when
+they are first used. `rnnfast.traced` is how a cell of Python becomes one of the engine.
 """
 
 import importlib
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rnnfast import cells, cuda, functional, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache
+from rnnfast._known import register
 from rnnfast._version import __version__
 from rnnfast.dense import Embedding, Linear
 from rnnfast.exchange import (
@@ -86,6 +88,7 @@ __all__ = [
     "load_keras_weights",
     "load_torch_state_dict",
     "reference",
+    "register",
     "set_num_threads",
     "softmax_cross_entropy",
     "to_keras_weights",
@@ -95,12 +98,14 @@ __all__ = [
 _LOADED_ON_USE = {
     "onnx": "onnx",
     "torch": "torch",
+    "traced": "rnnfast.traced",
     "training": "rnnfast.training",
 }  # by their needs
 
 if TYPE_CHECKING:
     from rnnfast import onnx as onnx
     from rnnfast import torch as torch
+    from rnnfast import traced as traced
     from rnnfast import training as training
 else:
 

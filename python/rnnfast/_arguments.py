@@ -7,17 +7,18 @@ finds that something must be converted, or is wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from math import isqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast import _backend, _checks, _core
+from rnnfast import _backend, _checks, _core, _known
 from rnnfast._backend import Backend
 from rnnfast._checks import RealArray
 from rnnfast._core import CellInfo, NetworkOptions, Packed
+from rnnfast._noise import Noise
+from rnnfast.reference import Cell
 
 _MOST = 2**31 - 1  # layers and steps that options can name
 
@@ -42,14 +43,22 @@ class Weights(NamedTuple):
     weight_channel: RealArray | None = None
 
 
-@cache
 def cells() -> dict[str, CellInfo]:
-    """Every cell of the library by name."""
+    """Every cell that the engine knows by name: compiled ones, then those that were used.
+
+    Cells of the zoo and users' own come in when they are first used or registered.
+    """
     return {cell.name: cell for cell in _core.cells()}
 
 
+def info_of(cell: str | Cell) -> CellInfo:
+    """What a cell is made of, which the engine knows from now on; errors are those of `name_of`."""
+    name = _known.name_of(cell)
+    return cells()[name]
+
+
 def network_options(
-    cell: str,
+    cell: str | Cell,
     num_layers: int = 1,
     bidirectional: bool = False,
     dropout: float = 0.0,
@@ -58,6 +67,7 @@ def network_options(
     recompute: int = 0,
     threads: int = 0,
     keep_y: bool = False,
+    noise: Noise | None = None,
 ) -> NetworkOptions:
     """What a network is and how its calls run, for any number of calls.
 
@@ -71,20 +81,29 @@ def network_options(
         recompute: Steps between two states that are kept, from `recomputed_steps`; 0 to keep all.
         threads: The most that a call uses, backward too; 0 for the process' number.
         keep_y: Whether a training call keeps a copy of y, so that callers may change theirs.
+        noise: Inside the steps, as `_noise.of` checks it; None for none.
 
     Raises:
         TypeError: A value is of the wrong type.
         ValueError: It is out of range, or no name of a cell or precision.
     """
-    return _core.network_options(
-        cell, num_layers, bidirectional, dropout, training, precision, recompute, threads, keep_y
-    ) or checked_options(
-        cell, num_layers, bidirectional, dropout, training, precision, recompute, threads, keep_y
+    values = (
+        cell,
+        num_layers,
+        bidirectional,
+        dropout,
+        training,
+        precision,
+        recompute,
+        threads,
+        keep_y,
+        noise,
     )
+    return _core.network_options(*values) or checked_options(*values)
 
 
 def checked_options(
-    cell: str,
+    cell: str | Cell,
     num_layers: int,
     bidirectional: bool,
     dropout: float,
@@ -93,10 +112,11 @@ def checked_options(
     recompute: int,
     threads: int = 0,
     keep_y: bool = False,
+    noise: Noise | None = None,
 ) -> NetworkOptions:
     """The same of values that must be converted, or are wrong."""
     converted: NetworkOptions | None = _core.network_options(
-        _checks.choice("cell", cell, cells()),
+        _known.name_of(cell),
         _checks.integer("num_layers", num_layers, 1, _MOST),
         _checks.boolean("bidirectional", bidirectional),
         _checks.number("dropout", dropout, 0, 1),
@@ -105,9 +125,41 @@ def checked_options(
         _checks.integer("recompute", recompute, 0, _MOST),
         threads,
         keep_y,
+        noise,
     )
     assert converted is not None
     return converted
+
+
+def check_sizes(
+    cell: CellInfo, input_size: int, hidden_size: int, num_layers: int, bidirectional: bool
+) -> None:
+    """Check that a cell that reads its input can do so in every layer.
+
+    Raises:
+        ValueError: It cannot, as the input is not of the state's size.
+    """
+    if not cell.reads_input:
+        return
+    why = f"as a step of the cell {cell.name!r} reads the input itself"
+    if input_size != hidden_size:
+        raise ValueError(
+            f"input_size: expected hidden_size = {hidden_size}, {why}, got {input_size}"
+        )
+    if bidirectional and num_layers > 1:
+        raise ValueError(
+            f"bidirectional: expected False with num_layers = {num_layers}, {why}, and that of "
+            "layers above the first has 2*hidden_size numbers; got True"
+        )
+
+
+def check_device(cell: CellInfo, on: Backend) -> None:
+    """Check that a backend has kernels for a cell.
+
+    Raises:
+        ValueError: It has none.
+    """
+    on.check_cell(cell.name)
 
 
 class KeptOptions:
@@ -229,6 +281,8 @@ def checked_weights(
             f"{weight_ih.shape} and {weight_hh.shape}"
         )
     input_size, hidden_size = weight_ih.shape[1], weight_hh.shape[1]
+    check_device(options.cell, on)
+    check_sizes(options.cell, input_size, hidden_size, options.num_layers, options.bidirectional)
     checked = [
         _checked_layer(
             on,

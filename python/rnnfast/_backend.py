@@ -31,11 +31,13 @@ class Backend(ABC):
         name: What `device=` of layers calls it.
         dtypes: Real types that it computes in.
         recomputes: Whether `backward` can make the gates again.
+        draws_noise: Whether networks can have noise inside their steps.
     """
 
     name: str
     dtypes: tuple[np.dtype[Any], ...]
     recomputes: bool
+    draws_noise: bool
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
@@ -64,6 +66,9 @@ class Backend(ABC):
     def pointer(self, array: Any) -> int:
         """The address of an array of this place."""
 
+    def check_cell(self, name: str) -> None:  # noqa: B027  (most backends run every cell)
+        """Check that there are kernels for a cell; a `ValueError` says why not."""
+
     def on_host(self, value: Any) -> NDArray[Any] | None:
         """`value` if the CPU can look into it, without waiting for a device; else None."""
         return np.asarray(value) if of(value) is CPU else None
@@ -82,6 +87,7 @@ class _Cpu(Backend):
     name = "cpu"
     dtypes = (np.dtype("float32"), np.dtype("float64"))
     recomputes = True
+    draws_noise = True
 
     forward = staticmethod(_core.forward)
     backward = staticmethod(_core.backward)

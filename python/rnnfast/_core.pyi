@@ -90,6 +90,11 @@ class CellInfo:
         Rows of weight_channel.
         """
     @property
+    def reads_input(self) -> bool:
+        """
+        Whether a step reads the input itself, which then has the size of the state.
+        """
+    @property
     def recurrent_gates(self) -> int:
         """
         Row blocks of weight_hh.
@@ -125,6 +130,11 @@ class NetworkOptions:
         Probability between layers, if training.
         """
     @property
+    def has_noise(self) -> bool:
+        """
+        Whether there is zoneout or dropout inside the steps.
+        """
+    @property
     def num_layers(self) -> int:
         """
         L.
@@ -148,6 +158,14 @@ class Reserve:
         """
         What the outputs of a layer but the last were multiplied with, (T, B, D*H).
         """
+    def input_mask(self, layer: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        What a layer's inputs were multiplied with in every step, (B, I).
+        """
+    def recurrent_mask(self, cell: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        What the recurrent products of a layer and direction multiplied their operands with, (B, H).
+        """
     def states_over_time(
         self,
         cell: typing.SupportsInt | typing.SupportsIndex,
@@ -155,6 +173,14 @@ class Reserve:
     ) -> typing.Any:
         """
         A state beyond h after every step, (T, B, H), zero after a sequence's end; `cell` is the layer and direction, `state` 1 or more.
+        """
+    def zoneout_mask(
+        self,
+        cell: typing.SupportsInt | typing.SupportsIndex,
+        state: typing.SupportsInt | typing.SupportsIndex,
+    ) -> typing.Any:
+        """
+        How much of a state's new value each step took, (T, B, H), the rest being the old one: 0 or 1, or the expectation. `cell` is the layer and direction.
         """
     @property
     def dtype(self) -> str:
@@ -625,9 +651,10 @@ def network_options(
     recompute: typing.Any,
     threads: typing.SupportsInt | typing.SupportsIndex,
     keep_y: bool,
+    noise: typing.Any = None,
 ) -> NetworkOptions | None:
     """
-    Options; None where a value is not exactly of the type that they have, or out of range. `cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. `threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether training calls keep a copy of y, which backward reads, so that callers may change theirs.
+    Options; None where a value is not exactly of the type that they have, or out of range. `cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. `threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether training calls keep a copy of y, which backward reads, so that callers may change theirs. `noise`: a tuple of what `Noise` of `rnnfast._arguments` has, or None for none.
     """
 
 def pack(options: NetworkOptions, weights: typing.Any) -> typing.Any:

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 
 from numpy.typing import ArrayLike
 
-from rnnfast import _arguments, _backend, _core
+from rnnfast import _arguments, _backend, _checks, _core, _noise
 from rnnfast._arguments import Weights, cells
 from rnnfast._backend import CPU, Backend
 from rnnfast._checks import RealArray
 from rnnfast._core import CellInfo, NetworkOptions, Packed
+from rnnfast.reference import Cell
 
 __all__ = ["CellInfo", "Packed", "Reserve", "Weights", "backward", "cells", "forward", "pack"]
 
@@ -42,8 +43,10 @@ class Reserve(NamedTuple):
         itemsize * H' * (N * K + (S - 1) * (B + N))
 
     plus N*D*H values for each layer but the last (twice with dropout) and, if lengths differ, N*I
-    and N*D*H values for x and y as packed rows. With `recompute` the first part is, for the C
-    places between segments, itemsize * C * S * B * H instead.
+    and N*D*H values for x and y as packed rows. With zoneout the first part has another
+    itemsize * N * (H + (S - 1) * H'), with dropout of the inputs there are N*I values for x in any
+    case. With `recompute` the first part is, for the C places between segments,
+    itemsize * C * S * B * H instead.
     """
 
     core: Any  # of `_core`, or what a device has of the same form
@@ -60,7 +63,7 @@ class Reserve(NamedTuple):
 
 
 def forward(
-    cell: str,
+    cell: str | Cell,
     x: ArrayLike,
     weights: Sequence[Weights] | Packed,
     state: Sequence[ArrayLike | None] | None = None,
@@ -73,6 +76,9 @@ def forward(
     training: bool = False,
     precision: str = "full",
     recompute: bool | int = False,
+    zoneout: float | tuple[float, ...] = 0.0,
+    input_dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
 ) -> tuple[RealArray, tuple[RealArray, ...], Reserve | None]:
     """Run a network over whole sequences.
 
@@ -81,7 +87,8 @@ def forward(
     ones lose digits on their way to float32.
 
     Args:
-        cell: Name of the cell, one of `cells()`.
+        cell: The cell: a name out of `rnnfast.cells.ZOO`, one that was registered, or the cell
+            itself.
         x: (T, B, I) real numbers, or (T, B) integers in [0, I) that stand for one-hot vectors.
         weights: One entry for each layer and direction: l0, l0 reverse, l1, ... Or what `pack`
             made of them for the same cell, layers, directions and precision, unless training.
@@ -93,7 +100,7 @@ def forward(
         bidirectional: Whether D is 2: each layer also runs against the time.
         dropout: Probability with which each output of a layer but the last is zeroed, the others
             being scaled by 1 / (1 - dropout); only if training.
-        seed: Of the dropout masks, in [0, 2**64).
+        seed: Of all masks, in [0, 2**64).
         training: Whether to keep what `backward` needs. y is then read-only, since `backward`
             reads it.
         precision: "full", or "bfloat16" for float32 arrays: products, here and in `backward`,
@@ -106,6 +113,21 @@ def forward(
             small number is rounded up. What the layers hand on is kept in any case.
             Source: Chen et al., "Training deep nets with sublinear memory cost", 2016.
             On the CPU alone.
+        zoneout: The probability with which a unit of a state keeps its value of the step before in
+            place of the new one; a number for all states of the cell, or a tuple of one for each.
+            Units are drawn anew in each step of training; in evaluation each gets the expectation,
+            zoneout * old + (1 - zoneout) * new. On the CPU alone, like the following.
+            Source: Krueger et al., "Zoneout: Regularizing RNNs by randomly preserving hidden
+            activations", 2016.
+        input_dropout: The probability with which a unit of a layer's input is zeroed, the others
+            being scaled by 1 / (1 - input_dropout); only if training. A sequence has one mask for
+            all of its steps. For integer x it is the one-hot rows that are dropped.
+            Source: Gal and Ghahramani, "A theoretically grounded application of dropout in
+            recurrent neural networks", 2016.
+        recurrent_dropout: The same of what the products with weight_hh multiply: h, and what else
+            the cell makes for them, as a GRU's r * h. A sequence has one mask for all steps and
+            products of a layer and direction. The state itself goes on as it is.
+            Source: as of input_dropout.
 
     Returns:
         y (T, B, D*H), the outputs of the last layer; the final states, (L*D, B, H) each; and the
@@ -120,17 +142,21 @@ def forward(
     on = _backend.of_weights(weights)
     steps = 0 if recompute is False else _arguments.recomputed_steps(recompute, x, on)
     # As `_arguments.network_options` does it, whose call would cost a short one 2%.
+    noise = None
+    if not _noise.none(zoneout, input_dropout, recurrent_dropout):
+        states = cells()[_checks.choice("cell", cell, cells())].states
+        noise = _noise.of(zoneout, input_dropout, recurrent_dropout, states, on)
     options = _core.network_options(
-        cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False
+        cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, noise
     ) or _arguments.checked_options(
-        cell, num_layers, bidirectional, dropout, training, precision, steps
+        cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, noise
     )
     y, final, core = forward_on(on, options, x, weights, state, lengths, seed)
     return y, final, None if core is None else Reserve(core)
 
 
 def pack(
-    cell: str,
+    cell: str | Cell,
     weights: Sequence[Weights],
     *,
     num_layers: int = 1,
@@ -140,7 +166,8 @@ def pack(
     """Copy weights into the form that the kernels read, for many calls of `forward`.
 
     Args:
-        cell: Name of the cell, one of `cells()`.
+        cell: The cell: a name out of `rnnfast.cells.ZOO`, one that was registered, or the cell
+            itself.
         weights: One entry for each layer and direction, as for `forward`.
         num_layers: L.
         bidirectional: Whether D is 2.

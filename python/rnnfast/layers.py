@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _arguments, _backend, _checks, _core, functional
+from rnnfast import _arguments, _backend, _checks, _core, _known, _noise, functional
 from rnnfast._checks import RealArray
 from rnnfast.calls import Call
 from rnnfast.evaluation import PackedInEvaluation
 from rnnfast.learned import LearnedState, parameter_name
 from rnnfast.module import uniform
 from rnnfast.parameter import Parameter
+from rnnfast.reference import Cell
 from rnnfast.stream import StateLike, StateOf, Stream
 
 LSTMState = tuple[RealArray, RealArray]
@@ -78,7 +79,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
     layers have stand in PyTorch's order.
 
     Args:
-        cell: Name of the cell, one of `rnnfast.functional.cells()`.
+        cell: The cell: a name out of `rnnfast.cells.ZOO`, such as "lstm", one that was registered
+            (`rnnfast.register`), or a `rnnfast.Cell`. The attribute `cell` is its name.
         input_size: Size I of an input, the last axis of x.
         hidden_size: Size H of the state.
         num_layers: How many layers L stand on each other.
@@ -96,6 +98,14 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             state start from them, every sequence of the batch alike, and so does a state that is
             None in a tuple of states. `backward` then adds the sum of the initial state's gradient
             over the batch to theirs.
+        zoneout: Probability with which a unit of a state keeps its value of the step before in
+            training (Krueger et al. 2016); a number for all states of the cell, or a tuple of one
+            for each. In evaluation, and in streams, units get the expectation,
+            zoneout * old + (1 - zoneout) * new.
+        input_dropout: Probability that a unit of a layer's input is dropped in training, by one
+            mask for all steps of a sequence (Gal and Ghahramani 2016); of each layer.
+        recurrent_dropout: The same of what the recurrent products multiply, as h; states go on as
+            they are. See `rnnfast.functional.forward` for these three; on the CPU alone.
         dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
             lose digits on their way into a float32 layer.
         precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
@@ -112,7 +122,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
 
     def __init__(
         self,
-        cell: str,
+        cell: str | Cell,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
@@ -123,13 +133,17 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         *,
         recompute: bool | int = False,
         learn_state: bool = False,
+        zoneout: float | tuple[float, ...] = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         dtype: DTypeLike = np.float32,
         precision: str = "full",
         seed: int | None = None,
         device: str | None = None,
     ) -> None:
         super().__init__(device)
-        self.cell = _checks.choice("cell", cell, functional.cells())
+        info = _arguments.info_of(cell)
+        self.cell = info.name
         self.input_size = _checks.positive_int("input_size", input_size)
         self.hidden_size = _checks.positive_int("hidden_size", hidden_size)
         self.num_layers = _checks.positive_int("num_layers", num_layers)
@@ -139,10 +153,18 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.bidirectional = _checks.boolean("bidirectional", bidirectional)
         self.recompute = _checks.recompute("recompute", recompute, self._on)
         self.learn_state = _checks.boolean("learn_state", learn_state)
+        self._states = info.states
+        self.zoneout = _noise.zoneout(zoneout, self._states)
+        self.input_dropout = _checks.number("input_dropout", input_dropout, 0, 1)
+        self.recurrent_dropout = _checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
+        self._noise_of_call()
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         self.precision = _checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(_checks.seed("seed", seed))
-        self._states = functional.cells()[cell].states
+        _arguments.check_device(info, self._on)
+        _arguments.check_sizes(
+            info, self.input_size, self.hidden_size, self.num_layers, self.bidirectional
+        )
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
         self._options = _arguments.KeptOptions()
@@ -218,8 +240,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
     ) -> tuple[RealArray, StateOf, Any]:
         """y, the final state, and what `_differentiate` needs, None in evaluation."""
         training, on, learned = self.training, self._on, self._learned
-        seed, steps = 0, 0
-        if training and self.dropout and self.num_layers > 1:
+        seed, steps, noise = 0, 0, self._noise_of_call()
+        if training and (noise or (self.dropout and self.num_layers > 1)):
             assert self._generator is not None
             seed = int(self._generator.integers(2**63))
         if self.batch_first:
@@ -241,6 +263,9 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
                 training,
                 self.precision,
                 steps,
+                0,
+                False,
+                noise,
             ),
             x,
             self._weights if training or not self._freezes else self._frozen(),
@@ -309,7 +334,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             state: Initial state, (L, B, H) each; None for zeros, or for the learned one.
 
         Returns:
-            A stream with the weights as they are now, without dropout.
+            A stream with the weights as they are now, without dropout, and with zoneout's
+            expectation.
 
         Raises:
             ValueError: The layer is bidirectional, or a shape is wrong.
@@ -321,13 +347,23 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         states = self._to_tuple("state", state)
         if self._learned is not None:
             states, _ = self._learned.start(states, _checks.positive_int("batch", batch))
-        return Stream(packed, batch, states)
+        return Stream(packed, batch, states, self._noise_of_call())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With the equations of a cell that is not compiled, as another process may lack them."""
+        return super().__getstate__() | {"_graph": _known.graph_of(self.cell)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        graph = state.pop("_graph", None)
+        if graph is not None:
+            state["cell"] = _known.name_of_graph(graph)
+        super().__setstate__(state)
 
     def extra_repr(self) -> str:
         """The sizes, and the options that differ from their defaults."""
         default = {"num_layers": 1, "bias": True, "dtype": "float32", "precision": "full"}
         names = ["num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute"]
-        names += ["learn_state", "precision"]
+        names += ["learn_state", "zoneout", "input_dropout", "recurrent_dropout", "precision"]
         options = {n: getattr(self, n) for n in names} | {"dtype": self.dtype.name}
         return ", ".join(
             [repr(self.cell)] * (type(self) is Recurrent)
@@ -335,6 +371,11 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             + [f"{n}={v!r}" for n, v in options.items() if v != default.get(n, False)]
             + [f"device={self._on.name!r}"] * (self._on is not _backend.CPU)
         )
+
+    def _noise_of_call(self) -> _noise.Noise | None:
+        """What calls have inside their steps."""
+        values = self.zoneout, self.input_dropout, self.recurrent_dropout
+        return None if _noise.none(*values) else _noise.of(*values, self._states, self._on)
 
     if TYPE_CHECKING:
 

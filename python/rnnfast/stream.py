@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from rnnfast import _arguments, _backend, _checks, functional
 from rnnfast._checks import RealArray
+from rnnfast._noise import Noise
 
 State = RealArray | tuple[RealArray, ...]
 # A state as an argument: None stands for what a call makes of a state that is not given.
@@ -33,11 +34,15 @@ class Stream(Generic[StateOf]):
     """
 
     def __init__(
-        self, packed: functional.Packed, batch: int, state: tuple[RealArray | None, ...] | None
+        self,
+        packed: functional.Packed,
+        batch: int,
+        state: tuple[RealArray | None, ...] | None,
+        noise: Noise | None = None,
     ) -> None:
         self._packed = packed
         self._options = _arguments.network_options(
-            packed.cell, packed.num_layers, precision=packed.precision
+            packed.cell, packed.num_layers, precision=packed.precision, noise=noise
         )
         batch = _checks.positive_int("batch", batch)
         self._shapes = (batch, packed.input_size), (batch,)  # of reals, of indices

@@ -10,10 +10,10 @@ from test_recurrent import errors, run
 
 import cases
 from cases import Case
-from rnnfast import _backend, cuda, functional, traced
+from rnnfast import _backend, cuda, traced
 from rnnfast.cells import ZOO
 from rnnfast.cuda._engine import Engine
-from rnnfast.traced.engine import define
+
 
 # Each has something that the others have not.
 CELLS = {
@@ -47,13 +47,6 @@ def on(device: str) -> Iterator[Engine]:
     cuda.set_float32_matmul_precision("highest", device)
 
 
-def known(name: str) -> str:
-    """The name of a cell of the zoo, which is now one of the engine's."""
-    if name not in functional.cells():
-        define(traced.compile(ZOO[name]), name)
-    return name
-
-
 def check(on: Engine, case: Case, kernel: str, products: str) -> None:
     """Compares all results with those of the reference."""
     on.kernel = kernel
@@ -68,7 +61,7 @@ def check(on: Engine, case: Case, kernel: str, products: str) -> None:
 @pytest.mark.parametrize("cell", [*CELLS, *WITHOUT_TENSOR_CORES])
 def test_cells_agree_with_the_reference(on: Engine, cell: str, kernel: str) -> None:
     for case in (EVERY, NETWORK):
-        check(on, replace(case, cell=known(cell)), kernel, "full")
+        check(on, replace(case, cell=cell), kernel, "full")
     check(on, replace(EVERY, cell=cell), kernel, "bfloat16")
 
 
@@ -78,23 +71,23 @@ def test_cells_agree_with_the_reference(on: Engine, cell: str, kernel: str) -> N
 @pytest.mark.parametrize("cell", CELLS)
 def test_cells_on_tensor_cores(on: Engine, cell: str, kernel: str, products: str) -> None:
     for case in (EVERY, NETWORK):
-        check(on, replace(case, cell=known(cell)), kernel, products)
+        check(on, replace(case, cell=cell), kernel, products)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", ZOO)
 def test_every_cell_of_the_zoo(on: Engine, cell: str) -> None:
-    if any(p.kind == "norm" for s in traced.compile(ZOO[cell]).stages for p in s.products):
+    if traced.compile(ZOO[cell]).norms:
         pytest.skip("normalises, which has no kernels")
-    check(on, replace(EVERY, cell=known(cell)), "grid", "full")
+    check(on, replace(EVERY, cell=cell), "grid", "full")
 
 
 def test_indices_reach_gates_in_any_order(on: Engine) -> None:
-    check(on, replace(EVERY, cell=known("lem"), indices=True, lengths=False), "gemm", "full")
+    check(on, replace(EVERY, cell="lem", indices=True, lengths=False), "gemm", "full")
 
 
 def test_a_kernel_is_compiled_once(on: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = replace(EVERY, cell=known("mgu"))
+    case = replace(EVERY, cell="mgu")
     check(on, case, "grid", "full")
     monkeypatch.setattr(on, "compiled", lambda _: pytest.fail("compiled again"))
     check(on, case, "grid", "full")
@@ -104,7 +97,7 @@ def test_a_kernel_is_compiled_once(on: Engine, monkeypatch: pytest.MonkeyPatch) 
 def test_plans_say_which_cells_tensor_cores_take(cell: str) -> None:
     reason = "at most 8 gates" if cell == "lstm_fgr" else "a stage without products"
     with pytest.raises(ValueError, match=f"flags .*{reason}"):
-        cuda.explain(known(cell), 5, 16, 64, 64, "bfloat16", device="H100", kernel="flags")
+        cuda.explain(cell, 5, 16, 64, 64, "bfloat16", device="H100", kernel="flags")
     assert cuda.explain(cell, 5, 16, 64, 64, "bfloat16", device="H100").forward.kernel in (
         "grid",
         "gemm",
@@ -112,7 +105,7 @@ def test_plans_say_which_cells_tensor_cores_take(cell: str) -> None:
 
 
 def test_cells_without_products_wait_for_nobody() -> None:
-    plan = cuda.explain(known("indrnn"), 5, 64, 64, 4096, device="H100").forward
+    plan = cuda.explain("indrnn", 5, 64, 64, 4096, device="H100").forward
     assert plan.kernel == "grid"
     assert not plan.cooperative
     assert plan.shared_bytes == 0
@@ -120,4 +113,4 @@ def test_cells_without_products_wait_for_nobody() -> None:
 
 def test_norms_have_no_kernels(on: Engine) -> None:
     with pytest.raises(traced.CellError, match="normalises over the units runs on the CPU alone"):
-        run(on, replace(EVERY, cell=known("layer_norm_gru")))
+        run(on, replace(EVERY, cell="layer_norm_gru"))

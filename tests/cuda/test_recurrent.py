@@ -14,6 +14,7 @@ import cases
 from cases import Case
 from rnnfast import cuda, functional
 from rnnfast._backend import get as engine
+from rnnfast.reference import CELLS
 from rnnfast.cuda._engine import Engine
 
 # Odd sizes: hidden units that fill no tile, several tiles of the batch and of units, T and B of 1.
@@ -87,7 +88,7 @@ def errors(case: Case, products: str) -> dict[str, float]:
     return plain
 
 
-@pytest.mark.parametrize("cell", functional.cells())
+@pytest.mark.parametrize("cell", CELLS)
 def test_every_kernel_agrees_with_the_reference(kernel: tuple[Engine, str], cell: str) -> None:
     on, products = kernel
     small = (

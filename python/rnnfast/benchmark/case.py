@@ -72,7 +72,7 @@ class Case:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        choice("cell", self.cell, functional.cells())
+        weight_shapes(self.cell, self.shape.input_size, self.shape.hidden_size)  # is there a cell?
         choice("mode", self.mode, MODES)
         choice("dtype", self.dtype, AGREEMENT)
         positive_int("threads", self.threads)

@@ -1,10 +1,13 @@
-"""The zoo: recurrent cells of the literature as plain equations.
+"""The zoo: recurrent cells of the literature as plain equations, and what to write others with.
 
 `ZOO` has every cell by its name, those that are compiled among them: `ZOO["mgu"]`. A cell is a
 function of one step, from which everything else follows; docs/cells.md lists them all with their
 equations, and tells what was left out. A cell's options are keyword arguments of its step:
 
     replace(ZOO["lem"], step=partial(ZOO["lem"].step, dt=0.5))
+
+`sigmoid`, `tanh`, `where` and the other functions here are those that a step is written with, of
+users' own cells as well: see docs/your_own_cell.md.
 """
 
 from rnnfast.cells import (
@@ -18,6 +21,19 @@ from rnnfast.cells import (
 )
 from rnnfast.cells.highway import recurrent_highway
 from rnnfast.reference import CELLS, Cell
+from rnnfast.reference.tape import (
+    exp,
+    hard_sigmoid,
+    log,
+    maximum,
+    minimum,
+    normalize,
+    relu,
+    sigmoid,
+    softplus,
+    tanh,
+    where,
+)
 
 ZOO: dict[str, Cell] = {
     cell.name: cell
@@ -33,4 +49,18 @@ ZOO: dict[str, Cell] = {
     )
 }
 
-__all__ = ["ZOO", "recurrent_highway"]
+__all__ = [
+    "ZOO",
+    "exp",
+    "hard_sigmoid",
+    "log",
+    "maximum",
+    "minimum",
+    "normalize",
+    "recurrent_highway",
+    "relu",
+    "sigmoid",
+    "softplus",
+    "tanh",
+    "where",
+]

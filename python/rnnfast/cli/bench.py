@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 import rnnfast
-from rnnfast import _checks, _files, functional
+from rnnfast import _checks, _files
+from rnnfast._known import COMPILED
 from rnnfast.benchmark import MODES, PEERS, Case, Run, Shape, report
 from rnnfast.cli.errors import option_errors, output_errors
 
@@ -24,7 +25,10 @@ _LIBRARIES = ("torch", "onnxruntime")  # peers that somebody would use instead
 def bench(
     cell: Annotated[
         list[str] | None,
-        typer.Option(help=f"Cells: {', '.join(functional.cells())}.", show_default="all"),
+        typer.Option(
+            help=f"Cells: {', '.join(COMPILED)}, or others that `rnnfast cells` lists.",
+            show_default="the compiled ones",
+        ),
     ] = None,
     shape: Annotated[
         list[str], typer.Option(metavar="T,B,I,H", help="Steps, batch, input and hidden size.")
@@ -58,7 +62,7 @@ def bench(
                 counts,
                 shape,
                 mode,
-                cell or functional.cells(),
+                cell or COMPILED,
             )
         ]
     if output is not None:

@@ -11,7 +11,9 @@ import typer
 from rich.console import Console
 
 import rnnfast
-from rnnfast import _checks, functional
+from rnnfast import _checks
+from rnnfast._known import COMPILED
+from rnnfast.cli.cells import HELP, chosen_cell
 from rnnfast.cli.errors import CommandError, option_errors
 from rnnfast.cli.files import DEFAULT_MODEL, load, takes_bytes, text_of
 from rnnfast.cli.progress import LiveProgress
@@ -64,7 +66,11 @@ def train(
         ),
     ] = None,
     cell: Annotated[
-        str | None, _model(f"Recurrent cell: {', '.join(functional.cells())}.", _MODEL.cell)
+        str | None,
+        _model(
+            f"Recurrent cell: {', '.join(COMPILED)}, {HELP}.",
+            _MODEL.cell,
+        ),
     ] = None,
     hidden_size: Annotated[
         int | None,
@@ -181,6 +187,8 @@ def _new(given: dict[str, Any]) -> Trainer:
             f"{output} exists: give --resume {output} to go on with it, --overwrite to replace it, "
             "or another --output"
         )
+    if "cell" in given:
+        given = given | {"cell": chosen_cell(given["cell"])}
     run = _chosen(given, _RUN_OPTIONS)
     if not any(limit in run for limit in _LIMITS):
         run["minutes"] = _DEFAULT_MINUTES

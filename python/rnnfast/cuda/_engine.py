@@ -16,9 +16,8 @@ from numpy.typing import DTypeLike
 from rnnfast import _core
 from rnnfast._backend import Backend
 from rnnfast.cuda._devices import Properties
-from rnnfast.cuda._kernels import Kernels, Unit, definition, kernels
+from rnnfast.cuda._kernels import Kernels, Unit, definition, kernels, traced_cell
 from rnnfast.cuda._network import DevicePacked, DeviceReserve, Network
-from rnnfast.traced.engine import defined
 from rnnfast.traced.header import header
 
 # PyTorch's names for what may multiply where arrays are float32.
@@ -34,6 +33,7 @@ class Engine(Backend):
 
     dtypes = (np.dtype("float32"),)
     recomputes = False
+    draws_noise = False
 
     def __init__(self, name: str, extension: ModuleType) -> None:
         self.name = name
@@ -108,6 +108,9 @@ class Engine(Backend):
         """dx, the gradients of the initial states and those of the weights, if new."""
         return reserve.network.backward(reserve.memory, *gradients)
 
+    def check_cell(self, name: str) -> None:
+        self.cell(name)
+
     def cell(self, name: str) -> int:
         """The extension's number of a cell, which it may learn of now.
 
@@ -117,19 +120,19 @@ class Engine(Backend):
         number = int(self.extension.find_cell(name))
         if number >= 0:
             return number
-        traced = defined(name)
-        assert traced is not None, f"cell {name!r} is neither compiled nor traced"
-        header(traced)  # raises, if it has none
-        return int(self.extension.define_cell(name, **definition(traced)))
+        cell = traced_cell(name)
+        assert cell is not None, f"the module has no cell {name!r}"
+        header(cell)  # raises, if it has none
+        return int(self.extension.define_cell(name, **definition(cell)))
 
-    def prepare(self, call: Any, cell: str, backward: bool) -> None:
+    def prepare(self, call: Any, cell: str, *, backward: bool) -> None:
         """Compiles and loads the kernels that a pass of a call needs, if they are not there."""
         missing = call.missing(backward=backward)
         if missing is None:
             return
         kernel, paired = missing
         unit = Unit(self.cell(cell), kernel, backward, paired)
-        functions = self.compiled(kernels(self.extension, unit, defined(cell)))
+        functions = self.compiled(kernels(self.extension, unit, traced_cell(cell)))
         self.extension.load(**unit._asdict(), functions=functions)
 
     @abstractmethod

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from rnnfast import _checks, _core, functional
+from rnnfast import _checks, _core
+from rnnfast._known import name_of
 from rnnfast.cuda import _engines
+from rnnfast.reference import Cell
 from rnnfast.cuda._devices import VIRTUAL, Properties
 
 # What products multiply, and what the planner calls it.
@@ -99,7 +101,7 @@ class Explanation(NamedTuple):
 
 
 def explain(
-    cell: str,
+    cell: str | Cell,
     T: int,
     B: int,
     I: int,
@@ -115,7 +117,7 @@ def explain(
     over the steps, do not count.
 
     Args:
-        cell: Name of the cell, one of `rnnfast.functional.cells()`.
+        cell: A cell, or the name of one.
         T: Steps.
         B: Sequences.
         I: Size of the input.
@@ -129,7 +131,7 @@ def explain(
         ValueError: A name or size is wrong, or the kernel cannot run.
         DeviceError: There is no device, and none was named.
     """
-    _checks.choice("cell", cell, functional.cells())
+    cell = name_of(cell)
     sizes = {"T": T, "B": B, "I": I, "H": H}
     for name, value in sizes.items():
         if _checks.positive_int(name, value) > LARGEST[name]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from rnnfast.traced.compiled import TracedCell
+from rnnfast._known import COMPILED, cell_named
+from rnnfast.traced.compiled import TracedCell, compile  # noqa: A004
 from rnnfast.traced.header import header
 
 TYPE = "rnnfast::cuda::Compiled"
@@ -53,11 +54,16 @@ def kernels(extension: Any, unit: Unit, traced: TracedCell | None) -> Kernels:
     return Kernels(text, functions)
 
 
+def traced_cell(name: str) -> TracedCell | None:
+    """A cell that the engine knows, as equations; None for one of the registry."""
+    return None if name in COMPILED else compile(cell_named(name))
+
+
 def definition(traced: TracedCell) -> dict[str, Any]:
     """The arguments of the extension's `define_cell`, but for the name."""
     stages: list[tuple[list[tuple[bool, int, int, int]], int]] = [
         (
-            [(p.kind == "state", p.operand, p.first, p.gates) for p in stage.products],
+            list(stage.products),
             len(stage.made),
         )
         for stage in traced.stages

@@ -70,7 +70,8 @@ def to_model(
         An `onnx.ModelProto` of operator set 14.
 
     Raises:
-        ValueError: ONNX has no operator for the cell, or a language model was to take lengths.
+        ValueError: ONNX has no operator for the cell or for zoneout, or a language model was to
+            take lengths.
         TypeError: The model is of another kind, or of a type or precision that needs `dtype`.
     """
     if not isinstance(model, (Recurrent, CharLM)):
@@ -83,6 +84,11 @@ def to_model(
         raise ValueError(
             f"model: expected a cell that ONNX has, one of {', '.join(layout.OPERATORS)}, got "
             f"{layer.cell!r}"
+        )
+    if np.any(layer.zoneout):
+        raise ValueError(
+            "model: expected a layer without zoneout, whose expectation ONNX's operators do not "
+            f"take, got zoneout={layer.zoneout}"
         )
     graph = _Graph(_chosen_dtype(layer, dtype))
     if isinstance(model, CharLM):

@@ -68,12 +68,18 @@ class Product:
         gates: number of row blocks.
         rounding: what operands, weights and the gradients of products pass through; None for
             nothing.
+        mask: (B, K), what operands are multiplied with first; None for nothing.
     """
 
     def __init__(
-        self, weight: Array, bias: Array | None, gates: int, rounding: Rounding | None = None
+        self,
+        weight: Array,
+        bias: Array | None,
+        gates: int,
+        rounding: Rounding | None = None,
+        mask: Array | None = None,
     ) -> None:
-        self._rounding = rounding
+        self._rounding, self._mask = rounding, mask
         self._none = weight[:0]
         self._weight = [Var(np.ascontiguousarray(w.T)) for w in _blocks(weight, gates)]
         self._bias = None if bias is None else [Var(b) for b in _blocks(bias, gates)]
@@ -86,6 +92,8 @@ class Product:
         """
         chosen = named_blocks(gates, len(self._weight))
         weights = [self._weight[g] for g in chosen]
+        if self._mask is not None:
+            operand = operand * self._mask
         if self._rounding is not None:
             operand = round_value(operand, self._rounding)
             weights = [round_value(w, self._rounding) for w in weights]

@@ -29,11 +29,23 @@ class Gradients(NamedTuple):
     dweights: list[tuple[Array | None, ...]]
 
 
+class _Noise(NamedTuple):
+    """The masks of one layer in one direction."""
+
+    zoneout: Sequence[Array] | None
+    recurrent: Array | None
+
+
 class _Direction:
     """One layer in one direction: its weights on the tape, and the loop over time."""
 
     def __init__(
-        self, cell: Cell, weights: Weights, dtype: DTypeLike, rounding: Rounding | None
+        self,
+        cell: Cell,
+        weights: Weights,
+        dtype: DTypeLike,
+        rounding: Rounding | None,
+        noise: _Noise,
     ) -> None:
         w_ih, w_hh, b_ih, b_hh, channel = (None if w is None else w.astype(dtype) for w in weights)
         if w_ih is None or w_hh is None:
@@ -48,8 +60,9 @@ class _Direction:
             )
         self._cell, self._rounding = cell, rounding
         self._input = Product(w_ih, b_ih, cell.gates, rounding)
-        self._recurrent = Product(w_hh, b_hh, cell.recurrent_blocks, rounding)
+        self._recurrent = Product(w_hh, b_hh, cell.recurrent_blocks, rounding, noise.recurrent)
         self._channel = [] if channel is None else [Var(row) for row in channel]
+        self._zoneout = noise.zoneout
 
     def run(
         self, xs: list[Var], state: tuple[Var, ...], masks: NDArray[np.bool_], reverse: bool
@@ -60,6 +73,12 @@ class _Direction:
         for t in reversed(times) if reverse else times:
             running = masks[t]
             new = self._cell.advance(self._inputs(xs[t]), self._recurrent, state, self._channel)
+            if self._zoneout is not None:
+                shares = [mask[t] for mask in self._zoneout]
+                new = tuple(
+                    n * share + s * (1 - share)
+                    for n, s, share in zip(new, state, shares, strict=True)
+                )
             state = tuple(where(running, n, s) for n, s in zip(new, state, strict=True))
             ys[t] = where(running, new[0], Var(np.zeros_like(new[0].value)))
         return ys, state
@@ -102,6 +121,17 @@ class Network:
         bidirectional: whether every layer runs in both directions.
         dropout_masks: one array (T, B, D*H) for each layer but the last, by which its outputs are
             multiplied; None for no dropout.
+        zoneout_masks: one sequence of arrays (T, B, H), one a state, for each layer and direction:
+            the share of its new value that a state takes in a step, the rest being the old value;
+            None for all of it.
+            Source: Krueger et al., "Zoneout: Regularizing RNNs by randomly preserving hidden
+            activations", 2016.
+        input_masks: one array (B, I), or (B, D*H), for each layer, by which its inputs are
+            multiplied in every step; None for no such dropout.
+            Source: Gal and Ghahramani, "A theoretically grounded application of dropout in
+            recurrent neural networks", 2016.
+        recurrent_masks: one array (B, H) for each layer and direction, by which whatever its
+            recurrent products multiply is multiplied; None for no such dropout. Source: the same.
         dtype: the real type to compute in.
         rounding: what all that products multiply passes through, in both passes, as
             `round_to_bfloat16`; None for nothing.
@@ -121,11 +151,26 @@ class Network:
         lengths: NDArray[np.integer[Any]] | None = None,
         bidirectional: bool = False,
         dropout_masks: Sequence[Array] | None = None,
+        zoneout_masks: Sequence[Sequence[Array]] | None = None,
+        input_masks: Sequence[Array] | None = None,
+        recurrent_masks: Sequence[Array] | None = None,
         dtype: DTypeLike = np.float64,
         rounding: Rounding | None = None,
     ) -> None:
         directions = 2 if bidirectional else 1
-        self._layers = [_Direction(cell, w, dtype, rounding) for w in weights]
+        self._layers = [
+            _Direction(
+                cell,
+                w,
+                dtype,
+                rounding,
+                _Noise(
+                    None if zoneout_masks is None else [m.astype(dtype) for m in zoneout_masks[k]],
+                    None if recurrent_masks is None else recurrent_masks[k].astype(dtype),
+                ),
+            )
+            for k, w in enumerate(weights)
+        ]
         first_weight, recurrent_weight = weights[0][0], weights[0][1]
         assert first_weight is not None
         assert recurrent_weight is not None
@@ -147,6 +192,9 @@ class Network:
             if first and dropout_masks is not None:
                 mask = dropout_masks[first // directions - 1].astype(dtype)
                 outputs = [y * m for y, m in zip(outputs, mask, strict=True)]
+            if input_masks is not None:
+                same = input_masks[first // directions].astype(dtype)
+                outputs = [y * same for y in outputs]
             outputs = self._run_layer(outputs, running, range(first, first + directions))
         self._ys = outputs
         self.y: Array = np.array([y.value for y in outputs], dtype)

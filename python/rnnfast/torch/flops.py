@@ -39,11 +39,13 @@ def _steps(network: Network) -> int:
 
 
 def _forward_formula(*values: Any, **_out: Any) -> int:
-    return _forward(Network(*values[:5]), Options(*values[5:11]))
+    return _forward(Network(*values[:5]), Options(*values[5 : 5 + len(Options._fields)]))
 
 
 def _backward_formula(*values: Any, **_out: Any) -> int:
-    return _backward(Network(*values[:5]), Options(*values[5:11]), values[-1])
+    return _backward(
+        Network(*values[:5]), Options(*values[5 : 5 + len(Options._fields)]), values[-1]
+    )
 
 
 def register() -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnfast import _core, functional
+from rnnfast import _core, _noise, functional
 from rnnfast._arguments import checked_call, checked_gradients, network_options
 from rnnfast._backend import CPU
 from rnnfast._checks import RealArray
-from rnnfast.torch.network import Network, Options, memory_of
+from rnnfast.torch.network import Network, NoiseMasks, Options, memory_of, states_of
 
 Outputs = tuple[Tensor, list[Tensor], Tensor]
 """y (T, B, D*H), the final states, (L*D, B, H) each, and the reserve, bytes."""
@@ -35,7 +35,7 @@ def forward(
         keep: Whether to fill the reserve, which `backward` and `states` need; else it is empty.
         packed: The weights, packed.
     """
-    training = keep or options.dropout > 0  # the engine drops only where it trains
+    training = keep or options.draws  # the engine draws only where it trains
     of_call = _of_call(options, training, keep)
     arrays = _arrays(network, options, packed)
     result = _core.forward(of_call, *arrays)
@@ -85,6 +85,21 @@ def dropout_masks(network: Network, options: Options, reserve: Tensor) -> list[T
     return [_tensor(core.dropout_mask(layer)) for layer in range(options.num_layers - 1)]
 
 
+def noise_masks(network: Network, options: Options, reserve: Tensor) -> NoiseMasks:
+    """Those of an earlier call."""
+    core = _restore(network, options, reserve)
+    layers, cells = options.num_layers, options.num_layers * options.num_directions
+    zoneout = [
+        [_tensor(core.zoneout_mask(cell, state)) for state in range(options.states)]
+        for cell in range(cells)
+    ]
+    return NoiseMasks(
+        zoneout if len(options.zoneout) else None,
+        [_tensor(core.input_mask(layer)) for layer in range(layers)],
+        [_tensor(core.recurrent_mask(cell)) for cell in range(cells)],
+    )
+
+
 def _of_call(options: Options, training: bool, keep_y: bool) -> _core.NetworkOptions:
     """The options as the engine has them, of a call with PyTorch's number of threads."""
     return network_options(
@@ -97,6 +112,17 @@ def _of_call(options: Options, training: bool, keep_y: bool) -> _core.NetworkOpt
         0,
         torch.get_num_threads(),
         keep_y,  # so that users may change the one that they get
+        _noise_of(options) if options.has_noise else None,
+    )
+
+
+def _noise_of(options: Options) -> _noise.Noise | None:
+    return _noise.of(
+        tuple(options.zoneout) or 0.0,
+        options.input_dropout,
+        options.recurrent_dropout,
+        states_of(options.cell),
+        expects=bool(options.expects),
     )
 
 

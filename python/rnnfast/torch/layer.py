@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnfast import _checks
+from rnnfast import _checks, _noise
 from rnnfast.learned import parameter_name
 from rnnfast.torch import ops, stepwise
 from rnnfast.torch.forms import Packed, Padded
-from rnnfast.torch.network import STATES, Network, Options
+from rnnfast.torch.network import Network, Options, states_of
 from rnnfast.torch.prepacked import Prepacked
 
 Sequence: TypeAlias = "Tensor | PackedSequence"
@@ -38,6 +38,15 @@ class Layer(torch.nn.RNNBase):
 
     learn_state: bool = False
     """Whether calls without `hx` start from parameters, `initial_state_0` and so on."""
+
+    zoneout: float | tuple[float, ...] = 0.0
+    """The probability of states to keep their value in a step; see `Recurrent`."""
+
+    input_dropout: float = 0.0
+    """Of the layers' inputs."""
+
+    recurrent_dropout: float = 0.0
+    """Of what the recurrent products multiply."""
 
     _prepacked: Prepacked | None = None  # set by `prepack`
 
@@ -79,7 +88,9 @@ class Layer(torch.nn.RNNBase):
 
     def extra_repr(self) -> str:
         """The arguments, as in the name of the module when it is printed."""
-        return f"{super().extra_repr()}{', learn_state=True' if self.learn_state else ''}"
+        names = "learn_state", "zoneout", "input_dropout", "recurrent_dropout"
+        given = [f", {n}={getattr(self, n)}" for n in names if getattr(self, n)]
+        return f"{super().extra_repr()}{''.join(given)}"
 
     def _get_name(self) -> str:
         """What the layer is called when a model is printed."""
@@ -106,7 +117,7 @@ class Layer(torch.nn.RNNBase):
             state, weights = [s.float() for s in state], [w.float() for w in weights]
         state = [form.enter_state(s) for s in state]
         options = self._options(dtype)
-        seed = torch.randint(2**63 - 1, ()) if options.dropout else None
+        seed = _new_seed(options)
         network = Network(form.enter(x), weights, state, form.lengths, seed)
         if return_all_states:
             y, final, states = _layer_by_layer(network, options)
@@ -135,21 +146,44 @@ class Layer(torch.nn.RNNBase):
         if not learn_state:
             return
         rows = self.num_layers * (2 if self.bidirectional else 1)
-        for k in range(STATES[self.cell]):
+        for k in range(states_of(self.cell)):
             width = self.proj_size if self.proj_size and k == 0 else self.hidden_size
             zeros = self._weights()[0].new_zeros(rows, width)
             self.register_parameter(parameter_name(k), torch.nn.Parameter(zeros))
+
+    def _add_noise(self, zoneout: Any, input_dropout: Any, recurrent_dropout: Any) -> None:
+        """Sets what there is inside the steps, if it is right."""
+        self.zoneout = _noise.zoneout(zoneout, states_of(self.cell))
+        self.input_dropout = _checks.number("input_dropout", input_dropout, 0, 1)
+        self.recurrent_dropout = _checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
+        if self.proj_size and self.has_more:
+            raise ValueError(
+                "zoneout, input_dropout, recurrent_dropout: expected 0 with proj_size, as it is "
+                f"PyTorch that computes projections, got {self}"
+            )
+
+    @property
+    def has_more(self) -> bool:
+        """Whether it has what the layers of `torch.nn` have not."""
+        noise = self.input_dropout or self.recurrent_dropout
+        return bool(self.learn_state or noise or self._zoneout())
+
+    def _zoneout(self) -> tuple[float, ...]:
+        """The probability of each state, none for zeros."""
+        given = self.zoneout
+        of_states = given if isinstance(given, (tuple, list)) else (given,) * states_of(self.cell)
+        return tuple(of_states) if any(of_states) else ()
 
     def reset_parameters(self) -> None:
         """Draws the weights anew; learned initial states are zero again."""
         super().reset_parameters()
         if self.learn_state:
-            for k in range(STATES[self.cell]):
+            for k in range(states_of(self.cell)):
                 torch.nn.init.zeros_(getattr(self, parameter_name(k)))
 
     def _start(self, hx: State | None, batch: tuple[int, ...]) -> Any:
         """The state that a call starts from, in the form of `hx`: learned where it is None."""
-        states = STATES[self.cell]
+        states = states_of(self.cell)
         given = [hx] if isinstance(hx, Tensor) else [None] * states if hx is None else list(hx)
         for k in range(min(states, len(given))):
             if given[k] is None:
@@ -169,6 +203,10 @@ class Layer(torch.nn.RNNBase):
             self.bias,
             self.dropout if self.training and self.num_layers > 1 else 0.0,
             "bfloat16" if dtype == torch.bfloat16 else "full",
+            self._zoneout(),
+            self.input_dropout if self.training else 0.0,
+            self.recurrent_dropout if self.training else 0.0,
+            not self.training,
         )
 
     def _result_dtype(self, x: Tensor, weight: Tensor) -> torch.dtype | None:
@@ -193,7 +231,7 @@ class Layer(torch.nn.RNNBase):
         rows = self.num_layers * (2 if self.bidirectional else 1)
         expected = rows, *self._batch(x, form), self.hidden_size
         casts = dtype == torch.bfloat16
-        return len(state) == STATES[self.cell] and all(
+        return len(state) == states_of(self.cell) and all(
             s.shape == expected and (s.dtype == x.dtype or (s.is_floating_point() and casts))
             for s in state
         )
@@ -208,9 +246,16 @@ class Layer(torch.nn.RNNBase):
         """What the engine does not compute, and what is wrong."""
         if self.twin is None:
             raise self._error(input, hx)
+        x = _tensor_of(input)
+        elsewhere = _exporting_to_onnx() or self._result_dtype(x, self._weights()[0]) is None
+        if elsewhere and self._options(x.dtype).has_noise:
+            raise ValueError(
+                "zoneout, input_dropout, recurrent_dropout: expected 0 for what PyTorch computes, "
+                "layers of other types and devices and graphs of ONNX, got "
+                f"{self} and input of {x.dtype} on {x.device}"
+            )
         if not return_all_states:
             return self.twin.forward(self, input, hx)
-        x = _tensor_of(input)
         raise ValueError(
             "return_all_states: expected a layer without proj_size, on the CPU, of float32, "
             "float64 or bfloat16, and an input and state of its shapes and dtype, got "
@@ -233,7 +278,7 @@ class Layer(torch.nn.RNNBase):
                 "input: expected 2 or 3 axes, the last of input_size = "
                 f"{self.input_size}, got shape {tuple(x.shape)}"
             )
-        states = STATES[self.cell]
+        states = states_of(self.cell)
         rows = self.num_layers * (2 if self.bidirectional else 1)
         got = [tuple(s.shape) for s in ([hx] if isinstance(hx, Tensor) else hx or [])]
         return ValueError(
@@ -241,6 +286,11 @@ class Layer(torch.nn.RNNBase):
             f"({rows}, batch, {self.hidden_size}), without batch if the input has none, and of "
             f"{x.dtype}, got {got}"
         )
+
+
+def _new_seed(options: Options) -> Tensor | None:
+    """The seed of a call's masks, by PyTorch's random numbers; None where nothing is drawn."""
+    return torch.randint(2**63 - 1, ()) if options.draws else None
 
 
 def _exporting_to_onnx() -> bool:
@@ -281,6 +331,7 @@ def _layer_by_layer(
     The h of a layer are its outputs, with the gradient that outputs have.
     """
     L, D, dropout = options.num_layers, options.num_directions, options.dropout
+    of_layer = options._replace(num_layers=1, dropout=0.0)
     count = len(network.weights) // L
     x, finals, states = network.x, [], []
     for layer in range(L):
@@ -288,9 +339,9 @@ def _layer_by_layer(
             x=F.dropout(x, dropout) if layer and dropout else x,
             weights=network.weights[layer * count : (layer + 1) * count],
             state=[s[layer * D : (layer + 1) * D] for s in network.state],
-            seed=None,
+            seed=_new_seed(of_layer),
         )
-        x, final, over_time = _run_layer(one, options._replace(num_layers=1, dropout=0.0))
+        x, final, over_time = _run_layer(one, of_layer)
         finals.append(final)
         states += over_time
     final = [torch.cat(of_state) for of_state in zip(*finals, strict=True)]
@@ -321,5 +372,8 @@ def _by_steps(
 ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
     drop = options.dropout
     return stepwise.forward(
-        network, options, lambda outputs, _layer: F.dropout(outputs, drop) if drop else outputs
+        network,
+        options,
+        lambda outputs, _layer: F.dropout(outputs, drop) if drop else outputs,
+        stepwise.draw(network, options) if options.has_noise else None,
     )

@@ -7,15 +7,17 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
-from rnnfast import _checks, functional
+from rnnfast import _checks, _known
+from rnnfast._arguments import check_sizes, info_of
+from rnnfast.reference import Cell
 from rnnfast.torch.layer import Layer
 
 
 class LSTM(Layer):
     """`torch.nn.LSTM`, with its arguments, parameters, inputs and outputs; the state is (h, c).
 
-    With `proj_size` it is PyTorch that computes. With `learn_state=True` calls without a state
-    start from parameters, as in `Recurrent`.
+    With `proj_size` it is PyTorch that computes. `learn_state`, `zoneout`, `input_dropout` and
+    `recurrent_dropout` are as in `Recurrent`; the last three exclude `proj_size`.
     """
 
     twin = torch.nn.LSTM
@@ -37,18 +39,22 @@ class LSTM(Layer):
         dtype: Any = None,
         *,
         learn_state: bool = False,
+        zoneout: float | tuple[float, ...] = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__(
             "LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             proj_size, device, dtype,
         )  # fmt: skip
         self._learn(learn_state)
+        self._add_noise(zoneout, input_dropout, recurrent_dropout)
 
 
 class GRU(Layer):
     """`torch.nn.GRU`, with its arguments, parameters, inputs and outputs.
 
-    With `learn_state=True` calls without a state start from parameters, as in `Recurrent`.
+    `learn_state`, `zoneout`, `input_dropout` and `recurrent_dropout` are as in `Recurrent`.
     """
 
     twin = torch.nn.GRU
@@ -66,18 +72,22 @@ class GRU(Layer):
         dtype: Any = None,
         *,
         learn_state: bool = False,
+        zoneout: float | tuple[float, ...] = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             0, device, dtype,
         )  # fmt: skip
         self._learn(learn_state)
+        self._add_noise(zoneout, input_dropout, recurrent_dropout)
 
 
 class RNN(Layer):
     """`torch.nn.RNN`, with its arguments, parameters, inputs and outputs.
 
-    With `learn_state=True` calls without a state start from parameters, as in `Recurrent`.
+    `learn_state`, `zoneout`, `input_dropout` and `recurrent_dropout` are as in `Recurrent`.
     """
 
     twin = torch.nn.RNN
@@ -96,6 +106,9 @@ class RNN(Layer):
         dtype: Any = None,
         *,
         learn_state: bool = False,
+        zoneout: float | tuple[float, ...] = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         _checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
@@ -104,13 +117,15 @@ class RNN(Layer):
         )  # fmt: skip
         self.nonlinearity = nonlinearity
         self._learn(learn_state)
+        self._add_noise(zoneout, input_dropout, recurrent_dropout)
 
 
 class Recurrent(Layer):
     """Layers of any cell of rnnfast, in the manner of `torch.nn.LSTM`.
 
     Args:
-        cell: Name of the cell, one of `rnnfast.functional.cells()`.
+        cell: The cell: a name out of `rnnfast.cells.ZOO`, one that was registered
+            (`rnnfast.register`), or a `rnnfast.Cell`. The attribute `cell` is its name.
         input_size: I.
         hidden_size: H.
         num_layers: L.
@@ -123,6 +138,13 @@ class Recurrent(Layer):
         learn_state: Whether the initial state is learned: calls without one start from the
             parameters `initial_state_0`, `initial_state_1`, ..., one for each state of the cell, of
             shape (L*D, H) and zero at first.
+        zoneout: Probability with which a unit of a state keeps its value of the step before in
+            training (Krueger et al. 2016); a number for all states of the cell, or a tuple of one
+            for each. In evaluation units get the expectation.
+        input_dropout: Probability that a unit of a layer's input is dropped in training, by one
+            mask for all steps of a sequence (Gal and Ghahramani 2016); of each layer.
+        recurrent_dropout: The same of what the recurrent products multiply, as h; states go on as
+            they are.
 
     Cells with per-channel parameters have `weight_channel_l[k]`, (P, H), beside the parameters
     that `torch.nn`'s layers have.
@@ -130,7 +152,7 @@ class Recurrent(Layer):
 
     def __init__(
         self,
-        cell: str,
+        cell: str | Cell,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
@@ -142,14 +164,18 @@ class Recurrent(Layer):
         dtype: Any = None,
         *,
         learn_state: bool = False,
+        zoneout: float | tuple[float, ...] = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ) -> None:
-        info = functional.cells()[_checks.choice("cell", cell, functional.cells())]
+        info = info_of(cell)
         # Checked and made as a vanilla network, whose parameters are then replaced.
         super().__init__(
             "RNN_TANH", input_size, hidden_size, num_layers, bias, batch_first, dropout,
             bidirectional, 0, device, dtype,
         )  # fmt: skip
-        self.mode = cell
+        check_sizes(info, input_size, hidden_size, num_layers, bidirectional)
+        self.mode = info.name
         for names in self._all_weights:
             shapes = info.shapes(getattr(self, names[0]).shape[1], hidden_size)
             if "weight_channel" in shapes:
@@ -161,6 +187,22 @@ class Recurrent(Layer):
         self._init_flat_weights()
         self.reset_parameters()
         self._learn(learn_state)
+        self._add_noise(zoneout, input_dropout, recurrent_dropout)
+
+    @property
+    def cell(self) -> str:
+        """Name of the cell."""
+        return str(self.mode)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With the equations of a cell that is not compiled, as another process may lack them."""
+        return {**super().__getstate__(), "_graph": _known.graph_of(self.cell)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        graph = state.pop("_graph", None)
+        if graph is not None:
+            state["mode"] = _known.name_of_graph(graph)
+        super().__setstate__(state)
 
     def extra_repr(self) -> str:
         """The arguments, as in the name of the module when it is printed."""

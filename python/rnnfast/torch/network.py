@@ -8,15 +8,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack
 
-from rnnfast import _core, functional
+from rnnfast import _core, _known
 from rnnfast._checks import RealArray
 
-# Plain numbers, which `torch.compile` reads: a cell's states, and whether it has weight_channel.
-STATES = {name: cell.states for name, cell in functional.cells().items()}
-HAS_CHANNEL = {name: cell.params > 0 for name, cell in functional.cells().items()}
+_kept: dict[str, tuple[int, bool]] = {}  # of cells: the number of states, whether there are params
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def states_of(cell: str) -> int:
+    """How many states a cell has; a constant of the graphs of `torch.compile`."""
+    return (_kept.get(cell) or _keep(cell))[0]
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def has_channel(cell: str) -> bool:
+    """Whether a cell has weight_channel; a constant, too."""
+    return (_kept.get(cell) or _keep(cell))[1]
+
+
+def _keep(name: str) -> tuple[int, bool]:
+    cell = _known.cell_named(name)
+    kept = _kept[name] = cell.states, cell.params > 0
+    return kept
 
 
 class Network(NamedTuple):
@@ -28,7 +45,7 @@ class Network(NamedTuple):
             direction, those of them that there are.
         state: The initial states, (L*D, B, H) each; none for zeros.
         lengths: (B,) integers, the sequences' lengths; None for T each.
-        seed: Of dropout, an integer without axes; None without dropout.
+        seed: Of all masks, an integer without axes; None where nothing is drawn.
     """
 
     x: Tensor
@@ -47,12 +64,16 @@ class Options(NamedTuple):
     """What kind of network it is.
 
     Attributes:
-        cell: One of `rnnfast.functional.cells()`.
+        cell: Its name, one of `rnnfast.functional.cells()`.
         num_layers: L.
         bidirectional: Whether D is 2.
         bias: Whether the weights have biases.
         dropout: Probability, on the outputs of all layers but the last.
         precision: Of products, "full" or "bfloat16".
+        zoneout: The probability of each state to keep its value in a step; none for zeros.
+        input_dropout: Probability, on the inputs of layers.
+        recurrent_dropout: Probability, on what the recurrent products multiply.
+        expects: Whether zoneout is its expectation, as in evaluation.
     """
 
     cell: str
@@ -61,6 +82,21 @@ class Options(NamedTuple):
     bias: bool
     dropout: float
     precision: str
+    zoneout: Sequence[float] = ()
+    input_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    expects: bool = False
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether there is noise inside the steps."""
+        return bool(len(self.zoneout) or self.input_dropout or self.recurrent_dropout)
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is drawn at random."""
+        zones = len(self.zoneout) > 0 and not self.expects
+        return bool(self.dropout or zones or self.input_dropout or self.recurrent_dropout)
 
     @property
     def num_directions(self) -> int:
@@ -70,22 +106,40 @@ class Options(NamedTuple):
     @property
     def states(self) -> int:
         """How many states the cell has."""
-        return STATES[self.cell]
+        states: int = states_of(self.cell)
+        return states
 
     @property
     def weights_per_layer(self) -> int:
         """How many weights a layer has in one direction."""
-        return 2 + 2 * self.bias + HAS_CHANNEL[self.cell]
+        channel: bool = has_channel(self.cell)
+        return 2 + 2 * self.bias + channel
 
     def by_layer(self, weights: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Five weights for each layer and direction, None for what there is not."""
         count = self.weights_per_layer
         biases = () if self.bias else (None, None)
-        last = () if HAS_CHANNEL[self.cell] else (None,)
+        last = () if has_channel(self.cell) else (None,)
         return [
             (*weights[i : i + 2], *biases, *weights[i + 2 : i + count], *last)
             for i in range(0, len(weights), count)
         ]
+
+
+class NoiseMasks(NamedTuple):
+    """What noise does inside the steps; None for nothing.
+
+    Attributes:
+        zoneout: For each layer and direction, the share of its new value that each state takes in
+            each step, (T, B, H).
+        inputs: What the inputs of each layer are multiplied with, (B, I).
+        recurrent: What the recurrent products of each layer and direction multiply their operands
+            with, (B, H).
+    """
+
+    zoneout: Sequence[Sequence[Tensor]] | None = None
+    inputs: Sequence[Tensor] | None = None
+    recurrent: Sequence[Tensor] | None = None
 
 
 def memory_of(tensor: Tensor) -> RealArray:

@@ -24,7 +24,8 @@ from rnnfast.torch.prepacked import Prepacked
 
 _NETWORK = (  # Network, then Options
     "Tensor x, Tensor[] weights, Tensor[] state, Tensor? lengths, Tensor? seed, "
-    "str cell, int num_layers, bool bidirectional, bool bias, float dropout, str precision"
+    "str cell, int num_layers, bool bidirectional, bool bias, float dropout, str precision, "
+    "float[] zoneout, float input_dropout, float recurrent_dropout, bool expects"
 )
 _SCHEMAS = {
     "forward": f"({_NETWORK}, bool keep) -> (Tensor y, Tensor[] final, Tensor reserve)",
@@ -74,7 +75,7 @@ def forward(
         them may change y and the final states in place: backward reads neither.
     """
     if _direct(network):
-        if prepacked and not (keep or options.dropout or _needs_gradient(network)):
+        if prepacked and not (keep or options.draws or _needs_gradient(network)):
             packed = prepacked.get(network.weights, options)
             return kernels.forward(network, options, False, packed)
         return _forward_autograd(kernels.forward, network, options, keep)
@@ -178,7 +179,8 @@ class _Derivative(torch.autograd.Function):
         """The gradients of x, states and weights, themselves differentiable."""
         network, options, reserve = _Derivative.saved(ctx)
         masks = kernels.dropout_masks(network, options, reserve) if options.dropout else None
-        return stepwise.backward(network, options, masks, outputs_of, gradients, needed)
+        noise = kernels.noise_masks(network, options, reserve) if options.has_noise else None
+        return stepwise.backward(network, options, masks, noise, outputs_of, gradients, needed)
 
 
 class _Forward(_Derivative):
@@ -263,7 +265,8 @@ def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
     """Of a function of a network, options and others, one of all of them in a row."""
 
     def call(*values: Any) -> Any:
-        return function(Network(*values[:5]), Options(*values[5:11]), *values[11:])
+        others = 5 + len(Options._fields)
+        return function(Network(*values[:5]), Options(*values[5:others]), *values[others:])
 
     return call
 

@@ -8,17 +8,17 @@ applied to tensors.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F  # noqa: N812
 
-from rnnfast import reference
-from rnnfast.reference import tape
+from rnnfast import _known
+from rnnfast.reference import Cell, tape
 from rnnfast.reference.cell import Inputs, named_blocks
-from rnnfast.torch.network import Network, Options
+from rnnfast.torch.network import Network, NoiseMasks, Options
 
 Outputs: TypeAlias = Callable[..., Sequence[Tensor]]
 """Picks some of the outputs out of the three that `forward` returns."""
@@ -61,35 +61,71 @@ def needed() -> bool:
 class _Product:
     """Row blocks of a weight matrix times an operand: `rnnfast.reference.cell.Product`."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, gates: int) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, gates: int, mask: Tensor | None = None
+    ) -> None:
+        self._mask = mask
         self._weight = weight.chunk(gates) if gates else ()
         self._bias = [None] * gates if bias is None or not gates else bias.chunk(gates)
 
     def __call__(self, operand: Tensor, *gates: int) -> list[Tensor]:
         """One (..., H) product a gate: the gates named, or all of them."""
+        if self._mask is not None:
+            operand = operand * self._mask
         return [
             F.linear(operand, self._weight[g], self._bias[g])
             for g in named_blocks(gates, len(self._weight))
         ]
 
 
+class _CellNoise(NamedTuple):
+    """The masks of one layer in one direction."""
+
+    zoneout: Sequence[Tensor] | None
+    recurrent: Tensor | None
+
+
+def draw(network: Network, options: Options) -> NoiseMasks:
+    """Masks by PyTorch's random numbers, which follow the rules of `torch.func` for them."""
+    weights, D = options.by_layer(network.weights), options.num_directions
+    x, H = network.x, weights[0][1].shape[1]
+    T, B, _ = x.shape
+
+    def share(p: float) -> Tensor:
+        if options.expects:
+            return x.new_full((T, B, H), 1 - p)
+        return (torch.rand((T, B, H), device=x.device) >= p).to(x.dtype)
+
+    def mask(p: float, width: int) -> Tensor:
+        return F.dropout(x.new_ones((B, width)), p)
+
+    zoneout = [[share(p) for p in options.zoneout] for _ in weights]
+    return NoiseMasks(
+        zoneout if len(options.zoneout) else None,
+        [mask(options.input_dropout, w[0].shape[1]) for w in weights[::D]],
+        [mask(options.recurrent_dropout, H) for _ in weights],
+    )
+
+
 def forward(
     network: Network,
     options: Options,
     drop: Callable[[Tensor, int], Tensor],
+    noise: NoiseMasks | None = None,
 ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
     """Run a network.
 
     Args:
         network: The tensors; the seed does not count.
-        options: What kind of network it is; the precision and dropout do not count.
+        options: What kind of network it is; the precision, dropout and noise do not count.
         drop: Takes the outputs of a layer and its number, and applies dropout.
+        noise: Inside the steps.
 
     Returns:
         y (T, B, D*H), zero after a sequence's end; the final states, (L*D, B, H) each; and for each
         layer and direction the states after every step, (T, B, H) each, zero after the end.
     """
-    cell = reference.CELLS[options.cell]
+    cell = _known.cell_named(options.cell)
     weights, D = options.by_layer(network.weights), options.num_directions
     x, lengths, state = network.x, network.lengths, network.state
     if not state:
@@ -99,13 +135,19 @@ def forward(
     if lengths is not None:
         steps = torch.arange(x.shape[0], device=x.device)
         running = (steps[:, None] < lengths)[..., None]
+    noise = noise or NoiseMasks()
     final, over_time = [], []
     for first in range(0, len(weights), D):
         if first:
             x = drop(x, first // D - 1)
+        if noise.inputs:
+            x = x * noise.inputs[first // D]
         for k in range(first, first + D):
             initial = tuple(s[k] for s in state)
-            states, last = _run(cell, x, weights[k], initial, running, k > first)
+            of_cell = _CellNoise(
+                noise.zoneout and noise.zoneout[k], noise.recurrent and noise.recurrent[k]
+            )
+            states, last = _run(cell, x, weights[k], initial, running, k > first, of_cell)
             over_time.append(states)
             final.append(last)
         x = torch.cat([states[0] for states in over_time[first:]], -1)
@@ -113,24 +155,30 @@ def forward(
 
 
 def _run(
-    cell: reference.Cell,
+    cell: Cell,
     x: Tensor,
     weights: tuple[Any, ...],
     state: tuple[Tensor, ...],
     running: Tensor | None,
     reverse: bool,
+    noise: _CellNoise,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """One layer in one direction: states after every step, (T, B, H) each, and the final ones."""
     w_ih, w_hh, b_ih, b_hh, w_channel = weights
     step: Callable[..., tuple[Tensor, ...]] = cell.advance
     inputs = _Product(w_ih, b_ih, cell.gates)(x)
-    recurrent = _Product(w_hh, b_hh, cell.recurrent_blocks)
+    recurrent = _Product(w_hh, b_hh, cell.recurrent_blocks, noise.recurrent)
     channel = [] if w_channel is None else list(w_channel)
     times = range(x.shape[0])
     steps = []
     for t in reversed(times) if reverse else times:
         of_step = Inputs([gate[t] for gate in inputs], x[t] if cell.reads_input else None)
         new = step(of_step, recurrent, state, channel)
+        if noise.zoneout:
+            new = tuple(
+                n * share[t] + s * (1 - share[t])
+                for n, s, share in zip(new, state, noise.zoneout, strict=True)
+            )
         if running is None:
             steps.append(new)
             state = new
@@ -147,6 +195,7 @@ def backward(
     network: Network,
     options: Options,
     masks: Sequence[Tensor] | None,
+    noise: NoiseMasks | None,
     outputs_of: Outputs,
     gradients: Sequence[Tensor | None],
     needed: Sequence[bool],
@@ -157,6 +206,7 @@ def backward(
         network: The tensors.
         options: What kind of network it is.
         masks: What the outputs of each layer but the last are multiplied with; None for nothing.
+        noise: Inside the steps.
         outputs_of: Picks the outputs that `gradients` belong to.
         gradients: Those of the outputs; None for zeros.
         needed: Whether the gradient of x, of each state and of each weight is wanted.
@@ -175,6 +225,7 @@ def backward(
             network._replace(x=inputs[0], state=inputs[1:count], weights=inputs[count:]),
             options,
             lambda outputs, layer: outputs * masks[layer] if masks else outputs,
+            noise,
         )
     outputs = outputs_of(*results)
     pairs = [(o, g) for o, g in zip(outputs, gradients, strict=True) if g is not None]

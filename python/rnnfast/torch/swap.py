@@ -84,7 +84,7 @@ def restore(model: _Model) -> _Model:
 
     Layers that were built as `rnnfast.torch`'s LSTM, GRU or RNN become `torch.nn`'s, too. A
     `Recurrent` stays, as PyTorch has no class for it, and so does a layer with `learn_state`, as
-    PyTorch's would start from zeros.
+    PyTorch's would start from zeros, or with zoneout or dropout inside its steps.
 
     Args:
         model: Any module.
@@ -93,7 +93,7 @@ def restore(model: _Model) -> _Model:
         The model itself.
     """
     for module in model.modules():
-        if _plain_type(module) in _TWINS and not module.learn_state:
+        if _plain_type(module) in _TWINS and not module.has_more:
             prepack(module, False)
             _set_class(module, _TWINS)
     return model

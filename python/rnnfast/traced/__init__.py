@@ -4,7 +4,7 @@
 a cell of its `graph`, without the Python function that it came from.
 """
 
-from rnnfast.traced.compiled import LIMITS, Product, Stage, TracedCell, compile  # noqa: A004
+from rnnfast.traced.compiled import LIMITS, Norm, Product, Stage, TracedCell, compile  # noqa: A004
 from rnnfast.traced.description import cell_of
 from rnnfast.traced.program import Instruction, Program
 from rnnfast.traced.value import CellError
@@ -13,6 +13,7 @@ __all__ = [
     "LIMITS",
     "CellError",
     "Instruction",
+    "Norm",
     "Product",
     "Program",
     "Stage",

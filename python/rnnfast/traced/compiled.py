@@ -24,7 +24,7 @@ from rnnfast.traced.places import (
 )
 from rnnfast.traced.program import Constants, Program, write
 from rnnfast.traced.saved import keep
-from rnnfast.traced.stages import OPENING, Multiplied, Plan, cut
+from rnnfast.traced.stages import OPENING, Multiplied, Normalised, Plan, cut, is_output
 from rnnfast.traced.trace import trace
 from rnnfast.traced.value import CellError
 
@@ -33,34 +33,46 @@ LIMITS = {
     "products": 32,
     "gates": 32,
     "values": 32,
+    "norms": 32,
     "states": 8,
     "params": 32,
     "slots": 48,
     "constants": 64,
     "temporaries": 48,
 }
-"""What the engine has room for; temporaries are those of a program."""
+"""What the engine has room for: opening values count as a stage, temporaries are a program's."""
 
 
 class Product(NamedTuple):
-    """A product of a stage, or a normalisation.
+    """Row blocks of weight_hh times an operand, plus bias_hh: the recurrent parts of gates.
 
     Attributes:
-        kind: "state" or "value": row blocks of weight_hh times it, plus bias_hh, are the recurrent
-            parts of the gates; "norm": the value, normalised over the units, is.
+        of_state: whether the operand is h before the step; otherwise it is a value.
         operand: which state or value.
         first: the first of the gates.
         gates: how many gates.
-        eps: that of a norm; 0 of others.
-        slot: where the operand of a norm is in the backward pass; -1 of others.
     """
 
-    kind: str
+    of_state: bool
     operand: int
     first: int
     gates: int
-    eps: float
+
+
+class Norm(NamedTuple):
+    """A slot with mean 0 and variance 1 over the units of a row.
+
+    Attributes:
+        slot: where the operand is, in both passes.
+        eps: what is added to the variance.
+        made_by: the stage from whose end on it is there.
+        used_by: the stage that sees the normalised value.
+    """
+
     slot: int
+    eps: float
+    made_by: int
+    used_by: int
 
 
 class Stage(NamedTuple):
@@ -96,6 +108,7 @@ class TracedCell:
         opening_values: those of them that are made at the end of the step before.
         constants: numbers that programs read.
         stages: in the order of the forward pass.
+        norms: what is normalised over the units.
         opening: the programs that make the opening values, and that of their gradients; None where
             there are none.
         graph: the equations, as `rnnfast.traced.cell_of` takes them.
@@ -113,6 +126,7 @@ class TracedCell:
     opening_values: int
     constants: tuple[float, ...]
     stages: tuple[Stage, ...]
+    norms: tuple[Norm, ...]
     opening: tuple[Program, Program] | None
     graph: dict[str, Any]
 
@@ -156,7 +170,7 @@ def _assemble(
 
     stages = tuple(
         Stage(
-            tuple(_product(plan, kept, product) for product in plan.products[k]),
+            tuple(_product(plan, product) for product in plan.products[k]),
             program(forward_roots(plan, kept, k), forward_place, plan, kept, k),
             program(backward_roots(plan, backward, k), backward_place, plan, kept),
             tuple(number for number, _ in plan.values_of(k)),
@@ -174,13 +188,14 @@ def _assemble(
         equations.params,
         len(plan.gates),
         tuple(-1 if gate.x is None else _row(gate.x) for gate in plan.gates),
-        tuple(-1 if gate.h is None or gate.h.op == "norm" else _row(gate.h) for gate in plan.gates),
+        tuple(-1 if gate.h is None else _row(gate.h) for gate in plan.gates),
         kept.size,
         backward.dslots,
         len(plan.values),
         len(opening_values),
         tuple(constants.values),
         stages,
+        tuple(_norm(kept, norm) for norm in plan.norms),
         opening,
         description,
     )
@@ -190,22 +205,26 @@ def _row(node: Node) -> int:
     return -2 if node.op == "input" else node.item
 
 
-def _product(plan: Plan, kept: Kept, product: Multiplied) -> Product:
-    operand, slot = 0, -1
-    if product.kind != "state":
-        operand = plan.values.index(product.operand)
-    if product.kind == "norm":
-        slot = kept.slot[product.operand]
-    return Product(product.kind, operand, product.first, product.gates, product.eps, slot)
+def _product(plan: Plan, product: Multiplied) -> Product:
+    of_state = is_output(product.operand)
+    operand = 0 if of_state else plan.values.index(product.operand)
+    return Product(of_state, operand, product.first, product.gates)
+
+
+def _norm(kept: Kept, norm: Normalised) -> Norm:
+    eps = norm.node.data
+    assert isinstance(eps, float)
+    return Norm(kept.slot[norm.operand], eps, norm.made_by, norm.used_by)
 
 
 def _check_limits(traced: TracedCell) -> None:
     programs = [p for stage in traced.stages for p in (stage.forward, stage.backward)]
     counts = {
-        "stages": len(traced.stages),
+        "stages": len(traced.stages) + (traced.opening is not None),
         "products": sum(len(stage.products) for stage in traced.stages),
         "gates": traced.gates,
         "values": traced.values,
+        "norms": len(traced.norms),
         "states": traced.states,
         "params": traced.params,
         "slots": traced.slots,
@@ -221,4 +240,4 @@ def _check_limits(traced: TracedCell) -> None:
 
 
 def _temporaries(program: Program) -> int:
-    return max((i[2] + 1 for i in program if i[1] == "tmp"), default=0)
+    return max((int(i[2]) + 1 for i in program if i[1] == "tmp"), default=0)

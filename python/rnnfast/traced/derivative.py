@@ -16,8 +16,9 @@ from typing import NamedTuple
 from rnnfast.traced.graph import Graph, Node
 from rnnfast.traced.stages import OPENING, Plan
 
-GIVEN = ("dnext", "dmade", "dslot", "dstate", "dparam")
-"""Leaves: gradients of the new states and of values; what later stages left of the others."""
+GIVEN = ("dnext", "dmade", "dsource", "dslot", "dstate", "dparam")
+"""Leaves: gradients of the new states, of values, of what is normalised; what later stages left of
+the others."""
 
 Target = tuple[str, int]
 
@@ -76,6 +77,11 @@ class _Stage:
             (("dgate", g), self._gradient.get(self._plan.gates[g].node, zero))
             for g in sorted(owned)
         ]
+        found += [
+            (("dnorm", k), self._gradient.get(norm.node, zero))
+            for k, norm in enumerate(self._plan.norms)
+            if norm.used_by == self._stage
+        ]
         found += self._travellers()
         for node in self._plan.nodes:
             if node.op in ("state", "param"):
@@ -96,15 +102,18 @@ class _Stage:
                 self._add(node, self._graph.node("dnext", data=k))
         for k, node in self._plan.values_of(self._stage):
             self._add(node, self._graph.node("dmade", data=k))
+        for k, norm in enumerate(self._plan.norms):
+            if norm.made_by == self._stage:
+                self._add(norm.operand, self._graph.node("dsource", data=k))
 
     def _is_here(self, node: Node) -> bool:
         return self._plan.stage.get(node, self._stage) == self._stage
 
     def _add(self, node: Node, term: Node) -> None:
-        if node.op == "const" or term.constant == 0:
-            return
-        before = self._gradient.get(node)
-        self._gradient[node] = term if before is None else self._graph.add(before, term)
+        before = self._gradient.pop(node, None)
+        gradient = term if before is None else _sum(self._graph, before, term)
+        if node.op != "const" and gradient.constant != 0:
+            self._gradient[node] = gradient
 
     def _travellers(self) -> list[tuple[Target, Node]]:
         """The gradients of nodes of earlier stages, with what later stages added to them."""
@@ -128,6 +137,27 @@ class _Stage:
             return []
         before = self._graph.node(place, data=node.item)
         return [((place, node.item), self._graph.add(before, gradient))]
+
+
+def _sum(graph: Graph, a: Node, b: Node) -> Node:
+    """A + b; where both are multiples of one gradient, as in d - d * z, it is taken out.
+
+    d * (1 - z) is exact where z is about 1, as of a gate that keeps its state.
+    """
+    for gradient, factor in _multiples(graph, a):
+        for other, of_other in _multiples(graph, b):
+            if gradient is other:
+                return graph.mul(gradient, graph.add(factor, of_other))
+    return graph.add(a, b)
+
+
+def _multiples(graph: Graph, node: Node) -> list[tuple[Node, Node]]:
+    """The pairs gradient, factor of which a node is the product."""
+    plain = node.inputs[0] if node.op == "neg" else node
+    pairs = [(plain, graph.const(1))]
+    if plain.op == "mul":
+        pairs.append((plain.inputs[0], plain.inputs[1]))
+    return [(g, graph.neg(factor) if plain is not node else factor) for g, factor in pairs]
 
 
 def _terms(graph: Graph, node: Node, g: Node) -> list[tuple[Node, Node]]:

@@ -95,7 +95,7 @@ def header(traced: TracedCell) -> Header:
     Raises:
         CellError: The step normalises, for which there is no code yet.
     """
-    if any(product.kind == "norm" for stage in traced.stages for product in stage.products):
+    if traced.norms:
         raise CellError(
             f"cell {traced.name!r}: a step that normalises over the units runs on the CPU alone"
         )
@@ -132,7 +132,8 @@ def _stage(traced: TracedCell, stage: Stage, is_last: bool) -> str:
     """A stage of `CellInfo`; as in cells/definition.h the last one counts slots and their
     gradients."""
     products = _list(
-        f"{{{p.kind}({p.operand}), {{{p.first}, {p.gates}}}}}" for p in stage.products
+        f"{{{'state' if p.of_state else 'value'}({p.operand}), {{{p.first}, {p.gates}}}}}"
+        for p in stage.products
     )
     parts = [] if _opens(traced, stage) else [".gates = {0, 1}"]
     if products:
@@ -172,7 +173,6 @@ def _functions(programs: Sequence[Program], constants: Sequence[float]) -> str:
             to, *operands = (
                 _place(kind, index, constants)
                 for kind, index in zip(places[::2], places[1::2], strict=True)
-                if kind != "none"
             )
             form = _OPERATIONS.get(operation, f"{operation}({_list('{}' for _ in operands)})")
             text += f"      {to} = {form.format(*operands)};\n"
@@ -185,6 +185,6 @@ def _place(kind: object, index: object, constants: Sequence[float]) -> str:
     assert isinstance(index, int)
     if kind == "tmp":
         return f"t{index}"
-    if kind == "const":
+    if kind == "constant":
         return f"V({constants[index]!r})"
     return f"{_PLACES[kind]}[{index}]"

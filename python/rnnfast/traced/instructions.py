@@ -22,35 +22,40 @@ class Operation(NamedTuple):
 _SAME_NAME = POINTWISE.keys() - {"power"}
 
 
-def operation(graph: Graph, node: Node, once: Uses) -> Operation:
-    """The operation that computes a node.
-
-    Products are fused into sums as compilers do it: of two products the first, so that the results
-    are theirs to the last bit.
-    """
+def plain(graph: Graph, node: Node) -> Operation:
+    """The operation that computes a node alone."""
     if node.op == "power":
         assert isinstance(node.data, float)
         node = _lowered(graph, node.inputs[0], node.data)
     assert node.op in _SAME_NAME, f"{node} is not there, and no program can compute it"
-    special = _SPECIAL.get(node.op)
-    return (special and special(graph, node, once)) or Operation(node.op, node.inputs)
+    return Operation(node.op, node.inputs)
+
+
+def fused(graph: Graph, node: Node, once: Uses) -> Operation:
+    """The operation that computes a node, with others of which nothing else is wanted.
+
+    Products are fused into sums as the compiler does it in the cells that are compiled: of two
+    products the second, so that results are the same to the last bit.
+    """
+    found = _FUSED[node.op](graph, node, once) if node.op in _FUSED else None
+    return found or plain(graph, node)
 
 
 def _add(_graph: Graph, node: Node, once: Uses) -> Operation | None:
     a, b = node.inputs
-    if a.op == "mul" and once(a):
-        return Operation("fma", (*a.inputs, b))
     if b.op == "mul" and once(b):
         return Operation("fma", (*b.inputs, a))
+    if a.op == "mul" and once(a):
+        return Operation("fma", (*a.inputs, b))
     return None
 
 
 def _sub(_graph: Graph, node: Node, once: Uses) -> Operation | None:
     a, b = node.inputs
-    if a.op == "mul" and once(a):
-        return Operation("fms", (*a.inputs, b))
     if b.op == "mul" and once(b):
         return Operation("fnma", (*b.inputs, a))
+    if a.op == "mul" and once(a):
+        return Operation("fms", (*a.inputs, b))
     return None
 
 
@@ -64,16 +69,20 @@ def _neg(graph: Graph, node: Node, once: Uses) -> Operation | None:
 def _mul(_graph: Graph, node: Node, once: Uses) -> Operation | None:
     """The derivatives of sigmoid and tanh of their values: a * (b * (1 - b)), a * (1 - b * b)."""
     for a, slope in (node.inputs, node.inputs[::-1]):
-        if slope.op == "sub" and once(slope) and slope.inputs[0].constant == 1:
+        if _is_one_less(slope) and slope.inputs[1].op == "mul":
             square = slope.inputs[1]
-            if square.op == "mul" and once(square) and square.inputs[0] is square.inputs[1]:
+            if square.inputs[0] is square.inputs[1]:
                 return Operation("dtanh", (a, square.inputs[0]))
         if slope.op == "mul" and once(slope):
             b, rest = slope.inputs
-            is_rest = rest.op == "sub" and rest.inputs[0].constant == 1 and rest.inputs[1] is b
-            if is_rest and once(rest):
+            if _is_one_less(rest) and rest.inputs[1] is b:
                 return Operation("dsigmoid", (a, b))
     return None
+
+
+def _is_one_less(node: Node) -> bool:
+    """Whether a node is 1 - something."""
+    return node.op == "sub" and node.inputs[0].constant == 1
 
 
 def _select(_graph: Graph, node: Node, once: Uses) -> Operation | None:
@@ -85,7 +94,7 @@ def _select(_graph: Graph, node: Node, once: Uses) -> Operation | None:
     return Operation("select", (condition, a, b))
 
 
-_SPECIAL: dict[str, Callable[[Graph, Node, Uses], Operation | None]] = {
+_FUSED: dict[str, Callable[[Graph, Node, Uses], Operation | None]] = {
     "add": _add,
     "sub": _sub,
     "neg": _neg,

@@ -37,6 +37,8 @@ def forward_place(plan: Plan, kept: Kept, stage: int, node: Node) -> Place | Non
         return ("slot", kept.slot[node])
     if node.op in ("product", "norm"):
         assert plan.stage[node] == stage, f"{node} is not there any more"
+        if node.op == "norm":
+            return ("norm", next(k for k, norm in enumerate(plan.norms) if norm.node is node))
         return ("h", next(g for g, gate in enumerate(plan.gates) if gate.h is node))
     return None
 
@@ -56,13 +58,14 @@ def backward_place(plan: Plan, kept: Kept, node: Node) -> Place | None:
 
 
 def forward_roots(plan: Plan, kept: Kept, stage: int) -> list[Root]:
-    """What the program of a stage writes."""
+    """What the program of a stage writes: of new states h in the last stage, others when made."""
     roots: list[Root] = [
         (("slot", kept.slot[node]), node) for node, made in kept.stage.items() if made == stage
     ]
     roots += [(("made", k), node) for k, node in plan.values_of(stage)]
-    if stage == plan.last:
-        roots += [(("next", k), node) for k, node in enumerate(plan.equations.results)]
+    for k, node in enumerate(plan.equations.results):
+        made_by = plan.stage.get(node, plan.last) if k > 0 else plan.last
+        roots += [(("next", k), node)] if made_by == stage else []
     return roots
 
 

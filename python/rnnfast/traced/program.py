@@ -5,20 +5,17 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from rnnfast.traced.graph import Graph, Node
-from rnnfast.traced.instructions import Operation, operation
+from rnnfast.traced.instructions import Operation, fused, plain
 from rnnfast.traced.places import Place, Root
 
-Instruction: TypeAlias = "tuple[str, str, int, str, int, str, int, str, int]"
-"""Operation; kind and index of the place that it writes and of three operands.
-
-Operands that it does not have are ("none", 0).
-"""
+Instruction: TypeAlias = "tuple[str | int, ...]"
+"""Operation; kind and index of the place that it writes, and of each operand."""
 Program: TypeAlias = "tuple[Instruction, ...]"
-_NONE: Place = ("none", 0)
-_CONSTANT: Place = ("const", 0)  # one that may still get another number
+_CONSTANT: Place = ("constant", -1)  # one that may have no number yet
 
 
 class Constants:
@@ -31,7 +28,7 @@ class Constants:
         """The place of a constant."""
         if value not in self.values:
             self.values.append(value)
-        return ("const", self.values.index(value))
+        return ("constant", self.values.index(value))
 
 
 def write(
@@ -89,10 +86,7 @@ class _Writer:
         """The instructions."""
         for node in self._in_order():
             self._compute(node)
-        for target, node in self._roots:
-            if self._known(node) is not None:
-                self._readers[self._known(node)] -= 1
-                self._pending.append((target, node))
+        self._pending += [root for root in self._roots if self._known(root[1]) is not None]
         self._write_pending()
         assert not self._pending, f"{self._pending} cannot be written"
         return tuple(self._program)
@@ -109,13 +103,13 @@ class _Writer:
 
     def _choose(self) -> dict[Node, Operation]:
         """The operations of what is computed; what is fused into another has none."""
-        plain = self._reached(lambda node: operation(self._graph, node, lambda _: False))
-        uses = Counter(one for op in plain.values() for one in op.operands)
+        alone = self._reached(partial(plain, self._graph))
+        uses = Counter(one for op in alone.values() for one in op.operands)
 
         def once(node: Node) -> bool:
-            return uses[node] == 1 and node not in self._targets and node in plain
+            return uses[node] == 1 and node not in self._targets and node in alone
 
-        return self._reached(lambda node: operation(self._graph, node, once))
+        return self._reached(partial(fused, self._graph, once=once))
 
     def _reached(self, choose: Callable[[Node], Operation]) -> dict[Node, Operation]:
         """The operations of all that the roots need, none before what it needs itself."""
@@ -174,20 +168,21 @@ class _Writer:
 
     def _write_pending(self) -> None:
         """Copies what waited for a place, once nobody is to read the place any more."""
-        waiting, self._pending = self._pending, []
-        for target, node in waiting:
-            if self._readers[target]:
-                self._pending.append((target, node))
-            elif self._place(node) != target:
+        ready = [root for root in self._pending if not self._readers[root[0]]]
+        while ready:
+            for target, node in ready:
+                self._pending.remove((target, node))
                 self._emit("copy", target, [self._place(node)])
+                self._readers[self._known(node)] -= 1
                 self._used(node)
+            ready = [root for root in self._pending if not self._readers[root[0]]]
 
     def _used(self, node: Node) -> None:
         """Counts a use of a node, after the last of which its temporary is free."""
         self._uses[node] -= 1
-        at = self._at.get(node, _NONE)
-        if not self._uses[node] and at[0] == "tmp":
-            heapq.heappush(self._free, at[1])
+        kind, number = self._at.get(node, _CONSTANT)
+        if not self._uses[node] and kind == "tmp":
+            heapq.heappush(self._free, number)
 
     def _temporary(self) -> Place:
         if not self._free:
@@ -196,5 +191,4 @@ class _Writer:
         return ("tmp", heapq.heappop(self._free))
 
     def _emit(self, name: str, target: Place, operands: list[Place]) -> None:
-        a, b, c = (*operands, _NONE, _NONE)[:3]
-        self._program.append((name, *target, *a, *b, *c))
+        self._program.append((name, *target, *(part for place in operands for part in place)))

@@ -25,22 +25,15 @@ _WORTH_A_SLOT = 12
 
 def keep(plan: Plan, backward: Backward) -> Kept:
     """Chooses what a step keeps."""
-    normalised = {
-        product.operand: k
-        for k, products in reversed([*enumerate(plan.products)])
-        for product in products
-        if product.kind == "norm"
-    }  # the backward pass of a norm reads them
+    by_stage = sorted(plan.norms, key=lambda norm: -norm.made_by)
+    normalised = {norm.operand: norm.made_by for norm in by_stage}  # by the first that has it
+    later = _wanted_later(plan)
 
     def is_known(node: Node) -> bool:
-        is_result = node in plan.equations.results and plan.stage.get(node) == plan.last
-        return node.op in ("state", "param", "const") or node in normalised or is_result
+        is_next = node in plan.equations.results and node not in later
+        return node.op in ("state", "param", "const") or node in normalised or is_next
 
-    chosen = fewest(
-        [*_wanted_backward(plan, backward), *_wanted_later(plan)],
-        is_known,
-        plan.stage.__contains__,
-    )
+    chosen = fewest([*_wanted_backward(plan, backward), *later], is_known, plan.stage.__contains__)
     stage = {node: plan.stage.get(node, k) for node, k in normalised.items()}
     stage |= {node: plan.stage[node] for node in chosen}
     stage |= {node: -1 for node in stage if node.op in ("x", "input")}
@@ -65,9 +58,8 @@ def _wanted_backward(plan: Plan, backward: Backward) -> list[Node]:
 
 def _wanted_later(plan: Plan) -> list[Node]:
     """What a stage needs of earlier ones, but for what products multiply."""
-    wanted = [
-        node for node in plan.equations.results if plan.stage.get(node, plan.last) < plan.last
-    ]
+    h = plan.equations.results[0]
+    wanted = [h] if plan.stage.get(h, plan.last) < plan.last else []
     for node in plan.nodes:
         if node in plan.stage and node.op not in ("product", "norm"):
             k = plan.stage[node]

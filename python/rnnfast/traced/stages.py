@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from rnnfast.traced.graph import Equations, Node, reachable, users
+from rnnfast.traced.graph import POINTWISE, Equations, Node, reachable, users
 
 OPENING = -1
 """The stage of values that are made at the end of the step before, of states and parameters."""
@@ -20,7 +20,7 @@ class Gate(NamedTuple):
 
     Attributes:
         x: its input's part: a row block of weight_ih, or the input itself; None without one.
-        h: its recurrent part: a product or a normalised value; None without one.
+        h: its recurrent part, a product; None without one.
         node: what the programs see of it: the part that there is, or the sum of both.
     """
 
@@ -33,19 +33,33 @@ class Multiplied(NamedTuple):
     """A product of a stage.
 
     Attributes:
-        kind: "state" or "value" is multiplied with row blocks of weight_hh; "norm": a value is
-            normalised.
-        operand: the node of the state or value.
+        operand: what row blocks of weight_hh multiply: h before the step, or a value.
         first: the first of its gates.
         gates: how many gates follow each other.
-        eps: that of a norm; 0 of other products.
     """
 
-    kind: str
     operand: Node
     first: int
     gates: int
-    eps: float
+
+
+class Normalised(NamedTuple):
+    """A value normalised over the units.
+
+    Attributes:
+        node: the result.
+        made_by: the stage that makes its operand.
+        used_by: the stage that has the result.
+    """
+
+    node: Node
+    made_by: int
+    used_by: int
+
+    @property
+    def operand(self) -> Node:
+        """What is normalised."""
+        return self.node.inputs[0]
 
 
 class Plan(NamedTuple):
@@ -62,6 +76,7 @@ class Plan(NamedTuple):
         values: what products multiply, opening values first, then by stage.
         made_in: the stage that makes each value, or `OPENING`.
         products: those of each stage.
+        norms: the normalised values, in the order of the nodes' numbers.
     """
 
     equations: Equations
@@ -73,6 +88,7 @@ class Plan(NamedTuple):
     values: list[Node]
     made_in: list[int]
     products: list[list[Multiplied]]
+    norms: list[Normalised]
 
     @property
     def last(self) -> int:
@@ -88,11 +104,12 @@ class Plan(NamedTuple):
 def cut(equations: Equations) -> Plan:
     """The stages of a step."""
     nodes = reachable(equations.results)
+    first = _of_states_alone(nodes)
     earliest: dict[Node, int] = {}
     for node in nodes:
         known = [earliest[one] for one in node.inputs if one in earliest]
         if node.op in ("product", "norm"):
-            earliest[node] = known[0] + 1 if known else 0
+            earliest[node] = known[0] + 1 if known else int(node not in first)
         elif known or node.op in ("x", "input"):
             earliest[node] = max(known, default=0)
     count = 1 + max((earliest[node] for node in equations.results if node in earliest), default=0)
@@ -105,7 +122,7 @@ def cut(equations: Equations) -> Plan:
             by = latest[node] - across
             if one in latest:
                 by = latest[one] = min(latest[one], by)
-            if across and not _is_output(node.op, one):
+            if node.op == "product" and not is_output(one):
                 multiplied[one] = min(multiplied.get(one, by), by)
     made_in = {node: latest.get(node, by) for node, by in multiplied.items()}
     values = sorted(made_in, key=lambda node: (made_in[node], node.number))
@@ -114,14 +131,13 @@ def cut(equations: Equations) -> Plan:
     place = {gate.h: k for k, gate in enumerate(gates) if gate.h is not None}
     products: list[list[Multiplied]] = [[] for _ in range(count)]
     for group in groups:
-        operand = group[0].inputs[0]
-        kind = "norm" if group[0].op == "norm" else "value"
-        kind = "state" if _is_output(group[0].op, operand) else kind
-        eps = group[0].data if kind == "norm" else 0.0
-        assert isinstance(eps, float)
-        for first, size in _runs(place[h] for h in group):
-            product = Multiplied(kind, operand, first, size, eps)
-            products[latest[group[0]]].append(product)
+        for start, size in _runs(place[h] for h in group):
+            products[latest[group[0]]].append(Multiplied(group[0].inputs[0], start, size))
+    norms = [
+        Normalised(node, latest.get(node.inputs[0], latest[node] - 1), latest[node])
+        for node in nodes
+        if node.op == "norm"
+    ]
     return Plan(
         equations,
         nodes,
@@ -132,12 +148,30 @@ def cut(equations: Equations) -> Plan:
         values,
         [made_in[node] for node in values],
         products,
+        norms,
     )
 
 
-def _is_output(op: str, operand: Node) -> bool:
-    """Whether an operand is h before the step, which products read where it is."""
-    return op == "product" and operand.op == "state" and operand.data == 0
+def is_output(node: Node) -> bool:
+    """Whether a node is h before the step, which products read where it is."""
+    return node.op == "state" and node.data == 0
+
+
+def _of_states_alone(nodes: list[Node]) -> set[Node]:
+    """The products that the first stage can have: those of what states alone make.
+
+    An opening value is made by the step before, which does not see the parameters.
+    """
+    alone: set[Node] = set()
+    products: set[Node] = set()
+    for node in nodes:
+        if node.op == "product" and node.inputs[0] in alone:
+            products.add(node)
+        elif node.op in ("state", "const") or (
+            node.op in POINTWISE and alone.issuperset(node.inputs)
+        ):
+            alone.add(node)
+    return products
 
 
 def _gates(
@@ -154,16 +188,11 @@ def _gates(
     recurrent_of = {x: h for x, (h, _) in sums.items()}
     input_of = {h: x for x, h in recurrent_of.items()}
 
-    groups: dict[tuple[int, str, int, float], list[Node]] = {}
+    groups: dict[tuple[int, int], list[Node]] = {}
     for node in nodes:
-        if node.op in ("product", "norm"):
-            eps = node.data if isinstance(node.data, float) else 0.0
-            key = (stage[node], node.op, node.inputs[0].number, eps)
-            groups.setdefault(key, []).append(node)
-    in_order = [
-        sorted(groups[key], key=lambda h: (h.data, h.number))
-        for key in sorted(groups, key=_norms_last)
-    ]
+        if node.op == "product":
+            groups.setdefault((stage[node], node.inputs[0].number), []).append(node)
+    in_order = [sorted(groups[key], key=lambda h: h.item) for key in sorted(groups)]
 
     def size_across(group: list[Node]) -> int:
         both = sum(h in input_of for h in group)
@@ -180,10 +209,6 @@ def _gates(
     gates = [Gate(x, *sums[x]) if x in sums else Gate(x, None, x) for x in order]
     gates += [Gate(None, h, h) for h in without_x]
     return gates, len(order), in_order
-
-
-def _norms_last(key: tuple[int, str, int, float]) -> tuple[int, bool, int, float]:
-    return key[0], key[1] == "norm", key[2], key[3]
 
 
 def _sums(equations: Equations, nodes: list[Node]) -> dict[Node, tuple[Node, Node]]:

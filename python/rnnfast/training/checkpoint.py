@@ -34,7 +34,8 @@ class Checkpoint:
     """What a checkpoint file holds.
 
     Attributes:
-        model: the model's configuration and vocabulary, as JSON values.
+        model: the model's configuration and vocabulary, as JSON values; and the equations of a cell
+            that is not compiled.
         training: the state of the training run, as JSON values; empty for a model alone.
         tensors: the parameters under their own names, and what training keeps under `training.*`.
     """

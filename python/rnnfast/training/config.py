@@ -7,7 +7,9 @@ from math import prod
 
 import numpy as np
 
-from rnnfast import _checks, functional
+from rnnfast import _checks, _known, functional
+from rnnfast._arguments import info_of
+from rnnfast.reference import Cell
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,8 @@ class CharLMConfig:
     """The shape of a model.
 
     Attributes:
-        cell: name of the recurrent cell, one of `rnnfast.functional.cells()`.
+        cell: the recurrent cell: a name out of `rnnfast.cells.ZOO`, one that was registered, or a
+            `rnnfast.Cell`, of which the attribute is the name then.
         hidden_size: width H of the recurrent layers.
         num_layers: how many there are.
         embedding_size: size of the characters' vectors; 0 feeds the characters one-hot.
@@ -24,7 +27,7 @@ class CharLMConfig:
         precision: of the recurrent layers' products, "full" or, with float32, "bfloat16".
     """
 
-    cell: str = "gru"
+    cell: str | Cell = "gru"
     hidden_size: int = 256
     num_layers: int = 1
     embedding_size: int = 0
@@ -34,7 +37,7 @@ class CharLMConfig:
 
     def __post_init__(self) -> None:
         checked = {
-            "cell": _checks.choice("cell", self.cell, functional.cells()),
+            "cell": _known.name_of(self.cell),
             "hidden_size": _checks.positive_int("hidden_size", self.hidden_size),
             "num_layers": _checks.positive_int("num_layers", self.num_layers),
             "embedding_size": _checks.count("embedding_size", self.embedding_size),
@@ -43,14 +46,29 @@ class CharLMConfig:
             "precision": _checks.precision("precision", self.precision, np.dtype(self.dtype)),
         }
         vars(self).update(checked)  # Python's own numbers, which JSON can hold
+        if self.info.reads_input and self.embedding_size != self.hidden_size:
+            raise ValueError(
+                f"embedding_size: expected hidden_size = {self.hidden_size}, as a step of the cell "
+                f"{self.cell!r} reads the input itself, got {self.embedding_size}"
+            )
         if self.dropout > 0 and self.num_layers == 1:
             raise ValueError(
                 "dropout: acts between recurrent layers, expected num_layers of at least 2, got 1"
             )
 
+    @property
+    def info(self) -> functional.CellInfo:
+        """What the cell is made of."""
+        return info_of(self.cell)
+
     def parameters(self, symbols: int) -> int:
         """How many numbers the parameters of a model of `symbols` characters are."""
-        shapes, hidden = functional.cells()[self.cell].shapes, self.hidden_size
-        widths = [self.embedding_size or symbols] + [hidden] * (self.num_layers - 1)
-        weights = sum(prod(shape) for width in widths for shape in shapes(width, hidden).values())
-        return symbols * (self.embedding_size + hidden + 1) + weights
+        hidden = self.hidden_size
+
+        def of_layer(inputs: int) -> int:
+            return sum(map(prod, self.info.shapes(inputs, hidden).values()))
+
+        recurrent = of_layer(self.embedding_size or symbols)
+        if self.num_layers > 1:
+            recurrent += (self.num_layers - 1) * of_layer(hidden)
+        return symbols * (self.embedding_size + hidden + 1) + recurrent

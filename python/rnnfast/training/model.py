@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import _backend, _checks, losses
+from rnnfast import _backend, _checks, _known, losses
 from rnnfast._checks import RealArray
 from rnnfast._files import AnyPath
 from rnnfast.dense import Embedding, EmbeddingCall, Linear, LinearCall
@@ -308,8 +308,13 @@ class CharLM(Module):
         )
 
     def describe(self) -> dict[str, Any]:
-        """The configuration and vocabulary as JSON values, for checkpoints."""
-        return {"config": asdict(self.config), "vocabulary": self.vocabulary.as_json()}
+        """The configuration, vocabulary and equations as JSON values, for checkpoints.
+
+        There are equations only where the cell is not a compiled one.
+        """
+        graph = _known.graph_of(self.recurrent.cell)
+        cell = {} if graph is None else {"cell": graph}
+        return {"config": asdict(self.config), "vocabulary": self.vocabulary.as_json(), **cell}
 
     def save(self, path: AnyPath) -> None:
         """Writes the model to a safetensors file.
@@ -323,7 +328,8 @@ class CharLM(Module):
     def load(cls, path: AnyPath, device: str | None = None) -> CharLM:
         """Reads a model from a checkpoint, whether of `save` or of training; dropout is off.
 
-        Any device reads the checkpoints of any other.
+        Any device reads the checkpoints of any other. Equations of a cell are read as what they
+        are, data: no code of the file is run, and none of the program that wrote it is needed.
 
         Raises:
             CheckpointError: the file is no whole checkpoint.
@@ -342,7 +348,10 @@ class CharLM(Module):
         """
         _backend.get(device)
         try:
-            config = CharLMConfig(**checkpoint.model["config"])
+            described = checkpoint.model["config"]
+            if "cell" in checkpoint.model:
+                described = described | {"cell": _known.name_of_graph(checkpoint.model["cell"])}
+            config = CharLMConfig(**described)
             vocabulary = vocabulary_from_json(checkpoint.model["vocabulary"])
             tensors = {n: t for n, t in checkpoint.tensors.items() if not n.startswith("training.")}
             _check_sizes(tensors, config.parameters(len(vocabulary)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnnfast import _checks, functional
+from rnnfast import _checks
 from rnnfast._files import AnyPath
 from rnnfast.stream import State
 from rnnfast.training.checkpoint import Checkpoint, CheckpointError
@@ -79,7 +79,7 @@ def recurrent_state(
         TypeError: it is of another dtype.
     """
     states = tuple(part(tensors, "training.state.").values())
-    if len(states) not in (0, functional.cells()[config.cell].states):
+    if len(states) not in (0, config.info.states):
         raise ValueError(f"state: {len(states)} arrays are not those of {config.cell}")
     for array in states:
         shape = (config.num_layers, batch, config.hidden_size)

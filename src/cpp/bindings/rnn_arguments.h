@@ -67,9 +67,11 @@ template <class T>
 bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
                   std::vector<CellWeights<T>>& result, HeldArrays& held) {
   if (!weights || weights.size() != s.cells()) return false;
+  const bool reads_input = known_cell(s.cell).reads_input();
   for (Index i = 0; i < s.cells(); ++i) {
     const Items w(weights[i]);
     if (!w || w.size() != 5) return false;
+    if (reads_input && s.layer_input(i / s.num_directions) != s.hidden_size) return false;
     const WeightShapes shapes = s.weight_shapes(i);
     const auto read = [&](Index k, const WeightShape& shape, T*& data) {
       return read_optional(w[k], shape.span(), data);

@@ -63,16 +63,31 @@ bool read_precision(py::handle object, Precision& value) {
   return false;
 }
 
+// None for none, or (zoneout of each state, input_dropout, recurrent_dropout, expects).
+bool read_noise(py::handle object, int states, NetworkNoise& noise) {
+  if (object.is_none()) return true;
+  if (!PyTuple_Check(object.ptr()) || PyTuple_GET_SIZE(object.ptr()) != 4) return false;
+  const auto item = [&](Py_ssize_t i) { return py::handle(PyTuple_GET_ITEM(object.ptr(), i)); };
+  const PyObject* zoneout = item(0).ptr();
+  if (!PyTuple_CheckExact(zoneout) || PyTuple_GET_SIZE(zoneout) != states) return false;
+  for (int s = 0; s < states; ++s)
+    if (!read_fraction(PyTuple_GET_ITEM(zoneout, s), noise.zoneout[s])) return false;
+  return read_fraction(item(1), noise.input_dropout) &&
+         read_fraction(item(2), noise.recurrent_dropout) && read_bool(item(3), noise.expects);
+}
+
 std::optional<NetworkOptions> network_options(py::handle cell, py::handle num_layers,
                                               py::handle bidirectional, py::handle dropout,
                                               py::handle training, py::handle precision,
-                                              py::handle recompute, int threads, bool keep_y) {
+                                              py::handle recompute, int threads, bool keep_y,
+                                              py::handle noise) {
   NetworkOptions o;
   const std::optional<int> id = find_cell(cell);
   bool both = false;
   if (!id || !read_int(num_layers, 1, o.num_layers) || !read_bool(bidirectional, both) ||
       !read_fraction(dropout, o.dropout) || !read_bool(training, o.training) ||
-      !read_precision(precision, o.precision) || !read_int(recompute, 0, o.recompute))
+      !read_precision(precision, o.precision) || !read_int(recompute, 0, o.recompute) ||
+      !read_noise(noise, known_cell(*id).states, o.noise))
     return std::nullopt;
   o.cell = *id;
   o.num_directions = both ? 2 : 1;
@@ -137,6 +152,9 @@ void bind_cells(py::module_& m) {
       .def_property_readonly("recurrent_gates", &CellInfo::recurrent_gates,
                              "Row blocks of weight_hh.")
       .def_readonly("params", &CellInfo::params, "Rows of weight_channel.")
+      .def_property_readonly("reads_input", &CellInfo::reads_input,
+                             "Whether a step reads the input itself, which then has the size of "
+                             "the state.")
       .def("shapes", &shapes_of, py::arg("input_size"), py::arg("hidden_size"),
            "The shapes of a layer's weights in one direction by their names, in the order of "
            "`rnnfast.functional.Weights`; weight_channel where the cell has one.")
@@ -181,15 +199,18 @@ void bind_options(py::module_& m) {
       .def_readonly("training", &Options::training, "Whether calls keep what backward needs.")
       .def_property_readonly(
           "precision", [](const Options& o) { return precision_name(o.precision); },
-          "Precision of the products.");
+          "Precision of the products.")
+      .def_property_readonly(
+          "has_noise", [](const Options& o) { return o.noise.any(); },
+          "Whether there is zoneout or dropout inside the steps.");
   m.def("network_options", &network_options, py::arg("cell"), py::arg("num_layers"),
         py::arg("bidirectional"), py::arg("dropout"), py::arg("training"), py::arg("precision"),
-        py::arg("recompute"), py::arg("threads"), py::arg("keep_y"),
+        py::arg("recompute"), py::arg("threads"), py::arg("keep_y"), py::arg("noise") = py::none(),
         "Options; None where a value is not exactly of the type that they have, or out of range. "
         "`cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. "
         "`threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether "
         "training calls keep a copy of y, which backward reads, so that callers may change "
-        "theirs.");
+        "theirs. `noise`: a tuple of what `Noise` of `rnnfast._arguments` has, or None for none.");
 }
 
 }  // namespace rnnfast

@@ -36,6 +36,11 @@ Fingerprints fingerprints(const Kept<T>& kept) {
   return found;
 }
 
+void check_cell(const NetworkSize& s, Index cell) {
+  RNNFAST_CHECK(cell >= 0 && cell < s.cells(), "cell: expected 0 to ", s.cells() - 1, ", got ",
+                cell);
+}
+
 // A view of the reserve's own memory, which keeps the reserve.
 py::object memory_of(py::object self) {
   return py::cast<PyReserve&>(self).visit([&](const auto& kept) {
@@ -48,8 +53,7 @@ py::object memory_of(py::object self) {
 py::object states_of(PyReserve& reserve, Index cell, int state) {
   return reserve.visit([&]<class T>(const Kept<T>& kept) {
     const NetworkSize& s = kept.reserve.size;
-    RNNFAST_CHECK(cell >= 0 && cell < s.cells(), "cell: expected 0 to ", s.cells() - 1, ", got ",
-                  cell);
+    check_cell(s, cell);
     RNNFAST_CHECK(state >= 1 && state < known_cell(s.cell).states,
                   "state: expected one beyond h, got ", state);
     RNNFAST_CHECK(kept.reserve.states[std::size_t(cell)],
@@ -68,6 +72,40 @@ py::object dropout_mask_of(PyReserve& reserve, Index layer) {
                   ", got ", layer);
     Array<T> mask = new_array<T>({s.seq_len, s.batch, s.num_directions * s.hidden_size});
     network_dropout_mask(kept.reserve, layer, mask.mutable_data());
+    return py::object(std::move(mask));
+  });
+}
+
+py::object zoneout_mask_of(PyReserve& reserve, Index cell, int state) {
+  return reserve.visit([&]<class T>(const Kept<T>& kept) {
+    const NetworkSize& s = kept.reserve.size;
+    check_cell(s, cell);
+    const int states = known_cell(s.cell).states;
+    RNNFAST_CHECK(state >= 0 && state < states, "state: expected 0 to ", states - 1, ", got ",
+                  state);
+    Array<T> mask = new_array<T>({s.seq_len, s.batch, s.hidden_size});
+    network_zoneout_mask(kept.reserve, cell, state, mask.mutable_data());
+    return py::object(std::move(mask));
+  });
+}
+
+py::object input_mask_of(PyReserve& reserve, Index layer) {
+  return reserve.visit([&]<class T>(const Kept<T>& kept) {
+    const NetworkSize& s = kept.reserve.size;
+    RNNFAST_CHECK(layer >= 0 && layer < s.num_layers, "layer: expected 0 to ", s.num_layers - 1,
+                  ", got ", layer);
+    Array<T> mask = new_array<T>({s.batch, s.layer_input(layer)});
+    network_input_mask(kept.reserve, layer, mask.mutable_data());
+    return py::object(std::move(mask));
+  });
+}
+
+py::object recurrent_mask_of(PyReserve& reserve, Index cell) {
+  return reserve.visit([&]<class T>(const Kept<T>& kept) {
+    const NetworkSize& s = kept.reserve.size;
+    check_cell(s, cell);
+    Array<T> mask = new_array<T>({s.batch, s.hidden_size});
+    network_recurrent_mask(kept.reserve, cell, mask.mutable_data());
     return py::object(std::move(mask));
   });
 }
@@ -144,7 +182,15 @@ void bind_reserve(py::module_& m) {
            "the "
            "layer and direction, `state` 1 or more.")
       .def("dropout_mask", &dropout_mask_of, py::arg("layer"),
-           "What the outputs of a layer but the last were multiplied with, (T, B, D*H).");
+           "What the outputs of a layer but the last were multiplied with, (T, B, D*H).")
+      .def("zoneout_mask", &zoneout_mask_of, py::arg("cell"), py::arg("state"),
+           "How much of a state's new value each step took, (T, B, H), the rest being the old one: "
+           "0 or 1, or the expectation. `cell` is the layer and direction.")
+      .def("input_mask", &input_mask_of, py::arg("layer"),
+           "What a layer's inputs were multiplied with in every step, (B, I).")
+      .def("recurrent_mask", &recurrent_mask_of, py::arg("cell"),
+           "What the recurrent products of a layer and direction multiplied their operands with, "
+           "(B, H).");
 }
 
 }  // namespace rnnfast

@@ -10,6 +10,7 @@
 
 #include "bindings/array.h"
 #include "bindings/held.h"
+#include "rnn/masks.h"
 #include "rnn/network.h"
 
 namespace rnnfast {

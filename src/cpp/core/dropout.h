@@ -14,20 +14,22 @@ struct Dropout {
   unsigned threshold;  // words below it drop their element
   PhiloxKey key;
   unsigned layer;
+  unsigned kind;  // of what else draws with this seed; 0 for the outputs of layers
 
   // Each element is dropped with probability p.
-  Dropout(double p, unsigned long seed, unsigned layer)
+  RNNFAST_INLINE Dropout(double p, unsigned long seed, unsigned layer, unsigned kind = 0)
       : scale(p < 1 ? T(1 / (1 - p)) : T(0)),
         threshold(p < 1 ? unsigned(p * 0x1p32) : ~0u),
         key{unsigned(seed), unsigned(seed >> 32)},
-        layer(layer) {}
+        layer(layer),
+        kind(kind) {}
 
   // The words of elements kBlock * block and on.
   RNNFAST_INLINE void words(long block, unsigned (&words)[kBlock]) const {
     words[0] = unsigned(block);
     words[1] = unsigned(block >> 32);
     words[2] = layer;
-    words[3] = 0;
+    words[3] = kind;
     philox(words, key);
   }
 

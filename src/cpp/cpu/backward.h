@@ -10,6 +10,7 @@
 #include "cpu/cell_code.h"
 #include "cpu/direct_backward.h"
 #include "cpu/input_gradient.h"
+#include "cpu/noise.h"
 #include "cpu/norms.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
@@ -38,10 +39,11 @@ class Backward {
                      min_index(l_.vectors(H_), own_.tiles.end * l_.tile_vectors)},
         share_(share(tiles_, thread, team.size)),
         input_(l_, args, work_, team, thread),
+        noise_(cell, args, work_),
         product_(work_.products + thread * work_.thread_products),
         moments_(work_.moments + thread * work_.thread_moments),
         gates_tile_(rows_.total() * l_.slot_row),
-        states_tile_((rows_.batch + rows_.total()) * l_.units),
+        states_tile_(args.size.state_rows() * l_.units),
         gate_row_(F::operand(l_.gate_row)),
         chunk_tile_(work_.chunk_rows * gate_row_) {}
 
@@ -84,6 +86,7 @@ class Backward {
     for (int s = 0; s < l_.info.states; ++s)
       load_state(l_, args_.dfinal[s], rows_, H_, share_, carry(s, 0, 0), carry_tile());
     load_h0(l_, args_.initial[0], rows_, H_, share_, work_.h0);
+    noise_.prepare(share_);
     clear_padding(work_.dh[0]);
     clear_padding(work_.dh[1]);
     if (l_.split) clear_padding(work_.dx);
@@ -163,10 +166,10 @@ class Backward {
     const auto last_stage = [&](const Group& group) {
       for_strips(0, going, [&](Index first, Index rows) {
         products(kBefore, later_, later, group, first, rows);
-        run_block(cell_.backward[l_.last], block, group, first, rows, product_);
+        run_stage(block, t, group, first, rows, product_);
       });
       for_strips(going, count, [&](Index first, Index rows) {
-        run_block(cell_.backward[l_.last], block, group, first, rows, nullptr);
+        run_stage(block, t, group, first, rows, nullptr);
       });
     };
     block.stage = l_.last;
@@ -180,7 +183,7 @@ class Backward {
       for_groups([&](const Group& group) {
         for_strips(0, count, [&](Index first, Index rows) {
           products(made_by(stage), current_, t, group, first, rows);
-          run_block(cell_.backward[stage], block, group, first, rows, product_);
+          run_stage(block, t, group, first, rows, product_);
         });
       });
     }
@@ -196,18 +199,24 @@ class Backward {
     for_groups([&](const Group& group) {
       for_strips(going, rows_.count(t), [&](Index first, Index rows) {
         products(kBefore, later_, t, group, first, rows);
-        run_block(cell_.leave, block, group, first, rows, product_);
+        cell_.leave(of_rows(block, group, first, rows, product_));
       });
     });
   }
 
-  using BlockFunction = void (*)(const BackwardBlock<T>&);
-  static void run_block(BlockFunction run, BackwardBlock<T>& block, const Group& group, Index first,
-                        Index rows, const T* product) {
+  static const BackwardBlock<T>& of_rows(BackwardBlock<T>& block, const Group& group, Index first,
+                                         Index rows, const T* product) {
     block.vector = group.v0, block.vectors = group.vectors;
     block.row = first, block.rows = rows;
     block.product = product;
-    run(block);
+    return block;
+  }
+  // The block's stage of step t.
+  void run_stage(BackwardBlock<T>& block, Index t, const Group& group, Index first, Index rows,
+                 const T* product) const {
+    of_rows(block, group, first, rows, product);
+    if (noise_.any()) return noise_.run(block, t);
+    cell_.backward[block.stage](block);
   }
 
   // Groups of products by what made their operands: see ProductList.
@@ -237,8 +246,12 @@ class Backward {
   // Gradients of a group's operands for some rows of step t, whose gates are in `buffer`.
   void products(int of, const GateBuffer& buffer, Index t, const Group& group, Index first,
                 Index rows) {
-    for (int i = l_.products.group[of]; i < l_.products.group[of + 1]; ++i)
-      recurrent_product(l_.products.made[i], buffer, t, group, first, rows);
+    for (int i = l_.products.group[of]; i < l_.products.group[of + 1]; ++i) {
+      const int p = l_.products.made[i];
+      recurrent_product(p, buffer, t, group, first, rows);
+      if (noise_.any())
+        noise_.drop_product(product_ + p * kProduct, group.v0, group.vectors, first, rows);
+    }
   }
 
   void recurrent_product(int p, const GateBuffer& buffer, Index t, const Group& group, Index first,
@@ -274,7 +287,7 @@ class Backward {
   // Where the rows of step t lie.
   BackwardBlock<T> block_of(Index t) const {
     const Index row = rows_.offset[t], chunk_row = row - current_.row, before = order_.previous(t);
-    BackwardBlock<T> b;  // all is set, here, by run_block, or (the stage) by time_step
+    BackwardBlock<T> b;  // all is set, here, by of_rows, or (the stage) by time_step
     b.code = &cell_;
     b.hidden = H_;
     b.product_size = kProduct;
@@ -282,10 +295,10 @@ class Backward {
     b.saved = args_.gates + row * l_.slot_row;
     b.saved_tile = gates_tile_;
     b.params = work_.params;
-    b.h = args_.y + row * args_.y_stride;
+    b.h = args_.y + row * args_.y_stride, b.h_stride = args_.y_stride;
     b.dy = args_.dy ? args_.dy + row * args_.y_stride : nullptr;
     b.y_stride = args_.y_stride;
-    b.h0 = work_.h0;
+    b.h0 = work_.h0, b.h0_stride = H_;
     b.states0 = args_.states;
     b.states = args_.states + (rows_.batch + row) * l_.units;
     const Index row_before = before < 0 ? 0 : rows_.offset[before];  // else nothing continues
@@ -304,6 +317,7 @@ class Backward {
     b.dkept = work_.dkept;
     b.dkept_tile = rows_.batch * l_.seen_row;
     for (int i = 0; i < l_.values; ++i) b.values[i] = work_.values[i] + chunk_row * H_;
+    b.h_operand = work_.h + chunk_row * H_;
     b.dnorms = work_.dnorms;
     b.dnorms_tile = rows_.batch * cell_.norm_count() * l_.units;
     b.moments = moments_;
@@ -334,6 +348,7 @@ class Backward {
   const Range own_vectors_;
   const Range share_;  // tiles of everything else
   const InputGradient<P> input_;
+  const BackwardNoise<P> noise_;
   T* const product_;  // this thread's recurrent products
   T* const moments_;
   const Index gates_tile_, states_tile_;

@@ -69,7 +69,7 @@ class BackwardCell {
       s[i] = V::load(states + (i - 1) * b.state + at.tile * b.states_tile + r * kUnits + at.at);
   }
   static RNNFAST_INLINE void load_initial(const Block& b, const Place& at, Index r, V* s) {
-    load_states(b, at, r, b.h0, b.hidden, b.states0, s);
+    load_states(b, at, r, b.h0, b.h0_stride, b.states0, s);
   }
   static RNNFAST_INLINE void load_before(const Block& b, const Place& at, Index r, V* s) {
     if (r >= b.continued) return load_initial(b, at, r, s);
@@ -162,7 +162,7 @@ class BackwardCell {
     load_kept<kStage>(b, at, r, p, kept, save);
     load_before(b, at, r, s);
     if constexpr (is_last) {
-      load_states(b, at, r, b.h, b.y_stride, b.states, next);
+      load_states(b, at, r, b.h, b.h_stride, b.states, next);
       load_carry(b, at, r, dnext);
       if constexpr (kContinues) add_products(b, product, next, dnext);
       // Add dy last: a segment that resumes from another's dinitial must add in the same order, or

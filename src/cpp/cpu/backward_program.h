@@ -24,7 +24,7 @@ class BackwardProgram {
   static void leave(const Block& b) {
     for_pieces(b, [](const BackwardProgram& piece) {
       T* const h = piece.buffers_;
-      piece.load_rows(piece.b_.h0, piece.b_.hidden, h);
+      piece.load_rows(piece.b_.h0, piece.b_.h0_stride, h);
       piece.add_products({h, piece.inner_ * W}, piece.b_.states0, 1,
                          [&](int i) { return piece.carry(i); });
     });
@@ -80,7 +80,7 @@ class BackwardProgram {
     Places<T> places(program, buffers_, 0, outer_, inner_);
     if (is_last) load_dnext(places, program.buffers);
     places.each(PlaceKind::state, [&](int, T* h) { load_h_before(h); });
-    places.each(PlaceKind::next, [&](int, T* h) { load_rows(b_.h, b_.y_stride, h); });
+    places.each(PlaceKind::next, [&](int, T* h) { load_rows(b_.h, b_.h_stride, h); });
     places.each(PlaceKind::dmade, [&](int i, T* to) { sum_products(i, to); });
     places.each(PlaceKind::dsource, [&](int i, T* to) { load_dsource(i, to); });
     places.run([&](PlaceKind kind, int i) { return place(kind, i); }, F::kRounds);
@@ -102,7 +102,7 @@ class BackwardProgram {
     }
     if (b_.product) {
       T* h = buffers_ + buffers_taken * Places<T>::kBuffer;
-      if (l_.info.opens) load_rows(b_.h, b_.y_stride, h);
+      if (l_.info.opens) load_rows(b_.h, b_.h_stride, h);
       add_products({h, inner_ * W}, b_.states, buffers_taken + 1, dnext);
     }
     // Add dy last: a segment that resumes from another's dinitial must add in the same order, or
@@ -213,7 +213,7 @@ class BackwardProgram {
     if (continues_)
       load_rows(b_.h_before, b_.y_stride, to);
     else
-      load_rows(b_.h0, b_.hidden, to);
+      load_rows(b_.h0, b_.h0_stride, to);
   }
   // The gradient of a value that several products multiply.
   void sum_products(int value, T* to) const {

@@ -36,6 +36,7 @@ struct ForwardBlock {
   Index operand_row;      // row stride of operands:
   T* h_operand;           // of h for the next step, where products round
   T* values[kMaxValues];  // those of an opening stage for the next step
+  const T* mask;          // dropout of the values, row stride H; null for none
   // Of the rows' norms, [norm][sequence]: the mean and 1 / the deviation.
   const T* moments;
   Index moments_norm;  // from norm to norm
@@ -53,11 +54,13 @@ struct BackwardBlock {
   Index continued;     // sequences that had a step before this one
   const T* saved;      // [tile][row][slot][unit]
   Index saved_tile;
-  const T* params;        // [tile][param][unit]
-  const T *h, *h_before;  // after the step, and before it if it continues; row stride y_stride
-  const T* dy;            // may be null
-  Index y_stride;
-  const T* h0;                                // row stride H
+  const T* params;    // [tile][param][unit]
+  const T* h;         // after the step, row stride h_stride
+  const T* h_before;  // before it if it continues, row stride y_stride
+  const T* dy;        // may be null
+  Index h_stride, y_stride;
+  const T* h0;  // row stride h0_stride
+  Index h0_stride;
   const T *states, *states_before, *states0;  // like h, beyond it: [state][tile][row][unit]
   Index state, states_tile;
   T* carry;  // gradients of the states, [state][tile][row][unit]
@@ -69,6 +72,7 @@ struct BackwardBlock {
   T* dkept;  // gradients of slots that later stages see, [tile][row][slot][unit]
   Index dkept_tile;
   T* values[kMaxValues];  // row stride H
+  T* h_operand;           // h before the step as products multiplied it, where they drop; likewise
   // Gradients of normalised slots, [tile][row][norm][unit], and of the rows, [norm][sequence]: the
   // mean of the slot, 1 / its deviation, and the means of the gradient and of gradient times norm.
   T* dnorms;

@@ -3,6 +3,7 @@
 // compiler vectorises; only the softmax, which needs exp, is written on Vec.
 
 #include "cpu/dense_table.h"
+#include "cpu/drop.h"
 #include "cpu/gradient_product.h"
 #include "cpu/math.h"
 #include "cpu/probe.h"
@@ -143,25 +144,6 @@ void cross_entropy(const Real* logits, const long* targets, long classes, long i
   }
 }
 
-// ---- dropout
-
-void dropout(const Real* from, long first, long n, const Dropout<Real>& options, Real* to) {
-  constexpr int kBlock = Dropout<Real>::kBlock, kBlocks = 16;  // one vector of counters at most
-  const Dropout<Real> d = options;
-  for (long i = 0; i < n;) {
-    unsigned words[kBlocks * kBlock];
-    const long block = (first + i) / kBlock, skip = (first + i) % kBlock;
-    for (int k = 0; k < kBlocks; ++k) {
-      unsigned four[kBlock];
-      d.words(block + k, four);
-      for (int j = 0; j < kBlock; ++j) words[k * kBlock + j] = four[j];
-    }
-    const long count = min_index(kBlocks * kBlock - skip, n - i);
-    for (long j = 0; j < count; ++j) to[i + j] = d.apply(from[i + j], words[skip + j]);
-    i += count;
-  }
-}
-
 // ---- optimisers
 
 template <bool kFirst, bool kSecond, bool kThird, class Step>
@@ -241,7 +223,7 @@ const DenseKernels<Real>& dense_kernels(Real) {
                                             gather,
                                             scatter_add,
                                             cross_entropy,
-                                            dropout,
+                                            drop<Real>,
                                             sgd,
                                             adagrad,
                                             rmsprop,

@@ -201,6 +201,8 @@ class DirectGradient {
         const Index row = rows_.offset[t] + r;
         if (operand.from == Operand::kValue)
           rows[row] = work_.values[operand.index] + row * H_;
+        else if (args_.size.noise.drops())
+          rows[row] = work_.h + row * H_;
         else if (r < order.continued(t))
           rows[row] = args_.y + (rows_.offset[order.previous(t)] + r) * args_.y_stride;
         else

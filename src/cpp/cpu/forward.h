@@ -6,6 +6,7 @@
 
 #include "cpu/cell_code.h"
 #include "cpu/input_product.h"
+#include "cpu/noise.h"
 #include "cpu/norms.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
@@ -30,6 +31,7 @@ class Forward {
         work_(cell, args.workspace, args.size, team.size, args.packed),
         share_(share(tiles_, thread, team.size)),
         input_(l_, args, work_, team, thread),
+        noise_(cell, args, work_),
         sums_(work_.sums + thread * work_.thread_sums),
         moments_(work_.moments + thread * work_.thread_moments),
         direct_(args.size.direct),
@@ -38,9 +40,8 @@ class Forward {
         gates_tile_((keeps_gates_ ? rows_.total() : chunk_capacity(rows_, kForwardChunkRows)) *
                     l_.slot_row),
         states_(args.size.training ? args.states : work_.states),
-        states_tile_(
-            (args.size.training ? rows_.batch + rows_.total() : work_.kVersions * rows_.batch) *
-            l_.units) {}
+        states_tile_((args.size.training ? args.size.state_rows() : work_.state_rows(args.size)) *
+                     l_.units) {}
 
   void run() {
     prepare();
@@ -79,6 +80,7 @@ class Forward {
     load_h0(l_, args_.initial[0], rows_, H_, share_, work_.h0);
     for (int s = 1; s < l_.info.states; ++s)
       load_state(l_, args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
+    noise_.prepare(share_);
     if (!hands_on()) return;
     ForwardBlock<T> block{};
     block.code = &cell_;
@@ -90,11 +92,13 @@ class Forward {
     block.operand_row = h_row_;
     block.h_operand = work_.h;
     for (int i = 0; i < l_.opening_values; ++i) block.values[i] = work_.values[i];
+    block.mask = noise_.mask();
     cell_.open(block);
+    noise_.drop_h(block, block.h, H_);
   }
 
   // Whether the products of the next step multiply anything but h as it lies in y.
-  bool hands_on() const { return F::kRounds || l_.opening_values > 0; }
+  bool hands_on() const { return copies_h_ || l_.opening_values > 0; }
   // Where the rows are that step t hands on, or the initial states.
   Index handed(Index t, bool initial) const {
     return (initial ? 0 : 1 + (t & 1)) * rows_.batch * h_row_;
@@ -144,10 +148,11 @@ class Forward {
   bool reads_only_h() const { return l_.first == l_.last && !hands_on(); }
 
   // How many steps from t on can run as one. Their rows follow each other and continue from the
-  // rows one step before; states beyond h are made row by row, and so in order of time alone.
+  // rows one step before. States beyond h are made row by row, and so in order of time alone;
+  // programs make many rows side by side.
   Index steps_at_once(Index t, Index last) const {
-    if (!reads_only_h() || !args_.again || !own_.by_tiles) return 1;
-    if (args_.size.reverse && l_.info.states > 1) return 1;
+    if (!reads_only_h() || !args_.again || !own_.by_tiles || noise_.any()) return 1;
+    if (l_.info.states > 1 && (args_.size.reverse || cell_.traced)) return 1;
     const StepOrder order{rows_, args_.size.reverse};
     const Index step = args_.size.reverse ? -1 : 1, count = rows_.count(t);
     Index steps = 0;
@@ -202,7 +207,7 @@ class Forward {
       return work_.values[operand.index];
     if (operand.from == Operand::kValue)
       return work_.values[operand.index] + handed(seg.previous, seg.initial);
-    if (F::kRounds) return work_.h + handed(seg.previous, seg.initial);
+    if (copies_h_) return work_.h + handed(seg.previous, seg.initial);
     return h_rows(seg, stride);
   }
 
@@ -219,6 +224,8 @@ class Forward {
     const T* operands[kMaxProducts];  // of sequence 0
     Index strides[kMaxProducts];
     ForwardBlock<T> block;
+    Index t;  // the step, and where its states go
+    T *h, *states;
   };
 
   StageRows rows_of(int stage, const Segment& seg) const {
@@ -238,15 +245,20 @@ class Forward {
     b.params = work_.weights.params;
     b.h = h_rows(seg, &b.h_stride);
     b.states = states_ + state_row(seg.previous, 0, seg.initial) * l_.units;
-    b.new_states = states_ + state_row(seg.t, 0, false) * l_.units;
+    all.t = seg.t;
+    all.h = args_.y + rows_.offset[seg.t] * args_.y_stride;
+    all.states = states_ + state_row(seg.t, 0, false) * l_.units;
+    b.new_states = all.states;
     b.state = tiles_ * states_tile_;
     b.states_tile = states_tile_;
-    b.y = args_.again ? nullptr : args_.y + rows_.offset[seg.t] * args_.y_stride;
+    b.y = args_.again ? nullptr : all.h;
     b.y_stride = args_.y_stride;
+    noise_.redirect(b, seg.t, states_);
     b.operand_row = h_row_;
     b.h_operand = work_.h + handed(seg.t, false);
     for (int i = 0; i < l_.values; ++i)
       b.values[i] = work_.values[i] + (i < l_.opening_values ? handed(seg.t, false) : 0);
+    b.mask = noise_.mask();
     b.moments = moments_;
     b.moments_norm = rows_.batch;
     for (int n = 0; n < cell_.norm_count(); ++n)
@@ -287,16 +299,26 @@ class Forward {
         multiply(all, tile, all.first, all.rows, ahead,
                  sums_ + (tile - tiles.begin) * all.rows * l_.gate_row);
       }
-      block.row = all.first, block.rows = all.rows;
-      return cell_.forward[all.stage](block);
+      return run_block(all, all.first, all.rows);
     }
+    // Several blocks of rows share a call of the pointwise part, which costs as much as some units.
+    const Index together = work_.kSumRows / l_.block_rows * l_.block_rows;
     AheadShares<T> ahead{next_weights(all.stage, tiles.begin, backwards), fetch,
-                         blocks_of(all.rows, l_.block_rows)};
-    for_blocks(all.rows, l_.block_rows, [&](Index at, Index some) {
-      multiply(all, tiles.begin, all.first + at, some, ahead, sums_);
-      block.row = all.first + at, block.rows = some;
-      cell_.forward[all.stage](block);
-    });
+                         all.rows / together * (together / l_.block_rows) +
+                             blocks_of(all.rows % together, l_.block_rows)};
+    for (Index i = 0; i < all.rows; i += together) {
+      const Index first = all.first + i, rows = min_index(together, all.rows - i);
+      for_blocks(rows, l_.block_rows, [&](Index at, Index some) {
+        multiply(all, tiles.begin, first + at, some, ahead, sums_ + at * l_.gate_row);
+      });
+      run_block(all, first, rows);
+    }
+  }
+
+  RNNFAST_INLINE void run_block(StageRows& all, Index row, Index rows) const {
+    all.block.row = row, all.block.rows = rows;
+    cell_.forward[all.stage](all.block);
+    if (noise_.any() && all.stage == l_.last) noise_.finish(all.block, all.t, all.h, all.states);
   }
 
   // A stage's weights of the tile after this one, which come into the cache meanwhile; or null.
@@ -383,6 +405,9 @@ class Forward {
   Partition own_;      // of the time loop
   const Range share_;  // tiles of everything else
   InputProduct<P> input_;
+  const ForwardNoise<P> noise_;
+  // Whether products multiply copies of h, not h as it lies in y.
+  const bool copies_h_ = F::kRounds || args_.size.noise.drops();
   T* const sums_;
   T* const moments_;
   // Whether a stage reads what other tiles have made.

@@ -34,7 +34,7 @@ class ForwardCell {
           const Place at(b, tile, v, r);
           V s[info.states];
           load_states(b, at, r, s);
-          hand_on(b, at, s);
+          hand_on(b, at, r, s);
         }
   }
 
@@ -90,10 +90,10 @@ class ForwardCell {
       if (b.y) next[0].store(b.y + r * b.y_stride + at.unit, at.lanes);
       for (int i = 1; i < info.states; ++i)
         next[i].store(b.new_states + (i - 1) * b.state + at.state);
-      hand_on(b, at, next);
+      hand_on(b, at, r, next);
     } else {
       for (int i = 0; i < stage.values; ++i)
-        F::store(made[i], b.values[info.first_value(kStage) + i] + at.operand, at.lanes);
+        store_value(b, at, r, made[i], info.first_value(kStage) + i);
     }
     if (b.keeps_gates || !is_last)  // later stages may see them
       for (int k = 0; k < stage.saved; ++k)
@@ -101,14 +101,17 @@ class ForwardCell {
   }
 
   // Stores what the next step's products multiply, made of the states s.
-  static RNNFAST_INLINE void hand_on(const Block& b, const Place& at, const V* s) {
+  static RNNFAST_INLINE void hand_on(const Block& b, const Place& at, Index r, const V* s) {
     if constexpr (F::kRounds) F::store(s[0], b.h_operand + at.operand, at.lanes);
     if constexpr (info.opens) {
       V made[info.opening_values()];
       Cell::template forward<0>(Values<V>{.s = s, .made = made});
-      for (int i = 0; i < info.opening_values(); ++i)
-        F::store(made[i], b.values[i] + at.operand, at.lanes);
+      for (int i = 0; i < info.opening_values(); ++i) store_value(b, at, r, made[i], i);
     }
+  }
+  static RNNFAST_INLINE void store_value(const Block& b, const Place& at, Index r, V made, int i) {
+    if (b.mask) made = made * V::load(b.mask + r * b.hidden + at.unit, at.lanes);
+    F::store(made, b.values[i] + at.operand, at.lanes);
   }
 };
 

@@ -69,7 +69,7 @@ class ForwardProgram {
     places.each(PlaceKind::state, [&](int, T* h) { load_h(h); });
     places.each(PlaceKind::norm, [&](int norm, T* to) { load_norm(norm, to); });
     places.run([&](PlaceKind kind, int i) { return place(kind, i); });
-    places.each(PlaceKind::made, [&](int i, const T* made) { store_value(made, b_.values[i]); });
+    places.each(PlaceKind::made, [&](int i, const T* made) { store_value(i, made); });
     if (b_.stage < l_.last) return;
     places.each(PlaceKind::next, [&](int, T* h) {
       if (b_.y)
@@ -83,14 +83,14 @@ class ForwardProgram {
   // Stores what the next step's products multiply, made of the states: h in a buffer, and those
   // beyond it.
   void hand_on(Place<T> h, const T* states, int buffers_taken) const {
-    if constexpr (F::kRounds) store_value(h.at, b_.h_operand);
+    if constexpr (F::kRounds) store_operand(h.at, nullptr, b_.h_operand);
     if (!l_.info.opens) return;
     Places<T> places(b_.code->traced->forward[0], buffers_, buffers_taken, outer_, inner_);
     places.run([&](PlaceKind kind, int i) {
       if (kind == PlaceKind::state) return i == 0 ? h : state(states, i);
       return place(kind, i);
     });
-    places.each(PlaceKind::made, [&](int i, const T* made) { store_value(made, b_.values[i]); });
+    places.each(PlaceKind::made, [&](int i, const T* made) { store_value(i, made); });
   }
 
   // Where a place lies that has no buffer.
@@ -134,9 +134,12 @@ class ForwardProgram {
       V::load(b_.h + row * b_.h_stride + unit, lanes).store(to + i);
     });
   }
-  void store_value(const T* from, T* to) const {
+  void store_value(int i, const T* made) const { store_operand(made, b_.mask, b_.values[i]); }
+  void store_operand(const T* from, const T* mask, T* to) const {
     for_vectors([&](Index i, Index row, Index unit, int lanes) {
-      F::store(V::load(from + i), to + row * b_.operand_row + F::operand(unit), lanes);
+      V value = V::load(from + i);
+      if (mask) value = value * V::load(mask + row * b_.hidden + unit, lanes);
+      F::store(value, to + row * b_.operand_row + F::operand(unit), lanes);
     });
   }
   void load_norm(int norm, T* to) const {

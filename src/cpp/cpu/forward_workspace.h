@@ -16,8 +16,11 @@ struct ForwardWorkspace {
   T* gates;   // [tile][chunk row][slot][unit], unless the reserve holds them
   T* states;  // like h, [state][tile][B][unit], unless the reserve holds them
   T* x;       // (chunk rows, I) as operands, where products round
-  T* h;       // (B, H) as operands, where products round: of the initial state, even and odd steps
+  T* h;  // (B, H) as operands, where products round or drop: of the initial state, even and odd
+         // steps
   T* values[kMaxValues];  // (B, H) each; those of an opening stage like h
+  T* mask;                // (B, H) of recurrent dropout
+  T* made;                // (B, H), with zoneout h as the cell made it, unless the reserve holds it
   T* sums;                // [thread][row of a block][gate][unit]
   T* moments;             // [thread][norm][B][mean, 1 / deviation]
   // Rows of sums that one block of the pointwise part may have, of one tile or several.
@@ -38,15 +41,23 @@ struct ForwardWorkspace {
     h0 = c.take(B * H);
     gates =
         c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * l.slot_row);
-    states = c.take(s.training ? 0 : l.extra_states * tiles * kVersions * B * l.units);
+    states = c.take(s.training ? 0 : l.extra_states * tiles * state_rows(s) * l.units);
     x = c.take(F::kRounds ? chunk_capacity(s.rows, kForwardChunkRows) * F::operand(s.input_size)
                           : 0);
-    h = c.take(F::kRounds ? kVersions * B * F::operand(H) : 0);
+    h = c.take(F::kRounds || s.noise.drops() ? kVersions * B * F::operand(H) : 0);
     for (int i = 0; i < l.values; ++i)
       values[i] = c.take((i < l.opening_values ? kVersions : 1) * B * F::operand(H));
+    mask = c.take(s.noise.drops() ? B * H : 0);
+    made = c.take(s.noise.zones && !s.training ? B * H : 0);
     sums = c.take(threads * thread_sums);
     moments = c.take(threads * thread_moments);
     size = c.used;
+  }
+
+  // Rows of a tile's states where the reserve does not hold them; with zoneout those that the cell
+  // makes in a step come last.
+  static Index state_rows(const LayerSize& s) {
+    return (kVersions + (s.noise.zones ? 1 : 0)) * s.rows.batch;
   }
 };
 

@@ -20,10 +20,11 @@ struct Bf16Converted;
 struct Bf16Dot;
 
 struct PackedRows {
-  Index steps;          // T
-  Index batch;          // B
-  const Index* offset;  // (T+1,) first row of each step; offset[T] is the number of rows
-  const Index* order;   // (B,) the caller's number of each packed sequence
+  Index steps;           // T
+  Index batch;           // B
+  const Index* offset;   // (T+1,) first row of each step; offset[T] is the number of rows
+  const Index* order;    // (B,) the caller's number of each packed sequence
+  Index first_step = 0;  // the caller's number of step 0
 
   RNNFAST_INLINE Index total() const { return offset[steps]; }
   RNNFAST_INLINE Index count(Index t) const { return offset[t + 1] - offset[t]; }
@@ -34,6 +35,18 @@ struct PackedRows {
 // calls use them in place (direct.h), unless they are already packed or must be rounded.
 inline constexpr Index kDirectRows = 8;
 
+// The noise inside the steps of a layer in one direction; core/noise.h has its masks.
+struct LayerNoise {
+  double zoneout[kMaxStates] = {};  // the probability with which each state stays as it was
+  double recurrent_dropout = 0;     // of what the recurrent products multiply
+  bool zones = false;               // whether any state has zoneout
+  bool expects = false;             // zoneout by its expectation instead of a mask
+  unsigned long seed = 0;
+  unsigned cell = 0;  // of the masks
+
+  RNNFAST_INLINE bool drops() const { return recurrent_dropout > 0; }
+};
+
 struct LayerSize {
   PackedRows rows;
   Index input_size;
@@ -43,6 +56,13 @@ struct LayerSize {
   bool needs_dx;
   bool packed = false;  // the weights are packed already
   bool direct = false;  // the weights are read as they lie: see kDirectRows
+  LayerNoise noise = {};
+
+  // Rows of a tile's states beyond h in the reserve: the initial ones, those after each step, and
+  // with zoneout those that the cell made in each step.
+  RNNFAST_INLINE Index state_rows() const {
+    return rows.batch + (noise.zones ? 2 : 1) * rows.total();
+  }
 };
 
 // Position of a call among calls that process the steps in parts and share one workspace: the first
@@ -64,7 +84,8 @@ struct CellWeights {
 // Values of T that forward keeps for backward.
 struct LayerReserve {
   Index gates;   // saved values, [tile][row][slot][unit]
-  Index states;  // states beyond h, [state][tile][B + row][unit]
+  Index states;  // states beyond h, [state][tile][state_rows][unit]
+  Index made;    // with zoneout, h as the cell made it, (rows, H)
 };
 
 template <class T>
@@ -83,6 +104,7 @@ struct ForwardArgs {
   T* final[kMaxStates];          // (B, H) each; not written if `again`
   T* gates;                      // reserve; null unless training
   T* states;                     // reserve; null unless training
+  T* made;                       // likewise
   T* workspace;
 };
 
@@ -99,6 +121,7 @@ struct BackwardArgs {
   const T* initial[kMaxStates];
   const T* gates;
   const T* states;
+  const T* made;
   const T* dy;  // (rows, H), row stride y_stride; null for zeros
   const T* dfinal[kMaxStates];
   T* workspace;

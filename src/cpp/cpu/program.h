@@ -9,7 +9,7 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-inline constexpr int kProgramVectors = 32;  // of a block, at most
+inline constexpr int kProgramVectors = 16;  // of a block, at most
 
 // Vectors of a place: `inner` that follow each other, then the same at `stride` values on.
 template <class T>

@@ -20,11 +20,12 @@ const CellCode<T>& code_of(const CellKernels<T>& cell) {
 }
 
 LayerReserve reserve(const CellKernels<T>& cell, const LayerSize& size) {
-  if (!size.training) return {0, 0};
+  if (!size.training) return {0, 0, 0};
   const Layout<T>& l = code_of(cell).layout;
   const Index tiles = l.tiles(size.hidden_size), rows = size.rows.total();
   return {l.keeps_gates ? tiles * rows * l.slot_row : 0,
-          l.extra_states * tiles * (size.rows.batch + rows) * l.units};
+          l.extra_states * tiles * size.state_rows() * l.units,
+          size.noise.zones ? rows * size.hidden_size : 0};
 }
 
 Index packed(const CellKernels<T>& cell, const LayerSize& size) {

@@ -78,6 +78,7 @@ class ProgramMaker {
   short read(PlaceOf place) {
     const bool made_here = place.kind == PlaceKind::tmp || place.kind == PlaceKind::made ||
                            (place.kind == PlaceKind::next && !is_backward());
+    check(place.kind != PlaceKind::product, "reads a product, which only the engine names");
     check(!made_here || has(place), "reads ", kPlaceNames[int(place.kind)], " ", place.index,
           " before it is written");
     return number(place);

@@ -22,6 +22,9 @@ struct BackwardWorkspace {
   T* dw_params;            // [tile][param][unit]
   T* h0;                   // (B, H)
   T* carry;                // [state][tile][B][unit]: gradients of the states between two steps
+  T* dheld;                // with zoneout likewise, what passes by a step
+  T* mask;                 // (B, H) of recurrent dropout
+  T* h;                    // (chunk rows, H): h as products multiplied it, where they drop
   T* dh[2];                // [tile][chunk row][gate][unit] of recurrent gates, two chunks in turn
   T* dx;                   // the same of the input's, where the two differ
   T *dh_steps, *dx_steps;  // [tile][step of the chunk rows][gate][unit], where products round
@@ -58,6 +61,9 @@ struct BackwardWorkspace {
     dw_params = c.take(tiles * l.param_row);
     h0 = c.take(B * H);
     carry = c.take(l.info.states * tiles * B * l.units);
+    dheld = c.take(s.noise.zones ? l.info.states * tiles * B * l.units : 0);
+    mask = c.take(s.noise.drops() ? B * H : 0);
+    h = c.take(s.noise.drops() ? chunk_rows * H : 0);
     const Index gates = tiles * chunk_rows * F::operand(l.gate_row);
     const Index steps = F::kRounds ? tiles * F::steps(chunk_rows) * l.gate_row : 0;
     for (T*& buffer : dh) buffer = c.take(gates);
@@ -120,7 +126,8 @@ class WeightGradient {
     empty_ = false;
     // dh is double-buffered, so the next chunk can start right away. dx, dparams and the operands
     // are not: wait.
-    if (l_.split || l_.values > 0 || l_.info.params > 0) team_.barrier();
+    const bool drops = args_.size.noise.drops();
+    if (l_.split || l_.values > 0 || l_.info.params > 0 || drops) team_.barrier();
   }
 
   // Writes the sums where they belong.
@@ -161,6 +168,7 @@ class WeightGradient {
     const Operand operand = l_.products.item[side - 1].operand;
     if (operand.from == Operand::kValue)
       return f((const T*)work_.values[operand.index], H_, chunk.rows, Index(0));
+    if (args_.size.noise.drops()) return f((const T*)work_.h, H_, chunk.rows, Index(0));
     const StepOrder order{rows_, args_.size.reverse};
     const T* run = nullptr;  // pieces that follow each other in memory are one run
     Index stride = 0, count = 0, at = 0;

@@ -5,6 +5,7 @@
 #include "core/carver.h"
 #include "core/threads.h"
 #include "cpu/dispatch.h"
+#include "rnn/masks.h"
 
 namespace rnnfast {
 namespace {
@@ -39,27 +40,6 @@ int threads_for(const NetworkSize& s, Index rows, double passes) {
   return at_most_all(std::min(work, step / kFlopsPerMeeting));
 }
 
-// Thread `thread`'s share of dropping a layer's outputs. Elements have the numbers that they have
-// in the padded array, so that a mask does not depend on lengths.
-template <class T>
-void drop_outputs(const NetworkSize& s, const PackedBatch& packed, Index layer, const T* from,
-                  T* to, int thread, int threads) {
-  const Dropout<T> dropout(s.dropout, s.seed, unsigned(layer));
-  const Index width = s.num_directions * s.hidden_size, rows = packed.total();
-  const Index begin = rows * thread / threads, end = rows * (thread + 1) / threads;
-  if (packed.is_dense()) {
-    const Index first = begin * width;
-    dense<T>().dropout(from + first, first, (end - begin) * width, dropout, to + first);
-    return;
-  }
-  for (Index t = 0; t < packed.seq_len(); ++t)
-    for (Index row = std::max(begin, packed.row(t)); row < std::min(end, packed.row(t + 1));
-         ++row) {
-      const Index padded = t * packed.batch() + packed.order()[row - packed.row(t)];
-      dense<T>().dropout(from + row * width, padded * width, width, dropout, to + row * width);
-    }
-}
-
 // One layer in one direction of a network, whose steps are taken a segment at a time.
 template <class T>
 struct CellRun {
@@ -82,7 +62,7 @@ struct CellRun {
     args.size = reserve.layer_size(segment.rows, layer, direction, training, needs_dx);
     if (!input.packed) args.weights = input.weights[i];
     args.x_stride = args.size.input_size;
-    if (layer == 0 && reserve.indices)
+    if (layer == 0 && reserve.indices && !size().drops_inputs())
       args.indices = reserve.indices + segment.row;
     else
       args.x = reserve.inputs[layer] + segment.row * args.x_stride;
@@ -112,6 +92,7 @@ struct CellRun {
             args.part.last ? state_of(final[s], size(), i) : reserve.state_after(i, k, s);
       args.gates = reserve.gates[i];
       args.states = reserve.states[i];
+      args.made = reserve.made[i];
       args.workspace = workspace;
       cell().forward(cell(), args, team, thread);
       team.barrier();
@@ -125,7 +106,7 @@ struct BackwardMemory {
   T *even, *odd;             // gradients of the layers' outputs, in turn
   T *packed_dy, *packed_dx;  // as packed rows
   T* workspace;
-  T *gates, *states, *forward_workspace;  // to make a segment's gates again
+  T *gates, *states, *made, *forward_workspace;  // to make a segment's gates again
 
   BackwardMemory(const Reserve<T>& r, bool packs_dy, bool packs_dx, bool needs_dx, int threads,
                  T* base) {
@@ -140,6 +121,7 @@ struct BackwardMemory {
     workspace = arena.take(segment.backward_workspace);
     gates = arena.take(segment.gates);
     states = arena.take(segment.states);
+    made = arena.take(segment.made);
     forward_workspace = arena.take(segment.forward_workspace);
     used = arena.used;
   }
@@ -165,6 +147,7 @@ void recompute(const CellRun<T>& run, Index k, const BackwardMemory<T>& memory) 
   args.again = true;
   args.gates = memory.gates;
   args.states = memory.states;
+  args.made = memory.made;
   args.workspace = memory.forward_workspace;
   run.cell().forward(run.cell(), args, run.team, run.thread);
   run.team.barrier();
@@ -183,6 +166,7 @@ void backward(const CellRun<T>& run, const CellGradient<T>& gradient,
     args.part = {k == count - 1, k == 0};
     args.gates = again ? memory.gates : r.gates[i];
     args.states = again ? memory.states : r.states[i];
+    args.made = again ? memory.made : r.made[i];
     if (gradient.dy) args.dy = run.at_segment(gradient.dy, k);
     for (int s = 0; s < run.cell().info.states; ++s) {
       // Between segments the gradients of the states wait where the initial states' will be.
@@ -214,7 +198,7 @@ PackedWeights<T> network_pack(const NetworkSize& size,
   const Index offset = 0;
   const auto layer_size = [&](Index i) {
     LayerSize s{};
-    s.rows = {.steps = 0, .batch = 0, .offset = &offset, .order = nullptr};
+    s.rows = {.steps = 0, .batch = 0, .offset = &offset, .order = nullptr, .first_step = 0};
     s.input_size = size.layer_input(i / size.num_directions);
     s.hidden_size = size.hidden_size;
     return s;
@@ -252,6 +236,13 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
       packed.pack(input.indices, 1, r.packed_indices.template as<Index>(), thread, team.size);
     team.barrier();
     for (Index layer = 0; layer < size.num_layers; ++layer) {
+      if (size.drops_inputs()) {
+        T* to = const_cast<T*>(r.inputs[layer]);
+        const T* from = layer == 0 ? input.x : r.outputs[layer - 1];
+        if (layer == 0 ? !dense && input.x : size.drops()) from = to;
+        drop_inputs(size, packed, layer, from, r.indices, to, thread, team.size);
+        team.barrier();
+      }
       for (Index direction = 0; direction < size.num_directions; ++direction)
         CellRun<T>{r, input, layer, direction, team, thread}.forward(final,
                                                                      workspace.template as<T>());
@@ -294,6 +285,10 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
         backward(run, {dlayer, dfinal, dinput, dinitial, dweights[run.number()], add_dweights},
                  memory);
       }
+      if (dinput && size.drops_inputs()) {
+        drop_inputs<T>(size, packed, layer, dinput, nullptr, dinput, thread, team.size);
+        team.barrier();
+      }
       if (layer > 0 && size.drops()) {
         drop_outputs(size, packed, layer - 1, dinput, dinput, thread, team.size);
         team.barrier();
@@ -309,8 +304,9 @@ void network_states(const Reserve<T>& r, Index i, int s, T* to) {
   const PackedBatch& packed = r.packed;
   const Index H = r.size.hidden_size, B = packed.batch();
   const Index U = kernels<T>(r.size.cell, r.size.precision).tile_units, tiles = (H + U - 1) / U;
+  const Index rows = r.layer_size(r.segments[0][0].rows, 0, 0, true, false).state_rows();
   const auto from = [&](Index tile, Index row) {
-    return r.states[i] + (((s - 1) * tiles + tile) * (B + packed.total()) + B + row) * U;
+    return r.states[i] + (((s - 1) * tiles + tile) * rows + B + row) * U;
   };
   const int threads = at_most_all(double(packed.total() * H) * sizeof(T) / kBytesPerThread);
   parallel(threads, [&](const Team& team, int thread) {
@@ -329,14 +325,6 @@ void network_states(const Reserve<T>& r, Index i, int s, T* to) {
   });
 }
 
-template <class T>
-void network_dropout_mask(const Reserve<T>& r, Index layer, T* mask) {
-  const Index width = r.size.num_directions * r.size.hidden_size;
-  std::vector<T> packed_mask(std::size_t(r.packed.total() * width), T(1));
-  drop_outputs(r.size, r.packed, layer, packed_mask.data(), packed_mask.data(), 0, 1);
-  r.packed.unpack(packed_mask.data(), width, mask, 0, 1);
-}
-
 #define INSTANTIATE(T)                                                                             \
   template PackedWeights<T> network_pack(const NetworkSize&,                                       \
                                          const std::vector<CellWeights<const T>>&);                \
@@ -345,8 +333,7 @@ void network_dropout_mask(const Reserve<T>& r, Index layer, T* mask) {
   template void network_backward(const Reserve<T>&, const NetworkInput<T>&, const T*,              \
                                  const std::vector<const T*>&, T*, const std::vector<T*>&,         \
                                  const std::vector<CellWeights<T>>&, bool);                        \
-  template void network_states(const Reserve<T>&, Index, int, T*);                                 \
-  template void network_dropout_mask(const Reserve<T>&, Index, T*);
+  template void network_states(const Reserve<T>&, Index, int, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

@@ -32,8 +32,4 @@ void network_backward(const Reserve<T>& reserve, const NetworkInput<T>& input, c
 template <class T>
 void network_states(const Reserve<T>& reserve, Index i, int s, T* to);
 
-// What a layer's outputs were multiplied with on their way to the next one, (T, B, D * H).
-template <class T>
-void network_dropout_mask(const Reserve<T>& reserve, Index layer, T* mask);
-
 }  // namespace rnnfast

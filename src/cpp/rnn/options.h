@@ -6,10 +6,26 @@
 
 namespace rnnfast {
 
+// Noise inside the steps of every layer: masks in training; in evaluation, or where `expects`,
+// zoneout by its expectation alone.
+struct NetworkNoise {
+  double zoneout[kMaxStates] = {};  // of each state
+  double input_dropout = 0, recurrent_dropout = 0;
+  bool expects = false;
+
+  bool zones() const {
+    for (const double p : zoneout)
+      if (p > 0) return true;
+    return false;
+  }
+  bool any() const { return zones() || input_dropout > 0 || recurrent_dropout > 0; }
+};
+
 struct NetworkOptions {
   int cell = 0;  // place in the registry
   Index num_layers = 1, num_directions = 1;
   double dropout = 0;  // on the outputs of all layers but the last
+  NetworkNoise noise;
   bool training = false;
   Precision precision = Precision::full;  // of the products
   Index recompute = 0;  // steps, at least, whose gates backward makes again at a time; 0: none
@@ -18,6 +34,8 @@ struct NetworkOptions {
 
   Index cells() const { return num_layers * num_directions; }
   bool drops() const { return training && dropout > 0; }
+  bool draws_noise() const { return training && !noise.expects; }
+  bool drops_inputs() const { return draws_noise() && noise.input_dropout > 0; }
 };
 
 }  // namespace rnnfast

@@ -1,10 +1,12 @@
 #include "rnn/reserve.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/carver.h"
 #include "core/error.h"
+#include "core/noise.h"
 #include "cpu/dispatch.h"
 
 namespace rnnfast {
@@ -18,7 +20,7 @@ Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
                     const NetworkInput<T>& input, T* y, std::optional<std::span<std::byte>> filled)
     : size(network_size), packed(std::move(packed_batch)), packed_weights(input.packed != nullptr) {
   const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
-  const bool keeps_any = cell.info.saved() > 0 || cell.info.states > 1;
+  const bool keeps_any = cell.info.saved() > 0 || cell.info.states > 1 || size.noise.zones();
   const bool cuts = size.training && size.recompute > 0 && keeps_any;
   for (Index direction = 0; direction < size.num_directions; ++direction)
     segments.emplace_back(packed, direction == 1, cuts ? size.recompute : size.seq_len,
@@ -51,6 +53,7 @@ Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
   Carver<T> arena{base};
   gates.assign(size.cells(), nullptr);
   states.assign(size.cells(), nullptr);
+  made.assign(size.cells(), nullptr);
   checkpoints.assign(size.cells(), nullptr);
   outputs.assign(size.num_layers, nullptr);
   inputs.assign(size.num_layers, nullptr);
@@ -66,13 +69,18 @@ Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
         cell.reserve(cell, layer_size(parts[0].rows, layer, direction, true, true));
     gates[i] = arena.take(needs.gates);
     states[i] = arena.take(needs.states);
+    made[i] = arena.take(needs.made);
   }
   for (Index layer = 0; layer + 1 < size.num_layers; ++layer) {
     outputs[layer] = size.training || layer < 2 ? arena.take(rows * width) : outputs[layer - 2];
-    inputs[layer + 1] = size.drops() ? arena.take(rows * width) : outputs[layer];
+    const bool drops = size.drops() || size.drops_inputs();
+    inputs[layer + 1] = drops ? arena.take(rows * width) : outputs[layer];
   }
   outputs.back() = dense && !size.keep_y ? y : arena.take(rows * width);
-  if (input.x) inputs[0] = dense ? input.x : arena.take(rows * size.input_size);
+  if (size.drops_inputs() || (input.x && !dense))
+    inputs[0] = arena.take(rows * size.input_size);
+  else
+    inputs[0] = input.x;
   return arena.used;
 }
 
@@ -87,7 +95,21 @@ LayerSize Reserve<T>::layer_size(const PackedRows& rows, Index layer, Index dire
           .training = training,
           .needs_dx = needs_dx,
           .packed = packed_weights,
-          .direct = few && !packed_weights && size.precision == Precision::full};
+          .direct = few && !packed_weights && size.precision == Precision::full,
+          .noise = layer_noise(layer, direction)};
+}
+
+template <class T>
+LayerNoise Reserve<T>::layer_noise(Index layer, Index direction) const {
+  const NetworkNoise& of = size.noise;
+  LayerNoise noise;
+  std::copy(std::begin(of.zoneout), std::end(of.zoneout), noise.zoneout);
+  noise.zones = of.zones();
+  noise.expects = !size.draws_noise();
+  if (!noise.expects) noise.recurrent_dropout = of.recurrent_dropout;
+  noise.seed = size.seed;
+  noise.cell = noise_cell(layer, direction);
+  return noise;
 }
 
 template <class T>
@@ -108,6 +130,7 @@ SegmentMemory Reserve<T>::segment_memory(bool backward, bool needs_dx, int threa
       const LayerReserve reserve = cell.reserve(cell, s);
       raise(most.gates, reserve.gates);
       raise(most.states, reserve.states);
+      raise(most.made, reserve.made);
     }
   }
   return most;

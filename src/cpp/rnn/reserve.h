@@ -16,7 +16,7 @@ namespace rnnfast {
 
 struct NetworkSize : NetworkOptions {
   Index seq_len = 0, batch = 0, input_size = 0, hidden_size = 0;
-  std::uint64_t seed = 0;  // of the dropout masks
+  std::uint64_t seed = 0;  // of dropout and noise
 
   Index layer_input(Index layer) const { return layer ? num_directions * hidden_size : input_size; }
   // Of the weights of layer and direction i.
@@ -49,13 +49,14 @@ T* state_of(T* states, const NetworkSize& s, Index i) {
 
 // Values of T that one call of the kernels needs.
 struct SegmentMemory {
-  Index gates = 0, states = 0;  // to make a segment's reserve again
+  Index gates = 0, states = 0, made = 0;  // to make a segment's reserve again
   Index forward_workspace = 0, backward_workspace = 0;
 };
 
-// For each layer and direction the saved gates and the states beyond h or, where backward makes
-// them again, all states between the segments. Then the outputs of the layers but the last (twice
-// with dropout) and, for unequal lengths, x and y as packed rows; y also where it is to be kept.
+// For each layer and direction the saved gates and the states beyond h (with zoneout also all
+// states as the cell made them) or, where backward makes them again, all states between the
+// segments. Then the outputs of the layers but the last (twice with dropout) and, for unequal
+// lengths, x and y as packed rows; x also with dropout of the inputs, and y where it is to be kept.
 // Without training only what layers hand on.
 template <class T>
 struct Reserve {
@@ -80,7 +81,8 @@ struct Reserve {
   bool packed_weights;
   std::vector<Segments> segments;  // of each direction
   Buffer memory;                   // none of its own where it was filled before
-  std::vector<T*> gates, states;   // of each layer and direction; null where made again
+  // Of each layer and direction; null where made again.
+  std::vector<T*> gates, states, made;
   std::vector<T*> checkpoints;     // [segment][state][B, H] where made again
   std::vector<T*> outputs;         // of each layer, packed; the last is the caller's y if shared
   std::vector<const T*> inputs;    // of each layer, packed; the first is the caller's x if dense
@@ -89,6 +91,7 @@ struct Reserve {
 
  private:
   Index carve(const NetworkInput<T>& input, T* y, T* base);  // returns the values used
+  LayerNoise layer_noise(Index layer, Index direction) const;
 };
 
 }  // namespace rnnfast

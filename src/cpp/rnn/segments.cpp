@@ -46,7 +46,7 @@ Segments::Segments(const PackedBatch& packed, bool reverse, Index least_steps, I
     if (!packed.is_dense())
       for (Index t = begin; t <= end; ++t) offsets_.push_back(packed.row(t) - row);
     segments_.push_back(
-        {{end - begin, packed.batch(), offsets_.data() + table, packed.order()}, row});
+        {{end - begin, packed.batch(), offsets_.data() + table, packed.order(), begin}, row});
   }
 }
 

@@ -1,0 +1,118 @@
+#include "rnn/masks.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "core/noise.h"
+#include "cpu/dispatch.h"
+
+namespace rnnfast {
+namespace {
+
+// The mask of a layer's inputs, the same in every step: a row for each of the caller's sequences.
+template <class T>
+void input_mask(const NetworkSize& s, Index layer, Index sequence, T* to) {
+  const auto mask =
+      noise_mask<T>(s.noise.input_dropout, s.seed, noise_cell(layer, 0), kInputDropout);
+  dense<T>().dropout(nullptr, noise_row(sequence), s.layer_input(layer), mask, to);
+}
+
+}  // namespace
+
+// Elements have the numbers that they have in the padded array, so that a mask does not depend on
+// lengths.
+template <class T>
+void drop_outputs(const NetworkSize& s, const PackedBatch& packed, Index layer, const T* from,
+                  T* to, int thread, int threads) {
+  const Dropout<T> dropout(s.dropout, s.seed, unsigned(layer));
+  const Index width = s.num_directions * s.hidden_size, rows = packed.total();
+  const Index begin = rows * thread / threads, end = rows * (thread + 1) / threads;
+  if (packed.is_dense()) {
+    const Index first = begin * width;
+    dense<T>().dropout(from + first, first, (end - begin) * width, dropout, to + first);
+    return;
+  }
+  for (Index t = 0; t < packed.seq_len(); ++t)
+    for (Index row = std::max(begin, packed.row(t)); row < std::min(end, packed.row(t + 1));
+         ++row) {
+      const Index padded = t * packed.batch() + packed.order()[row - packed.row(t)];
+      dense<T>().dropout(from + row * width, padded * width, width, dropout, to + row * width);
+    }
+}
+
+template <class T>
+void drop_inputs(const NetworkSize& s, const PackedBatch& packed, Index layer, const T* from,
+                 const Index* indices, T* to, int thread, int threads) {
+  const Index width = s.layer_input(layer), batch = packed.batch();
+  std::vector<T> mask(static_cast<std::size_t>(width));
+  for (Index r = batch * thread / threads; r < batch * (thread + 1) / threads; ++r) {
+    input_mask(s, layer, packed.order()[r], mask.data());
+    for (Index t = 0; t < packed.seq_len() && r < packed.count(t); ++t) {
+      const Index row = packed.row(t) + r;
+      if (from) {
+        std::transform(mask.begin(), mask.end(), from + row * width, to + row * width,
+                       std::multiplies());
+        continue;
+      }
+      std::fill_n(to + row * width, width, T(0));
+      to[row * width + indices[row]] = mask[indices[row]];
+    }
+  }
+}
+
+template <class T>
+void network_dropout_mask(const Reserve<T>& r, Index layer, T* mask) {
+  const Index width = r.size.num_directions * r.size.hidden_size;
+  std::vector<T> packed_mask(std::size_t(r.packed.total() * width), T(1));
+  drop_outputs(r.size, r.packed, layer, packed_mask.data(), packed_mask.data(), 0, 1);
+  r.packed.unpack(packed_mask.data(), width, mask, 0, 1);
+}
+
+template <class T>
+void network_zoneout_mask(const Reserve<T>& r, Index i, int s, T* mask) {
+  const NetworkSize& size = r.size;
+  const Index H = size.hidden_size, D = size.num_directions;
+  for (Index t = 0; t < size.seq_len; ++t)
+    for (Index b = 0; b < size.batch; ++b, mask += H) {
+      if (!size.draws_noise()) {
+        std::fill_n(mask, H, T(1 - size.noise.zoneout[s]));
+        continue;
+      }
+      const auto words = noise_mask<T>(size.noise.zoneout[s], size.seed, noise_cell(i / D, i % D),
+                                       kZoneout + unsigned(s), t);
+      dense<T>().dropout(nullptr, noise_row(b), H, words, mask);
+      std::transform(mask, mask + H, mask, [](T kept) { return T(kept != 0); });
+    }
+}
+
+template <class T>
+void network_input_mask(const Reserve<T>& r, Index layer, T* mask) {
+  const Index width = r.size.layer_input(layer), count = r.size.batch * width;
+  if (!r.size.drops_inputs()) return void(std::fill_n(mask, count, T(1)));
+  for (Index b = 0; b < r.size.batch; ++b) input_mask(r.size, layer, b, mask + b * width);
+}
+
+template <class T>
+void network_recurrent_mask(const Reserve<T>& r, Index i, T* mask) {
+  const NetworkSize& size = r.size;
+  const Index H = size.hidden_size, D = size.num_directions;
+  const double p = size.draws_noise() ? size.noise.recurrent_dropout : 0;
+  const auto words = noise_mask<T>(p, size.seed, noise_cell(i / D, i % D), kRecurrentDropout);
+  for (Index b = 0; b < size.batch; ++b)
+    dense<T>().dropout(nullptr, noise_row(b), H, words, mask + b * H);
+}
+
+#define INSTANTIATE(T)                                                                             \
+  template void drop_outputs(const NetworkSize&, const PackedBatch&, Index, const T*, T*, int,     \
+                             int);                                                                 \
+  template void drop_inputs(const NetworkSize&, const PackedBatch&, Index, const T*, const Index*, \
+                            T*, int, int);                                                         \
+  template void network_dropout_mask(const Reserve<T>&, Index, T*);                                \
+  template void network_zoneout_mask(const Reserve<T>&, Index, int, T*);                           \
+  template void network_input_mask(const Reserve<T>&, Index, T*);                                  \
+  template void network_recurrent_mask(const Reserve<T>&, Index, T*);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
+
+}  // namespace rnnfast
