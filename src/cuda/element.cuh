@@ -39,7 +39,20 @@ template <class Cell, int kStage>
 inline constexpr int kFirstHandedOn =
     kStage == Cell::info.last() ? 0 : 1 + Cell::info.first_value(kStage);
 
-constexpr int at_least_one(int n) { return n > 0 ? n : 1; }
+// How many values a stage hands on, gates that it multiplies, and operands that the stage after it
+// multiplies: sizes of arrays.
+RNNFAST_INLINE constexpr int at_least_one(int n) { return n > 0 ? n : 1; }
+template <class Cell, int kStage>
+inline constexpr Multiplied kMultiplied{Cell::info, kStage};
+template <class Cell, int kStage>
+inline constexpr StepWrites kWrites = StepsOf<Cell>::writes(kStage);
+template <class Cell, int kStage>
+inline constexpr int kOperands = at_least_one(kHandedOn<Cell, kStage>);
+template <class Cell, int kStage>
+inline constexpr int kSums = at_least_one(kMultiplied<Cell, kStage>.sums);
+template <class Cell, int kStage>
+inline constexpr int kSlabsAfter =
+    at_least_one(kMultiplied<Cell, stage_after(Cell::info, kStage)>.slabs);
 
 template <class Cell>
 struct ForwardElement {
@@ -49,9 +62,9 @@ struct ForwardElement {
   static constexpr int kSlots = info.slots();
   static_assert(kSlots <= 64 && info.gates <= 32 && info.states <= kMaxStates, "see StepWrites");
   template <int kStage>
-  using Operands = Scalar[at_least_one(kHandedOn<Cell, kStage>)];
+  using Operands = Scalar[kOperands<Cell, kStage>];
   template <int kStage>
-  using Sums = Scalar[at_least_one(Multiplied(info, kStage).sums)];
+  using Sums = Scalar[kSums<Cell, kStage>];
 
   const ForwardArgs& args;
 
@@ -70,8 +83,6 @@ struct ForwardElement {
   // A stage, given the sums of its products.
   template <int kStage>
   RNNFAST_DEVICE void step(Place at, const Sums<kStage>& sums, Operands<kStage>& operands) const {
-    constexpr Multiplied multiplied(info, kStage);
-    constexpr StepWrites writes = Stages::writes(kStage);
     if (!args.size.active(at.t, at.b)) return skip<kStage>(at, operands);
     const long H = args.size.hidden;
     Scalar slots[kSlots + 1], h[info.gates], p[kParams]{}, s[info.states], next[info.states];
@@ -79,15 +90,16 @@ struct ForwardElement {
     load<kSlots>(slot(at, 0), H, slots);
     load<info.params>(args.weight_channel + at.unit, H, p);
     load_states(at.b, at.unit, args.size.before(at.t), s);
-    for_each_index<multiplied.sums>([&]<int i>() {
-      constexpr int gate = multiplied.gate[i], block = info.recurrent.of(gate);
+    for_each_index<kMultiplied<Cell, kStage>.sums>([&]<int i>() {
+      constexpr int gate = kMultiplied<Cell, kStage>.gate[i], block = info.recurrent.of(gate);
       h[gate] = sums[i];
       if (args.bias_hh) h[gate] = h[gate] + Scalar(args.bias_hh[block * H + at.unit]);
     });
     Stages::template forward<kStage>(StepValues<Scalar>{slots, h, p, s, next, made});
     for_each_index<info.states>([&]<int i>() {  // h is an operand
-      if constexpr (i > 0 && has_bit(writes.next, i)) *state(at, i) = next[i].value;
-      if constexpr (kStage == kLast && !has_bit(writes.next, i)) next[i] = Scalar(*state(at, i));
+      if constexpr (i > 0 && has_bit(kWrites<Cell, kStage>.next, i)) *state(at, i) = next[i].value;
+      if constexpr (kStage == kLast && !has_bit(kWrites<Cell, kStage>.next, i))
+        next[i] = Scalar(*state(at, i));
     });
     if constexpr (kStage == kLast) {
       output(at, next[0]);
@@ -98,7 +110,7 @@ struct ForwardElement {
         operands[i] = made[info.first_value(kStage) + i];
     }
     for_each_index<kSlots>([&]<int k>() {
-      if constexpr (has_bit(writes.slots, k)) *slot(at, k) = slots[k].value;
+      if constexpr (has_bit(kWrites<Cell, kStage>.slots, k)) *slot(at, k) = slots[k].value;
     });
   }
 
@@ -153,13 +165,11 @@ struct BackwardElement {
   static constexpr int kParams = at_least_one(info.params), kSlots = info.slots();
   static constexpr int kSeen = info.seen(), kWaiting = waiting(info);
   static_assert(kSeen <= 64, "see StepWrites");
-  // The gradients of what a stage multiplied, and of its gates.
+  // The gradients of what the stage after a stage multiplied, and of its own gates.
   template <int kStage>
-  using Sums = Scalar[at_least_one(Multiplied(info, kStage).slabs)];
+  using After = Scalar[kSlabsAfter<Cell, kStage>];
   template <int kStage>
-  using After = Sums<stage_after(info, kStage)>;
-  template <int kStage>
-  using Gates = Scalar[at_least_one(Multiplied(info, kStage).sums)];
+  using Gates = Scalar[kSums<Cell, kStage>];
 
   const BackwardArgs& args;
 
@@ -178,12 +188,10 @@ struct BackwardElement {
   template <int kStage>
   RNNFAST_DEVICE void step(Place at, const After<kStage>& sums, Gates<kStage>& dh) const {
     constexpr Stage stage = info.stages[kStage];
-    constexpr Multiplied multiplied(info, kStage);
-    constexpr StepWrites writes = Stages::writes(kStage);
     constexpr bool is_last = kStage == kLast;
     const CallSize& size = args.size;
     Scalar carry[info.states], next[info.states], dp[kParams];
-    Scalar handed_on[at_least_one(kHandedOn<Cell, kStage>)], made[info.values() + 1];
+    Scalar handed_on[kOperands<Cell, kStage>], made[info.values() + 1];
     Scalar dgate[info.gates], dx[info.gates], dslot[kSeen + 1];
     load_carry(at.b, at.unit, carry);
     take_sums<kStage>(at.b, at.unit, sums, handed_on);
@@ -223,10 +231,12 @@ struct BackwardElement {
       }
     }
     finish<kStage>(at, dx, dgate);
-    for_each_index<multiplied.sums>([&]<int i>() { dh[i] = dgate[multiplied.gate[i]]; });
+    for_each_index<kMultiplied<Cell, kStage>.sums>(
+        [&]<int i>() { dh[i] = dgate[kMultiplied<Cell, kStage>.gate[i]]; });
     store<info.params>(dp, size.hidden, channel(at));
     for_each_index<kSeen>([&]<int k>() {
-      if constexpr (has_bit(writes.dslots, k)) *kept_gradient(at, k) = dslot[k].value;
+      if constexpr (has_bit(kWrites<Cell, kStage>.dslots, k))
+        *kept_gradient(at, k) = dslot[k].value;
     });
     store_carry(at.b, at.unit, carry);
     if constexpr (!is_last) {
@@ -273,16 +283,16 @@ struct BackwardElement {
   RNNFAST_DEVICE void take_sums(int b, int unit, const After<kStage>& sums,
                                 Scalar* handed_on) const {
     constexpr int after = stage_after(info, kStage);
-    constexpr Multiplied multiplied(info, after);
-    for_each_index<multiplied.slabs>([&]<int i>() {
-      constexpr int operand = multiplied.operand[i];
+    for_each_index<kMultiplied<Cell, after>.slabs>([&]<int i>() {
+      constexpr int operand = kMultiplied<Cell, after>.operand[i];
       if constexpr (maker_of(info, operand) != kStage) {
         float* waits = waiting_gradient(b, unit, waiting(info, operand));
         *waits = last_product_of(info, operand) == after ? sums[i].value : *waits + sums[i].value;
       }
     });
     for_each_index<kHandedOn<Cell, kStage>>([&]<int i>() {
-      constexpr int operand = kFirstHandedOn<Cell, kStage> + i, slab = multiplied.slab_of(operand);
+      constexpr int operand = kFirstHandedOn<Cell, kStage> + i,
+                    slab = kMultiplied<Cell, after>.slab_of(operand);
       if constexpr (slab >= 0)
         handed_on[i] = sums[slab];
       else
@@ -312,11 +322,10 @@ struct BackwardElement {
   // the input's part where the parts differ, and of gates that no product makes.
   template <int kStage>
   RNNFAST_DEVICE void finish(Place at, Scalar* dx, Scalar* dgate) const {
-    constexpr StepWrites writes = Stages::writes(kStage);
     const CallSize& size = args.size;
     float* const to = args.dgates_x + size.row(at.t, at.b) * info.gates + at.unit;
     for_each_index<info.gates>([&]<int g>() {
-      if constexpr (has_bit(writes.gates, g)) {
+      if constexpr (has_bit(kWrites<Cell, kStage>.gates, g)) {
         constexpr bool multiplies = info.recurrent.of(g) >= 0;
         if (args.bfloat16 && (multiplies || info.input.of(g) >= 0)) {
           dx[g] = rounded(dx[g]);

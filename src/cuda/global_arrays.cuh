@@ -21,8 +21,8 @@ struct ForwardArrays {
   template <int kStage>
   RNNFAST_DEVICE float* slab(int i, int t) const {
     float* found = nullptr;
-    for_each_index<Multiplied(info, kStage).slabs>([&]<int kSlab>() {
-      constexpr int number = Multiplied(info, kStage).operand[kSlab];
+    for_each_index<kMultiplied<Cell, kStage>.slabs>([&]<int kSlab>() {
+      constexpr int number = kMultiplied<Cell, kStage>.operand[kSlab];
       constexpr bool in_slots = number <= info.opening_values();
       if (i == kSlab) found = operand(number, in_slots ? args.size.before(t) : t);
     });
@@ -46,8 +46,8 @@ struct BackwardArrays {
   template <int kStage>
   RNNFAST_DEVICE float* gate(int i, int t) const {
     float* found = nullptr;
-    for_each_index<Multiplied(info, kStage).sums>([&]<int kSum>() {
-      constexpr int gate = Multiplied(info, kStage).gate[kSum];
+    for_each_index<kMultiplied<Cell, kStage>.sums>([&]<int kSum>() {
+      constexpr int gate = kMultiplied<Cell, kStage>.gate[kSum];
       if (i == kSum) found = args.gate(info.gates, gate, t);
     });
     return found;
@@ -57,8 +57,8 @@ struct BackwardArrays {
 
   template <int kStage, int kCount>
   RNNFAST_DEVICE void store_gates(int t, int b, int unit, const Scalar (&dh)[kCount]) const {
-    for_each_index<Multiplied(info, kStage).sums>([&]<int i>() {
-      constexpr int gate = Multiplied(info, kStage).gate[i];
+    for_each_index<kMultiplied<Cell, kStage>.sums>([&]<int i>() {
+      constexpr int gate = kMultiplied<Cell, kStage>.gate[i];
       args.gate(info.gates, gate, t)[b * stride() + unit] = dh[i].value;
     });
   }

@@ -47,8 +47,9 @@ struct MmaBlock {
   RNNFAST_DEVICE static MmaMemory sizes_of(int units, int hidden) {
     MmaMemory sizes;
     for_each_index<Cell::info.size() - Cell::info.first()>([&]<int n>() {
-      constexpr Multiplied multiplied(Cell::info, Cell::info.first() + n);
-      sizes.add(n, multiplied.sums, multiplied.slabs, kBackward, units, hidden, kParts);
+      constexpr int kStage = Cell::info.first() + n;
+      sizes.add(n, kMultiplied<Cell, kStage>.sums, kMultiplied<Cell, kStage>.slabs, kBackward,
+                units, hidden, kParts);
     });
     return sizes;
   }
@@ -181,7 +182,7 @@ RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, GridShape shape, unsign
           [&](int i, int b) { return arrays.operand(kNumber + i, at) + size.row(b); }, compute,
           [&]<int i>(const float (&values)[2]) {
             for_each_index<info.size() - kFirst>([&]<int n>() {
-              constexpr int kSlab = Multiplied(info, kFirst + n).slab_of(kNumber + i);
+              constexpr int kSlab = kMultiplied<Cell, kFirst + n>.slab_of(kNumber + i);
               if constexpr (kSlab >= 0)
                 products.template of<kFirst + n>().exchange().send(is_last ? step + 1 : step, kSlab,
                                                                    unit, values);
@@ -235,7 +236,7 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, GridShape shape, unsi
   const auto differentiate = [&]<int kStage>(int phase, int unit, int row, const auto& sums) {
     const int t = size.step(size.steps - 1 - phase);
     const auto& exchange = products.template of<kStage>().exchange();
-    hand_on<Multiplied(info, kStage).sums, Exchange>(
+    hand_on<kMultiplied<Cell, kStage>.sums, Exchange>(
         block, unit, row,
         [&](int g, int b) { return arrays.template gate<kStage>(g, t) + b * arrays.stride(); },
         [&](int b, int j, auto& dh) {

@@ -45,9 +45,7 @@ RNNFAST_DEVICE Scalar minimum(Scalar a, Scalar b) {
   return a.value <= b.value || a.value != a.value ? a : b;
 }
 // log(1 + exp(x)), without overflow.
-RNNFAST_DEVICE Scalar softplus(Scalar x) {
-  return relu(x) + Scalar(log1pf(expf(-fabsf(x.value))));
-}
+RNNFAST_DEVICE Scalar softplus(Scalar x) { return relu(x) + Scalar(log1pf(expf(-fabsf(x.value)))); }
 RNNFAST_DEVICE Scalar greater(Scalar a, Scalar b) { return Scalar(a.value > b.value ? 1.f : 0.f); }
 RNNFAST_DEVICE Scalar select(Scalar condition, Scalar a, Scalar b) {
   return condition.value > 0.f ? a : b;

@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(kThreads) forward_stage(ForwardArgs args, int 
   if (!i.exists(args.size)) return;
   typename Element::template Sums<kStage> sums;
   typename Element::template Operands<kStage> operands;
-  load_sums<Multiplied(Cell::info, kStage).sums>(args.sums, args.size, i, sums);
+  load_sums<kMultiplied<Cell, kStage>.sums>(args.sums, args.size, i, sums);
   Element{args}.template step<kStage>({t, i.b, i.unit}, sums, operands);
   ForwardArrays<Cell>{args}.template store_operands<kStage>(
       kStage == Cell::info.last() ? args.size.after(t) : t, i.b, i.unit, operands);
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kThreads) backward_last(BackwardArgs args, int
   const Element element{args};
   typename Element::template After<kLast> sums;
   if (phase > 0) {
-    load_sums<Multiplied(Cell::info, Cell::info.first()).slabs>(args.sums, size, i, sums);
+    load_sums<kMultiplied<Cell, Cell::info.first()>.slabs>(args.sums, size, i, sums);
   } else {
 #pragma unroll
     for (Scalar& sum : sums) sum = Scalar(0.f);
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kThreads) backward_stage(BackwardArgs args, in
   if (!i.exists(args.size)) return;
   typename Element::template After<kStage> sums;
   typename Element::template Gates<kStage> dh;
-  load_sums<Multiplied(Cell::info, kStage + 1).slabs>(args.sums, args.size, i, sums);
+  load_sums<kMultiplied<Cell, kStage + 1>.slabs>(args.sums, args.size, i, sums);
   Element{args}.template step<kStage>({t, i.b, i.unit}, sums, dh);
   BackwardArrays<Cell>{args}.template store_gates<kStage>(t, i.b, i.unit, dh);
 }
