@@ -76,7 +76,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     text = NUMBERS + "".join({h.name: h.text for h in printed.values()}.values())
     for name, (type_name, _) in printed.items():
         text += (
-            f'extern "C" void {name}(int stage, bool backward, Number** arrays) '
+            f'extern "C" void cell_{name}(int stage, bool backward, Number** arrays) '
             f"{{ run<rnnfast::{type_name}>(stage, backward, arrays); }}\n"
         )
     (folder / "printed.cpp").write_text(text)
@@ -108,7 +108,7 @@ def test_stages_do_what_programs_do(library: ctypes.CDLL, name: str) -> None:
             places |= constants
             written = run_program(program, places, set(kinds))
             pointers = (ctypes.c_void_p * len(kinds))(*(arrays[k].ctypes.data for k in kinds))
-            library[name](stage, bool(backward), pointers)
+            library[f"cell_{name}"](stage, bool(backward), pointers)
             for kind, i in written:
                 np.testing.assert_allclose(
                     arrays[kind][i], places[kind, i][0], rtol=1e-12, atol=1e-12

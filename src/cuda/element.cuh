@@ -231,8 +231,10 @@ struct BackwardElement {
       }
     }
     finish<kStage>(at, dx, dgate);
-    for_each_index<kMultiplied<Cell, kStage>.sums>(
-        [&]<int i>() { dh[i] = dgate[kMultiplied<Cell, kStage>.gate[i]]; });
+    for_each_index<kMultiplied<Cell, kStage>.sums>([&]<int i>() {
+      constexpr int gate = kMultiplied<Cell, kStage>.gate[i];
+      dh[i] = dgate[gate];
+    });
     store<info.params>(dp, size.hidden, channel(at));
     for_each_index<kSeen>([&]<int k>() {
       if constexpr (has_bit(kWrites<Cell, kStage>.dslots, k))

@@ -66,14 +66,31 @@ struct Steps {
     return w;
   }
 
+  // As constants, which device code may not take out of `info` itself: the gates that have a part,
+  // a bit each, and the places of slots that later stages see.
+  RNNFAST_INLINE static constexpr unsigned parts(const RowBlocks& blocks) {
+    unsigned bits = 0;
+    for (int gate = 0; gate < info.gates; ++gate)
+      bits |= unsigned(blocks.of(gate) != RowBlocks::kNone) << gate;
+    return bits;
+  }
+  struct Seen {
+    signed char place[64] = {};
+
+    RNNFAST_INLINE constexpr Seen(int first, int count) {
+      for (int k = 0; k < count; ++k) place[k] = static_cast<signed char>(info.seen_place(first + k));
+    }
+  };
+
   template <int kStage, class V>
   static RNNFAST_INLINE void forward(const StepValues<V>& e) {
     constexpr Stage stage = info.stages[kStage];
     constexpr int first = stage.gates.first, own = info.first_slot(kStage);
     V x[stage.gates.count + 1], h[stage.gates.count + 1], a[stage.gates.count + 1];
     V save[stage.saved + 1];
+    constexpr unsigned with_x = parts(info.input), with_h = parts(info.recurrent);
     for (int g = 0; g < stage.gates.count; ++g) {
-      const bool has_x = first + g < info.input_parts(), has_h = info.recurrent.of(first + g) >= 0;
+      const bool has_x = has_bit(with_x, first + g), has_h = has_bit(with_h, first + g);
       if (has_x) a[g] = x[g] = e.slot[first + g];
       if (has_h) a[g] = h[g] = e.h[first + g];
       if (has_x && has_h) a[g] = x[g] + h[g];
@@ -94,8 +111,9 @@ struct Steps {
     constexpr Stage stage = info.stages[kStage];
     constexpr int first = stage.gates.first, own = info.first_slot(kStage), n = stage.gates.count;
     V dsave[stage.saved + 1], da[n + 1], dx[n + 1], dh[n + 1], dkept[info.slots() + 1];
+    constexpr Seen seen(own, stage.saved);
     for (int k = 0; k < stage.saved; ++k)
-      if (info.seen_place(own + k) >= 0) dsave[k] = e.dslot[info.seen_place(own + k)];
+      if (seen.place[k] >= 0) dsave[k] = e.dslot[seen.place[k]];
     Gradients<V> gradients{e.p,
                            e.s,
                            e.slot,
