@@ -1,4 +1,4 @@
-"""The C++ that is printed of a traced cell does what its programs do, in float64, stage by stage."""
+"""The C++ that is printed of a traced cell does what its programs do: each stage, in float64."""
 
 from __future__ import annotations
 

@@ -16,9 +16,11 @@ class TileBarrier {
  public:
   RNNFAST_DEVICE explicit TileBarrier(unsigned* counters) : counter_(counters + blockIdx.y) {}
 
+  // The threads of the block alone, unless `kTile`.
+  template <bool kTile>
   RNNFAST_DEVICE void wait() {
     __syncthreads();
-    if (gridDim.x == 1) return;
+    if (!kTile || gridDim.x == 1) return;
     if (threadIdx.x == 0) {
       add_release(counter_, 1);
       target_ += gridDim.x;
@@ -52,11 +54,11 @@ RNNFAST_DEVICE void for_each_element(const FmaSlice& slice, const Element& eleme
 template <class Pass, class Slab, class Element>
 RNNFAST_DEVICE void grid_stage(TileBarrier& barrier, const FmaSlice& slice, const FmaShared& shared,
                                const Slab& slab, long stride, const Element& element) {
-  if constexpr (Pass::multiplied.sums > 0) {
-    barrier.wait();
+  constexpr bool multiplies = Pass::multiplied.sums > 0;
+  barrier.template wait<multiplies>();
+  if constexpr (multiplies) {
     fma_product<Pass>(slice, shared, slab, stride, element);
   } else {
-    __syncthreads();
     for_each_element(slice, [&](int b, int unit) {
       Scalar none[1];
       element(unit, b, none);

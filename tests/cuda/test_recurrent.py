@@ -14,8 +14,8 @@ import cases
 from cases import Case
 from rnnfast import cuda, functional
 from rnnfast._backend import get as engine
-from rnnfast.reference import CELLS
 from rnnfast.cuda._engine import Engine
+from rnnfast.reference import CELLS
 
 # Odd sizes: hidden units that fill no tile, several tiles of the batch and of units, T and B of 1.
 CASES = (

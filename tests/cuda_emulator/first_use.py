@@ -24,7 +24,8 @@ def compile_with_gcc(_device: str, kernels: Kernels) -> list[int]:
 @cache
 def _addresses(text: str, functions: tuple[str, ...]) -> list[int]:
     table = ", ".join(f"reinterpret_cast<const void*>(&{name})" for name in functions)
-    text += f'extern "C" __attribute__((visibility("default"))) const void* const functions[] = {{{table}}};\n'
+    text += 'extern "C" __attribute__((visibility("default"))) '
+    text += f"const void* const functions[] = {{{table}}};\n"
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = BUILD / "first_use"
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +36,17 @@ def _addresses(text: str, functions: tuple[str, ...]) -> list[int]:
         fresh.replace(source)
     loaded = os.environ.get("LD_PRELOAD", "")
     sanitizer = next((s for library, s in _SANITIZERS.items() if library in loaded), None)
-    library = ctypes.CDLL(str(build(f"first_use/{name}", [source], sanitizer=sanitizer, flags=OPTIONS, output="kernels.so")))
+    library = ctypes.CDLL(
+        str(
+            build(
+                f"first_use/{name}",
+                [source],
+                sanitizer=sanitizer,
+                flags=OPTIONS,
+                output="kernels.so",
+            )
+        )
+    )
     return list((ctypes.c_void_p * len(functions)).in_dll(library, "functions"))
 
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from rnnfast import _checks, _core
 from rnnfast._known import name_of
 from rnnfast.cuda import _engines
-from rnnfast.reference import Cell
 from rnnfast.cuda._devices import VIRTUAL, Properties
+from rnnfast.reference import Cell
 
 # What products multiply, and what the planner calls it.
 DTYPES = {"float32": "full", "bfloat16": "bfloat16", "bfloat16x3": "bfloat16x3"}
