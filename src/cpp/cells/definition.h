@@ -104,6 +104,7 @@ inline void check_products(const CellDefinition& d, const CellInfo& info) {
                 " products, got ", products);
 }
 
+// Throws Error, which says what is wrong. The info has no name yet.
 inline CellInfo checked_info(const CellDefinition& d) {
   const auto within = [&](const char* what, int value, int least, int most) {
     RNNFAST_CHECK(value >= least && value <= most, "cell ", d.name, ": expected ", least, " to ",
