@@ -320,8 +320,9 @@ struct BackwardElement {
 #pragma unroll
     for (int i = 0; i < info.states; ++i) args.dinitial[i][args.size.row(b) + unit] = ds[i].value;
   }
-  // Rounds what products multiply, and stores the gradients of gates that the kernel does not: of
-  // the input's part where the parts differ, and of gates that no product makes.
+  // Rounds the gradients of gates, which products multiply, and stores the gradients of gates that
+  // the kernel does not: of the input's part where the parts differ, and of gates that no product
+  // makes.
   template <int kStage>
   RNNFAST_DEVICE void finish(Place at, Scalar* dx, Scalar* dgate) const {
     const CallSize& size = args.size;
@@ -329,7 +330,7 @@ struct BackwardElement {
     for_each_index<info.gates>([&]<int g>() {
       if constexpr (has_bit(kWrites<Cell, kStage>.gates, g)) {
         constexpr bool multiplies = info.recurrent.of(g) >= 0;
-        if (args.bfloat16 && (multiplies || info.input.of(g) >= 0)) {
+        if (args.bfloat16) {
           dx[g] = rounded(dx[g]);
           dgate[g] = rounded(dgate[g]);
         }
