@@ -62,8 +62,8 @@ ELSEWHERE = {"device.cuh", "runtime.cu", "runtime.h"}
 REMOVED = [
     r"__syncthreads\(\)", r"__syncwarp\([^;]*\)", r"copy_wait<\d+>\(\)", r"copy_commit\(\)",
     r"mbarrier_\w+\([^;{}]*\)", r"cluster_sync\(\)", r"add_release\([^;{}]*\)",
-    r"barrier\.template wait<\w+>\(\)", r"mark_empty\([^;{}]*\)", r"fill_bytes\(scratch\.counters[^;{}]*\)",
-    r"Exchange::begin\(\)",
+    r"barrier\.template wait<\w+>\(\)", r"mark_empty\([^;{}]*\)",
+    r"fill_bytes\(scratch\.counters[^;{}]*\)", r"Exchange::begin\(\)",
 ]  # fmt: skip
 # What is weakened, by what it is called: a pattern, and its replacement for a fault's number.
 WEAKENED: dict[str, tuple[str, str]] = {

@@ -1,4 +1,4 @@
-"""Kernels that are compiled at first use: NVRTC takes their text, and the disk keeps what it made."""
+"""Kernels that are compiled at first use: NVRTC takes their text, the disk keeps what it made."""
 
 from __future__ import annotations
 

@@ -16,7 +16,14 @@ from ptx.nvcc import available, from_cuda
 
 # Two whose kernels have all paths: one product a step, and two.
 FEW_CELLS = {"lstm": "Lstm", "mut3": "Mut3"}
-OPTIONS = ["-g1", "-Wno-unknown-pragmas"]  # of the engine, and of what is compiled at first use
+# Of the engine, and of what is compiled at first use.
+OPTIONS = ["-g1", "-Wno-unknown-pragmas"]
+PTX_OPTIONS = [
+    "-ffp-contract=off",  # nvcc has chosen where two operations are one rounding
+    "-fvisibility=default",  # launches find translations by the kernels' names
+    # Registers are variables of a whole function, and g++ would watch their scopes for minutes.
+    "-fno-sanitize-address-use-after-scope",
+]
 
 
 def all_cells() -> list[str]:
@@ -59,12 +66,11 @@ def build_engine(
     options = [*OPTIONS, *(flags or ())]
     if architecture is not None:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            sources += pool.map(lambda k: translated(k, architecture, source_root), kernels)
+            sources += pool.map(
+                lambda k: translated(k, architecture, source_root, defines), kernels
+            )
         defines.append("RNNFAST_EMULATED_PTX")
-        options.append("-ffp-contract=off")  # nvcc has chosen where two operations are one rounding
-        options.append("-fvisibility=default")  # launches find translations by the kernels' names
-        # Registers are variables of a whole function, and g++ would watch their scopes for minutes.
-        options.append("-fno-sanitize-address-use-after-scope")
+        options += PTX_OPTIONS
     return build(
         name,
         sources,
@@ -78,14 +84,18 @@ def build_engine(
     )
 
 
-def translated(kernel: Path, architecture: int, source_root: Path) -> Path:
+def translated(
+    kernel: Path, architecture: int, source_root: Path = ROOT / "src", defines: Iterable[str] = ()
+) -> Path:
     """The C++ of a kernel's PTX; one that was made of the same sources is taken again."""
-    read = sorted([*source_root.rglob("*.*"), *EMULATOR.glob("ptx/*.py")])
-    content = hashlib.sha256(b"\0".join(path.read_bytes() for path in read)).hexdigest()[:16]
+    chosen = [define for define in defines if define.startswith("RNNFAST_CUDA_CELLS=")]
+    read = sorted([*source_root.rglob("*.*"), *EMULATOR.glob("ptx/*.py"), kernel])
+    parts = [*(path.read_bytes() for path in read), *(define.encode() for define in chosen)]
+    content = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
     folder = BUILD / f"ptx{architecture}-{content}"
     made = folder / f"{kernel.stem}.sm_{architecture}.cpp"
     if made.exists():
         return made
     if not available():
         raise RuntimeError("nvcc is not on PATH")
-    return from_cuda(kernel, architecture, folder, source_root=source_root)
+    return from_cuda(kernel, architecture, folder, defines=chosen, source_root=source_root)

@@ -129,7 +129,7 @@ def _list(items: Iterable[object]) -> str:
 
 
 def _stage(traced: TracedCell, stage: Stage, is_last: bool) -> str:
-    """A stage of `CellInfo`. As in cells/definition.h the last counts slots and gradients of them."""
+    """A stage of `CellInfo`; as in cells/definition.h the last counts slots and their gradients."""
     products = _list(
         f"{{{'state' if p.of_state else 'value'}({p.operand}), {{{p.first}, {p.gates}}}}}"
         for p in stage.products
