@@ -173,13 +173,9 @@ def check_device(cell: CellInfo, on: Backend) -> None:
     """Check that a backend has kernels for a cell.
 
     Raises:
-        ValueError: It has none, as the cell is one of Python.
+        ValueError: It has none.
     """
-    if on is not _backend.CPU and cell.name not in _known.COMPILED:
-        raise ValueError(
-            f"cell: expected one of {', '.join(_known.COMPILED)} on device {on.name!r}, as others "
-            f"run on the CPU alone, got {cell.name!r}"
-        )
+    on.check_cell(cell.name)
 
 
 class KeptOptions:

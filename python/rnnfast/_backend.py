@@ -68,6 +68,9 @@ class Backend(ABC):
     def pointer(self, array: Any) -> int:
         """The address of an array of this place."""
 
+    def check_cell(self, name: str) -> None:  # noqa: B027  (most backends run every cell)
+        """Check that there are kernels for a cell; a `ValueError` says why not."""
+
     def on_host(self, value: Any) -> NDArray[Any] | None:
         """`value` if the CPU can look into it, without waiting for a device; else None."""
         return np.asarray(value) if of(value) is CPU else None

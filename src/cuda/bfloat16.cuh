@@ -2,21 +2,12 @@
 // Values rounded to bfloat16; and what tensor cores multiply: pairs of them, and for more precision
 // the pairs of what that leaves over.
 
-#include <cstring>
-
 #include "cuda/device.cuh"
 
 namespace rnnfast::cuda {
 
 // To bfloat16, to nearest even.
-RNNFAST_DEVICE float rounded(float x) { return __bfloat162float(__float2bfloat16_rn(x)); }
-
-RNNFAST_DEVICE uint32_t bfloat16_bits(float x) {
-  const __nv_bfloat16 rounded = __float2bfloat16_rn(x);
-  uint16_t bits;
-  memcpy(&bits, &rounded, sizeof(bits));
-  return bits;
-}
+RNNFAST_DEVICE float rounded(float x) { return __uint_as_float(bfloat16_bits(x) << 16); }
 
 // Two neighbours of a row: the values rounded, and their rest rounded (0 of what is not finite).
 struct Pair {

@@ -71,6 +71,16 @@ __global__ void __launch_bounds__(32 * kRowWarps)
   to[row * width + column] = inside ? from[row * width + column] : 0.0f;
 }
 
+__global__ void __launch_bounds__(32 * kRowWarps)
+    copy_rows_kernel(const float* from, int ldfrom, long count, int width, bool add, float* to,
+                     int ldto) {
+  const long row = long(blockIdx.x) * kRowWarps + threadIdx.y;
+  const int column = blockIdx.y * 32 + threadIdx.x;
+  if (row >= count || column >= width) return;
+  float& target = to[row * ldto + column];
+  target = from[row * ldfrom + column] + (add ? target : 0.0f);
+}
+
 // ---- softmax cross-entropy: one block counts the targets, a warp makes a row, one block adds up
 
 __global__ void __launch_bounds__(kReduceThreads)
@@ -208,6 +218,13 @@ void copy_masked(const float* from, const int* lengths, int steps, int batch, in
   if (rows == 0 || width == 0) return;
   launch(rows_launch(rows, width, stream), copy_masked_kernel, from, lengths, rows, batch, width,
          to);
+}
+
+void copy_rows(const float* from, int ldfrom, long count, int width, bool add, float* to, int ldto,
+               cudaStream_t stream) {
+  if (count == 0 || width == 0) return;
+  launch(rows_launch(count, width, stream), copy_rows_kernel, from, ldfrom, count, width, add, to,
+         ldto);
 }
 
 void cross_entropy(const float* logits, const int64_t* targets, int rows, int classes,

@@ -37,6 +37,11 @@ std::size_t scatter_workspace(int count);
 void copy_masked(const float* from, const int* lengths, int steps, int batch, int width, float* to,
                  cudaStream_t stream);
 
+// to[i][j] = from[i][j], or that is added to it, for `count` rows of `width` values, `ldfrom` and
+// `ldto` apart.
+void copy_rows(const float* from, int ldfrom, long count, int width, bool add, float* to, int ldto,
+               cudaStream_t stream);
+
 // losses[n] = logsumexp(logits[n]) - logits[n][targets[n]], or 0 where targets[n] is ignore_index;
 // result[0] = their mean over the targets that are not ignored (NaN if there is none), result[1] =
 // the number of those. dlogits, unless null, is the gradient of the mean. Logits are (rows,

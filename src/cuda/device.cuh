@@ -7,18 +7,26 @@
 // Where the hardware lacks an instruction (mma below sm_80, clusters below sm_90) the function
 // traps: a plan must not choose such a kernel. copy_async is a plain copy below sm_80.
 
+#include "core/macros.h"
+
+#ifdef __CUDACC_RTC__  // kernels that are compiled at their first use, for the device alone
+#include "cuda/runtime_compiled.cuh"
+#else
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "core/error.h"
-#include "core/macros.h"
+#endif
 
 #ifdef __CUDACC__
 
-#include <cuda_bf16.h>
+#ifndef __CUDACC_RTC__
 #include <cuda_runtime.h>
+#endif
 
 #define RNNFAST_DEVICE __device__ __forceinline__
 // The block's dynamic shared memory, as bytes.
@@ -92,6 +100,20 @@ RNNFAST_DEVICE unsigned load_relaxed(const unsigned* address) {
 
 RNNFAST_DEVICE void store_relaxed(unsigned* address, unsigned value) {
   asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(address), "r"(value) : "memory");
+}
+
+// ---- the bits of a number rounded to bfloat16, to nearest even
+
+RNNFAST_DEVICE uint32_t bfloat16_bits(float x) {
+#if RNNFAST_SM >= 80
+  uint16_t bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+  return bits;
+#else
+  const uint32_t bits = __float_as_uint(x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff;  // NaN
+  return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+#endif
 }
 
 // ---- tensor cores: d(16, 8) += a(16, 16) b(16, 8) for the warp, in the registers of m16n8k16
@@ -241,6 +263,8 @@ RNNFAST_INLINE constexpr bool compiled_for(int capability) {
 #endif
 }
 
+#ifndef __CUDACC_RTC__
+
 struct Launch {
   dim3 grid, block;
   size_t shared_bytes = 0;
@@ -307,5 +331,6 @@ void launch(const Launch& launch, void (*kernel)(Parameters...),
 }
 
 #endif  // __CUDACC__
+#endif  // __CUDACC_RTC__
 
 }  // namespace rnnfast::cuda

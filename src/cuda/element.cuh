@@ -2,7 +2,8 @@
 // The pointwise part of a step: what one thread does for one hidden unit of one sequence, given the
 // sums of the recurrent products. Every kernel that has them in registers calls these functions.
 
-#include "cells/cell.h"
+#include "cells/step.h"
+#include "cuda/multiplied.h"
 #include "cuda/recurrent.h"
 #include "cuda/scalar.cuh"
 #include "cuda/unroll.cuh"
@@ -29,20 +30,41 @@ RNNFAST_DEVICE void store(const Scalar* from, long stride, float* to) {
 // Both structs load and store all that belongs to the element alone, and hand back what other units
 // multiply next; each kernel has its own way of passing that on.
 
-// What a stage hands on: its values, or, the last one, h and the values of an opening stage.
+// What a stage hands on: its values, or, the last one, h and the values of an opening stage. By
+// their numbers as operands they begin with kFirstHandedOn.
 template <class Cell, int kStage>
 inline constexpr int kHandedOn = kStage == Cell::info.last() ? 1 + Cell::info.opening_values()
                                                              : Cell::info.stages[kStage].values;
+template <class Cell, int kStage>
+inline constexpr int kFirstHandedOn =
+    kStage == Cell::info.last() ? 0 : 1 + Cell::info.first_value(kStage);
+
+// How many values a stage hands on, gates that it multiplies, and operands that the stage after it
+// multiplies: sizes of arrays.
+RNNFAST_INLINE constexpr int at_least_one(int n) { return n > 0 ? n : 1; }
+template <class Cell, int kStage>
+inline constexpr Multiplied kMultiplied{Cell::info, kStage};
+template <class Cell, int kStage>
+inline constexpr StepWrites kWrites = StepsOf<Cell>::writes(kStage);
+template <class Cell, int kStage>
+inline constexpr int kOperands = at_least_one(kHandedOn<Cell, kStage>);
+template <class Cell, int kStage>
+inline constexpr int kSums = at_least_one(kMultiplied<Cell, kStage>.sums);
+template <class Cell, int kStage>
+inline constexpr int kSlabsAfter =
+    at_least_one(kMultiplied<Cell, stage_after(Cell::info, kStage)>.slabs);
 
 template <class Cell>
 struct ForwardElement {
+  using Stages = StepsOf<Cell>;
   static constexpr CellInfo info = Cell::info;
-  static constexpr int kLast = info.last(), kParams = info.params > 0 ? info.params : 1;
+  static constexpr int kLast = info.last(), kParams = at_least_one(info.params);
   static constexpr int kSlots = info.slots();
+  static_assert(kSlots <= 64 && info.gates <= 32 && info.states <= kMaxStates, "see StepWrites");
   template <int kStage>
-  using Operands = Scalar[kHandedOn<Cell, kStage>];
+  using Operands = Scalar[kOperands<Cell, kStage>];
   template <int kStage>
-  using Sums = Scalar[info.stages[kStage].gates.count];
+  using Sums = Scalar[kSums<Cell, kStage>];
 
   const ForwardArgs& args;
 
@@ -53,35 +75,43 @@ struct ForwardElement {
 #pragma unroll
     for (int i = 0; i < info.states; ++i)
       s[i] = Scalar(args.initial[i] ? args.initial[i][size.row(b) + unit] : 0.f);
-    hand_on(s, size.before(size.step(0)), b, unit, operands);
+    const int slot = size.before(size.step(0));
+    store<info.states - 1>(s + 1, size.row(1, 0, 0), args.states + size.row(1, slot, b) + unit);
+    hand_on(s, operands);
   }
 
   // A stage, given the sums of its products.
   template <int kStage>
-  RNNFAST_DEVICE void step(Place at, Sums<kStage>& h, Operands<kStage>& operands) const {
-    constexpr Stage stage = info.stages[kStage];
-    constexpr int gates = stage.gates.count, first_slot = info.first_slot(kStage);
+  RNNFAST_DEVICE void step(Place at, const Sums<kStage>& sums, Operands<kStage>& operands) const {
     if (!args.size.active(at.t, at.b)) return skip<kStage>(at, operands);
     const long H = args.size.hidden;
-    Scalar x[gates], a[gates], p[kParams]{}, s[info.states], kept[kSlots], save[stage.saved + 1];
-    load<gates>(slot(at, stage.gates.first), H, x);
-    load<stage.sees.count>(slot(at, stage.sees.first), H, kept + stage.sees.first);
+    Scalar slots[kSlots + 1], h[info.gates], p[kParams]{}, s[info.states], next[info.states];
+    Scalar made[info.values() + 1];
+    load<kSlots>(slot(at, 0), H, slots);
     load<info.params>(args.weight_channel + at.unit, H, p);
-    load_states(at, s);
-#pragma unroll
-    for (int g = 0; g < gates; ++g) {
-      if (args.bias_hh) h[g] = h[g] + Scalar(args.bias_hh[(stage.gates.first + g) * H + at.unit]);
-      a[g] = x[g] + h[g];
-    }
+    load_states(at.b, at.unit, args.size.before(at.t), s);
+    for_each_index<kMultiplied<Cell, kStage>.sums>([&]<int i>() {
+      constexpr int gate = kMultiplied<Cell, kStage>.gate[i], block = info.recurrent.of(gate);
+      h[gate] = sums[i];
+      if (args.bias_hh) h[gate] = h[gate] + Scalar(args.bias_hh[block * H + at.unit]);
+    });
+    Stages::template forward<kStage>(StepValues<Scalar>{slots, h, p, s, next, made});
+    for_each_index<info.states>([&]<int i>() {  // h is an operand
+      if constexpr (i > 0 && has_bit(kWrites<Cell, kStage>.next, i)) *state(at, i) = next[i].value;
+      if constexpr (kStage == kLast && !has_bit(kWrites<Cell, kStage>.next, i))
+        next[i] = Scalar(*state(at, i));
+    });
     if constexpr (kStage == kLast) {
-      Scalar next[info.states];
-      Cell::template forward<kStage>(Values<Scalar>{a, x, h, p, s, kept, next, nullptr, save});
       output(at, next[0]);
-      hand_on(next, args.size.after(at.t), at.b, at.unit, operands);
+      hand_on(next, operands);
     } else {
-      Cell::template forward<kStage>(Values<Scalar>{a, x, h, p, s, kept, nullptr, operands, save});
+#pragma unroll
+      for (int i = 0; i < info.stages[kStage].values; ++i)
+        operands[i] = made[info.first_value(kStage) + i];
     }
-    store<stage.saved>(save, H, slot(at, first_slot));
+    for_each_index<kSlots>([&]<int k>() {
+      if constexpr (has_bit(kWrites<Cell, kStage>.slots, k)) *slot(at, k) = slots[k].value;
+    });
   }
 
   // The states after the last step.
@@ -97,18 +127,21 @@ struct ForwardElement {
   RNNFAST_DEVICE float* slot(Place at, int k) const {
     return args.gates + args.size.row(at.t, at.b) * kSlots + long(k) * args.size.hidden + at.unit;
   }
-  RNNFAST_DEVICE void load_states(Place at, Scalar* s) const {
+  RNNFAST_DEVICE float* state(Place at, int i) const {  // after the step
+    return args.states + args.size.row(i, args.size.after(at.t), at.b) + at.unit;
+  }
+  RNNFAST_DEVICE void load_states(int b, int unit, int slot, Scalar* s) const {
     const CallSize& size = args.size;
-    load<info.states>(args.states + size.row(0, size.before(at.t), at.b) + at.unit,
-                      size.row(1, 0, 0), s);
+    load<info.states>(args.states + size.row(0, slot, b) + unit, size.row(1, 0, 0), s);
   }
   template <int kStage>
   RNNFAST_DEVICE void skip(Place at, Operands<kStage>& operands) const {
     if constexpr (kStage == kLast) {
       Scalar s[info.states];
-      load_states(at, s);
+      load_states(at.b, at.unit, args.size.before(at.t), s);
       output(at, Scalar(0.f));
-      hand_on(s, args.size.after(at.t), at.b, at.unit, operands);
+      store<info.states - 1>(s + 1, args.size.row(1, 0, 0), state(at, 1));
+      hand_on(s, operands);
     } else {
 #pragma unroll
       for (Scalar& value : operands) value = Scalar(0.f);
@@ -117,26 +150,26 @@ struct ForwardElement {
   RNNFAST_DEVICE void output(Place at, Scalar y) const {
     args.y[(long(at.t) * args.size.batch + at.b) * args.y_stride + at.unit] = y.value;
   }
-  // Stores the states but h, which is an operand.
-  RNNFAST_DEVICE void hand_on(const Scalar* s, int slot, int b, int unit,
-                              Operands<kLast>& operands) const {
-    const CallSize& size = args.size;
-    store<info.states - 1>(s + 1, size.row(1, 0, 0), args.states + size.row(1, slot, b) + unit);
+  RNNFAST_DEVICE void hand_on(const Scalar* s, Operands<kLast>& operands) const {
     operands[0] = s[0];
-    if constexpr (info.first() > 0)
-      Cell::template forward<0>(Values<Scalar>{.s = s, .made = operands + 1});
+    if constexpr (info.opens)
+      Stages::template forward<0>(StepValues<Scalar>{.s = s, .made = operands + 1});
   }
 };
 
 template <class Cell>
 struct BackwardElement {
+  using Stages = StepsOf<Cell>;
   static constexpr CellInfo info = Cell::info;
-  static constexpr int kLast = info.last(), kParams = info.params > 0 ? info.params : 1;
-  static constexpr int kSlots = info.slots();
+  static constexpr int kFirst = info.first(), kLast = info.last();
+  static constexpr int kParams = at_least_one(info.params), kSlots = info.slots();
+  static constexpr int kSeen = info.seen(), kWaiting = waiting(info);
+  static_assert(kSeen <= 64, "see StepWrites");
+  // The gradients of what the stage after a stage multiplied, and of its own gates.
   template <int kStage>
-  using Operands = Scalar[kHandedOn<Cell, kStage>];
+  using After = Scalar[kSlabsAfter<Cell, kStage>];
   template <int kStage>
-  using Gates = Scalar[info.stages[kStage].gates.count];
+  using Gates = Scalar[kSums<Cell, kStage>];
 
   const BackwardArgs& args;
 
@@ -146,73 +179,85 @@ struct BackwardElement {
 #pragma unroll
     for (int i = 0; i < info.states; ++i)
       args.dinitial[i][at] = args.dfinal[i] ? args.dfinal[i][at] : 0.f;
+#pragma unroll
+    for (int i = 0; i < kWaiting; ++i) *waiting_gradient(b, unit, i) = 0.f;
   }
 
-  // Takes the gradients of what a stage handed on, and gives those of its recurrent product.
+  // Takes the gradients of what the stage after this one multiplied, and gives those of the gates
+  // that this one did.
   template <int kStage>
-  RNNFAST_DEVICE void step(Place at, const Operands<kStage>& dv, Gates<kStage>& dh) const {
+  RNNFAST_DEVICE void step(Place at, const After<kStage>& sums, Gates<kStage>& dh) const {
     constexpr Stage stage = info.stages[kStage];
     constexpr bool is_last = kStage == kLast;
     const CallSize& size = args.size;
-    const bool active = size.active(at.t, at.b);
     Scalar carry[info.states], next[info.states], dp[kParams];
-    Scalar made[stage.values + 1], dkept[kSlots];
-    Gates<kStage> dx;
-    load_carry(at, carry);
+    Scalar handed_on[kOperands<Cell, kStage>], made[info.values() + 1];
+    Scalar dgate[info.gates], dx[info.gates], dslot[kSeen + 1];
+    load_carry(at.b, at.unit, carry);
+    take_sums<kStage>(at.b, at.unit, sums, handed_on);
+    load_states(at, size.after(at.t), next);
     if constexpr (is_last) {
-      load_states(at, size.after(at.t), next);
-      add_operands(next, dv, carry);
+      add_operands(next, handed_on, carry);
       zero<info.params>(dp);
     } else {
       load<info.params>(channel(at), size.hidden, dp);
     }
-    zero<stage.gates.count>(dx);
-    zero<stage.gates.count>(dh);
-    zero<stage.values>(made);
-    zero<stage.sees.count>(dkept + stage.sees.first);
-    if (active) {
-      Scalar p[kParams]{}, s[info.states], kept[kSlots], save[stage.saved + 1];
-      Scalar dsave[stage.saved + 1];
-      Gates<kStage> da;
-      load_step<kStage>(at, p, s, kept, save, dsave);
+    zero<info.gates>(dgate);
+    zero<info.gates>(dx);
+    zero<info.values()>(made);
+    zero<kSeen>(dslot);
+    if (size.active(at.t, at.b)) {
+      Scalar p[kParams]{}, s[info.states], slots[kSlots + 1], dmade[info.values() + 1];
+      load<kSlots>(args.gates + size.row(at.t, at.b) * kSlots + at.unit, size.hidden, slots);
+      load<info.params>(args.weight_channel + at.unit, size.hidden, p);
+      load_states(at, size.before(at.t), s);
+      StepGradients<Scalar> e{.slot = slots, .p = p, .s = s, .next = next};
+      e.dslot = dslot, e.dgate = dgate, e.dx = dx, e.dp = dp, e.made = made;
       if constexpr (is_last) {
         Scalar ds[info.states];
         if (args.dy)
           carry[0] = carry[0] +
                      Scalar(args.dy[(long(at.t) * size.batch + at.b) * args.y_stride + at.unit]);
-        Cell::template backward<kStage>(Gradients<Scalar>{p, s, kept, save, next, carry, nullptr,
-                                                          dsave, da, dx, dh, ds, dp, dkept, made});
+        e.dnext = carry, e.ds = ds;
+        Stages::template backward<kStage>(e);
 #pragma unroll
         for (int i = 0; i < info.states; ++i) carry[i] = ds[i];
       } else {
-        Cell::template backward<kStage>(Gradients<Scalar>{
-            p, s, kept, save, nullptr, nullptr, dv, dsave, da, dx, dh, carry, dp, dkept, made});
-      }
-      if constexpr (!stage.split)
 #pragma unroll
-        for (int g = 0; g < stage.gates.count; ++g) dx[g] = dh[g] = da[g];
+        for (int i = 0; i < stage.values; ++i) dmade[info.first_value(kStage) + i] = handed_on[i];
+        load<kSeen>(kept_gradient(at, 0), size.hidden, dslot);
+        e.dmade = dmade, e.ds = carry;
+        Stages::template backward<kStage>(e);
+      }
     }
-    finish<kStage>(at, dx, dh);
+    finish<kStage>(at, dx, dgate);
+    for_each_index<kMultiplied<Cell, kStage>.sums>([&]<int i>() {
+      constexpr int gate = kMultiplied<Cell, kStage>.gate[i];
+      dh[i] = dgate[gate];
+    });
     store<info.params>(dp, size.hidden, channel(at));
-    store<stage.sees.count>(dkept + stage.sees.first, size.hidden,
-                            kept_gradient(at, info.first_seen(kStage)));
-    store_carry(at, carry);
+    for_each_index<kSeen>([&]<int k>() {
+      if constexpr (has_bit(kWrites<Cell, kStage>.dslots, k))
+        *kept_gradient(at, k) = dslot[k].value;
+    });
+    store_carry(at.b, at.unit, carry);
     if constexpr (!is_last) {
-      constexpr int first = info.first_value(kStage) - info.opening_values();
-      store<stage.values>(made, size.row(size.steps, 0),
-                          args.values + size.row(first * size.steps + at.t, at.b) + at.unit);
+      constexpr int first = info.first_value(kStage), inner = first - info.opening_values();
+      store<stage.values>(made + first, size.row(size.steps, 0),
+                          args.values + size.row(inner * size.steps + at.t, at.b) + at.unit);
     }
   }
 
-  // Takes the gradients of what the initial states handed on.
-  RNNFAST_DEVICE void end(int b, int unit, const Operands<kLast>& dv) const {
+  // Takes the gradients of what the first stage of the first step multiplied.
+  RNNFAST_DEVICE void end(int b, int unit, const After<kLast>& sums) const {
     const CallSize& size = args.size;
     const Place at{size.step(0), b, unit};
-    Scalar s[info.states], ds[info.states];
+    Scalar s[info.states], ds[info.states], handed_on[1 + info.opening_values()];
     load_states(at, size.before(at.t), s);
-    load_carry(at, ds);
-    add_operands(s, dv, ds);
-    store_carry(at, ds);
+    load_carry(b, unit, ds);
+    take_sums<kLast>(b, unit, sums, handed_on);
+    add_operands(s, handed_on, ds);
+    store_carry(b, unit, ds);
   }
 
  private:
@@ -225,64 +270,76 @@ struct BackwardElement {
     return args.dchannel + args.size.row(at.t, at.b) * info.params + at.unit;
   }
   RNNFAST_DEVICE float* kept_gradient(Place at, int place) const {
-    constexpr int seen = info.seen();
-    return args.dkept + (long(at.b) * seen + place) * args.size.hidden + at.unit;
+    return args.dkept + (long(at.b) * kSeen + place) * args.size.hidden + at.unit;
+  }
+  RNNFAST_DEVICE float* waiting_gradient(int b, int unit, int place) const {
+    return args.dwaiting + (long(b) * kWaiting + place) * args.size.hidden + unit;
   }
   RNNFAST_DEVICE void load_states(Place at, int slot, Scalar* s) const {
     const CallSize& size = args.size;
     load<info.states>(args.states + size.row(0, slot, at.b) + at.unit, size.row(1, 0, 0), s);
   }
+  // The gradients of what a stage handed on, out of those of the products right after it and of
+  // what has waited. Those of other stages' operands begin to wait, or join what waits.
   template <int kStage>
-  RNNFAST_DEVICE void load_step(Place at, Scalar* p, Scalar* s, Scalar* kept, Scalar* save,
-                                Scalar* dsave) const {
-    constexpr Stage stage = info.stages[kStage];
-    constexpr int first_slot = info.first_slot(kStage);
-    const CallSize& size = args.size;
-    const long H = size.hidden;
-    const float* slots = args.gates + size.row(at.t, at.b) * kSlots + at.unit;
-    load<stage.saved>(slots + first_slot * H, H, save);
-    load<stage.sees.count>(slots + stage.sees.first * H, H, kept + stage.sees.first);
-    load<info.params>(args.weight_channel + at.unit, H, p);
-    load_states(at, size.before(at.t), s);
-    for_each_index<stage.saved>([&]<int k>() {
-      constexpr int place = info.seen_place(first_slot + k);
-      if constexpr (place >= 0) dsave[k] = Scalar(*kept_gradient(at, place));
+  RNNFAST_DEVICE void take_sums(int b, int unit, const After<kStage>& sums,
+                                Scalar* handed_on) const {
+    constexpr int after = stage_after(info, kStage);
+    for_each_index<kMultiplied<Cell, after>.slabs>([&]<int i>() {
+      constexpr int operand = kMultiplied<Cell, after>.operand[i];
+      if constexpr (maker_of(info, operand) != kStage) {
+        float* waits = waiting_gradient(b, unit, waiting(info, operand));
+        *waits = last_product_of(info, operand) == after ? sums[i].value : *waits + sums[i].value;
+      }
+    });
+    for_each_index<kHandedOn<Cell, kStage>>([&]<int i>() {
+      constexpr int operand = kFirstHandedOn<Cell, kStage> + i,
+                    slab = kMultiplied<Cell, after>.slab_of(operand);
+      if constexpr (slab >= 0)
+        handed_on[i] = sums[slab];
+      else
+        handed_on[i] = Scalar(0.f);
+      if constexpr (waits(info, operand))
+        handed_on[i] = handed_on[i] + Scalar(*waiting_gradient(b, unit, waiting(info, operand)));
     });
   }
-  RNNFAST_DEVICE void add_operands(const Scalar* s, const Operands<kLast>& dv, Scalar* ds) const {
-    ds[0] = ds[0] + dv[0];
-    if constexpr (info.first() > 0) {
+  RNNFAST_DEVICE void add_operands(const Scalar* s, const Scalar* handed_on, Scalar* ds) const {
+    ds[0] = ds[0] + handed_on[0];
+    if constexpr (info.opens) {
       Scalar made[info.opening_values()];
-      Cell::template backward<0>(
-          Gradients<Scalar>{.s = s, .dmade = dv + 1, .ds = ds, .made = made});
+      Stages::template backward<0>(
+          StepGradients<Scalar>{.s = s, .dmade = handed_on + 1, .ds = ds, .made = made});
     }
   }
   // The gradient of the states waits in dinitial from step to step.
-  RNNFAST_DEVICE void load_carry(Place at, Scalar* ds) const {
+  RNNFAST_DEVICE void load_carry(int b, int unit, Scalar* ds) const {
 #pragma unroll
-    for (int i = 0; i < info.states; ++i)
-      ds[i] = Scalar(args.dinitial[i][args.size.row(at.b) + at.unit]);
+    for (int i = 0; i < info.states; ++i) ds[i] = Scalar(args.dinitial[i][args.size.row(b) + unit]);
   }
-  RNNFAST_DEVICE void store_carry(Place at, const Scalar* ds) const {
+  RNNFAST_DEVICE void store_carry(int b, int unit, const Scalar* ds) const {
 #pragma unroll
-    for (int i = 0; i < info.states; ++i)
-      args.dinitial[i][args.size.row(at.b) + at.unit] = ds[i].value;
+    for (int i = 0; i < info.states; ++i) args.dinitial[i][args.size.row(b) + unit] = ds[i].value;
   }
-  // Rounds what products multiply. Where no stage is split dx is dh, which the kernel stores.
+  // Rounds the gradients of gates, which products multiply, and stores the gradients of gates that
+  // the kernel does not: of the input's part where the parts differ, and of gates that no product
+  // makes.
   template <int kStage>
-  RNNFAST_DEVICE void finish(Place at, Gates<kStage>& dx, Gates<kStage>& dh) const {
-    constexpr Span gates = info.stages[kStage].gates;
+  RNNFAST_DEVICE void finish(Place at, Scalar* dx, Scalar* dgate) const {
     const CallSize& size = args.size;
-    if (args.bfloat16)
-#pragma unroll
-      for (int g = 0; g < gates.count; ++g) {
-        dx[g] = rounded(dx[g]);
-        dh[g] = rounded(dh[g]);
+    float* const to = args.dgates_x + size.row(at.t, at.b) * info.gates + at.unit;
+    for_each_index<info.gates>([&]<int g>() {
+      if constexpr (has_bit(kWrites<Cell, kStage>.gates, g)) {
+        constexpr bool multiplies = info.recurrent.of(g) >= 0;
+        if (args.bfloat16) {
+          dx[g] = rounded(dx[g]);
+          dgate[g] = rounded(dgate[g]);
+        }
+        if constexpr (info.split())
+          to[long(g) * size.hidden] = dx[g].value;
+        else if constexpr (!multiplies)
+          to[long(g) * size.hidden] = dgate[g].value;
       }
-    if constexpr (info.split())
-      store<gates.count>(dx, size.hidden,
-                         args.dgates_x + size.row(at.t, at.b) * info.gates +
-                             long(gates.first) * size.hidden + at.unit);
+    });
   }
 };
 

@@ -37,7 +37,8 @@ struct FmaSlice {
   RNNFAST_INLINE int padded_units() const { return round_up(units, kFmaUnits); }
 };
 
-// Shared memory: weights [gate][unit][depth], then two slabs [row][depth]; padding is zero.
+// Shared memory: weights [row block of weight_hh][unit][depth], then two slabs [row][depth];
+// padding is zero. Nothing of a cell without products.
 struct FmaShared {
   float* weights;
   float* slabs;
@@ -50,6 +51,7 @@ RNNFAST_DEVICE FmaShared load_weights(unsigned char* memory, const float* weight
   const int depth = slice.depth(), units = slice.padded_units(), H = slice.hidden;
   FmaShared shared{reinterpret_cast<float*>(memory), nullptr, bfloat16};
   const int count = gates * units * depth;
+  if (count == 0) return shared;
   shared.slabs = shared.weights + count;
   for (int i = threadIdx.x; i < count; i += kThreads) {
     const int k = i % depth, unit = i / depth % units, gate = i / depth / units;

@@ -1,200 +1,133 @@
 // The fallback for sizes whose weights fit on no chip: a step is a matrix product for each operand
 // and a pointwise kernel, all in the order of the stream.
 
-#include "cells/registry.h"
-#include "cuda/element.cuh"
+#include "cuda/ahead.h"
 #include "cuda/gemm.h"
-#include "cuda/global_arrays.cuh"
 #include "cuda/graph.cuh"
 #include "cuda/recurrent_launch.h"
-#include "cuda/resources.h"
+#include "cuda/row_blocks.h"
+#include "cuda/stepwise_kernels.cuh"
 
 namespace rnnfast::cuda {
-namespace stepwise {  // with a name, so that kernels can be found by theirs
+namespace {
 
-// Thread i has unit i % H of sequence i / H.
-struct Index {
-  int b, unit;
+class Stepper {
+ public:
+  Stepper(const Functions& functions, const CellInfo& info, const CallSize& size, bool bfloat16,
+          cudaStream_t stream)
+      : functions_(functions), info_(info), size_(size), bfloat16_(bfloat16), stream_(stream) {}
 
-  RNNFAST_DEVICE explicit Index(const CallSize& size) {
-    const long i = long(blockIdx.x) * kThreads + threadIdx.x;
-    b = int(i / size.hidden);
-    unit = int(i % size.hidden);
+  void take(const ForwardArgs& args) const {
+    run(0, args);
+    for (int step = 0; step < size_.steps; ++step) {
+      const int t = size_.step(step);
+      for (int k = info_.first(); k < info_.size(); ++k) {
+        multiply_operands(args, k, t);
+        run(2 + k - info_.first(), args, t);
+      }
+    }
+    run(1, args);
   }
-  RNNFAST_DEVICE bool exists(const CallSize& size) const { return b < size.batch; }
-};
-
-// kSums sums of one sequence, as the products left them: (B, kSums, H).
-template <int kSums>
-RNNFAST_DEVICE void load_sums(const float* sums, const CallSize& size, Index i,
-                              Scalar (&values)[kSums]) {
-  load<kSums>(sums + long(i.b) * kSums * size.hidden + i.unit, size.hidden, values);
-}
-
-template <class Cell>
-__global__ void __launch_bounds__(kThreads) forward_begin(ForwardArgs args) {
-  const Index i(args.size);
-  if (!i.exists(args.size)) return;
-  constexpr int kLast = Cell::info.last();
-  typename ForwardElement<Cell>::template Operands<kLast> operands;
-  ForwardElement<Cell>{args}.begin(i.b, i.unit, operands);
-  ForwardArrays<Cell>{args}.template store_operands<kLast>(args.size.before(args.size.step(0)), i.b,
-                                                           i.unit, operands);
-}
-
-template <class Cell, int kStage>
-__global__ void __launch_bounds__(kThreads) forward_stage(ForwardArgs args, int t) {
-  using Element = ForwardElement<Cell>;
-  const Index i(args.size);
-  if (!i.exists(args.size)) return;
-  typename Element::template Sums<kStage> sums;
-  typename Element::template Operands<kStage> operands;
-  load_sums(args.sums, args.size, i, sums);
-  Element{args}.template step<kStage>({t, i.b, i.unit}, sums, operands);
-  ForwardArrays<Cell>{args}.template store_operands<kStage>(
-      kStage == Cell::info.last() ? args.size.after(t) : t, i.b, i.unit, operands);
-}
-
-template <class Cell>
-__global__ void __launch_bounds__(kThreads) forward_end(ForwardArgs args) {
-  const Index i(args.size);
-  if (i.exists(args.size)) ForwardElement<Cell>{args}.end(i.b, i.unit);
-}
-
-// The last stage of the step that `phase` others follow; before the first, sums are zero.
-template <class Cell>
-__global__ void __launch_bounds__(kThreads) backward_last(BackwardArgs args, int phase) {
-  using Element = BackwardElement<Cell>;
-  constexpr int kLast = Cell::info.last();
-  const CallSize& size = args.size;
-  const Index i(size);
-  if (!i.exists(size)) return;
-  const Element element{args};
-  typename Element::template Operands<kLast> sums;
-  if (phase > 0) {
-    load_sums(args.sums, size, i, sums);
-  } else {
-#pragma unroll
-    for (Scalar& sum : sums) sum = Scalar(0.f);
-    element.begin(i.b, i.unit);
-  }
-  if (phase == size.steps) return element.end(i.b, i.unit, sums);
-  const int t = size.step(size.steps - 1 - phase);
-  typename Element::template Gates<kLast> dh;
-  element.template step<kLast>({t, i.b, i.unit}, sums, dh);
-  BackwardArrays<Cell>{args}.template store_gates<kLast>(t, i.b, i.unit, dh);
-}
-
-template <class Cell, int kStage>
-__global__ void __launch_bounds__(kThreads) backward_stage(BackwardArgs args, int t) {
-  using Element = BackwardElement<Cell>;
-  const Index i(args.size);
-  if (!i.exists(args.size)) return;
-  typename Element::template Operands<kStage> sums;
-  typename Element::template Gates<kStage> dh;
-  load_sums(args.sums, args.size, i, sums);
-  Element{args}.template step<kStage>({t, i.b, i.unit}, sums, dh);
-  BackwardArrays<Cell>{args}.template store_gates<kStage>(t, i.b, i.unit, dh);
-}
-
-struct Stream {
-  const CallSize& size;
-  bool bfloat16;
-  cudaStream_t stream;
-
-  template <class Kernel, class... Args>
-  void run(Kernel kernel, const Args&... args) const {
-    launch(
-        {.grid = blocks_for(size.row(size.batch), kThreads), .block = kThreads, .stream = stream},
-        kernel, args...);
+  void take(const BackwardArgs& args) const {
+    run(0, args, 0);
+    for (int phase = 0; phase < size_.steps; ++phase) {
+      const int t = size_.step(size_.steps - 1 - phase);
+      for (int k = info_.last(); k > info_.first(); --k) {
+        multiply_gates(args, k, t);
+        run(1 + k - 1 - info_.first(), args, t);
+      }
+      multiply_gates(args, info_.first(), t);
+      run(0, args, phase + 1);
+    }
   }
 
-  // sums (B, ldc) = a (B, k; lda) times rows of weight_hh: transposed (n, k) or as they are (k, n).
+ private:
+  template <class... Args>
+  void run(int function, const Args&... args) const {
+    const Launch shape{
+        .grid = blocks_for(size_.row(size_.batch), kThreads), .block = kThreads, .stream = stream_};
+    launch(shape, reinterpret_cast<void (*)(Args...)>(functions_.at(std::size_t(function))),
+           args...);
+  }
+
+  // The sums of a stage, out of its operands in step t.
+  void multiply_operands(const ForwardArgs& args, int k, int t) const {
+    const int H = size_.hidden, opening = info_.opening_values();
+    const Multiplied stage(info_, k);
+    for_each_run(info_, k, [&](int slab, int sum, const Run& run) {
+      const int number = stage.operand[slab], at = number <= opening ? size_.before(t) : t;
+      product(args.operand(opening, number, at), H, args.weight_hh + long(run.block) * H * H, true,
+              run.count * H, H, 0, args.sums + sum * H, stage.sums * H);
+    });
+  }
+  // Gradients of a stage's operands, out of those of its gates in step t.
+  void multiply_gates(const BackwardArgs& args, int k, int t) const {
+    const int H = size_.hidden;
+    const Multiplied stage(info_, k);
+    unsigned begun = 0;
+    for_each_run(info_, k, [&](int slab, int, const Run& run) {
+      product(args.gate(info_.gates, run.gate, t), info_.gates * H,
+              args.weight_hh + long(run.block) * H * H, false, H, run.count * H,
+              begun >> slab & 1 ? 1.f : 0.f, args.sums + slab * H, stage.slabs * H);
+      begun |= 1u << slab;
+    });
+  }
+  // sums (B, ldc) = beta * sums + a (B, k; lda) times rows of weight_hh: transposed (n, k) or as
+  // they are (k, n).
   void product(const float* a, int lda, const float* weights, bool transpose, int n, int k,
-               float* sums, int ldc) const {
+               float beta, float* sums, int ldc) const {
     gemm({.transpose_a = false,
           .transpose_b = transpose,
-          .m = size.batch,
+          .m = size_.batch,
           .n = n,
           .k = k,
           .lda = lda,
-          .ldb = size.hidden,
+          .ldb = size_.hidden,
           .ldc = ldc,
-          .beta = 0,
-          .bfloat16 = bfloat16},
-         a, weights, nullptr, sums, stream);
+          .beta = beta,
+          .bfloat16 = bfloat16_},
+         a, weights, nullptr, sums, stream_);
   }
+
+  const Functions& functions_;
+  const CellInfo& info_;
+  const CallSize& size_;
+  const bool bfloat16_;
+  const cudaStream_t stream_;
 };
 
-template <class Cell>
-void take_steps(const ForwardArgs& args, const Stream& stream) {
-  constexpr CellInfo info = Cell::info;
-  constexpr int kFirst = info.first();
-  const CallSize& size = args.size;
-  const int H = size.hidden;
-  const ForwardArrays<Cell> arrays{args};
-  stream.run(forward_begin<Cell>, args);
-  for (int step = 0; step < size.steps; ++step) {
-    const int t = size.step(step);
-    for_each_index<info.size() - kFirst>([&]<int n>() {
-      constexpr int kStage = kFirst + n, kMaker = n == 0 ? info.last() : kStage - 1;
-      constexpr Stage stage = info.stages[kStage];
-      for (int i = 0; i < stage.size(); ++i) {
-        const Span gates = stage.products[i].gates;
-        stream.product(arrays.template operand<kMaker>(i, n == 0 ? size.before(t) : t), H,
-                       args.weight_hh + long(gates.first) * H * H, true, gates.count * H, H,
-                       args.sums + (gates.first - stage.gates.first) * H, stage.gates.count * H);
-      }
-      stream.run(forward_stage<Cell, kStage>, args, t);
-    });
-  }
-  stream.run(forward_end<Cell>, args);
-}
-
-// Gradients of a stage's operands, out of those of its gates in step t.
-template <class Cell, int kStage>
-void multiply_gates(const BackwardArgs& args, const Stream& stream, int t) {
-  constexpr Stage stage = Cell::info.stages[kStage];
-  const int H = args.size.hidden;
-  const BackwardArrays<Cell> arrays{args};
-  for (int i = 0; i < stage.size(); ++i) {
-    const Span gates = stage.products[i].gates;
-    stream.product(arrays.template gate<kStage>(gates.first - stage.gates.first, t),
-                   Cell::info.gates * H, args.weight_hh + long(gates.first) * H * H, false, H,
-                   gates.count * H, args.sums + i * H, stage.size() * H);
-  }
-}
-
-template <class Cell>
-void take_steps(const BackwardArgs& args, const Stream& stream) {
-  constexpr int kFirst = Cell::info.first(), kLast = Cell::info.last();
-  const CallSize& size = args.size;
-  stream.run(backward_last<Cell>, args, 0);
-  for (int phase = 0; phase < size.steps; ++phase) {
-    const int t = size.step(size.steps - 1 - phase);
-    for_each_index<kLast - kFirst>([&]<int n>() {
-      multiply_gates<Cell, kLast - n>(args, stream, t);
-      stream.run(backward_stage<Cell, kLast - n - 1>, args, t);
-    });
-    multiply_gates<Cell, kFirst>(args, stream, t);
-    stream.run(backward_last<Cell>, args, phase + 1);
-  }
-}
-
-template <class Args, class... Cell>
-void take_steps_of(TypeList<Cell...>, int cell, const Args& args, const Stream& stream) {
-  static constexpr void (*functions[])(const Args&, const Stream&) = {&take_steps<Cell>...};
-  functions[cell](args, stream);
-}
-
 template <class Args>
-void run(int cell, Products, const Plan&, const Args& args, cudaStream_t stream) {
-  const Stream steps{args.size, args.bfloat16, stream};
-  as_graph(stream, [&] { take_steps_of(Cells{}, cell, args, steps); });
+void run(const Functions& functions, const CellInfo& info, const Plan&, const Args& args,
+         cudaStream_t stream) {
+  const Stepper steps(functions, info, args.size, args.bfloat16, stream);
+  as_graph(stream, [&] { steps.take(args); });
 }
 
-}  // namespace stepwise
+// In the order of function_names.
+template <class Cell>
+Functions functions_of(Pass pass) {
+  constexpr int kFirst = Cell::info.first(), kLast = Cell::info.last();
+  Functions found;
+  if (pass == Pass::forward) {
+    found = {address(&stepwise::forward_begin<Cell>), address(&stepwise::forward_end<Cell>)};
+    for_each_index<kLast - kFirst + 1>(
+        [&]<int n>() { found.push_back(address(&stepwise::forward_stage<Cell, kFirst + n>)); });
+  } else {
+    found = {address(&stepwise::backward_last<Cell>)};
+    for_each_index<kLast - kFirst>(
+        [&]<int n>() { found.push_back(address(&stepwise::backward_stage<Cell, kFirst + n>)); });
+  }
+  return found;
+}
+template <class... Cell>
+Functions functions_of(TypeList<Cell...>, int place, Pass pass) {
+  static constexpr Functions (*of[])(Pass) = {&functions_of<Cell>...};
+  return of[place](pass);
+}
+Functions ahead(int place, Pass pass, bool) { return functions_of(AheadCells{}, place, pass); }
 
-const RecurrentKernel gemm_step{&stepwise::run<ForwardArgs>, &stepwise::run<BackwardArgs>};
+}  // namespace
+
+const RecurrentKernel gemm_step{&run<ForwardArgs>, &run<BackwardArgs>, &ahead};
 
 }  // namespace rnnfast::cuda

@@ -2,8 +2,7 @@
 // The arrays in device memory that hold what the products multiply: for the blocks that read them
 // during the loop, and for the weight gradients after it.
 
-#include "cuda/recurrent.h"
-#include "cuda/scalar.cuh"
+#include "cuda/element.cuh"
 
 namespace rnnfast::cuda {
 
@@ -13,22 +12,27 @@ struct ForwardArrays {
 
   const ForwardArgs& args;
 
-  // First row of operand i that a stage hands on in step t; of the last stage, to the step that
-  // begins with that slot.
+  // First row of an operand, by its number: of h and an opening stage's values, in a slot, of
+  // others in a step.
+  RNNFAST_DEVICE float* operand(int number, int at) const {
+    return args.operand(info.opening_values(), number, at);
+  }
+  // Of what a stage multiplies in step t.
   template <int kStage>
-  RNNFAST_DEVICE float* operand(int i, int at) const {
-    const CallSize& size = args.size;
-    if constexpr (kStage == info.last()) {
-      return i == 0 ? args.states + size.row(0, at, 0) : args.openings + size.row(i - 1, at, 0);
-    } else {
-      constexpr int first = info.first_value(kStage) - info.opening_values();
-      return args.values + size.row((first + i) * size.steps + at, 0);
-    }
+  RNNFAST_DEVICE float* slab(int i, int t) const {
+    float* found = nullptr;
+    for_each_index<kMultiplied<Cell, kStage>.slabs>([&]<int kSlab>() {
+      constexpr int number = kMultiplied<Cell, kStage>.operand[kSlab];
+      constexpr bool in_slots = number <= info.opening_values();
+      if (i == kSlab) found = operand(number, in_slots ? args.size.before(t) : t);
+    });
+    return found;
   }
   template <int kStage, int kCount>
   RNNFAST_DEVICE void store_operands(int at, int b, int unit, const Scalar (&v)[kCount]) const {
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) operand<kStage>(i, at)[args.size.row(b) + unit] = v[i].value;
+    for (int i = 0; i < kHandedOn<Cell, kStage>; ++i)
+      operand(kFirstHandedOn<Cell, kStage> + i, at)[args.size.row(b) + unit] = v[i].value;
   }
 };
 
@@ -38,19 +42,25 @@ struct BackwardArrays {
 
   const BackwardArgs& args;
 
-  // First row of the gradients of a stage's gate in step t.
+  // First row of the gradients of the i-th gate that a stage multiplies, in step t.
   template <int kStage>
-  RNNFAST_DEVICE float* gate(int gate, int t) const {
-    constexpr int first = info.stages[kStage].gates.first;
-    return args.dgates_h + args.size.row(t, 0) * info.gates + long(first + gate) * args.size.hidden;
+  RNNFAST_DEVICE float* gate(int i, int t) const {
+    float* found = nullptr;
+    for_each_index<kMultiplied<Cell, kStage>.sums>([&]<int kSum>() {
+      constexpr int gate = kMultiplied<Cell, kStage>.gate[kSum];
+      if (i == kSum) found = args.gate(info.gates, gate, t);
+    });
+    return found;
   }
   // From a sequence's gradients to the next's.
   RNNFAST_DEVICE long stride() const { return long(info.gates) * args.size.hidden; }
 
   template <int kStage, int kCount>
   RNNFAST_DEVICE void store_gates(int t, int b, int unit, const Scalar (&dh)[kCount]) const {
-#pragma unroll
-    for (int g = 0; g < kCount; ++g) gate<kStage>(g, t)[b * stride() + unit] = dh[g].value;
+    for_each_index<kMultiplied<Cell, kStage>.sums>([&]<int i>() {
+      constexpr int gate = kMultiplied<Cell, kStage>.gate[i];
+      args.gate(info.gates, gate, t)[b * stride() + unit] = dh[i].value;
+    });
   }
 };
 

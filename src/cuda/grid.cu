@@ -11,8 +11,12 @@ struct Grid {
   static constexpr auto kBackward = &backward_grid_kernel<Cell>;
 };
 
+Functions ahead(int place, Pass pass, bool) {
+  return tiled_functions<Grid>(AheadCells{}, place, pass);
+}
+
 }  // namespace
 
-const RecurrentKernel grid{&run_tiled<Grid, ForwardArgs>, &run_tiled<Grid, BackwardArgs>};
+const RecurrentKernel grid{&run_tiled<ForwardArgs>, &run_tiled<BackwardArgs>, &ahead};
 
 }  // namespace rnnfast::cuda

@@ -2,7 +2,8 @@
 // The persistent kernels that run on every device and that the others are compared with: blocks
 // share the hidden units of a tile of the batch (blockIdx.x: slice of units, blockIdx.y: tile),
 // keep their weights in shared memory, exchange operands through global memory and meet once a
-// stage that has products. With one slice a block has all units and waits for nobody.
+// stage that has products. With one slice a block has all units and waits for nobody; nor does any
+// block of a cell without products.
 
 #include "cuda/element.cuh"
 #include "cuda/fma_product.cuh"
@@ -15,9 +16,11 @@ class TileBarrier {
  public:
   RNNFAST_DEVICE explicit TileBarrier(unsigned* counters) : counter_(counters + blockIdx.y) {}
 
+  // The threads of the block alone, unless `kTile`.
+  template <bool kTile>
   RNNFAST_DEVICE void wait() {
     __syncthreads();
-    if (gridDim.x == 1) return;
+    if (!kTile || gridDim.x == 1) return;
     if (threadIdx.x == 0) {
       add_release(counter_, 1);
       target_ += gridDim.x;
@@ -45,6 +48,24 @@ RNNFAST_DEVICE void for_each_element(const FmaSlice& slice, const Element& eleme
     element(slice.first_row + i / slice.units, slice.first_unit + i % slice.units);
 }
 
+// Makes a stage's products, of which `slab(i)` gives the first row, and hands the sums of each unit
+// of each sequence to `element(unit, b, sums)`: none if it has no products. Before it multiplies
+// the blocks of a tile meet.
+template <class Pass, class Slab, class Element>
+RNNFAST_DEVICE void grid_stage(TileBarrier& barrier, const FmaSlice& slice, const FmaShared& shared,
+                               const Slab& slab, long stride, const Element& element) {
+  constexpr bool multiplies = Pass::multiplied.sums > 0;
+  barrier.template wait<multiplies>();
+  if constexpr (multiplies) {
+    fma_product<Pass>(slice, shared, slab, stride, element);
+  } else {
+    for_each_element(slice, [&](int b, int unit) {
+      Scalar none[1];
+      element(unit, b, none);
+    });
+  }
+}
+
 template <class Cell>
 __global__ void __launch_bounds__(kThreads, 1)
     forward_grid_kernel(ForwardArgs args, GridShape shape) {
@@ -67,11 +88,9 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (int step = 0; step < size.steps; ++step) {
     const int t = size.step(step);
     for_each_index<info.size() - kFirst>([&]<int n>() {
-      constexpr int stage = kFirst + n, maker = n == 0 ? kLast : stage - 1;
-      barrier.wait();
-      fma_product<ForwardPass<Cell, stage>>(
-          slice, shared,
-          [&](int i) { return arrays.template operand<maker>(i, n == 0 ? size.before(t) : t); },
+      constexpr int stage = kFirst + n;
+      grid_stage<ForwardPass<Cell, stage>>(
+          barrier, slice, shared, [&](int i) { return arrays.template slab<stage>(i, t); },
           size.hidden,
           [&](int unit, int b, auto& sums) {
             typename Element::template Operands<stage> operands;
@@ -99,13 +118,13 @@ __global__ void __launch_bounds__(kThreads, 1)
   const Element element{args};
   const BackwardArrays<Cell> arrays{args};
   TileBarrier barrier(args.counters);
-  const auto differentiate = [&]<int kStage>(int t, int b, int unit, const auto& dv) {
+  const auto differentiate = [&]<int kStage>(int t, int b, int unit, const auto& sums) {
     typename Element::template Gates<kStage> dh;
-    element.template step<kStage>({t, b, unit}, dv, dh);
+    element.template step<kStage>({t, b, unit}, sums, dh);
     arrays.template store_gates<kStage>(t, b, unit, dh);
   };
   for_each_element(slice, [&](int b, int unit) {
-    typename Element::template Operands<kLast> none;
+    typename Element::template After<kLast> none;
 #pragma unroll
     for (Scalar& gradient : none) gradient = Scalar(0.f);
     element.begin(b, unit);
@@ -113,19 +132,17 @@ __global__ void __launch_bounds__(kThreads, 1)
   });
   for (int step = size.steps - 1; step >= 0; --step) {
     const int t = size.step(step);
-    barrier.wait();
     for_each_index<kLast - kFirst>([&]<int n>() {
-      constexpr int stage = kLast - n;  // whose operands the stage before it made
-      fma_product<BackwardPass<Cell, stage>>(
-          slice, shared, [&](int gate) { return arrays.template gate<stage>(gate, t); },
+      constexpr int stage = kLast - n;  // whose operands' gradients the stage before it takes
+      grid_stage<BackwardPass<Cell, stage>>(
+          barrier, slice, shared, [&](int gate) { return arrays.template gate<stage>(gate, t); },
           arrays.stride(),
           [&](int unit, int b, auto& sums) {
             differentiate.template operator()<stage - 1>(t, b, unit, sums);
           });
-      barrier.wait();
     });
-    fma_product<BackwardPass<Cell, kFirst>>(
-        slice, shared, [&](int gate) { return arrays.template gate<kFirst>(gate, t); },
+    grid_stage<BackwardPass<Cell, kFirst>>(
+        barrier, slice, shared, [&](int gate) { return arrays.template gate<kFirst>(gate, t); },
         arrays.stride(),
         [&](int unit, int b, auto& sums) {
           if (step > 0)

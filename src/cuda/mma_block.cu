@@ -1,8 +1,7 @@
-#include "cuda/exchange.cuh"
 #include "cuda/mma_launch.cuh"
 
 namespace rnnfast::cuda {
 
-const RecurrentKernel mma_block = MmaFamilies<BlockExchange>::kKernel;
+const RecurrentKernel mma_block = kMmaKernel<BlockExchange>;
 
 }  // namespace rnnfast::cuda

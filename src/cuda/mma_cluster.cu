@@ -1,8 +1,7 @@
-#include "cuda/exchange.cuh"
 #include "cuda/mma_launch.cuh"
 
 namespace rnnfast::cuda {
 
-const RecurrentKernel mma_cluster = MmaFamilies<ClusterExchange>::kKernel;
+const RecurrentKernel mma_cluster = kMmaKernel<ClusterExchange>;
 
 }  // namespace rnnfast::cuda

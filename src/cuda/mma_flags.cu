@@ -1,4 +1,3 @@
-#include "cuda/exchange.cuh"
 #include "cuda/mma_launch.cuh"
 #include "cuda/runtime.h"
 
@@ -10,25 +9,24 @@ void mark_empty(float* values, long count, cudaStream_t stream) {
 }
 static_assert(FlagExchange::kEmpty == 0xffffffffu);
 
-void forward(int cell, Products products, const Plan& plan, const ForwardArgs& args,
-             cudaStream_t stream) {
-  const CellInfo& info = cell_info(cell);
+void forward(const Functions& functions, const CellInfo& info, const Plan& plan,
+             const ForwardArgs& args, cudaStream_t stream) {
   const CallSize& size = args.size;
   mark_empty(args.states, size.row(1, 0, 0), stream);  // of h alone
   mark_empty(args.openings, size.row(info.opening_values(), 0, 0), stream);
   const int values = info.values() - info.opening_values();
   mark_empty(args.values, values * size.row(size.steps, 0), stream);
-  MmaFamilies<FlagExchange>::run(cell, products, plan, args, stream);
+  run_tiled(functions, info, plan, args, stream);
 }
 
-void backward(int cell, Products products, const Plan& plan, const BackwardArgs& args,
-              cudaStream_t stream) {
-  mark_empty(args.dgates_h, args.size.row(args.size.steps, 0) * cell_info(cell).gates, stream);
-  MmaFamilies<FlagExchange>::run(cell, products, plan, args, stream);
+void backward(const Functions& functions, const CellInfo& info, const Plan& plan,
+              const BackwardArgs& args, cudaStream_t stream) {
+  mark_empty(args.dgates_h, args.size.row(args.size.steps, 0) * info.gates, stream);
+  run_tiled(functions, info, plan, args, stream);
 }
 
 }  // namespace
 
-const RecurrentKernel mma_flags{&forward, &backward};
+const RecurrentKernel mma_flags{&forward, &backward, &mma_functions<FlagExchange>};
 
 }  // namespace rnnfast::cuda

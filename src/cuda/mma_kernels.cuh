@@ -4,6 +4,7 @@
 // hands on what others multiply, without a barrier of the grid.
 
 #include "cuda/element.cuh"
+#include "cuda/exchange.cuh"
 #include "cuda/global_arrays.cuh"
 #include "cuda/mma_product.cuh"
 
@@ -46,9 +47,9 @@ struct MmaBlock {
   RNNFAST_DEVICE static MmaMemory sizes_of(int units, int hidden) {
     MmaMemory sizes;
     for_each_index<Cell::info.size() - Cell::info.first()>([&]<int n>() {
-      constexpr Stage stage = Cell::info.stages[Cell::info.first() + n];
-      constexpr int operands = stage.size();
-      sizes.add(n, stage.gates.count, operands, kBackward, units, hidden, kParts);
+      constexpr int kStage = Cell::info.first() + n;
+      sizes.add(n, kMultiplied<Cell, kStage>.sums, kMultiplied<Cell, kStage>.slabs, kBackward,
+                units, hidden, kParts);
     });
     return sizes;
   }
@@ -130,16 +131,16 @@ class StageProducts {
 };
 
 // Calls compute(b, values) for the lane's sequences of a unit that exist, stores each value where
-// target(i, b) says and sends all as phase n of an exchange.
-template <int kCount, class Exchange, class Block, class Target, class Compute>
-RNNFAST_DEVICE void hand_on(const Block& block, const Exchange& exchange, int phase, int unit,
-                            int row, const Target& target, const Compute& compute) {
-  float sent[kCount][2] = {};
+// target(i, b) says and hands it to send<i>(the values of both sequences).
+template <int kCount, class Exchange, class Block, class Target, class Compute, class Send>
+RNNFAST_DEVICE void hand_on(const Block& block, int unit, int row, const Target& target,
+                            const Compute& compute, const Send& send) {
+  float sent[at_least_one(kCount)][2] = {};
 #pragma unroll
   for (int j = 0; j < 2; ++j) {
     if (unit >= block.slice.end || row + lane_row(j) >= block.rows) continue;
     const int b = block.first_row + row + lane_row(j);
-    Scalar values[kCount];
+    Scalar values[at_least_one(kCount)];
     compute(b, j, values);
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
@@ -147,14 +148,14 @@ RNNFAST_DEVICE void hand_on(const Block& block, const Exchange& exchange, int ph
       sent[i][j] = values[i].value;
     }
   }
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) exchange.send(phase, i, unit, sent[i]);
+  for_each_index<kCount>([&]<int i>() { send.template operator()<i>(sent[i]); });
 }
 
 template <class Cell, bool kSplit, class Exchange>
 RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, GridShape shape, unsigned char* memory) {
   constexpr CellInfo info = Cell::info;
   constexpr int kFirst = info.first(), kLast = info.last();
+  static_assert(always_multiplies(info), "a plan has this kernel for no other cell");
   using Block = MmaBlock<Cell, false, kSplit>;
   using Element = ForwardElement<Cell>;
   const CallSize& size = args.size;
@@ -171,22 +172,27 @@ RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, GridShape shape, unsign
   int turn = 0;
   for (int step = -1; step < size.steps; ++step) {
     const int t = size.step(max(step, 0));
-    // What a stage hands on is multiplied by the next, after the last in the next step.
+    // What a stage hands on is multiplied by later ones, after the last in the next step.
     const auto publish = [&]<int kStage>(int unit, int row, const auto& compute) {
       constexpr bool is_last = kStage == kLast;
+      constexpr int kNumber = kFirstHandedOn<Cell, kStage>;
       const int at = !is_last ? t : step < 0 ? size.before(t) : size.after(t);
-      hand_on<kHandedOn<Cell, kStage>>(
-          block, products.template of<is_last ? kFirst : kStage + 1>().exchange(),
-          is_last ? step + 1 : step, unit, row,
-          [&](int i, int b) { return arrays.template operand<kStage>(i, at) + size.row(b); },
-          compute);
+      hand_on<kHandedOn<Cell, kStage>, Exchange>(
+          block, unit, row,
+          [&](int i, int b) { return arrays.operand(kNumber + i, at) + size.row(b); }, compute,
+          [&]<int i>(const float (&values)[2]) {
+            for_each_index<info.size() - kFirst>([&]<int n>() {
+              constexpr int kSlab = kMultiplied<Cell, kFirst + n>.slab_of(kNumber + i);
+              if constexpr (kSlab >= 0)
+                products.template of<kFirst + n>().exchange().send(is_last ? step + 1 : step, kSlab,
+                                                                   unit, values);
+            });
+          });
     };
     for_each_index<info.size() - kFirst>([&]<int n>() {
-      constexpr int kStage = kFirst + n, kMaker = n == 0 ? kLast : kStage - 1;
+      constexpr int kStage = kFirst + n;
       if (n > 0 && step < 0) return;
-      const auto source = [&](int i) {
-        return arrays.template operand<kMaker>(i, n == 0 ? size.before(t) : t);
-      };
+      const auto source = [&](int i) { return arrays.template slab<kStage>(i, t); };
       for (int row = 0; row < block.rows; row += kMmaRows)
         products.template of<kStage>().run(
             step, row, turn++, source, size.hidden, [&](int unit, auto& sums) {
@@ -213,6 +219,7 @@ template <class Cell, bool kSplit, class Exchange>
 RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, GridShape shape, unsigned char* memory) {
   constexpr CellInfo info = Cell::info;
   constexpr int kFirst = info.first(), kLast = info.last();
+  static_assert(always_multiplies(info), "a plan has this kernel for no other cell");
   using Block = MmaBlock<Cell, true, kSplit>;
   using Element = BackwardElement<Cell>;
   const CallSize& size = args.size;
@@ -228,13 +235,15 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, GridShape shape, unsi
   // the end. `sums` are the gradients of what the stage handed on.
   const auto differentiate = [&]<int kStage>(int phase, int unit, int row, const auto& sums) {
     const int t = size.step(size.steps - 1 - phase);
-    hand_on<info.stages[kStage].gates.count>(
-        block, products.template of<kStage>().exchange(), phase, unit, row,
+    const auto& exchange = products.template of<kStage>().exchange();
+    hand_on<kMultiplied<Cell, kStage>.sums, Exchange>(
+        block, unit, row,
         [&](int g, int b) { return arrays.template gate<kStage>(g, t) + b * arrays.stride(); },
         [&](int b, int j, auto& dh) {
           if (kStage == kLast && phase == 0) element.begin(b, unit);
           element.template step<kStage>({t, b, unit}, sums[j], dh);
-        });
+        },
+        [&]<int i>(const float (&values)[2]) { exchange.send(phase, i, unit, values); });
   };
   int turn = 0;
   for (int phase = 0; phase <= size.steps; ++phase) {
@@ -264,6 +273,24 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, GridShape shape, unsi
             });
     });
   }
+}
+
+// On devices too old for the exchange the kernels compile to nothing, and no plan picks them.
+// __launch_bounds__(.., 1) lets the compiler use all registers; otherwise it spills to fit more
+// blocks.
+template <class Cell, bool kSplit, class Exchange>
+__global__ void __launch_bounds__(kThreads, 1)
+    forward_mma_kernel(ForwardArgs args, GridShape shape) {
+  RNNFAST_DYNAMIC_SHARED(memory);
+  if constexpr (compiled_for(Exchange::kCapability))
+    forward_mma<Cell, kSplit, Exchange>(args, shape, memory);
+}
+template <class Cell, bool kSplit, class Exchange>
+__global__ void __launch_bounds__(kThreads, 1)
+    backward_mma_kernel(BackwardArgs args, GridShape shape) {
+  RNNFAST_DYNAMIC_SHARED(memory);
+  if constexpr (compiled_for(Exchange::kCapability))
+    backward_mma<Cell, kSplit, Exchange>(args, shape, memory);
 }
 
 }  // namespace rnnfast::cuda

@@ -1,27 +1,10 @@
 #pragma once
-// The kernels of one Exchange, for every cell. On devices too old for the exchange they compile to
-// nothing, and no plan picks them. __launch_bounds__(.., 1) lets the compiler use all registers;
-// otherwise it spills to fit more blocks.
+// The kernels of one Exchange, for every cell.
 
 #include "cuda/mma_kernels.cuh"
 #include "cuda/tiled_launch.cuh"
 
 namespace rnnfast::cuda {
-
-template <class Cell, bool kSplit, class Exchange>
-__global__ void __launch_bounds__(kThreads, 1)
-    forward_mma_kernel(ForwardArgs args, GridShape shape) {
-  RNNFAST_DYNAMIC_SHARED(memory);
-  if constexpr (compiled_for(Exchange::kCapability))
-    forward_mma<Cell, kSplit, Exchange>(args, shape, memory);
-}
-template <class Cell, bool kSplit, class Exchange>
-__global__ void __launch_bounds__(kThreads, 1)
-    backward_mma_kernel(BackwardArgs args, GridShape shape) {
-  RNNFAST_DYNAMIC_SHARED(memory);
-  if constexpr (compiled_for(Exchange::kCapability))
-    backward_mma<Cell, kSplit, Exchange>(args, shape, memory);
-}
 
 template <bool kSplit, class Exchange>
 struct Mma {
@@ -32,15 +15,13 @@ struct Mma {
 };
 
 template <class Exchange>
-struct MmaFamilies {
-  template <class Args>
-  static void run(int cell, Products products, const Plan& plan, const Args& args,
-                  cudaStream_t stream) {
-    const auto family = products == Products::bfloat16x3 ? &run_tiled<Mma<true, Exchange>, Args>
-                                                         : &run_tiled<Mma<false, Exchange>, Args>;
-    family(cell, products, plan, args, stream);
-  }
-  static constexpr RecurrentKernel kKernel{&run<ForwardArgs>, &run<BackwardArgs>};
-};
+Functions mma_functions(int place, Pass pass, bool paired) {
+  return paired ? tiled_functions<Mma<true, Exchange>>(AheadCells{}, place, pass)
+                : tiled_functions<Mma<false, Exchange>>(AheadCells{}, place, pass);
+}
+
+template <class Exchange>
+inline constexpr RecurrentKernel kMmaKernel{&run_tiled<ForwardArgs>, &run_tiled<BackwardArgs>,
+                                            &mma_functions<Exchange>};
 
 }  // namespace rnnfast::cuda

@@ -1,12 +1,9 @@
 #include "cuda/network.h"
 
-#include <algorithm>
-
-#include "cells/registry.h"
 #include "core/carver.h"
 #include "cuda/dense.h"
 #include "cuda/gemm.h"
-#include "cuda/recurrent_launch.h"
+#include "cuda/row_blocks.h"
 #include "cuda/runtime.h"
 
 namespace rnnfast::cuda {
@@ -14,13 +11,6 @@ namespace {
 
 // Values made inside a step, for a later stage of it.
 int inner_values(const CellInfo& info) { return info.values() - info.opening_values(); }
-
-// The most operands that a stage multiplies.
-int most_operands(const CellInfo& info) {
-  int most = 0;
-  for (const Stage& stage : info.stages) most = std::max(most, stage.size());
-  return most;
-}
 
 // What forward leaves for backward, or uses alone where nothing is kept.
 struct Reserve {
@@ -62,7 +52,7 @@ struct ForwardScratch {
     Carver<float> arena{base};
     counters = reinterpret_cast<unsigned*>(arena.take(long(s.cells()) * s.batch));
     values = arena.take(inner_values(s.info()) * s.rows() * s.hidden_size);
-    sums = arena.take(long(s.batch) * s.info().gates * s.hidden_size);
+    sums = arena.take(long(s.batch) * most(s.info(), &Multiplied::sums) * s.hidden_size);
     reserve = arena.take(s.training ? 0 : long(Reserve(s, input, nullptr).bytes / sizeof(float)));
     bytes = std::size_t(arena.used) * sizeof(float);
   }
@@ -70,7 +60,7 @@ struct ForwardScratch {
 
 struct BackwardScratch {
   unsigned* counters;
-  float *values, *dkept, *sums, *dgates_x, *dgates_h, *dchannel;
+  float *values, *dkept, *dwaiting, *sums, *dgates_x, *dgates_h, *dchannel;
   float* doutputs[2];  // of the layers' outputs, in turn
   void* sorted;        // of scatter_rows, for indices
   std::size_t bytes;
@@ -81,8 +71,9 @@ struct BackwardScratch {
     Carver<float> arena{base};
     counters = reinterpret_cast<unsigned*>(arena.take(long(s.cells()) * s.batch));
     values = arena.take(inner_values(info) * rows);
-    sums = arena.take(long(s.batch) * most_operands(info) * s.hidden_size);
+    sums = arena.take(long(s.batch) * most(info, &Multiplied::slabs) * s.hidden_size);
     dkept = arena.take(long(s.batch) * info.seen() * s.hidden_size);
+    dwaiting = arena.take(long(s.batch) * waiting(info) * s.hidden_size);
     dgates_x = arena.take(rows * info.gates);
     dgates_h = info.split() ? arena.take(rows * info.gates) : dgates_x;
     dchannel = arena.take(rows * info.params);
@@ -105,37 +96,51 @@ void drop_outputs(const NetworkSize& s, int layer, float* outputs, cudaStream_t 
             outputs, stream);
 }
 
-// weight_ih as the rows that indices name.
+// Rows of weight_ih as the rows that indices name.
 template <class T>
-Table<T> input_table(const NetworkSize& s, T* weight_ih) {
-  return {weight_ih, s.input_size, s.info().input_gates() * s.hidden_size, 1, s.input_size};
+Table<T> input_table(const NetworkSize& s, const Run& run, T* weight_ih) {
+  return {weight_ih + long(run.block) * s.hidden_size * s.input_size, s.input_size,
+          run.count * s.hidden_size, 1, s.input_size};
 }
 
 CallSize call_size(const NetworkSize& s, const NetworkInput& input, int direction) {
   return {s.steps, s.batch, s.hidden_size, direction == 1, input.lengths};
 }
 
-// gates = x weight_ih^T + bias_ih, or the columns of weight_ih that the indices name.
+// Calls f(run) for the gates that have rows of weight_ih, g(gate) for those that see the input.
+template <class F, class G>
+void for_each_input(const CellInfo& info, const F& f, const G& g) {
+  for_each_run(info.input, 0, info.input_gates(), f);
+  for (int gate = info.input_gates(); gate < info.input_parts(); ++gate) g(gate);
+}
+
+// The input's parts of gates: x weight_ih^T + bias_ih, the columns of weight_ih that the indices
+// name, or x itself.
 void input_product(const NetworkSize& s, const NetworkInput& input, int layer, int i,
                    const Reserve& reserve, cudaStream_t stream) {
   const CellInfo& info = s.info();
   const Weights<const float>& w = input.weights[i];
-  const int columns = info.input_gates() * s.hidden_size, ldc = info.slots() * s.hidden_size;
-  const int width = s.layer_input(layer);
-  if (layer == 0 && input.indices) {
-    gather_rows(input_table(s, w.weight_ih), s.products == Products::bfloat16, input.indices,
-                int(s.rows()), w.bias_ih, reserve.gates[i], ldc, stream);
-    return;
-  }
-  gemm({.transpose_b = true,
-        .m = int(s.rows()),
-        .n = columns,
-        .k = width,
-        .lda = width,
-        .ldb = width,
-        .ldc = ldc,
-        .bfloat16 = s.products == Products::bfloat16},
-       reserve.input(input, layer), w.weight_ih, w.bias_ih, reserve.gates[i], stream);
+  const int H = s.hidden_size, ldc = info.slots() * H, width = s.layer_input(layer);
+  const auto product = [&](const Run& run) {
+    float* to = reserve.gates[i] + run.gate * H;
+    const float* bias = w.bias_ih ? w.bias_ih + run.block * H : nullptr;
+    if (layer == 0 && input.indices)
+      return gather_rows(input_table(s, run, w.weight_ih), s.products == Products::bfloat16,
+                         input.indices, int(s.rows()), bias, to, ldc, stream);
+    gemm({.transpose_b = true,
+          .m = int(s.rows()),
+          .n = run.count * H,
+          .k = width,
+          .lda = width,
+          .ldb = width,
+          .ldc = ldc,
+          .bfloat16 = s.products == Products::bfloat16},
+         reserve.input(input, layer), w.weight_ih + long(run.block) * H * width, bias, to, stream);
+  };
+  for_each_input(info, product, [&](int gate) {
+    copy_rows(reserve.input(input, layer), width, s.rows(), H, false, reserve.gates[i] + gate * H,
+              ldc, stream);
+  });
 }
 
 struct Gradients {
@@ -158,59 +163,70 @@ struct Gradients {
           .bfloat16 = s.products == Products::bfloat16},
          a, b, nullptr, c, stream);
   }
-  void add_column_sums(const float* a, int lda, int columns, float* sums) const {
-    if (sums) column_sum(a, int(s.rows()), columns, lda, 1, sums, stream);
+  void add_column_sums(const float* a, int lda, int columns, float* sums, int first) const {
+    if (sums) column_sum(a, int(s.rows()), columns, lda, 1, sums + first, stream);
   }
 
-  // What a product multiplied in the steps, (T, B, H).
-  const float* rows_of(Operand operand, int i) const {
+  // What was multiplied in the steps, (T, B, H), by the operand's number.
+  const float* rows_of(int operand, int i) const {
     const long slot = long(s.batch) * s.hidden_size, before = i % s.directions ? slot : 0;
     const int opening = s.info().opening_values();
-    if (operand.from == Operand::kState) return reserve.states[i] + before;
-    if (operand.index < opening)
-      return reserve.openings[i] + operand.index * (s.steps + 1) * slot + before;
-    return scratch.values + (operand.index - opening) * s.steps * slot;
+    if (operand == 0) return reserve.states[i] + before;
+    if (operand <= opening)
+      return reserve.openings[i] + (operand - 1) * (s.steps + 1) * slot + before;
+    return scratch.values + (operand - 1 - opening) * s.steps * slot;
   }
 
   void weights(int layer, int i, const Weights<float>& dw) const {
     const CellInfo& info = s.info();
-    const int H = s.hidden_size, width = info.gates * H, rows = info.input_gates() * H;
-    if (layer == 0 && input.indices)
-      scatter_rows(scratch.dgates_x, width, input.indices, int(s.rows()),
-                   input_table(s, dw.weight_ih), scratch.sorted, stream);
-    else
-      add_product(scratch.dgates_x, width, rows, reserve.input(input, layer), s.layer_input(layer),
-                  dw.weight_ih);
-    for (const Stage& stage : info.stages)
-      for (int k = 0; k < stage.size(); ++k) {
-        const auto [operand, gates] = stage.products[k];
-        add_product(scratch.dgates_h + gates.first * H, width, gates.count * H, rows_of(operand, i),
-                    H, dw.weight_hh + long(gates.first) * H * H);
-      }
-    add_column_sums(scratch.dgates_x, width, rows, dw.bias_ih);
-    add_column_sums(scratch.dgates_h, width, info.recurrent_gates() * H, dw.bias_hh);
+    const int H = s.hidden_size, width = info.gates * H, inputs = s.layer_input(layer);
+    for_each_run(info.input, 0, info.input_gates(), [&](const Run& run) {
+      const float* dgates = scratch.dgates_x + run.gate * H;
+      if (layer == 0 && input.indices)
+        scatter_rows(dgates, width, input.indices, int(s.rows()), input_table(s, run, dw.weight_ih),
+                     scratch.sorted, stream);
+      else
+        add_product(dgates, width, run.count * H, reserve.input(input, layer), inputs,
+                    dw.weight_ih + long(run.block) * H * inputs);
+      add_column_sums(dgates, width, run.count * H, dw.bias_ih, run.block * H);
+    });
+    for (int k = info.first(); k < info.size(); ++k)
+      for_each_run(info, k, [&](int slab, int, const Run& run) {
+        const float* dgates = scratch.dgates_h + run.gate * H;
+        add_product(dgates, width, run.count * H, rows_of(Multiplied(info, k).operand[slab], i), H,
+                    dw.weight_hh + long(run.block) * H * H);
+        add_column_sums(dgates, width, run.count * H, dw.bias_hh, run.block * H);
+      });
     if (info.params)
-      add_column_sums(scratch.dchannel, info.params * H, info.params * H, dw.weight_channel);
+      add_column_sums(scratch.dchannel, info.params * H, info.params * H, dw.weight_channel, 0);
   }
 
   void inputs(int layer, int i, float* dx) const {
     const CellInfo& info = s.info();
-    const int n = s.layer_input(layer);
-    gemm({.m = int(s.rows()),
-          .n = n,
-          .k = info.input_gates() * s.hidden_size,
-          .lda = info.gates * s.hidden_size,
-          .ldb = n,
-          .ldc = n,
-          .beta = i % s.directions ? 1.f : 0.f,
-          .bfloat16 = s.products == Products::bfloat16},
-         scratch.dgates_x, input.weights[i].weight_ih, nullptr, dx, stream);
+    const int H = s.hidden_size, n = s.layer_input(layer), width = info.gates * H;
+    bool adds = i % s.directions;
+    const auto product = [&](const Run& run) {
+      gemm({.m = int(s.rows()),
+            .n = n,
+            .k = run.count * H,
+            .lda = width,
+            .ldb = n,
+            .ldc = n,
+            .beta = adds ? 1.f : 0.f,
+            .bfloat16 = s.products == Products::bfloat16},
+           scratch.dgates_x + run.gate * H, input.weights[i].weight_ih + long(run.block) * H * n,
+           nullptr, dx, stream);
+      adds = true;
+    };
+    for_each_input(info, product, [&](int gate) {
+      copy_rows(scratch.dgates_x + gate * H, width, s.rows(), H, true, dx, n, stream);
+    });
   }
 };
 
 }  // namespace
 
-const CellInfo& NetworkSize::info() const { return cell_info(cell); }
+const CellInfo& NetworkSize::info() const { return device_cell(cell).info(); }
 
 LayerShape NetworkSize::shape(Pass pass) const {
   return {info(), batch, hidden_size, products, pass};
@@ -218,6 +234,20 @@ LayerShape NetworkSize::shape(Pass pass) const {
 
 Plan NetworkSize::plan(Pass pass, const DeviceProperties& device) const {
   return kernel ? choose(shape(pass), device, {&*kernel, 1}) : choose(shape(pass), device);
+}
+
+KernelUnit NetworkSize::unit(Pass pass, const DeviceProperties& device) const {
+  return {plan(pass, device).kernel, pass, products == Products::bfloat16x3, device.capability};
+}
+
+// The functions of a pass, which are there.
+static const Functions& functions_of(const NetworkSize& s, Pass pass,
+                                     const DeviceProperties& device) {
+  const KernelUnit unit = s.unit(pass, device);
+  const Functions* found = device_cell(s.cell).functions(unit);
+  RNNFAST_CHECK(found, "cell ", device_cell(s.cell).name(), ": kernel ", kernel_name(unit.kernel),
+                " has not been loaded");
+  return *found;
 }
 
 NetworkBytes forward_bytes(const NetworkSize& s, const NetworkInput& input) {
@@ -237,6 +267,7 @@ void network_forward(const NetworkSize& s, const NetworkInput& input, float* y,
   const Reserve reserve(s, input,
                         s.training ? static_cast<float*>(reserve_memory) : scratch.reserve);
   const Plan plan = s.plan(Pass::forward, device);
+  const Functions& functions = functions_of(s, Pass::forward, device);
   fill_bytes(scratch.counters, 0, sizeof(unsigned) * s.cells() * s.batch, stream);
   if (reserve.x)
     copy_masked(input.x, input.lengths, s.steps, s.batch, s.input_size, reserve.x, stream);
@@ -263,7 +294,7 @@ void network_forward(const NetworkSize& s, const NetworkInput& input, float* y,
       args.y_stride = s.width();
       args.sums = scratch.sums;
       args.counters = scratch.counters + long(i) * s.batch;
-      recurrent_kernel(plan.kernel).forward(s.cell, s.products, plan, args, stream);
+      recurrent_kernel(plan.kernel).forward(functions, info, plan, args, stream);
     }
     if (layer + 1 < s.layers) drop_outputs(s, layer, output, stream);
   }
@@ -279,6 +310,7 @@ void network_backward(const NetworkSize& s, const NetworkInput& input, const flo
   const BackwardScratch scratch(s, input, static_cast<float*>(workspace));
   const Gradients gradients{s, input, reserve, scratch, stream};
   const Plan plan = s.plan(Pass::backward, device);
+  const Functions& functions = functions_of(s, Pass::backward, device);
   fill_bytes(scratch.counters, 0, sizeof(unsigned) * s.cells() * s.batch, stream);
   const float* doutput = dy;
   for (int layer = s.layers - 1; layer >= 0; --layer) {
@@ -303,9 +335,10 @@ void network_backward(const NetworkSize& s, const NetworkInput& input, const flo
       args.dchannel = scratch.dchannel;
       args.values = scratch.values;
       args.dkept = scratch.dkept;
+      args.dwaiting = scratch.dwaiting;
       args.sums = scratch.sums;
       args.counters = scratch.counters + long(i) * s.batch;
-      recurrent_kernel(plan.kernel).backward(s.cell, s.products, plan, args, stream);
+      recurrent_kernel(plan.kernel).backward(functions, info, plan, args, stream);
       gradients.weights(layer, i, dweights[i]);
       if (dinput) gradients.inputs(layer, i, dinput);
     }

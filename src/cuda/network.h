@@ -6,13 +6,13 @@
 #include <optional>
 #include <vector>
 
-#include "cuda/plan.h"
+#include "cuda/device_cells.h"
 #include "cuda/stream.h"
 
 namespace rnnfast::cuda {
 
 struct NetworkSize {
-  int cell;  // place in the registry
+  int cell;  // its number, see device_cells.h
   int steps, batch, input_size, hidden_size;
   int layers, directions;
   bool training;
@@ -23,6 +23,8 @@ struct NetworkSize {
   std::optional<Kernel> kernel;  // the only one to run; none: what the plan chooses
 
   Plan plan(Pass pass, const DeviceProperties& device) const;
+  // What has to be loaded before a pass runs.
+  KernelUnit unit(Pass pass, const DeviceProperties& device) const;
   int cells() const { return layers * directions; }
   int width() const { return directions * hidden_size; }
   int layer_input(int layer) const { return layer ? width() : input_size; }

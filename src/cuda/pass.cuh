@@ -4,7 +4,7 @@
 // unit of each sequence. Forward slabs are operands and the sums gates; backward slabs are
 // gradients of gates and the sums gradients of operands.
 
-#include "cells/cell.h"
+#include "cuda/multiplied.h"
 
 namespace rnnfast::cuda {
 
@@ -12,23 +12,22 @@ namespace rnnfast::cuda {
 template <class CellType, int kStage>
 struct ForwardPass {
   using Cell = CellType;
-  static constexpr Stage stage = Cell::info.stages[kStage];
+  static constexpr Multiplied multiplied{Cell::info, kStage};
   static constexpr bool kTransposed = false, kIsFirst = kStage == Cell::info.first();
-  static constexpr int kSlabs = stage.size(), kSums = stage.gates.count;
+  static constexpr int kSlabs = multiplied.slabs, kSums = multiplied.sums;
   RNNFAST_INLINE static constexpr int gate(int slab, int sum) {
-    const int gate = stage.gates.first + sum;
-    return stage.products[slab].gates.has(gate) ? gate : -1;
+    const int gate = multiplied.gate[sum];
+    return multiplied.slab[sum] == slab ? Cell::info.recurrent.of(gate) : -1;
   }
 };
 template <class CellType, int kStage>
 struct BackwardPass {
   using Cell = CellType;
-  static constexpr Stage stage = Cell::info.stages[kStage];
+  static constexpr Multiplied multiplied{Cell::info, kStage};
   static constexpr bool kTransposed = true, kIsFirst = kStage == Cell::info.first();
-  static constexpr int kSlabs = stage.gates.count, kSums = stage.size();
+  static constexpr int kSlabs = multiplied.sums, kSums = multiplied.slabs;
   RNNFAST_INLINE static constexpr int gate(int slab, int sum) {
-    const int gate = stage.gates.first + slab;
-    return stage.products[sum].gates.has(gate) ? gate : -1;
+    return ForwardPass<Cell, kStage>::gate(sum, slab);
   }
 };
 

@@ -36,7 +36,7 @@ std::optional<Plan> shaped(Kernel kernel, const LayerShape& s, const DevicePrope
   p.threads = kThreads;
   p.cluster = kernel == Kernel::cluster ? p.slices : 1;
   p.shared_bytes = shared_bytes(kernel, s, units);
-  p.cooperative = p.slices > 1 && p.cluster == 1;
+  p.cooperative = p.slices > 1 && p.cluster == 1 && s.stages() > 0;
   if (p.cluster > d.max_cluster) return {};
   // A cluster or flags with one slice would be a block alone.
   if (p.slices == 1 && (kernel == Kernel::cluster || kernel == Kernel::flags)) return {};
@@ -123,6 +123,11 @@ std::size_t shared_bytes(Kernel kernel, const LayerShape& s, int units) {
 
 std::string refusal(Kernel kernel, const LayerShape& s, const DeviceProperties& d) {
   if (!uses_mma(kernel)) return "";
+  if (!always_multiplies(s.cell)) return "takes no cell that has a stage without products";
+  if (const int sums = std::max(most(s.cell, &Multiplied::sums), most(s.cell, &Multiplied::slabs));
+      sums > kMmaSums)
+    return "makes at most " + std::to_string(kMmaSums) + " gates in a stage, and the cell has " +
+           std::to_string(sums);
   if (s.products == Products::full) return "multiplies bfloat16 alone";
   if (d.capability < 80) return "needs tensor cores for bfloat16, from compute capability 8.0";
   if (kernel == Kernel::cluster && d.capability < 90)

@@ -9,8 +9,8 @@
 #include <span>
 #include <string>
 
-#include "cells/cell.h"
 #include "cuda/device_properties.h"
+#include "cuda/multiplied.h"
 
 namespace rnnfast::cuda {
 
@@ -39,12 +39,14 @@ struct LayerShape {
 
   // Matrices (B, H) that each step hands from block to block: operands, or gradients of gates.
   int slabs() const {
-    const Stage& first = cell.stages[cell.first()];
-    return pass == Pass::forward ? first.size() : first.gates.count;
+    int first = cell.first();
+    while (first < cell.last() && Multiplied(cell, first).sums == 0) ++first;
+    const Multiplied stage(cell, first);
+    return pass == Pass::forward ? stage.slabs : stage.sums;
   }
   // Numbers of bfloat16 that stand for one value on tensor cores.
   int parts() const { return products == Products::bfloat16x3 ? 2 : 1; }
-  int stages() const { return cell.size() - cell.first(); }  // that have products
+  int stages() const { return product_stages(cell); }
 };
 
 // Time of a step in seconds, by what takes it. Products, exchange and the rest follow each other;

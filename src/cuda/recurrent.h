@@ -44,14 +44,22 @@ struct ForwardArgs {
   const float* initial[kMaxStates];  // (B, H) each; null: zeros
   bool bfloat16;                     // round what is multiplied
   float* final[kMaxStates];          // (B, H) each
-  float* gates;                      // (T, B, slots, H): the input product in, saved values out
+  float* gates;                      // (T, B, slots, H): the input's parts in, saved values out
   float* states;                     // (S, T + 1, B, H)
   float* openings;                   // (O, T + 1, B, H)
   float* values;                     // (V, T, B, H)
   float* y;                          // (T, B, y_stride)
   int y_stride;
   unsigned* counters;  // zeros, one for each batch tile
-  float* sums;         // (B, gates, H): scratch of the fallback
+  float* sums;         // (B, gates of a stage, H): scratch of the fallback
+
+  // First row of what products multiply, by its number (multiplied.h), where O opening values are:
+  // h and those in a slot, other values in a step.
+  RNNFAST_INLINE float* operand(int opening_values, int number, int at) const {
+    if (number == 0) return states + size.row(0, at, 0);
+    if (number <= opening_values) return openings + size.row(number - 1, at, 0);
+    return values + size.row((number - 1 - opening_values) * size.steps + at, 0);
+  }
 };
 
 struct BackwardArgs {
@@ -65,13 +73,19 @@ struct BackwardArgs {
   const float* dfinal[kMaxStates];  // (B, H) each; null: zeros
   float* dinitial[kMaxStates];      // (B, H) each; may be dfinal
   bool bfloat16;                    // round what is multiplied: the gradients of gates, too
-  float* dgates_x;                  // (T, B, gates, H), gradients of the input product
-  float* dgates_h;                  // of the recurrent product; dgates_x unless a stage is split
+  float* dgates_x;                  // (T, B, gates, H), gradients of the input's parts
+  float* dgates_h;                  // of the recurrent parts; dgates_x unless a stage is split
   float* dchannel;                  // (T, B, P, H)
   float* values;                    // (V, T, B, H), made again
   float* dkept;        // (B, slots that later stages see, H): gradients between two stages
+  float* dwaiting;     // (B, operands that wait, H): their gradients (multiplied.h)
   unsigned* counters;  // zeros, one for each batch tile
   float* sums;         // (B, operands of a stage, H): scratch of the fallback
+
+  // First row of the gradients of the recurrent part of a gate, of `gates`, in step t.
+  RNNFAST_INLINE float* gate(int gates, int gate, int t) const {
+    return dgates_h + size.row(t, 0) * gates + long(gate) * size.hidden;
+  }
 };
 
 }  // namespace rnnfast::cuda

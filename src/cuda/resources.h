@@ -1,7 +1,7 @@
 #pragma once
 // What a block of each kernel takes, for kernels and plan alike: plain functions, free of CUDA.
 
-#include "cells/cell.h"
+#include "cuda/multiplied.h"
 
 namespace rnnfast::cuda {
 
@@ -19,6 +19,7 @@ inline constexpr int kFmaUnits = 4;  // units are padded to this
 inline constexpr int kFmaRegisters = 168;
 
 RNNFAST_INLINE constexpr long fma_shared_bytes(int gates, int units, int hidden) {
+  if (gates == 0) return 0;
   return 4L * round_up(hidden, 4) * (long(gates) * round_up(units, kFmaUnits) + 2 * kFmaRows);
 }
 
@@ -27,6 +28,7 @@ RNNFAST_INLINE constexpr long fma_shared_bytes(int gates, int units, int hidden)
 inline constexpr int kMmaRows = 8;
 inline constexpr int kMmaUnits = 16;  // units are padded to this
 inline constexpr int kMmaRegisters = 255;
+inline constexpr int kMmaSums = 8;  // of a pass, and slabs: more take more registers than there are
 
 RNNFAST_INLINE constexpr int mma_octets(int sums) { return 1 + sums % 2; }
 RNNFAST_INLINE constexpr int mma_depth(int hidden) { return round_up(hidden, 32); }
@@ -79,7 +81,7 @@ struct MmaShape {
   }
 };
 
-// A block's shared memory: weights and slabs of each stage that has products, in their order, then
+// A block's shared memory: weights and slabs of each stage, all of which have products, then
 // what the splits hand to each other, then barriers.
 struct MmaMemory {
   long weights_at[kMaxStages] = {};
@@ -91,9 +93,10 @@ struct MmaMemory {
   MmaMemory() = default;
   RNNFAST_INLINE constexpr MmaMemory(const CellInfo& cell, bool backward, int units, int hidden,
                                      int parts) {
-    for (int k = cell.first(); k < cell.size(); ++k)
-      add(k - cell.first(), cell.stages[k].gates.count, cell.stages[k].size(), backward, units,
-          hidden, parts);
+    for (int k = cell.first(); k < cell.size(); ++k) {
+      const Multiplied stage(cell, k);
+      add(k - cell.first(), stage.sums, stage.slabs, backward, units, hidden, parts);
+    }
   }
   // The n-th of the stages.
   RNNFAST_INLINE constexpr void add(int n, int gates, int operands, bool backward, int units,

@@ -28,11 +28,14 @@ double step_bytes(const LayerShape& s) {
   return 4. * s.batch * s.hidden * arrays;
 }
 
-double synchronisation(const Plan& p) {
-  if (p.kernel == Kernel::gemm) return 2 * kGraphNode;  // the product, the pointwise part
-  if (p.kernel == Kernel::cluster) return kClusterHop;
-  if (p.slices == 1) return kBlockBarrier;
-  return p.kernel == Kernel::flags ? kFlag : kGridBarrier;
+// Of a step.
+double synchronisation(const Plan& p, const LayerShape& s) {
+  const CellInfo& c = s.cell;
+  if (p.kernel == Kernel::gemm)  // the products, the pointwise parts
+    return kGraphNode * (s.stages() + c.size() - c.first());
+  if (p.kernel == Kernel::cluster) return kClusterHop * s.stages();
+  if (p.slices == 1) return kBlockBarrier * s.stages();
+  return (p.kernel == Kernel::flags ? kFlag : kGridBarrier) * s.stages();
 }
 
 }  // namespace
@@ -61,8 +64,9 @@ Estimate estimate(const Plan& p, const LayerShape& s, const DeviceProperties& de
   Estimate e{};
   e.memory = step_bytes(s) / r.memory;
   e.pointwise = kPointwise * (s.pass == Pass::backward ? 1.5 : 1);
-  e.synchronisation = synchronisation(p) * s.stages();
+  e.synchronisation = synchronisation(p, s);
   if (p.kernel == Kernel::gemm) {
+    if (gates == 0) return e;
     const double weights =
         (s.products == Products::full ? 4. : 2. * s.parts()) * s.hidden * s.hidden * gates;
     const double work = double(gates) * s.hidden * s.hidden * s.batch;

@@ -48,7 +48,25 @@ void fill_bytes(void* target, int byte, std::size_t bytes, cudaStream_t stream) 
   check(cudaMemsetAsync(target, byte, bytes, stream), "fill_bytes");
 }
 
+std::vector<const void*> load_image(const std::string& image,
+                                    const std::vector<std::string>& functions) {
+  cudaLibrary_t library;
+  check(cudaLibraryLoadData(&library, image.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
+        "load_image");
+  std::vector<const void*> found;
+  for (const std::string& name : functions) {
+    cudaKernel_t kernel;
+    check(cudaLibraryGetKernel(&kernel, library, name.c_str()), "load_image: function");
+    found.push_back(kernel);  // which launches take in place of a function
+  }
+  return found;
+}
+
 #else
+
+std::vector<const void*> load_image(const std::string&, const std::vector<std::string>&) {
+  throw Error("load_image: the emulator has no images");
+}
 
 DeviceCount device_count() { return {1, ""}; }
 

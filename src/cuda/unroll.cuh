@@ -1,8 +1,6 @@
 #pragma once
 // A loop whose index is a constant in its body: for_each_index<3>([&]<int i>() { ... }).
 
-#include <utility>
-
 #include "cuda/device.cuh"
 
 namespace rnnfast::cuda {

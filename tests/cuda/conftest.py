@@ -10,6 +10,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "cuda_emulator"))
 
+import first_use  # noqa: F401  (cells that are compiled at first use)
+
 from rnnfast import _backend
 from rnnfast.cuda import _engines
 from rnnfast.cuda._devices import VIRTUAL

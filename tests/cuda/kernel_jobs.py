@@ -52,7 +52,6 @@ class Job:
     check: bool = False  # against the reference
     wide: bool = False
     strange: bool = False  # the initial state has the NaN whose bits are all ones
-    cells: tuple[str, ...] = ()  # those that the engine has, if not all
 
 
 @dataclass(frozen=True)
@@ -154,8 +153,6 @@ def digest(results: dict[str, Any]) -> str:
 
 def run_job(on: Any, job: Job) -> dict[str, str]:
     """What the engine makes of it: a digest or an error."""
-    if job.cells:
-        on.cells = {name: (i, on.cells[name][1]) for i, name in enumerate(job.cells)}
     if job.fault:
         on.extension.set_fault(job.fault)
     on.fill = job.fill
@@ -173,6 +170,7 @@ def main() -> None:
 
     jobs = [Job(**job) for job in json.load(sys.stdin)]
     on: Any = get(sys.argv[1])
+    import first_use  # noqa: F401  (cells that the engine has no kernels of)
     import test_dense_kernels  # noqa: F401  (once, before the forks)
     import test_recurrent  # noqa: F401
 

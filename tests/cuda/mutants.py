@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -21,9 +22,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cuda_emulator"))
 
-from build import BUILD, EMULATOR
+from build import BUILD, EMULATOR, ROOT
 from device_kernels import SCHEDULES
-from engine import build_engine, copy_with_few_cells
+from engine import FEW_CELLS, build_engine
 from kernel_jobs import Job, run_jobs
 
 COPY = BUILD / "mutants" / "src"
@@ -61,8 +62,8 @@ ELSEWHERE = {"device.cuh", "runtime.cu", "runtime.h"}
 REMOVED = [
     r"__syncthreads\(\)", r"__syncwarp\([^;]*\)", r"copy_wait<\d+>\(\)", r"copy_commit\(\)",
     r"mbarrier_\w+\([^;{}]*\)", r"cluster_sync\(\)", r"add_release\([^;{}]*\)",
-    r"barrier\.wait\(\)", r"mark_empty\([^;{}]*\)", r"fill_bytes\(scratch\.counters[^;{}]*\)",
-    r"Exchange::begin\(\)",
+    r"barrier\.template wait<\w+>\(\)", r"mark_empty\([^;{}]*\)",
+    r"fill_bytes\(scratch\.counters[^;{}]*\)", r"Exchange::begin\(\)",
 ]  # fmt: skip
 # What is weakened, by what it is called: a pattern, and its replacement for a fault's number.
 WEAKENED: dict[str, tuple[str, str]] = {
@@ -112,7 +113,8 @@ class Fault:
 
 def plant() -> list[Fault]:
     """Makes the copy of the sources, with faults behind their numbers."""
-    copy_with_few_cells(COPY, [CELL])
+    shutil.rmtree(COPY, ignore_errors=True)
+    shutil.copytree(ROOT / "src", COPY)
     faults: list[Fault] = []
     for path in sorted((COPY / "cuda").iterdir()):
         if path.suffix in (".cu", ".cuh", ".cpp", ".h") and path.name not in ELSEWHERE:
@@ -157,14 +159,15 @@ def plant_file(name: str, text: str, faults: list[Fault]) -> str:
 def engine(sanitizer: str | None) -> Path:
     """The module with all faults."""
     flags = ["-include", str(EMULATOR / "planted.h"), "-w", "-O1"]
-    return build_engine("mutants", sanitizer=sanitizer, source_root=COPY, flags=flags)
+    cells = [FEW_CELLS[CELL]]
+    return build_engine("mutants", sanitizer=sanitizer, source_root=COPY, cells=cells, flags=flags)
 
 
 def jobs_of(fault: Fault, policy: str, seed: int, fill: int) -> list[Job]:
     """A fault's jobs in one schedule; `fill` is what each byte of fresh memory is."""
     exchange = EXCHANGES.get(fault.struct)
     return [
-        replace(job, policy=policy, seed=seed, fault=fault.number, cells=(CELL,), fill=fill)
+        replace(job, policy=policy, seed=seed, fault=fault.number, fill=fill)
         for job in (MMA[exchange] if exchange else FILES[fault.file])
     ]
 
@@ -172,7 +175,7 @@ def jobs_of(fault: Fault, policy: str, seed: int, fill: int) -> list[Job]:
 def right_digests() -> dict[Job, str]:
     """What the jobs give without a fault."""
     jobs = [*GRID, *ALL_MMA, DENSE]
-    results = run_jobs([replace(job, cells=(CELL,)) for job in jobs], engine(None))
+    results = run_jobs(jobs, engine(None))
     for job, result in zip(jobs, results, strict=True):
         assert result.digest, f"without a fault: {job}: {result.error}"
     return {job: result.digest for job, result in zip(jobs, results, strict=True)}
@@ -205,7 +208,7 @@ def noticed(faults: list[Fault]) -> dict[Fault, str]:
 
 def unchanged(job: Job) -> Job:
     """The job without its fault, as in `right_digests`."""
-    return replace(job, policy="random", seed=1, fault=0, cells=(), fill=0xFF)
+    return replace(job, policy="random", seed=1, fault=0, fill=0xFF)
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from cases import Case
 from rnnfast import cuda, functional
 from rnnfast._backend import get as engine
 from rnnfast.cuda._engine import Engine
+from rnnfast.reference import CELLS
 
 # Odd sizes: hidden units that fill no tile, several tiles of the batch and of units, T and B of 1.
 CASES = (
@@ -87,7 +88,7 @@ def errors(case: Case, products: str) -> dict[str, float]:
     return plain
 
 
-@pytest.mark.parametrize("cell", functional.cells())
+@pytest.mark.parametrize("cell", CELLS)
 def test_every_kernel_agrees_with_the_reference(kernel: tuple[Engine, str], cell: str) -> None:
     on, products = kernel
     small = (

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("pybind11", reason="builds of the engine need pybind11")
 
-from build import BUILD, ROOT
+
 from device_kernels import SCHEDULES
-from engine import FEW_CELLS, build_engine, copy_with_few_cells
+from engine import FEW_CELLS, all_cells, build_engine
 from kernel_jobs import Job, run_jobs
 from test_recurrent import KERNELS
 
-from rnnfast import functional
+from rnnfast.reference import CELLS
 
 CHOICE = os.environ.get("RNNFAST_TEST_SANITIZERS")
 pytestmark = [
@@ -59,37 +57,26 @@ def check(jobs: list[Job], engine: Path, sanitizer: str) -> None:
     assert not wrong, "\n\n".join(wrong[:3])
 
 
-@pytest.fixture(scope="module")
-def source() -> Iterator[Path]:
-    """The library's sources: those of the chosen cells."""
-    if CHOICE == "all":
-        yield ROOT / "src"
-        return
-    folder = BUILD / f"few_cells_{os.getpid()}"
-    yield copy_with_few_cells(folder / "src")
-    shutil.rmtree(folder)
-
-
-def check_all(source: Path, sanitizer: str, architecture: int | None = None) -> None:
+def check_all(sanitizer: str, architecture: int | None = None) -> None:
     """Builds the engine from its source, or from what nvcc makes of it, and runs its kernels."""
     path = build_engine(
         f"{CHOICE}_{architecture or 'source'}",
         sanitizer=sanitizer,
-        source_root=source,
         architecture=architecture,
+        cells=FEW_CELLS.values() if CHOICE == "few" else all_cells(),
     )
-    cells = list(FEW_CELLS) if CHOICE == "few" else list(functional.cells())
+    cells = list(FEW_CELLS if CHOICE == "few" else CELLS)
     some = jobs(cells, clusters=architecture is None or architecture >= 90)
-    check([replace(job, cells=tuple(cells)) for job in some], path, sanitizer)
+    check(some, path, sanitizer)
 
 
 @pytest.mark.parametrize("sanitizer", ["thread", "address"])
-def test_kernels(source: Path, sanitizer: str) -> None:
-    check_all(source, sanitizer)
+def test_kernels(sanitizer: str) -> None:
+    check_all(sanitizer)
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 @pytest.mark.parametrize("architecture", [80, 90])
 @pytest.mark.parametrize("sanitizer", ["thread", "address"])
-def test_what_nvcc_makes_of_them(source: Path, sanitizer: str, architecture: int) -> None:
-    check_all(source, sanitizer, architecture)
+def test_what_nvcc_makes_of_them(sanitizer: str, architecture: int) -> None:
+    check_all(sanitizer, architecture)

@@ -18,6 +18,9 @@
 // Tests set emulator::device, emulator::policy and emulator::seed between launches, and read
 // emulator::last_error and emulator::statistics.
 
+// Kernels that are compiled at first use are a library of their own, which shares all state with the
+// engine's.
+#pragma GCC visibility push(default)
 #include "emulator_builtins.h"
 #ifdef EMULATOR_CHECKS
 #include "emulator_checks.h"
@@ -25,3 +28,4 @@
 #ifdef RNNFAST_EMULATED_PTX
 #include "ptx/launch.h"
 #endif
+#pragma GCC visibility pop

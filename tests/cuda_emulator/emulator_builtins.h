@@ -79,6 +79,8 @@ inline void copy_wait() {
   emulator::copy_wait(KEEP);
 }
 
+inline uint32_t bfloat16_bits(float x) { return __float2bfloat16_rn(x).bits; }
+
 inline void add_release(unsigned* address, unsigned value) {
   emulator::made_progress();
   __atomic_fetch_add(address, value, __ATOMIC_RELEASE);

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import sysconfig
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,18 +16,22 @@ from ptx.nvcc import available, from_cuda
 
 # Two whose kernels have all paths: one product a step, and two.
 FEW_CELLS = {"lstm": "Lstm", "mut3": "Mut3"}
+# Of the engine, and of what is compiled at first use.
+OPTIONS = ["-g1", "-Wno-unknown-pragmas"]
+PTX_OPTIONS = [
+    "-ffp-contract=off",  # nvcc has chosen where two operations are one rounding
+    "-fvisibility=default",  # launches find translations by the kernels' names
+    # Registers are variables of a whole function, and g++ would watch their scopes for minutes.
+    "-fno-sanitize-address-use-after-scope",
+]
 
 
-def copy_with_few_cells(target: Path, cells: Iterable[str] = FEW_CELLS) -> Path:
-    """Copies the library's sources, with some of FEW_CELLS as the registry: they compile faster."""
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(ROOT / "src", target)
-    registry = target / "cpp/cells/registry.h"
-    few = f"using Cells = TypeList<{', '.join(FEW_CELLS[name] for name in cells)}>;"
-    text, count = re.subn(r"using Cells = .*?;", few, registry.read_text(), flags=re.DOTALL)
-    assert count == 1
-    registry.write_text(text)
-    return target
+def all_cells() -> list[str]:
+    """The types of the registry."""
+    registry = (ROOT / "src/cpp/cells/registry.h").read_text()
+    found = re.search(r"using Cells = TypeList<(.*?)>;", registry, flags=re.DOTALL)
+    assert found is not None
+    return [name.strip() for name in found[1].split(",")]
 
 
 def build_engine(
@@ -37,6 +40,7 @@ def build_engine(
     sanitizer: str | None = None,
     source_root: Path = ROOT / "src",
     architecture: int | None = None,
+    cells: Iterable[str] | None = None,
     flags: list[str] | None = None,
 ) -> Path:
     """The path of an extension module, for the environment variable RNNFAST_EMULATED.
@@ -47,6 +51,8 @@ def build_engine(
         source_root: The library's sources, or a copy of them.
         architecture: Run what nvcc makes of the kernels for it, as 90, in place of their source;
             the variable then is RNNFAST_EMULATED_PTX.
+        cells: The types of the cells whose kernels are compiled with it; None for the library's
+            choice.
         flags: Further options of the compiler.
     """
     module = "_emulated" if architecture is None else "_emulated_ptx"
@@ -55,15 +61,16 @@ def build_engine(
     sources = [*kernels, *sorted(folder.glob("*.cpp")), *sorted(folder.glob("bindings/*.cpp"))]
     sources.append(EMULATOR / "bindings.cpp")
     defines = [f"RNNFAST_CUDA_MODULE={module}", "RNNFAST_EMULATED"]
-    options = ["-g1", "-Wno-unknown-pragmas", *(flags or ())]
+    if cells is not None:
+        defines.append(f"RNNFAST_CUDA_CELLS={','.join(cells)}")
+    options = [*OPTIONS, *(flags or ())]
     if architecture is not None:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            sources += pool.map(lambda k: translated(k, architecture, source_root), kernels)
+            sources += pool.map(
+                lambda k: translated(k, architecture, source_root, defines), kernels
+            )
         defines.append("RNNFAST_EMULATED_PTX")
-        options.append("-ffp-contract=off")  # nvcc has chosen where two operations are one rounding
-        options.append("-fvisibility=default")  # launches find translations by the kernels' names
-        # Registers are variables of a whole function, and g++ would watch their scopes for minutes.
-        options.append("-fno-sanitize-address-use-after-scope")
+        options += PTX_OPTIONS
     return build(
         name,
         sources,
@@ -77,14 +84,18 @@ def build_engine(
     )
 
 
-def translated(kernel: Path, architecture: int, source_root: Path) -> Path:
+def translated(
+    kernel: Path, architecture: int, source_root: Path = ROOT / "src", defines: Iterable[str] = ()
+) -> Path:
     """The C++ of a kernel's PTX; one that was made of the same sources is taken again."""
-    read = sorted([*source_root.rglob("*.*"), *EMULATOR.glob("ptx/*.py")])
-    content = hashlib.sha256(b"\0".join(path.read_bytes() for path in read)).hexdigest()[:16]
+    chosen = [define for define in defines if define.startswith("RNNFAST_CUDA_CELLS=")]
+    read = sorted([*source_root.rglob("*.*"), *EMULATOR.glob("ptx/*.py"), kernel])
+    parts = [*(path.read_bytes() for path in read), *(define.encode() for define in chosen)]
+    content = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
     folder = BUILD / f"ptx{architecture}-{content}"
     made = folder / f"{kernel.stem}.sm_{architecture}.cpp"
     if made.exists():
         return made
     if not available():
         raise RuntimeError("nvcc is not on PATH")
-    return from_cuda(kernel, architecture, folder, source_root=source_root)
+    return from_cuda(kernel, architecture, folder, defines=chosen, source_root=source_root)

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rnnfast import _backend
+from rnnfast.cuda import _compiler
 from rnnfast.cuda._engine import Engine
+from rnnfast.cuda._kernels import Kernels
 
 
 class CupyEngine(Engine):
@@ -41,6 +43,11 @@ class CupyEngine(Engine):
 
     def stream(self) -> int:
         return int(cupy.cuda.get_current_stream().ptr)
+
+    def compiled(self, kernels: Kernels) -> list[int]:
+        """The addresses of kernels for the current device, by NVRTC or from the cache on disk."""
+        image = _compiler.image(kernels, self.properties()["capability"])
+        return self.extension.load_image(image.code, image.functions)  # type: ignore[no-any-return]
 
     def to_host(self, array: Any) -> NDArray[Any]:
         return cupy.asnumpy(array)  # type: ignore[no-any-return]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rnnfast.cuda._engine import Engine
+from rnnfast.cuda._kernels import Kernels
+
+Compiler: TypeAlias = "Callable[[str, Kernels], list[int]]"
+"""Takes the name of the device and gives the addresses of functions."""
 
 
 class EmulatedArray(np.ndarray[Any, np.dtype[Any]]):
@@ -24,6 +29,7 @@ class EmulatedArray(np.ndarray[Any, np.dtype[Any]]):
 class EmulatedEngine(Engine):
     """The kernels run by the CPU, thread by thread, in the calling thread."""
 
+    compiler: Compiler | None = None  # of tests/cuda_emulator/first_use.py
     fill = 0xFF  # of each byte of fresh memory: NaN, as what a device hands out may be anything
 
     def asarray(self, value: Any) -> EmulatedArray:
@@ -46,3 +52,7 @@ class EmulatedEngine(Engine):
 
     def stream(self) -> int:
         return 0
+
+    def compiled(self, kernels: Kernels) -> list[int]:
+        assert self.compiler is not None, "tests/cuda_emulator/first_use.py sets it"
+        return self.compiler(self.name, kernels)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -16,9 +15,10 @@ from numpy.typing import DTypeLike
 
 from rnnfast import _core
 from rnnfast._backend import Backend
-from rnnfast._known import COMPILED
 from rnnfast.cuda._devices import Properties
+from rnnfast.cuda._kernels import Kernels, Unit, definition, kernels, traced_cell
 from rnnfast.cuda._network import DevicePacked, DeviceReserve, Network
+from rnnfast.traced.header import header
 
 # PyTorch's names for what may multiply where arrays are float32.
 MATMUL_PRECISIONS = {"highest": "full", "high": "bfloat16x3", "medium": "bfloat16"}
@@ -109,10 +109,36 @@ class Engine(Backend):
         """dx, the gradients of the initial states and those of the weights, if new."""
         return reserve.network.backward(reserve.memory, *gradients)
 
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """The place in the registry of each cell."""
-        return {name: place for place, name in enumerate(COMPILED)}
+    def check_cell(self, name: str) -> None:
+        self.cell(name)
+
+    def cell(self, name: str) -> int:
+        """The extension's number of a cell, which it may learn of now.
+
+        Raises:
+            CellError: The cell cannot run here.
+        """
+        number = int(self.extension.find_cell(name))
+        if number >= 0:
+            return number
+        cell = traced_cell(name)
+        assert cell is not None, f"the module has no cell {name!r}"
+        header(cell)  # raises, if it has none
+        return int(self.extension.define_cell(name, **definition(cell)))
+
+    def prepare(self, call: Any, cell: str, *, backward: bool) -> None:
+        """Compiles and loads the kernels that a pass of a call needs, if they are not there."""
+        missing = call.missing(backward=backward)
+        if missing is None:
+            return
+        kernel, paired = missing
+        unit = Unit(self.cell(cell), kernel, backward, paired)
+        functions = self.compiled(kernels(self.extension, unit, traced_cell(cell)))
+        self.extension.load(**unit._asdict(), functions=functions)
+
+    @abstractmethod
+    def compiled(self, kernels: Kernels) -> list[int]:
+        """The addresses of kernels' functions, which stay valid."""
 
     # ---- `rnnfast.dense` and `rnnfast.losses`
 

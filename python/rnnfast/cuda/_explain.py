@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from rnnfast import _checks, _core
-from rnnfast._known import COMPILED
+from rnnfast._known import name_of
 from rnnfast.cuda import _engines
 from rnnfast.cuda._devices import VIRTUAL, Properties
+from rnnfast.reference import Cell
 
 # What products multiply, and what the planner calls it.
 DTYPES = {"float32": "full", "bfloat16": "bfloat16", "bfloat16x3": "bfloat16x3"}
@@ -100,7 +101,7 @@ class Explanation(NamedTuple):
 
 
 def explain(
-    cell: str,
+    cell: str | Cell,
     T: int,
     B: int,
     I: int,
@@ -116,7 +117,7 @@ def explain(
     over the steps, do not count.
 
     Args:
-        cell: Name of a compiled cell, one of those in `rnnfast.reference.CELLS`.
+        cell: A cell, or the name of one.
         T: Steps.
         B: Sequences.
         I: Size of the input.
@@ -130,7 +131,7 @@ def explain(
         ValueError: A name or size is wrong, or the kernel cannot run.
         DeviceError: There is no device, and none was named.
     """
-    _checks.choice("cell", cell, COMPILED)
+    cell = name_of(cell)
     sizes = {"T": T, "B": B, "I": I, "H": H}
     for name, value in sizes.items():
         if _checks.positive_int(name, value) > LARGEST[name]:

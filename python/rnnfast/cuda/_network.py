@@ -111,7 +111,7 @@ class Network:
     ) -> None:
         if isinstance(weights, DevicePacked):
             weights = weights.weights
-        self.on, self.x, self.weights = on, x, weights
+        self.on, self.x, self.weights, self._cell = on, x, weights, options.cell.name
         self.states, self.training = options.cell.states, options.training
         self.initial = state or (None,) * self.states
         # The kernels count steps in 32 bits; what is longer than T masks nothing either way.
@@ -124,7 +124,7 @@ class Network:
         self.empty = steps == 0 or batch == 0
         self.indexed = x.ndim == 2
         self._call = on.extension.Call(
-            cell=on.places[options.cell.name],
+            cell=on.cell(options.cell.name),
             steps=steps,
             batch=batch,
             input_size=input_size,
@@ -152,6 +152,7 @@ class Network:
         final = tuple(on.floats(*self.state_shape) for _ in range(self.states))
         reserve = on.scratch(self._call.reserve_bytes)
         workspace = on.scratch(self._call.forward_workspace_bytes)
+        on.prepare(self._call, self._cell, backward=False)
         self._call.forward(
             y=on.pointer(y),
             final=self._addresses(final),
@@ -183,6 +184,7 @@ class Network:
             return dx, self._copied(dfinal), new
         dinitial = tuple(on.floats(*self.state_shape) for _ in range(self.states))
         workspace = on.scratch(self._call.backward_workspace_bytes)
+        on.prepare(self._call, self._cell, backward=True)
         self._call.backward(
             dy=on.address(dy),
             dfinal=self._addresses(dfinal),

@@ -8,8 +8,8 @@
 
 #include "bindings/module.h"
 #include "bindings/rnn_options.h"
-#include "cells/registry.h"
 #include "core/error.h"
+#include "cpu/traced_cells.h"
 
 namespace rnnfast {
 namespace {
@@ -34,7 +34,7 @@ py::dict cuda_plan(const py::str& cell, int batch, int hidden, const std::string
                    const std::optional<std::vector<std::string>>& kernels) {
   const auto id = find_cell(cell);
   RNNFAST_CHECK(id, "cell: unknown cell");
-  const LayerShape shape{cell_info(*id), batch, hidden, products_named(products),
+  const LayerShape shape{known_cell(*id), batch, hidden, products_named(products),
                          backward ? Pass::backward : Pass::forward};
   std::vector<Kernel> only;
   for (const std::string& name : kernels.value_or(std::vector<std::string>{}))

@@ -16,6 +16,15 @@ struct TypeList {
   static_assert((is_well_formed(Cell::info) && ...), "see cell.h");
 };
 
+// The type at a place of a list.
+template <int kPlace, class First, class... Rest>
+auto cell_at(TypeList<First, Rest...>) {
+  if constexpr (kPlace == 0)
+    return First{};
+  else
+    return cell_at<kPlace - 1>(TypeList<Rest...>{});
+}
+
 template <class... Cell>
 inline const CellInfo& info_of(TypeList<Cell...>, int cell) {
   static constexpr CellInfo infos[] = {Cell::info...};
@@ -23,6 +32,9 @@ inline const CellInfo& info_of(TypeList<Cell...>, int cell) {
 }
 
 using Cells = TypeList<RnnTanh, RnnRelu, Lstm, PeepholeLstm, Gru, GruResetBefore, Mut3, Nas>;
+
+template <int kPlace>
+using CellAt = decltype(cell_at<kPlace>(Cells{}));
 
 inline const CellInfo& cell_info(int cell) { return info_of(Cells{}, cell); }  // by its place
 

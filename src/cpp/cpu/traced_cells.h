@@ -4,41 +4,12 @@
 // registry.
 
 #include <optional>
-#include <string>
 #include <string_view>
-#include <vector>
 
+#include "cells/definition.h"
 #include "cpu/kernel_table.h"
 
 namespace rnnfast {
-
-struct PlaceOf {
-  PlaceKind kind = PlaceKind::tmp;
-  int index = 0;
-};
-
-struct InstructionOf {
-  Operation op;
-  PlaceOf to, a, b, c;
-};
-using ProgramOf = std::vector<InstructionOf>;
-
-struct StageOf {
-  std::vector<Product> products;
-  int values = 0;  // that it makes
-  ProgramOf forward, backward;
-};
-
-// What cells/cell.h and cells/program.h tell of a cell.
-struct CellDefinition {
-  std::string name;
-  int states = 1, params = 0, slots = 0, dslots = 0;
-  std::vector<int> input, recurrent;  // row blocks of each gate
-  bool opens = false;
-  std::vector<StageOf> stages;
-  std::vector<Norm> norms;
-  std::vector<double> constants;
-};
 
 // The number of a new cell. Throws Error, which says what is wrong, unless the drivers can run it
 // without touching memory that is not theirs.

@@ -1,7 +1,6 @@
 #include "cpu/traced_checks.h"
 
 #include <algorithm>
-#include <array>
 #include <initializer_list>
 #include <string>
 #include <utility>
@@ -177,116 +176,7 @@ class ProgramMaker {
   const Role role_;
 };
 
-void set_row_blocks(const CellDefinition& d, const char* what, const std::vector<int>& blocks,
-                    RowBlocks& to) {
-  to.in_order = false;
-  std::array<bool, kMaxGates> seen{};
-  int count = 0, highest = -1;
-  for (std::size_t gate = 0; gate < blocks.size(); ++gate) {
-    const int block = blocks[gate];
-    to.block[gate] = static_cast<signed char>(block);
-    if (block < 0) continue;
-    RNNFAST_CHECK(block < kMaxGates && !seen[std::size_t(block)], "cell ", d.name, ": ", what,
-                  " has row block ", block, " twice, or too many");
-    seen[std::size_t(block)] = true;
-    ++count;
-    highest = std::max(highest, block);
-  }
-  RNNFAST_CHECK(highest + 1 == count, "cell ", d.name, ": ", what, " has ", count,
-                " row blocks, but one with number ", highest);
-}
-
-void check_gates(const CellDefinition& d) {
-  RNNFAST_CHECK(
-      !d.input.empty() && d.input.size() <= kMaxGates && d.input.size() == d.recurrent.size(),
-      "cell ", d.name, ": expected 1 to ", kMaxGates, " gates, got ", d.input.size());
-  // With weights, with the input itself, without a part of the input: in this order.
-  const auto rank = [](int block) { return block >= 0 ? 0 : block == RowBlocks::kInput ? 1 : 2; };
-  for (std::size_t gate = 0; gate < d.input.size(); ++gate) {
-    RNNFAST_CHECK(d.input[gate] >= RowBlocks::kInput && d.recurrent[gate] >= RowBlocks::kNone,
-                  "cell ", d.name, ": gate ", gate, " has no valid row block");
-    RNNFAST_CHECK(gate == 0 || rank(d.input[gate - 1]) <= rank(d.input[gate]), "cell ", d.name,
-                  ": gates are not in their order");
-  }
-  RNNFAST_CHECK(d.input[0] >= 0, "cell ", d.name, ": expected a row block of weight_ih, got none");
-}
-
-void check_products(const CellDefinition& d, const CellInfo& info) {
-  std::array<bool, kMaxGates> done{};
-  int products = 0;
-  for (int k = 0; k < info.size(); ++k) {
-    const std::vector<Product>& list = d.stages[std::size_t(k)].products;
-    RNNFAST_CHECK(list.size() <= kMaxProducts && (k >= info.first() || list.empty()), "cell ",
-                  d.name, ": stage ", k, " has too many products, ", list.size());
-    products += int(list.size());
-    for (const auto& [operand, gates] : list) {
-      RNNFAST_CHECK(gates.count > 0 && gates.first >= 0 && gates.end() <= info.gates, "cell ",
-                    d.name, ": a product of stage ", k, " has gates that are not there");
-      for (int gate = gates.first; gate < gates.end(); ++gate) {
-        RNNFAST_CHECK(!done[std::size_t(gate)] && info.recurrent.of(gate) >= 0, "cell ", d.name,
-                      ": gate ", gate, " is not that of one product");
-        done[std::size_t(gate)] = true;
-      }
-      const bool known = operand.from == Operand::kState
-                             ? operand.index == 0
-                             : operand.index >= 0 && operand.index < info.first_value(k);
-      RNNFAST_CHECK(known, "cell ", d.name, ": a product of stage ", k,
-                    " multiplies what is not there yet");
-    }
-  }
-  for (int gate = 0; gate < info.gates; ++gate)
-    RNNFAST_CHECK(done[std::size_t(gate)] == (info.recurrent.of(gate) >= 0), "cell ", d.name,
-                  ": gate ", gate, " has a row block of weight_hh and no product");
-  RNNFAST_CHECK(products <= kMaxGates, "cell ", d.name, ": expected at most ", kMaxGates,
-                " products, got ", products);
-}
-
 }  // namespace
-
-CellInfo checked_info(const CellDefinition& d) {
-  const auto within = [&](const char* what, int value, int least, int most) {
-    RNNFAST_CHECK(value >= least && value <= most, "cell ", d.name, ": expected ", least, " to ",
-                  most, " ", what, ", got ", value);
-  };
-  within("states", d.states, 1, kMaxStates);
-  within("params", d.params, 0, kMaxGates);
-  within("slots", d.slots, 0, 2 * kMaxGates);
-  within("gradients of slots", d.dslots, 0, 2 * kMaxGates);
-  within("stages", int(d.stages.size()), d.opens ? 2 : 1, kMaxStages);
-  within("norms", int(d.norms.size()), 0, kMaxNorms);
-  check_gates(d);
-  CellInfo info{.name = nullptr,
-                .states = d.states,
-                .gates = int(d.input.size()),
-                .params = d.params,
-                .stages = {}};
-  set_row_blocks(d, "weight_ih", d.input, info.input);
-  set_row_blocks(d, "weight_hh", d.recurrent, info.recurrent);
-  info.opens = d.opens;
-  int values = 0;
-  for (std::size_t k = 0; k < d.stages.size(); ++k) {
-    Stage& stage = info.stages[k];
-    // The drivers ask a stage for its products and values alone; gates and slots tell here that it
-    // is there, and how many slots there are at the end.
-    if (k > 0 || !d.opens) stage.gates = {0, 1};
-    stage.values = d.stages[k].values;
-    within("values of a stage", stage.values, k == 0 && d.opens ? 1 : 0, kMaxValues);
-    values += stage.values;
-    const std::size_t count = std::min(d.stages[k].products.size(), std::size_t(kMaxProducts));
-    std::copy_n(d.stages[k].products.begin(), count, stage.products);
-  }
-  within("values", values, 0, kMaxValues);
-  Stage& last = info.stages[d.stages.size() - 1];
-  last.saved = d.slots;
-  last.sees = {0, d.dslots};
-  RNNFAST_CHECK(last.values == 0, "cell ", d.name, ": the last stage makes values for nobody");
-  check_products(d, info);
-  for (const Norm& norm : d.norms)
-    RNNFAST_CHECK(norm.slot >= 0 && norm.slot < info.slots() && norm.made_by >= info.first() &&
-                      norm.used_by > norm.made_by && norm.used_by <= info.last() && norm.eps >= 0,
-                  "cell ", d.name, ": a norm of slot ", norm.slot, " cannot be made");
-  return info;
-}
 
 bool MadeProgram::has(PlaceKind kind, int index) const {
   return std::any_of(places.begin(), places.end(), [&](const PlaceName& place) {

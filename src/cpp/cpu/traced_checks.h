@@ -20,8 +20,7 @@ struct MadeProgram {
   bool has(PlaceKind kind, int index) const;
 };
 
-// Throw Error, which says what is wrong. The info has no name yet.
-CellInfo checked_info(const CellDefinition& definition);
+// For what `checked_info` made of the definition. Throws Error, which says what is wrong.
 MadeProgram checked_program(const CellDefinition& definition, const CellInfo& info, int stage,
                             Role role);
 

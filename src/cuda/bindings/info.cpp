@@ -1,4 +1,10 @@
 // What devices there are. Asking needs no driver.
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "cuda/bindings/address.h"
 #include "cuda/bindings/module.h"
 #include "cuda/runtime.h"
 
@@ -28,6 +34,16 @@ void bind_info(py::module_& m) {
                         "registers_per_multiprocessor"_a = p.registers_per_multiprocessor);
       },
       "What the current device has.");
+  m.def(
+      "load_image",
+      [](const py::bytes& image, const std::vector<std::string>& functions) {
+        std::vector<Address> addresses;
+        for (const void* function : load_image(image, functions))
+          addresses.push_back(reinterpret_cast<Address>(function));
+        return addresses;
+      },
+      py::arg("image"), py::arg("functions"),
+      "The addresses of functions of what NVRTC compiled, by their mangled names.");
 }
 
 }  // namespace rnnfast::cuda

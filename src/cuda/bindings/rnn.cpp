@@ -4,6 +4,7 @@
 #include <array>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "core/error.h"
@@ -35,6 +36,21 @@ std::vector<Weights<T>> weights_at(const std::vector<std::array<Address, 5>>& ad
   return result;
 }
 
+// Arrays that kernels read or write whenever a cell has them.
+template <class T>
+void check_weights(const CellInfo& info, int input_size, const char* name, const Weights<T>& w) {
+  RNNFAST_CHECK(w.weight_ih || !input_size, name, ": expected the address of weight_ih, got null");
+  RNNFAST_CHECK(w.weight_hh || !info.recurrent_gates(), name,
+                ": expected the address of weight_hh, got null");
+  RNNFAST_CHECK(w.weight_channel || !info.params, name, ": cell ", info.name,
+                " has parameters; expected the address of weight_channel, got null");
+}
+// Those of a call that computes anything.
+void check_there(const char* name, const Addresses& addresses) {
+  for (const Address a : addresses)
+    RNNFAST_CHECK(a, name, ": expected the address of an array, got null");
+}
+
 // A call's sizes and inputs, made once for forward and backward.
 struct NetworkCall {
   NetworkSize size;
@@ -59,12 +75,79 @@ NetworkCall make_call(int cell, int steps, int batch, int input_size, int hidden
   RNNFAST_CHECK(long(call.input.weights.size()) == call.size.cells(),
                 "weights: expected one entry for each layer and direction");
   RNNFAST_CHECK(call.input.initial.size() == call.states(), "initial: expected one for each state");
+  const CellInfo& info = call.size.info();
+  const bool computes = call.size.rows() > 0;
+  RNNFAST_CHECK(!computes || !input_size || (x != 0) != (indices != 0),
+                "x, indices: expected the address of one of them");
+  RNNFAST_CHECK(!info.reads_input() || (!indices && input_size == hidden_size), "cell ", info.name,
+                " reads its input: expected x with input_size == hidden_size, ", hidden_size,
+                ", got ", indices ? "indices" : "input_size ",
+                indices ? "" : std::to_string(input_size));
+  for (const auto& w : call.input.weights) check_weights(info, input_size, "weights", w);
   return call;
+}
+
+KernelUnit unit_of(const NetworkCall& call, bool backward) {
+  return call.size.unit(backward ? Pass::backward : Pass::forward, device_properties());
+}
+// What has to be compiled before a pass: (kernel, whether products multiply pairs of bfloat16).
+std::optional<std::tuple<std::string, bool>> missing(const NetworkCall& call, bool backward) {
+  const KernelUnit unit = unit_of(call, backward);
+  if (device_cell(call.size.cell).functions(unit)) return {};
+  return std::tuple(std::string(kernel_name(unit.kernel)), unit.paired);
+}
+
+// The header with a kernel's functions, and their names for a C++ type `type`.
+std::tuple<std::string, std::vector<std::string>> functions(int cell, const std::string& kernel,
+                                                            bool backward, bool paired,
+                                                            const std::string& type) {
+  const Kernel k = kernel_named(kernel);
+  return {header_of(k), function_names(k, backward ? Pass::backward : Pass::forward, paired,
+                                       device_cell(cell).info(), type)};
+}
+void load(int cell, const std::string& kernel, bool backward, bool paired,
+          const Addresses& functions) {
+  Functions found;
+  for (const Address a : functions) found.push_back(pointer<const void>(a));
+  device_cell(cell).load({kernel_named(kernel), backward ? Pass::backward : Pass::forward, paired,
+                          device_properties().capability},
+                         std::move(found));
+}
+
+// (whether it multiplies a state, the number of the state or value, first gate, number of gates)
+using ProductTuple = std::tuple<bool, int, int, int>;
+
+int define(const std::string& name, int states, int params, const std::vector<int>& input,
+           const std::vector<int>& recurrent, bool opens,
+           const std::vector<std::tuple<std::vector<ProductTuple>, int>>& stages, int slots,
+           int dslots) {
+  CellDefinition cell{.name = name,
+                      .states = states,
+                      .params = params,
+                      .slots = slots,
+                      .dslots = dslots,
+                      .input = input,
+                      .recurrent = recurrent,
+                      .opens = opens,
+                      .stages = {},
+                      .norms = {},
+                      .constants = {}};
+  for (const auto& [products, values] : stages) {
+    StageOf stage{{}, values, {}, {}};
+    for (const auto& [is_state, operand, first, count] : products)
+      stage.products.push_back({is_state ? state(operand) : value(operand), {first, count}});
+    cell.stages.push_back(std::move(stage));
+  }
+  return define_device_cell(cell);
 }
 
 void forward(const NetworkCall& call, Address y, const Addresses& final, Address reserve,
              Address workspace, Address stream) {
   RNNFAST_CHECK(final.size() == call.states(), "final: expected one for each state");
+  check_there("y", {y});
+  check_there("final", final);
+  check_there("workspace", {workspace});
+  if (call.size.training) check_there("reserve", {reserve});
   network_forward(call.size, call.input, pointer<float>(y), pointers<float>(final),
                   pointer<void>(reserve), pointer<void>(workspace), device_properties(),
                   stream_at(stream));
@@ -77,6 +160,13 @@ void backward(const NetworkCall& call, Address dy, const Addresses& dfinal, Addr
                 "dfinal, dinitial: expected one for each state");
   RNNFAST_CHECK(dweights.size() == call.input.weights.size(),
                 "dweights: expected one entry for each layer and direction");
+  RNNFAST_CHECK(call.size.training, "backward: expected a call that is training");
+  for (const auto& w : weights_at<float>(dweights))
+    check_weights(call.size.info(), call.size.input_size, "dweights", w);
+  check_there("dinitial", dinitial);
+  check_there("reserve", {reserve});
+  check_there("workspace", {workspace});
+  RNNFAST_CHECK(!dx || !call.input.indices, "dx: indices have no gradient");
   network_backward(call.size, call.input, pointer<const float>(dy), pointers<const float>(dfinal),
                    pointer<float>(dx), pointers<float>(dinitial), weights_at<float>(dweights),
                    pointer<void>(reserve), pointer<void>(workspace), device_properties(),
@@ -92,7 +182,8 @@ void bind_rnn(py::module_& m) {
            arg("input_size"), arg("hidden_size"), arg("layers"), arg("directions"), arg("training"),
            arg("products"), arg("kernel"), arg("dropout"), arg("seed"), arg("x"), arg("indices"),
            arg("lengths"), arg("weights"), arg("initial"),
-           "`cell` is a place in the registry; x (T, B, I) or else indices (T, B), int64; lengths "
+           "`cell` is a number of find_cell or define_cell; x (T, B, I) or else indices (T, B), "
+           "int64; lengths "
            "(B,), int32; products \"full\", \"bfloat16\" or \"bfloat16x3\"; kernel: the only one "
            "to run, or None; five weights of each layer and direction; (L*D, B, H) of each state.")
       .def_property_readonly(
@@ -107,11 +198,23 @@ void bind_rnn(py::module_& m) {
           "backward_workspace_bytes",
           [](const NetworkCall& c) { return backward_bytes(c.size, c.input).workspace; },
           "Bytes of scratch of backward.")
+      .def("missing", &missing, py::kw_only(), arg("backward"),
+           "The kernel that a pass needs and that is not loaded, and whether its products multiply "
+           "pairs of bfloat16; None if all is there.")
       .def("forward", &forward, py::kw_only(), arg("y"), arg("final"), arg("reserve"),
            arg("workspace"), arg("stream"), "Writes y (T, B, D*H) and the final states.")
       .def("backward", &backward, py::kw_only(), arg("dy"), arg("dfinal"), arg("dx"),
            arg("dinitial"), arg("dweights"), arg("reserve"), arg("workspace"), arg("stream"),
            "Writes dx and the gradients of the initial states, adds those of the weights.");
+  m.def("find_cell", &find_device_cell, arg("name"), "The number of a cell, or -1.");
+  m.def("define_cell", &define, arg("name"), arg("states"), arg("params"), arg("input"),
+        arg("recurrent"), arg("opens"), arg("stages"), arg("slots"), arg("dslots"),
+        "The number of a new cell, whose stages are (products, number of values).");
+  m.def("functions", &functions, py::kw_only(), arg("cell"), arg("kernel"), arg("backward"),
+        arg("paired"), arg("type"),
+        "The header that has a kernel's functions, and their names for a cell's C++ type.");
+  m.def("load", &load, py::kw_only(), arg("cell"), arg("kernel"), arg("backward"), arg("paired"),
+        arg("functions"), "Takes the addresses of a kernel's functions for the current device.");
 }
 
 }  // namespace rnnfast::cuda

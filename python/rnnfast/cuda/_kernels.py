@@ -1,0 +1,82 @@
+"""The C++ text of the kernels of a cell that the engine has not compiled ahead."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from rnnfast._known import COMPILED, cell_named
+from rnnfast.traced.compiled import TracedCell, compile  # noqa: A004
+from rnnfast.traced.header import header
+
+TYPE = "rnnfast::cuda::Compiled"
+"""What the text calls the cell."""
+
+
+class Unit(NamedTuple):
+    """One kernel of a cell in one pass, as the extension's `load` takes it."""
+
+    cell: int
+    kernel: str
+    backward: bool
+    paired: bool
+
+
+class Kernels(NamedTuple):
+    """What a compiler is given.
+
+    Attributes:
+        text: the source. It includes headers below the folders `src` and `src/cpp`.
+        functions: the kernels' names in C++.
+    """
+
+    text: str
+    functions: list[str]
+
+
+def kernels(extension: Any, unit: Unit, traced: TracedCell | None) -> Kernels:
+    """The kernels of a unit.
+
+    Args:
+        extension: The compiled module.
+        unit: What is asked for.
+        traced: The cell; None for one of the registry, of which there is a header.
+
+    Raises:
+        CellError: The cell has no header.
+    """
+    included, functions = extension.functions(**unit._asdict(), type=TYPE)
+    if traced is None:
+        text, name = '#include "cells/registry.h"\n', f"CellAt<{unit.cell}>"
+    else:
+        name, text = header(traced)
+    text = f'#include "{included}"\n{text}\n'
+    text += f"namespace rnnfast::cuda {{\nusing Compiled = {name};\n}}\n"
+    return Kernels(text, functions)
+
+
+def traced_cell(name: str) -> TracedCell | None:
+    """A cell that the engine knows, as equations; None for one of the registry."""
+    return None if name in COMPILED else compile(cell_named(name))
+
+
+def definition(traced: TracedCell) -> dict[str, Any]:
+    """The arguments of the extension's `define_cell`, but for the name."""
+    stages: list[tuple[list[tuple[bool, int, int, int]], int]] = [
+        (
+            list(stage.products),
+            len(stage.made),
+        )
+        for stage in traced.stages
+    ]
+    if traced.opening is not None:
+        stages.insert(0, ([], traced.opening_values))
+    return {
+        "states": traced.states,
+        "params": traced.params,
+        "input": traced.x_rows,
+        "recurrent": traced.h_rows,
+        "opens": traced.opening is not None,
+        "stages": stages,
+        "slots": traced.slots,
+        "dslots": traced.dslots,
+    }
