@@ -83,7 +83,6 @@ def test_options_never_change() -> None:
     assert found.pop("cell").name == "lstm"
     assert found == {
         "num_layers": 2,
-        "has_noise": False,
         "bidirectional": True,
         "dropout": 0.25,
         "training": True,
