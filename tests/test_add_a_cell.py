@@ -1,4 +1,4 @@
-"""Follows "add a cell in three edits" of ARCHITECTURE.md in a copy of the source tree.
+"""Adds compiled cells by the three edits of ARCHITECTURE.md, in a copy of the source tree.
 
 For two cells: one of a single stage with parameters, and one whose gate both of its stages use.
 """

@@ -30,8 +30,12 @@ def _definition_of(cell: Cell) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine._core, "define", lambda *parts: given.extend(parts))
         engine.define(compile_cell(cell), "no name")
-    definition = dict(zip(PARTS, given, strict=True))
-    return definition | {"stages": [list(stage) for stage in definition["stages"]]}
+    return dict(zip(PARTS, map(listed, given), strict=True))
+
+
+def listed(value: Any) -> Any:
+    """The same in lists, which can be changed."""
+    return list(map(listed, value)) if isinstance(value, (list, tuple)) else value
 
 
 def definition_of(cell: str) -> dict[str, Any]:

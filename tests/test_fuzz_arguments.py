@@ -129,6 +129,9 @@ class Call:
             "seed": 5,
             "training": rng.random() < 0.7,
             "recompute": bool(rng.random() < 0.2),
+            "zoneout": (0.3,) * info.states if rng.random() < 0.2 else 0.0,
+            "input_dropout": 0.3 if rng.random() < 0.2 else 0.0,
+            "recurrent_dropout": 0.3 if rng.random() < 0.2 else 0.0,
         }
 
     def changed(self, array: Any, chance: float = 0.25) -> Any:
@@ -222,7 +225,8 @@ def test_the_core_says_no_or_computes_whatever_it_is_given(seed: int) -> None:
     call.spoil()
     rng, o = call.rng, call.options
     names = "num_layers", "bidirectional", "dropout", "training"
-    options: list[Any] = [call.cell, *(o[name] for name in names), "full", 0, 1, False]
+    noise = o["zoneout"], o["input_dropout"], o["recurrent_dropout"], bool(rng.random() < 0.5)
+    options: list[Any] = [call.cell, *(o[name] for name in names), "full", 0, 1, False, noise]
     arguments: list[Any] = [None, call.x, call.weights, call.state, o["lengths"], o["seed"]]
     for values in (options, arguments):
         for i in range(len(values)):

@@ -271,8 +271,14 @@ def test_options_of_keras_that_change_no_result(config: Any) -> None:
 
 def test_keras_options_of_training_are_not_taken_over() -> None:
     layer, weights = rnnfast.LSTM(5, 7), keras_weights("lstm", 1, 1, bias=True)
-    with pytest.warns(UserWarning, match=r"config has dropout=0\.5, which acts in training only"):
+    with pytest.warns(
+        UserWarning,
+        match=r"config has dropout=0\.5, which acts in training only .* input_dropout=0\.5 has",
+    ):
         rnnfast.load_keras_weights(layer, weights, keras_config("lstm", dropout=0.5))
+    same = rnnfast.LSTM(5, 7, input_dropout=0.5, recurrent_dropout=0.1)
+    config = keras_config("lstm", dropout=0.5, recurrent_dropout=0.1)
+    rnnfast.load_keras_weights(same, weights, config)  # warns of nothing
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_arguments_of_the_wrong_type_are_named() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"cell": "lsmt"}, "cell: expected one of .*lstm.*, got 'lsmt'"),
+        ({"cell": "lsmt"}, "cell: expected a name .*, got 'lsmt'; did you mean 'lstm'"),
         ({"hidden_size": 0}, "hidden_size: expected at least 1, got 0"),
         ({"num_layers": 0}, "num_layers: expected at least 1, got 0"),
         ({"embedding_size": -1}, "embedding_size: expected at least 0, got -1"),

@@ -1,4 +1,4 @@
-"""exp, sigmoid and tanh of the kernels, held to the bounds that src/cpp/cpu/math.h states."""
+"""Functions of the kernels (cpu/math.h), held to the bounds that the header states."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ EXP_LIMIT = dict(
         strict=True,
     )
 )
-EXACT = {"exp": np.exp, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}
+EXACT = {
+    "exp": np.exp,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "log": np.log,
+    "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+}
 
 
 def test_header_states_all_bounds() -> None:
@@ -59,12 +65,14 @@ def samples(dtype: str) -> np.ndarray:
 def errors(name: str, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     """Arguments and, for each, the error in units in the last place of the exact result."""
     x = samples(dtype)
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
         exact = EXACT[name](x.astype(np.float64 if dtype == "float32" else np.longdouble))
         stated = {
             "exp": (exact >= np.finfo(dtype).tiny) & (x <= EXP_LIMIT[dtype]),
             "sigmoid": exact >= np.finfo(dtype).tiny,
             "tanh": np.full(x.shape, True),
+            "log": x >= np.finfo(dtype).tiny,
+            "softplus": exact >= np.finfo(dtype).tiny,
         }[name]
         x, exact = x[stated], exact[stated]
         unit = np.spacing(np.abs(exact).astype(dtype)).astype(exact.dtype)
@@ -83,9 +91,16 @@ def test_error_in_units_in_the_last_place(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("name", EXACT)
 def test_special_values(name: str, dtype: str) -> None:
     x = np.array([np.nan, -np.nan, 0.0, -np.inf, np.inf], dtype)
-    zero, low, high = {"exp": (1, 0, np.inf), "sigmoid": (0.5, 0, 1), "tanh": (0, -1, 1)}[name]
+    zero, low, high = {
+        "exp": (1, 0, np.inf),
+        "sigmoid": (0.5, 0, 1),
+        "tanh": (0, -1, 1),
+        "log": (-np.inf, np.nan, np.inf),
+        "softplus": (np.log(2), 0, np.inf),
+    }[name]
     expected = np.array([np.nan, np.nan, zero, low, high])
-    np.testing.assert_allclose(_core._math(name, x), expected, rtol=0, atol=np.finfo(dtype).tiny)
+    tiny, eps = np.finfo(dtype).tiny, np.finfo(dtype).eps
+    np.testing.assert_allclose(_core._math(name, x), expected, rtol=eps, atol=tiny)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -110,6 +125,13 @@ def test_value_does_not_depend_on_its_place(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", EXACT)
 def test_never_out_of_range(name: str, dtype: str) -> None:
-    y = _core._math(name, samples(dtype))
-    low, high = {"exp": (0, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1)}[name]
+    x = samples(dtype)
+    y = _core._math(name, x[x >= 0] if name == "log" else x)
+    low, high = {
+        "exp": (0, np.inf),
+        "sigmoid": (0, 1),
+        "tanh": (-1, 1),
+        "log": (-np.inf, np.inf),
+        "softplus": (0, np.inf),
+    }[name]
     assert ((low <= y) & (y <= high)).all()

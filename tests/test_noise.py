@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,25 +12,24 @@ import cases
 import rnnfast
 from cases import Case
 from philox import philox
-from rnnfast import _core, functional
-from rnnfast.cells import ZOO
+from rnnfast import functional
+from rnnfast._known import cell_named, name_of
 from rnnfast.reference import CELLS
-from rnnfast.traced import compile as compile_cell
-from rnnfast.traced.engine import define
 from test_sequence import DTYPES
 from traced_cases import OTHERS
 
-# Of traced cells: one of an opening and two further stages, one with layer norms and channel
-# parameters, one without recurrent products, one with products of several states, one whose second
-# stage multiplies a new state, and one of the zoo.
-TRACED = {
-    "noisy_mut3": CELLS["mut3"],
-    "noisy_normalized": OTHERS["normalized"],
-    "noisy_independent": OTHERS["independent"],
-    "noisy_other_state": OTHERS["other_state"],
-    "noisy_early_state": OTHERS["early_state"],
-    "noisy_janet": ZOO["janet"],
-}
+# Cells that the engine gets from their equations: one with layer norms and channel parameters, one
+# without recurrent products, one with products of several states, one whose second stage multiplies
+# a new state, and of the zoo one more and one that reads the input itself.
+TRACED = [
+    *(
+        name_of(OTHERS[name])
+        for name in ("normalized", "independent", "other_state", "early_state")
+    ),
+    "janet",
+    "mut1",
+]
+INDEPENDENT, OTHER_STATE, EARLY_STATE = TRACED[1:4]
 ALL = [*CELLS, *TRACED]
 KINDS: dict[str, dict[str, Any]] = {
     "zoneout": {"zoneout": 0.3},
@@ -41,24 +39,10 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def traced_cells() -> Iterator[None]:
-    """Gives the engine and the reference the traced cells."""
-    for name, cell in TRACED.items():
-        define(compile_cell(cell), name)
-        CELLS[name] = cell
-    known = functional.cells()
-    known.update({info.name: info for info in _core.cells() if info.name in TRACED})
-    yield
-    for name in TRACED:
-        del CELLS[name], known[name]
-
-
 def made(cell: str, **sizes: Any) -> Case:
     """A case of sizes that the cell can have."""
-    reads_input = cell in TRACED and TRACED[cell].reads_input
     case = Case(cell, **sizes)
-    return replace(case, I=case.H, D=1) if reads_input else case
+    return replace(case, I=case.H, D=1) if cell_named(cell).reads_input else case
 
 
 def reserve_of(case: Case, seed: int, **noise: Any) -> Any:
@@ -110,13 +94,13 @@ def test_noise_matches_the_reference_with_the_same_masks(
 @pytest.mark.parametrize("cell", ALL)
 def test_zoneout_of_each_state(cell: str) -> None:
     case = made(cell, T=7, B=4, H=18)
-    states = CELLS[cell].states
+    states = cell_named(cell).states
     assert_as_reference(case, zoneout=tuple(0.6 / (1 + k) for k in range(states)))
     assert_as_reference(case, zoneout=(0.0,) * (states - 1) + (0.5,))
 
 
 @pytest.mark.parametrize("lengths", [False, True])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "noisy_janet"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "janet"])
 def test_noise_of_indices(cell: str, lengths: bool) -> None:
     for size in ({"T": 6, "B": 5}, {"T": 4, "B": 1}):
         case = made(cell, **size, I=11, H=17, L=2, indices=True, lengths=lengths)
@@ -130,7 +114,7 @@ def test_noise_in_bfloat16(cell: str, kind: str) -> None:
     assert_as_reference(case, **KINDS[kind])
 
 
-@pytest.mark.parametrize("cell", ["lstm", "mut3", "noisy_mut3"])
+@pytest.mark.parametrize("cell", ["lstm", "mut3", EARLY_STATE])
 def test_noise_beside_dropout_between_layers(cell: str) -> None:
     case = made(cell, T=5, B=4, H=9, L=3, lengths=True)
     options = {"seed": 5, **KINDS["all"]}
@@ -156,7 +140,7 @@ def final_of(case: Case, **options: Any) -> list[np.ndarray]:
 @pytest.mark.parametrize("cell", ALL)
 def test_evaluation_takes_zoneouts_expectation(cell: str, lengths: bool) -> None:
     case = made(cell, T=6, B=5, H=20, L=2, D=2, dtype="float64", lengths=lengths)
-    states = CELLS[cell].states
+    states = cell_named(cell).states
     zoneout = tuple(0.5 / (1 + k) for k in range(states))
     masks = {
         "zoneout_masks": [
@@ -188,7 +172,11 @@ def test_streams_take_zoneouts_expectation(cell: str) -> None:
 @pytest.mark.parametrize("cell", ALL)
 def test_zeros_are_no_noise(cell: str, training: bool) -> None:
     case = made(cell, T=4, B=3, H=17, L=2)
-    zeros = {"zoneout": (0.0,) * CELLS[cell].states, "input_dropout": 0, "recurrent_dropout": 0.0}
+    zeros = {
+        "zoneout": (0.0,) * cell_named(cell).states,
+        "input_dropout": 0,
+        "recurrent_dropout": 0.0,
+    }
     if training:
         cases.assert_identical(cases.run_engine(case, **zeros), cases.run_engine(case))
     else:
@@ -208,7 +196,7 @@ def test_zoneout_of_one_keeps_the_initial_state(cell: str) -> None:
     assert not any(results[name].any() for name in results if name.startswith(("dweight", "dx")))
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru_reset_before", "noisy_independent"])
+@pytest.mark.parametrize("cell", ["lstm", "gru_reset_before", INDEPENDENT])
 def test_dropout_of_everything(cell: str) -> None:
     assert_as_reference(made(cell, T=5, B=3, H=17, L=2), input_dropout=1.0, recurrent_dropout=1.0)
 
@@ -283,11 +271,10 @@ def test_masks_are_bernoulli_and_their_own() -> None:
             assert_share(mask[:, 1:] == mask[:, :-1], agreement)
         for other in zeros[:k]:
             units = min(mask.shape[-1], other.shape[-1])
-            if mask.ndim == other.ndim:
-                assert_share(mask[..., :units] == other[..., :units], agreement)
-            else:  # steps of zoneout against a mask of all steps
-                one, steps = (mask, other) if mask.ndim == 2 else (other, mask)
-                assert_share(one[:, None, :units] == steps[..., :units], agreement)
+            both = mask, other
+            if mask.ndim != other.ndim:  # a step of zoneout against a mask of all steps
+                both = tuple(m if m.ndim == 2 else m[:, 1] for m in both)
+            assert_share(both[0][..., :units] == both[1][..., :units], agreement)
 
 
 def test_a_sequence_has_the_same_masks_in_any_batch() -> None:
@@ -312,11 +299,11 @@ def test_masks_tell_where_there_are_none() -> None:
             function(*arguments)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh", "noisy_other_state"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh", OTHER_STATE])
 def test_what_zoneout_and_dropout_of_inputs_keep(cell: str) -> None:
     """The formula of `functional.Reserve`."""
     case = made(cell, T=8, B=4, I=16, H=64)  # whole tiles and lines of the cache
-    states, rows = CELLS[cell].states, case.T * case.B
+    states, rows = cell_named(cell).states, case.T * case.B
 
     def nbytes(**noise: Any) -> int:
         return int(reserve_of(case, 1, **noise).nbytes)

@@ -184,6 +184,16 @@ def test_cells_that_onnx_lacks(cell: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_zoneout_is_refused() -> None:
+    layer = rnnfast.LSTM(3, 4, zoneout=(0.0, 0.1), input_dropout=0.5)
+    with pytest.raises(
+        ValueError, match=r"model: expected a layer without zoneout, .*\(0\.0, 0\.1\)"
+    ):
+        rnnfast.onnx.to_model(layer)
+    layer.zoneout = (0.0, 0.0)
+    rnnfast.onnx.to_model(layer)
+
+
 def test_other_models_and_lengths_of_a_language_model() -> None:
     with pytest.raises(TypeError, match=r"model: expected rnnfast\.Recurrent or .*, got Linear"):
         rnnfast.onnx.to_model(rnnfast.Linear(2, 3))

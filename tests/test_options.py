@@ -5,23 +5,23 @@ from __future__ import annotations
 import copy
 import math
 import pickle
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import cases
+import rnnfast
 from cases import Case
-from rnnfast import GRU, _arguments, _backend, functional
+from rnnfast import GRU, _arguments, functional
 from rnnfast.functional import Weights
 from rnnfast.reference import CELLS
 
 CASE = Case("gru", I=4, H=8)
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"cell": "gry"}, ValueError, "cell: expected one of .*, got 'gry'"),
-    ({"cell": None}, ValueError, "cell: expected one of .*, got None"),
+    ({"cell": "gry"}, ValueError, "cell: expected a name .*, got 'gry'; did you mean 'gru'"),
+    ({"cell": None}, TypeError, "cell: expected the name of a cell .*, got NoneType"),
     ({"num_layers": 0}, ValueError, "num_layers: expected at least 1, got 0"),
     ({"num_layers": 1.0}, TypeError, "num_layers: expected an integer, got float"),
     ({"num_layers": 2**80}, ValueError, "num_layers: expected at most 2147483647, got 1208925"),
@@ -83,6 +83,7 @@ def test_options_never_change() -> None:
     assert found.pop("cell").name == "lstm"
     assert found == {
         "num_layers": 2,
+        "has_noise": False,
         "bidirectional": True,
         "dropout": 0.25,
         "training": True,
@@ -128,38 +129,16 @@ def test_a_cell_tells_the_shapes_of_its_weights_in_their_order(cell: str) -> Non
     assert info.gates == info.recurrent_gates == reference.gates
 
 
-class Elementwise:
-    """A cell without recurrent products, as the checks see it; the library has none yet."""
-
-    name, states, gates, recurrent_gates, params = "elementwise", 1, 2, 0, 1
-
-    def shapes(
-        self, input_size: int, hidden_size: int, _proj_size: int = 0
-    ) -> dict[str, tuple[int, ...]]:
-        """Of 2 row blocks of weight_ih, and none of weight_hh."""
-        rows = 2 * hidden_size
-        return {
-            "weight_ih": (rows, input_size),
-            "weight_hh": (0, hidden_size),
-            "bias_ih": (rows,),
-            "bias_hh": (0,),
-            "weight_channel": (1, hidden_size),
-        }
-
-
 def test_a_recurrent_matrix_without_rows_passes_the_checks() -> None:
-    options: Any = SimpleNamespace(
-        cell=Elementwise(), num_layers=2, bidirectional=False, training=False, precision="full"
-    )
-    layers = [
-        Weights(*(np.ones(shape, np.float32) for shape in Elementwise().shapes(width, 5).values()))
-        for width in (3, 5)
-    ]
-    _, x, weights, _, _, _ = _arguments.checked_call(
-        _backend.CPU, options, np.ones((2, 1, 3), np.float32), layers, None, None, 0
-    )
-    assert weights == layers
-    wrong = [layers[0]._replace(weight_hh=np.ones((5, 5), np.float32)), layers[1]]
+    layer = rnnfast.Recurrent("min_gru", 3, 5, 2)
+    x = np.ones((2, 1, 3), np.float32)
+    doubled = [tuple(None if w is None else w.astype("f8") for w in one) for one in layer._weights]
+    expected = functional.forward("min_gru", x, layer._weights, num_layers=2)[0]
+    got = functional.forward(
+        "min_gru", x.tolist(), [Weights(*one) for one in doubled], num_layers=2
+    )[0]
+    assert np.allclose(got, expected, rtol=1e-6)
+    wrong = [layer._weights[0]._replace(weight_hh=np.ones((5, 5), np.float32)), layer._weights[1]]
     message = r"weight_hh: expected shape \(0\*hidden_size, hidden_size\) = \(0, 5\), got \(5, 5\)"
     with pytest.raises(ValueError, match=message):
-        _arguments.checked_call(_backend.CPU, options, x, wrong, None, None, 0)
+        functional.forward("min_gru", x, wrong, num_layers=2)

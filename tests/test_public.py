@@ -18,7 +18,8 @@ from test_layers import NAMED
 # PyTorch's layers take these by position; nonlinearity is of RNN only, in the fourth place.
 POSITIONAL = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout"]
 POSITIONAL += ["bidirectional"]
-KEYWORDS = ["recompute", "learn_state", "dtype", "precision", "seed", "device"]
+KEYWORDS = ["recompute", "learn_state", "zoneout", "input_dropout", "recurrent_dropout", "dtype"]
+KEYWORDS += ["precision", "seed", "device"]
 
 
 @pytest.mark.parametrize("kind", [rnnfast.RNN, rnnfast.LSTM, rnnfast.PeepholeLSTM, rnnfast.GRU])

@@ -98,6 +98,9 @@ def test_the_same_equations_are_defined_once_in_whatever_objects_they_come() -> 
     assert packed.cell == name
     np.testing.assert_array_equal(functional.forward(made(2.5), x, packed)[0], y)
     np.testing.assert_array_equal(functional.forward(name, x, packed)[0], y)
+    noisy = [functional.forward(c, x, weights, zoneout=0.3)[0] for c in (made(2.5), name)]
+    np.testing.assert_array_equal(*noisy)
+    assert not np.array_equal(noisy[0], y)
     with pytest.raises(ValueError, match="weights: expected packed ones of"):
         functional.forward(made(2.75), x, packed)
     assert cell_named(name).step(*stand_ins())  # the first of them

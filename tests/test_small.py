@@ -143,7 +143,7 @@ def test_packed_weights_must_fit() -> None:
         functional.forward("lstm", d.x.astype("complex64"), packed)
     with pytest.raises(ValueError, match="num_directions = 2 entries, got 1"):
         functional.pack("lstm", weights, bidirectional=True)
-    with pytest.raises(ValueError, match="cell: expected one of"):
+    with pytest.raises(ValueError, match="cell: expected a name"):
         functional.pack("nothing", weights)
 
 

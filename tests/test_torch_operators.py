@@ -35,6 +35,10 @@ def call(**changes: Any) -> dict[str, Any]:
         "bias": True,
         "dropout": 0.5,
         "precision": "full",
+        "zoneout": [],
+        "input_dropout": 0.0,
+        "recurrent_dropout": 0.0,
+        "expects": False,
         "keep": True,
     }
     return arguments | changes
@@ -63,7 +67,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         r"lengths: expected a dense tensor of torch.int64 on the CPU, got one of torch.int32",
     ),
     "a negative seed": ({"seed": torch.tensor(-1)}, ValueError, r"seed: expected at least 0, got"),
-    "an unknown cell": ({"cell": "lst"}, ValueError, r"cell: expected one of .*, got 'lst'"),
+    "an unknown cell": ({"cell": "lst"}, ValueError, r"cell: expected a name .*, got 'lst'"),
     "no layers": ({"num_layers": 0}, ValueError, r"num_layers: expected .* got 0"),
     "another number of layers": (
         {"num_layers": 1},

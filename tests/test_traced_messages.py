@@ -199,12 +199,25 @@ def of_many_temporaries(count: int) -> Cell:
     return Cell("of many temporaries", step=step)
 
 
+def long(count: int) -> Cell:
+    """Nodes that are shared again and again, so that there are more ways than could be walked."""
+
+    def step(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
+        h = recurrent(state[0])[0] + x[0]
+        for _ in range(count):
+            h = 0.9 * h + sigmoid(h)
+        return (h,)
+
+    return Cell("long", step=step)
+
+
 TOO_LARGE: dict[str, tuple[Cell, str]] = {
     "stages": (chain(17), r"at most 16 stages for the engine, got 17"),
     "gates": (wide("gates", gates=17, recurrent_gates=16), r"at most 32 gates .*got 3"),
     "states": (wide("states", states=9), r"at most 8 states .*got 9"),
     "params": (wide("params", params=33), r"at most 32 params .*got 33"),
     "constants": (of_constants(70), r"at most 64 constants .*got 7"),
+    "long": (long(500), r"at most 48 temporaries .*got"),
     "temporaries": (of_many_temporaries(50), r"at most 48 temporaries .*got"),
 }
 

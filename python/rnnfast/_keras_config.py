@@ -96,12 +96,16 @@ def _check_direction(
     has_bias = layer._weights[0].bias_ih is not None
     _require(label, "units", options.get("units"), layer.hidden_size, "hidden_size")
     _require(label, "use_bias", options.get("use_bias", True), has_bias, "bias")
-    dropped = {n: options[n] for n in ("dropout", "recurrent_dropout") if options.get(n)}
+    ours = {"dropout": "input_dropout", "recurrent_dropout": "recurrent_dropout"}
+    dropped = {
+        n: options[n] for n in ours if options.get(n) and options[n] != getattr(layer, ours[n])
+    }
     if dropped:
         words = " and ".join(f"{name}={rate}" for name, rate in dropped.items())
+        same = ", ".join(f"{ours[name]}={rate}" for name, rate in dropped.items())
         warnings.warn(
             f"load_keras_weights: {label} has {words}, which acts in training only and is not "
-            "taken over",
+            f"taken over; a layer with {same} has the same",
             stacklevel=5,
         )
 

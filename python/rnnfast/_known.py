@@ -7,9 +7,6 @@ compiled, packed or kept for a name never is of other equations.
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -173,12 +170,17 @@ def _digest_of(name: str) -> str | None:
 
 def _digest(traced: TracedCell) -> str:
     """Tells equations from others, whatever the name of the cell."""
+    import hashlib  # these, and difflib below, are milliseconds of an import that few need
+    import json
+
     graph = {key: value for key, value in traced.graph.items() if key != "name"}
     return hashlib.sha256(json.dumps(graph, sort_keys=True).encode()).hexdigest()
 
 
 def _unknown(name: str) -> str:
     """What is wrong with a name, and what may be meant."""
+    import difflib
+
     close = difflib.get_close_matches(name.lower(), {*ZOO, *_defined}, 3)
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     return (

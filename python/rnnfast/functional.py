@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import ArrayLike
 
-from rnnfast import _arguments, _backend, _checks, _core, _noise
+from rnnfast import _arguments, _backend, _core, _noise
 from rnnfast._arguments import Weights, cells
 from rnnfast._backend import CPU, Backend
 from rnnfast._checks import RealArray
@@ -145,7 +145,7 @@ def forward(
     # As `_arguments.network_options` does it, whose call would cost a short one 2%.
     noise = None
     if not _noise.none(zoneout, input_dropout, recurrent_dropout):
-        states = cells()[_checks.choice("cell", cell, cells())].states
+        states = _arguments.info_of(cell).states
         noise = _noise.of(zoneout, input_dropout, recurrent_dropout, states, on)
     options = _core.network_options(
         cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, noise

@@ -79,8 +79,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
     layers have stand in PyTorch's order.
 
     Args:
-        cell: The cell: a name out of `rnnfast.cells.ZOO`, such as "lstm", one that was registered
-            (`rnnfast.register`), or a `rnnfast.Cell`. The attribute `cell` is its name.
+        cell: Name of the cell, one of `rnnfast.cells.ZOO` or registered; or a `rnnfast.Cell`.
         input_size: Size I of an input, the last axis of x.
         hidden_size: Size H of the state.
         num_layers: How many layers L stand on each other.

@@ -97,6 +97,13 @@ def test_what_the_device_does_not_do_is_refused(device: str) -> None:
         rnnfast.LSTM(3, 4, recompute=True, device=device)
     with pytest.raises(ValueError, match=f"proj_size: expected no projection on device '{device}'"):
         rnnfast.LSTM(3, 4, proj_size=2, device=device)
+    message = rf"zoneout, .*: expected 0 on device '{device}', .* got zoneout = 0\.1"
+    with pytest.raises(ValueError, match=message):
+        rnnfast.LSTM(3, 4, zoneout=0.1, device=device)
+    with pytest.raises(ValueError, match=message):
+        functional.forward(
+            "lstm", np.zeros((2, 1, 5)), weights_on(device), zoneout=0.1, **CASE.options
+        )
     x = np.zeros((2, 1, 5), "complex64")
     with pytest.raises(TypeError, match="x: expected real numbers to convert to dtype float32"):
         functional.forward("lstm", x, weights_on(device), **CASE.options)

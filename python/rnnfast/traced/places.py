@@ -80,11 +80,13 @@ class Visit(NamedTuple):
 
     Attributes:
         stage: the stage of a forward program; None of a backward program.
+        results: the nodes that it writes.
         computed: the nodes that it computes, but for constants.
         read: the places that it reads.
     """
 
     stage: int | None
+    results: set[Node]
     computed: set[Node]
     read: set[Place]
 
@@ -92,27 +94,24 @@ class Visit(NamedTuple):
 def visits(plan: Plan, backward: Backward, kept: Kept) -> Iterator[Visit]:
     """What the programs of all stages do."""
     for k in range(plan.stages):
-        place = partial(forward_place, plan, kept, k)
-        yield Visit(k, *_visited(forward_roots(plan, kept, k), place))
-        place = partial(backward_place, plan, kept)
-        yield Visit(None, *_visited(backward_roots(plan, backward, k), place))
+        yield _visit(k, forward_roots(plan, kept, k), partial(forward_place, plan, kept, k))
+        yield _visit(None, backward_roots(plan, backward, k), partial(backward_place, plan, kept))
 
 
-def _visited(
-    roots: Iterable[Root], place: Callable[[Node], Place | None]
-) -> tuple[set[Node], set[Place]]:
-    """The nodes that a program of these roots computes, and the places that it reads."""
-    computed: set[Node] = set()
-    read: set[Place] = set()
-    todo = [node for _, node in roots]
+def _visit(
+    stage: int | None, roots: Iterable[Root], place: Callable[[Node], Place | None]
+) -> Visit:
+    """What the program of these roots does."""
+    visit = Visit(stage, {node for _, node in roots}, set(), set())
+    todo = list(visit.results)
     while todo:
         node = todo.pop()
-        if node in computed or node.op == "const":
+        if node in visit.computed or node.op == "const":
             continue
         at = place(node)
         if at is None:
-            computed.add(node)
+            visit.computed.add(node)
             todo.extend(node.inputs)
         else:
-            read.add(at)
-    return computed, read
+            visit.read.add(at)
+    return visit

@@ -13,7 +13,7 @@ from collections import Counter
 from rnnfast.traced.cut import fewest
 from rnnfast.traced.derivative import GIVEN, Backward
 from rnnfast.traced.graph import Node, reachable
-from rnnfast.traced.places import Kept, visits
+from rnnfast.traced.places import Kept, Visit, visits
 from rnnfast.traced.slots import placed
 from rnnfast.traced.stages import OPENING, Plan
 
@@ -68,30 +68,61 @@ def _wanted_later(plan: Plan) -> list[Node]:
 
 
 def _spare(plan: Plan, backward: Backward, stage: dict[Node, int]) -> None:
-    """Adds the nodes to what is kept that are computed so often that a slot is cheaper."""
+    """Adds the nodes to what is kept whose computing anew costs more than a slot."""
     while True:
-        again = _again(plan, backward, stage)
-        often = [node for node in plan.stage if again[node] > 1]
-        costs = {
-            node: _cost(_again(plan, backward, stage | {node: plan.stage[node]})) for node in often
-        }
-        best = min(often, key=lambda node: (costs[node], node.number), default=None)
-        if best is None or _cost(again) - costs[best] < _WORTH_A_SLOT:
+        kept = Kept(dict.fromkeys(stage, 0), stage, 0)
+        kept.slot.update({gate.x: 0 for gate in plan.gates if gate.x is not None})
+        spared: Counter[Node] = Counter()
+        for visit in visits(plan, backward, kept):
+            spared.update(_spared(plan, visit))
+        best = max(spared, key=lambda node: (spared[node], -node.number), default=None)
+        if best is None or spared[best] < _WORTH_A_SLOT:
             return
         stage[best] = plan.stage[best]
 
 
-def _again(plan: Plan, backward: Backward, stage: dict[Node, int]) -> Counter[Node]:
-    """How often programs compute nodes that another stage's forward program has computed."""
-    kept = Kept(dict.fromkeys(stage, 0), stage, 0)
-    kept.slot.update({gate.x: 0 for gate in plan.gates if gate.x is not None})
-    again: Counter[Node] = Counter()
-    for visit in visits(plan, backward, kept):
-        again.update(
-            node for node in visit.computed if plan.stage.get(node, visit.stage) != visit.stage
-        )
-    return again
+def _spared(plan: Plan, visit: Visit) -> dict[Node, int]:
+    """What a program would not have to compute if a node were kept, for each that it could read.
+
+    That is the node itself and all that it computes for that node alone: what the node dominates
+    in the graph of the program. Costs are in simple instructions; what the forward pass computes
+    for the first time has none.
+    """
+    users: dict[Node, list[Node]] = {node: [] for node in visit.computed}
+    dominator: dict[Node, Node | None] = {}
+    depth: dict[Node | None, int] = {None: 0}
+    cost: dict[Node, int] = {}
+    in_order = sorted(visit.computed, key=lambda node: -node.number)
+    for node in in_order:
+        above: Node | None = None if node in visit.results else users[node][0]
+        for user in users[node]:
+            above = _common(above, user, dominator, depth)
+        dominator[node] = above
+        depth[node] = depth[above] + 1
+        again = plan.stage.get(node, visit.stage) != visit.stage
+        cost[node] = _COST.get(node.op, 1) if again else 0
+        for one in node.inputs:
+            if one in users:
+                users[one].append(node)
+    for node in reversed(in_order):
+        above = dominator[node]
+        if above is not None:
+            cost[above] += cost[node]
+    return {
+        node: cost[node] for node in in_order if plan.stage.get(node, visit.stage) != visit.stage
+    }
 
 
-def _cost(again: Counter[Node]) -> int:
-    return sum(count * _COST.get(node.op, 1) for node, count in again.items())
+def _common(
+    a: Node | None,
+    b: Node | None,
+    dominator: dict[Node, Node | None],
+    depth: dict[Node | None, int],
+) -> Node | None:
+    """The lowest node above two in the tree of dominators; None for its root."""
+    while a is not b:
+        if depth[a] < depth[b]:
+            a, b = b, a
+        assert a is not None
+        a = dominator[a]
+    return a

@@ -69,12 +69,12 @@ def _last_use(
 def _home(plan: Plan, node: Node) -> int | None:
     """The gate with an input's part that a node is made of, if it is a single one."""
     gates = {gate.node: g for g, gate in enumerate(plan.gates[: plan.x_gates])}
-    found: set[int] = set()
+    seen: set[Node] = set()
     todo = [node]
     while todo:
         one = todo.pop()
-        if one in gates:
-            found.add(gates[one])
-        elif plan.stage.get(one) == plan.stage.get(node):
-            todo.extend(one.inputs)
-    return found.pop() if len(found) == 1 else None
+        if one not in seen and plan.stage.get(one) == plan.stage.get(node):
+            seen.add(one)
+            todo.extend(() if one in gates else one.inputs)
+    homes = {gates[one] for one in seen if one in gates}
+    return homes.pop() if len(homes) == 1 else None

@@ -17,11 +17,13 @@ namespace {
 template <class T>
 Array<T> apply(const std::string& name, const Array<T>& x) {
   const DenseKernels<T>& k = dense<T>();
-  const auto function = name == "exp"       ? k.exp
-                        : name == "sigmoid" ? k.sigmoid
-                        : name == "tanh"    ? k.tanh
-                                            : nullptr;
-  RNNFAST_CHECK(function, "name: expected exp, sigmoid or tanh, got ", name);
+  const auto function = name == "exp"        ? k.exp
+                        : name == "sigmoid"  ? k.sigmoid
+                        : name == "tanh"     ? k.tanh
+                        : name == "log"      ? k.log
+                        : name == "softplus" ? k.softplus
+                                             : nullptr;
+  RNNFAST_CHECK(function, "name: expected exp, sigmoid, tanh, log or softplus, got ", name);
   Array<T> y = new_array<T>({long(x.size())});
   function(x.data(), y.mutable_data(), x.size());
   return y;
@@ -31,9 +33,9 @@ Array<T> apply(const std::string& name, const Array<T>& x) {
 
 void bind_math(py::module_& m) {
   m.def("_math", &apply<float>, py::arg("name"), py::arg("x").noconvert(),
-        "exp, sigmoid or tanh of the active instruction set, flat.");
+        "exp, sigmoid, tanh, log or softplus of the active instruction set, flat.");
   m.def("_math", &apply<double>, py::arg("name"), py::arg("x").noconvert(),
-        "exp, sigmoid or tanh of the active instruction set, flat.");
+        "exp, sigmoid, tanh, log or softplus of the active instruction set, flat.");
 }
 
 }  // namespace rnnfast

@@ -234,6 +234,8 @@ const DenseKernels<Real>& dense_kernels(Real) {
                                             map<exp>,
                                             map<sigmoid>,
                                             map<tanh>,
+                                            map<log>,
+                                            map<softplus>,
                                             probe_read<Real>};
   return table;
 }

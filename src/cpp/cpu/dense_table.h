@@ -62,6 +62,8 @@ struct DenseKernels {
   void (*exp)(const T* x, T* y, long n);
   void (*sigmoid)(const T* x, T* y, long n);
   void (*tanh)(const T* x, T* y, long n);
+  void (*log)(const T* x, T* y, long n);
+  void (*softplus)(const T* x, T* y, long n);
   // The machine's limit, for benchmarks (probe.h). What it returns only keeps the work alive.
   double (*probe_read)(const T* x, long n);
 };

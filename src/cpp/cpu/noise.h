@@ -101,7 +101,7 @@ class ForwardNoise {
 
   // The end of step t on a block that the cell has run; the states after it go to h, of row stride
   // y_stride, and `states`, of the block's strides.
-  void finish(const ForwardBlock<T>& b, Index t, T* h, T* states) const {
+  __attribute__((noinline)) void finish(const ForwardBlock<T>& b, Index t, T* h, T* states) const {
     if (zones_) {
       blend_states(b, t, h, states);
       if (F::kRounds || l_.opening_values > 0) {  // the cell has handed on what it made
@@ -187,7 +187,8 @@ class BackwardNoise {
   }
 
   // The gradient of a dropped operand: some vectors of some rows of a product's.
-  void drop_product(T* product, Index vector, Index vectors, Index row, Index rows) const {
+  __attribute__((noinline)) void drop_product(T* product, Index vector, Index vectors, Index row,
+                                              Index rows) const {
     if (!drops_) return;
     for (Index r = row; r < row + rows; ++r)
       for (Index v = vector; v < vector + vectors; ++v, product += W) {
@@ -198,7 +199,7 @@ class BackwardNoise {
 
   // A stage on a block, and the end of step t if it is the last: the cell sees the states as it
   // made them, and its part of their gradient.
-  void run(BackwardBlock<T> b, Index t) const {
+  __attribute__((noinline)) void run(BackwardBlock<T> b, Index t) const {
     const bool splits = zones_ && b.stage == l_.last;
     if (splits) {
       if (b.product) add_products(b);
