@@ -6,6 +6,7 @@ results with the reference and with themselves.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 import cases
 import rnnfast
+import test_noise as noise
 from cases import Case
 from rnnfast import functional
 from rnnfast.functional import Weights
@@ -198,3 +200,18 @@ def test_formats_without_projections_say_so(tmp_path: Any) -> None:
 
     with pytest.raises(ValueError, match=r"which ONNX's LSTM does not have, got proj_size=3"):
         onnx.export(layer, tmp_path / "layer.onnx")
+
+
+def test_inputs_are_dropped_by_one_mask_for_all_steps() -> None:
+    noise.assert_as_reference(replace(CASE, D=2), input_dropout=0.4)
+
+
+@pytest.mark.parametrize("options", [{"zoneout": (0.0, 0.1)}, {"recurrent_dropout": 0.1}], ids=str)
+def test_noise_in_the_steps_is_refused(options: Any) -> None:
+    message = "zoneout, recurrent_dropout: expected 0 with proj_size, .*0.1"
+    with pytest.raises(ValueError, match=message):
+        rnnfast.LSTM(5, 8, proj_size=3, **options)
+    x = cases.make_data(CASE).x
+    for given in (x, x.tolist()):
+        with pytest.raises(ValueError, match="weight_hr: expected none with zoneout or recurrent_"):
+            functional.forward("lstm", given, weights_of(CASE), num_layers=2, **options)

@@ -180,12 +180,12 @@ def check(network: Network, options: Options) -> None:
     of_call = _of_call(options, False, False)
     layers = options.num_layers * options.num_directions
     count = options.weights_per_layer
-    projected = of_call.cell.projects and len(network.weights) > layers * count
-    expected = layers * (count + projected)
-    if len(network.weights) != expected:
+    if of_call.cell.projects and len(network.weights) == layers * (count + 1):
+        count += 1
+    if len(network.weights) != layers * count:
         raise ValueError(
-            f"weights: expected {count + projected} for each of {layers} layers and "
-            f"directions, {expected}, got {len(network.weights)}"
+            f"weights: expected {count} for each of {layers} layers and directions, "
+            f"{layers * count}, got {len(network.weights)}"
         )
     real = network.weights[0].dtype
     if real not in (torch.float32, torch.float64):
