@@ -150,7 +150,7 @@ def _opens(traced: TracedCell, stage: Stage) -> bool:
 
 def _writes(stage: Stage) -> str:
     def bits(program: Program, kind: str) -> str:
-        written = {index for _, to, index, *_ in program if to == kind}
+        written = {int(index) for _, to, index, *_ in program if to == kind}
         return f"{sum(1 << index for index in written):#x}u"
 
     forward, backward = stage.forward, stage.backward
@@ -173,7 +173,8 @@ def _functions(programs: Sequence[Program], constants: Sequence[float]) -> str:
                 _place(kind, index, constants)
                 for kind, index in zip(places[::2], places[1::2], strict=True)
             )
-            form = _OPERATIONS.get(operation, f"{operation}({_list('{}' for _ in operands)})")
+            call = f"{operation}({_list('{}' for _ in operands)})"
+            form = _OPERATIONS.get(str(operation), call)
             text += f"      {to} = {form.format(*operands)};\n"
         text += "    }\n"
     return text

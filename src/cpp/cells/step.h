@@ -78,7 +78,8 @@ struct Steps {
     signed char place[64] = {};
 
     RNNFAST_INLINE constexpr Seen(int first, int count) {
-      for (int k = 0; k < count; ++k) place[k] = static_cast<signed char>(info.seen_place(first + k));
+      for (int k = 0; k < count; ++k)
+        place[k] = static_cast<signed char>(info.seen_place(first + k));
     }
   };
 
