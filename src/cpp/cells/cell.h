@@ -5,7 +5,7 @@
 // row blocks of weight_ih times the input, plus bias_ih. In a step it then does for each stage:
 //   1. multiply: row blocks of weight_hh times the stage's operands, plus bias_hh, make the
 //      recurrent part of the stage's gates;
-//   2. call `forward<stage>` on registers, which makes what the stage after it multiplies or, in
+//   2. call `forward<stage>` on registers, which makes what later stages multiply or, in
 //      the last stage, the new states.
 // Backward runs the list from its end: `backward<stage>` takes the gradients of what the stage made
 // and gives those of its gates, which the driver multiplies with the transposed weights.
@@ -35,7 +35,7 @@ struct Span {
   RNNFAST_INLINE constexpr bool has(int i) const { return i >= first && i < end(); }
 };
 
-// What a product multiplies: a state before the step, or a value that the stage before made.
+// What a product multiplies: a state before the step, or a value that an earlier stage made.
 struct Operand {
   enum From { kState, kValue };
   From from = kState;
