@@ -67,7 +67,7 @@ def test_wrong_equations_are_caught(
 ) -> None:
     case = Case(cell, H=hidden)
     expected, plain = cases.run_reference(case), cases.plain_errors(case)
-    monkeypatch.setitem(ZOO, cell, replace(ZOO[cell], step=WRONG_STEPS[cell]))
+    monkeypatch.setitem(ZOO, cell, replace(CELLS[cell], step=WRONG_STEPS[cell]))
     with pytest.raises(AssertionError, match="error"):
         cases.assert_close(cases.run_reference(case, "float32"), expected, plain, case)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
@@ -63,12 +62,12 @@ class CharLMConfig:
 
     def parameters(self, symbols: int) -> int:
         """How many numbers the parameters of a model of `symbols` characters are."""
-        hidden = self.hidden_size
+        cell, hidden = self.info, self.hidden_size
 
-        def of_layer(inputs: int) -> int:
-            return sum(map(prod, self.info.shapes(inputs, hidden).values()))
+        def of_layer(inputs: int) -> int:  # in Python's numbers, as sizes may be of any size
+            rows = cell.gates * (inputs + 1) + cell.recurrent_gates * (hidden + 1) + cell.params
+            return hidden * rows
 
         recurrent = of_layer(self.embedding_size or symbols)
-        if self.num_layers > 1:
-            recurrent += (self.num_layers - 1) * of_layer(hidden)
+        recurrent += (self.num_layers - 1) * of_layer(hidden)
         return symbols * (self.embedding_size + hidden + 1) + recurrent
