@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
-from rnnfast import _core, cuda, functional
+from rnnfast import _core, cuda
+from rnnfast._known import name_of
 from rnnfast.cuda._devices import VIRTUAL
 from rnnfast.cuda._explain import DTYPES
+from rnnfast.reference import CELLS
 
+# Compiled ones, and of Python: with products of any stage, without any, with many of one stage.
+CELLS_OF_PLANS = (*CELLS, "mut2", "indrnn", "lstm_fgr")
 KERNELS = ("block", "grid", "flags", "cluster", "gemm")
 SIZES = [(1, 1), (1, 128), (3, 65), (16, 1024), (64, 512), (200, 96), (1000, 33), (7, 4096)]
 
@@ -26,7 +30,7 @@ def plan(
     kernels: list[str] | None = None,
 ) -> dict[str, Any]:
     return _core.cuda_plan(
-        cell=cell,
+        cell=name_of(cell),
         batch=B,
         hidden=H,
         products=DTYPES[dtype],
@@ -74,13 +78,13 @@ def all_plans(device: str, kernels: list[str] | None = None) -> list[dict[str, A
     """Every cell, size, precision and pass; kernels that cannot run are left out."""
     plans = []
     for cell, (B, H), dtype, backward in itertools.product(
-        functional.cells(), SIZES, DTYPES, (False, True)
+        CELLS_OF_PLANS, SIZES, DTYPES, (False, True)
     ):
         try:
             made = plan(cell, B, H, device, dtype=dtype, backward=backward, kernels=kernels)
         except ValueError:
             continue
-        plans.append({"B": B, "H": H, **made})
+        plans.append({"cell": cell, "B": B, "H": H, **made})
     return plans
 
 
@@ -103,7 +107,8 @@ def test_plans_cover_the_layer_and_fit_the_device(device: str, kernel: str | Non
         assert together <= p["resident"]
         assert p["cluster"] <= d["max_cluster"]
         assert blocks % p["cluster"] == 0
-        assert p["cooperative"] or p["cluster"] > 1 or p["slices"] == 1, "slices must meet"
+        meets = p["cooperative"] or p["cluster"] > 1
+        assert meets or p["slices"] == 1 or p["cell"] == "indrnn", "slices must meet"
 
 
 def test_every_kernel_is_the_choice_somewhere() -> None:
