@@ -204,16 +204,3 @@ def test_importing_rnnfast_loads_no_tracer() -> None:
         "assert 'rnnfast.traced.engine' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_devices_run_compiled_cells_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Elsewhere:
-        name = "cuda"
-        recomputes = False
-        dtypes = (np.dtype(np.float32),)
-
-    monkeypatch.setattr(rnnfast._backend, "get", lambda _: Elsewhere())
-    with pytest.raises(ValueError, match=r"cell: expected one of rnn_tanh, .* on device 'cuda'"):
-        rnnfast.Recurrent("mgu", I, H, device="cuda")
-    with pytest.raises(ValueError, match=r"cell: expected one of rnn_tanh, .*, got 'mgu'"):
-        rnnfast.cuda.explain("mgu", 1, 1, 1, 1, device="H100")

@@ -81,7 +81,7 @@ def test_cell_runs_on_tensors(cell: Cell) -> None:
 
     data = zoo_cases.make_data(cell, 4, 2, 3, 5)
     x = torch.tensor(data.x, requires_grad=True)
-    weights = tuple(torch.tensor(w) for w in data.weights)
+    weights = *(torch.tensor(w) for w in data.weights), None
     state = tuple(torch.tensor(s[0]) for s in data.state)
     no_noise = stepwise._CellNoise(None, None)
     over_time, final = stepwise._run(cell, x, weights, state, None, False, no_noise)

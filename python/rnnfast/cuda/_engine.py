@@ -18,7 +18,6 @@ from rnnfast._backend import Backend
 from rnnfast.cuda._devices import Properties
 from rnnfast.cuda._kernels import Kernels, Unit, definition, kernels, traced_cell
 from rnnfast.cuda._network import DevicePacked, DeviceReserve, Network
-from rnnfast.traced.header import header
 
 # PyTorch's names for what may multiply where arrays are float32.
 MATMUL_PRECISIONS = {"highest": "full", "high": "bfloat16x3", "medium": "bfloat16"}
@@ -123,6 +122,8 @@ class Engine(Backend):
             return number
         cell = traced_cell(name)
         assert cell is not None, f"the module has no cell {name!r}"
+        from rnnfast.traced.header import header
+
         header(cell)  # raises, if it has none
         return int(self.extension.define_cell(name, **definition(cell)))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnnfast._known import COMPILED, cell_named
-from rnnfast.traced.compiled import TracedCell, compile  # noqa: A004
-from rnnfast.traced.header import header
+
+if TYPE_CHECKING:
+    from rnnfast.traced import TracedCell  # loaded when a cell is first traced
 
 TYPE = "rnnfast::cuda::Compiled"
 """What the text calls the cell."""
@@ -48,6 +49,8 @@ def kernels(extension: Any, unit: Unit, traced: TracedCell | None) -> Kernels:
     if traced is None:
         text, name = '#include "cells/registry.h"\n', f"CellAt<{unit.cell}>"
     else:
+        from rnnfast.traced.header import header
+
         name, text = header(traced)
     text = f'#include "{included}"\n{text}\n'
     text += f"namespace rnnfast::cuda {{\nusing Compiled = {name};\n}}\n"
@@ -56,7 +59,11 @@ def kernels(extension: Any, unit: Unit, traced: TracedCell | None) -> Kernels:
 
 def traced_cell(name: str) -> TracedCell | None:
     """A cell that the engine knows, as equations; None for one of the registry."""
-    return None if name in COMPILED else compile(cell_named(name))
+    if name in COMPILED:
+        return None
+    from rnnfast import traced
+
+    return traced.compile(cell_named(name))
 
 
 def definition(traced: TracedCell) -> dict[str, Any]:
