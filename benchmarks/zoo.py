@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cell", nargs="+", default=list(ZOO), choices=list(ZOO), metavar="NAME")
     parser.add_argument("--parameters", type=int, default=100_000)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     text = stdlib_text(TEXT)

@@ -18,8 +18,8 @@
 // Tests set emulator::device, emulator::policy and emulator::seed between launches, and read
 // emulator::last_error and emulator::statistics.
 
-// Kernels that are compiled at first use are a library of their own, which shares all state with the
-// engine's.
+// Kernels that are compiled at first use are a library of their own, which shares all state with
+// the engine's.
 #pragma GCC visibility push(default)
 #include "emulator_builtins.h"
 #ifdef EMULATOR_CHECKS
