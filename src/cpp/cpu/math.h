@@ -162,7 +162,8 @@ RNNFAST_INLINE Vec<T> log(Vec<T> x) {
   constexpr int kMantissa = kFloat ? 23 : 52;
   constexpr long kHalf = kFloat ? 0x3f3504f3 : 0x3fe6a09e667f3bcd;  // the bits of sqrt(1/2)
   constexpr T kSmallest = kFloat ? T(1.17549435e-38) : T(2.2250738585072014e-308);
-  const Int bits = (Int)x.v, above = bits - kHalf;
+  const Raw normal = x.v >= kSmallest ? x.v : T(1) - Raw{};  // what has no exponent is set below
+  const Int bits = (Int)normal, above = bits - kHalf;
   const Int n = above >> kMantissa;
   const Vec<T> m((Raw)(bits - (n << kMantissa)));
   const Raw exponent = __builtin_convertvector(n, Raw);
