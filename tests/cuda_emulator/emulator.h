@@ -20,7 +20,9 @@
 
 // Kernels that are compiled at first use are a library of their own, which shares all state with
 // the engine's.
+#ifndef EMULATOR_UCONTEXT  // whose fibers are others, in a library beside these
 #pragma GCC visibility push(default)
+#endif
 #include "emulator_builtins.h"
 #ifdef EMULATOR_CHECKS
 #include "emulator_checks.h"
@@ -28,4 +30,6 @@
 #ifdef RNNFAST_EMULATED_PTX
 #include "ptx/launch.h"
 #endif
+#ifndef EMULATOR_UCONTEXT
 #pragma GCC visibility pop
+#endif
