@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -32,6 +33,10 @@ WITHOUT_TENSOR_CORES = {
     "scrn": "a first stage without products",
     "lstm_fgr": "more gates than tensor cores make",
 }
+EACH = pytest.mark.skipif(
+    os.environ.get("RNNFAST_TEST_FIRST_USE") != "all",
+    reason="takes 10 s a cell where nothing is compiled yet; RNNFAST_TEST_FIRST_USE=all runs it",
+)
 EVERY = Case("", T=3, B=11, H=37, I=5, D=2, lengths=True)
 NETWORK = Case("", T=3, B=3, H=37, I=5, L=2, D=2, lengths=True)
 
@@ -69,13 +74,20 @@ def test_cells_agree_with_the_reference(on: Engine, cell: str, kernel: str) -> N
     ("kernel", "products"),
     [("block", "bfloat16x3"), ("cluster", "bfloat16"), ("flags", "bfloat16")],
 )
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    "cell",
+    [
+        cell if cell in ("mut1", "lem", "recurrent_highway_3") else pytest.param(cell, marks=EACH)
+        for cell in CELLS
+    ],
+)
 def test_cells_on_tensor_cores(on: Engine, cell: str, kernel: str, products: str) -> None:
     for case in (EVERY, NETWORK):
         check(on, replace(case, cell=cell), kernel, products)
 
 
 @pytest.mark.slow
+@EACH
 @pytest.mark.parametrize("cell", ZOO)
 def test_every_cell_of_the_zoo(on: Engine, cell: str) -> None:
     if traced.compile(ZOO[cell]).norms:
