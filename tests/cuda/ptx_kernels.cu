@@ -80,8 +80,8 @@ __global__ void product(const float4* a, const float4* b, float* c, int k) {
     const auto* values = reinterpret_cast<const float*>(words);
     const auto pair = [&](int r, int at) {
       const float* two = values + r * 16 + at;
-      const uint32_t low = __bfloat16_as_ushort(__float2bfloat16_rn(two[0]));
-      const uint32_t high = __bfloat16_as_ushort(__float2bfloat16_rn(two[1]));
+      const uint32_t low = bfloat16_bits(two[0]);
+      const uint32_t high = bfloat16_bits(two[1]);
       return low | high << 16;
     };
     const uint32_t left[4] = {pair(row, column), pair(row + 8, column), pair(row, column + 8),
