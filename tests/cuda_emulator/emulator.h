@@ -20,7 +20,7 @@
 
 // Kernels that are compiled at first use are a library of their own, which shares all state with
 // the engine's.
-#ifndef EMULATOR_UCONTEXT  // whose fibers are others, in a library beside these
+#ifdef EMULATOR_SHARED
 #pragma GCC visibility push(default)
 #endif
 #include "emulator_builtins.h"
@@ -30,6 +30,6 @@
 #ifdef RNNFAST_EMULATED_PTX
 #include "ptx/launch.h"
 #endif
-#ifndef EMULATOR_UCONTEXT
+#ifdef EMULATOR_SHARED
 #pragma GCC visibility pop
 #endif

@@ -60,7 +60,7 @@ def build_engine(
     kernels = sorted(folder.glob("*.cu"))
     sources = [*kernels, *sorted(folder.glob("*.cpp")), *sorted(folder.glob("bindings/*.cpp"))]
     sources.append(EMULATOR / "bindings.cpp")
-    defines = [f"RNNFAST_CUDA_MODULE={module}", "RNNFAST_EMULATED"]
+    defines = [f"RNNFAST_CUDA_MODULE={module}", "RNNFAST_EMULATED", "EMULATOR_SHARED"]
     if cells is not None:
         defines.append(f"RNNFAST_CUDA_CELLS={','.join(cells)}")
     options = [*OPTIONS, *(flags or ())]

@@ -29,10 +29,10 @@ def _addresses(device: str, text: str, functions: tuple[str, ...]) -> list[int]:
     text += 'extern "C" __attribute__((visibility("default"))) '
     text += f"const void* const functions[] = {{{table}}};\n"
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
-    sources, options, defines = [_written(f"{name}.cu", text)], OPTIONS, []
+    sources, options, defines = [_written(f"{name}.cu", text)], OPTIONS, ["EMULATOR_SHARED"]
     if device == "emulated_ptx":
         sources.append(translated(sources[0], ARCHITECTURE))
-        options, defines = [*OPTIONS, *PTX_OPTIONS], ["RNNFAST_EMULATED_PTX"]
+        options, defines = [*OPTIONS, *PTX_OPTIONS], [*defines, "RNNFAST_EMULATED_PTX"]
     loaded = os.environ.get("LD_PRELOAD", "")
     library = build(
         f"first_use/{name}",
