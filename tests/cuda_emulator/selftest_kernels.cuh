@@ -80,8 +80,7 @@ __global__ void half_warps(float* y) {
 __global__ void multiply(const float* a, const float* b, float* d) {
   const int row = threadIdx.x / 4, column = threadIdx.x % 4 * 2;
   const auto pair = [](float low, float high) {
-    return uint32_t{__bfloat16_as_ushort(__float2bfloat16_rn(low))} |
-           uint32_t{__bfloat16_as_ushort(__float2bfloat16_rn(high))} << 16;
+    return bfloat16_bits(low) | bfloat16_bits(high) << 16;
   };
   const auto of_a = [&](int r, int k) { return pair(a[r * 16 + k], a[r * 16 + k + 1]); };
   const auto of_b = [&](int k) { return pair(b[k * 8 + row], b[(k + 1) * 8 + row]); };
