@@ -169,15 +169,6 @@ def check_sizes(
         )
 
 
-def check_device(cell: CellInfo, on: Backend) -> None:
-    """Check that a backend has kernels for a cell.
-
-    Raises:
-        ValueError: It has none.
-    """
-    on.check_cell(cell.name)
-
-
 class KeptOptions:
     """The options of the last call, which the next one takes again if all values are the same.
 
@@ -309,7 +300,7 @@ def checked_weights(
     if weights[0].weight_hr is not None:
         proj_size, hidden_size = _projection(on, on.asarray(weights[0].weight_hr), options.cell)
     outputs = directions * (proj_size or hidden_size)
-    check_device(options.cell, on)
+    on.check_cell(options.cell.name)
     check_sizes(options.cell, input_size, hidden_size, options.num_layers, options.bidirectional)
     checked = [
         _checked_layer(

@@ -170,7 +170,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
         self.precision = _checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(_checks.seed("seed", seed))
-        _arguments.check_device(info, self._on)
+        self._on.check_cell(info.name)
         _arguments.check_sizes(
             info, self.input_size, self.hidden_size, self.num_layers, self.bidirectional
         )
