@@ -230,9 +230,9 @@ def run_engine(case: Case, *, data: Data | None = None, **options: object) -> di
     return named(y, state, *gradients, case.D)
 
 
-def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
-    """The case's layer with the case's weights."""
-    layer = rnnfast.Recurrent(
+def new_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
+    """The case's layer with random weights."""
+    return rnnfast.Recurrent(
         case.cell,
         case.I,
         case.H,
@@ -244,6 +244,11 @@ def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
         proj_size=case.P,
         **options,
     )
+
+
+def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
+    """The case's layer with the case's weights."""
+    layer = new_layer(case, **options)
     arrays = {}
     for k, weights in enumerate(make_data(case).weights):
         suffix = f"_l{k // case.D}" + ("_reverse" if k % case.D else "")

@@ -32,18 +32,7 @@ def broadcast(case: Case, batch: int | None = None) -> tuple[np.ndarray, ...]:
 
 def learning(case: Case, **options: Any) -> rnnfast.Recurrent:
     """The case's layer, which starts from parameters that are not zero."""
-    layer = rnnfast.Recurrent(
-        case.cell,
-        case.I,
-        case.H,
-        case.L,
-        bias=case.bias,
-        bidirectional=case.D == 2,
-        dtype=case.dtype,
-        precision=case.precision,
-        learn_state=True,
-        **options,
-    )
+    layer = cases.new_layer(case, learn_state=True, **options)
     rows = {f"initial_state_{k}": r for k, r in enumerate(learned_rows(case))}
     layer.load_state_dict(cases.make_layer(case).state_dict() | rows)
     return layer
