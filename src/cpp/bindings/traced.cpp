@@ -18,8 +18,6 @@ namespace py = pybind11;
 
 // (operation, kind and index of the place that it writes, those of what it reads...)
 using CodeOf = std::vector<std::vector<std::variant<int, std::string>>>;
-// (whether it multiplies a state, the number of the state or value, first gate, number of gates)
-using ProductTuple = std::tuple<bool, int, int, int>;
 // (products, number of values, forward, backward)
 using StageTuple = std::tuple<std::vector<ProductTuple>, int, CodeOf, CodeOf>;
 // (slot, eps, stage that makes it, stage that uses it)
@@ -76,12 +74,9 @@ void define(const std::string& name, int states, int params, const std::vector<i
                       .stages = {},
                       .norms = {},
                       .constants = constants};
-  for (const auto& [products, values, forward, backward] : stages) {
-    StageOf stage{{}, values, program_of(forward), program_of(backward)};
-    for (const auto& [is_state, operand, first, count] : products)
-      stage.products.push_back({is_state ? state(operand) : value(operand), {first, count}});
-    cell.stages.push_back(std::move(stage));
-  }
+  for (const auto& [products, values, forward, backward] : stages)
+    cell.stages.push_back(
+        {products_told(products), values, program_of(forward), program_of(backward)});
   for (const auto& [slot, eps, made_by, used_by] : norms)
     cell.norms.push_back({slot, made_by, used_by, eps});
   define_cell(cell);

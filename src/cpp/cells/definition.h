@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "cells/program.h"
@@ -28,6 +29,17 @@ struct StageOf {
   int values = 0;  // that it makes
   ProgramOf forward, backward;
 };
+
+// A product as Python tells it: whether it multiplies a state, the number of the state or value,
+// first gate, number of gates.
+using ProductTuple = std::tuple<bool, int, int, int>;
+
+inline std::vector<Product> products_told(const std::vector<ProductTuple>& told) {
+  std::vector<Product> products;
+  for (const auto& [is_state, operand, first, count] : told)
+    products.push_back({is_state ? state(operand) : value(operand), {first, count}});
+  return products;
+}
 
 // What cells/cell.h and cells/program.h tell of a cell.
 struct CellDefinition {

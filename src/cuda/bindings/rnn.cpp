@@ -114,9 +114,6 @@ void load(int cell, const std::string& kernel, bool backward, bool paired,
                          std::move(found));
 }
 
-// (whether it multiplies a state, the number of the state or value, first gate, number of gates)
-using ProductTuple = std::tuple<bool, int, int, int>;
-
 int define(const std::string& name, int states, int params, const std::vector<int>& input,
            const std::vector<int>& recurrent, bool opens,
            const std::vector<std::tuple<std::vector<ProductTuple>, int>>& stages, int slots,
@@ -132,12 +129,8 @@ int define(const std::string& name, int states, int params, const std::vector<in
                       .stages = {},
                       .norms = {},
                       .constants = {}};
-  for (const auto& [products, values] : stages) {
-    StageOf stage{{}, values, {}, {}};
-    for (const auto& [is_state, operand, first, count] : products)
-      stage.products.push_back({is_state ? state(operand) : value(operand), {first, count}});
-    cell.stages.push_back(std::move(stage));
-  }
+  for (const auto& [products, values] : stages)
+    cell.stages.push_back({products_told(products), values, {}, {}});
   return define_device_cell(cell);
 }
 
