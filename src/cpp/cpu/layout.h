@@ -10,7 +10,7 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-inline constexpr int kAllProducts = 32;  // of a cell, at most
+inline constexpr int kAllProducts = kMaxGates;  // of a cell, at most: each has gates of its own
 
 // The recurrent products of all stages, in their order; and in the order of the stages that made
 // what they multiply, where group 0 is made of the states before the step, group k + 1 by stage k.
