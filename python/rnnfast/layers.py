@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _arguments, _backend, _checks, _core, _known, _noise, functional
+from rnnfast import _arguments, _backend, _checks, _known, _noise, functional
 from rnnfast._checks import RealArray
 from rnnfast.calls import Call
 from rnnfast.evaluation import PackedInEvaluation
 from rnnfast.learned import LearnedState, parameter_name
 from rnnfast.module import uniform
+from rnnfast.new_layers.sequences import time_first
 from rnnfast.parameter import Parameter
 from rnnfast.reference import Cell
 from rnnfast.stream import StateLike, StateOf, Stream
@@ -254,7 +255,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             assert self._generator is not None
             seed = int(self._generator.integers(2**63))
         if self.batch_first:
-            x = _time_first("x", x)
+            x = time_first("x", x)
         if self.recompute:
             steps = _arguments.recomputed_steps(self.recompute, x, on)
         states = None if state is None else self._to_tuple("state", state)
@@ -319,7 +320,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         if learned is not None:
             kept, from_parameters = kept
         if self.batch_first and dy is not None:
-            dy = _time_first("dy", dy)
+            dy = time_first("dy", dy)
         if dstate is not None:
             dstate = self._to_tuple("dstate", dstate)
         dx, dinitial, _ = functional.backward_on(
@@ -417,15 +418,3 @@ def _proj_size(value: int, cell: functional.CellInfo, on: _backend.Backend) -> i
     if size:
         _checks.projects("proj_size", on)
     return size
-
-
-def _time_first(name: str, x: ArrayLike) -> RealArray:
-    """An array (B, T, ...) as (T, B, ...), on the CPU in C order."""
-    array: RealArray = _backend.given(name, x)
-    if array.ndim < 2:
-        return array
-    turned: RealArray = array.swapaxes(0, 1)
-    if type(array) is np.ndarray and not turned.flags.c_contiguous:
-        copy: RealArray | None = _core.swap_axes(array)
-        return turned if copy is None else copy
-    return turned
