@@ -29,6 +29,12 @@ from rnnfast.layers import Recurrent
 from rnnfast.losses import cross_entropy, softmax_cross_entropy
 from rnnfast.module import Module
 from rnnfast.named_layers import GRU, LSTM, RNN, PeepholeLSTM
+from rnnfast.new_layers.activations import GELU, ReLU, Sigmoid, SiLU, Tanh
+from rnnfast.new_layers.containers import Residual, Sequential
+from rnnfast.new_layers.convolution import Conv1d
+from rnnfast.new_layers.dropout import Dropout
+from rnnfast.new_layers.normalization import LayerNorm
+from rnnfast.new_layers.pooling import Last, MaxPool, MeanPool
 from rnnfast.optim import (
     SGD,
     Adagrad,
@@ -52,6 +58,7 @@ from rnnfast.stream import Stream
 from rnnfast.threads import get_num_threads, set_num_threads
 
 __all__ = [
+    "GELU",
     "GRU",
     "LSTM",
     "RNN",
@@ -60,20 +67,32 @@ __all__ = [
     "Adam",
     "AdamW",
     "Cell",
+    "Conv1d",
     "CosineDecay",
+    "Dropout",
     "Embedding",
     "ExponentialDecay",
+    "Last",
+    "LayerNorm",
     "Linear",
+    "MaxPool",
+    "MeanPool",
     "Module",
     "Optimizer",
     "Parameter",
     "PeepholeLSTM",
     "RMSprop",
+    "ReLU",
     "Recurrent",
     "ReduceOnPlateau",
+    "Residual",
     "Schedule",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
     "StepDecay",
     "Stream",
+    "Tanh",
     "__version__",
     "cache_info",
     "cells",
