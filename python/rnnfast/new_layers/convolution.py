@@ -11,7 +11,7 @@ from rnnfast import _checks, _core
 from rnnfast._checks import IntArray, RealArray
 from rnnfast.module import uniform
 from rnnfast.new_layers.arrays import check_unchanged
-from rnnfast.new_layers.sequences import SequenceLayer, sequences, spans, time_first
+from rnnfast.new_layers.sequences import SequenceLayer, clear_after, sequences, spans, time_first
 
 _MOST = 2**30  # as the kernels check
 # x (T, B, C), the steps that count in x and in y (None: all), fingerprint of x and the weight
@@ -117,7 +117,7 @@ class Conv1d(SequenceLayer):
             padding=self._before,
         )
         if after is not None:
-            y = _cut(y, after)
+            clear_after(y, after)
         kept = None
         if self.training:
             kept = array, counts, after, _core.fingerprint(array, self.weight.value)
@@ -147,7 +147,7 @@ class Conv1d(SequenceLayer):
         if dx is None:
             return None
         if counts is not None:
-            dx = _cut(dx, counts)
+            clear_after(dx, counts)
         return dx.swapaxes(0, 1) if self.batch_first else dx
 
     @property
@@ -196,8 +196,4 @@ def _padding(value: int | str, stride: int) -> int | str:
 
 def _cut(array: RealArray, lengths: IntArray) -> RealArray:
     """Return sequences (T, B, C) with zeros after the end of each."""
-    if (lengths >= len(array)).all():
-        return array
-    there = np.arange(len(array))[:, None] < lengths
-    cut: RealArray = np.where(there[:, :, None], array, array.dtype.type(0))
-    return cut
+    return array if (lengths >= len(array)).all() else clear_after(array.copy(), lengths)

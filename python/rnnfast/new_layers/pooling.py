@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from rnnfast import _checks, _core
 from rnnfast._checks import IntArray, RealArray
-from rnnfast.new_layers.sequences import SequenceLayer, sequences, spans
+from rnnfast.new_layers.sequences import SequenceLayer, clear_after, sequences, spans
 
 _Kept = tuple[IntArray, tuple[int, ...], np.dtype[Any]]  # what tells of steps; x's shape and type
 
@@ -85,9 +85,7 @@ class MeanPool(Pooling):
 
     def _spread(self, dy: RealArray, steps: IntArray, shape: tuple[int, ...]) -> RealArray:
         share = dy / np.maximum(steps, 1)[:, None].astype(dy.dtype)
-        there = np.arange(shape[0])[:, None] < steps
-        dx: RealArray = np.where(there[:, :, None], share, dy.dtype.type(0))
-        return dx
+        return clear_after(np.broadcast_to(share, shape).copy(), steps)
 
 
 class MaxPool(Pooling):

@@ -62,6 +62,13 @@ def spans(lengths: ArrayLike | None, x: RealArray) -> IntArray:
     return _arguments.checked_lengths(_backend.CPU, lengths, seq_len, batch)
 
 
+def clear_after(array: RealArray, lengths: IntArray) -> RealArray:
+    """Set what stands after the end of each sequence of an array (T, B, C) to zero, in place."""
+    if lengths.size and lengths.min() < len(array):
+        array[np.arange(len(array))[:, None] >= lengths] = 0
+    return array
+
+
 def time_first(name: str, x: ArrayLike) -> RealArray:
     """An array (B, T, ...) as (T, B, ...), on the CPU in C order."""
     array: RealArray = _backend.given(name, x)
