@@ -41,7 +41,8 @@ class Activation(CpuLayer):
     ) -> RealArray | None:
         values, fingerprint = kept
         array = self._gradient(dy, values.shape, values.dtype)
-        check_unchanged("y" if self._keeps_y else "x", fingerprint, values, values)
+        name = "y" if self._keeps_y else "x"
+        check_unchanged(fingerprint, values, values, name, "change a copy of them")
         if not need_dx:
             return None
         dx: RealArray = _core.activation_backward(kind=self.kind, dy=array, kept=values)

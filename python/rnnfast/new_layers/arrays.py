@@ -125,11 +125,16 @@ class CpuLayer(ArrayLayer):
         return array
 
 
-def check_unchanged(names: str, fingerprint: int, x: RealArray, weight: RealArray) -> None:
+def check_unchanged(
+    fingerprint: int,
+    x: RealArray,
+    weight: RealArray,
+    names: str = "x, weight",
+    cure: str = "give forward a copy of x, change the weight after backward",
+) -> None:
     """Check what backward reads again against the fingerprint that forward took of it."""
     if _core.fingerprint(x, weight) != fingerprint:
         raise RuntimeError(
             f"{names}: expected the values of the forward pass, which backward reads again, but "
-            "they were changed in between; give forward a copy of x, change y in a copy and the "
-            "weight after backward"
+            f"they were changed in between; {cure}"
         )

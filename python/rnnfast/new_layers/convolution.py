@@ -130,7 +130,7 @@ class Conv1d(SequenceLayer):
         array = self._gradient(
             dy, (*(axes[::-1] if self.batch_first else axes), self.out_channels), x.dtype
         )
-        check_unchanged("x, weight", fingerprint, x, self.weight.value)
+        check_unchanged(fingerprint, x, self.weight.value)
         if self.batch_first:
             array = time_first("dy", array)
         dx: RealArray | None = _core.convolution_backward(

@@ -76,7 +76,7 @@ class LayerNorm(CpuLayer):
     def _differentiate(self, kept: _Kept, dy: ArrayLike, need_dx: bool) -> RealArray | None:
         x, moments, fingerprint = kept
         array = self._gradient(dy, x.shape, x.dtype)
-        check_unchanged("x, weight", fingerprint, x, self.weight.value)
+        check_unchanged(fingerprint, x, self.weight.value)
         dx: RealArray | None = _core.layer_norm_backward(
             dy=array,
             x=x,

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from rnnfast import _backend, _checks, _known, losses
 from rnnfast._checks import RealArray
 from rnnfast._files import AnyPath
-from rnnfast.dense import Embedding, EmbeddingCall, Linear, LinearCall
+from rnnfast.dense import Embedding, EmbeddingCall, Linear
 from rnnfast.layers import Recurrent, RecurrentCall
 from rnnfast.module import Module
+from rnnfast.new_layers.arrays import ArrayCall
 from rnnfast.stream import State, Stream
 from rnnfast.training.batches import IGNORED, cover
 from rnnfast.training.checkpoint import (
@@ -373,7 +374,7 @@ def _check_sizes(tensors: Mapping[str, NDArray[Any]], expected: int) -> None:
 
 
 def _backward(
-    head: Linear | LinearCall,
+    head: Linear | ArrayCall,
     recurrent: Recurrent | RecurrentCall,
     embedding: Embedding | EmbeddingCall | None,
     dlogits: RealArray,
