@@ -16,7 +16,7 @@ import pytest
 
 import rnnfast
 from rnnfast import functional
-from rnnfast.calls import Layer
+from rnnfast.layers.calls import Layer
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
 
 
