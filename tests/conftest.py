@@ -122,9 +122,9 @@ def folder_with_a_text(
 
 if DEVICE != "cpu":
     if DEVICE != "cuda":
-        import first_use  # noqa: F401  (kernels that the emulator's module has not)
+        import emulated  # noqa: F401  (the device)
     backend.get(DEVICE)  # the message, if it cannot be used, comes before any test
-    backend.default_name = DEVICE
+    backend.register(None, lambda: backend.get(DEVICE))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:

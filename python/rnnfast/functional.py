@@ -241,7 +241,7 @@ def forward_on(
         result = on.forward(*arguments.checked_call(on, options, x, weights, state, lengths, seed))
     if result[2] is not None and on is CPU:
         result[0].flags.writeable = False  # backward reads y
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def backward_on(
@@ -258,4 +258,4 @@ def backward_on(
         dy, dstate = arguments.checked_gradients(on, core, dy, dstate)
         given = None if dweights is None else arguments.checked_dweights(on, core, dweights)
         result = on.backward(core, dy, dstate, need_dx, given)
-    return result  # type: ignore[no-any-return]
+    return result

@@ -28,7 +28,14 @@ def checked_call(
     state: Sequence[ArrayLike | None] | None,
     lengths: ArrayLike | None,
     seed: int,
-) -> tuple[Any, ...]:
+) -> tuple[
+    NetworkOptions,
+    RealArray | NDArray[np.int64],
+    Sequence[Weights] | Packed,
+    list[RealArray | None] | None,
+    NDArray[np.int64] | None,
+    int,
+]:
     """Check and convert the arguments of `forward` for `on.forward`."""
     seed = checks.integer("seed", seed, 0, 2**64 - 1)
     of_first: Packed | Weights

@@ -184,7 +184,7 @@ class SGD(Optimizer):
         self._add_buffer("velocity", momentum > 0)
 
     def _step(self, care: _core.Care) -> float | None:
-        return self._on.sgd(  # type: ignore[no-any-return]
+        return self._on.sgd(
             group=self._group,
             care=care,
             lr=self.lr,
@@ -223,7 +223,7 @@ class Adagrad(Optimizer):
         self._add_buffer("sum", start=start)
 
     def _step(self, care: _core.Care) -> float | None:
-        return self._on.adagrad(  # type: ignore[no-any-return]
+        return self._on.adagrad(
             group=self._group,
             care=care,
             lr=self.lr / (1 + (self.steps - 1) * self.lr_decay),
@@ -266,7 +266,7 @@ class RMSprop(Optimizer):
         self._add_buffer("mean", centered)
 
     def _step(self, care: _core.Care) -> float | None:
-        return self._on.rmsprop(  # type: ignore[no-any-return]
+        return self._on.rmsprop(
             group=self._group,
             care=care,
             lr=self.lr,
@@ -311,7 +311,7 @@ class Adam(Optimizer):
         self._add_buffer("square")
 
     def _step(self, care: _core.Care) -> float | None:
-        return self._on.adam(  # type: ignore[no-any-return]
+        return self._on.adam(
             group=self._group,
             care=care,
             lr=self.lr,
