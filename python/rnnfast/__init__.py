@@ -33,6 +33,7 @@ from rnnfast.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSpr
 from rnnfast.optim.schedules import (
     CosineDecay,
     ExponentialDecay,
+    LinearDecay,
     ReduceOnPlateau,
     Schedule,
     StepDecay,
@@ -52,6 +53,7 @@ __all__ = [
     "Embedding",
     "ExponentialDecay",
     "Linear",
+    "LinearDecay",
     "Module",
     "Optimizer",
     "Parameter",

@@ -5,6 +5,7 @@ from rnnfast.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSpr
 from rnnfast.optim.schedules import (
     CosineDecay,
     ExponentialDecay,
+    LinearDecay,
     ReduceOnPlateau,
     Schedule,
     StepDecay,
@@ -17,6 +18,7 @@ __all__ = [
     "AdamW",
     "CosineDecay",
     "ExponentialDecay",
+    "LinearDecay",
     "Optimizer",
     "RMSprop",
     "ReduceOnPlateau",
