@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from rnnfast import functional
-from rnnfast._engine import arguments, backend, checks, known, network
-from rnnfast._engine import noise as _noise
+from rnnfast._engine import arguments, backend, checks, known, network, noise
 from rnnfast._engine.checks import RealArray
 from rnnfast.layers.axes import time_first
 from rnnfast.layers.calls import Call
@@ -163,12 +162,12 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.recompute = checks.recompute("recompute", recompute, self._on)
         self.learn_state = checks.boolean("learn_state", learn_state)
         self._states = info.states
-        self.zoneout = _noise.zoneout(zoneout, self._states)
+        self.zoneout = noise.zoneout(zoneout, self._states)
         self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
         self._noise_of_call()
         self.proj_size = arguments.checked_proj_size(proj_size, info, self._on)
-        _noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
+        noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
         self.dtype = checks.real_dtype("dtype", dtype, self._on)
         self.precision = checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(checks.seed("seed", seed))
@@ -251,8 +250,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
     ) -> tuple[RealArray, StateOf, Any]:
         """y, the final state, and what `_differentiate` needs, None in evaluation."""
         training, on, learned = self.training, self._on, self._learned
-        seed, steps, noise = 0, 0, self._noise_of_call()
-        if training and (noise or (self.dropout and self.num_layers > 1)):
+        seed, steps, drawn = 0, 0, self._noise_of_call()
+        if training and (drawn or (self.dropout and self.num_layers > 1)):
             assert self._generator is not None
             seed = int(self._generator.integers(2**63))
         if self.batch_first:
@@ -276,7 +275,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
                 steps,
                 0,
                 False,
-                noise,
+                drawn,
             ),
             x,
             self._weights if training or not self._freezes else self._frozen(),
@@ -384,10 +383,10 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             + [f"device={self._on.name!r}"] * (self._on is not backend.CPU)
         )
 
-    def _noise_of_call(self) -> _noise.Noise | None:
+    def _noise_of_call(self) -> noise.Noise | None:
         """What calls have inside their steps."""
         values = self.zoneout, self.input_dropout, self.recurrent_dropout
-        return None if _noise.none(*values) else _noise.of(*values, self._states, self._on)
+        return None if noise.none(*values) else noise.of(*values, self._states, self._on)
 
     if TYPE_CHECKING:
 

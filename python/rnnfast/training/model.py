@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from rnnfast import losses
 from rnnfast._engine import backend, checks
-from rnnfast._engine import known as _known
 from rnnfast._engine.checks import RealArray
+from rnnfast._engine.known import graph_of, name_of_graph
 from rnnfast._files import AnyPath
 from rnnfast.layers.dense import Embedding, EmbeddingCall, Linear, LinearCall
 from rnnfast.layers.module import Module
@@ -315,7 +315,7 @@ class CharLM(Module):
 
         There are equations only where the cell is not a compiled one.
         """
-        graph = _known.graph_of(self.recurrent.cell)
+        graph = graph_of(self.recurrent.cell)
         cell = {} if graph is None else {"cell": graph}
         return {"config": asdict(self.config), "vocabulary": self.vocabulary.as_json(), **cell}
 
@@ -353,7 +353,7 @@ class CharLM(Module):
         try:
             described = checkpoint.model["config"]
             if "cell" in checkpoint.model:
-                described = described | {"cell": _known.name_of_graph(checkpoint.model["cell"])}
+                described = described | {"cell": name_of_graph(checkpoint.model["cell"])}
             config = CharLMConfig(**described)
             vocabulary = vocabulary_from_json(checkpoint.model["vocabulary"])
             tensors = {n: t for n, t in checkpoint.tensors.items() if not n.startswith("training.")}
