@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import rnnfast
-from rnnfast._known import COMPILED
-from rnnfast.calls import Layer
+from rnnfast._engine.known import COMPILED
+from rnnfast.layers.calls import Layer
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import rnnfast
 from rnnfast import _core, functional
-from rnnfast._known import COMPILED
+from rnnfast._engine.known import COMPILED
 from rnnfast.functional import Weights
 
 EXAMPLES = os.environ.get("RNNFAST_FUZZ_EXAMPLES")

@@ -14,7 +14,7 @@ import cases
 import rnnfast
 from cases import Case
 from rnnfast import functional
-from rnnfast._known import COMPILED
+from rnnfast._engine.known import COMPILED
 from test_layers import NAMED, bare, listed
 
 CELLS = list(COMPILED)

@@ -21,7 +21,7 @@ import rnnfast
 import rnnfast.onnx
 from cases import Case
 from rnnfast import functional, reference
-from rnnfast._known import COMPILED
+from rnnfast._engine.known import COMPILED
 from rnnfast.onnx.layout import OPERATORS
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
 from test_learned_state import learning

@@ -18,7 +18,7 @@ import rnnfast
 import test_noise as noise
 from cases import Case
 from rnnfast import functional
-from rnnfast._known import COMPILED
+from rnnfast._engine.known import COMPILED
 from rnnfast.functional import Weights
 
 CASE = Case("lstm", T=6, B=4, I=5, H=33, L=2, dtype="float64", P=17)

@@ -11,7 +11,7 @@ import pytest
 import cases
 from cases import Case
 from rnnfast import functional
-from rnnfast._known import COMPILED
+from rnnfast._engine.known import COMPILED
 from rnnfast.reference import CELLS
 
 DTYPES = ("float32", "float64")

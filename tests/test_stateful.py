@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 import cases
 import rnnfast
 from rnnfast import Recurrent
-from rnnfast._known import COMPILED
+from rnnfast._engine.known import COMPILED
 
 I, H, T, B = 3, 5, 4, 2
 OPTIMIZERS: list[tuple[type[rnnfast.Optimizer], dict[str, Any]]] = [

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import rnnfast.torch as fast  # noqa: E402
-from rnnfast._known import COMPILED  # noqa: E402
+from rnnfast._engine.known import COMPILED  # noqa: E402
 
 TWINS = {"LSTM": {}, "GRU": {}, "RNN": {"nonlinearity": "tanh"}, "ReLU": {"nonlinearity": "relu"}}
 CELLS = list(COMPILED)
