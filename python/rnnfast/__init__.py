@@ -29,6 +29,9 @@ from rnnfast.layers import Recurrent
 from rnnfast.losses import cross_entropy, softmax_cross_entropy
 from rnnfast.module import Module
 from rnnfast.named_layers import GRU, LSTM, RNN, PeepholeLSTM
+from rnnfast.new_losses.classification import bce_with_logits, nll
+from rnnfast.new_losses.ctc import ctc
+from rnnfast.new_losses.regression import gaussian_nll, huber, l1, mse, quantile
 from rnnfast.optim import (
     SGD,
     Adagrad,
@@ -75,18 +78,26 @@ __all__ = [
     "StepDecay",
     "Stream",
     "__version__",
+    "bce_with_logits",
     "cache_info",
     "cells",
     "clip_grad_norm_",
     "clip_grad_value_",
     "cpu_info",
     "cross_entropy",
+    "ctc",
     "cuda",
     "empty_cache",
     "functional",
+    "gaussian_nll",
     "get_num_threads",
+    "huber",
+    "l1",
     "load_keras_weights",
     "load_torch_state_dict",
+    "mse",
+    "nll",
+    "quantile",
     "reference",
     "register",
     "set_num_threads",
