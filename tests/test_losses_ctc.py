@@ -93,7 +93,7 @@ def test_gradient_is_that_of_the_loss() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("depth", [50.0, 1e3, 1e5, 1e20, -np.inf])
+@pytest.mark.parametrize("depth", [50.0, 1e3, 1e5, 1e10, -np.inf])
 def test_unlikely_labels(depth: float, dtype: str) -> None:
     """Alignments whose probabilities are far below the smallest number.
 
@@ -108,11 +108,12 @@ def test_unlikely_labels(depth: float, dtype: str) -> None:
         assert np.isnan(gradient).all()
         return
     expected = 3 * depth - math.log(math.comb(steps, 3))
-    assert loss == pytest.approx(expected, rel=4 * np.finfo(dtype).eps)
+    assert loss == pytest.approx(expected, rel=4 * float(np.finfo(dtype).eps))
     for k in range(3):
         share = [math.comb(t, k) * math.comb(steps - 1 - t, 2 - k) for t in range(steps)]
         posterior = np.array(share) / math.comb(steps, 3)
-        np.testing.assert_allclose(gradient[:, 0, k + 1], -posterior, atol=8e-16 + 1e-20)
+        eps = float(np.finfo(dtype).eps)
+        np.testing.assert_allclose(gradient[:, 0, k + 1], -posterior, rtol=0, atol=4 * eps)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -138,11 +139,9 @@ def test_what_is_not_a_number_stays_in_its_sequence(wrong: float) -> None:
     np.testing.assert_array_equal(np.isnan(loss), [False, True, False])
     assert np.isnan(gradient[:4, 1]).all()
     assert not gradient[4:, 1].any()
-    for got, want in ((loss.T, expected[0].T), (gradient, expected[1])):
-        np.testing.assert_array_equal(
-            got[..., [0, 2], :] if got.ndim == 3 else got[[0, 2]],
-            want[..., [0, 2], :] if want.ndim == 3 else want[[0, 2]],
-        )
+    others = [0, 2]
+    np.testing.assert_array_equal(loss[others], expected[0][others])
+    np.testing.assert_array_equal(gradient[:, others], expected[1][:, others])
 
 
 def test_float32_has_the_sums_of_float64() -> None:
@@ -181,7 +180,8 @@ def test_the_same_for_any_number_of_threads_and_in_any_batch(dtype: str) -> None
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_nothing_to_sum(reduction: str) -> None:
-    loss, gradient = rnnfast.ctc(np.zeros((3, 0, 4)), [], [], [], reduction=reduction)
+    none = np.zeros(0, int)
+    loss, gradient = rnnfast.ctc(np.zeros((3, 0, 4)), [], none, none, reduction=reduction)
     assert gradient.shape == (3, 0, 4)
     if reduction == "none":
         assert loss.shape == (0,)

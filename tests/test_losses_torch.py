@@ -220,7 +220,7 @@ def test_cross_entropy_and_nll(
 @pytest.mark.parametrize("classes", [1, 3, 16, 65, 1000])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_smoothed_cross_entropy_of_many_classes(weighted: bool, classes: int, dtype: str) -> None:
-    """Within a few roundings of PyTorch's float64 for the same values."""
+    """Float32 is within a few roundings of PyTorch's float64 for the same values."""
     logits = (reals(9, classes) * 10).astype("float32")
     weight = (np.abs(reals(classes)) + 0.5).astype("float32")
     targets = np.random.default_rng(0).integers(0, classes, 9)
@@ -236,10 +236,10 @@ def test_smoothed_cross_entropy_of_many_classes(weighted: bool, classes: int, dt
         ),
         logits.astype("float64"),
     )
-    eps = float(np.finfo(dtype).eps)
-    assert loss == pytest.approx(float(value), rel=4 * eps)
-    error = np.abs(gradient - expected.numpy()).max()
-    assert error <= 8 * eps * np.abs(expected.numpy()).max() + eps / 9
+    eps = max(float(np.finfo(dtype).eps), TORCH_RELATIVE_FLOAT64)
+    assert loss == pytest.approx(value.item(), rel=4 * eps)
+    largest = 1 / 9  # of a row's gradient
+    np.testing.assert_allclose(gradient, expected.numpy(), rtol=0, atol=8 * eps * largest)
 
 
 CTC_CASES = {  # C, input lengths, target lengths, blank
@@ -275,7 +275,7 @@ def ctc_of_torch(
     value, [gradient] = of_torch(
         lambda x: F.ctc_loss(x.log_softmax(-1), torch.tensor(labels), *lengths, **options), logits
     )
-    return value, gradient
+    return value, gradient.numpy()
 
 
 @every
@@ -301,7 +301,7 @@ def test_ctc_of_log_probabilities_is_that_of_logits_and_its_gradient_pytorchs() 
     value, [expected] = of_torch(lambda x: F.ctc_loss(x, torch.tensor(labels), *lengths), log_probs)
     loss, gradient = rnnfast.ctc(log_probs, labels, inputs, counts)
     expect(loss, value)
-    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(gradient, expected.numpy(), rtol=0, atol=1e-12)
 
 
 @every

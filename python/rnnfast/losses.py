@@ -99,7 +99,7 @@ def _cross_entropy(
     expected = "targets: expected values in [0, classes)"
     target = _checks.index_array("targets", targets, expected, array.shape[-1], on, ignore_index)
     _checks.shape("targets", target, array.shape[:-1], "logits.shape[:-1]")
-    call = {
+    call: dict[str, Any] = {
         "logits": array,
         "targets": target,
         "ignore_index": ignore_index,
