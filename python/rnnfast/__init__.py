@@ -33,7 +33,10 @@ from rnnfast.layers.parameter import Parameter
 from rnnfast.layers.pooling import Last, MaxPool, MeanPool
 from rnnfast.layers.recurrent import Recurrent
 from rnnfast.layers.stream import Stream
+from rnnfast.losses.classification import bce_with_logits, nll
 from rnnfast.losses.cross_entropy import cross_entropy, softmax_cross_entropy
+from rnnfast.losses.ctc import ctc
+from rnnfast.losses.regression import gaussian_nll, huber, l1, mse, quantile
 from rnnfast.optim.clipping import clip_grad_norm_, clip_grad_value_
 from rnnfast.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from rnnfast.optim.schedules import (
@@ -84,18 +87,26 @@ __all__ = [
     "Stream",
     "Tanh",
     "__version__",
+    "bce_with_logits",
     "cache_info",
     "cells",
     "clip_grad_norm_",
     "clip_grad_value_",
     "cpu_info",
     "cross_entropy",
+    "ctc",
     "cuda",
     "empty_cache",
     "functional",
+    "gaussian_nll",
     "get_num_threads",
+    "huber",
+    "l1",
     "load_keras_weights",
     "load_torch_state_dict",
+    "mse",
+    "nll",
+    "quantile",
     "reference",
     "register",
     "set_num_threads",

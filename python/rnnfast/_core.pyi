@@ -30,6 +30,7 @@ __all__: list[str] = [
     "convolution_forward",
     "cpu_info",
     "cross_entropy",
+    "ctc",
     "cuda_plan",
     "define",
     "dropout",
@@ -540,9 +541,13 @@ def cross_entropy(
     targets: numpy.typing.NDArray[numpy.int64],
     ignore_index: typing.SupportsInt | typing.SupportsIndex,
     need_gradient: bool,
+    weight: numpy.typing.NDArray[numpy.float32] | None = None,
+    label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    mean: bool = True,
+    losses: numpy.typing.NDArray[numpy.float64] | None = None,
 ) -> tuple[float, numpy.typing.NDArray[numpy.float32] | None]:
     """
-    Mean loss over the targets that count, and its gradient by the logits.
+    The mean or the sum of the losses of the targets that count, and its gradient by the logits. Writes the losses of the rows to `losses`.
     """
 
 @typing.overload
@@ -552,9 +557,43 @@ def cross_entropy(
     targets: numpy.typing.NDArray[numpy.int64],
     ignore_index: typing.SupportsInt | typing.SupportsIndex,
     need_gradient: bool,
+    weight: numpy.typing.NDArray[numpy.float64] | None = None,
+    label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    mean: bool = True,
+    losses: numpy.typing.NDArray[numpy.float64] | None = None,
 ) -> tuple[float, numpy.typing.NDArray[numpy.float64] | None]:
     """
-    Mean loss over the targets that count, and its gradient by the logits.
+    The mean or the sum of the losses of the targets that count, and its gradient by the logits. Writes the losses of the rows to `losses`.
+    """
+
+@typing.overload
+def ctc(
+    *,
+    logits: numpy.typing.NDArray[numpy.float32],
+    targets: numpy.typing.NDArray[numpy.int64],
+    input_lengths: numpy.typing.NDArray[numpy.int64],
+    target_lengths: numpy.typing.NDArray[numpy.int64],
+    blank: typing.SupportsInt | typing.SupportsIndex,
+    scales: numpy.typing.NDArray[numpy.float64],
+    zero_infinity: bool,
+) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float32]]:
+    """
+    The sequences' losses, and the gradient of their sum times scales by the logits.
+    """
+
+@typing.overload
+def ctc(
+    *,
+    logits: numpy.typing.NDArray[numpy.float64],
+    targets: numpy.typing.NDArray[numpy.int64],
+    input_lengths: numpy.typing.NDArray[numpy.int64],
+    target_lengths: numpy.typing.NDArray[numpy.int64],
+    blank: typing.SupportsInt | typing.SupportsIndex,
+    scales: numpy.typing.NDArray[numpy.float64],
+    zero_infinity: bool,
+) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64]]:
+    """
+    The sequences' losses, and the gradient of their sum times scales by the logits.
     """
 
 def cuda_plan(

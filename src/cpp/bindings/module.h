@@ -13,6 +13,7 @@ void bind_options(pybind11::module_& m);
 void bind_reserve(pybind11::module_& m);
 void bind_rnn(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
+void bind_ctc(pybind11::module_& m);
 void bind_optim(pybind11::module_& m);
 void bind_math(pybind11::module_& m);
 void bind_plan(pybind11::module_& m);
