@@ -14,10 +14,12 @@ import importlib.util
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from rnnfast import cells, cuda, functional, reference
+from rnnfast import autograd, cells, cuda, functional, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache
 from rnnfast._known import register
 from rnnfast._version import __version__
+from rnnfast.autograd.gradcheck import gradcheck
+from rnnfast.autograd.tensor import Tensor, tensor
 from rnnfast.dense import Embedding, Linear
 from rnnfast.exchange import (
     load_keras_weights,
@@ -74,7 +76,9 @@ __all__ = [
     "Schedule",
     "StepDecay",
     "Stream",
+    "Tensor",
     "__version__",
+    "autograd",
     "cache_info",
     "cells",
     "clip_grad_norm_",
@@ -85,12 +89,14 @@ __all__ = [
     "empty_cache",
     "functional",
     "get_num_threads",
+    "gradcheck",
     "load_keras_weights",
     "load_torch_state_dict",
     "reference",
     "register",
     "set_num_threads",
     "softmax_cross_entropy",
+    "tensor",
     "to_keras_weights",
     "to_torch_state_dict",
 ]

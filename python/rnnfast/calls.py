@@ -76,6 +76,11 @@ class Layer(Module):
             self._calls.kept.clear()
         return super().train(mode)
 
+    if TYPE_CHECKING:
+
+        def call(self, *args: Any, **options: Any) -> Any:
+            """Make a call that holds what its gradient needs; each layer has its own."""
+
     def _leaves(self) -> Named:
         _ = self._calls  # there since __init__; without it there are no parameters
         return super()._leaves()

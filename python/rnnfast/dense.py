@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from rnnfast import _checks, _core
 from rnnfast._backend import CPU
 from rnnfast._checks import IntArray, RealArray
+from rnnfast.autograd.recording import recorded_call
+from rnnfast.autograd.tensor import Tensor
 from rnnfast.calls import Call, Layer
 from rnnfast.module import uniform
 
@@ -65,19 +69,26 @@ class Embedding(Layer):
         )
         self.weight = self._add("weight", normal.astype(self.dtype))
 
-    def __call__(self, indices: ArrayLike) -> RealArray:
+    @overload
+    def __call__(self, indices: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, indices: ArrayLike) -> RealArray: ...
+
+    def __call__(self, indices: ArrayLike | Tensor) -> RealArray | Tensor:
         """Look up vectors.
 
         Args:
-            indices: Integers in [0, V), of any shape.
+            indices: Integers in [0, V), of any shape; as a `Tensor` to record the call.
 
         Returns:
-            (..., E): the vector of each.
+            (..., E): the vector of each; a `Tensor` if the indices are one.
 
         Raises:
             IndexError: An index is out of range.
             TypeError: The indices are no integers.
         """
+        if type(indices) is Tensor:
+            return recorded_call(self, indices)
         y, index = self._run(indices)
         self._calls.add(index)
         return y
@@ -191,19 +202,26 @@ class Linear(Layer):
             else None
         )
 
-    def __call__(self, x: ArrayLike) -> RealArray:
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> RealArray: ...
+
+    def __call__(self, x: ArrayLike | Tensor) -> RealArray | Tensor:
         """Multiply by the weight.
 
         Args:
-            x: (..., in_features).
+            x: (..., in_features); a `Tensor` to record the call.
 
         Returns:
-            (..., out_features).
+            (..., out_features); a `Tensor` if x is one.
 
         Raises:
             ValueError: The last axis is not in_features.
             TypeError: The array has no real numbers.
         """
+        if type(x) is Tensor:
+            return recorded_call(self, x)
         y, kept = self._run(x)
         self._calls.add(kept)
         return y

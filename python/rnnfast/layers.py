@@ -8,13 +8,15 @@ orders and initial distributions.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from rnnfast import _arguments, _backend, _checks, _core, _known, _noise, functional
 from rnnfast._checks import RealArray
+from rnnfast.autograd.recording import recorded_recurrent_call
+from rnnfast.autograd.tensor import Tensor
 from rnnfast.calls import Call
 from rnnfast.evaluation import PackedInEvaluation
 from rnnfast.learned import LearnedState, parameter_name
@@ -24,6 +26,9 @@ from rnnfast.reference import Cell
 from rnnfast.stream import StateLike, StateOf, Stream
 
 LSTMState = tuple[RealArray, RealArray]
+_Tensors: TypeAlias = Tensor | tuple[Tensor, ...]  # a state
+# What a call with a tensor takes as state.
+_TensorsLike: TypeAlias = Tensor | RealArray | tuple[Tensor | RealArray | None, ...]
 
 
 class RecurrentCall(Call, Generic[StateOf]):
@@ -209,14 +214,38 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         assert self._generator is not None
         return uniform(self._generator, shape, fan, self.dtype)
 
+    @overload
+    def __call__(
+        self: Recurrent[RealArray],
+        x: Tensor,
+        state: _TensorsLike | None = None,
+        lengths: ArrayLike | None = None,
+    ) -> tuple[Tensor, Tensor]: ...
+    @overload
+    def __call__(
+        self: Recurrent[LSTMState],
+        x: Tensor,
+        state: _TensorsLike | None = None,
+        lengths: ArrayLike | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
+    @overload
+    def __call__(
+        self, x: Tensor, state: _TensorsLike | None = None, lengths: ArrayLike | None = None
+    ) -> tuple[Tensor, _Tensors]: ...
+    @overload
     def __call__(
         self, x: ArrayLike, state: StateLike | None = None, lengths: ArrayLike | None = None
-    ) -> tuple[RealArray, StateOf]:
+    ) -> tuple[RealArray, StateOf]: ...
+
+    def __call__(
+        self, x: ArrayLike | Tensor, state: Any = None, lengths: ArrayLike | None = None
+    ) -> tuple[Any, Any]:
         """Run the layers over a sequence.
 
         Args:
             x: (T, B, I) real numbers, or (T, B) integers in [0, I), which stand for one-hot rows;
-                batch axis first if `batch_first`.
+                batch axis first if `batch_first`. A `Tensor` to record the call; the results are
+                then tensors, and the state may be made of tensors.
             state: Initial state, (L * D, B, H) each; None for zeros, or for the learned one.
             lengths: (B,) integers in [0, T]: where each sequence ends; None for T.
 
@@ -229,6 +258,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             IndexError: An integer in x is out of range.
             TypeError: An array has no real numbers, or the structure of the state is wrong.
         """
+        if type(x) is Tensor:
+            return recorded_recurrent_call(self, x, state, lengths)
         y, final, kept = self._run(x, state, lengths)
         self._calls.add(kept)
         return y, final

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 from numpy.typing import ArrayLike
 
 from rnnfast import _backend, _checks
 from rnnfast._backend import Backend
 from rnnfast._checks import IntArray, RealArray
+from rnnfast.autograd.recording import recorded
+from rnnfast.autograd.tensor import Tensor
 
 
+@overload
+def softmax_cross_entropy(
+    logits: Tensor, targets: ArrayLike, ignore_index: int = -100
+) -> Tensor: ...
+@overload
 def softmax_cross_entropy(
     logits: ArrayLike, targets: ArrayLike, ignore_index: int = -100
-) -> tuple[float, RealArray]:
+) -> tuple[float, RealArray]: ...
+def softmax_cross_entropy(
+    logits: ArrayLike | Tensor, targets: ArrayLike, ignore_index: int = -100
+) -> tuple[float, RealArray] | Tensor:
     """Mean of -log softmax(logits)[target] over the targets that are not ignored, in nats.
 
     It is computed where the logits are. Of logits on a device the loss is an array of shape (),
@@ -25,13 +37,16 @@ def softmax_cross_entropy(
 
     Returns:
         The mean (NaN if every target is ignored) and its gradient by the logits, in their shape
-        and the dtype of the computation; it is 0 where targets are ignored.
+        and the dtype of the computation; it is 0 where targets are ignored. Of a `Tensor` the mean
+        alone, a `Tensor` of shape ().
 
     Raises:
         ValueError: The shapes do not fit.
         IndexError: A target is out of range.
         TypeError: The logits are not real numbers, or the targets or `ignore_index` not integers.
     """
+    if type(logits) is Tensor:
+        return recorded(logits, *softmax_cross_entropy(logits.value, targets, ignore_index))
     on, array, target = _checked(logits, targets, ignore_index)
     loss, dlogits = on.cross_entropy(
         logits=array, targets=target, ignore_index=ignore_index, need_gradient=True
@@ -40,8 +55,21 @@ def softmax_cross_entropy(
     return loss, dlogits
 
 
-def cross_entropy(logits: ArrayLike, targets: ArrayLike, ignore_index: int = -100) -> float:
-    """Give the loss of `softmax_cross_entropy` without its gradient, for evaluation."""
+@overload
+def cross_entropy(logits: Tensor, targets: ArrayLike, ignore_index: int = -100) -> Tensor: ...
+@overload
+def cross_entropy(logits: ArrayLike, targets: ArrayLike, ignore_index: int = -100) -> float: ...
+def cross_entropy(
+    logits: ArrayLike | Tensor, targets: ArrayLike, ignore_index: int = -100
+) -> float | Tensor:
+    """Give the loss of `softmax_cross_entropy` without its gradient, for evaluation.
+
+    Of a `Tensor` it is a `Tensor` through which gradients are taken, as they can be.
+    """
+    if type(logits) is Tensor:
+        if logits.requires_grad:
+            return softmax_cross_entropy(logits, targets, ignore_index)
+        return recorded(logits, cross_entropy(logits.value, targets, ignore_index), None)
     on, array, target = _checked(logits, targets, ignore_index)
     loss: float = on.cross_entropy(
         logits=array, targets=target, ignore_index=ignore_index, need_gradient=False

@@ -1,0 +1,171 @@
+"""The graph of what was computed, and the walk that takes gradients through it.
+
+A `Node` stands for an operation or for a call of a layer. It knows where its inputs came from and
+how gradients of its results become gradients of its inputs. It does not hold the results, so that
+those live only as long as somebody needs them. A `Leaf` is where gradients end up.
+
+The walk takes the nodes in the reverse of the order in which they were made. Each sum of gradients
+is therefore made in an order that depends on the program alone, and has the same bits every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Pullback: TypeAlias = "Callable[..., Iterable[Array | Part | None]]"
+
+_TAKEN = (
+    "backward: expected a result whose gradient was not taken before, as that frees what the "
+    "calls and operations have kept; got one that a `backward` has passed already. Compute it "
+    "again, or take one gradient of the sum of the results"
+)
+_made = count()
+
+
+class Part:
+    """The gradient of an array that is zero but for the elements at an index.
+
+    Args:
+        gradient: That of the elements.
+        index: Where they are in the array.
+        shape: Of the array.
+        dtype: Of the array.
+    """
+
+    __slots__ = ("dtype", "gradient", "index", "shape")
+
+    def __init__(
+        self, gradient: Array, index: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        self.gradient, self.index, self.shape, self.dtype = gradient, index, shape, dtype
+
+    def add_to(self, total: Array) -> None:
+        """Add it to an array, with elements that the index names twice added twice."""
+        index = self.index if isinstance(self.index, tuple) else (self.index,)
+        if any(isinstance(item, (list, np.ndarray)) for item in index):
+            np.add.at(total, self.index, self.gradient)
+        else:
+            total[self.index] += self.gradient
+
+
+class Leaf:
+    """A tensor's `grad`: an array that gradients are added to, or None before the first."""
+
+    __slots__ = ("grad",)
+
+    def __init__(self, grad: Array | None = None) -> None:
+        self.grad = grad
+
+    def add(self, _: int, gradient: Array | Part) -> None:
+        """Add a gradient."""
+        self.grad = _summed(self.grad, gradient, own=True)
+
+
+class Node:
+    """An operation, or a call of a layer.
+
+    Args:
+        inputs: Where the inputs that need a gradient came from: a node and which of its results it
+            is, or a leaf.
+        pullback: Makes gradients of the inputs of those of the results, of which some may be None.
+        results: How many results there are.
+    """
+
+    __slots__ = ("_gradients", "_own", "ended", "inputs", "number", "pullback")
+
+    def __init__(
+        self, inputs: list[tuple[Node | Leaf, int]], pullback: Pullback, results: int = 1
+    ) -> None:
+        self.inputs, self.pullback = inputs, pullback
+        self.ended: str | None = None  # why no gradient can be taken
+        self.number = next(_made)
+        self._gradients: list[Array | None] = [None] * results
+        self._own: tuple[int, ...] = ()  # sums that were made here, which may be written to
+
+    def add(self, place: int, gradient: Array | Part) -> None:
+        """Add to the gradient of one of the results."""
+        total = self._gradients[place]
+        if total is None and not isinstance(gradient, Part):
+            self._gradients[place] = gradient  # which others may have, too
+        else:
+            self._gradients[place] = _summed(total, gradient, own=place in self._own)
+            self._own += (place,)
+
+    def pull(self) -> None:
+        """Hand the gradients of the results on to the inputs, and free what was kept for that."""
+        inputs, pullback, gradients = self.inputs, self.pullback, self._gradients
+        self.end(_TAKEN)
+        if any(g is not None for g in gradients):
+            for (source, place), gradient in zip(inputs, pullback(*gradients), strict=True):
+                if gradient is not None:
+                    source.add(place, gradient)
+
+    def end(self, reason: str) -> None:
+        """Free what was kept; to take a gradient is an error from now on."""
+        self.ended, self.inputs, self.pullback, self._gradients = reason, [], _none, []
+
+
+def ended(reason: str) -> Node:
+    """A node in whose place there is none: to take a gradient through it is an error."""
+    node = Node([], _none)
+    node.ended = reason
+    return node
+
+
+def differentiate(source: Node | Leaf, place: int, gradient: Array) -> None:
+    """Add the gradients of a result to all leaves that it came from.
+
+    Args:
+        source: Where the result came from.
+        place: Which of the results of `source` it is.
+        gradient: Of the objective by the result, in its shape and dtype.
+
+    Raises:
+        RuntimeError: It came through something whose gradient was taken, or that kept nothing for
+            it. Nothing is changed then.
+    """
+    nodes = _oldest_first(source)
+    source.add(place, gradient)
+    try:
+        while nodes:
+            nodes.pop().pull()
+    finally:
+        for node in nodes:  # there are some after an error alone
+            node.end(_TAKEN)
+
+
+def _oldest_first(source: Node | Leaf) -> list[Node]:
+    found = [source] if isinstance(source, Node) else []
+    seen = set(found)
+    for node in found:  # which grows meanwhile
+        if node.ended is not None:
+            raise RuntimeError(node.ended)
+        for origin, _ in node.inputs:
+            if isinstance(origin, Node) and origin not in seen:
+                seen.add(origin)
+                found.append(origin)
+    return sorted(found, key=lambda node: node.number)
+
+
+def _summed(total: Array | None, gradient: Array | Part, own: bool) -> Array:
+    """The sum of gradients, in the array of `total` if it is the caller's own."""
+    if isinstance(gradient, Part):
+        if total is None:
+            total = np.zeros(gradient.shape, gradient.dtype)
+        elif not own:
+            total = np.array(total)
+        gradient.add_to(total)
+        return total
+    if total is None:
+        return np.array(gradient)
+    return np.add(total, gradient, out=total if own else np.empty_like(total))
+
+
+def _none(*_: Any) -> tuple[()]:
+    return ()
