@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -61,14 +62,17 @@ def gradcheck(
 
     Raises:
         AssertionError: A gradient differs; the message names the input and the element.
-        TypeError: An input or a parameter is of float32, or a result is no tensor.
-        ValueError: Two calls give different results.
+        TypeError: An input or a parameter is of float32, or there is none to check, or a result is
+            no tensor.
+        ValueError: Two calls give different results, or parameters are read-only.
     """
     if parameters is None:
         parameters = function.parameters() if hasattr(function, "parameters") else ()
     variables: dict[str, Array] = {}
     inputs = _mapped(lambda name, value: _own(name, value, variables), inputs, "inputs")
-    parameters = [*parameters, *(p for _, p in _flat(inputs) if _is_parameter(p))]
+    parameters = _distinct(parameters, inputs)
+    if not variables and not parameters:
+        raise TypeError("inputs: expected arrays of float64 or parameters among them, got none")
     run = _by_tape(function, inputs) if backward is None else _explicit(function, backward, inputs)
     before = [p.grad.copy() for p in parameters]
     try:
@@ -77,10 +81,9 @@ def gradcheck(
         weights = [rng.standard_normal(result.shape) for result in results]
         for p in parameters:
             p.grad[...] = 0
-        gradients = pull(weights)
-        for p in parameters:
-            variables[p.name], gradients[p.name] = _float64(p.name, p.value), p.grad.copy()
-            p.check_writable()
+        of_inputs = pull(weights)
+        checked = [(name, array, of_inputs[name]) for name, array in variables.items()]
+        checked += [(p.name, _float64(p.name, p.value), p.grad.copy()) for p in parameters]
 
         def values() -> list[Array]:
             again, end = run()
@@ -88,28 +91,35 @@ def gradcheck(
                 end([np.zeros_like(w) for w in weights])  # so that no call of a layer waits
             return again
 
-        if not all(map(np.array_equal, results, values())):
+        if not all(map(partial(np.array_equal, equal_nan=True), results, values())):
             raise ValueError(
                 "function: expected the same results of two calls with the same inputs, got others;"
                 " is there dropout in it, or a state that goes on?"
             )
-
-        for name, array in variables.items():
-            gradient = _of_shape(name, gradients[name], array.shape)
+        for name, array, gradient in checked:
+            got = _of_shape(name, gradient, array.shape)
             if fast_mode:
                 direction = rng.standard_normal(array.shape)
-                gradient = np.array(np.vdot(direction, gradient))
+                got = np.array(np.vdot(direction, got))
                 expected = np.array(_change(values, weights, array, ..., eps * direction)) / eps
-                _compare(f"{name}, in a random direction", gradient, expected, rtol, atol)
+                _compare(f"{name}, in a random direction", got, expected, rtol, atol)
             else:
                 places = np.ndindex(array.shape)
                 changes = [_change(values, weights, array, i, eps) for i in places]
-                expected = np.reshape(changes, array.shape) / eps
-                _compare(name, gradient, expected, rtol, atol)
+                _compare(name, got, np.reshape(changes, array.shape) / eps, rtol, atol)
     finally:
         for p, grad in zip(parameters, before, strict=True):
             p.grad[...] = grad
     return True
+
+
+def _distinct(parameters: Iterable[Parameter], inputs: Any) -> list[Parameter]:
+    """Parameters that can be changed, with those among the inputs, each once."""
+    among_inputs = (value for _, value in _flat(inputs) if _is_parameter(value))
+    distinct = {id(p.value): p for p in (*parameters, *among_inputs)}
+    for parameter in distinct.values():
+        parameter.check_writable()
+    return list(distinct.values())
 
 
 def _by_tape(function: Callable[..., Any], inputs: Any) -> _Run:
@@ -137,7 +147,7 @@ def _by_tape(function: Callable[..., Any], inputs: Any) -> _Run:
             zeros = {name: np.zeros_like(x.value) for name, x in given.items()}
             return zeros | {name: x.grad for name, x in given.items() if x.grad is not None}
 
-        return [_float64(name, result.value) for name, result in results], pull
+        return [_float64(name, result.value).copy() for name, result in results], pull
 
     return run
 
@@ -159,7 +169,7 @@ def _explicit(function: Callable[..., Any], backward: Callable[..., Any], inputs
                 )
             return dict(zip(names, got, strict=False))
 
-        return [_float64(name, result) for name, result in _flat(returned, "result")], pull
+        return [_float64(name, result).copy() for name, result in _flat(returned, "result")], pull
 
     return run
 

@@ -10,22 +10,24 @@ is therefore made in an order that depends on the program alone, and has the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from itertools import count
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
-Pullback: TypeAlias = "Callable[..., Iterable[Array | Part | None]]"
+Pullback: TypeAlias = "Callable[..., Sequence[Array | Part]]"
 
 _TAKEN = (
     "backward: expected a result whose gradient was not taken before, as that frees what the "
     "calls and operations have kept; got one that a `backward` has passed already. Compute it "
     "again, or take one gradient of the sum of the results"
 )
-_made = count()
+_numbers = count()
+_by_number = attrgetter("number")
 
 
 class Part:
@@ -74,17 +76,20 @@ class Node:
         inputs: Where the inputs that need a gradient came from: a node and which of its results it
             is, or a leaf.
         pullback: Makes gradients of the inputs of those of the results, of which some may be None.
+            A text instead says why no gradient can be taken.
         results: How many results there are.
     """
 
-    __slots__ = ("_gradients", "_own", "ended", "inputs", "number", "pullback")
+    __slots__ = ("_gradients", "_own", "inputs", "number", "pullback")
 
     def __init__(
-        self, inputs: list[tuple[Node | Leaf, int]], pullback: Pullback, results: int = 1
+        self,
+        inputs: Sequence[tuple[Node | Leaf, int]],
+        pullback: Pullback | str,
+        results: int = 1,
     ) -> None:
         self.inputs, self.pullback = inputs, pullback
-        self.ended: str | None = None  # why no gradient can be taken
-        self.number = next(_made)
+        self.number = next(_numbers)
         self._gradients: list[Array | None] = [None] * results
         self._own: tuple[int, ...] = ()  # sums that were made here, which may be written to
 
@@ -99,23 +104,15 @@ class Node:
 
     def pull(self) -> None:
         """Hand the gradients of the results on to the inputs, and free what was kept for that."""
-        inputs, pullback, gradients = self.inputs, self.pullback, self._gradients
-        self.end(_TAKEN)
-        if any(g is not None for g in gradients):
-            for (source, place), gradient in zip(inputs, pullback(*gradients), strict=True):
-                if gradient is not None:
-                    source.add(place, gradient)
+        assert not isinstance(self.pullback, str)
+        inputs, gradients = self.inputs, self.pullback(*self._gradients)
+        self.end()
+        for (source, place), gradient in zip(inputs, gradients):  # noqa: B905 (a short call)
+            source.add(place, gradient)
 
-    def end(self, reason: str) -> None:
+    def end(self) -> None:
         """Free what was kept; to take a gradient is an error from now on."""
-        self.ended, self.inputs, self.pullback, self._gradients = reason, [], _none, []
-
-
-def ended(reason: str) -> Node:
-    """A node in whose place there is none: to take a gradient through it is an error."""
-    node = Node([], _none)
-    node.ended = reason
-    return node
+        self.inputs, self.pullback, self._gradients = (), _TAKEN, []
 
 
 def differentiate(source: Node | Leaf, place: int, gradient: Array) -> None:
@@ -134,23 +131,25 @@ def differentiate(source: Node | Leaf, place: int, gradient: Array) -> None:
     source.add(place, gradient)
     try:
         while nodes:
-            nodes.pop().pull()
+            nodes[-1].pull()
+            nodes.pop()
     finally:
         for node in nodes:  # there are some after an error alone
-            node.end(_TAKEN)
+            node.end()
 
 
 def _oldest_first(source: Node | Leaf) -> list[Node]:
     found = [source] if isinstance(source, Node) else []
     seen = set(found)
     for node in found:  # which grows meanwhile
-        if node.ended is not None:
-            raise RuntimeError(node.ended)
+        if isinstance(node.pullback, str):
+            raise RuntimeError(node.pullback)
         for origin, _ in node.inputs:
             if isinstance(origin, Node) and origin not in seen:
                 seen.add(origin)
                 found.append(origin)
-    return sorted(found, key=lambda node: node.number)
+    found.sort(key=_by_number)
+    return found
 
 
 def _summed(total: Array | None, gradient: Array | Part, own: bool) -> Array:
@@ -165,7 +164,3 @@ def _summed(total: Array | None, gradient: Array | Part, own: bool) -> Array:
     if total is None:
         return np.array(gradient)
     return np.add(total, gradient, out=total if own else np.empty_like(total))
-
-
-def _none(*_: Any) -> tuple[()]:
-    return ()

@@ -6,12 +6,13 @@ A layer that is called with a `Tensor` makes a call that keeps what its gradient
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnnfast import _backend, _checks
-from rnnfast.autograd.node import Array, Node, ended
+from rnnfast.autograd.node import Array, Node
 from rnnfast.autograd.tensor import Tensor, computed
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rnnfast.layers import Recurrent
 
 
-def recorded_call(layer: Layer, x: Tensor, *args: Any, **options: Any) -> Tensor:
+def recorded_call(layer: Layer, x: Tensor, *args: Any) -> Tensor:
     """Call a layer with a tensor, and record the call; `__call__` of every layer begins so.
 
     Args:
@@ -28,7 +29,6 @@ def recorded_call(layer: Layer, x: Tensor, *args: Any, **options: Any) -> Tensor
             there is no gradient, `backward(dy)`.
         x: The first argument of the layer.
         args: The other arguments.
-        options: Those by name.
 
     Returns:
         y; in evaluation mode nothing is recorded, and a gradient that would go through y to x is
@@ -37,24 +37,28 @@ def recorded_call(layer: Layer, x: Tensor, *args: Any, **options: Any) -> Tensor
     Raises:
         TypeError: The layer is on a device, where there are no tensors.
     """
-    _check_device(layer)
-    call = layer.call(x.value, *args, **options)
+    if layer._on is not _backend.CPU:
+        _refuse_device(layer)
+    value, source = x.value, x._source
+    call = layer.call(value, *args)
+    y = call.y
     if not layer.training:
-        return Tensor(call.y, _in_evaluation(layer, x))
-    source, dtype = x._source, x.value.dtype
-    if source is None:
-        unwanted = {} if dtype.kind in "iu" else {"need_dx": False}
+        return Tensor(y, None if source is None else _in_evaluation(layer))
+    if y is not value:
+        y.setflags(write=False)
+    dtype = value.dtype
+    if source is not None:
+        back = lambda dy: (call.backward(dy).astype(dtype, copy=False),)  # noqa: E731
+        return Tensor(y, Node(((source, x._place),), back))
 
-        def of_parameters(dy: Array) -> tuple[()]:
-            call.backward(dy, **unwanted)
-            return ()
+    def of_parameters(dy: Array) -> tuple[()]:
+        if dtype.kind in "iu":
+            call.backward(dy)
+        else:
+            call.backward(dy, need_dx=False)
+        return ()
 
-        return Tensor(_read_only(call.y), Node([], of_parameters))
-
-    def of_all(dy: Array) -> tuple[Array]:
-        return (call.backward(dy).astype(dtype, copy=False),)
-
-    return Tensor(_read_only(call.y), Node([(source, x._place)], of_all))
+    return Tensor(y, Node((), of_parameters))
 
 
 def recorded_recurrent_call(
@@ -74,33 +78,36 @@ def recorded_recurrent_call(
     Raises:
         TypeError: The layer is on a device, where there are no tensors.
     """
-    _check_device(layer)
-    parts = [p.tensor() if hasattr(p, "tensor") else p for p in _parts(state)]
-    values = tuple(part.value if type(part) is Tensor else part for part in parts)
-    call = layer.call(x.value, values if isinstance(state, (tuple, list)) else values[0], lengths)
-    inputs = [(i, t) for i, t in enumerate([x, *parts]) if type(t) is Tensor and t.requires_grad]
-    need_dx, wanted = x.requires_grad, [(i, t.dtype) for i, t in inputs]
-
-    def pullback(dy: Array | None, *dstates: Array | None) -> list[Array]:
-        dstate = dstates if len(dstates) > 1 else dstates[0]
-        if all(d is None for d in dstates):
-            dstate = None
-        dx, dinitial = call.backward(dy, dstate, need_dx=need_dx)
-        gradients = [dx, *_parts(dinitial)]
-        return [gradients[i].astype(dtype, copy=False) for i, dtype in wanted]
-
-    results = [call.y, *_parts(call.state)]
-    if layer.training:
-        node: Node | None = Node(
-            [(t._source, t._place) for _, t in inputs if t._source is not None],
-            pullback,
-            len(results),
-        )
-        results = [_read_only(result) for result in results]
+    if layer._on is not _backend.CPU:
+        _refuse_device(layer)
+    given = [] if state is None else [_of_parameter(part) for part in _parts(state)]
+    values: Any = tuple(part.value if type(part) is Tensor else part for part in given)
+    if not isinstance(state, (tuple, list)):
+        values = values[0] if values else None
+    call = layer.call(x.value, values, lengths)
+    sources, wanted = [], []
+    for i, part in enumerate((x, *given)):
+        if type(part) is Tensor and part._source is not None:
+            sources.append((part._source, part._place))
+            wanted.append((i, part.value.dtype))
+    if not layer.training:
+        node = _in_evaluation(layer) if wanted else None
     else:
-        node = _in_evaluation(layer, *(t for _, t in inputs))
-    y, *final = [Tensor(result, node, place) for place, result in enumerate(results)]
-    return y, tuple(final) if len(final) > 1 else final[0]
+        need_dx = x._source is not None
+
+        def pullback(dy: Array | None, *dstates: Array | None) -> Sequence[Array]:
+            dstate = dstates if len(dstates) > 1 else dstates[0]
+            dx, dinitial = call.backward(dy, dstate, need_dx=need_dx)
+            if not wanted:
+                return ()
+            gradients = (dx, *_parts(dinitial))
+            return [gradients[i].astype(dtype, copy=False) for i, dtype in wanted]
+
+        node = Node(sources, pullback, 1 + layer._states)
+    y, final = Tensor(call.y, node), call.state
+    if isinstance(final, tuple):
+        return y, tuple(Tensor(part, node, i) for i, part in enumerate(final, 1))
+    return y, Tensor(final, node, 1)
 
 
 def recorded(y: Tensor, loss: Any, gradient: Array | None) -> Tensor:
@@ -137,31 +144,27 @@ def recorded(y: Tensor, loss: Any, gradient: Array | None) -> Tensor:
     return computed(value, (y, back))
 
 
-def _parts(state: Any) -> list[Any]:
-    return list(state) if isinstance(state, (tuple, list)) else [state]
+def _parts(state: Any) -> Sequence[Any]:
+    return state if isinstance(state, (tuple, list)) else (state,)
 
 
-def _read_only(array: Array) -> Array:
-    view: Array = array.view()
-    view.flags.writeable = False
-    return view
+def _of_parameter(part: Any) -> Any:
+    return part.tensor() if hasattr(part, "tensor") else part
 
 
-def _in_evaluation(layer: Layer, *inputs: Tensor) -> Node | None:
-    """What stands for a call in evaluation mode: nothing, if no gradient can go to its inputs."""
-    if not any(x.requires_grad for x in inputs):
-        return None
-    return ended(
+def _in_evaluation(layer: Layer) -> Node:
+    """What stands for a call in evaluation mode with tensors that gradients are taken by."""
+    return Node(
+        (),
         f"{type(layer).__name__}: expected training mode in a call that a gradient goes through, "
         "as a call in evaluation mode keeps nothing for it; switch to training before the call, or "
-        "give it `x.detach()`, by which no gradient is taken"
+        "give it `x.detach()`, by which no gradient is taken",
     )
 
 
-def _check_device(layer: Layer) -> None:
-    if layer._on is not _backend.CPU:
-        raise TypeError(
-            f"{type(layer).__name__}: expected a layer on the CPU, as operations on tensors are "
-            f"NumPy's, got one on device {layer._on.name!r}; there, call it with an array and take "
-            "gradients by `layer.call` and `call.backward`"
-        )
+def _refuse_device(layer: Layer) -> None:
+    raise TypeError(
+        f"{type(layer).__name__}: expected a layer on the CPU, as operations on tensors are "
+        f"NumPy's, got one on device {layer._on.name!r}; there, call it with an array and take "
+        "gradients by `layer.call` and `call.backward`"
+    )

@@ -89,7 +89,8 @@ class Tensor:
             array = np.ones_like(self.value)
         else:
             array = _checks.real_array("gradient", gradient, self.dtype, " (the tensor's)")
-            _checks.shape("gradient", array, self.shape, "of the tensor")
+            if array.shape != self.value.shape:
+                _checks.shape("gradient", array, self.shape, "of the tensor")
         differentiate(self._source, self._place, array)
 
     def detach(self) -> Tensor:
@@ -253,7 +254,8 @@ class Tensor:
 
     def __repr__(self) -> str:
         grad = ", requires_grad=True" if self.requires_grad else ""
-        return f"Tensor({np.array2string(self.value, prefix='Tensor(')}, dtype={self.dtype}{grad})"
+        shown = np.array2string(self.value, separator=", ", prefix="Tensor(")
+        return f"Tensor({shown}, dtype={self.dtype}{grad})"
 
 
 def tensor(value: ArrayLike | Parameter | Tensor, requires_grad: bool = False) -> Tensor:
