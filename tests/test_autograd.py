@@ -369,6 +369,7 @@ def test_numpy_and_functions_of_arrays_refuse_tensors() -> None:
             function(x)
     with pytest.raises(TypeError, match="ufunc"):
         np.tanh(x)
+    np.testing.assert_array_equal(np.asarray(x.detach()), A)  # which has no gradient
 
 
 @pytest.mark.parametrize(

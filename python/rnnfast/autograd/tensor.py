@@ -199,13 +199,15 @@ class Tensor:
 
     if not TYPE_CHECKING:  # to type checkers a tensor is nothing that functions of arrays take
 
-        def __array__(self, *_: Any, **__: Any) -> Array:
-            raise TypeError(
-                "expected an array, got a Tensor, whose gradient would be lost: give its `value` "
-                "where no gradient is wanted. Functions of tensors are in `rnnfast.autograd`. "
-                "Layers and losses take a Tensor as first argument; if others are tensors the "
-                "first must be one, too: `rnnfast.tensor(x)`"
-            )
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+            if self.requires_grad:
+                raise TypeError(
+                    "expected an array, got a Tensor, whose gradient would be lost: give its "
+                    "`value` where none is wanted. Functions of tensors are in `rnnfast.autograd`. "
+                    "Layers and losses take a Tensor as first argument; if others are tensors the "
+                    "first must be one, too: `rnnfast.tensor(x)`"
+                )
+            return np.array(self.value, dtype=dtype, copy=copy)
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Sum over all or some axes."""
