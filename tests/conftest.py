@@ -26,7 +26,10 @@ from rnnfast.training import stdlib_text
 DEVICE = os.environ.get("RNNFAST_TEST_DEVICE", "cpu")
 # Files of which nothing is about a device, by the reason.
 NOT_OF_DEVICES = {
+    "test_autograd.py": "tensors, which are of the CPU",
+    "test_autograd_layers.py": "tensors, which are of the CPU",
     "test_dispatch.py": "instruction sets of the CPU",
+    "test_gradcheck.py": "float64, and tensors, which are of the CPU",
     "test_memory.py": "the CPU engine's memory",
     "test_noise.py": "noise inside the steps",
     "test_recompute.py": "recomputation",

@@ -22,6 +22,15 @@ _, (h, c) = lstm(x, (h, h))
 print(h.shape, c.shape)
 rnnfast.LSTM(3, 5, learn_state=True)(x, (None, c))
 
+seen, last = gru(rnnfast.tensor(x))
+out, (ht, ct) = lstm(rnnfast.tensor(x), (last, h))
+out, (ht, ct) = lstm(rnnfast.tensor(x), (ht, None), np.array([4, 2]))
+logits = rnnfast.Linear(5, 3)(rnnfast.autograd.tanh(out[0] * 2 + last.mean(axis=0)))
+rnnfast.cross_entropy(logits @ gru.weight_ih_l0.tensor().T, np.array([0, 1])).backward()
+print(logits.grad, float(rnnfast.cross_entropy(logits.value, np.array([0, 1]))))
+print(rnnfast.Embedding(3, 5)(rnnfast.tensor([1, 2])).sum().item(), rnnfast.Linear(3, 5)(x).T)
+print(rnnfast.gradcheck(gru, x, parameters=gru.parameters()))
+
 
 class Model(rnnfast.Module):
     def __init__(self, layer: rnnfast.Recurrent) -> None:

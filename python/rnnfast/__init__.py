@@ -1,7 +1,8 @@
 """Fast, exact recurrent neural networks: fused forward and backward kernels for the CPU.
 
 Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recurrent` for every
-cell), stateless functions on arrays in `rnnfast.functional`, the training of language models in
+cell); called with a `Tensor` they record what gradients need (`rnnfast.autograd`). There are
+stateless functions on arrays in `rnnfast.functional`, the training of language models in
 `rnnfast.training`, cells of the literature and the functions to write your own with in
 `rnnfast.cells`, and the float64 NumPy reference that everything is checked against in
 `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers as
