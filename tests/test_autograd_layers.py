@@ -10,7 +10,8 @@ import pytest
 
 import rnnfast
 from rnnfast import autograd
-from rnnfast.calls import Layer
+from rnnfast._engine import backend
+from rnnfast.layers.calls import Layer
 from test_layers import NAMED
 from tolerances import TORCH_RELATIVE_FLOAT64
 
@@ -408,7 +409,7 @@ def test_tensors_and_devices_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> 
 
     layer = rnnfast.Linear(3, 4)
     device = type("Backend", (type(layer._on),), {"name": "elsewhere"})()
-    monkeypatch.setattr(rnnfast._backend, "get", lambda _: device)
+    monkeypatch.setattr(backend, "get", lambda _: device)
     with pytest.raises(TypeError, match=r"value: expected an array of the CPU, .*'elsewhere'"):
         rnnfast.tensor(Elsewhere())
     with pytest.raises(TypeError, match=r"operand: expected .* of the CPU, got Elsewhere"):

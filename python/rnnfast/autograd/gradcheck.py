@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from rnnfast import _checks
-from rnnfast.autograd.node import Array
+from rnnfast._engine import checks
+from rnnfast.autograd.node import Array, Parameter
 from rnnfast.autograd.tensor import Tensor, tensor
-
-if TYPE_CHECKING:
-    from rnnfast.parameter import Parameter
 
 _Pull: TypeAlias = Callable[
     [list[Array]], dict[str, Array]
@@ -136,7 +133,7 @@ def _by_tape(function: Callable[..., Any], inputs: Any) -> _Run:
 
         results = _flat(function(*_arguments(_mapped(argument, inputs, "inputs"))), "result")
         for name, result in results:
-            _checks.of_type(name, result, Tensor)
+            checks.of_type(name, result, Tensor)
 
         def pull(weights: list[Array]) -> dict[str, Array]:
             objective = tensor(0.0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,20 @@ _TAKEN = (
 )
 _numbers = count()
 _by_number = attrgetter("number")
+
+
+class Parameter(Protocol):
+    """What is used of a `rnnfast.Parameter`."""
+
+    name: str
+    value: Array
+    grad: Array
+
+    def tensor(self) -> Any:
+        """A tensor whose gradient is added to `grad`."""
+
+    def check_writable(self) -> None:
+        """Raise a ValueError if the value is read-only."""
 
 
 class Part:

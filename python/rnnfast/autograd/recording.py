@@ -6,21 +6,27 @@ A layer that is called with a `Tensor` makes a call that keeps what its gradient
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from rnnfast import _backend, _checks
+from rnnfast._engine import backend, checks
 from rnnfast.autograd.node import Array, Node
 from rnnfast.autograd.tensor import Tensor, computed
 
-if TYPE_CHECKING:
-    from rnnfast.calls import Layer
-    from rnnfast.layers import Recurrent
+
+class _Layer(Protocol):
+    """What is used of a layer."""
+
+    training: bool
+    _on: backend.Backend
+
+    @property
+    def call(self) -> Callable[..., Any]: ...
 
 
-def recorded_call(layer: Layer, x: Tensor, *args: Any) -> Tensor:
+def recorded_call(layer: _Layer, x: Tensor, *args: Any) -> Tensor:
     """Call a layer with a tensor, and record the call; `__call__` of every layer begins so.
 
     Args:
@@ -37,7 +43,7 @@ def recorded_call(layer: Layer, x: Tensor, *args: Any) -> Tensor:
     Raises:
         TypeError: The layer is on a device, where there are no tensors.
     """
-    if layer._on is not _backend.CPU:
+    if layer._on is not backend.CPU:
         _refuse_device(layer)
     value, source = x.value, x._source
     call = layer.call(value, *args)
@@ -62,7 +68,7 @@ def recorded_call(layer: Layer, x: Tensor, *args: Any) -> Tensor:
 
 
 def recorded_recurrent_call(
-    layer: Recurrent[Any], x: Tensor, state: Any, lengths: Any
+    layer: _Layer, x: Tensor, state: Any, lengths: Any
 ) -> tuple[Tensor, Any]:
     """Call a recurrent layer with a tensor, and record the call.
 
@@ -78,13 +84,14 @@ def recorded_recurrent_call(
     Raises:
         TypeError: The layer is on a device, where there are no tensors.
     """
-    if layer._on is not _backend.CPU:
+    if layer._on is not backend.CPU:
         _refuse_device(layer)
     given = [] if state is None else [_of_parameter(part) for part in _parts(state)]
     values: Any = tuple(part.value if type(part) is Tensor else part for part in given)
     if not isinstance(state, (tuple, list)):
         values = values[0] if values else None
     call = layer.call(x.value, values, lengths)
+    y, final = call.y, call.state
     sources, wanted = [], []
     for i, part in enumerate((x, *given)):
         if type(part) is Tensor and part._source is not None:
@@ -103,11 +110,10 @@ def recorded_recurrent_call(
             gradients = (dx, *_parts(dinitial))
             return [gradients[i].astype(dtype, copy=False) for i, dtype in wanted]
 
-        node = Node(sources, pullback, 1 + layer._states)
-    y, final = Tensor(call.y, node), call.state
+        node = Node(sources, pullback, 1 + len(_parts(final)))
     if isinstance(final, tuple):
-        return y, tuple(Tensor(part, node, i) for i, part in enumerate(final, 1))
-    return y, Tensor(final, node, 1)
+        return Tensor(y, node), tuple(Tensor(part, node, i) for i, part in enumerate(final, 1))
+    return Tensor(y, node), Tensor(final, node, 1)
 
 
 def recorded(y: Tensor, loss: Any, gradient: Array | None) -> Tensor:
@@ -134,7 +140,7 @@ def recorded(y: Tensor, loss: Any, gradient: Array | None) -> Tensor:
     value = np.asarray(loss, np.result_type(y.dtype, np.float32))
     if not y.requires_grad or gradient is None:
         return Tensor(value)
-    _checks.shape("gradient", gradient, y.shape, "of y")
+    checks.shape("gradient", gradient, y.shape, "of y")
 
     def back(g: Any) -> Any:
         if not g.ndim and g == 1:  # that of the objective itself
@@ -152,7 +158,7 @@ def _of_parameter(part: Any) -> Any:
     return part.tensor() if hasattr(part, "tensor") else part
 
 
-def _in_evaluation(layer: Layer) -> Node:
+def _in_evaluation(layer: _Layer) -> Node:
     """What stands for a call in evaluation mode with tensors that gradients are taken by."""
     return Node(
         (),
@@ -162,7 +168,7 @@ def _in_evaluation(layer: Layer) -> Node:
     )
 
 
-def _refuse_device(layer: Layer) -> None:
+def _refuse_device(layer: _Layer) -> None:
     raise TypeError(
         f"{type(layer).__name__}: expected a layer on the CPU, as operations on tensors are "
         f"NumPy's, got one on device {layer._on.name!r}; there, call it with an array and take "

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast import _backend, _checks
-from rnnfast.autograd.node import Array, Leaf, Node, Part, differentiate
-
-if TYPE_CHECKING:
-    from rnnfast.parameter import Parameter
+from rnnfast._engine import backend, checks
+from rnnfast.autograd.node import Array, Leaf, Node, Parameter, Part, differentiate
 
 Operand: TypeAlias = "Tensor | Parameter | Array | float"
 Axis: TypeAlias = int | tuple[int, ...] | None
@@ -80,7 +77,7 @@ class Tensor:
                 "or a tensor with requires_grad=True; got one that came from none"
             )
         if gradient is None:
-            if self.size != 1:
+            if self.value.size != 1:
                 raise ValueError(
                     "gradient: expected the gradient of the objective by this tensor, of shape "
                     f"{self.shape}, got None, which stands for 1 where the tensor is a single "
@@ -88,9 +85,9 @@ class Tensor:
                 )
             array = np.ones_like(self.value)
         else:
-            array = _checks.real_array("gradient", gradient, self.dtype, " (the tensor's)")
+            array = checks.real_array("gradient", gradient, self.dtype, " (the tensor's)")
             if array.shape != self.value.shape:
-                _checks.shape("gradient", array, self.shape, "of the tensor")
+                checks.shape("gradient", array, self.shape, "of the tensor")
         differentiate(self._source, self._place, array)
 
     def detach(self) -> Tensor:
@@ -110,11 +107,6 @@ class Tensor:
     def ndim(self) -> int:
         """Number of axes."""
         return self.value.ndim
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return self.value.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -217,7 +209,7 @@ class Tensor:
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Mean over all or some axes."""
         y, shape = self.value.mean(axis=axis, keepdims=keepdims), self.shape
-        share = y.size / max(self.size, 1)
+        share = y.size / max(self.value.size, 1)
         return computed(y, (self, lambda g: _spread(g * share, shape, axis, keepdims)))
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -280,13 +272,13 @@ def tensor(value: ArrayLike | Parameter | Tensor, requires_grad: bool = False) -
         if requires_grad and not given.requires_grad:
             raise ValueError("requires_grad: expected False for a tensor, which stays as it is")
         return given
-    if _backend.of(given) is not _backend.CPU:
+    if backend.of(given) is not backend.CPU:
         raise TypeError(
             "value: expected an array of the CPU, as operations on tensors are NumPy's, got one on "
-            f"device {_backend.of(given).name!r}; there, take gradients by `layer.call` and "
+            f"device {backend.of(given).name!r}; there, take gradients by `layer.call` and "
             "`call.backward`"
         )
-    array: Array = _backend.given("value", given)
+    array: Array = backend.given("value", given)
     if array.dtype.kind not in ("f" if requires_grad else "fiub"):
         expected = "reals, as a gradient is required" if requires_grad else "numbers"
         raise TypeError(f"value: expected {expected}, got dtype {array.dtype}")
@@ -299,13 +291,15 @@ def operand(value: Operand) -> Tensor | Array | float:
     Raises:
         TypeError: It is none of these.
     """
-    if type(value) is Tensor or isinstance(value, Real):
+    if type(value) is Tensor:
         return value
+    if isinstance(value, Real):
+        return value  # type: ignore[return-value]
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
-        _backend.check_unmasked("operand", value)
+        backend.check_unmasked("operand", value)
         return value
     if hasattr(value, "tensor"):
-        return value.tensor()  # of a parameter
+        return value.tensor()  # type: ignore[no-any-return]  # of a parameter
     of = f" of {value.dtype}" if hasattr(value, "dtype") else ""
     raise TypeError(
         "operand: expected a Tensor, a Parameter, a number, or an array of numbers of the CPU, got "
