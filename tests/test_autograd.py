@@ -258,6 +258,16 @@ def test_a_leaf_takes_its_own_gradient() -> None:
     assert x.grad == 4
 
 
+@pytest.mark.parametrize(
+    "index",
+    [[1, 1], np.array([1, 1]), rnnfast.tensor([1, 1]), (rnnfast.tensor([1, 1]), slice(None))],
+)
+def test_what_an_index_names_twice_gets_both_gradients(index: Any) -> None:
+    x = rnnfast.tensor(A, requires_grad=True)
+    (x[index] * np.array([[2.0], [3.0]])).sum().backward()
+    np.testing.assert_array_equal(x.grad, [[0, 0, 0], [5, 5, 5]])
+
+
 def test_no_gradient_goes_through_detach() -> None:
     x = rnnfast.tensor(A, requires_grad=True)
     assert not x.detach().requires_grad

@@ -26,6 +26,7 @@ _TAKEN = (
     "calls and operations have kept; got one that a `backward` has passed already. Compute it "
     "again, or take one gradient of the sum of the results"
 )
+_SIMPLE = (slice, int, np.integer, type(...))  # as indices, with None; they name nothing twice
 _numbers = count()
 _by_number = attrgetter("number")
 
@@ -64,10 +65,10 @@ class Part:
     def add_to(self, total: Array) -> None:
         """Add it to an array, with elements that the index names twice added twice."""
         index = self.index if isinstance(self.index, tuple) else (self.index,)
-        if any(isinstance(item, (list, np.ndarray)) for item in index):
-            np.add.at(total, self.index, self.gradient)
+        if all(item is None or isinstance(item, _SIMPLE) for item in index):
+            total[index] += self.gradient
         else:
-            total[self.index] += self.gradient
+            np.add.at(total, index, self.gradient)
 
 
 class Leaf:
