@@ -323,9 +323,8 @@ def test_losses_of_tensors(loss: Any) -> None:
 
 
 def test_losses_of_ones_own() -> None:
+    @autograd.takes_tensors
     def squares(y: Any, target: np.ndarray, reduction: str = "sum") -> Any:
-        if type(y) is rnnfast.Tensor:
-            return autograd.recorded(y, *squares(y.value, target, reduction))
         error = y - target
         losses = (error * error).sum(axis=-1)
         return losses if reduction == "none" else losses.sum(), 2 * error
@@ -333,6 +332,10 @@ def test_losses_of_ones_own() -> None:
     y, target = reals(4, 2, 3), reals(4, 2, 3, seed=1)
     assert rnnfast.gradcheck(lambda t: squares(t, target), y)
     assert rnnfast.gradcheck(lambda t: squares(t, target, "none"), y)
+    loss, gradient = squares(y, target=target)
+    np.testing.assert_array_equal(gradient, 2 * (y - target))
+    assert squares(rnnfast.tensor(y), target=target).item() == loss
+    assert squares.__name__ == "squares"
     with pytest.raises(ValueError, match=r"gradient: expected shape of y = \(4, 2, 3\)"):
         autograd.recorded(rnnfast.tensor(y, requires_grad=True), 1.0, y[0])
 

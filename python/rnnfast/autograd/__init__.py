@@ -2,7 +2,7 @@
 
 `rnnfast.tensor` makes a `Tensor`; a layer or a loss that is called with one returns tensors, and
 `loss.backward()` adds the gradients of all parameters. Here are the functions of tensors beside
-their operators, and `recorded`, by which losses take tensors.
+their operators, and `takes_tensors`, by which losses do.
 """
 
 from rnnfast.autograd.operations import (
@@ -21,7 +21,7 @@ from rnnfast.autograd.operations import (
     tanh,
     where,
 )
-from rnnfast.autograd.recording import recorded
+from rnnfast.autograd.recording import recorded, takes_tensors
 from rnnfast.autograd.tensor import Tensor
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "softmax",
     "sqrt",
     "stack",
+    "takes_tensors",
     "tanh",
     "where",
 ]

@@ -7,13 +7,29 @@ A layer that is called with a `Tensor` makes a call that keeps what its gradient
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rnnfast._engine import backend, checks
 from rnnfast.autograd.node import Array, Node
 from rnnfast.autograd.tensor import Tensor, computed
+
+P = ParamSpec("P")
+Number = TypeVar("Number", covariant=True)
+
+
+class _Loss(Protocol[P, Number]):
+    """A loss of an array or a tensor."""
+
+    @overload
+    def __call__(self, y: Tensor, /, *args: P.args, **options: P.kwargs) -> Tensor: ...
+    @overload
+    def __call__(
+        self, y: ArrayLike, /, *args: P.args, **options: P.kwargs
+    ) -> tuple[Number, Array]: ...
 
 
 class _Layer(Protocol):
@@ -117,12 +133,7 @@ def recorded_recurrent_call(
 
 
 def recorded(y: Tensor, loss: Any, gradient: Array | None) -> Tensor:
-    """Make the tensor that a loss returns where it is given one; for losses of your own, too.
-
-    A loss of arrays, which returns `loss, gradient`, takes tensors if it begins so:
-
-        if type(y) is Tensor:
-            return recorded(y, *mse(y.value, target))
+    """Make the tensor that a loss returns where it is given one.
 
     Args:
         y: The tensor that the loss was computed from.
@@ -148,6 +159,28 @@ def recorded(y: Tensor, loss: Any, gradient: Array | None) -> Tensor:
         return gradient * g.reshape(g.shape + (1,) * (gradient.ndim - g.ndim))
 
     return computed(value, (y, back))
+
+
+def takes_tensors(
+    loss: Callable[Concatenate[ArrayLike, P], tuple[Number, Array]],
+) -> _Loss[P, Number]:
+    """Let a loss take a `Tensor` as first argument; a decorator, for losses of your own, too.
+
+    Args:
+        loss: Takes an array and returns the loss and its gradient by the array, as in `recorded`.
+
+    Returns:
+        The same function, which returns a `Tensor` of the loss if the first argument, given by
+        position, is a `Tensor`.
+    """
+
+    @wraps(loss)
+    def either(*args: Any, **options: Any) -> Any:
+        if args and type(args[0]) is Tensor:
+            return recorded(args[0], *loss(args[0].value, *args[1:], **options))
+        return loss(*args, **options)
+
+    return cast("_Loss[P, Number]", either)
 
 
 def _parts(state: Any) -> Sequence[Any]:
