@@ -35,8 +35,8 @@ print(rnnfast.Embedding(3, 5)(rnnfast.tensor([1, 2])).sum().item(), rnnfast.Line
 @rnnfast.autograd.takes_tensors
 def squares(
     y: npt.ArrayLike, target: npt.NDArray[np.float32], scale: float = 1
-) -> tuple[float, npt.NDArray[np.float64]]:
-    error = scale * (np.asarray(y) - target)
+) -> tuple[float, npt.NDArray[np.float32]]:
+    error = scale * (np.asarray(y, np.float32) - target)
     return float((error * error).sum()), 2 * scale * error
 
 
