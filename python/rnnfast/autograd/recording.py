@@ -62,7 +62,7 @@ def recorded_call(layer: _Layer, x: Tensor, *args: Any) -> Tensor:
     if layer._on is not backend.CPU:
         _refuse_device(layer)
     value, source = x.value, x._source
-    call = layer.call(value, *args)
+    call = layer.call(value, *args) if args else layer.call(value)
     y = call.y
     if not layer.training:
         return Tensor(y, None if source is None else _in_evaluation(layer))

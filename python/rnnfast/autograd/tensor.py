@@ -85,7 +85,8 @@ class Tensor:
                 )
             array = np.ones_like(self.value)
         else:
-            array = checks.real_array("gradient", gradient, self.dtype, " (the tensor's)")
+            dtype = self.value.dtype
+            array = checks.real_array("gradient", gradient, dtype, " (the tensor's)")
             if array.shape != self.value.shape:
                 checks.shape("gradient", array, self.shape, "of the tensor")
         differentiate(self._source, self._place, array)
