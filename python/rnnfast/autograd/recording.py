@@ -102,10 +102,12 @@ def recorded_recurrent_call(
     """
     if layer._on is not backend.CPU:
         _refuse_device(layer)
-    given = [] if state is None else [_of_parameter(part) for part in _parts(state)]
-    values: Any = tuple(part.value if type(part) is Tensor else part for part in given)
-    if not isinstance(state, (tuple, list)):
-        values = values[0] if values else None
+    given: list[Any] = []
+    values = None
+    if state is not None:
+        given = [part.tensor() if hasattr(part, "tensor") else part for part in _parts(state)]
+        values = [part.value if type(part) is Tensor else part for part in given]
+        values = values if isinstance(state, (tuple, list)) else values[0]
     call = layer.call(x.value, values, lengths)
     y, final = call.y, call.state
     sources, wanted = [], []
@@ -185,10 +187,6 @@ def takes_tensors(
 
 def _parts(state: Any) -> Sequence[Any]:
     return state if isinstance(state, (tuple, list)) else (state,)
-
-
-def _of_parameter(part: Any) -> Any:
-    return part.tensor() if hasattr(part, "tensor") else part
 
 
 def _in_evaluation(layer: _Layer) -> Node:
