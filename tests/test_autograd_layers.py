@@ -61,6 +61,21 @@ LAYERS: dict[str, tuple[Any, Any]] = {
     "dropout": (lambda **o: rnnfast.GRU(3, 4, 2, dropout=0.5, **o), reals(5, 2, 3)),
     "learned": (lambda **o: rnnfast.LSTM(3, 4, learn_state=True, **o), reals(5, 2, 3)),
     "projected": (lambda **o: rnnfast.LSTM(3, 4, proj_size=2, **o), reals(5, 2, 3)),
+    "activation": (lambda **_: rnnfast.Tanh(), reals(5, 2, 3)),
+    "dropout alone": (lambda **o: rnnfast.Dropout(0.5, **o), reals(5, 2, 3)),
+    "sequential": (
+        lambda **o: rnnfast.Sequential(
+            rnnfast.GRU(3, 4, **o),
+            rnnfast.Residual(rnnfast.Linear(4, 4, **o)),
+            rnnfast.LayerNorm(4),
+            rnnfast.Last(),
+        ),
+        reals(5, 2, 3),
+    ),
+    "sequential of indices": (
+        lambda **o: rnnfast.Sequential(rnnfast.Embedding(6, 4, **o), rnnfast.LSTM(4, 4, **o)),
+        integers(6, 5, 2),
+    ),
     "nas": (lambda **o: rnnfast.Recurrent("nas", 3, 4, **o), reals(5, 2, 3)),
 }
 
@@ -106,6 +121,18 @@ def test_gradients_of_recurrent_layers_are_those_of_central_differences(cell: st
         parameters=layer.parameters(),
         fast_mode=True,
     )
+
+
+def test_lengths_of_a_sequential_model() -> None:
+    model = rnnfast.Sequential(
+        rnnfast.GRU(3, 4, dtype="float64", seed=1),
+        rnnfast.Conv1d(4, 3, 3, padding="causal", dtype="float64", seed=2),
+        rnnfast.Tanh(),
+        rnnfast.MeanPool(),
+    )
+    x, lengths = reals(5, 2, 3), np.array([5, 2])
+    assert rnnfast.gradcheck(model, (x, lengths))
+    assert not np.array_equal(model(rnnfast.tensor(x)).value, model(x, lengths))
 
 
 def test_states_of_arrays_tensors_parameters_and_none() -> None:

@@ -103,7 +103,7 @@ def recorded_recurrent_call(
     if layer._on is not backend.CPU:
         _refuse_device(layer)
     given: list[Any] = []
-    values = None
+    values: Any = None
     if state is not None:
         given = [part.tensor() if hasattr(part, "tensor") else part for part in _parts(state)]
         values = [part.value if type(part) is Tensor else part for part in given]
