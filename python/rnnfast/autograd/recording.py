@@ -1,7 +1,8 @@
 """Calls of layers, and losses, as nodes of the graph.
 
-A layer that is called with a `Tensor` makes a call that keeps what its gradient needs, as by
-`layer.call(x)`; the node takes the gradient of that call.
+A layer looks at the type of its first argument and hands a `Tensor` to the functions here; calls
+with arrays know nothing of this. What is recorded is a call that keeps what its gradient needs, as
+by `layer.call(x)`; the node takes the gradient of that call.
 """
 
 from __future__ import annotations
