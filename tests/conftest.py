@@ -28,8 +28,11 @@ DEVICE = os.environ.get("RNNFAST_TEST_DEVICE", "cpu")
 # Files of which nothing is about a device, by the reason.
 NOT_OF_DEVICES = {
     "test_array_layers.py": "layers of the CPU alone",
+    "test_autograd.py": "tensors, which are of the CPU",
+    "test_autograd_layers.py": "tensors, which are of the CPU",
     "test_containers.py": "layers of the CPU alone",
     "test_dispatch.py": "instruction sets of the CPU",
+    "test_gradcheck.py": "float64, and tensors, which are of the CPU",
     "test_layers_as_torch.py": "layers of the CPU alone",
     "test_memory.py": "the CPU engine's memory",
     "test_noise.py": "noise inside the steps",

@@ -34,6 +34,7 @@ FLOORS = (
     {"_core", "_version", "_files", "reference"},
     {"cells", "traced"},
     {"_engine"},
+    {"autograd"},
     {"cuda", "functional"},
     {"layers"},
     {"exchange", "losses", "optim"},

@@ -1,7 +1,8 @@
 """Fast, exact recurrent neural networks: fused forward and backward kernels for the CPU.
 
 Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recurrent` for every
-cell), stateless functions on arrays in `rnnfast.functional`, the training of language models in
+cell); called with a `Tensor` they record what gradients need (`rnnfast.autograd`). There are
+stateless functions on arrays in `rnnfast.functional`, the training of language models in
 `rnnfast.training`, cells of the literature and the functions to write your own with in
 `rnnfast.cells`, and the float64 NumPy reference that everything is checked against in
 `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers as
@@ -14,11 +15,13 @@ import importlib.util
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from rnnfast import cells, cuda, functional, reference
+from rnnfast import autograd, cells, cuda, functional, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache
 from rnnfast._engine.known import register
 from rnnfast._engine.threads import get_num_threads, set_num_threads
 from rnnfast._version import __version__
+from rnnfast.autograd.gradcheck import gradcheck
+from rnnfast.autograd.tensor import Tensor, tensor
 from rnnfast.exchange.keras import load_keras_weights, to_keras_weights
 from rnnfast.exchange.pytorch import load_torch_state_dict, to_torch_state_dict
 from rnnfast.layers.activations import GELU, ReLU, Sigmoid, SiLU, Tanh
@@ -86,7 +89,9 @@ __all__ = [
     "StepDecay",
     "Stream",
     "Tanh",
+    "Tensor",
     "__version__",
+    "autograd",
     "bce_with_logits",
     "cache_info",
     "cells",
@@ -100,6 +105,7 @@ __all__ = [
     "functional",
     "gaussian_nll",
     "get_num_threads",
+    "gradcheck",
     "huber",
     "l1",
     "load_keras_weights",
@@ -111,6 +117,7 @@ __all__ = [
     "register",
     "set_num_threads",
     "softmax_cross_entropy",
+    "tensor",
     "to_keras_weights",
     "to_torch_state_dict",
 ]

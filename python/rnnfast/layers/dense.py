@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
@@ -9,6 +11,8 @@ from rnnfast import _core
 from rnnfast._engine import checks
 from rnnfast._engine.backend import CPU
 from rnnfast._engine.checks import IntArray, RealArray
+from rnnfast.autograd.recording import recorded_call
+from rnnfast.autograd.tensor import Tensor
 from rnnfast.layers.arrays import ArrayLayer, check_unchanged
 from rnnfast.layers.calls import Call, Layer
 from rnnfast.layers.module import uniform
@@ -67,19 +71,26 @@ class Embedding(Layer):
         )
         self.weight = self._add("weight", normal.astype(self.dtype))
 
-    def __call__(self, indices: ArrayLike) -> RealArray:
+    @overload
+    def __call__(self, indices: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, indices: ArrayLike) -> RealArray: ...
+
+    def __call__(self, indices: ArrayLike | Tensor) -> RealArray | Tensor:
         """Look up vectors.
 
         Args:
-            indices: Integers in [0, V), of any shape.
+            indices: Integers in [0, V), of any shape; as a `Tensor` to record the call.
 
         Returns:
-            (..., E): the vector of each.
+            (..., E): the vector of each; a `Tensor` if the indices are one.
 
         Raises:
             IndexError: An index is out of range.
             TypeError: The indices are no integers.
         """
+        if type(indices) is Tensor:
+            return recorded_call(self, indices)
         y, index = self._run(indices)
         self._calls.add(index)
         return y

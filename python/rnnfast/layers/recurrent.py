@@ -8,7 +8,7 @@ orders and initial distributions.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -16,13 +16,15 @@ from numpy.typing import ArrayLike, DTypeLike
 from rnnfast import functional
 from rnnfast._engine import arguments, backend, checks, known, network, noise
 from rnnfast._engine.checks import RealArray
+from rnnfast.autograd.recording import recorded_recurrent_call
+from rnnfast.autograd.tensor import Tensor
 from rnnfast.layers.axes import time_first
 from rnnfast.layers.calls import Call
 from rnnfast.layers.evaluation import PackedInEvaluation
 from rnnfast.layers.learned import LearnedState, parameter_name
 from rnnfast.layers.module import uniform
 from rnnfast.layers.parameter import Parameter
-from rnnfast.layers.states import StateLike, StateOf, as_tuple
+from rnnfast.layers.states import Lengths, LSTMState, StateLike, StateOf, TensorsLike, as_tuple
 from rnnfast.layers.stream import Stream
 from rnnfast.reference import Cell
 
@@ -210,14 +212,31 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         assert self._generator is not None
         return uniform(self._generator, shape, fan, self.dtype)
 
+    @overload
     def __call__(
-        self, x: ArrayLike, state: StateLike | None = None, lengths: ArrayLike | None = None
-    ) -> tuple[RealArray, StateOf]:
+        self: Recurrent[RealArray], x: Tensor, state: TensorsLike = None, lengths: Lengths = None
+    ) -> tuple[Tensor, Tensor]: ...
+    @overload
+    def __call__(
+        self: Recurrent[LSTMState], x: Tensor, state: TensorsLike = None, lengths: Lengths = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
+    @overload
+    def __call__(
+        self, x: Tensor, state: TensorsLike = None, lengths: Lengths = None
+    ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]: ...
+    @overload
+    def __call__(
+        self, x: ArrayLike, state: StateLike | None = None, lengths: Lengths = None
+    ) -> tuple[RealArray, StateOf]: ...
+    def __call__(
+        self, x: ArrayLike | Tensor, state: Any = None, lengths: Lengths = None
+    ) -> tuple[Any, Any]:
         """Run the layers over a sequence.
 
         Args:
             x: (T, B, I) real numbers, or (T, B) integers in [0, I), which stand for one-hot rows;
-                batch axis first if `batch_first`.
+                batch axis first if `batch_first`. A `Tensor` to record the call; the results are
+                then tensors, and the state may be made of tensors.
             state: Initial state, (L * D, B, H) each; None for zeros, or for the learned one.
             lengths: (B,) integers in [0, T]: where each sequence ends; None for T.
 
@@ -230,6 +249,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             IndexError: An integer in x is out of range.
             TypeError: An array has no real numbers, or the structure of the state is wrong.
         """
+        if type(x) is Tensor:
+            return recorded_recurrent_call(self, x, state, lengths)
         y, final, kept = self._run(x, state, lengths)
         self._calls.add(kept)
         return y, final
