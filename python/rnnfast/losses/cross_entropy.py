@@ -80,17 +80,16 @@ def cross_entropy(
 
     Of a `Tensor` it is a `Tensor`, through which the gradient goes as by `softmax_cross_entropy`.
     """
-    if type(logits) is Tensor:
-        if logits.requires_grad:
-            return softmax_cross_entropy(
-                logits,
-                targets,
-                ignore_index,
-                weight=weight,
-                label_smoothing=label_smoothing,
-                reduction=reduction,
-                lengths=lengths,
-            )
+    if type(logits) is Tensor and logits.requires_grad:
+        return softmax_cross_entropy(
+            logits,
+            targets,
+            ignore_index,
+            weight=weight,
+            label_smoothing=label_smoothing,
+            reduction=reduction,
+            lengths=lengths,
+        )
     given = logits.value if type(logits) is Tensor else logits
     loss = _cross_entropy(
         given, targets, ignore_index, weight, label_smoothing, reduction, lengths, False
