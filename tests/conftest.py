@@ -54,7 +54,7 @@ LONG_ON_THE_EMULATOR = {
 REFUSALS = (
     "expected float32 on device",
     "recompute: expected False on device",
-    "recurrent_dropout: expected 0 on device",
+    "candidate_dropout: expected 0 on device",
     "runs on the CPU alone",
 )
 

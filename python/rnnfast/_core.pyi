@@ -86,6 +86,11 @@ class CellInfo:
         The shapes of a layer's weights in one direction by their names, in the order of `rnnfast.functional.Weights`; weight_channel where the cell has one, weight_hr with a projection, whose size is not 0.
         """
     @property
+    def drops_candidate(self) -> bool:
+        """
+        Whether it is the form of another cell in which the candidate is dropped.
+        """
+    @property
     def gates(self) -> int:
         """
         Row blocks of weight_ih.
@@ -165,6 +170,10 @@ class Reserve:
     """
     What a training forward pass keeps for backward.
     """
+    def candidate_mask(self, cell: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        What the steps of a layer and direction multiplied their candidates with, (T, B, H).
+        """
     def dropout_mask(self, layer: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
         """
         What the outputs of a layer but the last were multiplied with, (T, B, D*H).
@@ -647,6 +656,7 @@ def define(
     constants: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
     slots: typing.SupportsInt | typing.SupportsIndex,
     dslots: typing.SupportsInt | typing.SupportsIndex,
+    mask: typing.SupportsInt | typing.SupportsIndex,
 ) -> None:
     """
     Adds a cell that was written in Python, as `rnnfast.traced` makes it, to `cells`. Raises ValueError, with what is wrong, for what the engine cannot run.
@@ -914,7 +924,7 @@ def network_options(
     noise: typing.Any = None,
 ) -> NetworkOptions | None:
     """
-    Options; None where a value is not exactly of the type that they have, or out of range. `cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. `threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether training calls keep a copy of y, which backward reads, so that callers may change theirs. `noise`: a `rnnfast._engine.noise.Noise`, or None for none.
+    Options; None where a value is not exactly of the type that they have, or out of range, or where the cell of that name cannot drop its candidate. `cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. `threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether training calls keep a copy of y, which backward reads, so that callers may change theirs. `noise`: a `rnnfast._engine.noise.Noise`, or None for none.
     """
 
 def pack(options: NetworkOptions, weights: typing.Any) -> typing.Any:

@@ -104,9 +104,9 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             with peepholes or without); 0 for no projection. A layer then has a matrix
             `weight_hr_l0`, (P, H), which its h, of H values, is multiplied with before it goes into
             the next step and out of the layer. In place of H, y and h have P values, but c has H.
-            On the CPU alone, without zoneout and recurrent_dropout. Source: Sak, Senior and
-            Beaufays, "Long short-term memory recurrent neural network architectures for large scale
-            acoustic modeling", 2014.
+            On the CPU alone, without zoneout, recurrent_dropout and candidate_dropout. Source: Sak,
+            Senior and Beaufays, "Long short-term memory recurrent neural network architectures for
+            large scale acoustic modeling", 2014.
         zoneout: Probability with which a unit of a state keeps its value of the step before in
             training (Krueger et al. 2016); a number for all states of the cell, or a tuple of one
             for each. In evaluation, and in streams, units get the expectation,
@@ -114,7 +114,10 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         input_dropout: Probability that a unit of a layer's input is dropped in training, by one
             mask for all steps of a sequence (Gal and Ghahramani 2016); of each layer.
         recurrent_dropout: The same of what the recurrent products multiply, as h; states go on as
-            they are. See `rnnfast.functional.forward` for these three; on the CPU alone.
+            they are.
+        candidate_dropout: The same of the candidate of each step, as an LSTM's g and a GRU's n, by
+            a mask for each step (Semeniuta et al. 2016); for cells that have one, see
+            docs/cells.md. See `rnnfast.functional.forward` for these four; on the CPU alone.
         dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
             lose digits on their way into a float32 layer.
         precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
@@ -146,6 +149,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        candidate_dropout: float = 0.0,
         dtype: DTypeLike = np.float32,
         precision: str = "full",
         seed: int | None = None,
@@ -167,9 +171,12 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.zoneout = noise.zoneout(zoneout, self._states)
         self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
+        self.candidate_dropout = noise.candidate_dropout(candidate_dropout, self.cell)
         self._noise_of_call()
         self.proj_size = arguments.checked_proj_size(proj_size, info, self._on)
-        noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
+        noise.check_projection(
+            self.proj_size, self.zoneout, self.recurrent_dropout, self.candidate_dropout
+        )
         self.dtype = checks.real_dtype("dtype", dtype, self._on)
         self.precision = checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(checks.seed("seed", seed))
@@ -395,7 +402,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         default = {"num_layers": 1, "bias": True, "dtype": "float32", "precision": "full"}
         names = ["num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute"]
         names += ["learn_state", "proj_size", "zoneout", "input_dropout", "recurrent_dropout"]
-        names += ["precision"]
+        names += ["candidate_dropout", "precision"]
         options = {n: getattr(self, n) for n in names} | {"dtype": self.dtype.name}
         return ", ".join(
             [repr(self.cell)] * (type(self) is Recurrent)
@@ -406,8 +413,10 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
 
     def _noise_of_call(self) -> noise.Noise | None:
         """What calls have inside their steps."""
-        values = self.zoneout, self.input_dropout, self.recurrent_dropout
-        return None if noise.none(*values) else noise.of(*values, self._states, self._on)
+        values = self.zoneout, self.input_dropout, self.recurrent_dropout, self.candidate_dropout
+        if noise.none(*values):
+            return None
+        return noise.of(*values, self.cell, self._states, self._on)
 
     if TYPE_CHECKING:
 

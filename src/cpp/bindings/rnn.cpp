@@ -91,7 +91,7 @@ bool read_network(py::handle weights, const PyPacked* packed, NetworkSize& s,
     s.input_size = p.input_size;
     s.hidden_size = p.hidden_size;
     s.proj_size = p.proj_size;
-    check_projection(s);
+    if (s.proj_size) check_projection(s);
     input.packed = packed->of<T>();
     return input.packed && !s.training && s.cell == p.cell && s.num_layers == p.num_layers &&
            s.num_directions == p.num_directions && s.precision == p.precision;
