@@ -234,6 +234,22 @@ def state_shapes(
     return [(rows, batch, width) for width in widths]
 
 
+def state_tuple(name: str, state: Any, cell: str, states: int) -> tuple[Any, ...] | None:
+    """A layer's state as users give it, one array or a tuple, as a tuple; None stays.
+
+    Raises:
+        TypeError: Its structure is not that of the cell's states.
+    """
+    if state is None:
+        return None
+    is_tuple = isinstance(state, (tuple, list))
+    if is_tuple != (states > 1) or (is_tuple and len(state) != states):
+        expected = f"a tuple of {states} arrays" if states > 1 else "one array"
+        got = f"a {type(state).__name__}" + (f" of {len(state)}" if is_tuple else "")
+        raise TypeError(f"{name}: expected {expected}, the states of cell {cell!r}, got {got}")
+    return tuple(state) if is_tuple else (_backend.given(name, state),)
+
+
 def checked_gradients(
     on: Backend, core: Any, dy: ArrayLike | None, dstate: Sequence[ArrayLike | None] | None
 ) -> tuple[RealArray | None, list[RealArray | None] | None]:

@@ -10,6 +10,7 @@ from rnnfast._backend import CPU
 from rnnfast._checks import IntArray, RealArray
 from rnnfast.calls import Call, Layer
 from rnnfast.module import uniform
+from rnnfast.new_layers.stream_layers import StreamEmbedding, StreamLayer, StreamLinear
 
 
 class EmbeddingCall(Call):
@@ -123,6 +124,9 @@ class Embedding(Layer):
         array = _checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
         _checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
         self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [StreamEmbedding(self._on, self.weight.value)]
 
     def extra_repr(self) -> str:
         """The sizes."""
@@ -268,6 +272,13 @@ class Linear(Layer):
             need_dx=need_dx,
         )
         return dx
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [
+            StreamLinear(
+                self._on, self.weight.value, None if self.bias is None else self.bias.value
+            )
+        ]
 
     def extra_repr(self) -> str:
         """The sizes."""

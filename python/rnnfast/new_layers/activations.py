@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from rnnfast import _checks, _core
 from rnnfast._checks import RealArray
 from rnnfast.new_layers.arrays import CpuLayer, check_unchanged
+from rnnfast.new_layers.stream_layers import StreamElementwise, StreamLayer
 
 
 class Activation(CpuLayer):
@@ -35,6 +36,9 @@ class Activation(CpuLayer):
             return y, None
         kept = y if self._keeps_y else array
         return y, (kept, _core.fingerprint(kept, kept))
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [StreamElementwise(self._on, "activation", self.kind)]
 
     def _differentiate(
         self, kept: tuple[RealArray, int], dy: ArrayLike, need_dx: bool

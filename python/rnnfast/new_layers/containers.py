@@ -15,6 +15,8 @@ from rnnfast.dense import EmbeddingCall
 from rnnfast.layers import RecurrentCall
 from rnnfast.module import Module, Named
 from rnnfast.new_layers.sequences import SequenceLayer
+from rnnfast.new_layers.stream_layers import StreamElementwise, StreamLayer
+from rnnfast.stream import State, Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -87,6 +89,30 @@ class Sequential(SequenceLayer):
             dy = _gradient(kept[i], dy, need_dx or i > 0)
         return dy if need_dx else None
 
+    def stream(self, batch: int = 1) -> Stream[tuple[State, ...]]:
+        """Go through sequences step by step, as they come: each step is one call of all layers.
+
+        Dropout drops nothing. A causal convolution of stride 1 has a step, other convolutions and
+        pooling have none.
+
+        Args:
+            batch: B, how many sequences go side by side.
+
+        Returns:
+            A stream with the weights as they are now. Its `copy` has the same ones, so that many
+            streams need not have their own. Its `state` has an entry for each recurrent layer and
+            convolution.
+
+        Raises:
+            ValueError: A layer cannot go step by step, layers do not fit to each other, or the
+                batch is less than 1.
+            TypeError: They are of several dtypes.
+        """
+        return Stream(self._stream_layers(), batch)
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [step for layer in self._layers for step in layer._stream_layers()]
+
     def _lengths_after(self, lengths: IntArray) -> IntArray | None:
         counts: IntArray | None = lengths
         for layer in self._layers:
@@ -122,6 +148,10 @@ class Residual(SequenceLayer):
         added = _checks.real_array("x", x, call.y.dtype, " (the layer's)", _backend.of(call.y))
         _checks.shape("layer(x)", call.y, added.shape, "of x")
         return added + call.y, call if self.training else None
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        inner = self.layer._stream_layers()
+        return [*inner, StreamElementwise(self._on, "add", len(inner))]
 
     def _differentiate(self, kept: Any, dy: ArrayLike, need_dx: bool) -> RealArray | None:
         y = kept.y

@@ -12,6 +12,7 @@ from rnnfast._checks import IntArray, RealArray
 from rnnfast.module import uniform
 from rnnfast.new_layers.arrays import check_unchanged
 from rnnfast.new_layers.sequences import SequenceLayer, sequences, spans, time_first
+from rnnfast.new_layers.stream_layers import StreamConvolution, StreamLayer
 
 _MOST = 2**30  # as the kernels check
 # x (T, B, C), the steps that count in x and in y (None: all), fingerprint of x and the weight
@@ -174,6 +175,15 @@ class Conv1d(SequenceLayer):
     def _lengths_after(self, lengths: IntArray) -> IntArray:
         after: IntArray = self._steps_after(lengths)
         return after
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        if self.padding != "causal" or self.stride > 1:
+            raise ValueError(
+                "stream: expected convolutions with padding='causal' and stride 1, of which a step "
+                f"of x makes one of y, got padding={self.padding!r} and stride {self.stride}"
+            )
+        bias = None if self.bias is None else self.bias.value
+        return [StreamConvolution(self._on, self.weight.value, bias, self.dilation)]
 
     def extra_repr(self) -> str:
         """The sizes, and the options that differ from their defaults."""

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from rnnfast import _checks, _core
 from rnnfast._checks import RealArray
 from rnnfast.new_layers.arrays import CpuLayer
+from rnnfast.new_layers.stream_layers import StreamLayer
 
 
 class Dropout(CpuLayer):
@@ -54,6 +55,9 @@ class Dropout(CpuLayer):
 
     def _masked(self, array: RealArray, seed: int) -> RealArray:
         return _core.dropout(x=array, p=self.p, seed=seed) if self.p else array
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return []  # streams drop nothing
 
     def extra_repr(self) -> str:
         """The probability."""

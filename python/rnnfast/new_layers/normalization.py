@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from rnnfast import _checks, _core
 from rnnfast._checks import RealArray
 from rnnfast.new_layers.arrays import CpuLayer, check_unchanged
+from rnnfast.new_layers.stream_layers import StreamLayer, StreamLayerNorm
 
 _Kept = tuple[RealArray, RealArray, int]  # x, moments, fingerprint of x and the weight
 
@@ -87,6 +88,10 @@ class LayerNorm(CpuLayer):
             need_dx=need_dx,
         )
         return dx
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        bias = None if self.bias is None else self.bias.value
+        return [StreamLayerNorm(self._on, self.weight.value, bias, self.eps)]
 
     def extra_repr(self) -> str:
         """The size, and what differs from its default."""
