@@ -11,8 +11,7 @@ they are first used. `rnnfast.traced` is how a cell of Python becomes one of the
 
 import importlib
 import importlib.util
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnnfast import cells, cuda, functional, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache
@@ -54,7 +53,7 @@ from rnnfast.schedules import (
     Schedule,
     StepDecay,
 )
-from rnnfast.stream import Stream
+from rnnfast.stream import Stream, StreamState
 from rnnfast.threads import get_num_threads, set_num_threads
 
 __all__ = [
@@ -92,6 +91,8 @@ __all__ = [
     "Sigmoid",
     "StepDecay",
     "Stream",
+    "StreamPool",
+    "StreamState",
     "Tanh",
     "__version__",
     "cache_info",
@@ -116,19 +117,26 @@ __all__ = [
 
 _LOADED_ON_USE = {
     "onnx": "onnx",
+    "serving": "rnnfast.serving",
     "torch": "torch",
     "traced": "rnnfast.traced",
     "training": "rnnfast.training",
 }  # by their needs
 
+_NAMES_ON_USE = {"StreamPool": "serving"}  # by their modules
+
 if TYPE_CHECKING:
     from rnnfast import onnx as onnx
+    from rnnfast import serving as serving
     from rnnfast import torch as torch
     from rnnfast import traced as traced
     from rnnfast import training as training
+    from rnnfast.serving import StreamPool as StreamPool
 else:
 
-    def __getattr__(name: str) -> ModuleType:
+    def __getattr__(name: str) -> Any:
+        if name in _NAMES_ON_USE:
+            return getattr(importlib.import_module(f"rnnfast.{_NAMES_ON_USE[name]}"), name)
         if name not in _LOADED_ON_USE:
             raise AttributeError(f"module 'rnnfast' has no attribute {name!r}")
         return importlib.import_module(f"rnnfast.{name}")
@@ -136,4 +144,4 @@ else:
 
 def __dir__() -> list[str]:
     there = (name for name, need in _LOADED_ON_USE.items() if importlib.util.find_spec(need))
-    return sorted({*globals(), *there})
+    return sorted({*globals(), *there, *_NAMES_ON_USE})
