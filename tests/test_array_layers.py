@@ -185,9 +185,9 @@ def test_arrays_and_layers_of_devices_are_refused(monkeypatch: pytest.MonkeyPatc
     class Device:
         name = "cuda"
 
-    from rnnfast import _backend
+    from rnnfast._engine import backend
 
-    monkeypatch.setattr(_backend, "get", lambda name: Device if name == "cuda" else _backend.CPU)
+    monkeypatch.setattr(backend, "get", lambda name: Device if name == "cuda" else backend.CPU)
     for make in (lambda **o: rnnfast.LayerNorm(3, **o), lambda **o: rnnfast.Conv1d(3, 4, 2, **o)):
         with pytest.raises(
             ValueError, match=r"device: expected 'cpu', as .* runs on the CPU alone"
@@ -265,3 +265,24 @@ def test_lengths_may_change_after_the_call() -> None:
         y = layer(reals(6, 2, 3), lengths)
         lengths[:] = 1
         np.testing.assert_array_equal(layer.backward(reals(*y.shape, seed=9)), expected["dx"])
+
+
+# ---- sizes of zero
+
+
+@pytest.mark.parametrize("lengths", [None, np.zeros(0, "int64")])
+def test_an_empty_batch_has_empty_results(lengths: Any) -> None:
+    x = np.zeros((4, 0, 3), "float32")
+    for layer in (rnnfast.Conv1d(3, 5, 2), rnnfast.Last(), rnnfast.MeanPool(), rnnfast.MaxPool()):
+        y = layer(x, lengths)
+        assert y.shape == ((3, 0, 5) if isinstance(layer, rnnfast.Conv1d) else (0, 3))
+        assert layer.backward(y).shape == x.shape
+    for layer in (rnnfast.LayerNorm(3), rnnfast.Tanh(), rnnfast.Dropout()):
+        assert layer.backward(layer(x)).shape == x.shape
+
+
+def test_sequences_of_no_steps_are_pooled_to_zeros() -> None:
+    for layer in (rnnfast.Last(), rnnfast.MeanPool(), rnnfast.MaxPool()):
+        y = layer(np.zeros((0, 2, 3)))
+        np.testing.assert_array_equal(y, np.zeros((2, 3)))
+        assert layer.backward(y).shape == (0, 2, 3)

@@ -10,10 +10,10 @@ import pytest
 import cases
 import rnnfast
 from cases import Case
-from rnnfast import functional
-from rnnfast.new_layers.sequences import time_first
+from rnnfast._engine.known import COMPILED
+from rnnfast.layers.axes import time_first
 
-CELLS = list(functional.cells())
+CELLS = list(COMPILED)
 NAMED = {
     "rnn_tanh": (rnnfast.RNN, {}),
     "rnn_relu": (rnnfast.RNN, {"nonlinearity": "relu"}),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import rnnfast
 from rnnfast.cells import tanh
-from rnnfast.new_layers.stream_plan import DeviceStepper
+from rnnfast.layers.stream_plan import DeviceStepper
 
 T, B, I, H = 5, 11, 6, 9
 CELLS = ["lstm", "gru", "rnn_tanh", "peephole_lstm"]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast import _backend, _checks
-from rnnfast._checks import RealArray
+from rnnfast._engine import backend, checks
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.stream import Stream, StreamState
 from rnnfast.serving.requests import Awaited, Blocking, Promised, Request, tell_loops
-from rnnfast.stream import Stream, StreamState
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -75,7 +75,7 @@ class StreamPool:
     """
 
     def __init__(self, model: Streams, capacity: int) -> None:
-        self._stream = model.stream(_checks.positive_int("capacity", capacity))
+        self._stream = model.stream(checks.positive_int("capacity", capacity))
         self._lock = threading.Lock()  # of all that follows
         self._work = threading.Condition(self._lock)
         self._free = list(range(capacity))[::-1]
@@ -134,7 +134,7 @@ class StreamPool:
             TypeError: x has no real numbers.
             RuntimeError: The session or the pool is closed.
         """
-        _checks.of_type("session", session, Session)
+        checks.of_type("session", session, Session)
         if session._pool is not self:
             raise ValueError("session: expected one of this pool, got one of another")
         return self._enqueue(Promised(session, self._checked(x))).future
@@ -180,7 +180,7 @@ class StreamPool:
             and plan.layers[0].takes_values
         ):
             return np.array(x)
-        row: RealArray = plan.checked_x(_backend.given("x", x)[None], 1)[0]
+        row: RealArray = plan.checked_x(backend.given("x", x)[None], 1)[0]
         if row.ndim:
             return np.array(row)
         if not 0 <= row < plan.input_size:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from rnnfast._checks import RealArray
+from rnnfast._engine.checks import RealArray
 
 if TYPE_CHECKING:
     from rnnfast.serving.pool import Session

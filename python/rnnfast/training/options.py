@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from rnnfast import _checks
-from rnnfast.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
-from rnnfast.parameter import Parameter
+from rnnfast._engine import checks
+from rnnfast.layers.parameter import Parameter
+from rnnfast.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from rnnfast.optim.schedules import CURVES
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": Adam,
@@ -23,12 +23,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
 }
 
-# The factor of the learning rate by the part of the run that is done, from 0 to 1.
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda done: 1.0,  # noqa: ARG005
-    "linear": lambda done: 1.0 - done,
-    "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
-}
+SCHEDULES = CURVES  # by the names that the command line has, too
 
 
 _COUNTS = ("steps", "epochs", "validate_every", "sample_every", "sample_length", "checkpoint_every")
@@ -83,17 +78,17 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {}
         for name in ("seq_len", "batch"):
-            checked[name] = _checks.positive_int(name, getattr(self, name))
+            checked[name] = checks.positive_int(name, getattr(self, name))
         for name in _COUNTS:
-            checked[name] = _checks.count(name, getattr(self, name))
+            checked[name] = checks.count(name, getattr(self, name))
         for name in ("minutes", "clip_norm", "clip_value", "learning_rate"):
-            checked[name] = _checks.number(
+            checked[name] = checks.number(
                 name, getattr(self, name), 0, sys.float_info.max, open_high=False
             )
-        checked["decay"] = _checks.number("decay", self.decay, 0, 1, open_high=False)
-        checked["validation"] = _checks.number("validation", self.validation, 0, 1, open_high=True)
-        _checks.choice("optimizer", self.optimizer, OPTIMIZERS)
-        _checks.choice("schedule", self.schedule, SCHEDULES)
+        checked["decay"] = checks.number("decay", self.decay, 0, 1, open_high=False)
+        checked["validation"] = checks.number("validation", self.validation, 0, 1, open_high=True)
+        checks.choice("optimizer", self.optimizer, OPTIMIZERS)
+        checks.choice("schedule", self.schedule, SCHEDULES)
         checked["optimizer_options"] = _json_object("optimizer_options", self.optimizer_options)
         vars(self).update(checked)  # Python's own numbers, which JSON can hold
         try:

@@ -1,0 +1,272 @@
+"""Checks of the arguments of a network.
+
+`functional` says what each means. Its calls come here where the core's own, faster look at them
+finds that something must be converted, or is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rnnfast._core import CellInfo, NetworkOptions, Packed
+from rnnfast._engine import backend, checks
+from rnnfast._engine.backend import Backend
+from rnnfast._engine.checks import RealArray
+from rnnfast._engine.network import Weights, cells, check_sizes, state_shapes
+
+
+def checked_call(
+    on: Backend,
+    options: NetworkOptions,
+    x: ArrayLike,
+    weights: Sequence[Weights] | Packed,
+    state: Sequence[ArrayLike | None] | None,
+    lengths: ArrayLike | None,
+    seed: int,
+) -> tuple[
+    NetworkOptions,
+    RealArray | NDArray[np.int64],
+    Sequence[Weights] | Packed,
+    list[RealArray | None] | None,
+    NDArray[np.int64] | None,
+    int,
+]:
+    """Check and convert the arguments of `forward` for `on.forward`."""
+    seed = checks.integer("seed", seed, 0, 2**64 - 1)
+    of_first: Packed | Weights
+    if not isinstance(weights, Sequence):
+        dtype: np.dtype[np.floating] = np.dtype(weights.dtype)
+        checks.precision("precision", options.precision, dtype)
+        _check_packed(weights, options)
+        input_size, of_first = weights.input_size, weights
+    else:
+        weights = checked_weights(on, weights, options)
+        dtype = weights[0].weight_ih.dtype
+        input_size, of_first = weights[0].weight_ih.shape[1], weights[0]
+    inputs = checked_x(on, x, dtype, input_size)
+    seq_len, batch = inputs.shape[:2]
+    states = checked_states(
+        on,
+        "state",
+        state,
+        dtype,
+        state_shapes(options, batch, of_first.hidden_size, of_first.proj_size),
+    )
+    spans = None if lengths is None else checked_lengths(on, lengths, seq_len, batch)
+    return options, inputs, weights, states, spans, seed
+
+
+def checked_gradients(
+    on: Backend, core: Any, dy: ArrayLike | None, dstate: Sequence[ArrayLike | None] | None
+) -> tuple[RealArray | None, list[RealArray | None] | None]:
+    """Check and convert the arguments of `backward` for `on.backward`."""
+    dtype: np.dtype[np.floating] = np.dtype(core.dtype)
+    if dy is not None:
+        dy = checks.real_array("dy", dy, dtype, on=on)
+        checks.shape("dy", dy, core.y_shape, "(seq_len, batch, num_directions*hidden_size)")
+    return dy, checked_states(on, "dstate", dstate, dtype, core.state_shapes)
+
+
+def checked_dweights(on: Backend, core: Any, dweights: Sequence[Weights]) -> list[Weights]:
+    dtype: np.dtype[np.floating] = np.dtype(core.dtype)
+    if len(dweights) != len(core.weights):
+        raise ValueError(
+            f"dweights: expected one entry for each of {len(core.weights)} layers and directions, "
+            f"got {len(dweights)}"
+        )
+    for i, (weights, gradients) in enumerate(zip(core.weights, dweights, strict=True)):
+        for field, weight, gradient in zip(Weights._fields, weights, gradients, strict=True):
+            name = f"dweights[{i}].{field}"
+            if (weight is None) != (gradient is None):
+                expected, got = ("none", "an array") if weight is None else ("an array", "none")
+                raise ValueError(f"{name}: expected {expected}, as the weights have, got {got}")
+            if weight is not None and gradient is not None:
+                checks.output_array(name, gradient, dtype, on)
+                checks.shape(name, gradient, weight.shape, "of the weight")
+    return [Weights(*gradients) for gradients in dweights]
+
+
+def _check_packed(packed: Packed, options: NetworkOptions) -> None:
+    if options.training:
+        raise ValueError("weights: expected arrays when training, got packed weights")
+    expected = options.cell.name, options.num_layers, options.bidirectional, options.precision
+    got = packed.cell, packed.num_layers, packed.bidirectional, packed.precision
+    if got != expected:
+        raise ValueError(
+            "weights: expected packed ones of (cell, num_layers, bidirectional, precision) = "
+            f"{expected}, got {got}"
+        )
+
+
+def checked_weights(
+    on: Backend, weights: Sequence[Weights], options: NetworkOptions
+) -> list[Weights]:
+    """Check and convert weights for `on`, also for the precision of the products."""
+    directions = 2 if options.bidirectional else 1
+    if len(weights) != options.num_layers * directions:
+        raise ValueError(
+            "weights: expected num_layers * num_directions = "
+            f"{options.num_layers * directions} entries, got {len(weights)}"
+        )
+    weight_ih, weight_hh = on.asarray(weights[0].weight_ih), on.asarray(weights[0].weight_hh)
+    dtype = checks.known_to_numpy(weight_ih).dtype
+    if dtype == np.float16:
+        dtype = np.dtype(np.float32)  # the smallest type that holds all of its values
+    dtype = checks.real_dtype("weight_ih.dtype", dtype, on)
+    if weight_ih.ndim != 2 or weight_hh.ndim != 2 or not weight_ih.shape[1] * weight_hh.shape[1]:
+        raise ValueError(
+            f"weight_ih, weight_hh: expected matrices of at least one column, got shapes "
+            f"{weight_ih.shape} and {weight_hh.shape}"
+        )
+    input_size, hidden_size, proj_size = weight_ih.shape[1], weight_hh.shape[1], 0
+    if weights[0].weight_hr is not None:
+        proj_size, hidden_size = _projection(on, on.asarray(weights[0].weight_hr), options.cell)
+    outputs = directions * (proj_size or hidden_size)
+    on.check_cell(options.cell.name)
+    check_sizes(options.cell, input_size, hidden_size, options.num_layers, options.bidirectional)
+    checked = [
+        _checked_layer(
+            on,
+            w,
+            options.cell,
+            dtype,
+            options.cell.shapes(outputs if i >= directions else input_size, hidden_size, proj_size),
+        )
+        for i, w in enumerate(weights)
+    ]
+    checks.precision("precision", options.precision, dtype)
+    return checked
+
+
+def _projection(on: Backend, weight_hr: RealArray, info: CellInfo) -> tuple[int, int]:
+    """The proj_size and hidden_size that weight_hr tells."""
+    if not info.projects:
+        names = ", ".join(name for name, cell in cells().items() if cell.projects)
+        raise ValueError(
+            f"weight_hr: expected none for cell {info.name!r}, as only {names} have projections, "
+            "got an array"
+        )
+    checks.projects("weight_hr", on)
+    if weight_hr.ndim != 2 or not weight_hr.size:
+        raise ValueError(
+            f"weight_hr: expected a matrix (proj_size, hidden_size), got shape {weight_hr.shape}"
+        )
+    proj_size, hidden_size = weight_hr.shape
+    return proj_size, hidden_size
+
+
+def checked_proj_size(value: int, cell: CellInfo, on: Backend) -> int:
+    """Return the argument proj_size of a layer, which must be 0 where nothing can project."""
+    size = checks.count("proj_size", value)
+    if size and not cell.projects:
+        raise ValueError(
+            f"proj_size: expected 0, as cell {cell.name!r} has no projection, got {size}"
+        )
+    if size:
+        checks.projects("proj_size", on)
+    return size
+
+
+def _checked_layer(
+    on: Backend,
+    weights: Weights,
+    info: CellInfo,
+    dtype: np.dtype[np.floating],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Weights:
+    projected = "weight_hr" in shapes
+    if (weights.weight_hr is not None) != projected:
+        expected, got = ("an array", "none") if projected else ("none", "an array")
+        raise ValueError(f"weight_hr: expected {expected}, as the first layer has, got {got}")
+    if (weights.weight_channel is None) != (info.params == 0):
+        raise ValueError(
+            f"weight_channel: expected {info.params or 'no'} per-channel parameters for cell "
+            f"{info.name!r}, got {'none' if weights.weight_channel is None else 'an array'}"
+        )
+    rows, recurrent_rows = f"{info.gates}*hidden_size", f"{info.recurrent_gates}*hidden_size"
+    meanings = {
+        "weight_ih": f"({rows}, input_size)",
+        "weight_hh": f"({recurrent_rows}, {'proj_size' if projected else 'hidden_size'})",
+        "bias_ih": f"({rows},)",
+        "bias_hh": f"({recurrent_rows},)",
+        "weight_channel": f"({info.params}, hidden_size)",
+        "weight_hr": "(proj_size, hidden_size)",
+    }
+    checked: dict[str, RealArray | None] = {}
+    for name, shape in shapes.items():
+        value = getattr(weights, name)
+        if value is None and name in ("weight_ih", "weight_hh"):
+            meaning = f"{meanings[name]} = {shape}"
+            raise TypeError(f"{name}: expected an array of shape {meaning}, got None")
+        if value is not None:
+            value = checks.real_array(name, value, dtype, on=on)
+            checks.shape(name, value, shape, meanings[name])
+        checked[name] = value
+    return Weights(**checked)  # type: ignore[arg-type]  # the first two are there
+
+
+def checked_x(
+    on: Backend, x: ArrayLike, dtype: np.dtype[np.floating], input_size: int
+) -> RealArray | NDArray[np.int64]:
+    array = backend.given("x", x)
+    if array.dtype.kind in "iu" and array.ndim != 3:
+        if array.ndim != 2:
+            raise ValueError(f"x: expected indices of shape (seq_len, batch), got {array.shape}")
+        expected = "x: expected indices in [0, input_size)"
+        return checks.index_array("x", array, expected, input_size, on)
+    array = checks.real_array("x", array, dtype, ", that of the weights", on)
+    if array.ndim != 3:
+        raise ValueError(
+            f"x: expected shape (seq_len, batch, input_size = {input_size}), got {array.shape}"
+        )
+    checks.last_axis("x", array, input_size, "input_size")
+    return array
+
+
+def checked_states(
+    on: Backend,
+    name: str,
+    state: Sequence[ArrayLike | None] | None,
+    dtype: np.dtype[np.floating],
+    shapes: Sequence[tuple[int, int, int]],
+) -> list[RealArray | None] | None:
+    if state is None:
+        return None
+    if not isinstance(state, (tuple, list)) or len(state) != len(shapes):
+        got = f"{len(state)}" if isinstance(state, (tuple, list)) else type(state).__name__
+        raise ValueError(f"{name}: expected a tuple of {len(shapes)} arrays, got {got}")
+    checked: list[RealArray | None] = []
+    for value, shape in zip(state, shapes, strict=True):
+        if value is not None:
+            value = checks.real_array(name, value, dtype, ", that of the weights", on)
+            width = "hidden_size" if shape == shapes[-1] else "proj_size"
+            checks.shape(name, value, shape, f"(num_layers*num_directions, batch, {width})")
+        checked.append(value)
+    return checked
+
+
+def recomputed_steps(recompute: bool | int, x: ArrayLike, on: Backend) -> int:
+    """Steps between two states that are kept, T at most."""
+    steps = checks.recompute("recompute", recompute, on)
+    shape = np.shape(x)
+    seq_len = shape[0] if shape else 0  # the check of x tells of one without axes
+    return isqrt(seq_len) if steps is True else min(int(steps), seq_len)
+
+
+def checked_lengths(
+    on: Backend, lengths: ArrayLike, seq_len: int, batch: int, name: str = "lengths"
+) -> NDArray[np.int64]:
+    array = checks.integer_array(name, lengths, on)
+    checks.shape(name, array, (batch,), "(batch,)")
+    host = on.on_host(lengths)  # on a device, what is too long counts as seq_len
+    if host is not None and batch and not (host.min() >= 0 and host.max() <= seq_len):
+        raise ValueError(
+            f"{name}: expected values in [0, seq_len] = [0, {seq_len}], got "
+            f"{host.min()} to {host.max()}"
+        )
+    return array

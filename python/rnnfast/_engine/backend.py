@@ -1,0 +1,307 @@
+"""Where arrays are and what computes on them: the CPU or a device.
+
+A function computes where its arrays are: weights decide for a network, logits for a loss,
+parameters for an optimiser. What comes with them is copied there if it is elsewhere.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnfast import _core
+from rnnfast._core import Care, NetworkOptions
+
+Array: TypeAlias = Any  # NumPy's, CuPy's, or those of another registered device
+
+_DLPACK_CUDA = 2  # the device type of DLPack's header
+
+
+class DeviceError(RuntimeError):
+    """A device that cannot be used here; the text says why."""
+
+
+class Backend(ABC):
+    """Arrays of one place and the functions of the library on them, in the forms of `_core`.
+
+    Attributes:
+        name: What `device=` of layers calls it.
+        dtypes: Real types that it computes in.
+        recomputes: Whether `backward` can make the gates again.
+        projects: Whether layers may project their h.
+        draws_noise: Whether networks can have noise inside their steps.
+    """
+
+    name: str
+    dtypes: tuple[np.dtype[Any], ...]
+    recomputes: bool
+    projects: bool
+    draws_noise: bool
+
+    @abstractmethod
+    def asarray(self, value: Any) -> Any:
+        """`value` as an array of this place, copied only if it is elsewhere."""
+
+    @abstractmethod
+    def contiguous(self, array: Any) -> Any:
+        """An array of this place as its kernels read it, in C order; copied only if it is not."""
+
+    @abstractmethod
+    def pointer(self, array: Any) -> int:
+        """The address of an array of this place."""
+
+    @abstractmethod
+    def forward(
+        self,
+        options: NetworkOptions,
+        x: Array,
+        weights: Any,
+        state: Sequence[Array | None] | None,
+        lengths: Array | None,
+        seed: int,
+    ) -> tuple[Array, tuple[Array, ...], Any]:
+        """Return y, the final states and, if training, the reserve that `backward` needs.
+
+        `weights` is a list of `Weights`, or what `pack` returned.
+        """
+
+    @abstractmethod
+    def backward(
+        self,
+        reserve: Any,
+        dy: Array | None,
+        dstate: Sequence[Array | None] | None,
+        need_dx: bool,
+        dweights: Sequence[Any] | None,
+    ) -> tuple[Array | None, tuple[Array, ...], list[Any] | None]:
+        """Return dx, the gradients of the initial states and, without `dweights`, the weights'.
+
+        Where `dweights` is given, the gradients of the weights are added to its arrays.
+        """
+
+    @abstractmethod
+    def pack(self, options: NetworkOptions, weights: Sequence[Any]) -> Any:
+        """Return a copy of the weights in the form that `forward` reads fastest."""
+
+    @abstractmethod
+    def linear_forward(self, *, x: Array, weight: Array, bias: Array | None) -> Array:
+        """Return x W^T + b."""
+
+    @abstractmethod
+    def linear_backward(
+        self,
+        *,
+        dy: Array,
+        x: Array,
+        weight: Array,
+        dweight: Array,
+        dbias: Array | None,
+        need_dx: bool,
+    ) -> Array | None:
+        """Return dx, if needed, and add to dweight and dbias."""
+
+    @abstractmethod
+    def embedding_forward(self, *, weight: Array, indices: Array) -> Array:
+        """Return the rows of weight."""
+
+    @abstractmethod
+    def embedding_backward(self, *, dy: Array, indices: Array, dweight: Array) -> None:
+        """Add the rows of dy to those of dweight."""
+
+    @abstractmethod
+    def cross_entropy(
+        self, *, logits: Array, targets: Array, ignore_index: int, need_gradient: bool
+    ) -> tuple[float, Array | None]:
+        """Return the mean loss and its gradient by the logits.
+
+        On a device the loss is an array of shape (), which `float()` waits for.
+        """
+
+    @abstractmethod
+    def group(self, *, lists: list[list[Array]]) -> Any:
+        """Return lists of arrays in the form that the optimisers take.
+
+        The first list holds gradients; values and buffers follow if an optimiser is to step.
+        """
+
+    @abstractmethod
+    def gradients(self, *, group: Any, care: Care) -> float | None:
+        """Clip or zero gradients; return their norm before, if it is clipped.
+
+        Like the norms that optimisers return, it is an array of shape () on a device, which
+        `float()` waits for.
+        """
+
+    @abstractmethod
+    def sgd(
+        self,
+        *,
+        group: Any,
+        care: Care,
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        nesterov: bool,
+    ) -> float | None:
+        """Take one step; return the norm of the gradients, if it is clipped."""
+
+    @abstractmethod
+    def adagrad(
+        self, *, group: Any, care: Care, lr: float, eps: float, weight_decay: float
+    ) -> float | None:
+        """Take one step; return the norm of the gradients, if it is clipped."""
+
+    @abstractmethod
+    def rmsprop(
+        self,
+        *,
+        group: Any,
+        care: Care,
+        lr: float,
+        alpha: float,
+        eps: float,
+        momentum: float,
+        weight_decay: float,
+    ) -> float | None:
+        """Take one step; return the norm of the gradients, if it is clipped."""
+
+    @abstractmethod
+    def adam(
+        self,
+        *,
+        group: Any,
+        care: Care,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+        decoupled: bool,
+        step: int,
+    ) -> float | None:
+        """Take step number `step`, from 1; return the norm of the gradients, if it is clipped."""
+
+    def check_cell(self, name: str) -> None:  # noqa: B027  (most backends run every cell)
+        """Check that there are kernels for a cell; a `ValueError` says why not."""
+
+    def on_host(self, value: Any) -> NDArray[Any] | None:
+        """`value` if the CPU can look into it, without waiting for a device; else None."""
+        return np.asarray(value) if of(value) is CPU else None
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """A NumPy copy of an array of this place."""
+        return np.array(array)
+
+    def __reduce__(self) -> tuple[Callable[[str], Backend], tuple[str]]:
+        return get, (self.name,)  # there is one of each
+
+
+class _Cpu(Backend):
+    """NumPy arrays and the kernels of `_core`."""
+
+    name = "cpu"
+    dtypes = (np.dtype("float32"), np.dtype("float64"))
+    recomputes = True
+    projects = True
+    draws_noise = True
+
+    forward = staticmethod(_core.forward)
+    backward = staticmethod(_core.backward)
+    pack = staticmethod(_core.pack)
+    linear_forward = staticmethod(_core.linear_forward)
+    linear_backward = staticmethod(_core.linear_backward)
+    embedding_forward = staticmethod(_core.embedding_forward)
+    embedding_backward = staticmethod(_core.embedding_backward)
+    cross_entropy = staticmethod(_core.cross_entropy)
+    group = staticmethod(_core.group)
+    gradients = staticmethod(_core.gradients)
+    sgd = staticmethod(_core.sgd)
+    adagrad = staticmethod(_core.adagrad)
+    rmsprop = staticmethod(_core.rmsprop)
+    adam = staticmethod(_core.adam)
+
+    def asarray(self, value: Any) -> NDArray[Any]:
+        return np.asarray(value)
+
+    def contiguous(self, array: NDArray[Any]) -> NDArray[Any]:
+        flags = array.flags
+        return array if flags.c_contiguous and flags.aligned else array.copy(order="C")
+
+    def pointer(self, array: NDArray[Any]) -> int:
+        return int(array.__array_interface__["data"][0])
+
+
+CPU = _Cpu()
+
+
+# Makes the backend of a device, by its name; of None where layers name no device.
+_providers: dict[str | None, Callable[[], Backend]] = {None: lambda: CPU, CPU.name: lambda: CPU}
+
+
+def register(name: str | None, provider: Callable[[], Backend]) -> None:
+    """Add a device, which `provider` makes the backend of; None for layers that name no device."""
+    _providers[name] = provider
+
+
+def get(name: str | None) -> Backend:
+    """The backend of a device's name; None for the default, which is the CPU.
+
+    Raises:
+        ValueError: There is no device of this name.
+        DeviceError: It cannot be used here; the message says why.
+    """
+    if not isinstance(name, str | None) or name not in _providers:
+        known = ", ".join(filter(None, _providers))
+        raise ValueError(f"device: expected one of {known}, got {name!r}")
+    return _providers[name]()
+
+
+def of(value: Any) -> Backend:
+    """The backend of the place where an array is; that of the CPU for what is none."""
+    if type(value) is np.ndarray:
+        return CPU
+    named = getattr(value, "rnnfast_device", None)  # what arrays of a registered device may have
+    if named is not None:
+        return get(named)
+    if hasattr(value, "__cuda_array_interface__"):
+        return get("cuda")
+    locate = getattr(value, "__dlpack_device__", None)
+    return get("cuda") if locate is not None and locate()[0] == _DLPACK_CUDA else CPU
+
+
+def of_weights(weights: Any) -> Backend:
+    """The backend of a network's weights; that of the CPU, whose checks tell, if they are none."""
+    if not isinstance(weights, (list, tuple)):
+        return getattr(weights, "on", CPU)  # packed for a device
+    return of(weights[0][0]) if weights and isinstance(weights[0], tuple) else CPU
+
+
+def check_unmasked(name: str, value: Any) -> None:
+    """Refuse an array of `numpy.ma`: what is masked would count."""
+    if isinstance(value, np.ndarray) and hasattr(value, "mask"):
+        raise TypeError(
+            f"{name}: expected an array without a mask, as what is masked would count, got a "
+            f"MaskedArray; fill it first, as by `{name}.filled(0)`, or use `lengths` or "
+            "`ignore_index` for what is to be left out"
+        )
+
+
+def given(name: str, value: Any) -> Any:
+    """`value` as an array of the place where it is.
+
+    Raises:
+        TypeError: It has a mask.
+    """
+    if type(value) is np.ndarray:
+        return value  # a short call is microseconds
+    check_unmasked(name, value)
+    return of(value).asarray(value)
+
+
+def to_host(value: Any) -> NDArray[Any]:
+    """A NumPy copy of an array of any place."""
+    return of(value).to_host(value)

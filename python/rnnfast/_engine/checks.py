@@ -1,0 +1,260 @@
+"""Checks of arguments, with every message that users see.
+
+A message names the argument, what was expected and why, and what came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from numbers import Integral, Real
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rnnfast._engine.backend import CPU, Backend, check_unmasked, given, of
+
+_MOST_THREADS = 1024
+PRECISIONS = ("full", "bfloat16")
+
+RealArray: TypeAlias = NDArray[Any]  # float32 or float64
+IntArray: TypeAlias = NDArray[np.int64]
+
+_INT64 = np.dtype(np.int64)
+
+
+def integer(name: str, value: int, low: int, high: int | None = None) -> int:
+    """Return `value` as an int, which must be at least `low` and, if given, at most `high`."""
+    if type(value) is not int and (not isinstance(value, Integral) or isinstance(value, bool)):
+        raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
+    if value < low:
+        raise ValueError(f"{name}: expected at least {low}, got {value}")
+    if high is not None and value > high:
+        raise ValueError(f"{name}: expected at most {high}, got {value}")
+    return int(value)
+
+
+def positive_int(name: str, value: int) -> int:
+    """Return `value` as an int, which must be at least 1."""
+    return integer(name, value, 1)
+
+
+def count(name: str, value: int) -> int:
+    """Return `value` as an int, which must be at least 0."""
+    return integer(name, value, 0)
+
+
+def threads(name: str, value: int) -> int:
+    """Return `value` as an int, which must be a number of threads that the engine takes."""
+    result = positive_int(name, value)
+    if result > _MOST_THREADS:
+        raise ValueError(f"{name}: expected at most {_MOST_THREADS}, got {value}")
+    return result
+
+
+def boolean(name: str, value: bool) -> bool:
+    """Return `value`, which must be a bool: a number in its place is meant for another argument."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
+def recompute(name: str, value: bool | int, on: Backend = CPU) -> bool | int:
+    """Return `value`, which must be a bool or an integer of at least 1, if `on` recomputes."""
+    if value and not on.recomputes:
+        raise ValueError(
+            f"{name}: expected False on device {on.name!r}, which keeps all that backward needs, "
+            f"got {value}"
+        )
+    return value if isinstance(value, bool) else positive_int(name, value)
+
+
+def projects(name: str, on: Backend) -> None:
+    """Refuse a projection where `on` has none."""
+    if not on.projects:
+        raise ValueError(
+            f"{name}: expected no projection on device {on.name!r}, which has none yet; the CPU has"
+        )
+
+
+def number(
+    name: str, value: float, low: float, high: float = np.inf, *, open_high: bool = False
+) -> float:
+    """Return `value` as a float, which must lie in [low, high], or [low, high) if `open_high`."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    try:
+        result = float(value)  # a number of NumPy would round the bounds to its own type
+    except OverflowError:
+        raise ValueError(f"{name}: expected a number of float64, got a larger one") from None
+    if not (low <= result < high or (result == high and not open_high)):
+        expected = f"a number in [{low}, {high}{')' if open_high else ']'}"
+        if high == np.inf:
+            expected = "a finite number" if result == high else f"at least {low}"
+        raise ValueError(f"{name}: expected {expected}, got {value}")
+    return result
+
+
+def seed(name: str, value: int | None) -> int | None:
+    """Return `value`, which must be None or an integer of at least 0."""
+    return None if value is None else count(name, value)
+
+
+def finite(name: str, value: float, low: float) -> float:
+    """Return `value` as a float, which must be finite and at least `low`."""
+    return number(name, value, low, np.inf, open_high=True)
+
+
+def of_type(name: str, value: Any, expected: type) -> None:
+    """Check that `value` is of the type `expected`, or of one derived from it."""
+    if not isinstance(value, expected):
+        raise TypeError(f"{name}: expected {expected.__name__}, got {type(value).__name__}")
+
+
+def choice(name: str, value: str, valid: Collection[str]) -> str:
+    """Return `value`, which must be one of `valid`."""
+    if not isinstance(value, str) or value not in valid:
+        raise ValueError(f"{name}: expected one of {', '.join(valid)}, got {value!r}")
+    return value
+
+
+def real_dtype(name: str, dtype: Any, on: Backend = CPU) -> np.dtype[Any]:
+    """Return `dtype` as a NumPy dtype, which must be one that `on` computes in."""
+    result: np.dtype[Any] = np.dtype(dtype)
+    if result not in on.dtypes:
+        where = "" if on is CPU else f" on device {on.name!r}"
+        expected = " or ".join(map(str, on.dtypes))
+        raise TypeError(f"{name}: expected {expected}{where}, got {result}")
+    return result
+
+
+def precision(name: str, value: str, dtype: np.dtype[Any]) -> str:
+    """Return `value`, which must be one of `PRECISIONS`; bfloat16 is for float32 alone."""
+    choice(name, value, PRECISIONS)
+    if value == "bfloat16" and dtype != np.float32:
+        raise TypeError(f"{name}: expected float32 arrays for bfloat16 products, got {dtype}")
+    return value
+
+
+def real_array(
+    name: str, value: ArrayLike, dtype: np.dtype[Any] | None, why: str = "", on: Backend = CPU
+) -> RealArray:
+    """Return `value` as a C-contiguous array of `dtype`, to which real numbers are converted.
+
+    If `dtype` is None the array keeps its own where `on` computes in that; others become float32 or
+    float64, which is NumPy's choice.
+    """
+    if (
+        type(value) is np.ndarray
+        and value.dtype == dtype
+        and (flags := value.flags).c_contiguous
+        and flags.aligned
+        and on is CPU
+    ):
+        return value  # a short call is microseconds
+    check_unmasked(name, value)
+    array = known_to_numpy(on.asarray(value))
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name}: expected real numbers to convert to dtype {dtype or on.dtypes[-1]}{why}, "
+            f"got {array.dtype}"
+        )
+    if dtype is None:
+        wider = np.result_type(array.dtype, np.float32)
+        dtype = wider if wider in on.dtypes else on.dtypes[-1]
+    return on.contiguous(array.astype(dtype, order="C", copy=False))  # type: ignore[no-any-return]
+
+
+def known_to_numpy(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of bfloat16 or another type that NumPy lacks as one of float32.
+
+    Such types come from the package ml_dtypes, by `safetensors.numpy` or onnx.
+    """
+    lacking = array.dtype.kind == "V" and "float" in array.dtype.name
+    return array.astype(np.float32) if lacking else array
+
+
+def values_of(name: str, value: ArrayLike, parameter: RealArray) -> RealArray:
+    """Return `value` as an array of reals where `parameter` is; it must be of the same shape."""
+    array = known_to_numpy(given(name, value))
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name}: expected an array of reals, got dtype {array.dtype}")
+    shape(name, array, parameter.shape, "of the parameter")
+    return of(parameter).asarray(array)  # type: ignore[no-any-return]
+
+
+def output_array(name: str, value: Any, dtype: np.dtype[Any], on: Backend = CPU) -> None:
+    """Check that `value` is an array of `dtype` that C++ can write into as it is."""
+    if not hasattr(value, "flags") or of(value) is not on:
+        raise TypeError(f"{name}: expected an array to write into, got {type(value).__name__}")
+    if value.dtype != dtype:
+        raise TypeError(f"{name}: expected dtype {dtype}, got {value.dtype}")
+    if not (value.flags.c_contiguous and getattr(value.flags, "writeable", True)):
+        got = "read-only" if value.flags.c_contiguous else f"strides {value.strides}"
+        raise ValueError(f"{name}: expected a writable C-contiguous array, got {got}")
+    if not getattr(value.flags, "aligned", True):
+        raise ValueError(f"{name}: expected an address that is a multiple of {dtype.alignment}")
+
+
+def integer_array(name: str, value: ArrayLike, on: Backend = CPU) -> IntArray:
+    """Return `value` as a C-contiguous int64 array; it must be of an integer dtype."""
+    check_unmasked(name, value)
+    array = on.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected an array of integers, got dtype {array.dtype}")
+    return on.contiguous(array.astype(np.int64, copy=False))  # type: ignore[no-any-return]
+
+
+def index_array(
+    name: str, value: ArrayLike, expected: str, end: int, on: Backend, ignored: int | None = None
+) -> IntArray:
+    """The same of integers in [0, end), which `expected` puts in words, or equal to `ignored`.
+
+    The kernels of the CPU check int64 themselves; uint64, which may not fit in it, is checked here.
+    For a device the values are checked if they come from the host; those that are on the device are
+    not, as the host would have to wait for them.
+    """
+    if on is CPU:
+        if type(value) is np.ndarray and value.dtype == _INT64 and value.flags.c_contiguous:
+            return value
+        check_unmasked(name, value)
+        array = np.asarray(value)
+        host = array if array.dtype.kind == "u" and array.dtype.itemsize == 8 else None
+    else:
+        host = on.on_host(value)
+    if host is not None and host.dtype.kind in "iu":
+        outside = (host < 0) | (host >= end)
+        if ignored is not None:
+            outside &= host != ignored
+        if outside.any():
+            besides = "" if ignored is None else f" or ignore_index = {ignored}"
+            raise IndexError(f"{expected} = [0, {end}){besides}, got {host[outside].flat[0]}")
+    return integer_array(name, value, on)
+
+
+def shape(name: str, array: NDArray[Any], expected: tuple[int, ...], meaning: str) -> None:
+    """Check an array's shape; `meaning` is the expected one in words."""
+    if array.shape != expected:
+        raise ValueError(f"{name}: expected shape {meaning} = {expected}, got {array.shape}")
+
+
+def last_axis(name: str, array: NDArray[Any], size: int, meaning: str) -> None:
+    """Check the size of an array's last axis, called `meaning`."""
+    if array.ndim < 1 or array.shape[-1] != size:
+        raise ValueError(f"{name}: expected shape (..., {meaning} = {size}), got {array.shape}")
+
+
+def same_names(name: str, got: Mapping[str, Any], expected: Iterable[str]) -> None:
+    """Check that `got` is a dict of exactly the expected keys."""
+    if not isinstance(got, Mapping):
+        raise TypeError(f"{name}: expected a dict, got {type(got).__name__}")
+    expected = list(expected)
+    missing = [key for key in expected if key not in got]
+    unexpected = [key for key in got if key not in expected]
+    if missing or unexpected:
+        parts = [
+            f"{label} {', '.join(map(repr, keys))}"
+            for label, keys in (("missing", missing), ("unexpected", unexpected))
+            if keys
+        ]
+        raise ValueError(f"{name}: {'; '.join(parts)}")

@@ -1,0 +1,175 @@
+"""What the configuration of a Keras layer says, held against a layer of ours."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, TypeAlias
+
+from rnnfast.layers.recurrent import Recurrent
+
+Config: TypeAlias = "Mapping[str, Any]"
+
+_LAYERS = ("SimpleRNN", "LSTM", "GRU")
+_WRAPPERS = ("Bidirectional", "RNN")
+_RNN_CELLS = {"tanh": "rnn_tanh", "relu": "rnn_relu"}  # by the activation
+_GRU_CELLS = {True: "gru", False: "gru_reset_before"}  # by reset_after
+
+
+def check(layer: Recurrent, config: Config | Sequence[Config]) -> None:
+    """Check that a layer computes what layers of Keras with these configurations do.
+
+    Args:
+        layer: The layer.
+        config: What `get_config()` of each of Keras's layers gives, or `keras.layers.serialize`;
+            one dict, or a sequence of one for each of the layer's layers.
+
+    Raises:
+        ValueError: The layer computes something else; the message names the option.
+        TypeError: `config` is something else.
+    """
+    configs = [config] if isinstance(config, Mapping) else config
+    if isinstance(configs, (str, bytes, PathLike)) or not isinstance(configs, Sequence):
+        raise TypeError(
+            "config: expected the dict that keras_layer.get_config() gives, or a list of them, got "
+            f"{type(config).__name__}"
+        )
+    if len(configs) != layer.num_layers:
+        raise ValueError(
+            f"config: expected one for each of the layer's num_layers = {layer.num_layers}, got "
+            f"{len(configs)}"
+        )
+    for k, one in enumerate(configs):
+        label = "config" if len(configs) == 1 else f"config[{k}]"
+        _check_layer(label, layer, one)
+        if k < len(configs) - 1 and not _returns_sequences(label, one):
+            raise ValueError(
+                f"{label}: expected return_sequences=True, as the next layer reads every step"
+            )
+
+
+def _check_layer(label: str, layer: Recurrent, config: Config) -> None:
+    class_name, options = _named(label, config)
+    bidirectional = "merge_mode" in options
+    _require(label, "Bidirectional", bidirectional, layer.bidirectional, "bidirectional")
+    if not bidirectional:
+        _check_direction(label, layer, class_name, options, backwards=False)
+        return
+    if options["merge_mode"] != "concat":
+        raise ValueError(
+            f"{label}: expected merge_mode 'concat', which puts both directions side by side, got "
+            f"{options['merge_mode']!r}"
+        )
+    _check_direction(
+        label, layer, *_named(f"{label}['layer']", options.get("layer")), backwards=False
+    )
+    if options.get("backward_layer") is not None:
+        _check_direction(
+            label,
+            layer,
+            *_named(f"{label}['backward_layer']", options["backward_layer"]),
+            backwards=True,
+        )
+
+
+def _check_direction(
+    label: str, layer: Recurrent, class_name: str | None, options: Config, *, backwards: bool
+) -> None:
+    """Checks the options of one layer in one direction."""
+    if "cell" in options:  # keras.layers.RNN around a cell
+        class_name, cell_options = _named(f"{label}['cell']", options["cell"])
+        class_name = None if class_name is None else class_name.removesuffix("Cell")
+        options = {**options, **cell_options}
+    if bool(options.get("go_backwards", backwards)) != backwards:
+        raise ValueError(
+            f"{label}: expected go_backwards={backwards}, got {not backwards}: a layer that goes "
+            "backwards is one that goes forwards over x[::-1]; load it with "
+            "config | {'go_backwards': False}"
+        )
+    cell = _cell(label, class_name, options)
+    if cell != layer.cell:
+        raise ValueError(
+            f"layer: expected cell {cell!r}, which computes what {label} describes, got "
+            f"{layer.cell!r}"
+        )
+    has_bias = layer._weights[0].bias_ih is not None
+    _require(label, "units", options.get("units"), layer.hidden_size, "hidden_size")
+    _require(label, "use_bias", options.get("use_bias", True), has_bias, "bias")
+    ours = {"dropout": "input_dropout", "recurrent_dropout": "recurrent_dropout"}
+    dropped = {
+        n: options[n] for n in ours if options.get(n) and options[n] != getattr(layer, ours[n])
+    }
+    if dropped:
+        words = " and ".join(f"{name}={rate}" for name, rate in dropped.items())
+        same = ", ".join(f"{ours[name]}={rate}" for name, rate in dropped.items())
+        warnings.warn(
+            f"load_keras_weights: {label} has {words}, which acts in training only and is not "
+            f"taken over; a layer with {same} has the same",
+            stacklevel=5,
+        )
+
+
+def _cell(label: str, class_name: str | None, options: Config) -> str:
+    """The cell of ours that a configuration describes."""
+    kind = class_name or _guessed_class(options)
+    if kind not in _LAYERS:
+        raise ValueError(
+            f"{label}: expected that of {', '.join(_LAYERS)} of Keras 2 or 3, or of one in "
+            f"{' or '.join(_WRAPPERS)}, got {kind or 'one without units'}"
+        )
+    activation = _function(options.get("activation"))
+    if kind == "SimpleRNN":
+        _one_of(label, "activation", activation, _RNN_CELLS)
+        return _RNN_CELLS[activation]
+    _one_of(label, "activation", activation, ["tanh"])
+    _one_of(
+        label, "recurrent_activation", _function(options.get("recurrent_activation")), ["sigmoid"]
+    )
+    return "lstm" if kind == "LSTM" else _GRU_CELLS[bool(options.get("reset_after", False))]
+
+
+def _guessed_class(options: Config) -> str | None:
+    """The class of a bare `get_config()`, which does not name it."""
+    if "units" not in options:
+        return None
+    if "unit_forget_bias" in options:
+        return "LSTM"
+    return "GRU" if "recurrent_activation" in options else "SimpleRNN"
+
+
+def _named(label: str, config: Any) -> tuple[str | None, Config]:
+    """The class, if a configuration names it, and the options."""
+    if not isinstance(config, Mapping):
+        raise TypeError(f"{label}: expected a dict, got {type(config).__name__}")
+    if isinstance(config.get("config"), Mapping) and "class_name" in config:
+        return config["class_name"], config["config"]
+    return None, config
+
+
+def _returns_sequences(label: str, config: Config) -> bool:
+    _, options = _named(label, config)
+    _, inner = _named(label, options["layer"]) if "merge_mode" in options else (None, options)
+    return bool(inner.get("return_sequences", True))
+
+
+def _function(value: Any) -> str:
+    """The name of a function: a string itself, or the config of a serialised function."""
+    if isinstance(value, Mapping) and isinstance(value.get("config"), str):
+        return str(value["config"])
+    return value if isinstance(value, str) else f"a function of its own ({type(value).__name__})"
+
+
+def _one_of(label: str, name: str, value: str, valid: Any) -> None:
+    if value not in valid:
+        raise ValueError(
+            f"{label}: expected {name} {' or '.join(map(repr, valid))}, got {value!r}, which no "
+            "cell of the library computes: its results would differ"
+        )
+
+
+def _require(label: str, name: str, value: Any, ours: Any, our_name: str) -> None:
+    if value != ours:
+        raise ValueError(
+            f"layer: expected {our_name} = {value}, as {label} has {name}={value}, got {ours}"
+        )

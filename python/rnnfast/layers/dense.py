@@ -1,0 +1,221 @@
+"""The layers around recurrent ones: a table of vectors and a linear map."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from rnnfast import _core
+from rnnfast._engine import checks
+from rnnfast._engine.backend import CPU
+from rnnfast._engine.checks import IntArray, RealArray
+from rnnfast.layers.arrays import ArrayLayer, check_unchanged
+from rnnfast.layers.calls import Call, Layer
+from rnnfast.layers.module import uniform
+from rnnfast.layers.stream_layers import StreamEmbedding, StreamLayer, StreamLinear
+
+
+class EmbeddingCall(Call):
+    """One call of an `Embedding`, made by `Embedding.call`.
+
+    Attributes:
+        y: What the layer returns.
+    """
+
+    __slots__ = ("y",)
+    _layer: Embedding
+
+    def __init__(self, layer: Embedding, y: RealArray, index: IntArray | None) -> None:
+        super().__init__(layer, index)
+        self.y = y
+
+    def backward(self, dy: ArrayLike) -> None:
+        """Take the gradient of this call, once; the rest is as in `Embedding.backward`."""
+        self._layer._take(self._kept, self._layer._differentiate, dy)
+
+
+class Embedding(Layer):
+    """A table of vectors looked up by integers. Initial values are standard normal.
+
+    In training mode `backward` takes the gradient of the call before it, and there must be one
+    call for each: use `call` where the table is used several times before. The layer has a copy of
+    the integers, which may change. One thread at a time may train a layer.
+
+    Args:
+        num_embeddings: Number of vectors V.
+        embedding_dim: Their size E.
+        dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
+            lose digits on their way into a float32 layer.
+        seed: Seeds the initial values; None draws fresh ones.
+        device: Where the layer is, "cpu" or "cuda"; None for "cpu".
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        dtype: DTypeLike = np.float32,
+        seed: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        super().__init__(device)
+        self.num_embeddings = checks.positive_int("num_embeddings", num_embeddings)
+        self.embedding_dim = checks.positive_int("embedding_dim", embedding_dim)
+        self.dtype = checks.real_dtype("dtype", dtype, self._on)
+        normal = np.random.default_rng(checks.seed("seed", seed)).standard_normal(
+            (num_embeddings, embedding_dim)
+        )
+        self.weight = self._add("weight", normal.astype(self.dtype))
+
+    def __call__(self, indices: ArrayLike) -> RealArray:
+        """Look up vectors.
+
+        Args:
+            indices: Integers in [0, V), of any shape.
+
+        Returns:
+            (..., E): the vector of each.
+
+        Raises:
+            IndexError: An index is out of range.
+            TypeError: The indices are no integers.
+        """
+        y, index = self._run(indices)
+        self._calls.add(index)
+        return y
+
+    def call(self, indices: ArrayLike) -> EmbeddingCall:
+        """Look up vectors, and return the call, of which `y` is the result.
+
+        `call.backward` takes the gradient: of any number of calls, in any order. Arguments and
+        errors are those of calling the layer.
+        """
+        return EmbeddingCall(self, *self._run(indices))
+
+    def _run(self, indices: ArrayLike) -> tuple[RealArray, IntArray | None]:
+        index = checks.index_array(
+            "indices",
+            indices,
+            "indices: expected values in [0, num_embeddings)",
+            self.num_embeddings,
+            self._on,
+        )
+        if self.training:
+            index = index.copy()  # the caller may use its array for the next batch
+        y: RealArray = self._on.embedding_forward(weight=self.weight.value, indices=index)
+        return y, index if self.training else None
+
+    def backward(self, dy: ArrayLike) -> None:
+        """Add the gradient of the table to `grad`.
+
+        Arguments that are refused leave the call as it is, for another try.
+
+        Args:
+            dy: Gradient of the last call's result, in its shape.
+
+        Raises:
+            RuntimeError: No call in training mode came before, or its gradient was already taken,
+                or there were several; or another thread is in `backward`.
+            ValueError: The shape is wrong.
+            TypeError: dy has no real numbers.
+        """
+        self._take(self._calls.kept, self._differentiate, dy)
+
+    def _differentiate(self, index: IntArray, dy: ArrayLike) -> None:
+        array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
+        checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
+        self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [StreamEmbedding(self._on, self.weight.value)]
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+class Linear(ArrayLayer):
+    """y = x W^T + b, of x (..., in_features); y is (..., out_features).
+
+    Initial values are uniform in +-1/sqrt(in_features).
+
+    In training mode `backward` takes the gradient of the call before it, and there must be one
+    call for each: use `call` where the layer is called several times before. Until then x and the
+    weight must stay as they were, because `backward` reads them again. On the CPU it looks at some
+    of their values and raises `RuntimeError` if those have changed; with RNNFAST_CHECK_INPUTS=1 in
+    the environment it looks at all. One thread at a time may train a layer.
+
+    Args:
+        in_features: Size of x's last axis.
+        out_features: Size of y's last axis.
+        bias: Whether b is added.
+        dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
+            lose digits on their way into a float32 layer.
+        seed: Seeds the initial values; None draws fresh ones.
+        device: Where the layer is, "cpu" or "cuda"; None for "cpu".
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        dtype: DTypeLike = np.float32,
+        seed: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        super().__init__(device)
+        self.in_features = checks.positive_int("in_features", in_features)
+        self.out_features = checks.positive_int("out_features", out_features)
+        self.dtype = checks.real_dtype("dtype", dtype, self._on)
+        generator = np.random.default_rng(checks.seed("seed", seed))
+        self.weight = self._add(
+            "weight", uniform(generator, (out_features, in_features), in_features, self.dtype)
+        )
+        self.bias = (
+            self._add("bias", uniform(generator, (out_features,), in_features, self.dtype))
+            if bias
+            else None
+        )
+
+    def _run(self, x: ArrayLike) -> tuple[RealArray, tuple[RealArray, int] | None]:
+        array = checks.real_array("x", x, self.dtype, " (the layer's)", self._on)
+        checks.last_axis("x", array, self.in_features, "in_features")
+        y: RealArray = self._on.linear_forward(
+            x=array, weight=self.weight.value, bias=None if self.bias is None else self.bias.value
+        )
+        if not self.training:
+            return y, None
+        return y, (array, _core.fingerprint(array, self.weight.value) if self._on is CPU else 0)
+
+    def _differentiate(
+        self, kept: tuple[RealArray, int], dy: ArrayLike, need_dx: bool
+    ) -> RealArray | None:
+        x, fingerprint = kept
+        array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
+        checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
+        if self._on is CPU:
+            check_unchanged(fingerprint, x, self.weight.value)
+        dx: RealArray | None = self._on.linear_backward(
+            dy=array,
+            x=x,
+            weight=self.weight.value,
+            dweight=self.weight.grad,
+            dbias=None if self.bias is None else self.bias.grad,
+            need_dx=need_dx,
+        )
+        return dx
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [
+            StreamLinear(
+                self._on, self.weight.value, None if self.bias is None else self.bias.value
+            )
+        ]
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        without = "" if self.bias else ", bias=False"
+        return f"{self.in_features}, {self.out_features}{without}"

@@ -1,0 +1,65 @@
+"""Initial states that are learned: parameters of a recurrent layer.
+
+Sizes: B batch, H hidden_size, L num_layers, D num_directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.parameter import Parameter
+
+
+def parameter_name(state: int) -> str:
+    """The name of the parameter that a state starts from, by the place of the state."""
+    return f"initial_state_{state}"
+
+
+@dataclass(frozen=True)
+class LearnedState:
+    """The learned initial state of a layer: where calls start that are given none.
+
+    Attributes:
+        values: The parameters' values, (L*D, H) for each state of the cell.
+        gradients: Their gradients.
+    """
+
+    values: tuple[RealArray, ...]
+    gradients: tuple[RealArray, ...]
+
+    @classmethod
+    def of(cls, parameters: Sequence[Parameter]) -> LearnedState:
+        """The arrays of parameters, one for each state."""
+        return cls(tuple(p.value for p in parameters), tuple(p.grad for p in parameters))
+
+    def start(
+        self, given: Sequence[RealArray | None] | None, batch: int
+    ) -> tuple[tuple[RealArray, ...], tuple[bool, ...]]:
+        """The states that a call starts from.
+
+        Args:
+            given: The call's own, one for each state; None for those that are learned.
+            batch: B.
+
+        Returns:
+            (L*D, B, H) for each state, and whether it is the learned one.
+        """
+        own = (None,) * len(self.values) if given is None else given
+        states = tuple(
+            value[:, None].repeat(batch, axis=1) if state is None else state
+            for state, value in zip(own, self.values, strict=True)
+        )
+        return states, tuple(state is None for state in own)
+
+    def add(self, learned: tuple[bool, ...], dinitial: Sequence[RealArray]) -> None:
+        """Add the gradients of a call to those of the parameters.
+
+        Args:
+            learned: Whether the call started from the parameter, for each state.
+            dinitial: The gradients of the call's initial states, (L*D, B, H) each.
+        """
+        for gradient, counts, of_state in zip(self.gradients, learned, dinitial, strict=True):
+            if counts:
+                gradient += of_state.sum(axis=1)

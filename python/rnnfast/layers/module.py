@@ -1,0 +1,373 @@
+"""What layers and models are: parameters with their gradients, modes, states to save."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView, Sequence, Set
+from functools import lru_cache, partial
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    GeneratorType,
+    MappingProxyType,
+    MemberDescriptorType,
+)
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rnnfast._engine import backend, checks
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.parameter import Parameter
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from rnnfast.layers.stream_layers import StreamLayer
+
+Named: TypeAlias = Iterator[tuple[str, Any]]
+
+# Types of what holds no modules. A list of such things is not walked.
+_PLAIN: frozenset[type] = frozenset(
+    {bool, int, float, complex, str, bytes, bytearray, range, type(None)}
+    | {kind for kind in np.sctypeDict.values() if kind is not np.object_}
+)
+# What gives its items once, so that nobody can look whether there are modules among them.
+_ONCE: tuple[type, ...] = (
+    GeneratorType,
+    *(map, filter, zip, enumerate, reversed),
+    *(type(iter([])), type(iter(())), type(reversed([]))),
+    *(type(iter({}.values())), type(iter({}.items()))),
+)
+
+
+class Reference:
+    """Something that refers to modules that belong elsewhere, as the call of a layer does."""
+
+    __slots__ = ()
+
+
+class Module:
+    """Base of the layers and of models made of them.
+
+    A model is a subclass that sets layers as attributes, one by one or in lists, tuples and dicts,
+    nested too. Their parameters are then its own, with the way to them before their names:
+    `lstm.weight_ih_l0`, `layers.0.weight`, `blocks.enc.weight`. A `Parameter` that is an attribute
+    is the model's as well, by the attribute's name. What is there twice counts once, by its first
+    name. An array assigned to a parameter is copied into it.
+
+    Attributes:
+        training: Whether calls keep what `backward` needs, and apply dropout.
+    """
+
+    # Defaults, so that a model works whose __init__ does not call that of its base.
+    training: bool = True
+    _on: backend.Backend
+    _generator: np.random.Generator | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, value in _leaves(vars(cls).items()):
+            if isinstance(value, (Module, Parameter)):
+                raise TypeError(
+                    f"{cls.__name__}.{name}: expected modules and parameters to be set in "
+                    "`__init__`, as `self.NAME = ...`, got one as an attribute of the class, which "
+                    "all its models would share"
+                )
+
+    def __init__(self, device: str | None = None) -> None:
+        self._on = backend.get(device)
+
+    @property
+    def device(self) -> str:
+        """Where the parameters are: "cpu" or "cuda"."""
+        first = next(self.parameters(), None)
+        return (
+            vars(self).get("_on", backend.CPU).name
+            if first is None
+            else backend.of(first.value).name
+        )
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield every parameter, a module's own ones before those of its children.
+
+        Raises:
+            ValueError: Two parameters have one name, as by keys 1 and "1" of one dict.
+            TypeError: Modules came into a list or a dict where they have no names, as in a set.
+        """
+        names: set[str] = set()
+        for parameter in self._own_parameters():
+            if parameter.name in names:
+                raise ValueError(f"{parameter.name}: expected one parameter of this name, got two")
+            names.add(parameter.name)
+            yield parameter
+
+    def _own_parameters(self) -> Iterator[Parameter]:
+        seen: set[int] = set()
+        modules = list(self._modules())
+        for prefix, _, leaves in modules:
+            for name, leaf in leaves:
+                if isinstance(leaf, Parameter) and id(leaf.value) not in seen:
+                    seen.add(id(leaf.value))
+                    yield leaf.renamed(f"{prefix}{name}")
+        for prefix, _, leaves in modules:
+            self._check_tracked(((f"{prefix}{name}", leaf) for name, leaf in leaves))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, or the values of a parameter.
+
+        Raises:
+            TypeError: The value holds modules where they have no names, as in a set or in an
+                object that is none; or it is a parameter in place of another.
+            ValueError: A parameter's array has another shape or is read-only; or the value holds
+                this module itself; or the name is that of a method.
+        """
+        present = vars(self).get(name)
+        if not isinstance(present, Parameter):
+            if type(value) not in _PLAIN:
+                leaves = list(_leaves([(name, value)]))
+                self._check_apart(leaves)
+                self._check_tracked(leaves)
+            if callable(vars(Module).get(name)):
+                raise ValueError(
+                    f"{name}: expected another name for an attribute, as this one is that of a "
+                    "method of rnnfast.Module, which would be lost"
+                )
+            super().__setattr__(name, value)
+        elif isinstance(value, Parameter) and value is not present:
+            raise TypeError(
+                f"{name}: expected an array to copy into the parameter, got another Parameter, "
+                f"which cannot take its place; to copy its values assign its `value`"
+            )
+        elif value is not present:  # it is after `module.weight *= 2`
+            present.value = value
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        """Refuse the call: a model says in its own `__call__` what it computes."""
+        cure = (
+            "; rename its `forward`, or add `__call__ = forward`"
+            if hasattr(self, "forward")
+            else ""
+        )
+        raise TypeError(
+            f"{type(self).__name__}: expected a method `__call__`, which a call of a model runs, "
+            f"got none{cure}"
+        )
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training (dropout, backward) or, with False, to evaluation. Returns self."""
+        self.training = mode
+        for _, child in self._children():
+            child.train(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Switch to evaluation: no dropout, nothing kept for backward. Returns self."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero."""
+        for parameter in self.parameters():
+            parameter.grad.fill(0)
+
+    def state_dict(self) -> dict[str, RealArray]:
+        """Copies of every parameter's value by name: NumPy arrays, wherever the module is."""
+        return {p.name: backend.to_host(p.value) for p in self.parameters()}
+
+    def load_state_dict(self, state_dict: Mapping[str, ArrayLike]) -> None:
+        """Set every parameter's value.
+
+        Args:
+            state_dict: An array for each parameter's name, such as `state_dict()` gives, or
+                PyTorch's tensors as NumPy arrays.
+
+        Raises:
+            ValueError: A name is missing or unknown, or a shape differs. Nothing is changed then.
+            TypeError: Values are no reals. Nothing is changed then.
+        """
+        parameters = list(self.parameters())
+        checks.same_names("state_dict", state_dict, (p.name for p in parameters))
+        arrays = [checks.values_of(p.name, state_dict[p.name], p.value) for p in parameters]
+        for _, module, _ in self._modules():
+            module._thaw()
+        for p, array in zip(parameters, arrays, strict=True):
+            p.value[...] = array
+
+    def generator_state(self) -> dict[str, Any]:
+        """State of the generators of dropout by layer, for checkpoints; JSON can hold it."""
+        return {name: g.bit_generator.state for name, g in self._generators()}
+
+    def set_generator_state(self, state: Mapping[str, Any]) -> None:
+        """Set what `generator_state` gave, so that training goes on with the same bits."""
+        generators = dict(self._generators())
+        checks.same_names("state", state, generators)
+        for name, generator in generators.items():
+            generator.bit_generator.state = state[name]
+
+    def extra_repr(self) -> str:
+        """What `repr` shows between the brackets, before the children; for subclasses."""
+        return ""
+
+    def __repr__(self) -> str:
+        children = [f"({name}): {child!r}" for name, child in self._children()]
+        own = self.extra_repr()
+        if children:
+            lines = "\n".join([own, *children] if own else children)
+            own = "\n" + textwrap.indent(lines, "  ") + "\n"
+        return f"{type(self).__name__}({own})"
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        """What the layer does in a step of a stream.
+
+        Raises:
+            ValueError: It needs whole sequences.
+        """
+        raise ValueError(
+            f"stream: expected layers that can go step by step, got {type(self).__name__}, which "
+            "cannot"
+        )
+
+    def _thaw(self) -> None:
+        """Drop what was made of the module's own parameters, which may change from now on."""
+
+    def _leaves(self) -> Named:
+        return _leaves(tuple(vars(self).items()))
+
+    def _children(self) -> list[tuple[str, Module]]:
+        children = [(name, leaf) for name, leaf in self._leaves() if isinstance(leaf, Module)]
+        self._check_apart(children)
+        return children
+
+    def _modules(
+        self, prefix: str = "", seen: set[int] | None = None
+    ) -> Iterator[tuple[str, Module, list[tuple[str, Any]]]]:
+        """This module and all below, each once: prefix of its names, itself, its attributes."""
+        seen = set() if seen is None else seen
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        leaves = list(self._leaves())
+        yield prefix, self, leaves
+        for name, child in leaves:
+            if isinstance(child, Module):
+                yield from child._modules(f"{prefix}{name}.", seen)
+
+    def _check_tracked(self, leaves: Iterable[tuple[str, Any]]) -> None:
+        """Refuse modules and parameters that a walk over the attributes would not find."""
+        for name, leaf in leaves:
+            if isinstance(leaf, (Module, Parameter)):
+                continue
+            if isinstance(leaf, _ONCE):
+                raise TypeError(
+                    f"{name}: expected values that can be read more than once, as there may be "
+                    f"modules among them, got a {type(leaf).__name__}; use a list"
+                )
+            held = [i for i in _held_by(leaf.__class__)(leaf) if isinstance(i, (Module, Parameter))]
+            if held and not self._tracks(held):
+                _refuse(name, leaf)
+
+    def _tracks(self, members: list[Module | Parameter]) -> bool:
+        modules = list(self._modules())
+        known = {id(module) for _, module, _ in modules}
+        known |= {
+            id(leaf.value) for *_, s in modules for _, leaf in s if isinstance(leaf, Parameter)
+        }
+        return all(id(m.value if isinstance(m, Parameter) else m) in known for m in members)
+
+    def _check_apart(self, leaves: Iterable[tuple[str, Any]]) -> None:
+        """Refuse modules that hold this one: to switch or print it would go on for ever."""
+        for name, leaf in leaves:
+            if isinstance(leaf, Module) and any(m is self for _, m, _ in leaf._modules()):
+                raise ValueError(
+                    f"{name}: expected a module that does not hold the one whose attribute it is, "
+                    f"got {type(leaf).__name__}, which does"
+                )
+
+    def _generators(self) -> Iterator[tuple[str, np.random.Generator]]:
+        for prefix, module, _ in self._modules():
+            if module._generator is not None:
+                yield prefix.removesuffix("."), module._generator
+
+    def _add(self, name: str, value: RealArray) -> Parameter:
+        value = self._on.asarray(value)
+        parameter = Parameter(name, value, np.zeros_like(value))
+        setattr(self, name, parameter)
+        return parameter
+
+
+def _leaves(
+    items: Iterable[tuple[Any, Any]], prefix: str = "", inside: tuple[Any, ...] = ()
+) -> Named:
+    """What is among named values, and in lists, tuples and dicts there, but for plain values."""
+    for name, value in items:
+        if type(value) in _PLAIN or (type(value) is np.ndarray and not value.dtype.hasobject):
+            continue
+        if not isinstance(value, (list, tuple, dict)):
+            yield f"{prefix}{name}", value
+            continue
+        if any(value is outer for outer in inside):
+            raise ValueError(f"{prefix}{name}: expected a {type(value).__name__} not inside itself")
+        if isinstance(value, dict):
+            if any(issubclass(kind, (Module, Parameter)) for kind in set(map(type, value))):
+                raise TypeError(
+                    f"{prefix}{name}: expected modules and parameters as values of a dict, where "
+                    "they have names, got one as a key"
+                )
+            values, inner = iter(value.values()), iter(value.items())
+        else:
+            values, inner = iter(value), enumerate(value)
+        if not _all_plain(values):
+            yield from _leaves(inner, f"{prefix}{name}.", (*inside, value))
+
+
+def _all_plain(values: Iterable[Any]) -> bool:
+    return _PLAIN.issuperset(map(type, values))  # at the speed of C
+
+
+@lru_cache(1024)
+def _held_by(kind: type) -> Callable[[Any], Iterable[Any]]:
+    """How to get what a thing of this type holds that is not walked: items or attributes."""
+    if issubclass(kind, np.ndarray):
+        return lambda array: array.flat if array.dtype.hasobject else ()
+    if issubclass(kind, (Reference, type, FunctionType, BuiltinFunctionType)):
+        return lambda _: ()
+    if issubclass(kind, partial):
+        return lambda call: (call.func, *call.args, *call.keywords.values())
+    if issubclass(kind, MappingProxyType):
+        return lambda mapping: mapping.values()
+    if issubclass(kind, (Set, deque, MappingView)):
+        return lambda items: () if _all_plain(items) else items
+    deep = issubclass(kind, (Mapping, Sequence))  # to give their items these may read files
+    slots = [
+        name
+        for base in kind.__mro__
+        for name, what in vars(base).items()
+        if isinstance(what, MemberDescriptorType)
+    ]
+
+    def attributes(thing: Any) -> Iterable[Any]:
+        named = [*getattr(thing, "__dict__", {}).items()]
+        named += [(name, getattr(thing, name, None)) for name in slots]
+        return [value for _, value in (_leaves(named) if deep else named)]
+
+    return attributes
+
+
+def _refuse(name: str, leaf: Any) -> None:
+    of_items = isinstance(leaf, (Set, deque, MappingView, Mapping, Sequence, np.ndarray))
+    of_own = "make its class a subclass of rnnfast.Module, or set the module as an attribute first"
+    raise TypeError(
+        f"{name}: expected modules and parameters as attributes or in lists, tuples and values of "
+        f"dicts, where they are found and have names, got some in a {type(leaf).__name__}; "
+        f"{'use a list, a tuple or a dict' if of_items else of_own}"
+    )
+
+
+def uniform(
+    generator: np.random.Generator, shape: tuple[int, ...], fan: int, dtype: np.dtype[Any]
+) -> RealArray:
+    """Initial values in +-1/sqrt(fan)."""
+    bound = 1 / np.sqrt(fan)
+    return generator.uniform(-bound, bound, shape).astype(dtype)

@@ -1,0 +1,155 @@
+"""A parameter of a module: an array, its gradient and its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import DTypeLike, NDArray
+
+from rnnfast._engine import backend, checks
+from rnnfast._engine.checks import RealArray
+
+
+class Parameter(NDArrayOperatorsMixin):
+    """A parameter of a module. Its value and its gradient are arrays that are updated in place.
+
+    It can be used as the array of its values: `layer.weight_hh_l0[...] = 0`, `p[:4] += 1`,
+    `p *= 0.5`, `np.linalg.norm(p)`, `p.shape`, `len(p)`, `p.T`. Assigning to `value`
+    or `grad`, or to the attribute of the module, copies into the array that is there.
+
+    Args:
+        name: How state dicts and messages call it.
+        value: float32 or float64, in C order.
+        grad: Its gradient, an array of the same shape and dtype.
+
+    Raises:
+        TypeError: An array is not one, or of another dtype.
+        ValueError: The shapes differ, or an array is not in C order.
+    """
+
+    __slots__ = ("grad", "name", "value")
+    __hash__ = object.__hash__  # `==` compares values
+
+    name: str
+    value: RealArray
+    grad: RealArray
+
+    def __init__(self, name: str, value: RealArray, grad: RealArray) -> None:
+        for label, array in ((f"{name}.value", value), (f"{name}.grad", grad)):
+            if not hasattr(array, "flags"):
+                raise TypeError(f"{label}: expected an array, got {type(array).__name__}")
+            checks.real_dtype(f"{label}.dtype", array.dtype, backend.of(array))
+            if not array.flags.c_contiguous:
+                raise ValueError(f"{label}: expected C order, got strides {array.strides}")
+            if not getattr(array.flags, "aligned", True):
+                raise ValueError(f"{label}: expected an address that {array.dtype} can have")
+        if grad.dtype != value.dtype:
+            raise TypeError(f"{name}.grad: expected {value.dtype}, as of value, got {grad.dtype}")
+        checks.shape(f"{name}.grad", grad, value.shape, "of value")
+        self._set(name, value, grad)
+
+    def _set(self, name: str, value: RealArray, grad: RealArray) -> None:
+        for attribute, given in (("name", name), ("value", value), ("grad", grad)):
+            object.__setattr__(self, attribute, given)
+
+    def renamed(self, name: str) -> Parameter:
+        """The same arrays under another name."""
+        if name == self.name:
+            return self
+        other = object.__new__(Parameter)  # the arrays were checked
+        other._set(name, self.value, self.grad)
+        return other
+
+    def __setattr__(self, attribute: str, new: Any) -> None:
+        if attribute == "name":
+            object.__setattr__(self, attribute, new)
+            return
+        array = getattr(self, attribute)
+        if new is not array:  # it is after `p.value -= step`
+            label = self.name if attribute == "value" else f"{self.name}.{attribute}"
+            values = checks.values_of(label, new, array)
+            self.check_writable()
+            array[...] = values
+
+    def check_writable(self) -> None:
+        """Raise a ValueError that tells the cure if the value is read-only."""
+        if not getattr(self.value.flags, "writeable", True):  # arrays of devices always are
+            raise ValueError(
+                f"{self.name}: expected an array to write into, got a read-only one. A layer in "
+                "evaluation mode keeps a copy of its weights in the kernels' form, which must not "
+                "become wrong: switch to training first, `layer.train()`"
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of value and gradient."""
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.value.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.value.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of value and gradient."""
+        return self.value.dtype
+
+    @property
+    def T(self) -> RealArray:  # noqa: N802 (NumPy's name)
+        """The transpose, a view of the value."""
+        transpose: RealArray = self.value.T
+        return transpose
+
+    def copy(self) -> RealArray:
+        """A copy of the value, an array."""
+        copied: RealArray = self.value.copy()
+        return copied
+
+    def sum(self, axis: Any = None) -> Any:
+        """Sum of the value over all or some axes."""
+        return self.value.sum(axis)
+
+    def mean(self, axis: Any = None) -> Any:
+        """Mean of the value over all or some axes."""
+        return self.value.mean(axis)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.value[index]
+
+    def __setitem__(self, index: Any, new: Any) -> None:
+        self.check_writable()
+        self.value[index] = backend.of(self.value).asarray(_array(new))
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.value, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        out = options.pop("out", ())
+        for target in out:
+            if isinstance(target, Parameter):
+                target.check_writable()
+        if out:
+            options["out"] = tuple(map(_array, out))
+        result = getattr(ufunc, method)(*map(_array, inputs), **options)
+        return result if not out else out[0] if len(out) == 1 else out
+
+    def __reduce__(self) -> tuple[type[Parameter], tuple[str, RealArray, RealArray]]:
+        return Parameter, (self.name, self.value, self.grad)
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name}, shape={self.shape}, dtype={self.dtype})"
+
+
+def _array(value: Any) -> Any:
+    return value.value if isinstance(value, Parameter) else value

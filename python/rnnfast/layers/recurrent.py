@@ -1,0 +1,399 @@
+"""Recurrent layers: parameters with their gradients around `rnnfast.functional`.
+
+Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions (2 if
+bidirectional), G row blocks of a cell's weights. Parameters have PyTorch's names, shapes, gate
+orders and initial distributions.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Generic
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from rnnfast import functional
+from rnnfast._engine import arguments, backend, checks, known, network, noise
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.axes import time_first
+from rnnfast.layers.calls import Call
+from rnnfast.layers.evaluation import PackedInEvaluation
+from rnnfast.layers.learned import LearnedState, parameter_name
+from rnnfast.layers.module import uniform
+from rnnfast.layers.parameter import Parameter
+from rnnfast.layers.states import StateLike, StateOf, as_tuple
+from rnnfast.layers.stream import Stream
+from rnnfast.layers.stream_layers import StreamLayer, StreamRecurrent
+from rnnfast.reference import Cell
+
+
+class RecurrentCall(Call, Generic[StateOf]):
+    """One call of a recurrent layer, made by `Recurrent.call`.
+
+    Attributes:
+        y: What the layer returns as y.
+        state: What it returns as the final state.
+    """
+
+    __slots__ = ("state", "y")
+    _layer: Recurrent[StateOf]
+
+    def __init__(
+        self,
+        layer: Recurrent[StateOf],
+        y: RealArray,
+        state: StateOf,
+        kept: Any,
+    ) -> None:
+        super().__init__(layer, kept)
+        self.y, self.state = y, state
+
+    def backward(
+        self, dy: ArrayLike | None, dstate: StateLike | None = None, *, need_dx: bool = True
+    ) -> tuple[RealArray | None, StateOf]:
+        """Take gradients through this call, once; the rest is as in `Recurrent.backward`."""
+        layer = self._layer
+        return layer._take(self._kept, layer._differentiate, dy, dstate, need_dx)
+
+
+class Recurrent(PackedInEvaluation, Generic[StateOf]):
+    """Layers of one kind of cell over a sequence.
+
+    Calling the layer gives `y, state`; the state is `h` for a cell with one state, `(h, c)` for an
+    LSTM, a tuple of `cells()[cell].states` arrays in general.
+
+    In training mode `backward` takes the gradient of the call before it, and there must be one
+    call for each: use `call` where a layer is called several times before. Until then the arrays
+    of the call, x and the initial state, and the parameters must stay as they were, because
+    `backward` reads them again; y is read-only for the same reason: write `y = y + x`, not
+    `y += x`. On the CPU `backward` looks at some of their values and raises `RuntimeError` if those
+    have changed; with RNNFAST_CHECK_INPUTS=1 in the environment it looks at all. One thread at a
+    time may train a layer: the calls of several would mix.
+
+    On the CPU the first call in evaluation mode makes a copy of the weights in the form that the
+    kernels read, for all calls until `train()` or `load_state_dict()`. So that the copy cannot
+    become wrong, the parameters' values are read-only meanwhile. A `Parameter` and optimisers say
+    so when they are to write; NumPy, of the array itself, "assignment destination is read-only".
+    What is written through an older view of a value counts from `train()` on.
+
+    Parameters are attributes (`layer.weight_ih_l0`), see `Parameter`. The arguments that PyTorch's
+    layers have stand in PyTorch's order.
+
+    Args:
+        cell: Name of the cell, one of `rnnfast.cells.ZOO` or registered; or a `rnnfast.Cell`.
+        input_size: Size I of an input, the last axis of x.
+        hidden_size: Size H of the state.
+        num_layers: How many layers L stand on each other.
+        bias: Whether the products have biases.
+        batch_first: Whether x, y, dx and dy are (B, T, ...) instead of (T, B, ...).
+        dropout: Probability that an output of a layer but the last is dropped in training. With
+            one layer it has no effect, and a `UserWarning` says so.
+        bidirectional: Whether each layer also runs against time; y then holds both outputs.
+        recompute: Whether `backward` makes the gates again instead of finding them kept: less
+            memory, more work, the same bits. An integer is the number of steps between two states
+            that are kept, True a number near sqrt(T); see `rnnfast.functional.forward`.
+        learn_state: Whether the initial state is learned. The layer then has a parameter for each
+            state of the cell in their order, `initial_state_0` (h), `initial_state_1` (an LSTM's
+            c), ..., of shape (L * D, H) and zero at first. Calls and streams that are given no
+            state start from them, every sequence of the batch alike, and so does a state that is
+            None in a tuple of states. `backward` then adds the sum of the initial state's gradient
+            over the batch to theirs.
+        proj_size: Size P of h where it is projected, as cells can that have `projects` (the LSTM,
+            with peepholes or without); 0 for no projection. A layer then has a matrix
+            `weight_hr_l0`, (P, H), which its h, of H values, is multiplied with before it goes into
+            the next step and out of the layer. In place of H, y and h have P values, but c has H.
+            On the CPU alone, without zoneout and recurrent_dropout. Source: Sak, Senior and
+            Beaufays, "Long short-term memory recurrent neural network architectures for large scale
+            acoustic modeling", 2014.
+        zoneout: Probability with which a unit of a state keeps its value of the step before in
+            training (Krueger et al. 2016); a number for all states of the cell, or a tuple of one
+            for each. In evaluation, and in streams, units get the expectation,
+            zoneout * old + (1 - zoneout) * new.
+        input_dropout: Probability that a unit of a layer's input is dropped in training, by one
+            mask for all steps of a sequence (Gal and Ghahramani 2016); of each layer.
+        recurrent_dropout: The same of what the recurrent products multiply, as h; states go on as
+            they are. See `rnnfast.functional.forward` for these three; on the CPU alone.
+        dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
+            lose digits on their way into a float32 layer.
+        precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
+            bfloat16 and sum in float32. Parameters, states and results stay float32.
+        seed: Seeds the initial values and dropout; None draws fresh ones.
+        device: Where the layer is, "cpu" or "cuda"; None for "cpu".
+
+    Raises:
+        ValueError: A size is less than 1, dropout outside [0, 1], the cell, precision or device
+            unknown.
+        TypeError: An argument is of the wrong type.
+        rnnfast.cuda.DeviceError: The device cannot be used here; the message says why.
+    """
+
+    def __init__(
+        self,
+        cell: str | Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        recompute: bool | int = False,
+        learn_state: bool = False,
+        proj_size: int = 0,
+        zoneout: float | tuple[float, ...] = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        dtype: DTypeLike = np.float32,
+        precision: str = "full",
+        seed: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        super().__init__(device)
+        info = network.info_of(cell)
+        self.cell = info.name
+        self.input_size = checks.positive_int("input_size", input_size)
+        self.hidden_size = checks.positive_int("hidden_size", hidden_size)
+        self.num_layers = checks.positive_int("num_layers", num_layers)
+        self.bias = checks.boolean("bias", bias)
+        self.batch_first = checks.boolean("batch_first", batch_first)
+        self.dropout = checks.number("dropout", dropout, 0, 1)
+        self.bidirectional = checks.boolean("bidirectional", bidirectional)
+        self.recompute = checks.recompute("recompute", recompute, self._on)
+        self.learn_state = checks.boolean("learn_state", learn_state)
+        self._states = info.states
+        self.zoneout = noise.zoneout(zoneout, self._states)
+        self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
+        self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
+        self._noise_of_call()
+        self.proj_size = arguments.checked_proj_size(proj_size, info, self._on)
+        noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
+        self.dtype = checks.real_dtype("dtype", dtype, self._on)
+        self.precision = checks.precision("precision", precision, self.dtype)
+        self._generator = np.random.default_rng(checks.seed("seed", seed))
+        self._on.check_cell(info.name)
+        network.check_sizes(
+            info, self.input_size, self.hidden_size, self.num_layers, self.bidirectional
+        )
+        self._weights: list[functional.Weights] = []
+        self._gradients: list[functional.Weights] = []
+        self._options = network.KeptOptions()
+        for layer in range(self.num_layers):
+            for suffix in ("", "_reverse") if self.bidirectional else ("",):
+                self._add_weights(layer, suffix)
+        self._learned = self._add_initial_states() if self.learn_state else None
+        if self.dropout > 0 and self.num_layers == 1:
+            warnings.warn(
+                "dropout: acts between layers, so it has no effect with num_layers = 1; got "
+                f"dropout = {dropout}",
+                stacklevel=2 if type(self) is Recurrent else 3,
+            )
+
+    def _add_weights(self, layer: int, suffix: str) -> None:
+        hidden, outputs = self.hidden_size, self.proj_size or self.hidden_size
+        inputs = self.input_size if layer == 0 else outputs * (2 if self.bidirectional else 1)
+        shapes = functional.cells()[self.cell].shapes(inputs, hidden, self.proj_size)
+        added = {
+            name: self._add(f"{name}_l{layer}{suffix}", self._initial(shape, hidden))
+            for name, shape in shapes.items()
+            if self.bias or not name.startswith("bias")
+        }
+        self._weights.append(functional.Weights(**{n: p.value for n, p in added.items()}))
+        self._gradients.append(functional.Weights(**{n: p.grad for n, p in added.items()}))
+
+    def _add_initial_states(self) -> LearnedState:
+        widths = [self.proj_size or self.hidden_size] + [self.hidden_size] * (self._states - 1)
+        zeros = [np.zeros((len(self._weights), width), self.dtype) for width in widths]
+        return LearnedState.of([self._add(parameter_name(k), z) for k, z in enumerate(zeros)])
+
+    def _initial(self, shape: tuple[int, ...], fan: int) -> RealArray:
+        assert self._generator is not None
+        return uniform(self._generator, shape, fan, self.dtype)
+
+    def __call__(
+        self, x: ArrayLike, state: StateLike | None = None, lengths: ArrayLike | None = None
+    ) -> tuple[RealArray, StateOf]:
+        """Run the layers over a sequence.
+
+        Args:
+            x: (T, B, I) real numbers, or (T, B) integers in [0, I), which stand for one-hot rows;
+                batch axis first if `batch_first`.
+            state: Initial state, (L * D, B, H) each; None for zeros, or for the learned one.
+            lengths: (B,) integers in [0, T]: where each sequence ends; None for T.
+
+        Returns:
+            y (T, B, D * H), zero after a sequence's end, and the state at each sequence's end. With
+            `proj_size` y and h, also of the initial state, have P in place of H.
+
+        Raises:
+            ValueError: A shape or a length is wrong.
+            IndexError: An integer in x is out of range.
+            TypeError: An array has no real numbers, or the structure of the state is wrong.
+        """
+        y, final, kept = self._run(x, state, lengths)
+        self._calls.add(kept)
+        return y, final
+
+    def call(
+        self, x: ArrayLike, state: StateLike | None = None, lengths: ArrayLike | None = None
+    ) -> RecurrentCall[StateOf]:
+        """Run the layers over a sequence, and return the call with what its gradient needs.
+
+        `call.y` and `call.state` are what the layer returns, `call.backward` takes the gradient:
+        of any number of calls, in any order. What a call keeps is freed with its gradient, or with
+        the call. Arguments and errors are those of calling the layer.
+        """
+        return RecurrentCall(self, *self._run(x, state, lengths))
+
+    def _run(
+        self, x: ArrayLike, state: StateLike | None, lengths: ArrayLike | None
+    ) -> tuple[RealArray, StateOf, Any]:
+        """y, the final state, and what `_differentiate` needs, None in evaluation."""
+        training, on, learned = self.training, self._on, self._learned
+        seed, steps, drawn = 0, 0, self._noise_of_call()
+        if training and (drawn or (self.dropout and self.num_layers > 1)):
+            assert self._generator is not None
+            seed = int(self._generator.integers(2**63))
+        if self.batch_first:
+            x = time_first("x", x)
+        if self.recompute:
+            steps = arguments.recomputed_steps(self.recompute, x, on)
+        states = as_tuple("state", state, self._states, self.cell)
+        if learned is not None:
+            x = array = backend.given("x", x)
+            batch = array.shape[1] if array.ndim > 1 else 0  # which is refused below
+            states, from_parameters = learned.start(states, batch)
+        y, final, kept = functional.forward_on(
+            on,
+            self._options.get(
+                self.cell,
+                self.num_layers,
+                self.bidirectional,
+                self.dropout,
+                training,
+                self.precision,
+                steps,
+                0,
+                False,
+                drawn,
+            ),
+            x,
+            self._weights if training or not self._freezes else self._frozen().packed,
+            states,
+            lengths,
+            seed,
+        )
+        if self.batch_first:
+            y = y.swapaxes(0, 1)
+        if learned is not None and kept is not None:
+            kept = kept, from_parameters
+        return y, self._from_tuple(final), kept
+
+    def backward(
+        self, dy: ArrayLike | None, dstate: StateLike | None = None, *, need_dx: bool = True
+    ) -> tuple[RealArray | None, StateOf]:
+        """Take gradients through the last call, adding those of the parameters to `grad`.
+
+        Arguments that are refused leave the call as it is, for another try.
+
+        Args:
+            dy: Gradient of y, in y's shape; None for zeros.
+            dstate: Gradient of the final state, in its structure; None for zeros.
+            need_dx: Whether dx is wanted.
+
+        Returns:
+            dx, None for integer x or if not wanted, and the gradient of the initial state.
+
+        Raises:
+            RuntimeError: No call in training mode came before, or its gradient was already taken,
+                or there were several; or another thread is in `backward`; or x, the initial state
+                or a parameter was changed since.
+            ValueError: A shape is wrong.
+            TypeError: An array has no real numbers, or the structure of dstate is wrong.
+        """
+        return self._take(self._calls.kept, self._differentiate, dy, dstate, need_dx)
+
+    def _differentiate(
+        self, kept: Any, dy: ArrayLike | None, dstate: StateLike | None, need_dx: bool
+    ) -> tuple[RealArray | None, StateOf]:
+        learned, from_parameters = self._learned, ()
+        if learned is not None:
+            kept, from_parameters = kept
+        if self.batch_first and dy is not None:
+            dy = time_first("dy", dy)
+        dstate = as_tuple("dstate", dstate, self._states, self.cell)
+        dx, dinitial, _ = functional.backward_on(
+            self._on, kept, dy, dstate, need_dx, self._gradients
+        )
+        if learned is not None:
+            learned.add(from_parameters, dinitial)
+        if self.batch_first and dx is not None:
+            dx = dx.swapaxes(0, 1)
+        return dx, self._from_tuple(dinitial)
+
+    def stream(self, batch: int = 1, state: StateLike | None = None) -> Stream[StateOf]:
+        """Go through sequences step by step, as they come.
+
+        In evaluation mode the streams of a layer share one packed copy of its weights. In training
+        mode, in which the weights may change, each makes its own, about twice as large as they are:
+        for many streams switch to evaluation first, or use `Stream.copy`.
+
+        Args:
+            batch: B, how many sequences go side by side.
+            state: Initial state, (L, B, H) each; None for zeros, or for the learned one.
+
+        Returns:
+            A stream with the weights as they are now, without dropout, and with zoneout's
+            expectation.
+
+        Raises:
+            ValueError: The layer is bidirectional, or a shape is wrong.
+            TypeError: An array has no real numbers, or the structure of the state is wrong.
+        """
+        stream: Stream[StateOf] = Stream(self._stream_layers(), batch, alone=True)
+        if state is not None:
+            stream.state = state
+        return stream
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        if self.bidirectional:
+            raise ValueError("stream: expected a layer of one direction, got a bidirectional one")
+        initial = None if self._learned is None else self._learned.values
+        return [StreamRecurrent(self._kept(), self._noise_of_call(), initial)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With the equations of a cell that is not compiled, as another process may lack them."""
+        return super().__getstate__() | {"_graph": known.graph_of(self.cell)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        graph = state.pop("_graph", None)
+        if graph is not None:
+            state["cell"] = known.name_of_graph(graph)
+        super().__setstate__(state)
+
+    def extra_repr(self) -> str:
+        """The sizes, and the options that differ from their defaults."""
+        default = {"num_layers": 1, "bias": True, "dtype": "float32", "precision": "full"}
+        names = ["num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute"]
+        names += ["learn_state", "proj_size", "zoneout", "input_dropout", "recurrent_dropout"]
+        names += ["precision"]
+        options = {n: getattr(self, n) for n in names} | {"dtype": self.dtype.name}
+        return ", ".join(
+            [repr(self.cell)] * (type(self) is Recurrent)
+            + [str(self.input_size), str(self.hidden_size)]
+            + [f"{n}={v!r}" for n, v in options.items() if v != default.get(n, False)]
+            + [f"device={self._on.name!r}"] * (self._on is not backend.CPU)
+        )
+
+    def _noise_of_call(self) -> noise.Noise | None:
+        """What calls have inside their steps."""
+        values = self.zoneout, self.input_dropout, self.recurrent_dropout
+        return None if noise.none(*values) else noise.of(*values, self._states, self._on)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Parameter: ...  # weight_ih_l0 and so on
+
+    def _from_tuple(self, states: tuple[RealArray, ...]) -> StateOf:
+        return states if self._states > 1 else states[0]  # type: ignore[return-value]

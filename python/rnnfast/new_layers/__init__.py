@@ -1,1 +1,0 @@
-"""The layers and what they are made of."""
