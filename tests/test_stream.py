@@ -105,6 +105,19 @@ def test_the_step_of_a_model_follows_the_integers_of_one_hot_rows() -> None:
     np.testing.assert_array_equal(steps(model.stream(B), np.eye(I, dtype="f4")[x]), y)
 
 
+@pytest.mark.parametrize("embedding_size", [0, 5])
+def test_language_models_step_with_the_bits_of_whole_texts(embedding_size: int) -> None:
+    from rnnfast.training import CharLM, CharLMConfig, Vocabulary
+
+    config = CharLMConfig("gru", 11, 2, embedding_size=embedding_size)
+    model = CharLM(Vocabulary("abcdefg"), config, seed=1)
+    x = np.random.default_rng(0).integers(0, 7, (T, B))
+    stream = model.stream(B)
+    y, state = model.eval()(x)
+    np.testing.assert_array_equal(steps(stream, x), y)
+    np.testing.assert_array_equal(stream.state[0], state)
+
+
 def test_models_that_cannot_go_step_by_step_say_why() -> None:
     gru, linear = rnnfast.GRU(I, H), rnnfast.Linear(H, 2)
     cases: list[tuple[tuple[Any, ...], type[Exception], str]] = [
