@@ -9,26 +9,23 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import Any
 
 from rnnfast._engine.checks import RealArray
-
-if TYPE_CHECKING:
-    from rnnfast.serving.pool import Session
 
 
 class Request:
     """A step of a session.
 
     Attributes:
-        session: Whose step it is.
+        session: The `Session` whose step it is.
         x: What goes in: (I,) reals, or an integer.
         start: When it came, by `time.perf_counter`.
     """
 
     __slots__ = ("session", "start", "x")
 
-    def __init__(self, session: Session, x: RealArray | int) -> None:
+    def __init__(self, session: Any, x: RealArray | int) -> None:
         self.session, self.x = session, x
         self.start = time.perf_counter()
 
@@ -46,7 +43,7 @@ class Blocking(Request):
 
     __slots__ = ("_done", "_error", "_y")
 
-    def __init__(self, session: Session, x: RealArray | int) -> None:
+    def __init__(self, session: Any, x: RealArray | int) -> None:
         super().__init__(session, x)
         self._done = threading.Lock()
         self._done.acquire()
@@ -69,7 +66,7 @@ class Promised(Request):
 
     __slots__ = ("future",)
 
-    def __init__(self, session: Session, x: RealArray | int) -> None:
+    def __init__(self, session: Any, x: RealArray | int) -> None:
         super().__init__(session, x)
         self.future: Future[RealArray] = Future()
 
@@ -85,7 +82,7 @@ class Awaited(Request):
 
     __slots__ = ("_error", "_y", "future", "loop")
 
-    def __init__(self, session: Session, x: RealArray | int) -> None:
+    def __init__(self, session: Any, x: RealArray | int) -> None:
         super().__init__(session, x)
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[RealArray] = self.loop.create_future()
