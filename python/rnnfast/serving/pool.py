@@ -34,7 +34,7 @@ class Streams(Protocol):
 
 
 class PoolStats(NamedTuple):
-    """What a pool did; times are of its last 10,000 steps.
+    """What a pool did; times are of its last 10,000 steps, NaN before the first.
 
     Attributes:
         sessions: That are open.
