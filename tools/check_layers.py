@@ -38,7 +38,7 @@ FLOORS = (
     {"cuda", "functional"},
     {"layers"},
     {"exchange", "losses", "optim"},
-    {"torch", "training"},
+    {"serving", "torch", "training"},
     {"onnx"},
     {"__init__"},
     {"benchmark"},

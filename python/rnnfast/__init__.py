@@ -12,8 +12,7 @@ they are first used. `rnnfast.traced` is how a cell of Python becomes one of the
 
 import importlib
 import importlib.util
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnnfast import autograd, cells, cuda, functional, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache
@@ -35,7 +34,7 @@ from rnnfast.layers.normalization import LayerNorm
 from rnnfast.layers.parameter import Parameter
 from rnnfast.layers.pooling import Last, MaxPool, MeanPool
 from rnnfast.layers.recurrent import Recurrent
-from rnnfast.layers.stream import Stream
+from rnnfast.layers.stream import Stream, StreamState
 from rnnfast.losses.classification import bce_with_logits, nll
 from rnnfast.losses.cross_entropy import cross_entropy, softmax_cross_entropy
 from rnnfast.losses.ctc import ctc
@@ -88,6 +87,8 @@ __all__ = [
     "Sigmoid",
     "StepDecay",
     "Stream",
+    "StreamPool",
+    "StreamState",
     "Tanh",
     "Tensor",
     "__version__",
@@ -124,19 +125,26 @@ __all__ = [
 
 _LOADED_ON_USE = {
     "onnx": "onnx",
+    "serving": "rnnfast.serving",
     "torch": "torch",
     "traced": "rnnfast.traced",
     "training": "rnnfast.training",
 }  # by their needs
 
+_NAMES_ON_USE = {"StreamPool": "serving"}  # by their modules
+
 if TYPE_CHECKING:
     from rnnfast import onnx as onnx
+    from rnnfast import serving as serving
     from rnnfast import torch as torch
     from rnnfast import traced as traced
     from rnnfast import training as training
+    from rnnfast.serving import StreamPool as StreamPool
 else:
 
-    def __getattr__(name: str) -> ModuleType:
+    def __getattr__(name: str) -> Any:
+        if name in _NAMES_ON_USE:
+            return getattr(importlib.import_module(f"rnnfast.{_NAMES_ON_USE[name]}"), name)
         if name not in _LOADED_ON_USE:
             raise AttributeError(f"module 'rnnfast' has no attribute {name!r}")
         return importlib.import_module(f"rnnfast.{name}")
@@ -144,4 +152,4 @@ else:
 
 def __dir__() -> list[str]:
     there = (name for name, need in _LOADED_ON_USE.items() if importlib.util.find_spec(need))
-    return sorted({*globals(), *there})
+    return sorted({*globals(), *there, *_NAMES_ON_USE})

@@ -18,6 +18,8 @@ __all__: list[str] = [
     "Packed",
     "Reserve",
     "Stage",
+    "Stepper",
+    "StreamPlan",
     "activation_backward",
     "activation_forward",
     "adagrad",
@@ -291,6 +293,22 @@ class Packed:
     def proj_size(self) -> int:
         """
         P, the width of h where it is projected; else 0.
+        """
+
+class StreamPlan:
+    """
+    A model of one step: layers with their weights, which stay as they are, for any number of steppers. A layer is a tuple: ('recurrent', options, packed), ('embedding', weight), ('linear', weight, bias or None), ('activation', kind), ('layer_norm', weight, bias or None, eps), ('convolution', weight, bias or None, dilation) for a causal one, ('add', n) of what went in n layers before.
+    """
+    def __init__(self, layers: list, dtype: str) -> None: ...
+
+class Stepper:
+    """
+    Takes steps of a plan; for one thread at a time.
+    """
+    def __init__(self, plan: typing.Any) -> None: ...
+    def step(self, x: typing.Any, states: typing.Any, rows: typing.Any) -> typing.Any:
+        """
+        y (N, output_size) of a step of N sequences, whose rows of `states` (B, state_size) move on: those of the numbers `rows`, all different, or for None all. None where an argument is not exactly what the kernels read.
         """
 
 class Care:

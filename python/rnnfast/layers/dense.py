@@ -16,6 +16,7 @@ from rnnfast.autograd.tensor import Tensor
 from rnnfast.layers.arrays import ArrayLayer, check_unchanged
 from rnnfast.layers.calls import Call, Layer
 from rnnfast.layers.module import uniform
+from rnnfast.layers.stream_layers import StreamEmbedding, StreamLayer, StreamLinear
 
 
 class EmbeddingCall(Call):
@@ -137,6 +138,9 @@ class Embedding(Layer):
         checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
         self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
 
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [StreamEmbedding(self._on, self.weight.value)]
+
     def extra_repr(self) -> str:
         """The sizes."""
         return f"{self.num_embeddings}, {self.embedding_dim}"
@@ -214,6 +218,13 @@ class Linear(ArrayLayer):
             need_dx=need_dx,
         )
         return dx
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [
+            StreamLinear(
+                self._on, self.weight.value, None if self.bias is None else self.bias.value
+            )
+        ]
 
     def extra_repr(self) -> str:
         """The sizes."""

@@ -26,6 +26,7 @@ from rnnfast.layers.module import uniform
 from rnnfast.layers.parameter import Parameter
 from rnnfast.layers.states import Lengths, LSTMState, StateLike, StateOf, TensorsLike, as_tuple
 from rnnfast.layers.stream import Stream
+from rnnfast.layers.stream_layers import StreamLayer, StreamRecurrent
 from rnnfast.reference import Cell
 
 
@@ -286,7 +287,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             x = time_first("x", x)
         if self.recompute:
             steps = arguments.recomputed_steps(self.recompute, x, on)
-        states = None if state is None else self._to_tuple("state", state)
+        states = as_tuple("state", state, self._states, self.cell)
         if learned is not None:
             x = array = backend.given("x", x)
             batch = array.shape[1] if array.ndim > 1 else 0  # which is refused below
@@ -306,7 +307,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
                 drawn,
             ),
             x,
-            self._weights if training or not self._freezes else self._frozen(),
+            self._weights if training or not self._freezes else self._frozen().packed,
             states,
             lengths,
             seed,
@@ -349,8 +350,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             kept, from_parameters = kept
         if self.batch_first and dy is not None:
             dy = time_first("dy", dy)
-        if dstate is not None:
-            dstate = self._to_tuple("dstate", dstate)
+        dstate = as_tuple("dstate", dstate, self._states, self.cell)
         dx, dinitial, _ = functional.backward_on(
             self._on, kept, dy, dstate, need_dx, self._gradients
         )
@@ -364,8 +364,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         """Go through sequences step by step, as they come.
 
         In evaluation mode the streams of a layer share one packed copy of its weights. In training
-        mode, in which the weights may change, each makes its own, about as large as they are: for
-        many streams switch to evaluation first.
+        mode, in which the weights may change, each makes its own, about twice as large as they are:
+        for many streams switch to evaluation first, or use `Stream.copy`.
 
         Args:
             batch: B, how many sequences go side by side.
@@ -379,13 +379,16 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             ValueError: The layer is bidirectional, or a shape is wrong.
             TypeError: An array has no real numbers, or the structure of the state is wrong.
         """
+        stream: Stream[StateOf] = Stream(self._stream_layers(), batch, alone=True)
+        if state is not None:
+            stream.state = state
+        return stream
+
+    def _stream_layers(self) -> list[StreamLayer]:
         if self.bidirectional:
             raise ValueError("stream: expected a layer of one direction, got a bidirectional one")
-        packed = self._pack() if self.training or not self._freezes else self._frozen()
-        states = self._to_tuple("state", state)
-        if self._learned is not None:
-            states, _ = self._learned.start(states, checks.positive_int("batch", batch))
-        return Stream(packed, batch, states, self._noise_of_call())
+        initial = None if self._learned is None else self._learned.values
+        return [StreamRecurrent(self._kept(), self._noise_of_call(), initial)]
 
     def __getstate__(self) -> dict[str, Any]:
         """With the equations of a cell that is not compiled, as another process may lack them."""
@@ -421,9 +424,6 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Parameter: ...  # weight_ih_l0 and so on
-
-    def _to_tuple(self, name: str, state: StateLike | None) -> tuple[RealArray | None, ...] | None:
-        return as_tuple(name, state, self._states, self.cell)
 
     def _from_tuple(self, states: tuple[RealArray, ...]) -> StateOf:
         return states if self._states > 1 else states[0]  # type: ignore[return-value]
