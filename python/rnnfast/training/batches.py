@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +61,22 @@ class Streams:
         # Row t holds character t of every stream, so that chunks are contiguous views.
         windows = np.lib.stride_tricks.sliding_window_view(ids, length + 1)
         self._rows = np.array(windows[: batch * length : length].T, order="C")
+
+    def __len__(self) -> int:
+        return self.chunks
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """The chunks from the present one to the last of the epoch."""
+        for _ in range(self.position % self.chunks, self.chunks):
+            yield self.next()
+
+    def state_dict(self) -> dict[str, int]:
+        """What a resumed run needs to go on with the next chunk."""
+        return {"position": self.position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Sets what `state_dict` gave."""
+        self.position = _checks.count("position", state["position"])
 
     def next(self) -> Chunk:
         """The next chunk; after the last one of an epoch the streams begin anew."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from rnnfast import losses
+from rnnfast.module import Module
 from rnnfast.optim import Optimizer
 from rnnfast.training.batches import Chunk
 from rnnfast.training.checkpoint import not_finite
@@ -13,6 +14,16 @@ from rnnfast.training.model import CharLM
 # At this many times the loss of guessing, training has diverged: learning from a text does not make
 # that very text so much more surprising.
 _TIMES_GUESSING = 3.0
+
+
+class TrainingError(RuntimeError):
+    """Training has diverged, or cannot begin: the message says what was found."""
+
+
+def broken_state(model: Module, optimizer: Optimizer, step: int) -> str | None:
+    """Which parameter, or value of the optimiser, is not finite, as a message; None if all are."""
+    broken = not_finite(model.state_dict() | optimizer.state_dict()["buffers"])
+    return None if broken is None else diverged(f"{broken} is not finite", step)
 
 
 def divergence(model: CharLM, optimizer: Optimizer, chunk: Chunk, step: int) -> str | None:
@@ -24,9 +35,9 @@ def divergence(model: CharLM, optimizer: Optimizer, chunk: Chunk, step: int) -> 
         chunk: a part of the text that the model is trained on.
         step: steps made, for the message.
     """
-    broken = not_finite(model.state_dict() | optimizer.state_dict()["buffers"])
+    broken = broken_state(model, optimizer, step)
     if broken is not None:
-        return diverged(f"{broken} is not finite", step)
+        return broken
     with model.evaluating():
         logits, _ = model(chunk.x)
     bits = float(losses.cross_entropy(logits, chunk.targets)) / math.log(2)
