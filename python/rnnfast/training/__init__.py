@@ -16,6 +16,7 @@ In ten lines:
 from rnnfast.training.batches import Streams
 from rnnfast.training.best import BestCheckpoints
 from rnnfast.training.callbacks import Callback, PrintProgress
+from rnnfast.training.carried import CarriedState
 from rnnfast.training.char_lm_trainer import CharLMTrainer
 from rnnfast.training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from rnnfast.training.config import CharLMConfig
@@ -31,6 +32,7 @@ from rnnfast.training.progress import LiveProgress, NotebookProgress, progress
 from rnnfast.training.run_state import RESUME_OPTIONS
 from rnnfast.training.source import BatchSource
 from rnnfast.training.text import TextError, UnknownCharacterError, read_text, stdlib_text
+from rnnfast.training.tokens import TokenVocabulary
 from rnnfast.training.trainer import Trainer
 from rnnfast.training.vocabulary import UNKNOWN_BITS, ByteVocabulary, Vocabulary
 
@@ -44,6 +46,7 @@ __all__ = [
     "ByteVocabulary",
     "CSVLog",
     "Callback",
+    "CarriedState",
     "CharLM",
     "CharLMConfig",
     "CharLMTrainer",
@@ -61,6 +64,7 @@ __all__ = [
     "RunOptions",
     "Streams",
     "TextError",
+    "TokenVocabulary",
     "Trainer",
     "TrainingError",
     "TrainingOptions",

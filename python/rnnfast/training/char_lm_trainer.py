@@ -15,6 +15,7 @@ from rnnfast._files import AnyPath
 from rnnfast.stream import State
 from rnnfast.training.batches import Chunk, Streams
 from rnnfast.training.callbacks import Callback
+from rnnfast.training.carried import CarriedState
 from rnnfast.training.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -104,12 +105,12 @@ class CharLMTrainer(Trainer):
         self._held_out = ids[ids.size - held_out :]
         self._text_digest = text_digest(text)
         self._first_chunk = streams.chunk(0)
-        self._state: State | None = None
+        self._carried = CarriedState(_learn)
         self.source = [source] if isinstance(source, str) else [str(name) for name in source]
         super().__init__(
             model,
             streams,
-            self._loss_of_chunk,
+            self._carried,
             optimizer=options.make_optimizer(model.parameters()),
             options=options,
             items=lambda chunk: int(chunk.x.size),
@@ -164,7 +165,8 @@ class CharLMTrainer(Trainer):
             CheckpointError: the file cannot be written, or what goes into it is not finite.
         """
         optimizer = self.optimizer.state_dict()
-        states = self._state if isinstance(self._state, tuple) else (self._state,)
+        state = self._carried.state
+        states = state if isinstance(state, tuple) else (state,)
         tensors = self.model.state_dict()
         tensors |= {f"training.optimizer.{k}": v for k, v in optimizer.pop("buffers").items()}
         tensors |= {
@@ -255,7 +257,7 @@ class CharLMTrainer(Trainer):
         self.model.set_generator_state(training["generators"])
         buffers = part(tensors, "training.optimizer.")
         self.optimizer.load_state_dict({**training["optimizer"], "buffers": buffers})
-        self._state = recurrent_state(tensors, self.model.config, self.options.batch)
+        self._carried.state = recurrent_state(tensors, self.model.config, self.options.batch)
         self.step = _checks.count("step", training["step"])
         chunks = _checks.count("chunks", training.get("chunks", self.step))
         passes, taken = divmod(chunks, self._streams.chunks)
@@ -278,13 +280,6 @@ class CharLMTrainer(Trainer):
     def _set_rate(self) -> float:
         rate = self.optimizer.lr = self.learning_rate
         return rate
-
-    def _loss_of_chunk(self, model: CharLM, chunk: Chunk) -> float:
-        """Adds the gradients of a chunk, and returns its loss in bits."""
-        mean, self._state = model.learn(
-            chunk.x, chunk.targets, None if chunk.starts else self._state
-        )
-        return float(mean) / math.log(2)  # of a device: waits for it
 
     def _measure(self) -> float:
         return self.model.evaluate(
@@ -312,3 +307,9 @@ class CharLMTrainer(Trainer):
 
     def _divergence(self) -> str | None:
         return divergence(self.model, self.optimizer, self._first_chunk, self.step)
+
+
+def _learn(model: CharLM, chunk: Chunk, state: State | None) -> tuple[float, State]:
+    """Adds the gradients of a chunk, and returns its loss in bits and the state after it."""
+    mean, state = model.learn(chunk.x, chunk.targets, state)
+    return float(mean) / math.log(2), state  # of a device: waits for it

@@ -232,7 +232,7 @@ class CharLM(Module):
         _checks.of_type("stop", stop, str)
         _checks.number("temperature", temperature, 0, sys.float_info.max, open_high=False)
         known = self.vocabulary
-        ids = known.encode(prime or ("\n" if "\n" in known.characters else known.characters[0]))
+        ids = known.encode(prime or known.start())
         written = self._write(
             ids,
             None if length is None else _checks.count("length", length),
@@ -357,7 +357,7 @@ class CharLM(Module):
             _check_sizes(tensors, config.parameters(len(vocabulary)))
             model = cls(vocabulary, config, seed=0, device=device)
             model.load_state_dict(tensors)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
             raise CheckpointError(f"{path}: holds no model that can be built: {error}") from error
         return model
 

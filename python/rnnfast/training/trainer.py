@@ -126,6 +126,10 @@ class Trainer:
         self._meter = Meter()
         self._measured = math.nan  # the validation loss that no row has yet
         self._rate = optimizer.lr
+        steps = -(-options.epochs * (self.batches.length or 0) // options.accumulate)
+        # The step at which the limits end the run; 0 if they do not, or it is not known.
+        self._last_step = min(filter(None, (options.steps, steps)), default=0)
+        self._between = self._events()
         self._seconds = 0.0
         self._started: float | None = None
         self._step_seconds: float | None = None
@@ -174,12 +178,12 @@ class Trainer:
     @property
     def done(self) -> float:
         """The part of the run that is done, from 0 to 1; 0 if it has no limit."""
-        parts = [float(self._data_end)]
+        done = 1.0 if self._data_end else 0.0
         if self._last_step:
-            parts.append(self.step / self._last_step)
+            done = max(done, self.step / self._last_step)
         if self.options.minutes:
-            parts.append(self.seconds / (60 * self.options.minutes))
-        return min(1.0, max(parts))
+            done = max(done, self.seconds / (60 * self.options.minutes))
+        return min(1.0, done)
 
     @property
     def seconds_left(self) -> float | None:
@@ -190,13 +194,6 @@ class Trainer:
         if self._last_step and self.step:
             limits.append((self._last_step - self.step) * self.seconds / self.step)
         return max(0.0, min(limits)) if limits else None
-
-    @property
-    def _last_step(self) -> int:
-        """The step at which the limits end the run; 0 if they do not, or it is not known."""
-        batches = self.options.epochs * (self.batches.length or 0)
-        limits = [self.options.steps, -(-batches // self.options.accumulate)]
-        return min(filter(None, limits), default=0)
 
     @property
     def items_per_second(self) -> float:
@@ -401,19 +398,20 @@ class Trainer:
             callback.on_step(self)
         if self.stopped is not None or self.done >= 1:
             return  # the run ends here, and `_finish` does the rest
-        due = {event for event, (every, _) in self._events().items() if self._due(every)}
+        due = {event for event, (every, _) in self._between.items() if self._due(every)}
         if due & {"validation", "checkpoint"}:
             due.add("record")
             self._check_divergence()
         elif self._due(_LOOK_EVERY) and self._looks_diverged():
             self._check_divergence()
-        self._tell(due)
+        if due:
+            self._tell(due)
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
 
     def _finish(self) -> None:
-        events = set(self._events())
+        events = set(self._between)
         if self.stopped != "finished":
             events &= {"record", "checkpoint"}
         again = "checkpoint" in self._told
@@ -424,7 +422,7 @@ class Trainer:
 
     def _tell(self, events: set[str]) -> None:
         self._told |= events
-        for event, (_, act) in self._events().items():
+        for event, (_, act) in self._between.items():
             if event in events:
                 act()
 

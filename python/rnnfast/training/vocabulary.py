@@ -79,6 +79,10 @@ class Vocabulary:
         known = ids[ids != _UNKNOWN]
         return known, ids.size - known.size
 
+    def start(self) -> str:
+        """What a text without a beginning goes on from: a line's start, or the first character."""
+        return "\n" if "\n" in self.characters else self.characters[0]
+
     def decode(self, ids: NDArray[np.integer] | Iterable[int]) -> str:
         """The text of ids in [0, len(self))."""
         return "".join(self.spell(ids))
@@ -152,9 +156,14 @@ def vocabulary_from_json(value: object) -> Vocabulary:
     Raises:
         TypeError: none gave it.
         TextError: it has no characters.
+        ImportError: it is one of tokens, and the package `tokenizers` is not installed.
     """
     if value == ByteVocabulary().as_json():
         return ByteVocabulary()
+    if isinstance(value, dict) and "tokenizer" in value:
+        from rnnfast.training.tokens import tokens_from_json  # of a package that may be missing
+
+        return tokens_from_json(value)
     if not isinstance(value, str):
         raise TypeError(f"vocabulary: expected characters, got {type(value).__name__}")
     return Vocabulary(value)
