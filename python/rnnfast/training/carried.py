@@ -41,6 +41,7 @@ class CarriedState:
         elif starts:
             state = None
         loss, state = self._learn(model, batch, state)
+        state = _constant(state)
         if model.training:
             self.state = state
         else:
@@ -57,3 +58,10 @@ class CarriedState:
         _checks.same_names("state", state, ("states", "several"))
         states = tuple(state["states"])
         self.state = states if state["several"] else states[0]
+
+
+def _constant(state: Any) -> Any:
+    """A state that no gradient goes through: of tensors the arrays."""
+    if isinstance(state, tuple):
+        return tuple(map(_constant, state))
+    return getattr(state, "value", state)
