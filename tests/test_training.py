@@ -20,12 +20,15 @@ from rnnfast.training import (
     CharLM,
     CharLMConfig,
     CharLMTrainer,
+    Checkpoint,
     CheckpointError,
     PrintProgress,
     TextError,
     TrainingOptions,
     UnknownCharacterError,
+    load_checkpoint,
 )
+from rnnfast.training.checkpoint import save_checkpoint
 from training_cases import BRIEF, SMALL, TEXT, VOCABULARY, assert_same_bits, options
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -81,6 +84,23 @@ def test_every_optimizer_and_schedule_resumes(
 
     whole = new().run()
     new(output=path, callbacks=[StopAt(20)]).run()
+    assert_same_bits(CharLMTrainer.resume(path, TEXT).run(), whole)
+
+
+def test_a_run_of_a_file_without_a_report_goes_on(tmp_path: Path) -> None:
+    """As version 0.1.0 wrote them: no history, no counts of chunks, no options added since."""
+    path = tmp_path / "model.safetensors"
+    run = options(steps=30, batch=64)
+    whole = CharLMTrainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run).run()
+    CharLMTrainer(
+        CharLM(VOCABULARY, SMALL, seed=1), TEXT, run, output=path, callbacks=[StopAt(20)]
+    ).run()
+    checkpoint = load_checkpoint(path)
+    del checkpoint.training["report"], checkpoint.training["chunks"]
+    for name in ("patience", "accumulate", "keep_best", "log_every"):
+        del checkpoint.training["options"][name]
+    kept = {n: t for n, t in checkpoint.tensors.items() if not n.startswith("training.report.")}
+    save_checkpoint(path, Checkpoint(checkpoint.model, checkpoint.training, kept))
     assert_same_bits(CharLMTrainer.resume(path, TEXT).run(), whole)
 
 

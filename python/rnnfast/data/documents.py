@@ -125,7 +125,7 @@ def reset_state(state: Any, starts: NDArray[np.bool_]) -> Any:
     if isinstance(state, tuple):
         return tuple(reset_state(one, starts) for one in state)
     kept = state.copy()
-    kept[:, starts] = 0
+    kept[:, starts.nonzero()[0].tolist()] = 0  # a list is an index on every device
     return kept
 
 

@@ -263,7 +263,7 @@ class CharLMTrainer(Trainer):
         passes, taken = divmod(chunks, self._streams.chunks)
         position = {"position": chunks}
         self.batches.load_state_dict({"passes": passes, "taken": taken, "batches": position})
-        self._seconds = seconds_of(training)
+        self._clock.before = seconds_of(training)
         self.training_loss = optional_number("training_bits", training["training_bits"])
         self.validation_loss = optional_number("validation_bits", training["validation_bits"])
         if "report" in training:  # files of earlier versions have none

@@ -96,6 +96,31 @@ def _column(name: str, column: Any) -> NDArray[np.float64]:
     return np.ascontiguousarray(column)
 
 
+_SMOOTHING = 0.05  # weight of a new step in running means
+
+
+def smooth(mean: float | None, value: float) -> float:
+    """The running mean after one more value; None before the first one."""
+    return value if mean is None else mean + _SMOOTHING * (value - mean)
+
+
+class Speed:
+    """Running means of the items and the time of a step."""
+
+    def __init__(self) -> None:
+        self._items: float | None = None
+        self._seconds: float | None = None
+
+    def add(self, items: int, seconds: float) -> None:
+        """Counts one step."""
+        self._items, self._seconds = smooth(self._items, items), smooth(self._seconds, seconds)
+
+    @property
+    def items_per_second(self) -> float:
+        """How many items a second; 0 at first."""
+        return (self._items or 0.0) / self._seconds if self._seconds else 0.0
+
+
 class Meter:
     """Sums over the steps since the last row."""
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from signal import Signals
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
-from rnnfast import _checks, _files
+from rnnfast import _files
 from rnnfast._files import AnyPath
 from rnnfast.module import Module
 from rnnfast.optim import Optimizer
 from rnnfast.schedules import ReduceOnPlateau, Schedule
+from rnnfast.training.arguments import check_parts, loss_of, own_callbacks
 from rnnfast.training.best import BestCheckpoints
 from rnnfast.training.callbacks import Callback
 from rnnfast.training.checkpoint import (
@@ -25,20 +25,18 @@ from rnnfast.training.checkpoint import (
     output_errors,
     save_checkpoint,
 )
+from rnnfast.training.clock import Clock
 from rnnfast.training.divergence import TrainingError, broken_state, diverged
-from rnnfast.training.early_stopping import EarlyStopping
-from rnnfast.training.history import History, Meter, Record
-from rnnfast.training.measure import rows, scalar, validation_loss
+from rnnfast.training.history import History, Meter, Record, Speed, smooth
+from rnnfast.training.learner import Learner, Loss
+from rnnfast.training.measure import rows, validation_loss
 from rnnfast.training.options import RunOptions
 from rnnfast.training.run_state import restore_run, run_checkpoint
 from rnnfast.training.signals import ending
 from rnnfast.training.source import BatchSource
 from rnnfast.training.stored import stored
 
-Loss: TypeAlias = Callable[[Any, Any], Any]
-
 _LOOK_EVERY = 100  # steps between two looks at the training loss, whether the run has diverged
-_SMOOTHING = 0.05  # weight of a new step in the running means of loss and time
 
 
 class Trainer:
@@ -107,57 +105,32 @@ class Trainer:
             TypeError: an argument is of the wrong type.
         """
         options = RunOptions() if options is None else options
-        _checks.of_type("model", model, Module)
-        _checks.of_type("optimizer", optimizer, Optimizer)
-        _checks.of_type("options", options, RunOptions)
+        check_parts(model, optimizer, schedule, validation, options)
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.options = options
-        self.output = check_output(output) if output is not None else None
-        self.callbacks = [*_own_callbacks(options), *callbacks]
-        self.batches = BatchSource(batches)
         self.validation = validation
-        self.loss: Loss = _loss_of(model) if loss is None else loss
-        self.items = items
-        self._check()
+        self.output = check_output(output) if output is not None else None
+        own = own_callbacks(options, self.validates, self.output is not None)
+        self.callbacks = [*own, *callbacks]
+        self.batches = BatchSource(batches)
+        self.loss, self.items = loss_of(model, loss), items
+        stepped = schedule if isinstance(schedule, Schedule) else None
+        self._learner = Learner(model, self.batches, self.loss, optimizer, stepped, items, options)
         self.history = History()
         self.step = 0
         self.training_loss: float | None = None
         self.validation_loss: float | None = None
-        self._meter = Meter()
+        self._meter, self._speed = Meter(), Speed()
         self._measured = math.nan  # the validation loss that no row has yet
         self._rate = optimizer.lr
         steps = -(-options.epochs * (self.batches.length or 0) // options.accumulate)
-        # The step at which the limits end the run; 0 if they do not, or it is not known.
-        self._last_step = min(filter(None, (options.steps, steps)), default=0)
+        last_step = min(filter(None, (options.steps, steps)), default=0)
+        self._clock = Clock(last_step, options.minutes)
         self._between = self._events()
-        self._seconds = 0.0
-        self._started: float | None = None
-        self._step_seconds: float | None = None
-        self._step_items: float | None = None
         self._data_end = False
         self._told: set[str] = set()  # which events the last step had
         self.stopped: str | None = None
         self.interrupted_by: Signals | None = None
-
-    def _check(self) -> None:
-        if not callable(self.loss):
-            raise TypeError(f"loss: expected a function, got {type(self.loss).__name__}")
-        if isinstance(self.validation, Iterator):
-            raise TypeError(
-                "validation: expected batches that can be read many times, such as a list, got "
-                f"{type(self.validation).__name__}"
-            )
-        if self.schedule is not None:
-            if not isinstance(self.schedule, (Schedule, ReduceOnPlateau)):
-                kind = type(self.schedule).__name__
-                raise TypeError(f"schedule: expected a schedule of rnnfast, got {kind}")
-            if self.schedule.optimizer is not self.optimizer:
-                raise ValueError("schedule: expected one of `optimizer`, got one of another")
-        if self.options.keep_best and self.output is None:
-            raise ValueError("keep_best: expected `output`, beside which they are kept, got none")
-        for name in ("patience", "keep_best"):
-            if getattr(self.options, name) and not self.validates:
-                raise ValueError(f"{name}: expected data to validate on, got none")
 
     @property
     def validates(self) -> bool:
@@ -172,34 +145,22 @@ class Trainer:
     @property
     def seconds(self) -> float:
         """Time that the run has taken, all parts of it together if it was resumed."""
-        now = time.monotonic()
-        return self._seconds + (now - self._started if self._started is not None else 0.0)
+        return self._clock.seconds
 
     @property
     def done(self) -> float:
         """The part of the run that is done, from 0 to 1; 0 if it has no limit."""
-        done = 1.0 if self._data_end else 0.0
-        if self._last_step:
-            done = max(done, self.step / self._last_step)
-        if self.options.minutes:
-            done = max(done, self.seconds / (60 * self.options.minutes))
-        return min(1.0, done)
+        return 1.0 if self._data_end else self._clock.done(self.step)
 
     @property
     def seconds_left(self) -> float | None:
         """An estimate of the time until the run ends; None if there is no telling."""
-        limits = []
-        if self.options.minutes:
-            limits.append(60 * self.options.minutes - self.seconds)
-        if self._last_step and self.step:
-            limits.append((self._last_step - self.step) * self.seconds / self.step)
-        return max(0.0, min(limits)) if limits else None
+        return self._clock.seconds_left(self.step)
 
     @property
     def items_per_second(self) -> float:
         """How many items a second training reads; validation and the like not counted."""
-        items = self._step_items or 0.0
-        return items / self._step_seconds if self._step_seconds else 0.0
+        return self._speed.items_per_second
 
     @property
     def learning_rate(self) -> float:
@@ -237,7 +198,7 @@ class Trainer:
         """
         self.stopped = self.interrupted_by = None
         self._told = set()
-        self._started = time.monotonic()
+        self._clock.start()
         self.model.train()
         self.optimizer.zero_grad()  # each step leaves zeros for the next
         try:
@@ -251,7 +212,7 @@ class Trainer:
                         stack.enter_context(callback)
                 self._run()
         finally:
-            self._seconds, self._started = self.seconds, None
+            self._clock.stop()
         for callback in self.callbacks:
             callback.on_end(self)
         return self.model
@@ -273,7 +234,7 @@ class Trainer:
         loss = self.validation_loss = self._measure()
         if not math.isfinite(loss):
             raise TrainingError(diverged(f"validation gave {loss}", self.step))
-        if isinstance(self.schedule, ReduceOnPlateau) and self._started is not None:
+        if isinstance(self.schedule, ReduceOnPlateau) and self._clock.running:
             self.schedule.step(loss)
         for callback in self.callbacks:
             callback.on_validation(self)
@@ -299,7 +260,7 @@ class Trainer:
         """
         checkpoint = load_checkpoint(path, RUN)
         with stored(path):
-            self._seconds = restore_run(self, checkpoint)
+            self._clock.before = restore_run(self, checkpoint)
 
     # ---- the loop
 
@@ -329,57 +290,20 @@ class Trainer:
 
     def _train_step(self) -> bool:
         """Makes a step; False where the data end."""
-        begin = time.perf_counter()
         self._rate = self._set_rate()
-        losses, items = [], 0
-        for batch in self.batches.take(self.options.accumulate, self.options.epochs):
-            losses.append(self._learn(batch))
-            items += self.items(batch)
-        if not losses:
+        step = self._learner.make_step(self.step + 1)
+        if step is None:
             self._data_end = True
             return False
-        norm = self._update(len(losses))
-        loss = sum(losses) / len(losses)
         self.step += 1
-        seconds = time.perf_counter() - begin
-        self._meter.add(loss, norm, items, seconds)
-        self.training_loss = _smooth(self.training_loss, loss)
-        self._step_items = _smooth(self._step_items, items)
-        self._step_seconds = _smooth(self._step_seconds, seconds)
+        self._meter.add(*step)
+        self._speed.add(step.items, step.seconds)
+        self.training_loss = smooth(self.training_loss, step.loss)
         return True
 
     def _set_rate(self) -> float:
         """Sees to the learning rate of the next step, and returns it."""
         return self.optimizer.lr
-
-    def _learn(self, batch: Any) -> float:
-        """Adds the gradients of a batch, and returns its loss."""
-        result = self.loss(self.model, batch)
-        loss = scalar(result)
-        if not math.isfinite(loss):
-            raise TrainingError(diverged(f"the loss is {loss}", self.step + 1))
-        if hasattr(result, "backward"):
-            result.backward()
-        return loss
-
-    def _update(self, batches: int) -> Any:
-        """Moves the parameters by the gradients of some batches; returns the gradients' norm."""
-        if self.step == 0 and not any(p.grad.any() for p in self.optimizer.parameters):
-            raise TrainingError(
-                "loss: expected gradients in the parameters of `optimizer`, got zeros alone in the "
-                "first step: a loss that is a number must have taken them, by `backward` of layers"
-            )
-        if batches > 1:
-            for parameter in self.optimizer.parameters:
-                parameter.grad *= 1 / batches
-        norm = self.optimizer.step(
-            clip_norm=self.options.clip_norm or math.inf,
-            clip_value=self.options.clip_value or None,
-            zero_grad=True,
-        )
-        if isinstance(self.schedule, Schedule):
-            self.schedule.step()
-        return norm
 
     # ---- between two steps
 
@@ -473,26 +397,3 @@ class Trainer:
     def _divergence(self) -> str | None:
         """What shows that training has diverged, as a message; None if nothing does."""
         return broken_state(self.model, self.optimizer, self.step)
-
-
-def _own_callbacks(options: RunOptions) -> list[Callback]:
-    own: list[Callback] = []
-    if options.patience:
-        own.append(EarlyStopping(options.patience))
-    if options.keep_best:
-        own.append(BestCheckpoints(options.keep_best))
-    return own
-
-
-def _loss_of(model: Module) -> Loss:
-    loss: Loss | None = getattr(type(model), "loss", None)
-    if loss is None:
-        raise TypeError(
-            f"loss: expected a function (model, batch) -> loss, as {type(model).__name__} has no "
-            "method `loss`"
-        )
-    return loss
-
-
-def _smooth(mean: float | None, value: float) -> float:
-    return value if mean is None else mean + _SMOOTHING * (value - mean)
