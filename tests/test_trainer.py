@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +14,17 @@ import pytest
 import rnnfast
 from rnnfast.training import (
     Callback,
+    Checkpoint,
     CheckpointError,
     EarlyStopping,
     PrintProgress,
     RunOptions,
     Trainer,
     TrainingError,
+    load_checkpoint,
 )
+from rnnfast.training import trainer as trainer_module
+from rnnfast.training.checkpoint import RUN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -343,6 +348,64 @@ def test_a_run_goes_on_bit_by_bit(tmp_path: Path, make: Any, stop: int) -> None:
     assert resumed.training_loss == whole.training_loss
     assert resumed.history["loss"][-1] == whole.history["loss"][-1]
     assert resumed.history["step"].tolist()[-1] == 12
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")  # torchdata calls it
+@pytest.mark.parametrize("stop", [2, 5, 6])
+def test_a_stateful_loader_of_torch_goes_on(tmp_path: Path, stop: int) -> None:
+    reason = "torchdata is not installed"
+    loaders = pytest.importorskip("torchdata.stateful_dataloader", reason=reason)
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+    def run(steps: int, **rest: Any) -> Trainer:
+        torch.manual_seed(3)
+        loader = loaders.StatefulDataLoader(
+            BATCHES, batch_size=1, shuffle=True, collate_fn=lambda batches: batches[0]
+        )
+        model = Model()
+        optimizer = adam(model)
+        return Trainer(model, loader, optimizer=optimizer, options=RunOptions(steps=steps), **rest)
+
+    whole, path = run(12), tmp_path / "run.safetensors"
+    whole.run()
+    run(stop, output=path).run()
+    resumed = run(12)
+    resumed.restore(path)
+    resumed.run()
+    assert_same(resumed.model, whole.model)
+    assert resumed.epoch == whole.epoch == 2.4
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each value inside a value of JSON."""
+    if path:
+        yield path
+    if isinstance(value, (dict, list)):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(inner, (*path, key))
+
+
+def test_damaged_runs_are_refused_or_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.safetensors"
+    options = {"patience": 3, "keep_best": 1, "validate_every": 1}
+    rest = {"validation": BATCHES[:1], "options": options, "output": path}
+    trainer = trained(2, batches=Positioned(), **rest)
+    good = load_checkpoint(path, RUN)
+    refused, found = 0, list(places(good.training))
+    for place in found:
+        for odd in (None, "x", -1, 10**30, [], {"tensor": "training.history.loss"}):
+            damaged = Checkpoint(good.model, copy.deepcopy(good.training), good.tensors)
+            inner = damaged.training
+            for key in place[:-1]:
+                inner = inner[key]
+            inner[place[-1]] = odd
+            monkeypatch.setattr(trainer_module, "load_checkpoint", lambda *_, d=damaged: d)
+            try:
+                trainer.restore(path)
+            except CheckpointError as error:
+                refused += str(error).startswith(f"{path}: holds no run that can be resumed: ")
+    assert len(found) > 60
+    assert refused > 3 * len(found)
 
 
 def test_restoring_refuses_another_run(tmp_path: Path) -> None:

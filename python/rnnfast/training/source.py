@@ -40,6 +40,7 @@ class BatchSource:
         self._once = isinstance(batches, Iterator)
         self._iterator: Iterator[Any] | None = None
         self._skip = 0  # batches that an earlier part of the run has had
+        self._rest = False  # whether the pass at hand may be the empty rest of one
 
     @property
     def epoch(self) -> float:
@@ -78,11 +79,14 @@ class BatchSource:
         self._skip = 0
 
     def _end_pass(self) -> None:
+        self._iterator = None
+        rest, self._rest = self._rest, False
+        if rest and not self.taken:
+            return
         if not self.taken:
             raise ValueError(
                 f"batches: expected at least one batch a pass, got none in pass {self.passes + 1}"
             )
-        self._iterator = None
         self.passes, self.taken = self.passes + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -109,7 +113,7 @@ class BatchSource:
         if keeps:
             self.batches.load_state_dict(state["batches"])  # type: ignore[attr-defined]
         self.passes, self.taken = passes, taken
-        self._skip = 0 if keeps else taken
+        self._skip, self._rest = 0 if keeps else taken, keeps
         self._iterator = None
 
 

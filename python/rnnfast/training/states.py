@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from rnnfast._backend import to_host
 
-_MARK = "tensor"  # the key of the object that stands for an array: its value is the tensor's name
+# The keys of objects that stand for an array or a tensor of PyTorch: their value is its name.
+_ARRAY, _TORCH = "tensor", "torch_tensor"
 
 
 def flatten(state: Any, name: str, tensors: dict[str, NDArray[Any]]) -> Any:
     """Puts the arrays of a state into `tensors`, and returns the rest as JSON can hold it.
 
     Args:
-        state: dicts, lists, tuples, arrays, numbers, texts and None.
+        state: dicts, lists, tuples, arrays, tensors of PyTorch on the CPU, numbers, texts and None.
         name: the beginning of the tensors' names.
         tensors: where the arrays go.
 
@@ -34,9 +35,12 @@ def flatten(state: Any, name: str, tensors: dict[str, NDArray[Any]]) -> Any:
         return state
     if isinstance(state, (np.bool_, np.integer, np.floating)):
         return state.item()
+    if type(state).__module__ == "torch" and hasattr(state, "numpy"):
+        tensors[name] = state.numpy().copy()
+        return {_TORCH: name}
     if hasattr(state, "dtype") and hasattr(state, "shape"):
         tensors[name] = to_host(state)
-        return {_MARK: name}
+        return {_ARRAY: name}
     raise TypeError(
         f"{name}: expected a state of dicts, lists, arrays, numbers, texts and None, got "
         f"{type(state).__name__}"
@@ -50,8 +54,12 @@ def unflatten(state: Any, tensors: Mapping[str, NDArray[Any]]) -> Any:
         KeyError: a tensor is missing.
     """
     if isinstance(state, Mapping):
-        if list(state) == [_MARK]:
-            return tensors[state[_MARK]]
+        if list(state) == [_ARRAY]:
+            return tensors[state[_ARRAY]]
+        if list(state) == [_TORCH]:
+            import torch  # which the run that is resumed needs anyway
+
+            return torch.from_numpy(tensors[state[_TORCH]].copy())
         return {key: unflatten(value, tensors) for key, value in state.items()}
     if isinstance(state, list):
         return [unflatten(value, tensors) for value in state]

@@ -56,7 +56,7 @@ def stored(path: AnyPath) -> Iterator[None]:
     try:
         yield
     except (
-        KeyError,
+        LookupError,
         TypeError,
         ValueError,
         AttributeError,
