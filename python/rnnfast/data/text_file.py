@@ -81,8 +81,8 @@ class StreamBatch(NamedTuple):
     """A piece of all streams.
 
     Attributes:
-        x: Bytes as ids (T, B).
-        targets: The bytes that follow (T, B).
+        x: Ids of characters, bytes or tokens (T, B).
+        targets: Those that follow (T, B).
         starts: Whether the streams begin here, so that no state is carried into the piece.
     """
 

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnfast import _checks
+from rnnfast.data.buckets import IGNORED as IGNORED
+from rnnfast.data.text_file import StreamBatch
 from rnnfast.training.text import TextError
-
-IGNORED = -100  # the target of a step that counts for nothing
-
-
-class Chunk(NamedTuple):
-    """A piece of all streams: what goes in and what should come out.
-
-    Attributes:
-        x: character ids (T, B).
-        targets: ids of the characters that follow (T, B).
-        starts: whether the streams begin here, so that no state is carried into the chunk.
-    """
-
-    x: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    starts: bool
 
 
 class Streams:
@@ -65,7 +50,7 @@ class Streams:
     def __len__(self) -> int:
         return self.chunks
 
-    def __iter__(self) -> Iterator[Chunk]:
+    def __iter__(self) -> Iterator[StreamBatch]:
         """The chunks from the present one to the last of the epoch."""
         for _ in range(self.position % self.chunks, self.chunks):
             yield self.next()
@@ -78,19 +63,19 @@ class Streams:
         """Sets what `state_dict` gave."""
         self.position = _checks.count("position", state["position"])
 
-    def next(self) -> Chunk:
+    def next(self) -> StreamBatch:
         """The next chunk; after the last one of an epoch the streams begin anew."""
         index = self.position % self.chunks
         self.position += 1
         return self.chunk(index)
 
-    def chunk(self, index: int) -> Chunk:
+    def chunk(self, index: int) -> StreamBatch:
         """A chunk of an epoch, by its number in [0, chunks)."""
         start, end = index * self._seq_len, (index + 1) * self._seq_len
-        return Chunk(self._rows[start:end], self._rows[start + 1 : end + 1], index == 0)
+        return StreamBatch(self._rows[start:end], self._rows[start + 1 : end + 1], index == 0)
 
 
-def cover(ids: NDArray[np.int64], batch: int, seq_len: int) -> Iterator[Chunk]:
+def cover(ids: NDArray[np.int64], batch: int, seq_len: int) -> Iterator[StreamBatch]:
     """Cuts a text (N,) into streams that predict each of its characters but the first, once.
 
     For measuring: nothing is left out. Streams and chunks shrink to fit short texts, and where a
@@ -106,4 +91,4 @@ def cover(ids: NDArray[np.int64], batch: int, seq_len: int) -> Iterator[Chunk]:
     target_rows = np.ascontiguousarray(targets.reshape(batch, length).T)
     for start in range(0, length, seq_len):
         end = start + seq_len
-        yield Chunk(x_rows[start:end], target_rows[start:end], start == 0)
+        yield StreamBatch(x_rows[start:end], target_rows[start:end], start == 0)

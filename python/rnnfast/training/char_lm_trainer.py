@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from rnnfast import _checks
 from rnnfast._backend import to_host
 from rnnfast._files import AnyPath
+from rnnfast.data.text_file import StreamBatch
 from rnnfast.stream import State
-from rnnfast.training.batches import Chunk, Streams
+from rnnfast.training.batches import Streams
 from rnnfast.training.callbacks import Callback
 from rnnfast.training.carried import CarriedState
 from rnnfast.training.checkpoint import (
@@ -157,6 +158,17 @@ class CharLMTrainer(Trainer):
     def loss_text(self, loss: float) -> str:
         """A loss as progress shows it."""
         return f"{loss:{self.loss_format}} {self.loss_unit}"
+
+    def run(self) -> CharLM:
+        """Trains as `Trainer.run` does, and returns the model.
+
+        Raises:
+            TrainingError: training diverged: the loss or the model is not finite, or the loss is
+                more than three times that of guessing. The last checkpoint stays.
+            CheckpointError: a checkpoint cannot be written, or another run writes to `output`.
+        """
+        super().run()
+        return self.model
 
     def save(self, path: AnyPath) -> None:
         """Writes the model and all that the run needs to go on bit by bit.
@@ -309,7 +321,7 @@ class CharLMTrainer(Trainer):
         return divergence(self.model, self.optimizer, self._first_chunk, self.step)
 
 
-def _learn(model: CharLM, chunk: Chunk, state: State | None) -> tuple[float, State]:
+def _learn(model: CharLM, chunk: StreamBatch, state: State | None) -> tuple[float, State]:
     """Adds the gradients of a chunk, and returns its loss in bits and the state after it."""
     mean, state = model.learn(chunk.x, chunk.targets, state)
     return float(mean) / math.log(2), state  # of a device: waits for it

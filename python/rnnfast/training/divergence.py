@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from rnnfast import losses
+from rnnfast.data.text_file import StreamBatch
 from rnnfast.module import Module
 from rnnfast.optim import Optimizer
-from rnnfast.training.batches import Chunk
 from rnnfast.training.checkpoint import not_finite
 from rnnfast.training.model import CharLM
 
@@ -26,7 +26,7 @@ def broken_state(model: Module, optimizer: Optimizer, step: int) -> str | None:
     return None if broken is None else diverged(f"{broken} is not finite", step)
 
 
-def divergence(model: CharLM, optimizer: Optimizer, chunk: Chunk, step: int) -> str | None:
+def divergence(model: CharLM, optimizer: Optimizer, chunk: StreamBatch, step: int) -> str | None:
     """What shows that training has diverged, as a message; None if nothing does.
 
     Args:

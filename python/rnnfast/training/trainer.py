@@ -177,7 +177,7 @@ class Trainer:
         """A loss as progress shows it."""
         return f"{self.loss_unit} {loss:{self.loss_format}}"
 
-    def run(self) -> Any:
+    def run(self) -> Module:
         """Trains until a limit is reached, a callback calls `stop`, or Ctrl-C is pressed.
 
         In each case the run ends cleanly, with a checkpoint if there is an `output`: Ctrl-C (and
