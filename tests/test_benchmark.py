@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnfast._known import COMPILED
+from rnnfast._engine.known import COMPILED
 from rnnfast.benchmark import (
     MODES,
     PEERS,

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import rnnfast
-from rnnfast import functional
-from rnnfast.calls import Layer
+from rnnfast._engine.known import COMPILED
+from rnnfast.layers.calls import Layer
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
 
 
@@ -35,7 +35,7 @@ LAYERS: dict[str, tuple[Any, Any]] = {
             lambda cell=cell: rnnfast.Recurrent(cell, 3, 5, 2, seed=1),
             lambda seed: reals(4, 2, 3, seed=seed),
         )
-        for cell in functional.cells()
+        for cell in COMPILED
     },
     "batch first": (
         lambda: rnnfast.GRU(3, 5, batch_first=True, seed=1),

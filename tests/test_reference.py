@@ -11,7 +11,7 @@ import cases
 import tolerances
 from cases import Case
 from rnnfast import functional
-from rnnfast._known import COMPILED
+from rnnfast._engine.known import COMPILED
 from rnnfast.reference import CELLS, Network, min_char_rnn
 
 

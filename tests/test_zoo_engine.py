@@ -17,7 +17,7 @@ import cases
 import rnnfast
 from cases import Case
 from rnnfast import functional
-from rnnfast._known import COMPILED, cell_named
+from rnnfast._engine.known import COMPILED, cell_named
 from rnnfast.cells import ZOO
 from test_determinism import of_sequences, select
 

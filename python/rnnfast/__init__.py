@@ -17,40 +17,29 @@ from typing import TYPE_CHECKING
 
 from rnnfast import cells, cuda, functional, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache
-from rnnfast._known import register
+from rnnfast._engine.known import register
+from rnnfast._engine.threads import get_num_threads, set_num_threads
 from rnnfast._version import __version__
-from rnnfast.dense import Embedding, Linear
-from rnnfast.exchange import (
-    load_keras_weights,
-    load_torch_state_dict,
-    to_keras_weights,
-    to_torch_state_dict,
-)
-from rnnfast.layers import Recurrent
-from rnnfast.losses import cross_entropy, softmax_cross_entropy
-from rnnfast.module import Module
-from rnnfast.named_layers import GRU, LSTM, RNN, PeepholeLSTM
-from rnnfast.optim import (
-    SGD,
-    Adagrad,
-    Adam,
-    AdamW,
-    Optimizer,
-    RMSprop,
-    clip_grad_norm_,
-    clip_grad_value_,
-)
-from rnnfast.parameter import Parameter
-from rnnfast.reference import Cell
-from rnnfast.schedules import (
+from rnnfast.exchange.keras import load_keras_weights, to_keras_weights
+from rnnfast.exchange.pytorch import load_torch_state_dict, to_torch_state_dict
+from rnnfast.layers.dense import Embedding, Linear
+from rnnfast.layers.module import Module
+from rnnfast.layers.named import GRU, LSTM, RNN, PeepholeLSTM
+from rnnfast.layers.parameter import Parameter
+from rnnfast.layers.recurrent import Recurrent
+from rnnfast.layers.stream import Stream
+from rnnfast.losses.cross_entropy import cross_entropy, softmax_cross_entropy
+from rnnfast.optim.clipping import clip_grad_norm_, clip_grad_value_
+from rnnfast.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from rnnfast.optim.schedules import (
     CosineDecay,
     ExponentialDecay,
+    LinearDecay,
     ReduceOnPlateau,
     Schedule,
     StepDecay,
 )
-from rnnfast.stream import Stream
-from rnnfast.threads import get_num_threads, set_num_threads
+from rnnfast.reference import Cell
 
 __all__ = [
     "GRU",
@@ -65,6 +54,7 @@ __all__ = [
     "Embedding",
     "ExponentialDecay",
     "Linear",
+    "LinearDecay",
     "Module",
     "Optimizer",
     "Parameter",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import cases
 from cases import Case
 from rnnfast import cuda, functional
-from rnnfast._backend import get as engine
+from rnnfast._engine.backend import get as engine
 from rnnfast.cuda._engine import Engine
 from rnnfast.reference import CELLS
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 import rnnfast
-from rnnfast import _checks
-from rnnfast._known import COMPILED
+from rnnfast._engine import checks
+from rnnfast._engine.known import COMPILED
 from rnnfast.cli.cells import HELP, chosen_cell
 from rnnfast.cli.errors import CommandError, option_errors
 from rnnfast.cli.files import DEFAULT_MODEL, load, takes_bytes, text_of
@@ -97,7 +97,7 @@ def train(
         if config:
             given = _configured(config) | given
         if "threads" in given:
-            rnnfast.set_num_threads(_checks.threads("threads", given["threads"]))
+            rnnfast.set_num_threads(checks.threads("threads", given["threads"]))
         _check_limits(given)
         trainer = _resumed(resume, given) if resume else _new(given, overwrite)
         if "log" in given:
@@ -129,7 +129,7 @@ def _check_limits(given: dict[str, Any]) -> None:
     """Refuses limits of 0, which would mean none to the library: to leave one out does that."""
     for name in ("steps", "epochs"):
         if name in given:
-            _checks.positive_int(name, given[name])
+            checks.positive_int(name, given[name])
     if "minutes" in given and not given["minutes"] > 0:
         raise CommandError(f"minutes: expected more than 0, got {given['minutes']:g}")
 

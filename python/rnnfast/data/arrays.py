@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast.data.passes import Passes
 
 
@@ -25,8 +25,8 @@ class ArrayBatches(Passes[tuple[NDArray[Any], ...]]):
     ) -> None:
         super().__init__(shuffle, seed)
         self._arrays = [np.asarray(array) for array in arrays]
-        self._size = _checks.positive_int("batch_size", batch_size)
-        self._axis = _checks.count("axis", axis)
+        self._size = checks.positive_int("batch_size", batch_size)
+        self._axis = checks.count("axis", axis)
         if not arrays:
             raise ValueError("arrays: expected at least one, got none")
         for i, array in enumerate(self._arrays):
@@ -39,7 +39,7 @@ class ArrayBatches(Passes[tuple[NDArray[Any], ...]]):
                     f"arrays[{i}]: expected {self._items} items along axis {axis}, as of arrays[0],"
                     f" got {array.shape[axis]}"
                 )
-        whole = _checks.boolean("drop_last", drop_last)
+        whole = checks.boolean("drop_last", drop_last)
         self._batches: int = self._items // self._size if whole else -(-self._items // self._size)
         if not self._batches:
             least = self._size if whole else 1

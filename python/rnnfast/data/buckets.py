@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast.data.passes import Passes
 
 IGNORED = -100  # the target of a step that counts for nothing, as losses have it by default
@@ -43,8 +43,8 @@ class BucketBatches(Passes[PaddedBatch]):
         seed: int,
     ) -> None:
         super().__init__(shuffle, seed)
-        self._size = _checks.positive_int("batch_size", batch_size)
-        self._bucket = _checks.positive_int("bucket", bucket)
+        self._size = checks.positive_int("batch_size", batch_size)
+        self._bucket = checks.positive_int("bucket", bucket)
         self._sequences = [np.asarray(s) for s in sequences]
         _check_like("sequences", self._sequences)
         self._lengths = np.array([len(s) for s in self._sequences])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast.data.buckets import IGNORED
 from rnnfast.data.passes import Passes
 
@@ -61,8 +61,8 @@ class DocumentStreams(Passes[DocumentBatch]):
             TypeError: A document is not of integers, or an argument is of the wrong type.
         """
         super().__init__(shuffle, seed)
-        batch = _checks.positive_int("batch", batch)
-        self._seq_len = _checks.positive_int("seq_len", seq_len)
+        batch = checks.positive_int("batch", batch)
+        self._seq_len = checks.positive_int("seq_len", seq_len)
         self._documents = documents
         pieces = np.array([self._pieces(i) for i in range(len(documents))], dtype=np.int64)
         if np.count_nonzero(pieces) < batch:

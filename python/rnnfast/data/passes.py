@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 
 Batch = TypeVar("Batch", covariant=True)
 
@@ -26,8 +26,8 @@ class Passes(ABC, Generic[Batch]):
     """
 
     def __init__(self, shuffle: bool, seed: int) -> None:
-        self._shuffle = _checks.boolean("shuffle", shuffle)
-        self._seed = _checks.count("seed", seed)
+        self._shuffle = checks.boolean("shuffle", shuffle)
+        self._seed = checks.count("seed", seed)
         self.epoch = self.index = 0
         self._goes_on = False
 
@@ -69,8 +69,8 @@ class Passes(ABC, Generic[Batch]):
             ValueError: A name is missing or unknown, or a number out of range.
             TypeError: A value is no integer.
         """
-        _checks.same_names("state", state, ("epoch", "index"))
-        epoch = _checks.integer("epoch", state["epoch"], 0, 2**62)
-        self.index = _checks.integer("index", state["index"], 0, len(self) - 1)
+        checks.same_names("state", state, ("epoch", "index"))
+        epoch = checks.integer("epoch", state["epoch"], 0, 2**62)
+        self.index = checks.integer("index", state["index"], 0, len(self) - 1)
         self.epoch = epoch
         self._goes_on = True

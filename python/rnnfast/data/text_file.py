@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import _checks, _files
+from rnnfast import _files
+from rnnfast._engine import checks
 from rnnfast._files import AnyPath
 from rnnfast.data.passes import Passes
 
@@ -100,9 +101,9 @@ class FileStreams(Passes[StreamBatch]):
 
     def __init__(self, text: TextFile, batch: int, seq_len: int, end: int | None) -> None:
         super().__init__(shuffle=False, seed=0)
-        self._streams = _checks.positive_int("batch", batch)
-        self._seq_len = _checks.positive_int("seq_len", seq_len)
-        size = len(text) if end is None else _checks.integer("end", end, 1, len(text))
+        self._streams = checks.positive_int("batch", batch)
+        self._seq_len = checks.positive_int("seq_len", seq_len)
+        size = len(text) if end is None else checks.integer("end", end, 1, len(text))
         self._length = (size - 1) // batch
         if self._length < seq_len:
             raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 
 
 def windows(
@@ -41,10 +41,10 @@ def windows(
         ValueError: A shape does not fit, or the series is shorter than one window and its target.
         TypeError: An argument is of the wrong type.
     """
-    length = _checks.positive_int("length", length)
-    horizon = _checks.positive_int("horizon", horizon)
-    stride = _checks.positive_int("stride", stride)
-    _checks.boolean("batch_first", batch_first)
+    length = checks.positive_int("length", length)
+    horizon = checks.positive_int("horizon", horizon)
+    stride = checks.positive_int("stride", stride)
+    checks.boolean("batch_first", batch_first)
     source = _channels("series", series)
     wanted = source if targets is None else _channels("targets", targets)
     if len(wanted) != len(source):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rnnfast import _checks
-from rnnfast.module import Module
-from rnnfast.optim import Optimizer
-from rnnfast.schedules import ReduceOnPlateau, Schedule
+from rnnfast._engine import checks
+from rnnfast.layers.module import Module
+from rnnfast.optim.optimizers import Optimizer
+from rnnfast.optim.schedules import ReduceOnPlateau, Schedule
 from rnnfast.training.best import BestCheckpoints
 from rnnfast.training.callbacks import Callback
 from rnnfast.training.early_stopping import EarlyStopping
@@ -23,9 +23,9 @@ def check_parts(model: Any, optimizer: Any, schedule: Any, validation: Any, opti
         ValueError: the schedule is of another optimiser.
         TypeError: a part is of the wrong type.
     """
-    _checks.of_type("model", model, Module)
-    _checks.of_type("optimizer", optimizer, Optimizer)
-    _checks.of_type("options", options, RunOptions)
+    checks.of_type("model", model, Module)
+    checks.of_type("optimizer", optimizer, Optimizer)
+    checks.of_type("options", options, RunOptions)
     if isinstance(validation, Iterator):
         raise TypeError(
             "validation: expected batches that can be read many times, such as a list, got "

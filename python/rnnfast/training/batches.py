@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast.data.buckets import IGNORED as IGNORED
 from rnnfast.data.text_file import StreamBatch
 from rnnfast.training.text import TextError
@@ -31,8 +31,8 @@ class Streams:
         Raises:
             TextError: the text is shorter than one sequence a stream.
         """
-        _checks.positive_int("batch", batch)
-        _checks.positive_int("seq_len", seq_len)
+        checks.positive_int("batch", batch)
+        checks.positive_int("seq_len", seq_len)
         length = (ids.size - 1) // batch
         self.chunks = length // seq_len
         if not self.chunks:
@@ -61,7 +61,7 @@ class Streams:
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Sets what `state_dict` gave."""
-        self.position = _checks.count("position", state["position"])
+        self.position = checks.count("position", state["position"])
 
     def next(self) -> StreamBatch:
         """The next chunk; after the last one of an epoch the streams begin anew."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast.training.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class BestCheckpoints(Callback):
 
     def __init__(self, count: int) -> None:
         """Prepares to keep `count` checkpoints, at least 1."""
-        self.count = _checks.positive_int("count", count)
+        self.count = checks.positive_int("count", count)
         self.kept: list[tuple[float, int]] = []
 
     def paths(self, trainer: Trainer) -> list[Path]:
@@ -54,9 +54,9 @@ class BestCheckpoints(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Sets what `state_dict` gave."""
-        _checks.same_names("best checkpoints", state, ("kept",))
+        checks.same_names("best checkpoints", state, ("kept",))
         self.kept = [
-            (_checks.finite("loss", loss, -sys.float_info.max), _checks.count("step", step))
+            (checks.finite("loss", loss, -sys.float_info.max), checks.count("step", step))
             for loss, step in state["kept"]
         ]
 

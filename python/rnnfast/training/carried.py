@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast.data.documents import reset_state
 
 
@@ -55,7 +55,7 @@ class CarriedState:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Sets what `state_dict` gave."""
-        _checks.same_names("state", state, ("states", "several"))
+        checks.same_names("state", state, ("states", "several"))
         states = tuple(state["states"])
         self.state = states if state["several"] else states[0]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnnfast import _checks
-from rnnfast._backend import to_host
+from rnnfast._engine import checks
+from rnnfast._engine.backend import to_host
 from rnnfast._files import AnyPath
 from rnnfast.data.text_file import StreamBatch
-from rnnfast.stream import State
+from rnnfast.layers.states import State
 from rnnfast.training.batches import Streams
 from rnnfast.training.callbacks import Callback
 from rnnfast.training.carried import CarriedState
@@ -92,9 +92,9 @@ class CharLMTrainer(Trainer):
             TypeError: an argument is of the wrong type.
         """
         options = TrainingOptions() if options is None else options
-        _checks.of_type("model", model, CharLM)
-        _checks.of_type("text", text, str)
-        _checks.of_type("options", options, TrainingOptions)
+        checks.of_type("model", model, CharLM)
+        checks.of_type("text", text, str)
+        checks.of_type("options", options, TrainingOptions)
         ids = model.vocabulary.encode(text)
         held_out = options.held_out(ids.size)
         streams = Streams(ids[: ids.size - held_out], options.batch, options.seq_len)
@@ -270,8 +270,8 @@ class CharLMTrainer(Trainer):
         buffers = part(tensors, "training.optimizer.")
         self.optimizer.load_state_dict({**training["optimizer"], "buffers": buffers})
         self._carried.state = recurrent_state(tensors, self.model.config, self.options.batch)
-        self.step = _checks.count("step", training["step"])
-        chunks = _checks.count("chunks", training.get("chunks", self.step))
+        self.step = checks.count("step", training["step"])
+        chunks = checks.count("chunks", training.get("chunks", self.step))
         passes, taken = divmod(chunks, self._streams.chunks)
         position = {"position": chunks}
         self.batches.load_state_dict({"passes": passes, "taken": taken, "batches": position})

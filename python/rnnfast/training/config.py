@@ -7,8 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from rnnfast import _checks, _known, functional
-from rnnfast._arguments import info_of
+from rnnfast import functional
+from rnnfast._engine import checks, known
+from rnnfast._engine.network import info_of
 from rnnfast.reference import Cell
 from rnnfast.training.option import MODEL, below_one, check_options, documented, one_of, option
 
@@ -17,7 +18,7 @@ _option = partial(option, panel=MODEL)
 
 
 def _cell(_: str, cell: str | Cell) -> str:
-    return _known.name_of(cell)
+    return known.name_of(cell)
 
 
 @documented
@@ -31,23 +32,23 @@ class CharLMConfig:
 
     cell: str | Cell = _option("gru", "Recurrent cell.", _cell)  # noqa: RUF009  (a field)
     hidden_size: int = _option(
-        256, "Width of a recurrent layer.", _checks.positive_int, "--hidden-size", "--width"
+        256, "Width of a recurrent layer.", checks.positive_int, "--hidden-size", "--width"
     )
     num_layers: int = _option(
-        1, "Recurrent layers.", _checks.positive_int, "--num-layers", "--layers"
+        1, "Recurrent layers.", checks.positive_int, "--num-layers", "--layers"
     )
-    embedding_size: int = _option(0, "Size of the characters' vectors; 0: one-hot.", _checks.count)
+    embedding_size: int = _option(0, "Size of the characters' vectors; 0: one-hot.", checks.count)
     dropout: float = _option(0.0, "Dropout between recurrent layers, in training.", below_one)
     dtype: str = _option(_DTYPES[0], f"Of the parameters: {', '.join(_DTYPES)}.", one_of(_DTYPES))
     precision: str = _option(
-        _checks.PRECISIONS[0],
-        f"Of the recurrent products: {', '.join(_checks.PRECISIONS)}.",
-        one_of(_checks.PRECISIONS),
+        checks.PRECISIONS[0],
+        f"Of the recurrent products: {', '.join(checks.PRECISIONS)}.",
+        one_of(checks.PRECISIONS),
     )
 
     def __post_init__(self) -> None:
         check_options(self)
-        _checks.precision("precision", self.precision, np.dtype(self.dtype))
+        checks.precision("precision", self.precision, np.dtype(self.dtype))
         if self.info.reads_input and self.embedding_size != self.hidden_size:
             raise ValueError(
                 f"embedding_size: expected hidden_size = {self.hidden_size}, as a step of the cell "

@@ -6,8 +6,8 @@ import math
 
 from rnnfast import losses
 from rnnfast.data.text_file import StreamBatch
-from rnnfast.module import Module
-from rnnfast.optim import Optimizer
+from rnnfast.layers.module import Module
+from rnnfast.optim.optimizers import Optimizer
 from rnnfast.training.checkpoint import not_finite
 from rnnfast.training.model import CharLM
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast.training.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class EarlyStopping(Callback):
             ValueError: a number is out of range.
             TypeError: it is none.
         """
-        self.patience = _checks.positive_int("patience", patience)
-        self.min_delta = _checks.finite("min_delta", min_delta, 0)
+        self.patience = checks.positive_int("patience", patience)
+        self.min_delta = checks.finite("min_delta", min_delta, 0)
         self.best, self.waited = math.inf, 0
 
     def on_validation(self, trainer: Trainer) -> None:
@@ -56,7 +56,7 @@ class EarlyStopping(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Sets what `state_dict` gave."""
-        _checks.same_names("early stopping", state, ("best", "waited"))
+        checks.same_names("early stopping", state, ("best", "waited"))
         best = state["best"]
-        self.waited = _checks.count("waited", state["waited"])
-        self.best = math.inf if best is None else _checks.finite("best", best, -sys.float_info.max)
+        self.waited = checks.count("waited", state["waited"])
+        self.best = math.inf if best is None else checks.finite("best", best, -sys.float_info.max)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 
 
 class Record(NamedTuple):
@@ -50,7 +50,7 @@ class History:
     def __getitem__(self, key: str | int) -> Any:
         """A column as an array of float64, by its name; or a row, by its number."""
         if isinstance(key, str):
-            _checks.choice("column", key, Record._fields)
+            checks.choice("column", key, Record._fields)
             return np.array(self._columns[key])
         step, *others = (column[key] for column in self._columns.values())
         return Record(int(step), *others)
@@ -75,7 +75,7 @@ class History:
             TypeError: a column is of the wrong type.
         """
         names = [name for name in Record._fields if name != "validation_loss"]
-        _checks.same_names("history", state, (*names, "validation_row", "validation_loss"))
+        checks.same_names("history", state, (*names, "validation_row", "validation_loss"))
         columns = {name: _column(name, state[name]) for name in names}
         sizes = {column.size for column in columns.values()}
         rows, losses = state["validation_row"], _column("validation_loss", state["validation_loss"])

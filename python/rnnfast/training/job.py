@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast.training.option import (
     FILES,
     MODEL,
@@ -24,11 +24,11 @@ class JobOptions:
     bytes: bool = option(
         False,
         "Read bytes, not characters: any file will do.",
-        _checks.boolean,
+        checks.boolean,
         panel=MODEL,
     )
-    seed: int = option(0, "Seed of the weights and of dropout.", _checks.count)
-    threads: int | None = option(None, "Threads to use.", optional(_checks.threads))
+    seed: int = option(0, "Seed of the weights and of dropout.", checks.count)
+    threads: int | None = option(None, "Threads to use.", optional(checks.threads))
     device: str | None = option(None, "Where to train: cpu, cuda.", optional(text))
     output: str = option(
         "model.safetensors", "Checkpoint to write.", text, "--output", "-o", panel=FILES

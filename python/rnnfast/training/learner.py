@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-from rnnfast._backend import to_host
-from rnnfast.module import Module
-from rnnfast.optim import Optimizer
-from rnnfast.schedules import Schedule
+from rnnfast._engine.backend import to_host
+from rnnfast.layers.module import Module
+from rnnfast.optim.optimizers import Optimizer
+from rnnfast.optim.schedules import Schedule
 from rnnfast.training.divergence import TrainingError, diverged
 from rnnfast.training.measure import scalar
 from rnnfast.training.options import RunOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from rnnfast.module import Module
+from rnnfast.layers.module import Module
 
 
 def rows(batch: Any) -> int:

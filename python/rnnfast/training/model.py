@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import _backend, _checks, _known, losses
-from rnnfast._checks import RealArray
+from rnnfast import losses
+from rnnfast._engine import backend, checks
+from rnnfast._engine.checks import RealArray
+from rnnfast._engine.known import graph_of, name_of_graph
 from rnnfast._files import AnyPath
-from rnnfast.dense import Embedding, EmbeddingCall, Linear, LinearCall
-from rnnfast.layers import Recurrent, RecurrentCall
-from rnnfast.module import Module
-from rnnfast.stream import State, Stream
+from rnnfast.layers.dense import Embedding, EmbeddingCall, Linear, LinearCall
+from rnnfast.layers.module import Module
+from rnnfast.layers.recurrent import Recurrent, RecurrentCall
+from rnnfast.layers.states import State
+from rnnfast.layers.stream import Stream
 from rnnfast.training.batches import IGNORED, cover
 from rnnfast.training.checkpoint import (
     Checkpoint,
@@ -67,13 +70,13 @@ class CharLM(Module):
             DeviceError: the device cannot be used here.
         """
         config = CharLMConfig() if config is None else config
-        _checks.of_type("vocabulary", vocabulary, Vocabulary)
-        _checks.of_type("config", config, CharLMConfig)
+        checks.of_type("vocabulary", vocabulary, Vocabulary)
+        checks.of_type("config", config, CharLMConfig)
         super().__init__(device)
         self.vocabulary = vocabulary
         self.config = config
         if seed is not None:
-            _checks.count("seed", seed)
+            checks.count("seed", seed)
         size = config.parameters(len(vocabulary))
         check_memory(
             f"hidden_size, num_layers, embedding_size: they make {size:,} parameters; with their "
@@ -165,7 +168,7 @@ class CharLM(Module):
         """
         if unknown_bits is None:
             return self.evaluate(self.vocabulary.encode(text))
-        _checks.number("unknown_bits", unknown_bits, 0)
+        checks.number("unknown_bits", unknown_bits, 0)
         known, unknown = self.vocabulary.encode_known(text)
         if not unknown:
             return self.evaluate(known)
@@ -187,8 +190,8 @@ class CharLM(Module):
         Raises:
             TextError: the text is shorter than two characters.
         """
-        _checks.positive_int("streams", streams)
-        _checks.positive_int("seq_len", seq_len)
+        checks.positive_int("streams", streams)
+        checks.positive_int("seq_len", seq_len)
         if ids.size < 2:
             raise TextError(
                 f"text: expected at least 2 {self.vocabulary.unit}s to predict, got {ids.size}"
@@ -229,18 +232,18 @@ class CharLM(Module):
                 model's logits are not finite.
             TypeError: an argument is of the wrong type.
         """
-        _checks.of_type("prime", prime, str)
-        _checks.of_type("stop", stop, str)
-        _checks.number("temperature", temperature, 0, sys.float_info.max, open_high=False)
+        checks.of_type("prime", prime, str)
+        checks.of_type("stop", stop, str)
+        checks.number("temperature", temperature, 0, sys.float_info.max, open_high=False)
         known = self.vocabulary
         ids = known.encode(prime or known.start())
         written = self._write(
             ids,
-            None if length is None else _checks.count("length", length),
+            None if length is None else checks.count("length", length),
             temperature,
-            _checks.count("top_k", top_k),
+            checks.count("top_k", top_k),
             known.encode(stop).tolist(),
-            np.random.default_rng(None if seed is None else _checks.count("seed", seed)),
+            np.random.default_rng(None if seed is None else checks.count("seed", seed)),
         )
         return known.spell(written)
 
@@ -259,7 +262,7 @@ class CharLM(Module):
         tail: list[int] = []
         written, x = 0, np.empty(1, np.int64)
         while written != length:
-            last = _backend.to_host(logits.reshape(-1, logits.shape[-1])[-1])
+            last = backend.to_host(logits.reshape(-1, logits.shape[-1])[-1])
             x[0] = chosen = choose(last, temperature, top_k, generator)
             yield chosen
             written += 1
@@ -301,7 +304,7 @@ class CharLM(Module):
 
         The arguments are those of `generate`, and so are the errors.
         """
-        _checks.count("length", length)
+        checks.count("length", length)
         return "".join(
             self.generate(
                 prime, length=length, temperature=temperature, top_k=top_k, stop=stop, seed=seed
@@ -313,7 +316,7 @@ class CharLM(Module):
 
         There are equations only where the cell is not a compiled one.
         """
-        graph = _known.graph_of(self.recurrent.cell)
+        graph = graph_of(self.recurrent.cell)
         cell = {} if graph is None else {"cell": graph}
         return {"config": asdict(self.config), "vocabulary": self.vocabulary.as_json(), **cell}
 
@@ -347,11 +350,11 @@ class CharLM(Module):
             CheckpointError: there is none.
             DeviceError: the device cannot be used here.
         """
-        _backend.get(device)
+        backend.get(device)
         try:
             described = checkpoint.model["config"]
             if "cell" in checkpoint.model:
-                described = described | {"cell": _known.name_of_graph(checkpoint.model["cell"])}
+                described = described | {"cell": name_of_graph(checkpoint.model["cell"])}
             config = CharLMConfig(**described)
             vocabulary = vocabulary_from_json(checkpoint.model["vocabulary"])
             tensors = {n: t for n, t in checkpoint.tensors.items() if not n.startswith("training.")}

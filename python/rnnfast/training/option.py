@@ -12,7 +12,7 @@ from dataclasses import MISSING, Field, field, fields
 from functools import partial
 from typing import Any, TypeVar
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 
 # Parts of the command line's help.
 MODEL, TRAINING = "Model", "Training"
@@ -22,14 +22,14 @@ Check = Callable[[str, Any], Any]
 Kind = TypeVar("Kind", bound=type)
 
 # Numbers that JSON can hold: "no limit" is 0, never infinity.
-non_negative: Check = partial(_checks.number, low=0, high=sys.float_info.max, open_high=False)
-fraction: Check = partial(_checks.number, low=0, high=1, open_high=False)
-below_one: Check = partial(_checks.number, low=0, high=1, open_high=True)
+non_negative: Check = partial(checks.number, low=0, high=sys.float_info.max, open_high=False)
+fraction: Check = partial(checks.number, low=0, high=1, open_high=False)
+below_one: Check = partial(checks.number, low=0, high=1, open_high=True)
 
 
 def one_of(choices: Mapping[str, Any] | tuple[str, ...]) -> Check:
     """The check that a value is one of `choices`."""
-    return lambda name, value: str(_checks.choice(name, value, tuple(choices)))
+    return lambda name, value: str(checks.choice(name, value, tuple(choices)))
 
 
 def option(
@@ -62,7 +62,7 @@ def optional(check: Check) -> Check:
 
 def text(name: str, value: Any) -> str:
     """The check that a value is a text."""
-    _checks.of_type(name, value, str)
+    checks.of_type(name, value, str)
     return str(value)
 
 

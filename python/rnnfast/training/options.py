@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from rnnfast import _checks
-from rnnfast.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
-from rnnfast.parameter import Parameter
+from rnnfast._engine import checks
+from rnnfast.layers.parameter import Parameter
+from rnnfast.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from rnnfast.optim.schedules import CURVES
 from rnnfast.training.option import (
     PROGRESS,
     below_one,
@@ -33,12 +33,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
 }
 
-# The factor of the learning rate by the part of the run that is done, from 0 to 1.
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda done: 1.0,  # noqa: ARG005
-    "linear": lambda done: 1.0 - done,
-    "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
-}
+SCHEDULES = CURVES  # by the names that the command line has, too
 
 _progress = partial(option, panel=PROGRESS)
 
@@ -60,31 +55,31 @@ class RunOptions:
     any it goes on until it is stopped, or until the batches end.
     """
 
-    steps: int = option(0, "End after so many steps.", _checks.count)
-    epochs: int = option(0, "End after so many passes over the data.", _checks.count)
+    steps: int = option(0, "End after so many steps.", checks.count)
+    epochs: int = option(0, "End after so many passes over the data.", checks.count)
     minutes: float = option(0.0, "End after so much time.", non_negative)
     patience: int = option(
         0,
         "End after so many validations in a row without a new best; 0: never.",
-        _checks.count,
+        checks.count,
     )
     accumulate: int = option(
-        1, "Batches whose gradients are averaged for one step.", _checks.positive_int
+        1, "Batches whose gradients are averaged for one step.", checks.positive_int
     )
     clip_norm: float = option(0.0, "Largest norm of the gradients; 0: no limit.", non_negative)
     clip_value: float = option(0.0, "Largest element of the gradients; 0: no limit.", non_negative)
     validate_every: int = _progress(
-        0, "Steps between validations; 0: only at the end.", _checks.count
+        0, "Steps between validations; 0: only at the end.", checks.count
     )
     checkpoint_every: int = _progress(
-        0, "Steps between checkpoints; 0: only at the end.", _checks.count
+        0, "Steps between checkpoints; 0: only at the end.", checks.count
     )
     keep_best: int = _progress(
         0,
         "Checkpoints of the best validations to keep, each in a file of its own.",
-        _checks.count,
+        checks.count,
     )
-    log_every: int = _progress(10, "Steps between rows of the history.", _checks.positive_int)
+    log_every: int = _progress(10, "Steps between rows of the history.", checks.positive_int)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -103,10 +98,10 @@ class TrainingOptions(RunOptions):
     seq_len: int = option(
         64,
         "Characters of a sequence; gradients go back that far, the state goes on.",
-        _checks.positive_int,
+        checks.positive_int,
     )
     batch: int = option(
-        32, "Streams of the text that are read side by side.", _checks.positive_int,
+        32, "Streams of the text that are read side by side.", checks.positive_int,
         "--batch", "--batch-size",
     )  # fmt: skip
     optimizer: str = option("adam", f"{', '.join(OPTIMIZERS)}.", one_of(OPTIMIZERS))
@@ -130,12 +125,12 @@ class TrainingOptions(RunOptions):
     clip_norm: float = option(1.0, "Largest norm of the gradients; 0: no limit.", non_negative)
     validation: float = option(0.05, "Part of the text, at its end, to validate on.", below_one)
     validate_every: int = _progress(
-        500, "Steps between validations; 0: only at the end.", _checks.count
+        500, "Steps between validations; 0: only at the end.", checks.count
     )
-    sample_every: int = _progress(1000, "Steps between samples; 0: only at the end.", _checks.count)
-    sample_length: int = _progress(300, "Characters of a sample; 0: no samples.", _checks.count)
+    sample_every: int = _progress(1000, "Steps between samples; 0: only at the end.", checks.count)
+    sample_length: int = _progress(300, "Characters of a sample; 0: no samples.", checks.count)
     checkpoint_every: int = _progress(
-        1000, "Steps between checkpoints; 0: only at the end.", _checks.count
+        1000, "Steps between checkpoints; 0: only at the end.", checks.count
     )
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast.training.callbacks import Callback
 from rnnfast.training.checkpoint import Checkpoint
 from rnnfast.training.states import flatten, unflatten
@@ -62,7 +62,7 @@ def restore_run(trainer: Trainer, checkpoint: Checkpoint) -> float:
     state = unflatten(checkpoint.training, tensors)
     _check_options(state["options"], asdict(trainer.options))
     parts = dict(_parts(trainer))
-    _checks.same_names("parts", state["parts"], parts)
+    checks.same_names("parts", state["parts"], parts)
     weights = {name: t for name, t in tensors.items() if not name.startswith("training.")}
     trainer.model.load_state_dict(weights)
     trainer.model.set_generator_state(state["generators"])
@@ -71,7 +71,7 @@ def restore_run(trainer: Trainer, checkpoint: Checkpoint) -> float:
     trainer.batches.load_state_dict(state["batches"])
     trainer.history.load_state_dict(state["history"])
     load_callback_states(trainer.callbacks, state["callbacks"])
-    trainer.step = _checks.count("step", state["step"])
+    trainer.step = checks.count("step", state["step"])
     trainer.training_loss = optional_number("training_loss", state["training_loss"])
     trainer.validation_loss = optional_number("validation_loss", state["validation_loss"])
     return seconds_of(state)
@@ -80,12 +80,12 @@ def restore_run(trainer: Trainer, checkpoint: Checkpoint) -> float:
 def seconds_of(state: Mapping[str, Any]) -> float:
     """The time that a stored run has taken."""
     longest = sys.float_info.max
-    return _checks.number("seconds", state["seconds"], 0, longest, open_high=True)
+    return checks.number("seconds", state["seconds"], 0, longest, open_high=True)
 
 
 def optional_number(name: str, value: Any) -> float | None:
     """A stored loss, or None."""
-    return None if value is None else _checks.finite(name, value, -sys.float_info.max)
+    return None if value is None else checks.finite(name, value, -sys.float_info.max)
 
 
 def callback_states(callbacks: Sequence[Callback]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from rnnfast._checks import RealArray
+from rnnfast._engine.checks import RealArray
 
 
 def choose(

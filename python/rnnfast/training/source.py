@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 
 _LARGEST = 2**62  # a count that a run can reach
 
@@ -107,9 +107,9 @@ class BatchSource:
             TypeError: a value is of the wrong type.
         """
         keeps = hasattr(self.batches, "load_state_dict")
-        _checks.same_names("batches", state, ("passes", "taken", *(["batches"] if keeps else [])))
-        passes = _checks.integer("passes", state["passes"], 0, _LARGEST)
-        taken = _checks.integer("taken", state["taken"], 0, _LARGEST)
+        checks.same_names("batches", state, ("passes", "taken", *(["batches"] if keeps else [])))
+        passes = checks.integer("passes", state["passes"], 0, _LARGEST)
+        taken = checks.integer("taken", state["taken"], 0, _LARGEST)
         if keeps:
             self.batches.load_state_dict(state["batches"])  # type: ignore[attr-defined]
         self.passes, self.taken = passes, taken

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast._backend import to_host
+from rnnfast._engine.backend import to_host
 
 # The keys of objects that stand for an array or a tensor of PyTorch: their value is its name.
 _ARRAY, _TORCH = "tensor", "torch_tensor"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast.training.text import TextError
 from rnnfast.training.vocabulary import Vocabulary
 
@@ -38,7 +38,7 @@ class TokenVocabulary(Vocabulary):
             TypeError: it is none.
             ImportError: the package `tokenizers` is not installed.
         """
-        _checks.of_type("tokenizer", tokenizer, _tokenizers().Tokenizer)
+        checks.of_type("tokenizer", tokenizer, _tokenizers().Tokenizer)
         self.tokenizer = tokenizer
         self._json: str = tokenizer.to_str()
         self._size: int = tokenizer.get_vocab_size()
@@ -63,7 +63,7 @@ class TokenVocabulary(Vocabulary):
             ImportError: the package `tokenizers` is not installed.
         """
         tokenizers = _tokenizers()
-        size = _checks.integer("size", size, 256 if byte_level else 2)
+        size = checks.integer("size", size, 256 if byte_level else 2)
         texts = [text] if isinstance(text, str) else list(text)
         level = tokenizers.pre_tokenizers.ByteLevel
         tokenizer = tokenizers.Tokenizer(
@@ -105,7 +105,7 @@ class TokenVocabulary(Vocabulary):
             TextError: the text has half of a pair of surrogates.
             TypeError: it is not a text.
         """
-        _checks.of_type("text", text, str)
+        checks.of_type("text", text, str)
         try:
             text.encode()
         except UnicodeEncodeError as error:
@@ -148,7 +148,7 @@ def tokens_from_json(value: dict[str, str]) -> TokenVocabulary:
         TypeError: none gave it.
         ImportError: the package `tokenizers` is not installed.
     """
-    _checks.of_type("tokenizer", value["tokenizer"], str)
+    checks.of_type("tokenizer", value["tokenizer"], str)
     make = _tokenizers().Tokenizer.from_str
     try:
         tokenizer = make(value["tokenizer"])

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from rnnfast import _files
 from rnnfast._files import AnyPath
-from rnnfast.module import Module
-from rnnfast.optim import Optimizer
-from rnnfast.schedules import ReduceOnPlateau, Schedule
+from rnnfast.layers.module import Module
+from rnnfast.optim.optimizers import Optimizer
+from rnnfast.optim.schedules import ReduceOnPlateau, Schedule
 from rnnfast.training.arguments import check_parts, loss_of, own_callbacks
 from rnnfast.training.best import BestCheckpoints
 from rnnfast.training.callbacks import Callback

@@ -6,14 +6,14 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from rnnfast import _backend
-from rnnfast.module import Module
-from rnnfast.parameter import Parameter
+from rnnfast._engine import backend
+from rnnfast.layers.module import Module
+from rnnfast.layers.parameter import Parameter
 
 Parameters: TypeAlias = Iterable[Parameter | Module] | Module
 
 
-def listed(parameters: Parameters) -> tuple[list[Parameter], _backend.Backend]:
+def listed(parameters: Parameters) -> tuple[list[Parameter], backend.Backend]:
     """The parameters, which have arrays of their own, of one dtype in one place, and that place."""
     given = [parameters] if isinstance(parameters, Module) else parameters
     if isinstance(given, (Parameter, Mapping)) or not isinstance(given, Iterable):
@@ -32,7 +32,7 @@ def listed(parameters: Parameters) -> tuple[list[Parameter], _backend.Backend]:
     if len(dtypes) > 1:
         names = " and ".join(sorted(map(str, dtypes)))
         raise TypeError(f"parameters: expected one dtype for all, got {names}")
-    places = {on.name: on for p in result for on in (_backend.of(p.value),)}
+    places = {on.name: on for p in result for on in (backend.of(p.value),)}
     if len(places) > 1:
         raise ValueError(
             f"parameters: expected one device for all, got {' and '.join(sorted(places))}"
@@ -49,7 +49,7 @@ def _unfit(place: str, got: Any) -> TypeError:
     )
 
 
-def _check_apart(parameters: list[Parameter], on: _backend.Backend) -> None:
+def _check_apart(parameters: list[Parameter], on: backend.Backend) -> None:
     """Check that no two arrays overlap; they are in C order, so that their ends tell."""
     spans = sorted(
         (begin, begin + array.nbytes, name)

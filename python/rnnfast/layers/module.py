@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast import _backend, _checks
-from rnnfast._checks import RealArray
-from rnnfast.parameter import Parameter
+from rnnfast._engine import backend, checks
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.parameter import Parameter
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -62,7 +62,7 @@ class Module:
 
     # Defaults, so that a model works whose __init__ does not call that of its base.
     training: bool = True
-    _on: _backend.Backend
+    _on: backend.Backend
     _generator: np.random.Generator | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -76,16 +76,16 @@ class Module:
                 )
 
     def __init__(self, device: str | None = None) -> None:
-        self._on = _backend.get(device)
+        self._on = backend.get(device)
 
     @property
     def device(self) -> str:
         """Where the parameters are: "cpu" or "cuda"."""
         first = next(self.parameters(), None)
         return (
-            vars(self).get("_on", _backend.CPU).name
+            vars(self).get("_on", backend.CPU).name
             if first is None
-            else _backend.of(first.value).name
+            else backend.of(first.value).name
         )
 
     def parameters(self) -> Iterator[Parameter]:
@@ -172,7 +172,7 @@ class Module:
 
     def state_dict(self) -> dict[str, RealArray]:
         """Copies of every parameter's value by name: NumPy arrays, wherever the module is."""
-        return {p.name: _backend.to_host(p.value) for p in self.parameters()}
+        return {p.name: backend.to_host(p.value) for p in self.parameters()}
 
     def load_state_dict(self, state_dict: Mapping[str, ArrayLike]) -> None:
         """Set every parameter's value.
@@ -186,8 +186,8 @@ class Module:
             TypeError: Values are no reals. Nothing is changed then.
         """
         parameters = list(self.parameters())
-        _checks.same_names("state_dict", state_dict, (p.name for p in parameters))
-        arrays = [_checks.values_of(p.name, state_dict[p.name], p.value) for p in parameters]
+        checks.same_names("state_dict", state_dict, (p.name for p in parameters))
+        arrays = [checks.values_of(p.name, state_dict[p.name], p.value) for p in parameters]
         for _, module, _ in self._modules():
             module._thaw()
         for p, array in zip(parameters, arrays, strict=True):
@@ -200,7 +200,7 @@ class Module:
     def set_generator_state(self, state: Mapping[str, Any]) -> None:
         """Set what `generator_state` gave, so that training goes on with the same bits."""
         generators = dict(self._generators())
-        _checks.same_names("state", state, generators)
+        checks.same_names("state", state, generators)
         for name, generator in generators.items():
             generator.bit_generator.state = state[name]
 

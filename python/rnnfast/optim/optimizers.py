@@ -1,4 +1,4 @@
-"""Optimisers and gradient clipping, with the formulas and defaults of PyTorch's.
+"""Optimisers, with the formulas and defaults of PyTorch's.
 
 They compute where the parameters are. An optimiser updates the values of parameters in place from
 their gradients; `lr` may be set at any time. One pass a step goes over all parameters, clipping and
@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from rnnfast import _checks, _core
-from rnnfast._checks import RealArray
-from rnnfast._parameters import Parameters, listed
+from rnnfast import _core
+from rnnfast._engine import checks
+from rnnfast._engine.checks import RealArray
+from rnnfast.optim.parameters import Parameters, listed
 
 
 class Optimizer:
@@ -29,7 +30,7 @@ class Optimizer:
     def __init__(self, parameters: Parameters, lr: float, weight_decay: float) -> None:
         self.parameters, self._on = listed(parameters)
         self.lr = lr
-        self.weight_decay = _checks.finite("weight_decay", weight_decay, 0)
+        self.weight_decay = checks.finite("weight_decay", weight_decay, 0)
         self.steps = 0
         self._buffers: dict[str, list[RealArray]] = {}
         self._lists = [[p.grad for p in self.parameters], [p.value for p in self.parameters]]
@@ -42,7 +43,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, lr: float) -> None:
-        self._lr = _checks.finite("lr", lr, 0)
+        self._lr = checks.finite("lr", lr, 0)
 
     def step(
         self,
@@ -117,12 +118,12 @@ class Optimizer:
                 negative. Nothing is changed then.
             TypeError: A value is of the wrong type. Nothing is changed then.
         """
-        _checks.same_names("state_dict", state_dict, ("steps", "lr", "buffers"))
-        steps = _checks.count("state_dict['steps']", state_dict["steps"])
-        lr = _checks.finite("state_dict['lr']", state_dict["lr"], 0)
+        checks.same_names("state_dict", state_dict, ("steps", "lr", "buffers"))
+        steps = checks.count("state_dict['steps']", state_dict["steps"])
+        lr = checks.finite("state_dict['lr']", state_dict["lr"], 0)
         buffers, loaded = self._named_buffers(), state_dict["buffers"]
-        _checks.same_names("state_dict['buffers']", loaded, buffers)
-        values = {n: _checks.values_of(n, loaded[n], array) for n, array in buffers.items()}
+        checks.same_names("state_dict['buffers']", loaded, buffers)
+        values = {n: checks.values_of(n, loaded[n], array) for n, array in buffers.items()}
         for name, array in buffers.items():
             array[...] = values[name]
         self.steps, self.lr = steps, lr
@@ -176,14 +177,14 @@ class SGD(Optimizer):
         nesterov: bool = False,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        self.momentum = _checks.finite("momentum", momentum, 0)
-        self.nesterov = _checks.boolean("nesterov", nesterov)
+        self.momentum = checks.finite("momentum", momentum, 0)
+        self.nesterov = checks.boolean("nesterov", nesterov)
         if nesterov and momentum == 0:
             raise ValueError("nesterov: expected momentum above 0 with it, got 0")
         self._add_buffer("velocity", momentum > 0)
 
     def _step(self, care: _core.Care) -> float | None:
-        return self._on.sgd(  # type: ignore[no-any-return]
+        return self._on.sgd(
             group=self._group,
             care=care,
             lr=self.lr,
@@ -216,13 +217,13 @@ class Adagrad(Optimizer):
         eps: float = 1e-10,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        self.eps = _checks.finite("eps", eps, 0)
-        self.lr_decay = _checks.finite("lr_decay", lr_decay, 0)
-        start = _checks.finite("initial_accumulator_value", initial_accumulator_value, 0)
+        self.eps = checks.finite("eps", eps, 0)
+        self.lr_decay = checks.finite("lr_decay", lr_decay, 0)
+        start = checks.finite("initial_accumulator_value", initial_accumulator_value, 0)
         self._add_buffer("sum", start=start)
 
     def _step(self, care: _core.Care) -> float | None:
-        return self._on.adagrad(  # type: ignore[no-any-return]
+        return self._on.adagrad(
             group=self._group,
             care=care,
             lr=self.lr / (1 + (self.steps - 1) * self.lr_decay),
@@ -256,16 +257,16 @@ class RMSprop(Optimizer):
         centered: bool = False,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        self.eps = _checks.finite("eps", eps, 0)
-        self.alpha = _checks.number("alpha", alpha, 0, 1)
-        self.momentum = _checks.finite("momentum", momentum, 0)
-        self.centered = _checks.boolean("centered", centered)
+        self.eps = checks.finite("eps", eps, 0)
+        self.alpha = checks.number("alpha", alpha, 0, 1)
+        self.momentum = checks.finite("momentum", momentum, 0)
+        self.centered = checks.boolean("centered", centered)
         self._add_buffer("square")
         self._add_buffer("velocity", momentum > 0)
         self._add_buffer("mean", centered)
 
     def _step(self, care: _core.Care) -> float | None:
-        return self._on.rmsprop(  # type: ignore[no-any-return]
+        return self._on.rmsprop(
             group=self._group,
             care=care,
             lr=self.lr,
@@ -299,18 +300,18 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        self.eps = _checks.finite("eps", eps, 0)
+        self.eps = checks.finite("eps", eps, 0)
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise TypeError(f"betas: expected two numbers, got {betas!r}")
         self.betas = (
-            _checks.number("betas[0]", betas[0], 0, 1, open_high=True),
-            _checks.number("betas[1]", betas[1], 0, 1, open_high=True),
+            checks.number("betas[0]", betas[0], 0, 1, open_high=True),
+            checks.number("betas[1]", betas[1], 0, 1, open_high=True),
         )
         self._add_buffer("mean")
         self._add_buffer("square")
 
     def _step(self, care: _core.Care) -> float | None:
-        return self._on.adam(  # type: ignore[no-any-return]
+        return self._on.adam(
             group=self._group,
             care=care,
             lr=self.lr,
@@ -343,32 +344,6 @@ class AdamW(Adam):
         super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
-def clip_grad_norm_(parameters: Parameters, max_norm: float) -> float:
-    """Scale gradients in place so that their joint 2-norm is at most `max_norm`.
-
-    Args:
-        parameters: A module, or modules and parameters in a list, of one dtype.
-        max_norm: The factor is max_norm / (norm + 1e-6) if that is below 1.
-
-    Returns:
-        The norm before; on a device an array of shape (), which `float()` waits for.
-    """
-    limit = _checks.number("max_norm", max_norm, 0)
-    norm: float = _pass_over(parameters, _core.Care(clip_norm=limit))
-    return norm
-
-
-def clip_grad_value_(parameters: Parameters, clip_value: float) -> None:
-    """Clip gradients in place, element by element, into [-clip_value, clip_value].
-
-    Args:
-        parameters: A module, or modules and parameters in a list, of one dtype.
-        clip_value: The largest value allowed.
-    """
-    limit = _checks.number("clip_value", clip_value, 0)
-    _pass_over(parameters, _core.Care(clip_value=limit))
-
-
 def described(thing: object) -> str:
     """The options and counts of an optimiser or a schedule, for its `repr`."""
     shown = {n: v for n, v in vars(thing).items() if not n.startswith("_")}
@@ -377,12 +352,7 @@ def described(thing: object) -> str:
 
 def _care(clip_norm: float | None, clip_value: float | None, zero_grad: bool) -> _core.Care:
     return _core.Care(
-        clip_norm=None if clip_norm is None else _checks.number("clip_norm", clip_norm, 0),
-        clip_value=None if clip_value is None else _checks.number("clip_value", clip_value, 0),
+        clip_norm=None if clip_norm is None else checks.number("clip_norm", clip_norm, 0),
+        clip_value=None if clip_value is None else checks.number("clip_value", clip_value, 0),
         zero=zero_grad,
     )
-
-
-def _pass_over(parameters: Parameters, care: _core.Care) -> Any:
-    given, on = listed(parameters)
-    return on.gradients(group=on.group(lists=[[p.grad for p in given]]), care=care)

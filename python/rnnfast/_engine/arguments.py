@@ -1,4 +1,4 @@
-"""The arguments of a network: what they are, and their checks.
+"""Checks of the arguments of a network.
 
 `functional` says what each means. Its calls come here where the core's own, faster look at them
 finds that something must be converted, or is wrong.
@@ -8,187 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast import _backend, _checks, _core, _known
-from rnnfast._backend import Backend
-from rnnfast._checks import RealArray
 from rnnfast._core import CellInfo, NetworkOptions, Packed
-from rnnfast._noise import Noise
-from rnnfast.reference import Cell
-
-_MOST = 2**31 - 1  # layers and steps that options can name
-
-
-class Weights(NamedTuple):
-    """The weights of one layer in one direction, or their gradients.
-
-    `cells()[name].shapes(input_size, hidden_size)` has their shapes.
-
-    Attributes:
-        weight_ih: (G*H, I), or (G*H, D*H) beyond the first layer.
-        weight_hh: (R*H, H), or (R*H, proj_size) with a projection.
-        bias_ih: (G*H,), added to the input product; None for none.
-        bias_hh: (R*H,), added to the recurrent product; None for none.
-        weight_channel: (P, H), of cells with per-channel parameters such as peepholes.
-        weight_hr: (proj_size, H), which h is multiplied with before it goes into the next step and
-            out of the layer, of an LSTM with a projection; None for none. h then has proj_size
-            values, and so has each direction's part of a later layer's input.
-            Source: Sak, Senior and Beaufays, "Long short-term memory recurrent neural network
-            architectures for large scale acoustic modeling", 2014.
-    """
-
-    weight_ih: RealArray
-    weight_hh: RealArray
-    bias_ih: RealArray | None = None
-    bias_hh: RealArray | None = None
-    weight_channel: RealArray | None = None
-    weight_hr: RealArray | None = None
-
-    @property
-    def proj_size(self) -> int:
-        """Width of an h that is projected; 0 if it is not."""
-        return 0 if self.weight_hr is None else int(self.weight_hr.shape[0])
-
-    @property
-    def hidden_size(self) -> int:
-        """H."""
-        return int((self.weight_hh if self.weight_hr is None else self.weight_hr).shape[1])
-
-
-def cells() -> dict[str, CellInfo]:
-    """Every cell that the engine knows by name: compiled ones, then those that were used.
-
-    Cells of the zoo and users' own come in when they are first used or registered.
-    """
-    return {cell.name: cell for cell in _core.cells()}
-
-
-def info_of(cell: str | Cell) -> CellInfo:
-    """What a cell is made of, which the engine knows from now on; errors are those of `name_of`."""
-    name = _known.name_of(cell)
-    return cells()[name]
-
-
-def network_options(
-    cell: str | Cell,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    dropout: float = 0.0,
-    training: bool = False,
-    precision: str = "full",
-    recompute: int = 0,
-    threads: int = 0,
-    keep_y: bool = False,
-    noise: Noise | None = None,
-) -> NetworkOptions:
-    """What a network is and how its calls run, for any number of calls.
-
-    Args:
-        cell: As in `functional.forward`, like all that follows up to the precision.
-        num_layers: L.
-        bidirectional: Whether D is 2.
-        dropout: Probability between layers.
-        training: Whether to keep what `backward` needs.
-        precision: Of the products.
-        recompute: Steps between two states that are kept, from `recomputed_steps`; 0 to keep all.
-        threads: The most that a call uses, backward too; 0 for the process' number.
-        keep_y: Whether a training call keeps a copy of y, so that callers may change theirs.
-        noise: Inside the steps, as `_noise.of` checks it; None for none.
-
-    Raises:
-        TypeError: A value is of the wrong type.
-        ValueError: It is out of range, or no name of a cell or precision.
-    """
-    values = (
-        cell,
-        num_layers,
-        bidirectional,
-        dropout,
-        training,
-        precision,
-        recompute,
-        threads,
-        keep_y,
-        noise,
-    )
-    return _core.network_options(*values) or checked_options(*values)
-
-
-def checked_options(
-    cell: str | Cell,
-    num_layers: int,
-    bidirectional: bool,
-    dropout: float,
-    training: bool,
-    precision: str,
-    recompute: int,
-    threads: int = 0,
-    keep_y: bool = False,
-    noise: Noise | None = None,
-) -> NetworkOptions:
-    """The same of values that must be converted, or are wrong."""
-    converted: NetworkOptions | None = _core.network_options(
-        _known.name_of(cell),
-        _checks.integer("num_layers", num_layers, 1, _MOST),
-        _checks.boolean("bidirectional", bidirectional),
-        _checks.number("dropout", dropout, 0, 1),
-        _checks.boolean("training", training),
-        _checks.choice("precision", precision, _checks.PRECISIONS),
-        _checks.integer("recompute", recompute, 0, _MOST),
-        threads,
-        keep_y,
-        noise,
-    )
-    assert converted is not None
-    return converted
-
-
-def check_sizes(
-    cell: CellInfo, input_size: int, hidden_size: int, num_layers: int, bidirectional: bool
-) -> None:
-    """Check that a cell that reads its input can do so in every layer.
-
-    Raises:
-        ValueError: It cannot, as the input is not of the state's size.
-    """
-    if not cell.reads_input:
-        return
-    why = f"as a step of the cell {cell.name!r} reads the input itself"
-    if input_size != hidden_size:
-        raise ValueError(
-            f"input_size: expected hidden_size = {hidden_size}, {why}, got {input_size}"
-        )
-    if bidirectional and num_layers > 1:
-        raise ValueError(
-            f"bidirectional: expected False with num_layers = {num_layers}, {why}, and that of "
-            "layers above the first has 2*hidden_size numbers; got True"
-        )
-
-
-class KeptOptions:
-    """The options of the last call, which the next one takes again if all values are the same.
-
-    Copies, also by pickle, start empty.
-    """
-
-    __slots__ = ("_kept",)
-
-    def __init__(self) -> None:
-        self._kept: tuple[tuple[Any, ...], NetworkOptions] | None = None
-
-    def get(self, *values: Any) -> NetworkOptions:
-        """`network_options` of these values."""
-        kept = self._kept
-        if kept is None or kept[0] != values:
-            kept = self._kept = values, network_options(*values)  # at once: threads may share this
-        return kept[1]
-
-    def __reduce__(self) -> tuple[type[KeptOptions], tuple[()]]:
-        return KeptOptions, ()
+from rnnfast._engine import backend, checks
+from rnnfast._engine.backend import Backend
+from rnnfast._engine.checks import RealArray
+from rnnfast._engine.network import Weights, cells, check_sizes, state_shapes
 
 
 def checked_call(
@@ -199,13 +28,20 @@ def checked_call(
     state: Sequence[ArrayLike | None] | None,
     lengths: ArrayLike | None,
     seed: int,
-) -> tuple[Any, ...]:
+) -> tuple[
+    NetworkOptions,
+    RealArray | NDArray[np.int64],
+    Sequence[Weights] | Packed,
+    list[RealArray | None] | None,
+    NDArray[np.int64] | None,
+    int,
+]:
     """Check and convert the arguments of `forward` for `on.forward`."""
-    seed = _checks.integer("seed", seed, 0, 2**64 - 1)
+    seed = checks.integer("seed", seed, 0, 2**64 - 1)
     of_first: Packed | Weights
     if not isinstance(weights, Sequence):
         dtype: np.dtype[np.floating] = np.dtype(weights.dtype)
-        _checks.precision("precision", options.precision, dtype)
+        checks.precision("precision", options.precision, dtype)
         _check_packed(weights, options)
         input_size, of_first = weights.input_size, weights
     else:
@@ -225,23 +61,14 @@ def checked_call(
     return options, inputs, weights, states, spans, seed
 
 
-def state_shapes(
-    options: NetworkOptions, batch: int, hidden_size: int, proj_size: int
-) -> list[tuple[int, int, int]]:
-    """The shape of each state: (L*D, B, H), or (L*D, B, proj_size) for an h that is projected."""
-    rows = options.num_layers * (2 if options.bidirectional else 1)
-    widths = [proj_size or hidden_size] + [hidden_size] * (options.cell.states - 1)
-    return [(rows, batch, width) for width in widths]
-
-
 def checked_gradients(
     on: Backend, core: Any, dy: ArrayLike | None, dstate: Sequence[ArrayLike | None] | None
 ) -> tuple[RealArray | None, list[RealArray | None] | None]:
     """Check and convert the arguments of `backward` for `on.backward`."""
     dtype: np.dtype[np.floating] = np.dtype(core.dtype)
     if dy is not None:
-        dy = _checks.real_array("dy", dy, dtype, on=on)
-        _checks.shape("dy", dy, core.y_shape, "(seq_len, batch, num_directions*hidden_size)")
+        dy = checks.real_array("dy", dy, dtype, on=on)
+        checks.shape("dy", dy, core.y_shape, "(seq_len, batch, num_directions*hidden_size)")
     return dy, checked_states(on, "dstate", dstate, dtype, core.state_shapes)
 
 
@@ -259,8 +86,8 @@ def checked_dweights(on: Backend, core: Any, dweights: Sequence[Weights]) -> lis
                 expected, got = ("none", "an array") if weight is None else ("an array", "none")
                 raise ValueError(f"{name}: expected {expected}, as the weights have, got {got}")
             if weight is not None and gradient is not None:
-                _checks.output_array(name, gradient, dtype, on)
-                _checks.shape(name, gradient, weight.shape, "of the weight")
+                checks.output_array(name, gradient, dtype, on)
+                checks.shape(name, gradient, weight.shape, "of the weight")
     return [Weights(*gradients) for gradients in dweights]
 
 
@@ -287,10 +114,10 @@ def checked_weights(
             f"{options.num_layers * directions} entries, got {len(weights)}"
         )
     weight_ih, weight_hh = on.asarray(weights[0].weight_ih), on.asarray(weights[0].weight_hh)
-    dtype = _checks.known_to_numpy(weight_ih).dtype
+    dtype = checks.known_to_numpy(weight_ih).dtype
     if dtype == np.float16:
         dtype = np.dtype(np.float32)  # the smallest type that holds all of its values
-    dtype = _checks.real_dtype("weight_ih.dtype", dtype, on)
+    dtype = checks.real_dtype("weight_ih.dtype", dtype, on)
     if weight_ih.ndim != 2 or weight_hh.ndim != 2 or not weight_ih.shape[1] * weight_hh.shape[1]:
         raise ValueError(
             f"weight_ih, weight_hh: expected matrices of at least one column, got shapes "
@@ -312,7 +139,7 @@ def checked_weights(
         )
         for i, w in enumerate(weights)
     ]
-    _checks.precision("precision", options.precision, dtype)
+    checks.precision("precision", options.precision, dtype)
     return checked
 
 
@@ -324,13 +151,25 @@ def _projection(on: Backend, weight_hr: RealArray, info: CellInfo) -> tuple[int,
             f"weight_hr: expected none for cell {info.name!r}, as only {names} have projections, "
             "got an array"
         )
-    _checks.projects("weight_hr", on)
+    checks.projects("weight_hr", on)
     if weight_hr.ndim != 2 or not weight_hr.size:
         raise ValueError(
             f"weight_hr: expected a matrix (proj_size, hidden_size), got shape {weight_hr.shape}"
         )
     proj_size, hidden_size = weight_hr.shape
     return proj_size, hidden_size
+
+
+def checked_proj_size(value: int, cell: CellInfo, on: Backend) -> int:
+    """Return the argument proj_size of a layer, which must be 0 where nothing can project."""
+    size = checks.count("proj_size", value)
+    if size and not cell.projects:
+        raise ValueError(
+            f"proj_size: expected 0, as cell {cell.name!r} has no projection, got {size}"
+        )
+    if size:
+        checks.projects("proj_size", on)
+    return size
 
 
 def _checked_layer(
@@ -365,8 +204,8 @@ def _checked_layer(
             meaning = f"{meanings[name]} = {shape}"
             raise TypeError(f"{name}: expected an array of shape {meaning}, got None")
         if value is not None:
-            value = _checks.real_array(name, value, dtype, on=on)
-            _checks.shape(name, value, shape, meanings[name])
+            value = checks.real_array(name, value, dtype, on=on)
+            checks.shape(name, value, shape, meanings[name])
         checked[name] = value
     return Weights(**checked)  # type: ignore[arg-type]  # the first two are there
 
@@ -374,18 +213,18 @@ def _checked_layer(
 def checked_x(
     on: Backend, x: ArrayLike, dtype: np.dtype[np.floating], input_size: int
 ) -> RealArray | NDArray[np.int64]:
-    array = _backend.given("x", x)
+    array = backend.given("x", x)
     if array.dtype.kind in "iu" and array.ndim != 3:
         if array.ndim != 2:
             raise ValueError(f"x: expected indices of shape (seq_len, batch), got {array.shape}")
         expected = "x: expected indices in [0, input_size)"
-        return _checks.index_array("x", array, expected, input_size, on)
-    array = _checks.real_array("x", array, dtype, ", that of the weights", on)
+        return checks.index_array("x", array, expected, input_size, on)
+    array = checks.real_array("x", array, dtype, ", that of the weights", on)
     if array.ndim != 3:
         raise ValueError(
             f"x: expected shape (seq_len, batch, input_size = {input_size}), got {array.shape}"
         )
-    _checks.last_axis("x", array, input_size, "input_size")
+    checks.last_axis("x", array, input_size, "input_size")
     return array
 
 
@@ -404,16 +243,16 @@ def checked_states(
     checked: list[RealArray | None] = []
     for value, shape in zip(state, shapes, strict=True):
         if value is not None:
-            value = _checks.real_array(name, value, dtype, ", that of the weights", on)
+            value = checks.real_array(name, value, dtype, ", that of the weights", on)
             width = "hidden_size" if shape == shapes[-1] else "proj_size"
-            _checks.shape(name, value, shape, f"(num_layers*num_directions, batch, {width})")
+            checks.shape(name, value, shape, f"(num_layers*num_directions, batch, {width})")
         checked.append(value)
     return checked
 
 
 def recomputed_steps(recompute: bool | int, x: ArrayLike, on: Backend) -> int:
     """Steps between two states that are kept, T at most."""
-    steps = _checks.recompute("recompute", recompute, on)
+    steps = checks.recompute("recompute", recompute, on)
     shape = np.shape(x)
     seq_len = shape[0] if shape else 0  # the check of x tells of one without axes
     return isqrt(seq_len) if steps is True else min(int(steps), seq_len)
@@ -422,8 +261,8 @@ def recomputed_steps(recompute: bool | int, x: ArrayLike, on: Backend) -> int:
 def checked_lengths(
     on: Backend, lengths: ArrayLike, seq_len: int, batch: int, name: str = "lengths"
 ) -> NDArray[np.int64]:
-    array = _checks.integer_array(name, lengths, on)
-    _checks.shape(name, array, (batch,), "(batch,)")
+    array = checks.integer_array(name, lengths, on)
+    checks.shape(name, array, (batch,), "(batch,)")
     host = on.on_host(lengths)  # on a device, what is too long counts as seq_len
     if host is not None and batch and not (host.min() >= 0 and host.max() <= seq_len):
         raise ValueError(

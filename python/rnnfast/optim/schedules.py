@@ -6,11 +6,32 @@ A schedule sets `optimizer.lr` from the rate that the optimiser had when the sch
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
-from rnnfast import _checks
-from rnnfast.optim import Optimizer, described
+from rnnfast._engine import checks
+from rnnfast.optim.optimizers import Optimizer, described
+
+Curve: TypeAlias = Callable[[float], float]
+"""Gives the factor of the learning rate after a part of the run, from 0 to 1."""
+
+
+def constant(done: float) -> float:  # noqa: ARG001  (a curve's argument)
+    """Return 1 throughout."""
+    return 1.0
+
+
+def linear(done: float) -> float:
+    """Return 1 at the start, falling along a line to 0 at the end."""
+    return 1.0 - done
+
+
+def cosine(done: float) -> float:
+    """Return 1 at the start, falling along half a cosine to 0 at the end."""
+    return 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+CURVES: dict[str, Curve] = {"constant": constant, "linear": linear, "cosine": cosine}
 
 
 class Schedule:
@@ -45,9 +66,9 @@ class Schedule:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Set what `state_dict` gave."""
-        _checks.same_names("state_dict", state_dict, ("base_lr", "steps"))
-        base_lr = _checks.finite("state_dict['base_lr']", state_dict["base_lr"], 0)
-        self.steps = _checks.count("state_dict['steps']", state_dict["steps"])
+        checks.same_names("state_dict", state_dict, ("base_lr", "steps"))
+        base_lr = checks.finite("state_dict['base_lr']", state_dict["base_lr"], 0)
+        self.steps = checks.count("state_dict['steps']", state_dict["steps"])
         self.base_lr = base_lr
         self.optimizer.lr = self.base_lr * self._factor(self.steps)
 
@@ -56,8 +77,8 @@ class StepDecay(Schedule):
     """Multiplies the rate by `factor` every `every` steps."""
 
     def __init__(self, optimizer: Optimizer, every: int, factor: float = 0.1) -> None:
-        self.every = _checks.positive_int("every", every)
-        self.factor = _checks.finite("factor", factor, 0)
+        self.every = checks.positive_int("every", every)
+        self.factor = checks.finite("factor", factor, 0)
         super().__init__(optimizer)
 
     def _factor(self, step: int) -> float:
@@ -71,7 +92,39 @@ class ExponentialDecay(StepDecay):
         super().__init__(optimizer, 1, factor)
 
 
-class CosineDecay(Schedule):
+class Decay(Schedule):
+    """Base of the schedules that rise over a warm-up, then fall along a curve until an end."""
+
+    def __init__(
+        self, optimizer: Optimizer, total: int, warmup: int = 0, final_factor: float = 0.0
+    ) -> None:
+        self.total = checks.positive_int("total", total)
+        self.warmup = checks.count("warmup", warmup)
+        if warmup >= total:
+            raise ValueError(f"warmup: expected at least 0 and below total = {total}, got {warmup}")
+        self.final_factor = checks.number("final_factor", final_factor, 0, 1)
+        super().__init__(optimizer)
+
+    def _curve(self, done: float) -> float:
+        raise NotImplementedError
+
+    def _factor(self, step: int) -> float:
+        if step < self.warmup:
+            return (step + 1) / (self.warmup + 1)
+        done = min(1.0, (step - self.warmup) / (self.total - self.warmup))
+        return self.final_factor + (1 - self.final_factor) * self._curve(done)
+
+
+class LinearDecay(Decay):
+    """Rises linearly over `warmup` steps, then falls along a line, to stay at the end.
+
+    Takes the arguments of `CosineDecay`.
+    """
+
+    _curve = staticmethod(linear)
+
+
+class CosineDecay(Decay):
     """Rises linearly over `warmup` steps, then falls along half a cosine, to stay at the end.
 
     Source: Loshchilov and Hutter, "SGDR", 2017, equation 5, without restarts.
@@ -83,21 +136,7 @@ class CosineDecay(Schedule):
         final_factor: The rate at the end, as a part of the highest.
     """
 
-    def __init__(
-        self, optimizer: Optimizer, total: int, warmup: int = 0, final_factor: float = 0.0
-    ) -> None:
-        self.total = _checks.positive_int("total", total)
-        self.warmup = _checks.count("warmup", warmup)
-        if warmup >= total:
-            raise ValueError(f"warmup: expected at least 0 and below total = {total}, got {warmup}")
-        self.final_factor = _checks.number("final_factor", final_factor, 0, 1)
-        super().__init__(optimizer)
-
-    def _factor(self, step: int) -> float:
-        if step < self.warmup:
-            return (step + 1) / (self.warmup + 1)
-        done = min(1.0, (step - self.warmup) / (self.total - self.warmup))
-        return self.final_factor + (1 - self.final_factor) * 0.5 * (1 + math.cos(math.pi * done))
+    _curve = staticmethod(cosine)
 
 
 class ReduceOnPlateau:
@@ -121,10 +160,10 @@ class ReduceOnPlateau:
         min_lr: float = 0.0,
     ) -> None:
         self.optimizer = _checked(optimizer)
-        self.factor = _checks.number("factor", factor, 0, 1, open_high=True)
-        self.patience = _checks.count("patience", patience)
-        self.threshold = _checks.number("threshold", threshold, 0, 1, open_high=True)
-        self.min_lr = _checks.finite("min_lr", min_lr, 0)
+        self.factor = checks.number("factor", factor, 0, 1, open_high=True)
+        self.patience = checks.count("patience", patience)
+        self.threshold = checks.number("threshold", threshold, 0, 1, open_high=True)
+        self.min_lr = checks.finite("min_lr", min_lr, 0)
         self.best = math.inf
         self.bad_steps = 0
 
@@ -148,9 +187,9 @@ class ReduceOnPlateau:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Set what `state_dict` gave."""
-        _checks.same_names("state_dict", state_dict, ("best", "bad_steps"))
-        best = _checks.number("state_dict['best']", state_dict["best"], -math.inf)
-        self.bad_steps = _checks.count("state_dict['bad_steps']", state_dict["bad_steps"])
+        checks.same_names("state_dict", state_dict, ("best", "bad_steps"))
+        best = checks.number("state_dict['best']", state_dict["best"], -math.inf)
+        self.bad_steps = checks.count("state_dict['bad_steps']", state_dict["bad_steps"])
         self.best = best
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _checks, _core
-from rnnfast._backend import CPU
-from rnnfast._checks import IntArray, RealArray
-from rnnfast.calls import Call, Layer
-from rnnfast.module import uniform
+from rnnfast import _core
+from rnnfast._engine import checks
+from rnnfast._engine.backend import CPU
+from rnnfast._engine.checks import IntArray, RealArray
+from rnnfast.layers.calls import Call, Layer
+from rnnfast.layers.module import uniform
 
 
 class EmbeddingCall(Call):
@@ -57,10 +58,10 @@ class Embedding(Layer):
         device: str | None = None,
     ) -> None:
         super().__init__(device)
-        self.num_embeddings = _checks.positive_int("num_embeddings", num_embeddings)
-        self.embedding_dim = _checks.positive_int("embedding_dim", embedding_dim)
-        self.dtype = _checks.real_dtype("dtype", dtype, self._on)
-        normal = np.random.default_rng(_checks.seed("seed", seed)).standard_normal(
+        self.num_embeddings = checks.positive_int("num_embeddings", num_embeddings)
+        self.embedding_dim = checks.positive_int("embedding_dim", embedding_dim)
+        self.dtype = checks.real_dtype("dtype", dtype, self._on)
+        normal = np.random.default_rng(checks.seed("seed", seed)).standard_normal(
             (num_embeddings, embedding_dim)
         )
         self.weight = self._add("weight", normal.astype(self.dtype))
@@ -91,7 +92,7 @@ class Embedding(Layer):
         return EmbeddingCall(self, *self._run(indices))
 
     def _run(self, indices: ArrayLike) -> tuple[RealArray, IntArray | None]:
-        index = _checks.index_array(
+        index = checks.index_array(
             "indices",
             indices,
             "indices: expected values in [0, num_embeddings)",
@@ -120,8 +121,8 @@ class Embedding(Layer):
         self._take(self._calls.kept, self._differentiate, dy)
 
     def _differentiate(self, index: IntArray, dy: ArrayLike) -> None:
-        array = _checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
-        _checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
+        array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
+        checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
         self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
 
     def extra_repr(self) -> str:
@@ -178,10 +179,10 @@ class Linear(Layer):
         device: str | None = None,
     ) -> None:
         super().__init__(device)
-        self.in_features = _checks.positive_int("in_features", in_features)
-        self.out_features = _checks.positive_int("out_features", out_features)
-        self.dtype = _checks.real_dtype("dtype", dtype, self._on)
-        generator = np.random.default_rng(_checks.seed("seed", seed))
+        self.in_features = checks.positive_int("in_features", in_features)
+        self.out_features = checks.positive_int("out_features", out_features)
+        self.dtype = checks.real_dtype("dtype", dtype, self._on)
+        generator = np.random.default_rng(checks.seed("seed", seed))
         self.weight = self._add(
             "weight", uniform(generator, (out_features, in_features), in_features, self.dtype)
         )
@@ -217,8 +218,8 @@ class Linear(Layer):
         return LinearCall(self, *self._run(x))
 
     def _run(self, x: ArrayLike) -> tuple[RealArray, tuple[RealArray, int] | None]:
-        array = _checks.real_array("x", x, self.dtype, " (the layer's)", self._on)
-        _checks.last_axis("x", array, self.in_features, "in_features")
+        array = checks.real_array("x", x, self.dtype, " (the layer's)", self._on)
+        checks.last_axis("x", array, self.in_features, "in_features")
         y: RealArray = self._on.linear_forward(
             x=array, weight=self.weight.value, bias=None if self.bias is None else self.bias.value
         )
@@ -251,8 +252,8 @@ class Linear(Layer):
         self, kept: tuple[RealArray, int], dy: ArrayLike, need_dx: bool
     ) -> RealArray | None:
         x, fingerprint = kept
-        array = _checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
-        _checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
+        array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
+        checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
         if self._on is CPU and _core.fingerprint(x, self.weight.value) != fingerprint:
             raise RuntimeError(
                 "x, weight: expected the values of the forward pass, which backward reads again, "
