@@ -19,7 +19,7 @@ from rnnfast.training import (
     load_checkpoint,
 )
 from rnnfast.training.checkpoint import save_checkpoint
-from rnnfast.training.vocabulary import vocabulary_from_json
+from rnnfast.training.stored_vocabulary import vocabulary_from_json
 from training_cases import TEXT, options
 
 tokenizers: Any = pytest.importorskip("tokenizers", reason="tokenizers is not installed")

@@ -33,8 +33,9 @@ from rnnfast.training.checkpoint import (
 from rnnfast.training.config import CharLMConfig
 from rnnfast.training.memory import check_memory
 from rnnfast.training.sampling import choose
+from rnnfast.training.stored_vocabulary import vocabulary_from_json
 from rnnfast.training.text import TextError
-from rnnfast.training.vocabulary import Vocabulary, vocabulary_from_json
+from rnnfast.training.vocabulary import Vocabulary
 
 
 class CharLM(Module):

@@ -150,25 +150,6 @@ class ByteVocabulary(Vocabulary):
         return np.frombuffer(data, np.uint8).astype(np.int64)
 
 
-def vocabulary_from_json(value: object) -> Vocabulary:
-    """Makes the vocabulary whose `as_json` gave `value`.
-
-    Raises:
-        TypeError: none gave it.
-        TextError: it has no characters.
-        ImportError: it is one of tokens, and the package `tokenizers` is not installed.
-    """
-    if value == ByteVocabulary().as_json():
-        return ByteVocabulary()
-    if isinstance(value, dict) and "tokenizer" in value:
-        from rnnfast.training.tokens import tokens_from_json  # of a package that may be missing
-
-        return tokens_from_json(value)
-    if not isinstance(value, str):
-        raise TypeError(f"vocabulary: expected characters, got {type(value).__name__}")
-    return Vocabulary(value)
-
-
 def _join(texts: Iterable[str]) -> str:
     expected = "characters: expected a text, or several"
     try:
