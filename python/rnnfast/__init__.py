@@ -22,10 +22,16 @@ from rnnfast._engine.threads import get_num_threads, set_num_threads
 from rnnfast._version import __version__
 from rnnfast.exchange.keras import load_keras_weights, to_keras_weights
 from rnnfast.exchange.pytorch import load_torch_state_dict, to_torch_state_dict
+from rnnfast.layers.activations import GELU, ReLU, Sigmoid, SiLU, Tanh
+from rnnfast.layers.containers import Residual, Sequential
+from rnnfast.layers.convolution import Conv1d
 from rnnfast.layers.dense import Embedding, Linear
+from rnnfast.layers.dropout import Dropout
 from rnnfast.layers.module import Module
 from rnnfast.layers.named import GRU, LSTM, RNN, PeepholeLSTM
+from rnnfast.layers.normalization import LayerNorm
 from rnnfast.layers.parameter import Parameter
+from rnnfast.layers.pooling import Last, MaxPool, MeanPool
 from rnnfast.layers.recurrent import Recurrent
 from rnnfast.layers.stream import Stream
 from rnnfast.losses.cross_entropy import cross_entropy, softmax_cross_entropy
@@ -42,6 +48,7 @@ from rnnfast.optim.schedules import (
 from rnnfast.reference import Cell
 
 __all__ = [
+    "GELU",
     "GRU",
     "LSTM",
     "RNN",
@@ -50,21 +57,33 @@ __all__ = [
     "Adam",
     "AdamW",
     "Cell",
+    "Conv1d",
     "CosineDecay",
+    "Dropout",
     "Embedding",
     "ExponentialDecay",
+    "Last",
+    "LayerNorm",
     "Linear",
     "LinearDecay",
+    "MaxPool",
+    "MeanPool",
     "Module",
     "Optimizer",
     "Parameter",
     "PeepholeLSTM",
     "RMSprop",
+    "ReLU",
     "Recurrent",
     "ReduceOnPlateau",
+    "Residual",
     "Schedule",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
     "StepDecay",
     "Stream",
+    "Tanh",
     "__version__",
     "cache_info",
     "cells",

@@ -17,7 +17,8 @@ from rnnfast._engine import backend, checks
 from rnnfast._engine.checks import RealArray
 from rnnfast._engine.known import graph_of, name_of_graph
 from rnnfast._files import AnyPath
-from rnnfast.layers.dense import Embedding, EmbeddingCall, Linear, LinearCall
+from rnnfast.layers.arrays import ArrayCall
+from rnnfast.layers.dense import Embedding, EmbeddingCall, Linear
 from rnnfast.layers.module import Module
 from rnnfast.layers.recurrent import Recurrent, RecurrentCall
 from rnnfast.layers.states import State
@@ -378,7 +379,7 @@ def _check_sizes(tensors: Mapping[str, NDArray[Any]], expected: int) -> None:
 
 
 def _backward(
-    head: Linear | LinearCall,
+    head: Linear | ArrayCall,
     recurrent: Recurrent | RecurrentCall,
     embedding: Embedding | EmbeddingCall | None,
     dlogits: RealArray,

@@ -1,6 +1,7 @@
-// Linear layer, embedding and softmax cross-entropy on NumPy arrays: shares the work out over
-// threads in pieces whose borders depend on sizes alone. Python checks arguments with full
-// messages; the checks here keep a wrong call from touching memory that is not its own.
+// Linear layer, embedding and softmax cross-entropy on NumPy arrays. Python checks arguments with
+// full messages; the checks here keep a wrong call from touching memory that is not its own.
+#include "bindings/dense.h"
+
 #include <pybind11/stl.h>
 
 #include <algorithm>
@@ -10,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "bindings/array.h"
 #include "bindings/held.h"
 #include "bindings/module.h"
 #include "core/error.h"
@@ -25,52 +25,7 @@ namespace {
 
 using Indices = Array<long>;
 
-constexpr long kThreadWork = 65536;  // elements below which a second thread does not pay
-
-template <class T>
-void check_rank(const char* name, const Array<T>& a, int rank) {
-  RNNFAST_CHECK(a.ndim() == rank, name, ": expected rank ", rank, ", got rank ", a.ndim());
-}
-
-// Arrays of any leading shape are matrices of all their rows: (..., last).
-template <class T>
-long last_axis(const char* name, const Array<T>& a) {
-  RNNFAST_CHECK(a.ndim() >= 1, name, ": expected rank 1 or more, got 0");
-  return a.shape(a.ndim() - 1);
-}
-template <class T>
-long row_count(const Array<T>& a, long last) {
-  return last ? a.size() / last : 0;
-}
-
-// The first `count` sizes of an array's shape, and one more.
-template <class T>
-std::vector<long> extended(const Array<T>& a, py::ssize_t count, long last) {
-  std::vector<long> shape(a.shape(), a.shape() + count);
-  shape.push_back(last);
-  return shape;
-}
-
-// Runs body(begin, end) over [0, count), in shares of whole `unit`s; `work` is the cost of it all.
-template <class Body>
-void share(long count, long unit, long work, const Body& body) {
-  const long units = (count + unit - 1) / unit;
-  const long useful = std::min(units, 1 + work / kThreadWork);
-  const int threads = static_cast<int>(std::min<long>(useful, num_threads()));
-  parallel(threads, [&](const Team& team, int thread) {
-    const long begin = units * thread / team.size * unit;
-    const long end = std::min(count, units * (thread + 1) / team.size * unit);
-    if (begin < end) body(begin, end);
-  });
-}
-
 // ---- linear layer
-
-constexpr long kThreadProduct = 1 << 20;  // multiply-adds below which a second thread does not pay
-
-int product_threads(long multiply_adds) {
-  return static_cast<int>(std::min<long>(1 + multiply_adds / kThreadProduct, num_threads()));
-}
 
 template <class T>
 Array<T> linear_forward(const Array<T>& x, const Array<T>& weight,

@@ -23,6 +23,7 @@ PYBIND11_MODULE(_core_of_main, m, pybind11::mod_gil_not_used()) {
   pybind11::register_local_exception_translator(&translate);
   rnnfast::bind_axes(m);
   rnnfast::bind_info(m);
+  rnnfast::bind_layers(m);
   rnnfast::bind_dlpack(m);
   rnnfast::bind_options(m);
   rnnfast::bind_reserve(m);

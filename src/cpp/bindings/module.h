@@ -7,6 +7,7 @@ namespace rnnfast {
 
 void bind_axes(pybind11::module_& m);
 void bind_info(pybind11::module_& m);
+void bind_layers(pybind11::module_& m);
 void bind_dlpack(pybind11::module_& m);
 void bind_options(pybind11::module_& m);
 void bind_reserve(pybind11::module_& m);

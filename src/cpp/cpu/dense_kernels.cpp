@@ -1,11 +1,15 @@
-// Embedding, softmax cross-entropy, optimiser steps and clipping: the functions of dense_table.h
-// for one instruction set and one real type. The elementwise passes are plain loops that the
-// compiler vectorises; only the softmax, which needs exp, is written on Vec.
+// The functions of dense_table.h for one instruction set and one real type; those of the layers
+// around recurrent ones are in headers of their own. The elementwise passes are plain loops that
+// the compiler vectorises; only what needs exp is written on Vec.
 
+#include "cpu/activation.h"
+#include "cpu/convolution.h"
 #include "cpu/dense_table.h"
 #include "cpu/drop.h"
 #include "cpu/gradient_product.h"
+#include "cpu/layer_norm.h"
 #include "cpu/math.h"
+#include "cpu/pooling.h"
 #include "cpu/probe.h"
 #include "cpu/product.h"
 
@@ -204,7 +208,7 @@ void clamp_values(Real* x, long n, Real limit) {
   for (long i = 0; i < n; ++i) x[i] = clamped(x[i], limit);
 }
 
-// ---- functions of math.h
+// ---- functions of one value: those of math.h and activations
 
 template <V (*kFunction)(V)>
 void map(const Real* x, Real* y, long n) {
@@ -214,29 +218,52 @@ void map(const Real* x, Real* y, long n) {
   }
 }
 
+// dx = dy times the derivative made of what was kept.
+template <V (*kDerivative)(V)>
+void map_gradient(const Real* dy, const Real* kept, Real* dx, long n) {
+  for (long i = 0; i < n; i += kWidth) {
+    const int lanes = n - i < kWidth ? int(n - i) : kWidth;
+    const V d = V::load(dy + i, lanes) * kDerivative(V::load(kept + i, lanes));
+    d.store(dx + i, lanes);
+  }
+}
+
 }  // namespace
 
 const DenseKernels<Real>& dense_kernels(Real) {
-  static constexpr DenseKernels<Real> table{product_workspace,
-                                            product,
-                                            column_sums,
-                                            gather,
-                                            scatter_add,
-                                            cross_entropy,
-                                            drop<Real>,
-                                            sgd,
-                                            adagrad,
-                                            rmsprop,
-                                            adam,
-                                            sum_of_squares,
-                                            scale,
-                                            clamp_values,
-                                            map<exp>,
-                                            map<sigmoid>,
-                                            map<tanh>,
-                                            map<log>,
-                                            map<softplus>,
-                                            probe_read<Real>};
+  static constexpr DenseKernels<Real> table{
+      product_workspace,
+      product,
+      column_sums,
+      gather,
+      scatter_add,
+      cross_entropy,
+      drop<Real>,
+      {map<tanh>, map<sigmoid>, map<relu>, map<gelu>, map<gelu_tanh>, map<silu>},
+      {map_gradient<dtanh>, map_gradient<dsigmoid>, map_gradient<drelu>, map_gradient<dgelu>,
+       map_gradient<dgelu_tanh>, map_gradient<dsilu>},
+      layer_norm<Real>,
+      layer_norm_dx<Real>,
+      layer_norm_dweight<Real>,
+      convolution_workspace<Real>,
+      convolution<Real>,
+      convolution_gradient<Real>,
+      mean_pool<Real>,
+      max_pool<Real>,
+      sgd,
+      adagrad,
+      rmsprop,
+      adam,
+      sum_of_squares,
+      scale,
+      clamp_values,
+      map<exp>,
+      map<sigmoid>,
+      map<tanh>,
+      map<log>,
+      map<softplus>,
+      map<erf>,
+      probe_read<Real>};
   return table;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
-// The work beside the recurrent layers: products, embedding, loss, optimisers, clipping. One table
-// of functions per instruction set and real type. A function does its share of the work on the
-// calling thread; how the work is shared out never changes a result.
+// The work beside the recurrent layers: products, embedding, the layers around them, loss,
+// optimisers, clipping. One table of functions per instruction set and real type. A function does
+// its share of the work on the calling thread; how the work is shared out never changes a result.
 
 #include "core/dropout.h"
 #include "core/optimiser.h"
@@ -29,6 +29,29 @@ enum class ProductForm {
 // the step, null where it does without.
 inline constexpr int kStepArrays = 2 + kStepBuffers;
 
+// Functions of one value. The derivative of the first three is made of the function's value, that
+// of the others of its argument.
+enum class Activation { tanh, sigmoid, relu, gelu, gelu_tanh, silu };
+inline constexpr int kActivations = 6;
+
+// Rows that are brought to mean 0 and variance 1, then scaled and shifted.
+template <class T>
+struct LayerNormArgs {
+  const T* x;       // (rows, width)
+  const T* weight;  // (width,)
+  const T* bias;    // (width,) or null
+  long rows, width;
+  double eps;  // added to the variance
+};
+
+// y[t] = bias + the sum over taps k of weight[:, :, k] x[t * stride + k * dilation - padding], for
+// each sequence of a batch. Steps of x that are not there are zeros.
+struct ConvolutionShape {
+  long steps, out_steps;              // of x and of y
+  long batch, inputs, outputs, taps;  // x (steps, batch, inputs), weight (outputs, inputs, taps)
+  long stride, dilation, padding;     // padding is that before the first step
+};
+
 template <class T>
 struct DenseKernels {
   // A product takes a whole team; its workspace is shared, `product_workspace` values of T. All
@@ -50,6 +73,33 @@ struct DenseKernels {
                         T scale, double* losses, T* dlogits, long begin, long end);
   // to[i] = the dropped from[i], of n elements with the numbers `first` and on. May work in place.
   void (*dropout)(const T* from, long first, long n, const Dropout<T>& dropout, T* to);
+  // Activations over n elements, by their numbers, and their gradients: dx[i] = dy[i] * the
+  // derivative, made of kept[i], the function's value or argument. Both may work in place.
+  void (*activation[kActivations])(const T* x, T* y, long n);
+  void (*activation_gradient[kActivations])(const T* dy, const T* kept, T* dx, long n);
+  // Rows [begin, end) of y, and unless moments is null two values a row: its mean and 1 /
+  // deviation.
+  void (*layer_norm)(const LayerNormArgs<T>& args, T* y, T* moments, long begin, long end);
+  // Rows [begin, end) of dx; and for columns [begin, end) what is added to dweight and, unless that
+  // is null, dbias.
+  void (*layer_norm_dx)(const LayerNormArgs<T>& args, const T* moments, const T* dy, T* dx,
+                        long begin, long end);
+  void (*layer_norm_dweight)(const LayerNormArgs<T>& args, const T* moments, const T* dy,
+                             T* dweight, T* dbias, long begin, long end);
+  // A convolution takes a whole team; its workspace is shared, `convolution_workspace` values of T
+  // for either pass. `bias` and `dx` may be null; the gradient is added to dweight.
+  long (*convolution_workspace)(const ConvolutionShape& shape, int threads);
+  void (*convolution)(const ConvolutionShape& shape, const T* x, const T* weight, const T* bias,
+                      T* y, const Team& team, int thread, T* workspace);
+  void (*convolution_gradient)(const ConvolutionShape& shape, const T* dy, const T* x,
+                               const T* weight, T* dx, T* dweight, const Team& team, int thread,
+                               T* workspace);
+  // Of sequences [begin, end) of x (steps, batch, width): the mean of the first lengths[b] steps;
+  // their maximum, and the step where it is, the first of equal ones. No steps make zeros, at -1.
+  void (*mean_pool)(const T* x, const long* lengths, long batch, long width, T* y, long begin,
+                    long end);
+  void (*max_pool)(const T* x, const long* lengths, long batch, long width, T* y, long* steps,
+                   long begin, long end);
   // One step over n elements of each of kStepArrays arrays.
   void (*sgd)(T* const* arrays, long n, const SgdStep<T>& step);
   void (*adagrad)(T* const* arrays, long n, const AdagradStep<T>& step);
@@ -64,6 +114,7 @@ struct DenseKernels {
   void (*tanh)(const T* x, T* y, long n);
   void (*log)(const T* x, T* y, long n);
   void (*softplus)(const T* x, T* y, long n);
+  void (*erf)(const T* x, T* y, long n);
   // The machine's limit, for benchmarks (probe.h). What it returns only keeps the work alive.
   double (*probe_read)(const T* x, long n);
 };
