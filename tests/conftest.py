@@ -50,6 +50,7 @@ LONG_ON_THE_EMULATOR = {
     "test_progress.py": "whole training runs",
     "test_tokens.py": "whole training runs",
     "test_trainer.py": "whole training runs",
+    "test_trainer_resumes.py": "whole training runs",
 }
 # What a device refuses, by the words of its message.
 REFUSALS = (
