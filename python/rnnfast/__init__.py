@@ -2,12 +2,13 @@
 
 Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recurrent` for every
 cell); called with a `Tensor` they record what gradients need (`rnnfast.autograd`). There are
-stateless functions on arrays in `rnnfast.functional`, the training of language models in
-`rnnfast.training`, cells of the literature and the functions to write your own with in
-`rnnfast.cells`, and the float64 NumPy reference that everything is checked against in
-`rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers as
-PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these and `rnnfast.training` are loaded when
-they are first used. `rnnfast.traced` is how a cell of Python becomes one of the engine.
+stateless functions on arrays in `rnnfast.functional`, training of any model in `rnnfast.training`,
+batches of data in `rnnfast.data`, pools of sessions in `rnnfast.serving`, cells of the literature
+and the functions to write your own with in `rnnfast.cells`, and the float64 NumPy reference that
+everything is checked against in `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices.
+`rnnfast.torch` has the layers as PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these and
+`rnnfast.data`, `rnnfast.serving` and `rnnfast.training` are loaded when they are first used.
+`rnnfast.traced` is how a cell of Python becomes one of the engine.
 """
 
 import importlib
@@ -124,6 +125,7 @@ __all__ = [
 ]
 
 _LOADED_ON_USE = {
+    "data": "rnnfast.data",
     "onnx": "onnx",
     "serving": "rnnfast.serving",
     "torch": "torch",
@@ -134,6 +136,7 @@ _LOADED_ON_USE = {
 _NAMES_ON_USE = {"StreamPool": "serving"}  # by their modules
 
 if TYPE_CHECKING:
+    from rnnfast import data as data
     from rnnfast import onnx as onnx
     from rnnfast import serving as serving
     from rnnfast import torch as torch
