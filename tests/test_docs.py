@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ OPTIONAL = (
     "torch",
 )  # without them the examples that import them are skipped
 PAGES = (".py", ".md", ".sh")
+WITH_EXAMPLES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{i}")
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for page in WITH_EXAMPLES
     for i, block in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S))
 ]
 
@@ -36,8 +38,15 @@ def test_example_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     exec(brief, {"__name__": "__main__"})
 
 
-def test_there_are_examples() -> None:
-    assert len(BLOCKS) >= 2
+def test_no_example_is_missed() -> None:
+    """Whatever opens Python code, however it is written, opens a block that is run."""
+    opening = re.compile(r"^\s*(?:```|~~~)\s*(?:python|py)\w*\b", re.M | re.I)
+    found = {page.name: len(opening.findall(page.read_text())) for page in WITH_EXAMPLES}
+    errors = (ROOT / "docs" / "your_own_cell.md").read_text()  # run by test_your_own_cell.py
+    run = Counter(str(block.id).rpartition("-")[0] for block in BLOCKS)
+    run["your_own_cell.md"] += errors.count("```py\n")
+    assert run == {name: count for name, count in found.items() if count}
+    assert run["README.md"] > 0
 
 
 def test_no_message_installs_rnnfast_from_an_index() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +13,10 @@ import cases
 import tolerances
 from cases import Case
 from rnnfast import functional
-from rnnfast._engine.known import COMPILED
+from rnnfast._engine.known import COMPILED, cell_named
+from rnnfast.cells import ZOO
 from rnnfast.reference import CELLS, Network, min_char_rnn
+from rnnfast.reference.tape import Var
 
 
 def test_registry_is_the_engines() -> None:
@@ -153,9 +157,39 @@ def test_dropout_masks_scale_the_outputs_between_layers() -> None:
     assert cut["dweight_hh_l1"].any()
 
 
-def test_float32_is_computed_in_float32() -> None:
-    results = cases.run_reference(Case("peephole_lstm", L=2, D=2, lengths=True), "float32")
-    assert {values.dtype for values in results.values()} == {np.dtype("float32")}
+def tape_of(network: Network) -> Iterator[Var]:
+    """Every value that the outputs and final states of a network are made of."""
+    seen: set[int] = set()
+    todo = [*network._ys, *itertools.chain(*network._final)]
+    while todo:
+        node = todo.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            todo += [parent for parent, _ in node._parents]
+
+
+@pytest.mark.parametrize("cell", ZOO)
+def test_float32_is_computed_in_float32(cell: str) -> None:
+    """At every value and gradient on the way: results are cast on their way out."""
+    case = Case(cell, L=2, lengths=True)
+    case = replace(case, I=case.H) if cell_named(cell).reads_input else replace(case, D=2)
+    d = cases.make_data(case)
+    network = Network(
+        cell_named(cell),
+        d.x,
+        d.weights,
+        d.state,
+        lengths=d.lengths,
+        bidirectional=case.D == 2,
+        dtype="float32",
+    )
+    network.backward(d.dy, d.dstate)
+    nodes = list(tape_of(network))
+    assert len(nodes) > 100
+    assert {node.value.dtype for node in nodes} == {np.dtype("float32")}
+    gradients = {node.grad.dtype for node in nodes if node.grad is not None}
+    assert gradients == {np.dtype("float32")}
 
 
 def test_min_char_rnn_gradients_are_the_tapes() -> None:

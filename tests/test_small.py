@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -271,13 +273,30 @@ def test_streams_refuse() -> None:
         stream(np.zeros((2, 3), complex))
 
 
-def test_latency_measures_what_it_names() -> None:
+def test_latency_measures_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that the calls themselves advance, so that their times are known."""
     network = latency.Network("lstm", 2, 8, characters=11)
     assert network.bytes == 4 * (32 * (1 + 8) + 32 * (8 + 8))
-    calls: list[str] = []
-    found = latency.measure_latency({"a": lambda: calls.append("a")}, 0.0)
-    assert found["a"].calls == len(calls) - 10
-    assert list(found["a"].percentiles) == sorted(found["a"].percentiles)
+    now = 0
+
+    def lasting(*seconds: int) -> Callable[[], None]:
+        rest = iter(seconds)
+
+        def call() -> None:
+            nonlocal now
+            now += next(rest)
+
+        return call
+
+    # Ten calls that warm the caches come before those that count, in each of two turns.
+    turns = [[1000] * 10, range(100), range(100, 200), [1000] * 10, range(200, 400)]
+    calls = {"ramp": lasting(*itertools.chain(*turns)), "constant": lasting(*[7] * 420)}
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: now)
+    found = latency.measure_latency(calls, seconds=40_000)
+    # The percentiles of 0, ..., 399 lie at these shares of 399.
+    assert found["ramp"].calls == found["constant"].calls == 400
+    np.testing.assert_allclose(found["ramp"].percentiles, [199.5, 359.1, 395.01, 398.601])
+    assert found["constant"].percentiles == (7, 7, 7, 7)
 
 
 def test_latency_command(tmp_path: Path) -> None:
