@@ -212,21 +212,30 @@ def weights_of(data: Data) -> list[Any]:
     ]
 
 
-def run_engine(case: Case, *, data: Data | None = None, **options: object) -> dict[str, NDArray]:
-    """Results of `rnnfast.functional` on the case's data."""
+def forward(
+    case: Case, data: Data | None = None, **options: object
+) -> tuple[NDArray, tuple[NDArray, ...], Any]:
+    """The engine's forward pass on the case's data or, where given, on others."""
     from rnnfast import functional
 
     d = data or make_data(case)
-    y, state, reserve = functional.forward(
+    return functional.forward(
         case.cell,
         d.x,
         weights_of(d),
         d.state,
         lengths=d.lengths,
-        training=True,
         **case.options,
         **options,
     )
+
+
+def run_engine(case: Case, *, data: Data | None = None, **options: object) -> dict[str, NDArray]:
+    """Results of `rnnfast.functional` on the case's data."""
+    from rnnfast import functional
+
+    d = data or make_data(case)
+    y, state, reserve = forward(case, d, training=True, **options)
     gradients = functional.backward(reserve, d.dy, d.dstate, need_dx=not case.indices)
     return named(y, state, *gradients, case.D)
 
@@ -303,3 +312,21 @@ def assert_identical(got: Mapping[str, NDArray], expected: Mapping[str, NDArray]
     assert list(got) == list(expected)
     different = [name for name in expected if got[name].tobytes() != expected[name].tobytes()]
     assert not different, different
+
+
+def select(data: Data, members: NDArray, steps: int, *, lengths: bool) -> Data:
+    """The data of some sequences of a batch, cut after a number of steps."""
+    return Data(
+        np.ascontiguousarray(data.x[:steps, members]),
+        data.weights,
+        tuple(np.ascontiguousarray(s[:, members]) for s in data.state),
+        data.lengths[members] if lengths and data.lengths is not None else None,
+        np.ascontiguousarray(data.dy[:steps, members]),
+        tuple(np.ascontiguousarray(s[:, members]) for s in data.dstate),
+    )
+
+
+def of_sequences(results: dict[str, NDArray]) -> dict[str, NDArray]:
+    """The results that belong to single sequences, batch first."""
+    names = [name for name in results if name in ("y", "dx") or "state" in name]
+    return {name: results[name].swapaxes(0, 1) for name in names}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import rnnfast
+from layer_cases import NAMED
 from rnnfast import autograd
 from rnnfast._engine import backend
 from rnnfast.layers.calls import Layer
-from test_layers import NAMED
 from tolerances import TORCH_RELATIVE_FLOAT64
 
 

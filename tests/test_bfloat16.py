@@ -11,7 +11,7 @@ import cases
 from cases import Case
 from rnnfast import functional
 from rnnfast.reference import CELLS, round_to_bfloat16
-from test_sequence import grid, large, projected
+from sequence_cases import grid, large, projected
 
 FULL = Case("lstm", T=3, B=5, I=17, H=19)
 ROUNDED = replace(FULL, precision="bfloat16")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import cases
+import noise_cases as noise
 import rnnfast
-import test_noise as noise
 from cases import Case
 from philox import philox
 from rnnfast import functional, traced
@@ -22,7 +22,7 @@ from rnnfast._engine import known
 from rnnfast._engine.known import has_candidate
 from rnnfast.cells import ZOO, sigmoid, tanh
 from rnnfast.reference import CELLS
-from test_sequence import DTYPES
+from sequence_cases import DTYPES
 
 PAGE = (Path(__file__).parent.parent / "docs" / "cells.md").read_text(encoding="utf-8")
 (SENTENCE,) = re.findall(r"without a candidate:(.*?)\.\n", PAGE, re.S)

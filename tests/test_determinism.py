@@ -10,7 +10,7 @@ import pytest
 
 import cases
 import rnnfast
-from cases import Case, Data
+from cases import Case, Data, of_sequences, select
 from rnnfast import functional
 from rnnfast.reference import CELLS
 
@@ -50,24 +50,6 @@ def test_same_bits_for_any_number_of_threads(case: Case) -> None:
     for count in (2, 3, 2):
         rnnfast.set_num_threads(count)
         cases.assert_identical(cases.run_engine(case, dropout=0.2, seed=5), alone)
-
-
-def select(data: Data, members: np.ndarray, steps: int, *, lengths: bool) -> Data:
-    """The data of some sequences of a batch, cut after a number of steps."""
-    return Data(
-        np.ascontiguousarray(data.x[:steps, members]),
-        data.weights,
-        tuple(np.ascontiguousarray(s[:, members]) for s in data.state),
-        data.lengths[members] if lengths and data.lengths is not None else None,
-        np.ascontiguousarray(data.dy[:steps, members]),
-        tuple(np.ascontiguousarray(s[:, members]) for s in data.dstate),
-    )
-
-
-def of_sequences(results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The results that belong to single sequences, batch first."""
-    names = [name for name in results if name in ("y", "dx") or "state" in name]
-    return {name: results[name].swapaxes(0, 1) for name in names}
 
 
 @pytest.mark.parametrize("case", EACH_SIZE, ids=str)

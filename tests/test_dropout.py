@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import cases
-from cases import Case
+from cases import Case, forward
+from noise_cases import dropout_masks
 from philox import dropout_mask, philox
 from rnnfast.reference import CELLS
-from test_sequence import DTYPES, forward
+from sequence_cases import DTYPES
 
 
 @pytest.mark.parametrize(
@@ -31,35 +31,6 @@ def test_known_answers_of_philox(counter: str, key: str, expected: str) -> None:
     words, keys = ([int(word, 16) for word in text.split()] for text in (counter, key))
     result = philox(np.array(words, np.uint64), (keys[0], keys[1]))
     assert " ".join(f"{word:08x}" for word in result) == expected
-
-
-def dropout_masks(case: Case, dropout: float, seed: int) -> list[np.ndarray]:
-    """The masks (T, B, D*H) of each layer but the last that the engine uses for the case's sizes.
-
-    Read from vanilla ReLU networks: the layers up to the one in question put out 1 everywhere, the
-    next one passes its input on, and so the outputs are the mask.
-    """
-    H, width = case.H, case.D * case.H
-    rest = (np.zeros((H, H)), np.zeros(H), np.zeros(H), None)
-    data = cases.make_data(case)._replace(state=None)
-    if case.indices:
-        data = data._replace(x=np.zeros((case.T, case.B, case.I)))
-    masks = []
-    for boundary in range(case.L - 1):
-        weights = []
-        for layer, side in itertools.product(range(boundary + 2), range(case.D)):
-            if layer <= boundary:
-                columns = width if layer else case.I
-                weights.append((np.zeros((H, columns)), rest[0], np.ones(H), rest[2], None))
-            else:
-                weights.append((np.eye(H, width, side * H), *rest))
-        probe = data._replace(
-            x=data.x.astype(case.dtype),
-            weights=[tuple(w if w is None else w.astype(case.dtype) for w in ws) for ws in weights],
-        )
-        network = replace(case, cell="rnn_relu", L=boundary + 2)
-        masks.append(forward(network, probe, dropout=dropout, seed=seed, training=True)[0])
-    return masks
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

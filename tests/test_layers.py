@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 import cases
 import rnnfast
 from cases import Case
+from layer_cases import NAMED, bare, listed
 from rnnfast._engine.known import COMPILED
 from rnnfast.layers.axes import time_first
 
 CELLS = list(COMPILED)
-NAMED = {
-    "rnn_tanh": (rnnfast.RNN, {}),
-    "rnn_relu": (rnnfast.RNN, {"nonlinearity": "relu"}),
-    "lstm": (rnnfast.LSTM, {}),
-    "peephole_lstm": (rnnfast.PeepholeLSTM, {}),
-    "gru": (rnnfast.GRU, {}),
-    "gru_reset_before": (rnnfast.GRU, {"reset_after": False}),
-}
-
-
-def bare(states: Any) -> Any:
-    """State as layers give it: one array, or a tuple of several."""
-    return states[0] if len(states) == 1 else tuple(states)
-
-
-def listed(state: Any) -> list[np.ndarray]:
-    return list(state) if isinstance(state, tuple) else [state]
 
 
 @pytest.mark.parametrize("batch_first", [False, True])

@@ -13,30 +13,17 @@ import pytest
 import cases
 import rnnfast
 from cases import Case
+from layer_cases import NAMED, bare, learned_rows, learning, listed
 from rnnfast import functional
 from rnnfast._engine.known import COMPILED
-from test_layers import NAMED, bare, listed
 
 CELLS = list(COMPILED)
-
-
-def learned_rows(case: Case) -> list[np.ndarray]:
-    """What the parameters hold: the state of the data's first sequence."""
-    return [s[:, 0] for s in cases.make_data(case).state]
 
 
 def broadcast(case: Case, batch: int | None = None) -> tuple[np.ndarray, ...]:
     """The same for every sequence of a batch, as a state that is given."""
     B = case.B if batch is None else batch
     return tuple(np.repeat(rows[:, None], B, axis=1) for rows in learned_rows(case))
-
-
-def learning(case: Case, **options: Any) -> rnnfast.Recurrent:
-    """The case's layer, which starts from parameters that are not zero."""
-    layer = cases.new_layer(case, learn_state=True, **options)
-    rows = {f"initial_state_{k}": r for k, r in enumerate(learned_rows(case))}
-    layer.load_state_dict(cases.make_layer(case).state_dict() | rows)
-    return layer
 
 
 def initial_gradients(layer: rnnfast.Recurrent) -> list[np.ndarray]:

@@ -11,75 +11,23 @@ import pytest
 import cases
 import rnnfast
 from cases import Case
+from noise_cases import (
+    ALL,
+    EARLY_STATE,
+    INDEPENDENT,
+    KINDS,
+    OTHER_STATE,
+    SIZES,
+    assert_as_reference,
+    final_of,
+    made,
+    masks_of,
+    reserve_of,
+)
 from philox import philox
 from rnnfast import functional
-from rnnfast._engine.known import cell_named, name_of
-from rnnfast.reference import CELLS
-from test_sequence import DTYPES
-from traced_cases import OTHERS
-
-# Cells that the engine gets from their equations: one with layer norms and channel parameters, one
-# without recurrent products, one with products of several states, one whose second stage multiplies
-# a new state, and of the zoo one more and one that reads the input itself.
-TRACED = [
-    *(
-        name_of(OTHERS[name])
-        for name in ("normalized", "independent", "other_state", "early_state")
-    ),
-    "janet",
-    "mut1",
-]
-INDEPENDENT, OTHER_STATE, EARLY_STATE = TRACED[1:4]
-ALL = [*CELLS, *TRACED]
-KINDS: dict[str, dict[str, Any]] = {
-    "zoneout": {"zoneout": 0.3},
-    "inputs": {"input_dropout": 0.4},
-    "recurrent": {"recurrent_dropout": 0.25},
-    "all": {"zoneout": 0.2, "input_dropout": 0.3, "recurrent_dropout": 0.4},
-}
-
-
-def made(cell: str, **sizes: Any) -> Case:
-    """A case of sizes that the cell can have."""
-    case = Case(cell, **sizes)
-    return replace(case, I=case.H, D=1) if cell_named(cell).reads_input else case
-
-
-def reserve_of(case: Case, seed: int, **noise: Any) -> Any:
-    d = cases.make_data(case)
-    weights = cases.weights_of(d)
-    _, _, reserve = functional.forward(
-        case.cell, d.x, weights, d.state, lengths=d.lengths, seed=seed, training=True,
-        **case.options, **noise,
-    )  # fmt: skip
-    assert reserve is not None
-    return reserve.core
-
-
-def masks_of(case: Case, seed: int, **noise: Any) -> dict[str, Any]:
-    """What a training call of the case draws, as the reference takes it."""
-    core = reserve_of(case, seed, **noise)
-    members, states = range(case.L * case.D), range(core.states)
-    return {
-        "zoneout_masks": [[core.zoneout_mask(k, s) for s in states] for k in members],
-        "input_masks": [core.input_mask(layer) for layer in range(case.L)],
-        "recurrent_masks": [core.recurrent_mask(k) for k in members],
-        "candidate_masks": [core.candidate_mask(k) for k in members],
-    }
-
-
-def assert_as_reference(case: Case, seed: int = 7, **noise: Any) -> None:
-    masks = masks_of(case, seed, **noise)
-    expected = cases.run_reference(case, **masks)
-    results = cases.run_engine(case, seed=seed, **noise)
-    cases.assert_close(results, expected, cases.plain_errors(case, **masks), case)
-
-
-SIZES = {
-    "layers": {"T": 6, "B": 5, "H": 9, "L": 2, "D": 2},
-    "one sequence": {"T": 5, "B": 1, "H": 35},
-    "many rows": {"T": 4, "B": 19, "H": 70, "lengths": True},
-}
+from rnnfast._engine.known import cell_named
+from sequence_cases import DTYPES
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -126,15 +74,6 @@ def test_noise_beside_dropout_between_layers(cell: str) -> None:
     results = cases.run_engine(case, dropout=0.3, **options)
     plain = cases.plain_errors(case, masks=outputs, **masks)
     cases.assert_close(results, expected, plain, case)
-
-
-def final_of(case: Case, **options: Any) -> list[np.ndarray]:
-    """y and the final states of a call that is not training."""
-    d = cases.make_data(case)
-    y, state, _ = functional.forward(
-        case.cell, d.x, cases.weights_of(d), d.state, lengths=d.lengths, **case.options, **options
-    )
-    return [y, *state]
 
 
 @pytest.mark.parametrize("lengths", [False, True])

@@ -20,11 +20,11 @@ import onnx_models
 import rnnfast
 import rnnfast.onnx
 from cases import Case
+from layer_cases import learning
 from rnnfast import functional, reference
 from rnnfast._engine.known import COMPILED
 from rnnfast.onnx.layout import OPERATORS
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
-from test_learned_state import learning
 
 STATES = ("h", "c")
 

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 import cases
+import noise_cases as noise
 import rnnfast
-import test_noise as noise
 from cases import Case
 from rnnfast import functional
 from rnnfast._engine.known import COMPILED

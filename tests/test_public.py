@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import rnnfast
-from test_layers import NAMED
+from layer_cases import NAMED
 
 # PyTorch's layers take these by position; nonlinearity is of RNN only, in the fourth place.
 POSITIONAL = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout"]

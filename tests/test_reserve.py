@@ -10,10 +10,10 @@ import pytest
 
 import cases
 from cases import Case
+from noise_cases import dropout_masks
 from rnnfast import _core, functional
 from rnnfast._engine import network
 from rnnfast.reference import CELLS
-from test_dropout import dropout_masks
 
 
 def aligned_copy(memory: np.ndarray) -> np.ndarray:

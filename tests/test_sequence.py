@@ -2,77 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import random
-
 import numpy as np
 import pytest
 
 import cases
-from cases import Case
+from cases import Case, forward
 from rnnfast import functional
-from rnnfast._engine.known import COMPILED
 from rnnfast.reference import CELLS
-
-DTYPES = ("float32", "float64")
-
-
-def grid() -> list[Case]:
-    """Every cell x dtype x direction x lengths x hidden size, the other choices drawn for each."""
-    draw = random.Random(1)
-    return [
-        Case(
-            cell,
-            dtype=dtype,
-            D=directions,
-            lengths=lengths,
-            H=hidden,
-            T=draw.choice((1, 2, 5, 11)),
-            B=draw.choice((1, 2, 5, 9, 19)),
-            I=draw.choice((1, 4, 17, 35)),
-            L=draw.choice((1, 2, 3)),
-            bias=draw.random() < 0.7,
-            indices=draw.random() < 0.3,
-        )
-        for cell, dtype, directions, lengths, hidden in itertools.product(
-            CELLS, DTYPES, (1, 2), (False, True), cases.HIDDEN_SIZES
-        )
-    ]
-
-
-def options() -> list[Case]:
-    """Every cell x layers x bias x kind of input at one size."""
-    return [
-        Case(cell, H=10, L=layers, bias=bias, indices=indices)
-        for cell, layers, bias, indices in itertools.product(
-            CELLS, (1, 2, 3), (False, True), (False, True)
-        )
-    ]
-
-
-def large() -> list[Case]:
-    """Sizes beyond one tile, block or chunk: wide layers, many rows, long sequences."""
-    sizes = (
-        {"T": 3, "B": 70, "I": 40, "H": 130},
-        {"T": 4, "B": 3, "I": 300, "H": 257},
-        {"T": 150, "B": 2, "I": 9, "H": 20},
-        {"T": 2, "B": 300, "I": 3, "H": 5},
-    )
-    return [Case(cell, dtype=dtype, **size) for cell in CELLS for dtype in DTYPES for size in sizes]
-
-
-def projected() -> list[Case]:
-    """Layers with a projection: narrower and wider than a vector, and wider than the state."""
-    sizes = (
-        {"T": 5, "B": 3, "I": 4, "H": 8, "P": 1},
-        {"T": 11, "B": 9, "I": 17, "H": 33, "P": 3, "L": 2, "D": 2, "lengths": True},
-        {"T": 7, "B": 40, "I": 5, "H": 70, "P": 17, "L": 2},
-        {"T": 6, "B": 5, "I": 3, "H": 33, "P": 70, "D": 2, "indices": True},
-        {"T": 90, "B": 7, "I": 8, "H": 130, "P": 101, "lengths": True, "bias": False},
-        {"T": 3, "B": 1, "I": 300, "H": 257, "P": 64, "L": 3},
-    )
-    cells = [name for name in COMPILED if functional.cells()[name].projects]
-    return [Case(cell, dtype=dtype, **size) for cell in cells for dtype in DTYPES for size in sizes]
+from sequence_cases import DTYPES, grid, large, options, projected
 
 
 @pytest.mark.parametrize("case", [*grid(), *options(), *large(), *projected()], ids=str)
@@ -118,22 +55,6 @@ def test_inference_keeps_nothing_and_gives_the_same_bits(
     assert inferred[2] is None
     np.testing.assert_array_equal(inferred[0], trained[0])
     np.testing.assert_array_equal(inferred[1], trained[1])
-
-
-def forward(
-    case: Case, data: cases.Data | None = None, **options: object
-) -> tuple[np.ndarray, tuple[np.ndarray, ...], object]:
-    """The engine's forward pass on the case's data or, where given, on others."""
-    d = data or cases.make_data(case)
-    return functional.forward(
-        case.cell,
-        d.x,
-        cases.weights_of(d),
-        d.state,
-        lengths=d.lengths,
-        **case.options,
-        **options,
-    )
 
 
 @pytest.mark.parametrize("cell", CELLS)

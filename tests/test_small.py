@@ -17,12 +17,11 @@ import pytest
 
 import cases
 import rnnfast
-from cases import Case
+from cases import Case, of_sequences, select
+from layer_cases import bare, listed
 from rnnfast import functional
 from rnnfast.benchmark import latency
 from rnnfast.reference import CELLS
-from test_determinism import of_sequences, select
-from test_layers import bare, listed
 
 # T, B of calls of fewer than eight rows, inside batches of more; sizes with every kind of tail, and
 # sums longer than a block of the depth. All rows of the batch are summed in one go (126 at most).

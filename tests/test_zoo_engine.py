@@ -15,11 +15,10 @@ import pytest
 
 import cases
 import rnnfast
-from cases import Case
+from cases import Case, of_sequences, select
 from rnnfast import functional
 from rnnfast._engine.known import COMPILED, cell_named
 from rnnfast.cells import ZOO
-from test_determinism import of_sequences, select
 
 TRACED = [name for name in ZOO if name not in COMPILED]
 DEEP = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from test_recurrent import errors, run
+from recurrent_cases import errors, run
 
 import cases
 from cases import Case

@@ -10,8 +10,8 @@ from device_kernels import EPS, SCHEDULES, Kernels
 from numpy.typing import NDArray
 
 import cases
-from test_optim import STEPS, all_optimizers, plain_training
-from test_optim import reals as parameters
+from optim_cases import STEPS, all_optimizers, plain_training
+from optim_cases import reals as parameters
 
 
 class Pieces:

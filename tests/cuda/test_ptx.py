@@ -14,7 +14,7 @@ import pytest
 from ptx import PtxError, translate
 from ptx.opcodes import TABLE
 from ptx_harness import HEAD, Case, Module, check, entry, opcodes_of
-from test_ptx_threads import PROGRAMS
+from ptx_threads import PROGRAMS
 
 FUNCTIONS = [
     ptx_integers.integers,

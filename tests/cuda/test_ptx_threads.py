@@ -13,32 +13,8 @@ from build import SCHEDULES
 from ptx_harness import Module
 from ptx_numbers import decode, encode, rounded
 from ptx_programs import ATOMICS, LOADS, SMALL, size
+from ptx_threads import PROGRAMS
 
-PROGRAMS = (
-    ptx_programs.MEMORY
-    + ptx_programs.FUNCTIONS
-    + "".join(
-        program()
-        for program in (
-            ptx_programs.loads,
-            ptx_programs.vectors,
-            ptx_programs.orders,
-            ptx_programs.hints,
-            ptx_programs.moves,
-            ptx_programs.control,
-            ptx_programs.special,
-            ptx_programs.atomics,
-            ptx_programs.shared_atomics,
-            ptx_meetings.barriers,
-            ptx_meetings.warps,
-            ptx_meetings.products,
-            ptx_meetings.matrices,
-            ptx_meetings.copies,
-            ptx_meetings.cluster,
-            ptx_meetings.phases,
-        )
-    )
-)
 Array = npt.NDArray[Any]
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from device_kernels import SCHEDULES
-from numpy.typing import NDArray
+from recurrent_cases import KERNELS, errors, run
 
 import cases
 from cases import Case
-from rnnfast import cuda, functional
+from rnnfast import cuda
 from rnnfast._engine.backend import get as engine
 from rnnfast.cuda._engine import Engine
 from rnnfast.reference import CELLS
@@ -25,14 +24,6 @@ CASES = (
     Case("", T=1, B=1, H=17, bias=False),
 )
 SMALLEST = Case("", T=2, B=2, I=1, H=1)
-
-# The kernels and what they multiply: float32, bfloat16, or float32 as pairs of bfloat16.
-KERNELS = [(kernel, p) for kernel in ("grid", "gemm") for p in ("full", "bfloat16")]
-KERNELS += [(k, p) for k in ("block", "cluster", "flags") for p in ("bfloat16x3", "bfloat16")]
-
-# A value as two of bfloat16 is off by 2^-18 of it, and the product of the second two is left out,
-# which is as if each factor were off by 2^-19 more.
-PAIR_ERROR = 2.0**-17
 
 
 @pytest.fixture(params=KERNELS, ids="-".join)
@@ -47,45 +38,6 @@ def kernel(request: pytest.FixtureRequest, device: str) -> Iterator[tuple[Engine
     yield on, products
     on.kernel = None
     cuda.set_float32_matmul_precision("highest", device)
-
-
-def run(on: Engine, case: Case) -> dict[str, NDArray]:
-    """Results of a forward and backward pass, on the host."""
-    d = cases.make_data(case)
-
-    def put(arrays: tuple[NDArray | None, ...]) -> list[NDArray | None]:
-        return [None if a is None else on.asarray(a.copy()) for a in arrays]
-
-    y, state, reserve = functional.forward(
-        case.cell,
-        on.asarray(d.x.copy()),
-        [functional.Weights(*put(w)) for w in d.weights],
-        put(d.state),
-        lengths=d.lengths,
-        training=True,
-        **case.options,
-    )
-    assert reserve is not None
-    dx, dstate, dweights = functional.backward(reserve, d.dy, d.dstate, need_dx=not case.indices)
-    results = cases.named(y, state, dx, dstate, dweights, case.D)
-    return {name: on.to_host(array) for name, array in results.items()}
-
-
-def paired(run: int) -> object:
-    """The error of pairs of bfloat16, drawn anew for each run."""
-    rng = np.random.default_rng(run)
-    return lambda x: (x * (1 + PAIR_ERROR * rng.uniform(-1, 1, x.shape))).astype(x.dtype)
-
-
-def errors(case: Case, products: str) -> dict[str, float]:
-    """Largest error that plain code makes with such products."""
-    if products != "bfloat16x3":
-        return cases.plain_errors(case)
-    exact, plain = cases.run_reference(case), cases.plain_errors(case)
-    for i in range(3):
-        result = cases.run_reference(case, "float32", rounding=paired(i))
-        plain = {n: max(e, cases.worst(result[n], exact[n])) for n, e in plain.items()}
-    return plain
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -21,7 +21,7 @@ pytest.importorskip("pybind11", reason="builds of the engine need pybind11")
 from device_kernels import SCHEDULES
 from engine import FEW_CELLS, all_cells, build_engine
 from kernel_jobs import Job, run_jobs
-from test_recurrent import KERNELS
+from recurrent_cases import KERNELS
 
 from rnnfast.reference import CELLS
 
