@@ -1,4 +1,4 @@
-"""Shared fixtures, and two switches.
+"""Shared fixtures, and three switches.
 
     RNNFAST_TEST_DEVICE=emulated pytest
 
@@ -8,6 +8,11 @@ does not do is skipped with its own message.
     pytest --cells lstm,mut3
 
 leaves out what tests have of other cells.
+
+    RNNFAST_TEST_SKIPS=known pytest
+
+fails a test, or a file, that is skipped for a reason other than those of `KNOWN_SKIPS`: a package
+that is missing by mistake would take its tests with it, and nobody would see.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +76,17 @@ REFUSALS = (
     ),
     (ValueError, r"cell '\w+': a step that normalises over the units runs on the CPU alone"),
 )
+# Why tests are skipped where all is installed that .ci/run installs, by how the reasons begin.
+KNOWN_SKIPS = re.compile(
+    r"device '(emulated_ptx|cuda)': |rnnfast was built without CUDA|there is (a CUDA|an NVIDIA) "
+    r"|(nvcc|ptxas) is not on PATH|there is no cuobjdump|CuPy, which has NVRTC, is not installed"
+    r"|tensor cores multiply bfloat16 from |clusters are from |normalises, which has no kernels"
+    r"|the module has all kernels of this cell|a pickled array of the emulator is one of "
+    r"|this CPU does not support |only AVX-512 has two ways"
+    r"|RNNFAST_TEST_SANITIZERS is not set|.*; RNNFAST_TEST_FIRST_USE=all runs it"
+    r"|(tokenizers|torchdata|IPython|onnxscript) is not installed"
+)
+SKIPS = os.environ.get("RNNFAST_TEST_SKIPS", "")
 
 
 def pytest_configure() -> None:
@@ -85,6 +102,30 @@ def pytest_configure() -> None:
     for number, handler in usual.items():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    """Looks at the skips of whole files."""
+    return fail_if_unknown((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Looks at the skips of tests."""
+    return fail_if_unknown((yield))
+
+
+def fail_if_unknown(report: Any) -> Any:
+    """Makes a failure of a skip for a reason that nobody expects, where `SKIPS` says so."""
+    if SKIPS == "known" and report.skipped and not hasattr(report, "wasxfail"):
+        _, _, reason = report.longrepr
+        if not KNOWN_SKIPS.match(reason.removeprefix("Skipped: ")):
+            report.outcome = "failed"
+            report.longrepr = (
+                f"expected a reason of KNOWN_SKIPS in tests/conftest.py, got {reason!r}"
+            )
+    return report
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -170,9 +170,9 @@ class Summary(nn.Module):
 @pytest.mark.filterwarnings("ignore")  # of both exporters, about themselves
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_accelerated_models_go_to_onnx_as_those_of_torch_nn(dynamo: bool, tmp_path: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     if dynamo:
-        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxscript", reason="onnxscript is not installed")
     file = tmp_path / "model.onnx"
     x = torch.randn(5, 2, 3)
     models = [

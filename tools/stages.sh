@@ -92,9 +92,11 @@ install_peers() { # what tests compare with; silero-vad for its weights alone
   $python -m pip install --quiet --no-deps silero-vad==6.2.3
 }
 
-readme_test_command() { # runs the second shell block of README.md
+# Runs the second shell block of README.md, lists what is skipped and fails where a reason is new.
+readme_test_command() {
   local command
   command=$(awk '/^```sh/ {block++; next} /^```/ {inside = 0} block == 2 && !done {print; done = 1}' README.md)
   printf '%s\n' "$command"
-  PATH=$PWD/.venv/bin:$PATH bash -euo pipefail -c "$command" # tests that build need cmake
+  # .venv/bin is on PATH because tests that build need cmake.
+  PYTEST_ADDOPTS=-rs RNNFAST_TEST_SKIPS=known PATH=$PWD/.venv/bin:$PATH bash -euo pipefail -c "$command"
 }
