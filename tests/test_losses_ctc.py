@@ -126,7 +126,9 @@ def test_an_impossible_class_has_no_gradient(dtype: str) -> None:
     expected = rnnfast.ctc(without, [[1, 2]], [5], [2])
     assert loss == expected[0]
     assert gradient[2, 0, 3] == 0
-    np.testing.assert_allclose(gradient, expected[1], atol=1e-80)
+    assert float(expected[1][2, 0, 3]) < 1e-80
+    expected[1][2, 0, 3] = 0
+    np.testing.assert_array_equal(gradient, expected[1])
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
