@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rnnfast import _backend, _checks, _known, losses
 from rnnfast._checks import RealArray
 from rnnfast._files import AnyPath
+from rnnfast._memory import check_memory
 from rnnfast.dense import Embedding, EmbeddingCall, Linear, LinearCall
 from rnnfast.layers import Recurrent, RecurrentCall
 from rnnfast.module import Module
@@ -28,7 +29,6 @@ from rnnfast.training.checkpoint import (
     save_checkpoint,
 )
 from rnnfast.training.config import CharLMConfig
-from rnnfast.training.memory import check_memory
 from rnnfast.training.text import TextError
 from rnnfast.training.vocabulary import Vocabulary, vocabulary_from_json
 
