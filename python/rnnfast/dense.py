@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _checks, _core
+from rnnfast import _checks, _core, _seeds
 from rnnfast._backend import CPU
 from rnnfast._checks import IntArray, RealArray
 from rnnfast.calls import Call, Layer
 from rnnfast.module import uniform
+from rnnfast.parameter import Parameter
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class EmbeddingCall(Call):
@@ -60,9 +66,7 @@ class Embedding(Layer):
         self.num_embeddings = _checks.positive_int("num_embeddings", num_embeddings)
         self.embedding_dim = _checks.positive_int("embedding_dim", embedding_dim)
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
-        normal = np.random.default_rng(_checks.seed("seed", seed)).standard_normal(
-            (num_embeddings, embedding_dim)
-        )
+        normal = _seeds.generator(seed).standard_normal((num_embeddings, embedding_dim))
         self.weight = self._add("weight", normal.astype(self.dtype))
 
     def __call__(self, indices: ArrayLike) -> RealArray:
@@ -122,7 +126,8 @@ class Embedding(Layer):
     def _differentiate(self, index: IntArray, dy: ArrayLike) -> None:
         array = _checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
         _checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
-        self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
+        if self.weight.requires_grad:
+            self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
 
     def extra_repr(self) -> str:
         """The sizes."""
@@ -181,7 +186,7 @@ class Linear(Layer):
         self.in_features = _checks.positive_int("in_features", in_features)
         self.out_features = _checks.positive_int("out_features", out_features)
         self.dtype = _checks.real_dtype("dtype", dtype, self._on)
-        generator = np.random.default_rng(_checks.seed("seed", seed))
+        generator = _seeds.generator(seed)
         self.weight = self._add(
             "weight", uniform(generator, (out_features, in_features), in_features, self.dtype)
         )
@@ -263,13 +268,51 @@ class Linear(Layer):
             dy=array,
             x=x,
             weight=self.weight.value,
-            dweight=self.weight.grad,
-            dbias=None if self.bias is None else self.bias.grad,
+            dweight=_trained(self.weight),
+            dbias=_trained(self.bias),
             need_dx=need_dx,
         )
         return dx
+
+    def tie(self, other: Embedding | Linear) -> Self:
+        """Make the weight of another layer this layer's own, so that both train one parameter.
+
+        The parameter has the gradients of both added up, counts once among the parameters of a
+        model, in optimisers and in state dicts, and keeps the values of `other`. Tie before the
+        optimiser is made, which would go on with the weight that was here. Source: Press and Wolf,
+        "Using the output embedding to improve language models", 2017.
+
+        Args:
+            other: An `Embedding` of out_features vectors of size in_features, or a `Linear` of the
+                same sizes.
+
+        Returns:
+            The layer itself.
+
+        Raises:
+            ValueError: The weights have different shapes, or are on different devices.
+            TypeError: `other` is another kind of layer, or of another dtype.
+        """
+        if not isinstance(other, (Embedding, Linear)):
+            raise TypeError(f"other: expected an Embedding or a Linear, got {type(other).__name__}")
+        meaning = "(out_features, in_features)"
+        _checks.shape("other.weight", other.weight.value, self.weight.shape, meaning)
+        if other.dtype != self.dtype:
+            raise TypeError(f"other: expected dtype {self.dtype}, got {other.dtype}")
+        if other._on is not self._on:
+            raise ValueError(f"other: expected device {self._on.name!r}, got {other._on.name!r}")
+        self._share("weight", other.weight)
+        return self
+
+    def _share(self, name: str, parameter: Parameter) -> None:
+        vars(self)[name] = parameter
 
     def extra_repr(self) -> str:
         """The sizes."""
         without = "" if self.bias else ", bias=False"
         return f"{self.in_features}, {self.out_features}{without}"
+
+
+def _trained(parameter: Parameter | None) -> RealArray | None:
+    """The array that a gradient is added to; None of a parameter that is not there or frozen."""
+    return parameter.grad if parameter is not None and parameter.requires_grad else None

@@ -165,6 +165,22 @@ class Module:
         """Switch to evaluation: no dropout, nothing kept for backward. Returns self."""
         return self.train(False)
 
+    def freeze(self) -> Self:
+        """Freeze every parameter: `requires_grad = False` of `Parameter`. Returns self.
+
+        The gradients go through the module as before, to what comes ahead of it.
+        """
+        return self._set_requires_grad(False)
+
+    def unfreeze(self) -> Self:
+        """Let every parameter be trained again. Returns self."""
+        return self._set_requires_grad(True)
+
+    def _set_requires_grad(self, trained: bool) -> Self:
+        for parameter in self.parameters():
+            parameter.requires_grad = trained
+        return self
+
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
         for parameter in self.parameters():
@@ -188,8 +204,7 @@ class Module:
         parameters = list(self.parameters())
         _checks.same_names("state_dict", state_dict, (p.name for p in parameters))
         arrays = [_checks.values_of(p.name, state_dict[p.name], p.value) for p in parameters]
-        for _, module, _ in self._modules():
-            module._thaw()
+        self._thaw_all()
         for p, array in zip(parameters, arrays, strict=True):
             p.value[...] = array
 
@@ -218,6 +233,11 @@ class Module:
 
     def _thaw(self) -> None:
         """Drop what was made of the module's own parameters, which may change from now on."""
+
+    def _thaw_all(self) -> None:
+        """The same for all modules below, too."""
+        for _, module, _ in self._modules():
+            module._thaw()
 
     def _leaves(self) -> Named:
         return _leaves(tuple(vars(self).items()))

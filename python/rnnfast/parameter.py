@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -12,12 +12,28 @@ from rnnfast import _backend, _checks
 from rnnfast._checks import RealArray
 
 
+class Freezing:
+    """Whether a parameter is trained: one object for a parameter under all its names.
+
+    Attributes:
+        requires_grad: As of the parameter.
+    """
+
+    __slots__ = ("requires_grad",)
+
+    def __init__(self) -> None:
+        self.requires_grad = True
+
+
 class Parameter(NDArrayOperatorsMixin):
     """A parameter of a module. Its value and its gradient are arrays that are updated in place.
 
     It can be used as the array of its values: `layer.weight_hh_l0[...] = 0`, `p[:4] += 1`,
     `p *= 0.5`, `np.linalg.norm(p)`, `p.shape`, `len(p)`, `p.T`. Assigning to `value`
     or `grad`, or to the attribute of the module, copies into the array that is there.
+
+    With `requires_grad = False` it is frozen: its gradient becomes zero, `backward` adds nothing to
+    it, and optimisers and clipping pass it by. State dicts and files hold it as before.
 
     Args:
         name: How state dicts and messages call it.
@@ -29,12 +45,13 @@ class Parameter(NDArrayOperatorsMixin):
         ValueError: The shapes differ, or an array is not in C order.
     """
 
-    __slots__ = ("grad", "name", "value")
+    __slots__ = ("freezing", "grad", "name", "value")
     __hash__ = object.__hash__  # `==` compares values
 
     name: str
     value: RealArray
     grad: RealArray
+    freezing: Freezing
 
     def __init__(self, name: str, value: RealArray, grad: RealArray) -> None:
         for label, array in ((f"{name}.value", value), (f"{name}.grad", grad)):
@@ -48,23 +65,29 @@ class Parameter(NDArrayOperatorsMixin):
         if grad.dtype != value.dtype:
             raise TypeError(f"{name}.grad: expected {value.dtype}, as of value, got {grad.dtype}")
         _checks.shape(f"{name}.grad", grad, value.shape, "of value")
-        self._set(name, value, grad)
+        self._set(name, value, grad, Freezing())
 
-    def _set(self, name: str, value: RealArray, grad: RealArray) -> None:
-        for attribute, given in (("name", name), ("value", value), ("grad", grad)):
-            object.__setattr__(self, attribute, given)
+    def _set(self, name: str, value: RealArray, grad: RealArray, freezing: Freezing) -> None:
+        given = {"name": name, "value": value, "grad": grad, "freezing": freezing}
+        for attribute, what in given.items():
+            object.__setattr__(self, attribute, what)
 
     def renamed(self, name: str) -> Parameter:
         """The same arrays under another name."""
         if name == self.name:
             return self
         other = object.__new__(Parameter)  # the arrays were checked
-        other._set(name, self.value, self.grad)
+        other._set(name, self.value, self.grad, self.freezing)
         return other
 
     def __setattr__(self, attribute: str, new: Any) -> None:
         if attribute == "name":
             object.__setattr__(self, attribute, new)
+            return
+        if attribute == "requires_grad":
+            self.freezing.requires_grad = _checks.boolean(f"{self.name}.requires_grad", new)
+            if not new:
+                self.grad.fill(0)
             return
         array = getattr(self, attribute)
         if new is not array:  # it is after `p.value -= step`
@@ -81,6 +104,16 @@ class Parameter(NDArrayOperatorsMixin):
                 "evaluation mode keeps a copy of its weights in the kernels' form, which must not "
                 "become wrong: switch to training first, `layer.train()`"
             )
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether the parameter is trained, True at first; False freezes it."""
+        return self.freezing.requires_grad
+
+    if TYPE_CHECKING:  # `__setattr__` sets it
+
+        @requires_grad.setter
+        def requires_grad(self, trained: bool) -> None: ...
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -144,8 +177,11 @@ class Parameter(NDArrayOperatorsMixin):
         result = getattr(ufunc, method)(*map(_array, inputs), **options)
         return result if not out else out[0] if len(out) == 1 else out
 
-    def __reduce__(self) -> tuple[type[Parameter], tuple[str, RealArray, RealArray]]:
-        return Parameter, (self.name, self.value, self.grad)
+    def __reduce__(self) -> tuple[type[Parameter], tuple[Any, ...], Freezing]:
+        return Parameter, (self.name, self.value, self.grad), self.freezing
+
+    def __setstate__(self, freezing: Freezing) -> None:
+        object.__setattr__(self, "freezing", freezing)
 
     def __repr__(self) -> str:
         return f"Parameter({self.name}, shape={self.shape}, dtype={self.dtype})"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import _backend, _checks, _known, losses
+from rnnfast import _backend, _checks, _known, _seeds, losses
 from rnnfast._checks import RealArray
 from rnnfast._files import AnyPath
 from rnnfast._memory import check_memory
@@ -71,15 +71,14 @@ class CharLM(Module):
         super().__init__(device)
         self.vocabulary = vocabulary
         self.config = config
-        if seed is not None:
-            _checks.count("seed", seed)
+        chosen = _seeds.chosen(seed)
         size = config.parameters(len(vocabulary))
         check_memory(
             f"hidden_size, num_layers, embedding_size: they make {size:,} parameters; with their "
             "gradients these take",
             2 * size * np.dtype(config.dtype).itemsize,
         )
-        seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
+        seeds = [int(s) for s in np.random.SeedSequence(chosen).generate_state(3)]
         inputs = config.embedding_size or len(vocabulary)
         self.embedding = (
             Embedding(len(vocabulary), inputs, dtype=config.dtype, seed=seeds[0], device=device)
@@ -239,7 +238,7 @@ class CharLM(Module):
             temperature,
             _checks.count("top_k", top_k),
             known.encode(stop).tolist(),
-            np.random.default_rng(None if seed is None else _checks.count("seed", seed)),
+            _seeds.generator(seed),
         )
         return known.spell(written)
 
