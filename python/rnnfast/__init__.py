@@ -31,6 +31,7 @@ from rnnfast.layers import Recurrent
 from rnnfast.losses import cross_entropy, softmax_cross_entropy
 from rnnfast.module import Module
 from rnnfast.named_layers import GRU, LSTM, RNN, PeepholeLSTM
+from rnnfast.new_optim.groups import ParameterGroup
 from rnnfast.optim import (
     SGD,
     Adagrad,
@@ -69,6 +70,7 @@ __all__ = [
     "Module",
     "Optimizer",
     "Parameter",
+    "ParameterGroup",
     "PeepholeLSTM",
     "RMSprop",
     "Recurrent",
