@@ -31,7 +31,14 @@ from rnnfast.layers import Recurrent
 from rnnfast.losses import cross_entropy, softmax_cross_entropy
 from rnnfast.module import Module
 from rnnfast.named_layers import GRU, LSTM, RNN, PeepholeLSTM
+from rnnfast.new_optim.ema import EMA
 from rnnfast.new_optim.groups import ParameterGroup
+from rnnfast.new_optim.warm_schedules import (
+    CosineWarmRestarts,
+    LinearWarmup,
+    OneCycle,
+    ScheduleChain,
+)
 from rnnfast.optim import (
     SGD,
     Adagrad,
@@ -55,6 +62,7 @@ from rnnfast.stream import Stream
 from rnnfast.threads import get_num_threads, set_num_threads
 
 __all__ = [
+    "EMA",
     "GRU",
     "LSTM",
     "RNN",
@@ -64,10 +72,13 @@ __all__ = [
     "AdamW",
     "Cell",
     "CosineDecay",
+    "CosineWarmRestarts",
     "Embedding",
     "ExponentialDecay",
     "Linear",
+    "LinearWarmup",
     "Module",
+    "OneCycle",
     "Optimizer",
     "Parameter",
     "ParameterGroup",
@@ -76,6 +87,7 @@ __all__ = [
     "Recurrent",
     "ReduceOnPlateau",
     "Schedule",
+    "ScheduleChain",
     "StepDecay",
     "Stream",
     "__version__",
