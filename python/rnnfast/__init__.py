@@ -4,7 +4,7 @@ Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recu
 cell), stateless functions on arrays in `rnnfast.functional`, the training of language models in
 `rnnfast.training`, cells of the literature and the functions to write your own with in
 `rnnfast.cells`, and the float64 NumPy reference that everything is checked against in
-`rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices.
+`rnnfast.reference`. `rnnfast.init` has initial values, `rnnfast.cuda` tells of CUDA devices.
 `rnnfast.torch` has the layers as PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these and
 `rnnfast.training` are loaded when they are first used. `rnnfast.traced` is how a cell of Python
 becomes one of the engine.
@@ -15,7 +15,7 @@ import importlib.util
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from rnnfast import cells, cuda, functional, reference
+from rnnfast import cells, cuda, functional, init, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache
 from rnnfast._known import register
 from rnnfast._seeds import manual_seed
@@ -101,6 +101,7 @@ __all__ = [
     "empty_cache",
     "functional",
     "get_num_threads",
+    "init",
     "load_keras_weights",
     "load_torch_state_dict",
     "manual_seed",
