@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from rnnfast import cells, cuda, functional, init, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache
+from rnnfast._files import CheckpointError
 from rnnfast._known import register
 from rnnfast._seeds import manual_seed
 from rnnfast._version import __version__
@@ -29,7 +30,7 @@ from rnnfast.exchange import (
 )
 from rnnfast.layers import Recurrent
 from rnnfast.losses import cross_entropy, softmax_cross_entropy
-from rnnfast.module import Module
+from rnnfast.module import Module, load
 from rnnfast.named_layers import GRU, LSTM, RNN, PeepholeLSTM
 from rnnfast.new_optim.ema import EMA
 from rnnfast.new_optim.groups import ParameterGroup
@@ -71,6 +72,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Cell",
+    "CheckpointError",
     "CosineDecay",
     "CosineWarmRestarts",
     "Embedding",
@@ -102,6 +104,7 @@ __all__ = [
     "functional",
     "get_num_threads",
     "init",
+    "load",
     "load_keras_weights",
     "load_torch_state_dict",
     "manual_seed",

@@ -20,6 +20,9 @@ from numpy.typing import ArrayLike
 
 from rnnfast import _backend, _checks
 from rnnfast._checks import RealArray
+from rnnfast._files import AnyPath
+from rnnfast.new_layers.constructed import Constructed
+from rnnfast.new_layers.constructed import Reference as Reference
 from rnnfast.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -41,13 +44,7 @@ _ONCE: tuple[type, ...] = (
 )
 
 
-class Reference:
-    """Something that refers to modules that belong elsewhere, as the call of a layer does."""
-
-    __slots__ = ()
-
-
-class Module:
+class Module(Constructed):
     """Base of the layers and of models made of them.
 
     A model is a subclass that sets layers as attributes, one by one or in lists, tuples and dicts,
@@ -128,7 +125,7 @@ class Module:
                 leaves = list(_leaves([(name, value)]))
                 self._check_apart(leaves)
                 self._check_tracked(leaves)
-            if callable(vars(Module).get(name)):
+            if not name.startswith("__") and callable(getattr(Module, name, None)):
                 raise ValueError(
                     f"{name}: expected another name for an attribute, as this one is that of a "
                     "method of rnnfast.Module, which would be lost"
@@ -302,6 +299,11 @@ class Module:
         parameter = Parameter(name, value, np.zeros_like(value))
         setattr(self, name, parameter)
         return parameter
+
+
+def load(path: AnyPath, device: str | None = None) -> Module:
+    """Read a module of any class that `Module.save` wrote; see `Module.load`."""
+    return Module.load(path, device)
 
 
 def _leaves(
