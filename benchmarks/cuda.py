@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import rnnfast
-from rnnfast import _backend
+from rnnfast._engine import backend
 from rnnfast.benchmark.contestants import twin_cells
 
 # T, B, H. DeepBench's vanilla, LSTM and GRU layers, then the shapes of docs/cuda.md.
@@ -59,7 +59,7 @@ def pair(cell: str, shape: tuple[int, int, int], precision: str) -> tuple[Any, .
     rng = np.random.default_rng(0)
     x, dy = (rng.standard_normal((T, B, H), dtype=np.float32) for _ in range(2))
     tensors = [torch.from_numpy(a).cuda().to(dtype) for a in (x, dy)]
-    on = _backend.get("cuda")
+    on = backend.get("cuda")
     return ours, theirs, [on.asarray(a) for a in (x, dy)], tensors
 
 
@@ -110,7 +110,7 @@ def main() -> None:
     reason = rnnfast.cuda.unavailable_reason()
     if reason is not None:
         parser.exit(1, f"no CUDA device to measure: {reason}\n")
-    engine: Any = _backend.get("cuda")
+    engine: Any = backend.get("cuda")
     engine.kernel = arguments.kernel
     print(engine.properties())
     for cell in arguments.cells:

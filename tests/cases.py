@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rnnfast._engine.known import cell_named
 
 import rnnfast
 import tolerances
-from rnnfast._known import cell_named
 from rnnfast.reference import Network, round_to_bfloat16
 from rnnfast.reference.rounding import Rounding
 
@@ -202,9 +202,10 @@ def run_reference(
 
 def weights_of(data: Data) -> list[Any]:
     """The weights on the device under test, the CPU unless conftest.py says otherwise."""
-    from rnnfast import _backend, functional
+    from rnnfast import functional
+    from rnnfast._engine import backend
 
-    on = _backend.get(None)
+    on = backend.get(None)
     return [
         functional.Weights(*(None if w is None else on.asarray(w) for w in layer))
         for layer in data.weights

@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 
 import rnnfast
-from rnnfast import _backend, functional
+from rnnfast import functional
+from rnnfast._engine import backend
 from rnnfast.training import stdlib_text
 
 DEVICE = os.environ.get("RNNFAST_TEST_DEVICE", "cpu")
@@ -122,8 +123,8 @@ def folder_with_a_text(
 if DEVICE != "cpu":
     if DEVICE != "cuda":
         import first_use  # noqa: F401  (kernels that the emulator's module has not)
-    _backend.get(DEVICE)  # the message, if it cannot be used, comes before any test
-    _backend.default_name = DEVICE
+    backend.get(DEVICE)  # the message, if it cannot be used, comes before any test
+    backend.default_name = DEVICE
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:

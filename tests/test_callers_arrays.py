@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import rnnfast
-from rnnfast import _arguments, _core, functional
+from rnnfast import _core, functional
+from rnnfast._engine import network
 from rnnfast.functional import Weights
 
 SHORT, LONG = (3, 2, 8, 8), (40, 24, 64, 64)  # T, B, I, H: a long call releases the GIL
@@ -121,7 +122,7 @@ def at_an_odd_address(array: np.ndarray) -> np.ndarray:
 def test_arrays_at_odd_addresses_are_copied_or_refused() -> None:
     T, B, I, H = SHORT
     x, weights = normal(T, B, I), lstm(I, H)
-    options = _arguments.network_options("lstm")
+    options = network.network_options("lstm")
     call = options, at_an_odd_address(x), weights, None, None, 0
     assert _core.forward(*call) is None  # for Python to copy
     y, _, reserve = functional.forward("lstm", x, weights, training=True)

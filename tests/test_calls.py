@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rnnfast.layers.calls import Layer
 
 import rnnfast
 from rnnfast import functional
-from rnnfast.calls import Layer
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
 
 

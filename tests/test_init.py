@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import rnnfast
-from rnnfast import _gates, init
+from rnnfast import init
+from rnnfast._engine import gates as _gates
 from rnnfast.cells import ZOO, sigmoid, tanh
 
 

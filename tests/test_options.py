@@ -13,7 +13,8 @@ import pytest
 import cases
 import rnnfast
 from cases import Case
-from rnnfast import GRU, _arguments, functional
+from rnnfast import GRU, functional
+from rnnfast._engine import network
 from rnnfast.functional import Weights
 from rnnfast.reference import CELLS
 
@@ -78,7 +79,7 @@ def test_numbers_of_numpy_are_options_too() -> None:
 
 
 def test_options_never_change() -> None:
-    options = _arguments.network_options("lstm", 2, True, 0.25, True, "bfloat16")
+    options = network.network_options("lstm", 2, True, 0.25, True, "bfloat16")
     found = {name: getattr(options, name) for name in dir(options) if not name.startswith("_")}
     assert found.pop("cell").name == "lstm"
     assert found == {

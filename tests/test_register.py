@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rnnfast._engine.known import COMPILED, cell_named, name_of
 
 import rnnfast
-from rnnfast import _known, functional
-from rnnfast._known import COMPILED, cell_named, name_of
+from rnnfast import functional
+from rnnfast._engine import known
 from rnnfast.cells import ZOO, sigmoid, tanh
 from rnnfast.reference import CELLS
 
@@ -184,16 +185,16 @@ def test_copies_of_layers_keep_their_cell() -> None:
 
 
 def test_graphs_of_files_bring_back_names() -> None:
-    assert _known.graph_of("lstm") is None
+    assert known.graph_of("lstm") is None
     for name in ("mgu", rnnfast.register(made(8.5), "of a file")):
-        graph = _known.graph_of(name)
+        graph = known.graph_of(name)
         assert graph is not None
         assert graph["name"] == name
-        assert _known.name_of_graph(graph) == name
-    graph = _known.graph_of(rnnfast.Recurrent(made(9.5, "alone"), I, H).cell)
+        assert known.name_of_graph(graph) == name
+    graph = known.graph_of(rnnfast.Recurrent(made(9.5, "alone"), I, H).cell)
     assert graph is not None
     assert graph["name"] == "alone"
-    assert _known.name_of_graph(graph | {"name": "other"}).startswith("other@")
+    assert known.name_of_graph(graph | {"name": "other"}).startswith("other@")
 
 
 def test_importing_rnnfast_loads_no_tracer() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 import cases
 from cases import Case
-from rnnfast import _arguments, _core, functional
+from rnnfast import _core, functional
+from rnnfast._engine import network
 from rnnfast.reference import CELLS
 from test_dropout import dropout_masks
 
@@ -28,7 +29,7 @@ def trained(case: Case, dropout: float = 0.0) -> tuple[np.ndarray, functional.Re
     """y and the reserve of a training call, and what `restore` takes of that call."""
     d = cases.make_data(case)
     weights = [functional.Weights(*w) for w in d.weights]
-    options = _arguments.network_options(
+    options = network.network_options(
         case.cell, case.L, case.D == 2, dropout, True, case.precision, keep_y=True
     )
     call = [options, d.x, weights, d.state, d.lengths, 11]
@@ -77,7 +78,7 @@ def test_restore_refuses() -> None:
     assert _core.restore(*call, memory.view(np.int8)) is None
     assert _core.restore(call[0], call[1][1:].astype(np.float16), *call[2:], memory) is None
     for keep_y, recompute in ((False, 0), (True, 4)):
-        options = _arguments.network_options(
+        options = network.network_options(
             "lstm", case.L, True, 0.0, True, recompute=recompute, keep_y=keep_y
         )
         with pytest.raises(ValueError, match="options: expected those of a training call with"):

@@ -278,13 +278,13 @@ def test_another_class_is_refused(tmp_path: Path) -> None:
 
 def rewritten(module: Module, path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """A whole file that says something else."""
-    from rnnfast import _tensor_files
-    from rnnfast.new_layers.constructed import _format
+    from rnnfast._engine import tensor_files
+    from rnnfast.layers.constructed import _format
 
     config = json.loads(json.dumps(module.get_config()))
     tensors = module.state_dict()
     change({"config": config, "tensors": tensors})
-    _tensor_files.write(path, _format(), {"model": config}, tensors)
+    tensor_files.write(path, _format(), {"model": config}, tensors)
 
 
 def test_missing_and_surplus_parameters(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 import cases
 import rnnfast
 from cases import Case
-from rnnfast import _arguments, _core, functional
+from rnnfast import _core, functional
+from rnnfast._engine import network
 
 pytestmark = pytest.mark.usefixtures("threads")
 
@@ -238,7 +239,7 @@ def test_no_number_of_threads_that_a_call_is_given_ends_the_process() -> None:
     weights = [functional.Weights(*(np.zeros(s, np.float32) for s in ((400, 65), (400, 100))))]
     x = np.zeros((50, 64, 65), np.float32)
     for threads in (2**31 - 1, 100_000, -1):
-        options = _arguments.network_options("lstm", threads=threads)
+        options = network.network_options("lstm", threads=threads)
         assert _core.forward(options, x, weights, None, None, 0) is not None
 
 

@@ -17,50 +17,33 @@ from typing import TYPE_CHECKING
 
 from rnnfast import cells, cuda, functional, init, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache
+from rnnfast._engine.known import register
+from rnnfast._engine.seeds import manual_seed
+from rnnfast._engine.threads import get_num_threads, set_num_threads
 from rnnfast._files import CheckpointError
-from rnnfast._known import register
-from rnnfast._seeds import manual_seed
 from rnnfast._version import __version__
-from rnnfast.dense import Embedding, Linear
-from rnnfast.exchange import (
-    load_keras_weights,
-    load_torch_state_dict,
-    to_keras_weights,
-    to_torch_state_dict,
-)
-from rnnfast.layers import Recurrent
-from rnnfast.losses import cross_entropy, softmax_cross_entropy
-from rnnfast.module import Module, load
-from rnnfast.named_layers import GRU, LSTM, RNN, PeepholeLSTM
-from rnnfast.new_optim.ema import EMA
-from rnnfast.new_optim.groups import ParameterGroup
-from rnnfast.new_optim.warm_schedules import (
-    CosineWarmRestarts,
-    LinearWarmup,
-    OneCycle,
-    ScheduleChain,
-)
-from rnnfast.optim import (
-    SGD,
-    Adagrad,
-    Adam,
-    AdamW,
-    Optimizer,
-    RMSprop,
-    clip_grad_norm_,
-    clip_grad_value_,
-)
-from rnnfast.parameter import Parameter
-from rnnfast.reference import Cell
-from rnnfast.schedules import (
+from rnnfast.exchange.keras import load_keras_weights, to_keras_weights
+from rnnfast.exchange.pytorch import load_torch_state_dict, to_torch_state_dict
+from rnnfast.layers.dense import Embedding, Linear
+from rnnfast.layers.module import Module, load
+from rnnfast.layers.named import GRU, LSTM, RNN, PeepholeLSTM
+from rnnfast.layers.parameter import Parameter
+from rnnfast.layers.recurrent import Recurrent
+from rnnfast.layers.stream import Stream
+from rnnfast.losses.cross_entropy import cross_entropy, softmax_cross_entropy
+from rnnfast.optim.clipping import clip_grad_norm_, clip_grad_value_
+from rnnfast.optim.ema import EMA
+from rnnfast.optim.groups import ParameterGroup
+from rnnfast.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from rnnfast.optim.schedules import (
     CosineDecay,
     ExponentialDecay,
     ReduceOnPlateau,
     Schedule,
     StepDecay,
 )
-from rnnfast.stream import Stream
-from rnnfast.threads import get_num_threads, set_num_threads
+from rnnfast.optim.warm_schedules import CosineWarmRestarts, LinearWarmup, OneCycle, ScheduleChain
+from rnnfast.reference import Cell
 
 __all__ = [
     "EMA",

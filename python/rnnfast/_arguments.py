@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast import _backend, _checks, _core, _known
-from rnnfast._backend import Backend
-from rnnfast._checks import RealArray
+from rnnfast import _core
 from rnnfast._core import CellInfo, NetworkOptions, Packed
-from rnnfast._noise import Noise
+from rnnfast._engine import backend, checks, known
+from rnnfast._engine.backend import Backend
+from rnnfast._engine.checks import RealArray
+from rnnfast._engine.noise import Noise
 from rnnfast.reference import Cell
 
 _MOST = 2**31 - 1  # layers and steps that options can name
@@ -69,7 +70,7 @@ def cells() -> dict[str, CellInfo]:
 
 def info_of(cell: str | Cell) -> CellInfo:
     """What a cell is made of, which the engine knows from now on; errors are those of `name_of`."""
-    name = _known.name_of(cell)
+    name = known.name_of(cell)
     return cells()[name]
 
 
@@ -132,13 +133,13 @@ def checked_options(
 ) -> NetworkOptions:
     """The same of values that must be converted, or are wrong."""
     converted: NetworkOptions | None = _core.network_options(
-        _known.name_of(cell),
-        _checks.integer("num_layers", num_layers, 1, _MOST),
-        _checks.boolean("bidirectional", bidirectional),
-        _checks.number("dropout", dropout, 0, 1),
-        _checks.boolean("training", training),
-        _checks.choice("precision", precision, _checks.PRECISIONS),
-        _checks.integer("recompute", recompute, 0, _MOST),
+        known.name_of(cell),
+        checks.integer("num_layers", num_layers, 1, _MOST),
+        checks.boolean("bidirectional", bidirectional),
+        checks.number("dropout", dropout, 0, 1),
+        checks.boolean("training", training),
+        checks.choice("precision", precision, checks.PRECISIONS),
+        checks.integer("recompute", recompute, 0, _MOST),
         threads,
         keep_y,
         noise,
@@ -201,11 +202,11 @@ def checked_call(
     seed: int,
 ) -> tuple[Any, ...]:
     """Check and convert the arguments of `forward` for `on.forward`."""
-    seed = _checks.integer("seed", seed, 0, 2**64 - 1)
+    seed = checks.integer("seed", seed, 0, 2**64 - 1)
     of_first: Packed | Weights
     if not isinstance(weights, Sequence):
         dtype: np.dtype[np.floating] = np.dtype(weights.dtype)
-        _checks.precision("precision", options.precision, dtype)
+        checks.precision("precision", options.precision, dtype)
         _check_packed(weights, options)
         input_size, of_first = weights.input_size, weights
     else:
@@ -240,8 +241,8 @@ def checked_gradients(
     """Check and convert the arguments of `backward` for `on.backward`."""
     dtype: np.dtype[np.floating] = np.dtype(core.dtype)
     if dy is not None:
-        dy = _checks.real_array("dy", dy, dtype, on=on)
-        _checks.shape("dy", dy, core.y_shape, "(seq_len, batch, num_directions*hidden_size)")
+        dy = checks.real_array("dy", dy, dtype, on=on)
+        checks.shape("dy", dy, core.y_shape, "(seq_len, batch, num_directions*hidden_size)")
     return dy, checked_states(on, "dstate", dstate, dtype, core.state_shapes)
 
 
@@ -259,8 +260,8 @@ def checked_dweights(on: Backend, core: Any, dweights: Sequence[Weights]) -> lis
                 expected, got = ("none", "an array") if weight is None else ("an array", "none")
                 raise ValueError(f"{name}: expected {expected}, as the weights have, got {got}")
             if weight is not None and gradient is not None:
-                _checks.output_array(name, gradient, dtype, on)
-                _checks.shape(name, gradient, weight.shape, "of the weight")
+                checks.output_array(name, gradient, dtype, on)
+                checks.shape(name, gradient, weight.shape, "of the weight")
     return [Weights(*gradients) for gradients in dweights]
 
 
@@ -287,10 +288,10 @@ def checked_weights(
             f"{options.num_layers * directions} entries, got {len(weights)}"
         )
     weight_ih, weight_hh = on.asarray(weights[0].weight_ih), on.asarray(weights[0].weight_hh)
-    dtype = _checks.known_to_numpy(weight_ih).dtype
+    dtype = checks.known_to_numpy(weight_ih).dtype
     if dtype == np.float16:
         dtype = np.dtype(np.float32)  # the smallest type that holds all of its values
-    dtype = _checks.real_dtype("weight_ih.dtype", dtype, on)
+    dtype = checks.real_dtype("weight_ih.dtype", dtype, on)
     if weight_ih.ndim != 2 or weight_hh.ndim != 2 or not weight_ih.shape[1] * weight_hh.shape[1]:
         raise ValueError(
             f"weight_ih, weight_hh: expected matrices of at least one column, got shapes "
@@ -312,7 +313,7 @@ def checked_weights(
         )
         for i, w in enumerate(weights)
     ]
-    _checks.precision("precision", options.precision, dtype)
+    checks.precision("precision", options.precision, dtype)
     return checked
 
 
@@ -324,7 +325,7 @@ def _projection(on: Backend, weight_hr: RealArray, info: CellInfo) -> tuple[int,
             f"weight_hr: expected none for cell {info.name!r}, as only {names} have projections, "
             "got an array"
         )
-    _checks.projects("weight_hr", on)
+    checks.projects("weight_hr", on)
     if weight_hr.ndim != 2 or not weight_hr.size:
         raise ValueError(
             f"weight_hr: expected a matrix (proj_size, hidden_size), got shape {weight_hr.shape}"
@@ -365,8 +366,8 @@ def _checked_layer(
             meaning = f"{meanings[name]} = {shape}"
             raise TypeError(f"{name}: expected an array of shape {meaning}, got None")
         if value is not None:
-            value = _checks.real_array(name, value, dtype, on=on)
-            _checks.shape(name, value, shape, meanings[name])
+            value = checks.real_array(name, value, dtype, on=on)
+            checks.shape(name, value, shape, meanings[name])
         checked[name] = value
     return Weights(**checked)  # type: ignore[arg-type]  # the first two are there
 
@@ -374,18 +375,18 @@ def _checked_layer(
 def checked_x(
     on: Backend, x: ArrayLike, dtype: np.dtype[np.floating], input_size: int
 ) -> RealArray | NDArray[np.int64]:
-    array = _backend.given("x", x)
+    array = backend.given("x", x)
     if array.dtype.kind in "iu" and array.ndim != 3:
         if array.ndim != 2:
             raise ValueError(f"x: expected indices of shape (seq_len, batch), got {array.shape}")
         expected = "x: expected indices in [0, input_size)"
-        return _checks.index_array("x", array, expected, input_size, on)
-    array = _checks.real_array("x", array, dtype, ", that of the weights", on)
+        return checks.index_array("x", array, expected, input_size, on)
+    array = checks.real_array("x", array, dtype, ", that of the weights", on)
     if array.ndim != 3:
         raise ValueError(
             f"x: expected shape (seq_len, batch, input_size = {input_size}), got {array.shape}"
         )
-    _checks.last_axis("x", array, input_size, "input_size")
+    checks.last_axis("x", array, input_size, "input_size")
     return array
 
 
@@ -404,16 +405,16 @@ def checked_states(
     checked: list[RealArray | None] = []
     for value, shape in zip(state, shapes, strict=True):
         if value is not None:
-            value = _checks.real_array(name, value, dtype, ", that of the weights", on)
+            value = checks.real_array(name, value, dtype, ", that of the weights", on)
             width = "hidden_size" if shape == shapes[-1] else "proj_size"
-            _checks.shape(name, value, shape, f"(num_layers*num_directions, batch, {width})")
+            checks.shape(name, value, shape, f"(num_layers*num_directions, batch, {width})")
         checked.append(value)
     return checked
 
 
 def recomputed_steps(recompute: bool | int, x: ArrayLike, on: Backend) -> int:
     """Steps between two states that are kept, T at most."""
-    steps = _checks.recompute("recompute", recompute, on)
+    steps = checks.recompute("recompute", recompute, on)
     shape = np.shape(x)
     seq_len = shape[0] if shape else 0  # the check of x tells of one without axes
     return isqrt(seq_len) if steps is True else min(int(steps), seq_len)
@@ -422,8 +423,8 @@ def recomputed_steps(recompute: bool | int, x: ArrayLike, on: Backend) -> int:
 def checked_lengths(
     on: Backend, lengths: ArrayLike, seq_len: int, batch: int, name: str = "lengths"
 ) -> NDArray[np.int64]:
-    array = _checks.integer_array(name, lengths, on)
-    _checks.shape(name, array, (batch,), "(batch,)")
+    array = checks.integer_array(name, lengths, on)
+    checks.shape(name, array, (batch,), "(batch,)")
     host = on.on_host(lengths)  # on a device, what is too long counts as seq_len
     if host is not None and batch and not (host.min() >= 0 and host.max() <= seq_len):
         raise ValueError(

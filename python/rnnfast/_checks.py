@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast._backend import CPU, Backend, check_unmasked, given, of
+from rnnfast._engine.backend import CPU, Backend, check_unmasked, given, of
 
 _MOST_THREADS = 1024
 PRECISIONS = ("full", "bfloat16")

@@ -666,7 +666,7 @@ def network_options(
     noise: typing.Any = None,
 ) -> NetworkOptions | None:
     """
-    Options; None where a value is not exactly of the type that they have, or out of range. `cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. `threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether training calls keep a copy of y, which backward reads, so that callers may change theirs. `noise`: a `rnnfast._noise.Noise`, or None for none.
+    Options; None where a value is not exactly of the type that they have, or out of range. `cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. `threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether training calls keep a copy of y, which backward reads, so that callers may change theirs. `noise`: a `rnnfast._engine.noise.Noise`, or None for none.
     """
 
 def pack(options: NetworkOptions, weights: typing.Any) -> typing.Any:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, TypeAlias
 
-from rnnfast.layers import Recurrent
+from rnnfast.layers.recurrent import Recurrent
 
 Config: TypeAlias = "Mapping[str, Any]"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
-from rnnfast import _checks
-from rnnfast._backend import CPU, Backend
+from rnnfast._engine import checks
+from rnnfast._engine.backend import CPU, Backend
 
 Zoneout: TypeAlias = "float | tuple[float, ...]"
 
@@ -29,13 +29,13 @@ class Noise(NamedTuple):
 def zoneout(value: Any, states: int) -> Zoneout:
     """Return `value`, which must be a probability or one for each of a cell's states."""
     if not isinstance(value, (tuple, list)):
-        return _checks.number("zoneout", value, 0, 1)
+        return checks.number("zoneout", value, 0, 1)
     if len(value) != states:
         raise ValueError(
             f"zoneout: expected a number, or a tuple of {states}, one for each state of the cell, "
             f"got {len(value)} numbers"
         )
-    return tuple(_checks.number(f"zoneout[{k}]", p, 0, 1) for k, p in enumerate(value))
+    return tuple(checks.number(f"zoneout[{k}]", p, 0, 1) for k, p in enumerate(value))
 
 
 def none(zoneout: Any, input_dropout: Any, recurrent_dropout: Any) -> bool:
@@ -72,8 +72,8 @@ def of(
     of_states = checked if isinstance(checked, tuple) else (checked,) * states
     noise = Noise(
         of_states,
-        _checks.number("input_dropout", input_dropout, 0, 1),
-        _checks.number("recurrent_dropout", recurrent_dropout, 0, 1),
+        checks.number("input_dropout", input_dropout, 0, 1),
+        checks.number("recurrent_dropout", recurrent_dropout, 0, 1),
         expects,
     )
     if not (any(of_states) or noise.input_dropout or noise.recurrent_dropout):

@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from rnnfast import _backend
-from rnnfast._backend import Backend
-from rnnfast.module import Module
-from rnnfast.parameter import Parameter
+from rnnfast._engine import backend
+from rnnfast._engine.backend import Backend
+from rnnfast.layers.module import Module
+from rnnfast.layers.parameter import Parameter
 
 Parameters: TypeAlias = Iterable[Parameter | Module] | Module
 Groups: TypeAlias = Module | Iterable[Any]  # items are of `Parameters`, or dicts of groups
@@ -85,7 +85,7 @@ def _checked(result: list[Parameter]) -> Backend:
     if len(dtypes) > 1:
         names = " and ".join(sorted(map(str, dtypes)))
         raise TypeError(f"parameters: expected one dtype for all, got {names}")
-    places = {on.name: on for p in result for on in (_backend.of(p.value),)}
+    places = {on.name: on for p in result for on in (backend.of(p.value),)}
     if len(places) > 1:
         raise ValueError(
             f"parameters: expected one device for all, got {' and '.join(sorted(places))}"

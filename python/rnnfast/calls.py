@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from rnnfast import _backend
-from rnnfast.module import Module, Named, Reference
+from rnnfast._engine import backend
+from rnnfast.layers.module import Module, Named, Reference
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -62,7 +62,7 @@ class Layer(Module):
     """A module whose own calls keep something for `backward`."""
 
     # What uses of a layer read first; attributes of the object come before these.
-    _on: _backend.Backend = _NotMade()  # type: ignore[assignment]
+    _on: backend.Backend = _NotMade()  # type: ignore[assignment]
     dtype: np.dtype[Any] = _NotMade()  # type: ignore[assignment]
     _calls: Waiting = _NotMade()  # type: ignore[assignment]
 

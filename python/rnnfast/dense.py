@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _checks, _core, _seeds
-from rnnfast._backend import CPU
-from rnnfast._checks import IntArray, RealArray
-from rnnfast.calls import Call, Layer
-from rnnfast.module import uniform
-from rnnfast.parameter import Parameter
+from rnnfast import _core
+from rnnfast._engine import checks, seeds
+from rnnfast._engine.backend import CPU
+from rnnfast._engine.checks import IntArray, RealArray
+from rnnfast.layers.calls import Call, Layer
+from rnnfast.layers.module import uniform
+from rnnfast.layers.parameter import Parameter
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -63,10 +64,10 @@ class Embedding(Layer):
         device: str | None = None,
     ) -> None:
         super().__init__(device)
-        self.num_embeddings = _checks.positive_int("num_embeddings", num_embeddings)
-        self.embedding_dim = _checks.positive_int("embedding_dim", embedding_dim)
-        self.dtype = _checks.real_dtype("dtype", dtype, self._on)
-        normal = _seeds.generator(seed).standard_normal((num_embeddings, embedding_dim))
+        self.num_embeddings = checks.positive_int("num_embeddings", num_embeddings)
+        self.embedding_dim = checks.positive_int("embedding_dim", embedding_dim)
+        self.dtype = checks.real_dtype("dtype", dtype, self._on)
+        normal = seeds.generator(seed).standard_normal((num_embeddings, embedding_dim))
         self.weight = self._add("weight", normal.astype(self.dtype))
 
     def __call__(self, indices: ArrayLike) -> RealArray:
@@ -95,7 +96,7 @@ class Embedding(Layer):
         return EmbeddingCall(self, *self._run(indices))
 
     def _run(self, indices: ArrayLike) -> tuple[RealArray, IntArray | None]:
-        index = _checks.index_array(
+        index = checks.index_array(
             "indices",
             indices,
             "indices: expected values in [0, num_embeddings)",
@@ -124,8 +125,8 @@ class Embedding(Layer):
         self._take(self._calls.kept, self._differentiate, dy)
 
     def _differentiate(self, index: IntArray, dy: ArrayLike) -> None:
-        array = _checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
-        _checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
+        array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
+        checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
         if self.weight.requires_grad:
             self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
 
@@ -183,10 +184,10 @@ class Linear(Layer):
         device: str | None = None,
     ) -> None:
         super().__init__(device)
-        self.in_features = _checks.positive_int("in_features", in_features)
-        self.out_features = _checks.positive_int("out_features", out_features)
-        self.dtype = _checks.real_dtype("dtype", dtype, self._on)
-        generator = _seeds.generator(seed)
+        self.in_features = checks.positive_int("in_features", in_features)
+        self.out_features = checks.positive_int("out_features", out_features)
+        self.dtype = checks.real_dtype("dtype", dtype, self._on)
+        generator = seeds.generator(seed)
         self.weight = self._add(
             "weight", uniform(generator, (out_features, in_features), in_features, self.dtype)
         )
@@ -222,8 +223,8 @@ class Linear(Layer):
         return LinearCall(self, *self._run(x))
 
     def _run(self, x: ArrayLike) -> tuple[RealArray, tuple[RealArray, int] | None]:
-        array = _checks.real_array("x", x, self.dtype, " (the layer's)", self._on)
-        _checks.last_axis("x", array, self.in_features, "in_features")
+        array = checks.real_array("x", x, self.dtype, " (the layer's)", self._on)
+        checks.last_axis("x", array, self.in_features, "in_features")
         y: RealArray = self._on.linear_forward(
             x=array, weight=self.weight.value, bias=None if self.bias is None else self.bias.value
         )
@@ -256,8 +257,8 @@ class Linear(Layer):
         self, kept: tuple[RealArray, int], dy: ArrayLike, need_dx: bool
     ) -> RealArray | None:
         x, fingerprint = kept
-        array = _checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
-        _checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
+        array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
+        checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
         if self._on is CPU and _core.fingerprint(x, self.weight.value) != fingerprint:
             raise RuntimeError(
                 "x, weight: expected the values of the forward pass, which backward reads again, "
@@ -296,7 +297,7 @@ class Linear(Layer):
         if not isinstance(other, (Embedding, Linear)):
             raise TypeError(f"other: expected an Embedding or a Linear, got {type(other).__name__}")
         meaning = "(out_features, in_features)"
-        _checks.shape("other.weight", other.weight.value, self.weight.shape, meaning)
+        checks.shape("other.weight", other.weight.value, self.weight.shape, meaning)
         if other.dtype != self.dtype:
             raise TypeError(f"other: expected dtype {self.dtype}, got {other.dtype}")
         if other._on is not self._on:

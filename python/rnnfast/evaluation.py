@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rnnfast import _backend, functional
-from rnnfast.calls import Layer
+from rnnfast import functional
+from rnnfast._engine import backend
+from rnnfast.layers.calls import Layer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -72,7 +73,7 @@ class PackedInEvaluation(Layer):
     @property
     def _freezes(self) -> bool:
         """Whether evaluation goes with packed weights, which need arrays that can be read-only."""
-        return self._on is _backend.CPU and self._can_freeze
+        return self._on is backend.CPU and self._can_freeze
 
     def _frozen(self) -> functional.Packed:
         """Packed weights that stay right, as nobody may change the weights meanwhile."""

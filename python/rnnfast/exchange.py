@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast import _checks, _keras_config
-from rnnfast._checks import RealArray
+from rnnfast._engine import checks
+from rnnfast._engine.checks import RealArray
+from rnnfast.exchange import keras_config
 from rnnfast.functional import Weights
-from rnnfast.layers import Recurrent
-from rnnfast.module import Module
+from rnnfast.layers.module import Module
+from rnnfast.layers.recurrent import Recurrent
 
 _KERAS_GATES = {
     "rnn_tanh": (0,),
@@ -57,7 +58,7 @@ def load_torch_state_dict(module: Module, state_dict: Mapping[str, Any], prefix:
     for parameter in module.parameters():
         theirs = parameter.name.removesuffix("_l0") if cell else parameter.name
         names[start + theirs] = parameter.name
-    _checks.same_names("state_dict", given, names)
+    checks.same_names("state_dict", given, names)
     module.load_state_dict({names[name]: _array(value) for name, value in given.items()})
 
 
@@ -122,7 +123,7 @@ def load_keras_weights(
             stacklevel=2,
         )
     else:
-        _keras_config.check(layer, config)
+        keras_config.check(layer, config)
     blocks, two_biases = _keras_form(layer)
     order = np.argsort(blocks).tolist()
     expected = [_keras_shapes(target, two_biases) for target in layer._weights]
@@ -136,7 +137,7 @@ def load_keras_weights(
     for shapes in expected:
         of_layer = dict(zip(shapes, arrays, strict=False))
         for name, (shape, meaning) in shapes.items():
-            _checks.shape(name, of_layer[name], shape, meaning)
+            checks.shape(name, of_layer[name], shape, meaning)
         del arrays[: len(shapes)]
         values += [reordered(of_layer[name].T, order) for name in ("kernel", "recurrent_kernel")]
         if "bias" in of_layer:

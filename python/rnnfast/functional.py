@@ -18,11 +18,13 @@ from typing import Any, NamedTuple
 
 from numpy.typing import ArrayLike
 
-from rnnfast import _arguments, _backend, _core, _noise
-from rnnfast._arguments import Weights, cells
-from rnnfast._backend import CPU, Backend
-from rnnfast._checks import RealArray
+from rnnfast import _core
 from rnnfast._core import CellInfo, NetworkOptions, Packed
+from rnnfast._engine import arguments, backend, network
+from rnnfast._engine import noise as _noise
+from rnnfast._engine.backend import CPU, Backend
+from rnnfast._engine.checks import RealArray
+from rnnfast._engine.network import Weights, cells
 from rnnfast.reference import Cell
 
 __all__ = ["CellInfo", "Packed", "Reserve", "Weights", "backward", "cells", "forward", "pack"]
@@ -140,16 +142,16 @@ def forward(
         IndexError: An index in x is out of range. Indices on a device are not checked, as the host
             would have to wait for them; one that is out of range stands for a row of NaN.
     """
-    on = _backend.of_weights(weights)
-    steps = 0 if recompute is False else _arguments.recomputed_steps(recompute, x, on)
-    # As `_arguments.network_options` does it, whose call would cost a short one 2%.
+    on = backend.of_weights(weights)
+    steps = 0 if recompute is False else arguments.recomputed_steps(recompute, x, on)
+    # As `network.network_options` does it, whose call would cost a short one 2%.
     noise = None
     if not _noise.none(zoneout, input_dropout, recurrent_dropout):
-        states = _arguments.info_of(cell).states
+        states = network.info_of(cell).states
         noise = _noise.of(zoneout, input_dropout, recurrent_dropout, states, on)
     options = _core.network_options(
         cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, noise
-    ) or _arguments.checked_options(
+    ) or network.checked_options(
         cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, noise
     )
     y, final, core = forward_on(on, options, x, weights, state, lengths, seed)
@@ -178,11 +180,11 @@ def pack(
         TypeError: An array has no real numbers; weights are float64 with "bfloat16".
         ValueError: A size, shape or the precision is wrong.
     """
-    on = _backend.of_weights(weights)
-    options = _arguments.network_options(cell, num_layers, bidirectional, precision=precision)
+    on = backend.of_weights(weights)
+    options = network.network_options(cell, num_layers, bidirectional, precision=precision)
     packed: Packed | None = _core.pack(options, weights) if on is CPU else None
     if packed is None:  # something must be converted, or is wrong
-        packed = on.pack(options, _arguments.checked_weights(on, weights, options))
+        packed = on.pack(options, arguments.checked_weights(on, weights, options))
         assert packed is not None
     return packed
 
@@ -236,7 +238,7 @@ def forward_on(
     """`forward` for layers, which know where they are; the reserve is the engine's own."""
     result = _core.forward(options, x, weights, state, lengths, seed) if on is CPU else None
     if result is None:  # something must be converted, or is wrong
-        result = on.forward(*_arguments.checked_call(on, options, x, weights, state, lengths, seed))
+        result = on.forward(*arguments.checked_call(on, options, x, weights, state, lengths, seed))
     if result[2] is not None and on is CPU:
         result[0].flags.writeable = False  # backward reads y
     return result  # type: ignore[no-any-return]
@@ -253,7 +255,7 @@ def backward_on(
     """`backward` for layers; the gradients of the weights are None where `dweights` has them."""
     result = _core.backward(core, dy, dstate, need_dx, dweights) if on is CPU else None
     if result is None:  # something must be converted, or is wrong
-        dy, dstate = _arguments.checked_gradients(on, core, dy, dstate)
-        given = None if dweights is None else _arguments.checked_dweights(on, core, dweights)
+        dy, dstate = arguments.checked_gradients(on, core, dy, dstate)
+        given = None if dweights is None else arguments.checked_dweights(on, core, dweights)
         result = on.backward(core, dy, dstate, need_dx, given)
     return result  # type: ignore[no-any-return]

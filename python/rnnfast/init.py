@@ -15,10 +15,11 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from rnnfast import _backend, _checks, _gates, _seeds
-from rnnfast._checks import RealArray
-from rnnfast.layers import Recurrent
-from rnnfast.parameter import Parameter
+from rnnfast._engine import backend, checks, seeds
+from rnnfast._engine import gates as _gates
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.parameter import Parameter
+from rnnfast.layers.recurrent import Recurrent
 
 Target = TypeVar("Target", bound="Parameter | RealArray")
 Layer = TypeVar("Layer", bound="Recurrent[Any]")
@@ -44,7 +45,7 @@ def uniform_(parameter: Target, a: float = 0.0, b: float = 1.0, *, seed: Seed = 
         TypeError: An argument is of the wrong type.
     """
     low = _real("a", a)
-    high = _checks.finite("b", b, low)
+    high = checks.finite("b", b, low)
     return _set(parameter, _generator(seed).uniform(low, high, _shape(parameter)))
 
 
@@ -56,7 +57,7 @@ def normal_(parameter: Target, mean: float = 0.0, std: float = 1.0, *, seed: See
         TypeError: An argument is of the wrong type.
     """
     mean = _real("mean", mean)
-    std = _checks.finite("std", std, 0)
+    std = checks.finite("std", std, 0)
     return _set(parameter, _generator(seed).normal(mean, std, _shape(parameter)))
 
 
@@ -90,7 +91,7 @@ def glorot_uniform_(
         TypeError: An argument is of the wrong type.
     """
     blocks, rows, columns = _blocks(parameter, gates)
-    bound = _checks.finite("gain", gain, 0) * math.sqrt(6 / (rows + columns))
+    bound = checks.finite("gain", gain, 0) * math.sqrt(6 / (rows + columns))
     return _set(parameter, _generator(seed).uniform(-bound, bound, (blocks * rows, columns)))
 
 
@@ -114,7 +115,7 @@ def orthogonal_(
         TypeError: An argument is of the wrong type.
     """
     blocks, rows, columns = _blocks(parameter, gates)
-    gain = _checks.finite("gain", gain, 0)
+    gain = checks.finite("gain", gain, 0)
     generator = _generator(seed)
     drawn = [_orthogonal(generator, rows, columns) for _ in range(blocks)]
     return _set(parameter, gain * np.concatenate(drawn))
@@ -185,7 +186,7 @@ def chrono_(layer: Layer, t_max: float, *, seed: Seed = None) -> Layer:
         TypeError: An argument is of the wrong type.
     """
     forget, write = _memory(layer)
-    longest = _checks.finite("t_max", t_max, 2)
+    longest = checks.finite("t_max", t_max, 2)
     generator, suffixes = _generator(seed), _suffixes(layer)
     drawn = [np.log(generator.uniform(1, longest - 1, layer.hidden_size)) for _ in suffixes]
     _set_gate(layer, forget, drawn)
@@ -196,7 +197,7 @@ def chrono_(layer: Layer, t_max: float, *, seed: Seed = None) -> Layer:
 
 def _memory(layer: Recurrent[Any]) -> _gates.Memory:
     """The gates of a layer's cell, whose biases can be set."""
-    _checks.of_type("layer", layer, Recurrent)
+    checks.of_type("layer", layer, Recurrent)
     memory = _gates.memory_of(layer.cell)
     if memory is None:
         raise ValueError(f"layer: expected a cell with a forget gate, got {layer.cell!r}")
@@ -229,11 +230,11 @@ def _orthogonal(generator: np.random.Generator, rows: int, columns: int) -> Real
 
 
 def _real(name: str, value: float) -> float:
-    return _checks.finite(name, value, -sys.float_info.max)
+    return checks.finite(name, value, -sys.float_info.max)
 
 
 def _generator(seed: Seed) -> np.random.Generator:
-    return seed if isinstance(seed, np.random.Generator) else _seeds.generator(seed)
+    return seed if isinstance(seed, np.random.Generator) else seeds.generator(seed)
 
 
 def _value(parameter: Parameter | RealArray) -> RealArray:
@@ -257,7 +258,7 @@ def _shape(parameter: Parameter | RealArray) -> tuple[int, ...]:
 
 def _set(parameter: Target, values: RealArray) -> Target:
     array = _value(parameter)
-    array[...] = _backend.of(array).asarray(values.astype(array.dtype))
+    array[...] = backend.of(array).asarray(values.astype(array.dtype))
     return parameter
 
 
@@ -271,7 +272,7 @@ def _blocks(parameter: Parameter | RealArray, gates: int | None) -> tuple[int, i
         name = parameter.name.split(".")[-1] if isinstance(parameter, Parameter) else ""
         recurrent = name.startswith("weight_hh") and rows % columns == 0
         gates = rows // columns if recurrent else 1
-    blocks = _checks.positive_int("gates", gates)
+    blocks = checks.positive_int("gates", gates)
     if rows % blocks:
         raise ValueError(f"gates: expected a divisor of the {rows} rows, got {gates}")
     return blocks, rows // blocks, columns

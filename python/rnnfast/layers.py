@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _arguments, _backend, _checks, _core, _known, _noise, _seeds, functional
-from rnnfast._checks import RealArray
-from rnnfast.calls import Call
-from rnnfast.evaluation import PackedInEvaluation
-from rnnfast.learned import LearnedState, parameter_name
-from rnnfast.module import uniform
-from rnnfast.parameter import Freezing, Parameter
+from rnnfast import _core, functional
+from rnnfast._engine import arguments, backend, checks, known, network, seeds
+from rnnfast._engine import noise as _noise
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.calls import Call
+from rnnfast.layers.evaluation import PackedInEvaluation
+from rnnfast.layers.learned import LearnedState, parameter_name
+from rnnfast.layers.module import uniform
+from rnnfast.layers.parameter import Freezing, Parameter
+from rnnfast.layers.states import StateLike, StateOf
+from rnnfast.layers.stream import Stream
 from rnnfast.reference import Cell
-from rnnfast.stream import StateLike, StateOf, Stream
 
 LSTMState = tuple[RealArray, RealArray]
 
@@ -150,35 +153,35 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         device: str | None = None,
     ) -> None:
         super().__init__(device)
-        info = _arguments.info_of(cell)
+        info = network.info_of(cell)
         self.cell = info.name
-        self.input_size = _checks.positive_int("input_size", input_size)
-        self.hidden_size = _checks.positive_int("hidden_size", hidden_size)
-        self.num_layers = _checks.positive_int("num_layers", num_layers)
-        self.bias = _checks.boolean("bias", bias)
-        self.batch_first = _checks.boolean("batch_first", batch_first)
-        self.dropout = _checks.number("dropout", dropout, 0, 1)
-        self.bidirectional = _checks.boolean("bidirectional", bidirectional)
-        self.recompute = _checks.recompute("recompute", recompute, self._on)
-        self.learn_state = _checks.boolean("learn_state", learn_state)
+        self.input_size = checks.positive_int("input_size", input_size)
+        self.hidden_size = checks.positive_int("hidden_size", hidden_size)
+        self.num_layers = checks.positive_int("num_layers", num_layers)
+        self.bias = checks.boolean("bias", bias)
+        self.batch_first = checks.boolean("batch_first", batch_first)
+        self.dropout = checks.number("dropout", dropout, 0, 1)
+        self.bidirectional = checks.boolean("bidirectional", bidirectional)
+        self.recompute = checks.recompute("recompute", recompute, self._on)
+        self.learn_state = checks.boolean("learn_state", learn_state)
         self._states = info.states
         self.zoneout = _noise.zoneout(zoneout, self._states)
-        self.input_dropout = _checks.number("input_dropout", input_dropout, 0, 1)
-        self.recurrent_dropout = _checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
+        self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
+        self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
         self._noise_of_call()
         self.proj_size = _proj_size(proj_size, info, self._on)
         _noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
-        self.dtype = _checks.real_dtype("dtype", dtype, self._on)
-        self.precision = _checks.precision("precision", precision, self.dtype)
-        self._generator = _seeds.generator(seed)
+        self.dtype = checks.real_dtype("dtype", dtype, self._on)
+        self.precision = checks.precision("precision", precision, self.dtype)
+        self._generator = seeds.generator(seed)
         self._on.check_cell(info.name)
-        _arguments.check_sizes(
+        network.check_sizes(
             info, self.input_size, self.hidden_size, self.num_layers, self.bidirectional
         )
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
         self._freezings: list[tuple[Freezing, int, str]] = []  # with their places in these
-        self._options = _arguments.KeptOptions()
+        self._options = network.KeptOptions()
         for layer in range(self.num_layers):
             for suffix in ("", "_reverse") if self.bidirectional else ("",):
                 self._add_weights(layer, suffix)
@@ -259,10 +262,10 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         if self.batch_first:
             x = _time_first("x", x)
         if self.recompute:
-            steps = _arguments.recomputed_steps(self.recompute, x, on)
+            steps = arguments.recomputed_steps(self.recompute, x, on)
         states = None if state is None else self._to_tuple("state", state)
         if learned is not None:
-            x = array = _backend.given("x", x)
+            x = array = backend.given("x", x)
             batch = array.shape[1] if array.ndim > 1 else 0  # which is refused below
             states, from_parameters = learned.start(states, batch)
         y, final, kept = functional.forward_on(
@@ -369,17 +372,17 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         packed = self._pack() if self.training or not self._freezes else self._frozen()
         states = self._to_tuple("state", state)
         if self._learned is not None:
-            states, _ = self._learned.start(states, _checks.positive_int("batch", batch))
+            states, _ = self._learned.start(states, checks.positive_int("batch", batch))
         return Stream(packed, batch, states, self._noise_of_call())
 
     def __getstate__(self) -> dict[str, Any]:
         """With the equations of a cell that is not compiled, as another process may lack them."""
-        return super().__getstate__() | {"_graph": _known.graph_of(self.cell)}
+        return super().__getstate__() | {"_graph": known.graph_of(self.cell)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         graph = state.pop("_graph", None)
         if graph is not None:
-            state["cell"] = _known.name_of_graph(graph)
+            state["cell"] = known.name_of_graph(graph)
         super().__setstate__(state)
 
     def _cell_names(self) -> Iterator[str]:
@@ -396,7 +399,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             [repr(self.cell)] * (type(self) is Recurrent)
             + [str(self.input_size), str(self.hidden_size)]
             + [f"{n}={v!r}" for n, v in options.items() if v != default.get(n, False)]
-            + [f"device={self._on.name!r}"] * (self._on is not _backend.CPU)
+            + [f"device={self._on.name!r}"] * (self._on is not backend.CPU)
         )
 
     def _noise_of_call(self) -> _noise.Noise | None:
@@ -418,27 +421,27 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             raise TypeError(
                 f"{name}: expected {expected}, the states of cell {self.cell!r}, got {got}"
             )
-        return tuple(state) if is_tuple else (_backend.given(name, state),)
+        return tuple(state) if is_tuple else (backend.given(name, state),)
 
     def _from_tuple(self, states: tuple[RealArray, ...]) -> StateOf:
         return states if self._states > 1 else states[0]  # type: ignore[return-value]
 
 
-def _proj_size(value: int, cell: functional.CellInfo, on: _backend.Backend) -> int:
+def _proj_size(value: int, cell: functional.CellInfo, on: backend.Backend) -> int:
     """The argument of this name, checked."""
-    size = _checks.count("proj_size", value)
+    size = checks.count("proj_size", value)
     if size and not cell.projects:
         raise ValueError(
             f"proj_size: expected 0, as cell {cell.name!r} has no projection, got {size}"
         )
     if size:
-        _checks.projects("proj_size", on)
+        checks.projects("proj_size", on)
     return size
 
 
 def _time_first(name: str, x: ArrayLike) -> RealArray:
     """An array (B, T, ...) as (T, B, ...), on the CPU in C order."""
-    array: RealArray = _backend.given(name, x)
+    array: RealArray = backend.given(name, x)
     if array.ndim < 2:
         return array
     turned: RealArray = array.swapaxes(0, 1)

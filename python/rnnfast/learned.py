@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnfast._checks import RealArray
-from rnnfast.parameter import Freezing, Parameter
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.parameter import Freezing, Parameter
 
 
 def parameter_name(state: int) -> str:

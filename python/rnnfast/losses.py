@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from rnnfast import _backend, _checks
-from rnnfast._backend import Backend
-from rnnfast._checks import IntArray, RealArray
+from rnnfast._engine import backend, checks
+from rnnfast._engine.backend import Backend
+from rnnfast._engine.checks import IntArray, RealArray
 
 
 def softmax_cross_entropy(
@@ -52,12 +52,12 @@ def cross_entropy(logits: ArrayLike, targets: ArrayLike, ignore_index: int = -10
 def _checked(
     logits: ArrayLike, targets: ArrayLike, ignore_index: int
 ) -> tuple[Backend, RealArray, IntArray]:
-    ignore_index = _checks.integer("ignore_index", ignore_index, -(2**63), 2**63 - 1)
-    on = _backend.of(logits)
-    array = _checks.real_array("logits", logits, None, on=on)
+    ignore_index = checks.integer("ignore_index", ignore_index, -(2**63), 2**63 - 1)
+    on = backend.of(logits)
+    array = checks.real_array("logits", logits, None, on=on)
     if array.ndim < 1 or array.shape[-1] < 1:
         raise ValueError(f"logits: expected shape (..., V) with V >= 1, got {array.shape}")
     expected = "targets: expected values in [0, classes)"
-    target = _checks.index_array("targets", targets, expected, array.shape[-1], on, ignore_index)
-    _checks.shape("targets", target, array.shape[:-1], "logits.shape[:-1]")
+    target = checks.index_array("targets", targets, expected, array.shape[-1], on, ignore_index)
+    checks.shape("targets", target, array.shape[:-1], "logits.shape[:-1]")
     return on, array, target

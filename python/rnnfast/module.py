@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast import _backend, _checks
-from rnnfast._checks import RealArray
+from rnnfast._engine import backend, checks
+from rnnfast._engine.checks import RealArray
 from rnnfast._files import AnyPath
-from rnnfast.new_layers.constructed import Constructed
-from rnnfast.new_layers.constructed import Reference as Reference
-from rnnfast.parameter import Parameter
+from rnnfast.layers.constructed import Constructed
+from rnnfast.layers.constructed import Reference as Reference
+from rnnfast.layers.parameter import Parameter
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -59,7 +59,7 @@ class Module(Constructed):
 
     # Defaults, so that a model works whose __init__ does not call that of its base.
     training: bool = True
-    _on: _backend.Backend
+    _on: backend.Backend
     _generator: np.random.Generator | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -73,16 +73,16 @@ class Module(Constructed):
                 )
 
     def __init__(self, device: str | None = None) -> None:
-        self._on = _backend.get(device)
+        self._on = backend.get(device)
 
     @property
     def device(self) -> str:
         """Where the parameters are: "cpu" or "cuda"."""
         first = next(self.parameters(), None)
         return (
-            vars(self).get("_on", _backend.CPU).name
+            vars(self).get("_on", backend.CPU).name
             if first is None
-            else _backend.of(first.value).name
+            else backend.of(first.value).name
         )
 
     def parameters(self) -> Iterator[Parameter]:
@@ -185,7 +185,7 @@ class Module(Constructed):
 
     def state_dict(self) -> dict[str, RealArray]:
         """Copies of every parameter's value by name: NumPy arrays, wherever the module is."""
-        return {p.name: _backend.to_host(p.value) for p in self.parameters()}
+        return {p.name: backend.to_host(p.value) for p in self.parameters()}
 
     def load_state_dict(self, state_dict: Mapping[str, ArrayLike]) -> None:
         """Set every parameter's value.
@@ -199,8 +199,8 @@ class Module(Constructed):
             TypeError: Values are no reals. Nothing is changed then.
         """
         parameters = list(self.parameters())
-        _checks.same_names("state_dict", state_dict, (p.name for p in parameters))
-        arrays = [_checks.values_of(p.name, state_dict[p.name], p.value) for p in parameters]
+        checks.same_names("state_dict", state_dict, (p.name for p in parameters))
+        arrays = [checks.values_of(p.name, state_dict[p.name], p.value) for p in parameters]
         self._thaw_all()
         for p, array in zip(parameters, arrays, strict=True):
             p.value[...] = array
@@ -212,7 +212,7 @@ class Module(Constructed):
     def set_generator_state(self, state: Mapping[str, Any]) -> None:
         """Set what `generator_state` gave, so that training goes on with the same bits."""
         generators = dict(self._generators())
-        _checks.same_names("state", state, generators)
+        checks.same_names("state", state, generators)
         for name, generator in generators.items():
             generator.bit_generator.state = state[name]
 

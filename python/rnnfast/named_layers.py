@@ -13,9 +13,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from rnnfast import _checks
-from rnnfast._checks import RealArray
-from rnnfast.layers import LSTMState, Recurrent
+from rnnfast._engine import checks
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.recurrent import Recurrent
+from rnnfast.layers.states import LSTMState
 
 Named = TypeVar("Named", bound=type)
 
@@ -69,7 +70,7 @@ class RNN(Recurrent[RealArray]):
         seed: int | None = None,
         device: str | None = None,
     ) -> None:
-        _checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+        checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
             f"rnn_{nonlinearity}",
             input_size,
@@ -229,7 +230,7 @@ class GRU(Recurrent[RealArray]):
         seed: int | None = None,
         device: str | None = None,
     ) -> None:
-        cell = "gru" if _checks.boolean("reset_after", reset_after) else "gru_reset_before"
+        cell = "gru" if checks.boolean("reset_after", reset_after) else "gru_reset_before"
         super().__init__(
             cell,
             input_size,

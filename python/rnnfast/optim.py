@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from rnnfast import _checks, _core
-from rnnfast._parameters import Groups, Parameters, listed
-from rnnfast.new_optim.base import Optimizer as Optimizer
-from rnnfast.new_optim.base import described as described
-from rnnfast.new_optim.groups import Arrays, ParameterGroup, not_negative, take_care, two_means
+from rnnfast import _core
+from rnnfast._engine import checks
+from rnnfast.optim.base import Optimizer as Optimizer
+from rnnfast.optim.base import described as described
+from rnnfast.optim.groups import Arrays, ParameterGroup, not_negative, take_care, two_means
+from rnnfast.optim.parameters import Groups, Parameters, listed
 
 
 class SGD(Optimizer):
@@ -27,7 +28,7 @@ class SGD(Optimizer):
         nesterov: Use g + momentum v in place of v (Sutskever et al. 2013).
     """
 
-    _OPTIONS: ClassVar = {"momentum": not_negative, "nesterov": _checks.boolean}
+    _OPTIONS: ClassVar = {"momentum": not_negative, "nesterov": checks.boolean}
     momentum: float
     nesterov: bool
 
@@ -116,9 +117,9 @@ class RMSprop(Optimizer):
 
     _OPTIONS: ClassVar = {
         "eps": not_negative,
-        "alpha": lambda name, value: _checks.number(name, value, 0, 1),
+        "alpha": lambda name, value: checks.number(name, value, 0, 1),
         "momentum": not_negative,
-        "centered": _checks.boolean,
+        "centered": checks.boolean,
     }
     eps: float
     alpha: float
@@ -240,8 +241,8 @@ def clip_grad_norm_(
     Raises:
         RuntimeError: The norm is not finite, with `error_if_nonfinite`. Nothing is changed then.
     """
-    limit = _checks.number("max_norm", max_norm, 0)
-    must_be_finite = _checks.boolean("error_if_nonfinite", error_if_nonfinite)
+    limit = checks.number("max_norm", max_norm, 0)
+    must_be_finite = checks.boolean("error_if_nonfinite", error_if_nonfinite)
     norm: float = _pass_over(parameters, _core.Care(clip_norm=limit, only_if_finite=must_be_finite))
     return norm
 
@@ -253,7 +254,7 @@ def clip_grad_value_(parameters: Parameters, clip_value: float) -> None:
         parameters: A module, or modules and parameters in a list, of one dtype.
         clip_value: The largest value allowed.
     """
-    limit = _checks.number("clip_value", clip_value, 0)
+    limit = checks.number("clip_value", clip_value, 0)
     _pass_over(parameters, _core.Care(clip_value=limit))
 
 

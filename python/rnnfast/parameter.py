@@ -8,8 +8,8 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
-from rnnfast import _backend, _checks
-from rnnfast._checks import RealArray
+from rnnfast._engine import backend, checks
+from rnnfast._engine.checks import RealArray
 
 
 class Freezing:
@@ -57,14 +57,14 @@ class Parameter(NDArrayOperatorsMixin):
         for label, array in ((f"{name}.value", value), (f"{name}.grad", grad)):
             if not hasattr(array, "flags"):
                 raise TypeError(f"{label}: expected an array, got {type(array).__name__}")
-            _checks.real_dtype(f"{label}.dtype", array.dtype, _backend.of(array))
+            checks.real_dtype(f"{label}.dtype", array.dtype, backend.of(array))
             if not array.flags.c_contiguous:
                 raise ValueError(f"{label}: expected C order, got strides {array.strides}")
             if not getattr(array.flags, "aligned", True):
                 raise ValueError(f"{label}: expected an address that {array.dtype} can have")
         if grad.dtype != value.dtype:
             raise TypeError(f"{name}.grad: expected {value.dtype}, as of value, got {grad.dtype}")
-        _checks.shape(f"{name}.grad", grad, value.shape, "of value")
+        checks.shape(f"{name}.grad", grad, value.shape, "of value")
         self._set(name, value, grad, Freezing())
 
     def _set(self, name: str, value: RealArray, grad: RealArray, freezing: Freezing) -> None:
@@ -85,14 +85,14 @@ class Parameter(NDArrayOperatorsMixin):
             object.__setattr__(self, attribute, new)
             return
         if attribute == "requires_grad":
-            self.freezing.requires_grad = _checks.boolean(f"{self.name}.requires_grad", new)
+            self.freezing.requires_grad = checks.boolean(f"{self.name}.requires_grad", new)
             if not new:
                 self.grad.fill(0)
             return
         array = getattr(self, attribute)
         if new is not array:  # it is after `p.value -= step`
             label = self.name if attribute == "value" else f"{self.name}.{attribute}"
-            values = _checks.values_of(label, new, array)
+            values = checks.values_of(label, new, array)
             self.check_writable()
             array[...] = values
 
@@ -162,7 +162,7 @@ class Parameter(NDArrayOperatorsMixin):
 
     def __setitem__(self, index: Any, new: Any) -> None:
         self.check_writable()
-        self.value[index] = _backend.of(self.value).asarray(_array(new))
+        self.value[index] = backend.of(self.value).asarray(_array(new))
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.value, dtype=dtype, copy=copy)

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from rnnfast import _checks
-from rnnfast.optim import Optimizer, described
+from rnnfast._engine import checks
+from rnnfast.optim.optimizers import Optimizer, described
 
 
 class Schedule:
@@ -45,9 +45,9 @@ class Schedule:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Set what `state_dict` gave."""
-        _checks.same_names("state_dict", state_dict, ("base_lr", "steps"))
-        base_lr = _checks.finite("state_dict['base_lr']", state_dict["base_lr"], 0)
-        self.steps = _checks.count("state_dict['steps']", state_dict["steps"])
+        checks.same_names("state_dict", state_dict, ("base_lr", "steps"))
+        base_lr = checks.finite("state_dict['base_lr']", state_dict["base_lr"], 0)
+        self.steps = checks.count("state_dict['steps']", state_dict["steps"])
         self.base_lr = base_lr
         self.optimizer.lr = self.base_lr * self._factor(self.steps)
 
@@ -56,8 +56,8 @@ class StepDecay(Schedule):
     """Multiplies the rate by `factor` every `every` steps."""
 
     def __init__(self, optimizer: Optimizer, every: int, factor: float = 0.1) -> None:
-        self.every = _checks.positive_int("every", every)
-        self.factor = _checks.finite("factor", factor, 0)
+        self.every = checks.positive_int("every", every)
+        self.factor = checks.finite("factor", factor, 0)
         super().__init__(optimizer)
 
     def _factor(self, step: int) -> float:
@@ -86,11 +86,11 @@ class CosineDecay(Schedule):
     def __init__(
         self, optimizer: Optimizer, total: int, warmup: int = 0, final_factor: float = 0.0
     ) -> None:
-        self.total = _checks.positive_int("total", total)
-        self.warmup = _checks.count("warmup", warmup)
+        self.total = checks.positive_int("total", total)
+        self.warmup = checks.count("warmup", warmup)
         if warmup >= total:
             raise ValueError(f"warmup: expected at least 0 and below total = {total}, got {warmup}")
-        self.final_factor = _checks.number("final_factor", final_factor, 0, 1)
+        self.final_factor = checks.number("final_factor", final_factor, 0, 1)
         super().__init__(optimizer)
 
     def _factor(self, step: int) -> float:
@@ -121,10 +121,10 @@ class ReduceOnPlateau:
         min_lr: float = 0.0,
     ) -> None:
         self.optimizer = _checked(optimizer)
-        self.factor = _checks.number("factor", factor, 0, 1, open_high=True)
-        self.patience = _checks.count("patience", patience)
-        self.threshold = _checks.number("threshold", threshold, 0, 1, open_high=True)
-        self.min_lr = _checks.finite("min_lr", min_lr, 0)
+        self.factor = checks.number("factor", factor, 0, 1, open_high=True)
+        self.patience = checks.count("patience", patience)
+        self.threshold = checks.number("threshold", threshold, 0, 1, open_high=True)
+        self.min_lr = checks.finite("min_lr", min_lr, 0)
         self.best = math.inf
         self.bad_steps = 0
 
@@ -148,9 +148,9 @@ class ReduceOnPlateau:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Set what `state_dict` gave."""
-        _checks.same_names("state_dict", state_dict, ("best", "bad_steps"))
-        best = _checks.number("state_dict['best']", state_dict["best"], -math.inf)
-        self.bad_steps = _checks.count("state_dict['bad_steps']", state_dict["bad_steps"])
+        checks.same_names("state_dict", state_dict, ("best", "bad_steps"))
+        best = checks.number("state_dict['best']", state_dict["best"], -math.inf)
+        self.bad_steps = checks.count("state_dict['bad_steps']", state_dict["bad_steps"])
         self.best = best
 
 

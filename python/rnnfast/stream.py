@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Generic
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast import _arguments, _backend, _checks, functional
-from rnnfast._checks import RealArray
-from rnnfast._noise import Noise
+from rnnfast import functional
+from rnnfast._engine import arguments, backend, checks, network
+from rnnfast._engine.checks import RealArray
+from rnnfast._engine.noise import Noise
 
 State = RealArray | tuple[RealArray, ...]
 # A state as an argument: None stands for what a call makes of a state that is not given.
@@ -41,18 +42,18 @@ class Stream(Generic[StateOf]):
         noise: Noise | None = None,
     ) -> None:
         self._packed = packed
-        self._options = _arguments.network_options(
+        self._options = network.network_options(
             packed.cell, packed.num_layers, precision=packed.precision, noise=noise
         )
-        batch = _checks.positive_int("batch", batch)
+        batch = checks.positive_int("batch", batch)
         self._shapes = (batch, packed.input_size), (batch,)  # of reals, of indices
         dtype = np.dtype(packed.dtype)
-        shapes = _arguments.state_shapes(self._options, batch, packed.hidden_size, packed.proj_size)
-        self._on = on = _backend.of_weights(packed)
+        shapes = network.state_shapes(self._options, batch, packed.hidden_size, packed.proj_size)
+        self._on = on = backend.of_weights(packed)
         self._state = tuple(
             on.asarray(np.zeros(shape, dtype)) if value is None else value.copy()
             for value, shape in zip(
-                _arguments.checked_states(on, "state", state, dtype, shapes)
+                arguments.checked_states(on, "state", state, dtype, shapes)
                 or (None,) * len(shapes),
                 shapes,
                 strict=True,
@@ -74,7 +75,7 @@ class Stream(Generic[StateOf]):
             IndexError: An integer is out of range.
             TypeError: x has no real numbers.
         """
-        array = _backend.given("x", x)
+        array = backend.given("x", x)
         if array.shape not in self._shapes:
             raise ValueError(
                 f"x: expected shape (batch, input_size) = {self._shapes[0]}, or {self._shapes[1]} "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rnnfast import _checks, _core
+from rnnfast import _core
+from rnnfast._engine import checks
 
 
 def get_num_threads() -> int:
@@ -23,4 +24,4 @@ def set_num_threads(n: int) -> None:
         ValueError: n is out of range.
         TypeError: n is not an integer.
     """
-    _core.set_num_threads(_checks.threads("n", n))
+    _core.set_num_threads(checks.threads("n", n))

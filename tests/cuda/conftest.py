@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parents[1] / "cuda_emulator"))
 
 import first_use  # noqa: F401  (cells that are compiled at first use)
 
-from rnnfast import _backend
+from rnnfast._engine import backend
 from rnnfast.cuda import _engines
 from rnnfast.cuda._devices import VIRTUAL
 from rnnfast.cuda._engine import Engine
@@ -35,6 +35,6 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def engine(device: str) -> Engine:
     """The engine of a device."""
-    found = _backend.get(device)
+    found = backend.get(device)
     assert isinstance(found, Engine)
     return found

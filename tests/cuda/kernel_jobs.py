@@ -166,7 +166,7 @@ def run_job(on: Any, job: Job) -> dict[str, str]:
 
 def main() -> None:
     """Reads jobs from stdin."""
-    from rnnfast._backend import get
+    from rnnfast._engine.backend import get
 
     jobs = [Job(**job) for job in json.load(sys.stdin)]
     on: Any = get(sys.argv[1])

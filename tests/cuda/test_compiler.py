@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rnnfast import _backend, cuda
+from rnnfast import cuda
+from rnnfast._engine import backend
 from rnnfast.cuda import _compiler
 from rnnfast.cuda._compiler import Image
 from rnnfast.cuda._engine import Engine
@@ -28,7 +29,7 @@ def text_of(cell: str, kernel: str, backward: bool) -> Kernels:
     reason = cuda._engines.unavailable_reason("emulated")
     if reason is not None:
         pytest.skip(reason)
-    on = _backend.get("emulated")
+    on = backend.get("emulated")
     assert isinstance(on, Engine)
     unit = Unit(on.cell(cell), kernel, backward, paired=True)
     return kernels(on.extension, unit, traced_cell(cell))

@@ -11,7 +11,8 @@ from test_recurrent import errors, run
 
 import cases
 from cases import Case
-from rnnfast import _backend, cuda, traced
+from rnnfast import cuda, traced
+from rnnfast._engine import backend
 from rnnfast.cells import ZOO
 from rnnfast.cuda._engine import Engine
 
@@ -44,7 +45,7 @@ NETWORK = Case("", T=3, B=3, H=37, I=5, L=2, D=2, lengths=True)
 @pytest.fixture
 def on(device: str) -> Iterator[Engine]:
     """An engine of which tests choose the kernel."""
-    found = _backend.get(device)
+    found = backend.get(device)
     assert isinstance(found, Engine)
     yield found
     found.kernel = None

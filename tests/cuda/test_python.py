@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rnnfast._engine.backend import get as engine
 
 import cases
 import rnnfast
 from cases import Case
-from rnnfast import _backend, functional
-from rnnfast._backend import get as engine
+from rnnfast import functional
+from rnnfast._engine import backend
 
 CASE = Case("lstm", T=4, B=3, I=5, H=7, L=2, D=2, lengths=True)
 
@@ -36,7 +37,7 @@ def test_results_are_where_the_weights_are(device: str) -> None:
     dx, dstate, dweights = functional.backward(reserve, d.dy, d.dstate)
     assert dx is not None
     for array in (y, *state, dx, *dstate, *(g for w in dweights for g in w if g is not None)):
-        assert _backend.of(array) is on
+        assert backend.of(array) is on
         assert array.dtype == np.float32
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import rnnfast
 from rnnfast import functional
-from rnnfast._checks import RealArray, choice, positive_int
+from rnnfast._engine.checks import RealArray, choice, positive_int
 
 MODES = {
     "inference": "a layer in evaluation mode, whose weights may stay packed between calls",

@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 import rnnfast
-from rnnfast import _checks, _files
-from rnnfast._known import COMPILED
+from rnnfast import _files
+from rnnfast._engine import checks
+from rnnfast._engine.known import COMPILED
 from rnnfast.benchmark import MODES, PEERS, Case, Run, Shape, report
 from rnnfast.cli.errors import option_errors, output_errors
 
@@ -52,8 +53,8 @@ def bench(
     Options that choose cases may be repeated.
     """
     with option_errors():
-        _checks.number("seconds", seconds, 0)
-        counts = [_checks.threads("threads", n) for n in threads or [rnnfast.get_num_threads()]]
+        checks.number("seconds", seconds, 0)
+        counts = [checks.threads("threads", n) for n in threads or [rnnfast.get_num_threads()]]
         names = _peers(peers)
         cases = [
             Case(name, Shape.parse(sizes), kind, real, n)
@@ -84,4 +85,4 @@ def _peers(text: str) -> list[str]:
         return []
     if text == _INSTALLED:
         return [name for name in _LIBRARIES if importlib.util.find_spec(name) is not None]
-    return [_checks.choice("peers", name, PEERS) for name in text.split(",")]
+    return [checks.choice("peers", name, PEERS) for name in text.split(",")]

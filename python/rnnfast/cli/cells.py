@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rnnfast import _known
-from rnnfast._known import COMPILED
+from rnnfast._engine import known as _known
+from rnnfast._engine.known import COMPILED
 from rnnfast.cells import ZOO
 from rnnfast.cli.errors import CommandError, option_errors
 from rnnfast.reference import Cell

@@ -9,7 +9,7 @@ import typer
 
 import rnnfast
 from rnnfast import cuda
-from rnnfast._known import COMPILED
+from rnnfast._engine.known import COMPILED
 from rnnfast._version import __version__
 from rnnfast.cells import ZOO
 from rnnfast.training import ByteVocabulary, CharLM, Vocabulary, load_checkpoint

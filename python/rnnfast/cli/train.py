@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 
 import rnnfast
-from rnnfast import _checks
-from rnnfast._known import COMPILED
+from rnnfast._engine import checks
+from rnnfast._engine.known import COMPILED
 from rnnfast.cli.cells import HELP, chosen_cell
 from rnnfast.cli.errors import CommandError, option_errors
 from rnnfast.cli.files import DEFAULT_MODEL, load, takes_bytes, text_of
@@ -87,7 +87,7 @@ def train(
     ] = None,
     precision: Annotated[
         str | None,
-        _model(f"Of the recurrent products: {', '.join(_checks.PRECISIONS)}.", _MODEL.precision),
+        _model(f"Of the recurrent products: {', '.join(checks.PRECISIONS)}.", _MODEL.precision),
     ] = None,
     of_bytes: Annotated[
         bool,
@@ -164,7 +164,7 @@ def train(
     given = {name: v for name, v in locals().items() if v is not None and v is not False}
     with option_errors():
         if threads is not None:
-            rnnfast.set_num_threads(_checks.threads("threads", threads))
+            rnnfast.set_num_threads(checks.threads("threads", threads))
         _check_limits(given)
         trainer = _resumed(resume, given) if resume else _new(given)
     _go(trainer)
@@ -174,7 +174,7 @@ def _check_limits(given: dict[str, Any]) -> None:
     """Refuses limits of 0, which would mean none to the library: to leave one out does that."""
     for name in ("steps", "epochs"):
         if name in given:
-            _checks.positive_int(name, given[name])
+            checks.positive_int(name, given[name])
     if "minutes" in given and not given["minutes"] > 0:
         raise CommandError(f"minutes: expected more than 0, got {given['minutes']:g}")
 

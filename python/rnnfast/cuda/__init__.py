@@ -7,8 +7,8 @@ needs neither a driver nor CuPy.
 
 from __future__ import annotations
 
-from rnnfast import _checks
-from rnnfast._backend import DeviceError
+from rnnfast._engine import checks
+from rnnfast._engine.backend import DeviceError
 from rnnfast.cuda import _engines
 from rnnfast.cuda._devices import VIRTUAL
 from rnnfast.cuda._engine import MATMUL_PRECISIONS
@@ -55,7 +55,7 @@ def set_float32_matmul_precision(precision: str, device: str = "cuda") -> None:
         ValueError: The precision is unknown.
         DeviceError: There is no such device here.
     """
-    _checks.choice("precision", precision, MATMUL_PRECISIONS)
+    checks.choice("precision", precision, MATMUL_PRECISIONS)
     _engines.get(device).matmul_precision = precision
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from rnnfast import _core
-from rnnfast._backend import Backend
+from rnnfast._engine.backend import Backend
 from rnnfast.cuda._devices import Properties
 from rnnfast.cuda._kernels import Kernels, Unit, definition, kernels, traced_cell
 from rnnfast.cuda._network import DevicePacked, DeviceReserve, Network

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rnnfast import _checks
-from rnnfast._backend import DeviceError
+from rnnfast._engine import checks
+from rnnfast._engine.backend import DeviceError
 from rnnfast.cuda._engine import Engine
 
 # Development builds of the same sources for the emulator, and the variable with their path.
@@ -26,7 +26,7 @@ def get(name: str) -> Engine:
         DeviceError: It cannot be used here; the message says why.
     """
     if name not in EMULATED:
-        _checks.choice("device", name, ("cpu", "cuda"))
+        checks.choice("device", name, ("cpu", "cuda"))
     reason = unavailable_reason(name)
     if reason is not None:
         raise DeviceError(f"device {name!r}: {reason}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from rnnfast import _checks, _core
-from rnnfast._known import name_of
+from rnnfast import _core
+from rnnfast._engine import checks
+from rnnfast._engine.known import name_of
 from rnnfast.cuda import _engines
 from rnnfast.cuda._devices import VIRTUAL, Properties
 from rnnfast.reference import Cell
@@ -134,13 +135,13 @@ def explain(
     cell = name_of(cell)
     sizes = {"T": T, "B": B, "I": I, "H": H}
     for name, value in sizes.items():
-        if _checks.positive_int(name, value) > LARGEST[name]:
+        if checks.positive_int(name, value) > LARGEST[name]:
             raise ValueError(f"{name}: expected at most {LARGEST[name]}, got {value}")
-    _checks.choice("dtype", dtype, DTYPES)
+    checks.choice("dtype", dtype, DTYPES)
     if device is None:
         properties = _engines.get("cuda").properties()
     else:
-        properties = VIRTUAL[_checks.choice("device", device, VIRTUAL)]
+        properties = VIRTUAL[checks.choice("device", device, VIRTUAL)]
 
     def plan(*, backward: bool) -> Plan:
         made: dict[str, Any] = _core.cuda_plan(

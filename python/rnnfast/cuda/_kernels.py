@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rnnfast._known import COMPILED, cell_named
+from rnnfast._engine.known import COMPILED, cell_named
 
 if TYPE_CHECKING:
     from rnnfast.traced import TracedCell  # loaded when a cell is first traced

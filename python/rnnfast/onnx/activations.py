@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast.reference.tape import Activation, Array, Var, relu, sigmoid, tanh
 
 
@@ -81,7 +81,7 @@ def read(
     result = []
     for given in names:
         name = _BY_LOWER_CASE.get(given.lower(), given)
-        _checks.choice(f"{label}: attribute activations", name, _FUNCTIONS)
+        checks.choice(f"{label}: attribute activations", name, _FUNCTIONS)
         parameters = []
         for (attribute, values), default in zip(
             left.items(), _FUNCTIONS[name].defaults, strict=False

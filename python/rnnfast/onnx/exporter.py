@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from onnx import checker, helper, numpy_helper
 
-from rnnfast import _checks, _files, functional
+from rnnfast import _files, functional
+from rnnfast._engine import checks
 from rnnfast._version import __version__
-from rnnfast.layers import Recurrent
-from rnnfast.learned import parameter_name
+from rnnfast.layers.learned import parameter_name
+from rnnfast.layers.recurrent import Recurrent
 from rnnfast.onnx import layout
 from rnnfast.training import CharLM
 
@@ -169,7 +170,7 @@ class _Graph:
 
 def _chosen_dtype(layer: Recurrent, dtype: DTypeLike | None) -> np.dtype[Any]:
     if dtype is not None:
-        return _checks.real_dtype("dtype", dtype)
+        return checks.real_dtype("dtype", dtype)
     if layer.dtype != np.float32 or layer.precision != "full":
         raise TypeError(
             "dtype: expected 'float32', which rounds the weights, or 'float64', which onnxruntime "

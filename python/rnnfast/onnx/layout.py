@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnfast._checks import RealArray
-from rnnfast.exchange import reordered
+from rnnfast._engine.checks import RealArray
+from rnnfast._engine.network import reordered
 from rnnfast.functional import Weights, cells
 
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")

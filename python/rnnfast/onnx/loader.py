@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from rnnfast import functional
-from rnnfast._checks import RealArray
-from rnnfast.layers import Recurrent
-from rnnfast.learned import parameter_name
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.learned import parameter_name
+from rnnfast.layers.recurrent import Recurrent
 from rnnfast.onnx import reader
 from rnnfast.onnx.graph import OP_TYPES, recurrent_nodes
 from rnnfast.onnx.node import RecurrentNode

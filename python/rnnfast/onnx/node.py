@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast import _arguments, _backend, _checks, functional, reference
-from rnnfast._checks import RealArray
+from rnnfast import functional, reference
+from rnnfast._engine import arguments, backend, checks
+from rnnfast._engine.checks import RealArray
 from rnnfast.functional import Weights
 from rnnfast.onnx.shapes import OfShapes
 from rnnfast.onnx.stacking import Origin
@@ -135,14 +136,14 @@ class RecurrentNode:
                 argument is missing that the model computes from values of its inputs.
             TypeError: A dtype is wrong.
         """
-        given = _checks.real_array("x", x, self.dtype, ", the node's")
+        given = checks.real_array("x", x, self.dtype, ", the node's")
         xs = self._time_first(given)
-        xs = _arguments.checked_x(_backend.CPU, xs, self.dtype, self.input_size)
+        xs = arguments.checked_x(backend.CPU, xs, self.dtype, self.input_size)
         seq_len, batch = xs.shape[:2]
         lengths = self._given("sequence_lens", sequence_lens, given.shape)
         if lengths is not None:
-            lengths = _arguments.checked_lengths(
-                _backend.CPU, lengths, seq_len, batch, "sequence_lens"
+            lengths = arguments.checked_lengths(
+                backend.CPU, lengths, seq_len, batch, "sequence_lens"
             ).astype(np.int64)
         states = self._states(initial_h, initial_c, given.shape, batch)
         reverse = self.direction == "reverse"
@@ -198,7 +199,7 @@ class RecurrentNode:
         for name, value in given.items():
             array = self._given(name, value, x_shape)
             if array is not None:
-                array = self._time_first(_checks.real_array(name, array, self.dtype, " (x's)"))
+                array = self._time_first(checks.real_array(name, array, self.dtype, " (x's)"))
                 self._check_state(name, array, batch)
             result.append(array)
         return result
@@ -225,7 +226,7 @@ class RecurrentNode:
 
     def _check_state(self, name: str, state: NDArray[Any], batch: int) -> None:
         shape = len(self.directions), batch, self.hidden_size
-        _checks.shape(name, state, shape, "(num_directions, batch, hidden_size)")
+        checks.shape(name, state, shape, "(num_directions, batch, hidden_size)")
 
     def _given(
         self, name: str, value: ArrayLike | None, x_shape: tuple[int, ...]

@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from rnnfast import _checks, reference
-from rnnfast._checks import RealArray
+from rnnfast import reference
+from rnnfast._engine import checks
+from rnnfast._engine.checks import RealArray
 from rnnfast.onnx import activations, layout
 from rnnfast.onnx.activations import Scaled
 from rnnfast.onnx.graph import Found
@@ -100,9 +101,9 @@ def _check_attributes(found: Found) -> None:
         if name in _FLAGS and value not in (0, 1):
             raise ValueError(f"{label}: expected 0 or 1, got {value}")
         if name == "direction":
-            _checks.choice(label, value, _DIRECTIONS)
+            checks.choice(label, value, _DIRECTIONS)
         if name == "clip":
-            _checks.number(label, value, 0)
+            checks.number(label, value, 0)
 
 
 def _weights(
@@ -134,7 +135,7 @@ def _weights(
             label, value = f"{found.label}: input {name}", weights[name]
             if value.dtype != W.dtype:
                 raise TypeError(f"{label}: expected dtype {W.dtype} (W's), got {value.dtype}")
-            _checks.shape(label, value, shape, f"(num_directions, {meaning})")
+            checks.shape(label, value, shape, f"(num_directions, {meaning})")
     return W, R, weights.get("B"), weights.get("P")
 
 
@@ -148,9 +149,9 @@ def _matrices(found: Found, value: RealArray | None, name: str) -> RealArray:
 
 def _real(label: str, value: NDArray[Any]) -> RealArray:
     """A weight in a type that the kernels compute in."""
-    value = _checks.known_to_numpy(value)
+    value = checks.known_to_numpy(value)
     value = value.astype(np.float32) if value.dtype == np.float16 else value
-    _checks.real_dtype(f"{label}: dtype", value.dtype)
+    checks.real_dtype(f"{label}: dtype", value.dtype)
     return value
 
 
@@ -158,15 +159,15 @@ def _constant(found: Found, name: str, W: RealArray, R: RealArray) -> NDArray[An
     """A constant initial state, in the weights' type, or constant lengths."""
     label, value = f"{found.label}: input {name}", found.inputs.constants[name]
     if name == "sequence_lens":
-        _checks.integer_array(label, value)
-        _checks.shape(label, value, (value.size,), "(batch,)")
+        checks.integer_array(label, value)
+        checks.shape(label, value, (value.size,), "(batch,)")
         return value
     value = _real(label, value).astype(W.dtype)
     batch_axis = 0 if found.attributes.get("layout", 0) == 1 else 1
     expected = [W.shape[0], R.shape[2]]
     expected.insert(batch_axis, value.shape[batch_axis] if value.ndim > batch_axis else 0)
     meaning = "(batch, num_directions, " if batch_axis == 0 else "(num_directions, batch, "
-    _checks.shape(label, value, tuple(expected), meaning + "hidden_size)")
+    checks.shape(label, value, tuple(expected), meaning + "hidden_size)")
     return value
 
 

@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnfast import _core, _noise, functional
-from rnnfast._arguments import checked_call, checked_gradients, network_options
-from rnnfast._backend import CPU
-from rnnfast._checks import RealArray
+from rnnfast import _core, functional
+from rnnfast._engine import noise
+from rnnfast._engine.arguments import checked_call, checked_gradients
+from rnnfast._engine.backend import CPU
+from rnnfast._engine.checks import RealArray
+from rnnfast._engine.network import network_options
 from rnnfast.torch.network import Network, NoiseMasks, Options, memory_of, states_of
 
 Outputs = tuple[Tensor, list[Tensor], Tensor]
@@ -116,8 +118,8 @@ def _of_call(options: Options, training: bool, keep_y: bool) -> _core.NetworkOpt
     )
 
 
-def _noise_of(options: Options) -> _noise.Noise | None:
-    return _noise.of(
+def _noise_of(options: Options) -> noise.Noise | None:
+    return noise.of(
         tuple(options.zoneout) or 0.0,
         options.input_dropout,
         options.recurrent_dropout,

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnfast import _checks, _noise
-from rnnfast.learned import parameter_name
+from rnnfast._engine import checks
+from rnnfast._engine import noise as _noise
+from rnnfast.layers.learned import parameter_name
 from rnnfast.torch import ops, stepwise
 from rnnfast.torch.forms import Packed, Padded
 from rnnfast.torch.network import Network, Options, states_of
@@ -143,7 +144,7 @@ class Layer(torch.nn.RNNBase):
 
     def _learn(self, learn_state: bool) -> None:
         """Adds the parameters that calls start from, if they are to be learned: zeros."""
-        self.learn_state = _checks.boolean("learn_state", learn_state)
+        self.learn_state = checks.boolean("learn_state", learn_state)
         if not learn_state:
             return
         rows = self.num_layers * (2 if self.bidirectional else 1)
@@ -159,8 +160,8 @@ class Layer(torch.nn.RNNBase):
     def _add_noise(self, zoneout: Any, input_dropout: Any, recurrent_dropout: Any) -> None:
         """Sets what there is inside the steps, if it is right."""
         self.zoneout = _noise.zoneout(zoneout, states_of(self.cell))
-        self.input_dropout = _checks.number("input_dropout", input_dropout, 0, 1)
-        self.recurrent_dropout = _checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
+        self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
+        self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
         _noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
 
     @property

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
-from rnnfast import _checks, _known
-from rnnfast._arguments import check_sizes, info_of
+from rnnfast._engine import checks, known
+from rnnfast._engine.network import check_sizes, info_of
 from rnnfast.reference import Cell
 from rnnfast.torch.layer import Layer
 
@@ -110,7 +110,7 @@ class RNN(Layer):
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
     ) -> None:
-        _checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+        checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
             f"RNN_{nonlinearity.upper()}", input_size, hidden_size, num_layers, bias, batch_first,
             dropout, bidirectional, 0, device, dtype,
@@ -196,12 +196,12 @@ class Recurrent(Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         """With the equations of a cell that is not compiled, as another process may lack them."""
-        return {**super().__getstate__(), "_graph": _known.graph_of(self.cell)}
+        return {**super().__getstate__(), "_graph": known.graph_of(self.cell)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         graph = state.pop("_graph", None)
         if graph is not None:
-            state["mode"] = _known.name_of_graph(graph)
+            state["mode"] = known.name_of_graph(graph)
         super().__setstate__(state)
 
     def extra_repr(self) -> str:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack
 
-from rnnfast import _core, _known
-from rnnfast._checks import RealArray
+from rnnfast import _core
+from rnnfast._engine import known
+from rnnfast._engine.checks import RealArray
 
 _kept: dict[str, tuple[int, bool]] = {}  # of cells: the number of states, whether there are params
 
@@ -31,7 +32,7 @@ def has_channel(cell: str) -> bool:
 
 
 def _keep(name: str) -> tuple[int, bool]:
-    cell = _known.cell_named(name)
+    cell = known.cell_named(name)
     kept = _kept[name] = cell.states, cell.params > 0
     return kept
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F  # noqa: N812
 
-from rnnfast import _known
+from rnnfast._engine import known
 from rnnfast.reference import Cell, tape
 from rnnfast.reference.cell import Inputs, named_blocks
 from rnnfast.torch.network import Network, NoiseMasks, Options
@@ -126,7 +126,7 @@ def forward(
         layer and direction the states after every step, (T, B, H) each, zero after the end. An h
         that is projected has P in place of H.
     """
-    cell = _known.cell_named(options.cell)
+    cell = known.cell_named(options.cell)
     weights, D = options.by_layer(network.weights), options.num_directions
     x, lengths, state = network.x, network.lengths, network.state
     if not state:

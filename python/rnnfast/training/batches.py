@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast.training.text import TextError
 
 IGNORED = -100  # the target of a step that counts for nothing
@@ -46,8 +46,8 @@ class Streams:
         Raises:
             TextError: the text is shorter than one sequence a stream.
         """
-        _checks.positive_int("batch", batch)
-        _checks.positive_int("seq_len", seq_len)
+        checks.positive_int("batch", batch)
+        checks.positive_int("seq_len", seq_len)
         length = (ids.size - 1) // batch
         self.chunks = length // seq_len
         if not self.chunks:

@@ -8,11 +8,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnnfast import _files, _tensor_files
+from rnnfast import _files
+from rnnfast._engine import tensor_files
+from rnnfast._engine.tensor_files import not_finite as not_finite
+from rnnfast._engine.tensor_files import output_errors as output_errors
 from rnnfast._files import AnyPath
 from rnnfast._files import CheckpointError as CheckpointError
-from rnnfast._tensor_files import not_finite as not_finite
-from rnnfast._tensor_files import output_errors as output_errors
 
 FORMAT = "rnnfast-char-lm"
 FORMAT_VERSION = 1
@@ -42,7 +43,7 @@ def save_checkpoint(path: AnyPath, checkpoint: Checkpoint) -> None:
             element that is infinite or not a number.
     """
     values = {"model": checkpoint.model, "training": checkpoint.training}
-    _tensor_files.write(path, _format(), values, checkpoint.tensors)
+    tensor_files.write(path, _format(), values, checkpoint.tensors)
 
 
 def check_output(path: AnyPath) -> Path:
@@ -61,9 +62,9 @@ def load_checkpoint(path: AnyPath) -> Checkpoint:
     Raises:
         CheckpointError: the file cannot be read, is damaged, or is not of this format and version.
     """
-    (model, training), tensors = _tensor_files.read(path, _format(), ("model", "training"))
+    (model, training), tensors = tensor_files.read(path, _format(), ("model", "training"))
     return Checkpoint(model, training, tensors)
 
 
-def _format() -> _tensor_files.Format:
-    return _tensor_files.Format(FORMAT, FORMAT_VERSION, "checkpoint", "an rnnfast language model")
+def _format() -> tensor_files.Format:
+    return tensor_files.Format(FORMAT, FORMAT_VERSION, "checkpoint", "an rnnfast language model")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnfast import _checks, _known, functional
-from rnnfast._arguments import info_of
+from rnnfast import functional
+from rnnfast._engine import checks, known
+from rnnfast._engine.network import info_of
 from rnnfast.reference import Cell
 
 
@@ -36,13 +37,13 @@ class CharLMConfig:
 
     def __post_init__(self) -> None:
         checked = {
-            "cell": _known.name_of(self.cell),
-            "hidden_size": _checks.positive_int("hidden_size", self.hidden_size),
-            "num_layers": _checks.positive_int("num_layers", self.num_layers),
-            "embedding_size": _checks.count("embedding_size", self.embedding_size),
-            "dropout": _checks.number("dropout", self.dropout, 0, 1, open_high=True),
-            "dtype": str(_checks.choice("dtype", self.dtype, ("float32", "float64"))),
-            "precision": _checks.precision("precision", self.precision, np.dtype(self.dtype)),
+            "cell": known.name_of(self.cell),
+            "hidden_size": checks.positive_int("hidden_size", self.hidden_size),
+            "num_layers": checks.positive_int("num_layers", self.num_layers),
+            "embedding_size": checks.count("embedding_size", self.embedding_size),
+            "dropout": checks.number("dropout", self.dropout, 0, 1, open_high=True),
+            "dtype": str(checks.choice("dtype", self.dtype, ("float32", "float64"))),
+            "precision": checks.precision("precision", self.precision, np.dtype(self.dtype)),
         }
         vars(self).update(checked)  # Python's own numbers, which JSON can hold
         if self.info.reads_input and self.embedding_size != self.hidden_size:

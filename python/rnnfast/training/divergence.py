@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from rnnfast import losses
-from rnnfast.optim import Optimizer
+from rnnfast.optim.optimizers import Optimizer
 from rnnfast.training.batches import Chunk
 from rnnfast.training.checkpoint import not_finite
 from rnnfast.training.model import CharLM

@@ -12,14 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import _backend, _checks, _known, _seeds, losses
-from rnnfast._checks import RealArray
+from rnnfast import losses
+from rnnfast._engine import backend, checks
+from rnnfast._engine import known as _known
+from rnnfast._engine import seeds as _seeds
+from rnnfast._engine.checks import RealArray
+from rnnfast._engine.memory import check_memory
 from rnnfast._files import AnyPath
-from rnnfast._memory import check_memory
-from rnnfast.dense import Embedding, EmbeddingCall, Linear, LinearCall
-from rnnfast.layers import Recurrent, RecurrentCall
-from rnnfast.module import Module
-from rnnfast.stream import State, Stream
+from rnnfast.layers.dense import Embedding, EmbeddingCall, Linear, LinearCall
+from rnnfast.layers.module import Module
+from rnnfast.layers.recurrent import Recurrent, RecurrentCall
+from rnnfast.layers.states import State
+from rnnfast.layers.stream import Stream
 from rnnfast.training.batches import IGNORED, cover
 from rnnfast.training.checkpoint import (
     Checkpoint,
@@ -66,8 +70,8 @@ class CharLM(Module):
             DeviceError: the device cannot be used here.
         """
         config = CharLMConfig() if config is None else config
-        _checks.of_type("vocabulary", vocabulary, Vocabulary)
-        _checks.of_type("config", config, CharLMConfig)
+        checks.of_type("vocabulary", vocabulary, Vocabulary)
+        checks.of_type("config", config, CharLMConfig)
         super().__init__(device)
         self.vocabulary = vocabulary
         self.config = config
@@ -163,7 +167,7 @@ class CharLM(Module):
         """
         if unknown_bits is None:
             return self.evaluate(self.vocabulary.encode(text))
-        _checks.number("unknown_bits", unknown_bits, 0)
+        checks.number("unknown_bits", unknown_bits, 0)
         known, unknown = self.vocabulary.encode_known(text)
         if not unknown:
             return self.evaluate(known)
@@ -185,8 +189,8 @@ class CharLM(Module):
         Raises:
             TextError: the text is shorter than two characters.
         """
-        _checks.positive_int("streams", streams)
-        _checks.positive_int("seq_len", seq_len)
+        checks.positive_int("streams", streams)
+        checks.positive_int("seq_len", seq_len)
         if ids.size < 2:
             raise TextError(
                 f"text: expected at least 2 {self.vocabulary.unit}s to predict, got {ids.size}"
@@ -227,16 +231,16 @@ class CharLM(Module):
                 model's logits are not finite.
             TypeError: an argument is of the wrong type.
         """
-        _checks.of_type("prime", prime, str)
-        _checks.of_type("stop", stop, str)
-        _checks.number("temperature", temperature, 0, sys.float_info.max, open_high=False)
+        checks.of_type("prime", prime, str)
+        checks.of_type("stop", stop, str)
+        checks.number("temperature", temperature, 0, sys.float_info.max, open_high=False)
         known = self.vocabulary
         ids = known.encode(prime or ("\n" if "\n" in known.characters else known.characters[0]))
         written = self._write(
             ids,
-            None if length is None else _checks.count("length", length),
+            None if length is None else checks.count("length", length),
             temperature,
-            _checks.count("top_k", top_k),
+            checks.count("top_k", top_k),
             known.encode(stop).tolist(),
             _seeds.generator(seed),
         )
@@ -257,7 +261,7 @@ class CharLM(Module):
         tail: list[int] = []
         written, x = 0, np.empty(1, np.int64)
         while written != length:
-            last = _backend.to_host(logits.reshape(-1, logits.shape[-1])[-1])
+            last = backend.to_host(logits.reshape(-1, logits.shape[-1])[-1])
             x[0] = chosen = _choose(last, temperature, top_k, generator)
             yield chosen
             written += 1
@@ -299,7 +303,7 @@ class CharLM(Module):
 
         The arguments are those of `generate`, and so are the errors.
         """
-        _checks.count("length", length)
+        checks.count("length", length)
         return "".join(
             self.generate(
                 prime, length=length, temperature=temperature, top_k=top_k, stop=stop, seed=seed
@@ -345,7 +349,7 @@ class CharLM(Module):
             CheckpointError: there is none.
             DeviceError: the device cannot be used here.
         """
-        _backend.get(device)
+        backend.get(device)
         try:
             described = checkpoint.model["config"]
             if "cell" in checkpoint.model:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from rnnfast import _checks
-from rnnfast.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
-from rnnfast.parameter import Parameter
+from rnnfast._engine import checks
+from rnnfast.layers.parameter import Parameter
+from rnnfast.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": Adam,
@@ -83,17 +83,17 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {}
         for name in ("seq_len", "batch"):
-            checked[name] = _checks.positive_int(name, getattr(self, name))
+            checked[name] = checks.positive_int(name, getattr(self, name))
         for name in _COUNTS:
-            checked[name] = _checks.count(name, getattr(self, name))
+            checked[name] = checks.count(name, getattr(self, name))
         for name in ("minutes", "clip_norm", "clip_value", "learning_rate"):
-            checked[name] = _checks.number(
+            checked[name] = checks.number(
                 name, getattr(self, name), 0, sys.float_info.max, open_high=False
             )
-        checked["decay"] = _checks.number("decay", self.decay, 0, 1, open_high=False)
-        checked["validation"] = _checks.number("validation", self.validation, 0, 1, open_high=True)
-        _checks.choice("optimizer", self.optimizer, OPTIMIZERS)
-        _checks.choice("schedule", self.schedule, SCHEDULES)
+        checked["decay"] = checks.number("decay", self.decay, 0, 1, open_high=False)
+        checked["validation"] = checks.number("validation", self.validation, 0, 1, open_high=True)
+        checks.choice("optimizer", self.optimizer, OPTIMIZERS)
+        checks.choice("schedule", self.schedule, SCHEDULES)
         checked["optimizer_options"] = _json_object("optimizer_options", self.optimizer_options)
         vars(self).update(checked)  # Python's own numbers, which JSON can hold
         try:

@@ -9,9 +9,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast._files import AnyPath
-from rnnfast.stream import State
+from rnnfast.layers.states import State
 from rnnfast.training.checkpoint import Checkpoint, CheckpointError
 from rnnfast.training.config import CharLMConfig
 from rnnfast.training.options import TrainingOptions
@@ -83,7 +83,7 @@ def recurrent_state(
         raise ValueError(f"state: {len(states)} arrays are not those of {config.cell}")
     for array in states:
         shape = (config.num_layers, batch, config.hidden_size)
-        _checks.shape("state", array, shape, "(num_layers, batch, hidden_size)")
+        checks.shape("state", array, shape, "(num_layers, batch, hidden_size)")
         if array.dtype != config.dtype:
             raise TypeError(f"state: expected dtype {config.dtype}, got {array.dtype}")
     return None if not states else states if len(states) > 1 else states[0]

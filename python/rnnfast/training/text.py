@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
-from rnnfast import _checks, _files
+from rnnfast import _files
+from rnnfast._engine import checks
 from rnnfast._files import AnyPath
 
 STDLIB_CHARACTERS = 4_000_000
@@ -83,7 +84,7 @@ def stdlib_text(limit: int = STDLIB_CHARACTERS) -> str:
     Raises:
         TextError: this Python has no standard library sources.
     """
-    _checks.positive_int("limit", limit)
+    checks.positive_int("limit", limit)
     root = Path(sysconfig.get_path("stdlib"))
     parts: list[str] = []
     size = 0

@@ -14,10 +14,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnnfast import _checks, _files
-from rnnfast._backend import to_host
+from rnnfast import _files
+from rnnfast._engine import checks
+from rnnfast._engine.backend import to_host
 from rnnfast._files import AnyPath
-from rnnfast.stream import State
+from rnnfast.layers.states import State
 from rnnfast.training.batches import Streams
 from rnnfast.training.callbacks import Callback
 from rnnfast.training.checkpoint import (
@@ -104,9 +105,9 @@ class Trainer:
             TypeError: an argument is of the wrong type.
         """
         options = TrainingOptions() if options is None else options
-        _checks.of_type("model", model, CharLM)
-        _checks.of_type("text", text, str)
-        _checks.of_type("options", options, TrainingOptions)
+        checks.of_type("model", model, CharLM)
+        checks.of_type("text", text, str)
+        checks.of_type("options", options, TrainingOptions)
         self.model = model
         self.options = options
         self.output = check_output(output) if output is not None else None
@@ -327,13 +328,13 @@ class Trainer:
         buffers = part(tensors, "training.optimizer.")
         self.optimizer.load_state_dict({**training["optimizer"], "buffers": buffers})
         self._state = recurrent_state(tensors, self.model.config, self.options.batch)
-        self._streams.position = _checks.count("step", training["step"])
-        self._seconds = _checks.number(
+        self._streams.position = checks.count("step", training["step"])
+        self._seconds = checks.number(
             "seconds", training["seconds"], 0, sys.float_info.max, open_high=True
         )
         for name in ("training_bits", "validation_bits"):
             bits = training[name]
-            setattr(self, name, None if bits is None else _checks.number(name, bits, 0))
+            setattr(self, name, None if bits is None else checks.number(name, bits, 0))
 
     def _run(self) -> None:
         for callback in self.callbacks:

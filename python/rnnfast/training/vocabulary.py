@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 from rnnfast.training.text import TextError, UnknownCharacterError
 
 # What naming a character costs whoever knows nothing but that Unicode has 1,112,064 of them.
@@ -65,7 +65,7 @@ class Vocabulary:
             UnknownCharacterError: the first character that is not in the vocabulary.
             TypeError: it is not a text.
         """
-        _checks.of_type("text", text, str)
+        checks.of_type("text", text, str)
         ids = self._lookup(text)
         unknown = ids == _UNKNOWN
         if unknown.any():
@@ -74,7 +74,7 @@ class Vocabulary:
 
     def encode_known(self, text: str) -> tuple[NDArray[np.int64], int]:
         """The ids of a text's characters without the unknown ones, and how many these are."""
-        _checks.of_type("text", text, str)
+        checks.of_type("text", text, str)
         ids = self._lookup(text)
         known = ids[ids != _UNKNOWN]
         return known, ids.size - known.size

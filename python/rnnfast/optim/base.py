@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.parameter import Parameter
+from rnnfast.optim.parameters import Groups, distinct_names, grouped
 
-from rnnfast import _checks, _core
-from rnnfast._checks import RealArray
-from rnnfast._parameters import Groups, distinct_names, grouped
-from rnnfast.new_optim.groups import (
+from rnnfast import _core
+from rnnfast._engine import checks
+from rnnfast.optim.groups import (
     Arrays,
     Check,
     ParameterGroup,
@@ -23,7 +25,6 @@ from rnnfast.new_optim.groups import (
     not_negative,
     take_care,
 )
-from rnnfast.parameter import Parameter
 
 
 class Optimizer:
@@ -89,7 +90,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, lr: float) -> None:
-        self._lr = _checks.finite("lr", lr, 0)
+        self._lr = checks.finite("lr", lr, 0)
 
     def step(
         self,
@@ -184,15 +185,15 @@ class Optimizer:
         """
         own_rates = any(group.lr_state for group in self.groups)
         names = ["steps", "lr", "buffers"] + ["group_lr"] * own_rates
-        _checks.same_names("state_dict", state_dict, names)
-        steps = _checks.count("state_dict['steps']", state_dict["steps"])
+        checks.same_names("state_dict", state_dict, names)
+        steps = checks.count("state_dict['steps']", state_dict["steps"])
         lr = not_negative("state_dict['lr']", state_dict["lr"])
         rates: list[Rate | None] = [None] * len(self.groups)
         if own_rates:
             rates = checked_rates("state_dict['group_lr']", state_dict["group_lr"], len(rates))
         buffers, loaded = self._named_buffers(), state_dict["buffers"]
-        _checks.same_names("state_dict['buffers']", loaded, buffers)
-        values = {n: _checks.values_of(n, loaded[n], array) for n, array in buffers.items()}
+        checks.same_names("state_dict['buffers']", loaded, buffers)
+        values = {n: checks.values_of(n, loaded[n], array) for n, array in buffers.items()}
         for name, array in buffers.items():
             array[...] = values[name]
         self.steps, self.lr = steps, lr

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from rnnfast import _checks
-from rnnfast._checks import RealArray
-from rnnfast._parameters import Parameters, distinct_names, listed
-from rnnfast.module import Module
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.module import Module
+from rnnfast.optim.parameters import Parameters, distinct_names, listed
+
+from rnnfast._engine import checks
 
 
 class EMA:
@@ -50,7 +51,7 @@ class EMA:
 
     @decay.setter
     def decay(self, decay: float) -> None:
-        self._decay = _checks.number("decay", decay, 0, 1)
+        self._decay = checks.number("decay", decay, 0, 1)
 
     def update(self) -> None:
         """Let the parameters' values into the average.
@@ -105,11 +106,11 @@ class EMA:
             RuntimeError: The averages are in the parameters, inside `average()`.
         """
         self._check_apart("load_state_dict")
-        _checks.same_names("state_dict", state_dict, ("updates", "averages"))
-        updates = _checks.count("state_dict['updates']", state_dict["updates"])
+        checks.same_names("state_dict", state_dict, ("updates", "averages"))
+        updates = checks.count("state_dict['updates']", state_dict["updates"])
         averages, loaded = self._named(), state_dict["averages"]
-        _checks.same_names("state_dict['averages']", loaded, averages)
-        values = {n: _checks.values_of(n, loaded[n], array) for n, array in averages.items()}
+        checks.same_names("state_dict['averages']", loaded, averages)
+        values = {n: checks.values_of(n, loaded[n], array) for n, array in averages.items()}
         for name, array in averages.items():
             array[...] = values[name]
         self.updates = updates

@@ -15,8 +15,8 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from rnnfast import _files
+from rnnfast._engine.memory import check_memory
 from rnnfast._files import AnyPath, CheckpointError
-from rnnfast._memory import check_memory
 
 _MAX_HEADER = 100_000_000  # the safetensors format's own limit
 

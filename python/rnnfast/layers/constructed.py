@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.parameter import Parameter
 
-from rnnfast import _backend, _checks, _known
-from rnnfast._checks import RealArray
+from rnnfast._engine import backend, checks
+from rnnfast._engine import known as _known
 from rnnfast._files import AnyPath, CheckpointError
-from rnnfast.parameter import Parameter
 from rnnfast.reference import Cell
 
 if TYPE_CHECKING:
@@ -79,12 +80,12 @@ class Constructed:
                 unknown or out of range; or what is described cannot be tied.
             TypeError: A part is of the wrong type.
         """
-        _checks.same_names("config", config, ("modules", "cells", "tied"))
+        checks.same_names("config", config, ("modules", "cells", "tied"))
         _register(config["cells"])
         made: list[Constructed] = []
         descriptions = config["modules"]
         for i, description in enumerate(descriptions):
-            _checks.same_names(f"modules[{i}]", description, ("class", "arguments"))
+            checks.same_names(f"modules[{i}]", description, ("class", "arguments"))
             base = cls if i == len(descriptions) - 1 else Constructed
             made.append(_make(_class(description["class"], base), description, made, device))
         if not made or not isinstance(made[-1], cls):
@@ -106,10 +107,10 @@ class Constructed:
                 infinite or not a number.
             TypeError: An argument of a constructor is of a type that a file cannot hold.
         """
-        from rnnfast import _tensor_files  # loads safetensors, which few programs need
+        from rnnfast._engine import tensor_files  # loads safetensors, which few programs need
 
         values = {"model": self.get_config()}
-        _tensor_files.write(path, _format(), values, self.state_dict())
+        tensor_files.write(path, _format(), values, self.state_dict())
 
     @classmethod
     def load(cls, path: AnyPath, device: str | None = None) -> Self:
@@ -128,10 +129,10 @@ class Constructed:
                 other shapes.
             rnnfast.cuda.DeviceError: The device cannot be used here.
         """
-        from rnnfast import _tensor_files
+        from rnnfast._engine import tensor_files
 
-        _backend.get(device)
-        (config,), tensors = _tensor_files.read(path, _format(), ("model",))
+        backend.get(device)
+        (config,), tensors = tensor_files.read(path, _format(), ("model",))
         try:
             module = cls.from_config(config, device)
             module.load_state_dict(tensors)
@@ -187,7 +188,7 @@ class Constructed:
             module, name, own = places[alias]
             other = places[first][2]
             if own.value is not other.value:
-                _checks.shape(alias, own.value, other.shape, f"of {first}, which it is tied to")
+                checks.shape(alias, own.value, other.shape, f"of {first}, which it is tied to")
                 module._share(name, other)
 
     if TYPE_CHECKING:  # of modules
@@ -394,6 +395,6 @@ def _register(cells: Mapping[str, Any]) -> None:
 
 
 def _format() -> Any:
-    from rnnfast import _tensor_files
+    from rnnfast._engine import tensor_files
 
-    return _tensor_files.Format("rnnfast-model", 1, "model file", "rnnfast")
+    return tensor_files.Format("rnnfast-model", 1, "model file", "rnnfast")

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from rnnfast import _checks
+from rnnfast._engine import checks
 
 _lock = threading.Lock()
 _process: np.random.Generator | None = None
@@ -31,7 +31,7 @@ def manual_seed(seed: int | None) -> None:
         TypeError: It is not an integer.
     """
     global _process
-    checked = _checks.seed("seed", seed)
+    checked = checks.seed("seed", seed)
     with _lock:
         _process = None if checked is None else np.random.default_rng(checked)
 
@@ -49,6 +49,6 @@ def generator(seed: int | None) -> np.random.Generator:
 def chosen(seed: int | None) -> int | None:
     """Return an argument `seed`, checked, or in place of None the process's next one, if any."""
     if seed is not None:
-        return _checks.seed("seed", seed)
+        return checks.seed("seed", seed)
     with _lock:
         return None if _process is None else int(_process.integers(2**63))

@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rnnfast import _checks
-from rnnfast.optim import SGD, Adam, Optimizer, RMSprop
-from rnnfast.schedules import Schedule
+from rnnfast.optim.optimizers import SGD, Adam, Optimizer, RMSprop
+from rnnfast.optim.schedules import Schedule
+
+from rnnfast._engine import checks
 
 
 class LinearWarmup(Schedule):
@@ -25,8 +26,8 @@ class LinearWarmup(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, total: int, initial_factor: float = 1 / 3) -> None:
-        self.total = _checks.positive_int("total", total)
-        self.initial_factor = _checks.number("initial_factor", initial_factor, 0, 1)
+        self.total = checks.positive_int("total", total)
+        self.initial_factor = checks.number("initial_factor", initial_factor, 0, 1)
         super().__init__(optimizer)
 
     def _factor(self, step: int) -> float:
@@ -68,12 +69,12 @@ class OneCycle(Schedule):
         anneal: str = "cosine",
         momentum: tuple[float, float] | None = None,
     ) -> None:
-        self.total = _checks.integer("total", total, 2)
-        self.rise = _checks.number("rise", rise, 0, 1, open_high=True)
-        self.initial_factor = _checks.number("initial_factor", initial_factor, 0, 1)
-        self.final_factor = _checks.number("final_factor", final_factor, 0, 1)
-        self.three_phases = _checks.boolean("three_phases", three_phases)
-        self.anneal = _checks.choice("anneal", anneal, ("cosine", "linear"))
+        self.total = checks.integer("total", total, 2)
+        self.rise = checks.number("rise", rise, 0, 1, open_high=True)
+        self.initial_factor = checks.number("initial_factor", initial_factor, 0, 1)
+        self.final_factor = checks.number("final_factor", final_factor, 0, 1)
+        self.three_phases = checks.boolean("three_phases", three_phases)
+        self.anneal = checks.choice("anneal", anneal, ("cosine", "linear"))
         self.momentum = None if momentum is None else _range("momentum", momentum)
         self._ends = self._phase_ends()
         super().__init__(optimizer)
@@ -137,9 +138,9 @@ class CosineWarmRestarts(Schedule):
     def __init__(
         self, optimizer: Optimizer, period: int, growth: int = 1, final_factor: float = 0.0
     ) -> None:
-        self.period = _checks.positive_int("period", period)
-        self.growth = _checks.positive_int("growth", growth)
-        self.final_factor = _checks.number("final_factor", final_factor, 0, 1)
+        self.period = checks.positive_int("period", period)
+        self.growth = checks.positive_int("growth", growth)
+        self.final_factor = checks.number("final_factor", final_factor, 0, 1)
         super().__init__(optimizer)
 
     def _factor(self, step: int) -> float:
@@ -174,7 +175,7 @@ class ScheduleChain(Schedule):
         for i, schedule in enumerate(self._schedules):
             _check_link(f"schedules[{i}]", schedule, self._schedules[0])
         self.milestones = [
-            _checks.positive_int(f"milestones[{i}]", step) for i, step in enumerate(milestones)
+            checks.positive_int(f"milestones[{i}]", step) for i, step in enumerate(milestones)
         ]
         if len(self.milestones) != len(self._schedules) - 1:
             raise ValueError(
@@ -210,7 +211,7 @@ def _range(name: str, value: Any) -> tuple[float, float]:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name}: expected two numbers, got {value!r}")
     low, high = (
-        _checks.number(f"{name}[{i}]", number, 0, 1, open_high=True)
+        checks.number(f"{name}[{i}]", number, 0, 1, open_high=True)
         for i, number in enumerate(value)
     )
     if low > high:

@@ -14,9 +14,9 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from rnnfast._engine.checks import RealArray
 
-from rnnfast import _known
-from rnnfast._checks import RealArray
+from rnnfast._engine import known
 from rnnfast.reference.cell import Cell, Inputs, Product
 from rnnfast.reference.tape import Var
 
@@ -54,7 +54,7 @@ class Memory(NamedTuple):
 @lru_cache(256)
 def memory_of(cell: str) -> Memory | None:
     """The gates of the first state of a cell that has a forget gate; None if none has."""
-    trial = _Trial(_known.cell_named(cell))
+    trial = _Trial(known.cell_named(cell))
     for state in range(trial.cell.states):
         forget = trial.forget_gate(state)
         if forget is not None:
