@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rnnfast._engine.known import cell_named
 
 import rnnfast
 import tolerances
+from rnnfast._engine.known import cell_named
 from rnnfast.reference import Network, round_to_bfloat16
 from rnnfast.reference.rounding import Rounding
 

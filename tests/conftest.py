@@ -27,7 +27,10 @@ from rnnfast.training import stdlib_text
 DEVICE = os.environ.get("RNNFAST_TEST_DEVICE", "cpu")
 # Files of which nothing is about a device, by the reason.
 NOT_OF_DEVICES = {
+    "test_array_layers.py": "layers of the CPU alone",
+    "test_containers.py": "layers of the CPU alone",
     "test_dispatch.py": "instruction sets of the CPU",
+    "test_layers_as_torch.py": "layers of the CPU alone",
     "test_memory.py": "the CPU engine's memory",
     "test_noise.py": "noise inside the steps",
     "test_recompute.py": "recomputation",
@@ -49,7 +52,7 @@ REFUSALS = (
     "expected float32 on device",
     "recompute: expected False on device",
     "recurrent_dropout: expected 0 on device",
-    "normalises over the units runs on the CPU alone",
+    "runs on the CPU alone",
 )
 
 
@@ -122,9 +125,9 @@ def folder_with_a_text(
 
 if DEVICE != "cpu":
     if DEVICE != "cuda":
-        import first_use  # noqa: F401  (kernels that the emulator's module has not)
+        import emulated  # noqa: F401  (the device)
     backend.get(DEVICE)  # the message, if it cannot be used, comes before any test
-    backend.default_name = DEVICE
+    backend.register(None, lambda: backend.get(DEVICE))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rnnfast._engine.known import COMPILED
 
+from rnnfast._engine.known import COMPILED
 from rnnfast.benchmark import (
     MODES,
     PEERS,

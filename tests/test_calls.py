@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rnnfast.layers.calls import Layer
 
 import rnnfast
-from rnnfast import functional
+from rnnfast._engine.known import COMPILED
+from rnnfast.layers.calls import Layer
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
 
 
@@ -35,7 +35,7 @@ LAYERS: dict[str, tuple[Any, Any]] = {
             lambda cell=cell: rnnfast.Recurrent(cell, 3, 5, 2, seed=1),
             lambda seed: reals(4, 2, 3, seed=seed),
         )
-        for cell in functional.cells()
+        for cell in COMPILED
     },
     "batch first": (
         lambda: rnnfast.GRU(3, 5, batch_first=True, seed=1),
@@ -44,6 +44,20 @@ LAYERS: dict[str, tuple[Any, Any]] = {
     "indices": (lambda: rnnfast.LSTM(3, 5, seed=1), indices),
     "linear": (lambda: rnnfast.Linear(3, 5, seed=1), lambda seed: reals(4, 2, 3, seed=seed)),
     "embedding": (lambda: rnnfast.Embedding(3, 5, seed=1), indices),
+    **{
+        kind: (make, lambda seed: reals(4, 2, 3, seed=seed))
+        for kind, make in {
+            "tanh": rnnfast.Tanh,
+            "gelu": rnnfast.GELU,
+            "layer norm": lambda: rnnfast.LayerNorm(3),
+            "convolution": lambda: rnnfast.Conv1d(3, 5, 2, seed=1),
+            "max pool": rnnfast.MaxPool,
+            "sequential": lambda: rnnfast.Sequential(
+                rnnfast.GRU(3, 5, seed=1), rnnfast.Linear(5, 2, seed=2)
+            ),
+            "residual": lambda: rnnfast.Residual(rnnfast.GRU(3, 3, seed=1)),
+        }.items()
+    },
 }
 each_layer = pytest.mark.parametrize("kind", LAYERS)
 

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from rnnfast._engine.known import COMPILED
 
 import rnnfast
 from cli_cases import Capture, refused, rnnfast_, train, words
+from rnnfast._engine.known import COMPILED
 from rnnfast.training import CharLM, load_checkpoint
 
 pytestmark = pytest.mark.usefixtures("folder_with_a_text")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnfast import functional
+from rnnfast._engine.known import COMPILED
 from rnnfast.training import (
     UNKNOWN_BITS,
     ByteVocabulary,
@@ -152,7 +152,7 @@ def test_models_refuse(arguments: dict, message: str) -> None:
         CharLMConfig(**arguments)
 
 
-@pytest.mark.parametrize("cell", functional.cells())
+@pytest.mark.parametrize("cell", COMPILED)
 @pytest.mark.parametrize("embedding_size", [0, 5])
 def test_a_configuration_knows_how_many_parameters_a_model_has(
     cell: str, embedding_size: int

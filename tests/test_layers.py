@@ -10,10 +10,10 @@ import pytest
 import cases
 import rnnfast
 from cases import Case
-from rnnfast import functional
-from rnnfast.layers import _time_first
+from rnnfast._engine.known import COMPILED
+from rnnfast.layers.axes import time_first
 
-CELLS = list(functional.cells())
+CELLS = list(COMPILED)
 NAMED = {
     "rnn_tanh": (rnnfast.RNN, {}),
     "rnn_relu": (rnnfast.RNN, {"nonlinearity": "relu"}),
@@ -273,6 +273,6 @@ def test_a_single_sequence_or_step_with_the_batch_axis_first_is_read_where_it_is
     layer = rnnfast.GRU(3, 5, batch_first=True, seed=1)
     for shape in ((1, 7, 3), (7, 1, 3)):
         x = np.ones(shape, np.float32)
-        assert np.shares_memory(_time_first("x", x), x)
+        assert np.shares_memory(time_first("x", x), x)
         y, _ = layer.eval()(x)
         assert y.flags.c_contiguous

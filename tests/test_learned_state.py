@@ -14,9 +14,10 @@ import cases
 import rnnfast
 from cases import Case
 from rnnfast import functional
+from rnnfast._engine.known import COMPILED
 from test_layers import NAMED, bare, listed
 
-CELLS = list(functional.cells())
+CELLS = list(COMPILED)
 
 
 def learned_rows(case: Case) -> list[np.ndarray]:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from rnnfast import RNN
 from rnnfast.layers.dense import Linear
 from rnnfast.losses.cross_entropy import softmax_cross_entropy
 from rnnfast.optim.clipping import clip_grad_value_
 from rnnfast.optim.optimizers import Adagrad
-
-from rnnfast import RNN
 from rnnfast.reference import min_char_rnn
 from rnnfast.training import Vocabulary, stdlib_text
 from tolerances import MIN_CHAR_RNN_RELATIVE

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rnnfast._engine.known import cell_named, name_of
 
 import cases
 import rnnfast
 from cases import Case
 from philox import philox
 from rnnfast import functional
+from rnnfast._engine.known import cell_named, name_of
 from rnnfast.reference import CELLS
 from test_sequence import DTYPES
 from traced_cases import OTHERS

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 import cases
 import rnnfast
-from rnnfast import CosineDecay, ExponentialDecay, ReduceOnPlateau, StepDecay
+from rnnfast import CosineDecay, ExponentialDecay, LinearDecay, ReduceOnPlateau, StepDecay
+from rnnfast.training import SCHEDULES
 
 STEPS = 7
 SHAPES = [(3, 5), (1,), (130, 65)]  # the last is larger than a block of the kernels
@@ -323,6 +324,20 @@ def test_cosine_decay_with_warm_up() -> None:
     assert rates(schedule, 8) == pytest.approx([0.5 * f for f in expected], rel=1e-14)
 
 
+def test_linear_decay_with_warm_up() -> None:
+    schedule = LinearDecay(an_optimizer(), total=6, warmup=2, final_factor=0.1)
+    expected = [1 / 3, 2 / 3, 1.0, 0.775, 0.55, 0.325, 0.1, 0.1, 0.1]
+    assert rates(schedule, 8) == pytest.approx([0.5 * f for f in expected], rel=1e-14)
+
+
+@pytest.mark.parametrize(("name", "decay"), [("linear", LinearDecay), ("cosine", CosineDecay)])
+def test_training_runs_and_schedules_follow_the_same_curves(
+    name: str, decay: type[LinearDecay | CosineDecay]
+) -> None:
+    of_runs = [0.5 * SCHEDULES[name](step / 10) for step in range(11)]
+    assert rates(decay(an_optimizer(), total=10), 10) == of_runs
+
+
 def test_reduce_on_plateau() -> None:
     optimizer = an_optimizer(1.0)
     schedule = ReduceOnPlateau(optimizer, factor=0.5, patience=1, threshold=0.1, min_lr=0.2)
@@ -339,6 +354,7 @@ def test_reduce_on_plateau() -> None:
         lambda o: StepDecay(o, 2, 0.5),
         lambda o: ExponentialDecay(o, 0.9),
         lambda o: CosineDecay(o, 10, 3),
+        lambda o: LinearDecay(o, 10, 3),
     ],
 )
 def test_schedules_resume(make: Callable[[rnnfast.Optimizer], Any]) -> None:

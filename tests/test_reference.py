@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rnnfast._engine.known import COMPILED
 
 import cases
 import tolerances
 from cases import Case
 from rnnfast import functional
+from rnnfast._engine.known import COMPILED
 from rnnfast.reference import CELLS, Network, min_char_rnn
 
 

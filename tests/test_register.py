@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rnnfast._engine.known import COMPILED, cell_named, name_of
 
 import rnnfast
 from rnnfast import functional
 from rnnfast._engine import known
+from rnnfast._engine.known import COMPILED, cell_named, name_of
 from rnnfast.cells import ZOO, sigmoid, tanh
 from rnnfast.reference import CELLS
 

@@ -33,6 +33,7 @@ from hypothesis.stateful import (
 import cases
 import rnnfast
 from rnnfast import Recurrent
+from rnnfast._engine.known import COMPILED
 
 I, H, T, B = 3, 5, 4, 2
 OPTIMIZERS: list[tuple[type[rnnfast.Optimizer], dict[str, Any]]] = [
@@ -58,7 +59,7 @@ class Use(RuleBasedStateMachine):
     """Rules name what users do. `group` is a layer and its shallow copies, which share weights."""
 
     @initialize(
-        cell=st.sampled_from(list(rnnfast.functional.cells())),
+        cell=st.sampled_from(COMPILED),
         num_layers=st.integers(1, 2),
         bias=st.booleans(),
         learn_state=st.booleans(),

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rnnfast._engine.known import COMPILED, cell_named
 
 import cases
 import rnnfast
 from cases import Case
 from rnnfast import functional
+from rnnfast._engine.known import COMPILED, cell_named
 from rnnfast.cells import ZOO
 from test_determinism import of_sequences, select
 

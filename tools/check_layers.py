@@ -1,10 +1,13 @@
-"""Checks the directions of dependencies, in C++ and in the Python reference.
+"""Checks the directions of dependencies, in C++ and in Python.
 
     bindings -> rnn -> {cpu, cuda} -> cells -> core
 
 cpu and cuda never include each other; what a kernel file reaches includes no standard header (a
 std template compiled for one instruction set could be linked into another's code); CUDA's headers
-and the emulator are seen by the files that name them in CUDA_ALONE; the reference imports NumPy
+and the emulator are seen by the files that name them in CUDA_ALONE.
+
+A Python module imports modules of its own folder and of those on lower FLOORS, be it at the top, in
+a function or for types; no modules import each other in a circle; the reference imports NumPy
 alone. Prints each offence; exits with 1 if there is one.
 """
 
@@ -14,16 +17,35 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CPP = ROOT / "src" / "cpp"
-REFERENCE = ROOT / "python" / "rnnfast" / "reference"
+PACKAGE = ROOT / "python" / "rnnfast"
+REFERENCE = PACKAGE / "reference"
 RANK = {"core": 0, "cells": 1, "cpu": 2, "cuda": 2, "rnn": 3, "bindings": 4}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 SOURCES = {".h", ".cpp", ".cu", ".cuh"}
 CUDA_ALONE = {"src/cuda/device.cuh"}  # may include CUDA's headers and the emulator
 CUDA_HEADER = re.compile(r"^(cuda|cublas|cooperative_groups|emulator)[^/]*$")
+# Folders and modules of the package from the bottom up; those of one floor do not see each other.
+FLOORS = (
+    {"_core", "_version", "_files", "reference"},
+    {"cells", "traced"},
+    {"_engine"},
+    {"cuda", "functional"},
+    {"layers"},
+    {"exchange", "init", "losses", "optim"},
+    {"torch", "training"},
+    {"onnx"},
+    {"__init__"},
+    {"benchmark"},
+    {"cli"},
+    {"__main__"},
+)
+# (module, what it imports for types alone) that make a circle: a subject and those who observe it.
+CIRCLES_OF_TYPES = {("training.callbacks", "training.trainer")}
 INTRINSICS = {"arm_neon.h", "immintrin.h"}  # the compiler's own; they leave no symbols behind
 
 
@@ -78,6 +100,69 @@ def foreign_imports(path: Path) -> Iterator[str]:
                 yield f"imports {module}: the reference imports NumPy alone"
 
 
+def python_modules() -> dict[str, Path]:
+    """The files of the package, by names such as `layers.dense` and `layers.__init__`."""
+    files = [path for path in sorted(PACKAGE.glob("**/*.py*")) if path.suffix in {".py", ".pyi"}]
+    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in files}
+
+
+def imported_modules(module: str, modules: dict[str, Path]) -> set[str]:
+    """The modules of the package that a module names in imports, wherever they stand."""
+    tree = ast.parse(modules[module].read_text(encoding="utf-8"))
+    blocks = [n for n in ast.walk(tree) if isinstance(n, ast.If)]
+    for_types = [n for n in blocks if ast.unparse(n.test) == "TYPE_CHECKING"]
+    only_types = {inner for block in for_types for n in block.body for inner in ast.walk(n)}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            target = module_of(name, modules)
+            exempt = node in only_types and (module, target) in CIRCLES_OF_TYPES
+            if target is not None and not exempt:
+                found.add(target)
+    return found
+
+
+def module_of(name: str, modules: dict[str, Path]) -> str | None:
+    """The module that has an imported name, such as `rnnfast.layers.dense.Linear`."""
+    package, *parts = name.split(".")
+    if package != "rnnfast":
+        return None
+    while parts:
+        for module in (".".join(parts), ".".join([*parts, "__init__"])):
+            if module in modules:
+                return module
+        parts.pop()
+    return "__init__"
+
+
+def upward_imports(imported: dict[str, set[str]]) -> Iterator[str]:
+    """Imports that do not point down."""
+    floor_of = {folder: floor for floor, folders in enumerate(FLOORS) for folder in folders}
+    for module, targets in imported.items():
+        folder = module.split(".")[0]
+        if folder not in floor_of:
+            yield f"{module}: {folder} has no place in FLOORS"
+            continue
+        for target in sorted(targets):
+            other = target.split(".")[0]
+            if other != folder and floor_of.get(other, 0) >= floor_of[folder]:
+                yield f"{module} imports {target}: {folder} may not import {other}"
+
+
+def circles(imported: dict[str, set[str]]) -> Iterator[str]:
+    """A circle of imports, if there is one."""
+    try:
+        TopologicalSorter(imported).prepare()
+    except CycleError as error:
+        yield f"a circle of imports: {' -> '.join(reversed(error.args[1]))}"
+
+
 def offences() -> Iterator[str]:
     """Every offence in the tree, as 'file: what'."""
     files = [path for path in sorted(ROOT.glob("src/**/*")) if path.suffix in SOURCES]
@@ -88,6 +173,10 @@ def offences() -> Iterator[str]:
         if path.name.endswith("_kernels.cpp"):
             for offence in standard_headers(path):
                 yield f"{path.relative_to(ROOT)}: {offence}"
+    modules = python_modules()
+    imported = {module: imported_modules(module, modules) for module in modules}
+    yield from upward_imports(imported)
+    yield from circles(imported)
     for path in sorted(REFERENCE.glob("**/*.py")):
         for offence in foreign_imports(path):
             yield f"{path.relative_to(ROOT)}: {offence}"

@@ -24,13 +24,22 @@ from rnnfast._files import CheckpointError
 from rnnfast._version import __version__
 from rnnfast.exchange.keras import load_keras_weights, to_keras_weights
 from rnnfast.exchange.pytorch import load_torch_state_dict, to_torch_state_dict
+from rnnfast.layers.activations import GELU, ReLU, Sigmoid, SiLU, Tanh
+from rnnfast.layers.containers import Residual, Sequential
+from rnnfast.layers.convolution import Conv1d
 from rnnfast.layers.dense import Embedding, Linear
+from rnnfast.layers.dropout import Dropout
 from rnnfast.layers.module import Module, load
 from rnnfast.layers.named import GRU, LSTM, RNN, PeepholeLSTM
+from rnnfast.layers.normalization import LayerNorm
 from rnnfast.layers.parameter import Parameter
+from rnnfast.layers.pooling import Last, MaxPool, MeanPool
 from rnnfast.layers.recurrent import Recurrent
 from rnnfast.layers.stream import Stream
+from rnnfast.losses.classification import bce_with_logits, nll
 from rnnfast.losses.cross_entropy import cross_entropy, softmax_cross_entropy
+from rnnfast.losses.ctc import ctc
+from rnnfast.losses.regression import gaussian_nll, huber, l1, mse, quantile
 from rnnfast.optim.clipping import clip_grad_norm_, clip_grad_value_
 from rnnfast.optim.ema import EMA
 from rnnfast.optim.groups import ParameterGroup
@@ -38,6 +47,7 @@ from rnnfast.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSpr
 from rnnfast.optim.schedules import (
     CosineDecay,
     ExponentialDecay,
+    LinearDecay,
     ReduceOnPlateau,
     Schedule,
     StepDecay,
@@ -47,6 +57,7 @@ from rnnfast.reference import Cell
 
 __all__ = [
     "EMA",
+    "GELU",
     "GRU",
     "LSTM",
     "RNN",
@@ -56,12 +67,19 @@ __all__ = [
     "AdamW",
     "Cell",
     "CheckpointError",
+    "Conv1d",
     "CosineDecay",
     "CosineWarmRestarts",
+    "Dropout",
     "Embedding",
     "ExponentialDecay",
+    "Last",
+    "LayerNorm",
     "Linear",
+    "LinearDecay",
     "LinearWarmup",
+    "MaxPool",
+    "MeanPool",
     "Module",
     "OneCycle",
     "Optimizer",
@@ -69,28 +87,42 @@ __all__ = [
     "ParameterGroup",
     "PeepholeLSTM",
     "RMSprop",
+    "ReLU",
     "Recurrent",
     "ReduceOnPlateau",
+    "Residual",
     "Schedule",
     "ScheduleChain",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
     "StepDecay",
     "Stream",
+    "Tanh",
     "__version__",
+    "bce_with_logits",
     "cache_info",
     "cells",
     "clip_grad_norm_",
     "clip_grad_value_",
     "cpu_info",
     "cross_entropy",
+    "ctc",
     "cuda",
     "empty_cache",
     "functional",
+    "gaussian_nll",
     "get_num_threads",
+    "huber",
     "init",
+    "l1",
     "load",
     "load_keras_weights",
     "load_torch_state_dict",
     "manual_seed",
+    "mse",
+    "nll",
+    "quantile",
     "reference",
     "register",
     "set_num_threads",

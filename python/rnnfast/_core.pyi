@@ -18,16 +18,22 @@ __all__: list[str] = [
     "Packed",
     "Reserve",
     "Stage",
+    "activation_backward",
+    "activation_forward",
     "adagrad",
     "adam",
     "array_of_dlpack",
     "backward",
     "cache_info",
     "cells",
+    "convolution_backward",
+    "convolution_forward",
     "cpu_info",
     "cross_entropy",
+    "ctc",
     "cuda_plan",
     "define",
+    "dropout",
     "embedding_backward",
     "embedding_forward",
     "empty_cache",
@@ -36,8 +42,12 @@ __all__: list[str] = [
     "get_num_threads",
     "gradients",
     "group",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "linear_backward",
     "linear_forward",
+    "max_pool",
+    "mean_pool",
     "network_options",
     "pack",
     "restore",
@@ -333,18 +343,50 @@ def _cpu_quota(root: str) -> int:
 @typing.overload
 def _math(name: str, x: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
     """
-    exp, sigmoid, tanh, log or softplus of the active instruction set, flat.
+    exp, sigmoid, tanh, log, softplus or erf of the active instruction set, flat.
     """
 
 @typing.overload
 def _math(name: str, x: numpy.typing.NDArray[numpy.float64]) -> numpy.typing.NDArray[numpy.float64]:
     """
-    exp, sigmoid, tanh, log or softplus of the active instruction set, flat.
+    exp, sigmoid, tanh, log, softplus or erf of the active instruction set, flat.
     """
 
 def _peak_flops(dtype: str, seconds: typing.SupportsFloat | typing.SupportsIndex) -> float:
     """
     The best rate of multiply-adds on all threads, in operations a second.
+    """
+
+@typing.overload
+def activation_backward(
+    *, kind: str, dy: numpy.typing.NDArray[numpy.float32], kept: numpy.typing.NDArray[numpy.float32]
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    dx; what was kept is the value of tanh, sigmoid and relu, else the argument.
+    """
+
+@typing.overload
+def activation_backward(
+    *, kind: str, dy: numpy.typing.NDArray[numpy.float64], kept: numpy.typing.NDArray[numpy.float64]
+) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    dx; what was kept is the value of tanh, sigmoid and relu, else the argument.
+    """
+
+@typing.overload
+def activation_forward(
+    *, kind: str, x: numpy.typing.NDArray[numpy.float32]
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    tanh, sigmoid, relu, gelu, gelu_tanh or silu of x.
+    """
+
+@typing.overload
+def activation_forward(
+    *, kind: str, x: numpy.typing.NDArray[numpy.float64]
+) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    tanh, sigmoid, relu, gelu, gelu_tanh or silu of x.
     """
 
 @typing.overload
@@ -429,6 +471,70 @@ def cells() -> list[CellInfo]:
     Every cell: those of the registry, and what was defined.
     """
 
+@typing.overload
+def convolution_backward(
+    *,
+    dy: numpy.typing.NDArray[numpy.float32],
+    x: numpy.typing.NDArray[numpy.float32],
+    weight: numpy.typing.NDArray[numpy.float32],
+    dweight: numpy.typing.NDArray[numpy.float32],
+    dbias: numpy.typing.NDArray[numpy.float32] | None,
+    stride: typing.SupportsInt | typing.SupportsIndex,
+    dilation: typing.SupportsInt | typing.SupportsIndex,
+    padding: typing.SupportsInt | typing.SupportsIndex,
+    need_dx: bool,
+) -> numpy.typing.NDArray[numpy.float32] | None:
+    """
+    Returns dx and adds to dweight and dbias.
+    """
+
+@typing.overload
+def convolution_backward(
+    *,
+    dy: numpy.typing.NDArray[numpy.float64],
+    x: numpy.typing.NDArray[numpy.float64],
+    weight: numpy.typing.NDArray[numpy.float64],
+    dweight: numpy.typing.NDArray[numpy.float64],
+    dbias: numpy.typing.NDArray[numpy.float64] | None,
+    stride: typing.SupportsInt | typing.SupportsIndex,
+    dilation: typing.SupportsInt | typing.SupportsIndex,
+    padding: typing.SupportsInt | typing.SupportsIndex,
+    need_dx: bool,
+) -> numpy.typing.NDArray[numpy.float64] | None:
+    """
+    Returns dx and adds to dweight and dbias.
+    """
+
+@typing.overload
+def convolution_forward(
+    *,
+    x: numpy.typing.NDArray[numpy.float32],
+    weight: numpy.typing.NDArray[numpy.float32],
+    bias: numpy.typing.NDArray[numpy.float32] | None,
+    out_steps: typing.SupportsInt | typing.SupportsIndex,
+    stride: typing.SupportsInt | typing.SupportsIndex,
+    dilation: typing.SupportsInt | typing.SupportsIndex,
+    padding: typing.SupportsInt | typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    y (out_steps, B, outputs) of x (T, B, inputs); padding is that before the first step.
+    """
+
+@typing.overload
+def convolution_forward(
+    *,
+    x: numpy.typing.NDArray[numpy.float64],
+    weight: numpy.typing.NDArray[numpy.float64],
+    bias: numpy.typing.NDArray[numpy.float64] | None,
+    out_steps: typing.SupportsInt | typing.SupportsIndex,
+    stride: typing.SupportsInt | typing.SupportsIndex,
+    dilation: typing.SupportsInt | typing.SupportsIndex,
+    padding: typing.SupportsInt | typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    y (out_steps, B, outputs) of x (T, B, inputs); padding is that before the first step.
+    """
+
 def cpu_info() -> dict[str, typing.Any]:
     """
     The instruction set that runs, those compiled and those supported, best first; how products in bfloat16 are made, "convert" or "dot"; the CPU, how many this process may use, and the threads of a call.
@@ -441,9 +547,13 @@ def cross_entropy(
     targets: numpy.typing.NDArray[numpy.int64],
     ignore_index: typing.SupportsInt | typing.SupportsIndex,
     need_gradient: bool,
+    weight: numpy.typing.NDArray[numpy.float32] | None = None,
+    label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    mean: bool = True,
+    losses: numpy.typing.NDArray[numpy.float64] | None = None,
 ) -> tuple[float, numpy.typing.NDArray[numpy.float32] | None]:
     """
-    Mean loss over the targets that count, and its gradient by the logits.
+    The mean or the sum of the losses of the targets that count, and its gradient by the logits. Writes the losses of the rows to `losses`.
     """
 
 @typing.overload
@@ -453,9 +563,43 @@ def cross_entropy(
     targets: numpy.typing.NDArray[numpy.int64],
     ignore_index: typing.SupportsInt | typing.SupportsIndex,
     need_gradient: bool,
+    weight: numpy.typing.NDArray[numpy.float64] | None = None,
+    label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    mean: bool = True,
+    losses: numpy.typing.NDArray[numpy.float64] | None = None,
 ) -> tuple[float, numpy.typing.NDArray[numpy.float64] | None]:
     """
-    Mean loss over the targets that count, and its gradient by the logits.
+    The mean or the sum of the losses of the targets that count, and its gradient by the logits. Writes the losses of the rows to `losses`.
+    """
+
+@typing.overload
+def ctc(
+    *,
+    logits: numpy.typing.NDArray[numpy.float32],
+    targets: numpy.typing.NDArray[numpy.int64],
+    input_lengths: numpy.typing.NDArray[numpy.int64],
+    target_lengths: numpy.typing.NDArray[numpy.int64],
+    blank: typing.SupportsInt | typing.SupportsIndex,
+    scales: numpy.typing.NDArray[numpy.float64],
+    zero_infinity: bool,
+) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float32]]:
+    """
+    The sequences' losses, and the gradient of their sum times scales by the logits.
+    """
+
+@typing.overload
+def ctc(
+    *,
+    logits: numpy.typing.NDArray[numpy.float64],
+    targets: numpy.typing.NDArray[numpy.int64],
+    input_lengths: numpy.typing.NDArray[numpy.int64],
+    target_lengths: numpy.typing.NDArray[numpy.int64],
+    blank: typing.SupportsInt | typing.SupportsIndex,
+    scales: numpy.typing.NDArray[numpy.float64],
+    zero_infinity: bool,
+) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64]]:
+    """
+    The sequences' losses, and the gradient of their sum times scales by the logits.
     """
 
 def cuda_plan(
@@ -512,6 +656,28 @@ def define(
 ) -> None:
     """
     Adds a cell that was written in Python, as `rnnfast.traced` makes it, to `cells`. Raises ValueError, with what is wrong, for what the engine cannot run.
+    """
+
+@typing.overload
+def dropout(
+    *,
+    x: numpy.typing.NDArray[numpy.float32],
+    p: typing.SupportsFloat | typing.SupportsIndex,
+    seed: typing.SupportsInt | typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    x times a mask, a function of the seed and the element's place.
+    """
+
+@typing.overload
+def dropout(
+    *,
+    x: numpy.typing.NDArray[numpy.float64],
+    p: typing.SupportsFloat | typing.SupportsIndex,
+    seed: typing.SupportsInt | typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    x times a mask, a function of the seed and the element's place.
     """
 
 @typing.overload
@@ -604,6 +770,62 @@ def group(*, lists: list[list[numpy.typing.NDArray[numpy.float64]]]) -> GroupDou
     """
 
 @typing.overload
+def layer_norm_backward(
+    *,
+    dy: numpy.typing.NDArray[numpy.float32],
+    x: numpy.typing.NDArray[numpy.float32],
+    moments: numpy.typing.NDArray[numpy.float32],
+    weight: numpy.typing.NDArray[numpy.float32],
+    dweight: numpy.typing.NDArray[numpy.float32],
+    dbias: numpy.typing.NDArray[numpy.float32] | None,
+    need_dx: bool,
+) -> numpy.typing.NDArray[numpy.float32] | None:
+    """
+    Returns dx and adds to dweight and dbias.
+    """
+
+@typing.overload
+def layer_norm_backward(
+    *,
+    dy: numpy.typing.NDArray[numpy.float64],
+    x: numpy.typing.NDArray[numpy.float64],
+    moments: numpy.typing.NDArray[numpy.float64],
+    weight: numpy.typing.NDArray[numpy.float64],
+    dweight: numpy.typing.NDArray[numpy.float64],
+    dbias: numpy.typing.NDArray[numpy.float64] | None,
+    need_dx: bool,
+) -> numpy.typing.NDArray[numpy.float64] | None:
+    """
+    Returns dx and adds to dweight and dbias.
+    """
+
+@typing.overload
+def layer_norm_forward(
+    *,
+    x: numpy.typing.NDArray[numpy.float32],
+    weight: numpy.typing.NDArray[numpy.float32],
+    bias: numpy.typing.NDArray[numpy.float32] | None,
+    eps: typing.SupportsFloat | typing.SupportsIndex,
+    need_moments: bool,
+) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32] | None]:
+    """
+    y and, if needed, each row's mean and 1 / deviation.
+    """
+
+@typing.overload
+def layer_norm_forward(
+    *,
+    x: numpy.typing.NDArray[numpy.float64],
+    weight: numpy.typing.NDArray[numpy.float64],
+    bias: numpy.typing.NDArray[numpy.float64] | None,
+    eps: typing.SupportsFloat | typing.SupportsIndex,
+    need_moments: bool,
+) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64] | None]:
+    """
+    y and, if needed, each row's mean and 1 / deviation.
+    """
+
+@typing.overload
 def linear_backward(
     *,
     dy: numpy.typing.NDArray[numpy.float32],
@@ -651,6 +873,38 @@ def linear_forward(
 ) -> numpy.typing.NDArray[numpy.float64]:
     """
     x W^T + b.
+    """
+
+@typing.overload
+def max_pool(
+    *, x: numpy.typing.NDArray[numpy.float32], lengths: numpy.typing.NDArray[numpy.int64]
+) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.int64]]:
+    """
+    The maximum of each sequence's steps, and where it is; zeros and -1 where there are none.
+    """
+
+@typing.overload
+def max_pool(
+    *, x: numpy.typing.NDArray[numpy.float64], lengths: numpy.typing.NDArray[numpy.int64]
+) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.int64]]:
+    """
+    The maximum of each sequence's steps, and where it is; zeros and -1 where there are none.
+    """
+
+@typing.overload
+def mean_pool(
+    *, x: numpy.typing.NDArray[numpy.float32], lengths: numpy.typing.NDArray[numpy.int64]
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    The mean of each sequence's steps; zeros where there are none.
+    """
+
+@typing.overload
+def mean_pool(
+    *, x: numpy.typing.NDArray[numpy.float64], lengths: numpy.typing.NDArray[numpy.int64]
+) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    The mean of each sequence's steps; zeros where there are none.
     """
 
 def network_options(

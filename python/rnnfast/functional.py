@@ -20,8 +20,7 @@ from numpy.typing import ArrayLike
 
 from rnnfast import _core
 from rnnfast._core import CellInfo, NetworkOptions, Packed
-from rnnfast._engine import arguments, backend, network
-from rnnfast._engine import noise as _noise
+from rnnfast._engine import arguments, backend, network, noise
 from rnnfast._engine.backend import CPU, Backend
 from rnnfast._engine.checks import RealArray
 from rnnfast._engine.network import Weights, cells
@@ -145,14 +144,14 @@ def forward(
     on = backend.of_weights(weights)
     steps = 0 if recompute is False else arguments.recomputed_steps(recompute, x, on)
     # As `network.network_options` does it, whose call would cost a short one 2%.
-    noise = None
-    if not _noise.none(zoneout, input_dropout, recurrent_dropout):
+    drawn = None
+    if not noise.none(zoneout, input_dropout, recurrent_dropout):
         states = network.info_of(cell).states
-        noise = _noise.of(zoneout, input_dropout, recurrent_dropout, states, on)
+        drawn = noise.of(zoneout, input_dropout, recurrent_dropout, states, on)
     options = _core.network_options(
-        cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, noise
+        cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, drawn
     ) or network.checked_options(
-        cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, noise
+        cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, drawn
     )
     y, final, core = forward_on(on, options, x, weights, state, lengths, seed)
     return y, final, None if core is None else Reserve(core)
@@ -241,7 +240,7 @@ def forward_on(
         result = on.forward(*arguments.checked_call(on, options, x, weights, state, lengths, seed))
     if result[2] is not None and on is CPU:
         result[0].flags.writeable = False  # backward reads y
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def backward_on(
@@ -258,4 +257,4 @@ def backward_on(
         dy, dstate = arguments.checked_gradients(on, core, dy, dstate)
         given = None if dweights is None else arguments.checked_dweights(on, core, dweights)
         result = on.backward(core, dy, dstate, need_dx, given)
-    return result  # type: ignore[no-any-return]
+    return result

@@ -10,9 +10,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "cuda_emulator"))
 
-import first_use  # noqa: F401  (cells that are compiled at first use)
+import emulated
 
-from rnnfast._engine import backend
 from rnnfast.cuda import _engines
 from rnnfast.cuda._devices import VIRTUAL
 from rnnfast.cuda._engine import Engine
@@ -24,17 +23,15 @@ DEVICES = ("emulated", "emulated_ptx", pytest.param("cuda", marks=pytest.mark.gp
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
     """Names of devices, for `device=` of layers; an emulated one begins as an H100 each time."""
     name: str = request.param
-    reason = _engines.unavailable_reason(name)
+    reason = emulated.unavailable_reason(name)
     if reason is not None:
         pytest.skip(f"device {name!r}: {reason}")
     yield name
-    if name in _engines.EMULATED:
+    if name in emulated.MODULES:
         engine(name).extension.set_device(VIRTUAL["H100"])
         engine(name).extension.set_schedule("random", 1)
 
 
 def engine(device: str) -> Engine:
     """The engine of a device."""
-    found = backend.get(device)
-    assert isinstance(found, Engine)
-    return found
+    return _engines.named(device)

@@ -166,11 +166,12 @@ def run_job(on: Any, job: Job) -> dict[str, str]:
 
 def main() -> None:
     """Reads jobs from stdin."""
+    import emulated  # noqa: F401  (the devices)
+
     from rnnfast._engine.backend import get
 
     jobs = [Job(**job) for job in json.load(sys.stdin)]
     on: Any = get(sys.argv[1])
-    import first_use  # noqa: F401  (cells that the engine has no kernels of)
     import test_dense_kernels  # noqa: F401  (once, before the forks)
     import test_recurrent  # noqa: F401
 

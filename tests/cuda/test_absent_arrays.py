@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from rnnfast._engine.backend import get as engine
 
 from rnnfast import functional
+from rnnfast._engine.backend import get as engine
 from rnnfast.cuda._engine import Engine
 from rnnfast.reference import CELLS, Network
 

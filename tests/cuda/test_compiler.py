@@ -8,13 +8,11 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import emulated
 import pytest
 
-from rnnfast import cuda
-from rnnfast._engine import backend
-from rnnfast.cuda import _compiler
+from rnnfast.cuda import _compiler, _engines
 from rnnfast.cuda._compiler import Image
-from rnnfast.cuda._engine import Engine
 from rnnfast.cuda._kernels import Kernels, Unit, kernels, traced_cell
 
 needs_nvrtc = pytest.mark.skipif(
@@ -26,11 +24,10 @@ MADE = Image(b"code\n\0", ["_Z1a", "_Z1b"])
 
 def text_of(cell: str, kernel: str, backward: bool) -> Kernels:
     """The text of a kernel; the emulator's module knows the names of its functions."""
-    reason = cuda._engines.unavailable_reason("emulated")
+    reason = emulated.unavailable_reason("emulated")
     if reason is not None:
         pytest.skip(reason)
-    on = backend.get("emulated")
-    assert isinstance(on, Engine)
+    on = _engines.named("emulated")
     unit = Unit(on.cell(cell), kernel, backward, paired=True)
     return kernels(on.extension, unit, traced_cell(cell))
 

@@ -10,7 +10,7 @@ import pytest
 
 from rnnfast.cuda import _engines
 
-extension = _engines._extension("cuda")
+extension = _engines.compiled_module()
 pytestmark = pytest.mark.skipif(extension is None, reason="rnnfast was built without CUDA")
 
 
@@ -27,7 +27,7 @@ def test_asking_for_devices_needs_no_driver() -> None:
     assert (count == 0) or not error
     if error:
         assert re.match(r"cudaError\w+: ", error)
-        assert error in str(_engines.unavailable_reason("cuda"))
+        assert error in str(_engines.unavailable_reason())
 
 
 def test_the_emulator_is_not_in_it() -> None:

@@ -6,9 +6,9 @@ import itertools
 from typing import Any
 
 import pytest
-from rnnfast._engine.known import name_of
 
 from rnnfast import _core, cuda
+from rnnfast._engine.known import name_of
 from rnnfast.cuda._devices import VIRTUAL
 from rnnfast.cuda._explain import DTYPES
 from rnnfast.reference import CELLS

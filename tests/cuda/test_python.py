@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rnnfast._engine.backend import get as engine
 
 import cases
 import rnnfast
 from cases import Case
 from rnnfast import functional
 from rnnfast._engine import backend
+from rnnfast._engine.backend import get as engine
 
 CASE = Case("lstm", T=4, B=3, I=5, H=7, L=2, D=2, lengths=True)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from device_kernels import SCHEDULES
 from numpy.typing import NDArray
-from rnnfast._engine.backend import get as engine
 
 import cases
 from cases import Case
 from rnnfast import cuda, functional
+from rnnfast._engine.backend import get as engine
 from rnnfast.cuda._engine import Engine
 from rnnfast.reference import CELLS
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from build import BUILD, build
 from engine import OPTIONS, PTX_OPTIONS, translated
 
-from rnnfast.cuda._emulated import EmulatedEngine
 from rnnfast.cuda._kernels import Kernels
 
 SANITIZERS = {"libtsan": "thread", "libasan": "address"}
@@ -56,6 +55,3 @@ def _written(name: str, text: str) -> Path:
         fresh.write_text(text)
         fresh.replace(path)
     return path
-
-
-EmulatedEngine.compiler = staticmethod(compile_with_gcc)

@@ -14,9 +14,9 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from rnnfast._engine.checks import RealArray
 
 from rnnfast._engine import known
+from rnnfast._engine.checks import RealArray
 from rnnfast.reference.cell import Cell, Inputs, Product
 from rnnfast.reference.tape import Var
 

@@ -12,8 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rnnfast._engine import known as _known
-from rnnfast._engine.known import COMPILED
+from rnnfast._engine.known import COMPILED, cell_named
 from rnnfast.cells import ZOO
 from rnnfast.cli.errors import CommandError, option_errors
 from rnnfast.reference import Cell
@@ -31,7 +30,7 @@ def cells(
     if cell is not None:
         with option_errors():
             chosen = chosen_cell(cell)
-            known = _known.cell_named(chosen) if isinstance(chosen, str) else chosen
+            known = cell_named(chosen) if isinstance(chosen, str) else chosen
         typer.echo(_row(known))
         typer.echo(f"\n{_documentation(known)}")
         return

@@ -7,11 +7,11 @@ needs neither a driver nor CuPy.
 
 from __future__ import annotations
 
-from rnnfast._engine import checks
+from rnnfast._engine import backend, checks
 from rnnfast._engine.backend import DeviceError
 from rnnfast.cuda import _engines
+from rnnfast.cuda._device import MATMUL_PRECISIONS
 from rnnfast.cuda._devices import VIRTUAL
-from rnnfast.cuda._engine import MATMUL_PRECISIONS
 from rnnfast.cuda._explain import Explanation, Plan, explain
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
 
 VIRTUAL_DEVICES = tuple(VIRTUAL)
 
+backend.register("cuda", _engines.engine)
+
 
 def is_available() -> bool:
     """Whether `device="cuda"` works here."""
@@ -36,7 +38,7 @@ def is_available() -> bool:
 
 def unavailable_reason() -> str | None:
     """Why `device="cuda"` does not work here; None if it does."""
-    return _engines.unavailable_reason("cuda")
+    return _engines.unavailable_reason()
 
 
 def set_float32_matmul_precision(precision: str, device: str = "cuda") -> None:
@@ -52,13 +54,13 @@ def set_float32_matmul_precision(precision: str, device: str = "cuda") -> None:
         device: Name of the device.
 
     Raises:
-        ValueError: The precision is unknown.
-        DeviceError: There is no such device here.
+        ValueError: The precision or the device is unknown.
+        DeviceError: The device cannot be used here; the message says why.
     """
     checks.choice("precision", precision, MATMUL_PRECISIONS)
-    _engines.get(device).matmul_precision = precision
+    _engines.named(device).matmul_precision = precision
 
 
 def get_float32_matmul_precision(device: str = "cuda") -> str:
     """What `set_float32_matmul_precision` chose; "highest" at first."""
-    return _engines.get(device).matmul_precision
+    return _engines.named(device).matmul_precision

@@ -1,43 +1,45 @@
-"""The devices that this build and machine have, and why not the others."""
+"""The engine of CUDA devices, and why it cannot be used where it cannot."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 from functools import cache
-from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from rnnfast._engine import checks
+from rnnfast._engine import backend
 from rnnfast._engine.backend import DeviceError
 from rnnfast.cuda._engine import Engine
 
-# Development builds of the same sources for the emulator, and the variable with their path.
-EMULATED = {"emulated": "RNNFAST_EMULATED", "emulated_ptx": "RNNFAST_EMULATED_PTX"}
 
-
-def get(name: str) -> Engine:
-    """The engine of a device, "cuda" or a name of `EMULATED`.
+def engine() -> Engine:
+    """The engine of the device "cuda".
 
     Raises:
-        ValueError: There is no device of this name.
         DeviceError: It cannot be used here; the message says why.
     """
-    if name not in EMULATED:
-        checks.choice("device", name, ("cpu", "cuda"))
-    reason = unavailable_reason(name)
+    reason = unavailable_reason()
     if reason is not None:
-        raise DeviceError(f"device {name!r}: {reason}")
-    return _engine(name)
+        raise DeviceError(f"device 'cuda': {reason}")
+    return _engine()
 
 
-def unavailable_reason(name: str) -> str | None:
-    """Why a device cannot be used here; None if it can."""
-    if name in EMULATED:
-        return None if _extension(name) else _not_built(name)
-    extension = _extension("cuda")
+def named(device: str) -> Engine:
+    """The engine of a registered device.
+
+    Raises:
+        ValueError: There is no device of this name, or it is the CPU.
+        DeviceError: It cannot be used here; the message says why.
+    """
+    found = backend.get(device)
+    if not isinstance(found, Engine):
+        raise ValueError(f"device: expected one that runs CUDA kernels, got {device!r}")
+    return found
+
+
+def unavailable_reason() -> str | None:
+    """Why the device "cuda" cannot be used here; None if it can."""
+    extension = compiled_module()
     if extension is None:
         return "rnnfast was built without CUDA, as no CUDA compiler was found"
     count, error = extension.device_count()
@@ -50,41 +52,19 @@ def unavailable_reason(name: str) -> str | None:
     return None
 
 
-def _not_built(name: str) -> str:
-    return (
-        "the emulator's build is missing: build with RNNFAST_EMULATOR=ON, and set "
-        f"{EMULATED[name]} to the path of _{name}.so"
-    )
-
-
 @cache
-def _extension(name: str) -> ModuleType | None:
-    """The compiled module of a device; None if it was not built."""
-    path = os.environ.get(EMULATED.get(name, ""))
-    if path:
-        return _load(Path(path))
+def compiled_module() -> ModuleType | None:
+    """The compiled module of the CUDA engine; None if it was not built."""
     try:
-        return importlib.import_module(f"rnnfast._{name}")
+        return importlib.import_module("rnnfast._cuda")
     except ModuleNotFoundError:
         return None
 
 
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"rnnfast.{path.name.split('.')[0]}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @cache
-def _engine(name: str) -> Engine:
-    extension: Any = _extension(name)
-    if name == "cuda":
-        from rnnfast.cuda._cupy import CupyEngine
+def _engine() -> Engine:
+    from rnnfast.cuda._cupy import CupyEngine
 
-        return CupyEngine(name, extension)
-    from rnnfast.cuda._emulated import EmulatedEngine
-
-    return EmulatedEngine(name, extension)
+    extension = compiled_module()
+    assert extension is not None
+    return CupyEngine("cuda", extension)

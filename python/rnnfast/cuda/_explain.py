@@ -139,7 +139,7 @@ def explain(
             raise ValueError(f"{name}: expected at most {LARGEST[name]}, got {value}")
     checks.choice("dtype", dtype, DTYPES)
     if device is None:
-        properties = _engines.get("cuda").properties()
+        properties = _engines.engine().properties()
     else:
         properties = VIRTUAL[checks.choice("device", device, VIRTUAL)]
 

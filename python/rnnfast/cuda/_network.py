@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rnnfast._core import NetworkOptions
-
-if TYPE_CHECKING:
-    from rnnfast.cuda._engine import Engine
-
-Array = Any
+from rnnfast._engine.backend import Array
+from rnnfast.cuda._device import Device
 
 
 @dataclass(frozen=True)
 class DevicePacked:
     """Weights on a device that nobody else changes: what `_core.Packed` is on the CPU."""
 
-    on: Engine
+    on: Device
     cell: str
     weights: list[Any]
     num_layers: int
@@ -61,7 +58,7 @@ class DeviceReserve:
     memory: Array
 
     @property
-    def on(self) -> Engine:
+    def on(self) -> Device:
         """Where it is."""
         return self.network.on
 
@@ -101,7 +98,7 @@ class Network:
 
     def __init__(
         self,
-        on: Engine,
+        on: Device,
         options: NetworkOptions,
         x: Array,
         weights: Sequence[Any] | DevicePacked,

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
-from rnnfast._engine.checks import RealArray
-from rnnfast.layers.parameter import Parameter
 
-from rnnfast._engine import backend, checks
-from rnnfast._engine import known as _known
+from rnnfast._engine import backend, checks, known
+from rnnfast._engine.checks import RealArray
 from rnnfast._files import AnyPath, CheckpointError
+from rnnfast.layers.parameter import Parameter
 from rnnfast.reference import Cell
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ class Constructed:
     def _graphs(self, names: set[str]) -> dict[str, Any]:
         for _, module, _ in self._modules():
             names.update(module._cell_names())
-        graphs = {name: _known.graph_of(name) for name in sorted(names)}
+        graphs = {name: known.graph_of(name) for name in sorted(names)}
         return {name: graph for name, graph in graphs.items() if graph is not None}
 
     def _tied_names(self) -> Iterator[tuple[str, Constructed, str, str]]:
@@ -169,9 +168,9 @@ class Constructed:
             for name, leaf in leaves:
                 if isinstance(leaf, Parameter):
                     full = f"{prefix}{name}"
-                    known = first.setdefault(id(leaf.value), full)
-                    if known != full:
-                        yield full, module, name, known
+                    kept = first.setdefault(id(leaf.value), full)
+                    if kept != full:
+                        yield full, module, name, kept
 
     def _tie(self, tied: Mapping[str, str]) -> None:
         """Tie parameters by name as another model has them."""
@@ -251,7 +250,7 @@ def _noted(value: Any) -> Any:
         return np.dtype(value)
     if isinstance(value, Cell):
         try:
-            return _CellName(_known.name_of(value))
+            return _CellName(known.name_of(value))
         except ValueError:  # the constructor says what is wrong
             return _Unknown("Cell")
     return _Unknown(type(value).__name__)
@@ -328,7 +327,7 @@ def _module_at(place: Any, made: list[Constructed]) -> Constructed:
 
 
 _DECODERS: dict[str, Callable[[Any, list[Constructed]], Any]] = {
-    "cell": lambda name, _: _known.cell_named(name),
+    "cell": lambda name, _: known.cell_named(name),
     "dict": lambda items, made: {key: _decoded(item, made) for key, item in items.items()},
     "dtype": lambda name, _: np.dtype(name),
     "float": lambda text, _: float(text),
@@ -389,9 +388,9 @@ def _class(name: Any, base: type[Constructed]) -> type[Constructed]:
 def _register(cells: Mapping[str, Any]) -> None:
     """Let the engine know the cells of a file, by the names that they have in it."""
     for name, graph in cells.items():
-        known = _known.name_of_graph(graph)
-        if known != name:
-            _known.register(_known.cell_named(known), name)
+        own = known.name_of_graph(graph)
+        if own != name:
+            known.register(known.cell_named(own), name)
 
 
 def _format() -> Any:

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from rnnfast._engine.checks import RealArray
-from rnnfast.layers.parameter import Parameter
-from rnnfast.optim.parameters import Groups, distinct_names, grouped
 
 from rnnfast import _core
 from rnnfast._engine import checks
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.parameter import Parameter
 from rnnfast.optim.groups import (
     Arrays,
     Check,
@@ -25,6 +24,7 @@ from rnnfast.optim.groups import (
     not_negative,
     take_care,
 )
+from rnnfast.optim.parameters import Groups, distinct_names, grouped
 
 
 class Optimizer:

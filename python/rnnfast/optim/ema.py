@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from rnnfast._engine import checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.layers.module import Module
 from rnnfast.optim.parameters import Parameters, distinct_names, listed
-
-from rnnfast._engine import checks
 
 
 class EMA:

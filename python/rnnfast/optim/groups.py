@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
+from rnnfast import _core
+from rnnfast._engine import checks as _checks
 from rnnfast._engine.backend import Backend
 from rnnfast._engine.checks import RealArray
 from rnnfast.layers.parameter import Parameter
-
-from rnnfast import _core
-from rnnfast._engine import checks as _checks
 
 Check: TypeAlias = Callable[[str, Any], Any]
 Rate: TypeAlias = tuple[float, float]

@@ -10,10 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rnnfast._engine import checks
 from rnnfast.optim.optimizers import SGD, Adam, Optimizer, RMSprop
 from rnnfast.optim.schedules import Schedule
-
-from rnnfast._engine import checks
 
 
 class LinearWarmup(Schedule):

@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnfast._engine import checks
-from rnnfast._engine import noise as _noise
+from rnnfast._engine import checks, noise
 from rnnfast.layers.learned import parameter_name
 from rnnfast.torch import ops, stepwise
 from rnnfast.torch.forms import Packed, Padded
@@ -159,16 +158,16 @@ class Layer(torch.nn.RNNBase):
 
     def _add_noise(self, zoneout: Any, input_dropout: Any, recurrent_dropout: Any) -> None:
         """Sets what there is inside the steps, if it is right."""
-        self.zoneout = _noise.zoneout(zoneout, states_of(self.cell))
+        self.zoneout = noise.zoneout(zoneout, states_of(self.cell))
         self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
-        _noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
+        noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
 
     @property
     def has_more(self) -> bool:
         """Whether it has what the layers of `torch.nn` have not."""
-        noise = self.input_dropout or self.recurrent_dropout
-        return bool(self.learn_state or noise or self._zoneout())
+        masks = self.input_dropout or self.recurrent_dropout
+        return bool(self.learn_state or masks or self._zoneout())
 
     def _zoneout(self) -> tuple[float, ...]:
         """The probability of each state, none for zeros."""

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfast import losses
-from rnnfast._engine import backend, checks
-from rnnfast._engine import known as _known
-from rnnfast._engine import seeds as _seeds
+from rnnfast._engine import backend, checks, seeds
 from rnnfast._engine.checks import RealArray
+from rnnfast._engine.known import graph_of, name_of_graph
 from rnnfast._engine.memory import check_memory
 from rnnfast._files import AnyPath
-from rnnfast.layers.dense import Embedding, EmbeddingCall, Linear, LinearCall
+from rnnfast.layers.arrays import ArrayCall
+from rnnfast.layers.dense import Embedding, EmbeddingCall, Linear
 from rnnfast.layers.module import Module
 from rnnfast.layers.recurrent import Recurrent, RecurrentCall
 from rnnfast.layers.states import State
@@ -75,17 +75,17 @@ class CharLM(Module):
         super().__init__(device)
         self.vocabulary = vocabulary
         self.config = config
-        chosen = _seeds.chosen(seed)
+        chosen = seeds.chosen(seed)
         size = config.parameters(len(vocabulary))
         check_memory(
             f"hidden_size, num_layers, embedding_size: they make {size:,} parameters; with their "
             "gradients these take",
             2 * size * np.dtype(config.dtype).itemsize,
         )
-        seeds = [int(s) for s in np.random.SeedSequence(chosen).generate_state(3)]
+        numbers = [int(s) for s in np.random.SeedSequence(chosen).generate_state(3)]
         inputs = config.embedding_size or len(vocabulary)
         self.embedding = (
-            Embedding(len(vocabulary), inputs, dtype=config.dtype, seed=seeds[0], device=device)
+            Embedding(len(vocabulary), inputs, dtype=config.dtype, seed=numbers[0], device=device)
             if config.embedding_size
             else None
         )
@@ -97,11 +97,11 @@ class CharLM(Module):
             dropout=config.dropout,
             dtype=config.dtype,
             precision=config.precision,
-            seed=seeds[1],
+            seed=numbers[1],
             device=device,
         )
         self.head = Linear(
-            config.hidden_size, len(vocabulary), dtype=config.dtype, seed=seeds[2], device=device
+            config.hidden_size, len(vocabulary), dtype=config.dtype, seed=numbers[2], device=device
         )
 
     def __call__(
@@ -242,7 +242,7 @@ class CharLM(Module):
             temperature,
             checks.count("top_k", top_k),
             known.encode(stop).tolist(),
-            _seeds.generator(seed),
+            seeds.generator(seed),
         )
         return known.spell(written)
 
@@ -315,7 +315,7 @@ class CharLM(Module):
 
         There are equations only where the cell is not a compiled one.
         """
-        graph = _known.graph_of(self.recurrent.cell)
+        graph = graph_of(self.recurrent.cell)
         cell = {} if graph is None else {"cell": graph}
         return {"config": asdict(self.config), "vocabulary": self.vocabulary.as_json(), **cell}
 
@@ -353,7 +353,7 @@ class CharLM(Module):
         try:
             described = checkpoint.model["config"]
             if "cell" in checkpoint.model:
-                described = described | {"cell": _known.name_of_graph(checkpoint.model["cell"])}
+                described = described | {"cell": name_of_graph(checkpoint.model["cell"])}
             config = CharLMConfig(**described)
             vocabulary = vocabulary_from_json(checkpoint.model["vocabulary"])
             tensors = {n: t for n, t in checkpoint.tensors.items() if not n.startswith("training.")}
@@ -376,7 +376,7 @@ def _check_sizes(tensors: Mapping[str, NDArray[Any]], expected: int) -> None:
 
 
 def _backward(
-    head: Linear | LinearCall,
+    head: Linear | ArrayCall,
     recurrent: Recurrent | RecurrentCall,
     embedding: Embedding | EmbeddingCall | None,
     dlogits: RealArray,

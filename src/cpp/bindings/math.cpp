@@ -1,4 +1,5 @@
-// The functions of cpu/math.h, so that tests can hold them to their stated accuracy.
+// The functions of cpu/math.h: for losses, and so that tests can hold them to their stated
+// accuracy.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
@@ -22,8 +23,9 @@ Array<T> apply(const std::string& name, const Array<T>& x) {
                         : name == "tanh"     ? k.tanh
                         : name == "log"      ? k.log
                         : name == "softplus" ? k.softplus
+                        : name == "erf"      ? k.erf
                                              : nullptr;
-  RNNFAST_CHECK(function, "name: expected exp, sigmoid, tanh, log or softplus, got ", name);
+  RNNFAST_CHECK(function, "name: expected exp, sigmoid, tanh, log, softplus or erf, got ", name);
   Array<T> y = new_array<T>({long(x.size())});
   function(x.data(), y.mutable_data(), x.size());
   return y;
@@ -33,9 +35,9 @@ Array<T> apply(const std::string& name, const Array<T>& x) {
 
 void bind_math(py::module_& m) {
   m.def("_math", &apply<float>, py::arg("name"), py::arg("x").noconvert(),
-        "exp, sigmoid, tanh, log or softplus of the active instruction set, flat.");
+        "exp, sigmoid, tanh, log, softplus or erf of the active instruction set, flat.");
   m.def("_math", &apply<double>, py::arg("name"), py::arg("x").noconvert(),
-        "exp, sigmoid, tanh, log or softplus of the active instruction set, flat.");
+        "exp, sigmoid, tanh, log, softplus or erf of the active instruction set, flat.");
 }
 
 }  // namespace rnnfast

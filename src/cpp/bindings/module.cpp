@@ -23,11 +23,13 @@ PYBIND11_MODULE(_core_of_main, m, pybind11::mod_gil_not_used()) {
   pybind11::register_local_exception_translator(&translate);
   rnnfast::bind_axes(m);
   rnnfast::bind_info(m);
+  rnnfast::bind_layers(m);
   rnnfast::bind_dlpack(m);
   rnnfast::bind_options(m);
   rnnfast::bind_reserve(m);
   rnnfast::bind_rnn(m);
   rnnfast::bind_dense(m);
+  rnnfast::bind_ctc(m);
   rnnfast::bind_optim(m);
   rnnfast::bind_math(m);
   rnnfast::bind_plan(m);

@@ -7,11 +7,13 @@ namespace rnnfast {
 
 void bind_axes(pybind11::module_& m);
 void bind_info(pybind11::module_& m);
+void bind_layers(pybind11::module_& m);
 void bind_dlpack(pybind11::module_& m);
 void bind_options(pybind11::module_& m);
 void bind_reserve(pybind11::module_& m);
 void bind_rnn(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
+void bind_ctc(pybind11::module_& m);
 void bind_optim(pybind11::module_& m);
 void bind_math(pybind11::module_& m);
 void bind_plan(pybind11::module_& m);

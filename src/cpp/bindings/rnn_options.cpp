@@ -211,7 +211,7 @@ void bind_options(py::module_& m) {
         "`cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. "
         "`threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether "
         "training calls keep a copy of y, which backward reads, so that callers may change "
-        "theirs. `noise`: a `rnnfast._noise.Noise`, or None for none.");
+        "theirs. `noise`: a `rnnfast._engine.noise.Noise`, or None for none.");
 }
 
 }  // namespace rnnfast

@@ -1,7 +1,7 @@
 #pragma once
-// The work beside the recurrent layers: products, embedding, loss, optimisers, clipping. One table
-// of functions per instruction set and real type. A function does its share of the work on the
-// calling thread; how the work is shared out never changes a result.
+// The work beside the recurrent layers: products, embedding, the layers around them, loss,
+// optimisers, clipping. One table of functions per instruction set and real type. A function does
+// its share of the work on the calling thread; how the work is shared out never changes a result.
 
 #include "core/dropout.h"
 #include "core/optimiser.h"
@@ -25,9 +25,65 @@ enum class ProductForm {
   tn,  // A (depth, rows), B (depth, columns)
 };
 
+// Softmax cross-entropy. With class weights w (1 if null) and a smoothing s, row n has the loss
+//   sum over c of a[c] (logsumexp(x[n]) - x[n][c]),
+//   a[c] = (1 - s) w[c] [c = targets[n]] + s / classes w[c],
+// and its gradient times `scale` in dlogits, unless that is null. Both are 0 where targets[n] is
+// ignored.
+template <class T>
+struct CrossEntropyArgs {
+  const T* logits;
+  const long* targets;
+  long classes, ignore_index;
+  const T* weight;
+  double smoothing;
+  double weight_sum;  // of all classes
+  T scale;
+  double* losses;
+  T* dlogits;
+};
+
+// One sequence's CTC loss: -log of the probability of its labels, by the softmax of its logits.
+template <class T>
+struct CtcArgs {
+  const T* logits;
+  long stride;            // between steps, of dlogits as well
+  long steps, all_steps;  // of the sequence; of the arrays, with a gradient of 0 past the sequence
+  long classes;
+  const long* targets;
+  long labels;
+  long blank;
+  double scale;        // of the gradient
+  bool zero_infinity;  // an infinite loss counts as 0; otherwise it has a gradient of NaN
+  T* dlogits;
+};
+
 // Arrays of equal size that an optimiser's step goes through: gradients, values, and the buffers of
 // the step, null where it does without.
 inline constexpr int kStepArrays = 2 + kStepBuffers;
+
+// Functions of one value. The derivative of the first three is made of the function's value, that
+// of the others of its argument.
+enum class Activation { tanh, sigmoid, relu, gelu, gelu_tanh, silu };
+inline constexpr int kActivations = 6;
+
+// Rows that are brought to mean 0 and variance 1, then scaled and shifted.
+template <class T>
+struct LayerNormArgs {
+  const T* x;       // (rows, width)
+  const T* weight;  // (width,)
+  const T* bias;    // (width,) or null
+  long rows, width;
+  double eps;  // added to the variance
+};
+
+// y[t] = bias + the sum over taps k of weight[:, :, k] x[t * stride + k * dilation - padding], for
+// each sequence of a batch. Steps of x that are not there are zeros.
+struct ConvolutionShape {
+  long steps, out_steps;              // of x and of y
+  long batch, inputs, outputs, taps;  // x (steps, batch, inputs), weight (outputs, inputs, taps)
+  long stride, dilation, padding;     // padding is that before the first step
+};
 
 template <class T>
 struct DenseKernels {
@@ -43,13 +99,40 @@ struct DenseKernels {
   // dweight[indices[n]] += dy[n] for n = 0 .. rows-1 in that order, columns [begin, end).
   void (*scatter_add)(const T* dy, const long* indices, long rows, long width, T* dweight,
                       long begin, long end);
-  // For rows [begin, end): losses[n] = logsumexp(x[n]) - x[n][targets[n]] and, unless dlogits is
-  // null, dlogits[n] = scale * (softmax(x[n]) - onehot(targets[n])). Both 0 where targets[n] is
-  // ignored.
-  void (*cross_entropy)(const T* logits, const long* targets, long classes, long ignore_index,
-                        T scale, double* losses, T* dlogits, long begin, long end);
+  // Rows [begin, end).
+  void (*cross_entropy)(const CrossEntropyArgs<T>& args, long begin, long end);
+  // Returns the loss; the workspace has `ctc_workspace` doubles.
+  long (*ctc_workspace)(long steps, long labels, long classes);
+  double (*ctc)(const CtcArgs<T>& args, double* workspace);
   // to[i] = the dropped from[i], of n elements with the numbers `first` and on. May work in place.
   void (*dropout)(const T* from, long first, long n, const Dropout<T>& dropout, T* to);
+  // Activations over n elements, by their numbers, and their gradients: dx[i] = dy[i] * the
+  // derivative, made of kept[i], the function's value or argument. Both may work in place.
+  void (*activation[kActivations])(const T* x, T* y, long n);
+  void (*activation_gradient[kActivations])(const T* dy, const T* kept, T* dx, long n);
+  // Rows [begin, end) of y, and unless moments is null two values a row: its mean and 1 /
+  // deviation.
+  void (*layer_norm)(const LayerNormArgs<T>& args, T* y, T* moments, long begin, long end);
+  // Rows [begin, end) of dx; and for columns [begin, end) what is added to dweight and, unless that
+  // is null, dbias.
+  void (*layer_norm_dx)(const LayerNormArgs<T>& args, const T* moments, const T* dy, T* dx,
+                        long begin, long end);
+  void (*layer_norm_dweight)(const LayerNormArgs<T>& args, const T* moments, const T* dy,
+                             T* dweight, T* dbias, long begin, long end);
+  // A convolution takes a whole team; its workspace is shared, `convolution_workspace` values of T
+  // for either pass. `bias` and `dx` may be null; the gradient is added to dweight.
+  long (*convolution_workspace)(const ConvolutionShape& shape, int threads);
+  void (*convolution)(const ConvolutionShape& shape, const T* x, const T* weight, const T* bias,
+                      T* y, const Team& team, int thread, T* workspace);
+  void (*convolution_gradient)(const ConvolutionShape& shape, const T* dy, const T* x,
+                               const T* weight, T* dx, T* dweight, const Team& team, int thread,
+                               T* workspace);
+  // Of sequences [begin, end) of x (steps, batch, width): the mean of the first lengths[b] steps;
+  // their maximum, and the step where it is, the first of equal ones. No steps make zeros, at -1.
+  void (*mean_pool)(const T* x, const long* lengths, long batch, long width, T* y, long begin,
+                    long end);
+  void (*max_pool)(const T* x, const long* lengths, long batch, long width, T* y, long* steps,
+                   long begin, long end);
   // One step over n elements of each of kStepArrays arrays.
   void (*sgd)(T* const* arrays, long n, const SgdStep<T>& step);
   void (*adagrad)(T* const* arrays, long n, const AdagradStep<T>& step);
@@ -64,6 +147,7 @@ struct DenseKernels {
   void (*tanh)(const T* x, T* y, long n);
   void (*log)(const T* x, T* y, long n);
   void (*softplus)(const T* x, T* y, long n);
+  void (*erf)(const T* x, T* y, long n);
   // The machine's limit, for benchmarks (probe.h). What it returns only keeps the work alive.
   double (*probe_read)(const T* x, long n);
 };

@@ -12,6 +12,7 @@
 //   smaller
 //                                    than a normal number counts as 0
 //   softplus float 3, double 3       for normal results; 0 below -kExpLimit
+//   erf      float 2, double 2       everywhere, tiny arguments included
 
 #include "cpu/vec.h"
 
@@ -184,6 +185,44 @@ RNNFAST_INLINE Vec<T> softplus(Vec<T> x) {
   const Raw rest = log1p_reduced(u).v;
   const Raw y = x.v > T(0) ? x.v + rest : rest;
   return x.v < -kExpLimit<T> ? Raw{} : y;
+}
+
+// Below kErfSplit x + x p(x^2), above it 1 - exp(q(|x|)), with the logarithm of erfc as q: minimax
+// fits by Remez's algorithm, whose relative errors in erf are 2e-8 and 2e-18.
+template <class T>
+inline constexpr T kErfLimit = sizeof(T) == 4 ? T(4) : T(6);  // erf rounds to 1 beyond
+
+template <class T>
+RNNFAST_INLINE Vec<T> erf(Vec<T> x) {
+  using Raw = typename Vec<T>::Raw;
+  constexpr T kErfSplit = T(0.93);
+  const Raw magnitude = x.v < T(0) ? -x.v : x.v;
+  const Raw t = clamp(Vec<T>(magnitude), kErfLimit<T>).v, s = t * t;
+  Raw p, q;
+  if constexpr (sizeof(T) == 4) {
+    constexpr float small[] = {0.128379148f,   -0.37612481f,   0.112816825f,
+                               -0.0267617199f, 0.00498594062f, -0.000595374172f};
+    constexpr float large[] = {-0.000211314137f, -1.1276112f,     -0.637290430f,  -0.103836898f,
+                               0.0221813816f,    -0.00303183186f, 0.000194777544f};
+    p = polynomial<T>(small, s), q = polynomial<T>(large, t);
+  } else {
+    constexpr double small[] = {
+        0.12837916709551257239,    -0.37612638903183703073,   0.11283791670952438581,
+        -0.026866170644556949192,  0.0052239776190839008381,  -0.00085483266070118788533,
+        0.00012055315641375226093, -1.4925173357132490379e-5, 1.6453317739752462625e-6,
+        -1.6257840771435300894e-7, 1.3953502552372195603e-8,  -8.2724260028642415954e-10};
+    constexpr double large[] = {
+        -2.3232398029764193369e-9,  -1.1283791787227760238,    -0.63661946488904510146,
+        -0.10277462201919460324,    0.019135994357631397715,   0.00019002039183587804446,
+        -0.0016604021462121875899,  0.0005388082250521505138,  3.2053747189377155417e-5,
+        -0.00011676633875680801558, 6.7635297769194244257e-5,  -2.5394059643946697284e-5,
+        7.1308643159307063105e-6,   -1.555645682626370538e-6,  2.6485383292297364906e-7,
+        -3.4687515666993023028e-8,  3.3830843578191333418e-9,  -2.3162620869429106581e-10,
+        9.9342868099217424403e-12,  -2.0076912242981620745e-13};
+    p = polynomial<T>(small, s), q = polynomial<T>(large, t);
+  }
+  const Raw above = T(1) - exp(Vec<T>(q)).v;
+  return magnitude > kErfSplit ? (x.v < T(0) ? -above : above) : x.v + x.v * p;
 }
 
 template <class T>

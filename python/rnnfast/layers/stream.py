@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic
+from typing import Generic
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,20 +11,7 @@ from rnnfast import functional
 from rnnfast._engine import arguments, backend, checks, network
 from rnnfast._engine.checks import RealArray
 from rnnfast._engine.noise import Noise
-
-State = RealArray | tuple[RealArray, ...]
-# A state as an argument: None stands for what a call makes of a state that is not given.
-StateLike = RealArray | tuple[RealArray | None, ...]
-
-# How a network gives its state: one array, or a tuple of several.
-if TYPE_CHECKING:
-    from typing_extensions import TypeVar
-
-    StateOf = TypeVar("StateOf", default=State, covariant=True)
-else:
-    from typing import TypeVar
-
-    StateOf = TypeVar("StateOf", covariant=True)
+from rnnfast.layers.states import StateOf
 
 
 class Stream(Generic[StateOf]):

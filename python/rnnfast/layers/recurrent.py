@@ -14,20 +14,18 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from rnnfast import _core, functional
-from rnnfast._engine import arguments, backend, checks, known, network, seeds
-from rnnfast._engine import noise as _noise
+from rnnfast import functional
+from rnnfast._engine import arguments, backend, checks, known, network, noise, seeds
 from rnnfast._engine.checks import RealArray
+from rnnfast.layers.axes import time_first
 from rnnfast.layers.calls import Call
 from rnnfast.layers.evaluation import PackedInEvaluation
 from rnnfast.layers.learned import LearnedState, parameter_name
 from rnnfast.layers.module import uniform
 from rnnfast.layers.parameter import Freezing, Parameter
-from rnnfast.layers.states import StateLike, StateOf
+from rnnfast.layers.states import StateLike, StateOf, as_tuple
 from rnnfast.layers.stream import Stream
 from rnnfast.reference import Cell
-
-LSTMState = tuple[RealArray, RealArray]
 
 
 class RecurrentCall(Call, Generic[StateOf]):
@@ -165,12 +163,12 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.recompute = checks.recompute("recompute", recompute, self._on)
         self.learn_state = checks.boolean("learn_state", learn_state)
         self._states = info.states
-        self.zoneout = _noise.zoneout(zoneout, self._states)
+        self.zoneout = noise.zoneout(zoneout, self._states)
         self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
         self._noise_of_call()
-        self.proj_size = _proj_size(proj_size, info, self._on)
-        _noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
+        self.proj_size = arguments.checked_proj_size(proj_size, info, self._on)
+        noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
         self.dtype = checks.real_dtype("dtype", dtype, self._on)
         self.precision = checks.precision("precision", precision, self.dtype)
         self._generator = seeds.generator(seed)
@@ -255,12 +253,12 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
     ) -> tuple[RealArray, StateOf, Any]:
         """y, the final state, and what `_differentiate` needs, None in evaluation."""
         training, on, learned = self.training, self._on, self._learned
-        seed, steps, noise = 0, 0, self._noise_of_call()
-        if training and (noise or (self.dropout and self.num_layers > 1)):
+        seed, steps, drawn = 0, 0, self._noise_of_call()
+        if training and (drawn or (self.dropout and self.num_layers > 1)):
             assert self._generator is not None
             seed = int(self._generator.integers(2**63))
         if self.batch_first:
-            x = _time_first("x", x)
+            x = time_first("x", x)
         if self.recompute:
             steps = arguments.recomputed_steps(self.recompute, x, on)
         states = None if state is None else self._to_tuple("state", state)
@@ -280,7 +278,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
                 steps,
                 0,
                 False,
-                noise,
+                drawn,
             ),
             x,
             self._weights if training or not self._freezes else self._frozen(),
@@ -325,7 +323,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         if learned is not None:
             kept, from_parameters = kept
         if self.batch_first and dy is not None:
-            dy = _time_first("dy", dy)
+            dy = time_first("dy", dy)
         if dstate is not None:
             dstate = self._to_tuple("dstate", dstate)
         dx, dinitial, _ = functional.backward_on(
@@ -402,50 +400,17 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             + [f"device={self._on.name!r}"] * (self._on is not backend.CPU)
         )
 
-    def _noise_of_call(self) -> _noise.Noise | None:
+    def _noise_of_call(self) -> noise.Noise | None:
         """What calls have inside their steps."""
         values = self.zoneout, self.input_dropout, self.recurrent_dropout
-        return None if _noise.none(*values) else _noise.of(*values, self._states, self._on)
+        return None if noise.none(*values) else noise.of(*values, self._states, self._on)
 
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Parameter: ...  # weight_ih_l0 and so on
 
     def _to_tuple(self, name: str, state: StateLike | None) -> tuple[RealArray | None, ...] | None:
-        if state is None:
-            return None
-        is_tuple = isinstance(state, (tuple, list))
-        if is_tuple != (self._states > 1) or (is_tuple and len(state) != self._states):
-            expected = f"a tuple of {self._states} arrays" if self._states > 1 else "one array"
-            got = f"a {type(state).__name__}" + (f" of {len(state)}" if is_tuple else "")
-            raise TypeError(
-                f"{name}: expected {expected}, the states of cell {self.cell!r}, got {got}"
-            )
-        return tuple(state) if is_tuple else (backend.given(name, state),)
+        return as_tuple(name, state, self._states, self.cell)
 
     def _from_tuple(self, states: tuple[RealArray, ...]) -> StateOf:
         return states if self._states > 1 else states[0]  # type: ignore[return-value]
-
-
-def _proj_size(value: int, cell: functional.CellInfo, on: backend.Backend) -> int:
-    """The argument of this name, checked."""
-    size = checks.count("proj_size", value)
-    if size and not cell.projects:
-        raise ValueError(
-            f"proj_size: expected 0, as cell {cell.name!r} has no projection, got {size}"
-        )
-    if size:
-        checks.projects("proj_size", on)
-    return size
-
-
-def _time_first(name: str, x: ArrayLike) -> RealArray:
-    """An array (B, T, ...) as (T, B, ...), on the CPU in C order."""
-    array: RealArray = backend.given(name, x)
-    if array.ndim < 2:
-        return array
-    turned: RealArray = array.swapaxes(0, 1)
-    if type(array) is np.ndarray and not turned.flags.c_contiguous:
-        copy: RealArray | None = _core.swap_axes(array)
-        return turned if copy is None else copy
-    return turned

@@ -7,17 +7,18 @@ parameters for an optimiser. What comes with them is copied there if it is elsew
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnfast import _core
+from rnnfast._core import Care, NetworkOptions
+
+Array: TypeAlias = Any  # NumPy's, CuPy's, or those of another registered device
 
 _DLPACK_CUDA = 2  # the device type of DLPack's header
-
-default_name = "cpu"  # the device of layers that name none; the tests change it
 
 
 class DeviceError(RuntimeError):
@@ -41,21 +42,6 @@ class Backend(ABC):
     projects: bool
     draws_noise: bool
 
-    forward: Callable[..., Any]
-    backward: Callable[..., Any]
-    pack: Callable[..., Any]
-    linear_forward: Callable[..., Any]
-    linear_backward: Callable[..., Any]
-    embedding_forward: Callable[..., Any]
-    embedding_backward: Callable[..., Any]
-    cross_entropy: Callable[..., Any]
-    group: Callable[..., Any]
-    gradients: Callable[..., Any]
-    sgd: Callable[..., Any]
-    adagrad: Callable[..., Any]
-    rmsprop: Callable[..., Any]
-    adam: Callable[..., Any]
-
     @abstractmethod
     def asarray(self, value: Any) -> Any:
         """`value` as an array of this place, copied only if it is elsewhere."""
@@ -67,6 +53,137 @@ class Backend(ABC):
     @abstractmethod
     def pointer(self, array: Any) -> int:
         """The address of an array of this place."""
+
+    @abstractmethod
+    def forward(
+        self,
+        options: NetworkOptions,
+        x: Array,
+        weights: Any,
+        state: Sequence[Array | None] | None,
+        lengths: Array | None,
+        seed: int,
+    ) -> tuple[Array, tuple[Array, ...], Any]:
+        """Return y, the final states and, if training, the reserve that `backward` needs.
+
+        `weights` is a list of `Weights`, or what `pack` returned.
+        """
+
+    @abstractmethod
+    def backward(
+        self,
+        reserve: Any,
+        dy: Array | None,
+        dstate: Sequence[Array | None] | None,
+        need_dx: bool,
+        dweights: Sequence[Any] | None,
+    ) -> tuple[Array | None, tuple[Array, ...], list[Any] | None]:
+        """Return dx, the gradients of the initial states and, without `dweights`, the weights'.
+
+        Where `dweights` is given, the gradients of the weights are added to its arrays.
+        """
+
+    @abstractmethod
+    def pack(self, options: NetworkOptions, weights: Sequence[Any]) -> Any:
+        """Return a copy of the weights in the form that `forward` reads fastest."""
+
+    @abstractmethod
+    def linear_forward(self, *, x: Array, weight: Array, bias: Array | None) -> Array:
+        """Return x W^T + b."""
+
+    @abstractmethod
+    def linear_backward(
+        self,
+        *,
+        dy: Array,
+        x: Array,
+        weight: Array,
+        dweight: Array | None,
+        dbias: Array | None,
+        need_dx: bool,
+    ) -> Array | None:
+        """Return dx, if needed, and add to dweight and dbias, where they are given."""
+
+    @abstractmethod
+    def embedding_forward(self, *, weight: Array, indices: Array) -> Array:
+        """Return the rows of weight."""
+
+    @abstractmethod
+    def embedding_backward(self, *, dy: Array, indices: Array, dweight: Array) -> None:
+        """Add the rows of dy to those of dweight."""
+
+    @abstractmethod
+    def cross_entropy(
+        self, *, logits: Array, targets: Array, ignore_index: int, need_gradient: bool
+    ) -> tuple[float, Array | None]:
+        """Return the mean loss and its gradient by the logits.
+
+        On a device the loss is an array of shape (), which `float()` waits for.
+        """
+
+    @abstractmethod
+    def group(self, *, lists: list[list[Array]]) -> Any:
+        """Return lists of arrays in the form that the optimisers take.
+
+        The first list holds gradients; values and buffers follow if an optimiser is to step.
+        """
+
+    @abstractmethod
+    def gradients(self, *, group: Any, care: Care) -> float | None:
+        """Clip or zero gradients; return their norm before, if it is clipped.
+
+        Like the norms that optimisers return, it is an array of shape () on a device, which
+        `float()` waits for.
+        """
+
+    @abstractmethod
+    def sgd(
+        self,
+        *,
+        group: Any,
+        care: Care,
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        nesterov: bool,
+    ) -> float | None:
+        """Take one step; return the norm of the gradients, if it is clipped."""
+
+    @abstractmethod
+    def adagrad(
+        self, *, group: Any, care: Care, lr: float, eps: float, weight_decay: float
+    ) -> float | None:
+        """Take one step; return the norm of the gradients, if it is clipped."""
+
+    @abstractmethod
+    def rmsprop(
+        self,
+        *,
+        group: Any,
+        care: Care,
+        lr: float,
+        alpha: float,
+        eps: float,
+        momentum: float,
+        weight_decay: float,
+    ) -> float | None:
+        """Take one step; return the norm of the gradients, if it is clipped."""
+
+    @abstractmethod
+    def adam(
+        self,
+        *,
+        group: Any,
+        care: Care,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+        decoupled: bool,
+        step: int,
+    ) -> float | None:
+        """Take step number `step`, from 1; return the norm of the gradients, if it is clipped."""
 
     def check_cell(self, name: str) -> None:  # noqa: B027  (most backends run every cell)
         """Check that there are kernels for a cell; a `ValueError` says why not."""
@@ -121,6 +238,15 @@ class _Cpu(Backend):
 CPU = _Cpu()
 
 
+# Makes the backend of a device, by its name; of None where layers name no device.
+_providers: dict[str | None, Callable[[], Backend]] = {None: lambda: CPU, CPU.name: lambda: CPU}
+
+
+def register(name: str | None, provider: Callable[[], Backend]) -> None:
+    """Add a device, which `provider` makes the backend of; None for layers that name no device."""
+    _providers[name] = provider
+
+
 def get(name: str | None) -> Backend:
     """The backend of a device's name; None for the default, which is the CPU.
 
@@ -128,19 +254,17 @@ def get(name: str | None) -> Backend:
         ValueError: There is no device of this name.
         DeviceError: It cannot be used here; the message says why.
     """
-    name = default_name if name is None else name
-    if name == CPU.name:
-        return CPU
-    from rnnfast.cuda import _engines  # loaded with the first device
-
-    return _engines.get(name)
+    if not isinstance(name, str | None) or name not in _providers:
+        known = ", ".join(filter(None, _providers))
+        raise ValueError(f"device: expected one of {known}, got {name!r}")
+    return _providers[name]()
 
 
 def of(value: Any) -> Backend:
     """The backend of the place where an array is; that of the CPU for what is none."""
     if type(value) is np.ndarray:
         return CPU
-    named = getattr(value, "rnnfast_device", None)
+    named = getattr(value, "rnnfast_device", None)  # what arrays of a registered device may have
     if named is not None:
         return get(named)
     if hasattr(value, "__cuda_array_interface__"):

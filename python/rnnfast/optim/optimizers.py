@@ -1,4 +1,4 @@
-"""Optimisers and gradient clipping, with the formulas and defaults of PyTorch's.
+"""Optimisers, with the formulas and defaults of PyTorch's.
 
 They compute where the parameters are. An optimiser updates the values of parameters in place from
 their gradients; `lr` may be set at any time. One pass a step goes over all parameters, clipping and
@@ -13,8 +13,8 @@ from rnnfast import _core
 from rnnfast._engine import checks
 from rnnfast.optim.base import Optimizer as Optimizer
 from rnnfast.optim.base import described as described
-from rnnfast.optim.groups import Arrays, ParameterGroup, not_negative, take_care, two_means
-from rnnfast.optim.parameters import Groups, Parameters, listed
+from rnnfast.optim.groups import ParameterGroup, not_negative, two_means
+from rnnfast.optim.parameters import Groups
 
 
 class SGD(Optimizer):
@@ -50,7 +50,7 @@ class SGD(Optimizer):
         return {"velocity": 0.0 if momentum > 0 else None}
 
     def _update(self, group: ParameterGroup, arrays: Any, care: _core.Care) -> float | None:
-        return self._on.sgd(  # type: ignore[no-any-return]
+        return self._on.sgd(
             group=arrays,
             care=care,
             lr=group.lr,
@@ -93,7 +93,7 @@ class Adagrad(Optimizer):
         return {"sum": self._start}
 
     def _update(self, group: ParameterGroup, arrays: Any, care: _core.Care) -> float | None:
-        return self._on.adagrad(  # type: ignore[no-any-return]
+        return self._on.adagrad(
             group=arrays,
             care=care,
             lr=group.lr / (1 + (self.steps - 1) * group.option("lr_decay")),
@@ -148,7 +148,7 @@ class RMSprop(Optimizer):
         }
 
     def _update(self, group: ParameterGroup, arrays: Any, care: _core.Care) -> float | None:
-        return self._on.rmsprop(  # type: ignore[no-any-return]
+        return self._on.rmsprop(
             group=arrays,
             care=care,
             lr=group.lr,
@@ -191,7 +191,7 @@ class Adam(Optimizer):
 
     def _update(self, group: ParameterGroup, arrays: Any, care: _core.Care) -> float | None:
         betas = group.option("betas")
-        return self._on.adam(  # type: ignore[no-any-return]
+        return self._on.adam(
             group=arrays,
             care=care,
             lr=group.lr,
@@ -222,42 +222,3 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(parameters, lr, betas=betas, eps=eps, weight_decay=weight_decay)
-
-
-def clip_grad_norm_(
-    parameters: Parameters, max_norm: float, *, error_if_nonfinite: bool = False
-) -> float:
-    """Scale gradients in place so that their joint 2-norm is at most `max_norm`.
-
-    Args:
-        parameters: A module, or modules and parameters in a list, of one dtype.
-        max_norm: The factor is max_norm / (norm + 1e-6) if that is below 1.
-        error_if_nonfinite: Whether a norm that is infinite or not a number is an error. A device is
-            then waited for.
-
-    Returns:
-        The norm before; on a device an array of shape (), which `float()` waits for.
-
-    Raises:
-        RuntimeError: The norm is not finite, with `error_if_nonfinite`. Nothing is changed then.
-    """
-    limit = checks.number("max_norm", max_norm, 0)
-    must_be_finite = checks.boolean("error_if_nonfinite", error_if_nonfinite)
-    norm: float = _pass_over(parameters, _core.Care(clip_norm=limit, only_if_finite=must_be_finite))
-    return norm
-
-
-def clip_grad_value_(parameters: Parameters, clip_value: float) -> None:
-    """Clip gradients in place, element by element, into [-clip_value, clip_value].
-
-    Args:
-        parameters: A module, or modules and parameters in a list, of one dtype.
-        clip_value: The largest value allowed.
-    """
-    limit = checks.number("clip_value", clip_value, 0)
-    _pass_over(parameters, _core.Care(clip_value=limit))
-
-
-def _pass_over(parameters: Parameters, care: _core.Care) -> Any:
-    given, on = listed(parameters)
-    return take_care(on, Arrays(on, given, [[p.grad for p in given]]), care)

@@ -11,6 +11,7 @@ from rnnfast import _core
 from rnnfast._engine import checks, seeds
 from rnnfast._engine.backend import CPU
 from rnnfast._engine.checks import IntArray, RealArray
+from rnnfast.layers.arrays import ArrayLayer, check_unchanged, trained_gradient
 from rnnfast.layers.calls import Call, Layer
 from rnnfast.layers.module import uniform
 from rnnfast.layers.parameter import Parameter
@@ -135,27 +136,10 @@ class Embedding(Layer):
         return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
-class LinearCall(Call):
-    """One call of a `Linear`, made by `Linear.call`.
+class Linear(ArrayLayer):
+    """y = x W^T + b, of x (..., in_features); y is (..., out_features).
 
-    Attributes:
-        y: What the layer returns.
-    """
-
-    __slots__ = ("y",)
-    _layer: Linear
-
-    def __init__(self, layer: Linear, y: RealArray, kept: tuple[RealArray, int] | None) -> None:
-        super().__init__(layer, kept)
-        self.y = y
-
-    def backward(self, dy: ArrayLike, *, need_dx: bool = True) -> RealArray | None:
-        """Take gradients through this call, once; the rest is as in `Linear.backward`."""
-        return self._layer._take(self._kept, self._layer._differentiate, dy, need_dx)
-
-
-class Linear(Layer):
-    """y = x W^T + b. Initial values are uniform in +-1/sqrt(in_features).
+    Initial values are uniform in +-1/sqrt(in_features).
 
     In training mode `backward` takes the gradient of the call before it, and there must be one
     call for each: use `call` where the layer is called several times before. Until then x and the
@@ -197,31 +181,6 @@ class Linear(Layer):
             else None
         )
 
-    def __call__(self, x: ArrayLike) -> RealArray:
-        """Multiply by the weight.
-
-        Args:
-            x: (..., in_features).
-
-        Returns:
-            (..., out_features).
-
-        Raises:
-            ValueError: The last axis is not in_features.
-            TypeError: The array has no real numbers.
-        """
-        y, kept = self._run(x)
-        self._calls.add(kept)
-        return y
-
-    def call(self, x: ArrayLike) -> LinearCall:
-        """Multiply by the weight, and return the call, of which `y` is the result.
-
-        `call.backward` takes the gradient: of any number of calls, in any order. Arguments and
-        errors are those of calling the layer.
-        """
-        return LinearCall(self, *self._run(x))
-
     def _run(self, x: ArrayLike) -> tuple[RealArray, tuple[RealArray, int] | None]:
         array = checks.real_array("x", x, self.dtype, " (the layer's)", self._on)
         checks.last_axis("x", array, self.in_features, "in_features")
@@ -232,45 +191,20 @@ class Linear(Layer):
             return y, None
         return y, (array, _core.fingerprint(array, self.weight.value) if self._on is CPU else 0)
 
-    def backward(self, dy: ArrayLike, *, need_dx: bool = True) -> RealArray | None:
-        """Take gradients through the last call, adding those of the parameters to `grad`.
-
-        Arguments that are refused leave the call as it is, for another try.
-
-        Args:
-            dy: Gradient of the last call's result, in its shape.
-            need_dx: Whether dx is wanted.
-
-        Returns:
-            dx (..., in_features), or None if not wanted.
-
-        Raises:
-            RuntimeError: No call in training mode came before, or its gradient was already taken,
-                or there were several; or another thread is in `backward`; or x or the weight was
-                changed since.
-            ValueError: The shape is wrong.
-            TypeError: The array has no real numbers.
-        """
-        return self._take(self._calls.kept, self._differentiate, dy, need_dx)
-
     def _differentiate(
         self, kept: tuple[RealArray, int], dy: ArrayLike, need_dx: bool
     ) -> RealArray | None:
         x, fingerprint = kept
         array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
         checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
-        if self._on is CPU and _core.fingerprint(x, self.weight.value) != fingerprint:
-            raise RuntimeError(
-                "x, weight: expected the values of the forward pass, which backward reads again, "
-                "but they were changed in between; give forward a copy of x, change the weight "
-                "after backward"
-            )
+        if self._on is CPU:
+            check_unchanged(fingerprint, x, self.weight.value)
         dx: RealArray | None = self._on.linear_backward(
             dy=array,
             x=x,
             weight=self.weight.value,
-            dweight=_trained(self.weight),
-            dbias=_trained(self.bias),
+            dweight=trained_gradient(self.weight),
+            dbias=trained_gradient(self.bias),
             need_dx=need_dx,
         )
         return dx
@@ -312,8 +246,3 @@ class Linear(Layer):
         """The sizes."""
         without = "" if self.bias else ", bias=False"
         return f"{self.in_features}, {self.out_features}{without}"
-
-
-def _trained(parameter: Parameter | None) -> RealArray | None:
-    """The array that a gradient is added to; None of a parameter that is not there or frozen."""
-    return parameter.grad if parameter is not None and parameter.requires_grad else None

@@ -6,11 +6,32 @@ A schedule sets `optimizer.lr` from the rate that the optimiser had when the sch
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from rnnfast._engine import checks
 from rnnfast.optim.optimizers import Optimizer, described
+
+Curve: TypeAlias = Callable[[float], float]
+"""Gives the factor of the learning rate after a part of the run, from 0 to 1."""
+
+
+def constant(done: float) -> float:  # noqa: ARG001  (a curve's argument)
+    """Return 1 throughout."""
+    return 1.0
+
+
+def linear(done: float) -> float:
+    """Return 1 at the start, falling along a line to 0 at the end."""
+    return 1.0 - done
+
+
+def cosine(done: float) -> float:
+    """Return 1 at the start, falling along half a cosine to 0 at the end."""
+    return 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+CURVES: dict[str, Curve] = {"constant": constant, "linear": linear, "cosine": cosine}
 
 
 class Schedule:
@@ -71,17 +92,8 @@ class ExponentialDecay(StepDecay):
         super().__init__(optimizer, 1, factor)
 
 
-class CosineDecay(Schedule):
-    """Rises linearly over `warmup` steps, then falls along half a cosine, to stay at the end.
-
-    Source: Loshchilov and Hutter, "SGDR", 2017, equation 5, without restarts.
-
-    Args:
-        optimizer: Whose rate is set; its rate is the highest.
-        total: Steps until the end, warm-up included.
-        warmup: Steps of warm-up: the rate of step t (from 0) is lr (t + 1) / (warmup + 1).
-        final_factor: The rate at the end, as a part of the highest.
-    """
+class Decay(Schedule):
+    """Base of the schedules that rise over a warm-up, then fall along a curve until an end."""
 
     def __init__(
         self, optimizer: Optimizer, total: int, warmup: int = 0, final_factor: float = 0.0
@@ -93,11 +105,38 @@ class CosineDecay(Schedule):
         self.final_factor = checks.number("final_factor", final_factor, 0, 1)
         super().__init__(optimizer)
 
+    def _curve(self, done: float) -> float:
+        raise NotImplementedError
+
     def _factor(self, step: int) -> float:
         if step < self.warmup:
             return (step + 1) / (self.warmup + 1)
         done = min(1.0, (step - self.warmup) / (self.total - self.warmup))
-        return self.final_factor + (1 - self.final_factor) * 0.5 * (1 + math.cos(math.pi * done))
+        return self.final_factor + (1 - self.final_factor) * self._curve(done)
+
+
+class LinearDecay(Decay):
+    """Rises linearly over `warmup` steps, then falls along a line, to stay at the end.
+
+    Takes the arguments of `CosineDecay`.
+    """
+
+    _curve = staticmethod(linear)
+
+
+class CosineDecay(Decay):
+    """Rises linearly over `warmup` steps, then falls along half a cosine, to stay at the end.
+
+    Source: Loshchilov and Hutter, "SGDR", 2017, equation 5, without restarts.
+
+    Args:
+        optimizer: Whose rate is set; its rate is the highest.
+        total: Steps until the end, warm-up included.
+        warmup: Steps of warm-up: the rate of step t (from 0) is lr (t + 1) / (warmup + 1).
+        final_factor: The rate at the end, as a part of the highest.
+    """
+
+    _curve = staticmethod(cosine)
 
 
 class ReduceOnPlateau:

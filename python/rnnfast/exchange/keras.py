@@ -1,4 +1,4 @@
-"""Weights from and to PyTorch and Keras. Neither library is imported where its weights come in."""
+"""Weights from and to Keras, which is never imported."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from numpy.typing import ArrayLike
 
 from rnnfast._engine import checks
 from rnnfast._engine.checks import RealArray
+from rnnfast._engine.network import Weights, reordered
 from rnnfast.exchange import keras_config
-from rnnfast.functional import Weights
-from rnnfast.layers.module import Module
 from rnnfast.layers.recurrent import Recurrent
 
 _KERAS_GATES = {
@@ -24,61 +23,6 @@ _KERAS_GATES = {
     "gru": (1, 0, 2),  # zrh
     "gru_reset_before": (1, 0, 2),
 }
-
-
-def load_torch_state_dict(module: Module, state_dict: Mapping[str, Any], prefix: str = "") -> None:
-    """Set the parameters of a layer or a model from those of a PyTorch module.
-
-    Parameters of recurrent layers, embeddings and linear layers have the same names, shapes and
-    gate orders in both. A layer of one layer and direction also takes those of a PyTorch cell
-    (`LSTMCell`, `GRUCell`, `RNNCell`), whose names lack the `_l0`. The initial states of a layer
-    with `learn_state` have names in `rnnfast.torch`, and not in `torch.nn`.
-
-    Args:
-        module: A layer, or a model made of them; a model's names are those of its attributes.
-        state_dict: Tensors or arrays by name, such as `torch_module.state_dict()`, or what
-            `safetensors.numpy.load_file` reads. They may be on any device and of any real type,
-            bfloat16 included.
-        prefix: The part of the state dict to read, in its words: "decoder.rnn" for the names
-            "decoder.rnn.weight_ih_l0" and so on. Other names are then left aside.
-
-    Raises:
-        ValueError: A name is missing or unknown, or a shape differs. Nothing is changed then.
-        TypeError: `state_dict` is a path or a module instead, or a value is not an array of reals.
-    """
-    _check_state_dict(state_dict)
-    start = f"{prefix}." if prefix else ""
-    given = {name: value for name, value in state_dict.items() if name.startswith(start)}
-    cell = (
-        isinstance(module, Recurrent)
-        and (module.num_layers, module.bidirectional) == (1, False)
-        and f"{start}weight_hh" in given
-    )
-    names = {}  # ours, by the name in the state dict
-    for parameter in module.parameters():
-        theirs = parameter.name.removesuffix("_l0") if cell else parameter.name
-        names[start + theirs] = parameter.name
-    checks.same_names("state_dict", given, names)
-    module.load_state_dict({names[name]: _array(value) for name, value in given.items()})
-
-
-def to_torch_state_dict(module: Module, prefix: str = "") -> dict[str, Any]:
-    """The parameters of a layer or a model as PyTorch's tensors: copies, on the CPU.
-
-    Args:
-        module: A layer or a model.
-        prefix: What names start with, as for `load_torch_state_dict`.
-
-    Returns:
-        Tensors by name, for `torch_module.load_state_dict`.
-
-    Raises:
-        ImportError: PyTorch is not installed.
-    """
-    import torch
-
-    start = f"{prefix}." if prefix else ""
-    return {start + name: torch.from_numpy(a) for name, a in module.state_dict().items()}
 
 
 def load_keras_weights(
@@ -173,12 +117,6 @@ def to_keras_weights(layer: Recurrent) -> list[RealArray]:
     return result
 
 
-def reordered(values: RealArray, order: Sequence[int]) -> RealArray:
-    """Row blocks of a matrix or a vector, of equal size, in another order."""
-    blocks: RealArray = values.reshape(len(order), -1, *values.shape[1:])[list(order)]
-    return blocks.reshape(values.shape)
-
-
 def _keras_form(layer: Recurrent) -> tuple[tuple[int, ...], bool]:
     """Our row blocks in the order of Keras's columns, and whether Keras has two biases."""
     if layer.cell not in _KERAS_GATES:
@@ -223,22 +161,6 @@ def _keras_shapes(weights: Weights, two_biases: bool) -> dict[str, tuple[tuple[i
     return shapes
 
 
-def _check_state_dict(state_dict: Any) -> None:
-    """Raises where something else was given than tensors by name."""
-    if isinstance(state_dict, Mapping):
-        return
-    if isinstance(state_dict, (str, PathLike)):
-        got = (
-            f"the path {fspath(state_dict)!r}: read the file first, with torch.load(path, "
-            "weights_only=True) or safetensors.numpy.load_file(path)"
-        )
-    else:
-        got = type(state_dict).__name__
-        if hasattr(state_dict, "state_dict"):
-            got += ": give what its state_dict() returns"
-    raise TypeError(f"state_dict: expected a dict of tensors or arrays by their names, got {got}")
-
-
 def _check_weights(weights: Any) -> None:
     """Raises where something else was given than the arrays of a Keras layer."""
     pair = "keras_layer.get_weights(), and as config keras_layer.get_config()"
@@ -252,11 +174,3 @@ def _check_weights(weights: Any) -> None:
     else:
         return
     raise TypeError(f"weights: expected a list of arrays, got {got}")
-
-
-def _array(value: Any) -> RealArray:
-    """A tensor or array as an array; a tensor of bfloat16, which NumPy lacks, as float32."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
-    return np.asarray(value)

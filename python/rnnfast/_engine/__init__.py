@@ -1,0 +1,1 @@
+"""What calls of the engine share: backends, checks of arguments, cells, options and threads."""

@@ -1,0 +1,93 @@
+"""Weights from and to PyTorch, which is not imported where its weights come in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+
+from rnnfast._engine import checks
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.module import Module
+from rnnfast.layers.recurrent import Recurrent
+
+
+def load_torch_state_dict(module: Module, state_dict: Mapping[str, Any], prefix: str = "") -> None:
+    """Set the parameters of a layer or a model from those of a PyTorch module.
+
+    Parameters of recurrent layers, embeddings and linear layers have the same names, shapes and
+    gate orders in both. A layer of one layer and direction also takes those of a PyTorch cell
+    (`LSTMCell`, `GRUCell`, `RNNCell`), whose names lack the `_l0`. The initial states of a layer
+    with `learn_state` have names in `rnnfast.torch`, and not in `torch.nn`.
+
+    Args:
+        module: A layer, or a model made of them; a model's names are those of its attributes.
+        state_dict: Tensors or arrays by name, such as `torch_module.state_dict()`, or what
+            `safetensors.numpy.load_file` reads. They may be on any device and of any real type,
+            bfloat16 included.
+        prefix: The part of the state dict to read, in its words: "decoder.rnn" for the names
+            "decoder.rnn.weight_ih_l0" and so on. Other names are then left aside.
+
+    Raises:
+        ValueError: A name is missing or unknown, or a shape differs. Nothing is changed then.
+        TypeError: `state_dict` is a path or a module instead, or a value is not an array of reals.
+    """
+    _check_state_dict(state_dict)
+    start = f"{prefix}." if prefix else ""
+    given = {name: value for name, value in state_dict.items() if name.startswith(start)}
+    cell = (
+        isinstance(module, Recurrent)
+        and (module.num_layers, module.bidirectional) == (1, False)
+        and f"{start}weight_hh" in given
+    )
+    names = {}  # ours, by the name in the state dict
+    for parameter in module.parameters():
+        theirs = parameter.name.removesuffix("_l0") if cell else parameter.name
+        names[start + theirs] = parameter.name
+    checks.same_names("state_dict", given, names)
+    module.load_state_dict({names[name]: _array(value) for name, value in given.items()})
+
+
+def to_torch_state_dict(module: Module, prefix: str = "") -> dict[str, Any]:
+    """The parameters of a layer or a model as PyTorch's tensors: copies, on the CPU.
+
+    Args:
+        module: A layer or a model.
+        prefix: What names start with, as for `load_torch_state_dict`.
+
+    Returns:
+        Tensors by name, for `torch_module.load_state_dict`.
+
+    Raises:
+        ImportError: PyTorch is not installed.
+    """
+    import torch
+
+    start = f"{prefix}." if prefix else ""
+    return {start + name: torch.from_numpy(a) for name, a in module.state_dict().items()}
+
+
+def _check_state_dict(state_dict: Any) -> None:
+    """Raises where something else was given than tensors by name."""
+    if isinstance(state_dict, Mapping):
+        return
+    if isinstance(state_dict, (str, PathLike)):
+        got = (
+            f"the path {fspath(state_dict)!r}: read the file first, with torch.load(path, "
+            "weights_only=True) or safetensors.numpy.load_file(path)"
+        )
+    else:
+        got = type(state_dict).__name__
+        if hasattr(state_dict, "state_dict"):
+            got += ": give what its state_dict() returns"
+    raise TypeError(f"state_dict: expected a dict of tensors or arrays by their names, got {got}")
+
+
+def _array(value: Any) -> RealArray:
+    """A tensor or array as an array; a tensor of bfloat16, which NumPy lacks, as float32."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
+    return np.asarray(value)

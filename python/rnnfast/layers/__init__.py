@@ -1,0 +1,40 @@
+"""Layers with parameters and gradients, and what they are made of."""
+
+from rnnfast.layers.activations import GELU, ReLU, Sigmoid, SiLU, Tanh
+from rnnfast.layers.containers import Residual, Sequential
+from rnnfast.layers.convolution import Conv1d
+from rnnfast.layers.dense import Embedding, Linear
+from rnnfast.layers.dropout import Dropout
+from rnnfast.layers.module import Module
+from rnnfast.layers.named import GRU, LSTM, RNN, PeepholeLSTM
+from rnnfast.layers.normalization import LayerNorm
+from rnnfast.layers.parameter import Parameter
+from rnnfast.layers.pooling import Last, MaxPool, MeanPool
+from rnnfast.layers.recurrent import Recurrent
+from rnnfast.layers.stream import Stream
+
+__all__ = [
+    "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Conv1d",
+    "Dropout",
+    "Embedding",
+    "Last",
+    "LayerNorm",
+    "Linear",
+    "MaxPool",
+    "MeanPool",
+    "Module",
+    "Parameter",
+    "PeepholeLSTM",
+    "ReLU",
+    "Recurrent",
+    "Residual",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Stream",
+    "Tanh",
+]

@@ -1,0 +1,22 @@
+"""The order of a layer's axes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rnnfast import _core
+from rnnfast._engine import backend
+from rnnfast._engine.checks import RealArray
+
+
+def time_first(name: str, x: ArrayLike) -> RealArray:
+    """An array (B, T, ...) as (T, B, ...), on the CPU in C order."""
+    array: RealArray = backend.given(name, x)
+    if array.ndim < 2:
+        return array
+    turned: RealArray = array.swapaxes(0, 1)
+    if type(array) is np.ndarray and not turned.flags.c_contiguous:
+        copy: RealArray | None = _core.swap_axes(array)
+        return turned if copy is None else copy
+    return turned

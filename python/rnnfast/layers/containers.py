@@ -1,0 +1,172 @@
+"""Layers made of layers: one after the other, and beside what goes into them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, overload
+
+from numpy.typing import ArrayLike
+
+from rnnfast._engine import backend, checks
+from rnnfast._engine.checks import IntArray, RealArray
+from rnnfast.layers.dense import EmbeddingCall
+from rnnfast.layers.module import Module, Named
+from rnnfast.layers.recurrent import RecurrentCall
+from rnnfast.layers.sequences import SequenceLayer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Sequential(SequenceLayer):
+    """Layers one after the other: what one returns goes into the next.
+
+    `y = model(x, lengths=None)`, `dx = model.backward(dy)`; `model.call` for several calls before
+    their gradients. A recurrent layer passes on its y alone, from initial states of zeros or
+    learned ones. `lengths` go to the layers that take them: recurrent ones, convolutions, which
+    make other lengths of them for the layers that follow, and pooling, after which there are none.
+
+    Layers are modules with a method `call(x)` that returns what has `y` and `backward(dy,
+    need_dx=True)`, as all layers of this library do. Parameters have PyTorch's names: `0.weight`.
+    A layer is there by its number, `model[0]`, several are a `Sequential` of the same layers,
+    `model[:2]`.
+
+    Args:
+        layers: The layers, in order.
+
+    Raises:
+        TypeError: One is not a layer.
+    """
+
+    def __init__(self, *layers: Module) -> None:
+        super().__init__()
+        self._layers = [_layer(f"layers[{i}]", layer) for i, layer in enumerate(layers)]
+
+    def append(self, layer: Module) -> Self:
+        """Add a layer at the end. Returns self."""
+        self._layers = [*self._layers, _layer("layer", layer)]
+        return self
+
+    def _constructor_arguments(self) -> dict[str, Any]:
+        return {"layers": tuple(self._layers)}
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._layers)
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        if not isinstance(index, slice):
+            return self._layers[index]
+        part = Sequential(*self._layers[index])
+        part.training = self.training
+        return part
+
+    def _run(
+        self, x: ArrayLike, lengths: ArrayLike | None = None
+    ) -> tuple[RealArray, list[Any] | None]:
+        if lengths is not None and not _takes_lengths(self):
+            raise ValueError("lengths: expected None, as no layer of the model takes them")
+        counts = None if lengths is None else checks.integer_array("lengths", lengths)
+        calls: list[Any] = []
+        y: Any = x if self._layers else backend.given("x", x)
+        for layer in self._layers:
+            call = _call(layer, y, counts)
+            calls.append(call)
+            y = call.y
+            if counts is not None and isinstance(layer, SequenceLayer):
+                counts = layer._lengths_after(counts)
+        return y, calls if self.training else None
+
+    def _differentiate(self, kept: list[Any], dy: Any, need_dx: bool) -> RealArray | None:
+        for i in reversed(range(len(kept))):
+            dy = _gradient(kept[i], dy, need_dx or i > 0)
+        return dy if need_dx else None
+
+    def _lengths_after(self, lengths: IntArray) -> IntArray | None:
+        counts: IntArray | None = lengths
+        for layer in self._layers:
+            if counts is not None and isinstance(layer, SequenceLayer):
+                counts = layer._lengths_after(counts)
+        return counts
+
+    def _leaves(self) -> Named:
+        for name, leaf in super()._leaves():
+            yield name.removeprefix("_layers."), leaf
+
+
+class Residual(SequenceLayer):
+    """y = x + layer(x), as in residual networks (He et al. 2016).
+
+    A recurrent layer adds its y alone; `lengths` go to the layer if it takes them.
+
+    Args:
+        layer: A layer, as of `Sequential`, whose result has x's shape.
+
+    Raises:
+        TypeError: It is not a layer.
+    """
+
+    def __init__(self, layer: Module) -> None:
+        super().__init__()
+        self.layer = _layer("layer", layer)
+
+    def _run(self, x: ArrayLike, lengths: ArrayLike | None = None) -> tuple[RealArray, Any]:
+        if lengths is not None and not _takes_lengths(self.layer):
+            raise ValueError("lengths: expected None, as the layer does not take them")
+        call = _call(self.layer, x, lengths)
+        added = checks.real_array("x", x, call.y.dtype, " (the layer's)", backend.of(call.y))
+        checks.shape("layer(x)", call.y, added.shape, "of x")
+        return added + call.y, call if self.training else None
+
+    def _differentiate(self, kept: Any, dy: ArrayLike, need_dx: bool) -> RealArray | None:
+        y = kept.y
+        array = checks.real_array("dy", dy, y.dtype, " (y's)", backend.of(y))
+        dx = _gradient(kept, array, need_dx)
+        return None if dx is None else array + dx
+
+
+def _layer(name: str, value: Module) -> Module:
+    """Check that a value can be a layer of another."""
+    if not isinstance(value, Module) or not callable(getattr(value, "call", None)):
+        lacks = "without `call`" if isinstance(value, Module) else ""
+        raise TypeError(
+            f"{name}: expected a layer, a module with a method `call` that returns what has `y` "
+            f"and `backward`, got {type(value).__name__} {lacks}".rstrip()
+        )
+    return value
+
+
+def _takes_lengths(layer: Any) -> bool:
+    """Whether calls of a layer, or of one inside it, take the lengths of sequences."""
+    if isinstance(layer, Sequential):
+        return any(map(_takes_lengths, layer))
+    return _takes_lengths(layer.layer) if isinstance(layer, Residual) else _named(type(layer).call)
+
+
+@lru_cache(256)
+def _named(call: Callable[..., Any]) -> bool:
+    """Whether `lengths` is an argument."""
+    return "lengths" in inspect.signature(call).parameters
+
+
+def _call(layer: Any, x: ArrayLike, lengths: ArrayLike | None) -> Any:
+    """Call a layer, with lengths if it takes them."""
+    if lengths is None or not _takes_lengths(layer):
+        return layer.call(x)
+    return layer.call(x, lengths=lengths)
+
+
+def _gradient(call: Any, dy: Any, need_dx: bool) -> Any:
+    """Return dx of a call: recurrent ones give the state's gradient as well, tables have no dx."""
+    if isinstance(call, EmbeddingCall):
+        return call.backward(dy)
+    result = call.backward(dy, need_dx=need_dx)
+    return result[0] if isinstance(call, RecurrentCall) else result

@@ -1,0 +1,95 @@
+"""Layer normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from rnnfast import _core
+from rnnfast._engine import checks
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.arrays import CpuLayer, added_gradient, check_unchanged, trained_gradient
+
+_Kept = tuple[RealArray, RealArray, int]  # x, moments, fingerprint of x and the weight
+
+
+class LayerNorm(CpuLayer):
+    """Brings rows to mean 0 and variance 1: y = (x - mean) / sqrt(variance + eps) * weight + bias.
+
+    x is (..., normalized_shape), and so is y. The variance is that of the row, divided by its size.
+    weight is 1 and bias 0 at first.
+
+    In training mode `backward` takes the gradient of the call before it, and there must be one call
+    for each: use `call` where the layer is called several times before. Until then x and the weight
+    must stay as they were, because `backward` reads them again. One thread at a time may train a
+    layer.
+
+    Source: Ba, Kiros and Hinton, "Layer normalization", 2016.
+
+    Args:
+        normalized_shape: The size of a row, the last axis of x.
+        eps: Added to the variance, at least 0.
+        bias: Whether there is a bias.
+        dtype: float32 or float64, to which arrays of other real types are converted.
+        device: Where the layer is: "cpu" alone, or None.
+
+    Raises:
+        ValueError: The size is less than 1, eps negative, or the device another.
+        TypeError: An argument is of the wrong type.
+    """
+
+    dtype: np.dtype[Any]
+
+    def __init__(
+        self,
+        normalized_shape: int,
+        eps: float = 1e-5,
+        bias: bool = True,
+        *,
+        dtype: DTypeLike = np.float32,
+        device: str | None = None,
+    ) -> None:
+        super().__init__(device)
+        self.normalized_shape = checks.positive_int("normalized_shape", normalized_shape)
+        self.eps = checks.finite("eps", eps, 0)
+        self.dtype = checks.real_dtype("dtype", dtype)
+        self.weight = self._add("weight", np.ones(self.normalized_shape, self.dtype))
+        self.bias = (
+            self._add("bias", np.zeros(self.normalized_shape, self.dtype))
+            if checks.boolean("bias", bias)
+            else None
+        )
+
+    def _run(self, x: ArrayLike) -> tuple[RealArray, _Kept | None]:
+        array, weight = self._input(x), self.weight.value
+        checks.last_axis("x", array, self.normalized_shape, "normalized_shape")
+        y, moments = _core.layer_norm_forward(
+            x=array,
+            weight=weight,
+            bias=None if self.bias is None else self.bias.value,
+            eps=self.eps,
+            need_moments=self.training,
+        )
+        return y, None if moments is None else (array, moments, _core.fingerprint(array, weight))
+
+    def _differentiate(self, kept: _Kept, dy: ArrayLike, need_dx: bool) -> RealArray | None:
+        x, moments, fingerprint = kept
+        array = self._gradient(dy, x.shape, x.dtype)
+        check_unchanged(fingerprint, x, self.weight.value)
+        dx: RealArray | None = _core.layer_norm_backward(
+            dy=array,
+            x=x,
+            moments=moments,
+            weight=self.weight.value,
+            dweight=added_gradient(self.weight),
+            dbias=trained_gradient(self.bias),
+            need_dx=need_dx,
+        )
+        return dx
+
+    def extra_repr(self) -> str:
+        """The size, and what differs from its default."""
+        eps = "" if self.eps == 1e-5 else f", eps={self.eps}"
+        return f"{self.normalized_shape}{eps}{'' if self.bias else ', bias=False'}"

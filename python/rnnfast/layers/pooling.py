@@ -1,0 +1,105 @@
+"""One vector a sequence: its last step, or the mean or the maximum of its steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rnnfast import _core
+from rnnfast._engine import checks
+from rnnfast._engine.checks import IntArray, RealArray
+from rnnfast.layers.sequences import SequenceLayer, clear_after, sequences, spans
+
+_Kept = tuple[IntArray, tuple[int, ...], np.dtype[Any]]  # what tells of steps; x's shape and type
+
+
+class Pooling(SequenceLayer):
+    """Makes y (B, C) of x (T, B, C), out of the steps that `lengths` leave of each sequence.
+
+    A sequence of no steps gives zeros.
+
+    Args:
+        batch_first: Whether x and dx are (B, T, C).
+    """
+
+    def __init__(self, batch_first: bool = False) -> None:
+        super().__init__()
+        self.batch_first = checks.boolean("batch_first", batch_first)
+
+    def _run(
+        self, x: ArrayLike, lengths: ArrayLike | None = None
+    ) -> tuple[RealArray, _Kept | None]:
+        array = sequences(self._input(x), self.batch_first)
+        y, steps = self._pool(array, spans(lengths, array))
+        return y, (steps, array.shape, array.dtype) if self.training else None
+
+    def _differentiate(self, kept: _Kept, dy: ArrayLike, need_dx: bool) -> RealArray | None:
+        steps, shape, dtype = kept
+        array = self._gradient(dy, shape[1:], dtype)
+        if not need_dx:
+            return None
+        dx = self._spread(array, steps, shape)
+        return dx.swapaxes(0, 1) if self.batch_first else dx
+
+    def _pool(self, x: RealArray, lengths: IntArray) -> tuple[RealArray, IntArray]:
+        """Return y of x (T, B, C), and what tells of the steps that it is made of."""
+        raise NotImplementedError
+
+    def _spread(self, dy: RealArray, steps: IntArray, shape: tuple[int, ...]) -> RealArray:
+        """Return dx (T, B, C)."""
+        raise NotImplementedError
+
+    def _lengths_after(self, lengths: IntArray) -> IntArray | None:  # noqa: ARG002
+        return None
+
+    def extra_repr(self) -> str:
+        """The order of axes, if it is not the usual one."""
+        return "batch_first=True" if self.batch_first else ""
+
+
+class Last(Pooling):
+    """The last step of each sequence; see `Pooling`.
+
+    Of a bidirectional layer this is where the second direction has seen one step alone.
+    """
+
+    def _pool(self, x: RealArray, lengths: IntArray) -> tuple[RealArray, IntArray]:
+        some = np.flatnonzero(lengths)
+        y = np.zeros(x.shape[1:], x.dtype)
+        y[some] = x[lengths[some] - 1, some]
+        return y, lengths.copy()  # the caller may change the array that was given
+
+    def _spread(self, dy: RealArray, steps: IntArray, shape: tuple[int, ...]) -> RealArray:
+        some = np.flatnonzero(steps)
+        dx = np.zeros(shape, dy.dtype)
+        dx[steps[some] - 1, some] = dy[some]
+        return dx
+
+
+class MeanPool(Pooling):
+    """The mean of each sequence's steps; see `Pooling`."""
+
+    def _pool(self, x: RealArray, lengths: IntArray) -> tuple[RealArray, IntArray]:
+        return _core.mean_pool(x=x, lengths=lengths), lengths.copy()
+
+    def _spread(self, dy: RealArray, steps: IntArray, shape: tuple[int, ...]) -> RealArray:
+        share = dy / np.maximum(steps, 1)[:, None].astype(dy.dtype)
+        return clear_after(np.broadcast_to(share, shape).copy(), steps)
+
+
+class MaxPool(Pooling):
+    """The largest value of each sequence's steps, channel by channel; see `Pooling`.
+
+    The gradient goes to the step where it is, the first of equal ones.
+    """
+
+    def _pool(self, x: RealArray, lengths: IntArray) -> tuple[RealArray, IntArray]:
+        return _core.max_pool(x=x, lengths=lengths)
+
+    def _spread(self, dy: RealArray, steps: IntArray, shape: tuple[int, ...]) -> RealArray:
+        dx = np.zeros(shape, dy.dtype)
+        sequence, channel = np.nonzero(steps >= 0)
+        dx[steps[sequence, channel], sequence, channel] = dy[sequence, channel]
+        return dx

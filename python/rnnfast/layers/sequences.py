@@ -1,0 +1,70 @@
+"""Layers that take batches of sequences and where each of these ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rnnfast._engine import arguments, backend
+from rnnfast._engine.checks import IntArray, RealArray
+from rnnfast.layers.arrays import ArrayCall, CpuLayer
+from rnnfast.layers.axes import time_first
+
+
+class SequenceLayer(CpuLayer):
+    """A layer of one array in and one array out that takes the lengths of the sequences in it."""
+
+    def __call__(self, x: ArrayLike, lengths: ArrayLike | None = None) -> RealArray:
+        """Compute y; its shape and that of x are told of the layer.
+
+        Args:
+            x: A batch of sequences, or what comes in the place of one.
+            lengths: (B,) integers in [0, T]: where each sequence ends; None for T.
+
+        Raises:
+            ValueError: A shape or a length is wrong, or x is not on the CPU.
+            TypeError: An array has no real numbers, or lengths no integers.
+        """
+        y, kept = self._run(x, lengths)
+        self._calls.add(kept)
+        return y
+
+    def call(self, x: ArrayLike, lengths: ArrayLike | None = None) -> ArrayCall:
+        """Compute y, and return the call, of which `y` is the result.
+
+        `call.backward` takes the gradient: of any number of calls, in any order. Arguments and
+        errors are those of calling the layer.
+        """
+        return ArrayCall(self, *self._run(x, lengths))
+
+    def _run(self, x: ArrayLike, lengths: ArrayLike | None = None) -> tuple[RealArray, Any]:
+        raise NotImplementedError
+
+    def _lengths_after(self, lengths: IntArray) -> IntArray | None:
+        """Return the lengths of the sequences in y; None if there are none any more."""
+        return lengths
+
+
+def sequences(x: RealArray, batch_first: bool) -> RealArray:
+    """Return a batch of sequences as (T, B, C) in C order; the shape is checked."""
+    if x.ndim != 3:
+        expected = "(B, T, C)" if batch_first else "(T, B, C)"
+        raise ValueError(f"x: expected shape {expected}, got {x.shape}")
+    return time_first("x", x) if batch_first else x
+
+
+def spans(lengths: ArrayLike | None, x: RealArray) -> IntArray:
+    """Return the lengths of the sequences in x (T, B, C), T where none are given."""
+    seq_len, batch = x.shape[:2]
+    if lengths is None:
+        return np.full(batch, seq_len)
+    return arguments.checked_lengths(backend.CPU, lengths, seq_len, batch)
+
+
+def clear_after(array: RealArray, lengths: IntArray) -> RealArray:
+    """Set what stands after the end of each sequence of an array (T, B, C) to zero, in place."""
+    if lengths.size and lengths.min() < len(array):
+        array[np.arange(len(array))[:, None] >= lengths] = 0
+    return array

@@ -1,0 +1,60 @@
+#pragma once
+// What the bindings of dense layers share: sizes of arrays of any rank, and work that is shared out
+// over threads in pieces whose borders depend on sizes alone.
+
+#include <algorithm>
+#include <vector>
+
+#include "bindings/array.h"
+#include "core/error.h"
+#include "core/threads.h"
+
+namespace rnnfast {
+
+inline constexpr long kThreadWork = 65536;  // elements below which a second thread does not pay
+
+template <class T>
+void check_rank(const char* name, const Array<T>& a, int rank) {
+  RNNFAST_CHECK(a.ndim() == rank, name, ": expected rank ", rank, ", got rank ", a.ndim());
+}
+
+// Arrays of any leading shape are matrices of all their rows: (..., last).
+template <class T>
+long last_axis(const char* name, const Array<T>& a) {
+  RNNFAST_CHECK(a.ndim() >= 1, name, ": expected rank 1 or more, got 0");
+  return a.shape(a.ndim() - 1);
+}
+template <class T>
+long row_count(const Array<T>& a, long last) {
+  return last ? a.size() / last : 0;
+}
+
+// The first `count` sizes of an array's shape, and one more.
+template <class T>
+std::vector<long> extended(const Array<T>& a, pybind11::ssize_t count, long last) {
+  std::vector<long> shape(a.shape(), a.shape() + count);
+  shape.push_back(last);
+  return shape;
+}
+
+// Runs body(begin, end) over [0, count), in shares of whole `unit`s; `work` is the cost of it all.
+template <class Body>
+void share(long count, long unit, long work, const Body& body) {
+  const long units = (count + unit - 1) / unit;
+  const long useful = std::min(units, 1 + work / kThreadWork);
+  const int threads = static_cast<int>(std::min<long>(useful, num_threads()));
+  parallel(threads, [&](const Team& team, int thread) {
+    const long begin = units * thread / team.size * unit;
+    const long end = std::min(count, units * (thread + 1) / team.size * unit);
+    if (begin < end) body(begin, end);
+  });
+}
+
+inline constexpr long kThreadProduct =
+    1 << 20;  // multiply-adds below which a second thread does not pay
+
+inline int product_threads(long multiply_adds) {
+  return static_cast<int>(std::min<long>(1 + multiply_adds / kThreadProduct, num_threads()));
+}
+
+}  // namespace rnnfast

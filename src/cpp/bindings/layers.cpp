@@ -1,0 +1,307 @@
+// Activations, layer normalisation, convolution, pooling and dropout on NumPy arrays. Python checks
+// arguments with full messages; the checks here keep a wrong call from touching memory that is not
+// its own.
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings/dense.h"
+#include "bindings/held.h"
+#include "bindings/module.h"
+#include "core/error.h"
+#include "core/memory.h"
+#include "core/threads.h"
+#include "cpu/dispatch.h"
+
+namespace py = pybind11;
+
+namespace rnnfast {
+namespace {
+
+template <class T>
+Array<T> new_like(const Array<T>& a) {
+  return new_array<T>(std::vector<long>(a.shape(), a.shape() + a.ndim()));
+}
+
+constexpr long kElements = 1024;    // of a thread's piece of an elementwise pass: whole vectors
+constexpr long kFunctionWork = 16;  // of a function that needs exp, next to a plain pass
+
+// ---- activations
+
+constexpr std::array<const char*, kActivations> kActivationNames = {"tanh", "sigmoid",   "relu",
+                                                                    "gelu", "gelu_tanh", "silu"};
+
+std::size_t activation_number(const std::string& kind) {
+  const auto found = std::find(kActivationNames.begin(), kActivationNames.end(), kind);
+  RNNFAST_CHECK(found != kActivationNames.end(),
+                "kind: expected tanh, sigmoid, relu, gelu, gelu_tanh or silu, got ", kind);
+  return std::size_t(found - kActivationNames.begin());
+}
+
+template <class T>
+Array<T> activation_forward(const std::string& kind, const Array<T>& x) {
+  const auto function = dense<T>().activation[activation_number(kind)];
+  Array<T> y = new_like(x);
+  const T* from = x.data();
+  T* to = y.mutable_data();
+  const double work = double(kFunctionWork) * double(x.size());
+  const WithoutGil released(work, {x});
+  share(x.size(), kElements, long(work),
+        [&](long begin, long end) { function(from + begin, to + begin, end - begin); });
+  return y;
+}
+
+template <class T>
+Array<T> activation_backward(const std::string& kind, const Array<T>& dy, const Array<T>& kept) {
+  const auto function = dense<T>().activation_gradient[activation_number(kind)];
+  check_size("dy.size", dy.size(), "size of what was kept", kept.size());
+  Array<T> dx = new_like(kept);
+  const T *from = dy.data(), *at = kept.data();
+  T* to = dx.mutable_data();
+  const double work = double(kFunctionWork) * double(dy.size());
+  const WithoutGil released(work, {dy, kept});
+  share(dy.size(), kElements, long(work),
+        [&](long begin, long end) { function(from + begin, at + begin, to + begin, end - begin); });
+  return dx;
+}
+
+// ---- dropout
+
+template <class T>
+Array<T> dropout(const Array<T>& x, double p, unsigned long seed) {
+  RNNFAST_CHECK(p >= 0 && p <= 1, "p: expected a number in [0, 1], got ", p);
+  Array<T> y = new_like(x);
+  const T* from = x.data();
+  T* to = y.mutable_data();
+  const Dropout<T> mask(p, seed, 0);
+  const WithoutGil released(double(kFunctionWork) * double(x.size()), {x});
+  share(x.size(), kElements, kFunctionWork * x.size(), [&](long begin, long end) {
+    dense<T>().dropout(from + begin, begin, end - begin, mask, to + begin);
+  });
+  return y;
+}
+
+// ---- layer normalisation
+
+template <class T>
+LayerNormArgs<T> layer_norm_args(const Array<T>& x, const Array<T>& weight,
+                                 const std::optional<Array<T>>& bias, double eps) {
+  const long width = weight.size();
+  check_size("x.shape[-1]", last_axis("x", x), "size of weight", width);
+  if (bias) check_size("bias.size", bias->size(), "size of weight", width);
+  return {x.data(), weight.data(), bias ? bias->data() : nullptr, row_count(x, width), width, eps};
+}
+
+template <class T>
+std::pair<Array<T>, std::optional<Array<T>>> layer_norm_forward(const Array<T>& x,
+                                                                const Array<T>& weight,
+                                                                const std::optional<Array<T>>& bias,
+                                                                double eps, bool need_moments) {
+  const LayerNormArgs<T> args = layer_norm_args(x, weight, bias, eps);
+  Array<T> y = new_like(x);
+  std::optional<Array<T>> moments;
+  if (need_moments) moments = new_array<T>({args.rows, 2});
+  T *to = y.mutable_data(), *kept = moments ? moments->mutable_data() : nullptr;
+  {
+    const WithoutGil released(4. * double(x.size()),
+                              {x, weight, bias ? py::handle(*bias) : py::handle()});
+    share(args.rows, 1, 4 * x.size(),
+          [&](long begin, long end) { dense<T>().layer_norm(args, to, kept, begin, end); });
+  }
+  return {std::move(y), std::move(moments)};
+}
+
+template <class T>
+std::optional<Array<T>> layer_norm_backward(const Array<T>& dy, const Array<T>& x,
+                                            const Array<T>& moments, const Array<T>& weight,
+                                            Array<T>& dweight, std::optional<Array<T>>& dbias,
+                                            bool need_dx) {
+  const LayerNormArgs<T> args = layer_norm_args(x, weight, std::optional<Array<T>>(), 0);
+  check_size("dy.size", dy.size(), "size of x", x.size());
+  check_size("moments.size", moments.size(), "2 * rows of x", 2 * args.rows);
+  check_size("dweight.size", dweight.size(), "size of weight", args.width);
+  if (dbias) check_size("dbias.size", dbias->size(), "size of weight", args.width);
+  std::optional<Array<T>> dx;
+  if (need_dx) dx = new_like(x);
+  const T *from = dy.data(), *kept = moments.data();
+  T *to = dx ? dx->mutable_data() : nullptr, *dw = dweight.mutable_data();
+  T* db = dbias ? dbias->mutable_data() : nullptr;
+  const WithoutGil released(8. * double(x.size()), {dy, x, moments, weight, dweight,
+                                                    dbias ? py::handle(*dbias) : py::handle()});
+  if (to)
+    share(args.rows, 1, 4 * x.size(), [&](long begin, long end) {
+      dense<T>().layer_norm_dx(args, kept, from, to, begin, end);
+    });
+  // Threads own columns: each element's sum then has one order, that of the rows.
+  share(args.width, 64 / sizeof(T), 4 * x.size(), [&](long begin, long end) {
+    dense<T>().layer_norm_dweight(args, kept, from, dw, db, begin, end);
+  });
+  return dx;
+}
+
+// ---- convolution
+
+template <class T>
+ConvolutionShape convolution_shape(const Array<T>& x, const Array<T>& weight, long out_steps,
+                                   long stride, long dilation, long padding) {
+  check_rank("x", x, 3);
+  check_rank("weight", weight, 3);
+  check_size("x.shape[2]", x.shape(2), "weight.shape[1]", weight.shape(1));
+  RNNFAST_CHECK(weight.size() > 0, "weight: expected values, got none");
+  RNNFAST_CHECK(out_steps >= 0 && out_steps <= 1L << 30,
+                "out_steps: expected at least 0 and at most 2^30, got ", out_steps);
+  constexpr long kMost = 1L << 30;  // so that products of two fit in 64 bits
+  for (long value : {stride, dilation})
+    RNNFAST_CHECK(value >= 1 && value <= kMost,
+                  "stride, dilation: expected at least 1 and at most 2^30, got ", value);
+  RNNFAST_CHECK(padding >= 0 && padding <= kMost,
+                "padding: expected at least 0 and at most 2^30, got ", padding);
+  return {x.shape(0),      out_steps, x.shape(1), x.shape(2), weight.shape(0),
+          weight.shape(2), stride,    dilation,   padding};
+}
+
+double multiply_adds(const ConvolutionShape& s) {
+  return double(s.out_steps) * double(s.batch) * double(s.inputs) * double(s.outputs) *
+         double(s.taps);
+}
+
+template <class T>
+Array<T> convolution_forward(const Array<T>& x, const Array<T>& weight,
+                             const std::optional<Array<T>>& bias, long out_steps, long stride,
+                             long dilation, long padding) {
+  const auto shape = convolution_shape(x, weight, out_steps, stride, dilation, padding);
+  if (bias) check_size("bias.size", bias->size(), "weight.shape[0]", shape.outputs);
+  Array<T> y = new_array<T>({shape.out_steps, shape.batch, shape.outputs});
+  const T *from = x.data(), *w = weight.data(), *b = bias ? bias->data() : nullptr;
+  T* to = y.mutable_data();
+  const WithoutGil released(multiply_adds(shape),
+                            {x, weight, bias ? py::handle(*bias) : py::handle()});
+  const int threads = product_threads(long(multiply_adds(shape)));
+  const Buffer workspace =
+      Buffer::allocate(sizeof(T) * dense<T>().convolution_workspace(shape, threads));
+  parallel(threads, [&](const Team& team, int thread) {
+    dense<T>().convolution(shape, from, w, b, to, team, thread, workspace.as<T>());
+  });
+  return y;
+}
+
+template <class T>
+std::optional<Array<T>> convolution_backward(const Array<T>& dy, const Array<T>& x,
+                                             const Array<T>& weight, Array<T>& dweight,
+                                             std::optional<Array<T>>& dbias, long stride,
+                                             long dilation, long padding, bool need_dx) {
+  check_rank("dy", dy, 3);
+  const auto shape = convolution_shape(x, weight, dy.shape(0), stride, dilation, padding);
+  check_size("dy.shape[1]", dy.shape(1), "batch", shape.batch);
+  check_size("dy.shape[2]", dy.shape(2), "weight.shape[0]", shape.outputs);
+  check_size("dweight.size", dweight.size(), "size of weight", weight.size());
+  if (dbias) check_size("dbias.size", dbias->size(), "weight.shape[0]", shape.outputs);
+  std::optional<Array<T>> dx;
+  if (need_dx) dx = new_like(x);
+  const T *from = dy.data(), *operand = x.data(), *w = weight.data();
+  T *to = dx ? dx->mutable_data() : nullptr, *dw = dweight.mutable_data();
+  T* db = dbias ? dbias->mutable_data() : nullptr;
+  const WithoutGil released(2 * multiply_adds(shape),
+                            {dy, x, weight, dweight, dbias ? py::handle(*dbias) : py::handle()});
+  const int threads = product_threads(long(2 * multiply_adds(shape)));
+  const Buffer workspace =
+      Buffer::allocate(sizeof(T) * dense<T>().convolution_workspace(shape, threads));
+  const long rows = shape.out_steps * shape.batch, outputs = shape.outputs;
+  parallel(threads, [&](const Team& team, int thread) {
+    dense<T>().convolution_gradient(shape, from, operand, w, to, dw, team, thread,
+                                    workspace.as<T>());
+    if (db)
+      dense<T>().column_sums(from, rows, outputs, db, outputs * thread / team.size,
+                             outputs * (thread + 1) / team.size);
+  });
+  return dx;
+}
+
+// ---- pooling
+
+using Lengths = Array<long>;
+
+// Calls body(sequences' lengths, first sequence, end) in shares.
+template <class T, class Body>
+void pool(const Array<T>& x, const Lengths& lengths, const Body& body) {
+  check_rank("x", x, 3);
+  check_size("lengths.size", lengths.size(), "batch", x.shape(1));
+  const long batch = x.shape(1);
+  const Buffer copy = copied(lengths.data(), batch);
+  RNNFAST_CHECK(!find_outside(copy.as<const long>(), batch, x.shape(0) + 1),
+                "lengths: expected values in [0, ", x.shape(0), "]");
+  const WithoutGil released(double(x.size()), {x});
+  share(batch, 1, x.size(), [&](long begin, long end) { body(copy.as<const long>(), begin, end); });
+}
+
+template <class T>
+Array<T> mean_pool(const Array<T>& x, const Lengths& lengths) {
+  check_rank("x", x, 3);
+  Array<T> y = new_array<T>({x.shape(1), x.shape(2)});
+  const T* from = x.data();
+  T* to = y.mutable_data();
+  const long batch = x.shape(1), width = x.shape(2);
+  pool(x, lengths, [&](const long* counts, long begin, long end) {
+    dense<T>().mean_pool(from, counts, batch, width, to, begin, end);
+  });
+  return y;
+}
+
+template <class T>
+std::pair<Array<T>, Array<long>> max_pool(const Array<T>& x, const Lengths& lengths) {
+  check_rank("x", x, 3);
+  Array<T> y = new_array<T>({x.shape(1), x.shape(2)});
+  Array<long> steps = new_array<long>({x.shape(1), x.shape(2)});
+  const T* from = x.data();
+  T* to = y.mutable_data();
+  long* at = steps.mutable_data();
+  const long batch = x.shape(1), width = x.shape(2);
+  pool(x, lengths, [&](const long* counts, long begin, long end) {
+    dense<T>().max_pool(from, counts, batch, width, to, at, begin, end);
+  });
+  return {std::move(y), std::move(steps)};
+}
+
+template <class T>
+void bind_layers_of(py::module_& m) {
+  using py::arg;
+  const auto exact = [](const char* name) { return arg(name).noconvert(); };
+  m.def("activation_forward", &activation_forward<T>, py::kw_only(), arg("kind"), exact("x"),
+        "tanh, sigmoid, relu, gelu, gelu_tanh or silu of x.");
+  m.def("activation_backward", &activation_backward<T>, py::kw_only(), arg("kind"), exact("dy"),
+        exact("kept"),
+        "dx; what was kept is the value of tanh, sigmoid and relu, else the argument.");
+  m.def("dropout", &dropout<T>, py::kw_only(), exact("x"), arg("p"), arg("seed"),
+        "x times a mask, a function of the seed and the element's place.");
+  m.def("layer_norm_forward", &layer_norm_forward<T>, py::kw_only(), exact("x"), exact("weight"),
+        exact("bias"), arg("eps"), arg("need_moments"),
+        "y and, if needed, each row's mean and 1 / deviation.");
+  m.def("layer_norm_backward", &layer_norm_backward<T>, py::kw_only(), exact("dy"), exact("x"),
+        exact("moments"), exact("weight"), exact("dweight"), exact("dbias"), arg("need_dx"),
+        "Returns dx and adds to dweight and dbias.");
+  m.def("convolution_forward", &convolution_forward<T>, py::kw_only(), exact("x"), exact("weight"),
+        exact("bias"), arg("out_steps"), arg("stride"), arg("dilation"), arg("padding"),
+        "y (out_steps, B, outputs) of x (T, B, inputs); padding is that before the first step.");
+  m.def("convolution_backward", &convolution_backward<T>, py::kw_only(), exact("dy"), exact("x"),
+        exact("weight"), exact("dweight"), exact("dbias"), arg("stride"), arg("dilation"),
+        arg("padding"), arg("need_dx"), "Returns dx and adds to dweight and dbias.");
+  m.def("mean_pool", &mean_pool<T>, py::kw_only(), exact("x"), exact("lengths"),
+        "The mean of each sequence's steps; zeros where there are none.");
+  m.def(
+      "max_pool", &max_pool<T>, py::kw_only(), exact("x"), exact("lengths"),
+      "The maximum of each sequence's steps, and where it is; zeros and -1 where there are none.");
+}
+
+}  // namespace
+
+void bind_layers(py::module_& m) {
+  bind_layers_of<float>(m);
+  bind_layers_of<double>(m);
+}
+
+}  // namespace rnnfast
