@@ -69,6 +69,38 @@ def test_backward_adds_nothing_to_what_is_frozen_and_the_rest_keeps_its_bits(
         np.testing.assert_array_equal(gradient, free[name], err_msg=name)
 
 
+@pytest.mark.parametrize("layer", [rnnfast.Conv1d(3, 4, 2, seed=1), rnnfast.LayerNorm(3)])
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+def test_other_layers_add_nothing_to_what_is_frozen(layer: Any, frozen: str) -> None:
+    x = np.random.default_rng(2).standard_normal((5, 2, 3)).astype("float32")
+
+    def gradients() -> tuple[dict[str, np.ndarray], np.ndarray]:
+        layer.zero_grad()
+        call = layer.call(x)
+        dx = call.backward(call.y)
+        return {p.name: p.grad.copy() for p in layer.parameters()}, dx
+
+    layer.unfreeze()
+    free, dx = gradients()
+    assert all(gradient.any() for gradient in free.values())
+    getattr(layer, frozen).requires_grad = False
+    got, got_dx = gradients()
+    np.testing.assert_array_equal(got_dx, dx)
+    for name, gradient in got.items():
+        np.testing.assert_array_equal(gradient, 0 if name == frozen else free[name], err_msg=name)
+
+
+def test_tensors_add_nothing_to_what_is_frozen() -> None:
+    layer = Linear(3, 3, dtype=np.float64, seed=1)
+    layer.weight.requires_grad = False
+    assert not layer.weight.tensor().requires_grad
+    y = layer(rnnfast.tensor(np.ones((2, 3)), requires_grad=True)) * layer.weight.sum()
+    (y @ layer.weight.tensor()).sum().backward()
+    assert not layer.weight.grad.any()
+    assert layer.bias.grad.any()
+    assert rnnfast.gradcheck(layer, np.ones((2, 3)))
+
+
 def test_freeze_and_unfreeze_a_module() -> None:
     model = Tagger()
     names = set(model.state_dict())

@@ -58,6 +58,18 @@ def step(x: Any, recurrent: Any, state: Any, _channel: Any) -> Any:
     return (tanh(x[0] - 0.5 * recurrent(state[0])[0]),)
 
 
+def sequence_layers() -> list[Module]:
+    """What makes one vector of 2 numbers of a sequence of vectors of 3 numbers."""
+    return [
+        rnnfast.Conv1d(3, 4, 3, padding="causal"),
+        rnnfast.Residual(rnnfast.Sequential(rnnfast.LayerNorm(4), Linear(4, 4), rnnfast.SiLU())),
+        rnnfast.GRU(4, 5),
+        rnnfast.Last(),
+        rnnfast.Dropout(0.3),
+        Linear(5, 2),
+    ]
+
+
 def tagger(**options: Any) -> Tagger:
     return Tagger({"words": 5}, "lstm", Linear(5, 5), Linear(5, 2), num_layers=2, **options)
 
@@ -77,6 +89,8 @@ MODULES: dict[str, Callable[[], Module]] = {
     "Embedding": lambda: Embedding(4, 2, dtype=np.dtype("float64")),
     "Linear": lambda: Linear(2, 3, False),
     "Tagger": tagger,
+    "Sequential": lambda: rnnfast.Sequential(*sequence_layers()),
+    "appended": lambda: rnnfast.Sequential(Linear(2, 3)).append(rnnfast.GELU("tanh")),
     "Holder": lambda: Holder([shared := Linear(2, 2), rnnfast.GRU(2, 2), shared]),
 }
 
@@ -104,6 +118,21 @@ def test_a_model_of_ones_own_computes_the_same(tmp_path: Path) -> None:
     assert other.rates == (1.0,)
     other.train()
     other.head(np.ones(3))
+
+
+def test_a_sequential_computes_the_same(tmp_path: Path) -> None:
+    first, *others = sequence_layers()
+    model = rnnfast.Sequential(first)
+    for layer in others:
+        model.append(layer)
+    other = saved(model, tmp_path / "m")
+    assert isinstance(other, rnnfast.Sequential)
+    x = np.random.default_rng(1).standard_normal((7, 4, 3)).astype("float32")
+    lengths = np.array([7, 1, 3, 5])
+    model.eval()
+    np.testing.assert_array_equal(other(x, lengths), model(x, lengths))
+    np.testing.assert_array_equal(rnnfast.load(tmp_path / "m")(x), model(x))
+    assert other.train()[4].p == 0.3  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -11,10 +11,13 @@ from rnnfast import _core
 from rnnfast._engine import checks, seeds
 from rnnfast._engine.backend import CPU
 from rnnfast._engine.checks import IntArray, RealArray
+from rnnfast.autograd.recording import recorded_call
+from rnnfast.autograd.tensor import Tensor
 from rnnfast.layers.arrays import ArrayLayer, check_unchanged, trained_gradient
 from rnnfast.layers.calls import Call, Layer
 from rnnfast.layers.module import uniform
 from rnnfast.layers.parameter import Parameter
+from rnnfast.layers.stream_layers import StreamEmbedding, StreamLayer, StreamLinear
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -71,19 +74,26 @@ class Embedding(Layer):
         normal = seeds.generator(seed).standard_normal((num_embeddings, embedding_dim))
         self.weight = self._add("weight", normal.astype(self.dtype))
 
-    def __call__(self, indices: ArrayLike) -> RealArray:
+    @overload
+    def __call__(self, indices: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, indices: ArrayLike) -> RealArray: ...
+
+    def __call__(self, indices: ArrayLike | Tensor) -> RealArray | Tensor:
         """Look up vectors.
 
         Args:
-            indices: Integers in [0, V), of any shape.
+            indices: Integers in [0, V), of any shape; as a `Tensor` to record the call.
 
         Returns:
-            (..., E): the vector of each.
+            (..., E): the vector of each; a `Tensor` if the indices are one.
 
         Raises:
             IndexError: An index is out of range.
             TypeError: The indices are no integers.
         """
+        if type(indices) is Tensor:
+            return recorded_call(self, indices)
         y, index = self._run(indices)
         self._calls.add(index)
         return y
@@ -130,6 +140,9 @@ class Embedding(Layer):
         checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
         if self.weight.requires_grad:
             self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [StreamEmbedding(self._on, self.weight.value)]
 
     def extra_repr(self) -> str:
         """The sizes."""
@@ -241,6 +254,13 @@ class Linear(ArrayLayer):
 
     def _share(self, name: str, parameter: Parameter) -> None:
         vars(self)[name] = parameter
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [
+            StreamLinear(
+                self._on, self.weight.value, None if self.bias is None else self.bias.value
+            )
+        ]
 
     def extra_repr(self) -> str:
         """The sizes."""

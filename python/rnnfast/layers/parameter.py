@@ -10,6 +10,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from rnnfast._engine import backend, checks
 from rnnfast._engine.checks import RealArray
+from rnnfast.autograd.node import Leaf
+from rnnfast.autograd.tensor import Tensor
 
 
 class Freezing:
@@ -30,7 +32,8 @@ class Parameter(NDArrayOperatorsMixin):
 
     It can be used as the array of its values: `layer.weight_hh_l0[...] = 0`, `p[:4] += 1`,
     `p *= 0.5`, `np.linalg.norm(p)`, `p.shape`, `len(p)`, `p.T`. Assigning to `value`
-    or `grad`, or to the attribute of the module, copies into the array that is there.
+    or `grad`, or to the attribute of the module, copies into the array that is there. For
+    gradients by what is computed from a parameter itself, take `p.tensor()`.
 
     With `requires_grad = False` it is frozen: its gradient becomes zero, `backward` adds nothing to
     it, and optimisers and clipping pass it by. State dicts and files hold it as before.
@@ -140,6 +143,18 @@ class Parameter(NDArrayOperatorsMixin):
         """The transpose, a view of the value."""
         transpose: RealArray = self.value.T
         return transpose
+
+    def tensor(self) -> Tensor:
+        """A `Tensor` of the value; gradients that are taken through it are added to `grad`.
+
+        None are taken through that of a frozen parameter.
+        """
+        if backend.of(self.value) is not backend.CPU:
+            raise TypeError(
+                f"{self.name}: expected a parameter on the CPU, as operations on tensors are "
+                f"NumPy's, got one on device {backend.of(self.value).name!r}"
+            )
+        return Tensor(self.value, Leaf(self.grad) if self.requires_grad else None)
 
     def copy(self) -> RealArray:
         """A copy of the value, an array."""

@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike
 from rnnfast import _core
 from rnnfast._engine import checks
 from rnnfast._engine.checks import RealArray
+from rnnfast.autograd.recording import takes_tensors
 from rnnfast.losses.reduction import LossAndGradient, Reduction, quiet, real_array
 
 
+@takes_tensors
 @quiet
 def bce_with_logits(
     logits: ArrayLike,
@@ -75,6 +77,7 @@ def _map(function: str, x: RealArray) -> RealArray:
     return _core._math(function, x).reshape(x.shape)
 
 
+@takes_tensors
 @quiet
 def nll(
     log_probs: ArrayLike,

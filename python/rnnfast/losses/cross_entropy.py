@@ -10,10 +10,13 @@ from numpy.typing import ArrayLike
 from rnnfast._engine import backend, checks
 from rnnfast._engine.backend import CPU, Backend
 from rnnfast._engine.checks import RealArray
+from rnnfast.autograd.recording import recorded, takes_tensors
+from rnnfast.autograd.tensor import Tensor
 from rnnfast.losses.classification import class_weight
 from rnnfast.losses.reduction import REDUCTIONS, LossAndGradient, step_mask
 
 
+@takes_tensors
 def softmax_cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -47,7 +50,7 @@ def softmax_cross_entropy(
 
     Returns:
         The loss and its gradient by the logits, in their shape and the dtype of the computation; it
-        is 0 where targets do not count.
+        is 0 where targets do not count. Of a `Tensor` the loss alone, a `Tensor`.
 
     Raises:
         ValueError: The shapes do not fit, a weight is negative, the smoothing is out of range,
@@ -64,7 +67,7 @@ def softmax_cross_entropy(
 
 
 def cross_entropy(
-    logits: ArrayLike,
+    logits: ArrayLike | Tensor,
     targets: ArrayLike,
     ignore_index: int = -100,
     *,
@@ -73,10 +76,25 @@ def cross_entropy(
     reduction: str = "mean",
     lengths: ArrayLike | None = None,
 ) -> Any:
-    """Give the loss of `softmax_cross_entropy` without its gradient, for evaluation."""
-    return _cross_entropy(
-        logits, targets, ignore_index, weight, label_smoothing, reduction, lengths, False
+    """Return the loss of `softmax_cross_entropy` without its gradient, for evaluation.
+
+    Of a `Tensor` it is a `Tensor`, through which the gradient goes as by `softmax_cross_entropy`.
+    """
+    if type(logits) is Tensor and logits.requires_grad:
+        return softmax_cross_entropy(
+            logits,
+            targets,
+            ignore_index,
+            weight=weight,
+            label_smoothing=label_smoothing,
+            reduction=reduction,
+            lengths=lengths,
+        )
+    given = logits.value if type(logits) is Tensor else logits
+    loss = _cross_entropy(
+        given, targets, ignore_index, weight, label_smoothing, reduction, lengths, False
     )[0]
+    return recorded(logits, loss, None) if type(logits) is Tensor else loss
 
 
 def _cross_entropy(

@@ -17,9 +17,12 @@ from numpy.typing import ArrayLike
 
 from rnnfast._engine import checks
 from rnnfast._engine.checks import RealArray
+from rnnfast.autograd.recording import by_loss, takes_tensors
+from rnnfast.autograd.tensor import Tensor, computed, tensor
 from rnnfast.losses.reduction import LossAndGradient, Reduction, quiet, real_array
 
 
+@takes_tensors
 @quiet
 def mse(
     y: ArrayLike,
@@ -49,6 +52,7 @@ def mse(
     return counted.finish(losses, difference)
 
 
+@takes_tensors
 @quiet
 def l1(
     y: ArrayLike,
@@ -67,6 +71,7 @@ def l1(
     return counted.finish(np.abs(difference), np.sign(difference, out=difference))
 
 
+@takes_tensors
 @quiet
 def huber(
     y: ArrayLike,
@@ -107,15 +112,15 @@ def huber(
 
 @quiet
 def gaussian_nll(
-    y: ArrayLike,
+    y: ArrayLike | Tensor,
     target: ArrayLike,
-    var: ArrayLike,
+    var: ArrayLike | Tensor,
     *,
     full: bool = False,
     eps: float = 1e-6,
     reduction: str = "mean",
     lengths: ArrayLike | None = None,
-) -> tuple[Any, tuple[RealArray, RealArray]]:
+) -> Any:
     """Return -log of the density of targets under normal distributions, and its two gradients.
 
     With v = max(var, eps) it is (log v + (y - target)^2 / v) / 2 (Nix and Weigend 1994, "Estimating
@@ -133,12 +138,21 @@ def gaussian_nll(
         lengths: As in `mse`.
 
     Returns:
-        The loss and the gradients by y and by var, in their shapes.
+        The loss and the pair of gradients by y and by var, in their shapes; where one of these is a
+        `Tensor`, the loss alone, a `Tensor`.
 
     Raises:
         ValueError: As in `mse`, a variance is negative, or eps is out of range.
         TypeError: As in `mse`, or `full` is not a bool.
     """
+    if type(y) is Tensor or type(var) is Tensor:
+        mean, spread = tensor(y), tensor(var)
+        each = np.broadcast_to(spread.value, mean.shape)
+        loss, gradients = gaussian_nll(
+            mean.value, target, each, full=full, eps=eps, reduction=reduction, lengths=lengths
+        )
+        backs = map(by_loss, gradients)
+        return computed(np.asarray(loss, mean.dtype), *zip((mean, spread), backs, strict=True))
     full, eps = checks.boolean("full", full), checks.finite("eps", eps, 0)
     y, target = _pair(y, target)
     variance = real_array("var", var, y.dtype)
@@ -164,6 +178,7 @@ def gaussian_nll(
     return loss, (dy, dvar if variance.shape == y.shape else dvar.sum(-1, keepdims=True))
 
 
+@takes_tensors
 @quiet
 def quantile(
     y: ArrayLike,

@@ -15,7 +15,12 @@ from rnnfast._engine.tensor_files import output_errors as output_errors
 from rnnfast._files import AnyPath
 from rnnfast._files import CheckpointError as CheckpointError
 
-FORMAT = "rnnfast-char-lm"
+LANGUAGE_MODEL = "rnnfast-char-lm"  # what a file holds: a language model, with or without its run
+RUN = "rnnfast-run"  # a run of any other model, which the file does not describe
+_MEANING = {
+    LANGUAGE_MODEL: "an rnnfast language model",
+    RUN: "a run of rnnfast.training.Trainer",
+}
 FORMAT_VERSION = 1
 
 
@@ -35,7 +40,7 @@ class Checkpoint:
     tensors: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def save_checkpoint(path: AnyPath, checkpoint: Checkpoint) -> None:
+def save_checkpoint(path: AnyPath, checkpoint: Checkpoint, form: str = LANGUAGE_MODEL) -> None:
     """Writes a checkpoint: afterwards `path` holds all of it or, on failure, what it held before.
 
     Raises:
@@ -43,7 +48,7 @@ def save_checkpoint(path: AnyPath, checkpoint: Checkpoint) -> None:
             element that is infinite or not a number.
     """
     values = {"model": checkpoint.model, "training": checkpoint.training}
-    tensor_files.write(path, _format(), values, checkpoint.tensors)
+    tensor_files.write(path, _format(form), values, checkpoint.tensors)
 
 
 def check_output(path: AnyPath) -> Path:
@@ -56,15 +61,19 @@ def check_output(path: AnyPath) -> Path:
         return _files.check_output(path)
 
 
-def load_checkpoint(path: AnyPath) -> Checkpoint:
+def load_checkpoint(path: AnyPath, form: str = LANGUAGE_MODEL) -> Checkpoint:
     """Reads a checkpoint and checks that it is whole.
+
+    Args:
+        path: the file.
+        form: what it is to hold, `LANGUAGE_MODEL` or `RUN`.
 
     Raises:
         CheckpointError: the file cannot be read, is damaged, or is not of this format and version.
     """
-    (model, training), tensors = tensor_files.read(path, _format(), ("model", "training"))
+    (model, training), tensors = tensor_files.read(path, _format(form), ("model", "training"))
     return Checkpoint(model, training, tensors)
 
 
-def _format() -> tensor_files.Format:
-    return tensor_files.Format(FORMAT, FORMAT_VERSION, "checkpoint", "an rnnfast language model")
+def _format(form: str) -> tensor_files.Format:
+    return tensor_files.Format(form, FORMAT_VERSION, "checkpoint", _MEANING[form])
