@@ -70,6 +70,11 @@ def sequence_layers() -> list[Module]:
     ]
 
 
+def grown(modules: rnnfast.ModuleList) -> rnnfast.ModuleList:
+    modules.append(rnnfast.LayerNorm(3))
+    return modules
+
+
 def tagger(**options: Any) -> Tagger:
     return Tagger({"words": 5}, "lstm", Linear(5, 5), Linear(5, 2), num_layers=2, **options)
 
@@ -90,6 +95,8 @@ MODULES: dict[str, Callable[[], Module]] = {
     "Linear": lambda: Linear(2, 3, False),
     "Tagger": tagger,
     "Sequential": lambda: rnnfast.Sequential(*sequence_layers()),
+    "list": lambda: grown(rnnfast.ModuleList(Linear(2, 3) for _ in range(2))),
+    "dict": lambda: rnnfast.ModuleDict({"one": Linear(2, 3), "two": rnnfast.GRU(2, 2)}),
     "appended": lambda: rnnfast.Sequential(Linear(2, 3)).append(rnnfast.GELU("tanh")),
     "Holder": lambda: Holder([shared := Linear(2, 2), rnnfast.GRU(2, 2), shared]),
 }

@@ -33,6 +33,7 @@ from rnnfast.layers.convolution import Conv1d
 from rnnfast.layers.dense import Embedding, Linear
 from rnnfast.layers.dropout import Dropout
 from rnnfast.layers.module import Module, load
+from rnnfast.layers.module_lists import ModuleDict, ModuleList
 from rnnfast.layers.named import GRU, LSTM, RNN, PeepholeLSTM
 from rnnfast.layers.normalization import LayerNorm
 from rnnfast.layers.parameter import Parameter
@@ -84,6 +85,8 @@ __all__ = [
     "MaxPool",
     "MeanPool",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "OneCycle",
     "Optimizer",
     "Parameter",
