@@ -46,6 +46,10 @@ LONG_ON_THE_EMULATOR = {
     "test_training.py": "whole training runs",
     "test_training_ends.py": "whole training runs",
     "test_checkpoint.py": "whole training runs",
+    "test_config_file.py": "whole runs of the command line",
+    "test_progress.py": "whole training runs",
+    "test_tokens.py": "whole training runs",
+    "test_trainer.py": "whole training runs",
 }
 # What a device refuses, by the words of its message.
 REFUSALS = (

@@ -1,12 +1,13 @@
 """Fast, exact recurrent neural networks: fused forward and backward kernels for the CPU.
 
 Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recurrent` for every
-cell), stateless functions on arrays in `rnnfast.functional`, the training of language models in
-`rnnfast.training`, cells of the literature and the functions to write your own with in
-`rnnfast.cells`, and the float64 NumPy reference that everything is checked against in
-`rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers as
-PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these and `rnnfast.training` are loaded when
-they are first used. `rnnfast.traced` is how a cell of Python becomes one of the engine.
+cell), stateless functions on arrays in `rnnfast.functional`, training of any model in
+`rnnfast.training`, batches of data in `rnnfast.data`, cells of the literature and the functions to
+write your own with in `rnnfast.cells`, and the float64 NumPy reference that everything is checked
+against in `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers
+as PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these, `rnnfast.data` and
+`rnnfast.training` are loaded when they are first used. `rnnfast.traced` is how a cell of Python
+becomes one of the engine.
 """
 
 import importlib
@@ -105,6 +106,7 @@ __all__ = [
 ]
 
 _LOADED_ON_USE = {
+    "data": "rnnfast.data",
     "onnx": "onnx",
     "torch": "torch",
     "traced": "rnnfast.traced",
@@ -112,6 +114,7 @@ _LOADED_ON_USE = {
 }  # by their needs
 
 if TYPE_CHECKING:
+    from rnnfast import data as data
     from rnnfast import onnx as onnx
     from rnnfast import torch as torch
     from rnnfast import traced as traced

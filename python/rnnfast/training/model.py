@@ -33,8 +33,10 @@ from rnnfast.training.checkpoint import (
 )
 from rnnfast.training.config import CharLMConfig
 from rnnfast.training.memory import check_memory
+from rnnfast.training.sampling import choose
+from rnnfast.training.stored_vocabulary import vocabulary_from_json
 from rnnfast.training.text import TextError
-from rnnfast.training.vocabulary import Vocabulary, vocabulary_from_json
+from rnnfast.training.vocabulary import Vocabulary
 
 
 class CharLM(Module):
@@ -236,7 +238,7 @@ class CharLM(Module):
         checks.of_type("stop", stop, str)
         checks.number("temperature", temperature, 0, sys.float_info.max, open_high=False)
         known = self.vocabulary
-        ids = known.encode(prime or ("\n" if "\n" in known.characters else known.characters[0]))
+        ids = known.encode(prime or known.start())
         written = self._write(
             ids,
             None if length is None else checks.count("length", length),
@@ -263,7 +265,7 @@ class CharLM(Module):
         written, x = 0, np.empty(1, np.int64)
         while written != length:
             last = backend.to_host(logits.reshape(-1, logits.shape[-1])[-1])
-            x[0] = chosen = _choose(last, temperature, top_k, generator)
+            x[0] = chosen = choose(last, temperature, top_k, generator)
             yield chosen
             written += 1
             if stop:
@@ -361,7 +363,7 @@ class CharLM(Module):
             _check_sizes(tensors, config.parameters(len(vocabulary)))
             model = cls(vocabulary, config, seed=0, device=device)
             model.load_state_dict(tensors)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
             raise CheckpointError(f"{path}: holds no model that can be built: {error}") from error
         return model
 
@@ -387,21 +389,3 @@ def _backward(
     if embedding is not None:
         assert dx is not None
         embedding.backward(dx)
-
-
-def _choose(
-    logits: RealArray, temperature: float, top_k: int, generator: np.random.Generator
-) -> int:
-    best = int(logits.argmax())
-    if not math.isfinite(logits[best]):
-        raise ValueError("the model's logits are not finite")
-    if temperature == 0:
-        return best
-    weights = logits.astype(np.float64)
-    if top_k:
-        weights[np.argsort(-weights, kind="stable")[top_k:]] = -np.inf
-    weights -= weights[best]
-    weights /= max(temperature, 1e-300)  # finite quotients; less makes no difference
-    np.exp(weights, out=weights)
-    np.cumsum(weights, out=weights)
-    return int(weights.searchsorted(generator.random() * weights[-1], side="right"))
