@@ -38,7 +38,7 @@ FLOORS = (
     {"layers"},
     {"data", "exchange", "losses", "optim"},
     {"torch", "training"},
-    {"onnx"},
+    {"onnx", "sklearn"},
     {"__init__"},
     {"benchmark"},
     {"cli"},

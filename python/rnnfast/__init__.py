@@ -5,9 +5,9 @@ cell), stateless functions on arrays in `rnnfast.functional`, training of any mo
 `rnnfast.training`, batches of data in `rnnfast.data`, cells of the literature and the functions to
 write your own with in `rnnfast.cells`, and the float64 NumPy reference that everything is checked
 against in `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers
-as PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these, `rnnfast.data` and
-`rnnfast.training` are loaded when they are first used. `rnnfast.traced` is how a cell of Python
-becomes one of the engine.
+as PyTorch's, `rnnfast.sklearn` has estimators of scikit-learn, `rnnfast.onnx` reads and writes ONNX
+models; these, `rnnfast.data` and `rnnfast.training` are loaded when they are first used.
+`rnnfast.traced` is how a cell of Python becomes one of the engine.
 """
 
 import importlib
@@ -108,6 +108,7 @@ __all__ = [
 _LOADED_ON_USE = {
     "data": "rnnfast.data",
     "onnx": "onnx",
+    "sklearn": "sklearn",
     "torch": "torch",
     "traced": "rnnfast.traced",
     "training": "rnnfast.training",
@@ -116,6 +117,7 @@ _LOADED_ON_USE = {
 if TYPE_CHECKING:
     from rnnfast import data as data
     from rnnfast import onnx as onnx
+    from rnnfast import sklearn as sklearn
     from rnnfast import torch as torch
     from rnnfast import traced as traced
     from rnnfast import training as training
