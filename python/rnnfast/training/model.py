@@ -23,6 +23,7 @@ from rnnfast.layers.module import Module
 from rnnfast.layers.recurrent import Recurrent, RecurrentCall
 from rnnfast.layers.states import State
 from rnnfast.layers.stream import Stream
+from rnnfast.layers.stream_layers import StreamLayer
 from rnnfast.training.batches import IGNORED, cover
 from rnnfast.training.checkpoint import (
     Checkpoint,
@@ -121,6 +122,21 @@ class CharLM(Module):
         """
         y, state = self.recurrent(x if self.embedding is None else self.embedding(x), state)
         return self.head(y), state
+
+    def stream(self, batch: int = 1) -> Stream[tuple[State]]:
+        """Go through texts character by character.
+
+        Args:
+            batch: B, how many texts go side by side.
+
+        Returns:
+            A stream from ids (B,) to logits (B, V), with the weights as they are now.
+        """
+        return Stream(self._stream_layers(), batch)
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        parts = [self.embedding, self.recurrent, self.head]
+        return [layer for part in parts if part is not None for layer in part._stream_layers()]
 
     def backward(self, dlogits: RealArray) -> None:
         """Adds the gradients of the parameters.
@@ -260,7 +276,8 @@ class CharLM(Module):
     ) -> Iterator[int]:
         with self.evaluating():
             logits, state = self(ids[:, None])
-            stream = self.recurrent.stream(state=state)
+            stream = self.stream()
+        stream.state = (state,)
         tail: list[int] = []
         written, x = 0, np.empty(1, np.int64)
         while written != length:
@@ -273,14 +290,7 @@ class CharLM(Module):
                 if tail == stop:
                     return
             if written != length:
-                logits = self._step(stream, x)
-
-    def _step(self, stream: Stream, x: NDArray[np.int64]) -> RealArray:
-        """The logits (1, V) after one more character (1,)."""
-        if self.training:
-            with self.evaluating():
-                return self._step(stream, x)
-        return self.head(stream(x if self.embedding is None else self.embedding(x)))
+                logits = stream(x)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
