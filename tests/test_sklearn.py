@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
+import joblib
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -116,7 +117,9 @@ def test_pipelines_clones_and_files(kind: Any) -> None:
     np.testing.assert_array_equal(clone(pipeline).fit(X, y).predict(X), expected)
 
 
-def test_a_grid_search_in_two_processes() -> None:
+def test_a_grid_search_in_two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RNNFAST_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     grid = {"max_iter": [5, 40]}
     alone, parallel = (
         GridSearchCV(RecurrentRegressor(random_state=0), grid, cv=2, n_jobs=jobs).fit(X, SUMS)
@@ -125,6 +128,9 @@ def test_a_grid_search_in_two_processes() -> None:
     assert parallel.best_params_["max_iter"] == 40
     key = "mean_test_score"
     np.testing.assert_array_equal(parallel.cv_results_[key], alone.cv_results_[key])
+    # The processes, which are still there, share the CPUs.
+    threads = joblib.Parallel(n_jobs=2)(joblib.delayed(rnnfast.get_num_threads)() for _ in "ab")
+    assert set(threads) == {max(1, joblib.cpu_count() // 2)}
 
 
 @pytest.mark.parametrize(
