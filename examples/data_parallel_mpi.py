@@ -57,7 +57,8 @@ def main() -> None:
     options = parser.parse_args()
 
     comm = MPI.COMM_WORLD
-    rnnfast.set_num_threads(max(1, rnnfast.get_num_threads() // comm.size))  # on one machine
+    here = comm.Split_type(MPI.COMM_TYPE_SHARED).size  # processes that share this machine's cores
+    rnnfast.set_num_threads(max(1, rnnfast.get_num_threads() // here))
     model = make_model()
     optimizer = rnnfast.Adam(model, lr=0.005)
     data = np.random.default_rng(1)  # the same batches everywhere

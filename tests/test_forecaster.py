@@ -134,6 +134,23 @@ def test_early_stopping_holds_out_the_last_windows() -> None:
     assert np.isfinite(model.predict()).all()
 
 
+def test_targets_that_are_held_out_are_in_no_window_that_is_trained_on() -> None:
+    model = Forecaster(**QUICK)
+    pieces = np.lib.stride_tricks.sliding_window_view(STEPS, 18)[..., None].transpose(1, 0, 2)
+    train, (held_out,) = model._split(pieces)
+    assert held_out.shape[1] == np.ceil(0.1 * pieces.shape[1])
+    assert held_out.max() == N - 1
+    assert train.max() + 1 == held_out[-6:].min()
+
+
+def test_quantiles_that_cross_are_put_in_order() -> None:
+    """Weights that did not learn anything give numbers in any order."""
+    model = Forecaster(quantiles=(0.1, 0.5, 0.9), learning_rate=0.0, **QUICK).fit(WAVE)
+    plain = model.model_(np.zeros((1, 1, 2), np.float32)).ravel()
+    assert (np.diff(plain) < 0).any()
+    assert (np.diff(model.predict()) >= 0).all()
+
+
 @pytest.mark.parametrize(
     ("options", "y", "message"),
     [

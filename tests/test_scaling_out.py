@@ -85,6 +85,7 @@ def test_the_example_of_mpi_learns() -> None:
     assert losses[-1] < losses[0] / 20
 
 
+@pytest.mark.slow  # processes start
 def test_a_search_on_two_workers_of_dask() -> None:
     pytest.importorskip("distributed", reason="dask's distributed is not installed")
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")

@@ -117,6 +117,7 @@ def test_pipelines_clones_and_files(kind: Any) -> None:
     np.testing.assert_array_equal(clone(pipeline).fit(X, y).predict(X), expected)
 
 
+@pytest.mark.slow  # processes start
 def test_a_grid_search_in_two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RNNFAST_NUM_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -83,7 +84,7 @@ def fit(
         axis: That of the items.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed.
+        KeyboardInterrupt: Ctrl-C was pressed; other signals, too, act after the step at hand.
         TrainingError: Training diverged.
     """
     epochs = checks.positive_int("max_iter", choices.max_iter)
@@ -110,8 +111,8 @@ def fit(
         callbacks=[] if validation is None else [_BestWeights()],
     )
     trainer.run()
-    if trainer.stopped == "interrupted":
-        raise KeyboardInterrupt
+    if trainer.interrupted_by is not None:
+        signal.raise_signal(trainer.interrupted_by)  # to the handler of before, as if not caught
     model.eval()
     history = trainer.history
     measured = None if validation is None else history["validation_loss"].tolist()
