@@ -6,8 +6,8 @@ stateless functions on arrays in `rnnfast.functional`, training of any model in 
 batches of data in `rnnfast.data`, pools of sessions in `rnnfast.serving`, cells of the literature
 and the functions to write your own with in `rnnfast.cells`, and the float64 NumPy reference that
 everything is checked against in `rnnfast.reference`. `rnnfast.init` has initial values,
-`rnnfast.cuda` tells of CUDA devices.
-`rnnfast.torch` has the layers as PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these and
+`rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers as PyTorch's, `rnnfast.sklearn`
+has estimators of scikit-learn, `rnnfast.onnx` reads and writes ONNX models; these and
 `rnnfast.data`, `rnnfast.serving` and `rnnfast.training` are loaded when they are first used.
 `rnnfast.traced` is how a cell of Python becomes one of the engine.
 """
@@ -147,6 +147,7 @@ _LOADED_ON_USE = {
     "data": "rnnfast.data",
     "onnx": "onnx",
     "serving": "rnnfast.serving",
+    "sklearn": "sklearn",
     "torch": "torch",
     "traced": "rnnfast.traced",
     "training": "rnnfast.training",
@@ -158,6 +159,7 @@ if TYPE_CHECKING:
     from rnnfast import data as data
     from rnnfast import onnx as onnx
     from rnnfast import serving as serving
+    from rnnfast import sklearn as sklearn
     from rnnfast import torch as torch
     from rnnfast import traced as traced
     from rnnfast import training as training
