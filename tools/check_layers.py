@@ -37,7 +37,7 @@ FLOORS = (
     {"autograd"},
     {"cuda", "functional"},
     {"layers"},
-    {"data", "exchange", "losses", "optim"},
+    {"data", "exchange", "init", "losses", "optim"},
     {"serving", "torch", "training"},
     {"onnx", "sklearn"},
     {"__init__"},
