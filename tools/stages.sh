@@ -87,6 +87,10 @@ test_isa() { # test_isa NAME OPTION...: tests on an instruction set, fresh memor
   RNNFAST_ISA=$1 RNNFAST_POISON=1 $python -m pytest -q -n auto "${@:2}"
 }
 
+build_documentation() { # into build/site; broken links and pages that no menu lists are errors
+  NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+}
+
 install_peers() { # what tests compare with; silero-vad for its weights alone
   $python -m pip install --quiet torch==2.13.0 onnx==1.23.2 onnxruntime==1.32.0
   $python -m pip install --quiet --no-deps silero-vad==6.2.3
