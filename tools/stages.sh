@@ -91,9 +91,10 @@ build_documentation() { # into build/site; broken links and pages that no menu l
   NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 }
 
-install_peers() { # what tests compare with; silero-vad for its weights alone
+install_peers() { # what tests compare with, and what runs notebooks; silero-vad for its weights alone
   $python -m pip install --quiet torch==2.13.0 onnx==1.23.2 onnxruntime==1.32.0
   $python -m pip install --quiet --no-deps silero-vad==6.2.3
+  $python -m pip install --quiet "$(ls build/dist/rnnfast-*.whl)[notebooks]"
 }
 
 readme_test_command() { # runs the second shell block of README.md
