@@ -22,7 +22,7 @@ from rnnfast.training import (
     Callback,
     CharLM,
     CharLMConfig,
-    Trainer,
+    CharLMTrainer,
     TrainingOptions,
     Vocabulary,
     read_text,
@@ -71,7 +71,7 @@ def loss_of(logits: torch.Tensor, targets: np.ndarray) -> torch.Tensor:
 
 
 def train_torch(model: TorchCharLM, ids: np.ndarray, options: TrainingOptions) -> float:
-    """Trains as `Trainer` does; returns the validation loss in bits per character."""
+    """Trains as `CharLMTrainer` does; returns the validation loss in bits per character."""
     held_out = int(ids.size * options.validation)
     streams = Streams(ids[: ids.size - held_out], options.batch, options.seq_len)
     optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
@@ -110,13 +110,13 @@ def validate_torch(model: TorchCharLM, ids: np.ndarray, options: TrainingOptions
 
 
 def train_rnnfast(model: CharLM, text: str, options: TrainingOptions) -> float:
-    """Trains with `Trainer`; returns the validation loss in bits per character."""
+    """Trains with `CharLMTrainer`; returns the validation loss in bits per character."""
 
     class EveryEpoch(Callback):
-        def on_validation(self, trainer: Trainer) -> None:
+        def on_validation(self, trainer: CharLMTrainer) -> None:
             report("rnnfast", trainer.epoch, trainer.validation_bits)
 
-    trainer = Trainer(model, text, options, callbacks=[EveryEpoch()])
+    trainer = CharLMTrainer(model, text, options, callbacks=[EveryEpoch()])
     trainer.run()
     assert trainer.validation_bits is not None
     return trainer.validation_bits

@@ -16,7 +16,7 @@ from rnnfast.cells import ZOO
 from rnnfast.training import (
     CharLM,
     CharLMConfig,
-    Trainer,
+    CharLMTrainer,
     TrainingOptions,
     Vocabulary,
     stdlib_text,
@@ -50,7 +50,7 @@ def main() -> None:
     for cell in args.cell:
         model = model_of(cell, vocabulary, args.parameters, args.seed)
         options = TrainingOptions(steps=args.steps, batch=32, seq_len=64, learning_rate=3e-3)
-        trainer = Trainer(model, text, options)
+        trainer = CharLMTrainer(model, text, options)
         trainer.run()
         assert trainer.validation_bits is not None
         size = model.config.hidden_size

@@ -11,8 +11,8 @@ from rnnfast.training import (
     Callback,
     CharLM,
     CharLMConfig,
+    CharLMTrainer,
     PrintProgress,
-    Trainer,
     TrainingOptions,
     Vocabulary,
     read_text,
@@ -23,7 +23,7 @@ from rnnfast.training import (
 class StopWhenGood(Callback):
     """Ends the run early, to show what a callback can do."""
 
-    def on_validation(self, trainer: Trainer) -> None:
+    def on_validation(self, trainer: CharLMTrainer) -> None:
         """Looks at the new loss."""
         if trainer.validation_bits is not None and trainer.validation_bits < 1.5:
             trainer.stop()
@@ -34,7 +34,7 @@ def main() -> None:
     text = read_text(sys.argv[1:]) if sys.argv[1:] else stdlib_text()
     model = CharLM(Vocabulary(text), CharLMConfig(cell="gru", hidden_size=192), seed=0)
     options = TrainingOptions(minutes=1, sample_every=0)
-    trainer = Trainer(model, text, options, callbacks=[PrintProgress(), StopWhenGood()])
+    trainer = CharLMTrainer(model, text, options, callbacks=[PrintProgress(), StopWhenGood()])
     trainer.run()
     for temperature in (0.3, 0.7, 1.0):
         print(f"\ntemperature {temperature}:")

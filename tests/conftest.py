@@ -28,8 +28,11 @@ DEVICE = os.environ.get("RNNFAST_TEST_DEVICE", "cpu")
 # Files of which nothing is about a device, by the reason.
 NOT_OF_DEVICES = {
     "test_array_layers.py": "layers of the CPU alone",
+    "test_autograd.py": "tensors, which are of the CPU",
+    "test_autograd_layers.py": "tensors, which are of the CPU",
     "test_containers.py": "layers of the CPU alone",
     "test_dispatch.py": "instruction sets of the CPU",
+    "test_gradcheck.py": "float64, and tensors, which are of the CPU",
     "test_layers_as_torch.py": "layers of the CPU alone",
     "test_memory.py": "the CPU engine's memory",
     "test_noise.py": "noise inside the steps",
@@ -46,12 +49,17 @@ LONG_ON_THE_EMULATOR = {
     "test_training.py": "whole training runs",
     "test_training_ends.py": "whole training runs",
     "test_checkpoint.py": "whole training runs",
+    "test_config_file.py": "whole runs of the command line",
+    "test_progress.py": "whole training runs",
+    "test_tokens.py": "whole training runs",
+    "test_trainer.py": "whole training runs",
+    "test_trainer_resumes.py": "whole training runs",
 }
 # What a device refuses, by the words of its message.
 REFUSALS = (
     "expected float32 on device",
     "recompute: expected False on device",
-    "recurrent_dropout: expected 0 on device",
+    "candidate_dropout: expected 0 on device",
     "runs on the CPU alone",
 )
 

@@ -158,6 +158,22 @@ def calls() -> Iterator[tuple[str, Callable[[], object], np.ndarray]]:
         ),
         logits,
     )
+    batch, ones = normal(200, 30, 64), np.ones(30 * 20, np.int64)
+    yield "ctc", lambda: ctc(batch, ones), batch
+
+
+def ctc(logits: np.ndarray, targets: np.ndarray) -> None:
+    """As many targets for each sequence."""
+    steps, batch, _ = logits.shape
+    _core.ctc(
+        logits=logits,
+        targets=targets,
+        input_lengths=np.full(batch, steps),
+        target_lengths=np.full(batch, targets.size // batch),
+        blank=0,
+        scales=np.ones(batch),
+        zero_infinity=False,
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, *_ in calls()])
@@ -183,7 +199,7 @@ def test_an_array_cannot_be_resized_while_a_call_uses_it(name: str) -> None:
     assert refused
 
 
-@pytest.mark.parametrize("layer", ["lstm", "embedding", "cross_entropy"])
+@pytest.mark.parametrize("layer", ["lstm", "embedding", "cross_entropy", "ctc"])
 def test_indices_that_change_during_calls_never_lead_out_of_the_arrays(layer: str) -> None:
     """A loader's thread writes wild values into the buffer; calls refuse them."""
     T, B, I, H = 30, 16, 32, 32  # few enough indices that NumPy keeps the GIL while it writes them
@@ -198,6 +214,8 @@ def test_indices_that_change_during_calls_never_lead_out_of_the_arrays(layer: st
         elif layer == "embedding":
             y = _core.embedding_forward(weight=table, indices=x)
             _core.embedding_backward(dy=y, indices=x, dweight=np.zeros_like(table))
+        elif layer == "ctc":
+            ctc(logits.reshape(T, B, I), x.reshape(-1))
         else:
             _core.cross_entropy(
                 logits=logits, targets=x.reshape(-1), ignore_index=-1, need_gradient=True

@@ -103,7 +103,7 @@ def test_torch_computes_the_same_step_by_step() -> None:
         whole, given = network(cell, inputs)
         x, state, *weights = (torch.tensor(v) for v in given)
         first, second = (*weights[:5], None), (*weights[5:], None)
-        no_noise = stepwise._CellNoise(None, None)
+        no_noise = stepwise._CellNoise()
         y, last = stepwise._run(cell, x, first, (state[0],), None, False, no_noise)
         y, last = stepwise._run(cell, y[0], second, (state[1],), None, False, no_noise)
         np.testing.assert_allclose(y[0].numpy(), whole.y, rtol=0, atol=1e-14)

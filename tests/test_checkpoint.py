@@ -14,9 +14,9 @@ import safetensors.numpy
 from rnnfast.training import (
     CharLM,
     CharLMConfig,
+    CharLMTrainer,
     Checkpoint,
     CheckpointError,
-    Trainer,
     TrainingOptions,
     Vocabulary,
     checkpoint,
@@ -31,7 +31,7 @@ TEXT = "the quick brown fox jumps over the lazy dog\n" * 20
 def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("good") / "model.safetensors"
     model = CharLM(Vocabulary(TEXT), CharLMConfig(hidden_size=4), seed=0)
-    Trainer(model, TEXT, TrainingOptions(steps=3, batch=2, seq_len=8), output=path).run()
+    CharLMTrainer(model, TEXT, TrainingOptions(steps=3, batch=2, seq_len=8), output=path).run()
     return path.read_bytes()
 
 

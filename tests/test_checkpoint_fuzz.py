@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from rnnfast.training import (
     CharLM,
     CharLMConfig,
+    CharLMTrainer,
     Checkpoint,
     CheckpointError,
     TextError,
-    Trainer,
     TrainingError,
     TrainingOptions,
     Vocabulary,
@@ -70,7 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fuzz")
     model = CharLM(Vocabulary(TEXT), CharLMConfig("lstm", 4, 2, dropout=0.5), seed=0)
     run = TrainingOptions(steps=3, batch=2, seq_len=8, optimizer="rmsprop")
-    Trainer(model, TEXT, run, output=folder / "good").run()
+    CharLMTrainer(model, TEXT, run, output=folder / "good").run()
     return folder
 
 
@@ -102,7 +102,7 @@ def use(path: Path) -> None:
         except CheckpointError as error:
             assert str(error).startswith(f"{path}: ")  # noqa: PT017
         try:
-            trainer = Trainer.resume(path, TEXT)
+            trainer = CharLMTrainer.resume(path, TEXT)
         except (CheckpointError, TextError):
             return
         with contextlib.suppress(TrainingError, TextError):  # diverged, or nothing held out

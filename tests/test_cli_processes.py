@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cli_cases import COMMAND, TINY, Capture, train
-from rnnfast.training import Trainer, load_checkpoint
+from rnnfast.training import CharLMTrainer, load_checkpoint
 
 pytestmark = pytest.mark.usefixtures("folder_with_a_text")
 
@@ -50,7 +50,9 @@ def test_a_signal_saves_and_ends_cleanly(tmp_path: Path, number: signal.Signals)
     last = out.splitlines()[-1]
     assert last.startswith("stopped at step ")
     assert last.endswith(f"--resume {(tmp_path / 'model.safetensors').resolve()}")
-    resumed = Trainer.resume(tmp_path / "model.safetensors", (tmp_path / "text.txt").read_text())
+    resumed = CharLMTrainer.resume(
+        tmp_path / "model.safetensors", (tmp_path / "text.txt").read_text()
+    )
     assert resumed.step > 0
     assert [file.name for file in tmp_path.glob(".*")] == []
 
@@ -83,7 +85,9 @@ def test_a_terminal_that_is_closed_does_not_lose_the_run(tmp_path: Path) -> None
         seen += os.read(ours, 65536)
     os.close(ours)
     assert process.wait(timeout=60) == 128 + signal.SIGHUP
-    resumed = Trainer.resume(tmp_path / "model.safetensors", (tmp_path / "text.txt").read_text())
+    resumed = CharLMTrainer.resume(
+        tmp_path / "model.safetensors", (tmp_path / "text.txt").read_text()
+    )
     assert resumed.step > 0
 
 

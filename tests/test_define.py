@@ -18,7 +18,7 @@ from rnnfast.traced import compile as compile_cell
 from rnnfast.traced import engine
 
 PARTS = ("name", "states", "params", "input", "recurrent", "opens", "stages", "norms", "constants")
-PARTS += ("slots", "dslots")
+PARTS += ("slots", "dslots", "mask")
 NAMES = map("definition {}".format, range(10**9))
 FORWARD, BACKWARD = 2, 3  # of a stage's (products, values, forward, backward)
 
@@ -70,6 +70,12 @@ WRONG: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "no gates": ("gru", set_at("input", to=[]), "expected 1 to 32 gates, got 0"),
     "other gates": ("gru", lambda d: d["recurrent"].append(3), "expected 1 to 32 gates"),
     "no row block": ("gru", set_at("input", 0, to=-3), "gate 0 has no valid row block"),
+    "a mask in the place of others": ("gru", set_at("mask", to=2), "mask of the candidate has no"),
+    "a mask without a place": (
+        "gru",
+        set_at("mask", to=4),
+        "the candidate has no slot of its own, 4",
+    ),
     "order of gates": ("mut1", lambda d: d["input"].reverse(), "gates are not in their order"),
     "row block twice": ("lstm", set_at("input", 1, to=0), "row block 0 twice"),
     "row block skipped": ("lstm", set_at("recurrent", 3, to=9), "but one with number 9"),
@@ -236,7 +242,7 @@ def test_what_is_not_refused_runs(cell: str) -> None:
 
 
 def run(name: str) -> None:
-    info = functional.cells()[name]
+    (info,) = (cell for cell in _core.cells() if cell.name == name)
     weights = {n: np.ones(s, np.float32) for n, s in info.shapes(5, 5).items()}
     x = np.ones((3, 2, 5), np.float32)
     with np.errstate(all="ignore"):

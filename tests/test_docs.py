@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 OPTIONAL = (
     "onnx",
     "onnxruntime",
+    "tokenizers",
     "torch",
 )  # without them the examples that import them are skipped
 PAGES = (".py", ".md", ".sh")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import rnnfast
 from rnnfast import _core, functional
-from rnnfast._engine.known import COMPILED
+from rnnfast._engine.known import COMPILED, has_candidate
 from rnnfast.functional import Weights
 
 EXAMPLES = os.environ.get("RNNFAST_FUZZ_EXAMPLES")
@@ -133,6 +133,7 @@ class Call:
             "zoneout": (0.3,) * info.states if rng.random() < 0.2 else 0.0,
             "input_dropout": 0.3 if rng.random() < 0.2 else 0.0,
             "recurrent_dropout": 0.3 if rng.random() < 0.2 else 0.0,
+            "candidate_dropout": 0.3 if has_candidate(self.cell) and rng.random() < 0.2 else 0.0,
         }
 
     def changed(self, array: Any, chance: float = 0.25) -> Any:
@@ -226,7 +227,8 @@ def test_the_core_says_no_or_computes_whatever_it_is_given(seed: int) -> None:
     call.spoil()
     rng, o = call.rng, call.options
     names = "num_layers", "bidirectional", "dropout", "training"
-    noise = o["zoneout"], o["input_dropout"], o["recurrent_dropout"], bool(rng.random() < 0.5)
+    dropouts = o["input_dropout"], o["recurrent_dropout"], o["candidate_dropout"]
+    noise = o["zoneout"], *dropouts, bool(rng.random() < 0.5)
     options: list[Any] = [call.cell, *(o[name] for name in names), "full", 0, 1, False, noise]
     arguments: list[Any] = [None, call.x, call.weights, call.state, o["lengths"], o["seed"]]
     for values in (options, arguments):

@@ -14,8 +14,8 @@ from rnnfast.training import (
     ByteVocabulary,
     CharLM,
     CharLMConfig,
+    CharLMTrainer,
     TextError,
-    Trainer,
     TrainingOptions,
     UnknownCharacterError,
     Vocabulary,
@@ -64,7 +64,7 @@ def test_evaluation_measures_bits_per_character() -> None:
 def trained_model() -> CharLM:
     text = "hello world\n" * 300
     model = CharLM(Vocabulary(text), CharLMConfig("gru", 24), seed=0)
-    Trainer(model, text, options(steps=150, learning_rate=0.02)).run()
+    CharLMTrainer(model, text, options(steps=150, learning_rate=0.02)).run()
     return model
 
 
@@ -123,9 +123,9 @@ def test_arguments_of_the_wrong_type_are_named() -> None:
         (lambda: CharLM("abc"), "vocabulary: expected Vocabulary, got str"),
         (lambda: CharLM(VOCABULARY, "gru"), "config: expected CharLMConfig, got str"),
         (lambda: CharLM(VOCABULARY, {}), "config: expected CharLMConfig, got dict"),
-        (lambda: Trainer("m", TEXT), "model: expected CharLM, got str"),
-        (lambda: Trainer(model, None), "text: expected str, got NoneType"),
-        (lambda: Trainer(model, TEXT, {}), "options: expected TrainingOptions, got dict"),
+        (lambda: CharLMTrainer("m", TEXT), "model: expected CharLM, got str"),
+        (lambda: CharLMTrainer(model, None), "text: expected str, got NoneType"),
+        (lambda: CharLMTrainer(model, TEXT, {}), "options: expected TrainingOptions, got dict"),
         (lambda: model.bits_per_character(3), "text: expected str, got int"),
         (lambda: model.bits_per_character(3, 20.0), "text: expected str, got int"),
         (lambda: VOCABULARY.encode(b"abc"), "text: expected str, got bytes"),
@@ -200,7 +200,7 @@ def test_a_model_of_bytes_knows_every_text(tmp_path: Path) -> None:
     text = "né🎉\udcff\n" * 300
     model = CharLM(ByteVocabulary(), CharLMConfig("gru", 24), seed=0)
     path = tmp_path / "bytes.safetensors"
-    Trainer(model, text, options(steps=200, learning_rate=0.02), output=path).run()
+    CharLMTrainer(model, text, options(steps=200, learning_rate=0.02), output=path).run()
     loaded = CharLM.load(path)
     assert loaded.vocabulary == ByteVocabulary() != Vocabulary("ab")
     assert loaded.sample(9, "n", temperature=0) == "é🎉\ufffd\nn"
@@ -209,7 +209,7 @@ def test_a_model_of_bytes_knows_every_text(tmp_path: Path) -> None:
     assert list(loaded.generate("n", length=6, temperature=0)) == ["é", "🎉"]
     assert loaded.bits_per_character(text) < 0.5
     assert loaded.bits_per_character("日本" * 9) > 1
-    assert Trainer.resume(path, text, steps=201).run()
+    assert CharLMTrainer.resume(path, text, steps=201).run()
 
 
 def test_models_in_bfloat16_are_float32() -> None:
@@ -222,7 +222,9 @@ def test_bfloat16_learns_as_float32_does(tmp_path: Path) -> None:
     for precision in ("full", "bfloat16"):
         config = CharLMConfig("lstm", 24, 2, precision=precision)
         model = CharLM(Vocabulary(TEXT), config, seed=1)
-        Trainer(model, TEXT, TrainingOptions(steps=60, batch=4, seq_len=16, validation=0)).run()
+        CharLMTrainer(
+            model, TEXT, TrainingOptions(steps=60, batch=4, seq_len=16, validation=0)
+        ).run()
         model.save(tmp_path / "model.safetensors")
         assert CharLM.load(tmp_path / "model.safetensors").config == config
         losses[precision] = model.bits_per_character(TEXT)

@@ -64,6 +64,7 @@ def masks_of(case: Case, seed: int, **noise: Any) -> dict[str, Any]:
         "zoneout_masks": [[core.zoneout_mask(k, s) for s in states] for k in members],
         "input_masks": [core.input_mask(layer) for layer in range(case.L)],
         "recurrent_masks": [core.recurrent_mask(k) for k in members],
+        "candidate_masks": [core.candidate_mask(k) for k in members],
     }
 
 

@@ -18,8 +18,8 @@ from rnnfast.cells import ZOO, sigmoid, tanh
 from rnnfast.training import (
     CharLM,
     CharLMConfig,
+    CharLMTrainer,
     CheckpointError,
-    Trainer,
     Vocabulary,
     load_checkpoint,
 )
@@ -55,7 +55,7 @@ def test_a_checkpoint_gives_the_same_bits_in_a_process_that_has_no_such_code(
 ) -> None:
     path = tmp_path / "m.safetensors"
     model = small(cell, num_layers=2)
-    Trainer(model, TEXT, options(steps=3), output=path).run()
+    CharLMTrainer(model, TEXT, options(steps=3), output=path).run()
     again = CharLM.load(path)
     assert again.config.cell == model.config.cell
     assert_same_bits(again, model)
@@ -68,9 +68,9 @@ def test_a_checkpoint_gives_the_same_bits_in_a_process_that_has_no_such_code(
 @pytest.mark.usefixtures("one_thread")
 def test_a_run_goes_on_with_the_bits_of_one_that_was_not_cut(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
-    Trainer(small(MINE), TEXT, options(steps=6, schedule="constant"), output=whole).run()
-    Trainer(small(MINE), TEXT, options(steps=3, schedule="constant"), output=parts).run()
-    Trainer.resume(parts, TEXT, steps=6).run()
+    CharLMTrainer(small(MINE), TEXT, options(steps=6, schedule="constant"), output=whole).run()
+    CharLMTrainer(small(MINE), TEXT, options(steps=3, schedule="constant"), output=parts).run()
+    CharLMTrainer.resume(parts, TEXT, steps=6).run()
     assert_same_bits(CharLM.load(parts), CharLM.load(whole))
 
 

@@ -207,12 +207,19 @@ def test_inputs_are_dropped_by_one_mask_for_all_steps() -> None:
     noise.assert_as_reference(replace(CASE, D=2), input_dropout=0.4)
 
 
-@pytest.mark.parametrize("options", [{"zoneout": (0.0, 0.1)}, {"recurrent_dropout": 0.1}], ids=str)
+NOISE = [{"zoneout": (0.0, 0.1)}, {"recurrent_dropout": 0.1}, {"candidate_dropout": 0.1}]
+
+
+@pytest.mark.parametrize("options", NOISE, ids=str)
 def test_noise_in_the_steps_is_refused(options: Any) -> None:
-    message = "zoneout, recurrent_dropout: expected 0 with proj_size, .*0.1"
+    message = "zoneout, recurrent_dropout, candidate_dropout: expected 0 with proj_size, .*0.1"
     with pytest.raises(ValueError, match=message):
         rnnfast.LSTM(5, 8, proj_size=3, **options)
     x = cases.make_data(CASE).x
     for given in (x, x.tolist()):
-        with pytest.raises(ValueError, match="weight_hr: expected none with zoneout or recurrent_"):
+        with pytest.raises(ValueError, match="weight_hr: expected none with zoneout, recurrent_"):
             functional.forward("lstm", given, weights_of(CASE), num_layers=2, **options)
+        with pytest.raises(ValueError, match="weight_hr: expected none with zoneout, recurrent_"):
+            functional.forward(
+                "lstm", given, weights_of(CASE), num_layers=2, training=True, **options
+            )

@@ -25,7 +25,9 @@ KEYWORDS += ["precision", "seed", "device"]
 @pytest.mark.parametrize("kind", [rnnfast.RNN, rnnfast.LSTM, rnnfast.PeepholeLSTM, rnnfast.GRU])
 def test_help_shows_the_arguments_of_a_layer(kind: Any) -> None:
     parameters = inspect.signature(kind).parameters
-    own = {rnnfast.RNN: ["nonlinearity"], rnnfast.GRU: ["reset_after"]}.get(kind, ["proj_size"])
+    lstm = ["proj_size", "candidate_dropout"]
+    gru = ["reset_after", "candidate_dropout"]
+    own = {rnnfast.RNN: ["nonlinearity"], rnnfast.GRU: gru}.get(kind, lstm)
     assert set(parameters) == {*POSITIONAL, *own, *KEYWORDS}
     by_position = [n for n, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
     assert [n for n in by_position if n != "nonlinearity"] == POSITIONAL

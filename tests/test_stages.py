@@ -9,6 +9,7 @@ import pytest
 
 from rnnfast import functional
 from rnnfast.reference import CELLS
+from rnnfast.reference.cell import Inputs
 from rnnfast.reference.tape import Var
 
 Product = tuple[str, list[int]]  # what is multiplied, and the gates that it is added to
@@ -33,7 +34,8 @@ class Trace:
         self._values: list[Var] = []  # operands that are not states
         self._calls: list[tuple[int, Product]] = []  # with the stage, from 1 on
         self._made_in: dict[int, int] = {}  # the stage of a product's result, by its id
-        self.results = cell.step(self.inputs, self._multiply, self._state, channel)  # type: ignore[arg-type]
+        x = Inputs(self.inputs)
+        self.results = cell.step(x, self._multiply, self._state, channel)  # type: ignore[arg-type]
 
     def _multiply(self, operand: Var, *gates: int) -> list[Var]:
         numbers = list(gates or range(len(self.inputs)))

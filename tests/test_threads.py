@@ -269,6 +269,7 @@ AT_EXIT = textwrap.dedent(
         "cross_entropy": lambda: _core.cross_entropy(
             logits=rows, targets=indices[:3000], ignore_index=-1, need_gradient=True
         ),
+        "ctc": lambda: rnnfast.ctc(zeros(200, 20, 30), [[1] * 40] * 20, [200] * 20, [40] * 20),
         "gradients": lambda: _core.gradients(group=group, care=care),
         "bandwidth": lambda: _core._bandwidth(1 << 20, 0.01),
     }[sys.argv[1]]
@@ -286,7 +287,16 @@ AT_EXIT = textwrap.dedent(
 
 @pytest.mark.parametrize(
     "call",
-    ["forward", "training", "linear", "embedding", "cross_entropy", "gradients", "bandwidth"],
+    [
+        "forward",
+        "training",
+        "linear",
+        "embedding",
+        "cross_entropy",
+        "ctc",
+        "gradients",
+        "bandwidth",
+    ],
 )
 def test_a_daemon_thread_inside_a_call_lets_the_process_end(call: str) -> None:
     done = subprocess.run(

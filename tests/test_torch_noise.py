@@ -22,6 +22,7 @@ T, B, I, H = 4, 3, 2, 3
 # Of one state and two, with one product and two, compiled and of the zoo.
 CELLS = ["lstm", "gru_reset_before", "mut3", "janet"]
 NOISE: dict[str, Any] = {"zoneout": 0.3, "input_dropout": 0.2, "recurrent_dropout": 0.4}
+NOISE["candidate_dropout"] = 0.3
 
 
 def network(

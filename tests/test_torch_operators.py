@@ -38,6 +38,7 @@ def call(**changes: Any) -> dict[str, Any]:
         "zoneout": [],
         "input_dropout": 0.0,
         "recurrent_dropout": 0.0,
+        "candidate_dropout": 0.0,
         "expects": False,
         "keep": True,
     }

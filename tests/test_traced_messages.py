@@ -254,6 +254,24 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no operation": (lambda d: d["nodes"].append(["system", 0]), r"'system' is no operation"),
     "no list": (lambda d: d["nodes"].append("tanh"), r"expected a list of an operation"),
     "the input": (lambda d: d["nodes"].append(["input"]), r"'input' is no operation of this"),
+    "the mask": (
+        lambda d: d["nodes"].extend([["mask"], ["tanh", len(d["nodes"])]]),
+        r"tanh of the mask of the candidate",
+    ),
+    "only masks": (
+        lambda d: d["nodes"].extend([["mask"], ["mul", len(d["nodes"]), len(d["nodes"])]]),
+        r"mul of the mask of the candidate",
+    ),
+    "mask of a constant": (
+        lambda d: d["nodes"].extend(
+            [["const", 2], ["mask"], ["mul", len(d["nodes"]), len(d["nodes"]) + 1]]
+        ),
+        r"x.candidate: expected a value of the step, got 2.0",
+    ),
+    "mask as a result": (
+        lambda d: d.update(nodes=[["mask"]], results=[0]),
+        r"node 0 is no value of the step",
+    ),
     "arity": (lambda d: d["nodes"].append(["add", 0]), r"expected 2 numbers after 'add', got 1"),
     "cycle": (lambda d: d["nodes"].append(["tanh", len(d["nodes"])]), r"input: expected an int"),
     "negative": (lambda d: d["nodes"].append(["tanh", -1]), r"input: expected an integer in \[0"),

@@ -19,13 +19,16 @@ from rnnfast.training import (
     Callback,
     CharLM,
     CharLMConfig,
+    CharLMTrainer,
+    Checkpoint,
     CheckpointError,
     PrintProgress,
     TextError,
-    Trainer,
     TrainingOptions,
     UnknownCharacterError,
+    load_checkpoint,
 )
+from rnnfast.training.checkpoint import save_checkpoint
 from training_cases import BRIEF, SMALL, TEXT, VOCABULARY, assert_same_bits, options
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -35,7 +38,7 @@ class StopAt(Callback):
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def on_step(self, trainer: Trainer) -> None:
+    def on_step(self, trainer: CharLMTrainer) -> None:
         if trainer.step == self.step:
             trainer.stop()
 
@@ -47,12 +50,12 @@ def test_resumed_training_has_the_same_bits(tmp_path: Path, cell: str, embedding
     path = tmp_path / "model.safetensors"
     n = 20
 
-    def new(**rest: object) -> Trainer:
-        return Trainer(CharLM(VOCABULARY, config, seed=1), TEXT, options(steps=2 * n), **rest)
+    def new(**rest: object) -> CharLMTrainer:
+        return CharLMTrainer(CharLM(VOCABULARY, config, seed=1), TEXT, options(steps=2 * n), **rest)
 
     whole = new().run()
     new(output=path, callbacks=[StopAt(n)]).run()
-    resumed = Trainer.resume(path, TEXT)
+    resumed = CharLMTrainer.resume(path, TEXT)
     assert (resumed.step, resumed.stopped) == (n, None)
     assert_same_bits(resumed.run(), whole)
     assert (resumed.step, resumed.stopped) == (2 * n, "finished")
@@ -76,30 +79,49 @@ def test_every_optimizer_and_schedule_resumes(
         batch=64,  # 18 chunks an epoch, so that the decay is seen to resume
     )
 
-    def new(**rest: object) -> Trainer:
-        return Trainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run, **rest)
+    def new(**rest: object) -> CharLMTrainer:
+        return CharLMTrainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run, **rest)
 
     whole = new().run()
     new(output=path, callbacks=[StopAt(20)]).run()
-    assert_same_bits(Trainer.resume(path, TEXT).run(), whole)
+    assert_same_bits(CharLMTrainer.resume(path, TEXT).run(), whole)
+
+
+def test_a_run_of_a_file_without_a_report_goes_on(tmp_path: Path) -> None:
+    """As version 0.1.0 wrote them: no history, no counts of chunks, no options added since."""
+    path = tmp_path / "model.safetensors"
+    run = options(steps=30, batch=64)
+    whole = CharLMTrainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run).run()
+    CharLMTrainer(
+        CharLM(VOCABULARY, SMALL, seed=1), TEXT, run, output=path, callbacks=[StopAt(20)]
+    ).run()
+    checkpoint = load_checkpoint(path)
+    del checkpoint.training["report"], checkpoint.training["chunks"]
+    for name in ("patience", "accumulate", "keep_best", "log_every"):
+        del checkpoint.training["options"][name]
+    kept = {n: t for n, t in checkpoint.tensors.items() if not n.startswith("training.report.")}
+    save_checkpoint(path, Checkpoint(checkpoint.model, checkpoint.training, kept))
+    assert_same_bits(CharLMTrainer.resume(path, TEXT).run(), whole)
 
 
 def test_a_run_may_go_on_beyond_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     run = options(steps=15, schedule="constant")
-    Trainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run, output=path).run()
-    resumed = Trainer.resume(path, TEXT, steps=30, output=tmp_path / "other.safetensors")
-    whole = Trainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, options(steps=30, schedule="constant"))
+    CharLMTrainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run, output=path).run()
+    resumed = CharLMTrainer.resume(path, TEXT, steps=30, output=tmp_path / "other.safetensors")
+    whole = CharLMTrainer(
+        CharLM(VOCABULARY, SMALL, seed=1), TEXT, options(steps=30, schedule="constant")
+    )
     assert_same_bits(resumed.run(), whole.run())
-    assert Trainer.resume(path, TEXT).step == 15
-    assert Trainer.resume(tmp_path / "other.safetensors", TEXT).step == 30
+    assert CharLMTrainer.resume(path, TEXT).step == 15
+    assert CharLMTrainer.resume(tmp_path / "other.safetensors", TEXT).step == 30
 
 
 def test_validation_samples_and_checkpoints_leave_training_alone(tmp_path: Path) -> None:
     def run(**changes: object) -> CharLM:
         model = CharLM(VOCABULARY, SMALL, seed=1)
         output = tmp_path / "model.safetensors"
-        return Trainer(
+        return CharLMTrainer(
             model, TEXT, options(steps=12, **changes), output=output, callbacks=[Callback()]
         ).run()
 
@@ -112,7 +134,7 @@ def test_any_number_of_threads_trains_the_same_bits() -> None:
     for n in (1, 2):
         rnnfast.set_num_threads(n)
         model = CharLM(VOCABULARY, CharLMConfig(hidden_size=96, num_layers=2, dropout=0.1), seed=1)
-        models.append(Trainer(model, TEXT, options(steps=10, batch=24)).run())
+        models.append(CharLMTrainer(model, TEXT, options(steps=10, batch=24)).run())
     assert_same_bits(*models)
 
 
@@ -120,24 +142,26 @@ def test_callbacks_hear_of_every_event(tmp_path: Path) -> None:
     heard: list[tuple] = []
 
     class Listener(Callback):
-        def on_start(self, trainer: Trainer) -> None:
+        def on_start(self, trainer: CharLMTrainer) -> None:
             heard.append(("start", trainer.step))
 
-        def on_validation(self, trainer: Trainer) -> None:
+        def on_validation(self, trainer: CharLMTrainer) -> None:
             heard.append(("validation", trainer.step))
 
-        def on_sample(self, trainer: Trainer, text: str) -> None:
+        def on_sample(self, trainer: CharLMTrainer, text: str) -> None:
             heard.append(("sample", trainer.step, len(text)))
 
-        def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
+        def on_checkpoint(self, trainer: CharLMTrainer, path: Path) -> None:
             heard.append(("checkpoint", trainer.step, path))
 
-        def on_end(self, trainer: Trainer) -> None:
+        def on_end(self, trainer: CharLMTrainer) -> None:
             heard.append(("end", trainer.stopped))
 
     path = tmp_path / "model.safetensors"
     run = options(steps=5, validate_every=2, sample_every=3, sample_length=10, checkpoint_every=4)
-    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, run, output=path, callbacks=[Listener()])
+    trainer = CharLMTrainer(
+        CharLM(VOCABULARY, SMALL), TEXT, run, output=path, callbacks=[Listener()]
+    )
     trainer.run()
     assert heard == [
         ("start", 0),
@@ -156,23 +180,25 @@ def test_callbacks_hear_of_every_event(tmp_path: Path) -> None:
 
 def test_a_run_that_time_ends_after_a_checkpoint_tells_nothing_twice(tmp_path: Path) -> None:
     class Slow(PrintProgress):
-        def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
+        def on_checkpoint(self, trainer: CharLMTrainer, path: Path) -> None:
             super().on_checkpoint(trainer, path)
             time.sleep(0.7)
 
     path, lines = tmp_path / "model.safetensors", io.StringIO()
     run = options(minutes=0.01, validate_every=1, sample_every=1, checkpoint_every=1)
-    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, run, output=path)
+    trainer = CharLMTrainer(CharLM(VOCABULARY, SMALL), TEXT, run, output=path)
     trainer.callbacks.append(Slow(file=lines))
     trainer.run()
     assert (trainer.step, trainer.stopped) == (1, "finished")
     steps = re.findall(r"^step 1, |^--- sample|^step 1: saved", lines.getvalue(), re.MULTILINE)
     assert steps == ["step 1, ", "--- sample", "step 1: saved"]
-    assert Trainer.resume(path, TEXT).done == 1  # what is saved knows that the run is finished
+    assert (
+        CharLMTrainer.resume(path, TEXT).done == 1
+    )  # what is saved knows that the run is finished
 
 
 def test_progress_can_be_told_before_the_first_step(capsys: pytest.CaptureFixture[str]) -> None:
-    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=3))
+    trainer = CharLMTrainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=3))
     trainer.callbacks.append(PrintProgress())
     bits = trainer.validate()
     expected = f"step 0, epoch 0.00, 0 chars/s, validation {bits:.3f} bits/char"
@@ -180,11 +206,13 @@ def test_progress_can_be_told_before_the_first_step(capsys: pytest.CaptureFixtur
 
 
 def test_limits_of_epochs_and_minutes() -> None:
-    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(epochs=2, batch=64, validation=0))
+    trainer = CharLMTrainer(
+        CharLM(VOCABULARY, SMALL), TEXT, options(epochs=2, batch=64, validation=0)
+    )
     trainer.run()
     assert (trainer.epoch, trainer.done, trainer.seconds_left) == (2.0, 1.0, 0.0)
     assert trainer.validation_bits is None
-    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(minutes=0.01))
+    trainer = CharLMTrainer(CharLM(VOCABULARY, SMALL), TEXT, options(minutes=0.01))
     trainer.run()
     assert 0.6 <= trainer.seconds < 30
     assert trainer.step > 0
@@ -199,8 +227,8 @@ def test_numbers_of_numpy_are_numbers_in_checkpoints(tmp_path: Path) -> None:
         batch=np.int64(4), seq_len=np.int32(16), steps=np.uint8(2), learning_rate=np.float32(1e-3)
     )
     model = CharLM(VOCABULARY, config, seed=np.int64(1))
-    Trainer(model, TEXT, run, output=path, source=[Path("a.txt")]).run()
-    resumed = Trainer.resume(path, TEXT, steps=np.int64(3))
+    CharLMTrainer(model, TEXT, run, output=path, source=[Path("a.txt")]).run()
+    resumed = CharLMTrainer.resume(path, TEXT, steps=np.int64(3))
     assert (resumed.options.batch, resumed.model.config, resumed.source) == (4, config, ["a.txt"])
     with pytest.raises(TypeError, match="optimizer_options: expected values that JSON can hold"):
         TrainingOptions(optimizer_options={"eps": np.float32(1e-8)})
@@ -208,14 +236,14 @@ def test_numbers_of_numpy_are_numbers_in_checkpoints(tmp_path: Path) -> None:
 
 def test_resuming_refuses(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=1), output=path).run()
+    CharLMTrainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=1), output=path).run()
     with pytest.raises(TextError, match="was trained on another text"):
-        Trainer.resume(path, TEXT[1:])
+        CharLMTrainer.resume(path, TEXT[1:])
     with pytest.raises(ValueError, match="batch: cannot change when a run is resumed"):
-        Trainer.resume(path, TEXT, batch=5)
+        CharLMTrainer.resume(path, TEXT, batch=5)
     CharLM.load(path).save(path)
     with pytest.raises(CheckpointError, match="holds a model alone"):
-        Trainer.resume(path, TEXT)
+        CharLMTrainer.resume(path, TEXT)
 
 
 @pytest.mark.parametrize(
@@ -248,10 +276,10 @@ def test_options_refuse(changes: dict, message: str) -> None:
 def test_trainers_refuse_texts(tmp_path: Path) -> None:
     model = CharLM(VOCABULARY, SMALL)
     with pytest.raises(UnknownCharacterError, match="'é'"):
-        Trainer(model, TEXT + "é", BRIEF)
+        CharLMTrainer(model, TEXT + "é", BRIEF)
     with pytest.raises(TextError, match="shorter than a sequence"):
-        Trainer(model, TEXT[:60], BRIEF)
+        CharLMTrainer(model, TEXT[:60], BRIEF)
     with pytest.raises(TextError, match=r"validation: 0\.05 of 30 characters leaves 1"):
-        Trainer(model, TEXT[:30], options(batch=1))
+        CharLMTrainer(model, TEXT[:30], options(batch=1))
     with pytest.raises(CheckpointError, match="is not a directory"):
-        Trainer(model, TEXT, BRIEF, output=tmp_path / "gone" / "model.safetensors")
+        CharLMTrainer(model, TEXT, BRIEF, output=tmp_path / "gone" / "model.safetensors")

@@ -15,8 +15,8 @@ from rnnfast.training import (
     Callback,
     CharLM,
     CharLMConfig,
+    CharLMTrainer,
     CheckpointError,
-    Trainer,
     TrainingError,
     TrainingOptions,
 )
@@ -31,7 +31,7 @@ class SendAt(Callback):
     def __init__(self, step: int, *numbers: signal.Signals) -> None:
         self.step, self.numbers = step, numbers
 
-    def on_step(self, trainer: Trainer) -> None:
+    def on_step(self, trainer: CharLMTrainer) -> None:
         if trainer.step == self.step:
             for number in self.numbers:
                 os.kill(os.getpid(), number)
@@ -45,12 +45,12 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path, number: signal.
     path = tmp_path / "model.safetensors"
     before = signal.getsignal(number)
     interrupt = SendAt(7, number)
-    trainer = Trainer(
+    trainer = CharLMTrainer(
         CharLM(VOCABULARY, SMALL), TEXT, options(), output=path, callbacks=[interrupt]
     )
     trainer.run()
     assert (trainer.stopped, trainer.interrupted_by) == ("interrupted", number)
-    assert Trainer.resume(path, TEXT).step == trainer.step == 7
+    assert CharLMTrainer.resume(path, TEXT).step == trainer.step == 7
     assert signal.getsignal(number) is before
 
 
@@ -58,7 +58,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path, number: signal.
 def test_a_signal_that_is_ignored_stays_ignored(number: signal.Signals) -> None:
     before = signal.signal(number, signal.SIG_IGN)
     try:
-        trainer = Trainer(
+        trainer = CharLMTrainer(
             CharLM(VOCABULARY, SMALL), TEXT, options(steps=9), callbacks=[SendAt(7, number)]
         )
         trainer.run()
@@ -71,7 +71,7 @@ def test_a_signal_that_is_ignored_stays_ignored(number: signal.Signals) -> None:
 def test_a_second_interrupt_ends_the_run_at_once(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     for first in ENDING:
-        trainer = Trainer(
+        trainer = CharLMTrainer(
             CharLM(VOCABULARY, SMALL),
             TEXT,
             options(),
@@ -86,27 +86,31 @@ def test_a_second_interrupt_ends_the_run_at_once(tmp_path: Path) -> None:
 def test_a_terminal_that_hangs_up_twice_does_not_lose_the_run(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     hang_up = SendAt(7, signal.SIGHUP, signal.SIGHUP, signal.SIGTERM)
-    Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(), output=path, callbacks=[hang_up]).run()
-    assert Trainer.resume(path, TEXT).step == 7
+    CharLMTrainer(
+        CharLM(VOCABULARY, SMALL), TEXT, options(), output=path, callbacks=[hang_up]
+    ).run()
+    assert CharLMTrainer.resume(path, TEXT).step == 7
 
 
 def test_a_callback_that_fails_does_not_lose_the_run(tmp_path: Path) -> None:
     class Fail(Callback):
-        def on_step(self, trainer: Trainer) -> None:
+        def on_step(self, trainer: CharLMTrainer) -> None:
             if trainer.step == 7:
                 raise OSError("nobody listens")
 
     path = tmp_path / "model.safetensors"
     run = options(steps=20)
-    trainer = Trainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run, output=path, callbacks=[Fail()])
+    trainer = CharLMTrainer(
+        CharLM(VOCABULARY, SMALL, seed=1), TEXT, run, output=path, callbacks=[Fail()]
+    )
     with pytest.raises(OSError, match="nobody listens"):
         trainer.run()
-    whole = Trainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run).run()
-    assert_same_bits(Trainer.resume(path, TEXT).run(), whole)
+    whole = CharLMTrainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run).run()
+    assert_same_bits(CharLMTrainer.resume(path, TEXT).run(), whole)
 
 
 def test_a_run_may_take_place_outside_the_main_thread() -> None:
-    trainer = Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=3))
+    trainer = CharLMTrainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=3))
     thread = threading.Thread(target=trainer.run)
     thread.start()
     thread.join(timeout=60)
@@ -118,16 +122,16 @@ def test_two_runs_cannot_write_to_one_file(tmp_path: Path) -> None:
     link.symlink_to(path)
 
     class Rival(Callback):
-        def on_step(self, trainer: Trainer) -> None:
+        def on_step(self, trainer: CharLMTrainer) -> None:
             del trainer
             with pytest.raises(CheckpointError, match="another run writes to it"):
-                Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=1), output=link).run()
+                CharLMTrainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=1), output=link).run()
 
-    Trainer(
+    CharLMTrainer(
         CharLM(VOCABULARY, SMALL), TEXT, options(steps=2), output=path, callbacks=[Rival()]
     ).run()
     assert sorted(tmp_path.iterdir()) == [link, path]
-    Trainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=1), output=link).run()
+    CharLMTrainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=1), output=link).run()
 
 
 def test_what_is_not_a_regular_file_is_refused_before_training(tmp_path: Path) -> None:
@@ -137,7 +141,7 @@ def test_what_is_not_a_regular_file_is_refused_before_training(tmp_path: Path) -
     model = CharLM(VOCABULARY, SMALL)
     for path in (fifo, link):
         with pytest.raises(CheckpointError, match="it is a FIFO, not a regular file"):
-            Trainer(model, TEXT, BRIEF, output=path)
+            CharLMTrainer(model, TEXT, BRIEF, output=path)
         with pytest.raises(CheckpointError, match="it is a FIFO, not a regular file"):
             model.save(path)
     assert fifo.is_fifo()
@@ -191,7 +195,7 @@ def test_divergence_is_an_error_and_spares_the_checkpoint(
         path.write_text("the last good one")
         model = CharLM(VOCABULARY, CharLMConfig(cell, 12), seed=0)
         with pytest.raises(TrainingError, match=message):
-            Trainer(model, TEXT, replace(run, checkpoint_every=1), output=output).run()
+            CharLMTrainer(model, TEXT, replace(run, checkpoint_every=1), output=output).run()
         assert path.read_text() == "the last good one"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -201,12 +205,12 @@ def test_divergence_that_validation_or_a_sample_meets_is_told_as_such(event: str
     model = CharLM(VOCABULARY, CharLMConfig("gru", 12), seed=0)
     run = sgd(1e300, steps=9, **{event: 1})
     with pytest.raises(TrainingError, match=r"^training diverged at step 1: "):
-        Trainer(model, TEXT, run, callbacks=[Callback()]).run()
+        CharLMTrainer(model, TEXT, run, callbacks=[Callback()]).run()
 
 
 def test_divergence_is_told_where_a_signal_ends_the_run(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    trainer = Trainer(
+    trainer = CharLMTrainer(
         CharLM(VOCABULARY, CharLMConfig("gru", 12), seed=0),
         TEXT,
         sgd(1e5),
@@ -224,15 +228,15 @@ class Spoil(Callback):
     def __init__(self, at: int) -> None:
         self.at, self.saved, self.validated, self.steps = at, [], [], 0
 
-    def on_step(self, trainer: Trainer) -> None:
+    def on_step(self, trainer: CharLMTrainer) -> None:
         self.steps = trainer.step
         if trainer.step == self.at:
             weight(trainer.model, "head.weight")[...] *= 1e5
 
-    def on_validation(self, trainer: Trainer) -> None:
+    def on_validation(self, trainer: CharLMTrainer) -> None:
         self.validated.append(trainer.step)
 
-    def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
+    def on_checkpoint(self, trainer: CharLMTrainer, path: Path) -> None:
         del path
         self.saved.append(trainer.step)
 
@@ -251,7 +255,9 @@ def test_a_run_that_diverged_ends_where_it_is_first_found(
 ) -> None:
     spoil, path = Spoil(3), tmp_path / "m.safetensors"
     run = options(steps=300, learning_rate=1e-6, **event)
-    trainer = Trainer(CharLM(VOCABULARY, SMALL, seed=0), TEXT, run, output=path, callbacks=[spoil])
+    trainer = CharLMTrainer(
+        CharLM(VOCABULARY, SMALL, seed=0), TEXT, run, output=path, callbacks=[spoil]
+    )
     with pytest.raises(TrainingError, match=rf"^training diverged at step {ends}: the loss is "):
         trainer.run()
     assert spoil.steps == ends
@@ -264,13 +270,13 @@ def test_an_optimizer_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
 
     class Break(Callback):
-        def on_step(self, trainer: Trainer) -> None:
+        def on_step(self, trainer: CharLMTrainer) -> None:
             state = trainer.optimizer.state_dict()
             state["buffers"]["square.head.bias"][0] = np.inf
             trainer.optimizer.load_state_dict(state)
 
     model = CharLM(VOCABULARY, SMALL, seed=0)
-    trainer = Trainer(model, TEXT, options(steps=2), output=path, callbacks=[Break()])
+    trainer = CharLMTrainer(model, TEXT, options(steps=2), output=path, callbacks=[Break()])
     with pytest.raises(TrainingError, match=r"square\.head\.bias is not finite"):
         trainer.run()
     with pytest.raises(CheckpointError, match=r"not written: .*square\.head\.bias is not finite"):

@@ -10,6 +10,7 @@ import rnnfast
 
 PROGRAM = """
 import numpy as np
+import numpy.typing as npt
 import rnnfast
 
 x = np.zeros((4, 2, 3), np.float32)
@@ -21,6 +22,26 @@ print(dh.shape)
 _, (h, c) = lstm(x, (h, h))
 print(h.shape, c.shape)
 rnnfast.LSTM(3, 5, learn_state=True)(x, (None, c))
+
+seen, last = gru(rnnfast.tensor(x))
+out, (ht, ct) = lstm(rnnfast.tensor(x), (last, h))
+out, (ht, ct) = lstm(rnnfast.tensor(x), (ht, None), np.array([4, 2]))
+logits = rnnfast.Linear(5, 3)(rnnfast.autograd.tanh(out[0] * 2 + last.mean(axis=0)))
+rnnfast.cross_entropy(logits @ gru.weight_ih_l0.tensor().T, np.array([0, 1])).backward()
+print(logits.grad, float(rnnfast.cross_entropy(logits.value, np.array([0, 1]))))
+print(rnnfast.Embedding(3, 5)(rnnfast.tensor([1, 2])).sum().item(), rnnfast.Linear(3, 5)(x).T)
+
+
+@rnnfast.autograd.takes_tensors
+def squares(
+    y: npt.ArrayLike, target: npt.NDArray[np.float32], scale: float = 1
+) -> tuple[float, npt.NDArray[np.float32]]:
+    error = scale * (np.asarray(y, np.float32) - target)
+    return float((error * error).sum()), 2 * scale * error
+
+
+print(squares(logits, x, scale=2).item(), squares(x, x)[1].T)
+print(rnnfast.gradcheck(gru, x, parameters=gru.parameters()))
 
 
 class Model(rnnfast.Module):

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from rnnfast.cells import ZOO
-from rnnfast.training import CharLM, CharLMConfig, Trainer, TrainingOptions, Vocabulary
+from rnnfast.training import CharLM, CharLMConfig, CharLMTrainer, TrainingOptions, Vocabulary
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 60
 SIZE = 24  # of the embedding too, as some cells read their input
@@ -27,7 +27,7 @@ def test_a_model_learns(cell: str) -> None:
     options = TrainingOptions(
         steps=120, batch=16, seq_len=16, learning_rate=1e-2, schedule="constant", validation=0.1
     )
-    trainer = Trainer(model, TEXT, options)
+    trainer = CharLMTrainer(model, TEXT, options)
     assert trainer.validate() > UNIFORM
     trainer.run()
     assert trainer.validation_bits is not None

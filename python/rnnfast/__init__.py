@@ -1,24 +1,27 @@
 """Fast, exact recurrent neural networks: fused forward and backward kernels for the CPU.
 
 Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recurrent` for every
-cell), stateless functions on arrays in `rnnfast.functional`, the training of language models in
-`rnnfast.training`, cells of the literature and the functions to write your own with in
-`rnnfast.cells`, and the float64 NumPy reference that everything is checked against in
-`rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers as
-PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these and `rnnfast.training` are loaded when
-they are first used. `rnnfast.traced` is how a cell of Python becomes one of the engine.
+cell); called with a `Tensor` they record what gradients need (`rnnfast.autograd`). There are
+stateless functions on arrays in `rnnfast.functional`, training of any model in `rnnfast.training`,
+batches of data in `rnnfast.data`, pools of sessions in `rnnfast.serving`, cells of the literature
+and the functions to write your own with in `rnnfast.cells`, and the float64 NumPy reference that
+everything is checked against in `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices.
+`rnnfast.torch` has the layers as PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these and
+`rnnfast.data`, `rnnfast.serving` and `rnnfast.training` are loaded when they are first used.
+`rnnfast.traced` is how a cell of Python becomes one of the engine.
 """
 
 import importlib
 import importlib.util
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rnnfast import cells, cuda, functional, reference
+from rnnfast import autograd, cells, cuda, functional, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache
 from rnnfast._engine.known import register
 from rnnfast._engine.threads import get_num_threads, set_num_threads
 from rnnfast._version import __version__
+from rnnfast.autograd.gradcheck import gradcheck
+from rnnfast.autograd.tensor import Tensor, tensor
 from rnnfast.exchange.keras import load_keras_weights, to_keras_weights
 from rnnfast.exchange.pytorch import load_torch_state_dict, to_torch_state_dict
 from rnnfast.layers.activations import GELU, ReLU, Sigmoid, SiLU, Tanh
@@ -32,8 +35,11 @@ from rnnfast.layers.normalization import LayerNorm
 from rnnfast.layers.parameter import Parameter
 from rnnfast.layers.pooling import Last, MaxPool, MeanPool
 from rnnfast.layers.recurrent import Recurrent
-from rnnfast.layers.stream import Stream
+from rnnfast.layers.stream import Stream, StreamState
+from rnnfast.losses.classification import bce_with_logits, nll
 from rnnfast.losses.cross_entropy import cross_entropy, softmax_cross_entropy
+from rnnfast.losses.ctc import ctc
+from rnnfast.losses.regression import gaussian_nll, huber, l1, mse, quantile
 from rnnfast.optim.clipping import clip_grad_norm_, clip_grad_value_
 from rnnfast.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from rnnfast.optim.schedules import (
@@ -82,43 +88,66 @@ __all__ = [
     "Sigmoid",
     "StepDecay",
     "Stream",
+    "StreamPool",
+    "StreamState",
     "Tanh",
+    "Tensor",
     "__version__",
+    "autograd",
+    "bce_with_logits",
     "cache_info",
     "cells",
     "clip_grad_norm_",
     "clip_grad_value_",
     "cpu_info",
     "cross_entropy",
+    "ctc",
     "cuda",
     "empty_cache",
     "functional",
+    "gaussian_nll",
     "get_num_threads",
+    "gradcheck",
+    "huber",
+    "l1",
     "load_keras_weights",
     "load_torch_state_dict",
+    "mse",
+    "nll",
+    "quantile",
     "reference",
     "register",
     "set_num_threads",
     "softmax_cross_entropy",
+    "tensor",
     "to_keras_weights",
     "to_torch_state_dict",
 ]
 
 _LOADED_ON_USE = {
+    "data": "rnnfast.data",
     "onnx": "onnx",
+    "serving": "rnnfast.serving",
     "torch": "torch",
     "traced": "rnnfast.traced",
     "training": "rnnfast.training",
 }  # by their needs
 
+_NAMES_ON_USE = {"StreamPool": "serving"}  # by their modules
+
 if TYPE_CHECKING:
+    from rnnfast import data as data
     from rnnfast import onnx as onnx
+    from rnnfast import serving as serving
     from rnnfast import torch as torch
     from rnnfast import traced as traced
     from rnnfast import training as training
+    from rnnfast.serving import StreamPool as StreamPool
 else:
 
-    def __getattr__(name: str) -> ModuleType:
+    def __getattr__(name: str) -> Any:
+        if name in _NAMES_ON_USE:
+            return getattr(importlib.import_module(f"rnnfast.{_NAMES_ON_USE[name]}"), name)
         if name not in _LOADED_ON_USE:
             raise AttributeError(f"module 'rnnfast' has no attribute {name!r}")
         return importlib.import_module(f"rnnfast.{name}")
@@ -126,4 +155,4 @@ else:
 
 def __dir__() -> list[str]:
     there = (name for name, need in _LOADED_ON_USE.items() if importlib.util.find_spec(need))
-    return sorted({*globals(), *there})
+    return sorted({*globals(), *there, *_NAMES_ON_USE})

@@ -18,6 +18,8 @@ __all__: list[str] = [
     "Packed",
     "Reserve",
     "Stage",
+    "Stepper",
+    "StreamPlan",
     "activation_backward",
     "activation_forward",
     "adagrad",
@@ -30,6 +32,7 @@ __all__: list[str] = [
     "convolution_forward",
     "cpu_info",
     "cross_entropy",
+    "ctc",
     "cuda_plan",
     "define",
     "dropout",
@@ -83,6 +86,11 @@ class CellInfo:
     ) -> dict[str, tuple[int, ...]]:
         """
         The shapes of a layer's weights in one direction by their names, in the order of `rnnfast.functional.Weights`; weight_channel where the cell has one, weight_hr with a projection, whose size is not 0.
+        """
+    @property
+    def drops_candidate(self) -> bool:
+        """
+        Whether it is the form of another cell in which the candidate is dropped.
         """
     @property
     def gates(self) -> int:
@@ -164,6 +172,10 @@ class Reserve:
     """
     What a training forward pass keeps for backward.
     """
+    def candidate_mask(self, cell: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        What the steps of a layer and direction multiplied their candidates with, (T, B, H).
+        """
     def dropout_mask(self, layer: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
         """
         What the outputs of a layer but the last were multiplied with, (T, B, D*H).
@@ -281,6 +293,22 @@ class Packed:
     def proj_size(self) -> int:
         """
         P, the width of h where it is projected; else 0.
+        """
+
+class StreamPlan:
+    """
+    A model of one step: layers with their weights, which stay as they are, for any number of steppers. A layer is a tuple: ('recurrent', options, packed), ('embedding', weight), ('linear', weight, bias or None), ('activation', kind), ('layer_norm', weight, bias or None, eps), ('convolution', weight, bias or None, dilation) for a causal one, ('add', n) of what went in n layers before.
+    """
+    def __init__(self, layers: list, dtype: str) -> None: ...
+
+class Stepper:
+    """
+    Takes steps of a plan; for one thread at a time.
+    """
+    def __init__(self, plan: typing.Any) -> None: ...
+    def step(self, x: typing.Any, states: typing.Any, rows: typing.Any) -> typing.Any:
+        """
+        y (N, output_size) of a step of N sequences, whose rows of `states` (B, state_size) move on: those of the numbers `rows`, all different, or for None all. None where an argument is not exactly what the kernels read.
         """
 
 class Care:
@@ -540,9 +568,13 @@ def cross_entropy(
     targets: numpy.typing.NDArray[numpy.int64],
     ignore_index: typing.SupportsInt | typing.SupportsIndex,
     need_gradient: bool,
+    weight: numpy.typing.NDArray[numpy.float32] | None = None,
+    label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    mean: bool = True,
+    losses: numpy.typing.NDArray[numpy.float64] | None = None,
 ) -> tuple[float, numpy.typing.NDArray[numpy.float32] | None]:
     """
-    Mean loss over the targets that count, and its gradient by the logits.
+    The mean or the sum of the losses of the targets that count, and its gradient by the logits. Writes the losses of the rows to `losses`.
     """
 
 @typing.overload
@@ -552,9 +584,43 @@ def cross_entropy(
     targets: numpy.typing.NDArray[numpy.int64],
     ignore_index: typing.SupportsInt | typing.SupportsIndex,
     need_gradient: bool,
+    weight: numpy.typing.NDArray[numpy.float64] | None = None,
+    label_smoothing: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    mean: bool = True,
+    losses: numpy.typing.NDArray[numpy.float64] | None = None,
 ) -> tuple[float, numpy.typing.NDArray[numpy.float64] | None]:
     """
-    Mean loss over the targets that count, and its gradient by the logits.
+    The mean or the sum of the losses of the targets that count, and its gradient by the logits. Writes the losses of the rows to `losses`.
+    """
+
+@typing.overload
+def ctc(
+    *,
+    logits: numpy.typing.NDArray[numpy.float32],
+    targets: numpy.typing.NDArray[numpy.int64],
+    input_lengths: numpy.typing.NDArray[numpy.int64],
+    target_lengths: numpy.typing.NDArray[numpy.int64],
+    blank: typing.SupportsInt | typing.SupportsIndex,
+    scales: numpy.typing.NDArray[numpy.float64],
+    zero_infinity: bool,
+) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float32]]:
+    """
+    The sequences' losses, and the gradient of their sum times scales by the logits.
+    """
+
+@typing.overload
+def ctc(
+    *,
+    logits: numpy.typing.NDArray[numpy.float64],
+    targets: numpy.typing.NDArray[numpy.int64],
+    input_lengths: numpy.typing.NDArray[numpy.int64],
+    target_lengths: numpy.typing.NDArray[numpy.int64],
+    blank: typing.SupportsInt | typing.SupportsIndex,
+    scales: numpy.typing.NDArray[numpy.float64],
+    zero_infinity: bool,
+) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64]]:
+    """
+    The sequences' losses, and the gradient of their sum times scales by the logits.
     """
 
 def cuda_plan(
@@ -608,6 +674,7 @@ def define(
     constants: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
     slots: typing.SupportsInt | typing.SupportsIndex,
     dslots: typing.SupportsInt | typing.SupportsIndex,
+    mask: typing.SupportsInt | typing.SupportsIndex,
 ) -> None:
     """
     Adds a cell that was written in Python, as `rnnfast.traced` makes it, to `cells`. Raises ValueError, with what is wrong, for what the engine cannot run.
@@ -875,7 +942,7 @@ def network_options(
     noise: typing.Any = None,
 ) -> NetworkOptions | None:
     """
-    Options; None where a value is not exactly of the type that they have, or out of range. `cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. `threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether training calls keep a copy of y, which backward reads, so that callers may change theirs. `noise`: a `rnnfast._engine.noise.Noise`, or None for none.
+    Options; None where a value is not exactly of the type that they have, or out of range, or where the cell of that name cannot drop its candidate. `cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. `threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether training calls keep a copy of y, which backward reads, so that callers may change theirs. `noise`: a `rnnfast._engine.noise.Noise`, or None for none.
     """
 
 def pack(options: NetworkOptions, weights: typing.Any) -> typing.Any:

@@ -47,8 +47,8 @@ class Reserve(NamedTuple):
     plus N*D*H values for each layer but the last (twice with dropout) and, if lengths differ, N*I
     and N*D*H values for x and y as packed rows. With zoneout the first part has another
     itemsize * N * (H + (S - 1) * H'), with dropout of the inputs there are N*I values for x in any
-    case. With `recompute` the first part is, for the C places between segments,
-    itemsize * C * S * B * H instead.
+    case, and with dropout of the candidate K is larger by 1. With `recompute` the first part is,
+    for the C places between segments, itemsize * C * S * B * H instead.
     """
 
     core: Any  # of `_core`, or what a device has of the same form
@@ -81,6 +81,7 @@ def forward(
     zoneout: float | tuple[float, ...] = 0.0,
     input_dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
+    candidate_dropout: float = 0.0,
 ) -> tuple[RealArray, tuple[RealArray, ...], Reserve | None]:
     """Run a network over whole sequences.
 
@@ -130,6 +131,11 @@ def forward(
             the cell makes for them, as a GRU's r * h. A sequence has one mask for all steps and
             products of a layer and direction. The state itself goes on as it is.
             Source: as of input_dropout.
+        candidate_dropout: The same of the candidate of each step, what it adds to a state through a
+            gate, as an LSTM's g and a GRU's n; each step draws a mask of its own. For cells whose
+            step marks its candidate, `x.candidate(v)`; compiled ones then run by their equations,
+            as cells of Python do.
+            Source: Semeniuta, Severyn and Barth, "Recurrent dropout without memory loss", 2016.
 
     Returns:
         y (T, B, D*H), the outputs of the last layer; the final states, (L*D, B, H) each; and the
@@ -145,9 +151,10 @@ def forward(
     steps = 0 if recompute is False else arguments.recomputed_steps(recompute, x, on)
     # As `network.network_options` does it, whose call would cost a short one 2%.
     drawn = None
-    if not noise.none(zoneout, input_dropout, recurrent_dropout):
-        states = network.info_of(cell).states
-        drawn = noise.of(zoneout, input_dropout, recurrent_dropout, states, on)
+    values = zoneout, input_dropout, recurrent_dropout, candidate_dropout
+    if not noise.none(*values):
+        info = network.info_of(cell)
+        drawn = noise.of(*values, info.name, info.states, on)
     options = _core.network_options(
         cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, drawn
     ) or network.checked_options(

@@ -174,7 +174,7 @@ def test_a_stream_takes_the_weights_as_they_were(device: str) -> None:
 
 
 def test_training_on_the_device_follows_the_cpu(device: str, tmp_path: Path) -> None:
-    from rnnfast.training import CharLM, CharLMConfig, Trainer, TrainingOptions, Vocabulary
+    from rnnfast.training import CharLM, CharLMConfig, CharLMTrainer, TrainingOptions, Vocabulary
 
     text = "the quick brown fox jumps over the lazy dog. " * 20
     config = CharLMConfig("gru", hidden_size=12, num_layers=2, embedding_size=5, dropout=0.1)
@@ -182,9 +182,9 @@ def test_training_on_the_device_follows_the_cpu(device: str, tmp_path: Path) -> 
         batch=3, seq_len=8, steps=6, validation=0.1, sample_length=0, checkpoint_every=3
     )
 
-    def train(device: str) -> tuple[list[float], Trainer]:
+    def train(device: str) -> tuple[list[float], CharLMTrainer]:
         model = CharLM(Vocabulary(text), config, seed=1, device=device)
-        trainer = Trainer(model, text, options, output=tmp_path / f"{device}.safetensors")
+        trainer = CharLMTrainer(model, text, options, output=tmp_path / f"{device}.safetensors")
         trainer.run()
         assert trainer.training_bits is not None
         assert trainer.validation_bits is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rnnfast import _core
 from rnnfast.cells import ZOO
@@ -24,15 +24,11 @@ COMPILED: tuple[str, ...] = tuple(cell.name for cell in _core.cells())
 _MARK = "@"  # between the name of a cell that was not registered and what tells its equations
 
 
-class _Defined(NamedTuple):
-    """A traced cell that the engine has."""
-
-    cell: Cell
-    digest: str
-
+_DROPPING = f"{_MARK}candidate_dropout"  # after the name of a cell whose candidate is dropped
 
 _lock = threading.RLock()
-_defined: dict[str, _Defined] = {}
+_defined: dict[str, Cell] = {}  # traced cells that the engine has
+_dropping: set[str] = set()  # likewise, by the names of their forms whose candidate is dropped
 _registered: dict[str, str] = {}  # names by digests, of `register` alone
 _names: dict[int, tuple[weakref.ref[Cell], str]] = {}  # of cells that came as objects
 
@@ -64,9 +60,9 @@ def register(cell: Cell, name: str | None = None) -> str:
     if not name or _MARK in name:
         raise ValueError(f"name: expected a text without {_MARK!r} that is not empty, got {name!r}")
     with _lock:
-        digest = _digest(_traced(cell))
+        traced = _traced(cell)
         if name in ZOO or name in _defined:
-            if digest != _digest_of(name):
+            if not _stands_for(name, traced):
                 raise ValueError(
                     f"name: expected one that no cell with other equations has, got {name!r}; "
                     "register the cell under another name, or pass the cell itself in place of a "
@@ -74,7 +70,7 @@ def register(cell: Cell, name: str | None = None) -> str:
                 )
             return name_of(name)
         _define(name, cell)
-        _registered.setdefault(digest, name)
+        _registered.setdefault(_digest(traced), name)
         _names.clear()  # they may have this name now
     return name
 
@@ -109,14 +105,41 @@ def name_of(cell: str | Cell) -> str:
 def cell_named(name: str) -> Cell:
     """The equations of a cell that `name_of` gave the name."""
     name_of(name)
-    return ZOO[name] if name in ZOO else _defined[name].cell
+    return ZOO[name] if name in ZOO else _defined[name]
 
 
 def graph_of(name: str) -> dict[str, Any] | None:
-    """A cell's equations as plain data for files, None of compiled cells; see `name_of_graph`."""
+    """A cell's equations as plain data for files, None of compiled cells; see `name_of_graph`.
+
+    The candidate of a cell of the zoo is known by its name, that of others stands in the equations.
+    """
     if name in COMPILED:
         return None
-    return _traced(cell_named(name)).graph | {"name": name.partition(_MARK)[0]}
+    traced = _traced(cell_named(name))
+    graph = traced.graph if name in ZOO else traced.marked or traced.graph
+    return graph | {"name": name.partition(_MARK)[0]}
+
+
+def has_candidate(name: str) -> bool:
+    """Whether the step of a cell marks a candidate, `x.candidate(v)`, which may be dropped."""
+    return _traced(cell_named(name)).marked is not None
+
+
+def dropping(name: str) -> str:
+    """The name of the form of a cell with a candidate in which that is dropped.
+
+    The engine knows it from now on. Its weights are those of the cell, its step multiplies the
+    candidate with a mask.
+    """
+    form = name + _DROPPING
+    if form not in _dropping:
+        from rnnfast.traced.engine import define
+
+        with _lock:
+            if form not in _dropping:
+                define(_traced(cell_named(name), drops_candidate=True), form)
+                _dropping.add(form)
+    return form
 
 
 def name_of_graph(graph: object) -> str:
@@ -130,10 +153,10 @@ def name_of_graph(graph: object) -> str:
     return name_of(cell_of(graph))
 
 
-def _traced(cell: Cell) -> TracedCell:
+def _traced(cell: Cell, *, drops_candidate: bool = False) -> TracedCell:
     from rnnfast import traced  # loaded when it is first needed, as most programs have no need
 
-    return traced.compile(cell)
+    return traced.compile(cell, drops_candidate=drops_candidate)
 
 
 def _define(name: str, cell: Cell) -> None:
@@ -142,18 +165,18 @@ def _define(name: str, cell: Cell) -> None:
 
     with _lock:
         if name not in _defined:
-            traced = _traced(cell)
-            define(traced, name)
-            _defined[name] = _Defined(cell, _digest(traced))
+            define(_traced(cell), name)
+            _defined[name] = cell
 
 
 def _name_of_object(cell: Cell) -> str:
     """`name_of` a cell that comes for the first time."""
     if ZOO.get(cell.name) is cell:
         return name_of(cell.name)
-    digest = _digest(_traced(cell))
-    if digest == _digest_of(cell.name):
+    traced = _traced(cell)
+    if _stands_for(cell.name, traced):
         return name_of(cell.name)
+    digest = _digest(traced)
     if digest in _registered:
         return _registered[digest]
     name = f"{cell.name.partition(_MARK)[0]}{_MARK}{digest[:12]}"
@@ -161,20 +184,27 @@ def _name_of_object(cell: Cell) -> str:
     return name
 
 
-def _digest_of(name: str) -> str | None:
-    """The digest of the equations that a name stands for; None for a name that is free."""
-    if name in _defined:
-        return _defined[name].digest
-    return _digest(_traced(ZOO[name])) if name in ZOO else None
+def _stands_for(name: str, traced: TracedCell) -> bool:
+    """Whether a name is that of a cell's equations and, if it marks one, of its candidate."""
+    if name not in ZOO and name not in _defined:
+        return False
+    known = _traced(cell_named(name))
+    return _digest(traced) == _digest(known) or (
+        traced.marked is None and _digest_of(traced.graph) == _digest_of(known.graph)
+    )
 
 
 def _digest(traced: TracedCell) -> str:
-    """Tells equations from others, whatever the name of the cell."""
+    """Tells equations and their candidate from others, whatever the name of the cell."""
+    return _digest_of(traced.marked or traced.graph)
+
+
+def _digest_of(graph: dict[str, Any]) -> str:
     import hashlib  # these, and difflib below, are milliseconds of an import that few need
     import json
 
-    graph = {key: value for key, value in traced.graph.items() if key != "name"}
-    return hashlib.sha256(json.dumps(graph, sort_keys=True).encode()).hexdigest()
+    unnamed = {key: value for key, value in graph.items() if key != "name"}
+    return hashlib.sha256(json.dumps(unnamed, sort_keys=True).encode()).hexdigest()
 
 
 def _unknown(name: str) -> str:

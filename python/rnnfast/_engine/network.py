@@ -56,7 +56,7 @@ def cells() -> dict[str, CellInfo]:
 
     Cells of the zoo and users' own come in when they are first used or registered.
     """
-    return {cell.name: cell for cell in _core.cells()}
+    return {cell.name: cell for cell in _core.cells() if not cell.drops_candidate}
 
 
 def info_of(cell: str | Cell) -> CellInfo:
@@ -89,7 +89,7 @@ def network_options(
         recompute: Steps between two states that are kept, from `recomputed_steps`; 0 to keep all.
         threads: The most that a call uses, backward too; 0 for the process' number.
         keep_y: Whether a training call keeps a copy of y, so that callers may change theirs.
-        noise: Inside the steps, as `_noise.of` checks it; None for none.
+        noise: Inside the steps, as `noise.of` checks it; None for none.
 
     Raises:
         TypeError: A value is of the wrong type.
@@ -122,9 +122,15 @@ def checked_options(
     keep_y: bool = False,
     noise: Noise | None = None,
 ) -> NetworkOptions:
-    """The same of values that must be converted, or are wrong."""
+    """The same of values that must be converted, or are wrong.
+
+    Where the candidate is dropped, the cell is that whose equations do so.
+    """
+    name = known.name_of(cell)
+    if noise is not None and noise.candidate_dropout and training and not noise.expects:
+        name = known.dropping(name)
     converted: NetworkOptions | None = _core.network_options(
-        known.name_of(cell),
+        name,
         checks.integer("num_layers", num_layers, 1, MOST),
         checks.boolean("bidirectional", bidirectional),
         checks.number("dropout", dropout, 0, 1),

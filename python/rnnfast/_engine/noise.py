@@ -1,10 +1,10 @@
-"""Noise inside the steps of recurrent layers: zoneout, and dropout by masks of whole sequences."""
+"""Noise inside the steps of recurrent layers: zoneout and dropout of several kinds."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
-from rnnfast._engine import checks
+from rnnfast._engine import checks, known
 from rnnfast._engine.backend import CPU, Backend
 
 Zoneout: TypeAlias = "float | tuple[float, ...]"
@@ -17,12 +17,14 @@ class Noise(NamedTuple):
         zoneout: The probability of each state to keep its value.
         input_dropout: Of the layers' inputs.
         recurrent_dropout: Of what the recurrent products multiply.
+        candidate_dropout: Of the candidates of steps.
         expects: Whether calls of training, too, take zoneout's expectation and drop nothing.
     """
 
     zoneout: tuple[float, ...]
     input_dropout: float
     recurrent_dropout: float
+    candidate_dropout: float = 0.0
     expects: bool = False
 
 
@@ -38,19 +40,35 @@ def zoneout(value: Any, states: int) -> Zoneout:
     return tuple(checks.number(f"zoneout[{k}]", p, 0, 1) for k, p in enumerate(value))
 
 
-def none(zoneout: Any, input_dropout: Any, recurrent_dropout: Any) -> bool:
+def candidate_dropout(value: Any, cell: str) -> float:
+    """Return `value`, which must be a probability, and 0 for a cell that has no candidate."""
+    p = checks.number("candidate_dropout", value, 0, 1)
+    if p and not known.has_candidate(cell):
+        raise ValueError(
+            f"candidate_dropout: expected 0 for cell {cell!r}, whose step marks no candidate, "
+            f"x.candidate(v), got {p}"
+        )
+    return p
+
+
+def none(zoneout: Any, input_dropout: Any, recurrent_dropout: Any, candidate_dropout: Any) -> bool:
     """Whether these are the usual zeros, which need no checks."""
     is_float = type(zoneout) is type(input_dropout) is type(recurrent_dropout) is float
-    return is_float and not (zoneout or input_dropout or recurrent_dropout)
+    if not is_float or type(candidate_dropout) is not float:
+        return False
+    return not (zoneout or input_dropout or recurrent_dropout or candidate_dropout)
 
 
-def check_projection(proj_size: int, of_states: Any, recurrent_dropout: float) -> None:
+def check_projection(
+    proj_size: int, of_states: Any, recurrent_dropout: float, candidate_dropout: float
+) -> None:
     """Refuse noise in the steps of a layer whose h is projected, which has none."""
     zones = any(of_states) if isinstance(of_states, tuple) else of_states
-    if proj_size and (zones or recurrent_dropout):
+    if proj_size and (zones or recurrent_dropout or candidate_dropout):
         raise ValueError(
-            "zoneout, recurrent_dropout: expected 0 with proj_size, as a projected h does not have "
-            f"them, got zoneout={of_states}, recurrent_dropout={recurrent_dropout}"
+            "zoneout, recurrent_dropout, candidate_dropout: expected 0 with proj_size, as a layer "
+            f"whose h is projected does not have them, got zoneout={of_states}, "
+            f"recurrent_dropout={recurrent_dropout}, candidate_dropout={candidate_dropout}"
         )
 
 
@@ -58,15 +76,18 @@ def of(
     given_zoneout: Any,
     input_dropout: Any,
     recurrent_dropout: Any,
+    given_candidate_dropout: Any,
+    cell: str,
     states: int,
     on: Backend = CPU,
     expects: bool = False,
 ) -> Noise | None:
-    """The noise of a network whose cell has some states; None for none.
+    """The noise of a network of a cell, which has some states; None for none.
 
     Raises:
         TypeError: A probability is not a number.
-        ValueError: One is not in [0, 1], there are too few or too many, or the device has no noise.
+        ValueError: One is not in [0, 1], there are too few or too many, or the device has no noise,
+            or the cell no candidate.
     """
     checked = zoneout(given_zoneout, states)
     of_states = checked if isinstance(checked, tuple) else (checked,) * states
@@ -74,13 +95,14 @@ def of(
         of_states,
         checks.number("input_dropout", input_dropout, 0, 1),
         checks.number("recurrent_dropout", recurrent_dropout, 0, 1),
+        candidate_dropout(given_candidate_dropout, cell),
         expects,
     )
-    if not (any(of_states) or noise.input_dropout or noise.recurrent_dropout):
+    if not (any(of_states) or any(noise[1:4])):
         return None
     if not on.draws_noise:
-        names = ("zoneout", "input_dropout", "recurrent_dropout")
-        values = (given_zoneout, input_dropout, recurrent_dropout)
+        names = ("zoneout", "input_dropout", "recurrent_dropout", "candidate_dropout")
+        values = (given_zoneout, input_dropout, recurrent_dropout, given_candidate_dropout)
         got = ", ".join(f"{n} = {v}" for n, v in zip(names, values, strict=True) if v)
         raise ValueError(
             f"{', '.join(names)}: expected 0 on device {on.name!r}, which has no noise inside the "

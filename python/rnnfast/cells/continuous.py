@@ -118,7 +118,7 @@ def fast_rnn(x: Inputs, recurrent: Product, state: Values, channel: Values) -> S
     for all units; here each unit has its own.
     """
     (h,), (alpha, beta) = state, channel
-    return (sigmoid(alpha) * tanh(x[0] + recurrent(h)[0]) + sigmoid(beta) * h,)
+    return (sigmoid(alpha) * x.candidate(tanh(x[0] + recurrent(h)[0])) + sigmoid(beta) * h,)
 
 
 def fast_grnn(x: Inputs, recurrent: Product, state: Values, channel: Values) -> States:
@@ -134,7 +134,7 @@ def fast_grnn(x: Inputs, recurrent: Product, state: Values, channel: Values) -> 
     (h,), (b_z, b_n, zeta, nu) = state, channel
     s = x[0] + recurrent(h)[0]
     z, n = sigmoid(s + b_z), tanh(s + b_n)
-    return ((sigmoid(zeta) * (1 - z) + sigmoid(nu)) * n + z * h,)
+    return ((sigmoid(zeta) * (1 - z) + sigmoid(nu)) * x.candidate(n) + z * h,)
 
 
 CELLS = (

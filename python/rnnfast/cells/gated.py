@@ -21,7 +21,7 @@ def mgu(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> State
     (h,) = state
     f = sigmoid(x[0] + recurrent(h, 0)[0])
     n = tanh(x[1] + recurrent(f * h, 1)[0])
-    return ((1 - f) * h + f * n,)
+    return ((1 - f) * h + f * x.candidate(n),)
 
 
 def li_gru(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -35,7 +35,7 @@ def li_gru(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> St
     (h,) = state
     h_z, h_n = recurrent(h)
     z, n = sigmoid(x[0] + h_z), relu(x[1] + h_n)
-    return (z * h + (1 - z) * n,)
+    return (z * h + (1 - z) * x.candidate(n),)
 
 
 def janet(
@@ -51,7 +51,7 @@ def janet(
     (h,) = state
     h_s, h_n = recurrent(h)
     s, n = x[0] + h_s, tanh(x[1] + h_n)
-    return (sigmoid(s) * h + (1 - sigmoid(s - beta)) * n,)
+    return (sigmoid(s) * h + (1 - sigmoid(s - beta)) * x.candidate(n),)
 
 
 def light_ru(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -64,7 +64,7 @@ def light_ru(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> 
     """
     (h,) = state
     n, f = tanh(x[0]), sigmoid(x[1] + recurrent(h)[0])
-    return ((1 - f) * h + f * n,)
+    return ((1 - f) * h + f * x.candidate(n),)
 
 
 def ugrnn(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -78,7 +78,7 @@ def ugrnn(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> Sta
     (h,) = state
     h_c, h_g = recurrent(h)
     c, g = tanh(x[0] + h_c), sigmoid(x[1] + h_g)
-    return (g * h + (1 - g) * c,)
+    return (g * h + (1 - g) * x.candidate(c),)
 
 
 def intersection_rnn(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -95,7 +95,7 @@ def intersection_rnn(x: Inputs, recurrent: Product, state: Values, _channel: Val
     y_in, h_in, g_y, g_h = (xk + hk for xk, hk in zip(x, recurrent(h), strict=True))
     g_y, g_h = sigmoid(g_y), sigmoid(g_h)
     y = g_y * x.input + (1 - g_y) * relu(y_in)
-    return y, g_h * h + (1 - g_h) * tanh(h_in)
+    return y, g_h * h + (1 - g_h) * x.candidate(tanh(h_in))
 
 
 def cfn(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -109,7 +109,7 @@ def cfn(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> State
     (h,) = state
     h_f, h_i = recurrent(h)
     f, i = sigmoid(x[0] + h_f), sigmoid(x[1] + h_i)
-    return (f * tanh(h) + i * tanh(x[2]),)
+    return (f * tanh(h) + i * x.candidate(tanh(x[2])),)
 
 
 def atr(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -122,7 +122,7 @@ def atr(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> State
     """
     (h,) = state
     p, q = x[0], recurrent(h)[0]
-    return (sigmoid(p + q) * p + sigmoid(p - q) * h,)
+    return (sigmoid(p + q) * x.candidate(p) + sigmoid(p - q) * h,)
 
 
 def ran(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -135,7 +135,7 @@ def ran(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> State
     """
     h, c = state
     h_i, h_f = recurrent(h)
-    c = sigmoid(x[1] + h_i) * x[0] + sigmoid(x[2] + h_f) * c
+    c = sigmoid(x[1] + h_i) * x.candidate(x[0]) + sigmoid(x[2] + h_f) * c
     return tanh(c), c
 
 
@@ -166,7 +166,7 @@ def minimal_rnn(x: Inputs, recurrent: Product, state: Values, _channel: Values) 
     (h,) = state
     z = tanh(x[0])
     u = sigmoid(recurrent(h, 0)[0] + recurrent(z, 1)[0])
-    return (u * h + (1 - u) * z,)
+    return (u * h + (1 - u) * x.candidate(z),)
 
 
 def star(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -179,7 +179,7 @@ def star(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> Stat
     """
     (h,) = state
     z, k = tanh(x[0]), sigmoid(x[1] + recurrent(h)[0])
-    return (tanh((1 - k) * h + k * z),)
+    return (tanh((1 - k) * h + k * x.candidate(z)),)
 
 
 CELLS = (

@@ -31,7 +31,7 @@ def brc(x: Inputs, _recurrent: Product, state: Values, channel: Values) -> State
     """
     (h,), (p_c, p_a) = state, channel
     c, a = sigmoid(x[0] + p_c * h), 1 + tanh(x[1] + p_a * h)
-    return (c * h + (1 - c) * tanh(x[2] + a * h),)
+    return (c * h + (1 - c) * x.candidate(tanh(x[2] + a * h)),)
 
 
 def nbrc(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -44,7 +44,7 @@ def nbrc(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> Stat
     (h,) = state
     h_c, h_a = recurrent(h)
     c, a = sigmoid(x[0] + h_c), 1 + tanh(x[1] + h_a)
-    return (c * h + (1 - c) * tanh(x[2] + a * h),)
+    return (c * h + (1 - c) * x.candidate(tanh(x[2] + a * h)),)
 
 
 def t_rnn(x: Inputs, _recurrent: Product, state: Values, _channel: Values) -> States:
@@ -57,7 +57,7 @@ def t_rnn(x: Inputs, _recurrent: Product, state: Values, _channel: Values) -> St
     """
     (h,) = state
     f = sigmoid(x[1])
-    return (f * h + (1 - f) * x[0],)
+    return (f * h + (1 - f) * x.candidate(x[0]),)
 
 
 def t_gru(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -69,7 +69,7 @@ def t_gru(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> Sta
     """
     h, u = state
     z, f, o = (xk + uk for xk, uk in zip(x, recurrent(u), strict=True))
-    return sigmoid(f) * h + z * tanh(o), x.input
+    return sigmoid(f) * h + x.candidate(z) * tanh(o), x.input
 
 
 def t_lstm(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -83,7 +83,7 @@ def t_lstm(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> St
     _, c, u = state
     z, f, o = (xk + uk for xk, uk in zip(x, recurrent(u), strict=True))
     f = sigmoid(f)
-    c = f * c + (1 - f) * z
+    c = f * c + (1 - f) * x.candidate(z)
     return c * tanh(o), c, x.input
 
 
@@ -97,7 +97,7 @@ def min_gru(x: Inputs, _recurrent: Product, state: Values, _channel: Values) -> 
     """
     (h,) = state
     z = sigmoid(x[0])
-    return ((1 - z) * h + z * x[1],)
+    return ((1 - z) * h + z * x.candidate(x[1]),)
 
 
 def min_lstm(x: Inputs, _recurrent: Product, state: Values, _channel: Values) -> States:
@@ -110,7 +110,7 @@ def min_lstm(x: Inputs, _recurrent: Product, state: Values, _channel: Values) ->
     """
     (h,) = state
     f, i = sigmoid(x[0]), sigmoid(x[1])
-    return (f / (f + i) * h + i / (f + i) * x[2],)
+    return (f / (f + i) * h + i / (f + i) * x.candidate(x[2]),)
 
 
 CELLS = (

@@ -19,7 +19,7 @@ def mut1(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> Stat
     Jozefowicz, Zaremba and Sutskever 2015, "An empirical exploration of recurrent network
     architectures", MUT1.
     """
-    return _mut1(x[0], x[1], tanh(x.input), recurrent, state)
+    return _mut1(x, tanh(x.input), recurrent, state)
 
 
 def mut1_projected(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -28,14 +28,14 @@ def mut1_projected(x: Inputs, recurrent: Product, state: Values, _channel: Value
     z = sigmoid(x_0), r = sigmoid(x_1 + R_0 h), n = tanh(R_1 (r h) + tanh(x_2)),
     h' = n z + h (1 - z).
     """
-    return _mut1(x[0], x[1], tanh(x[2]), recurrent, state)
+    return _mut1(x, tanh(x[2]), recurrent, state)
 
 
-def _mut1(x_z: Var, x_r: Var, x_n: Var, recurrent: Product, state: Values) -> States:
-    """MUT1 from the input's parts of its gates and of n."""
+def _mut1(x: Inputs, x_n: Var, recurrent: Product, state: Values) -> States:
+    """MUT1 from the input's part of n."""
     (h,) = state
-    z, r = sigmoid(x_z), sigmoid(x_r + recurrent(h, 0)[0])
-    n = tanh(recurrent(r * h, 1)[0] + x_n)
+    z, r = sigmoid(x[0]), sigmoid(x[1] + recurrent(h, 0)[0])
+    n = x.candidate(tanh(recurrent(r * h, 1)[0] + x_n))
     return (n * z + h * (1 - z),)
 
 
@@ -47,7 +47,7 @@ def mut2(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> Stat
 
     Jozefowicz, Zaremba and Sutskever 2015, MUT2.
     """
-    return _mut2(x[0], x.input, x[1], recurrent, state)
+    return _mut2(x, x.input, x[1], recurrent, state)
 
 
 def mut2_projected(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -56,15 +56,15 @@ def mut2_projected(x: Inputs, recurrent: Product, state: Values, _channel: Value
     z = sigmoid(x_0 + R_0 h), r = sigmoid(x_1 + R_1 h), n = tanh(R_2 (r h) + x_2),
     h' = n z + h (1 - z).
     """
-    return _mut2(x[0], x[1], x[2], recurrent, state)
+    return _mut2(x, x[1], x[2], recurrent, state)
 
 
-def _mut2(x_z: Var, x_r: Var, x_n: Var, recurrent: Product, state: Values) -> States:
-    """MUT2 from the input's parts of its gates and of n."""
+def _mut2(x: Inputs, x_r: Var, x_n: Var, recurrent: Product, state: Values) -> States:
+    """MUT2 from the input's parts of r and n."""
     (h,) = state
     h_z, h_r = recurrent(h, 0, 1)
-    z, r = sigmoid(x_z + h_z), sigmoid(x_r + h_r)
-    n = tanh(recurrent(r * h, 2)[0] + x_n)
+    z, r = sigmoid(x[0] + h_z), sigmoid(x_r + h_r)
+    n = x.candidate(tanh(recurrent(r * h, 2)[0] + x_n))
     return (n * z + h * (1 - z),)
 
 

@@ -42,7 +42,7 @@ def layer_norm_lstm(x: Inputs, recurrent: Product, state: Values, channel: Value
     gains_x, gains_h, shifts = of_gates[:4], of_gates[4:8], of_gates[8:]
     parts = zip(x, gains_x, recurrent(h), gains_h, shifts, strict=True)
     i, f, g, o = (px * normalize(xk) + ph * normalize(hk) + p for xk, px, hk, ph, p in parts)
-    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    c = sigmoid(f) * c + sigmoid(i) * x.candidate(tanh(g))
     return sigmoid(o) * tanh(gain_c * normalize(c) + shift_c), c
 
 
@@ -63,7 +63,7 @@ def layer_norm_gru(x: Inputs, recurrent: Product, state: Values, channel: Values
     v_r, v_z, v_n = (gain * normalize(hk) for hk, gain in of_h)
     r, z = sigmoid(u_r + v_r), sigmoid(u_z + v_z)
     n = tanh(u_n + r * (v_n + shift_h))
-    return ((1 - z) * h + z * n,)
+    return ((1 - z) * h + z * x.candidate(n),)
 
 
 def hard_sigmoid_keras3(v: Var) -> Var:

@@ -64,4 +64,6 @@ def _model(path: Path) -> dict[str, Any]:
 def _vocabulary(vocabulary: Vocabulary) -> str:
     if isinstance(vocabulary, ByteVocabulary):
         return f"{len(vocabulary)} bytes"
+    if vocabulary.unit == "token":
+        return f"{len(vocabulary)} tokens"
     return f"{len(vocabulary)} characters: {vocabulary.characters!r}"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 import rnnfast
 from rnnfast._engine import checks
@@ -16,46 +15,39 @@ from rnnfast._engine.known import COMPILED
 from rnnfast.cli.cells import HELP, chosen_cell
 from rnnfast.cli.errors import CommandError, option_errors
 from rnnfast.cli.files import DEFAULT_MODEL, load, takes_bytes, text_of
-from rnnfast.cli.progress import LiveProgress
+from rnnfast.cli.options import with_options
 from rnnfast.training import (
-    OPTIMIZERS,
-    SCHEDULES,
     ByteVocabulary,
     CharLM,
     CharLMConfig,
-    PrintProgress,
-    Trainer,
+    CharLMTrainer,
+    CSVLog,
+    JobOptions,
     TrainingOptions,
     Vocabulary,
+    progress,
+    read_config,
 )
 from rnnfast.training.checkpoint import check_output
+from rnnfast.training.option import FILES
 from rnnfast.training.stored import stored_source
 
-_MODEL, _RUN = CharLMConfig(), TrainingOptions()
 _MODEL_OPTIONS = [field.name for field in fields(CharLMConfig)]
 _RUN_OPTIONS = [field.name for field in fields(TrainingOptions)]
 _LIMITS = ("steps", "epochs", "minutes")
 _DEFAULT_MINUTES = 3.0
+_SHOWN: dict[str, str | bool] = {
+    "steps": False,
+    "epochs": False,
+    "minutes": f"{_DEFAULT_MINUTES}, if no other limit is given",
+    "threads": "all CPUs",
+    "device": "cpu",
+    "log": False,
+}
+_HELPS = {"cell": f"Recurrent cell: {', '.join(COMPILED)}, {HELP}."}
 
 
-def _option(panel: str, text: str, default: object = False, *names: str) -> Any:
-    """An option that is None unless given: its default is the library's, here for the help."""
-    shown = default if isinstance(default, bool) else str(default)
-    return typer.Option(*names, help=text, show_default=shown, rich_help_panel=panel)
-
-
-def _model(text: str, default: object, *names: str) -> Any:
-    return _option("Model", text, default, *names)
-
-
-def _run(text: str, default: object = False, *names: str) -> Any:
-    return _option("Training", text, default, *names)
-
-
-def _report(text: str, default: object) -> Any:
-    return _option("Progress and checkpoints", text, default)
-
-
+@with_options((CharLMConfig, TrainingOptions, JobOptions), _SHOWN, _HELPS)
 def train(
     files: Annotated[
         list[Path] | None,
@@ -65,109 +57,72 @@ def train(
             show_default=False,
         ),
     ] = None,
-    cell: Annotated[
-        str | None,
-        _model(
-            f"Recurrent cell: {', '.join(COMPILED)}, {HELP}.",
-            _MODEL.cell,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            help="Options in a file of TOML; those of the command line come before them.",
+            show_default=False,
+            rich_help_panel=FILES,
         ),
     ] = None,
-    hidden_size: Annotated[
-        int | None,
-        _model("Width of a recurrent layer.", _MODEL.hidden_size, "--hidden-size", "--width"),
-    ] = None,
-    num_layers: Annotated[
-        int | None, _model("Recurrent layers.", _MODEL.num_layers, "--num-layers", "--layers")
-    ] = None,
-    embedding_size: Annotated[
-        int | None, _model("Size of the characters' vectors; 0: one-hot.", _MODEL.embedding_size)
-    ] = None,
-    dropout: Annotated[
-        float | None, _model("Dropout between recurrent layers.", _MODEL.dropout)
-    ] = None,
-    precision: Annotated[
-        str | None,
-        _model(f"Of the recurrent products: {', '.join(checks.PRECISIONS)}.", _MODEL.precision),
-    ] = None,
-    of_bytes: Annotated[
-        bool,
-        _option("Model", "Read bytes, not characters: any file will do.", False, "--bytes"),
-    ] = False,
-    seq_len: Annotated[int | None, _run("Characters of a sequence.", _RUN.seq_len)] = None,
-    batch: Annotated[
-        int | None, _run("Sequences side by side.", _RUN.batch, "--batch", "--batch-size")
-    ] = None,
-    optimizer: Annotated[str | None, _run(f"{', '.join(OPTIMIZERS)}.", _RUN.optimizer)] = None,
-    learning_rate: Annotated[
-        float | None,
-        _run("Learning rate at the start.", _RUN.learning_rate, "--learning-rate", "--lr"),
-    ] = None,
-    schedule: Annotated[
-        str | None,
-        _run(f"How the learning rate falls over the run: {', '.join(SCHEDULES)}.", _RUN.schedule),
-    ] = None,
-    decay: Annotated[
-        float | None, _run("Factor of the learning rate after each epoch.", _RUN.decay)
-    ] = None,
-    clip_norm: Annotated[
-        float | None, _run("Largest norm of the gradients; 0: no limit.", _RUN.clip_norm)
-    ] = None,
-    clip_value: Annotated[
-        float | None, _run("Largest element of the gradients; 0: no limit.", _RUN.clip_value)
-    ] = None,
-    steps: Annotated[int | None, _run("End after so many steps.")] = None,
-    epochs: Annotated[int | None, _run("End after so many passes over the text.")] = None,
-    minutes: Annotated[
-        float | None,
-        _run("End after so much time.", f"{_DEFAULT_MINUTES}, if no other limit is given"),
-    ] = None,
-    validation: Annotated[
-        float | None, _run("Part of the text, at its end, to validate on.", _RUN.validation)
-    ] = None,
-    seed: Annotated[int | None, _run("Seed of the weights and of dropout.", 0)] = None,
-    threads: Annotated[int | None, _run("Threads to use.", "all CPUs")] = None,
-    device: Annotated[str | None, _run("Where to train: cpu, cuda.", "cpu")] = None,
-    output: Annotated[
-        Path | None,
-        _option("Files", "Checkpoint to write.", DEFAULT_MODEL, "--output", "-o"),
-    ] = None,
     overwrite: Annotated[
-        bool, _option("Files", "Replace an existing OUTPUT.", False, "--overwrite")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace an existing OUTPUT and LOG.", rich_help_panel=FILES
+        ),
     ] = False,
     resume: Annotated[
         Path | None,
-        _option(
-            "Files",
-            f"Go on with the run of this checkpoint, by default {DEFAULT_MODEL}, to a further "
-            "limit if need be.",
-            False,
+        typer.Option(
             "--resume",
+            help=f"Go on with the run of this checkpoint, by default {DEFAULT_MODEL}, to a further "
+            "limit if need be.",
+            show_default=False,
+            rich_help_panel=FILES,
         ),
     ] = None,
-    validate_every: Annotated[
-        int | None, _report("Steps between validations; 0: only at the end.", _RUN.validate_every)
-    ] = None,
-    sample_every: Annotated[
-        int | None, _report("Steps between samples; 0: only at the end.", _RUN.sample_every)
-    ] = None,
-    sample_length: Annotated[
-        int | None, _report("Characters of a sample; 0: no samples.", _RUN.sample_length)
-    ] = None,
-    checkpoint_every: Annotated[
-        int | None, _report("Steps between checkpoints; 0: only at the end.", _RUN.checkpoint_every)
-    ] = None,
+    **options: Any,
 ) -> None:
     """Train a character-level language model on text files.
 
     Ctrl-C ends the run after the step at hand and saves it; --resume goes on.
     """
-    given = {name: v for name, v in locals().items() if v is not None and v is not False}
+    given = _given(options)
+    if files:
+        given["files"] = [str(file.absolute()) for file in files]
     with option_errors():
-        if threads is not None:
-            rnnfast.set_num_threads(checks.threads("threads", threads))
+        if resume and config:
+            raise CommandError("config: cannot be given with --resume: the checkpoint has options")
+        if config:
+            given = _configured(config) | given
+        if "threads" in given:
+            rnnfast.set_num_threads(checks.threads("threads", given["threads"]))
         _check_limits(given)
-        trainer = _resumed(resume, given) if resume else _new(given)
+        trainer = _resumed(resume, given) if resume else _new(given, overwrite)
+        if "log" in given:
+            if not (resume or overwrite) and Path(given["log"]).exists():
+                raise CommandError(f"{given['log']} exists: give --overwrite, or another --log")
+            trainer.callbacks.append(CSVLog(given["log"]))
     _go(trainer)
+
+
+def _configured(path: Path) -> dict[str, Any]:
+    """What a configuration file gives, as the command line would."""
+
+    def cell(name: str) -> Any:
+        try:
+            return chosen_cell(name)
+        except CommandError as error:
+            raise ValueError(str(error)) from error
+
+    found = read_config(path, cell)
+    files = {} if found.files is None else {"files": found.files}
+    return _given({**files, **found.job, **found.model, **found.training})
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: v for name, v in options.items() if v is not None and v is not False}
 
 
 def _check_limits(given: dict[str, Any]) -> None:
@@ -179,42 +134,40 @@ def _check_limits(given: dict[str, Any]) -> None:
         raise CommandError(f"minutes: expected more than 0, got {given['minutes']:g}")
 
 
-def _new(given: dict[str, Any]) -> Trainer:
-    output = given.get("output", DEFAULT_MODEL)
+def _new(given: dict[str, Any], overwrite: bool) -> CharLMTrainer:
+    output = Path(given.get("output", DEFAULT_MODEL))
     check_output(output)
-    if output.exists() and "overwrite" not in given:
+    if output.exists() and not overwrite:
         raise CommandError(
             f"{output} exists: give --resume {output} to go on with it, --overwrite to replace it, "
             "or another --output"
         )
-    if "cell" in given:
+    if isinstance(given.get("cell"), str):
         given = given | {"cell": chosen_cell(given["cell"])}
     run = _chosen(given, _RUN_OPTIONS)
     if not any(limit in run for limit in _LIMITS):
         run["minutes"] = _DEFAULT_MINUTES
     config, options = CharLMConfig(**_chosen(given, _MODEL_OPTIONS)), TrainingOptions(**run)
-    files = [str(file.absolute()) for file in given.get("files", [])]
-    of_bytes = "of_bytes" in given
+    files, of_bytes = given.get("files", []), "bytes" in given
     text = text_of(files, any_bytes=of_bytes)
     vocabulary = ByteVocabulary() if of_bytes else Vocabulary(text)
     model = CharLM(vocabulary, config, seed=given.get("seed", 0), device=given.get("device"))
-    return Trainer(model, text, options, output=output, source=files)
+    return CharLMTrainer(model, text, options, output=output, source=files)
 
 
-def _resumed(path: Path, given: dict[str, Any]) -> Trainer:
-    fixed = [name for name in (*_MODEL_OPTIONS, "of_bytes", "seed") if name in given]
+def _resumed(path: Path, given: dict[str, Any]) -> CharLMTrainer:
+    fixed = [name for name in (*_MODEL_OPTIONS, "bytes", "seed") if name in given]
     if fixed:
-        name = fixed[0].removeprefix("of_")
-        raise CommandError(f"{name}: cannot change when a run is resumed")
+        raise CommandError(f"{fixed[0]}: cannot change when a run is resumed")
     run = _chosen(given, _RUN_OPTIONS)
     if any(limit in run for limit in _LIMITS):
         run = dict.fromkeys(_LIMITS, 0) | run  # new limits take the place of all old ones
-    files = [str(file.absolute()) for file in given.get("files", [])]
+    files = given.get("files", [])
     checkpoint = load(path)
     if checkpoint.training and not files:
         files = stored_source(path, checkpoint)
     text = text_of(files, any_bytes=takes_bytes(checkpoint))
-    trainer = Trainer.resume(
+    trainer = CharLMTrainer.resume(
         path, text, output=given.get("output"), device=given.get("device"), **run
     )
     if trainer.done >= 1:
@@ -238,7 +191,7 @@ def with_default_checkpoint(arguments: Sequence[str]) -> list[str]:
     ]
 
 
-def _go(trainer: Trainer) -> None:
+def _go(trainer: CharLMTrainer) -> None:
     model = trainer.model
     typer.echo(
         f"{model.config.cell}, {model.config.parameters(len(model.vocabulary)):,} parameters, "
@@ -246,23 +199,15 @@ def _go(trainer: Trainer) -> None:
         f"text: {', '.join(trainer.source) or 'the Python standard library'}"
     )
     try:
-        _run_showing_progress(trainer)
+        trainer.callbacks.append(progress())
+        trainer.run()
         if trainer.interrupted_by is not None:
             typer.echo(f"stopped at step {trainer.step}; go on with: --resume {trainer.output}")
+        elif trainer.stopped == "stopped":
+            typer.echo(f"ended at step {trainer.step}, by patience: the loss got no better")
     except OSError:
         if trainer.interrupted_by is None:
             raise
         # The terminal is closed, and the run saved.
     if trainer.interrupted_by is not None:
         raise typer.Exit(128 + trainer.interrupted_by)
-
-
-def _run_showing_progress(trainer: Trainer) -> None:
-    console = Console()
-    if console.is_terminal:
-        with LiveProgress(console) as progress:
-            trainer.callbacks.append(progress)
-            trainer.run()
-    else:
-        trainer.callbacks.append(PrintProgress())
-        trainer.run()

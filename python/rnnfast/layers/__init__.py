@@ -11,7 +11,7 @@ from rnnfast.layers.normalization import LayerNorm
 from rnnfast.layers.parameter import Parameter
 from rnnfast.layers.pooling import Last, MaxPool, MeanPool
 from rnnfast.layers.recurrent import Recurrent
-from rnnfast.layers.stream import Stream
+from rnnfast.layers.stream import Stream, StreamState
 
 __all__ = [
     "GELU",
@@ -36,5 +36,6 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "Stream",
+    "StreamState",
     "Tanh",
 ]

@@ -10,6 +10,7 @@ from rnnfast import _core
 from rnnfast._engine import checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.layers.arrays import CpuLayer, check_unchanged
+from rnnfast.layers.stream_layers import StreamElementwise, StreamLayer
 
 
 class Activation(CpuLayer):
@@ -36,6 +37,9 @@ class Activation(CpuLayer):
             return y, None
         kept = y if self._keeps_y else array
         return y, (kept, _core.fingerprint(kept, kept))
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [StreamElementwise(self._on, "activation", self.kind)]
 
     def _differentiate(
         self, kept: tuple[RealArray, int], dy: ArrayLike, need_dx: bool

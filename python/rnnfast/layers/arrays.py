@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 from rnnfast import _core
 from rnnfast._engine import backend, checks
 from rnnfast._engine.checks import RealArray
+from rnnfast.autograd.recording import recorded_call
+from rnnfast.autograd.tensor import Tensor
 from rnnfast.layers.calls import Call, Layer
 
 
@@ -39,13 +41,21 @@ class ArrayLayer(Layer):
     makes dx of that and of dy.
     """
 
-    def __call__(self, x: ArrayLike) -> RealArray:
+    @overload
+    def __call__(self, x: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> RealArray: ...
+    def __call__(self, x: ArrayLike | Tensor) -> RealArray | Tensor:
         """Compute y; its shape and that of x are told of the layer.
+
+        Of a `Tensor` y is one, too, and the call is recorded.
 
         Raises:
             ValueError: The shape is wrong, or x is on a device that the layer does not run on.
             TypeError: The array has no real numbers.
         """
+        if type(x) is Tensor:
+            return recorded_call(self, x)
         y, kept = self._run(x)
         self._calls.add(kept)
         return y

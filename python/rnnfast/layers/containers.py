@@ -15,6 +15,9 @@ from rnnfast.layers.dense import EmbeddingCall
 from rnnfast.layers.module import Module, Named
 from rnnfast.layers.recurrent import RecurrentCall
 from rnnfast.layers.sequences import SequenceLayer
+from rnnfast.layers.states import State
+from rnnfast.layers.stream import Stream
+from rnnfast.layers.stream_layers import StreamElementwise, StreamLayer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -87,6 +90,30 @@ class Sequential(SequenceLayer):
             dy = _gradient(kept[i], dy, need_dx or i > 0)
         return dy if need_dx else None
 
+    def stream(self, batch: int = 1) -> Stream[tuple[State, ...]]:
+        """Go through sequences step by step, as they come: each step is one call of all layers.
+
+        Dropout drops nothing. A causal convolution of stride 1 has a step, other convolutions and
+        pooling have none.
+
+        Args:
+            batch: B, how many sequences go side by side.
+
+        Returns:
+            A stream with the weights as they are now. Its `copy` has the same ones, so that many
+            streams need not have their own. Its `state` has an entry for each recurrent layer and
+            convolution.
+
+        Raises:
+            ValueError: A layer cannot go step by step, layers do not fit to each other, or the
+                batch is less than 1.
+            TypeError: They are of several dtypes.
+        """
+        return Stream(self._stream_layers(), batch)
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [step for layer in self._layers for step in layer._stream_layers()]
+
     def _lengths_after(self, lengths: IntArray) -> IntArray | None:
         counts: IntArray | None = lengths
         for layer in self._layers:
@@ -122,6 +149,10 @@ class Residual(SequenceLayer):
         added = checks.real_array("x", x, call.y.dtype, " (the layer's)", backend.of(call.y))
         checks.shape("layer(x)", call.y, added.shape, "of x")
         return added + call.y, call if self.training else None
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        inner = self.layer._stream_layers()
+        return [*inner, StreamElementwise(self._on, "add", len(inner))]
 
     def _differentiate(self, kept: Any, dy: ArrayLike, need_dx: bool) -> RealArray | None:
         y = kept.y

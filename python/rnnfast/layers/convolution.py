@@ -14,6 +14,7 @@ from rnnfast.layers.arrays import check_unchanged
 from rnnfast.layers.axes import time_first
 from rnnfast.layers.module import uniform
 from rnnfast.layers.sequences import SequenceLayer, clear_after, sequences, spans
+from rnnfast.layers.stream_layers import StreamConvolution, StreamLayer
 
 _MOST = 2**30  # as the kernels check
 # x (T, B, C), the steps that count in x and in y (None: all), fingerprint of x and the weight
@@ -176,6 +177,15 @@ class Conv1d(SequenceLayer):
     def _lengths_after(self, lengths: IntArray) -> IntArray:
         after: IntArray = self._steps_after(lengths)
         return after
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        if self.padding != "causal" or self.stride > 1:
+            raise ValueError(
+                "stream: expected convolutions with padding='causal' and stride 1, of which a step "
+                f"of x makes one of y, got padding={self.padding!r} and stride {self.stride}"
+            )
+        bias = None if self.bias is None else self.bias.value
+        return [StreamConvolution(self._on, self.weight.value, bias, self.dilation)]
 
     def extra_repr(self) -> str:
         """The sizes, and the options that differ from their defaults."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
@@ -9,9 +11,12 @@ from rnnfast import _core
 from rnnfast._engine import checks
 from rnnfast._engine.backend import CPU
 from rnnfast._engine.checks import IntArray, RealArray
+from rnnfast.autograd.recording import recorded_call
+from rnnfast.autograd.tensor import Tensor
 from rnnfast.layers.arrays import ArrayLayer, check_unchanged
 from rnnfast.layers.calls import Call, Layer
 from rnnfast.layers.module import uniform
+from rnnfast.layers.stream_layers import StreamEmbedding, StreamLayer, StreamLinear
 
 
 class EmbeddingCall(Call):
@@ -67,19 +72,26 @@ class Embedding(Layer):
         )
         self.weight = self._add("weight", normal.astype(self.dtype))
 
-    def __call__(self, indices: ArrayLike) -> RealArray:
+    @overload
+    def __call__(self, indices: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, indices: ArrayLike) -> RealArray: ...
+
+    def __call__(self, indices: ArrayLike | Tensor) -> RealArray | Tensor:
         """Look up vectors.
 
         Args:
-            indices: Integers in [0, V), of any shape.
+            indices: Integers in [0, V), of any shape; as a `Tensor` to record the call.
 
         Returns:
-            (..., E): the vector of each.
+            (..., E): the vector of each; a `Tensor` if the indices are one.
 
         Raises:
             IndexError: An index is out of range.
             TypeError: The indices are no integers.
         """
+        if type(indices) is Tensor:
+            return recorded_call(self, indices)
         y, index = self._run(indices)
         self._calls.add(index)
         return y
@@ -125,6 +137,9 @@ class Embedding(Layer):
         array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
         checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
         self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [StreamEmbedding(self._on, self.weight.value)]
 
     def extra_repr(self) -> str:
         """The sizes."""
@@ -203,6 +218,13 @@ class Linear(ArrayLayer):
             need_dx=need_dx,
         )
         return dx
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return [
+            StreamLinear(
+                self._on, self.weight.value, None if self.bias is None else self.bias.value
+            )
+        ]
 
     def extra_repr(self) -> str:
         """The sizes."""

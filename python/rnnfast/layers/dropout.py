@@ -9,6 +9,7 @@ from rnnfast import _core
 from rnnfast._engine import checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.layers.arrays import CpuLayer
+from rnnfast.layers.stream_layers import StreamLayer
 
 
 class Dropout(CpuLayer):
@@ -55,6 +56,9 @@ class Dropout(CpuLayer):
 
     def _masked(self, array: RealArray, seed: int) -> RealArray:
         return _core.dropout(x=array, p=self.p, seed=seed) if self.p else array
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        return []  # streams drop nothing
 
     def extra_repr(self) -> str:
         """The probability."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from rnnfast import functional
 from rnnfast._engine import backend
 from rnnfast.layers.calls import Layer
+from rnnfast.layers.stream_layers import KeptWeights
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -19,7 +21,7 @@ class _Evaluation:
     whichever of them may change the weights. Copies with weights of their own make their own.
     """
 
-    packed: functional.Packed | None = None
+    kept: KeptWeights | None = None
 
     def __reduce__(self) -> tuple[type[_Evaluation], tuple[()]]:
         return _Evaluation, ()
@@ -75,18 +77,33 @@ class PackedInEvaluation(Layer):
         """Whether evaluation goes with packed weights, which need arrays that can be read-only."""
         return self._on is backend.CPU and self._can_freeze
 
-    def _frozen(self) -> functional.Packed:
+    def _frozen(self) -> KeptWeights:
         """Packed weights that stay right, as nobody may change the weights meanwhile."""
-        evaluation = self._evaluation
-        if evaluation.packed is None or evaluation.packed.precision != self.precision:
+        kept = self._evaluation.kept
+        if kept is None or kept.packed.precision != self.precision:
+            self._thaw()
             self._set_writable(False)
-            evaluation.packed = self._pack()
-        return evaluation.packed
+            kept = self._evaluation.kept = KeptWeights(self._pack(), self._weights)
+        return kept
+
+    def _kept(self) -> KeptWeights:
+        """Packed weights that do not follow those of the layer, for streams."""
+        if not self.training and self._freezes:
+            return self._frozen()
+        kept = KeptWeights(self._pack(), self._weights)
+        kept.detach()
+        return kept
 
     def _thaw(self) -> None:
-        if self._evaluation.packed is not None:
-            self._evaluation.packed = None
-            self._set_writable(True)
+        kept = self._evaluation.kept
+        if kept is None:
+            return
+        self._evaluation.kept = None
+        reference = weakref.ref(kept)
+        del kept
+        if (of_streams := reference()) is not None:  # which go on with these weights
+            of_streams.detach()
+        self._set_writable(True)
 
     def _set_writable(self, writable: bool) -> None:
         for parameter in self.parameters():

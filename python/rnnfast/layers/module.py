@@ -25,6 +25,8 @@ from rnnfast.layers.parameter import Parameter
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from rnnfast.layers.stream_layers import StreamLayer
+
 Named: TypeAlias = Iterator[tuple[str, Any]]
 
 # Types of what holds no modules. A list of such things is not walked.
@@ -215,6 +217,17 @@ class Module:
             lines = "\n".join([own, *children] if own else children)
             own = "\n" + textwrap.indent(lines, "  ") + "\n"
         return f"{type(self).__name__}({own})"
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        """What the layer does in a step of a stream.
+
+        Raises:
+            ValueError: It needs whole sequences.
+        """
+        raise ValueError(
+            f"stream: expected layers that can go step by step, got {type(self).__name__}, which "
+            "cannot"
+        )
 
     def _thaw(self) -> None:
         """Drop what was made of the module's own parameters, which may change from now on."""

@@ -1,7 +1,7 @@
 """The recurrent layers with names of their own: `RNN`, `LSTM`, `PeepholeLSTM` and `GRU`.
 
 They take the arguments of `Recurrent` without `cell`, and get their text from its docstring;
-`proj_size` is the LSTMs'.
+`proj_size` is the LSTMs', and `RNN` has no candidate that could be dropped.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ class LSTM(Recurrent[LSTMState]):
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        candidate_dropout: float = 0.0,
         dtype: DTypeLike = np.float32,
         precision: str = "full",
         seed: int | None = None,
@@ -140,6 +141,7 @@ class LSTM(Recurrent[LSTMState]):
             zoneout=zoneout,
             input_dropout=input_dropout,
             recurrent_dropout=recurrent_dropout,
+            candidate_dropout=candidate_dropout,
             dtype=dtype,
             precision=precision,
             seed=seed,
@@ -171,6 +173,7 @@ class PeepholeLSTM(Recurrent[LSTMState]):
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        candidate_dropout: float = 0.0,
         dtype: DTypeLike = np.float32,
         precision: str = "full",
         seed: int | None = None,
@@ -191,6 +194,7 @@ class PeepholeLSTM(Recurrent[LSTMState]):
             zoneout=zoneout,
             input_dropout=input_dropout,
             recurrent_dropout=recurrent_dropout,
+            candidate_dropout=candidate_dropout,
             dtype=dtype,
             precision=precision,
             seed=seed,
@@ -225,6 +229,7 @@ class GRU(Recurrent[RealArray]):
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        candidate_dropout: float = 0.0,
         dtype: DTypeLike = np.float32,
         precision: str = "full",
         seed: int | None = None,
@@ -245,6 +250,7 @@ class GRU(Recurrent[RealArray]):
             zoneout=zoneout,
             input_dropout=input_dropout,
             recurrent_dropout=recurrent_dropout,
+            candidate_dropout=candidate_dropout,
             dtype=dtype,
             precision=precision,
             seed=seed,

@@ -11,6 +11,7 @@ from rnnfast import _core
 from rnnfast._engine import checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.layers.arrays import CpuLayer, check_unchanged
+from rnnfast.layers.stream_layers import StreamLayer, StreamLayerNorm
 
 _Kept = tuple[RealArray, RealArray, int]  # x, moments, fingerprint of x and the weight
 
@@ -88,6 +89,10 @@ class LayerNorm(CpuLayer):
             need_dx=need_dx,
         )
         return dx
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        bias = None if self.bias is None else self.bias.value
+        return [StreamLayerNorm(self._on, self.weight.value, bias, self.eps)]
 
     def extra_repr(self) -> str:
         """The size, and what differs from its default."""

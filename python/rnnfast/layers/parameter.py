@@ -10,6 +10,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from rnnfast._engine import backend, checks
 from rnnfast._engine.checks import RealArray
+from rnnfast.autograd.node import Leaf
+from rnnfast.autograd.tensor import Tensor
 
 
 class Parameter(NDArrayOperatorsMixin):
@@ -17,7 +19,8 @@ class Parameter(NDArrayOperatorsMixin):
 
     It can be used as the array of its values: `layer.weight_hh_l0[...] = 0`, `p[:4] += 1`,
     `p *= 0.5`, `np.linalg.norm(p)`, `p.shape`, `len(p)`, `p.T`. Assigning to `value`
-    or `grad`, or to the attribute of the module, copies into the array that is there.
+    or `grad`, or to the attribute of the module, copies into the array that is there. For
+    gradients by what is computed from a parameter itself, take `p.tensor()`.
 
     Args:
         name: How state dicts and messages call it.
@@ -107,6 +110,15 @@ class Parameter(NDArrayOperatorsMixin):
         """The transpose, a view of the value."""
         transpose: RealArray = self.value.T
         return transpose
+
+    def tensor(self) -> Tensor:
+        """A `Tensor` of the value; gradients that are taken through it are added to `grad`."""
+        if backend.of(self.value) is not backend.CPU:
+            raise TypeError(
+                f"{self.name}: expected a parameter on the CPU, as operations on tensors are "
+                f"NumPy's, got one on device {backend.of(self.value).name!r}"
+            )
+        return Tensor(self.value, Leaf(self.grad))
 
     def copy(self) -> RealArray:
         """A copy of the value, an array."""

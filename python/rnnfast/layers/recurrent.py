@@ -8,7 +8,7 @@ orders and initial distributions.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -16,14 +16,17 @@ from numpy.typing import ArrayLike, DTypeLike
 from rnnfast import functional
 from rnnfast._engine import arguments, backend, checks, known, network, noise
 from rnnfast._engine.checks import RealArray
+from rnnfast.autograd.recording import recorded_recurrent_call
+from rnnfast.autograd.tensor import Tensor
 from rnnfast.layers.axes import time_first
 from rnnfast.layers.calls import Call
 from rnnfast.layers.evaluation import PackedInEvaluation
 from rnnfast.layers.learned import LearnedState, parameter_name
 from rnnfast.layers.module import uniform
 from rnnfast.layers.parameter import Parameter
-from rnnfast.layers.states import StateLike, StateOf, as_tuple
+from rnnfast.layers.states import Lengths, LSTMState, StateLike, StateOf, TensorsLike, as_tuple
 from rnnfast.layers.stream import Stream
+from rnnfast.layers.stream_layers import StreamLayer, StreamRecurrent
 from rnnfast.reference import Cell
 
 
@@ -102,9 +105,9 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             with peepholes or without); 0 for no projection. A layer then has a matrix
             `weight_hr_l0`, (P, H), which its h, of H values, is multiplied with before it goes into
             the next step and out of the layer. In place of H, y and h have P values, but c has H.
-            On the CPU alone, without zoneout and recurrent_dropout. Source: Sak, Senior and
-            Beaufays, "Long short-term memory recurrent neural network architectures for large scale
-            acoustic modeling", 2014.
+            On the CPU alone, without zoneout, recurrent_dropout and candidate_dropout. Source: Sak,
+            Senior and Beaufays, "Long short-term memory recurrent neural network architectures for
+            large scale acoustic modeling", 2014.
         zoneout: Probability with which a unit of a state keeps its value of the step before in
             training (Krueger et al. 2016); a number for all states of the cell, or a tuple of one
             for each. In evaluation, and in streams, units get the expectation,
@@ -112,7 +115,10 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         input_dropout: Probability that a unit of a layer's input is dropped in training, by one
             mask for all steps of a sequence (Gal and Ghahramani 2016); of each layer.
         recurrent_dropout: The same of what the recurrent products multiply, as h; states go on as
-            they are. See `rnnfast.functional.forward` for these three; on the CPU alone.
+            they are.
+        candidate_dropout: The same of the candidate of each step, as an LSTM's g and a GRU's n, by
+            a mask for each step (Semeniuta et al. 2016); for cells that have one, see
+            docs/cells.md. See `rnnfast.functional.forward` for these four; on the CPU alone.
         dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
             lose digits on their way into a float32 layer.
         precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
@@ -144,6 +150,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        candidate_dropout: float = 0.0,
         dtype: DTypeLike = np.float32,
         precision: str = "full",
         seed: int | None = None,
@@ -165,9 +172,12 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.zoneout = noise.zoneout(zoneout, self._states)
         self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
+        self.candidate_dropout = noise.candidate_dropout(candidate_dropout, self.cell)
         self._noise_of_call()
         self.proj_size = arguments.checked_proj_size(proj_size, info, self._on)
-        noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
+        noise.check_projection(
+            self.proj_size, self.zoneout, self.recurrent_dropout, self.candidate_dropout
+        )
         self.dtype = checks.real_dtype("dtype", dtype, self._on)
         self.precision = checks.precision("precision", precision, self.dtype)
         self._generator = np.random.default_rng(checks.seed("seed", seed))
@@ -210,14 +220,31 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         assert self._generator is not None
         return uniform(self._generator, shape, fan, self.dtype)
 
+    @overload
     def __call__(
-        self, x: ArrayLike, state: StateLike | None = None, lengths: ArrayLike | None = None
-    ) -> tuple[RealArray, StateOf]:
+        self: Recurrent[RealArray], x: Tensor, state: TensorsLike = None, lengths: Lengths = None
+    ) -> tuple[Tensor, Tensor]: ...
+    @overload
+    def __call__(
+        self: Recurrent[LSTMState], x: Tensor, state: TensorsLike = None, lengths: Lengths = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
+    @overload
+    def __call__(
+        self, x: Tensor, state: TensorsLike = None, lengths: Lengths = None
+    ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]: ...
+    @overload
+    def __call__(
+        self, x: ArrayLike, state: StateLike | None = None, lengths: Lengths = None
+    ) -> tuple[RealArray, StateOf]: ...
+    def __call__(
+        self, x: ArrayLike | Tensor, state: Any = None, lengths: Lengths = None
+    ) -> tuple[Any, Any]:
         """Run the layers over a sequence.
 
         Args:
             x: (T, B, I) real numbers, or (T, B) integers in [0, I), which stand for one-hot rows;
-                batch axis first if `batch_first`.
+                batch axis first if `batch_first`. A `Tensor` to record the call; the results are
+                then tensors, and the state may be made of tensors.
             state: Initial state, (L * D, B, H) each; None for zeros, or for the learned one.
             lengths: (B,) integers in [0, T]: where each sequence ends; None for T.
 
@@ -230,6 +257,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             IndexError: An integer in x is out of range.
             TypeError: An array has no real numbers, or the structure of the state is wrong.
         """
+        if type(x) is Tensor:
+            return recorded_recurrent_call(self, x, state, lengths)
         y, final, kept = self._run(x, state, lengths)
         self._calls.add(kept)
         return y, final
@@ -258,7 +287,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             x = time_first("x", x)
         if self.recompute:
             steps = arguments.recomputed_steps(self.recompute, x, on)
-        states = None if state is None else self._to_tuple("state", state)
+        states = as_tuple("state", state, self._states, self.cell)
         if learned is not None:
             x = array = backend.given("x", x)
             batch = array.shape[1] if array.ndim > 1 else 0  # which is refused below
@@ -278,7 +307,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
                 drawn,
             ),
             x,
-            self._weights if training or not self._freezes else self._frozen(),
+            self._weights if training or not self._freezes else self._frozen().packed,
             states,
             lengths,
             seed,
@@ -321,8 +350,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             kept, from_parameters = kept
         if self.batch_first and dy is not None:
             dy = time_first("dy", dy)
-        if dstate is not None:
-            dstate = self._to_tuple("dstate", dstate)
+        dstate = as_tuple("dstate", dstate, self._states, self.cell)
         dx, dinitial, _ = functional.backward_on(
             self._on, kept, dy, dstate, need_dx, self._gradients
         )
@@ -336,8 +364,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         """Go through sequences step by step, as they come.
 
         In evaluation mode the streams of a layer share one packed copy of its weights. In training
-        mode, in which the weights may change, each makes its own, about as large as they are: for
-        many streams switch to evaluation first.
+        mode, in which the weights may change, each makes its own, about twice as large as they are:
+        for many streams switch to evaluation first, or use `Stream.copy`.
 
         Args:
             batch: B, how many sequences go side by side.
@@ -351,13 +379,16 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             ValueError: The layer is bidirectional, or a shape is wrong.
             TypeError: An array has no real numbers, or the structure of the state is wrong.
         """
+        stream: Stream[StateOf] = Stream(self._stream_layers(), batch, alone=True)
+        if state is not None:
+            stream.state = state
+        return stream
+
+    def _stream_layers(self) -> list[StreamLayer]:
         if self.bidirectional:
             raise ValueError("stream: expected a layer of one direction, got a bidirectional one")
-        packed = self._pack() if self.training or not self._freezes else self._frozen()
-        states = self._to_tuple("state", state)
-        if self._learned is not None:
-            states, _ = self._learned.start(states, checks.positive_int("batch", batch))
-        return Stream(packed, batch, states, self._noise_of_call())
+        initial = None if self._learned is None else self._learned.values
+        return [StreamRecurrent(self._kept(), self._noise_of_call(), initial)]
 
     def __getstate__(self) -> dict[str, Any]:
         """With the equations of a cell that is not compiled, as another process may lack them."""
@@ -374,7 +405,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         default = {"num_layers": 1, "bias": True, "dtype": "float32", "precision": "full"}
         names = ["num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute"]
         names += ["learn_state", "proj_size", "zoneout", "input_dropout", "recurrent_dropout"]
-        names += ["precision"]
+        names += ["candidate_dropout", "precision"]
         options = {n: getattr(self, n) for n in names} | {"dtype": self.dtype.name}
         return ", ".join(
             [repr(self.cell)] * (type(self) is Recurrent)
@@ -385,15 +416,14 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
 
     def _noise_of_call(self) -> noise.Noise | None:
         """What calls have inside their steps."""
-        values = self.zoneout, self.input_dropout, self.recurrent_dropout
-        return None if noise.none(*values) else noise.of(*values, self._states, self._on)
+        values = self.zoneout, self.input_dropout, self.recurrent_dropout, self.candidate_dropout
+        if noise.none(*values):
+            return None
+        return noise.of(*values, self.cell, self._states, self._on)
 
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Parameter: ...  # weight_ih_l0 and so on
-
-    def _to_tuple(self, name: str, state: StateLike | None) -> tuple[RealArray | None, ...] | None:
-        return as_tuple(name, state, self._states, self.cell)
 
     def _from_tuple(self, states: tuple[RealArray, ...]) -> StateOf:
         return states if self._states > 1 else states[0]  # type: ignore[return-value]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rnnfast._engine import arguments, backend
 from rnnfast._engine.checks import IntArray, RealArray
+from rnnfast.autograd.recording import recorded_call
+from rnnfast.autograd.tensor import Tensor
 from rnnfast.layers.arrays import ArrayCall, CpuLayer
 from rnnfast.layers.axes import time_first
 
@@ -16,8 +18,16 @@ from rnnfast.layers.axes import time_first
 class SequenceLayer(CpuLayer):
     """A layer of one array in and one array out that takes the lengths of the sequences in it."""
 
-    def __call__(self, x: ArrayLike, lengths: ArrayLike | None = None) -> RealArray:
+    @overload
+    def __call__(self, x: Tensor, lengths: ArrayLike | None = None) -> Tensor: ...
+    @overload
+    def __call__(self, x: ArrayLike, lengths: ArrayLike | None = None) -> RealArray: ...
+    def __call__(
+        self, x: ArrayLike | Tensor, lengths: ArrayLike | None = None
+    ) -> RealArray | Tensor:
         """Compute y; its shape and that of x are told of the layer.
+
+        Of a `Tensor` y is one, too, and the call is recorded.
 
         Args:
             x: A batch of sequences, or what comes in the place of one.
@@ -27,6 +37,8 @@ class SequenceLayer(CpuLayer):
             ValueError: A shape or a length is wrong, or x is not on the CPU.
             TypeError: An array has no real numbers, or lengths no integers.
         """
+        if type(x) is Tensor:
+            return recorded_call(self, x, lengths)
         y, kept = self._run(x, lengths)
         self._calls.add(kept)
         return y

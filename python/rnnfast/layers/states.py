@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from numpy.typing import ArrayLike
+
 from rnnfast._engine import backend
 from rnnfast._engine.checks import RealArray
+from rnnfast.autograd.tensor import Tensor
 
+Lengths = ArrayLike | None  # of sequences, as an argument
 State = RealArray | tuple[RealArray, ...]
 # A state as an argument: None stands for what a call makes of a state that is not given.
 StateLike = RealArray | tuple[RealArray | None, ...]
@@ -22,6 +26,8 @@ else:
     StateOf = TypeVar("StateOf", covariant=True)
 
 LSTMState = tuple[RealArray, RealArray]
+# A state as an argument of a call with tensors.
+TensorsLike = Tensor | RealArray | tuple[Tensor | RealArray | None, ...] | None
 
 
 def as_tuple(

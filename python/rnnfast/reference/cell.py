@@ -21,11 +21,15 @@ class Inputs(Sequence[Var]):
     Args:
         gates: (B, H) each: a row block of weight_ih times the input, bias_ih included.
         of_step: (B, H), the input itself; None where the cell does not read it.
+        mask: (B, H), what the candidate of the step is multiplied with; None for nothing.
     """
 
-    def __init__(self, gates: Sequence[Var], of_step: Var | None = None) -> None:
+    def __init__(
+        self, gates: Sequence[Var], of_step: Var | None = None, mask: Array | None = None
+    ) -> None:
         self._gates = gates
         self._of_step = of_step
+        self._mask = mask
 
     @property
     def input(self) -> Var:
@@ -33,6 +37,15 @@ class Inputs(Sequence[Var]):
         if self._of_step is None:
             raise AttributeError("x.input: a step that reads it needs Cell(..., reads_input=True)")
         return self._of_step
+
+    def candidate(self, v: Var) -> Var:
+        """The candidate v, what a step adds to a state through a gate: dropped, or as it is.
+
+        It marks what `candidate_dropout` acts on. Where a step marks several values they share the
+        mask of the step.
+        Source: Semeniuta, Severyn and Barth, "Recurrent dropout without memory loss", 2016.
+        """
+        return v if self._mask is None else v * self._mask
 
     @overload
     def __getitem__(self, gate: int) -> Var: ...
@@ -129,7 +142,8 @@ class Cell:
         step: `step(x, recurrent, state, channel)` returns the new states, of which the first is h,
             the output. It takes
             `x`, a sequence of `gates` values: row blocks of weight_ih times the input, bias_ih
-            included; `x.input` is the input itself;
+            included; `x.input` is the input itself, and `x.candidate(v)` is v, marked as what
+            `candidate_dropout` drops;
             `recurrent`, the product with weight_hh: `recurrent(operand, *blocks)` is a list with a
             value for each row block named, or for all of them, bias_hh included;
             `state`, the states before the step, and

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from rnnfast.reference.cell import Cell, Product
+from rnnfast.reference.cell import Cell, Inputs, Product
 from rnnfast.reference.tape import Activation, Var, sigmoid, tanh
 
 
 def step(
-    x: Sequence[Var],
+    x: Inputs,
     recurrent: Product,
     state: Sequence[Var],
     _channel: Sequence[Var],
@@ -19,11 +19,11 @@ def step(
     Cho et al. 2014, version 1 of arXiv:1406.1078; the form of cuDNN and PyTorch. Files of
     others have other functions in place of sigmoid and tanh.
     """
-    gate, candidate = activations
+    gate, activation = activations
     (h,) = state
     h_r, h_z, h_n = recurrent(h)
     r, z = gate(x[0] + h_r), gate(x[1] + h_z)
-    n = candidate(x[2] + r * h_n)
+    n = x.candidate(activation(x[2] + r * h_n))
     return (n + z * (h - n),)
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from rnnfast.reference.cell import Cell, Product
+from rnnfast.reference.cell import Cell, Inputs, Product
 from rnnfast.reference.tape import Activation, Var, sigmoid, tanh
 
 
 def step(
-    x: Sequence[Var],
+    x: Inputs,
     recurrent: Product,
     state: Sequence[Var],
     _channel: Sequence[Var],
@@ -22,12 +22,12 @@ def step(
     h, c = state
     a_i, a_f, a_g, a_o = (xg + hg for xg, hg in zip(x, recurrent(h), strict=True))
     i, f, g, o = gate(a_i), gate(a_f), tanh(a_g), gate(a_o)
-    c = f * c + i * g
+    c = f * c + i * x.candidate(g)
     return o * tanh(c), c
 
 
 def step_peephole(
-    x: Sequence[Var],
+    x: Inputs,
     recurrent: Product,
     state: Sequence[Var],
     channel: Sequence[Var],
@@ -40,13 +40,13 @@ def step_peephole(
     Gers, Schraudolph and Schmidhuber 2002, "Learning precise timing with LSTM recurrent networks".
     Files of others have variants: other functions of the gates, of g and of c', and f = 1 - i.
     """
-    gate, candidate, output = activations
+    gate, activation, output = activations
     h, c = state
     p_i, p_f, p_o = channel
     a_i, a_f, a_g, a_o = (xg + hg for xg, hg in zip(x, recurrent(h), strict=True))
-    i, g = gate(a_i + p_i * c), candidate(a_g)
+    i, g = gate(a_i + p_i * c), activation(a_g)
     f = 1 - i if coupled else gate(a_f + p_f * c)
-    c = f * c + i * g
+    c = f * c + i * x.candidate(g)
     o = gate(a_o + p_o * c)
     return o * output(c), c
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from rnnfast.reference.cell import Cell, Product
+from rnnfast.reference.cell import Cell, Inputs, Product
 from rnnfast.reference.tape import Var, sigmoid, tanh
 
 
 def step(
-    x: Sequence[Var], recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
+    x: Inputs, recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
 ) -> tuple[Var, ...]:
     """One step: r = sigmoid(x + W h), z = sigmoid(x + W tanh(h)), n = tanh(x + W (r h)).
 
@@ -21,7 +21,7 @@ def step(
     (h_z,) = recurrent(tanh(h), 1)
     r, z = sigmoid(x[0] + h_r), sigmoid(x[1] + h_z)
     (h_n,) = recurrent(r * h, 2)
-    n = tanh(x[2] + h_n)
+    n = x.candidate(tanh(x[2] + h_n))
     return (n * z + h * (1 - z),)
 
 

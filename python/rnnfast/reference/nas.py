@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from rnnfast.reference.cell import Cell, Product
+from rnnfast.reference.cell import Cell, Inputs, Product
 from rnnfast.reference.tape import Var, relu, sigmoid, tanh
 
 
 def step(
-    x: Sequence[Var], recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
+    x: Inputs, recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
 ) -> tuple[Var, ...]:
     """Eight gates of which pairs combine; gate 3 multiplies its two products instead of adding.
 

@@ -37,6 +37,7 @@ class _Noise(NamedTuple):
 
     zoneout: Sequence[Array] | None
     recurrent: Array | None
+    candidate: Array | None
 
 
 class _Direction:
@@ -75,7 +76,7 @@ class _Direction:
         self._channel = [] if channel is None else [Var(row) for row in channel]
         self._projection = None if w_hr is None else Product(w_hr, None, 1, rounding)
         self.widths = w_hh.shape[1], *[H] * (cell.states - 1)  # of the states
-        self._zoneout = noise.zoneout
+        self._zoneout, self._candidate = noise.zoneout, noise.candidate
 
     def run(
         self, xs: list[Var], state: tuple[Var, ...], masks: NDArray[np.bool_], reverse: bool
@@ -88,7 +89,7 @@ class _Direction:
         times = range(len(xs))
         for t in reversed(times) if reverse else times:
             running = masks[t]
-            new = self._cell.advance(self._inputs(xs[t]), self._recurrent, state, self._channel)
+            new = self._cell.advance(self._inputs(xs[t], t), self._recurrent, state, self._channel)
             if self._projection is not None:
                 new = *self._projection(new[0]), *new[1:]
             if self._zoneout is not None:
@@ -101,12 +102,12 @@ class _Direction:
             ys[t] = where(running, new[0], Var(np.zeros_like(new[0].value)))
         return ys, state
 
-    def _inputs(self, x: Var) -> Inputs:
-        """What a step sees of its input x (B, I)."""
-        gates = self._input(x)
-        if not self._cell.reads_input:
-            return Inputs(gates)
-        return Inputs(gates, x if self._rounding is None else round_gradient(x, self._rounding))
+    def _inputs(self, x: Var, t: int) -> Inputs:
+        """What step t sees of its input x (B, I)."""
+        gates, entire = self._input(x), None
+        if self._cell.reads_input:
+            entire = x if self._rounding is None else round_gradient(x, self._rounding)
+        return Inputs(gates, entire, None if self._candidate is None else self._candidate[t])
 
     def gradients(self) -> tuple[Array | None, ...]:
         dw_ih, db_ih = self._input.gradients()
@@ -152,6 +153,9 @@ class Network:
             recurrent neural networks", 2016.
         recurrent_masks: one array (B, H) for each layer and direction, by which whatever its
             recurrent products multiply is multiplied; None for no such dropout. Source: the same.
+        candidate_masks: one array (T, B, H) for each layer and direction, by which the candidate of
+            each step, `x.candidate(v)`, is multiplied; None for no such dropout.
+            Source: Semeniuta, Severyn and Barth, "Recurrent dropout without memory loss", 2016.
         dtype: the real type to compute in.
         rounding: what all that products multiply passes through, in both passes, as
             `round_to_bfloat16`; None for nothing.
@@ -174,6 +178,7 @@ class Network:
         zoneout_masks: Sequence[Sequence[Array]] | None = None,
         input_masks: Sequence[Array] | None = None,
         recurrent_masks: Sequence[Array] | None = None,
+        candidate_masks: Sequence[Array] | None = None,
         dtype: DTypeLike = np.float64,
         rounding: Rounding | None = None,
     ) -> None:
@@ -187,6 +192,7 @@ class Network:
                 _Noise(
                     None if zoneout_masks is None else [m.astype(dtype) for m in zoneout_masks[k]],
                     None if recurrent_masks is None else recurrent_masks[k].astype(dtype),
+                    None if candidate_masks is None else candidate_masks[k].astype(dtype),
                 ),
             )
             for k, w in enumerate(weights)

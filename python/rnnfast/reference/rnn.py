@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from functools import partial
 
-from rnnfast.reference.cell import Cell, Product
+from rnnfast.reference.cell import Cell, Inputs, Product
 from rnnfast.reference.tape import Activation, Var, relu, tanh
 
 
 def step(
-    x: Sequence[Var],
+    x: Inputs,
     recurrent: Product,
     state: Sequence[Var],
     _channel: Sequence[Var],

@@ -99,6 +99,9 @@ def noise_masks(network: Network, options: Options, reserve: Tensor) -> NoiseMas
         zoneout if len(options.zoneout) else None,
         [_tensor(core.input_mask(layer)) for layer in range(layers)],
         [_tensor(core.recurrent_mask(cell)) for cell in range(cells)],
+        [_tensor(core.candidate_mask(cell)) for cell in range(cells)]
+        if options.candidate_dropout
+        else None,
     )
 
 
@@ -123,6 +126,8 @@ def _noise_of(options: Options) -> noise.Noise | None:
         tuple(options.zoneout) or 0.0,
         options.input_dropout,
         options.recurrent_dropout,
+        options.candidate_dropout,
+        options.cell,
         states_of(options.cell),
         expects=bool(options.expects),
     )

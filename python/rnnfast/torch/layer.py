@@ -48,6 +48,9 @@ class Layer(torch.nn.RNNBase):
     recurrent_dropout: float = 0.0
     """Of what the recurrent products multiply."""
 
+    candidate_dropout: float = 0.0
+    """Of the candidates of steps."""
+
     _prepacked: Prepacked | None = None  # set by `prepack`
 
     @property
@@ -89,7 +92,8 @@ class Layer(torch.nn.RNNBase):
 
     def extra_repr(self) -> str:
         """The arguments, as in the name of the module when it is printed."""
-        names = "learn_state", "zoneout", "input_dropout", "recurrent_dropout"
+        dropouts = "input_dropout", "recurrent_dropout", "candidate_dropout"
+        names = "learn_state", "zoneout", *dropouts
         given = [f", {n}={getattr(self, n)}" for n in names if getattr(self, n)]
         return f"{super().extra_repr()}{''.join(given)}"
 
@@ -156,17 +160,26 @@ class Layer(torch.nn.RNNBase):
         beyond_h = states_of(self.cell) - 1
         return [self.proj_size or self.hidden_size] + [self.hidden_size] * beyond_h
 
-    def _add_noise(self, zoneout: Any, input_dropout: Any, recurrent_dropout: Any) -> None:
+    def _add_noise(
+        self,
+        zoneout: Any,
+        input_dropout: Any,
+        recurrent_dropout: Any,
+        candidate_dropout: Any = 0.0,
+    ) -> None:
         """Sets what there is inside the steps, if it is right."""
         self.zoneout = noise.zoneout(zoneout, states_of(self.cell))
         self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
-        noise.check_projection(self.proj_size, self.zoneout, self.recurrent_dropout)
+        self.candidate_dropout = noise.candidate_dropout(candidate_dropout, self.cell)
+        noise.check_projection(
+            self.proj_size, self.zoneout, self.recurrent_dropout, self.candidate_dropout
+        )
 
     @property
     def has_more(self) -> bool:
         """Whether it has what the layers of `torch.nn` have not."""
-        masks = self.input_dropout or self.recurrent_dropout
+        masks = self.input_dropout or self.recurrent_dropout or self.candidate_dropout
         return bool(self.learn_state or masks or self._zoneout())
 
     def _zoneout(self) -> tuple[float, ...]:
@@ -207,6 +220,7 @@ class Layer(torch.nn.RNNBase):
             self._zoneout(),
             self.input_dropout if self.training else 0.0,
             self.recurrent_dropout if self.training else 0.0,
+            self.candidate_dropout if self.training else 0.0,
             not self.training,
         )
 
@@ -251,8 +265,8 @@ class Layer(torch.nn.RNNBase):
         elsewhere = _exporting_to_onnx() or self._result_dtype(x, self._weights()[0]) is None
         if elsewhere and self._options(x.dtype).has_noise:
             raise ValueError(
-                "zoneout, input_dropout, recurrent_dropout: expected 0 for what PyTorch computes, "
-                "layers of other types and devices and graphs of ONNX, got "
+                "zoneout, input_dropout, recurrent_dropout, candidate_dropout: expected 0 for what "
+                "PyTorch computes, layers of other types and devices and graphs of ONNX, got "
                 f"{self} and input of {x.dtype} on {x.device}"
             )
         if not return_all_states:

@@ -16,8 +16,8 @@ from rnnfast.torch.layer import Layer
 class LSTM(Layer):
     """`torch.nn.LSTM`, with its arguments, parameters, inputs and outputs; the state is (h, c).
 
-    `learn_state`, `zoneout`, `input_dropout` and `recurrent_dropout` are as in `Recurrent`; with
-    `proj_size` there is no zoneout or recurrent_dropout.
+    `learn_state`, `zoneout` and the dropouts inside the steps are as in `Recurrent`; with
+    `proj_size` there is no zoneout, recurrent_dropout or candidate_dropout.
     """
 
     twin = torch.nn.LSTM
@@ -42,19 +42,20 @@ class LSTM(Layer):
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        candidate_dropout: float = 0.0,
     ) -> None:
         super().__init__(
             "LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             proj_size, device, dtype,
         )  # fmt: skip
         self._learn(learn_state)
-        self._add_noise(zoneout, input_dropout, recurrent_dropout)
+        self._add_noise(zoneout, input_dropout, recurrent_dropout, candidate_dropout)
 
 
 class GRU(Layer):
     """`torch.nn.GRU`, with its arguments, parameters, inputs and outputs.
 
-    `learn_state`, `zoneout`, `input_dropout` and `recurrent_dropout` are as in `Recurrent`.
+    `learn_state`, `zoneout` and the dropouts inside the steps are as in `Recurrent`.
     """
 
     twin = torch.nn.GRU
@@ -75,13 +76,14 @@ class GRU(Layer):
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        candidate_dropout: float = 0.0,
     ) -> None:
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             0, device, dtype,
         )  # fmt: skip
         self._learn(learn_state)
-        self._add_noise(zoneout, input_dropout, recurrent_dropout)
+        self._add_noise(zoneout, input_dropout, recurrent_dropout, candidate_dropout)
 
 
 class RNN(Layer):
@@ -145,6 +147,8 @@ class Recurrent(Layer):
             mask for all steps of a sequence (Gal and Ghahramani 2016); of each layer.
         recurrent_dropout: The same of what the recurrent products multiply, as h; states go on as
             they are.
+        candidate_dropout: The same of the candidate of each step, as an LSTM's g and a GRU's n, by
+            a mask for each step (Semeniuta et al. 2016); for cells that have one.
 
     Cells with per-channel parameters have `weight_channel_l[k]`, (P, H), beside the parameters
     that `torch.nn`'s layers have.
@@ -167,6 +171,7 @@ class Recurrent(Layer):
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        candidate_dropout: float = 0.0,
     ) -> None:
         info = info_of(cell)
         # Checked and made as a vanilla network, whose parameters are then replaced.
@@ -187,7 +192,7 @@ class Recurrent(Layer):
         self._init_flat_weights()
         self.reset_parameters()
         self._learn(learn_state)
-        self._add_noise(zoneout, input_dropout, recurrent_dropout)
+        self._add_noise(zoneout, input_dropout, recurrent_dropout, candidate_dropout)
 
     @property
     def cell(self) -> str:

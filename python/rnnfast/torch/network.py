@@ -75,6 +75,7 @@ class Options(NamedTuple):
         zoneout: The probability of each state to keep its value in a step; none for zeros.
         input_dropout: Probability, on the inputs of layers.
         recurrent_dropout: Probability, on what the recurrent products multiply.
+        candidate_dropout: Probability, on the candidates of steps.
         expects: Whether zoneout is its expectation, as in evaluation.
     """
 
@@ -87,18 +88,24 @@ class Options(NamedTuple):
     zoneout: Sequence[float] = ()
     input_dropout: float = 0.0
     recurrent_dropout: float = 0.0
+    candidate_dropout: float = 0.0
     expects: bool = False
 
     @property
     def has_noise(self) -> bool:
         """Whether there is noise inside the steps."""
-        return bool(len(self.zoneout) or self.input_dropout or self.recurrent_dropout)
+        return bool(len(self.zoneout)) or self._drops
 
     @property
     def draws(self) -> bool:
         """Whether anything is drawn at random."""
         zones = len(self.zoneout) > 0 and not self.expects
-        return bool(self.dropout or zones or self.input_dropout or self.recurrent_dropout)
+        return bool(self.dropout) or zones or self._drops
+
+    @property
+    def _drops(self) -> bool:
+        """Whether anything but the outputs of layers is dropped."""
+        return bool(self.input_dropout or self.recurrent_dropout or self.candidate_dropout)
 
     @property
     def num_directions(self) -> int:
@@ -154,11 +161,14 @@ class NoiseMasks(NamedTuple):
         inputs: What the inputs of each layer are multiplied with, (B, I).
         recurrent: What the recurrent products of each layer and direction multiply their operands
             with, (B, H).
+        candidate: What the candidates of each layer and direction are multiplied with in each step,
+            (T, B, H).
     """
 
     zoneout: Sequence[Sequence[Tensor]] | None = None
     inputs: Sequence[Tensor] | None = None
     recurrent: Sequence[Tensor] | None = None
+    candidate: Sequence[Tensor] | None = None
 
 
 def memory_of(tensor: Tensor) -> RealArray:

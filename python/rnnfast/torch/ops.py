@@ -25,7 +25,8 @@ from rnnfast.torch.prepacked import Prepacked
 _NETWORK = (  # Network, then Options
     "Tensor x, Tensor[] weights, Tensor[] state, Tensor? lengths, Tensor? seed, "
     "str cell, int num_layers, bool bidirectional, bool bias, float dropout, str precision, "
-    "float[] zoneout, float input_dropout, float recurrent_dropout, bool expects"
+    "float[] zoneout, float input_dropout, float recurrent_dropout, "
+    "float candidate_dropout, bool expects"
 )
 _SCHEMAS = {
     "forward": f"({_NETWORK}, bool keep) -> (Tensor y, Tensor[] final, Tensor reserve)",

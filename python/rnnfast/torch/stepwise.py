@@ -81,8 +81,9 @@ class _Product:
 class _CellNoise(NamedTuple):
     """The masks of one layer in one direction."""
 
-    zoneout: Sequence[Tensor] | None
-    recurrent: Tensor | None
+    zoneout: Sequence[Tensor] | None = None
+    recurrent: Tensor | None = None
+    candidate: Tensor | None = None
 
 
 def draw(network: Network, options: Options) -> NoiseMasks:
@@ -96,14 +97,17 @@ def draw(network: Network, options: Options) -> NoiseMasks:
             return x.new_full((T, B, H), 1 - p)
         return (torch.rand((T, B, H), device=x.device) >= p).to(x.dtype)
 
-    def mask(p: float, width: int) -> Tensor:
-        return F.dropout(x.new_ones((B, width)), p)
+    def mask(p: float, *shape: int) -> Tensor:
+        return F.dropout(x.new_ones(shape), p)
 
     zoneout = [[share(p) for p in options.zoneout] for _ in weights]
     return NoiseMasks(
         zoneout if len(options.zoneout) else None,
-        [mask(options.input_dropout, w[0].shape[1]) for w in weights[::D]],
-        [mask(options.recurrent_dropout, H) for _ in weights],
+        [mask(options.input_dropout, B, w[0].shape[1]) for w in weights[::D]],
+        [mask(options.recurrent_dropout, B, H) for _ in weights],
+        [mask(options.candidate_dropout, T, B, H) for _ in weights]
+        if options.candidate_dropout
+        else None,
     )
 
 
@@ -146,7 +150,9 @@ def forward(
         for k in range(first, first + D):
             initial = tuple(s[k] for s in state)
             of_cell = _CellNoise(
-                noise.zoneout and noise.zoneout[k], noise.recurrent and noise.recurrent[k]
+                noise.zoneout and noise.zoneout[k],
+                noise.recurrent and noise.recurrent[k],
+                noise.candidate and noise.candidate[k],
             )
             states, last = _run(cell, x, weights[k], initial, running, k > first, of_cell)
             over_time.append(states)
@@ -173,7 +179,11 @@ def _run(
     times = range(x.shape[0])
     steps = []
     for t in reversed(times) if reverse else times:
-        of_step = Inputs([gate[t] for gate in inputs], x[t] if cell.reads_input else None)
+        of_step = Inputs(
+            [gate[t] for gate in inputs],
+            x[t] if cell.reads_input else None,
+            None if noise.candidate is None else noise.candidate[t],
+        )
         new = step(of_step, recurrent, state, channel)
         if w_hr is not None:
             new = F.linear(new[0], w_hr), *new[1:]

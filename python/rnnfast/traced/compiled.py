@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rnnfast.reference import Cell
 from rnnfast.traced.derivative import Backward, differentiate
-from rnnfast.traced.description import canonical, describe
+from rnnfast.traced.description import canonical, describe, without_mask
 from rnnfast.traced.graph import Node
 from rnnfast.traced.places import (
     Kept,
@@ -103,6 +103,7 @@ class TracedCell:
         x_rows: the row block of weight_ih that a gate has; -2 for the input itself, -1 for none.
         h_rows: the row block of weight_hh that a gate has, or -1.
         slots: places of a unit and step; the first take the inputs' parts of gates.
+        mask: the slot in which a step finds the mask of its candidate; -1 where it is not dropped.
         dslots: gradients of a unit that travel between stages of the backward pass.
         values: what products multiply.
         opening_values: those of them that are made at the end of the step before.
@@ -112,6 +113,7 @@ class TracedCell:
         opening: the programs that make the opening values, and that of their gradients; None where
             there are none.
         graph: the equations, as `rnnfast.traced.cell_of` takes them.
+        marked: the same with the mask of the candidate in them; None of a cell without a candidate.
     """
 
     name: str
@@ -121,6 +123,7 @@ class TracedCell:
     x_rows: tuple[int, ...]
     h_rows: tuple[int, ...]
     slots: int
+    mask: int
     dslots: int
     values: int
     opening_values: int
@@ -129,39 +132,52 @@ class TracedCell:
     norms: tuple[Norm, ...]
     opening: tuple[Program, Program] | None
     graph: dict[str, Any]
+    marked: dict[str, Any] | None
 
 
-_compiled: dict[int, TracedCell] = {}
+_compiled: dict[tuple[int, bool], TracedCell] = {}
 """What has been compiled, by the identity of the cell, for as long as the cell is there."""
 
 
-def compile(cell: Cell) -> TracedCell:  # noqa: A001
-    """The programs of a cell. A cell is traced once.
+def compile(cell: Cell, *, drops_candidate: bool = False) -> TracedCell:  # noqa: A001
+    """The programs of a cell. A cell is compiled once.
+
+    Args:
+        cell: the cell.
+        drops_candidate: whether its candidate is multiplied with a mask, which the step finds in a
+            slot.
 
     Raises:
         CellError: The step does what cannot be compiled, or needs more than the engine has.
     """
-    traced = _compiled.get(id(cell))
+    key = id(cell), drops_candidate
+    traced = _compiled.get(key)
     if traced is None:
-        traced = _compile(cell)
-        weakref.finalize(cell, _compiled.pop, id(cell), None)
-        _compiled[id(cell)] = traced
+        traced = _compile(cell, drops_candidate)
+        weakref.finalize(cell, _compiled.pop, key, None)
+        _compiled[key] = traced
     return traced
 
 
-def _compile(cell: Cell) -> TracedCell:
-    equations = canonical(trace(cell))
-    graph = describe(equations)
-    plan = cut(equations)
+def _compile(cell: Cell, drops_candidate: bool) -> TracedCell:
+    traced = trace(cell)
+    marked, plain = canonical(traced), canonical(without_mask(traced))
+    has_candidate = any(node.op == "mask" for node in marked.graph.nodes)
+    descriptions = describe(plain), describe(marked) if has_candidate else None
+    plan = cut(marked if drops_candidate else plain)
     backward = differentiate(plan)
     kept = keep(plan, backward)
-    traced = _assemble(plan, backward, kept, Constants(), graph)
-    _check_limits(traced)
-    return traced
+    made = _assemble(plan, backward, kept, Constants(), descriptions)
+    _check_limits(made)
+    return made
 
 
 def _assemble(
-    plan: Plan, backward: Backward, kept: Kept, constants: Constants, description: dict[str, Any]
+    plan: Plan,
+    backward: Backward,
+    kept: Kept,
+    constants: Constants,
+    descriptions: tuple[dict[str, Any], dict[str, Any] | None],
 ) -> TracedCell:
     equations = plan.equations
 
@@ -190,6 +206,7 @@ def _assemble(
         tuple(-1 if gate.x is None else _row(gate.x) for gate in plan.gates),
         tuple(-1 if gate.h is None else _row(gate.h) for gate in plan.gates),
         kept.size,
+        next((kept.slot[node] for node in plan.nodes if node.op == "mask"), -1),
         backward.dslots,
         len(plan.values),
         len(opening_values),
@@ -197,7 +214,7 @@ def _assemble(
         stages,
         tuple(_norm(kept, norm) for norm in plan.norms),
         opening,
-        description,
+        *descriptions,
     )
 
 

@@ -5,7 +5,8 @@ the step computed and of new leaves, the gradients that a stage is given (`GIVEN
 
 A node's gradient is complete in the stage that owns the node, after those behind it. What later
 stages add travels in numbered places that outlive a stage ("dslot"). States and parameters have no
-stage: every stage adds to their gradients, and computes for itself what it needs of them.
+stage: every stage adds to their gradients, and computes for itself what it needs of them. A mask
+has no gradient.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class _Stage:
     def _add(self, node: Node, term: Node) -> None:
         before = self._gradient.pop(node, None)
         gradient = term if before is None else _sum(self._graph, before, term)
-        if node.op != "const" and gradient.constant != 0:
+        if node.op not in ("const", "mask") and gradient.constant != 0:
             self._gradient[node] = gradient
 
     def _travellers(self) -> list[tuple[Target, Node]]:

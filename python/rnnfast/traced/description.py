@@ -15,6 +15,7 @@ FORMAT = 1
 LARGEST = {"nodes": 4096, "states": 8, "gates": 32, "params": 32, "recurrent_gates": 32}
 """Bounds on what a file may ask for; `rnnfast.traced.compile` has its own, about the same."""
 
+_MASK: tuple[str, list[int], None] = ("mask", [], None)
 _SHAPE = ("states", "gates", "params", "recurrent_gates", "reads_input")
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "neg": lambda a: -a,
@@ -77,8 +78,24 @@ def describe(equations: Equations) -> dict[str, Any]:
     return {"format": FORMAT, "name": equations.name, **shape, "nodes": nodes, "results": results}
 
 
+def without_mask(equations: Equations) -> Equations:
+    """The equations of a step whose candidate is as it is, of those in which it has a mask."""
+    graph = Graph()
+    copies: dict[Node, Node] = {}
+    for node in reachable(equations.results):
+        of = [copies[one] for one in node.inputs if one.op != "mask"]
+        if len(of) < len(node.inputs):  # the product of a value and the mask
+            copies[node] = of[0]
+        elif node.op != "mask":
+            copies[node] = graph.again(node, *of)
+    results = tuple(copies[node] for node in equations.results)
+    return equations._replace(graph=graph, results=results)
+
+
 def cell_of(description: object) -> Cell:
     """The cell of a description. Its step follows the equations one by one.
+
+    Where a description has the mask of the candidate in it, the step marks its candidate there.
 
     Args:
         description: what `describe` made, or what JSON made of that.
@@ -114,7 +131,9 @@ class _Reader:
             self._fail(f"nodes: expected a list of 1 to {LARGEST['nodes']} nodes")
         self._name = description["name"]
         self._shape = {key: description[key] for key in _SHAPE}
-        self._nodes = [self._node(number, node, nodes) for number, node in enumerate(nodes)]
+        self._nodes: list[tuple[str, list[int], Any]] = []
+        for number, node in enumerate(nodes):
+            self._nodes.append(self._marked(number, *self._node(number, node, nodes)))
         self._results = self._read_results(description["results"])
 
     def cell(self) -> Cell:
@@ -135,7 +154,7 @@ class _Reader:
             self._fail(f"results: expected a list of {states} numbers of nodes, one a state")
         numbers = [self._number("results", number, 0, count) for number in results]
         for number in numbers:
-            if self._nodes[number][0] in ("const", "greater"):
+            if self._nodes[number][0] in ("const", "greater", "mask"):
                 self._fail(f"results: node {number} is no value of the step")
         return numbers
 
@@ -159,6 +178,19 @@ class _Reader:
         if count and all(nodes[one][0] == "const" for one in inputs[op == "select" :]):
             self._fail(f"{what}: {op} of constants alone")
         return op, inputs, self._data(what, op, rest[-1]) if has_data else None
+
+    def _marked(
+        self, number: int, op: str, inputs: list[int], data: Any
+    ) -> tuple[str, list[int], Any]:
+        """The same node, or the mark of a candidate for its product with the mask."""
+        of = [one for one in inputs if self._nodes[one] != _MASK]
+        if len(of) == len(inputs):
+            return op, inputs, data
+        if op != "mul" or len(of) != 1:
+            self._fail(
+                f"nodes[{number}]: {op} of the mask of the candidate, which a value multiplies"
+            )
+        return "candidate", of, None
 
     def _data(self, what: str, op: str, data: object) -> int | float:
         ends = {"x": "gates", "state": "states", "param": "params", "product": "recurrent_gates"}
@@ -194,6 +226,10 @@ class _Step:
                 value = of[0] ** data
             elif op == "norm":
                 value = tape.normalize(*of, data)
+            elif op == "candidate":
+                value = x.candidate(*of)
+            elif op == "mask":
+                value = None
             elif op == "input":
                 value = x.input
             else:

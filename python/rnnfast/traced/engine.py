@@ -32,4 +32,5 @@ def define(traced: TracedCell, name: str) -> None:
         list(traced.constants),
         traced.slots,
         traced.dslots,
+        traced.mask,
     )

@@ -14,7 +14,9 @@ from typing import NamedTuple, TypeAlias
 Data: TypeAlias = "int | float | None"
 """What a node has besides its inputs: a number of an item, a constant, an exponent, an eps."""
 
-LEAVES = ("x", "input", "state", "param", "const")
+INPUTS = ("x", "input", "mask")
+"""What is in slots before a step: inputs' parts of gates, the input itself, a candidate's mask."""
+LEAVES = (*INPUTS, "state", "param", "const")
 POINTWISE = {
     "neg": 1,
     "add": 2,
@@ -180,6 +182,18 @@ class Graph:
         if condition.constant is not None:
             return a if condition.constant > 0 else b
         return a if a is b else self.node("select", condition, a, b)
+
+    def again(self, node: Node, *inputs: Node) -> Node:
+        """The node of an operation that another graph has, of nodes of this one."""
+        if node.op in ("neg", "add", "sub", "mul", "div", "select"):
+            made: Node = getattr(self, node.op)(*inputs)
+            return made
+        if node.op == "power":
+            assert isinstance(node.data, float)
+            return self.power(inputs[0], node.data)
+        if node.op in POINTWISE:
+            return self.apply(node.op, *inputs)
+        return self.node(node.op, *inputs, data=node.data)
 
     def apply(self, op: str, *inputs: Node) -> Node:
         """One of the operations that are folded for constants alone."""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from rnnfast.traced.derivative import GIVEN, Backward
-from rnnfast.traced.graph import Node
+from rnnfast.traced.graph import INPUTS, Node
 from rnnfast.traced.stages import Plan
 
 Place: TypeAlias = "tuple[str, int]"
@@ -33,7 +33,7 @@ def forward_place(plan: Plan, kept: Kept, stage: int, node: Node) -> Place | Non
     """Where the program of a stage finds a node; None if the program computes it."""
     if node.op in ("state", "param"):
         return (node.op, node.item)
-    if node.op in ("x", "input") or kept.stage.get(node, stage) < stage:
+    if node.op in INPUTS or kept.stage.get(node, stage) < stage:
         return ("slot", kept.slot[node])
     if node.op in ("product", "norm"):
         assert plan.stage[node] == stage, f"{node} is not there any more"

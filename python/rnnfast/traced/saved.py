@@ -12,7 +12,7 @@ from collections import Counter
 
 from rnnfast.traced.cut import fewest
 from rnnfast.traced.derivative import GIVEN, Backward
-from rnnfast.traced.graph import Node, reachable
+from rnnfast.traced.graph import INPUTS, Node, reachable
 from rnnfast.traced.places import Kept, Visit, visits
 from rnnfast.traced.slots import placed
 from rnnfast.traced.stages import OPENING, Plan
@@ -36,7 +36,7 @@ def keep(plan: Plan, backward: Backward) -> Kept:
     chosen = fewest([*_wanted_backward(plan, backward), *later], is_known, plan.stage.__contains__)
     stage = {node: plan.stage.get(node, k) for node, k in normalised.items()}
     stage |= {node: plan.stage[node] for node in chosen}
-    stage |= {node: -1 for node in stage if node.op in ("x", "input")}
+    stage |= {node: -1 for node in stage if node.op in INPUTS}
     _spare(plan, backward, stage)
     in_order = dict(sorted(stage.items(), key=lambda item: (item[1], item[0].number)))
     return placed(plan, backward, in_order, normalised)
@@ -71,7 +71,7 @@ def _spare(plan: Plan, backward: Backward, stage: dict[Node, int]) -> None:
     """Adds the nodes to what is kept whose computing anew costs more than a slot."""
     while True:
         kept = Kept(dict.fromkeys(stage, 0), stage, 0)
-        kept.slot.update({gate.x: 0 for gate in plan.gates if gate.x is not None})
+        kept.slot.update({node: 0 for node in plan.nodes if node.op in INPUTS})
         spared: Counter[Node] = Counter()
         for visit in visits(plan, backward, kept):
             spared.update(_spared(plan, visit))

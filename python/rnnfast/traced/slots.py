@@ -1,7 +1,8 @@
 """The slots of what a step keeps.
 
-An input's part that is needed as it is stays in its slot; other values take the slots of inputs'
-parts that nobody reads any more, as far as there are any.
+An input's part that is needed as it is stays in its slot, and so does the mask of the candidate,
+whose slot follows those of inputs' parts. Other values take the slots of inputs' parts that nobody
+reads any more, as far as there are any.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def placed(
             inputs' parts.
         normalised: those of them that backward passes of norms read.
     """
-    inputs = {gate.x: g for g, gate in enumerate(plan.gates) if gate.x is not None}
+    given = [gate.x for gate in plan.gates[: plan.x_gates]]
+    given += [node for node in plan.nodes if node.op == "mask"]
+    inputs = {node: place for place, node in enumerate(given) if node is not None}
     last_use = _last_use(plan, backward, stage, inputs, normalised)
     until = [last_use[x] for x in inputs]
     slot = dict(inputs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from rnnfast.traced.graph import POINTWISE, Equations, Node, reachable, users
+from rnnfast.traced.graph import INPUTS, POINTWISE, Equations, Node, reachable, users
 
 OPENING = -1
 """The stage of values that are made at the end of the step before, of states and parameters."""
@@ -110,7 +110,7 @@ def cut(equations: Equations) -> Plan:
         known = [earliest[one] for one in node.inputs if one in earliest]
         if node.op in ("product", "norm"):
             earliest[node] = known[0] + 1 if known else int(node not in first)
-        elif known or node.op in ("x", "input"):
+        elif known or node.op in INPUTS:
             earliest[node] = max(known, default=0)
     count = 1 + max((earliest[node] for node in equations.results if node in earliest), default=0)
 

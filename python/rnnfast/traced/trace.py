@@ -48,8 +48,18 @@ class _Recurrent:
         ]
 
 
+class _Inputs(Inputs):
+    """Stands in for what a step sees of its input."""
+
+    def candidate(self, v: object) -> Any:
+        """The candidate, times its mask."""
+        if not isinstance(v, Value) or v.node.constant is not None:
+            fail(f"x.candidate: expected a value of the step, got {v!r}")
+        return super().candidate(cast(Any, v))
+
+
 def trace(cell: Cell) -> Equations:
-    """The equations of a cell's step.
+    """The equations of a cell's step, in which its candidate is multiplied with a mask.
 
     Raises:
         CellError: The step does what cannot be compiled, or leaves a row of a weight unused.
@@ -60,7 +70,8 @@ def trace(cell: Cell) -> Equations:
         return [Value(graph, graph.node(op, data=k)) for k in range(count)]
 
     entire = Value(graph, graph.node("input")) if cell.reads_input else None
-    inputs = Inputs(cast(Any, items("x", cell.gates)), cast(Any, entire))
+    mask = Value(graph, graph.node("mask"))
+    inputs = _Inputs(cast(Any, items("x", cell.gates)), cast(Any, entire), cast(Any, mask))
     recurrent = _Recurrent(graph, cell.recurrent_blocks)
     new = cell.advance(
         inputs,

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnfast._engine import checks
+from rnnfast.data.buckets import IGNORED as IGNORED
+from rnnfast.data.text_file import StreamBatch
 from rnnfast.training.text import TextError
-
-IGNORED = -100  # the target of a step that counts for nothing
-
-
-class Chunk(NamedTuple):
-    """A piece of all streams: what goes in and what should come out.
-
-    Attributes:
-        x: character ids (T, B).
-        targets: ids of the characters that follow (T, B).
-        starts: whether the streams begin here, so that no state is carried into the chunk.
-    """
-
-    x: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    starts: bool
 
 
 class Streams:
@@ -62,19 +47,35 @@ class Streams:
         windows = np.lib.stride_tricks.sliding_window_view(ids, length + 1)
         self._rows = np.array(windows[: batch * length : length].T, order="C")
 
-    def next(self) -> Chunk:
+    def __len__(self) -> int:
+        return self.chunks
+
+    def __iter__(self) -> Iterator[StreamBatch]:
+        """The chunks from the present one to the last of the epoch."""
+        for _ in range(self.position % self.chunks, self.chunks):
+            yield self.next()
+
+    def state_dict(self) -> dict[str, int]:
+        """What a resumed run needs to go on with the next chunk."""
+        return {"position": self.position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Sets what `state_dict` gave."""
+        self.position = checks.count("position", state["position"])
+
+    def next(self) -> StreamBatch:
         """The next chunk; after the last one of an epoch the streams begin anew."""
         index = self.position % self.chunks
         self.position += 1
         return self.chunk(index)
 
-    def chunk(self, index: int) -> Chunk:
+    def chunk(self, index: int) -> StreamBatch:
         """A chunk of an epoch, by its number in [0, chunks)."""
         start, end = index * self._seq_len, (index + 1) * self._seq_len
-        return Chunk(self._rows[start:end], self._rows[start + 1 : end + 1], index == 0)
+        return StreamBatch(self._rows[start:end], self._rows[start + 1 : end + 1], index == 0)
 
 
-def cover(ids: NDArray[np.int64], batch: int, seq_len: int) -> Iterator[Chunk]:
+def cover(ids: NDArray[np.int64], batch: int, seq_len: int) -> Iterator[StreamBatch]:
     """Cuts a text (N,) into streams that predict each of its characters but the first, once.
 
     For measuring: nothing is left out. Streams and chunks shrink to fit short texts, and where a
@@ -90,4 +91,4 @@ def cover(ids: NDArray[np.int64], batch: int, seq_len: int) -> Iterator[Chunk]:
     target_rows = np.ascontiguousarray(targets.reshape(batch, length).T)
     for start in range(0, length, seq_len):
         end = start + seq_len
-        yield Chunk(x_rows[start:end], target_rows[start:end], start == 0)
+        yield StreamBatch(x_rows[start:end], target_rows[start:end], start == 0)

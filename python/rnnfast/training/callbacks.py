@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    from rnnfast.training.history import Record
     from rnnfast.training.trainer import Trainer
 
 
 class Callback:
     """Base of the listeners to a training run: does nothing at every event.
 
-    Any of them may call `trainer.stop()`, which ends the run after the step at hand.
+    Any of them may call `trainer.stop()`, which ends the run after the step at hand. A run enters
+    listeners that are context managers, and leaves them however it ends.
     """
 
     def on_start(self, trainer: Trainer) -> None:
         """The run begins, or goes on after `Trainer.resume`."""
 
     def on_step(self, trainer: Trainer) -> None:
-        """An optimiser step was made: see `trainer.step` and `trainer.training_bits`."""
+        """An optimiser step was made: see `trainer.step` and `trainer.training_loss`."""
 
     def on_validation(self, trainer: Trainer) -> None:
-        """The validation text was measured: see `trainer.validation_bits`."""
+        """The validation data were measured: see `trainer.validation_loss`."""
+
+    def on_record(self, trainer: Trainer, record: Record) -> None:
+        """A row was added to `trainer.history`."""
 
     def on_sample(self, trainer: Trainer, text: str) -> None:
         """The model wrote `text`."""
@@ -34,6 +40,13 @@ class Callback:
 
     def on_end(self, trainer: Trainer) -> None:
         """The run is over: see `trainer.stopped`."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What checkpoints are to keep of the listener: dicts, lists, arrays, numbers, texts."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Sets what `state_dict` gave, when a run is resumed."""
 
 
 class PrintProgress(Callback):
@@ -56,9 +69,7 @@ class PrintProgress(Callback):
 
     def on_step(self, trainer: Trainer) -> None:
         """Prints a line if it is time."""
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + self.seconds
+        if self.is_time():
             self._print(progress_line(trainer))
 
     def on_validation(self, trainer: Trainer) -> None:
@@ -73,20 +84,27 @@ class PrintProgress(Callback):
         """Prints where the checkpoint is."""
         self._print(f"step {trainer.step}: saved {path}")
 
+    def is_time(self) -> bool:
+        """Whether it is time for a line of progress; the next one is then due `seconds` later."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self.seconds
+        return True
+
     def _print(self, line: str) -> None:
         print(line, file=self.file or sys.stdout, flush=True)
 
 
 def progress_line(trainer: Trainer) -> str:
     """The state of a run in one line."""
-    unit = trainer.model.vocabulary.short_unit
     parts = [
         f"step {trainer.step}",
         f"epoch {trainer.epoch:.2f}",
-        f"{trainer.characters_per_second:,.0f} {unit}s/s",
+        f"{trainer.items_per_second:,.0f} {trainer.item}s/s",
     ]
-    losses = (("training", trainer.training_bits), ("validation", trainer.validation_bits))
-    parts += [f"{name} {bits:.3f} bits/{unit}" for name, bits in losses if bits is not None]
+    losses = (("training", trainer.training_loss), ("validation", trainer.validation_loss))
+    parts += [f"{name} {trainer.loss_text(loss)}" for name, loss in losses if loss is not None]
     left = trainer.seconds_left
     if left is not None:
         parts.append(f"{format_time(left)} left")

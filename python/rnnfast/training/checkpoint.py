@@ -20,7 +20,12 @@ from rnnfast import _files
 from rnnfast._files import AnyPath
 from rnnfast.training.memory import check_memory
 
-FORMAT = "rnnfast-char-lm"
+LANGUAGE_MODEL = "rnnfast-char-lm"  # what a file holds: a language model, with or without its run
+RUN = "rnnfast-run"  # a run of any other model, which the file does not describe
+_MEANING = {
+    LANGUAGE_MODEL: "an rnnfast language model",
+    RUN: "a run of rnnfast.training.Trainer",
+}
 FORMAT_VERSION = 1
 _MAX_HEADER = 100_000_000  # the safetensors format's own limit
 
@@ -45,7 +50,7 @@ class Checkpoint:
     tensors: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def save_checkpoint(path: AnyPath, checkpoint: Checkpoint) -> None:
+def save_checkpoint(path: AnyPath, checkpoint: Checkpoint, form: str = LANGUAGE_MODEL) -> None:
     """Writes a checkpoint: afterwards `path` holds all of it or, on failure, what it held before.
 
     Raises:
@@ -56,7 +61,7 @@ def save_checkpoint(path: AnyPath, checkpoint: Checkpoint) -> None:
     if broken is not None:
         raise CheckpointError(f"{path}: not written: {broken} is not finite")
     metadata = {
-        "format": FORMAT,
+        "format": form,
         "format_version": str(FORMAT_VERSION),
         "model": json.dumps(checkpoint.model),
         "training": json.dumps(checkpoint.training),
@@ -93,14 +98,18 @@ def not_finite(tensors: Mapping[str, NDArray[Any]]) -> str | None:
     return next((name for name, array in reals if not np.isfinite(array).all()), None)
 
 
-def load_checkpoint(path: AnyPath) -> Checkpoint:
+def load_checkpoint(path: AnyPath, form: str = LANGUAGE_MODEL) -> Checkpoint:
     """Reads a checkpoint and checks that it is whole.
+
+    Args:
+        path: the file.
+        form: what it is to hold, `LANGUAGE_MODEL` or `RUN`.
 
     Raises:
         CheckpointError: the file cannot be read, is damaged, or is not of this format and version.
     """
     try:
-        metadata, data = _read(path)
+        metadata, data = _read(path, form)
         tensors = safetensors.numpy.load(data)
         intact = metadata.pop("sha256", None) == _digest(metadata, tensors)
         model, training = json.loads(metadata["model"]), json.loads(metadata["training"])
@@ -121,7 +130,7 @@ class _WrongFormatError(ValueError):
     """A safetensors file of another kind or version."""
 
 
-def _read(path: AnyPath) -> tuple[dict[str, str], bytes]:
+def _read(path: AnyPath, form: str) -> tuple[dict[str, str], bytes]:
     """Reads a file whose header is that of a checkpoint, and no other: a foreign file may be huge.
 
     Returns:
@@ -133,16 +142,16 @@ def _read(path: AnyPath) -> tuple[dict[str, str], bytes]:
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > min(size - 8, _MAX_HEADER):
             raise ValueError(f"no safetensors header in its {size} bytes")
-        metadata = _metadata(json.loads(file.read(length)))
+        metadata = _metadata(json.loads(file.read(length)), form)
         check_memory("its size: reading it takes", 2 * size)
         file.seek(0)
         return metadata, file.read()
 
 
-def _metadata(header: object) -> dict[str, str]:
+def _metadata(header: object, form: str) -> dict[str, str]:
     metadata: object = header.get("__metadata__") if isinstance(header, dict) else None
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise _WrongFormatError("not a checkpoint of an rnnfast language model")
+    if not isinstance(metadata, dict) or metadata.get("format") != form:
+        raise _WrongFormatError(f"not a checkpoint of {_MEANING[form]}")
     version = metadata.get("format_version")
     if version != str(FORMAT_VERSION):
         raise _WrongFormatError(

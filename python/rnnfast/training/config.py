@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -10,42 +11,44 @@ from rnnfast import functional
 from rnnfast._engine import checks, known
 from rnnfast._engine.network import info_of
 from rnnfast.reference import Cell
+from rnnfast.training.option import MODEL, below_one, check_options, documented, one_of, option
+
+_DTYPES = ("float32", "float64")
+_option = partial(option, panel=MODEL)
 
 
+def _cell(_: str, cell: str | Cell) -> str:
+    return known.name_of(cell)
+
+
+@documented
 @dataclass(frozen=True)
 class CharLMConfig:
     """The shape of a model.
 
-    Attributes:
-        cell: the recurrent cell: a name out of `rnnfast.cells.ZOO`, one that was registered, or a
-            `rnnfast.Cell`, of which the attribute is the name then.
-        hidden_size: width H of the recurrent layers.
-        num_layers: how many there are.
-        embedding_size: size of the characters' vectors; 0 feeds the characters one-hot.
-        dropout: probability that an output between two recurrent layers is dropped in training.
-        dtype: "float32" or "float64".
-        precision: of the recurrent layers' products, "full" or, with float32, "bfloat16".
+    `cell` is a name out of `rnnfast.cells.ZOO`, one that was registered, or a `rnnfast.Cell`, of
+    which the attribute is the name then.
     """
 
-    cell: str | Cell = "gru"
-    hidden_size: int = 256
-    num_layers: int = 1
-    embedding_size: int = 0
-    dropout: float = 0.0
-    dtype: str = "float32"
-    precision: str = "full"
+    cell: str | Cell = _option("gru", "Recurrent cell.", _cell)  # noqa: RUF009  (a field)
+    hidden_size: int = _option(
+        256, "Width of a recurrent layer.", checks.positive_int, "--hidden-size", "--width"
+    )
+    num_layers: int = _option(
+        1, "Recurrent layers.", checks.positive_int, "--num-layers", "--layers"
+    )
+    embedding_size: int = _option(0, "Size of the characters' vectors; 0: one-hot.", checks.count)
+    dropout: float = _option(0.0, "Dropout between recurrent layers, in training.", below_one)
+    dtype: str = _option(_DTYPES[0], f"Of the parameters: {', '.join(_DTYPES)}.", one_of(_DTYPES))
+    precision: str = _option(
+        checks.PRECISIONS[0],
+        f"Of the recurrent products: {', '.join(checks.PRECISIONS)}.",
+        one_of(checks.PRECISIONS),
+    )
 
     def __post_init__(self) -> None:
-        checked = {
-            "cell": known.name_of(self.cell),
-            "hidden_size": checks.positive_int("hidden_size", self.hidden_size),
-            "num_layers": checks.positive_int("num_layers", self.num_layers),
-            "embedding_size": checks.count("embedding_size", self.embedding_size),
-            "dropout": checks.number("dropout", self.dropout, 0, 1, open_high=True),
-            "dtype": str(checks.choice("dtype", self.dtype, ("float32", "float64"))),
-            "precision": checks.precision("precision", self.precision, np.dtype(self.dtype)),
-        }
-        vars(self).update(checked)  # Python's own numbers, which JSON can hold
+        check_options(self)
+        checks.precision("precision", self.precision, np.dtype(self.dtype))
         if self.info.reads_input and self.embedding_size != self.hidden_size:
             raise ValueError(
                 f"embedding_size: expected hidden_size = {self.hidden_size}, as a step of the cell "

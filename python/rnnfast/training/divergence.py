@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from rnnfast import losses
+from rnnfast.data.text_file import StreamBatch
+from rnnfast.layers.module import Module
 from rnnfast.optim.optimizers import Optimizer
-from rnnfast.training.batches import Chunk
 from rnnfast.training.checkpoint import not_finite
 from rnnfast.training.model import CharLM
 
@@ -15,7 +16,17 @@ from rnnfast.training.model import CharLM
 _TIMES_GUESSING = 3.0
 
 
-def divergence(model: CharLM, optimizer: Optimizer, chunk: Chunk, step: int) -> str | None:
+class TrainingError(RuntimeError):
+    """Training has diverged, or cannot begin: the message says what was found."""
+
+
+def broken_state(model: Module, optimizer: Optimizer, step: int) -> str | None:
+    """Which parameter, or value of the optimiser, is not finite, as a message; None if all are."""
+    broken = not_finite(model.state_dict() | optimizer.state_dict()["buffers"])
+    return None if broken is None else diverged(f"{broken} is not finite", step)
+
+
+def divergence(model: CharLM, optimizer: Optimizer, chunk: StreamBatch, step: int) -> str | None:
     """What shows that training has diverged, as a message; None if nothing does.
 
     Args:
@@ -24,9 +35,9 @@ def divergence(model: CharLM, optimizer: Optimizer, chunk: Chunk, step: int) -> 
         chunk: a part of the text that the model is trained on.
         step: steps made, for the message.
     """
-    broken = not_finite(model.state_dict() | optimizer.state_dict()["buffers"])
+    broken = broken_state(model, optimizer, step)
     if broken is not None:
-        return diverged(f"{broken} is not finite", step)
+        return broken
     with model.evaluating():
         logits, _ = model(chunk.x)
     bits = float(losses.cross_entropy(logits, chunk.targets)) / math.log(2)

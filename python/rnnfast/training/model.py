@@ -23,6 +23,7 @@ from rnnfast.layers.module import Module
 from rnnfast.layers.recurrent import Recurrent, RecurrentCall
 from rnnfast.layers.states import State
 from rnnfast.layers.stream import Stream
+from rnnfast.layers.stream_layers import StreamLayer
 from rnnfast.training.batches import IGNORED, cover
 from rnnfast.training.checkpoint import (
     Checkpoint,
@@ -33,8 +34,10 @@ from rnnfast.training.checkpoint import (
 )
 from rnnfast.training.config import CharLMConfig
 from rnnfast.training.memory import check_memory
+from rnnfast.training.sampling import choose
+from rnnfast.training.stored_vocabulary import vocabulary_from_json
 from rnnfast.training.text import TextError
-from rnnfast.training.vocabulary import Vocabulary, vocabulary_from_json
+from rnnfast.training.vocabulary import Vocabulary
 
 
 class CharLM(Module):
@@ -119,6 +122,21 @@ class CharLM(Module):
         """
         y, state = self.recurrent(x if self.embedding is None else self.embedding(x), state)
         return self.head(y), state
+
+    def stream(self, batch: int = 1) -> Stream[tuple[State]]:
+        """Go through texts character by character.
+
+        Args:
+            batch: B, how many texts go side by side.
+
+        Returns:
+            A stream from ids (B,) to logits (B, V), with the weights as they are now.
+        """
+        return Stream(self._stream_layers(), batch)
+
+    def _stream_layers(self) -> list[StreamLayer]:
+        parts = [self.embedding, self.recurrent, self.head]
+        return [layer for part in parts if part is not None for layer in part._stream_layers()]
 
     def backward(self, dlogits: RealArray) -> None:
         """Adds the gradients of the parameters.
@@ -236,7 +254,7 @@ class CharLM(Module):
         checks.of_type("stop", stop, str)
         checks.number("temperature", temperature, 0, sys.float_info.max, open_high=False)
         known = self.vocabulary
-        ids = known.encode(prime or ("\n" if "\n" in known.characters else known.characters[0]))
+        ids = known.encode(prime or known.start())
         written = self._write(
             ids,
             None if length is None else checks.count("length", length),
@@ -258,12 +276,13 @@ class CharLM(Module):
     ) -> Iterator[int]:
         with self.evaluating():
             logits, state = self(ids[:, None])
-            stream = self.recurrent.stream(state=state)
+            stream = self.stream()
+        stream.state = (state,)
         tail: list[int] = []
         written, x = 0, np.empty(1, np.int64)
         while written != length:
             last = backend.to_host(logits.reshape(-1, logits.shape[-1])[-1])
-            x[0] = chosen = _choose(last, temperature, top_k, generator)
+            x[0] = chosen = choose(last, temperature, top_k, generator)
             yield chosen
             written += 1
             if stop:
@@ -271,14 +290,7 @@ class CharLM(Module):
                 if tail == stop:
                     return
             if written != length:
-                logits = self._step(stream, x)
-
-    def _step(self, stream: Stream, x: NDArray[np.int64]) -> RealArray:
-        """The logits (1, V) after one more character (1,)."""
-        if self.training:
-            with self.evaluating():
-                return self._step(stream, x)
-        return self.head(stream(x if self.embedding is None else self.embedding(x)))
+                logits = stream(x)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -361,7 +373,7 @@ class CharLM(Module):
             _check_sizes(tensors, config.parameters(len(vocabulary)))
             model = cls(vocabulary, config, seed=0, device=device)
             model.load_state_dict(tensors)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
             raise CheckpointError(f"{path}: holds no model that can be built: {error}") from error
         return model
 
@@ -387,21 +399,3 @@ def _backward(
     if embedding is not None:
         assert dx is not None
         embedding.backward(dx)
-
-
-def _choose(
-    logits: RealArray, temperature: float, top_k: int, generator: np.random.Generator
-) -> int:
-    best = int(logits.argmax())
-    if not math.isfinite(logits[best]):
-        raise ValueError("the model's logits are not finite")
-    if temperature == 0:
-        return best
-    weights = logits.astype(np.float64)
-    if top_k:
-        weights[np.argsort(-weights, kind="stable")[top_k:]] = -np.inf
-    weights -= weights[best]
-    weights /= max(temperature, 1e-300)  # finite quotients; less makes no difference
-    np.exp(weights, out=weights)
-    np.cumsum(weights, out=weights)
-    return int(weights.searchsorted(generator.random() * weights[-1], side="right"))

@@ -1,11 +1,11 @@
-"""What a training run does: every choice but the model and the text."""
+"""What a training run does: every choice but the model and the data."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,16 @@ from rnnfast._engine import checks
 from rnnfast.layers.parameter import Parameter
 from rnnfast.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from rnnfast.optim.schedules import CURVES
+from rnnfast.training.option import (
+    PROGRESS,
+    below_one,
+    check_options,
+    documented,
+    fraction,
+    non_negative,
+    one_of,
+    option,
+)
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": Adam,
@@ -25,72 +35,106 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 SCHEDULES = CURVES  # by the names that the command line has, too
 
+_progress = partial(option, panel=PROGRESS)
 
-_COUNTS = ("steps", "epochs", "validate_every", "sample_every", "sample_length", "checkpoint_every")
+
+def _json_object(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `value` as it comes back from a checkpoint."""
+    try:
+        return dict(json.loads(json.dumps(dict(value))))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected values that JSON can hold: {error}") from error
 
 
+@documented
 @dataclass(frozen=True)
-class TrainingOptions:
-    """Choices of a training run.
+class RunOptions:
+    """Choices of any training run.
+
+    The run ends at the first of the limits `steps`, `epochs` and `minutes` that is not 0; without
+    any it goes on until it is stopped, or until the batches end.
+    """
+
+    steps: int = option(0, "End after so many steps.", checks.count)
+    epochs: int = option(0, "End after so many passes over the data.", checks.count)
+    minutes: float = option(0.0, "End after so much time.", non_negative)
+    patience: int = option(
+        0,
+        "End after so many validations in a row without a new best; 0: never.",
+        checks.count,
+    )
+    accumulate: int = option(
+        1, "Batches whose gradients are averaged for one step.", checks.positive_int
+    )
+    clip_norm: float = option(0.0, "Largest norm of the gradients; 0: no limit.", non_negative)
+    clip_value: float = option(0.0, "Largest element of the gradients; 0: no limit.", non_negative)
+    validate_every: int = _progress(
+        0, "Steps between validations; 0: only at the end.", checks.count
+    )
+    checkpoint_every: int = _progress(
+        0, "Steps between checkpoints; 0: only at the end.", checks.count
+    )
+    keep_best: int = _progress(
+        0,
+        "Checkpoints of the best validations to keep, each in a file of its own.",
+        checks.count,
+    )
+    log_every: int = _progress(10, "Steps between rows of the history.", checks.positive_int)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@documented
+@dataclass(frozen=True)
+class TrainingOptions(RunOptions):
+    """Choices of the training of a language model.
 
     The run ends at the first of the limits `steps`, `epochs` and `minutes` that is not 0; without
     any it goes on until it is stopped. Which part of the run is done, for the schedule, is
     measured against them too, so a run is reproducible bit by bit if `minutes` is 0.
-
-    Attributes:
-        seq_len: characters T of a sequence; gradients go back that far, the state goes on.
-        batch: streams B of the text that are read side by side.
-        optimizer: a key of `OPTIMIZERS`.
-        optimizer_options: further arguments of the optimiser, such as {"momentum": 0.9}.
-        learning_rate: at the start.
-        schedule: a key of `SCHEDULES`: how the learning rate falls over the run.
-        decay: factor of the learning rate after each epoch, on top of the schedule.
-        clip_norm: the gradients' joint norm is scaled down to this; 0 for no limit.
-        clip_value: each element of the gradients is clipped to this; 0 for no limit.
-        steps: most optimiser steps; 0 for no limit.
-        epochs: most passes over the text; 0 for no limit.
-        minutes: most time; 0 for no limit.
-        validation: part of the text, at its end, that is kept for validation.
-        validate_every: steps between validations; 0 for none but the last.
-        sample_every: steps between samples; 0 for none but the last.
-        sample_length: characters of a sample.
-        checkpoint_every: steps between checkpoints; 0 for none but the last.
     """
 
-    seq_len: int = 64
-    batch: int = 32
-    optimizer: str = "adam"
-    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
-    learning_rate: float = 5e-3
-    schedule: str = "cosine"
-    decay: float = 1.0
-    clip_norm: float = 1.0
-    clip_value: float = 0.0
-    steps: int = 0
-    epochs: int = 0
-    minutes: float = 0.0
-    validation: float = 0.05
-    validate_every: int = 500
-    sample_every: int = 1000
-    sample_length: int = 300
-    checkpoint_every: int = 1000
+    seq_len: int = option(
+        64,
+        "Characters of a sequence; gradients go back that far, the state goes on.",
+        checks.positive_int,
+    )
+    batch: int = option(
+        32, "Streams of the text that are read side by side.", checks.positive_int,
+        "--batch", "--batch-size",
+    )  # fmt: skip
+    optimizer: str = option("adam", f"{', '.join(OPTIMIZERS)}.", one_of(OPTIMIZERS))
+    optimizer_options: Mapping[str, Any] = option(
+        dict,
+        'Further arguments of the optimiser, such as {"momentum": 0.9}.',
+        _json_object,
+        command_line=False,
+    )
+    learning_rate: float = option(
+        5e-3, "Learning rate at the start.", non_negative, "--learning-rate", "--lr"
+    )
+    schedule: str = option(
+        "cosine",
+        f"How the learning rate falls over the run: {', '.join(SCHEDULES)}.",
+        one_of(SCHEDULES),
+    )
+    decay: float = option(
+        1.0, "Factor of the learning rate after each epoch, on top of the schedule.", fraction
+    )
+    clip_norm: float = option(1.0, "Largest norm of the gradients; 0: no limit.", non_negative)
+    validation: float = option(0.05, "Part of the text, at its end, to validate on.", below_one)
+    validate_every: int = _progress(
+        500, "Steps between validations; 0: only at the end.", checks.count
+    )
+    sample_every: int = _progress(1000, "Steps between samples; 0: only at the end.", checks.count)
+    sample_length: int = _progress(300, "Characters of a sample; 0: no samples.", checks.count)
+    checkpoint_every: int = _progress(
+        1000, "Steps between checkpoints; 0: only at the end.", checks.count
+    )
 
     def __post_init__(self) -> None:
-        checked: dict[str, Any] = {}
-        for name in ("seq_len", "batch"):
-            checked[name] = checks.positive_int(name, getattr(self, name))
-        for name in _COUNTS:
-            checked[name] = checks.count(name, getattr(self, name))
-        for name in ("minutes", "clip_norm", "clip_value", "learning_rate"):
-            checked[name] = checks.number(
-                name, getattr(self, name), 0, sys.float_info.max, open_high=False
-            )
-        checked["decay"] = checks.number("decay", self.decay, 0, 1, open_high=False)
-        checked["validation"] = checks.number("validation", self.validation, 0, 1, open_high=True)
-        checks.choice("optimizer", self.optimizer, OPTIMIZERS)
-        checks.choice("schedule", self.schedule, SCHEDULES)
-        checked["optimizer_options"] = _json_object("optimizer_options", self.optimizer_options)
-        vars(self).update(checked)  # Python's own numbers, which JSON can hold
+        super().__post_init__()
         try:
             self.make_optimizer([Parameter("none", np.zeros(1), np.zeros(1))])
         except (TypeError, ValueError, LookupError) as error:
@@ -104,11 +148,3 @@ class TrainingOptions:
     def held_out(self, size: int) -> int:
         """How many characters, at the end of a text of `size`, are kept for validation."""
         return int(size * self.validation)
-
-
-def _json_object(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `value` as it comes back from a checkpoint."""
-    try:
-        return dict(json.loads(json.dumps(dict(value))))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: expected values that JSON can hold: {error}") from error

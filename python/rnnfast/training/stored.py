@@ -55,7 +55,14 @@ def stored(path: AnyPath) -> Iterator[None]:
     """Turns what is wrong with a stored run into errors that name its file."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise CheckpointError(f"{path}: holds no run that can be resumed: {error}") from error
 
 

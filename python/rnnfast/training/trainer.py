@@ -1,194 +1,183 @@
-"""The training loop of a character-level language model."""
+"""The training loop, for any model and any batches."""
 
 from __future__ import annotations
 
 import math
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from signal import Signals
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import Any, ClassVar
 
 from rnnfast import _files
-from rnnfast._engine import checks
-from rnnfast._engine.backend import to_host
 from rnnfast._files import AnyPath
-from rnnfast.layers.states import State
-from rnnfast.training.batches import Streams
+from rnnfast.layers.module import Module
+from rnnfast.optim.optimizers import Optimizer
+from rnnfast.optim.schedules import ReduceOnPlateau, Schedule
+from rnnfast.training.arguments import check_parts, loss_of, own_callbacks
+from rnnfast.training.best import BestCheckpoints
 from rnnfast.training.callbacks import Callback
 from rnnfast.training.checkpoint import (
-    Checkpoint,
+    RUN,
     CheckpointError,
     check_output,
     load_checkpoint,
     output_errors,
     save_checkpoint,
 )
-from rnnfast.training.divergence import diverged, divergence, much_worse_than_guessing
-from rnnfast.training.model import CharLM
-from rnnfast.training.options import SCHEDULES, TrainingOptions
+from rnnfast.training.clock import Clock
+from rnnfast.training.divergence import TrainingError, broken_state, diverged
+from rnnfast.training.history import History, Meter, Record, Speed, smooth
+from rnnfast.training.learner import Learner, Loss
+from rnnfast.training.measure import rows, validation_loss
+from rnnfast.training.options import RunOptions
+from rnnfast.training.run_state import restore_run, run_checkpoint
 from rnnfast.training.signals import ending
-from rnnfast.training.stored import (
-    check_same_text,
-    part,
-    recurrent_state,
-    stored,
-    stored_options,
-    stored_source,
-    text_digest,
-)
-from rnnfast.training.text import TextError
+from rnnfast.training.source import BatchSource
+from rnnfast.training.stored import stored
 
-# What may differ when a run goes on; the rest is part of what makes its bits.
-RESUME_OPTIONS = (
-    "steps",
-    "epochs",
-    "minutes",
-    "validate_every",
-    "sample_every",
-    "sample_length",
-    "checkpoint_every",
-)
 _LOOK_EVERY = 100  # steps between two looks at the training loss, whether the run has diverged
-_SMOOTHING = 0.05  # weight of a new step in the running means of loss and time
-
-
-class TrainingError(RuntimeError):
-    """Training has diverged: the loss, or the model, is not finite or much worse than guessing."""
 
 
 class Trainer:
-    """Trains a model on a text by truncated backpropagation through time.
+    """Trains a model on batches: steps, validations, checkpoints, and runs that go on bit by bit.
 
     Attributes:
         model: the model.
-        options: what the run does.
         optimizer: the optimiser.
+        schedule: the learning rate's schedule, or None.
+        options: what the run does.
         output: where checkpoints go, or None.
-        source: names of the text's files, kept in checkpoints; empty if it has none.
-        training_bits: the training loss in bits per character, a running mean; None at first.
-        validation_bits: the last validation loss in bits per character; None if there is none.
+        callbacks: the listeners.
+        history: what was measured, in rows of `options.log_every` steps.
+        step: optimiser steps made.
+        training_loss: the training loss, a running mean; None at first.
+        validation_loss: the last validation loss; None if there is none.
         stopped: why the last run ended: "finished", "interrupted" (by a signal) or "stopped" (by
             a callback).
         interrupted_by: the signal, if one ended the last run.
     """
 
+    # How progress calls what `items` counts, and shows a loss.
+    item: ClassVar[str] = "item"
+    loss_unit: ClassVar[str] = "loss"
+    loss_format: ClassVar[str] = ".4g"
+
     def __init__(
         self,
-        model: CharLM,
-        text: str,
-        options: TrainingOptions | None = None,
+        model: Module,
+        batches: Iterable[Any],
+        loss: Loss | None = None,
         *,
+        optimizer: Optimizer,
+        schedule: Schedule | ReduceOnPlateau | None = None,
+        options: RunOptions | None = None,
+        validation: Iterable[Any] | None = None,
+        items: Callable[[Any], int] = rows,
         output: AnyPath | None = None,
-        source: Sequence[str] = (),
         callbacks: Sequence[Callback] = (),
     ) -> None:
         """Prepares a run.
 
         Args:
             model: the model to train, in place.
-            text: what to train on; its end is kept for validation.
-            options: what to do; None for the defaults.
+            batches: what to train on: any iterable, each pass over which is an epoch. See
+                `BatchSource` for what a resumed run needs of it.
+            loss: takes the model and a batch, and returns the batch's mean loss: either a number,
+                after it has added the gradients to those of the parameters, or an object with a
+                method `backward` that adds them. In evaluation mode (`model.training` is False) it
+                must add none. With `state_dict` and `load_state_dict` it may keep something from
+                batch to batch, such as a recurrent state. None for the model's method `loss`.
+            optimizer: of the model's parameters.
+            schedule: of this optimiser. It is stepped after each step, a `ReduceOnPlateau` after
+                each validation.
+            options: what to do; None for the defaults, which have no limit.
+            validation: batches to validate on, which can be read many times; None for none.
+            items: counts a batch's items, for the mean over `validation` and the items a second;
+                by default the rows of the batch's first array.
             output: the file for checkpoints; None for none. A file that is there is replaced by the
-                first checkpoint; `Trainer.resume` goes on with one instead.
-            source: names of the text's files, to keep in checkpoints.
+                first checkpoint, unless `restore` reads it.
             callbacks: listeners.
 
         Raises:
-            TextError: the text is too short, or has characters that the model does not know.
             CheckpointError: `output` cannot be written, or is not a regular file.
+            ValueError: options ask for what is not there, or the schedule is of another optimiser.
             TypeError: an argument is of the wrong type.
         """
-        options = TrainingOptions() if options is None else options
-        checks.of_type("model", model, CharLM)
-        checks.of_type("text", text, str)
-        checks.of_type("options", options, TrainingOptions)
-        self.model = model
+        options = RunOptions() if options is None else options
+        check_parts(model, optimizer, schedule, validation, options)
+        self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.options = options
+        self.validation = validation
         self.output = check_output(output) if output is not None else None
-        self.source = [source] if isinstance(source, str) else [str(name) for name in source]
-        self.callbacks = list(callbacks)
-        self.optimizer = options.make_optimizer(model.parameters())
-        ids = model.vocabulary.encode(text)
-        held_out = options.held_out(ids.size)
-        self._text_digest = text_digest(text)
-        self._streams = Streams(ids[: ids.size - held_out], options.batch, options.seq_len)
-        self._first_chunk = self._streams.chunk(0)
-        if options.validation and held_out < 2:
-            raise TextError(
-                f"validation: {options.validation} of {ids.size} characters leaves {held_out} to "
-                "validate on, at least 2 are needed; give a longer text or validation = 0"
-            )
-        self._validation = ids[ids.size - held_out :]
-        self._state: State | None = None
-        self._seconds = 0.0
-        self._started: float | None = None
-        self._step_seconds: float | None = None
-        self.training_bits: float | None = None
-        self.validation_bits: float | None = None
+        own = own_callbacks(options, self.validates, self.output is not None)
+        self.callbacks = [*own, *callbacks]
+        self.batches = BatchSource(batches)
+        self.loss, self.items = loss_of(model, loss), items
+        stepped = schedule if isinstance(schedule, Schedule) else None
+        self._learner = Learner(model, self.batches, self.loss, optimizer, stepped, items, options)
+        self.history = History()
+        self.step = 0
+        self.training_loss: float | None = None
+        self.validation_loss: float | None = None
+        self._meter, self._speed = Meter(), Speed()
+        self._measured = math.nan  # the validation loss that no row has yet
+        self._rate = optimizer.lr
+        steps = -(-options.epochs * (self.batches.length or 0) // options.accumulate)
+        last_step = min(filter(None, (options.steps, steps)), default=0)
+        self._clock = Clock(last_step, options.minutes)
+        self._between = self._events()
+        self._data_end = False
         self._told: set[str] = set()  # which events the last step had
         self.stopped: str | None = None
         self.interrupted_by: Signals | None = None
 
     @property
-    def step(self) -> int:
-        """Optimiser steps made."""
-        return self._streams.position
+    def validates(self) -> bool:
+        """Whether there are data to validate on."""
+        return self.validation is not None
 
     @property
     def epoch(self) -> float:
-        """Passes over the text made."""
-        return self.step / self._streams.chunks
+        """Passes over the data made."""
+        return self.batches.epoch
 
     @property
     def seconds(self) -> float:
         """Time that the run has taken, all parts of it together if it was resumed."""
-        now = time.monotonic()
-        return self._seconds + (now - self._started if self._started is not None else 0.0)
+        return self._clock.seconds
 
     @property
     def done(self) -> float:
         """The part of the run that is done, from 0 to 1; 0 if it has no limit."""
-        parts = [self.step / self._last_step] if self._last_step else [0.0]
-        if self.options.minutes:
-            parts.append(self.seconds / (60 * self.options.minutes))
-        return min(1.0, max(parts))
+        return 1.0 if self._data_end else self._clock.done(self.step)
 
     @property
     def seconds_left(self) -> float | None:
         """An estimate of the time until the run ends; None if there is no telling."""
-        limits = []
-        if self.options.minutes:
-            limits.append(60 * self.options.minutes - self.seconds)
-        if self._last_step and self.step:
-            limits.append((self._last_step - self.step) * self.seconds / self.step)
-        return max(0.0, min(limits)) if limits else None
+        return self._clock.seconds_left(self.step)
 
     @property
-    def _last_step(self) -> int:
-        """The step at which the limits end the run; 0 if they do not."""
-        limits = [self.options.steps, self.options.epochs * self._streams.chunks]
-        return min(filter(None, limits), default=0)
-
-    @property
-    def characters_per_second(self) -> float:
-        """How many characters a second training reads; validation and the like not counted."""
-        characters = self.options.batch * self.options.seq_len
-        return characters / self._step_seconds if self._step_seconds else 0.0
+    def items_per_second(self) -> float:
+        """How many items a second training reads; validation and the like not counted."""
+        return self._speed.items_per_second
 
     @property
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
-        o = self.options
-        epochs = self.step // self._streams.chunks
-        return o.learning_rate * SCHEDULES[o.schedule](self.done) * o.decay**epochs
+        return self.optimizer.lr
 
-    def run(self) -> CharLM:
+    @property
+    def best_checkpoints(self) -> list[Path]:
+        """The checkpoints that `options.keep_best` keeps, the best first."""
+        keepers = (c for c in self.callbacks if isinstance(c, BestCheckpoints))
+        return [path for keeper in keepers for path in keeper.paths(self)]
+
+    def loss_text(self, loss: float) -> str:
+        """A loss as progress shows it."""
+        return f"{self.loss_unit} {loss:{self.loss_format}}"
+
+    def run(self) -> Module:
         """Trains until a limit is reached, a callback calls `stop`, or Ctrl-C is pressed.
 
         In each case the run ends cleanly, with a checkpoint if there is an `output`: Ctrl-C (and
@@ -203,13 +192,13 @@ class Trainer:
             The model.
 
         Raises:
-            TrainingError: training diverged: the loss or the model is not finite, or the loss is
-                more than three times that of guessing. The last checkpoint stays.
+            TrainingError: training diverged: the loss, the model or the optimiser's state is not
+                finite; or the first step found no gradients. The last checkpoint stays.
             CheckpointError: a checkpoint cannot be written, or another run writes to `output`.
         """
         self.stopped = self.interrupted_by = None
         self._told = set()
-        self._started = time.monotonic()
+        self._clock.start()
         self.model.train()
         self.optimizer.zero_grad()  # each step leaves zeros for the next
         try:
@@ -218,9 +207,12 @@ class Trainer:
                     with output_errors(self.output):
                         stack.enter_context(_files.claim(self.output))
                 stack.enter_context(ending(self._interrupt))
+                for callback in self.callbacks:
+                    if isinstance(callback, AbstractContextManager):
+                        stack.enter_context(callback)
                 self._run()
         finally:
-            self._seconds, self._started = self.seconds, None
+            self._clock.stop()
         for callback in self.callbacks:
             callback.on_end(self)
         return self.model
@@ -233,114 +225,49 @@ class Trainer:
         self.stopped, self.interrupted_by = "interrupted", number
 
     def validate(self) -> float:
-        """Measures the loss on the validation text, in bits per character.
+        """Measures the loss on the validation data.
 
         Raises:
             TrainingError: the loss is not finite.
+            ValueError: there are no validation data.
         """
-        self.validation_bits = self.model.evaluate(
-            self._validation, streams=self.options.batch, seq_len=self.options.seq_len
-        )
-        if not math.isfinite(self.validation_bits):
-            raise TrainingError(diverged(f"validation gave {self.validation_bits}", self.step))
+        loss = self.validation_loss = self._measure()
+        if not math.isfinite(loss):
+            raise TrainingError(diverged(f"validation gave {loss}", self.step))
+        if isinstance(self.schedule, ReduceOnPlateau) and self._clock.running:
+            self.schedule.step(loss)
         for callback in self.callbacks:
             callback.on_validation(self)
-        return self.validation_bits
+        return loss
 
     def save(self, path: AnyPath) -> None:
-        """Writes the model and all that the run needs to go on bit by bit.
+        """Writes the model's parameters and all that the run needs to go on bit by bit.
 
         Raises:
             CheckpointError: the file cannot be written, or what goes into it is not finite.
+            TypeError: the state of a part of the run is more than dicts, lists, arrays, numbers and
+                texts.
         """
-        optimizer = self.optimizer.state_dict()
-        states = self._state if isinstance(self._state, tuple) else (self._state,)
-        tensors = self.model.state_dict()
-        tensors |= {f"training.optimizer.{k}": v for k, v in optimizer.pop("buffers").items()}
-        tensors |= {
-            f"training.state.{i}": to_host(s) for i, s in enumerate(states) if s is not None
-        }
-        training = {
-            "options": asdict(self.options),
-            "source": self.source,
-            "text_sha256": self._text_digest,
-            "step": self.step,
-            "seconds": self.seconds,
-            "optimizer": optimizer,
-            "generators": self.model.generator_state(),
-            "training_bits": self.training_bits,
-            "validation_bits": self.validation_bits,
-        }
-        save_checkpoint(path, Checkpoint(self.model.describe(), training, tensors))
+        save_checkpoint(path, run_checkpoint(self), RUN)
 
-    @classmethod
-    def resume(
-        cls,
-        path: AnyPath,
-        text: str,
-        *,
-        output: AnyPath | None = None,
-        callbacks: Sequence[Callback] = (),
-        device: str | None = None,
-        **changes: Any,
-    ) -> Trainer:
-        """Takes up a run where a checkpoint left it, bit by bit if on the same device.
+    def restore(self, path: AnyPath) -> None:
+        """Takes up the run that `save` wrote, so that `run` goes on with it bit by bit.
 
-        Args:
-            path: a checkpoint of `Trainer`.
-            text: the text that the run trains on.
-            output: the file for checkpoints; None for `path`.
-            callbacks: listeners.
-            device: where the model is to be, "cpu" or "cuda"; None for "cpu".
-            changes: new values of options; limits and intervals alone may change.
+        The model, batches, optimiser and so on must be made as those of the run were.
 
         Raises:
-            CheckpointError: the file is damaged, or holds a model alone.
-            TextError: the text is another than before.
-            ValueError: an option cannot change.
+            CheckpointError: the file is damaged, or holds no run that fits this one.
         """
-        checkpoint = load_checkpoint(path)
-        training = checkpoint.training
-        if not training:
-            raise CheckpointError(f"{path}: holds a model alone, no training run to resume")
-        fixed = [name for name in changes if name not in RESUME_OPTIONS]
-        if fixed:
-            raise ValueError(
-                f"{fixed[0]}: cannot change when a run is resumed; "
-                f"what can: {', '.join(RESUME_OPTIONS)}"
-            )
-        options = stored_options(path, checkpoint)
-        check_same_text(path, checkpoint, text)
-        trainer = cls(
-            CharLM.from_checkpoint(checkpoint, path, device),
-            text,
-            replace(options, **changes),
-            output=path if output is None else output,
-            source=stored_source(path, checkpoint),
-            callbacks=callbacks,
-        )
+        checkpoint = load_checkpoint(path, RUN)
         with stored(path):
-            trainer._restore(training, checkpoint.tensors)
-        return trainer
+            self._clock.before = restore_run(self, checkpoint)
 
-    def _restore(self, training: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:
-        self.model.set_generator_state(training["generators"])
-        buffers = part(tensors, "training.optimizer.")
-        self.optimizer.load_state_dict({**training["optimizer"], "buffers": buffers})
-        self._state = recurrent_state(tensors, self.model.config, self.options.batch)
-        self._streams.position = checks.count("step", training["step"])
-        self._seconds = checks.number(
-            "seconds", training["seconds"], 0, sys.float_info.max, open_high=True
-        )
-        for name in ("training_bits", "validation_bits"):
-            bits = training[name]
-            setattr(self, name, None if bits is None else checks.number(name, bits, 0))
+    # ---- the loop
 
     def _run(self) -> None:
         for callback in self.callbacks:
             callback.on_start(self)
-        while self.stopped is None and self.done < 1:
-            self._train_step()
+        while self.stopped is None and self.done < 1 and self._train_step():
             with self._saved_on_failure():
                 self._after_step()
         self.stopped = self.stopped or "finished"
@@ -361,22 +288,33 @@ class Trainer:
                     self.save(self.output)
             raise
 
-    def _train_step(self) -> None:
-        begin = time.perf_counter()
-        self.optimizer.lr = self.learning_rate
-        chunk = self._streams.next()
-        state = None if chunk.starts else self._state
-        mean, self._state = self.model.learn(chunk.x, chunk.targets, state)
-        loss = float(mean)  # of a device: waits for it
-        if not math.isfinite(loss):
-            raise TrainingError(diverged(f"the loss is {loss}", self.step))
-        self.optimizer.step(
-            clip_norm=self.options.clip_norm or None,
-            clip_value=self.options.clip_value or None,
-            zero_grad=True,
-        )
-        self.training_bits = _smooth(self.training_bits, loss / math.log(2))
-        self._step_seconds = _smooth(self._step_seconds, time.perf_counter() - begin)
+    def _train_step(self) -> bool:
+        """Makes a step; False where the data end."""
+        self._rate = self._set_rate()
+        step = self._learner.make_step(self.step + 1)
+        if step is None:
+            self._data_end = True
+            return False
+        self.step += 1
+        self._meter.add(*step)
+        self._speed.add(step.items, step.seconds)
+        self.training_loss = smooth(self.training_loss, step.loss)
+        return True
+
+    def _set_rate(self) -> float:
+        """Sees to the learning rate of the next step, and returns it."""
+        return self.optimizer.lr
+
+    # ---- between two steps
+
+    def _events(self) -> dict[str, tuple[int, Callable[[], None]]]:
+        """What happens between steps, in this order: every how many, and what is done."""
+        o = self.options
+        return {
+            "validation": (o.validate_every if self.validates else 0, self._validate),
+            "record": (o.log_every, self._record),
+            "checkpoint": (o.checkpoint_every if self.output else 0, self._checkpoint),
+        }
 
     def _after_step(self) -> None:
         self._told = set()
@@ -384,57 +322,72 @@ class Trainer:
             callback.on_step(self)
         if self.stopped is not None or self.done >= 1:
             return  # the run ends here, and `_finish` does the rest
-        o = self.options
-        every = {"validation": o.validate_every, "sample": o.sample_every}
-        if self.output is not None:
-            every["checkpoint"] = o.checkpoint_every
-        due = {event for event, steps in every.items() if self._due(steps)}
-        if due & {"validation", "checkpoint"} or (
-            self._due(_LOOK_EVERY) and self._looks_diverged()
-        ):
+        due = {event for event, (every, _) in self._between.items() if self._due(every)}
+        if due & {"validation", "checkpoint"}:
+            due.add("record")
             self._check_divergence()
-        self._tell(due)
+        elif self._due(_LOOK_EVERY) and self._looks_diverged():
+            self._check_divergence()
+        if due:
+            self._tell(due)
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
 
     def _finish(self) -> None:
-        events = {"checkpoint"} if self.output is not None else set()
-        if self.stopped == "finished":
-            events |= {"validation", "sample"}
+        events = set(self._between)
+        if self.stopped != "finished":
+            events &= {"record", "checkpoint"}
         again = "checkpoint" in self._told
-        self._tell(events - self._told)  # a limit of time may be met after the step's own events
+        # A limit of time may be met after the step's own events.
+        self._tell((events - self._told) | {"record"})
         if again and self.output is not None:
             self.save(self.output)  # with the time that the run took
 
     def _tell(self, events: set[str]) -> None:
         self._told |= events
-        if "validation" in events and self._validation.size:
-            self.validate()
-        if "sample" in events:
-            self._sample()
-        if "checkpoint" in events and self.output is not None:
-            self._checkpoint(self.output)
+        for event, (_, act) in self._between.items():
+            if event in events:
+                act()
 
-    def _sample(self) -> None:
-        if self.options.sample_length == 0 or not self.callbacks:
+    def _validate(self) -> None:
+        if self.validates:
+            self._measured = self.validate()
+
+    def _measure(self) -> float:
+        if self.validation is None:
+            raise ValueError("validation: expected data to validate on, got none")
+        return validation_loss(self.model, self.loss, self.validation, self.items)
+
+    def _record(self) -> None:
+        measured, self._measured = self._measured, math.nan
+        meter, self._meter = self._meter, Meter()
+        if meter.steps:
+            record = Record(
+                step=self.step,
+                epoch=self.epoch,
+                seconds=self.seconds,
+                validation_loss=measured,
+                learning_rate=self._rate,
+                **meter.means(self.options.clip_norm),
+            )
+        elif len(self.history) and not math.isnan(measured):
+            record = self.history[-1]._replace(seconds=self.seconds, validation_loss=measured)
+        else:
             return
-        try:
-            text = self.model.sample(self.options.sample_length, temperature=0.7, seed=self.step)
-        except ValueError as error:
-            raise TrainingError(diverged(str(error), self.step)) from error
+        self.history.append(record)
         for callback in self.callbacks:
-            callback.on_sample(self, text)
+            callback.on_record(self, record)
 
-    def _checkpoint(self, path: Path) -> None:
-        self.save(path)
-        for callback in self.callbacks:
-            callback.on_checkpoint(self, path)
+    def _checkpoint(self) -> None:
+        if self.output is not None:
+            self.save(self.output)
+            for callback in self.callbacks:
+                callback.on_checkpoint(self, self.output)
 
     def _looks_diverged(self) -> bool:
         """Whether the training loss, which costs nothing, calls for a check of the model."""
-        bits = self.training_bits
-        return bits is not None and much_worse_than_guessing(self.model, bits)
+        return False
 
     def _check_divergence(self) -> None:
         trouble = self._divergence()
@@ -442,8 +395,5 @@ class Trainer:
             raise TrainingError(trouble)
 
     def _divergence(self) -> str | None:
-        return divergence(self.model, self.optimizer, self._first_chunk, self.step)
-
-
-def _smooth(mean: float | None, value: float) -> float:
-    return value if mean is None else mean + _SMOOTHING * (value - mean)
+        """What shows that training has diverged, as a message; None if nothing does."""
+        return broken_state(self.model, self.optimizer, self.step)

@@ -79,6 +79,10 @@ class Vocabulary:
         known = ids[ids != _UNKNOWN]
         return known, ids.size - known.size
 
+    def start(self) -> str:
+        """What a text without a beginning goes on from: a line's start, or the first character."""
+        return "\n" if "\n" in self.characters else self.characters[0]
+
     def decode(self, ids: NDArray[np.integer] | Iterable[int]) -> str:
         """The text of ids in [0, len(self))."""
         return "".join(self.spell(ids))
@@ -144,20 +148,6 @@ class ByteVocabulary(Vocabulary):
                 "pair of surrogates, and has no bytes"
             ) from error
         return np.frombuffer(data, np.uint8).astype(np.int64)
-
-
-def vocabulary_from_json(value: object) -> Vocabulary:
-    """Makes the vocabulary whose `as_json` gave `value`.
-
-    Raises:
-        TypeError: none gave it.
-        TextError: it has no characters.
-    """
-    if value == ByteVocabulary().as_json():
-        return ByteVocabulary()
-    if not isinstance(value, str):
-        raise TypeError(f"vocabulary: expected characters, got {type(value).__name__}")
-    return Vocabulary(value)
 
 
 def _join(texts: Iterable[str]) -> str:

@@ -123,39 +123,59 @@ void embedding_backward(const Array<T>& dy, const Indices& indices, Array<T>& dw
 
 // ---- softmax cross-entropy
 
+// Targets that count: their number, or the sum of their classes' weights.
+template <class T>
+double checked_targets(const long* targets, long rows, long classes, long ignore_index,
+                       const T* weight) {
+  double total = 0;
+  for (long n = 0; n < rows; ++n) {
+    if (targets[n] == ignore_index) continue;
+    if (targets[n] < 0 || targets[n] >= classes)
+      throw py::index_error("targets: expected values in [0, classes) = [0, " +
+                            std::to_string(classes) + ") or ignore_index = " +
+                            std::to_string(ignore_index) + ", got " + std::to_string(targets[n]));
+    total += weight ? double(weight[targets[n]]) : 1;
+  }
+  return total;
+}
+
 template <class T>
 std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
                                                          const Indices& targets, long ignore_index,
-                                                         bool need_gradient) {
+                                                         bool need_gradient,
+                                                         const std::optional<Array<T>>& weight,
+                                                         double label_smoothing, bool mean,
+                                                         std::optional<Array<double>>& losses) {
   const long classes = last_axis("logits", logits), rows = row_count(logits, classes);
   check_size("targets.size", targets.size(), "rows of logits", rows);
+  if (weight) check_size("weight.size", weight->size(), "classes", classes);
+  if (losses) check_size("losses.size", losses->size(), "rows of logits", rows);
   const Buffer copy = copied(targets.data(), rows);
   const long* target = copy.as<const long>();
-  long count = 0;
-  for (long n = 0; n < rows; ++n) {
-    if (target[n] == ignore_index) continue;
-    if (target[n] < 0 || target[n] >= classes)
-      throw py::index_error("targets: expected values in [0, classes) = [0, " +
-                            std::to_string(classes) + ") or ignore_index = " +
-                            std::to_string(ignore_index) + ", got " + std::to_string(target[n]));
-    ++count;
-  }
+  const T* weights = weight ? weight->data() : nullptr;
+  const double total = checked_targets(target, rows, classes, ignore_index, weights);
   std::optional<Array<T>> dlogits;
   if (need_gradient) dlogits = new_array<T>(extended(logits, logits.ndim() - 1, classes));
-  const T* x = logits.data();
-  T* dx = dlogits ? dlogits->mutable_data() : nullptr;
-  std::vector<double> losses(rows);
-  {
-    const WithoutGil released(8. * double(rows) * double(classes), {logits});
-    const T scale = count ? T(1.0 / count) : T(0);
-    share(rows, 1, 8 * rows * classes, [&](long begin, long end) {
-      dense<T>().cross_entropy(x, target, classes, ignore_index, scale, losses.data(), dx, begin,
-                               end);
-    });
-  }
+  std::vector<double> own(losses ? 0 : rows);
+  double* row_losses = losses ? losses->mutable_data() : own.data();
+  double sum_of_weights = weights ? 0 : double(classes);
+  for (long c = 0; weights && c < classes; ++c) sum_of_weights += double(weights[c]);
+  const CrossEntropyArgs<T> args{logits.data(),  target,
+                                 classes,        ignore_index,
+                                 weights,        label_smoothing,
+                                 sum_of_weights, !mean ? T(1) : total > 0 ? T(1.0 / total) : T(0),
+                                 row_losses,     dlogits ? dlogits->mutable_data() : nullptr};
   double sum = 0;
-  for (double loss : losses) sum += loss;
-  return {count ? sum / count : std::numeric_limits<double>::quiet_NaN(), std::move(dlogits)};
+  {
+    const WithoutGil released(8. * double(rows) * double(classes),
+                              {logits, weight ? py::handle(*weight) : py::handle(),
+                               losses ? py::handle(*losses) : py::handle()});
+    share(rows, 1, 8 * rows * classes,
+          [&](long begin, long end) { dense<T>().cross_entropy(args, begin, end); });
+    for (long n = 0; n < rows; ++n) sum += row_losses[n];
+  }
+  if (mean) sum = total > 0 ? sum / total : std::numeric_limits<double>::quiet_NaN();
+  return {sum, std::move(dlogits)};
 }
 
 template <class T>
@@ -172,8 +192,10 @@ void bind_real(py::module_& m) {
   m.def("embedding_backward", &embedding_backward<T>, py::kw_only(), exact("dy"), exact("indices"),
         exact("dweight"), "Adds to dweight.");
   m.def("cross_entropy", &cross_entropy<T>, py::kw_only(), exact("logits"), exact("targets"),
-        arg("ignore_index"), arg("need_gradient"),
-        "Mean loss over the targets that count, and its gradient by the logits.");
+        arg("ignore_index"), arg("need_gradient"), exact("weight") = py::none(),
+        arg("label_smoothing") = 0.0, arg("mean") = true, exact("losses") = py::none(),
+        "The mean or the sum of the losses of the targets that count, and its gradient by the "
+        "logits. Writes the losses of the rows to `losses`.");
 }
 
 }  // namespace

@@ -3,11 +3,14 @@
 // over threads in pieces whose borders depend on sizes alone.
 
 #include <algorithm>
+#include <array>
+#include <string>
 #include <vector>
 
 #include "bindings/array.h"
 #include "core/error.h"
 #include "core/threads.h"
+#include "cpu/dense_table.h"
 
 namespace rnnfast {
 
@@ -50,11 +53,14 @@ void share(long count, long unit, long work, const Body& body) {
   });
 }
 
-inline constexpr long kThreadProduct =
-    1 << 20;  // multiply-adds below which a second thread does not pay
-
-inline int product_threads(long multiply_adds) {
-  return static_cast<int>(std::min<long>(1 + multiply_adds / kThreadProduct, num_threads()));
+// The activation of a name. Throws Error for others.
+inline Activation activation_named(const std::string& kind) {
+  constexpr std::array<const char*, kActivations> kNames = {"tanh", "sigmoid",   "relu",
+                                                            "gelu", "gelu_tanh", "silu"};
+  const auto found = std::find(kNames.begin(), kNames.end(), kind);
+  RNNFAST_CHECK(found != kNames.end(),
+                "kind: expected tanh, sigmoid, relu, gelu, gelu_tanh or silu, got ", kind);
+  return Activation(found - kNames.begin());
 }
 
 }  // namespace rnnfast

@@ -4,7 +4,6 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <string>
 #include <utility>
@@ -33,19 +32,9 @@ constexpr long kFunctionWork = 16;  // of a function that needs exp, next to a p
 
 // ---- activations
 
-constexpr std::array<const char*, kActivations> kActivationNames = {"tanh", "sigmoid",   "relu",
-                                                                    "gelu", "gelu_tanh", "silu"};
-
-std::size_t activation_number(const std::string& kind) {
-  const auto found = std::find(kActivationNames.begin(), kActivationNames.end(), kind);
-  RNNFAST_CHECK(found != kActivationNames.end(),
-                "kind: expected tanh, sigmoid, relu, gelu, gelu_tanh or silu, got ", kind);
-  return std::size_t(found - kActivationNames.begin());
-}
-
 template <class T>
 Array<T> activation_forward(const std::string& kind, const Array<T>& x) {
-  const auto function = dense<T>().activation[activation_number(kind)];
+  const auto function = dense<T>().activation[int(activation_named(kind))];
   Array<T> y = new_like(x);
   const T* from = x.data();
   T* to = y.mutable_data();
@@ -58,7 +47,7 @@ Array<T> activation_forward(const std::string& kind, const Array<T>& x) {
 
 template <class T>
 Array<T> activation_backward(const std::string& kind, const Array<T>& dy, const Array<T>& kept) {
-  const auto function = dense<T>().activation_gradient[activation_number(kind)];
+  const auto function = dense<T>().activation_gradient[int(activation_named(kind))];
   check_size("dy.size", dy.size(), "size of what was kept", kept.size());
   Array<T> dx = new_like(kept);
   const T *from = dy.data(), *at = kept.data();

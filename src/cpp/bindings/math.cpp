@@ -1,4 +1,5 @@
-// The functions of cpu/math.h, so that tests can hold them to their stated accuracy.
+// The functions of cpu/math.h: for losses, and so that tests can hold them to their stated
+// accuracy.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 

@@ -28,7 +28,9 @@ PYBIND11_MODULE(_core_of_main, m, pybind11::mod_gil_not_used()) {
   rnnfast::bind_options(m);
   rnnfast::bind_reserve(m);
   rnnfast::bind_rnn(m);
+  rnnfast::bind_stream(m);
   rnnfast::bind_dense(m);
+  rnnfast::bind_ctc(m);
   rnnfast::bind_optim(m);
   rnnfast::bind_math(m);
   rnnfast::bind_plan(m);

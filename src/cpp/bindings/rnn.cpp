@@ -8,11 +8,11 @@
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "bindings/array.h"
 #include "bindings/module.h"
+#include "bindings/packed.h"
 #include "bindings/rnn_arguments.h"
 #include "bindings/rnn_options.h"
 #include "bindings/rnn_reserve.h"
@@ -22,29 +22,6 @@
 
 namespace rnnfast {
 namespace {
-
-// Packed weights of one type, and what they are of.
-class PyPacked {
- public:
-  template <class T>
-  PyPacked(const NetworkSize& size, PackedWeights<T> weights)
-      : size_(size), weights_(std::move(weights)) {}
-
-  const NetworkSize& size() const { return size_; }
-  std::size_t nbytes() const {
-    return std::visit([](const auto& w) { return w.memory.size(); }, weights_);
-  }
-  const char* dtype() const { return of<float>() ? kDtype<float> : kDtype<double>; }
-  // Null if they are of another type.
-  template <class T>
-  const PackedWeights<T>* of() const {
-    return std::get_if<PackedWeights<T>>(&weights_);
-  }
-
- private:
-  NetworkSize size_;
-  std::variant<PackedWeights<float>, PackedWeights<double>> weights_;
-};
 
 // (L*D, B, H), one for each of the cell's states; (L*D, B, P) for an h that is projected.
 template <class T>
@@ -91,7 +68,7 @@ bool read_network(py::handle weights, const PyPacked* packed, NetworkSize& s,
     s.input_size = p.input_size;
     s.hidden_size = p.hidden_size;
     s.proj_size = p.proj_size;
-    check_projection(s);
+    if (s.proj_size) check_projection(s);
     input.packed = packed->of<T>();
     return input.packed && !s.training && s.cell == p.cell && s.num_layers == p.num_layers &&
            s.num_directions == p.num_directions && s.precision == p.precision;

@@ -52,11 +52,11 @@ inline constexpr Index kWeights = 6;
 
 bool read_seed(py::handle object, std::uint64_t& value);
 
-// ValueError where steps have noise in what is projected.
+// ValueError where the steps of a network whose h is projected have noise.
 inline void check_projection(const NetworkSize& s) {
-  RNNFAST_CHECK(!s.proj_size || (!s.noise.zones() && s.noise.recurrent_dropout == 0),
-                "weight_hr: expected none with zoneout or recurrent_dropout, which a projected h "
-                "does not have");
+  RNNFAST_CHECK(!s.noise.zones() && !s.noise.recurrent_dropout && !s.noise.candidate_dropout,
+                "weight_hr: expected none with zoneout, recurrent_dropout or candidate_dropout, "
+                "which a network whose h is projected does not have");
 }
 
 // Sizes that the first layer's weights tell; false also where they are no matrices of T. With a
@@ -72,6 +72,7 @@ bool read_sizes(const Items& weights, NetworkSize& s) {
   s.input_size = array_size(first[0], 1);
   s.hidden_size = array_size(first[1], 1);
   if (first.size() == kWeights && !first[kWeights - 1].is_none()) {
+    check_projection(s);
     const py::handle weight_hr = first[kWeights - 1];
     if (!is_array<T>(weight_hr) || py::detail::array_proxy(weight_hr.ptr())->nd != 2 ||
         !known_cell(s.cell).projects)
@@ -79,7 +80,6 @@ bool read_sizes(const Items& weights, NetworkSize& s) {
     s.proj_size = array_size(weight_hr, 0);
     s.hidden_size = array_size(weight_hr, 1);
     if (s.proj_size < 1) return false;
-    check_projection(s);
   }
   return s.input_size >= 1 && s.hidden_size >= 1;
 }

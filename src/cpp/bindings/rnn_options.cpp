@@ -63,17 +63,19 @@ bool read_precision(py::handle object, Precision& value) {
   return false;
 }
 
-// None for none, or (zoneout of each state, input_dropout, recurrent_dropout, expects).
+// None for none, or (zoneout of each state, input_dropout, recurrent_dropout, candidate_dropout,
+// expects).
 bool read_noise(py::handle object, int states, NetworkNoise& noise) {
   if (object.is_none()) return true;
-  if (!PyTuple_Check(object.ptr()) || PyTuple_GET_SIZE(object.ptr()) != 4) return false;
+  if (!PyTuple_Check(object.ptr()) || PyTuple_GET_SIZE(object.ptr()) != 5) return false;
   const auto item = [&](Py_ssize_t i) { return py::handle(PyTuple_GET_ITEM(object.ptr(), i)); };
   const PyObject* zoneout = item(0).ptr();
   if (!PyTuple_CheckExact(zoneout) || PyTuple_GET_SIZE(zoneout) != states) return false;
   for (int s = 0; s < states; ++s)
     if (!read_fraction(PyTuple_GET_ITEM(zoneout, s), noise.zoneout[s])) return false;
   return read_fraction(item(1), noise.input_dropout) &&
-         read_fraction(item(2), noise.recurrent_dropout) && read_bool(item(3), noise.expects);
+         read_fraction(item(2), noise.recurrent_dropout) &&
+         read_fraction(item(3), noise.candidate_dropout) && read_bool(item(4), noise.expects);
 }
 
 std::optional<NetworkOptions> network_options(py::handle cell, py::handle num_layers,
@@ -89,6 +91,8 @@ std::optional<NetworkOptions> network_options(py::handle cell, py::handle num_la
       !read_precision(precision, o.precision) || !read_int(recompute, 0, o.recompute) ||
       !read_noise(noise, known_cell(*id).states, o.noise))
     return std::nullopt;
+  // The candidate is dropped by the equations of a cell of another name.
+  if (o.drops_candidates() && known_cell(*id).mask < 0) return std::nullopt;
   o.cell = *id;
   o.num_directions = both ? 2 : 1;
   o.threads = threads;
@@ -157,6 +161,9 @@ void bind_cells(py::module_& m) {
       .def_property_readonly("reads_input", &CellInfo::reads_input,
                              "Whether a step reads the input itself, which then has the size of "
                              "the state.")
+      .def_property_readonly(
+          "drops_candidate", [](const CellInfo& c) { return c.mask >= 0; },
+          "Whether it is the form of another cell in which the candidate is dropped.")
       .def("shapes", &shapes_of, py::arg("input_size"), py::arg("hidden_size"),
            py::arg("proj_size") = 0,
            "The shapes of a layer's weights in one direction by their names, in the order of "
@@ -207,7 +214,8 @@ void bind_options(py::module_& m) {
   m.def("network_options", &network_options, py::arg("cell"), py::arg("num_layers"),
         py::arg("bidirectional"), py::arg("dropout"), py::arg("training"), py::arg("precision"),
         py::arg("recompute"), py::arg("threads"), py::arg("keep_y"), py::arg("noise") = py::none(),
-        "Options; None where a value is not exactly of the type that they have, or out of range. "
+        "Options; None where a value is not exactly of the type that they have, or out of range, "
+        "or where the cell of that name cannot drop its candidate. "
         "`cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. "
         "`threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether "
         "training calls keep a copy of y, which backward reads, so that callers may change "

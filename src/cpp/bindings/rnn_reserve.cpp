@@ -111,6 +111,16 @@ py::object recurrent_mask_of(PyReserve& reserve, Index cell) {
   });
 }
 
+py::object candidate_mask_of(PyReserve& reserve, Index cell) {
+  return reserve.visit([&]<class T>(const Kept<T>& kept) {
+    const NetworkSize& s = kept.reserve.size;
+    check_cell(s, cell);
+    Array<T> mask = new_array<T>({s.seq_len, s.batch, s.hidden_size});
+    network_candidate_mask(kept.reserve, cell, mask.mutable_data());
+    return py::object(std::move(mask));
+  });
+}
+
 std::size_t real_bytes(py::handle array) {
   RNNFAST_CHECK(is_array<float>(array) || is_array<double>(array),
                 "fingerprint: expected an array of reals in C order");
@@ -195,7 +205,9 @@ void bind_reserve(py::module_& m) {
            "What a layer's inputs were multiplied with in every step, (B, I).")
       .def("recurrent_mask", &recurrent_mask_of, py::arg("cell"),
            "What the recurrent products of a layer and direction multiplied their operands with, "
-           "(B, H).");
+           "(B, H).")
+      .def("candidate_mask", &candidate_mask_of, py::arg("cell"),
+           "What the steps of a layer and direction multiplied their candidates with, (T, B, H).");
 }
 
 }  // namespace rnnfast

@@ -62,12 +62,13 @@ ProgramOf program_of(const CodeOf& code) {
 void define(const std::string& name, int states, int params, const std::vector<int>& input,
             const std::vector<int>& recurrent, bool opens, const std::vector<StageTuple>& stages,
             const std::vector<NormTuple>& norms, const std::vector<double>& constants, int slots,
-            int dslots) {
+            int dslots, int mask) {
   CellDefinition cell{.name = name,
                       .states = states,
                       .params = params,
                       .slots = slots,
                       .dslots = dslots,
+                      .mask = mask,
                       .input = input,
                       .recurrent = recurrent,
                       .opens = opens,
@@ -87,7 +88,7 @@ void define(const std::string& name, int states, int params, const std::vector<i
 void bind_traced(py::module_& m) {
   m.def("define", &define, py::arg("name"), py::arg("states"), py::arg("params"), py::arg("input"),
         py::arg("recurrent"), py::arg("opens"), py::arg("stages"), py::arg("norms"),
-        py::arg("constants"), py::arg("slots"), py::arg("dslots"),
+        py::arg("constants"), py::arg("slots"), py::arg("dslots"), py::arg("mask"),
         "Adds a cell that was written in Python, as `rnnfast.traced` makes it, to `cells`. Raises "
         "ValueError, with what is wrong, for what the engine cannot run.");
 }

@@ -94,6 +94,9 @@ struct CellInfo {
   // that see the input itself.
   RowBlocks input = {}, recurrent = {};
   bool opens = false;  // the first stage runs at the end of the step before
+  // The slot that holds what the candidate is multiplied with before a step, -1 for none: see
+  // candidate_dropout.
+  int mask = -1;
   // Whether a step reads h through its one product alone, so that a projection of h may take h's
   // place. The functions of such a cell read neither s[0] nor next[0], and the last stage's
   // backward makes h again, as made[0], and gives h no gradient, ds[0] = 0.

@@ -44,7 +44,7 @@ inline std::vector<Product> products_told(const std::vector<ProductTuple>& told)
 // What cells/cell.h and cells/program.h tell of a cell.
 struct CellDefinition {
   std::string name;
-  int states = 1, params = 0, slots = 0, dslots = 0;
+  int states = 1, params = 0, slots = 0, dslots = 0, mask = -1;
   std::vector<int> input, recurrent;  // row blocks of each gate
   bool opens = false;
   std::vector<StageOf> stages;
@@ -153,6 +153,9 @@ inline CellInfo checked_info(const CellDefinition& d) {
   Stage& last = info.stages[d.stages.size() - 1];
   last.saved = d.slots;
   last.sees = {0, d.dslots};
+  info.mask = d.mask;
+  RNNFAST_CHECK(d.mask == -1 || (d.mask >= info.input_parts() && d.mask < d.slots), "cell ", d.name,
+                ": the mask of the candidate has no slot of its own, ", d.mask);
   RNNFAST_CHECK(last.values == 0, "cell ", d.name, ": the last stage makes values for nobody");
   check_products(d, info);
   for (const Norm& norm : d.norms)

@@ -7,7 +7,12 @@
 namespace rnnfast {
 
 // What a mask is drawn for. The first kinds are zoneout of state 0, 1, ...
-enum NoiseKind : unsigned { kZoneout = 1, kInputDropout = 14, kRecurrentDropout = 15 };
+enum NoiseKind : unsigned {
+  kZoneout = 1,
+  kCandidateDropout = 13,
+  kInputDropout = 14,
+  kRecurrentDropout = 15
+};
 
 RNNFAST_INLINE unsigned noise_cell(long layer, long direction) {
   return unsigned(2 * layer + direction);

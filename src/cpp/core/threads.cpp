@@ -199,6 +199,11 @@ int num_threads() {
   return configured;
 }
 
+int product_threads(long multiply_adds) {
+  constexpr long kWorth = 1 << 20;  // multiply-adds below which a second thread does not pay
+  return int(std::min<long>(1 + multiply_adds / kWorth, num_threads()));
+}
+
 void set_num_threads(long n) {
   RNNFAST_CHECK(n >= 1 && n <= kMostSetting, "n: expected 1 to ", kMostSetting, ", got ", n);
   configured = std::min(int(n), most_threads());

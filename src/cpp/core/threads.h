@@ -21,6 +21,9 @@ inline constexpr long kMostSetting = 1024;  // whoever asks for more did not mea
 // what many threads do.
 int most_threads();
 
+// Threads that a product of so many multiply-adds is worth.
+int product_threads(long multiply_adds);
+
 // While it lives, num_threads() is n for calls from this thread, within the same bounds; with n = 0
 // nothing changes.
 class ThreadLimit {

@@ -94,23 +94,39 @@ class BackwardProgram {
   // what later steps found, through the states and through their products, and dy.
   void load_dnext(const Places<T>& places, int buffers_taken) const {
     const auto dnext = [&](int i) { return places.buffer(i); };
-    for (int i = 0; i < l_.info.states; ++i) {
-      const Place<T> from = carry(i);
-      for_vectors([&](Index at, Index o, int v, Index, Index, int) {
-        V::load(from.at + o * from.stride + v * W).store(dnext(i).at + at);
-      });
-    }
-    if (b_.product) {
-      T* h = buffers_ + buffers_taken * Places<T>::kBuffer;
-      if (l_.info.opens) load_rows(b_.h, b_.h_stride, h);
-      add_products({h, inner_ * W}, b_.states, buffers_taken + 1, dnext);
-    }
+    for (int i = 1; i < l_.info.states; ++i) load_carry(i, dnext(i).at);
     // Add dy last: a segment that resumes from another's dinitial must add in the same order, or
     // the bits would change.
-    if (!b_.dy) return;
-    T* const dh = dnext(0).at;
-    for_vectors([&](Index at, Index, int, Index row, Index unit, int lanes) {
-      (V::load(dh + at) + V::load(b_.dy + row * b_.y_stride + unit, lanes)).store(dh + at);
+    if (!l_.info.opens) return load_dh(dnext(0).at);
+    load_carry(0, dnext(0).at);
+    if (b_.product) {
+      T* h = buffers_ + buffers_taken * Places<T>::kBuffer;
+      load_rows(b_.h, b_.h_stride, h);
+      add_products({h, inner_ * W}, b_.states, buffers_taken + 1, dnext);
+    }
+    if (b_.dy) add_rows(b_.dy, b_.y_stride, dnext(0).at);
+  }
+  void load_carry(int i, T* to) const {
+    const Place<T> from = carry(i);
+    for_vectors([&](Index at, Index o, int v, Index, Index, int) {
+      V::load(from.at + o * from.stride + v * W).store(to + at);
+    });
+  }
+  // That of h, in one pass, where products have no opening stage before them.
+  void load_dh(T* to) const {
+    const Place<T> from = carry(0);
+    Place<T> products[kMaxProducts];
+    int count = 0;
+    for (int i = 0; b_.product && i < l_.products.group[1]; ++i) {
+      const int p = l_.products.made[i];
+      if (l_.products.item[p].operand.from == Operand::kState) products[count++] = product(p);
+    }
+    for_vectors([&](Index at, Index o, int v, Index row, Index unit, int lanes) {
+      V sum = V::load(from.at + o * from.stride + v * W);
+      for (int i = 0; i < count; ++i)
+        sum = sum + V::load(products[i].at + o * products[i].stride + v * W);
+      if (b_.dy) sum = sum + V::load(b_.dy + row * b_.y_stride + unit, lanes);
+      sum.store(to + at);
     });
   }
 
@@ -207,6 +223,11 @@ class BackwardProgram {
   void load_rows(const T* from, Index stride, T* to) const {
     for_vectors([&](Index at, Index, int, Index row, Index unit, int lanes) {
       V::load(from + row * stride + unit, lanes).store(to + at);
+    });
+  }
+  void add_rows(const T* from, Index stride, T* to) const {
+    for_vectors([&](Index at, Index, int, Index row, Index unit, int lanes) {
+      (V::load(to + at) + V::load(from + row * stride + unit, lanes)).store(to + at);
     });
   }
   void load_h_before(T* to) const {

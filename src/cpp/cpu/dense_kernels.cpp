@@ -1,9 +1,10 @@
 // The functions of dense_table.h for one instruction set and one real type; those of the layers
-// around recurrent ones are in headers of their own. The elementwise passes are plain loops that
-// the compiler vectorises; only what needs exp is written on Vec.
+// around recurrent ones and of CTC are in headers of their own. The elementwise passes are plain
+// loops that the compiler vectorises; only what needs exp is written on Vec.
 
 #include "cpu/activation.h"
 #include "cpu/convolution.h"
+#include "cpu/ctc.h"
 #include "cpu/dense_table.h"
 #include "cpu/drop.h"
 #include "cpu/gradient_product.h"
@@ -12,6 +13,7 @@
 #include "cpu/pooling.h"
 #include "cpu/probe.h"
 #include "cpu/product.h"
+#include "cpu/softmax.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 namespace {
@@ -72,80 +74,58 @@ void scatter_add(const Real* dy, const long* indices, long rows, long width, Rea
   }
 }
 
-// ---- softmax cross-entropy
+// ---- losses
 
-// One row of logits, read a vector at a time. Lanes past the row's end are -inf, which neither a
-// maximum nor a softmax sees.
-struct Row {
-  const Real* x;
-  long size;
-
-  RNNFAST_INLINE V load(long i) const {
-    if (size - i >= kWidth) return V::load(x + i);
-    const int n = int(size - i);
-    return V::lane_numbers() < n ? V::load(x + i, n).v : V(Real(-__builtin_inf())).v;
-  }
-};
-
-// Folds a vector's lanes by halves: f(lanes, the lanes kDistance further on or back).
-template <int kDistance, class F, int... kLane>
-RNNFAST_INLINE V::Raw fold(V::Raw v, F f, Sequence<kLane...> lanes) {
-  v = f(v, __builtin_shufflevector(v, v, (kLane ^ kDistance)...));
-  if constexpr (kDistance > 1) return fold<kDistance / 2>(v, f, lanes);
-  return v;
-}
-template <class F>
-RNNFAST_INLINE Real folded(V::Raw v, F f) {
-  return fold<kWidth / 2>(v, f, typename MakeSequence<kWidth>::type{})[0];
+// The sum of weight[i] (x[i] - max), in double.
+template <bool kWeighted>
+double shifted_sum(const Real* x, const Real* weight, long n, double max) {
+  constexpr int kSums = 16;
+  double sums[kSums] = {};
+  const auto term = [&](long i) { return (kWeighted ? double(weight[i]) : 1) * (x[i] - max); };
+  long i = 0;
+  for (; i + kSums <= n; i += kSums)
+    for (int k = 0; k < kSums; ++k) sums[k] += term(i + k);
+  for (int k = 0; i < n; ++i, ++k) sums[k] += term(i);
+  double total = 0;
+  for (double s : sums) total += s;
+  return total;
 }
 
-Real maximum(const Row& row) {
-  const auto larger = [](V::Raw a, V::Raw b) -> V::Raw { return a > b ? a : b; };
-  V::Raw m = row.load(0).v;
-  for (long i = kWidth; i < row.size; i += kWidth) m = larger(row.load(i).v, m);
-  return folded(m, larger);
-}
-
-// The sum of exp(x - max), which are stored in e if kStore. Lanes add up few values before they go
-// into the double sum, so that its error does not grow with the number of classes.
-template <bool kStore>
-double exp_sum(const Row& row, Real max, Real* e) {
-  constexpr long kSpan = 32 * kWidth;
-  const V shift(max);
-  double sum = 0;
-  for (long first = 0; first < row.size; first += kSpan) {
-    const long stop = min_index(first + kSpan, row.size);
-    V lanes(0);
-    for (long i = first; i < stop; i += kWidth) {
-      const V v = exp(row.load(i) - shift);
-      if constexpr (kStore) v.store(e + i, int(min_index(kWidth, stop - i)));
-      lanes = lanes + v;
-    }
-    sum += folded(lanes.v, [](V::Raw a, V::Raw b) -> V::Raw { return a + b; });
-  }
-  return sum;
-}
-
-void cross_entropy(const Real* logits, const long* targets, long classes, long ignore_index,
-                   Real scale, double* losses, Real* dlogits, long begin, long end) {
+void cross_entropy(const CrossEntropyArgs<Real>& args, long begin, long end) {
+  const long classes = args.classes;
+  const Real* weight = args.weight;
+  const double share = args.smoothing / double(classes);  // of the target's probability to each
   for (long n = begin; n < end; ++n) {
-    const Real* x = logits + n * classes;
-    Real* dx = dlogits ? dlogits + n * classes : nullptr;
-    const long target = targets[n];
-    if (target == ignore_index) {
-      losses[n] = 0;
+    const Real* x = args.logits + n * classes;
+    Real* dx = args.dlogits ? args.dlogits + n * classes : nullptr;
+    const long target = args.targets[n];
+    if (target == args.ignore_index) {
+      args.losses[n] = 0;
       for (long i = 0; dx && i < classes; ++i) dx[i] = 0;
       continue;
     }
-    const Row row{x, classes};
+    const Row<Real> row{x, classes};
     const Real max = maximum(row);
-    const double sum = dx ? exp_sum<true>(row, max, dx) : exp_sum<false>(row, max, nullptr);
-    losses[n] = __builtin_log(sum) - (double(x[target]) - double(max));
+    const double sum = dx ? exp_sum<true>(row, max, dx) : exp_sum<false>(row, max, dx);
+    const double log_sum = __builtin_log(sum);
+    const double own = (1 - args.smoothing) * (weight ? double(weight[target]) : 1);
+    double loss = own * (log_sum - (double(x[target]) - double(max)));
+    if (share > 0)
+      loss += share *
+              (args.weight_sum * log_sum - (weight ? shifted_sum<true>(x, weight, classes, max)
+                                                   : shifted_sum<false>(x, nullptr, classes, max)));
+    args.losses[n] = loss;
     if (!dx) continue;
-    const Real factor = Real(scale / sum);
+    const Real factor = Real(args.scale * (own + share * args.weight_sum) / sum);
     for (long i = 0; i < classes; ++i) dx[i] *= factor;
-    dx[target] -= scale;
+    const Real spread = Real(args.scale * share);
+    for (long i = 0; share > 0 && i < classes; ++i) dx[i] -= spread * (weight ? weight[i] : 1);
+    dx[target] -= Real(args.scale * own);
   }
+}
+
+double ctc(const CtcArgs<Real>& args, double* workspace) {
+  return Ctc<Real>(args, workspace).run();
 }
 
 // ---- optimisers
@@ -238,6 +218,8 @@ const DenseKernels<Real>& dense_kernels(Real) {
       gather,
       scatter_add,
       cross_entropy,
+      Ctc<Real>::workspace,
+      ctc,
       drop<Real>,
       {map<tanh>, map<sigmoid>, map<relu>, map<gelu>, map<gelu_tanh>, map<silu>},
       {map_gradient<dtanh>, map_gradient<dsigmoid>, map_gradient<drelu>, map_gradient<dgelu>,

@@ -25,6 +25,39 @@ enum class ProductForm {
   tn,  // A (depth, rows), B (depth, columns)
 };
 
+// Softmax cross-entropy. With class weights w (1 if null) and a smoothing s, row n has the loss
+//   sum over c of a[c] (logsumexp(x[n]) - x[n][c]),
+//   a[c] = (1 - s) w[c] [c = targets[n]] + s / classes w[c],
+// and its gradient times `scale` in dlogits, unless that is null. Both are 0 where targets[n] is
+// ignored.
+template <class T>
+struct CrossEntropyArgs {
+  const T* logits;
+  const long* targets;
+  long classes, ignore_index;
+  const T* weight;
+  double smoothing;
+  double weight_sum;  // of all classes
+  T scale;
+  double* losses;
+  T* dlogits;
+};
+
+// One sequence's CTC loss: -log of the probability of its labels, by the softmax of its logits.
+template <class T>
+struct CtcArgs {
+  const T* logits;
+  long stride;            // between steps, of dlogits as well
+  long steps, all_steps;  // of the sequence; of the arrays, with a gradient of 0 past the sequence
+  long classes;
+  const long* targets;
+  long labels;
+  long blank;
+  double scale;        // of the gradient
+  bool zero_infinity;  // an infinite loss counts as 0; otherwise it has a gradient of NaN
+  T* dlogits;
+};
+
 // Arrays of equal size that an optimiser's step goes through: gradients, values, and the buffers of
 // the step, null where it does without.
 inline constexpr int kStepArrays = 2 + kStepBuffers;
@@ -66,11 +99,11 @@ struct DenseKernels {
   // dweight[indices[n]] += dy[n] for n = 0 .. rows-1 in that order, columns [begin, end).
   void (*scatter_add)(const T* dy, const long* indices, long rows, long width, T* dweight,
                       long begin, long end);
-  // For rows [begin, end): losses[n] = logsumexp(x[n]) - x[n][targets[n]] and, unless dlogits is
-  // null, dlogits[n] = scale * (softmax(x[n]) - onehot(targets[n])). Both 0 where targets[n] is
-  // ignored.
-  void (*cross_entropy)(const T* logits, const long* targets, long classes, long ignore_index,
-                        T scale, double* losses, T* dlogits, long begin, long end);
+  // Rows [begin, end).
+  void (*cross_entropy)(const CrossEntropyArgs<T>& args, long begin, long end);
+  // Returns the loss; the workspace has `ctc_workspace` doubles.
+  long (*ctc_workspace)(long steps, long labels, long classes);
+  double (*ctc)(const CtcArgs<T>& args, double* workspace);
   // to[i] = the dropped from[i], of n elements with the numbers `first` and on. May work in place.
   void (*dropout)(const T* from, long first, long n, const Dropout<T>& dropout, T* to);
   // Activations over n elements, by their numbers, and their gradients: dx[i] = dy[i] * the

@@ -59,6 +59,7 @@ class Forward {
           own_.by_tiles ? Range{0, rows_.batch} : share_rows(rows_, chunk, thread_, team_.size);
       input_.round(chunk);
       input_product(chunk);
+      noise_.mask_candidates(chunk, own_, chunk_row_, gates_tile_, gates_);
       while (t != chunk.last + step) {
         const Index steps = steps_at_once(t, chunk.last);
         if (steps > 1)

@@ -39,6 +39,7 @@ inline constexpr Index kDirectRows = 8;
 struct LayerNoise {
   double zoneout[kMaxStates] = {};  // the probability with which each state stays as it was
   double recurrent_dropout = 0;     // of what the recurrent products multiply
+  double candidate_dropout = 0;     // of the candidate, in cells that have its mask
   bool zones = false;               // whether any state has zoneout
   bool expects = false;             // zoneout by its expectation instead of a mask
   unsigned long seed = 0;

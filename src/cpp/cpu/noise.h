@@ -1,7 +1,8 @@
 #pragma once
 // Noise inside the steps, the same for every cell: zoneout, by which states stay as they were, and
 // dropout of what the recurrent products multiply. Cells know nothing of it but that their values
-// are dropped: the drivers run these classes around a cell's functions.
+// are dropped: the drivers run these classes around a cell's functions. Dropout of the candidate is
+// in the equations of some cells, which find its mask in a slot.
 
 #include "core/noise.h"
 #include "cpu/drop.h"
@@ -39,6 +40,13 @@ class NoiseMasks {
     const Index step = rows_.first_step + t;
     draw(noise_mask<T>(p, noise_.seed, noise_.cell, kZoneout + s, step), row, unit, count, to);
     for (Index j = 0; j < count; ++j) to[j] = to[j] == T(0) ? T(1) : T(0);
+  }
+
+  // What the candidate of step t is multiplied with.
+  void candidate(Index t, Index row, Index unit, Index count, T* to) const {
+    draw(noise_mask<T>(noise_.candidate_dropout, noise_.seed, noise_.cell, kCandidateDropout,
+                       rows_.first_step + t),
+         row, unit, count, to);
   }
 
  private:
@@ -85,6 +93,20 @@ class ForwardNoise {
 
   void prepare(Range tiles) const {
     if (drops_) masks_.dropout(l_, H_, tiles, work_.mask);
+  }
+
+  // Writes the masks of the candidate to their slot, for a thread's rows of a chunk. `slots` are
+  // those of packed row `first`.
+  __attribute__((noinline)) void mask_candidates(const Chunk& chunk, const Partition& own,
+                                                 Index first, Index slots_tile, T* slots) const {
+    if (l_.info.mask < 0) return;
+    for (Index t = min_index(chunk.first, chunk.last); t <= max_index(chunk.first, chunk.last); ++t)
+      for (Index row = own.batch.begin; row < min_index(own.batch.end, rows_.count(t)); ++row)
+        for (Index tile = own.tiles.begin; tile < own.tiles.end; ++tile)
+          masks_.candidate(t, row, tile * l_.units, l_.units,
+                           slots + tile * slots_tile +
+                               (rows_.offset[t] + row - first) * l_.slot_row +
+                               l_.info.mask * l_.units);
   }
 
   // With zoneout the cell's function leaves the states of step t beside those that go on.

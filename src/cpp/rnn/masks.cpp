@@ -102,6 +102,18 @@ void network_recurrent_mask(const Reserve<T>& r, Index i, T* mask) {
     dense<T>().dropout(nullptr, noise_row(b), H, words, mask + b * H);
 }
 
+template <class T>
+void network_candidate_mask(const Reserve<T>& r, Index i, T* mask) {
+  const NetworkSize& size = r.size;
+  const Index H = size.hidden_size, D = size.num_directions;
+  const double p = size.draws_noise() ? size.noise.candidate_dropout : 0;
+  for (Index t = 0; t < size.seq_len; ++t) {
+    const auto words = noise_mask<T>(p, size.seed, noise_cell(i / D, i % D), kCandidateDropout, t);
+    for (Index b = 0; b < size.batch; ++b, mask += H)
+      dense<T>().dropout(nullptr, noise_row(b), H, words, mask);
+  }
+}
+
 #define INSTANTIATE(T)                                                                             \
   template void drop_outputs(const NetworkSize&, const PackedBatch&, Index, const T*, T*, int,     \
                              int);                                                                 \
@@ -110,7 +122,8 @@ void network_recurrent_mask(const Reserve<T>& r, Index i, T* mask) {
   template void network_dropout_mask(const Reserve<T>&, Index, T*);                                \
   template void network_zoneout_mask(const Reserve<T>&, Index, int, T*);                           \
   template void network_input_mask(const Reserve<T>&, Index, T*);                                  \
-  template void network_recurrent_mask(const Reserve<T>&, Index, T*);
+  template void network_recurrent_mask(const Reserve<T>&, Index, T*);                              \
+  template void network_candidate_mask(const Reserve<T>&, Index, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

@@ -22,13 +22,16 @@ template <class T>
 void network_dropout_mask(const Reserve<T>& reserve, Index layer, T* mask);
 
 // Of noise: how much of the new state s of layer and direction i a step takes, (T, B, H), the rest
-// being the old one; what a layer's inputs were multiplied with in every step, (B, input size); and
-// what the recurrent products of layer and direction i multiplied their operands with, (B, H).
+// being the old one; what a layer's inputs were multiplied with in every step, (B, input size);
+// what the recurrent products of layer and direction i multiplied their operands with, (B, H); and
+// what each step multiplied its candidate with, (T, B, H).
 template <class T>
 void network_zoneout_mask(const Reserve<T>& reserve, Index i, int s, T* mask);
 template <class T>
 void network_input_mask(const Reserve<T>& reserve, Index layer, T* mask);
 template <class T>
 void network_recurrent_mask(const Reserve<T>& reserve, Index i, T* mask);
+template <class T>
+void network_candidate_mask(const Reserve<T>& reserve, Index i, T* mask);
 
 }  // namespace rnnfast

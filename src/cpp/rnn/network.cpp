@@ -224,40 +224,58 @@ PackedWeights<T> network_pack(const NetworkSize& size,
 }
 
 template <class T>
-Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed_batch,
-                           const NetworkInput<T>& input, T* y, const std::vector<T*>& final) {
-  Reserve<T> r(size, std::move(packed_batch), input, y);
+PreparedForward<T>::PreparedForward(const NetworkSize& size, PackedBatch packed,
+                                    const NetworkInput<T>& input, T* y,
+                                    const std::vector<T*>& final)
+    : reserve(size, std::move(packed), input, y),
+      input_(input),
+      y_(y),
+      final_(final),
+      threads_(threads_for<T>(size, reserve.packed.total(), 1)) {
+  const SegmentMemory needs = reserve.segment_memory(false, false, threads_);
+  workspace_ = Buffer::allocate(std::size_t(needs.forward_workspace) * sizeof(T));
+}
+
+template <class T>
+void PreparedForward<T>::run() const {
+  const Reserve<T>& r = reserve;
+  const NetworkSize& size = r.size;
   const PackedBatch& packed = r.packed;
   const bool dense = packed.is_dense();
-  const int threads = threads_for<T>(size, packed.total(), 1);
-  const SegmentMemory needs = r.segment_memory(false, false, threads);
-  const Buffer workspace = Buffer::allocate(std::size_t(needs.forward_workspace) * sizeof(T));
-  parallel(threads, [&](const Team& team, int thread) {
-    if (!dense && input.x)
-      packed.pack(input.x, size.input_size, const_cast<T*>(r.inputs[0]), thread, team.size);
-    if (!dense && input.indices)
-      packed.pack(input.indices, 1, r.packed_indices.template as<Index>(), thread, team.size);
+  parallel(threads_, [&](const Team& team, int thread) {
+    if (!dense && input_.x)
+      packed.pack(input_.x, size.input_size, const_cast<T*>(r.inputs[0]), thread, team.size);
+    if (!dense && input_.indices)
+      packed.pack(input_.indices, 1, r.packed_indices.template as<Index>(), thread, team.size);
     team.barrier();
     for (Index layer = 0; layer < size.num_layers; ++layer) {
       if (size.drops_inputs()) {
         T* to = const_cast<T*>(r.inputs[layer]);
-        const T* from = layer == 0 ? input.x : r.outputs[layer - 1];
-        if (layer == 0 ? !dense && input.x : size.drops()) from = to;
+        const T* from = layer == 0 ? input_.x : r.outputs[layer - 1];
+        if (layer == 0 ? !dense && input_.x : size.drops()) from = to;
         drop_inputs(size, packed, layer, from, r.indices, to, thread, team.size);
         team.barrier();
       }
       for (Index direction = 0; direction < size.num_directions; ++direction)
-        CellRun<T>{r, input, layer, direction, team, thread}.forward(final,
-                                                                     workspace.template as<T>());
+        CellRun<T>{r, input_, layer, direction, team, thread}.forward(final_,
+                                                                      workspace_.template as<T>());
       if (size.drops() && layer + 1 < size.num_layers) {
         drop_outputs(size, packed, layer, r.outputs[layer], const_cast<T*>(r.inputs[layer + 1]),
                      thread, team.size);
         team.barrier();
       }
     }
-    if (r.outputs.back() != y) packed.unpack(r.outputs.back(), size.y_size(), y, thread, team.size);
+    if (r.outputs.back() != y_)
+      packed.unpack(r.outputs.back(), size.y_size(), y_, thread, team.size);
   });
-  return r;
+}
+
+template <class T>
+Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed,
+                           const NetworkInput<T>& input, T* y, const std::vector<T*>& final) {
+  PreparedForward<T> forward(size, std::move(packed), input, y, final);
+  forward.run();
+  return std::move(forward.reserve);
 }
 
 template <class T>
@@ -328,6 +346,7 @@ void network_states(const Reserve<T>& r, Index i, int s, T* to) {
 }
 
 #define INSTANTIATE(T)                                                                             \
+  template class PreparedForward<T>;                                                               \
   template PackedWeights<T> network_pack(const NetworkSize&,                                       \
                                          const std::vector<CellWeights<const T>>&);                \
   template Reserve<T> network_forward(const NetworkSize&, PackedBatch, const NetworkInput<T>&, T*, \

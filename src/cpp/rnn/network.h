@@ -14,6 +14,26 @@ template <class T>
 PackedWeights<T> network_pack(const NetworkSize& size,
                               const std::vector<CellWeights<const T>>& weights);
 
+// A forward pass made ready for any number of runs over the same arrays, whose values alone change.
+// The arrays, `input` and `final` must live as long as it does.
+template <class T>
+class PreparedForward {
+ public:
+  PreparedForward(const NetworkSize& size, PackedBatch packed, const NetworkInput<T>& input, T* y,
+                  const std::vector<T*>& final);
+  // Writes y (T, B, D * H) and the final states, and fills the reserve.
+  void run() const;
+
+  Reserve<T> reserve;
+
+ private:
+  const NetworkInput<T>& input_;
+  T* y_;
+  const std::vector<T*>& final_;
+  int threads_;
+  Buffer workspace_;
+};
+
 // Writes y (T, B, D * H) and the final states. Returns what backward needs.
 template <class T>
 Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed,

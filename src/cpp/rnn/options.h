@@ -10,7 +10,7 @@ namespace rnnfast {
 // zoneout by its expectation alone.
 struct NetworkNoise {
   double zoneout[kMaxStates] = {};  // of each state
-  double input_dropout = 0, recurrent_dropout = 0;
+  double input_dropout = 0, recurrent_dropout = 0, candidate_dropout = 0;
   bool expects = false;
 
   bool zones() const {
@@ -35,6 +35,7 @@ struct NetworkOptions {
   bool drops() const { return training && dropout > 0; }
   bool draws_noise() const { return training && !noise.expects; }
   bool drops_inputs() const { return draws_noise() && noise.input_dropout > 0; }
+  bool drops_candidates() const { return draws_noise() && noise.candidate_dropout > 0; }
 };
 
 }  // namespace rnnfast

@@ -107,7 +107,10 @@ LayerNoise Reserve<T>::layer_noise(Index layer, Index direction) const {
   std::copy(std::begin(of.zoneout), std::end(of.zoneout), noise.zoneout);
   noise.zones = of.zones();
   noise.expects = !size.draws_noise();
-  if (!noise.expects) noise.recurrent_dropout = of.recurrent_dropout;
+  if (!noise.expects) {
+    noise.recurrent_dropout = of.recurrent_dropout;
+    noise.candidate_dropout = of.candidate_dropout;
+  }
   noise.seed = size.seed;
   noise.cell = noise_cell(layer, direction);
   return noise;

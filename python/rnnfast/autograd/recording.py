@@ -1,0 +1,214 @@
+"""Calls of layers, and losses, as nodes of the graph.
+
+A layer looks at the type of its first argument and hands a `Tensor` to the functions here; calls
+with arrays know nothing of this. What is recorded is a call that keeps what its gradient needs, as
+by `layer.call(x)`; the node takes the gradient of that call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rnnfast._engine import backend, checks
+from rnnfast.autograd.node import Array, Node
+from rnnfast.autograd.tensor import Tensor, computed
+
+P = ParamSpec("P")
+Number = TypeVar("Number", covariant=True)
+
+
+class _Loss(Protocol[P, Number]):
+    """A loss of an array or a tensor."""
+
+    @overload
+    def __call__(self, y: Tensor, /, *args: P.args, **options: P.kwargs) -> Tensor: ...
+    @overload
+    def __call__(
+        self, y: ArrayLike, /, *args: P.args, **options: P.kwargs
+    ) -> tuple[Number, Array]: ...
+
+
+class _Layer(Protocol):
+    """What is used of a layer."""
+
+    training: bool
+    _on: backend.Backend
+
+    @property
+    def call(self) -> Callable[..., Any]: ...
+
+
+def recorded_call(layer: _Layer, x: Tensor, *args: Any) -> Tensor:
+    """Call a layer with a tensor, and record the call; `__call__` of every layer begins so.
+
+    Args:
+        layer: Its `call` takes the value of x and the other arguments, and returns a call with the
+            attribute `y` and `backward(dy, need_dx=...)`, which returns dx; of integers, by which
+            there is no gradient, `backward(dy)`.
+        x: The first argument of the layer.
+        args: The other arguments.
+
+    Returns:
+        y; in evaluation mode nothing is recorded, and a gradient that would go through y to x is
+        refused.
+
+    Raises:
+        TypeError: The layer is on a device, where there are no tensors.
+    """
+    if layer._on is not backend.CPU:
+        _refuse_device(layer)
+    value, source = x.value, x._source
+    call = layer.call(value, *args) if args else layer.call(value)
+    y = call.y
+    if not layer.training:
+        return Tensor(y, None if source is None else _in_evaluation(layer))
+    if y is not value:
+        y.setflags(write=False)
+    dtype = value.dtype
+    if source is not None:
+        back = lambda dy: (call.backward(dy).astype(dtype, copy=False),)  # noqa: E731
+        return Tensor(y, Node(((source, x._place),), back))
+
+    def of_parameters(dy: Array) -> tuple[()]:
+        if dtype.kind in "iu":
+            call.backward(dy)
+        else:
+            call.backward(dy, need_dx=False)
+        return ()
+
+    return Tensor(y, Node((), of_parameters))
+
+
+def recorded_recurrent_call(
+    layer: _Layer, x: Tensor, state: Any, lengths: Any
+) -> tuple[Tensor, Any]:
+    """Call a recurrent layer with a tensor, and record the call.
+
+    Args:
+        layer: The layer.
+        x: Its input.
+        state: The initial state in the layer's structure, of tensors, parameters, arrays and None.
+        lengths: As of the layer.
+
+    Returns:
+        y and the final state, as of `recorded_call`, in the layer's structure.
+
+    Raises:
+        TypeError: The layer is on a device, where there are no tensors.
+    """
+    if layer._on is not backend.CPU:
+        _refuse_device(layer)
+    given: list[Any] = []
+    values: Any = None
+    if state is not None:
+        given = [part.tensor() if hasattr(part, "tensor") else part for part in _parts(state)]
+        values = [part.value if type(part) is Tensor else part for part in given]
+        values = values if isinstance(state, (tuple, list)) else values[0]
+    call = layer.call(x.value, values, lengths)
+    y, final = call.y, call.state
+    sources, wanted = [], []
+    for i, part in enumerate((x, *given)):
+        if type(part) is Tensor and part._source is not None:
+            sources.append((part._source, part._place))
+            wanted.append((i, part.value.dtype))
+    if not layer.training:
+        node = _in_evaluation(layer) if wanted else None
+    else:
+        need_dx = x._source is not None
+
+        def pullback(dy: Array | None, *dstates: Array | None) -> Sequence[Array]:
+            dstate = dstates if len(dstates) > 1 else dstates[0]
+            dx, dinitial = call.backward(dy, dstate, need_dx=need_dx)
+            if not wanted:
+                return ()
+            gradients = (dx, *_parts(dinitial))
+            return [gradients[i].astype(dtype, copy=False) for i, dtype in wanted]
+
+        node = Node(sources, pullback, 1 + len(_parts(final)))
+    if isinstance(final, tuple):
+        return Tensor(y, node), tuple(Tensor(part, node, i) for i, part in enumerate(final, 1))
+    return Tensor(y, node), Tensor(final, node, 1)
+
+
+def recorded(y: Tensor, loss: Any, gradient: Array | None) -> Tensor:
+    """Make the tensor that a loss returns where it is given one.
+
+    Args:
+        y: The tensor that the loss was computed from.
+        loss: A number, or an array of losses of the leading axes of y, each of which depends on its
+            own elements of y alone.
+        gradient: The gradient of the loss, or of the sum of the losses, by y, in y's shape; may be
+            None if there is none to take, `not y.requires_grad`.
+
+    Returns:
+        The loss in the dtype of y, through which the gradient goes to y.
+
+    Raises:
+        ValueError: The gradient has another shape.
+    """
+    value = np.asarray(loss, np.result_type(y.dtype, np.float32))
+    if not y.requires_grad or gradient is None:
+        return Tensor(value)
+    checks.shape("gradient", gradient, y.shape, "of y")
+
+    return computed(value, (y, by_loss(gradient)))
+
+
+def by_loss(gradient: Array) -> Callable[[Array], Array]:
+    """Return what makes the gradient of an objective out of that of a loss, as in `recorded`."""
+
+    def back(g: Array) -> Array:
+        if not g.ndim and g == 1:  # that of the objective itself
+            return gradient
+        return gradient * g.reshape(g.shape + (1,) * (gradient.ndim - g.ndim))
+
+    return back
+
+
+def takes_tensors(
+    loss: Callable[Concatenate[ArrayLike, P], tuple[Number, Array]],
+) -> _Loss[P, Number]:
+    """Let a loss take a `Tensor` as first argument; a decorator, for losses of your own, too.
+
+    Args:
+        loss: Takes an array and returns the loss and its gradient by the array, as in `recorded`.
+
+    Returns:
+        The same function, which returns a `Tensor` of the loss if the first argument, given by
+        position, is a `Tensor`.
+    """
+
+    @wraps(loss)
+    def either(*args: Any, **options: Any) -> Any:
+        if args and type(args[0]) is Tensor:
+            return recorded(args[0], *loss(args[0].value, *args[1:], **options))
+        return loss(*args, **options)
+
+    return cast("_Loss[P, Number]", either)
+
+
+def _parts(state: Any) -> Sequence[Any]:
+    return state if isinstance(state, (tuple, list)) else (state,)
+
+
+def _in_evaluation(layer: _Layer) -> Node:
+    """What stands for a call in evaluation mode with tensors that gradients are taken by."""
+    return Node(
+        (),
+        f"{type(layer).__name__}: expected training mode in a call that a gradient goes through, "
+        "as a call in evaluation mode keeps nothing for it; switch to training before the call, or "
+        "give it `x.detach()`, by which no gradient is taken",
+    )
+
+
+def _refuse_device(layer: _Layer) -> None:
+    raise TypeError(
+        f"{type(layer).__name__}: expected a layer on the CPU, as operations on tensors are "
+        f"NumPy's, got one on device {layer._on.name!r}; there, call it with an array and take "
+        "gradients by `layer.call` and `call.backward`"
+    )

@@ -1,0 +1,402 @@
+"""Arrays that know how they were computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from numbers import Real
+from typing import TYPE_CHECKING, Any, TypeAlias, final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rnnfast._engine import backend, checks
+from rnnfast.autograd.node import Array, Leaf, Node, Parameter, Part, differentiate
+
+Operand: TypeAlias = "Tensor | Parameter | Array | float"
+Axis: TypeAlias = int | tuple[int, ...] | None
+
+
+@final
+class Tensor:
+    """An array that knows how it was computed, so that gradients can be taken through it.
+
+    `rnnfast.tensor` makes one of an array; layers, losses and operations that are given tensors
+    return tensors. `backward` takes the gradient of a result. Operators are `+ - * / ** @` with
+    tensors, parameters, arrays and numbers on either side, unary `-`, `abs`, indexing, and the
+    comparisons, which give plain arrays of bools; shapes broadcast as in NumPy. The functions are
+    in `rnnfast.autograd`.
+
+    Operations keep the arrays that they read: those must stay as they are until `backward`. What
+    is computed is read-only for the same reason.
+
+    Attributes:
+        value: The array.
+    """
+
+    __slots__ = ("_place", "_source", "value")
+    __array_ufunc__ = None  # array + tensor asks the tensor
+    __hash__ = object.__hash__  # `==` compares values
+
+    def __init__(self, value: Array, source: Node | Leaf | None = None, place: int = 0) -> None:
+        self.value = value
+        self._source, self._place = source, place
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are taken by this tensor, or by something that it came from."""
+        return self._source is not None
+
+    @property
+    def grad(self) -> Array | None:
+        """What `backward` has added up for a tensor with `requires_grad=True`, or a parameter.
+
+        None before that, and of tensors that were computed.
+        """
+        return self._source.grad if isinstance(self._source, Leaf) else None
+
+    def backward(self, gradient: ArrayLike | None = None) -> None:
+        """Add the gradients of this tensor to `grad` of all that it came from.
+
+        Those are the parameters of layers, parameters that were used as tensors, and tensors with
+        `requires_grad=True`. What the calls and operations have kept is freed, so that no second
+        gradient can be taken through them.
+
+        Args:
+            gradient: The gradient of the objective by this tensor, in its shape; None for 1, where
+                the tensor is the objective, a single number.
+
+        Raises:
+            RuntimeError: Nothing was recorded; or a gradient was taken before; or a layer on the
+                way was in evaluation mode; or what a layer reads again was changed since.
+            ValueError: The shape is wrong.
+            TypeError: The gradient has no real numbers.
+        """
+        if self._source is None:
+            raise RuntimeError(
+                "backward: expected a tensor that came from a layer in training mode, a parameter "
+                "or a tensor with requires_grad=True; got one that came from none"
+            )
+        if gradient is None:
+            if self.value.size != 1:
+                raise ValueError(
+                    "gradient: expected the gradient of the objective by this tensor, of shape "
+                    f"{self.shape}, got None, which stands for 1 where the tensor is a single "
+                    "number; take that of a loss, as of `y.sum()`"
+                )
+            array = np.ones_like(self.value)
+        else:
+            dtype = self.value.dtype
+            array = checks.real_array("gradient", gradient, dtype, " (the tensor's)")
+            if array.shape != self.value.shape:
+                checks.shape("gradient", array, self.shape, "of the tensor")
+        differentiate(self._source, self._place, array)
+
+    def detach(self) -> Tensor:
+        """The same array without its past: no gradient goes through."""
+        return Tensor(self.value)
+
+    def item(self) -> float:
+        """The one number of this tensor."""
+        return self.value.item()  # type: ignore[no-any-return]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.value.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+        return self.value.dtype
+
+    def __add__(self, other: Operand) -> Tensor:
+        a, b = self, operand(other)
+        return computed(a.value + value_of(b), (a, lambda g: g), (b, lambda g: g))
+
+    def __sub__(self, other: Operand) -> Tensor:
+        return _difference(self, operand(other))
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        return _difference(operand(other), self)
+
+    def __mul__(self, other: Operand) -> Tensor:
+        second = operand(other)
+        a, b = self.value, value_of(second)
+        return computed(a * b, (self, lambda g: g * b), (second, lambda g: g * a))
+
+    def __truediv__(self, other: Operand) -> Tensor:
+        return _quotient(self, operand(other))
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        return _quotient(operand(other), self)
+
+    def __pow__(self, other: Operand) -> Tensor:
+        return _power(self, operand(other))
+
+    def __rpow__(self, other: Operand) -> Tensor:
+        return _power(operand(other), self)
+
+    def __matmul__(self, other: Operand) -> Tensor:
+        return _product(self, operand(other))
+
+    def __rmatmul__(self, other: Operand) -> Tensor:
+        return _product(operand(other), self)
+
+    def __neg__(self) -> Tensor:
+        return computed(-self.value, (self, lambda g: -g))
+
+    def __abs__(self) -> Tensor:
+        x = self.value
+        return computed(np.abs(x), (self, lambda g: g * np.sign(x)))
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __lt__(self, other: Operand) -> Any:
+        return self.value < value_of(operand(other))
+
+    def __le__(self, other: Operand) -> Any:
+        return self.value <= value_of(operand(other))
+
+    def __gt__(self, other: Operand) -> Any:
+        return self.value > value_of(operand(other))
+
+    def __ge__(self, other: Operand) -> Any:
+        return self.value >= value_of(operand(other))
+
+    def __eq__(self, other: Operand) -> Any:  # type: ignore[override]
+        return self.value == value_of(operand(other))
+
+    def __ne__(self, other: Operand) -> Any:  # type: ignore[override]
+        return self.value != value_of(operand(other))
+
+    def __getitem__(self, index: Any) -> Tensor:
+        shape, dtype = self.value.shape, self.value.dtype
+        return computed(self.value[index], (self, lambda g: Part(g, index, shape, dtype)))
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    if not TYPE_CHECKING:  # to type checkers a tensor is nothing that functions of arrays take
+
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+            if self.requires_grad:
+                raise TypeError(
+                    "expected an array, got a Tensor, whose gradient would be lost: give its "
+                    "`value` where none is wanted. Functions of tensors are in `rnnfast.autograd`. "
+                    "Layers and losses take a Tensor as first argument; if others are tensors the "
+                    "first must be one, too: `rnnfast.tensor(x)`"
+                )
+            return np.array(self.value, dtype=dtype, copy=copy)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Sum over all or some axes."""
+        y, shape = self.value.sum(axis=axis, keepdims=keepdims), self.shape
+        return computed(y, (self, lambda g: _spread(g, shape, axis, keepdims)))
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Mean over all or some axes."""
+        y, shape = self.value.mean(axis=axis, keepdims=keepdims), self.shape
+        share = y.size / max(self.value.size, 1)
+        return computed(y, (self, lambda g: _spread(g * share, shape, axis, keepdims)))
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Maximum over all or some axes; equal largest elements share the gradient evenly."""
+        x = self.value
+        y = x.max(axis=axis, keepdims=True)
+
+        def back(g: Any) -> Any:
+            largest = x == y
+            share = largest / largest.sum(axis=axis, keepdims=True)
+            return _spread(g, x.shape, axis, keepdims) * share
+
+        return computed(y if keepdims else y.squeeze(axis), (self, back))
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The elements in another shape, given as integers or as a tuple."""
+        old = self.shape
+        return computed(self.value.reshape(*shape), (self, lambda g: g.reshape(old)))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """The axes in another order, given as integers or as a tuple; reversed if there is none."""
+        y = self.value.transpose(*axes)
+        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        inverse = np.argsort([axis % y.ndim for axis in order]) if order else None
+        return computed(y, (self, lambda g: g.transpose(inverse)))
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """The axes with two of them exchanged."""
+        y = self.value.swapaxes(axis1, axis2)
+        return computed(y, (self, lambda g: g.swapaxes(axis1, axis2)))
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 (NumPy's name)
+        """The axes in reverse order."""
+        return self.transpose()
+
+    def __repr__(self) -> str:
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        shown = np.array2string(self.value, separator=", ", prefix="Tensor(")
+        return f"Tensor({shown}, dtype={self.dtype}{grad})"
+
+
+def tensor(value: ArrayLike | Parameter | Tensor, requires_grad: bool = False) -> Tensor:
+    """Make a tensor of an array or a parameter.
+
+    Args:
+        value: Real numbers, integers (indices, for an `Embedding` or as one-hot rows) or bools. An
+            array is not copied. Gradients of a parameter are added to its own `grad`. A tensor is
+            returned as it is.
+        requires_grad: Whether `backward` sets the tensor's `grad`.
+
+    Raises:
+        TypeError: The elements are no numbers, or no reals where a gradient is required; or the
+            array has a mask; or it is on a device, where there are no tensors.
+    """
+    given: Any = value
+    if not isinstance(given, np.ndarray) and hasattr(given, "tensor"):
+        given = given.tensor()  # of a parameter
+    if type(given) is Tensor:
+        if requires_grad and not given.requires_grad:
+            raise ValueError("requires_grad: expected False for a tensor, which stays as it is")
+        return given
+    if backend.of(given) is not backend.CPU:
+        raise TypeError(
+            "value: expected an array of the CPU, as operations on tensors are NumPy's, got one on "
+            f"device {backend.of(given).name!r}; there, take gradients by `layer.call` and "
+            "`call.backward`"
+        )
+    array: Array = backend.given("value", given)
+    if array.dtype.kind not in ("f" if requires_grad else "fiub"):
+        expected = "reals, as a gradient is required" if requires_grad else "numbers"
+        raise TypeError(f"value: expected {expected}, got dtype {array.dtype}")
+    return Tensor(array, Leaf() if requires_grad else None)
+
+
+def operand(value: Operand) -> Tensor | Array | float:
+    """What an operation takes: a number or an array as it is, a parameter as a tensor.
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    if type(value) is Tensor:
+        return value
+    if isinstance(value, Real):
+        return value  # type: ignore[return-value]
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
+        backend.check_unmasked("operand", value)
+        return value
+    if hasattr(value, "tensor"):
+        return value.tensor()  # type: ignore[no-any-return]  # of a parameter
+    of = f" of {value.dtype}" if hasattr(value, "dtype") else ""
+    raise TypeError(
+        "operand: expected a Tensor, a Parameter, a number, or an array of numbers of the CPU, got "
+        f"{type(value).__name__}{of}"
+    )
+
+
+def value_of(value: Tensor | Array | float) -> Array:
+    """The plain value of an operand."""
+    return value.value if type(value) is Tensor else value  # type: ignore[return-value]
+
+
+def computed(
+    value: Any, *inputs: tuple[Tensor | Array | float, Callable[[Array], Array | Part]]
+) -> Tensor:
+    """Make the tensor that an operation returns.
+
+    Args:
+        value: The result.
+        inputs: Each operand with a function of the result's gradient that gives the operand's; this
+            may have the shape and dtype of the result where the operand was broadcast or promoted.
+    """
+    array = np.asarray(value)
+    recorded = [(x, back) for x, back in inputs if type(x) is Tensor and x._source is not None]
+    if not recorded:
+        return Tensor(array)
+    array.flags.writeable = False
+    backs = [(back, x.value.shape, x.value.dtype) for x, back in recorded]
+    node = Node(
+        [(x._source, x._place) for x, _ in recorded if x._source is not None],
+        lambda g: [_fitted(back(g), shape, dtype) for back, shape, dtype in backs],
+    )
+    return Tensor(array, node)
+
+
+def _fitted(gradient: Array | Part, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | Part:
+    """A gradient in the shape and dtype of an operand, summed where that was broadcast."""
+    if isinstance(gradient, Part):
+        return gradient
+    if gradient.shape != shape:
+        extra = gradient.ndim - len(shape)
+        short = (i for i, n in enumerate(shape, extra) if n != gradient.shape[i])
+        summed: Array = gradient.sum(axis=(*range(extra), *short), keepdims=True)
+        gradient = summed.reshape(shape)
+    return gradient.astype(dtype, copy=False)
+
+
+def _spread(gradient: Array, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Array:
+    """The gradient of what was reduced, at every element of an array of this shape."""
+    if axis is not None and not keepdims:
+        gradient = np.expand_dims(gradient, axis)
+    return np.broadcast_to(gradient, shape)
+
+
+def _difference(a: Tensor | Array | float, b: Tensor | Array | float) -> Tensor:
+    return computed(value_of(a) - value_of(b), (a, lambda g: g), (b, lambda g: -g))
+
+
+def _quotient(first: Tensor | Array | float, second: Tensor | Array | float) -> Tensor:
+    a, b = value_of(first), value_of(second)
+    y = a / b
+    return computed(y, (first, lambda g: g / b), (second, lambda g: -g * y / b))
+
+
+def _power(first: Tensor | Array | float, second: Tensor | Array | float) -> Tensor:
+    a, b = value_of(first), value_of(second)
+    y = a**b
+
+    def of_base(g: Any) -> Any:  # a^0 has the derivative 0 at a = 0, too
+        less = (b - 1 if b else 0) if isinstance(b, Real) else np.where(b == 0, 0, b - 1)
+        return g * b * a**less
+
+    def of_exponent(g: Any) -> Any:
+        return g * y * np.log(np.where(a == 0, 1, a))  # 0 at a = 0, as in PyTorch
+
+    return computed(y, (first, of_base), (second, of_exponent))
+
+
+def _product(first: Tensor | Array | float, second: Tensor | Array | float) -> Tensor:
+    a, b = value_of(first), value_of(second)
+    y = a @ b
+    rows = a if a.ndim > 1 else a[None, :]
+    columns = b if b.ndim > 1 else b[:, None]
+    batch = y.shape[: y.ndim - (a.ndim > 1) - (b.ndim > 1)]
+    shape = (*batch, rows.shape[-2], columns.shape[-1])
+
+    def of_first(g: Any) -> Any:
+        da = g.reshape(shape) @ columns.swapaxes(-1, -2)
+        return da if a.ndim > 1 else da[..., 0, :]
+
+    def of_second(g: Any) -> Any:
+        g = g.reshape(shape)
+        if columns.ndim == 2:  # one product, instead of one for each matrix of `a`
+            db = rows.reshape(-1, rows.shape[-1]).T @ g.reshape(-1, shape[-1])
+        else:
+            db = rows.swapaxes(-1, -2) @ g
+        return db if b.ndim > 1 else db[..., 0]
+
+    return computed(y, (first, of_first), (second, of_second))

@@ -1,0 +1,68 @@
+"""Windows of time series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+
+from rnnfast._engine import checks
+
+
+def windows(
+    series: ArrayLike,
+    length: int,
+    horizon: int = 1,
+    stride: int = 1,
+    *,
+    targets: ArrayLike | None = None,
+    batch_first: bool = False,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Cut a series into windows and what follows each of them.
+
+    Window w holds the steps from w * stride on, `length` of them; its target is the `horizon`
+    steps after these. With N steps there are W = (N - length - horizon) // stride + 1 windows.
+
+    Args:
+        series: (N, C), or (N,) for one channel, which counts as C = 1.
+        length: Steps T of a window.
+        horizon: Steps to predict, at least 1.
+        stride: Steps between the starts of two windows.
+        targets: (N, K) or (N,): the series to predict, in step with `series`; None for `series`.
+        batch_first: Whether the axis of windows comes before that of steps.
+
+    Returns:
+        The windows (T, W, C) and their targets (horizon, W, K); with `batch_first` (W, T, C) and
+        (W, horizon, K). Both are read-only views, which take no memory of their own.
+
+    Raises:
+        ValueError: A shape does not fit, or the series is shorter than one window and its target.
+        TypeError: An argument is of the wrong type.
+    """
+    length = checks.positive_int("length", length)
+    horizon = checks.positive_int("horizon", horizon)
+    stride = checks.positive_int("stride", stride)
+    checks.boolean("batch_first", batch_first)
+    source = _channels("series", series)
+    wanted = source if targets is None else _channels("targets", targets)
+    if len(wanted) != len(source):
+        raise ValueError(f"targets: expected {len(source)} steps, as of series, got {len(wanted)}")
+    if len(source) < length + horizon:
+        raise ValueError(
+            f"series: expected at least length + horizon = {length + horizon} steps, got "
+            f"{len(source)}"
+        )
+    last = len(source) - horizon
+    x = sliding_window_view(source[:last], length, axis=0)[::stride]
+    y = sliding_window_view(wanted[length:], horizon, axis=0)[::stride]
+    axes = (0, 2, 1) if batch_first else (2, 0, 1)
+    return x.transpose(axes), y.transpose(axes)
+
+
+def _channels(name: str, series: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(series)
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{name}: expected shape (N, C) or (N,), got {array.shape}")
+    return array[:, None] if array.ndim == 1 else array

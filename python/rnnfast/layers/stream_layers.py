@@ -1,0 +1,207 @@
+"""What layers do in a step of a stream.
+
+Sizes: B batch, L num_layers, H the width of a state, V and E those of a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from rnnfast import functional
+from rnnfast._engine import backend, known, network
+from rnnfast._engine.backend import Backend
+from rnnfast._engine.checks import RealArray
+from rnnfast._engine.noise import Noise
+
+States: TypeAlias = tuple[RealArray, ...]
+
+
+class StreamLayer:
+    """A layer's part of a step, with weights of its own that never change. It can be pickled.
+
+    Args:
+        on: Where it computes.
+        dtype: In what; None for the dtype of the other layers.
+        core: The layer for `_core.StreamPlan`: its kind, then arrays and numbers.
+
+    Attributes:
+        name: The cell of recurrent layers, the kind of others.
+        input_size: The width of the rows that it takes, or where indices end; 0 for any width.
+        takes_values: Whether it takes rows of reals.
+        takes_indices: Whether it takes integers in their place.
+        state_shapes: (L, H) of each state of a sequence.
+        initial: Where the states start from, (L, H) each; None for zeros.
+    """
+
+    input_size = 0
+    takes_values, takes_indices = True, False
+    state_shapes: tuple[tuple[int, int], ...] = ()
+    initial: States | None = None
+
+    def __init__(self, on: Backend, dtype: np.dtype[Any] | None, *core: Any) -> None:
+        self.on, self.dtype, self.core = on, dtype, core
+        self.name: str = core[0]
+
+    def _step(self, x: Any, state: States) -> tuple[Any, States]:  # noqa: ARG002
+        """Take a step by the functions of a backend, as on devices.
+
+        Args:
+            x: What the layer before made, (B, ...).
+            state: The states before the step, (L, B, H) each.
+
+        Returns:
+            What the next layer takes, and the states after the step.
+        """
+        raise ValueError(
+            f"stream: expected layers that have a step on device {self.on.name!r}, got one of the "
+            f"kind {self.core[0]!r}, whose step the CPU alone has"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        _, *values = self.core
+        return _restored, (type(self), self.on, *map(_to_host, values))
+
+
+class StreamEmbedding(StreamLayer):
+    """Rows of a table (V, E), of which it has a copy."""
+
+    takes_values, takes_indices = False, True
+
+    def __init__(self, on: Backend, weight: RealArray) -> None:
+        super().__init__(on, weight.dtype, "embedding", weight.copy())
+        self.input_size = len(weight)
+
+    def _step(self, x: Any, state: States) -> tuple[Any, States]:
+        _, weight = self.core
+        return self.on.embedding_forward(weight=weight, indices=x), state
+
+
+class StreamLinear(StreamLayer):
+    """A product with a weight (out_features, in_features), and a bias; it has copies of them."""
+
+    def __init__(self, on: Backend, weight: RealArray, bias: RealArray | None) -> None:
+        super().__init__(on, weight.dtype, "linear", weight.copy(), _copied(bias))
+        self.input_size = weight.shape[1]
+
+    def _step(self, x: Any, state: States) -> tuple[Any, States]:
+        _, weight, bias = self.core
+        return self.on.linear_forward(x=x, weight=weight, bias=bias), state
+
+
+class StreamLayerNorm(StreamLayer):
+    """A layer normalisation with a weight and a bias, of which it has copies, and eps."""
+
+    def __init__(self, on: Backend, weight: RealArray, bias: RealArray | None, eps: float) -> None:
+        super().__init__(on, weight.dtype, "layer_norm", weight.copy(), _copied(bias), eps)
+        self.input_size = len(weight)
+
+
+class StreamConvolution(StreamLayer):
+    """A causal convolution of stride 1; weight (outputs, inputs, taps). It has copies.
+
+    Its state is the last inputs, of as many steps as later ones read.
+    """
+
+    def __init__(
+        self, on: Backend, weight: RealArray, bias: RealArray | None, dilation: int
+    ) -> None:
+        core = "convolution", weight.copy(), _copied(bias), dilation
+        super().__init__(on, weight.dtype, *core)
+        _, self.input_size, taps = weight.shape
+        self.state_shapes = (((taps - 1) * dilation, self.input_size),)
+
+
+class StreamElementwise(StreamLayer):
+    """A function of each value: an activation, or what is added by a residual layer."""
+
+    def __init__(self, on: Backend, kind: str, which: str | int) -> None:
+        super().__init__(on, None, kind, which)
+
+
+class KeptWeights:
+    """Packed weights, and the arrays that they were made of, from which pickles make them again.
+
+    Attributes:
+        packed: The weights in the form that the kernels read.
+        weights: The same, one entry for each layer; a layer in evaluation has the same arrays.
+    """
+
+    def __init__(self, packed: functional.Packed, weights: Sequence[functional.Weights]) -> None:
+        self.packed, self.weights = packed, weights
+
+    def detach(self) -> None:
+        """Have copies of the arrays, which are about to change."""
+        self.weights = [functional.Weights(*map(_copied, w)) for w in self.weights]
+
+
+class StreamRecurrent(StreamLayer):
+    """Recurrent layers of one direction.
+
+    Args:
+        kept: Their weights.
+        noise: Inside their steps.
+        initial: Where the states start from, (L, H) each; None for zeros.
+    """
+
+    takes_indices = True
+
+    def __init__(self, kept: KeptWeights, noise: Noise | None, initial: States | None) -> None:
+        packed = kept.packed
+        options = network.network_options(
+            packed.cell, packed.num_layers, precision=packed.precision, noise=noise
+        )
+        on = backend.of_weights(packed)
+        super().__init__(on, np.dtype(packed.dtype), "recurrent", options, packed)
+        self.name, self.input_size = packed.cell, packed.input_size
+        shapes = network.state_shapes(options, 1, packed.hidden_size, packed.proj_size)
+        self.state_shapes = tuple((layers, width) for layers, _, width in shapes)
+        self.initial = None if initial is None else tuple(value.copy() for value in initial)
+        self._kept, self._noise = kept, noise
+
+    def _step(self, x: Any, state: States) -> tuple[Any, States]:
+        _, options, packed = self.core
+        y, after, _ = functional.forward_on(self.on, options, x[None], packed, state, None, 0)
+        return y[0], after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        cell, precision = self._kept.packed.cell, self._kept.packed.precision
+        weights = [tuple(map(_to_host, w)) for w in self._kept.weights]
+        initial = None if self.initial is None else tuple(map(_to_host, self.initial))
+        graph = known.graph_of(cell) or cell
+        return _restored_recurrent, (self.on, graph, weights, precision, self._noise, initial)
+
+
+def _copied(value: RealArray | None) -> Any:
+    return None if value is None else value.copy()
+
+
+def _to_host(value: Any) -> Any:
+    return backend.to_host(value) if hasattr(value, "dtype") else value
+
+
+def _placed(on: Backend, value: Any) -> Any:
+    return on.asarray(value) if isinstance(value, np.ndarray) else value
+
+
+def _restored(kind: type[StreamLayer], on: Backend, *values: Any) -> StreamLayer:
+    return kind(on, *(_placed(on, value) for value in values))
+
+
+def _restored_recurrent(
+    on: Backend,
+    cell: str | dict[str, Any],
+    weights: list[tuple[RealArray | None, ...]],
+    precision: str,
+    noise: Noise | None,
+    initial: States | None,
+) -> StreamRecurrent:
+    """The layer with its weights packed for this machine."""
+    name = cell if isinstance(cell, str) else known.name_of_graph(cell)
+    arrays = [functional.Weights(*(_placed(on, value) for value in w)) for w in weights]
+    packed = functional.pack(name, arrays, num_layers=len(arrays), precision=precision)
+    if initial is not None:
+        initial = tuple(_placed(on, value) for value in initial)
+    return StreamRecurrent(KeptWeights(packed, arrays), noise, initial)

@@ -1,0 +1,160 @@
+"""Models of one step: the layers of their layers, and the states of their sequences as rows.
+
+Sizes: N sequences, S numbers of the state of a sequence, L num_layers, H the width of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rnnfast import _core
+from rnnfast._engine import arguments, checks
+from rnnfast._engine.backend import CPU, Backend
+from rnnfast._engine.checks import IntArray, RealArray
+from rnnfast.layers.states import as_tuple
+from rnnfast.layers.stream_layers import States, StreamLayer
+
+
+class StreamPlan:
+    """Layers that take steps one after the other, which streams share.
+
+    The state of a sequence is a row of S numbers: layer by layer, state by state, layer by layer.
+
+    Args:
+        layers: What the layers do in a step.
+
+    Attributes:
+        on: Where the plan is.
+        dtype: Of its arrays.
+        input_size: The width of the rows that go in, or where indices end.
+        initial: (S,), the state at a sequence's start.
+        layout: What a row is made of: the shapes of the states of each recurrent layer, with its
+            cell, and the dtype.
+
+    Raises:
+        ValueError: The layers do not fit to each other, or are on several devices.
+        TypeError: They have several dtypes.
+    """
+
+    def __init__(self, layers: Sequence[StreamLayer]) -> None:
+        self.layers = tuple(layers)
+        self.on, self.dtype = _place_of(self.layers)
+        self._recurrent = [layer for layer in self.layers if layer.state_shapes]
+        self.input_size = next(layer.input_size for layer in self.layers if layer.input_size)
+        self._core = None
+        if self.on is CPU:
+            self._core = _core.StreamPlan([layer.core for layer in self.layers], self.dtype.name)
+        self.layout = (
+            self.dtype.name,
+            *((layer.name, layer.state_shapes) for layer in self._recurrent),
+        )
+        size = sum(layers * width for s in self._recurrent for layers, width in s.state_shapes)
+        self.initial = self.on.asarray(np.zeros(size, self.dtype))
+        self.write(self.initial[None], [layer.initial for layer in self._recurrent])
+
+    def stepper(self) -> Any:
+        """What takes steps, for one thread at a time: a `_core.Stepper` or a `DeviceStepper`."""
+        return DeviceStepper(self) if self._core is None else _core.Stepper(self._core)
+
+    def __reduce__(self) -> tuple[type[StreamPlan], tuple[Any, ...]]:
+        return StreamPlan, (self.layers,)
+
+    def states(self, rows: RealArray) -> list[States]:
+        """The states (L, N, H) of each recurrent layer, copied out of rows (N, S)."""
+        return [tuple(view.swapaxes(0, 1).copy() for view in views) for views in self._views(rows)]
+
+    def write(self, rows: RealArray, states: Sequence[Sequence[RealArray | None] | None]) -> None:
+        """Copy states into rows (N, S), which keep what is None.
+
+        Args:
+            rows: Where they go.
+            states: Of each recurrent layer: (L, N, H) each, or (L, H) for all rows.
+        """
+        for views, values in zip(self._views(rows), states, strict=True):
+            for view, value in zip(views, values or (), strict=values is not None):
+                if value is not None:
+                    view[...] = value.swapaxes(0, 1) if value.ndim == 3 else value
+
+    def checked_states(self, states: Any, count: int) -> list[list[RealArray | None] | None]:
+        """Check and convert the states of `count` sequences, of each recurrent layer its own."""
+        if not isinstance(states, (tuple, list)) or len(states) != len(self._recurrent):
+            got = type(states).__name__
+            got += f" of {len(states)}" if isinstance(states, (tuple, list)) else ""
+            raise TypeError(
+                f"state: expected a tuple of {len(self._recurrent)}, the states of each recurrent "
+                f"layer, got a {got}"
+            )
+        return [
+            arguments.checked_states(
+                self.on,
+                "state",
+                as_tuple("state", of_layer, len(layer.state_shapes), layer.name),
+                self.dtype,
+                [(layers, count, width) for layers, width in layer.state_shapes],
+            )
+            for layer, of_layer in zip(self._recurrent, states, strict=True)
+        ]
+
+    def checked_x(self, x: Any, count: int) -> RealArray | IntArray:
+        """Check and convert the input of a step of `count` sequences."""
+        first = self.layers[0]
+        of_values, of_indices = (count, self.input_size), (count,)
+        if not (x.shape == of_values and first.takes_values) and not (
+            x.shape == of_indices and first.takes_indices
+        ):
+            expected = [f"(batch, input_size) = {of_values}"] * first.takes_values
+            expected += [f"{of_indices} for indices"] * first.takes_indices
+            raise ValueError(f"x: expected shape {', or '.join(expected)}, got {x.shape}")
+        if x.ndim == 1:
+            expected_indices = "x: expected indices in [0, input_size)"
+            return checks.index_array("x", x, expected_indices, self.input_size, self.on)
+        return checks.real_array("x", x, self.dtype, ", that of the weights", self.on)
+
+    def _views(self, rows: RealArray) -> list[list[RealArray]]:
+        """Views (N, L, H) of the states in rows (N, S)."""
+        begin, result = 0, []
+        for layer in self._recurrent:
+            views = []
+            for layers, width in layer.state_shapes:
+                end = begin + layers * width
+                views.append(rows[:, begin:end].reshape(len(rows), layers, width))
+                begin = end
+            result.append(views)
+        return result
+
+
+class DeviceStepper:
+    """`_core.Stepper` for a device: layer by layer, by the functions of its backend."""
+
+    def __init__(self, plan: StreamPlan) -> None:
+        self._plan = plan
+
+    def step(self, x: Any, states: RealArray, rows: IntArray | None) -> RealArray:
+        """Take a step of some sequences, or of all for None; their rows of `states` move on."""
+        chosen = states if rows is None else states[rows]
+        after, left = [], iter(self._plan.states(chosen))
+        for layer in self._plan.layers:
+            x, state = layer._step(x, next(left) if layer.state_shapes else ())
+            if state:
+                after.append(state)
+        self._plan.write(chosen, after)
+        if rows is not None:
+            states[rows] = chosen
+        result: RealArray = x
+        return result
+
+
+def _place_of(layers: Sequence[StreamLayer]) -> tuple[Backend, np.dtype[Any]]:
+    """Where layers are, and their dtype."""
+    dtypes = sorted({layer.dtype.name for layer in layers if layer.dtype is not None})
+    if len(dtypes) > 1:
+        raise TypeError(f"stream: expected layers of one dtype, got {' and '.join(dtypes)}")
+    places = {layer.on.name: layer.on for layer in layers if layer.dtype is not None}
+    if len(places) > 1:
+        raise ValueError(f"stream: expected layers on one device, got {' and '.join(places)}")
+    if not places:
+        raise ValueError("stream: expected a layer that has weights, got none")
+    return places.popitem()[1], np.dtype(dtypes[0])

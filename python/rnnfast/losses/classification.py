@@ -1,0 +1,151 @@
+"""Losses of classes: binary cross-entropy of logits, and the negative log-likelihood.
+
+`softmax_cross_entropy` is that of logits of more than two classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rnnfast import _core
+from rnnfast._engine import checks
+from rnnfast._engine.checks import RealArray
+from rnnfast.autograd.recording import takes_tensors
+from rnnfast.losses.reduction import LossAndGradient, Reduction, quiet, real_array
+
+
+@takes_tensors
+@quiet
+def bce_with_logits(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    pos_weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    lengths: ArrayLike | None = None,
+) -> LossAndGradient:
+    """Return the binary cross-entropy of sigmoid(logits), and its gradient by the logits.
+
+    It is -(pos_weight t log sigmoid(x) + (1 - t) log(1 - sigmoid(x))), made of softplus(x) and
+    softplus(-x), so that neither large logits overflow nor small losses vanish.
+
+    Args:
+        logits: Real numbers of any shape; (T, B, ...) with `lengths`. Computed in their dtype if it
+            is float32 or float64; others are converted to one of the two.
+        target: Probabilities in [0, 1], of the same shape.
+        pos_weight: What positive targets count, real numbers of a shape that can be broadcast to
+            that of the logits, as (C,) for classes on the last axis. None for 1.
+        reduction: "mean" over all that counts (NaN if nothing does), "sum", or "none" for an array
+            of losses, with the gradient of their sum.
+        lengths: (B,) integers in [0, T], the sequences' lengths; None if all steps count.
+
+    Raises:
+        ValueError: Shapes do not fit, a target is out of range, an array is on a device, or there
+            is no such reduction.
+        TypeError: An array does not hold real numbers, or the lengths are not integers.
+    """
+    array = real_array("logits", logits)
+    targets = real_array("target", target, array.dtype)
+    checks.shape("target", targets, array.shape, "logits.shape")
+    counted = Reduction(reduction, lengths, array.shape)
+    x, positive = counted.of(array), counted.of(targets)
+    if not ((positive >= 0) & (positive <= 1)).all():
+        raise ValueError(
+            f"target: expected values in [0, 1], got {positive.min()} to {positive.max()}"
+        )
+    negative = 1 - positive
+    if pos_weight is not None:
+        positive = positive * counted.of(_broadcast(pos_weight, array))
+    losses = negative * _map("softplus", x) + positive * _map("softplus", -x)
+    gradient = negative * _map("sigmoid", x) - positive * _map("sigmoid", -x)
+    return counted.finish(losses, gradient)
+
+
+def _broadcast(pos_weight: ArrayLike, logits: RealArray) -> RealArray:
+    weight = real_array("pos_weight", pos_weight, logits.dtype)
+    try:
+        return np.broadcast_to(weight, logits.shape)
+    except ValueError:
+        raise ValueError(
+            f"pos_weight: expected a shape that can be broadcast to logits.shape = {logits.shape}, "
+            f"got {weight.shape}"
+        ) from None
+
+
+def _map(function: str, x: RealArray) -> RealArray:
+    return _core._math(function, x).reshape(x.shape)
+
+
+@takes_tensors
+@quiet
+def nll(
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    ignore_index: int = -100,
+    *,
+    weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    lengths: ArrayLike | None = None,
+) -> LossAndGradient:
+    """Return -weight[target] log_probs[target], and its gradient by the log-probabilities.
+
+    Args:
+        log_probs: (..., V) real numbers, the logarithms of the probabilities of V classes; (T, B,
+            ..., V) with `lengths`. Computed in their dtype if it is float32 or float64; others are
+            converted to one of the two.
+        targets: (...) integers in [0, V), or `ignore_index`.
+        ignore_index: Targets of this value count for nothing.
+        weight: (V,) real numbers of at least 0, what the classes count; None for 1 each.
+        reduction: "mean", the sum divided by the weights of the targets that count (NaN if there is
+            none), "sum", or "none" for an array of losses, with the gradient of their sum.
+        lengths: (B,) integers in [0, T], the sequences' lengths; None if all steps count.
+
+    Raises:
+        ValueError: Shapes do not fit, a weight is negative, an array is on a device, or there is no
+            such reduction.
+        IndexError: A target is out of range.
+        TypeError: An array does not hold real numbers, or the targets, `ignore_index` or the
+            lengths not integers.
+    """
+    ignore_index = checks.integer("ignore_index", ignore_index, -(2**63), 2**63 - 1)
+    array = real_array("log_probs", log_probs)
+    if array.ndim < 1 or array.shape[-1] < 1:
+        raise ValueError(f"log_probs: expected shape (..., V) with V >= 1, got {array.shape}")
+    classes = array.shape[-1]
+    index = checks.integer_array("targets", targets)
+    checks.shape("targets", index, array.shape[:-1], "log_probs.shape[:-1]")
+    weights = class_weight(weight, array)
+    counted = Reduction(reduction, lengths, index.shape)
+    rows, wanted = counted.of(array), counted.of(index)
+    kept = wanted != ignore_index
+    outside = kept & ((wanted < 0) | (wanted >= classes))
+    if outside.any():
+        raise IndexError(
+            f"targets: expected values in [0, classes) = [0, {classes}) or ignore_index = "
+            f"{ignore_index}, got {wanted[outside].flat[0]}"
+        )
+    place = np.where(kept, wanted, 0)[..., None]
+    factor = kept.astype(array.dtype)[..., None]
+    if weights is not None:
+        factor *= weights[place]
+    losses = np.where(kept[..., None], -factor * np.take_along_axis(rows, place, -1), 0)
+    gradient = np.zeros_like(rows)
+    np.put_along_axis(gradient, place, -factor, -1)
+    return counted.finish(losses[..., 0], gradient, float(factor.sum(dtype=np.float64)))
+
+
+def class_weight(weight: ArrayLike | None, scores: RealArray) -> RealArray | None:
+    """Return `weight` as an array of the dtype of `scores` (..., V); its shape must be (V,).
+
+    Raises:
+        ValueError: Its shape does not fit, a value is negative, or it is on a device.
+        TypeError: It does not hold real numbers.
+    """
+    if weight is None:
+        return None
+    array = real_array("weight", weight, scores.dtype)
+    checks.shape("weight", array, scores.shape[-1:], "(classes,)")
+    if not (array >= 0).all():
+        raise ValueError(f"weight: expected values of at least 0, got {array.min()}")
+    return array

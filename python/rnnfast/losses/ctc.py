@@ -1,0 +1,128 @@
+"""Connectionist temporal classification: labels of sequences that are not aligned with them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rnnfast import _core
+from rnnfast._engine import arguments, checks
+from rnnfast._engine.backend import CPU
+from rnnfast._engine.checks import IntArray
+from rnnfast.autograd.recording import takes_tensors
+from rnnfast.losses.reduction import REDUCTIONS, LossAndGradient, real_array
+
+
+@takes_tensors
+def ctc(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    input_lengths: ArrayLike,
+    target_lengths: ArrayLike,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> LossAndGradient:
+    """Return -log of the probability of label sequences, and its gradient by the logits.
+
+    A sequence's labels are what its steps' classes, drawn from softmax(logits) step by step, become
+    when runs of one class are made one and blanks are left out (Graves et al. 2006, "Connectionist
+    temporal classification"). Log-probabilities may be given in place of logits: their softmax
+    leaves them as they are, and the gradient is then that of `torch.nn.functional.ctc_loss`. Sums
+    over alignments are made in float64 whatever the dtype.
+
+    A sequence too short for its labels has an infinite loss and, as in PyTorch, a gradient of NaN
+    inside its length; see `zero_infinity`.
+
+    Args:
+        logits: (T, B, C) real numbers, or (T, C) for one sequence. Computed in their dtype if it is
+            float32 or float64; others are converted to one of the two.
+        targets: Classes other than the blank, integers in [0, C): (B, S), of which each row counts
+            to its length, or (sum of target_lengths,), the sequences' labels one after the other.
+        input_lengths: (B,) integers in [0, T], or one integer for one sequence.
+        target_lengths: (B,) integers in [0, S], or one integer for one sequence.
+        blank: The class that stands for no label.
+        reduction: "mean" of the losses divided by max(target_length, 1) over the batch (NaN if that
+            is empty), "sum", or "none" for losses (B,), with the gradient of their sum.
+        zero_infinity: Whether an infinite loss counts as 0, with a gradient of 0.
+
+    Returns:
+        The loss and its gradient in the shape of the logits, 0 past the sequences' ends.
+
+    Raises:
+        ValueError: Shapes do not fit, a length or the blank is out of range, a label is the blank,
+            the logits are on a device, or there is no such reduction.
+        IndexError: A label is out of range.
+        TypeError: The logits are not real numbers, or what counts or names classes not integers.
+    """
+    kind = checks.choice("reduction", reduction, REDUCTIONS)
+    zero_infinity = checks.boolean("zero_infinity", zero_infinity)
+    array = real_array("logits", logits)
+    if array.ndim not in (2, 3) or array.shape[-1] < 1:
+        raise ValueError(
+            f"logits: expected shape (T, B, C) or (T, C) with C >= 1, got {array.shape}"
+        )
+    one = array.ndim == 2
+    if one:
+        array = array[:, None]
+        input_lengths, target_lengths = np.atleast_1d(input_lengths), np.atleast_1d(target_lengths)
+    steps, batch, classes = array.shape
+    blank = checks.integer("blank", blank, 0, classes - 1)
+    inputs = arguments.checked_lengths(CPU, input_lengths, steps, batch, "input_lengths")
+    counts = checks.integer_array("target_lengths", target_lengths)
+    checks.shape("target_lengths", counts, (batch,), "(batch,)")
+    labels = _labels(targets, counts)
+    _check_labels(labels, classes, blank)
+    scales = 1 / (np.maximum(counts, 1) * batch) if kind == "mean" else np.ones(batch)
+    losses, gradient = _core.ctc(
+        logits=array,
+        targets=labels,
+        input_lengths=inputs,
+        target_lengths=counts,
+        blank=blank,
+        scales=scales,
+        zero_infinity=zero_infinity,
+    )
+    if one:
+        gradient = gradient[:, 0]
+    if kind == "none":
+        return losses.astype(array.dtype).reshape(() if one else (batch,)), gradient
+    return float((losses * scales).sum()) if batch or kind == "sum" else math.nan, gradient
+
+
+def _labels(targets: ArrayLike, counts: IntArray) -> IntArray:
+    """Return the labels of all sequences, one after the other."""
+    array = np.asarray(targets)
+    array = checks.integer_array("targets", array if array.size else array.astype(np.int64))
+    if array.ndim == 2:
+        checks.shape("targets", array, (len(counts), array.shape[1]), "(batch, S)")
+        _check_counts(counts, array.shape[1], "S")
+        kept: IntArray = array[np.arange(array.shape[1]) < counts[:, None]]
+        return kept
+    if array.ndim != 1:
+        raise ValueError(
+            f"targets: expected shape (batch, S) or (sum of target_lengths,), got {array.shape}"
+        )
+    _check_counts(counts, array.size, "len(targets)")
+    checks.shape("targets", array, (int(counts.sum()),), "(sum of target_lengths,)")
+    return array
+
+
+def _check_counts(counts: IntArray, most: int, meaning: str) -> None:
+    if counts.size and not (counts.min() >= 0 and counts.max() <= most):
+        raise ValueError(
+            f"target_lengths: expected values in [0, {meaning}] = [0, {most}], got "
+            f"{counts.min()} to {counts.max()}"
+        )
+
+
+def _check_labels(labels: IntArray, classes: int, blank: int) -> None:
+    outside = (labels < 0) | (labels >= classes)
+    if outside.any():
+        raise IndexError(
+            f"targets: expected values in [0, classes) = [0, {classes}), got {labels[outside][0]}"
+        )
+    if (labels == blank).any():
+        raise ValueError(f"targets: expected classes other than blank = {blank}, got {blank}")

@@ -1,0 +1,5 @@
+"""Serve many sequences at once, each of which comes step by step."""
+
+from rnnfast.serving.pool import PoolStats, Session, StreamPool
+
+__all__ = ["PoolStats", "Session", "StreamPool"]

@@ -1,0 +1,337 @@
+"""A pool of sessions whose steps are taken together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rnnfast._engine import backend, checks
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.stream import Stream, StreamState
+from rnnfast.serving.requests import Awaited, Blocking, Promised, Request, tell_loops
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_KEPT_TIMES = 10_000  # steps that the figures of `stats` are of
+
+AnyRequest = TypeVar("AnyRequest", bound=Request)
+
+
+class Streams(Protocol):
+    """A layer or model that can go step by step."""
+
+    def stream(self, batch: int) -> Stream[Any]:
+        """A stream of `batch` sequences."""
+
+
+class PoolStats(NamedTuple):
+    """What a pool did; times are of its last 10,000 steps, NaN before the first.
+
+    Attributes:
+        sessions: That are open.
+        steps: Taken so far.
+        batches: In which they were taken: `steps / batches` sessions shared one on average.
+        p50: Half of the steps were answered within so many seconds.
+        p95: 95 of 100 steps.
+        p99: 99 of 100 steps.
+        steps_per_second: From the first step's coming to the last one's answer.
+    """
+
+    sessions: int
+    steps: int
+    batches: int
+    p50: float
+    p95: float
+    p99: float
+    steps_per_second: float
+
+
+class StreamPool:
+    """Sequences that come step by step, each from a client of its own, through one model.
+
+    Steps that are ready when the model is free are taken together, as one batch; none waits for
+    others to come. A session's results have the bits of a stream of its own, whoever goes beside
+    it. All methods may be called from any thread, and `Session.astep` from coroutines.
+
+    A step that finds the pool idle is taken at once in the thread that asks for it; a thread of
+    the pool takes the others. `close`, or leaving a `with` block, ends it.
+
+    Args:
+        model: A layer or model with a method `stream`, whose weights as they are now are used.
+        capacity: The most sessions that are open at a time. A session takes as many bytes as its
+            state, whether it is open or not.
+
+    Raises:
+        ValueError: The capacity is less than 1, or the model cannot go step by step.
+    """
+
+    def __init__(self, model: Streams, capacity: int) -> None:
+        self._stream = model.stream(checks.positive_int("capacity", capacity))
+        self._lock = threading.Lock()  # of all that follows
+        self._work = threading.Condition(self._lock)
+        self._free = list(range(capacity))[::-1]
+        self._pending: deque[Request] = deque()
+        self._running = False  # whether a thread takes steps, which then no other does
+        self._stepping: list[Session] = []  # those whose steps are being taken
+        self._closed = False
+        self._steps = self._batches = 0
+        self._times: deque[tuple[float, float]] = deque(maxlen=_KEPT_TIMES)  # of coming and answer
+        self._thread = threading.Thread(target=self._serve, name="StreamPool", daemon=True)
+        self._thread.start()
+
+    def open(self, state: StreamState | None = None) -> Session:
+        """Open a session.
+
+        Args:
+            state: Where it starts, as `Session.take` or `Stream.take` gave it for one sequence;
+                None for the model's own start.
+
+        Raises:
+            RuntimeError: The pool is closed, or as many sessions as its capacity are open.
+            ValueError: The state is of several sequences, or of another model.
+            TypeError: It is no StreamState.
+        """
+        with self._lock:
+            self._check_open()
+            if not self._free:
+                raise RuntimeError(
+                    f"open: expected less than capacity = {self._stream.batch} open sessions; "
+                    "close one first"
+                )
+            row = self._free[-1]
+            if state is None:
+                self._stream.reset(row)
+            else:
+                self._stream.put(state, row)
+            self._free.pop()
+            return Session(self, row)
+
+    def submit(self, session: Session, x: ArrayLike) -> Future[RealArray]:
+        """Ask for a step of a session.
+
+        Those of one session are taken in the order in which they come.
+
+        Args:
+            session: One that is open.
+            x: (I,) real numbers or an integer, as a stream takes them for one sequence. It may
+                change afterwards.
+
+        Returns:
+            A future with the output (H,). One that is cancelled in time lets no step be taken.
+
+        Raises:
+            ValueError: The shape is wrong, or the session is another pool's.
+            IndexError: An integer is out of range.
+            TypeError: x has no real numbers.
+            RuntimeError: The session or the pool is closed.
+        """
+        checks.of_type("session", session, Session)
+        if session._pool is not self:
+            raise ValueError("session: expected one of this pool, got one of another")
+        return self._enqueue(Promised(session, self._checked(x))).future
+
+    def stats(self) -> PoolStats:
+        """Count and time the steps."""
+        with self._lock:
+            times = np.array(self._times).reshape(-1, 2)
+            steps, batches = self._steps, self._batches
+            sessions = self._stream.batch - len(self._free)
+        if not len(times):
+            return PoolStats(sessions, 0, 0, np.nan, np.nan, np.nan, 0.0)
+        p50, p95, p99 = np.percentile(times[:, 1] - times[:, 0], (50, 95, 99)).tolist()
+        rate = len(times) / (times[:, 1].max() - times[:, 0].min())
+        return PoolStats(sessions, steps, batches, p50, p95, p99, float(rate))
+
+    def close(self) -> None:
+        """End the pool: steps that are being taken are finished, those that wait get an error.
+
+        Its sessions are closed, too. To close it again does nothing.
+        """
+        with self._lock:
+            self._closed = True
+            left, self._pending = self._pending, deque()
+            self._work.notify()
+        self._refuse(left, "the pool was closed while the step waited")
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _checked(self, x: ArrayLike) -> RealArray | int:
+        """A copy of a step's input, as `_take` puts it together with others."""
+        plan = self._stream._plan
+        if (
+            type(x) is np.ndarray
+            and x.dtype == plan.dtype
+            and x.shape == (plan.input_size,)
+            and plan.layers[0].takes_values
+        ):
+            return np.array(x)
+        row: RealArray = plan.checked_x(backend.given("x", x)[None], 1)[0]
+        if row.ndim:
+            return np.array(row)
+        if not 0 <= row < plan.input_size:
+            raise IndexError(f"x: expected an index in [0, {plan.input_size}), got {row}")
+        return int(row)
+
+    def _enqueue(self, request: AnyRequest) -> AnyRequest:
+        with self._lock:
+            self._check_session(request.session)
+            self._pending.append(request)
+            if not self._running and len(self._pending) == 1:  # else the thread was woken before
+                self._work.notify()
+        return request
+
+    def _step(self, session: Session, x: ArrayLike) -> RealArray:
+        request = Blocking(session, self._checked(x))
+        with self._lock:
+            self._check_session(session)
+            idle = not self._running and not self._pending
+            if idle:
+                self._running, self._stepping = True, [session]
+            else:
+                self._pending.append(request)
+        if idle:
+            self._take([request])
+        return request.wait()
+
+    def _serve(self) -> None:
+        """Take steps, as the pool's thread."""
+        while True:
+            with self._lock:
+                while self._running or not self._pending:
+                    if self._closed and not self._running:
+                        return
+                    self._work.wait()
+                requests = self._next()
+                self._running, self._stepping = True, [r.session for r in requests]
+            self._take(requests)
+
+    def _next(self) -> list[Request]:
+        """The steps to take together: the first of each session, either of reals or of integers."""
+        chosen: list[Request] = []
+        left: deque[Request] = deque()
+        seen: set[Session] = set()
+        kind = type(self._pending[0].x)
+        for request in self._pending:
+            if request.session in seen or type(request.x) is not kind:
+                left.append(request)
+            elif request._begin():
+                chosen.append(request)
+            else:
+                continue
+            seen.add(request.session)
+        self._pending = left
+        return chosen
+
+    def _take(self, requests: list[Request]) -> None:
+        """Take the steps of different sessions, and tell whoever waits for them."""
+        error: BaseException | None = None
+        y: Iterable[RealArray | None] = repeat(None)
+        try:
+            if requests:
+                rows = np.array([request.session._row for request in requests])
+                y = self._stream(np.array([request.x for request in requests]), rows)
+        except BaseException as raised:
+            error = raised
+        end = time.perf_counter()
+        for request, of_one in zip(requests, y, strict=False):
+            request._finish(of_one, error)
+        tell_loops(requests)
+        with self._lock:
+            if error is None:
+                self._steps += len(requests)
+                self._batches += bool(requests)
+                self._times.extend((request.start, end) for request in requests)
+            self._free += [session._row for session in self._stepping if session._closed]
+            self._running, self._stepping = False, []
+            if self._pending or self._closed:
+                self._work.notify()
+
+    def _close_session(self, session: Session) -> None:
+        with self._lock:
+            if session._closed:
+                return
+            session._closed = True
+            left = [request for request in self._pending if request.session is session]
+            self._pending = deque(r for r in self._pending if r.session is not session)
+            if session not in self._stepping:  # else the row is free after the step
+                self._free.append(session._row)
+        self._refuse(left, "the session was closed while the step waited")
+
+    def _refuse(self, requests: Any, why: str) -> None:
+        waiting = [request for request in requests if request._begin()]
+        for request in waiting:
+            request._finish(None, RuntimeError(f"step: {why}"))
+        tell_loops(waiting)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("pool: expected an open one, it was closed")
+
+    def _check_session(self, session: Session) -> None:
+        self._check_open()
+        if session._closed:
+            raise RuntimeError("session: expected an open one, it was closed")
+
+
+class Session:
+    """A sequence in a `StreamPool`, whose `open` makes it.
+
+    Leaving a `with` block closes it.
+    """
+
+    __slots__ = ("_closed", "_pool", "_row")
+
+    def __init__(self, pool: StreamPool, row: int) -> None:
+        self._pool, self._row, self._closed = pool, row, False
+
+    def step(self, x: ArrayLike) -> RealArray:
+        """Take a step, and wait for it. Argument, result and errors are those of `submit`.
+
+        Returns:
+            (H,), the output.
+        """
+        return self._pool._step(self, x)
+
+    async def astep(self, x: ArrayLike) -> RealArray:
+        """Take a step, and await it. Argument, result and errors are those of `submit`."""
+        pool = self._pool
+        return await pool._enqueue(Awaited(self, pool._checked(x))).future
+
+    def take(self) -> StreamState:
+        """Copy the state after the last step, for `StreamPool.open` or `Stream.put`.
+
+        Raises:
+            RuntimeError: The session is closed.
+        """
+        pool = self._pool
+        with pool._lock:
+            pool._check_session(self)
+            return pool._stream.take(self._row)
+
+    def close(self) -> None:
+        """End the session, and let another have its place.
+
+        A step that is being taken is finished; steps that wait get a RuntimeError.
+        """
+        self._pool._close_session(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

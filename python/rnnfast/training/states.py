@@ -1,0 +1,66 @@
+"""States of any depth as what a checkpoint holds: JSON values, and tensors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnfast._engine.backend import to_host
+
+# The keys of objects that stand for an array or a tensor of PyTorch: their value is its name.
+_ARRAY, _TORCH = "tensor", "torch_tensor"
+
+
+def flatten(state: Any, name: str, tensors: dict[str, NDArray[Any]]) -> Any:
+    """Puts the arrays of a state into `tensors`, and returns the rest as JSON can hold it.
+
+    Args:
+        state: dicts, lists, tuples, arrays, tensors of PyTorch on the CPU, numbers, texts and None.
+        name: the beginning of the tensors' names.
+        tensors: where the arrays go.
+
+    Raises:
+        TypeError: the state holds something else.
+    """
+    if isinstance(state, Mapping):
+        if not all(isinstance(key, str) for key in state):
+            raise TypeError(f"{name}: expected a dict with texts as keys, got {list(state)}")
+        return {key: flatten(value, f"{name}.{key}", tensors) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return [flatten(value, f"{name}.{i}", tensors) for i, value in enumerate(state)]
+    if state is None or isinstance(state, (bool, int, float, str)):
+        return state
+    if isinstance(state, (np.bool_, np.integer, np.floating)):
+        return state.item()
+    if type(state).__module__ == "torch" and hasattr(state, "numpy"):
+        tensors[name] = state.numpy().copy()
+        return {_TORCH: name}
+    if hasattr(state, "dtype") and hasattr(state, "shape"):
+        tensors[name] = to_host(state)
+        return {_ARRAY: name}
+    raise TypeError(
+        f"{name}: expected a state of dicts, lists, arrays, numbers, texts and None, got "
+        f"{type(state).__name__}"
+    )
+
+
+def unflatten(state: Any, tensors: Mapping[str, NDArray[Any]]) -> Any:
+    """Makes the state of which `flatten` made this; tuples come back as lists.
+
+    Raises:
+        KeyError: a tensor is missing.
+    """
+    if isinstance(state, Mapping):
+        if list(state) == [_ARRAY]:
+            return tensors[state[_ARRAY]]
+        if list(state) == [_TORCH]:
+            import torch  # which the run that is resumed needs anyway
+
+            return torch.from_numpy(tensors[state[_TORCH]].copy())
+        return {key: unflatten(value, tensors) for key, value in state.items()}
+    if isinstance(state, list):
+        return [unflatten(value, tensors) for value in state]
+    return state
