@@ -89,7 +89,7 @@ test_isa() { # test_isa NAME OPTION...: tests on an instruction set, fresh memor
 
 build_documentation() { # into build/site; broken links and pages that no menu lists are errors
   $python -m pip install --quiet "$(ls build/dist/rnnfast-*.whl)[docs]"
-  NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+  NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict  # --quiet would let warnings pass
 }
 
 install_peers() { # what tests compare with, and what runs notebooks; silero-vad for its weights alone
