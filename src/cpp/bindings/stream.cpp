@@ -52,7 +52,7 @@ StreamLayerPointer<T> stream_recurrent(const NetworkOptions& options, const PyPa
   size.input_size = p.input_size;
   size.hidden_size = p.hidden_size;
   size.proj_size = p.proj_size;
-  check_projection(size);
+  if (size.proj_size) check_projection(size);
   return stream_network(size, *packed.of<T>());
 }
 
