@@ -31,6 +31,7 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     import nbformat
 
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside it
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))  # the kernel is this Python, not a user's
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(
