@@ -5,9 +5,9 @@
 python=.venv/bin/python
 CELLS=lstm,mut3
 # The tests that are about what is compiled, for short forms of sanitizers and instruction sets.
-COMPILED=(tests/test_{arguments,bfloat16,callers_arrays,calls,dense,determinism,dispatch,dropout}.py
-  tests/test_{environment,fuzz_arguments,layers,math,memory,optim,recompute,reserve,sequence}.py
-  tests/test_{small,stateful,threads}.py)
+COMPILED=(tests/test_{arguments,array_layers,bfloat16,callers_arrays,calls,candidate_dropout,dense}.py
+  tests/test_{determinism,dispatch,dropout,environment,fuzz_arguments,layers,losses_ctc,math,memory}.py
+  tests/test_{optim,recompute,reserve,sequence,small,stateful,stream,threads}.py)
 passed=0
 current=start
 

@@ -30,6 +30,7 @@ from rnnfast.layers.convolution import Conv1d
 from rnnfast.layers.dense import Embedding, Linear
 from rnnfast.layers.dropout import Dropout
 from rnnfast.layers.module import Module
+from rnnfast.layers.module_lists import ModuleDict, ModuleList
 from rnnfast.layers.named import GRU, LSTM, RNN, PeepholeLSTM
 from rnnfast.layers.normalization import LayerNorm
 from rnnfast.layers.parameter import Parameter
@@ -74,6 +75,8 @@ __all__ = [
     "MaxPool",
     "MeanPool",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "Optimizer",
     "Parameter",
     "PeepholeLSTM",
