@@ -1,7 +1,8 @@
-"""The Python examples of the README and the guides run."""
+"""The Python examples of the README and the documentation run; the chart shows its table."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -20,8 +21,8 @@ OPTIONAL = (
 )  # without them the examples that import them are skipped
 PAGES = (".py", ".md", ".sh")
 BLOCKS = [
-    pytest.param(block, id=f"{page.name}-{i}")
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pytest.param(block, id=f"{page.relative_to(ROOT)}-{i}")
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     for i, block in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S))
 ]
 
@@ -39,7 +40,30 @@ def test_example_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_there_are_examples() -> None:
-    assert len(BLOCKS) >= 2
+    pages = {str(block.id).rsplit("-", 1)[0] for block in BLOCKS}
+    assert {"README.md", "docs/index.md", "docs/start/student.md"} <= pages
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_chart_of_the_readme_is_that_of_the_table() -> None:
+    path = ROOT / "benchmarks" / "training_chart.py"
+    spec = importlib.util.spec_from_file_location("training_chart", path)
+    assert spec is not None
+    assert spec.loader is not None
+    chart = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(chart)
+    results = ROOT / "docs" / "results"
+    expected = chart.draw(chart.read(results / "table.txt"))
+    assert (results / "training.svg").read_text() == expected
+
+
+def test_promises_name_tests_that_there_are() -> None:
+    named = re.findall(r"`(tests/\w+\.py)`", (ROOT / "docs" / "accuracy.md").read_text())
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_no_message_installs_rnnfast_from_an_index() -> None:
