@@ -14,6 +14,8 @@ ROOT = Path(__file__).parent.parent
 OPTIONAL = (
     "onnx",
     "onnxruntime",
+    "pandas",
+    "sklearn",
     "tokenizers",
     "torch",
 )  # without them the examples that import them are skipped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, MutableSequence
-from typing import overload
+from typing import Any, overload
 
 from rnnfast.layers.module import Module, Named
 
@@ -24,6 +24,9 @@ class ModuleList(Module, MutableSequence[Module]):
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
         self._held = [_module(f"modules[{i}]", module) for i, module in enumerate(modules)]
+
+    def _constructor_arguments(self) -> dict[str, Any]:
+        return {"modules": self._held}
 
     @overload
     def __getitem__(self, index: int) -> Module: ...
@@ -82,6 +85,9 @@ class ModuleDict(Module, MutableMapping[str, Module]):
         super().__init__()
         self._held: dict[str, Module] = {}
         self.update(modules)
+
+    def _constructor_arguments(self) -> dict[str, Any]:
+        return {"modules": self._held}
 
     # A mapping compares its items; a module is itself alone.
     __hash__ = Module.__hash__
