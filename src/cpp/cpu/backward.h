@@ -1,11 +1,11 @@
 #pragma once
 // The backward pass of one layer in one direction; every thread of the team runs it.
 //
-// Chunks of steps from the last processed one to the first. Step by step, and stage by stage from
-// the last: the gradients of what the stage made through the products that multiplied it, then the
-// cell's pointwise function, whose gate gradients go to a buffer of the chunk. At the end of a
-// chunk that buffer is the right-hand side of the weight gradients (weight_gradient.h) and the
-// left-hand side of dx.
+// It takes chunks of steps from the last processed one to the first. Step by step, and stage by
+// stage from the last, transposed products turn the gate gradients of later stages into gradients
+// of the stage's results; then the cell's pointwise function turns these into gate gradients, in a
+// buffer of the chunk. At the end of a chunk that buffer is the right-hand side of the weight
+// gradients (weight_gradient.h) and the left-hand side of dx.
 
 #include "cpu/cell_code.h"
 #include "cpu/direct_backward.h"
@@ -104,7 +104,8 @@ class Backward {
     const CellWeights<const T>& w = args_.weights;
     if (l_.info.params) pack_units(l_, w.weight_channel, H_, l_.info.params, share_, work_.params);
     if (direct_) return;
-    // Threads that share the tiles share the packing of each panel as well.
+    // Threads that share sequences use every panel, so they share the packing of each one; threads
+    // that share tiles pack their own panels.
     if (projection_)
       for_groups(own_vectors_, [&](const Group& group) {
         projection_.pack(group.v0, group.vectors, !own_.by_tiles);
@@ -130,13 +131,13 @@ class Backward {
         F::store(Vec<T>(0), gates + (tiles_ - 1) * chunk_tile_ + F::operand(i * l_.units + v * W));
   }
 
-  // Columns of a gradient: up to four vectors, evenly over this thread's vectors of it.
+  // Columns of a gradient: up to four of this thread's vectors, which are split evenly into groups.
   struct Group {
     Index v0;
     int vectors;
-    Index next;  // first vector of the group after it, or -1
+    Index next;  // first vector of the next group, or -1
   };
-  // As in the forward pass, every other step goes backwards.
+  // Calls f(group) for each group; as in the forward pass, every other step goes backwards.
   template <class F>
   RNNFAST_INLINE void for_groups(const Range& own, F&& f, bool backwards = false) const {
     const int most = l_.tile_vectors > 1 ? l_.tile_vectors : kMaxVectors;
@@ -150,7 +151,7 @@ class Backward {
               n + 1 < groups ? own.begin + begin(next) : -1});
     }
   }
-  // This thread's sequences among [first, end), a strip at a time.
+  // Calls f(first, rows) for this thread's sequences among [first, end), a strip at a time.
   template <class F>
   RNNFAST_INLINE void for_strips(Index first, Index end, F&& f) const {
     first = max_index(first, own_.batch.begin);
@@ -205,8 +206,9 @@ class Backward {
     if (own_.by_tiles) team_.barrier();
   }
 
-  // The last stage of a step whose h is projected, as h has then gone: first the gradient of h,
-  // then that of what was projected, which the stage takes for h's.
+  // Runs the last stage of a step whose h is projected: completes the gradient of h, then
+  // multiplies it with weight_hr, which is the gradient of m that the stage takes for that of its
+  // h.
   void projected_stage(BackwardBlock<T>& block, Index t, Index later, Index going) {
     const Index count = rows_.count(t), row = rows_.offset[t] - current_.row;
     const T* dy = args_.dy ? args_.dy + rows_.offset[t] * args_.y_stride : nullptr;
@@ -255,7 +257,7 @@ class Backward {
     block.product = product;
     return block;
   }
-  // The block's stage of step t.
+  // Runs the block's stage of step t.
   void run_stage(BackwardBlock<T>& block, Index t, const Group& group, Index first, Index rows,
                  const T* product) const {
     of_rows(block, group, first, rows, product);
@@ -263,12 +265,12 @@ class Backward {
     cell_.backward[block.stage](block);
   }
 
-  // Groups of products by what made their operands: see ProductList.
+  // Groups of products by the stage that computes their operand: see ProductList.
   static constexpr int kBefore = 0;
   static int made_by(int stage) { return stage + 1; }
 
-  // Gradients of a group's operands for all rows of step t, this thread's columns, from weights as
-  // they are.
+  // Computes the gradients of a group's operands for all rows of step t and this thread's columns,
+  // from the weights in place.
   void direct_products(int of, const GateBuffer& buffer, Index t) {
     for (int i = l_.products.group[of]; i < l_.products.group[of + 1]; ++i) {
       const int p = l_.products.made[i];
@@ -287,7 +289,8 @@ class Backward {
     return work_.direct + (p * work_.chunk_rows + row) * direct_width() + own_vectors_.begin * W;
   }
 
-  // Gradients of a group's operands for some rows of step t, whose gates are in `buffer`.
+  // Computes the gradients of a group's operands for some rows of step t, whose gate gradients are
+  // in `buffer`.
   void products(int of, const GateBuffer& buffer, Index t, const Group& group, Index first,
                 Index rows) {
     for (int i = l_.products.group[of]; i < l_.products.group[of + 1]; ++i) {
@@ -316,7 +319,7 @@ class Backward {
                           tiles_, rows, product_ + p * kProduct);
   }
 
-  // Of norm n and its gradient, for this thread's sequences of a step.
+  // Computes the moments of norm n and of its gradient, for this thread's sequences of a step.
   void find_moments(int n, const BackwardBlock<T>& block, Index count) const {
     const Norm& norm = cell_.traced->norms[n];
     const T* slots = block.saved + norm.slot * l_.units;
@@ -328,10 +331,10 @@ class Backward {
                           moments_ + (n * rows_.batch + r) * 4);
   }
 
-  // Where the rows of step t lie.
+  // A block with the addresses of step t's rows.
   BackwardBlock<T> block_of(Index t) const {
     const Index row = rows_.offset[t], chunk_row = row - current_.row, before = order_.previous(t);
-    BackwardBlock<T> b;  // all is set, here, by of_rows, or (the stage) by time_step
+    BackwardBlock<T> b;  // every member is set: here, by of_rows or, the stage, by time_step
     b.code = &cell_;
     b.hidden = H_;
     b.product_size = kProduct;
@@ -345,7 +348,8 @@ class Backward {
     b.h0 = work_.h0, b.h0_stride = H_;
     b.states0 = args_.states;
     b.states = args_.states + (rows_.batch + row) * l_.units;
-    const Index row_before = before < 0 ? 0 : rows_.offset[before];  // else nothing continues
+    const Index row_before =
+        before < 0 ? 0 : rows_.offset[before];  // if before < 0, no sequence reads it
     b.h_before = args_.y + row_before * args_.y_stride;
     b.states_before = args_.states + (rows_.batch + row_before) * l_.units;
     b.state = tiles_ * states_tile_;
@@ -379,7 +383,7 @@ class Backward {
           store_state(l_, carry(s, tile, r), tile, r, rows_, H_, args_.dinitial[s]);
   }
 
-  static constexpr Index kProduct = kStripRows * kMaxVectors * W;  // values a product in scratch
+  static constexpr Index kProduct = kStripRows * kMaxVectors * W;  // values per product in scratch
 
   const CellCode<T>& cell_;
   const Layout<T>& l_;
@@ -390,19 +394,20 @@ class Backward {
   const StepOrder order_;
   const Index H_, R_, tiles_;  // R_: columns of h
   const BackwardWorkspace<P> work_;
-  const bool direct_;                    // weights are read as they lie
-  Partition own_;                        // of the time loop
-  const Range own_vectors_, h_vectors_;  // of units; columns whose products this thread makes
-  const Range share_;                    // tiles of everything else
+  const bool direct_;                    // weights are read in place
+  Partition own_;                        // in the time loop
+  const Range own_vectors_, h_vectors_;  // of units; of h, whose gradient this thread computes
+  const Range share_;                    // tiles outside the time loop
   const ProjectionGradient<P> projection_;
   const InputGradient<P> input_;
   const BackwardNoise<P> noise_;
-  T* const product_;  // this thread's recurrent products
+  T* const product_;  // scratch for this thread's recurrent products
   T* const moments_;
   const Index gates_tile_, states_tile_;
-  const Index gate_row_;  // lanes of a row's gradients
+  const Index gate_row_;  // lanes of a row's gate gradients
   const Index chunk_tile_;
-  GateBuffer current_{}, later_{};  // of this chunk; of the step processed after this one
+  GateBuffer current_{},
+      later_{};  // of this chunk; of the step that forward processed after this one
 };
 
 }  // namespace RNNFAST_ISA_NAMESPACE

@@ -1,8 +1,9 @@
 #pragma once
 // The forward pass of one layer in one direction; every thread of the team runs it.
 //
-// For chunks of steps: the input product of the chunk into the gates, then step by step, and stage
-// by stage, the recurrent products of a block of rows and the cell's pointwise function.
+// It takes the steps in chunks. The input product of a chunk fills the gates; then, step by step
+// and stage by stage, a block of rows gets its recurrent products and the cell's pointwise
+// function.
 
 #include "cpu/cell_code.h"
 #include "cpu/input_product.h"
@@ -68,8 +69,8 @@ class Forward {
           time_step(t);
         t += step * steps;
       }
-      // Where lengths differ, sequences or tiles change their threads; the rounded input is
-      // everybody's.
+      // If lengths differ, sequences or tiles may move to other threads. The rounded input is
+      // shared by all threads.
       if (!rows_.dense() || (F::kRounds && !own_.by_tiles)) team_.barrier();
     }
     team_.barrier();
@@ -77,7 +78,7 @@ class Forward {
   }
 
  private:
-  // Packs the weights, unless they are, and spreads the initial states.
+  // Packs the weights, unless they are packed already, and lays out the initial states.
   void prepare() {
     if (args_.part.first && !args_.size.packed)
       work_.weights.pack(args_.weights, args_.size, team_, thread_);
@@ -103,18 +104,19 @@ class Forward {
   }
 
   void round_h0() const {
-    team_.barrier();  // threads have loaded other columns
+    team_.barrier();  // other threads have loaded the other columns
     projection_.round(work_.h0, R_, rows_.batch, projection_.shared(team_, thread_), work_.h);
   }
 
-  // Whether the products of the next step multiply anything but h as it lies in y.
+  // Whether the next step's products multiply anything other than h as it lies in y.
   bool hands_on() const { return copies_h_ || l_.opening_values > 0; }
-  // Where the rows are that step t hands on, or the initial states.
+  // Offset of the operand rows that step t passes to the next step, or of those from the initial
+  // states.
   Index handed(Index t, bool initial) const {
     return (initial ? 0 : 1 + (t & 1)) * rows_.batch * h_row_;
   }
 
-  // gates = x W^T + bias for the rows of a chunk that this thread owns.
+  // Computes gates = x W^T + bias for this thread's rows of a chunk.
   void input_product(const Chunk& chunk) {
     for (Index tile = own_.tiles.begin; tile < own_.tiles.end; ++tile) {
       if (own_.by_tiles) {
@@ -135,8 +137,8 @@ class Forward {
                     gates_ + tile * gates_tile_ + (first - chunk_row_) * l_.slot_row);
   }
 
-  // Rows [first, end) of step t, whose previous state is that of step `previous`, or the initial
-  // one if there is no such step or the sequence was not active in it.
+  // Rows [first, end) of step t. They continue from step `previous`, or from the initial states if
+  // `initial`: in the first step, or if the sequences were not active in `previous`.
   struct Segment {
     Index t, previous, first, end;
     bool initial;
@@ -154,7 +156,7 @@ class Forward {
     if (projection_) project(t);
   }
 
-  // h of step t out of what the last stage has made, for this thread's sequences or columns.
+  // Projects the last stage's output to h of step t, for this thread's sequences or columns.
   void project(Index t) {
     const Range panels = own_.by_tiles ? projection_.shared(team_, thread_) : projection_.all();
     const Index first = own_.batch.begin, rows = min_index(own_.batch.end, rows_.count(t)) - first;
@@ -171,9 +173,9 @@ class Forward {
   // steps as one product.
   bool reads_only_h() const { return l_.first == l_.last && !hands_on(); }
 
-  // How many steps from t on can run as one. Their rows follow each other and continue from the
-  // rows one step before. States beyond h are made row by row, and so in order of time alone;
-  // programs make many rows side by side.
+  // Returns how many steps from t on can run as one: their rows are contiguous and each continues
+  // from its row one step before. States beyond h need rows in time order, so they rule out the
+  // reverse direction, and programs, which compute many rows at once.
   Index steps_at_once(Index t, Index last) const {
     if (!reads_only_h() || !args_.again || !own_.by_tiles || noise_.any()) return 1;
     if (l_.info.states > 1 && (args_.size.reverse || cell_.traced)) return 1;
@@ -189,7 +191,8 @@ class Forward {
     return max_index(1, steps);
   }
 
-  // Steps [t, t + steps), which `steps_at_once` found, as blocks of rows of all of them.
+  // Runs steps [t, t + steps), found by `steps_at_once`, in blocks of rows that may span several of
+  // them.
   void known_steps(Index t, Index steps) {
     const Segment all{t, StepOrder{rows_, args_.size.reverse}.previous(t), 0,
                       rows_.count(t) * steps, false};
@@ -203,8 +206,8 @@ class Forward {
     return s;
   }
 
-  // Calls f(tiles, whether they are taken backwards) for this thread's tiles, some at a time. Every
-  // other step walks them backwards: the last weights used are still in the cache.
+  // Calls f(tiles, backwards) for this thread's tiles, `together` at a time. Every other step walks
+  // them backwards, as the weights used last are still in the cache.
   template <class Function>
   RNNFAST_INLINE void for_own_tiles(Index t, Index together, Function&& f) const {
     const bool backwards = t & 1;
@@ -241,14 +244,14 @@ class Forward {
     return seg.initial ? work_.h0 : args_.y + rows_.offset[seg.previous] * args_.y_stride;
   }
 
-  // A stage of a segment's rows: what its products multiply, and its block.
+  // One stage of some rows of a step: the operands of its products, and its block.
   struct StageRows {
     int stage;
     Index first, rows;
     const T* operands[kMaxProducts];  // of sequence 0
     Index strides[kMaxProducts];
     ForwardBlock<T> block;
-    Index t;  // the step, and where its states go
+    Index t;  // the step, and where its states are stored
     T *h, *states;
   };
 
@@ -280,7 +283,7 @@ class Forward {
     noise_.redirect(b, seg.t, states_);
     b.operand_row = h_row_;
     b.h_operand = work_.h + handed(seg.t, false);
-    if (projection_) {  // of which these are what is projected
+    if (projection_) {  // the stage's output is then m, to be projected
       b.y = F::kRounds || args_.again ? nullptr : work_.m;
       b.y_stride = b.operand_row = F::operand(H_);
       b.h_operand = work_.m;
@@ -295,7 +298,7 @@ class Forward {
     return all;
   }
 
-  // Of norm n, for the rows of a stage.
+  // Computes the moments of norm n for the rows of a stage.
   void find_moments(int n, const StageRows& all) const {
     const Norm& norm = cell_.traced->norms[n];
     const T* slots = all.block.gates + norm.slot * l_.units;
@@ -304,7 +307,7 @@ class Forward {
                      moments_ + (n * rows_.batch + r) * 2);
   }
 
-  // A stage of step t for this thread's tiles and sequences.
+  // Runs a stage of step t for this thread's tiles and sequences.
   void run_stage(int stage, Index t, const Segment (&segments)[2]) {
     StageRows rows[2] = {rows_of(stage, segments[0]), rows_of(stage, segments[1])};
     const Index most = max_index(1, max_index(rows[0].rows, rows[1].rows));
@@ -315,8 +318,9 @@ class Forward {
     });
   }
 
-  // The products of a stage and its pointwise part: for one tile a block of rows at a time, or, if
-  // all rows are one block, for several tiles together, so that a call has enough to do.
+  // Runs a stage's products and its pointwise part, a block of rows of one tile at a time. If all
+  // rows fit one block, several tiles share a call of the pointwise part, so that it has enough to
+  // do.
   void run_tiles(StageRows& all, Range tiles, bool backwards) const {
     const Index count = tiles.end - tiles.begin, fetch = l_.stage_fetch[all.stage];
     ForwardBlock<T>& block = all.block;
@@ -330,7 +334,8 @@ class Forward {
       }
       return run_block(all, all.first, all.rows);
     }
-    // Several blocks of rows share a call of the pointwise part, which costs as much as some units.
+    // Several blocks of rows share a call of the pointwise part, as a call costs as much as the
+    // work on several units.
     const Index together = work_.kSumRows / l_.block_rows * l_.block_rows;
     AheadShares<T> ahead{next_weights(all.stage, tiles.begin, backwards), fetch,
                          all.rows / together * (together / l_.block_rows) +
@@ -350,7 +355,7 @@ class Forward {
     if (noise_.any() && all.stage == l_.last) noise_.finish(all.block, all.t, all.h, all.states);
   }
 
-  // A stage's weights of the tile after this one, which come into the cache meanwhile; or null.
+  // The next tile's weights for this stage, to prefetch meanwhile; null for the last tile.
   const T* next_weights(int stage, Index tile, bool backwards) const {
     const Index next = backwards ? tile - 1 : tile + 1;
     if (next < own_.tiles.begin || next >= own_.tiles.end) return nullptr;
@@ -359,7 +364,7 @@ class Forward {
     return work_.weights.w_hh + (next * l_.gate_row + first) * F::steps(R_);
   }
 
-  // sums = the recurrent products of a stage for some rows of a tile, and bias_hh.
+  // Computes sums = bias_hh + the recurrent products of a stage, for some rows of a tile.
   RNNFAST_INLINE void multiply(const StageRows& all, Index tile, Index row, Index count,
                                AheadShares<T>& ahead, T* sums) const {
     const int vectors = l_.used_vectors(H_, tile);
@@ -367,7 +372,7 @@ class Forward {
     const Index depth = F::steps(R_);
     const T* gates = all.block.gates + tile * gates_tile_;
     for (Index i = row * l_.slot_row; i < (row + count) * l_.slot_row; i += kLine<T>)
-      __builtin_prefetch(gates + i, 1, 3);  // comes while the product runs
+      __builtin_prefetch(gates + i, 1, 3);  // arrives while the product runs
     const int first = l_.products.first[all.stage], end = l_.products.first[all.stage + 1];
     for (int p = first; p < end; ++p) {
       const Span product = l_.products.item[p].gates;
@@ -403,9 +408,9 @@ class Forward {
     }
   }
 
-  // The state at each sequence's end: that of its last processed step, or the initial one.
+  // Stores each sequence's final state: that of its last processed step, or the initial one.
   void store_final() {
-    Index length = 0;  // sequences are sorted by falling length
+    Index length = 0;  // sequences are sorted by decreasing length
     for (Index r = rows_.batch - 1; r >= 0; --r) {
       while (length < rows_.steps && rows_.count(length) > r) ++length;
       const Index last = args_.size.reverse ? 0 : length - 1;
@@ -428,22 +433,22 @@ class Forward {
   const int thread_;
   const PackedRows& rows_;
   const Index H_, R_;  // units, and columns of h
-  const Index h_row_;  // lanes of an operand's row in copies of it
+  const Index h_row_;  // lanes of a row in copies of h
   const Index tiles_;
   const ForwardWorkspace<P> work_;
-  Partition own_;        // of the time loop
-  const Range share_;    // tiles of everything else
-  const Range h_share_;  // the same of h
+  Partition own_;        // in the time loop
+  const Range share_;    // tiles outside the time loop
+  const Range h_share_;  // likewise, tiles of h
   const Projection<P> projection_;
   InputProduct<P> input_;
   const ForwardNoise<P> noise_;
-  // Whether products multiply copies of h, not h as it lies in y.
+  // Whether products multiply copies of h rather than h as it lies in y.
   const bool copies_h_ = F::kRounds || args_.size.noise.drops();
   T* const sums_;
   T* const moments_;
-  // Whether a stage reads what other tiles have made.
+  // Whether a stage reads results of other tiles, so that threads must meet after each stage.
   const bool meets_ = l_.products.size > 0 || cell_.norm_count() > 0;
-  const bool direct_;  // weights are read as they lie
+  const bool direct_;  // weights are read in place
   const bool keeps_gates_;
   T* const gates_;
   const Index gates_tile_;

@@ -1,9 +1,10 @@
 #pragma once
 // The gradients of weights and biases: for each chunk of rows, [x | 1] and the operands of the
-// recurrent products, transposed, times the gate gradients. The column of ones makes the bias.
+// recurrent products, transposed, times the gate gradients. The column of ones yields the bias
+// gradient.
 //
-// The sums are kept in panels, [tile][panel][depth][columns], and go to PyTorch's layout at the
-// end. Their order depends on the shapes alone, never on the threads.
+// The sums are kept in panels, [tile][panel][depth][columns], and converted to PyTorch's layout at
+// the end. The order of summation depends only on the shapes, never on the threads.
 
 #include "cpu/cell_code.h"
 #include "cpu/projection_gradient.h"
@@ -22,26 +23,26 @@ struct BackwardWorkspace {
   T *dw_ih, *dw_hh;  // sums
   T* dw_params;      // [tile][param][unit]
   ProjectionMemory<P> projection;
-  T* h0;                   // (B, R), R columns of h
-  T* carry;                // [state][tile][B][unit]: gradients of the states between two steps
-  T* dheld;                // with zoneout likewise, what passes by a step
-  T* mask;                 // (B, H) of recurrent dropout
-  T* h;                    // (chunk rows, H): h as products multiplied it, where they drop
-  T* dh[2];                // [tile][chunk row][gate][unit] of recurrent gates, two chunks in turn
-  T* dx;                   // the same of the input's, where the two differ
-  T *dh_steps, *dx_steps;  // [tile][step of the chunk rows][gate][unit], where products round
+  T* h0;     // (B, R), R columns of h
+  T* carry;  // [state][tile][B][unit]: gradients of the states between two steps
+  T* dheld;  // with zoneout likewise: the gradient that bypasses a step
+  T* mask;   // (B, H) of recurrent dropout
+  T* h;      // (chunk rows, H): h as the products multiplied it, with recurrent dropout
+  T* dh[2];  // [tile][chunk row][gate][unit], recurrent parts; chunks alternate
+  T* dx;     // likewise, input parts, if the two differ
+  T *dh_steps, *dx_steps;  // [tile][step of the chunk rows][gate][unit], if products round
   T* dparams;              // [tile][chunk row][param][unit]
-  T* dkept;                // [tile][B][slot seen by a later stage][unit], within a step
+  T* dkept;                // [tile][B][slot read by a later stage][unit], of one step
   T* dnorms;               // [tile][B][norm][unit], likewise
   T* moments;              // [thread][norm][B][4]: see BackwardBlock
   Index thread_moments;
   T* values[kMaxValues];  // (chunk rows, H) each: operands that are not h
-  // A sides: of x, then of each product, [block][chunk row][column]
+  // Left-hand sides: x, then each product's operand, [block][chunk row][column].
   T* packed[kAllProducts + 1];
   T *direct, *direct_dx;  // direct products: [product and scratch][row][unit], [2][row][column]
   T* products;            // [thread][product][strip row][four vectors]
-  Index thread_products;  // values of one thread's
-  int bias_hh;            // 1 if its gradient is not equal to the input's
+  Index thread_products;  // values per thread
+  int bias_hh;            // 1 if its gradient is summed separately from bias_ih's
   Index chunk_rows;
   Index size;
 
@@ -117,10 +118,10 @@ class WeightGradient {
 
   // Adds a chunk whose gate gradients are in dh (recurrent) and dx (input).
   void accumulate(const Chunk& chunk, const T* dh, const T* dx) {
-    if (chunk.rows == 0) return;  // steps that no sequence reaches
+    if (chunk.rows == 0) return;  // no sequence reaches these steps
     for (int side = 0; side < sides(); ++side) pack(side, chunk);
     if (projection_) projection_.pack_chunk(chunk.rows);
-    const T *dh_steps = dh, *dx_steps = dx;  // a real type's rows are its steps
+    const T *dh_steps = dh, *dx_steps = dx;  // for a real type, rows are steps
     if constexpr (F::kRounds) {
       join_rows(chunk, dh, work_.dh_steps);
       if (l_.split) join_rows(chunk, dx, work_.dx_steps);
@@ -134,12 +135,12 @@ class WeightGradient {
     if (projection_) projection_.add_chunk(chunk.rows, empty_);
     empty_ = false;
     // dh is double-buffered, so the next chunk can start right away. dx, dparams, the operands and
-    // what a projection has are not: wait.
+    // the projection's buffers are not: wait.
     const bool drops = args_.size.noise.drops();
     if (l_.split || l_.values > 0 || l_.info.params > 0 || drops || projection_) team_.barrier();
   }
 
-  // Writes the sums where they belong.
+  // Writes the sums to the caller's gradients, or adds them.
   void finish() const {
     if (projection_) projection_.finish(empty_);
     if (empty_) clear();
@@ -158,17 +159,18 @@ class WeightGradient {
   }
 
  private:
-  // Side 0 is [x | 1], side p + 1 the operand of product p, with ones if its bias needs them.
+  // Side 0 is [x | 1]. Side p + 1 is the operand of product p, with a column of ones if bias_hh is
+  // summed separately.
   int sides() const { return 1 + l_.products.size; }
-  Index lane_row() const { return F::operand(l_.gate_row); }  // lanes of a row's gradients
+  Index lane_row() const { return F::operand(l_.gate_row); }  // lanes of a row's gate gradients
 
   Index matrix_columns(int side) const { return side ? R_ : args_.indices ? 0 : I_; }
   Index columns(int side) const { return matrix_columns(side) + (side ? work_.bias_hh : 1); }
-  // Depth of the side's sums and the depth at which its columns start.
+  // The depth of the side's sums, and the depth at which its columns start.
   Index depth(int side) const { return side ? R_ + work_.bias_hh : I_ + 1; }
   Index first_depth(int side) const { return !side && args_.indices ? I_ : 0; }
 
-  // Calls f(source, stride, rows, first row in the chunk) for the pieces that a side is made of.
+  // Calls f(source, stride, rows, first row in the chunk) for each contiguous run of a side's rows.
   template <class F>
   RNNFAST_INLINE void for_runs(int side, const Chunk& chunk, F&& f) const {
     if (side == 0) {
@@ -180,7 +182,7 @@ class WeightGradient {
       return f((const T*)work_.values[operand.index], H_, chunk.rows, Index(0));
     if (args_.size.noise.drops()) return f((const T*)work_.h, H_, chunk.rows, Index(0));
     const StepOrder order{rows_, args_.size.reverse};
-    const T* run = nullptr;  // pieces that follow each other in memory are one run
+    const T* run = nullptr;  // adjacent pieces are joined into one run
     Index stride = 0, count = 0, at = 0;
     auto add = [&](const T* from, Index from_stride, Index rows) {
       if (rows == 0) return;
@@ -223,7 +225,8 @@ class WeightGradient {
     }
   }
 
-  // Gate gradients of the chunk, rows of operands, as steps of panels: this thread's tiles.
+  // Converts the chunk's gate gradients from rows of operands to steps of panels, for this thread's
+  // tiles.
   void join_rows(const Chunk& chunk, const T* from, T* to) const {
     const V zero(0);
     for (Index tile = share_.begin; tile < share_.end; ++tile)
@@ -239,8 +242,8 @@ class WeightGradient {
       }
   }
 
-  // The side's blocks in groups whose packed columns stay in the cache while all tiles pass; the
-  // team shares pairs of tile and block in that order.
+  // Multiplies a side's blocks in groups small enough for their packed columns to stay in the cache
+  // while all tiles are multiplied. The team shares the pairs of tile and block, in that order.
   void multiply_side(int side, const Chunk& chunk, const T* gradient) const {
     const Index blocks = blocks_of(columns(side), l_.block_rows);
     const Range mine = share(tiles_ * blocks, thread_, team_.size);
@@ -258,7 +261,7 @@ class WeightGradient {
                });
   }
 
-  // Some blocks of a side times one tile. The next tile's gradients and sums come into the cache
+  // Multiplies some blocks of a side by one tile and prefetches the next tile's gradients and sums
   // meanwhile.
   void multiply_tile(int side, Index tile, Range blocks, const Chunk& chunk, const T* gradient,
                      bool last) const {
@@ -282,7 +285,7 @@ class WeightGradient {
     });
   }
 
-  // A block of columns, for the steps [row, row + rows) of the chunk's rows.
+  // Multiplies one block of columns, for steps [row, row + rows) of the chunk's rows.
   void multiply_block(int side, Index block, const Chunk& chunk, Index row, Index rows, const T* b,
                       T* panel, int vectors, Ahead<T> ahead) const {
     const Index first = block * l_.block_rows;
@@ -300,7 +303,8 @@ class WeightGradient {
          .ahead = ahead});
   }
 
-  // The input weights' gradient for indices: each row's gates go to one depth of the sums.
+  // Sums the gradient of weight_ih for an input of indices: each row's gate gradients are added at
+  // the depth that its index names.
   void scatter_rows(const Chunk& chunk, const T* dx) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
       l_.for_panels(l_.input_gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {
@@ -331,7 +335,7 @@ class WeightGradient {
       }
   }
 
-  // The sums of this thread's tiles where no chunk has made any.
+  // Zeros the sums of this thread's tiles, as no chunk has written them.
   void clear() const {
     const auto zero = [&](T* sums, Index tile_size) {
       for (Index i = share_.begin * tile_size; i < share_.end * tile_size; ++i) sums[i] = T(0);
@@ -341,8 +345,8 @@ class WeightGradient {
     zero(work_.dw_params, l_.param_row);
   }
 
-  // Calls f(sums of the first vector, their stride, first row of the gradient, rows of it) for each
-  // vector of units and each of some gates that have a row block.
+  // Calls f(sums at depth 0, their stride, first row of the gradient, number of rows) for each
+  // vector of units of the given gates, if they have a row block.
   template <class F>
   RNNFAST_INLINE void for_vectors(T* sums, Index depth, const RowBlocks& blocks, Span gates,
                                   F&& f) const {
@@ -363,14 +367,15 @@ class WeightGradient {
     sum.store(to, lanes);
   }
 
-  // A gradient's row blocks (gates * H, columns), from the sums' first `columns` rows of depth.
+  // Writes a gradient's row blocks, (gates * H, columns), from the first `columns` rows of the
+  // sums' depth.
   void unpack_matrix(T* sums, Index depth, Index columns, const RowBlocks& blocks, Span gates,
                      T* to) const {
     for_vectors(sums, depth, blocks, gates, [&](const T* from, Index stride, Index row, int lanes) {
       transpose_out(from, stride, lanes, columns, to + row * columns, columns, args_.add_dweights);
     });
   }
-  // A bias' gradient, from row `at` of the depth; null is not wanted.
+  // Writes a bias gradient from row `at` of the depth, unless `to` is null.
   void unpack_bias(T* sums, Index depth, Index at, const RowBlocks& blocks, Span gates,
                    T* to) const {
     if (!to) return;
