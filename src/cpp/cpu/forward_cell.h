@@ -26,7 +26,7 @@ class ForwardCell {
           step<kStage>(b, tile, v, b.row + r, sums + r * layout.gate_row + v * W);
   }
 
-  // What the first step multiplies, made of the initial states.
+  // Computes the first step's operands from the initial states.
   static void open(const Block& b) {
     for (Index tile = b.tile; tile < b.tile + b.tiles; ++tile)
       for (int v = 0; v < layout.used_vectors(b.hidden, tile); ++v)
@@ -85,7 +85,7 @@ class ForwardCell {
     load_states(b, at, r, s);
 
     Values<V> e{.p = p, .s = s, .kept = kept, .next = next, .made = made, .save = save};
-    if constexpr (stage.split)  // what a stage does not declare is null
+    if constexpr (stage.split)  // arrays that a stage does not declare are null
       e.x = x, e.h = h;
     else
       e.a = a;

@@ -1,6 +1,6 @@
 #pragma once
-// The pointwise part of the stages of a cell that was written in Python, in the forward pass: what
-// forward_cell.h is for compiled cells.
+// The pointwise part of the stages of a cell written in Python, in the forward pass; forward_cell.h
+// is its counterpart for compiled cells.
 
 #include "cpu/cell_code.h"
 #include "cpu/program.h"
@@ -20,7 +20,7 @@ class ForwardProgram {
     for_pieces(b, [](const ForwardProgram& piece) { piece.step(); });
   }
 
-  // What the first step multiplies, made of the initial states.
+  // Computes the first step's operands from the initial states.
   static void open(const Block& b) {
     for_pieces(b, [](const ForwardProgram& piece) {
       T* const h = piece.buffers_;
@@ -30,7 +30,7 @@ class ForwardProgram {
   }
 
  private:
-  // Some vectors of a block: of `outer` rows of a tile, or of `outer` tiles of a row.
+  // A piece of a block: `outer` rows of one tile or, if `across`, `outer` tiles of one row.
   ForwardProgram(const Block& b, T* buffers, Index tile, Index row, Index outer, int inner,
                  bool across)
       : b_(b),
@@ -80,7 +80,7 @@ class ForwardProgram {
     });
   }
 
-  // Stores what the next step's products multiply, made of the states: h in a buffer, and those
+  // Stores the next step's operands, computed from the new states: h, in a buffer, and the states
   // beyond it.
   void hand_on(Place<T> h, const T* states, int buffers_taken) const {
     if constexpr (F::kRounds) store_operand(h.at, nullptr, b_.h_operand);
@@ -93,7 +93,7 @@ class ForwardProgram {
     places.each(PlaceKind::made, [&](int i, const T* made) { store_value(i, made); });
   }
 
-  // Where a place lies that has no buffer.
+  // Returns the address of a place without a buffer.
   RNNFAST_INLINE Place<T> place(PlaceKind kind, int i) const {
     const int units = l_.units;
     switch (kind) {

@@ -1,5 +1,5 @@
 #pragma once
-// The gradient of the input: of a chunk of rows, the gate gradients times the input's weights.
+// The gradient of the input: for a chunk of rows, the gate gradients times weight_ih.
 
 #include "cpu/direct_backward.h"
 
@@ -31,7 +31,7 @@ class InputGradient {
                          vectors_from(v0), tiles, panel(v0));
   }
 
-  // dx of this thread's share of a chunk's rows.
+  // Writes dx of this thread's share of a chunk's rows.
   void write(const Chunk& chunk, const T* gates, T* scratch) const {
     if (args_.size.direct) return write_direct(chunk, gates);
     const Range mine = share(chunk.rows, thread_, team_.size);
@@ -62,7 +62,7 @@ class InputGradient {
     for (Index r = 0; r < chunk.rows; ++r) store_dx(chunk, gates, r, mine, out + r * width);
   }
 
-  // Some vectors of a row of dx. Gates that see the input itself add their gradients.
+  // Stores some vectors of a row of dx and adds the gradients of gates that read the input itself.
   void store_dx(const Chunk& chunk, const T* gates, Index row, Range vectors, const T* from) const {
     for (Index v = vectors.begin; v < vectors.end; ++v, from += W) {
       const int lanes = int(min_index(W, I_ - v * W));

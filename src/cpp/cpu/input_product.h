@@ -24,7 +24,7 @@ class InputProduct {
         I_(args.size.input_size),
         H_(args.size.hidden_size) {}
 
-  // Rounds the chunk's input where products do.
+  // Rounds the chunk's input if products round.
   void round(const Chunk& chunk) {
     if (!F::kRounds || args_.indices) return;
     input_row_ = chunk.row;
@@ -34,8 +34,8 @@ class InputProduct {
     team_.barrier();
   }
 
-  // gates = x W^T + bias for rows [first, first + count) of one tile, or x itself; row stride
-  // slot_row.
+  // Computes gates = x W^T + bias, or copies x for gates that read it, for rows [first, first +
+  // count) of one tile. The gates' row stride is slot_row.
   void multiply(Index tile, Index first, Index count, T* gates) const {
     for (int g = l_.reading_gates.first; g < l_.reading_gates.end(); ++g)
       copy_input(tile, first, count, gates + g * l_.units);
@@ -67,7 +67,7 @@ class InputProduct {
   }
 
  private:
-  // The units of a tile, of the input itself.
+  // Copies a tile's units of the input itself.
   void copy_input(Index tile, Index first, Index count, T* to) const {
     const Index unit = tile * l_.units;
     for (Index r = 0; r < count; ++r, to += l_.slot_row) {
@@ -99,7 +99,7 @@ class InputProduct {
       direct_gather(l_, w, I_, args_.indices[first + r], H_, tile, bias, gates + r * l_.slot_row);
   }
 
-  // The input product for indices: a row of the panel is the product with a one-hot vector.
+  // The input product for indices: one row of the panel is the product with a one-hot vector.
   void gather_rows(Index first, Index count, const T* panel, int vectors, const T* bias,
                    T* gates) const {
     for (Index r = 0; r < count; ++r) {

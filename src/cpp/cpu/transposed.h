@@ -28,7 +28,7 @@ void pack_transposed(const Layout<RealOf<P>>& l, const RealOf<P>* from, const Ro
 }
 
 // out (count, vectors * lanes) = the sum over all tiles of gradient rows times a panel. `next` is
-// the panel that is used after it; may be null.
+// the panel used afterwards, to prefetch; it may be null.
 template <class P>
 void transposed_product(const Layout<RealOf<P>>& l, const RealOf<P>* gradient, Index tile_stride,
                         int gates, const RealOf<P>* panel, const RealOf<P>* next, int vectors,
