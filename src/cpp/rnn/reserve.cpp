@@ -44,7 +44,7 @@ Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
   }
 }
 
-// Inference keeps the outputs of two layers, in turn.
+// In inference, layers alternate between two arrays of outputs.
 template <class T>
 Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
   const Index width = size.y_size(), rows = packed.total();
