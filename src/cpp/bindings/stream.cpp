@@ -1,5 +1,6 @@
-// Models of one step on NumPy arrays: plans, which hold weights, and steppers, which hold the
-// memory of their steps. The states of the sequences are the caller's: (B, state_size).
+// Models that run one step at a time on NumPy arrays: plans, which hold weights, and steppers,
+// which hold the memory of their steps. The sequences' states, (B, state_size), belong to the
+// caller.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -115,10 +116,11 @@ class PyStreamPlan {
 
 // ---- steps
 
-// The numbers of some sequences, all different; null stands for all sequences, in order.
+// The numbers of some sequences, all different; None stands for all sequences, in order.
 class Rows {
  public:
-  // Whether `rows` is None or an array of integers. Throws IndexError, ValueError.
+  // Returns whether `rows` is None or an array of integers. Throws IndexError or ValueError for
+  // wrong numbers.
   bool read(py::handle rows, Index batch) {
     numbers_.clear();
     all_ = rows.is_none();
@@ -209,7 +211,7 @@ class Stepper final : public PyStepper {
     return true;
   }
 
-  // The memory of the last step serves the next one, if that is of the same kind.
+  // Reuses the memory of the last step if the next one has the same size and kind of input.
   void prepare(Index count, bool indexed) {
     const int threads = num_threads();
     if (count == 0 ||
