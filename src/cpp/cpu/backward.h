@@ -49,7 +49,7 @@ class Backward {
         moments_(work_.moments + thread * work_.thread_moments),
         gates_tile_(rows_.total() * l_.slot_row),
         states_tile_(args.size.state_rows() * l_.units),
-        gate_row_(F::operand(l_.gate_row)),
+        gate_row_(F::operand_lanes(l_.gate_row)),
         chunk_tile_(work_.chunk_rows * gate_row_) {}
 
   void run() {
@@ -128,7 +128,8 @@ class Backward {
     const Range mine = share(work_.chunk_rows * l_.info.gates, thread_, team_.size);
     for (Index i = mine.begin; i < mine.end; ++i)
       for (int v = used; v < l_.tile_vectors; ++v)
-        F::store(Vec<T>(0), gates + (tiles_ - 1) * chunk_tile_ + F::operand(i * l_.units + v * W));
+        F::store(Vec<T>(0),
+                 gates + (tiles_ - 1) * chunk_tile_ + F::operand_lanes(i * l_.units + v * W));
   }
 
   // Columns of a gradient: up to four of this thread's vectors, which are split evenly into groups.
@@ -172,22 +173,22 @@ class Backward {
 
   void time_step(Index t) {
     const Index later = args_.size.reverse ? t - 1 : t + 1;
-    const bool has = later >= 0 && later < rows_.steps;
-    const Index count = rows_.count(t), going = has ? order_.continued(later) : 0;
-    if (has) leave(later, going);
+    const bool has_later = later >= 0 && later < rows_.steps;
+    const Index count = rows_.count(t), continuing = has_later ? order_.continued(later) : 0;
+    if (has_later) leave(later, continuing);
     BackwardBlock<T> block = block_of(t);
     const auto last_stage = [&](const Group& group) {
-      for_strips(0, going, [&](Index first, Index rows) {
+      for_strips(0, continuing, [&](Index first, Index rows) {
         products(kBefore, later_, later, group, first, rows);
         run_stage(block, t, group, first, rows, product_);
       });
-      for_strips(going, count, [&](Index first, Index rows) {
+      for_strips(continuing, count, [&](Index first, Index rows) {
         run_stage(block, t, group, first, rows, nullptr);
       });
     };
     block.stage = l_.last;
     if (projection_)
-      projected_stage(block, t, later, going);
+      projected_stage(block, t, later, continuing);
     else
       for_groups(own_vectors_, last_stage, t & 1);
     for (int stage = l_.last - 1; stage >= l_.first; --stage) {
@@ -209,15 +210,15 @@ class Backward {
   // Runs the last stage of a step whose h is projected: completes the gradient of h, then
   // multiplies it with weight_hr, which is the gradient of m that the stage takes for that of its
   // h.
-  void projected_stage(BackwardBlock<T>& block, Index t, Index later, Index going) {
+  void projected_stage(BackwardBlock<T>& block, Index t, Index later, Index continuing) {
     const Index count = rows_.count(t), row = rows_.offset[t] - current_.row;
     const T* dy = args_.dy ? args_.dy + rows_.offset[t] * args_.y_stride : nullptr;
     for_groups(h_vectors_, [&](const Group& group) {
-      for_strips(0, going, [&](Index first, Index rows) {
+      for_strips(0, continuing, [&](Index first, Index rows) {
         products(kBefore, later_, later, group, first, rows);
         projection_.complete(group.v0, group.vectors, row, first, rows, product_, dy);
       });
-      for_strips(going, count, [&](Index first, Index rows) {
+      for_strips(continuing, count, [&](Index first, Index rows) {
         projection_.complete(group.v0, group.vectors, row, first, rows, nullptr, dy);
       });
     });
@@ -235,14 +236,14 @@ class Backward {
         t & 1);
   }
 
-  // Sequences [going, count) start at step t, so the gradient that comes back through its products
-  // is that of their initial states.
-  void leave(Index t, Index going) {
+  // Sequences [continuing, count) start at step t, so the gradient that comes back through its
+  // products is that of their initial states.
+  void leave(Index t, Index continuing) {
     if (direct_) direct_products(kBefore, later_, t);
-    if (going == rows_.count(t)) return;
+    if (continuing == rows_.count(t)) return;
     BackwardBlock<T> block = block_of(t);
     for_groups(h_vectors_, [&](const Group& group) {
-      for_strips(going, rows_.count(t), [&](Index first, Index rows) {
+      for_strips(continuing, rows_.count(t), [&](Index first, Index rows) {
         products(kBefore, later_, t, group, first, rows);
         if (projection_) return projection_.keep(group.v0, group.vectors, first, rows, product_);
         cell_.leave(of_rows(block, group, first, rows, product_));
@@ -313,7 +314,7 @@ class Backward {
     const Span gates = l_.products.item[p].gates;
     transposed_product<P>(l_,
                           buffer.gates + (rows_.offset[t] + first - buffer.row) * gate_row_ +
-                              F::operand(gates.first * l_.units),
+                              F::operand_lanes(gates.first * l_.units),
                           chunk_tile_, gates.count, recurrent_panel(p, group.v0),
                           group.next < 0 ? nullptr : recurrent_panel(p, group.next), group.vectors,
                           tiles_, rows, product_ + p * kProduct);

@@ -15,7 +15,8 @@ class BackwardCell {
   static constexpr CellInfo info = Cell::info;
   static constexpr Layout<T> layout{info};
   static constexpr int W = kLanes<T>, kUnits = layout.units, kSlotRow = layout.slot_row;
-  static constexpr Index kGateRow = F::operand(layout.gate_row);  // lanes of a row's gate gradients
+  // Lanes of a row's gate gradients.
+  static constexpr Index kGateRow = F::operand_lanes(layout.gate_row);
 
  public:
   template <int kStage>
@@ -135,9 +136,9 @@ class BackwardCell {
   static RNNFAST_INLINE void store_gates(const Block& b, const Place& at, Index r, const V* dx,
                                          const V* dh) {
     constexpr Span gates = info.stages[kStage].gates;
-    const Index row = at.tile * b.gates_tile + r * kGateRow + F::operand(at.at);
+    const Index row = at.tile * b.gates_tile + r * kGateRow + F::operand_lanes(at.at);
     for (int g = 0; g < gates.count; ++g) {
-      const Index to = row + F::operand((gates.first + g) * kUnits);
+      const Index to = row + F::operand_lanes((gates.first + g) * kUnits);
       F::store(dh[g], b.dh + to);
       if constexpr (info.split()) F::store(dx[g], b.dx + to);
     }

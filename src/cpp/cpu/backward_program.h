@@ -62,14 +62,14 @@ class BackwardProgram {
       const int inner = int(min_index(end - v, l.tile_vectors - l.place_of(v)));
       // Rows with a step before this one read their previous states from another place than the
       // rest.
-      const Index going = max_index(0, min_index(b.rows, b.continued - b.row));
+      const Index continuing = max_index(0, min_index(b.rows, b.continued - b.row));
       const auto rows = [&](Index first, Index count) {
         for_blocks(count, kProgramVectors / inner, [&](Index at, Index some) {
           f(BackwardProgram(b, buffers, v, b.row + first + at, some, inner, false));
         });
       };
-      rows(0, going);
-      rows(going, b.rows - going);
+      rows(0, continuing);
+      rows(continuing, b.rows - continuing);
       v += inner;
     }
   }
@@ -266,11 +266,11 @@ class BackwardProgram {
     });
   }
   void store_gate(int gate, const T* from) const {
-    const Index row = F::operand(l_.gate_row);
+    const Index row = F::operand_lanes(l_.gate_row);
     for_vectors([&](Index at, Index o, int v, Index, Index, int) {
       F::store(V::load(from + at), b_.dh + (tile_ + (across_ ? o : 0)) * b_.gates_tile +
                                        (row_ + (across_ ? 0 : o)) * row +
-                                       F::operand(gate * l_.units + unit_ + v * W));
+                                       F::operand_lanes(gate * l_.units + unit_ + v * W));
     });
   }
   void store_value(int i, const T* from) const {

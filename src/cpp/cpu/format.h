@@ -25,7 +25,7 @@ struct Format {
   static constexpr int kParts = 1;  // lanes of an operand per step
 
   static RNNFAST_INLINE constexpr Index steps(Index depth) { return depth; }
-  static RNNFAST_INLINE constexpr Index operand(Index depth) { return depth; }  // lanes
+  static RNNFAST_INLINE constexpr Index operand_lanes(Index depth) { return depth; }
 
   // The column of a panel that part `part` of a step multiplies.
   static RNNFAST_INLINE Raw column(Raw panel, int) { return panel; }
@@ -119,7 +119,7 @@ template <>
 struct Format<Bf16Converted> : Bf16Panels {
   static constexpr int kParts = 2;
 
-  static RNNFAST_INLINE constexpr Index operand(Index depth) { return 2 * steps(depth); }
+  static RNNFAST_INLINE constexpr Index operand_lanes(Index depth) { return 2 * steps(depth); }
   static RNNFAST_INLINE Raw column(Raw panel, int part) { return half(panel, part); }
   static RNNFAST_INLINE Raw multiply_add(Raw sum, Raw row, Raw column) {
     return sum + row * column;
@@ -140,7 +140,7 @@ template <>
 struct Format<Bf16Dot> : Bf16Panels {
   static constexpr int kParts = 1;
 
-  static RNNFAST_INLINE constexpr Index operand(Index depth) { return steps(depth); }
+  static RNNFAST_INLINE constexpr Index operand_lanes(Index depth) { return steps(depth); }
   static RNNFAST_INLINE Raw column(Raw panel, int) { return panel; }
   static RNNFAST_INLINE Raw multiply_add(Raw sum, Raw row, Raw column) {
     return _mm512_dpbf16_ps(sum, (__m512bh)row, (__m512bh)column);

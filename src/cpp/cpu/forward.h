@@ -28,7 +28,7 @@ class Forward {
         rows_(args.size.rows),
         H_(args.size.hidden_size),
         R_(args.size.h_size()),
-        h_row_(F::operand(R_)),
+        h_row_(F::operand_lanes(R_)),
         tiles_(l_.tiles(H_)),
         work_(cell, args.workspace, args.size, team.size, args.packed),
         share_(share(tiles_, thread, team.size)),
@@ -74,7 +74,7 @@ class Forward {
       if (!rows_.dense() || (F::kRounds && !own_.by_tiles)) team_.barrier();
     }
     team_.barrier();
-    if (!args_.again) store_final();
+    if (!args_.recomputing) store_final();
   }
 
  private:
@@ -86,7 +86,7 @@ class Forward {
     for (int s = 1; s < l_.info.states; ++s)
       load_state(l_, args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
     noise_.prepare(share_);
-    if (!hands_on()) return;
+    if (!stores_operands()) return;
     if (projection_) return round_h0();
     ForwardBlock<T> block{};
     block.code = &cell_;
@@ -109,10 +109,10 @@ class Forward {
   }
 
   // Whether the next step's products multiply anything other than h as it lies in y.
-  bool hands_on() const { return copies_h_ || l_.opening_values > 0; }
+  bool stores_operands() const { return copies_h_ || l_.opening_values > 0; }
   // Offset of the operand rows that step t passes to the next step, or of those from the initial
   // states.
-  Index handed(Index t, bool initial) const {
+  Index operand_offset(Index t, bool initial) const {
     return (initial ? 0 : 1 + (t & 1)) * rows_.batch * h_row_;
   }
 
@@ -139,18 +139,18 @@ class Forward {
 
   // Rows [first, end) of step t. They continue from step `previous`, or from the initial states if
   // `initial`: in the first step, or if the sequences were not active in `previous`.
-  struct Segment {
+  struct RowRange {
     Index t, previous, first, end;
     bool initial;
   };
 
   void time_step(Index t) {
     const StepOrder order{rows_, args_.size.reverse};
-    const Index previous = order.previous(t), going = order.continued(t);
-    const Segment segments[2] = {clip({t, previous, 0, going, false}),
-                                 clip({t, previous, going, rows_.count(t), true})};
+    const Index previous = order.previous(t), continuing = order.continued(t);
+    const RowRange ranges[2] = {clip({t, previous, 0, continuing, false}),
+                                clip({t, previous, continuing, rows_.count(t), true})};
     for (int stage = l_.first; stage <= l_.last; ++stage) {
-      run_stage(stage, t, segments);
+      run_stage(stage, t, ranges);
       if (own_.by_tiles && meets_) team_.barrier();
     }
     if (projection_) project(t);
@@ -161,23 +161,23 @@ class Forward {
     const Range panels = own_.by_tiles ? projection_.shared(team_, thread_) : projection_.all();
     const Index first = own_.batch.begin, rows = min_index(own_.batch.end, rows_.count(t)) - first;
     T* h = args_.y + (rows_.offset[t] + first) * args_.y_stride;
-    if (!args_.again)
-      projection_.multiply(work_.m + first * F::operand(H_), rows, panels, h, args_.y_stride);
+    if (!args_.recomputing)
+      projection_.multiply(work_.m + first * F::operand_lanes(H_), rows, panels, h, args_.y_stride);
     if (F::kRounds)
       projection_.round(h, args_.y_stride, rows, panels,
-                        work_.h + handed(t, false) + first * h_row_);
+                        work_.h + operand_offset(t, false) + first * h_row_);
     if (own_.by_tiles) team_.barrier();
   }
 
   // When recomputing, y already holds every h. A cell whose only operand is h can then run many
   // steps as one product.
-  bool reads_only_h() const { return l_.first == l_.last && !hands_on(); }
+  bool reads_only_h() const { return l_.first == l_.last && !stores_operands(); }
 
   // Returns how many steps from t on can run as one: their rows are contiguous and each continues
   // from its row one step before. States beyond h need rows in time order, so they rule out the
   // reverse direction, and programs, which compute many rows at once.
   Index steps_at_once(Index t, Index last) const {
-    if (!reads_only_h() || !args_.again || !own_.by_tiles || noise_.any()) return 1;
+    if (!reads_only_h() || !args_.recomputing || !own_.by_tiles || noise_.any()) return 1;
     if (l_.info.states > 1 && (args_.size.reverse || cell_.traced)) return 1;
     const StepOrder order{rows_, args_.size.reverse};
     const Index step = args_.size.reverse ? -1 : 1, count = rows_.count(t);
@@ -194,13 +194,13 @@ class Forward {
   // Runs steps [t, t + steps), found by `steps_at_once`, in blocks of rows that may span several of
   // them.
   void known_steps(Index t, Index steps) {
-    const Segment all{t, StepOrder{rows_, args_.size.reverse}.previous(t), 0,
-                      rows_.count(t) * steps, false};
+    const RowRange all{t, StepOrder{rows_, args_.size.reverse}.previous(t), 0,
+                       rows_.count(t) * steps, false};
     StageRows rows = rows_of(l_.last, all);
     for_own_tiles(0, 1, [&](Range tiles, bool) { run_tiles(rows, tiles, false); });
   }
 
-  Segment clip(Segment s) const {
+  RowRange clip(RowRange s) const {
     s.first = max_index(s.first, own_.batch.begin);
     s.end = min_index(s.end, own_.batch.end);
     return s;
@@ -227,21 +227,21 @@ class Forward {
     return initial ? r : rows_.batch + rows_.offset[t] + r;
   }
 
-  // Row 0 of an operand in step `seg.t`.
-  const T* operand_rows(Operand operand, const Segment& seg, Index* stride) const {
+  // Row 0 of an operand in step `range.t`.
+  const T* operand_rows(Operand operand, const RowRange& range, Index* stride) const {
     *stride = h_row_;
     if (operand.from == Operand::kValue && operand.index >= l_.opening_values)
       return work_.values[operand.index];
     if (operand.from == Operand::kValue)
-      return work_.values[operand.index] + handed(seg.previous, seg.initial);
-    if (copies_h_) return work_.h + handed(seg.previous, seg.initial);
-    return h_rows(seg, stride);
+      return work_.values[operand.index] + operand_offset(range.previous, range.initial);
+    if (copies_h_) return work_.h + operand_offset(range.previous, range.initial);
+    return h_rows(range, stride);
   }
 
-  // Row 0 of h before step `seg.t`.
-  const T* h_rows(const Segment& seg, Index* stride) const {
-    *stride = seg.initial ? R_ : args_.y_stride;
-    return seg.initial ? work_.h0 : args_.y + rows_.offset[seg.previous] * args_.y_stride;
+  // Row 0 of h before step `range.t`.
+  const T* h_rows(const RowRange& range, Index* stride) const {
+    *stride = range.initial ? R_ : args_.y_stride;
+    return range.initial ? work_.h0 : args_.y + rows_.offset[range.previous] * args_.y_stride;
   }
 
   // One stage of some rows of a step: the operands of its products, and its block.
@@ -255,41 +255,41 @@ class Forward {
     T *h, *states;
   };
 
-  StageRows rows_of(int stage, const Segment& seg) const {
+  StageRows rows_of(int stage, const RowRange& range) const {
     StageRows all;
-    all.stage = stage, all.first = seg.first, all.rows = seg.end - seg.first;
+    all.stage = stage, all.first = range.first, all.rows = range.end - range.first;
     if (all.rows <= 0) return all;
     for (int p = l_.products.first[stage], i = 0; p < l_.products.first[stage + 1]; ++p, ++i)
-      all.operands[i] = operand_rows(l_.products.item[p].operand, seg, &all.strides[i]);
+      all.operands[i] = operand_rows(l_.products.item[p].operand, range, &all.strides[i]);
     ForwardBlock<T>& b = all.block;
     b.code = &cell_;
     b.stage = stage;
     b.hidden = H_;
     b.sums = sums_;
-    b.gates = gates_ + (rows_.offset[seg.t] - chunk_row_) * l_.slot_row;
+    b.gates = gates_ + (rows_.offset[range.t] - chunk_row_) * l_.slot_row;
     b.gates_tile = gates_tile_;
     b.keeps_gates = keeps_gates_;
     b.params = work_.weights.params;
-    b.h = h_rows(seg, &b.h_stride);
-    b.states = states_ + state_row(seg.previous, 0, seg.initial) * l_.units;
-    all.t = seg.t;
-    all.h = args_.y + rows_.offset[seg.t] * args_.y_stride;
-    all.states = states_ + state_row(seg.t, 0, false) * l_.units;
+    b.h = h_rows(range, &b.h_stride);
+    b.states = states_ + state_row(range.previous, 0, range.initial) * l_.units;
+    all.t = range.t;
+    all.h = args_.y + rows_.offset[range.t] * args_.y_stride;
+    all.states = states_ + state_row(range.t, 0, false) * l_.units;
     b.new_states = all.states;
     b.state = tiles_ * states_tile_;
     b.states_tile = states_tile_;
-    b.y = args_.again ? nullptr : all.h;
+    b.y = args_.recomputing ? nullptr : all.h;
     b.y_stride = args_.y_stride;
-    noise_.redirect(b, seg.t, states_);
+    noise_.redirect(b, range.t, states_);
     b.operand_row = h_row_;
-    b.h_operand = work_.h + handed(seg.t, false);
+    b.h_operand = work_.h + operand_offset(range.t, false);
     if (projection_) {  // the stage's output is then m, to be projected
-      b.y = F::kRounds || args_.again ? nullptr : work_.m;
-      b.y_stride = b.operand_row = F::operand(H_);
+      b.y = F::kRounds || args_.recomputing ? nullptr : work_.m;
+      b.y_stride = b.operand_row = F::operand_lanes(H_);
       b.h_operand = work_.m;
     }
     for (int i = 0; i < l_.values; ++i)
-      b.values[i] = work_.values[i] + (i < l_.opening_values ? handed(seg.t, false) : 0);
+      b.values[i] = work_.values[i] + (i < l_.opening_values ? operand_offset(range.t, false) : 0);
     b.mask = noise_.mask();
     b.moments = moments_;
     b.moments_norm = rows_.batch;
@@ -308,8 +308,8 @@ class Forward {
   }
 
   // Runs a stage of step t for this thread's tiles and sequences.
-  void run_stage(int stage, Index t, const Segment (&segments)[2]) {
-    StageRows rows[2] = {rows_of(stage, segments[0]), rows_of(stage, segments[1])};
+  void run_stage(int stage, Index t, const RowRange (&ranges)[2]) {
+    StageRows rows[2] = {rows_of(stage, ranges[0]), rows_of(stage, ranges[1])};
     const Index most = max_index(1, max_index(rows[0].rows, rows[1].rows));
     const Index together = most <= l_.block_rows ? work_.kSumRows / most : 1;
     for_own_tiles(t, together, [&](Range tiles, bool backwards) {

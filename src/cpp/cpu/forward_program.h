@@ -25,7 +25,7 @@ class ForwardProgram {
     for_pieces(b, [](const ForwardProgram& piece) {
       T* const h = piece.buffers_;
       piece.load_h(h);
-      piece.hand_on({h, piece.inner_ * W}, piece.b_.states, 1);
+      piece.store_operands({h, piece.inner_ * W}, piece.b_.states, 1);
     });
   }
 
@@ -76,13 +76,13 @@ class ForwardProgram {
         for_vectors([&](Index i, Index row, Index unit, int lanes) {
           V::load(h + i).store(b_.y + row * b_.y_stride + unit, lanes);
         });
-      hand_on({h, inner_ * W}, b_.new_states, program.buffers);
+      store_operands({h, inner_ * W}, b_.new_states, program.buffers);
     });
   }
 
   // Stores the next step's operands, computed from the new states: h, in a buffer, and the states
   // beyond it.
-  void hand_on(Place<T> h, const T* states, int buffers_taken) const {
+  void store_operands(Place<T> h, const T* states, int buffers_taken) const {
     if constexpr (F::kRounds) store_operand(h.at, nullptr, b_.h_operand);
     if (!l_.info.opens) return;
     Places<T> places(b_.code->traced->forward[0], buffers_, buffers_taken, outer_, inner_);
@@ -139,7 +139,7 @@ class ForwardProgram {
     for_vectors([&](Index i, Index row, Index unit, int lanes) {
       V value = V::load(from + i);
       if (mask) value = value * V::load(mask + row * b_.hidden + unit, lanes);
-      F::store(value, to + row * b_.operand_row + F::operand(unit), lanes);
+      F::store(value, to + row * b_.operand_row + F::operand_lanes(unit), lanes);
     });
   }
   void load_norm(int norm, T* to) const {

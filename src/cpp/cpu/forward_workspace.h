@@ -44,12 +44,13 @@ struct ForwardWorkspace {
     gates =
         c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * l.slot_row);
     states = c.take(s.training ? 0 : l.extra_states * tiles * state_rows(s) * l.units);
-    x = c.take(F::kRounds ? chunk_capacity(s.rows, kForwardChunkRows) * F::operand(s.input_size)
-                          : 0);
-    h = c.take(F::kRounds || s.noise.drops() ? kVersions * B * F::operand(s.h_size()) : 0);
-    m = c.take(s.proj_size ? B * F::operand(H) : 0);
+    x = c.take(F::kRounds
+                   ? chunk_capacity(s.rows, kForwardChunkRows) * F::operand_lanes(s.input_size)
+                   : 0);
+    h = c.take(F::kRounds || s.noise.drops() ? kVersions * B * F::operand_lanes(s.h_size()) : 0);
+    m = c.take(s.proj_size ? B * F::operand_lanes(H) : 0);
     for (int i = 0; i < l.values; ++i)
-      values[i] = c.take((i < l.opening_values ? kVersions : 1) * B * F::operand(H));
+      values[i] = c.take((i < l.opening_values ? kVersions : 1) * B * F::operand_lanes(H));
     mask = c.take(s.noise.drops() ? B * H : 0);
     made = c.take(s.noise.zones && !s.training ? B * H : 0);
     sums = c.take(threads * thread_sums);

@@ -39,7 +39,7 @@ class InputGradient {
       const Index first = mine.begin + at;
       for (Index v0 = 0; v0 < l_.vectors(I_); v0 += kMaxVectors) {
         const int vectors = vectors_from(v0);
-        transposed_product<P>(l_, gates + first * F::operand(l_.gate_row), chunk_tile(),
+        transposed_product<P>(l_, gates + first * F::operand_lanes(l_.gate_row), chunk_tile(),
                               l_.input_gates.count, panel(v0),
                               panel(v0 + vectors < l_.vectors(I_) ? v0 + vectors : 0), vectors,
                               tiles_, rows, scratch);
@@ -69,9 +69,9 @@ class InputGradient {
       T* to = args_.dx + (chunk.row + row) * args_.dx_stride + v * W;
       V value = V::load(from);
       for (int g = l_.reading_gates.first; g < l_.reading_gates.end(); ++g)
-        value =
-            value + F::load(gates + l_.tile_of(v) * chunk_tile() + row * F::operand(l_.gate_row) +
-                            F::operand(g * l_.units + l_.place_of(v) * W));
+        value = value +
+                F::load(gates + l_.tile_of(v) * chunk_tile() + row * F::operand_lanes(l_.gate_row) +
+                        F::operand_lanes(g * l_.units + l_.place_of(v) * W));
       if (args_.add_dx) value = value + V::load(to, lanes);
       value.store(to, lanes);
     }
@@ -79,7 +79,7 @@ class InputGradient {
 
   T* panel(Index v0) const { return work_.w_ih + v0 * W * tiles_ * F::steps(l_.gate_row); }
   int vectors_from(Index v0) const { return int(min_index(kMaxVectors, l_.vectors(I_) - v0)); }
-  Index chunk_tile() const { return work_.chunk_rows * F::operand(l_.gate_row); }
+  Index chunk_tile() const { return work_.chunk_rows * F::operand_lanes(l_.gate_row); }
 
   const Layout<T>& l_;
   const BackwardArgs<T>& args_;

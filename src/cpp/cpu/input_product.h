@@ -30,7 +30,8 @@ class InputProduct {
     input_row_ = chunk.row;
     const Range mine = share(chunk.rows, thread_, team_.size);
     round_rows<P>(args_.x + (chunk.row + mine.begin) * args_.x_stride, args_.x_stride,
-                  mine.end - mine.begin, I_, work_.x + mine.begin * F::operand(I_), F::operand(I_));
+                  mine.end - mine.begin, I_, work_.x + mine.begin * F::operand_lanes(I_),
+                  F::operand_lanes(I_));
     team_.barrier();
   }
 
@@ -41,7 +42,7 @@ class InputProduct {
       copy_input(tile, first, count, gates + g * l_.units);
     const T* bias = work_.weights.bias_ih + tile * l_.gate_row;
     if (args_.size.direct) return multiply_direct(tile, first, count, bias, gates);
-    const Index depth = F::steps(I_), stride = F::kRounds ? F::operand(I_) : args_.x_stride;
+    const Index depth = F::steps(I_), stride = F::kRounds ? F::operand_lanes(I_) : args_.x_stride;
     const T* x = F::kRounds ? work_.x + (first - input_row_) * stride : args_.x + first * stride;
     const T* weights = work_.weights.w_ih + tile * depth * l_.gate_row;
     l_.for_panels(l_.input_gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {

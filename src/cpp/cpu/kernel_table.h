@@ -97,7 +97,7 @@ template <class T>
 struct ForwardArgs {
   LayerSize size;
   Part part;
-  bool again;  // only refill the reserve: y holds an earlier call's result and is read
+  bool recomputing;  // only refill the reserve: y holds an earlier call's result and is read
   CellWeights<const T> weights;  // unless size.packed
   T* packed;                     // what `pack` wrote, read only, if size.packed; else null
   const T* x;                    // (rows, I), row stride x_stride; or null

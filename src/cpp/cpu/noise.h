@@ -143,7 +143,7 @@ class ForwardNoise {
     for_vectors(b, [&](Index r, Index, int, Index unit, int lanes) {
       const V mask = V::load(work_.mask + r * H_ + unit, lanes);
       F::store(V::load(h + r * stride + unit, lanes) * mask,
-               b.h_operand + r * b.operand_row + F::operand(unit), lanes);
+               b.h_operand + r * b.operand_row + F::operand_lanes(unit), lanes);
     });
   }
 
@@ -166,7 +166,7 @@ class ForwardNoise {
         if (s > 0) {
           const Index at = (s - 1) * b.state + tile * b.states_tile + r * l_.units + v * W;
           blend(part, V::load(b.states + at), V::load(b.new_states + at)).store(states + at);
-        } else if (!args_.again) {
+        } else if (!args_.recomputing) {
           blend(part, V::load(b.h + r * b.h_stride + unit, lanes),
                 V::load(b.y + r * b.y_stride + unit, lanes))
               .store(h + r * args_.y_stride + unit, lanes);

@@ -106,7 +106,7 @@ RNNFAST_INLINE void round_rows(const RealOf<P>* from, Index from_stride, Index r
     for (Index i = 0; i < columns; i += W) {
       const int lanes = int(min_index(W, columns - i));
       F::store(Vec<RealOf<P>>::load(from + r * from_stride + i, lanes),
-               to + r * to_stride + F::operand(i), lanes);
+               to + r * to_stride + F::operand_lanes(i), lanes);
     }
 }
 

@@ -47,7 +47,7 @@ class Projection {
       const T* panel = panels_ + first * depth_;
       const Index width = blocks_of(columns, W) * W;
       multiply_rows<P>({.a = m,
-                        .lda = F::operand(H_),
+                        .lda = F::operand_lanes(H_),
                         .b = panel,
                         .ldb = width,
                         .depth = depth_,
@@ -61,8 +61,8 @@ class Projection {
   // Rounds the same columns of rows of h to operands.
   void round(const T* h, Index h_stride, Index rows, Range panels, T* operands) const {
     for_panels(panels, [&](Index first, Index columns) {
-      round_rows<P>(h + first, h_stride, rows, columns, operands + F::operand(first),
-                    F::operand(P_));
+      round_rows<P>(h + first, h_stride, rows, columns, operands + F::operand_lanes(first),
+                    F::operand_lanes(P_));
     });
   }
 

@@ -37,10 +37,10 @@ struct ProjectionMemory {
     const Index row = s.proj_size ? padded(s.hidden_size) : 0;
     carry = c.take(s.rows.batch * s.proj_size);
     dh = c.take(chunk_rows * s.proj_size);
-    operands = c.take(F::kRounds ? s.rows.batch * F::operand(s.proj_size) : 0);
+    operands = c.take(F::kRounds ? s.rows.batch * F::operand_lanes(s.proj_size) : 0);
     m = c.take(chunk_rows * row);
     m_steps = F::kRounds ? c.take(F::steps(chunk_rows) * row) : m;
-    packed = c.take(F::operand(chunk_rows) * s.proj_size);
+    packed = c.take(F::operand_lanes(chunk_rows) * s.proj_size);
   }
 };
 
@@ -106,7 +106,7 @@ class ProjectionGradient {
                      : V::load(memory_.carry + (first + r) * P_ + column, lanes);
       if (dy) dh = dh + V::load(dy + (first + r) * args_.y_stride + column, lanes);
       dh.store(memory_.dh + (row + first + r) * P_ + column, lanes);
-      if (F::kRounds) F::store(dh, operands(first + r) + F::operand(column), lanes);
+      if (F::kRounds) F::store(dh, operands(first + r) + F::operand_lanes(column), lanes);
     });
   }
 
@@ -116,7 +116,7 @@ class ProjectionGradient {
                 T* out) const {
     const Index width = vectors * W;
     multiply_rows<P>({.a = F::kRounds ? operands(first) : memory_.dh + (row + first) * P_,
-                      .lda = F::operand(P_),
+                      .lda = F::operand_lanes(P_),
                       .b = panel(v0),
                       .ldb = width,
                       .depth = F::steps(P_),
@@ -133,7 +133,7 @@ class ProjectionGradient {
     const Range blocks = share(blocks_of(P_, kBlock), thread_, team_.size);
     for (Index b = blocks.begin; b < blocks.end; ++b) {
       const int width = block_width(b);
-      T* to = memory_.packed + b * kBlock * F::operand(rows);
+      T* to = memory_.packed + b * kBlock * F::operand_lanes(rows);
       pack_columns<P>(memory_.dh + b * kBlock, P_, rows, width, to);
       pad_columns<P>(rows, width, to);
     }
@@ -171,7 +171,7 @@ class ProjectionGradient {
 
  private:
   T* panel(Index v0) const { return memory_.weights + v0 * W * F::steps(P_); }
-  T* operands(Index row) const { return memory_.operands + row * F::operand(P_); }
+  T* operands(Index row) const { return memory_.operands + row * F::operand_lanes(P_); }
   int block_width(Index block) const { return int(min_index(kBlock, P_ - block * kBlock)); }
 
   // Calls f(row, vector, first column, lanes) for vectors of h.
@@ -189,7 +189,7 @@ class ProjectionGradient {
       for (Index b = blocks.begin; b < blocks.end; ++b) {
         const int width = block_width(b);
         kBlocks<P, true>.fn[vectors - 1][width - 1](
-            {.a = memory_.packed + b * kBlock * F::operand(rows) + step * F::kParts * width,
+            {.a = memory_.packed + b * kBlock * F::operand_lanes(rows) + step * F::kParts * width,
              .lda = 0,
              .b = memory_.m_steps + step * row_ + column,
              .ldb = row_,

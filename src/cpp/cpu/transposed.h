@@ -38,7 +38,7 @@ void transposed_product(const Layout<RealOf<P>>& l, const RealOf<P>* gradient, I
   for (Index tile = 0; tile < tiles; tile += step)
     multiply_rows<P>(
         {.a = gradient + tile * tile_stride,
-         .lda = Format<P>::operand(l.gate_row),
+         .lda = Format<P>::operand_lanes(l.gate_row),
          .b = panel + tile * depth * width,
          .ldb = width,
          .depth = depth,

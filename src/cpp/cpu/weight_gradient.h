@@ -56,12 +56,12 @@ struct BackwardWorkspace {
     const Index I = s.input_size, H = s.hidden_size, B = s.rows.batch, tiles = l.tiles(H);
     const Index R = s.h_size();
     chunk_rows = chunk_capacity(s.rows, kBackwardChunkRows);
-    const Index whole = s.direct ? 0 : 1;
-    w_hh = c.take(whole * l.vectors(R) * l.W * tiles * F::steps(l.gate_row));
-    w_ih = c.take(whole * s.needs_dx * l.vectors(I) * l.W * tiles * F::steps(l.gate_row));
+    const Index packs = s.direct ? 0 : 1;
+    w_hh = c.take(packs * l.vectors(R) * l.W * tiles * F::steps(l.gate_row));
+    w_ih = c.take(packs * s.needs_dx * l.vectors(I) * l.W * tiles * F::steps(l.gate_row));
     params = c.take(tiles * l.param_row);
-    dw_ih = c.take(whole * tiles * (I + 1) * l.gate_row);
-    dw_hh = c.take(whole * tiles * (R + bias_hh) * l.gate_row);
+    dw_ih = c.take(packs * tiles * (I + 1) * l.gate_row);
+    dw_hh = c.take(packs * tiles * (R + bias_hh) * l.gate_row);
     dw_params = c.take(tiles * l.param_row);
     projection.take_kept(c, s);
     h0 = c.take(B * R);
@@ -70,7 +70,7 @@ struct BackwardWorkspace {
     dheld = c.take(s.noise.zones ? l.info.states * tiles * B * l.units : 0);
     mask = c.take(s.noise.drops() ? B * H : 0);
     h = c.take(s.noise.drops() ? chunk_rows * H : 0);
-    const Index gates = tiles * chunk_rows * F::operand(l.gate_row);
+    const Index gates = tiles * chunk_rows * F::operand_lanes(l.gate_row);
     const Index steps = F::kRounds ? tiles * F::steps(chunk_rows) * l.gate_row : 0;
     for (T*& buffer : dh) buffer = c.take(gates);
     dx = c.take(l.split ? gates : 0);
@@ -81,12 +81,12 @@ struct BackwardWorkspace {
     dnorms = c.take(tiles * B * cell.norm_count() * l.units);
     moments = c.take(threads * thread_moments);
     for (int i = 0; i < l.values; ++i) values[i] = c.take(chunk_rows * H);
-    packed[0] = c.take(whole * F::operand(chunk_rows) * (I + 1));
+    packed[0] = c.take(packs * F::operand_lanes(chunk_rows) * (I + 1));
     for (int p = 0; p < l.products.size; ++p)
-      packed[p + 1] = c.take(whole * F::operand(chunk_rows) * (R + bias_hh));
-    const Index few = s.direct ? chunk_rows : 0;
-    direct = c.take((l.products.size + 1) * few * l.vectors(H) * l.W);
-    direct_dx = c.take(s.needs_dx ? 2 * few * l.vectors(I) * l.W : 0);
+      packed[p + 1] = c.take(packs * F::operand_lanes(chunk_rows) * (R + bias_hh));
+    const Index direct_rows = s.direct ? chunk_rows : 0;
+    direct = c.take((l.products.size + 1) * direct_rows * l.vectors(H) * l.W);
+    direct_dx = c.take(s.needs_dx ? 2 * direct_rows * l.vectors(I) * l.W : 0);
     products = c.take(threads * thread_products);
     size = c.used;
   }
@@ -162,7 +162,8 @@ class WeightGradient {
   // Side 0 is [x | 1]. Side p + 1 is the operand of product p, with a column of ones if bias_hh is
   // summed separately.
   int sides() const { return 1 + l_.products.size; }
-  Index lane_row() const { return F::operand(l_.gate_row); }  // lanes of a row's gate gradients
+  // Lanes of a row's gate gradients.
+  Index lane_row() const { return F::operand_lanes(l_.gate_row); }
 
   Index matrix_columns(int side) const { return side ? R_ : args_.indices ? 0 : I_; }
   Index columns(int side) const { return matrix_columns(side) + (side ? work_.bias_hh : 1); }
@@ -196,9 +197,10 @@ class WeightGradient {
     };
     const Index low = min_index(chunk.first, chunk.last);
     for (Index t = low; t <= max_index(chunk.first, chunk.last); ++t) {
-      const Index going = order.continued(t), before = order.previous(t);
-      if (going) add(args_.y + rows_.offset[before] * args_.y_stride, args_.y_stride, going);
-      add(work_.h0 + going * R_, R_, rows_.count(t) - going);
+      const Index continuing = order.continued(t), before = order.previous(t);
+      if (continuing)
+        add(args_.y + rows_.offset[before] * args_.y_stride, args_.y_stride, continuing);
+      add(work_.h0 + continuing * R_, R_, rows_.count(t) - continuing);
     }
     if (run) f(run, stride, count, at);
   }
@@ -211,7 +213,7 @@ class WeightGradient {
       const Index first = b * l_.block_rows;
       const int width = int(min_index(l_.block_rows, columns(side) - first));
       const int copied = int(max_index(0, min_index(width, matrix_columns(side) - first)));
-      T* to = work_.packed[side] + first * F::operand(chunk.rows);
+      T* to = work_.packed[side] + first * F::operand_lanes(chunk.rows);
       if (copied)
         for_runs(side, chunk, [&](const T* from, Index stride, Index rows, Index at) {
           if (copied == width) return pack_columns<P>(from + first, stride, rows, width, to, at);
@@ -234,8 +236,8 @@ class WeightGradient {
         const T* row = from + (tile * work_.chunk_rows + r) * lane_row();
         T* step = to + (tile * F::steps(work_.chunk_rows) + r / F::kStep) * l_.gate_row;
         for (int i = 0; i < l_.gate_row; i += W) {
-          const T* second = row + lane_row() + F::operand(i);
-          const V pair[2] = {F::load(row + F::operand(i)),
+          const T* second = row + lane_row() + F::operand_lanes(i);
+          const V pair[2] = {F::load(row + F::operand_lanes(i)),
                              r + 1 < chunk.rows ? F::load(second) : zero};
           F::join(pair).store(step + i);
         }
@@ -291,7 +293,7 @@ class WeightGradient {
     const Index first = block * l_.block_rows;
     const int width = int(min_index(l_.block_rows, columns(side) - first));
     kBlocks<P, true>.fn[vectors - 1][width - 1](
-        {.a = work_.packed[side] + first * F::operand(chunk.rows) + row * F::kParts * width,
+        {.a = work_.packed[side] + first * F::operand_lanes(chunk.rows) + row * F::kParts * width,
          .lda = 0,
          .b = b + row * l_.gate_row,
          .ldb = l_.gate_row,
@@ -312,10 +314,11 @@ class WeightGradient {
         if (empty_)
           for (Index i = 0; i < I_ * vectors; ++i) V(0).store(panel + i * W);
         for (Index r = 0; r < chunk.rows; ++r) {
-          const T* gates = dx + (tile * work_.chunk_rows + r) * lane_row() + F::operand(column * W);
+          const T* gates =
+              dx + (tile * work_.chunk_rows + r) * lane_row() + F::operand_lanes(column * W);
           T* sum = panel + args_.indices[chunk.row + r] * vectors * W;
           for (int v = 0; v < vectors; ++v)
-            (V::load(sum + v * W) + F::load(gates + F::operand(v * W))).store(sum + v * W);
+            (V::load(sum + v * W) + F::load(gates + F::operand_lanes(v * W))).store(sum + v * W);
         }
       });
   }

@@ -146,7 +146,7 @@ void recompute(const CellRun<T>& run, Index k, const BackwardMemory<T>& memory) 
   ForwardArgs<T> args{};
   run.set_inputs(args, k, true, false);
   args.part.first = k == run.segments().size() - 1;
-  args.again = true;
+  args.recomputing = true;
   args.gates = memory.gates;
   args.states = memory.states;
   args.made = memory.made;
@@ -160,15 +160,15 @@ void backward(const CellRun<T>& run, const CellGradient<T>& gradient,
               const BackwardMemory<T>& memory) {
   const Reserve<T>& r = run.reserve;
   const Index i = run.number(), count = run.segments().size();
-  const bool again = r.recomputes(run.direction);
+  const bool recomputing = r.recomputes(run.direction);
   for (Index k = count - 1; k >= 0; --k) {
-    if (again) recompute(run, k, memory);
+    if (recomputing) recompute(run, k, memory);
     BackwardArgs<T> args{};
     run.set_inputs(args, k, true, gradient.dx != nullptr);
     args.part = {k == count - 1, k == 0};
-    args.gates = again ? memory.gates : r.gates[i];
-    args.states = again ? memory.states : r.states[i];
-    args.made = again ? memory.made : r.made[i];
+    args.gates = recomputing ? memory.gates : r.gates[i];
+    args.states = recomputing ? memory.states : r.states[i];
+    args.made = recomputing ? memory.made : r.made[i];
     if (gradient.dy) args.dy = run.at_segment(gradient.dy, k);
     for (int s = 0; s < run.cell().info.states; ++s) {
       // Between segments, dinitial holds the gradients of the states.
