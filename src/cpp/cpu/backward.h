@@ -12,6 +12,8 @@
 #include "cpu/input_gradient.h"
 #include "cpu/noise.h"
 #include "cpu/norms.h"
+#include "cpu/recurrent_gradient.h"
+#include "cpu/weight_gradient.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -43,6 +45,7 @@ class Backward {
                                         : Range{0, l_.vectors(R_)}),
         share_(share(tiles_, thread, team.size)),
         projection_(args, team, thread, work_.projection),
+        recurrent_(l_, args, work_, own_vectors_),
         input_(l_, args, work_, team, thread),
         noise_(cell, args, work_),
         product_(work_.products + thread * work_.thread_products),
@@ -84,6 +87,10 @@ class Backward {
     Index row;
   };
 
+  // The gate gradients of step t in a buffer.
+  const T* gates_of(const GateBuffer& buffer, Index t) const {
+    return buffer.gates + (rows_.offset[t] - buffer.row) * gate_row_;
+  }
   T* dx_gates() const { return l_.split ? work_.dx : current_.gates; }
 
   void prepare() {
@@ -107,15 +114,11 @@ class Backward {
     // Threads that share sequences use every panel, so they share the packing of each one; threads
     // that share tiles pack their own panels.
     if (projection_)
-      for_groups(own_vectors_, [&](const Group& group) {
+      for_groups(own_vectors_, [&](const ColumnGroup& group) {
         projection_.pack(group.v0, group.vectors, !own_.by_tiles);
       });
-    for_groups(h_vectors_, [&](const Group& group) {
-      for (int p = 0; p < l_.products.size; ++p) {
-        pack_transposed<P>(l_, w.weight_hh, l_.info.recurrent, H_, R_, l_.products.item[p].gates,
-                           group.v0, group.vectors, own_.by_tiles ? Range{0, tiles_} : share_,
-                           recurrent_panel(p, group.v0));
-      }
+    for_groups(h_vectors_, [&](const ColumnGroup& group) {
+      recurrent_.pack(group, own_.by_tiles ? Range{0, tiles_} : share_);
     });
     if (args_.dx) input_.pack(share_);
   }
@@ -132,12 +135,6 @@ class Backward {
                  gates + (tiles_ - 1) * chunk_tile_ + F::operand_lanes(i * l_.units + v * W));
   }
 
-  // Columns of a gradient: up to four of this thread's vectors, which are split evenly into groups.
-  struct Group {
-    Index v0;
-    int vectors;
-    Index next;  // first vector of the next group, or -1
-  };
   // Calls f(group) for each group; as in the forward pass, every other step goes backwards.
   template <class F>
   RNNFAST_INLINE void for_groups(const Range& own, F&& f, bool backwards = false) const {
@@ -148,8 +145,8 @@ class Backward {
     };
     for (Index n = 0; n < groups; ++n) {
       const Index i = backwards ? groups - 1 - n : n, next = backwards ? i - 1 : i + 1;
-      f(Group{own.begin + begin(i), int(begin(i + 1) - begin(i)),
-              n + 1 < groups ? own.begin + begin(next) : -1});
+      f(ColumnGroup{own.begin + begin(i), int(begin(i + 1) - begin(i)),
+                    n + 1 < groups ? own.begin + begin(next) : -1});
     }
   }
   // Calls f(first, rows) for this thread's sequences among [first, end), a strip at a time.
@@ -158,12 +155,6 @@ class Backward {
     first = max_index(first, own_.batch.begin);
     end = min_index(end, own_.batch.end);
     for_blocks(end - first, kStripRows, [&](Index at, Index rows) { f(first + at, rows); });
-  }
-
-  T* recurrent_panel(int product, Index v0) const {
-    const Span gates = l_.products.item[product].gates;
-    return work_.w_hh +
-           W * tiles_ * F::steps(l_.units) * (l_.vectors(R_) * gates.first + v0 * gates.count);
   }
 
   Index carry_tile() const { return rows_.batch * l_.units; }
@@ -177,7 +168,7 @@ class Backward {
     const Index count = rows_.count(t), continuing = has_later ? order_.continued(later) : 0;
     if (has_later) leave(later, continuing);
     BackwardBlock<T> block = block_of(t);
-    const auto last_stage = [&](const Group& group) {
+    const auto last_stage = [&](const ColumnGroup& group) {
       for_strips(0, continuing, [&](Index first, Index rows) {
         products(kBefore, later_, later, group, first, rows);
         run_stage(block, t, group, first, rows, product_);
@@ -196,8 +187,8 @@ class Backward {
       block.stage = stage;
       for (int n = 0; n < cell_.norm_count(); ++n)
         if (cell_.traced->norms[n].made_by == stage) find_moments(n, block, count);
-      if (direct_) direct_products(made_by(stage), current_, t);
-      for_groups(own_vectors_, [&](const Group& group) {
+      if (direct_) recurrent_.multiply_direct(made_by(stage), gates_of(current_, t), count);
+      for_groups(own_vectors_, [&](const ColumnGroup& group) {
         for_strips(0, count, [&](Index first, Index rows) {
           products(made_by(stage), current_, t, group, first, rows);
           run_stage(block, t, group, first, rows, product_);
@@ -213,7 +204,7 @@ class Backward {
   void projected_stage(BackwardBlock<T>& block, Index t, Index later, Index continuing) {
     const Index count = rows_.count(t), row = rows_.offset[t] - current_.row;
     const T* dy = args_.dy ? args_.dy + rows_.offset[t] * args_.y_stride : nullptr;
-    for_groups(h_vectors_, [&](const Group& group) {
+    for_groups(h_vectors_, [&](const ColumnGroup& group) {
       for_strips(0, continuing, [&](Index first, Index rows) {
         products(kBefore, later_, later, group, first, rows);
         projection_.complete(group.v0, group.vectors, row, first, rows, product_, dy);
@@ -227,7 +218,7 @@ class Backward {
     block.made_h = projection_.m(row);
     for_groups(
         own_vectors_,
-        [&](const Group& group) {
+        [&](const ColumnGroup& group) {
           for_strips(0, count, [&](Index first, Index rows) {
             projection_.multiply(group.v0, group.vectors, group.next, row, first, rows, product_);
             cell_.backward[l_.last](of_rows(block, group, first, rows, product_));
@@ -239,10 +230,10 @@ class Backward {
   // Sequences [continuing, count) start at step t, so the gradient that comes back through its
   // products is that of their initial states.
   void leave(Index t, Index continuing) {
-    if (direct_) direct_products(kBefore, later_, t);
+    if (direct_) recurrent_.multiply_direct(kBefore, gates_of(later_, t), rows_.count(t));
     if (continuing == rows_.count(t)) return;
     BackwardBlock<T> block = block_of(t);
-    for_groups(h_vectors_, [&](const Group& group) {
+    for_groups(h_vectors_, [&](const ColumnGroup& group) {
       for_strips(continuing, rows_.count(t), [&](Index first, Index rows) {
         products(kBefore, later_, t, group, first, rows);
         if (projection_) return projection_.keep(group.v0, group.vectors, first, rows, product_);
@@ -251,16 +242,16 @@ class Backward {
     });
   }
 
-  static const BackwardBlock<T>& of_rows(BackwardBlock<T>& block, const Group& group, Index first,
-                                         Index rows, const T* product) {
+  static const BackwardBlock<T>& of_rows(BackwardBlock<T>& block, const ColumnGroup& group,
+                                         Index first, Index rows, const T* product) {
     block.vector = group.v0, block.vectors = group.vectors;
     block.row = first, block.rows = rows;
     block.product = product;
     return block;
   }
   // Runs the block's stage of step t.
-  void run_stage(BackwardBlock<T>& block, Index t, const Group& group, Index first, Index rows,
-                 const T* product) const {
+  void run_stage(BackwardBlock<T>& block, Index t, const ColumnGroup& group, Index first,
+                 Index rows, const T* product) const {
     of_rows(block, group, first, rows, product);
     if (noise_.any()) return noise_.run(block, t);
     cell_.backward[block.stage](block);
@@ -270,54 +261,16 @@ class Backward {
   static constexpr int kBefore = 0;
   static int made_by(int stage) { return stage + 1; }
 
-  // Computes the gradients of a group's operands for all rows of step t and this thread's columns,
-  // from the weights in place.
-  void direct_products(int of, const GateBuffer& buffer, Index t) {
-    for (int i = l_.products.group[of]; i < l_.products.group[of + 1]; ++i) {
-      const int p = l_.products.made[i];
-      const Span gates = l_.products.item[p].gates;
-      direct_transposed<T>(
-          l_, buffer.gates + (rows_.offset[t] - buffer.row) * l_.gate_row + gates.first * l_.units,
-          chunk_tile_,
-          {args_.weights.weight_hh, l_.info.recurrent, l_.info.recurrent_gates() * H_, H_, H_,
-           gates, own_vectors_},
-          tiles_, rows_.count(t), direct_row(p, 0), direct_row(l_.products.size, 0),
-          direct_width());
-    }
-  }
-  Index direct_width() const { return l_.vectors(H_) * W; }
-  T* direct_row(int p, Index row) const {
-    return work_.direct + (p * work_.chunk_rows + row) * direct_width() + own_vectors_.begin * W;
-  }
-
   // Computes the gradients of a group's operands for some rows of step t, whose gate gradients are
   // in `buffer`.
-  void products(int of, const GateBuffer& buffer, Index t, const Group& group, Index first,
+  void products(int of, const GateBuffer& buffer, Index t, const ColumnGroup& group, Index first,
                 Index rows) {
     for (int i = l_.products.group[of]; i < l_.products.group[of + 1]; ++i) {
       const int p = l_.products.made[i];
-      recurrent_product(p, buffer, t, group, first, rows);
+      recurrent_.multiply(p, gates_of(buffer, t), group, first, rows, product_ + p * kProduct);
       if (noise_.any())
         noise_.drop_product(product_ + p * kProduct, group.v0, group.vectors, first, rows);
     }
-  }
-
-  void recurrent_product(int p, const GateBuffer& buffer, Index t, const Group& group, Index first,
-                         Index rows) {
-    if (direct_) {
-      for (Index r = 0; r < rows; ++r)
-        __builtin_memcpy(product_ + p * kProduct + r * group.vectors * W,
-                         direct_row(p, first + r) + (group.v0 - own_vectors_.begin) * W,
-                         group.vectors * W * sizeof(T));
-      return;
-    }
-    const Span gates = l_.products.item[p].gates;
-    transposed_product<P>(l_,
-                          buffer.gates + (rows_.offset[t] + first - buffer.row) * gate_row_ +
-                              F::operand_lanes(gates.first * l_.units),
-                          chunk_tile_, gates.count, recurrent_panel(p, group.v0),
-                          group.next < 0 ? nullptr : recurrent_panel(p, group.next), group.vectors,
-                          tiles_, rows, product_ + p * kProduct);
   }
 
   // Computes the moments of norm n and of its gradient, for this thread's sequences of a step.
@@ -400,6 +353,7 @@ class Backward {
   const Range own_vectors_, h_vectors_;  // of units; of h, whose gradient this thread computes
   const Range share_;                    // tiles outside the time loop
   const ProjectionGradient<P> projection_;
+  const RecurrentGradient<P> recurrent_;
   const InputGradient<P> input_;
   const BackwardNoise<P> noise_;
   T* const product_;  // scratch for this thread's recurrent products

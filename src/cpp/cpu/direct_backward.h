@@ -3,7 +3,7 @@
 // for calls of a few rows (see direct.h). Every sum has the same order as with packed weights, so
 // the bits are the same.
 
-#include "cpu/weight_gradient.h"
+#include "cpu/backward_workspace.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 

@@ -1,14 +1,14 @@
 #pragma once
 // The forward pass of one layer in one direction; every thread of the team runs it.
 //
-// It takes the steps in chunks. The input product of a chunk fills the gates; then, step by step
-// and stage by stage, a block of rows gets its recurrent products and the cell's pointwise
-// function.
+// It takes the steps in chunks. The input product of a chunk fills the gates; then come, step by
+// step and stage by stage, the recurrent products of a block of rows and the pointwise function.
 
 #include "cpu/cell_code.h"
 #include "cpu/input_product.h"
 #include "cpu/noise.h"
 #include "cpu/norms.h"
+#include "cpu/recurrent_product.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -35,10 +35,10 @@ class Forward {
         h_share_(share(l_.tiles(R_), thread, team.size)),
         projection_(args.size, work_.weights.w_hr),
         input_(l_, args, work_, team, thread),
+        product_(l_, args, work_),
         noise_(cell, args, work_),
         sums_(work_.sums + thread * work_.thread_sums),
         moments_(work_.moments + thread * work_.thread_moments),
-        direct_(args.size.direct),
         keeps_gates_(args.size.training && l_.keeps_gates),
         gates_(keeps_gates_ ? args.gates : work_.gates),
         gates_tile_((keeps_gates_ ? rows_.total() : chunk_capacity(rows_, kForwardChunkRows)) *
@@ -59,7 +59,7 @@ class Forward {
       own_.batch =
           own_.by_tiles ? Range{0, rows_.batch} : share_rows(rows_, chunk, thread_, team_.size);
       input_.round(chunk);
-      input_product(chunk);
+      input_.multiply(chunk, own_, chunk_row_, gates_tile_, gates_);
       noise_.mask_candidates(chunk, own_, chunk_row_, gates_tile_, gates_);
       while (t != chunk.last + step) {
         const Index steps = steps_at_once(t, chunk.last);
@@ -114,27 +114,6 @@ class Forward {
   // states.
   Index operand_offset(Index t, bool initial) const {
     return (initial ? 0 : 1 + (t & 1)) * rows_.batch * h_row_;
-  }
-
-  // Computes gates = x W^T + bias for this thread's rows of a chunk.
-  void input_product(const Chunk& chunk) {
-    for (Index tile = own_.tiles.begin; tile < own_.tiles.end; ++tile) {
-      if (own_.by_tiles) {
-        input_rows(tile, chunk.row, chunk.rows);
-        continue;
-      }
-      const Index low = min_index(chunk.first, chunk.last);
-      for (Index t = low; t <= max_index(chunk.first, chunk.last); ++t) {
-        const Index end = min_index(own_.batch.end, rows_.count(t));
-        if (own_.batch.begin < end)
-          input_rows(tile, rows_.offset[t] + own_.batch.begin, end - own_.batch.begin);
-      }
-    }
-  }
-
-  void input_rows(Index tile, Index first, Index count) {
-    input_.multiply(tile, first, count,
-                    gates_ + tile * gates_tile_ + (first - chunk_row_) * l_.slot_row);
   }
 
   // Rows [first, end) of step t. They continue from step `previous`, or from the initial states if
@@ -248,8 +227,7 @@ class Forward {
   struct StageRows {
     int stage;
     Index first, rows;
-    const T* operands[kMaxProducts];  // of sequence 0
-    Index strides[kMaxProducts];
+    StageOperands<T> operands;
     ForwardBlock<T> block;
     Index t;  // the step, and where its states are stored
     T *h, *states;
@@ -260,7 +238,8 @@ class Forward {
     all.stage = stage, all.first = range.first, all.rows = range.end - range.first;
     if (all.rows <= 0) return all;
     for (int p = l_.products.first[stage], i = 0; p < l_.products.first[stage + 1]; ++p, ++i)
-      all.operands[i] = operand_rows(l_.products.item[p].operand, range, &all.strides[i]);
+      all.operands.rows[i] =
+          operand_rows(l_.products.item[p].operand, range, &all.operands.strides[i]);
     ForwardBlock<T>& b = all.block;
     b.code = &cell_;
     b.stage = stage;
@@ -318,9 +297,8 @@ class Forward {
     });
   }
 
-  // Runs a stage's products and its pointwise part, a block of rows of one tile at a time. If all
-  // rows fit one block, several tiles share a call of the pointwise part, so that it has enough to
-  // do.
+  // Runs a stage's products and pointwise part, a block of rows of one tile at a time. If all rows
+  // fit one block, several tiles share a call of the pointwise part to give it enough to do.
   void run_tiles(StageRows& all, Range tiles, bool backwards) const {
     const Index count = tiles.end - tiles.begin, fetch = l_.stage_fetch[all.stage];
     ForwardBlock<T>& block = all.block;
@@ -334,8 +312,7 @@ class Forward {
       }
       return run_block(all, all.first, all.rows);
     }
-    // Several blocks of rows share a call of the pointwise part, as a call costs as much as the
-    // work on several units.
+    // Several blocks of rows share a call of the pointwise part, as a call costs some units' work.
     const Index together = work_.kSumRows / l_.block_rows * l_.block_rows;
     AheadShares<T> ahead{next_weights(all.stage, tiles.begin, backwards), fetch,
                          all.rows / together * (together / l_.block_rows) +
@@ -359,53 +336,16 @@ class Forward {
   const T* next_weights(int stage, Index tile, bool backwards) const {
     const Index next = backwards ? tile - 1 : tile + 1;
     if (next < own_.tiles.begin || next >= own_.tiles.end) return nullptr;
-    if (l_.products.first[stage] == l_.products.first[stage + 1]) return nullptr;
-    const int first = l_.products.item[l_.products.first[stage]].gates.first * l_.units;
-    return work_.weights.w_hh + (next * l_.gate_row + first) * F::steps(R_);
+    return product_.weights(stage, next);
   }
 
-  // Computes sums = bias_hh + the recurrent products of a stage, for some rows of a tile.
+  // Runs a stage's products for some rows of a tile.
   RNNFAST_INLINE void multiply(const StageRows& all, Index tile, Index row, Index count,
                                AheadShares<T>& ahead, T* sums) const {
-    const int vectors = l_.used_vectors(H_, tile);
-    const T* bias = work_.weights.bias_hh + tile * l_.gate_row;
-    const Index depth = F::steps(R_);
     const T* gates = all.block.gates + tile * gates_tile_;
     for (Index i = row * l_.slot_row; i < (row + count) * l_.slot_row; i += kLine<T>)
       __builtin_prefetch(gates + i, 1, 3);  // arrives while the product runs
-    const int first = l_.products.first[all.stage], end = l_.products.first[all.stage + 1];
-    for (int p = first; p < end; ++p) {
-      const Span product = l_.products.item[p].gates;
-      const Index stride = all.strides[p - first];
-      const T* a = all.operands[p - first] + row * stride;
-      if (direct_) {
-        direct_gates<T>(l_,
-                        {.a = a,
-                         .lda = stride,
-                         .w = args_.weights.weight_hh,
-                         .ldw = H_,
-                         .depth = H_,
-                         .depth_block = H_,
-                         .c = sums,
-                         .ldc = l_.gate_row,
-                         .bias = bias},
-                        l_.info.recurrent, H_, tile, product, count);
-        continue;
-      }
-      l_.for_panels(product, vectors, [&](int column, int width) {
-        kBlocks<P, false>.fn[width - 1][count - 1](
-            {.a = a,
-             .lda = stride,
-             .b = work_.weights.w_hh + (tile * l_.gate_row + W * column) * depth,
-             .ldb = width * W,
-             .depth = depth,
-             .c = sums + column * W,
-             .ldc = l_.gate_row,
-             .columns = width * W,
-             .bias = bias + column * W,
-             .ahead = ahead.take(depth)});
-      });
-    }
+    product_.multiply(all.stage, all.operands, tile, row, count, ahead, sums);
   }
 
   // Stores each sequence's final state: that of its last processed step, or the initial one.
@@ -441,6 +381,7 @@ class Forward {
   const Range h_share_;  // likewise, tiles of h
   const Projection<P> projection_;
   InputProduct<P> input_;
+  const RecurrentProduct<P> product_;
   const ForwardNoise<P> noise_;
   // Whether products multiply copies of h rather than h as it lies in y.
   const bool copies_h_ = F::kRounds || args_.size.noise.drops();
@@ -448,7 +389,6 @@ class Forward {
   T* const moments_;
   // Whether a stage reads results of other tiles, so that threads must meet after each stage.
   const bool meets_ = l_.products.size > 0 || cell_.norm_count() > 0;
-  const bool direct_;  // weights are read in place
   const bool keeps_gates_;
   T* const gates_;
   const Index gates_tile_;

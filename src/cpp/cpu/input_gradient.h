@@ -2,6 +2,7 @@
 // The gradient of the input: for a chunk of rows, the gate gradients times weight_ih.
 
 #include "cpu/direct_backward.h"
+#include "cpu/transposed.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 

@@ -35,9 +35,32 @@ class InputProduct {
     team_.barrier();
   }
 
+  // Computes gates = x W^T + bias for a thread's rows of a chunk. `gates` points at packed row
+  // `first_row`.
+  void multiply(const Chunk& chunk, const Partition& own, Index first_row, Index gates_tile,
+                T* gates) const {
+    for (Index tile = own.tiles.begin; tile < own.tiles.end; ++tile) {
+      const auto rows = [&](Index first, Index count) {
+        multiply_rows_of(tile, first, count,
+                         gates + tile * gates_tile + (first - first_row) * l_.slot_row);
+      };
+      if (own.by_tiles) {
+        rows(chunk.row, chunk.rows);
+        continue;
+      }
+      const Index low = min_index(chunk.first, chunk.last);
+      for (Index t = low; t <= max_index(chunk.first, chunk.last); ++t) {
+        const Index end = min_index(own.batch.end, args_.size.rows.count(t));
+        if (own.batch.begin < end)
+          rows(args_.size.rows.offset[t] + own.batch.begin, end - own.batch.begin);
+      }
+    }
+  }
+
+ private:
   // Computes gates = x W^T + bias, or copies x for gates that read it, for rows [first, first +
   // count) of one tile. The gates' row stride is slot_row.
-  void multiply(Index tile, Index first, Index count, T* gates) const {
+  void multiply_rows_of(Index tile, Index first, Index count, T* gates) const {
     for (int g = l_.reading_gates.first; g < l_.reading_gates.end(); ++g)
       copy_input(tile, first, count, gates + g * l_.units);
     const T* bias = work_.weights.bias_ih + tile * l_.gate_row;
@@ -67,7 +90,6 @@ class InputProduct {
     });
   }
 
- private:
   // Copies a tile's units of the input itself.
   void copy_input(Index tile, Index first, Index count, T* to) const {
     const Index unit = tile * l_.units;

@@ -5,9 +5,9 @@
 // equations; they find its mask in a slot.
 
 #include "core/noise.h"
+#include "cpu/backward_workspace.h"
 #include "cpu/drop.h"
 #include "cpu/forward_workspace.h"
-#include "cpu/weight_gradient.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
