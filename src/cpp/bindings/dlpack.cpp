@@ -53,7 +53,8 @@ py::object array_of(const py::object& capsule) {
                 tensor.axes);
   std::int64_t count = 1;
   for (std::int32_t i = 0; i < tensor.axes; ++i) count *= tensor.shape[i];
-  RNNFAST_CHECK(tensor.data || count == 0, "expected a tensor with memory; its was freed");
+  RNNFAST_CHECK(tensor.data || count == 0,
+                "expected a tensor with memory, got one whose memory was freed");
   const py::dtype dtype = dtype_of(tensor);
   std::array<Py_intptr_t, kMaxAxes> strides;
   for (std::int32_t i = 0; tensor.strides && i < tensor.axes; ++i)

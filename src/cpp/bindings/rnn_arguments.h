@@ -56,7 +56,7 @@ bool read_seed(py::handle object, std::uint64_t& value);
 inline void check_projection(const NetworkSize& s) {
   RNNFAST_CHECK(!s.noise.zones() && !s.noise.recurrent_dropout && !s.noise.candidate_dropout,
                 "weight_hr: expected none with zoneout, recurrent_dropout or candidate_dropout, "
-                "which a network whose h is projected does not have");
+                "which networks with a projection do not support");
 }
 
 // Reads the sizes from the first layer's weights; returns false also if these are not matrices of

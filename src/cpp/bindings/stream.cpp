@@ -165,7 +165,7 @@ class Stepper final : public PyStepper {
   py::object step(py::handle x, py::handle states, py::handle rows) override {
     if (busy_.test_and_set(std::memory_order_acquire))
       throw std::runtime_error(
-          "stream: expected one thread at a time in the steps of a stream, another is in one");
+          "stream: expected one thread at a time in the steps of a stream, but another is in one");
     const Free free{busy_};
     if (!is_array<T>(states) || py::detail::array_proxy(states.ptr())->nd != 2 ||
         array_size(states, 1) != plan_.state_size() || !is_writable(states) ||
