@@ -4,8 +4,8 @@
 // it is the only file with inline assembly. For g++, emulator_builtins.h defines the names of the
 // first part.
 //
-// Where the hardware lacks an instruction (mma below sm_80, clusters below sm_90) the function
-// traps: a plan must not choose such a kernel. copy_async is a plain copy below sm_80.
+// If the hardware lacks an instruction (mma below sm_80, clusters below sm_90), the function traps:
+// a plan must not choose such a kernel. copy_async is a plain copy below sm_80.
 
 #include "core/macros.h"
 

@@ -1,5 +1,5 @@
 #pragma once
-// What a plan needs to know about a device. Plain data, so that tests can invent devices.
+// The properties of a device that a plan needs. Plain data, so that tests can invent devices.
 
 #include <cstddef>
 #include <string>

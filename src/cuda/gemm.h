@@ -23,7 +23,7 @@ struct GemmShape {
 void gemm(const GemmShape& shape, const float* a, const float* b, const float* bias, float* c,
           cudaStream_t stream);
 
-// What `gemm` uses: "cuBLAS 13.1.0", or "rnnfast".
+// The library that `gemm` uses: "cuBLAS 13.1.0", or "rnnfast".
 std::string gemm_library();
 
 // out[j] = beta out[j] + the sum of a[i][j] over all rows. `out` is not read if beta is 0.

@@ -1,6 +1,6 @@
 #pragma once
-// What the stages of a step multiply, derived from a cell's products, for kernels, plan and host
-// code. Operands are numbered across the cell: 0 is h, 1 + i is value i.
+// The operands that the stages of a step multiply, derived from a cell's products, for kernels,
+// plan and host code. Operands are numbered across the cell: 0 is h, 1 + i is value i.
 
 #include "cells/cell.h"
 

@@ -23,7 +23,7 @@ struct NetworkSize {
   std::optional<Kernel> kernel;  // the only one allowed; none: the plan chooses
 
   Plan plan(Pass pass, const DeviceProperties& device) const;
-  // What must be loaded before a pass runs.
+  // The unit that must be loaded before a pass runs.
   KernelUnit unit(Pass pass, const DeviceProperties& device) const;
   int cells() const { return layers * directions; }
   int width() const { return directions * hidden_size; }

@@ -1,5 +1,6 @@
 #pragma once
-// What a block of each kernel needs, for kernels and plan: plain functions without CUDA.
+// The resources that a block of each kernel needs, for kernels and plan: plain functions without
+// CUDA.
 
 #include "cuda/multiplied.h"
 

@@ -28,7 +28,7 @@ double step_bytes(const LayerShape& s) {
   return 4. * s.batch * s.hidden * arrays;
 }
 
-// Of a step.
+// The time that blocks wait for each other in a step.
 double synchronisation(const Plan& p, const LayerShape& s) {
   const CellInfo& c = s.cell;
   if (p.kernel == Kernel::gemm)  // the products, the pointwise parts

@@ -1,5 +1,5 @@
-// What a cell and a network are, and how calls run. Options are read once and then passed to any
-// number of calls.
+// Binds the descriptions of cells, and the options of networks and their calls. Options are read
+// once and then passed to any number of calls.
 #include "bindings/rnn_options.h"
 
 #include <pybind11/typing.h>

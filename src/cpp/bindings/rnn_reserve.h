@@ -1,6 +1,5 @@
 #pragma once
-// What a training forward pass returns to Python: the reserve, and the arrays that backward
-// rereads.
+// A training forward pass as Python holds it: the reserve, and the arrays that backward rereads.
 
 #include <cstdint>
 #include <optional>

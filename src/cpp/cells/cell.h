@@ -36,7 +36,7 @@ struct Span {
   RNNFAST_INLINE constexpr bool has(int i) const { return i >= first && i < end(); }
 };
 
-// What a product multiplies: a state before the step, or a value that an earlier stage made.
+// The operand of a product: a state before the step, or a value that an earlier stage computed.
 struct Operand {
   enum From { kState, kValue };
   From from = kState;

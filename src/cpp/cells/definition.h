@@ -41,7 +41,7 @@ inline std::vector<Product> products_told(const std::vector<ProductTuple>& told)
   return products;
 }
 
-// What cells/cell.h and cells/program.h say of a cell.
+// A cell as Python describes it, in the terms of cells/cell.h and cells/program.h.
 struct CellDefinition {
   std::string name;
   int states = 1, params = 0, slots = 0, dslots = 0, mask = -1;

@@ -36,7 +36,7 @@ struct StepGradients {
   V* made = nullptr;
 };
 
-// What a stage writes, one bit per array.
+// The arrays that a stage writes, one bit each.
 struct StepWrites {
   unsigned long long slots = 0;   // forward
   unsigned long long dslots = 0;  // backward

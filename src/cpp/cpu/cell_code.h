@@ -1,7 +1,7 @@
 #pragma once
-// What the drivers need of a cell: its layout, and for each stage a function for the pointwise part
-// of a block. The drivers are compiled once per instruction set and format; only these functions
-// are compiled per cell (forward_cell.h, backward_cell.h).
+// A cell as the drivers see it: its layout, and for each stage a function for the pointwise part of
+// a block. The drivers are compiled once per instruction set and format; only these functions are
+// compiled per cell (forward_cell.h, backward_cell.h).
 //
 // A block is a range of sequences and units of one step. Its pointers are those of sequence 0 and
 // unit 0 of the step, so that only the range differs from block to block.

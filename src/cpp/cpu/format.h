@@ -1,7 +1,7 @@
 #pragma once
-// What the products of a network multiply: values of a real type themselves, or values rounded to
-// bfloat16 and summed in float. A format defines what a lane of a panel and of an operand's row
-// holds.
+// The formats of the factors in a network's products: values of a real type as they are, or values
+// rounded to bfloat16 and summed in float. A format defines what a lane of a panel and of an
+// operand's row holds.
 //
 // The depth of a product counts steps. In bfloat16 a step is two values, packed into one lane of 32
 // bits, the first in the lower half; an odd depth ends with a zero. There are two kernels:

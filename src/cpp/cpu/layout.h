@@ -46,7 +46,7 @@ constexpr ProductList products_of(const CellInfo& info) {
   return list;
 }
 
-// What the drivers need to know of a cell, computed once.
+// The properties of a cell that the drivers need, computed once.
 template <class T>
 struct Layout {
   static constexpr int W = kLanes<T>;

@@ -54,7 +54,7 @@ RNNFAST_INLINE Wide wide_exp(Vec<double> x) {
   n = n - magic;
   V::Raw r = x.v - n.v * 6.93147180369123816490e-01;
   r = r - n.v * 1.90821492927058770002e-10;
-  return {exp(clamp(V(r), 1.0)), n};  // the clamp is for x beside which the rounding of n is large
+  return {exp(clamp(V(r), 1.0)), n};  // clamps r for x so large that n's rounding matters
 }
 
 }  // namespace RNNFAST_ISA_NAMESPACE

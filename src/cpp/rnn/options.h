@@ -1,6 +1,6 @@
 #pragma once
-// What a network is and how its calls run: the options that stay the same from call to call and do
-// not follow from the arrays.
+// The options of a network and its calls, which stay the same from call to call and do not follow
+// from the arrays.
 
 #include "cpu/kernel_table.h"
 
