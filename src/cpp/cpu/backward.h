@@ -198,9 +198,8 @@ class Backward {
     if (own_.by_tiles) team_.barrier();
   }
 
-  // Runs the last stage of a step whose h is projected: completes the gradient of h, then
-  // multiplies it with weight_hr, which is the gradient of m that the stage takes for that of its
-  // h.
+  // Runs the last stage of a step whose h is projected: completes the gradient of h and multiplies
+  // it by weight_hr. The stage takes the product, the gradient of m, as that of its h.
   void projected_stage(BackwardBlock<T>& block, Index t, Index later, Index continuing) {
     const Index count = rows_.count(t), row = rows_.offset[t] - current_.row;
     const T* dy = args_.dy ? args_.dy + rows_.offset[t] * args_.y_stride : nullptr;
