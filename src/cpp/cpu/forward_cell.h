@@ -104,7 +104,7 @@ class ForwardCell {
         save[k].store(slots + (info.first_slot(kStage) + k) * kUnits);
   }
 
-  // Stores what the next step's products multiply, made of the states s.
+  // Stores the next step's operands, computed from the states s.
   static RNNFAST_INLINE void store_operands(const Block& b, const Place& at, Index r, const V* s) {
     if constexpr (F::kRounds) F::store(s[0], b.h_operand + at.operand, at.lanes);
     if constexpr (info.opens) {
