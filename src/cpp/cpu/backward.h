@@ -301,8 +301,7 @@ class Backward {
     b.h0 = work_.h0, b.h0_stride = H_;
     b.states0 = args_.states;
     b.states = args_.states + (rows_.batch + row) * l_.units;
-    const Index row_before =
-        before < 0 ? 0 : rows_.offset[before];  // if before < 0, no sequence reads it
+    const Index row_before = before < 0 ? 0 : rows_.offset[before];  // unread if before < 0
     b.h_before = args_.y + row_before * args_.y_stride;
     b.states_before = args_.states + (rows_.batch + row_before) * l_.units;
     b.state = tiles_ * states_tile_;
@@ -360,8 +359,7 @@ class Backward {
   const Index gates_tile_, states_tile_;
   const Index gate_row_;  // lanes of a row's gate gradients
   const Index chunk_tile_;
-  GateBuffer current_{},
-      later_{};  // of this chunk; of the step that forward processed after this one
+  GateBuffer current_{}, later_{};  // of this chunk; of the next step in forward's order
 };
 
 }  // namespace RNNFAST_ISA_NAMESPACE

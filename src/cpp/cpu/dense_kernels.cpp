@@ -94,9 +94,7 @@ double shifted_sum(const Real* x, const Real* weight, long n, double max) {
 void cross_entropy(const CrossEntropyArgs<Real>& args, long begin, long end) {
   const long classes = args.classes;
   const Real* weight = args.weight;
-  const double share =
-      args.smoothing /
-      double(classes);  // the part of the target's probability that each class gets
+  const double share = args.smoothing / double(classes);  // each class's part of the target's
   for (long n = begin; n < end; ++n) {
     const Real* x = args.logits + n * classes;
     Real* dx = args.dlogits ? args.dlogits + n * classes : nullptr;

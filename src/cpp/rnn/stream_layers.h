@@ -49,10 +49,8 @@ class StreamLayer {
   virtual bool takes_values() const { return true; }
   virtual bool takes_indices() const { return false; }  // in [0, inputs())
   virtual Index state_size() const { return 0; }        // values per sequence
-  virtual Index adds() const {
-    return 0;
-  }                                 // adds the input of the layer this many before; 0: nothing
-  virtual double work() const = 0;  // multiply-adds per row, or work equal to them
+  virtual Index adds() const { return 0; }  // adds the input of this many layers back; 0: nothing
+  virtual double work() const = 0;          // multiply-adds per row, or work equal to them
   virtual std::unique_ptr<LayerStep<T>> prepare(const LayerArrays<T>& arrays) const = 0;
 };
 
