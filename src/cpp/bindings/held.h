@@ -37,9 +37,7 @@ void check_owned(const char* name, py::handle array);
 // The arrays of a call, kept alive. None counts as a member.
 class HeldArrays {
  public:
-  HeldArrays() {
-    members_.reserve(8);
-  }  // enough for one layer, so that a short call allocates once
+  HeldArrays() { members_.reserve(8); }  // one layer has no more, so short calls allocate once
   void add(const char* name, py::handle object);
   py::handle operator[](std::size_t i) const { return members_[i].object; }
 

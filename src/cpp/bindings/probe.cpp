@@ -24,10 +24,9 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-constexpr long kRounds = 1000;  // rounds of multiply-adds per count
-constexpr double kLong = 1e9;   // enough work to release the GIL
-constexpr double kSampleSeconds =
-    2e-3;  // long compared to a barrier, short compared to a time slice
+constexpr long kRounds = 1000;           // rounds of multiply-adds per count
+constexpr double kLong = 1e9;            // enough work to release the GIL
+constexpr double kSampleSeconds = 2e-3;  // longer than a barrier, shorter than a time slice
 
 // Samples work(team, thread, count) on all threads for about `seconds` and returns the best rate,
 // in counts per second of one thread. Sums the results of `work`, so that the compiler cannot

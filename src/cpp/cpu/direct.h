@@ -37,14 +37,14 @@ RNNFAST_INLINE void multiply_direct(typename Vec<T>::Raw (&sums)[kRows], const D
     const Index at = max_index(0, min_index(k, end - W));
     const int first = int(k - at), last = int(min_index(W, end - at));
     Raw columns[W];
-    const auto load =
-        [&](auto... values) {  // a masked load cannot be folded into the transposition
+    // A masked load cannot be folded into the transposition.
+    const auto load = [&](auto... values) {
 #pragma GCC unroll 16
-          for (int j = 0; j < W; ++j) {
-            const int lane = kAllLanes ? j : int(min_index(j, args.lanes - 1));
-            columns[j] = Vec<T>::load(args.w + lane * args.ldw + at, values...).v;
-          }
-        };
+      for (int j = 0; j < W; ++j) {
+        const int lane = kAllLanes ? j : int(min_index(j, args.lanes - 1));
+        columns[j] = Vec<T>::load(args.w + lane * args.ldw + at, values...).v;
+      }
+    };
     if (last == W)
       load();
     else

@@ -126,8 +126,7 @@ class ForwardNoise {
   __attribute__((noinline)) void finish(const ForwardBlock<T>& b, Index t, T* h, T* states) const {
     if (zones_) {
       blend_states(b, t, h, states);
-      if (F::kRounds ||
-          l_.opening_values > 0) {  // the cell has passed on its states without zoneout
+      if (F::kRounds || l_.opening_values > 0) {  // redo the operands, made without zoneout
         ForwardBlock<T> after = b;
         after.h = h, after.h_stride = args_.y_stride;
         after.states = states;

@@ -137,8 +137,7 @@ struct Vec {
 
 #if RNNFAST_VECTOR_BYTES == 64
  private:
-  static RNNFAST_INLINE unsigned first_lanes(
-      int n) {  // as a mask; n may exceed the number of lanes
+  static RNNFAST_INLINE unsigned first_lanes(int n) {  // as a mask; n may exceed the lanes
     return (1u << (n < kLanes<T> ? n : kLanes<T>)) - 1;
   }
 #endif
