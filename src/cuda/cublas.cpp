@@ -50,8 +50,7 @@ const Cublas* Cublas::find() {
   const std::lock_guard lock(mutex);
   static const Cublas* found = nullptr;
   if (!std::exchange(searched, true))
-    if (void* library = open_library())
-      found = new Cublas(library);  // kept for the process's lifetime
+    if (void* library = open_library()) found = new Cublas(library);  // never destroyed
   return found;
 }
 

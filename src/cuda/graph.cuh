@@ -28,8 +28,7 @@ void as_graph(cudaStream_t stream, const Body& body) {
   cudaGraphExec_t executable = nullptr;
   cudaError_t status_of_run = cudaGraphInstantiate(&executable, graph, 0);
   if (status_of_run == cudaSuccess) status_of_run = cudaGraphLaunch(executable, stream);
-  if (executable)
-    cudaGraphExecDestroy(executable);  // takes effect after the run; does not wait for it
+  if (executable) cudaGraphExecDestroy(executable);  // takes effect after the run, does not wait
   cudaGraphDestroy(graph);
   check(status_of_run, "as_graph: run");
 }

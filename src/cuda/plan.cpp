@@ -11,8 +11,7 @@
 namespace rnnfast::cuda {
 namespace {
 
-constexpr std::size_t kReservedBytes =
-    1024;  // of each block's shared memory, reserved by the system
+constexpr std::size_t kReservedBytes = 1024;  // of each block's shared memory, for the system
 
 bool uses_mma(Kernel kernel) { return kernel != Kernel::grid && kernel != Kernel::gemm; }
 
