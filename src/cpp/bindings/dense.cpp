@@ -1,5 +1,6 @@
-// Linear layer, embedding and softmax cross-entropy on NumPy arrays. Python checks arguments with
-// full messages; the checks here keep a wrong call from touching memory that is not its own.
+// Linear layer, embedding and softmax cross-entropy on NumPy arrays. Python checks arguments and
+// explains errors in full; the checks here keep a wrong call from touching memory outside its
+// arrays.
 #include "bindings/dense.h"
 
 #include <pybind11/stl.h>
@@ -117,7 +118,7 @@ void embedding_backward(const Array<T>& dy, const Indices& indices, Array<T>& dw
   const T* from = dy.data();
   T* to = dweight.mutable_data();
   const WithoutGil released(double(rows) * double(width), {dy, dweight});
-  // Threads own columns: each element's sum then has one order, that of the rows of dy.
+  // Each thread owns columns, so that every element is summed in the order of dy's rows.
   share(width, line, rows * width, [&](long begin, long end) {
     dense<T>().scatter_add(from, index.as<const long>(), rows, width, to, begin, end);
   });
@@ -125,7 +126,8 @@ void embedding_backward(const Array<T>& dy, const Indices& indices, Array<T>& dw
 
 // ---- softmax cross-entropy
 
-// Targets that count: their number, or the sum of their classes' weights.
+// Checks the targets and returns the number of those not ignored, or the sum of their classes'
+// weights.
 template <class T>
 double checked_targets(const long* targets, long rows, long classes, long ignore_index,
                        const T* weight) {
