@@ -13,6 +13,7 @@ from rnnfast.training import (
     CharLMConfig,
     CharLMTrainer,
     PrintProgress,
+    Trainer,
     TrainingOptions,
     Vocabulary,
     read_text,
@@ -23,9 +24,9 @@ from rnnfast.training import (
 class StopWhenGood(Callback):
     """Ends the run early, to show what a callback can do."""
 
-    def on_validation(self, trainer: CharLMTrainer) -> None:
-        """Looks at the new loss."""
-        if trainer.validation_bits is not None and trainer.validation_bits < 1.5:
+    def on_validation(self, trainer: Trainer) -> None:
+        """Looks at the new loss, in bits a character."""
+        if trainer.validation_loss is not None and trainer.validation_loss < 1.5:
             trainer.stop()
 
 

@@ -88,7 +88,7 @@ def test_backward_refuses_an_output_that_was_given_other_memory() -> None:
     y, _, reserve = functional.forward("lstm", normal(T, B, I), lstm(I, H), training=True)
     dy = np.ones_like(y)
     y.__setstate__(np.ones(3, np.float32).__reduce__()[2])
-    with pytest.raises(ValueError, match="y: expected the memory"):
+    with pytest.raises(ValueError, match="y: expected the same memory"):
         functional.backward(reserve, dy)
 
 

@@ -1,7 +1,8 @@
-"""The Python examples of the README and the guides run."""
+"""The Python examples of the README and the documentation run; the chart shows its table."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections import Counter
 from pathlib import Path
@@ -14,13 +15,16 @@ ROOT = Path(__file__).parent.parent
 OPTIONAL = (
     "onnx",
     "onnxruntime",
+    "pandas",
+    "sklearn",
     "tokenizers",
     "torch",
 )  # without them the examples that import them are skipped
 PAGES = (".py", ".md", ".sh")
+RUN_BY_TEST_YOUR_OWN_CELL = "docs/your_own_cell.md"
 WITH_EXAMPLES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [
-    pytest.param(block, id=f"{page.name}-{i}")
+    pytest.param(block, id=f"{page.relative_to(ROOT)}-{i}")
     for page in WITH_EXAMPLES
     for i, block in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S))
 ]
@@ -41,12 +45,37 @@ def test_example_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_no_example_is_missed() -> None:
     """Whatever opens Python code, however it is written, opens a block that is run."""
     opening = re.compile(r"^\s*(?:```|~~~)\s*(?:python|py)\w*\b", re.M | re.I)
-    found = {page.name: len(opening.findall(page.read_text())) for page in WITH_EXAMPLES}
-    errors = (ROOT / "docs" / "your_own_cell.md").read_text()  # run by test_your_own_cell.py
+    found = {
+        str(page.relative_to(ROOT)): len(opening.findall(page.read_text()))
+        for page in WITH_EXAMPLES
+    }
     run = Counter(str(block.id).rpartition("-")[0] for block in BLOCKS)
-    run["your_own_cell.md"] += errors.count("```py\n")
+    errors = (ROOT / RUN_BY_TEST_YOUR_OWN_CELL).read_text()
+    run[RUN_BY_TEST_YOUR_OWN_CELL] += errors.count("```py\n")
     assert run == {name: count for name, count in found.items() if count}
-    assert run["README.md"] > 0
+    assert {"README.md", "docs/index.md", "docs/start/student.md"} <= set(run)
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_chart_of_the_readme_is_that_of_the_table() -> None:
+    path = ROOT / "benchmarks" / "training_chart.py"
+    spec = importlib.util.spec_from_file_location("training_chart", path)
+    assert spec is not None
+    assert spec.loader is not None
+    chart = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(chart)
+    results = ROOT / "docs" / "results"
+    expected = chart.draw(chart.read(results / "table.txt"))
+    assert (results / "training.svg").read_text() == expected
+
+
+def test_promises_name_tests_that_there_are() -> None:
+    named = re.findall(r"`(tests/\w+\.py)`", (ROOT / "docs" / "accuracy.md").read_text())
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_no_message_installs_rnnfast_from_an_index() -> None:

@@ -93,7 +93,9 @@ def test_parts_of_the_package_load_themselves_on_use() -> None:
         _ = rnnfast.trainer
 
 
-@pytest.mark.parametrize(("part", "attribute"), [("torch", "GRU"), ("onnx", "export")])
+@pytest.mark.parametrize(
+    ("part", "attribute"), [("torch", "GRU"), ("onnx", "export"), ("sklearn", "Forecaster")]
+)
 def test_doors_to_other_libraries_load_themselves_on_use(part: str, attribute: str) -> None:
     pytest.importorskip(part, reason=f"{part} is not installed")
     assert part in dir(rnnfast)

@@ -268,3 +268,30 @@ def test_the_best_checkpoints_are_kept(tmp_path: Path) -> None:
     best = Trainer(model, BATCHES, optimizer=adam(model), validation=BATCHES[:1])
     best.restore(second.best_checkpoints[0])
     assert (best.step, best.validation_loss, best.history["step"][-1]) == (5, 1, 5)
+
+
+def test_groups_of_parameters_go_on(tmp_path: Path) -> None:
+    def run(steps: int) -> Trainer:
+        model = Model()
+        groups = [{"params": model.recurrent, "lr": 3e-3}, {"params": model.head}]
+        optimizer = rnnfast.AdamW(groups, 1e-2)
+        schedule = rnnfast.LinearWarmup(optimizer, 4)
+        options = RunOptions(steps=steps)
+        return Trainer(
+            model,
+            BATCHES,
+            lambda m, batch: m.loss(batch),
+            optimizer=optimizer,
+            schedule=schedule,
+            options=options,
+            output=tmp_path / "run",
+        )
+
+    whole = run(9)
+    whole.run()
+    run(3).run()
+    resumed = run(9)
+    resumed.restore(tmp_path / "run")
+    assert resumed.step == 3
+    resumed.run()
+    assert_same(resumed.model, whole.model)

@@ -5,9 +5,9 @@
 python=.venv/bin/python
 CELLS=lstm,mut3
 # The tests that are about what is compiled, for short forms of sanitizers and instruction sets.
-COMPILED=(tests/test_{arguments,bfloat16,callers_arrays,calls,dense,determinism,dispatch,dropout}.py
-  tests/test_{environment,fuzz_arguments,layers,math,memory,optim,recompute,reserve,sequence}.py
-  tests/test_{small,stateful,threads}.py)
+COMPILED=(tests/test_{arguments,array_layers,bfloat16,callers_arrays,calls,candidate_dropout,dense}.py
+  tests/test_{determinism,dispatch,dropout,environment,fuzz_arguments,layers,losses_ctc,math,memory}.py
+  tests/test_{optim,recompute,reserve,sequence,small,stateful,stream,threads}.py)
 passed=0
 current=start
 
@@ -87,9 +87,17 @@ test_isa() { # test_isa NAME OPTION...: tests on an instruction set, fresh memor
   RNNFAST_ISA=$1 RNNFAST_POISON=1 $python -m pytest -q -n auto "${@:2}"
 }
 
-install_peers() { # what tests compare with; silero-vad for its weights alone
+build_documentation() { # into build/site; broken links and pages that no menu lists are errors
+  $python -m pip install --quiet "$(ls build/dist/rnnfast-*.whl)[docs]"
+  NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict  # --quiet would let warnings pass
+}
+
+install_peers() { # what tests compare and work with; silero-vad for its weights alone
   $python -m pip install --quiet torch==2.13.0 onnx==1.23.2 onnxruntime==1.32.0
+  $python -m pip install --quiet scikit-learn==1.9.1 pandas==3.1.1 distributed==2026.8.0
+  $python -m pip install --quiet mpi4py==4.1.2 mpich==5.0.2
   $python -m pip install --quiet --no-deps silero-vad==6.2.3
+  $python -m pip install --quiet "$(ls build/dist/rnnfast-*.whl)[notebooks]"
 }
 
 # Runs the second shell block of README.md, lists what is skipped and fails where a reason is new.

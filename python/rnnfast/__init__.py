@@ -5,8 +5,9 @@ cell); called with a `Tensor` they record what gradients need (`rnnfast.autograd
 stateless functions on arrays in `rnnfast.functional`, training of any model in `rnnfast.training`,
 batches of data in `rnnfast.data`, pools of sessions in `rnnfast.serving`, cells of the literature
 and the functions to write your own with in `rnnfast.cells`, and the float64 NumPy reference that
-everything is checked against in `rnnfast.reference`. `rnnfast.cuda` tells of CUDA devices.
-`rnnfast.torch` has the layers as PyTorch's, `rnnfast.onnx` reads and writes ONNX models; these and
+everything is checked against in `rnnfast.reference`. `rnnfast.init` has initial values,
+`rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers as PyTorch's, `rnnfast.sklearn`
+has estimators of scikit-learn, `rnnfast.onnx` reads and writes ONNX models; these and
 `rnnfast.data`, `rnnfast.serving` and `rnnfast.training` are loaded when they are first used.
 `rnnfast.traced` is how a cell of Python becomes one of the engine.
 """
@@ -15,10 +16,12 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from rnnfast import autograd, cells, cuda, functional, reference
+from rnnfast import autograd, cells, cuda, functional, init, reference
 from rnnfast._core import cache_info, cpu_info, empty_cache
 from rnnfast._engine.known import register
+from rnnfast._engine.seeds import manual_seed
 from rnnfast._engine.threads import get_num_threads, set_num_threads
+from rnnfast._files import CheckpointError
 from rnnfast._version import __version__
 from rnnfast.autograd.gradcheck import gradcheck
 from rnnfast.autograd.tensor import Tensor, tensor
@@ -29,7 +32,8 @@ from rnnfast.layers.containers import Residual, Sequential
 from rnnfast.layers.convolution import Conv1d
 from rnnfast.layers.dense import Embedding, Linear
 from rnnfast.layers.dropout import Dropout
-from rnnfast.layers.module import Module
+from rnnfast.layers.module import Module, load
+from rnnfast.layers.module_lists import ModuleDict, ModuleList
 from rnnfast.layers.named import GRU, LSTM, RNN, PeepholeLSTM
 from rnnfast.layers.normalization import LayerNorm
 from rnnfast.layers.parameter import Parameter
@@ -41,6 +45,8 @@ from rnnfast.losses.cross_entropy import cross_entropy, softmax_cross_entropy
 from rnnfast.losses.ctc import ctc
 from rnnfast.losses.regression import gaussian_nll, huber, l1, mse, quantile
 from rnnfast.optim.clipping import clip_grad_norm_, clip_grad_value_
+from rnnfast.optim.ema import EMA
+from rnnfast.optim.groups import ParameterGroup
 from rnnfast.optim.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from rnnfast.optim.schedules import (
     CosineDecay,
@@ -50,9 +56,11 @@ from rnnfast.optim.schedules import (
     Schedule,
     StepDecay,
 )
+from rnnfast.optim.warm_schedules import CosineWarmRestarts, LinearWarmup, OneCycle, ScheduleChain
 from rnnfast.reference import Cell
 
 __all__ = [
+    "EMA",
     "GELU",
     "GRU",
     "LSTM",
@@ -62,8 +70,10 @@ __all__ = [
     "Adam",
     "AdamW",
     "Cell",
+    "CheckpointError",
     "Conv1d",
     "CosineDecay",
+    "CosineWarmRestarts",
     "Dropout",
     "Embedding",
     "ExponentialDecay",
@@ -71,11 +81,16 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "LinearDecay",
+    "LinearWarmup",
     "MaxPool",
     "MeanPool",
     "Module",
+    "ModuleDict",
+    "ModuleList",
+    "OneCycle",
     "Optimizer",
     "Parameter",
+    "ParameterGroup",
     "PeepholeLSTM",
     "RMSprop",
     "ReLU",
@@ -83,6 +98,7 @@ __all__ = [
     "ReduceOnPlateau",
     "Residual",
     "Schedule",
+    "ScheduleChain",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -109,9 +125,12 @@ __all__ = [
     "get_num_threads",
     "gradcheck",
     "huber",
+    "init",
     "l1",
+    "load",
     "load_keras_weights",
     "load_torch_state_dict",
+    "manual_seed",
     "mse",
     "nll",
     "quantile",
@@ -128,6 +147,7 @@ _LOADED_ON_USE = {
     "data": "rnnfast.data",
     "onnx": "onnx",
     "serving": "rnnfast.serving",
+    "sklearn": "sklearn",
     "torch": "torch",
     "traced": "rnnfast.traced",
     "training": "rnnfast.training",
@@ -139,6 +159,7 @@ if TYPE_CHECKING:
     from rnnfast import data as data
     from rnnfast import onnx as onnx
     from rnnfast import serving as serving
+    from rnnfast import sklearn as sklearn
     from rnnfast import torch as torch
     from rnnfast import traced as traced
     from rnnfast import training as training

@@ -321,6 +321,7 @@ class Care:
         clip_norm: typing.SupportsFloat | typing.SupportsIndex | None = None,
         clip_value: typing.SupportsFloat | typing.SupportsIndex | None = None,
         zero: bool = False,
+        only_if_finite: bool = False,
     ) -> None: ...
     @property
     def clip_norm(self) -> float | None:
@@ -331,6 +332,11 @@ class Care:
     def clip_value(self) -> float | None:
         """
         The largest element; None for any.
+        """
+    @property
+    def only_if_finite(self) -> bool:
+        """
+        Whether nothing is done at all where the joint norm is not finite.
         """
     @property
     def zero(self) -> bool:
@@ -770,13 +776,13 @@ def get_num_threads() -> int:
 @typing.overload
 def gradients(*, group: GroupFloat, care: Care) -> float | None:
     """
-    Takes care of the gradients alone. Returns their norm before, if it is clipped.
+    Takes care of the gradients alone. Returns their norm before, if the care needs it.
     """
 
 @typing.overload
 def gradients(*, group: GroupDouble, care: Care) -> float | None:
     """
-    Takes care of the gradients alone. Returns their norm before, if it is clipped.
+    Takes care of the gradients alone. Returns their norm before, if the care needs it.
     """
 
 @typing.overload
@@ -853,12 +859,12 @@ def linear_backward(
     dy: numpy.typing.NDArray[numpy.float32],
     x: numpy.typing.NDArray[numpy.float32],
     weight: numpy.typing.NDArray[numpy.float32],
-    dweight: numpy.typing.NDArray[numpy.float32],
+    dweight: numpy.typing.NDArray[numpy.float32] | None,
     dbias: numpy.typing.NDArray[numpy.float32] | None,
     need_dx: bool,
 ) -> numpy.typing.NDArray[numpy.float32] | None:
     """
-    Returns dx and adds to dweight and dbias.
+    Returns dx and adds to dweight and dbias, where they are given.
     """
 
 @typing.overload
@@ -867,12 +873,12 @@ def linear_backward(
     dy: numpy.typing.NDArray[numpy.float64],
     x: numpy.typing.NDArray[numpy.float64],
     weight: numpy.typing.NDArray[numpy.float64],
-    dweight: numpy.typing.NDArray[numpy.float64],
+    dweight: numpy.typing.NDArray[numpy.float64] | None,
     dbias: numpy.typing.NDArray[numpy.float64] | None,
     need_dx: bool,
 ) -> numpy.typing.NDArray[numpy.float64] | None:
     """
-    Returns dx and adds to dweight and dbias.
+    Returns dx and adds to dweight and dbias, where they are given.
     """
 
 @typing.overload

@@ -22,6 +22,11 @@ from typing import BinaryIO, TypeAlias
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 
+
+class CheckpointError(ValueError):
+    """A file of a model that cannot be written, or is not a whole file of its format."""
+
+
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a FIFO",

@@ -1,6 +1,6 @@
 #pragma once
-// The cells whose kernels are compiled into the module. Those of others are compiled at their first
-// use (python/rnnfast/cuda/_compiler.py), by the same text.
+// The cells whose kernels are compiled into the module. Kernels of other cells are compiled at
+// their first use (python/rnnfast/cuda/_compiler.py), from the same source.
 
 #include "cells/registry.h"
 
@@ -10,7 +10,7 @@
 
 namespace rnnfast::cuda {
 
-#ifdef RNNFAST_CUDA_ALL_CELLS  // the emulator's, as its compiler takes long for one at a time
+#ifdef RNNFAST_CUDA_ALL_CELLS  // for the emulator, whose compiler is slow if called per cell
 using AheadCells = Cells;
 #else
 using AheadCells = TypeList<RNNFAST_CUDA_CELLS>;

@@ -1,15 +1,15 @@
 #pragma once
-// Values rounded to bfloat16; and what tensor cores multiply: pairs of them, and for more precision
-// the pairs of what that leaves over.
+// Values rounded to bfloat16, and the operands of tensor cores: pairs of such values and, for more
+// precision, pairs of the rounding errors.
 
 #include "cuda/device.cuh"
 
 namespace rnnfast::cuda {
 
-// To bfloat16, to nearest even.
+// Rounds to bfloat16, to nearest even.
 RNNFAST_DEVICE float rounded(float x) { return __uint_as_float(bfloat16_bits(x) << 16); }
 
-// Two neighbours of a row: the values rounded, and their rest rounded (0 of what is not finite).
+// Two adjacent values of a row, rounded, and their rounding errors, also rounded (0 if not finite).
 struct Pair {
   uint32_t high, low;
 

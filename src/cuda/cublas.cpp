@@ -25,7 +25,7 @@ bool searched = false;
 void* open_library() {
   for (const char* name : kNames)
     if (void* library = dlopen(name, RTLD_NOW | RTLD_NOLOAD)) return library;
-  // cuBLAS itself finds libcublasLt beside it, by its rpath.
+  // cuBLAS itself finds libcublasLt next to it, through its rpath.
   for (const std::string& prefix : {folder.empty() ? folder : folder + "/", std::string()})
     for (const char* name : kNames)
       if (void* library = dlopen((prefix + name).c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
@@ -50,7 +50,7 @@ const Cublas* Cublas::find() {
   const std::lock_guard lock(mutex);
   static const Cublas* found = nullptr;
   if (!std::exchange(searched, true))
-    if (void* library = open_library()) found = new Cublas(library);  // for the process's life
+    if (void* library = open_library()) found = new Cublas(library);  // never destroyed
   return found;
 }
 
@@ -77,8 +77,8 @@ void Cublas::check(int status, const char* call) const {
   RNNFAST_CHECK(status == 0, call, ": ", status_string_(status));
 }
 
-// A handle for each stream, as cuBLAS promises the same bits only to a handle whose products are
-// all on one stream. Handles are made for good.
+// One handle per stream, as cuBLAS promises the same bits only if a handle stays on one stream.
+// Handles are never destroyed.
 void* Cublas::handle(int device, cudaStream_t stream) const {
   static std::map<std::pair<int, cudaStream_t>, void*> handles;
   void*& handle = handles[{device, stream}];
@@ -93,7 +93,7 @@ void Cublas::gemm(const GemmShape& s, float beta, const float* a, const float* b
                   int device, cudaStream_t stream) const {
   const std::lock_guard lock(mutex);
   const float one = 1;
-  // cuBLAS reads arrays by columns, which makes each the transpose of ours: C^T = op(B)^T op(A)^T.
+  // cuBLAS is column-major and so sees the transpose of each array: C^T = op(B)^T op(A)^T.
   check(gemm_ex_(handle(device, stream), s.transpose_b ? kTransposed : kNotTransposed,
                  s.transpose_a ? kTransposed : kNotTransposed, s.n, s.m, s.k, &one, b, kReal32,
                  s.ldb, a, kReal32, s.lda, &beta, c, kReal32, s.ldc,

@@ -1,7 +1,6 @@
 #pragma once
-// cuBLAS, loaded at run time: a wheel neither links nor carries its half gigabyte. It is looked for
-// among the libraries that the process has already loaded, then in the folder that was given, then
-// where the system looks.
+// cuBLAS, loaded at run time, because a wheel should not carry its half gigabyte. The search covers
+// the libraries already loaded in the process, then the given folder, then the system's paths.
 
 #include <string>
 
@@ -11,10 +10,10 @@ namespace rnnfast::cuda {
 
 class Cublas {
  public:
-  // The library, or null where there is none. Looks once.
+  // The library, or null if there is none. Searches once.
   static const Cublas* find();
-  // Where to look, e.g. the nvidia/cu13/lib of the package nvidia-cublas. Throws once `find` has
-  // been called.
+  // Sets the folder to search, e.g. nvidia/cu13/lib of the package nvidia-cublas. Throws once
+  // `find` has been called.
   static void set_folder(const std::string& folder);
 
   std::string version() const;
@@ -27,7 +26,7 @@ class Cublas {
   void* handle(int device, cudaStream_t stream) const;
   void check(int status, const char* call) const;
 
-  // Of cublas_v2.h, with its enumerations as the ints that they are.
+  // Functions of cublas_v2.h, with its enumerations as plain ints.
   int (*create_)(void** handle);
   int (*set_stream_)(void* handle, cudaStream_t stream);
   int (*get_property_)(int property, int* value);

@@ -25,8 +25,8 @@ __global__ void __launch_bounds__(32 * kRowWarps)
   y[n * ldy + column] = bias ? value + bias[column] : value;
 }
 
-// A key is an index and the n that it is at, so that sorted keys have each index's n in order.
-constexpr unsigned kNoIndex = ~0u;  // behind all others
+// A key is an index and its position n, so that sorted keys list each index's positions in order.
+constexpr unsigned kNoIndex = ~0u;  // sorts after all others
 
 __global__ void __launch_bounds__(kSortBlock)
     key_kernel(const int64_t* indices, int count, long rows, uint64_t* keys) {
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(32 * kRowWarps)
   const int column = blockIdx.y * 32 + threadIdx.x;
   if (first >= count || column >= table.columns) return;
   const unsigned index = unsigned(keys[first] >> 32);
-  // The warp at the first of an index's keys adds them all up.
+  // The warp at the first of an index's keys adds up the rows of all of them.
   if (index == kNoIndex || (first > 0 && unsigned(keys[first - 1] >> 32) == index)) return;
   float sum = 0;
   bool same = true;
@@ -81,7 +81,8 @@ __global__ void __launch_bounds__(32 * kRowWarps)
   target = from[row * ldfrom + column] + (add ? target : 0.0f);
 }
 
-// ---- softmax cross-entropy: one block counts the targets, a warp makes a row, one block adds up
+// ---- softmax cross-entropy: one block counts the targets, a warp computes a row, one block adds
+// up
 
 __global__ void __launch_bounds__(kReduceThreads)
     count_kernel(const int64_t* targets, int rows, int64_t ignore_index, double* result) {
@@ -105,7 +106,7 @@ struct Sum {
   RNNFAST_DEVICE float operator()(float a, float b) const { return a + b; }
 };
 
-// Few values are added at a time, so that the error does not grow with the number of classes.
+// Adds only a few values at a time, so that the error does not grow with the number of classes.
 RNNFAST_DEVICE float exp_sum(const float* x, int classes, float shift, int lane) {
   constexpr int kSpan = 32 * 32;
   float sum = 0;

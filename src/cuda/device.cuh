@@ -1,15 +1,15 @@
 #pragma once
-// Everything that a kernel needs of the device, under names that two compilers know: nvcc, and g++
-// with the emulator of tests/cuda_emulator. Kernels include this and nothing of CUDA; it is the one
-// file with inline assembly. The names of the first part are, for g++, those of
-// emulator_builtins.h.
+// Everything that a kernel needs from the device, under names that two compilers know: nvcc, and
+// g++ with the emulator of tests/cuda_emulator. Kernels include this file and nothing else of CUDA;
+// it is the only file with inline assembly. For g++, emulator_builtins.h defines the names of the
+// first part.
 //
-// Where the hardware lacks an instruction (mma below sm_80, clusters below sm_90) the function
-// traps: a plan must not choose such a kernel. copy_async is a plain copy below sm_80.
+// If the hardware lacks an instruction (mma below sm_80, clusters below sm_90), the function traps:
+// a plan must not choose such a kernel. copy_async is a plain copy below sm_80.
 
 #include "core/macros.h"
 
-#ifdef __CUDACC_RTC__  // kernels that are compiled at their first use, for the device alone
+#ifdef __CUDACC_RTC__  // kernels compiled at their first use, for the device only
 #include "cuda/runtime_compiled.cuh"
 #else
 #include <cstddef>
@@ -72,7 +72,8 @@ RNNFAST_DEVICE void copy_commit() {
 #endif
 }
 
-// Waits for the thread's groups but the last KEEP. A barrier makes them visible to others.
+// Waits for all but the thread's last KEEP groups. A barrier then makes them visible to other
+// threads.
 template <int KEEP>
 RNNFAST_DEVICE void copy_wait() {
 #if RNNFAST_SM >= 80
@@ -141,7 +142,7 @@ RNNFAST_DEVICE void mbarrier_init(uint64_t* barrier, int count) {
 #endif
 }
 
-// Makes the thread's initialisations known to the cluster; a cluster_sync() follows.
+// Publishes the thread's initialisations to the cluster; a cluster_sync() must follow.
 RNNFAST_DEVICE void mbarrier_fence_init() {
 #if RNNFAST_SM >= 90
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
@@ -150,7 +151,7 @@ RNNFAST_DEVICE void mbarrier_fence_init() {
 #endif
 }
 
-// One arrival, which announces that many bytes of store_async for the phase.
+// Arrives once and announces `bytes` of store_async for the phase.
 RNNFAST_DEVICE void mbarrier_expect(uint64_t* barrier, int bytes) {
 #if RNNFAST_SM >= 90
   asm volatile(
@@ -179,7 +180,7 @@ RNNFAST_DEVICE void mbarrier_wait(uint64_t* barrier, int parity) {
 #endif
 }
 
-// ---- clusters: `local` addresses stand for the same place in the block of that rank
+// ---- clusters: `local` addresses refer to the same location in the block of that rank
 
 #if RNNFAST_SM >= 90
 RNNFAST_DEVICE uint32_t remote_address(const void* local, unsigned rank) {
@@ -254,7 +255,7 @@ RNNFAST_DEVICE unsigned cluster_rank() {
 
 namespace rnnfast::cuda {
 
-// Whether code is being compiled for devices of at least this compute capability.
+// Whether this compilation targets devices of at least this compute capability.
 RNNFAST_INLINE constexpr bool compiled_for(int capability) {
 #ifdef __CUDA_ARCH__
   return __CUDA_ARCH__ / 10 >= capability;
@@ -273,7 +274,7 @@ struct Launch {
   cudaStream_t stream = nullptr;
 };
 
-// Blocks that take `count` things, so many each.
+// The number of blocks that take `count` items, `each` per block.
 inline unsigned blocks_for(long count, int each) { return unsigned((count + each - 1) / each); }
 
 #ifdef __CUDACC__
@@ -282,8 +283,7 @@ inline void check(cudaError_t status, const char* what) {
   RNNFAST_CHECK(status == cudaSuccess, what, ": ", cudaGetErrorString(status));
 }
 
-// Throws if the device refuses. What goes wrong in the kernel shows at a later call, as always in
-// CUDA.
+// Throws if the launch fails. Errors inside the kernel show at a later call, as always in CUDA.
 template <class... Parameters>
 void launch(const Launch& launch, void (*kernel)(Parameters...),
             std::type_identity_t<Parameters>... arguments) {

@@ -25,7 +25,7 @@ Known& known() {
   return cells;
 }
 
-// The place in AheadCells, or -1.
+// The index in AheadCells, or -1.
 template <class... Cell>
 int ahead_place(TypeList<Cell...>, const std::string& name) {
   int place = 0, found = -1;

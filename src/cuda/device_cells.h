@@ -1,6 +1,6 @@
 #pragma once
-// The cells that the engine knows, and their kernels' functions as far as they are there: from the
-// start for AheadCells, for others once they are compiled and loaded.
+// The cells that the engine knows, and their kernels' functions: available from the start for
+// AheadCells, and for other cells once they are compiled and loaded.
 
 #include <map>
 #include <mutex>
@@ -30,7 +30,7 @@ class DeviceCell {
 
   const std::string& name() const { return name_; }
   const CellInfo& info() const { return info_; }
-  // Null if they are not there.
+  // Null if they are not loaded.
   const Functions* functions(const KernelUnit& unit) const;
   void load(const KernelUnit& unit, Functions functions);
 
@@ -38,14 +38,14 @@ class DeviceCell {
   std::string name_;
   CellInfo info_;
   mutable std::mutex mutex_;
-  mutable std::map<KernelUnit, Functions> functions_;  // entries stay where they are
+  mutable std::map<KernelUnit, Functions> functions_;  // entries keep their addresses
 };
 
-// A cell by its number: those of the registry, then what was defined. They are never freed.
+// A cell by its number: those of the registry, then those defined. Cells are never freed.
 DeviceCell& device_cell(int number);
-// The number of the cell of that name, or -1.
+// The number of the cell with that name, or -1.
 int find_device_cell(const std::string& name);
-// Throws Error, as `checked_info` does, or if there is a cell of this name.
+// Throws Error, as `checked_info` does, or if a cell of this name exists.
 int define_device_cell(const CellDefinition& definition);
 
 }  // namespace rnnfast::cuda

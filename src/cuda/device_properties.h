@@ -1,5 +1,5 @@
 #pragma once
-// What a plan needs to know of a device. Plain data: tests make devices that nobody has.
+// The properties of a device that a plan needs. Plain data, so that tests can invent devices.
 
 #include <cstddef>
 #include <string>
@@ -10,7 +10,7 @@ struct DeviceProperties {
   std::string name;
   int capability;  // 90 for compute capability 9.0
   int multiprocessors;
-  int max_cluster;               // blocks of a cluster; 1: it has none
+  int max_cluster;               // blocks per cluster; 1: no clusters
   std::size_t shared_per_block;  // bytes that a block may ask for
   std::size_t shared_per_multiprocessor;
   int threads_per_multiprocessor;

@@ -1,6 +1,7 @@
 #pragma once
-// The pointwise part of a step: what one thread does for one hidden unit of one sequence, given the
-// sums of the recurrent products. Every kernel that has them in registers calls these functions.
+// The pointwise part of a step: the work of one thread for one hidden unit of one sequence, given
+// the sums of the recurrent products. Every kernel with these sums in registers calls these
+// functions.
 
 #include "cells/step.h"
 #include "cuda/multiplied.h"
@@ -10,12 +11,12 @@
 
 namespace rnnfast::cuda {
 
-// Where one unit of one sequence is.
+// The step, sequence and unit of an element.
 struct Place {
   int t, b, unit;
 };
 
-// count values, `stride` apart.
+// Loads kCount values, `stride` apart.
 template <int kCount>
 RNNFAST_DEVICE void load(const float* from, long stride, Scalar* to) {
 #pragma unroll
@@ -27,11 +28,11 @@ RNNFAST_DEVICE void store(const Scalar* from, long stride, float* to) {
   for (int i = 0; i < kCount; ++i) to[i * stride] = from[i].value;
 }
 
-// Both structs load and store all that belongs to the element alone, and hand back what other units
+// Both structs load and store what belongs only to the element, and return what other units
 // multiply next; each kernel has its own way of passing that on.
 
-// What a stage hands on: its values, or, the last one, h and the values of an opening stage. By
-// their numbers as operands they begin with kFirstHandedOn.
+// How many operands a stage passes on: its values or, for the last stage, h and the values of an
+// opening stage. Their operand numbers start at kFirstHandedOn.
 template <class Cell, int kStage>
 inline constexpr int kHandedOn = kStage == Cell::info.last() ? 1 + Cell::info.opening_values()
                                                              : Cell::info.stages[kStage].values;
@@ -39,8 +40,8 @@ template <class Cell, int kStage>
 inline constexpr int kFirstHandedOn =
     kStage == Cell::info.last() ? 0 : 1 + Cell::info.first_value(kStage);
 
-// How many values a stage hands on, gates that it multiplies, and operands that the stage after it
-// multiplies: sizes of arrays.
+// Array sizes: the values that a stage passes on, the gates that it multiplies, and the operands
+// that the next stage multiplies.
 RNNFAST_INLINE constexpr int at_least_one(int n) { return n > 0 ? n : 1; }
 template <class Cell, int kStage>
 inline constexpr Multiplied kMultiplied{Cell::info, kStage};
@@ -68,7 +69,7 @@ struct ForwardElement {
 
   const ForwardArgs& args;
 
-  // The states before the first step.
+  // Loads the states before the first step.
   RNNFAST_DEVICE void begin(int b, int unit, Operands<kLast>& operands) const {
     const CallSize& size = args.size;
     Scalar s[info.states];
@@ -80,7 +81,7 @@ struct ForwardElement {
     hand_on(s, operands);
   }
 
-  // A stage, given the sums of its products.
+  // Runs a stage, given the sums of its products.
   template <int kStage>
   RNNFAST_DEVICE void step(Place at, const Sums<kStage>& sums, Operands<kStage>& operands) const {
     if (!args.size.active(at.t, at.b)) return skip<kStage>(at, operands);
@@ -114,7 +115,7 @@ struct ForwardElement {
     });
   }
 
-  // The states after the last step.
+  // Stores the states after the last step.
   RNNFAST_DEVICE void end(int b, int unit) const {
     const CallSize& size = args.size;
     const int slot = size.after(size.step(size.steps - 1));
@@ -127,7 +128,7 @@ struct ForwardElement {
   RNNFAST_DEVICE float* slot(Place at, int k) const {
     return args.gates + args.size.row(at.t, at.b) * kSlots + long(k) * args.size.hidden + at.unit;
   }
-  RNNFAST_DEVICE float* state(Place at, int i) const {  // after the step
+  RNNFAST_DEVICE float* state(Place at, int i) const {  // the state after the step
     return args.states + args.size.row(i, args.size.after(at.t), at.b) + at.unit;
   }
   RNNFAST_DEVICE void load_states(int b, int unit, int slot, Scalar* s) const {
@@ -165,7 +166,7 @@ struct BackwardElement {
   static constexpr int kParams = at_least_one(info.params), kSlots = info.slots();
   static constexpr int kSeen = info.seen(), kWaiting = waiting(info);
   static_assert(kSeen <= 64, "see StepWrites");
-  // The gradients of what the stage after a stage multiplied, and of its own gates.
+  // The gradients of the operands of the stage after this one, and of this stage's own gates.
   template <int kStage>
   using After = Scalar[kSlabsAfter<Cell, kStage>];
   template <int kStage>
@@ -173,7 +174,7 @@ struct BackwardElement {
 
   const BackwardArgs& args;
 
-  // The gradient of the states after the last step.
+  // Loads the gradient of the states after the last step.
   RNNFAST_DEVICE void begin(int b, int unit) const {
     const long at = args.size.row(b) + unit;
 #pragma unroll
@@ -183,8 +184,8 @@ struct BackwardElement {
     for (int i = 0; i < kWaiting; ++i) *waiting_gradient(b, unit, i) = 0.f;
   }
 
-  // Takes the gradients of what the stage after this one multiplied, and gives those of the gates
-  // that this one did.
+  // Given the gradients of the next stage's operands, computes those of the gates that this stage
+  // multiplied.
   template <int kStage>
   RNNFAST_DEVICE void step(Place at, const After<kStage>& sums, Gates<kStage>& dh) const {
     constexpr Stage stage = info.stages[kStage];
@@ -248,7 +249,7 @@ struct BackwardElement {
     }
   }
 
-  // Takes the gradients of what the first stage of the first step multiplied.
+  // Finishes with the gradients of the operands of the first step's first stage.
   RNNFAST_DEVICE void end(int b, int unit, const After<kLast>& sums) const {
     const CallSize& size = args.size;
     const Place at{size.step(0), b, unit};
@@ -279,8 +280,9 @@ struct BackwardElement {
     const CallSize& size = args.size;
     load<info.states>(args.states + size.row(0, slot, at.b) + at.unit, size.row(1, 0, 0), s);
   }
-  // The gradients of what a stage handed on, out of those of the products right after it and of
-  // what has waited. Those of other stages' operands begin to wait, or join what waits.
+  // Computes the gradients of what a stage passed on, from those of the products right after it and
+  // those stored for it. The gradients of other stages' operands are stored, or added to what is
+  // stored.
   template <int kStage>
   RNNFAST_DEVICE void take_sums(int b, int unit, const After<kStage>& sums,
                                 Scalar* handed_on) const {
@@ -311,7 +313,7 @@ struct BackwardElement {
           StepGradients<Scalar>{.s = s, .dmade = handed_on + 1, .ds = ds, .made = made});
     }
   }
-  // The gradient of the states waits in dinitial from step to step.
+  // Between steps, dinitial holds the gradient of the states.
   RNNFAST_DEVICE void load_carry(int b, int unit, Scalar* ds) const {
 #pragma unroll
     for (int i = 0; i < info.states; ++i) ds[i] = Scalar(args.dinitial[i][args.size.row(b) + unit]);
@@ -320,9 +322,8 @@ struct BackwardElement {
 #pragma unroll
     for (int i = 0; i < info.states; ++i) args.dinitial[i][args.size.row(b) + unit] = ds[i].value;
   }
-  // Rounds the gradients of gates, which products multiply, and stores the gradients of gates that
-  // the kernel does not: of the input's part where the parts differ, and of gates that no product
-  // makes.
+  // Rounds the gate gradients, which products multiply, and stores those that the kernel does not
+  // store: of the input part if the parts differ, and of gates without a recurrent product.
   template <int kStage>
   RNNFAST_DEVICE void finish(Place at, Scalar* dx, Scalar* dgate) const {
     const CallSize& size = args.size;

@@ -1,11 +1,11 @@
 #pragma once
-// How the blocks that share a tile of the batch hand on what others multiply. All are used alike by
-// the drivers of mma_kernels.cuh: values of phase n, which step n of a product multiplies, are sent
-// by all lanes of a warp together, two sequences each, and received by all threads of the block as
-// slabs of bfloat16 in shared memory. Phases alternate between two buffers.
+// How the blocks that share a tile of the batch pass operands to each other. The drivers of
+// mma_kernels.cuh use all exchanges alike: the values of phase n, which step n of a product
+// multiplies, are sent by all lanes of a warp together, two sequences each, and received by all
+// threads of the block as slabs of bfloat16 in shared memory. Phases alternate between two buffers.
 //
-// A buffer is written again two phases later. That is safe: whoever sends phase n + 2 has received
-// phase n + 1 from everybody, and nobody sends phase n + 1 before its block has read phase n.
+// A buffer is rewritten two phases later. That is safe: a sender of phase n + 2 has received phase
+// n + 1 from every block, and no block sends phase n + 1 before it has read phase n.
 
 #include "cuda/bfloat16.cuh"
 #include "cuda/recurrent.h"
@@ -44,7 +44,7 @@ struct SlabWord {
   }
 };
 
-// One block has all units.
+// For one block that has all units.
 struct BlockExchange {
   static constexpr int kCapability = 80;
   SlabBuffers buffers;
@@ -69,15 +69,15 @@ struct BlockExchange {
   RNNFAST_DEVICE static void begin() {}
 };
 
-// The blocks of a cluster write into each other's shared memory; an mbarrier for each buffer counts
-// the bytes.
+// The blocks of a cluster write into each other's shared memory; an mbarrier per buffer counts the
+// bytes.
 struct ClusterExchange {
   static constexpr int kCapability = 90;
   SlabBuffers buffers;
   uint64_t* barriers;
   int steps;
-  int words;  // of a row that are sent
-  int bytes;  // of a phase
+  int words;  // sent per row
+  int bytes;  // per phase
 
   RNNFAST_DEVICE ClusterExchange(const SlabBuffers& b, uint64_t* two_barriers, int count, int units)
       : buffers(b),
@@ -117,24 +117,24 @@ struct ClusterExchange {
                     &barriers[phase & 1], target, w.pair.low);
     }
   }
-  // Barriers are ready before the first store. At the end nobody has to wait: a block receives all
-  // that is sent to it, so nothing is on its way to one that has exited.
+  // Makes sure that barriers are ready before the first store. No wait is needed at the end: a
+  // block receives everything sent to it, so nothing is in flight to a block that has exited.
   RNNFAST_DEVICE static void begin() { cluster_sync(); }
 };
 
 // Blocks poll the values themselves in device memory, which the host filled with a pattern that no
-// value has: one store and one load from block to block, and no barrier. All blocks must be
+// value has. Passing a value takes one store and one load, and no barrier. All blocks must be
 // resident.
 struct FlagExchange {
   static constexpr int kCapability = 80;
-  static constexpr uint32_t kEmpty = 0xffffffffu;  // a NaN that no arithmetic makes
+  static constexpr uint32_t kEmpty = 0xffffffffu;  // a NaN that no arithmetic produces
 
   SlabBuffers buffers;
 
   RNNFAST_DEVICE FlagExchange(const SlabBuffers& b, uint64_t*, int /*steps*/, int /*units*/)
       : buffers(b) {}
 
-  // Takes `rows` rows of H values, `stride` apart, of each slab.
+  // Receives `rows` rows of H values, `stride` apart, of each slab.
   template <class Rows>
   RNNFAST_DEVICE void receive(int, int turn, bool, const Rows& from, long stride, int rows,
                               int H) const {

@@ -1,7 +1,7 @@
 #pragma once
-// The recurrent product in float32 on the ordinary units. A block keeps the weights of its hidden
-// units in shared memory for all steps and stages slabs beside them, the next one while it
-// multiplies the present one. A warp makes a tile of 32 sums, its lanes sharing the depth.
+// The recurrent product in float32 without tensor cores. A block keeps the weights of its hidden
+// units in shared memory for all steps and stages slabs next to them, loading the next one while it
+// multiplies the current one. A warp computes a tile of 32 sums, and its lanes share the depth.
 
 #include "cuda/device.cuh"
 #include "cuda/pass.cuh"
@@ -13,7 +13,7 @@ namespace rnnfast::cuda {
 
 inline constexpr int kWarps = kThreads / 32;
 
-// The tile of a warp: so many units, sums and sequences.
+// The tile of a warp: its numbers of units, sums and sequences.
 template <int kSums>
 struct FmaTile {
   static constexpr int power() {
@@ -23,7 +23,8 @@ struct FmaTile {
   }
   static constexpr int kPadded = power();
   static_assert(kPadded <= 32, "a pass makes 32 sums at most");
-  // Of many sums fewer sequences, as those take registers twice: their sums and their values.
+  // Use fewer sequences with many sums, as each sequence takes registers for both its sums and its
+  // values.
   static constexpr int kRows = kPadded <= 4 ? kFmaRows : kPadded < 32 ? 16 / kPadded : 1;
   static constexpr int kUnits = 32 / (kPadded * kRows);
   static_assert(kUnits <= kFmaUnits);
@@ -38,11 +39,11 @@ struct FmaSlice {
 };
 
 // Shared memory: weights [row block of weight_hh][unit][depth], then two slabs [row][depth];
-// padding is zero. Nothing of a cell without products.
+// padding is zero. Empty for a cell without products.
 struct FmaShared {
   float* weights;
   float* slabs;
-  bool bfloat16;  // what is multiplied is rounded: weights here, slabs when they are read
+  bool bfloat16;  // operands are rounded: weights here, slabs when they are read
 };
 
 template <bool kTransposed>
@@ -80,7 +81,7 @@ RNNFAST_DEVICE void stage_slab(float* slab, int depth, const float* from, long s
   copy_commit();
 }
 
-// What lane l leaves with: the sum over all lanes of their values[l].
+// Returns to lane l the sum of values[l] over all lanes.
 RNNFAST_DEVICE float sum_across(float (&values)[32]) {
   const int lane = threadIdx.x % 32;
   for_each_index<5>([&]<int kRound>() {
@@ -101,7 +102,7 @@ struct FmaSums {
   using Tile = FmaTile<Pass::kSums>;
   float values[32] = {};  // [unit][sum][row]
 
-  // Adds what slab kSlab contributes; `unit` is the tile's first of the block.
+  // Adds the contribution of slab kSlab; `unit` is the tile's first unit in the block.
   template <int kSlab>
   RNNFAST_DEVICE void add(const FmaShared& shared, const FmaSlice& slice, int unit,
                           const float* slab) {
@@ -130,7 +131,7 @@ struct FmaSums {
     }
   }
 
-  // Hands each lane the sums of the one unit and row that it has: lane = unit * kRows + row.
+  // Gives each lane the sums of its unit and row: lane = unit * kRows + row.
   RNNFAST_DEVICE void gather(Scalar (&sums)[Pass::kSums]) {
     const float sum = sum_across(values);
     const int lane = threadIdx.x % 32, unit = lane / Tile::kRows % Tile::kUnits;
@@ -141,9 +142,9 @@ struct FmaSums {
   }
 };
 
-// Multiplies the slabs, of which `slab(i)` gives the first row and `stride` the distance of rows,
-// and hands each unit of each sequence to `element(unit, b, sums)`. All threads of the block call
-// it; between two calls they must meet.
+// Multiplies the slabs, where `slab(i)` returns a slab's first row and `stride` is the row stride,
+// and calls element(unit, b, sums) for each unit of each sequence. All threads of the block must
+// call it, with a barrier between two calls.
 template <class Pass, class Slab, class Element>
 RNNFAST_DEVICE void fma_product(const FmaSlice& slice, const FmaShared& shared, const Slab& slab,
                                 long stride, const Element& element) {

@@ -7,22 +7,22 @@
 namespace rnnfast::cuda {
 namespace {
 
-// ---- the product: a block makes a tile of C, a thread 8 x 8 values of it
+// ---- the product: a block computes a tile of C, a thread 8 x 8 values of it
 
 constexpr int kTile = 64;     // rows and columns of C
 constexpr int kDepth = 16;    // of the slices of A and B in shared memory
 constexpr int kThreads = 64;  // 8 x 8
-// A slice lies [depth][kTile]; four more columns leave two-way bank conflicts to the copies across.
+// A slice is [depth][kTile]; with four more columns, copies across have only two-way bank
+// conflicts.
 constexpr int kStride = kTile + 4;
-constexpr int kCopies = kTile * kDepth / kThreads;  // values of a slice that a thread copies
+constexpr int kCopies = kTile * kDepth / kThreads;  // values of a slice per thread
 
 struct Slices {
   alignas(16) float values[2][2][kDepth * kStride];  // [turn][A or B]
 };
 
-// Brings the rows of op(A), or the columns of op(B), that belong to a tile, a slice of the depth at
-// a time. Each thread copies the values at kCopies places, which are next to other threads' places
-// both in memory and in the slice.
+// Loads a tile's rows of op(A), or columns of op(B), a slice of the depth at a time. Each thread
+// copies kCopies values, which are next to those of other threads both in memory and in the slice.
 struct Loader {
   const float* from;
   int rows;              // of the tile inside the matrix
@@ -32,7 +32,7 @@ struct Loader {
   long step, slice;      // in memory, from place to place and from slice to slice
   int place, place_step;
 
-  // `by_depth`: values next to each other in memory follow each other in depth.
+  // `by_depth`: adjacent values in memory are adjacent in depth.
   RNNFAST_DEVICE Loader(const float* matrix, int ld, bool by_depth, int first, int end, int depth)
       : rows(end - first), depth(depth) {
     const int thread = threadIdx.x;
@@ -48,7 +48,7 @@ struct Loader {
     place_step = k_step * kStride + row_step;
   }
 
-  // Begins to copy the next slice, with zeros outside the matrix.
+  // Starts to copy the next slice, with zeros outside the matrix.
   RNNFAST_DEVICE void next(float* to) {
 #pragma unroll
     for (int i = 0; i < kCopies; ++i) {
@@ -72,8 +72,8 @@ struct Loader {
   }
 };
 
-// The row or column of C that a thread's value i is in: two runs of four, so that a warp's reads of
-// a slice hit all banks.
+// The row or column of C of a thread's value i: two runs of four, so that a warp's reads of a slice
+// hit all banks.
 RNNFAST_DEVICE int tile_index(int lane, int i) { return i / 4 * (kTile / 2) + 4 * lane + i % 4; }
 
 RNNFAST_DEVICE void load_eight(const float* row, int lane, float (&values)[8]) {
@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(kThreads)
       load_a.round(slice_a);
       load_b.round(slice_b);
     }
-    // All of this slice is there, and no thread reads the one before any longer.
+    // Wait until this slice is complete and no thread reads the previous one.
     __syncthreads();
     if (first + kDepth < s.k) {
       load_a.next(shared.values[turn ^ 1][0]);
@@ -169,11 +169,11 @@ int current_device() { return 0; }
 
 // ---- sums of columns
 
-constexpr int kSumColumns = 8;  // of a block: 32 bytes of a row, which memory fetches at once
+constexpr int kSumColumns = 8;  // per block: 32 bytes of a row, which memory fetches at once
 constexpr int kSumThreads = 256;
 constexpr int kSumWarps = kSumThreads / 32;
-constexpr int kSumRows = kSumThreads / kSumColumns;  // that are read at a time
-constexpr int kSumChains = 4;                        // sums of a thread, to have loads in flight
+constexpr int kSumRows = kSumThreads / kSumColumns;  // read at a time
+constexpr int kSumChains = 4;                        // sums per thread, to keep loads in flight
 
 struct ColumnSums {
   float values[kSumWarps][kSumColumns];

@@ -1,6 +1,6 @@
 #pragma once
 // Products of matrices and sums of columns on the device. Matrices are row-major float arrays. The
-// functions only launch: they neither wait nor allocate, and give the same bits in every run.
+// functions only launch: they neither wait nor allocate, and return the same bits in every run.
 
 #include <string>
 
@@ -8,22 +8,22 @@
 
 namespace rnnfast::cuda {
 
-// op(A) is (m, k), op(B) is (k, n), C is (m, n); op(X) is X, or its transpose. `ld*` are the values
-// from one row of the array as it lies in memory to the next.
+// op(A) is (m, k), op(B) is (k, n), C is (m, n); op(X) is X, or its transpose. `ld*` are the row
+// strides of the arrays in memory.
 struct GemmShape {
   bool transpose_a = false, transpose_b = false;
   int m, n, k;
   int lda, ldb, ldc;
   float beta = 0;
-  bool bfloat16 = false;  // round what is multiplied to bfloat16; sums stay float
+  bool bfloat16 = false;  // round operands to bfloat16; sums stay float
 };
 
 // C = op(A) op(B) + beta C + bias in every row; bias (n,) may be null. C is not read if beta is 0.
-// By cuBLAS where it was found (cublas.h), else by a kernel of ours, as always in the emulator.
+// Uses cuBLAS if it was found (cublas.h), otherwise our own kernel, as always in the emulator.
 void gemm(const GemmShape& shape, const float* a, const float* b, const float* bias, float* c,
           cudaStream_t stream);
 
-// What `gemm` uses: "cuBLAS 13.1.0", or "rnnfast".
+// The library that `gemm` uses: "cuBLAS 13.1.0", or "rnnfast".
 std::string gemm_library();
 
 // out[j] = beta out[j] + the sum of a[i][j] over all rows. `out` is not read if beta is 0.

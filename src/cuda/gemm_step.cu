@@ -1,5 +1,5 @@
-// The fallback for sizes whose weights fit on no chip: a step is a matrix product for each operand
-// and a pointwise kernel, all in the order of the stream.
+// The fallback for sizes whose weights do not fit on the chip: a step is a matrix product per
+// operand and a pointwise kernel, launched in order on the stream.
 
 #include "cuda/ahead.h"
 #include "cuda/gemm.h"
@@ -50,7 +50,7 @@ class Stepper {
            args...);
   }
 
-  // The sums of a stage, out of its operands in step t.
+  // Computes the sums of a stage from its operands in step t.
   void multiply_operands(const ForwardArgs& args, int k, int t) const {
     const int H = size_.hidden, opening = info_.opening_values();
     const Multiplied stage(info_, k);
@@ -60,7 +60,7 @@ class Stepper {
               run.count * H, H, 0, args.sums + sum * H, stage.sums * H);
     });
   }
-  // Gradients of a stage's operands, out of those of its gates in step t.
+  // Computes the gradients of a stage's operands from those of its gates in step t.
   void multiply_gates(const BackwardArgs& args, int k, int t) const {
     const int H = size_.hidden;
     const Multiplied stage(info_, k);

@@ -1,6 +1,6 @@
 #pragma once
-// The arrays in device memory that hold what the products multiply: for the blocks that read them
-// during the loop, and for the weight gradients after it.
+// The arrays in device memory that hold the products' operands, for the blocks that read them
+// during the loop and for the weight gradients after it.
 
 #include "cuda/element.cuh"
 
@@ -12,12 +12,12 @@ struct ForwardArrays {
 
   const ForwardArgs& args;
 
-  // First row of an operand, by its number: of h and an opening stage's values, in a slot, of
-  // others in a step.
+  // The first row of an operand, by its number: at a slot for h and an opening stage's values, at a
+  // step for others.
   RNNFAST_DEVICE float* operand(int number, int at) const {
     return args.operand(info.opening_values(), number, at);
   }
-  // Of what a stage multiplies in step t.
+  // The first row of a stage's i-th slab in step t.
   template <int kStage>
   RNNFAST_DEVICE float* slab(int i, int t) const {
     float* found = nullptr;
@@ -42,7 +42,7 @@ struct BackwardArrays {
 
   const BackwardArgs& args;
 
-  // First row of the gradients of the i-th gate that a stage multiplies, in step t.
+  // The first row of the gradients of the i-th gate that a stage multiplies, in step t.
   template <int kStage>
   RNNFAST_DEVICE float* gate(int i, int t) const {
     float* found = nullptr;
@@ -52,7 +52,7 @@ struct BackwardArrays {
     });
     return found;
   }
-  // From a sequence's gradients to the next's.
+  // The stride from a sequence's gradients to the next sequence's.
   RNNFAST_DEVICE long stride() const { return long(info.gates) * args.size.hidden; }
 
   template <int kStage, int kCount>

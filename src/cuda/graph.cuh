@@ -1,5 +1,5 @@
 #pragma once
-// Many small launches as one.
+// Combines many small launches into one.
 
 #include "cuda/device.cuh"
 
@@ -8,7 +8,7 @@ namespace rnnfast::cuda {
 #ifdef __CUDACC__
 
 // Runs what `body` launches on `stream` as one graph. On the default stream, which cannot be
-// captured, and inside a capture of the caller's the launches are made one by one.
+// captured, and inside a capture by the caller, launches happen one by one.
 template <class Body>
 void as_graph(cudaStream_t stream, const Body& body) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
@@ -28,7 +28,7 @@ void as_graph(cudaStream_t stream, const Body& body) {
   cudaGraphExec_t executable = nullptr;
   cudaError_t status_of_run = cudaGraphInstantiate(&executable, graph, 0);
   if (status_of_run == cudaSuccess) status_of_run = cudaGraphLaunch(executable, stream);
-  if (executable) cudaGraphExecDestroy(executable);  // after its run, which this does not wait for
+  if (executable) cudaGraphExecDestroy(executable);  // takes effect after the run, does not wait
   cudaGraphDestroy(graph);
   check(status_of_run, "as_graph: run");
 }

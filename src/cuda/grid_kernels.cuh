@@ -1,8 +1,8 @@
 #pragma once
-// The persistent kernels that run on every device and that the others are compared with: blocks
+// The persistent kernels that run on every device, and to which the others are compared: blocks
 // share the hidden units of a tile of the batch (blockIdx.x: slice of units, blockIdx.y: tile),
-// keep their weights in shared memory, exchange operands through global memory and meet once a
-// stage that has products. With one slice a block has all units and waits for nobody; nor does any
+// keep their weights in shared memory, exchange operands through global memory and meet once per
+// stage that has products. With one slice, a block has all units and need not wait; nor need any
 // block of a cell without products.
 
 #include "cuda/element.cuh"
@@ -11,12 +11,12 @@
 
 namespace rnnfast::cuda {
 
-// All threads of the blocks of a batch tile. Their grid must be resident as a whole.
+// A barrier of all threads of the blocks of a batch tile. The whole grid must be resident.
 class TileBarrier {
  public:
   RNNFAST_DEVICE explicit TileBarrier(unsigned* counters) : counter_(counters + blockIdx.y) {}
 
-  // The threads of the block alone, unless `kTile`.
+  // Without `kTile`, waits only for the threads of the block.
   template <bool kTile>
   RNNFAST_DEVICE void wait() {
     __syncthreads();
@@ -41,16 +41,16 @@ RNNFAST_DEVICE FmaSlice slice_of(const CallSize& size, GridShape shape) {
           min(shape.rows, size.batch - row)};
 }
 
-// Calls element(b, unit) for all of the block.
+// Calls element(b, unit) for all elements of the block.
 template <class Element>
 RNNFAST_DEVICE void for_each_element(const FmaSlice& slice, const Element& element) {
   for (int i = threadIdx.x; i < slice.units * slice.rows; i += kThreads)
     element(slice.first_row + i / slice.units, slice.first_unit + i % slice.units);
 }
 
-// Makes a stage's products, of which `slab(i)` gives the first row, and hands the sums of each unit
-// of each sequence to `element(unit, b, sums)`: none if it has no products. Before it multiplies
-// the blocks of a tile meet.
+// Computes a stage's products, where `slab(i)` returns a slab's first row, and calls element(unit,
+// b, sums) for each unit of each sequence, with zero sums if the stage has no products. The blocks
+// of a tile meet before it multiplies.
 template <class Pass, class Slab, class Element>
 RNNFAST_DEVICE void grid_stage(TileBarrier& barrier, const FmaSlice& slice, const FmaShared& shared,
                                const Slab& slab, long stride, const Element& element) {
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (int step = size.steps - 1; step >= 0; --step) {
     const int t = size.step(step);
     for_each_index<kLast - kFirst>([&]<int n>() {
-      constexpr int stage = kLast - n;  // whose operands' gradients the stage before it takes
+      constexpr int stage = kLast - n;  // the previous stage takes its operands' gradients
       grid_stage<BackwardPass<Cell, stage>>(
           barrier, slice, shared, [&](int gate) { return arrays.template gate<stage>(gate, t); },
           arrays.stride(),

@@ -12,7 +12,7 @@ static_assert(FlagExchange::kEmpty == 0xffffffffu);
 void forward(const Functions& functions, const CellInfo& info, const Plan& plan,
              const ForwardArgs& args, cudaStream_t stream) {
   const CallSize& size = args.size;
-  mark_empty(args.states, size.row(1, 0, 0), stream);  // of h alone
+  mark_empty(args.states, size.row(1, 0, 0), stream);  // only h
   mark_empty(args.openings, size.row(info.opening_values(), 0, 0), stream);
   const int values = info.values() - info.opening_values();
   mark_empty(args.values, values * size.row(size.steps, 0), stream);

@@ -1,7 +1,7 @@
 #pragma once
 // The drivers of the kernels on tensor cores: blocks share the hidden units of a tile of the batch
-// (blockIdx.x: slice of units, blockIdx.y: tile), keep their weights on the chip, and an Exchange
-// hands on what others multiply, without a barrier of the grid.
+// (blockIdx.x: slice of units, blockIdx.y: tile), keep their weights on the chip, and pass operands
+// to each other through an Exchange, without a grid-wide barrier.
 
 #include "cuda/element.cuh"
 #include "cuda/exchange.cuh"
@@ -10,7 +10,7 @@
 
 namespace rnnfast::cuda {
 
-// A block's part, and its shared memory.
+// A block's share of the work, and its shared memory.
 template <class Cell, bool kBackward, bool kSplit>
 struct MmaBlock {
   static constexpr int kParts = kSplit ? 2 : 1;
@@ -29,7 +29,7 @@ struct MmaBlock {
         sizes(sizes_of(shape.units, size.hidden)),
         memory(shared) {}
 
-  // Of the n-th stage that has products.
+  // The weights of the n-th stage that has products.
   RNNFAST_DEVICE uint4* weights(int n) const {
     return reinterpret_cast<uint4*>(memory + sizes.weights_at[n]);
   }
@@ -53,7 +53,7 @@ struct MmaBlock {
     });
     return sizes;
   }
-  // Units that all slices together send a row.
+  // The units that all slices together send per row.
   RNNFAST_DEVICE int sent_units() const {
     return min(int(gridDim.x) * units, mma_depth(slice.hidden));
   }
@@ -62,7 +62,7 @@ struct MmaBlock {
 // The lane's two sequences of a tile of 8.
 RNNFAST_DEVICE int lane_row(int j) { return int(threadIdx.x) % 4 * 2 + j; }
 
-// A stage's product with its weights and the exchange of what it multiplies.
+// A stage's product, with its weights and the exchange of its operands.
 template <class Tile, class ExchangeType, class Block>
 class MmaProduct {
  public:
@@ -77,8 +77,8 @@ class MmaProduct {
     exchange_.buffers.clear();
   }
 
-  // Visits, as mma_pass does, the 8 sequences from `row` of the tile on with the sums of a phase;
-  // of phase -1, which nobody sends, with zeros. `source(slab)` is the slabs' place in device
+  // Visits the 8 sequences from `row` of the tile on with the sums of a phase, as mma_pass does;
+  // phase -1, which nobody sends, has zero sums. `source(slab)` is a slab's address in device
   // memory.
   template <class Source, class Visit>
   RNNFAST_DEVICE void run(int phase, int row, int turn, const Source& source, long stride,
@@ -130,8 +130,8 @@ class StageProducts {
   std::conditional_t<kIsLast, None, From<kIsLast ? kStage : kStage + 1>> later_;
 };
 
-// Calls compute(b, values) for the lane's sequences of a unit that exist, stores each value where
-// target(i, b) says and hands it to send<i>(the values of both sequences).
+// Calls compute(b, values) for those of the lane's sequences that exist, stores value i at
+// target(i, b), and passes both sequences' values to send<i>.
 template <int kCount, class Exchange, class Block, class Target, class Compute, class Send>
 RNNFAST_DEVICE void hand_on(const Block& block, int unit, int row, const Target& target,
                             const Compute& compute, const Send& send) {
@@ -167,12 +167,12 @@ RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, GridShape shape, unsign
   __syncthreads();
   Exchange::begin();
 
-  // Operands of phase n come from the states before step n. Before the first step, which is step -1
-  // here, nothing is multiplied; one loop has both, as the product's code is long.
+  // Operands of phase n come from the states before step n. Step -1, before the first one,
+  // multiplies nothing; it shares the loop because the product's code is long.
   int turn = 0;
   for (int step = -1; step < size.steps; ++step) {
     const int t = size.step(max(step, 0));
-    // What a stage hands on is multiplied by later ones, after the last in the next step.
+    // Later stages multiply what a stage passes on; for the last stage, those of the next step.
     const auto publish = [&]<int kStage>(int unit, int row, const auto& compute) {
       constexpr bool is_last = kStage == kLast;
       constexpr int kNumber = kFirstHandedOn<Cell, kStage>;
@@ -231,8 +231,8 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, GridShape shape, unsi
   __syncthreads();
   Exchange::begin();
 
-  // The gradients of a stage's gates in the step of a phase; phase n is that of the n-th step from
-  // the end. `sums` are the gradients of what the stage handed on.
+  // Computes the gradients of a stage's gates in the step of a phase, the phase-th from the end.
+  // `sums` are the gradients of what the stage passed on.
   const auto differentiate = [&]<int kStage>(int phase, int unit, int row, const auto& sums) {
     const int t = size.step(size.steps - 1 - phase);
     const auto& exchange = products.template of<kStage>().exchange();
@@ -263,7 +263,7 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, GridShape shape, unsi
     if (phase == size.steps) break;
     const int t = size.step(size.steps - 1 - phase);
     for_each_index<kLast - kFirst>([&]<int n>() {
-      constexpr int kStage = kLast - n;  // whose operands the stage before it made
+      constexpr int kStage = kLast - n;  // the previous stage computed its operands
       for (int row = 0; row < block.rows; row += kMmaRows)
         products.template of<kStage>().run(
             phase, row, turn++, [&](int gate) { return arrays.template gate<kStage>(gate, t); },
@@ -275,7 +275,7 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, GridShape shape, unsi
   }
 }
 
-// On devices too old for the exchange the kernels compile to nothing, and no plan picks them.
+// On devices too old for the exchange, these kernels compile to nothing, and no plan picks them.
 // __launch_bounds__(.., 1) lets the compiler use all registers; otherwise it spills to fit more
 // blocks.
 template <class Cell, bool kSplit, class Exchange>

@@ -1,12 +1,12 @@
 #pragma once
 // The recurrent product on tensor cores: sums (16, 8) = weights (16, 16) x slab (16, 8), rows being
-// hidden units and columns sequences. The rows of a tile are the sums of eight units each for two
-// of the pass's sums, so that a lane ends with all sums of its units and sequences in registers:
-// lane = 4 * (unit of eight) + (pair of sequences).
+// hidden units and columns sequences. The rows of a tile hold two of the pass's sums for eight
+// units each, so that a lane ends up with all sums of its units and sequences in registers: lane =
+// 4 * (unit of eight) + (pair of sequences).
 //
-// A chunk is 32 steps of the depth. A lane takes 8 of them that follow each other, so that one load
-// of 16 bytes feeds two products; weights are permuted likewise. They stay for all steps, the first
-// chunks in registers and the rest, as each lane reads them, in shared memory.
+// A chunk is 32 steps of the depth. A lane takes 8 consecutive ones, so that one load of 16 bytes
+// feeds two products; weights are permuted likewise. Weights stay on the chip for all steps: the
+// first chunks in registers and the rest in shared memory, in the order in which lanes read them.
 
 #include "cuda/bfloat16.cuh"
 #include "cuda/pass.cuh"
@@ -25,7 +25,7 @@ struct MmaTile {
   static constexpr int kBlocks = Pass::kSlabs * kTiles;
   static constexpr int kHeld = Pass::kIsFirst ? mma_held_chunks(kBlocks, Pass::kSums, kParts) : 0;
 
-  // Of row half `half` (0: rows 0 to 7) of a tile.
+  // The sum in half `half` of a tile's rows (0: rows 0 to 7).
   RNNFAST_INLINE static constexpr int sum(int tile, int half) {
     return (2 * tile + half) % Pass::kSums;
   }
@@ -42,7 +42,7 @@ struct MmaSlice {
   int hidden, first, end;
 };
 
-// What a warp does in a pass: groups of units in turn, and of the depth the chunks of its split.
+// A warp's work in a pass: some groups of units in turn, and its split's chunks of the depth.
 struct MmaRole {
   MmaShape shape;
   int group, split;
@@ -71,7 +71,8 @@ class MmaWeights {
  public:
   using Pass = typename Tile::Pass;
 
-  // Fills registers and `memory`, the pass's part of shared memory. Other warps read nothing of it.
+  // Fills registers and this warp's share of `memory`, the pass's part of shared memory, which no
+  // other warp reads.
   RNNFAST_DEVICE MmaWeights(const MmaRole& role, const MmaSlice& slice, const float* weight_hh,
                             uint4* memory)
       : role_(role), shared_(memory) {
@@ -122,7 +123,7 @@ class MmaWeights {
            int(threadIdx.x) % 32;
   }
 
-  // The lane's words of a block's 16 rows and 16 steps of the depth from `depth` on.
+  // The lane's words of a block's 16 rows, for 16 steps of the depth from `depth` on.
   RNNFAST_DEVICE static uint4 fragment(const MmaSlice& slice, const float* weight_hh, int block,
                                        int unit, int depth, int part) {
     const int lane = threadIdx.x % 32, k = depth + lane % 4 * 8;
@@ -158,7 +159,7 @@ class MmaWeights {
   RNNFAST_DEVICE static int octet_of(int block, int half) {
     return Tile::octet(block % Tile::kTiles, half);
   }
-  // held_[block][chunk][i] = words, without an index that is not a constant.
+  // Sets held_[block][chunk][i] = words using only constant indices.
   RNNFAST_DEVICE void hold(int block, int chunk, int i, uint4 words) {
     for_each_index<Tile::kBlocks * Tile::kHeld * kFragments>([&]<int kAt>() {
       constexpr int kI = kAt % kFragments, kChunk = kAt / kFragments % (Tile::kHeld + !Tile::kHeld);
@@ -200,14 +201,14 @@ class MmaWeights {
     mma_bf16(sum, a, b);
   }
 
-  static constexpr int kFragments = 2 * Tile::kParts;  // of a block and chunk
+  static constexpr int kFragments = 2 * Tile::kParts;  // per block and chunk
 
   MmaRole role_;
   uint4 held_[Tile::kBlocks][Tile::kHeld > 0 ? Tile::kHeld : 1][kFragments];
   uint4* shared_;
 };
 
-// Adds the sums of a group's other splits to those of its first.
+// Adds the sums of a group's other splits to those of its first split.
 template <class Tile>
 RNNFAST_DEVICE void add_splits(const MmaRole& role, float* partial,
                                float (&sums)[Tile::kTiles][4]) {
@@ -226,10 +227,10 @@ RNNFAST_DEVICE void add_splits(const MmaRole& role, float* partial,
       for (int i = 0; i < kValues; ++i) sums[i / 4][i % 4] += at(split)[i];
 }
 
-// One pass over a tile of 8 sequences. The splits' sums meet in `partial`, of which calls in turn
-// take the two halves. Then whole warps call visit(unit, sums) for each of their units, with the
-// sums of the lane's two sequences; not all of these units and sequences exist. Sums are 0 unless
-// it multiplies.
+// One pass over a tile of 8 sequences. Splits exchange sums through `partial`, whose halves
+// alternate from call to call. Then whole warps call visit(unit, sums) for each of their units,
+// with the sums of the lane's two sequences; some of these units and sequences may not exist.
+// Without `multiplies`, sums are 0.
 template <class Tile, class Slab, class Visit>
 RNNFAST_DEVICE void mma_pass(const MmaRole& role, const MmaWeights<Tile>& weights,
                              const MmaSlice& slice, bool multiplies, const Slab& slab, int stride,

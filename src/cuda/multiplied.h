@@ -1,18 +1,18 @@
 #pragma once
-// What the stages of a step multiply, out of a cell's products: for kernels, plan and host code
-// alike. Operands are numbered through the cell: 0 is h, 1 + i value i.
+// The operands that the stages of a step multiply, derived from a cell's products, for kernels,
+// plan and host code. Operands are numbered across the cell: 0 is h, 1 + i is value i.
 
 #include "cells/cell.h"
 
 namespace rnnfast::cuda {
 
-// The products of a stage. They multiply some *slabs*, matrices (B, H) of an operand each, and make
-// sums, each the recurrent part of a gate.
+// The products of a stage. They multiply *slabs*, (B, H) matrices of one operand each, into sums,
+// each the recurrent part of a gate.
 struct Multiplied {
   int slabs = 0, sums = 0;
   int operand[kMaxProducts] = {};  // of each slab
   int gate[kMaxGates] = {};        // of each sum
-  int slab[kMaxGates] = {};        // that makes the sum
+  int slab[kMaxGates] = {};        // of each sum
 
   Multiplied() = default;
   RNNFAST_INLINE constexpr Multiplied(const CellInfo& info, int stage) {
@@ -35,7 +35,7 @@ struct Multiplied {
   }
 };
 
-// Which stage makes an operand: h and what an opening stage makes come with the end of a step.
+// The stage that computes an operand: h and an opening stage's values come from the end of a step.
 RNNFAST_INLINE constexpr int maker_of(const CellInfo& info, int operand) {
   if (operand <= info.opening_values()) return info.last();
   int stage = info.first();
@@ -51,13 +51,13 @@ RNNFAST_INLINE constexpr int last_product_of(const CellInfo& info, int operand) 
     if (Multiplied(info, k).slab_of(operand) >= 0) return k;
   return -1;
 }
-// Whether a stage multiplies it that does not follow its maker at once. In the backward pass such
-// an operand's gradient waits for its maker.
+// Whether an operand is multiplied later than in the stage right after its maker. In the backward
+// pass, such an operand's gradient must be stored until its maker runs.
 RNNFAST_INLINE constexpr bool waits(const CellInfo& info, int operand) {
   const int last = last_product_of(info, operand);
   return last >= 0 && last != stage_after(info, maker_of(info, operand));
 }
-// How many of the first operands wait.
+// How many of the first `operands` wait.
 RNNFAST_INLINE constexpr int waiting(const CellInfo& info, int operands) {
   int n = 0;
   for (int i = 0; i < operands; ++i) n += waits(info, i);
@@ -67,7 +67,7 @@ RNNFAST_INLINE constexpr int waiting(const CellInfo& info) {
   return waiting(info, 1 + info.values());
 }
 
-// The most that a stage has of something; whether each stage has products.
+// The most that any stage has of `what`; and whether each stage has products.
 RNNFAST_INLINE constexpr int most(const CellInfo& info, int Multiplied::* what) {
   int n = 0;
   for (int k = info.first(); k < info.size(); ++k) {

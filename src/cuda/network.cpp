@@ -9,10 +9,10 @@
 namespace rnnfast::cuda {
 namespace {
 
-// Values made inside a step, for a later stage of it.
+// The number of values computed inside a step for its later stages.
 int inner_values(const CellInfo& info) { return info.values() - info.opening_values(); }
 
-// What forward leaves for backward, or uses alone where nothing is kept.
+// The arrays that forward leaves for backward, or that only forward uses if nothing is kept.
 struct Reserve {
   std::vector<float*> gates, states, openings;  // of each layer and direction
   std::vector<float*> outputs;                  // of each layer but the last, dropped out
@@ -24,7 +24,7 @@ struct Reserve {
     const long rows = s.rows() * s.hidden_size, slot = long(s.batch) * s.hidden_size;
     Carver<float> arena{base};
     for (int i = 0; i < s.cells(); ++i) {
-      const bool first = i == 0 || s.training;  // without training all use the same memory
+      const bool first = i == 0 || s.training;  // without training, all share the same memory
       gates.push_back(first ? arena.take(rows * info.slots()) : gates[0]);
       states.push_back(first ? arena.take((rows + slot) * info.states) : states[0]);
       openings.push_back(first ? arena.take((rows + slot) * info.opening_values()) : openings[0]);
@@ -43,9 +43,9 @@ struct Reserve {
 };
 
 struct ForwardScratch {
-  unsigned* counters;  // of each layer and direction, one for a sequence
+  unsigned* counters;  // for each layer and direction, one per sequence
   float *values, *sums;
-  float* reserve;  // where nothing is kept
+  float* reserve;  // if nothing is kept
   std::size_t bytes;
 
   ForwardScratch(const NetworkSize& s, const NetworkInput& input, float* base) {
@@ -61,7 +61,7 @@ struct ForwardScratch {
 struct BackwardScratch {
   unsigned* counters;
   float *values, *dkept, *dwaiting, *sums, *dgates_x, *dgates_h, *dchannel;
-  float* doutputs[2];  // of the layers' outputs, in turn
+  float* doutputs[2];  // of the layers' outputs, which alternate
   void* sorted;        // of scatter_rows, for indices
   std::size_t bytes;
 
@@ -89,14 +89,14 @@ T* state_of(T* states, const NetworkSize& s, int i) {
   return states ? states + long(i) * s.batch * s.hidden_size : nullptr;
 }
 
-// A layer's outputs, or their gradient, with some dropped.
+// Applies dropout to a layer's outputs, or to their gradient.
 void drop_outputs(const NetworkSize& s, int layer, float* outputs, cudaStream_t stream) {
   if (s.training && s.dropout > 0)
     dropout(outputs, s.rows() * s.width(), Dropout<float>(s.dropout, s.seed, unsigned(layer)),
             outputs, stream);
 }
 
-// Rows of weight_ih as the rows that indices name.
+// weight_ih as a table of the rows that indices select.
 template <class T>
 Table<T> input_table(const NetworkSize& s, const Run& run, T* weight_ih) {
   return {weight_ih + long(run.block) * s.hidden_size * s.input_size, s.input_size,
@@ -107,15 +107,16 @@ CallSize call_size(const NetworkSize& s, const NetworkInput& input, int directio
   return {s.steps, s.batch, s.hidden_size, direction == 1, input.lengths};
 }
 
-// Calls f(run) for the gates that have rows of weight_ih, g(gate) for those that see the input.
+// Calls f(run) for the gates with rows of weight_ih, and g(gate) for those that read the input
+// itself.
 template <class F, class G>
 void for_each_input(const CellInfo& info, const F& f, const G& g) {
   for_each_run(info.input, 0, info.input_gates(), f);
   for (int gate = info.input_gates(); gate < info.input_parts(); ++gate) g(gate);
 }
 
-// The input's parts of gates: x weight_ih^T + bias_ih, the columns of weight_ih that the indices
-// name, or x itself.
+// Computes the input parts of gates: x weight_ih^T + bias_ih, the columns of weight_ih that indices
+// select plus bias_ih, or x itself.
 void input_product(const NetworkSize& s, const NetworkInput& input, int layer, int i,
                    const Reserve& reserve, cudaStream_t stream) {
   const CellInfo& info = s.info();
@@ -167,7 +168,7 @@ struct Gradients {
     if (sums) column_sum(a, int(s.rows()), columns, lda, 1, sums + first, stream);
   }
 
-  // What was multiplied in the steps, (T, B, H), by the operand's number.
+  // The operands of all steps, (T, B, H), by the operand's number.
   const float* rows_of(int operand, int i) const {
     const long slot = long(s.batch) * s.hidden_size, before = i % s.directions ? slot : 0;
     const int opening = s.info().opening_values();
@@ -240,7 +241,7 @@ KernelUnit NetworkSize::unit(Pass pass, const DeviceProperties& device) const {
   return {plan(pass, device).kernel, pass, products == Products::bfloat16x3, device.capability};
 }
 
-// The functions of a pass, which are there.
+// The functions of a pass, which must be loaded.
 static const Functions& functions_of(const NetworkSize& s, Pass pass,
                                      const DeviceProperties& device) {
   const KernelUnit unit = s.unit(pass, device);

@@ -1,6 +1,6 @@
 #pragma once
-// Stacked layers and directions on one stream: the order of launches of a forward or backward pass.
-// Nothing here allocates or waits: reserve and workspace are the caller's.
+// Launches stacked layers and directions in order on one stream, for a forward or backward pass.
+// Nothing here allocates or waits: reserve and workspace belong to the caller.
 
 #include <cstdint>
 #include <optional>
@@ -20,10 +20,10 @@ struct NetworkSize {
   Products products;
   double dropout;                // on the outputs of all layers but the last, if training
   std::uint64_t seed;            // of the dropout masks
-  std::optional<Kernel> kernel;  // the only one to run; none: what the plan chooses
+  std::optional<Kernel> kernel;  // the only one allowed; none: the plan chooses
 
   Plan plan(Pass pass, const DeviceProperties& device) const;
-  // What has to be loaded before a pass runs.
+  // The unit that must be loaded before a pass runs.
   KernelUnit unit(Pass pass, const DeviceProperties& device) const;
   int cells() const { return layers * directions; }
   int width() const { return directions * hidden_size; }
@@ -33,7 +33,7 @@ struct NetworkSize {
   LayerShape shape(Pass pass) const;
 };
 
-// In PyTorch's layouts; biases and channel may be null.
+// Weights in PyTorch's layouts; biases and channel may be null.
 template <class T>
 struct Weights {
   T* weight_ih;       // (input_gates * H, I)
@@ -43,8 +43,7 @@ struct Weights {
   T* weight_channel;  // (params, H)
 };
 
-// Device memory of the caller. Each pointer of `initial`, `final` and so on is a (cells, B, H)
-// array.
+// The caller's device memory. Each state's array is (cells, B, H).
 struct NetworkInput {
   const float* x;                             // (T, B, I), or null
   const std::int64_t* indices;                // (T, B) in [0, I), where x is null
@@ -65,9 +64,9 @@ void network_forward(const NetworkSize& size, const NetworkInput& input, float* 
                      const std::vector<float*>& final, void* reserve, void* workspace,
                      const DeviceProperties& device, cudaStream_t stream);
 
-// Takes dy and the gradients of the final states (null for zeros); writes dx (null if not wanted)
-// and those of the initial states, and adds those of the weights to what is there. `size`, `input`
-// and `reserve` are forward's.
+// Takes dy and the gradients of the final states (null for zeros). Writes dx (null if not wanted)
+// and the gradients of the initial states, and adds the gradients of the weights to dweights.
+// `size`, `input` and `reserve` must be those of forward.
 void network_backward(const NetworkSize& size, const NetworkInput& input, const float* dy,
                       const std::vector<const float*>& dfinal, float* dx,
                       const std::vector<float*>& dinitial,

@@ -28,15 +28,15 @@ __global__ void __launch_bounds__(kReduceThreads)
 
 // ---- steps: a block goes through one piece
 
-// GradientCare as a kernel sees it.
+// GradientCare in the form that kernels take.
 struct DeviceCare {
-  const double* norm;  // null if it is not clipped
+  const double* norm;  // null if the norm is not clipped
   double clip_norm;
   bool clips_value, zero;
   float clip_value;
 };
 
-// What is done to each gradient of a block.
+// The scaling and clipping of a block's gradients.
 struct Clip {
   float factor, limit;
   bool scales, clamps, zero;
@@ -44,7 +44,7 @@ struct Clip {
   RNNFAST_DEVICE explicit Clip(const DeviceCare& care)
       : factor(1), limit(care.clip_value), clamps(care.clips_value), zero(care.zero) {
     const double exact = care.norm ? care.clip_norm / (*care.norm + 1e-6) : 1;
-    scales = !(exact >= 1);  // NaN then shows everywhere
+    scales = !(exact >= 1);  // so that a NaN reaches all values
     factor = float(exact);
   }
   RNNFAST_DEVICE float operator()(float gradient) const {

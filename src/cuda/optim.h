@@ -1,7 +1,7 @@
 #pragma once
 // Optimisers' steps and gradient clipping on the device, for all parameters in one launch (two more
-// if the norm is clipped). The functions only launch: they neither wait nor allocate, and give the
-// same bits in every run; the norm stays on the device.
+// if the norm is clipped). The functions only launch: they neither wait nor allocate, and return
+// the same bits in every run; the norm stays on the device.
 
 #include <optional>
 
@@ -10,9 +10,9 @@
 
 namespace rnnfast::cuda {
 
-inline constexpr long kStepPiece = 4096;  // elements of a piece, at most
+inline constexpr long kStepPiece = 4096;  // the most elements of a piece
 
-// A piece of a parameter: its gradients, values and the step's buffers, null where there are none.
+// A piece of a parameter: its gradients, values and the step's buffers, null if unused.
 struct StepPiece {
   float* arrays[2 + kStepBuffers];
   long size;
@@ -21,11 +21,11 @@ struct StepPiece {
 struct StepPieces {
   const StepPiece* pieces;  // on the device
   int count;
-  bool buffers[kStepBuffers];  // which there are
-  double* sums;  // (count + 1,): becomes the gradients' norm if that is clipped, and workspace
+  bool buffers[kStepBuffers];  // which of them are used
+  double* sums;  // (count + 1,): workspace, and the gradients' norm if that is clipped
 };
 
-// What is done to the gradients around a step.
+// How gradients are clipped and zeroed around a step.
 struct GradientCare {
   std::optional<double> clip_norm, clip_value;
   bool zero;
@@ -39,7 +39,7 @@ void take_step(const StepPieces& pieces, const GradientCare& care, const Rmsprop
                cudaStream_t stream);
 void take_step(const StepPieces& pieces, const GradientCare& care, const AdamStep<float>& step,
                cudaStream_t stream);
-// The care alone; values are not used.
+// Only clips and zeros; values are not used.
 void care_for_gradients(const StepPieces& pieces, const GradientCare& care, cudaStream_t stream);
 
 }  // namespace rnnfast::cuda

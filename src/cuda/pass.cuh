@@ -1,8 +1,8 @@
 #pragma once
-// The products of a stage as a driver takes them. A pass multiplies *slabs*, matrices (B, H) that
-// are staged one after the other, with blocks of weight_hh, and makes some *sums* for each hidden
-// unit of each sequence. Forward slabs are operands and the sums gates; backward slabs are
-// gradients of gates and the sums gradients of operands.
+// The products of a stage as the drivers run them. A pass multiplies *slabs*, (B, H) matrices that
+// are staged one after another, by blocks of weight_hh, and computes *sums* for each hidden unit of
+// each sequence. Forward slabs are operands and the sums gates; backward slabs are gradients of
+// gates and the sums gradients of operands.
 
 #include "cuda/multiplied.h"
 

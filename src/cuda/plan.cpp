@@ -11,7 +11,7 @@
 namespace rnnfast::cuda {
 namespace {
 
-constexpr std::size_t kReservedBytes = 1024;  // of each block's shared memory, by the system
+constexpr std::size_t kReservedBytes = 1024;  // of each block's shared memory, for the system
 
 bool uses_mma(Kernel kernel) { return kernel != Kernel::grid && kernel != Kernel::gemm; }
 
@@ -24,7 +24,7 @@ int resident_blocks(const Plan& p, const DeviceProperties& d) {
                    int(d.shared_per_multiprocessor / (p.shared_bytes + kReservedBytes))});
 }
 
-// The plan with so many units and rows a block; none if the device cannot hold it.
+// The plan with `units` and `rows` per block; none if the device cannot hold it.
 std::optional<Plan> shaped(Kernel kernel, const LayerShape& s, const DeviceProperties& d, int units,
                            int rows) {
   Plan p{};
@@ -38,9 +38,9 @@ std::optional<Plan> shaped(Kernel kernel, const LayerShape& s, const DevicePrope
   p.shared_bytes = shared_bytes(kernel, s, units);
   p.cooperative = p.slices > 1 && p.cluster == 1 && s.stages() > 0;
   if (p.cluster > d.max_cluster) return {};
-  // A cluster or flags with one slice would be a block alone.
+  // With one slice, a cluster or flags would be a single block.
   if (p.slices == 1 && (kernel == Kernel::cluster || kernel == Kernel::flags)) return {};
-  // A cluster lies on one group of multiprocessors, so that some stay idle.
+  // A cluster occupies one group of multiprocessors, so some stay idle.
   const int places = resident_blocks(p, d) * d.multiprocessors;
   p.resident = kernel == Kernel::cluster ? places / p.cluster * p.cluster : places;
   if (p.resident == 0 || (p.cooperative && p.blocks() > p.resident)) return {};
@@ -59,12 +59,12 @@ Plan gemm_plan(const LayerShape& s, const DeviceProperties& d) {
   return p;
 }
 
-// The fastest of a kernel's shapes: units and rows in powers of two of what a warp makes at once.
+// The fastest of a kernel's shapes: units and rows are a warp's own numbers times powers of two.
 std::optional<Plan> best(Kernel kernel, const LayerShape& s, const DeviceProperties& d) {
   if (kernel == Kernel::gemm) return gemm_plan(s, d);
   const int unit_step = uses_mma(kernel) ? kMmaUnits : kFmaUnits;
   const int first_rows = uses_mma(kernel) ? kMmaRows : 1;
-  // Blocks that write into each other's slabs have one set of rows.
+  // Blocks that write into each other's slabs must have the same rows.
   const bool one_slab = kernel == Kernel::block || kernel == Kernel::cluster;
   std::optional<Plan> found;
   const auto consider = [&](int units, int rows) {
@@ -80,7 +80,7 @@ std::optional<Plan> best(Kernel kernel, const LayerShape& s, const DevicePropert
         consider(round_up(divide_up(s.hidden, slices), unit_step), tile);
     } else {
       for (int units = unit_step; units < 2 * s.hidden; units *= 2) consider(units, tile);
-      // One slice a multiprocessor, where the tiles leave so many.
+      // One slice per multiprocessor, if the tiles leave that many.
       const int slices = std::max(1, d.multiprocessors / divide_up(s.batch, tile));
       consider(round_up(divide_up(s.hidden, slices), unit_step), tile);
     }

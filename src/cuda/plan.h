@@ -1,10 +1,10 @@
 #pragma once
-// Which kernel runs a layer in one direction, and in which shape: a pure function of sizes and
+// Chooses the kernel and its shape for one layer and direction: a pure function of sizes and
 // device. It tries every kernel in every shape that the device can hold, estimates the time of a
 // step from the device's rates, and takes the fastest.
 //
 // H hidden units are cut into *slices* of `units` each and B sequences into *tiles*; a block has
-// one slice of one tile. What the kernels ask of a block stands here, as functions that they share.
+// one slice of one tile. Functions that the kernels share say here what a block needs.
 
 #include <span>
 #include <string>
@@ -16,17 +16,17 @@ namespace rnnfast::cuda {
 
 enum class Kernel {
   grid,     // weights in shared memory, multiply-adds in float32, a barrier of the tile's blocks
-  block,    // tensor cores; a block has all units, so that nobody waits for another
+  block,    // tensor cores; a block has all units, so that blocks never wait
   cluster,  // tensor cores; h goes through the shared memory of a cluster
-  flags,    // tensor cores; blocks poll the values of h themselves instead of a barrier
-  gemm,     // a matrix product a step, weights from memory: any size
+  flags,    // tensor cores; blocks poll the values of h instead of using a barrier
+  gemm,     // a matrix product per step, weights from memory: any size
 };
 inline constexpr Kernel kKernels[] = {Kernel::block, Kernel::cluster, Kernel::flags, Kernel::grid,
                                       Kernel::gemm};
 const char* kernel_name(Kernel kernel);
 Kernel kernel_named(const std::string& name);  // throws Error
 
-enum class Products { full, bfloat16, bfloat16x3 };  // what multiplies, always summed in float32
+enum class Products { full, bfloat16, bfloat16x3 };  // the factors; sums are always in float32
 Products products_named(const std::string& name);    // throws Error
 enum class Pass { forward, backward };
 
@@ -37,20 +37,20 @@ struct LayerShape {
   Products products;
   Pass pass;
 
-  // Matrices (B, H) that each step hands from block to block: operands, or gradients of gates.
+  // The (B, H) matrices that blocks exchange in each step: operands, or gradients of gates.
   int slabs() const {
     int first = cell.first();
     while (first < cell.last() && Multiplied(cell, first).sums == 0) ++first;
     const Multiplied stage(cell, first);
     return pass == Pass::forward ? stage.slabs : stage.sums;
   }
-  // Numbers of bfloat16 that stand for one value on tensor cores.
+  // How many bfloat16 numbers represent one value on tensor cores.
   int parts() const { return products == Products::bfloat16x3 ? 2 : 1; }
   int stages() const { return product_stages(cell); }
 };
 
-// Time of a step in seconds, by what takes it. Products, exchange and the rest follow each other;
-// the traffic to memory goes on beside them.
+// The time of a step in seconds, by cause. Products, exchange and the rest add up; memory traffic
+// overlaps them.
 struct Estimate {
   double products, exchange, synchronisation, pointwise, memory;
 
@@ -62,12 +62,12 @@ struct Estimate {
 
 struct Plan {
   Kernel kernel;
-  int units, slices;     // hidden units of a block, blocks that share the H units
-  int rows, tiles;       // sequences of a block, tiles of the batch
-  int threads, cluster;  // of a block; blocks of a cluster, 1: none
+  int units, slices;     // hidden units per block; blocks that share the H units
+  int rows, tiles;       // sequences per block; tiles of the batch
+  int threads, cluster;  // per block; blocks per cluster, 1: none
   std::size_t shared_bytes;
   bool cooperative;  // all blocks must be on the device at once, as they wait for each other
-  int resident;      // blocks of this kind that are
+  int resident;      // how many such blocks fit on the device at once
   Estimate estimate;
   std::string reason;
 
@@ -77,7 +77,7 @@ struct Plan {
 // Bytes of a block's dynamic shared memory.
 std::size_t shared_bytes(Kernel kernel, const LayerShape& shape, int units);
 
-// Why a device or cell cannot have a kernel, whatever the sizes; empty if it can.
+// Why a device or cell cannot use a kernel at any size; empty if it can.
 std::string refusal(Kernel kernel, const LayerShape& shape, const DeviceProperties& device);
 
 inline constexpr long kMostUnits = 1 << 24;  // of a batch or a hidden size

@@ -1,8 +1,8 @@
 #pragma once
-// What the recurrent kernels take: one layer in one direction over a whole sequence.
+// The arguments of the recurrent kernels: one layer and direction over a whole sequence.
 //
 // Arrays are contiguous float32 on the device, time-major and padded: `lengths` masks. In its
-// inactive steps a sequence hands its states on, writes zeros to y and has zero gradients of gates.
+// inactive steps, a sequence keeps its states, writes zeros to y and has zero gate gradients.
 //
 // T steps, B batch, H hidden; S states, P parameters of the cell, O values of its opening stage and
 // V of the others. The slots of a state before and after step t are t and t + 1, in the reverse
@@ -17,12 +17,12 @@ struct CallSize {
   bool reverse;
   const int* lengths;  // (B,) in [0, T]; null: T for all
 
-  // The k-th step to be taken and the slots around it.
+  // The k-th step in processing order, and the slots around step t.
   RNNFAST_INLINE int step(int k) const { return reverse ? steps - 1 - k : k; }
   RNNFAST_INLINE int before(int t) const { return reverse ? t + 1 : t; }
   RNNFAST_INLINE int after(int t) const { return reverse ? t : t + 1; }
   RNNFAST_INLINE bool active(int t, int b) const { return !lengths || t < lengths[b]; }
-  // Offsets of sequence b's row: of one (B, H) matrix, in step t, in a slot of state or value s.
+  // Offsets of sequence b's row: in a (B, H) matrix, in step t, or in a slot of state or value s.
   RNNFAST_INLINE long row(int b) const { return long(b) * hidden; }
   RNNFAST_INLINE long row(int t, int b) const { return (long(t) * batch + b) * hidden; }
   RNNFAST_INLINE long row(int s, int slot, int b) const {
@@ -32,8 +32,8 @@ struct CallSize {
 
 // How a launch shares the work; its grid is (slices of units, tiles of the batch).
 struct GridShape {
-  int units;  // of a slice, but for the last
-  int rows;   // of a tile, but for the last
+  int units;  // of every slice but the last
+  int rows;   // of every tile but the last
 };
 
 struct ForwardArgs {
@@ -42,19 +42,19 @@ struct ForwardArgs {
   const float* bias_hh;              // (recurrent_gates * H,) or null
   const float* weight_channel;       // (P, H)
   const float* initial[kMaxStates];  // (B, H) each; null: zeros
-  bool bfloat16;                     // round what is multiplied
+  bool bfloat16;                     // round operands to bfloat16
   float* final[kMaxStates];          // (B, H) each
-  float* gates;                      // (T, B, slots, H): the input's parts in, saved values out
+  float* gates;                      // (T, B, slots, H): input parts in, saved values out
   float* states;                     // (S, T + 1, B, H)
   float* openings;                   // (O, T + 1, B, H)
   float* values;                     // (V, T, B, H)
   float* y;                          // (T, B, y_stride)
   int y_stride;
-  unsigned* counters;  // zeros, one for each batch tile
+  unsigned* counters;  // zeros, one per batch tile
   float* sums;         // (B, gates of a stage, H): scratch of the fallback
 
-  // First row of what products multiply, by its number (multiplied.h), where O opening values are:
-  // h and those in a slot, other values in a step.
+  // First row of an operand, by its number (multiplied.h), for a cell with `opening_values`: h and
+  // opening values at a slot, others at a step.
   RNNFAST_INLINE float* operand(int opening_values, int number, int at) const {
     if (number == 0) return states + size.row(0, at, 0);
     if (number <= opening_values) return openings + size.row(number - 1, at, 0);
@@ -72,17 +72,17 @@ struct BackwardArgs {
   int y_stride;
   const float* dfinal[kMaxStates];  // (B, H) each; null: zeros
   float* dinitial[kMaxStates];      // (B, H) each; may be dfinal
-  bool bfloat16;                    // round what is multiplied: the gradients of gates, too
-  float* dgates_x;                  // (T, B, gates, H), gradients of the input's parts
+  bool bfloat16;                    // round operands to bfloat16: the gate gradients, too
+  float* dgates_x;                  // (T, B, gates, H), gradients of the input parts
   float* dgates_h;                  // of the recurrent parts; dgates_x unless a stage is split
   float* dchannel;                  // (T, B, P, H)
-  float* values;                    // (V, T, B, H), made again
-  float* dkept;        // (B, slots that later stages see, H): gradients between two stages
+  float* values;                    // (V, T, B, H), recomputed
+  float* dkept;        // (B, slots that later stages read, H): gradients between stages
   float* dwaiting;     // (B, operands that wait, H): their gradients (multiplied.h)
-  unsigned* counters;  // zeros, one for each batch tile
+  unsigned* counters;  // zeros, one per batch tile
   float* sums;         // (B, operands of a stage, H): scratch of the fallback
 
-  // First row of the gradients of the recurrent part of a gate, of `gates`, in step t.
+  // First row of the gradients of a gate's recurrent part in step t; the cell has `gates` gates.
   RNNFAST_INLINE float* gate(int gates, int gate, int t) const {
     return dgates_h + size.row(t, 0) * gates + long(gate) * size.hidden;
   }

@@ -10,8 +10,7 @@
 
 namespace rnnfast::cuda {
 
-// What a kernel's pass launches for a cell: addresses of functions of the device, in the order of
-// function_names.
+// The device functions that a kernel's pass launches for a cell, in the order of function_names.
 using Functions = std::vector<const void*>;
 
 template <class... Parameters>
@@ -19,7 +18,7 @@ const void* address(void (*function)(Parameters...)) {
   return reinterpret_cast<const void*>(function);
 }
 
-// The passes of a kernel, with its functions for the cell and a plan for this kernel.
+// The passes of a kernel; they take its functions for the cell and a plan for this kernel.
 struct RecurrentKernel {
   void (*forward)(const Functions& functions, const CellInfo& cell, const Plan& plan,
                   const ForwardArgs& args, cudaStream_t stream);
@@ -29,12 +28,12 @@ struct RecurrentKernel {
   Functions (*ahead)(int place, Pass pass, bool paired);
 };
 
-// Each in the file of its name.
+// Each is defined in the file of its name.
 extern const RecurrentKernel grid, mma_block, mma_cluster, mma_flags, gemm_step;
 
 const RecurrentKernel& recurrent_kernel(Kernel kernel);
 
-// How the functions are called in C++ for a type `cell`, and the header that has them.
+// The C++ names of the functions for a type `cell`, and the header that defines them.
 std::vector<std::string> function_names(Kernel kernel, Pass pass, bool paired, const CellInfo& info,
                                         const std::string& cell);
 const char* header_of(Kernel kernel);

@@ -1,5 +1,5 @@
 #pragma once
-// Sums over a block in an order that is always the same.
+// Sums over a block in a fixed order.
 
 #include "cuda/device.cuh"
 
@@ -11,7 +11,7 @@ struct WarpSums {
   double values[kReduceThreads / 32];
 };
 
-// The sum of all threads' values, on thread 0. Called once by a kernel, by all threads.
+// Returns the sum of all threads' values to thread 0. All threads must call it, once per kernel.
 RNNFAST_DEVICE double block_sum(double value) {
   RNNFAST_SHARED(WarpSums, sums);
   for (int distance = 16; distance > 0; distance /= 2)

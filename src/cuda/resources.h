@@ -1,5 +1,6 @@
 #pragma once
-// What a block of each kernel takes, for kernels and plan alike: plain functions, free of CUDA.
+// The resources that a block of each kernel needs, for kernels and plan: plain functions without
+// CUDA.
 
 #include "cuda/multiplied.h"
 
@@ -13,8 +14,8 @@ RNNFAST_INLINE constexpr int round_up(int n, int multiple) {
 RNNFAST_INLINE constexpr int divide_up(int n, int by) { return (n + by - 1) / by; }
 
 // Multiply-adds in float32 (fma_product.cuh): weights [gate][unit][depth], then two slabs
-// [row][depth] that are filled and read in turn.
-inline constexpr int kFmaRows = 8;   // of a slab, at most
+// [row][depth] that alternate between being filled and read.
+inline constexpr int kFmaRows = 8;   // per slab, at most
 inline constexpr int kFmaUnits = 4;  // units are padded to this
 inline constexpr int kFmaRegisters = 168;
 
@@ -23,22 +24,22 @@ RNNFAST_INLINE constexpr long fma_shared_bytes(int gates, int units, int hidden)
   return 4L * round_up(hidden, 4) * (long(gates) * round_up(units, kFmaUnits) + 2 * kFmaRows);
 }
 
-// Tensor cores (mma_product.cuh). A pass makes `sums` for each unit out of some slabs; a tile of
-// its rows is two times eight units, so that an odd number of sums takes 16 units together.
+// Tensor cores (mma_product.cuh). A pass computes `sums` for each unit from some slabs. A tile of
+// its rows is two sums of eight units, so an odd number of sums needs 16 units together.
 inline constexpr int kMmaRows = 8;
 inline constexpr int kMmaUnits = 16;  // units are padded to this
 inline constexpr int kMmaRegisters = 255;
-inline constexpr int kMmaSums = 8;  // of a pass, and slabs: more take more registers than there are
+inline constexpr int kMmaSums = 8;  // per pass, and as many slabs: more would exceed the registers
 
 RNNFAST_INLINE constexpr int mma_octets(int sums) { return 1 + sums % 2; }
 RNNFAST_INLINE constexpr int mma_depth(int hidden) { return round_up(hidden, 32); }
-// Chunks of 32 steps of the depth whose weights a warp keeps in registers: fewer of a pass with
-// many sums, as these, their operands and their pointwise part take registers themselves.
+// Chunks of 32 steps of the depth whose weights a warp keeps in registers: fewer for a pass with
+// many sums, as these, their operands and their pointwise part need registers, too.
 RNNFAST_INLINE constexpr int mma_held_chunks(int blocks, int sums, int parts) {
   const int registers = sums * parts > 6 ? 32 : 64;
   return registers / (8 * parts * blocks);
 }
-// Words from row to row of a slab, 64 bytes modulo 128 so that the banks differ.
+// The row stride of a slab in words, 64 bytes modulo 128 so that the banks differ.
 RNNFAST_INLINE constexpr int mma_stride(int hidden) {
   const int words = mma_depth(hidden) / 2;
   return words % 32 == 0 ? words + 16 : words;
@@ -46,15 +47,15 @@ RNNFAST_INLINE constexpr int mma_stride(int hidden) {
 
 // How the 8 warps of a block share a pass.
 struct MmaShape {
-  int groups;   // of units: a warp makes one at a time
-  int abreast;  // groups that different warps make at once
-  int rounds;   // in which they make all
+  int groups;   // of units: a warp computes one at a time
+  int abreast;  // groups that different warps compute at once
+  int rounds;   // until all are computed
   int chunks;   // of the depth
-  int splits;   // warps that share the depth of a group, if one round does
+  int splits;   // warps that share a group's depth, if one round suffices
   int split_chunks;
   int held;  // of each split's chunks in registers
 
-  // `holds`: whether the pass keeps weights in registers, as the first of a step does.
+  // `holds`: whether the pass keeps weights in registers, as the first pass of a step does.
   RNNFAST_INLINE constexpr MmaShape(int units, int hidden, int slabs, int sums, int parts,
                                     bool holds)
       : groups(divide_up(units, 8 * mma_octets(sums))),
@@ -71,7 +72,7 @@ struct MmaShape {
     held = mma_held_chunks(slabs * sums * mma_octets(sums) / 2, sums, parts);
     if (held > split_chunks) held = split_chunks;
   }
-  // Of the weights in shared memory, and of what the splits hand to each other.
+  // Bytes of the weights in shared memory, and of what the splits exchange.
   RNNFAST_INLINE constexpr long weight_bytes(int slabs, int sums, int parts) const {
     const long blocks = slabs * sums * mma_octets(sums) / 2;
     return 1024L * parts * blocks * groups * splits * (split_chunks - held);
@@ -81,11 +82,11 @@ struct MmaShape {
   }
 };
 
-// A block's shared memory: weights and slabs of each stage, all of which have products, then
-// what the splits hand to each other, then barriers.
+// A block's shared memory: weights and slabs of each stage (all have products), then what the
+// splits exchange, then barriers.
 struct MmaMemory {
   long weights_at[kMaxStages] = {};
-  long slabs_at[kMaxStages] = {};  // two buffers of what a stage multiplies
+  long slabs_at[kMaxStages] = {};  // two buffers of a stage's operands
   long used = 0;                   // by weights and slabs
   long partial = 0;                // two buffers
   int stages = 0;
@@ -98,7 +99,7 @@ struct MmaMemory {
       add(k - cell.first(), stage.sums, stage.slabs, backward, units, hidden, parts);
     }
   }
-  // The n-th of the stages.
+  // Adds the n-th stage.
   RNNFAST_INLINE constexpr void add(int n, int gates, int operands, bool backward, int units,
                                     int hidden, int parts) {
     const int slabs = backward ? gates : operands, sums = backward ? operands : gates;

@@ -8,18 +8,18 @@
 namespace rnnfast::cuda {
 namespace {
 
-// Parts of the peaks that such kernels reach.
+// Fractions of the peaks that such kernels reach.
 constexpr double kFmaShare = 0.5;  // weights come from shared memory
 constexpr double kMmaShare = 0.6;  // mma.sync against wgmma
 constexpr double kGemmShare = 0.7;
-// Of a matrix product: a side of the tile of C that a block makes, and blocks that share a tile.
+// For a matrix product: the side of a block's tile of C, and the blocks that share a tile.
 constexpr int kGemmTile = 64, kGemmSplit = 2;
 
 constexpr double kGridBarrier = 1.3e-6, kFlag = 0.5e-6, kClusterHop = 0.1e-6;
 constexpr double kBlockBarrier = 0.05e-6, kGraphNode = 1.5e-6;
 constexpr double kPointwise = 0.1e-6;
 
-// Bytes that a step reads and writes in any kernel: gates, states, y and what backward adds.
+// Bytes that a step reads and writes in any kernel: gates, states, y and backward's arrays.
 double step_bytes(const LayerShape& s) {
   const CellInfo& c = s.cell;
   const int arrays = s.pass == Pass::forward
@@ -28,7 +28,7 @@ double step_bytes(const LayerShape& s) {
   return 4. * s.batch * s.hidden * arrays;
 }
 
-// Of a step.
+// The time that blocks wait for each other in a step.
 double synchronisation(const Plan& p, const LayerShape& s) {
   const CellInfo& c = s.cell;
   if (p.kernel == Kernel::gemm)  // the products, the pointwise parts
@@ -51,7 +51,7 @@ Rates rates(const DeviceProperties& device) {
     r.mma = 2048, r.memory = 3.35e12;
   } else if (c >= 100 && c < 120) {
     r.mma = 4096, r.memory = 8e12;
-  } else {  // workstations' and players' cards
+  } else {  // workstation and gaming cards
     r.mma = 512;
   }
   return r;
@@ -83,7 +83,7 @@ Estimate estimate(const Plan& p, const LayerShape& s, const DeviceProperties& de
   const double on_one = std::ceil(std::ceil(blocks / waves) / device.multiprocessors);
   const double work = double(gates) * p.units * s.hidden * p.rows * on_one;
   e.products = waves * work / ((p.kernel == Kernel::grid ? r.fma * kFmaShare : mma) * clock);
-  const double values = double(s.hidden) * s.slabs() * p.rows;  // that each block takes
+  const double values = double(s.hidden) * s.slabs() * p.rows;  // that each block receives
   if (p.kernel == Kernel::cluster)
     e.exchange = 2 * s.parts() * values / (r.distributed * clock);
   else if (p.slices > 1)

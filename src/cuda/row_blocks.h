@@ -1,5 +1,6 @@
 #pragma once
-// Gates whose row blocks of a weight matrix follow each other, so that one product makes them all.
+// Runs of gates whose row blocks are adjacent in a weight matrix, so that one product computes them
+// all.
 
 #include "cuda/multiplied.h"
 
@@ -21,8 +22,8 @@ void for_each_run(const RowBlocks& blocks, int first, int end, const Function& f
   }
 }
 
-// Calls f(slab, sum, run) for the products of a stage: the slab that is multiplied, and the first
-// of the sums.
+// Calls f(slab, sum, run) for the products of a stage: the slab multiplied, and the first of the
+// sums.
 template <class Function>
 void for_each_run(const CellInfo& info, int k, const Function& f) {
   const Multiplied stage(info, k);

@@ -12,7 +12,7 @@ DeviceCount device_count() {
   DeviceCount result{0, ""};
   const cudaError_t status = cudaGetDeviceCount(&result.count);
   if (status == cudaSuccess) return result;
-  cudaGetLastError();  // so that no later call finds it
+  cudaGetLastError();  // so that no later call reports it
   return {0, std::string(cudaGetErrorName(status)) + ": " + cudaGetErrorString(status)};
 }
 
@@ -20,7 +20,7 @@ static DeviceProperties read_properties(int device) {
   cudaDeviceProp p;
   check(cudaGetDeviceProperties(&p, device), "device_properties");
   const int capability = 10 * p.major + p.minor;
-  // Clusters of 16 are not portable: data-centre chips have them.
+  // Only data-centre chips have clusters of 16 blocks.
   const int max_cluster = capability < 90 ? 1 : capability < 120 ? 16 : 8;
   return {.name = p.name,
           .capability = capability,
@@ -35,7 +35,7 @@ static DeviceProperties read_properties(int device) {
 
 DeviceProperties device_properties() {
   static std::mutex mutex;
-  static std::map<int, DeviceProperties> known;  // CUDA takes long to tell
+  static std::map<int, DeviceProperties> known;  // CUDA is slow to report it
   int device = 0;
   check(cudaGetDevice(&device), "device_properties");
   const std::lock_guard lock(mutex);
@@ -57,7 +57,7 @@ std::vector<const void*> load_image(const std::string& image,
   for (const std::string& name : functions) {
     cudaKernel_t kernel;
     check(cudaLibraryGetKernel(&kernel, library, name.c_str()), "load_image: function");
-    found.push_back(kernel);  // which launches take in place of a function
+    found.push_back(kernel);  // launches accept it in place of a function
   }
   return found;
 }

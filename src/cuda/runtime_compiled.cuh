@@ -1,5 +1,5 @@
 #pragma once
-// What NVRTC, which has no standard library, needs of it: names that the kernels use.
+// The names of the standard library that the kernels use, for NVRTC, which does not have one.
 
 using int8_t = signed char;
 using uint8_t = unsigned char;
@@ -17,7 +17,7 @@ template <class T, T... kValues>
 struct integer_sequence {};
 
 namespace detail {
-// Sequences of both halves of a count, one after the other.
+// Joins the sequences of both halves of a count.
 template <class A, class B>
 struct Joined;
 template <int... kA, int... kB>
@@ -49,7 +49,7 @@ struct Conditional<false, A, B> {
 }  // namespace detail
 
 template <class T, T kCount>
-using make_integer_sequence = typename detail::Counted<kCount>::Type;  // of int alone
+using make_integer_sequence = typename detail::Counted<kCount>::Type;  // for int only
 template <bool kFirst, class A, class B>
 using conditional_t = typename detail::Conditional<kFirst, A, B>::Type;
 

@@ -1,6 +1,6 @@
 #pragma once
-// The value type with which the cells are compiled for a GPU: one float, found by their unqualified
-// calls of sigmoid, tanh and so on.
+// The value type with which cells are compiled for a GPU: one float. The cells' unqualified calls
+// of sigmoid, tanh and so on find these functions.
 
 #include "cuda/bfloat16.cuh"
 #include "cuda/device.cuh"
@@ -37,7 +37,7 @@ RNNFAST_DEVICE Scalar exp(Scalar x) { return Scalar(expf(x.value)); }
 RNNFAST_DEVICE Scalar log(Scalar x) { return Scalar(logf(x.value)); }
 RNNFAST_DEVICE Scalar sqrt(Scalar x) { return Scalar(sqrtf(x.value)); }
 RNNFAST_DEVICE Scalar abs(Scalar x) { return Scalar(fabsf(x.value)); }
-// Of two numbers the first where they are equal; NaN in the first stays NaN.
+// If both are equal, returns the first; NaN in the first stays NaN.
 RNNFAST_DEVICE Scalar maximum(Scalar a, Scalar b) {
   return a.value >= b.value || a.value != a.value ? a : b;
 }

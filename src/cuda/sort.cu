@@ -9,8 +9,8 @@ struct SortBlock {
   uint64_t keys[kSortBlock];
 };
 
-// Puts a pair in order: ascending in runs of `run` keys that begin at an even number of runs,
-// descending in the others, so that each two runs are one bitonic run.
+// Orders a pair: ascending in even runs of `run` keys and descending in odd ones, so that two runs
+// form one bitonic run.
 RNNFAST_DEVICE void order_pair(uint64_t& low, uint64_t& high, long index, long run) {
   const uint64_t a = low, b = high;
   if ((a > b) == ((index & run) == 0)) {
@@ -19,7 +19,7 @@ RNNFAST_DEVICE void order_pair(uint64_t& low, uint64_t& high, long index, long r
   }
 }
 
-// The first of the pair of number `pair`, among pairs whose two are `distance` apart.
+// The index of the first key of pair number `pair`, where a pair's keys are `distance` apart.
 RNNFAST_DEVICE long first_of_pair(long pair, long distance) {
   return (pair & ~(distance - 1)) * 2 + (pair & (distance - 1));
 }

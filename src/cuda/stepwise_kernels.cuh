@@ -20,7 +20,7 @@ struct Index {
   RNNFAST_DEVICE bool exists(const CallSize& size) const { return b < size.batch; }
 };
 
-// kSums sums of one sequence, as the products left them: (B, kSums, H).
+// Loads kSums sums of one sequence, as the products stored them: (B, kSums, H).
 template <int kSums>
 RNNFAST_DEVICE void load_sums(const float* sums, const CallSize& size, Index i, Scalar* values) {
   load<kSums>(sums + long(i.b) * kSums * size.hidden + i.unit, size.hidden, values);
@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kThreads) forward_end(ForwardArgs args) {
   if (i.exists(args.size)) ForwardElement<Cell>{args}.end(i.b, i.unit);
 }
 
-// The last stage of the step that `phase` others follow; before the first, sums are zero.
+// Runs the last stage of the step that `phase` steps follow; sums are zero in the first phase.
 template <class Cell>
 __global__ void __launch_bounds__(kThreads) backward_last(BackwardArgs args, int phase) {
   using Element = BackwardElement<Cell>;

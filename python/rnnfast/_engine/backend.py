@@ -98,11 +98,11 @@ class Backend(ABC):
         dy: Array,
         x: Array,
         weight: Array,
-        dweight: Array,
+        dweight: Array | None,
         dbias: Array | None,
         need_dx: bool,
     ) -> Array | None:
-        """Return dx, if needed, and add to dweight and dbias."""
+        """Return dx, if needed, and add to dweight and dbias, where they are given."""
 
     @abstractmethod
     def embedding_forward(self, *, weight: Array, indices: Array) -> Array:

@@ -47,7 +47,8 @@ def gradcheck(
             and returns arrays, this takes a gradient for each result and returns those of the
             inputs, in their order. Those of further inputs, which were not given, may follow.
         parameters: What else the function depends on; None for the parameters of `function` where
-            it is a module. Their `value` and `grad` are as before when this returns.
+            it is a module. Frozen ones are not checked. Their `value` and `grad` are as before
+            when this returns.
         eps: The step.
         rtol: Largest difference relative to the central difference.
         atol: Largest difference beside that.
@@ -111,9 +112,10 @@ def gradcheck(
 
 
 def _distinct(parameters: Iterable[Parameter], inputs: Any) -> list[Parameter]:
-    """Parameters that can be changed, with those among the inputs, each once."""
+    """Parameters that are trained, with those among the inputs, each once."""
     among_inputs = (value for _, value in _flat(inputs) if _is_parameter(value))
-    distinct = {id(p.value): p for p in (*parameters, *among_inputs)}
+    given = (*parameters, *among_inputs)
+    distinct = {id(p.value): p for p in given if p.requires_grad}
     for parameter in distinct.values():
         parameter.check_writable()
     return list(distinct.values())

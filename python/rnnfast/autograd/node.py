@@ -38,6 +38,10 @@ class Parameter(Protocol):
     value: Array
     grad: Array
 
+    @property
+    def requires_grad(self) -> bool:
+        """Whether it is trained."""
+
     def tensor(self) -> Any:
         """A tensor whose gradient is added to `grad`."""
 

@@ -5,6 +5,7 @@ Arguments have been checked.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,13 +75,14 @@ class Engine(Device):
         dy: Array,
         x: Array,
         weight: Array,
-        dweight: Array,
+        dweight: Array | None,
         dbias: Array | None,
         need_dx: bool,
     ) -> Array | None:
         outputs, inputs = weight.shape
         rows = x.size // inputs
-        self._gemm(dy, x, dweight, (outputs, inputs, rows), transpose_a=True, beta=1.0)
+        if dweight is not None:
+            self._gemm(dy, x, dweight, (outputs, inputs, rows), transpose_a=True, beta=1.0)
         if dbias is not None and rows:
             self.extension.column_sum(
                 a=self.pointer(dy),
@@ -221,8 +223,12 @@ class Group:
         self._buffers = buffers + [False] * (self._MOST_BUFFERS - len(buffers))
 
     def step(self, name: str, care: _core.Care, **options: Any) -> Array | None:
-        """Calls the function of that name; returns the norm, of shape (), if it is clipped."""
+        """Calls the function of that name; returns the norm, of shape (), if the care needs it."""
         on = self._on
+        if care.only_if_finite:
+            norm = sum((a.astype(np.float64) ** 2).sum() for a in self._lists[0]) ** 0.5
+            if not math.isfinite(norm):  # waits for the device
+                return norm
         step = on.extension.Step(
             pieces=on.pointer(self._pieces),
             count=len(self._pieces),
@@ -234,4 +240,6 @@ class Group:
             stream=on.stream(),
         )
         getattr(on.extension, name)(step, **options)
-        return None if care.clip_norm is None else self._sums[0].copy()
+        if care.clip_norm is not None:
+            return self._sums[0].copy()
+        return norm if care.only_if_finite else None

@@ -13,6 +13,7 @@ from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.recording import recorded_call
 from rnnfast.autograd.tensor import Tensor
 from rnnfast.layers.calls import Call, Layer
+from rnnfast.layers.parameter import Parameter
 
 
 class ArrayCall(Call):
@@ -149,3 +150,13 @@ def check_unchanged(
             f"{names}: expected the values of the forward pass, which backward reads again, but "
             f"they were changed in between; {cure}"
         )
+
+
+def trained_gradient(parameter: Parameter | None) -> RealArray | None:
+    """Return the array that a gradient is added to; None of a parameter not there or frozen."""
+    return parameter.grad if parameter is not None and parameter.requires_grad else None
+
+
+def added_gradient(parameter: Parameter) -> RealArray:
+    """Return the array that a gradient is added to: for a frozen parameter another, of no use."""
+    return parameter.grad if parameter.requires_grad else np.zeros_like(parameter.grad)

@@ -52,6 +52,9 @@ class Sequential(SequenceLayer):
         self._layers = [*self._layers, _layer("layer", layer)]
         return self
 
+    def _constructor_arguments(self) -> dict[str, Any]:
+        return {"layers": tuple(self._layers)}
+
     def __len__(self) -> int:
         return len(self._layers)
 

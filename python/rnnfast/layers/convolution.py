@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from rnnfast import _core
-from rnnfast._engine import checks
+from rnnfast._engine import checks, seeds
 from rnnfast._engine.checks import IntArray, RealArray
-from rnnfast.layers.arrays import check_unchanged
+from rnnfast.layers.arrays import added_gradient, check_unchanged, trained_gradient
 from rnnfast.layers.axes import time_first
 from rnnfast.layers.module import uniform
 from rnnfast.layers.sequences import SequenceLayer, clear_after, sequences, spans
@@ -83,7 +83,7 @@ class Conv1d(SequenceLayer):
         self.padding = _padding(padding, self.stride)
         self.batch_first = checks.boolean("batch_first", batch_first)
         self.dtype = checks.real_dtype("dtype", dtype)
-        generator = np.random.default_rng(checks.seed("seed", seed))
+        generator = seeds.generator(seed)
         fan = in_channels * kernel_size
         shape = (out_channels, in_channels, kernel_size)
         self.weight = self._add("weight", uniform(generator, shape, fan, self.dtype))
@@ -140,8 +140,8 @@ class Conv1d(SequenceLayer):
             dy=array if after is None else _cut(array, after),
             x=x,
             weight=self.weight.value,
-            dweight=self.weight.grad,
-            dbias=None if self.bias is None else self.bias.grad,
+            dweight=added_gradient(self.weight),
+            dbias=trained_gradient(self.bias),
             stride=self.stride,
             dilation=self.dilation,
             padding=self._before,

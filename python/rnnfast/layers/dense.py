@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from rnnfast import _core
-from rnnfast._engine import checks
+from rnnfast._engine import checks, seeds
 from rnnfast._engine.backend import CPU
 from rnnfast._engine.checks import IntArray, RealArray
 from rnnfast.autograd.recording import recorded_call
 from rnnfast.autograd.tensor import Tensor
-from rnnfast.layers.arrays import ArrayLayer, check_unchanged
+from rnnfast.layers.arrays import ArrayLayer, check_unchanged, trained_gradient
 from rnnfast.layers.calls import Call, Layer
 from rnnfast.layers.module import uniform
+from rnnfast.layers.parameter import Parameter
 from rnnfast.layers.stream_layers import StreamEmbedding, StreamLayer, StreamLinear
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class EmbeddingCall(Call):
@@ -67,9 +71,7 @@ class Embedding(Layer):
         self.num_embeddings = checks.positive_int("num_embeddings", num_embeddings)
         self.embedding_dim = checks.positive_int("embedding_dim", embedding_dim)
         self.dtype = checks.real_dtype("dtype", dtype, self._on)
-        normal = np.random.default_rng(checks.seed("seed", seed)).standard_normal(
-            (num_embeddings, embedding_dim)
-        )
+        normal = seeds.generator(seed).standard_normal((num_embeddings, embedding_dim))
         self.weight = self._add("weight", normal.astype(self.dtype))
 
     @overload
@@ -136,7 +138,8 @@ class Embedding(Layer):
     def _differentiate(self, index: IntArray, dy: ArrayLike) -> None:
         array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
         checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
-        self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
+        if self.weight.requires_grad:
+            self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
 
     def _stream_layers(self) -> list[StreamLayer]:
         return [StreamEmbedding(self._on, self.weight.value)]
@@ -181,7 +184,7 @@ class Linear(ArrayLayer):
         self.in_features = checks.positive_int("in_features", in_features)
         self.out_features = checks.positive_int("out_features", out_features)
         self.dtype = checks.real_dtype("dtype", dtype, self._on)
-        generator = np.random.default_rng(checks.seed("seed", seed))
+        generator = seeds.generator(seed)
         self.weight = self._add(
             "weight", uniform(generator, (out_features, in_features), in_features, self.dtype)
         )
@@ -213,11 +216,44 @@ class Linear(ArrayLayer):
             dy=array,
             x=x,
             weight=self.weight.value,
-            dweight=self.weight.grad,
-            dbias=None if self.bias is None else self.bias.grad,
+            dweight=trained_gradient(self.weight),
+            dbias=trained_gradient(self.bias),
             need_dx=need_dx,
         )
         return dx
+
+    def tie(self, other: Embedding | Linear) -> Self:
+        """Make the weight of another layer this layer's own, so that both train one parameter.
+
+        The parameter has the gradients of both added up, counts once among the parameters of a
+        model, in optimisers and in state dicts, and keeps the values of `other`. Tie before the
+        optimiser is made, which would go on with the weight that was here. Source: Press and Wolf,
+        "Using the output embedding to improve language models", 2017.
+
+        Args:
+            other: An `Embedding` of out_features vectors of size in_features, or a `Linear` of the
+                same sizes.
+
+        Returns:
+            The layer itself.
+
+        Raises:
+            ValueError: The weights have different shapes, or are on different devices.
+            TypeError: `other` is another kind of layer, or of another dtype.
+        """
+        if not isinstance(other, (Embedding, Linear)):
+            raise TypeError(f"other: expected an Embedding or a Linear, got {type(other).__name__}")
+        meaning = "(out_features, in_features)"
+        checks.shape("other.weight", other.weight.value, self.weight.shape, meaning)
+        if other.dtype != self.dtype:
+            raise TypeError(f"other: expected dtype {self.dtype}, got {other.dtype}")
+        if other._on is not self._on:
+            raise ValueError(f"other: expected device {self._on.name!r}, got {other._on.name!r}")
+        self._share("weight", other.weight)
+        return self
+
+    def _share(self, name: str, parameter: Parameter) -> None:
+        vars(self)[name] = parameter
 
     def _stream_layers(self) -> list[StreamLayer]:
         return [

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rnnfast import _core
-from rnnfast._engine import checks
+from rnnfast._engine import checks, seeds
 from rnnfast._engine.checks import RealArray
 from rnnfast.layers.arrays import CpuLayer
 from rnnfast.layers.stream_layers import StreamLayer
@@ -30,7 +30,7 @@ class Dropout(CpuLayer):
     def __init__(self, p: float = 0.5, *, seed: int | None = None) -> None:
         super().__init__()
         self.p = checks.number("p", p, 0, 1)
-        self._generator = np.random.default_rng(checks.seed("seed", seed))
+        self._generator = seeds.generator(seed)
 
     def _run(
         self, x: ArrayLike

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rnnfast._engine.checks import RealArray
-from rnnfast.layers.parameter import Parameter
+from rnnfast.layers.parameter import Freezing, Parameter
 
 
 def parameter_name(state: int) -> str:
@@ -24,15 +24,21 @@ class LearnedState:
     Attributes:
         values: The parameters' values, (L*D, H) for each state of the cell.
         gradients: Their gradients.
+        freezings: Whether they are trained.
     """
 
     values: tuple[RealArray, ...]
     gradients: tuple[RealArray, ...]
+    freezings: tuple[Freezing, ...]
 
     @classmethod
     def of(cls, parameters: Sequence[Parameter]) -> LearnedState:
         """The arrays of parameters, one for each state."""
-        return cls(tuple(p.value for p in parameters), tuple(p.grad for p in parameters))
+        return cls(
+            tuple(p.value for p in parameters),
+            tuple(p.grad for p in parameters),
+            tuple(p.freezing for p in parameters),
+        )
 
     def start(
         self, given: Sequence[RealArray | None] | None, batch: int
@@ -60,6 +66,8 @@ class LearnedState:
             learned: Whether the call started from the parameter, for each state.
             dinitial: The gradients of the call's initial states, (L*D, B, H) each.
         """
-        for gradient, counts, of_state in zip(self.gradients, learned, dinitial, strict=True):
-            if counts:
+        for gradient, freezing, counts, of_state in zip(
+            self.gradients, self.freezings, learned, dinitial, strict=True
+        ):
+            if counts and freezing.requires_grad:
                 gradient += of_state.sum(axis=1)

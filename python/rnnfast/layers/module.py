@@ -20,6 +20,9 @@ from numpy.typing import ArrayLike
 
 from rnnfast._engine import backend, checks
 from rnnfast._engine.checks import RealArray
+from rnnfast._files import AnyPath
+from rnnfast.layers.constructed import Constructed
+from rnnfast.layers.constructed import Reference as Reference
 from rnnfast.layers.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -43,13 +46,7 @@ _ONCE: tuple[type, ...] = (
 )
 
 
-class Reference:
-    """Something that refers to modules that belong elsewhere, as the call of a layer does."""
-
-    __slots__ = ()
-
-
-class Module:
+class Module(Constructed):
     """Base of the layers and of models made of them.
 
     A model is a subclass that sets layers as attributes, one by one or in lists, tuples and dicts,
@@ -130,7 +127,7 @@ class Module:
                 leaves = list(_leaves([(name, value)]))
                 self._check_apart(leaves)
                 self._check_tracked(leaves)
-            if callable(vars(Module).get(name)):
+            if not name.startswith("__") and callable(getattr(Module, name, None)):
                 raise ValueError(
                     f"{name}: expected another name for an attribute, as this one is that of a "
                     "method of rnnfast.Module, which would be lost"
@@ -167,6 +164,22 @@ class Module:
         """Switch to evaluation: no dropout, nothing kept for backward. Returns self."""
         return self.train(False)
 
+    def freeze(self) -> Self:
+        """Freeze every parameter: `requires_grad = False` of `Parameter`. Returns self.
+
+        The gradients go through the module as before, to what comes ahead of it.
+        """
+        return self._set_requires_grad(False)
+
+    def unfreeze(self) -> Self:
+        """Let every parameter be trained again. Returns self."""
+        return self._set_requires_grad(True)
+
+    def _set_requires_grad(self, trained: bool) -> Self:
+        for parameter in self.parameters():
+            parameter.requires_grad = trained
+        return self
+
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
         for parameter in self.parameters():
@@ -190,8 +203,7 @@ class Module:
         parameters = list(self.parameters())
         checks.same_names("state_dict", state_dict, (p.name for p in parameters))
         arrays = [checks.values_of(p.name, state_dict[p.name], p.value) for p in parameters]
-        for _, module, _ in self._modules():
-            module._thaw()
+        self._thaw_all()
         for p, array in zip(parameters, arrays, strict=True):
             p.value[...] = array
 
@@ -231,6 +243,11 @@ class Module:
 
     def _thaw(self) -> None:
         """Drop what was made of the module's own parameters, which may change from now on."""
+
+    def _thaw_all(self) -> None:
+        """The same for all modules below, too."""
+        for _, module, _ in self._modules():
+            module._thaw()
 
     def _leaves(self) -> Named:
         return _leaves(tuple(vars(self).items()))
@@ -295,6 +312,11 @@ class Module:
         parameter = Parameter(name, value, np.zeros_like(value))
         setattr(self, name, parameter)
         return parameter
+
+
+def load(path: AnyPath, device: str | None = None) -> Module:
+    """Read a module of any class that `Module.save` wrote; see `Module.load`."""
+    return Module.load(path, device)
 
 
 def _leaves(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -14,6 +14,19 @@ from rnnfast.autograd.node import Leaf
 from rnnfast.autograd.tensor import Tensor
 
 
+class Freezing:
+    """Whether a parameter is trained: one object for a parameter under all its names.
+
+    Attributes:
+        requires_grad: As of the parameter.
+    """
+
+    __slots__ = ("requires_grad",)
+
+    def __init__(self) -> None:
+        self.requires_grad = True
+
+
 class Parameter(NDArrayOperatorsMixin):
     """A parameter of a module. Its value and its gradient are arrays that are updated in place.
 
@@ -21,6 +34,9 @@ class Parameter(NDArrayOperatorsMixin):
     `p *= 0.5`, `np.linalg.norm(p)`, `p.shape`, `len(p)`, `p.T`. Assigning to `value`
     or `grad`, or to the attribute of the module, copies into the array that is there. For
     gradients by what is computed from a parameter itself, take `p.tensor()`.
+
+    With `requires_grad = False` it is frozen: its gradient becomes zero, `backward` adds nothing to
+    it, and optimisers and clipping pass it by. State dicts and files hold it as before.
 
     Args:
         name: How state dicts and messages call it.
@@ -32,12 +48,13 @@ class Parameter(NDArrayOperatorsMixin):
         ValueError: The shapes differ, or an array is not in C order.
     """
 
-    __slots__ = ("grad", "name", "value")
+    __slots__ = ("freezing", "grad", "name", "value")
     __hash__ = object.__hash__  # `==` compares values
 
     name: str
     value: RealArray
     grad: RealArray
+    freezing: Freezing
 
     def __init__(self, name: str, value: RealArray, grad: RealArray) -> None:
         for label, array in ((f"{name}.value", value), (f"{name}.grad", grad)):
@@ -51,23 +68,29 @@ class Parameter(NDArrayOperatorsMixin):
         if grad.dtype != value.dtype:
             raise TypeError(f"{name}.grad: expected {value.dtype}, as of value, got {grad.dtype}")
         checks.shape(f"{name}.grad", grad, value.shape, "of value")
-        self._set(name, value, grad)
+        self._set(name, value, grad, Freezing())
 
-    def _set(self, name: str, value: RealArray, grad: RealArray) -> None:
-        for attribute, given in (("name", name), ("value", value), ("grad", grad)):
-            object.__setattr__(self, attribute, given)
+    def _set(self, name: str, value: RealArray, grad: RealArray, freezing: Freezing) -> None:
+        given = {"name": name, "value": value, "grad": grad, "freezing": freezing}
+        for attribute, what in given.items():
+            object.__setattr__(self, attribute, what)
 
     def renamed(self, name: str) -> Parameter:
         """The same arrays under another name."""
         if name == self.name:
             return self
         other = object.__new__(Parameter)  # the arrays were checked
-        other._set(name, self.value, self.grad)
+        other._set(name, self.value, self.grad, self.freezing)
         return other
 
     def __setattr__(self, attribute: str, new: Any) -> None:
         if attribute == "name":
             object.__setattr__(self, attribute, new)
+            return
+        if attribute == "requires_grad":
+            self.freezing.requires_grad = checks.boolean(f"{self.name}.requires_grad", new)
+            if not new:
+                self.grad.fill(0)
             return
         array = getattr(self, attribute)
         if new is not array:  # it is after `p.value -= step`
@@ -84,6 +107,16 @@ class Parameter(NDArrayOperatorsMixin):
                 "evaluation mode keeps a copy of its weights in the kernels' form, which must not "
                 "become wrong: switch to training first, `layer.train()`"
             )
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether the parameter is trained, True at first; False freezes it."""
+        return self.freezing.requires_grad
+
+    if TYPE_CHECKING:  # `__setattr__` sets it
+
+        @requires_grad.setter
+        def requires_grad(self, trained: bool) -> None: ...
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -112,13 +145,16 @@ class Parameter(NDArrayOperatorsMixin):
         return transpose
 
     def tensor(self) -> Tensor:
-        """A `Tensor` of the value; gradients that are taken through it are added to `grad`."""
+        """A `Tensor` of the value; gradients that are taken through it are added to `grad`.
+
+        None are taken through that of a frozen parameter.
+        """
         if backend.of(self.value) is not backend.CPU:
             raise TypeError(
                 f"{self.name}: expected a parameter on the CPU, as operations on tensors are "
                 f"NumPy's, got one on device {backend.of(self.value).name!r}"
             )
-        return Tensor(self.value, Leaf(self.grad))
+        return Tensor(self.value, Leaf(self.grad) if self.requires_grad else None)
 
     def copy(self) -> RealArray:
         """A copy of the value, an array."""
@@ -156,8 +192,11 @@ class Parameter(NDArrayOperatorsMixin):
         result = getattr(ufunc, method)(*map(_array, inputs), **options)
         return result if not out else out[0] if len(out) == 1 else out
 
-    def __reduce__(self) -> tuple[type[Parameter], tuple[str, RealArray, RealArray]]:
-        return Parameter, (self.name, self.value, self.grad)
+    def __reduce__(self) -> tuple[type[Parameter], tuple[Any, ...], Freezing]:
+        return Parameter, (self.name, self.value, self.grad), self.freezing
+
+    def __setstate__(self, freezing: Freezing) -> None:
+        object.__setattr__(self, "freezing", freezing)
 
     def __repr__(self) -> str:
         return f"Parameter({self.name}, shape={self.shape}, dtype={self.dtype})"

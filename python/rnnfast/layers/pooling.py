@@ -66,14 +66,19 @@ class Last(Pooling):
     """
 
     def _pool(self, x: RealArray, lengths: IntArray) -> tuple[RealArray, IntArray]:
+        if _whole(lengths, len(x)):
+            return x[-1].copy(), lengths.copy()
         some = np.flatnonzero(lengths)
         y = np.zeros(x.shape[1:], x.dtype)
         y[some] = x[lengths[some] - 1, some]
         return y, lengths.copy()  # the caller may change the array that was given
 
     def _spread(self, dy: RealArray, steps: IntArray, shape: tuple[int, ...]) -> RealArray:
-        some = np.flatnonzero(steps)
         dx = np.zeros(shape, dy.dtype)
+        if _whole(steps, shape[0]):
+            dx[-1] = dy
+            return dx
+        some = np.flatnonzero(steps)
         dx[steps[some] - 1, some] = dy[some]
         return dx
 
@@ -103,3 +108,8 @@ class MaxPool(Pooling):
         sequence, channel = np.nonzero(steps >= 0)
         dx[steps[sequence, channel], sequence, channel] = dy[sequence, channel]
         return dx
+
+
+def _whole(lengths: IntArray, steps: int) -> bool:
+    """Whether all sequences have `steps` steps, at least one: then there are no rows to pick."""
+    return steps > 0 and bool(lengths.min(initial=steps) == steps)

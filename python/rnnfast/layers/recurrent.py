@@ -8,13 +8,14 @@ orders and initial distributions.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from rnnfast import functional
-from rnnfast._engine import arguments, backend, checks, known, network, noise
+from rnnfast._engine import arguments, backend, checks, known, network, noise, seeds
 from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.recording import recorded_recurrent_call
 from rnnfast.autograd.tensor import Tensor
@@ -23,7 +24,7 @@ from rnnfast.layers.calls import Call
 from rnnfast.layers.evaluation import PackedInEvaluation
 from rnnfast.layers.learned import LearnedState, parameter_name
 from rnnfast.layers.module import uniform
-from rnnfast.layers.parameter import Parameter
+from rnnfast.layers.parameter import Freezing, Parameter
 from rnnfast.layers.states import Lengths, LSTMState, StateLike, StateOf, TensorsLike, as_tuple
 from rnnfast.layers.stream import Stream
 from rnnfast.layers.stream_layers import StreamLayer, StreamRecurrent
@@ -180,13 +181,14 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         )
         self.dtype = checks.real_dtype("dtype", dtype, self._on)
         self.precision = checks.precision("precision", precision, self.dtype)
-        self._generator = np.random.default_rng(checks.seed("seed", seed))
+        self._generator = seeds.generator(seed)
         self._on.check_cell(info.name)
         network.check_sizes(
             info, self.input_size, self.hidden_size, self.num_layers, self.bidirectional
         )
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
+        self._freezings: list[tuple[Freezing, int, str]] = []  # with their places in these
         self._options = network.KeptOptions()
         for layer in range(self.num_layers):
             for suffix in ("", "_reverse") if self.bidirectional else ("",):
@@ -209,6 +211,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             if self.bias or not name.startswith("bias")
         }
         self._weights.append(functional.Weights(**{n: p.value for n, p in added.items()}))
+        self._freezings += [(p.freezing, len(self._gradients), n) for n, p in added.items()]
         self._gradients.append(functional.Weights(**{n: p.grad for n, p in added.items()}))
 
     def _add_initial_states(self) -> LearnedState:
@@ -352,13 +355,24 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             dy = time_first("dy", dy)
         dstate = as_tuple("dstate", dstate, self._states, self.cell)
         dx, dinitial, _ = functional.backward_on(
-            self._on, kept, dy, dstate, need_dx, self._gradients
+            self._on, kept, dy, dstate, need_dx, self._gradients_to_add()
         )
         if learned is not None:
             learned.add(from_parameters, dinitial)
         if self.batch_first and dx is not None:
             dx = dx.swapaxes(0, 1)
         return dx, self._from_tuple(dinitial)
+
+    def _gradients_to_add(self) -> list[functional.Weights]:
+        """The arrays that gradients are added to: for frozen parameters others, of no use."""
+        frozen = [place for place in self._freezings if not place[0].requires_grad]
+        if not frozen:
+            return self._gradients
+        gradients = list(self._gradients)
+        for _, i, name in frozen:
+            unused = np.zeros_like(getattr(gradients[i], name))
+            gradients[i] = gradients[i]._replace(**{name: unused})
+        return gradients
 
     def stream(self, batch: int = 1, state: StateLike | None = None) -> Stream[StateOf]:
         """Go through sequences step by step, as they come.
@@ -399,6 +413,9 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         if graph is not None:
             state["cell"] = known.name_of_graph(graph)
         super().__setstate__(state)
+
+    def _cell_names(self) -> Iterator[str]:
+        yield self.cell
 
     def extra_repr(self) -> str:
         """The sizes, and the options that differ from their defaults."""

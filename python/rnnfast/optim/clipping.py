@@ -6,21 +6,30 @@ from typing import Any
 
 from rnnfast import _core
 from rnnfast._engine import checks
+from rnnfast.optim.groups import Arrays, take_care
 from rnnfast.optim.parameters import Parameters, listed
 
 
-def clip_grad_norm_(parameters: Parameters, max_norm: float) -> float:
+def clip_grad_norm_(
+    parameters: Parameters, max_norm: float, *, error_if_nonfinite: bool = False
+) -> float:
     """Scale gradients in place so that their joint 2-norm is at most `max_norm`.
 
     Args:
         parameters: A module, or modules and parameters in a list, of one dtype.
         max_norm: The factor is max_norm / (norm + 1e-6) if that is below 1.
+        error_if_nonfinite: Whether a norm that is infinite or not a number is an error. A device is
+            then waited for.
 
     Returns:
         The norm before; on a device an array of shape (), which `float()` waits for.
+
+    Raises:
+        RuntimeError: The norm is not finite, with `error_if_nonfinite`. Nothing is changed then.
     """
     limit = checks.number("max_norm", max_norm, 0)
-    norm: float = _pass_over(parameters, _core.Care(clip_norm=limit))
+    must_be_finite = checks.boolean("error_if_nonfinite", error_if_nonfinite)
+    norm: float = _pass_over(parameters, _core.Care(clip_norm=limit, only_if_finite=must_be_finite))
     return norm
 
 
@@ -37,4 +46,4 @@ def clip_grad_value_(parameters: Parameters, clip_value: float) -> None:
 
 def _pass_over(parameters: Parameters, care: _core.Care) -> Any:
     given, on = listed(parameters)
-    return on.gradients(group=on.group(lists=[[p.grad for p in given]]), care=care)
+    return take_care(on, Arrays(on, given, [[p.grad for p in given]]), care)

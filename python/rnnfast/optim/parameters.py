@@ -1,4 +1,4 @@
-"""What optimisers and gradient clipping take: modules and parameters."""
+"""What optimisers and gradient clipping take: modules and parameters, in groups if wanted."""
 
 from __future__ import annotations
 
@@ -7,27 +7,80 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from rnnfast._engine import backend
+from rnnfast._engine.backend import Backend
 from rnnfast.layers.module import Module
 from rnnfast.layers.parameter import Parameter
 
 Parameters: TypeAlias = Iterable[Parameter | Module] | Module
+Groups: TypeAlias = Module | Iterable[Any]  # items are of `Parameters`, or dicts of groups
 
 
-def listed(parameters: Parameters) -> tuple[list[Parameter], backend.Backend]:
+def listed(parameters: Parameters) -> tuple[list[Parameter], Backend]:
     """The parameters, which have arrays of their own, of one dtype in one place, and that place."""
+    result = _flat("parameters", parameters)
+    return result, _checked(result)
+
+
+def grouped(parameters: Groups) -> tuple[list[tuple[list[Parameter], dict[str, Any]]], Backend]:
+    """The groups of parameters with the options of their own, and where all of them are.
+
+    Modules and parameters without groups are one group without options.
+    """
+    single = isinstance(parameters, (Module, Parameter, Mapping))
+    if single or not isinstance(parameters, Iterable):
+        given, on = listed(parameters)  # which refuses all but modules
+        return [(given, {})], on
+    items = list(parameters)
+    if not any(isinstance(item, Mapping) for item in items):
+        given, on = listed(items)
+        return [(given, {})], on
+    groups = []
+    for i, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            raise _unfit(f"parameters[{i}]", item, "as the other items a dict of a group")
+        if "params" not in item:
+            raise ValueError(
+                f"parameters[{i}]: expected a dict of a group with the key 'params', got the keys "
+                f"{', '.join(map(repr, item)) or 'of none'}"
+            )
+        options = {name: value for name, value in item.items() if name != "params"}
+        group = item["params"]
+        group = [group] if isinstance(group, Parameter) else group
+        groups.append((_flat(f"parameters[{i}]['params']", group), options))
+    return groups, _checked([p for group, _ in groups for p in group])
+
+
+def distinct_names(parameters: list[Parameter]) -> list[str]:
+    """The names of parameters, with their places before them where several have one name."""
+    names = [p.name for p in parameters]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{i}.{name}" for i, name in enumerate(names)]  # of layers that were listed one by one
+
+
+def _flat(label: str, parameters: Any) -> list[Parameter]:
+    """The parameters of modules and lists. What several modules share counts once."""
     given = [parameters] if isinstance(parameters, Module) else parameters
     if isinstance(given, (Parameter, Mapping)) or not isinstance(given, Iterable):
-        raise _unfit("", given)
+        raise _unfit(label, given)
     result: list[Parameter] = []
+    of_modules: set[int] = set()
     for i, item in enumerate(given):
         if isinstance(item, Module):
-            result += item.parameters()
+            new = [p for p in item.parameters() if id(p.value) not in of_modules]
+            of_modules.update(id(p.value) for p in new)
+            result += new
         elif isinstance(item, Parameter):
             result.append(item)
         else:
-            raise _unfit(f"[{i}]", item)
+            raise _unfit(f"{label}[{i}]", item)
     if not result:
-        raise ValueError("parameters: expected at least one, got none")
+        raise ValueError(f"{label}: expected at least one, got none")
+    return result
+
+
+def _checked(result: list[Parameter]) -> Backend:
+    """Check that parameters can be passed over together, and return where they are."""
     dtypes = {p.dtype for p in result}
     if len(dtypes) > 1:
         names = " and ".join(sorted(map(str, dtypes)))
@@ -39,17 +92,15 @@ def listed(parameters: Parameters) -> tuple[list[Parameter], backend.Backend]:
         )
     on = places.popitem()[1]
     _check_apart(result, on)
-    return result, on
+    return on
 
 
-def _unfit(place: str, got: Any) -> TypeError:
-    return TypeError(
-        f"parameters{place}: expected a module, or a list of modules and parameters, as "
-        f"of `layer.parameters()`, got {type(got).__name__}"
-    )
+def _unfit(label: str, got: Any, expected: str = "") -> TypeError:
+    usual = "a module, or a list of modules and parameters, as of `layer.parameters()`"
+    return TypeError(f"{label}: expected {expected or usual}, got {type(got).__name__}")
 
 
-def _check_apart(parameters: list[Parameter], on: backend.Backend) -> None:
+def _check_apart(parameters: list[Parameter], on: Backend) -> None:
     """Check that no two arrays overlap; they are in C order, so that their ends tell."""
     spans = sorted(
         (begin, begin + array.nbytes, name)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from rnnfast import _files
+from rnnfast._engine import tensor_files
+from rnnfast._engine.tensor_files import not_finite as not_finite
+from rnnfast._engine.tensor_files import output_errors as output_errors
 from rnnfast._files import AnyPath
-from rnnfast.training.memory import check_memory
+from rnnfast._files import CheckpointError as CheckpointError
 
 LANGUAGE_MODEL = "rnnfast-char-lm"  # what a file holds: a language model, with or without its run
 RUN = "rnnfast-run"  # a run of any other model, which the file does not describe
@@ -27,11 +22,6 @@ _MEANING = {
     RUN: "a run of rnnfast.training.Trainer",
 }
 FORMAT_VERSION = 1
-_MAX_HEADER = 100_000_000  # the safetensors format's own limit
-
-
-class CheckpointError(ValueError):
-    """A file that is not a whole checkpoint of this format."""
 
 
 @dataclass
@@ -57,20 +47,8 @@ def save_checkpoint(path: AnyPath, checkpoint: Checkpoint, form: str = LANGUAGE_
         CheckpointError: the file cannot be written, is not a regular file, or a tensor has an
             element that is infinite or not a number.
     """
-    broken = not_finite(checkpoint.tensors)
-    if broken is not None:
-        raise CheckpointError(f"{path}: not written: {broken} is not finite")
-    metadata = {
-        "format": form,
-        "format_version": str(FORMAT_VERSION),
-        "model": json.dumps(checkpoint.model),
-        "training": json.dumps(checkpoint.training),
-    }
-    tensors = {name: np.asarray(t, order="C") for name, t in checkpoint.tensors.items()}
-    metadata["sha256"] = _digest(metadata, tensors)
-    data = safetensors.numpy.save(tensors, metadata)
-    with output_errors(path):
-        _files.replace(path, data)
+    values = {"model": checkpoint.model, "training": checkpoint.training}
+    tensor_files.write(path, _format(form), values, checkpoint.tensors)
 
 
 def check_output(path: AnyPath) -> Path:
@@ -83,21 +61,6 @@ def check_output(path: AnyPath) -> Path:
         return _files.check_output(path)
 
 
-@contextmanager
-def output_errors(path: AnyPath) -> Iterator[None]:
-    """Turns failures to write to `path` into errors that name it."""
-    try:
-        yield
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def not_finite(tensors: Mapping[str, NDArray[Any]]) -> str | None:
-    """The name of a tensor with an element that is infinite or not a number, if there is one."""
-    reals = ((name, array) for name, array in tensors.items() if array.dtype.kind == "f")
-    return next((name for name, array in reals if not np.isfinite(array).all()), None)
-
-
 def load_checkpoint(path: AnyPath, form: str = LANGUAGE_MODEL) -> Checkpoint:
     """Reads a checkpoint and checks that it is whole.
 
@@ -108,64 +71,9 @@ def load_checkpoint(path: AnyPath, form: str = LANGUAGE_MODEL) -> Checkpoint:
     Raises:
         CheckpointError: the file cannot be read, is damaged, or is not of this format and version.
     """
-    try:
-        metadata, data = _read(path, form)
-        tensors = safetensors.numpy.load(data)
-        intact = metadata.pop("sha256", None) == _digest(metadata, tensors)
-        model, training = json.loads(metadata["model"]), json.loads(metadata["training"])
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    except _WrongFormatError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    except (ValueError, KeyError, RecursionError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint, or damaged: {error}") from error
-    if not intact:
-        raise CheckpointError(f"{path}: damaged: its contents do not match its checksum")
-    if not (isinstance(model, dict) and isinstance(training, dict)):
-        raise CheckpointError(f"{path}: not a checkpoint: its metadata are not objects of JSON")
+    (model, training), tensors = tensor_files.read(path, _format(form), ("model", "training"))
     return Checkpoint(model, training, tensors)
 
 
-class _WrongFormatError(ValueError):
-    """A safetensors file of another kind or version."""
-
-
-def _read(path: AnyPath, form: str) -> tuple[dict[str, str], bytes]:
-    """Reads a file whose header is that of a checkpoint, and no other: a foreign file may be huge.
-
-    Returns:
-        The metadata, and all of the file.
-    """
-    with _files.open_to_read(path) as file:
-        start = file.read(8)
-        size = os.fstat(file.fileno()).st_size
-        length = int.from_bytes(start, "little")
-        if len(start) < 8 or length > min(size - 8, _MAX_HEADER):
-            raise ValueError(f"no safetensors header in its {size} bytes")
-        metadata = _metadata(json.loads(file.read(length)), form)
-        check_memory("its size: reading it takes", 2 * size)
-        file.seek(0)
-        return metadata, file.read()
-
-
-def _metadata(header: object, form: str) -> dict[str, str]:
-    metadata: object = header.get("__metadata__") if isinstance(header, dict) else None
-    if not isinstance(metadata, dict) or metadata.get("format") != form:
-        raise _WrongFormatError(f"not a checkpoint of {_MEANING[form]}")
-    version = metadata.get("format_version")
-    if version != str(FORMAT_VERSION):
-        raise _WrongFormatError(
-            f"checkpoint of format version {version}, "
-            f"but this version of rnnfast reads version {FORMAT_VERSION}"
-        )
-    return metadata
-
-
-def _digest(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> str:
-    """The SHA-256 of everything in the file."""
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name in sorted(tensors):
-        array = tensors[name]
-        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
-        digest.update(array.data)
-    return digest.hexdigest()
+def _format(form: str) -> tensor_files.Format:
+    return tensor_files.Format(form, FORMAT_VERSION, "checkpoint", _MEANING[form])

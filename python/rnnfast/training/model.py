@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfast import losses
-from rnnfast._engine import backend, checks
+from rnnfast._engine import backend, checks, seeds
 from rnnfast._engine.checks import RealArray
 from rnnfast._engine.known import graph_of, name_of_graph
+from rnnfast._engine.memory import check_memory
 from rnnfast._files import AnyPath
 from rnnfast.layers.arrays import ArrayCall
 from rnnfast.layers.dense import Embedding, EmbeddingCall, Linear
@@ -33,7 +34,6 @@ from rnnfast.training.checkpoint import (
     save_checkpoint,
 )
 from rnnfast.training.config import CharLMConfig
-from rnnfast.training.memory import check_memory
 from rnnfast.training.sampling import choose
 from rnnfast.training.stored_vocabulary import vocabulary_from_json
 from rnnfast.training.text import TextError
@@ -78,18 +78,17 @@ class CharLM(Module):
         super().__init__(device)
         self.vocabulary = vocabulary
         self.config = config
-        if seed is not None:
-            checks.count("seed", seed)
+        chosen = seeds.chosen(seed)
         size = config.parameters(len(vocabulary))
         check_memory(
             f"hidden_size, num_layers, embedding_size: they make {size:,} parameters; with their "
             "gradients these take",
             2 * size * np.dtype(config.dtype).itemsize,
         )
-        seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
+        numbers = [int(s) for s in np.random.SeedSequence(chosen).generate_state(3)]
         inputs = config.embedding_size or len(vocabulary)
         self.embedding = (
-            Embedding(len(vocabulary), inputs, dtype=config.dtype, seed=seeds[0], device=device)
+            Embedding(len(vocabulary), inputs, dtype=config.dtype, seed=numbers[0], device=device)
             if config.embedding_size
             else None
         )
@@ -101,11 +100,11 @@ class CharLM(Module):
             dropout=config.dropout,
             dtype=config.dtype,
             precision=config.precision,
-            seed=seeds[1],
+            seed=numbers[1],
             device=device,
         )
         self.head = Linear(
-            config.hidden_size, len(vocabulary), dtype=config.dtype, seed=seeds[2], device=device
+            config.hidden_size, len(vocabulary), dtype=config.dtype, seed=numbers[2], device=device
         )
 
     def __call__(
@@ -261,7 +260,7 @@ class CharLM(Module):
             temperature,
             checks.count("top_k", top_k),
             known.encode(stop).tolist(),
-            np.random.default_rng(None if seed is None else checks.count("seed", seed)),
+            seeds.generator(seed),
         )
         return known.spell(written)
 

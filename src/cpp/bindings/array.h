@@ -1,5 +1,5 @@
 #pragma once
-// NumPy arrays as the bindings take and make them.
+// NumPy arrays as the bindings accept and return them.
 
 #include <pybind11/numpy.h>
 
@@ -17,9 +17,9 @@ namespace rnnfast {
 template <class T>
 using Array = pybind11::array_t<T, pybind11::array::c_style>;
 
-// An array over a block of the memory cache, to which it returns when the array is gone. Made
-// without pybind11's constructor, which allocates lists of sizes and strides: it is a good part of
-// a short call's time.
+// Returns an array over a block of the memory cache, which gets the block back when the array dies.
+// Avoids pybind11's constructor, which allocates lists of sizes and strides and takes a good part
+// of a short call's time.
 template <class T>
 Array<T> new_array(std::span<const long> shape) {
   namespace py = pybind11;
@@ -45,8 +45,8 @@ Array<T> new_array(std::initializer_list<long> shape) {
   return new_array<T>(std::span<const long>(shape.begin(), shape.size()));
 }
 
-// Whether an object is an array of exactly this type in C order, at an address fit for it. One with
-// a mask is not: Python refuses it, as what is masked would count.
+// Whether an object is an array of exactly this type, aligned and in C order. Masked arrays do not
+// qualify: Python refuses them, because the kernels would ignore the mask.
 template <class T>
 bool is_array(pybind11::handle object) {
   if (!Array<T>::check_(object)) return false;
@@ -56,7 +56,7 @@ bool is_array(pybind11::handle object) {
           pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_);
 }
 
-// The same, of this shape.
+// The same, with this shape.
 template <class T>
 bool is_array(pybind11::handle object, std::span<const long> shape) {
   if (!is_array<T>(object)) return false;
@@ -65,7 +65,7 @@ bool is_array(pybind11::handle object, std::span<const long> shape) {
          std::equal(shape.begin(), shape.end(), array->dimensions);
 }
 
-// What `is_array` found.
+// The data of an array that passed `is_array`.
 template <class T>
 T* array_data(pybind11::handle object) {
   return reinterpret_cast<T*>(pybind11::detail::array_proxy(object.ptr())->data);
@@ -89,15 +89,15 @@ inline void check_size(const char* name, long got, const char* meaning, long exp
   RNNFAST_CHECK(got == expected, name, ": expected ", meaning, " = ", expected, ", got ", got);
 }
 
-// A copy of n integers: what is checked is then what is used, whatever others write to the array.
+// Copies n integers, so that the values checked are those used even if another thread writes to the
+// array.
 inline Buffer copied(const long* integers, long n) {
   Buffer copy = Buffer::allocate(std::size_t(n) * sizeof(long));
   std::copy_n(integers, n, copy.as<long>());
   return copy;
 }
 
-// A copy of n indices. Throws IndexError, "EXPECTED = [0, end), got ...", unless all are in
-// [0, end).
+// Copies n indices. Throws IndexError, "EXPECTED = [0, end), got ...", unless all are in [0, end).
 inline Buffer checked_indices(const char* expected, const long* indices, long n, long end) {
   Buffer copy = copied(indices, n);
   if (const long* found = find_outside(copy.as<long>(), n, end))

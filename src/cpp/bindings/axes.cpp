@@ -1,4 +1,4 @@
-// Arrays with the batch axis first, as some callers have them, in the order that the kernels read.
+// Converts arrays with the batch axis first to the order that the kernels read.
 #include <pybind11/numpy.h>
 
 #include <algorithm>
@@ -15,10 +15,10 @@ namespace py = pybind11;
 namespace rnnfast {
 namespace {
 
-constexpr std::size_t kThreadBytes = 256 << 10;  // below which a second thread does not pay
+constexpr std::size_t kThreadBytes = 256 << 10;  // below this a second thread does not pay
 
-// Into memory of the cache, whose pages are there: a copy of NumPy's spends more time on page
-// faults than on copying. The GIL is kept, so that nobody can take the array's memory away.
+// Copies to cached memory, whose pages are mapped: NumPy's own copy spends more time on page faults
+// than on copying. Keeps the GIL, so that nobody can free the array's memory.
 template <class T>
 py::object swapped(py::handle object) {
   const int rank = py::detail::array_proxy(object.ptr())->nd;

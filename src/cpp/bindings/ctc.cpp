@@ -1,5 +1,6 @@
-// CTC on NumPy arrays: threads take one sequence after the other. Python checks arguments with full
-// messages; the checks here keep a wrong call from touching memory that is not its own.
+// CTC on NumPy arrays: threads take one sequence after another. Python checks arguments and
+// explains errors in full; the checks here keep a wrong call from touching memory outside its
+// arrays.
 #include <algorithm>
 #include <atomic>
 #include <utility>
@@ -18,7 +19,7 @@ namespace py = pybind11;
 namespace rnnfast {
 namespace {
 
-// A copy of the lengths of `batch` sequences, each in [0, most].
+// Copies the lengths of `batch` sequences and checks that each is in [0, most].
 Buffer checked_lengths(const char* name, const Array<long>& lengths, long batch, long most) {
   check_size(name, lengths.size(), "batch", batch);
   Buffer copy = copied(lengths.data(), batch);
@@ -62,7 +63,7 @@ std::pair<Array<double>, Array<T>> ctc(const Array<T>& logits, const Array<long>
   const T* x = logits.data();
   const double* scale = scales.data();
   const WithoutGil released(double(work), {logits, scales});
-  constexpr long kThreadWork = 1 << 16;  // below which a second thread does not pay
+  constexpr long kThreadWork = 1 << 16;  // below this a second thread does not pay
   const int threads = int(std::min<long>({batch, 1 + work / kThreadWork, num_threads()}));
   const DenseKernels<T>& kernels = dense<T>();
   const long size = kernels.ctc_workspace(longest, most, classes);

@@ -1,5 +1,6 @@
-// Linear layer, embedding and softmax cross-entropy on NumPy arrays. Python checks arguments with
-// full messages; the checks here keep a wrong call from touching memory that is not its own.
+// Linear layer, embedding and softmax cross-entropy on NumPy arrays. Python checks arguments and
+// explains errors in full; the checks here keep a wrong call from touching memory outside its
+// arrays.
 #include "bindings/dense.h"
 
 #include <pybind11/stl.h>
@@ -51,24 +52,26 @@ Array<T> linear_forward(const Array<T>& x, const Array<T>& weight,
 
 template <class T>
 std::optional<Array<T>> linear_backward(const Array<T>& dy, const Array<T>& x,
-                                        const Array<T>& weight, Array<T>& dweight,
+                                        const Array<T>& weight, std::optional<Array<T>>& dweight,
                                         std::optional<Array<T>>& dbias, bool need_dx) {
   check_rank("weight", weight, 2);
   const long inputs = weight.shape(1), outputs = weight.shape(0), rows = row_count(x, inputs);
   check_size("x.shape[-1]", last_axis("x", x), "in_features", inputs);
   check_size("dy.shape[-1]", last_axis("dy", dy), "out_features", outputs);
   check_size("rows of dy", row_count(dy, outputs), "rows of x", rows);
-  check_size("dweight", dweight.size(), "size of weight", weight.size());
+  if (dweight) check_size("dweight", dweight->size(), "size of weight", weight.size());
   if (dbias) check_size("dbias", dbias->size(), "out_features", outputs);
   std::optional<Array<T>> dx;
   if (need_dx) dx = new_array<T>(extended(x, x.ndim() - 1, inputs));
-  const ProductArgs<T> to_dw{dy.data(), x.data(), nullptr, dweight.mutable_data(),
-                             outputs,   inputs,   rows,    true};
+  const ProductArgs<T> to_dw{
+      dy.data(), x.data(), nullptr, dweight ? dweight->mutable_data() : nullptr,
+      outputs,   inputs,   rows,    true};
   const ProductArgs<T> to_dx{dy.data(), weight.data(), nullptr, dx ? dx->mutable_data() : nullptr,
                              rows,      inputs,        outputs, false};
   T* db = dbias ? dbias->mutable_data() : nullptr;
   const WithoutGil released(2. * double(rows) * double(inputs) * double(outputs),
-                            {dy, x, weight, dweight, dbias ? py::handle(*dbias) : py::handle()});
+                            {dy, x, weight, dweight ? py::handle(*dweight) : py::handle(),
+                             dbias ? py::handle(*dbias) : py::handle()});
   const DenseKernels<T>& kernels = dense<T>();
   const int threads = product_threads(2 * rows * inputs * outputs);
   const long size_dw = kernels.product_workspace(ProductForm::tn, outputs, inputs, rows, threads);
@@ -77,7 +80,7 @@ std::optional<Array<T>> linear_backward(const Array<T>& dy, const Array<T>& x,
   parallel(threads, [&](const Team& team, int thread) {
     // The second product needs no barrier before it, and has none inside.
     if (to_dx.c) kernels.product(ProductForm::nn, to_dx, team, thread, workspace.as<T>());
-    kernels.product(ProductForm::tn, to_dw, team, thread, workspace.as<T>());
+    if (to_dw.c) kernels.product(ProductForm::tn, to_dw, team, thread, workspace.as<T>());
     if (db)
       kernels.column_sums(dy.data(), rows, outputs, db, outputs * thread / team.size,
                           outputs * (thread + 1) / team.size);
@@ -115,7 +118,7 @@ void embedding_backward(const Array<T>& dy, const Indices& indices, Array<T>& dw
   const T* from = dy.data();
   T* to = dweight.mutable_data();
   const WithoutGil released(double(rows) * double(width), {dy, dweight});
-  // Threads own columns: each element's sum then has one order, that of the rows of dy.
+  // Each thread owns columns, so that every element is summed in the order of dy's rows.
   share(width, line, rows * width, [&](long begin, long end) {
     dense<T>().scatter_add(from, index.as<const long>(), rows, width, to, begin, end);
   });
@@ -123,7 +126,8 @@ void embedding_backward(const Array<T>& dy, const Indices& indices, Array<T>& dw
 
 // ---- softmax cross-entropy
 
-// Targets that count: their number, or the sum of their classes' weights.
+// Checks the targets and returns the number of those not ignored, or the sum of their classes'
+// weights.
 template <class T>
 double checked_targets(const long* targets, long rows, long classes, long ignore_index,
                        const T* weight) {
@@ -186,7 +190,7 @@ void bind_real(py::module_& m) {
         exact("bias"), "x W^T + b.");
   m.def("linear_backward", &linear_backward<T>, py::kw_only(), exact("dy"), exact("x"),
         exact("weight"), exact("dweight"), exact("dbias"), arg("need_dx"),
-        "Returns dx and adds to dweight and dbias.");
+        "Returns dx and adds to dweight and dbias, where they are given.");
   m.def("embedding_forward", &embedding_forward<T>, py::kw_only(), exact("weight"),
         exact("indices"), "Rows of weight.");
   m.def("embedding_backward", &embedding_backward<T>, py::kw_only(), exact("dy"), exact("indices"),

@@ -1,6 +1,6 @@
 #pragma once
-// What the bindings of dense layers share: sizes of arrays of any rank, and work that is shared out
-// over threads in pieces whose borders depend on sizes alone.
+// Shared by the bindings of dense layers: sizes of arrays of any rank, and a loop that splits work
+// over threads at borders that depend only on the sizes.
 
 #include <algorithm>
 #include <array>
@@ -14,14 +14,14 @@
 
 namespace rnnfast {
 
-inline constexpr long kThreadWork = 65536;  // elements below which a second thread does not pay
+inline constexpr long kThreadWork = 65536;  // below this many elements a second thread does not pay
 
 template <class T>
 void check_rank(const char* name, const Array<T>& a, int rank) {
   RNNFAST_CHECK(a.ndim() == rank, name, ": expected rank ", rank, ", got rank ", a.ndim());
 }
 
-// Arrays of any leading shape are matrices of all their rows: (..., last).
+// The last axis of an array (..., last), which is treated as a matrix of all its rows.
 template <class T>
 long last_axis(const char* name, const Array<T>& a) {
   RNNFAST_CHECK(a.ndim() >= 1, name, ": expected rank 1 or more, got 0");
@@ -32,7 +32,7 @@ long row_count(const Array<T>& a, long last) {
   return last ? a.size() / last : 0;
 }
 
-// The first `count` sizes of an array's shape, and one more.
+// The first `count` sizes of an array's shape, followed by `last`.
 template <class T>
 std::vector<long> extended(const Array<T>& a, pybind11::ssize_t count, long last) {
   std::vector<long> shape(a.shape(), a.shape() + count);
@@ -40,7 +40,7 @@ std::vector<long> extended(const Array<T>& a, pybind11::ssize_t count, long last
   return shape;
 }
 
-// Runs body(begin, end) over [0, count), in shares of whole `unit`s; `work` is the cost of it all.
+// Runs body(begin, end) over [0, count) in shares of whole `unit`s. `work` is the total cost.
 template <class Body>
 void share(long count, long unit, long work, const Body& body) {
   const long units = (count + unit - 1) / unit;
@@ -53,7 +53,7 @@ void share(long count, long unit, long work, const Body& body) {
   });
 }
 
-// The activation of a name. Throws Error for others.
+// Returns the activation with this name. Throws Error if there is none.
 inline Activation activation_named(const std::string& kind) {
   constexpr std::array<const char*, kActivations> kNames = {"tanh", "sigmoid",   "relu",
                                                             "gelu", "gelu_tanh", "silu"};

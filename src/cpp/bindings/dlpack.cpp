@@ -1,6 +1,6 @@
-// Tensors of other libraries as NumPy arrays, by way of DLPack. NumPy's own `from_dlpack` takes
-// four microseconds a tensor, a good part of a short call, and PyTorch's `numpy()` forbids that the
-// tensor's memory is ever resized.
+// Views tensors of other libraries as NumPy arrays through DLPack. NumPy's own `from_dlpack` takes
+// four microseconds per tensor, a good part of a short call, and PyTorch's `numpy()` keeps the
+// tensor from ever being resized.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
@@ -32,7 +32,7 @@ constexpr const char* kCapsuleName = "dltensor";
 constexpr std::int32_t kCpu = 1;
 constexpr std::size_t kMaxAxes = 32;
 
-// NumPy's letters for DLPack's codes 0 to 6; a space where it has no such type.
+// NumPy's letters for DLPack's type codes 0 to 6; a space if NumPy has no such type.
 constexpr char kKinds[] = {'i', 'u', 'f', ' ', ' ', 'c', 'b'};
 
 py::dtype dtype_of(const DLTensor& tensor) {
@@ -42,7 +42,7 @@ py::dtype dtype_of(const DLTensor& tensor) {
   return py::dtype(kKinds[tensor.type_code] + std::to_string(tensor.bits / 8));
 }
 
-// The array keeps the capsule, and with it the tensor.
+// The array keeps the capsule alive, and with it the tensor.
 py::object array_of(const py::object& capsule) {
   RNNFAST_CHECK(PyCapsule_IsValid(capsule.ptr(), kCapsuleName), "capsule: expected one named ",
                 kCapsuleName);
@@ -53,13 +53,14 @@ py::object array_of(const py::object& capsule) {
                 tensor.axes);
   std::int64_t count = 1;
   for (std::int32_t i = 0; i < tensor.axes; ++i) count *= tensor.shape[i];
-  RNNFAST_CHECK(tensor.data || count == 0, "expected a tensor with memory; its was freed");
+  RNNFAST_CHECK(tensor.data || count == 0,
+                "expected a tensor with memory, got one whose memory was freed");
   const py::dtype dtype = dtype_of(tensor);
   std::array<Py_intptr_t, kMaxAxes> strides;
   for (std::int32_t i = 0; tensor.strides && i < tensor.axes; ++i)
     strides[std::size_t(i)] = tensor.strides[i] * dtype.itemsize();
   const auto& numpy = py::detail::npy_api::get();
-  // Without pybind11's constructor, which allocates lists of sizes and strides.
+  // Avoids pybind11's constructor, which allocates lists of sizes and strides.
   auto array = py::reinterpret_steal<py::object>(numpy.PyArray_NewFromDescr_(
       numpy.PyArray_Type_, py::dtype(dtype).release().ptr(), tensor.axes, tensor.shape,
       tensor.strides ? strides.data() : nullptr,

@@ -5,7 +5,7 @@
 namespace rnnfast {
 namespace {
 
-constexpr double kShortWork = 1e5;  // multiply-adds, or as many other operations: microseconds
+constexpr double kShortWork = 1e5;  // multiply-adds or other operations: some microseconds
 
 void pin_owner(py::handle array, std::vector<py::object>& pins) {
   PyObject* reference = PyWeakref_NewRef(owner_of(array).ptr(), nullptr);
@@ -52,8 +52,8 @@ void HeldArrays::check() const {
     RNNFAST_CHECK(
         fields->data == m.data && fields->descr == m.dtype && element_count(m.object) == m.count,
         m.name,
-        ": expected the memory of the call before, but the array was resized, or got "
-        "another dtype or other memory, since");
+        ": expected the same memory as in the call before, but the array was resized or got "
+        "another dtype or other memory since");
     check_owned(m.name, m.object);
   }
 }
@@ -80,9 +80,9 @@ WithoutGil::WithoutGil(double work, const HeldArrays& arrays, const HeldArrays* 
   state_ = PyEval_SaveThread();
 }
 
-// When the interpreter ends, it ends a daemon thread that asks for the GIL by unwinding its stack
-// (newer ones let it wait for ever). Objects could then be given back without the GIL, and no
-// exception may leave a destructor: so the thread waits here until the process is gone.
+// When the interpreter exits, it unwinds the stack of a daemon thread that asks for the GIL (newer
+// versions let the thread wait forever). Objects could then be released without the GIL, and no
+// exception may leave a destructor, so the thread waits here until the process ends.
 WithoutGil::~WithoutGil() {
   if (!state_) return;
   try {

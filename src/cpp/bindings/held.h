@@ -1,9 +1,9 @@
 #pragma once
-// The memory of the caller's arrays while Python code may run beside a call or between two calls.
-// A program can take an array's memory away under whoever reads it:
-// `x.resize(n, refcheck=False)` asks nobody. NumPy does refuse to resize an array that has weak
-// references, so a call that releases the GIL holds one to each of its arrays until it is done. A
-// reserve, which lives on, compares instead: backward refuses arrays that moved since forward.
+// Protects the memory of the caller's arrays while Python code may run during a call or between two
+// calls. `x.resize(n, refcheck=False)` frees an array's memory even while a call reads it. But
+// NumPy refuses to resize an array that has weak references, so a call that releases the GIL holds
+// one to each of its arrays until it is done. A reserve, which outlives the call, compares instead:
+// backward refuses arrays whose memory moved since forward.
 
 #include <pybind11/numpy.h>
 
@@ -28,22 +28,22 @@ inline py::ssize_t element_count(py::handle array) {
   return count;
 }
 
-// The array that owns an array's memory: the array itself, or what it is a view of.
+// The array that owns an array's memory: the array itself, or the one that it is a view of.
 py::handle owner_of(py::handle array);
 
-// Throws Error if an array is a view of memory that its owner no longer has.
+// Throws Error if an array is a view of memory that its owner has given up.
 void check_owned(const char* name, py::handle array);
 
-// The arrays of a call, kept alive. None is a member, too.
+// The arrays of a call, kept alive. None counts as a member.
 class HeldArrays {
  public:
-  HeldArrays() { members_.reserve(8); }  // those of one layer; a short call allocates once
+  HeldArrays() { members_.reserve(8); }  // one layer has no more, so short calls allocate once
   void add(const char* name, py::handle object);
   py::handle operator[](std::size_t i) const { return members_[i].object; }
 
-  // Throws Error if the memory of an array is not what it was when the array was added.
+  // Throws Error if an array's memory has changed since the array was added.
   void check() const;
-  // Weak references to the owners of the arrays' memory.
+  // Appends weak references to the owners of the arrays' memory.
   void pin(std::vector<py::object>& pins) const;
 
  private:
@@ -57,11 +57,13 @@ class HeldArrays {
   std::vector<Member> members_;
 };
 
-// While it lives the GIL is released and the arrays keep their memory. A call of little work keeps
-// the GIL: passing it on would take as long, and nothing else can then touch the arrays.
+// Releases the GIL during its lifetime and keeps the arrays from being resized. A short call keeps
+// the GIL: releasing it would take as long as the work, and nothing else can touch the arrays
+// meanwhile.
 class WithoutGil {
  public:
-  // Null stands for no array. Throws Error if one is a view of memory that is gone.
+  // Null stands for no array. Throws Error if an array is a view of memory that its owner has given
+  // up.
   WithoutGil(double work, std::initializer_list<py::handle> arrays);
   WithoutGil(double work, const HeldArrays& arrays, const HeldArrays* more = nullptr);
   ~WithoutGil();

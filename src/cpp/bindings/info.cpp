@@ -1,4 +1,4 @@
-// What runs here, and the settings of the whole process.
+// Information about the build and the CPU, and settings of the whole process.
 
 #include <pybind11/pybind11.h>
 #include <pybind11/typing.h>

@@ -1,6 +1,6 @@
 // Activations, layer normalisation, convolution, pooling and dropout on NumPy arrays. Python checks
-// arguments with full messages; the checks here keep a wrong call from touching memory that is not
-// its own.
+// arguments and explains errors in full; the checks here keep a wrong call from touching memory
+// outside its arrays.
 #include <pybind11/stl.h>
 
 #include <algorithm>
@@ -27,8 +27,8 @@ Array<T> new_like(const Array<T>& a) {
   return new_array<T>(std::vector<long>(a.shape(), a.shape() + a.ndim()));
 }
 
-constexpr long kElements = 1024;    // of a thread's piece of an elementwise pass: whole vectors
-constexpr long kFunctionWork = 16;  // of a function that needs exp, next to a plain pass
+constexpr long kElements = 1024;    // elements per piece of an elementwise pass: whole vectors
+constexpr long kFunctionWork = 16;  // cost of a function that needs exp, relative to a plain pass
 
 // ---- activations
 
@@ -126,7 +126,7 @@ std::optional<Array<T>> layer_norm_backward(const Array<T>& dy, const Array<T>& 
     share(args.rows, 1, 4 * x.size(), [&](long begin, long end) {
       dense<T>().layer_norm_dx(args, kept, from, to, begin, end);
     });
-  // Threads own columns: each element's sum then has one order, that of the rows.
+  // Each thread owns columns, so that every element is summed in the order of the rows.
   share(args.width, 64 / sizeof(T), 4 * x.size(), [&](long begin, long end) {
     dense<T>().layer_norm_dweight(args, kept, from, dw, db, begin, end);
   });

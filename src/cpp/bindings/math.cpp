@@ -1,5 +1,4 @@
-// The functions of cpu/math.h: for losses, and so that tests can hold them to their stated
-// accuracy.
+// The functions of cpu/math.h, for losses and for tests of their stated accuracy.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 

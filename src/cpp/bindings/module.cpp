@@ -6,7 +6,7 @@
 
 namespace {
 
-// What the C++ side refuses are arguments.
+// Every Error of the C++ side is about an argument, so it becomes ValueError.
 void translate(std::exception_ptr exception) {
   try {
     std::rethrow_exception(exception);
@@ -17,7 +17,7 @@ void translate(std::exception_ptr exception) {
 
 }  // namespace
 
-// PyInit__core checks something first.
+// PyInit__core, below, first checks the interpreter.
 PYBIND11_MODULE(_core_of_main, m, pybind11::mod_gil_not_used()) {
   m.doc() = "The compiled part of rnnfast: private, checked and documented by the Python layer.";
   pybind11::register_local_exception_translator(&translate);
@@ -38,8 +38,8 @@ PYBIND11_MODULE(_core_of_main, m, pybind11::mod_gil_not_used()) {
   rnnfast::bind_traced(m);
 }
 
-// pybind11's types belong to one interpreter, and its own start waits for itself in another one
-// before Python 3.12.
+// pybind11's types belong to one interpreter, and before Python 3.12 its own initialisation
+// deadlocks in a second one.
 extern "C" PYBIND11_EXPORT PyObject* PyInit__core();
 PyObject* PyInit__core() {
   if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit__core_of_main();

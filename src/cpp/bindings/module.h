@@ -1,5 +1,5 @@
 #pragma once
-// One function a file of bindings; module.cpp calls them.
+// One function per file of bindings; module.cpp calls them.
 
 #include <pybind11/pybind11.h>
 

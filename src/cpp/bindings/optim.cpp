@@ -88,6 +88,9 @@ class Group {
 struct Care {
   std::optional<double> clip_norm, clip_value;
   bool zero;
+  bool only_if_finite;  // the joint norm; else nothing is done at all
+
+  bool needs_norm() const { return clip_norm || only_if_finite; }
 };
 
 // The joint 2-norm of the gradients, on every thread of the team. Sums of squares are in double,
@@ -104,22 +107,23 @@ double joint_norm(const Group<T>& group, long begin, long end, std::vector<doubl
   return std::sqrt(total);
 }
 
-// Clips, calls step(pointers, elements) for each block, and zeroes. Returns the norm if it clips
-// it.
+// Clips, calls step(pointers, elements) for each block, and zeroes. Returns the norm if it is
+// needed.
 template <class T, class Step>
 std::optional<double> update(const Group<T>& group, const Care& care, const Step& step) {
   group.check();
   std::optional<double> norm;
-  std::vector<double> sums(care.clip_norm ? std::size_t(group.blocks()) : 0);
+  std::vector<double> sums(care.needs_norm() ? std::size_t(group.blocks()) : 0);
   const WithoutGil released(double(group.elements()), {});
   parallel(group.threads(), [&](const Team& team, int thread) {
     const long begin = group.blocks() * thread / team.size;
     const long end = group.blocks() * (thread + 1) / team.size;
     double factor = 1;
-    if (care.clip_norm) {
+    if (care.needs_norm()) {
       const double before = joint_norm(group, begin, end, sums, team);
-      factor = *care.clip_norm / (before + 1e-6);
       if (thread == 0) norm = before;
+      if (care.only_if_finite && !std::isfinite(before)) return;  // on every thread alike
+      if (care.clip_norm) factor = *care.clip_norm / (before + 1e-6);
     }
     for (long b = begin; b < end; ++b) {
       const auto& [p, n] = group.block(b);
@@ -175,7 +179,7 @@ void bind_real(py::module_& m, const char* name) {
       py::kw_only(), arg("lists").noconvert(),
       "Of lists of arrays: gradients, then values and buffers if an optimiser is to step.");
   m.def("gradients", &gradients<T>, py::kw_only(), arg("group"), arg("care"),
-        "Takes care of the gradients alone. Returns their norm before, if it is clipped.");
+        "Takes care of the gradients alone. Returns their norm before, if the care needs it.");
   m.def("sgd", &sgd<T>, py::kw_only(), arg("group"), arg("care"), arg("lr"), arg("momentum"),
         arg("weight_decay"), arg("nesterov"), "One step; buffers: velocity. Returns the norm.");
   m.def("adagrad", &adagrad<T>, py::kw_only(), arg("group"), arg("care"), arg("lr"), arg("eps"),
@@ -192,12 +196,14 @@ void bind_real(py::module_& m, const char* name) {
 
 void bind_optim(py::module_& m) {
   py::class_<Care>(m, "Care", "What is done to gradients: clipping before a step, zeros after it.")
-      .def(py::init<std::optional<double>, std::optional<double>, bool>(), py::kw_only(),
+      .def(py::init<std::optional<double>, std::optional<double>, bool, bool>(), py::kw_only(),
            py::arg("clip_norm") = py::none(), py::arg("clip_value") = py::none(),
-           py::arg("zero") = false)
+           py::arg("zero") = false, py::arg("only_if_finite") = false)
       .def_readonly("clip_norm", &Care::clip_norm, "The largest joint norm; None for any.")
       .def_readonly("clip_value", &Care::clip_value, "The largest element; None for any.")
-      .def_readonly("zero", &Care::zero, "Whether gradients are zero afterwards.");
+      .def_readonly("zero", &Care::zero, "Whether gradients are zero afterwards.")
+      .def_readonly("only_if_finite", &Care::only_if_finite,
+                    "Whether nothing is done at all where the joint norm is not finite.");
   bind_real<float>(m, "GroupFloat");
   bind_real<double>(m, "GroupDouble");
 }

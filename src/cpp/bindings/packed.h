@@ -1,5 +1,5 @@
 #pragma once
-// Packed weights as Python holds them.
+// Packed weights as a Python object.
 
 #include <cstddef>
 #include <utility>
@@ -10,7 +10,7 @@
 
 namespace rnnfast {
 
-// Packed weights of one type, and what they are of.
+// Packed weights of one type, and the size of their network.
 class PyPacked {
  public:
   template <class T>

@@ -1,4 +1,5 @@
-// Which CUDA kernel would run a layer, on any device: host code, so every build can tell.
+// Finds which CUDA kernel would run a layer on any device. This is host code, so every build has
+// it.
 #include "cuda/plan.h"
 
 #include <pybind11/stl.h>

@@ -1,4 +1,4 @@
-// The machine's limits, measured: what benchmarks quote the kernels against.
+// Measures the machine's limits, which benchmarks compare the kernels to.
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
@@ -24,12 +24,13 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-constexpr long kRounds = 1000;           // of multiply-adds for a count
-constexpr double kLong = 1e9;            // work for which the GIL is released
-constexpr double kSampleSeconds = 2e-3;  // long beside a barrier, short beside a time slice
+constexpr long kRounds = 1000;           // rounds of multiply-adds per count
+constexpr double kLong = 1e9;            // enough work to release the GIL
+constexpr double kSampleSeconds = 2e-3;  // longer than a barrier, shorter than a time slice
 
-// Samples work(team, thread, count) on all threads for about `seconds`, and returns the best rate,
-// in counts a second of one thread. The sum of what work returns is kept, so that all is done.
+// Samples work(team, thread, count) on all threads for about `seconds` and returns the best rate,
+// in counts per second of one thread. Sums the results of `work`, so that the compiler cannot
+// remove it.
 template <class Work>
 double best_rate(double seconds, const Work& work) {
   double best = 0;

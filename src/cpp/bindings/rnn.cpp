@@ -1,6 +1,7 @@
 // Recurrent networks on NumPy arrays. Two functions, forward and backward, serve every cell. They
-// take what the kernels can read as it is, check it, so that no call touches memory that is not its
-// own, and return None for everything else: Python then converts, or raises with a full message.
+// accept only arguments that the kernels can read as they are, and check them so that no call
+// touches memory outside its arrays. For anything else they return None, and Python converts the
+// arguments or raises a full error.
 #include <pybind11/pybind11.h>
 #include <pybind11/typing.h>
 
@@ -23,7 +24,7 @@
 namespace rnnfast {
 namespace {
 
-// (L*D, B, H), one for each of the cell's states; (L*D, B, P) for an h that is projected.
+// New arrays (L*D, B, H) for each of the cell's states; (L*D, B, P) for a projected h.
 template <class T>
 struct NewState {
   explicit NewState(const NetworkSize& s) : arrays(std::size_t(known_cell(s.cell).states)) {
@@ -37,8 +38,8 @@ struct NewState {
   std::vector<T*> data;
 };
 
-// (T, B, I) reals or (T, B) integers; the sizes of time and batch are the array's. IndexError.
-// Indices are copied: later calls read them again.
+// Reads x, (T, B, I) reals or (T, B) indices, which sets the sequence length and batch. Throws
+// IndexError for an index out of range. Indices are copied, because later calls reread them.
 template <class T>
 bool read_x(py::handle x, NetworkSize& s, NetworkInput<T>& input, HeldArrays& held,
             Buffer& indices) {
@@ -58,7 +59,7 @@ bool read_x(py::handle x, NetworkSize& s, NetworkInput<T>& input, HeldArrays& he
   return true;
 }
 
-// The weights, or the packed ones in their place, with the sizes that they tell.
+// Reads the weights, or packed weights in their place, and sets the sizes that follow from them.
 template <class T>
 bool read_network(py::handle weights, const PyPacked* packed, NetworkSize& s,
                   NetworkInput<T>& input, HeldArrays& held) {
@@ -101,7 +102,7 @@ py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const
     if (!size.keep_y) held.add("y", y);
     kept = py::cast(PyReserve(
         Kept<T>{std::move(reserve), std::move(input), std::move(held), std::move(indices)}));
-    if (!size.keep_y) kept.cast<PyReserve&>().sign();  // PyTorch looks after what it keeps itself
+    if (!size.keep_y) kept.cast<PyReserve&>().sign();  // PyTorch checks its saved tensors itself
   }
   return py::make_tuple(std::move(y), std::move(final.arrays), std::move(kept));
 }
@@ -163,7 +164,7 @@ py::object pack(const NetworkOptions& options, py::handle weights) {
   return is_double ? pack_of<double>(size, weights) : pack_of<float>(size, weights);
 }
 
-// Arrays for the gradients of a layer's weights, None where there is no weight.
+// Returns new arrays for the gradients of a layer's weights; None for a missing weight.
 template <class T>
 py::tuple new_gradients(const WeightShapes& shapes, const CellWeights<const T>& w,
                         CellWeights<T>& data) {
@@ -197,7 +198,7 @@ py::list new_gradients(const NetworkSize& s, const std::vector<CellWeights<const
   return gradients;
 }
 
-// Arrays for the gradients that are the caller's: there where there is a weight.
+// Reads the caller's arrays for the gradients, which must exist for exactly the existing weights.
 template <class T>
 bool read_gradients(py::handle dweights, const NetworkSize& s,
                     const std::vector<CellWeights<const T>>& weights,

@@ -1,7 +1,7 @@
 #pragma once
 // The arguments of a recurrent network, read from Python without conversions and cheaply: a short
-// call takes microseconds. Each function returns whether its argument is exactly what the kernels
-// read; otherwise Python converts it, or tells what is wrong with it, and calls again.
+// call takes microseconds. Each function returns whether the kernels can read its argument as it
+// is. If not, Python converts the argument and calls again, or reports what is wrong with it.
 
 #include <span>
 #include <type_traits>
@@ -17,7 +17,7 @@ namespace rnnfast {
 
 namespace py = pybind11;
 
-// Items of a list or tuple; nothing of other objects.
+// The items of a list or tuple; empty for other objects.
 class Items {
  public:
   explicit Items(py::handle object)
@@ -31,7 +31,7 @@ class Items {
   bool valid_;
 };
 
-// None gives null. An array that is not read alone must be writable.
+// None becomes null. Arrays that will be written must be writable.
 template <class T>
 bool read_optional(py::handle object, std::span<const long> shape, T*& data) {
   data = nullptr;
@@ -47,20 +47,20 @@ bool read_optional(py::handle object, std::initializer_list<long> shape, T*& dat
   return read_optional(object, std::span<const long>(shape.begin(), shape.size()), data);
 }
 
-// Arrays of a layer in one direction; some may be None.
+// The number of weight arrays of a layer and direction; some may be None.
 inline constexpr Index kWeights = 6;
 
 bool read_seed(py::handle object, std::uint64_t& value);
 
-// ValueError where the steps of a network whose h is projected have noise.
+// Throws Error if a network with a projection has noise inside its steps.
 inline void check_projection(const NetworkSize& s) {
   RNNFAST_CHECK(!s.noise.zones() && !s.noise.recurrent_dropout && !s.noise.candidate_dropout,
                 "weight_hr: expected none with zoneout, recurrent_dropout or candidate_dropout, "
-                "which a network whose h is projected does not have");
+                "which networks with a projection do not support");
 }
 
-// Sizes that the first layer's weights tell; false also where they are no matrices of T. With a
-// projection, weight_hh has as many columns as h, and weight_hr a column for each unit.
+// Reads the sizes from the first layer's weights; returns false also if these are not matrices of
+// T. With a projection, weight_hh has as many columns as h, and weight_hr has one per unit.
 template <class T>
 bool read_sizes(const Items& weights, NetworkSize& s) {
   if (!weights || weights.size() == 0) return false;
@@ -84,7 +84,8 @@ bool read_sizes(const Items& weights, NetworkSize& s) {
   return s.input_size >= 1 && s.hidden_size >= 1;
 }
 
-// Weights, or arrays of their shapes to write to. `held` gets the arrays, None included.
+// Reads weights, or arrays of the same shapes to write to. Adds the arrays to `held`, None
+// included.
 template <class T>
 bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
                   std::vector<CellWeights<T>>& result, HeldArrays& held) {
@@ -112,7 +113,7 @@ bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
   return true;
 }
 
-// None gives zeros, for all states or for one. `held` gets the arrays.
+// Reads the states; None stands for zeros, for all states or for one. Adds the arrays to `held`.
 template <class T>
 bool read_state(const char* name, py::handle state, const NetworkSize& s,
                 std::vector<const T*>& result, HeldArrays& held) {
@@ -128,7 +129,7 @@ bool read_state(const char* name, py::handle state, const NetworkSize& s,
   return true;
 }
 
-// None gives no lengths. A copy, as the array may change while the call uses them.
+// Copies the lengths, as the array may change during the call; None becomes no lengths.
 bool read_lengths(py::handle object, const NetworkSize& s, std::vector<Index>& lengths);
 
 }  // namespace rnnfast

@@ -1,5 +1,5 @@
-// What a cell and a network are, and how its calls run. Options are read once, and then given to
-// any number of calls.
+// Binds the descriptions of cells, and the options of networks and their calls. Options are read
+// once and then passed to any number of calls.
 #include "bindings/rnn_options.h"
 
 #include <pybind11/typing.h>
@@ -22,7 +22,7 @@ constexpr auto kKnownCell = py::return_value_policy::reference;
 
 constexpr const char* kPrecisions[] = {"full", "bfloat16"};  // in the order of Precision
 
-// Whether an object is a string, and which.
+// Returns whether an object is a string, and its text.
 bool read_text(py::handle object, std::string_view& text) {
   if (!PyUnicode_Check(object.ptr())) return false;
   Py_ssize_t size = 0;
@@ -63,8 +63,8 @@ bool read_precision(py::handle object, Precision& value) {
   return false;
 }
 
-// None for none, or (zoneout of each state, input_dropout, recurrent_dropout, candidate_dropout,
-// expects).
+// Reads (zoneout of each state, input_dropout, recurrent_dropout, candidate_dropout, expects), or
+// None for no noise.
 bool read_noise(py::handle object, int states, NetworkNoise& noise) {
   if (object.is_none()) return true;
   if (!PyTuple_Check(object.ptr()) || PyTuple_GET_SIZE(object.ptr()) != 5) return false;
@@ -91,7 +91,7 @@ std::optional<NetworkOptions> network_options(py::handle cell, py::handle num_la
       !read_precision(precision, o.precision) || !read_int(recompute, 0, o.recompute) ||
       !read_noise(noise, known_cell(*id).states, o.noise))
     return std::nullopt;
-  // The candidate is dropped by the equations of a cell of another name.
+  // Candidate dropout is part of the equations of a cell with another name.
   if (o.drops_candidates() && known_cell(*id).mask < 0) return std::nullopt;
   o.cell = *id;
   o.num_directions = both ? 2 : 1;

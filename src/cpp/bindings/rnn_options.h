@@ -1,5 +1,5 @@
 #pragma once
-// The options of a network as Python has them.
+// The options of a network, read from Python.
 
 #include <pybind11/pybind11.h>
 
@@ -9,7 +9,7 @@
 
 namespace rnnfast {
 
-// The place in the registry of the cell that an object stands for, by its name.
+// The number of the cell that a Python object names.
 std::optional<int> find_cell(pybind11::handle object);
 
 const char* precision_name(Precision precision);

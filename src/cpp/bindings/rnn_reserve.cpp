@@ -19,7 +19,7 @@ Fingerprints fingerprints(const Kept<T>& kept) {
     return fingerprint(data, std::size_t(count) * sizeof(T));
   };
   Fingerprints found{of(input.x, s.seq_len * s.batch * s.input_size), 0, 0, 0};
-  if (kept.reserve.packed.is_dense())  // else y was copied
+  if (kept.reserve.packed.is_dense())  // otherwise backward reads a copy of y
     found.y = of(kept.reserve.outputs.back(), s.seq_len * s.batch * s.y_size());
   for (std::size_t i = 0; i < input.initial.size(); ++i)
     found.state =
@@ -42,7 +42,7 @@ void check_cell(const NetworkSize& s, Index cell) {
                 cell);
 }
 
-// A view of the reserve's own memory, which keeps the reserve.
+// Returns a view of the reserve's own memory, which keeps the reserve alive.
 py::object memory_of(py::object self) {
   return py::cast<PyReserve&>(self).visit([&](const auto& kept) {
     const Buffer& memory = kept.reserve.memory;

@@ -1,6 +1,5 @@
 #pragma once
-// What a training forward pass leaves to Python: the reserve, and the arrays that backward reads
-// again.
+// A training forward pass as Python holds it: the reserve, and the arrays that backward rereads.
 
 #include <cstdint>
 #include <optional>
@@ -20,16 +19,16 @@ namespace py = pybind11;
 template <class T>
 constexpr const char* kDtype = sizeof(T) == 4 ? "float32" : "float64";
 
-// A training forward pass: the reserve, and the arrays that backward reads again.
+// The results of a training forward pass: the reserve, and the arrays that backward rereads.
 template <class T>
 struct Kept {
   Reserve<T> reserve;
   NetworkInput<T> input;
-  HeldArrays held;  // of the input, and y; the weights come first
-  Buffer indices;   // of the input, where x is integers
+  HeldArrays held;  // the arrays of the input, weights first, and y
+  Buffer indices;   // the input's, if x is integers
 };
 
-// What the arrays held that backward reads again: the caller's, and the y that the caller got.
+// Fingerprints of the arrays that backward rereads: the caller's, and the y that the caller got.
 struct Fingerprints {
   std::uint64_t x, state, weights, y;
 };
@@ -51,7 +50,7 @@ class PyReserve {
   const char* dtype() const {
     return std::visit([](const auto& k) { return dtype_of(k); }, kept_);
   }
-  // `kWeights` of each layer and direction.
+  // `kWeights` arrays of each layer and direction.
   py::list weights() const {
     const auto& held = std::visit([](const auto& k) -> const auto& { return k.held; }, kept_);
     py::list result;
@@ -62,9 +61,9 @@ class PyReserve {
     }
     return result;
   }
-  // Takes note of what the arrays hold.
+  // Takes the fingerprints of the arrays.
   void sign();
-  // Throws std::runtime_error if they hold something else than when the reserve was signed.
+  // Throws std::runtime_error if the arrays changed since the reserve was signed.
   void check_unchanged() const;
 
   template <class F>

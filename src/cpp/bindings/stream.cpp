@@ -1,5 +1,6 @@
-// Models of one step on NumPy arrays: plans, which hold weights, and steppers, which hold the
-// memory of their steps. The states of the sequences are the caller's: (B, state_size).
+// Models that run one step at a time on NumPy arrays: plans, which hold weights, and steppers,
+// which hold the memory of their steps. The sequences' states, (B, state_size), belong to the
+// caller.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -115,10 +116,11 @@ class PyStreamPlan {
 
 // ---- steps
 
-// The numbers of some sequences, all different; null stands for all sequences, in order.
+// The numbers of some sequences, all different; None stands for all sequences, in order.
 class Rows {
  public:
-  // Whether `rows` is None or an array of integers. Throws IndexError, ValueError.
+  // Returns whether `rows` is None or an array of integers. Throws IndexError or ValueError for
+  // wrong numbers.
   bool read(py::handle rows, Index batch) {
     numbers_.clear();
     all_ = rows.is_none();
@@ -163,7 +165,7 @@ class Stepper final : public PyStepper {
   py::object step(py::handle x, py::handle states, py::handle rows) override {
     if (busy_.test_and_set(std::memory_order_acquire))
       throw std::runtime_error(
-          "stream: expected one thread at a time in the steps of a stream, another is in one");
+          "stream: expected one thread at a time in the steps of a stream, but another is in one");
     const Free free{busy_};
     if (!is_array<T>(states) || py::detail::array_proxy(states.ptr())->nd != 2 ||
         array_size(states, 1) != plan_.state_size() || !is_writable(states) ||
@@ -209,7 +211,7 @@ class Stepper final : public PyStepper {
     return true;
   }
 
-  // The memory of the last step serves the next one, if that is of the same kind.
+  // Reuses the memory of the last step if the next one has the same size and kind of input.
   void prepare(Index count, bool indexed) {
     const int threads = num_threads();
     if (count == 0 ||

@@ -1,4 +1,4 @@
-// Cells that were written in Python reach the engine here, as plain lists and names.
+// Passes cells written in Python to the engine, as plain lists and names.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -16,11 +16,11 @@ namespace {
 
 namespace py = pybind11;
 
-// (operation, kind and index of the place that it writes, those of what it reads...)
+// (operation, kind and index of the place written, then of each place read)
 using CodeOf = std::vector<std::vector<std::variant<int, std::string>>>;
 // (products, number of values, forward, backward)
 using StageTuple = std::tuple<std::vector<ProductTuple>, int, CodeOf, CodeOf>;
-// (slot, eps, stage that makes it, stage that uses it)
+// (slot, eps, stage that computes it, stage that uses it)
 using NormTuple = std::tuple<int, double, int, int>;
 
 template <std::size_t kCount>

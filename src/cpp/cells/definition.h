@@ -1,6 +1,6 @@
 #pragma once
-// The definition of a cell that was written in Python, and its check: what cell.h and program.h
-// tell of a cell, before anybody has made sure that it fits together.
+// The definition of a cell written in Python, and its check: the same facts as in cell.h and
+// program.h, before they are known to be consistent.
 
 #include <algorithm>
 #include <array>
@@ -26,11 +26,11 @@ using ProgramOf = std::vector<InstructionOf>;
 
 struct StageOf {
   std::vector<Product> products;
-  int values = 0;  // that it makes
+  int values = 0;  // that it computes
   ProgramOf forward, backward;
 };
 
-// A product as Python tells it: whether it multiplies a state, the number of the state or value,
+// A product as Python passes it: whether it multiplies a state, the number of the state or value,
 // first gate, number of gates.
 using ProductTuple = std::tuple<bool, int, int, int>;
 
@@ -41,7 +41,7 @@ inline std::vector<Product> products_told(const std::vector<ProductTuple>& told)
   return products;
 }
 
-// What cells/cell.h and cells/program.h tell of a cell.
+// A cell as Python describes it, in the terms of cells/cell.h and cells/program.h.
 struct CellDefinition {
   std::string name;
   int states = 1, params = 0, slots = 0, dslots = 0, mask = -1;
@@ -75,7 +75,7 @@ inline void check_gates(const CellDefinition& d) {
   RNNFAST_CHECK(
       !d.input.empty() && d.input.size() <= kMaxGates && d.input.size() == d.recurrent.size(),
       "cell ", d.name, ": expected 1 to ", kMaxGates, " gates, got ", d.input.size());
-  // With weights, with the input itself, without a part of the input: in this order.
+  // Gates come in this order: with weights, with the input itself, without an input part.
   const auto rank = [](int block) { return block >= 0 ? 0 : block == RowBlocks::kInput ? 1 : 2; };
   for (std::size_t gate = 0; gate < d.input.size(); ++gate) {
     RNNFAST_CHECK(d.input[gate] >= RowBlocks::kInput && d.recurrent[gate] >= RowBlocks::kNone,
@@ -116,7 +116,7 @@ inline void check_products(const CellDefinition& d, const CellInfo& info) {
                 " products, got ", products);
 }
 
-// Throws Error, which says what is wrong. The info has no name yet.
+// Returns the checked info, still without a name. Throws Error, which says what is wrong.
 inline CellInfo checked_info(const CellDefinition& d) {
   const auto within = [&](const char* what, int value, int least, int most) {
     RNNFAST_CHECK(value >= least && value <= most, "cell ", d.name, ": expected ", least, " to ",
@@ -140,8 +140,8 @@ inline CellInfo checked_info(const CellDefinition& d) {
   int values = 0;
   for (std::size_t k = 0; k < d.stages.size(); ++k) {
     Stage& stage = info.stages[k];
-    // The drivers ask a stage for its products and values alone; gates and slots tell here that it
-    // is there, and how many slots there are at the end.
+    // The drivers read only a stage's products and values. Its gates and slots are set here to mark
+    // the stage as present and to give the total number of slots.
     if (k > 0 || !d.opens) stage.gates = {0, 1};
     stage.values = d.stages[k].values;
     within("values of a stage", stage.values, k == 0 && d.opens ? 1 : 0, kMaxValues);

@@ -1,17 +1,17 @@
 #pragma once
-// A cell that was written in Python: the list of its stages, as of every cell (cell.h), with a
-// program a stage in place of a compiled function.
+// A cell written in Python: a list of stages, like every cell (cell.h), but with a program per
+// stage in place of a compiled function.
 //
 // A program is a list of instructions on places. A place is one vector of units, or, as the drivers
-// run a program on a block, all vectors of the block. Some places lie in the arrays of the drivers,
-// which the cell reads and writes there; the others are buffers of the block. These are plain
-// structs; traced_cells.h owns what they point at.
+// run a program on a block, all vectors of the block. Some places are in the drivers' arrays, which
+// programs read and write directly; the others are buffers of the block. These are plain structs;
+// traced_cells.h owns the memory they point at.
 
 #include "cells/cell.h"
 
 namespace rnnfast {
 
-inline constexpr int kMaxPlaces = 160;  // of a program
+inline constexpr int kMaxPlaces = 160;  // per program
 inline constexpr int kMaxBuffers = 64;  // of a stage's program and the opening one together
 
 // X(name, operands): to = f(a, b, c).
@@ -47,8 +47,8 @@ enum class Operation : short {
 #undef X
 };
 
-// X(name): what a program sees and makes. Of the forward and the backward pass, then of the
-// backward pass alone.
+// X(name): the kinds of places that programs read and write, first in both passes, then only in the
+// backward pass.
 #define RNNFAST_PLACES(X)                                                      \
   X(slot)     /* of the step; slot k is the input's part of gate k at first */ \
   X(h)        /* the recurrent part of a gate of the stage */                  \
@@ -94,10 +94,10 @@ inline constexpr const char* kPlaceNames[] = {
 struct PlaceName {
   PlaceKind kind;
   short index;
-  short buffer;  // its own, or -1 if it lies in the drivers' arrays
+  short buffer;  // its own, or -1 if it is in the drivers' arrays
 };
 
-// Operands are numbers of the program's places.
+// Operands are indices of the program's places.
 struct Instruction {
   Operation op;
   short to, a, b, c;
@@ -111,7 +111,8 @@ struct Program {
   int buffers = 0;
 };
 
-// A slot with mean 0 and variance 1 over the units of a row: (v - mean) / sqrt(variance + eps).
+// A slot normalised to mean 0 and variance 1 over the units of a row: (v - mean) / sqrt(variance +
+// eps).
 struct Norm {
   int slot, made_by, used_by;  // stages
   double eps;

@@ -16,7 +16,7 @@ struct TypeList {
   static_assert((is_well_formed(Cell::info) && ...), "see cell.h");
 };
 
-// The type at a place of a list.
+// The type at an index of a list.
 template <int kPlace, class First, class... Rest>
 auto cell_at(TypeList<First, Rest...>) {
   if constexpr (kPlace == 0)

@@ -1,6 +1,5 @@
 #pragma once
-// A stage that several cells have: gates r and z, of which r resets h for the product of the stage
-// after it.
+// A stage that several cells share: gates r and z, where r resets h for the next stage's product.
 //   r = sigmoid(a_r)     z = sigmoid(a_z)     makes r * h
 #include "cells/cell.h"
 

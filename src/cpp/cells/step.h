@@ -1,42 +1,42 @@
 #pragma once
-// The stages of a cell as the CUDA kernels call them: on arrays that are numbered through the whole
-// cell. Cells that python/rnnfast/traced/header.py prints are written so; `StepsOf` brings those of
-// cell.h into this form.
+// The stages of a cell as the CUDA kernels call them, on arrays indexed across the whole cell.
+// python/rnnfast/traced/header.py prints cells in this form; `StepsOf` adapts those of cell.h to
+// it.
 
 #include "cells/cell.h"
 
 namespace rnnfast {
 
-// What a stage sees and makes in the forward pass.
+// The inputs and results of a stage in the forward pass.
 template <class V>
 struct StepValues {
-  V* slot = nullptr;     // of the step; slot k is the input's part of gate k at first
-  const V* h = nullptr;  // the recurrent part of gates that the stage multiplies
+  V* slot = nullptr;     // of the step; slot k first holds the input part of gate k
+  const V* h = nullptr;  // the recurrent part of the stage's gates
   const V* p = nullptr;  // parameters
   const V* s = nullptr;  // states before the step
   V* next = nullptr;     // states after it
   V* made = nullptr;     // values
 };
 
-// And in the backward pass. The last stage writes ds and dp, others add to them; of dslot the
-// latest stage that has a part writes it.
+// The same for the backward pass. The last stage writes ds and dp, and others add to them. The
+// latest stage that reads a slot writes its dslot, and earlier ones add to it.
 template <class V>
 struct StepGradients {
   const V* slot = nullptr;
   const V* p = nullptr;
   const V* s = nullptr;
   const V* next = nullptr;
-  const V* dnext = nullptr;  // for the last stage
+  const V* dnext = nullptr;  // only for the last stage
   const V* dmade = nullptr;  // of the stage's values
-  V* dslot = nullptr;        // of what later stages saw of earlier ones
-  V* dgate = nullptr;        // of gates; of their recurrent part, where the input's differs
-  V* dx = nullptr;           // of the input's part, if a stage of the cell is split
-  V* ds = nullptr;           // of s, but for what comes through products
+  V* dslot = nullptr;        // of slots of earlier stages that later ones read
+  V* dgate = nullptr;        // of gates; of their recurrent part if the input part's differs
+  V* dx = nullptr;           // of the input part, if a stage of the cell is split
+  V* ds = nullptr;           // of s, without what comes through products
   V* dp = nullptr;
   V* made = nullptr;
 };
 
-// What a stage writes, a bit each.
+// The arrays that a stage writes, one bit each.
 struct StepWrites {
   unsigned long long slots = 0;   // forward
   unsigned long long dslots = 0;  // backward
@@ -66,8 +66,8 @@ struct Steps {
     return w;
   }
 
-  // As constants, which device code may not take out of `info` itself: the gates that have a part,
-  // a bit each, and the places of slots that later stages see.
+  // Device code may not read `info` itself, so these are constants: the gates that have a part, one
+  // bit each, and the indices of slots that later stages read.
   RNNFAST_INLINE static constexpr unsigned parts(const RowBlocks& blocks) {
     unsigned bits = 0;
     for (int gate = 0; gate < info.gates; ++gate)
@@ -99,7 +99,7 @@ struct Steps {
     Values<V> values{.p = e.p, .s = e.s, .kept = e.slot, .next = e.next};
     values.made = e.made + info.first_value(kStage);
     values.save = save;
-    if constexpr (stage.split)  // what a stage does not declare is null
+    if constexpr (stage.split)  // arrays that a stage does not declare are null
       values.x = x, values.h = h;
     else
       values.a = a;

@@ -1,6 +1,6 @@
 #pragma once
-// Activations beyond those of math.h, and the derivatives of all: of tanh, sigmoid and relu made of
-// the function's value, of the others of its argument.
+// Activations beyond those of math.h, and the derivatives of all. Those of tanh, sigmoid and relu
+// are computed from the function's value, the others from its argument.
 
 #include "cpu/math.h"
 
@@ -21,7 +21,7 @@ RNNFAST_INLINE Vec<T> dsilu(Vec<T> x) {
   return s + x.v * s * (T(1) - s);
 }
 
-// x times the distribution function of the standard normal (Hendrycks and Gimpel 2016).
+// x times the standard normal's distribution function (Hendrycks and Gimpel 2016).
 template <class T>
 RNNFAST_INLINE Vec<T> normal_cdf(Vec<T> x) {
   return T(0.5) + T(0.5) * erf(Vec<T>(x.v * T(0.70710678118654752440))).v;

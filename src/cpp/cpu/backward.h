@@ -1,17 +1,19 @@
 #pragma once
 // The backward pass of one layer in one direction; every thread of the team runs it.
 //
-// Chunks of steps from the last processed one to the first. Step by step, and stage by stage from
-// the last: the gradients of what the stage made through the products that multiplied it, then the
-// cell's pointwise function, whose gate gradients go to a buffer of the chunk. At the end of a
-// chunk that buffer is the right-hand side of the weight gradients (weight_gradient.h) and the
-// left-hand side of dx.
+// It takes chunks of steps from the last processed one to the first. Step by step, and stage by
+// stage from the last, transposed products turn the gate gradients of later stages into gradients
+// of the stage's results; then the cell's pointwise function turns these into gate gradients, in a
+// buffer of the chunk. At the end of a chunk that buffer is the right-hand side of the weight
+// gradients (weight_gradient.h) and the left-hand side of dx.
 
 #include "cpu/cell_code.h"
 #include "cpu/direct_backward.h"
 #include "cpu/input_gradient.h"
 #include "cpu/noise.h"
 #include "cpu/norms.h"
+#include "cpu/recurrent_gradient.h"
+#include "cpu/weight_gradient.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -43,13 +45,14 @@ class Backward {
                                         : Range{0, l_.vectors(R_)}),
         share_(share(tiles_, thread, team.size)),
         projection_(args, team, thread, work_.projection),
+        recurrent_(l_, args, work_, own_vectors_),
         input_(l_, args, work_, team, thread),
         noise_(cell, args, work_),
         product_(work_.products + thread * work_.thread_products),
         moments_(work_.moments + thread * work_.thread_moments),
         gates_tile_(rows_.total() * l_.slot_row),
         states_tile_(args.size.state_rows() * l_.units),
-        gate_row_(F::operand(l_.gate_row)),
+        gate_row_(F::operand_lanes(l_.gate_row)),
         chunk_tile_(work_.chunk_rows * gate_row_) {}
 
   void run() {
@@ -84,6 +87,10 @@ class Backward {
     Index row;
   };
 
+  // The gate gradients of step t in a buffer.
+  const T* gates_of(const GateBuffer& buffer, Index t) const {
+    return buffer.gates + (rows_.offset[t] - buffer.row) * gate_row_;
+  }
   T* dx_gates() const { return l_.split ? work_.dx : current_.gates; }
 
   void prepare() {
@@ -104,17 +111,14 @@ class Backward {
     const CellWeights<const T>& w = args_.weights;
     if (l_.info.params) pack_units(l_, w.weight_channel, H_, l_.info.params, share_, work_.params);
     if (direct_) return;
-    // Threads that share the tiles share the packing of each panel as well.
+    // Threads that share sequences use every panel, so they share the packing of each one; threads
+    // that share tiles pack their own panels.
     if (projection_)
-      for_groups(own_vectors_, [&](const Group& group) {
+      for_groups(own_vectors_, [&](const ColumnGroup& group) {
         projection_.pack(group.v0, group.vectors, !own_.by_tiles);
       });
-    for_groups(h_vectors_, [&](const Group& group) {
-      for (int p = 0; p < l_.products.size; ++p) {
-        pack_transposed<P>(l_, w.weight_hh, l_.info.recurrent, H_, R_, l_.products.item[p].gates,
-                           group.v0, group.vectors, own_.by_tiles ? Range{0, tiles_} : share_,
-                           recurrent_panel(p, group.v0));
-      }
+    for_groups(h_vectors_, [&](const ColumnGroup& group) {
+      recurrent_.pack(group, own_.by_tiles ? Range{0, tiles_} : share_);
     });
     if (args_.dx) input_.pack(share_);
   }
@@ -127,16 +131,11 @@ class Backward {
     const Range mine = share(work_.chunk_rows * l_.info.gates, thread_, team_.size);
     for (Index i = mine.begin; i < mine.end; ++i)
       for (int v = used; v < l_.tile_vectors; ++v)
-        F::store(Vec<T>(0), gates + (tiles_ - 1) * chunk_tile_ + F::operand(i * l_.units + v * W));
+        F::store(Vec<T>(0),
+                 gates + (tiles_ - 1) * chunk_tile_ + F::operand_lanes(i * l_.units + v * W));
   }
 
-  // Columns of a gradient: up to four vectors, evenly over this thread's vectors of it.
-  struct Group {
-    Index v0;
-    int vectors;
-    Index next;  // first vector of the group after it, or -1
-  };
-  // As in the forward pass, every other step goes backwards.
+  // Calls f(group) for each group; as in the forward pass, every other step goes backwards.
   template <class F>
   RNNFAST_INLINE void for_groups(const Range& own, F&& f, bool backwards = false) const {
     const int most = l_.tile_vectors > 1 ? l_.tile_vectors : kMaxVectors;
@@ -146,22 +145,16 @@ class Backward {
     };
     for (Index n = 0; n < groups; ++n) {
       const Index i = backwards ? groups - 1 - n : n, next = backwards ? i - 1 : i + 1;
-      f(Group{own.begin + begin(i), int(begin(i + 1) - begin(i)),
-              n + 1 < groups ? own.begin + begin(next) : -1});
+      f(ColumnGroup{own.begin + begin(i), int(begin(i + 1) - begin(i)),
+                    n + 1 < groups ? own.begin + begin(next) : -1});
     }
   }
-  // This thread's sequences among [first, end), a strip at a time.
+  // Calls f(first, rows) for this thread's sequences among [first, end), a strip at a time.
   template <class F>
   RNNFAST_INLINE void for_strips(Index first, Index end, F&& f) const {
     first = max_index(first, own_.batch.begin);
     end = min_index(end, own_.batch.end);
     for_blocks(end - first, kStripRows, [&](Index at, Index rows) { f(first + at, rows); });
-  }
-
-  T* recurrent_panel(int product, Index v0) const {
-    const Span gates = l_.products.item[product].gates;
-    return work_.w_hh +
-           W * tiles_ * F::steps(l_.units) * (l_.vectors(R_) * gates.first + v0 * gates.count);
   }
 
   Index carry_tile() const { return rows_.batch * l_.units; }
@@ -171,22 +164,22 @@ class Backward {
 
   void time_step(Index t) {
     const Index later = args_.size.reverse ? t - 1 : t + 1;
-    const bool has = later >= 0 && later < rows_.steps;
-    const Index count = rows_.count(t), going = has ? order_.continued(later) : 0;
-    if (has) leave(later, going);
+    const bool has_later = later >= 0 && later < rows_.steps;
+    const Index count = rows_.count(t), continuing = has_later ? order_.continued(later) : 0;
+    if (has_later) leave(later, continuing);
     BackwardBlock<T> block = block_of(t);
-    const auto last_stage = [&](const Group& group) {
-      for_strips(0, going, [&](Index first, Index rows) {
+    const auto last_stage = [&](const ColumnGroup& group) {
+      for_strips(0, continuing, [&](Index first, Index rows) {
         products(kBefore, later_, later, group, first, rows);
         run_stage(block, t, group, first, rows, product_);
       });
-      for_strips(going, count, [&](Index first, Index rows) {
+      for_strips(continuing, count, [&](Index first, Index rows) {
         run_stage(block, t, group, first, rows, nullptr);
       });
     };
     block.stage = l_.last;
     if (projection_)
-      projected_stage(block, t, later, going);
+      projected_stage(block, t, later, continuing);
     else
       for_groups(own_vectors_, last_stage, t & 1);
     for (int stage = l_.last - 1; stage >= l_.first; --stage) {
@@ -194,8 +187,8 @@ class Backward {
       block.stage = stage;
       for (int n = 0; n < cell_.norm_count(); ++n)
         if (cell_.traced->norms[n].made_by == stage) find_moments(n, block, count);
-      if (direct_) direct_products(made_by(stage), current_, t);
-      for_groups(own_vectors_, [&](const Group& group) {
+      if (direct_) recurrent_.multiply_direct(made_by(stage), gates_of(current_, t), count);
+      for_groups(own_vectors_, [&](const ColumnGroup& group) {
         for_strips(0, count, [&](Index first, Index rows) {
           products(made_by(stage), current_, t, group, first, rows);
           run_stage(block, t, group, first, rows, product_);
@@ -205,17 +198,17 @@ class Backward {
     if (own_.by_tiles) team_.barrier();
   }
 
-  // The last stage of a step whose h is projected, as h has then gone: first the gradient of h,
-  // then that of what was projected, which the stage takes for h's.
-  void projected_stage(BackwardBlock<T>& block, Index t, Index later, Index going) {
+  // Runs the last stage of a step whose h is projected: completes the gradient of h and multiplies
+  // it by weight_hr. The stage takes the product, the gradient of m, as that of its h.
+  void projected_stage(BackwardBlock<T>& block, Index t, Index later, Index continuing) {
     const Index count = rows_.count(t), row = rows_.offset[t] - current_.row;
     const T* dy = args_.dy ? args_.dy + rows_.offset[t] * args_.y_stride : nullptr;
-    for_groups(h_vectors_, [&](const Group& group) {
-      for_strips(0, going, [&](Index first, Index rows) {
+    for_groups(h_vectors_, [&](const ColumnGroup& group) {
+      for_strips(0, continuing, [&](Index first, Index rows) {
         products(kBefore, later_, later, group, first, rows);
         projection_.complete(group.v0, group.vectors, row, first, rows, product_, dy);
       });
-      for_strips(going, count, [&](Index first, Index rows) {
+      for_strips(continuing, count, [&](Index first, Index rows) {
         projection_.complete(group.v0, group.vectors, row, first, rows, nullptr, dy);
       });
     });
@@ -224,7 +217,7 @@ class Backward {
     block.made_h = projection_.m(row);
     for_groups(
         own_vectors_,
-        [&](const Group& group) {
+        [&](const ColumnGroup& group) {
           for_strips(0, count, [&](Index first, Index rows) {
             projection_.multiply(group.v0, group.vectors, group.next, row, first, rows, product_);
             cell_.backward[l_.last](of_rows(block, group, first, rows, product_));
@@ -233,14 +226,14 @@ class Backward {
         t & 1);
   }
 
-  // Sequences [going, count) start at step t, so the gradient that comes back through its products
-  // is that of their initial states.
-  void leave(Index t, Index going) {
-    if (direct_) direct_products(kBefore, later_, t);
-    if (going == rows_.count(t)) return;
+  // Sequences [continuing, count) start at step t, so the gradient that comes back through its
+  // products is that of their initial states.
+  void leave(Index t, Index continuing) {
+    if (direct_) recurrent_.multiply_direct(kBefore, gates_of(later_, t), rows_.count(t));
+    if (continuing == rows_.count(t)) return;
     BackwardBlock<T> block = block_of(t);
-    for_groups(h_vectors_, [&](const Group& group) {
-      for_strips(going, rows_.count(t), [&](Index first, Index rows) {
+    for_groups(h_vectors_, [&](const ColumnGroup& group) {
+      for_strips(continuing, rows_.count(t), [&](Index first, Index rows) {
         products(kBefore, later_, t, group, first, rows);
         if (projection_) return projection_.keep(group.v0, group.vectors, first, rows, product_);
         cell_.leave(of_rows(block, group, first, rows, product_));
@@ -248,75 +241,38 @@ class Backward {
     });
   }
 
-  static const BackwardBlock<T>& of_rows(BackwardBlock<T>& block, const Group& group, Index first,
-                                         Index rows, const T* product) {
+  static const BackwardBlock<T>& of_rows(BackwardBlock<T>& block, const ColumnGroup& group,
+                                         Index first, Index rows, const T* product) {
     block.vector = group.v0, block.vectors = group.vectors;
     block.row = first, block.rows = rows;
     block.product = product;
     return block;
   }
-  // The block's stage of step t.
-  void run_stage(BackwardBlock<T>& block, Index t, const Group& group, Index first, Index rows,
-                 const T* product) const {
+  // Runs the block's stage of step t.
+  void run_stage(BackwardBlock<T>& block, Index t, const ColumnGroup& group, Index first,
+                 Index rows, const T* product) const {
     of_rows(block, group, first, rows, product);
     if (noise_.any()) return noise_.run(block, t);
     cell_.backward[block.stage](block);
   }
 
-  // Groups of products by what made their operands: see ProductList.
+  // Groups of products by the stage that computes their operand: see ProductList.
   static constexpr int kBefore = 0;
   static int made_by(int stage) { return stage + 1; }
 
-  // Gradients of a group's operands for all rows of step t, this thread's columns, from weights as
-  // they are.
-  void direct_products(int of, const GateBuffer& buffer, Index t) {
-    for (int i = l_.products.group[of]; i < l_.products.group[of + 1]; ++i) {
-      const int p = l_.products.made[i];
-      const Span gates = l_.products.item[p].gates;
-      direct_transposed<T>(
-          l_, buffer.gates + (rows_.offset[t] - buffer.row) * l_.gate_row + gates.first * l_.units,
-          chunk_tile_,
-          {args_.weights.weight_hh, l_.info.recurrent, l_.info.recurrent_gates() * H_, H_, H_,
-           gates, own_vectors_},
-          tiles_, rows_.count(t), direct_row(p, 0), direct_row(l_.products.size, 0),
-          direct_width());
-    }
-  }
-  Index direct_width() const { return l_.vectors(H_) * W; }
-  T* direct_row(int p, Index row) const {
-    return work_.direct + (p * work_.chunk_rows + row) * direct_width() + own_vectors_.begin * W;
-  }
-
-  // Gradients of a group's operands for some rows of step t, whose gates are in `buffer`.
-  void products(int of, const GateBuffer& buffer, Index t, const Group& group, Index first,
+  // Computes the gradients of a group's operands for some rows of step t, whose gate gradients are
+  // in `buffer`.
+  void products(int of, const GateBuffer& buffer, Index t, const ColumnGroup& group, Index first,
                 Index rows) {
     for (int i = l_.products.group[of]; i < l_.products.group[of + 1]; ++i) {
       const int p = l_.products.made[i];
-      recurrent_product(p, buffer, t, group, first, rows);
+      recurrent_.multiply(p, gates_of(buffer, t), group, first, rows, product_ + p * kProduct);
       if (noise_.any())
         noise_.drop_product(product_ + p * kProduct, group.v0, group.vectors, first, rows);
     }
   }
 
-  void recurrent_product(int p, const GateBuffer& buffer, Index t, const Group& group, Index first,
-                         Index rows) {
-    if (direct_) {
-      for (Index r = 0; r < rows; ++r)
-        __builtin_memcpy(product_ + p * kProduct + r * group.vectors * W,
-                         direct_row(p, first + r) + (group.v0 - own_vectors_.begin) * W,
-                         group.vectors * W * sizeof(T));
-      return;
-    }
-    const Span gates = l_.products.item[p].gates;
-    transposed_product<P>(l_,
-                          buffer.gates + (rows_.offset[t] + first - buffer.row) * gate_row_ +
-                              F::operand(gates.first * l_.units),
-                          chunk_tile_, gates.count, recurrent_panel(p, group.v0),
-                          group.next < 0 ? nullptr : recurrent_panel(p, group.next), group.vectors,
-                          tiles_, rows, product_ + p * kProduct);
-  }
-
-  // Of norm n and its gradient, for this thread's sequences of a step.
+  // Computes the moments of norm n and of its gradient, for this thread's sequences of a step.
   void find_moments(int n, const BackwardBlock<T>& block, Index count) const {
     const Norm& norm = cell_.traced->norms[n];
     const T* slots = block.saved + norm.slot * l_.units;
@@ -328,10 +284,10 @@ class Backward {
                           moments_ + (n * rows_.batch + r) * 4);
   }
 
-  // Where the rows of step t lie.
+  // A block with the addresses of step t's rows.
   BackwardBlock<T> block_of(Index t) const {
     const Index row = rows_.offset[t], chunk_row = row - current_.row, before = order_.previous(t);
-    BackwardBlock<T> b;  // all is set, here, by of_rows, or (the stage) by time_step
+    BackwardBlock<T> b;  // every member is set: here, by of_rows or, the stage, by time_step
     b.code = &cell_;
     b.hidden = H_;
     b.product_size = kProduct;
@@ -345,7 +301,7 @@ class Backward {
     b.h0 = work_.h0, b.h0_stride = H_;
     b.states0 = args_.states;
     b.states = args_.states + (rows_.batch + row) * l_.units;
-    const Index row_before = before < 0 ? 0 : rows_.offset[before];  // else nothing continues
+    const Index row_before = before < 0 ? 0 : rows_.offset[before];  // unread if before < 0
     b.h_before = args_.y + row_before * args_.y_stride;
     b.states_before = args_.states + (rows_.batch + row_before) * l_.units;
     b.state = tiles_ * states_tile_;
@@ -379,7 +335,7 @@ class Backward {
           store_state(l_, carry(s, tile, r), tile, r, rows_, H_, args_.dinitial[s]);
   }
 
-  static constexpr Index kProduct = kStripRows * kMaxVectors * W;  // values a product in scratch
+  static constexpr Index kProduct = kStripRows * kMaxVectors * W;  // values per product in scratch
 
   const CellCode<T>& cell_;
   const Layout<T>& l_;
@@ -390,19 +346,20 @@ class Backward {
   const StepOrder order_;
   const Index H_, R_, tiles_;  // R_: columns of h
   const BackwardWorkspace<P> work_;
-  const bool direct_;                    // weights are read as they lie
-  Partition own_;                        // of the time loop
-  const Range own_vectors_, h_vectors_;  // of units; columns whose products this thread makes
-  const Range share_;                    // tiles of everything else
+  const bool direct_;                    // weights are read in place
+  Partition own_;                        // in the time loop
+  const Range own_vectors_, h_vectors_;  // of units; of h, whose gradient this thread computes
+  const Range share_;                    // tiles outside the time loop
   const ProjectionGradient<P> projection_;
+  const RecurrentGradient<P> recurrent_;
   const InputGradient<P> input_;
   const BackwardNoise<P> noise_;
-  T* const product_;  // this thread's recurrent products
+  T* const product_;  // scratch for this thread's recurrent products
   T* const moments_;
   const Index gates_tile_, states_tile_;
-  const Index gate_row_;  // lanes of a row's gradients
+  const Index gate_row_;  // lanes of a row's gate gradients
   const Index chunk_tile_;
-  GateBuffer current_{}, later_{};  // of this chunk; of the step processed after this one
+  GateBuffer current_{}, later_{};  // of this chunk; of the next step in forward's order
 };
 
 }  // namespace RNNFAST_ISA_NAMESPACE

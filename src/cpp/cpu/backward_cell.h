@@ -15,7 +15,8 @@ class BackwardCell {
   static constexpr CellInfo info = Cell::info;
   static constexpr Layout<T> layout{info};
   static constexpr int W = kLanes<T>, kUnits = layout.units, kSlotRow = layout.slot_row;
-  static constexpr Index kGateRow = F::operand(layout.gate_row);  // lanes of a row's gradients
+  // Lanes of a row's gate gradients.
+  static constexpr Index kGateRow = F::operand_lanes(layout.gate_row);
 
  public:
   template <int kStage>
@@ -44,7 +45,7 @@ class BackwardCell {
   struct Place {
     int lanes;
     Index tile, at;  // the vector's first unit in its tile
-    Index unit;      // and in all
+    Index unit;      // and among all units
 
     RNNFAST_INLINE Place(const Block& b, Index vector)
         : lanes(layout.lanes(b.hidden, vector)),
@@ -53,7 +54,7 @@ class BackwardCell {
           unit(vector * W) {}
   };
 
-  // Calls f(place, sequence, its product's place) for all of the block.
+  // Calls f(place, sequence, offset of its product) for each vector of the block.
   template <class Function>
   static RNNFAST_INLINE void for_rows(const Block& b, Function&& f) {
     for (Index v = 0; v < b.vectors; ++v) {
@@ -84,7 +85,7 @@ class BackwardCell {
   static RNNFAST_INLINE void store_carry(const Block& b, const Place& at, Index r, const V* ds) {
     for (int i = 0; i < info.states; ++i) ds[i].store(carry(b, at, r) + i * b.carry_state);
   }
-  // Gradients of slots that a later stage sees, on their way from that stage to the one that saved.
+  // The gradient of a slot, passed from the later stage that reads it to the stage that saved it.
   static RNNFAST_INLINE T* dkept(const Block& b, const Place& at, Index r, int slot) {
     return b.dkept + at.tile * b.dkept_tile + r * layout.seen_row + info.seen_place(slot) * kUnits +
            at.at;
@@ -93,8 +94,8 @@ class BackwardCell {
     return b.dparams + at.tile * b.dparams_tile + r * layout.param_row + at.at;
   }
 
-  // The gradients of the values that a stage made, out of those of the products that multiply them.
-  // The opening stage's are those of group 0.
+  // Computes the gradients of a stage's values from those of the products that multiply them. The
+  // opening stage's products are group 0.
   template <int kStage>
   static RNNFAST_INLINE void load_products(const Block& b, const T* product, V* dmade) {
     constexpr int kGroup = kStage < info.first() ? 0 : kStage + 1;
@@ -105,7 +106,7 @@ class BackwardCell {
         dmade[operand.index - info.first_value(kStage)] = V::load(product + p * b.product_size);
     }
   }
-  // Adds what came through the products of the step after the states s to their gradient.
+  // Adds the gradient that came through the next step's products to that of the states s.
   static RNNFAST_INLINE void add_products(const Block& b, const T* product, const V* s, V* ds) {
     for (int i = 0; i < layout.products.group[1]; ++i) {
       const int p = layout.products.made[i];
@@ -119,7 +120,7 @@ class BackwardCell {
     }
   }
 
-  // What the forward pass kept, for a stage.
+  // Loads what the forward pass saved for a stage.
   template <int kStage>
   static RNNFAST_INLINE void load_kept(const Block& b, const Place& at, Index r, V* p, V* kept,
                                        V* save) {
@@ -135,9 +136,9 @@ class BackwardCell {
   static RNNFAST_INLINE void store_gates(const Block& b, const Place& at, Index r, const V* dx,
                                          const V* dh) {
     constexpr Span gates = info.stages[kStage].gates;
-    const Index row = at.tile * b.gates_tile + r * kGateRow + F::operand(at.at);
+    const Index row = at.tile * b.gates_tile + r * kGateRow + F::operand_lanes(at.at);
     for (int g = 0; g < gates.count; ++g) {
-      const Index to = row + F::operand((gates.first + g) * kUnits);
+      const Index to = row + F::operand_lanes((gates.first + g) * kUnits);
       F::store(dh[g], b.dh + to);
       if constexpr (info.split()) F::store(dx[g], b.dx + to);
     }
@@ -148,8 +149,8 @@ class BackwardCell {
       made[i].store(b.values[info.first_value(kStage) + i] + r * b.hidden + at.unit, at.lanes);
   }
 
-  // The gradient of a stage on one vector of units of sequence r. kContinues: a later step has
-  // multiplied what the stage made.
+  // Runs a stage's backward on one vector of units of sequence r. kContinues: a later step or stage
+  // multiplied the stage's results.
   template <int kStage, bool kContinues>
   static RNNFAST_INLINE void step(const Block& b, const Place& at, Index r, const T* product) {
     constexpr Stage stage = info.stages[kStage];
@@ -177,7 +178,7 @@ class BackwardCell {
     }
     Gradients<V> e{p, s, kept, save, next, dnext, dmade, dsave};
     e.ds = ds, e.dp = dp, e.dkept = dseen, e.made = made;
-    if constexpr (stage.split)  // what a stage does not declare is null
+    if constexpr (stage.split)  // arrays that a stage does not declare are null
       e.dx = dx, e.dh = dh;
     else
       e.da = da;
@@ -189,7 +190,7 @@ class BackwardCell {
     if constexpr (!is_last) store_values<kStage>(b, at, r, made);
     if constexpr (is_last && info.projects)
       if (b.made_h) made[0].store(b.made_h + r * b.made_h_row + at.unit);
-    if constexpr (is_last && info.opens) {  // made again for the weights' gradients
+    if constexpr (is_last && info.opens) {  // recomputed for the weights' gradients
       V opening[info.opening_values()];
       Cell::template forward<0>(Values<V>{.s = s, .made = opening});
       store_values<0>(b, at, r, opening);

@@ -1,6 +1,6 @@
 #pragma once
-// The pointwise part of the stages of a cell that was written in Python, in the backward pass: what
-// backward_cell.h is for compiled cells.
+// The pointwise part of the stages of a cell written in Python, in the backward pass;
+// backward_cell.h is its counterpart for compiled cells.
 
 #include "cpu/cell_code.h"
 #include "cpu/program.h"
@@ -20,7 +20,7 @@ class BackwardProgram {
     for_pieces(b, [](const BackwardProgram& piece) { piece.step(); });
   }
 
-  // Adds what comes through the first step's products to the gradient of the initial states.
+  // Adds the gradient that comes through the first step's products to that of the initial states.
   static void leave(const Block& b) {
     for_pieces(b, [](const BackwardProgram& piece) {
       T* const h = piece.buffers_;
@@ -31,7 +31,7 @@ class BackwardProgram {
   }
 
  private:
-  // Some vectors of a block: of `outer` rows, in one tile, or of `outer` tiles of a row.
+  // A piece of a block: `outer` rows of one tile or, if `across`, `outer` tiles of one row.
   BackwardProgram(const Block& b, T* buffers, Index vector, Index row, Index outer, int inner,
                   bool across)
       : b_(b),
@@ -60,15 +60,16 @@ class BackwardProgram {
         continue;
       }
       const int inner = int(min_index(end - v, l.tile_vectors - l.place_of(v)));
-      // The rows that had a step before this one lie elsewhere than the others'.
-      const Index going = max_index(0, min_index(b.rows, b.continued - b.row));
+      // Rows with a step before this one read their previous states from another place than the
+      // rest.
+      const Index continuing = max_index(0, min_index(b.rows, b.continued - b.row));
       const auto rows = [&](Index first, Index count) {
         for_blocks(count, kProgramVectors / inner, [&](Index at, Index some) {
           f(BackwardProgram(b, buffers, v, b.row + first + at, some, inner, false));
         });
       };
-      rows(0, going);
-      rows(going, b.rows - going);
+      rows(0, continuing);
+      rows(continuing, b.rows - continuing);
       v += inner;
     }
   }
@@ -90,8 +91,8 @@ class BackwardProgram {
     if (is_last && l_.info.opens) make_opening_values();
   }
 
-  // The gradients of the states after the step, into their buffers, which are the program's first:
-  // what later steps found, through the states and through their products, and dy.
+  // Loads the gradients of the states after the step into the program's first buffers: the sum of
+  // what came back from later steps, through the states and through products, and dy.
   void load_dnext(const Places<T>& places, int buffers_taken) const {
     const auto dnext = [&](int i) { return places.buffer(i); };
     for (int i = 1; i < l_.info.states; ++i) load_carry(i, dnext(i).at);
@@ -112,7 +113,7 @@ class BackwardProgram {
       V::load(from.at + o * from.stride + v * W).store(to + at);
     });
   }
-  // That of h, in one pass, where products have no opening stage before them.
+  // Loads the gradient of h in one pass, which works without an opening stage.
   void load_dh(T* to) const {
     const Place<T> from = carry(0);
     Place<T> products[kMaxProducts];
@@ -130,8 +131,8 @@ class BackwardProgram {
     });
   }
 
-  // Adds what came through the products of a step to the gradients of the states before it: of h,
-  // and by the opening program of all of them.
+  // Adds the gradient that came through a step's products to those of the states before it: to h's
+  // directly, and to all of them through the opening program.
   template <class Gradients>
   void add_products(Place<T> h, const T* states, int buffers_taken, Gradients&& dstate) const {
     const Place<T> dh = dstate(0);
@@ -154,7 +155,8 @@ class BackwardProgram {
     });
   }
 
-  // What the opening program makes of the states before the step, for the weights' gradients.
+  // Recomputes the opening program's values from the states before the step, for the weights'
+  // gradients.
   void make_opening_values() const {
     T* const h = buffers_;
     load_h_before(h);
@@ -166,7 +168,7 @@ class BackwardProgram {
     places.each(PlaceKind::made, [&](int i, const T* made) { store_value(i, made); });
   }
 
-  // Where a place lies that has no buffer.
+  // Returns the address of a place without a buffer.
   RNNFAST_INLINE Place<T> place(PlaceKind kind, int i) const {
     const int units = l_.units;
     switch (kind) {
@@ -236,7 +238,7 @@ class BackwardProgram {
     else
       load_rows(b_.h0, b_.h0_stride, to);
   }
-  // The gradient of a value that several products multiply.
+  // Sums the gradient of a value over the products that multiply it.
   void sum_products(int value, T* to) const {
     bool is_first = true;
     for (int p = 0; p < l_.products.size; ++p) {
@@ -250,8 +252,8 @@ class BackwardProgram {
       is_first = false;
     }
   }
-  // The gradient of a norm's operand: (d - mean(d) - n mean(d n)) / deviation, for the normalised
-  // n.
+  // Computes the gradient of a norm's operand, (d - mean(d) - n mean(d n)) / deviation, where n is
+  // the normalised operand.
   void load_dsource(int norm, T* to) const {
     const TracedCell& cell = *b_.code->traced;
     const Place<T> from = place(PlaceKind::slot, cell.norms[norm].slot);
@@ -264,11 +266,11 @@ class BackwardProgram {
     });
   }
   void store_gate(int gate, const T* from) const {
-    const Index row = F::operand(l_.gate_row);
+    const Index row = F::operand_lanes(l_.gate_row);
     for_vectors([&](Index at, Index o, int v, Index, Index, int) {
       F::store(V::load(from + at), b_.dh + (tile_ + (across_ ? o : 0)) * b_.gates_tile +
                                        (row_ + (across_ ? 0 : o)) * row +
-                                       F::operand(gate * l_.units + unit_ + v * W));
+                                       F::operand_lanes(gate * l_.units + unit_ + v * W));
     });
   }
   void store_value(int i, const T* from) const {
@@ -284,7 +286,7 @@ class BackwardProgram {
   const Index row_, outer_;
   const int inner_;
   const bool across_;
-  const bool continues_;  // its sequences had a step before this one
+  const bool continues_;  // whether its sequences had a step before this one
 };
 
 }  // namespace RNNFAST_ISA_NAMESPACE

@@ -1,8 +1,8 @@
 #pragma once
-// Convolution over time without a copy of the operand's windows: a step of the result is a sum of
-// products, one a tap, each with rows of the operand as they lie in memory. gemm.h's blocks keep
-// those sums in registers over all taps. Each element is summed in the order of taps and depth,
-// whatever the number of threads and sequences.
+// Convolution over time without copying the operand's windows: a step of the result is a sum of
+// products, one per tap, each with rows of the operand in place. gemm.h's blocks keep those sums in
+// registers over all taps. Each element is summed in the order of taps and depth, whatever the
+// number of threads and sequences.
 
 #include "core/team.h"
 #include "cpu/dense_table.h"
@@ -14,13 +14,13 @@ inline constexpr Index kConvolutionRows = 96;  // of a strip, at most
 
 RNNFAST_INLINE Index divided_up(Index a, Index b) { return a > 0 ? (a + b - 1) / b : 0; }
 
-// The taps that a step of the result sums over: `first` and on, `step` apart. The first of them
-// reads step `at` of the operand, each further one a step that is `at_step` further on.
+// The taps that a step of the result sums over, from `first` on and `step` apart. The first reads
+// step `at` of the operand, and each next one `at_step` steps further on.
 struct Taps {
   Index first, step, count, at, at_step;
 };
 
-// Of step t of y, whose operand is x.
+// The taps of step t of y, whose operand is x.
 RNNFAST_INLINE Taps taps_of_y(const ConvolutionShape& s, Index t) {
   const Index start = t * s.stride - s.padding;
   const Index first = divided_up(-start, s.dilation);
@@ -28,8 +28,8 @@ RNNFAST_INLINE Taps taps_of_y(const ConvolutionShape& s, Index t) {
   return {first, 1, max_index(0, end - first), start + first * s.dilation, s.dilation};
 }
 
-// Of step t of dx, whose operand is dy: tap k was read by the step (t + padding - k * dilation) /
-// stride of y, if that is a whole number.
+// The taps of step t of dx, whose operand is dy: step (t + padding - k * dilation) / stride of y
+// read it through tap k, if that is a whole number.
 RNNFAST_INLINE Taps taps_of_dx(const ConvolutionShape& s, Index t) {
   Index a = s.stride, b = s.dilation;
   while (b) {
@@ -47,13 +47,13 @@ RNNFAST_INLINE Taps taps_of_dx(const ConvolutionShape& s, Index t) {
   return {k, step, count, at, -back};
 }
 
-// y of a convolution or, if kGradient, dx: both are sums of products over taps.
+// Computes y of a convolution or, if kGradient, dx: both are sums of products over taps.
 template <class T, bool kGradient>
 class TapProduct {
   static constexpr Index W = kLanes<T>;
 
  public:
-  // Values of the packed weight and of the bias.
+  // The size in values: of the packed weight and the bias.
   static Index workspace(const ConvolutionShape& s) {
     const Index columns = kGradient ? s.inputs : s.outputs;
     return (columns + W - 1) / W * W * (s.taps * (kGradient ? s.outputs : s.inputs) + 1);
@@ -120,8 +120,8 @@ class TapProduct {
 
   Taps taps_of(Index t) const { return kGradient ? taps_of_dx(s_, t) : taps_of_y(s_, t); }
 
-  // Rows [begin, end) of the result times a panel: a call for the steps that read the same taps,
-  // each the rows that follow those of the step before.
+  // Computes rows [begin, end) of the result for one panel, with one call for consecutive steps
+  // that read the same taps.
   void multiply(Index begin, Index end, const Panel& p) const {
     const Index onwards = kGradient ? 1 : s_.stride;
     const bool joins = s_.batch == 1 || onwards == 1;
@@ -142,7 +142,7 @@ class TapProduct {
     }
   }
 
-  // Rows of the operand are `stride` apart, the first of them is `at`.
+  // The operand's rows start at `at` and are `stride` apart.
   void multiply_run(const Taps& taps, Index at, Index stride, Index begin, Index end,
                     const Panel& p) const {
     T* c = result_ + begin * columns_ + p.column;
@@ -177,8 +177,8 @@ class TapProduct {
   T *const padded_bias_, *const packed_;
 };
 
-// What is added to the weight's gradient: for each tap the product of dy and the rows of x that it
-// read. With a stride these are first brought together, the steps of each residue.
+// Adds to the weight's gradient: for each tap, the product of dy and the rows of x that it read.
+// With a stride, these rows are first copied next to each other, by the residue of their step.
 template <class T>
 class TapGradient {
  public:

@@ -2,13 +2,13 @@
 // Connectionist temporal classification of one sequence: Graves et al. 2006, "Connectionist
 // temporal classification: labelling unsegmented sequence data with recurrent neural networks".
 //
-// With labels 1 ... S there are blanks 0 ... S, blank k behind label k. The sum over alignments is
-// made of
+// Labels 1 ... S are interleaved with blanks 0 ... S; blank k follows label k. The sum over
+// alignments is computed from
 //   alpha(blank k) = (alpha(blank k) + alpha(label k)) p(blank)
 //   alpha(label k) = (alpha(label k) + alpha(blank k-1) + alpha(label k-1)) p(label k)
-// from step to step, the last term only where labels k-1 and k differ, and the posterior
-// probability of a state of the same sums from the end. All of them are `Wide` numbers of double,
-// whatever the logits' type.
+// from step to step, with the last term only where labels k-1 and k differ. The posterior
+// probability of a state also needs the same sums from the end. All of them are `Wide` numbers of
+// double, whatever the logits' type.
 
 #include "cpu/dense_table.h"
 #include "cpu/softmax.h"
@@ -29,12 +29,12 @@ class Ctc {
     classes_ = take(a_.classes);
   }
 
-  // In doubles.
+  // The size in doubles.
   static long workspace(long steps, long labels, long classes) {
     return pitch(labels) * (2 + kEmission + (steps + 1) * kParts) + steps + classes;
   }
 
-  // Returns the loss and writes all rows of its gradient, times the scale.
+  // Returns the loss and writes all rows of its gradient times the scale.
   double run() {
     set_skips();
     set_start(row(0), 0);
@@ -65,11 +65,11 @@ class Ctc {
  private:
   using V = Vec<double>;
   static constexpr int kWidth = kLanes<double>;
-  // The parts of a step's row: states, in two arrays each, m and e; and the probabilities of
-  // labels, with that of the blank in the place of label 0.
+  // The parts of a step's row: the states and the emission probabilities of the labels, each as two
+  // arrays, m and e. The blank's probability is stored as that of label 0.
   enum Part { kBlank = 0, kLabel = 2, kEmission = 4, kParts = 6 };
 
-  // The places -1 ... labels, filled up to whole vectors, and one that is read past them.
+  // Indices -1 ... labels, padded to whole vectors, and one more vector that reads run into.
   static long pitch(long labels) { return kWidth + (labels / kWidth + 1) * kWidth + kWidth; }
 
   double* take(long count) {
@@ -88,7 +88,7 @@ class Ctc {
     x.m.store(m);
     x.e.store(m + pitch_);
   }
-  // What is impossible, in all places.
+  // Sets all entries to zero probability.
   void clear(double* row, int part) const {
     double* m = row + part * pitch_;
     for (long i = 0; i < pitch_; ++i) {
@@ -97,29 +97,30 @@ class Ctc {
     }
   }
 
-  // There are no states before the first blank and label.
+  // Sets the entry before the first blank or label to zero probability.
   void set_before(double* row, int part) const {
     double* m = place(row, part, -1);
     m[0] = 1;
     m[pitch_] = kNever;
   }
 
-  // The states before the first step, or behind the last one: blank k, certainly.
+  // Sets the states before the first step or after the last one: blank k with probability 1.
   void set_start(double* row, long k) const {
     clear(row, kBlank);
     clear(row, kLabel);
     *(place(row, kBlank, k) + pitch_) = 0;
   }
 
-  // Exponents of the factor, 1 or impossible, of the way from label k-1 to label k.
+  // Sets the exponents of the factor of the transition from label k-1 to label k: 1, or 0 if the
+  // labels are equal.
   void set_skips() const {
     for (long i = 0; i < pitch_; ++i) skips_[i] = kNever;
     for (long k = 2; k <= a_.labels; ++k)
       if (a_.targets[k - 1] != a_.targets[k - 2]) skips_[kWidth + k] = 0;
   }
 
-  // The step's softmax, not yet divided by its sum, in the gradient's row; and the probabilities of
-  // the labels.
+  // Writes the step's softmax, not yet divided by its sum, to the gradient's row, and the
+  // probabilities of the labels to the step's row.
   void set_emissions(long t) const {
     const T* x = a_.logits + t * a_.stride;
     const Row<T> logits{x, a_.classes};
@@ -160,8 +161,8 @@ class Ctc {
     }
   }
 
-  // beta holds the sums from step t+1 on, with its probabilities, and is turned into those of step
-  // t. The posteriors of the labels, by their places, and of the blank are left behind.
+  // Turns beta from the sums from step t+1 on, with their probabilities, into those from step t on.
+  // Leaves the posteriors of the labels, by index, and of the blank.
   void backward(long t, double inverse_m, double e) const {
     double* alpha = row(t + 1);
     const Wide p_blank = blank_emission(alpha);
@@ -182,7 +183,7 @@ class Ctc {
     posteriors_[0] = lane_sum(blanks);
   }
 
-  // Softmax - posterior probability of each class, times the scale.
+  // Computes softmax - posterior probability of each class, times the scale.
   void set_gradient(long t) const {
     T* dx = a_.dlogits + t * a_.stride;
     for (long c = 0; c < a_.classes; ++c) classes_[c] = 0;

@@ -1,6 +1,6 @@
-// The functions of dense_table.h for one instruction set and one real type; those of the layers
-// around recurrent ones and of CTC are in headers of their own. The elementwise passes are plain
-// loops that the compiler vectorises; only what needs exp is written on Vec.
+// The functions of dense_table.h for one instruction set and one real type; the layers around
+// recurrent ones and CTC have headers of their own. The elementwise passes are plain loops that the
+// compiler vectorises; only what needs exp is written on Vec.
 
 #include "cpu/activation.h"
 #include "cpu/convolution.h"
@@ -94,7 +94,7 @@ double shifted_sum(const Real* x, const Real* weight, long n, double max) {
 void cross_entropy(const CrossEntropyArgs<Real>& args, long begin, long end) {
   const long classes = args.classes;
   const Real* weight = args.weight;
-  const double share = args.smoothing / double(classes);  // of the target's probability to each
+  const double share = args.smoothing / double(classes);  // each class's part of the target's
   for (long n = begin; n < end; ++n) {
     const Real* x = args.logits + n * classes;
     Real* dx = args.dlogits ? args.dlogits + n * classes : nullptr;
@@ -198,7 +198,7 @@ void map(const Real* x, Real* y, long n) {
   }
 }
 
-// dx = dy times the derivative made of what was kept.
+// dx = dy times the derivative, computed from `kept`.
 template <V (*kDerivative)(V)>
 void map_gradient(const Real* dy, const Real* kept, Real* dx, long n) {
   for (long i = 0; i < n; i += kWidth) {

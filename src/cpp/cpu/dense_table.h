@@ -1,7 +1,7 @@
 #pragma once
-// The work beside the recurrent layers: products, embedding, the layers around them, loss,
-// optimisers, clipping. One table of functions per instruction set and real type. A function does
-// its share of the work on the calling thread; how the work is shared out never changes a result.
+// The work outside the recurrent layers: products, embedding, the other layers, losses, optimisers,
+// clipping. One table of functions per instruction set and real type. A function does its share of
+// the work on the calling thread; how the work is shared never changes a result.
 
 #include "core/dropout.h"
 #include "core/optimiser.h"
@@ -17,7 +17,7 @@ struct ProductArgs {
   const T* bias;  // (columns,) or null
   T* c;
   long rows, columns, depth;
-  bool add;  // to what C holds
+  bool add;  // to C instead of overwriting it
 };
 enum class ProductForm {
   nt,  // A (rows, depth), B (columns, depth)
@@ -58,16 +58,16 @@ struct CtcArgs {
   T* dlogits;
 };
 
-// Arrays of equal size that an optimiser's step goes through: gradients, values, and the buffers of
-// the step, null where it does without.
+// The equally sized arrays of an optimiser's step: gradients, values and the step's buffers; an
+// unused one is null.
 inline constexpr int kStepArrays = 2 + kStepBuffers;
 
-// Functions of one value. The derivative of the first three is made of the function's value, that
-// of the others of its argument.
+// Functions of one value. The derivatives of the first three are computed from the function's
+// value, the others from its argument.
 enum class Activation { tanh, sigmoid, relu, gelu, gelu_tanh, silu };
 inline constexpr int kActivations = 6;
 
-// Rows that are brought to mean 0 and variance 1, then scaled and shifted.
+// Rows are normalised to mean 0 and variance 1, then scaled and shifted.
 template <class T>
 struct LayerNormArgs {
   const T* x;       // (rows, width)
@@ -78,17 +78,18 @@ struct LayerNormArgs {
 };
 
 // y[t] = bias + the sum over taps k of weight[:, :, k] x[t * stride + k * dilation - padding], for
-// each sequence of a batch. Steps of x that are not there are zeros.
+// each sequence of a batch. Steps of x out of range are zeros.
 struct ConvolutionShape {
   long steps, out_steps;              // of x and of y
   long batch, inputs, outputs, taps;  // x (steps, batch, inputs), weight (outputs, inputs, taps)
-  long stride, dilation, padding;     // padding is that before the first step
+  long stride, dilation, padding;     // padding counts steps before the first one
 };
 
 template <class T>
 struct DenseKernels {
-  // A product takes a whole team; its workspace is shared, `product_workspace` values of T. All
-  // threads have left it when a product returns, but for form tn, which does not wait for them.
+  // The whole team runs a product together and shares its workspace of `product_workspace` values
+  // of T. When a product returns, all threads are done with it, except for form tn, which does not
+  // wait.
   long (*product_workspace)(ProductForm form, long rows, long columns, long depth, int threads);
   void (*product)(ProductForm form, const ProductArgs<T>& args, const Team& team, int thread,
                   T* workspace);
@@ -104,31 +105,31 @@ struct DenseKernels {
   // Returns the loss; the workspace has `ctc_workspace` doubles.
   long (*ctc_workspace)(long steps, long labels, long classes);
   double (*ctc)(const CtcArgs<T>& args, double* workspace);
-  // to[i] = the dropped from[i], of n elements with the numbers `first` and on. May work in place.
+  // to[i] = from[i] with dropout, for the n elements numbered from `first` on. May work in place.
   void (*dropout)(const T* from, long first, long n, const Dropout<T>& dropout, T* to);
-  // Activations over n elements, by their numbers, and their gradients: dx[i] = dy[i] * the
-  // derivative, made of kept[i], the function's value or argument. Both may work in place.
+  // Activations of n elements, indexed by Activation, and their gradients: dx[i] = dy[i] * the
+  // derivative, computed from kept[i], the function's value or argument. Both may work in place.
   void (*activation[kActivations])(const T* x, T* y, long n);
   void (*activation_gradient[kActivations])(const T* dy, const T* kept, T* dx, long n);
-  // Rows [begin, end) of y, and unless moments is null two values a row: its mean and 1 /
-  // deviation.
+  // Rows [begin, end) of y and, unless `moments` is null, each row's mean and 1 / deviation.
   void (*layer_norm)(const LayerNormArgs<T>& args, T* y, T* moments, long begin, long end);
-  // Rows [begin, end) of dx; and for columns [begin, end) what is added to dweight and, unless that
-  // is null, dbias.
+  // The first computes rows [begin, end) of dx. The second adds to columns [begin, end) of dweight
+  // and, unless it is null, dbias.
   void (*layer_norm_dx)(const LayerNormArgs<T>& args, const T* moments, const T* dy, T* dx,
                         long begin, long end);
   void (*layer_norm_dweight)(const LayerNormArgs<T>& args, const T* moments, const T* dy,
                              T* dweight, T* dbias, long begin, long end);
-  // A convolution takes a whole team; its workspace is shared, `convolution_workspace` values of T
-  // for either pass. `bias` and `dx` may be null; the gradient is added to dweight.
+  // The whole team runs a convolution together and shares its workspace of `convolution_workspace`
+  // values of T, in either pass. `bias` and `dx` may be null; the gradient is added to dweight.
   long (*convolution_workspace)(const ConvolutionShape& shape, int threads);
   void (*convolution)(const ConvolutionShape& shape, const T* x, const T* weight, const T* bias,
                       T* y, const Team& team, int thread, T* workspace);
   void (*convolution_gradient)(const ConvolutionShape& shape, const T* dy, const T* x,
                                const T* weight, T* dx, T* dweight, const Team& team, int thread,
                                T* workspace);
-  // Of sequences [begin, end) of x (steps, batch, width): the mean of the first lengths[b] steps;
-  // their maximum, and the step where it is, the first of equal ones. No steps make zeros, at -1.
+  // For sequences [begin, end) of x (steps, batch, width): the mean of the first lengths[b] steps,
+  // or their maximum and its step, the first of equal ones. A sequence without steps gets zeros, at
+  // step -1.
   void (*mean_pool)(const T* x, const long* lengths, long batch, long width, T* y, long begin,
                     long end);
   void (*max_pool)(const T* x, const long* lengths, long batch, long width, T* y, long* steps,
@@ -148,7 +149,8 @@ struct DenseKernels {
   void (*log)(const T* x, T* y, long n);
   void (*softplus)(const T* x, T* y, long n);
   void (*erf)(const T* x, T* y, long n);
-  // The machine's limit, for benchmarks (probe.h). What it returns only keeps the work alive.
+  // The machine's limit, for benchmarks (probe.h). The result only keeps the compiler from removing
+  // the work.
   double (*probe_read)(const T* x, long n);
 };
 

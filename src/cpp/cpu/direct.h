@@ -1,14 +1,14 @@
 #pragma once
-// Products with weights as they lie in the caller's arrays, for calls of a few rows: to pack a
-// matrix moves several times the bytes that the product itself reads.
+// Products that read weights in place in the caller's arrays, for calls of a few rows: packing a
+// matrix would move several times the bytes that the product reads.
 //
-// Every sum has the order that it has with packed weights, so the bits are the same.
+// Every sum has the same order as with packed weights, so the bits are the same.
 
 #include "cpu/layout.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// Rows [0, lanes) of a weight matrix, one a lane, times some rows of a.
+// Rows [0, lanes) of a weight matrix, one per lane, times some rows of a.
 template <class T>
 struct DirectArgs {
   const T* a;
@@ -17,14 +17,14 @@ struct DirectArgs {
   Index ldw;
   int lanes = 0;
   Index depth;
-  Index depth_block;  // sums of so many terms are added up
+  Index depth_block;  // partial sums have this many terms
   T* c;               // whole vectors
   Index ldc;
   const T* bias;  // a whole vector
 };
 
-// sums += A W^T for the depths [from, end): blocks of W lanes by W depths, transposed in registers.
-// Lanes that are missing repeat the last.
+// sums += A W^T for the depths [from, end), in blocks of W lanes by W depths that are transposed in
+// registers. Missing lanes repeat the last one.
 template <class T, int kRows, bool kAllLanes>
 RNNFAST_INLINE void multiply_direct(typename Vec<T>::Raw (&sums)[kRows], const DirectArgs<T>& args,
                                     Index from, Index end) {
@@ -32,12 +32,13 @@ RNNFAST_INLINE void multiply_direct(typename Vec<T>::Raw (&sums)[kRows], const D
   constexpr int W = kLanes<T>;
 #pragma GCC unroll 1
   for (Index k = from; k < end; k += W) {
-    // Where less than a block is left, the block that ends there, whose first depths are done; or,
-    // in a shorter row, a part of one.
+    // If less than a block is left, take the block that ends at `end` and skip its first depths,
+    // which are done; a row shorter than a block is loaded in part.
     const Index at = max_index(0, min_index(k, end - W));
     const int first = int(k - at), last = int(min_index(W, end - at));
     Raw columns[W];
-    const auto load = [&](auto... values) {  // by a mask it is no operand of the transposition
+    // A masked load cannot be folded into the transposition.
+    const auto load = [&](auto... values) {
 #pragma GCC unroll 16
       for (int j = 0; j < W; ++j) {
         const int lane = kAllLanes ? j : int(min_index(j, args.lanes - 1));
@@ -78,7 +79,7 @@ __attribute__((noinline)) void direct_block(const DirectArgs<T>& args) {
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) total[r] = k == 0 ? sums[r] : sums[r] + total[r];
   }
-  if constexpr (!kAllLanes) {  // what is missing multiplied nothing
+  if constexpr (!kAllLanes) {  // missing lanes get the bias only
     const typename V::RawInt lane = V::lane_numbers();
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) total[r] = lane < args.lanes ? total[r] : V::load(args.bias).v;
@@ -103,7 +104,7 @@ struct DirectTable {
 template <class T>
 inline constexpr DirectTable<T> kDirect{};
 
-// Calls f(first row of the matrix, lanes, first column of the tile's gates) for each vector of some
+// Calls f(first row of the matrix, lanes, first column in the tile's gates) for each vector of some
 // gates of a tile.
 template <class T, class F>
 RNNFAST_INLINE void for_gate_vectors(const Layout<T>& l, const RowBlocks& blocks, Index hidden,
@@ -116,8 +117,9 @@ RNNFAST_INLINE void for_gate_vectors(const Layout<T>& l, const RowBlocks& blocks
     }
 }
 
-// Some gates of a tile for fewer than kDirectRows rows of a. `args` lacks what differs from vector
-// to vector: `w`, `bias` and `c` are the matrix, the tile's first bias and the first row's gates.
+// Computes some gates of a tile for fewer than kDirectRows rows of a. In `args`, `w`, `bias` and
+// `c` are the whole matrix, the tile's first bias and the first row's gates; each vector's own are
+// derived from them.
 template <class T>
 RNNFAST_INLINE void direct_gates(const Layout<T>& l, DirectArgs<T> args, const RowBlocks& blocks,
                                  Index hidden, Index tile, Span gates, Index rows) {
@@ -132,7 +134,7 @@ RNNFAST_INLINE void direct_gates(const Layout<T>& l, DirectArgs<T> args, const R
   });
 }
 
-// The same for one row that is one-hot.
+// The same for one one-hot row.
 template <class T>
 RNNFAST_INLINE void direct_gather(const Layout<T>& l, const T* w, Index depth, Index index,
                                   Index hidden, Index tile, const T* bias, T* c) {

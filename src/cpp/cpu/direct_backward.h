@@ -1,15 +1,15 @@
 #pragma once
-// The backward pass' products with weights and their gradients as they lie in the caller's arrays,
-// for calls of a few rows (see direct.h). Every sum has the order that it has with packed weights,
-// so the bits are the same.
+// The backward pass's products with weights, and their gradients, in place in the caller's arrays,
+// for calls of a few rows (see direct.h). Every sum has the same order as with packed weights, so
+// the bits are the same.
 
-#include "cpu/weight_gradient.h"
+#include "cpu/backward_workspace.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
 // sums (kRows, vectors * W) (+)= rows of gradients times rows [0, depth) of a matrix, from one
-// column on. The matrix ends `left` values after the first one read: what a vector reads beyond its
-// row is the next row's, except there.
+// column on. The matrix ends `left` values after the first value read: vectors may read past their
+// row into the next one, but not past this end.
 template <class T>
 struct RowArgs {
   const T* a;
@@ -71,8 +71,8 @@ struct RowTable {
 template <class T>
 inline constexpr RowTable<T> kRowBlocks{};
 
-// What `direct_transposed` multiplies: the row blocks of some gates of a matrix (rows, columns),
-// whose vectors of columns `vectors` are wanted.
+// The matrix of `direct_transposed`: the row blocks of some gates of a matrix (rows, columns), of
+// which it computes the vectors of columns `vectors`.
 template <class T>
 struct DirectMatrix {
   const T* w;
@@ -83,8 +83,8 @@ struct DirectMatrix {
 };
 
 // out (rows, .) = the sum over all tiles of gradient rows [tile][row][gate][unit] times the matrix,
-// in the order of transposed_product; `part` is scratch of the same size, row stride ldc both. Goes
-// through the matrix in the order of memory.
+// in the order of transposed_product. `part` is scratch of the same size; both have row stride ldc.
+// The matrix is read in memory order.
 template <class T>
 void direct_transposed(const Layout<T>& l, const T* gradient, Index tile_stride,
                        const DirectMatrix<T>& m, Index tiles, Index rows, T* out, T* part,
@@ -121,7 +121,7 @@ void direct_transposed(const Layout<T>& l, const T* gradient, Index tile_stride,
 }
 
 // One row of a weight's gradient: to (columns,) = or, if `add`, += the sum over kRows rows of g[r]
-// a[r]. What is large goes around the caches.
+// a[r]. Large gradients are stored around the caches.
 template <class T, int kRows>
 void gradient_row(const T* const* a, const T* g, Index g_stride, Index columns, bool large,
                   bool add, T* to) {
@@ -154,8 +154,8 @@ void gradient_row(const T* const* a, const T* g, Index g_stride, Index columns, 
     sum(0, int(columns)).store(to, int(columns));
 }
 
-// The gradients of all weights of a call of fewer than kDirectRows rows, whose gate gradients are
-// in dh (recurrent) and dx (input).
+// The gradients of all weights in a call of fewer than kDirectRows rows. The gate gradients are in
+// dh (recurrent) and dx (input).
 template <class P>
 class DirectGradient {
   using T = RealOf<P>;
@@ -193,7 +193,7 @@ class DirectGradient {
   }
 
  private:
-  // An operand of each row.
+  // Finds each row's operand.
   void operand_rows(Operand operand, const T** rows) const {
     const StepOrder order{rows_, args_.size.reverse};
     for (Index t = 0; t < rows_.steps; ++t)
@@ -210,8 +210,8 @@ class DirectGradient {
       }
   }
 
-  // Calls f(place of the unit's gradient in the first row of sums, row of the weight) for the units
-  // of this thread's tiles and each of some gates or parameters, `stride` values a row of sums.
+  // Calls f(the unit's gradient in the first row of sums, row of the weight) for the units of this
+  // thread's tiles and each of some gates or parameters. A row of sums has `stride` values.
   template <class Function>
   RNNFAST_INLINE void for_units(const T* sums, Index stride, const RowBlocks& blocks, Span which,
                                 Function&& f) const {
@@ -239,7 +239,7 @@ class DirectGradient {
     });
   }
 
-  // The gradient of weight_ih for indices, which stand for one-hot rows.
+  // Computes the gradient of weight_ih for indices, which stand for one-hot rows.
   void scatter(const T* gates, T* to) const {
     for_units(gates, l_.gate_row, l_.info.input, l_.input_gates, [&](const T* g, Index row) {
       if (!args_.add_dweights)
@@ -248,7 +248,7 @@ class DirectGradient {
     });
   }
 
-  // The gates of all rows with row r's index, if r is the first of them.
+  // Sums the gate gradients of all rows with row r's index, if r is the first of them.
   void add_index(const T* g, Index r, T* to) const {
     const Index index = args_.indices[r];
     for (Index i = 0; i < r; ++i)
@@ -259,7 +259,7 @@ class DirectGradient {
     to[index] += total;
   }
 
-  // Sums over all rows, for a bias or the channel parameters; null is not wanted.
+  // Sums over all rows, for a bias or the channel parameters, unless `to` is null.
   void write_sums(const T* sums, Index stride, const RowBlocks& blocks, int count, T* to) const {
     if (!to) return;
     for_units(sums, stride, blocks, {0, count}, [&](const T* from, Index row) {
@@ -269,7 +269,7 @@ class DirectGradient {
     });
   }
 
-  // A gradient of this size does not stay in the cache until somebody reads it.
+  // A gradient of this size would leave the cache before anyone reads it.
   static constexpr Index kStreamedBytes = 4 << 20;
 
   const Layout<T>& l_;

@@ -22,8 +22,8 @@ namespace rnnfast {
 RNNFAST_ISAS
 #undef X
 
-// AVX-512 with dot products of bfloat16, where the compiler knows them: one more way to make
-// products for the set avx512.
+// AVX-512 with bfloat16 dot products, if the compiler supports them: a second way for the set
+// avx512 to compute products.
 #if defined(RNNFAST_BF16_DOT)
 namespace avx512bf16 {
 const FormatKernels<float>& format_kernels(const Bf16Dot*);
@@ -51,7 +51,7 @@ bool cpu_has(std::string_view isa) {
 #endif
 }
 
-// Whether the active set's products in bfloat16 can be dot products.
+// Whether the active set can compute bfloat16 products as dot products.
 bool has_bf16_dot() {
 #if defined(RNNFAST_BF16_DOT)
   __builtin_cpu_init();
@@ -61,8 +61,8 @@ bool has_bf16_dot() {
 #endif
 }
 
-// Whether dot products are faster than conversions and multiply-adds. AMD's (Zen 4, Zen 5) do two
-// steps in the time of one multiply-add; Intel's take four times as long as one, for two steps.
+// Whether dot products are faster than conversions and multiply-adds. AMD's (Zen 4, Zen 5) process
+// two values in the time of one multiply-add; Intel's take as long as four.
 bool bf16_dot_is_fast() {
 #if defined(RNNFAST_BF16_DOT)
   __builtin_cpu_init();

@@ -1,6 +1,6 @@
 #pragma once
-// Which of the compiled instruction sets runs, and how it makes products in bfloat16. Chosen once,
-// best first; RNNFAST_ISA and RNNFAST_BF16 override.
+// Chooses the instruction set that runs, and how it computes bfloat16 products: once, the best that
+// the CPU supports, unless RNNFAST_ISA or RNNFAST_BF16 names another.
 
 #include <string>
 #include <vector>
@@ -14,7 +14,7 @@ namespace rnnfast {
 struct Isa {
   const char* name;
   int vector_bits;
-  // Defined in the set's own objects: not to be called where the CPU does not support it.
+  // Defined in the set's own objects: do not call them on a CPU that does not support the set.
   const FormatKernels<float>& (*rnn_float)(const float*);
   const FormatKernels<double>& (*rnn_double)(const double*);
   const FormatKernels<float>& (*rnn_bf16)(const Bf16Converted*);
@@ -23,17 +23,17 @@ struct Isa {
 };
 
 const std::vector<Isa>& compiled_isas();  // best first
-bool isa_supported(const Isa& isa);       // by this CPU
+bool isa_supported(const Isa& isa);       // whether this CPU can run it
 std::string cpu_model();
 
 // Throws Error if RNNFAST_ISA names none of the compiled sets that this CPU has.
 const Isa& active_isa();
 
-// How products in bfloat16 are made: "convert" or "dot". Throws Error if RNNFAST_BF16 names a way
-// that this CPU and the active set do not have.
+// How bfloat16 products are computed: "convert" or "dot". Throws Error if RNNFAST_BF16 names a way
+// that this CPU or the active set does not support.
 const std::string& active_bf16();
 
-// The active set's functions, for T = float and double; bfloat16 is there for float alone.
+// The active set's functions, for T = float and double; bfloat16 exists for float only.
 template <class T>
 const FormatKernels<T>& format_kernels(Precision precision);
 template <class T>

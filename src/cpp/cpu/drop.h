@@ -1,13 +1,13 @@
 #pragma once
-// Dropout of elements that follow each other.
+// Dropout of consecutive elements.
 
 #include "core/dropout.h"
 #include "cpu/gemm.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// Writes `from`, or ones if that is null, times the mask of elements [first, first + n). Words are
-// made for kBlocks blocks at a time, whose counters are vectors.
+// Writes `from`, or ones if that is null, times the mask of elements [first, first + n). Random
+// words are generated for kBlocks blocks at a time, with vectors of counters.
 template <class T, int kBlocks = 16>
 void drop(const T* from, long first, long n, const Dropout<T>& options, T* to) {
   constexpr int kBlock = Dropout<T>::kBlock;

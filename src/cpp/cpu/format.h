@@ -1,6 +1,7 @@
 #pragma once
-// What the products of a network multiply: values of a real type themselves, or values rounded to
-// bfloat16 and summed in float. A format says what a lane of a panel and of an operand's row holds.
+// The formats of the factors in a network's products: values of a real type as they are, or values
+// rounded to bfloat16 and summed in float. A format defines what a lane of a panel and of an
+// operand's row holds.
 //
 // The depth of a product counts steps. In bfloat16 a step is two values, packed into one lane of 32
 // bits, the first in the lower half; an odd depth ends with a zero. There are two kernels:
@@ -13,18 +14,18 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// A real type: nothing is rounded, so operands may be read where they lie.
+// A real type: nothing is rounded, so operands may be read in place.
 template <class P>
 struct Format {
   using Real = P;
   using V = Vec<P>;
   using Raw = typename V::Raw;
   static constexpr bool kRounds = false;
-  static constexpr int kStep = 1;   // values a step
-  static constexpr int kParts = 1;  // lanes a step that an operand has
+  static constexpr int kStep = 1;   // values per step
+  static constexpr int kParts = 1;  // lanes of an operand per step
 
   static RNNFAST_INLINE constexpr Index steps(Index depth) { return depth; }
-  static RNNFAST_INLINE constexpr Index operand(Index depth) { return depth; }  // lanes
+  static RNNFAST_INLINE constexpr Index operand_lanes(Index depth) { return depth; }
 
   // The column of a panel that part `part` of a step multiplies.
   static RNNFAST_INLINE Raw column(Raw panel, int) { return panel; }
@@ -32,17 +33,18 @@ struct Format {
     return sum + row * column;
   }
 
-  // Panels: a step of `left` values from a row, W steps, rows side by side as one step, and back.
+  // Panels: makes one step of `left` values of a row, W steps, or one step of adjacent rows; and
+  // returns their values.
   static RNNFAST_INLINE P step(const P* from, Index) { return *from; }
   static RNNFAST_INLINE V load_steps(const P* from) { return V::load(from); }
   static RNNFAST_INLINE V join(const V (&rows)[kStep]) { return rows[0]; }
   static RNNFAST_INLINE V value(V steps, Index) { return steps; }
 
-  // Operands: the first n lanes of a vector of values, and back.
+  // Operands: stores the first n values of a vector, and loads a vector.
   static RNNFAST_INLINE void store(V x, P* to, int n = kLanes<P>) { x.store(to, n); }
   static RNNFAST_INLINE V load(const P* from) { return V::load(from); }
 
-  // A value of rows that are packed side by side, [step of the rows][part][width].
+  // Stores one value of rows packed side by side, [step of the rows][part][width].
   static RNNFAST_INLINE void put(P x, P* to, Index row, Index column, Index width) {
     to[row * width + column] = x;
   }
@@ -56,7 +58,8 @@ using RawOf = typename Vec<RealOf<P>>::Raw;
 
 typedef unsigned Bits RNNFAST_VECTOR();
 
-// Rounds to bfloat16, to nearest even; NaN stays NaN. The bits of a float whose lower half is 0.
+// Rounds to bfloat16, to nearest even; NaN stays NaN. Returns the bits of a float whose lower half
+// is 0.
 RNNFAST_INLINE Bits round_bf16(Vec<float> x) {
   const Bits bits = (Bits)x.v;
   const Bits rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
@@ -69,7 +72,7 @@ RNNFAST_INLINE unsigned round_bf16(float x) {
   return (is_nan ? bits | 0x400000u : bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
 }
 
-// What the two kernels for bfloat16 share: the panels.
+// The panels, which both bfloat16 kernels share.
 struct Bf16Panels {
   using Real = float;
   using V = Vec<float>;
@@ -95,7 +98,7 @@ struct Bf16Panels {
   static RNNFAST_INLINE V join(const V (&rows)[kStep]) {
     return (Raw)(round_bf16(rows[0]) >> 16 | round_bf16(rows[1]));
   }
-  // The values at `depth`, of the steps that hold them.
+  // The values at `depth`, given the steps that contain them.
   static RNNFAST_INLINE V value(V steps, Index depth) { return half(steps.v, depth & 1); }
 
  protected:
@@ -116,7 +119,7 @@ template <>
 struct Format<Bf16Converted> : Bf16Panels {
   static constexpr int kParts = 2;
 
-  static RNNFAST_INLINE constexpr Index operand(Index depth) { return 2 * steps(depth); }
+  static RNNFAST_INLINE constexpr Index operand_lanes(Index depth) { return 2 * steps(depth); }
   static RNNFAST_INLINE Raw column(Raw panel, int part) { return half(panel, part); }
   static RNNFAST_INLINE Raw multiply_add(Raw sum, Raw row, Raw column) {
     return sum + row * column;
@@ -137,7 +140,7 @@ template <>
 struct Format<Bf16Dot> : Bf16Panels {
   static constexpr int kParts = 1;
 
-  static RNNFAST_INLINE constexpr Index operand(Index depth) { return steps(depth); }
+  static RNNFAST_INLINE constexpr Index operand_lanes(Index depth) { return steps(depth); }
   static RNNFAST_INLINE Raw column(Raw panel, int) { return panel; }
   static RNNFAST_INLINE Raw multiply_add(Raw sum, Raw row, Raw column) {
     return _mm512_dpbf16_ps(sum, (__m512bh)row, (__m512bh)column);

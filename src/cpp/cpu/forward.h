@@ -1,13 +1,14 @@
 #pragma once
 // The forward pass of one layer in one direction; every thread of the team runs it.
 //
-// For chunks of steps: the input product of the chunk into the gates, then step by step, and stage
-// by stage, the recurrent products of a block of rows and the cell's pointwise function.
+// It takes the steps in chunks. The input product of a chunk fills the gates; then come, step by
+// step and stage by stage, the recurrent products of a block of rows and the pointwise function.
 
 #include "cpu/cell_code.h"
 #include "cpu/input_product.h"
 #include "cpu/noise.h"
 #include "cpu/norms.h"
+#include "cpu/recurrent_product.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -27,17 +28,17 @@ class Forward {
         rows_(args.size.rows),
         H_(args.size.hidden_size),
         R_(args.size.h_size()),
-        h_row_(F::operand(R_)),
+        h_row_(F::operand_lanes(R_)),
         tiles_(l_.tiles(H_)),
         work_(cell, args.workspace, args.size, team.size, args.packed),
         share_(share(tiles_, thread, team.size)),
         h_share_(share(l_.tiles(R_), thread, team.size)),
         projection_(args.size, work_.weights.w_hr),
         input_(l_, args, work_, team, thread),
+        product_(l_, args, work_),
         noise_(cell, args, work_),
         sums_(work_.sums + thread * work_.thread_sums),
         moments_(work_.moments + thread * work_.thread_moments),
-        direct_(args.size.direct),
         keeps_gates_(args.size.training && l_.keeps_gates),
         gates_(keeps_gates_ ? args.gates : work_.gates),
         gates_tile_((keeps_gates_ ? rows_.total() : chunk_capacity(rows_, kForwardChunkRows)) *
@@ -58,7 +59,7 @@ class Forward {
       own_.batch =
           own_.by_tiles ? Range{0, rows_.batch} : share_rows(rows_, chunk, thread_, team_.size);
       input_.round(chunk);
-      input_product(chunk);
+      input_.multiply(chunk, own_, chunk_row_, gates_tile_, gates_);
       noise_.mask_candidates(chunk, own_, chunk_row_, gates_tile_, gates_);
       while (t != chunk.last + step) {
         const Index steps = steps_at_once(t, chunk.last);
@@ -68,16 +69,16 @@ class Forward {
           time_step(t);
         t += step * steps;
       }
-      // Where lengths differ, sequences or tiles change their threads; the rounded input is
-      // everybody's.
+      // If lengths differ, sequences or tiles may move to other threads. The rounded input is
+      // shared by all threads.
       if (!rows_.dense() || (F::kRounds && !own_.by_tiles)) team_.barrier();
     }
     team_.barrier();
-    if (!args_.again) store_final();
+    if (!args_.recomputing) store_final();
   }
 
  private:
-  // Packs the weights, unless they are, and spreads the initial states.
+  // Packs the weights, unless they are packed already, and lays out the initial states.
   void prepare() {
     if (args_.part.first && !args_.size.packed)
       work_.weights.pack(args_.weights, args_.size, team_, thread_);
@@ -85,7 +86,7 @@ class Forward {
     for (int s = 1; s < l_.info.states; ++s)
       load_state(l_, args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
     noise_.prepare(share_);
-    if (!hands_on()) return;
+    if (!stores_operands()) return;
     if (projection_) return round_h0();
     ForwardBlock<T> block{};
     block.code = &cell_;
@@ -103,79 +104,59 @@ class Forward {
   }
 
   void round_h0() const {
-    team_.barrier();  // threads have loaded other columns
+    team_.barrier();  // other threads have loaded the other columns
     projection_.round(work_.h0, R_, rows_.batch, projection_.shared(team_, thread_), work_.h);
   }
 
-  // Whether the products of the next step multiply anything but h as it lies in y.
-  bool hands_on() const { return copies_h_ || l_.opening_values > 0; }
-  // Where the rows are that step t hands on, or the initial states.
-  Index handed(Index t, bool initial) const {
+  // Whether the next step's products multiply anything other than h as it lies in y.
+  bool stores_operands() const { return copies_h_ || l_.opening_values > 0; }
+  // Offset of the operand rows that step t passes to the next step, or of those from the initial
+  // states.
+  Index operand_offset(Index t, bool initial) const {
     return (initial ? 0 : 1 + (t & 1)) * rows_.batch * h_row_;
   }
 
-  // gates = x W^T + bias for the rows of a chunk that this thread owns.
-  void input_product(const Chunk& chunk) {
-    for (Index tile = own_.tiles.begin; tile < own_.tiles.end; ++tile) {
-      if (own_.by_tiles) {
-        input_rows(tile, chunk.row, chunk.rows);
-        continue;
-      }
-      const Index low = min_index(chunk.first, chunk.last);
-      for (Index t = low; t <= max_index(chunk.first, chunk.last); ++t) {
-        const Index end = min_index(own_.batch.end, rows_.count(t));
-        if (own_.batch.begin < end)
-          input_rows(tile, rows_.offset[t] + own_.batch.begin, end - own_.batch.begin);
-      }
-    }
-  }
-
-  void input_rows(Index tile, Index first, Index count) {
-    input_.multiply(tile, first, count,
-                    gates_ + tile * gates_tile_ + (first - chunk_row_) * l_.slot_row);
-  }
-
-  // Rows [first, end) of step t, whose previous state is that of step `previous`, or the initial
-  // one if there is no such step or the sequence was not active in it.
-  struct Segment {
+  // Rows [first, end) of step t. They continue from step `previous`, or from the initial states if
+  // `initial`: in the first step, or if the sequences were not active in `previous`.
+  struct RowRange {
     Index t, previous, first, end;
     bool initial;
   };
 
   void time_step(Index t) {
     const StepOrder order{rows_, args_.size.reverse};
-    const Index previous = order.previous(t), going = order.continued(t);
-    const Segment segments[2] = {clip({t, previous, 0, going, false}),
-                                 clip({t, previous, going, rows_.count(t), true})};
+    const Index previous = order.previous(t), continuing = order.continued(t);
+    const RowRange ranges[2] = {clip({t, previous, 0, continuing, false}),
+                                clip({t, previous, continuing, rows_.count(t), true})};
     for (int stage = l_.first; stage <= l_.last; ++stage) {
-      run_stage(stage, t, segments);
+      run_stage(stage, t, ranges);
       if (own_.by_tiles && meets_) team_.barrier();
     }
     if (projection_) project(t);
   }
 
-  // h of step t out of what the last stage has made, for this thread's sequences or columns.
+  // Projects the last stage's output to h of step t, for this thread's sequences or columns.
   void project(Index t) {
     const Range panels = own_.by_tiles ? projection_.shared(team_, thread_) : projection_.all();
     const Index first = own_.batch.begin, rows = min_index(own_.batch.end, rows_.count(t)) - first;
     T* h = args_.y + (rows_.offset[t] + first) * args_.y_stride;
-    if (!args_.again)
-      projection_.multiply(work_.m + first * F::operand(H_), rows, panels, h, args_.y_stride);
+    if (!args_.recomputing)
+      projection_.multiply(work_.m + first * F::operand_lanes(H_), rows, panels, h, args_.y_stride);
     if (F::kRounds)
       projection_.round(h, args_.y_stride, rows, panels,
-                        work_.h + handed(t, false) + first * h_row_);
+                        work_.h + operand_offset(t, false) + first * h_row_);
     if (own_.by_tiles) team_.barrier();
   }
 
   // When recomputing, y already holds every h. A cell whose only operand is h can then run many
   // steps as one product.
-  bool reads_only_h() const { return l_.first == l_.last && !hands_on(); }
+  bool reads_only_h() const { return l_.first == l_.last && !stores_operands(); }
 
-  // How many steps from t on can run as one. Their rows follow each other and continue from the
-  // rows one step before. States beyond h are made row by row, and so in order of time alone;
-  // programs make many rows side by side.
+  // Returns how many steps from t on can run as one: their rows are contiguous and each continues
+  // from its row one step before. States beyond h need rows in time order, so they rule out the
+  // reverse direction, and programs, which compute many rows at once.
   Index steps_at_once(Index t, Index last) const {
-    if (!reads_only_h() || !args_.again || !own_.by_tiles || noise_.any()) return 1;
+    if (!reads_only_h() || !args_.recomputing || !own_.by_tiles || noise_.any()) return 1;
     if (l_.info.states > 1 && (args_.size.reverse || cell_.traced)) return 1;
     const StepOrder order{rows_, args_.size.reverse};
     const Index step = args_.size.reverse ? -1 : 1, count = rows_.count(t);
@@ -189,22 +170,23 @@ class Forward {
     return max_index(1, steps);
   }
 
-  // Steps [t, t + steps), which `steps_at_once` found, as blocks of rows of all of them.
+  // Runs steps [t, t + steps), found by `steps_at_once`, in blocks of rows that may span several of
+  // them.
   void known_steps(Index t, Index steps) {
-    const Segment all{t, StepOrder{rows_, args_.size.reverse}.previous(t), 0,
-                      rows_.count(t) * steps, false};
+    const RowRange all{t, StepOrder{rows_, args_.size.reverse}.previous(t), 0,
+                       rows_.count(t) * steps, false};
     StageRows rows = rows_of(l_.last, all);
     for_own_tiles(0, 1, [&](Range tiles, bool) { run_tiles(rows, tiles, false); });
   }
 
-  Segment clip(Segment s) const {
+  RowRange clip(RowRange s) const {
     s.first = max_index(s.first, own_.batch.begin);
     s.end = min_index(s.end, own_.batch.end);
     return s;
   }
 
-  // Calls f(tiles, whether they are taken backwards) for this thread's tiles, some at a time. Every
-  // other step walks them backwards: the last weights used are still in the cache.
+  // Calls f(tiles, backwards) for this thread's tiles, `together` at a time. Every other step walks
+  // them backwards, as the weights used last are still in the cache.
   template <class Function>
   RNNFAST_INLINE void for_own_tiles(Index t, Index together, Function&& f) const {
     const bool backwards = t & 1;
@@ -224,69 +206,69 @@ class Forward {
     return initial ? r : rows_.batch + rows_.offset[t] + r;
   }
 
-  // Row 0 of an operand in step `seg.t`.
-  const T* operand_rows(Operand operand, const Segment& seg, Index* stride) const {
+  // Row 0 of an operand in step `range.t`.
+  const T* operand_rows(Operand operand, const RowRange& range, Index* stride) const {
     *stride = h_row_;
     if (operand.from == Operand::kValue && operand.index >= l_.opening_values)
       return work_.values[operand.index];
     if (operand.from == Operand::kValue)
-      return work_.values[operand.index] + handed(seg.previous, seg.initial);
-    if (copies_h_) return work_.h + handed(seg.previous, seg.initial);
-    return h_rows(seg, stride);
+      return work_.values[operand.index] + operand_offset(range.previous, range.initial);
+    if (copies_h_) return work_.h + operand_offset(range.previous, range.initial);
+    return h_rows(range, stride);
   }
 
-  // Row 0 of h before step `seg.t`.
-  const T* h_rows(const Segment& seg, Index* stride) const {
-    *stride = seg.initial ? R_ : args_.y_stride;
-    return seg.initial ? work_.h0 : args_.y + rows_.offset[seg.previous] * args_.y_stride;
+  // Row 0 of h before step `range.t`.
+  const T* h_rows(const RowRange& range, Index* stride) const {
+    *stride = range.initial ? R_ : args_.y_stride;
+    return range.initial ? work_.h0 : args_.y + rows_.offset[range.previous] * args_.y_stride;
   }
 
-  // A stage of a segment's rows: what its products multiply, and its block.
+  // One stage of some rows of a step: the operands of its products, and its block.
   struct StageRows {
     int stage;
     Index first, rows;
-    const T* operands[kMaxProducts];  // of sequence 0
-    Index strides[kMaxProducts];
+    StageOperands<T> operands;
     ForwardBlock<T> block;
-    Index t;  // the step, and where its states go
+    Index t;  // the step, and where its states are stored
     T *h, *states;
   };
 
-  StageRows rows_of(int stage, const Segment& seg) const {
+  StageRows rows_of(int stage, const RowRange& range) const {
     StageRows all;
-    all.stage = stage, all.first = seg.first, all.rows = seg.end - seg.first;
+    all.stage = stage, all.first = range.first, all.rows = range.end - range.first;
     if (all.rows <= 0) return all;
     for (int p = l_.products.first[stage], i = 0; p < l_.products.first[stage + 1]; ++p, ++i)
-      all.operands[i] = operand_rows(l_.products.item[p].operand, seg, &all.strides[i]);
+      all.operands.rows[i] =
+          operand_rows(l_.products.item[p].operand, range, &all.operands.strides[i]);
     ForwardBlock<T>& b = all.block;
     b.code = &cell_;
     b.stage = stage;
     b.hidden = H_;
     b.sums = sums_;
-    b.gates = gates_ + (rows_.offset[seg.t] - chunk_row_) * l_.slot_row;
+    b.gates = gates_ + (rows_.offset[range.t] - chunk_row_) * l_.slot_row;
     b.gates_tile = gates_tile_;
     b.keeps_gates = keeps_gates_;
     b.params = work_.weights.params;
-    b.h = h_rows(seg, &b.h_stride);
-    b.states = states_ + state_row(seg.previous, 0, seg.initial) * l_.units;
-    all.t = seg.t;
-    all.h = args_.y + rows_.offset[seg.t] * args_.y_stride;
-    all.states = states_ + state_row(seg.t, 0, false) * l_.units;
+    b.h = h_rows(range, &b.h_stride);
+    b.states = states_ + state_row(range.previous, 0, range.initial) * l_.units;
+    all.t = range.t;
+    all.h = args_.y + rows_.offset[range.t] * args_.y_stride;
+    all.states = states_ + state_row(range.t, 0, false) * l_.units;
     b.new_states = all.states;
     b.state = tiles_ * states_tile_;
     b.states_tile = states_tile_;
-    b.y = args_.again ? nullptr : all.h;
+    b.y = args_.recomputing ? nullptr : all.h;
     b.y_stride = args_.y_stride;
-    noise_.redirect(b, seg.t, states_);
+    noise_.redirect(b, range.t, states_);
     b.operand_row = h_row_;
-    b.h_operand = work_.h + handed(seg.t, false);
-    if (projection_) {  // of which these are what is projected
-      b.y = F::kRounds || args_.again ? nullptr : work_.m;
-      b.y_stride = b.operand_row = F::operand(H_);
+    b.h_operand = work_.h + operand_offset(range.t, false);
+    if (projection_) {  // the stage's output is then m, to be projected
+      b.y = F::kRounds || args_.recomputing ? nullptr : work_.m;
+      b.y_stride = b.operand_row = F::operand_lanes(H_);
       b.h_operand = work_.m;
     }
     for (int i = 0; i < l_.values; ++i)
-      b.values[i] = work_.values[i] + (i < l_.opening_values ? handed(seg.t, false) : 0);
+      b.values[i] = work_.values[i] + (i < l_.opening_values ? operand_offset(range.t, false) : 0);
     b.mask = noise_.mask();
     b.moments = moments_;
     b.moments_norm = rows_.batch;
@@ -295,7 +277,7 @@ class Forward {
     return all;
   }
 
-  // Of norm n, for the rows of a stage.
+  // Computes the moments of norm n for the rows of a stage.
   void find_moments(int n, const StageRows& all) const {
     const Norm& norm = cell_.traced->norms[n];
     const T* slots = all.block.gates + norm.slot * l_.units;
@@ -304,9 +286,9 @@ class Forward {
                      moments_ + (n * rows_.batch + r) * 2);
   }
 
-  // A stage of step t for this thread's tiles and sequences.
-  void run_stage(int stage, Index t, const Segment (&segments)[2]) {
-    StageRows rows[2] = {rows_of(stage, segments[0]), rows_of(stage, segments[1])};
+  // Runs a stage of step t for this thread's tiles and sequences.
+  void run_stage(int stage, Index t, const RowRange (&ranges)[2]) {
+    StageRows rows[2] = {rows_of(stage, ranges[0]), rows_of(stage, ranges[1])};
     const Index most = max_index(1, max_index(rows[0].rows, rows[1].rows));
     const Index together = most <= l_.block_rows ? work_.kSumRows / most : 1;
     for_own_tiles(t, together, [&](Range tiles, bool backwards) {
@@ -315,8 +297,8 @@ class Forward {
     });
   }
 
-  // The products of a stage and its pointwise part: for one tile a block of rows at a time, or, if
-  // all rows are one block, for several tiles together, so that a call has enough to do.
+  // Runs a stage's products and pointwise part, a block of rows of one tile at a time. If all rows
+  // fit one block, several tiles share a call of the pointwise part to give it enough to do.
   void run_tiles(StageRows& all, Range tiles, bool backwards) const {
     const Index count = tiles.end - tiles.begin, fetch = l_.stage_fetch[all.stage];
     ForwardBlock<T>& block = all.block;
@@ -330,7 +312,7 @@ class Forward {
       }
       return run_block(all, all.first, all.rows);
     }
-    // Several blocks of rows share a call of the pointwise part, which costs as much as some units.
+    // Several blocks of rows share a call of the pointwise part, as a call costs some units' work.
     const Index together = work_.kSumRows / l_.block_rows * l_.block_rows;
     AheadShares<T> ahead{next_weights(all.stage, tiles.begin, backwards), fetch,
                          all.rows / together * (together / l_.block_rows) +
@@ -350,62 +332,25 @@ class Forward {
     if (noise_.any() && all.stage == l_.last) noise_.finish(all.block, all.t, all.h, all.states);
   }
 
-  // A stage's weights of the tile after this one, which come into the cache meanwhile; or null.
+  // The next tile's weights for this stage, to prefetch meanwhile; null for the last tile.
   const T* next_weights(int stage, Index tile, bool backwards) const {
     const Index next = backwards ? tile - 1 : tile + 1;
     if (next < own_.tiles.begin || next >= own_.tiles.end) return nullptr;
-    if (l_.products.first[stage] == l_.products.first[stage + 1]) return nullptr;
-    const int first = l_.products.item[l_.products.first[stage]].gates.first * l_.units;
-    return work_.weights.w_hh + (next * l_.gate_row + first) * F::steps(R_);
+    return product_.weights(stage, next);
   }
 
-  // sums = the recurrent products of a stage for some rows of a tile, and bias_hh.
+  // Runs a stage's products for some rows of a tile.
   RNNFAST_INLINE void multiply(const StageRows& all, Index tile, Index row, Index count,
                                AheadShares<T>& ahead, T* sums) const {
-    const int vectors = l_.used_vectors(H_, tile);
-    const T* bias = work_.weights.bias_hh + tile * l_.gate_row;
-    const Index depth = F::steps(R_);
     const T* gates = all.block.gates + tile * gates_tile_;
     for (Index i = row * l_.slot_row; i < (row + count) * l_.slot_row; i += kLine<T>)
-      __builtin_prefetch(gates + i, 1, 3);  // comes while the product runs
-    const int first = l_.products.first[all.stage], end = l_.products.first[all.stage + 1];
-    for (int p = first; p < end; ++p) {
-      const Span product = l_.products.item[p].gates;
-      const Index stride = all.strides[p - first];
-      const T* a = all.operands[p - first] + row * stride;
-      if (direct_) {
-        direct_gates<T>(l_,
-                        {.a = a,
-                         .lda = stride,
-                         .w = args_.weights.weight_hh,
-                         .ldw = H_,
-                         .depth = H_,
-                         .depth_block = H_,
-                         .c = sums,
-                         .ldc = l_.gate_row,
-                         .bias = bias},
-                        l_.info.recurrent, H_, tile, product, count);
-        continue;
-      }
-      l_.for_panels(product, vectors, [&](int column, int width) {
-        kBlocks<P, false>.fn[width - 1][count - 1](
-            {.a = a,
-             .lda = stride,
-             .b = work_.weights.w_hh + (tile * l_.gate_row + W * column) * depth,
-             .ldb = width * W,
-             .depth = depth,
-             .c = sums + column * W,
-             .ldc = l_.gate_row,
-             .columns = width * W,
-             .bias = bias + column * W,
-             .ahead = ahead.take(depth)});
-      });
-    }
+      __builtin_prefetch(gates + i, 1, 3);  // arrives while the product runs
+    product_.multiply(all.stage, all.operands, tile, row, count, ahead, sums);
   }
 
-  // The state at each sequence's end: that of its last processed step, or the initial one.
+  // Stores each sequence's final state: that of its last processed step, or the initial one.
   void store_final() {
-    Index length = 0;  // sequences are sorted by falling length
+    Index length = 0;  // sequences are sorted by decreasing length
     for (Index r = rows_.batch - 1; r >= 0; --r) {
       while (length < rows_.steps && rows_.count(length) > r) ++length;
       const Index last = args_.size.reverse ? 0 : length - 1;
@@ -428,22 +373,22 @@ class Forward {
   const int thread_;
   const PackedRows& rows_;
   const Index H_, R_;  // units, and columns of h
-  const Index h_row_;  // lanes of an operand's row in copies of it
+  const Index h_row_;  // lanes of a row in copies of h
   const Index tiles_;
   const ForwardWorkspace<P> work_;
-  Partition own_;        // of the time loop
-  const Range share_;    // tiles of everything else
-  const Range h_share_;  // the same of h
+  Partition own_;        // in the time loop
+  const Range share_;    // tiles outside the time loop
+  const Range h_share_;  // likewise, tiles of h
   const Projection<P> projection_;
   InputProduct<P> input_;
+  const RecurrentProduct<P> product_;
   const ForwardNoise<P> noise_;
-  // Whether products multiply copies of h, not h as it lies in y.
+  // Whether products multiply copies of h rather than h as it lies in y.
   const bool copies_h_ = F::kRounds || args_.size.noise.drops();
   T* const sums_;
   T* const moments_;
-  // Whether a stage reads what other tiles have made.
+  // Whether a stage reads results of other tiles, so that threads must meet after each stage.
   const bool meets_ = l_.products.size > 0 || cell_.norm_count() > 0;
-  const bool direct_;  // weights are read as they lie
   const bool keeps_gates_;
   T* const gates_;
   const Index gates_tile_;

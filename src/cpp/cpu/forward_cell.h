@@ -26,7 +26,7 @@ class ForwardCell {
           step<kStage>(b, tile, v, b.row + r, sums + r * layout.gate_row + v * W);
   }
 
-  // What the first step multiplies, made of the initial states.
+  // Computes the first step's operands from the initial states.
   static void open(const Block& b) {
     for (Index tile = b.tile; tile < b.tile + b.tiles; ++tile)
       for (int v = 0; v < layout.used_vectors(b.hidden, tile); ++v)
@@ -35,7 +35,7 @@ class ForwardCell {
           V s[info.states];
           load_states(b, at, r, s);
           if constexpr (info.projects) s[0] = load_h(b, at, r);
-          hand_on(b, at, r, s);
+          store_operands(b, at, r, s);
         }
   }
 
@@ -51,7 +51,7 @@ class ForwardCell {
         : lanes(layout.lanes(b.hidden, tile * layout.tile_vectors + v)),
           unit(tile * kUnits + v * W),
           state(tile * b.states_tile + r * kUnits + v * W),
-          operand(r * b.operand_row + F::operand(unit)) {}
+          operand(r * b.operand_row + F::operand_lanes(unit)) {}
   };
 
   static RNNFAST_INLINE V load_h(const Block& b, const Place& at, Index r) {
@@ -85,7 +85,7 @@ class ForwardCell {
     load_states(b, at, r, s);
 
     Values<V> e{.p = p, .s = s, .kept = kept, .next = next, .made = made, .save = save};
-    if constexpr (stage.split)  // what a stage does not declare is null
+    if constexpr (stage.split)  // arrays that a stage does not declare are null
       e.x = x, e.h = h;
     else
       e.a = a;
@@ -94,7 +94,7 @@ class ForwardCell {
       if (b.y) next[0].store(b.y + r * b.y_stride + at.unit, at.lanes);
       for (int i = 1; i < info.states; ++i)
         next[i].store(b.new_states + (i - 1) * b.state + at.state);
-      hand_on(b, at, r, next);
+      store_operands(b, at, r, next);
     } else {
       for (int i = 0; i < stage.values; ++i)
         store_value(b, at, r, made[i], info.first_value(kStage) + i);
@@ -104,8 +104,8 @@ class ForwardCell {
         save[k].store(slots + (info.first_slot(kStage) + k) * kUnits);
   }
 
-  // Stores what the next step's products multiply, made of the states s.
-  static RNNFAST_INLINE void hand_on(const Block& b, const Place& at, Index r, const V* s) {
+  // Stores the next step's operands, computed from the states s.
+  static RNNFAST_INLINE void store_operands(const Block& b, const Place& at, Index r, const V* s) {
     if constexpr (F::kRounds) F::store(s[0], b.h_operand + at.operand, at.lanes);
     if constexpr (info.opens) {
       V made[info.opening_values()];

@@ -1,6 +1,6 @@
 #pragma once
-// The pointwise part of the stages of a cell that was written in Python, in the forward pass: what
-// forward_cell.h is for compiled cells.
+// The pointwise part of the stages of a cell written in Python, in the forward pass; forward_cell.h
+// is its counterpart for compiled cells.
 
 #include "cpu/cell_code.h"
 #include "cpu/program.h"
@@ -20,17 +20,17 @@ class ForwardProgram {
     for_pieces(b, [](const ForwardProgram& piece) { piece.step(); });
   }
 
-  // What the first step multiplies, made of the initial states.
+  // Computes the first step's operands from the initial states.
   static void open(const Block& b) {
     for_pieces(b, [](const ForwardProgram& piece) {
       T* const h = piece.buffers_;
       piece.load_h(h);
-      piece.hand_on({h, piece.inner_ * W}, piece.b_.states, 1);
+      piece.store_operands({h, piece.inner_ * W}, piece.b_.states, 1);
     });
   }
 
  private:
-  // Some vectors of a block: of `outer` rows of a tile, or of `outer` tiles of a row.
+  // A piece of a block: `outer` rows of one tile or, if `across`, `outer` tiles of one row.
   ForwardProgram(const Block& b, T* buffers, Index tile, Index row, Index outer, int inner,
                  bool across)
       : b_(b),
@@ -76,13 +76,13 @@ class ForwardProgram {
         for_vectors([&](Index i, Index row, Index unit, int lanes) {
           V::load(h + i).store(b_.y + row * b_.y_stride + unit, lanes);
         });
-      hand_on({h, inner_ * W}, b_.new_states, program.buffers);
+      store_operands({h, inner_ * W}, b_.new_states, program.buffers);
     });
   }
 
-  // Stores what the next step's products multiply, made of the states: h in a buffer, and those
+  // Stores the next step's operands, computed from the new states: h, in a buffer, and the states
   // beyond it.
-  void hand_on(Place<T> h, const T* states, int buffers_taken) const {
+  void store_operands(Place<T> h, const T* states, int buffers_taken) const {
     if constexpr (F::kRounds) store_operand(h.at, nullptr, b_.h_operand);
     if (!l_.info.opens) return;
     Places<T> places(b_.code->traced->forward[0], buffers_, buffers_taken, outer_, inner_);
@@ -93,7 +93,7 @@ class ForwardProgram {
     places.each(PlaceKind::made, [&](int i, const T* made) { store_value(i, made); });
   }
 
-  // Where a place lies that has no buffer.
+  // Returns the address of a place without a buffer.
   RNNFAST_INLINE Place<T> place(PlaceKind kind, int i) const {
     const int units = l_.units;
     switch (kind) {
@@ -139,7 +139,7 @@ class ForwardProgram {
     for_vectors([&](Index i, Index row, Index unit, int lanes) {
       V value = V::load(from + i);
       if (mask) value = value * V::load(mask + row * b_.hidden + unit, lanes);
-      F::store(value, to + row * b_.operand_row + F::operand(unit), lanes);
+      F::store(value, to + row * b_.operand_row + F::operand_lanes(unit), lanes);
     });
   }
   void load_norm(int norm, T* to) const {

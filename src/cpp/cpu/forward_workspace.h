@@ -1,5 +1,5 @@
 #pragma once
-// Where the forward pass keeps the packed weights and what it makes on the way.
+// The forward pass's scratch memory: packed weights and intermediate results.
 
 #include "cpu/cell_code.h"
 
@@ -15,22 +15,23 @@ struct ForwardWorkspace {
   T* h0;      // (B, R), R columns of h
   T* gates;   // [tile][chunk row][slot][unit], unless the reserve holds them
   T* states;  // like h, [state][tile][B][unit], unless the reserve holds them
-  T* x;       // (chunk rows, I) as operands, where products round
-  // (B, R) as operands, where products round or drop: of the initial state, even and odd steps.
+  T* x;       // (chunk rows, I) as operands, if products round
+  // [version] of (B, R) as operands, if products round or drop: after the initial state, even steps
+  // and odd steps.
   T* h;
-  T* m;                   // (B, H) as operands: of a step, what is projected
-  T* values[kMaxValues];  // (B, H) each; those of an opening stage like h
+  T* m;                   // (B, H) as operands: the step's m, which is projected
+  T* values[kMaxValues];  // (B, H) each; an opening stage's have versions like h
   T* mask;                // (B, H) of recurrent dropout
-  T* made;                // (B, H), with zoneout h as the cell made it, unless the reserve holds it
-  T* sums;                // [thread][row of a block][gate][unit]
-  T* moments;             // [thread][norm][B][mean, 1 / deviation]
-  // Rows of sums that one block of the pointwise part may have, of one tile or several.
+  T* made;     // (B, H), with zoneout: h as the cell computed it, unless the reserve holds it
+  T* sums;     // [thread][row of a block][gate][unit]
+  T* moments;  // [thread][norm][B][mean, 1 / deviation]
+  // The most rows of sums that one call of the pointwise part takes, summed over its tiles.
   static constexpr Index kSumRows = 32;
-  Index thread_sums, thread_moments;   // values of one thread's
-  static constexpr int kVersions = 3;  // of what the end of a step makes for the next one
+  Index thread_sums, thread_moments;   // values per thread
+  static constexpr int kVersions = 3;  // of what a step prepares for the next one
   Index size;
 
-  // The weights lie at `packed`, or in the workspace itself if that is null.
+  // The weights are at `packed`, or in the workspace itself if that is null.
   ForwardWorkspace(const CellCode<T>& cell, T* base, const LayerSize& s, int threads, T* packed)
       : weights(cell.layout, packed ? packed : base, s),
         thread_sums(kSumRows * cell.layout.gate_row),
@@ -43,12 +44,13 @@ struct ForwardWorkspace {
     gates =
         c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * l.slot_row);
     states = c.take(s.training ? 0 : l.extra_states * tiles * state_rows(s) * l.units);
-    x = c.take(F::kRounds ? chunk_capacity(s.rows, kForwardChunkRows) * F::operand(s.input_size)
-                          : 0);
-    h = c.take(F::kRounds || s.noise.drops() ? kVersions * B * F::operand(s.h_size()) : 0);
-    m = c.take(s.proj_size ? B * F::operand(H) : 0);
+    x = c.take(F::kRounds
+                   ? chunk_capacity(s.rows, kForwardChunkRows) * F::operand_lanes(s.input_size)
+                   : 0);
+    h = c.take(F::kRounds || s.noise.drops() ? kVersions * B * F::operand_lanes(s.h_size()) : 0);
+    m = c.take(s.proj_size ? B * F::operand_lanes(H) : 0);
     for (int i = 0; i < l.values; ++i)
-      values[i] = c.take((i < l.opening_values ? kVersions : 1) * B * F::operand(H));
+      values[i] = c.take((i < l.opening_values ? kVersions : 1) * B * F::operand_lanes(H));
     mask = c.take(s.noise.drops() ? B * H : 0);
     made = c.take(s.noise.zones && !s.training ? B * H : 0);
     sums = c.take(threads * thread_sums);
@@ -56,8 +58,8 @@ struct ForwardWorkspace {
     size = c.used;
   }
 
-  // Rows of a tile's states where the reserve does not hold them; with zoneout those that the cell
-  // makes in a step come last.
+  // Rows of a tile's states if the reserve does not hold them. With zoneout, the states as the cell
+  // computes them in a step come last.
   static Index state_rows(const LayerSize& s) {
     return (kVersions + (s.noise.zones ? 1 : 0)) * s.rows.batch;
   }

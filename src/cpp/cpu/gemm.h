@@ -1,10 +1,11 @@
 #pragma once
 // The one matrix kernel of the engine: a block of rows times a panel of up to four vectors of
-// columns, all sums held in registers. Every product of a network is made of it.
+// columns, with all sums in registers. Every product of a network is built from it.
 //
 // A panel is stored [depth][vectors * lanes], the depth in a format's steps. Each element is summed
-// in the order of its depth with one fused multiply-add (or dot product) a part of a step, whatever
-// the block's number of rows, so a row's result does not depend on the rows beside it.
+// in the order of the depth, with one fused multiply-add (or dot product) per part of a step. This
+// does not depend on the block's number of rows, so a row's result never depends on the rows next
+// to it.
 
 #include "cpu/format.h"
 
@@ -33,16 +34,16 @@ inline constexpr int kMaxBlockRows = 8;
 template <class T>
 inline constexpr Index kLine = 64 / sizeof(T);  // values of a cache line
 
-// Data for the next blocks, which comes into the L2 cache meanwhile: hardware prefetchers stop at
-// the end of a panel. `step` values a step of the depth.
+// Data to prefetch into the L2 cache for the next blocks, `step` values per step of the depth.
+// Hardware prefetchers stop at the end of a panel.
 template <class T>
 struct Ahead {
   const T* at = nullptr;
   Index step = 0;
 };
 
-// Shares the fetching of `values` values evenly among blocks with `steps` steps of depth in all:
-// evenly, because what is fetched at once keeps other loads waiting.
+// Spreads the prefetching of `values` values evenly over blocks with `steps` steps of depth in all,
+// because a burst of prefetches would delay other loads.
 template <class T>
 struct AheadShares {
   const T* next;  // or null
@@ -104,7 +105,7 @@ RNNFAST_INLINE void multiply_part(RawOf<P> (&sums)[kRows][kVectors], const RealO
 }
 
 // sums += A B over the depth. A is (rows, depth) with row stride lda, or packed [depth][kRows].
-// Each step of the depth also fetches a cache line into the L2 cache, `ahead`'s.
+// Each step of the depth also prefetches one line of `ahead` into the L2 cache.
 template <class P, int kRows, int kVectors, bool kPackedA>
 RNNFAST_INLINE void multiply(RawOf<P> (&sums)[kRows][kVectors], const RealOf<P>* a, Index lda,
                              const RealOf<P>* b, Index ldb, Index depth, Ahead<RealOf<P>>& ahead) {
@@ -120,8 +121,8 @@ RNNFAST_INLINE void multiply(RawOf<P> (&sums)[kRows][kVectors], const RealOf<P>*
   }
 }
 
-// C (+)= bias + sum over `parts` of A_p B_p: one call of `multiply` a part, `a_step` and `b_step`
-// apart. C's last vector may be partial: `columns` of it exist.
+// C (+)= bias + the sum of A_p B_p over `parts`, each one call of `multiply`; consecutive parts are
+// `a_step` and `b_step` apart. C has `columns` columns, so its last vector may be partial.
 template <class T>
 struct BlockArgs {
   const T* a;
@@ -215,8 +216,8 @@ RNNFAST_INLINE constexpr int vectors_of(int columns, int lanes) {
   return (columns + lanes - 1) / lanes;
 }
 
-// Any number of rows times one panel. `args.a` and `args.c` point at the first row. The blocks
-// share the fetching of a panel of this one's size at `args.ahead.at`.
+// Multiplies any number of rows by one panel. `args.a` and `args.c` point at the first row. The
+// blocks share the prefetching of a panel of the same size at `args.ahead.at`.
 template <class P>
 RNNFAST_INLINE void multiply_rows(BlockArgs<RealOf<P>> args, Index rows) {
   using T = RealOf<P>;

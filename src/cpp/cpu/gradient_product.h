@@ -2,8 +2,8 @@
 // The gradient of a matrix, C (rows, columns) (+)= A^T B for A (depth, rows) and B (depth,
 // columns): a long sum for each element of a small C.
 //
-// Threads own columns of C, or rows where there are more of them, and share nothing. A is packed a
-// strip of its columns at a time; B is read where it lies, but for a last vector that would reach
+// Each thread owns columns of C, or rows if C has more rows, and threads share nothing. A is packed
+// a strip of its columns at a time; B is read in place, except for a last vector that would reach
 // beyond its row. Each element is summed in the order of the depth, in blocks of a fixed size.
 
 #include "core/team.h"
@@ -43,7 +43,7 @@ class GradientProduct {
   }
 
  private:
-  // Values of a step of the depth: a strip of A, and the last panel of B.
+  // Values per step of the depth: of a strip of A, and of that plus the last panel of B.
   static Index strip_width(Index rows) { return min_index(kGradientProductRows, rows); }
   static Index width(Index rows) { return strip_width(rows) + kMaxVectors * W; }
 
@@ -92,7 +92,7 @@ class GradientProduct {
   const ProductArgs<T>& args_;
   Range own_rows_, own_vectors_;
   T *strip_, *last_;
-  Index depth_ = 0, deep_ = 0;  // of the sum, multiplied now
+  Index depth_ = 0, deep_ = 0;  // of the sum, multiplied at present
 };
 
 }  // namespace RNNFAST_ISA_NAMESPACE

@@ -1,7 +1,8 @@
 #pragma once
-// The gradient of the input: of a chunk of rows, the gate gradients times the input's weights.
+// The gradient of the input: for a chunk of rows, the gate gradients times weight_ih.
 
 #include "cpu/direct_backward.h"
+#include "cpu/transposed.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -31,7 +32,7 @@ class InputGradient {
                          vectors_from(v0), tiles, panel(v0));
   }
 
-  // dx of this thread's share of a chunk's rows.
+  // Writes dx of this thread's share of a chunk's rows.
   void write(const Chunk& chunk, const T* gates, T* scratch) const {
     if (args_.size.direct) return write_direct(chunk, gates);
     const Range mine = share(chunk.rows, thread_, team_.size);
@@ -39,7 +40,7 @@ class InputGradient {
       const Index first = mine.begin + at;
       for (Index v0 = 0; v0 < l_.vectors(I_); v0 += kMaxVectors) {
         const int vectors = vectors_from(v0);
-        transposed_product<P>(l_, gates + first * F::operand(l_.gate_row), chunk_tile(),
+        transposed_product<P>(l_, gates + first * F::operand_lanes(l_.gate_row), chunk_tile(),
                               l_.input_gates.count, panel(v0),
                               panel(v0 + vectors < l_.vectors(I_) ? v0 + vectors : 0), vectors,
                               tiles_, rows, scratch);
@@ -62,16 +63,16 @@ class InputGradient {
     for (Index r = 0; r < chunk.rows; ++r) store_dx(chunk, gates, r, mine, out + r * width);
   }
 
-  // Some vectors of a row of dx. Gates that see the input itself add their gradients.
+  // Stores some vectors of a row of dx and adds the gradients of gates that read the input itself.
   void store_dx(const Chunk& chunk, const T* gates, Index row, Range vectors, const T* from) const {
     for (Index v = vectors.begin; v < vectors.end; ++v, from += W) {
       const int lanes = int(min_index(W, I_ - v * W));
       T* to = args_.dx + (chunk.row + row) * args_.dx_stride + v * W;
       V value = V::load(from);
       for (int g = l_.reading_gates.first; g < l_.reading_gates.end(); ++g)
-        value =
-            value + F::load(gates + l_.tile_of(v) * chunk_tile() + row * F::operand(l_.gate_row) +
-                            F::operand(g * l_.units + l_.place_of(v) * W));
+        value = value +
+                F::load(gates + l_.tile_of(v) * chunk_tile() + row * F::operand_lanes(l_.gate_row) +
+                        F::operand_lanes(g * l_.units + l_.place_of(v) * W));
       if (args_.add_dx) value = value + V::load(to, lanes);
       value.store(to, lanes);
     }
@@ -79,7 +80,7 @@ class InputGradient {
 
   T* panel(Index v0) const { return work_.w_ih + v0 * W * tiles_ * F::steps(l_.gate_row); }
   int vectors_from(Index v0) const { return int(min_index(kMaxVectors, l_.vectors(I_) - v0)); }
-  Index chunk_tile() const { return work_.chunk_rows * F::operand(l_.gate_row); }
+  Index chunk_tile() const { return work_.chunk_rows * F::operand_lanes(l_.gate_row); }
 
   const Layout<T>& l_;
   const BackwardArgs<T>& args_;

@@ -24,24 +24,48 @@ class InputProduct {
         I_(args.size.input_size),
         H_(args.size.hidden_size) {}
 
-  // Rounds the chunk's input where products do.
+  // Rounds the chunk's input if products round.
   void round(const Chunk& chunk) {
     if (!F::kRounds || args_.indices) return;
     input_row_ = chunk.row;
     const Range mine = share(chunk.rows, thread_, team_.size);
     round_rows<P>(args_.x + (chunk.row + mine.begin) * args_.x_stride, args_.x_stride,
-                  mine.end - mine.begin, I_, work_.x + mine.begin * F::operand(I_), F::operand(I_));
+                  mine.end - mine.begin, I_, work_.x + mine.begin * F::operand_lanes(I_),
+                  F::operand_lanes(I_));
     team_.barrier();
   }
 
-  // gates = x W^T + bias for rows [first, first + count) of one tile, or x itself; row stride
-  // slot_row.
-  void multiply(Index tile, Index first, Index count, T* gates) const {
+  // Computes gates = x W^T + bias for a thread's rows of a chunk. `gates` points at packed row
+  // `first_row`.
+  void multiply(const Chunk& chunk, const Partition& own, Index first_row, Index gates_tile,
+                T* gates) const {
+    for (Index tile = own.tiles.begin; tile < own.tiles.end; ++tile) {
+      const auto rows = [&](Index first, Index count) {
+        multiply_rows_of(tile, first, count,
+                         gates + tile * gates_tile + (first - first_row) * l_.slot_row);
+      };
+      if (own.by_tiles) {
+        rows(chunk.row, chunk.rows);
+        continue;
+      }
+      const Index low = min_index(chunk.first, chunk.last);
+      for (Index t = low; t <= max_index(chunk.first, chunk.last); ++t) {
+        const Index end = min_index(own.batch.end, args_.size.rows.count(t));
+        if (own.batch.begin < end)
+          rows(args_.size.rows.offset[t] + own.batch.begin, end - own.batch.begin);
+      }
+    }
+  }
+
+ private:
+  // Computes gates = x W^T + bias, or copies x for gates that read it, for rows [first, first +
+  // count) of one tile. The gates' row stride is slot_row.
+  void multiply_rows_of(Index tile, Index first, Index count, T* gates) const {
     for (int g = l_.reading_gates.first; g < l_.reading_gates.end(); ++g)
       copy_input(tile, first, count, gates + g * l_.units);
     const T* bias = work_.weights.bias_ih + tile * l_.gate_row;
     if (args_.size.direct) return multiply_direct(tile, first, count, bias, gates);
-    const Index depth = F::steps(I_), stride = F::kRounds ? F::operand(I_) : args_.x_stride;
+    const Index depth = F::steps(I_), stride = F::kRounds ? F::operand_lanes(I_) : args_.x_stride;
     const T* x = F::kRounds ? work_.x + (first - input_row_) * stride : args_.x + first * stride;
     const T* weights = work_.weights.w_ih + tile * depth * l_.gate_row;
     l_.for_panels(l_.input_gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {
@@ -66,8 +90,7 @@ class InputProduct {
     });
   }
 
- private:
-  // The units of a tile, of the input itself.
+  // Copies a tile's units of the input itself.
   void copy_input(Index tile, Index first, Index count, T* to) const {
     const Index unit = tile * l_.units;
     for (Index r = 0; r < count; ++r, to += l_.slot_row) {
@@ -99,7 +122,7 @@ class InputProduct {
       direct_gather(l_, w, I_, args_.indices[first + r], H_, tile, bias, gates + r * l_.slot_row);
   }
 
-  // The input product for indices: a row of the panel is the product with a one-hot vector.
+  // The input product for indices: one row of the panel is the product with a one-hot vector.
   void gather_rows(Index first, Index count, const T* panel, int vectors, const T* bias,
                    T* gates) const {
     for (Index r = 0; r < count; ++r) {

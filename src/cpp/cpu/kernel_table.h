@@ -1,9 +1,9 @@
 #pragma once
-// What the engine's ISA-specific kernels take and give: plain structs that both sides can include.
+// The interface of the engine's ISA-specific kernels: plain structs that both sides can include.
 //
-// Sequences of unequal length are packed: sorted by falling length, so that step t has a prefix of
-// `count(t)` active sequences, whose rows follow each other in memory. A batch of equal lengths is
-// the special case in which the packed rows are the (T, B, .) array itself.
+// Sequences of unequal length are packed: sorted by decreasing length, so that the first `count(t)`
+// sequences are active in step t and their rows are contiguous. A batch of equal lengths is the
+// special case in which the packed rows are the (T, B, .) array itself.
 
 #include "cells/program.h"
 #include "core/team.h"
@@ -12,10 +12,10 @@ namespace rnnfast {
 
 using Index = long;
 
-// What products multiply: values of the arrays' type, or values rounded to bfloat16.
+// The precision of the products' factors: that of the arrays, or rounded to bfloat16.
 enum class Precision { full, bfloat16 };
 
-// The formats of products beside float and double; cpu/format.h tells. Tags without a definition.
+// Tags of the product formats other than float and double; cpu/format.h describes them.
 struct Bf16Converted;
 struct Bf16Dot;
 
@@ -35,15 +35,15 @@ struct PackedRows {
 // calls use them in place (direct.h), unless they are already packed or must be rounded.
 inline constexpr Index kDirectRows = 8;
 
-// The noise inside the steps of a layer in one direction; core/noise.h has its masks.
+// The noise inside the steps of one layer and direction; core/noise.h defines its masks.
 struct LayerNoise {
-  double zoneout[kMaxStates] = {};  // the probability with which each state stays as it was
-  double recurrent_dropout = 0;     // of what the recurrent products multiply
-  double candidate_dropout = 0;     // of the candidate, in cells that have its mask
+  double zoneout[kMaxStates] = {};  // the probability that a unit of each state keeps its old value
+  double recurrent_dropout = 0;     // on the operands of the recurrent products
+  double candidate_dropout = 0;     // on the candidate, in cells with CellInfo::mask
   bool zones = false;               // whether any state has zoneout
-  bool expects = false;             // zoneout by its expectation instead of a mask
+  bool expects = false;             // zoneout uses its expectation instead of a mask
   unsigned long seed = 0;
-  unsigned cell = 0;  // of the masks
+  unsigned cell = 0;  // identifies the masks
 
   RNNFAST_INLINE bool drops() const { return recurrent_dropout > 0; }
 };
@@ -57,13 +57,13 @@ struct LayerSize {
   bool training;
   bool needs_dx;
   bool packed = false;  // the weights are packed already
-  bool direct = false;  // the weights are read as they lie: see kDirectRows
+  bool direct = false;  // the weights are read in place: see kDirectRows
   LayerNoise noise = {};
 
   // Width R of h, which the recurrent products multiply.
   RNNFAST_INLINE Index h_size() const { return proj_size ? proj_size : hidden_size; }
-  // Rows of a tile's states beyond h in the reserve: the initial ones, those after each step, and
-  // with zoneout those that the cell made in each step.
+  // Rows of a tile's states beyond h in the reserve: the initial ones, those after each step and,
+  // with zoneout, those that the cell computed in each step.
   RNNFAST_INLINE Index state_rows() const {
     return rows.batch + (noise.zones ? 2 : 1) * rows.total();
   }
@@ -75,7 +75,7 @@ struct Part {
   bool first = true, last = true;
 };
 
-// In PyTorch's layouts; biases, channel and weight_hr may be null.
+// Weights in PyTorch's layouts; biases, channel and weight_hr may be null.
 template <class T>
 struct CellWeights {
   T* weight_ih;       // (input_gates * H, I)
@@ -86,18 +86,18 @@ struct CellWeights {
   T* weight_hr;       // (P, H), with a projection
 };
 
-// Values of T that forward keeps for backward.
+// How many values of T forward keeps for backward.
 struct LayerReserve {
   Index gates;   // saved values, [tile][row][slot][unit]
   Index states;  // states beyond h, [state][tile][state_rows][unit]
-  Index made;    // with zoneout, h as the cell made it, (rows, H)
+  Index made;    // with zoneout, h as the cell computed it, (rows, H)
 };
 
 template <class T>
 struct ForwardArgs {
   LayerSize size;
   Part part;
-  bool again;  // only fill the reserve: y is there from an earlier call, and is read
+  bool recomputing;  // only refill the reserve: y holds an earlier call's result and is read
   CellWeights<const T> weights;  // unless size.packed
   T* packed;                     // what `pack` wrote, read only, if size.packed; else null
   const T* x;                    // (rows, I), row stride x_stride; or null
@@ -106,7 +106,7 @@ struct ForwardArgs {
   T* y;  // (rows, R), row stride y_stride
   Index y_stride;
   const T* initial[kMaxStates];  // (B, R), and (B, H) beyond h; null for zeros
-  T* final[kMaxStates];          // likewise; not written if `again`
+  T* final[kMaxStates];          // likewise; not written if recomputing
   T* gates;                      // reserve; null unless training
   T* states;                     // reserve; null unless training
   T* made;                       // likewise
@@ -141,16 +141,16 @@ struct BackwardArgs {
 template <class T>
 struct CellKernels {
   CellInfo info;
-  const void* code;  // what the functions below know of the cell (cell_code.h)
+  const void* code;  // the cell's layout and functions (cell_code.h)
   Index tile_units;  // hidden units of a tile
   Index chunk_rows;  // backward's chunks of steps end with the step that fills this many rows
-  // These serve every cell; the first argument is this struct.
+  // The same functions serve every cell; their first argument is this struct.
   LayerReserve (*reserve)(const CellKernels&, const LayerSize& size);
-  // Values of T: weights as the forward pass reads them, and the scratch of a call.
+  // Sizes in values of T: of packed weights, and of the workspace of a call.
   Index (*packed)(const CellKernels&, const LayerSize& size);
   Index (*forward_workspace)(const CellKernels&, const LayerSize& size, int threads);
   Index (*backward_workspace)(const CellKernels&, const LayerSize& size, int threads);
-  // Packs weights; `size.rows` has no influence.
+  // Packs weights; ignores `size.rows`.
   void (*pack)(const CellKernels&, const CellWeights<const T>& weights, const LayerSize& size,
                const Team& team, int thread, T* packed);
   void (*forward)(const CellKernels&, const ForwardArgs<T>& args, const Team& team, int thread);
@@ -161,12 +161,13 @@ struct CellKernels {
 template <class T>
 struct FormatKernels {
   const CellKernels<T>* cells;  // by the cell's place in the registry
-  // The kernels of a cell that was written in Python, which read it and `memory`, as many values as
-  // the first function tells, for as long as they are used.
+  // The kernels of a cell written in Python. They read the cell and `memory`, whose size in values
+  // the first function returns, so both must outlive them.
   Index (*traced_values)(const TracedCell&);
   CellKernels<T> (*traced_kernels)(const TracedCell&, T* memory);
-  // The best rate of multiply-adds, for benchmarks (probe.h): operations of a round, and a function
-  // that does so many rounds. What it returns only keeps the work alive.
+  // The best rate of multiply-adds, for benchmarks (probe.h): floating-point operations per round,
+  // and a function that runs a number of rounds. It returns a value only to keep the compiler from
+  // removing the work.
   long probe_round_flops;
   double (*probe_multiply_adds)(long rounds);
 };

@@ -1,7 +1,7 @@
 #pragma once
 // Layer normalisation (Ba, Kiros and Hinton 2016): rows of mean 0 and variance 1, scaled and
-// shifted. A row stays in the cache while its moments are made and it is written. Each sum has an
-// order that depends on the width alone.
+// shifted. A row stays in the cache while its moments are computed and it is written. The order of
+// each sum depends only on the width.
 
 #include "cpu/dense_table.h"
 #include "cpu/gemm.h"
@@ -18,7 +18,7 @@ RNNFAST_INLINE void for_vectors(Index width, F&& f) {
   if (i < width) f(i, int(width - i));
 }
 
-// The mean of f(i, lanes) over a row; what it gives beyond the row does not count.
+// The mean of f(i, lanes) over a row; lanes beyond the row are ignored.
 template <class T, class F>
 RNNFAST_INLINE T row_mean(Index width, F&& f) {
   using V = Vec<T>;

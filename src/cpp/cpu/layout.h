@@ -1,25 +1,26 @@
 #pragma once
-// How a cell's weights, gates and states lie in memory, and who works on what.
+// The layout of a cell's weights, gates and states in memory, and how threads share the work.
 //
 // Hidden units are handled in tiles. A tile is one vector of units if every product of the cell has
-// three gates or more, so that its gates fill the columns of a panel, and four vectors otherwise,
-// so that each gate fills one. Within a tile the columns are [gate][vector][lane].
+// at least three gates, as these then fill a panel; otherwise it is four vectors, so that each gate
+// fills a panel of its own. Within a tile the columns are [gate][vector][lane].
 
 #include "core/carver.h"
 #include "cpu/projection.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-inline constexpr int kAllProducts = kMaxGates;  // of a cell, at most: each has gates of its own
+inline constexpr int kAllProducts = kMaxGates;  // at most, as no two products share a gate
 
-// The recurrent products of all stages, in their order; and in the order of the stages that made
-// what they multiply, where group 0 is made of the states before the step, group k + 1 by stage k.
+// The recurrent products in the order of their stages, and also grouped by the stage that computes
+// their operand: group 0 multiplies operands made from the states before the step, group k + 1
+// those that stage k computes.
 struct ProductList {
   Product item[kAllProducts] = {};
-  int first[kMaxStages + 1] = {};  // of each stage, and one after the last
+  int first[kMaxStages + 1] = {};  // of each stage, then the end of the last
   int size = 0;
-  int made[kAllProducts] = {};
-  int group[kMaxStages + 2] = {};  // where each begins, and one after the last
+  int made[kAllProducts] = {};     // the products, by group
+  int group[kMaxStages + 2] = {};  // where each begins, then the end of the last
 };
 
 constexpr ProductList products_of(const CellInfo& info) {
@@ -45,24 +46,25 @@ constexpr ProductList products_of(const CellInfo& info) {
   return list;
 }
 
-// The numbers of a cell that the drivers go by, made once.
+// The properties of a cell that the drivers need, computed once.
 template <class T>
 struct Layout {
   static constexpr int W = kLanes<T>;
 
   CellInfo info;
   ProductList products;
-  Span input_gates, reading_gates;  // with rows of weight_ih; those that see the input itself
+  Span input_gates, reading_gates;  // with rows of weight_ih; those that read the input itself
   int first, last;                  // stages of a step
   int values, opening_values;
   bool split, keeps_gates;
-  bool own_bias_hh;         // whether the gradient of bias_hh is not a part of bias_ih's
-  int tile_shift;           // a tile has 2^tile_shift vectors; divisions by that are frequent
+  bool own_bias_hh;         // whether bias_hh's gradient is summed separately from bias_ih's
+  int tile_shift;           // a tile has 2^tile_shift vectors, so that divisions by it are shifts
   int tile_vectors, units;  // of a tile
-  int gate_row, slot_row, param_row, seen_row;  // values of one row in a tile
+  int gate_row, slot_row, param_row, seen_row;  // values per row of a tile
   int extra_states;                             // beyond h
-  int block_rows;  // such that one block serves every panel of the cell
-  // Values of a tile's weights for each step of the depth and panel of a stage's products.
+  int block_rows;                               // so that one block serves every panel of the cell
+  // Per stage: how many of the next tile's weights to prefetch for each panel and step of the
+  // depth.
   Index stage_fetch[kMaxStages] = {};
 
   constexpr explicit Layout(const CellInfo& cell)
@@ -100,8 +102,8 @@ struct Layout {
   RNNFAST_INLINE constexpr Index tiles(Index hidden) const {
     return (vectors(hidden) + tile_vectors - 1) >> tile_shift;
   }
-  // The tile that a vector of units is in, and its place there; the gate that a tile's column of
-  // vectors belongs to, likewise.
+  // The tile that contains a vector of units, and the vector's index in it. Applied to a tile's
+  // column of vectors, they return its gate and the vector's index in the gate.
   RNNFAST_INLINE constexpr Index tile_of(Index vector) const { return vector >> tile_shift; }
   RNNFAST_INLINE constexpr Index place_of(Index vector) const {
     return vector & (tile_vectors - 1);
@@ -109,7 +111,7 @@ struct Layout {
   RNNFAST_INLINE Index recurrent_bytes(const LayerSize& s) const {
     return info.recurrent_gates() * s.hidden_size * s.h_size() * Index(sizeof(T));
   }
-  // Vectors of a tile that have units.
+  // The number of vectors of a tile that have units.
   RNNFAST_INLINE constexpr int used_vectors(Index hidden, Index tile) const {
     return int(min_index(tile_vectors, vectors(hidden) - tile * tile_vectors));
   }
@@ -127,7 +129,7 @@ struct Layout {
       for (int g = some.first; g < some.end(); ++g) f(g * tile_vectors, vectors);
     }
   }
-  // Panels of a tile that some gates have.
+  // The number of panels that some gates take in a tile.
   RNNFAST_INLINE constexpr int panels(Span some) const {
     return tile_vectors == 1 ? (some.count + kMaxVectors - 1) / kMaxVectors : some.count;
   }
@@ -146,7 +148,7 @@ struct Layout {
       if (info.recurrent.of(gate) >= 0 && info.input.of(gate) < 0) return true;
     return false;
   }
-  // The widest panel's.
+  // The number of vectors of the widest panel.
   constexpr int panel_vectors() const {
     if (tile_vectors > 1) return kMaxVectors;
     int widest = widest_panel(input_gates.count);
@@ -162,8 +164,8 @@ struct Layout {
   }
 };
 
-// Rows of gates made by one product with the input (forward) and kept between two weight-gradient
-// products (backward): enough to fill the kernel, few enough to stay in the cache.
+// Rows of gates that one input product computes (forward) and that wait for one weight-gradient
+// product (backward): enough to fill the kernel, few enough to stay in the cache.
 inline constexpr Index kForwardChunkRows = 192;
 inline constexpr Index kBackwardChunkRows = 512;
 inline constexpr Index kStripRows = 96;    // rows of a transposed product, per panel of weights
@@ -177,9 +179,9 @@ inline constexpr Index kGradientDepth = 128;
 // moves on: they stay in the L2 cache.
 inline constexpr Index kGradientValues = 128 * 1024;
 
-// The steps of one chunk. Steps are processed in order of time, or against it if `reverse`.
+// The steps of one chunk. Steps are processed in time order, or in the opposite order if `reverse`.
 struct Chunk {
-  Index first, last;  // first and last processed step, both included
+  Index first, last;  // first and last step processed, inclusive
   Index row, rows;    // its packed rows
 };
 
@@ -197,18 +199,19 @@ RNNFAST_INLINE Index chunk_capacity(const PackedRows& rows, Index target) {
   return min_index(rows.total(), target - 1 + rows.batch);
 }
 
-// The order in which a direction processes the steps, and which sequences go on from step to step.
+// The order in which a direction processes the steps, and which sequences continue from one step to
+// the next.
 struct StepOrder {
   const PackedRows& rows;
   bool reverse;
 
-  // The step processed before t, or -1 if there is none.
+  // The step processed before t, or -1 for the first.
   RNNFAST_INLINE Index previous(Index t) const {
     if (reverse) return t + 1 < rows.steps ? t + 1 : -1;
     return t - 1;
   }
-  // How many of step t's sequences continue from `previous(t)`; the others start from the initial
-  // state. They come first.
+  // How many of step t's sequences continue from `previous(t)`. They come first; the others start
+  // from the initial state.
   RNNFAST_INLINE Index continued(Index t) const {
     const Index before = previous(t);
     return before < 0 ? 0 : min_index(rows.count(t), rows.count(before));
@@ -217,8 +220,8 @@ struct StepOrder {
 
 // How threads share a time step: by hidden tiles (each sees every row) or by sequences (each sees
 // every tile). Sharing by sequences needs no barrier in a step, but every thread then streams all
-// recurrent weights each step. It pays off once each thread has about a dozen rows, or more of them
-// where the weights do not fit its cache.
+// recurrent weights each step. It pays off once each thread has about a dozen rows, or more if the
+// weights exceed its cache.
 struct Partition {
   Range tiles, batch;
   bool by_tiles;
@@ -239,8 +242,9 @@ RNNFAST_INLINE Index active_rows(const Chunk& chunk) {
   return chunk.rows / steps;
 }
 
-// The sequences of one thread in a chunk such that each thread has about as many rows of it. Where
-// lengths differ, sequences change their threads from chunk to chunk, which then meet in between.
+// This thread's sequences in a chunk, chosen so that every thread has about as many of its rows. If
+// lengths differ, a sequence may move to another thread at the next chunk, so the threads must meet
+// in between.
 RNNFAST_INLINE Range share_rows(const PackedRows& rows, const Chunk& chunk, int thread,
                                 int threads) {
   Range mine = share(active_rows(chunk), thread, threads);
@@ -266,7 +270,7 @@ void pack_weights(const Layout<RealOf<P>>& l, const RealOf<P>* from, const RowBl
     });
 }
 
-// Packs row vectors (count, H) into [tile][count][unit], zeros in the padding and for null.
+// Packs row vectors (count, H) into [tile][count][unit], with zeros in the padding and for null.
 template <class T>
 void pack_units(const Layout<T>& l, const T* from, Index hidden, int count, Range tiles, T* to) {
   for (Index tile = tiles.begin; tile < tiles.end; ++tile) {
@@ -276,7 +280,7 @@ void pack_units(const Layout<T>& l, const T* from, Index hidden, int count, Rang
   }
 }
 
-// Packs a bias, (blocks * H,) or null, into [tile][gate][unit]; 0 for gates that have none.
+// Packs a bias, (blocks * H,) or null, into [tile][gate][unit]; with 0 for gates without one.
 template <class T>
 void pack_bias(const Layout<T>& l, const T* from, const RowBlocks& blocks, Index hidden,
                Range tiles, T* to) {
@@ -288,14 +292,14 @@ void pack_bias(const Layout<T>& l, const T* from, const RowBlocks& blocks, Index
     }
 }
 
-// What the forward pass reads in place of a layer's weights in one direction.
+// The packed copy of the weights of one layer and direction that the forward pass reads.
 template <class P>
 struct PackedLayer {
   using T = RealOf<P>;
-  T *w_ih, *w_hh;        // panels; none if the weights are read as they lie
+  T *w_ih, *w_hh;        // panels; empty if the weights are read in place
   T *bias_ih, *bias_hh;  // [tile][gate][unit]
   T* params;             // [tile][param][unit]
-  T* w_hr;               // of the projection
+  T* w_hr;               // panels of the projection
   Index size;
 
   const Layout<T>& l;
@@ -312,7 +316,7 @@ struct PackedLayer {
     size = c.used;
   }
 
-  // This thread's share.
+  // Packs this thread's share.
   void pack(const CellWeights<const T>& w, const LayerSize& s, const Team& team, int thread) const {
     const Index H = s.hidden_size;
     const Range tiles = share(l.tiles(H), thread, team.size);
@@ -328,7 +332,8 @@ struct PackedLayer {
   }
 };
 
-// h0 in packed order, (B, R): the columns of some tiles; zeros for null. `hidden` is R.
+// Copies the columns of some tiles of h0 in packed order, (B, R); null stands for zeros. `hidden`
+// is R.
 template <class T>
 void load_h0(const Layout<T>& l, const T* from, const PackedRows& rows, Index hidden, Range tiles,
              T* to) {
@@ -339,7 +344,8 @@ void load_h0(const Layout<T>& l, const T* from, const PackedRows& rows, Index hi
       to[r * hidden + j] = from ? from[rows.order[r] * hidden + j] : T(0);
 }
 
-// Sequence r's row in the (B, H) arrays of the caller, spread over tiles [tile][B][unit] and back.
+// Copies a state from the caller's (B, H) array to tiles, [tile][B][unit], in packed order;
+// store_state copies one sequence's row of a tile back.
 template <class T>
 void load_state(const Layout<T>& l, const T* from, const PackedRows& rows, Index hidden,
                 Range tiles, T* to, Index tile_stride) {

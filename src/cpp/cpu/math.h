@@ -1,16 +1,14 @@
 #pragma once
-// exp, sigmoid, tanh and what cells need beside them, on vectors. NaN in gives NaN out.
+// exp, sigmoid, tanh and the other functions that cells need, on vectors. NaN returns NaN.
 //
 // Largest error over the whole range, in units in the last place (tests/test_math.py enforces it):
-//   exp      float 2, double 2       for arguments up to kExpLimit with normal results; 0 below
-//   those
-//                                    and inf above
+//   exp      float 2, double 2       for arguments up to kExpLimit with normal results; otherwise
+//                                    0 or inf
 //   sigmoid  float 3, double 3       for results above the smallest normal number; 0 below
 //                                    -kExpLimit
 //   tanh     float 3, double 3       everywhere, tiny arguments included
-//   log      float 3, double 3       for normal arguments; -inf at 0, NaN below, and what is
-//   smaller
-//                                    than a normal number counts as 0
+//   log      float 3, double 3       for normal arguments; -inf at 0, NaN below; subnormal
+//                                    numbers count as 0
 //   softplus float 3, double 3       for normal results; 0 below -kExpLimit
 //   erf      float 2, double 2       everywhere, tiny arguments included
 
@@ -18,8 +16,8 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// x clamped into [-limit, limit]; NaN stays: the comparisons are false for it, and x86's minimum
-// and maximum, which compilers do not make of them, give their second operand then.
+// Clamps x to [-limit, limit]. NaN stays: comparisons with it are false, and x86's minimum and
+// maximum, which compilers do not generate by themselves, return their second operand for it.
 template <class T>
 RNNFAST_INLINE Vec<T> clamp(Vec<T> x, T limit) {
   const typename Vec<T>::Raw lo = Vec<T>(-limit).v, hi = Vec<T>(limit).v;
@@ -89,7 +87,7 @@ inline constexpr T kTanhLimit = sizeof(T) == 4 ? T(9.1) : T(19.1);  // tanh roun
 template <class T>
 RNNFAST_INLINE Vec<T> quotient(Vec<T> a, Vec<T> b) {
 #if RNNFAST_VECTOR_BYTES == 64
-  if constexpr (sizeof(T) == 4) {  // a division takes 16 cycles, in which 32 multiply-adds are done
+  if constexpr (sizeof(T) == 4) {  // a division takes as long as 32 multiply-adds, 16 cycles
     const __m512 divisor = (__m512)b.v;
     __m512 y = _mm512_maskz_rcp14_ps(0xffff, divisor);
     // Fused whatever the compiler contracts: a rounded product would spoil the small residual.
@@ -108,7 +106,8 @@ RNNFAST_INLINE Vec<T> exp(Vec<T> x) {
   return x.v > kExpLimit<T> ? Vec<T>(T(__builtin_inf())).v : y;
 }
 
-// 0 below -kExpLimit: the clamped argument's result, 6e-39, is not small beside every operand.
+// Returns 0 below -kExpLimit: the clamped argument's result, 6e-39, is not negligible next to every
+// operand.
 template <class T>
 RNNFAST_INLINE Vec<T> sigmoid(Vec<T> x) {
   using Raw = typename Vec<T>::Raw;
@@ -117,7 +116,7 @@ RNNFAST_INLINE Vec<T> sigmoid(Vec<T> x) {
   return x.v < -kExpLimit<T> ? Raw{} : y;
 }
 
-// tanh = e / (e + 2) with e = exp(2x) - 1, made without cancellation.
+// tanh = e / (e + 2) with e = exp(2x) - 1, computed without cancellation.
 template <class T>
 RNNFAST_INLINE Vec<T> tanh(Vec<T> x) {
   const Vec<T> y = clamp(x, kTanhLimit<T>);
@@ -135,8 +134,8 @@ RNNFAST_INLINE typename Vec<T>::Raw polynomial(const T (&c)[kTerms], typename Ve
   return y;
 }
 
-// log(1 + u) = 2 artanh(z) with z = u / (2 + u), for z^2 <= 1/9: the artanh's series to a term that
-// is below half a unit in the last place.
+// log(1 + u) = 2 artanh(z) with z = u / (2 + u), for z^2 <= 1/9: the series of artanh, to a term
+// below half a unit in the last place.
 template <class T>
 RNNFAST_INLINE Vec<T> log1p_reduced(Vec<T> u) {
   using Raw = typename Vec<T>::Raw;
@@ -150,7 +149,8 @@ RNNFAST_INLINE Vec<T> log1p_reduced(Vec<T> u) {
                             2. / 19, 2. / 21, 2. / 23, 2. / 25, 2. / 27, 2. / 29, 2. / 31, 2. / 33};
     p = polynomial<T>(c, s);
   }
-  // u - z (u - s p): 2 z = u - z u, and the small rest does not spoil u's digits.
+  // u - z (u - s p): as 2 z = u - z u, only a small term is subtracted from u, which keeps its
+  // digits.
   return u.v - z * (u.v - s * p);
 }
 
@@ -163,7 +163,7 @@ RNNFAST_INLINE Vec<T> log(Vec<T> x) {
   constexpr int kMantissa = kFloat ? 23 : 52;
   constexpr long kHalf = kFloat ? 0x3f3504f3 : 0x3fe6a09e667f3bcd;  // the bits of sqrt(1/2)
   constexpr T kSmallest = kFloat ? T(1.17549435e-38) : T(2.2250738585072014e-308);
-  const Raw normal = x.v >= kSmallest ? x.v : T(1) - Raw{};  // what has no exponent is set below
+  const Raw normal = x.v >= kSmallest ? x.v : T(1) - Raw{};  // the rest are set below
   const Int bits = (Int)normal, above = bits - kHalf;
   const Int n = above >> kMantissa;
   const Vec<T> m((Raw)(bits - (n << kMantissa)));
@@ -180,7 +180,7 @@ RNNFAST_INLINE Vec<T> log(Vec<T> x) {
 template <class T>
 RNNFAST_INLINE Vec<T> softplus(Vec<T> x) {
   using Raw = typename Vec<T>::Raw;
-  const Vec<T> magnitude = x.v < T(0) ? x.v : -x.v;  // with the sign turned
+  const Vec<T> magnitude = x.v < T(0) ? x.v : -x.v;  // -|x|
   const Vec<T> u = exp(magnitude);
   const Raw rest = log1p_reduced(u).v;
   const Raw y = x.v > T(0) ? x.v + rest : rest;

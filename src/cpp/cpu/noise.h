@@ -1,26 +1,26 @@
 #pragma once
-// Noise inside the steps, the same for every cell: zoneout, by which states stay as they were, and
-// dropout of what the recurrent products multiply. Cells know nothing of it but that their values
-// are dropped: the drivers run these classes around a cell's functions. Dropout of the candidate is
-// in the equations of some cells, which find its mask in a slot.
+// Noise inside the steps, the same for every cell: zoneout, by which units keep their old states,
+// and dropout of the recurrent products' operands. The drivers apply it around a cell's functions,
+// which only multiply their values by the dropout mask. Candidate dropout is part of some cells'
+// equations; they find its mask in a slot.
 
 #include "core/noise.h"
+#include "cpu/backward_workspace.h"
 #include "cpu/drop.h"
 #include "cpu/forward_workspace.h"
-#include "cpu/weight_gradient.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// The masks of one layer in one direction, for packed sequences.
+// The masks of one layer and direction, for packed sequences.
 template <class T>
 class NoiseMasks {
  public:
-  static constexpr Index kMost = kMaxVectors * kLanes<T>;  // units of a call of `held`
+  static constexpr Index kMost = kMaxVectors * kLanes<T>;  // most units per call of `held`
 
   explicit NoiseMasks(const LayerSize& size) : noise_(size.noise), rows_(size.rows) {}
 
-  // What recurrent products' operands are multiplied with in all steps, (B, H): the units of some
-  // tiles.
+  // Draws the dropout mask of the recurrent products' operands, (B, H), the same in every step, for
+  // the units of some tiles.
   void dropout(const Layout<T>& l, Index hidden, Range tiles, T* to) const {
     const auto mask =
         noise_mask<T>(noise_.recurrent_dropout, noise_.seed, noise_.cell, kRecurrentDropout);
@@ -30,7 +30,7 @@ class NoiseMasks {
       draw(mask, row, unit, count, to + row * hidden + unit);
   }
 
-  // How much state s keeps of its value before step t: 0 or 1, or the expectation.
+  // Draws how much of its old value state s keeps in step t: 0 or 1, or the expectation.
   void held(int s, Index t, Index row, Index unit, Index count, T* to) const {
     const double p = noise_.zoneout[s];
     if (noise_.expects || p == 0) {
@@ -42,7 +42,7 @@ class NoiseMasks {
     for (Index j = 0; j < count; ++j) to[j] = to[j] == T(0) ? T(1) : T(0);
   }
 
-  // What the candidate of step t is multiplied with.
+  // Draws the dropout mask of the candidate of step t.
   void candidate(Index t, Index row, Index unit, Index count, T* to) const {
     draw(noise_mask<T>(noise_.candidate_dropout, noise_.seed, noise_.cell, kCandidateDropout,
                        rows_.first_step + t),
@@ -62,7 +62,7 @@ class NoiseMasks {
   const PackedRows& rows_;
 };
 
-// The parts h of `a` and 1 - h of `b`; exact where h is 0 or 1, whatever the other is.
+// Returns h a + (1 - h) b; exact where h is 0 or 1, even if the other operand is not finite.
 template <class T>
 RNNFAST_INLINE Vec<T> blend(Vec<T> h, Vec<T> a, Vec<T> b) {
   const typename Vec<T>::Raw mixed = h.v * a.v + (T(1) - h.v) * b.v;
@@ -95,8 +95,8 @@ class ForwardNoise {
     if (drops_) masks_.dropout(l_, H_, tiles, work_.mask);
   }
 
-  // Writes the masks of the candidate to their slot, for a thread's rows of a chunk. `slots` are
-  // those of packed row `first`.
+  // Writes the candidate's masks to their slot, for a thread's rows of a chunk. `slots` points at
+  // packed row `first`.
   __attribute__((noinline)) void mask_candidates(const Chunk& chunk, const Partition& own,
                                                  Index first, Index slots_tile, T* slots) const {
     if (l_.info.mask < 0) return;
@@ -109,7 +109,7 @@ class ForwardNoise {
                                l_.info.mask * l_.units);
   }
 
-  // With zoneout the cell's function leaves the states of step t beside those that go on.
+  // With zoneout, makes the cell's function store the states of step t in a separate place.
   void redirect(ForwardBlock<T>& b, Index t, T* states) const {
     if (!zones_) return;
     const bool training = args_.size.training;
@@ -121,12 +121,12 @@ class ForwardNoise {
         (training ? rows_.batch + rows_.total() + row : work_.kVersions * rows_.batch) * l_.units;
   }
 
-  // The end of step t on a block that the cell has run; the states after it go to h, of row stride
-  // y_stride, and `states`, of the block's strides.
+  // Finishes step t on a block that the cell has run: writes the states after it to h, row stride
+  // y_stride, and to `states`, with the block's strides.
   __attribute__((noinline)) void finish(const ForwardBlock<T>& b, Index t, T* h, T* states) const {
     if (zones_) {
       blend_states(b, t, h, states);
-      if (F::kRounds || l_.opening_values > 0) {  // the cell has handed on what it made
+      if (F::kRounds || l_.opening_values > 0) {  // redo the operands, made without zoneout
         ForwardBlock<T> after = b;
         after.h = h, after.h_stride = args_.y_stride;
         after.states = states;
@@ -136,18 +136,18 @@ class ForwardNoise {
     drop_h(b, h, args_.y_stride);
   }
 
-  // Hands h on as the next step's products multiply it.
+  // Stores h with dropout as the next step's operand.
   void drop_h(const ForwardBlock<T>& b, const T* h, Index stride) const {
     if (!drops_) return;
     for_vectors(b, [&](Index r, Index, int, Index unit, int lanes) {
       const V mask = V::load(work_.mask + r * H_ + unit, lanes);
       F::store(V::load(h + r * stride + unit, lanes) * mask,
-               b.h_operand + r * b.operand_row + F::operand(unit), lanes);
+               b.h_operand + r * b.operand_row + F::operand_lanes(unit), lanes);
     });
   }
 
  private:
-  // Calls f(sequence, tile, vector of it, unit, lanes) for the vectors of a block.
+  // Calls f(sequence, tile, vector in the tile, unit, lanes) for the vectors of a block.
   template <class Function>
   RNNFAST_INLINE void for_vectors(const ForwardBlock<T>& b, Function&& f) const {
     for (Index tile = b.tile; tile < b.tile + b.tiles; ++tile)
@@ -165,7 +165,7 @@ class ForwardNoise {
         if (s > 0) {
           const Index at = (s - 1) * b.state + tile * b.states_tile + r * l_.units + v * W;
           blend(part, V::load(b.states + at), V::load(b.new_states + at)).store(states + at);
-        } else if (!args_.again) {
+        } else if (!args_.recomputing) {
           blend(part, V::load(b.h + r * b.h_stride + unit, lanes),
                 V::load(b.y + r * b.y_stride + unit, lanes))
               .store(h + r * args_.y_stride + unit, lanes);
@@ -208,7 +208,7 @@ class BackwardNoise {
     if (drops_) masks_.dropout(l_, H_, tiles, work_.mask);
   }
 
-  // The gradient of a dropped operand: some vectors of some rows of a product's.
+  // Applies the mask to some vectors and rows of the gradient of a product's operand.
   __attribute__((noinline)) void drop_product(T* product, Index vector, Index vectors, Index row,
                                               Index rows) const {
     if (!drops_) return;
@@ -219,8 +219,8 @@ class BackwardNoise {
       }
   }
 
-  // A stage on a block, and the end of step t if it is the last: the cell sees the states as it
-  // made them, and its part of their gradient.
+  // Runs a stage on a block and, if it is the last, undoes the end of step t: the cell gets the
+  // states as it computed them, and its part of their gradient.
   __attribute__((noinline)) void run(BackwardBlock<T> b, Index t) const {
     const bool splits = zones_ && b.stage == l_.last;
     if (splits) {
@@ -248,7 +248,8 @@ class BackwardNoise {
     return s * b.carry_state + l_.tile_of(v) * b.carry_tile + r * l_.units + l_.place_of(v) * W;
   }
 
-  // Adds what came through the next step's products to the gradient of the states after this one.
+  // Adds the gradient that came through the next step's products to that of the states after this
+  // one.
   void add_products(const BackwardBlock<T>& b) const {
     BackwardBlock<T> after = b;
     after.h0 = b.h, after.h0_stride = b.h_stride;
@@ -256,8 +257,8 @@ class BackwardNoise {
     cell_.leave(after);
   }
 
-  // The gradient of the states after step t, dy included, in two parts: of what the cell made, for
-  // its function, and of what was held.
+  // Splits the gradient of the states after step t, dy included, into that of the cell's new
+  // states, for its function, and that of the states held.
   void split_gradients(const BackwardBlock<T>& b, Index t) const {
     T held[NoiseMasks<T>::kMost];
     const V zero(0);
@@ -280,8 +281,8 @@ class BackwardNoise {
       });
   }
 
-  // What the weights' gradients multiply: the stage's values or, in the last stage, those of an
-  // opening stage and h.
+  // Drops the operands of the weights' gradients: the stage's values or, in the last stage, an
+  // opening stage's values and h.
   void drop_operands(const BackwardBlock<T>& b) const {
     const bool is_last = b.stage == l_.last;
     const int first = is_last ? 0 : l_.info.first_value(b.stage);

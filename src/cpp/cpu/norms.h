@@ -1,7 +1,7 @@
 #pragma once
-// The norms of a stage: moments of a row over all of its units, which no block of the pointwise
-// part sees. A thread makes them for the rows that it works on; their order depends on the size
-// alone.
+// The norms of a stage: moments of a row over all of its units, more than any block of the
+// pointwise part holds. Each thread computes them for its own rows; the order of summation depends
+// only on the size.
 
 #include "cells/program.h"
 #include "cpu/layout.h"
@@ -9,7 +9,7 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// Units of a row in tiles, from its place in the first one on.
+// A row of units stored in tiles, at `at` in the first tile.
 template <class T>
 struct RowOfTiles {
   const T* at;
@@ -27,14 +27,14 @@ T mean_over_units(const Layout<T>& l, Index hidden, F&& f, const Row&... rows) {
     const V value = f(V::load(rows.at + l.tile_of(v) * rows.tile_stride + in_tile)...);
     T kept[l.W];
     V(value).store(kept);
-    sum = sum + V::load(kept, lanes);  // what lies beyond the last unit does not count
+    sum = sum + V::load(kept, lanes);  // ignores lanes beyond the last unit
   }
   T total = 0;
   for (int i = 0; i < l.W; ++i) total += sum.v[i];
   return total / T(hidden);
 }
 
-// The mean of a row and 1 / its deviation.
+// Computes a row's mean and 1 / deviation.
 template <class T>
 void row_moments(const Layout<T>& l, Index hidden, const RowOfTiles<T>& row, double eps, T* to) {
   using V = Vec<T>;
@@ -45,7 +45,8 @@ void row_moments(const Layout<T>& l, Index hidden, const RowOfTiles<T>& row, dou
   to[1] = T(1) / T(__builtin_sqrt(variance + eps));
 }
 
-// Beside these the means of the gradient of the normalised row, and of their product.
+// Also computes the means of the gradient of the normalised row, and of gradient times normalised
+// row.
 template <class T>
 void gradient_moments(const Layout<T>& l, Index hidden, const RowOfTiles<T>& row,
                       const RowOfTiles<T>& gradient, double eps, T* to) {

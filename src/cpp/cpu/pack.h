@@ -1,5 +1,5 @@
 #pragma once
-// Moving matrices between row-major arrays and the panels that gemm.h multiplies.
+// Moves matrices between row-major arrays and the panels that gemm.h multiplies.
 
 #include "cpu/gemm.h"
 
@@ -23,8 +23,8 @@ RNNFAST_INLINE void transpose_stage(typename Vec<T>::Raw (&rows)[kLanes<T>]) {
   if constexpr (kBlock > 1) transpose_stage<T, kBlock / 2>(rows);
 }
 
-// Step k of rows j < lanes, a format's `kStep` values each, to lane j of to[k]; 0 to the other
-// lanes of a vector.
+// Copies step k (the format's `kStep` values) of row j < lanes to lane j of to[k]; the other lanes
+// get 0.
 template <class P>
 void transpose_in(const RealOf<P>* from, Index from_stride, int lanes, Index depth, RealOf<P>* to,
                   Index to_stride) {
@@ -49,7 +49,7 @@ void transpose_in(const RealOf<P>* from, Index from_stride, int lanes, Index dep
     }
 }
 
-// to[j][k] = from[k][j], or the sum of both if `add`, for j < lanes: the way back.
+// The inverse: to[j][k] = from[k][j] or, if `add`, += from[k][j], for j < lanes.
 template <class T>
 void transpose_out(const T* from, Index from_stride, int lanes, Index depth, T* to, Index to_stride,
                    bool add) {
@@ -76,7 +76,8 @@ void transpose_out(const T* from, Index from_stride, int lanes, Index depth, T* 
     }
 }
 
-// `rows` rows of `columns` values into steps of whole vectors, zeros beyond; null gives zeros.
+// Copies rows of `columns` values to rows of whole vectors of steps, padded with zeros; null stands
+// for zeros.
 template <class P>
 RNNFAST_INLINE void pad_rows(const RealOf<P>* from, Index from_stride, Index rows, Index columns,
                              RealOf<P>* to, Index to_stride) {
@@ -95,7 +96,7 @@ RNNFAST_INLINE void pad_rows(const RealOf<P>* from, Index from_stride, Index row
     }
 }
 
-// Rows of `columns` values as a format's operands.
+// Converts rows of `columns` values to the format's operands.
 template <class P>
 RNNFAST_INLINE void round_rows(const RealOf<P>* from, Index from_stride, Index rows, Index columns,
                                RealOf<P>* to, Index to_stride) {
@@ -105,12 +106,12 @@ RNNFAST_INLINE void round_rows(const RealOf<P>* from, Index from_stride, Index r
     for (Index i = 0; i < columns; i += W) {
       const int lanes = int(min_index(W, columns - i));
       F::store(Vec<RealOf<P>>::load(from + r * from_stride + i, lanes),
-               to + r * to_stride + F::operand(i), lanes);
+               to + r * to_stride + F::operand_lanes(i), lanes);
     }
 }
 
-// Columns [0, width) of `rows` rows, packed [row][width] from row `at` on: the A side of a product
-// over rows.
+// Packs columns [0, width) of `rows` rows as [row][width], from row `at` on: the left-hand side of
+// a product that sums over rows.
 template <class P, int kWidth>
 RNNFAST_INLINE void pack_columns_fixed(const RealOf<P>* from, Index stride, Index rows,
                                        RealOf<P>* to, Index at) {
@@ -144,7 +145,7 @@ void pack_columns(const RealOf<P>* from, Index stride, Index rows, int width, Re
         for (int j = 0; j < width; ++j) Format<P>::put(from[r * stride + j], to, at + r, j, width);
   }
 }
-// Zeros behind an odd number of packed rows, where a step has two.
+// Appends a row of zeros to an odd number of packed rows if a step has two.
 template <class P>
 RNNFAST_INLINE void pad_columns(Index rows, int width, RealOf<P>* to) {
   for (Index r = rows; r < Format<P>::steps(rows) * Format<P>::kStep; ++r)

@@ -1,6 +1,6 @@
 #pragma once
-// One row a sequence out of its steps: their mean or maximum. Steps are taken in their order, so a
-// row does not depend on the batch.
+// Reduces the steps of each sequence to one row: their mean or maximum. Steps are taken in order,
+// so a row does not depend on the batch.
 
 #include "core/macros.h"
 #include "cpu/vec.h"

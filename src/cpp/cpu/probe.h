@@ -1,6 +1,6 @@
 #pragma once
-// What the machine can do at best, for one instruction set: multiply-adds in registers and reads
-// of memory, as loops without anything else. Benchmarks quote kernels as a share of these.
+// The machine's peak rates for one instruction set: bare loops of multiply-adds in registers and of
+// memory reads. Benchmarks report kernels as a share of these.
 
 #include "cpu/gemm.h"
 
@@ -10,8 +10,8 @@ namespace RNNFAST_ISA_NAMESPACE {
 // their operands fit the 16 registers of the smaller sets.
 inline constexpr int kProbeSums = 12;
 
-// Does `rounds` rounds of a format's multiply-adds, kProbeSums vectors each, and returns a value
-// that needs them all.
+// Runs `rounds` rounds of a format's multiply-adds, kProbeSums vectors each, and returns a value
+// that depends on all of them.
 template <class P>
 double probe_multiply_adds(Index rounds) {
   using T = RealOf<P>;
@@ -21,7 +21,7 @@ double probe_multiply_adds(Index rounds) {
   for (int k = 0; k < kProbeSums; ++k) sums[k] = broadcast(T(k));
 #pragma GCC unroll 1
   for (Index i = 0; i < rounds; ++i) {
-    RNNFAST_KEEP(row);  // or the product would be made once, before the loop
+    RNNFAST_KEEP(row);  // or the compiler would move the product out of the loop
     RNNFAST_KEEP(column);
 #pragma GCC unroll 12
     for (int k = 0; k < kProbeSums; ++k) sums[k] = Format<P>::multiply_add(sums[k], row, column);
@@ -35,7 +35,7 @@ template <class P>
 inline constexpr long kProbeRoundFlops =
     2 * kProbeSums * kLanes<RealOf<P>> * Format<P>::kStep / Format<P>::kParts;
 
-// Reads n values, as many whole vectors as there are in steps of kProbeSums, into registers.
+// Reads n values into registers, rounded down to whole steps of kProbeSums vectors.
 template <class T>
 double probe_read(const T* x, Index n) {
   using Raw = typename Vec<T>::Raw;

@@ -1,5 +1,6 @@
 #pragma once
-// Products of whole row-major matrices, C (rows, columns) = op(A) op(B), made of gemm.h's blocks.
+// Products of whole row-major matrices, C (rows, columns) = op(A) op(B), built from gemm.h's
+// blocks.
 //
 // B is packed into panels that the team shares; a thread computes strips of rows times panels. Each
 // element of C is summed in the order of the depth, in blocks of a fixed size, whatever the number
@@ -11,8 +12,8 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-inline constexpr Index kProductDepth = 512;     // of the panels packed at a time
-inline constexpr Index kProductColumns = 1024;  // a multiple of a panel's
+inline constexpr Index kProductDepth = 512;     // of the panels packed at once
+inline constexpr Index kProductColumns = 1024;  // a multiple of a panel's columns
 inline constexpr Index kProductRows = 96;       // of a strip, at most
 
 template <class T, ProductForm kForm>
@@ -47,7 +48,7 @@ class MatrixProduct {
   }
 
  private:
-  // Few rows: B as it lies in memory, with the same bits (direct.h).
+  // For few rows, reads B in place, with the same bits (direct.h).
   void run_direct() const {
     using V = Vec<T>;
     if (args_.rows == 0) return;
@@ -101,7 +102,7 @@ class MatrixProduct {
     });
   }
 
-  // Strips times panels, in contiguous shares: enough strips for every thread to have some.
+  // Multiplies strips by panels in contiguous shares, with enough strips to give every thread some.
   void multiply_strips() {
     const Index share_rows = (args_.rows + team_.size - 1) / team_.size;
     const Index most = max_index(kMaxBlockRows, min_index(kProductRows, share_rows));
@@ -133,8 +134,8 @@ class MatrixProduct {
   const Team& team_;
   const int thread_;
   T *bias_, *panels_;
-  Index column_ = 0, columns_ = 0;  // of C, packed now
-  Index depth_ = 0, deep_ = 0;      // of the sum, packed now
+  Index column_ = 0, columns_ = 0;  // of C, packed at present
+  Index depth_ = 0, deep_ = 0;      // of the sum, packed at present
 };
 
 }  // namespace RNNFAST_ISA_NAMESPACE

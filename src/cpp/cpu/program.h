@@ -1,8 +1,8 @@
 #pragma once
 // Runs a program of vector instructions on a block. One instruction works on all vectors of the
 // block before the next, so that its dispatch is shared and independent vectors are in flight; the
-// block is small enough for its places to stay in the L1 cache. The functions are those of compiled
-// cells, with the same bits.
+// block is small enough for its places to stay in the L1 cache. It uses the same functions as
+// compiled cells, so results have the same bits.
 
 #include "cells/program.h"
 #include "cpu/math.h"
@@ -11,7 +11,7 @@ namespace RNNFAST_ISA_NAMESPACE {
 
 inline constexpr int kProgramVectors = 16;  // of a block, at most
 
-// Vectors of a place: `inner` that follow each other, then the same at `stride` values on.
+// The vectors of a place: runs of `inner` adjacent vectors, `stride` values apart.
 template <class T>
 struct Place {
   T* at;
@@ -25,7 +25,7 @@ struct Operands {
   Index outer;
   int inner;
 
-  // Calls f(index of the operation's vectors) for all vectors: to[i] = f(a[i], b[i], c[i]).
+  // Computes to[i] = f(a[i], b[i], c[i]), with kCount arguments, for all vectors.
   template <int kCount, class F>
   RNNFAST_INLINE void each(F&& f) const {
     if (inner == 1) {
@@ -141,11 +141,12 @@ void execute(const Program& program, Place<T>* places, Index outer, int inner) {
   }
 }
 
-// The driver's part of a program on a block: where its places lie.
+// The places of a program on a block, which the driver locates.
 template <class T>
 class Places {
  public:
-  // Buffers of `inner` vectors a row; `first` are taken by another program on the same block.
+  // Buffers have `inner` vectors per row. The first `first` belong to another program on the same
+  // block.
   Places(const Program& program, T* buffers, int first, Index outer, int inner)
       : program_(program),
         buffers_(buffers + first * kBuffer),
@@ -153,8 +154,8 @@ class Places {
         inner_(inner),
         width_(inner * kLanes<T>) {}
 
-  // f(kind, index) gives the place of what has no buffer. Gradients of gates have one, which only
-  // formats need that round them.
+  // Runs the program; f(kind, index) returns the place of operands without a buffer. Gate gradients
+  // have buffers, but only formats that round use them.
   template <class F>
   RNNFAST_INLINE void run(F&& f, bool buffers_gates = true) {
     for (int i = 0; i < program_.place_count; ++i) {

@@ -1,8 +1,9 @@
 #pragma once
-// The projection of h (LSTMP): h = m W_hr^T, where m is what a cell's functions make as their h.
+// The projection of h (LSTMP): h = m W_hr^T, where m is what the cell's functions compute as their
+// h.
 //
 // weight_hr, (P, H), is packed in panels of two vectors of columns, [panel][step of the depth]
-// [columns]: few columns, so that threads which share a step by tiles have some each.
+// [columns]: narrow, so that every thread gets some when threads share a step by tiles.
 
 #include "core/team.h"
 #include "cpu/pack.h"
@@ -21,7 +22,7 @@ class Projection {
       : H_(size.hidden_size), P_(size.proj_size), depth_(F::steps(H_)), panels_(panels) {}
 
   explicit operator bool() const { return P_ > 0; }
-  // Values that the panels take.
+  // The size of the panels in values.
   Index size() const { return blocks_of(P_, kWidth) * kWidth * depth_; }
 
   // Packs this thread's share.
@@ -34,19 +35,19 @@ class Projection {
     });
   }
 
-  // The panels that a thread has if threads share the columns; or all of them.
+  // A thread's panels if threads share the columns, and all panels.
   Range shared(const Team& team, int thread) const {
     return share(blocks_of(P_, kWidth), thread, team.size);
   }
   Range all() const { return {0, blocks_of(P_, kWidth)}; }
 
-  // The columns of some panels of h, row stride h_stride, for rows of m, which are operands.
+  // Computes some panels' columns of h, row stride h_stride, from rows of m as operands.
   void multiply(const T* m, Index rows, Range panels, T* h, Index h_stride) const {
     for_panels(panels, [&](Index first, Index columns) {
       const T* panel = panels_ + first * depth_;
       const Index width = blocks_of(columns, W) * W;
       multiply_rows<P>({.a = m,
-                        .lda = F::operand(H_),
+                        .lda = F::operand_lanes(H_),
                         .b = panel,
                         .ldb = width,
                         .depth = depth_,
@@ -57,11 +58,11 @@ class Projection {
                        rows);
     });
   }
-  // The same columns of rows of h as operands.
+  // Rounds the same columns of rows of h to operands.
   void round(const T* h, Index h_stride, Index rows, Range panels, T* operands) const {
     for_panels(panels, [&](Index first, Index columns) {
-      round_rows<P>(h + first, h_stride, rows, columns, operands + F::operand(first),
-                    F::operand(P_));
+      round_rows<P>(h + first, h_stride, rows, columns, operands + F::operand_lanes(first),
+                    F::operand_lanes(P_));
     });
   }
 

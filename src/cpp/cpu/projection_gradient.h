@@ -1,9 +1,9 @@
 #pragma once
 // The projection of h in the backward pass. A step first completes the gradient of h, P columns:
-// what comes through the recurrent products, or from the states after the last step, and dy. Times
-// weight_hr it is the gradient of m, which the cell's functions take for that of their h. The
-// gradient of weight_hr sums, over the rows of a chunk, the gradient of h times m; the cell makes m
-// again.
+// what comes through the recurrent products, or from the final states, plus dy. Multiplied by
+// weight_hr it is the gradient of m, which the cell's functions take as that of their h. The
+// gradient of weight_hr sums the gradient of h times m, which the cell recomputes, over the rows of
+// a chunk.
 
 #include "core/carver.h"
 #include "core/team.h"
@@ -11,23 +11,23 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// A part of a BackwardWorkspace; all empty without a projection.
+// A part of BackwardWorkspace; empty without a projection.
 template <class P>
 struct ProjectionMemory {
   using T = RealOf<P>;
   using F = Format<P>;
   T* weights;   // [group of vectors][step of P][columns]
   T* dweights;  // sums, (P, H)
-  T* carry;     // (B, P): gradients of h where no later step is
+  T* carry;     // (B, P): gradients of h for sequences without a later step
   T* dh;        // (chunk rows, P)
-  T* operands;  // (B, P) as operands, where products round
+  T* operands;  // (B, P) as operands, if products round
   T* m;         // (chunk rows, H)
-  T* m_steps;   // (steps of the chunk rows, H), where products round
+  T* m_steps;   // (steps of the chunk rows, H), if products round
   T* packed;    // dh, [block][chunk row][column]
 
   static Index padded(Index hidden) { return blocks_of(hidden, kLanes<T>) * kLanes<T>; }
 
-  // What survives from one part to the next, then the rest.
+  // Takes the buffers that survive from one part to the next; `take` takes the rest.
   void take_kept(Carver<T>& c, const LayerSize& s) {
     const Index row = s.proj_size ? padded(s.hidden_size) : 0;
     weights = c.take(F::steps(s.proj_size) * row);
@@ -37,10 +37,10 @@ struct ProjectionMemory {
     const Index row = s.proj_size ? padded(s.hidden_size) : 0;
     carry = c.take(s.rows.batch * s.proj_size);
     dh = c.take(chunk_rows * s.proj_size);
-    operands = c.take(F::kRounds ? s.rows.batch * F::operand(s.proj_size) : 0);
+    operands = c.take(F::kRounds ? s.rows.batch * F::operand_lanes(s.proj_size) : 0);
     m = c.take(chunk_rows * row);
     m_steps = F::kRounds ? c.take(F::steps(chunk_rows) * row) : m;
-    packed = c.take(F::operand(chunk_rows) * s.proj_size);
+    packed = c.take(F::operand_lanes(chunk_rows) * s.proj_size);
   }
 };
 
@@ -67,7 +67,7 @@ class ProjectionGradient {
   Index m_row() const { return row_; }
   T* m(Index row) const { return memory_.m + row * row_; }
 
-  // Columns of weight_hr, the vectors [v0, v0 + vectors): all of its rows or this thread's share.
+  // Packs the columns of weight_hr in vectors [v0, v0 + vectors): all rows, or this thread's share.
   void pack(Index v0, int vectors, bool shares) const {
     const Index width = vectors * W, steps = F::steps(P_);
     const Range mine = shares ? share(steps, thread_, team_.size) : Range{0, steps};
@@ -77,7 +77,8 @@ class ProjectionGradient {
                 panel(v0) + mine.begin * width, width);
   }
 
-  // The gradient of the final h, or of that after this part, and back to the caller.
+  // Loads the gradient of h after the last step of this part; store_initial returns that before the
+  // first step to the caller.
   void load_final(Range tiles, const Layout<T>& l) const {
     load_h0(l, args_.dfinal[0], args_.size.rows, P_, tiles, memory_.carry);
   }
@@ -88,16 +89,16 @@ class ProjectionGradient {
                        P_ * sizeof(T));
   }
 
-  // Some vectors of the gradient of h that came through products, (rows, vectors * W), wait for the
-  // initial states.
+  // Keeps some vectors of the gradient of h that came through products, (rows, vectors * W), for
+  // the initial states.
   void keep(Index v0, int vectors, Index first, Index rows, const T* product) const {
     for_vectors(v0, vectors, rows, [&](Index r, Index v, Index column, int lanes) {
       V::load(product + (r * vectors + v) * W)
           .store(memory_.carry + (first + r) * P_ + column, lanes);
     });
   }
-  // Completes them for sequences [first, first + rows) of a step, whose first row in the chunk is
-  // `row`: from the product, or from what waits if that is null. dy is the step's, or null.
+  // Completes the gradient of h for sequences [first, first + rows) of a step, whose first row in
+  // the chunk is `row`: the product, or what was kept if that is null, plus dy unless it is null.
   void complete(Index v0, int vectors, Index row, Index first, Index rows, const T* product,
                 const T* dy) const {
     for_vectors(v0, vectors, rows, [&](Index r, Index v, Index column, int lanes) {
@@ -105,17 +106,17 @@ class ProjectionGradient {
                      : V::load(memory_.carry + (first + r) * P_ + column, lanes);
       if (dy) dh = dh + V::load(dy + (first + r) * args_.y_stride + column, lanes);
       dh.store(memory_.dh + (row + first + r) * P_ + column, lanes);
-      if (F::kRounds) F::store(dh, operands(first + r) + F::operand(column), lanes);
+      if (F::kRounds) F::store(dh, operands(first + r) + F::operand_lanes(column), lanes);
     });
   }
 
-  // The gradient of m, (rows, vectors * W), for sequences of that step; `next` is the first vector
-  // of the group that comes after this one, or -1.
+  // Computes the gradient of m, (rows, vectors * W), for sequences of that step. `next` is the
+  // first vector of the next group, or -1.
   void multiply(Index v0, int vectors, Index next, Index row, Index first, Index rows,
                 T* out) const {
     const Index width = vectors * W;
     multiply_rows<P>({.a = F::kRounds ? operands(first) : memory_.dh + (row + first) * P_,
-                      .lda = F::operand(P_),
+                      .lda = F::operand_lanes(P_),
                       .b = panel(v0),
                       .ldb = width,
                       .depth = F::steps(P_),
@@ -126,13 +127,13 @@ class ProjectionGradient {
                      rows);
   }
 
-  // The gradient of weight_hr: this thread's share of what a chunk's product multiplies, then, when
-  // all threads have that, of the product.
+  // The gradient of weight_hr: packs this thread's share of the operands of a chunk's product. Once
+  // all threads have done so, add_chunk computes its share of the product.
   void pack_chunk(Index rows) const {
     const Range blocks = share(blocks_of(P_, kBlock), thread_, team_.size);
     for (Index b = blocks.begin; b < blocks.end; ++b) {
       const int width = block_width(b);
-      T* to = memory_.packed + b * kBlock * F::operand(rows);
+      T* to = memory_.packed + b * kBlock * F::operand_lanes(rows);
       pack_columns<P>(memory_.dh + b * kBlock, P_, rows, width, to);
       pad_columns<P>(rows, width, to);
     }
@@ -155,7 +156,7 @@ class ProjectionGradient {
       item += count;
     }
   }
-  // Writes the sums, or adds them, where they belong.
+  // Writes the sums to the caller's gradient, or adds them.
   void finish(bool empty) const {
     const Range mine = share(P_, thread_, team_.size);
     for (Index p = mine.begin; p < mine.end; ++p)
@@ -170,7 +171,7 @@ class ProjectionGradient {
 
  private:
   T* panel(Index v0) const { return memory_.weights + v0 * W * F::steps(P_); }
-  T* operands(Index row) const { return memory_.operands + row * F::operand(P_); }
+  T* operands(Index row) const { return memory_.operands + row * F::operand_lanes(P_); }
   int block_width(Index block) const { return int(min_index(kBlock, P_ - block * kBlock)); }
 
   // Calls f(row, vector, first column, lanes) for vectors of h.
@@ -181,14 +182,14 @@ class ProjectionGradient {
         f(r, v, (v0 + v) * W, int(min_index(W, P_ - (v0 + v) * W)));
   }
 
-  // Some blocks of rows of the sums, the columns of a panel that begins at `column`.
+  // Adds to some blocks of rows of the sums, in the panel of columns that begins at `column`.
   void add_columns(Index column, Range blocks, Index rows, bool first) const {
     const int vectors = int(min_index(kMaxVectors, (row_ - column) / W));
     for_blocks(F::steps(rows), kGradientDepth / F::kStep, [&](Index step, Index steps) {
       for (Index b = blocks.begin; b < blocks.end; ++b) {
         const int width = block_width(b);
         kBlocks<P, true>.fn[vectors - 1][width - 1](
-            {.a = memory_.packed + b * kBlock * F::operand(rows) + step * F::kParts * width,
+            {.a = memory_.packed + b * kBlock * F::operand_lanes(rows) + step * F::kParts * width,
              .lda = 0,
              .b = memory_.m_steps + step * row_ + column,
              .ldb = row_,
@@ -205,7 +206,7 @@ class ProjectionGradient {
   const Team& team_;
   const int thread_;
   const ProjectionMemory<P>& memory_;
-  const Index H_, P_, row_;  // row_: of m and of the sums, whole vectors
+  const Index H_, P_, row_;  // row_: padded row of m and of the sums
 };
 
 }  // namespace RNNFAST_ISA_NAMESPACE

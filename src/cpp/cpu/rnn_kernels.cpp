@@ -1,5 +1,5 @@
-// The recurrent kernels of one instruction set and one format: the drivers, and a table over the
-// registry of the functions that they call.
+// The recurrent kernels of one instruction set and one format: the drivers, and the functions that
+// they call for each cell of the registry.
 #include "cells/registry.h"
 #include "cpu/backward.h"
 #include "cpu/backward_cell.h"
@@ -89,7 +89,7 @@ const CellKernels<T>* make_table(TypeList<Cell...>) {
   return table;
 }
 
-// The code of a cell that was written in Python, and its constants behind it.
+// The code of a cell written in Python, followed by its constants.
 constexpr Index kTracedCodeValues = (sizeof(CellCode<T>) + sizeof(T) - 1) / sizeof(T);
 
 Index traced_values(const TracedCell& cell) {

@@ -5,8 +5,8 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// One row of logits, read a vector at a time. Lanes past the row's end are -inf, which neither a
-// maximum nor a softmax sees.
+// One row of logits, read a vector at a time. Lanes past the row's end are -inf, which affects
+// neither a maximum nor a softmax.
 template <class T>
 struct Row {
   static constexpr int kWidth = kLanes<T>;
@@ -20,7 +20,7 @@ struct Row {
   }
 };
 
-// Folds a vector's lanes by halves: f(lanes, the lanes kDistance further on or back).
+// Reduces a vector's lanes by halves, with f(lanes, the lanes kDistance away).
 template <class T, int kDistance, class F, int... kLane>
 RNNFAST_INLINE typename Vec<T>::Raw fold(typename Vec<T>::Raw v, F f, Sequence<kLane...> lanes) {
   v = f(v, __builtin_shufflevector(v, v, (kLane ^ kDistance)...));
@@ -47,8 +47,8 @@ T maximum(const Row<T>& row) {
   return folded(Vec<T>(m), larger);
 }
 
-// The sum of exp(x - max), which are stored in e if kStore. Lanes add up few values before they go
-// into the double sum, so that its error does not grow with the number of classes.
+// The sum of exp(x - max); the terms are stored in e if kStore. Lanes add up only a few values
+// before they join the sum in double, so that the error does not grow with the number of classes.
 template <bool kStore, class T>
 double exp_sum(const Row<T>& row, T max, T* e) {
   constexpr long kWidth = kLanes<T>, kSpan = 32 * kWidth;

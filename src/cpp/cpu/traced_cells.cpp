@@ -35,11 +35,11 @@ struct DefinedCell {
   Kernels<double> full_double;
 };
 
-// Never freed: layers, reserves and packed weights know cells by their numbers.
+// Never freed, because layers, reserves and packed weights refer to cells by number.
 constexpr int kMaxDefined = 1 << 14;
 std::array<std::atomic<DefinedCell*>, kMaxDefined> defined_cells;
 
-// The numbers of all cells by their names, those of the registry included.
+// The numbers of all cells by name, including those of the registry.
 struct Names {
   std::shared_mutex mutex;
   std::map<std::string, int, std::less<>> numbers;

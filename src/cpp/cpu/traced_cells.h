@@ -1,7 +1,6 @@
 #pragma once
-// Cells that were written in Python, as the engine keeps them: checked, once for the process, and
-// with kernels for each format that somebody asked for. A cell's number follows those of the
-// registry.
+// Cells written in Python, as the engine keeps them: checked and stored once per process, with
+// kernels for each format in use. Their numbers follow those of the registry.
 
 #include <optional>
 #include <string_view>
@@ -11,11 +10,11 @@
 
 namespace rnnfast {
 
-// The number of a new cell. Throws Error, which says what is wrong, unless the drivers can run it
-// without touching memory that is not theirs.
+// Stores a new cell and returns its number. Throws Error, which says what is wrong, unless the
+// drivers can run the cell within their own memory.
 int define_cell(const CellDefinition& definition);
 
-// Of the registry and of what was defined.
+// Cells of the registry and those defined.
 std::optional<int> find_cell(std::string_view name);
 int cell_count();
 const CellInfo& known_cell(int number);

@@ -10,7 +10,7 @@
 namespace rnnfast {
 namespace {
 
-// Makes a stage's program out of its definition, and checks it.
+// Builds a stage's program from its definition and checks it.
 class ProgramMaker {
  public:
   ProgramMaker(const CellDefinition& cell, const CellInfo& info, int stage, Role role)
@@ -81,7 +81,7 @@ class ProgramMaker {
     return number(place);
   }
 
-  // The places of a kind that this program has: [first, second).
+  // The indices of a kind of place that this program may use: [first, second).
   std::pair<int, int> limit_of(PlaceOf place) const {
     const std::pair<int, int> none{0, 0};
     const bool forward = role_ == Role::forward, backward = role_ == Role::backward;
@@ -115,7 +115,7 @@ class ProgramMaker {
         return backward && last ? std::pair{0, cell_.states} : none;
       case PlaceKind::dmade:
         return is_backward() ? std::pair{value, value + cell_.stages[stage_].values} : none;
-      case PlaceKind::product:  // made of dmade
+      case PlaceKind::product:  // replaces dmade if only one product multiplies the value
         return is_backward() ? std::pair{0, kMaxGates} : none;
       case PlaceKind::dslot:
         return backward ? std::pair{0, cell_.dslots} : none;
@@ -160,8 +160,7 @@ class ProgramMaker {
       case PlaceKind::dsource:
       case PlaceKind::dgate:
         return true;
-      case PlaceKind::state:  // h has rows of its own length; an opening program is given its
-                              // buffer
+      case PlaceKind::state:  // h has another layout; an opening program finds it in a buffer
         return place.index == 0 && !is_opening();
       case PlaceKind::next:
         return place.index == 0;

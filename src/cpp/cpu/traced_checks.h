@@ -1,6 +1,6 @@
 #pragma once
-// A traced cell's definition made into what the drivers read, and checked: whatever passes can run
-// without touching memory that is not its own.
+// Turns a traced cell's definition into the programs that the drivers run, and checks it: a program
+// that passes cannot touch memory outside its own.
 
 #include <vector>
 
@@ -8,7 +8,7 @@
 
 namespace rnnfast {
 
-// Which pass a program is of. The opening stage's see the states alone.
+// The pass that a program belongs to. Opening stages read only the states.
 enum class Role { forward, backward, opening_forward, opening_backward };
 
 struct MadeProgram {
@@ -20,7 +20,8 @@ struct MadeProgram {
   bool has(PlaceKind kind, int index) const;
 };
 
-// For what `checked_info` made of the definition. Throws Error, which says what is wrong.
+// `info` is what `checked_info` returned for the definition. Throws Error, which says what is
+// wrong.
 MadeProgram checked_program(const CellDefinition& definition, const CellInfo& info, int stage,
                             Role role);
 

@@ -28,7 +28,7 @@ void pack_transposed(const Layout<RealOf<P>>& l, const RealOf<P>* from, const Ro
 }
 
 // out (count, vectors * lanes) = the sum over all tiles of gradient rows times a panel. `next` is
-// the panel that is used after it; may be null.
+// the panel used afterwards, to prefetch; it may be null.
 template <class P>
 void transposed_product(const Layout<RealOf<P>>& l, const RealOf<P>* gradient, Index tile_stride,
                         int gates, const RealOf<P>* panel, const RealOf<P>* next, int vectors,
@@ -38,7 +38,7 @@ void transposed_product(const Layout<RealOf<P>>& l, const RealOf<P>* gradient, I
   for (Index tile = 0; tile < tiles; tile += step)
     multiply_rows<P>(
         {.a = gradient + tile * tile_stride,
-         .lda = Format<P>::operand(l.gate_row),
+         .lda = Format<P>::operand_lanes(l.gate_row),
          .b = panel + tile * depth * width,
          .ldb = width,
          .depth = depth,

@@ -1,7 +1,7 @@
 #pragma once
 // One SIMD vector of reals, written once with the compilers' vector extension. Each kernel file is
-// compiled per instruction set with its own width and namespace; nothing here may leave it, so
-// there are no standard headers and every function is inlined.
+// compiled per instruction set with its own width and namespace; no code of one set may end up in
+// another, so this file includes no standard headers and every function is inlined.
 
 #include "core/macros.h"
 
@@ -17,7 +17,8 @@ namespace RNNFAST_ISA_NAMESPACE {
 
 #define RNNFAST_VECTOR(...) __attribute__((vector_size(RNNFAST_VECTOR_BYTES), ##__VA_ARGS__))
 
-// The compiler's vectors; spelled out for each type, as the attribute wants no template parameter.
+// The compiler's vector types, written out for each type because the attribute does not accept a
+// template parameter.
 template <class T>
 struct Registers;
 template <>
@@ -112,8 +113,8 @@ struct Vec {
 #endif
   }
 
-  // A store around the caches, to an aligned place; `end_stream` puts all such stores before those
-  // that come after it.
+  // Streaming stores to aligned addresses bypass the caches; `end_stream` orders them before all
+  // later stores.
   static RNNFAST_INLINE bool is_aligned(const T* p) {
     return reinterpret_cast<unsigned long>(p) % sizeof(Raw) == 0;
   }
@@ -136,7 +137,7 @@ struct Vec {
 
 #if RNNFAST_VECTOR_BYTES == 64
  private:
-  static RNNFAST_INLINE unsigned first_lanes(int n) {  // as a mask; n may be more than there are
+  static RNNFAST_INLINE unsigned first_lanes(int n) {  // as a mask; n may exceed the lanes
     return (1u << (n < kLanes<T> ? n : kLanes<T>)) - 1;
   }
 #endif

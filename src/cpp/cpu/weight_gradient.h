@@ -1,95 +1,14 @@
 #pragma once
 // The gradients of weights and biases: for each chunk of rows, [x | 1] and the operands of the
-// recurrent products, transposed, times the gate gradients. The column of ones makes the bias.
+// recurrent products, transposed, times the gate gradients. The column of ones yields the bias
+// gradient.
 //
-// The sums are kept in panels, [tile][panel][depth][columns], and go to PyTorch's layout at the
-// end. Their order depends on the shapes alone, never on the threads.
+// The sums are kept in panels, [tile][panel][depth][columns], and converted to PyTorch's layout at
+// the end. The order of summation depends only on the shapes, never on the threads.
 
-#include "cpu/cell_code.h"
-#include "cpu/projection_gradient.h"
-#include "cpu/transposed.h"
+#include "cpu/backward_workspace.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
-
-template <class P>
-struct BackwardWorkspace {
-  using T = RealOf<P>;
-  using F = Format<P>;
-  // Buffers that survive from one part to the next come first, so that their offsets do not depend
-  // on the number of rows.
-  T *w_hh, *w_ih;    // transposed panels
-  T* params;         // [tile][param][unit]
-  T *dw_ih, *dw_hh;  // sums
-  T* dw_params;      // [tile][param][unit]
-  ProjectionMemory<P> projection;
-  T* h0;                   // (B, R), R columns of h
-  T* carry;                // [state][tile][B][unit]: gradients of the states between two steps
-  T* dheld;                // with zoneout likewise, what passes by a step
-  T* mask;                 // (B, H) of recurrent dropout
-  T* h;                    // (chunk rows, H): h as products multiplied it, where they drop
-  T* dh[2];                // [tile][chunk row][gate][unit] of recurrent gates, two chunks in turn
-  T* dx;                   // the same of the input's, where the two differ
-  T *dh_steps, *dx_steps;  // [tile][step of the chunk rows][gate][unit], where products round
-  T* dparams;              // [tile][chunk row][param][unit]
-  T* dkept;                // [tile][B][slot seen by a later stage][unit], within a step
-  T* dnorms;               // [tile][B][norm][unit], likewise
-  T* moments;              // [thread][norm][B][4]: see BackwardBlock
-  Index thread_moments;
-  T* values[kMaxValues];  // (chunk rows, H) each: operands that are not h
-  // A sides: of x, then of each product, [block][chunk row][column]
-  T* packed[kAllProducts + 1];
-  T *direct, *direct_dx;  // direct products: [product and scratch][row][unit], [2][row][column]
-  T* products;            // [thread][product][strip row][four vectors]
-  Index thread_products;  // values of one thread's
-  int bias_hh;            // 1 if its gradient is not equal to the input's
-  Index chunk_rows;
-  Index size;
-
-  BackwardWorkspace(const CellCode<T>& cell, T* base, const LayerSize& s, int threads)
-      : thread_moments(cell.norm_count() * s.rows.batch * 4),
-        thread_products(max_index(1, cell.layout.products.size) * kStripRows * kMaxVectors *
-                        cell.layout.W),
-        bias_hh(cell.layout.own_bias_hh ? 1 : 0) {
-    const Layout<T>& l = cell.layout;
-    Carver<T> c{base};
-    const Index I = s.input_size, H = s.hidden_size, B = s.rows.batch, tiles = l.tiles(H);
-    const Index R = s.h_size();
-    chunk_rows = chunk_capacity(s.rows, kBackwardChunkRows);
-    const Index whole = s.direct ? 0 : 1;
-    w_hh = c.take(whole * l.vectors(R) * l.W * tiles * F::steps(l.gate_row));
-    w_ih = c.take(whole * s.needs_dx * l.vectors(I) * l.W * tiles * F::steps(l.gate_row));
-    params = c.take(tiles * l.param_row);
-    dw_ih = c.take(whole * tiles * (I + 1) * l.gate_row);
-    dw_hh = c.take(whole * tiles * (R + bias_hh) * l.gate_row);
-    dw_params = c.take(tiles * l.param_row);
-    projection.take_kept(c, s);
-    h0 = c.take(B * R);
-    projection.take(c, s, chunk_rows);
-    carry = c.take(l.info.states * tiles * B * l.units);
-    dheld = c.take(s.noise.zones ? l.info.states * tiles * B * l.units : 0);
-    mask = c.take(s.noise.drops() ? B * H : 0);
-    h = c.take(s.noise.drops() ? chunk_rows * H : 0);
-    const Index gates = tiles * chunk_rows * F::operand(l.gate_row);
-    const Index steps = F::kRounds ? tiles * F::steps(chunk_rows) * l.gate_row : 0;
-    for (T*& buffer : dh) buffer = c.take(gates);
-    dx = c.take(l.split ? gates : 0);
-    dh_steps = c.take(steps);
-    dx_steps = l.split ? c.take(steps) : dh_steps;
-    dparams = c.take(tiles * chunk_rows * l.param_row);
-    dkept = c.take(tiles * B * l.seen_row);
-    dnorms = c.take(tiles * B * cell.norm_count() * l.units);
-    moments = c.take(threads * thread_moments);
-    for (int i = 0; i < l.values; ++i) values[i] = c.take(chunk_rows * H);
-    packed[0] = c.take(whole * F::operand(chunk_rows) * (I + 1));
-    for (int p = 0; p < l.products.size; ++p)
-      packed[p + 1] = c.take(whole * F::operand(chunk_rows) * (R + bias_hh));
-    const Index few = s.direct ? chunk_rows : 0;
-    direct = c.take((l.products.size + 1) * few * l.vectors(H) * l.W);
-    direct_dx = c.take(s.needs_dx ? 2 * few * l.vectors(I) * l.W : 0);
-    products = c.take(threads * thread_products);
-    size = c.used;
-  }
-};
 
 template <class P>
 class WeightGradient {
@@ -117,10 +36,10 @@ class WeightGradient {
 
   // Adds a chunk whose gate gradients are in dh (recurrent) and dx (input).
   void accumulate(const Chunk& chunk, const T* dh, const T* dx) {
-    if (chunk.rows == 0) return;  // steps that no sequence reaches
+    if (chunk.rows == 0) return;  // no sequence reaches these steps
     for (int side = 0; side < sides(); ++side) pack(side, chunk);
     if (projection_) projection_.pack_chunk(chunk.rows);
-    const T *dh_steps = dh, *dx_steps = dx;  // a real type's rows are its steps
+    const T *dh_steps = dh, *dx_steps = dx;  // for a real type, rows are steps
     if constexpr (F::kRounds) {
       join_rows(chunk, dh, work_.dh_steps);
       if (l_.split) join_rows(chunk, dx, work_.dx_steps);
@@ -134,12 +53,12 @@ class WeightGradient {
     if (projection_) projection_.add_chunk(chunk.rows, empty_);
     empty_ = false;
     // dh is double-buffered, so the next chunk can start right away. dx, dparams, the operands and
-    // what a projection has are not: wait.
+    // the projection's buffers are not: wait.
     const bool drops = args_.size.noise.drops();
     if (l_.split || l_.values > 0 || l_.info.params > 0 || drops || projection_) team_.barrier();
   }
 
-  // Writes the sums where they belong.
+  // Writes the sums to the caller's gradients, or adds them.
   void finish() const {
     if (projection_) projection_.finish(empty_);
     if (empty_) clear();
@@ -158,17 +77,19 @@ class WeightGradient {
   }
 
  private:
-  // Side 0 is [x | 1], side p + 1 the operand of product p, with ones if its bias needs them.
+  // Side 0 is [x | 1]. Side p + 1 is the operand of product p, with a column of ones if bias_hh is
+  // summed separately.
   int sides() const { return 1 + l_.products.size; }
-  Index lane_row() const { return F::operand(l_.gate_row); }  // lanes of a row's gradients
+  // Lanes of a row's gate gradients.
+  Index lane_row() const { return F::operand_lanes(l_.gate_row); }
 
   Index matrix_columns(int side) const { return side ? R_ : args_.indices ? 0 : I_; }
   Index columns(int side) const { return matrix_columns(side) + (side ? work_.bias_hh : 1); }
-  // Depth of the side's sums and the depth at which its columns start.
+  // The depth of the side's sums, and the depth at which its columns start.
   Index depth(int side) const { return side ? R_ + work_.bias_hh : I_ + 1; }
   Index first_depth(int side) const { return !side && args_.indices ? I_ : 0; }
 
-  // Calls f(source, stride, rows, first row in the chunk) for the pieces that a side is made of.
+  // Calls f(source, stride, rows, first row in the chunk) for each contiguous run of a side's rows.
   template <class F>
   RNNFAST_INLINE void for_runs(int side, const Chunk& chunk, F&& f) const {
     if (side == 0) {
@@ -180,7 +101,7 @@ class WeightGradient {
       return f((const T*)work_.values[operand.index], H_, chunk.rows, Index(0));
     if (args_.size.noise.drops()) return f((const T*)work_.h, H_, chunk.rows, Index(0));
     const StepOrder order{rows_, args_.size.reverse};
-    const T* run = nullptr;  // pieces that follow each other in memory are one run
+    const T* run = nullptr;  // adjacent pieces are joined into one run
     Index stride = 0, count = 0, at = 0;
     auto add = [&](const T* from, Index from_stride, Index rows) {
       if (rows == 0) return;
@@ -194,9 +115,10 @@ class WeightGradient {
     };
     const Index low = min_index(chunk.first, chunk.last);
     for (Index t = low; t <= max_index(chunk.first, chunk.last); ++t) {
-      const Index going = order.continued(t), before = order.previous(t);
-      if (going) add(args_.y + rows_.offset[before] * args_.y_stride, args_.y_stride, going);
-      add(work_.h0 + going * R_, R_, rows_.count(t) - going);
+      const Index continuing = order.continued(t), before = order.previous(t);
+      if (continuing)
+        add(args_.y + rows_.offset[before] * args_.y_stride, args_.y_stride, continuing);
+      add(work_.h0 + continuing * R_, R_, rows_.count(t) - continuing);
     }
     if (run) f(run, stride, count, at);
   }
@@ -209,7 +131,7 @@ class WeightGradient {
       const Index first = b * l_.block_rows;
       const int width = int(min_index(l_.block_rows, columns(side) - first));
       const int copied = int(max_index(0, min_index(width, matrix_columns(side) - first)));
-      T* to = work_.packed[side] + first * F::operand(chunk.rows);
+      T* to = work_.packed[side] + first * F::operand_lanes(chunk.rows);
       if (copied)
         for_runs(side, chunk, [&](const T* from, Index stride, Index rows, Index at) {
           if (copied == width) return pack_columns<P>(from + first, stride, rows, width, to, at);
@@ -223,7 +145,8 @@ class WeightGradient {
     }
   }
 
-  // Gate gradients of the chunk, rows of operands, as steps of panels: this thread's tiles.
+  // Converts the chunk's gate gradients from rows of operands to steps of panels, for this thread's
+  // tiles.
   void join_rows(const Chunk& chunk, const T* from, T* to) const {
     const V zero(0);
     for (Index tile = share_.begin; tile < share_.end; ++tile)
@@ -231,16 +154,16 @@ class WeightGradient {
         const T* row = from + (tile * work_.chunk_rows + r) * lane_row();
         T* step = to + (tile * F::steps(work_.chunk_rows) + r / F::kStep) * l_.gate_row;
         for (int i = 0; i < l_.gate_row; i += W) {
-          const T* second = row + lane_row() + F::operand(i);
-          const V pair[2] = {F::load(row + F::operand(i)),
+          const T* second = row + lane_row() + F::operand_lanes(i);
+          const V pair[2] = {F::load(row + F::operand_lanes(i)),
                              r + 1 < chunk.rows ? F::load(second) : zero};
           F::join(pair).store(step + i);
         }
       }
   }
 
-  // The side's blocks in groups whose packed columns stay in the cache while all tiles pass; the
-  // team shares pairs of tile and block in that order.
+  // Multiplies a side's blocks in groups small enough for their packed columns to stay in the cache
+  // while all tiles are multiplied. The team shares the pairs of tile and block, in that order.
   void multiply_side(int side, const Chunk& chunk, const T* gradient) const {
     const Index blocks = blocks_of(columns(side), l_.block_rows);
     const Range mine = share(tiles_ * blocks, thread_, team_.size);
@@ -258,7 +181,7 @@ class WeightGradient {
                });
   }
 
-  // Some blocks of a side times one tile. The next tile's gradients and sums come into the cache
+  // Multiplies some blocks of a side by one tile and prefetches the next tile's gradients and sums
   // meanwhile.
   void multiply_tile(int side, Index tile, Range blocks, const Chunk& chunk, const T* gradient,
                      bool last) const {
@@ -282,13 +205,13 @@ class WeightGradient {
     });
   }
 
-  // A block of columns, for the steps [row, row + rows) of the chunk's rows.
+  // Multiplies one block of columns, for steps [row, row + rows) of the chunk's rows.
   void multiply_block(int side, Index block, const Chunk& chunk, Index row, Index rows, const T* b,
                       T* panel, int vectors, Ahead<T> ahead) const {
     const Index first = block * l_.block_rows;
     const int width = int(min_index(l_.block_rows, columns(side) - first));
     kBlocks<P, true>.fn[vectors - 1][width - 1](
-        {.a = work_.packed[side] + first * F::operand(chunk.rows) + row * F::kParts * width,
+        {.a = work_.packed[side] + first * F::operand_lanes(chunk.rows) + row * F::kParts * width,
          .lda = 0,
          .b = b + row * l_.gate_row,
          .ldb = l_.gate_row,
@@ -300,7 +223,8 @@ class WeightGradient {
          .ahead = ahead});
   }
 
-  // The input weights' gradient for indices: each row's gates go to one depth of the sums.
+  // Sums the gradient of weight_ih for an input of indices: each row's gate gradients are added at
+  // the depth that its index names.
   void scatter_rows(const Chunk& chunk, const T* dx) const {
     for (Index tile = share_.begin; tile < share_.end; ++tile)
       l_.for_panels(l_.input_gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {
@@ -308,10 +232,11 @@ class WeightGradient {
         if (empty_)
           for (Index i = 0; i < I_ * vectors; ++i) V(0).store(panel + i * W);
         for (Index r = 0; r < chunk.rows; ++r) {
-          const T* gates = dx + (tile * work_.chunk_rows + r) * lane_row() + F::operand(column * W);
+          const T* gates =
+              dx + (tile * work_.chunk_rows + r) * lane_row() + F::operand_lanes(column * W);
           T* sum = panel + args_.indices[chunk.row + r] * vectors * W;
           for (int v = 0; v < vectors; ++v)
-            (V::load(sum + v * W) + F::load(gates + F::operand(v * W))).store(sum + v * W);
+            (V::load(sum + v * W) + F::load(gates + F::operand_lanes(v * W))).store(sum + v * W);
         }
       });
   }
@@ -331,7 +256,7 @@ class WeightGradient {
       }
   }
 
-  // The sums of this thread's tiles where no chunk has made any.
+  // Zeros the sums of this thread's tiles, as no chunk has written them.
   void clear() const {
     const auto zero = [&](T* sums, Index tile_size) {
       for (Index i = share_.begin * tile_size; i < share_.end * tile_size; ++i) sums[i] = T(0);
@@ -341,8 +266,8 @@ class WeightGradient {
     zero(work_.dw_params, l_.param_row);
   }
 
-  // Calls f(sums of the first vector, their stride, first row of the gradient, rows of it) for each
-  // vector of units and each of some gates that have a row block.
+  // Calls f(sums at depth 0, their stride, first row of the gradient, number of rows) for each
+  // vector of units of the given gates, if they have a row block.
   template <class F>
   RNNFAST_INLINE void for_vectors(T* sums, Index depth, const RowBlocks& blocks, Span gates,
                                   F&& f) const {
@@ -363,14 +288,15 @@ class WeightGradient {
     sum.store(to, lanes);
   }
 
-  // A gradient's row blocks (gates * H, columns), from the sums' first `columns` rows of depth.
+  // Writes a gradient's row blocks, (gates * H, columns), from the first `columns` rows of the
+  // sums' depth.
   void unpack_matrix(T* sums, Index depth, Index columns, const RowBlocks& blocks, Span gates,
                      T* to) const {
     for_vectors(sums, depth, blocks, gates, [&](const T* from, Index stride, Index row, int lanes) {
       transpose_out(from, stride, lanes, columns, to + row * columns, columns, args_.add_dweights);
     });
   }
-  // A bias' gradient, from row `at` of the depth; null is not wanted.
+  // Writes a bias gradient from row `at` of the depth, unless `to` is null.
   void unpack_bias(T* sums, Index depth, Index at, const RowBlocks& blocks, Span gates,
                    T* to) const {
     if (!to) return;

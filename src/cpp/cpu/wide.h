@@ -1,13 +1,13 @@
 #pragma once
-// Positive numbers whose exponent has a double of its own, a vector at a time: products of
-// thousands of probabilities neither underflow nor need logarithms.
+// Vectors of positive numbers with the exponent in a second double: products of thousands of
+// probabilities neither underflow nor need logarithms.
 
 #include "cpu/math.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// m * 2^e with e an integer and m in [1, 2) once normalised. There is no zero: what is impossible
-// has an exponent about kNever, which no sum brings back.
+// m * 2^e with e an integer and m in [1, 2) once normalised. Zero is represented by an exponent
+// near kNever, whose terms vanish in every sum.
 struct Wide {
   using V = Vec<double>;
   V m, e;
@@ -15,7 +15,7 @@ struct Wide {
 
 inline constexpr double kNever = -1e300;
 
-// 2^d for integers d up to 1000; 0 below -1000, where a term changes no sum.
+// 2^d for integers d up to 1000; 0 below -1000, where a term cannot change a sum.
 RNNFAST_INLINE Vec<double> power_of_two(Vec<double> d) {
   using V = Vec<double>;
   const V magic(6755399441055744.0 + 1023);  // 1.5 * 2^52 and the exponent's bias
@@ -54,7 +54,7 @@ RNNFAST_INLINE Wide wide_exp(Vec<double> x) {
   n = n - magic;
   V::Raw r = x.v - n.v * 6.93147180369123816490e-01;
   r = r - n.v * 1.90821492927058770002e-10;
-  return {exp(clamp(V(r), 1.0)), n};  // the clamp is for x beside which the rounding of n is large
+  return {exp(clamp(V(r), 1.0)), n};  // clamps r for x so large that n's rounding matters
 }
 
 }  // namespace RNNFAST_ISA_NAMESPACE

@@ -9,7 +9,7 @@
 namespace rnnfast {
 namespace {
 
-// The mask of a layer's inputs, the same in every step: a row for each of the caller's sequences.
+// Draws the mask of one of the caller's sequences for a layer's inputs, the same in every step.
 template <class T>
 void input_mask(const NetworkSize& s, Index layer, Index sequence, T* to) {
   const auto mask =
@@ -19,8 +19,7 @@ void input_mask(const NetworkSize& s, Index layer, Index sequence, T* to) {
 
 }  // namespace
 
-// Elements have the numbers that they have in the padded array, so that a mask does not depend on
-// lengths.
+// Elements are numbered as in the padded array, so that a mask does not depend on lengths.
 template <class T>
 void drop_outputs(const NetworkSize& s, const PackedBatch& packed, Index layer, const T* from,
                   T* to, int thread, int threads) {

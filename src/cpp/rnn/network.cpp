@@ -10,16 +10,16 @@
 namespace rnnfast {
 namespace {
 
-// A thread is worth waking for so many floating point operations; or for so many bytes of weights,
-// as one core fetches less than two and its caches hold less; and threads that meet at every step
-// only for so many operations in between.
+// Use one thread per kFlopsPerThread operations, or per kBytesPerThread of weights, because more
+// cores have more bandwidth and cache. If threads meet at every step, each thread also needs
+// kFlopsPerMeeting operations per step.
 constexpr double kFlopsPerThread = 3e6;
 constexpr double kBytesPerThread = 1 << 20;
 constexpr double kFlopsPerMeeting = 25e3;
 
 int at_most_all(double threads) { return int(std::clamp(threads, 1., double(num_threads()))); }
 
-// Of the matrices.
+// The number of values in the weight matrices.
 double weight_count(const NetworkSize& s) {
   double weights = 0;
   for (Index i = 0; i < s.cells(); ++i) {
@@ -30,7 +30,7 @@ double weight_count(const NetworkSize& s) {
   return weights;
 }
 
-// `passes`: how often the weights are multiplied.
+// `passes` is how often a call multiplies by the weights.
 template <class T>
 int threads_for(const NetworkSize& s, Index rows, double passes) {
   const double weights = weight_count(s);
@@ -43,7 +43,7 @@ int threads_for(const NetworkSize& s, Index rows, double passes) {
   return at_most_all(std::min(work, step / kFlopsPerMeeting));
 }
 
-// One layer in one direction of a network, whose steps are taken a segment at a time.
+// One layer and direction of a network, which runs its steps a segment at a time.
 template <class T>
 struct CellRun {
   const Reserve<T>& reserve;
@@ -57,7 +57,7 @@ struct CellRun {
   Index number() const { return layer * size().num_directions + direction; }
   const Segments& segments() const { return reserve.segments[direction]; }
 
-  // What forward and backward of segment k read alike.
+  // Sets the arguments that forward and backward of segment k share.
   template <class Args>
   void set_inputs(Args& args, Index k, bool training, bool needs_dx) const {
     const Segment& segment = segments()[k];
@@ -76,7 +76,7 @@ struct CellRun {
           k ? reserve.state_after(i, k - 1, s) : state_of(input.initial[s], s, size(), i);
   }
 
-  // This direction's columns of an array of outputs or their gradients, from segment k on.
+  // This direction's columns of an array of outputs or of their gradients, from segment k on.
   template <class V>
   V* at_segment(V* outputs, Index k) const {
     return outputs + segments()[k].row * size().y_size() + direction * size().h_size();
@@ -105,10 +105,10 @@ struct CellRun {
 // The scratch of a backward pass.
 template <class T>
 struct BackwardMemory {
-  T *even, *odd;             // gradients of the layers' outputs, in turn
-  T *packed_dy, *packed_dx;  // as packed rows
+  T *even, *odd;             // gradients of the layers' outputs, which alternate
+  T *packed_dy, *packed_dx;  // dy and dx as packed rows
   T* workspace;
-  T *gates, *states, *made, *forward_workspace;  // to make a segment's gates again
+  T *gates, *states, *made, *forward_workspace;  // to recompute a segment's gates
 
   BackwardMemory(const Reserve<T>& r, bool packs_dy, bool packs_dx, bool needs_dx, int threads,
                  T* base) {
@@ -140,13 +140,13 @@ struct CellGradient {
   bool add_dweights;
 };
 
-// Fills the gates and states of segment k again.
+// Recomputes the gates and states of segment k.
 template <class T>
 void recompute(const CellRun<T>& run, Index k, const BackwardMemory<T>& memory) {
   ForwardArgs<T> args{};
   run.set_inputs(args, k, true, false);
   args.part.first = k == run.segments().size() - 1;
-  args.again = true;
+  args.recomputing = true;
   args.gates = memory.gates;
   args.states = memory.states;
   args.made = memory.made;
@@ -160,18 +160,18 @@ void backward(const CellRun<T>& run, const CellGradient<T>& gradient,
               const BackwardMemory<T>& memory) {
   const Reserve<T>& r = run.reserve;
   const Index i = run.number(), count = run.segments().size();
-  const bool again = r.recomputes(run.direction);
+  const bool recomputing = r.recomputes(run.direction);
   for (Index k = count - 1; k >= 0; --k) {
-    if (again) recompute(run, k, memory);
+    if (recomputing) recompute(run, k, memory);
     BackwardArgs<T> args{};
     run.set_inputs(args, k, true, gradient.dx != nullptr);
     args.part = {k == count - 1, k == 0};
-    args.gates = again ? memory.gates : r.gates[i];
-    args.states = again ? memory.states : r.states[i];
-    args.made = again ? memory.made : r.made[i];
+    args.gates = recomputing ? memory.gates : r.gates[i];
+    args.states = recomputing ? memory.states : r.states[i];
+    args.made = recomputing ? memory.made : r.made[i];
     if (gradient.dy) args.dy = run.at_segment(gradient.dy, k);
     for (int s = 0; s < run.cell().info.states; ++s) {
-      // Between segments the gradients of the states wait where the initial states' will be.
+      // Between segments, dinitial holds the gradients of the states.
       args.dinitial[s] = state_of(gradient.dinitial[s], s, run.size(), i);
       args.dfinal[s] =
           args.part.first ? state_of(gradient.dfinal[s], s, run.size(), i) : args.dinitial[s];

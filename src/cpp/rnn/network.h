@@ -1,6 +1,6 @@
 #pragma once
-// Stacked layers and directions over the kernels of one cell: the order of calls. A whole forward
-// or backward pass is one parallel region.
+// Runs stacked layers and directions with the kernels of one cell. A whole forward or backward pass
+// is one parallel region.
 
 #include "rnn/reserve.h"
 
@@ -9,13 +9,14 @@ namespace rnnfast {
 // Multiply-adds of a forward pass with all sequences at full length.
 double network_work(const NetworkSize& size);
 
-// Of `size` the cell, layers, directions, input and hidden size and the precision count.
+// Packs the weights. Reads only the cell, layers, directions, the sizes of layers and the precision
+// from `size`.
 template <class T>
 PackedWeights<T> network_pack(const NetworkSize& size,
                               const std::vector<CellWeights<const T>>& weights);
 
-// A forward pass made ready for any number of runs over the same arrays, whose values alone change.
-// The arrays, `input` and `final` must live as long as it does.
+// A forward pass prepared for any number of runs on the same arrays, whose values may change in
+// between. The arrays, `input` and `final` must outlive it.
 template <class T>
 class PreparedForward {
  public:
@@ -39,16 +40,16 @@ template <class T>
 Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed,
                            const NetworkInput<T>& input, T* y, const std::vector<T*>& final);
 
-// Takes dy (null for zeros) and the gradients of the final states (null for zeros); writes dx (null
-// if not wanted), those of the initial states, and of the weights, or adds the latter to what is
-// there. `input` and y are forward's.
+// Takes dy and the gradients of the final states (null for zeros). Writes dx (null if not wanted)
+// and the gradients of the initial states and of the weights; the last are added if `add_dweights`.
+// `input` and y must be those of forward.
 template <class T>
 void network_backward(const Reserve<T>& reserve, const NetworkInput<T>& input, const T* dy,
                       const std::vector<const T*>& dfinal, T* dx, const std::vector<T*>& dinitial,
                       const std::vector<CellWeights<T>>& dweights, bool add_dweights);
 
-// Copies state s of layer and direction i, which is beyond h, after every step of each sequence to
-// (T, B, H), zeros after a sequence's end. The reserve is one of training without `recompute`.
+// Copies state s > 0 of layer and direction i after every step to (T, B, H), with zeros after a
+// sequence's end. The reserve must be of a training call without `recompute`.
 template <class T>
 void network_states(const Reserve<T>& reserve, Index i, int s, T* to);
 

@@ -1,13 +1,13 @@
 #pragma once
-// What a network is and how its calls run: all that is the same from call to call and that arrays
-// do not tell.
+// The options of a network and its calls, which stay the same from call to call and do not follow
+// from the arrays.
 
 #include "cpu/kernel_table.h"
 
 namespace rnnfast {
 
-// Noise inside the steps of every layer: masks in training; in evaluation, or where `expects`,
-// zoneout by its expectation alone.
+// Noise inside the steps of every layer: masks in training; in evaluation, or if `expects`, only
+// zoneout, by its expectation.
 struct NetworkNoise {
   double zoneout[kMaxStates] = {};  // of each state
   double input_dropout = 0, recurrent_dropout = 0, candidate_dropout = 0;
@@ -27,8 +27,8 @@ struct NetworkOptions {
   NetworkNoise noise;
   bool training = false;
   Precision precision = Precision::full;  // of the products
-  Index recompute = 0;  // steps, at least, whose gates backward makes again at a time; 0: none
-  int threads = 0;      // the most that a call uses; 0: the process' number
+  Index recompute = 0;  // the least steps whose gates backward recomputes at a time; 0: none
+  int threads = 0;      // the most that a call uses; 0: the process's setting
   bool keep_y = false;  // whether the reserve has its own copy of y, so that callers may change it
 
   Index cells() const { return num_layers * num_directions; }

@@ -1,6 +1,6 @@
 #pragma once
-// Sequences of unequal length as packed rows: sorted by falling length, so that the active ones of
-// a step are a prefix and no work is spent on padding.
+// Sequences of unequal length as packed rows: sorted by decreasing length, so that the active ones
+// of a step are a prefix and no work is spent on padding.
 
 #include <span>
 #include <vector>
@@ -11,13 +11,13 @@ namespace rnnfast {
 
 class PackedBatch {
  public:
-  // Sequences of `lengths` each in [0, seq_len]; no lengths: all of seq_len. Throws Error.
+  // `lengths` must be in [0, seq_len], or Error is thrown; empty means seq_len for all sequences.
   PackedBatch(Index seq_len, Index batch, std::span<const Index> lengths);
 
   Index seq_len() const { return seq_len_; }
   Index batch() const { return batch_; }
   const Index* order() const { return order_.data(); }  // (B,) the caller's number of each
-  Index row(Index t) const { return dense_ ? t * batch_ : offset_[t]; }  // the first of step t
+  Index row(Index t) const { return dense_ ? t * batch_ : offset_[t]; }  // the first row of step t
   Index count(Index t) const { return row(t + 1) - row(t); }
   Index total() const { return row(seq_len_); }
   // Whether the packed rows are the padded (T, B, .) array itself.

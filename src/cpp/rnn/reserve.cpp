@@ -44,7 +44,7 @@ Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
   }
 }
 
-// Inference keeps the outputs of two layers, in turn.
+// In inference, layers alternate between two arrays of outputs.
 template <class T>
 Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
   const Index width = size.y_size(), rows = packed.total();
@@ -102,14 +102,14 @@ LayerSize Reserve<T>::layer_size(const PackedRows& rows, Index layer, Index dire
 
 template <class T>
 LayerNoise Reserve<T>::layer_noise(Index layer, Index direction) const {
-  const NetworkNoise& of = size.noise;
+  const NetworkNoise& options = size.noise;
   LayerNoise noise;
-  std::copy(std::begin(of.zoneout), std::end(of.zoneout), noise.zoneout);
-  noise.zones = of.zones();
+  std::copy(std::begin(options.zoneout), std::end(options.zoneout), noise.zoneout);
+  noise.zones = options.zones();
   noise.expects = !size.draws_noise();
   if (!noise.expects) {
-    noise.recurrent_dropout = of.recurrent_dropout;
-    noise.candidate_dropout = of.candidate_dropout;
+    noise.recurrent_dropout = options.recurrent_dropout;
+    noise.candidate_dropout = options.candidate_dropout;
   }
   noise.seed = size.seed;
   noise.cell = noise_cell(layer, direction);
@@ -123,14 +123,14 @@ SegmentMemory Reserve<T>::segment_memory(bool backward, bool needs_dx, int threa
   const auto raise = [](Index& to, Index value) { to = std::max(to, value); };
   for (Index direction = 0; direction < size.num_directions; ++direction) {
     const PackedRows rows = segments[direction].largest();
-    const bool again = backward && recomputes(direction);
+    const bool recomputing = backward && recomputes(direction);
     for (Index layer = 0; layer < size.num_layers; ++layer) {
       const LayerSize s =
           layer_size(rows, layer, direction, backward || keeps(direction), needs_dx || layer > 0);
       if (backward) raise(most.backward_workspace, cell.backward_workspace(cell, s, threads));
-      if (backward && !again) continue;
+      if (backward && !recomputing) continue;
       raise(most.forward_workspace, cell.forward_workspace(cell, s, threads));
-      if (!again) continue;
+      if (!recomputing) continue;
       const LayerReserve reserve = cell.reserve(cell, s);
       raise(most.gates, reserve.gates);
       raise(most.states, reserve.states);

@@ -1,5 +1,5 @@
 #pragma once
-// What forward keeps for backward, and the sizes that it follows from.
+// The memory that forward keeps for backward, and the sizes that determine it.
 
 #include <cstddef>
 #include <cstdint>
@@ -19,81 +19,80 @@ struct NetworkSize : NetworkOptions {
   Index proj_size = 0;     // P; 0: h is not projected
   std::uint64_t seed = 0;  // of dropout and noise
 
-  // Width R of h, and of any state.
+  // The width R of h, and the width of any state.
   Index h_size() const { return proj_size ? proj_size : hidden_size; }
   Index state_size(int state) const { return state ? hidden_size : h_size(); }
-  // Of all states before number `states`.
+  // The total width of the first `states` states.
   Index states_size(int states) const { return states ? h_size() + (states - 1) * hidden_size : 0; }
   Index y_size() const { return num_directions * h_size(); }  // width of a layer's outputs
   Index layer_input(Index layer) const { return layer ? y_size() : input_size; }
-  // Of the weights of layer and direction i.
+  // The shapes of the weights of layer and direction i.
   WeightShapes weight_shapes(Index i) const;
 };
 
-// Weights of each layer and direction in the form that the forward kernels read: a copy, made once
-// for many calls.
+// A copy of the weights of each layer and direction in the form that the forward kernels read, made
+// once for many calls.
 template <class T>
 struct PackedWeights {
   Buffer memory;
   std::vector<T*> layers;  // of each layer and direction
 };
 
-// The caller's arrays. Each pointer of `initial`, `final` and so on is a (cells, B, H) array, or
-// (cells, B, R) for h.
+// The caller's arrays. Each state's array is (cells, B, H), or (cells, B, R) for h.
 template <class T>
 struct NetworkInput {
   const T* x;                                 // (T, B, I), or null
   const Index* indices;                       // (T, B) in [0, I), where x is null
-  std::vector<CellWeights<const T>> weights;  // of each layer and direction, or else:
+  std::vector<CellWeights<const T>> weights;  // of each layer and direction, or else packed:
   const PackedWeights<T>* packed;
   std::vector<const T*> initial;  // of each state; null for zeros
 };
 
-// The part of the array of one state, whose number is `state`, that belongs to cell i.
+// Cell i's part of the array of state number `state`.
 template <class T>
 T* state_of(T* array, int state, const NetworkSize& s, Index i) {
   return array ? array + i * s.batch * s.state_size(state) : nullptr;
 }
 
-// Values of T that one call of the kernels needs.
+// Sizes in values of T that one call of the kernels needs.
 struct SegmentMemory {
-  Index gates = 0, states = 0, made = 0;  // to make a segment's reserve again
+  Index gates = 0, states = 0, made = 0;  // to recompute a segment's reserve
   Index forward_workspace = 0, backward_workspace = 0;
 };
 
-// For each layer and direction the saved gates and the states beyond h (with zoneout also all
-// states as the cell made them) or, where backward makes them again, all states between the
-// segments. Then the outputs of the layers but the last (twice with dropout) and, for unequal
-// lengths, x and y as packed rows; x also with dropout of the inputs, and y where it is to be kept.
-// Without training only what layers hand on.
+// For each layer and direction, the reserve holds the saved gates and the states beyond h (with
+// zoneout also all states as the cell computed them) or, if backward recomputes them, all states
+// between segments. Then come the outputs of all layers but the last (twice with dropout), x as
+// packed rows (for unequal lengths) or with input dropout, and y as packed rows or if it is to be
+// kept. Without training it holds only what layers pass on.
 template <class T>
 struct Reserve {
-  // Lays the memory out; `y` and `input` are the caller's. `filled` is the memory of a reserve of
-  // the same sizes and stays the caller's, too; without it there is fresh memory to fill.
+  // Lays out the memory. `y` and `input` belong to the caller. So does `filled`, the memory of an
+  // earlier reserve of the same sizes; without it, new memory is allocated.
   Reserve(const NetworkSize& size, PackedBatch packed, const NetworkInput<T>& input, T* y,
           std::optional<std::span<std::byte>> filled = std::nullopt);
 
   bool recomputes(Index direction) const { return segments[direction].size() > 1; }
   LayerSize layer_size(const PackedRows& rows, Index layer, Index direction, bool training,
                        bool needs_dx) const;
-  // Whether forward's calls for a direction fill gates and states.
+  // Whether forward fills the gates and states of a direction.
   bool keeps(Index direction) const { return size.training && !recomputes(direction); }
-  // The most that one segment of any layer and direction needs of each kind: in the forward pass or
-  // in backward, which may make gates again.
+  // The most memory of each kind that one segment of any layer and direction needs, in the forward
+  // pass or in backward, which may recompute gates.
   SegmentMemory segment_memory(bool backward, bool needs_dx, int threads) const;
-  // State s of cell i, (B, its size), after segment k of its direction, which is not the last.
+  // State s of cell i, (B, its size), after segment k of its direction, which must not be the last.
   T* state_after(Index i, Index k, int s) const;
 
   NetworkSize size;
   PackedBatch packed;
   bool packed_weights;
   std::vector<Segments> segments;  // of each direction
-  Buffer memory;                   // none of its own where it was filled before
-  // Of each layer and direction; null where made again.
+  Buffer memory;                   // empty if the caller's `filled` is used
+  // Of each layer and direction; null if recomputed.
   std::vector<T*> gates, states, made;
-  std::vector<T*> checkpoints;     // [segment][state][B, its size] where made again
-  std::vector<T*> outputs;         // of each layer, packed; the last is the caller's y if shared
-  std::vector<const T*> inputs;    // of each layer, packed; the first is the caller's x if dense
+  std::vector<T*> checkpoints;     // [segment][state][B, its size], if recomputed
+  std::vector<T*> outputs;         // of each layer, packed; the last may be the caller's y
+  std::vector<const T*> inputs;    // of each layer, packed; the first may be the caller's x
   const Index* indices = nullptr;  // packed; the caller's if dense
   Buffer packed_indices;
 

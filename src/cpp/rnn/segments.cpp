@@ -9,7 +9,7 @@ struct StepRange {
   Index begin, end;
 };
 
-// The segments' steps, in the order in which backward takes them.
+// The segments' steps, in backward's order.
 std::vector<StepRange> cut(const PackedBatch& packed, bool reverse, Index least_steps,
                            Index chunk_rows) {
   const Index T = packed.seq_len();

@@ -11,7 +11,7 @@
 namespace rnnfast {
 namespace {
 
-// A step that needs nothing but its arrays: a call of `function`.
+// A step that needs no memory of its own: a call of `function`.
 template <class T, class Function>
 class CallStep final : public LayerStep<T> {
  public:
@@ -119,7 +119,7 @@ class NetworkStep final : public LayerStep<T> {
     return size;
   }
 
-  // The states before the steps, then those after them: (L, rows, width) each.
+  // Lays out the states before the step, then those after it: (L, rows, width) each.
   std::vector<T*> lay_out() {
     const int states = known_cell(size_.cell).states;
     std::vector<T*> final;
@@ -132,7 +132,7 @@ class NetworkStep final : public LayerStep<T> {
     return final;
   }
 
-  // In the order in which they need each other.
+  // In order of initialisation, as each needs those before it.
   const NetworkSize size_;
   const Buffer memory_;
   NetworkInput<T> input_;
@@ -226,7 +226,7 @@ class StreamAdd final : public StreamLayer<T> {
   Index back_;
 };
 
-// The window of x that a step reads: what came before, in the state, then x.
+// A step keeps the window of x that it reads: earlier steps, which are the state, then x.
 template <class T>
 class ConvolutionStep final : public LayerStep<T> {
  public:
@@ -249,7 +249,7 @@ class ConvolutionStep final : public LayerStep<T> {
     });
   }
 
-  // The next step's window begins a step later.
+  // The window of the next step starts one step later.
   void add_blocks(std::vector<StateBlock<T>>& blocks) const override {
     for (Index t = 0; t + 1 < shape_.steps; ++t)
       blocks.push_back({step(t), step(t + 1), shape_.inputs});

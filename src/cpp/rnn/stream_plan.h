@@ -1,5 +1,5 @@
 #pragma once
-// A model of one step: layers one after the other, and a step of them over some sequences.
+// A model that runs one step at a time: a chain of layers, and a step of it for some sequences.
 
 #include <memory>
 #include <vector>
@@ -9,23 +9,23 @@
 
 namespace rnnfast {
 
-// What a model is. A sequence's state is one row of `state_size` numbers: layer by layer, state by
-// state, layer by layer.
+// A chain of layers. A sequence's state is one row of `state_size` numbers, ordered by stream
+// layer, then by state, then by layer within a recurrent one.
 template <class T>
 class StreamPlan {
  public:
-  // Throws Error where a layer does not take what the one before makes.
+  // Throws Error if a layer does not accept the output of the one before it.
   explicit StreamPlan(std::vector<StreamLayerPointer<T>> layers);
 
   const std::vector<StreamLayerPointer<T>>& layers() const { return layers_; }
   bool takes_values() const { return takes_values_; }
   bool takes_indices() const { return layers_.front()->takes_indices(); }
   Index input_size() const { return input_size_; }
-  // Width of what layer `i` makes.
+  // The width of layer i's output.
   Index width(std::size_t i) const { return widths_[i]; }
   Index output_size() const { return widths_.back(); }
   Index state_size() const { return state_size_; }
-  double work() const { return work_; }  // of a row
+  double work() const { return work_; }  // per row
 
  private:
   std::vector<StreamLayerPointer<T>> layers_;
@@ -35,7 +35,7 @@ class StreamPlan {
   double work_ = 0;
 };
 
-// Steps of a plan for so many sequences, with the memory that they need; the plan lives as long.
+// Steps of a plan for a number of sequences, with their memory. The plan must outlive them.
 template <class T>
 class StreamStep {
  public:
@@ -43,14 +43,14 @@ class StreamStep {
 
   Index rows() const { return rows_; }
   bool indexed() const { return indexed_; }
-  // Where the input goes: (rows, input_size), or (rows,) where it is indices.
+  // The input to fill in: (rows, input_size), or (rows,) if it is indices.
   T* x() const { return memory_.template as<T>(); }
   Index* indices() const { return indices_.template as<Index>(); }
-  // What comes out: (rows, output_size).
+  // The output, (rows, output_size).
   const T* y() const { return y_; }
 
-  // Take the states of the sequences numbers[0], numbers[1], ... out of (B, state_size), or put
-  // those after the step there; null numbers are 0, 1, ...
+  // Copy the states of sequences numbers[0], numbers[1], ... from (B, state_size), or those after
+  // the step to it; null stands for 0, 1, ...
   void load(const T* states, const Index* numbers);
   void store(T* states, const Index* numbers) const;
   void run();

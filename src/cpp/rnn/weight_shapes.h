@@ -1,5 +1,5 @@
 #pragma once
-// The shapes of a cell's weights: the one place that knows how many rows they have.
+// The shapes of a cell's weights: the only place that knows how many rows they have.
 
 #include <cstddef>
 #include <span>
@@ -9,7 +9,7 @@
 namespace rnnfast {
 
 struct WeightShape {
-  int axes;        // 0: the cell has no such weight
+  int axes;        // 0 if the cell has no such weight
   Index sizes[2];  // of the axes
 
   std::span<const Index> span() const { return {sizes, std::size_t(axes)}; }

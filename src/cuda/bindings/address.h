@@ -1,5 +1,5 @@
 #pragma once
-// Device memory and streams as Python hands them over: as integers.
+// Device memory and streams, which Python passes as integers.
 
 #include <cstdint>
 

@@ -1,4 +1,4 @@
-// What devices there are. Asking needs no driver.
+// Reports the devices. This works without a driver.
 #include <pybind11/stl.h>
 
 #include <string>

@@ -12,7 +12,7 @@ void bind(pybind11::module_& m);  // tests/cuda_emulator/bindings.cpp
 
 namespace {
 
-// Python has checked the arguments: what fails now is the device.
+// Python has checked the arguments, so what fails now is the device.
 void translate(std::exception_ptr exception) {
   try {
     std::rethrow_exception(exception);

@@ -1,7 +1,7 @@
 #pragma once
-// One function a file of bindings; module.cpp calls them. Arrays are addresses of memory on the
-// device, as integers (0: none), that Python has checked: dtype float32 unless said otherwise, in C
-// order. Nothing allocates, and nothing waits for the device.
+// One function per file of bindings; module.cpp calls them. Arrays are passed as integer addresses
+// of device memory (0: none). Python has checked that they are float32, unless said otherwise, and
+// in C order. Nothing allocates or waits for the device.
 
 #include <pybind11/pybind11.h>
 

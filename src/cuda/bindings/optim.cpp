@@ -20,8 +20,8 @@ namespace {
 
 using Words = py::array_t<std::int64_t>;
 
-// One row a StepPiece, for Python to bring to the device. `lists` are the addresses of gradients,
-// values and the step's buffers; an empty list stands for arrays that it does without.
+// One row per StepPiece, for Python to copy to the device. `lists` are the addresses of gradients,
+// values and the step's buffers; an empty list stands for an unused buffer.
 Words cut_pieces(const std::vector<std::vector<Address>>& lists, const std::vector<long>& sizes) {
   RNNFAST_CHECK(lists.size() <= 2 + kStepBuffers, "lists: expected at most ", 2 + kStepBuffers,
                 ", got ", lists.size());
@@ -40,7 +40,7 @@ Words cut_pieces(const std::vector<std::vector<Address>>& lists, const std::vect
   return words;
 }
 
-// What all functions take, behind which a step's own arguments follow.
+// The arguments that all functions share; a step's own arguments follow them.
 struct StepCall {
   StepPieces pieces;
   GradientCare care;

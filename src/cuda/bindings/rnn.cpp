@@ -36,7 +36,7 @@ std::vector<Weights<T>> weights_at(const std::vector<std::array<Address, 5>>& ad
   return result;
 }
 
-// Arrays that kernels read or write whenever a cell has them.
+// Checks the arrays that kernels access whenever a cell has them.
 template <class T>
 void check_weights(const CellInfo& info, int input_size, const char* name, const Weights<T>& w) {
   RNNFAST_CHECK(w.weight_ih || !input_size, name, ": expected the address of weight_ih, got null");
@@ -45,13 +45,13 @@ void check_weights(const CellInfo& info, int input_size, const char* name, const
   RNNFAST_CHECK(w.weight_channel || !info.params, name, ": cell ", info.name,
                 " has parameters; expected the address of weight_channel, got null");
 }
-// Those of a call that computes anything.
+// Checks the arrays of a call that is not empty.
 void check_there(const char* name, const Addresses& addresses) {
   for (const Address a : addresses)
     RNNFAST_CHECK(a, name, ": expected the address of an array, got null");
 }
 
-// A call's sizes and inputs, made once for forward and backward.
+// A call's sizes and inputs, built once for forward and backward.
 struct NetworkCall {
   NetworkSize size;
   NetworkInput input;
@@ -90,14 +90,14 @@ NetworkCall make_call(int cell, int steps, int batch, int input_size, int hidden
 KernelUnit unit_of(const NetworkCall& call, bool backward) {
   return call.size.unit(backward ? Pass::backward : Pass::forward, device_properties());
 }
-// What has to be compiled before a pass: (kernel, whether products multiply pairs of bfloat16).
+// What must be compiled before a pass: (kernel, whether products multiply pairs of bfloat16).
 std::optional<std::tuple<std::string, bool>> missing(const NetworkCall& call, bool backward) {
   const KernelUnit unit = unit_of(call, backward);
   if (device_cell(call.size.cell).functions(unit)) return {};
   return std::tuple(std::string(kernel_name(unit.kernel)), unit.paired);
 }
 
-// The header with a kernel's functions, and their names for a C++ type `type`.
+// The header that defines a kernel's functions, and their names for a C++ type `type`.
 std::tuple<std::string, std::vector<std::string>> functions(int cell, const std::string& kernel,
                                                             bool backward, bool paired,
                                                             const std::string& type) {

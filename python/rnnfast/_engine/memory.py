@@ -6,10 +6,10 @@ import os
 
 
 def check_memory(what: str, size: int) -> None:
-    """Checks that `size` bytes are not more than the machine has.
+    """Check that `size` bytes are not more than the machine has.
 
     Raises:
-        ValueError: they are; the message begins with `what`.
+        ValueError: They are; the message begins with `what`.
     """
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > total:

@@ -1,0 +1,229 @@
+"""What all optimisers have: parameters in groups, a step around an update, states to save."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rnnfast import _core
+from rnnfast._engine import checks
+from rnnfast._engine.checks import RealArray
+from rnnfast.layers.parameter import Parameter
+from rnnfast.optim.groups import (
+    Arrays,
+    Check,
+    ParameterGroup,
+    Rate,
+    care_for,
+    check_finite,
+    checked_options,
+    checked_rates,
+    not_negative,
+    take_care,
+)
+from rnnfast.optim.parameters import Groups, distinct_names, grouped
+
+
+class Optimizer:
+    """Base of the optimisers.
+
+    What is optimised is a module, or a list of modules and parameters; or groups of these with
+    options of their own, as in PyTorch: `Adam([{"params": model.lstm}, {"params": model.head,
+    "lr": 1e-4, "weight_decay": 0.0}], lr=1e-3)`. A group's `lr` goes with that of the optimiser in
+    proportion, so that schedules act on all groups. Frozen parameters are passed by.
+
+    Attributes:
+        parameters: What is optimised, that of all groups.
+        groups: The groups; without any, one of all parameters.
+        weight_decay: As given.
+        steps: Number of steps made.
+    """
+
+    _OPTIONS: ClassVar[Mapping[str, Check]] = {}  # how values of a subclass's options are checked
+
+    def __init__(self, parameters: Groups, lr: float, weight_decay: float, **options: Any) -> None:
+        groups, self._on = grouped(parameters)
+        self.parameters = [p for group, _ in groups for p in group]
+        self.lr = lr
+        self.weight_decay = not_negative("weight_decay", weight_decay)
+        self.steps = 0
+        for name, value in options.items():
+            setattr(self, name, self._OPTIONS[name](name, value))
+        self._gradients = Arrays(self._on, self.parameters, [[p.grad for p in self.parameters]])
+        self.groups = [self._make_group(i, *group) for i, group in enumerate(groups)]
+
+    def _make_group(
+        self, place: int, parameters: list[Parameter], options: dict[str, Any]
+    ) -> ParameterGroup:
+        own = checked_options(f"parameters[{place}]", options, self._OPTIONS)
+        group = ParameterGroup(self, parameters, own)
+        lists = [[p.grad for p in parameters], [p.value for p in parameters]]
+        for name, start in self._buffers(group).items():
+            arrays = [] if start is None else [np.full_like(p.value, start) for p in parameters]
+            if arrays:
+                group.buffers[name] = arrays
+            lists.append(arrays)
+        group.arrays = Arrays(self._on, parameters, lists)
+        return group
+
+    def _buffers(self, group: ParameterGroup) -> dict[str, float | None]:
+        """What the values of a group's buffers are at first, None for a buffer that it lacks.
+
+        In the order that the function of `_core` documents.
+
+        Raises:
+            ValueError: Options of the group do not go together.
+        """
+        raise NotImplementedError
+
+    def _update(self, group: ParameterGroup, arrays: Any, care: _core.Care) -> float | None:
+        """Update the arrays of a group, which are those that are not frozen."""
+        raise NotImplementedError
+
+    @property
+    def lr(self) -> float:
+        """Learning rate, which may be set at any time: a finite number of at least 0."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        self._lr = checks.finite("lr", lr, 0)
+
+    def step(
+        self,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        zero_grad: bool = False,
+        error_if_nonfinite: bool = False,
+    ) -> float | None:
+        """Update every parameter from its gradient.
+
+        What belongs to a step may be done in the same pass, which is faster and gives the same
+        bits as the calls `clip_grad_norm_`, `clip_grad_value_`, `step` and `zero_grad`.
+
+        Args:
+            clip_norm: The `max_norm` of `clip_grad_norm_`; None for no clipping.
+            clip_value: The `clip_value` of `clip_grad_value_`; None for no clipping.
+            zero_grad: Whether gradients are zero afterwards, ready for the next `backward`.
+            error_if_nonfinite: Whether gradients whose joint norm is infinite or not a number are
+                an error. A device is then waited for.
+
+        Returns:
+            The gradients' joint norm before it was clipped; None without `clip_norm` and
+            `error_if_nonfinite`. On a device it is an array of shape (), which `float()` waits for.
+
+        Raises:
+            ValueError: A limit is negative, or a parameter is read-only because its layer is in
+                evaluation mode. Nothing is changed then.
+            TypeError: A limit is not a number.
+            RuntimeError: The gradients' norm is not finite, with `error_if_nonfinite`. Nothing is
+                changed then.
+        """
+        care = care_for(clip_norm, clip_value, zero_grad, error_if_nonfinite)
+        self.steps += 1
+        try:
+            return self._step(care)
+        except (ValueError, RuntimeError):  # before anything was changed
+            self.steps -= 1
+            for parameter in self.parameters:
+                if parameter.requires_grad:
+                    parameter.check_writable()
+            raise
+
+    def _step(self, care: _core.Care) -> float | None:
+        trained = [
+            (group, arrays) for group in self.groups if (arrays := group.arrays.group()) is not None
+        ]
+        if len(trained) == 1:  # one pass does it all
+            joint = self._update(*trained[0], care)
+            if care.only_if_finite:
+                check_finite(joint, care)
+            return joint
+        for parameter in self.parameters:
+            if parameter.requires_grad:
+                parameter.check_writable()
+        around = _core.Care(clip_norm=care.clip_norm, only_if_finite=care.only_if_finite)
+        norm: float | None = take_care(self._on, self._gradients, around)
+        for group, arrays in trained:
+            self._update(group, arrays, _core.Care(clip_value=care.clip_value, zero=care.zero))
+        return norm
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero."""
+        take_care(self._on, self._gradients, _core.Care(zero=True))
+        for parameter in self.parameters:
+            if not parameter.requires_grad:
+                parameter.grad.fill(0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a later run needs to go on with the same bits.
+
+        Returns:
+            `steps`, `lr` and `buffers`, a dict of NumPy copies of arrays named `buffer.parameter`;
+            and, if groups have rates of their own, `group_lr`. Where several parameters have one
+            name, their places in the list come before the names.
+        """
+        rates = {"group_lr": [group.lr_state for group in self.groups]}
+        return {
+            "steps": self.steps,
+            "lr": self.lr,
+            "buffers": {n: self._on.to_host(a) for n, a in self._named_buffers().items()},
+            **(rates if any(rates["group_lr"]) else {}),
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Set what `state_dict` gave for an optimiser of this class and these parameters.
+
+        Raises:
+            ValueError: A name is missing or unknown, a shape differs, or `steps` or a rate is
+                negative. Nothing is changed then.
+            TypeError: A value is of the wrong type. Nothing is changed then.
+        """
+        own_rates = any(group.lr_state for group in self.groups)
+        names = ["steps", "lr", "buffers"] + ["group_lr"] * own_rates
+        checks.same_names("state_dict", state_dict, names)
+        steps = checks.count("state_dict['steps']", state_dict["steps"])
+        lr = not_negative("state_dict['lr']", state_dict["lr"])
+        rates: list[Rate | None] = [None] * len(self.groups)
+        if own_rates:
+            rates = checked_rates("state_dict['group_lr']", state_dict["group_lr"], len(rates))
+        buffers, loaded = self._named_buffers(), state_dict["buffers"]
+        checks.same_names("state_dict['buffers']", loaded, buffers)
+        values = {n: checks.values_of(n, loaded[n], array) for n, array in buffers.items()}
+        for name, array in buffers.items():
+            array[...] = values[name]
+        self.steps, self.lr = steps, lr
+        for group, rate in zip(self.groups, rates, strict=True):
+            group.lr_state = rate
+
+    def __repr__(self) -> str:
+        size = sum(p.size for p in self.parameters)
+        groups = f" in {len(self.groups)} groups" if len(self.groups) > 1 else ""
+        return (
+            f"{type(self).__name__}({len(self.parameters)} parameters of {size:,} values{groups}, "
+            f"lr={self.lr}, {described(self)})"
+        )
+
+    def _named_buffers(self) -> dict[str, RealArray]:
+        result: dict[str, RealArray] = {}
+        name = iter(distinct_names(self.parameters))
+        for group in self.groups:
+            own = list(itertools.islice(name, len(group.parameters)))
+            result |= {
+                f"{buffer}.{of}": array
+                for buffer, arrays in group.buffers.items()
+                for of, array in zip(own, arrays, strict=True)
+            }
+        return result
+
+
+def described(thing: object) -> str:
+    """The options and counts of an optimiser or a schedule, for its `repr`."""
+    shown = {n: v for n, v in vars(thing).items() if not n.startswith("_")}
+    return ", ".join(
+        f"{n}={v}" for n, v in shown.items() if n not in ("parameters", "groups", "optimizer")
+    )

@@ -1,0 +1,42 @@
+"""Columns as numbers of mean 0 and deviation 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The mean and the standard deviation of columns; of a constant column 1 is the deviation.
+
+    Attributes:
+        mean: (C,) float64.
+        deviation: (C,) float64, above 0.
+    """
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: NDArray[np.floating]) -> Self:
+        """Return the scaling of rows (N, C), N at least 1."""
+        rows = rows.astype(np.float64, copy=False)
+        mean, deviation = rows.mean(0), rows.std(0)
+        # What rounding alone makes of equal values is no deviation.
+        constant = deviation <= 10 * np.finfo(np.float64).eps * np.abs(mean)
+        return cls(mean, np.where(constant, 1.0, deviation))
+
+    def apply(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return values (..., C) in deviations from the mean."""
+        return ((values - self.mean) / self.deviation).astype(np.float32)
+
+    def undo(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return what `apply` was given."""
+        return values * self.deviation + self.mean

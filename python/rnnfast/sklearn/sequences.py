@@ -1,0 +1,122 @@
+"""What estimators take as X: sequences, in the forms that scikit-learn's users have them in."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array, validate_data
+
+from rnnfast._engine import checks
+
+_REAL = (np.float64, np.float32)
+
+
+class Sequences(NamedTuple):
+    """Sequences side by side.
+
+    Attributes:
+        x: (n, T, I), zero after the end of a sequence.
+        lengths: (n,) int64 in [1, T].
+    """
+
+    x: NDArray[np.floating]
+    lengths: NDArray[np.int64]
+
+    @property
+    def steps(self) -> NDArray[np.floating]:
+        """The steps (N, I) of all sequences."""
+        return self.x[np.arange(self.x.shape[1]) < self.lengths[:, None]]
+
+
+def read(estimator: Any, X: Any, *, reset: bool) -> Sequences:
+    """Read X, and tell the estimator of its features, or check them.
+
+    An estimator that was fitted to a table, X (n, features), has `n_features_in_` and
+    `feature_names_in_` of its columns, and takes tables of these columns alone, as all of
+    scikit-learn do. One that was fitted to other sequences has `n_features_in_` of a step.
+
+    Args:
+        estimator: Has `input_size`, which a row of numbers is cut by.
+        X: (n, features), a row of which has features / input_size steps; (n, T, I); or a list of n
+            sequences, each (T, I) or a row of numbers.
+        reset: Whether the estimator learns from X.
+
+    Raises:
+        ValueError: There are no sequences, shapes do not fit, or a value is not finite.
+        TypeError: X does not hold real numbers, or is sparse.
+    """
+    size = checks.positive_int("input_size", estimator.input_size)
+    rows = _rows(X)
+    if rows is not None:
+        found = _padded([_sequence(f"X[{i}]", row, size) for i, row in enumerate(rows)])
+        table = False
+    else:
+        array = np.asarray(X) if isinstance(X, (list, tuple)) else X
+        table = getattr(array, "ndim", 2) < 3
+        if table and (reset or estimator._fitted_to_table):
+            array = validate_data(estimator, array, reset=reset, dtype=_REAL)
+        else:
+            array = check_array(
+                array, dtype=_REAL, allow_nd=True, estimator=estimator, input_name="X"
+            )
+        found = _whole(_cut("X", array, size) if table else array)
+    features = found.x.shape[2]
+    if reset:
+        estimator._fitted_to_table, estimator._step_features = table, features
+        if not table:
+            estimator.n_features_in_ = features
+            vars(estimator).pop("feature_names_in_", None)
+    elif features != estimator._step_features:
+        raise ValueError(
+            f"X: expected {estimator._step_features} features a step, as in fit, got {features}"
+        )
+    return found
+
+
+def _rows(X: Any) -> list[Any] | None:
+    """Return the sequences of a list that make no array, as they differ in length; else None."""
+    if not isinstance(X, (list, tuple)) and not (
+        isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
+    ):
+        return None
+    if not len(X) or not all(isinstance(row, (list, tuple, np.ndarray)) for row in X):
+        return None
+    return list(X) if isinstance(X, np.ndarray) or len({len(row) for row in X}) > 1 else None
+
+
+def _sequence(name: str, row: Any, size: int) -> NDArray[np.floating]:
+    """Return one sequence (T, I)."""
+    array: NDArray[np.floating] = check_array(
+        np.asarray(row), dtype=_REAL, ensure_2d=False, input_name=name
+    )
+    return array if array.ndim > 1 else _cut(name, array[None], size)[0]
+
+
+def _cut(name: str, rows: NDArray[np.floating], size: int) -> NDArray[np.floating]:
+    """Return rows (n, features) as sequences (n, features / size, size)."""
+    if rows.shape[1] % size:
+        raise ValueError(
+            f"{name}: expected a multiple of input_size = {size} features, as a row is a sequence "
+            f"of steps of so many, got {rows.shape[1]}"
+        )
+    return rows.reshape(len(rows), -1, size)
+
+
+def _whole(x: NDArray[np.floating]) -> Sequences:
+    return Sequences(x, np.full(len(x), x.shape[1]))
+
+
+def _padded(sequences: list[NDArray[np.floating]]) -> Sequences:
+    width = sequences[0].shape[1]
+    for i, sequence in enumerate(sequences):
+        if sequence.shape[1] != width:
+            raise ValueError(
+                f"X[{i}]: expected {width} features a step, as of X[0], got {sequence.shape[1]}"
+            )
+    lengths = np.array([len(sequence) for sequence in sequences])
+    x = np.zeros((len(sequences), lengths.max(), width), np.result_type(*sequences))
+    for row, sequence in zip(x, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return Sequences(x, lengths)

@@ -1,0 +1,86 @@
+#pragma once
+// The recurrent products of the forward pass: row blocks of weight_hh times the operands of a
+// stage.
+
+#include "cpu/direct.h"
+#include "cpu/forward_workspace.h"
+
+namespace RNNFAST_ISA_NAMESPACE {
+
+// The operands of a stage's products: the rows of sequence 0, and the row strides.
+template <class T>
+struct StageOperands {
+  const T* rows[kMaxProducts];
+  Index strides[kMaxProducts];
+};
+
+template <class P>
+class RecurrentProduct {
+  using T = RealOf<P>;
+  using F = Format<P>;
+  static constexpr int W = kLanes<T>;
+
+ public:
+  RecurrentProduct(const Layout<T>& layout, const ForwardArgs<T>& args,
+                   const ForwardWorkspace<P>& work)
+      : l_(layout),
+        args_(args),
+        weights_(work.weights),
+        H_(args.size.hidden_size),
+        depth_(F::steps(args.size.h_size())) {}
+
+  // Computes sums = bias_hh + the products of a stage, for `count` rows of a tile.
+  RNNFAST_INLINE void multiply(int stage, const StageOperands<T>& operands, Index tile, Index row,
+                               Index count, AheadShares<T>& ahead, T* sums) const {
+    const int vectors = l_.used_vectors(H_, tile);
+    const T* bias = weights_.bias_hh + tile * l_.gate_row;
+    const int first = l_.products.first[stage], end = l_.products.first[stage + 1];
+    for (int p = first; p < end; ++p) {
+      const Span gates = l_.products.item[p].gates;
+      const Index stride = operands.strides[p - first];
+      const T* a = operands.rows[p - first] + row * stride;
+      if (args_.size.direct) {
+        direct_gates<T>(l_,
+                        {.a = a,
+                         .lda = stride,
+                         .w = args_.weights.weight_hh,
+                         .ldw = H_,
+                         .depth = H_,
+                         .depth_block = H_,
+                         .c = sums,
+                         .ldc = l_.gate_row,
+                         .bias = bias},
+                        l_.info.recurrent, H_, tile, gates, count);
+        continue;
+      }
+      l_.for_panels(gates, vectors, [&](int column, int width) {
+        kBlocks<P, false>.fn[width - 1][count - 1](
+            {.a = a,
+             .lda = stride,
+             .b = weights_.w_hh + (tile * l_.gate_row + W * column) * depth_,
+             .ldb = width * W,
+             .depth = depth_,
+             .c = sums + column * W,
+             .ldc = l_.gate_row,
+             .columns = width * W,
+             .bias = bias + column * W,
+             .ahead = ahead.take(depth_)});
+      });
+    }
+  }
+
+  // The first of a stage's packed weights for a tile; null if the stage has no products.
+  const T* weights(int stage, Index tile) const {
+    if (l_.products.first[stage] == l_.products.first[stage + 1]) return nullptr;
+    const int first = l_.products.item[l_.products.first[stage]].gates.first * l_.units;
+    return weights_.w_hh + (tile * l_.gate_row + first) * depth_;
+  }
+
+ private:
+  const Layout<T>& l_;
+  const ForwardArgs<T>& args_;
+  const PackedLayer<P>& weights_;
+  const Index H_, depth_;
+};
+
+}  // namespace RNNFAST_ISA_NAMESPACE

@@ -1,0 +1,79 @@
+"""What the documentation site does beyond MkDocs: pages of the repository's root, and their links.
+
+ARCHITECTURE.md, CONTRIBUTING.md and CHANGELOG.md stand in the root, where repositories have them,
+and appear on the site as pages. Links between them and docs/ are turned into links of the site.
+A link to a source file becomes its name, since the site has no sources. A page of the API reference
+that lacks a public name is a warning, which `mkdocs build --strict` takes as an error.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from posixpath import normpath, relpath
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import get_plugin_logger
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parent.parent
+PAGES = {
+    f"{name}.md": f"{name.lower()}.md" for name in ("ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")
+}
+PAGES["README.md"] = "index.md"
+LOG = get_plugin_logger(__name__)
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^):#\s]+)(#[^)\s]*)?\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages of the root."""
+    for source, page in PAGES.items():
+        if page != "index.md":
+            text = (ROOT / source).read_text()
+            files.append(File.generated(config, page, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Point the links of a page to pages of the site."""
+    del config
+    uri = page.file.src_uri
+    in_root = uri in PAGES.values() and uri != "index.md"
+    folder = "" if in_root else normpath(f"docs/{uri}/..")  # of the page, in the repository
+
+    def link(match: re.Match[str]) -> str:
+        label, target, anchor = match[1], match[2], match[3] or ""
+        path = normpath(f"{folder}/{target}" if folder else target)
+        on_site = PAGES.get(path) or path.removeprefix("docs/")
+        if files.get_file_from_path(on_site):
+            return f"[{label}]({relpath(on_site, normpath(f'{uri}/..'))}{anchor})"
+        return label if (ROOT / path).exists() else match[0]
+
+    return LINK.sub(link, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> None:
+    """Warn of public names of a module that its page of the API reference lacks."""
+    del config
+    if not page.file.src_uri.startswith("api/"):
+        return
+    module = str(page.title)
+    source = ROOT / "python" / module.replace(".", "/")
+    source = source / "__init__.py" if source.is_dir() else source.with_suffix(".py")
+    for name in public_names(source):
+        if name.isupper() or name == "__version__":
+            continue  # values have no docstring
+        # A function that has the name of its file stands by its full one.
+        there = f'id="{module}.{name}"' in html or f'id="{module}.{name}.{name}"' in html
+        if not there and not files.get_file_from_path(f"api/{name}.md"):
+            LOG.warning(f"{page.file.src_uri}: {module}.{name} is missing")
+
+
+def public_names(source: Path) -> list[str]:
+    """Return the names in `__all__` of a file."""
+    for node in ast.parse(source.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return [str(name) for name in ast.literal_eval(node.value)]
+    raise ValueError(f"{source}: expected an assignment of a list to __all__, got none")
