@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import rnnfast
+
 STEPS = 7
 SHAPES = [(3, 5), (1,), (130, 65)]  # the last is larger than a block of the kernels
 # Each optimiser with its defaults, then with every option.
@@ -96,3 +98,10 @@ def plain_training(name: str, options: dict[str, Any], dtype: str) -> dict[str, 
             rule(w, g, s, step + 1) for w, g, s in zip(values, gradients, buffers, strict=True)
         ]
     return {f"p{i}": w for i, w in enumerate(values)}
+
+
+def make_parameters(dtype: str) -> list[rnnfast.Parameter]:
+    return [
+        rnnfast.Parameter(f"p{i}", value, np.zeros_like(value))
+        for i, value in enumerate(reals(dtype, 0))
+    ]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import rnnfast
+from optim_cases import make_parameters, reals
 from rnnfast import EMA
-from test_optim import make_parameters, reals
 
 
 def change(parameters: list[rnnfast.Parameter], step: int) -> None:

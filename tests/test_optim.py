@@ -13,16 +13,9 @@ import pytest
 
 import cases
 import rnnfast
-from optim_cases import STEPS, all_optimizers, plain_training, reals
+from optim_cases import STEPS, all_optimizers, make_parameters, plain_training, reals
 from rnnfast import CosineDecay, ExponentialDecay, LinearDecay, ReduceOnPlateau, StepDecay
 from rnnfast.training import SCHEDULES
-
-
-def make_parameters(dtype: str) -> list[rnnfast.Parameter]:
-    return [
-        rnnfast.Parameter(f"p{i}", value, np.zeros_like(value))
-        for i, value in enumerate(reals(dtype, 0))
-    ]
 
 
 def make_optimizer(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import cases
 import rnnfast
-from test_optim import OPTIMIZERS, make_parameters, reals
+from optim_cases import OPTIMIZERS, make_parameters, reals
 
 STEPS = 5
 # Each optimiser with options of the first group; the second has those of the optimiser.
