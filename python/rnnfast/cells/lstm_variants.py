@@ -124,7 +124,7 @@ def multiplicative_lstm(x: Inputs, recurrent: Product, state: Values, _channel: 
 
 
 def residual_lstm(x: Inputs, recurrent: Product, state: Values, channel: Values) -> States:
-    """Residual LSTM: the output gate also passes a shortcut around the memory. Row blocks i to r.
+    """Residual LSTM: the output gate also passes a shortcut. Row blocks i, f, g, o, r.
 
     i = sigmoid(x_i + R_i h + p_0 c), f = sigmoid(x_f + R_f h + p_1 c), g = tanh(x_g + R_g h),
     c' = f c + i g, o = sigmoid(x_o + R_o h + p_2 c'), h' = o (R_r tanh(c') + x_r).
@@ -140,7 +140,7 @@ def residual_lstm(x: Inputs, recurrent: Product, state: Values, channel: Values)
 
 
 def slstm(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
-    """The sLSTM of xLSTM, with exponential gates, normaliser n, stabiliser m. States: h, c, n, m.
+    """Scalar LSTM of xLSTM: exponential gates, normaliser n, stabiliser m. States: h, c, n, m.
 
     With a = x + R h of each gate: l = m + log(sigmoid(a_f)); m' = max(a_i, l), or a_i where n = 0,
     as before the first step; i = exp(a_i - m'), f = exp(min(l - m', 0)),
