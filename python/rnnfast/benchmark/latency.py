@@ -34,7 +34,7 @@ class Network(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Bytes of float32 weights that a step reads: one row of the first matrix and all others."""
+        """Bytes of float32 weights that a step reads: a row of the first matrix and all others."""
         H = self.hidden_size
         first, later = weight_shapes(self.cell, 1, H), weight_shapes(self.cell, H, H)
         numbers = prod(first["weight_ih"]) + self.num_layers * prod(later["weight_hh"])
