@@ -1,10 +1,10 @@
-"""Files that users name: written whole or not at all, and read only where reading comes to an end.
+"""Files that users name: written completely or not at all, and read only if reading will end.
 
-A file is written beside its target under a random name, locked while its process lives, and then
-renamed. Whoever writes to the same target next removes what killed processes left there: the files
-that nobody locks.
+A file is written next to its target under a random name, locked while its process lives, and then
+renamed. The next process that writes to the same target removes files that killed processes left
+there, which it recognises by their missing lock.
 
-Every failure is an `OSError` whose `strerror` tells users what is wrong.
+Every failure is an `OSError` whose `strerror` explains the problem to users.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ _KINDS = {
     stat.S_IFCHR: "a character device",
     stat.S_IFBLK: "a block device",
 }
-_LONGEST = 60  # characters of a target's name in names made from it, which may have 255 bytes
+_LONGEST = 60  # characters of a target's name to reuse, as a file name may have only 255 bytes
 
 
 def check_output(path: AnyPath) -> Path:
-    """Check that a file can be written, and remove what killed processes left there.
+    """Check that a file can be written, and remove files that killed processes left there.
 
     Args:
         path: A new file, a regular file to replace, or a link to either.
 
     Returns:
-        Where the file really goes, with links resolved.
+        The real path of the file, with links resolved.
 
     Raises:
-        OSError: It cannot be written, or it is not a regular file.
+        OSError: The file cannot be written, or it is not a regular file.
     """
     target = _target(path)
     _remove_abandoned(target)
@@ -58,13 +58,13 @@ def check_output(path: AnyPath) -> Path:
 
 
 def replace(path: AnyPath, data: bytes) -> None:
-    """Write a file: afterwards `path` holds all of `data` or, on failure, what it held before.
+    """Write a file atomically: if this fails, `path` keeps its previous content.
 
-    Any number of threads and processes may write to one path; the last one's data stays. An
-    existing file keeps its permissions.
+    Any number of threads and processes may write to one path; the last write wins. An existing file
+    keeps its permissions.
 
     Raises:
-        OSError: It cannot be written, or it is not a regular file.
+        OSError: The file cannot be written, or it is not a regular file.
     """
     target = _target(path)
     _remove_abandoned(target)
@@ -85,10 +85,10 @@ def replace(path: AnyPath, data: bytes) -> None:
 
 @contextlib.contextmanager
 def claim(path: AnyPath) -> Iterator[Path]:
-    """Keep other runs from writing to `path` for a while; yields where it really goes.
+    """Keep other runs from writing to `path` inside the context; yield its real path.
 
     Raises:
-        OSError: Another run holds it, or it cannot be written.
+        OSError: Another run has claimed the path, or it cannot be written.
     """
     target = check_output(path)
     lock = _beside(target, "lock")
@@ -105,10 +105,10 @@ def claim(path: AnyPath) -> Iterator[Path]:
 
 
 def open_to_read(path: AnyPath, *, pipes: bool = False) -> BinaryIO:
-    """Open a regular file or, with `pipes`, a pipe as well, without waiting for its writer.
+    """Open a regular file or, if `pipes`, a pipe for reading, without waiting for its writer.
 
     Raises:
-        OSError: It cannot be read, or it is something else.
+        OSError: The file cannot be read, or it is something else.
     """
     mode = Path(path).stat().st_mode
     if stat.S_ISDIR(mode):
@@ -151,26 +151,26 @@ def _create_temporary(target: Path) -> tuple[int, Path]:
 
 
 def _create(name: Callable[[], Path]) -> tuple[int, Path]:
-    """Make a new file and lock it: returns its descriptor and where it is."""
+    """Create a new file and lock it; return its descriptor and its path."""
     while True:
         path = name()
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        with contextlib.suppress(OSError):  # not every file system can
+        with contextlib.suppress(OSError):  # not every file system supports locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor, path
-        os.close(descriptor)  # somebody saw it before the lock, and took it for abandoned
+        os.close(descriptor)  # another process removed the file as abandoned before the lock
 
 
 def _unlock(descriptor: int) -> None:
     with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # also where a forked child has the descriptor
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing does not unlock if a forked child lives
     os.close(descriptor)
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Remove the files beside `target` that only killed processes can have left."""
+    """Remove the files next to `target` that only killed processes can have left."""
     name = re.escape(target.name[:_LONGEST])
     ours = re.compile(rf"\.{name}\.(lock|[0-9a-f]{{8}}\.tmp)")
     with os.scandir(target.parent) as entries:
@@ -178,7 +178,7 @@ def _remove_abandoned(target: Path) -> None:
             Path(e) for e in entries if ours.fullmatch(e.name) and e.is_file(follow_symlinks=False)
         ]
     for path in found:
-        with contextlib.suppress(OSError):  # in use, or not ours to remove
+        with contextlib.suppress(OSError):  # the file is in use, or we may not remove it
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,8 +189,8 @@ def _remove_abandoned(target: Path) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make the renaming last through a power failure."""
-    with contextlib.suppress(OSError):  # not every file system can
+    """Flush a directory to disk, so that a rename in it survives a power failure."""
+    with contextlib.suppress(OSError):  # not every file system supports this
         descriptor = os.open(directory, os.O_RDONLY)
         try:
             os.fsync(descriptor)

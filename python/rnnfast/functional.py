@@ -1,14 +1,14 @@
 """Recurrent networks as stateless functions, for every cell of the library.
 
-They compute where the weights are. Arrays on a CUDA device come as CuPy's, or as anything that
-offers `__cuda_array_interface__` or DLPack, such as PyTorch's and JAX's; results are CuPy's. The
-work goes to CuPy's current stream, and nothing waits for it. Arrays of the host that come with
-weights on a device are copied there.
+They run on the device that holds the weights. Arrays on a CUDA device may be CuPy arrays or
+anything else with `__cuda_array_interface__` or DLPack, such as PyTorch tensors and JAX arrays;
+results are CuPy arrays. The work is queued on CuPy's current stream without waiting for it. If the
+weights are on a device, host arrays that are passed along with them are copied there.
 
 Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions, G row blocks
 of the cell's weight_ih (`cells()[name].gates`), R those of its weight_hh (`recurrent_gates`), P its
-per-channel parameters. Where weights have a projection, `Weights.weight_hr`, h and what layers put
-out have its proj_size in place of H: y is (T, B, D*proj_size), the state h (L*D, B, proj_size).
+per-channel parameters. With a projection, `Weights.weight_hr`, h and the outputs of layers have
+proj_size in place of H: y is (T, B, D*proj_size), the state h is (L*D, B, proj_size).
 """
 
 from __future__ import annotations
@@ -30,37 +30,39 @@ __all__ = ["CellInfo", "Packed", "Reserve", "Weights", "backward", "cells", "for
 
 
 class Reserve(NamedTuple):
-    """What a training forward pass keeps for `backward`, which may be called more than once.
+    """Values that a training forward pass keeps for `backward`, which may be called repeatedly.
 
-    It refers to the arrays of the call (x, y, weights, state): they must not change before
-    `backward`, which on the CPU looks at some of their values (at all with RNNFAST_CHECK_INPUTS=1
-    in the environment) and raises `RuntimeError` if they have.
+    The reserve refers to the arrays of the call (x, y, weights, state), which must not change
+    before `backward`. On the CPU `backward` compares some of their values with those at the call
+    (all of them if RNNFAST_CHECK_INPUTS=1 is set in the environment) and raises `RuntimeError` if
+    they differ.
 
-    `nbytes` counts the rest, for each layer and direction, with N the number of steps of all
-    sequences (T*B without lengths), S the number of states, K the values a hidden unit and step
-    that the cell keeps (0 for a vanilla cell; for others the larger of G and what `backward` needs:
-    4 for an LSTM or GRU, 9 for the NAS cell) and H' = H rounded up to whole tiles: of one vector,
-    or of four for cells with a product of one or two gates:
+    `nbytes` counts everything else. Let N be the number of steps of all sequences (T*B without
+    lengths), S the number of states, K the number of values that the cell keeps per hidden unit and
+    step (0 for a vanilla cell; for others the larger of G and the number that `backward` needs: 4
+    for an LSTM or GRU, 9 for the NAS cell), and H' = H rounded up to whole tiles, which are one
+    vector wide, or four for cells with a product of one or two gates. Each layer and direction then
+    takes
 
         itemsize * H' * (N * K + (S - 1) * (B + N))
 
-    plus N*D*H values for each layer but the last (twice with dropout) and, if lengths differ, N*I
-    and N*D*H values for x and y as packed rows. With zoneout the first part has another
-    itemsize * N * (H + (S - 1) * H'), with dropout of the inputs there are N*I values for x in any
-    case, and with dropout of the candidate K is larger by 1. With `recompute` the first part is,
-    for the C places between segments, itemsize * C * S * B * H instead.
+    bytes. Add N*D*H values for each layer but the last (twice as many with dropout) and, if lengths
+    differ, N*I and N*D*H values for x and y as packed rows. Zoneout adds
+    itemsize * N * (H + (S - 1) * H') bytes to the formula, dropout of the inputs always adds the
+    N*I values for x, and dropout of the candidate makes K larger by 1. With `recompute` the formula
+    is itemsize * C * S * B * H instead, where C is the number of boundaries between segments.
     """
 
-    core: Any  # of `_core`, or what a device has of the same form
+    core: Any  # the reserve of `_core`, or the equivalent object of another backend
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the reserve space."""
+        """Size of the reserve in bytes."""
         return int(self.core.nbytes)
 
     @property
     def on(self) -> Backend:
-        """Where it is."""
+        """The backend that made the reserve."""
         return CPU if isinstance(self.core, _core.Reserve) else self.core.on
 
 
@@ -85,71 +87,72 @@ def forward(
 ) -> tuple[RealArray, tuple[RealArray, ...], Reserve | None]:
     """Run a network over whole sequences.
 
-    It computes in the dtype of `weights[0].weight_ih`, float32 or (on the CPU) float64; weights of
-    less than 32 bits count as float32. Other arrays of real numbers are converted to it: float64
-    ones lose digits on their way to float32.
+    The computation uses the dtype of `weights[0].weight_ih`: float32 or (on the CPU) float64.
+    Weights of less than 32 bits count as float32. Other arrays of real numbers are converted to
+    that dtype, so float64 arrays lose digits if the weights are float32.
 
     Args:
-        cell: The cell: a name out of `rnnfast.cells.ZOO`, one that was registered, or the cell
-            itself.
+        cell: The name of a cell in `rnnfast.cells.ZOO` or of a registered cell, or a `Cell` object.
         x: (T, B, I) real numbers, or (T, B) integers in [0, I) that stand for one-hot vectors.
-        weights: One entry for each layer and direction: l0, l0 reverse, l1, ... Or what `pack`
-            made of them for the same cell, layers, directions and precision, unless training.
+        weights: One entry for each layer and direction: l0, l0 reverse, l1, ... Unless training,
+            this may be the result of `pack` for the same cell, layers, directions and precision.
         state: The initial states, (L*D, B, H) each; None for zeros.
-        lengths: (B,) integers in [0, T], the sequences' lengths; None for T each. Outputs after a
-            sequence's end are zero, final states are those at its end, and the reverse direction
-            starts there.
+        lengths: (B,) integers in [0, T], the lengths of the sequences; None if all have length T.
+            Outputs beyond the end of a sequence are zero, its final states are those at its end,
+            and the reverse direction starts there.
         num_layers: L.
-        bidirectional: Whether D is 2: each layer also runs against the time.
-        dropout: Probability with which each output of a layer but the last is zeroed, the others
-            being scaled by 1 / (1 - dropout); only if training.
-        seed: Of all masks, in [0, 2**64).
-        training: Whether to keep what `backward` needs. y is then read-only, since `backward`
-            reads it.
-        precision: "full", or "bfloat16" for float32 arrays: products, here and in `backward`,
-            round what they multiply (weights, x, the h of the step before, gradients of gates) to
-            bfloat16, to nearest even, and sum in float32; all else stays float32.
-        recompute: What `backward` finds. False: everything that it needs. True: y and, at every
-            sqrt(T) steps or so, the states; `backward` makes the rest again, a segment at a time,
-            and gives the same bits. An integer of at least 1: the same with the states kept at
-            every so many steps. Segments are made of whole chunks of 512 rows (steps * B), so a
-            small number is rounded up. What the layers hand on is kept in any case.
+        bidirectional: Whether D is 2, that is, whether each layer also runs backward in time.
+        dropout: Probability of zeroing an output of any layer but the last during training; the
+            other outputs are scaled by 1 / (1 - dropout).
+        seed: The seed of all masks, in [0, 2**64).
+        training: Whether to keep the values that `backward` needs. y is then read-only, since
+            `backward` reads it.
+        precision: "full" or, for float32 arrays, "bfloat16": matrix products, here and in
+            `backward`, round their operands (weights, x, the previous h, gradients of gates) to
+            bfloat16, to nearest even, and accumulate in float32; everything else stays float32.
+        recompute: Whether to keep less and compute it again in `backward`. False keeps everything
+            that `backward` needs. True keeps y and the states of about every sqrt(T)-th step;
+            `backward` recomputes the rest one segment at a time, with bitwise equal results. An
+            integer n of at least 1 keeps the states of every n-th step. Segments are whole chunks
+            of 512 rows (steps * B), so a small n is rounded up. The outputs of every layer are
+            always kept. CPU only.
             Source: Chen et al., "Training deep nets with sublinear memory cost", 2016.
-            On the CPU alone.
-        zoneout: The probability with which a unit of a state keeps its value of the step before in
-            place of the new one; a number for all states of the cell, or a tuple of one for each.
-            Units are drawn anew in each step of training; in evaluation each gets the expectation,
-            zoneout * old + (1 - zoneout) * new. On the CPU alone, like the following.
+        zoneout: The probability that a unit of a state keeps its previous value: one number for all
+            states of the cell, or a tuple with one number for each. In training every step draws
+            its own units; in evaluation every unit takes the expectation,
+            zoneout * old + (1 - zoneout) * new. CPU only, like the options below.
             Source: Krueger et al., "Zoneout: Regularizing RNNs by randomly preserving hidden
             activations", 2016.
-        input_dropout: The probability with which a unit of a layer's input is zeroed, the others
-            being scaled by 1 / (1 - input_dropout); only if training. A sequence has one mask for
-            all of its steps. For integer x it is the one-hot rows that are dropped.
+        input_dropout: Probability of zeroing a unit of the input of a layer during training; the
+            other units are scaled by 1 / (1 - input_dropout). A sequence uses one mask for all of
+            its steps. For integer x the one-hot rows are dropped.
             Source: Gal and Ghahramani, "A theoretically grounded application of dropout in
             recurrent neural networks", 2016.
-        recurrent_dropout: The same of what the products with weight_hh multiply: h, and what else
-            the cell makes for them, as a GRU's r * h. A sequence has one mask for all steps and
-            products of a layer and direction. The state itself goes on as it is.
-            Source: as of input_dropout.
-        candidate_dropout: The same of the candidate of each step, what it adds to a state through a
-            gate, as an LSTM's g and a GRU's n; each step draws a mask of its own. For cells whose
-            step marks its candidate, `x.candidate(v)`; compiled ones then run by their equations,
-            as cells of Python do.
+        recurrent_dropout: The same for the operands of the products with weight_hh: h, and any
+            other value that the cell multiplies with weight_hh, such as r * h in some GRUs. A
+            sequence uses one mask for all steps and products of a layer and direction. The state
+            that the next step starts from is not dropped.
+            Source: the same as for input_dropout.
+        candidate_dropout: The same for the candidate of each step, the value that the step adds to
+            a state through a gate, such as g of an LSTM and n of a GRU. Each step draws its own
+            mask. The step of the cell must mark its candidate by `x.candidate(v)`. Compiled cells
+            then run from their Python equations, like cells written in Python.
             Source: Semeniuta, Severyn and Barth, "Recurrent dropout without memory loss", 2016.
 
     Returns:
         y (T, B, D*H), the outputs of the last layer; the final states, (L*D, B, H) each; and the
-        reserve, None unless training.
+        reserve, or None unless training.
 
     Raises:
-        TypeError: An array has no real numbers; weights are float64 with "bfloat16".
-        ValueError: A size, shape, length or the precision is wrong.
+        TypeError: An array does not hold real numbers, or the weights are float64 and the precision
+            is "bfloat16".
+        ValueError: A size, shape or length, or the precision, is wrong.
         IndexError: An index in x is out of range. Indices on a device are not checked, as the host
-            would have to wait for them; one that is out of range stands for a row of NaN.
+            would have to wait for them; an index that is out of range selects a row of NaN.
     """
     on = backend.of_weights(weights)
     steps = 0 if recompute is False else arguments.recomputed_steps(recompute, x, on)
-    # As `network.network_options` does it, whose call would cost a short one 2%.
+    # This repeats `network.network_options`: calling it would add 2% to the time of a short call.
     drawn = None
     values = zoneout, input_dropout, recurrent_dropout, candidate_dropout
     if not noise.none(*values):
@@ -172,24 +175,24 @@ def pack(
     bidirectional: bool = False,
     precision: str = "full",
 ) -> Packed:
-    """Copy weights into the form that the kernels read, for many calls of `forward`.
+    """Copy weights into the layout that the kernels read, to be reused by many calls of `forward`.
 
     Args:
-        cell: The cell: a name out of `rnnfast.cells.ZOO`, one that was registered, or the cell
-            itself.
+        cell: The name of a cell in `rnnfast.cells.ZOO` or of a registered cell, or a `Cell` object.
         weights: One entry for each layer and direction, as for `forward`.
         num_layers: L.
         bidirectional: Whether D is 2.
-        precision: Of the products, as for `forward`.
+        precision: The precision of the products, as for `forward`.
 
     Raises:
-        TypeError: An array has no real numbers; weights are float64 with "bfloat16".
-        ValueError: A size, shape or the precision is wrong.
+        TypeError: An array does not hold real numbers, or the weights are float64 and the precision
+            is "bfloat16".
+        ValueError: A size or shape, or the precision, is wrong.
     """
     on = backend.of_weights(weights)
     options = network.network_options(cell, num_layers, bidirectional, precision=precision)
     packed: Packed | None = _core.pack(options, weights) if on is CPU else None
-    if packed is None:  # something must be converted, or is wrong
+    if packed is None:  # an argument must be converted, or is invalid
         packed = on.pack(options, arguments.checked_weights(on, weights, options))
         assert packed is not None
     return packed
@@ -206,21 +209,21 @@ def backward(
     """Backpropagate through a training forward pass.
 
     Args:
-        reserve: What `forward` returned.
+        reserve: The reserve that `forward` returned.
         dy: (T, B, D*H), the gradient of y; None for zeros.
         dstate: Gradients of the final states, (L*D, B, H) each; None for zeros.
-        need_dx: Whether to compute the gradient of x (never for integer x, which has none).
-        dweights: Arrays to which the gradients of the weights are added, C-contiguous and in the
-            weights' structure, dtype and shapes; None for new ones.
+        need_dx: Whether to compute the gradient of x (integer x never has one).
+        dweights: Arrays to which the gradients of the weights are added: C-contiguous, with the
+            structure, dtype and shapes of the weights; None to return new arrays.
 
     Returns:
-        dx (T, B, I) or None; the gradients of the initial states; the gradients of the weights,
-        each None where the weight is, or `dweights`.
+        dx (T, B, I) or None; the gradients of the initial states; and the gradients of the weights,
+        which are `dweights` if given, and None for each weight that is None.
 
     Raises:
-        RuntimeError: x, the weights or the state were changed since forward.
-        TypeError: An array has no real numbers; one of `dweights` has not the dtype of its weight;
-            `reserve` is None (forward was not training).
+        RuntimeError: x, the weights or the state have changed since `forward`.
+        TypeError: An array does not hold real numbers, the dtype of one of `dweights` differs from
+            that of its weight, or `reserve` is None (`forward` was not training).
         ValueError: A shape is wrong.
     """
     if not isinstance(reserve, Reserve):
@@ -241,9 +244,9 @@ def forward_on(
     lengths: ArrayLike | None,
     seed: int,
 ) -> tuple[RealArray, tuple[RealArray, ...], Any]:
-    """`forward` for layers, which know where they are; the reserve is the engine's own."""
+    """Run `forward` on a backend that is already known; the third result is the raw reserve."""
     result = _core.forward(options, x, weights, state, lengths, seed) if on is CPU else None
-    if result is None:  # something must be converted, or is wrong
+    if result is None:  # an argument must be converted, or is invalid
         result = on.forward(*arguments.checked_call(on, options, x, weights, state, lengths, seed))
     if result[2] is not None and on is CPU:
         result[0].flags.writeable = False  # backward reads y
@@ -258,9 +261,9 @@ def backward_on(
     need_dx: bool,
     dweights: Sequence[Weights] | None,
 ) -> tuple[RealArray | None, tuple[RealArray, ...], Any]:
-    """`backward` for layers; the gradients of the weights are None where `dweights` has them."""
+    """Run `backward` on a raw reserve; returns None for the weights' gradients given `dweights`."""
     result = _core.backward(core, dy, dstate, need_dx, dweights) if on is CPU else None
-    if result is None:  # something must be converted, or is wrong
+    if result is None:  # an argument must be converted, or is invalid
         dy, dstate = arguments.checked_gradients(on, core, dy, dstate)
         given = None if dweights is None else arguments.checked_dweights(on, core, dweights)
         result = on.backward(core, dy, dstate, need_dx, given)

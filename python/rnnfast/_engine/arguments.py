@@ -1,7 +1,7 @@
-"""Checks of the arguments of a network.
+"""Checks of the arguments of a network, which `functional` documents.
 
-`functional` says what each means. Its calls come here where the core's own, faster look at them
-finds that something must be converted, or is wrong.
+The C++ core checks arguments faster, but only accepts arrays that it can use as they are. If it
+rejects a call, `functional` comes here to convert the arguments or to report the error.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ def checked_gradients(
 
 
 def checked_dweights(on: Backend, core: Any, dweights: Sequence[Weights]) -> list[Weights]:
+    """Check the arrays to which `backward` adds the gradients of the weights."""
     dtype: np.dtype[np.floating] = np.dtype(core.dtype)
     if len(dweights) != len(core.weights):
         raise ValueError(
@@ -106,7 +107,7 @@ def _check_packed(packed: Packed, options: NetworkOptions) -> None:
 def checked_weights(
     on: Backend, weights: Sequence[Weights], options: NetworkOptions
 ) -> list[Weights]:
-    """Check and convert weights for `on`, also for the precision of the products."""
+    """Check and convert weights for `on`, and check that their dtype suits the precision."""
     directions = 2 if options.bidirectional else 1
     if len(weights) != options.num_layers * directions:
         raise ValueError(
@@ -144,7 +145,7 @@ def checked_weights(
 
 
 def _projection(on: Backend, weight_hr: RealArray, info: CellInfo) -> tuple[int, int]:
-    """The proj_size and hidden_size that weight_hr tells."""
+    """Return proj_size and hidden_size from the shape of weight_hr."""
     if not info.projects:
         names = ", ".join(name for name, cell in cells().items() if cell.projects)
         raise ValueError(
@@ -161,7 +162,7 @@ def _projection(on: Backend, weight_hr: RealArray, info: CellInfo) -> tuple[int,
 
 
 def checked_proj_size(value: int, cell: CellInfo, on: Backend) -> int:
-    """Return the argument proj_size of a layer, which must be 0 where nothing can project."""
+    """Return the argument proj_size, which must be 0 if the cell or the backend cannot project."""
     size = checks.count("proj_size", value)
     if size and not cell.projects:
         raise ValueError(
@@ -207,7 +208,7 @@ def _checked_layer(
             value = checks.real_array(name, value, dtype, on=on)
             checks.shape(name, value, shape, meanings[name])
         checked[name] = value
-    return Weights(**checked)  # type: ignore[arg-type]  # the first two are there
+    return Weights(**checked)  # type: ignore[arg-type]  # weight_ih and weight_hh are not None
 
 
 def checked_x(
@@ -251,10 +252,10 @@ def checked_states(
 
 
 def recomputed_steps(recompute: bool | int, x: ArrayLike, on: Backend) -> int:
-    """Steps between two states that are kept, T at most."""
+    """Return the number of steps between two states that are kept, at most T."""
     steps = checks.recompute("recompute", recompute, on)
     shape = np.shape(x)
-    seq_len = shape[0] if shape else 0  # the check of x tells of one without axes
+    seq_len = shape[0] if shape else 0  # `checked_x` reports an x without axes
     return isqrt(seq_len) if steps is True else min(int(steps), seq_len)
 
 
@@ -263,7 +264,7 @@ def checked_lengths(
 ) -> NDArray[np.int64]:
     array = checks.integer_array(name, lengths, on)
     checks.shape(name, array, (batch,), "(batch,)")
-    host = on.on_host(lengths)  # on a device, what is too long counts as seq_len
+    host = on.on_host(lengths)  # None on a device, where a length beyond seq_len counts as seq_len
     if host is not None and batch and not (host.min() >= 0 and host.max() <= seq_len):
         raise ValueError(
             f"{name}: expected values in [0, seq_len] = [0, {seq_len}], got "

@@ -1,7 +1,7 @@
-"""Where arrays are and what computes on them: the CPU or a device.
+"""Backends: the CPU or a device, its kind of array and the functions that compute on it.
 
-A function computes where its arrays are: weights decide for a network, logits for a loss,
-parameters for an optimiser. What comes with them is copied there if it is elsewhere.
+A function runs where its main arrays are: the weights of a network, the logits of a loss, the
+parameters of an optimiser. Other arguments are copied there if they are elsewhere.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _DLPACK_CUDA = 2  # the device type of DLPack's header
 
 
 class DeviceError(RuntimeError):
-    """A device that cannot be used here; the text says why."""
+    """The device cannot be used here; the message says why."""
 
 
 class Backend(ABC):
-    """Arrays of one place and the functions of the library on them, in the forms of `_core`.
+    """The arrays of one device and the library's functions on them, with the signatures of `_core`.
 
     Attributes:
-        name: What `device=` of layers calls it.
-        dtypes: Real types that it computes in.
-        recomputes: Whether `backward` can make the gates again.
+        name: The name that layers take as `device=`.
+        dtypes: The real types that it supports.
+        recomputes: Whether `backward` can recompute the gates.
         projects: Whether layers may project their h.
         draws_noise: Whether networks can have noise inside their steps.
     """
@@ -44,15 +44,15 @@ class Backend(ABC):
 
     @abstractmethod
     def asarray(self, value: Any) -> Any:
-        """`value` as an array of this place, copied only if it is elsewhere."""
+        """Return `value` as an array on this device, copied only if it is elsewhere."""
 
     @abstractmethod
     def contiguous(self, array: Any) -> Any:
-        """An array of this place as its kernels read it, in C order; copied only if it is not."""
+        """Return an array of this device in C order, as its kernels need; copied only if needed."""
 
     @abstractmethod
     def pointer(self, array: Any) -> int:
-        """The address of an array of this place."""
+        """Return the address of an array of this device."""
 
     @abstractmethod
     def forward(
@@ -66,7 +66,7 @@ class Backend(ABC):
     ) -> tuple[Array, tuple[Array, ...], Any]:
         """Return y, the final states and, if training, the reserve that `backward` needs.
 
-        `weights` is a list of `Weights`, or what `pack` returned.
+        `weights` is a list of `Weights`, or the result of `pack`.
         """
 
     @abstractmethod
@@ -78,14 +78,15 @@ class Backend(ABC):
         need_dx: bool,
         dweights: Sequence[Any] | None,
     ) -> tuple[Array | None, tuple[Array, ...], list[Any] | None]:
-        """Return dx, the gradients of the initial states and, without `dweights`, the weights'.
+        """Return dx and the gradients of the initial states and the weights.
 
-        Where `dweights` is given, the gradients of the weights are added to its arrays.
+        If `dweights` is given, the gradients of the weights are added to its arrays, and None is
+        returned in their place.
         """
 
     @abstractmethod
     def pack(self, options: NetworkOptions, weights: Sequence[Any]) -> Any:
-        """Return a copy of the weights in the form that `forward` reads fastest."""
+        """Return a copy of the weights in the layout that `forward` reads fastest."""
 
     @abstractmethod
     def linear_forward(self, *, x: Array, weight: Array, bias: Array | None) -> Array:
@@ -106,34 +107,35 @@ class Backend(ABC):
 
     @abstractmethod
     def embedding_forward(self, *, weight: Array, indices: Array) -> Array:
-        """Return the rows of weight."""
+        """Return the rows of weight that the indices select."""
 
     @abstractmethod
     def embedding_backward(self, *, dy: Array, indices: Array, dweight: Array) -> None:
-        """Add the rows of dy to those of dweight."""
+        """Add the rows of dy to the rows of dweight that the indices select."""
 
     @abstractmethod
     def cross_entropy(
         self, *, logits: Array, targets: Array, ignore_index: int, need_gradient: bool
     ) -> tuple[float, Array | None]:
-        """Return the mean loss and its gradient by the logits.
+        """Return the mean loss and its gradient with respect to the logits.
 
-        On a device the loss is an array of shape (), which `float()` waits for.
+        On a device the loss is an array of shape (); `float()` waits for its value.
         """
 
     @abstractmethod
     def group(self, *, lists: list[list[Array]]) -> Any:
         """Return lists of arrays in the form that the optimisers take.
 
-        The first list holds gradients; values and buffers follow if an optimiser is to step.
+        The first list holds gradients. For an optimiser step, lists of parameters and buffers
+        follow.
         """
 
     @abstractmethod
     def gradients(self, *, group: Any, care: Care) -> float | None:
-        """Clip or zero gradients; return their norm before, if it is clipped.
+        """Clip or zero gradients; return their norm before clipping if there is a bound on it.
 
-        Like the norms that optimisers return, it is an array of shape () on a device, which
-        `float()` waits for.
+        On a device the norm is an array of shape (), as are the norms that the optimisers return;
+        `float()` waits for its value.
         """
 
     @abstractmethod
@@ -186,18 +188,18 @@ class Backend(ABC):
         """Take step number `step`, from 1; return the norm of the gradients, if it is clipped."""
 
     def check_cell(self, name: str) -> None:  # noqa: B027  (most backends run every cell)
-        """Check that there are kernels for a cell; a `ValueError` says why not."""
+        """Raise a `ValueError` that says why if this backend has no kernels for a cell."""
 
     def on_host(self, value: Any) -> NDArray[Any] | None:
-        """`value` if the CPU can look into it, without waiting for a device; else None."""
+        """Return `value` if the CPU can read it without waiting for a device, else None."""
         return np.asarray(value) if of(value) is CPU else None
 
     def to_host(self, array: Any) -> NDArray[Any]:
-        """A NumPy copy of an array of this place."""
+        """Return a NumPy copy of an array of this device."""
         return np.array(array)
 
     def __reduce__(self) -> tuple[Callable[[str], Backend], tuple[str]]:
-        return get, (self.name,)  # there is one of each
+        return get, (self.name,)  # each backend exists once
 
 
 class _Cpu(Backend):
@@ -238,21 +240,21 @@ class _Cpu(Backend):
 CPU = _Cpu()
 
 
-# Makes the backend of a device, by its name; of None where layers name no device.
+# Functions that return the backend of a device, by its name; None stands for the default device.
 _providers: dict[str | None, Callable[[], Backend]] = {None: lambda: CPU, CPU.name: lambda: CPU}
 
 
 def register(name: str | None, provider: Callable[[], Backend]) -> None:
-    """Add a device, which `provider` makes the backend of; None for layers that name no device."""
+    """Add a device, whose backend `provider` returns; the name None sets the default device."""
     _providers[name] = provider
 
 
 def get(name: str | None) -> Backend:
-    """The backend of a device's name; None for the default, which is the CPU.
+    """Return the backend of a device by its name; None for the default, which is the CPU.
 
     Raises:
-        ValueError: There is no device of this name.
-        DeviceError: It cannot be used here; the message says why.
+        ValueError: No device has this name.
+        DeviceError: The device cannot be used here; the message says why.
     """
     if not isinstance(name, str | None) or name not in _providers:
         known = ", ".join(filter(None, _providers))
@@ -261,10 +263,10 @@ def get(name: str | None) -> Backend:
 
 
 def of(value: Any) -> Backend:
-    """The backend of the place where an array is; that of the CPU for what is none."""
+    """Return the backend that owns `value`; the CPU's if it is not an array."""
     if type(value) is np.ndarray:
         return CPU
-    named = getattr(value, "rnnfast_device", None)  # what arrays of a registered device may have
+    named = getattr(value, "rnnfast_device", None)  # arrays of a registered device may name it
     if named is not None:
         return get(named)
     if hasattr(value, "__cuda_array_interface__"):
@@ -274,14 +276,14 @@ def of(value: Any) -> Backend:
 
 
 def of_weights(weights: Any) -> Backend:
-    """The backend of a network's weights; that of the CPU, whose checks tell, if they are none."""
+    """Return the backend of a network's weights; the CPU's, which reports them, if malformed."""
     if not isinstance(weights, (list, tuple)):
         return getattr(weights, "on", CPU)  # packed for a device
     return of(weights[0][0]) if weights and isinstance(weights[0], tuple) else CPU
 
 
 def check_unmasked(name: str, value: Any) -> None:
-    """Refuse an array of `numpy.ma`: what is masked would count."""
+    """Refuse a masked array: its masked values would be used like any others."""
     if isinstance(value, np.ndarray) and hasattr(value, "mask"):
         raise TypeError(
             f"{name}: expected an array without a mask, as what is masked would count, got a "
@@ -291,17 +293,17 @@ def check_unmasked(name: str, value: Any) -> None:
 
 
 def given(name: str, value: Any) -> Any:
-    """`value` as an array of the place where it is.
+    """Return `value` as an array of the device that it is on.
 
     Raises:
-        TypeError: It has a mask.
+        TypeError: It is a masked array.
     """
     if type(value) is np.ndarray:
-        return value  # a short call is microseconds
+        return value  # a shortcut that matters to calls of a few microseconds
     check_unmasked(name, value)
     return of(value).asarray(value)
 
 
 def to_host(value: Any) -> NDArray[Any]:
-    """A NumPy copy of an array of any place."""
+    """Return a NumPy copy of an array of any device."""
     return of(value).to_host(value)

@@ -1,6 +1,6 @@
-"""Checks of arguments, with every message that users see.
+"""Checks of single arguments.
 
-A message names the argument, what was expected and why, and what came.
+Every error message names the argument, what was expected, why, and what was passed instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _INT64 = np.dtype(np.int64)
 
 
 def integer(name: str, value: int, low: int, high: int | None = None) -> int:
-    """Return `value` as an int, which must be at least `low` and, if given, at most `high`."""
+    """Return `value` as an int, which must be at least `low` and, unless None, at most `high`."""
     if type(value) is not int and (not isinstance(value, Integral) or isinstance(value, bool)):
         raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
     if value < low:
@@ -45,7 +45,7 @@ def count(name: str, value: int) -> int:
 
 
 def threads(name: str, value: int) -> int:
-    """Return `value` as an int, which must be a number of threads that the engine takes."""
+    """Return `value` as an int, which must be a number of threads that the engine supports."""
     result = positive_int(name, value)
     if result > _MOST_THREADS:
         raise ValueError(f"{name}: expected at most {_MOST_THREADS}, got {value}")
@@ -53,14 +53,14 @@ def threads(name: str, value: int) -> int:
 
 
 def boolean(name: str, value: bool) -> bool:
-    """Return `value`, which must be a bool: a number in its place is meant for another argument."""
+    """Return `value`, which must be a bool: a number was probably meant for another argument."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected True or False, got {value!r}")
     return bool(value)
 
 
 def recompute(name: str, value: bool | int, on: Backend = CPU) -> bool | int:
-    """Return `value`, which must be a bool or an integer of at least 1, if `on` recomputes."""
+    """Return `value`, a bool or an integer of at least 1; it must be False if `on` keeps all."""
     if value and not on.recomputes:
         raise ValueError(
             f"{name}: expected False on device {on.name!r}, which keeps all that backward needs, "
@@ -70,7 +70,7 @@ def recompute(name: str, value: bool | int, on: Backend = CPU) -> bool | int:
 
 
 def projects(name: str, on: Backend) -> None:
-    """Refuse a projection where `on` has none."""
+    """Refuse a projection if `on` does not support it."""
     if not on.projects:
         raise ValueError(
             f"{name}: expected no projection on device {on.name!r}, which has none yet; the CPU has"
@@ -106,7 +106,7 @@ def finite(name: str, value: float, low: float) -> float:
 
 
 def of_type(name: str, value: Any, expected: type) -> None:
-    """Check that `value` is of the type `expected`, or of one derived from it."""
+    """Check that `value` is an instance of `expected`."""
     if not isinstance(value, expected):
         raise TypeError(f"{name}: expected {expected.__name__}, got {type(value).__name__}")
 
@@ -119,7 +119,7 @@ def choice(name: str, value: str, valid: Collection[str]) -> str:
 
 
 def real_dtype(name: str, dtype: Any, on: Backend = CPU) -> np.dtype[Any]:
-    """Return `dtype` as a NumPy dtype, which must be one that `on` computes in."""
+    """Return `dtype` as a NumPy dtype, which must be one that `on` supports."""
     result: np.dtype[Any] = np.dtype(dtype)
     if result not in on.dtypes:
         where = "" if on is CPU else f" on device {on.name!r}"
@@ -129,7 +129,7 @@ def real_dtype(name: str, dtype: Any, on: Backend = CPU) -> np.dtype[Any]:
 
 
 def precision(name: str, value: str, dtype: np.dtype[Any]) -> str:
-    """Return `value`, which must be one of `PRECISIONS`; bfloat16 is for float32 alone."""
+    """Return `value`, which must be one of `PRECISIONS`; "bfloat16" requires float32 arrays."""
     choice(name, value, PRECISIONS)
     if value == "bfloat16" and dtype != np.float32:
         raise TypeError(f"{name}: expected float32 arrays for bfloat16 products, got {dtype}")
@@ -139,10 +139,10 @@ def precision(name: str, value: str, dtype: np.dtype[Any]) -> str:
 def real_array(
     name: str, value: ArrayLike, dtype: np.dtype[Any] | None, why: str = "", on: Backend = CPU
 ) -> RealArray:
-    """Return `value` as a C-contiguous array of `dtype`, to which real numbers are converted.
+    """Return `value`, which must hold real numbers, as a C-contiguous array of `dtype`.
 
-    If `dtype` is None the array keeps its own where `on` computes in that; others become float32 or
-    float64, which is NumPy's choice.
+    If `dtype` is None, the array keeps its own dtype if `on` supports it. Otherwise it is promoted
+    to float32 or float64 by NumPy's rules, or to the widest dtype that `on` supports.
     """
     if (
         type(value) is np.ndarray
@@ -151,7 +151,7 @@ def real_array(
         and flags.aligned
         and on is CPU
     ):
-        return value  # a short call is microseconds
+        return value  # a shortcut that matters to calls of a few microseconds
     check_unmasked(name, value)
     array = known_to_numpy(on.asarray(value))
     if array.dtype.kind not in "fiub":
@@ -166,16 +166,16 @@ def real_array(
 
 
 def known_to_numpy(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array of bfloat16 or another type that NumPy lacks as one of float32.
+    """Convert an array of bfloat16, or of another float type that NumPy lacks, to float32.
 
-    Such types come from the package ml_dtypes, by `safetensors.numpy` or onnx.
+    Such types are defined by the package ml_dtypes, which `safetensors.numpy` and onnx use.
     """
     lacking = array.dtype.kind == "V" and "float" in array.dtype.name
     return array.astype(np.float32) if lacking else array
 
 
 def values_of(name: str, value: ArrayLike, parameter: RealArray) -> RealArray:
-    """Return `value` as an array of reals where `parameter` is; it must be of the same shape."""
+    """Return `value` as an array on the device of `parameter`; it must have the same shape."""
     array = known_to_numpy(given(name, value))
     if array.dtype.kind != "f":
         raise TypeError(f"{name}: expected an array of reals, got dtype {array.dtype}")
@@ -184,7 +184,7 @@ def values_of(name: str, value: ArrayLike, parameter: RealArray) -> RealArray:
 
 
 def output_array(name: str, value: Any, dtype: np.dtype[Any], on: Backend = CPU) -> None:
-    """Check that `value` is an array of `dtype` that C++ can write into as it is."""
+    """Check that `value` is an array of `dtype` that C++ can write to without a copy."""
     if not hasattr(value, "flags") or of(value) is not on:
         raise TypeError(f"{name}: expected an array to write into, got {type(value).__name__}")
     if value.dtype != dtype:
@@ -208,11 +208,11 @@ def integer_array(name: str, value: ArrayLike, on: Backend = CPU) -> IntArray:
 def index_array(
     name: str, value: ArrayLike, expected: str, end: int, on: Backend, ignored: int | None = None
 ) -> IntArray:
-    """The same of integers in [0, end), which `expected` puts in words, or equal to `ignored`.
+    """Return `value` as `integer_array` does; its integers must be in [0, end) or `ignored`.
 
-    The kernels of the CPU check int64 themselves; uint64, which may not fit in it, is checked here.
-    For a device the values are checked if they come from the host; those that are on the device are
-    not, as the host would have to wait for them.
+    `expected` is the start of the error message. The CPU kernels check int64 values themselves;
+    uint64 values are checked here, as they may not fit into int64. Values for a device are checked
+    only if they come from the host, which would have to wait for values on the device.
     """
     if on is CPU:
         if type(value) is np.ndarray and value.dtype == _INT64 and value.flags.c_contiguous:
@@ -233,19 +233,19 @@ def index_array(
 
 
 def shape(name: str, array: NDArray[Any], expected: tuple[int, ...], meaning: str) -> None:
-    """Check an array's shape; `meaning` is the expected one in words."""
+    """Check the shape of an array; `meaning` names the expected sizes for the message."""
     if array.shape != expected:
         raise ValueError(f"{name}: expected shape {meaning} = {expected}, got {array.shape}")
 
 
 def last_axis(name: str, array: NDArray[Any], size: int, meaning: str) -> None:
-    """Check the size of an array's last axis, called `meaning`."""
+    """Check the size of the last axis of an array; `meaning` names it for the message."""
     if array.ndim < 1 or array.shape[-1] != size:
         raise ValueError(f"{name}: expected shape (..., {meaning} = {size}), got {array.shape}")
 
 
 def same_names(name: str, got: Mapping[str, Any], expected: Iterable[str]) -> None:
-    """Check that `got` is a dict of exactly the expected keys."""
+    """Check that `got` is a dict with exactly the expected keys."""
     if not isinstance(got, Mapping):
         raise TypeError(f"{name}: expected a dict, got {type(got).__name__}")
     expected = list(expected)

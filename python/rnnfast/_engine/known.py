@@ -1,8 +1,8 @@
-"""Which cells there are, by name: the compiled ones, those of the zoo, and users' own.
+"""The cells that exist, by name: compiled cells, cells of the zoo and user-defined cells.
 
-A cell that is not compiled is traced, and becomes known to the engine, when it is first asked for.
-Equations have one name, and a name has one set of equations, as long as the process lives: what is
-compiled, packed or kept for a name never is of other equations.
+A cell that is not compiled is traced and defined in the engine when it is first used. As long as
+the process lives, a name stands for one set of equations and equations have one name, so whatever
+is compiled, packed or cached under a name always fits its equations.
 """
 
 from __future__ import annotations
@@ -19,38 +19,37 @@ if TYPE_CHECKING:
     from rnnfast.traced import TracedCell
 
 COMPILED: tuple[str, ...] = tuple(cell.name for cell in _core.cells())
-"""The cells that have kernels of their own."""
+"""Names of the cells with compiled kernels."""
 
-_MARK = "@"  # between the name of a cell that was not registered and what tells its equations
+_MARK = "@"  # between the name of an unregistered cell and the digest of its equations
 
 
-_DROPPING = f"{_MARK}candidate_dropout"  # after the name of a cell whose candidate is dropped
+_DROPPING = f"{_MARK}candidate_dropout"  # suffix of the form of a cell that drops its candidate
 
 _lock = threading.RLock()
-_defined: dict[str, Cell] = {}  # traced cells that the engine has
-_dropping: set[str] = set()  # likewise, by the names of their forms whose candidate is dropped
-_registered: dict[str, str] = {}  # names by digests, of `register` alone
-_names: dict[int, tuple[weakref.ref[Cell], str]] = {}  # of cells that came as objects
+_defined: dict[str, Cell] = {}  # traced cells that are defined in the engine
+_dropping: set[str] = set()  # names of the defined forms that drop their candidate
+_registered: dict[str, str] = {}  # names given by `register`, by digest
+_names: dict[int, tuple[weakref.ref[Cell], str]] = {}  # names of cells passed as objects, by id
 
 
 def register(cell: Cell, name: str | None = None) -> str:
-    """Give a cell a name, by which layers, functions, models and `rnnfast.torch` then know it.
+    """Register a cell under a name that layers, functions, models and `rnnfast.torch` then accept.
 
-    A cell need not be registered: whatever takes a name takes the cell itself, too.
+    Registration is optional: whatever takes the name of a cell also takes the cell itself.
 
     Args:
         cell: The cell, which is traced now.
-        name: The name; None for the cell's own.
+        name: The name; None for `cell.name`.
 
     Returns:
         The name.
 
     Raises:
-        ValueError: Another cell has this name, with other equations; or the name is empty or has
-            an "@" in it.
-        rnnfast.traced.CellError: A `ValueError`, too: the step does what cannot be compiled. The
-            message names the line.
-        TypeError: An argument is of the wrong type.
+        ValueError: A cell with other equations has this name, or the name is empty or contains "@".
+        rnnfast.traced.CellError: The step cannot be compiled; the message names the line. This is a
+            `ValueError`, too.
+        TypeError: An argument has the wrong type.
     """
     if not isinstance(cell, Cell):
         raise TypeError(f"cell: expected a rnnfast.Cell, got {type(cell).__name__}")
@@ -71,19 +70,19 @@ def register(cell: Cell, name: str | None = None) -> str:
             return name_of(name)
         _define(name, cell)
         _registered.setdefault(_digest(traced), name)
-        _names.clear()  # they may have this name now
+        _names.clear()  # the new name may now apply to some of these cells
     return name
 
 
 def name_of(cell: str | Cell) -> str:
-    """The name by which the engine knows a cell, which it does from now on.
+    """Return the engine's name of a cell, which is defined in the engine if it is new.
 
-    That of a cell which is not registered is made of its own name and a digest of its equations, so
-    that it is the same in every process.
+    The name of an unregistered cell consists of its own name and a digest of its equations, so it
+    is the same in every process.
 
     Raises:
-        ValueError: There is no cell of this name, or the cell cannot be compiled.
-        TypeError: It is neither a cell nor a name.
+        ValueError: No cell has this name, or the cell cannot be compiled.
+        TypeError: `cell` is neither a cell nor a name.
     """
     if isinstance(cell, str):
         if cell not in COMPILED and cell not in _defined:
@@ -103,15 +102,16 @@ def name_of(cell: str | Cell) -> str:
 
 
 def cell_named(name: str) -> Cell:
-    """The equations of a cell that `name_of` gave the name."""
+    """Return the cell with a name that `name_of` returned."""
     name_of(name)
     return ZOO[name] if name in ZOO else _defined[name]
 
 
 def graph_of(name: str) -> dict[str, Any] | None:
-    """A cell's equations as plain data for files, None of compiled cells; see `name_of_graph`.
+    """Return the equations of a cell as plain data for files; None for a compiled cell.
 
-    The candidate of a cell of the zoo is known by its name, that of others stands in the equations.
+    The data of a user-defined cell marks the candidate. That of a cell of the zoo need not, as its
+    name determines the candidate. `name_of_graph` reads the data back.
     """
     if name in COMPILED:
         return None
@@ -121,15 +121,14 @@ def graph_of(name: str) -> dict[str, Any] | None:
 
 
 def has_candidate(name: str) -> bool:
-    """Whether the step of a cell marks a candidate, `x.candidate(v)`, which may be dropped."""
+    """Return whether the step of a cell marks a candidate by `x.candidate(v)`."""
     return _traced(cell_named(name)).marked is not None
 
 
 def dropping(name: str) -> str:
-    """The name of the form of a cell with a candidate in which that is dropped.
+    """Return the name of the form of a cell that multiplies the candidate by a mask.
 
-    The engine knows it from now on. Its weights are those of the cell, its step multiplies the
-    candidate with a mask.
+    It has the same weights as the cell, and is defined in the engine if it is new.
     """
     form = name + _DROPPING
     if form not in _dropping:
@@ -143,10 +142,12 @@ def dropping(name: str) -> str:
 
 
 def name_of_graph(graph: object) -> str:
-    """The name of the cell of a graph, which may come from anywhere: nothing in it is run as code.
+    """Return the name of the cell that a graph describes.
+
+    The graph may come from an untrusted file: nothing in it is run as code.
 
     Raises:
-        rnnfast.traced.CellError: It is no graph of a cell.
+        rnnfast.traced.CellError: The data is not the graph of a cell.
     """
     from rnnfast.traced import cell_of
 
@@ -154,13 +155,13 @@ def name_of_graph(graph: object) -> str:
 
 
 def _traced(cell: Cell, *, drops_candidate: bool = False) -> TracedCell:
-    from rnnfast import traced  # loaded when it is first needed, as most programs have no need
+    from rnnfast import traced  # imported late, as most programs never need it
 
     return traced.compile(cell, drops_candidate=drops_candidate)
 
 
 def _define(name: str, cell: Cell) -> None:
-    """Let the engine know a cell by a name that is free, or has this cell by now."""
+    """Define a cell in the engine, unless another thread has just defined it."""
     from rnnfast.traced.engine import define
 
     with _lock:
@@ -170,7 +171,7 @@ def _define(name: str, cell: Cell) -> None:
 
 
 def _name_of_object(cell: Cell) -> str:
-    """`name_of` a cell that comes for the first time."""
+    """Return `name_of` a cell object that has not been seen before."""
     if ZOO.get(cell.name) is cell:
         return name_of(cell.name)
     traced = _traced(cell)
@@ -185,7 +186,7 @@ def _name_of_object(cell: Cell) -> str:
 
 
 def _stands_for(name: str, traced: TracedCell) -> bool:
-    """Whether a name is that of a cell's equations and, if it marks one, of its candidate."""
+    """Return whether a name stands for the equations of a cell and any candidate it marks."""
     if name not in ZOO and name not in _defined:
         return False
     known = _traced(cell_named(name))
@@ -195,12 +196,12 @@ def _stands_for(name: str, traced: TracedCell) -> bool:
 
 
 def _digest(traced: TracedCell) -> str:
-    """Tells equations and their candidate from others, whatever the name of the cell."""
+    """Return a digest of the equations and their candidate, independent of the cell's name."""
     return _digest_of(traced.marked or traced.graph)
 
 
 def _digest_of(graph: dict[str, Any]) -> str:
-    import hashlib  # these, and difflib below, are milliseconds of an import that few need
+    import hashlib  # imported late, like difflib below: few programs need them, and it takes ms
     import json
 
     unnamed = {key: value for key, value in graph.items() if key != "name"}
@@ -208,7 +209,7 @@ def _digest_of(graph: dict[str, Any]) -> str:
 
 
 def _unknown(name: str) -> str:
-    """What is wrong with a name, and what may be meant."""
+    """Return an error message for an unknown name, with suggestions."""
     import difflib
 
     close = difflib.get_close_matches(name.lower(), {*ZOO, *_defined}, 3)

@@ -1,4 +1,4 @@
-"""What a network is: its cell, its weights and its options."""
+"""Definition of a network: its cell, weights and options."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from rnnfast._engine.checks import RealArray
 from rnnfast._engine.noise import Noise
 from rnnfast.reference import Cell
 
-MOST = 2**31 - 1  # layers and steps that options can name
+MOST = 2**31 - 1  # the largest number of layers or steps that options can hold
 
 
 class Weights(NamedTuple):
     """The weights of one layer in one direction, or their gradients.
 
-    `cells()[name].shapes(input_size, hidden_size)` has their shapes.
+    `cells()[name].shapes(input_size, hidden_size)` returns their shapes.
 
     Attributes:
         weight_ih: (G*H, I), or (G*H, D*H) beyond the first layer.
         weight_hh: (R*H, H), or (R*H, proj_size) with a projection.
-        bias_ih: (G*H,), added to the input product; None for none.
-        bias_hh: (R*H,), added to the recurrent product; None for none.
-        weight_channel: (P, H), of cells with per-channel parameters such as peepholes.
-        weight_hr: (proj_size, H), which h is multiplied with before it goes into the next step and
-            out of the layer, of an LSTM with a projection; None for none. h then has proj_size
-            values, and so has each direction's part of a later layer's input.
+        bias_ih: (G*H,), added to the input product; None for no bias.
+        bias_hh: (R*H,), added to the recurrent product; None for no bias.
+        weight_channel: (P, H), for cells with per-channel parameters such as peepholes.
+        weight_hr: (proj_size, H), the projection of an LSTM; None for no projection. The next step
+            and the output of the layer use weight_hr h in place of h. h then has proj_size values,
+            and so has the part of the next layer's input that each direction contributes.
             Source: Sak, Senior and Beaufays, "Long short-term memory recurrent neural network
             architectures for large scale acoustic modeling", 2014.
     """
@@ -42,25 +42,28 @@ class Weights(NamedTuple):
 
     @property
     def proj_size(self) -> int:
-        """Width of an h that is projected; 0 if it is not."""
+        """Width of the projected h; 0 without a projection."""
         return 0 if self.weight_hr is None else int(self.weight_hr.shape[0])
 
     @property
     def hidden_size(self) -> int:
-        """H."""
+        """Number of hidden units, H."""
         return int((self.weight_hh if self.weight_hr is None else self.weight_hr).shape[1])
 
 
 def cells() -> dict[str, CellInfo]:
-    """Every cell that the engine knows by name: compiled ones, then those that were used.
+    """Return the cells that the engine knows, by name: first the compiled ones, then the others.
 
-    Cells of the zoo and users' own come in when they are first used or registered.
+    Cells of the zoo and user-defined cells are added when they are first used or registered.
     """
     return {cell.name: cell for cell in _core.cells() if not cell.drops_candidate}
 
 
 def info_of(cell: str | Cell) -> CellInfo:
-    """What a cell is made of, which the engine knows from now on; errors are those of `name_of`."""
+    """Return the description of a cell, which is defined in the engine if it is new.
+
+    Raises the errors of `known.name_of`.
+    """
     name = known.name_of(cell)
     return cells()[name]
 
@@ -77,23 +80,25 @@ def network_options(
     keep_y: bool = False,
     noise: Noise | None = None,
 ) -> NetworkOptions:
-    """What a network is and how its calls run, for any number of calls.
+    """Return the checked options of a network, which any number of calls can share.
 
     Args:
-        cell: As in `functional.forward`, like all that follows up to the precision.
+        cell: The cell, as in `functional.forward`.
         num_layers: L.
         bidirectional: Whether D is 2.
-        dropout: Probability between layers.
-        training: Whether to keep what `backward` needs.
-        precision: Of the products.
-        recompute: Steps between two states that are kept, from `recomputed_steps`; 0 to keep all.
-        threads: The most that a call uses, backward too; 0 for the process' number.
-        keep_y: Whether a training call keeps a copy of y, so that callers may change theirs.
-        noise: Inside the steps, as `noise.of` checks it; None for none.
+        dropout: Probability of dropout between layers.
+        training: Whether to keep the values that `backward` needs.
+        precision: The precision of the products, as in `functional.forward`.
+        recompute: Number of steps between two states that are kept, from `recomputed_steps`; 0 to
+            keep all of them.
+        threads: The most threads that a call uses, forward or backward; 0 for the number set for
+            the process.
+        keep_y: Whether a training call keeps its own copy of y, so that callers may change theirs.
+        noise: The noise inside the steps, checked by `noise.of`; None for no noise.
 
     Raises:
-        TypeError: A value is of the wrong type.
-        ValueError: It is out of range, or no name of a cell or precision.
+        TypeError: A value has the wrong type.
+        ValueError: A value is out of range, or the cell or the precision is unknown.
     """
     values = (
         cell,
@@ -122,9 +127,9 @@ def checked_options(
     keep_y: bool = False,
     noise: Noise | None = None,
 ) -> NetworkOptions:
-    """The same of values that must be converted, or are wrong.
+    """Return `network_options` of values that must first be converted, or raise their error.
 
-    Where the candidate is dropped, the cell is that whose equations do so.
+    With dropout of the candidate, the cell is replaced by its form with the mask in its equations.
     """
     name = known.name_of(cell)
     if noise is not None and noise.candidate_dropout and training and not noise.expects:
@@ -146,9 +151,9 @@ def checked_options(
 
 
 class KeptOptions:
-    """The options of the last call, which the next one takes again if all values are the same.
+    """A cache of one entry: the options of the last call, reused if no value has changed.
 
-    Copies, also by pickle, start empty.
+    Copies and unpickled objects start empty.
     """
 
     __slots__ = ("_kept",)
@@ -157,10 +162,11 @@ class KeptOptions:
         self._kept: tuple[tuple[Any, ...], NetworkOptions] | None = None
 
     def get(self, *values: Any) -> NetworkOptions:
-        """`network_options` of these values."""
+        """Return `network_options` of these values."""
         kept = self._kept
         if kept is None or kept[0] != values:
-            kept = self._kept = values, network_options(*values)  # at once: threads may share this
+            # One assignment, so that threads which share this object see a consistent pair.
+            kept = self._kept = values, network_options(*values)
         return kept[1]
 
     def __reduce__(self) -> tuple[type[KeptOptions], tuple[()]]:
@@ -170,10 +176,10 @@ class KeptOptions:
 def check_sizes(
     cell: CellInfo, input_size: int, hidden_size: int, num_layers: int, bidirectional: bool
 ) -> None:
-    """Check that a cell that reads its input can do so in every layer.
+    """Check that the input of every layer has the size of the state if the cell reads it directly.
 
     Raises:
-        ValueError: It cannot, as the input is not of the state's size.
+        ValueError: The input of a layer has another size.
     """
     if not cell.reads_input:
         return
@@ -192,13 +198,13 @@ def check_sizes(
 def state_shapes(
     options: NetworkOptions, batch: int, hidden_size: int, proj_size: int
 ) -> list[tuple[int, int, int]]:
-    """The shape of each state: (L*D, B, H), or (L*D, B, proj_size) for an h that is projected."""
+    """Return the shape of each state: (L*D, B, H), or (L*D, B, proj_size) for a projected h."""
     rows = options.num_layers * (2 if options.bidirectional else 1)
     widths = [proj_size or hidden_size] + [hidden_size] * (options.cell.states - 1)
     return [(rows, batch, width) for width in widths]
 
 
 def reordered(values: RealArray, order: Sequence[int]) -> RealArray:
-    """Row blocks of a matrix or a vector, of equal size, in another order."""
+    """Return a matrix or vector with its row blocks, all of one size, in another order."""
     blocks: RealArray = values.reshape(len(order), -1, *values.shape[1:])[list(order)]
     return blocks.reshape(values.shape)

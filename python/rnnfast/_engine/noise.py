@@ -11,14 +11,14 @@ Zoneout: TypeAlias = "float | tuple[float, ...]"
 
 
 class Noise(NamedTuple):
-    """What every layer and direction of a network has.
+    """The noise in every layer and direction of a network.
 
     Attributes:
-        zoneout: The probability of each state to keep its value.
-        input_dropout: Of the layers' inputs.
-        recurrent_dropout: Of what the recurrent products multiply.
-        candidate_dropout: Of the candidates of steps.
-        expects: Whether calls of training, too, take zoneout's expectation and drop nothing.
+        zoneout: For each state, the probability that a unit keeps its value.
+        input_dropout: Probability of dropping inputs of layers.
+        recurrent_dropout: Probability of dropping operands of the recurrent products.
+        candidate_dropout: Probability of dropping the candidates of steps.
+        expects: Whether even training calls use the expectation of zoneout and drop nothing.
     """
 
     zoneout: tuple[float, ...]
@@ -29,7 +29,7 @@ class Noise(NamedTuple):
 
 
 def zoneout(value: Any, states: int) -> Zoneout:
-    """Return `value`, which must be a probability or one for each of a cell's states."""
+    """Return `value`, which must be a probability or a tuple of one for each state of a cell."""
     if not isinstance(value, (tuple, list)):
         return checks.number("zoneout", value, 0, 1)
     if len(value) != states:
@@ -41,7 +41,7 @@ def zoneout(value: Any, states: int) -> Zoneout:
 
 
 def candidate_dropout(value: Any, cell: str) -> float:
-    """Return `value`, which must be a probability, and 0 for a cell that has no candidate."""
+    """Return `value`, which must be a probability, and 0 for a cell that marks no candidate."""
     p = checks.number("candidate_dropout", value, 0, 1)
     if p and not known.has_candidate(cell):
         raise ValueError(
@@ -52,7 +52,7 @@ def candidate_dropout(value: Any, cell: str) -> float:
 
 
 def none(zoneout: Any, input_dropout: Any, recurrent_dropout: Any, candidate_dropout: Any) -> bool:
-    """Whether these are the usual zeros, which need no checks."""
+    """Return whether these are the default zeros, which need no checks."""
     is_float = type(zoneout) is type(input_dropout) is type(recurrent_dropout) is float
     if not is_float or type(candidate_dropout) is not float:
         return False
@@ -62,7 +62,7 @@ def none(zoneout: Any, input_dropout: Any, recurrent_dropout: Any, candidate_dro
 def check_projection(
     proj_size: int, of_states: Any, recurrent_dropout: float, candidate_dropout: float
 ) -> None:
-    """Refuse noise in the steps of a layer whose h is projected, which has none."""
+    """Refuse noise inside the steps of a layer with a projection, which does not support it."""
     zones = any(of_states) if isinstance(of_states, tuple) else of_states
     if proj_size and (zones or recurrent_dropout or candidate_dropout):
         raise ValueError(
@@ -82,12 +82,14 @@ def of(
     on: Backend = CPU,
     expects: bool = False,
 ) -> Noise | None:
-    """The noise of a network of a cell, which has some states; None for none.
+    """Return the checked noise of a network; None if all probabilities are 0.
+
+    `states` is the number of states of the cell.
 
     Raises:
         TypeError: A probability is not a number.
-        ValueError: One is not in [0, 1], there are too few or too many, or the device has no noise,
-            or the cell no candidate.
+        ValueError: A probability is not in [0, 1], `zoneout` has too few or too many of them, the
+            device does not support noise, or the cell marks no candidate.
     """
     checked = zoneout(given_zoneout, states)
     of_states = checked if isinstance(checked, tuple) else (checked,) * states

@@ -1,4 +1,4 @@
-"""How many threads a call uses."""
+"""The number of threads that a call uses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rnnfast._engine import checks
 
 
 def get_num_threads() -> int:
-    """The most threads that a call uses."""
+    """Return the most threads that a call uses."""
     return _core.get_num_threads()
 
 

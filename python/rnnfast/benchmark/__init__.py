@@ -1,6 +1,6 @@
-"""Speed of the recurrent layers on this machine, beside its limits and beside other libraries.
+"""Speed of the recurrent layers on this machine, compared with its limits and other libraries.
 
-`Run` measures `Case`s; the command `rnnfast bench` is its short form.
+`Run` measures `Case`s; the command `rnnfast bench` is a short form of it.
 """
 
 from rnnfast.benchmark.case import MODES, Case, Shape, make_data

@@ -1,4 +1,4 @@
-"""What is measured: a cell, a shape, a kind of call, a type and a number of threads."""
+"""Benchmark cases: a cell, a shape, a kind of call, a dtype and a number of threads."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MODES = {
 }
 
 
-# The part of an array's largest value by which contestants may differ, by type: 1000 machine
-# epsilons, for rounding summed over all steps; in bfloat16, where peers round states and results,
-# too, 16 of them.
+# The difference that is allowed between contestants, relative to the largest value of an array:
+# 1000 machine epsilons, as rounding accumulates over the steps; 16 for bfloat16, since peers also
+# round states and results.
 AGREEMENT = {"float32": 1000 * 2.0**-23, "float64": 1000 * 2.0**-52, "bfloat16": 16 * 2.0**-7}
 
 
@@ -39,7 +39,7 @@ class Shape(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Shape:
-        """The shape that `str` wrote.
+        """Parse the result of `str`.
 
         Raises:
             ValueError: `text` is not four positive integers with commas between them.
@@ -82,7 +82,7 @@ class Case:
 
     @property
     def training(self) -> bool:
-        """Whether gradients are computed."""
+        """Whether the case computes gradients."""
         return self.mode == "training"
 
     @property
@@ -97,7 +97,7 @@ class Case:
 
     @property
     def flops(self) -> int:
-        """Of the products: 2 T B for each number of the matrices, and twice that for gradients."""
+        """Operations of the products: 2 T B per matrix element, and twice that for gradients."""
         T, B, _, _ = self.shape
         forward = 2 * T * B * self._matrix_size
         return 3 * forward if self.training else forward
@@ -106,7 +106,7 @@ class Case:
     def least_bytes(self) -> int:
         """Bytes of weights, x and y, and of their gradients: the least that a call must move.
 
-        Weights that stay packed between calls have two bytes in bfloat16.
+        bfloat16 weights that stay packed between calls take two bytes each.
         """
         T, B, I, H = self.shape
         size = np.dtype(self.array_dtype).itemsize
@@ -116,16 +116,16 @@ class Case:
 
     @property
     def _matrix_size(self) -> int:
-        """How many numbers weight_ih and weight_hh have."""
+        """Number of elements of weight_ih and weight_hh."""
         shapes = weight_shapes(self.cell, self.shape.input_size, self.shape.hidden_size)
         return prod(shapes["weight_ih"]) + prod(shapes["weight_hh"])
 
 
 @cache
 def weight_shapes(cell: str, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of a layer's weights by the names of `rnnfast.functional.Weights`.
+    """Return the shapes of the weights of a layer by the names of `rnnfast.functional.Weights`.
 
-    A layer tells, as it does in revisions that `cells()[cell].shapes` is not in.
+    They come from a layer, which also works in revisions without `cells()[cell].shapes`.
     """
     layer = rnnfast.Recurrent(cell, input_size, hidden_size)
     return {name.removesuffix("_l0"): w.shape for name, w in layer.state_dict().items()}
@@ -140,7 +140,7 @@ class Data(NamedTuple):
 
 
 def make_data(case: Case) -> Data:
-    """Random data: x and dy standard normal, weights uniform in +-1/sqrt(H), as layers begin."""
+    """Draw x and dy from a normal distribution, weights uniformly from +-1/sqrt(H) like layers."""
     T, B, I, H = case.shape
     rng = np.random.default_rng(0)
 

@@ -1,7 +1,7 @@
-"""rnnfast and its peers, each as one call on the same data: the calls that are compared and timed.
+"""Contestants: rnnfast and its peers, each as a call on the same data to compare and time.
 
-A contestant is made for a case and its data, and is then called without arguments. It returns
-arrays by name: `y`, in training also `dx` and the gradients of the weights, in PyTorch's layouts.
+A contestant is created for a case and its data, and then called without arguments. Its result is a
+dictionary of arrays in PyTorch's layouts: `y` and, in training, `dx` and the gradients of weights.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from rnnfast.benchmark.case import Case, Data
 Results: TypeAlias = Mapping[str, NDArray[Any]]
 Call: TypeAlias = Callable[[], Any]
 Contestant: TypeAlias = tuple[Call, Callable[[Any], Results]]
-"""The call that is timed, and what turns its result into named arrays afterwards."""
+"""The call to time, and a function that converts its result to named arrays afterwards."""
 
 
 class UnavailableError(Exception):
-    """A peer that is not installed, or that lacks what a case needs; the text says which."""
+    """A peer is not installed, or does not support a case; the text says which."""
 
 
 def contestant(name: str, case: Case, data: Data) -> Contestant:
-    """The contestant of a name: "rnnfast" or one of `PEERS`.
+    """Return a contestant by name: "rnnfast" or one of `PEERS`.
 
     Raises:
         UnavailableError: The peer is not installed, or has no such cell, mode or type.
@@ -68,8 +68,8 @@ def _rnnfast(case: Case, data: Data) -> Contestant:
 
 
 def _numpy(case: Case, data: Data) -> Contestant:
-    """The reference in the case's type: a loop over time, and a tape for the gradients."""
-    from rnnfast.cells import ZOO  # which older revisions have not, and need not for themselves
+    """Return the NumPy reference as a contestant, with the dtype of the case."""
+    from rnnfast.cells import ZOO  # imported late, as older revisions lack it
 
     cell = ZOO[case.cell]
 
@@ -95,7 +95,7 @@ def _numpy(case: Case, data: Data) -> Contestant:
 
 @cache
 def twin_cells() -> dict[str, tuple[str, dict[str, Any]]]:
-    """The kind of layer that PyTorch has for a cell, and its options, by the cell's name."""
+    """Return PyTorch's layer class and its options, by the name of the cell."""
     return {
         rnnfast.RNN(1, 1).cell: ("RNN", {"nonlinearity": "tanh"}),
         rnnfast.RNN(1, 1, nonlinearity="relu").cell: ("RNN", {"nonlinearity": "relu"}),
@@ -121,7 +121,7 @@ def _torch(case: Case, data: Data) -> Contestant:
 
 
 def _door(case: Case, data: Data) -> Contestant:
-    """Rnnfast as PyTorch's users call it."""
+    """Return `rnnfast.torch` as a contestant."""
     _need("torch")
     import rnnfast.torch
 
@@ -131,12 +131,12 @@ def _door(case: Case, data: Data) -> Contestant:
 def torch_contestant(
     case: Case, data: Data, make: Callable[..., Any], wrap: Callable[[Any], Any] = lambda m: m
 ) -> Contestant:
-    """A module of PyTorch as a contestant.
+    """Return a PyTorch module as a contestant.
 
     Args:
-        case: What is measured.
+        case: The case.
         data: Its data.
-        make: The module's class: takes input_size, hidden_size and dtype.
+        make: The class of the module, which takes input_size, hidden_size and dtype.
         wrap: Turns the module into what is called, as `torch.compile` does.
     """
     import torch
@@ -192,7 +192,7 @@ def _onnxruntime(case: Case, data: Data) -> Contestant:
 
 
 def _onnx_model(case: Case, data: Data) -> bytes:
-    """The case as one ONNX operator, with x (T, B, I) as input and y (T, 1, B, H) as output."""
+    """Return the case as one ONNX operator with the input x (T, B, I) and output y (T, 1, B, H)."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
     from rnnfast.onnx import layout
@@ -224,7 +224,7 @@ PEERS: dict[str, Callable[[Case, Data], Contestant]] = {
 
 
 def difference(got: Results, expected: Results) -> float:
-    """The largest error of any array, relative to the array's largest value; infinite for NaN.
+    """Return the largest error relative to the largest value of each array; infinite for NaN.
 
     Raises:
         ValueError: An array is missing or has another shape.

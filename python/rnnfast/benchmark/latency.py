@@ -1,4 +1,4 @@
-"""Latency of single steps: streams, and the writing of text, one character at a time."""
+"""Latency of single steps: streams, and generation of text one character at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BLOCK = 200  # calls in a row before the next contestant's turn
 
 
 class Network(NamedTuple):
-    """What takes steps: characters in, through layers of one cell, and one sequence."""
+    """A network that takes steps: layers of one cell on one sequence of characters."""
 
     cell: str
     num_layers: int
@@ -34,7 +34,7 @@ class Network(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Bytes of float32 weights that a step reads: a row of the first matrix, and the rest."""
+        """Bytes of float32 weights that a step reads: a row of the first matrix and all others."""
         H = self.hidden_size
         first, later = weight_shapes(self.cell, 1, H), weight_shapes(self.cell, H, H)
         numbers = prod(first["weight_ih"]) + self.num_layers * prod(later["weight_hh"])
@@ -43,14 +43,14 @@ class Network(NamedTuple):
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds of a call: `percentiles` are those of `PERCENTILES`."""
+    """Latency of a call in seconds, at the `PERCENTILES`."""
 
     calls: int
     percentiles: tuple[float, ...]
 
 
 def measure_latency(calls: Mapping[str, Call], seconds: float) -> dict[str, Latency]:
-    """Times each call by itself; contestants take turns, some calls in a row each."""
+    """Time every call separately; contestants take turns of several calls in a row."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     end = time.perf_counter() + seconds
     while True:
@@ -58,7 +58,7 @@ def measure_latency(calls: Mapping[str, Call], seconds: float) -> dict[str, Late
             for i in range(_BLOCK + 10):
                 start = time.perf_counter()
                 call()
-                if i >= 10:  # the caches are the others' until now
+                if i >= 10:  # the first calls find the caches full of other contestants' data
                     times[name].append(time.perf_counter() - start)
         if time.perf_counter() > end:
             break
@@ -69,7 +69,7 @@ def measure_latency(calls: Mapping[str, Call], seconds: float) -> dict[str, Late
 
 
 def stream_call(network: Network) -> Call:
-    """A step of a stream over characters."""
+    """Return a function that takes a step of a stream over characters."""
     layer = rnnfast.Recurrent(
         network.cell, network.characters, network.hidden_size, network.num_layers, seed=0
     )
@@ -78,7 +78,7 @@ def stream_call(network: Network) -> Call:
 
 
 def sampling_call(network: Network) -> Call:
-    """A character of text: a step, the logits and the draw."""
+    """Return a function that generates a character: a step, the logits and the draw."""
     vocabulary = Vocabulary("".join(chr(ord("0") + i) for i in range(network.characters)))
     config = CharLMConfig(network.cell, network.hidden_size, network.num_layers)
     text = CharLM(vocabulary, config, seed=0).eval().generate(seed=0)
@@ -87,7 +87,10 @@ def sampling_call(network: Network) -> Call:
 
 
 def torch_call(network: Network, threads: int) -> Call | None:
-    """A step of PyTorch's layer over a one-hot row, its state carried on; None if there is none."""
+    """Return a function that takes a step of PyTorch's layer; None if there is no such layer.
+
+    It runs on a one-hot row and passes the state on to the next step.
+    """
     if importlib.util.find_spec("torch") is None or network.cell not in twin_cells():
         return None
     import torch
@@ -108,13 +111,13 @@ def torch_call(network: Network, threads: int) -> Call | None:
 
 
 def run_network(network: Network, threads: int, peaks: Peaks, seconds: float) -> dict[str, Any]:
-    """Measures a network's stream, its text and PyTorch's stream; JSON can hold the result.
+    """Measure the stream of a network, its generation of text and PyTorch's stream, for JSON.
 
     Args:
-        network: what takes steps.
-        threads: of rnnfast and of PyTorch.
-        peaks: the machine's limits for as many threads.
-        seconds: about how long to measure.
+        network: The network.
+        threads: The number of threads of rnnfast and of PyTorch.
+        peaks: The limits of the machine for this number of threads.
+        seconds: About how long to measure.
     """
     with thread_count(threads):
         calls = {"stream": stream_call(network), "text": sampling_call(network)}

@@ -1,4 +1,4 @@
-"""The machine: what it is, and what it can do at best."""
+"""The machine: its description, and its measured limits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ALLOCATOR_VARIABLES = (
 
 
 def facts() -> dict[str, Any]:
-    """What results depend on: the CPU, the versions, the settings, the date."""
+    """Return the facts that results depend on: the CPU, versions, settings and the date."""
     info = rnnfast.cpu_info()
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -57,7 +57,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that the package is in, "+" where it has changes; or None."""
+    """Return the commit of the package's checkout, with "+" if it has changes; None outside one."""
     folder = Path(__file__).parent
     try:
         listed = subprocess.run(
@@ -75,7 +75,7 @@ def _commit() -> str | None:
 
 @contextmanager
 def thread_count(n: int) -> Iterator[None]:
-    """Lets calls use n threads, and puts the number back."""
+    """Let calls use n threads, and restore the number afterwards."""
     before = rnnfast.get_num_threads()
     rnnfast.set_num_threads(n)
     try:
@@ -86,29 +86,30 @@ def thread_count(n: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Peaks:
-    """Limits of the machine for one type and number of threads, as measured.
+    """Measured limits of the machine for one dtype and number of threads.
 
     Attributes:
-        flops: multiply-adds in registers, in operations a second.
-        bandwidth: (bytes, bytes a second): reads by the size of the working set, sizes ascending.
+        flops: Operations per second of multiply-adds in registers.
+        bandwidth: Pairs of the size of a working set in bytes, ascending, and the bytes per second
+            of reads from it.
     """
 
     flops: float
     bandwidth: tuple[tuple[int, float], ...]
 
     def bandwidth_for(self, size: int) -> float:
-        """Bytes a second for the smallest probed working set that holds `size` bytes."""
+        """Return the bandwidth for the smallest probed working set that holds `size` bytes."""
         sizes = [probed for probed, _ in self.bandwidth]
         return self.bandwidth[min(bisect_left(sizes, size), len(sizes) - 1)][1]
 
     def floor(self, case: Case) -> float:
-        """Seconds that the case's operations and its least traffic take at best."""
+        """Return the least seconds that the operations and memory traffic of a case can take."""
         moved = case.least_bytes
         return max(case.flops / self.flops, moved / self.bandwidth_for(moved))
 
 
 def probe(dtype: str, threads: int, sizes: Iterable[int] = _WORKING_SETS) -> Peaks:
-    """Measures the limits, with the instruction set that the kernels use; about a second."""
+    """Measure the limits with the kernels' instruction set, which takes about a second."""
     with thread_count(threads):
         return Peaks(
             _core._peak_flops(dtype, _PROBE_SECONDS),

@@ -21,9 +21,9 @@ LEGEND = textwrap.fill(
 
 
 def lines(records: Iterable[Record], peers: Sequence[str]) -> Iterator[str]:
-    """Results as they come, as lines of plain text.
+    """Yield results as lines of plain text as they arrive.
 
-    Neighbours of the same shape, mode, type and threads have a heading in common.
+    Consecutive results of the same shape, mode, type and threads share a heading.
     """
     heading = ""
     for record in records:
@@ -66,7 +66,7 @@ def _line(columns: Sequence[str], peers: Sequence[str]) -> str:
 
 
 def absences(records: Sequence[Record]) -> list[str]:
-    """Why peers have no times: each reason once."""
+    """Return the reasons why peers have no times, each reason once."""
     return sorted({f"{peer}: {why}" for r in records for peer, why in r["absent"].items()})
 
 

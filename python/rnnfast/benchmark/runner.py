@@ -1,4 +1,4 @@
-"""Runs cases against peers: compares what they compute, then times them, and keeps the record."""
+"""Runs of cases against peers: compare their results, then time them and keep a record."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Result:
     """One case, measured.
 
     Attributes:
-        case: what was measured.
-        peaks: the machine's limits for its type and threads.
-        measurement: times of rnnfast and of the peers that agree with it.
-        differences: largest relative difference from rnnfast's arrays, by peer.
-        absent: why a peer has no time, by peer.
+        case: The case.
+        peaks: The limits of the machine for its dtype and threads.
+        measurement: Times of rnnfast and of the peers that agree with it.
+        differences: Largest relative difference from rnnfast's arrays, by peer.
+        absent: Why a peer has no time, by peer.
     """
 
     case: Case
@@ -39,21 +39,21 @@ class Result:
 
     @property
     def share(self) -> float:
-        """Share of the peak rate of multiply-adds."""
+        """Rate of operations as a share of the peak rate of multiply-adds."""
         return self.case.flops / self.seconds / self.peaks.flops
 
     @property
     def over_floor(self) -> float:
-        """How many times the time that the machine's limits allow."""
+        """Time relative to the least that the limits of the machine allow."""
         return self.seconds / self.peaks.floor(self.case)
 
     def ratio(self, peer: str) -> float | None:
-        """How many times as fast as a peer; None if there is no such time."""
+        """Return the time of a peer over that of rnnfast; None if the peer was not timed."""
         timing = self.measurement.timings.get(peer)
         return None if timing is None else timing.median / self.seconds
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, but for the peaks, as JSON can hold it."""
+        """Return everything but the peaks as data for JSON."""
         case, found = self.case, self.measurement
         return {
             "cell": case.cell,
@@ -77,14 +77,14 @@ class Result:
 
 
 def run_case(case: Case, peers: Sequence[str], peaks: Peaks, seconds: float) -> Result:
-    """Compares and times one case.
+    """Compare and time one case.
 
     Args:
-        case: what to measure.
-        peers: names out of `PEERS`. One that is not installed or lacks the cell, and one whose
-            arrays differ from rnnfast's, is not timed; `Result.absent` says why.
-        peaks: the machine's limits for the case's type and threads.
-        seconds: about how long to measure.
+        case: The case.
+        peers: Names from `PEERS`. A peer that is not installed, lacks the cell, or whose arrays
+            differ from rnnfast's is not timed; `Result.absent` says why.
+        peaks: The machine's limits for the case's type and threads.
+        seconds: About how long to measure.
     """
     data = make_data(case)
     differences, absent = {}, {}
@@ -108,12 +108,12 @@ def run_case(case: Case, peers: Sequence[str], peaks: Peaks, seconds: float) -> 
 
 
 class Run:
-    """A run over many cases, with the machine's limits probed beside them.
+    """A run over many cases, which also probes the limits of the machine.
 
     Args:
-        cases: what to measure.
-        peers: names out of `PEERS`.
-        seconds: about how long each case takes.
+        cases: The cases.
+        peers: Names from `PEERS`.
+        seconds: About how long each case takes.
     """
 
     def __init__(self, cases: Iterable[Case], peers: Sequence[str], seconds: float) -> None:
@@ -122,7 +122,7 @@ class Run:
         self.results: list[Result] = []
 
     def __iter__(self) -> Iterator[Result]:
-        """Measures the cases one by one."""
+        """Measure the cases and yield their results one by one."""
         for case in self._cases:
             key = case.dtype, case.threads
             if key not in self._peaks:
@@ -132,7 +132,7 @@ class Run:
             yield result
 
     def as_json(self) -> dict[str, Any]:
-        """Machine, limits and results so far."""
+        """Return the machine, its limits and the results so far."""
         return {
             "machine": facts(),
             "seconds_a_case": self._seconds,

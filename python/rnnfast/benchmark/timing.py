@@ -1,4 +1,4 @@
-"""Time of contestants that take turns, with an eye on what else the machine does meanwhile."""
+"""Timing of contestants that take turns, which also watches the load of other processes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from statistics import median, quantiles
 from rnnfast.benchmark.contestants import Call
 
 Timer = Callable[[int], float]
-"""Makes so many calls and returns the seconds that they took."""
+"""A function that makes a given number of calls and returns the seconds that they took."""
 
 _ROUNDS = 7
-_BUSY = 0.05  # of one CPU, used by other processes
+_BUSY = 0.05  # the share of one CPU that other processes may use
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _STAT = Path("/proc/stat")
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds a call: the median of the rounds, and the quartiles around it."""
+    """Seconds per call: the median of the rounds and its quartiles."""
 
     median: float
     low: float
@@ -31,12 +31,12 @@ class Timing:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What `measure` found.
+    """The result of `measure`.
 
     Attributes:
-        timings: by contestant.
-        rounds: how many were kept.
-        busy_rounds: how many of them other processes disturbed.
+        timings: The timings by contestant.
+        rounds: Number of rounds that were kept.
+        busy_rounds: Number of these rounds that other processes disturbed.
         others: CPUs that other processes used in the rounds that were kept; None where the system
             does not tell.
     """
@@ -53,7 +53,7 @@ class Measurement:
 
 
 def timer(call: Call) -> Timer:
-    """A timer of calls in this process."""
+    """Return a timer of a call in this process."""
 
     def run(calls: int) -> float:
         start = time.perf_counter()
@@ -70,14 +70,14 @@ def measure(
     *,
     own_cpu: Callable[[], float] = time.process_time,
 ) -> Measurement:
-    """Times contestants round by round, each once a round, in turned order.
+    """Time every contestant once per round; the order alternates from round to round.
 
-    A round in which other processes used more than 5 % of a CPU is repeated, as many times in all
-    as there are rounds; beyond that it is kept and counted as busy.
+    A round in which other processes used more than 5% of a CPU is repeated. The number of repeats
+    is limited to the number of rounds; after that, such rounds are kept and counted as busy.
 
     Args:
-        timers: the contestants.
-        seconds: about how long to measure, for all of them together; each makes one call a round
+        timers: The contestants.
+        seconds: About how long to measure, for all of them together; each makes one call a round
             at least, after two to warm up.
         own_cpu: CPU seconds used so far by all that is measured.
     """
@@ -94,7 +94,7 @@ def measure(
         watch = _Watch(own_cpu)
         times = {}
         for name in order:
-            timers[name](1)  # the caches are the others' until now
+            timers[name](1)  # the caches are full of other contestants' data before this call
             times[name] = _mean(timers[name], share)
         done = watch.round()
         if done.busy and repeats > 0:
@@ -113,10 +113,10 @@ def measure(
 
 
 def _mean(run: Timer, seconds: float) -> float:
-    """Mean time of a call, out of as many as fit into `seconds`, at least one.
+    """Return the mean time of the calls that fit into `seconds`, at least one.
 
-    The number grows step by step, so that calls which a disturbance makes a thousand times slower
-    do not take a thousand times as long.
+    The number of calls grows step by step, so that a disturbance which slows calls down a thousand
+    times does not make the measurement a thousand times as long.
     """
     calls, spent = 1, run(1)
     while spent < seconds:
@@ -138,13 +138,13 @@ class _Round:
 
     @property
     def busy(self) -> bool:
-        """Whether others used too much, beyond what the clock's two ends may be off."""
+        """Whether other processes used too much CPU time, allowing for the clock's resolution."""
         slack = 2 / _TICKS_PER_SECOND
         return self.others is not None and self.others > _BUSY * self.seconds + slack
 
 
 class _Watch:
-    """Tells how much CPU time other processes used since it was made."""
+    """Measures the CPU time that other processes use from its creation on."""
 
     def __init__(self, own_cpu: Callable[[], float]) -> None:
         self._own_cpu = own_cpu

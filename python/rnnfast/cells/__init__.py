@@ -1,13 +1,14 @@
-"""The zoo: recurrent cells of the literature as plain equations, and what to write others with.
+"""The zoo: recurrent cells from the literature as plain equations, and functions to write more.
 
-`ZOO` has every cell by its name, those that are compiled among them: `ZOO["mgu"]`. A cell is a
-function of one step, from which everything else follows; docs/cells.md lists them all with their
-equations, and tells what was left out. A cell's options are keyword arguments of its step:
+`ZOO` maps names to cells, including the compiled ones: `ZOO["mgu"]`. A cell is defined by the
+function of one step; everything else follows from it. docs/cells.md lists all cells with their
+equations, and explains which ones were left out. The options of a cell are keyword arguments of its
+step:
 
     replace(ZOO["lem"], step=partial(ZOO["lem"].step, dt=0.5))
 
-`sigmoid`, `tanh`, `where` and the other functions here are those that a step is written with, of
-users' own cells as well: see docs/your_own_cell.md.
+Steps, including those of your own cells, are written with `sigmoid`, `tanh`, `where` and the other
+functions exported here: see docs/your_own_cell.md.
 """
 
 from rnnfast.cells import (

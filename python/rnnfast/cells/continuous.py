@@ -1,6 +1,7 @@
 """Cells that are steps of differential equations, and their relatives.
 
-Notation as in `rnnfast.cells.gated`; `p_k` is row k of weight_channel, a number for each unit.
+The notation is that of `rnnfast.cells.gated`; `p_k` is row k of weight_channel, a number for each
+unit.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def lem(
 def cfc(
     x: Inputs, recurrent: Product, state: Values, _channel: Values, *, elapsed: float = 1.0
 ) -> States:
-    """Closed-form continuous-time cell, from what its backbone hands on.
+    """Closed-form continuous-time cell, without the backbone in front of it.
 
     f = tanh(x_0 + R_0 h), g = tanh(x_1 + R_1 h), t = sigmoid(elapsed (x_2 + R_2 h) + x_3 + R_3 h),
     h' = (1 - t) f + t g.
@@ -93,7 +94,7 @@ def cfc(
 def cfc_backbone(
     x: Inputs, recurrent: Product, state: Values, _channel: Values, *, elapsed: float = 1.0
 ) -> States:
-    """As `cfc`, with a backbone of one layer of as many units as h has.
+    """`cfc` with a backbone of one layer, which has as many units as h.
 
     v = 1.7159 tanh(0.666 (x_0 + R_0 h)), f = tanh(R_1 v), g = tanh(R_2 v),
     t = sigmoid(elapsed (R_3 v) + R_4 v), h' = (1 - t) f + t g.

@@ -1,4 +1,4 @@
-"""Gated units of one state: what the LSTM and the GRU were reduced to, and their relatives.
+"""Gated units, most with one state: simplifications of the LSTM and the GRU, and relatives.
 
 In the equations `x_k` is row block k of weight_ih times the input and `R_k v` row block k of
 weight_hh times v, each with its bias; `h` is the state before the step and `h'` after it.
@@ -41,7 +41,7 @@ def li_gru(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> St
 def janet(
     x: Inputs, recurrent: Product, state: Values, _channel: Values, *, beta: float = 1.0
 ) -> States:
-    """LSTM with nothing but a forget gate; h and c are one.
+    """LSTM with only a forget gate and a single state, which is both h and c.
 
     s = x_0 + R_0 h, n = tanh(x_1 + R_1 h), h' = sigmoid(s) h + (1 - sigmoid(s - beta)) n.
 
@@ -82,7 +82,7 @@ def ugrnn(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> Sta
 
 
 def intersection_rnn(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
-    """Intersection RNN, +RNN: one gate for the way through time and one for the way up.
+    """Intersection RNN, +RNN: one gate for the path through time and one for the path upwards.
 
     States: y, the output, which the next step does not see, and h. x is the input itself.
     y_in = relu(x_0 + R_0 h), h_in = tanh(x_1 + R_1 h), g_y = sigmoid(x_2 + R_2 h),

@@ -1,6 +1,6 @@
-"""Highway networks: recurrent ones, with several layers within a step, and the feed-forward layer.
+"""Recurrent highway networks, with several layers within a step, and the feed-forward layer.
 
-Notation as in `rnnfast.cells.gated`.
+The notation is that of `rnnfast.cells.gated`.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from rnnfast.reference.tape import Activation, relu, sigmoid, tanh
 
 
 def recurrent_highway(depth: int, *, coupled: bool = True) -> Cell:
-    """Recurrent highway network: `depth` highway layers within a step, the first sees the input.
+    """Return a recurrent highway network with `depth` highway layers within a step.
 
-    With s_0 = h and x_k only where l = 1: n = tanh(x_0 + R s), t = sigmoid(x_1 + R s), c = 1 - t
-    if coupled, else sigmoid(x_2 + R s), each with a row block R of its own and s = s_{l-1};
-    s_l = n t + s c, and h' = s_depth. Row blocks of weight_hh: those of the first layer in the
-    order n, t, c, then those of the second.
+    Layer l computes n = tanh(x_0 + R s), t = sigmoid(x_1 + R s), and c = 1 - t if coupled, else
+    sigmoid(x_2 + R s), where s = s_{l-1}, s_0 = h and every product has its own row block R; only
+    the first layer sees the input x. Then s_l = n t + s c, and h' = s_depth. The row blocks of
+    weight_hh are those of the first layer in the order n, t, c, then those of the second, and so
+    on.
 
     Zilly, Srivastava, Koutnik and Schmidhuber 2017, "Recurrent highway networks",
     arXiv:1607.03474, eqs. 6 to 9.
 
     Args:
-        depth: layers within a step, 1 to 10.
-        coupled: whether c is 1 - t, as in most of the paper's experiments.
+        depth: Layers within a step, 1 to 10.
+        coupled: Whether c is 1 - t, as in most of the paper's experiments.
 
     Raises:
-        ValueError: depth is not among 1 to 10.
+        ValueError: `depth` is not in 1 to 10.
     """
     if not 1 <= depth <= 10:
         raise ValueError(f"depth: expected 1 to 10 layers within a step, got {depth}")
@@ -43,7 +44,7 @@ def recurrent_highway(depth: int, *, coupled: bool = True) -> Cell:
 def _highway(
     x: Inputs, recurrent: Product, state: Values, _channel: Values, *, depth: int
 ) -> States:
-    """A step of `recurrent_highway`."""
+    """Recurrent highway network: several highway layers in one step, after `recurrent_highway`."""
     (s,) = state
     gates = len(x)
     for layer in range(depth):
@@ -64,7 +65,7 @@ def highway_layer(
     *,
     activation: Activation = relu,
 ) -> States:
-    """A highway layer: feed-forward, the same for every step, whatever the state.
+    """Highway layer: a feed-forward layer, which ignores the state.
 
     t = sigmoid(x_1), h' = t relu(x_0) + (1 - t) x, x the input itself.
 

@@ -1,6 +1,7 @@
-"""Cells whose units do not see each other across steps: no recurrent matrix of the state.
+"""Cells whose units do not see each other across steps, most without recurrent matrices.
 
-Notation as in `rnnfast.cells.gated`; `p_k` is row k of weight_channel, a number for each unit.
+The notation is that of `rnnfast.cells.gated`; `p_k` is row k of weight_channel, a number for each
+unit.
 """
 
 from __future__ import annotations

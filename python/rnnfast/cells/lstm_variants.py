@@ -1,7 +1,7 @@
-"""Relatives of the LSTM. Row blocks in the order i, f, g, o, as far as a cell has them.
+"""Relatives of the LSTM. Row blocks are in the order i, f, g, o; a cell may lack some of them.
 
-Notation as in `rnnfast.cells.gated`; `p_k` is row k of weight_channel, a number for each unit, and
-row blocks are called by their gates: `x_i`, `R_i h`.
+The notation is that of `rnnfast.cells.gated`; `p_k` is row k of weight_channel, a number for each
+unit, and row blocks are named after their gates: `x_i`, `R_i h`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rnnfast.reference.tape import (
 
 
 def lstm_1997(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
-    """The original LSTM, without a forget gate. Row blocks i, g, o.
+    """Original LSTM, without a forget gate. Row blocks i, g, o.
 
     i = sigmoid(x_i + R_i h), g = 4 sigmoid(x_g + R_g h) - 2, o = sigmoid(x_o + R_o h),
     c' = c + i g, h' = o (2 sigmoid(c') - 1).
@@ -42,11 +42,11 @@ def lstm_1997(x: Inputs, recurrent: Product, state: Values, _channel: Values) ->
 def without_gate(
     x: Inputs, recurrent: Product, state: Values, channel: Values, *, gates: str
 ) -> States:
-    """NIG, NFG and NOG: the LSTM with peepholes without one of its gates, which is then 1.
+    """NIG, NFG and NOG: the LSTM with peepholes and one of its gates replaced by 1.
 
     i = sigmoid(x_i + R_i h + p_i c), f = sigmoid(x_f + R_f h + p_f c), g = tanh(x_g + R_g h),
     c' = f c + i g, o = sigmoid(x_o + R_o h + p_o c'), h' = o tanh(c'); `gates` names those of i, f
-    and o that there are. The others have no row blocks and no peepholes.
+    and o that the cell keeps. The others have no row blocks and no peepholes.
 
     Greff, Srivastava, Koutnik, Steunebrink and Schmidhuber 2017, "LSTM: a search space odyssey",
     arXiv:1503.04069, section III and appendix. Its other variants are NIAF and NOAF, without the
@@ -68,7 +68,7 @@ def without_gate(
 
 
 def _same(v: Var) -> Var:
-    """What NIAF and NOAF have in place of a tanh."""
+    """Return what NIAF and NOAF have in place of a tanh."""
     return v
 
 
@@ -92,7 +92,7 @@ def lstm_fgr(x: Inputs, recurrent: Product, state: Values, channel: Values) -> S
     i' = sigmoid(x_i + R_i h + p_0 c + R_4 i + R_7 f + R_10 o),
     f' = sigmoid(x_f + R_f h + p_1 c + R_5 i + R_8 f + R_11 o), g = tanh(x_g + R_g h),
     c' = f' c + i' g, o' = sigmoid(x_o + R_o h + p_2 c' + R_6 i + R_9 f + R_12 o),
-    h' = o' tanh(c'). Of the paper of `without_gate`.
+    h' = o' tanh(c'). From the same paper as `without_gate`.
     """
     (h, c, *old), (p_i, p_f, p_o) = state, channel
     a_i, a_f, a_g, a_o = (xk + hk for xk, hk in zip(x, recurrent(h, 0, 1, 2, 3), strict=True))
@@ -106,15 +106,15 @@ def lstm_fgr(x: Inputs, recurrent: Product, state: Values, channel: Values) -> S
 
 
 def multiplicative_lstm(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
-    """Multiplicative LSTM: an LSTM of m in place of h. Row blocks i, f, g, o, m.
+    """Multiplicative LSTM: an LSTM that sees m in place of h. Row blocks i, f, g, o, m.
 
     m = x_m (R_m h), i, f, o = sigmoid(x + R m), g = tanh(x_g + R_g m), c' = f c + i g,
     h' = o tanh(c').
 
     Krause, Lu, Murray and Renals 2017, "Multiplicative LSTM for sequence modelling",
-    arXiv:1609.07959, whose x_m and R_m have no bias; the LSTM of m is the usual one, as in Radford,
-    Jozefowicz and Sutskever 2017, "Learning to generate reviews and discovering sentiment",
-    arXiv:1704.01444.
+    arXiv:1609.07959, where x_m and R_m have no bias; the LSTM that sees m is the usual one, as in
+    Radford, Jozefowicz and Sutskever 2017, "Learning to generate reviews and discovering
+    sentiment", arXiv:1704.01444.
     """
     h, c = state
     m = x[4] * recurrent(h, 4)[0]
@@ -124,14 +124,14 @@ def multiplicative_lstm(x: Inputs, recurrent: Product, state: Values, _channel: 
 
 
 def residual_lstm(x: Inputs, recurrent: Product, state: Values, channel: Values) -> States:
-    """Residual LSTM: a way around the memory cell, within the output gate. A fifth row block r.
+    """Residual LSTM: the output gate also passes a shortcut. Row blocks i, f, g, o, r.
 
     i = sigmoid(x_i + R_i h + p_0 c), f = sigmoid(x_f + R_f h + p_1 c), g = tanh(x_g + R_g h),
     c' = f c + i g, o = sigmoid(x_o + R_o h + p_2 c'), h' = o (R_r tanh(c') + x_r).
 
     Kim, El-Khamy and Lee 2017, "Residual LSTM: design of a deep recurrent architecture for distant
-    speech recognition", arXiv:1701.03360: R_r is its projection, here to as many units as c has,
-    and x_r its shortcut from the layer below. Neither has a bias there.
+    speech recognition", arXiv:1701.03360: R_r is its projection, here to the number of units of c,
+    and x_r its shortcut from the layer below. The paper has no bias for either.
     """
     (h, c), (p_i, p_f, p_o) = state, channel
     i, f, g, o = (xk + hk for xk, hk in zip(x[:4], recurrent(h, 0, 1, 2, 3), strict=True))
@@ -140,7 +140,7 @@ def residual_lstm(x: Inputs, recurrent: Product, state: Values, channel: Values)
 
 
 def slstm(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
-    """SLSTM of xLSTM: exponential gates, a normaliser n and a stabiliser m. States: h, c, n, m.
+    """Scalar LSTM of xLSTM: exponential gates, normaliser n, stabiliser m. States: h, c, n, m.
 
     With a = x + R h of each gate: l = m + log(sigmoid(a_f)); m' = max(a_i, l), or a_i where n = 0,
     as before the first step; i = exp(a_i - m'), f = exp(min(l - m', 0)),
@@ -160,7 +160,7 @@ def slstm(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> Sta
 
 
 def _with_functions(name: str, activations: tuple[Activation, Activation, Activation]) -> Cell:
-    """The LSTM with peepholes with other functions of its gates, of g and of c'."""
+    """Return the LSTM with peepholes and other activations of its gates, of g and of c'."""
     return replace(PEEPHOLE, name=name, step=partial(step_peephole, activations=activations))
 
 

@@ -1,7 +1,7 @@
 """MUT1 and MUT2, found by evolving the GRU; MUT3 is `rnnfast.reference.mut3`.
 
-Notation as in `rnnfast.cells.gated`. Both see the input itself, so that input_size must be
-hidden_size; the projected forms see a row block of weight_ih times the input in its place.
+The notation is that of `rnnfast.cells.gated`. Both see the input itself, so input_size must be
+hidden_size; the projected forms see a row block of weight_ih times the input instead.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def mut1_projected(x: Inputs, recurrent: Product, state: Values, _channel: Value
 
 
 def _mut1(x: Inputs, x_n: Var, recurrent: Product, state: Values) -> States:
-    """MUT1 from the input's part of n."""
+    """Compute MUT1, given the contribution of the input to n."""
     (h,) = state
     z, r = sigmoid(x[0]), sigmoid(x[1] + recurrent(h, 0)[0])
     n = x.candidate(tanh(recurrent(r * h, 1)[0] + x_n))
@@ -60,7 +60,7 @@ def mut2_projected(x: Inputs, recurrent: Product, state: Values, _channel: Value
 
 
 def _mut2(x: Inputs, x_r: Var, x_n: Var, recurrent: Product, state: Values) -> States:
-    """MUT2 from the input's parts of r and n."""
+    """Compute MUT2, given the contributions of the input to r and n."""
     (h,) = state
     h_z, h_r = recurrent(h, 0, 1)
     z, r = sigmoid(x[0] + h_z), sigmoid(x_r + h_r)

@@ -1,7 +1,7 @@
-"""LSTM and GRU with layer normalisation, and with gates that are piecewise linear.
+"""LSTM and GRU with layer normalisation, and with piecewise linear gates.
 
-Notation as in `rnnfast.cells.gated`; `p_k` is row k of weight_channel, a number for each unit, and
-`norm(v)` has mean 0 and variance 1 over the units (`rnnfast.reference.tape.normalize`).
+The notation is that of `rnnfast.cells.gated`; `p_k` is row k of weight_channel, a number for each
+unit, and `norm(v)` has mean 0 and variance 1 over the units (`rnnfast.reference.tape.normalize`).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def layer_norm_lstm(x: Inputs, recurrent: Product, state: Values, channel: Value
     With a_k = p_k norm(x_k) + p_{4+k} norm(R_k h) + p_{8+k}: i, f, o = sigmoid(a), g = tanh(a_g),
     c' = f c + i g, h' = o tanh(p_12 norm(c') + p_13).
 
-    Ba, Kiros and Hinton 2016, "Layer normalization", arXiv:1607.06450, supplementary material. Two
-    things differ: each row block is normalised by itself, not all of them together, and the sum of
-    the paper's three shifts is one, p_{8+k}. The biases are within the norms, where the paper has
-    none: leave them out or 0.
+    Ba, Kiros and Hinton 2016, "Layer normalization", arXiv:1607.06450, supplementary material, with
+    two differences: each row block is normalised by itself, not all of them together, and a single
+    shift p_{8+k} replaces the sum of the paper's three. The biases are added before the norms; the
+    paper has none, so omit them or leave them 0.
     """
     h, c = state
     *of_gates, gain_c, shift_c = channel
@@ -67,15 +67,15 @@ def layer_norm_gru(x: Inputs, recurrent: Product, state: Values, channel: Values
 
 
 def hard_sigmoid_keras3(v: Var) -> Var:
-    """relu6(v + 3) / 6, as in Keras 3 and PyTorch.
+    """Return relu6(v + 3) / 6, the hard sigmoid of Keras 3 and PyTorch.
 
-    That of Keras 2 is `rnnfast.reference.tape.hard_sigmoid`, clip(0.2 v + 0.5, 0, 1).
+    The hard sigmoid of Keras 2, clip(0.2 v + 0.5, 0, 1), is `rnnfast.reference.tape.hard_sigmoid`.
     """
     return minimum(maximum(v + 3, 0.0), 6.0) / 6
 
 
 def _hard(suffix: str, gate: Activation) -> tuple[Cell, ...]:
-    """LSTM and both forms of the GRU with another function of their gates."""
+    """Return the LSTM and both forms of the GRU with another activation of their gates."""
     of_gru = (gate, tanh)
     return (
         replace(LSTM, name=f"lstm_{suffix}", step=partial(lstm.step, gate=gate)),

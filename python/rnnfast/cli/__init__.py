@@ -17,7 +17,7 @@ from rnnfast.cli import bench, cells, info, train, use
 from rnnfast.cli.errors import INTERRUPTED, CommandError
 from rnnfast.training import CheckpointError, TextError, TrainingError
 
-# The base of all errors of the command line's syntax; typer does not name it.
+# The base class of all syntax errors of the command line, which typer does not export.
 _USAGE_ERRORS: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
@@ -47,10 +47,10 @@ def _top(
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code; errors are one line on standard error.
+    """Run the command and return its exit code; print an error as one line on standard error.
 
     Args:
-        arguments: those after the command's name; None for the process' own.
+        arguments: The arguments after the name of the command; None for those of the process.
 
     Returns:
         0; 2 for a wrong command line or bad input; 1 for any other failure that is to be
@@ -83,7 +83,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _drop_output() -> None:
-    """Keeps the interpreter from failing at its exit, when it writes what nobody can read."""
+    """Keep the interpreter from failing at exit, when it flushes output that cannot be written."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -91,7 +91,7 @@ def _drop_output() -> None:
 
 
 def _closed(arguments: Sequence[str]) -> int:
-    """Ends because nobody reads on: quietly, as in `sample | head`, unless a run is cut short."""
+    """Handle closed output: quietly, as in `sample | head`, unless it cuts a training run short."""
     _drop_output()
     if arguments[:1] != ["train"]:
         return 1
@@ -105,8 +105,8 @@ def _fail(message: str, code: int) -> int:
 
 
 def main() -> NoReturn:
-    """The console script."""
-    if sys.stdout is None:  # the process began without: what it prints is wanted nowhere
+    """Run the command as the console script."""
+    if sys.stdout is None:  # the process was started without standard output
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # models may write what a terminal cannot show

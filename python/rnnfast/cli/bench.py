@@ -1,4 +1,4 @@
-"""`rnnfast bench`: how fast the layers are here."""
+"""`rnnfast bench`: the speed of the layers on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rnnfast.cli.errors import option_errors, output_errors
 _SHAPES = ["100,32,128,256", "100,1,128,128"]
 _MODES = ["inference", "training"]
 _INSTALLED = "auto"
-_LIBRARIES = ("torch", "onnxruntime")  # peers that somebody would use instead
+_LIBRARIES = ("torch", "onnxruntime")  # peers that users might choose in place of rnnfast
 
 
 def bench(
@@ -48,7 +48,7 @@ def bench(
         Path | None, typer.Option("--json", help="Write all results there.", show_default=False)
     ] = None,
 ) -> None:
-    """Measure the layers' speed, beside the machine's limits and other libraries.
+    """Measure the speed of the layers against the machine's limits and other libraries.
 
     Options that choose cases may be repeated.
     """

@@ -1,4 +1,4 @@
-"""Cells on the command line: `rnnfast cells`, and cells out of Python files."""
+"""Cells on the command line: `rnnfast cells`, and cells from Python files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ HELP = "a name that `rnnfast cells` lists, or FILE.py:NAME, a rnnfast.Cell of yo
 def cells(
     cell: Annotated[
         str | None,
-        typer.Argument(help=f"Tell of this one: {HELP}.", show_default=False),
+        typer.Argument(help=f"Show this cell: {HELP}.", show_default=False),
     ] = None,
 ) -> None:
-    """List the recurrent cells, or tell the equations and the source of one."""
+    """List the recurrent cells, or show the equations and the source of one."""
     if cell is not None:
         with option_errors():
             chosen = chosen_cell(cell)
@@ -45,10 +45,10 @@ def cells(
 
 
 def chosen_cell(text: str) -> str | Cell:
-    """The cell that an option names: a name as it is, or the cell that a file holds.
+    """Return the cell that an option names: the name itself, or a cell from a Python file.
 
     Raises:
-        CommandError: There is no such file, it cannot be run, or holds no such cell.
+        CommandError: The file does not exist, cannot be run, or does not contain the cell.
     """
     file, colon, name = text.rpartition(":")
     if not colon:
@@ -68,7 +68,7 @@ def chosen_cell(text: str) -> str | Cell:
 
 
 def _run(file: str) -> ModuleType:
-    """The module that a file of Python makes."""
+    """Run a Python file and return its module."""
     path = Path(file)
     if not path.is_file():
         raise CommandError(f"cell: expected FILE.py:NAME, got a file that does not exist: {file}")
@@ -78,7 +78,7 @@ def _run(file: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the file does
+    except Exception as error:  # the file may raise anything
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == spec.origin]
         line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
@@ -100,7 +100,7 @@ def _documentation(cell: Cell) -> str:
 
 
 def _row(cell: Cell | None) -> str:
-    """A line of the list, without the text; None for its head."""
+    """Return the line of a cell in the list, without its text; for None the heading."""
     values = ("cell", "states", "W", "R", "params")
     if cell is not None:
         numbers = cell.states, cell.gates, cell.recurrent_blocks, cell.params

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend."""
+"""Errors that the user can fix."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from rnnfast.cuda import DeviceError
 
-INTERRUPTED = 130  # the exit code that shells give for a process that Ctrl-C ended
+INTERRUPTED = 130  # the exit code that shells report for a process that Ctrl-C ended
 
 
 class CommandError(Exception):
-    """A command that cannot be carried out as given; the text is the whole message."""
+    """The command cannot be carried out; the text is the whole message."""
 
 
 @contextmanager
 def option_errors() -> Iterator[None]:
-    """Turns the library's complaints about arguments into errors of the command line."""
+    """Turn the library's errors about arguments into errors of the command line."""
     try:
         yield
     except (ValueError, TypeError, DeviceError) as error:
@@ -26,7 +26,7 @@ def option_errors() -> Iterator[None]:
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Turns failures to write to `path` into errors of the command line."""
+    """Turn failures to write to `path` into errors of the command line."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The files that commands read without being told."""
+"""The files that commands read, with their defaults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEFAULT_MODEL = Path("model.safetensors")
 
 
 def load(path: Path) -> Checkpoint:
-    """Reads a checkpoint."""
+    """Read a checkpoint."""
     if path == DEFAULT_MODEL and not path.exists():
         raise CommandError(
             f"{path} does not exist in this folder: make it by `rnnfast train`, or name another"
@@ -21,10 +21,10 @@ def load(path: Path) -> Checkpoint:
 
 
 def text_of(files: Sequence[str | Path], *, any_bytes: bool = False) -> str:
-    """The text of files, or that of the standard library if none are given."""
+    """Return the text of the files, or of the standard library if there are none."""
     return read_text(files, any_bytes=any_bytes) if files else stdlib_text()
 
 
 def takes_bytes(checkpoint: Checkpoint) -> bool:
-    """Whether the model of a checkpoint is one of bytes."""
+    """Return whether the model of a checkpoint predicts bytes instead of characters."""
     return bool(checkpoint.model.get("vocabulary") == ByteVocabulary().as_json())

@@ -1,4 +1,4 @@
-"""`rnnfast info`: what runs here, or what a checkpoint holds."""
+"""`rnnfast info`: facts about this machine or about a checkpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rnnfast.training.callbacks import format_time
 def info(
     model: Annotated[Path | None, typer.Argument(help="A checkpoint.", show_default=False)] = None,
 ) -> None:
-    """Tell about this machine, or about a checkpoint."""
+    """Show facts about this machine, or about a checkpoint."""
     facts = _machine() if model is None else _model(model)
     width = max(map(len, facts))
     for name, value in facts.items():

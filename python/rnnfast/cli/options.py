@@ -15,14 +15,14 @@ from rnnfast.training.option import default_of
 def with_options(
     kinds: tuple[type, ...], shown: Mapping[str, str | bool], helps: Mapping[str, str]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Makes a command take, as `**options`, what dataclasses of options declare.
+    """Give a command the options that dataclasses declare, which it receives as `**options`.
 
-    An option that is not given is None there: its default is the library's.
+    An option that is not given is None, so that the library applies its default.
 
     Args:
-        kinds: the dataclasses.
-        shown: what the help says of defaults, where that is not the declared one.
-        helps: the help of options, where that is not the declared one.
+        kinds: The dataclasses.
+        shown: What the help says of defaults, where that is not the declared one.
+        helps: The help of options, where that is not the declared one.
     """
 
     def declare(command: Callable[..., None]) -> Callable[..., None]:

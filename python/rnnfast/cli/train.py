@@ -108,7 +108,7 @@ def train(
 
 
 def _configured(path: Path) -> dict[str, Any]:
-    """What a configuration file gives, as the command line would."""
+    """Return the options of a configuration file, in the form of the command line."""
 
     def cell(name: str) -> Any:
         try:
@@ -126,7 +126,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_limits(given: dict[str, Any]) -> None:
-    """Refuses limits of 0, which would mean none to the library: to leave one out does that."""
+    """Refuse limits of 0, which the library takes for no limit: leave the option out for that."""
     for name in ("steps", "epochs"):
         if name in given:
             checks.positive_int(name, given[name])
@@ -161,7 +161,7 @@ def _resumed(path: Path, given: dict[str, Any]) -> CharLMTrainer:
         raise CommandError(f"{fixed[0]}: cannot change when a run is resumed")
     run = _chosen(given, _RUN_OPTIONS)
     if any(limit in run for limit in _LIMITS):
-        run = dict.fromkeys(_LIMITS, 0) | run  # new limits take the place of all old ones
+        run = dict.fromkeys(_LIMITS, 0) | run  # new limits replace all old limits
     files = given.get("files", [])
     checkpoint = load(path)
     if checkpoint.training and not files:
@@ -183,7 +183,7 @@ def _chosen(given: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def with_default_checkpoint(arguments: Sequence[str]) -> list[str]:
-    """Gives `--resume` its default, as options of typer have none where a value may be missing."""
+    """Add the default value of `--resume`, as typer has no options with optional values."""
     followers = [*arguments[1:], "-"]
     return [
         f"--resume={DEFAULT_MODEL}" if name == "--resume" and after.startswith("-") else name

@@ -1,4 +1,4 @@
-"""`rnnfast sample` and `rnnfast evaluate`: what a trained model is for."""
+"""`rnnfast sample` and `rnnfast evaluate`, which use a trained model."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def evaluate(
 
 
 def _load_first(path: Path) -> Checkpoint:
-    """Reads the checkpoint that the first argument names; a text in its place is a mistake."""
+    """Read the checkpoint that the first argument names; a text in its place is a mistake."""
     try:
         return load(path)
     except CheckpointError as error:

@@ -1,8 +1,8 @@
-"""CUDA devices: whether there is one, and what the engine does on it.
+"""CUDA devices: their availability, and the plans and settings of the engine on them.
 
-Layers, losses, optimisers and functions of rnnfast compute where their arrays are:
-`rnnfast.LSTM(..., device="cuda")` has its parameters on the device, as CuPy arrays. Importing this
-needs neither a driver nor CuPy.
+Layers, losses, optimisers and functions of rnnfast run where their arrays are:
+`rnnfast.LSTM(..., device="cuda")` keeps its parameters on the device, as CuPy arrays. Importing
+this module requires neither a driver nor CuPy.
 """
 
 from __future__ import annotations
@@ -32,26 +32,27 @@ backend.register("cuda", _engines.engine)
 
 
 def is_available() -> bool:
-    """Whether `device="cuda"` works here."""
+    """Return whether `device="cuda"` works here."""
     return unavailable_reason() is None
 
 
 def unavailable_reason() -> str | None:
-    """Why `device="cuda"` does not work here; None if it does."""
+    """Return why `device="cuda"` does not work here; None if it does."""
     return _engines.unavailable_reason()
 
 
 def set_float32_matmul_precision(precision: str, device: str = "cuda") -> None:
-    """Choose what the recurrent products of float32 layers multiply on a device.
+    """Set the precision of the recurrent products of float32 layers on a device.
 
-    The names are those of `torch.set_float32_matmul_precision`. A call's backward multiplies as its
-    forward did. Results differ from "highest" by about 1e-5 of their size with "high", by 1e-2 with
-    "medium".
+    The names are those of `torch.set_float32_matmul_precision`. The backward pass of a call uses
+    the same precision as its forward pass. Compared with "highest", results have relative
+    differences of about 1e-5 with "high" and 1e-2 with "medium".
 
     Args:
-        precision: "highest": float32. "high": float32 as pairs of bfloat16, by three products on
-            tensor cores. "medium": bfloat16, as a layer's `precision="bfloat16"`. Sums are float32.
-        device: Name of the device.
+        precision: "highest" multiplies float32 values; "high" splits each into a pair of bfloat16
+            values, which takes three products on tensor cores; "medium" rounds to bfloat16, like
+            `precision="bfloat16"` of a layer. Sums are always in float32.
+        device: The name of the device.
 
     Raises:
         ValueError: The precision or the device is unknown.
@@ -62,5 +63,5 @@ def set_float32_matmul_precision(precision: str, device: str = "cuda") -> None:
 
 
 def get_float32_matmul_precision(device: str = "cuda") -> str:
-    """What `set_float32_matmul_precision` chose; "highest" at first."""
+    """Return the setting of `set_float32_matmul_precision`, by default "highest"."""
     return _engines.named(device).matmul_precision

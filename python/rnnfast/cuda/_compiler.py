@@ -1,7 +1,8 @@
-"""Compiles kernels for a GPU at their first use, by NVRTC, which CuPy has; and keeps them on disk.
+"""Compilation of kernels at their first use with NVRTC, through CuPy, and a cache of them on disk.
 
-The cache is a folder of files, one for each text: `RNNFAST_CACHE` in the environment names the
-folder, else it is `rnnfast` in the platform's folder of caches. Files may be deleted at any time.
+The cache is a folder with one file for each source. The environment variable `RNNFAST_CACHE` names
+the folder; the default is `rnnfast` in the platform's cache folder. Files may be deleted at any
+time.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from rnnfast._version import __version__
 from rnnfast.cuda._kernels import Kernels
 
 _OPTIONS = ("-std=c++20", "-default-device")
-_DIGEST = 64  # characters of a file's first line
+_DIGEST = 64  # length of the digest at the start of a file
 
 
 class Image(NamedTuple):
     """Compiled kernels.
 
     Attributes:
-        code: for devices of one compute capability.
-        functions: the mangled names of the kernels, in the order that was asked for.
+        code: The code for devices of one compute capability.
+        functions: The mangled names of the kernels, in the order of `Kernels.functions`.
     """
 
     code: bytes
@@ -35,10 +36,10 @@ class Image(NamedTuple):
 
 
 def image(kernels: Kernels, capability: int) -> Image:
-    """The compiled kernels for devices of a compute capability, as 90; from disk if they are there.
+    """Return compiled kernels for a compute capability such as 90, from the cache if possible.
 
     Raises:
-        RuntimeError: NVRTC's messages, if it cannot compile the text.
+        RuntimeError: NVRTC cannot compile the source; the text contains its messages.
     """
     path = cache_folder() / f"{_key(kernels, capability)}.kernels"
     found = _read(path)
@@ -49,7 +50,7 @@ def image(kernels: Kernels, capability: int) -> Image:
 
 
 def compiled(kernels: Kernels, capability: int) -> Image:
-    """The same, always by NVRTC."""
+    """Compile kernels with NVRTC, without the cache."""
     nvrtc = _nvrtc()
     program = nvrtc.createProgram(kernels.text, "kernels.cu", (), ())
     try:
@@ -67,7 +68,7 @@ def compiled(kernels: Kernels, capability: int) -> Image:
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept."""
+    """Return the folder of the cache."""
     chosen = os.environ.get("RNNFAST_CACHE")
     if chosen:
         return Path(chosen)
@@ -80,7 +81,7 @@ def cache_folder() -> Path:
 
 @cache
 def include_folders() -> tuple[Path, ...]:
-    """The folders of the headers: those of the package or, where it lies in its sources, these."""
+    """Return the folders of the headers: in the package or, without them, in the source tree."""
     package = Path(__file__).with_name("include")
     if package.is_dir():
         return (package,)
@@ -101,7 +102,7 @@ def _options(capability: int) -> tuple[str, ...]:
 
 @cache
 def _headers_digest() -> str:
-    """A digest of all that a text may include."""
+    """Return a digest of all headers that a source may include."""
     total = hashlib.sha256()
     for folder in include_folders():
         for part in ("cuda", "cells", "core"):
@@ -117,7 +118,7 @@ def _key(kernels: Kernels, capability: int) -> str:
 
 
 def _read(path: Path) -> Image | None:
-    """What `_write` wrote; None if that is not there, or not whole."""
+    """Return the image that `_write` wrote; None if the file is missing or damaged."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -130,7 +131,7 @@ def _read(path: Path) -> Image | None:
 
 
 def _write(path: Path, made: Image) -> None:
-    """Keeps an image, if the disk takes it: without it the next process compiles again."""
+    """Write an image to the cache. If this fails, the next process compiles it again."""
     data = json.dumps(made.functions).encode() + b"\n" + made.code
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

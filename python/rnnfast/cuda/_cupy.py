@@ -1,4 +1,4 @@
-"""Arrays of CUDA devices: CuPy's."""
+"""The engine on CuPy arrays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rnnfast.cuda._kernels import Kernels
 
 
 class CupyEngine(Engine):
-    """CuPy's current device and stream."""
+    """The engine on the current device and stream of CuPy."""
 
     def __init__(self, name: str, extension: ModuleType) -> None:
         super().__init__(name, extension)
@@ -33,7 +33,7 @@ class CupyEngine(Engine):
             return cupy.asarray(np.asarray(value))
         if hasattr(value, "__cuda_array_interface__"):
             return cupy.asarray(value)
-        return cupy.from_dlpack(value)  # orders its producer's stream before ours
+        return cupy.from_dlpack(value)  # makes our stream wait for the producer's
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
         return cupy.empty(shape, dtype)
@@ -45,7 +45,7 @@ class CupyEngine(Engine):
         return int(cupy.cuda.get_current_stream().ptr)
 
     def compiled(self, kernels: Kernels) -> list[int]:
-        """The addresses of kernels for the current device, by NVRTC or from the cache on disk."""
+        """Return the addresses of kernels for the current device, compiled or from the cache."""
         image = _compiler.image(kernels, self.properties()["capability"])
         return self.extension.load_image(image.code, image.functions)  # type: ignore[no-any-return]
 
@@ -54,7 +54,7 @@ class CupyEngine(Engine):
 
 
 def _cublas_folder() -> Path | None:
-    """Where the package nvidia-cublas has its library, if it is installed."""
+    """Return the folder of the library of the package nvidia-cublas, if it is installed."""
     spec = importlib.util.find_spec("nvidia")
     places = spec.submodule_search_locations if spec is not None else None
     folders = (Path(place, "cu13", "lib") for place in places or ())

@@ -1,4 +1,4 @@
-"""A device: its arrays and their addresses, and the cells and kernels that its module has."""
+"""A device: its arrays and their addresses, and the cells and kernels of its module."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rnnfast._engine.backend import Array, Backend
 from rnnfast.cuda._devices import Properties
 from rnnfast.cuda._kernels import Kernels, Unit, definition, kernels, traced_cell
 
-# PyTorch's names for what may multiply where arrays are float32.
+# The precision of products by PyTorch's names for the settings of float32 arrays.
 MATMUL_PRECISIONS = {"highest": "full", "high": "bfloat16x3", "medium": "bfloat16"}
 
 _ALIGNMENT = 16  # bytes: kernels read four values at once
 
 
 class Device(Backend):
-    """A compiled module, `_cuda` or one of the same sources, and arrays of its device.
+    """A compiled module, `_cuda` or another build of its sources, and the arrays of its device.
 
-    What is done goes to the caller's stream, and nothing waits for it.
+    Work is queued on the caller's stream without waiting for it.
     """
 
     dtypes = (np.dtype("float32"),)
@@ -33,24 +33,24 @@ class Device(Backend):
     def __init__(self, name: str, extension: ModuleType) -> None:
         self.name = name
         self.extension: Any = extension
-        # The only kernel that networks may run, for tests and measuring; None for any.
+        # The only kernel that networks may use, for tests and benchmarks; None for any kernel.
         self.kernel: str | None = None
         self.matmul_precision = "highest"  # see set_float32_matmul_precision
 
     def products(self, precision: str) -> str:
-        """What recurrent products multiply at a layer's precision."""
+        """Return the precision of recurrent products for the precision of a layer."""
         return precision if precision != "full" else MATMUL_PRECISIONS[self.matmul_precision]
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        """A new array with any values."""
+        """Return a new, uninitialised array."""
 
     @abstractmethod
     def stream(self) -> int:
-        """The caller's stream."""
+        """Return the caller's stream."""
 
     def properties(self) -> Properties:
-        """What the device has."""
+        """Return the properties of the device."""
         return self.extension.device_properties()  # type: ignore[no-any-return]
 
     def contiguous(self, array: Array) -> Array:
@@ -61,31 +61,31 @@ class Device(Backend):
         return copy
 
     def floats(self, *shape: int) -> Array:
-        """A new array of float32 with any values."""
+        """Return a new, uninitialised float32 array."""
         return self.empty(shape, np.float32)
 
     def zeros(self, *shape: int) -> Array:
-        """The same of zeros."""
+        """Return a new float32 array of zeros."""
         array = self.floats(*shape)
         array.fill(0)
         return array
 
     def scratch(self, size: int) -> Array:
-        """Bytes that the kernels use during a call."""
+        """Return scratch memory of `size` bytes for the kernels of a call."""
         return self.empty((size,), np.uint8)
 
     def address(self, array: Array | None) -> int:
-        """The address of an array, 0 for none."""
+        """Return the address of an array, or 0 for None."""
         return 0 if array is None else self.pointer(array)
 
     def check_cell(self, name: str) -> None:
         self.cell(name)
 
     def cell(self, name: str) -> int:
-        """The extension's number of a cell, which it may learn of now.
+        """Return the number of a cell in the extension, and define the cell there if it is new.
 
         Raises:
-            CellError: The cell cannot run here.
+            CellError: The cell cannot run on this device.
         """
         number = int(self.extension.find_cell(name))
         if number >= 0:
@@ -94,11 +94,11 @@ class Device(Backend):
         assert cell is not None, f"the module has no cell {name!r}"
         from rnnfast.traced.header import header
 
-        header(cell)  # raises, if it has none
+        header(cell)  # raises a CellError if the cell is not supported
         return int(self.extension.define_cell(name, **definition(cell)))
 
     def prepare(self, call: Any, cell: str, *, backward: bool) -> None:
-        """Compiles and loads the kernels that a pass of a call needs, if they are not there."""
+        """Compile and load the kernels that a pass of a call needs, if they are missing."""
         missing = call.missing(backward=backward)
         if missing is None:
             return
@@ -109,4 +109,4 @@ class Device(Backend):
 
     @abstractmethod
     def compiled(self, kernels: Kernels) -> list[int]:
-        """The addresses of kernels' functions, which stay valid."""
+        """Compile kernels and return the addresses of their functions, which stay valid."""

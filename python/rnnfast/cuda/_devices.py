@@ -1,10 +1,10 @@
-"""Devices that plans can be made for without having them."""
+"""Properties of devices for which plans can be made without the hardware."""
 
 from __future__ import annotations
 
 from typing import Any
 
-Properties = dict[str, Any]  # those of `DeviceProperties` in src/cuda/device_properties.h
+Properties = dict[str, Any]  # the fields of `DeviceProperties` in src/cuda/device_properties.h
 
 _KIB = 1024
 
@@ -18,7 +18,7 @@ def _properties(
     threads: int,
     blocks: int,
 ) -> Properties:
-    reserved = _KIB if capability >= 80 else 0  # of each block, by the system
+    reserved = _KIB if capability >= 80 else 0  # the system reserves this much of each block
     return {
         "name": name,
         "capability": capability,

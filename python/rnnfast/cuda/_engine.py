@@ -1,6 +1,6 @@
-"""The library's functions on a device: results are made here, and addresses handed to the kernels.
+"""The library's functions on a device: they allocate results and pass addresses to the kernels.
 
-Arguments have been checked.
+The callers have checked all arguments.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rnnfast.cuda._network import DevicePacked, DeviceReserve, Network
 
 
 class Engine(Device):
-    """The functions of a device's module, over its arrays."""
+    """The backend of a device: the functions of its module on its arrays."""
 
     # ---- recurrent networks: `rnnfast.functional`
 
@@ -110,7 +110,7 @@ class Engine(Device):
         transpose_b: bool = False,
         **options: Any,
     ) -> None:
-        """C = op(a) op(b) of sizes (m, k) and (k, n)."""
+        """Compute c = op(a) op(b), where op(a) is (m, k) and op(b) is (k, n)."""
         m, n, k = sizes
         if 0 in sizes:
             return
@@ -166,7 +166,7 @@ class Engine(Device):
     def cross_entropy(
         self, *, logits: Array, targets: Array, ignore_index: int, need_gradient: bool
     ) -> tuple[Array, Array | None]:
-        """The mean loss, an array of shape (), and its gradient by the logits."""
+        """Return the mean loss, an array of shape (), and its gradient with respect to logits."""
         classes = logits.shape[-1]
         losses = self.floats(targets.size)
         result = self.empty((2,), np.float64)
@@ -206,7 +206,7 @@ class Engine(Device):
 
 
 class Group:
-    """Gradients, values and buffers, with the table of their pieces on the device."""
+    """Gradients, parameters and buffers, with the table of their pieces on the device."""
 
     _MOST_BUFFERS = 3
 
@@ -223,7 +223,7 @@ class Group:
         self._buffers = buffers + [False] * (self._MOST_BUFFERS - len(buffers))
 
     def step(self, name: str, care: _core.Care, **options: Any) -> Array | None:
-        """Calls the function of that name; returns the norm, of shape (), if the care needs it."""
+        """Call a function by its name; return the norm, of shape (), if there is a bound on it."""
         on = self._on
         if care.only_if_finite:
             norm = sum((a.astype(np.float64) ** 2).sum() for a in self._lists[0]) ** 0.5

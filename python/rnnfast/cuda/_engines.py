@@ -1,4 +1,4 @@
-"""The engine of CUDA devices, and why it cannot be used where it cannot."""
+"""Access to the engine of CUDA devices, or to the reason why it is unavailable."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rnnfast.cuda._engine import Engine
 
 
 def engine() -> Engine:
-    """The engine of the device "cuda".
+    """Return the engine of the device "cuda".
 
     Raises:
-        DeviceError: It cannot be used here; the message says why.
+        DeviceError: The device cannot be used here; the message says why.
     """
     reason = unavailable_reason()
     if reason is not None:
@@ -25,11 +25,11 @@ def engine() -> Engine:
 
 
 def named(device: str) -> Engine:
-    """The engine of a registered device.
+    """Return the engine of a registered device.
 
     Raises:
-        ValueError: There is no device of this name, or it is the CPU.
-        DeviceError: It cannot be used here; the message says why.
+        ValueError: No device has this name, or it is the CPU.
+        DeviceError: The device cannot be used here; the message says why.
     """
     found = backend.get(device)
     if not isinstance(found, Engine):
@@ -38,7 +38,7 @@ def named(device: str) -> Engine:
 
 
 def unavailable_reason() -> str | None:
-    """Why the device "cuda" cannot be used here; None if it can."""
+    """Return why the device "cuda" cannot be used here; None if it can."""
     extension = compiled_module()
     if extension is None:
         return "rnnfast was built without CUDA, as no CUDA compiler was found"
@@ -54,7 +54,7 @@ def unavailable_reason() -> str | None:
 
 @cache
 def compiled_module() -> ModuleType | None:
-    """The compiled module of the CUDA engine; None if it was not built."""
+    """Return the compiled module of the CUDA engine; None if it was not built."""
     try:
         return importlib.import_module("rnnfast._cuda")
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""What the CUDA engine would do, and why."""
+"""The plans of the CUDA engine, with the reasons for them."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from rnnfast.cuda import _engines
 from rnnfast.cuda._devices import VIRTUAL, Properties
 from rnnfast.reference import Cell
 
-# What products multiply, and what the planner calls it.
+# The planner's names of the types of factors in products.
 DTYPES = {"float32": "full", "bfloat16": "bfloat16", "bfloat16x3": "bfloat16x3"}
-# What the engine counts in 32 bits, and what plans are made for.
+# The largest sizes: T and I are counted in 32 bits, plans support B and H up to their limit.
 LARGEST = {"T": 2**31 - 1, "B": 2**24, "I": 2**31 - 1, "H": 2**24}
 
 
 class Plan(NamedTuple):
-    """How one pass of one layer in one direction runs.
+    """The plan of one pass of one layer in one direction.
 
     Attributes:
-        kernel: "grid" (multiply-adds in float32, a barrier a step), or one on tensor cores: "block"
-            (a block has all hidden units), "cluster" (h through distributed shared memory),
-            "flags" (blocks poll each other's h); or "gemm" (a matrix product a step).
-        units, slices: Hidden units of a block, and blocks that share all of them.
-        rows, tiles: Sequences of a block, and tiles of the batch.
+        kernel: "grid" (float32 multiply-adds and one barrier per step), one on tensor cores:
+            "block" (a block computes all hidden units), "cluster" (h is exchanged through
+            distributed shared memory), "flags" (blocks poll each other's h); or "gemm" (one matrix
+            product per step).
+        units, slices: Hidden units of a block, and number of blocks that share all units.
+        rows, tiles: Sequences of a block, and number of tiles of the batch.
         threads, cluster: Threads of a block, blocks of a cluster.
         shared_bytes: Dynamic shared memory of a block.
         cooperative: Whether all blocks must be on the device at once.
-        resident: Blocks of this kind that the device holds at once.
-        step_seconds: The estimate of a step, of which the next ones are parts: products, exchange,
-            synchronisation and the pointwise part follow each other; memory is beside them.
-        reason: The estimates of the other kernels, or why they cannot run.
+        resident: Number of such blocks that fit on the device at once.
+        step_seconds: The estimated time of a step. The next fields are its parts: products,
+            exchange, synchronisation and the pointwise part follow each other, and memory traffic
+            overlaps with them.
+        reason: The estimates of the other kernels, or the reasons why they cannot run.
     """
 
     kernel: str
@@ -58,7 +60,7 @@ class Explanation(NamedTuple):
     """The plans of a layer; `print` shows them as text.
 
     Attributes:
-        title: What was asked.
+        title: The cell, sizes and device of the layer.
         device: Properties of the device.
         steps: T.
         forward: The plan of the forward pass in one direction.
@@ -112,10 +114,10 @@ def explain(
     device: str | None = None,
     kernel: str | None = None,
 ) -> Explanation:
-    """Tell which kernels a layer runs with on a device, their resources and a roofline estimate.
+    """Return the kernels that a layer uses on a device, their resources and a roofline estimate.
 
-    The input product and the weights' gradients, products of matrices before and after the loop
-    over the steps, do not count.
+    The estimate does not include the input product and the gradients of weights, which are matrix
+    products before and after the loop over the steps.
 
     Args:
         cell: A cell, or the name of one.

@@ -1,4 +1,4 @@
-"""The C++ text of the kernels of a cell that the engine has not compiled ahead."""
+"""C++ source for the kernels of cells that are not compiled ahead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rnnfast.traced import TracedCell  # loaded when a cell is first traced
 
 TYPE = "rnnfast::cuda::Compiled"
-"""What the text calls the cell."""
+"""The name of the cell in the source."""
 
 
 class Unit(NamedTuple):
@@ -23,11 +23,11 @@ class Unit(NamedTuple):
 
 
 class Kernels(NamedTuple):
-    """What a compiler is given.
+    """The input of the compiler.
 
     Attributes:
-        text: the source. It includes headers below the folders `src` and `src/cpp`.
-        functions: the kernels' names in C++.
+        text: The source. It includes headers below the folders `src` and `src/cpp`.
+        functions: The names of the kernels in C++.
     """
 
     text: str
@@ -35,12 +35,12 @@ class Kernels(NamedTuple):
 
 
 def kernels(extension: Any, unit: Unit, traced: TracedCell | None) -> Kernels:
-    """The kernels of a unit.
+    """Return the source of the kernels of a unit.
 
     Args:
         extension: The compiled module.
-        unit: What is asked for.
-        traced: The cell; None for one of the registry, of which there is a header.
+        unit: The unit.
+        traced: The cell; None for a cell of the registry, which has a header.
 
     Raises:
         CellError: The cell has no header.
@@ -58,7 +58,7 @@ def kernels(extension: Any, unit: Unit, traced: TracedCell | None) -> Kernels:
 
 
 def traced_cell(name: str) -> TracedCell | None:
-    """A cell that the engine knows, as equations; None for one of the registry."""
+    """Return the equations of a cell that the engine knows; None for a cell of the registry."""
     if name in COMPILED:
         return None
     from rnnfast import traced
@@ -67,7 +67,7 @@ def traced_cell(name: str) -> TracedCell | None:
 
 
 def definition(traced: TracedCell) -> dict[str, Any]:
-    """The arguments of the extension's `define_cell`, but for the name."""
+    """Return the arguments of the extension's `define_cell`, without the name."""
     stages: list[tuple[list[tuple[bool, int, int, int]], int]] = [
         (
             list(stage.products),

@@ -1,4 +1,4 @@
-"""One call of a recurrent network on a device, and what it keeps for backward."""
+"""A call of a recurrent network on a device, and the reserve that it keeps for backward."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rnnfast.cuda._device import Device
 
 @dataclass(frozen=True)
 class DevicePacked:
-    """Weights on a device that nobody else changes: what `_core.Packed` is on the CPU."""
+    """Private copies of weights on a device: the counterpart of `_core.Packed`."""
 
     on: Device
     cell: str
@@ -26,7 +26,7 @@ class DevicePacked:
 
     @property
     def dtype(self) -> str:
-        """Name of their dtype."""
+        """Name of the dtype of the weights."""
         return str(self.weights[0].weight_ih.dtype)
 
     @property
@@ -41,25 +41,25 @@ class DevicePacked:
 
     @property
     def proj_size(self) -> int:
-        """0, as nothing is projected here."""
+        """Width of a projected h: 0, as devices do not support projections."""
         return 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the copies."""
+        """Size of the copies in bytes."""
         return sum(array.nbytes for w in self.weights for array in w if array is not None)
 
 
 @dataclass(frozen=True)
 class DeviceReserve:
-    """What a training forward pass keeps: the form of `_core.Reserve`."""
+    """The reserve of a training forward pass, with the interface of `_core.Reserve`."""
 
     network: Network
     memory: Array
 
     @property
     def on(self) -> Device:
-        """Where it is."""
+        """The device that holds the reserve."""
         return self.network.on
 
     @property
@@ -69,7 +69,7 @@ class DeviceReserve:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the reserve space."""
+        """Size of the reserve in bytes."""
         return int(self.memory.nbytes)
 
     @property
@@ -79,7 +79,7 @@ class DeviceReserve:
 
     @property
     def states(self) -> int:
-        """States of the cell."""
+        """Number of states of the cell."""
         return self.network.states
 
     @property
@@ -94,7 +94,7 @@ class DeviceReserve:
 
 
 class Network:
-    """The arguments of a call, checked and on the device."""
+    """The arguments of a call, which are checked and on the device."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Network:
         self.on, self.x, self.weights, self._cell = on, x, weights, options.cell.name
         self.states, self.training = options.cell.states, options.training
         self.initial = state or (None,) * self.states
-        # The kernels count steps in 32 bits; what is longer than T masks nothing either way.
+        # The kernels count steps in 32 bits. A length that overflows masks no less: it exceeds T.
         self.lengths = None if lengths is None else on.contiguous(lengths.astype(np.int32))
         steps, batch = x.shape[:2]
         input_size, hidden = weights[0].weight_ih.shape[1], weights[0].weight_hh.shape[1]
@@ -198,7 +198,7 @@ class Network:
         return DeviceReserve(self, memory) if self.training else None
 
     def _copied(self, states: Sequence[Array | None]) -> tuple[Array, ...]:
-        """What no step changes: copies, zeros for None."""
+        """Return what no step changes: copies, zeros for None."""
         return tuple(self.on.zeros(*self.state_shape) if s is None else s.copy() for s in states)
 
     def _weight_addresses(self, weights: Sequence[Any]) -> list[list[int]]:

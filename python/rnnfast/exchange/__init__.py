@@ -1,4 +1,4 @@
-"""Weights of other libraries: from and to PyTorch and Keras."""
+"""Conversion of weights from and to PyTorch and Keras."""
 
 from rnnfast.exchange.keras import load_keras_weights, to_keras_weights
 from rnnfast.exchange.pytorch import load_torch_state_dict, to_torch_state_dict

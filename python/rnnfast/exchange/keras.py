@@ -1,4 +1,4 @@
-"""Weights from and to Keras, which is never imported."""
+"""Conversion of weights from and to Keras, which is never imported."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ def load_keras_weights(
     weights: Sequence[ArrayLike],
     config: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
-    """Set a layer's parameters from those of Keras layers: `SimpleRNN`, `LSTM` or `GRU`.
+    """Set the parameters of a layer from those of Keras layers: `SimpleRNN`, `LSTM` or `GRU`.
 
-    Keras has one bias where we have two (`bias_hh` is set to zero), but for a GRU with
+    Keras has one bias where rnnfast has two (`bias_hh` is set to zero), except in a GRU with
     `reset_after`.
 
-    Arrays do not tell what a Keras layer computes with them: Keras 1 and 2 had "hard_sigmoid"
-    where Keras 3 has "sigmoid", and the results differ by tens of percent. So give `config`.
+    The arrays do not determine the activations of a Keras layer: the default was "hard_sigmoid" in
+    Keras 1 and 2 and is "sigmoid" in Keras 3, and results differ by tens of percent. Pass `config`
+    to have them checked.
     Without it a warning says what is assumed: activation "tanh" ("relu" for a layer of cell
     "rnn_relu"), recurrent_activation "sigmoid", reset_after as the layer's cell has it, and
     go_backwards False.
@@ -93,10 +94,11 @@ def load_keras_weights(
 
 
 def to_keras_weights(layer: Recurrent) -> list[RealArray]:
-    """A layer's parameters as Keras's `set_weights` takes them; see `load_keras_weights`.
+    """Return the parameters of a layer in the form of Keras's `set_weights`.
 
-    The two biases are added up where Keras has one. Weights of several layers stand one after the
-    other: for each layer and direction three arrays, or two without biases.
+    This is the inverse of `load_keras_weights`. If Keras has one bias, it is the sum of the two.
+    The weights of several layers follow each other: for each layer and direction three arrays, or
+    two without biases.
 
     Args:
         layer: Of cell "lstm", "gru", "gru_reset_before", "rnn_tanh" or "rnn_relu".
@@ -118,7 +120,7 @@ def to_keras_weights(layer: Recurrent) -> list[RealArray]:
 
 
 def _keras_form(layer: Recurrent) -> tuple[tuple[int, ...], bool]:
-    """Our row blocks in the order of Keras's columns, and whether Keras has two biases."""
+    """Return the row blocks in the order of Keras's columns, and whether Keras has two biases."""
     if layer.cell not in _KERAS_GATES:
         raise ValueError(
             f"layer: expected a cell that Keras has, one of {', '.join(_KERAS_GATES)}, got "
@@ -138,7 +140,7 @@ def _keras_form(layer: Recurrent) -> tuple[tuple[int, ...], bool]:
 
 
 def _keras_assumptions(layer: Recurrent) -> str:
-    """What has to be true of a Keras layer for its weights to be a layer's, in words."""
+    """Return in words the options that a Keras layer must have to match a layer."""
     _keras_form(layer)
     if layer.cell in ("rnn_tanh", "rnn_relu"):
         return f"activation={layer.cell.removeprefix('rnn_')!r}"
@@ -149,7 +151,7 @@ def _keras_assumptions(layer: Recurrent) -> str:
 
 
 def _keras_shapes(weights: Weights, two_biases: bool) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shapes of Keras's arrays of one layer in one direction, and what they are in words."""
+    """Return the shapes of Keras's arrays for a layer and direction, each with its meaning."""
     (rows, inputs), hidden = weights.weight_ih.shape, weights.weight_hh.shape[1]
     gates = f"{rows // hidden}*hidden_size"
     shapes: dict[str, tuple[tuple[int, ...], str]] = {
@@ -162,7 +164,7 @@ def _keras_shapes(weights: Weights, two_biases: bool) -> dict[str, tuple[tuple[i
 
 
 def _check_weights(weights: Any) -> None:
-    """Raises where something else was given than the arrays of a Keras layer."""
+    """Raise an error for anything but the arrays of a Keras layer."""
     pair = "keras_layer.get_weights(), and as config keras_layer.get_config()"
     if isinstance(weights, (str, PathLike)):
         got = (

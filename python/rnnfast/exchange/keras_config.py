@@ -1,4 +1,4 @@
-"""What the configuration of a Keras layer says, held against a layer of ours."""
+"""Checks of the configuration of a Keras layer against a layer of rnnfast."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _GRU_CELLS = {True: "gru", False: "gru_reset_before"}  # by reset_after
 
 
 def check(layer: Recurrent, config: Config | Sequence[Config]) -> None:
-    """Check that a layer computes what layers of Keras with these configurations do.
+    """Check that a layer computes the same as Keras layers with these configurations.
 
     Args:
         layer: The layer.
-        config: What `get_config()` of each of Keras's layers gives, or `keras.layers.serialize`;
-            one dict, or a sequence of one for each of the layer's layers.
+        config: The result of `get_config()` or `keras.layers.serialize` of the Keras layers: one
+            dict, or a sequence of one dict for each of the layer's layers.
 
     Raises:
         ValueError: The layer computes something else; the message names the option.
@@ -76,7 +76,7 @@ def _check_layer(label: str, layer: Recurrent, config: Config) -> None:
 def _check_direction(
     label: str, layer: Recurrent, class_name: str | None, options: Config, *, backwards: bool
 ) -> None:
-    """Checks the options of one layer in one direction."""
+    """Check the options of one layer in one direction."""
     if "cell" in options:  # keras.layers.RNN around a cell
         class_name, cell_options = _named(f"{label}['cell']", options["cell"])
         class_name = None if class_name is None else class_name.removesuffix("Cell")
@@ -111,7 +111,7 @@ def _check_direction(
 
 
 def _cell(label: str, class_name: str | None, options: Config) -> str:
-    """The cell of ours that a configuration describes."""
+    """Return the rnnfast cell that a configuration describes."""
     kind = class_name or _guessed_class(options)
     if kind not in _LAYERS:
         raise ValueError(
@@ -130,7 +130,7 @@ def _cell(label: str, class_name: str | None, options: Config) -> str:
 
 
 def _guessed_class(options: Config) -> str | None:
-    """The class of a bare `get_config()`, which does not name it."""
+    """Infer the class from a bare `get_config()`, which does not name it."""
     if "units" not in options:
         return None
     if "unit_forget_bias" in options:
@@ -139,7 +139,7 @@ def _guessed_class(options: Config) -> str | None:
 
 
 def _named(label: str, config: Any) -> tuple[str | None, Config]:
-    """The class, if a configuration names it, and the options."""
+    """Return the class (None if the configuration does not name it) and the options."""
     if not isinstance(config, Mapping):
         raise TypeError(f"{label}: expected a dict, got {type(config).__name__}")
     if isinstance(config.get("config"), Mapping) and "class_name" in config:
@@ -154,7 +154,7 @@ def _returns_sequences(label: str, config: Config) -> bool:
 
 
 def _function(value: Any) -> str:
-    """The name of a function: a string itself, or the config of a serialised function."""
+    """Return the name of an activation, which is a string or a serialised function."""
     if isinstance(value, Mapping) and isinstance(value.get("config"), str):
         return str(value["config"])
     return value if isinstance(value, str) else f"a function of its own ({type(value).__name__})"

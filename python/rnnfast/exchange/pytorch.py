@@ -1,4 +1,4 @@
-"""Weights from and to PyTorch, which is not imported where its weights come in."""
+"""Conversion of weights from and to PyTorch; loading them does not import it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def load_torch_state_dict(module: Module, state_dict: Mapping[str, Any], prefix:
     """Set the parameters of a layer or a model from those of a PyTorch module.
 
     Parameters of recurrent layers, embeddings and linear layers have the same names, shapes and
-    gate orders in both. A layer of one layer and direction also takes those of a PyTorch cell
-    (`LSTMCell`, `GRUCell`, `RNNCell`), whose names lack the `_l0`. The initial states of a layer
-    with `learn_state` have names in `rnnfast.torch`, and not in `torch.nn`.
+    gate orders in both. A layer of one layer and direction also takes the parameters of a PyTorch
+    cell (`LSTMCell`, `GRUCell`, `RNNCell`), whose names lack the `_l0`. Learned initial states
+    (`learn_state`) have the names of `rnnfast.torch`; `torch.nn` has no such parameters.
 
     Args:
         module: A layer, or a model made of them; a model's names are those of its attributes.
@@ -42,7 +42,7 @@ def load_torch_state_dict(module: Module, state_dict: Mapping[str, Any], prefix:
         and (module.num_layers, module.bidirectional) == (1, False)
         and f"{start}weight_hh" in given
     )
-    names = {}  # ours, by the name in the state dict
+    names = {}  # names in rnnfast, by the name in the state dict
     for parameter in module.parameters():
         theirs = parameter.name.removesuffix("_l0") if cell else parameter.name
         names[start + theirs] = parameter.name
@@ -51,11 +51,11 @@ def load_torch_state_dict(module: Module, state_dict: Mapping[str, Any], prefix:
 
 
 def to_torch_state_dict(module: Module, prefix: str = "") -> dict[str, Any]:
-    """The parameters of a layer or a model as PyTorch's tensors: copies, on the CPU.
+    """Return copies of the parameters of a layer or a model as PyTorch tensors on the CPU.
 
     Args:
         module: A layer or a model.
-        prefix: What names start with, as for `load_torch_state_dict`.
+        prefix: The prefix of all names, as for `load_torch_state_dict`.
 
     Returns:
         Tensors by name, for `torch_module.load_state_dict`.
@@ -70,7 +70,7 @@ def to_torch_state_dict(module: Module, prefix: str = "") -> dict[str, Any]:
 
 
 def _check_state_dict(state_dict: Any) -> None:
-    """Raises where something else was given than tensors by name."""
+    """Raise an error for anything but a mapping from names to tensors."""
     if isinstance(state_dict, Mapping):
         return
     if isinstance(state_dict, (str, PathLike)):
@@ -86,7 +86,7 @@ def _check_state_dict(state_dict: Any) -> None:
 
 
 def _array(value: Any) -> RealArray:
-    """A tensor or array as an array; a tensor of bfloat16, which NumPy lacks, as float32."""
+    """Convert a tensor or array to an array; bfloat16 tensors become float32, as NumPy lacks it."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()

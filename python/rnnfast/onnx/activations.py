@@ -51,7 +51,7 @@ class Scaled(NamedTuple):
     parameters: tuple[float, ...] = ()
 
     def on_tape(self, clip: float | None) -> Activation:
-        """The function, after its argument is clipped to [-clip, clip] if that is given."""
+        """Return the function, after its argument is clipped to [-clip, clip] if that is given."""
         function = _FUNCTIONS[self.name].of
 
         def activation(v: Var) -> Var:
@@ -64,7 +64,7 @@ class Scaled(NamedTuple):
 def read(
     label: str, names: Sequence[str], alphas: Sequence[float], betas: Sequence[float]
 ) -> list[Scaled]:
-    """The functions that a node names.
+    """Return the functions that a node names.
 
     Args:
         label: The node, for messages.

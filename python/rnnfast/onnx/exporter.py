@@ -29,9 +29,9 @@ def export(
     lengths: bool = False,
     dtype: DTypeLike | None = None,
 ) -> None:
-    """Write a model to an ONNX file; `to_model` tells what is in it and takes the arguments.
+    """Write a model to an ONNX file; see `to_model` for its content and the arguments.
 
-    The file is written whole or not at all: on failure an existing one stays as it was.
+    The file is written atomically: on failure an existing file stays as it was.
 
     Args:
         model: A layer or a language model.
@@ -51,7 +51,7 @@ def export(
 def to_model(
     model: Recurrent | CharLM, *, lengths: bool = False, dtype: DTypeLike | None = None
 ) -> Any:
-    """Make an ONNX model that computes what a model computes in evaluation mode.
+    """Return an ONNX model with the same results as a model in evaluation mode.
 
     A layer becomes a graph from `x` (T, B, I), or (B, T, I) if `batch_first`, and the initial state
     `h0`, for an LSTM also `c0`, (L*D, B, H) each, to `y` (T, B, D*H) and the final state `hn` (and
@@ -117,7 +117,7 @@ def to_model(
 
 
 class _Graph:
-    """An ONNX graph in the making; values are named by their makers."""
+    """A builder of an ONNX graph; callers name the values."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
@@ -136,12 +136,12 @@ class _Graph:
         self._outputs.append(self._value(name, shape, self.dtype))
 
     def real(self, name: str, values: NDArray[Any]) -> str:
-        """A constant of the graph's type."""
+        """Return a constant of the graph's type."""
         self._constants.append(numpy_helper.from_array(values.astype(self.dtype), name))
         return name
 
     def integers(self, name: str, values: Sequence[int] | int, dtype: DTypeLike = np.int64) -> str:
-        """A constant of integers."""
+        """Return a constant of integers."""
         self._constants.append(numpy_helper.from_array(np.array(values, dtype), name))
         return name
 
@@ -199,7 +199,7 @@ def _add_states(graph: _Graph, layer: Recurrent) -> None:
 
 
 def _initial(graph: _Graph, layer: Recurrent, x: str) -> list[str]:
-    """The names of the initial states, (L*D, B, H) each; x is (T, B, I)."""
+    """Return the names of the initial states, (L*D, B, H) each; x is (T, B, I)."""
     names = [f"{state}0" for state in _states(layer)]
     if not layer.learn_state:
         return names
@@ -261,7 +261,7 @@ def _add_layer(graph: _Graph, layer: Recurrent, x: str, y: str, lengths: bool) -
 
 
 def _split(graph: _Graph, state: str, layers: int, directions: int) -> list[str]:
-    """An initial state (L*D, B, H) as one (D, B, H) for each layer."""
+    """Return an initial state (L*D, B, H) as one (D, B, H) for each layer."""
     if layers == 1:
         return [state]
     sizes = graph.integers(f"{state}_sizes", [directions] * layers)
@@ -271,7 +271,7 @@ def _split(graph: _Graph, state: str, layers: int, directions: int) -> list[str]
 
 
 def _add_side_by_side(graph: _Graph, source: str, target: str, layer: int, directions: int) -> None:
-    """From (T, D, B, H) to (T, B, D*H)."""
+    """Add nodes that convert (T, D, B, H) to (T, B, D*H)."""
     if directions == 1:
         graph.add("Squeeze", [source, graph.integers(f"axis_l{layer}", [1])], target)
         return

@@ -1,4 +1,4 @@
-"""Functions of an ONNX model, put in place of their calls."""
+"""Inlining of the functions of an ONNX model."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _MAX_NODES = 1_000_000
 
 
 def inlined(model: Any) -> Any:
-    """The model with the bodies of its functions in place of their calls.
+    """Return the model with all calls of its functions inlined.
 
     Raises:
-        ValueError: A function calls itself, the calls make more than a million nodes, or a
-            function cannot be put in place.
+        ValueError: A function calls itself, inlining would create more than a million nodes, or a
+            function cannot be inlined.
     """
     if not model.functions:
         return model
@@ -45,7 +45,7 @@ def _count(
     bodies: dict[tuple[str, str], Any],
     counts: dict[tuple[str, str], int],
 ) -> None:
-    """Counts the nodes of a function with those of the functions that it calls."""
+    """Count the nodes of a function with those of the functions that it calls."""
     stack = [(function, False)]
     calling: set[tuple[str, str]] = set()
     while stack:

@@ -131,7 +131,7 @@ class _Search:
         return Found(node, label, inputs, attributes, branches, values)
 
     def _classify(self, name: str, value: str, x: str, values: Values, inputs: Inputs) -> None:
-        """Adds an input of an operator to one of the kinds of `inputs`."""
+        """Add an input of an operator to one of the kinds of `inputs`."""
         leaves = set() if name in _WEIGHTS else leaves_of(value, values.makers)
         if name in _STATES and leaves == {ZERO}:
             return  # of whatever shape the file writes: that of the batch it was exported with
@@ -149,7 +149,7 @@ class _Search:
 
 
 def _aten_operator(node: Any) -> str:
-    """The operator of PyTorch that a node calls, as its exporter writes where ONNX has none."""
+    """Return the PyTorch operator of a node, which its exporter writes if ONNX has no operator."""
     names = (a.s.decode(errors="replace") for a in node.attribute if a.name == "operator")
     return next(names, "") if node.op_type == "ATen" else ""
 

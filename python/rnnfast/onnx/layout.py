@@ -1,4 +1,4 @@
-"""How ONNX writes the weights of our cells: its operators, their gate orders and arrays."""
+"""The ONNX operators of the cells of rnnfast, with their gate orders and weight layouts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ OPERATORS: dict[str, Operator] = {
 
 
 def to_onnx(cell: str, weights: Sequence[Weights]) -> dict[str, RealArray]:
-    """The inputs W, R and, where there are such, B and P of an operator.
+    """Return the inputs W, R and, where there are such, B and P of an operator.
 
     Args:
         cell: One of `OPERATORS`.
@@ -76,7 +76,7 @@ def to_onnx(cell: str, weights: Sequence[Weights]) -> dict[str, RealArray]:
 def from_onnx(
     cell: str, W: RealArray, R: RealArray, B: RealArray | None, P: RealArray | None
 ) -> list[Weights]:
-    """The inverse of `to_onnx`: an entry for each direction. Shapes must be right."""
+    """Return the inverse of `to_onnx`: an entry for each direction. Shapes must be right."""
     blocks = OPERATORS[cell].blocks
     order = [int(i) for i in np.argsort(blocks)]
     rows = [int(i) for i in np.argsort(_PEEPHOLES)]
@@ -96,13 +96,13 @@ def from_onnx(
 
 
 def inputs(names: Mapping[str, str]) -> list[str]:
-    """The inputs of an operator in their order: a value's name by ONNX's name of the input."""
+    """Return the names of the values of an operator's inputs, by ONNX's names, in ONNX's order."""
     last = max(i for i, name in enumerate(_INPUTS) if name in names)
     return [names.get(name, "") for name in _INPUTS[: last + 1]]
 
 
 def attributes(cell: str, hidden_size: int, directions: int) -> dict[str, Any]:
-    """The attributes of the operator that computes a layer of a cell."""
+    """Return the attributes of the operator that computes a layer of a cell."""
     operator = OPERATORS[cell]
     return {
         "hidden_size": hidden_size,

@@ -18,10 +18,10 @@ _MOVES = (
 
 
 def leaves_of(name: str, makers: Makers) -> set[str]:
-    """The origins of a value's numbers: `ZERO`, `INPUT`, or the node that makes them, in words.
+    """Return the origins of the numbers in a value: `ZERO`, `INPUT`, or a node, in words.
 
-    Nodes that only move numbers are passed over, and so is an `If`, whose branches are all
-    followed. Shapes do not matter.
+    Nodes that only move numbers are skipped, and so is an `If`, whose branches are all followed.
+    Shapes do not matter.
     """
     leaves: set[str] = set()
     seen: set[tuple[str, int]] = set()
@@ -58,7 +58,7 @@ def leaves_of(name: str, makers: Makers) -> set[str]:
 
 
 def _tensor(node: Any) -> Any:
-    """The tensor of a Constant or a ConstantOfShape; None if it has another kind of attribute."""
+    """Return the tensor of a Constant or a ConstantOfShape; None for another kind of attribute."""
     tensors = [a.t for a in node.attribute if a.name == "value" and a.HasField("t")]
     if tensors:
         return tensors[0]

@@ -21,11 +21,11 @@ from rnnfast.onnx.stacking import check_stackable, origins
 def load(source: str | PathLike[str] | bytes | Any) -> list[RecurrentNode]:
     """Read every LSTM, GRU and RNN operator of an ONNX model.
 
-    The rest of the model is not read. Operators are found in branches and loops, too, and in the
-    model's functions; `RecurrentNode.branches` tells where one stands. Weights may be
-    initializers, constants, or made of such by other nodes; float16 and bfloat16 weights become
-    float32. Initial states and lengths that the model computes from such, or from the shape of its
-    inputs, are computed in each call as well.
+    The rest of the model is ignored. Operators are also found in branches, loops and functions of
+    the model; `RecurrentNode.branches` shows where an operator is. Weights may be initializers,
+    constants, or computed from these by other nodes; float16 and bfloat16 weights become float32.
+    Initial states and lengths that the model computes from constants, or from the shape of its
+    inputs, are computed in each call, too.
 
     Args:
         source: A path, the bytes of a file, or an `onnx.ModelProto`.
@@ -52,11 +52,11 @@ def load(source: str | PathLike[str] | bytes | Any) -> list[RecurrentNode]:
 
 
 def to_layer(*nodes: RecurrentNode) -> Recurrent:
-    """Make a layer of operators, to train it on or to run it with the library's calls.
+    """Build a layer from operators, for further training or for use with the library.
 
-    The layer starts from the state that it is given, as operators do whose state is an input of
-    the model. Without one it starts from zeros, or from the state that the model itself has: one
-    that is the same for all sequences becomes the layer's parameter, with `learn_state=True`.
+    The layer starts from the state that it is given, like operators whose state is an input of the
+    model. Without one it starts from zeros, or from the constant state of the model: a state that
+    is the same for all sequences becomes a parameter of the layer, with `learn_state=True`.
 
     Args:
         nodes: One for each layer of the network, the first layer first.
@@ -139,7 +139,7 @@ def _check_layer(name: str, node: RecurrentNode) -> None:
 
 
 def _refused(place: str, node: RecurrentNode, name: str, why: str) -> ValueError:
-    """The error for an input of the model's own that a layer cannot have."""
+    """Return the error for an input that the model defines but a layer cannot have."""
     got = "a constant" if name in node.constants else "computed"
     return ValueError(
         f"{place}: expected an operator without {name} of the model's own, {why}, got one where it "
@@ -147,12 +147,12 @@ def _refused(place: str, node: RecurrentNode, name: str, why: str) -> ValueError
     )
 
 
-# Sizes of time and batch at which it is tried what a model makes of the shape of X.
+# Sizes of time and batch for testing the values that a model computes from the shape of X.
 _SIZES = ((2, 3), (5, 4))
 
 
 def _are_whole(node: RecurrentNode) -> bool:
-    """Whether computed lengths are those of all of X, as a layer has them."""
+    """Return whether computed lengths cover all of X, as in a layer."""
     own = node.computed["sequence_lens"]
     if isinstance(own, str):
         return False
@@ -168,7 +168,7 @@ def _are_whole(node: RecurrentNode) -> bool:
 
 
 def _own_states(place: str, node: RecurrentNode) -> list[RealArray | None]:
-    """The states that an operator starts every sequence from, (D, H) each; None for zeros.
+    """Return the states that an operator starts every sequence from, (D, H) each; None for zeros.
 
     Raises:
         ValueError: They differ between sequences, or cannot be computed.

@@ -189,7 +189,7 @@ class RecurrentNode:
         x_shape: tuple[int, ...],
         batch: int,
     ) -> list[RealArray | None]:
-        """The initial states, (D, B, H) each."""
+        """Return the initial states, (D, B, H) each."""
         given = {"initial_h": initial_h, "initial_c": initial_c}
         if self.op_type != "LSTM":
             if initial_c is not None:
@@ -205,7 +205,7 @@ class RecurrentNode:
         return result
 
     def own_state(self, name: str, seq_len: int, batch: int) -> RealArray:
-        """The state that the model makes, `initial_h` or `initial_c`, (D, B, H).
+        """Return the state that the model makes, `initial_h` or `initial_c`, (D, B, H).
 
         Sizes that the model fixes take the place of those that are given.
 
@@ -231,7 +231,7 @@ class RecurrentNode:
     def _given(
         self, name: str, value: ArrayLike | None, x_shape: tuple[int, ...]
     ) -> NDArray[Any] | None:
-        """An argument, or else what the model has in its place."""
+        """Return an argument, or else what the model has in its place."""
         if value is not None:
             return np.asarray(value)
         computed = self.computed.get(name)

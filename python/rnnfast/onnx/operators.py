@@ -14,17 +14,17 @@ DOMAINS = ("", "ai.onnx")
 
 
 def is_evaluated(node: Any) -> bool:
-    """Whether a node is of an operator that is evaluated here."""
+    """Return whether this module can evaluate the operator of a node."""
     return node.op_type in _SIZES and node.domain in DOMAINS
 
 
 def evaluated_opsets(node: Any, opsets: Mapping[str, int]) -> dict[str, int]:
-    """The operator sets to evaluate a node in: the model's, or the oldest that onnx evaluates."""
+    """Return the operator sets to evaluate a node: the model's, or the oldest supported ones."""
     return {**opsets, "": max(opsets.get("", 0), _OLDEST.get(node.op_type, 0))}
 
 
 def elements(node: Any, arguments: list[NDArray[Any]]) -> int:
-    """At most how many elements an evaluated node makes."""
+    """Return an upper bound on the number of elements that an evaluated node computes."""
     return max(0, int(_SIZES[node.op_type](node, arguments)))
 
 

@@ -1,4 +1,4 @@
-"""From an operator's attributes and constants to cells and weights, with every check of them."""
+"""Conversion of the attributes and constants of an operator to cells and weights, with checks."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _MORE_ATTRIBUTES = {"LSTM": "input_forget", "GRU": "linear_before_reset", "RNN":
 
 
 def read(found: Found, origin: Origin | None = None) -> RecurrentNode:
-    """The operator of a node, which stands at `origin`.
+    """Return the operator of a node, which is at `origin` in its model.
 
     Raises:
-        ValueError: An attribute or input is wrong; the message names node and attribute.
-        TypeError: A weight is not real.
+        ValueError: An attribute or input is invalid; the message names the node and the attribute.
+        TypeError: A weight does not hold real numbers.
     """
     _check_attributes(found)
     direction = found.attributes.get("direction", "forward")
@@ -74,10 +74,10 @@ def read(found: Found, origin: Origin | None = None) -> RecurrentNode:
 
 
 def _reach(dtype: np.dtype[Any], functions: list[Scaled]) -> float:
-    """A clip from which on a cell computes what it computes without one.
+    """Return the smallest clip that makes no difference to the results of a cell.
 
-    The logistic function of -104 is 0 in float32, that of -746 in float64, and the logistic
-    function and tanh are 1 or -1 long before. Of Relu every finite number is a result.
+    The logistic function is 0 at -104 in float32 and at -746 in float64; it and tanh reach 1 or -1
+    much earlier. Relu can return any finite number.
     """
     if functions[0].name == "Relu":
         return float(np.finfo(dtype).max)
@@ -109,7 +109,7 @@ def _check_attributes(found: Found) -> None:
 def _weights(
     found: Found, directions: int
 ) -> tuple[RealArray, RealArray, RealArray | None, RealArray | None]:
-    """W, R, B and P, the last two None where they are absent."""
+    """Return W, R, B and P; B and P may be None."""
     weights = {}
     for name in ("W", "R", "B", "P"):
         label = f"{found.label}: input {name}"
@@ -148,7 +148,7 @@ def _matrices(found: Found, value: RealArray | None, name: str) -> RealArray:
 
 
 def _real(label: str, value: NDArray[Any]) -> RealArray:
-    """A weight in a type that the kernels compute in."""
+    """Return a weight in a type that the kernels compute in."""
     value = checks.known_to_numpy(value)
     value = value.astype(np.float32) if value.dtype == np.float16 else value
     checks.real_dtype(f"{label}: dtype", value.dtype)
@@ -156,7 +156,7 @@ def _real(label: str, value: NDArray[Any]) -> RealArray:
 
 
 def _constant(found: Found, name: str, W: RealArray, R: RealArray) -> NDArray[Any]:
-    """A constant initial state, in the weights' type, or constant lengths."""
+    """Return a constant initial state, in the weights' type, or constant lengths."""
     label, value = f"{found.label}: input {name}", found.inputs.constants[name]
     if name == "sequence_lens":
         checks.integer_array(label, value)
@@ -172,7 +172,7 @@ def _constant(found: Found, name: str, W: RealArray, R: RealArray) -> NDArray[An
 
 
 def _activations(found: Found, directions: int) -> list[list[Scaled]]:
-    """The functions of each direction."""
+    """Return the functions of each direction."""
     default = layout.OPERATORS[_DEFAULTS[found.node.op_type]].activations
     names = found.attributes.get("activations") or list(default) * directions
     if len(names) != len(default) * directions:
@@ -186,7 +186,7 @@ def _activations(found: Found, directions: int) -> list[list[Scaled]]:
 
 
 def _cell(found: Found, peepholes: bool, functions: list[Scaled]) -> str:
-    """Our cell of a node, as far as activations, clip and coupled gates leave it one."""
+    """Return the name of the cell of a node, ignoring activations, clip and coupled gates."""
     if found.node.op_type == "LSTM":
         return "peephole_lstm" if peepholes else "lstm"
     if found.node.op_type == "GRU":
@@ -195,7 +195,7 @@ def _cell(found: Found, peepholes: bool, functions: list[Scaled]) -> str:
 
 
 def _variant(cell: str, functions: list[Scaled], clip: float | None, coupled: bool) -> Cell:
-    """The reference's cell with other functions, a clip or coupled gates.
+    """Return the reference's cell with other functions, a clip or coupled gates.
 
     `clip` bounds what the functions of gates and candidates are applied to, as in onnxruntime, and
     not the cell state. An LSTM becomes one with peepholes, whose equations hold with zeros.

@@ -19,13 +19,13 @@ _SMALL = 1024  # elements of an initializer that may be a shape itself
 
 
 class Shapes:
-    """What is known of the shapes of a model's values: declared, or inferred by onnx."""
+    """The known shapes of the values of a model, which are declared or inferred by onnx."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
 
     def of(self, name: str) -> Dims | None:
-        """The sizes of a value's axes, or None if not even their number is known.
+        """Return the sizes of a value's axes, or None if not even their number is known.
 
         An axis of unknown size has a name that no other axis has, or that of an axis which is
         known to be as long.
@@ -73,7 +73,7 @@ class OfShapes:
         self._check_unknown_sizes()
 
     def __call__(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        """The value for a `base` of that shape, where nothing else of it is needed.
+        """Return the value for a `base` of that shape, where nothing else of it is needed.
 
         Raises:
             ValueError: It cannot be computed for this shape.
@@ -88,7 +88,7 @@ class OfShapes:
         return tuple(f if isinstance(f, int) else n for f, n in zip(fixed, shape, strict=True))
 
     def evaluate(self, base: NDArray[Any], unknown: int = 1) -> NDArray[Any]:
-        """The value for values of `base`; `unknown` stands for sizes that do not matter.
+        """Return the value for values of `base`; `unknown` stands for sizes that do not matter.
 
         Raises:
             ValueError: It cannot be computed for this shape.
@@ -126,12 +126,12 @@ class OfShapes:
 
 
 def _of_shape(shape: tuple[int, ...]) -> NDArray[Any]:
-    """An array of which only the shape will be read: it takes no memory."""
+    """Return an array without memory, of which only the shape may be read."""
     return np.broadcast_to(np.float32(0), shape)
 
 
 def _without_weights(model: Any) -> Any:
-    """The model with shapes in place of large initializers, and names for all unknown sizes."""
+    """Replace large initializers of a model by their shapes, and name all unknown sizes."""
     initializers = {t.name: t for t in model.graph.initializer}
     inputs = [i for i in model.graph.input if i.name not in initializers]
     small = [t for t in initializers.values() if np.prod(t.dims, dtype=np.float64) <= _SMALL]
@@ -168,5 +168,5 @@ def _dims(info: Any) -> Dims | None:
 
 
 def opset_versions(opsets: Sequence[Any]) -> Mapping[str, int]:
-    """The versions of operator sets by their domains."""
+    """Return the versions of operator sets by their domains."""
     return {opset.domain.removeprefix("ai.onnx"): opset.version for opset in opsets}

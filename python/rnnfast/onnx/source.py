@@ -23,7 +23,7 @@ _UNROLLED = (
 
 
 def opened(source: str | PathLike[str] | bytes | Any) -> Any:
-    """The model of a path, of a file's bytes, or of an `onnx.ModelProto`.
+    """Return the model of a path, of a file's bytes, or of an `onnx.ModelProto`.
 
     Raises:
         ValueError: It is not an ONNX model.
@@ -47,7 +47,7 @@ def opened(source: str | PathLike[str] | bytes | Any) -> Any:
 
 
 def advice(model: Any) -> str:
-    """What a model without recurrent operators has instead, and what its owner may do."""
+    """Return what a model without recurrent operators has instead, and what its owner may do."""
     types = sorted({node.op_type for node in _all_nodes(model.graph)})
     found = f"got nodes of {', '.join(types) or 'nothing'}"
     loops = [name for name in ("Loop", "Scan") if name in types]

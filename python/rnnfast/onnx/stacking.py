@@ -51,7 +51,7 @@ def origins(found: Sequence[Found], shapes: Shapes) -> list[Origin]:
 
 
 def check_stackable(origins: Sequence[Origin | None]) -> None:
-    """Checks that each operator reads what the one before gives, if both are of one model.
+    """Check that each operator reads what the one before gives, if both are of one model.
 
     Raises:
         ValueError: One reads something else; the message tells what.

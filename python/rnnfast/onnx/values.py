@@ -34,13 +34,13 @@ class Kind(IntEnum):
 
 
 def describe(node: Any) -> str:
-    """A node as messages name it."""
+    """Return a node as messages name it."""
     name = node.name or next(iter(node.output), "")
     return f"{node.op_type} node {name!r}"
 
 
 def array_of(tensor: Any) -> NDArray[Any]:
-    """The values of a TensorProto.
+    """Return the values of a TensorProto.
 
     Raises:
         ValueError: Its data lie in another file, or do not fit its shape and type.
@@ -58,7 +58,7 @@ def array_of(tensor: Any) -> NDArray[Any]:
 
 
 def inner_graphs(attribute: Any) -> Sequence[Any]:
-    """The graphs of a node's attribute: branches and bodies."""
+    """Return the graphs of a node's attribute: branches and bodies."""
     return [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
 
 
@@ -77,7 +77,7 @@ def _data(tensor: Any) -> int:
 
 
 def with_makers(outer: Makers, graph: Any) -> Makers:
-    """What makes the values of a graph that stands in another one."""
+    """Return what makes the values of a graph that stands in another one."""
     makers = outer.new_child({value.name: None for value in graph.input})
     makers.update({tensor.name: tensor for tensor in graph.initializer})
     makers.update({tensor.values.name: tensor for tensor in graph.sparse_initializer})
@@ -100,7 +100,7 @@ class Values:
         self._kinds: dict[str, Kind] = {}
 
     def kind(self, name: str) -> Kind:
-        """What a value depends on."""
+        """Return what a value depends on."""
         if name not in self._kinds:
             for node in self._order(name):
                 kind = self._kind_of(node)
@@ -131,7 +131,7 @@ class Values:
     def evaluate(
         self, name: str, given: Mapping[str, NDArray[Any]] | None = None, more: int = 0
     ) -> NDArray[Any]:
-        """The value of that name.
+        """Return the value of that name.
 
         Args:
             name: A constant, or a value that depends on nothing besides those that are given.
@@ -164,7 +164,7 @@ class Values:
         return value(name)
 
     def _run(self, node: Any, given: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """A node's results by their names."""
+        """Return a node's results by their names."""
         outputs = [name for name in node.output if name]
         inputs = [helper.make_empty_tensor_value_info(name) for name in given]
         ends = [helper.make_empty_tensor_value_info(name) for name in outputs]
@@ -182,7 +182,7 @@ class Values:
         stops: Collection[str] = (),
         descend: Callable[[Any], bool] = lambda _: True,
     ) -> list[Any]:
-        """The nodes that make a value, makers before users; of a cycle each node once.
+        """Return the nodes that make a value, makers before users; of a cycle each node once.
 
         Args:
             name: The value.

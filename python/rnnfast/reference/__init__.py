@@ -1,7 +1,7 @@
-"""The reference: every cell as its plain equations in NumPy, differentiated by a small tape.
+"""The reference: every compiled cell as plain NumPy equations, differentiated by a small tape.
 
-Imports NumPy alone. `CELLS` has the cells in the order of the registry, `Network` runs them, and
-`min_char_rnn` is the classic training program.
+It imports only NumPy. `CELLS` lists the cells in the order of the C++ registry, `Network` runs
+them, and `min_char_rnn` is the classic training program.
 """
 
 from rnnfast.reference import gru, gru_reset_before, lstm, mut3, nas, rnn

@@ -1,4 +1,4 @@
-"""What a cell consists of: the equations of a step and the shapes of its weights."""
+"""The definition of a cell: the equations of a step and the shapes of its weights."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ States: TypeAlias = tuple[Var, ...]
 
 
 class Inputs(Sequence[Var]):
-    """What a step sees of the input: the input's part of each gate.
+    """The input of a step, as the sequence of its contributions to the gates.
 
     Args:
         gates: (B, H) each: a row block of weight_ih times the input, bias_ih included.
-        of_step: (B, H), the input itself; None where the cell does not read it.
-        mask: (B, H), what the candidate of the step is multiplied with; None for nothing.
+        of_step: (B, H), the input itself; None if the cell does not read it.
+        mask: (B, H), the factor of the candidate of the step; None for no dropout.
     """
 
     def __init__(
@@ -39,10 +39,11 @@ class Inputs(Sequence[Var]):
         return self._of_step
 
     def candidate(self, v: Var) -> Var:
-        """The candidate v, what a step adds to a state through a gate: dropped, or as it is.
+        """Mark v as the candidate, the value that a step adds to a state through a gate.
 
-        It marks what `candidate_dropout` acts on. Where a step marks several values they share the
-        mask of the step.
+        The candidate is the value that `candidate_dropout` drops. Return v times the mask of the
+        step in training with that option, v itself otherwise. If a step marks several values, they
+        share its mask.
         Source: Semeniuta, Severyn and Barth, "Recurrent dropout without memory loss", 2016.
         """
         return v if self._mask is None else v * self._mask
@@ -59,10 +60,10 @@ class Inputs(Sequence[Var]):
 
 
 def named_blocks(blocks: Sequence[int], count: int) -> Sequence[int]:
-    """The row blocks that a call `recurrent(operand, *blocks)` means, of a matrix that has `count`.
+    """Return the row blocks that `recurrent(operand, *blocks)` selects: all `count` without names.
 
     Raises:
-        ValueError: There is no such block.
+        ValueError: A block does not exist.
     """
     for block in blocks:
         if not 0 <= block < count:
@@ -76,12 +77,12 @@ class Product:
     """Row blocks of a weight matrix times an operand, plus their bias.
 
     Args:
-        weight: (gates*H, K), one block of H rows a gate; no rows for a product that is not there.
+        weight: (gates*H, K), one block of H rows for each gate; no rows for an absent product.
         bias: (gates*H,) or None for no bias.
-        gates: number of row blocks.
-        rounding: what operands, weights and the gradients of products pass through; None for
-            nothing.
-        mask: (B, K), what operands are multiplied with first; None for nothing.
+        gates: Number of row blocks.
+        rounding: A function that rounds operands, weights and the gradients of products; None for
+            no rounding.
+        mask: (B, K), a factor of every operand; None for no dropout.
     """
 
     def __init__(
@@ -98,10 +99,12 @@ class Product:
         self._bias = None if bias is None else [Var(b) for b in _blocks(bias, gates)]
 
     def __call__(self, operand: Var, *gates: int) -> list[Var]:
-        """One (B, H) product a gate for an operand (B, K): the gates named, or all of them.
+        """Return a (B, H) product for each of `gates`, or for all gates without arguments.
+
+        The operand is (B, K).
 
         Raises:
-            ValueError: There is no such gate.
+            ValueError: A gate does not exist.
         """
         chosen = named_blocks(gates, len(self._weight))
         weights = [self._weight[g] for g in chosen]
@@ -118,7 +121,7 @@ class Product:
         return products
 
     def gradients(self) -> tuple[Array, Array | None]:
-        """Gradients of weight and bias (None without one), in their shapes, after `backward`."""
+        """Return the gradients of weight and bias (None without bias), after `backward`."""
         dweight = np.concatenate([self._none, *(gradient_of(w).T for w in self._weight)])
         if self._bias is None:
             return dweight, None
@@ -126,7 +129,7 @@ class Product:
 
 
 def _blocks(array: Array, count: int) -> list[Array]:
-    """An array of rows in `count` equal parts, which may be none."""
+    """Split the rows of an array into `count` equal parts; `count` may be 0."""
     return np.split(array, count) if count else []
 
 
@@ -135,31 +138,31 @@ Step: TypeAlias = Callable[[Inputs, Product, Values, Values], States]
 
 @dataclass(frozen=True)
 class Cell:
-    """A recurrent cell as its forward equations.
+    """A recurrent cell, defined by its forward equations.
 
     Attributes:
-        name: its name, as messages and checkpoints have it.
-        step: `step(x, recurrent, state, channel)` returns the new states, of which the first is h,
-            the output. It takes
+        name: The name used in messages and checkpoints.
+        step: `step(x, recurrent, state, channel)` returns the new states; the first is h, the
+            output. The arguments are
             `x`, a sequence of `gates` values: row blocks of weight_ih times the input, bias_ih
-            included; `x.input` is the input itself, and `x.candidate(v)` is v, marked as what
-            `candidate_dropout` drops;
-            `recurrent`, the product with weight_hh: `recurrent(operand, *blocks)` is a list with a
-            value for each row block named, or for all of them, bias_hh included;
-            `state`, the states before the step, and
+            included; `x.input` is the input itself, and `x.candidate(v)` is v, marked as the value
+            that `candidate_dropout` drops;
+            `recurrent`, the product with weight_hh: `recurrent(operand, *blocks)` is a list with
+            one value for each row block given, or for every row block, bias_hh included;
+            `state`, the states before the step; and
             `channel`, the rows of weight_channel, each a vector over the units.
-            It is written with the operators of `rnnfast.reference.tape.Var` and the functions
-            beside it. It may have keyword arguments with defaults.
-        states: number of states; state 0 is h.
-        gates: row blocks of weight_ih.
-        params: rows of weight_channel.
-        recurrent_gates: row blocks of weight_hh; None for as many as `gates`, 0 for a cell without
-            recurrent products.
-        reads_input: whether the step reads `x.input`, for which input_size must be hidden_size.
+            The step uses the operators of `rnnfast.reference.tape.Var` and the functions of that
+            module. It may have keyword arguments with defaults.
+        states: Number of states; state 0 is h.
+        gates: Number of row blocks of weight_ih.
+        params: Number of rows of weight_channel.
+        recurrent_gates: Number of row blocks of weight_hh; None for the same number as `gates`, 0
+            for a cell without recurrent products.
+        reads_input: Whether the step reads `x.input`, which requires input_size = hidden_size.
 
     Raises:
-        TypeError: An argument is not of the type that it should be.
-        ValueError: A name is empty, or a number too small.
+        TypeError: An argument has the wrong type.
+        ValueError: The name is empty, or a number is too small.
     """
 
     name: str
@@ -188,14 +191,14 @@ class Cell:
 
     @property
     def recurrent_blocks(self) -> int:
-        """Row blocks of weight_hh: `recurrent_gates`, or `gates` where that is None."""
+        """Number of row blocks of weight_hh: `recurrent_gates`, or `gates` if that is None."""
         return self.gates if self.recurrent_gates is None else self.recurrent_gates
 
     def advance(self, x: Inputs, recurrent: Product, state: Values, channel: Values) -> States:
-        """The new states: those that `step` returns, if they are as many as the cell has.
+        """Return the new states that `step` returns, after checking their number.
 
         Raises:
-            ValueError: They are not.
+            ValueError: `step` did not return a tuple of `states` values.
         """
         new = self.step(x, recurrent, state, channel)
         if not isinstance(new, tuple) or len(new) != self.states:

@@ -14,10 +14,12 @@ def step(
     *,
     activations: tuple[Activation, Activation] = (sigmoid, tanh),
 ) -> tuple[Var, ...]:
-    """One step: r, z = sigmoid(x + W h), n = tanh(x_n + r (W_n h + b)), h' = n + z (h - n).
+    """Gated recurrent unit that applies the reset gate after the product.
 
-    Cho et al. 2014, version 1 of arXiv:1406.1078; the form of cuDNN and PyTorch. Files of
-    others have other functions in place of sigmoid and tanh.
+    r, z = sigmoid(x + W h), n = tanh(x_n + r (W_n h + b)), h' = n + z (h - n).
+
+    Cho et al. 2014, version 1 of arXiv:1406.1078, the form of cuDNN and PyTorch. Models from other
+    libraries may use other activations in place of sigmoid and tanh.
     """
     gate, activation = activations
     (h,) = state

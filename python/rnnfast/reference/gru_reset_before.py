@@ -14,10 +14,12 @@ def step(
     *,
     activations: tuple[Activation, Activation] = (sigmoid, tanh),
 ) -> tuple[Var, ...]:
-    """One step: r, z = sigmoid(x + W h), n = tanh(x_n + W_n (r h)), h' = n + z (h - n).
+    """Gated recurrent unit that applies the reset gate before the product.
 
-    Cho et al. 2014, version 3 of arXiv:1406.1078. Files of others have other functions in place
-    of sigmoid and tanh.
+    r, z = sigmoid(x + W h), n = tanh(x_n + W_n (r h)), h' = n + z (h - n).
+
+    Cho et al. 2014, version 3 of arXiv:1406.1078. Models from other libraries may use other
+    activations in place of sigmoid and tanh.
     """
     gate, activation = activations
     (h,) = state

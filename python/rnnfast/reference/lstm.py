@@ -14,10 +14,12 @@ def step(
     *,
     gate: Activation = sigmoid,
 ) -> tuple[Var, ...]:
-    """One step: i, f, o = sigmoid(x + W h), g = tanh(x + W h), c' = f c + i g, h' = o tanh(c').
+    """Long short-term memory with a forget gate.
+
+    i, f, o = sigmoid(x + W h), g = tanh(x + W h), c' = f c + i g, h' = o tanh(c').
 
     Hochreiter and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber and Cummins 2000.
-    Models of Keras have another function of the gates.
+    Keras models may use another activation of the gates.
     """
     h, c = state
     a_i, a_f, a_g, a_o = (xg + hg for xg, hg in zip(x, recurrent(h), strict=True))
@@ -35,10 +37,13 @@ def step_peephole(
     activations: tuple[Activation, Activation, Activation] = (sigmoid, tanh, tanh),
     coupled: bool = False,
 ) -> tuple[Var, ...]:
-    """As `step`, but i and f also see p c, and o sees p c' (p of each gate a vector over H).
+    """LSTM with peepholes: `lstm` with p c added inside i and f, and p c' inside o.
+
+    Each gate has its own vector p over the units.
 
     Gers, Schraudolph and Schmidhuber 2002, "Learning precise timing with LSTM recurrent networks".
-    Files of others have variants: other functions of the gates, of g and of c', and f = 1 - i.
+    Models from other libraries may use other activations of the gates, of g and of c', and
+    f = 1 - i.
     """
     gate, activation, output = activations
     h, c = state

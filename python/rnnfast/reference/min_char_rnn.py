@@ -1,9 +1,9 @@
 """min-char-rnn: Karpathy's character-level vanilla RNN and its training loop, in plain NumPy.
 
-One tanh layer on one-hot characters, softmax on top, chunks of `seq_length` characters with the
-hidden state carried from one to the next, gradients summed over the chunk and clipped element by
-element, Adagrad. Its backward pass is written out by hand, as in the original program, so that it
-also checks the tape.
+The model is one tanh layer on one-hot characters with a softmax on top. It trains on chunks of
+`seq_length` characters and carries the hidden state from one chunk to the next. Gradients are
+summed over the chunk and clipped element by element, and Adagrad takes the step. The backward pass
+is written by hand, as in the original program, so it also checks the tape.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class CharRnn:
     """Parameters of the model: V characters, H hidden units.
 
     Attributes:
-        w_xh: input to hidden, (H, V).
-        w_hh: hidden to hidden, (H, H).
-        w_hy: hidden to output, (V, H).
-        b_h: hidden bias, (H,).
-        b_y: output bias, (V,).
+        w_xh: Input to hidden, (H, V).
+        w_hh: Hidden to hidden, (H, H).
+        w_hy: Hidden to output, (V, H).
+        b_h: Hidden bias, (H,).
+        b_y: Output bias, (V,).
     """
 
     w_xh: Array
@@ -38,7 +38,7 @@ class CharRnn:
 
     @classmethod
     def initial(cls, vocabulary: int, hidden: int, seed: int) -> CharRnn:
-        """The program's start in float64: normal weights of deviation 0.01, biases zero."""
+        """Return the program's initial float64 model: weights from N(0, 0.01²), zero biases."""
         rng = np.random.default_rng(seed)
         return cls(
             rng.standard_normal((hidden, vocabulary)) * 0.01,
@@ -55,10 +55,10 @@ def loss_and_gradients(
     targets: NDArray[np.integer[Any]],
     h: Array,
 ) -> tuple[float, CharRnn, Array]:
-    """Cross-entropy summed over a chunk, its gradients, and the hidden state after it.
+    """Return the cross-entropy summed over a chunk, its gradients and the final hidden state.
 
     Args:
-        model: the parameters.
+        model: The parameters.
         inputs: (T,) character indices.
         targets: (T,) the indices one position on.
         h: (H,) the hidden state before the chunk.
@@ -94,14 +94,14 @@ def train(
     learning_rate: float = 0.1,
     clip: float = 5.0,
 ) -> Iterator[float]:
-    """Trains the model in place, endlessly; yields the summed loss of each chunk before its update.
+    """Train the model in place, endlessly; yield the summed loss of each chunk before its update.
 
     Args:
         data: (N,) character indices, N > seq_length.
-        model: the parameters to train.
-        seq_length: characters a chunk.
-        learning_rate: of Adagrad, whose denominator is sqrt(sum of squares + 1e-8).
-        clip: bound on the magnitude of every element of a gradient.
+        model: The parameters to train.
+        seq_length: Number of characters in a chunk.
+        learning_rate: Learning rate of Adagrad, whose denominator is sqrt(sum of squares + 1e-8).
+        clip: Bound on the magnitude of every element of a gradient.
     """
     memory = CharRnn(*(np.zeros_like(w) for w in astuple(model)))
     position, h = 0, np.zeros_like(model.b_h)

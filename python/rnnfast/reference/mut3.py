@@ -9,9 +9,9 @@ from rnnfast.reference.tape import Var, sigmoid, tanh
 def step(
     x: Inputs, recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
 ) -> tuple[Var, ...]:
-    """One step: r = sigmoid(x + W h), z = sigmoid(x + W tanh(h)), n = tanh(x + W (r h)).
+    """MUT3.
 
-    h' = n z + h (1 - z).
+    r = sigmoid(x + W h), z = sigmoid(x + W tanh(h)), n = tanh(x + W (r h)), h' = n z + h (1 - z).
 
     Jozefowicz, Zaremba and Sutskever 2015, "An empirical exploration of recurrent network
     architectures", MUT3.

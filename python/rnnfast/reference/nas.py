@@ -9,7 +9,7 @@ from rnnfast.reference.tape import Var, relu, sigmoid, tanh
 def step(
     x: Inputs, recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
 ) -> tuple[Var, ...]:
-    """Eight gates of which pairs combine; gate 3 multiplies its two products instead of adding.
+    """NAS cell: eight gates in pairs; gate 3 multiplies its two products instead of adding them.
 
     c' = tanh(tanh(l0 l1) + c) tanh(l2 + l3), h' = tanh(c' tanh(tanh(l4 l5) + sigmoid(l6 + l7))).
 

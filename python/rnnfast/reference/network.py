@@ -1,8 +1,8 @@
 """Whole recurrent networks in plain NumPy: layers, directions, lengths, dropout, all gradients.
 
-The slow and plain counterpart of `rnnfast.functional`, same shapes and order of arrays. Everything
-is computed in `dtype`: float64 for reference values, float32 for the error that plain float32 code
-makes on the same task.
+This is the slow, plain counterpart of `rnnfast.functional`, with the same shapes and order of
+arrays. Everything is computed in `dtype`: float64 for reference values, float32 to measure the
+error that plain float32 code makes on the same task.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from rnnfast.reference.tape import Array, Var, backward, concatenate, gradient_o
 Weights: TypeAlias = Sequence["Array | None"]
 """weight_ih, weight_hh, bias_ih, bias_hh, weight_channel and weight_hr of a layer and direction.
 
-The last may be missing, as it is None without a projection.
+Without a projection weight_hr is None or left out.
 """
 
 
 class Gradients(NamedTuple):
-    """Gradients in the shapes of what they belong to; `dx` is None for indices."""
+    """Gradients of x, the initial states and the weights, in their shapes; no `dx` for indices."""
 
     dx: Array | None
     dstate: tuple[Array, ...]
@@ -43,7 +43,7 @@ class _Noise(NamedTuple):
 class _Direction:
     """One layer in one direction: its weights on the tape, and the loop over time.
 
-    With weight_hr (P, H) the h of the cell's equations is projected: W_hr h takes its place as the
+    With weight_hr (P, H) the h of the cell's equations is projected: W_hr h replaces it in the
     output and in the next step. Source: Sak, Senior and Beaufays, "Long short-term memory recurrent
     neural network architectures for large scale acoustic modeling", 2014, equations 1 to 7.
     """
@@ -81,9 +81,9 @@ class _Direction:
     def run(
         self, xs: list[Var], state: tuple[Var, ...], masks: NDArray[np.bool_], reverse: bool
     ) -> tuple[list[Var], tuple[Var, ...]]:
-        """Outputs, (B, H) or (B, P), at every time step, and the final states.
+        """Return the outputs at every time step, (B, H) or (B, P) each, and the final states.
 
-        masks (T, B, 1) tell which sequences are running.
+        masks (T, B, 1) is True for the sequences that include a step.
         """
         ys = list(xs)
         times = range(len(xs))
@@ -103,7 +103,7 @@ class _Direction:
         return ys, state
 
     def _inputs(self, x: Var, t: int) -> Inputs:
-        """What step t sees of its input x (B, I)."""
+        """Return the `Inputs` of step t for its input x (B, I)."""
         gates, entire = self._input(x), None
         if self._cell.reads_input:
             entire = x if self._rounding is None else round_gradient(x, self._rounding)
@@ -118,7 +118,7 @@ class _Direction:
 
 
 def _check_rows(cell: Cell, label: str, weight: Array, blocks: int, hidden: int) -> None:
-    """A weight matrix has the rows of its row blocks."""
+    """Check that a weight matrix has `blocks` row blocks of `hidden` rows."""
     expected = blocks * hidden
     if len(weight) != expected:
         raise ValueError(
@@ -131,38 +131,37 @@ class Network:
     """A forward pass on the tape, and the backward pass through it.
 
     Args:
-        cell: the cell of every layer.
+        cell: The cell of every layer.
         x: (T, B, I) reals, or (T, B) integer indices in [0, I), read as one-hot rows.
-        weights: one `Weights` per layer and direction, in the order l0, l0_reverse, l1, ...; all
+        weights: One `Weights` per layer and direction, in the order l0, l0_reverse, l1, ...; all
             but the first two may be None.
-        state: initial states, (L*D, B, H) each, or (L*D, B, P) for an h that is projected; None for
-            zeros.
-        lengths: (B,) integers in [0, T]; None for T everywhere. Outputs past a sequence's end are
-            0, its final states are those at its end, the reverse direction starts there.
-        bidirectional: whether every layer runs in both directions.
-        dropout_masks: one array (T, B, D*H) for each layer but the last, by which its outputs are
-            multiplied; None for no dropout.
-        zoneout_masks: one sequence of arrays (T, B, H), one a state, for each layer and direction:
-            the share of its new value that a state takes in a step, the rest being the old value;
-            None for all of it.
+        state: Initial states, (L*D, B, H) each, or (L*D, B, P) for a projected h; None for zeros.
+        lengths: (B,) integers in [0, T]; None if all are T. Outputs past the end of a sequence are
+            0, its final states are those at its end, and the reverse direction starts there.
+        bidirectional: Whether every layer runs in both directions.
+        dropout_masks: One array (T, B, D*H) for each layer but the last, a factor of its outputs;
+            None for no dropout.
+        zoneout_masks: For each layer and direction a sequence of one array (T, B, H) per state: the
+            share of its new value that the state takes in a step, the rest being the old value;
+            None for no zoneout.
             Source: Krueger et al., "Zoneout: Regularizing RNNs by randomly preserving hidden
             activations", 2016.
-        input_masks: one array (B, I), or (B, D*H), for each layer, by which its inputs are
-            multiplied in every step; None for no such dropout.
+        input_masks: One array (B, I), or (B, D*H), for each layer, a factor of its inputs in every
+            step; None for no such dropout.
             Source: Gal and Ghahramani, "A theoretically grounded application of dropout in
             recurrent neural networks", 2016.
-        recurrent_masks: one array (B, H) for each layer and direction, by which whatever its
-            recurrent products multiply is multiplied; None for no such dropout. Source: the same.
-        candidate_masks: one array (T, B, H) for each layer and direction, by which the candidate of
-            each step, `x.candidate(v)`, is multiplied; None for no such dropout.
+        recurrent_masks: One array (B, H) for each layer and direction, a factor of all operands of
+            its recurrent products; None for no such dropout. Source: the same.
+        candidate_masks: One array (T, B, H) for each layer and direction, a factor of the candidate
+            of each step, `x.candidate(v)`; None for no such dropout.
             Source: Semeniuta, Severyn and Barth, "Recurrent dropout without memory loss", 2016.
-        dtype: the real type to compute in.
-        rounding: what all that products multiply passes through, in both passes, as
-            `round_to_bfloat16`; None for nothing.
+        dtype: The real type to compute in.
+        rounding: A function that rounds all operands of products in both passes, such as
+            `round_to_bfloat16`; None for no rounding.
 
     Attributes:
-        y: outputs of the last layer, (T, B, D*H), or (T, B, D*P) with a projection.
-        state: final states, in the shapes of the initial ones.
+        y: Outputs of the last layer, (T, B, D*H), or (T, B, D*P) with a projection.
+        state: Final states, in the shapes of the initial states.
     """
 
     def __init__(
@@ -223,13 +222,13 @@ class Network:
             outputs = self._run_layer(outputs, running, range(first, first + directions))
         self._ys = outputs
         self.y: Array = np.array([y.value for y in outputs], dtype)
-        self.y = self.y.reshape(seq_len, batch, directions * widths[0])  # also where T is 0
+        self.y = self.y.reshape(seq_len, batch, directions * widths[0])  # needed if T is 0
         self.state = tuple(
             np.stack([s.value for s in one]) for one in zip(*self._final, strict=True)
         )
 
     def _run_layer(self, xs: list[Var], running: NDArray[np.bool_], members: range) -> list[Var]:
-        """Runs the directions of one layer; their outputs stand side by side."""
+        """Run the directions of one layer and concatenate their outputs."""
         sides = []
         for k in members:
             ys, final = self._layers[k].run(xs, self._initial[k], running, k > members.start)
@@ -240,9 +239,9 @@ class Network:
     def backward(
         self, dy: Array | None = None, dstate: Sequence[Array | None] | None = None
     ) -> Gradients:
-        """Gradients for dy and, one a state, dstate, in the shapes of y and state; None for zeros.
+        """Return the gradients for dy and dstate, in the shapes of y and state; None for zeros.
 
-        May be called once: gradients stay on the tape.
+        Call this only once, as gradients accumulate on the tape.
         """
         results: list[tuple[Var, Array]] = []
         if dy is not None:

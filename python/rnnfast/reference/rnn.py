@@ -15,7 +15,7 @@ def step(
     *,
     activation: Activation = tanh,
 ) -> tuple[Var, ...]:
-    """One step: h' = tanh(x + W h), or another function in place of tanh."""
+    """Vanilla RNN: h' = tanh(x + W h), or another activation in place of tanh."""
     (h,) = state
     (hg,) = recurrent(h)
     return (activation(x[0] + hg),)

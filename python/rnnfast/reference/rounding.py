@@ -1,4 +1,4 @@
-"""Products of rounded values, as networks in bfloat16 make them."""
+"""Rounding of operands of products, as in bfloat16 networks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ Rounding: TypeAlias = "Callable[[Array], Array]"
 
 
 def round_to_bfloat16(x: Array) -> Array:
-    """X rounded to eight bits of mantissa, to nearest even, in x's dtype; NaN and inf stay.
+    """Round x to a mantissa of eight bits, to nearest even; keep its dtype, NaN and infinities.
 
-    Exact for finite values within bfloat16's normal range; smaller ones are rounded relatively.
+    The result is exactly that of bfloat16 in its normal range. Values below that range keep the
+    full relative precision, unlike subnormal bfloat16 numbers.
     """
     mantissa, exponent = np.frexp(x)
     rounded: Array = np.ldexp(np.round(mantissa * 256), exponent - 8).astype(x.dtype)
@@ -23,10 +24,10 @@ def round_to_bfloat16(x: Array) -> Array:
 
 
 def round_value(v: Var, rounding: Rounding) -> Var:
-    """The rounded value; its gradient is v's as it is."""
+    """Round v, but pass its gradient on unrounded."""
     return Var(rounding(v.value), (v, lambda g: g))
 
 
 def round_gradient(v: Var, rounding: Rounding) -> Var:
-    """v, whose gradient is rounded on its way back."""
+    """Return v unrounded, but round its gradient."""
     return Var(v.value, (v, rounding))

@@ -1,13 +1,13 @@
 """Reverse-mode differentiation of NumPy expressions: the operations that recurrent cells need.
 
-A `Var` is an array and a note of how it came about. `backward` walks the notes from the results to
-the inputs and adds up gradients, so a cell's reference is its plain forward equations and its
-gradients share nothing with hand-written ones. The tape computes in whatever real type its arrays
-have.
+A `Var` is an array and a record of how it was computed. `backward` follows these records from the
+results to the inputs and adds up gradients. The reference of a cell is therefore only its forward
+equations, and its gradients share nothing with hand-written ones. The tape computes in the real
+type of its arrays.
 
-Cells are written with the operators of `Var` and the functions of `__all__`. The functions are open
-to other kinds of values (`functools.singledispatch`), so that the same equations serve tensors of
-PyTorch and the tracing of a step.
+Cells are written with the operators of `Var` and the functions of `__all__`. The functions accept
+other kinds of values that are registered with them (`functools.singledispatch`), so the same
+equations also run on PyTorch tensors and on the symbols that trace a step.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class Var:
     are conditions for `where`.
 
     Attributes:
-        value: the array.
-        grad: gradient of the results with respect to it, of its shape; None before `backward`, and
-            after it where no result depends on it.
+        value: The array.
+        grad: Gradient of the results with respect to the array, in its shape; None before
+            `backward`, and afterwards if no result depends on the array.
     """
 
-    __array_ufunc__ = None  # ndarray + Var asks Var, not NumPy's elementwise object loop
+    __array_ufunc__ = None  # makes ndarray + Var call Var.__radd__, not NumPy's loop over objects
     __slots__ = ("_parents", "grad", "value")
 
     def __init__(self, value: Array, *parents: tuple[Var | Array | float, Pullback]) -> None:
@@ -118,17 +118,20 @@ class Var:
 
 
 def value_of(v: Var | Array | float) -> Array | float:
-    """The plain value of a Var or of a constant."""
+    """Return the plain value of a Var or of a constant."""
     return v.value if isinstance(v, Var) else v
 
 
 def gradient_of(v: Var) -> Array:
-    """The gradient of v after `backward`: zeros where no result depends on it."""
+    """Return the gradient of v after `backward`: zeros if no result depends on it."""
     return np.zeros_like(v.value) if v.grad is None else v.grad
 
 
 def _open(kind: type, what: str) -> Callable[[Callable[..., Var]], _SingleDispatchCallable[Var]]:
-    """Makes functions of cells: for first arguments of a kind, and of kinds that are registered."""
+    """Return a decorator for functions that dispatch on the kind of their first argument.
+
+    The decorated function handles `kind`; other modules register their own kinds.
+    """
 
     def decorate(function: Callable[..., Var]) -> _SingleDispatchCallable[Var]:
         @singledispatch
@@ -151,40 +154,40 @@ _of_condition = _open(np.ndarray, "a comparison (<, <=, >, >=) of values of the 
 
 @_of_value
 def sigmoid(v: Var) -> Var:
-    """1 / (1 + exp(-v)), written with tanh so that nothing overflows."""
+    """Return 1 / (1 + exp(-v)), written with tanh so that nothing overflows."""
     y = 0.5 * np.tanh(0.5 * v.value) + 0.5
     return Var(y, (v, lambda g: g * y * (1 - y)))
 
 
 @_of_value
 def tanh(v: Var) -> Var:
-    """Hyperbolic tangent."""
+    """Return the hyperbolic tangent of v."""
     y = np.tanh(v.value)
     return Var(y, (v, lambda g: g * (1 - y * y)))
 
 
 @_of_value
 def relu(v: Var) -> Var:
-    """max(0, v), with derivative 0 at 0; NaN stays NaN."""
+    """Return max(0, v), with derivative 0 at 0; NaN stays NaN."""
     return where(v.value <= 0, 0.0, v)
 
 
 @_of_value
 def exp(v: Var) -> Var:
-    """E to the power of v."""
+    """Return the exponential of v."""
     y = np.exp(v.value)
     return Var(y, (v, lambda g: g * y))
 
 
 @_of_value
 def log(v: Var) -> Var:
-    """Natural logarithm."""
+    """Return the natural logarithm of v."""
     return Var(np.log(v.value), (v, lambda g: g / v.value))
 
 
 @_of_value
 def softplus(v: Var) -> Var:
-    """log(1 + exp(v)), written so that nothing overflows."""
+    """Return log(1 + exp(v)), written so that nothing overflows."""
     y = np.maximum(v.value, 0) + np.log1p(np.exp(-np.abs(v.value)))
     slope = sigmoid(v).value
     return Var(y, (v, lambda g: g * slope))
@@ -192,7 +195,7 @@ def softplus(v: Var) -> Var:
 
 @_of_value
 def maximum(a: Var, b: Var | float) -> Var:
-    """The larger of a value and a value or number; a has the gradient where they are equal.
+    """Return the larger of a and b elementwise; if they are equal, a takes the gradient.
 
     NaN stays NaN.
     """
@@ -201,7 +204,7 @@ def maximum(a: Var, b: Var | float) -> Var:
 
 @_of_value
 def minimum(a: Var, b: Var | float) -> Var:
-    """The smaller of a value and a value or number; a has the gradient where they are equal.
+    """Return the smaller of a and b elementwise; if they are equal, a takes the gradient.
 
     NaN stays NaN.
     """
@@ -209,15 +212,16 @@ def minimum(a: Var, b: Var | float) -> Var:
 
 
 def hard_sigmoid(v: Var) -> Var:
-    """clip(0.2 v + 0.5, 0, 1), as in Keras 2; its derivative is 0.2 at both ends, too."""
+    """Return clip(0.2 v + 0.5, 0, 1), as in Keras 2; the derivative at both ends is 0.2, too."""
     return minimum(maximum(0.2 * v + 0.5, 0.0), 1.0)
 
 
 @_of_value
 def normalize(v: Var, eps: float = 1e-5) -> Var:
-    """The units of each row with mean 0 and variance 1: (v - mean) / sqrt(variance + eps).
+    """Normalise the units of each row: return (v - mean) / sqrt(variance + eps).
 
-    Over the last axis, with the biased variance, as `torch.nn.functional.layer_norm`.
+    The mean and the biased variance are taken over the last axis, as in
+    `torch.nn.functional.layer_norm`.
     """
     centred = v.value - v.value.mean(axis=-1, keepdims=True)
     scale = ((centred * centred).mean(axis=-1, keepdims=True) + eps) ** -0.5
@@ -233,12 +237,12 @@ def normalize(v: Var, eps: float = 1e-5) -> Var:
 
 @_of_condition
 def where(condition: Condition, a: Var | float, b: Var | float) -> Var:
-    """Elements of a where a condition holds, of b elsewhere.
+    """Return elements of a where the condition holds, and of b elsewhere.
 
     Args:
-        condition: The result of a comparison; broadcasts to the shape of a and b.
+        condition: The result of a comparison, which is broadcast to the shape of a and b.
         a: A value or a number.
-        b: A value or a number; at least one of the two is a value.
+        b: A value or a number; at least one of a and b must be a value.
     """
     if not (isinstance(a, Var) or isinstance(b, Var)):
         raise TypeError(f"where: expected a value of the step as a or b, got {a!r} and {b!r}")
@@ -250,7 +254,7 @@ def where(condition: Condition, a: Var | float, b: Var | float) -> Var:
 
 
 def concatenate(parts: list[Var]) -> Var:
-    """Parts side by side along the last axis."""
+    """Concatenate parts along the last axis."""
     ends = np.cumsum([part.value.shape[-1] for part in parts])
     spans = [slice(e - part.value.shape[-1], e) for part, e in zip(parts, ends, strict=True)]
     return Var(
@@ -260,11 +264,11 @@ def concatenate(parts: list[Var]) -> Var:
 
 
 def backward(results: Iterable[tuple[Var, Array]]) -> None:
-    """Sets `grad` of everything that the results depend on.
+    """Set `grad` of every Var that the results depend on.
 
     Args:
-        results: pairs of a result and the gradient of the objective with respect to it, of its
-            shape. A Var may occur several times: its gradients add up.
+        results: Pairs of a result and the gradient of the objective with respect to it, in its
+            shape. If a Var occurs several times, its gradients add up.
     """
     results = list(results)
     for result, gradient in results:
@@ -275,14 +279,14 @@ def backward(results: Iterable[tuple[Var, Array]]) -> None:
 
 
 def _accumulate(v: Var, gradient: Array) -> None:
-    """Adds a gradient, summed over the axes along which v was broadcast."""
+    """Add a gradient, summed over the axes along which v was broadcast."""
     extra = gradient.ndim - v.value.ndim
     gradient = gradient.sum(axis=tuple(range(extra))) if extra else gradient
     v.grad = gradient if v.grad is None else v.grad + gradient
 
 
 def _inputs_first(results: list[Var]) -> list[Var]:
-    """Everything that the results depend on, each after what it depends on; no recursion."""
+    """Return every Var that the results depend on in topological order, without recursion."""
     order: list[Var] = []
     seen: set[int] = set()
     stack = [(result, False) for result in results]

@@ -1,9 +1,9 @@
 """Drop-in replacements for PyTorch's recurrent layers on the CPU.
 
-`LSTM`, `GRU` and `RNN` take the place of `torch.nn`'s: same arguments, parameters and results.
-`Recurrent` has every cell of rnnfast in the same manner. `accelerate` puts them into a model that
-is already there, `report` says where they are, and `restore` takes them out again; `prepack` is for
-inference on short sequences.
+`LSTM`, `GRU` and `RNN` replace the layers of `torch.nn`, with the same arguments, parameters and
+results. `Recurrent` runs every other cell of rnnfast in the same way. `accelerate` swaps these
+layers into an existing model, `report` lists them, and `restore` swaps them out again; `prepack`
+speeds up inference on short sequences.
 """
 
 try:

@@ -1,7 +1,7 @@
-"""How much the operators compute, for `torch.utils.flop_counter.FlopCounterMode`.
+"""Operation counts of the operators, for `torch.utils.flop_counter.FlopCounterMode`.
 
-As for PyTorch's own operators, products count, an addition and a multiplication each as one
-operation, and nothing else does.
+As for PyTorch's own operators, only matrix products are counted; an addition and a multiplication
+are one operation each.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rnnfast.torch.network import Network, Options
 
 
 def _forward(network: Network, options: Options) -> int:
-    """Each step of each sequence is multiplied by weight_ih, its h by weight_hh and weight_hr."""
+    """Count the products of every step with weight_ih, weight_hh and weight_hr."""
     layers = options.by_layer(network.weights)
     values = 0
     for w_ih, w_hh, *_, w_hr in layers:
@@ -26,14 +26,14 @@ def _forward(network: Network, options: Options) -> int:
 
 
 def _backward(network: Network, options: Options, need_dx: bool) -> int:
-    """Two products for each of forward's: the gradients of what it multiplied."""
+    """Count two products for each product of forward, for the gradients of its two factors."""
     first = options.by_layer(network.weights)[: options.num_directions]
     skipped = 0 if need_dx else sum(of_layer[0].numel() for of_layer in first)
     return 2 * _forward(network, options) - 2 * _steps(network) * skipped
 
 
 def _steps(network: Network) -> int:
-    """The steps of all sequences; T each where the lengths have no values, in tracing."""
+    """Return the number of steps of all sequences; T*B if the lengths are unknown, in tracing."""
     T, B, _ = network.x.shape
     lengths = network.lengths
     known: Tensor | None = None if isinstance(lengths, FakeTensor) else lengths
@@ -51,6 +51,6 @@ def _backward_formula(*values: Any, **_out: Any) -> int:
 
 
 def register() -> None:
-    """Let PyTorch know; once the operators are defined."""
+    """Register the counts with PyTorch; the operators must be defined already."""
     register_flop_formula(torch.ops.rnnfast.forward, get_raw=True)(_forward_formula)
     register_flop_formula(torch.ops.rnnfast.backward, get_raw=True)(_backward_formula)

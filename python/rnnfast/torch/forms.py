@@ -1,4 +1,4 @@
-"""The forms in which sequences come, turned into (T, B, ...) and back."""
+"""Conversions between the forms of sequences that PyTorch accepts and (T, B, ...)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Padded(NamedTuple):
 
 
 class Packed:
-    """A `PackedSequence`: the rows of all sequences, sorted by falling length, step by step."""
+    """A `PackedSequence`: the rows of all sequences, longest sequence first, step by step."""
 
     batched = True
 

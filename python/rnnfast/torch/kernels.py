@@ -1,6 +1,6 @@
-"""The kernels of the operators: the engine on the memory of tensors.
+"""The kernels of the operators, which run the engine on the memory of tensors.
 
-Addresses are taken anew in each call, so tensors may move between forward and backward.
+Every call looks up the addresses again, so tensors may move between forward and backward.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rnnfast._engine.network import network_options
 from rnnfast.torch.network import Network, NoiseMasks, Options, memory_of, states_of
 
 Outputs = tuple[Tensor, list[Tensor], Tensor]
-"""y (T, B, D*H), or (T, B, D*P), the final states, and the reserve, bytes."""
+"""y (T, B, D*H), or (T, B, D*P), the final states, and the reserve as bytes."""
 
 _Arrays = tuple[Any, Any, "list[RealArray] | None", "RealArray | None", int]
 _tensor: Callable[[RealArray], Tensor] = torch.from_numpy
@@ -33,15 +33,16 @@ def forward(
 
     Args:
         network: The tensors.
-        options: What kind of network it is.
-        keep: Whether to fill the reserve, which `backward` and `states` need; else it is empty.
-        packed: The weights, packed.
+        options: The options of the network.
+        keep: Whether to return the reserve that `backward` and `states` need, instead of an empty
+            tensor.
+        packed: The packed weights, if available.
     """
-    training = keep or options.draws  # the engine draws only where it trains
+    training = keep or options.draws  # the engine only draws masks in training
     of_call = _of_call(options, training, keep)
     arrays = _arrays(network, options, packed)
     result = _core.forward(of_call, *arrays)
-    if result is None:  # something must be converted, or is wrong
+    if result is None:  # an argument must be converted, or is invalid
         result = _core.forward(*_checked(network, options, of_call, arrays))
     y, final, reserve = result
     memory = _tensor(reserve.memory) if keep else torch.empty(0, dtype=torch.uint8)
@@ -56,12 +57,12 @@ def backward(
     dstate: Sequence[Tensor | None],
     need_dx: bool,
 ) -> list[Tensor]:
-    """The gradients of x, if wanted, of the initial states, if given, and of the weights."""
+    """Return the gradients of x if `need_dx`, the initial states if given, and the weights."""
     core = _restore(network, options, reserve)
     dy_array = None if dy is None else memory_of(dy)
     dstate_arrays = [None if d is None else memory_of(d) for d in dstate]
     result = _core.backward(core, dy_array, dstate_arrays, need_dx, None)
-    if result is None:  # something must be converted, or is wrong
+    if result is None:  # an argument must be converted, or is invalid
         given = checked_gradients(CPU, core, dy_array, dstate_arrays)
         result = _core.backward(core, *given, need_dx, None)
     dx, dinitial, dweights = result
@@ -72,7 +73,7 @@ def backward(
 
 
 def states(network: Network, options: Options, reserve: Tensor) -> list[Tensor]:
-    """The states beyond h after every step, (T, B, H) each, layer by layer."""
+    """Return the states beyond h after every step, (T, B, H) each, layer by layer."""
     core = _restore(network, options, reserve)
     return [
         _tensor(core.states_over_time(cell, state))
@@ -82,13 +83,13 @@ def states(network: Network, options: Options, reserve: Tensor) -> list[Tensor]:
 
 
 def dropout_masks(network: Network, options: Options, reserve: Tensor) -> list[Tensor]:
-    """What the outputs of each layer but the last were multiplied with, (T, B, D*H) each."""
+    """Return the masks of the outputs of each layer but the last, (T, B, D*H) each."""
     core = _restore(network, options, reserve)
     return [_tensor(core.dropout_mask(layer)) for layer in range(options.num_layers - 1)]
 
 
 def noise_masks(network: Network, options: Options, reserve: Tensor) -> NoiseMasks:
-    """Those of an earlier call."""
+    """Return the masks of the noise inside the steps of an earlier call."""
     core = _restore(network, options, reserve)
     layers, cells = options.num_layers, options.num_layers * options.num_directions
     zoneout = [
@@ -106,17 +107,17 @@ def noise_masks(network: Network, options: Options, reserve: Tensor) -> NoiseMas
 
 
 def _of_call(options: Options, training: bool, keep_y: bool) -> _core.NetworkOptions:
-    """The options as the engine has them, of a call with PyTorch's number of threads."""
+    """Return the options in the form of the engine, with PyTorch's number of threads."""
     return network_options(
         options.cell,
         options.num_layers,
-        bool(options.bidirectional),  # any value that PyTorch's layers take for it
+        bool(options.bidirectional),  # PyTorch's layers accept values of other types
         options.dropout,
         training,
         options.precision,
         0,
         torch.get_num_threads(),
-        keep_y,  # so that users may change the one that they get
+        keep_y,  # so that users may change the y that they get
         _noise_of(options) if options.has_noise else None,
     )
 
@@ -134,7 +135,7 @@ def _noise_of(options: Options) -> noise.Noise | None:
 
 
 def _arrays(network: Network, options: Options, packed: functional.Packed | None = None) -> _Arrays:
-    """The network's tensors as the functions of `_core` take them."""
+    """Return the tensors of a network in the form that the functions of `_core` take."""
     x, weights, state, lengths, seed = network
     try:
         return (
@@ -145,17 +146,17 @@ def _arrays(network: Network, options: Options, packed: functional.Packed | None
             0 if seed is None else int(seed),
         )
     except (KeyError, ValueError, TypeError, RuntimeError, BufferError):
-        check(network, options)  # says which argument it is
+        check(network, options)  # raises an error that names the argument
         _check_memory(network)
         raise
 
 
 def _restore(network: Network, options: Options, reserve: Tensor) -> _core.Reserve:
-    """The reserve of an earlier call, from its bytes and that call's other tensors."""
+    """Return the reserve of an earlier call, given its bytes and the other tensors of the call."""
     if reserve.dtype != torch.uint8:
         raise TypeError(f"reserve: expected torch.uint8, got {reserve.dtype}")
     if reserve.data_ptr() % 64:
-        reserve = reserve.clone()  # PyTorch aligns what it allocates
+        reserve = reserve.clone()  # PyTorch aligns the memory that it allocates
     of_call = _of_call(options, True, True)
     arrays, memory = _arrays(network, options), memory_of(reserve)
     restored: _core.Reserve | None = _core.restore(of_call, *arrays, memory)
@@ -169,7 +170,7 @@ def _restore(network: Network, options: Options, reserve: Tensor) -> _core.Reser
 def _checked(
     network: Network, options: Options, of_call: _core.NetworkOptions, arrays: _Arrays
 ) -> tuple[Any, ...]:
-    """The options and arrays of a call that the engine did not take as they are, converted."""
+    """Check and convert the options and arrays of a call that the engine did not accept."""
     check(network, options)
     x, weights, state, lengths, seed = arrays
     if isinstance(weights, list):
@@ -178,11 +179,12 @@ def _checked(
 
 
 def check(network: Network, options: Options) -> None:
-    """Check what is seen on tensors without memory, in tracing, and what arrays cannot have.
+    """Check properties of tensors that arrays lack, and those that are known while tracing.
 
     Raises:
-        TypeError: A tensor is of a type or on a device that the engine does not compute with.
-        ValueError: An option is wrong, x lacks an axis, or there are too few or too many weights.
+        TypeError: The engine does not support the dtype, the device or the layout of a tensor.
+        ValueError: An option is invalid, x does not have three axes, or the number of weights is
+            wrong.
     """
     of_call = _of_call(options, False, False)
     layers = options.num_layers * options.num_directions
@@ -219,7 +221,7 @@ def _check_memory(network: Network) -> None:
 
 
 def _named(network: Network) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of a network with the name of its argument."""
+    """Yield every tensor of a network with the name of its argument."""
     for name in network._fields:
         value = getattr(network, name)
         if isinstance(value, Tensor):

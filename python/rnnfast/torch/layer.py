@@ -1,4 +1,4 @@
-"""What all layers of the package have in common: sequences in, sequences out.
+"""Base class of all layers of the package: checks, forms of input and the choice of the path.
 
 Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions (2 if
 bidirectional).
@@ -26,30 +26,30 @@ State: TypeAlias = "Tensor | tuple[Tensor, ...]"
 
 
 class Layer(torch.nn.RNNBase):
-    """What all layers have in common; see `LSTM`, `GRU`, `RNN` and `Recurrent`.
+    """Base class of `LSTM`, `GRU`, `RNN` and `Recurrent`.
 
-    Parameters and attributes are `torch.nn.RNNBase`'s; `forward` hands whole sequences to the
-    engine.
+    Parameters and attributes are those of `torch.nn.RNNBase`; `forward` passes whole sequences to
+    the engine.
     """
 
     twin: ClassVar[type[torch.nn.RNNBase] | None] = None
-    """The class of `torch.nn` that this one stands in for. It computes what the engine does not
-    (other devices and types), and refuses what is wrong."""
+    """The class of `torch.nn` that this one replaces. It takes over for devices and dtypes that the
+    engine does not support, and raises its own errors for invalid arguments."""
 
     learn_state: bool = False
     """Whether calls without `hx` start from parameters, `initial_state_0` and so on."""
 
     zoneout: float | tuple[float, ...] = 0.0
-    """The probability of states to keep their value in a step; see `Recurrent`."""
+    """Probability that a unit of a state keeps its value in a step; see `Recurrent`."""
 
     input_dropout: float = 0.0
-    """Of the layers' inputs."""
+    """Probability of dropping inputs of layers."""
 
     recurrent_dropout: float = 0.0
-    """Of what the recurrent products multiply."""
+    """Probability of dropping operands of the recurrent products."""
 
     candidate_dropout: float = 0.0
-    """Of the candidates of steps."""
+    """Probability of dropping the candidates of steps."""
 
     _prepacked: Prepacked | None = None  # set by `prepack`
 
@@ -68,22 +68,23 @@ class Layer(torch.nn.RNNBase):
 
         Args:
             input: (T, B, I), (B, T, I) if `batch_first`, (T, I) for one sequence without a batch
-                axis, or a `PackedSequence`; of the parameters' dtype, except under autocast.
-            hx: Initial state, (L*D, B, H), without B if the input has none; for a cell with several
-                states a tuple of them, as (h, c) of an LSTM. None for zeros, or with `learn_state`
-                for the learned one; so is a state that is None in the tuple.
-            return_all_states: Whether to return the states after every step of every layer, too.
+                axis, or a `PackedSequence`. Its dtype must be that of the parameters, except under
+                autocast.
+            hx: Initial state, (L*D, B, H), without B if the input has no batch axis; for a cell
+                with several states a tuple of them, such as (h, c) for an LSTM. None, also for one
+                state in the tuple, stands for zeros, or for the learned state with `learn_state`.
+            return_all_states: Whether to also return the states of every layer after every step.
 
         Returns:
-            The outputs, in the form of the input and of width D*H, and the final state, in the form
-            of `hx`. With `return_all_states` a third item: the form of `hx` again with a tuple in
-            place of each state. It has L*D entries, one for each row of the final state, and each
-            is in the form of the input, of width H. The gradient of states beyond h, as an LSTM's
-            c, is made step by step, and so is slow; that of h is not. With `proj_size` P the
-            outputs and h have P in place of H.
+            The outputs, in the form of the input with width D*H, and the final state, in the form
+            of `hx`. With `return_all_states` there is a third item in the form of `hx`, in which
+            each state is a tuple of L*D entries, one for each row of the final state; each entry
+            has the form of the input with width H. Gradients through states beyond h, such as c of
+            an LSTM, are computed step by step and therefore slowly; gradients through h are not.
+            With `proj_size` P the outputs and h have P in place of H.
 
         Raises:
-            ValueError, RuntimeError: A shape or dtype is wrong: what `torch.nn`'s layers raise.
+            ValueError, RuntimeError: A shape or dtype is wrong; `torch.nn` raises the same errors.
         """
         if isinstance(input, PackedSequence):
             return _outside_graphs(self, input, hx, return_all_states)
@@ -91,14 +92,14 @@ class Layer(torch.nn.RNNBase):
         return self._forward(form, input, hx, return_all_states)
 
     def extra_repr(self) -> str:
-        """The arguments, as in the name of the module when it is printed."""
+        """Return the arguments as text, which is shown when the module is printed."""
         dropouts = "input_dropout", "recurrent_dropout", "candidate_dropout"
         names = "learn_state", "zoneout", *dropouts
         given = [f", {n}={getattr(self, n)}" for n in names if getattr(self, n)]
         return f"{super().extra_repr()}{''.join(given)}"
 
     def _get_name(self) -> str:
-        """What the layer is called when a model is printed."""
+        """Return the name of the layer in a printed model."""
         return f"rnnfast {super()._get_name()}"
 
     def _forward(
@@ -108,7 +109,7 @@ class Layer(torch.nn.RNNBase):
         hx: State | None,
         return_all_states: bool,
     ) -> Any:
-        """Runs `input`, of which `form` tells the form."""
+        """Run the layers over `input`, which has the form `form`."""
         x = _tensor_of(input)
         if self.learn_state:
             hx = self._start(hx, self._batch(x, form))
@@ -138,15 +139,15 @@ class Layer(torch.nn.RNNBase):
         return *result, self._form([tuple(map(form.leave, of_state)) for of_state in states])
 
     def _weights(self) -> list[Tensor]:
-        """The weights as they are now: parameters, or what stands in for them (weight norm)."""
+        """Return the current weights: parameters, or their replacements (as by weight norm)."""
         parameters = self._parameters
         return [
-            parameters[name] if name in parameters else getattr(self, name)  # the slower way
+            parameters[name] if name in parameters else getattr(self, name)  # getattr is slower
             for name in self._flat_weights_names
         ]
 
     def _learn(self, learn_state: bool) -> None:
-        """Adds the parameters that calls start from, if they are to be learned: zeros."""
+        """Add parameters, initially zero, for the initial states if they are to be learned."""
         self.learn_state = checks.boolean("learn_state", learn_state)
         if not learn_state:
             return
@@ -156,7 +157,7 @@ class Layer(torch.nn.RNNBase):
             self.register_parameter(parameter_name(k), torch.nn.Parameter(zeros))
 
     def _widths(self) -> list[int]:
-        """The width of each state."""
+        """Return the width of each state."""
         beyond_h = states_of(self.cell) - 1
         return [self.proj_size or self.hidden_size] + [self.hidden_size] * beyond_h
 
@@ -167,7 +168,7 @@ class Layer(torch.nn.RNNBase):
         recurrent_dropout: Any,
         candidate_dropout: Any = 0.0,
     ) -> None:
-        """Sets what there is inside the steps, if it is right."""
+        """Check and set the noise inside the steps."""
         self.zoneout = noise.zoneout(zoneout, states_of(self.cell))
         self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
@@ -178,25 +179,25 @@ class Layer(torch.nn.RNNBase):
 
     @property
     def has_more(self) -> bool:
-        """Whether it has what the layers of `torch.nn` have not."""
+        """Whether the layer uses a feature that `torch.nn` lacks."""
         masks = self.input_dropout or self.recurrent_dropout or self.candidate_dropout
         return bool(self.learn_state or masks or self._zoneout())
 
     def _zoneout(self) -> tuple[float, ...]:
-        """The probability of each state, none for zeros."""
+        """Return the zoneout probability of each state, or () if all are zero."""
         given = self.zoneout
         of_states = given if isinstance(given, (tuple, list)) else (given,) * states_of(self.cell)
         return tuple(of_states) if any(of_states) else ()
 
     def reset_parameters(self) -> None:
-        """Draws the weights anew; learned initial states are zero again."""
+        """Draw new weights, and reset learned initial states to zero."""
         super().reset_parameters()
         if self.learn_state:
             for k in range(states_of(self.cell)):
                 torch.nn.init.zeros_(getattr(self, parameter_name(k)))
 
     def _start(self, hx: State | None, batch: tuple[int, ...]) -> Any:
-        """The state that a call starts from, in the form of `hx`: learned where it is None."""
+        """Return the initial state in the form of `hx`, with learned states in place of None."""
         states = states_of(self.cell)
         given = [hx] if isinstance(hx, Tensor) else [None] * states if hx is None else list(hx)
         for k in range(min(states, len(given))):
@@ -206,7 +207,7 @@ class Layer(torch.nn.RNNBase):
         return self._form(given)
 
     def _form(self, states: list[Any]) -> Any:
-        """One value a state in the form of `hx`."""
+        """Return a list of one value per state in the form of `hx`."""
         return states[0] if len(states) == 1 else tuple(states)
 
     def _options(self, dtype: torch.dtype) -> Options:
@@ -225,7 +226,7 @@ class Layer(torch.nn.RNNBase):
         )
 
     def _result_dtype(self, x: Tensor, weight: Tensor) -> torch.dtype | None:
-        """What outputs are of; None for what the engine does not compute."""
+        """Return the dtype of the outputs; None if the engine does not support the call."""
         if not x.is_cpu or not weight.is_cpu:
             return None
         if torch.is_autocast_enabled("cpu") and weight.dtype != torch.float64:
@@ -237,7 +238,7 @@ class Layer(torch.nn.RNNBase):
     def _fits(
         self, x: Tensor, state: list[Tensor], form: Padded | Packed, dtype: torch.dtype
     ) -> bool:
-        """Whether shapes and dtypes are right; under autocast states of any real type are."""
+        """Return whether shapes and dtypes are right; autocast accepts states of any real dtype."""
         axes = 3 if form.batched and form.lengths is None else 2
         if x.dim() != axes or x.shape[-1] != self.input_size:
             return False
@@ -252,13 +253,13 @@ class Layer(torch.nn.RNNBase):
         )
 
     def _batch(self, x: Tensor, form: Padded | Packed) -> tuple[int, ...]:
-        """(B,), or nothing for one sequence without a batch axis."""
+        """Return (B,), or () for one sequence without a batch axis."""
         if form.lengths is not None:
             return tuple(form.lengths.shape)
         return tuple(x.shape[0 if self.batch_first else 1 :][:1]) if form.batched else ()
 
     def _elsewhere(self, input: Sequence, hx: State | None, return_all_states: bool) -> Any:  # noqa: A002
-        """What the engine does not compute, and what is wrong."""
+        """Fall back to `torch.nn`, or raise an error."""
         if self.twin is None:
             raise self._error(input, hx)
         x = _tensor_of(input)
@@ -278,7 +279,7 @@ class Layer(torch.nn.RNNBase):
         )
 
     def _error(self, input: Sequence, hx: State | None) -> Exception:  # noqa: A002
-        """What is wrong with arguments that do not fit."""
+        """Return the error for arguments that do not fit."""
         if _exporting_to_onnx():
             return ops.not_in_onnx(self.cell)
         x = _tensor_of(input)
@@ -304,18 +305,18 @@ class Layer(torch.nn.RNNBase):
 
 
 def _new_seed(options: Options) -> Tensor | None:
-    """The seed of a call's masks, by PyTorch's random numbers; None where nothing is drawn."""
+    """Draw the seed of the masks of a call from PyTorch's generator; None if no mask is needed."""
     return torch.randint(2**63 - 1, ()) if options.draws else None
 
 
 def _exporting_to_onnx() -> bool:
-    """Whether PyTorch's ONNX exporters look on; they know `torch.nn`'s operators, and not ours."""
+    """Return whether a PyTorch ONNX exporter is running, which only knows `torch.nn` operators."""
     traced = torch._C._get_tracing_state() is not None or torch.compiler.is_compiling()
     return traced and bool(torch.onnx.is_in_onnx_export())
 
 
 def _tensor_of(x: Sequence) -> Tensor:
-    """The values of sequences, packed or not."""
+    """Return the values of sequences, packed or not."""
     return x.data if isinstance(x, PackedSequence) else x
 
 
@@ -323,14 +324,14 @@ def _forward_packed(layer: Layer, x: PackedSequence, *others: Any) -> Any:
     return layer._forward(Packed(x), x, *others)
 
 
-# Shapes depend on the numbers in `batch_sizes`, which `torch.compile` does not know.
+# Shapes depend on the values in `batch_sizes`, which `torch.compile` does not know.
 _outside_graphs: Callable[..., Any] = torch.compiler.disable(_forward_packed)
 
 
 def _run(
     network: Network, options: Options, prepacked: Prepacked | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """The outputs (T, B, D*H) and the final states."""
+    """Run a network; return the outputs (T, B, D*H) and the final states."""
     if not torch.compiler.is_compiling() and stepwise.needed():
         y, final, _ = _by_steps(network, options)
     else:
@@ -341,9 +342,9 @@ def _run(
 def _layer_by_layer(
     network: Network, options: Options
 ) -> tuple[Tensor, list[Tensor], list[list[Tensor]]]:
-    """As `_run`, and for each state the (T, B, H) of every layer and direction.
+    """Do the same as `_run`; also return every state after every step, by layer and direction.
 
-    The h of a layer are its outputs, with the gradient that outputs have.
+    Each is (T, B, H). The h of a layer are its outputs, and have the gradient of outputs.
     """
     L, D, dropout = options.num_layers, options.num_directions, options.dropout
     of_layer = options._replace(num_layers=1, dropout=0.0)
@@ -366,17 +367,15 @@ def _layer_by_layer(
 def _run_layer(
     network: Network, options: Options
 ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
-    """As `_run` for one layer, and the states after every step, a tuple for each direction."""
+    """Run one layer; also return the states after every step, as a tuple for each direction."""
     if not torch.compiler.is_compiling() and stepwise.needed():
         return _by_steps(network, options)
     beyond_h = options.states - 1
     y, final, reserve = ops.forward(network, options, beyond_h > 0)
     others = ops.states(network, options, reserve) if beyond_h else []
     over_time = [
-        (
-            h.clone(),
-            *others[k * beyond_h : (k + 1) * beyond_h],
-        )  # y belongs to others, who change it
+        # Callers may change y in place, so the states get their own copy.
+        (h.clone(), *others[k * beyond_h : (k + 1) * beyond_h])
         for k, h in enumerate(y.chunk(options.num_directions, -1))
     ]
     return y, final, over_time

@@ -1,4 +1,4 @@
-"""Recurrent layers as modules of PyTorch, run by rnnfast's engine."""
+"""Recurrent layers as PyTorch modules that run on the engine of rnnfast."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rnnfast.torch.layer import Layer
 class LSTM(Layer):
     """`torch.nn.LSTM`, with its arguments, parameters, inputs and outputs; the state is (h, c).
 
-    `learn_state`, `zoneout` and the dropouts inside the steps are as in `Recurrent`; with
-    `proj_size` there is no zoneout, recurrent_dropout or candidate_dropout.
+    `learn_state`, `zoneout` and the dropouts inside the steps are as in `Recurrent`; `proj_size`
+    excludes zoneout, recurrent_dropout and candidate_dropout.
     """
 
     twin = torch.nn.LSTM
@@ -123,35 +123,36 @@ class RNN(Layer):
 
 
 class Recurrent(Layer):
-    """Layers of any cell of rnnfast, in the manner of `torch.nn.LSTM`.
+    """Layers of any cell of rnnfast, with the interface of `torch.nn.LSTM`.
 
     Args:
-        cell: The cell: a name out of `rnnfast.cells.ZOO`, one that was registered
-            (`rnnfast.register`), or a `rnnfast.Cell`. The attribute `cell` is its name.
+        cell: The name of a cell in `rnnfast.cells.ZOO` or of a registered cell
+            (`rnnfast.register`), or a `rnnfast.Cell`. The attribute `cell` is the name.
         input_size: I.
         hidden_size: H.
         num_layers: L.
         bias: Whether the products have biases.
         batch_first: Whether inputs and outputs are (B, T, ...) instead of (T, B, ...).
-        dropout: Probability that an output of a layer but the last is dropped in training.
-        bidirectional: Whether each layer also runs against time; outputs then have both.
-        device: Of the parameters; the engine computes on the CPU alone.
-        dtype: Of the parameters.
-        learn_state: Whether the initial state is learned: calls without one start from the
-            parameters `initial_state_0`, `initial_state_1`, ..., one for each state of the cell, of
-            shape (L*D, H) and zero at first.
-        zoneout: Probability with which a unit of a state keeps its value of the step before in
-            training (Krueger et al. 2016); a number for all states of the cell, or a tuple of one
-            for each. In evaluation units get the expectation.
-        input_dropout: Probability that a unit of a layer's input is dropped in training, by one
-            mask for all steps of a sequence (Gal and Ghahramani 2016); of each layer.
-        recurrent_dropout: The same of what the recurrent products multiply, as h; states go on as
-            they are.
-        candidate_dropout: The same of the candidate of each step, as an LSTM's g and a GRU's n, by
-            a mask for each step (Semeniuta et al. 2016); for cells that have one.
+        dropout: Probability of dropping an output of any layer but the last in training.
+        bidirectional: Whether each layer also runs backward in time; the outputs of both directions
+            are concatenated.
+        device: The device of the parameters; the engine only runs on the CPU.
+        dtype: The dtype of the parameters.
+        learn_state: Whether the initial state is learned. Calls without a state then start from the
+            parameters `initial_state_0`, `initial_state_1`, ..., one for each state of the cell,
+            which have the shape (L*D, H) and are initially zero.
+        zoneout: Probability that a unit of a state keeps its previous value in training (Krueger et
+            al. 2016): one number for all states of the cell, or a tuple with one number for each.
+            In evaluation units take the expectation.
+        input_dropout: Probability of dropping a unit of the input of each layer in training, with
+            one mask for all steps of a sequence (Gal and Ghahramani 2016).
+        recurrent_dropout: The same for the operands of the recurrent products, such as h; the
+            states themselves are not dropped.
+        candidate_dropout: The same for the candidate of each step, such as g of an LSTM and n of a
+            GRU, with a mask for each step (Semeniuta et al. 2016); only for cells that mark one.
 
-    Cells with per-channel parameters have `weight_channel_l[k]`, (P, H), beside the parameters
-    that `torch.nn`'s layers have.
+    Cells with per-channel parameters have `weight_channel_l[k]`, (P, H), in addition to the
+    parameters of `torch.nn` layers.
     """
 
     def __init__(
@@ -174,7 +175,7 @@ class Recurrent(Layer):
         candidate_dropout: float = 0.0,
     ) -> None:
         info = info_of(cell)
-        # Checked and made as a vanilla network, whose parameters are then replaced.
+        # PyTorch checks the arguments and builds a vanilla network; its parameters are replaced.
         super().__init__(
             "RNN_TANH", input_size, hidden_size, num_layers, bias, batch_first, dropout,
             bidirectional, 0, device, dtype,
@@ -200,7 +201,7 @@ class Recurrent(Layer):
         return str(self.mode)
 
     def __getstate__(self) -> dict[str, Any]:
-        """With the equations of a cell that is not compiled, as another process may lack them."""
+        """Include the equations of a cell that is not compiled, which another process may lack."""
         return {**super().__getstate__(), "_graph": known.graph_of(self.cell)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -210,5 +211,5 @@ class Recurrent(Layer):
         super().__setstate__(state)
 
     def extra_repr(self) -> str:
-        """The arguments, as in the name of the module when it is printed."""
+        """Return the arguments as text, which is shown when the module is printed."""
         return f"{self.cell!r}, {super().extra_repr()}"

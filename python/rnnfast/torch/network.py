@@ -1,4 +1,4 @@
-"""A call of a network, as all parts of the package take it.
+"""The tensors and options of a call, in the form that all parts of the package use.
 
 Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions.
 """
@@ -16,18 +16,18 @@ from rnnfast import _core
 from rnnfast._engine import known
 from rnnfast._engine.checks import RealArray
 
-_kept: dict[str, tuple[int, bool]] = {}  # of cells: the number of states, whether there are params
+_kept: dict[str, tuple[int, bool]] = {}  # by cell: number of states, whether it has weight_channel
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def states_of(cell: str) -> int:
-    """How many states a cell has; a constant of the graphs of `torch.compile`."""
+    """Return the number of states of a cell, a constant in the graphs of `torch.compile`."""
     return (_kept.get(cell) or _keep(cell))[0]
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def has_channel(cell: str) -> bool:
-    """Whether a cell has weight_channel; a constant, too."""
+    """Return whether a cell has weight_channel, a constant in the graphs of `torch.compile`."""
     return (_kept.get(cell) or _keep(cell))[1]
 
 
@@ -43,11 +43,11 @@ class Network(NamedTuple):
     Attributes:
         x: (T, B, I).
         weights: weight_ih, weight_hh, bias_ih, bias_hh, weight_channel and weight_hr of each layer
-            and direction, those of them that there are.
-        state: The initial states, (L*D, B, H) each, or (L*D, B, P) for an h that is projected; none
-            for zeros.
-        lengths: (B,) integers, the sequences' lengths; None for T each.
-        seed: Of all masks, an integer without axes; None where nothing is drawn.
+            and direction, without those that the network lacks.
+        state: The initial states, (L*D, B, H) each, or (L*D, B, P) for a projected h; empty for
+            zeros.
+        lengths: (B,) integers, the lengths of the sequences; None if all have length T.
+        seed: The seed of all masks, an integer tensor without axes; None if there are no masks.
     """
 
     x: Tensor
@@ -58,25 +58,25 @@ class Network(NamedTuple):
 
     @property
     def differentiable(self) -> list[Tensor]:
-        """What has a gradient."""
+        """The tensors that can have a gradient."""
         return [self.x, *self.state, *self.weights]
 
 
 class Options(NamedTuple):
-    """What kind of network it is.
+    """The options of a network.
 
     Attributes:
-        cell: Its name, one of `rnnfast.functional.cells()`.
+        cell: The name of the cell, one of `rnnfast.functional.cells()`.
         num_layers: L.
         bidirectional: Whether D is 2.
-        bias: Whether the weights have biases.
-        dropout: Probability, on the outputs of all layers but the last.
-        precision: Of products, "full" or "bfloat16".
-        zoneout: The probability of each state to keep its value in a step; none for zeros.
-        input_dropout: Probability, on the inputs of layers.
-        recurrent_dropout: Probability, on what the recurrent products multiply.
-        candidate_dropout: Probability, on the candidates of steps.
-        expects: Whether zoneout is its expectation, as in evaluation.
+        bias: Whether the products have biases.
+        dropout: Probability of dropping outputs of any layer but the last.
+        precision: The precision of products, "full" or "bfloat16".
+        zoneout: For each state, the probability that a unit keeps its value; empty for zeros.
+        input_dropout: Probability of dropping inputs of layers.
+        recurrent_dropout: Probability of dropping operands of the recurrent products.
+        candidate_dropout: Probability of dropping the candidates of steps.
+        expects: Whether to use the expectation of zoneout, as in evaluation.
     """
 
     cell: str
@@ -98,13 +98,13 @@ class Options(NamedTuple):
 
     @property
     def draws(self) -> bool:
-        """Whether anything is drawn at random."""
+        """Whether a call draws random masks."""
         zones = len(self.zoneout) > 0 and not self.expects
         return bool(self.dropout) or zones or self._drops
 
     @property
     def _drops(self) -> bool:
-        """Whether anything but the outputs of layers is dropped."""
+        """Whether there is dropout of anything but the outputs of layers."""
         return bool(self.input_dropout or self.recurrent_dropout or self.candidate_dropout)
 
     @property
@@ -114,20 +114,20 @@ class Options(NamedTuple):
 
     @property
     def states(self) -> int:
-        """How many states the cell has."""
+        """Number of states of the cell."""
         states: int = states_of(self.cell)
         return states
 
     @property
     def weights_per_layer(self) -> int:
-        """How many weights a layer has in one direction, without a projection's."""
+        """Number of weights of a layer in one direction, not counting that of a projection."""
         channel: bool = has_channel(self.cell)
         return 2 + 2 * self.bias + channel
 
     def by_layer(self, weights: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """The items of `Weights` for each layer and direction, None for what there is not.
+        """Return the fields of `Weights` for each layer and direction, None for absent weights.
 
-        That there is a projection is seen by the number of weights.
+        The number of weights shows whether the network has a projection.
         """
         count = len(weights) // (self.num_layers * self.num_directions)
         biases, channel = 2 + 2 * self.bias, has_channel(self.cell)
@@ -146,23 +146,22 @@ class Options(NamedTuple):
         return layers
 
     def widths(self, weights: Sequence[Tensor]) -> list[int]:
-        """The width of each state: H, but P of an h that is projected."""
+        """Return the width of each state: H, or P for a projected h."""
         w_hh, *_, w_hr = self.by_layer(weights)[0][1:]
         hidden = (w_hh if w_hr is None else w_hr).shape[1]
         return [w_hh.shape[1]] + [hidden] * (self.states - 1)
 
 
 class NoiseMasks(NamedTuple):
-    """What noise does inside the steps; None for nothing.
+    """The masks of the noise inside the steps; None for no such noise.
 
     Attributes:
-        zoneout: For each layer and direction, the share of its new value that each state takes in
-            each step, (T, B, H).
-        inputs: What the inputs of each layer are multiplied with, (B, I).
-        recurrent: What the recurrent products of each layer and direction multiply their operands
-            with, (B, H).
-        candidate: What the candidates of each layer and direction are multiplied with in each step,
-            (T, B, H).
+        zoneout: For each layer and direction, and each state, the share of its new value that the
+            state takes in each step, (T, B, H).
+        inputs: For each layer, a factor of its inputs, (B, I).
+        recurrent: For each layer and direction, a factor of the operands of its recurrent products,
+            (B, H).
+        candidate: For each layer and direction, a factor of the candidate of each step, (T, B, H).
     """
 
     zoneout: Sequence[Sequence[Tensor]] | None = None
@@ -172,10 +171,10 @@ class NoiseMasks(NamedTuple):
 
 
 def memory_of(tensor: Tensor) -> RealArray:
-    """The memory of a tensor on the CPU, or that of a contiguous copy.
+    """Return an array that shares memory with a CPU tensor, or with a contiguous copy of it.
 
-    `Tensor.numpy` would forbid that the memory is ever resized, as FSDP does with parameters.
+    `Tensor.numpy` would make it impossible to resize the tensor, as FSDP does with parameters.
     """
-    if tensor.is_neg():  # what lies in memory is not the value
+    if tensor.is_neg():  # the memory holds the negated values
         tensor = tensor.resolve_neg()
     return _core.array_of_dlpack(to_dlpack(tensor.contiguous()))  # type: ignore[no-any-return]

@@ -1,10 +1,10 @@
 """The engine as operators of PyTorch: `rnnfast::forward`, `::backward` and `::states`.
 
-All that passes between them is tensors. The reserve, too, is a tensor of bytes: autograd,
-`torch.compile`, checkpointing and hooks on saved tensors may keep it, copy it, move it or make it
-again, and nothing has to be looked up or freed.
+They only exchange tensors. Even the reserve is a tensor of bytes: autograd, `torch.compile`,
+checkpointing and hooks on saved tensors may keep, copy, move or recompute it, and nothing has to be
+looked up or freed.
 
-`forward` and `states` below are what the rest of the package calls.
+The rest of the package calls `forward` and `states` below.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _library = torch.library.Library("rnnfast", "DEF")
 
 
 def overload_of(schemas: Mapping[str, str]) -> str:
-    """The name of the operators' overloads, another one whenever one of their schemas changes.
+    """Return a name for the overloads of the operators that changes with any of their schemas.
 
-    PyTorch keeps what it compiled on disk, and finds it by the operators that the model itself
-    calls: `forward` with its overload, but not `backward`, which autograd adds. A graph of another
-    release of rnnfast would then call `backward` with other arguments than it has.
+    PyTorch caches compiled graphs on disk under the operators that the model itself calls:
+    `forward` with its overload, but not `backward`, which autograd adds. With a fixed name, a graph
+    from another release of rnnfast could call `backward` with the wrong arguments.
     """
     return "v" + hashlib.sha256(repr(sorted(schemas.items())).encode()).hexdigest()[:8]
 
@@ -53,7 +53,7 @@ def _define(name: str, overload: str) -> torch._ops.OpOverload:
 
 
 OPERATORS = {name: _define(name, overload_of(_SCHEMAS)) for name in _SCHEMAS}
-"""The operators by name, for calls past the resolution of overloads."""
+"""The operators by name, for calls without the resolution of overloads."""
 
 
 def forward(
@@ -66,14 +66,13 @@ def forward(
 
     Args:
         network: The tensors.
-        options: What kind of network it is.
-        keep: Whether the reserve is wanted though nothing needs a gradient.
-        prepacked: Holds the packed weights from call to call, for calls that cannot be part of
-            training.
+        options: The options of the network.
+        keep: Whether to return the reserve even if nothing needs a gradient.
+        prepacked: Holds packed weights between calls that cannot be part of training.
 
     Returns:
-        y (T, B, D*H), or (T, B, D*P), the final states, and the reserve, bytes. Whoever gets
-        them may change y and the final states in place: backward reads neither.
+        y (T, B, D*H), or (T, B, D*P), the final states, and the reserve as bytes. Callers may
+        change y and the final states in place, as backward reads neither.
     """
     if _direct(network):
         if prepacked and not (keep or options.draws or _needs_gradient(network)):
@@ -84,17 +83,17 @@ def forward(
 
 
 def states(network: Network, options: Options, reserve: Tensor) -> list[Tensor]:
-    """The states beyond h after every step of an earlier call, (T, B, H) each.
+    """Return the states beyond h after every step of an earlier call, (T, B, H) each.
 
-    They come layer by layer, direction by direction, and are zero after a sequence's end.
+    They are ordered by layer, then by direction, and are zero beyond the end of a sequence.
     """
     return OPERATORS["states"](*network, *options, reserve)  # type: ignore[no-any-return]
 
 
 def _direct(network: Network) -> bool:
-    """Whether kernels may be called without PyTorch's dispatcher, which costs 7 us a call.
+    """Return whether to call kernels without PyTorch's dispatcher, which costs 7 us per call.
 
-    Nobody may watch or transform the calls of operators, and tensors must be plain ones.
+    This requires plain tensors, and that nothing observes or transforms calls of operators.
     """
     return (
         not torch.compiler.is_compiling()
@@ -106,13 +105,13 @@ def _direct(network: Network) -> bool:
 
 
 def not_in_onnx(cell: str) -> Exception:
-    """The error for a layer that PyTorch's ONNX exporters cannot write."""
+    """Return the error for a layer that PyTorch's ONNX exporters cannot write."""
     return NotImplementedError(
         f"torch.onnx.export: expected cells that torch.nn has, LSTM, GRU and RNN, got {cell!r}"
     )
 
 
-# Their shapes, for tracing.
+# Functions that compute the shapes of results, for tracing.
 
 
 def _forward_fake(network: Network, options: Options, keep: bool) -> Outputs:
@@ -121,7 +120,7 @@ def _forward_fake(network: Network, options: Options, keep: bool) -> Outputs:
         raise not_in_onnx(options.cell)
     T, B, _ = network.x.shape
     widths, D = options.widths(network.weights), options.num_directions
-    # How many bytes is the engine's business, and depends on the CPU.
+    # The engine decides the number of bytes, which depends on the CPU.
     size = torch.library.get_ctx().new_dynamic_size() if keep else 0
     new = network.x.new_empty
     final = [new((options.num_layers * D, B, width)) for width in widths]
@@ -140,11 +139,11 @@ def _states_fake(network: Network, options: Options, _reserve: Tensor) -> list[T
     return [network.x.new_empty((*network.x.shape[:2], width)) for width in widths]
 
 
-# Their derivatives.
+# Derivatives of the operators.
 
 
 def _below_autograd(name: str) -> Callable[..., Any]:
-    """An operator on tensors whose gradients are somebody else's business."""
+    """Return a function that calls an operator without autograd, which the caller takes care of."""
 
     def call(network: Network, options: Options, *others: Any) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
@@ -154,18 +153,18 @@ def _below_autograd(name: str) -> Callable[..., Any]:
 
 
 class _Derivative(torch.autograd.Function):
-    """What the two functions below have in common."""
+    """Base class of the two functions below."""
 
     @staticmethod
     def save(ctx: Any, network: Network, options: Options, reserve: Tensor) -> None:
-        """Keeps a call for `saved`."""
+        """Save the tensors and options of a call for `saved`."""
         ctx.options, ctx.states = options, len(network.state)
         ctx.save_for_backward(reserve, network.lengths, network.seed, *network.differentiable)
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def saved(ctx: Any) -> tuple[Network, Options, Tensor]:
-        """What `save` kept."""
+        """Return the network, options and reserve that `save` kept."""
         reserve, lengths, seed, x, *tensors = ctx.saved_tensors
         state, weights = tensors[: ctx.states], tensors[ctx.states :]
         return Network(x, weights, state, lengths, seed), ctx.options, reserve
@@ -177,7 +176,7 @@ class _Derivative(torch.autograd.Function):
         gradients: Sequence[Tensor | None],
         needed: Sequence[bool],
     ) -> list[Tensor | None]:
-        """The gradients of x, states and weights, themselves differentiable."""
+        """Return differentiable gradients of x, states and weights."""
         network, options, reserve = _Derivative.saved(ctx)
         masks = kernels.dropout_masks(network, options, reserve) if options.dropout else None
         noise = kernels.noise_masks(network, options, reserve) if options.has_noise else None
@@ -185,7 +184,7 @@ class _Derivative(torch.autograd.Function):
 
 
 class _Forward(_Derivative):
-    """A network; the gradient of its gradient is made step by step."""
+    """The call of a network; the gradient of its gradient is computed step by step."""
 
     @staticmethod
     def forward(
@@ -219,7 +218,7 @@ class _Forward(_Derivative):
 
 
 class _States(_Derivative):
-    """The states beyond h after every step; their gradient is made step by step."""
+    """The states beyond h after every step; their gradient is computed step by step."""
 
     @staticmethod
     def forward(
@@ -263,7 +262,7 @@ def _states_autograd(network: Network, options: Options, reserve: Tensor) -> lis
 
 
 def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Of a function of a network, options and others, one of all of them in a row."""
+    """Turn a function of a network, options and other values into one of their flat sequence."""
 
     def call(*values: Any) -> Any:
         others = 5 + len(Options._fields)

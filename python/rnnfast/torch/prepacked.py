@@ -1,4 +1,4 @@
-"""Weights in the form that the kernels read, kept from call to call."""
+"""A cache of weights in the layout that the kernels read."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from rnnfast.torch.network import Options, memory_of
 
 
 class Prepacked:
-    """A layer's packed weights, made again when the weights change.
+    """The packed weights of a layer, packed again when the weights change.
 
-    Changes are what PyTorch counts, and other memory in place of the old. Copies, also by pickle,
+    A change is one that PyTorch counts, or a move to other memory. Copies and unpickled objects
     start empty.
     """
 
     def __init__(self) -> None:
-        # What the weights were, with their memory, so that no others can come to lie there.
+        # The key, aliases of the weights and their packed form. The aliases keep the memory alive,
+        # so that other weights cannot get the same addresses.
         self._kept: tuple[object, list[Tensor], functional.Packed] | None = None
 
     def get(self, weights: Sequence[Tensor], options: Options) -> functional.Packed | None:
-        """The weights, packed; None for inference tensors, whose changes nobody counts."""
+        """Return the packed weights; None for inference tensors, which do not count changes."""
         if any(w.is_inference() for w in weights):
             return None
         key = options, [(w.data_ptr(), w.stride(), w._version) for w in weights]

@@ -1,8 +1,7 @@
-"""Networks step by step in operations of PyTorch: slow, and differentiable in every way.
+"""Networks computed step by step with PyTorch operations: slow, but differentiable in every way.
 
-This is the path for what the engine's kernels cannot do: derivatives of gradients, forward-mode
-derivatives, `torch.func` transforms. The equations of a cell are those of `rnnfast.reference`,
-applied to tensors.
+This path serves derivatives of gradients, forward-mode derivatives and `torch.func` transforms,
+which the kernels of the engine do not support. It applies the equations of a `Cell` to tensors.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from rnnfast.reference.cell import Inputs, named_blocks
 from rnnfast.torch.network import Network, NoiseMasks, Options
 
 Outputs: TypeAlias = Callable[..., Sequence[Tensor]]
-"""Picks some of the outputs out of the three that `forward` returns."""
+"""A function that selects outputs from the three results of `forward`."""
 
 tape.sigmoid.register(Tensor, torch.sigmoid)
 tape.tanh.register(Tensor, torch.tanh)
@@ -33,13 +32,13 @@ tape.where.register(Tensor, torch.where)
 
 @tape.softplus.register(Tensor)
 def _softplus(v: Tensor) -> Tensor:
-    # PyTorch's default threshold of 20, from where on it returns v, is too coarse for float64.
+    # Above its threshold PyTorch returns v; the default of 20 is too small for float64.
     return F.softplus(v, threshold=40.0)
 
 
 @tape.maximum.register(Tensor)
 def _maximum(a: Tensor, b: Tensor | float) -> Tensor:
-    # Not torch.maximum, which shares the gradient of equal values between both.
+    # torch.maximum would split the gradient between equal values.
     return torch.where((a >= b) | a.isnan(), a, b)
 
 
@@ -54,12 +53,12 @@ def _normalize(v: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 def needed() -> bool:
-    """Whether a `torch.func` transform or a level of forward-mode AD is at work."""
+    """Return whether a `torch.func` transform or a level of forward-mode AD is active."""
     return bool(torch._C._are_functorch_transforms_active()) or forward_ad._current_level >= 0
 
 
 class _Product:
-    """Row blocks of a weight matrix times an operand: `rnnfast.reference.cell.Product`."""
+    """Row blocks of a weight matrix times an operand, like `rnnfast.reference.cell.Product`."""
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None, gates: int, mask: Tensor | None = None
@@ -69,7 +68,7 @@ class _Product:
         self._bias = [None] * gates if bias is None or not gates else bias.chunk(gates)
 
     def __call__(self, operand: Tensor, *gates: int) -> list[Tensor]:
-        """One (..., H) product a gate: the gates named, or all of them."""
+        """Return a (..., H) product for each of `gates`, or for all gates without arguments."""
         if self._mask is not None:
             operand = operand * self._mask
         return [
@@ -87,7 +86,7 @@ class _CellNoise(NamedTuple):
 
 
 def draw(network: Network, options: Options) -> NoiseMasks:
-    """Masks by PyTorch's random numbers, which follow the rules of `torch.func` for them."""
+    """Draw masks from PyTorch's generator, which follows the rules of `torch.func`."""
     weights, D = options.by_layer(network.weights), options.num_directions
     x, H = network.x, weights[0][1].shape[1]
     T, B, _ = x.shape
@@ -120,15 +119,15 @@ def forward(
     """Run a network.
 
     Args:
-        network: The tensors; the seed does not count.
-        options: What kind of network it is; the precision, dropout and noise do not count.
-        drop: Takes the outputs of a layer and its number, and applies dropout.
-        noise: Inside the steps.
+        network: The tensors; the seed is ignored.
+        options: The options of the network; the precision, dropout and noise are ignored.
+        drop: A function that applies dropout, given the outputs of a layer and its number.
+        noise: The masks of the noise inside the steps; None for no noise.
 
     Returns:
-        y (T, B, D*H), zero after a sequence's end; the final states, (L*D, B, H) each; and for each
-        layer and direction the states after every step, (T, B, H) each, zero after the end. An h
-        that is projected has P in place of H.
+        y (T, B, D*H), zero beyond the end of a sequence; the final states, (L*D, B, H) each; and
+        for each layer and direction the states after every step, (T, B, H) each, zero beyond the
+        end. A projected h has P in place of H.
     """
     cell = known.cell_named(options.cell)
     weights, D = options.by_layer(network.weights), options.num_directions
@@ -170,7 +169,7 @@ def _run(
     reverse: bool,
     noise: _CellNoise,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """One layer in one direction: states after every step, (T, B, H) each, and the final ones."""
+    """Run one layer in one direction; return the states after every step and the final states."""
     w_ih, w_hh, b_ih, b_hh, w_channel, w_hr = weights
     step: Callable[..., tuple[Tensor, ...]] = cell.advance
     inputs = _Product(w_ih, b_ih, cell.gates)(x)
@@ -213,25 +212,25 @@ def backward(
     gradients: Sequence[Tensor | None],
     needed: Sequence[bool],
 ) -> list[Tensor | None]:
-    """The gradients of a network as differentiable functions of its inputs and of `gradients`.
+    """Return gradients of a network that are differentiable in its inputs and in `gradients`.
 
     Args:
         network: The tensors.
-        options: What kind of network it is.
-        masks: What the outputs of each layer but the last are multiplied with; None for nothing.
-        noise: Inside the steps.
-        outputs_of: Picks the outputs that `gradients` belong to.
-        gradients: Those of the outputs; None for zeros.
-        needed: Whether the gradient of x, of each state and of each weight is wanted.
+        options: The options of the network.
+        masks: Factors of the outputs of each layer but the last; None for no dropout.
+        noise: The masks of the noise inside the steps; None for no noise.
+        outputs_of: Selects the outputs to which `gradients` correspond.
+        gradients: The gradients of these outputs; None for zeros.
+        needed: Whether the gradient of x, of each state and of each weight is needed.
 
     Returns:
-        These gradients, None where not wanted.
+        The gradients of x, the states and the weights; None for those that are not needed.
     """
     if all(g is None for g in gradients):
         return [None] * len(needed)
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        # Views, so that what x has to do with the weights is not counted here.
+        # Views, so that gradients do not flow through a dependence of x on the weights.
         inputs = [t.view_as(t) for t in network.differentiable]
         count = 1 + len(network.state)
         results = forward(

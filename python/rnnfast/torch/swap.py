@@ -1,4 +1,4 @@
-"""What is done to the recurrent layers of a whole model."""
+"""Functions that act on all recurrent layers of a model: swap, report and prepack them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _ADVICE = (
 
 @dataclass
 class Report:
-    """Who runs the recurrent layers of a model; as text, a line a layer.
+    """Lists which recurrent layers of a model rnnfast runs; `str` has one line for each layer.
 
     Attributes:
-        fast: The layers that rnnfast runs: path in the model (empty for the model itself), and what
-            they are.
-        left: The recurrent layers that PyTorch runs: path, and why.
+        fast: The layers that rnnfast runs: from the path in the model (empty for the model itself)
+            to the class.
+        left: The recurrent layers that PyTorch runs: from the path to the reason.
     """
 
     fast: dict[str, str] = field(default_factory=dict)
@@ -52,13 +52,14 @@ class Report:
 def accelerate(model: _Model) -> _Model:
     """Let rnnfast run the recurrent layers inside a model, in place.
 
-    Modules stay the same objects, with the same parameters and hooks, so that optimisers,
-    references and checkpoints remain valid; only their classes change, from `torch.nn.LSTM`, `GRU`
-    and `RNN` to those of `rnnfast.torch`. `print(model)` shows which layers these are, and
-    `report` says why the others stayed.
+    Modules stay the same objects, with the same parameters and hooks, so optimisers, references and
+    checkpoints remain valid. Only their classes change, from `torch.nn.LSTM`, `GRU` and `RNN` to
+    those of `rnnfast.torch`. `print(model)` shows which layers rnnfast runs, and `report` says why
+    it does not run the others.
 
-    Tools that look for the classes of `torch.nn` come first: initialise, quantise with `torch.ao`,
-    validate with Opacus. Call `restore` before you hand on a pickled model or script it.
+    Apply tools that look for the classes of `torch.nn` first: initialisers, quantisation with
+    `torch.ao`, validation with Opacus. Call `restore` before you pass on a pickled model or script
+    it.
 
     Args:
         model: Any module.
@@ -67,7 +68,7 @@ def accelerate(model: _Model) -> _Model:
         The model itself.
 
     Warns:
-        UserWarning: Nothing was swapped: all layers are rnnfast's already, or had to stay.
+        UserWarning: No layer was swapped, as all had been swapped before or cannot be swapped.
     """
     swapped = False
     for module in model.modules():
@@ -80,11 +81,11 @@ def accelerate(model: _Model) -> _Model:
 
 
 def restore(model: _Model) -> _Model:
-    """Give the recurrent layers inside a model back to PyTorch: the opposite of `accelerate`.
+    """Let PyTorch run the recurrent layers inside a model again: the opposite of `accelerate`.
 
-    Layers that were built as `rnnfast.torch`'s LSTM, GRU or RNN become `torch.nn`'s, too. A
-    `Recurrent` stays, as PyTorch has no class for it, and so does a layer with `learn_state`, as
-    PyTorch's would start from zeros, or with zoneout or dropout inside its steps.
+    Layers that were created as LSTM, GRU or RNN of `rnnfast.torch` become layers of `torch.nn`,
+    too. A `Recurrent` stays, as PyTorch has no class for it, and so does a layer with `learn_state`
+    or with zoneout or dropout inside its steps, which `torch.nn` lacks.
 
     Args:
         model: Any module.
@@ -100,7 +101,7 @@ def restore(model: _Model) -> _Model:
 
 
 def report(model: torch.nn.Module) -> Report:
-    """Say which recurrent layers inside a model rnnfast runs, and why the others are left.
+    """Return which recurrent layers of a model rnnfast runs, and why it does not run the others.
 
     Args:
         model: Any module, before or after `accelerate`.
@@ -118,28 +119,28 @@ def report(model: torch.nn.Module) -> Report:
 
 
 def _nothing(found: Report) -> str:
-    """Why `accelerate` swapped no layer, in a line."""
+    """Return the reason why `accelerate` swapped no layer, in one line."""
     layers = [f"{path or 'the model'} is already {what}" for path, what in found.fast.items()]
     layers += [f"{path or 'the model'} is left, {why}" for path, why in found.left.items()]
     return "; ".join(layers) or "the model has no recurrent layers"
 
 
 def prepack(model: torch.nn.Module, enabled: bool = True) -> None:
-    """Let rnnfast's layers inside a model keep their weights packed between calls of inference.
+    """Let the rnnfast layers inside a model keep their weights packed between inference calls.
 
-    A call looks at the weights first, and one of eight rows (steps times sequences) or more copies
-    them into the form that the kernels read; of short sequences that is a good part. A layer that
-    keeps the form needs the memory of its weights again, and makes it anew when PyTorch has counted
-    a change of the weights: steps of optimisers, `load_state_dict`, any operation in place, other
-    memory. Not counted, and therefore not seen, is what is written through `parameter.data` or a
-    NumPy array of the same memory, and what FSDP gathers.
+    A call of eight rows (steps times sequences) or more copies the weights into the layout that the
+    kernels read, which takes a large part of the time of a short sequence. A layer that keeps the
+    copy needs the memory of its weights once more. It makes a new copy if the weights are in other
+    memory, or if PyTorch has counted a change of them: a step of an optimiser, `load_state_dict` or
+    any other operation in place. PyTorch does not count changes through `parameter.data`, through a
+    NumPy array that shares the memory, or by FSDP, so the layer does not notice them.
 
-    Calls that are part of training or of compiled code do as before, and so do layers whose
-    weights are made for each call (parametrizations, bfloat16).
+    Calls in training or in compiled code are not affected, nor are layers whose weights are
+    computed for each call (parametrizations, bfloat16).
 
     Args:
         model: Any module.
-        enabled: False for the opposite.
+        enabled: Whether to keep packed weights; False undoes this.
     """
     for module in model.modules():
         if isinstance(module, Layer):
@@ -147,7 +148,7 @@ def prepack(model: torch.nn.Module, enabled: bool = True) -> None:
 
 
 def _why_not(module: torch.nn.Module) -> str | None:
-    """Why a recurrent layer cannot be swapped; empty for other modules, None if it can."""
+    """Return why a recurrent layer cannot be swapped; "" for other modules, None if it can."""
     if isinstance(module, torch.nn.RNNCellBase):
         return f"{type(module).__name__} takes single steps"
     if not isinstance(module, torch.nn.RNNBase) or isinstance(module, Layer):
@@ -165,13 +166,13 @@ def _why_not(module: torch.nn.Module) -> str | None:
 
 
 def _plain_type(module: torch.nn.Module) -> type[torch.nn.Module]:
-    """The class of a module, or that beneath its parametrizations (weight norm and the like)."""
+    """Return the class of a module, ignoring parametrizations such as weight norm."""
     plain: type[torch.nn.Module] = parametrize.type_before_parametrizations(module)
     return plain
 
 
 def _set_class(module: torch.nn.Module, classes: Mapping[type, type]) -> None:
     new, old = classes[_plain_type(module)], type(module)
-    if parametrize.is_parametrized(module):  # by a class of its own, made for this module
+    if parametrize.is_parametrized(module):  # PyTorch made a class just for this module
         new = type(old.__name__, (new,), dict(vars(old)))
     module.__class__ = new

@@ -1,4 +1,4 @@
-"""A cell's step as programs that the engine interprets."""
+"""Compilation of the step of a cell to programs that the engine interprets."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ LIMITS = {
     "constants": 64,
     "temporaries": 48,
 }
-"""What the engine has room for: opening values count as a stage, temporaries are a program's."""
+"""Limits of the engine; opening values count as a stage, temporaries are counted per program."""
 
 
 class Product(NamedTuple):
     """Row blocks of weight_hh times an operand, plus bias_hh: the recurrent parts of gates.
 
     Attributes:
-        of_state: whether the operand is h before the step; otherwise it is a value.
-        operand: which state or value.
-        first: the first of the gates.
-        gates: how many gates.
+        of_state: Whether the operand is h before the step; otherwise it is a value.
+        operand: The number of the state or value.
+        first: The first of the gates.
+        gates: Number of gates.
     """
 
     of_state: bool
@@ -63,10 +63,10 @@ class Norm(NamedTuple):
     """A slot with mean 0 and variance 1 over the units of a row.
 
     Attributes:
-        slot: where the operand is, in both passes.
-        eps: what is added to the variance.
-        made_by: the stage from whose end on it is there.
-        used_by: the stage that sees the normalised value.
+        slot: The slot of the operand, in both passes.
+        eps: The number added to the variance.
+        made_by: The stage that computes the operand.
+        used_by: The stage that sees the normalised value.
     """
 
     slot: int
@@ -79,10 +79,10 @@ class Stage(NamedTuple):
     """A stage: its products, then a program.
 
     Attributes:
-        products: what is multiplied first.
-        forward: the program of each unit.
-        backward: that of the gradients.
-        made: the values that it makes.
+        products: The products, which are computed before the program.
+        forward: The program that runs for every unit.
+        backward: The program of the gradients.
+        made: The values that it computes.
     """
 
     products: tuple[Product, ...]
@@ -96,24 +96,24 @@ class TracedCell:
     """A cell for the engine's interpreter: plain data.
 
     Attributes:
-        name: that of the cell.
-        states: number of states.
-        params: rows of weight_channel.
-        gates: number of gates, which the engine numbers by itself.
-        x_rows: the row block of weight_ih that a gate has; -2 for the input itself, -1 for none.
-        h_rows: the row block of weight_hh that a gate has, or -1.
-        slots: places of a unit and step; the first take the inputs' parts of gates.
-        mask: the slot in which a step finds the mask of its candidate; -1 where it is not dropped.
-        dslots: gradients of a unit that travel between stages of the backward pass.
-        values: what products multiply.
-        opening_values: those of them that are made at the end of the step before.
-        constants: numbers that programs read.
-        stages: in the order of the forward pass.
-        norms: what is normalised over the units.
-        opening: the programs that make the opening values, and that of their gradients; None where
+        name: The name of the cell.
+        states: Number of states.
+        params: Rows of weight_channel.
+        gates: Number of gates, which the engine numbers by itself.
+        x_rows: The row block of weight_ih that a gate has; -2 for the input itself, -1 for none.
+        h_rows: The row block of weight_hh that a gate has, or -1.
+        slots: Places of a unit and step; the first take the inputs' parts of gates.
+        mask: The slot in which a step finds the mask of its candidate; -1 where it is not dropped.
+        dslots: Gradients of a unit that travel between stages of the backward pass.
+        values: What products multiply.
+        opening_values: Those of them that are made at the end of the step before.
+        constants: Numbers that programs read.
+        stages: In the order of the forward pass.
+        norms: What is normalised over the units.
+        opening: The programs that make the opening values, and that of their gradients; None where
             there are none.
-        graph: the equations, as `rnnfast.traced.cell_of` takes them.
-        marked: the same with the mask of the candidate in them; None of a cell without a candidate.
+        graph: The equations, as `rnnfast.traced.cell_of` takes them.
+        marked: The same with the mask of the candidate in them; None of a cell without a candidate.
     """
 
     name: str
@@ -136,15 +136,15 @@ class TracedCell:
 
 
 _compiled: dict[tuple[int, bool], TracedCell] = {}
-"""What has been compiled, by the identity of the cell, for as long as the cell is there."""
+"""Cache of compiled cells by the identity of the cell, for as long as the cell lives."""
 
 
 def compile(cell: Cell, *, drops_candidate: bool = False) -> TracedCell:  # noqa: A001
-    """The programs of a cell. A cell is compiled once.
+    """Return the programs of a cell, which is compiled only once.
 
     Args:
-        cell: the cell.
-        drops_candidate: whether its candidate is multiplied with a mask, which the step finds in a
+        cell: The cell.
+        drops_candidate: Whether to multiply its candidate by a mask, which the step finds in a
             slot.
 
     Raises:

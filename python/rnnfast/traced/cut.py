@@ -1,4 +1,4 @@
-"""The fewest nodes of which others can be computed: a minimum cut (Ford and Fulkerson 1956)."""
+"""Choice of the fewest nodes to keep, as a minimum cut (Ford and Fulkerson 1956)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def fewest(
     is_known: Callable[[Node], bool],
     may_keep: Callable[[Node], bool],
 ) -> list[Node]:
-    """The fewest nodes of which, with those that are known, all that are wanted can be computed.
+    """Return the fewest nodes that, with the known ones, suffice to compute all wanted nodes.
 
-    Of several such choices it is the one that leaves the least to compute.
+    If several choices are equally small, the result is the one that leaves the least to compute.
 
     Args:
-        wanted: the nodes to be computed.
-        is_known: whether a node costs nothing.
-        may_keep: whether a node may be chosen.
+        wanted: The nodes to compute.
+        is_known: Whether a node is available anyway.
+        may_keep: Whether a node may be chosen.
 
     Returns:
         The choice, in the order of the nodes' numbers.
@@ -56,7 +56,7 @@ def fewest(
 
 
 class _Network:
-    """Capacities between points, less what flows."""
+    """The residual capacities between points."""
 
     def __init__(self) -> None:
         self._left: dict[_Point, dict[_Point, int]] = {_SOURCE: {}, _SINK: {}}
@@ -66,7 +66,7 @@ class _Network:
         self._left.setdefault(b, {}).setdefault(a, 0)
 
     def augment(self) -> bool:
-        """Sends one unit more from the source to the sink, if there is a way."""
+        """Send one more unit from the source to the sink; return whether a path exists."""
         came_from: dict[_Point, _Point] = {_SOURCE: _SOURCE}
         queue = deque([_SOURCE])
         while queue and _SINK not in came_from:
@@ -86,7 +86,7 @@ class _Network:
         return True
 
     def reaching_sink(self) -> set[_Point]:
-        """The points from which more could flow to the sink."""
+        """Return the points from which more flow could reach the sink."""
         found = {_SINK}
         todo = [_SINK]
         while todo:

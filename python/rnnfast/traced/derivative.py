@@ -1,11 +1,12 @@
 """The gradients of a step, stage by stage from the last to the first.
 
-Reverse-mode differentiation on the graph: what comes out are nodes of the same graph, made of what
-the step computed and of new leaves, the gradients that a stage is given (`GIVEN`).
+This is reverse-mode differentiation on the graph. The gradients are nodes of the same graph, built
+from nodes of the step and from new leaves: the gradients that a stage receives (`GIVEN`).
 
-A node's gradient is complete in the stage that owns the node, after those behind it. What later
-stages add travels in numbered places that outlive a stage ("dslot"). States and parameters have no
-stage: every stage adds to their gradients, and computes for itself what it needs of them. A mask
+The gradient of a node is complete in the stage that owns the node, which runs after all later
+stages. Contributions of later stages travel in numbered places that outlive a stage ("dslot").
+States and parameters have no stage: every stage adds to their gradients and recomputes the nodes
+that it needs from them. A mask
 has no gradient.
 """
 
@@ -18,8 +19,8 @@ from rnnfast.traced.graph import Graph, Node
 from rnnfast.traced.stages import OPENING, Plan
 
 GIVEN = ("dnext", "dmade", "dsource", "dslot", "dstate", "dparam")
-"""Leaves: gradients of the new states, of values, of what is normalised; what later stages left of
-the others."""
+"""Leaves: gradients of the new states, of values and of normalised values, and the contributions of
+later stages to other gradients."""
 
 Target = tuple[str, int]
 
@@ -28,9 +29,9 @@ class Backward(NamedTuple):
     """The gradients of a step.
 
     Attributes:
-        stages: for each stage the places that it writes, and the nodes of what it writes there.
-        opening: the same of the program of opening values.
-        dslots: how many gradients travel between stages.
+        stages: For each stage, the places that it writes and the nodes that it writes there.
+        opening: The same for the program of opening values.
+        dslots: Number of gradients that travel between stages.
     """
 
     stages: list[list[tuple[Target, Node]]]
@@ -39,7 +40,7 @@ class Backward(NamedTuple):
 
 
 def differentiate(plan: Plan) -> Backward:
-    """The gradients of all stages of a step."""
+    """Return the gradients of all stages of a step."""
     travelling: dict[Node, int] = {}
     stages = [_Stage(plan, k, travelling).gradients() for k in reversed(range(plan.stages))]
     opening = _Stage(plan, OPENING, travelling).gradients() if OPENING in plan.made_in else []
@@ -50,10 +51,10 @@ class _Stage:
     """The gradients of one stage.
 
     Args:
-        plan: the step's stages.
-        stage: which of them.
-        travelling: the number of the place of each node's gradient that travels, from the later
-            stages; this one adds its own.
+        plan: The stages of the step.
+        stage: The number of the stage.
+        travelling: The place of each gradient that travels, by node. It contains the gradients of
+            later stages; this stage adds its own.
     """
 
     def __init__(self, plan: Plan, stage: int, travelling: dict[Node, int]) -> None:
@@ -65,7 +66,7 @@ class _Stage:
         self._gradient: dict[Node, Node] = {}
 
     def gradients(self) -> list[tuple[Target, Node]]:
-        """The places that the stage writes, and what."""
+        """Return the places that the stage writes, with the nodes that it writes there."""
         self._start()
         gates = {gate.node: g for g, gate in enumerate(self._plan.gates)}
         for node in reversed(self._plan.nodes):
@@ -94,7 +95,7 @@ class _Stage:
         return found
 
     def _start(self) -> None:
-        """Adds the gradients that the stage is given."""
+        """Add the gradients that the stage receives."""
         for node, place in self._travelling.items():
             if self._plan.stage[node] == self._stage:
                 self._add(node, self._graph.node("dslot", data=place))
@@ -117,7 +118,7 @@ class _Stage:
             self._gradient[node] = gradient
 
     def _travellers(self) -> list[tuple[Target, Node]]:
-        """The gradients of nodes of earlier stages, with what later stages added to them."""
+        """Return the gradients of nodes of earlier stages, including those of later stages."""
         found = []
         for node in self._plan.nodes:
             if node in self._gradient and not self._is_here(node):
@@ -129,7 +130,7 @@ class _Stage:
         return found
 
     def _of_item(self, node: Node) -> list[tuple[Target, Node]]:
-        """The gradient of a state or a parameter, with that of later stages."""
+        """Return the gradient of a state or a parameter, including that of later stages."""
         place = f"d{node.op}"
         gradient = self._gradient.get(node)
         if self._stage == self._plan.last:
@@ -141,9 +142,9 @@ class _Stage:
 
 
 def _sum(graph: Graph, a: Node, b: Node) -> Node:
-    """A + b; where both are multiples of one gradient, as in d - d * z, it is taken out.
+    """Return a + b, but factor out a common gradient, as in d - d * z.
 
-    d * (1 - z) is exact where z is about 1, as of a gate that keeps its state.
+    d * (1 - z) is exact if z is close to 1, like a gate that keeps its state.
     """
     for gradient, factor in _multiples(graph, a):
         for other, of_other in _multiples(graph, b):
@@ -153,7 +154,7 @@ def _sum(graph: Graph, a: Node, b: Node) -> Node:
 
 
 def _multiples(graph: Graph, node: Node) -> list[tuple[Node, Node]]:
-    """The pairs gradient, factor of which a node is the product."""
+    """Return the pairs (gradient, factor) whose product is the node."""
     plain = node.inputs[0] if node.op == "neg" else node
     pairs = [(plain, graph.const(1))]
     if plain.op == "mul":
@@ -162,7 +163,7 @@ def _multiples(graph: Graph, node: Node) -> list[tuple[Node, Node]]:
 
 
 def _terms(graph: Graph, node: Node, g: Node) -> list[tuple[Node, Node]]:
-    """What a node's gradient g adds to those of its inputs."""
+    """Return the contributions of the gradient g of a node to the gradients of its inputs."""
     return _RULES[node.op](graph, node, g) if node.op in _RULES else []
 
 
@@ -170,7 +171,7 @@ _Rule = Callable[[Graph, Node, Node], list[tuple[Node, Node]]]
 
 
 def _with_one_input(slope: Callable[[Graph, Node, Node, Node], Node]) -> _Rule:
-    """The rule of a function y of one input: slope(graph, g, y, input) is the input's gradient."""
+    """Return the rule of a function y of one input, whose gradient is slope(graph, g, y, input)."""
     return lambda graph, y, g: [(y.inputs[0], slope(graph, g, y, y.inputs[0]))]
 
 
@@ -204,7 +205,7 @@ def _div(graph: Graph, y: Node, g: Node) -> list[tuple[Node, Node]]:
 
 
 def _extreme(graph: Graph, y: Node, g: Node) -> list[tuple[Node, Node]]:
-    """The larger or the smaller of two, of which the first has the gradient if they are equal."""
+    """Return the gradients of a maximum or minimum; the first input takes it if they are equal."""
     a, b = y.inputs
     second = graph.apply("greater", *((b, a) if y.op == "max" else (a, b)))
     zero = graph.const(0)
@@ -236,4 +237,4 @@ _RULES: dict[str, _Rule] = {
     "min": _extreme,
     "select": _select,
 }
-"""How each function passes a gradient on; a comparison passes none."""
+"""The rule by which each function propagates a gradient; a comparison propagates none."""

@@ -1,4 +1,4 @@
-"""Equations as plain data for files, and back: with them a cell needs none of its Python code."""
+"""Conversion of equations to plain data for files, and back, so a cell works without its code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rnnfast.traced.value import CellError
 
 FORMAT = 1
 LARGEST = {"nodes": 4096, "states": 8, "gates": 32, "params": 32, "recurrent_gates": 32}
-"""Bounds on what a file may ask for; `rnnfast.traced.compile` has its own, about the same."""
+"""Bounds on the sizes in a file; `rnnfast.traced.compile` has similar bounds of its own."""
 
 _MASK: tuple[str, list[int], None] = ("mask", [], None)
 _SHAPE = ("states", "gates", "params", "recurrent_gates", "reads_input")
@@ -36,14 +36,14 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "greater": lambda a, b: a > b,
     "select": tape.where,
 }
-"""What the nodes of a graph are in a step."""
+"""The operations of a step, by the operations of nodes in a graph."""
 
 
 def canonical(equations: Equations) -> Equations:
-    """The same equations without nodes that no new state needs, the leaves first.
+    """Return the equations in canonical form: leaves first, without nodes that no state needs.
 
-    So equations that are the same are the same graph, however they came about. Sums of an input's
-    part and a product are made to be gates (`rnnfast.traced.sums`), the product last.
+    Equal equations then have equal graphs, however they were written. Sums are reordered so that an
+    input part and a product form a gate (`rnnfast.traced.sums`), with the product last.
     """
     graph = Graph()
     copies: dict[Node, Node] = {}
@@ -65,9 +65,9 @@ def canonical(equations: Equations) -> Equations:
 
 
 def describe(equations: Equations) -> dict[str, Any]:
-    """Canonical equations as a dictionary that JSON can write.
+    """Return canonical equations as a dictionary for JSON.
 
-    Its "nodes" are lists [operation, numbers of inputs..., data], the data of those that have any.
+    Its "nodes" are lists [operation, numbers of inputs..., data]; nodes without data omit it.
     """
     nodes = []
     for node in equations.graph.nodes:
@@ -79,7 +79,7 @@ def describe(equations: Equations) -> dict[str, Any]:
 
 
 def without_mask(equations: Equations) -> Equations:
-    """The equations of a step whose candidate is as it is, of those in which it has a mask."""
+    """Remove the mask of the candidate from equations."""
     graph = Graph()
     copies: dict[Node, Node] = {}
     for node in reachable(equations.results):
@@ -93,12 +93,12 @@ def without_mask(equations: Equations) -> Equations:
 
 
 def cell_of(description: object) -> Cell:
-    """The cell of a description. Its step follows the equations one by one.
+    """Return the cell of a description, whose step evaluates the equations one by one.
 
-    Where a description has the mask of the candidate in it, the step marks its candidate there.
+    If the description contains the mask of the candidate, the step marks its candidate there.
 
     Args:
-        description: what `describe` made, or what JSON made of that.
+        description: The result of `describe`, also after a round trip through JSON.
 
     Raises:
         CellError: The description is not of a cell.
@@ -107,7 +107,7 @@ def cell_of(description: object) -> Cell:
 
 
 class _Reader:
-    """Reads a description, which may be anything."""
+    """A reader of descriptions, which checks everything, as its input may be any object."""
 
     def __init__(self, description: object) -> None:
         if not isinstance(description, dict):
@@ -137,7 +137,7 @@ class _Reader:
         self._results = self._read_results(description["results"])
 
     def cell(self) -> Cell:
-        """The cell."""
+        """Return the cell."""
         return Cell(self._name, step=_Step(self._nodes, self._results), **self._shape)
 
     def _fail(self, message: str) -> NoReturn:
@@ -159,7 +159,7 @@ class _Reader:
         return numbers
 
     def _node(self, number: int, node: object, nodes: list[Any]) -> tuple[str, list[int], Any]:
-        """Operation, inputs and data of a node."""
+        """Return operation, inputs and data of a node."""
         what = f"nodes[{number}]"
         if not isinstance(node, list) or not node or not isinstance(node[0], str):
             self._fail(f"{what}: expected a list of an operation and numbers, got {node!r:.60}")
@@ -182,7 +182,7 @@ class _Reader:
     def _marked(
         self, number: int, op: str, inputs: list[int], data: Any
     ) -> tuple[str, list[int], Any]:
-        """The same node, or the mark of a candidate for its product with the mask."""
+        """Return the node, but turn a product with the mask into the mark of the candidate."""
         of = [one for one in inputs if self._nodes[one] != _MASK]
         if len(of) == len(inputs):
             return op, inputs, data
@@ -205,7 +205,7 @@ class _Reader:
 
 
 class _Step:
-    """A step that follows a list of nodes."""
+    """A step that evaluates a list of nodes."""
 
     def __init__(self, nodes: list[tuple[str, list[int], Any]], results: list[int]) -> None:
         self._nodes = nodes
@@ -214,7 +214,7 @@ class _Step:
     def __call__(
         self, x: Any, recurrent: Any, state: Sequence[Any], channel: Sequence[Any]
     ) -> tuple[Any, ...]:
-        """The new states."""
+        """Return the new states."""
         values: list[Any] = []
         for op, inputs, data in self._nodes:
             of = [values[one] for one in inputs]

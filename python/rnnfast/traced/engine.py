@@ -1,4 +1,4 @@
-"""Hands traced cells to the engine."""
+"""Definition of traced cells in the engine."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from rnnfast.traced.compiled import TracedCell
 
 
 def define(traced: TracedCell, name: str) -> None:
-    """Make a traced cell one of `rnnfast.functional.cells()`.
+    """Add a traced cell to `rnnfast.functional.cells()`.
 
     Raises:
-        RuntimeError: The engine cannot run it, or has another cell of that name.
+        RuntimeError: The engine cannot run it, or has another cell with this name.
     """
     first = 0 if traced.opening is None else 1  # the engine counts the opening as a stage
     stages: list[Any] = []

@@ -47,11 +47,11 @@ class Node:
     """A subexpression.
 
     Attributes:
-        op: one of `LEAVES`, `POINTWISE` or `ACROSS_UNITS`, or a leaf of the backward pass.
-        inputs: the nodes that it is a function of.
-        data: which item of x, the states or the parameters it is, which row block a product has;
+        op: One of `LEAVES`, `POINTWISE` or `ACROSS_UNITS`, or a leaf of the backward pass.
+        inputs: The nodes that it is a function of.
+        data: Which item of x, the states or the parameters it is, which row block a product has;
             the value of a constant; the exponent of `power`; eps of `norm`.
-        number: its place in the graph.
+        number: Its place in the graph.
     """
 
     __slots__ = ("data", "inputs", "number", "op")
@@ -87,7 +87,7 @@ class Graph:
         self._known: dict[tuple[str, tuple[int, ...], Data], Node] = {}
 
     def node(self, op: str, *inputs: Node, data: Data = None) -> Node:
-        """The node of an operation as it is, without folding."""
+        """Return the node of an operation as it is, without folding."""
         numbers = tuple(node.number for node in inputs)
         found = self._known.get((op, numbers, data))
         if found is None and op in ("add", "mul"):
@@ -99,11 +99,11 @@ class Graph:
         return found
 
     def const(self, value: float) -> Node:
-        """A constant."""
+        """Return a constant."""
         return self.node("const", data=float(value))
 
     def neg(self, a: Node) -> Node:
-        """-a."""
+        """Return -a."""
         if a.constant is not None:
             return self.const(-a.constant)
         if a.op == "neg":
@@ -113,7 +113,7 @@ class Graph:
         return self.node("neg", a)
 
     def add(self, a: Node, b: Node) -> Node:
-        """A + b."""
+        """Return a + b."""
         if a.constant is not None and b.constant is not None:
             return self.const(a.constant + b.constant)
         if a.constant == 0:
@@ -127,7 +127,7 @@ class Graph:
         return self.mul(self.const(2), a) if a is b else self.node("add", a, b)
 
     def sub(self, a: Node, b: Node) -> Node:
-        """A - b."""
+        """Return a - b."""
         if a.constant is not None and b.constant is not None:
             return self.const(a.constant - b.constant)
         if a.constant == 0:
@@ -141,7 +141,7 @@ class Graph:
         return self.node("sub", a, b)
 
     def mul(self, a: Node, b: Node) -> Node:
-        """A * b."""
+        """Return a * b."""
         if a.constant is not None and b.constant is not None:
             return self.const(a.constant * b.constant)
         for one, other in ((a, b), (b, a)):
@@ -156,7 +156,7 @@ class Graph:
         return self.node("mul", a, b)
 
     def div(self, a: Node, b: Node) -> Node:
-        """A / b; by a constant it is a multiplication."""
+        """Return a / b, as a multiplication if b is a constant."""
         if b.constant is not None:
             return self.mul(a, self.const(1 / b.constant))
         if a.constant == 0:
@@ -168,7 +168,7 @@ class Graph:
         return self.node("div", a, b)
 
     def power(self, a: Node, exponent: float) -> Node:
-        """A ** exponent."""
+        """Return a ** exponent."""
         if exponent in (0, 1):
             return self.const(1) if exponent == 0 else a
         if exponent in (0.5, 2):
@@ -178,13 +178,13 @@ class Graph:
         return self.node("power", a, data=float(exponent))
 
     def select(self, condition: Node, a: Node, b: Node) -> Node:
-        """A where condition > 0, else b."""
+        """Return a where condition > 0, else b."""
         if condition.constant is not None:
             return a if condition.constant > 0 else b
         return a if a is b else self.node("select", condition, a, b)
 
     def again(self, node: Node, *inputs: Node) -> Node:
-        """The node of an operation that another graph has, of nodes of this one."""
+        """Return the node for the operation of another graph's node, with inputs of this graph."""
         if node.op in ("neg", "add", "sub", "mul", "div", "select"):
             made: Node = getattr(self, node.op)(*inputs)
             return made
@@ -231,9 +231,9 @@ class Equations(NamedTuple):
     """A traced step: what it computes, and the shapes of the cell.
 
     Attributes:
-        graph: the nodes of the step.
-        results: the new states, the first of them h.
-        name, states, gates, params, recurrent_gates, reads_input: as of `rnnfast.Cell`.
+        graph: The nodes of the step.
+        results: The new states, the first of them h.
+        name, states, gates, params, recurrent_gates, reads_input: As of `rnnfast.Cell`.
     """
 
     graph: Graph

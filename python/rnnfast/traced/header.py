@@ -1,4 +1,4 @@
-"""Prints a traced cell as a C++ header: what kernels of a GPU are compiled of."""
+"""Prints a traced cell as a C++ header, from which kernels for a GPU are compiled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLACES = {
     "dstate": "e.ds",
     "dparam": "e.dp",
 }
-"""The arrays of cells/step.h that have the places of a program."""
+"""The arrays of cells/step.h, by the kind of place in a program."""
 
 _OPERATIONS = {
     "copy": "{}",
@@ -39,7 +39,7 @@ _OPERATIONS = {
     "dtanh": "{} * dtanh({})",
     "drelu": "where_positive({1}, {0})",
 }
-"""Operations that are no call of a function of that name."""
+"""Operations that are not printed as a call of a function of the same name."""
 
 _HEADER = """\
 // Printed by rnnfast.
@@ -81,8 +81,8 @@ class Header(NamedTuple):
     """A cell as C++.
 
     Attributes:
-        name: the type, in namespace rnnfast. It tells cells of other equations apart.
-        text: the header.
+        name: The name of the type, in namespace rnnfast. It differs for different equations.
+        text: The text of the header.
     """
 
     name: str
@@ -90,10 +90,10 @@ class Header(NamedTuple):
 
 
 def header(traced: TracedCell) -> Header:
-    """Print a traced cell as a type that has the form of cells/step.h.
+    """Print a traced cell as a type in the form of cells/step.h.
 
     Raises:
-        CellError: The step normalises, for which there is no code yet.
+        CellError: The step uses `normalize`, which is not supported yet.
     """
     if traced.norms:
         raise CellError(
@@ -120,7 +120,7 @@ def header(traced: TracedCell) -> Header:
 
 
 def _opening(traced: TracedCell, programs: tuple[Program, Program]) -> Stage:
-    """The programs of the opening values as a stage, which begins the list of a header."""
+    """Return the programs of the opening values as a stage, which begins the list of a header."""
     return Stage((), *programs, tuple(range(traced.opening_values)))
 
 
@@ -129,7 +129,7 @@ def _list(items: Iterable[object]) -> str:
 
 
 def _stage(traced: TracedCell, stage: Stage, is_last: bool) -> str:
-    """A stage of `CellInfo`; as in cells/definition.h the last counts slots and their gradients."""
+    """Print a stage of `CellInfo`; as in cells/definition.h, the last one counts the slots."""
     products = _list(
         f"{{{'state' if p.of_state else 'value'}({p.operand}), {{{p.first}, {p.gates}}}}}"
         for p in stage.products
@@ -161,7 +161,7 @@ def _writes(stage: Stage) -> str:
 
 
 def _functions(programs: Sequence[Program], constants: Sequence[float]) -> str:
-    """One function of all stages."""
+    """Print one function for all stages."""
     text = ""
     for number, program in enumerate(programs):
         text += f"    if constexpr (kStage == {number}) {{\n"

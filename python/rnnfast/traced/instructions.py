@@ -1,4 +1,4 @@
-"""The instructions of a program: what the nodes of a graph become, one or several at a time."""
+"""Selection of instructions: each computes one node of a graph, or several at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ instruction."""
 
 
 class Operation(NamedTuple):
-    """What computes a node: an operation of the engine, and its operands."""
+    """The computation of a node: an operation of the engine, and its operands."""
 
     name: str
     operands: tuple[Node, ...]
@@ -23,7 +23,7 @@ _SAME_NAME = POINTWISE.keys() - {"power"}
 
 
 def plain(graph: Graph, node: Node) -> Operation:
-    """The operation that computes a node alone."""
+    """Return the operation that computes a single node from its inputs."""
     if node.op == "power":
         assert isinstance(node.data, float)
         node = _lowered(graph, node.inputs[0], node.data)
@@ -32,10 +32,10 @@ def plain(graph: Graph, node: Node) -> Operation:
 
 
 def fused(graph: Graph, node: Node, once: Uses) -> Operation:
-    """The operation that computes a node, with others of which nothing else is wanted.
+    """Return the operation that computes a node together with inputs that nothing else uses.
 
-    Products are fused into sums as the compiler does it in the cells that are compiled: of two
-    products the second, so that results are the same to the last bit.
+    Products are fused into sums as the C++ compiler does it in compiled cells: of two products it
+    fuses the second, so the results are bitwise the same.
     """
     found = _FUSED[node.op](graph, node, once) if node.op in _FUSED else None
     return found or plain(graph, node)
@@ -67,7 +67,7 @@ def _neg(graph: Graph, node: Node, once: Uses) -> Operation | None:
 
 
 def _mul(_graph: Graph, node: Node, once: Uses) -> Operation | None:
-    """The derivatives of sigmoid and tanh of their values: a * (b * (1 - b)), a * (1 - b * b)."""
+    """Fuse the derivatives of sigmoid, a * (b * (1 - b)), and of tanh, a * (1 - b * b)."""
     for a, slope in (node.inputs, node.inputs[::-1]):
         if _is_one_less(slope) and slope.inputs[1].op == "mul":
             square = slope.inputs[1]
@@ -81,7 +81,7 @@ def _mul(_graph: Graph, node: Node, once: Uses) -> Operation | None:
 
 
 def _is_one_less(node: Node) -> bool:
-    """Whether a node is 1 - something."""
+    """Return whether a node has the form 1 - v."""
     return node.op == "sub" and node.inputs[0].constant == 1
 
 
@@ -104,7 +104,7 @@ _FUSED: dict[str, Callable[[Graph, Node, Uses], Operation | None]] = {
 
 
 def _lowered(graph: Graph, a: Node, exponent: float) -> Node:
-    """A power as what the engine has: products and square roots, or exp of a logarithm."""
+    """Express a power by operations of the engine: products and square roots, or exp and log."""
     if exponent < 0:
         return graph.div(graph.const(1), _lowered(graph, a, -exponent))
     whole = int(exponent)

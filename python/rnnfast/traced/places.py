@@ -1,4 +1,4 @@
-"""Where the programs of a step find nodes, and what they write."""
+"""The places where the programs of a step find nodes, and those that they write."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rnnfast.traced.stages import Plan
 
 Place: TypeAlias = "tuple[str, int]"
 Root: TypeAlias = "tuple[Place, Node]"
-"""A place that a program writes, and the node of what it writes there."""
+"""A place that a program writes, and the node that it writes there."""
 
 
 class Kept(NamedTuple):
-    """What a step keeps for later stages and for its backward pass, and where.
+    """The nodes that a step keeps for later stages and for its backward pass, and their slots.
 
     Attributes:
-        slot: the slots of the nodes that are kept, and of the inputs' parts.
-        stage: the stage that puts each node that is kept there; -1 for inputs' parts.
-        size: the number of slots.
+        slot: The slots of the nodes that are kept, and of the input parts.
+        stage: The stage that writes each node that is kept; -1 for input parts.
+        size: The number of slots.
     """
 
     slot: dict[Node, int]
@@ -30,7 +30,7 @@ class Kept(NamedTuple):
 
 
 def forward_place(plan: Plan, kept: Kept, stage: int, node: Node) -> Place | None:
-    """Where the program of a stage finds a node; None if the program computes it."""
+    """Return where the program of a stage finds a node; None if the program computes it."""
     if node.op in ("state", "param"):
         return (node.op, node.item)
     if node.op in INPUTS or kept.stage.get(node, stage) < stage:
@@ -44,12 +44,12 @@ def forward_place(plan: Plan, kept: Kept, stage: int, node: Node) -> Place | Non
 
 
 def opening_place(node: Node) -> Place | None:
-    """Where the programs of opening values find a node; None if they compute it."""
+    """Return where the programs of opening values find a node; None if they compute it."""
     return (node.op, node.item) if node.op in ("state", "param", *GIVEN) else None
 
 
 def backward_place(plan: Plan, kept: Kept, node: Node) -> Place | None:
-    """Where the backward program of a stage finds a node; None if the program computes it."""
+    """Return where the backward program of a stage finds a node; None if it computes the node."""
     if node.op in ("state", "param", *GIVEN):
         return (node.op, node.item)
     if node in plan.equations.results:
@@ -58,7 +58,10 @@ def backward_place(plan: Plan, kept: Kept, node: Node) -> Place | None:
 
 
 def forward_roots(plan: Plan, kept: Kept, stage: int) -> list[Root]:
-    """What the program of a stage writes: of new states h in the last stage, others when made."""
+    """Return the roots of the program of a stage.
+
+    The new h is written in the last stage, other new states in the stage that computes them.
+    """
     roots: list[Root] = [
         (("slot", kept.slot[node]), node) for node, made in kept.stage.items() if made == stage
     ]
@@ -70,19 +73,19 @@ def forward_roots(plan: Plan, kept: Kept, stage: int) -> list[Root]:
 
 
 def backward_roots(plan: Plan, backward: Backward, stage: int) -> list[Root]:
-    """What the backward program of a stage writes: gradients, and its values once more."""
+    """Return the roots of the backward program of a stage: gradients, and its values once more."""
     made: list[Root] = [(("made", k), node) for k, node in plan.values_of(stage)]
     return [*backward.stages[stage], *made]
 
 
 class Visit(NamedTuple):
-    """What a program does.
+    """The nodes and places that a program uses.
 
     Attributes:
-        stage: the stage of a forward program; None of a backward program.
-        results: the nodes that it writes.
-        computed: the nodes that it computes, but for constants.
-        read: the places that it reads.
+        stage: The stage of a forward program; None for a backward program.
+        results: The nodes that it writes.
+        computed: The nodes that it computes, except constants.
+        read: The places that it reads.
     """
 
     stage: int | None
@@ -92,7 +95,7 @@ class Visit(NamedTuple):
 
 
 def visits(plan: Plan, backward: Backward, kept: Kept) -> Iterator[Visit]:
-    """What the programs of all stages do."""
+    """Yield the visits of the programs of all stages."""
     for k in range(plan.stages):
         yield _visit(k, forward_roots(plan, kept, k), partial(forward_place, plan, kept, k))
         yield _visit(None, backward_roots(plan, backward, k), partial(backward_place, plan, kept))
@@ -101,7 +104,7 @@ def visits(plan: Plan, backward: Backward, kept: Kept) -> Iterator[Visit]:
 def _visit(
     stage: int | None, roots: Iterable[Root], place: Callable[[Node], Place | None]
 ) -> Visit:
-    """What the program of these roots does."""
+    """Return the visit of the program with these roots."""
     visit = Visit(stage, {node for _, node in roots}, set(), set())
     todo = list(visit.results)
     while todo:

@@ -13,9 +13,9 @@ from rnnfast.traced.instructions import Operation, fused, plain
 from rnnfast.traced.places import Place, Root
 
 Instruction: TypeAlias = "tuple[str | int, ...]"
-"""Operation; kind and index of the place that it writes, and of each operand."""
+"""The operation, then the kind and index of the place that it writes and of each operand."""
 Program: TypeAlias = "tuple[Instruction, ...]"
-_CONSTANT: Place = ("constant", -1)  # one that may have no number yet
+_CONSTANT: Place = ("constant", -1)  # a constant that may not have a number yet
 
 
 class Constants:
@@ -25,7 +25,7 @@ class Constants:
         self.values: list[float] = []
 
     def place(self, value: float) -> Place:
-        """The place of a constant."""
+        """Return the place of a constant."""
         if value not in self.values:
             self.values.append(value)
         return ("constant", self.values.index(value))
@@ -37,23 +37,23 @@ def write(
     place: Callable[[Node], Place | None],
     constants: Constants,
 ) -> Program:
-    """The program that writes the roots.
+    """Return the program that writes the roots.
 
     Args:
-        graph: has all nodes, and takes those of what is rewritten.
-        roots: the places that the program writes, and what.
-        place: where a node is before the program; None for what the program computes.
-        constants: of the cell; gains those of the program.
+        graph: The graph of all nodes; rewritten expressions are added to it.
+        roots: The places that the program writes, with the nodes that it writes there.
+        place: Returns the place of a node before the program; None if the program computes it.
+        constants: The constants of the cell; those of the program are added.
     """
     return _Writer(graph, roots, place, constants).program()
 
 
 class _Writer:
-    """Writes one program.
+    """A writer of one program.
 
-    A node is computed right before its first use, the operand that needs more temporaries first,
-    and straight into the place that the program writes it to. A place that is still to be read is
-    written later: until then its new value is in a temporary.
+    A node is computed right before its first use, starting with the operand that needs more
+    temporaries, and straight into its place if it is a root. If that place has yet to be read, the
+    new value stays in a temporary until then.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class _Writer:
         self._program: list[Instruction] = []
 
     def program(self) -> Program:
-        """The instructions."""
+        """Return the instructions."""
         for node in self._in_order():
             self._compute(node)
         self._pending += [root for root in self._roots if self._known(root[1]) is not None]
@@ -92,17 +92,17 @@ class _Writer:
         return tuple(self._program)
 
     def _known(self, node: Node) -> Place | None:
-        """Where a node is before the program; None for what it computes."""
+        """Return the place of a node before the program; None if the program computes it."""
         return _CONSTANT if node.op == "const" else self._place_before(node)
 
     def _place(self, node: Node) -> Place:
-        """Where a node is now."""
+        """Return the current place of a node."""
         if node.constant is not None:
             return self._constants.place(node.constant)
         return self._known(node) or self._at[node]
 
     def _choose(self) -> dict[Node, Operation]:
-        """The operations of what is computed; what is fused into another has none."""
+        """Return the operation of each computed node; nodes fused into others have none."""
         alone = self._reached(partial(plain, self._graph))
         uses = Counter(one for op in alone.values() for one in op.operands)
 
@@ -112,7 +112,7 @@ class _Writer:
         return self._reached(partial(fused, self._graph, once=once))
 
     def _reached(self, choose: Callable[[Node], Operation]) -> dict[Node, Operation]:
-        """The operations of all that the roots need, none before what it needs itself."""
+        """Return the operations of all nodes that the roots need, in topological order."""
         operations: dict[Node, Operation] = {}
         done: dict[Node, Operation] = {}
         todo = [node for _, node in reversed(self._roots)]
@@ -129,7 +129,7 @@ class _Writer:
         return done
 
     def _in_order(self) -> list[Node]:
-        """What is computed, in the order of the program."""
+        """Return the computed nodes in the order of the program."""
         height: dict[Node, int] = {}
         for node, op in self._operations.items():
             needs = sorted((height.get(one, 0) for one in op.operands), reverse=True)
@@ -150,7 +150,7 @@ class _Writer:
         return list(order)
 
     def _compute(self, node: Node) -> None:
-        """Writes the instruction that computes a node."""
+        """Write the instruction that computes a node."""
         op = self._operations[node]
         places = [self._place(one) for one in op.operands]
         for one in op.operands:
@@ -167,7 +167,7 @@ class _Writer:
         self._write_pending()
 
     def _write_pending(self) -> None:
-        """Copies what waited for a place, once nobody is to read the place any more."""
+        """Copy pending values to places that will not be read any more."""
         ready = [root for root in self._pending if not self._readers[root[0]]]
         while ready:
             for target, node in ready:
@@ -178,7 +178,7 @@ class _Writer:
             ready = [root for root in self._pending if not self._readers[root[0]]]
 
     def _used(self, node: Node) -> None:
-        """Counts a use of a node, after the last of which its temporary is free."""
+        """Count a use of a node, and free its temporary after the last one."""
         self._uses[node] -= 1
         kind, number = self._at.get(node, _CONSTANT)
         if not self._uses[node] and kind == "tmp":

@@ -1,9 +1,9 @@
-"""What a step keeps for later stages and for its backward pass.
+"""Choice of the values that a step keeps for later stages and for its backward pass.
 
-Kept are the fewest values of which the rest can be computed again: states and parameters are there
-anyway, and so are the new states in the backward pass. Tanh of an LSTM's new c is computed again
-rather than kept. More is kept where that spares so much that it is worth a slot, as of a long
-chain of values each of which is needed in several stages.
+A step keeps the fewest values from which the rest can be recomputed. States and parameters are
+available anyway, and so are the new states in the backward pass: tanh of an LSTM's new c, for
+example, is recomputed rather than kept. A further value is kept if this saves enough computation to
+be worth a slot, as in a long chain of values that several stages need.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from rnnfast.traced.slots import placed
 from rnnfast.traced.stages import OPENING, Plan
 
 _COST = dict.fromkeys(("sigmoid", "tanh", "exp", "log", "softplus", "power"), 4)
-"""What functions cost that are more than an instruction, in simple instructions."""
+"""The cost of expensive functions in simple instructions."""
 _WORTH_A_SLOT = 12
-"""So many simple instructions, about, take as long as writing a slot and reading it once."""
+"""Writing and reading a slot once takes about as long as this many simple instructions."""
 
 
 def keep(plan: Plan, backward: Backward) -> Kept:
-    """Chooses what a step keeps."""
+    """Choose the values that a step keeps."""
     by_stage = sorted(plan.norms, key=lambda norm: -norm.made_by)
     normalised = {norm.operand: norm.made_by for norm in by_stage}  # by the first that has it
     later = _wanted_later(plan)
@@ -43,7 +43,7 @@ def keep(plan: Plan, backward: Backward) -> Kept:
 
 
 def _wanted_backward(plan: Plan, backward: Backward) -> list[Node]:
-    """What the backward programs need of the forward pass."""
+    """Return the nodes of the forward pass that the backward programs need."""
     everything = [*backward.stages, backward.opening]
     nodes = reachable(node for roots in everything for _, node in roots)
     gradients: set[Node] = set()
@@ -57,7 +57,7 @@ def _wanted_backward(plan: Plan, backward: Backward) -> list[Node]:
 
 
 def _wanted_later(plan: Plan) -> list[Node]:
-    """What a stage needs of earlier ones, but for what products multiply."""
+    """Return the nodes that stages need from earlier ones, except operands of products."""
     h = plan.equations.results[0]
     wanted = [h] if plan.stage.get(h, plan.last) < plan.last else []
     for node in plan.nodes:
@@ -68,7 +68,7 @@ def _wanted_later(plan: Plan) -> list[Node]:
 
 
 def _spare(plan: Plan, backward: Backward, stage: dict[Node, int]) -> None:
-    """Adds the nodes to what is kept whose computing anew costs more than a slot."""
+    """Also keep the nodes that cost more to recompute than a slot."""
     while True:
         kept = Kept(dict.fromkeys(stage, 0), stage, 0)
         kept.slot.update({node: 0 for node in plan.nodes if node.op in INPUTS})
@@ -82,11 +82,11 @@ def _spare(plan: Plan, backward: Backward, stage: dict[Node, int]) -> None:
 
 
 def _spared(plan: Plan, visit: Visit) -> dict[Node, int]:
-    """What a program would not have to compute if a node were kept, for each that it could read.
+    """Return, for each node that could be kept, the cost that keeping it would save a program.
 
-    That is the node itself and all that it computes for that node alone: what the node dominates
-    in the graph of the program. Costs are in simple instructions; what the forward pass computes
-    for the first time has none.
+    Keeping a node saves the computation of the node itself and of everything that it dominates in
+    the graph of the program, as nothing else needs that. Costs are in simple instructions; nodes
+    that the forward pass computes for the first time cost nothing.
     """
     users: dict[Node, list[Node]] = {node: [] for node in visit.computed}
     dominator: dict[Node, Node | None] = {}
@@ -119,7 +119,7 @@ def _common(
     dominator: dict[Node, Node | None],
     depth: dict[Node | None, int],
 ) -> Node | None:
-    """The lowest node above two in the tree of dominators; None for its root."""
+    """Return the lowest common ancestor in the tree of dominators; None for its root."""
     while a is not b:
         if depth[a] < depth[b]:
             a, b = b, a

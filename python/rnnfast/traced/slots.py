@@ -1,8 +1,8 @@
-"""The slots of what a step keeps.
+"""Assignment of slots to the values that a step keeps.
 
-An input's part that is needed as it is stays in its slot, and so does the mask of the candidate,
-whose slot follows those of inputs' parts. Other values take the slots of inputs' parts that nobody
-reads any more, as far as there are any.
+An input part that is still needed stays in its slot, and so does the mask of the candidate, whose
+slot follows those of the input parts. Other values reuse the slots of input parts that are no
+longer read, if there are any.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _FOREVER = 1 << 30
 def placed(
     plan: Plan, backward: Backward, stage: dict[Node, int], normalised: Iterable[Node]
 ) -> Kept:
-    """Gives nodes their slots.
+    """Assign slots to nodes.
 
     Args:
-        plan: the step's stages.
-        backward: their gradients.
-        stage: the nodes that are kept, in the order of the stages that put them there; -1 for
-            inputs' parts.
-        normalised: those of them that backward passes of norms read.
+        plan: The stages of the step.
+        backward: Their gradients.
+        stage: The stage that writes each node that is kept, in the order of stages; -1 for input
+            parts.
+        normalised: The kept nodes that backward passes of norms read.
     """
     given = [gate.x for gate in plan.gates[: plan.x_gates]]
     given += [node for node in plan.nodes if node.op == "mask"]
@@ -57,7 +57,7 @@ def _last_use(
     inputs: Iterable[Node],
     normalised: Iterable[Node],
 ) -> dict[Node, int]:
-    """The last stage that reads each node out of a slot, `_FOREVER` for the backward pass."""
+    """Return the last stage that reads each node from its slot; `_FOREVER` for backward."""
     nodes = {node.number: node for node in [*inputs, *stage]}
     apart = Kept({node: number for number, node in nodes.items()}, stage, 0)
     last_use = dict.fromkeys(nodes.values(), -1)
@@ -70,7 +70,7 @@ def _last_use(
 
 
 def _home(plan: Plan, node: Node) -> int | None:
-    """The gate with an input's part that a node is made of, if it is a single one."""
+    """Return the gate with an input part from which a node is computed, if there is just one."""
     gates = {gate.node: g for g, gate in enumerate(plan.gates[: plan.x_gates])}
     seen: set[Node] = set()
     todo = [node]

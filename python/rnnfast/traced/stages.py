@@ -1,7 +1,7 @@
-"""A step cut into stages: products, then a program of each unit by itself, and so on.
+"""The cut of a step into stages: each has products, then a program that runs for every unit.
 
-A product goes to the first stage in which its result is needed to make a value or a new state, and
-so does all else: as late as that adds no stage. Then little has to be kept for later stages.
+Products and other nodes are computed as late as possible without adding a stage, so little has to
+be kept for later stages.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import NamedTuple
 from rnnfast.traced.graph import INPUTS, POINTWISE, Equations, Node, reachable, users
 
 OPENING = -1
-"""The stage of values that are made at the end of the step before, of states and parameters."""
+"""The stage of values that the previous step computes at its end, from states and constants."""
 
 
 class Gate(NamedTuple):
-    """Something that enters a step from outside its programs.
+    """A quantity that enters the programs of a step from outside.
 
     Attributes:
-        x: its input's part: a row block of weight_ih, or the input itself; None without one.
-        h: its recurrent part, a product; None without one.
-        node: what the programs see of it: the part that there is, or the sum of both.
+        x: The input part: a row block of weight_ih, or the input itself; None without one.
+        h: The recurrent part, a product; None without one.
+        node: The node that the programs see: the sum of both parts, or the only part.
     """
 
     x: Node | None
@@ -33,9 +33,9 @@ class Multiplied(NamedTuple):
     """A product of a stage.
 
     Attributes:
-        operand: what row blocks of weight_hh multiply: h before the step, or a value.
-        first: the first of its gates.
-        gates: how many gates follow each other.
+        operand: The operand: h before the step, or a value.
+        first: The first of its gates.
+        gates: Number of its gates, which follow each other.
     """
 
     operand: Node
@@ -47,9 +47,9 @@ class Normalised(NamedTuple):
     """A value normalised over the units.
 
     Attributes:
-        node: the result.
-        made_by: the stage that makes its operand.
-        used_by: the stage that has the result.
+        node: The result.
+        made_by: The stage that makes its operand.
+        used_by: The first stage that sees the result.
     """
 
     node: Node
@@ -58,25 +58,25 @@ class Normalised(NamedTuple):
 
     @property
     def operand(self) -> Node:
-        """What is normalised."""
+        """The node that is normalised."""
         return self.node.inputs[0]
 
 
 class Plan(NamedTuple):
-    """Where and when everything is.
+    """The plan of a step: the stage and place of all its nodes.
 
     Attributes:
-        equations: the step.
-        nodes: what the new states are made of, in the order of their numbers.
-        stages: how many there are.
-        stage: the stage of each node; none of those that states and parameters alone make, which
-            any stage may make for itself.
-        gates: the gates in the engine's order.
-        x_gates: how many of them have an input's part; they are the first.
-        values: what products multiply, opening values first, then by stage.
-        made_in: the stage that makes each value, or `OPENING`.
-        products: those of each stage.
-        norms: the normalised values, in the order of the nodes' numbers.
+        equations: The step.
+        nodes: The nodes that the new states depend on, in the order of their numbers.
+        stages: Number of stages.
+        stage: The stage of each node, except nodes that depend only on states and parameters, which
+            any stage may compute.
+        gates: The gates in the engine's order.
+        x_gates: How many of them have an input's part; they are the first.
+        values: What products multiply, opening values first, then by stage.
+        made_in: The stage that makes each value, or `OPENING`.
+        products: Those of each stage.
+        norms: The normalised values, in the order of the nodes' numbers.
     """
 
     equations: Equations
@@ -96,13 +96,13 @@ class Plan(NamedTuple):
         return self.stages - 1
 
     def values_of(self, stage: int) -> list[tuple[int, Node]]:
-        """Number and node of the values that a stage makes."""
+        """Return number and node of the values that a stage computes."""
         pairs = enumerate(zip(self.values, self.made_in, strict=True))
         return [(k, node) for k, (node, made) in pairs if made == stage]
 
 
 def cut(equations: Equations) -> Plan:
-    """The stages of a step."""
+    """Cut a step into stages."""
     nodes = reachable(equations.results)
     first = _of_states_alone(nodes)
     earliest: dict[Node, int] = {}
@@ -115,7 +115,7 @@ def cut(equations: Equations) -> Plan:
     count = 1 + max((earliest[node] for node in equations.results if node in earliest), default=0)
 
     latest = dict.fromkeys(earliest, count - 1)
-    multiplied: dict[Node, int] = {}  # the stage in which each value is there at the latest
+    multiplied: dict[Node, int] = {}  # the latest stage that may compute each value
     for node in reversed(nodes):
         across = node.op in ("product", "norm")
         for one in node.inputs if node in latest else ():
@@ -153,14 +153,14 @@ def cut(equations: Equations) -> Plan:
 
 
 def is_output(node: Node) -> bool:
-    """Whether a node is h before the step, which products read where it is."""
+    """Return whether a node is h before the step, which products read in place."""
     return node.op == "state" and node.data == 0
 
 
 def _of_states_alone(nodes: list[Node]) -> set[Node]:
-    """The products that the first stage can have: those of what states alone make.
+    """Return the products that the first stage can compute: those that depend only on states.
 
-    An opening value is made by the step before, which does not see the parameters.
+    The previous step computes their opening values; it does not see the parameters.
     """
     alone: set[Node] = set()
     products: set[Node] = set()
@@ -177,10 +177,10 @@ def _of_states_alone(nodes: list[Node]) -> set[Node]:
 def _gates(
     equations: Equations, nodes: list[Node], stage: dict[Node, int]
 ) -> tuple[list[Gate], int, list[list[Node]]]:
-    """The gates in the engine's order, how many have an input's part, and the products' results.
+    """Return the gates in the engine's order, the number with an input part, and the products.
 
-    Those with an input's part come first, of which the input itself is the last. The gates of a
-    product follow each other where that is possible, so that it stays one product.
+    Gates with an input part come first, and of these the input itself comes last. The gates of a
+    product follow each other if possible, so that it stays one product.
     """
     sums = _sums(equations, nodes)
     inputs = [node for node in nodes if node.op in ("x", "input")]
@@ -212,7 +212,7 @@ def _gates(
 
 
 def _sums(equations: Equations, nodes: list[Node]) -> dict[Node, tuple[Node, Node]]:
-    """For inputs' parts that are seen in a sum with a product alone: the product and the sum."""
+    """Return the product and the sum for each input part that is only used in a sum with one."""
     by_node = users(nodes)
     found = {}
     for node in nodes:
@@ -226,7 +226,7 @@ def _sums(equations: Equations, nodes: list[Node]) -> dict[Node, tuple[Node, Nod
 
 
 def _runs(places: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """First and size of the runs of numbers that follow each other."""
+    """Yield the first number and the size of each run of consecutive numbers."""
     in_order = sorted(places)
     first = 0
     for k in range(1, len(in_order) + 1):

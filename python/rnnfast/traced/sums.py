@@ -1,7 +1,7 @@
-"""Sums of several terms put in the order that costs least.
+"""Reordering of sums of several terms to save work.
 
-An input's part and a product that are only ever seen in their sum are one gate. In `x + p * c + h`
-nobody adds x to h, but with (x + h) + p * c it is one.
+An input part and a product that are only used in their sum form one gate. `x + p * c + h` does not
+contain the sum of x and h, but (x + h) + p * c does.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import NamedTuple, TypeAlias
 from rnnfast.traced.graph import Equations, Graph, Node, users
 
 Term: TypeAlias = "tuple[bool, Node]"
-"""Something that a sum adds, or subtracts if the first is true."""
+"""A term of a sum, which is subtracted if the first item is true."""
 
 
 class Regrouped(NamedTuple):
     """A sum in another order.
 
     Attributes:
-        pairs: inputs' parts with products, to be added first.
-        rest: the other terms, in their order.
+        pairs: Pairs of an input part and a product, to be added first.
+        rest: The other terms, in their order.
     """
 
     pairs: list[tuple[Node, Node]]
     rest: list[Term]
 
     def total(self, graph: Graph, copies: Mapping[Node, Node]) -> Node:
-        """The sum of the copies of its terms."""
+        """Return the sum of the copies of its terms."""
         sums = [graph.node("add", copies[x], copies[h]) for x, h in self.pairs]
         result = sums[0]
         for one in sums[1:]:
@@ -40,16 +40,16 @@ class Regrouped(NamedTuple):
 def regrouped(
     equations: Equations, nodes: Sequence[Node]
 ) -> tuple[dict[Node, Regrouped], set[Node]]:
-    """The sums that are better added in another order, and the partial sums that they have no more.
+    """Return the sums to reorder, and the partial sums that are no longer needed.
 
     Args:
-        equations: a step.
-        nodes: what its new states are made of.
+        equations: A step.
+        nodes: The nodes that its new states depend on.
     """
     by_node = users(nodes)
 
     def alone(node: Node) -> bool:
-        """Whether a node is an input of one node, once."""
+        """Return whether a node is the input of just one node, and only once."""
         found = by_node[node]
         is_result = node in equations.results
         return not is_result and len(found) == 1 and found[0].inputs.count(node) == 1
@@ -80,7 +80,7 @@ def _is_sum(node: Node) -> bool:
 
 
 def _terms(node: Node, partial: set[Node]) -> tuple[list[Term], set[Node]]:
-    """The terms of a sum, in the order in which they are written, and its partial sums."""
+    """Return the terms of a sum in the order in which they are written, and its partial sums."""
     terms: list[Term] = []
     within: set[Node] = set()
     todo: list[Term] = [(False, node)]

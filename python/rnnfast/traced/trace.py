@@ -1,4 +1,4 @@
-"""A step run once on stand-ins for its values: its equations as a graph."""
+"""Tracing: a step runs once on symbolic values, which record its equations as a graph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rnnfast.traced.value import CellError, Value, fail
 
 
 class _Recurrent:
-    """Stands in for the product with weight_hh."""
+    """The symbolic product with weight_hh."""
 
     def __init__(self, graph: Graph, blocks: int) -> None:
         self._graph = graph
@@ -49,20 +49,20 @@ class _Recurrent:
 
 
 class _Inputs(Inputs):
-    """Stands in for what a step sees of its input."""
+    """The symbolic input of a step."""
 
     def candidate(self, v: object) -> Any:
-        """The candidate, times its mask."""
+        """Return the candidate, times its mask."""
         if not isinstance(v, Value) or v.node.constant is not None:
             fail(f"x.candidate: expected a value of the step, got {v!r}")
         return super().candidate(cast(Any, v))
 
 
 def trace(cell: Cell) -> Equations:
-    """The equations of a cell's step, in which its candidate is multiplied with a mask.
+    """Return the equations of the step of a cell, in which a mask multiplies the candidate.
 
     Raises:
-        CellError: The step does what cannot be compiled, or leaves a row of a weight unused.
+        CellError: The step cannot be compiled, or leaves a row block or parameter unused.
     """
     graph = Graph()
 
@@ -95,7 +95,7 @@ def trace(cell: Cell) -> Equations:
 
 
 def _result(cell: Cell, graph: Graph, k: int, value: object) -> Node:
-    """The node of a new state."""
+    """Return the node of a new state."""
     what = f"step of cell {cell.name!r}: new state {k}"
     if not isinstance(value, Value):
         raise CellError(f"{what}: expected a value of the step, got {value!r}")
@@ -107,10 +107,10 @@ def _result(cell: Cell, graph: Graph, k: int, value: object) -> Node:
 
 
 def check_use(equations: Equations) -> None:
-    """Checks that a step uses all that the cell has.
+    """Check that a step uses everything that its cell declares.
 
     Raises:
-        CellError: It does not.
+        CellError: Something is unused.
     """
     used = {(node.op, node.data) for node in reachable(equations.results)}
     wanted = [

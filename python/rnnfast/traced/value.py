@@ -1,4 +1,4 @@
-"""Stand-ins for the values of a step: what is done with them becomes nodes of a graph."""
+"""Symbolic values of a step, whose operations become nodes of a graph."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _BRANCH = (
 
 
 class CellError(ValueError):
-    """What a step does cannot be compiled; the message names the line and what to write instead."""
+    """A step cannot be compiled; the message names the line and suggests a replacement."""
 
 
 def fail(message: str) -> NoReturn:
-    """Raises `CellError` with the line of the step that is at work."""
+    """Raise `CellError` with the current line of the step."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename in _OWN_FILES:
         frame = frame.f_back
@@ -53,8 +53,9 @@ def fail(message: str) -> NoReturn:
 class Value:
     """A value of a step while it is traced.
 
-    It has the operators of `rnnfast.reference.tape.Var`, and the functions of that module take it.
-    What no kernel could do with it (a truth, an item, NumPy's functions) is a `CellError`.
+    It has the operators of `rnnfast.reference.tape.Var`, and the functions of that module accept
+    it. Operations that no kernel supports (truth value, indexing, NumPy functions) raise a
+    `CellError`.
     """
 
     __slots__ = ("graph", "node")
@@ -177,7 +178,7 @@ class Value:
     __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = __mod__
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        """NumPy's numbers count as numbers; its functions are an error."""
+        """Accept NumPy's numbers as numbers, but raise an error for its functions."""
         operands = [v.item() if isinstance(v, np.number) else v for v in inputs]
         if ufunc not in _OPERATORS or method != "__call__" or options:
             fail(_foreign(f"np.{ufunc.__name__}"))
@@ -197,7 +198,7 @@ class Value:
 
 
 class Condition:
-    """The result of a comparison: for `where` alone."""
+    """The result of a comparison, which only `where` accepts."""
 
     __slots__ = ("graph", "negated", "node")
 
@@ -236,7 +237,7 @@ def _is_number(value: object) -> bool:
 
 
 def _node(beside: Value, other: object, what: str) -> Node:
-    """The node of an operand: a value of the same step, or a number."""
+    """Return the node of an operand: a value of the same step, or a number."""
     if isinstance(other, Value):
         if other.graph is not beside.graph:
             fail(f"{what}: a value of another step; a step may keep none of its values")
@@ -258,7 +259,7 @@ def _short(value: object) -> str:
 
 
 def _made(graph: Graph, make: Callable[[], Node]) -> Value:
-    """The value that `make` makes; arithmetic on constants may go wrong."""
+    """Return the value that `make` computes; report errors of arithmetic on constants."""
     try:
         node = make()
     except (ArithmeticError, ValueError) as error:
