@@ -22,7 +22,7 @@ class EMA:
 
     Args:
         parameters: A module, or modules and parameters in a list, of one dtype. Pass the
-            module, not its parameters, if it is to be evaluated, so that it learns of the swap.
+            module, not its parameters, if it is to be evaluated, as it then notes the change.
         decay: The fraction of the average that each update keeps, in [0, 1].
 
     Attributes:
@@ -30,7 +30,7 @@ class EMA:
         updates: Number of updates made.
 
     Raises:
-        ValueError: Decay is outside [0, 1], or there are no parameters.
+        ValueError: `decay` is outside [0, 1], or there are no parameters.
         TypeError: An argument is of the wrong type.
     """
 
@@ -67,7 +67,7 @@ class EMA:
 
     @contextmanager
     def average(self) -> Iterator[None]:
-        """Put the averages into the parameters inside a `with` block, and restore them at its end.
+        """Put the averages into the parameters for a `with` block, and restore the values after it.
 
         Modules passed to the constructor may be in either mode, and may switch inside the block.
         Layers of parameters that were passed directly must be in training mode at both ends.
