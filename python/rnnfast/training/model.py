@@ -245,7 +245,7 @@ class CharLM(Module):
 
         Raises:
             UnknownCharacterError: A character of `prime` or `stop` is not in the vocabulary.
-            ValueError: Length, temperature, top_k or seed is negative; or, during
+            ValueError: `length`, `temperature`, `top_k` or `seed` is negative; or, during
                 generation, the model's logits are not finite.
             TypeError: An argument is of the wrong type.
         """
