@@ -1,7 +1,7 @@
-"""Data as batches: windows of series, buckets of sequences, streams of documents and large files.
+"""Batches of data: windows of series, buckets of sequences, streams of documents and large files.
 
-What gives batches here can be iterated over again and again, has a length (batches a pass) and
-keeps its position: `rnnfast.training.Trainer` goes on with it bit by bit.
+The iterables of batches can be iterated over repeatedly, have a length (the batches of a pass) and
+save their position, so that `rnnfast.training.Trainer` can resume a run with the same bits.
 """
 
 from rnnfast.data.arrays import ArrayBatches, batches

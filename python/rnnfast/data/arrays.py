@@ -1,4 +1,4 @@
-"""Batches of arrays that have an item a row."""
+"""Batches of arrays with one item per row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rnnfast.data.passes import Passes
 
 
 class ArrayBatches(Passes[tuple[NDArray[Any], ...]]):
-    """Batches of the same items of several arrays; `batches` makes it."""
+    """Batches of the same items of several arrays, as returned by `batches`."""
 
     def __init__(
         self,
@@ -71,18 +71,18 @@ def batches(
 
     Args:
         arrays: Arrays of one size along `axis`; views, such as those of `windows`, stay views, and
-            a batch alone is copied.
-        batch_size: Items of a batch.
-        axis: The axis of the items: 1 for time-major arrays (T, B, ...).
+            only the current batch is copied.
+        batch_size: Number of items in a batch.
+        axis: The axis of the items, such as 1 for time-major arrays (T, B, ...).
         shuffle: Whether each pass draws a new order.
-        seed: Seeds the orders.
-        drop_last: Whether a pass leaves out what does not fill a batch.
+        seed: Seed of the orders.
+        drop_last: Whether a pass leaves out the last items if they do not fill a batch.
 
     Returns:
         Batches, each a tuple of arrays in C order.
 
     Raises:
-        ValueError: The sizes differ, or there are no items.
+        ValueError: The sizes differ, or the arrays have no items.
         TypeError: An argument is of the wrong type.
     """
     return ArrayBatches(arrays, batch_size, axis, shuffle, seed, drop_last)

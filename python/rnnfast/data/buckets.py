@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from rnnfast._engine import checks
 from rnnfast.data.passes import Passes
 
-IGNORED = -100  # the target of a step that counts for nothing, as losses have it by default
+IGNORED = -100  # target of steps that do not count, the default of the losses
 
 
 class PaddedBatch(NamedTuple):
@@ -20,8 +20,8 @@ class PaddedBatch(NamedTuple):
     Attributes:
         x: The sequences (T, B, ...).
         lengths: Their lengths (B,).
-        targets: Of the steps (T, B, ...), or of the sequences (B, ...); None if there are none.
-        indices: Their places in the list that they come from (B,).
+        targets: Targets of the steps (T, B, ...) or of the sequences (B, ...), or None.
+        indices: Their places in the list of all sequences (B,).
     """
 
     x: NDArray[Any]
@@ -31,7 +31,7 @@ class PaddedBatch(NamedTuple):
 
 
 class BucketBatches(Passes[PaddedBatch]):
-    """Padded batches of sequences of about one length; `bucket_batches` makes it."""
+    """Padded batches of sequences of about equal length, as returned by `bucket_batches`."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class BucketBatches(Passes[PaddedBatch]):
         return -(-len(self._sequences) // self._size)
 
     def _order(self) -> list[NDArray[np.int64]]:
-        """The indices of each batch."""
+        """Return the indices of each batch."""
         count = len(self._sequences)
         if not self._shuffle:
             by_length = np.argsort(self._lengths, kind="stable")
@@ -110,35 +110,35 @@ def bucket_batches(
     shuffle: bool = True,
     seed: int = 0,
 ) -> BucketBatches:
-    """Put sequences of about equal length into batches, so that little of them is padding.
+    """Put sequences of about equal length into batches, which reduces padding.
 
     Each pass shuffles the sequences, sorts those of every `bucket` batches by length, cuts them
     into batches and shuffles these (Khomenko et al. 2016, "Accelerating recurrent neural network
     training using sequence bucketing").
 
     Args:
-        sequences: Arrays (T_i, ...) of any lengths; the other axes and dtypes are the same.
-        batch_size: Sequences of a batch.
-        targets: Either as long as their sequences, one a step, or all of one shape, one a sequence;
-            None for none.
-        bucket: Batches whose sequences are sorted together: more means less padding, fewer means
-            more chance.
+        sequences: Arrays (T_i, ...) of any lengths; other axes and dtypes must be the same.
+        batch_size: Number of sequences in a batch.
+        targets: Arrays as long as their sequences, with one target per step, or arrays of one
+            shape, each the target of a sequence; None for none.
+        bucket: Number of batches whose sequences are sorted together: a larger one means less
+            padding, a smaller one more randomness.
         shuffle: Whether each pass draws a new order; if not, all are sorted by length.
-        seed: Seeds the orders.
+        seed: Seed of the orders.
 
     Returns:
-        `PaddedBatch`es, time-major. Padding is 0, that of integer targets -100, which losses
-        ignore.
+        `PaddedBatch`es, time-major. They are padded with 0, and integer targets with -100, which
+        losses ignore.
 
     Raises:
-        ValueError: Shapes or numbers differ, or there are no sequences.
+        ValueError: Shapes or numbers differ, or `sequences` is empty.
         TypeError: An argument is of the wrong type.
     """
     return BucketBatches(sequences, batch_size, targets, bucket, shuffle, seed)
 
 
 def _check_like(name: str, arrays: list[NDArray[Any]]) -> None:
-    """Check that arrays differ in their lengths alone."""
+    """Check that arrays differ only in length."""
     if not arrays:
         raise ValueError(f"{name}: expected at least one, got none")
     first = arrays[0]
@@ -154,7 +154,7 @@ def _check_like(name: str, arrays: list[NDArray[Any]]) -> None:
 
 
 def _padded(arrays: list[NDArray[Any]], fill: int) -> NDArray[Any]:
-    """Arrays (T_i, ...) as one (T, B, ...)."""
+    """Return arrays (T_i, ...) padded to one array (T, B, ...)."""
     longest = max(map(len, arrays))
     padded = np.full((longest, len(arrays), *arrays[0].shape[1:]), fill, arrays[0].dtype)
     for i, array in enumerate(arrays):

@@ -14,13 +14,13 @@ from rnnfast.data.passes import Passes
 
 
 class DocumentBatch(NamedTuple):
-    """A piece of all streams; no piece has the end of one document and the start of the next.
+    """One piece of each stream; a piece never contains parts of two documents.
 
     Attributes:
-        x: Ids (T, B), 0 after a stream's length.
-        targets: Ids that follow (T, B), -100 after a stream's length.
-        lengths: Steps of each stream (B,); 0 of one that is at its end.
-        starts: Whether a document starts in the stream (B,), so that its state must be zero.
+        x: Ids (T, B), padded with 0.
+        targets: The ids that follow (T, B), padded with -100.
+        lengths: Steps of each stream (B,); 0 if the stream has ended.
+        starts: Whether the piece starts a document (B,), so that the stream's state must be zero.
     """
 
     x: NDArray[np.int64]
@@ -32,9 +32,9 @@ class DocumentBatch(NamedTuple):
 class DocumentStreams(Passes[DocumentBatch]):
     """Documents in `batch` streams of about equal length, cut into pieces of `seq_len` steps.
 
-    A stream has its documents one after the other; each begins a piece of its own, and all of its
-    ids but the first are predicted once a pass. A stream keeps its documents from pass to pass,
-    and with `shuffle` reads them in a new order.
+    A stream reads its documents one after the other. Each document begins a new piece, and all of
+    its ids but the first are predicted once in each pass. A stream has the same documents in every
+    pass, but reads them in a new order with `shuffle`.
     """
 
     def __init__(
@@ -46,19 +46,19 @@ class DocumentStreams(Passes[DocumentBatch]):
         shuffle: bool = True,
         seed: int = 0,
     ) -> None:
-        """Share the documents out.
+        """Distribute the documents over the streams.
 
         Args:
-            documents: Arrays of ids (N_i,); those of fewer than 2 ids have nothing to predict, and
-                are left out.
-            batch: Streams B, of which there are no more than documents.
-            seq_len: Steps T of a piece.
+            documents: Arrays of ids (N_i,); those of fewer than 2 ids are left out, as
+                they have nothing to predict.
+            batch: Number of streams B, at most that of documents.
+            seq_len: Number of steps T in a piece.
             shuffle: Whether each pass draws a new order.
-            seed: Seeds the orders.
+            seed: Seed of the orders.
 
         Raises:
-            ValueError: There are fewer documents than streams, or one is not of one axis.
-            TypeError: A document is not of integers, or an argument is of the wrong type.
+            ValueError: There are fewer documents than streams, or a document is not 1-D.
+            TypeError: A document does not hold integers, or an argument is of the wrong type.
         """
         super().__init__(shuffle, seed)
         batch = checks.positive_int("batch", batch)
@@ -85,7 +85,7 @@ class DocumentStreams(Passes[DocumentBatch]):
         return self._length
 
     def _order(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Of each stream its documents, and the numbers of pieces up to the end of each."""
+        """Return the documents of each stream, and the number of pieces up to the end of each."""
         generator = self._generator()
         orders = [
             generator.permutation(stream) if self._shuffle else stream for stream in self._streams
@@ -101,7 +101,7 @@ class DocumentStreams(Passes[DocumentBatch]):
         for b, (documents, ends) in enumerate(order):
             place = int(np.searchsorted(ends, index, side="right"))
             if place == len(ends):
-                continue  # the stream is at its end
+                continue  # the stream has ended
             piece = index - (int(ends[place - 1]) if place else 0)
             first = piece * self._seq_len
             ids = np.asarray(self._documents[documents[place]])[first : first + self._seq_len + 1]
@@ -114,8 +114,8 @@ def reset_state(state: Any, starts: NDArray[np.bool_]) -> Any:
     """Set the state to zero where documents start.
 
     Args:
-        state: Of a recurrent layer: an array (layers, B, H), a tuple of such, or None.
-        starts: (B,) booleans.
+        state: State of a recurrent layer: an array (layers, B, H), a tuple of these, or None.
+        starts: Booleans (B,) that say which sequences start a document.
 
     Returns:
         A new state of the same form, with zeros in the sequences that start.
@@ -125,12 +125,12 @@ def reset_state(state: Any, starts: NDArray[np.bool_]) -> Any:
     if isinstance(state, tuple):
         return tuple(reset_state(one, starts) for one in state)
     kept = state.copy()
-    kept[:, starts.nonzero()[0].tolist()] = 0  # a list is an index on every device
+    kept[:, starts.nonzero()[0].tolist()] = 0  # every device accepts a list as an index
     return kept
 
 
 def _shared(pieces: NDArray[np.int64], batch: int) -> list[NDArray[np.int64]]:
-    """Documents a stream: each, the longest first, goes to the stream that has the least."""
+    """Assign the documents, longest first, each to the stream that has the fewest pieces."""
     streams: list[list[int]] = [[] for _ in range(batch)]
     sizes = np.zeros(batch, np.int64)
     for i in np.argsort(-pieces, kind="stable"):

@@ -1,4 +1,4 @@
-"""Batches that know their position."""
+"""Iterables of batches that can save and restore their position."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Batch = TypeVar("Batch", covariant=True)
 
 
 class Passes(ABC, Generic[Batch]):
-    """Base of iterables of batches whose position can be saved and set.
+    """Base of iterables of batches whose position can be saved and restored.
 
-    Each `iter` begins a new pass, but for the first one after `load_state_dict`, which is the rest
-    of the pass at hand. The order of a pass depends on the seed and the pass's number alone. One
-    iteration at a time has the position.
+    Each `iter` begins a new pass, except that the first one after `load_state_dict` continues the
+    interrupted pass. The order of a pass depends only on the seed and the number of the pass. Only
+    one iteration may be in progress at a time, since all share the position.
 
     Attributes:
-        epoch: number of the present pass, from 0.
-        index: batches that it has handed out.
+        epoch: Number of the current pass, from 0.
+        index: Number of batches yielded in the current pass.
     """
 
     def __init__(self, shuffle: bool, seed: int) -> None:
@@ -33,15 +33,15 @@ class Passes(ABC, Generic[Batch]):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Batches a pass."""
+        """Return the number of batches in a pass."""
 
     @abstractmethod
     def _order(self) -> Any:
-        """What `_batch` needs of the present pass."""
+        """Return the order of the current pass, which is passed on to `_batch`."""
 
     @abstractmethod
     def _batch(self, order: Any, index: int) -> Batch:
-        """A batch of a pass."""
+        """Return a batch of a pass by its index."""
 
     def __iter__(self) -> Iterator[Batch]:
         if self.index and not self._goes_on:
@@ -53,21 +53,21 @@ class Passes(ABC, Generic[Batch]):
             yield self._batch(order, self.index - 1)
 
     def _generator(self) -> np.random.Generator:
-        """The generator of the present pass's order."""
+        """Return the random generator for the order of the current pass."""
         return np.random.default_rng([self._seed, self.epoch])
 
     def state_dict(self) -> dict[str, int]:
-        """The position: the next batch of which pass."""
+        """Return the position: the current pass, and the next batch in it."""
         if self.index == len(self):
             return {"epoch": self.epoch + 1, "index": 0}
         return {"epoch": self.epoch, "index": self.index}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Set what `state_dict` gave for the same data.
+        """Restore what `state_dict` returned for the same data.
 
         Raises:
             ValueError: A name is missing or unknown, or a number out of range.
-            TypeError: A value is no integer.
+            TypeError: A value is not an integer.
         """
         checks.same_names("state", state, ("epoch", "index"))
         epoch = checks.integer("epoch", state["epoch"], 0, 2**62)

@@ -1,4 +1,4 @@
-"""Texts of any size, of which only what is read comes into memory."""
+"""Text files of any size, read piece by piece instead of loaded as a whole."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rnnfast.data.passes import Passes
 
 
 class TextFile:
-    """The bytes of a file that stays on disk: `text[i:j]` reads those as an array of uint8.
+    """The bytes of a file that stays on disk; `text[i:j]` reads a part as an array of uint8.
 
-    Parts are read where they lie, at their offset, and not mapped: pages of a mapping would count
-    as the process's memory until the kernel takes them back.
+    Parts are read at their offset and not memory-mapped, because mapped pages would count as memory
+    of the process until the kernel reclaims them.
 
     Attributes:
-        path: The file.
+        path: The path of the file.
     """
 
     def __init__(self, path: AnyPath) -> None:
@@ -30,7 +30,7 @@ class TextFile:
 
         Raises:
             ValueError: The file is empty.
-            OSError: It cannot be read, or is not a regular file.
+            OSError: The file cannot be read, or is not a regular file.
         """
         self.path = path
         with _files.open_to_read(path) as file:
@@ -53,7 +53,7 @@ class TextFile:
         """Fill an array (N,) with the bytes from `start` on.
 
         Raises:
-            OSError: The file ends before, as it was made shorter, or cannot be read.
+            OSError: The file cannot be read, or ends early because it was truncated.
         """
         done = 0
         while done < array.size:
@@ -66,25 +66,26 @@ class TextFile:
         """Read the bytes as `batch` contiguous streams, in pieces of `seq_len` bytes.
 
         Args:
-            batch: Streams B.
-            seq_len: Bytes T of a piece.
-            end: Where the streams' part of the file ends; None for all of it. What is left can be
-                used to validate.
+            batch: Number of streams B.
+            seq_len: Number of bytes T in a piece.
+            end: End of the part of the file to read; None for the whole file. The rest can be kept
+                for validation.
 
         Raises:
-            ValueError: The file is shorter than one piece of each stream, or a number out of range.
-            TypeError: A number is none.
+            ValueError: The file is too short for one piece of each stream, or a number is out of
+                range.
+            TypeError: An argument is not an integer.
         """
         return FileStreams(self, batch, seq_len, end)
 
 
 class StreamBatch(NamedTuple):
-    """A piece of all streams.
+    """One piece of each stream.
 
     Attributes:
         x: Ids of characters, bytes or tokens (T, B).
-        targets: Those that follow (T, B).
-        starts: Whether the streams begin here, so that no state is carried into the piece.
+        targets: The ids that follow (T, B).
+        starts: Whether the streams begin with this piece, so that the state must be zero.
     """
 
     x: NDArray[np.int64]
@@ -93,10 +94,11 @@ class StreamBatch(NamedTuple):
 
 
 class FileStreams(Passes[StreamBatch]):
-    """Contiguous streams of a file; `TextFile.streams` makes it.
+    """Contiguous streams of a file, as returned by `TextFile.streams`.
 
-    Stream b is the b-th part of the text, and a piece follows the one before, so that the recurrent
-    state can be carried on. Less than `seq_len` bytes at the end of each stream are not used.
+    Stream b is the b-th part of the text, and each piece follows the one before, so that the
+    recurrent state can be carried over. The bytes left over at the end of each stream, fewer than
+    `seq_len`, are not used.
     """
 
     def __init__(self, text: TextFile, batch: int, seq_len: int, end: int | None) -> None:

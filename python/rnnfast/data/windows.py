@@ -20,22 +20,22 @@ def windows(
     targets: ArrayLike | None = None,
     batch_first: bool = False,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Cut a series into windows and what follows each of them.
+    """Cut a series into windows and the steps that follow each of them.
 
-    Window w holds the steps from w * stride on, `length` of them; its target is the `horizon`
-    steps after these. With N steps there are W = (N - length - horizon) // stride + 1 windows.
+    Window w holds the `length` steps that start at w * stride, and its target the `horizon` steps
+    after these. With N steps there are W = (N - length - horizon) // stride + 1 windows.
 
     Args:
-        series: (N, C), or (N,) for one channel, which counts as C = 1.
-        length: Steps T of a window.
-        horizon: Steps to predict, at least 1.
-        stride: Steps between the starts of two windows.
-        targets: (N, K) or (N,): the series to predict, in step with `series`; None for `series`.
+        series: The series (N, C), or (N,) for a single channel, which is treated as C = 1.
+        length: Number of steps T in a window.
+        horizon: Number of steps to predict, at least 1.
+        stride: Number of steps between the starts of two windows.
+        targets: The series to predict, (N, K) or (N,), aligned with `series`; None for `series`.
         batch_first: Whether the axis of windows comes before that of steps.
 
     Returns:
-        The windows (T, W, C) and their targets (horizon, W, K); with `batch_first` (W, T, C) and
-        (W, horizon, K). Both are read-only views, which take no memory of their own.
+        The windows (T, W, C) and their targets (horizon, W, K); with `batch_first`, (W, T, C)
+        and (W, horizon, K). Both are read-only views, which take no memory of their own.
 
     Raises:
         ValueError: A shape does not fit, or the series is shorter than one window and its target.

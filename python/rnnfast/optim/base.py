@@ -1,4 +1,4 @@
-"""What all optimisers have: parameters in groups, a step around an update, states to save."""
+"""Base class of optimisers: groups of parameters, steps, and states to save."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from rnnfast.optim.parameters import Groups, distinct_names, grouped
 class Optimizer:
     """Base of the optimisers.
 
-    What is optimised is a module, or a list of modules and parameters; or groups of these with
-    options of their own, as in PyTorch: `Adam([{"params": model.lstm}, {"params": model.head,
-    "lr": 1e-4, "weight_decay": 0.0}], lr=1e-3)`. A group's `lr` goes with that of the optimiser in
-    proportion, so that schedules act on all groups. Frozen parameters are passed by.
+    An optimiser takes a module, a list of modules and parameters, or groups of these with their own
+    options, as in PyTorch: `Adam([{"params": model.lstm}, {"params": model.head,
+    "lr": 1e-4, "weight_decay": 0.0}], lr=1e-3)`. A group's `lr` changes in proportion
+    to that of the optimiser, so that schedules act on all groups. Frozen parameters are skipped.
 
     Attributes:
-        parameters: What is optimised, that of all groups.
-        groups: The groups; without any, one of all parameters.
-        weight_decay: As given.
+        parameters: The parameters of all groups.
+        groups: The groups; if none were given, a single one of all parameters.
+        weight_decay: The weight decay of groups that do not set their own.
         steps: Number of steps made.
     """
 
-    _OPTIONS: ClassVar[Mapping[str, Check]] = {}  # how values of a subclass's options are checked
+    _OPTIONS: ClassVar[Mapping[str, Check]] = {}  # checks of the options of a subclass, by name
 
     def __init__(self, parameters: Groups, lr: float, weight_decay: float, **options: Any) -> None:
         groups, self._on = grouped(parameters)
@@ -70,17 +70,17 @@ class Optimizer:
         return group
 
     def _buffers(self, group: ParameterGroup) -> dict[str, float | None]:
-        """What the values of a group's buffers are at first, None for a buffer that it lacks.
+        """Return the initial values of a group's buffers, None for a buffer that it lacks.
 
-        In the order that the function of `_core` documents.
+        The order is that of the buffers in the update function of `_core`.
 
         Raises:
-            ValueError: Options of the group do not go together.
+            ValueError: Options of the group exclude each other.
         """
         raise NotImplementedError
 
     def _update(self, group: ParameterGroup, arrays: Any, care: _core.Care) -> float | None:
-        """Update the arrays of a group, which are those that are not frozen."""
+        """Update the arrays of a group's parameters that are not frozen."""
         raise NotImplementedError
 
     @property
@@ -102,32 +102,34 @@ class Optimizer:
     ) -> float | None:
         """Update every parameter from its gradient.
 
-        What belongs to a step may be done in the same pass, which is faster and gives the same
-        bits as the calls `clip_grad_norm_`, `clip_grad_value_`, `step` and `zero_grad`.
+        Clipping and zeroing can be part of the same pass, which is faster than the separate calls
+        `clip_grad_norm_`, `clip_grad_value_`, `step` and `zero_grad` and has bitwise the same
+        result.
 
         Args:
             clip_norm: The `max_norm` of `clip_grad_norm_`; None for no clipping.
             clip_value: The `clip_value` of `clip_grad_value_`; None for no clipping.
-            zero_grad: Whether gradients are zero afterwards, ready for the next `backward`.
-            error_if_nonfinite: Whether gradients whose joint norm is infinite or not a number are
-                an error. A device is then waited for.
+            zero_grad: Whether to set gradients to zero afterwards, ready for the next `backward`.
+            error_if_nonfinite: Whether to raise an error if the joint norm of the gradients is
+                infinite or not a number, which waits for the device.
 
         Returns:
-            The gradients' joint norm before it was clipped; None without `clip_norm` and
-            `error_if_nonfinite`. On a device it is an array of shape (), which `float()` waits for.
+            The joint norm of the gradients before clipping; None without `clip_norm` and
+            `error_if_nonfinite`. On a device it is an array of shape (), and `float()`
+            waits for it.
 
         Raises:
             ValueError: A limit is negative, or a parameter is read-only because its layer is in
-                evaluation mode. Nothing is changed then.
+                evaluation mode. In that case nothing is changed.
             TypeError: A limit is not a number.
-            RuntimeError: The gradients' norm is not finite, with `error_if_nonfinite`. Nothing is
-                changed then.
+            RuntimeError: The gradients' norm is not finite, with `error_if_nonfinite`. In that
+                case nothing is changed.
         """
         care = care_for(clip_norm, clip_value, zero_grad, error_if_nonfinite)
         self.steps += 1
         try:
             return self._step(care)
-        except (ValueError, RuntimeError):  # before anything was changed
+        except (ValueError, RuntimeError):  # raised before anything was changed
             self.steps -= 1
             for parameter in self.parameters:
                 if parameter.requires_grad:
@@ -138,7 +140,7 @@ class Optimizer:
         trained = [
             (group, arrays) for group in self.groups if (arrays := group.arrays.group()) is not None
         ]
-        if len(trained) == 1:  # one pass does it all
+        if len(trained) == 1:  # a single pass also clips
             joint = self._update(*trained[0], care)
             if care.only_if_finite:
                 check_finite(joint, care)
@@ -160,12 +162,12 @@ class Optimizer:
                 parameter.grad.fill(0)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later run needs to go on with the same bits.
+        """Return the state that a later run needs to continue with the same bits.
 
         Returns:
             `steps`, `lr` and `buffers`, a dict of NumPy copies of arrays named `buffer.parameter`;
-            and, if groups have rates of their own, `group_lr`. Where several parameters have one
-            name, their places in the list come before the names.
+            and, if groups have their own rates, `group_lr`. If several parameters have the same
+            name, names are prefixed with the places of the parameters in the list.
         """
         rates = {"group_lr": [group.lr_state for group in self.groups]}
         return {
@@ -176,12 +178,12 @@ class Optimizer:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Set what `state_dict` gave for an optimiser of this class and these parameters.
+        """Restore what `state_dict` returned for an optimiser of this class and these parameters.
 
         Raises:
             ValueError: A name is missing or unknown, a shape differs, or `steps` or a rate is
-                negative. Nothing is changed then.
-            TypeError: A value is of the wrong type. Nothing is changed then.
+                negative. In that case nothing is changed.
+            TypeError: A value is of the wrong type. In that case nothing is changed.
         """
         own_rates = any(group.lr_state for group in self.groups)
         names = ["steps", "lr", "buffers"] + ["group_lr"] * own_rates
@@ -222,7 +224,7 @@ class Optimizer:
 
 
 def described(thing: object) -> str:
-    """The options and counts of an optimiser or a schedule, for its `repr`."""
+    """Return the options and counts of an optimiser or a schedule for its `repr`."""
     shown = {n: v for n, v in vars(thing).items() if not n.startswith("_")}
     return ", ".join(
         f"{n}={v}" for n, v in shown.items() if n not in ("parameters", "groups", "optimizer")

@@ -18,14 +18,15 @@ def clip_grad_norm_(
     Args:
         parameters: A module, or modules and parameters in a list, of one dtype.
         max_norm: The factor is max_norm / (norm + 1e-6) if that is below 1.
-        error_if_nonfinite: Whether a norm that is infinite or not a number is an error. A device is
-            then waited for.
+        error_if_nonfinite: Whether to raise an error if the norm is infinite or not a number, which
+            waits for the device.
 
     Returns:
-        The norm before; on a device an array of shape (), which `float()` waits for.
+        The norm before clipping; on a device an array of shape (), and `float()` waits for it.
 
     Raises:
-        RuntimeError: The norm is not finite, with `error_if_nonfinite`. Nothing is changed then.
+        RuntimeError: The norm is not finite, with `error_if_nonfinite`. In that case
+            nothing is changed.
     """
     limit = checks.number("max_norm", max_norm, 0)
     must_be_finite = checks.boolean("error_if_nonfinite", error_if_nonfinite)
@@ -38,7 +39,7 @@ def clip_grad_value_(parameters: Parameters, clip_value: float) -> None:
 
     Args:
         parameters: A module, or modules and parameters in a list, of one dtype.
-        clip_value: The largest value allowed.
+        clip_value: The largest absolute value allowed.
     """
     limit = checks.number("clip_value", clip_value, 0)
     _pass_over(parameters, _core.Care(clip_value=limit))

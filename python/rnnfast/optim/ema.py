@@ -1,4 +1,4 @@
-"""An average of weights over the steps of a training run."""
+"""Averages of weights over the steps of a training run."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from rnnfast.optim.parameters import Parameters, distinct_names, listed
 class EMA:
     """Exponential moving average of parameters: average += (1 - decay) (value - average).
 
-    It starts with the values that the parameters have when it is made. Call `update()` after each
-    step of the optimiser, and evaluate inside `with ema.average():`. Frozen parameters take part,
-    and so have their own values as averages. Source: Polyak and Juditsky, "Acceleration of
+    It starts from the values that the parameters have when it is created. Call `update()` after
+    each step of the optimiser, and evaluate inside `with ema.average():`. Frozen parameters are
+    included, and their averages are their values. Source: Polyak and Juditsky, "Acceleration of
     stochastic approximation by averaging", 1992, with weights that fall exponentially.
 
     Args:
-        parameters: A module, or modules and parameters in a list, of one dtype. Give the module
-            if it is to be evaluated: it then knows that its weights have changed.
-        decay: How much of the average goes on; in [0, 1].
+        parameters: A module, or modules and parameters in a list, of one dtype. Pass the
+            module, not its parameters, if it is to be evaluated, as it then notes the change.
+        decay: The fraction of the average that each update keeps, in [0, 1].
 
     Attributes:
-        decay: As given; may be set at any time.
+        decay: The fraction that each update keeps; may be set at any time.
         updates: Number of updates made.
 
     Raises:
-        ValueError: decay is outside [0, 1], or there are no parameters.
+        ValueError: `decay` is outside [0, 1], or there are no parameters.
         TypeError: An argument is of the wrong type.
     """
 
@@ -45,7 +45,7 @@ class EMA:
 
     @property
     def decay(self) -> float:
-        """How much of the average goes on, in [0, 1]."""
+        """The fraction of the average that each update keeps, in [0, 1]."""
         return self._decay
 
     @decay.setter
@@ -53,10 +53,10 @@ class EMA:
         self._decay = checks.number("decay", decay, 0, 1)
 
     def update(self) -> None:
-        """Let the parameters' values into the average.
+        """Update the averages with the current values of the parameters.
 
         Raises:
-            RuntimeError: The averages are in the parameters, inside `average()`.
+            RuntimeError: The parameters hold the averages, inside `average()`.
         """
         self._check_apart("update")
         for average, parameter in zip(self._averages, self._parameters, strict=True):
@@ -67,13 +67,13 @@ class EMA:
 
     @contextmanager
     def average(self) -> Iterator[None]:
-        """Have the averages in the parameters for a while; afterwards they are as they were.
+        """Put the averages into the parameters for a `with` block, and restore the values after it.
 
-        Modules that were given may be in evaluation mode, or go there and back. Of parameters that
-        were given by themselves the layers must be in training mode at both ends.
+        Modules passed to the constructor may be in either mode, and may switch inside the block.
+        Layers of parameters that were passed directly must be in training mode at both ends.
 
         Raises:
-            RuntimeError: The averages are in the parameters already.
+            RuntimeError: The parameters already hold the averages.
             ValueError: A parameter is read-only.
         """
         self._check_apart("average")
@@ -86,23 +86,23 @@ class EMA:
             self._swapped = False
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later run needs to go on with the same bits.
+        """Return the state that a later run needs to continue with the same bits.
 
         Returns:
             `updates`, and `averages`, a dict of NumPy copies of arrays by the parameters' names.
-            Where several have one name, their places in the list come before the names.
+            If several have the same name, names are prefixed with their places in the list.
         """
         averages = {name: self._on.to_host(array) for name, array in self._named().items()}
         return {"updates": self.updates, "averages": averages}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Set what `state_dict` gave for an average of these parameters.
+        """Restore what `state_dict` returned for an average of these parameters.
 
         Raises:
             ValueError: A name is missing or unknown, a shape differs, or `updates` is negative.
-                Nothing is changed then.
-            TypeError: A value is of the wrong type. Nothing is changed then.
-            RuntimeError: The averages are in the parameters, inside `average()`.
+                In that case nothing is changed.
+            TypeError: A value is of the wrong type. In that case nothing is changed.
+            RuntimeError: The parameters hold the averages, inside `average()`.
         """
         self._check_apart("load_state_dict")
         checks.same_names("state_dict", state_dict, ("updates", "averages"))

@@ -1,4 +1,4 @@
-"""Groups of parameters, each with options of its own, and passes over those that are trained."""
+"""Groups of parameters with options of their own, and passes over their trained parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NO_CARE = _core.Care()
 
 
 class HasRate(Protocol):
-    """What groups belong to: an optimiser."""
+    """The optimiser that groups belong to."""
 
     @property
     def lr(self) -> float:
@@ -28,12 +28,12 @@ class HasRate(Protocol):
 
 
 class Arrays:
-    """Lists of arrays that go with parameters, for the engine: of those that are not frozen.
+    """Lists of arrays of parameters, which give the engine those that are not frozen.
 
     Args:
-        on: Where they are.
+        on: The backend that holds the arrays.
         parameters: The parameters.
-        lists: For each list an array a parameter, or none at all; gradients come first.
+        lists: Lists with one array per parameter, or empty ones; gradients come first.
     """
 
     def __init__(
@@ -53,24 +53,24 @@ class Arrays:
             self._made = self._on.group(
                 lists=[
                     [array for array, counts in zip(arrays, trained, strict=False) if counts]
-                    for arrays in self._lists  # an empty one stays so
+                    for arrays in self._lists  # an empty list stays empty
                 ]
             )
         return self._made
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_made": None}  # a copy has arrays of its own
+        return vars(self) | {"_made": None}  # a copy has its own arrays
 
 
 class ParameterGroup:
     """Parameters that an optimiser updates alike; see `Optimizer.groups`.
 
     Attributes:
-        parameters: What belongs to the group.
-        options: Options of the group's own, by name; the others are the optimiser's.
-        buffers: What the optimiser keeps beside the values: for each name an array a parameter.
-        arrays: All of its arrays, to pass over.
-        lr_state: A rate of its own, and that of the optimiser when it was set; None for no own.
+        parameters: The parameters of the group.
+        options: The group's own options, by name; the others are those of the optimiser.
+        buffers: State that the optimiser keeps: for each name, one array per parameter.
+        arrays: All arrays of the group, for passes over them.
+        lr_state: The group's own rate, if any, and the optimiser's rate when it was set.
     """
 
     arrays: Arrays
@@ -90,8 +90,8 @@ class ParameterGroup:
     def lr(self) -> float:
         """The group's learning rate, which may be set at any time.
 
-        One that was given or set goes with the optimiser's in proportion, so that a schedule, which
-        sets that, acts on all groups alike.
+        A group's own rate changes in proportion to the optimiser's, so that a schedule, which sets
+        only the optimiser's, acts on all groups alike.
         """
         current = self._optimizer.lr
         if self.lr_state is None:
@@ -121,10 +121,10 @@ class ParameterGroup:
 
 
 def take_care(on: Backend, gradients: Arrays, care: _core.Care) -> Any:
-    """Pass over gradients alone. Returns their norm before, if the care needs it.
+    """Clip or zero the gradients without a step; return their norm before, if it is needed.
 
     Raises:
-        RuntimeError: The norm is not finite, and has to be.
+        RuntimeError: The norm is not finite although `care` requires it.
     """
     group = gradients.group()
     if group is None:
@@ -141,7 +141,7 @@ def take_care(on: Backend, gradients: Arrays, care: _core.Care) -> Any:
 
 
 def check_finite(norm: Any, care: _core.Care) -> None:
-    """Raise a RuntimeError if a norm is not finite that has to be."""
+    """Raise a RuntimeError if a norm is not finite although `care` requires it."""
     if care.only_if_finite and not math.isfinite(norm):
         raise RuntimeError(
             f"gradients: expected a finite joint norm, as error_if_nonfinite asks for, got "

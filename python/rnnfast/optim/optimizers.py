@@ -1,8 +1,8 @@
 """Optimisers, with the formulas and defaults of PyTorch's.
 
-They compute where the parameters are. An optimiser updates the values of parameters in place from
-their gradients; `lr` may be set at any time. One pass a step goes over all parameters, clipping and
-zeroing included.
+An optimiser updates the values of parameters in place from their gradients, on the device of the
+parameters; `lr` may be set at any time. For a single group of parameters a step is one pass over
+them, including clipping and zeroing.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class SGD(Optimizer):
     Args:
         parameters: A module, or modules and parameters in a list, of one dtype; or groups of them.
         lr: Learning rate.
-        momentum: How much of v goes on; 0 for none.
-        weight_decay: weight_decay * w is added to g.
-        nesterov: Use g + momentum v in place of v (Sutskever et al. 2013).
+        momentum: The fraction of v that each step keeps; 0 for none.
+        weight_decay: Factor of the term weight_decay * w that is added to g.
+        nesterov: Whether to use g + momentum v in place of v (Sutskever et al. 2013).
     """
 
     _OPTIONS: ClassVar = {"momentum": not_negative, "nesterov": checks.boolean}
@@ -66,10 +66,10 @@ class Adagrad(Optimizer):
     Args:
         parameters: A module, or modules and parameters in a list, of one dtype; or groups of them.
         lr: Learning rate.
-        lr_decay: The rate of step t (from 0) is lr / (1 + t lr_decay).
-        weight_decay: weight_decay * w is added to g.
-        initial_accumulator_value: s before the first step, of all groups.
-        eps: Keeps the quotient finite.
+        lr_decay: Decay of the rate, which is lr / (1 + t lr_decay) at step t (from 0).
+        weight_decay: Factor of the term weight_decay * w that is added to g.
+        initial_accumulator_value: Value of s before the first step, in all groups.
+        eps: Term that keeps the quotient finite.
     """
 
     _OPTIONS: ClassVar = {"eps": not_negative, "lr_decay": not_negative}
@@ -108,11 +108,11 @@ class RMSprop(Optimizer):
     Args:
         parameters: A module, or modules and parameters in a list, of one dtype; or groups of them.
         lr: Learning rate.
-        alpha: How much of a running mean goes on.
-        eps: Keeps the quotient finite.
-        weight_decay: weight_decay * w is added to g.
-        momentum: How much of the last update goes on; 0 for none.
-        centered: Use the variance of g in place of the mean of g^2.
+        alpha: The fraction of a running mean that each step keeps.
+        eps: Term that keeps the quotient finite.
+        weight_decay: Factor of the term weight_decay * w that is added to g.
+        momentum: The fraction of the last update that each step keeps; 0 for none.
+        centered: Whether to use the variance of g in place of the mean of g^2.
     """
 
     _OPTIONS: ClassVar = {
@@ -165,9 +165,9 @@ class Adam(Optimizer):
     Args:
         parameters: A module, or modules and parameters in a list, of one dtype; or groups of them.
         lr: Learning rate.
-        betas: How much of the running means of g and of g^2 goes on.
-        eps: Keeps the quotient finite.
-        weight_decay: weight_decay * w is added to g.
+        betas: The fractions of the running means of g and of g^2 that each step keeps.
+        eps: Term that keeps the quotient finite.
+        weight_decay: Factor of the term weight_decay * w that is added to g.
     """
 
     _OPTIONS: ClassVar = {"eps": not_negative, "betas": two_means}

@@ -1,4 +1,4 @@
-"""What optimisers and gradient clipping take: modules and parameters, in groups if wanted."""
+"""Arguments of optimisers and gradient clipping: modules and parameters, optionally in groups."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Groups: TypeAlias = Module | Iterable[Any]  # items are of `Parameters`, or dict
 
 
 def listed(parameters: Parameters) -> tuple[list[Parameter], Backend]:
-    """The parameters, which have arrays of their own, of one dtype in one place, and that place."""
+    """Return checked parameters, whose arrays share a dtype and a backend, and that backend."""
     result = _flat("parameters", parameters)
     return result, _checked(result)
 
 
 def grouped(parameters: Groups) -> tuple[list[tuple[list[Parameter], dict[str, Any]]], Backend]:
-    """The groups of parameters with the options of their own, and where all of them are.
+    """Return the groups of parameters with their own options, and the backend of all of them.
 
-    Modules and parameters without groups are one group without options.
+    Modules and parameters without groups form a single group without options.
     """
     single = isinstance(parameters, (Module, Parameter, Mapping))
     if single or not isinstance(parameters, Iterable):
-        given, on = listed(parameters)  # which refuses all but modules
+        given, on = listed(parameters)  # which rejects anything but modules
         return [(given, {})], on
     items = list(parameters)
     if not any(isinstance(item, Mapping) for item in items):
@@ -51,15 +51,15 @@ def grouped(parameters: Groups) -> tuple[list[tuple[list[Parameter], dict[str, A
 
 
 def distinct_names(parameters: list[Parameter]) -> list[str]:
-    """The names of parameters, with their places before them where several have one name."""
+    """Return the names of parameters, prefixed with their places if a name is not unique."""
     names = [p.name for p in parameters]
     if len(set(names)) == len(names):
         return names
-    return [f"{i}.{name}" for i, name in enumerate(names)]  # of layers that were listed one by one
+    return [f"{i}.{name}" for i, name in enumerate(names)]  # several layers listed separately
 
 
 def _flat(label: str, parameters: Any) -> list[Parameter]:
-    """The parameters of modules and lists. What several modules share counts once."""
+    """Return the parameters of modules and lists, once each if several modules share them."""
     given = [parameters] if isinstance(parameters, Module) else parameters
     if isinstance(given, (Parameter, Mapping)) or not isinstance(given, Iterable):
         raise _unfit(label, given)
@@ -80,7 +80,7 @@ def _flat(label: str, parameters: Any) -> list[Parameter]:
 
 
 def _checked(result: list[Parameter]) -> Backend:
-    """Check that parameters can be passed over together, and return where they are."""
+    """Check that one pass can update all parameters, and return their backend."""
     dtypes = {p.dtype for p in result}
     if len(dtypes) > 1:
         names = " and ".join(sorted(map(str, dtypes)))
@@ -101,7 +101,7 @@ def _unfit(label: str, got: Any, expected: str = "") -> TypeError:
 
 
 def _check_apart(parameters: list[Parameter], on: Backend) -> None:
-    """Check that no two arrays overlap; they are in C order, so that their ends tell."""
+    """Check that no two arrays overlap, by their ends, as all of them are contiguous."""
     spans = sorted(
         (begin, begin + array.nbytes, name)
         for p in parameters

@@ -1,6 +1,6 @@
 """Learning-rate schedules: call `step()` after each epoch, or after each optimiser step.
 
-A schedule sets `optimizer.lr` from the rate that the optimiser had when the schedule was made.
+A schedule sets `optimizer.lr` from the rate that the optimiser had when the schedule was created.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rnnfast._engine import checks
 from rnnfast.optim.optimizers import Optimizer, described
 
 Curve: TypeAlias = Callable[[float], float]
-"""Gives the factor of the learning rate after a part of the run, from 0 to 1."""
+"""Function from the completed fraction of a run, 0 to 1, to a factor of the learning rate."""
 
 
 def constant(done: float) -> float:  # noqa: ARG001  (a curve's argument)
@@ -35,11 +35,11 @@ CURVES: dict[str, Curve] = {"constant": constant, "linear": linear, "cosine": co
 
 
 class Schedule:
-    """Base of the schedules whose rate depends on the number of steps alone.
+    """Base of the schedules whose rate depends only on the number of steps.
 
     Attributes:
-        optimizer: Whose rate is set.
-        base_lr: Its rate when the schedule was made.
+        optimizer: The optimiser whose rate is set.
+        base_lr: The optimiser's rate when the schedule was created.
         steps: Number of steps made.
     """
 
@@ -61,11 +61,11 @@ class Schedule:
         self.optimizer.lr = self.base_lr * self._factor(self.steps)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later run needs to go on; the rate itself is the optimiser's."""
+        """Return the state that a later run needs, without the rate, which the optimiser saves."""
         return {"base_lr": self.base_lr, "steps": self.steps}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Set what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         checks.same_names("state_dict", state_dict, ("base_lr", "steps"))
         base_lr = checks.finite("state_dict['base_lr']", state_dict["base_lr"], 0)
         self.steps = checks.count("state_dict['steps']", state_dict["steps"])
@@ -116,7 +116,7 @@ class Decay(Schedule):
 
 
 class LinearDecay(Decay):
-    """Rises linearly over `warmup` steps, then falls along a line, to stay at the end.
+    """Rises linearly over `warmup` steps, then falls along a line to a final rate, which it keeps.
 
     Takes the arguments of `CosineDecay`.
     """
@@ -125,15 +125,15 @@ class LinearDecay(Decay):
 
 
 class CosineDecay(Decay):
-    """Rises linearly over `warmup` steps, then falls along half a cosine, to stay at the end.
+    """Rises linearly over `warmup` steps, then falls along half a cosine to a rate that it keeps.
 
     Source: Loshchilov and Hutter, "SGDR", 2017, equation 5, without restarts.
 
     Args:
-        optimizer: Whose rate is set; its rate is the highest.
+        optimizer: The optimiser whose rate is set; its current rate is the highest.
         total: Steps until the end, warm-up included.
-        warmup: Steps of warm-up: the rate of step t (from 0) is lr (t + 1) / (warmup + 1).
-        final_factor: The rate at the end, as a part of the highest.
+        warmup: Steps of warm-up, in which the rate of step t (from 0) is lr (t + 1) / (warmup + 1).
+        final_factor: The final rate as a fraction of the highest.
     """
 
     _curve = staticmethod(cosine)
@@ -143,11 +143,12 @@ class ReduceOnPlateau:
     """Multiplies the rate by `factor` when a loss has not fallen for more than `patience` steps.
 
     Args:
-        optimizer: Whose rate is set.
-        factor: Below 1.
-        patience: Steps without improvement that are borne.
-        threshold: A loss has fallen if it is below best * (1 - threshold).
-        min_lr: The rate falls no lower.
+        optimizer: The optimiser whose rate is set.
+        factor: The factor of each reduction, below 1.
+        patience: Number of steps without improvement to tolerate.
+        threshold: Relative improvement that counts: a loss has fallen if it is below
+            best * (1 - threshold).
+        min_lr: The lowest rate.
     """
 
     def __init__(
@@ -171,8 +172,8 @@ class ReduceOnPlateau:
         return f"{type(self).__name__}({described(self)})"
 
     def step(self, loss: float) -> None:
-        """Take the loss of one step (an epoch, a validation)."""
-        loss = float(loss)  # of a device, an array
+        """Record the loss of one step (an epoch or a validation), and reduce the rate if due."""
+        loss = float(loss)  # it is an array if it comes from a device
         if loss < self.best * (1 - self.threshold):
             self.best, self.bad_steps = loss, 0
             return
@@ -182,11 +183,11 @@ class ReduceOnPlateau:
             self.bad_steps = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later run needs to go on; the rate itself is the optimiser's."""
+        """Return the state that a later run needs, without the rate, which the optimiser saves."""
         return {"best": self.best, "bad_steps": self.bad_steps}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Set what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         checks.same_names("state_dict", state_dict, ("best", "bad_steps"))
         best = checks.number("state_dict['best']", state_dict["best"], -math.inf)
         self.bad_steps = checks.count("state_dict['bad_steps']", state_dict["bad_steps"])

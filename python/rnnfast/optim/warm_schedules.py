@@ -1,6 +1,6 @@
-"""Learning-rate schedules that rise before they fall, or again and again, and chains of schedules.
+"""Learning-rate schedules with warm-up or warm restarts, and chains of schedules.
 
-They take the optimiser's rate as the highest one, as `CosineDecay` does.
+The optimiser's rate is the highest one, as in `CosineDecay`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from rnnfast.optim.schedules import Schedule
 
 
 class LinearWarmup(Schedule):
-    """Rises linearly from `initial_factor` times the rate to the rate, to stay there.
+    """Rises linearly from `initial_factor` times the rate to the full rate, and stays there.
 
     Args:
-        optimizer: Whose rate is set.
+        optimizer: The optimiser whose rate is set.
         total: Steps until the full rate.
-        initial_factor: The rate at first, as a part of the full one.
+        initial_factor: The initial rate as a fraction of the full one.
     """
 
     def __init__(self, optimizer: Optimizer, total: int, initial_factor: float = 1 / 3) -> None:
@@ -35,25 +35,25 @@ class LinearWarmup(Schedule):
 
 
 class OneCycle(Schedule):
-    """Rises to the optimiser's rate, then falls far below the first one, in one cycle.
+    """Rises to the optimiser's rate, then falls far below the initial one, in a single cycle.
 
-    With `momentum` the optimiser's momentum, or the first of Adam's betas, goes the other way.
+    With `momentum`, the optimiser's momentum, or the first of Adam's betas, moves inversely.
 
     Source: Smith and Topin, "Super-convergence", 2017; Smith, "A disciplined approach to neural
     network hyper-parameters: part 1", 2018. The rates are those of PyTorch's `OneCycleLR`; its
     `max_lr` is the optimiser's rate here.
 
     Args:
-        optimizer: Whose rate is set; its rate is the highest.
+        optimizer: The optimiser whose rate is set; its current rate is the highest.
         total: Steps of the cycle. Step total - 1 has the lowest rate, which then stays.
-        rise: Part of the steps in which the rate rises, in (0, 1).
-        initial_factor: The rate at first, as a part of the highest.
-        final_factor: The rate at the end, as a part of the highest.
-        three_phases: Whether the rate falls to the first one as long as it rose, and to the last
-            one after that; in place of one fall.
-        anneal: The form of rise and fall: "cosine" or "linear".
-        momentum: The lowest momentum, at the highest rate, and the highest one; None leaves it
-            alone. PyTorch's default is (0.85, 0.95).
+        rise: Fraction of the steps in which the rate rises, in (0, 1).
+        initial_factor: The initial rate as a fraction of the highest.
+        final_factor: The final rate as a fraction of the highest.
+        three_phases: Whether the rate falls in two phases: to the initial rate, over as many steps
+            as it rose, and then to the final one.
+        anneal: The shape of the rise and the fall: "cosine" or "linear".
+        momentum: The lowest momentum, which is that at the highest rate, and the highest one; None
+            does not change it. PyTorch's default is (0.85, 0.95).
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class OneCycle(Schedule):
         return self._between(step, [self.initial_factor, 1.0, *between, self.final_factor])
 
     def _between(self, step: int, values: Sequence[float]) -> float:
-        """The value at a step, of those at the ends of the phases."""
+        """Interpolate the value at a step between the values at the ends of the phases."""
         phase = min(bisect.bisect_left(self._ends, step), len(self._ends) - 1)
         begin = self._ends[phase - 1] if phase else 0.0
         done = min(1.0, (step - begin) / (self._ends[phase] - begin))
@@ -110,7 +110,7 @@ class OneCycle(Schedule):
         self._move_momentum()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Set what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         super().load_state_dict(state_dict)
         self._move_momentum()
 
@@ -122,16 +122,16 @@ class OneCycle(Schedule):
 
 
 class CosineWarmRestarts(Schedule):
-    """Falls along half a cosine, again and again from the full rate, in longer and longer periods.
+    """Falls along half a cosine in each period, and restarts from the full rate at the next one.
 
     Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017,
     equation 5.
 
     Args:
-        optimizer: Whose rate is set; its rate is the highest.
+        optimizer: The optimiser whose rate is set; its current rate is the highest.
         period: Steps of the first period.
-        growth: How many times as long as the one before a period is.
-        final_factor: What the rate falls to in a period, as a part of the highest.
+        growth: The ratio of the length of a period to that of the one before.
+        final_factor: The rate at the end of a period as a fraction of the highest.
     """
 
     def __init__(
@@ -156,15 +156,15 @@ class CosineWarmRestarts(Schedule):
 class ScheduleChain(Schedule):
     """Schedules one after the other, each counting its steps from 0.
 
-    All start from the rate that the optimiser had before the first of them was made:
+    All start from the rate that the optimiser had before the first of them was created:
 
         warmup = LinearWarmup(optimizer, 100)
         schedule = ScheduleChain([warmup, CosineDecay(optimizer, 900)], milestones=[100])
 
     Args:
-        schedules: Schedules of one optimiser, in the order of time, of which only the chain is
-            stepped from now on.
-        milestones: At which step of the chain each of them but the first begins, rising.
+        schedules: Schedules of one optimiser, in the order in which they take effect. Once chained,
+            call `step` only on the chain.
+        milestones: The steps of the chain at which each schedule but the first begins, increasing.
     """
 
     def __init__(self, schedules: Sequence[Schedule], milestones: Sequence[int]) -> None:

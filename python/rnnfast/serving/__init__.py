@@ -1,4 +1,4 @@
-"""Serve many sequences at once, each of which comes step by step."""
+"""Serving of many sequences at once, each of which arrives step by step."""
 
 from rnnfast.serving.pool import PoolStats, Session, StreamPool
 

@@ -1,4 +1,4 @@
-"""A pool of sessions whose steps are taken together."""
+"""A pool of sessions whose steps are computed in batches."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from rnnfast.serving.requests import Awaited, Blocking, Promised, Request, tell_
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_KEPT_TIMES = 10_000  # steps that the figures of `stats` are of
+_KEPT_TIMES = 10_000  # number of the latest steps that `stats` measures
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
 
 
 class Streams(Protocol):
-    """A layer or model that can go step by step."""
+    """A layer or model that can process sequences step by step."""
 
     def stream(self, batch: int) -> Stream[Any]:
-        """A stream of `batch` sequences."""
+        """Return a stream of `batch` sequences."""
 
 
 class PoolStats(NamedTuple):
-    """What a pool did; times are of its last 10,000 steps, NaN before the first.
+    """Statistics of a pool; times cover its last 10,000 steps, and are NaN before the first.
 
     Attributes:
-        sessions: That are open.
-        steps: Taken so far.
-        batches: In which they were taken: `steps / batches` sessions shared one on average.
-        p50: Half of the steps were answered within so many seconds.
-        p95: 95 of 100 steps.
-        p99: 99 of 100 steps.
-        steps_per_second: From the first step's coming to the last one's answer.
+        sessions: Number of open sessions.
+        steps: Number of steps so far.
+        batches: Number of batches that computed them, of `steps / batches` steps on average.
+        p50: Median time of a step in seconds, from the request to the answer.
+        p95: 95th percentile of that time.
+        p99: 99th percentile of that time.
+        steps_per_second: Throughput from the first request to the last answer; 0 before the first.
     """
 
     sessions: int
@@ -56,35 +56,35 @@ class PoolStats(NamedTuple):
 
 
 class StreamPool:
-    """Sequences that come step by step, each from a client of its own, through one model.
+    """Runs one model over the sequences of many clients, which arrive step by step.
 
-    Steps that are ready when the model is free are taken together, as one batch; none waits for
-    others to come. A session's results have the bits of a stream of its own, whoever goes beside
-    it. All methods may be called from any thread, and `Session.astep` from coroutines.
+    Steps that are waiting when the model becomes free are computed as one batch; no step waits for
+    others to arrive. The results of a session are bitwise those of a separate stream, whatever else
+    is in the batch. All methods may be called from any thread, and `Session.astep` from coroutines.
 
-    A step that finds the pool idle is taken at once in the thread that asks for it; a thread of
-    the pool takes the others. `close`, or leaving a `with` block, ends it.
+    If the pool is idle, `Session.step` computes the step at once in the calling thread; a thread of
+    the pool computes all others. `close`, or leaving a `with` block, ends the pool.
 
     Args:
-        model: A layer or model with a method `stream`, whose weights as they are now are used.
-        capacity: The most sessions that are open at a time. A session takes as many bytes as its
-            state, whether it is open or not.
+        model: A layer or model with a method `stream`, whose current weights are used.
+        capacity: The largest number of sessions open at a time. The pool allocates the state of all
+            of them from the start.
 
     Raises:
-        ValueError: The capacity is less than 1, or the model cannot go step by step.
+        ValueError: The capacity is less than 1, or the model cannot run step by step.
     """
 
     def __init__(self, model: Streams, capacity: int) -> None:
         self._stream = model.stream(checks.positive_int("capacity", capacity))
-        self._lock = threading.Lock()  # of all that follows
+        self._lock = threading.Lock()  # guards all attributes below
         self._work = threading.Condition(self._lock)
         self._free = list(range(capacity))[::-1]
         self._pending: deque[Request] = deque()
-        self._running = False  # whether a thread takes steps, which then no other does
-        self._stepping: list[Session] = []  # those whose steps are being taken
+        self._running = False  # whether a thread is computing steps, which only one may
+        self._stepping: list[Session] = []  # sessions whose steps are being computed
         self._closed = False
         self._steps = self._batches = 0
-        self._times: deque[tuple[float, float]] = deque(maxlen=_KEPT_TIMES)  # of coming and answer
+        self._times: deque[tuple[float, float]] = deque(maxlen=_KEPT_TIMES)  # of request and answer
         self._thread = threading.Thread(target=self._serve, name="StreamPool", daemon=True)
         self._thread.start()
 
@@ -92,13 +92,13 @@ class StreamPool:
         """Open a session.
 
         Args:
-            state: Where it starts, as `Session.take` or `Stream.take` gave it for one sequence;
-                None for the model's own start.
+            state: The initial state, returned by `Session.take` or `Stream.take` for one sequence;
+                None for the model's own initial state.
 
         Raises:
-            RuntimeError: The pool is closed, or as many sessions as its capacity are open.
-            ValueError: The state is of several sequences, or of another model.
-            TypeError: It is no StreamState.
+            RuntimeError: The pool is closed, or its capacity is exhausted.
+            ValueError: The state belongs to several sequences or to another model.
+            TypeError: The state is not a StreamState.
         """
         with self._lock:
             self._check_open()
@@ -116,22 +116,22 @@ class StreamPool:
             return Session(self, row)
 
     def submit(self, session: Session, x: ArrayLike) -> Future[RealArray]:
-        """Ask for a step of a session.
+        """Request a step of a session.
 
-        Those of one session are taken in the order in which they come.
+        The steps of a session are computed in the order in which they were requested.
 
         Args:
-            session: One that is open.
-            x: (I,) real numbers or an integer, as a stream takes them for one sequence. It may
-                change afterwards.
+            session: An open session of this pool.
+            x: Input of one sequence, as a stream takes it: real numbers (I,), or an integer. It may
+                be changed afterwards.
 
         Returns:
-            A future with the output (H,). One that is cancelled in time lets no step be taken.
+            A future of the output (H,). Cancelling it before the step begins skips the step.
 
         Raises:
-            ValueError: The shape is wrong, or the session is another pool's.
+            ValueError: The shape is wrong, or the session belongs to another pool.
             IndexError: An integer is out of range.
-            TypeError: x has no real numbers.
+            TypeError: x does not hold real numbers.
             RuntimeError: The session or the pool is closed.
         """
         checks.of_type("session", session, Session)
@@ -140,7 +140,7 @@ class StreamPool:
         return self._enqueue(Promised(session, self._checked(x))).future
 
     def stats(self) -> PoolStats:
-        """Count and time the steps."""
+        """Return the statistics of the pool."""
         with self._lock:
             times = np.array(self._times).reshape(-1, 2)
             steps, batches = self._steps, self._batches
@@ -152,9 +152,9 @@ class StreamPool:
         return PoolStats(sessions, steps, batches, p50, p95, p99, float(rate))
 
     def close(self) -> None:
-        """End the pool: steps that are being taken are finished, those that wait get an error.
+        """Close the pool and its sessions; steps that still wait get a RuntimeError.
 
-        Its sessions are closed, too. To close it again does nothing.
+        Steps that are being computed are finished. Closing a closed pool does nothing.
         """
         with self._lock:
             self._closed = True
@@ -171,7 +171,7 @@ class StreamPool:
         self.close()
 
     def _checked(self, x: ArrayLike) -> RealArray | int:
-        """A copy of a step's input, as `_take` puts it together with others."""
+        """Return a checked copy of a step's input, in the form in which `_take` batches it."""
         plan = self._stream._plan
         if (
             type(x) is np.ndarray
@@ -191,7 +191,7 @@ class StreamPool:
         with self._lock:
             self._check_session(request.session)
             self._pending.append(request)
-            if not self._running and len(self._pending) == 1:  # else the thread was woken before
+            if not self._running and len(self._pending) == 1:  # otherwise it is awake already
                 self._work.notify()
         return request
 
@@ -209,7 +209,7 @@ class StreamPool:
         return request.wait()
 
     def _serve(self) -> None:
-        """Take steps, as the pool's thread."""
+        """Compute steps in the pool's thread until the pool is closed."""
         while True:
             with self._lock:
                 while self._running or not self._pending:
@@ -221,7 +221,7 @@ class StreamPool:
             self._take(requests)
 
     def _next(self) -> list[Request]:
-        """The steps to take together: the first of each session, either of reals or of integers."""
+        """Return the next batch: the first step of each session, all reals or all integers."""
         chosen: list[Request] = []
         left: deque[Request] = deque()
         seen: set[Session] = set()
@@ -238,7 +238,7 @@ class StreamPool:
         return chosen
 
     def _take(self, requests: list[Request]) -> None:
-        """Take the steps of different sessions, and tell whoever waits for them."""
+        """Compute one step each of several sessions, and deliver the results."""
         error: BaseException | None = None
         y: Iterable[RealArray | None] = repeat(None)
         try:
@@ -268,7 +268,7 @@ class StreamPool:
             session._closed = True
             left = [request for request in self._pending if request.session is session]
             self._pending = deque(r for r in self._pending if r.session is not session)
-            if session not in self._stepping:  # else the row is free after the step
+            if session not in self._stepping:  # otherwise `_take` frees it after the step
                 self._free.append(session._row)
         self._refuse(left, "the session was closed while the step waited")
 
@@ -289,9 +289,9 @@ class StreamPool:
 
 
 class Session:
-    """A sequence in a `StreamPool`, whose `open` makes it.
+    """A sequence in a `StreamPool`, as returned by `StreamPool.open`.
 
-    Leaving a `with` block closes it.
+    Leaving a `with` block closes the session.
     """
 
     __slots__ = ("_closed", "_pool", "_row")
@@ -300,15 +300,15 @@ class Session:
         self._pool, self._row, self._closed = pool, row, False
 
     def step(self, x: ArrayLike) -> RealArray:
-        """Take a step, and wait for it. Argument, result and errors are those of `submit`.
+        """Compute a step, and wait for it. The argument and errors are those of `submit`.
 
         Returns:
-            (H,), the output.
+            The output (H,).
         """
         return self._pool._step(self, x)
 
     async def astep(self, x: ArrayLike) -> RealArray:
-        """Take a step, and await it. Argument, result and errors are those of `submit`."""
+        """Compute a step, and await its output (H,). Argument and errors are those of `submit`."""
         pool = self._pool
         return await pool._enqueue(Awaited(self, pool._checked(x))).future
 
@@ -324,9 +324,9 @@ class Session:
             return pool._stream.take(self._row)
 
     def close(self) -> None:
-        """End the session, and let another have its place.
+        """Close the session, which frees its place in the pool.
 
-        A step that is being taken is finished; steps that wait get a RuntimeError.
+        A step that is being computed is finished; steps that still wait get a RuntimeError.
         """
         self._pool._close_session(self)
 

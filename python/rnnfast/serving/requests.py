@@ -1,4 +1,4 @@
-"""Steps that sessions wait for, and how each way of waiting hears of the result."""
+"""Requests for steps, with one class for each way of waiting for the result."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rnnfast._engine.checks import RealArray
 
 
 class Request:
-    """A step of a session.
+    """A request for a step of a session.
 
     Attributes:
-        session: The `Session` whose step it is.
-        x: What goes in: (I,) reals, or an integer.
-        start: When it came, by `time.perf_counter`.
+        session: The `Session` that makes the step.
+        x: The input: real numbers (I,), or an integer.
+        start: Time of the request, from `time.perf_counter`.
     """
 
     __slots__ = ("session", "start", "x")
@@ -30,11 +30,11 @@ class Request:
         self.start = time.perf_counter()
 
     def _begin(self) -> bool:
-        """Whether somebody still waits, now that the step is about to be taken."""
+        """Mark the step as begun; return False if it was cancelled before."""
         return True
 
     def _finish(self, y: RealArray | None, error: BaseException | None) -> None:
-        """Give whoever waits the result, or the error in its place."""
+        """Deliver the result, or the error in its place."""
         raise NotImplementedError
 
 
@@ -53,7 +53,7 @@ class Blocking(Request):
         self._done.release()
 
     def wait(self) -> RealArray:
-        """Return the result when it is there, or raise the error."""
+        """Wait for the step; return its result, or raise its error."""
         self._done.acquire()
         if self._error is not None:
             raise self._error
@@ -62,7 +62,7 @@ class Blocking(Request):
 
 
 class Promised(Request):
-    """A step with a future for its result."""
+    """A step whose result is delivered through a future."""
 
     __slots__ = ("future",)
 
@@ -78,7 +78,7 @@ class Promised(Request):
 
 
 class Awaited(Request):
-    """A step that a coroutine awaits; `tell_loops` lets it hear of the result."""
+    """A step that a coroutine awaits; `tell_loops` delivers the result to its event loop."""
 
     __slots__ = ("_error", "_y", "future", "loop")
 
@@ -94,19 +94,19 @@ class Awaited(Request):
         self._y, self._error = y, error
 
     def _resolve(self) -> None:
-        """Set the future, in its loop."""
-        if not self.future.done():  # cancelled meanwhile
+        """Settle the future; must run in its event loop."""
+        if not self.future.done():  # it may have been cancelled meanwhile
             _settle(self.future, self._y, self._error)
 
 
 def tell_loops(requests: Iterable[Request]) -> None:
-    """Let event loops hear of finished steps, each of all its own at once."""
+    """Deliver the results of finished steps to event loops, with one call per loop."""
     awaited: defaultdict[asyncio.AbstractEventLoop, list[Awaited]] = defaultdict(list)
     for request in requests:
         if isinstance(request, Awaited):
             awaited[request.loop].append(request)
     for loop, of_loop in awaited.items():
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits
             loop.call_soon_threadsafe(_resolve, of_loop)
 
 

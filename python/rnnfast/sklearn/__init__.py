@@ -1,12 +1,12 @@
-"""Recurrent networks as estimators of scikit-learn.
+"""Recurrent networks as scikit-learn estimators.
 
-`RecurrentRegressor` and `RecurrentClassifier` learn one target a sequence; `Forecaster` learns what
-follows in a series. They are made of the layers of this library and trained by
+`RecurrentRegressor` and `RecurrentClassifier` learn one target per sequence; `Forecaster` learns to
+forecast a series. They use the layers of this library, and are trained by
 `rnnfast.training.Trainer`.
 """
 
 try:
-    import sklearn as _sklearn  # noqa: F401  # the check is the purpose
+    import sklearn as _sklearn  # noqa: F401  # fails early if scikit-learn is not installed
 except ImportError as error:
     raise ImportError(
         "rnnfast.sklearn: expected scikit-learn to be installed, as by `pip install scikit-learn`, "

@@ -1,4 +1,4 @@
-"""How the estimators train their networks."""
+"""Training of the estimators' networks."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from rnnfast.training.callbacks import Callback
 from rnnfast.training.options import RunOptions
 from rnnfast.training.trainer import Trainer
 
-CLIP_NORM = 1.0  # largest norm of gradients; recurrent ones are now and then far above the usual
+CLIP_NORM = 1.0  # largest norm of gradients, which spike in recurrent networks
 
 
 class Choices(Protocol):
-    """The parameters of an estimator that tell how it is trained."""
+    """The parameters of an estimator that control its training."""
 
     max_iter: int
     batch_size: int
@@ -35,7 +35,7 @@ class Choices(Protocol):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a training run measured.
+    """Losses of a training run.
 
     Attributes:
         losses: Mean training loss of each epoch.
@@ -47,7 +47,7 @@ class Fitted:
 
 
 class _BestWeights(Callback):
-    """Keeps the weights of the best validation, and gives them to the model at the end."""
+    """Keeps the weights of the best validation, and restores them at the end of the run."""
 
     def __init__(self) -> None:
         self._loss, self._weights = math.inf, dict[str, Any]()
@@ -72,19 +72,20 @@ def fit(
     seed: int,
     axis: int = 0,
 ) -> Fitted:
-    """Train a model, which is in evaluation mode afterwards.
+    """Train a model, and leave it in evaluation mode.
 
     Args:
-        model: The model.
-        loss: As of `Trainer`, of batches of the same items of `train`.
-        train: Arrays to train on.
-        held_out: Such arrays to validate on for early stopping; None for none.
-        choices: How to train.
-        seed: Seeds the order of items.
-        axis: That of the items.
+        model: The model to train.
+        loss: A loss as `Trainer` takes it, for batches of the arrays in `train`.
+        train: The arrays to train on.
+        held_out: Corresponding arrays to validate on, for early stopping; None for none.
+        choices: The parameters that control training.
+        seed: Seed of the order of items.
+        axis: The axis of the items.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed; other signals, too, act after the step at hand.
+        KeyboardInterrupt: Ctrl-C was pressed. This and other signals take effect after the current
+            step.
         TrainingError: Training diverged.
     """
     epochs = checks.positive_int("max_iter", choices.max_iter)
@@ -112,7 +113,7 @@ def fit(
     )
     trainer.run()
     if trainer.interrupted_by is not None:
-        signal.raise_signal(trainer.interrupted_by)  # to the handler of before, as if not caught
+        signal.raise_signal(trainer.interrupted_by)  # raised again for the restored handler
     model.eval()
     history = trainer.history
     measured = None if validation is None else history["validation_loss"].tolist()

@@ -30,37 +30,37 @@ _LOSSES = {"squared_error": mse, "absolute_error": l1, "huber": huber}
 class Forecaster(BaseEstimator):
     """Forecasts of a series, or of several together, `horizon` steps ahead.
 
-    One recurrent network reads a window of the series, then goes on over the steps to come, and a
-    linear layer makes a forecast of each of its outputs there. All steps are forecast in one pass
-    (the direct strategy): no forecast is fed back as if it were known. What the network reads of a
-    step are the values of the series, zeros in the steps to come; the covariates of the step; and
-    whether it is one to come. Values are in deviations of the series, from the last known value, so
-    that a forecast starts from where the series is, whatever its level.
+    A recurrent network reads a window of the series and continues over the future steps, where a
+    linear layer turns each of its outputs into a forecast. All steps are forecast in one pass (the
+    direct strategy): no forecast is fed back as an input. The inputs of a step are the values of
+    the series, which are zero for future steps, its covariates, and a flag for future steps. Values
+    are measured from the last known value, in units of the standard deviation of the series, so
+    that forecasts continue from the current level of the series, whatever it is.
 
     Args:
-        horizon: Steps to forecast, at most.
-        window: Steps that a forecast is made from.
+        horizon: The largest number of steps to forecast.
+        window: Number of steps from which a forecast is computed.
         cell: The recurrent cell, one of `rnnfast.cells.ZOO`.
-        hidden_size: Its units.
-        num_layers: How many recurrent layers stand on each other.
-        quantiles: Which quantiles to forecast, between 0 and 1 and rising; None for one forecast.
-        loss: "squared_error", "absolute_error" or "huber" of one forecast. Quantiles have the
-            pinball loss, whatever stands here.
-        max_iter: Passes over the windows.
-        batch_size: Windows of a step of the optimiser, Adam.
-        learning_rate: Its learning rate.
+        hidden_size: Number of units in each recurrent layer.
+        num_layers: Number of stacked recurrent layers.
+        quantiles: Quantiles to forecast, increasing between 0 and 1; None for a single forecast.
+        loss: "squared_error", "absolute_error" or "huber" for a single forecast. Quantiles always
+            use the pinball loss.
+        max_iter: Largest number of passes over the windows.
+        batch_size: Number of windows in a step of the optimiser, Adam.
+        learning_rate: Learning rate of the optimiser.
         early_stopping: Whether to hold out the last windows, end after `n_iter_no_change` passes
-            without a new best loss on them, and keep the weights of the best.
-        validation_fraction: Which part of the windows is held out for that.
-        n_iter_no_change: See `early_stopping`.
-        random_state: Seeds weights and the order of the data: an integer for the same results every
-            time.
+            without a new best loss on them, and keep the weights of the best pass.
+        validation_fraction: Fraction of the windows to hold out for early stopping.
+        n_iter_no_change: Number of passes without a new best loss that end training early.
+        random_state: Seed of the weights and of the order of the data; an integer makes results
+            reproducible.
 
     Attributes:
         model_: The network, a `rnnfast.Sequential` in evaluation mode.
         loss_curve_: Mean training loss of each pass.
-        validation_losses_: Losses of what was held out, after each pass; None without.
-        n_iter_: Passes made.
+        validation_losses_: Loss on the held-out data after each pass; None without early stopping.
+        n_iter_: Number of passes over the data.
     """
 
     def __init__(
@@ -100,9 +100,9 @@ class Forecaster(BaseEstimator):
         """Train on a series.
 
         Args:
-            y: The series, (N,), or several, (N, K): arrays, or a `Series` or `DataFrame` of pandas,
-                whose index must have equal steps. N is at least window + horizon.
-            X: Covariates, (N, C): what is known of each step, also of those to come. None for none.
+            y: One series (N,), or several (N, K), as an array or a pandas `Series` or `DataFrame`
+                with an evenly spaced index. N must be at least window + horizon.
+            X: Covariates (N, C), which must be known in advance for future steps; None for none.
 
         Raises:
             ValueError: The series is too short, shapes or indices do not fit, a value is not
@@ -148,13 +148,13 @@ class Forecaster(BaseEstimator):
         return self
 
     def update(self, y: Any, X: Any = None) -> Self:
-        """Take what followed the known series, which the next forecasts go on from.
+        """Append new steps to the known series, from which the next forecasts continue.
 
-        The network stays as it is.
+        The network is not trained further.
 
         Args:
-            y: The further steps, of the kind that `fit` took.
-            X: Their covariates, if `fit` had some.
+            y: The new steps, in the form of y in `fit`.
+            X: Covariates of the new steps, if `fit` had covariates.
 
         Raises:
             ValueError: Shapes or indices do not fit, or a value is not finite.
@@ -183,18 +183,18 @@ class Forecaster(BaseEstimator):
         """Forecast the steps after the known ones.
 
         Args:
-            horizon: How many, at most those of the parameter; None for the rows of X, or without X
-                for all.
-            X: Their covariates, (horizon, C), if `fit` had some.
+            horizon: Number of steps, at most the parameter `horizon`; None for as many as X has
+                rows, or for all without X.
+            X: Covariates (horizon, C) of the future steps, if `fit` had covariates.
 
         Returns:
-            Forecasts in float64, in the form that y had in `fit`: (horizon,) of one series,
-            (horizon, K) of several, with one more axis of the quantiles, if there are some, which
-            rise along it. Of pandas a `Series` or `DataFrame` whose index goes on from that of y,
-            with columns of quantiles.
+            Forecasts in float64, in the form of y in `fit`: (horizon,) for one series, (horizon, K)
+            for several, with a further axis for quantiles, along which the forecasts increase. For
+            pandas, a `Series` or `DataFrame` whose index continues that of y, with columns for
+            quantiles.
 
         Raises:
-            ValueError: The horizon is too far, or X does not fit.
+            ValueError: The horizon is too large, or X does not fit.
             TypeError: An argument is of the wrong type.
             sklearn.exceptions.NotFittedError: `fit` was not called.
         """
@@ -215,12 +215,12 @@ class Forecaster(BaseEstimator):
         if self._levels is None:
             forecasts = forecasts[..., 0]
         else:
-            forecasts.sort(axis=-1)  # quantiles that cross are put in order
+            forecasts.sort(axis=-1)  # sorting keeps quantiles from crossing
         if self._labels is not None:
             return labelled(forecasts, self._labels, self._levels)
         return forecasts[:, 0] if self._one_series else forecasts
 
-    # ---- what goes in
+    # ---- inputs
 
     def _read(self, y: Any, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the values (N, K) and the covariates (N, C)."""
@@ -249,7 +249,7 @@ class Forecaster(BaseEstimator):
             raise ValueError(f"X: expected {expected}, as fit had such covariates, got {got}")
 
     def _keep(self, values: NDArray[np.float64], covariates: NDArray[np.float64]) -> None:
-        """Keep what forecasts are made from."""
+        """Store the steps from which forecasts are computed."""
         self._values = values[-self.window :].copy()
         self._known_covariates = covariates[-self.window :].copy()
 
@@ -258,7 +258,7 @@ class Forecaster(BaseEstimator):
     def _split(
         self, pieces: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """Hold out the last windows, whose targets are in none of those that are left."""
+        """Hold out the last windows, so that no remaining window contains their targets."""
         part = checks.finite("validation_fraction", self.validation_fraction, 0)
         count = pieces.shape[1]
         held = int(np.ceil(part * count))
@@ -271,7 +271,7 @@ class Forecaster(BaseEstimator):
         return pieces[:, :left], [pieces[:, -held:]]
 
     def _learn(self) -> Any:
-        """Return the loss of a batch of windows, as of `Trainer`."""
+        """Return the loss of a batch of windows in the form that `Trainer` takes."""
         horizon, series, levels = self.horizon, self._series, self._levels
         plain = _LOSSES[checks.choice("loss", self.loss, _LOSSES)]
 
@@ -298,14 +298,14 @@ class Forecaster(BaseEstimator):
 def _inputs(
     known: NDArray[np.float32], covariates: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what the network reads, and the last known values.
+    """Return the inputs of the network and the last known values.
 
     Args:
-        known: (T, B, K) values.
-        covariates: (T + steps, B, C).
+        known: Known values (T, B, K).
+        covariates: Covariates (T + steps, B, C).
 
     Returns:
-        (T + steps, B, K + C + 1) and (B, K).
+        Arrays (T + steps, B, K + C + 1) and (B, K).
     """
     steps, batch, series = known.shape
     x = np.zeros((len(covariates), batch, series + covariates.shape[2] + 1), np.float32)

@@ -1,6 +1,6 @@
-"""The labels of series: what pandas calls an index, and how it goes on.
+"""Labels of series: the pandas index, and its continuation over forecasts.
 
-pandas is not imported: who gives its objects has done that.
+pandas is never imported here: a caller who passes its objects has already imported it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Labels:
-    """What a series of pandas has beside its values.
+    """Labels of a pandas series.
 
     Attributes:
         index: The index of the steps.
         columns: The names of the series, or None if it was a `Series`.
-        name: That of the `Series`.
+        name: The name of the `Series`.
     """
 
     index: Any
@@ -29,7 +29,7 @@ class Labels:
 
 
 def index_of(value: Any) -> Any:
-    """Return the index of a `Series` or `DataFrame`; None of anything else."""
+    """Return the index of a `Series` or `DataFrame`; None for anything else."""
     pandas: Any = sys.modules.get("pandas")
     if pandas is None or not isinstance(value, (pandas.Series, pandas.DataFrame)):
         return None
@@ -37,10 +37,10 @@ def index_of(value: Any) -> Any:
 
 
 def labels_of(series: Any) -> Labels | None:
-    """Return the labels of a series; None if it is not of pandas.
+    """Return the labels of a series; None if it is not a pandas object.
 
     Raises:
-        ValueError: The index does not say how it goes on.
+        ValueError: The index cannot be continued.
     """
     index = index_of(series)
     if index is None:
@@ -50,7 +50,7 @@ def labels_of(series: Any) -> Labels | None:
 
 
 def following(index: Any, steps: int) -> Any:
-    """Return the index of the `steps` steps after those of an index."""
+    """Return the index of the `steps` steps that follow an index."""
     pandas: Any = sys.modules["pandas"]
     step = _step(index)
     last = index[-1]
@@ -79,7 +79,7 @@ def check_index(name: str, value: Any, expected: Any, meaning: str) -> None:
 def labelled(
     values: NDArray[np.float64], labels: Labels, quantiles: tuple[float, ...] | None
 ) -> Any:
-    """Return forecasts, (steps, series) or (steps, series, quantiles), with labels that go on."""
+    """Return forecasts, (steps, series) or (steps, series, quantiles), with continued labels."""
     pandas: Any = sys.modules["pandas"]
     index = following(labels.index, len(values))
     if labels.columns is None:

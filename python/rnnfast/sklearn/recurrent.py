@@ -1,4 +1,4 @@
-"""Estimators of one target a sequence."""
+"""Estimators that predict one target per sequence."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "absolute_error": l1,
     "huber": huber,
 }
-_ROWS = 1024  # sequences that predict computes side by side
+_ROWS = 1024  # sequences in a batch of `predict`
 
 
 class _Recurrent(BaseEstimator):
-    """A recurrent network that reads a sequence, and a linear layer of its last output."""
+    """A recurrent network that reads a sequence, and a linear layer on its last output."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class _Recurrent(BaseEstimator):
         loss: Callable[..., Any],
         stratify: NDArray[Any] | None = None,
     ) -> None:
-        """Train a network of so many outputs on targets, (n, ...)."""
+        """Train a network with the given number of outputs on targets (n, ...)."""
         self._scaling = Scaling.of(sequences.steps)
         of_layer, of_head, of_order, of_split = seeds(self.random_state, 4)
         arrays: list[Any] = [self._scaling.apply(sequences.x), sequences.lengths, targets]
@@ -122,7 +122,7 @@ class _Recurrent(BaseEstimator):
         self.n_iter_ = len(fitted.losses)
 
     def _outputs(self, X: Any) -> NDArray[np.float32]:
-        """Return what the network makes of X, (n, outputs)."""
+        """Return the outputs (n, outputs) of the network for X."""
         check_is_fitted(self)
         sequences = read(self, X, reset=False)
         x = self._scaling.apply(sequences.x)
@@ -133,36 +133,36 @@ class _Recurrent(BaseEstimator):
 
 
 class RecurrentRegressor(RegressorMixin, _Recurrent):
-    """Regression on sequences: one target, or several, for each.
+    """Regression on sequences, with one or several targets for each.
 
     X is a table (n, features), an array (n, T, I), or a list of n sequences of unequal length, each
     (T, I). A row of a table is a sequence of features / input_size steps, the features of the first
     step before those of the second: with input_size=1 the columns are the steps of one series. The
-    same holds for one-dimensional sequences in a list. X and y are scaled to mean 0 and deviation 1
-    inside, by what they are in `fit`.
+    same holds for one-dimensional sequences in a list. X and y are scaled internally, so that those
+    passed to `fit` have mean 0 and standard deviation 1.
 
     Args:
         cell: The recurrent cell, one of `rnnfast.cells.ZOO`.
-        hidden_size: Its units.
-        num_layers: How many recurrent layers stand on each other.
-        input_size: Features of a step where X is a table.
-        loss: "squared_error", "absolute_error" or "huber", of scaled targets.
-        max_iter: Passes over the data.
-        batch_size: Sequences of a step of the optimiser, Adam.
-        learning_rate: Its learning rate.
+        hidden_size: Number of units in each recurrent layer.
+        num_layers: Number of stacked recurrent layers.
+        input_size: Number of features of a step if X is a table.
+        loss: "squared_error", "absolute_error" or "huber", of the scaled targets.
+        max_iter: Largest number of passes over the data.
+        batch_size: Number of sequences in a step of the optimiser, Adam.
+        learning_rate: Learning rate of the optimiser.
         early_stopping: Whether to hold out sequences, end after `n_iter_no_change` passes without a
-            new best loss on them, and keep the weights of the best.
-        validation_fraction: Which part is held out for that.
-        n_iter_no_change: See `early_stopping`.
-        random_state: Seeds weights, the order of the data and what is held out: an integer for the
-            same results every time.
+            new best loss on them, and keep the weights of the best pass.
+        validation_fraction: Fraction of the sequences to hold out for early stopping.
+        n_iter_no_change: Number of passes without a new best loss that end training early.
+        random_state: Seed of the weights, of the order of the data and of the choice of held-out
+            sequences; an integer makes results reproducible.
 
     Attributes:
-        model_: The network, a `rnnfast.Sequential` in evaluation mode, of scaled values.
+        model_: The network, a `rnnfast.Sequential` in evaluation mode, for scaled values.
         loss_curve_: Mean training loss of each pass.
-        validation_losses_: Losses of what was held out, after each pass; None without.
-        n_iter_: Passes made.
-        n_features_in_: Columns of the table; for other forms of X the features of a step.
+        validation_losses_: Loss on the held-out data after each pass; None without early stopping.
+        n_iter_: Number of passes over the data.
+        n_features_in_: Number of columns if X was a table, otherwise of features of a step.
         feature_names_in_: Names of the columns, if X was a table with names.
     """
 
@@ -217,10 +217,10 @@ class RecurrentRegressor(RegressorMixin, _Recurrent):
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return the targets of sequences X, in the shape of those of `fit`.
+        """Predict the targets of sequences X, in the shape of y in `fit`.
 
         Raises:
-            ValueError: X does not fit that of `fit`, or a value is not finite.
+            ValueError: X does not match that of `fit`, or a value is not finite.
             TypeError: X does not hold real numbers.
             sklearn.exceptions.NotFittedError: `fit` was not called.
         """
@@ -238,20 +238,20 @@ class RecurrentRegressor(RegressorMixin, _Recurrent):
 class RecurrentClassifier(ClassifierMixin, _Recurrent):
     """Classification of sequences.
 
-    X and all parameters are those of `RecurrentRegressor`, but that the loss is cross entropy; what
-    is held out has the classes in the proportions of all.
+    X and all parameters are those of `RecurrentRegressor`, except that the loss is always cross
+    entropy. Held-out sequences are stratified by class.
 
     Attributes:
         classes_: The classes, sorted.
-        model_, loss_curve_, validation_losses_, n_iter_, n_features_in_, feature_names_in_: As of
-            `RecurrentRegressor`; the network gives logits (n, len(classes_)).
+        model_, loss_curve_, validation_losses_, n_iter_, n_features_in_, feature_names_in_: As in
+            `RecurrentRegressor`; the network computes logits (n, len(classes_)).
     """
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train on sequences X and their classes y, (n,).
 
         Raises:
-            ValueError: Shapes do not fit, a value is not finite, there is one class alone, or a
+            ValueError: Shapes do not fit, a value is not finite, y has only one class, or a
                 parameter is out of range.
             TypeError: An argument is of the wrong type.
             rnnfast.training.TrainingError: Training diverged.
@@ -270,7 +270,7 @@ class RecurrentClassifier(ClassifierMixin, _Recurrent):
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probabilities (n, len(classes_)) of the classes for sequences X.
 
-        Errors are those of `predict`.
+        The errors are those of `predict`.
         """
         logits = self._outputs(X).astype(np.float64)
         odds: NDArray[np.float64] = np.exp(logits - logits.max(1, keepdims=True))
@@ -281,7 +281,7 @@ class RecurrentClassifier(ClassifierMixin, _Recurrent):
         """Return the most likely classes (n,) of sequences X.
 
         Raises:
-            ValueError: X does not fit that of `fit`, or a value is not finite.
+            ValueError: X does not match that of `fit`, or a value is not finite.
             TypeError: X does not hold real numbers.
             sklearn.exceptions.NotFittedError: `fit` was not called.
         """
@@ -291,7 +291,7 @@ class RecurrentClassifier(ClassifierMixin, _Recurrent):
 
 
 def _given(estimator: BaseEstimator, y: Any) -> Any:
-    """Return y, which must be there."""
+    """Return y, or raise an error if it is None."""
     if y is None:
         name = type(estimator).__name__
         raise ValueError(f"{name} requires y to be passed, but the target y is None")

@@ -1,4 +1,4 @@
-"""Columns as numbers of mean 0 and deviation 1."""
+"""Scaling of columns to mean 0 and standard deviation 1."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scaling:
-    """The mean and the standard deviation of columns; of a constant column 1 is the deviation.
+    """The mean and the standard deviation of columns; constant columns have deviation 1.
 
     Attributes:
-        mean: (C,) float64.
-        deviation: (C,) float64, above 0.
+        mean: Means (C,) in float64.
+        deviation: Standard deviations (C,) in float64, above 0.
     """
 
     mean: NDArray[np.float64]
@@ -26,17 +26,17 @@ class Scaling:
 
     @classmethod
     def of(cls, rows: NDArray[np.floating]) -> Self:
-        """Return the scaling of rows (N, C), N at least 1."""
+        """Return the scaling of rows (N, C), where N is at least 1."""
         rows = rows.astype(np.float64, copy=False)
         mean, deviation = rows.mean(0), rows.std(0)
-        # What rounding alone makes of equal values is no deviation.
+        # Deviations of equal values that come only from rounding do not count.
         constant = deviation <= 10 * np.finfo(np.float64).eps * np.abs(mean)
         return cls(mean, np.where(constant, 1.0, deviation))
 
     def apply(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return values (..., C) in deviations from the mean."""
+        """Return values (..., C) minus the mean, divided by the deviation."""
         return ((values - self.mean) / self.deviation).astype(np.float32)
 
     def undo(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return what `apply` was given."""
+        """Invert `apply`: return the unscaled values."""
         return values * self.deviation + self.mean

@@ -1,4 +1,4 @@
-"""What estimators take as X: sequences, in the forms that scikit-learn's users have them in."""
+"""Input X of estimators: sequences, in the forms that users of scikit-learn expect."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _REAL = (np.float64, np.float32)
 
 
 class Sequences(NamedTuple):
-    """Sequences side by side.
+    """Sequences padded to equal length.
 
     Attributes:
-        x: (n, T, I), zero after the end of a sequence.
-        lengths: (n,) int64 in [1, T].
+        x: The sequences (n, T, I), padded with zeros.
+        lengths: Their lengths (n,) as int64 in [1, T].
     """
 
     x: NDArray[np.floating]
@@ -26,25 +26,26 @@ class Sequences(NamedTuple):
 
     @property
     def steps(self) -> NDArray[np.floating]:
-        """The steps (N, I) of all sequences."""
+        """The steps (N, I) of all sequences, without padding."""
         return self.x[np.arange(self.x.shape[1]) < self.lengths[:, None]]
 
 
 def read(estimator: Any, X: Any, *, reset: bool) -> Sequences:
-    """Read X, and tell the estimator of its features, or check them.
+    """Read X, and store its features in the estimator or check them against those stored.
 
-    An estimator that was fitted to a table, X (n, features), has `n_features_in_` and
-    `feature_names_in_` of its columns, and takes tables of these columns alone, as all of
-    scikit-learn do. One that was fitted to other sequences has `n_features_in_` of a step.
+    For an estimator fitted to a table X (n, features), `n_features_in_` and `feature_names_in_`
+    describe the columns, and it accepts only tables with these columns, as all scikit-learn
+    estimators do. If it was fitted to other sequences, `n_features_in_` is the number of features
+    of a step.
 
     Args:
-        estimator: Has `input_size`, which a row of numbers is cut by.
-        X: (n, features), a row of which has features / input_size steps; (n, T, I); or a list of n
-            sequences, each (T, I) or a row of numbers.
-        reset: Whether the estimator learns from X.
+        estimator: The estimator, whose `input_size` says how to cut rows of numbers into steps.
+        X: A table (n, features), whose rows have features / input_size steps; an array (n, T, I);
+            or a list of n sequences, each (T, I) or a row of numbers.
+        reset: Whether to store the features of X, as `fit` does, and not check them.
 
     Raises:
-        ValueError: There are no sequences, shapes do not fit, or a value is not finite.
+        ValueError: X has no sequences, shapes do not fit, or a value is not finite.
         TypeError: X does not hold real numbers, or is sparse.
     """
     size = checks.positive_int("input_size", estimator.input_size)
@@ -76,7 +77,7 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Sequences:
 
 
 def _rows(X: Any) -> list[Any] | None:
-    """Return the sequences of a list that make no array, as they differ in length; else None."""
+    """Return the sequences of a list if they differ in length, and so form no array; else None."""
     if not isinstance(X, (list, tuple)) and not (
         isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
     ):

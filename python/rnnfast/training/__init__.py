@@ -1,6 +1,6 @@
 """Training: `Trainer` for any model, and language models from text files to samples.
 
-In ten lines:
+A complete run:
 
     from rnnfast.training import CharLM, CharLMConfig, CharLMTrainer, TrainingOptions
     from rnnfast.training import PrintProgress, Vocabulary, stdlib_text

@@ -1,4 +1,4 @@
-"""What a trainer is made of, checked."""
+"""Checks of the arguments of a trainer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rnnfast.training.options import RunOptions
 
 
 def check_parts(model: Any, optimizer: Any, schedule: Any, validation: Any, options: Any) -> None:
-    """Checks the types of a trainer's parts.
+    """Check the types of a trainer's parts.
 
     Raises:
-        ValueError: the schedule is of another optimiser.
-        TypeError: a part is of the wrong type.
+        ValueError: The schedule belongs to another optimiser.
+        TypeError: A part is of the wrong type.
     """
     checks.of_type("model", model, Module)
     checks.of_type("optimizer", optimizer, Optimizer)
@@ -41,10 +41,10 @@ def check_parts(model: Any, optimizer: Any, schedule: Any, validation: Any, opti
 
 
 def loss_of(model: Module, loss: Loss | None) -> Loss:
-    """The loss that is given, or else the model's own.
+    """Return the loss that was given, or else the model's own.
 
     Raises:
-        TypeError: there is none.
+        TypeError: The model has no method `loss`, or the loss is not a function.
     """
     if loss is None:
         loss = getattr(type(model), "loss", None)
@@ -59,15 +59,15 @@ def loss_of(model: Module, loss: Loss | None) -> Loss:
 
 
 def own_callbacks(options: RunOptions, validates: bool, writes: bool) -> list[Callback]:
-    """The listeners that options ask for.
+    """Return the callbacks that the options ask for.
 
     Args:
-        options: the options.
-        validates: whether there are data to validate on.
-        writes: whether there is an output.
+        options: The options of the run.
+        validates: Whether the run has validation data.
+        writes: Whether the run writes to an output file.
 
     Raises:
-        ValueError: they need what is not there.
+        ValueError: An option needs an output file or validation data that the run lacks.
     """
     if options.keep_best and not writes:
         raise ValueError("keep_best: expected `output`, beside which they are kept, got none")

@@ -17,19 +17,19 @@ class Streams:
     """`batch` contiguous streams of a text, cut into chunks of `seq_len` characters.
 
     Stream b is the b-th part of the text; chunk k of a stream follows its chunk k - 1, so the
-    recurrent state can be carried from one to the next. What is left over at the ends of the
-    streams (less than seq_len characters each) is not used.
+    recurrent state can be carried from one to the next. The characters left over at the end of
+    each stream (fewer than seq_len) are not used.
 
     Attributes:
-        chunks: chunks an epoch.
-        position: chunks handed out so far, over all epochs; may be set, to resume.
+        chunks: Number of chunks in an epoch.
+        position: Number of chunks returned so far, over all epochs; set it to resume.
     """
 
     def __init__(self, ids: NDArray[np.int64], batch: int, seq_len: int) -> None:
-        """Cuts the text `ids` (N,).
+        """Cut the text `ids` (N,) into streams.
 
         Raises:
-            TextError: the text is shorter than one sequence a stream.
+            TextError: The text is too short for one sequence in each stream.
         """
         checks.positive_int("batch", batch)
         checks.positive_int("seq_len", seq_len)
@@ -51,35 +51,35 @@ class Streams:
         return self.chunks
 
     def __iter__(self) -> Iterator[StreamBatch]:
-        """The chunks from the present one to the last of the epoch."""
+        """Yield the chunks from the current one to the last of the epoch."""
         for _ in range(self.position % self.chunks, self.chunks):
             yield self.next()
 
     def state_dict(self) -> dict[str, int]:
-        """What a resumed run needs to go on with the next chunk."""
+        """Return the state that a resumed run needs to continue with the next chunk."""
         return {"position": self.position}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Sets what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.position = checks.count("position", state["position"])
 
     def next(self) -> StreamBatch:
-        """The next chunk; after the last one of an epoch the streams begin anew."""
+        """Return the next chunk, starting over after the last one of an epoch."""
         index = self.position % self.chunks
         self.position += 1
         return self.chunk(index)
 
     def chunk(self, index: int) -> StreamBatch:
-        """A chunk of an epoch, by its number in [0, chunks)."""
+        """Return a chunk of an epoch by its number in [0, chunks)."""
         start, end = index * self._seq_len, (index + 1) * self._seq_len
         return StreamBatch(self._rows[start:end], self._rows[start + 1 : end + 1], index == 0)
 
 
 def cover(ids: NDArray[np.int64], batch: int, seq_len: int) -> Iterator[StreamBatch]:
-    """Cuts a text (N,) into streams that predict each of its characters but the first, once.
+    """Cut a text (N,) into streams that predict every character but the first exactly once.
 
-    For measuring: nothing is left out. Streams and chunks shrink to fit short texts, and where a
-    stream is shorter than the others its targets are `IGNORED`.
+    Evaluation uses these streams because they leave nothing out. Streams and chunks shrink to fit
+    short texts, and a stream that is shorter than the others is padded with `IGNORED` targets.
     """
     predictions = ids.size - 1
     length = -(-predictions // batch)

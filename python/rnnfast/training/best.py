@@ -1,4 +1,4 @@
-"""Checkpoints of the best validations, beside that of the last step."""
+"""Checkpoints of the best validations, in addition to that of the last step."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 
 class BestCheckpoints(Callback):
-    """Keeps the checkpoints of the `count` best validations beside the run's output.
+    """Keeps the checkpoints of the `count` best validations next to the run's output.
 
-    That of step 500 beside `model.safetensors` is `model.step500.safetensors`. One that is no
-    longer among the best is removed.
+    If the output is `model.safetensors`, the checkpoint of step 500 is `model.step500.safetensors`.
+    A checkpoint that is no longer among the best is removed.
 
     Attributes:
-        count: as given.
-        kept: (loss, step) of the kept ones, the best first; of equal losses the earlier.
+        count: Number of checkpoints to keep.
+        kept: (loss, step) of each checkpoint kept, best first; equal losses are ordered by step.
     """
 
     def __init__(self, count: int) -> None:
-        """Prepares to keep `count` checkpoints, at least 1."""
+        """Prepare to keep `count` checkpoints, at least 1."""
         self.count = checks.positive_int("count", count)
         self.kept: list[tuple[float, int]] = []
 
     def paths(self, trainer: Trainer) -> list[Path]:
-        """Where the kept checkpoints are, the best first."""
+        """Return the paths of the checkpoints kept, best first."""
         return [self._path(trainer, step) for _, step in self.kept]
 
     def on_record(self, trainer: Trainer, record: Record) -> None:
-        """Saves the run if the row has a validation loss that is among the best."""
+        """Save the run if the row has a validation loss that is among the best."""
         loss = record.validation_loss
         if math.isnan(loss):
             return
@@ -49,11 +49,11 @@ class BestCheckpoints(Callback):
             trainer.save(self._path(trainer, trainer.step))
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to know of the files."""
+        """Return the losses and steps of the files that a resumed run takes over."""
         return {"kept": [list(pair) for pair in self.kept]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Sets what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         checks.same_names("best checkpoints", state, ("kept",))
         self.kept = [
             (checks.finite("loss", loss, -sys.float_info.max), checks.count("step", step))

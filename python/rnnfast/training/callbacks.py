@@ -1,4 +1,4 @@
-"""What a training run tells those who listen."""
+"""Callbacks, which a training run calls at its events."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Base of the listeners to a training run: does nothing at every event.
+    """Base class of callbacks: every method does nothing until a subclass overrides it.
 
-    Any of them may call `trainer.stop()`, which ends the run after the step at hand. A run enters
-    listeners that are context managers, and leaves them however it ends.
+    Any method may call `trainer.stop()`, which ends the run after the current step. A run enters
+    callbacks that are context managers, and exits them however it ends.
     """
 
     def on_start(self, trainer: Trainer) -> None:
-        """The run begins, or goes on after `Trainer.resume`."""
+        """Handle the start of a run, whether it is new or resumed."""
 
     def on_step(self, trainer: Trainer) -> None:
-        """An optimiser step was made: see `trainer.step` and `trainer.training_loss`."""
+        """Handle an optimiser step; see `trainer.step` and `trainer.training_loss`."""
 
     def on_validation(self, trainer: Trainer) -> None:
-        """The validation data were measured: see `trainer.validation_loss`."""
+        """Handle a validation; see `trainer.validation_loss`."""
 
     def on_record(self, trainer: Trainer, record: Record) -> None:
-        """A row was added to `trainer.history`."""
+        """Handle a new row of `trainer.history`."""
 
     def on_sample(self, trainer: Trainer, text: str) -> None:
-        """The model wrote `text`."""
+        """Handle a sample, the `text` that the model generated."""
 
     def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
-        """A checkpoint was written to `path`."""
+        """Handle a checkpoint that was written to `path`."""
 
     def on_end(self, trainer: Trainer) -> None:
-        """The run is over: see `trainer.stopped`."""
+        """Handle the end of the run; see `trainer.stopped` for the reason."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What checkpoints are to keep of the listener: dicts, lists, arrays, numbers, texts."""
+        """Return the state to save in checkpoints: dicts, lists, arrays, numbers and strings."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Sets what `state_dict` gave, when a run is resumed."""
+        """Restore what `state_dict` returned, when a run is resumed."""
 
 
 class PrintProgress(Callback):
-    """Prints plain lines: progress every few seconds, validations, samples and checkpoints.
+    """Prints progress every few seconds, validations, samples and checkpoints as plain lines.
 
     Attributes:
-        seconds: time between two lines of progress.
-        file: where to print; None for standard output.
+        seconds: Time between two lines of progress, in seconds.
+        file: Where to print; None for standard output.
     """
 
     def __init__(self, seconds: float = 5.0, file: TextIO | None = None) -> None:
@@ -63,29 +63,29 @@ class PrintProgress(Callback):
         self._next = 0.0
 
     def on_start(self, trainer: Trainer) -> None:
-        """Waits with the first line until there is something to tell."""
+        """Put off the first line until the run has had time to make some steps."""
         del trainer
         self._next = time.monotonic() + self.seconds
 
     def on_step(self, trainer: Trainer) -> None:
-        """Prints a line if it is time."""
+        """Print a line if one is due."""
         if self.is_time():
             self._print(progress_line(trainer))
 
     def on_validation(self, trainer: Trainer) -> None:
-        """Prints the progress with the new loss."""
+        """Print the progress with the new loss."""
         self._print(progress_line(trainer))
 
     def on_sample(self, trainer: Trainer, text: str) -> None:
-        """Prints the sample between two rules."""
+        """Print the sample between two rules."""
         self._print(f"--- sample at step {trainer.step}\n{text}\n---")
 
     def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
-        """Prints where the checkpoint is."""
+        """Print the path of the checkpoint."""
         self._print(f"step {trainer.step}: saved {path}")
 
     def is_time(self) -> bool:
-        """Whether it is time for a line of progress; the next one is then due `seconds` later."""
+        """Return whether a line of progress is due; if so, the next is due `seconds` from now."""
         now = time.monotonic()
         if now < self._next:
             return False
@@ -97,7 +97,7 @@ class PrintProgress(Callback):
 
 
 def progress_line(trainer: Trainer) -> str:
-    """The state of a run in one line."""
+    """Return the state of a run in one line."""
     parts = [
         f"step {trainer.step}",
         f"epoch {trainer.epoch:.2f}",
@@ -112,7 +112,7 @@ def progress_line(trainer: Trainer) -> str:
 
 
 def format_time(seconds: float) -> str:
-    """A duration as 1:02:03 or 2:03."""
+    """Format a duration as 1:02:03 or 2:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

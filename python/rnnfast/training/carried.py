@@ -1,4 +1,4 @@
-"""Losses of streams, piece by piece, with the recurrent state carried on."""
+"""Losses that carry the recurrent state from one piece of a stream to the next."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from rnnfast.data.documents import reset_state
 class CarriedState:
     """A loss for `Trainer` that carries the recurrent state from one batch to the next.
 
-    The batches say by `starts` where a state must be zero: True or False for all sequences, or a
-    boolean for each. In evaluation mode it carries a state of its own, so that validation leaves
-    training alone. Checkpoints hold the state of training.
+    The attribute `starts` of a batch says where the state must be zero: True or False for all
+    sequences, or one boolean for each. Evaluation mode has a separate state, so that validation
+    does not disturb training. Checkpoints hold the training state only.
 
     Attributes:
-        state: that of training, after the last batch; None before the first one.
+        state: The training state after the last batch; None before the first batch.
     """
 
     def __init__(self, learn: Callable[[Any, Any, Any], tuple[Any, Any]]) -> None:
-        """Takes the loss of one piece.
+        """Wrap the loss of one piece.
 
         Args:
-            learn: takes the model, a batch and the state (None for zeros), and returns the loss, as
-                `Trainer` takes it, and the state after the piece.
+            learn: Takes the model, a batch and the state (None for zeros), and returns the loss, in
+                a form that `Trainer` accepts, and the state after the piece.
         """
         self._learn = learn
         self.state: Any = None
         self._evaluated: Any = None
 
     def __call__(self, model: Any, batch: Any) -> Any:
-        """The loss of a batch."""
+        """Return the loss of a batch, and keep the state after it."""
         state, starts = self.state if model.training else self._evaluated, batch.starts
         if isinstance(starts, np.ndarray):
             state = reset_state(state, starts)
@@ -49,19 +49,19 @@ class CarriedState:
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on."""
+        """Return the training state, which a resumed run continues from."""
         states = self.state if isinstance(self.state, tuple) else (self.state,)
         return {"states": list(states), "several": isinstance(self.state, tuple)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Sets what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         checks.same_names("state", state, ("states", "several"))
         states = tuple(state["states"])
         self.state = states if state["several"] else states[0]
 
 
 def _constant(state: Any) -> Any:
-    """A state that no gradient goes through: of tensors the arrays."""
+    """Replace the tensors of a state by their arrays, so that no gradient flows through it."""
     if isinstance(state, tuple):
         return tuple(map(_constant, state))
     return getattr(state, "value", state)

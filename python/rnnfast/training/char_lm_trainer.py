@@ -1,4 +1,4 @@
-"""The training of a character-level language model on a text."""
+"""Training of a character-level language model on a text."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ from rnnfast.training.trainer import Trainer
 class CharLMTrainer(Trainer):
     """Trains a model on a text by truncated backpropagation through time.
 
-    Losses are in bits per character: `training_loss`, `validation_loss` and those of `history`.
+    All losses are in bits per character: `training_loss`, `validation_loss` and those in `history`.
 
     Attributes:
-        source: names of the text's files, kept in checkpoints; empty if it has none.
+        source: Names of the text's files, kept in checkpoints; empty if the text has none.
     """
 
     model: CharLM
@@ -75,21 +75,21 @@ class CharLMTrainer(Trainer):
         source: Sequence[str] = (),
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        """Prepares a run.
+        """Prepare a run.
 
         Args:
-            model: the model to train, in place.
-            text: what to train on; its end is kept for validation.
-            options: what to do; None for the defaults.
-            output: the file for checkpoints; None for none. A file that is there is replaced by the
-                first checkpoint; `CharLMTrainer.resume` goes on with one instead.
-            source: names of the text's files, to keep in checkpoints.
-            callbacks: listeners.
+            model: The model to train, in place.
+            text: The text to train on; its end is held out for validation.
+            options: Options of the run; None for the defaults.
+            output: The file for checkpoints; None writes none. The first checkpoint replaces an
+                existing file; use `CharLMTrainer.resume` to continue from it instead.
+            source: Names of the text's files, to keep in checkpoints.
+            callbacks: Callbacks to call at the events of the run.
 
         Raises:
-            TextError: the text is too short, or has characters that the model does not know.
+            TextError: The text is too short, or has characters that are not in the vocabulary.
             CheckpointError: `output` cannot be written, or is not a regular file.
-            TypeError: an argument is of the wrong type.
+            TypeError: An argument is of the wrong type.
         """
         options = TrainingOptions() if options is None else options
         checks.of_type("model", model, CharLM)
@@ -121,32 +121,32 @@ class CharLMTrainer(Trainer):
 
     @property
     def item(self) -> str:  # type: ignore[override]
-        """What the model reads, "char" or "byte"."""
+        """The unit that the model reads: "char", "byte" or "token"."""
         return self.model.vocabulary.short_unit
 
     @property
     def loss_unit(self) -> str:  # type: ignore[override]
-        """Bits a character, or a byte."""
+        """The unit of losses: bits per character, byte or token."""
         return f"bits/{self.item}"
 
     @property
     def validates(self) -> bool:
-        """Whether a part of the text is held out."""
+        """Whether part of the text is held out for validation."""
         return bool(self._held_out.size)
 
     @property
     def training_bits(self) -> float | None:
-        """The training loss in bits per character, a running mean; None at first."""
+        """Running mean of the training loss in bits per character; None before the first step."""
         return self.training_loss
 
     @property
     def validation_bits(self) -> float | None:
-        """The last validation loss in bits per character; None if there is none."""
+        """The last validation loss in bits per character; None before the first validation."""
         return self.validation_loss
 
     @property
     def characters_per_second(self) -> float:
-        """How many characters a second training reads; validation and the like not counted."""
+        """Characters that training reads per second, not counting validation and the like."""
         return self.items_per_second
 
     @property
@@ -156,25 +156,25 @@ class CharLMTrainer(Trainer):
         return o.learning_rate * SCHEDULES[o.schedule](self.done) * o.decay ** int(self.epoch)
 
     def loss_text(self, loss: float) -> str:
-        """A loss as progress shows it."""
+        """Format a loss for progress output."""
         return f"{loss:{self.loss_format}} {self.loss_unit}"
 
     def run(self) -> CharLM:
-        """Trains as `Trainer.run` does, and returns the model.
+        """Train as `Trainer.run` does, and return the model.
 
         Raises:
-            TrainingError: training diverged: the loss or the model is not finite, or the loss is
-                more than three times that of guessing. The last checkpoint stays.
-            CheckpointError: a checkpoint cannot be written, or another run writes to `output`.
+            TrainingError: Training diverged: the loss or the model is not finite, or the loss is
+                more than three times that of guessing. The last checkpoint is kept.
+            CheckpointError: A checkpoint cannot be written, or another run writes to `output`.
         """
         super().run()
         return self.model
 
     def save(self, path: AnyPath) -> None:
-        """Writes the model and all that the run needs to go on bit by bit.
+        """Save the model and all state needed to continue the run with the same bits.
 
         Raises:
-            CheckpointError: the file cannot be written, or what goes into it is not finite.
+            CheckpointError: The file cannot be written, or a value to write is not finite.
         """
         optimizer = self.optimizer.state_dict()
         state = self._carried.state
@@ -204,10 +204,10 @@ class CharLMTrainer(Trainer):
         save_checkpoint(path, Checkpoint(self.model.describe(), training, tensors))
 
     def restore(self, path: AnyPath) -> None:
-        """Takes up the run of a checkpoint, whose model, text and options are those of this one.
+        """Continue the run of a checkpoint, which must have this run's model, text and options.
 
         Raises:
-            CheckpointError: the file is damaged, or holds no run that fits this one.
+            CheckpointError: The file is damaged, or its run does not fit this one.
         """
         checkpoint = load_checkpoint(path)
         with stored(path):
@@ -226,20 +226,20 @@ class CharLMTrainer(Trainer):
         device: str | None = None,
         **changes: Any,
     ) -> CharLMTrainer:
-        """Takes up a run where a checkpoint left it, bit by bit if on the same device.
+        """Continue a run from a checkpoint, with the same bits if it stays on the same device.
 
         Args:
-            path: a checkpoint of `CharLMTrainer`.
-            text: the text that the run trains on.
-            output: the file for checkpoints; None for `path`.
-            callbacks: listeners.
-            device: where the model is to be, "cpu" or "cuda"; None for "cpu".
-            changes: new values of options; limits and intervals alone may change.
+            path: A checkpoint written by `CharLMTrainer`.
+            text: The text that the run trains on.
+            output: The file for checkpoints; None for `path`.
+            callbacks: Callbacks to call at the events of the run.
+            device: Device of the model, "cpu" or "cuda"; None for "cpu".
+            changes: New values of options; only those in `RESUME_OPTIONS` may change.
 
         Raises:
-            CheckpointError: the file is damaged, or holds a model alone.
-            TextError: the text is another than before.
-            ValueError: an option cannot change.
+            CheckpointError: The file is damaged, or holds a model without a run.
+            TextError: The text is not the one that the run was trained on.
+            ValueError: An option cannot change when a run is resumed.
         """
         checkpoint = load_checkpoint(path)
         training = checkpoint.training
@@ -278,7 +278,7 @@ class CharLMTrainer(Trainer):
         self._clock.before = seconds_of(training)
         self.training_loss = optional_number("training_bits", training["training_bits"])
         self.validation_loss = optional_number("validation_bits", training["validation_bits"])
-        if "report" in training:  # files of earlier versions have none
+        if "report" in training:  # files of earlier versions have no report
             report = unflatten(training["report"], tensors)
             self.history.load_state_dict(report["history"])
             load_callback_states(self.callbacks, report["callbacks"])
@@ -322,6 +322,6 @@ class CharLMTrainer(Trainer):
 
 
 def _learn(model: CharLM, chunk: StreamBatch, state: State | None) -> tuple[float, State]:
-    """Adds the gradients of a chunk, and returns its loss in bits and the state after it."""
+    """Add the gradients of a chunk, and return its loss in bits and the state after it."""
     mean, state = model.learn(chunk.x, chunk.targets, state)
-    return float(mean) / math.log(2), state  # of a device: waits for it
+    return float(mean) / math.log(2), state  # on a device, float() waits for the result

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors files that hold a whole model and, if wanted, a whole training run."""
+"""Checkpoints: safetensors files that hold a model and, optionally, its training run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rnnfast._engine.tensor_files import output_errors as output_errors
 from rnnfast._files import AnyPath
 from rnnfast._files import CheckpointError as CheckpointError
 
-LANGUAGE_MODEL = "rnnfast-char-lm"  # what a file holds: a language model, with or without its run
-RUN = "rnnfast-run"  # a run of any other model, which the file does not describe
+LANGUAGE_MODEL = "rnnfast-char-lm"  # the form of files of language models, with or without a run
+RUN = "rnnfast-run"  # the form of runs of any other model, which the file does not describe
 _MEANING = {
     LANGUAGE_MODEL: "an rnnfast language model",
     RUN: "a run of rnnfast.training.Trainer",
@@ -26,13 +26,13 @@ FORMAT_VERSION = 1
 
 @dataclass
 class Checkpoint:
-    """What a checkpoint file holds.
+    """Contents of a checkpoint file.
 
     Attributes:
-        model: the model's configuration and vocabulary, as JSON values; and the equations of a cell
-            that is not compiled.
-        training: the state of the training run, as JSON values; empty for a model alone.
-        tensors: the parameters under their own names, and what training keeps under `training.*`.
+        model: The model's configuration and vocabulary as JSON values, with the equations of the
+            cell if it is not a compiled one.
+        training: The state of the training run, as JSON values; empty if there is only a model.
+        tensors: The parameters under their own names, and those of the run under `training.*`.
     """
 
     model: dict[str, Any]
@@ -41,10 +41,10 @@ class Checkpoint:
 
 
 def save_checkpoint(path: AnyPath, checkpoint: Checkpoint, form: str = LANGUAGE_MODEL) -> None:
-    """Writes a checkpoint: afterwards `path` holds all of it or, on failure, what it held before.
+    """Write a checkpoint; if that fails, `path` keeps its earlier contents.
 
     Raises:
-        CheckpointError: the file cannot be written, is not a regular file, or a tensor has an
+        CheckpointError: The file cannot be written, is not a regular file, or a tensor has an
             element that is infinite or not a number.
     """
     values = {"model": checkpoint.model, "training": checkpoint.training}
@@ -52,24 +52,24 @@ def save_checkpoint(path: AnyPath, checkpoint: Checkpoint, form: str = LANGUAGE_
 
 
 def check_output(path: AnyPath) -> Path:
-    """Checks that a checkpoint can be written to `path`, and returns where it really goes.
+    """Check that a checkpoint can be written to `path`, and return the path to write to.
 
     Raises:
-        CheckpointError: it cannot be written, or is not a regular file.
+        CheckpointError: The file cannot be written, or is not a regular file.
     """
     with output_errors(path):
         return _files.check_output(path)
 
 
 def load_checkpoint(path: AnyPath, form: str = LANGUAGE_MODEL) -> Checkpoint:
-    """Reads a checkpoint and checks that it is whole.
+    """Read a checkpoint, and check that it is complete.
 
     Args:
-        path: the file.
-        form: what it is to hold, `LANGUAGE_MODEL` or `RUN`.
+        path: The file to read.
+        form: The form that the file must have, `LANGUAGE_MODEL` or `RUN`.
 
     Raises:
-        CheckpointError: the file cannot be read, is damaged, or is not of this format and version.
+        CheckpointError: The file cannot be read, is damaged, or is not of this format and version.
     """
     (model, training), tensors = tensor_files.read(path, _format(form), ("model", "training"))
     return Checkpoint(model, training, tensors)

@@ -26,8 +26,8 @@ def _cell(_: str, cell: str | Cell) -> str:
 class CharLMConfig:
     """The shape of a model.
 
-    `cell` is a name out of `rnnfast.cells.ZOO`, one that was registered, or a `rnnfast.Cell`, of
-    which the attribute is the name then.
+    `cell` is a name in `rnnfast.cells.ZOO`, the name of a registered cell, or a `rnnfast.Cell`,
+    which is stored as its name.
     """
 
     cell: str | Cell = _option("gru", "Recurrent cell.", _cell)  # noqa: RUF009  (a field)
@@ -61,14 +61,14 @@ class CharLMConfig:
 
     @property
     def info(self) -> functional.CellInfo:
-        """What the cell is made of."""
+        """The gates, states and parameters of the cell."""
         return info_of(self.cell)
 
     def parameters(self, symbols: int) -> int:
-        """How many numbers the parameters of a model of `symbols` characters are."""
+        """Return the number of parameter elements of a model of `symbols` characters."""
         cell, hidden = self.info, self.hidden_size
 
-        def of_layer(inputs: int) -> int:  # in Python's numbers, as sizes may be of any size
+        def of_layer(inputs: int) -> int:  # Python integers do not overflow
             rows = cell.gates * (inputs + 1) + cell.recurrent_gates * (hidden + 1) + cell.params
             return hidden * rows
 

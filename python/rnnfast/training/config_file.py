@@ -30,13 +30,13 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a configuration file holds, checked: no default is filled in.
+    """Checked contents of a configuration file, without defaults for missing options.
 
     Attributes:
-        files: the text files, or None; relative names are from the file's folder.
-        job: options of `JobOptions`, which stand at the top of the file.
-        model: options of `CharLMConfig`, of the table `[model]`.
-        training: options of `TrainingOptions`, of the table `[training]`.
+        files: The text files, or None; relative paths start at the configuration file's folder.
+        job: Options of `JobOptions`, from the top level of the file.
+        model: Options of `CharLMConfig`, from the table `[model]`.
+        training: Options of `TrainingOptions`, from the table `[training]`.
     """
 
     files: list[str] | None
@@ -46,14 +46,14 @@ class RunConfig:
 
 
 def read_config(path: AnyPath, cell: Callable[[str], Any] | None = None) -> RunConfig:
-    """Reads a configuration file.
+    """Read a configuration file.
 
     Args:
-        path: a file of TOML.
-        cell: makes what `CharLMConfig` takes of the name of a cell; None for the name itself.
+        path: A TOML file.
+        cell: Turns the name of a cell into the `cell` of `CharLMConfig`; None keeps the name.
 
     Raises:
-        ConfigError: the file cannot be read or is not TOML, or a key is unknown, or its value is of
+        ConfigError: The file cannot be read or is not TOML, or a key is unknown, or its value is of
             the wrong type or out of range.
     """
     tables = _read(path)
@@ -100,7 +100,7 @@ def _table(path: AnyPath, name: str, table: Any) -> dict[str, Any]:
 def _checked(
     path: AnyPath, prefix: str, table: Mapping[str, Any], kind: type, others: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Checks the keys and values of a table of options of `kind`, one by one and together."""
+    """Check the keys and values of a table of options of `kind`, separately and together."""
     declared = {f.name: f for f in fields(kind)}
     for name, value in table.items():
         if name not in declared:
@@ -111,7 +111,7 @@ def _checked(
 
 
 def _named(path: AnyPath, key: str, make: Callable[[], Any]) -> Any:
-    """What `make` returns; its errors become those of a key of the file."""
+    """Return what `make` returns, turning its errors into a ConfigError that names the key."""
     try:
         return make()
     except (TypeError, ValueError) as error:

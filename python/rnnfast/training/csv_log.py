@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 
 
 class CSVLog(Callback):
-    """Writes each row of the history to a file as it comes; a validation that was none is empty.
+    """Writes each row of the history to a file as it is added.
 
-    A file that is there is replaced. The log of a resumed run begins with the rows that its
-    checkpoint holds, so that it is that of a run in one piece.
+    A row without a validation has an empty validation loss. An existing file is replaced. The log
+    of a resumed run begins with the rows in its checkpoint, so that it covers the whole run.
 
     Attributes:
-        path: where the file is.
+        path: The file that the log is written to.
     """
 
     def __init__(self, path: AnyPath) -> None:
-        """Checks that the file can be written.
+        """Check that the file can be written.
 
         Raises:
-            CheckpointError: it cannot be.
+            CheckpointError: The file cannot be written.
         """
         self.path: Path = check_output(path)
 
     def on_start(self, trainer: Trainer) -> None:
-        """Writes the heads of the columns, and the rows that there are."""
+        """Write the column names and the rows that the history already has."""
         history = trainer.history
         self._write("w", [Record._fields, *(history[i] for i in range(len(history)))])
 
     def on_record(self, trainer: Trainer, record: Record) -> None:
-        """Writes a row."""
+        """Write a row."""
         del trainer
         self._write("a", [record])
 

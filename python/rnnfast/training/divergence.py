@@ -1,4 +1,4 @@
-"""Whether training has diverged."""
+"""Detection of diverged training."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from rnnfast.optim.optimizers import Optimizer
 from rnnfast.training.checkpoint import not_finite
 from rnnfast.training.model import CharLM
 
-# At this many times the loss of guessing, training has diverged: learning from a text does not make
-# that very text so much more surprising.
+# Training has diverged if its loss exceeds that of guessing by this factor: learning from a text
+# cannot make the same text that much harder to predict.
 _TIMES_GUESSING = 3.0
 
 
 class TrainingError(RuntimeError):
-    """Training has diverged, or cannot begin: the message says what was found."""
+    """Training has diverged or cannot start, for the reason given in the message."""
 
 
 def broken_state(model: Module, optimizer: Optimizer, step: int) -> str | None:
-    """Which parameter, or value of the optimiser, is not finite, as a message; None if all are."""
+    """Return a message that names a parameter or buffer that is not finite; None if all are."""
     broken = not_finite(model.state_dict() | optimizer.state_dict()["buffers"])
     return None if broken is None else diverged(f"{broken} is not finite", step)
 
 
 def divergence(model: CharLM, optimizer: Optimizer, chunk: StreamBatch, step: int) -> str | None:
-    """What shows that training has diverged, as a message; None if nothing does.
+    """Return a message that says how training has diverged; None if it has not.
 
     Args:
-        model: the model.
-        optimizer: its optimiser, whose buffers must be finite, too.
-        chunk: a part of the text that the model is trained on.
-        step: steps made, for the message.
+        model: The model to check.
+        optimizer: Its optimiser, whose buffers must be finite as well.
+        chunk: Part of the training text.
+        step: The number of steps, for the message.
     """
     broken = broken_state(model, optimizer, step)
     if broken is not None:
@@ -49,10 +49,10 @@ def divergence(model: CharLM, optimizer: Optimizer, chunk: StreamBatch, step: in
 
 
 def much_worse_than_guessing(model: CharLM, bits: float) -> bool:
-    """Whether `bits` per character are more than learning from that text leads to, or NaN."""
+    """Return whether `bits` per character are NaN or far above those of guessing."""
     return not bits <= _TIMES_GUESSING * math.log2(len(model.vocabulary))
 
 
 def diverged(how: str, step: int) -> str:
-    """The message that training has diverged, as `how` shows."""
+    """Return the error message for training that diverged, with the evidence `how`."""
     return f"training diverged at step {step}: {how}; lower the learning rate or clip the gradients"

@@ -1,4 +1,4 @@
-"""The end of a run that gets no better."""
+"""Early stopping of runs that no longer improve."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ class EarlyStopping(Callback):
     """Ends a run after `patience` validations in a row without a new best loss.
 
     Attributes:
-        patience: as given.
-        min_delta: as given.
-        best: the best validation loss so far; infinite before the first one.
-        waited: validations since.
+        patience: Validations without a new best loss that end the run.
+        min_delta: How far below the best a loss must be to count as the new best.
+        best: The best validation loss so far; infinite before the first one.
+        waited: Number of validations since the best one.
     """
 
     def __init__(self, patience: int, min_delta: float = 0.0) -> None:
-        """Prepares to watch a run.
+        """Prepare to watch a run.
 
         Args:
-            patience: validations without a new best that end the run.
-            min_delta: by how much a loss must be below the best to be the new one.
+            patience: Validations without a new best loss that end the run.
+            min_delta: How far below the best a loss must be to count as the new best.
 
         Raises:
-            ValueError: a number is out of range.
-            TypeError: it is none.
+            ValueError: A number is out of range.
+            TypeError: An argument is not a number.
         """
         self.patience = checks.positive_int("patience", patience)
         self.min_delta = checks.finite("min_delta", min_delta, 0)
         self.best, self.waited = math.inf, 0
 
     def on_validation(self, trainer: Trainer) -> None:
-        """Counts, and stops the run if it is time."""
+        """Count a validation, and stop the run once `patience` of them bring no new best."""
         loss = trainer.validation_loss
         assert loss is not None
         if loss < self.best - self.min_delta:
@@ -51,11 +51,11 @@ class EarlyStopping(Callback):
             trainer.stop()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on counting."""
+        """Return the state that a resumed run needs to continue counting."""
         return {"best": None if self.best == math.inf else self.best, "waited": self.waited}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Sets what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         checks.same_names("early stopping", state, ("best", "waited"))
         best = state["best"]
         self.waited = checks.count("waited", state["waited"])

@@ -1,4 +1,4 @@
-"""What a run measured, in rows of a few steps each."""
+"""History of a run: its measurements, in rows of a few steps each."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from rnnfast._engine import checks
 
 
 class Record(NamedTuple):
-    """A row of the history: the steps since the row before.
+    """A row of the history, which covers the steps since the previous row.
 
     Attributes:
-        step: optimiser steps made.
-        epoch: passes over the data made.
-        seconds: time that the run has taken.
-        loss: mean of the training loss over the row's steps.
-        validation_loss: the loss measured at this step; NaN if there was no validation.
-        learning_rate: that of the last step.
-        gradient_norm: mean of the gradients' norms before they were clipped.
-        clip_share: part of the steps whose gradients `clip_norm` scaled down.
-        items_per_second: items of the training batches a second, all else not counted.
+        step: Number of optimiser steps so far.
+        epoch: Number of passes over the data so far.
+        seconds: Seconds that the run has taken so far.
+        loss: Mean training loss over the row's steps.
+        validation_loss: The loss measured at this step; NaN if there was no validation.
+        learning_rate: Learning rate of the row's last step.
+        gradient_norm: Mean norm of the gradients before clipping.
+        clip_share: Fraction of the steps whose gradients `clip_norm` scaled down.
+        items_per_second: Items of training batches per second, timing only the steps.
     """
 
     step: int
@@ -39,7 +39,7 @@ class Record(NamedTuple):
 
 
 class History:
-    """The rows of a run: `history["loss"]` is a column, `history[-1]` a row."""
+    """Rows of measurements: `history["loss"]` is a column, `history[-1]` a row."""
 
     def __init__(self) -> None:
         self._columns = {name: array("d") for name in Record._fields}
@@ -48,7 +48,7 @@ class History:
         return len(self._columns["step"])
 
     def __getitem__(self, key: str | int) -> Any:
-        """A column as an array of float64, by its name; or a row, by its number."""
+        """Return a column as a float64 array by its name, or a row by its number."""
         if isinstance(key, str):
             checks.choice("column", key, Record._fields)
             return np.array(self._columns[key])
@@ -56,23 +56,23 @@ class History:
         return Record(int(step), *others)
 
     def append(self, record: Record) -> None:
-        """Adds a row."""
+        """Add a row."""
         for name, value in record._asdict().items():
             self._columns[name].append(value)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """The columns; of the validation losses those that there are, with their rows."""
+        """Return the columns; validation losses are stored only for rows that have one."""
         columns: dict[str, NDArray[Any]] = {name: self[name] for name in Record._fields}
         losses = columns.pop("validation_loss")
         rows = np.flatnonzero(~np.isnan(losses))
         return columns | {"validation_row": rows, "validation_loss": losses[rows]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Sets what `state_dict` gave.
+        """Restore what `state_dict` returned.
 
         Raises:
-            ValueError: it did not give this.
-            TypeError: a column is of the wrong type.
+            ValueError: `state` does not come from `state_dict`.
+            TypeError: A column is of the wrong type.
         """
         names = [name for name in Record._fields if name != "validation_loss"]
         checks.same_names("history", state, (*names, "validation_row", "validation_loss"))
@@ -100,7 +100,7 @@ _SMOOTHING = 0.05  # weight of a new step in running means
 
 
 def smooth(mean: float | None, value: float) -> float:
-    """The running mean after one more value; None before the first one."""
+    """Return a running mean updated with a value; `mean` is None before the first value."""
     return value if mean is None else mean + _SMOOTHING * (value - mean)
 
 
@@ -112,12 +112,12 @@ class Speed:
         self._seconds: float | None = None
 
     def add(self, items: int, seconds: float) -> None:
-        """Counts one step."""
+        """Add the measurements of one step."""
         self._items, self._seconds = smooth(self._items, items), smooth(self._seconds, seconds)
 
     @property
     def items_per_second(self) -> float:
-        """How many items a second; 0 at first."""
+        """Items per second; 0 before the first step."""
         return (self._items or 0.0) / self._seconds if self._seconds else 0.0
 
 
@@ -127,10 +127,10 @@ class Meter:
     def __init__(self) -> None:
         self.steps = self.items = 0
         self.seconds = self._loss = 0.0
-        self._norms: list[Any] = []  # of a device: arrays that are not waited for
+        self._norms: list[Any] = []  # on a device these stay arrays, so that no step waits
 
     def add(self, loss: float, norm: Any, items: int, seconds: float) -> None:
-        """Counts one step."""
+        """Add the measurements of one step."""
         self.steps += 1
         self.items += items
         self.seconds += seconds
@@ -138,7 +138,7 @@ class Meter:
         self._norms.append(norm)
 
     def means(self, clip_norm: float) -> dict[str, float]:
-        """What a row says of the steps, of which there must be one."""
+        """Return the means that go into a row; requires at least one step."""
         norms = [float(norm) for norm in self._norms]
         clipped = sum(norm > clip_norm for norm in norms) if clip_norm else 0
         return {

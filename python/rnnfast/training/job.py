@@ -1,4 +1,4 @@
-"""What a training run of the command line needs beside the model and the run's options."""
+"""Options of a command line training run other than those of the model and of training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step of training: gradients of some batches, clipped, then the optimiser's step."""
+"""One training step: gradients of some batches, clipping and the optimiser's update."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Loss: TypeAlias = Callable[[Any, Any], Any]
 
 
 class Step(NamedTuple):
-    """What a step measured.
+    """Measurements of one step.
 
     Attributes:
-        loss: mean loss of its batches.
-        norm: the gradients' norm before it was clipped; of a device an array, not waited for.
-        items: items of its batches.
-        seconds: time that it took.
+        loss: Mean loss of the step's batches.
+        norm: Norm of the gradients before clipping; on a device an array that may still be pending.
+        items: Number of items in the step's batches.
+        seconds: Seconds that the step took.
     """
 
     loss: float
@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 
 class Learner:
-    """Makes the steps of a run."""
+    """Performs the steps of a run."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class Learner:
         self._items, self._options = items, options
 
     def make_step(self, number: int) -> Step | None:
-        """Makes a step, by its number from 1; None where the data end.
+        """Perform a step, numbered from 1; return None if the data have ended.
 
         Raises:
-            TrainingError: the loss is not finite, or the first step found no gradients.
+            TrainingError: The loss is not finite, or the first step computed no gradients.
         """
         begin = time.perf_counter()
         losses, items = [], 0
@@ -71,7 +71,7 @@ class Learner:
         return Step(sum(losses) / len(losses), norm, items, time.perf_counter() - begin)
 
     def _learn(self, batch: Any, number: int) -> float:
-        """Adds the gradients of a batch, and returns its loss."""
+        """Add the gradients of a batch, and return its loss."""
         result = self._loss(self._model, batch)
         loss = scalar(result)
         if not math.isfinite(loss):
@@ -88,7 +88,7 @@ class Learner:
             )
 
     def _update(self, batches: int) -> Any:
-        """Moves the parameters by the mean gradients of some batches; returns their norm."""
+        """Update the parameters from the mean gradients of some batches; return their norm."""
         if batches > 1:
             for parameter in self._optimizer.parameters:
                 parameter.grad *= 1 / batches

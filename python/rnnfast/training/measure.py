@@ -9,10 +9,10 @@ from rnnfast.layers.module import Module
 
 
 def rows(batch: Any) -> int:
-    """How many rows the first array of a batch has.
+    """Return the number of rows of the first array of a batch.
 
     Raises:
-        TypeError: the batch has no arrays.
+        TypeError: The batch does not begin with an array.
     """
     first = batch
     while isinstance(first, (tuple, list, Mapping)) and first:
@@ -27,10 +27,10 @@ def rows(batch: Any) -> int:
 
 
 def scalar(loss: Any) -> float:
-    """A loss as a number; one on a device is waited for.
+    """Return a loss as a number, waiting for it if it is on a device.
 
     Raises:
-        TypeError: it is none.
+        TypeError: The loss is not a single number.
     """
     try:
         return float(getattr(loss, "value", loss))  # the value of a Tensor
@@ -46,10 +46,10 @@ def validation_loss(
     batches: Iterable[Any],
     items: Callable[[Any], int],
 ) -> float:
-    """The mean loss an item of a model in evaluation mode.
+    """Return the mean loss per item, computed in evaluation mode.
 
     Raises:
-        ValueError: there are no items.
+        ValueError: The batches have no items.
     """
     was_training = model.training
     model.eval()

@@ -41,14 +41,14 @@ from rnnfast.training.vocabulary import Vocabulary
 
 
 class CharLM(Module):
-    """A language model: characters, recurrent layers, a linear layer, a softmax.
+    """Language model of recurrent layers and a linear layer with a softmax over characters.
 
-    `model(x, state)` gives the logits of the characters that follow x, and the state to go on
-    with. Attributes `embedding` (None if one-hot), `recurrent` and `head` are the layers.
+    `model(x, state)` returns the logits of the characters that follow x, and the state to continue
+    from. The attributes `embedding` (None if one-hot), `recurrent` and `head` are the layers.
 
     Attributes:
-        vocabulary: the characters that the model knows, V of them.
-        config: the model's shape.
+        vocabulary: The V characters that the model reads and writes.
+        config: The shape of the model.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class CharLM(Module):
         seed: int | None = None,
         device: str | None = None,
     ) -> None:
-        """Makes a model with random weights.
+        """Create a model with random weights.
 
         Args:
-            vocabulary: the characters to know.
-            config: the shape of the model; None for the default one.
-            seed: seeds the weights and dropout; None draws fresh ones.
-            device: where the layers are, "cpu" or "cuda"; None for "cpu".
+            vocabulary: The characters that the model reads and writes.
+            config: The shape of the model; None for the default one.
+            seed: Seed of the weights and of dropout; None draws a random seed.
+            device: Device of the layers, "cpu" or "cuda"; None for "cpu".
 
         Raises:
-            ValueError: the seed is negative, the device unknown, or memory too small.
-            TypeError: an argument is of the wrong type.
-            DeviceError: the device cannot be used here.
+            ValueError: The seed is negative, the device is unknown, or memory is too small.
+            TypeError: An argument is of the wrong type.
+            DeviceError: The device is not available.
         """
         config = CharLMConfig() if config is None else config
         checks.of_type("vocabulary", vocabulary, Vocabulary)
@@ -110,11 +110,11 @@ class CharLM(Module):
     def __call__(
         self, x: NDArray[np.integer[Any]], state: State | None = None
     ) -> tuple[RealArray, State]:
-        """Runs over a piece of text.
+        """Run over a piece of text.
 
         Args:
-            x: character ids (T, B).
-            state: the state after what came before; None at the start of a text.
+            x: Character ids (T, B).
+            state: The state after what came before; None at the start of a text.
 
         Returns:
             Logits (T, B, V) of the next characters, and the state after the last one.
@@ -126,10 +126,10 @@ class CharLM(Module):
         """Go through texts character by character.
 
         Args:
-            batch: B, how many texts go side by side.
+            batch: The number B of texts that the stream processes together.
 
         Returns:
-            A stream from ids (B,) to logits (B, V), with the weights as they are now.
+            A stream from ids (B,) to logits (B, V), with the weights as they are at this call.
         """
         return Stream(self._stream_layers(), batch)
 
@@ -138,29 +138,29 @@ class CharLM(Module):
         return [layer for part in parts if part is not None for layer in part._stream_layers()]
 
     def backward(self, dlogits: RealArray) -> None:
-        """Adds the gradients of the parameters.
+        """Add the gradients of the parameters.
 
         Args:
-            dlogits: the gradient of the last call's logits (T, B, V).
+            dlogits: The gradient of the last call's logits (T, B, V).
 
         Raises:
-            RuntimeError: no call in training mode came before, or several did.
+            RuntimeError: There was no preceding call in training mode, or more than one.
         """
         _backward(self.head, self.recurrent, self.embedding, dlogits)
 
     def learn(
         self, x: NDArray[np.int64], targets: NDArray[np.int64], state: State | None = None
     ) -> tuple[float, State]:
-        """Takes the loss of a piece of text, and adds its gradients to the parameters'.
+        """Compute the loss of a piece of text, and add its gradients to those of the parameters.
 
         Args:
-            x: character ids (T, B).
-            targets: ids of the characters that follow (T, B).
-            state: the state after what came before; None at the start of a text.
+            x: Character ids (T, B).
+            targets: Ids of the characters that follow (T, B).
+            state: The state after what came before; None at the start of a text.
 
         Returns:
-            The mean loss a character in nats, of a model on a device as an array of shape (); and
-            the state after the last one.
+            The mean loss per character in nats, an array of shape () if the model is on a device,
+            and the state after the last character.
         """
         embedding = None if self.embedding is None else self.embedding.call(x)
         recurrent = self.recurrent.call(x if embedding is None else embedding.y, state)
@@ -170,18 +170,18 @@ class CharLM(Module):
         return loss, recurrent.state
 
     def bits_per_character(self, text: str, unknown_bits: float | None = None) -> float:
-        """Measures how well the model predicts a text, each character but the first.
+        """Measure how well the model predicts every character of a text but the first.
 
-        A model of bytes counts bytes.
+        A model of bytes is measured in bits per byte.
 
         Args:
-            text: the text.
-            unknown_bits: what each character that the model does not know counts, such as
-                `UNKNOWN_BITS`; the model then reads on as if it were not there. None refuses them.
+            text: The text.
+            unknown_bits: Bits to count for each character that is not in the vocabulary, such as
+                `UNKNOWN_BITS`; the model skips these characters. None raises an error for them.
 
         Raises:
-            UnknownCharacterError: the text has a character that the model does not know.
-            TextError: the text is shorter than two characters.
+            UnknownCharacterError: The text has a character that is not in the vocabulary.
+            TextError: The text is shorter than two characters.
         """
         if unknown_bits is None:
             return self.evaluate(self.vocabulary.encode(text))
@@ -194,18 +194,18 @@ class CharLM(Module):
         return (bits + unknown * unknown_bits) / (predicted + unknown)
 
     def evaluate(self, ids: NDArray[np.int64], *, streams: int = 32, seq_len: int = 128) -> float:
-        """Measures how well the model predicts a text in bits per character.
+        """Measure how well the model predicts a text, in bits per character.
 
         The text is read as several pieces of equal length side by side, each from a zero state.
 
         Args:
-            ids: the text as character ids (N,).
-            streams: the most pieces; fewer are used where they would be shorter than 1,000
-                characters, since the start of a piece is harder to predict.
-            seq_len: characters a call, of no influence on the result.
+            ids: The text as character ids (N,).
+            streams: The largest number of pieces; fewer are used if they would be shorter than
+                1,000 characters, because the start of a piece is harder to predict.
+            seq_len: Characters processed per call, which does not affect the result.
 
         Raises:
-            TextError: the text is shorter than two characters.
+            TextError: The text is shorter than two characters.
         """
         checks.positive_int("streams", streams)
         checks.positive_int("seq_len", seq_len)
@@ -232,22 +232,22 @@ class CharLM(Module):
         stop: str = "",
         seed: int | None = None,
     ) -> Iterator[str]:
-        """Writes text, one character at a time. The model must not change until it is all written.
+        """Generate text one character at a time; the model must not change in the meantime.
 
         Args:
-            prime: the text to go on from, which is not repeated; by default a line's start.
-            length: how many characters to write, of a model of bytes how many bytes; None for no
-                end.
-            temperature: divides the logits; 0 always takes the likeliest character.
-            top_k: draw only from the k likeliest characters; 0 for all.
-            stop: ends the text once it is written; empty for none.
-            seed: seeds the draws; None draws fresh ones.
+            prime: The text to continue, which is not repeated; by default the start of a line.
+            length: The number of characters to generate, or of bytes for a model of bytes; None
+                for no limit.
+            temperature: Divisor of the logits; 0 always takes the likeliest character.
+            top_k: The number of likeliest characters to draw from; 0 for all.
+            stop: A string that ends the text once generated; empty for none.
+            seed: Seed of the draws; None draws a random seed.
 
         Raises:
-            UnknownCharacterError: the model does not know a character of `prime` or `stop`.
-            ValueError: length, temperature, top_k or seed is negative; or, while it writes, the
-                model's logits are not finite.
-            TypeError: an argument is of the wrong type.
+            UnknownCharacterError: A character of `prime` or `stop` is not in the vocabulary.
+            ValueError: `length`, `temperature`, `top_k` or `seed` is negative; or, during
+                generation, the model's logits are not finite.
+            TypeError: An argument is of the wrong type.
         """
         checks.of_type("prime", prime, str)
         checks.of_type("stop", stop, str)
@@ -293,7 +293,7 @@ class CharLM(Module):
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Is in evaluation mode for a while."""
+        """Put the model into evaluation mode inside a `with` block."""
         was_training = self.training
         self.eval()
         try:
@@ -311,9 +311,9 @@ class CharLM(Module):
         stop: str = "",
         seed: int | None = None,
     ) -> str:
-        """Writes a text of `length` characters, which must be a number here.
+        """Generate a text of `length` characters as one string.
 
-        The arguments are those of `generate`, and so are the errors.
+        Arguments and errors are those of `generate`, except that `length` cannot be None.
         """
         checks.count("length", length)
         return "".join(
@@ -323,31 +323,31 @@ class CharLM(Module):
         )
 
     def describe(self) -> dict[str, Any]:
-        """The configuration, vocabulary and equations as JSON values, for checkpoints.
+        """Return the configuration, vocabulary and equations as JSON values for checkpoints.
 
-        There are equations only where the cell is not a compiled one.
+        Equations are included only if the cell is not a compiled one.
         """
         graph = graph_of(self.recurrent.cell)
         cell = {} if graph is None else {"cell": graph}
         return {"config": asdict(self.config), "vocabulary": self.vocabulary.as_json(), **cell}
 
     def save(self, path: AnyPath) -> None:
-        """Writes the model to a safetensors file.
+        """Write the model to a safetensors file.
 
         Raises:
-            CheckpointError: the file cannot be written, or a parameter is not finite.
+            CheckpointError: The file cannot be written, or a parameter is not finite.
         """
         save_checkpoint(path, Checkpoint(self.describe(), tensors=self.state_dict()))
 
     @classmethod
     def load(cls, path: AnyPath, device: str | None = None) -> CharLM:
-        """Reads a model from a checkpoint, whether of `save` or of training; dropout is off.
+        """Load a model, in evaluation mode, from a checkpoint of `save` or of a training run.
 
-        Any device reads the checkpoints of any other. Equations of a cell are read as what they
-        are, data: no code of the file is run, and none of the program that wrote it is needed.
+        The checkpoint may have been written on any device. The equations of a cell are read as
+        data: no code from the file is run, and the program that wrote it is not needed.
 
         Raises:
-            CheckpointError: the file is no whole checkpoint.
+            CheckpointError: The file is not a complete checkpoint.
         """
         return cls.from_checkpoint(load_checkpoint(path), path, device).eval()
 
@@ -355,11 +355,11 @@ class CharLM(Module):
     def from_checkpoint(
         cls, checkpoint: Checkpoint, path: AnyPath, device: str | None = None
     ) -> CharLM:
-        """The model that the checkpoint read from `path` describes, in training mode.
+        """Build the model that a checkpoint read from `path` describes, in training mode.
 
         Raises:
-            CheckpointError: there is none.
-            DeviceError: the device cannot be used here.
+            CheckpointError: The checkpoint does not describe a valid model.
+            DeviceError: The device is not available.
         """
         backend.get(device)
         try:
@@ -378,7 +378,7 @@ class CharLM(Module):
 
 
 def _check_sizes(tensors: Mapping[str, NDArray[Any]], expected: int) -> None:
-    """Checks that tensors are what a model needs, before memory for the model is allocated."""
+    """Check the tensors of a model before memory for the model is allocated."""
     size = sum(array.size for array in tensors.values())
     if size != expected:
         raise ValueError(f"its tensors hold {size:,} numbers, and its sizes ask for {expected:,}")
@@ -393,7 +393,7 @@ def _backward(
     embedding: Embedding | EmbeddingCall | None,
     dlogits: RealArray,
 ) -> None:
-    """Takes the gradients of a model's layers, or of calls of theirs."""
+    """Backpropagate through the layers of a model, or through calls of them."""
     dx, _ = recurrent.backward(head.backward(dlogits), need_dx=embedding is not None)
     if embedding is not None:
         assert dx is not None

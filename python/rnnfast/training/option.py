@@ -1,6 +1,6 @@
-"""How an option is declared: its default, check, help and flags, in one place.
+"""Declarations of options, which keep default, check, help and flags in one place.
 
-The library's dataclasses, the command line and configuration files are views of the declaration.
+The library's dataclasses, the command line and configuration files are all derived from them.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any, TypeVar
 
 from rnnfast._engine import checks
 
-# Parts of the command line's help.
+# Sections of the command line's help.
 MODEL, TRAINING = "Model", "Training"
 FILES, PROGRESS = "Files", "Progress and checkpoints"
 
 Check = Callable[[str, Any], Any]
 Kind = TypeVar("Kind", bound=type)
 
-# Numbers that JSON can hold: "no limit" is 0, never infinity.
+# JSON cannot represent infinity, so 0 stands for "no limit".
 non_negative: Check = partial(checks.number, low=0, high=sys.float_info.max, open_high=False)
 fraction: Check = partial(checks.number, low=0, high=1, open_high=False)
 below_one: Check = partial(checks.number, low=0, high=1, open_high=True)
 
 
 def one_of(choices: Mapping[str, Any] | tuple[str, ...]) -> Check:
-    """The check that a value is one of `choices`."""
+    """Return a check that a value is one of `choices`."""
     return lambda name, value: str(checks.choice(name, value, tuple(choices)))
 
 
@@ -40,15 +40,15 @@ def option(
     panel: str = TRAINING,
     command_line: bool = True,
 ) -> Any:
-    """A field of a dataclass of options.
+    """Declare a field of a dataclass of options.
 
     Args:
-        default: its default; a type, such as `dict`, makes a new object for each.
-        help: what it means, as a sentence.
-        check: takes its name and a value, and returns the value as JSON can hold it.
-        flags: its names on the command line, where they are not just `--name`.
-        panel: the part of the command line's help that has it.
-        command_line: whether the command line has it.
+        default: The default value; a type, such as `dict`, is called for each instance.
+        help: The meaning of the option, as a sentence.
+        check: Takes the name and a value, and returns the value in a form that JSON can hold.
+        flags: Names on the command line, if they differ from `--name`.
+        panel: The section of the command line's help that lists the option.
+        command_line: Whether the command line has the option.
     """
     made: Any = {"default_factory": default} if isinstance(default, type) else {"default": default}
     metadata = {"help": help, "check": check, "flags": flags, "panel": panel}
@@ -56,22 +56,22 @@ def option(
 
 
 def optional(check: Check) -> Check:
-    """The check that a value is None or passes `check`."""
+    """Return a check that a value is None or passes `check`."""
     return lambda name, value: None if value is None else check(name, value)
 
 
 def text(name: str, value: Any) -> str:
-    """The check that a value is a text."""
+    """Check that a value is a string, and return it."""
     checks.of_type(name, value, str)
     return str(value)
 
 
 def check_options(options: Any) -> None:
-    """Checks every field of a frozen dataclass of options, and makes it what its check returns.
+    """Check every field of a frozen dataclass of options, and store what its check returns.
 
     Raises:
-        ValueError: a value is out of range; the message begins with the field's name.
-        TypeError: a value is of the wrong type.
+        ValueError: A value is out of range; the message begins with the field's name.
+        TypeError: A value is of the wrong type.
     """
     checked = {
         f.name: f.metadata["check"](f.name, getattr(options, f.name)) for f in fields(options)
@@ -80,13 +80,13 @@ def check_options(options: Any) -> None:
 
 
 def default_of(declared: Field[Any]) -> Any:
-    """The default of a field."""
+    """Return the default of a field."""
     made = declared.default_factory
     return declared.default if made is MISSING else made()
 
 
 def documented(kind: Kind) -> Kind:
-    """Adds the options of a dataclass to its docstring, as its attributes."""
+    """Add the options of a dataclass to its docstring as attributes."""
     lines = [
         f"    {f.name}: {f.metadata['help']} Default: {default_of(f)!r}." for f in fields(kind)
     ]

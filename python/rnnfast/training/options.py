@@ -1,4 +1,4 @@
-"""What a training run does: every choice but the model and the data."""
+"""Options of a training run: every choice other than the model and the data."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
 }
 
-SCHEDULES = CURVES  # by the names that the command line has, too
+SCHEDULES = CURVES  # under the names that the command line uses
 
 _progress = partial(option, panel=PROGRESS)
 
 
 def _json_object(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `value` as it comes back from a checkpoint."""
+    """Return a copy of `value` in the form in which a checkpoint returns it."""
     try:
         return dict(json.loads(json.dumps(dict(value))))
     except (TypeError, ValueError) as error:
@@ -49,10 +49,10 @@ def _json_object(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
 @documented
 @dataclass(frozen=True)
 class RunOptions:
-    """Choices of any training run.
+    """Options of any training run.
 
-    The run ends at the first of the limits `steps`, `epochs` and `minutes` that is not 0; without
-    any it goes on until it is stopped, or until the batches end.
+    The run ends when it reaches the first of the limits `steps`, `epochs` and `minutes`, where 0
+    means no limit. Without a limit it continues until it is stopped or the batches end.
     """
 
     steps: int = option(0, "End after so many steps.", checks.count)
@@ -88,11 +88,11 @@ class RunOptions:
 @documented
 @dataclass(frozen=True)
 class TrainingOptions(RunOptions):
-    """Choices of the training of a language model.
+    """Options for training a language model.
 
-    The run ends at the first of the limits `steps`, `epochs` and `minutes` that is not 0; without
-    any it goes on until it is stopped. Which part of the run is done, for the schedule, is
-    measured against them too, so a run is reproducible bit by bit if `minutes` is 0.
+    The run ends when it reaches the first of the limits `steps`, `epochs` and `minutes`, where 0
+    means no limit. Without a limit it continues until it is stopped. The schedule measures its
+    progress against the same limits, so a run is bitwise reproducible only if `minutes` is 0.
     """
 
     seq_len: int = option(
@@ -141,10 +141,10 @@ class TrainingOptions(RunOptions):
             raise ValueError(f"optimizer_options: {error}") from error
 
     def make_optimizer(self, parameters: Iterable[Parameter]) -> Optimizer:
-        """The optimiser of a run over these parameters."""
+        """Create the optimiser of a run over these parameters."""
         make = OPTIMIZERS[self.optimizer]
         return make(parameters, self.learning_rate, **self.optimizer_options)
 
     def held_out(self, size: int) -> int:
-        """How many characters, at the end of a text of `size`, are kept for validation."""
+        """Return the number of characters held out at the end of a text of `size` characters."""
         return int(size * self.validation)

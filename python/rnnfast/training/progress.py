@@ -21,13 +21,14 @@ _REFRESH_SECONDS = 0.2
 
 
 def progress(console: Console | None = None) -> Callback:
-    """The progress that suits where the output goes.
+    """Return the progress display that suits the output.
 
-    On a terminal that is a bar which follows the run (`LiveProgress`), in a notebook a line which
-    does (`NotebookProgress`), and elsewhere, as in files and pipes, plain lines (`PrintProgress`).
+    A terminal gets a live bar (`LiveProgress`), a notebook a line that is updated in place
+    (`NotebookProgress`), and any other output, such as a file or a pipe, plain lines
+    (`PrintProgress`).
 
     Args:
-        console: of rich, where to show it; None for standard output.
+        console: The rich console to write to; None for standard output.
     """
     console = Console() if console is None else console
     if console.is_jupyter:
@@ -38,7 +39,7 @@ def progress(console: Console | None = None) -> Callback:
 class LiveProgress(Callback):
     """A bar that follows the run, with samples and checkpoints scrolling by above it.
 
-    A run enters it as a context, so that the terminal is left in order however the run ends.
+    It is a context manager that the run enters, so the terminal is restored however the run ends.
     """
 
     def __init__(self, console: Console) -> None:
@@ -61,29 +62,29 @@ class LiveProgress(Callback):
         self._progress.stop()
 
     def on_step(self, trainer: Trainer) -> None:
-        """Redraws the bar, a few times a second at most."""
+        """Redraw the bar, at most a few times per second."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _REFRESH_SECONDS
             self._redraw(trainer)
 
     def on_validation(self, trainer: Trainer) -> None:
-        """Shows the new loss."""
+        """Show the new loss."""
         self._redraw(trainer)
 
     def on_record(self, trainer: Trainer, record: Record) -> None:
-        """Redraws the bar, which so is at its end when the run is."""
+        """Redraw the bar when the run is done, so that it ends full."""
         del record
         if trainer.done >= 1:
             self._redraw(trainer)
 
     def on_sample(self, trainer: Trainer, text: str) -> None:
-        """Shows the sample in a frame."""
+        """Show the sample in a frame."""
         panel = Panel(Text(text), title=f"sample at step {trainer.step}", title_align="left")
         self._progress.console.print(panel)
 
     def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
-        """Says where the checkpoint is."""
+        """Show the path of the checkpoint."""
         self._progress.console.print(Text(f"step {trainer.step}: saved {path}"))
 
     def _redraw(self, trainer: Trainer) -> None:
@@ -100,10 +101,10 @@ class NotebookProgress(PrintProgress):
         self._line: Any = None
 
     def on_start(self, trainer: Trainer) -> None:
-        """Shows the line.
+        """Show the line.
 
         Raises:
-            ImportError: IPython, which every notebook has, is not here.
+            ImportError: IPython, which every notebook has, is not installed.
         """
         from IPython.display import display
 
@@ -111,16 +112,16 @@ class NotebookProgress(PrintProgress):
         self._line = display(_Plain(progress_line(trainer)), display_id=True)
 
     def on_step(self, trainer: Trainer) -> None:
-        """Renews the line, a few times a second at most."""
+        """Update the line, at most a few times per second."""
         if self.is_time():
             self._renew(trainer)
 
     def on_validation(self, trainer: Trainer) -> None:
-        """Shows the new loss."""
+        """Show the new loss."""
         self._renew(trainer)
 
     def on_end(self, trainer: Trainer) -> None:
-        """Leaves the line as it is at the end."""
+        """Show the final state of the run."""
         self._renew(trainer)
 
     def _renew(self, trainer: Trainer) -> None:
@@ -139,7 +140,7 @@ class _Plain:
 
 
 def _short_line(trainer: Trainer) -> str:
-    """The state of a run in few enough characters for a terminal of 80."""
+    """Return the state of a run, short enough for a terminal 80 characters wide."""
     losses = (("train", trainer.training_loss), ("val", trainer.validation_loss))
     shown = " ".join(
         f"{loss:{trainer.loss_format}} {name}" for name, loss in losses if loss is not None

@@ -1,4 +1,4 @@
-"""A whole run as a checkpoint, and back."""
+"""Conversion of a whole run to a checkpoint and back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from rnnfast.training.states import flatten, unflatten
 if TYPE_CHECKING:
     from rnnfast.training.trainer import Trainer
 
-# What may differ when a run goes on; the rest is part of what makes its bits.
+# Options that may change when a run is resumed. All others affect the computed results, so changing
+# them would make the resumed run differ from an uninterrupted one.
 RESUME_OPTIONS = (
     "steps",
     "epochs",
@@ -32,7 +33,7 @@ RESUME_OPTIONS = (
 
 
 def run_checkpoint(trainer: Trainer) -> Checkpoint:
-    """All that a run needs to go on bit by bit."""
+    """Return a checkpoint with all state needed to continue the run with the same bits."""
     state = {
         "options": asdict(trainer.options),
         "step": trainer.step,
@@ -51,12 +52,12 @@ def run_checkpoint(trainer: Trainer) -> Checkpoint:
 
 
 def restore_run(trainer: Trainer, checkpoint: Checkpoint) -> float:
-    """Sets what `run_checkpoint` gave of such a run; returns the time that it has taken.
+    """Restore the state that `run_checkpoint` saved; return the seconds that the run has taken.
 
     Raises:
-        KeyError: something is missing.
-        ValueError: something does not fit the run.
-        TypeError: something is of the wrong type.
+        KeyError: A value is missing.
+        ValueError: A value does not fit the run.
+        TypeError: A value is of the wrong type.
     """
     tensors = checkpoint.tensors
     state = unflatten(checkpoint.training, tensors)
@@ -78,31 +79,31 @@ def restore_run(trainer: Trainer, checkpoint: Checkpoint) -> float:
 
 
 def seconds_of(state: Mapping[str, Any]) -> float:
-    """The time that a stored run has taken."""
+    """Return the seconds that a stored run has taken."""
     longest = sys.float_info.max
     return checks.number("seconds", state["seconds"], 0, longest, open_high=True)
 
 
 def optional_number(name: str, value: Any) -> float | None:
-    """A stored loss, or None."""
+    """Check and return a stored loss, which may be None."""
     return None if value is None else checks.finite(name, value, -sys.float_info.max)
 
 
 def callback_states(callbacks: Sequence[Callback]) -> dict[str, Any]:
-    """The states of the listeners that have one."""
+    """Return the states of the callbacks that have one."""
     states = {name: callback.state_dict() for name, callback in _named(callbacks)}
     return {name: state for name, state in states.items() if state}
 
 
 def load_callback_states(callbacks: Sequence[Callback], states: Mapping[str, Any]) -> None:
-    """Sets what `callback_states` gave; listeners without a stored state begin anew."""
+    """Restore what `callback_states` returned; callbacks without a stored state start afresh."""
     for name, callback in _named(callbacks):
         if name in states:
             callback.load_state_dict(states[name])
 
 
 def _named(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
-    """Listeners with names that a resumed run finds again: the class and a number."""
+    """Yield callbacks with names that stay the same on resuming: the class and a number."""
     seen: Counter[str] = Counter()
     for callback in callbacks:
         kind = type(callback).__name__

@@ -1,4 +1,4 @@
-"""The choice of a character by a model's logits."""
+"""Sampling of characters from a model's logits."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rnnfast._engine.checks import RealArray
 def choose(
     logits: RealArray, temperature: float, top_k: int, generator: np.random.Generator
 ) -> int:
-    """Draws one of V characters by logits (V,); `CharLM.generate` explains the arguments.
+    """Draw one of V characters from logits (V,); `CharLM.generate` documents the arguments.
 
     Raises:
-        ValueError: the largest logit is not finite.
+        ValueError: The largest logit is not finite.
     """
     best = int(logits.argmax())
     if not math.isfinite(logits[best]):
@@ -26,7 +26,7 @@ def choose(
     if top_k:
         weights[np.argsort(-weights, kind="stable")[top_k:]] = -np.inf
     weights -= weights[best]
-    weights /= max(temperature, 1e-300)  # finite quotients; less makes no difference
+    weights /= max(temperature, 1e-300)  # less has no effect but overflow
     np.exp(weights, out=weights)
     np.cumsum(weights, out=weights)
     return int(weights.searchsorted(generator.random() * weights[-1], side="right"))

@@ -8,23 +8,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# Ctrl-C, what `kill` and service managers send, and a terminal that is closed.
+# Sent by Ctrl-C, by `kill` and service managers, and when a terminal is closed.
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def ending(end: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Calls `end` at the first of INT, TERM and HUP, which then do not end the process.
+    """Call `end` on the first INT, TERM or HUP signal, instead of ending the process.
 
-    A second Ctrl-C does what it always does; further TERMs and HUPs do nothing, as a terminal that
-    is closed, and some service managers, send several. A signal that is ignored stays ignored, as
-    `nohup` and shells' background jobs have it. Outside the main thread nothing changes.
+    A second Ctrl-C has its usual effect. Further TERM and HUP signals do nothing, because a closed
+    terminal and some service managers send several. A signal that was ignored stays ignored, as
+    `nohup` and background jobs of shells expect. Outside the main thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     usual = {number: signal.getsignal(number) for number in _ENDING}
-    # None is a handler that was not set from Python, and which could not be put back.
+    # None stands for a handler that was not set from Python, which could not be restored.
     usual = {n: handler for n, handler in usual.items() if handler not in (signal.SIG_IGN, None)}
     first = True
 

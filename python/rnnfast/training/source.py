@@ -1,4 +1,4 @@
-"""Batches of any iterable, pass after pass, with a position to go on from."""
+"""Batches of any iterable over many passes, with a position that a run can resume from."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 
 from rnnfast._engine import checks
 
-_LARGEST = 2**62  # a count that a run can reach
+_LARGEST = 2**62  # more than any run can count to
 
 
 class BatchSource:
-    """Hands out the batches of an iterable, which is begun anew at the end of each pass.
+    """Yields the batches of an iterable, which is iterated over again for each pass.
 
-    An iterator, such as a generator, has one pass. Where the iterable has `state_dict` and
-    `load_state_dict` they hold its position, and a pass begun after `load_state_dict` is the rest
-    of the one at hand; it then needs a length, too, by which the ends of passes are known. Of any
-    other iterable a resumed run skips the batches that were handed out, so it must give the same
-    ones again.
+    An iterator, such as a generator, has only one pass. If the iterable has `state_dict` and
+    `load_state_dict`, these hold its position, and iterating after `load_state_dict` must yield the
+    rest of the interrupted pass; such an iterable also needs a length, which marks the ends of
+    passes. For any other iterable, a resumed run skips the batches that were already used, so the
+    iterable must yield the same batches again.
 
     Attributes:
-        batches: the iterable.
-        length: batches a pass; None if the iterable does not tell.
-        passes: passes that are complete.
-        taken: batches handed out in the present pass.
+        batches: The iterable of batches.
+        length: Number of batches in a pass; None if the iterable has no length.
+        passes: Number of complete passes.
+        taken: Number of batches yielded in the current pass.
     """
 
     def __init__(self, batches: Iterable[Any]) -> None:
-        """Wraps an iterable.
+        """Wrap an iterable.
 
         Raises:
-            TypeError: it is none.
+            TypeError: `batches` is not iterable.
         """
         if not isinstance(batches, Iterable):
             raise TypeError(f"batches: expected an iterable, got {type(batches).__name__}")
@@ -39,19 +39,19 @@ class BatchSource:
         self.passes = self.taken = 0
         self._once = isinstance(batches, Iterator)
         self._iterator: Iterator[Any] | None = None
-        self._skip = 0  # batches that an earlier part of the run has had
-        self._rest = False  # whether the pass at hand may be the empty rest of one
+        self._skip = 0  # batches that an earlier part of the run used
+        self._rest = False  # whether the current pass resumes one, and so may be empty
 
     @property
     def epoch(self) -> float:
-        """Passes made; whole ones alone if the length of a pass is not known."""
+        """Number of passes so far; only whole passes count if their length is unknown."""
         return self.passes + (self.taken / self.length if self.length else 0.0)
 
     def take(self, count: int, passes: int = 0) -> Iterator[Any]:
-        """Yields `count` batches: fewer where the data end, or at the end of `passes` passes.
+        """Yield `count` batches, or fewer if the data end or `passes` passes are complete.
 
         Raises:
-            ValueError: a pass has no batches, or fewer than the run has had already.
+            ValueError: A pass has no batches, or fewer than the run has already used.
         """
         while count and not (passes and self.passes >= passes):
             if self._iterator is None:
@@ -90,7 +90,7 @@ class BatchSource:
         self.passes, self.taken = self.passes + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later run needs to go on with the next batch."""
+        """Return the state that a resumed run needs to continue with the next batch."""
         passes, taken = self.passes, self.taken
         if taken and taken == self.length and not self._once:
             passes, taken = passes + 1, 0
@@ -100,11 +100,11 @@ class BatchSource:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Sets what `state_dict` gave.
+        """Restore what `state_dict` returned.
 
         Raises:
-            ValueError: it did not give this, or not for such an iterable.
-            TypeError: a value is of the wrong type.
+            ValueError: `state` does not come from `state_dict`, or not from such an iterable.
+            TypeError: A value is of the wrong type.
         """
         keeps = hasattr(self.batches, "load_state_dict")
         checks.same_names("batches", state, ("passes", "taken", *(["batches"] if keeps else [])))
@@ -120,5 +120,5 @@ class BatchSource:
 def _length(batches: Any) -> int | None:
     try:
         return len(batches)
-    except TypeError:  # none, or none that is known
+    except TypeError:  # it has no length, or an unknown one
         return None

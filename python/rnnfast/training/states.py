@@ -1,4 +1,4 @@
-"""States of any depth as what a checkpoint holds: JSON values, and tensors by name."""
+"""Conversion of nested states to the JSON values and named tensors that checkpoints hold."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 
 from rnnfast._engine.backend import to_host
 
-# The keys of objects that stand for an array or a tensor of PyTorch: their value is its name.
+# Keys of the JSON objects that replace a NumPy array and a PyTorch tensor; the value is its name.
 _ARRAY, _TORCH = "tensor", "torch_tensor"
 
 
 def flatten(state: Any, name: str, tensors: dict[str, NDArray[Any]]) -> Any:
-    """Puts the arrays of a state into `tensors`, and returns the rest as JSON can hold it.
+    """Move the arrays of a state into `tensors`, and return the rest as JSON values.
 
     Args:
-        state: dicts, lists, tuples, arrays, tensors of PyTorch on the CPU, numbers, texts and None.
-        name: the beginning of the tensors' names.
-        tensors: where the arrays go.
+        state: Dicts, lists, tuples, arrays, PyTorch tensors on the CPU, numbers, strings and None.
+        name: The prefix of the tensors' names.
+        tensors: The dict that receives the arrays.
 
     Raises:
-        TypeError: the state holds something else.
+        TypeError: The state holds a value of another type.
     """
     if isinstance(state, Mapping):
         if not all(isinstance(key, str) for key in state):
@@ -48,16 +48,16 @@ def flatten(state: Any, name: str, tensors: dict[str, NDArray[Any]]) -> Any:
 
 
 def unflatten(state: Any, tensors: Mapping[str, NDArray[Any]]) -> Any:
-    """Makes the state of which `flatten` made this; tuples come back as lists.
+    """Rebuild the state that `flatten` converted; tuples come back as lists.
 
     Raises:
-        KeyError: a tensor is missing.
+        KeyError: A tensor is missing.
     """
     if isinstance(state, Mapping):
         if list(state) == [_ARRAY]:
             return tensors[state[_ARRAY]]
         if list(state) == [_TORCH]:
-            import torch  # which the run that is resumed needs anyway
+            import torch  # imported late, as only runs that use PyTorch have such tensors
 
             return torch.from_numpy(tensors[state[_TORCH]].copy())
         return {key: unflatten(value, tensors) for key, value in state.items()}

@@ -1,4 +1,4 @@
-"""What a checkpoint says of the run that wrote it."""
+"""Access to the training run that a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from rnnfast.training.text import TextError
 
 
 def stored_options(path: AnyPath, checkpoint: Checkpoint) -> TrainingOptions:
-    """The options of the run that a checkpoint read from `path` holds.
+    """Return the options of the run in a checkpoint read from `path`.
 
     Raises:
-        CheckpointError: it holds none that are valid.
+        CheckpointError: The options are missing or invalid.
     """
     with stored(path):
         return TrainingOptions(**checkpoint.training["options"])
 
 
 def stored_source(path: AnyPath, checkpoint: Checkpoint) -> list[str]:
-    """The files of the text that the run of a checkpoint read from `path` trains on.
+    """Return the names of the text files that the run in a checkpoint is trained on.
 
     Raises:
-        CheckpointError: it does not say.
+        CheckpointError: The checkpoint does not name them.
     """
     source = checkpoint.training.get("source")
     if not (isinstance(source, list) and all(isinstance(name, str) for name in source)):
@@ -41,10 +41,10 @@ def stored_source(path: AnyPath, checkpoint: Checkpoint) -> list[str]:
 
 
 def check_same_text(path: AnyPath, checkpoint: Checkpoint, text: str) -> None:
-    """Checks that `text` is the one that the checkpoint read from `path` was trained on.
+    """Check that `text` is the one that the checkpoint read from `path` was trained on.
 
     Raises:
-        TextError: it is not.
+        TextError: The text is a different one.
     """
     if text_digest(text) != checkpoint.training.get("text_sha256"):
         raise TextError(f"{path}: was trained on another text than this")
@@ -52,7 +52,7 @@ def check_same_text(path: AnyPath, checkpoint: Checkpoint, text: str) -> None:
 
 @contextmanager
 def stored(path: AnyPath) -> Iterator[None]:
-    """Turns what is wrong with a stored run into errors that name its file."""
+    """Turn errors about a stored run into a CheckpointError that names its file."""
     try:
         yield
     except (
@@ -67,23 +67,23 @@ def stored(path: AnyPath) -> Iterator[None]:
 
 
 def part(tensors: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    """The tensors whose names begin with `prefix`, without it, in order of their names."""
+    """Return the tensors whose names start with `prefix`, without it and sorted by name."""
     return {k.removeprefix(prefix): tensors[k] for k in sorted(tensors) if k.startswith(prefix)}
 
 
 def text_digest(text: str) -> str:
-    """What checkpoints keep of a text, to know it again."""
+    """Return the digest by which checkpoints recognise a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def recurrent_state(
     tensors: dict[str, NDArray[Any]], config: CharLMConfig, batch: int
 ) -> State | None:
-    """The state that a checkpoint's tensors hold, or None if they are of before the first step.
+    """Return the recurrent state in a checkpoint's tensors; None before the first step.
 
     Raises:
-        ValueError: it is not one of a model of this configuration.
-        TypeError: it is of another dtype.
+        ValueError: The state does not fit a model of this configuration.
+        TypeError: The state is of another dtype.
     """
     states = tuple(part(tensors, "training.state.").values())
     if len(states) not in (0, config.info.states):

@@ -1,4 +1,4 @@
-"""Vocabularies out of checkpoints."""
+"""Reading of vocabularies from checkpoints."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from rnnfast.training.vocabulary import ByteVocabulary, Vocabulary
 
 
 def vocabulary_from_json(value: object) -> Vocabulary:
-    """Makes the vocabulary whose `as_json` gave `value`.
+    """Rebuild the vocabulary whose `as_json` returned `value`.
 
     Raises:
-        TypeError: none gave it.
-        TextError: it has no characters.
-        ImportError: it is one of tokens, and the package `tokenizers` is not installed.
+        TypeError: No vocabulary returns such a value.
+        TextError: The vocabulary has no characters.
+        ImportError: The vocabulary is one of tokens, and the package `tokenizers` is not installed.
     """
     if value == ByteVocabulary().as_json():
         return ByteVocabulary()

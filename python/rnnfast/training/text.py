@@ -1,4 +1,4 @@
-"""Reading texts."""
+"""Reading of texts."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from rnnfast._engine import checks
 from rnnfast._files import AnyPath
 
 STDLIB_CHARACTERS = 4_000_000
-# Tests, and tables that are data rather than code.
+# Skip tests, and packages of tables that are data rather than code.
 _STDLIB_SKIPPED = {"site-packages", "dist-packages", "test", "tests", "encodings", "pydoc_data"}
 
 
 class TextError(ValueError):
-    """A text that cannot be used: unreadable, not UTF-8, empty or too short."""
+    """A text cannot be used: it is unreadable, not UTF-8, empty or too short."""
 
 
 class UnknownCharacterError(TextError):
-    """A text holds a character that the vocabulary does not."""
+    """A text contains a character that is not in the vocabulary."""
 
 
 def read_text(paths: AnyPath | Iterable[AnyPath], *, any_bytes: bool = False) -> str:
-    """Reads one or many UTF-8 files as one text, in the order given.
+    """Read one or more UTF-8 files, in the order given, as one text.
 
-    Line ends are kept as they are; a byte order mark at the start of a file is dropped. Pipes are
-    read to their end; one that no process writes to is refused, not waited for.
+    Line ends are kept, and a byte order mark at the start of a file is dropped. Pipes are read to
+    their end; a pipe that no process writes to is an error, because waiting could take forever.
 
     Args:
-        paths: one path, or several.
-        any_bytes: whether files need not be UTF-8, for models of bytes: every byte is kept, and
-            those that are not UTF-8 become lone surrogates, as Python has them in names of files.
+        paths: One path, or several.
+        any_bytes: Whether to accept files that are not UTF-8, for models of bytes: every byte is
+            kept, and invalid ones become lone surrogates, as in Python's file names.
 
     Raises:
-        TextError: a file cannot be read, is not UTF-8 (the message names the byte), a pipe
-            is empty, or all files are.
+        TextError: A file cannot be read or is not UTF-8 (the message names the byte), a pipe is
+            empty, or all files are empty.
     """
     files = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
     text = "".join(_read_file(file, any_bytes) for file in files)
@@ -73,16 +73,16 @@ def _decode(data: bytes) -> str:
 
 
 def stdlib_text(limit: int = STDLIB_CHARACTERS) -> str:
-    """The sources of Python's own standard library, a text that every machine has.
+    """Return the sources of Python's standard library, a text that almost every machine has.
 
     Modules come first, then packages, each in alphabetical order. Files that are not plain ASCII
     are left out, which keeps the vocabulary at about a hundred characters.
 
     Args:
-        limit: most characters to return.
+        limit: The largest number of characters to return.
 
     Raises:
-        TextError: this Python has no standard library sources.
+        TextError: This Python installation lacks the sources of its standard library.
     """
     checks.positive_int("limit", limit)
     root = Path(sysconfig.get_path("stdlib"))

@@ -1,4 +1,4 @@
-"""Vocabularies of tokens, by Hugging Face's `tokenizers`."""
+"""Vocabularies of tokens, based on Hugging Face's `tokenizers`."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from rnnfast._engine import checks
 from rnnfast.training.text import TextError
 from rnnfast.training.vocabulary import Vocabulary
 
-UNKNOWN = "<unk>"  # the token for what a vocabulary of `train(byte_level=False)` does not know
+UNKNOWN = "<unk>"  # the token for unknown text in vocabularies of `train(byte_level=False)`
 
 
 class TokenVocabulary(Vocabulary):
-    """The tokens of a tokenizer of Hugging Face's, as what a model of language reads and writes.
+    """Vocabulary of the tokens of a Hugging Face tokenizer.
 
-    All figures of such a model are per token. Needs the package `tokenizers`.
+    A language model with this vocabulary reads and writes tokens, and all of its figures are per
+    token. The class needs the package `tokenizers`.
 
     Attributes:
-        tokenizer: the `tokenizers.Tokenizer`.
-        characters: the tokens in the order of their ids, as a JSON list.
+        tokenizer: The `tokenizers.Tokenizer`.
+        characters: The tokens in the order of their ids, as a JSON list.
     """
 
     unit = short_unit = "token"
 
     def __init__(self, tokenizer: Any) -> None:
-        """Takes a tokenizer.
+        """Wrap a tokenizer.
 
         Args:
-            tokenizer: a `tokenizers.Tokenizer`, such as `Tokenizer.from_file(path)` gives.
+            tokenizer: A `tokenizers.Tokenizer`, such as `Tokenizer.from_file(path)` returns.
 
         Raises:
-            TypeError: it is none.
-            ImportError: the package `tokenizers` is not installed.
+            TypeError: `tokenizer` is not a `tokenizers.Tokenizer`.
+            ImportError: The package `tokenizers` is not installed.
         """
         checks.of_type("tokenizer", tokenizer, _tokenizers().Tokenizer)
         self.tokenizer = tokenizer
@@ -49,18 +50,18 @@ class TokenVocabulary(Vocabulary):
     def train(
         cls, text: str | Iterable[str], size: int, *, byte_level: bool = True
     ) -> TokenVocabulary:
-        """Learns a vocabulary by byte pair encoding (Sennrich et al. 2016).
+        """Learn a vocabulary by byte pair encoding (Sennrich et al. 2016).
 
         Args:
-            text: a text or several.
-            size: most tokens; of bytes no fewer than 256.
-            byte_level: whether all bytes are tokens, so that no text is unknown. If not, tokens are
-                made of the text's characters alone, and others become the token `<unk>`.
+            text: One text, or several.
+            size: The largest number of tokens; at least 256 with `byte_level`.
+            byte_level: Whether all bytes are tokens, so that no text is unknown. Otherwise tokens
+                consist of characters of the text, and any others become the token `<unk>`.
 
         Raises:
-            ValueError: the size is too small.
-            TypeError: an argument is of the wrong type.
-            ImportError: the package `tokenizers` is not installed.
+            ValueError: The size is too small.
+            TypeError: An argument is of the wrong type.
+            ImportError: The package `tokenizers` is not installed.
         """
         tokenizers = _tokenizers()
         size = checks.integer("size", size, 256 if byte_level else 2)
@@ -97,13 +98,13 @@ class TokenVocabulary(Vocabulary):
         return f"TokenVocabulary({self._size} tokens)"
 
     def encode(self, text: str) -> NDArray[np.int64]:
-        """The ids (N,) of a text's tokens.
+        """Return the ids (N,) of a text's tokens.
 
-        What is unknown has the id of the token for that; a tokenizer without one leaves it out.
+        Unknown text becomes the tokenizer's token for it, or is left out if there is no such token.
 
         Raises:
-            TextError: the text has half of a pair of surrogates.
-            TypeError: it is not a text.
+            TextError: The text contains half of a surrogate pair.
+            TypeError: `text` is not a string.
         """
         checks.of_type("text", text, str)
         try:
@@ -117,42 +118,42 @@ class TokenVocabulary(Vocabulary):
         return np.array(encoded.ids, np.int64)
 
     def encode_known(self, text: str) -> tuple[NDArray[np.int64], int]:
-        """The ids of a text's tokens without the unknown ones, and how many these are."""
+        """Return the ids of the known tokens of a text, and the number of unknown ones."""
         ids = self.encode(text)
         known = ids[ids != self._unknown_id] if self._unknown_id is not None else ids
         return known, ids.size - known.size
 
     def start(self) -> str:
-        """What a text without a beginning goes on from: a line's start, or the first token."""
+        """Return the default text to continue: the start of a line, or the first known token."""
         if self.encode("\n").size and "\n" in self.decode(self.encode("\n")):
             return "\n"
         return self.decode([next(i for i in range(self._size) if i != self._unknown_id)])
 
     def spell(self, ids: NDArray[np.integer] | Iterable[int]) -> Iterator[str]:
-        """The text of tokens, each character once its last byte has come."""
+        """Yield the text of tokens, each character as soon as its last byte is known."""
         stream = _tokenizers().decoders.DecodeStream(skip_special_tokens=False)
         for i in ids:
             if text := stream.step(self.tokenizer, int(i)):
                 yield text
 
     def as_json(self) -> dict[str, str]:
-        """What `vocabulary_from_json` takes, for checkpoints."""
+        """Return the value for checkpoints that `vocabulary_from_json` reads."""
         return {"unit": self.unit, "tokenizer": self._json}
 
 
 def tokens_from_json(value: dict[str, str]) -> TokenVocabulary:
-    """Makes the vocabulary whose `as_json` gave `value`.
+    """Rebuild the vocabulary whose `as_json` returned `value`.
 
     Raises:
-        ValueError: none gave it.
-        TypeError: none gave it.
-        ImportError: the package `tokenizers` is not installed.
+        ValueError: The value does not describe a tokenizer.
+        TypeError: The value does not hold a string.
+        ImportError: The package `tokenizers` is not installed.
     """
     checks.of_type("tokenizer", value["tokenizer"], str)
     make = _tokenizers().Tokenizer.from_str
     try:
         tokenizer = make(value["tokenizer"])
-    except Exception as error:  # the package raises no other
+    except Exception as error:  # the package raises plain Exceptions
         raise ValueError(f"tokenizer: {error}") from error
     return TokenVocabulary(tokenizer)
 

@@ -36,29 +36,29 @@ from rnnfast.training.signals import ending
 from rnnfast.training.source import BatchSource
 from rnnfast.training.stored import stored
 
-_LOOK_EVERY = 100  # steps between two looks at the training loss, whether the run has diverged
+_LOOK_EVERY = 100  # steps between checks of the training loss for divergence
 
 
 class Trainer:
-    """Trains a model on batches: steps, validations, checkpoints, and runs that go on bit by bit.
+    """Trains a model on batches, with validations and checkpoints that it can resume exactly.
 
     Attributes:
-        model: the model.
-        optimizer: the optimiser.
-        schedule: the learning rate's schedule, or None.
-        options: what the run does.
-        output: where checkpoints go, or None.
-        callbacks: the listeners.
-        history: what was measured, in rows of `options.log_every` steps.
-        step: optimiser steps made.
-        training_loss: the training loss, a running mean; None at first.
-        validation_loss: the last validation loss; None if there is none.
-        stopped: why the last run ended: "finished", "interrupted" (by a signal) or "stopped" (by
+        model: The model, which is trained in place.
+        optimizer: The optimiser.
+        schedule: The learning-rate schedule, or None.
+        options: Options of the run.
+        output: The file for checkpoints, or None.
+        callbacks: The callbacks, starting with those that the options ask for.
+        history: The measurements, in rows of `options.log_every` steps.
+        step: Number of optimiser steps so far.
+        training_loss: Running mean of the training loss; None before the first step.
+        validation_loss: The last validation loss; None before the first validation.
+        stopped: Why the last run ended: "finished", "interrupted" (by a signal) or "stopped" (by
             a callback).
-        interrupted_by: the signal, if one ended the last run.
+        interrupted_by: The signal, if one ended the last run.
     """
 
-    # How progress calls what `items` counts, and shows a loss.
+    # How progress output names the items that `items` counts, and formats losses.
     item: ClassVar[str] = "item"
     loss_unit: ClassVar[str] = "loss"
     loss_format: ClassVar[str] = ".4g"
@@ -77,32 +77,33 @@ class Trainer:
         output: AnyPath | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        """Prepares a run.
+        """Prepare a run.
 
         Args:
-            model: the model to train, in place.
-            batches: what to train on: any iterable, each pass over which is an epoch. See
-                `BatchSource` for what a resumed run needs of it.
-            loss: takes the model and a batch, and returns the batch's mean loss: either a number,
+            model: The model to train, in place.
+            batches: Any iterable of batches; each pass over it is an epoch. `BatchSource` documents
+                the methods that resumed runs need.
+            loss: Takes the model and a batch, and returns the batch's mean loss: either a number,
                 after it has added the gradients to those of the parameters, or an object with a
                 method `backward` that adds them. In evaluation mode (`model.training` is False) it
-                must add none. With `state_dict` and `load_state_dict` it may keep something from
-                batch to batch, such as a recurrent state. None for the model's method `loss`.
-            optimizer: of the model's parameters.
-            schedule: of this optimiser. It is stepped after each step, a `ReduceOnPlateau` after
-                each validation.
-            options: what to do; None for the defaults, which have no limit.
-            validation: batches to validate on, which can be read many times; None for none.
-            items: counts a batch's items, for the mean over `validation` and the items a second;
-                by default the rows of the batch's first array.
-            output: the file for checkpoints; None for none. A file that is there is replaced by the
-                first checkpoint, unless `restore` reads it.
-            callbacks: listeners.
+                must add no gradients. A loss that keeps a state from batch to batch, such as
+                a recurrent state, needs `state_dict` and `load_state_dict`. None for `model.loss`.
+            optimizer: The optimiser of the model's parameters.
+            schedule: A learning-rate schedule of this optimiser. It advances after each optimiser
+                step, or after each validation if it is a `ReduceOnPlateau`.
+            options: Options of the run; None for the defaults, which set no limit.
+            validation: Batches to validate on, which must be iterable many times; None for none.
+            items: Counts the items of a batch, for the mean over `validation` and the items per
+                second; by default the rows of the batch's first array.
+            output: The file for checkpoints; None writes none. The first checkpoint replaces an
+                existing file; call `restore` first to continue from it.
+            callbacks: Callbacks to call at the events of the run.
 
         Raises:
             CheckpointError: `output` cannot be written, or is not a regular file.
-            ValueError: options ask for what is not there, or the schedule is of another optimiser.
-            TypeError: an argument is of the wrong type.
+            ValueError: An option needs an `output` or `validation` that was not given, or the
+                schedule belongs to another optimiser.
+            TypeError: An argument is of the wrong type.
         """
         options = RunOptions() if options is None else options
         check_parts(model, optimizer, schedule, validation, options)
@@ -121,45 +122,45 @@ class Trainer:
         self.training_loss: float | None = None
         self.validation_loss: float | None = None
         self._meter, self._speed = Meter(), Speed()
-        self._measured = math.nan  # the validation loss that no row has yet
+        self._measured = math.nan  # the validation loss that is not in a row yet
         self._rate = optimizer.lr
         steps = -(-options.epochs * (self.batches.length or 0) // options.accumulate)
         last_step = min(filter(None, (options.steps, steps)), default=0)
         self._clock = Clock(last_step, options.minutes)
         self._between = self._events()
         self._data_end = False
-        self._told: set[str] = set()  # which events the last step had
+        self._told: set[str] = set()  # the events of the last step
         self.stopped: str | None = None
         self.interrupted_by: Signals | None = None
 
     @property
     def validates(self) -> bool:
-        """Whether there are data to validate on."""
+        """Whether the run has validation data."""
         return self.validation is not None
 
     @property
     def epoch(self) -> float:
-        """Passes over the data made."""
+        """Number of passes over the data so far."""
         return self.batches.epoch
 
     @property
     def seconds(self) -> float:
-        """Time that the run has taken, all parts of it together if it was resumed."""
+        """Seconds that the run has taken, including its earlier parts if it was resumed."""
         return self._clock.seconds
 
     @property
     def done(self) -> float:
-        """The part of the run that is done, from 0 to 1; 0 if it has no limit."""
+        """The fraction of the run that is complete; 0 if it has no limit."""
         return 1.0 if self._data_end else self._clock.done(self.step)
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate of the time until the run ends; None if there is no telling."""
+        """Estimated seconds until the run ends; None if that cannot be estimated yet."""
         return self._clock.seconds_left(self.step)
 
     @property
     def items_per_second(self) -> float:
-        """How many items a second training reads; validation and the like not counted."""
+        """Items that training reads per second, not counting validation and the like."""
         return self._speed.items_per_second
 
     @property
@@ -169,32 +170,32 @@ class Trainer:
 
     @property
     def best_checkpoints(self) -> list[Path]:
-        """The checkpoints that `options.keep_best` keeps, the best first."""
+        """Paths of the checkpoints that `options.keep_best` keeps, best first."""
         keepers = (c for c in self.callbacks if isinstance(c, BestCheckpoints))
         return [path for keeper in keepers for path in keeper.paths(self)]
 
     def loss_text(self, loss: float) -> str:
-        """A loss as progress shows it."""
+        """Format a loss for progress output."""
         return f"{self.loss_unit} {loss:{self.loss_format}}"
 
     def run(self) -> Module:
-        """Trains until a limit is reached, a callback calls `stop`, or Ctrl-C is pressed.
+        """Train until a limit is reached, a callback calls `stop`, or Ctrl-C is pressed.
 
-        In each case the run ends cleanly, with a checkpoint if there is an `output`: Ctrl-C (and
-        the signals TERM and HUP, unless they are ignored) ends it after the step at hand; pressed
-        again, at once and without. While it lasts, no other run can write to `output`. Where a
-        callback fails, the run is saved before the error goes on.
+        In each case the run ends cleanly and writes a checkpoint if it has an `output`. Ctrl-C, and
+        the signals TERM and HUP unless they are ignored, end it after the current step; a second
+        Ctrl-C ends it at once without a checkpoint. No other run can write to `output` in the
+        meantime. If a callback fails, the run is saved before the error is raised.
 
-        A run that has diverged ends at the first validation, checkpoint or hundredth step that
-        finds it, without a checkpoint.
+        A run that has diverged ends without a checkpoint at the first validation, checkpoint or
+        hundredth step that detects it.
 
         Returns:
             The model.
 
         Raises:
-            TrainingError: training diverged: the loss, the model or the optimiser's state is not
-                finite; or the first step found no gradients. The last checkpoint stays.
-            CheckpointError: a checkpoint cannot be written, or another run writes to `output`.
+            TrainingError: Training diverged: the loss, the model or the optimiser's state is not
+                finite; or the first step computed no gradients. The last checkpoint is kept.
+            CheckpointError: A checkpoint cannot be written, or another run writes to `output`.
         """
         self.stopped = self.interrupted_by = None
         self._told = set()
@@ -218,18 +219,18 @@ class Trainer:
         return self.model
 
     def stop(self) -> None:
-        """Ends the run after the step at hand; for callbacks."""
+        """End the run after the current step; for use by callbacks."""
         self.stopped = self.stopped or "stopped"
 
     def _interrupt(self, number: Signals) -> None:
         self.stopped, self.interrupted_by = "interrupted", number
 
     def validate(self) -> float:
-        """Measures the loss on the validation data.
+        """Measure the loss on the validation data.
 
         Raises:
-            TrainingError: the loss is not finite.
-            ValueError: there are no validation data.
+            TrainingError: The loss is not finite.
+            ValueError: The run has no validation data.
         """
         loss = self.validation_loss = self._measure()
         if not math.isfinite(loss):
@@ -241,22 +242,22 @@ class Trainer:
         return loss
 
     def save(self, path: AnyPath) -> None:
-        """Writes the model's parameters and all that the run needs to go on bit by bit.
+        """Save the model's parameters and all state needed to continue with the same bits.
 
         Raises:
-            CheckpointError: the file cannot be written, or what goes into it is not finite.
-            TypeError: the state of a part of the run is more than dicts, lists, arrays, numbers and
-                texts.
+            CheckpointError: The file cannot be written, or a value to write is not finite.
+            TypeError: The state of a part of the run holds values other than dicts, lists, arrays,
+                numbers, strings and None.
         """
         save_checkpoint(path, run_checkpoint(self), RUN)
 
     def restore(self, path: AnyPath) -> None:
-        """Takes up the run that `save` wrote, so that `run` goes on with it bit by bit.
+        """Restore the run that `save` wrote, so that `run` continues it with the same bits.
 
-        The model, batches, optimiser and so on must be made as those of the run were.
+        The model, batches, optimiser and other parts must be constructed as for the saved run.
 
         Raises:
-            CheckpointError: the file is damaged, or holds no run that fits this one.
+            CheckpointError: The file is damaged, or its run does not fit this one.
         """
         checkpoint = load_checkpoint(path, RUN)
         with stored(path):
@@ -277,7 +278,7 @@ class Trainer:
 
     @contextmanager
     def _saved_on_failure(self) -> Iterator[None]:
-        """Saves the run if a callback fails: between two steps it can go on from there."""
+        """Save the run if a callback fails, since a run can be resumed between two steps."""
         try:
             yield
         except (CheckpointError, TrainingError):
@@ -289,7 +290,7 @@ class Trainer:
             raise
 
     def _train_step(self) -> bool:
-        """Makes a step; False where the data end."""
+        """Perform a step; return False if the data have ended."""
         self._rate = self._set_rate()
         step = self._learner.make_step(self.step + 1)
         if step is None:
@@ -302,13 +303,13 @@ class Trainer:
         return True
 
     def _set_rate(self) -> float:
-        """Sees to the learning rate of the next step, and returns it."""
+        """Return the learning rate of the next step; a subclass may set it here."""
         return self.optimizer.lr
 
     # ---- between two steps
 
     def _events(self) -> dict[str, tuple[int, Callable[[], None]]]:
-        """What happens between steps, in this order: every how many, and what is done."""
+        """Return the events between steps, in order: the interval in steps, and the action."""
         o = self.options
         return {
             "validation": (o.validate_every if self.validates else 0, self._validate),
@@ -339,10 +340,10 @@ class Trainer:
         if self.stopped != "finished":
             events &= {"record", "checkpoint"}
         again = "checkpoint" in self._told
-        # A limit of time may be met after the step's own events.
+        # A time limit may be reached after the events of the last step.
         self._tell((events - self._told) | {"record"})
         if again and self.output is not None:
-            self.save(self.output)  # with the time that the run took
+            self.save(self.output)  # now with the total time of the run
 
     def _tell(self, events: set[str]) -> None:
         self._told |= events
@@ -386,7 +387,7 @@ class Trainer:
                 callback.on_checkpoint(self, self.output)
 
     def _looks_diverged(self) -> bool:
-        """Whether the training loss, which costs nothing, calls for a check of the model."""
+        """Return whether the training loss, which is free to check, suggests divergence."""
         return False
 
     def _check_divergence(self) -> None:
@@ -395,5 +396,5 @@ class Trainer:
             raise TrainingError(trouble)
 
     def _divergence(self) -> str | None:
-        """What shows that training has diverged, as a message; None if nothing does."""
+        """Return a message that says how training has diverged; None if it has not."""
         return broken_state(self.model, self.optimizer, self.step)

@@ -1,4 +1,4 @@
-"""What a model knows: characters, or bytes, as numbers."""
+"""Vocabularies, which map characters or bytes to ids."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from numpy.typing import NDArray
 from rnnfast._engine import checks
 from rnnfast.training.text import TextError, UnknownCharacterError
 
-# What naming a character costs whoever knows nothing but that Unicode has 1,112,064 of them.
+# Bits needed to name one of the 1,112,064 code points of Unicode if all are equally likely.
 UNKNOWN_BITS = math.log2(0x110000 - 0x800)
 
-_UNKNOWN = -1  # what stands for the id of a character that has none
+_UNKNOWN = -1  # stands for the id of characters that are not in the vocabulary
 
 
 class Vocabulary:
-    """The characters a model knows; a character's id is its place in code point order.
+    """The characters of a model; the id of a character is its place in code point order.
 
     Attributes:
-        characters: the characters, sorted, each once.
-        unit: what a symbol is, "character" or, of `ByteVocabulary`, "byte".
-        short_unit: the same for narrow places.
+        characters: The characters, sorted, each once.
+        unit: Name of a symbol: "character", or "byte" for `ByteVocabulary`.
+        short_unit: Abbreviation of `unit` for progress lines.
     """
 
     unit, short_unit = "character", "char"
 
     def __init__(self, characters: str | Iterable[str]) -> None:
-        """Makes the vocabulary of all characters in `characters`, a text or several.
+        """Collect the distinct characters of `characters`, which is one text or several.
 
         Raises:
-            TextError: there are none.
-            TypeError: it is neither a text nor several.
+            TextError: `characters` is empty.
+            TypeError: `characters` is neither a string nor an iterable of strings.
         """
         if not isinstance(characters, str):
             characters = _join(characters)
@@ -42,7 +42,8 @@ class Vocabulary:
             raise TextError("vocabulary: expected at least one character, got an empty text")
         self.characters = "".join(sorted(set(characters)))
         points = _code_points(self.characters)
-        # The id of every code point up to the first that is larger than all of ours.
+        # The id of every code point up to one past the largest of ours; lookups map all larger
+        # ones to that last entry, which is unknown.
         self._ids = np.full(int(points[-1]) + 2, _UNKNOWN)
         self._ids[points] = np.arange(points.size)
 
@@ -59,11 +60,11 @@ class Vocabulary:
         return f"Vocabulary({self.characters!r})"
 
     def encode(self, text: str) -> NDArray[np.int64]:
-        """The ids (len(text),) of a text's characters.
+        """Return the ids (len(text),) of a text's characters.
 
         Raises:
-            UnknownCharacterError: the first character that is not in the vocabulary.
-            TypeError: it is not a text.
+            UnknownCharacterError: A character is not in the vocabulary; the error names the first.
+            TypeError: `text` is not a string.
         """
         checks.of_type("text", text, str)
         ids = self._lookup(text)
@@ -73,26 +74,26 @@ class Vocabulary:
         return ids
 
     def encode_known(self, text: str) -> tuple[NDArray[np.int64], int]:
-        """The ids of a text's characters without the unknown ones, and how many these are."""
+        """Return the ids of the known characters of a text, and the number of unknown ones."""
         checks.of_type("text", text, str)
         ids = self._lookup(text)
         known = ids[ids != _UNKNOWN]
         return known, ids.size - known.size
 
     def start(self) -> str:
-        """What a text without a beginning goes on from: a line's start, or the first character."""
+        """Return the default text to continue: the start of a line, or the first character."""
         return "\n" if "\n" in self.characters else self.characters[0]
 
     def decode(self, ids: NDArray[np.integer] | Iterable[int]) -> str:
-        """The text of ids in [0, len(self))."""
+        """Return the text of ids in [0, len(self))."""
         return "".join(self.spell(ids))
 
     def spell(self, ids: NDArray[np.integer] | Iterable[int]) -> Iterator[str]:
-        """The text of ids, piece by piece as they come."""
+        """Yield the text of ids piece by piece."""
         return (self.characters[i] for i in ids)
 
     def as_json(self) -> str | dict[str, str]:
-        """What `vocabulary_from_json` takes, for checkpoints."""
+        """Return the value for checkpoints that `vocabulary_from_json` reads."""
         return self.characters
 
     def _lookup(self, text: str) -> NDArray[np.int64]:
@@ -109,13 +110,13 @@ class Vocabulary:
 
 
 class ByteVocabulary(Vocabulary):
-    """The 256 bytes: texts are read and written in UTF-8, and no text is unknown.
+    """The 256 bytes, with which a model reads and writes any text as UTF-8.
 
-    Bytes that are not UTF-8 are lone surrogates in texts that come in (see `read_text`), and the
-    replacement character in texts that go out.
+    Invalid UTF-8 bytes are lone surrogates in the texts to encode (see `read_text`), and become the
+    replacement character in decoded texts.
 
     Attributes:
-        characters: the characters of Latin-1, which stand for the bytes.
+        characters: The characters of Latin-1, which stand for the bytes.
     """
 
     unit = short_unit = "byte"
@@ -127,7 +128,7 @@ class ByteVocabulary(Vocabulary):
         return "ByteVocabulary()"
 
     def spell(self, ids: NDArray[np.integer] | Iterable[int]) -> Iterator[str]:
-        """The text of bytes, each character once its last byte has come."""
+        """Yield the text of bytes, each character as soon as its last byte is known."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for i in ids:
             if text := decoder.decode(bytes([i])):
@@ -136,7 +137,7 @@ class ByteVocabulary(Vocabulary):
             yield text
 
     def as_json(self) -> dict[str, str]:
-        """What `vocabulary_from_json` takes, for checkpoints."""
+        """Return the value for checkpoints that `vocabulary_from_json` reads."""
         return {"unit": self.unit}
 
     def _lookup(self, text: str) -> NDArray[np.int64]:
