@@ -1,10 +1,11 @@
-"""The same language model trained by rnnfast and by PyTorch, on the same text, chunk by chunk.
+"""Train the same language model with rnnfast and with PyTorch, on the same text.
 
     python benchmarks/char_lm_vs_torch.py FILE [--epochs N] [--cell lstm] [...]
 
 Both start from the same weights and see the same chunks in the same order, with the same optimiser,
-learning rates and clipping; dropout masks differ. Prints each validation loss in nats and bits per
-character, their ratio, and the time. Needs PyTorch: `pip install torch`.
+learning rates and clipping; only the dropout masks differ. The script prints each validation loss
+in nats and in bits per character, the ratio of the losses, and the times. It needs PyTorch:
+`pip install torch`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ TORCH_LAYERS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn_tanh": torch.nn
 
 
 class TorchCharLM(torch.nn.Module):
-    """PyTorch's form of `rnnfast.training.CharLM`."""
+    """The PyTorch equivalent of `rnnfast.training.CharLM`."""
 
     def __init__(self, model: CharLM) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class TorchCharLM(torch.nn.Module):
         self.load_state_dict(state)
 
     def forward(self, x: torch.Tensor, state: object) -> tuple[torch.Tensor, object]:
-        """Logits (T, B, V) of the characters after x (T, B), and the new state."""
+        """Return the logits (T, B, V) of the characters that follow x (T, B), and the new state."""
         if hasattr(self, "embedding"):
             vectors = self.embedding(x)
         else:
@@ -59,19 +60,19 @@ class TorchCharLM(torch.nn.Module):
 
 
 def detached(state: object) -> object:
-    """The state as a constant: gradients end there."""
+    """Detach the state, so that gradients stop at the chunk boundary."""
     return tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
 
 
 def loss_of(logits: torch.Tensor, targets: np.ndarray) -> torch.Tensor:
-    """Mean loss a character in nats."""
+    """Return the mean loss per character, in nats."""
     return torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), torch.from_numpy(targets).flatten()
     )
 
 
 def train_torch(model: TorchCharLM, ids: np.ndarray, options: TrainingOptions) -> float:
-    """Trains as `CharLMTrainer` does; returns the validation loss in bits per character."""
+    """Train as `CharLMTrainer` does and return the validation loss in bits per character."""
     held_out = int(ids.size * options.validation)
     streams = Streams(ids[: ids.size - held_out], options.batch, options.seq_len)
     optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
@@ -93,12 +94,12 @@ def train_torch(model: TorchCharLM, ids: np.ndarray, options: TrainingOptions) -
 
 
 def report(name: str, epoch: float, bits: float | None) -> None:
-    """Prints a validation loss."""
+    """Print a validation loss."""
     print(f"{name} epoch {epoch:.0f}: validation {bits:.4f} bits/char", flush=True)
 
 
 def validate_torch(model: TorchCharLM, ids: np.ndarray, options: TrainingOptions) -> float:
-    """As `CharLM.evaluate`."""
+    """Return the loss in bits per character, computed as `CharLM.evaluate` does."""
     model.eval()
     total, state = 0.0, None
     with torch.no_grad():
@@ -110,7 +111,7 @@ def validate_torch(model: TorchCharLM, ids: np.ndarray, options: TrainingOptions
 
 
 def train_rnnfast(model: CharLM, text: str, options: TrainingOptions) -> float:
-    """Trains with `CharLMTrainer`; returns the validation loss in bits per character."""
+    """Train with `CharLMTrainer` and return the validation loss in bits per character."""
 
     class EveryEpoch(Callback):
         def on_validation(self, trainer: CharLMTrainer) -> None:
@@ -123,7 +124,7 @@ def train_rnnfast(model: CharLM, text: str, options: TrainingOptions) -> float:
 
 
 def main() -> None:
-    """Trains both and prints what came of it."""
+    """Train both models and print their losses and times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, help="text to train on; its last 10 %% are held out")
     parser.add_argument("--cell", choices=TORCH_LAYERS, default="lstm")

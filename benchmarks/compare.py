@@ -1,10 +1,10 @@
-"""Two revisions of rnnfast on one machine, in one command.
+"""Compare the speed of two revisions of rnnfast on one machine.
 
     python benchmarks/compare.py REV_A REV_B [--cell gru ...] [--shape T,B,I,H ...] [...]
 
-Checks both revisions out into a temporary folder, builds them, and lets two processes take turns,
-round by round; prints the medians and how many times as fast B is as A. Needs what a build needs:
-pip, scikit-build-core and pybind11 in this interpreter's environment.
+The script checks both revisions out into a temporary folder, builds them, and lets one process for
+each take turns, round by round. It prints the medians and how many times as fast B is as A. It
+needs what a build needs: pip, scikit-build-core and pybind11 in this interpreter's environment.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def git(*arguments: str | Path) -> None:
-    """Runs git in the checkout."""
+    """Run git in the checkout."""
     subprocess.run(["git", "-C", str(ROOT), *map(str, arguments)], check=True)
 
 
 def build(revision: str, folder: Path) -> Path:
-    """Builds a revision; returns the folder to import it from."""
+    """Build a revision and return the folder to import it from."""
     source, site = folder / "source", folder / "site"
     git("worktree", "add", "--quiet", "--detach", source, revision)
     try:
@@ -60,19 +60,19 @@ class Worker:
         )
 
     def time(self, calls: int) -> float:
-        """Seconds that so many calls take."""
+        """Return how many seconds this many calls take."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(calls, file=self._process.stdin, flush=True)
         return float(self._process.stdout.readline())
 
     def cpu_seconds(self) -> float:
-        """CPU time used so far."""
+        """Return the CPU time that the process has used so far."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
@@ -80,7 +80,7 @@ class Worker:
 
 @contextmanager
 def workers(sites: dict[str, Path], case: Case) -> Iterator[dict[str, Worker]]:
-    """A process for each build."""
+    """Run a worker process for each build, and end them all on exit."""
     made = {name: Worker(site, case) for name, site in sites.items()}
     try:
         yield made
@@ -90,7 +90,7 @@ def workers(sites: dict[str, Path], case: Case) -> Iterator[dict[str, Worker]]:
 
 
 def compare(case: Case, sites: dict[str, Path], seconds: float) -> str:
-    """Times a case; returns its line of the table."""
+    """Time a case and return its line of the table."""
     with workers(sites, case) as made:
 
         def own_cpu() -> float:
@@ -107,7 +107,7 @@ def compare(case: Case, sites: dict[str, Path], seconds: float) -> str:
 
 
 def main() -> None:
-    """Builds, measures and prints."""
+    """Build both revisions, measure each case and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("revisions", nargs=2, metavar="REV")
     parser.add_argument("--cell", nargs="+", default=list(rnnfast.functional.cells()))

@@ -1,7 +1,7 @@
-"""One side of compare.py: makes as many calls as standard input says, and prints the seconds.
+"""Run one side of compare.py: make as many calls as standard input asks for, and print the seconds.
 
-The rnnfast that is imported is a revision's; the way to call it is that of this checkout, so that
-both sides do the same, also where a revision has no benchmark of its own.
+The imported rnnfast is the revision under test, but the benchmark code that calls it comes from
+this checkout. Both sides therefore do the same work, even if a revision has no benchmark package.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "python" / "rnnfast" / "benchmar
 
 
 def load() -> None:
-    """Makes this checkout's benchmark package part of the rnnfast that is imported."""
+    """Make this checkout's benchmark package part of the rnnfast that is imported."""
     if importlib.util.find_spec("rnnfast._engine") is None:  # a revision from before that folder
         sys.modules["rnnfast._engine.checks"] = importlib.import_module("rnnfast._checks")
     if importlib.util.find_spec("rnnfast._engine") is None:  # a revision from before that folder
@@ -31,7 +31,7 @@ def load() -> None:
 
 
 def main() -> None:
-    """Makes the calls."""
+    """Make the calls that standard input asks for."""
     load()
     from rnnfast.benchmark import Case, Shape, contestant, make_data, timer
 

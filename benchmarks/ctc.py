@@ -1,10 +1,10 @@
-"""Compares CTC, forward and backward, with PyTorch's on the CPU.
+"""Compare the CTC loss and its gradient with PyTorch's on the CPU.
 
     python benchmarks/ctc.py [--threads 2] [--seconds 10] [--shape 200,32,64,40]
 
-The two take turns in one process, after their results were compared. PyTorch starts from logits,
-as rnnfast does, and from log-probabilities that are there already. Prints the fastest and the
-median call in milliseconds.
+The results are compared first; then the libraries take turns in one process. PyTorch is timed
+twice: from logits, as rnnfast is, and from log-probabilities computed in advance. The script prints
+the fastest and the median call in milliseconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import rnnfast
 def calls(
     sizes: tuple[int, int, int, int], dtype: str
 ) -> dict[str, Callable[[], tuple[float, np.ndarray]]]:
-    """One call of each, which returns the loss and its gradient by the logits."""
+    """Return a call for each contestant, which returns the loss and its gradient by the logits."""
     steps, batch, classes, labels = sizes
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((steps, batch, classes)).astype(dtype)
@@ -47,7 +47,7 @@ def calls(
 
 
 def main() -> None:
-    """Runs the comparison."""
+    """Run the comparison."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each dtype")

@@ -1,10 +1,11 @@
-"""Recurrent layers on a CUDA device: rnnfast beside cuDNN, through PyTorch, in one process.
+"""Compare recurrent layers on a CUDA device with cuDNN, called through PyTorch, in one process.
 
     python benchmarks/cuda.py [--cells lstm gru ...] [--precision full bfloat16] [--kernel NAME]
 
-Shapes are those of DeepBench (T, B, H with I = H) and of the design's roofline. Results are
-compared first; what differs is not timed. Times are medians of CUDA events around whole calls, the
-two libraries in turn. Needs a device, CuPy and a PyTorch with CUDA.
+The shapes are those of DeepBench (T, B, H with I = H) and of the design's roofline. Results are
+compared first, and a case whose results differ is not timed. Times are medians of CUDA events
+around whole calls, with the two libraries taking turns. The script needs a CUDA device, CuPy and a
+PyTorch built for CUDA.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import rnnfast
 from rnnfast._engine import backend
 from rnnfast.benchmark.contestants import twin_cells
 
-# T, B, H. DeepBench's vanilla, LSTM and GRU layers, then the shapes of docs/cuda.md.
+# T, B, H of DeepBench's vanilla, LSTM and GRU layers, followed by the shapes of docs/cuda.md.
 SHAPES = {
     "rnn_tanh": [(50, 16, 1760), (50, 64, 1760), (50, 16, 2560), (50, 64, 2560)],
     "lstm": [
@@ -36,7 +37,7 @@ ROUNDS = 20
 
 
 def events(call: Callable[[], object], cupy: Any) -> float:
-    """Milliseconds of one call on the device."""
+    """Return how many milliseconds one call takes on the device."""
     start, end = cupy.cuda.Event(), cupy.cuda.Event()
     start.record()
     call()
@@ -46,7 +47,7 @@ def events(call: Callable[[], object], cupy: Any) -> float:
 
 
 def pair(cell: str, shape: tuple[int, int, int], precision: str) -> tuple[Any, ...]:
-    """A layer of each library with the same weights, the input and the gradient of the output."""
+    """Return a layer of each library with the same weights, and the input and dy for each."""
     import torch
 
     T, B, H = shape
@@ -64,7 +65,7 @@ def pair(cell: str, shape: tuple[int, int, int], precision: str) -> tuple[Any, .
 
 
 def measure(cell: str, shape: tuple[int, int, int], precision: str) -> str:
-    """One line of the table."""
+    """Compare and time one case, and return its line of the table."""
     import cupy
 
     ours, theirs, (x, dy), (tx, tdy) = pair(cell, shape, precision)
@@ -101,7 +102,7 @@ def measure(cell: str, shape: tuple[int, int, int], precision: str) -> str:
 
 
 def main() -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--precision", nargs="+", default=["full", "bfloat16"])

@@ -1,8 +1,8 @@
-"""How the time of a call grows with the number of steps and with the batch.
+"""Measure how the time of a call grows with the number of steps and with the batch.
 
     python benchmarks/growth.py
 
-Prints Markdown rows: the time of a call, and what a step of one sequence takes.
+The script prints Markdown rows with the time of a call and the time of one step of one sequence.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Latency of single steps: percentiles of a stream's step and of a character of text.
+"""Measure the latency of single steps: percentiles of a stream's step and of a character of text.
 
     python benchmarks/latency.py [--cell lstm ...] [--network 2x512 ...] [--json FILE] [...]
 
-One sequence of characters. `floor` is the time that the weights' bytes take at the probed read
-bandwidth; PyTorch's stream is beside ours where it is installed, with the state carried on.
+The input is one sequence of characters. `floor` is the time it takes to read the weights at the
+probed bandwidth. If PyTorch is installed, it is timed as well, carrying its state from step to
+step.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rnnfast.benchmark.latency import PERCENTILES, Network, run_network
 
 
 def options(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cell", nargs="+", choices=functional.cells(),
                         default=[rnnfast.LSTM(1, 1).cell, rnnfast.GRU(1, 1).cell,
@@ -33,7 +34,7 @@ def options(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measures, prints a table and writes all figures."""
+    """Measure, print a table and write all figures."""
     args = options(argv)
     peaks = probe("float32", args.threads)
     titles = [*(f"p{p:g}" for p in PERCENTILES), "floor", "p50/floor"]

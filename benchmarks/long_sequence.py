@@ -1,10 +1,10 @@
-"""Forward and backward through one very long sequence: time, and the peak memory of the process.
+"""Measure the time and peak memory of a forward and backward pass over one very long sequence.
 
     python benchmarks/long_sequence.py --steps 1000000 --recompute sqrt
 
-The input is one number a step, the loss the mean of y * y / 2, so that every step has a gradient of
-its own. The peak counts all of the process: the interpreter and NumPy, x, y and dy, and what
-rnnfast takes.
+The input is one number per step. The loss is the mean of y * y / 2, so that every step has a
+gradient of its own. The peak counts the whole process: the interpreter, NumPy, x, y and dy, and
+what rnnfast allocates.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from rnnfast import functional
 
 
 def peak_mib() -> float:
-    """The most memory that this process has had resident so far, in MiB."""
+    """Return the most memory that this process has had resident so far, in MiB."""
     fields = Path("/proc/self/status").read_text().split()
     return int(fields[fields.index("VmHWM:") + 1]) / 1024
 
 
 def waves(*shape: int) -> np.ndarray:
-    """Some numbers in [-1, 1]; numpy.random alone would take 7 MiB."""
+    """Return numbers in [-1, 1] without numpy.random, whose import alone would take 7 MiB."""
     return np.sin(np.arange(1.0, 1 + np.prod(shape), dtype=np.float32)).reshape(shape)
 
 

@@ -1,13 +1,14 @@
-"""How calls fare beside others: a busy process on the same CPUs, and PyTorch in this process.
+"""Measure calls beside a busy process on the same CPUs, and beside PyTorch in the same process.
 
     python benchmarks/neighbours.py [--shape T,B,I,H ...] [--seconds 3] [...]
 
-First table: training steps of one LSTM layer, rnnfast's and PyTorch's, on a quiet machine and then
-beside a process that keeps one CPU busy. Small batches are shared out by hidden units, with a
-barrier a time step; batches of 12 or more sequences a thread by sequences, without one.
+The first table shows training steps of one LSTM layer, rnnfast's and PyTorch's, on a quiet machine
+and then beside a process that keeps one CPU busy. rnnfast divides small batches among its threads
+by hidden units, with a barrier at each time step; with 12 or more sequences per thread, it divides
+the batch by sequences and needs no barrier.
 
-Second table: an inference call alone, right after an operation of PyTorch on all threads, and after
-20 ms of idling; the operation of PyTorch alone, and right after the call.
+The second table shows an inference call on its own, right after a PyTorch operation on all threads,
+and after 20 ms of idling. It also shows the PyTorch operation on its own and right after the call.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ Times = list[float]
 
 
 def nothing() -> None:
-    """Precedes a call that is measured as it is."""
+    """Do nothing before a call that is measured on its own."""
 
 
 def one(call: Call, before: Callable[[], object]) -> float:
-    """Seconds of one call, right after `before`."""
+    """Return how many seconds one call takes right after `before`."""
     before()
     start = time.perf_counter()
     call()
@@ -47,7 +48,7 @@ def one(call: Call, before: Callable[[], object]) -> float:
 
 
 def take_turns(calls: dict[str, Call], seconds: float) -> dict[str, Times]:
-    """Times of calls that take turns, at least ten each."""
+    """Time calls that take turns, each at least ten times."""
     times: dict[str, Times] = {name: [] for name in calls}
     for call in calls.values():
         call()
@@ -60,9 +61,9 @@ def take_turns(calls: dict[str, Call], seconds: float) -> dict[str, Times]:
 
 @contextmanager
 def busy_neighbour() -> Iterator[None]:
-    """A process that never waits."""
+    """Run a process that never waits."""
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
-        time.sleep(0.2)  # it starts
+        time.sleep(0.2)  # the process needs time to start
         try:
             yield
         finally:
@@ -70,12 +71,12 @@ def busy_neighbour() -> Iterator[None]:
 
 
 def milliseconds(times: Times) -> str:
-    """Median and 90th percentile."""
+    """Format the median and the 90th percentile."""
     return f"{1e3 * median(times):9.3f} ({1e3 * quantiles(times, n=10)[-1]:9.3f})"
 
 
 def beside_a_process(shape: str, threads: int, seconds: float) -> None:
-    """Prints a line a contestant."""
+    """Print a line for each contestant."""
     case = Case(CELL, Shape.parse(shape), "training", threads=threads)
     data = make_data(case)
     with thread_count(threads):
@@ -93,10 +94,10 @@ def beside_a_process(shape: str, threads: int, seconds: float) -> None:
 
 
 def beside_torch(shape: str, threads: int, repeats: int) -> None:
-    """Prints a line for each way in which the calls can meet."""
+    """Print a line for each way in which the two libraries' calls can follow each other."""
     case = Case(CELL, Shape.parse(shape), threads=threads)
     call, _ = contestant("rnnfast", case, make_data(case))
-    contestant("torch", case, make_data(case))  # sets its number of threads
+    contestant("torch", case, make_data(case))  # called because it sets PyTorch's number of threads
     matrix = torch.randn(400, 400)
 
     def multiply() -> None:
@@ -119,7 +120,7 @@ def beside_torch(shape: str, threads: int, repeats: int) -> None:
 
 
 def main() -> None:
-    """Prints both tables."""
+    """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", nargs="+", default=SHAPES, metavar="T,B,I,H")
     parser.add_argument("--threads", type=int, default=rnnfast.get_num_threads())

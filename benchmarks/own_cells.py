@@ -1,11 +1,12 @@
-"""A training step of cells written in Python, beside compiled ones and beside PyTorch's ways.
+"""Compare training steps of cells written in Python with compiled cells and with PyTorch loops.
 
     python benchmarks/own_cells.py [--cell gru ...] [--shape T,B,I,H ...] [--compile] [--threads N]
 
-For each cell and shape: the compiled cell where there is one, the same equations traced from
-Python, and in PyTorch a loop over the steps: eager, `torch.jit.script`, and (--compile, as it takes
-minutes) `torch.compile`. All have the same weights; outputs and the gradients of weight_hh are
-compared first, then they take turns. A step is forward and backward of the layer alone.
+For each cell and shape, the script times the compiled cell where there is one, the same equations
+traced from Python, and a PyTorch loop over the steps: eager, with `torch.jit.script` and, given
+--compile, with `torch.compile`, which takes minutes. All have the same weights. Outputs and the
+gradients of weight_hh are compared first; then the contestants take turns. A training step is a
+forward and backward pass of the layer alone.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from rnnfast.benchmark.timing import timer
 from rnnfast.cells import ZOO
 
 SHAPES = ["100,64,512,512", "50,50,64,128", "100,1,128,128"]
-AGREEMENT = 1e-3  # of the largest value: rounding in float32 over the steps
+AGREEMENT = 1e-3  # relative to the largest value, as float32 rounding accumulates over the steps
 Step = Callable[[], tuple[np.ndarray, np.ndarray]]
 """Makes a training step; gives y and the gradient of weight_hh."""
 
 
 def gru(a: torch.Tensor, h: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """All steps of a GRU, from the inputs' parts (T, B, 3H)."""
+    """Run all steps of a GRU, given the input projections (T, B, 3H)."""
     ys: list[torch.Tensor] = []
     for x in a.unbind(0):
         r, z, n = x.chunk(3, 1)
@@ -42,7 +43,7 @@ def gru(a: torch.Tensor, h: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> t
 
 
 def lstm(a: torch.Tensor, h: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """All steps of an LSTM."""
+    """Run all steps of an LSTM, given the input projections (T, B, 4H)."""
     ys: list[torch.Tensor] = []
     c = torch.zeros_like(h)
     for x in a.unbind(0):
@@ -56,7 +57,7 @@ def lstm(a: torch.Tensor, h: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> 
 def mut1_projected(
     a: torch.Tensor, h: torch.Tensor, w: torch.Tensor, b: torch.Tensor
 ) -> torch.Tensor:
-    """All steps of MUT1 whose candidate sees W x."""
+    """Run all steps of the MUT1 variant whose candidate gets the projected input W x."""
     ys: list[torch.Tensor] = []
     w_r, w_n = w.chunk(2, 0)
     b_r, b_n = b.chunk(2, 0)
@@ -73,7 +74,7 @@ LOOPS = {"gru": gru, "lstm": lstm, "mut1_projected": mut1_projected}
 
 
 def own_step(layer: rnnfast.Recurrent, x: np.ndarray, dy: np.ndarray) -> Step:
-    """A step of rnnfast."""
+    """Return a training step of rnnfast."""
 
     def step() -> tuple[np.ndarray, np.ndarray]:
         layer.zero_grad()
@@ -87,7 +88,7 @@ def own_step(layer: rnnfast.Recurrent, x: np.ndarray, dy: np.ndarray) -> Step:
 def torch_step(
     loop: Callable[..., torch.Tensor], layer: rnnfast.Recurrent, x: np.ndarray, dy: np.ndarray
 ) -> Step:
-    """A step of PyTorch with the layer's weights."""
+    """Return a training step of PyTorch with the layer's weights."""
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     weights = [torch.tensor(getattr(layer, name).value, requires_grad=True) for name in names]
     w_ih, w_hh, b_ih, b_hh = weights
@@ -107,7 +108,7 @@ def torch_step(
 
 
 def contestants(cell: str, shape: list[int], compiles: bool) -> dict[str, Step]:
-    """All ways to train a cell, with the same weights."""
+    """Return all ways to train a cell, with the same weights."""
     T, B, I, H = shape
     rng = np.random.default_rng(0)
     x, dy = (rng.standard_normal((T, B, n)).astype(np.float32) for n in (I, H))
@@ -127,7 +128,7 @@ def contestants(cell: str, shape: list[int], compiles: bool) -> dict[str, Step]:
 
 
 def compare(steps: dict[str, Step]) -> None:
-    """Checks that all compute the same."""
+    """Check that all contestants compute the same results."""
     expected = steps["traced"]()
     for name, step in steps.items():
         for got, value in zip(step(), expected, strict=True):
@@ -137,7 +138,7 @@ def compare(steps: dict[str, Step]) -> None:
 
 
 def main() -> None:
-    """Prints a table."""
+    """Compare and time each cell and shape, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cell", nargs="+", default=list(LOOPS), choices=list(LOOPS))
     parser.add_argument("--shape", nargs="+", default=SHAPES, metavar="T,B,I,H")

@@ -1,4 +1,4 @@
-"""Plots of benchmark results: shares of the machine's peak as bars, and a roofline."""
+"""Plot benchmark results: shares of the machine's peak as bars, and a roofline."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Json = dict[str, Any]
 
 
 def label(record: Json) -> str:
-    """Cell, shape and what sets the record apart."""
+    """Return a label with the cell, the shape and the settings that distinguish a record."""
     shape = ",".join(str(record[k]) for k in ("seq_len", "batch", "input_size", "hidden_size"))
     return f"{record['cell']} {shape} {record['dtype']} {record['threads']}t {record['isa']}"
 
 
 def draw_bars(records: list[Json], path: Path) -> None:
-    """Share of the peak by case, one bar a mode; a line marks each peer's share."""
+    """Draw the share of the peak for each case, with a bar per mode and a mark per peer."""
     labels = list(dict.fromkeys(map(label, records)))
     modes = list(dict.fromkeys(r["mode"] for r in records))
     peers = list(dict.fromkeys(peer for r in records for peer in r["ratios"]))
@@ -50,10 +50,11 @@ def draw_bars(records: list[Json], path: Path) -> None:
 
 
 def draw_roofline(runs: list[Json], path: Path) -> None:
-    """Rate against operations a byte of least traffic, under the machine's limits.
+    """Draw the rate against the operations per byte of least traffic, under the machine's limits.
 
-    One panel for each instruction set, type and number of threads, of the runs with the default
-    allocator. The slanted limits are the bandwidths of the smallest and the largest working set.
+    There is one panel for each instruction set, dtype and number of threads among the runs with the
+    default allocator. The slanted limits are the bandwidths of the smallest and the largest working
+    set.
     """
     panels = [
         (run["isa"], peaks, run["results"])

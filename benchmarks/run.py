@@ -1,11 +1,11 @@
-"""The full benchmark: every shape of the project's bars, beside PyTorch, onnxruntime and NumPy.
+"""Run the full benchmark, with every shape of the project's targets and all peers.
 
     python benchmarks/run.py [--output FOLDER] [--isa avx2 ...] [--cell gru ...] [...]
 
-Each combination of instruction set and allocator settings is one process of `rnnfast bench`, since
-both are chosen at a process' start. PyTorch is quoted twice: as installed, and with an allocator
-that keeps freed memory (glibc's MALLOC_* variables). Writes results.json, table.txt and, with
-matplotlib, bars.svg and roofline.svg to the folder.
+Each combination of instruction set and allocator settings runs in its own `rnnfast bench` process,
+because both are fixed when a process starts. PyTorch is quoted twice: as installed, and with an
+allocator that keeps freed memory (glibc's MALLOC_* variables). The script writes results.json,
+table.txt and, if matplotlib is installed, bars.svg and roofline.svg to the folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ SHAPES = [
     "1,1,256,256",
     "1,4,256,256",
 ]
-KEEP_MEMORY = {  # bytes: freed blocks stay with the process, and large ones are no mappings
+# In bytes. Freed blocks stay with the process, and large blocks do not get mappings of their own.
+KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
     "MALLOC_TOP_PAD_": "268435456",
@@ -47,7 +48,7 @@ Json = dict[str, Any]
 
 
 def options(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     several: Json = {"nargs": "+"}
     parser.add_argument("--cell", **several, default=[rnnfast.LSTM(1, 1).cell,
@@ -66,8 +67,11 @@ def options(argv: list[str] | None) -> argparse.Namespace:
 
 
 def run(chosen: argparse.Namespace, isa: str, allocator: str) -> Json:
-    """The JSON of `rnnfast bench` in a process with these settings; its lines are shown."""
-    # The tuned allocator matters to PyTorch alone.
+    """Run `rnnfast bench` in a process with these settings, and return its JSON results.
+
+    The process prints its lines to standard output.
+    """
+    # Only PyTorch gains from the tuned allocator.
     peers = chosen.peers if allocator == "default" else [p for p in chosen.peers if p == "torch"]
     command = [sys.executable, "-m", "rnnfast", "bench", f"--seconds={chosen.seconds}"]
     command.append(f"--peers={','.join(peers)}")
@@ -82,7 +86,7 @@ def run(chosen: argparse.Namespace, isa: str, allocator: str) -> Json:
 
 
 def merged(runs: list[Json]) -> list[Json]:
-    """Results by instruction set; the tuned run's ratio is that of one more peer, "torch tuned"."""
+    """Merge the runs of each instruction set; a tuned run adds a peer called "torch tuned"."""
     found: dict[tuple[Any, ...], Json] = {}
     for one in sorted(runs, key=lambda r: list(ALLOCATORS).index(r["allocator"])):
         for result in one["results"]:
@@ -98,7 +102,7 @@ def merged(runs: list[Json]) -> list[Json]:
 
 
 def show(records: list[Json], file: TextIO) -> None:
-    """Writes the results of each instruction set."""
+    """Write the results of each instruction set."""
     peers = list(dict.fromkeys(peer for r in records for peer in r["ratios"]))
     for isa in dict.fromkeys(r["isa"] for r in records):
         lines = report.lines((r for r in records if r["isa"] == isa), peers)
@@ -108,7 +112,7 @@ def show(records: list[Json], file: TextIO) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs, prints and writes everything."""
+    """Run all processes, then print and write the results."""
     chosen = options(argv)
     chosen.output.mkdir(parents=True, exist_ok=True)
     allocators = chosen.allocator if "torch" in chosen.peers else ["default"]

@@ -1,18 +1,19 @@
-"""Serving: steps a second and latency of many sessions, beside onnxruntime with the same weights.
+"""Measure the throughput and latency of serving many sessions, beside onnxruntime.
 
     python benchmarks/serving.py [--model gru:64 lstm:256 ...] [--sessions 1 64 1000] [--json FILE]
 
-In a round every session has a step ready. A step's latency runs from the round's begin to its
-result, so it contains the wait for the steps before it. Contestants take turns in one process:
+All contestants have the same weights. In each round, every session has one step to take. A step's
+latency runs from the start of the round to the step's result, so it includes the wait for the steps
+before it. The contestants take turns in one process:
 
     stream         one call of a stream for all sessions
     pool           one thread submits every step to a StreamPool and waits for all results
-    pool threads   a thread a session, up to 64, each blocks in its steps (no rounds)
-    pool asyncio   a coroutine a session, each awaits its steps (no rounds)
-    ort            onnxruntime, one run a session and step
+    pool threads   one thread per session, up to 64, each blocking in its steps (no rounds)
+    pool asyncio   one coroutine per session, each awaiting its steps (no rounds)
+    ort            onnxruntime, one run per session and step
     ort batched    onnxruntime, one run for all sessions, whose states stay one array
 
-Before anything is timed the outputs are compared.
+The outputs are compared before anything is timed.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ from rnnfast.benchmark import facts
 
 PERCENTILES = (50, 95, 99)
 MOST_THREADS = 64
-Round = Callable[[NDArray], tuple[NDArray, NDArray]]  # x (N, I) to y (N, H) and N latencies
+Round = Callable[[NDArray], tuple[NDArray, NDArray]]  # maps x (N, I) to y (N, H) and N latencies
 
 
 class OnnxRuntime:
-    """onnxruntime's session over a layer's weights; states are carried by the caller."""
+    """An onnxruntime session with a layer's weights, whose states the caller carries."""
 
     def __init__(self, layer: Any, threads: int) -> None:
         options = onnxruntime.SessionOptions()
@@ -54,12 +55,12 @@ class OnnxRuntime:
         self._shape = layer.num_layers, layer.hidden_size
 
     def start(self, batch: int) -> list[NDArray]:
-        """The states of so many sequences at their start."""
+        """Return the initial states of a batch of sequences."""
         layers, hidden = self._shape
         return [np.zeros((layers, batch, hidden), np.float32) for _ in self._names]
 
     def step(self, x: NDArray, states: list[NDArray]) -> tuple[NDArray, list[NDArray]]:
-        """Take a step with x (B, I): y (B, H) and the new states."""
+        """Take a step with x (B, I), and return y (B, H) and the new states."""
         y, *after = self._run(
             self._outputs, {"x": x[None], **dict(zip(self._names, states, strict=True))}
         )
@@ -67,7 +68,7 @@ class OnnxRuntime:
 
 
 def rounds(layer: Any, sessions: int, threads: int, pool: rnnfast.StreamPool) -> dict[str, Round]:
-    """What takes a step of every session, by its name."""
+    """Return the contestants by name, each of which takes a step of every session."""
     stream, ort = layer.stream(sessions), OnnxRuntime(layer, threads)
     opened = [pool.open() for _ in range(sessions)]
     each, together = [ort.start(1) for _ in range(sessions)], ort.start(sessions)
@@ -100,7 +101,7 @@ def rounds(layer: Any, sessions: int, threads: int, pool: rnnfast.StreamPool) ->
         for future in futures:
             future.add_done_callback(lambda _: times.append(clock() - start))
         ys = [future.result() for future in futures]
-        while len(times) < sessions:  # callbacks run after the waiters are told
+        while len(times) < sessions:  # result() can return before the callbacks have run
             time.sleep(0)
         return np.stack(ys), np.array(times)
 
@@ -118,7 +119,7 @@ def rounds(layer: Any, sessions: int, threads: int, pool: rnnfast.StreamPool) ->
 
 
 def threaded(pool: rnnfast.StreamPool, x: NDArray, seconds: float) -> tuple[float, NDArray]:
-    """Steps a second, and their latencies, of a thread for each row of x."""
+    """Return the steps per second and the latencies with a thread for each row of x."""
     end = time.perf_counter() + seconds
     latencies: list[list[float]] = [[] for _ in x]
 
@@ -141,7 +142,7 @@ def threaded(pool: rnnfast.StreamPool, x: NDArray, seconds: float) -> tuple[floa
 
 
 def awaited(pool: rnnfast.StreamPool, x: NDArray, seconds: float) -> tuple[float, NDArray]:
-    """The same of a coroutine for each row of x."""
+    """Return the steps per second and the latencies with a coroutine for each row of x."""
     end = time.perf_counter() + seconds
     times: list[float] = []
 
@@ -162,7 +163,7 @@ def awaited(pool: rnnfast.StreamPool, x: NDArray, seconds: float) -> tuple[float
 
 
 def measure(name: str, sessions: int, seconds: float, threads: int) -> dict[str, Any]:
-    """Steps a second, and percentiles of latency in seconds, of each contestant."""
+    """Return the steps per second and the latency percentiles, in seconds, of each contestant."""
     cell, hidden = name.split(":")
     kind = {"gru": rnnfast.GRU, "lstm": rnnfast.LSTM}[cell]
     layer = kind(int(hidden), int(hidden), seed=1).eval()
@@ -203,7 +204,7 @@ def measure(name: str, sessions: int, seconds: float, threads: int) -> dict[str,
 
 
 def main() -> None:
-    """Measure what the command line asks for, print a table, write all figures."""
+    """Measure what the command line asks for, print a table and write all figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", nargs="+", default=["gru:64", "lstm:256"], metavar="CELL:SIZE")
     parser.add_argument("--sessions", nargs="+", type=int, default=[1, 64, 1000])

@@ -1,12 +1,12 @@
-"""rnnfast's layers for PyTorch beside PyTorch's own, as a user of PyTorch would call both.
+"""Compare rnnfast's layers for PyTorch with PyTorch's own, called as a PyTorch user would.
 
     python benchmarks/torch_layers.py [--part layers packed model pools overhead] [...]
 
-Outputs and gradients are compared first; what differs is not timed. For inference there is also a
-layer whose weights are prepacked. Ratios are the other's time
-over rnnfast.torch's, in one process. Each allocator setting is a process of its own: PyTorch's LSTM
-gains from an allocator that keeps memory, and both are quoted. Beside `torch.nn` there are
-`torch.compile` of it, onnxruntime for inference and, for a cell that PyTorch lacks, a loop in
+Outputs and gradients are compared first, and a contestant whose results differ is not timed. Ratios
+are the contestant's time over rnnfast.torch's, measured in one process. Each allocator setting runs
+in a process of its own: PyTorch's LSTM gains from an allocator that keeps memory, so both settings
+are quoted. Besides `torch.nn`, the contestants are `torch.compile` of it, onnxruntime and
+rnnfast.torch with prepacked weights for inference and, for a cell that PyTorch lacks, a loop in
 `torch.jit.script`.
 """
 
@@ -38,7 +38,7 @@ Contestants = dict[str, Contestant]
 
 
 def show(title: str, contestants: Contestants, seconds: float, agreement: float) -> None:
-    """Compares contestants with the first, times those that agree, and prints a line."""
+    """Compare contestants with the first, time those that agree, and print a line."""
     expected = None
     timers, notes = {}, []
     for name, (call, results) in contestants.items():
@@ -61,19 +61,19 @@ def show(title: str, contestants: Contestants, seconds: float, agreement: float)
 
 
 class Outputs(nn.Module):
-    """The outputs of a layer without its final state."""
+    """A layer that returns its outputs without the final state."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        """(T, B, I) to (T, B, H)."""
+        """Map x (T, B, I) to the outputs (T, B, H)."""
         return self.layer(x)[0]
 
 
 class ScriptedPeephole(nn.Module):
-    """A peephole LSTM as one writes it in PyTorch: a loop over time, to be scripted."""
+    """A peephole LSTM as a PyTorch user would write it: a loop over time, to be scripted."""
 
     def __init__(self, input_size: int, hidden_size: int, dtype: torch.dtype) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class ScriptedPeephole(nn.Module):
             setattr(self, name, nn.Parameter(torch.empty(shape, dtype=dtype)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """(T, B, I) to (T, B, H) and the final state."""
+        """Map x (T, B, I) to the outputs (T, B, H) and the final state."""
         h = x.new_zeros(x.shape[1], self.weight_hh_l0.shape[1])
         c = torch.zeros_like(h)
         inputs = nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
@@ -101,13 +101,13 @@ class ScriptedPeephole(nn.Module):
 
 
 def prepacked(module: nn.Module) -> nn.Module:
-    """The layer, which packs its weights no more."""
+    """Prepack the weights of a layer, so that its calls no longer do, and return it."""
     rnnfast.torch.prepack(module)
     return module
 
 
 def layers(options: argparse.Namespace) -> None:
-    """One layer in one direction."""
+    """Measure one layer in one direction."""
     for cell in options.cell:
         for shape in map(Shape.parse, options.shape):
             for mode in ("training", "inference"):
@@ -135,7 +135,7 @@ def layers(options: argparse.Namespace) -> None:
 
 
 def pools(options: argparse.Namespace) -> None:
-    """Layers of both libraries in turn, and each alone: whether their threads fight."""
+    """Measure layers of both libraries in turn and each alone, to see if their threads compete."""
     for B, H in ((64, 256), (1, 256)):
         x = torch.randn(50, B, H)
         gru, linear = rnnfast.torch.GRU(H, H), nn.Linear(H, H)
@@ -150,7 +150,7 @@ def pools(options: argparse.Namespace) -> None:
 
 
 def trained(module: nn.Module, x: Any, output: Callable[[Any], Tensor]) -> Contestant:
-    """Forward and backward of a module."""
+    """Return a contestant that runs a module forward and backward."""
 
     def call() -> tuple[Tensor, Any]:
         y = output(module(x))
@@ -163,7 +163,7 @@ def trained(module: nn.Module, x: Any, output: Callable[[Any], Tensor]) -> Conte
 
 
 def evaluated(module: nn.Module, x: Any, output: Callable[[Any], Tensor]) -> Contestant:
-    """Inference of a module."""
+    """Return a contestant that runs inference of a module."""
 
     def call() -> Tensor:
         with torch.inference_mode():
@@ -173,13 +173,13 @@ def evaluated(module: nn.Module, x: Any, output: Callable[[Any], Tensor]) -> Con
 
 
 def twins(theirs: nn.Module, ours: nn.Module) -> dict[str, nn.Module]:
-    """The two, with the same weights."""
+    """Give both modules the same weights and return them by name."""
     ours.load_state_dict(theirs.state_dict())
     return {OWN: ours, "torch": theirs}
 
 
 def packed(options: argparse.Namespace) -> None:
-    """Packed sequences with lengths uniform in [T/4, T]."""
+    """Measure packed sequences whose lengths are uniform in [T/4, T]."""
     for kind in ("LSTM", "GRU"):
         for text in ("100,64,256,512", "100,32,128,256", "50,50,64,128"):
             T, B, I, H = map(int, text.split(","))
@@ -207,13 +207,13 @@ class Speech(nn.Module):
         self.readout = nn.Linear(2 * hidden_size, 32)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 80, T) to (B, T/2, 32)."""
+        """Map features (B, 80, T) to logits (B, T/2, 32)."""
         y, _ = self.rnn(self.convolutions(x).transpose(1, 2))
         return self.readout(y)
 
 
 def model(options: argparse.Namespace) -> None:
-    """A whole model, before and after `accelerate`."""
+    """Measure a whole model before and after `accelerate`."""
     pair = twins(Speech(), Speech())
     print(rnnfast.torch.report(rnnfast.torch.accelerate(pair[OWN])))
     for batch, steps in ((16, 400), (1, 400)):
@@ -225,7 +225,7 @@ def model(options: argparse.Namespace) -> None:
 
 
 def overhead(options: argparse.Namespace) -> None:
-    """What a call costs beside its work: a layer of 4 units and a step."""
+    """Measure the overhead of a call, with a layer of 4 units and a single step."""
     for kind in ("LSTM", "GRU", "RNN"):
         pair = twins(getattr(nn, kind)(4, 4), getattr(rnnfast.torch, kind)(4, 4))
         x = torch.randn(1, 1, 4)
@@ -246,7 +246,7 @@ PARTS = {"layers": layers, "packed": packed, "model": model, "pools": pools, "ov
 
 
 def main() -> None:
-    """Runs one process an allocator setting, each of which prints its lines."""
+    """Run one process per allocator setting, each of which prints its lines."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--cell", nargs="+", default=["lstm", "gru", "rnn_tanh", "peephole_lstm"])

@@ -1,8 +1,8 @@
-"""Draw the chart of README.md, training speed over PyTorch's, from a table of benchmarks/run.py.
+"""Draw README.md's chart of training speed relative to PyTorch from a table of benchmarks/run.py.
 
     python benchmarks/training_chart.py docs/results/table.txt docs/results/training.svg
 
-It is written as plain SVG, so that it depends on the table alone and a test can make it again.
+The chart is written as plain SVG, so that it depends only on the table and a test can reproduce it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LARGEST = 30
 
 
 class Speedup(NamedTuple):
-    """How many times longer PyTorch takes for a training step of one layer."""
+    """How many times as long PyTorch takes for a training step of one layer."""
 
     cell: str
     shape: str  # T,B,I,H
@@ -28,7 +28,7 @@ class Speedup(NamedTuple):
 
 
 def read(table: Path) -> list[Speedup]:
-    """Return the training steps of a table, in its order."""
+    """Return the training steps of a table, in the order of its rows."""
     rows = [line.split() for line in table.read_text().splitlines()]
     return [
         Speedup(row[0], row[1], float(row[-3]), float(row[-1]))
@@ -38,17 +38,20 @@ def read(table: Path) -> list[Speedup]:
 
 
 def x_of(factor: float) -> float:
-    """Return where a factor lies on the logarithmic axis."""
+    """Return the position of a factor on the logarithmic axis."""
     return LEFT + (RIGHT - LEFT) * math.log(factor) / math.log(LARGEST)
 
 
 def text(x: float, y: float, words: str, anchor: str = "start", size: int = 12) -> str:
-    """Return a line of text."""
+    """Return the SVG element of a line of text."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}">{words}</text>'
 
 
 def draw(speedups: list[Speedup]) -> str:
-    """Return the chart: a group of bars a shape, a bar a cell, a mark for the tuned allocator."""
+    """Return the chart as SVG.
+
+    Each shape has a group of bars, with a bar for each cell and a mark for the tuned allocator.
+    """
     shapes = list(dict.fromkeys(s.shape for s in speedups))
     group = BAR * len(CELLS) + GAP
     bottom = TOP + group * len(shapes)

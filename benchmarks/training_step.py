@@ -1,14 +1,14 @@
-"""A whole training step of a character model beside the same in PyTorch, in characters a second.
+"""Compare whole training steps of a character model with PyTorch's, in characters per second.
 
     python benchmarks/training_step.py [--cell gru ...] [--shape B,T,H,L ...] [--embedding 64] [...]
 
-A step: characters through an embedding (or one-hot), recurrent layers and a linear layer, softmax
-cross-entropy, all gradients, clipping of their norm, Adam. Both libraries live in one process,
-start from the same weights and read the same text; their losses over the first steps are compared,
-then they take turns. Each allocator setting is a process of its own: PyTorch is quoted as
-installed, and with an allocator that keeps freed memory.
+A step runs characters through an embedding (or one-hot vectors), recurrent layers, a linear layer
+and the softmax cross-entropy, computes all gradients, clips their norm and updates the parameters
+with Adam. Both libraries live in one process, start from the same weights and read the same text.
+Their losses over the first steps are compared; then they take turns. Each allocator setting runs in
+a process of its own: PyTorch is quoted as installed and with an allocator that keeps freed memory.
 
-The column `python` is the part of a step of rnnfast outside its compiled functions.
+The column `python` is the part of rnnfast's step that is spent outside its compiled functions.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ SHAPES = ["1,25,100,1", "50,50,128,2", "100,100,512,1"]
 CLIP_NORM = 5.0
 LEARNING_RATE = 1e-3
 COMPARED_STEPS = 10
-AGREEMENT = 1e-4  # of the loss: rounding in float32, which Adam's first steps amplify
+AGREEMENT = 1e-4  # relative to the loss, as Adam's first steps amplify float32 rounding
 
 Step = Callable[[], float]
 
 
 def own_step(model: CharLM, streams: Streams) -> Step:
-    """A step of rnnfast; gives its loss."""
+    """Return a training step of rnnfast, which returns its loss."""
     optimizer = rnnfast.Adam(model.parameters(), LEARNING_RATE)
     state = None
 
@@ -60,7 +60,7 @@ def own_step(model: CharLM, streams: Streams) -> Step:
 
 
 def torch_step(model: TorchCharLM, streams: Streams) -> Step:
-    """A step of PyTorch; gives its loss."""
+    """Return a training step of PyTorch, which returns its loss."""
     optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, fused=True)
     state = None
 
@@ -81,7 +81,7 @@ def torch_step(model: TorchCharLM, streams: Streams) -> Step:
 
 @contextmanager
 def compiled_seconds() -> Iterator[Callable[[], float]]:
-    """Counts the time spent inside the compiled functions, their wrapping's own cost included."""
+    """Count the time spent in the compiled functions, including the cost of wrapping them."""
     spent = 0.0
     names = [n for n in vars(_core) if callable(getattr(_core, n)) and not n.startswith("_")]
     functions = {n: f for n in names if not isinstance(f := getattr(_core, n), type)}
@@ -107,7 +107,7 @@ def compiled_seconds() -> Iterator[Callable[[], float]]:
 
 
 def python_seconds(step: Step, steps: int = 50) -> float:
-    """Median time of a step outside the compiled functions."""
+    """Return the median time that a step spends outside the compiled functions."""
     outside = []
     with compiled_seconds() as spent:
         for _ in range(steps):
@@ -118,7 +118,11 @@ def python_seconds(step: Step, steps: int = 50) -> float:
 
 
 def compare(own: Step, peer: Step) -> float:
-    """The largest relative difference of the losses over the first steps."""
+    """Return the largest relative difference of the losses over the first steps.
+
+    Raises:
+        SystemExit: If the losses differ by more than rounding.
+    """
     losses = np.array([(own(), peer()) for _ in range(COMPARED_STEPS)])
     difference = float(np.abs(losses[:, 0] / losses[:, 1] - 1).max())
     if not difference <= AGREEMENT:
@@ -127,7 +131,7 @@ def compare(own: Step, peer: Step) -> float:
 
 
 def run_case(text: str, cell: str, shape: str, threads: int, options: argparse.Namespace) -> str:
-    """Compares and times one model; a line of the table."""
+    """Compare and time one model, and return its line of the table."""
     batch, seq_len, hidden_size, num_layers = map(int, shape.split(","))
     rnnfast.set_num_threads(threads)
     torch.set_num_threads(threads)
@@ -150,7 +154,7 @@ def run_case(text: str, cell: str, shape: str, threads: int, options: argparse.N
 
 
 def main() -> None:
-    """Runs one process an allocator setting, each of which prints its lines."""
+    """Run one process per allocator setting, each of which prints its lines."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cell", nargs="+", choices=TORCH_LAYERS, default=["lstm", "gru"])
     parser.add_argument("--shape", nargs="+", default=SHAPES, metavar="B,T,H,L")

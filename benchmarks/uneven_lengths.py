@@ -1,9 +1,9 @@
-"""What batches of unequal lengths cost beside their share of useful steps.
+"""Measure what batches of unequal lengths cost beyond their share of useful steps.
 
     python benchmarks/uneven_lengths.py
 
-Lengths are uniform in [T/4, T]. The excess is the time of such a batch over the time of a full one,
-divided by the share of steps that are useful: 1 if padding costs nothing.
+Lengths are uniform in [T/4, T]. The excess is the time of such a batch relative to a full one,
+divided by the share of steps that are useful. It is 1 if padding costs nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHAPES = ("100,64,256,256", "100,64,512,512", "200,32,256,256", "200,32,512,512"
 def make_call(
     cell: str, shape: tuple[int, ...], lengths: np.ndarray | None, training: bool
 ) -> partial[None]:
-    """One forward pass, and backward if training."""
+    """Return a call that runs one forward pass and, if training, a backward pass."""
     T, B, I, H = shape
     rng = np.random.default_rng(0)
     layer = rnnfast.Recurrent(cell, I, H, seed=1)
@@ -40,7 +40,7 @@ def make_call(
 
 
 def main() -> None:
-    """Measure what the command line asks for, a line each."""
+    """Measure what the command line asks for and print a line for each case."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--cell", nargs="+", default=["lstm", "gru"])
     parser.add_argument("--shape", nargs="+", default=SHAPES, help="T,B,I,H")

@@ -1,11 +1,12 @@
-"""What each cell of the zoo learns: bits a character on the same text, as a table.
+"""Compare what each cell of the zoo learns, in bits per character on the same text.
 
     python benchmarks/zoo.py [--cell NAME ...] [--parameters N] [--steps N] [--seed N]
 
 Each model is an embedding as wide as the state, one layer of the cell and a linear layer, with the
 state's size chosen so that all have about the same number of parameters. All read the same text
 (the source files of Python's standard library) in the same order for the same number of steps, with
-one optimiser and learning rate for all: a table of what runs, not of what a cell can do when tuned.
+one optimiser and learning rate for all. Nothing is tuned to a cell, so the table does not show the
+best that each can do.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TEXT = 1_000_000  # characters
 
 
 def model_of(cell: str, vocabulary: Vocabulary, parameters: int, seed: int) -> CharLM:
-    """The model of a cell whose number of parameters comes nearest."""
+    """Return the model of a cell whose number of parameters comes nearest to `parameters`."""
 
     def config(size: int) -> CharLMConfig:
         return CharLMConfig(cell=cell, hidden_size=size, embedding_size=size)
@@ -37,7 +38,7 @@ def model_of(cell: str, vocabulary: Vocabulary, parameters: int, seed: int) -> C
 
 
 def main() -> None:
-    """Prints a table in Markdown, the best cell first."""
+    """Train each model and print a Markdown table with the best cell first."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cell", nargs="+", default=list(ZOO), choices=list(ZOO), metavar="NAME")
     parser.add_argument("--parameters", type=int, default=100_000)

@@ -1,4 +1,4 @@
-"""Trains a small language model on the Python standard library for a minute and lets it write.
+"""Train a small language model on the Python standard library for a minute, then sample from it.
 
 python examples/char_lm.py [FILE...]
 """
@@ -22,16 +22,16 @@ from rnnfast.training import (
 
 
 class StopWhenGood(Callback):
-    """Ends the run early, to show what a callback can do."""
+    """A callback that ends the run early once the model is good enough."""
 
     def on_validation(self, trainer: Trainer) -> None:
-        """Looks at the new loss, in bits a character."""
+        """Stop the trainer if the validation loss is below 1.5 bits per character."""
         if trainer.validation_loss is not None and trainer.validation_loss < 1.5:
             trainer.stop()
 
 
 def main() -> None:
-    """Trains, then samples at three temperatures."""
+    """Train the model, then sample at three temperatures."""
     text = read_text(sys.argv[1:]) if sys.argv[1:] else stdlib_text()
     model = CharLM(Vocabulary(text), CharLMConfig(cell="gru", hidden_size=192), seed=0)
     options = TrainingOptions(minutes=1, sample_every=0)

@@ -1,16 +1,16 @@
-"""Data-parallel training of a recurrent PyTorch model on several processes, or machines.
+"""Train a recurrent PyTorch model data-parallel on several processes or machines.
 
     pip install torch
     torchrun --nproc-per-node 2 examples/data_parallel.py
 
-On many machines start the same script on each of them:
+To use several machines, start the same script on each of them:
 
     torchrun --nnodes 4 --nproc-per-node 1 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \
         examples/data_parallel.py
 
-Every process trains on its part of each batch; DistributedDataParallel averages the gradients, so
-that all of them take the same steps, those of one process on the whole batch. The task: sum a
-sequence of numbers.
+Every process trains on its part of each batch. DistributedDataParallel averages the gradients, so
+that all processes take the same steps as one process would with the whole batch. The task is to sum
+a sequence of numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import rnnfast.torch
 
 
 class Summer(nn.Module):
-    """Reads numbers, and says what they add up to."""
+    """A model that reads a sequence of numbers and predicts their sum."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,13 +33,13 @@ class Summer(nn.Module):
         self.readout = nn.Linear(64, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, 1) to (B,)."""
+        """Map sequences (B, T, 1) to their predicted sums (B,)."""
         _, h = self.rnn(x)
         return self.readout(h[-1]).squeeze(-1)
 
 
 def main() -> None:
-    """Train, and print the loss."""
+    """Train the model and print the loss."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=128, help="of all processes together")
@@ -50,7 +50,7 @@ def main() -> None:
     torch.manual_seed(0)
     model = nn.parallel.DistributedDataParallel(Summer())
     optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
-    data = torch.Generator().manual_seed(1)  # the same batches everywhere
+    data = torch.Generator().manual_seed(1)  # the same batches in every process
     for step in range(options.steps):
         x = torch.rand(options.batch, 20, 1, generator=data)
         mine = x[rank::processes]

@@ -1,12 +1,14 @@
-"""Data-parallel training of a model of NumPy arrays on several processes, or machines, over MPI.
+"""Train a model of NumPy arrays data-parallel on several processes or machines over MPI.
 
     pip install mpi4py mpich
     mpiexec -n 2 python examples/data_parallel_mpi.py
 
-On many machines the same, with `mpiexec -n 4 -hosts a,b,c,d`. Any MPI will do that mpi4py finds.
+To use several machines, start it with `mpiexec -n 4 -hosts a,b,c,d`. It works with any MPI library
+that mpi4py finds.
 
-Every process takes its part of each batch; one message sums the gradients of all, so that all take
-the same step, that of one process on the whole batch. The task: sum a sequence of numbers.
+Every process takes its part of each batch. A single message sums the gradients, so that all
+processes take the same step as one process would with the whole batch. The task is to sum a
+sequence of numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ import rnnfast
 
 
 def make_model(dtype: str = "float32") -> rnnfast.Sequential:
-    """Reads numbers (T, B, 1), and says what they add up to, (B, 1); everywhere the same."""
+    """Return a model that reads numbers (T, B, 1) and predicts their sums (B, 1).
+
+    The seeds are fixed, so that every process starts from the same weights.
+    """
     return rnnfast.Sequential(
         rnnfast.GRU(1, 64, dtype=dtype, seed=0),
         rnnfast.Last(),
@@ -35,7 +40,7 @@ def add_gradients(
 ) -> float:
     """Add the gradients of a batch to those of the model, and return its mean loss.
 
-    Each process computes those of its part; the parts need not be of one size.
+    Each process computes the gradients of its part; the parts need not be the same size.
     """
     mine = slice(comm.rank, None, comm.size)
     loss, dy = rnnfast.mse(model(x[:, mine]), target[mine], reduction="sum")
@@ -50,7 +55,7 @@ def add_gradients(
 
 
 def main() -> None:
-    """Train, and print the loss."""
+    """Train the model and print the loss."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=128, help="of all processes together")
@@ -61,7 +66,7 @@ def main() -> None:
     rnnfast.set_num_threads(max(1, rnnfast.get_num_threads() // here))
     model = make_model()
     optimizer = rnnfast.Adam(model, lr=0.005)
-    data = np.random.default_rng(1)  # the same batches everywhere
+    data = np.random.default_rng(1)  # the same batches in every process
     for step in range(options.steps):
         x = data.random((20, options.batch, 1), dtype=np.float32)
         loss = add_gradients(comm, model, x, x.sum(0))

@@ -1,4 +1,4 @@
-"""A forecast in 12 lines: the next value of a series, by a model of layers that is trained.
+"""Forecast the next value of a series in 12 lines, with a model of layers.
 
 python examples/forecast.py
 """
@@ -10,7 +10,7 @@ from rnnfast import data
 from rnnfast.training import RunOptions, Trainer
 
 series = np.sin(np.arange(1000) / 7).astype(np.float32)
-x, y = data.windows(series, length=30)  # (30, 970, 1), and the (1, 970, 1) that follow
+x, y = data.windows(series, length=30)  # windows (30, 970, 1) and the values after them (1, 970, 1)
 batches = data.batches(x[:, :870], y[:, :870], batch_size=32, axis=1)
 model = rnnfast.Sequential(
     rnnfast.GRU(1, 32, seed=0), rnnfast.Last(), rnnfast.Linear(32, 1, seed=1)

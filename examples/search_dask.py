@@ -1,10 +1,11 @@
-"""A search for a forecaster's parameters on the workers of a Dask cluster, and an ensemble.
+"""Search for a forecaster's parameters on the workers of a Dask cluster, and train an ensemble.
 
     pip install scikit-learn "dask[distributed]"
     python examples/search_dask.py --workers 2
     python examples/search_dask.py --scheduler HOST:8786   # of a cluster on many machines
 
-Each worker trains other forecasters; nothing but parameters, the series and errors travels.
+Each worker trains different forecasters. Only parameters, the series, errors and forecasts are sent
+between the processes.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ HORIZON = 12
 
 
 def make_series() -> NDArray[np.float64]:
-    """Five years of months: a season on a slope, and noise."""
+    """Return 25 years of monthly values: a yearly season on a slope, with noise."""
     months = np.arange(300)
     noise = np.random.default_rng(0).normal(scale=0.1, size=months.size)
     return np.sin(months * np.pi / 6) + months / 60 + noise
 
 
 def backtest(parameters: dict[str, Any], series: NDArray[np.float64]) -> tuple[float, str]:
-    """The mean error of forecasts from four dates, and which worker has made them."""
-    rnnfast.set_num_threads(1)  # a worker a core
+    """Return the mean error of forecasts from four dates, and the worker that made them."""
+    rnnfast.set_num_threads(1)  # there is one worker per core
     held_out = 4 * HORIZON
     model = Forecaster(HORIZON, max_iter=20, random_state=0, **parameters).fit(series[:-held_out])
     errors = []
@@ -45,13 +46,13 @@ def backtest(parameters: dict[str, Any], series: NDArray[np.float64]) -> tuple[f
 
 
 def forecast(seed: int, parameters: dict[str, Any], series: NDArray[np.float64]) -> Any:
-    """The forecast of one member of an ensemble."""
+    """Return the forecast of one member of an ensemble."""
     rnnfast.set_num_threads(1)
     return Forecaster(HORIZON, max_iter=20, random_state=seed, **parameters).fit(series).predict()
 
 
 def main() -> None:
-    """Search, and forecast by the mean of an ensemble of the best."""
+    """Search for the best parameters, and forecast with the mean of an ensemble that uses them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=2, help="processes on this machine")
     parser.add_argument("--scheduler", help="address of a running cluster, instead")
