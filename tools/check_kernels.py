@@ -1,11 +1,11 @@
-"""Checks what the compiler made of the CUDA kernels: registers, stack, and their instructions.
+"""Check what the compiler made of the CUDA kernels: registers, stack and instructions.
 
     python tools/check_kernels.py python/rnnfast/_cuda*.so     # or object files of the build
 
-Every kernel of every architecture must do without stack and local memory, and within the registers
-that the plan counts on; what its design rests on (tensor cores, asynchronous copies and stores)
-must be there. Needs `cuobjdump`, from the CUDA toolkit or from the packages nvidia-cuda-cuobjdump
-and nvidia-cuda-nvdisasm.
+On every architecture, each kernel must use no stack or local memory and no more registers than the
+plan counts on. It must also contain the instructions that its design rests on (tensor cores,
+asynchronous copies and stores). The check needs `cuobjdump`, from the CUDA toolkit or from the
+packages nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Family:
     name: str
     pattern: str
     threads: int
-    registers: int  # of a thread, at most
+    registers: int  # at most, per thread
     instructions: tuple[str, ...] = ()
-    since: int = 0  # the architecture from which on it is not empty
+    since: int = 0  # the first architecture that must have the instructions
 
 
-# The first that matches counts. Ceilings of recurrent kernels are those of src/cuda/resources.h.
+# The first match counts. The limits of the recurrent kernels are those of src/cuda/resources.h.
 FAMILIES = (
     Family("grid", r"_grid_kernel", 256, 168, ("LDGSTS",), 80),
     Family("cluster", r"_mma_kernel.*ClusterExchange", 256, 255, ("HMMA", "STAS", "SYNCS"), 90),
@@ -59,12 +59,12 @@ class Kernel:
 
     @property
     def family(self) -> Family:
-        """The first that it matches."""
+        """The first family that the kernel matches."""
         return next(family for family in FAMILIES if re.search(family.pattern, self.name))
 
 
 def cuobjdump() -> str | None:
-    """The program's path; None if it is nowhere."""
+    """Return the path of cuobjdump, or None if it is not installed."""
     found = shutil.which("cuobjdump")
     if found:
         return found
@@ -76,7 +76,7 @@ def cuobjdump() -> str | None:
 
 
 def run(program: str, option: str, file: Path) -> Iterator[tuple[int, str]]:
-    """The lines of its output, each with the architecture that it is about."""
+    """Run the program, and yield each line of its output with the architecture it describes."""
     done = subprocess.run([program, option, str(file)], capture_output=True, text=True, check=True)
     architecture = 0
     for line in done.stdout.splitlines():
@@ -87,7 +87,7 @@ def run(program: str, option: str, file: Path) -> Iterator[tuple[int, str]]:
 
 
 def kernels(program: str, file: Path) -> list[Kernel]:
-    """All of a file's."""
+    """Return all kernels of a file."""
     result, name = [], ""
     for architecture, line in run(program, "--dump-resource-usage", file):
         function = re.match(r" Function (\S+):", line)
@@ -100,7 +100,7 @@ def kernels(program: str, file: Path) -> list[Kernel]:
 
 
 def instructions(program: str, file: Path) -> dict[tuple[str, int], set[str]]:
-    """Names of the instructions of each function and architecture, up to the first dot."""
+    """Return the instruction names, up to the first dot, of each function and architecture."""
     result: dict[tuple[str, int], set[str]] = defaultdict(set)
     name = ""
     for architecture, line in run(program, "--dump-sass", file):
@@ -114,7 +114,7 @@ def instructions(program: str, file: Path) -> dict[tuple[str, int], set[str]]:
 
 
 def problems(kernel: Kernel, found: set[str]) -> Iterator[str]:
-    """What is wrong with a kernel that has these instructions."""
+    """Yield what is wrong with a kernel that has these instructions."""
     family = kernel.family
     if kernel.stack or kernel.local:
         yield f"{kernel.stack} bytes of stack and {kernel.local} of local memory, expected none"
@@ -132,7 +132,7 @@ def problems(kernel: Kernel, found: set[str]) -> Iterator[str]:
 
 
 def check(program: str, files: list[Path]) -> tuple[str, list[str]]:
-    """A table of the families, and what is wrong."""
+    """Return a table of the families and a list of what is wrong."""
     wrong: list[str] = []
     groups: dict[tuple[str, int], list[Kernel]] = defaultdict(list)
     for file in files:
@@ -153,7 +153,7 @@ def check(program: str, files: list[Path]) -> tuple[str, list[str]]:
 
 
 def main() -> int:
-    """Prints the table; 1 if something is wrong."""
+    """Print the table, and return 1 if something is wrong."""
     program = cuobjdump()
     if program is None:
         print("check_kernels: skipped, as there is no cuobjdump")

@@ -1,14 +1,14 @@
-"""Checks the directions of dependencies, in C++ and in Python.
+"""Check the directions of dependencies in C++ and in Python.
 
     bindings -> rnn -> {cpu, cuda} -> cells -> core
 
-cpu and cuda never include each other; what a kernel file reaches includes no standard header (a
-std template compiled for one instruction set could be linked into another's code); CUDA's headers
-and the emulator are seen by the files that name them in CUDA_ALONE.
+cpu and cuda never include each other. A kernel file must not reach a standard header, even
+indirectly, because a std template compiled for one instruction set could be linked into another's
+code. Only the files listed in CUDA_ALONE may include CUDA's headers and the emulator.
 
-A Python module imports modules of its own folder and of those on lower FLOORS, be it at the top, in
-a function or for types; no modules import each other in a circle; the reference imports NumPy
-alone. Prints each offence; exits with 1 if there is one.
+A Python module may import modules of its own folder and of folders on lower FLOORS, whether the
+import is at the top, in a function or for types. Imports must not form a circle, and the reference
+imports NumPy alone. The script prints each offence and exits with 1 if there is one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 SOURCES = {".h", ".cpp", ".cu", ".cuh"}
 CUDA_ALONE = {"src/cuda/device.cuh"}  # may include CUDA's headers and the emulator
 CUDA_HEADER = re.compile(r"^(cuda|cublas|cooperative_groups|emulator)[^/]*$")
-# Folders and modules of the package from the bottom up; those of one floor do not see each other.
+# Folders and modules of the package, from the bottom up. Those of one floor never import each other.
 FLOORS = (
     {"_core", "_version", "_files", "reference"},
     {"cells", "traced"},
@@ -45,22 +45,22 @@ FLOORS = (
     {"cli"},
     {"__main__"},
 )
-# (module, what it imports for types alone) that make a circle: a subject, those who observe it, and
-# who saves it.
+# Pairs of a module and what it imports for types alone, in a circle that is allowed: the trainer
+# imports its observers and the code that saves it, and these need its type.
 CIRCLES_OF_TYPES = {
     (f"training.{name}", "training.trainer")
     for name in ("best", "callbacks", "csv_log", "early_stopping", "run_state")
 }
-INTRINSICS = {"arm_neon.h", "immintrin.h"}  # the compiler's own; they leave no symbols behind
+INTRINSICS = {"arm_neon.h", "immintrin.h"}  # the compiler's own headers, which define no symbols
 
 
 def includes(path: Path) -> list[tuple[str, str]]:
-    """(kind, name) of each include line: kind is '<' or '"'."""
+    """Return (kind, name) of each include line, where kind is '<' or '"'."""
     return INCLUDE.findall(path.read_text(encoding="utf-8"))
 
 
 def wrong_directions(path: Path, layer: str) -> Iterator[str]:
-    """Includes of `path`, a file of `layer`, that do not point down."""
+    """Yield the includes of `path`, a file of `layer`, that do not point down."""
     for kind, name in includes(path):
         if CUDA_HEADER.match(name):
             if path.relative_to(ROOT).as_posix() not in CUDA_ALONE:
@@ -76,7 +76,7 @@ def wrong_directions(path: Path, layer: str) -> Iterator[str]:
 
 
 def standard_headers(kernel: Path) -> Iterator[str]:
-    """Standard headers that a kernel file reaches."""
+    """Yield the standard headers that a kernel file reaches."""
     seen, todo = {kernel}, [kernel]
     while todo:
         path = todo.pop()
@@ -91,7 +91,7 @@ def standard_headers(kernel: Path) -> Iterator[str]:
 
 
 def foreign_imports(path: Path) -> Iterator[str]:
-    """Imports of a reference file that are neither standard, NumPy, nor of the reference."""
+    """Yield a reference file's imports of anything but the standard library, NumPy and itself."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
@@ -106,13 +106,13 @@ def foreign_imports(path: Path) -> Iterator[str]:
 
 
 def python_modules() -> dict[str, Path]:
-    """The files of the package, by names such as `layers.dense` and `layers.__init__`."""
+    """Return the files of the package by names such as `layers.dense` and `layers.__init__`."""
     files = [path for path in sorted(PACKAGE.glob("**/*.py*")) if path.suffix in {".py", ".pyi"}]
     return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in files}
 
 
 def imported_modules(module: str, modules: dict[str, Path]) -> set[str]:
-    """The modules of the package that a module names in imports, wherever they stand."""
+    """Return the modules of the package that a module imports anywhere in its code."""
     tree = ast.parse(modules[module].read_text(encoding="utf-8"))
     blocks = [n for n in ast.walk(tree) if isinstance(n, ast.If)]
     for_types = [n for n in blocks if ast.unparse(n.test) == "TYPE_CHECKING"]
@@ -134,7 +134,7 @@ def imported_modules(module: str, modules: dict[str, Path]) -> set[str]:
 
 
 def module_of(name: str, modules: dict[str, Path]) -> str | None:
-    """The module that has an imported name, such as `rnnfast.layers.dense.Linear`."""
+    """Return the module that provides a name such as `rnnfast.layers.dense.Linear`."""
     package, *parts = name.split(".")
     if package != "rnnfast":
         return None
@@ -147,7 +147,7 @@ def module_of(name: str, modules: dict[str, Path]) -> str | None:
 
 
 def upward_imports(imported: dict[str, set[str]]) -> Iterator[str]:
-    """Imports that do not point down."""
+    """Yield the imports that do not point down."""
     floor_of = {folder: floor for floor, folders in enumerate(FLOORS) for folder in folders}
     for module, targets in imported.items():
         folder = module.split(".")[0]
@@ -161,7 +161,7 @@ def upward_imports(imported: dict[str, set[str]]) -> Iterator[str]:
 
 
 def circles(imported: dict[str, set[str]]) -> Iterator[str]:
-    """A circle of imports, if there is one."""
+    """Yield a circle of imports, if there is one."""
     try:
         TopologicalSorter(imported).prepare()
     except CycleError as error:
@@ -169,7 +169,7 @@ def circles(imported: dict[str, set[str]]) -> Iterator[str]:
 
 
 def offences() -> Iterator[str]:
-    """Every offence in the tree, as 'file: what'."""
+    """Yield every offence in the tree as 'file: what'."""
     files = [path for path in sorted(ROOT.glob("src/**/*")) if path.suffix in SOURCES]
     for path in files:
         layer = path.relative_to(CPP if CPP in path.parents else CPP.parent).parts[0]
@@ -188,7 +188,7 @@ def offences() -> Iterator[str]:
 
 
 def main() -> int:
-    """Runs the check."""
+    """Run the check, print each offence, and return 1 if there is one."""
     found = list(offences())
     for offence in found:
         print(offence)

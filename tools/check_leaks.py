@@ -1,11 +1,11 @@
-"""Makes many small calls and checks that the process' memory stays as it is.
+"""Make many small calls and check that the memory of the process does not grow.
 
     python tools/check_leaks.py --calls 1000000
 
-The calls go round every cell with forward, backward, forward without training, lengths, indices,
-several layers, both directions, dropout and recomputation, and the layers around recurrent ones,
-and an error that each raises on the way. A leak of about one byte a call is found in a million
-calls.
+The calls cycle through every cell with forward and backward passes, inference, lengths, indices,
+several layers, both directions, dropout and recomputation, and through the other kinds of layers.
+Each also makes calls that raise an error midway. With a million calls, the check finds a leak of
+about one byte per call.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from rnnfast import functional
 
 Array: TypeAlias = NDArray[Any]
 
-WARM_UP = 20_000  # calls until caches, pools and free lists have what they need
+WARM_UP = 20_000  # calls that fill the caches, pools and free lists before the measurement
 ALLOWED = 1 << 20  # bytes that the process may grow
 PARTS = 10
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is resident now."""
+    """Return the memory of this process that is resident now."""
     fields = Path("/proc/self/status").read_text().split()
     return int(fields[fields.index("VmRSS:") + 1]) << 10
 
@@ -46,24 +46,24 @@ def expect_error(kind: type[Exception], call: Callable[[], object]) -> None:
 
 
 def train(layer: Any, x: Array, dy: Array, lengths: Array | None = None) -> None:
-    """A forward and a backward pass."""
+    """Run a forward and a backward pass."""
     layer.train()
     layer(x, lengths=lengths)
     layer.backward(dy)
 
 
 def infer(layer: Any, x: Array) -> None:
-    """A forward pass that keeps nothing."""
+    """Run a forward pass that keeps nothing for a backward pass."""
     layer.eval()
     layer(x)
 
 
 def make_calls() -> list[Callable[[], object]]:
-    """Calls of every cell, with options of all kinds, and errors."""
+    """Return calls of every cell with options of all kinds, and calls that raise errors."""
     rng = np.random.default_rng(0)
     lengths, indices = np.array([3, 1]), rng.integers(0, 4, (3, 2))
     x = rng.standard_normal((3, 2, 4)).astype(np.float32)
-    long = rng.integers(0, 4, (600, 1))  # two segments of recomputation
+    long = rng.integers(0, 4, (600, 1))  # long enough for two segments of recomputation
     long_dy = np.ones((600, 1, 10), np.float32)
     calls: list[Callable[[], object]] = []
     for cell in functional.cells():
@@ -102,7 +102,7 @@ def make_calls() -> list[Callable[[], object]]:
 
 
 def main() -> int:
-    """Returns 1 if memory grew."""
+    """Run the check, and return 1 if memory grew."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--calls", type=int, default=1_000_000)
     args = parser.parse_args()

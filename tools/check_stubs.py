@@ -1,8 +1,9 @@
-"""Compares python/rnnfast/_core.pyi with the stubs of the installed extension.
+"""Compare python/rnnfast/_core.pyi with the stubs of the installed extension.
 
     python tools/check_stubs.py [--write]
 
-Prints the difference and exits with 1 if there is one; --write puts the new stubs in place.
+The script prints the difference and exits with 1 if there is one. With --write, it writes the new
+stubs to that file instead.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ STUBS = Path(__file__).resolve().parents[1] / "python" / "rnnfast" / "_core.pyi"
 
 
 def generate() -> str:
-    """The stubs that pybind11-stubgen makes of the installed rnnfast._core, formatted."""
+    """Return the formatted stubs that pybind11-stubgen makes of the installed rnnfast._core."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["-m", "pybind11_stubgen", "rnnfast._core", "--output-dir", folder, "--exit-code"]
         subprocess.run([sys.executable, *command], check=True)
@@ -28,7 +29,7 @@ def generate() -> str:
 
 
 def main(*, write: bool) -> int:
-    """Runs the check, or writes the stubs."""
+    """Run the check, or write the stubs."""
     new = generate()
     if write:
         STUBS.write_text(new, encoding="utf-8")

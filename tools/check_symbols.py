@@ -1,10 +1,10 @@
-"""Checks that no kernel object exports a symbol outside the namespace of its instruction set.
+"""Check that no kernel object exports a symbol outside the namespace of its instruction set.
 
     python tools/check_symbols.py BUILD_DIRECTORY
 
-A weak function that two instruction sets share is kept once by the linker, and the copy compiled
-with AVX-512 could end up in the baseline's code. Prints each offence; exits with 1 if there is one
-or if there are no kernel objects.
+If two instruction sets share a weak function, the linker keeps only one copy, and the copy compiled
+with AVX-512 could end up in the baseline's code. The script prints each offence and exits with 1 if
+there is one or if there are no kernel objects.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OBJECT = re.compile(r"rnnfast_(?P<isa>[a-z0-9]+)_(float|double|Bf16Converted|Bf1
 
 
 def exported(path: Path) -> list[tuple[str, str]]:
-    """(type, mangled name) of what an object defines for others: strong, weak and unique."""
+    """Return (type, mangled name) of each symbol that an object exports: strong, weak or unique."""
     lines = subprocess.run(
         ["nm", "--defined-only", "--extern-only", "--format=posix", str(path)],
         check=True,
@@ -30,7 +30,10 @@ def exported(path: Path) -> list[tuple[str, str]]:
 
 
 def offences(path: Path, isa: str) -> Iterator[str]:
-    """Symbols of an object outside rnnfast::<isa>, its guards, local statics and type data."""
+    """Yield the symbols of an object that lie outside rnnfast::<isa>.
+
+    Guards, local statics and type data of that namespace's members count as part of it.
+    """
     own = re.compile(rf"_Z(GV|T[VISCT]|Z)*N[KVrOR]*7rnnfast{len(isa)}{isa}")
     for kind, name in exported(path):
         if not own.match(name):
@@ -38,7 +41,7 @@ def offences(path: Path, isa: str) -> Iterator[str]:
 
 
 def main(build: Path) -> int:
-    """Runs the check on every kernel object below `build`."""
+    """Run the check on every kernel object below `build`."""
     objects = {
         path: match["isa"]
         for path in sorted(build.glob("**/*.o"))

@@ -1,9 +1,9 @@
-"""Checks that rnnfast works where a wheel was installed: a training step, as the reference has it.
+"""Check that an installed wheel works: a training step must agree with the reference.
 
     python -I tools/check_wheel.py
 
-Exits with an error if the package is not an installed one, has a C++ runtime for threads of its own
-beside the system's, or trains wrongly.
+The script exits with an error if the imported package is not the installed one, if the wheel
+bundles an OpenMP runtime beside the system's, or if training gives wrong results.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rnnfast import functional, reference
 
 
 def check_installed() -> Path:
-    """Return the folder of the package, which must be that of the environment."""
+    """Return the folder of the package, which must lie in the environment's site-packages."""
     package = Path(rnnfast.__file__).parent
     site = Path(sysconfig.get_path("platlib"))
     if package.parent != site:
@@ -31,7 +31,7 @@ def check_installed() -> Path:
 
 
 def check_training_step() -> None:
-    """Compare y and the gradients with the float64 reference; the loss must fall by the step."""
+    """Compare y and the gradients with the float64 reference; a step must also lower the loss."""
     x = np.random.default_rng(0).normal(size=(7, 2, 3)).astype(np.float32)
     layer = rnnfast.GRU(3, 5, seed=1)
     weights = functional.Weights(*(w.astype(np.float64) for w in layer.state_dict().values()))

@@ -1,9 +1,9 @@
-"""What the documentation site does beyond MkDocs: pages of the repository's root, and their links.
+"""MkDocs hooks that add the pages of the repository's root to the site and check the API reference.
 
-ARCHITECTURE.md, CONTRIBUTING.md and CHANGELOG.md stand in the root, where repositories have them,
-and appear on the site as pages. Links between them and docs/ are turned into links of the site.
-A link to a source file becomes its name, since the site has no sources. A page of the API reference
-that lacks a public name is a warning, which `mkdocs build --strict` takes as an error.
+ARCHITECTURE.md, CONTRIBUTING.md and CHANGELOG.md live in the root, where readers of a repository
+expect them, and also appear on the site. Links between them and docs/ become links within the site.
+A link to a source file becomes plain text, since the site has no sources. If a page of the API
+reference lacks a public name, the hooks warn, and `mkdocs build --strict` turns that into an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^):#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of the root."""
+    """Add the pages of the repository's root."""
     for source, page in PAGES.items():
         if page != "index.md":
             text = (ROOT / source).read_text()
@@ -37,11 +37,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point the links of a page to pages of the site."""
+    """Point the links of a page to the pages of the site."""
     del config
     uri = page.file.src_uri
     in_root = uri in PAGES.values() and uri != "index.md"
-    folder = "" if in_root else normpath(f"docs/{uri}/..")  # of the page, in the repository
+    folder = "" if in_root else normpath(f"docs/{uri}/..")  # that holds the page in the repository
 
     def link(match: re.Match[str]) -> str:
         label, target, anchor = match[1], match[2], match[3] or ""
@@ -55,7 +55,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> None:
-    """Warn of public names of a module that its page of the API reference lacks."""
+    """Warn about public names of a module that its page of the API reference lacks."""
     del config
     if not page.file.src_uri.startswith("api/"):
         return
@@ -65,7 +65,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     for name in public_names(source):
         if name.isupper() or name == "__version__":
             continue  # values have no docstring
-        # A function that has the name of its file stands by its full one.
+        # A function with the same name as its module is listed as module.name.name.
         there = f'id="{module}.{name}"' in html or f'id="{module}.{name}.{name}"' in html
         if not there and not files.get_file_from_path(f"api/{name}.md"):
             LOG.warning(f"{page.file.src_uri}: {module}.{name} is missing")

@@ -1,4 +1,7 @@
-"""The console script `rnnfast`, outside the package, so that it can say why that does not load."""
+"""The console script `rnnfast`.
+
+It lives outside the package so that it can still report why the package fails to import.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """Runs the command. Where a setting is wrong or a package missing, the exit code is 2."""
+    """Run the command, and exit with 2 if a setting is wrong or a package is missing."""
     try:
         from rnnfast.cli import main as run
     except ImportError as error:

@@ -1,10 +1,10 @@
-"""Which gates of a cell keep its memory and which write to it, found by running its equations.
+"""Find out which gates of a cell keep its memory and which write to it, by running its equations.
 
-No cell says so, and users write cells of their own; but a gate shows in what its bias does. With
-zero weights and random biases and states: a forget gate is a row block whose bias, where it is
-large, lets the old state through as it is and, where it is very negative, drops it (or the other
-way round), and in between lets through a part that no other gate has a say in. A write gate is one
-that, closed, leaves a state that is kept as it was.
+Cells do not declare this, and users write cells of their own, but the effect of a gate's bias gives
+it away. The cell is run with zero weights and random biases and states. A row block is a forget
+gate if a large bias passes the old state on unchanged and a very negative one drops it (or the
+other way round), while a bias in between passes on a share that no other gate affects. A row block
+is a write gate if closing it leaves a state that is kept unchanged.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from rnnfast.reference.tape import Var
 
 Block: TypeAlias = tuple[str, int]  # of "bias_ih" or "bias_hh"
 
-_LARGE = 60.0  # the sigmoid of it is 1 in float64, that of its negative 1e-26
-_UNITS = 5  # each with random numbers of its own
-_TOLERANCE = 1e-9  # of sums of a few numbers near 1
+_LARGE = 60.0  # in float64 its sigmoid is 1, and the sigmoid of its negative is 1e-26
+_UNITS = 5  # each has random numbers of its own
+_TOLERANCE = 1e-9  # for sums of a few numbers near 1
 
 
 class Gate(NamedTuple):
-    """A gate by the row blocks of the biases that are added up in it.
+    """A gate, given by the row blocks of the biases that are added up in it.
 
     Attributes:
-        blocks: Its blocks, of which the first is that of the input's part if it has one.
+        blocks: Its blocks. The input's block comes first if the gate has one.
         sign: 1 if a large bias opens the gate, -1 if it closes it.
     """
 
@@ -44,7 +44,7 @@ class Memory(NamedTuple):
 
     Attributes:
         forget: What multiplies the old state: 1 keeps it.
-        write: What multiplies the new content; None where that is what `forget` leaves, or 1.
+        write: What multiplies the new content; None if that is 1 - `forget`, or 1.
     """
 
     forget: Gate
@@ -53,7 +53,7 @@ class Memory(NamedTuple):
 
 @lru_cache(256)
 def memory_of(cell: str) -> Memory | None:
-    """The gates of the first state of a cell that has a forget gate; None if none has."""
+    """Return the gates of a cell's first state that has a forget gate, or None if none has."""
     trial = _Trial(known.cell_named(cell))
     for state in range(trial.cell.states):
         forget = trial.forget_gate(state)
@@ -77,7 +77,7 @@ class _Trial:
         self.input = rng.standard_normal((1, _UNITS))
 
     def forget_gate(self, state: int) -> Gate | None:
-        """The gate that multiplies the old value of a state, if it has one."""
+        """Return the gate that multiplies the old value of a state, if it has one."""
 
         def passed_on(*blocks: Block, bias: float, others: float = 1.0) -> RealArray:
             biases = dict.fromkeys(blocks, bias)
@@ -97,7 +97,7 @@ class _Trial:
         return None
 
     def write_gate(self, state: int, forget: Gate) -> Gate | None:
-        """The gate that multiplies what is added to a state which is kept, if it has one."""
+        """Return the gate that multiplies what is added to a state that is kept, if it has one."""
         keep = {forget.blocks[0]: forget.sign * _LARGE}
 
         def written(block: Block, bias: float) -> RealArray:
@@ -118,9 +118,10 @@ class _Trial:
     def _new(
         self, state: int, biases: Mapping[Block, float], raised: float = 0.0, others: float = 1.0
     ) -> RealArray:
-        """The new value of a state, of which the old one is raised, with some biases set.
+        """Return a state's new value after a step with the given biases.
 
-        The other biases are multiplied by `others`.
+        The state's old value is first increased by `raised`. All other biases are multiplied by
+        `others`.
         """
         cell, units = self.cell, np.ones(_UNITS)
         values = {

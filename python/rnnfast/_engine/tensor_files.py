@@ -150,7 +150,7 @@ def _metadata(header: object, form: Format) -> dict[str, str]:
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> str:
-    """The SHA-256 of everything in the file."""
+    """Return the SHA-256 of everything in the file."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
         array = tensors[name]
