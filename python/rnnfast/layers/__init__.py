@@ -1,4 +1,4 @@
-"""Layers with parameters and gradients, and what they are made of."""
+"""Layers with parameters and gradients, and the base classes they are built from."""
 
 from rnnfast.layers.activations import GELU, ReLU, Sigmoid, SiLU, Tanh
 from rnnfast.layers.containers import Residual, Sequential

@@ -1,4 +1,4 @@
-"""Activations: functions of each value of an array, with fused kernels for both passes."""
+"""Elementwise activations, with fused kernels for the forward and the backward pass."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from rnnfast.layers.stream_layers import StreamElementwise, StreamLayer
 
 
 class Activation(CpuLayer):
-    """A function of each value of x, of any shape; y has x's shape and type.
+    """Apply a function to each value of x, which may have any shape; y has x's shape and dtype.
 
-    In training mode `backward` takes the gradient of the call before it, and there must be one call
-    for each: use `call` where the layer is called several times before. Until then what the
-    derivative is made of must stay as it was: y of tanh, sigmoid and ReLU, x of the others.
+    In training mode, `backward` takes the gradient of the last call, and only one call may be
+    pending at a time; use `call` to make several calls before taking their gradients. Until
+    `backward`, the array that the derivative is computed from must not change: y for tanh, sigmoid
+    and ReLU, x for the others.
 
     Attributes:
         kind: The function's name.
@@ -87,8 +88,8 @@ class GELU(Activation):
     Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
 
     Args:
-        approximate: "none" for the exact function, "tanh" for the source's approximation, whose
-            `kind` is "gelu_tanh".
+        approximate: "none" for the exact function, or "tanh" for the approximation given in the
+            source, whose `kind` is "gelu_tanh".
     """
 
     kind = "gelu"
@@ -100,5 +101,5 @@ class GELU(Activation):
             self.kind = "gelu_tanh"
 
     def extra_repr(self) -> str:
-        """The approximation, if there is one."""
+        """Return the approximation, or nothing if the function is exact."""
         return "" if self.approximate == "none" else f"approximate={self.approximate!r}"

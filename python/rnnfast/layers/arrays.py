@@ -1,4 +1,4 @@
-"""Layers of one array in and one array out: what their calls have in common."""
+"""The common base of the layers that take one array and return one array."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from rnnfast.layers.parameter import Parameter
 
 
 class ArrayCall(Call):
-    """One call of a layer of one array in and one out, made by its `call`.
+    """One call of a layer that takes one array and returns one, made by the layer's `call`.
 
     Attributes:
-        y: What the layer returns.
+        y: The result that the layer returned.
     """
 
     __slots__ = ("y",)
@@ -31,15 +31,15 @@ class ArrayCall(Call):
         self.y = y
 
     def backward(self, dy: ArrayLike, *, need_dx: bool = True) -> RealArray | None:
-        """Take gradients through this call, once; the rest is as in the layer's `backward`."""
+        """Take gradients through this call, which works once; see the layer's `backward`."""
         return self._layer._take(self._kept, self._layer._differentiate, dy, need_dx)
 
 
 class ArrayLayer(Layer):
-    """A layer of one array in and one array out.
+    """A layer that takes one array and returns one array.
 
-    A subclass has `_run`, which returns y and what the gradient needs, and `_differentiate`, which
-    makes dx of that and of dy.
+    A subclass implements `_run`, which returns y and the values that the gradient needs, and
+    `_differentiate`, which computes dx from those values and dy.
     """
 
     @overload
@@ -47,13 +47,13 @@ class ArrayLayer(Layer):
     @overload
     def __call__(self, x: ArrayLike) -> RealArray: ...
     def __call__(self, x: ArrayLike | Tensor) -> RealArray | Tensor:
-        """Compute y; its shape and that of x are told of the layer.
+        """Compute y; the class documents the shapes of x and y.
 
-        Of a `Tensor` y is one, too, and the call is recorded.
+        If x is a `Tensor`, y is a `Tensor` as well, and the call is recorded.
 
         Raises:
             ValueError: The shape is wrong, or x is on a device that the layer does not run on.
-            TypeError: The array has no real numbers.
+            TypeError: x does not hold real numbers.
         """
         if type(x) is Tensor:
             return recorded_call(self, x)
@@ -62,48 +62,47 @@ class ArrayLayer(Layer):
         return y
 
     def call(self, x: ArrayLike) -> ArrayCall:
-        """Compute y, and return the call, of which `y` is the result.
+        """Compute y, and return the call, whose attribute `y` is the result.
 
-        `call.backward` takes the gradient: of any number of calls, in any order. Arguments and
-        errors are those of calling the layer.
+        `call.backward` takes the gradient, so that any number of calls can be differentiated in any
+        order. The arguments and errors are those of calling the layer.
         """
         return ArrayCall(self, *self._run(x))
 
     def backward(self, dy: ArrayLike, *, need_dx: bool = True) -> RealArray | None:
-        """Take gradients through the last call, adding those of parameters to `grad`.
+        """Take gradients through the last call, adding those of the parameters to their `grad`.
 
-        Arguments that are refused leave the call as it is, for another try.
+        If an argument is refused, the call stays pending, so that you can try again.
 
         Args:
-            dy: Gradient of the last call's result, in its shape.
-            need_dx: Whether dx is wanted.
+            dy: Gradient with respect to the last call's result, in its shape.
+            need_dx: Whether to compute dx.
 
         Returns:
-            dx in the shape of x, or None if not wanted.
+            dx in the shape of x, or None if `need_dx` is False.
 
         Raises:
-            RuntimeError: No call in training mode came before, or its gradient was already taken,
-                or there were several; or another thread is in `backward`; or what the gradient
-                reads again was changed since.
+            RuntimeError: No call in training mode is pending, or several are; or another thread is
+                in `backward`; or an array that the gradient reads again has changed since the call.
             ValueError: The shape is wrong.
-            TypeError: The array has no real numbers.
+            TypeError: dy does not hold real numbers.
         """
         return self._take(self._calls.kept, self._differentiate, dy, need_dx)
 
     def _run(self, x: ArrayLike) -> tuple[RealArray, Any]:
-        """Return y and, in training, what `_differentiate` needs; else None."""
+        """Return y and the values that `_differentiate` needs, or None for these in evaluation."""
         raise NotImplementedError
 
     def _differentiate(self, kept: Any, dy: ArrayLike, need_dx: bool) -> RealArray | None:
-        """Return dx if it is needed, and add the gradients of parameters to theirs."""
+        """Return dx if it is needed, and add the parameters' gradients to their `grad`."""
         raise NotImplementedError
 
 
 class CpuLayer(ArrayLayer):
-    """A layer of one array in and one array out that runs on the CPU alone.
+    """A layer that takes one array, returns one array, and runs only on the CPU.
 
     Attributes:
-        dtype: The type that x is converted to; None if x keeps its own, float32 or float64.
+        dtype: The dtype that x is converted to; None if x keeps its own, float32 or float64.
     """
 
     dtype: np.dtype[Any] | None = None  # type: ignore[assignment]
@@ -117,7 +116,7 @@ class CpuLayer(ArrayLayer):
             )
 
     def _input(self, x: ArrayLike) -> RealArray:
-        """Return x as an array of the CPU in the layer's type, or in its own."""
+        """Return x as a CPU array in the layer's dtype, or in its own if the layer has none."""
         on = backend.of(x)
         if on is not backend.CPU:
             raise ValueError(
@@ -131,7 +130,7 @@ class CpuLayer(ArrayLayer):
 
     @staticmethod
     def _gradient(dy: ArrayLike, y_shape: tuple[int, ...], dtype: np.dtype[Any]) -> RealArray:
-        """Return dy as an array of y's shape and type."""
+        """Return dy as an array of y's dtype, after checking that it has y's shape."""
         array = checks.real_array("dy", dy, dtype, " (y's)")
         checks.shape("dy", array, y_shape, "of y")
         return array
@@ -144,7 +143,11 @@ def check_unchanged(
     names: str = "x, weight",
     cure: str = "give forward a copy of x, change the weight after backward",
 ) -> None:
-    """Check what backward reads again against the fingerprint that forward took of it."""
+    """Check that the arrays that backward reads again still match the forward pass's fingerprint.
+
+    Raises:
+        RuntimeError: They have changed.
+    """
     if _core.fingerprint(x, weight) != fingerprint:
         raise RuntimeError(
             f"{names}: expected the values of the forward pass, which backward reads again, but "
@@ -153,10 +156,10 @@ def check_unchanged(
 
 
 def trained_gradient(parameter: Parameter | None) -> RealArray | None:
-    """Return the array that a gradient is added to; None of a parameter not there or frozen."""
+    """Return a parameter's gradient array, or None if it is frozen or the layer lacks it."""
     return parameter.grad if parameter is not None and parameter.requires_grad else None
 
 
 def added_gradient(parameter: Parameter) -> RealArray:
-    """Return the array that a gradient is added to: for a frozen parameter another, of no use."""
+    """Return a parameter's gradient array, or one to throw away if the parameter is frozen."""
     return parameter.grad if parameter.requires_grad else np.zeros_like(parameter.grad)

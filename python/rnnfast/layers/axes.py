@@ -11,7 +11,7 @@ from rnnfast._engine.checks import RealArray
 
 
 def time_first(name: str, x: ArrayLike) -> RealArray:
-    """An array (B, T, ...) as (T, B, ...), on the CPU in C order."""
+    """Return an array (B, T, ...) as (T, B, ...), in C order if it is on the CPU."""
     array: RealArray = backend.given(name, x)
     if array.ndim < 2:
         return array

@@ -1,10 +1,10 @@
-"""Calls of layers, which keep what their gradients need.
+"""Calls of layers, which keep the values that their gradients need.
 
-`layer(x)` lets the call wait for `layer.backward(dy)`. One call at a time may wait: after a second
-one `backward` could not know which of them dy belongs to, and says so. `layer.call(x)` returns the
-call itself, which holds what its own gradient needs: any number of gradients can then be taken, in
-any order. This is the way for a layer that is used twice (siamese networks, tied layers) or step by
-step.
+After `layer(x)`, the call is pending until `layer.backward(dy)`. Only one call may be pending:
+after a second one, `backward` could not know which of them dy belongs to, and raises an error.
+`layer.call(x)` returns the call itself, which holds the values for its own gradient, so that any
+number of calls can be differentiated in any order. Use it for a layer that is applied more than
+once, as in siamese networks, or step by step.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ Result = TypeVar("Result")
 
 
 class Waiting:
-    """The calls of a layer that wait for `backward`."""
+    """The pending calls of a layer, whose gradients `backward` has not taken yet."""
 
     __slots__ = ("busy", "kept")
 
     def __init__(self) -> None:
-        self.kept: list[Any] = []  # what the call keeps; of several only two None
-        self.busy = False  # while gradients are added
+        self.kept: list[Any] = []  # the values of the one pending call; two None after several
+        self.busy = False  # True while `backward` adds gradients
 
     def add(self, kept: Any) -> None:
-        """Let a call wait; None, of a call in evaluation, ends all waiting."""
+        """Make a call pending; a call in evaluation passes None, after which none is pending."""
         waiting = self.kept
         if kept is None:
             waiting.clear()
         else:
-            waiting.append(kept)  # one step, so that no call is lost where several threads call
+            waiting.append(kept)  # an atomic step, so that concurrent threads lose no call
             if len(waiting) > 1:
                 waiting[:] = None, None
 
 
 class _NotMade:
-    """Stands for what `__init__` makes, where a subclass of a layer does not call it."""
+    """A placeholder for an attribute that a subclass lacks if its `__init__` calls no base's."""
 
     def __get__(self, layer: Layer | None, owner: type[Layer]) -> Any:
         if layer is None:
@@ -54,14 +54,15 @@ class _NotMade:
             "arguments of the layer, which makes the parameters; it did not"
         )
 
-    def __repr__(self) -> str:  # what `help` shows
+    def __repr__(self) -> str:  # `help` shows this as the attribute's value
         return "(made by __init__)"
 
 
 class Layer(Module):
-    """A module whose own calls keep something for `backward`."""
+    """A module whose own calls keep values for `backward`."""
 
-    # What uses of a layer read first; attributes of the object come before these.
+    # Every use of a layer reads one of these first, so that a missing `super().__init__()` raises a
+    # clear error. Once set, the attributes of the object take precedence.
     _on: backend.Backend = _NotMade()  # type: ignore[assignment]
     dtype: np.dtype[Any] = _NotMade()  # type: ignore[assignment]
     _calls: Waiting = _NotMade()  # type: ignore[assignment]
@@ -71,17 +72,17 @@ class Layer(Module):
         self._calls = Waiting()
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training or, with False, to evaluation, in which no call waits any longer."""
+        """Switch to training or, with False, to evaluation, which discards any pending call."""
         if not mode:
             self._calls.kept.clear()
         return super().train(mode)
 
     def _leaves(self) -> Named:
-        _ = self._calls  # there since __init__; without it there are no parameters
+        _ = self._calls  # raises an error if `__init__`, which makes the parameters, did not run
         return super()._leaves()
 
     def _take(self, kept: list[Any], gradients: Callable[..., Result], *args: Any) -> Result:
-        """Take the gradients of the one call in `kept`, which is out of it if that works."""
+        """Take the gradients of the one call in `kept`, and remove it if that succeeds."""
         calls = self._calls
         if len(kept) != 1 or calls.busy:
             self._refuse(kept)
@@ -96,7 +97,7 @@ class Layer(Module):
             calls.busy = False
 
     def _refuse(self, kept: list[Any]) -> None:
-        """Say why no gradient can be taken."""
+        """Raise an error that says why no gradient can be taken."""
         name = f"{type(self).__name__}.backward"
         if self._calls.busy:
             raise RuntimeError(
@@ -119,12 +120,12 @@ class Layer(Module):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles have no calls that wait."""
+        """Return the state for copies and pickles, which have no pending calls."""
         return vars(self) | {"_calls": Waiting()}
 
 
 class Call(Reference):
-    """One call of a layer, which holds what its gradient needs until that is taken."""
+    """One call of a layer, which holds the values for its gradient until that is taken."""
 
     __slots__ = ("_kept", "_layer")
 

@@ -1,8 +1,8 @@
-"""Modules that can be built again from the arguments of their constructors, and saved with them.
+"""Modules that can be rebuilt from their constructors' arguments, and saved with them.
 
-What a module was constructed with is noted when it is made, for every class alike, and written as
-JSON: a description is data, and reading it runs no code but the constructors of classes that the
-program knows.
+Every module notes its constructor's arguments when it is made, and these are written as JSON. Such
+a description is only data: reading it runs no code except the constructors of classes that the
+program already knows.
 """
 
 from __future__ import annotations
@@ -29,16 +29,19 @@ _classes: WeakValueDictionary[str, type[Constructed]] = WeakValueDictionary()
 
 
 class Reference:
-    """Something that refers to modules that belong elsewhere, as the call of a layer does."""
+    """A reference to modules that belong to someone else, such as a call's reference to its layer.
+
+    The search for modules inside a module's attributes does not follow references.
+    """
 
     __slots__ = ()
 
 
 class Constructed:
-    """Base of modules: notes the arguments of the constructor, and describes, saves and loads.
+    """Base class of modules, which notes a constructor's arguments to describe, save and load them.
 
-    A subclass whose arguments are numbers, strings, None, booleans, dtypes, cells, modules, and
-    lists, tuples and dicts of these has nothing to do for it.
+    A subclass need not do anything for this if its arguments are numbers, strings, None, booleans,
+    dtypes, cells, modules, or lists, tuples and dicts of these.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -51,12 +54,12 @@ class Constructed:
         return made
 
     def get_config(self) -> dict[str, Any]:
-        """Describe how the module was made, for `from_config`; JSON can hold it.
+        """Describe how the module was made, as a dict for `from_config` that JSON can hold.
 
         Returns:
-            `modules`: class and arguments of each module that is an argument of another, and of
-            this one, the last; `cells`: the equations of cells that are not compiled; `tied`: for
-            each parameter that stands for another by `Linear.tie`, the name of that.
+            `modules`: class and arguments of each module that is an argument of another, and last
+            those of this one; `cells`: the equations of the cells that are not compiled; `tied`:
+            for each parameter tied to another by `Linear.tie`, the name of the other.
 
         Raises:
             TypeError: An argument of a constructor is of a type that cannot be described.
@@ -71,13 +74,13 @@ class Constructed:
         """Make the module that a configuration describes, with fresh initial values.
 
         Args:
-            config: What `get_config()` gave.
-            device: Where its layers are to be, of classes that take a `device`; None for "cpu".
+            config: A configuration returned by `get_config()`.
+            device: The device for the layers whose class takes a `device`; None for "cpu".
 
         Raises:
-            ValueError: A class is not known, or is not this one or a subclass; an argument is
-                unknown or out of range; or what is described cannot be tied.
-            TypeError: A part is of the wrong type.
+            ValueError: A class is unknown; the last one is neither this class nor a subclass; an
+                argument is unknown or out of range; or parameters cannot be tied as described.
+            TypeError: A part of the configuration is of the wrong type.
         """
         checks.same_names("config", config, ("modules", "cells", "tied"))
         _register(config["cells"])
@@ -95,8 +98,8 @@ class Constructed:
     def save(self, path: AnyPath) -> None:
         """Write the module to a safetensors file: its parameters, and how it was made.
 
-        The file is written whole or not at all. It does not hold what training keeps: gradients,
-        the state of dropout's generators, which parameters are frozen.
+        The file is written completely or not at all. It does not hold the state of training:
+        gradients, the random generators of dropout, and which parameters are frozen.
 
         Args:
             path: A new file, or a regular file to replace.
@@ -113,19 +116,19 @@ class Constructed:
 
     @classmethod
     def load(cls, path: AnyPath, device: str | None = None) -> Self:
-        """Read a module that `save` wrote, in evaluation mode; `train()` goes on with it.
+        """Read a module that `save` wrote, in evaluation mode; call `train()` to train it further.
 
-        Its class is looked for among those that the program knows: of a model of your own import
-        the module that has it first. Nothing of the file is run as code.
+        The class must be known to the program: for a model of your own, first import the Python
+        module that defines it. Nothing in the file is run as code.
 
         Args:
             path: The file.
-            device: Where its layers are to be, of classes that take a `device`; None for "cpu".
+            device: The device for the layers whose class takes a `device`; None for "cpu".
 
         Raises:
             rnnfast.CheckpointError: A `ValueError`: the file cannot be read, is damaged, or holds
-                no module of this class that can be built; parameters are missing, surplus or of
-                other shapes.
+                no module of this class that can be built; or parameters are missing, superfluous or
+                of other shapes.
             rnnfast.cuda.DeviceError: The device cannot be used here.
         """
         from rnnfast._engine import tensor_files
@@ -140,19 +143,20 @@ class Constructed:
         return module.eval()
 
     def _constructor_arguments(self) -> dict[str, Any] | None:
-        """The arguments that make such a module, by their names in the constructor.
+        """Return the arguments that make an equal module, by their names in the constructor.
 
-        Classes whose modules change after they were made give those of now. None if it is unknown.
+        Classes whose modules can change after construction override this to return the arguments of
+        the current state. Return None if the arguments are unknown.
         """
         noted: _Arguments | None = vars(self).get("_constructed_with")
         return None if noted is None else noted.values
 
     def _cell_names(self) -> Iterator[str]:
-        """The names of the cells of the module itself."""
+        """Return the names of the module's own cells, without those of its children."""
         return iter(())
 
     def _share(self, name: str, parameter: Parameter) -> None:  # noqa: ARG002
-        """Let a parameter of another module take the place of one's own."""
+        """Replace a parameter of this module by one of another module."""
         raise ValueError(f"{name}: expected a module whose parameters can be tied, as a Linear")
 
     def _graphs(self, names: set[str]) -> dict[str, Any]:
@@ -162,7 +166,7 @@ class Constructed:
         return {name: graph for name, graph in graphs.items() if graph is not None}
 
     def _tied_names(self) -> Iterator[tuple[str, Constructed, str, str]]:
-        """Parameters that are another one too: their name, place and attribute, and its name."""
+        """Yield, for each tied parameter, its name, module and attribute, and the other's name."""
         first: dict[int, str] = {}
         for prefix, module, leaves in self._modules():
             for name, leaf in leaves:
@@ -173,7 +177,7 @@ class Constructed:
                         yield full, module, name, kept
 
     def _tie(self, tied: Mapping[str, str]) -> None:
-        """Tie parameters by name as another model has them."""
+        """Tie parameters, given as a mapping from each one's name to that of the shared one."""
         places = {
             f"{prefix}{name}": (module, name, leaf)
             for prefix, module, leaves in self._modules()
@@ -190,7 +194,7 @@ class Constructed:
                 checks.shape(alias, own.value, other.shape, f"of {first}, which it is tied to")
                 module._share(name, other)
 
-    if TYPE_CHECKING:  # of modules
+    if TYPE_CHECKING:  # `Module` implements these
 
         def _modules(self) -> Iterator[tuple[str, Self, list[tuple[str, Any]]]]: ...
         def state_dict(self) -> dict[str, RealArray]: ...  # noqa: D102
@@ -199,7 +203,7 @@ class Constructed:
 
 
 class _Arguments(Reference):
-    """What a module was constructed with; None where the arguments did not fit."""
+    """The arguments of a module's constructor; None if they did not fit its signature."""
 
     __slots__ = ("values",)
 
@@ -208,13 +212,13 @@ class _Arguments(Reference):
 
 
 class _Unknown(NamedTuple):
-    """Stands for an argument that cannot be described."""
+    """A placeholder for an argument that cannot be described."""
 
     type_name: str
 
 
 class _CellName(NamedTuple):
-    """Stands for a cell."""
+    """A placeholder for a `Cell` argument, which is described by its name."""
 
     name: str
 
@@ -222,7 +226,7 @@ class _CellName(NamedTuple):
 def _bound(
     cls: type[Constructed], args: tuple[Any, ...], keywords: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """Arguments by name, as they are now: lists may change, and are copied."""
+    """Return a constructor's arguments by name, with lists copied, because they may change."""
     try:
         given = _signature(cls.__init__).bind(None, *args, **keywords).arguments
     except TypeError:
@@ -236,7 +240,7 @@ def _signature(constructor: Callable[..., None]) -> inspect.Signature:
 
 
 def _noted(value: Any) -> Any:
-    """A value as what can be kept of it."""
+    """Return an argument in the form in which it is kept until the module is described."""
     as_it_is = (bool, int, float, str, Constructed, np.dtype, _CellName, _Unknown)
     if value is None or isinstance(value, as_it_is):
         return value
@@ -257,7 +261,7 @@ def _noted(value: Any) -> Any:
 
 
 class _Description:
-    """Modules as JSON has them: each once, after those that are arguments of it."""
+    """The JSON descriptions of modules: each once, after the modules that are its arguments."""
 
     def __init__(self) -> None:
         self.modules: list[dict[str, Any]] = []
@@ -265,7 +269,7 @@ class _Description:
         self._places: dict[int, int] = {}
 
     def add(self, module: Constructed) -> int:
-        """Describe a module, and return its place."""
+        """Describe a module unless that is already done, and return its index in `modules`."""
         if id(module) not in self._places:
             name = type(module).__name__
             given = module._constructor_arguments()
@@ -274,7 +278,7 @@ class _Description:
             arguments = {
                 key: self._encoded(f"{name}: {key}", value)
                 for key, value in given.items()
-                if key != "device"  # where it is used is not what it is
+                if key != "device"  # a model may be loaded onto another device
             }
             self._places[id(module)] = len(self.modules)
             self.modules.append({"class": _name_of(type(module)), "arguments": arguments})
@@ -308,7 +312,7 @@ class _Description:
 
 
 def _decoded(value: Any, made: list[Constructed]) -> Any:
-    """The argument that `_Description` has encoded."""
+    """Return the argument that `_Description` has encoded."""
     if isinstance(value, list):
         return [_decoded(item, made) for item in value]
     if not isinstance(value, dict):
@@ -352,15 +356,19 @@ def _make(
 
 
 def _name_of(cls: type[Constructed]) -> str:
-    """What files call a class: of the library, wherever in it the class stands, by its name."""
+    """Return the name of a class in files.
+
+    The name of a class of this library leaves out its module, so that the class can move.
+    """
     package = cls.__module__.partition(".")[0]
     return f"{package if package == 'rnnfast' else cls.__module__}:{cls.__qualname__}"
 
 
 def _class(name: Any, base: type[Constructed]) -> type[Constructed]:
-    """The class of a name in a file, which is `base` or derived from it.
+    """Return the class that a file names, which must be `base` or derived from it.
 
-    A class of a program has the same name in any module, as a script's is in `__main__` alone.
+    A user's class is also found by its name in another module, because the class of a script is in
+    `__main__` only while that script runs.
     """
     if not isinstance(name, str):
         raise TypeError(f"class: expected a string, got {type(name).__name__}")
@@ -386,7 +394,7 @@ def _class(name: Any, base: type[Constructed]) -> type[Constructed]:
 
 
 def _register(cells: Mapping[str, Any]) -> None:
-    """Let the engine know the cells of a file, by the names that they have in it."""
+    """Register the cells of a file with the engine under the names that the file uses."""
     for name, graph in cells.items():
         own = known.name_of_graph(graph)
         if own != name:

@@ -1,4 +1,4 @@
-"""Layers made of layers: one after the other, and beside what goes into them."""
+"""Layers made of other layers: sequences of layers, and residual connections."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ if TYPE_CHECKING:
 
 
 class Sequential(SequenceLayer):
-    """Layers one after the other: what one returns goes into the next.
+    """Apply layers one after the other, each to the result of the one before.
 
-    `y = model(x, lengths=None)`, `dx = model.backward(dy)`; `model.call` for several calls before
-    their gradients. A recurrent layer passes on its y alone, from initial states of zeros or
-    learned ones. `lengths` go to the layers that take them: recurrent ones, convolutions, which
-    make other lengths of them for the layers that follow, and pooling, after which there are none.
+    Use it as `y = model(x, lengths=None)` and `dx = model.backward(dy)`, or use `model.call` to
+    make several calls before taking their gradients. A recurrent layer passes on only its y, and
+    starts from zeros or from its learned initial state. `lengths` go to the layers that take them:
+    recurrent layers; convolutions, which adjust the lengths for the layers that follow; and
+    pooling, after which the sequences are gone and no lengths are passed on.
 
-    Layers are modules with a method `call(x)` that returns what has `y` and `backward(dy,
-    need_dx=True)`, as all layers of this library do. Parameters have PyTorch's names: `0.weight`.
-    A layer is there by its number, `model[0]`, several are a `Sequential` of the same layers,
-    `model[:2]`.
+    A layer is a module with a method `call(x)` that returns an object with `y` and `backward(dy,
+    need_dx=True)`, as all layers of this library have. Parameters have PyTorch's names, such as
+    `0.weight`. `model[0]` is the first layer, and `model[:2]` a `Sequential` of the first two,
+    which shares them with this one.
 
     Args:
         layers: The layers, in order.
 
     Raises:
-        TypeError: One is not a layer.
+        TypeError: An argument is not a layer.
     """
 
     def __init__(self, *layers: Module) -> None:
@@ -94,23 +95,22 @@ class Sequential(SequenceLayer):
         return dy if need_dx else None
 
     def stream(self, batch: int = 1) -> Stream[tuple[State, ...]]:
-        """Go through sequences step by step, as they come: each step is one call of all layers.
+        """Return a stream, which processes sequences step by step through all layers in one call.
 
-        Dropout drops nothing. A causal convolution of stride 1 has a step, other convolutions and
-        pooling have none.
+        Dropout drops nothing in a stream. Pooling and convolutions cannot run step by step, except
+        for causal convolutions of stride 1.
 
         Args:
-            batch: B, how many sequences go side by side.
+            batch: B, the number of sequences processed side by side.
 
         Returns:
-            A stream with the weights as they are now. Its `copy` has the same ones, so that many
-            streams need not have their own. Its `state` has an entry for each recurrent layer and
-            convolution.
+            A stream with the weights as they are now. Use its `copy` to make further streams that
+            share these weights. Its `state` has an entry for each recurrent layer and convolution.
 
         Raises:
-            ValueError: A layer cannot go step by step, layers do not fit to each other, or the
+            ValueError: A layer cannot run step by step, two layers do not fit together, or the
                 batch is less than 1.
-            TypeError: They are of several dtypes.
+            TypeError: The layers have different dtypes.
         """
         return Stream(self._stream_layers(), batch)
 
@@ -130,15 +130,15 @@ class Sequential(SequenceLayer):
 
 
 class Residual(SequenceLayer):
-    """y = x + layer(x), as in residual networks (He et al. 2016).
+    """Compute y = x + layer(x), as in residual networks (He et al. 2016).
 
-    A recurrent layer adds its y alone; `lengths` go to the layer if it takes them.
+    Of a recurrent layer's results, only its y is added. `lengths` go to the layer if it takes them.
 
     Args:
-        layer: A layer, as of `Sequential`, whose result has x's shape.
+        layer: A layer, as defined by `Sequential`, whose result has x's shape.
 
     Raises:
-        TypeError: It is not a layer.
+        TypeError: The argument is not a layer.
     """
 
     def __init__(self, layer: Module) -> None:
@@ -165,7 +165,7 @@ class Residual(SequenceLayer):
 
 
 def _layer(name: str, value: Module) -> Module:
-    """Check that a value can be a layer of another."""
+    """Return a value after checking that it can be a layer of a container."""
     if not isinstance(value, Module) or not callable(getattr(value, "call", None)):
         lacks = "without `call`" if isinstance(value, Module) else ""
         raise TypeError(
@@ -176,7 +176,7 @@ def _layer(name: str, value: Module) -> Module:
 
 
 def _takes_lengths(layer: Any) -> bool:
-    """Whether calls of a layer, or of one inside it, take the lengths of sequences."""
+    """Return whether a layer, or one inside it, takes the lengths of sequences."""
     if isinstance(layer, Sequential):
         return any(map(_takes_lengths, layer))
     return _takes_lengths(layer.layer) if isinstance(layer, Residual) else _named(type(layer).call)
@@ -184,19 +184,19 @@ def _takes_lengths(layer: Any) -> bool:
 
 @lru_cache(256)
 def _named(call: Callable[..., Any]) -> bool:
-    """Whether `lengths` is an argument."""
+    """Return whether a method has an argument `lengths`; cached, because signatures are slow."""
     return "lengths" in inspect.signature(call).parameters
 
 
 def _call(layer: Any, x: ArrayLike, lengths: ArrayLike | None) -> Any:
-    """Call a layer, with lengths if it takes them."""
+    """Call a layer, and pass the lengths on if it takes them."""
     if lengths is None or not _takes_lengths(layer):
         return layer.call(x)
     return layer.call(x, lengths=lengths)
 
 
 def _gradient(call: Any, dy: Any, need_dx: bool) -> Any:
-    """Return dx of a call: recurrent ones give the state's gradient as well, tables have no dx."""
+    """Return dx of a call; drop the gradient of a recurrent state, and None for an embedding."""
     if isinstance(call, EmbeddingCall):
         return call.backward(dy)
     result = call.backward(dy, need_dx=need_dx)

@@ -1,4 +1,4 @@
-"""Convolution over time."""
+"""Convolution over the time axis."""
 
 from __future__ import annotations
 
@@ -16,44 +16,46 @@ from rnnfast.layers.module import uniform
 from rnnfast.layers.sequences import SequenceLayer, clear_after, sequences, spans
 from rnnfast.layers.stream_layers import StreamConvolution, StreamLayer
 
-_MOST = 2**30  # as the kernels check
-# x (T, B, C), the steps that count in x and in y (None: all), fingerprint of x and the weight
+_MOST = 2**30  # the same limit as in the kernels
+# x (T, B, C), the lengths of the sequences in x and in y (None for whole sequences), and the
+# fingerprint of x and the weight
 _Kept = tuple[RealArray, IntArray | None, IntArray | None, int]
 
 
 class Conv1d(SequenceLayer):
-    """y[t] = bias + the sum over k of weight[:, :, k] x[t * stride + k * dilation - padding].
+    """Convolve: y[t] = bias + sum over k of weight[:, :, k] x[t * stride + k * dilation - padding].
 
-    x is (T, B, in_channels), y (T', B, out_channels). Steps before the first and after the last
-    count as zeros. With `lengths` so do those after a sequence's end, and y is zero after the end
-    of what a sequence alone would give: its results do not depend on the batch.
+    x is (T, B, in_channels), and y is (T', B, out_channels). Steps before the first and after the
+    last count as zeros. With `lengths`, so do the steps after a sequence's end, and y is zero after
+    the last step that the sequence would yield on its own, so that the results of a sequence do not
+    depend on the rest of the batch.
 
-    In training mode `backward` takes the gradient of the call before it, and there must be one call
-    for each: use `call` where the layer is called several times before. Until then x and the weight
-    must stay as they were, because `backward` reads them again. One thread at a time may train a
-    layer.
+    In training mode, `backward` takes the gradient of the last call, and only one call may be
+    pending at a time; use `call` to make several calls before taking their gradients. Until
+    `backward`, x and the weight must not change, because it reads them again. Only one thread at a
+    time may train a layer.
 
-    The parameters are PyTorch's: `weight` (out_channels, in_channels, kernel_size) and `bias`,
-    uniform in +-1/sqrt(in_channels * kernel_size) at first.
+    The parameters are those of PyTorch: `weight` (out_channels, in_channels, kernel_size) and
+    `bias`, both initially uniform in +-1/sqrt(in_channels * kernel_size).
 
     Args:
         in_channels: Size of x's last axis.
         out_channels: Size of y's last axis.
-        kernel_size: How many steps of x a step of y reads.
-        stride: Steps of x between the first ones that two steps of y read.
-        padding: How many steps of zeros are put before and after x; or "same", of stride 1 alone,
-            for as many as make T' = T; or "causal" for as many, all before x, that no step of y
-            reads what comes after it.
-        dilation: Steps of x between those that a step of y reads.
-        bias: Whether there is a bias.
+        kernel_size: Number of steps of x that a step of y reads.
+        stride: Distance in x between the steps that two neighbouring steps of y start from.
+        padding: Number of steps of zeros before and after x; or "same", only with stride 1, for as
+            many as give T' = T; or "causal" for as many, all before x, as keep every step of y from
+            reading later steps of x.
+        dilation: Distance in x between the steps that one step of y reads.
+        bias: Whether to add a bias.
         batch_first: Whether x, y, dx and dy are (B, T, ...).
         dtype: float32 or float64, to which arrays of other real types are converted.
-        seed: Seeds the initial values; None draws fresh ones.
-        device: Where the layer is: "cpu" alone, or None.
+        seed: Seed of the initial values; None for a fresh seed.
+        device: "cpu" or None, because the layer runs only on the CPU.
 
     Raises:
-        ValueError: A size is less than 1, padding is negative, an unknown word, or "same" with a
-            stride, or the device another.
+        ValueError: A size is less than 1; padding is negative, an unknown word, or "same" with a
+            stride above 1; or the device is not the CPU.
         TypeError: An argument is of the wrong type.
     """
 
@@ -107,7 +109,7 @@ class Conv1d(SequenceLayer):
             )
         counts = after = None
         if lengths is not None:
-            counts = spans(lengths, array).copy()  # the caller may change the array that was given
+            counts = spans(lengths, array).copy()  # because the caller may reuse its array
             after = self._lengths_after(counts)
             array = _cut(array, counts)
         y: RealArray = _core.convolution_forward(
@@ -155,23 +157,23 @@ class Conv1d(SequenceLayer):
 
     @property
     def _reach(self) -> int:
-        """How many steps lie between the first and the last that a step of y reads."""
+        """The distance in x between the first and the last step that one step of y reads."""
         return self.dilation * (self.kernel_size - 1)
 
     @property
     def _before(self) -> int:
-        """Steps of zeros before x."""
+        """The number of steps of zeros before x."""
         if isinstance(self.padding, int):
             return self.padding
         return self._reach // 2 if self.padding == "same" else self._reach
 
     @property
     def _padded(self) -> int:
-        """Steps of zeros before and after x."""
+        """The number of steps of zeros before and after x together."""
         return 2 * self.padding if isinstance(self.padding, int) else self._reach
 
     def _steps_after(self, steps: Any) -> Any:
-        """Return the steps of y for those of x, an integer or an array of them."""
+        """Return the number of steps of y for a number of steps of x, or for an array of them."""
         return np.maximum((steps + self._padded - self._reach - 1) // self.stride + 1, 0)
 
     def _lengths_after(self, lengths: IntArray) -> IntArray:
@@ -188,7 +190,7 @@ class Conv1d(SequenceLayer):
         return [StreamConvolution(self._on, self.weight.value, bias, self.dilation)]
 
     def extra_repr(self) -> str:
-        """The sizes, and the options that differ from their defaults."""
+        """Return the sizes, and the options that differ from their defaults."""
         default = {"stride": 1, "padding": 0, "dilation": 1, "bias": True, "batch_first": False}
         options = {name: getattr(self, name) for name in default}
         options["bias"] = self.bias is not None
@@ -197,7 +199,7 @@ class Conv1d(SequenceLayer):
 
 
 def _padding(value: int | str, stride: int) -> int | str:
-    """The argument of this name, checked."""
+    """Return the argument `padding` after checking it."""
     if not isinstance(value, str):
         return checks.integer("padding", value, 0, _MOST)
     checks.choice("padding", value, ("same", "causal"))
@@ -207,5 +209,5 @@ def _padding(value: int | str, stride: int) -> int | str:
 
 
 def _cut(array: RealArray, lengths: IntArray) -> RealArray:
-    """Return sequences (T, B, C) with zeros after the end of each."""
+    """Return sequences (T, B, C) with zeros after the end of each, copied only if necessary."""
     return array if (lengths >= len(array)).all() else clear_after(array.copy(), lengths)

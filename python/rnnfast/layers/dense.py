@@ -1,4 +1,4 @@
-"""The layers around recurrent ones: a table of vectors and a linear map."""
+"""The layers that usually surround recurrent ones: an embedding and a linear map."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class EmbeddingCall(Call):
     """One call of an `Embedding`, made by `Embedding.call`.
 
     Attributes:
-        y: What the layer returns.
+        y: The vectors that the layer returned.
     """
 
     __slots__ = ("y",)
@@ -38,24 +38,25 @@ class EmbeddingCall(Call):
         self.y = y
 
     def backward(self, dy: ArrayLike) -> None:
-        """Take the gradient of this call, once; the rest is as in `Embedding.backward`."""
+        """Take the gradient of this call, which works once; see `Embedding.backward`."""
         self._layer._take(self._kept, self._layer._differentiate, dy)
 
 
 class Embedding(Layer):
-    """A table of vectors looked up by integers. Initial values are standard normal.
+    """A table of vectors looked up by integers, with standard normal initial values.
 
-    In training mode `backward` takes the gradient of the call before it, and there must be one
-    call for each: use `call` where the table is used several times before. The layer has a copy of
-    the integers, which may change. One thread at a time may train a layer.
+    In training mode, `backward` takes the gradient of the last call, and only one call may be
+    pending at a time; use `call` to make several calls before taking their gradients. You may
+    change the array of integers after the call, because the layer keeps a copy of it. Only one
+    thread at a time may train a layer.
 
     Args:
         num_embeddings: Number of vectors V.
-        embedding_dim: Their size E.
-        dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
-            lose digits on their way into a float32 layer.
-        seed: Seeds the initial values; None draws fresh ones.
-        device: Where the layer is, "cpu" or "cuda"; None for "cpu".
+        embedding_dim: Size E of a vector.
+        dtype: float32 or float64. Arrays of other real types are converted to it, so float64
+            arrays lose precision in a float32 layer.
+        seed: Seed of the initial values; None for a fresh seed.
+        device: Device of the layer, "cpu" or "cuda"; None for "cpu".
     """
 
     def __init__(
@@ -83,14 +84,14 @@ class Embedding(Layer):
         """Look up vectors.
 
         Args:
-            indices: Integers in [0, V), of any shape; as a `Tensor` to record the call.
+            indices: Integers in [0, V), of any shape. Pass a `Tensor` to record the call.
 
         Returns:
-            (..., E): the vector of each; a `Tensor` if the indices are one.
+            The vectors (..., E), one for each index; a `Tensor` if the indices are one.
 
         Raises:
             IndexError: An index is out of range.
-            TypeError: The indices are no integers.
+            TypeError: The indices are not integers.
         """
         if type(indices) is Tensor:
             return recorded_call(self, indices)
@@ -99,10 +100,10 @@ class Embedding(Layer):
         return y
 
     def call(self, indices: ArrayLike) -> EmbeddingCall:
-        """Look up vectors, and return the call, of which `y` is the result.
+        """Look up vectors, and return the call, whose attribute `y` is the result.
 
-        `call.backward` takes the gradient: of any number of calls, in any order. Arguments and
-        errors are those of calling the layer.
+        `call.backward` takes the gradient, so that any number of calls can be differentiated in any
+        order. The arguments and errors are those of calling the layer.
         """
         return EmbeddingCall(self, *self._run(indices))
 
@@ -115,23 +116,23 @@ class Embedding(Layer):
             self._on,
         )
         if self.training:
-            index = index.copy()  # the caller may use its array for the next batch
+            index = index.copy()  # because the caller may reuse its array for the next batch
         y: RealArray = self._on.embedding_forward(weight=self.weight.value, indices=index)
         return y, index if self.training else None
 
     def backward(self, dy: ArrayLike) -> None:
-        """Add the gradient of the table to `grad`.
+        """Add the gradient of the last call to `weight.grad`.
 
-        Arguments that are refused leave the call as it is, for another try.
+        If dy is refused, the call stays pending, so that you can try again.
 
         Args:
-            dy: Gradient of the last call's result, in its shape.
+            dy: Gradient with respect to the last call's result, in its shape.
 
         Raises:
-            RuntimeError: No call in training mode came before, or its gradient was already taken,
-                or there were several; or another thread is in `backward`.
+            RuntimeError: No call in training mode is pending, or several are; or another thread is
+                in `backward`.
             ValueError: The shape is wrong.
-            TypeError: dy has no real numbers.
+            TypeError: dy does not hold real numbers.
         """
         self._take(self._calls.kept, self._differentiate, dy)
 
@@ -145,29 +146,30 @@ class Embedding(Layer):
         return [StreamEmbedding(self._on, self.weight.value)]
 
     def extra_repr(self) -> str:
-        """The sizes."""
+        """Return the sizes."""
         return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
 class Linear(ArrayLayer):
-    """y = x W^T + b, of x (..., in_features); y is (..., out_features).
+    """Compute y = x W^T + b, where x is (..., in_features) and y is (..., out_features).
 
     Initial values are uniform in +-1/sqrt(in_features).
 
-    In training mode `backward` takes the gradient of the call before it, and there must be one
-    call for each: use `call` where the layer is called several times before. Until then x and the
-    weight must stay as they were, because `backward` reads them again. On the CPU it looks at some
-    of their values and raises `RuntimeError` if those have changed; with RNNFAST_CHECK_INPUTS=1 in
-    the environment it looks at all. One thread at a time may train a layer.
+    In training mode, `backward` takes the gradient of the last call, and only one call may be
+    pending at a time; use `call` to make several calls before taking their gradients. Until
+    `backward`, x and the weight must not change, because it reads them again. On the CPU, it
+    compares a sample of their values and raises `RuntimeError` if one has changed; with
+    RNNFAST_CHECK_INPUTS=1 in the environment, it compares all of them. Only one thread at a time
+    may train a layer.
 
     Args:
         in_features: Size of x's last axis.
         out_features: Size of y's last axis.
-        bias: Whether b is added.
-        dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
-            lose digits on their way into a float32 layer.
-        seed: Seeds the initial values; None draws fresh ones.
-        device: Where the layer is, "cpu" or "cuda"; None for "cpu".
+        bias: Whether to add b.
+        dtype: float32 or float64. Arrays of other real types are converted to it, so float64
+            arrays lose precision in a float32 layer.
+        seed: Seed of the initial values; None for a fresh seed.
+        device: Device of the layer, "cpu" or "cuda"; None for "cpu".
     """
 
     def __init__(
@@ -223,23 +225,24 @@ class Linear(ArrayLayer):
         return dx
 
     def tie(self, other: Embedding | Linear) -> Self:
-        """Make the weight of another layer this layer's own, so that both train one parameter.
+        """Share the weight of another layer, so that both layers train one parameter.
 
-        The parameter has the gradients of both added up, counts once among the parameters of a
-        model, in optimisers and in state dicts, and keeps the values of `other`. Tie before the
-        optimiser is made, which would go on with the weight that was here. Source: Press and Wolf,
-        "Using the output embedding to improve language models", 2017.
+        The shared parameter keeps the values of `other` and sums the gradients of both layers. It
+        counts once among the parameters of a model, in optimisers and in state dicts. Tie layers
+        before you make the optimiser, which would otherwise keep updating the weight that this
+        layer had before. Source: Press and Wolf, "Using the output embedding to improve language
+        models", 2017.
 
         Args:
             other: An `Embedding` of out_features vectors of size in_features, or a `Linear` of the
-                same sizes.
+                same sizes as this layer.
 
         Returns:
             The layer itself.
 
         Raises:
             ValueError: The weights have different shapes, or are on different devices.
-            TypeError: `other` is another kind of layer, or of another dtype.
+            TypeError: `other` is another kind of layer, or has another dtype.
         """
         if not isinstance(other, (Embedding, Linear)):
             raise TypeError(f"other: expected an Embedding or a Linear, got {type(other).__name__}")
@@ -263,6 +266,6 @@ class Linear(ArrayLayer):
         ]
 
     def extra_repr(self) -> str:
-        """The sizes."""
+        """Return the sizes, and whether the bias is missing."""
         without = "" if self.bias else ", bias=False"
         return f"{self.in_features}, {self.out_features}{without}"

@@ -13,18 +13,19 @@ from rnnfast.layers.stream_layers import StreamLayer
 
 
 class Dropout(CpuLayer):
-    """Drops values of x in training: y is 0 with probability p, else x / (1 - p).
+    """Drop values of x in training: y is 0 with probability p, and x / (1 - p) otherwise.
 
-    In evaluation mode, and with p = 0, y is x. x has any shape. The mask is a function of the
-    call's seed, which the layer draws, and of each value's place: the same for any number of
-    threads. It is not kept but made again for the gradient.
+    In evaluation mode, and with p = 0, y is x, which may have any shape. The mask depends only on
+    the position of each value and on a seed that the layer draws for each call, so that it is the
+    same for any number of threads. To save memory, it is not kept but computed again for the
+    gradient.
 
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
     2014.
 
     Args:
-        p: The probability, in [0, 1].
-        seed: Seeds the masks; None draws fresh ones.
+        p: Probability that a value is dropped, in [0, 1].
+        seed: Seed of the masks; None for a fresh seed.
     """
 
     def __init__(self, p: float = 0.5, *, seed: int | None = None) -> None:
@@ -61,5 +62,5 @@ class Dropout(CpuLayer):
         return []  # streams drop nothing
 
     def extra_repr(self) -> str:
-        """The probability."""
+        """Return the probability."""
         return f"p={self.p}"

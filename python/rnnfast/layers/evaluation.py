@@ -1,4 +1,4 @@
-"""Recurrent layers in evaluation: their weights packed once, for many calls."""
+"""Evaluation mode of recurrent layers, which packs the weights once for many calls."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class _Evaluation:
-    """What evaluation mode has made of a layer's weights.
+    """The packed weights of a layer in evaluation mode.
 
-    A shallow copy of a layer has the same weights and shares this, so that what was made is dropped
-    whichever of them may change the weights. Copies with weights of their own make their own.
+    A shallow copy of a layer shares this object because it shares the weights: the packed weights
+    must be dropped whichever of the two may change them. A deep copy gets an object of its own.
     """
 
     kept: KeptWeights | None = None
@@ -28,10 +28,10 @@ class _Evaluation:
 
 
 class PackedInEvaluation(Layer):
-    """A recurrent layer that keeps its weights in the kernels' form while it is in evaluation.
+    """A recurrent layer that keeps a packed copy of its weights while it is in evaluation mode.
 
-    The parameters are read-only meanwhile, so that the copy cannot become wrong. `train()`,
-    `load_state_dict()` and copies drop it.
+    The parameters are read-only meanwhile, so that the packed copy cannot become outdated. It is
+    dropped by `train()` and `load_state_dict()`, and when the layer is copied or pickled.
     """
 
     cell: str
@@ -53,14 +53,14 @@ class PackedInEvaluation(Layer):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles hold the parameters, writable; what was made of them is made again."""
+        """Return the state for copies and pickles, without packed weights and read-only arrays."""
         self._thaw()
         return super().__getstate__()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        # Pickle's arrays may lie in bytes objects; NumPy lets such an array never be written again
-        # once it was read-only. Then evaluation reads the weights where they are, as training does.
+        # Pickle may put arrays into bytes objects. NumPy cannot make such an array writable again
+        # once it was read-only, so evaluation then reads the weights unpacked, as training does.
         self._can_freeze = not any(isinstance(p.value.base, bytes) for p in self.parameters())
 
     def _pack(self) -> functional.Packed:
@@ -74,11 +74,11 @@ class PackedInEvaluation(Layer):
 
     @property
     def _freezes(self) -> bool:
-        """Whether evaluation goes with packed weights, which need arrays that can be read-only."""
+        """Whether evaluation uses packed weights, for which the arrays must become read-only."""
         return self._on is backend.CPU and self._can_freeze
 
     def _frozen(self) -> KeptWeights:
-        """Packed weights that stay right, as nobody may change the weights meanwhile."""
+        """Return the packed weights, which stay valid because the parameters become read-only."""
         kept = self._evaluation.kept
         if kept is None or kept.packed.precision != self.precision:
             self._thaw()
@@ -87,7 +87,7 @@ class PackedInEvaluation(Layer):
         return kept
 
     def _kept(self) -> KeptWeights:
-        """Packed weights that do not follow those of the layer, for streams."""
+        """Return packed weights for streams, which later changes of the layer do not affect."""
         if not self.training and self._freezes:
             return self._frozen()
         kept = KeptWeights(self._pack(), self._weights)
@@ -101,7 +101,7 @@ class PackedInEvaluation(Layer):
         self._evaluation.kept = None
         reference = weakref.ref(kept)
         del kept
-        if (of_streams := reference()) is not None:  # which go on with these weights
+        if (of_streams := reference()) is not None:  # streams keep using these weights
             of_streams.detach()
         self._set_writable(True)
 

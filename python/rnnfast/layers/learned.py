@@ -1,4 +1,4 @@
-"""Initial states that are learned: parameters of a recurrent layer.
+"""Learned initial states, which are parameters of a recurrent layer.
 
 Sizes: B batch, H hidden_size, L num_layers, D num_directions.
 """
@@ -13,18 +13,18 @@ from rnnfast.layers.parameter import Freezing, Parameter
 
 
 def parameter_name(state: int) -> str:
-    """The name of the parameter that a state starts from, by the place of the state."""
+    """Return the name of the parameter for the initial value of a cell's state, by its index."""
     return f"initial_state_{state}"
 
 
 @dataclass(frozen=True)
 class LearnedState:
-    """The learned initial state of a layer: where calls start that are given none.
+    """The learned initial state of a layer, from which a call starts that is given no state.
 
     Attributes:
         values: The parameters' values, (L*D, H) for each state of the cell.
-        gradients: Their gradients.
-        freezings: Whether they are trained.
+        gradients: The parameters' gradients.
+        freezings: Whether the parameters are trained.
     """
 
     values: tuple[RealArray, ...]
@@ -33,7 +33,7 @@ class LearnedState:
 
     @classmethod
     def of(cls, parameters: Sequence[Parameter]) -> LearnedState:
-        """The arrays of parameters, one for each state."""
+        """Collect the arrays of the parameters, one for each state."""
         return cls(
             tuple(p.value for p in parameters),
             tuple(p.grad for p in parameters),
@@ -43,14 +43,14 @@ class LearnedState:
     def start(
         self, given: Sequence[RealArray | None] | None, batch: int
     ) -> tuple[tuple[RealArray, ...], tuple[bool, ...]]:
-        """The states that a call starts from.
+        """Return the states that a call starts from.
 
         Args:
-            given: The call's own, one for each state; None for those that are learned.
+            given: The states passed to the call; None, for one or for all, for the learned ones.
             batch: B.
 
         Returns:
-            (L*D, B, H) for each state, and whether it is the learned one.
+            An array (L*D, B, H) for each state, and for each whether it is the learned one.
         """
         own = (None,) * len(self.values) if given is None else given
         states = tuple(
@@ -60,11 +60,11 @@ class LearnedState:
         return states, tuple(state is None for state in own)
 
     def add(self, learned: tuple[bool, ...], dinitial: Sequence[RealArray]) -> None:
-        """Add the gradients of a call to those of the parameters.
+        """Add a call's gradients to those of the parameters.
 
         Args:
-            learned: Whether the call started from the parameter, for each state.
-            dinitial: The gradients of the call's initial states, (L*D, B, H) each.
+            learned: For each state, whether the call started from the learned one.
+            dinitial: The gradients with respect to the call's initial states, (L*D, B, H) each.
         """
         for gradient, freezing, counts, of_state in zip(
             self.gradients, self.freezings, learned, dinitial, strict=True

@@ -1,4 +1,4 @@
-"""What layers and models are: parameters with their gradients, modes, states to save."""
+"""`Module`, the base of layers and models: parameters, training mode and state dicts."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 Named: TypeAlias = Iterator[tuple[str, Any]]
 
-# Types of what holds no modules. A list of such things is not walked.
+# Types whose values cannot hold modules, so that a list of them need not be searched.
 _PLAIN: frozenset[type] = frozenset(
     {bool, int, float, complex, str, bytes, bytearray, range, type(None)}
     | {kind for kind in np.sctypeDict.values() if kind is not np.object_}
 )
-# What gives its items once, so that nobody can look whether there are modules among them.
+# Iterators can be read only once, so that a search for modules would use up their items.
 _ONCE: tuple[type, ...] = (
     GeneratorType,
     *(map, filter, zip, enumerate, reversed),
@@ -47,19 +47,20 @@ _ONCE: tuple[type, ...] = (
 
 
 class Module(Constructed):
-    """Base of the layers and of models made of them.
+    """Base class of layers and of models made of them.
 
     A model is a subclass that sets layers as attributes, one by one or in lists, tuples and dicts,
-    nested too. Their parameters are then its own, with the way to them before their names:
-    `lstm.weight_ih_l0`, `layers.0.weight`, `blocks.enc.weight`. A `Parameter` that is an attribute
-    is the model's as well, by the attribute's name. What is there twice counts once, by its first
-    name. An array assigned to a parameter is copied into it.
+    which may be nested. The parameters of the layers then belong to the model, and their names
+    begin with the path to the layer: `lstm.weight_ih_l0`, `layers.0.weight`, `blocks.enc.weight`.
+    An attribute that is a `Parameter` belongs to the model as well, under the attribute's name. A
+    parameter that is reached by several paths counts once, under its first name. Assigning an
+    array to a parameter copies the array into it.
 
     Attributes:
-        training: Whether calls keep what `backward` needs, and apply dropout.
+        training: Whether calls apply dropout and keep the values that `backward` needs.
     """
 
-    # Defaults, so that a model works whose __init__ does not call that of its base.
+    # These defaults let a model work even if its __init__ does not call that of its base.
     training: bool = True
     _on: backend.Backend
     _generator: np.random.Generator | None = None
@@ -79,7 +80,7 @@ class Module(Constructed):
 
     @property
     def device(self) -> str:
-        """Where the parameters are: "cpu" or "cuda"."""
+        """The device of the parameters, "cpu" or "cuda"."""
         first = next(self.parameters(), None)
         return (
             vars(self).get("_on", backend.CPU).name
@@ -88,11 +89,11 @@ class Module(Constructed):
         )
 
     def parameters(self) -> Iterator[Parameter]:
-        """Yield every parameter, a module's own ones before those of its children.
+        """Yield every parameter, those of a module before those of its children.
 
         Raises:
-            ValueError: Two parameters have one name, as by keys 1 and "1" of one dict.
-            TypeError: Modules came into a list or a dict where they have no names, as in a set.
+            ValueError: Two parameters have the same name, as for the keys 1 and "1" of a dict.
+            TypeError: A module or parameter is in a place where it has no name, such as a set.
         """
         names: set[str] = set()
         for parameter in self._own_parameters():
@@ -113,13 +114,13 @@ class Module(Constructed):
             self._check_tracked(((f"{prefix}{name}", leaf) for name, leaf in leaves))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, or the values of a parameter.
+        """Set an attribute; if it is a parameter, copy the values into it.
 
         Raises:
-            TypeError: The value holds modules where they have no names, as in a set or in an
-                object that is none; or it is a parameter in place of another.
-            ValueError: A parameter's array has another shape or is read-only; or the value holds
-                this module itself; or the name is that of a method.
+            TypeError: The value holds modules where they have no names, such as in a set or in an
+                object that is not a module; or it is a parameter that would replace another.
+            ValueError: The array has another shape than the parameter, or the parameter is
+                read-only; or the value holds this module itself; or the name is that of a method.
         """
         present = vars(self).get(name)
         if not isinstance(present, Parameter):
@@ -138,11 +139,11 @@ class Module(Constructed):
                 f"{name}: expected an array to copy into the parameter, got another Parameter, "
                 f"which cannot take its place; to copy its values assign its `value`"
             )
-        elif value is not present:  # it is after `module.weight *= 2`
+        elif value is not present:  # `module.weight *= 2` assigns the parameter itself
             present.value = value
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        """Refuse the call: a model says in its own `__call__` what it computes."""
+        """Refuse the call, because a model must define its own `__call__`."""
         cure = (
             "; rename its `forward`, or add `__call__ = forward`"
             if hasattr(self, "forward")
@@ -154,25 +155,25 @@ class Module(Constructed):
         )
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training (dropout, backward) or, with False, to evaluation. Returns self."""
+        """Switch to training, with dropout and gradients, or to evaluation. Return self."""
         self.training = mode
         for _, child in self._children():
             child.train(mode)
         return self
 
     def eval(self) -> Self:
-        """Switch to evaluation: no dropout, nothing kept for backward. Returns self."""
+        """Switch to evaluation: apply no dropout, keep no values for gradients. Return self."""
         return self.train(False)
 
     def freeze(self) -> Self:
-        """Freeze every parameter: `requires_grad = False` of `Parameter`. Returns self.
+        """Freeze every parameter by setting its `requires_grad` to False. Return self.
 
-        The gradients go through the module as before, to what comes ahead of it.
+        Gradients still pass through the module to the layers before it.
         """
         return self._set_requires_grad(False)
 
     def unfreeze(self) -> Self:
-        """Let every parameter be trained again. Returns self."""
+        """Make every parameter trainable again. Return self."""
         return self._set_requires_grad(True)
 
     def _set_requires_grad(self, trained: bool) -> Self:
@@ -186,19 +187,19 @@ class Module(Constructed):
             parameter.grad.fill(0)
 
     def state_dict(self) -> dict[str, RealArray]:
-        """Copies of every parameter's value by name: NumPy arrays, wherever the module is."""
+        """Return a copy of every parameter's value by name, as NumPy arrays for any device."""
         return {p.name: backend.to_host(p.value) for p in self.parameters()}
 
     def load_state_dict(self, state_dict: Mapping[str, ArrayLike]) -> None:
         """Set every parameter's value.
 
         Args:
-            state_dict: An array for each parameter's name, such as `state_dict()` gives, or
-                PyTorch's tensors as NumPy arrays.
+            state_dict: An array for each parameter's name, as `state_dict()` returns them; tensors
+                of PyTorch must first be converted to NumPy arrays.
 
         Raises:
             ValueError: A name is missing or unknown, or a shape differs. Nothing is changed then.
-            TypeError: Values are no reals. Nothing is changed then.
+            TypeError: Values are not real numbers. Nothing is changed then.
         """
         parameters = list(self.parameters())
         checks.same_names("state_dict", state_dict, (p.name for p in parameters))
@@ -208,18 +209,18 @@ class Module(Constructed):
             p.value[...] = array
 
     def generator_state(self) -> dict[str, Any]:
-        """State of the generators of dropout by layer, for checkpoints; JSON can hold it."""
+        """Return the state of each layer's dropout generator, which JSON can hold."""
         return {name: g.bit_generator.state for name, g in self._generators()}
 
     def set_generator_state(self, state: Mapping[str, Any]) -> None:
-        """Set what `generator_state` gave, so that training goes on with the same bits."""
+        """Restore a result of `generator_state`, so that training continues bit for bit."""
         generators = dict(self._generators())
         checks.same_names("state", state, generators)
         for name, generator in generators.items():
             generator.bit_generator.state = state[name]
 
     def extra_repr(self) -> str:
-        """What `repr` shows between the brackets, before the children; for subclasses."""
+        """Return the text that `repr` shows in brackets before the children; override it freely."""
         return ""
 
     def __repr__(self) -> str:
@@ -231,10 +232,10 @@ class Module(Constructed):
         return f"{type(self).__name__}({own})"
 
     def _stream_layers(self) -> list[StreamLayer]:
-        """What the layer does in a step of a stream.
+        """Return the stream layers that compute one step of this layer.
 
         Raises:
-            ValueError: It needs whole sequences.
+            ValueError: The layer needs whole sequences.
         """
         raise ValueError(
             f"stream: expected layers that can go step by step, got {type(self).__name__}, which "
@@ -242,10 +243,10 @@ class Module(Constructed):
         )
 
     def _thaw(self) -> None:
-        """Drop what was made of the module's own parameters, which may change from now on."""
+        """Drop any packed copies of the module's own parameters, which are about to change."""
 
     def _thaw_all(self) -> None:
-        """The same for all modules below, too."""
+        """Call `_thaw` on this module and on all modules below it."""
         for _, module, _ in self._modules():
             module._thaw()
 
@@ -260,7 +261,7 @@ class Module(Constructed):
     def _modules(
         self, prefix: str = "", seen: set[int] | None = None
     ) -> Iterator[tuple[str, Module, list[tuple[str, Any]]]]:
-        """This module and all below, each once: prefix of its names, itself, its attributes."""
+        """Yield this module and all below it once, each as (prefix, module, attributes)."""
         seen = set() if seen is None else seen
         if id(self) in seen:
             return
@@ -272,7 +273,7 @@ class Module(Constructed):
                 yield from child._modules(f"{prefix}{name}.", seen)
 
     def _check_tracked(self, leaves: Iterable[tuple[str, Any]]) -> None:
-        """Refuse modules and parameters that a walk over the attributes would not find."""
+        """Refuse modules and parameters that a search of the attributes would not find."""
         for name, leaf in leaves:
             if isinstance(leaf, (Module, Parameter)):
                 continue
@@ -294,7 +295,7 @@ class Module(Constructed):
         return all(id(m.value if isinstance(m, Parameter) else m) in known for m in members)
 
     def _check_apart(self, leaves: Iterable[tuple[str, Any]]) -> None:
-        """Refuse modules that hold this one: to switch or print it would go on for ever."""
+        """Refuse modules that hold this one, because `train` and `repr` would never return."""
         for name, leaf in leaves:
             if isinstance(leaf, Module) and any(m is self for _, m, _ in leaf._modules()):
                 raise ValueError(
@@ -322,7 +323,7 @@ def load(path: AnyPath, device: str | None = None) -> Module:
 def _leaves(
     items: Iterable[tuple[Any, Any]], prefix: str = "", inside: tuple[Any, ...] = ()
 ) -> Named:
-    """What is among named values, and in lists, tuples and dicts there, but for plain values."""
+    """Yield named values, and those in nested lists, tuples and dicts, except plain values."""
     for name, value in items:
         if type(value) in _PLAIN or (type(value) is np.ndarray and not value.dtype.hasobject):
             continue
@@ -345,12 +346,12 @@ def _leaves(
 
 
 def _all_plain(values: Iterable[Any]) -> bool:
-    return _PLAIN.issuperset(map(type, values))  # at the speed of C
+    return _PLAIN.issuperset(map(type, values))  # much faster than a loop in Python
 
 
 @lru_cache(1024)
 def _held_by(kind: type) -> Callable[[Any], Iterable[Any]]:
-    """How to get what a thing of this type holds that is not walked: items or attributes."""
+    """Return a function that lists the items or attributes of an object that is not searched."""
     if issubclass(kind, np.ndarray):
         return lambda array: array.flat if array.dtype.hasobject else ()
     if issubclass(kind, (Reference, type, FunctionType, BuiltinFunctionType)):
@@ -361,7 +362,7 @@ def _held_by(kind: type) -> Callable[[Any], Iterable[Any]]:
         return lambda mapping: mapping.values()
     if issubclass(kind, (Set, deque, MappingView)):
         return lambda items: () if _all_plain(items) else items
-    deep = issubclass(kind, (Mapping, Sequence))  # to give their items these may read files
+    deep = issubclass(kind, (Mapping, Sequence))  # search attributes: reading items may be slow
     slots = [
         name
         for base in kind.__mro__
@@ -390,6 +391,6 @@ def _refuse(name: str, leaf: Any) -> None:
 def uniform(
     generator: np.random.Generator, shape: tuple[int, ...], fan: int, dtype: np.dtype[Any]
 ) -> RealArray:
-    """Initial values in +-1/sqrt(fan)."""
+    """Draw initial values uniformly from +-1/sqrt(fan)."""
     bound = 1 / np.sqrt(fan)
     return generator.uniform(-bound, bound, shape).astype(dtype)

@@ -1,4 +1,4 @@
-"""Lists and dicts of modules that are modules themselves, as PyTorch has them."""
+"""Lists and dicts of modules that are modules themselves, like those of PyTorch."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from rnnfast.layers.module import Module, Named
 
 
 class ModuleList(Module, MutableSequence[Module]):
-    """A list of modules with the names of PyTorch's: `0.weight`, `1.weight`, ...
+    """A list of modules, whose parameters have PyTorch's names: `0.weight`, `1.weight`, ...
 
-    A plain list as an attribute of a model does the same. This one is a module by itself, which can
-    be trained, saved and printed alone. It has the methods of a list.
+    A model may as well use a plain list as an attribute. Unlike that, a `ModuleList` is itself a
+    module, which you can train, save and print on its own. It has the methods of a list.
 
     Args:
         modules: The modules, in order.
 
     Raises:
-        TypeError: One is not a module.
+        TypeError: An item is not a module.
     """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
@@ -33,7 +33,7 @@ class ModuleList(Module, MutableSequence[Module]):
     @overload
     def __getitem__(self, index: slice) -> ModuleList: ...
     def __getitem__(self, index: int | slice) -> Module:
-        """Return a module, or a list of those of a slice."""
+        """Return a module, or a `ModuleList` of the modules in a slice."""
         return ModuleList(self._held[index]) if isinstance(index, slice) else self._held[index]
 
     @overload
@@ -41,7 +41,7 @@ class ModuleList(Module, MutableSequence[Module]):
     @overload
     def __setitem__(self, index: slice, value: Iterable[Module]) -> None: ...
     def __setitem__(self, index: int | slice, value: Module | Iterable[Module]) -> None:
-        """Replace a module, or those of a slice."""
+        """Replace a module, or the modules in a slice."""
         held = list(self._held)
         if isinstance(index, slice):
             given = value if isinstance(value, Iterable) else ()
@@ -51,7 +51,7 @@ class ModuleList(Module, MutableSequence[Module]):
         self._held = held
 
     def __delitem__(self, index: int | slice) -> None:
-        """Take a module, or those of a slice, out of the list."""
+        """Remove a module, or the modules in a slice."""
         held = list(self._held)
         del held[index]
         self._held = held
@@ -60,7 +60,7 @@ class ModuleList(Module, MutableSequence[Module]):
         return len(self._held)
 
     def insert(self, index: int, value: Module) -> None:
-        """Put a module before a place of the list."""
+        """Insert a module before an index."""
         self._held = [*self._held[:index], _module("value", value), *self._held[index:]]
 
     def _leaves(self) -> Named:
@@ -68,17 +68,17 @@ class ModuleList(Module, MutableSequence[Module]):
 
 
 class ModuleDict(Module, MutableMapping[str, Module]):
-    """Modules by names of your own, `encoder.weight`, in the order in which they came.
+    """A dict of modules under names of your own, as in `encoder.weight`, in insertion order.
 
-    A plain dict as an attribute of a model does the same. This one is a module by itself, which can
-    be trained, saved and printed alone. It has the methods of a dict.
+    A model may as well use a plain dict as an attribute. Unlike that, a `ModuleDict` is itself a
+    module, which you can train, save and print on its own. It has the methods of a dict.
 
     Args:
         modules: The modules by name.
 
     Raises:
-        TypeError: A value is not a module, or a name not a string.
-        ValueError: A name is empty or has a dot in it, which separates names from those below.
+        TypeError: A value is not a module, or a name is not a string.
+        ValueError: A name is empty or contains a dot, which separates the parts of a path.
     """
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:
@@ -89,7 +89,7 @@ class ModuleDict(Module, MutableMapping[str, Module]):
     def _constructor_arguments(self) -> dict[str, Any]:
         return {"modules": self._held}
 
-    # A mapping compares its items; a module is itself alone.
+    # Mappings are compared by their items, but a module is equal only to itself.
     __hash__ = Module.__hash__
 
     def __eq__(self, other: object) -> bool:
@@ -121,7 +121,7 @@ class ModuleDict(Module, MutableMapping[str, Module]):
 
 
 def _unheld(leaves: Named) -> Named:
-    """Leave the attribute that holds the modules out of their names."""
+    """Remove the attribute that holds the modules from their names."""
     for name, leaf in leaves:
         yield name.removeprefix("_held."), leaf
 

@@ -1,7 +1,8 @@
-"""The recurrent layers with names of their own: `RNN`, `LSTM`, `PeepholeLSTM` and `GRU`.
+"""The recurrent layers of the common cells: `RNN`, `LSTM`, `PeepholeLSTM` and `GRU`.
 
-They take the arguments of `Recurrent` without `cell`, and get their text from its docstring;
-`proj_size` is the LSTMs', and `RNN` has no candidate that could be dropped.
+They take the arguments of `Recurrent` except `cell`, and take over their descriptions from its
+docstring. Only the LSTMs have `proj_size`, and `RNN` has no `candidate_dropout`, because its cell
+has no candidate.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ Named = TypeVar("Named", bound=type)
 
 
 def _documented(layer: Named) -> Named:
-    """Add to a layer's docstring what that of `Recurrent` says of use and arguments."""
-    if layer.__doc__ is None or Recurrent.__doc__ is None:  # python -OO
+    """Add the sections on use, arguments and errors of `Recurrent` to a layer's docstring."""
+    if layer.__doc__ is None or Recurrent.__doc__ is None:  # `python -OO` removes docstrings
         return layer
     own, _, arguments = inspect.cleandoc(layer.__doc__).partition("\n\nArgs:\n")
     text = inspect.cleandoc(Recurrent.__doc__)
@@ -41,12 +42,12 @@ def _documented(layer: Named) -> Named:
 
 @_documented
 class RNN(Recurrent[RealArray]):
-    """Elman's network: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or ReLU in place of tanh.
+    """Elman's network: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or with ReLU instead of tanh.
 
     Source: Elman, "Finding structure in time", 1990.
 
     Args:
-        nonlinearity: "tanh" or "relu"; the fourth argument by position.
+        nonlinearity: "tanh" or "relu". It is the fourth positional argument, as in PyTorch.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class RNN(Recurrent[RealArray]):
         )
 
     def extra_repr(self) -> str:
-        """The sizes, and the options that differ from their defaults."""
+        """Return the sizes, and the options that differ from their defaults."""
         relu = ", nonlinearity='relu'" if self.cell == "rnn_relu" else ""
         return super().extra_repr() + relu
 
@@ -151,7 +152,7 @@ class LSTM(Recurrent[LSTMState]):
 
 @_documented
 class PeepholeLSTM(Recurrent[LSTMState]):
-    """LSTM whose gates also see the cell state, scaled by `weight_channel` (3, H), rows i, f, o.
+    """LSTM whose gates also read the cell state, scaled by `weight_channel` (3, H), rows i, f, o.
 
     The state is (h, c).
     Source: Gers, Schraudolph and Schmidhuber, "Learning precise timing with LSTM", 2002.
@@ -210,7 +211,7 @@ class GRU(Recurrent[RealArray]):
 
     Args:
         reset_after: Whether the reset gate multiplies the recurrent product, as in PyTorch and
-            cuDNN, or h before the product, as in the paper.
+            cuDNN. If False, it multiplies h before the product, as in the paper.
     """
 
     def __init__(
@@ -258,6 +259,6 @@ class GRU(Recurrent[RealArray]):
         )
 
     def extra_repr(self) -> str:
-        """The sizes, and the options that differ from their defaults."""
+        """Return the sizes, and the options that differ from their defaults."""
         before = ", reset_after=False" if self.cell == "gru_reset_before" else ""
         return super().extra_repr() + before

@@ -17,27 +17,28 @@ _Kept = tuple[RealArray, RealArray, int]  # x, moments, fingerprint of x and the
 
 
 class LayerNorm(CpuLayer):
-    """Brings rows to mean 0 and variance 1: y = (x - mean) / sqrt(variance + eps) * weight + bias.
+    """Normalise rows: y = (x - mean) / sqrt(variance + eps) * weight + bias.
 
-    x is (..., normalized_shape), and so is y. The variance is that of the row, divided by its size.
-    weight is 1 and bias 0 at first.
+    x and y are (..., normalized_shape), and the mean and variance are those of each row along the
+    last axis. The variance is the biased one: the sum of squares is divided by the size of the row.
+    The weight is initially 1, and the bias 0.
 
-    In training mode `backward` takes the gradient of the call before it, and there must be one call
-    for each: use `call` where the layer is called several times before. Until then x and the weight
-    must stay as they were, because `backward` reads them again. One thread at a time may train a
-    layer.
+    In training mode, `backward` takes the gradient of the last call, and only one call may be
+    pending at a time; use `call` to make several calls before taking their gradients. Until
+    `backward`, x and the weight must not change, because it reads them again. Only one thread at a
+    time may train a layer.
 
     Source: Ba, Kiros and Hinton, "Layer normalization", 2016.
 
     Args:
-        normalized_shape: The size of a row, the last axis of x.
-        eps: Added to the variance, at least 0.
-        bias: Whether there is a bias.
+        normalized_shape: Size of a row, the last axis of x.
+        eps: Number added to the variance, at least 0.
+        bias: Whether to add a bias.
         dtype: float32 or float64, to which arrays of other real types are converted.
-        device: Where the layer is: "cpu" alone, or None.
+        device: "cpu" or None, because the layer runs only on the CPU.
 
     Raises:
-        ValueError: The size is less than 1, eps negative, or the device another.
+        ValueError: The size is less than 1, eps is negative, or the device is not the CPU.
         TypeError: An argument is of the wrong type.
     """
 
@@ -95,6 +96,6 @@ class LayerNorm(CpuLayer):
         return [StreamLayerNorm(self._on, self.weight.value, bias, self.eps)]
 
     def extra_repr(self) -> str:
-        """The size, and what differs from its default."""
+        """Return the size, and the options that differ from their defaults."""
         eps = "" if self.eps == 1e-5 else f", eps={self.eps}"
         return f"{self.normalized_shape}{eps}{'' if self.bias else ', bias=False'}"

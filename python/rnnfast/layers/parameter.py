@@ -1,4 +1,4 @@
-"""A parameter of a module: an array, its gradient and its name."""
+"""Parameters of modules: an array with its gradient and its name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rnnfast.autograd.tensor import Tensor
 
 
 class Freezing:
-    """Whether a parameter is trained: one object for a parameter under all its names.
+    """A flag for whether a parameter is trained, which the parameter shares under all its names.
 
     Attributes:
-        requires_grad: As of the parameter.
+        requires_grad: The `requires_grad` of the parameter.
     """
 
     __slots__ = ("requires_grad",)
@@ -28,24 +28,24 @@ class Freezing:
 
 
 class Parameter(NDArrayOperatorsMixin):
-    """A parameter of a module. Its value and its gradient are arrays that are updated in place.
+    """A parameter of a module, whose value and gradient are arrays that are updated in place.
 
-    It can be used as the array of its values: `layer.weight_hh_l0[...] = 0`, `p[:4] += 1`,
-    `p *= 0.5`, `np.linalg.norm(p)`, `p.shape`, `len(p)`, `p.T`. Assigning to `value`
-    or `grad`, or to the attribute of the module, copies into the array that is there. For
-    gradients by what is computed from a parameter itself, take `p.tensor()`.
+    You can use it like the array of its values: `layer.weight_hh_l0[...] = 0`, `p[:4] += 1`,
+    `p *= 0.5`, `np.linalg.norm(p)`, `p.shape`, `len(p)`, `p.T`. Assigning to `value` or `grad`, or
+    to the attribute of the module, copies the values into the existing array. To take gradients of
+    your own computations with a parameter, use `p.tensor()`.
 
-    With `requires_grad = False` it is frozen: its gradient becomes zero, `backward` adds nothing to
-    it, and optimisers and clipping pass it by. State dicts and files hold it as before.
+    Setting `requires_grad = False` freezes it: its gradient becomes zero, `backward` adds nothing
+    to the gradient, and optimisers and clipping skip it. State dicts and files hold it as before.
 
     Args:
-        name: How state dicts and messages call it.
-        value: float32 or float64, in C order.
-        grad: Its gradient, an array of the same shape and dtype.
+        name: Name of the parameter in state dicts and messages.
+        value: Values in float32 or float64, in C order.
+        grad: Gradient, an array of the same shape and dtype.
 
     Raises:
-        TypeError: An array is not one, or of another dtype.
-        ValueError: The shapes differ, or an array is not in C order.
+        TypeError: A value is not an array, or has a wrong dtype.
+        ValueError: The shapes differ, or an array is not in C order or not aligned.
     """
 
     __slots__ = ("freezing", "grad", "name", "value")
@@ -76,10 +76,10 @@ class Parameter(NDArrayOperatorsMixin):
             object.__setattr__(self, attribute, what)
 
     def renamed(self, name: str) -> Parameter:
-        """The same arrays under another name."""
+        """Return a parameter with the same arrays under another name."""
         if name == self.name:
             return self
-        other = object.__new__(Parameter)  # the arrays were checked
+        other = object.__new__(Parameter)  # skips `__init__`, as the arrays were checked before
         other._set(name, self.value, self.grad, self.freezing)
         return other
 
@@ -93,15 +93,15 @@ class Parameter(NDArrayOperatorsMixin):
                 self.grad.fill(0)
             return
         array = getattr(self, attribute)
-        if new is not array:  # it is after `p.value -= step`
+        if new is not array:  # `p.value -= step` assigns the array itself
             label = self.name if attribute == "value" else f"{self.name}.{attribute}"
             values = checks.values_of(label, new, array)
             self.check_writable()
             array[...] = values
 
     def check_writable(self) -> None:
-        """Raise a ValueError that tells the cure if the value is read-only."""
-        if not getattr(self.value.flags, "writeable", True):  # arrays of devices always are
+        """Raise a `ValueError` if the value is read-only, as in a layer in evaluation mode."""
+        if not getattr(self.value.flags, "writeable", True):  # device arrays are always writable
             raise ValueError(
                 f"{self.name}: expected an array to write into, got a read-only one. A layer in "
                 "evaluation mode keeps a copy of its weights in the kernels' form, which must not "
@@ -110,32 +110,32 @@ class Parameter(NDArrayOperatorsMixin):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether the parameter is trained, True at first; False freezes it."""
+        """Whether the parameter is trained, initially True; setting it to False freezes it."""
         return self.freezing.requires_grad
 
-    if TYPE_CHECKING:  # `__setattr__` sets it
+    if TYPE_CHECKING:  # `__setattr__` does this at run time
 
         @requires_grad.setter
         def requires_grad(self, trained: bool) -> None: ...
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of value and gradient."""
+        """The shape of the value and the gradient."""
         return self.value.shape
 
     @property
     def ndim(self) -> int:
-        """Number of axes."""
+        """The number of axes."""
         return self.value.ndim
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """The number of elements."""
         return self.value.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of value and gradient."""
+        """The dtype of the value and the gradient."""
         return self.value.dtype
 
     @property
@@ -145,9 +145,12 @@ class Parameter(NDArrayOperatorsMixin):
         return transpose
 
     def tensor(self) -> Tensor:
-        """A `Tensor` of the value; gradients that are taken through it are added to `grad`.
+        """Return the value as a `Tensor`, through which gradients are added to `grad`.
 
-        None are taken through that of a frozen parameter.
+        No gradients are taken through the tensor of a frozen parameter.
+
+        Raises:
+            TypeError: The parameter is not on the CPU.
         """
         if backend.of(self.value) is not backend.CPU:
             raise TypeError(
@@ -157,16 +160,16 @@ class Parameter(NDArrayOperatorsMixin):
         return Tensor(self.value, Leaf(self.grad) if self.requires_grad else None)
 
     def copy(self) -> RealArray:
-        """A copy of the value, an array."""
+        """Return a copy of the value as an array."""
         copied: RealArray = self.value.copy()
         return copied
 
     def sum(self, axis: Any = None) -> Any:
-        """Sum of the value over all or some axes."""
+        """Return the sum of the value over all or some axes."""
         return self.value.sum(axis)
 
     def mean(self, axis: Any = None) -> Any:
-        """Mean of the value over all or some axes."""
+        """Return the mean of the value over all or some axes."""
         return self.value.mean(axis)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""One vector a sequence: its last step, or the mean or the maximum of its steps."""
+"""Pooling over time: one vector per sequence, its last step or the mean or maximum of its steps."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rnnfast._engine import checks
 from rnnfast._engine.checks import IntArray, RealArray
 from rnnfast.layers.sequences import SequenceLayer, clear_after, sequences, spans
 
-_Kept = tuple[IntArray, tuple[int, ...], np.dtype[Any]]  # what tells of steps; x's shape and type
+_Kept = tuple[IntArray, tuple[int, ...], np.dtype[Any]]  # steps from `_pool`; x's shape and dtype
 
 
 class Pooling(SequenceLayer):
-    """Makes y (B, C) of x (T, B, C), out of the steps that `lengths` leave of each sequence.
+    """Compute y (B, C) from x (T, B, C), using the steps of each sequence up to its length.
 
-    A sequence of no steps gives zeros.
+    For a sequence without steps, y is zero.
 
     Args:
         batch_first: Whether x and dx are (B, T, C).
@@ -44,25 +44,25 @@ class Pooling(SequenceLayer):
         return dx.swapaxes(0, 1) if self.batch_first else dx
 
     def _pool(self, x: RealArray, lengths: IntArray) -> tuple[RealArray, IntArray]:
-        """Return y of x (T, B, C), and what tells of the steps that it is made of."""
+        """Return y for x (T, B, C), and the integers by which `_spread` finds the steps used."""
         raise NotImplementedError
 
     def _spread(self, dy: RealArray, steps: IntArray, shape: tuple[int, ...]) -> RealArray:
-        """Return dx (T, B, C)."""
+        """Return dx (T, B, C), given the integers that `_pool` returned."""
         raise NotImplementedError
 
     def _lengths_after(self, lengths: IntArray) -> IntArray | None:  # noqa: ARG002
         return None
 
     def extra_repr(self) -> str:
-        """The order of axes, if it is not the usual one."""
+        """Return the order of axes if it is not the default one."""
         return "batch_first=True" if self.batch_first else ""
 
 
 class Last(Pooling):
-    """The last step of each sequence; see `Pooling`.
+    """Select the last step of each sequence; see `Pooling`.
 
-    Of a bidirectional layer this is where the second direction has seen one step alone.
+    After a bidirectional layer, the reverse direction has read only one step at this point.
     """
 
     def _pool(self, x: RealArray, lengths: IntArray) -> tuple[RealArray, IntArray]:
@@ -71,7 +71,7 @@ class Last(Pooling):
         some = np.flatnonzero(lengths)
         y = np.zeros(x.shape[1:], x.dtype)
         y[some] = x[lengths[some] - 1, some]
-        return y, lengths.copy()  # the caller may change the array that was given
+        return y, lengths.copy()  # because the caller may reuse its array
 
     def _spread(self, dy: RealArray, steps: IntArray, shape: tuple[int, ...]) -> RealArray:
         dx = np.zeros(shape, dy.dtype)
@@ -84,7 +84,7 @@ class Last(Pooling):
 
 
 class MeanPool(Pooling):
-    """The mean of each sequence's steps; see `Pooling`."""
+    """Compute the mean of each sequence's steps; see `Pooling`."""
 
     def _pool(self, x: RealArray, lengths: IntArray) -> tuple[RealArray, IntArray]:
         return _core.mean_pool(x=x, lengths=lengths), lengths.copy()
@@ -95,9 +95,9 @@ class MeanPool(Pooling):
 
 
 class MaxPool(Pooling):
-    """The largest value of each sequence's steps, channel by channel; see `Pooling`.
+    """Compute the maximum over each sequence's steps, channel by channel; see `Pooling`.
 
-    The gradient goes to the step where it is, the first of equal ones.
+    The gradient goes to the step with the maximum, or to the first of several equal ones.
     """
 
     def _pool(self, x: RealArray, lengths: IntArray) -> tuple[RealArray, IntArray]:
@@ -111,5 +111,5 @@ class MaxPool(Pooling):
 
 
 def _whole(lengths: IntArray, steps: int) -> bool:
-    """Whether all sequences have `steps` steps, at least one: then there are no rows to pick."""
+    """Return whether all sequences have `steps` > 0 steps, so that no rows need be picked."""
     return steps > 0 and bool(lengths.min(initial=steps) == steps)

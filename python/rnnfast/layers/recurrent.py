@@ -1,4 +1,4 @@
-"""Recurrent layers: parameters with their gradients around `rnnfast.functional`.
+"""Recurrent layers, which add parameters and their gradients to `rnnfast.functional`.
 
 Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_directions (2 if
 bidirectional), G row blocks of a cell's weights. Parameters have PyTorch's names, shapes, gate
@@ -35,8 +35,8 @@ class RecurrentCall(Call, Generic[StateOf]):
     """One call of a recurrent layer, made by `Recurrent.call`.
 
     Attributes:
-        y: What the layer returns as y.
-        state: What it returns as the final state.
+        y: The output that the layer returned.
+        state: The final state that the layer returned.
     """
 
     __slots__ = ("state", "y")
@@ -55,81 +55,86 @@ class RecurrentCall(Call, Generic[StateOf]):
     def backward(
         self, dy: ArrayLike | None, dstate: StateLike | None = None, *, need_dx: bool = True
     ) -> tuple[RealArray | None, StateOf]:
-        """Take gradients through this call, once; the rest is as in `Recurrent.backward`."""
+        """Take gradients through this call, which works once; see `Recurrent.backward`."""
         layer = self._layer
         return layer._take(self._kept, layer._differentiate, dy, dstate, need_dx)
 
 
 class Recurrent(PackedInEvaluation, Generic[StateOf]):
-    """Layers of one kind of cell over a sequence.
+    """A stack of recurrent layers of one kind of cell, applied to sequences.
 
-    Calling the layer gives `y, state`; the state is `h` for a cell with one state, `(h, c)` for an
-    LSTM, a tuple of `cells()[cell].states` arrays in general.
+    Calling the layer returns `y, state`. The state is `h` for a cell with one state, `(h, c)` for
+    an LSTM, and in general a tuple of `cells()[cell].states` arrays.
 
-    In training mode `backward` takes the gradient of the call before it, and there must be one
-    call for each: use `call` where a layer is called several times before. Until then the arrays
-    of the call, x and the initial state, and the parameters must stay as they were, because
-    `backward` reads them again; y is read-only for the same reason: write `y = y + x`, not
-    `y += x`. On the CPU `backward` looks at some of their values and raises `RuntimeError` if those
-    have changed; with RNNFAST_CHECK_INPUTS=1 in the environment it looks at all. One thread at a
-    time may train a layer: the calls of several would mix.
+    In training mode, `backward` takes the gradient of the last call, and only one call may be
+    pending at a time; use `call` to make several calls before taking their gradients. Until
+    `backward`, x, the initial state and the parameters must not change, because it reads them
+    again. y is read-only for the same reason: write `y = y + x` instead of `y += x`. On the CPU,
+    `backward` compares a sample of the values and raises `RuntimeError` if one has changed; with
+    RNNFAST_CHECK_INPUTS=1 in the environment, it compares all of them. Only one thread at a time
+    may train a layer, because the calls of several threads would get mixed up.
 
-    On the CPU the first call in evaluation mode makes a copy of the weights in the form that the
-    kernels read, for all calls until `train()` or `load_state_dict()`. So that the copy cannot
-    become wrong, the parameters' values are read-only meanwhile. A `Parameter` and optimisers say
-    so when they are to write; NumPy, of the array itself, "assignment destination is read-only".
-    What is written through an older view of a value counts from `train()` on.
+    On the CPU, the first call in evaluation mode copies the weights into the form that the kernels
+    read, for all calls until `train()` or `load_state_dict()`. The values of the parameters are
+    read-only meanwhile, so that the copy cannot become outdated. Writing to a `Parameter`, or
+    updating it by an optimiser, raises an error that explains this; writing to the array itself
+    raises NumPy's "assignment destination is read-only". Values written through an older view of
+    the array take effect only after `train()`.
 
-    Parameters are attributes (`layer.weight_ih_l0`), see `Parameter`. The arguments that PyTorch's
-    layers have stand in PyTorch's order.
+    Parameters are attributes such as `layer.weight_ih_l0`; see `Parameter`. Arguments that
+    PyTorch's layers have come in PyTorch's order.
 
     Args:
-        cell: Name of the cell, one of `rnnfast.cells.ZOO` or registered; or a `rnnfast.Cell`.
+        cell: Name of a cell in `rnnfast.cells.ZOO` or of a registered one, or a `rnnfast.Cell`.
         input_size: Size I of an input, the last axis of x.
         hidden_size: Size H of the state.
-        num_layers: How many layers L stand on each other.
+        num_layers: Number L of stacked layers.
         bias: Whether the products have biases.
         batch_first: Whether x, y, dx and dy are (B, T, ...) instead of (T, B, ...).
-        dropout: Probability that an output of a layer but the last is dropped in training. With
-            one layer it has no effect, and a `UserWarning` says so.
-        bidirectional: Whether each layer also runs against time; y then holds both outputs.
-        recompute: Whether `backward` makes the gates again instead of finding them kept: less
-            memory, more work, the same bits. An integer is the number of steps between two states
-            that are kept, True a number near sqrt(T); see `rnnfast.functional.forward`.
+        dropout: Probability that an output of any layer except the last is dropped in training.
+            With one layer it has no effect, and a `UserWarning` says so.
+        bidirectional: Whether each layer also runs backwards in time; y then holds the outputs of
+            both directions.
+        recompute: Whether `backward` computes the gates again instead of keeping them, which takes
+            less memory and more time and returns the same bits. An integer is the number of steps
+            between two states that are kept; True chooses about sqrt(T); see
+            `rnnfast.functional.forward`.
         learn_state: Whether the initial state is learned. The layer then has a parameter for each
-            state of the cell in their order, `initial_state_0` (h), `initial_state_1` (an LSTM's
-            c), ..., of shape (L * D, H) and zero at first. Calls and streams that are given no
-            state start from them, every sequence of the batch alike, and so does a state that is
-            None in a tuple of states. `backward` then adds the sum of the initial state's gradient
-            over the batch to theirs.
-        proj_size: Size P of h where it is projected, as cells can that have `projects` (the LSTM,
-            with peepholes or without); 0 for no projection. A layer then has a matrix
-            `weight_hr_l0`, (P, H), which its h, of H values, is multiplied with before it goes into
-            the next step and out of the layer. In place of H, y and h have P values, but c has H.
-            On the CPU alone, without zoneout, recurrent_dropout and candidate_dropout. Source: Sak,
-            Senior and Beaufays, "Long short-term memory recurrent neural network architectures for
-            large scale acoustic modeling", 2014.
-        zoneout: Probability with which a unit of a state keeps its value of the step before in
-            training (Krueger et al. 2016); a number for all states of the cell, or a tuple of one
-            for each. In evaluation, and in streams, units get the expectation,
-            zoneout * old + (1 - zoneout) * new.
-        input_dropout: Probability that a unit of a layer's input is dropped in training, by one
-            mask for all steps of a sequence (Gal and Ghahramani 2016); of each layer.
-        recurrent_dropout: The same of what the recurrent products multiply, as h; states go on as
-            they are.
-        candidate_dropout: The same of the candidate of each step, as an LSTM's g and a GRU's n, by
-            a mask for each step (Semeniuta et al. 2016); for cells that have one, see
-            docs/cells.md. See `rnnfast.functional.forward` for these four; on the CPU alone.
-        dtype: float32 or float64. Arrays of other real types are converted to it: float64 ones
-            lose digits on their way into a float32 layer.
-        precision: "full", or "bfloat16", for float32 alone: products round what they multiply to
+            state of the cell, in their order: `initial_state_0` (h), `initial_state_1` (an LSTM's
+            c), ..., of shape (L * D, H) and initially zero. Calls and streams start every sequence
+            from these parameters if no state is given, or if a state in the tuple is None.
+            `backward` then adds the initial state's gradient, summed over the batch, to the
+            parameters' gradients.
+        proj_size: Size P of a projected h, for cells whose `projects` is True (the LSTM, with or
+            without peepholes); 0 for no projection. A layer then has a matrix `weight_hr_l0`,
+            (P, H), by which h is multiplied before it enters the next step and leaves the layer. y
+            and h then have P values instead of H, while c still has H. Available only on the CPU,
+            and not with zoneout, recurrent_dropout or candidate_dropout. Source: Sak, Senior and
+            Beaufays, "Long short-term memory recurrent neural network architectures for large scale
+            acoustic modeling", 2014.
+        zoneout: Probability that a unit of a state keeps its value from the step before in training
+            (Krueger et al. 2016); one number for all states of the cell, or a tuple with one for
+            each. In evaluation and in streams, units take the expected value,
+            zoneout * old + (1 - zoneout) * new. CPU only, as are the next three; see
+            `rnnfast.functional.forward` for details.
+        input_dropout: Probability that a unit of each layer's input is dropped in training, with
+            one mask for all steps of a sequence (Gal and Ghahramani 2016).
+        recurrent_dropout: Probability that a unit that the recurrent products read, such as h, is
+            dropped in training, also with one mask for all steps. The states are passed on
+            unmasked.
+        candidate_dropout: Probability that a unit of the candidate, such as an LSTM's g or a GRU's
+            n, is dropped in training, with a new mask for each step (Semeniuta et al. 2016). See
+            docs/cells.md for the cells that have a candidate.
+        dtype: float32 or float64. Arrays of other real types are converted to it, so float64
+            arrays lose precision in a float32 layer.
+        precision: "full", or "bfloat16" for float32 layers only: products round their factors to
             bfloat16 and sum in float32. Parameters, states and results stay float32.
-        seed: Seeds the initial values and dropout; None draws fresh ones.
-        device: Where the layer is, "cpu" or "cuda"; None for "cpu".
+        seed: Seed of the initial values and of dropout; None for a fresh seed.
+        device: Device of the layer, "cpu" or "cuda"; None for "cpu".
 
     Raises:
-        ValueError: A size is less than 1, dropout outside [0, 1], the cell, precision or device
-            unknown.
+        ValueError: A size is less than 1, a probability is outside [0, 1], options cannot be
+            combined, or the cell, precision or device is unknown.
         TypeError: An argument is of the wrong type.
         rnnfast.cuda.DeviceError: The device cannot be used here; the message says why.
     """
@@ -188,7 +193,8 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         )
         self._weights: list[functional.Weights] = []
         self._gradients: list[functional.Weights] = []
-        self._freezings: list[tuple[Freezing, int, str]] = []  # with their places in these
+        # Whether each parameter is trained, with its layer and name in `_gradients`.
+        self._freezings: list[tuple[Freezing, int, str]] = []
         self._options = network.KeptOptions()
         for layer in range(self.num_layers):
             for suffix in ("", "_reverse") if self.bidirectional else ("",):
@@ -242,23 +248,23 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
     def __call__(
         self, x: ArrayLike | Tensor, state: Any = None, lengths: Lengths = None
     ) -> tuple[Any, Any]:
-        """Run the layers over a sequence.
+        """Run the layers over a batch of sequences.
 
         Args:
             x: (T, B, I) real numbers, or (T, B) integers in [0, I), which stand for one-hot rows;
-                batch axis first if `batch_first`. A `Tensor` to record the call; the results are
-                then tensors, and the state may be made of tensors.
-            state: Initial state, (L * D, B, H) each; None for zeros, or for the learned one.
-            lengths: (B,) integers in [0, T]: where each sequence ends; None for T.
+                the batch axis comes first if `batch_first`. Pass a `Tensor` to record the call; the
+                results are then tensors, and the state may consist of tensors.
+            state: Initial state, (L * D, B, H) each; None for zeros, or for the learned state.
+            lengths: (B,) integers in [0, T], the lengths of the sequences; None for T.
 
         Returns:
-            y (T, B, D * H), zero after a sequence's end, and the state at each sequence's end. With
-            `proj_size` y and h, also of the initial state, have P in place of H.
+            y (T, B, D * H), which is zero after a sequence's end, and the state at each sequence's
+            end. With `proj_size`, y and h have P values instead of H, and so has the initial h.
 
         Raises:
             ValueError: A shape or a length is wrong.
             IndexError: An integer in x is out of range.
-            TypeError: An array has no real numbers, or the structure of the state is wrong.
+            TypeError: An array does not hold real numbers, or the state has the wrong structure.
         """
         if type(x) is Tensor:
             return recorded_recurrent_call(self, x, state, lengths)
@@ -269,18 +275,19 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
     def call(
         self, x: ArrayLike, state: StateLike | None = None, lengths: ArrayLike | None = None
     ) -> RecurrentCall[StateOf]:
-        """Run the layers over a sequence, and return the call with what its gradient needs.
+        """Run the layers over a batch of sequences, and return the call.
 
-        `call.y` and `call.state` are what the layer returns, `call.backward` takes the gradient:
-        of any number of calls, in any order. What a call keeps is freed with its gradient, or with
-        the call. Arguments and errors are those of calling the layer.
+        `call.y` and `call.state` are the results of the layer. `call.backward` takes the gradient,
+        so that any number of calls can be differentiated in any order. The memory that a call keeps
+        is freed when its gradient is taken or the call is deleted. The arguments and errors are
+        those of calling the layer.
         """
         return RecurrentCall(self, *self._run(x, state, lengths))
 
     def _run(
         self, x: ArrayLike, state: StateLike | None, lengths: ArrayLike | None
     ) -> tuple[RealArray, StateOf, Any]:
-        """y, the final state, and what `_differentiate` needs, None in evaluation."""
+        """Return y, the final state, and the values for `_differentiate`, None in evaluation."""
         training, on, learned = self.training, self._on, self._learned
         seed, steps, drawn = 0, 0, self._noise_of_call()
         if training and (drawn or (self.dropout and self.num_layers > 1)):
@@ -293,7 +300,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         states = as_tuple("state", state, self._states, self.cell)
         if learned is not None:
             x = array = backend.given("x", x)
-            batch = array.shape[1] if array.ndim > 1 else 0  # which is refused below
+            batch = array.shape[1] if array.ndim > 1 else 0  # `forward_on` refuses other shapes
             states, from_parameters = learned.start(states, batch)
         y, final, kept = functional.forward_on(
             on,
@@ -324,24 +331,24 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
     def backward(
         self, dy: ArrayLike | None, dstate: StateLike | None = None, *, need_dx: bool = True
     ) -> tuple[RealArray | None, StateOf]:
-        """Take gradients through the last call, adding those of the parameters to `grad`.
+        """Take gradients through the last call, adding those of the parameters to their `grad`.
 
-        Arguments that are refused leave the call as it is, for another try.
+        If an argument is refused, the call stays pending, so that you can try again.
 
         Args:
-            dy: Gradient of y, in y's shape; None for zeros.
-            dstate: Gradient of the final state, in its structure; None for zeros.
-            need_dx: Whether dx is wanted.
+            dy: Gradient with respect to y, in y's shape; None for zeros.
+            dstate: Gradient with respect to the final state, in its structure; None for zeros.
+            need_dx: Whether to compute dx.
 
         Returns:
-            dx, None for integer x or if not wanted, and the gradient of the initial state.
+            dx, or None for it if x holds integers or `need_dx` is False; and the gradient with
+            respect to the initial state.
 
         Raises:
-            RuntimeError: No call in training mode came before, or its gradient was already taken,
-                or there were several; or another thread is in `backward`; or x, the initial state
-                or a parameter was changed since.
+            RuntimeError: No call in training mode is pending, or several are; or another thread is
+                in `backward`; or x, the initial state or a parameter has changed since the call.
             ValueError: A shape is wrong.
-            TypeError: An array has no real numbers, or the structure of dstate is wrong.
+            TypeError: An array does not hold real numbers, or dstate has the wrong structure.
         """
         return self._take(self._calls.kept, self._differentiate, dy, dstate, need_dx)
 
@@ -364,7 +371,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         return dx, self._from_tuple(dinitial)
 
     def _gradients_to_add(self) -> list[functional.Weights]:
-        """The arrays that gradients are added to: for frozen parameters others, of no use."""
+        """Return the gradient arrays, with arrays to throw away for frozen parameters."""
         frozen = [place for place in self._freezings if not place[0].requires_grad]
         if not frozen:
             return self._gradients
@@ -375,23 +382,24 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         return gradients
 
     def stream(self, batch: int = 1, state: StateLike | None = None) -> Stream[StateOf]:
-        """Go through sequences step by step, as they come.
+        """Return a stream, which processes sequences step by step as their data arrive.
 
-        In evaluation mode the streams of a layer share one packed copy of its weights. In training
-        mode, in which the weights may change, each makes its own, about twice as large as they are:
-        for many streams switch to evaluation first, or use `Stream.copy`.
+        In evaluation mode, the streams of a layer share one packed copy of its weights. In training
+        mode, each stream makes its own copy, because the weights may change; it takes about twice
+        the memory of the weights. For many streams, switch to evaluation mode first, or use
+        `Stream.copy`.
 
         Args:
-            batch: B, how many sequences go side by side.
-            state: Initial state, (L, B, H) each; None for zeros, or for the learned one.
+            batch: B, the number of sequences processed side by side.
+            state: Initial state, (L, B, H) each; None for zeros, or for the learned state.
 
         Returns:
-            A stream with the weights as they are now, without dropout, and with zoneout's
-            expectation.
+            A stream with the weights as they are now, without dropout, and with the expected value
+            of zoneout.
 
         Raises:
             ValueError: The layer is bidirectional, or a shape is wrong.
-            TypeError: An array has no real numbers, or the structure of the state is wrong.
+            TypeError: An array does not hold real numbers, or the state has the wrong structure.
         """
         stream: Stream[StateOf] = Stream(self._stream_layers(), batch, alone=True)
         if state is not None:
@@ -405,7 +413,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         return [StreamRecurrent(self._kept(), self._noise_of_call(), initial)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """With the equations of a cell that is not compiled, as another process may lack them."""
+        """Return the state with the equations of a custom cell, which other processes may lack."""
         return super().__getstate__() | {"_graph": known.graph_of(self.cell)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -418,7 +426,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         yield self.cell
 
     def extra_repr(self) -> str:
-        """The sizes, and the options that differ from their defaults."""
+        """Return the sizes, and the options that differ from their defaults."""
         default = {"num_layers": 1, "bias": True, "dtype": "float32", "precision": "full"}
         names = ["num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute"]
         names += ["learn_state", "proj_size", "zoneout", "input_dropout", "recurrent_dropout"]
@@ -432,7 +440,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         )
 
     def _noise_of_call(self) -> noise.Noise | None:
-        """What calls have inside their steps."""
+        """Return the noise of calls inside their steps, or None if all its rates are 0."""
         values = self.zoneout, self.input_dropout, self.recurrent_dropout, self.candidate_dropout
         if noise.none(*values):
             return None
@@ -440,7 +448,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
 
     if TYPE_CHECKING:
 
-        def __getattr__(self, name: str) -> Parameter: ...  # weight_ih_l0 and so on
+        def __getattr__(self, name: str) -> Parameter: ...  # for `weight_ih_l0` and the like
 
     def _from_tuple(self, states: tuple[RealArray, ...]) -> StateOf:
         return states if self._states > 1 else states[0]  # type: ignore[return-value]

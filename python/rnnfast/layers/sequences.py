@@ -1,4 +1,4 @@
-"""Layers that take batches of sequences and where each of these ends."""
+"""Layers that take a batch of sequences together with their lengths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rnnfast.layers.axes import time_first
 
 
 class SequenceLayer(CpuLayer):
-    """A layer of one array in and one array out that takes the lengths of the sequences in it."""
+    """A layer that takes one array, with the lengths of the sequences in it, and returns one."""
 
     @overload
     def __call__(self, x: Tensor, lengths: ArrayLike | None = None) -> Tensor: ...
@@ -25,17 +25,17 @@ class SequenceLayer(CpuLayer):
     def __call__(
         self, x: ArrayLike | Tensor, lengths: ArrayLike | None = None
     ) -> RealArray | Tensor:
-        """Compute y; its shape and that of x are told of the layer.
+        """Compute y; the class documents the shapes of x and y.
 
-        Of a `Tensor` y is one, too, and the call is recorded.
+        If x is a `Tensor`, y is a `Tensor` as well, and the call is recorded.
 
         Args:
-            x: A batch of sequences, or what comes in the place of one.
-            lengths: (B,) integers in [0, T]: where each sequence ends; None for T.
+            x: A batch of sequences, or whatever input the layers of a container take.
+            lengths: (B,) integers in [0, T], the lengths of the sequences; None for T.
 
         Raises:
             ValueError: A shape or a length is wrong, or x is not on the CPU.
-            TypeError: An array has no real numbers, or lengths no integers.
+            TypeError: x does not hold real numbers, or the lengths are not integers.
         """
         if type(x) is Tensor:
             return recorded_call(self, x, lengths)
@@ -44,10 +44,10 @@ class SequenceLayer(CpuLayer):
         return y
 
     def call(self, x: ArrayLike, lengths: ArrayLike | None = None) -> ArrayCall:
-        """Compute y, and return the call, of which `y` is the result.
+        """Compute y, and return the call, whose attribute `y` is the result.
 
-        `call.backward` takes the gradient: of any number of calls, in any order. Arguments and
-        errors are those of calling the layer.
+        `call.backward` takes the gradient, so that any number of calls can be differentiated in any
+        order. The arguments and errors are those of calling the layer.
         """
         return ArrayCall(self, *self._run(x, lengths))
 
@@ -55,12 +55,12 @@ class SequenceLayer(CpuLayer):
         raise NotImplementedError
 
     def _lengths_after(self, lengths: IntArray) -> IntArray | None:
-        """Return the lengths of the sequences in y; None if there are none any more."""
+        """Return the lengths of the sequences in y, or None if y no longer holds sequences."""
         return lengths
 
 
 def sequences(x: RealArray, batch_first: bool) -> RealArray:
-    """Return a batch of sequences as (T, B, C) in C order; the shape is checked."""
+    """Return a batch of sequences as (T, B, C) in C order, after checking its shape."""
     if x.ndim != 3:
         expected = "(B, T, C)" if batch_first else "(T, B, C)"
         raise ValueError(f"x: expected shape {expected}, got {x.shape}")
@@ -68,7 +68,7 @@ def sequences(x: RealArray, batch_first: bool) -> RealArray:
 
 
 def spans(lengths: ArrayLike | None, x: RealArray) -> IntArray:
-    """Return the lengths of the sequences in x (T, B, C), T where none are given."""
+    """Return the lengths of the sequences in x (T, B, C), which are T if None is given."""
     seq_len, batch = x.shape[:2]
     if lengths is None:
         return np.full(batch, seq_len)
@@ -76,7 +76,7 @@ def spans(lengths: ArrayLike | None, x: RealArray) -> IntArray:
 
 
 def clear_after(array: RealArray, lengths: IntArray) -> RealArray:
-    """Set what stands after the end of each sequence of an array (T, B, C) to zero, in place."""
+    """Set the steps after the end of each sequence of an array (T, B, C) to zero, in place."""
     if lengths.size and lengths.min() < len(array):
         array[np.arange(len(array))[:, None] >= lengths] = 0
     return array

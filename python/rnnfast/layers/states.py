@@ -1,4 +1,4 @@
-"""States of recurrent layers in the form that users see: one array, or a tuple of several."""
+"""The public form of the states of recurrent layers: one array, or a tuple of several."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rnnfast._engine import backend
 from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.tensor import Tensor
 
-Lengths = ArrayLike | None  # of sequences, as an argument
+Lengths = ArrayLike | None  # the argument `lengths` of calls
 State = RealArray | tuple[RealArray, ...]
-# A state as an argument: None stands for what a call makes of a state that is not given.
+# A state as an argument. In a tuple, None stands for the default, zeros or a learned state.
 StateLike = RealArray | tuple[RealArray | None, ...]
 
-# How a network gives its state: one array, or a tuple of several.
+# The type of the state that a network returns: one array, or a tuple of several.
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
@@ -26,17 +26,17 @@ else:
     StateOf = TypeVar("StateOf", covariant=True)
 
 LSTMState = tuple[RealArray, RealArray]
-# A state as an argument of a call with tensors.
+# A state as an argument of a call whose x is a `Tensor`.
 TensorsLike = Tensor | RealArray | tuple[Tensor | RealArray | None, ...] | None
 
 
 def as_tuple(
     name: str, state: StateLike | None, count: int, cell: str
 ) -> tuple[RealArray | None, ...] | None:
-    """Return a state as a tuple, which must be of `count` arrays, those of a cell.
+    """Return a state as a tuple of the `count` states of a cell, or None if none is given.
 
     Raises:
-        TypeError: The structure is not that of the cell's states.
+        TypeError: The structure does not match the cell's states.
     """
     if state is None:
         return None

@@ -1,4 +1,4 @@
-"""Networks and models over input that comes step by step."""
+"""Streams, which run layers and models on input that arrives step by step."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Rows: TypeAlias = "int | Sequence[int] | IntArray | None"
 
 
 class StreamState:
-    """The states of some sequences, taken out of a stream. They can be pickled.
+    """The states of some sequences of a stream, which can be pickled.
 
-    Any stream of the same layers and dtype takes them, of whatever weights.
+    They fit any stream with the same layers and dtype, whatever its weights.
 
     Attributes:
-        values: (N, S), a row of numbers a sequence, on the host.
-        layout: What a row is made of.
+        values: (N, S), a row of S numbers for each sequence, on the host.
+        layout: The dtype, and the shapes of the states in a row.
     """
 
     __slots__ = ("layout", "values")
@@ -39,7 +39,7 @@ class StreamState:
         return len(self.values)
 
     def __getitem__(self, rows: int | slice | Sequence[int] | IntArray) -> StreamState:
-        """Some of the sequences."""
+        """Return the states of some of the sequences."""
         return StreamState(np.atleast_2d(self.values[rows]).copy(), self.layout)
 
     def __repr__(self) -> str:
@@ -47,20 +47,21 @@ class StreamState:
 
 
 class Stream(Generic[StateOf]):
-    """A model with its weights, and the states of B sequences; `stream` of layers makes it.
+    """The weights of a model and the states of B sequences, as returned by `stream` of a layer.
 
-    `y = stream(x)` takes one step of all B sequences and moves the states on; `stream(x, rows)` of
-    some of them. The bits are those of the layers' calls over the whole sequences, in evaluation,
-    whichever sequences go side by side. One thread at a time may use a stream.
+    `y = stream(x)` advances all B sequences by one step, and `stream(x, rows)` some of them. The
+    results have the same bits as calls of the layers in evaluation mode over the whole sequences,
+    whichever sequences are processed side by side. Only one thread at a time may use a stream.
 
-    Sequences are numbered from 0. `reset` starts some anew, `take` and `put` carry them to another
-    stream or another number, `resize` changes how many there are; none of these touches the
-    weights, which `copy` shares. Streams and what `take` gives can be pickled.
+    Sequences are numbered from 0. `reset` restarts sequences, `take` and `put` move them to another
+    number or another stream, and `resize` changes the number of sequences. None of these touches
+    the weights, which a `copy` shares. Streams and the results of `take` can be pickled.
 
     Args:
-        layers: What the layers do in a step, or a plan of them.
+        layers: The stream layers of the model, or a plan made from them.
         batch: B.
-        alone: Whether `state` is that of one recurrent layer, instead of a tuple.
+        alone: Whether `state` is the state of a single recurrent layer instead of a tuple with one
+            for each layer.
     """
 
     def __init__(
@@ -76,29 +77,30 @@ class Stream(Generic[StateOf]):
 
     @property
     def batch(self) -> int:
-        """B, how many sequences there are."""
+        """The number of sequences, B."""
         return len(self._values)
 
     def __call__(self, x: ArrayLike, rows: Rows = None) -> RealArray:
-        """Take a step.
+        """Take one step.
 
         Args:
             x: (B, I) real numbers, which are converted to the layers' dtype, or (B,) integers in
                 [0, I), which stand for one-hot rows, or for the vectors of an embedding.
-            rows: (N,), the numbers of the sequences whose step it is, all different; None for all.
-                x then has N in place of B. The others' states stay as they are.
+            rows: (N,), the numbers of the sequences that take the step, all different; None for all
+                sequences. If given, x has N rows instead of B, and the other sequences' states stay
+                as they are.
 
         Returns:
-            (B, H), the outputs of the last layer, whose width is H; (N, H) of some sequences.
+            The outputs of the last layer, whose width is H: (B, H), or (N, H) if `rows` is given.
 
         Raises:
-            ValueError: A shape is wrong, or a sequence comes twice.
+            ValueError: A shape is wrong, or a sequence is named twice.
             IndexError: An integer is out of range.
-            TypeError: x has no real numbers.
-            RuntimeError: Another thread is in a step of the stream.
+            TypeError: x does not hold real numbers.
+            RuntimeError: Another thread is taking a step of the stream.
         """
         y = None if self._converts else self._step(x, self._values, rows)
-        if y is None:  # something must be converted, or is wrong
+        if y is None:  # an argument must be converted, or is wrong
             numbers = None if rows is None else self._numbers(rows)
             count = self.batch if numbers is None else len(numbers)
             array = self._plan.checked_x(backend.given("x", x), count)
@@ -107,10 +109,10 @@ class Stream(Generic[StateOf]):
 
     @property
     def state(self) -> StateOf:
-        """The states after the last step, in the layer's shapes: one array, or a tuple as of it.
+        """A copy of the states after the last step, in the structure that the layer returns.
 
-        Those of a model are a tuple with an entry for each recurrent layer. They are copies; to
-        set them assign the same, with None for what shall stay as it is.
+        The state of a model is a tuple with an entry for each layer that has a state. To set the
+        states, assign the same structure, with None for those that are to stay as they are.
         """
         states: list[Any] = [s if len(s) > 1 else s[0] for s in self._plan.states(self._values)]
         return states[0] if self._alone else tuple(states)  # type: ignore[return-value]
@@ -121,7 +123,7 @@ class Stream(Generic[StateOf]):
         self._plan.write(self._values, self._plan.checked_states(given, self.batch))
 
     def reset(self, rows: Rows = None) -> None:
-        """Let sequences start anew: from zeros, or where a layer learned to start.
+        """Restart sequences, from zeros or from the learned initial states.
 
         Args:
             rows: The numbers of the sequences; None for all.
@@ -141,15 +143,15 @@ class Stream(Generic[StateOf]):
         return StreamState(backend.to_host(values), self._plan.layout)
 
     def put(self, state: StreamState, rows: Rows = None) -> None:
-        """Let sequences go on from states that `take` gave.
+        """Continue sequences from states that `take` returned.
 
         Args:
-            state: The states of N sequences of the same layers, of any stream.
-            rows: (N,), the numbers of the sequences that get them; None for all.
+            state: The states of N sequences, from any stream of the same layers.
+            rows: (N,), the numbers of the sequences to set; None for all.
 
         Raises:
             TypeError: `state` is of another class.
-            ValueError: It has another number of sequences, or is of other layers.
+            ValueError: `state` has another number of sequences, or belongs to other layers.
         """
         checks.of_type("state", state, StreamState)
         numbers, plan = self._numbers(rows), self._plan
@@ -163,11 +165,11 @@ class Stream(Generic[StateOf]):
         self._values[numbers] = plan.on.asarray(state.values)
 
     def resize(self, batch: int) -> None:
-        """Change how many sequences there are.
+        """Change the number of sequences.
 
         Args:
-            batch: B. New sequences get the numbers from the old B on, and start like those of
-                `reset`; of fewer the first stay.
+            batch: The new B. If it is larger, new sequences are added at the end, and start as
+                after `reset`; if it is smaller, only the first sequences are kept.
         """
         batch = checks.positive_int("batch", batch)
         values = self._plan.initial[None].repeat(batch, axis=0)
@@ -176,7 +178,7 @@ class Stream(Generic[StateOf]):
         self._values = values
 
     def copy(self) -> Self:
-        """A stream that goes on from the same states, with the same weights, which both share."""
+        """Return a stream that continues from the same states and shares the weights."""
         twin = type(self)(self._plan, self.batch, alone=self._alone)
         twin._values[...] = self._values
         return twin
@@ -185,13 +187,13 @@ class Stream(Generic[StateOf]):
         return self.copy()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self.copy()  # nothing changes a plan
+        return self.copy()  # plans never change, so they can be shared
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self._plan, self._alone, backend.to_host(self._values))
 
     def _numbers(self, rows: Rows) -> IntArray:
-        """The numbers of sequences, checked, where the stream is."""
+        """Return the numbers of sequences on the stream's device, after checking them."""
         on = self._plan.on
         if rows is None:
             return on.asarray(np.arange(self.batch))  # type: ignore[no-any-return]

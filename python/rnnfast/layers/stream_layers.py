@@ -1,6 +1,6 @@
-"""What layers do in a step of a stream.
+"""Stream layers, which compute one step of a layer in a stream.
 
-Sizes: B batch, L num_layers, H the width of a state, V and E those of a table.
+Sizes: B batch, L num_layers, H the width of a state, V and E the sizes of an embedding.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ States: TypeAlias = tuple[RealArray, ...]
 
 
 class StreamLayer:
-    """A layer's part of a step, with weights of its own that never change. It can be pickled.
+    """One layer of a stream, which holds its own copy of the weights and can be pickled.
 
     Args:
-        on: Where it computes.
-        dtype: In what; None for the dtype of the other layers.
-        core: The layer for `_core.StreamPlan`: its kind, then arrays and numbers.
+        on: Backend that computes the step.
+        dtype: Dtype of the computation; None for the dtype of the other layers.
+        core: Description of the layer for `_core.StreamPlan`: its kind, then arrays and numbers.
 
     Attributes:
-        name: The cell of recurrent layers, the kind of others.
-        input_size: The width of the rows that it takes, or where indices end; 0 for any width.
-        takes_values: Whether it takes rows of reals.
-        takes_indices: Whether it takes integers in their place.
-        state_shapes: (L, H) of each state of a sequence.
-        initial: Where the states start from, (L, H) each; None for zeros.
+        name: The name of the cell for recurrent layers, the kind for others.
+        input_size: The width of the input rows, or the upper bound of indices; 0 for any width.
+        takes_values: Whether the layer takes rows of real numbers.
+        takes_indices: Whether the layer takes integers instead of rows.
+        state_shapes: The shape (L, H) of each state of a sequence.
+        initial: The initial states, (L, H) each; None for zeros.
     """
 
     input_size = 0
@@ -46,14 +46,17 @@ class StreamLayer:
         self.name: str = core[0]
 
     def _step(self, x: Any, state: States) -> tuple[Any, States]:  # noqa: ARG002
-        """Take a step by the functions of a backend, as on devices.
+        """Take a step by the functions of a backend, as is done on devices.
 
         Args:
-            x: What the layer before made, (B, ...).
+            x: Output of the layer before, or the input of the stream, (B, ...).
             state: The states before the step, (L, B, H) each.
 
         Returns:
-            What the next layer takes, and the states after the step.
+            The input of the next layer, and the states after the step.
+
+        Raises:
+            ValueError: Only the CPU can compute a step of this layer.
         """
         raise ValueError(
             f"stream: expected layers that have a step on device {self.on.name!r}, got one of the "
@@ -66,7 +69,7 @@ class StreamLayer:
 
 
 class StreamEmbedding(StreamLayer):
-    """Rows of a table (V, E), of which it has a copy."""
+    """The lookup of vectors in a copy of a table (V, E)."""
 
     takes_values, takes_indices = False, True
 
@@ -80,7 +83,7 @@ class StreamEmbedding(StreamLayer):
 
 
 class StreamLinear(StreamLayer):
-    """A product with a weight (out_features, in_features), and a bias; it has copies of them."""
+    """A linear map with copies of a weight (out_features, in_features) and of a bias."""
 
     def __init__(self, on: Backend, weight: RealArray, bias: RealArray | None) -> None:
         super().__init__(on, weight.dtype, "linear", weight.copy(), _copied(bias))
@@ -92,7 +95,7 @@ class StreamLinear(StreamLayer):
 
 
 class StreamLayerNorm(StreamLayer):
-    """A layer normalisation with a weight and a bias, of which it has copies, and eps."""
+    """A layer normalisation with copies of a weight and of a bias."""
 
     def __init__(self, on: Backend, weight: RealArray, bias: RealArray | None, eps: float) -> None:
         super().__init__(on, weight.dtype, "layer_norm", weight.copy(), _copied(bias), eps)
@@ -100,9 +103,9 @@ class StreamLayerNorm(StreamLayer):
 
 
 class StreamConvolution(StreamLayer):
-    """A causal convolution of stride 1; weight (outputs, inputs, taps). It has copies.
+    """A causal convolution of stride 1, with copies of a weight (outputs, inputs, taps) and a bias.
 
-    Its state is the last inputs, of as many steps as later ones read.
+    Its state holds the last inputs, for as many steps as later steps still read.
     """
 
     def __init__(
@@ -115,35 +118,35 @@ class StreamConvolution(StreamLayer):
 
 
 class StreamElementwise(StreamLayer):
-    """A function of each value: an activation, or what is added by a residual layer."""
+    """A function of each value: an activation, or the addition in a residual layer."""
 
     def __init__(self, on: Backend, kind: str, which: str | int) -> None:
         super().__init__(on, None, kind, which)
 
 
 class KeptWeights:
-    """Packed weights, and the arrays that they were made of, from which pickles make them again.
+    """Packed weights, with the arrays they were packed from, which are what a pickle holds.
 
     Attributes:
         packed: The weights in the form that the kernels read.
-        weights: The same, one entry for each layer; a layer in evaluation has the same arrays.
+        weights: The arrays, one entry for each layer; shared with a layer in evaluation mode.
     """
 
     def __init__(self, packed: functional.Packed, weights: Sequence[functional.Weights]) -> None:
         self.packed, self.weights = packed, weights
 
     def detach(self) -> None:
-        """Have copies of the arrays, which are about to change."""
+        """Replace the arrays by copies, because the layer is about to change them."""
         self.weights = [functional.Weights(*map(_copied, w)) for w in self.weights]
 
 
 class StreamRecurrent(StreamLayer):
-    """Recurrent layers of one direction.
+    """A stack of recurrent layers of one direction.
 
     Args:
-        kept: Their weights.
-        noise: Inside their steps.
-        initial: Where the states start from, (L, H) each; None for zeros.
+        kept: The weights of the layers.
+        noise: The noise inside their steps; None if there is none.
+        initial: The initial states, (L, H) each; None for zeros.
     """
 
     takes_indices = True
@@ -198,7 +201,7 @@ def _restored_recurrent(
     noise: Noise | None,
     initial: States | None,
 ) -> StreamRecurrent:
-    """The layer with its weights packed for this machine."""
+    """Rebuild a layer from a pickle, with the weights packed anew for this machine."""
     name = cell if isinstance(cell, str) else known.name_of_graph(cell)
     arrays = [functional.Weights(*(_placed(on, value) for value in w)) for w in weights]
     packed = functional.pack(name, arrays, num_layers=len(arrays), precision=precision)

@@ -1,6 +1,6 @@
-"""Models of one step: the layers of their layers, and the states of their sequences as rows.
+"""Plans of streams: the layers of one step, and the layout of a sequence's states in a row.
 
-Sizes: N sequences, S numbers of the state of a sequence, L num_layers, H the width of a state.
+Sizes: N sequences, S numbers in the state of a sequence, L num_layers, H the width of a state.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from rnnfast.layers.stream_layers import States, StreamLayer
 
 
 class StreamPlan:
-    """Layers that take steps one after the other, which streams share.
+    """The layers of one step in their order, which several streams can share.
 
-    The state of a sequence is a row of S numbers: layer by layer, state by state, layer by layer.
+    The states of a sequence are a row of S numbers. It holds the states of one stream layer after
+    the other; each state is an (L, H) array, flattened.
 
     Args:
-        layers: What the layers do in a step.
+        layers: The stream layers, in order.
 
     Attributes:
-        on: Where the plan is.
-        dtype: Of its arrays.
-        input_size: The width of the rows that go in, or where indices end.
-        initial: (S,), the state at a sequence's start.
-        layout: What a row is made of: the shapes of the states of each recurrent layer, with its
-            cell, and the dtype.
+        on: The backend of the plan.
+        dtype: The dtype of the plan's arrays.
+        input_size: The width of the input rows, or the upper bound of indices.
+        initial: (S,), the state at the start of a sequence.
+        layout: The contents of a row: the dtype, then the name and the shapes of the states of each
+            layer that has states.
 
     Raises:
-        ValueError: The layers do not fit to each other, or are on several devices.
-        TypeError: They have several dtypes.
+        ValueError: Two layers do not fit together, or are on different devices.
+        TypeError: The layers have different dtypes.
     """
 
     def __init__(self, layers: Sequence[StreamLayer]) -> None:
@@ -56,22 +57,23 @@ class StreamPlan:
         self.write(self.initial[None], [layer.initial for layer in self._recurrent])
 
     def stepper(self) -> Any:
-        """What takes steps, for one thread at a time: a `_core.Stepper` or a `DeviceStepper`."""
+        """Return a `_core.Stepper` or a `DeviceStepper`, which one thread at a time may use."""
         return DeviceStepper(self) if self._core is None else _core.Stepper(self._core)
 
     def __reduce__(self) -> tuple[type[StreamPlan], tuple[Any, ...]]:
         return StreamPlan, (self.layers,)
 
     def states(self, rows: RealArray) -> list[States]:
-        """The states (L, N, H) of each recurrent layer, copied out of rows (N, S)."""
+        """Return copies (L, N, H) of the states of each layer that has any, from rows (N, S)."""
         return [tuple(view.swapaxes(0, 1).copy() for view in views) for views in self._views(rows)]
 
     def write(self, rows: RealArray, states: Sequence[Sequence[RealArray | None] | None]) -> None:
-        """Copy states into rows (N, S), which keep what is None.
+        """Copy states into rows (N, S).
 
         Args:
-            rows: Where they go.
-            states: Of each recurrent layer: (L, N, H) each, or (L, H) for all rows.
+            rows: The rows to write to.
+            states: The states of each layer that has any: (L, N, H) each, or (L, H) for all rows.
+                A state that is None stays as it is.
         """
         for views, values in zip(self._views(rows), states, strict=True):
             for view, value in zip(views, values or (), strict=values is not None):
@@ -79,7 +81,7 @@ class StreamPlan:
                     view[...] = value.swapaxes(0, 1) if value.ndim == 3 else value
 
     def checked_states(self, states: Any, count: int) -> list[list[RealArray | None] | None]:
-        """Check and convert the states of `count` sequences, of each recurrent layer its own."""
+        """Check and convert the states of `count` sequences, given for each layer that has any."""
         if not isinstance(states, (tuple, list)) or len(states) != len(self._recurrent):
             got = type(states).__name__
             got += f" of {len(states)}" if isinstance(states, (tuple, list)) else ""
@@ -114,7 +116,7 @@ class StreamPlan:
         return checks.real_array("x", x, self.dtype, ", that of the weights", self.on)
 
     def _views(self, rows: RealArray) -> list[list[RealArray]]:
-        """Views (N, L, H) of the states in rows (N, S)."""
+        """Return views (N, L, H) of the states in rows (N, S)."""
         begin, result = 0, []
         for layer in self._recurrent:
             views = []
@@ -127,13 +129,13 @@ class StreamPlan:
 
 
 class DeviceStepper:
-    """`_core.Stepper` for a device: layer by layer, by the functions of its backend."""
+    """The counterpart of `_core.Stepper` for devices, which calls the backend layer by layer."""
 
     def __init__(self, plan: StreamPlan) -> None:
         self._plan = plan
 
     def step(self, x: Any, states: RealArray, rows: IntArray | None) -> RealArray:
-        """Take a step of some sequences, or of all for None; their rows of `states` move on."""
+        """Advance some sequences, or all for None, by a step, and update their rows of `states`."""
         chosen = states if rows is None else states[rows]
         after, left = [], iter(self._plan.states(chosen))
         for layer in self._plan.layers:
@@ -148,7 +150,7 @@ class DeviceStepper:
 
 
 def _place_of(layers: Sequence[StreamLayer]) -> tuple[Backend, np.dtype[Any]]:
-    """Where layers are, and their dtype."""
+    """Return the backend and the dtype that all layers share."""
     dtypes = sorted({layer.dtype.name for layer in layers if layer.dtype is not None})
     if len(dtypes) > 1:
         raise TypeError(f"stream: expected layers of one dtype, got {' and '.join(dtypes)}")
