@@ -203,7 +203,7 @@ def test_help_of_a_layer_explains_its_arguments_and_the_rule_of_training(layer: 
     assert inspect.getdoc(layer).splitlines()[0] in text
     for name in inspect.signature(layer).parameters:
         assert len(re.findall(rf"^ \|      {name}: ", text, re.MULTILINE)) == 1, name
-    assert "of the call, x and the initial state, and the parameters must stay as they were" in text
+    assert "x, the initial state and the parameters must not change" in text
     assert "write `y = y + x`, not" in text
     assert " object>" not in text
     assert "cell:" not in text

@@ -1,15 +1,24 @@
 """Fast, exact recurrent neural networks: fused forward and backward kernels for the CPU.
 
-Layers with parameters and gradients are at the top (`LSTM`, `GRU`, `RNN`, `Recurrent` for every
-cell); called with a `Tensor` they record what gradients need (`rnnfast.autograd`). There are
-stateless functions on arrays in `rnnfast.functional`, training of any model in `rnnfast.training`,
-batches of data in `rnnfast.data`, pools of sessions in `rnnfast.serving`, cells of the literature
-and the functions to write your own with in `rnnfast.cells`, and the float64 NumPy reference that
-everything is checked against in `rnnfast.reference`. `rnnfast.init` has initial values,
-`rnnfast.cuda` tells of CUDA devices. `rnnfast.torch` has the layers as PyTorch's, `rnnfast.sklearn`
-has estimators of scikit-learn, `rnnfast.onnx` reads and writes ONNX models; these and
-`rnnfast.data`, `rnnfast.serving` and `rnnfast.training` are loaded when they are first used.
-`rnnfast.traced` is how a cell of Python becomes one of the engine.
+The top level has layers with parameters and gradients: `LSTM`, `GRU`, `RNN`, and `Recurrent` for
+any cell. Called with a `Tensor`, they record their calls for automatic differentiation.
+
+- `rnnfast.autograd`: functions of tensors
+- `rnnfast.functional`: stateless functions on arrays
+- `rnnfast.init`: initial values of parameters
+- `rnnfast.training`: training of any model
+- `rnnfast.data`: batches of data
+- `rnnfast.serving`: pools of streams for serving many sessions
+- `rnnfast.cells`: cells from the literature, and the functions to write your own
+- `rnnfast.traced`: the tracer that turns a cell written in Python into one of the engine
+- `rnnfast.reference`: the float64 NumPy reference that everything is checked against
+- `rnnfast.cuda`: the CUDA devices of this machine
+- `rnnfast.torch`: the layers as PyTorch modules
+- `rnnfast.sklearn`: estimators for scikit-learn
+- `rnnfast.onnx`: import and export of ONNX models
+
+The modules `data`, `onnx`, `serving`, `sklearn`, `torch`, `traced` and `training` are loaded on
+first use, because some of them need other packages.
 """
 
 import importlib
@@ -151,9 +160,9 @@ _LOADED_ON_USE = {
     "torch": "torch",
     "traced": "rnnfast.traced",
     "training": "rnnfast.training",
-}  # by their needs
+}  # modules loaded on first use, with the module or package that each needs
 
-_NAMES_ON_USE = {"StreamPool": "serving"}  # by their modules
+_NAMES_ON_USE = {"StreamPool": "serving"}  # names loaded on first use, with their modules
 
 if TYPE_CHECKING:
     from rnnfast import data as data

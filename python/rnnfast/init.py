@@ -1,10 +1,12 @@
-"""Initial values of parameters, set in place.
+"""Functions that set the initial values of parameters in place.
 
-The functions take a `Parameter` or an array and return it, or a recurrent layer where they say so.
-Values are drawn in float64 and rounded to the array's type. `seed` is an integer, or a
-`numpy.random.Generator` that goes on; None draws fresh values, or as `rnnfast.manual_seed` says.
+They take a `Parameter` or an array and return it; `unit_forget_bias_` and `chrono_` take a
+recurrent layer instead. Values are drawn in float64 and rounded to the array's dtype. `seed` is an
+integer or a `numpy.random.Generator`, whose state advances. None draws a fresh seed, which
+`rnnfast.manual_seed` makes reproducible.
 
-A parameter of a layer in evaluation mode is read-only, which is an error of each function.
+The parameters of a layer in evaluation mode are read-only, so that each function raises an error
+for them.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ def zeros_(parameter: Target) -> Target:
 
     Raises:
         ValueError: The array is read-only.
-        TypeError: It is no parameter or array of reals.
+        TypeError: The argument is not a parameter or an array of reals.
     """
     return _set(parameter, np.zeros(_shape(parameter)))
 
@@ -74,20 +76,22 @@ def zeros_(parameter: Target) -> Target:
 def glorot_uniform_(
     parameter: Target, gain: float = 1.0, *, gates: int | None = None, seed: Seed = None
 ) -> Target:
-    """Draw a matrix uniformly from +-gain sqrt(6 / (rows + columns)): Glorot's, or Xavier's.
+    """Draw a matrix uniformly from +-gain sqrt(6 / (rows + columns)), as Glorot (Xavier) proposed.
 
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
     networks", 2010.
 
     Args:
-        parameter: (rows, columns).
+        parameter: A matrix (rows, columns).
         gain: Factor of the bound.
-        gates: How many blocks of rows, of equal size, are matrices of their own, one a gate. None
-            for square blocks of a parameter that is called weight_hh, and for 1 of any other.
-        seed: Seeds the draw.
+        gates: Number of blocks of rows, of equal size, that are separate matrices, one for each
+            gate. None for square blocks in a parameter whose name starts with `weight_hh`, and for
+            1 block in any other.
+        seed: Seed of the draw.
 
     Raises:
-        ValueError: The array is no matrix of so many blocks, gain is negative, or it is read-only.
+        ValueError: The array is not a matrix of so many blocks, gain is negative, or the array is
+            read-only.
         TypeError: An argument is of the wrong type.
     """
     blocks, rows, columns = _blocks(parameter, gates)
@@ -100,18 +104,20 @@ def orthogonal_(
 ) -> Target:
     """Draw a matrix with orthonormal rows or columns, whichever are fewer, times `gain`.
 
-    It is drawn evenly among all of them (of the Haar measure). Source: Saxe, McClelland and
-    Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks",
-    2014.
+    The matrix is distributed uniformly among all such matrices (by the Haar measure). Source: Saxe,
+    McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear
+    neural networks", 2014.
 
     Args:
-        parameter: (rows, columns).
+        parameter: A matrix (rows, columns).
         gain: Factor of the matrix.
-        gates: As of `glorot_uniform_`: each gate of a recurrent weight is orthogonal by itself.
-        seed: Seeds the draw.
+        gates: As in `glorot_uniform_`, so that each gate of a recurrent weight is orthogonal by
+            itself.
+        seed: Seed of the draw.
 
     Raises:
-        ValueError: The array is no matrix of so many blocks, gain is negative, or it is read-only.
+        ValueError: The array is not a matrix of so many blocks, gain is negative, or the array is
+            read-only.
         TypeError: An argument is of the wrong type.
     """
     blocks, rows, columns = _blocks(parameter, gates)
@@ -124,17 +130,16 @@ def orthogonal_(
 def identity_(parameter: Target, gain: float = 1.0, *, gates: int | None = None) -> Target:
     """Set a matrix to `gain` times the identity.
 
-    As the recurrent weights of an RNN with ReLU and zero biases it makes the IRNN. Source: Le,
-    Jaitly and Hinton, "A simple way to initialize recurrent networks of rectified linear units",
-    2015.
+    An RNN with ReLU, zero biases and these recurrent weights is the IRNN. Source: Le, Jaitly and
+    Hinton, "A simple way to initialize recurrent networks of rectified linear units", 2015.
 
     Args:
-        parameter: (rows, columns).
+        parameter: A matrix (rows, columns).
         gain: Factor of the matrix.
-        gates: As of `glorot_uniform_`.
+        gates: As in `glorot_uniform_`.
 
     Raises:
-        ValueError: The array is no matrix of so many blocks, or it is read-only.
+        ValueError: The array is not a matrix of so many blocks, or it is read-only.
         TypeError: An argument is of the wrong type.
     """
     blocks, rows, columns = _blocks(parameter, gates)
@@ -143,11 +148,11 @@ def identity_(parameter: Target, gain: float = 1.0, *, gates: int | None = None)
 
 
 def unit_forget_bias_(layer: Layer, value: float = 1.0) -> Layer:
-    """Set the biases of a layer's forget gates, so that it remembers at first.
+    """Set the biases of a layer's forget gates, so that it initially keeps its state.
 
-    Of a gate's two biases the first is set, and the second becomes zero; of all layers and
-    directions. Which gate it is, its equations tell: of a GRU the update gate z, which keeps the
-    old state. Where a gate is open for a negative sum, the sign is turned.
+    In all layers and directions, the first of the gate's two biases is set, and the second becomes
+    zero. The forget gate is found from the equations of the cell; in a GRU, it is the update gate
+    z, which keeps the old state. If a gate keeps the state for negative sums, the sign is flipped.
 
     Source: Gers, Schmidhuber and Cummins 2000; Jozefowicz, Zaremba and Sutskever, "An empirical
     exploration of recurrent network architectures", 2015.
@@ -157,7 +162,8 @@ def unit_forget_bias_(layer: Layer, value: float = 1.0) -> Layer:
         value: The sum of the two biases.
 
     Raises:
-        ValueError: The layer has no biases, its cell no forget gate, or it is in evaluation mode.
+        ValueError: The layer has no biases or is in evaluation mode, or its cell has no forget
+            gate.
         TypeError: An argument is of the wrong type.
     """
     forget, _ = _memory(layer)
@@ -169,20 +175,20 @@ def unit_forget_bias_(layer: Layer, value: float = 1.0) -> Layer:
 def chrono_(layer: Layer, t_max: float, *, seed: Seed = None) -> Layer:
     """Set the biases of a layer's forget and input gates for dependencies of up to `t_max` steps.
 
-    b_f = log(u) with u uniform in [1, t_max - 1], a draw a unit, and b_i = -b_f where the input
-    gate is one of its own. The second biases of these gates become zero; of all layers and
-    directions. Gates are found as by `unit_forget_bias_`.
+    In all layers and directions, b_f = log(u), with u drawn for each unit uniformly from
+    [1, t_max - 1], and b_i = -b_f if the cell has a separate input gate. The second biases of these
+    gates become zero. The gates are found as in `unit_forget_bias_`.
 
     Source: Tallec and Ollivier, "Can recurrent neural networks warp time?", 2018, equation 16.
 
     Args:
         layer: A recurrent layer with biases, of a cell that has a forget gate.
-        t_max: The longest dependency that is expected, in steps; at least 2.
-        seed: Seeds the draw.
+        t_max: Longest dependency expected, in steps; at least 2.
+        seed: Seed of the draw.
 
     Raises:
-        ValueError: t_max is below 2, the layer has no biases, its cell no forget gate, or it is in
-            evaluation mode.
+        ValueError: t_max is below 2, the layer has no biases or is in evaluation mode, or its cell
+            has no forget gate.
         TypeError: An argument is of the wrong type.
     """
     forget, write = _memory(layer)
@@ -196,7 +202,7 @@ def chrono_(layer: Layer, t_max: float, *, seed: Seed = None) -> Layer:
 
 
 def _memory(layer: Recurrent[Any]) -> _gates.Memory:
-    """The gates of a layer's cell, whose biases can be set."""
+    """Return the forget and input gates of a layer's cell, after checking that they have biases."""
     checks.of_type("layer", layer, Recurrent)
     memory = _gates.memory_of(layer.cell)
     if memory is None:
@@ -207,7 +213,7 @@ def _memory(layer: Recurrent[Any]) -> _gates.Memory:
 
 
 def _suffixes(layer: Recurrent[Any]) -> list[str]:
-    """What the names of the parameters end with, of each layer and direction."""
+    """Return the suffixes of the parameters' names for each layer and direction."""
     directions = ("", "_reverse") if layer.bidirectional else ("",)
     return [f"_l{i}{direction}" for i in range(layer.num_layers) for direction in directions]
 
@@ -222,10 +228,10 @@ def _set_gate(layer: Recurrent[Any], gate: _gates.Gate, values: list[RealArray])
 
 
 def _orthogonal(generator: np.random.Generator, rows: int, columns: int) -> RealArray:
-    """A matrix with orthonormal rows or columns."""
+    """Return a random matrix with orthonormal rows or columns."""
     tall = generator.standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(tall)
-    q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # else the signs are those of the algorithm
+    q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # makes q independent of the algorithm's signs
     return q if rows >= columns else q.T
 
 
@@ -238,7 +244,7 @@ def _generator(seed: Seed) -> np.random.Generator:
 
 
 def _value(parameter: Parameter | RealArray) -> RealArray:
-    """The array to write into."""
+    """Return the array to write to, after checking that this is possible."""
     if isinstance(parameter, Parameter):
         parameter.check_writable()
         return parameter.value
@@ -263,7 +269,7 @@ def _set(parameter: Target, values: RealArray) -> Target:
 
 
 def _blocks(parameter: Parameter | RealArray, gates: int | None) -> tuple[int, int, int]:
-    """How many blocks of rows a matrix has, and their rows and columns."""
+    """Return the number of blocks of rows in a matrix, and the rows and columns of a block."""
     shape = _shape(parameter)
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"parameter: expected a matrix that is not empty, got shape {shape}")

@@ -1,8 +1,9 @@
-"""Gradients of whatever is computed with tensors: layers, losses and operations.
+"""Automatic differentiation of computations with tensors: layers, losses and operations.
 
 `rnnfast.tensor` makes a `Tensor`; a layer or a loss that is called with one returns tensors, and
-`loss.backward()` adds the gradients of all parameters. Here are the functions of tensors beside
-their operators, and `takes_tensors`, by which losses do.
+`loss.backward()` adds the gradients to those of all parameters. This package has functions of
+tensors that complement their operators, and `takes_tensors`, which lets a loss of your own accept
+tensors.
 """
 
 from rnnfast.autograd.operations import (

@@ -1,4 +1,4 @@
-"""A check of gradients by central differences."""
+"""Gradient checks by central differences."""
 
 from __future__ import annotations
 
@@ -31,38 +31,40 @@ def gradcheck(
 ) -> bool:
     """Compare the gradients of a function with central differences, in float64.
 
-    All results are multiplied by random numbers, the same at each call, and summed; the gradient of
-    that sum by an element x is compared with (f(x + eps) - f(x - eps)) / (2 eps). This is off by
-    eps^2 / 6 times the third derivative and by some 1e-16 / eps times the results, 1e-11 each where
-    these are about 1, so that the default tolerances are for functions of up to a thousand times
-    that.
+    All results are multiplied by random weights, the same at each call, and summed to f. The
+    gradient of f with respect to an element x is compared with (f(x + eps) - f(x - eps)) / (2 eps).
+    The error of this quotient is eps^2 / 6 times the third derivative plus about 1e-16 / eps times
+    the results. Where these are about 1, each part is about 1e-11, so the default tolerances leave
+    room for functions whose errors are up to a thousand times larger.
 
     Args:
-        function: Takes the inputs as tensors and returns tensors, also in tuples and lists; a layer
-            or model, for example. It must do the same each time: no dropout.
-        inputs: One, or a tuple or list with one for each argument: arrays of float64, whose
-            gradients are checked; parameters, the same; integers, which become tensors; tuples of
-            such, as the states of an LSTM; whatever else is passed on.
-        backward: Checks gradients without tensors, as of a layer's `backward`: the function gets
-            and returns arrays, this takes a gradient for each result and returns those of the
-            inputs, in their order. Those of further inputs, which were not given, may follow.
-        parameters: What else the function depends on; None for the parameters of `function` where
-            it is a module. Frozen ones are not checked. Their `value` and `grad` are as before
-            when this returns.
-        eps: The step.
-        rtol: Largest difference relative to the central difference.
-        atol: Largest difference beside that.
-        fast_mode: Whether to compare one directional derivative for each input, in a random
-            direction, instead of the derivative by each element.
+        function: A function, such as a layer or a model, that takes the inputs as tensors and
+            returns tensors, also in tuples and lists. It must return the same results each time,
+            so it must not use dropout.
+        inputs: One argument of the function, or a tuple or list with all of them. The gradients of
+            float64 arrays and of parameters are checked, also inside tuples, such as the states of
+            an LSTM. Arrays of integers become tensors, and other values are passed on.
+        backward: A function that takes gradients explicitly, such as a layer's `backward`, to check
+            gradients without tensors. `function` then takes and returns arrays, and `backward`
+            takes a gradient for each result and returns those of the inputs, in their order. It may
+            return further gradients after these, which are ignored.
+        parameters: Further parameters that the function depends on; None for the parameters of
+            `function` if it is a module. Frozen ones are not checked. Their `value` and `grad` are
+            restored before this function returns.
+        eps: Step of the central differences.
+        rtol: Largest difference allowed, relative to the central difference.
+        atol: Largest absolute difference allowed in addition to that.
+        fast_mode: Whether to compare, for each input, only one derivative in a random direction
+            instead of the derivatives with respect to each element.
 
     Returns:
         True.
 
     Raises:
         AssertionError: A gradient differs; the message names the input and the element.
-        TypeError: An input or a parameter is of float32, or there is none to check, or a result is
-            no tensor.
-        ValueError: Two calls give different results, or parameters are read-only.
+        TypeError: An input or a parameter is not of float64, or there is none to check, or a result
+            is not a tensor.
+        ValueError: Two calls return different results, or parameters are read-only.
     """
     if parameters is None:
         parameters = function.parameters() if hasattr(function, "parameters") else ()
@@ -86,7 +88,7 @@ def gradcheck(
         def values() -> list[Array]:
             again, end = run()
             if backward is not None:
-                end([np.zeros_like(w) for w in weights])  # so that no call of a layer waits
+                end([np.zeros_like(w) for w in weights])  # so that no call of a layer stays pending
             return again
 
         if not all(map(partial(np.array_equal, equal_nan=True), results, values())):
@@ -112,7 +114,7 @@ def gradcheck(
 
 
 def _distinct(parameters: Iterable[Parameter], inputs: Any) -> list[Parameter]:
-    """Parameters that are trained, with those among the inputs, each once."""
+    """Return the trainable parameters, including those among the inputs, without duplicates."""
     among_inputs = (value for _, value in _flat(inputs) if _is_parameter(value))
     given = (*parameters, *among_inputs)
     distinct = {id(p.value): p for p in given if p.requires_grad}
@@ -122,7 +124,7 @@ def _distinct(parameters: Iterable[Parameter], inputs: Any) -> list[Parameter]:
 
 
 def _by_tape(function: Callable[..., Any], inputs: Any) -> _Run:
-    """How to run a function of tensors."""
+    """Return a function that runs `function` with tensors and differentiates it by the graph."""
 
     def run() -> tuple[list[Array], _Pull]:
         given: dict[str, Tensor] = {}
@@ -152,7 +154,7 @@ def _by_tape(function: Callable[..., Any], inputs: Any) -> _Run:
 
 
 def _explicit(function: Callable[..., Any], backward: Callable[..., Any], inputs: Any) -> _Run:
-    """How to run a function of arrays whose gradient another function takes."""
+    """Return a function that runs `function` with arrays and differentiates it by `backward`."""
 
     def run() -> tuple[list[Array], _Pull]:
         returned = function(*_arguments(inputs))
@@ -176,7 +178,7 @@ def _explicit(function: Callable[..., Any], backward: Callable[..., Any], inputs
 def _change(
     values: Callable[[], list[Array]], weights: list[Array], array: Array, index: Any, step: Any
 ) -> float:
-    """How the weighted sum of results changes with elements of an array, a step to either side."""
+    """Return half the change of the weighted sum of results from a step down to a step up."""
     old = array[index].copy()
     try:
         array[index] = old + step
@@ -190,7 +192,7 @@ def _change(
 
 
 def _own(name: str, value: Any, variables: dict[str, Array]) -> Any:
-    """A copy of an array of reals, which is then among the variables; all else as it is."""
+    """Return a copy of an array of reals, which is added to the variables, or any other value."""
     if isinstance(value, np.ndarray) and value.dtype.kind == "f":
         value = variables[name] = _float64(name, value).copy()
     return value
@@ -237,14 +239,14 @@ def _arguments(structure: Any) -> tuple[Any, ...]:
 
 
 def _mapped(function: Callable[[str, Any], Any], structure: Any, name: str) -> Any:
-    """A structure of tuples and lists with a function of name and value of each item."""
+    """Apply a function of name and value to each item of nested tuples and lists."""
     if not isinstance(structure, (tuple, list)):
         return function(name, structure)
     return tuple(_mapped(function, item, f"{name}[{i}]") for i, item in enumerate(structure))
 
 
 def _flat(structure: Any, name: str = "") -> list[tuple[str, Any]]:
-    """Name and value of each item of a structure."""
+    """Return the name and value of each item of nested tuples and lists."""
     items: list[tuple[str, Any]] = []
     _mapped(lambda *item: items.append(item), structure, name)
     return items

@@ -1,11 +1,11 @@
-"""The graph of what was computed, and the walk that takes gradients through it.
+"""The graph of recorded operations, and the backward pass through it.
 
-A `Node` stands for an operation or for a call of a layer. It knows where its inputs came from and
-how gradients of its results become gradients of its inputs. It does not hold the results, so that
-those live only as long as somebody needs them. A `Leaf` is where gradients end up.
+A `Node` represents an operation or a call of a layer. It knows where its inputs came from and how
+to compute their gradients from those of its results. It does not hold the results, so that these
+are freed as soon as nobody needs them. A `Leaf` collects the gradient of a tensor or a parameter.
 
-The walk takes the nodes in the reverse of the order in which they were made. Each sum of gradients
-is therefore made in an order that depends on the program alone, and has the same bits every time.
+The backward pass visits the nodes in the reverse of the order in which they were made. The order of
+each sum of gradients therefore depends only on the program, and sums have the same bits every time.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ _TAKEN = (
     "calls and operations have kept; got one that a `backward` has passed already. Compute it "
     "again, or take one gradient of the sum of the results"
 )
-_SIMPLE = (slice, int, np.integer, type(...))  # as indices, with None; they name nothing twice
+# Indices that, like None, never select an element twice.
+_SIMPLE = (slice, int, np.integer, type(...))
 _numbers = count()
 _by_number = attrgetter("number")
 
 
 class Parameter(Protocol):
-    """What is used of a `rnnfast.Parameter`."""
+    """The part of `rnnfast.Parameter` that this package uses, which it cannot import."""
 
     name: str
     value: Array
@@ -40,23 +41,23 @@ class Parameter(Protocol):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether it is trained."""
+        """Whether the parameter is trained."""
 
     def tensor(self) -> Any:
-        """A tensor whose gradient is added to `grad`."""
+        """Return a tensor whose gradient is added to `grad`."""
 
     def check_writable(self) -> None:
-        """Raise a ValueError if the value is read-only."""
+        """Raise a `ValueError` if the value is read-only."""
 
 
 class Part:
-    """The gradient of an array that is zero but for the elements at an index.
+    """The gradient of an array that is zero except for the elements at an index.
 
     Args:
-        gradient: That of the elements.
-        index: Where they are in the array.
-        shape: Of the array.
-        dtype: Of the array.
+        gradient: Gradient of these elements.
+        index: Index of the elements in the array.
+        shape: Shape of the array.
+        dtype: Dtype of the array.
     """
 
     __slots__ = ("dtype", "gradient", "index", "shape")
@@ -67,7 +68,7 @@ class Part:
         self.gradient, self.index, self.shape, self.dtype = gradient, index, shape, dtype
 
     def add_to(self, total: Array) -> None:
-        """Add it to an array, with elements that the index names twice added twice."""
+        """Add the gradient to an array; elements that the index selects twice are added twice."""
         index = self.index if isinstance(self.index, tuple) else (self.index,)
         if all(item is None or isinstance(item, _SIMPLE) for item in index):
             total[index] += self.gradient
@@ -76,7 +77,7 @@ class Part:
 
 
 class Leaf:
-    """A tensor's `grad`: an array that gradients are added to, or None before the first."""
+    """The holder of a tensor's `grad`, which is None until the first gradient is added."""
 
     __slots__ = ("grad",)
 
@@ -92,11 +93,11 @@ class Node:
     """An operation, or a call of a layer.
 
     Args:
-        inputs: Where the inputs that need a gradient came from: a node and which of its results it
-            is, or a leaf.
-        pullback: Makes gradients of the inputs of those of the results, of which some may be None.
-            A text instead says why no gradient can be taken.
-        results: How many results there are.
+        inputs: The source of each input that needs a gradient: a node with the index of the result,
+            or a leaf.
+        pullback: Function that computes the gradients of the inputs from those of the results, some
+            of which may be None. A string instead explains why no gradient can be taken.
+        results: Number of results.
     """
 
     __slots__ = ("_gradients", "_own", "inputs", "number", "pullback")
@@ -110,19 +111,19 @@ class Node:
         self.inputs, self.pullback = inputs, pullback
         self.number = next(_numbers)
         self._gradients: list[Array | None] = [None] * results
-        self._own: tuple[int, ...] = ()  # sums that were made here, which may be written to
+        self._own: tuple[int, ...] = ()  # indices of gradients that this node may write to
 
     def add(self, place: int, gradient: Array | Part) -> None:
         """Add to the gradient of one of the results."""
         total = self._gradients[place]
         if total is None and not isinstance(gradient, Part):
-            self._gradients[place] = gradient  # which others may have, too
+            self._gradients[place] = gradient  # other nodes may share it, so it is not our own
         else:
             self._gradients[place] = _summed(total, gradient, own=place in self._own)
             self._own += (place,)
 
     def pull(self) -> None:
-        """Hand the gradients of the results on to the inputs, and free what was kept for that."""
+        """Pass gradients on from the results to the inputs, and free the values kept for that."""
         assert not isinstance(self.pullback, str)
         inputs, gradients = self.inputs, self.pullback(*self._gradients)
         self.end()
@@ -130,21 +131,21 @@ class Node:
             source.add(place, gradient)
 
     def end(self) -> None:
-        """Free what was kept; to take a gradient is an error from now on."""
+        """Free the kept values; taking a gradient through this node raises an error from now on."""
         self.inputs, self.pullback, self._gradients = (), _TAKEN, []
 
 
 def differentiate(source: Node | Leaf, place: int, gradient: Array) -> None:
-    """Add the gradients of a result to all leaves that it came from.
+    """Add the gradients of an objective to all leaves that a result was computed from.
 
     Args:
-        source: Where the result came from.
-        place: Which of the results of `source` it is.
-        gradient: Of the objective by the result, in its shape and dtype.
+        source: Node or leaf that the result came from.
+        place: Index of the result among those of `source`.
+        gradient: Gradient of the objective with respect to the result, in its shape and dtype.
 
     Raises:
-        RuntimeError: It came through something whose gradient was taken, or that kept nothing for
-            it. Nothing is changed then.
+        RuntimeError: A node on the way was differentiated before, or kept no values for its
+            gradient. Nothing is changed then.
     """
     nodes = _oldest_first(source)
     source.add(place, gradient)
@@ -153,14 +154,14 @@ def differentiate(source: Node | Leaf, place: int, gradient: Array) -> None:
             nodes[-1].pull()
             nodes.pop()
     finally:
-        for node in nodes:  # there are some after an error alone
+        for node in nodes:  # nodes are left only after an error
             node.end()
 
 
 def _oldest_first(source: Node | Leaf) -> list[Node]:
     found = [source] if isinstance(source, Node) else []
     seen = set(found)
-    for node in found:  # which grows meanwhile
+    for node in found:  # the list grows during this loop
         if isinstance(node.pullback, str):
             raise RuntimeError(node.pullback)
         for origin, _ in node.inputs:
@@ -172,7 +173,7 @@ def _oldest_first(source: Node | Leaf) -> list[Node]:
 
 
 def _summed(total: Array | None, gradient: Array | Part, own: bool) -> Array:
-    """The sum of gradients, in the array of `total` if it is the caller's own."""
+    """Return the sum of gradients, which reuses the array of `total` if the caller owns it."""
     if isinstance(gradient, Part):
         if total is None:
             total = np.zeros(gradient.shape, gradient.dtype)

@@ -16,49 +16,49 @@ from rnnfast.autograd.tensor import Operand, Tensor, computed, operand, value_of
 
 
 def exp(x: Operand) -> Tensor:
-    """E to the power of x."""
+    """Return the exponential of x."""
     x = operand(x)
     y = np.exp(value_of(x))
     return computed(y, (x, lambda g: g * y))
 
 
 def log(x: Operand) -> Tensor:
-    """Natural logarithm."""
+    """Return the natural logarithm of x."""
     x = operand(x)
     a = value_of(x)
     return computed(np.log(a), (x, lambda g: g / a))
 
 
 def sqrt(x: Operand) -> Tensor:
-    """Square root."""
+    """Return the square root of x."""
     x = operand(x)
     y = np.sqrt(value_of(x))
     return computed(y, (x, lambda g: g * (0.5 / y)))
 
 
 def tanh(x: Operand) -> Tensor:
-    """Hyperbolic tangent."""
+    """Return the hyperbolic tangent of x."""
     x = operand(x)
     y = np.tanh(value_of(x))
     return computed(y, (x, lambda g: g * (1 - y * y)))
 
 
 def sigmoid(x: Operand) -> Tensor:
-    """1 / (1 + exp(-x)), computed by tanh so that nothing overflows."""
+    """Return 1 / (1 + exp(-x)), computed by tanh so that nothing overflows."""
     x = operand(x)
     y = 0.5 * np.tanh(0.5 * value_of(x)) + 0.5
     return computed(y, (x, lambda g: g * y * (1 - y)))
 
 
 def relu(x: Operand) -> Tensor:
-    """max(x, 0), with derivative 0 at 0."""
+    """Return max(x, 0), with derivative 0 at 0."""
     x = operand(x)
     a = value_of(x)
     return computed(np.maximum(a, 0), (x, lambda g: g * np.greater(a, 0)))
 
 
 def softmax(x: Operand, axis: int = -1) -> Tensor:
-    """exp(x) / sum(exp(x)) along an axis, computed so that nothing overflows."""
+    """Return exp(x) / sum(exp(x)) along an axis, computed so that nothing overflows."""
     x = operand(x)
     a = value_of(x)
     y = np.exp(a - np.max(a, axis, keepdims=True))
@@ -67,7 +67,7 @@ def softmax(x: Operand, axis: int = -1) -> Tensor:
 
 
 def log_softmax(x: Operand, axis: int = -1) -> Tensor:
-    """Logarithm of the softmax along an axis."""
+    """Return the logarithm of the softmax along an axis."""
     x = operand(x)
     a = value_of(x)
     below = a - np.max(a, axis, keepdims=True)
@@ -76,12 +76,12 @@ def log_softmax(x: Operand, axis: int = -1) -> Tensor:
 
 
 def maximum(a: Operand, b: Operand) -> Tensor:
-    """The larger of two elements; equal ones share the gradient evenly."""
+    """Return the larger of each two elements; equal ones share the gradient evenly."""
     return _extreme(np.maximum, operand(a), operand(b))
 
 
 def minimum(a: Operand, b: Operand) -> Tensor:
-    """The smaller of two elements; equal ones share the gradient evenly."""
+    """Return the smaller of each two elements; equal ones share the gradient evenly."""
     return _extreme(np.minimum, operand(a), operand(b))
 
 
@@ -90,14 +90,14 @@ def _extreme(
 ) -> Tensor:
     a, b = value_of(first), value_of(second)
     y = choose(a, b)
-    both = 1 + np.equal(a, b)  # how many share the gradient
+    both = 1 + np.equal(a, b)  # the number of elements that share the gradient
     return computed(
         y, (first, lambda g: g * (a == y) / both), (second, lambda g: g * (b == y) / both)
     )
 
 
 def where(condition: ArrayLike, a: Operand, b: Operand) -> Tensor:
-    """Elements of a where a condition, an array of bools, holds; those of b elsewhere."""
+    """Return the elements of a where a condition, an array of bools, holds, and of b elsewhere."""
     first, second, holds = operand(a), operand(b), np.asarray(condition)
     if holds.dtype != np.bool_:
         raise TypeError(f"condition: expected an array of bools, got dtype {holds.dtype}")
@@ -109,13 +109,13 @@ def where(condition: ArrayLike, a: Operand, b: Operand) -> Tensor:
 
 
 def matmul(a: Operand, b: Operand) -> Tensor:
-    """Matrix product, as `a @ b`; the matrices are the last two axes, those before broadcast."""
+    """Return the matrix product `a @ b` over the last two axes; the axes before are broadcast."""
     first, second = operand(a), operand(b)
     return _tensor(first) @ second
 
 
 def concatenate(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
-    """Tensors behind each other along an axis that they have."""
+    """Join tensors along an existing axis."""
     parts = [operand(part) for part in tensors]
     values = [np.asarray(value_of(part)) for part in parts]
     y = np.concatenate(values, axis)
@@ -126,7 +126,7 @@ def concatenate(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
 
 
 def stack(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
-    """Tensors of one shape beside each other along a new axis."""
+    """Join tensors of the same shape along a new axis."""
     parts = [operand(part) for part in tensors]
     y = np.stack([value_of(part) for part in parts], axis)
     before = (slice(None),) * (axis % y.ndim)

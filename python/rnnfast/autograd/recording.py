@@ -1,8 +1,8 @@
-"""Calls of layers, and losses, as nodes of the graph.
+"""The recording of layer calls and losses as nodes of the graph.
 
-A layer looks at the type of its first argument and hands a `Tensor` to the functions here; calls
-with arrays know nothing of this. What is recorded is a call that keeps what its gradient needs, as
-by `layer.call(x)`; the node takes the gradient of that call.
+A layer checks the type of its first argument and passes a `Tensor` to the functions here, so that
+calls with arrays cost nothing more than this check. The node that is recorded holds the call that
+`layer.call(x)` returns, and takes gradients by its `backward`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Loss(Protocol[P, Number]):
 
 
 class _Layer(Protocol):
-    """What is used of a layer."""
+    """The part of a layer that this module uses."""
 
     training: bool
     _on: backend.Backend
@@ -44,21 +44,21 @@ class _Layer(Protocol):
 
 
 def recorded_call(layer: _Layer, x: Tensor, *args: Any) -> Tensor:
-    """Call a layer with a tensor, and record the call; `__call__` of every layer begins so.
+    """Call a layer with a tensor, and record the call; layers do this in `__call__`.
 
     Args:
-        layer: Its `call` takes the value of x and the other arguments, and returns a call with the
-            attribute `y` and `backward(dy, need_dx=...)`, which returns dx; of integers, by which
-            there is no gradient, `backward(dy)`.
-        x: The first argument of the layer.
-        args: The other arguments.
+        layer: A layer whose `call` takes the value of x and the other arguments, and returns an
+            object with `y` and `backward(dy, need_dx=...)`, which returns dx; or only
+            `backward(dy)` if x holds integers, which have no gradient.
+        x: First argument of the layer.
+        args: Other arguments of the layer.
 
     Returns:
-        y; in evaluation mode nothing is recorded, and a gradient that would go through y to x is
-        refused.
+        y. In evaluation mode nothing is recorded, and taking a gradient through y to x raises an
+        error.
 
     Raises:
-        TypeError: The layer is on a device, where there are no tensors.
+        TypeError: The layer is not on the CPU, which tensors require.
     """
     if layer._on is not backend.CPU:
         _refuse_device(layer)
@@ -91,15 +91,15 @@ def recorded_recurrent_call(
 
     Args:
         layer: The layer.
-        x: Its input.
-        state: The initial state in the layer's structure, of tensors, parameters, arrays and None.
-        lengths: As of the layer.
+        x: Input of the layer.
+        state: Initial state in the layer's structure, of tensors, parameters, arrays and None.
+        lengths: The argument `lengths` of the layer.
 
     Returns:
-        y and the final state, as of `recorded_call`, in the layer's structure.
+        y, as in `recorded_call`, and the final state in the layer's structure.
 
     Raises:
-        TypeError: The layer is on a device, where there are no tensors.
+        TypeError: The layer is not on the CPU, which tensors require.
     """
     if layer._on is not backend.CPU:
         _refuse_device(layer)
@@ -136,17 +136,17 @@ def recorded_recurrent_call(
 
 
 def recorded(y: Tensor, loss: Any, gradient: Array | None) -> Tensor:
-    """Make the tensor that a loss returns where it is given one.
+    """Return a loss as a tensor, for a loss function that was called with a tensor.
 
     Args:
-        y: The tensor that the loss was computed from.
-        loss: A number, or an array of losses of the leading axes of y, each of which depends on its
-            own elements of y alone.
-        gradient: The gradient of the loss, or of the sum of the losses, by y, in y's shape; may be
-            None if there is none to take, `not y.requires_grad`.
+        y: Tensor that the loss was computed from.
+        loss: A number, or an array of losses over the leading axes of y, each of which depends only
+            on the elements of y at its index.
+        gradient: Gradient of the loss, or of the sum of the losses, with respect to y, in y's
+            shape; it may be None if y does not require one.
 
     Returns:
-        The loss in the dtype of y, through which the gradient goes to y.
+        The loss in the dtype of y, as a tensor through which gradients reach y.
 
     Raises:
         ValueError: The gradient has another shape.
@@ -160,10 +160,10 @@ def recorded(y: Tensor, loss: Any, gradient: Array | None) -> Tensor:
 
 
 def by_loss(gradient: Array) -> Callable[[Array], Array]:
-    """Return what makes the gradient of an objective out of that of a loss, as in `recorded`."""
+    """Return the pullback of a loss, given its gradient as in `recorded`."""
 
     def back(g: Array) -> Array:
-        if not g.ndim and g == 1:  # that of the objective itself
+        if not g.ndim and g == 1:  # the loss is itself the objective
             return gradient
         return gradient * g.reshape(g.shape + (1,) * (gradient.ndim - g.ndim))
 
@@ -173,14 +173,15 @@ def by_loss(gradient: Array) -> Callable[[Array], Array]:
 def takes_tensors(
     loss: Callable[Concatenate[ArrayLike, P], tuple[Number, Array]],
 ) -> _Loss[P, Number]:
-    """Let a loss take a `Tensor` as first argument; a decorator, for losses of your own, too.
+    """Let a loss take a `Tensor` as its first argument; use it to decorate losses of your own.
 
     Args:
-        loss: Takes an array and returns the loss and its gradient by the array, as in `recorded`.
+        loss: A function that takes an array and returns the loss and its gradient with respect to
+            the array, as described in `recorded`.
 
     Returns:
-        The same function, which returns a `Tensor` of the loss if the first argument, given by
-        position, is a `Tensor`.
+        The same function, except that it returns the loss as a `Tensor` if its first positional
+        argument is a `Tensor`.
     """
 
     @wraps(loss)
@@ -197,7 +198,7 @@ def _parts(state: Any) -> Sequence[Any]:
 
 
 def _in_evaluation(layer: _Layer) -> Node:
-    """What stands for a call in evaluation mode with tensors that gradients are taken by."""
+    """Return the node of a call in evaluation mode, which refuses to take gradients."""
     return Node(
         (),
         f"{type(layer).__name__}: expected training mode in a call that a gradient goes through, "

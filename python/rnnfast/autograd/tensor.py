@@ -1,4 +1,4 @@
-"""Arrays that know how they were computed."""
+"""Tensors: arrays that know how they were computed."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Axis: TypeAlias = int | tuple[int, ...] | None
 class Tensor:
     """An array that knows how it was computed, so that gradients can be taken through it.
 
-    `rnnfast.tensor` makes one of an array; layers, losses and operations that are given tensors
-    return tensors. `backward` takes the gradient of a result. Operators are `+ - * / ** @` with
-    tensors, parameters, arrays and numbers on either side, unary `-`, `abs`, indexing, and the
-    comparisons, which give plain arrays of bools; shapes broadcast as in NumPy. The functions are
-    in `rnnfast.autograd`.
+    `rnnfast.tensor` makes a tensor from an array; layers, losses and operations return tensors when
+    they are given tensors. `backward` takes the gradient of a result. The operators are
+    `+ - * / ** @` with tensors, parameters, arrays and numbers on either side, unary `-`, `abs`,
+    indexing, and the comparisons, which return plain arrays of bools. Shapes broadcast as in NumPy.
+    Further functions are in `rnnfast.autograd`.
 
-    Operations keep the arrays that they read: those must stay as they are until `backward`. What
-    is computed is read-only for the same reason.
+    Operations keep references to the arrays that they read, which must therefore not change until
+    `backward`. Results are read-only for the same reason.
 
     Attributes:
         value: The array.
     """
 
     __slots__ = ("_place", "_source", "value")
-    __array_ufunc__ = None  # array + tensor asks the tensor
+    __array_ufunc__ = None  # makes `array + tensor` call `Tensor.__radd__`
     __hash__ = object.__hash__  # `==` compares values
 
     def __init__(self, value: Array, source: Node | Leaf | None = None, place: int = 0) -> None:
@@ -43,33 +43,34 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients are taken by this tensor, or by something that it came from."""
+        """Whether gradients are taken with respect to this tensor or to one that it came from."""
         return self._source is not None
 
     @property
     def grad(self) -> Array | None:
-        """What `backward` has added up for a tensor with `requires_grad=True`, or a parameter.
+        """The sum of the gradients that `backward` has taken with respect to this tensor.
 
-        None before that, and of tensors that were computed.
+        It is None before the first gradient of a tensor made with `requires_grad=True`, and always
+        None for a computed tensor. The tensor of a parameter has the parameter's `grad`.
         """
         return self._source.grad if isinstance(self._source, Leaf) else None
 
     def backward(self, gradient: ArrayLike | None = None) -> None:
-        """Add the gradients of this tensor to `grad` of all that it came from.
+        """Add the gradients of this tensor to the `grad` of everything that it was computed from.
 
-        Those are the parameters of layers, parameters that were used as tensors, and tensors with
-        `requires_grad=True`. What the calls and operations have kept is freed, so that no second
-        gradient can be taken through them.
+        These are the parameters of layers, parameters that were used as tensors, and tensors with
+        `requires_grad=True`. The values that the calls and operations have kept are freed, so that
+        no second gradient can be taken through them.
 
         Args:
-            gradient: The gradient of the objective by this tensor, in its shape; None for 1, where
-                the tensor is the objective, a single number.
+            gradient: Gradient of the objective with respect to this tensor, in its shape; None for
+                1 if the tensor, a single number, is itself the objective.
 
         Raises:
             RuntimeError: Nothing was recorded; or a gradient was taken before; or a layer on the
-                way was in evaluation mode; or what a layer reads again was changed since.
+                way was in evaluation mode; or an array that a layer reads again has changed.
             ValueError: The shape is wrong.
-            TypeError: The gradient has no real numbers.
+            TypeError: The gradient does not hold real numbers.
         """
         if self._source is None:
             raise RuntimeError(
@@ -92,26 +93,26 @@ class Tensor:
         differentiate(self._source, self._place, array)
 
     def detach(self) -> Tensor:
-        """The same array without its past: no gradient goes through."""
+        """Return a tensor of the same array through which no gradient passes."""
         return Tensor(self.value)
 
     def item(self) -> float:
-        """The one number of this tensor."""
+        """Return the value of a tensor with one element as a Python number."""
         return self.value.item()  # type: ignore[no-any-return]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the array."""
+        """The shape of the array."""
         return self.value.shape
 
     @property
     def ndim(self) -> int:
-        """Number of axes."""
+        """The number of axes."""
         return self.value.ndim
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the elements."""
+        """The dtype of the elements."""
         return self.value.dtype
 
     def __add__(self, other: Operand) -> Tensor:
@@ -190,7 +191,7 @@ class Tensor:
     def __float__(self) -> float:
         return float(self.value)
 
-    if not TYPE_CHECKING:  # to type checkers a tensor is nothing that functions of arrays take
+    if not TYPE_CHECKING:  # hidden, so that type checkers reject a tensor in place of an array
 
         def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
             if self.requires_grad:
@@ -203,18 +204,18 @@ class Tensor:
             return np.array(self.value, dtype=dtype, copy=copy)
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Sum over all or some axes."""
+        """Return the sum over all or some axes."""
         y, shape = self.value.sum(axis=axis, keepdims=keepdims), self.shape
         return computed(y, (self, lambda g: _spread(g, shape, axis, keepdims)))
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Mean over all or some axes."""
+        """Return the mean over all or some axes."""
         y, shape = self.value.mean(axis=axis, keepdims=keepdims), self.shape
         share = y.size / max(self.value.size, 1)
         return computed(y, (self, lambda g: _spread(g * share, shape, axis, keepdims)))
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Maximum over all or some axes; equal largest elements share the gradient evenly."""
+        """Return the maximum over some axes or all; equal maxima share the gradient evenly."""
         x = self.value
         y = x.max(axis=axis, keepdims=True)
 
@@ -226,25 +227,25 @@ class Tensor:
         return computed(y if keepdims else y.squeeze(axis), (self, back))
 
     def reshape(self, *shape: Any) -> Tensor:
-        """The elements in another shape, given as integers or as a tuple."""
+        """Return the elements in another shape, given as integers or as a tuple."""
         old = self.shape
         return computed(self.value.reshape(*shape), (self, lambda g: g.reshape(old)))
 
     def transpose(self, *axes: Any) -> Tensor:
-        """The axes in another order, given as integers or as a tuple; reversed if there is none."""
+        """Return the tensor with its axes in the order given, or reversed if none is given."""
         y = self.value.transpose(*axes)
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         inverse = np.argsort([axis % y.ndim for axis in order]) if order else None
         return computed(y, (self, lambda g: g.transpose(inverse)))
 
     def swapaxes(self, axis1: int, axis2: int) -> Tensor:
-        """The axes with two of them exchanged."""
+        """Return the tensor with two axes exchanged."""
         y = self.value.swapaxes(axis1, axis2)
         return computed(y, (self, lambda g: g.swapaxes(axis1, axis2)))
 
     @property
     def T(self) -> Tensor:  # noqa: N802 (NumPy's name)
-        """The axes in reverse order."""
+        """The tensor with its axes in reverse order."""
         return self.transpose()
 
     def __repr__(self) -> str:
@@ -254,21 +255,22 @@ class Tensor:
 
 
 def tensor(value: ArrayLike | Parameter | Tensor, requires_grad: bool = False) -> Tensor:
-    """Make a tensor of an array or a parameter.
+    """Make a tensor from an array or a parameter.
 
     Args:
-        value: Real numbers, integers (indices, for an `Embedding` or as one-hot rows) or bools. An
-            array is not copied. Gradients of a parameter are added to its own `grad`. A tensor is
-            returned as it is.
+        value: Real numbers, integers (indices for an `Embedding`, or in place of one-hot rows) or
+            bools. An array is not copied. Gradients of a parameter are added to its own `grad`. A
+            tensor is returned as it is.
         requires_grad: Whether `backward` sets the tensor's `grad`.
 
     Raises:
-        TypeError: The elements are no numbers, or no reals where a gradient is required; or the
-            array has a mask; or it is on a device, where there are no tensors.
+        TypeError: The elements are not numbers, or not real numbers although a gradient is
+            required; or the array has a mask, or is not on the CPU.
+        ValueError: `requires_grad` is True for a tensor that does not require a gradient.
     """
     given: Any = value
     if not isinstance(given, np.ndarray) and hasattr(given, "tensor"):
-        given = given.tensor()  # of a parameter
+        given = given.tensor()  # a parameter
     if type(given) is Tensor:
         if requires_grad and not given.requires_grad:
             raise ValueError("requires_grad: expected False for a tensor, which stays as it is")
@@ -287,10 +289,10 @@ def tensor(value: ArrayLike | Parameter | Tensor, requires_grad: bool = False) -
 
 
 def operand(value: Operand) -> Tensor | Array | float:
-    """What an operation takes: a number or an array as it is, a parameter as a tensor.
+    """Return an operand of an operation, with a parameter converted to a tensor.
 
     Raises:
-        TypeError: It is none of these.
+        TypeError: The value is not a tensor, a parameter, a number or an array of numbers.
     """
     if type(value) is Tensor:
         return value
@@ -300,7 +302,7 @@ def operand(value: Operand) -> Tensor | Array | float:
         backend.check_unmasked("operand", value)
         return value
     if hasattr(value, "tensor"):
-        return value.tensor()  # type: ignore[no-any-return]  # of a parameter
+        return value.tensor()  # type: ignore[no-any-return]  # a parameter
     of = f" of {value.dtype}" if hasattr(value, "dtype") else ""
     raise TypeError(
         "operand: expected a Tensor, a Parameter, a number, or an array of numbers of the CPU, got "
@@ -309,7 +311,7 @@ def operand(value: Operand) -> Tensor | Array | float:
 
 
 def value_of(value: Tensor | Array | float) -> Array:
-    """The plain value of an operand."""
+    """Return the plain value of an operand."""
     return value.value if type(value) is Tensor else value  # type: ignore[return-value]
 
 
@@ -319,9 +321,10 @@ def computed(
     """Make the tensor that an operation returns.
 
     Args:
-        value: The result.
-        inputs: Each operand with a function of the result's gradient that gives the operand's; this
-            may have the shape and dtype of the result where the operand was broadcast or promoted.
+        value: Result of the operation.
+        inputs: Each operand, with a function that computes its gradient from that of the result.
+            That gradient may have the shape and dtype of the result if the operand was broadcast or
+            promoted.
     """
     array = np.asarray(value)
     recorded = [(x, back) for x, back in inputs if type(x) is Tensor and x._source is not None]
@@ -337,7 +340,7 @@ def computed(
 
 
 def _fitted(gradient: Array | Part, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | Part:
-    """A gradient in the shape and dtype of an operand, summed where that was broadcast."""
+    """Return a gradient in an operand's shape and dtype, summed over the axes of broadcasting."""
     if isinstance(gradient, Part):
         return gradient
     if gradient.shape != shape:
@@ -349,7 +352,7 @@ def _fitted(gradient: Array | Part, shape: tuple[int, ...], dtype: np.dtype[Any]
 
 
 def _spread(gradient: Array, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Array:
-    """The gradient of what was reduced, at every element of an array of this shape."""
+    """Broadcast the gradient of a reduction's result to the shape of the reduced array."""
     if axis is not None and not keepdims:
         gradient = np.expand_dims(gradient, axis)
     return np.broadcast_to(gradient, shape)
@@ -369,7 +372,7 @@ def _power(first: Tensor | Array | float, second: Tensor | Array | float) -> Ten
     a, b = value_of(first), value_of(second)
     y = a**b
 
-    def of_base(g: Any) -> Any:  # a^0 has the derivative 0 at a = 0, too
+    def of_base(g: Any) -> Any:  # the derivative of a^0 is 0 even at a = 0
         less = (b - 1 if b else 0) if isinstance(b, Real) else np.where(b == 0, 0, b - 1)
         return g * b * a**less
 

@@ -69,7 +69,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
     In training mode, `backward` takes the gradient of the last call, and only one call may be
     pending at a time; use `call` to make several calls before taking their gradients. Until
     `backward`, x, the initial state and the parameters must not change, because it reads them
-    again. y is read-only for the same reason: write `y = y + x` instead of `y += x`. On the CPU,
+    again. y is read-only for the same reason: write `y = y + x`, not `y += x`. On the CPU,
     `backward` compares a sample of the values and raises `RuntimeError` if one has changed; with
     RNNFAST_CHECK_INPUTS=1 in the environment, it compares all of them. Only one thread at a time
     may train a layer, because the calls of several threads would get mixed up.

@@ -1,6 +1,6 @@
-"""Losses of classes: binary cross-entropy of logits, and the negative log-likelihood.
+"""Classification losses: binary cross-entropy of logits, and the negative log-likelihood.
 
-`softmax_cross_entropy` is that of logits of more than two classes.
+For logits of more than two classes, use `softmax_cross_entropy`.
 """
 
 from __future__ import annotations
@@ -25,24 +25,28 @@ def bce_with_logits(
     reduction: str = "mean",
     lengths: ArrayLike | None = None,
 ) -> LossAndGradient:
-    """Return the binary cross-entropy of sigmoid(logits), and its gradient by the logits.
+    """Return the binary cross-entropy of sigmoid(logits), and its gradient.
 
-    It is -(pos_weight t log sigmoid(x) + (1 - t) log(1 - sigmoid(x))), made of softplus(x) and
-    softplus(-x), so that neither large logits overflow nor small losses vanish.
+    The loss is -(pos_weight t log sigmoid(x) + (1 - t) log(1 - sigmoid(x))). It is computed from
+    softplus(x) and softplus(-x), so that large logits do not overflow and small losses do not
+    vanish.
 
     Args:
-        logits: Real numbers of any shape; (T, B, ...) with `lengths`. Computed in their dtype if it
-            is float32 or float64; others are converted to one of the two.
+        logits: Real numbers of any shape; (T, B, ...) with `lengths`. The computation uses their
+            dtype if that is float32 or float64; others are converted to one of the two.
         target: Probabilities in [0, 1], of the same shape.
-        pos_weight: What positive targets count, real numbers of a shape that can be broadcast to
-            that of the logits, as (C,) for classes on the last axis. None for 1.
-        reduction: "mean" over all that counts (NaN if nothing does), "sum", or "none" for an array
-            of losses, with the gradient of their sum.
-        lengths: (B,) integers in [0, T], the sequences' lengths; None if all steps count.
+        pos_weight: Weight of positive targets: real numbers of a shape that can be broadcast to
+            that of the logits, such as (C,) for classes on the last axis. None for 1.
+        reduction: "mean" over all elements that count (NaN if none does), "sum", or "none" for an
+            array of losses, with the gradient of their sum.
+        lengths: (B,) integers in [0, T], the lengths of the sequences; None if all steps count.
+
+    Returns:
+        The loss and its gradient with respect to the logits.
 
     Raises:
-        ValueError: Shapes do not fit, a target is out of range, an array is on a device, or there
-            is no such reduction.
+        ValueError: Shapes do not match, a target is out of range, an array is not on the CPU, or
+            the reduction is unknown.
         TypeError: An array does not hold real numbers, or the lengths are not integers.
     """
     array = real_array("logits", logits)
@@ -88,25 +92,29 @@ def nll(
     reduction: str = "mean",
     lengths: ArrayLike | None = None,
 ) -> LossAndGradient:
-    """Return -weight[target] log_probs[target], and its gradient by the log-probabilities.
+    """Return the negative log-likelihood, -weight[target] log_probs[target], and its gradient.
 
     Args:
         log_probs: (..., V) real numbers, the logarithms of the probabilities of V classes; (T, B,
-            ..., V) with `lengths`. Computed in their dtype if it is float32 or float64; others are
-            converted to one of the two.
+            ..., V) with `lengths`. The computation uses their dtype if that is float32 or float64;
+            others are converted to one of the two.
         targets: (...) integers in [0, V), or `ignore_index`.
-        ignore_index: Targets of this value count for nothing.
-        weight: (V,) real numbers of at least 0, what the classes count; None for 1 each.
-        reduction: "mean", the sum divided by the weights of the targets that count (NaN if there is
-            none), "sum", or "none" for an array of losses, with the gradient of their sum.
-        lengths: (B,) integers in [0, T], the sequences' lengths; None if all steps count.
+        ignore_index: Targets with this value are ignored.
+        weight: (V,) real numbers of at least 0, the weights of the classes; None for 1 each.
+        reduction: "mean" for the sum divided by the sum of the weights of the targets that count
+            (NaN if that is 0), "sum", or "none" for an array of losses, with the gradient of their
+            sum.
+        lengths: (B,) integers in [0, T], the lengths of the sequences; None if all steps count.
+
+    Returns:
+        The loss and its gradient with respect to the log-probabilities.
 
     Raises:
-        ValueError: Shapes do not fit, a weight is negative, an array is on a device, or there is no
-            such reduction.
+        ValueError: Shapes do not match, a weight is negative, an array is not on the CPU, or the
+            reduction is unknown.
         IndexError: A target is out of range.
         TypeError: An array does not hold real numbers, or the targets, `ignore_index` or the
-            lengths not integers.
+            lengths are not integers.
     """
     ignore_index = checks.integer("ignore_index", ignore_index, -(2**63), 2**63 - 1)
     array = real_array("log_probs", log_probs)
@@ -136,11 +144,11 @@ def nll(
 
 
 def class_weight(weight: ArrayLike | None, scores: RealArray) -> RealArray | None:
-    """Return `weight` as an array of the dtype of `scores` (..., V); its shape must be (V,).
+    """Return `weight`, which must have shape (V,), in the dtype of `scores` (..., V).
 
     Raises:
-        ValueError: Its shape does not fit, a value is negative, or it is on a device.
-        TypeError: It does not hold real numbers.
+        ValueError: The shape does not match, a weight is negative, or the array is not on the CPU.
+        TypeError: The array does not hold real numbers.
     """
     if weight is None:
         return None

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy."""
+"""The softmax cross-entropy, with its gradient and without."""
 
 from __future__ import annotations
 
@@ -29,35 +29,37 @@ def softmax_cross_entropy(
 ) -> LossAndGradient:
     """Return -log softmax(logits)[target] in nats, by default the mean, and its gradient.
 
-    It is computed where the logits are. Of logits on a device, where all but `ignore_index` must
-    be left at its default, the loss is an array of shape (), which `float()` waits for.
+    The loss is computed on the device of the logits. On a device other than the CPU, all options
+    except `ignore_index` must keep their defaults, and the loss is an array of shape (); `float()`
+    waits until it is computed.
 
     Args:
-        logits: (..., V) real numbers: unnormalised log-probabilities of V classes; (T, B, ..., V)
-            with `lengths`. It computes in their dtype if that is float32 or float64; others are
-            converted to one of the two.
+        logits: (..., V) real numbers, the unnormalised log-probabilities of V classes; (T, B, ...,
+            V) with `lengths`. The computation uses their dtype if that is float32 or float64;
+            others are converted to one of the two.
         targets: (...) integers in [0, V), or `ignore_index`.
-        ignore_index: Targets of this value count for nothing.
-        weight: (V,) real numbers of at least 0, what the classes count; None for 1 each.
-        label_smoothing: The part of a target's probability, in [0, 1], that all classes share
-            evenly (Szegedy et al. 2016, "Rethinking the inception architecture for computer
-            vision"): with the weights w, `(1 - s) w[target]` and `s / V w` count
-            -log softmax(logits).
-        reduction: "mean", the sum divided by the number of targets that count, or by the sum of
-            their classes' weights (NaN if there is none); "sum"; or "none" for an array of losses,
-            with the gradient of their sum.
-        lengths: (B,) integers in [0, T], the sequences' lengths; None if all steps count.
+        ignore_index: Targets with this value are ignored.
+        weight: (V,) real numbers of at least 0, the weights of the classes; None for 1 each.
+        label_smoothing: Share s in [0, 1] of a target's probability that is spread evenly over all
+            classes (Szegedy et al. 2016, "Rethinking the inception architecture for computer
+            vision"). With class weights w, the loss is the sum of -log softmax(logits) with the
+            factors `s / V w`, plus `(1 - s) w[target]` for the target.
+        reduction: "mean" for the sum divided by the number of targets that count, or by the sum of
+            their classes' weights (NaN if that is 0); "sum"; or "none" for an array of losses, with
+            the gradient of their sum.
+        lengths: (B,) integers in [0, T], the lengths of the sequences; None if all steps count.
 
     Returns:
-        The loss and its gradient by the logits, in their shape and the dtype of the computation; it
-        is 0 where targets do not count. Of a `Tensor` the loss alone, a `Tensor`.
+        The loss and its gradient with respect to the logits, in their shape and in the dtype of the
+        computation; the gradient is 0 where targets do not count. For a `Tensor`, only the loss,
+        as a `Tensor`.
 
     Raises:
-        ValueError: The shapes do not fit, a weight is negative, the smoothing is out of range,
-            there is no such reduction, or a device does not have what is asked for.
+        ValueError: Shapes do not match, a weight is negative, the smoothing is out of range, the
+            reduction is unknown, or the device does not support an option.
         IndexError: A target is out of range.
         TypeError: The logits are not real numbers, or the targets, `ignore_index` or the lengths
-            not integers.
+            are not integers.
     """
     loss, dlogits = _cross_entropy(
         logits, targets, ignore_index, weight, label_smoothing, reduction, lengths, True
@@ -78,7 +80,8 @@ def cross_entropy(
 ) -> Any:
     """Return the loss of `softmax_cross_entropy` without its gradient, for evaluation.
 
-    Of a `Tensor` it is a `Tensor`, through which the gradient goes as by `softmax_cross_entropy`.
+    If the logits are a `Tensor`, so is the loss, and gradients can be taken through it as through
+    that of `softmax_cross_entropy`.
     """
     if type(logits) is Tensor and logits.requires_grad:
         return softmax_cross_entropy(
@@ -143,7 +146,7 @@ def _cross_entropy(
 def _check_plain(
     on: Backend, weight: Any, label_smoothing: float, reduction: str, lengths: Any
 ) -> None:
-    """Refuse what the kernels of devices do not have."""
+    """Refuse the options that the kernels of devices do not support."""
     asked = {
         "weight": weight is not None,
         "label_smoothing": label_smoothing != 0,

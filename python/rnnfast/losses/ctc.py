@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: labels of sequences that are not aligned with them."""
+"""Connectionist temporal classification, a loss for labels that are not aligned with the input."""
 
 from __future__ import annotations
 
@@ -25,37 +25,38 @@ def ctc(
     reduction: str = "mean",
     zero_infinity: bool = False,
 ) -> LossAndGradient:
-    """Return -log of the probability of label sequences, and its gradient by the logits.
+    """Return -log of the probability of label sequences, and its gradient.
 
-    A sequence's labels are what its steps' classes, drawn from softmax(logits) step by step, become
-    when runs of one class are made one and blanks are left out (Graves et al. 2006, "Connectionist
-    temporal classification"). Log-probabilities may be given in place of logits: their softmax
-    leaves them as they are, and the gradient is then that of `torch.nn.functional.ctc_loss`. Sums
-    over alignments are made in float64 whatever the dtype.
+    The model draws a class from softmax(logits) at each step; merging runs of the same class and
+    then removing the blanks yields the labels of the sequence (Graves et al. 2006, "Connectionist
+    temporal classification"). You may pass log-probabilities instead of logits: log_softmax does
+    not change them, and the gradient is then that of `torch.nn.functional.ctc_loss`. Sums over
+    alignments are computed in float64 for any dtype.
 
-    A sequence too short for its labels has an infinite loss and, as in PyTorch, a gradient of NaN
-    inside its length; see `zero_infinity`.
+    A sequence that is too short for its labels has an infinite loss and, as in PyTorch, a gradient
+    of NaN up to its length; see `zero_infinity`.
 
     Args:
-        logits: (T, B, C) real numbers, or (T, C) for one sequence. Computed in their dtype if it is
-            float32 or float64; others are converted to one of the two.
-        targets: Classes other than the blank, integers in [0, C): (B, S), of which each row counts
-            to its length, or (sum of target_lengths,), the sequences' labels one after the other.
+        logits: (T, B, C) real numbers, or (T, C) for one sequence. The computation uses their dtype
+            if that is float32 or float64; others are converted to one of the two.
+        targets: Classes other than the blank, integers in [0, C): (B, S), where each row is read up
+            to its length, or (sum of target_lengths,), the labels of all sequences in a row.
         input_lengths: (B,) integers in [0, T], or one integer for one sequence.
         target_lengths: (B,) integers in [0, S], or one integer for one sequence.
-        blank: The class that stands for no label.
-        reduction: "mean" of the losses divided by max(target_length, 1) over the batch (NaN if that
-            is empty), "sum", or "none" for losses (B,), with the gradient of their sum.
-        zero_infinity: Whether an infinite loss counts as 0, with a gradient of 0.
+        blank: Class that means no label.
+        reduction: "mean" over the batch of each loss divided by max(target_length, 1) (NaN if the
+            batch is empty), "sum", or "none" for losses (B,), with the gradient of their sum.
+        zero_infinity: Whether to replace an infinite loss and its gradient by 0.
 
     Returns:
-        The loss and its gradient in the shape of the logits, 0 past the sequences' ends.
+        The loss and its gradient in the shape of the logits, which is 0 past the sequences' ends.
 
     Raises:
-        ValueError: Shapes do not fit, a length or the blank is out of range, a label is the blank,
-            the logits are on a device, or there is no such reduction.
+        ValueError: Shapes do not match, a length or the blank is out of range, a label is the
+            blank, the logits are not on the CPU, or the reduction is unknown.
         IndexError: A label is out of range.
-        TypeError: The logits are not real numbers, or what counts or names classes not integers.
+        TypeError: The logits are not real numbers, or the targets, lengths or blank are not
+            integers.
     """
     kind = checks.choice("reduction", reduction, REDUCTIONS)
     zero_infinity = checks.boolean("zero_infinity", zero_infinity)
@@ -93,7 +94,7 @@ def ctc(
 
 
 def _labels(targets: ArrayLike, counts: IntArray) -> IntArray:
-    """Return the labels of all sequences, one after the other."""
+    """Return the labels of all sequences as one array, one sequence after the other."""
     array = np.asarray(targets)
     array = checks.integer_array("targets", array if array.size else array.astype(np.int64))
     if array.ndim == 2:

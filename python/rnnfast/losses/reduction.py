@@ -1,4 +1,4 @@
-"""What the losses have in common: where they compute, which steps count, how many become one."""
+"""Code shared by the losses: checks of arrays, masks of sequences, and reductions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rnnfast._engine.checks import RealArray
 
 REDUCTIONS = ("mean", "sum", "none")
 
-# The loss is a float, or an array with reduction="none".
+# A loss, which is a float, or an array with reduction="none"; and its gradient.
 LossAndGradient: TypeAlias = tuple[Any, RealArray]
 
 _Loss = TypeVar("_Loss", bound=Callable[..., Any])
 
 
 def quiet(loss: _Loss) -> _Loss:
-    """Make a loss give infinities and NaN without NumPy's warnings, as the engine does."""
+    """Suppress NumPy's warnings in a loss, as the engine does not warn of infinities or NaN."""
 
     @functools.wraps(loss)
     def call(*given: Any, **options: Any) -> Any:
@@ -34,11 +34,11 @@ def quiet(loss: _Loss) -> _Loss:
 
 
 def real_array(name: str, value: ArrayLike, dtype: np.dtype[Any] | None = None) -> RealArray:
-    """Return `value` as a C-contiguous array of reals, which must not be on a device.
+    """Return `value`, which must be on the CPU, as a C-contiguous array of reals.
 
     Raises:
-        TypeError: It does not hold real numbers.
-        ValueError: It is on a device.
+        TypeError: The value does not hold real numbers.
+        ValueError: The value is not on the CPU.
     """
     on = backend.of(value)
     if on is not CPU:
@@ -50,10 +50,10 @@ def real_array(name: str, value: ArrayLike, dtype: np.dtype[Any] | None = None) 
 
 
 def step_mask(lengths: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return which steps of an array of `shape` (T, B, ...) lie inside their sequences, (T, B).
+    """Return a mask (T, B) of the steps of an array (T, B, ...) that lie inside their sequences.
 
     Raises:
-        ValueError: The array has no axis of steps or of sequences, or the lengths do not fit it.
+        ValueError: The shape has no axes of steps and sequences, or the lengths do not match it.
         TypeError: The lengths are not integers.
     """
     if len(shape) < 2:
@@ -69,18 +69,18 @@ def step_mask(lengths: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 class Reduction:
-    """How the losses of an array become one, and which of its steps count.
+    """A reduction of losses to one value, which leaves out steps past the sequences' ends.
 
-    A loss takes what counts of its arrays by `of`, computes the losses and the gradient of their
-    sum on these alone, and ends with `finish`. What lies past a sequence's end is never read.
+    A loss selects the elements that count by `of`, computes the losses and the gradient of their
+    sum only for these, and ends with `finish`. Elements past a sequence's end are never read.
 
     Args:
         reduction: One of `REDUCTIONS`.
-        lengths: (B,) integers in [0, T], the sequences' lengths; None if all steps count.
-        shape: Of the array, (T, B, ...) if there are lengths.
+        lengths: (B,) integers in [0, T], the lengths of the sequences; None if all steps count.
+        shape: Shape of the array, (T, B, ...) if lengths are given.
 
     Raises:
-        ValueError: There is no such reduction, or the lengths do not fit the shape.
+        ValueError: The reduction is unknown, or the lengths do not match the shape.
         TypeError: The lengths are not integers.
     """
 
@@ -90,19 +90,19 @@ class Reduction:
         self._scalar = not shape
 
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return what counts of an array: all, or (N, ...) with the N steps inside sequences."""
+        """Return the elements that count: all, or (N, ...) for the N steps inside sequences."""
         return np.atleast_1d(array) if self._mask is None else array[self._mask]
 
     def finish(
         self, losses: RealArray, gradient: RealArray, count: float | None = None
     ) -> LossAndGradient:
-        """Return the loss and its gradient, with zeros where steps do not count.
+        """Return the loss and its gradient, with zeros for the steps that do not count.
 
         Args:
-            losses: Of what counts.
-            gradient: Of their sum; it is changed in place.
-            count: What the mean divides by; None for the number of losses. The mean over nothing is
-                NaN, with a gradient of 0.
+            losses: Losses of the elements that count.
+            gradient: Gradient of the sum of these losses; it is changed in place.
+            count: Divisor of the mean; None for the number of losses. With a divisor of 0, the mean
+                is NaN and its gradient 0.
         """
         if self._kind == "none":
             return self._whole(losses), self._whole(gradient)

@@ -1,9 +1,9 @@
-"""Losses of real targets: squared, absolute, Huber, Gaussian, quantile.
+"""Regression losses: squared, absolute, Huber, Gaussian and quantile loss.
 
-Each takes arrays of any shape and returns the loss and its gradient by the first of them, in its
-shape. Computed in the dtype of that array if it is float32 or float64, else in one of the two; what
-comes with it is converted. With `lengths` arrays are time-major, (T, B, ...), and steps past a
-sequence's end count for nothing.
+Each takes arrays of any shape and returns the loss and its gradient with respect to the first
+array, in that array's shape. The computation uses the dtype of the first array if that is float32
+or float64, and otherwise one of the two; the other arrays are converted to it. With `lengths`,
+arrays are time-major, (T, B, ...), and steps past a sequence's end are ignored.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def mse(
     reduction: str = "mean",
     lengths: ArrayLike | None = None,
 ) -> LossAndGradient:
-    """Return the squared error, (y - target)^2, and its gradient by y.
+    """Return the squared error, (y - target)^2, and its gradient with respect to y.
 
     Args:
         y: Real numbers of any shape; (T, B, ...) with `lengths`.
         target: Real numbers of the same shape.
-        reduction: "mean" over all that counts (NaN if nothing does), "sum", or "none" for an array
-            of losses, with the gradient of their sum.
-        lengths: (B,) integers in [0, T], the sequences' lengths; None if all steps count.
+        reduction: "mean" over all elements that count (NaN if none does), "sum", or "none" for an
+            array of losses, with the gradient of their sum.
+        lengths: (B,) integers in [0, T], the lengths of the sequences; None if all steps count.
 
     Raises:
-        ValueError: Shapes do not fit, an array is on a device, or there is no such reduction.
+        ValueError: Shapes do not match, an array is not on the CPU, or the reduction is unknown.
         TypeError: An array does not hold real numbers, or the lengths are not integers.
     """
     y, target = _pair(y, target)
@@ -61,9 +61,9 @@ def l1(
     reduction: str = "mean",
     lengths: ArrayLike | None = None,
 ) -> LossAndGradient:
-    """Return the absolute error, |y - target|, and its gradient by y, which is 0 at the kink.
+    """Return the absolute error, |y - target|, and its gradient, which is 0 where y = target.
 
-    Arguments and errors are those of `mse`.
+    The arguments and errors are those of `mse`.
     """
     y, target = _pair(y, target)
     counted = Reduction(reduction, lengths, y.shape)
@@ -81,16 +81,16 @@ def huber(
     reduction: str = "mean",
     lengths: ArrayLike | None = None,
 ) -> LossAndGradient:
-    """Return Huber's loss and its gradient by y.
+    """Return Huber's loss and its gradient with respect to y.
 
-    With d = y - target it is d^2 / 2 where |d| < delta and delta (|d| - delta / 2) beyond (Huber
-    1964, "Robust estimation of a location parameter"). Nothing is squared that is larger than
-    delta, so that large errors do not overflow.
+    With d = y - target, the loss is d^2 / 2 where |d| < delta, and delta (|d| - delta / 2)
+    elsewhere (Huber 1964, "Robust estimation of a location parameter"). It is computed without
+    squaring numbers larger than delta, so that large errors do not overflow.
 
     Args:
         y: As in `mse`.
         target: As in `mse`.
-        delta: Where the parabola ends, a finite number above 0.
+        delta: Error at which the parabola ends, a finite number above 0.
         reduction: As in `mse`.
         lengths: As in `mse`.
 
@@ -123,23 +123,23 @@ def gaussian_nll(
 ) -> Any:
     """Return -log of the density of targets under normal distributions, and its two gradients.
 
-    With v = max(var, eps) it is (log v + (y - target)^2 / v) / 2 (Nix and Weigend 1994, "Estimating
-    the mean and variance of the target probability distribution"). As in PyTorch, the gradient by
-    var is that by v even where var is below eps.
+    With v = max(var, eps), the loss is (log v + (y - target)^2 / v) / 2 (Nix and Weigend 1994,
+    "Estimating the mean and variance of the target probability distribution"). As in PyTorch, the
+    gradient with respect to v also serves as that of var where var is below eps.
 
     Args:
-        y: The means, as in `mse`.
+        y: Means of the distributions, as in `mse`.
         target: As in `mse`.
-        var: The variances, at least 0, in the shape of y, or with a last axis of 1 if one variance
-            holds for all of y's last axis.
+        var: Variances of at least 0, in the shape of y, or with a last axis of 1 if y's last axis
+            shares one variance.
         full: Whether to add the constant log(2 pi) / 2.
-        eps: The least variance, a finite number of at least 0.
+        eps: Smallest variance, a finite number of at least 0.
         reduction: As in `mse`.
         lengths: As in `mse`.
 
     Returns:
-        The loss and the pair of gradients by y and by var, in their shapes; where one of these is a
-        `Tensor`, the loss alone, a `Tensor`.
+        The loss and the pair of its gradients with respect to y and var, in their shapes. If one of
+        these two is a `Tensor`, only the loss, as a `Tensor`.
 
     Raises:
         ValueError: As in `mse`, a variance is negative, or eps is out of range.
@@ -188,21 +188,21 @@ def quantile(
     reduction: str = "mean",
     lengths: ArrayLike | None = None,
 ) -> LossAndGradient:
-    """Return the quantile (pinball) loss and its gradient by y, which is 0 at the kink.
+    """Return the quantile (pinball) loss and its gradient, which is 0 where y = target.
 
-    With d = target - y it is q d where d > 0 and (q - 1) d elsewhere, which is least at the
-    q-quantile of the targets (Koenker and Bassett 1978, "Regression quantiles").
+    With d = target - y, the loss is q d where d > 0 and (q - 1) d elsewhere. Its mean is smallest
+    at the q-quantile of the targets (Koenker and Bassett 1978, "Regression quantiles").
 
     Args:
-        y: The quantiles, in the shape of the target, or with one more axis of the size of q at the
-            end if q is a sequence.
+        y: Predicted quantiles, in the shape of the target; if q is a sequence, with an additional
+            last axis of its length.
         target: Real numbers of any shape; (T, B, ...) with `lengths`.
-        q: Which quantile, between 0 and 1, or a sequence of such.
+        q: Level of the quantile, between 0 and 1, or a sequence of levels.
         reduction: As in `mse`.
         lengths: As in `mse`.
 
     Raises:
-        ValueError: As in `mse`, or a q is out of range.
+        ValueError: As in `mse`, or a level is out of range.
         TypeError: As in `mse`, or q does not hold real numbers.
     """
     y = real_array("y", y)
@@ -217,7 +217,7 @@ def quantile(
     counted = Reduction(reduction, lengths, target.shape)
     targets = counted.of(target)
     difference = counted.of(y) - (targets[..., None] if levels.ndim else targets)
-    # What is neither above nor below is 0 or NaN, as the gradient shall be.
+    # A difference that is neither above nor below 0 is 0 or NaN, which is also its gradient.
     gradient = np.where(difference > 0, 1 - levels, np.where(difference < 0, -levels, difference))
     difference *= gradient
     return counted.finish(difference, gradient)
