@@ -29,7 +29,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 SOURCES = {".h", ".cpp", ".cu", ".cuh"}
 CUDA_ALONE = {"src/cuda/device.cuh"}  # may include CUDA's headers and the emulator
 CUDA_HEADER = re.compile(r"^(cuda|cublas|cooperative_groups|emulator)[^/]*$")
-# The folders and modules of the package, from the bottom up; modules import only from lower floors.
+# Folders and modules of the package, from the bottom up; those of a floor never import each other.
 FLOORS = (
     {"_core", "_version", "_files", "reference"},
     {"cells", "traced"},
