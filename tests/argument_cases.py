@@ -1,4 +1,4 @@
-"""Small arrays and layers for the tests of arguments."""
+"""Small arrays and layers that the tests of arguments share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One case: a network, its sizes and options, and the data, reference values and checks it implies.
+"""A case: a network, its sizes and options, and the data, reference values and checks it implies.
 
-Everything follows from the case itself: the data's seed is made from its name. Sizes are odd on
-purpose, so that every tail of every vector and tile is met.
+Everything follows from the case itself: the seed of its data is derived from its name. Sizes are
+odd on purpose, so that the tests reach every tail of every vector and tile.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from rnnfast.reference.rounding import Rounding
 
 HIDDEN_SIZES = (1, 3, 8, 17, 64, 101)
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_channel", "weight_hr")
-_SCALES = {"bias_ih": 0.5, "bias_hh": 0.5, "weight_channel": 0.2}  # matrices have others
+_SCALES = {"bias_ih": 0.5, "bias_hh": 0.5, "weight_channel": 0.2}  # matrices have other scales
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network and its input: T, B, I, H, L, D as everywhere, and the size P of a projection."""
+    """A network and its input, with sizes T, B, I, H, L and D as everywhere, and P of a projection."""
 
     cell: str
     T: int = 5
@@ -53,7 +53,7 @@ class Case:
 
     @property
     def options(self) -> dict[str, object]:
-        """The keyword arguments of `rnnfast.functional.forward` that the case stands for."""
+        """Return the keyword arguments of `rnnfast.functional.forward` that the case stands for."""
         return {
             "num_layers": self.L,
             "bidirectional": self.D == 2,
@@ -62,31 +62,31 @@ class Case:
 
     @property
     def state_shapes(self) -> list[tuple[int, int, int]]:
-        """The shape of each state."""
+        """Return the shape of each state."""
         widths = [self.P or self.H] + [self.H] * (cell_named(self.cell).states - 1)
         return [(self.L * self.D, self.B, width) for width in widths]
 
     @property
     def rounding(self) -> Rounding | None:
-        """What the products of the reference round with."""
+        """Return the function with which the products of the reference round."""
         return round_to_bfloat16 if self.precision == "bfloat16" else None
 
     @property
     def longest_sum(self) -> int:
-        """Terms of the longest sum that any result is made of."""
+        """Return the number of terms of the longest sum that any result is made of."""
         sizes = (size for shape in weight_shapes(self, 0) if shape for size in shape)
         return max(*sizes, self.D * self.H, self.T * self.B)
 
 
 class Task(NamedTuple):
-    """What `assert_close` needs to know of a computation that is not a case."""
+    """What `assert_close` needs to know about a computation that is not a case."""
 
     dtype: str
-    longest_sum: int  # terms of the longest sum that any result is made of
+    longest_sum: int  # number of terms of the longest sum that any result is made of
 
 
 class Data(NamedTuple):
-    """The arrays of a case, reals in its dtype."""
+    """The arrays of a case, with reals in its dtype."""
 
     x: NDArray
     weights: list[tuple[NDArray | None, ...]]
@@ -97,7 +97,7 @@ class Data(NamedTuple):
 
 
 def weight_shapes(case: Case, layer: int) -> list[tuple[int, ...] | None]:
-    """Shapes of the weights of `KINDS`; None for what is absent."""
+    """Return the shapes of the weights of `KINDS`, with None for those that are absent."""
     cell, H, R = cell_named(case.cell), case.H, case.P or case.H
     rows, recurrent_rows = cell.gates * H, cell.recurrent_blocks * H
     return [
@@ -111,7 +111,7 @@ def weight_shapes(case: Case, layer: int) -> list[tuple[int, ...] | None]:
 
 
 def possible(cell: str, state: tuple[NDArray, ...]) -> tuple[NDArray, ...]:
-    """States that a cell can have: n of the sLSTM is a sum of positive numbers."""
+    """Return states that the cell can have: n of the sLSTM is a sum of positive numbers."""
     if cell == "slstm":
         h, c, n, m = state
         return h, c, 1 + np.abs(n), m
@@ -120,7 +120,7 @@ def possible(cell: str, state: tuple[NDArray, ...]) -> tuple[NDArray, ...]:
 
 @functools.lru_cache(maxsize=64)
 def make_data(case: Case) -> Data:
-    """Data of a case; float32 and float64 data differ only by rounding. Treat as read-only."""
+    """Return the data of a case, which must not be changed."""
     name = str(replace(case, dtype="float32", precision="full"))
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     T, B = case.T, case.B
@@ -143,7 +143,7 @@ def make_data(case: Case) -> Data:
     lengths = None
     if case.lengths:
         lengths = rng.integers(0, T + 1, B)
-        lengths[:2] = [T, 0][:B]  # both ends are always met
+        lengths[:2] = [T, 0][:B]  # so that both extremes are always tested
         lengths = rng.permutation(lengths)
     dy = reals((T, B, case.D * (case.P or case.H)))
     dstate = tuple(reals(shape) for shape in case.state_shapes)
@@ -158,13 +158,13 @@ def named(
     dweights: Sequence[Sequence[NDArray | None]],
     directions: int,
 ) -> dict[str, NDArray]:
-    """All results of a forward and backward pass under the names that messages use."""
+    """Return all results of a forward and backward pass under the names that messages use."""
     results = {"y": y} | ({} if dx is None else {"dx": dx})
     results |= {f"state[{k}]": s for k, s in enumerate(state)}
     results |= {f"dstate[{k}]": s for k, s in enumerate(dstate)}
     for k, gradients in enumerate(dweights):
         suffix = f"_l{k // directions}" + ("_reverse" if k % directions else "")
-        for kind, gradient in zip(KINDS, gradients, strict=False):  # weight_hr's may be missing
+        for kind, gradient in zip(KINDS, gradients, strict=False):  # that of weight_hr may be missing
             if gradient is not None:
                 results[f"d{kind}{suffix}"] = gradient
     return results
@@ -179,7 +179,7 @@ def run_reference(
     rounding: Rounding | None = None,
     **noise: Any,
 ) -> dict[str, NDArray]:
-    """Results of the NumPy reference on the case's data, computed in dtype.
+    """Return the results of the NumPy reference on the case's data, computed in dtype.
 
     Products round as the case says, or with `rounding`; `noise` are masks inside the steps.
     """
@@ -201,7 +201,7 @@ def run_reference(
 
 
 def weights_of(data: Data) -> list[Any]:
-    """The weights on the device under test, the CPU unless conftest.py says otherwise."""
+    """Return the weights on the device under test, the CPU unless conftest.py chooses another."""
     from rnnfast import functional
     from rnnfast._engine import backend
 
@@ -215,7 +215,7 @@ def weights_of(data: Data) -> list[Any]:
 def forward(
     case: Case, data: Data | None = None, **options: object
 ) -> tuple[NDArray, tuple[NDArray, ...], Any]:
-    """The engine's forward pass on the case's data or, where given, on others."""
+    """Run the engine's forward pass on the case's data or, where given, on other data."""
     from rnnfast import functional
 
     d = data or make_data(case)
@@ -231,7 +231,7 @@ def forward(
 
 
 def run_engine(case: Case, *, data: Data | None = None, **options: object) -> dict[str, NDArray]:
-    """Results of `rnnfast.functional` on the case's data."""
+    """Return the results of `rnnfast.functional` on the case's data."""
     from rnnfast import functional
 
     d = data or make_data(case)
@@ -241,7 +241,7 @@ def run_engine(case: Case, *, data: Data | None = None, **options: object) -> di
 
 
 def new_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
-    """The case's layer with random weights."""
+    """Return the case's layer with random weights."""
     return rnnfast.Recurrent(
         case.cell,
         case.I,
@@ -257,7 +257,7 @@ def new_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
 
 
 def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
-    """The case's layer with the case's weights."""
+    """Return the case's layer with the case's weights."""
     layer = new_layer(case, **options)
     arrays = {}
     for k, weights in enumerate(make_data(case).weights):
@@ -272,7 +272,7 @@ def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
 def plain_errors(
     case: Case, *, masks: Sequence[NDArray] | None = None, **noise: Any
 ) -> dict[str, float]:
-    """Largest error of each result of plain float32 NumPy; in bfloat16, of dithered runs."""
+    """Return the largest error of each result of float32 NumPy, or of dithered runs in bfloat16."""
     single = replace(case, dtype="float32")
     exact = run_reference(single, masks=masks, **noise)
     roundings = [None] if case.rounding is None else tolerances.dithered(case.rounding)
@@ -281,7 +281,7 @@ def plain_errors(
 
 
 def worst(got: NDArray, expected: NDArray) -> float:
-    """Largest absolute difference; infinite where one is NaN and the other is not."""
+    """Return the largest absolute difference, which is infinite where only one side is NaN."""
     difference = np.abs(got.astype(np.float64) - expected)
     difference[np.isnan(got) != np.isnan(expected)] = np.inf
     return float(difference.max(initial=0.0))
@@ -293,7 +293,7 @@ def assert_close(
     plain: Mapping[str, float],
     case: Case | Task,
 ) -> None:
-    """Checks types, shapes and values of all results; the message has every one that is off."""
+    """Check types, shapes and values of all results; the message lists every one that is off."""
     dtype = np.dtype(case.dtype)
     assert list(got) == list(expected)
     wrong = []
@@ -308,14 +308,14 @@ def assert_close(
 
 
 def assert_identical(got: Mapping[str, NDArray], expected: Mapping[str, NDArray]) -> None:
-    """Checks that all results are the same bit by bit."""
+    """Check that all results are the same, bit for bit."""
     assert list(got) == list(expected)
     different = [name for name in expected if got[name].tobytes() != expected[name].tobytes()]
     assert not different, different
 
 
 def select(data: Data, members: NDArray, steps: int, *, lengths: bool) -> Data:
-    """The data of some sequences of a batch, cut after a number of steps."""
+    """Select the data of some sequences of a batch, cut after a number of steps."""
     return Data(
         np.ascontiguousarray(data.x[:steps, members]),
         data.weights,
@@ -327,6 +327,6 @@ def select(data: Data, members: NDArray, steps: int, *, lengths: bool) -> Data:
 
 
 def of_sequences(results: dict[str, NDArray]) -> dict[str, NDArray]:
-    """The results that belong to single sequences, batch first."""
+    """Return the results that belong to single sequences, with the batch first."""
     names = [name for name in results if name in ("y", "dx") or "state" in name]
     return {name: results[name].swapaxes(0, 1) for name in names}

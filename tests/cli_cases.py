@@ -1,4 +1,4 @@
-"""Commands of `rnnfast` that tests share."""
+"""`rnnfast` commands that several tests run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def train(capsys: Capture, *arguments: object) -> Run:
 
 
 def refused(result: Run) -> str:
-    """The message of a command that ended with exit code 2, and with one line of error alone."""
+    """Return the message of a command that ended with exit code 2 and a single line of error."""
     code, out, err = result
     assert (code, out) == (2, "")
     assert err.startswith("rnnfast: error: ")

@@ -2,17 +2,17 @@
 
     RNNFAST_TEST_DEVICE=emulated pytest
 
-makes that device the default of layers, and `cases.weights_of` puts weights there. What the device
-does not do is skipped with its own message.
+makes that device the default of layers, and `cases.weights_of` puts weights there. Tests of what
+the device does not support are skipped with the device's own message.
 
     pytest --cells lstm,mut3
 
-leaves out what tests have of other cells.
+runs only those tests of cells that are about the cells named.
 
     RNNFAST_TEST_SKIPS=known pytest
 
-fails a test, or a file, that is skipped for a reason other than those of `KNOWN_SKIPS`: a package
-that is missing by mistake would take its tests with it, and nobody would see.
+fails a test or a file that is skipped for a reason not in `KNOWN_SKIPS`. Otherwise a package that
+is missing by mistake would silently disable its tests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rnnfast._engine import backend
 from rnnfast.training import stdlib_text
 
 DEVICE = os.environ.get("RNNFAST_TEST_DEVICE", "cpu")
-# Files of which nothing is about a device, by the reason.
+# Files that do not depend on the device, by reason.
 NOT_OF_DEVICES = {
     "test_array_layers.py": "layers of the CPU alone",
     "test_autograd.py": "tensors, which are of the CPU",
@@ -48,7 +48,7 @@ NOT_OF_DEVICES = {
     "test_stateful.py": "weights that are read-only in evaluation",
     "test_threads.py": "threads of the CPU",
 }
-# What takes minutes on the emulator, where tests/cuda has small cases of it.
+# Tests that take minutes on the emulator; tests/cuda has small cases of the same.
 LONG_ON_THE_EMULATOR = {
     "test_cli.py": "whole runs of the command line",
     "test_cli_processes.py": "whole runs of the command line",
@@ -62,7 +62,7 @@ LONG_ON_THE_EMULATOR = {
     "test_trainer.py": "whole training runs",
     "test_trainer_resumes.py": "whole training runs",
 }
-# What a device refuses: the error's type, and how its message begins.
+# What a device refuses: the type of the error and how its message begins.
 REFUSALS = (
     (TypeError, r"\w+: expected float32 on device "),
     (ValueError, "recompute: expected False on device "),
@@ -76,7 +76,7 @@ REFUSALS = (
     ),
     (ValueError, r"cell '\w+': a step that normalises over the units runs on the CPU alone"),
 )
-# Why tests are skipped where all is installed that .ci/run installs, by how the reasons begin.
+# Why tests are skipped even if everything that .ci/run installs is there, by how reasons begin.
 KNOWN_SKIPS = re.compile(
     r"device '(emulated_ptx|cuda)': |rnnfast was built without CUDA|there is (a CUDA|an NVIDIA) "
     r"|(nvcc|ptxas) is not on PATH|there is no cuobjdump|CuPy, which has NVRTC, is not installed"
@@ -85,13 +85,13 @@ KNOWN_SKIPS = re.compile(
     r"|this CPU does not support |only AVX-512 has two ways"
     r"|RNNFAST_TEST_SANITIZERS is not set|.*; RNNFAST_TEST_FIRST_USE=all runs it"
     r"|(tokenizers|torchdata|IPython|onnxscript) is not installed"
-    r"|SCIPY_ARRAY_API is not set|array_api_strict is not installed"  # of scikit-learn
+    r"|SCIPY_ARRAY_API is not set|array_api_strict is not installed"  # from scikit-learn
 )
 SKIPS = os.environ.get("RNNFAST_TEST_SKIPS", "")
 
 
 def pytest_configure() -> None:
-    """Takes signals again that whoever started pytest ignores, as shells do for background jobs.
+    """Restore signals that the parent process ignores, as shells do for background jobs.
 
     Tests send them, and a training run leaves those alone that are ignored.
     """
@@ -107,18 +107,18 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Iterator[None]:
-    """Looks at the skips of whole files."""
+    """Check the skips of whole files."""
     return fail_if_unknown((yield))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Iterator[None]:
-    """Looks at the skips of tests."""
+    """Check the skips of tests."""
     return fail_if_unknown((yield))
 
 
 def fail_if_unknown(report: Any) -> Any:
-    """Makes a failure of a skip for a reason that nobody expects, where `SKIPS` says so."""
+    """Turn a skip for an unknown reason into a failure if `SKIPS` asks for it."""
     if SKIPS == "known" and report.skipped and not hasattr(report, "wasxfail"):
         _, _, reason = report.longrepr
         if not KNOWN_SKIPS.match(reason.removeprefix("Skipped: ")):
@@ -134,7 +134,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects the tests of cells that `--cells` does not name; those of no cell stay."""
+    """Deselect the tests of cells that `--cells` does not name, and keep those of no cell."""
     if not config.getoption("--cells"):
         return
     chosen = set(config.getoption("--cells").split(","))
@@ -148,7 +148,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def cells_of(item: pytest.Item) -> set[str]:
-    """The cells that a test's parameters name, as strings or as attributes of cases."""
+    """Return the cells that a test's parameters name, as strings or as attributes of cases."""
     spec = getattr(item, "callspec", None)
     named = [getattr(value, "cell", value) for value in (spec.params.values() if spec else ())]
     return {name for name in named if isinstance(name, str)} & set(functional.cells())
@@ -156,7 +156,7 @@ def cells_of(item: pytest.Item) -> set[str]:
 
 @pytest.fixture
 def threads() -> Iterator[None]:
-    """Puts the number of threads back after a test that sets it."""
+    """Restore the number of threads after a test that sets it."""
     before = rnnfast.get_num_threads()
     yield
     rnnfast.set_num_threads(before)
@@ -164,7 +164,7 @@ def threads() -> Iterator[None]:
 
 @pytest.fixture
 def one_thread(threads: None) -> None:  # noqa: ARG001
-    """Small models gain nothing from a second thread, which waits its turn on a busy CPU."""
+    """Run on one thread: small models gain nothing from a second one on a busy CPU."""
     rnnfast.set_num_threads(1)
 
 
@@ -174,7 +174,7 @@ def folder_with_a_text(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Runs a test of the command line on one thread, in a folder that holds `text.txt`."""
+    """Run a command-line test on one thread, in a folder that contains `text.txt`."""
     rnnfast.set_num_threads(1)
     monkeypatch.setenv("RNNFAST_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
@@ -182,19 +182,19 @@ def folder_with_a_text(
 
 
 def is_refusal(error: BaseException | None) -> bool:
-    """Whether an error is that of a device, not one that only quotes it."""
+    """Return whether an error is a device's refusal, not one that only quotes it."""
     return any(isinstance(error, kind) and re.match(begin, str(error)) for kind, begin in REFUSALS)
 
 
 if DEVICE != "cpu":
     if DEVICE != "cuda":
         import emulated  # noqa: F401  (the device)
-    backend.get(DEVICE)  # the message, if it cannot be used, comes before any test
+    backend.get(DEVICE)  # fail with a clear message before any test if the device cannot be used
     backend.register(None, lambda: backend.get(DEVICE))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-        """Turns a device's refusals into skips."""
+        """Turn a device's refusals into skips."""
         name = Path(item.path).name
         if name in NOT_OF_DEVICES:
             pytest.skip(f"of the CPU alone: {NOT_OF_DEVICES[name]}")
@@ -206,7 +206,7 @@ if DEVICE != "cpu":
             if is_refusal(error):
                 pytest.skip(str(error))
             raise
-        except AssertionError as error:  # of pytest.raises, which expected another message
+        except AssertionError as error:  # raised by pytest.raises, which expected another message
             if is_refusal(error.__context__):
                 pytest.skip(str(error.__context__))
             raise

@@ -1,4 +1,4 @@
-"""What the tests of layers have in common."""
+"""Helpers that the tests of layers share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMED = {
 
 
 def bare(states: Any) -> Any:
-    """State as layers give it: one array, or a tuple of several."""
+    """Return a state as layers return it: one array, or a tuple of several."""
     return states[0] if len(states) == 1 else tuple(states)
 
 
@@ -30,12 +30,12 @@ def listed(state: Any) -> list[np.ndarray]:
 
 
 def learned_rows(case: Case) -> list[np.ndarray]:
-    """What the parameters hold: the state of the data's first sequence."""
+    """Return the values of the learned parameters: the state of the data's first sequence."""
     return [s[:, 0] for s in cases.make_data(case).state]
 
 
 def learning(case: Case, **options: Any) -> rnnfast.Recurrent:
-    """The case's layer, which starts from parameters that are not zero."""
+    """Return the case's layer with a learned initial state whose parameters are not zero."""
     layer = cases.new_layer(case, learn_state=True, **options)
     rows = {f"initial_state_{k}": r for k, r in enumerate(learned_rows(case))}
     layer.load_state_dict(cases.make_layer(case).state_dict() | rows)

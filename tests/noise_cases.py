@@ -1,4 +1,4 @@
-"""What the tests of dropout and of noise inside the steps have in common."""
+"""Helpers that the tests of dropout and of noise inside the steps share."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rnnfast._engine.known import cell_named, name_of
 from rnnfast.reference import CELLS
 from traced_cases import OTHERS
 
-# Cells that the engine gets from their equations: one with layer norms and channel parameters, one
+# Cells that the engine runs from their equations: one with layer norms and channel parameters, one
 # without recurrent products, one with products of several states, one whose second stage multiplies
-# a new state, and of the zoo one more and one that reads the input itself.
+# a new state, another one of the zoo, and one that reads the input itself.
 TRACED = [
     *(
         name_of(OTHERS[name])
@@ -42,7 +42,7 @@ SIZES = {
 
 
 def made(cell: str, **sizes: Any) -> Case:
-    """A case of sizes that the cell can have."""
+    """Return a case with sizes that the cell can have."""
     case = Case(cell, **sizes)
     return replace(case, I=case.H, D=1) if cell_named(cell).reads_input else case
 
@@ -59,7 +59,7 @@ def reserve_of(case: Case, seed: int, **noise: Any) -> Any:
 
 
 def masks_of(case: Case, seed: int, **noise: Any) -> dict[str, Any]:
-    """What a training call of the case draws, as the reference takes it."""
+    """Return the masks that a training call of the case draws, as the reference takes them."""
     core = reserve_of(case, seed, **noise)
     members, states = range(case.L * case.D), range(core.states)
     return {
@@ -78,7 +78,7 @@ def assert_as_reference(case: Case, seed: int = 7, **noise: Any) -> None:
 
 
 def final_of(case: Case, **options: Any) -> list[np.ndarray]:
-    """y and the final states of a call that is not training."""
+    """Return y and the final states of a call that is not training."""
     d = cases.make_data(case)
     y, state, _ = functional.forward(
         case.cell, d.x, cases.weights_of(d), d.state, lengths=d.lengths, **case.options, **options
@@ -87,7 +87,7 @@ def final_of(case: Case, **options: Any) -> list[np.ndarray]:
 
 
 def dropout_masks(case: Case, dropout: float, seed: int) -> list[np.ndarray]:
-    """The masks (T, B, D*H) of each layer but the last that the engine uses for the case's sizes.
+    """Return the masks (T, B, D*H) that the engine uses for all layers of the case but the last.
 
     Read from vanilla ReLU networks: the layers up to the one in question put out 1 everywhere, the
     next one passes its input on, and so the outputs are the mask.

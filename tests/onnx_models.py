@@ -1,6 +1,6 @@
-"""ONNX models of one recurrent operator with random weights, and what onnxruntime makes of models.
+"""Build ONNX models of one recurrent operator with random weights, and run models in onnxruntime.
 
-For tests of `rnnfast.onnx`; needs onnx and onnxruntime.
+The tests of `rnnfast.onnx` use this module, which needs onnx and onnxruntime.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONSTANTS = ("W", "R", "B", "P")
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator, its sizes and which of its inputs there are."""
+    """An operator with its sizes and the inputs that it has."""
 
     op_type: str
     direction: str = "forward"
@@ -66,7 +66,7 @@ class Built(NamedTuple):
 
 
 def arrays(operator: Operator) -> dict[str, NDArray]:
-    """Random values for all inputs of an operator."""
+    """Return random values for all inputs of an operator."""
     rng = np.random.default_rng(zlib.crc32(str(operator).encode()))
     o, D, rows = operator, operator.directions, GATES[operator.op_type] * operator.H
 
@@ -82,7 +82,7 @@ def arrays(operator: Operator) -> dict[str, NDArray]:
         values["B"] = reals(D, 2 * rows)
     if o.peepholes:
         values["P"] = reals(D, 3 * o.H)
-    if o.lengths:  # onnxruntime gives zeros as the states of empty sequences: none here
+    if o.lengths:  # no sequence is empty, as onnxruntime returns zeros as the states of empty ones
         values["sequence_lens"] = rng.permutation([o.T, 1, *rng.integers(1, o.T + 1, o.B - 2)])
         values["sequence_lens"] = values["sequence_lens"].astype(np.int32)
     if o.states:
@@ -93,7 +93,7 @@ def arrays(operator: Operator) -> dict[str, NDArray]:
 
 
 def build(operator: Operator, constants: Sequence[str] = CONSTANTS) -> Built:
-    """The operator as a model in which the inputs named are constants."""
+    """Build a model of the operator in which the inputs named are constants."""
     values = arrays(operator)
     names = [name if name in values else "" for name in INPUTS]
     while not names[-1]:
@@ -118,7 +118,7 @@ def model(
     outputs: Sequence[str],
     initializers: Mapping[str, NDArray],
 ) -> Any:
-    """A model of nodes, from the inputs that the feeds are for to outputs of reals."""
+    """Build a model of nodes, from the inputs in the feeds to outputs of reals."""
 
     def info(name: str, dtype: Any, shape: Sequence[int | None]) -> Any:
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
@@ -150,7 +150,7 @@ def run_onnxruntime(
 
 
 def run_node(node: RecurrentNode, feeds: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    """The node's results by ONNX's names, for inputs by these names."""
+    """Return the node's results by their ONNX names, for inputs given by their ONNX names."""
     given = {name: value for name, value in feeds.items() if name != "X"}
     return dict(zip(("Y", "Y_h", "Y_c"), node(feeds["X"], **given), strict=False))
 
@@ -161,7 +161,7 @@ def assert_near(
     node: RecurrentNode,
     feeds: Mapping[str, NDArray],
 ) -> None:
-    """Checks results against a peer that errs as well, and against the float64 reference."""
+    """Check results against a peer, which has errors as well, and against the float64 reference."""
     exact = _exact(node, feeds)
     with mock.patch.object(
         reference, "Network", functools.partial(reference.Network, dtype=np.float32)
@@ -174,7 +174,7 @@ def assert_near(
 
 
 def _in_reference(node: RecurrentNode, dtype: Any = np.float32) -> RecurrentNode:
-    """The node in the NumPy reference, with weights of a type."""
+    """Run the node in the NumPy reference, with weights of the given type."""
     directions = [
         replace(
             d,

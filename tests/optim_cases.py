@@ -13,7 +13,7 @@ import rnnfast
 
 STEPS = 7
 SHAPES = [(3, 5), (1,), (130, 65)]  # the last is larger than a block of the kernels
-# Each optimiser with its defaults, then with every option.
+# Each optimiser, first with its defaults and then with every option.
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {"lr": 0.1}),
     ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}),
@@ -38,13 +38,13 @@ Rule = Callable[[NDArray, NDArray, dict[str, NDArray], int], NDArray]
 
 
 def reals(dtype: str, *seed: int) -> list[NDArray]:
-    """One array a shape, of values that float32 holds exactly."""
+    """Return one array per shape, with values that float32 holds exactly."""
     rng = np.random.default_rng(seed)
     return [rng.standard_normal(s).astype("float32").astype(dtype) for s in SHAPES]
 
 
 def plain_rule(name: str, options: dict[str, Any]) -> Rule:
-    """One step of PyTorch's documented formulas: (value, gradient, buffers, t) -> new value."""
+    """Return PyTorch's documented step as a function (value, gradient, buffers, t) -> new value."""
     o = options
     decay = o.get("weight_decay", 0.01 if name == "AdamW" else 0.0)
     momentum = o.get("momentum", 0.0)

@@ -1,4 +1,4 @@
-"""Philox4x32-10 (Salmon et al. 2011) and the dropout masks made of it, in plain NumPy."""
+"""Philox4x32-10 (Salmon et al. 2011) and the dropout masks made from it, in plain NumPy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HALF = np.uint64(32)
 
 
 def philox(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uint64]:
-    """Four random words of 32 bits for each counter (..., 4)."""
+    """Return four random 32-bit words for each counter (..., 4)."""
     a, b, c, d = (counter[..., i] for i in range(4))
     for i in range(10):
         low = np.uint64((key[0] + i * 0x9E3779B9) & 0xFFFFFFFF)
@@ -21,7 +21,7 @@ def philox(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uint
 
 
 def dropout_mask(count: int, p: float, seed: int, layer: int) -> NDArray[np.float64]:
-    """What the first `count` outputs of a layer are multiplied by."""
+    """Return the factors by which the first `count` outputs of a layer are multiplied."""
     blocks = np.arange((count + 3) // 4, dtype=np.uint64)
     zeros = np.zeros_like(blocks)
     counter = np.stack([blocks & _WORD, blocks >> _HALF, zeros + np.uint64(layer), zeros], -1)

@@ -1,4 +1,4 @@
-"""Lists of cases that meet every path of the drivers, for tests of whole networks."""
+"""Lists of cases that cover every path of the drivers, for tests of whole networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DTYPES = ("float32", "float64")
 
 
 def grid() -> list[Case]:
-    """Every cell x dtype x direction x lengths x hidden size, the other choices drawn for each."""
+    """Combine every cell, dtype, direction, lengths and hidden size; draw the other options."""
     draw = random.Random(1)
     return [
         Case(
@@ -38,7 +38,7 @@ def grid() -> list[Case]:
 
 
 def options() -> list[Case]:
-    """Every cell x layers x bias x kind of input at one size."""
+    """Combine every cell, number of layers, bias and kind of input at one size."""
     return [
         Case(cell, H=10, L=layers, bias=bias, indices=indices)
         for cell, layers, bias, indices in itertools.product(
@@ -48,7 +48,7 @@ def options() -> list[Case]:
 
 
 def large() -> list[Case]:
-    """Sizes beyond one tile, block or chunk: wide layers, many rows, long sequences."""
+    """Return cases beyond one tile, block or chunk: wide layers, many rows, long sequences."""
     sizes = (
         {"T": 3, "B": 70, "I": 40, "H": 130},
         {"T": 4, "B": 3, "I": 300, "H": 257},
@@ -59,7 +59,7 @@ def large() -> list[Case]:
 
 
 def projected() -> list[Case]:
-    """Layers with a projection: narrower and wider than a vector, and wider than the state."""
+    """Return cases with a projection narrower or wider than a vector, and wider than the state."""
     sizes = (
         {"T": 5, "B": 3, "I": 4, "H": 8, "P": 1},
         {"T": 11, "B": 9, "I": 17, "H": 33, "P": 3, "L": 2, "D": 2, "lengths": True},

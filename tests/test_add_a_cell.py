@@ -1,6 +1,7 @@
-"""Adds compiled cells by the three edits of ARCHITECTURE.md, in a copy of the source tree.
+"""Add compiled cells with the three edits of ARCHITECTURE.md, in a copy of the source tree.
 
-For two cells: one of a single stage with parameters, and one whose gate both of its stages use.
+Two cells are added: one with a single stage and parameters, and one with a gate that both stages
+use.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import rnnfast
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Tests of cells that are written in Python, which know more of each than its equations.
+# Tests of cells that are written in Python, which check more than the equations of each.
 OF_PYTHON = (
     "test_zoo.py",
     "test_zoo_engine.py",
@@ -148,7 +149,7 @@ MINGU = Cell("mingu", states=1, gates=2, step=step)
 
 
 def edit(path: Path, pattern: str, replacement: str) -> None:
-    """Replaces the one place in a file that matches."""
+    """Replace the only place in a file that matches."""
     text, count = re.subn(pattern, replacement, path.read_text(), count=1)
     assert count == 1, f"{path}: nothing matches {pattern}"
     path.write_text(text)
@@ -169,7 +170,7 @@ def add_the_cells(root: Path) -> None:
 
 
 def build(root: Path, pybind11_dir: str) -> Path:
-    """Builds the extension of the copy for the instruction set that runs here, and the emulator."""
+    """Build the copy's extension for this machine's instruction set, and the emulator."""
     folder = root / "build"
     options = {
         "CMAKE_BUILD_TYPE": "Release",
@@ -202,8 +203,8 @@ def test_three_edits_make_cells_that_every_test_covers(tmp_path: Path) -> None:
     for name in ("CMakeLists.txt", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
     add_the_cells(tmp_path)
-    # Only the new cells are tested below: all others would take minutes to compile for the
-    # emulator. These are named by tests of the new cells, too.
+    # Only the new cells are tested below, since compiling all others for the emulator would take
+    # minutes. The cells named here are used by the tests of the new ones.
     names = ", ".join(HEADERS)
     edit(
         tmp_path / "src/cpp/cells/registry.h",
@@ -212,7 +213,7 @@ def test_three_edits_make_cells_that_every_test_covers(tmp_path: Path) -> None:
     )
     emulator = build(tmp_path, pybind11.get_cmake_dir())
 
-    # Builds that the tests may have do not know the cells.
+    # Builds made for other tests do not know the new cells.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RNNFAST_EMULATED")}
     environment |= {"PYTHONPATH": str(tmp_path / "python"), "RNNFAST_EMULATED": str(emulator)}
     where = subprocess.run(

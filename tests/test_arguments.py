@@ -1,4 +1,4 @@
-"""Bad arguments of layers and losses: each is refused with a message that says why."""
+"""Bad arguments of layers and losses are refused with a message that says why."""
 
 from __future__ import annotations
 
@@ -389,7 +389,7 @@ def masked(*shape: int, dtype: Any = np.float32) -> np.ma.MaskedArray[Any, Any]:
 
 
 class TestArraysWithAMaskAreRefused:
-    """What is masked would count, as the mask would be lost."""
+    """Arrays with a mask are refused: the mask would be lost, and masked values would count."""
 
     @pytest.mark.parametrize("batch_first", [False, True])
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])

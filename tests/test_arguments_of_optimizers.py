@@ -1,4 +1,4 @@
-"""Bad arguments of optimisers, schedules, parameters and modules: each is refused by its name."""
+"""Bad arguments of optimisers, schedules, parameters and modules are refused by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parameters(dtype: str = "float32", name: str = "p") -> list[rnnfast.Paramete
 
 
 def overlapping(*, value: bool) -> list[rnnfast.Parameter]:
-    """Two parameters of which the values, or the gradients, share an element."""
+    """Return two parameters whose values, or gradients, share an element."""
     shared = zeros(5)
     pairs = [(part, zeros(3)) for part in (shared[:3], shared[2:])]
     return [

@@ -1,4 +1,4 @@
-"""Activations, dropout, layer normalisation, convolution and pooling by themselves."""
+"""Activations, dropout, layer normalisation, convolution and pooling on their own."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def reals(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def step(layer: Any, x: np.ndarray, *lengths: Any) -> dict[str, np.ndarray]:
-    """What a training step gives."""
+    """Return the results of a training step."""
     layer.zero_grad()
     y = layer(x, *lengths)
     dx = layer.backward(reals(*y.shape, seed=9).astype(y.dtype))
     return {"y": y, "dx": dx} | {p.name: p.grad.copy() for p in layer.parameters()}
 
 
-# Layers with inputs that several threads share.
+# Layers with inputs that are large enough for several threads.
 SHARED: dict[str, tuple[Any, tuple[int, ...]]] = {
     **{kind.__name__: (lambda _, kind=kind: kind(), (40, 30, 101)) for kind in ACTIVATIONS},
     "Dropout": (lambda _: rnnfast.Dropout(0.3, seed=1), (40, 30, 101)),

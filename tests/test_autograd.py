@@ -1,4 +1,4 @@
-"""Tensors: operations and their gradients, the walk through the graph, what is refused."""
+"""Tensors: operations and their gradients, the traversal of the graph, and refusals."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def reals(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 A, B, ROW, COLUMN = reals(2, 3), reals(2, 3, seed=1), reals(3, seed=2), reals(2, 1, seed=4)
-AWAY = np.where(np.abs(B) < 0.1, 0.5, B)  # from zero
+AWAY = np.where(np.abs(B) < 0.1, 0.5, B)  # keeps values away from zero
 
-# An operation of rnnfast.autograd, or of PyTorch, as `m`; and its arguments.
+# Operations of rnnfast.autograd, or of PyTorch, as `m`, with their arguments.
 ALIKE: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "a + b": (lambda _, a, b: a + b, (A, B)),
     "a + row": (lambda _, a, b: a + b, (A, ROW)),
@@ -91,7 +91,7 @@ ALIKE: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "stack": (lambda m, a, b: m.stack([a, b, a]), (A, B)),
     "stack at the end": (lambda m, a, b: m.stack([a, b], -1), (A, B)),
 }
-# The same where PyTorch has other names.
+# Operations that have other names in PyTorch.
 OWN: dict[str, tuple[Callable[..., Any], Callable[..., Any], np.ndarray]] = {
     "max": (lambda a: a.max(), lambda a: a.amax(), A),
     "max of an axis": (lambda a: a.max(axis=0), lambda a: a.amax(0), A),
@@ -122,7 +122,7 @@ def test_gradients_of_methods_are_those_of_central_differences(name: str) -> Non
 
 
 def compared_with_torch(ours: Any, theirs: Any, arguments: Any) -> None:
-    """Checks a result and its gradients."""
+    """Check a result and its gradients against PyTorch."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     inputs = [rnnfast.tensor(a, requires_grad=True) for a in arguments]
     twins = [torch.tensor(a, requires_grad=True) for a in arguments]
@@ -379,7 +379,7 @@ def test_numpy_and_functions_of_arrays_refuse_tensors() -> None:
             function(x)
     with pytest.raises(TypeError, match="ufunc"):
         np.tanh(x)
-    np.testing.assert_array_equal(np.asarray(x.detach()), A)  # which has no gradient
+    np.testing.assert_array_equal(np.asarray(x.detach()), A)  # a detached tensor has no gradient
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def integers(end: int, *shape: int, seed: int = 0) -> np.ndarray:
 
 
 def gradients(*modules: rnnfast.Module) -> list[np.ndarray]:
-    """What the parameters' gradients are, which are then zero."""
+    """Return the gradients of the parameters and reset them to zero."""
     found = [p.grad.copy() for module in modules for p in module.parameters()]
     for module in modules:
         module.zero_grad()
@@ -33,7 +33,7 @@ def gradients(*modules: rnnfast.Module) -> list[np.ndarray]:
 
 
 def assert_same(got: Any, expected: Any) -> None:
-    """Checks equality of bits."""
+    """Check that results are the same, bit for bit."""
     if isinstance(expected, (tuple, list)):
         for one, other in zip(got, expected, strict=True):
             assert_same(one, other)
@@ -85,7 +85,7 @@ LAYERS: dict[str, tuple[Any, Any]] = {
 def test_a_recorded_call_has_the_bits_of_the_explicit_one(kind: str, x_requires_grad: bool) -> None:
     make, x = LAYERS[kind]
     if x_requires_grad and x.dtype.kind != "f":
-        return  # of integers there is no gradient
+        return  # integers have no gradient
     layer, twin = make(seed=1), make(seed=1)
     t = rnnfast.tensor(x, requires_grad=x_requires_grad)
     call, result = twin.call(x), layer(t)
@@ -160,7 +160,7 @@ def test_states_of_arrays_tensors_parameters_and_none() -> None:
 
 
 def test_gradients_go_from_segment_to_segment() -> None:
-    """A sequence in two calls has the gradients of one call, and detach stops them."""
+    """A sequence in two calls has the gradients of one call, and detach cuts them off."""
     layer = rnnfast.LSTM(3, 4, dtype="float64", seed=1)
     x = rnnfast.tensor(reals(6, 2, 3), requires_grad=True)
     layer(x)[0].sum().backward()
@@ -178,7 +178,7 @@ def test_gradients_go_from_segment_to_segment() -> None:
 
 
 def siamese(encoder: rnnfast.GRU, head: rnnfast.Linear, a: Any, b: Any) -> rnnfast.Tensor:
-    """A number for each pair of sequences, by one encoder for both."""
+    """Return a number for each pair of sequences, using one encoder for both."""
     (_, ha), (_, hb) = encoder(a), encoder(b)
     return head(abs(ha[-1] - hb[-1]))
 
@@ -198,13 +198,13 @@ def test_siamese_network() -> None:
     difference = calls[0].state[-1] - calls[1].state[-1]
     distance = head.call(np.abs(difference))
     dh = np.sign(difference) * distance.backward(np.ones((2, 1)))
-    calls[1].backward(None, -dh[None], need_dx=False)  # as the tape, the last first
+    calls[1].backward(None, -dh[None], need_dx=False)  # like the tape, the last call first
     calls[0].backward(None, dh[None], need_dx=False)
     assert_same(by_tape, gradients(encoder, head))
 
 
 class Translator(rnnfast.Module):
-    """An encoder and a decoder that looks at the encoder's outputs before each step."""
+    """An encoder, and a decoder that looks at the encoder's outputs before each step."""
 
     def __init__(self, words: int, size: int, dtype: str = "float64") -> None:
         super().__init__()
@@ -233,7 +233,7 @@ class Translator(rnnfast.Module):
 def translated_by_torch(
     model: Translator, source: np.ndarray, target: np.ndarray, lengths: np.ndarray
 ) -> tuple[float, dict[str, np.ndarray]]:
-    """The loss of the same model in PyTorch, and the gradients."""
+    """Return the loss and the gradients of the same model in PyTorch."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     words, size = model.source.num_embeddings, model.source.embedding_dim
     twin = torch.nn.ModuleDict(
@@ -431,7 +431,7 @@ def test_changed_inputs_are_noticed() -> None:
 
 
 def test_tensors_and_devices_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a device that has arrays of its own, as far as these checks look."""
+    """Check refusals with a stand-in for a device that has arrays of its own."""
 
     class Elsewhere:
         rnnfast_device = "elsewhere"

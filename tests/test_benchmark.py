@@ -1,4 +1,4 @@
-"""The benchmark runs, compares before it times, and writes what it promises. No timings here."""
+"""The benchmark runs, compares before it times, and writes what it promises; speed is not tested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Products in bfloat16: what is rounded, how, and that nothing else is."""
+"""Products in bfloat16: what is rounded and how, and that nothing else is rounded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FULL = Case("lstm", T=3, B=5, I=17, H=19)
 ROUNDED = replace(FULL, precision="bfloat16")
 
 
-# The cases of float32, and a depth beyond one block of the input product.
+# The float32 cases, and a depth beyond one block of the input product.
 CASES = [
     *(case for case in (*grid(), *large(), *projected()) if case.dtype == "float32"),
     *(Case(cell, T=2, I=1100, H=17) for cell in CELLS),
@@ -43,7 +43,7 @@ def integers(case: Case) -> cases.Data:
         if array is None:
             return None
         values = rng.integers(-(2**bits), 2**bits, array.shape)
-        if sparse:  # two values a row
+        if sparse:  # two values per row
             keep = np.zeros(array.shape, bool)
             for k in range(2):
                 keep[np.arange(len(array)), (np.arange(len(array)) * 3 + k) % array.shape[1]] = True
@@ -71,7 +71,7 @@ def integers(case: Case) -> cases.Data:
 def test_exact_on_integers(
     T: int, B: int, I: int, H: int, directions: int, indices: bool, lengths: bool
 ) -> None:
-    """Bit by bit: every operand and every gradient is rounded, once, and nothing else is."""
+    """Every operand and every gradient is rounded once, and nothing else is."""
     case = Case(
         "rnn_relu", T, B, I, H, D=directions, lengths=lengths, indices=indices, precision="bfloat16"
     )
@@ -79,17 +79,17 @@ def test_exact_on_integers(
     expected = cases.run_reference(case, data=data)
     plain = cases.run_reference(replace(case, precision="full"), data=data)
     exact = {name: values.astype(np.float32) for name, values in expected.items()}
-    for name, values in expected.items():  # or the test would test nothing
+    for name, values in expected.items():  # otherwise the test would test nothing
         assert (exact[name] == values).all(), name
         assert (plain[name] != values).any() or T == 1, name
     cases.assert_identical(
         {name: values + 0 for name, values in cases.run_engine(case, data=data).items()},
-        {name: values + 0 for name, values in exact.items()},  # -0 becomes 0
+        {name: values + 0 for name, values in exact.items()},  # turns -0 into 0
     )
 
 
 def relu_of(x: np.ndarray, weight_ih: np.ndarray) -> np.ndarray:
-    """One step of ReLUs: max(0, x @ weight_ih.T), rounded operands."""
+    """Run one step of ReLUs, max(0, x @ weight_ih.T), with rounded operands."""
     H = len(weight_ih)
     weights = [functional.Weights(weight_ih, np.zeros((H, H), np.float32))]
     y, _, _ = functional.forward("rnn_relu", x[None], weights, precision="bfloat16")
@@ -132,7 +132,7 @@ def test_inference_gives_the_same_bits(cell: str) -> None:
 
 
 def test_nan_beside_an_odd_end_stays_where_it_is() -> None:
-    """An odd depth ends with half a pair, which must not see what lies behind it."""
+    """An odd depth ends with half a pair, which must not read what lies behind it."""
     case = replace(ROUNDED, T=4)
     d = cases.make_data(case)
     x = d.x.copy()

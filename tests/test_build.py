@@ -1,4 +1,4 @@
-"""How the build chooses what it builds."""
+"""How the build chooses what to build."""
 
 from __future__ import annotations
 

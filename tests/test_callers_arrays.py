@@ -1,4 +1,4 @@
-"""What a program does to its arrays during a call or between two calls harms no memory.
+"""Changing arrays during a call or between two calls does not corrupt memory.
 
 A shorter or a moved array is an error; changed indices stay those of the forward pass.
 """
@@ -27,7 +27,7 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def could_resize(array: np.ndarray) -> bool:
-    """Whether NumPy let it become one element longer."""
+    """Return whether NumPy allowed the array to grow by one element."""
     try:
         resize(array, array.size + 1)
     except ValueError as error:
@@ -66,7 +66,7 @@ def test_backward_uses_the_indices_of_the_forward_pass(
 @pytest.mark.parametrize(
     ("which", "size"),
     [(which, size) for which in ("x", "weights", "state") for size in (3, 10**6)]
-    + [("base of x", 3)],  # a larger one may lie where it was
+    + [("base of x", 3)],  # a larger array may get the same address
 )
 def test_backward_refuses_arrays_that_were_resized(
     which: str, size: int, sizes: tuple[int, ...]
@@ -124,7 +124,7 @@ def test_arrays_at_odd_addresses_are_copied_or_refused() -> None:
     x, weights = normal(T, B, I), lstm(I, H)
     options = network.network_options("lstm")
     call = options, at_an_odd_address(x), weights, None, None, 0
-    assert _core.forward(*call) is None  # for Python to copy
+    assert _core.forward(*call) is None  # returns None, which tells Python to copy
     y, _, reserve = functional.forward("lstm", x, weights, training=True)
     odd = [Weights(*(None if w is None else at_an_odd_address(w) for w in weights[0]))]
     np.testing.assert_array_equal(functional.forward("lstm", at_an_odd_address(x), odd)[0], y)
@@ -135,7 +135,7 @@ def test_arrays_at_odd_addresses_are_copied_or_refused() -> None:
 
 
 def calls() -> Iterator[tuple[str, Callable[[], object], np.ndarray]]:
-    """Functions that run for long, and one of their arrays each."""
+    """Return functions that run for a long time, each with one of its arrays."""
     T, B, I, H = 150, 48, 64, 96
     x, weights = normal(T, B, I), lstm(I, H)
     yield "forward, x", lambda: functional.forward("lstm", x, weights), x
@@ -163,7 +163,7 @@ def calls() -> Iterator[tuple[str, Callable[[], object], np.ndarray]]:
 
 
 def ctc(logits: np.ndarray, targets: np.ndarray) -> None:
-    """As many targets for each sequence."""
+    """Run CTC with as many targets for each sequence."""
     steps, batch, _ = logits.shape
     _core.ctc(
         logits=logits,
@@ -183,7 +183,7 @@ def test_an_array_cannot_be_resized_while_a_call_uses_it(name: str) -> None:
 
     def repeat() -> None:
         while not stop.is_set():
-            with contextlib.suppress(ValueError):  # an array that was resized between two calls
+            with contextlib.suppress(ValueError):  # the array was resized between two calls
                 call()
 
     thread = threading.Thread(target=repeat, daemon=True)
@@ -201,8 +201,8 @@ def test_an_array_cannot_be_resized_while_a_call_uses_it(name: str) -> None:
 
 @pytest.mark.parametrize("layer", ["lstm", "embedding", "cross_entropy", "ctc"])
 def test_indices_that_change_during_calls_never_lead_out_of_the_arrays(layer: str) -> None:
-    """A loader's thread writes wild values into the buffer; calls refuse them."""
-    T, B, I, H = 30, 16, 32, 32  # few enough indices that NumPy keeps the GIL while it writes them
+    """A loader's thread writes wild values into the buffer, and the calls refuse them."""
+    T, B, I, H = 30, 16, 32, 32  # few enough indices that NumPy keeps the GIL while writing
     x, weights = np.zeros((T, B), np.int64), lstm(I, H)
     table, logits = normal(I, 512), normal(T * B, I)
     wild, tame = np.full_like(x, BEYOND), np.full_like(x, 3)

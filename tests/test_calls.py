@@ -1,4 +1,4 @@
-"""Calls that wait for their gradient: which one backward takes, and what can go wrong between."""
+"""Calls that wait for their gradient: which one backward takes, and what can go wrong meanwhile."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def indices(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 3, (4, 2))
 
 
-# A layer, and a function of a seed that makes an input for it.
+# Layers, each with a function that makes its input from a seed.
 LAYERS: dict[str, tuple[Any, Any]] = {
     **{
         cell: (
@@ -63,20 +63,20 @@ each_layer = pytest.mark.parametrize("kind", LAYERS)
 
 
 def y_of(result: Any) -> np.ndarray:
-    """The output of a layer's call, which may come with a state."""
+    """Return the output of a layer's call, which may come with a state."""
     y: np.ndarray = result[0] if isinstance(result, tuple) else result
     return y
 
 
 def taken(layer: Layer) -> list[np.ndarray]:
-    """The gradients that the layer has, which are then zero."""
+    """Return the gradients of the layer and reset them to zero."""
     gradients = [p.grad.copy() for p in layer.parameters()]
     layer.zero_grad()
     return gradients
 
 
 def alone(layer: Layer, x: np.ndarray, scale: float) -> tuple[Any, list[np.ndarray]]:
-    """What one call and one backward give."""
+    """Return what one call and its backward give."""
     y = y_of(layer(x))
     result = layer.backward(np.full_like(y, scale))  # type: ignore[attr-defined]
     return result, taken(layer)
@@ -112,7 +112,7 @@ def test_calls_that_are_kept_take_their_gradients_in_any_order(kind: str) -> Non
     expected = [alone(make(), x(seed), scale) for seed, scale in ((1, 1), (2, -3))]
     for order in ((0, 1), (1, 0)):
         calls = [layer.call(x(1)), layer.call(x(2))]
-        plain = y_of(layer(x(1)))  # the calls do not count among those that wait
+        plain = y_of(layer(x(1)))  # the results of `call` are not among the calls that wait
         for i in order:
             result = calls[i].backward(np.full_like(calls[i].y, (1, -3)[i]))
             assert_same((result, taken(layer)), expected[i])
@@ -149,11 +149,11 @@ def test_calls_without_backward_disturb_nothing_in_evaluation(kind: str) -> None
     make, x = LAYERS[kind]
     layer = make()
     y_of(layer(x(1)))
-    layer.eval()  # the call before waits no longer
+    layer.eval()  # the previous call no longer waits
     layer(x(2))
     assert_same(alone(layer.train(), x(3), 2), alone(make(), x(3), 2))
     layer(x(1))
-    layer.training = False  # without eval()
+    layer.training = False  # without calling eval()
     layer(x(2))
     with pytest.raises(RuntimeError, match="training mode"):
         layer.backward(np.ones_like(y_of(layer(x(1)))))
@@ -188,7 +188,7 @@ def test_arguments_that_backward_refuses_leave_the_call_for_another_try(kind: st
 
 
 class Siamese(rnnfast.Module):
-    """One encoder for both inputs, whose distance is the loss."""
+    """A model that uses one encoder for both inputs and takes their distance as its loss."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -219,7 +219,7 @@ def test_a_siamese_network_has_the_gradients_of_finite_differences() -> None:
             parameter.value[at] = value + sign * step
             losses.append(model.loss(a, b))
         parameter.value[at] = value
-        # Central differences of values of order 1: rounding 1e-16 / step, and step squared.
+        # Central differences of values of order 1 have an error of 1e-16 / step plus step squared.
         assert abs((losses[0] - losses[1]) / (2 * step) - gradient[at]) < 1e-8, parameter.name
 
 
@@ -237,7 +237,7 @@ def test_step_by_step_gives_the_gradients_of_the_whole_sequence() -> None:
     for call, d in zip(reversed(calls), dy[::-1], strict=True):
         _, dstate = call.backward(d[None], dstate)
     for got, gradient in zip(taken(layer), expected, strict=True):
-        # Sums of 12 terms of order 1 in another order.
+        # Sums of 12 terms of order 1, added up in another order.
         np.testing.assert_allclose(got, gradient, rtol=0, atol=1e-13)
 
 
@@ -275,7 +275,7 @@ def test_two_threads_in_the_backward_of_a_layer_are_told() -> None:
     layer._differentiate = also_in_another  # type: ignore[method-assign]
     first.backward(first.y)
     del layer._differentiate
-    second.backward(second.y)  # the refusal has not used it up
+    second.backward(second.y)  # the refused call has not used it up
 
 
 @pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
@@ -288,7 +288,7 @@ def test_a_copy_of_a_layer_has_no_calls_that_wait(kind: str, make_copy: Any) -> 
     with pytest.raises(RuntimeError, match="none waits: there was none"):
         twin.backward(y)
     assert_same(alone(twin, x(2), 1), alone(make(), x(2), 1))
-    layer.backward(y)  # that of the layer waits as before
+    layer.backward(y)  # the layer's own call still waits
 
 
 def char_lm(**config: Any) -> CharLM:
@@ -300,7 +300,7 @@ def test_a_language_model_learns_whatever_was_called_before(embedding_size: int)
     model, other = (char_lm(embedding_size=embedding_size) for _ in range(2))
     x = np.array([[0], [1], [2]])
     for _ in range(2):
-        model(x)  # in training mode, to look at the logits
+        model(x)  # called in training mode only to look at the logits
     loss, state = model.learn(x, x)
     logits, expected = other(x)
     assert loss == rnnfast.cross_entropy(logits, x)
@@ -351,7 +351,7 @@ def test_what_backward_reads_again_must_not_change(
     arrays = (x, state, *(p.value for p in layer.parameters()))
     for array, values in zip(arrays, before, strict=True):
         array[...] = values
-    layer.backward(y)  # as all is as it was
+    layer.backward(y)  # everything is as it was
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (40, 30, 50)])

@@ -29,15 +29,15 @@ PAGE = (Path(__file__).parent.parent / "docs" / "cells.md").read_text(encoding="
 WITHOUT = re.findall(r"`(\w+)`", SENTENCE)
 WITH = [name for name in ZOO if name not in WITHOUT]
 COMPILED = [name for name in CELLS if name in WITH]
-# Of the zoo: one that reads the input itself, one with norms and parameters, one without recurrent
-# products, one with many states.
+# Cells of the zoo: one that reads the input itself, one with norms and parameters, one without
+# recurrent products, and one with many states.
 SOME = [*COMPILED, "mut1", "layer_norm_lstm", "brc", "slstm"]
 P: dict[str, Any] = {"candidate_dropout": 0.3}
 ALL: dict[str, Any] = {**noise.KINDS["all"], **P}
 
 
 def mixer(name: str = "mixer", *, marks: str = "n") -> rnnfast.Cell:
-    """A unit with a candidate n; what it marks as such is n, or its argument."""
+    """Return a cell with a candidate n, in which n or its argument is marked as the candidate."""
 
     def step(x: Any, recurrent: Any, state: Any, _channel: Any) -> Any:
         (h,) = state
@@ -130,7 +130,7 @@ def test_a_sequence_has_the_same_bits_in_any_batch(cell: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_masks_are_words_of_philox(dtype: str) -> None:
-    """The counter is (unit / 4, sequence, step, 16 times layer and direction + 13)."""
+    """The counter is (unit / 4, sequence, step, 16 * (layer and direction) + 13)."""
     case = Case("gru", T=3, B=4, H=35, L=2, D=2, dtype=dtype)
     seed, p = 0x1234567890ABCDEF, 0.3
     masks = noise.masks_of(case, seed, candidate_dropout=p)["candidate_masks"]
@@ -171,8 +171,8 @@ def test_evaluation_and_zeros_are_the_plain_cell(cell: str) -> None:
 
 
 def test_what_is_kept() -> None:
-    """A value more a unit and step than the equations keep without the mask."""
-    case = Case("lstm", T=8, B=4, I=16, H=64)  # whole tiles and lines of the cache
+    """The mask adds one value per unit and step to what the equations keep without it."""
+    case = Case("lstm", T=8, B=4, I=16, H=64)  # whole tiles and cache lines
     nbytes = noise.reserve_of(case, 1).nbytes
     assert noise.reserve_of(case, 1, **P).nbytes == nbytes + 4 * case.T * case.B * case.H
 
@@ -244,7 +244,7 @@ def test_forms_of_cells_are_not_among_the_cells() -> None:
     assert not any(name.endswith("@candidate_dropout") for name in functional.cells())
 
 
-# Cells of one's own.
+# Cells written by users.
 
 
 def test_a_cell_of_ones_own() -> None:
@@ -269,7 +269,7 @@ def test_equations_whose_candidates_differ_are_different_cells() -> None:
 
 
 def test_files_without_marks_are_of_the_zoo() -> None:
-    """As those of releases that did not know candidates."""
+    """Files from releases that did not know candidates have no marks."""
     graph = known.graph_of("mgu")
     assert graph is not None
     assert ["mask"] not in graph["nodes"]

@@ -1,4 +1,4 @@
-"""`Cell`: what it refuses, and networks of cells whose two weight matrices differ."""
+"""`Cell`: what it refuses, and networks of cells whose two weight matrices differ in row blocks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ T, B, H = 3, 2, 4
 
 
 def step(x: Inputs, recurrent: Product, state: Values, channel: Values) -> States:
-    """Three x parts, of which one is alone, one h part, the input itself, and a parameter."""
+    """A step with three x parts, one of them used alone, one h part, the input and a parameter."""
     (h,), (p,) = state, channel
     (product,) = recurrent(h)
     return (tanh(x[0] + product) * x[1] + tanh(x.input + p * x[2]),)
 
 
 def independent(x: Inputs, _recurrent: Product, state: Values, channel: Values) -> States:
-    """h' = relu(x + u h)."""
+    """A step without recurrent products: h' = relu(x + u h)."""
     (h,), (u,) = state, channel
     return (relu(x[0] + u * h),)
 
@@ -38,7 +38,7 @@ INDEPENDENT = Cell("independent", independent, params=1, recurrent_gates=0)
 def network(
     cell: Cell, inputs: int = H, bias: bool = True, **options: Any
 ) -> tuple[Network, list[NDArray]]:
-    """A network of two layers, and what it was made of: x, the state, then the weights."""
+    """Return a network of two layers and its variables: x, the state, then the weights."""
     rng = np.random.default_rng(1)
     rows, recurrent_rows = cell.gates * H, cell.recurrent_blocks * H
 

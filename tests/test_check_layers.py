@@ -1,4 +1,4 @@
-"""tools/check_layers.py sees imports that run up or in a circle, wherever a module has them."""
+"""tools/check_layers.py finds imports that point up or form a circle, wherever they stand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UPWARD = {
 
 @pytest.fixture
 def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The tool over a package of two folders, `layers` above `_engine`."""
+    """Return the tool, set to a package of two folders, `layers` above `_engine`."""
     spec = importlib.util.spec_from_file_location("check_layers", TOOL)
     assert spec is not None
     assert spec.loader is not None

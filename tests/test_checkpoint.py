@@ -116,7 +116,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     assert refused(path) == "not a checkpoint of an rnnfast language model"
     safetensors.numpy.save_file({"weight": np.zeros(3)}, path, metadata={"format": "pt"})
     assert refused(path) == "not a checkpoint of an rnnfast language model"
-    header = b"[" * 50_000  # JSON of a depth that no parser bears
+    header = b"[" * 50_000  # JSON nested too deeply for any parser
     path.write_bytes(len(header).to_bytes(8, "little") + header)
     assert "not a checkpoint, or damaged" in refused(path)
 
@@ -127,7 +127,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     assert refused(Path(os.devnull)) == (
         "cannot be read: it is a character device, not a regular file"
     )
-    os.mkfifo(tmp_path / "fifo")  # which nobody writes to: to read it would wait for ever
+    os.mkfifo(tmp_path / "fifo")  # nobody writes to it, so reading it would block forever
     assert refused(tmp_path / "fifo") == "cannot be read: it is a FIFO, not a regular file"
 
 
@@ -154,7 +154,7 @@ def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         {"config": {"hidden_size": 4.0}, "vocabulary": "ab"},
         {"config": {"hidden_size": 4}, "vocabulary": ["a", "b"]},
         {"config": {"hidden_size": 4}, "vocabulary": {"unit": "bytes"}},
-        {"config": {"hidden_size": 10**9}, "vocabulary": "ab"},  # half a day, or all of memory
+        {"config": {"hidden_size": 10**9}, "vocabulary": "ab"},  # would take hours or all memory
         {"config": {"hidden_size": 4, "num_layers": 10**12}, "vocabulary": "ab"},
         {"config": {"hidden_size": 4, "embedding_size": 10**12}, "vocabulary": "ab"},
     ],
@@ -185,7 +185,7 @@ def test_a_model_that_is_not_finite_is_not_loaded(tmp_path: Path) -> None:
 def test_a_file_of_terabytes_is_refused_before_it_is_read(good: bytes, tmp_path: Path) -> None:
     path = tmp_path / "huge.safetensors"
     path.write_bytes(good)
-    os.truncate(path, 2**43)  # sparse: it takes no room
+    os.truncate(path, 2**43)  # sparse, so it takes no disk space
     assert "reading it takes 16,384.0 GiB of memory, and this machine has" in refused(path)
 
 

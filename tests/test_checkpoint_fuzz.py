@@ -1,6 +1,6 @@
-"""Damaged and crafted checkpoints: the documented errors, no crash, no hang, no huge allocation.
+"""Damaged and crafted checkpoints cause only documented errors: no crash, hang or huge allocation.
 
-Runs the same few hundred examples each time. For a longer hunt, with others each time:
+The same few hundred examples run each time. For a longer search, with new examples each time:
 
     RNNFAST_FUZZ_EXAMPLES=20000 pytest tests/test_checkpoint_fuzz.py
 """
@@ -46,10 +46,10 @@ FUZZ = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-ROOM = 1 << 30  # bytes that an example may allocate, of which it needs less than a hundredth
-SECONDS = 20  # that an example may take, of which it needs less than a hundredth
+ROOM = 1 << 30  # bytes that an example may allocate; it needs less than a hundredth of that
+SECONDS = 20  # that an example may take; it needs less than a hundredth of that
 
-# What JSON can hold in place of what belongs there.
+# JSON values that can stand in place of the right ones.
 ODD = st.one_of(
     st.none(),
     st.booleans(),
@@ -76,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def bounded() -> Iterator[None]:
-    """Ends in an error what allocates far too much or takes far too long."""
+    """Fail an example that allocates or takes far too much."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + ROOM, before[1]))
@@ -95,7 +95,7 @@ def bounded() -> Iterator[None]:
 
 
 def use(path: Path) -> None:
-    """Does all that may be done with a file, where its errors do not forbid it."""
+    """Do everything that can be done with a file, unless it is refused with a documented error."""
     with bounded():
         try:
             CharLM.load(path).sample(3, seed=0)
@@ -105,7 +105,7 @@ def use(path: Path) -> None:
             trainer = CharLMTrainer.resume(path, TEXT)
         except (CheckpointError, TextError):
             return
-        with contextlib.suppress(TrainingError, TextError):  # diverged, or nothing held out
+        with contextlib.suppress(TrainingError, TextError):  # diverged, or no text was held out
             trainer.validate()
             trainer._train_step()
 
@@ -146,7 +146,7 @@ def overwrite(place: float, what: bytes) -> Edit:
 
 
 PLACE = st.floats(0, 1, exclude_max=True)
-NEAR = st.one_of(PLACE, PLACE.map(lambda place: place / 50))  # the header is hit more often
+NEAR = st.one_of(PLACE, PLACE.map(lambda place: place / 50))  # hit the header more often
 EDITS = st.one_of(
     st.builds(flip, NEAR, st.integers(0, 7)),
     st.builds(cut, NEAR, st.integers(1, 5000)),
@@ -170,7 +170,7 @@ def test_damaged_bytes_are_refused(folder: Path, edits: list[Edit]) -> None:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to each value inside a value of JSON."""
+    """Return the path to each value inside a JSON value."""
     if path:
         yield path
     if isinstance(value, dict):
@@ -179,7 +179,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def put(value: Any, path: tuple[Any, ...], new: Any, drop: bool) -> None:
-    """Changes a value inside a value of JSON, or leaves it out."""
+    """Change a value inside a JSON value, or remove it."""
     for key in path[:-1]:
         value = value[key]
     if drop:

@@ -17,7 +17,7 @@ from rnnfast.training import CharLMTrainer, load_checkpoint
 
 pytestmark = pytest.mark.usefixtures("folder_with_a_text")
 
-# Makes its standard input the terminal of its session, then becomes the command.
+# Make standard input the controlling terminal of the session, then become the command.
 WITH_TERMINAL = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -27,7 +27,7 @@ ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def start_training(folder: Path, *command: str) -> subprocess.Popen[str]:
-    """A run that goes on for minutes, after its first line."""
+    """Start a run that goes on for minutes, and wait for its first line."""
     process = subprocess.Popen(
         [*command, *COMMAND, "train", "text.txt", *TINY, "--minutes", "5"],
         stdout=subprocess.PIPE,
@@ -59,7 +59,7 @@ def test_a_signal_saves_and_ends_cleanly(tmp_path: Path, number: signal.Signals)
 
 def test_signals_that_are_ignored_do_not_end_training(tmp_path: Path) -> None:
     process = start_training(tmp_path, "sh", "-c", "trap '' INT HUP; exec \"$@\"", "sh")
-    for number in (signal.SIGINT, signal.SIGHUP):  # nohup, and jobs in the background of a script
+    for number in (signal.SIGINT, signal.SIGHUP):  # as nohup does, and scripts for background jobs
         process.send_signal(number)
     time.sleep(0.5)
     assert process.poll() is None
@@ -115,7 +115,7 @@ def test_a_terminal_sees_live_progress(tmp_path: Path) -> None:
     try:
         while data := os.read(ours, 65536):
             shown += data
-    except OSError:  # how Linux tells that the other end is closed
+    except OSError:  # how Linux reports that the other end is closed
         pass
     os.close(ours)
     assert process.wait(timeout=60) == 0

@@ -1,4 +1,4 @@
-"""Options of training runs: declared once, read from files, the command line and the library."""
+"""Options of training runs: declared once; read from files, the command line and the library."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_patience_and_the_best_checkpoints_of_a_language_model(capsys: Capture) 
     assert kept == ["model.safetensors", "model.step3.safetensors", "model.step6.safetensors"]
     assert load_checkpoint("model.step3.safetensors").training["step"] == 3
     code, out, _ = rnnfast_(capsys, "train", "--resume", "--steps", 60, "--patience", 5)
-    assert (code, "ended at step 18" in out) == (0, True)  # the two of before count
+    assert (code, "ended at step 18" in out) == (0, True)  # the two validations before it count
     assert "patience: expected data to validate on" in refused(
         train(capsys, "text.txt", "--overwrite", "--validation", 0, "--patience", 1)
     )

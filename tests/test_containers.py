@@ -1,4 +1,4 @@
-"""Layers made of layers: names, modes, lengths, what they refuse."""
+"""Layers made of layers: names, modes, lengths and refusals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def forecaster(**options: Any) -> rnnfast.Sequential:
 
 
 def step(model: Any, x: np.ndarray, **lengths: Any) -> dict[str, np.ndarray]:
-    """What a training step gives."""
+    """Return the results of a training step."""
     model.zero_grad()
     y = model(x, **lengths)
     dx = model.backward(reals(*y.shape, seed=9))
@@ -107,7 +107,7 @@ def test_a_sequence_alone_gives_what_it_gives_in_a_batch(batch_first: bool) -> N
     )
     lengths = np.array([9, 12, 1, 4])
     x = reals(12, 4, 3)
-    x[np.arange(12)[:, None] >= lengths] = np.nan  # nothing reads it
+    x[np.arange(12)[:, None] >= lengths] = np.nan  # nothing reads the padding
     turned = x.swapaxes(0, 1) if batch_first else x
     y = model(turned, lengths=lengths)
     dx = model.backward(reals(*y.shape, seed=1))
@@ -171,7 +171,7 @@ def test_copies_and_checkpoints_give_the_same_bits(make_copy: Any) -> None:
 
 
 class Doubled(rnnfast.Module):
-    """A layer of a user's own."""
+    """A user-defined layer."""
 
     def call(self, x: np.ndarray) -> Any:
         class Call:

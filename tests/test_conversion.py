@@ -1,4 +1,4 @@
-"""Arrays of other real types are converted to the dtype of the weights, wherever they come in."""
+"""Arrays of other real types are converted to the dtype of the weights wherever they are passed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OTHER = ["float16", "float32", "float64", "longdouble", "bool", "int8", "int64",
 
 
 def small(*shape: int) -> np.ndarray:
-    """Zeros and ones, which all types hold."""
+    """Return zeros and ones, which all types can hold."""
     return np.random.default_rng(len(shape)).integers(0, 2, shape).astype("float64")
 
 
@@ -25,7 +25,7 @@ def cast(array: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def layer_results(kind: Callable[..., Any], dtype: str, given: str) -> list[Any]:
-    """All that a recurrent layer of `dtype` makes of arrays of type `given`."""
+    """Return everything that a recurrent layer of `dtype` computes from arrays of type `given`."""
     layer = kind(3, 5, 2, dtype=dtype, seed=1)
     x, y, h = (cast(small(*s), given) for s in ((4, 2, 3), (4, 2, 5), (2, 2, 5)))
     state = (h, h) if kind is rnnfast.LSTM else h

@@ -1,4 +1,4 @@
-"""Batches of data: what they hold, their order, their position, and the memory that they take."""
+"""Batches of data: their contents, order, position and memory use."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_documents_are_predicted_whole_and_never_mixed() -> None:
                 if n:
                     assert batch.starts[b] == (x[0] % 100 == 0)
                     if not batch.starts[b]:
-                        assert x[0] == last[b]  # the stream goes on where it was
+                        assert x[0] == last[b]  # the stream continues where it was
                     last[b] = targets[-1]
                 pairs += zip(x, targets, strict=True)
         expected = [(a, a + 1) for d in DOCUMENTS for a in d[:-1].tolist()]
@@ -296,7 +296,7 @@ print(len(text), bytes_read, highest - before)
 def test_memory_stays_flat_over_a_file_of_gigabytes(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     path.touch()
-    os.truncate(path, 5 << 30)  # holes: it takes no room on the disk
+    os.truncate(path, 5 << 30)  # sparse, so it takes no disk space
     done = subprocess.run(
         [sys.executable, "-c", READ, path], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""The engine refuses definitions of cells that it cannot run, whatever they are."""
+"""The engine refuses any definition of a cell that it cannot run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from rnnfast.traced import engine
 PARTS = ("name", "states", "params", "input", "recurrent", "opens", "stages", "norms", "constants")
 PARTS += ("slots", "dslots", "mask")
 NAMES = map("definition {}".format, range(10**9))
-FORWARD, BACKWARD = 2, 3  # of a stage's (products, values, forward, backward)
+FORWARD, BACKWARD = 2, 3  # positions in a stage (products, values, forward, backward)
 
 
 @functools.cache
 def _definition_of(cell: Cell) -> dict[str, Any]:
-    """What the engine is given of a cell."""
+    """Return the definition of a cell that the engine gets."""
     given: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine._core, "define", lambda *parts: given.extend(parts))
@@ -34,17 +34,17 @@ def _definition_of(cell: Cell) -> dict[str, Any]:
 
 
 def listed(value: Any) -> Any:
-    """The same in lists, which can be changed."""
+    """Convert the tuples of a definition to lists, which can be changed."""
     return list(map(listed, value)) if isinstance(value, (list, tuple)) else value
 
 
 def definition_of(cell: str) -> dict[str, Any]:
-    """The definition of a cell of the zoo, which may be changed."""
+    """Return the definition of a cell of the zoo in a form that can be changed."""
     return copy.deepcopy(_definition_of(ZOO[cell])) | {"name": next(NAMES)}
 
 
 def set_at(part: str, *path: int | slice, to: Any) -> Callable[[dict[str, Any]], None]:
-    """Puts something else into a part of a definition."""
+    """Replace a part of a definition."""
 
     def change(definition: dict[str, Any]) -> None:
         *way, last = part, *path
@@ -57,7 +57,7 @@ def set_at(part: str, *path: int | slice, to: Any) -> Callable[[dict[str, Any]],
 
 
 def add(stage: int, program: int, *instruction: Any) -> Callable[[dict[str, Any]], None]:
-    """Puts an instruction at the beginning of a program."""
+    """Insert an instruction at the start of a program."""
     return lambda d: d["stages"][stage][program].insert(0, instruction)
 
 
@@ -209,7 +209,7 @@ JUNK = (-2, -1, 0, 1, 3, 31, 32, 47, 99, 10**9, "state", "tmp", "next", "slot", 
 
 
 def spoil(value: Any, rng: random.Random) -> Any:
-    """The same with one thing in it replaced, left out or doubled."""
+    """Replace, remove or duplicate one thing in a definition."""
     if not isinstance(value, (list, tuple)) or not value:
         return rng.choice(JUNK)
     items, k = list(value), rng.randrange(len(value))
@@ -225,7 +225,7 @@ def spoil(value: Any, rng: random.Random) -> Any:
 
 @pytest.mark.parametrize("cell", ["gru", "mut1", "lstm_fgr", "layer_norm_gru", "brc", "lem"])
 def test_what_is_not_refused_runs(cell: str) -> None:
-    """Whatever is changed in a definition, it is refused, or the drivers can run what it says."""
+    """The engine refuses a changed definition, or its drivers can run what it says."""
     rng = random.Random(cell)
     accepted = 0
     for _ in range(300):

@@ -12,7 +12,7 @@ import cases
 import rnnfast
 
 DTYPES = ("float32", "float64")
-# Rows, inputs and outputs about the borders of vectors, panels (64), strips (96) and depth (512).
+# Rows, inputs and outputs near the limits of vectors, panels (64), strips (96) and depth (512).
 PRODUCT_SIZES = [
     (1, 1, 1),
     (2, 3, 5),
@@ -27,7 +27,7 @@ Compute = Callable[[str], Results]
 
 
 def compare(got: Results, plain: Compute, dtype: str) -> None:
-    """Checks results against plain NumPy in float64, with the error that it makes in float32."""
+    """Check results against plain NumPy in float64, within the error that it makes in float32."""
     expected = plain("float64")
     single = plain("float32")
     errors = {name: cases.worst(single[name], expected[name]) for name in expected}
@@ -36,7 +36,7 @@ def compare(got: Results, plain: Compute, dtype: str) -> None:
 
 
 def reals(*shape: int, seed: int = 0) -> NDArray:
-    """Values that float32 holds exactly, so that both types see the same data."""
+    """Return values that float32 holds exactly, so that both types see the same data."""
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype("float32")
 
 
@@ -45,7 +45,7 @@ def run_linear(rows: int, inputs: int, outputs: int, dtype: str, bias: bool = Tr
     state = {"weight": reals(outputs, inputs)} | ({"bias": reals(outputs)} if bias else {})
     layer.load_state_dict(state)
     for p in layer.parameters():
-        p.grad[...] = 1  # gradients add to what is there
+        p.grad[...] = 1  # gradients are added to what is there
     y = layer(reals(rows, inputs, seed=1).astype(dtype))
     dx = layer.backward(reals(rows, outputs, seed=2).astype(dtype))
     assert dx is not None
@@ -110,7 +110,7 @@ def test_embedding(dim: int, dtype: str) -> None:
 
     got = run_embedding(dtype, dim)
     compare(got, plain, dtype)
-    cases.assert_identical(got, plain(dtype))  # the sums have one order, that of the indices
+    cases.assert_identical(got, plain(dtype))  # the sums have a single order, that of the indices
 
 
 @pytest.mark.usefixtures("threads")
@@ -122,7 +122,7 @@ def test_embedding_is_the_same_for_any_number_of_threads() -> None:
 
 
 def plain_cross_entropy(logits: NDArray, targets: NDArray, ignored: int) -> tuple[float, NDArray]:
-    """Mean loss and its gradient times the number of targets that count."""
+    """Return the mean loss, and its gradient times the number of targets that count."""
     shifted = logits - logits.max(-1, keepdims=True)
     e = np.exp(shifted)
     total = e.sum(-1, keepdims=True)
@@ -205,7 +205,7 @@ def test_cross_entropy_is_the_same_for_any_number_of_threads() -> None:
 
 
 def parameters_with_gradients(dtype: str, scale: float = 1.0) -> list[rnnfast.Parameter]:
-    """Three parameters whose sizes lie about the borders of blocks (8192)."""
+    """Return three parameters whose sizes are near the limits of blocks (8192)."""
     shapes = [(3, 5), (8192,), (130, 257)]
     gradients = [(scale * reals(*shape).astype("float64")).astype(dtype) for shape in shapes]
     return [rnnfast.Parameter(f"p{i}", np.zeros_like(g), g) for i, g in enumerate(gradients)]
@@ -221,7 +221,7 @@ def joint_norm(parameters: list[rnnfast.Parameter]) -> float:
 def test_clip_grad_norm(dtype: str, scale: float) -> None:
     parameters = parameters_with_gradients(dtype, scale)
     before, norm = [p.grad.copy() for p in parameters], joint_norm(parameters)
-    # Sums of a few thousand squares in float64: a few thousand roundings of half an eps at most.
+    # Float64 sums of a few thousand squares make at most as many roundings of half an eps.
     assert rnnfast.clip_grad_norm_(parameters, norm * 2) == pytest.approx(norm, rel=1e-12)
     for p, gradient in zip(parameters, before, strict=True):
         np.testing.assert_array_equal(p.grad, gradient)  # below the limit: unchanged

@@ -1,4 +1,4 @@
-"""The same bits for any number of threads, any batch around a sequence, and every time."""
+"""Results are the same bits for any number of threads, in any batch, and in every run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cases import Case, Data, of_sequences, select
 from rnnfast import functional
 from rnnfast.reference import CELLS
 
-# Small and large enough to be shared between threads, over hidden units and over batch rows.
+# Sizes too small and large enough to be shared between threads, over hidden units and batch rows.
 SIZES = (
     {"T": 5, "B": 3, "I": 7, "H": 17},
     {"T": 40, "B": 1, "I": 50, "H": 190},
@@ -110,7 +110,7 @@ def test_same_bits_when_threads_run_apart(cell: str, training: bool) -> None:
 
 
 def full_of_nan(data: Data) -> Data:
-    """Data of the same shapes whose reals are all NaN."""
+    """Return data of the same shapes whose reals are all NaN."""
 
     def nan(a: np.ndarray | None) -> np.ndarray | None:
         return None if a is None else np.full_like(a, np.nan)
@@ -127,7 +127,7 @@ def full_of_nan(data: Data) -> Data:
 
 @pytest.mark.parametrize("case", EACH_SIZE, ids=str)
 def test_same_bits_every_time(case: Case) -> None:
-    """Also in memory that the call before it left full of NaN."""
+    """The bits also repeat in memory that the previous call left full of NaN."""
     first = cases.run_engine(case, dropout=0.3, seed=9)
     for _ in range(2):
         cases.run_engine(case, data=full_of_nan(cases.make_data(case)), dropout=0.3, seed=9)

@@ -1,4 +1,4 @@
-"""The choice of the instruction set: each gives right results, a wrong name is refused."""
+"""The choice of the instruction set: each gives right results, and a wrong name is refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ numpy.savez(sys.argv[2], isa=info["isa"], bfloat16=info["bfloat16"], **results)
 
 
 def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs code in a fresh interpreter with additional environment variables."""
+    """Run code in a fresh interpreter with additional environment variables."""
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env={**os.environ, **environment},
@@ -48,7 +48,7 @@ def python(code: str, *arguments: str, **environment: str) -> subprocess.Complet
 
 
 def ways(isa: str) -> list[str]:
-    """The ways to make products in bfloat16 that an instruction set has here."""
+    """Return the ways in which an instruction set makes bfloat16 products on this machine."""
     child = python("import rnnfast", RNNFAST_ISA=isa, RNNFAST_BF16="?")
     return re.findall(r"\w+", child.stderr.split("expected one of ")[1].split("(")[0])
 
