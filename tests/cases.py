@@ -28,7 +28,7 @@ _SCALES = {"bias_ih": 0.5, "bias_hh": 0.5, "weight_channel": 0.2}  # matrices ha
 
 @dataclass(frozen=True)
 class Case:
-    """A network and its input, with sizes T, B, I, H, L and D as everywhere, and P of a projection."""
+    """A network and its input: the sizes T, B, I, H, L and D, and the size P of a projection."""
 
     cell: str
     T: int = 5
@@ -164,7 +164,7 @@ def named(
     results |= {f"dstate[{k}]": s for k, s in enumerate(dstate)}
     for k, gradients in enumerate(dweights):
         suffix = f"_l{k // directions}" + ("_reverse" if k % directions else "")
-        for kind, gradient in zip(KINDS, gradients, strict=False):  # that of weight_hr may be missing
+        for kind, gradient in zip(KINDS, gradients, strict=False):  # weight_hr's may be missing
             if gradient is not None:
                 results[f"d{kind}{suffix}"] = gradient
     return results

@@ -1,4 +1,4 @@
-"""The benchmark runs, compares before it times, and writes what it promises; speed is not tested."""
+"""The benchmark runs, compares before it times, and writes what it promises; no speed is tested."""
 
 from __future__ import annotations
 

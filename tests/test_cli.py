@@ -224,7 +224,7 @@ def test_sample_writes_the_prime_and_repeats_with_its_seed(capsys: Capture, mode
     assert one.startswith("def f")
     assert len(one) == len("def f") + 30 + 1
     assert rnnfast_(capsys, *arguments)[1] == one
-    arguments = (*arguments[:1], *arguments[2:])  # without the model, it samples from the default output
+    arguments = (*arguments[:1], *arguments[2:])  # no model: the default output is used
     assert rnnfast_(capsys, *arguments)[1] == one
     likeliest = ("--temperature", 0, "--length", 9)
     greedy = rnnfast_(capsys, "sample", model, *likeliest)[1]

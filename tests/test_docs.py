@@ -1,4 +1,4 @@
-"""The Python examples of the README and the documentation run; the chart shows its table."""
+"""The Python examples of the README and the documentation run, and the chart shows its table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPTIONAL = (
     "sklearn",
     "tokenizers",
     "torch",
-)  # without them the examples that import them are skipped
+)  # examples that import these are skipped without them
 PAGES = (".py", ".md", ".sh")
 RUN_BY_TEST_YOUR_OWN_CELL = "docs/your_own_cell.md"
 WITH_EXAMPLES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -43,7 +43,7 @@ def test_example_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_no_example_is_missed() -> None:
-    """Whatever opens Python code, however it is written, opens a block that is run."""
+    """Every opening of Python code, however it is written, opens a block that is run."""
     opening = re.compile(r"^\s*(?:```|~~~)\s*(?:python|py)\w*\b", re.M | re.I)
     found = {
         str(page.relative_to(ROOT)): len(opening.findall(page.read_text()))
@@ -79,7 +79,7 @@ def test_promises_name_tests_that_there_are() -> None:
 
 
 def test_no_message_installs_rnnfast_from_an_index() -> None:
-    """It is in none; messages name the package that is missing."""
+    """rnnfast is in no index; messages name only the package that is missing."""
     folders = [ROOT / name for name in ("python", "docs", "examples", "benchmarks")]
     pages = [ROOT / "README.md", *(p for f in folders for p in f.rglob("*") if p.suffix in PAGES)]
     assert len(pages) > 50

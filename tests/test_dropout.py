@@ -1,4 +1,4 @@
-"""Dropout between layers: its masks, and the reference with the same masks."""
+"""Dropout between layers: its masks, and agreement with the reference given the same masks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sequence_cases import DTYPES
     ],
 )  # fmt: skip
 def test_known_answers_of_philox(counter: str, key: str, expected: str) -> None:
-    """Of the authors' library, Random123."""
+    """The answers come from Random123, the library of Philox's authors."""
     words, keys = ([int(word, 16) for word in text.split()] for text in (counter, key))
     result = philox(np.array(words, np.uint64), (keys[0], keys[1]))
     assert " ".join(f"{word:08x}" for word in result) == expected
@@ -55,7 +55,7 @@ def test_dropout_masks_are_bernoulli_scaled_and_their_own() -> None:
         assert set(np.unique(mask)) == {np.float32(0), kept}
         deviation = np.sqrt(dropout * (1 - dropout) / mask.size)
         assert abs((mask == 0).mean() - dropout) < 5 * deviation
-    agreement = dropout**2 + (1 - dropout) ** 2  # of independent masks
+    agreement = dropout**2 + (1 - dropout) ** 2  # expected of independent masks
     deviation = np.sqrt(agreement * (1 - agreement) / first.size)
     for a, b in (
         (first, second),

@@ -1,4 +1,4 @@
-"""Moving averages of weights."""
+"""Exponential moving averages of weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_equal_to_the_average_of_torch() -> None:
     average = swa_utils.get_ema_multi_avg_fn(0.9)
     ours = make_parameters("float64")
     ema = EMA(ours, decay=0.9)
-    theirs = [torch.tensor(p.value) for p in ours]  # which theirs copies at its first update
+    theirs = [torch.tensor(p.value) for p in ours]  # PyTorch's average copies these at first
     for step in range(6):
         change(ours, step)
         ema.update()
@@ -51,7 +51,7 @@ def test_the_averages_are_in_the_parameters_for_a_while() -> None:
         _ = 1 / 0
     for q, b in zip(p, now, strict=True):
         np.testing.assert_array_equal(q.value, b)
-    with ema.average():  # they are there again
+    with ema.average():  # the averages are back in place
         np.testing.assert_allclose(p[0].value, (first[0] + now[0]) / 2, rtol=0, atol=1e-15)
 
 
@@ -61,7 +61,7 @@ def test_a_module_is_evaluated_with_its_averages(evaluating: bool) -> None:
     x = np.random.default_rng(0).standard_normal((5, 2, 3), "float32")
     first, _ = model.eval()(x)
     model.train()
-    ema = EMA(model, decay=1.0)  # stays with the first values
+    ema = EMA(model, decay=1.0)  # keeps the first values
     for p in model.parameters():
         p *= 0.5
     ema.update()
@@ -94,7 +94,7 @@ def test_resuming_is_bit_exact() -> None:
     ema.update()
     state = ema.state_dict()
     change(one, 1)
-    ema.update()  # the state is a copy
+    ema.update()  # the state dict is a copy
     change(other, 1)
     resumed.load_state_dict(state)
     resumed.update()
@@ -115,7 +115,7 @@ def test_tied_weights_are_averaged_once() -> None:
     embedding, head = rnnfast.Embedding(5, 3), rnnfast.Linear(3, 5)
     head.tie(embedding)
     ema = EMA([embedding, head], decay=0.5)
-    assert len(ema.state_dict()["averages"]) == 2  # and the bias
+    assert len(ema.state_dict()["averages"]) == 2  # the averages of the weight and the bias
     assert repr(ema) == "EMA(2 parameters of 20 values, decay=0.5, updates=0)"
 
 

@@ -1,4 +1,4 @@
-"""Threads and memory set from the environment, and the memory cache."""
+"""Threads and memory settings from the environment, and the memory cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import rnnfast
 from rnnfast import _core
 
-CPUS = rnnfast.cpu_info()["cpus"]  # of this process, by affinity and control groups
+CPUS = rnnfast.cpu_info()["cpus"]  # available to this process by affinity and control groups
 ONE_PLACE = f"{{{min(os.sched_getaffinity(0))}}}"
 REPORT = "import json, rnnfast; print(json.dumps(rnnfast.cpu_info()))"
 
@@ -43,12 +43,12 @@ def cpu_info(**environment: str) -> dict[str, object]:
         ({"RNNFAST_NUM_THREADS": "", "OMP_NUM_THREADS": "5"}, 5),
         ({"RNNFAST_NUM_THREADS": "", "OMP_NUM_THREADS": "4,2"}, 4),
         ({"RNNFAST_NUM_THREADS": "", "OMP_NUM_THREADS": ""}, CPUS),
-        # OpenMP binds threads to single CPUs; the team may still use all.
+        # OpenMP binds threads to single CPUs, but the team may still use all.
         ({"RNNFAST_NUM_THREADS": "", "OMP_NUM_THREADS": "", "OMP_PROC_BIND": "true"}, CPUS),
         ({"RNNFAST_NUM_THREADS": "", "OMP_NUM_THREADS": "", "OMP_PROC_BIND": "close"}, CPUS),
         ({"RNNFAST_NUM_THREADS": "", "OMP_NUM_THREADS": "", "OMP_PLACES": "cores"}, CPUS),
         ({"RNNFAST_NUM_THREADS": "", "OMP_NUM_THREADS": "", "OMP_PLACES": ONE_PLACE}, 1),
-        # What is no number is OpenMP's to complain about; large ones are bounded.
+        # OpenMP reports values that are not numbers; large numbers are bounded here.
         ({"RNNFAST_NUM_THREADS": "", "OMP_NUM_THREADS": "all"}, CPUS),
         ({"RNNFAST_NUM_THREADS": "", "OMP_NUM_THREADS": "0"}, CPUS),
         ({"RNNFAST_NUM_THREADS": "", "OMP_NUM_THREADS": "99999999999"}, CPUS),
@@ -80,7 +80,7 @@ def test_a_bad_setting_fails_the_import(name: str, value: str, expected: str) ->
     assert f"{name}: expected an integer of {expected}, got '{value}'" in done.stderr
 
 
-CGROUPS = {  # files below a root, and the CPUs that they grant
+CGROUPS = {  # files below a root, and the number of CPUs that they grant
     "version 2": ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000\n"}, 2),
     "version 2, no limit": (
         {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"},
@@ -156,7 +156,7 @@ def test_an_import_in_a_sub_interpreter_is_an_import_error() -> None:
     assert done.returncode == 0, done.stderr
     error, end = done.stdout.splitlines()[-2:]
     assert end == "ended"
-    assert error  # NumPy's own where it refuses first
+    assert error  # NumPy's own error where it refuses first
     if sys.version_info < (3, 12):
         assert "rnnfast cannot be imported in a sub-interpreter" in error
 

@@ -1,4 +1,4 @@
-"""The examples: types, and the forecast of 12 lines."""
+"""The examples: their types, and the forecast of 12 lines."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def test_the_forecast_is_12_lines_and_right() -> None:
     )
     error = re.search(r"largest error ([\d.e-]+)", done.stdout)
     assert error
-    assert float(error[1]) < 0.05  # of a wave from -1 to 1
+    assert float(error[1]) < 0.05  # for a wave from -1 to 1
 
 
 @pytest.mark.slow
 def test_examples_pass_mypy_strict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of PyTorch, mpi4py and Dask count as unknown, as the tests may run without them."""
+    """PyTorch, mpi4py and Dask count as untyped, because the tests may run without them."""
     api = pytest.importorskip("mypy.api", reason="mypy is not installed")
     source = Path(rnnfast.__file__).parent.parent
-    if source.name != "site-packages":  # mypy does not see what .pth files add
+    if source.name != "site-packages":  # mypy ignores what .pth files add
         monkeypatch.setenv("MYPYPATH", str(source))
     output, _, status = api.run(
         ["--strict", "--allow-subclassing-any", "--ignore-missing-imports",

@@ -35,7 +35,7 @@ def test_other_things_than_weights() -> None:
 
 
 def test_bfloat16_as_safetensors_reads_it(tmp_path: Path) -> None:
-    """By the call that the documents recommend, and into each kind of parameter."""
+    """Files load through the call that the documentation recommends, into any kind of parameter."""
     layer, head = rnnfast.LSTM(5, 7, seed=1), rnnfast.Linear(7, 3, seed=2)
     for module in (layer, head):
         rounded = {n: v.astype(ml_dtypes.bfloat16) for n, v in module.state_dict().items()}
@@ -58,7 +58,7 @@ def test_state_dict_of_arrays() -> None:
 
 def test_state_dict_errors() -> None:
     layer = rnnfast.GRU(5, 7, seed=1).eval()
-    layer(np.zeros((1, 1, 5), np.float32))  # its parameters are now read-only
+    layer(np.zeros((1, 1, 5), np.float32))  # makes its parameters read-only
     before = layer.state_dict()
     theirs = {f"rnn.{name}": a for name, a in before.items()}
     theirs["rnn.weight_hr_l0"] = theirs.pop("rnn.weight_hh_l0")
@@ -77,7 +77,7 @@ def test_state_dict_errors() -> None:
 
 
 class TestWithPyTorch:
-    """Tensors of PyTorch's modules; what they compute."""
+    """Tensors of PyTorch's modules, and what the modules compute."""
 
     @pytest.fixture(autouse=True)
     def find_torch(self) -> None:
@@ -108,7 +108,7 @@ class TestWithPyTorch:
         np.testing.assert_allclose(y[0], expected.detach().numpy(), rtol=0, atol=1e-6)
 
     def test_parameters_and_other_types(self) -> None:
-        """Tensors that need a gradient, in bfloat16, float16 and float64."""
+        """Tensors that need a gradient load, as do those in bfloat16, float16 and float64."""
         module = self.torch.nn.GRU(5, 7)
         layer = rnnfast.GRU(5, 7)
         for dtype in (self.torch.bfloat16, self.torch.float16, self.torch.float64):
@@ -119,7 +119,7 @@ class TestWithPyTorch:
                 np.testing.assert_array_equal(value, expected)
 
     def test_a_whole_model(self) -> None:
-        """A PyTorch model with the attributes of a language model, there and back."""
+        """A PyTorch model with the attributes of a language model converts in both directions."""
         nn = self.torch.nn
 
         class Model(nn.Module):

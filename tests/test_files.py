@@ -15,7 +15,7 @@ import pytest
 
 from rnnfast import _files
 
-# Is killed at its second write, when the data lie beside the target and have not taken its place.
+# Killed at its second write, when the new data is beside the target but not yet in its place.
 WRITER = """
 import os, signal, sys
 from rnnfast import _files
@@ -28,7 +28,7 @@ with _files.claim(sys.argv[1]):
 
 @pytest.fixture(params=["fifo", "socket", "link to a fifo"])
 def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """Something in a folder that is neither a file nor a folder."""
+    """Return a path in a folder that leads to neither a file nor a folder."""
     path = tmp_path / "odd"
     if request.param == "socket":
         with socket.socket(socket.AF_UNIX) as server:
@@ -110,7 +110,7 @@ def test_a_killed_writer_leaves_the_file_whole_and_its_traces_go_with_the_next(
     done = subprocess.run([sys.executable, "-c", WRITER, str(path)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert path.read_bytes() == b"first"
-    assert len(hidden(tmp_path)) == 2  # the lock, and the write that was cut off
+    assert len(hidden(tmp_path)) == 2  # the lock, and the write that was interrupted
     other = tmp_path / f".other.{'0' * 8}.tmp"
     other.touch()
     _files.check_output(path)

@@ -1,4 +1,4 @@
-"""Forecasts: accuracy, covariates, quantiles, labels of pandas, what is refused."""
+"""Forecasts: accuracy, covariates, quantiles, pandas labels and refusals."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def _one_thread(threads: None) -> None:  # noqa: ARG001
     ],
 )
 def test_scikit_learns_checks_of_parameters_pass(check: str) -> None:
-    """Those that do not call `fit(X, y)`: series come first here."""
+    """The checks that call `fit(X, y)` are left out, because series come first here."""
     getattr(estimator_checks, check)("Forecaster", Forecaster())
 
 
 def test_a_wave_on_a_slope_is_forecast() -> None:
-    """The slope leaves what was seen in training; the last value as a forecast errs by 2."""
+    """The slope leaves the range seen in training; forecasting the last value has an error of 2."""
     model = Forecaster(20, 40, max_iter=60, random_state=0).fit(WAVE[:-20])
     error = np.abs(model.predict() - WAVE[-20:]).max()
     assert error < 0.2
@@ -61,7 +61,7 @@ def test_a_wave_on_a_slope_is_forecast() -> None:
 
 
 def test_covariates_of_the_future_are_used() -> None:
-    """Of noise that a covariate tells of, only its coming values can say anything."""
+    """Noise can be predicted only from the coming values of a covariate that contains it."""
     told = np.random.default_rng(0).normal(size=(N, 2))
     y = 3 * told[:, 0] - told[:, 1]
     model = Forecaster(6, 12, max_iter=60, random_state=0).fit(y[:-6], told[:-6])
@@ -70,7 +70,7 @@ def test_covariates_of_the_future_are_used() -> None:
 
 
 def test_quantiles_hold_what_they_say() -> None:
-    """Of unit noise the 10 % and 90 % quantiles are -1.28 and 1.28, whatever came before."""
+    """For unit noise, the 10 % and 90 % quantiles are -1.28 and 1.28, whatever came before."""
     noise = np.random.default_rng(2).normal(size=1500)
     model = Forecaster(
         2, 4, quantiles=(0.1, 0.5, 0.9), hidden_size=8, max_iter=25, random_state=0
@@ -81,8 +81,8 @@ def test_quantiles_hold_what_they_say() -> None:
         assert (np.diff(q, axis=-1) >= 0).all()
         inside.append((q[:, 0] < noise[t : t + 2]) & (noise[t : t + 2] < q[:, 2]))
         model.update(noise[t : t + 1])
-    # 80 % are to be inside: 996 trials in pairs that overlap err by 0.018 (one sigma); fitting a
-    # thousand values with 300 weights costs some coverage.
+    # 80 % should be inside. The 996 trials, in pairs that overlap, have an error of 0.018 (one
+    # sigma), and fitting a thousand values with 300 weights costs some coverage.
     assert abs(np.mean(inside) - 0.8) < 0.08
 
 
@@ -144,7 +144,7 @@ def test_targets_that_are_held_out_are_in_no_window_that_is_trained_on() -> None
 
 
 def test_quantiles_that_cross_are_put_in_order() -> None:
-    """Weights that did not learn anything give numbers in any order."""
+    """Untrained weights give numbers in any order."""
     model = Forecaster(quantiles=(0.1, 0.5, 0.9), learning_rate=0.0, **QUICK).fit(WAVE)
     plain = model.model_(np.zeros((1, 1, 2), np.float32)).ravel()
     assert (np.diff(plain) < 0).any()

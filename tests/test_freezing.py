@@ -22,7 +22,7 @@ class Tagger(Module):
         self.head = Linear(8, 3, seed=3)
 
     def gradients(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Of a fixed input: those of the parameters and of the recurrent layer's input."""
+        """Return the gradients of the parameters and the layer's input for a fixed input."""
         self.zero_grad()
         y, _ = self.lstm(self.embedding(np.array([[0, 5], [3, 3], [1, 0]])))
         dx, _ = self.lstm.backward(self.head.backward(np.ones_like(self.head(y))))
@@ -53,7 +53,7 @@ def test_backward_adds_nothing_to_what_is_frozen_and_the_rest_keeps_its_bits(
     parameters = list(frozen.parameters()) if isinstance(frozen, Module) else [frozen]
     held = {id(p.value) for p in parameters}
     names = {p.name for p in model.parameters() if id(p.value) in held}
-    for parameter in model.parameters():  # under the model's names
+    for parameter in model.parameters():  # by their names in the model
         if parameter.name in names:
             parameter.requires_grad = False
     assert not any(p.requires_grad for p in parameters)

@@ -1,8 +1,8 @@
-"""Arguments of `functional` and `_core` that nobody foresaw: refused, or as good as plain ones.
+"""Unforeseen arguments of `functional` and `_core` are refused, or as good as plain ones.
 
-A valid call is made strange in a few places. Then it raises one of REFUSALS, or gives, bit for bit,
-what it gives for the same values in arrays of their own. RNNFAST_FUZZ_EXAMPLES is the number of
-calls of each test, for longer runs.
+A valid call is made strange in a few places. It must then raise one of REFUSALS or return, bit for
+bit, what it returns for the same values in ordinary arrays. RNNFAST_FUZZ_EXAMPLES sets the number
+of calls of each test, for longer runs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def same_values(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
-    """The same values in a form that the engine cannot read as it is."""
+    """Return the same values in a form that the engine cannot read in place."""
     form = rng.integers(6)
     if form == 0:
         return np.asfortranarray(array)
@@ -59,7 +59,7 @@ def same_values(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
 
 
 def other_values(rng: np.random.Generator, array: np.ndarray) -> Any:
-    """Another shape, type or no array at all."""
+    """Return another shape, another type or something that is no array."""
     form = rng.integers(9)
     if form == 0:
         return array[None]
@@ -82,7 +82,7 @@ def other_values(rng: np.random.Generator, array: np.ndarray) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The same values in arrays of their own."""
+    """Return the same values in ordinary arrays."""
     if isinstance(value, np.ndarray):
         return np.array(value, value.dtype.newbyteorder("="), order="C")
     if isinstance(value, (list, tuple)) and not isinstance(value, Weights):
@@ -91,7 +91,7 @@ def plain(value: Any) -> Any:
 
 
 def flat(value: Any) -> list[np.ndarray]:
-    """All arrays of a result."""
+    """Return all arrays of a result."""
     if isinstance(value, np.ndarray):
         return [value]
     if isinstance(value, (list, tuple)) and not isinstance(value, functional.Reserve):
@@ -100,7 +100,7 @@ def flat(value: Any) -> list[np.ndarray]:
 
 
 class Call:
-    """A valid call of a small network, some of whose arguments were made strange."""
+    """A valid call of a small network, of which some arguments were made strange."""
 
     def __init__(self, seed: int) -> None:
         self.rng = rng = np.random.default_rng(seed)
@@ -222,7 +222,7 @@ def test_streams_refuse_what_is_wrong_and_read_the_rest_right(seed: int) -> None
 @fuzz
 @given(st.integers(0, 2**32 - 1))
 def test_the_core_says_no_or_computes_whatever_it_is_given(seed: int) -> None:
-    """Behind the Python layer, too: None or an error, but no crash."""
+    """Without the Python layer in front, the core returns None or an error, but never crashes."""
     call = Call(seed)
     call.spoil()
     rng, o = call.rng, call.options

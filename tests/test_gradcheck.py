@@ -1,4 +1,4 @@
-"""`gradcheck` finds wrong gradients, and says which."""
+"""`gradcheck` finds wrong gradients and names them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ X = np.random.default_rng(0).standard_normal((2, 3))
 
 
 def planted(x: Any, error: np.ndarray | float) -> Any:
-    """x squared, with an error in its gradient."""
+    """Return x squared, with an error in its gradient."""
     return computed(x.value**2, (x, lambda g: g * (2 * x.value + error)))
 
 

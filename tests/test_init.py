@@ -1,4 +1,4 @@
-"""Initial values: distributions, gates, and what is refused."""
+"""Initial values: distributions, gates and refusals."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_draws_are_those_of_the_seed(name: str) -> None:
     generator = np.random.default_rng(3)
     draw(third, seed=generator)
     np.testing.assert_array_equal(third, one.value)
-    draw(third, seed=generator)  # which goes on
+    draw(third, seed=generator)  # continues the generator's sequence
     assert (third != one.value).all()
     draw(one)
     draw(third)
@@ -50,7 +50,7 @@ def test_distributions() -> None:
     uniform = init.uniform_(np.zeros(n), -1, 3, seed=1)
     assert -1 <= uniform.min() < -0.99
     assert 2.99 < uniform.max() < 3
-    # Means and deviations of n draws are within 5 standard errors.
+    # Means and deviations of n draws must be within 5 standard errors.
     assert abs(uniform.mean() - 1) < 5 * (4 / 12**0.5) / n**0.5
     normal = init.normal_(np.zeros(n), 1, 2, seed=1)
     assert abs(normal.mean() - 1) < 5 * 2 / n**0.5
@@ -85,7 +85,7 @@ def test_gates_are_matrices_of_their_own() -> None:
 
 
 def test_orthogonal_matrices_are_drawn_evenly() -> None:
-    """Each element of a Haar matrix has mean 0; without the care of signs diagonals have not."""
+    """Each element of a Haar matrix has mean 0; without fixing signs, the diagonals would not."""
     draws = [init.orthogonal_(np.zeros((3, 3)), seed=seed) for seed in range(400)]
     assert np.abs(np.mean(draws, axis=0)).max() < 5 * (1 / 3) ** 0.5 / 400**0.5
 
@@ -124,15 +124,15 @@ def test_gates_that_are_found(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", [name for name in ZOO if _gates.memory_of(name)])
 def test_an_open_forget_gate_keeps_a_state(cell: str) -> None:
-    """In the engine, of every cell in which one was found: what two states differ by goes on."""
+    """For every cell with a forget gate, the engine passes on the difference of two states."""
     size = {"input_size": 4, "hidden_size": 4}
     layer = rnnfast.Recurrent(cell, **size, dtype="float64", seed=1)
     for p in layer.parameters():
-        p *= 0.0  # but the biases of the gate
+        p *= 0.0  # only the biases of the gate remain
     states = np.random.default_rng(0).uniform(0.1, 0.9, (2, layer._states, 1, 1, 4))
 
     def differences(bias: float) -> Any:
-        """Of the final states of a step, for each state, as a part of the initial ones."""
+        """Return the difference of the final states relative to that of the initial ones."""
         assert init.unit_forget_bias_(layer, bias) is layer
         finals = []
         for start in states:
@@ -174,7 +174,7 @@ def test_chrono() -> None:
 
 
 def step(x: Any, recurrent: Any, state: Any, _channel: Any) -> Any:
-    """A cell of one's own, of which the second gate forgets and the first one writes."""
+    """A step written by a user, in which the second gate forgets and the first one writes."""
     h = recurrent(state[0])
     kept = state[1] * sigmoid(x[1] + h[1]) + sigmoid(x[0] - h[0]) * tanh(x[2] + h[2])
     return tanh(kept), kept

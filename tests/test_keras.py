@@ -1,4 +1,4 @@
-"""Weights from and to Keras, and its configurations."""
+"""Weights and configurations from and to Keras."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sigmoid(x: NDArray) -> NDArray:
 
 
 def keras_step(cell: str, x: NDArray, state: State, weights: list[NDArray]) -> State:
-    """A step of Keras 3's SimpleRNNCell, LSTMCell or GRUCell, by the lines of their `call`."""
+    """Take a step of Keras 3's SimpleRNNCell, LSTMCell or GRUCell, by the lines of their `call`."""
     kernel, recurrent_kernel, *bias = weights
     h_tm1, units = state[0], state[0].shape[1]
     input_bias, recurrent_bias = bias[0] if bias and cell == "gru" else (*bias, 0, 0)[:2]
@@ -54,7 +54,7 @@ def keras_step(cell: str, x: NDArray, state: State, weights: list[NDArray]) -> S
 def keras_network(
     cell: str, x: NDArray, weights: list[NDArray], layers: int, bidirectional: bool, units: int
 ) -> NDArray:
-    """Outputs (T, B, D*H) of Keras's layers, `Bidirectional` with `merge_mode="concat"`."""
+    """Return Keras's outputs (T, B, D*H); `Bidirectional` has `merge_mode="concat"`."""
     directions = 2 if bidirectional else 1
     each = len(weights) // (layers * directions)
     for layer in range(layers):
@@ -72,7 +72,7 @@ def keras_network(
 
 
 def keras_weights(cell: str, layers: int, directions: int, bias: bool) -> list[NDArray]:
-    """Random arrays in Keras's shapes, I 5, H 7."""
+    """Return random arrays in Keras's shapes, with I = 5 and H = 7."""
     rng = np.random.default_rng(1)
     weights = []
     for layer, _ in itertools.product(range(layers), range(directions)):
@@ -84,7 +84,7 @@ def keras_weights(cell: str, layers: int, directions: int, bias: bool) -> list[N
 
 
 def keras_config(cell: str, *, bias: bool = True, **changes: Any) -> dict[str, Any]:
-    """What `get_config()` of Keras's layer gives, as far as it matters."""
+    """Return the parts of `get_config()` of Keras's layer that matter here."""
     config = {
         "name": "a_name", "trainable": True, "return_sequences": True, "return_state": False,
         "go_backwards": False, "stateful": False, "unroll": False, "units": 7,
@@ -99,7 +99,7 @@ def keras_config(cell: str, *, bias: bool = True, **changes: Any) -> dict[str, A
 
 
 def keras_bidirectional(config: dict[str, Any], merge_mode: str = "concat") -> dict[str, Any]:
-    """The config of Keras's wrapper round a layer."""
+    """Return the config of Keras's wrapper around a layer."""
     if "unit_forget_bias" in config:
         kind = "LSTM"
     else:
@@ -118,7 +118,7 @@ def keras_bidirectional(config: dict[str, Any], merge_mode: str = "concat") -> d
 @pytest.mark.parametrize(("layers", "bidirectional"), [(1, False), (1, True), (3, True)])
 @pytest.mark.parametrize("cell", KERAS)
 def test_keras_weights(cell: str, layers: int, bidirectional: bool, bias: bool) -> None:
-    """In: Keras's outputs. Out: the same arrays; and arrays by which Keras gives our outputs."""
+    """Loaded weights give Keras's outputs; exported ones are equal or give our outputs."""
     options = {"bidirectional": bidirectional, "bias": bias, "dtype": np.float64, "seed": 2}
     layer = rnnfast.Recurrent(cell, 5, 7, layers, **options).eval()
     x = np.random.default_rng(3).standard_normal((6, 4, 5))
@@ -126,14 +126,14 @@ def test_keras_weights(cell: str, layers: int, bidirectional: bool, bias: bool) 
     def of_keras(weights: list[NDArray]) -> NDArray:
         return keras_network(cell, x, weights, layers, bidirectional, 7)
 
-    own = of_keras(rnnfast.to_keras_weights(layer))  # with two biases, where Keras has one
+    own = of_keras(rnnfast.to_keras_weights(layer))  # with two biases where Keras has one
     np.testing.assert_allclose(layer(x)[0], own, rtol=0, atol=1e-14)
     weights = keras_weights(cell, layers, 2 if bidirectional else 1, bias)
     config = keras_config(cell, bias=bias)
     config = keras_bidirectional(config) if bidirectional else config
     rnnfast.load_keras_weights(layer, weights, [config] * layers)
     expected = of_keras(weights)
-    scale = max(1, np.abs(expected).max())  # of what ReLU leaves unbounded
+    scale = max(1, np.abs(expected).max())  # ReLU outputs are unbounded
     np.testing.assert_allclose(layer(x)[0], expected, rtol=0, atol=scale * 1e-14)
     back = rnnfast.to_keras_weights(layer)
     assert len(back) == len(weights)
@@ -278,7 +278,7 @@ def test_keras_options_of_training_are_not_taken_over() -> None:
         rnnfast.load_keras_weights(layer, weights, keras_config("lstm", dropout=0.5))
     same = rnnfast.LSTM(5, 7, input_dropout=0.5, recurrent_dropout=0.1)
     config = keras_config("lstm", dropout=0.5, recurrent_dropout=0.1)
-    rnnfast.load_keras_weights(same, weights, config)  # warns of nothing
+    rnnfast.load_keras_weights(same, weights, config)  # no warning
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_initial_values(dtype: str) -> None:
     layer = rnnfast.GRU(200, 100, dtype=dtype, seed=3)
     for p in layer.parameters():
         assert p.value.dtype == dtype
-        # Uniform in +-0.1: the largest of n >= 300 values misses 0.097 with probability 0.97^300.
+        # For n >= 300 uniform values in +-0.1, the largest is below 0.097 with probability 0.97^n.
         assert 0.097 < np.abs(p.value).max() <= 0.1
         assert not p.grad.any()
     again, other = rnnfast.GRU(200, 100, dtype=dtype, seed=3), rnnfast.GRU(200, 100, dtype=dtype)
@@ -80,7 +80,7 @@ def test_initial_values(dtype: str) -> None:
     linear = rnnfast.Linear(400, 50, seed=1).state_dict()
     assert 0.0497 < np.abs(linear["weight"]).max() <= 0.05
     table = rnnfast.Embedding(100, 100, seed=1).state_dict()["weight"]
-    assert abs(table.std() - 1) < 0.03  # four standard errors of 10,000 normal values
+    assert abs(table.std() - 1) < 0.03  # four standard errors for 10,000 normal values
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -111,7 +111,7 @@ def test_integers_stand_for_one_hot_rows() -> None:
     layer.zero_grad()
     hot, _ = layer(np.eye(7)[indices])
     layer.backward(np.ones_like(y))
-    # Sums of eight terms or fewer, of order 1, in another order.
+    # Sums of at most eight terms of order 1, added up in another order.
     np.testing.assert_allclose(y, hot, rtol=0, atol=1e-15)
     for p in layer.parameters():
         np.testing.assert_allclose(p.grad, gradients[p.name], rtol=0, atol=1e-14)
@@ -153,7 +153,7 @@ def test_dropout_follows_the_seed_and_can_be_resumed() -> None:
 
 
 class Model(rnnfast.Module):
-    """A language model as users write it."""
+    """A language model as users would write it."""
 
     def __init__(self, seed: int = 1) -> None:
         super().__init__()
@@ -227,7 +227,7 @@ def test_linear_and_embedding_keep_leading_axes(backward_to: str) -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (4, 3), (70, 90)])
 @pytest.mark.parametrize("kind", ["float32", "float64", "int64", "int32", "gaps", "reversed"])
 def test_the_batch_axis_first_gives_the_same_bits(kind: str, shape: tuple[int, int]) -> None:
-    """Of x and dy that NumPy has in any order of memory."""
+    """x and dy may have any memory order that NumPy allows."""
     dtype = kind if kind.startswith("float") else "float32"
     layers = [rnnfast.LSTM(6, 5, batch_first=first, dtype=dtype, seed=1) for first in (False, True)]
     rng = np.random.default_rng(0)

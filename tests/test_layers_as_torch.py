@@ -1,4 +1,4 @@
-"""The layers around recurrent ones give what PyTorch's give: values, gradients, parameters."""
+"""The non-recurrent layers agree with PyTorch's in values, gradients and parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DTYPES = ("float32", "float64")
 
 @pytest.fixture
 def torch_on_one_thread() -> Iterator[None]:
-    """Small models gain nothing from a second thread, which waits its turn on a busy CPU."""
+    """Run PyTorch on one thread: small models gain nothing from a second one on a busy CPU."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -30,12 +30,12 @@ def torch_on_one_thread() -> Iterator[None]:
 
 
 def reals(*shape: int, seed: int = 0) -> np.ndarray:
-    """Values that float32 holds exactly, so that both types see the same data."""
+    """Return values that float32 holds exactly, so that both types see the same data."""
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype("float32")
 
 
 def results_of_torch(theirs: Any, x: np.ndarray, dtype: str) -> Results:
-    """y, dx and the parameters' gradients for the gradient of y that `reals` gives."""
+    """Return y, dx and the parameters' gradients for the gradient of y that `reals` gives."""
     theirs = theirs.to(getattr(torch, dtype))
     theirs.zero_grad()
     given = torch.tensor(x.astype(dtype), requires_grad=True)
@@ -54,7 +54,7 @@ def results_of_ours(ours: Any, x: np.ndarray, dtype: str, **lengths: Any) -> Res
 
 
 def compare(make: Callable[[str], Any], theirs: Any, x: np.ndarray, dtype: str) -> Results:
-    """Our results, which must be PyTorch's in float64 within the error of those in float32."""
+    """Compare our results with PyTorch's in float64, within the error of PyTorch's in float32."""
     ours = make(dtype)
     theirs.load_state_dict({n: torch.tensor(v) for n, v in make("float32").state_dict().items()})
     ours.load_state_dict({n: v.numpy() for n, v in theirs.state_dict().items()})
@@ -105,7 +105,7 @@ def test_layer_norm(shape: tuple[int, ...], bias: bool, dtype: str) -> None:
 
 
 class TimeMajor(nn.Conv1d):
-    """PyTorch's convolution over (T, B, C), after zeros before the first step."""
+    """PyTorch's convolution over (T, B, C), with zeros before the first step."""
 
     def __init__(self, *sizes: int, before: int, **options: Any) -> None:
         super().__init__(*sizes, **options)
@@ -161,14 +161,14 @@ def test_initial_values_of_a_convolution_are_of_the_distribution_of_torch() -> N
 
 
 class GRU(nn.GRU):
-    """Passes on y alone."""
+    """A GRU that passes on only y."""
 
     def forward(self, x: Any) -> Any:
         return super().forward(x)[0]
 
 
 class Steps(nn.Module):
-    """What our pooling makes of (T, B, C) where all sequences are whole."""
+    """A module that does what our pooling does to (T, B, C) if all sequences have full length."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ CELLS = list(COMPILED)
 
 
 def broadcast(case: Case, batch: int | None = None) -> tuple[np.ndarray, ...]:
-    """The same for every sequence of a batch, as a state that is given."""
+    """Repeat a state for every sequence of a batch, to pass it to a call."""
     B = case.B if batch is None else batch
     return tuple(np.repeat(rows[:, None], B, axis=1) for rows in learned_rows(case))
 
@@ -31,7 +31,7 @@ def initial_gradients(layer: rnnfast.Recurrent) -> list[np.ndarray]:
 
 
 def results(case: Case, layer: rnnfast.Recurrent, state: Any = None) -> dict[str, np.ndarray]:
-    """All that a call and its gradient give."""
+    """Return all results of a call and its gradient."""
     d = cases.make_data(case)
     layer.zero_grad()
     y, final = layer(d.x, state, d.lengths)
@@ -43,7 +43,7 @@ def results(case: Case, layer: rnnfast.Recurrent, state: Any = None) -> dict[str
 
 
 def expected_of(case: Case, dtype: str = "float64") -> dict[str, np.ndarray]:
-    """The reference's results, with the state as variables of the network."""
+    """Return the reference's results, with the state as variables of the network."""
     data = cases.make_data(case)._replace(state=broadcast(case))
     found = cases.run_reference(case, dtype, data=data)
     states = range(functional.cells()[case.cell].states)
@@ -56,7 +56,7 @@ def expected_of(case: Case, dtype: str = "float64") -> dict[str, np.ndarray]:
 def test_the_gradients_of_learned_states_are_those_of_the_reference(
     cell: str, directions: int, dtype: str
 ) -> None:
-    """Of sequences of unequal length, one of them 0, which ends in the state that it starts in."""
+    """One of the unequal lengths is 0, so that its sequence ends in the state it starts in."""
     case = Case(cell, T=6, B=5, H=17, L=2, D=directions, lengths=True, dtype=dtype)
     got, expected = results(case, learning(case)), expected_of(case)
     plain = expected_of(replace(case, dtype="float32"), "float32")
@@ -143,7 +143,7 @@ def test_the_gradients_of_several_calls_add_up_in_any_order() -> None:
     found = [call.backward(d.dy)[1] for call in reversed(calls)]
     dh, dc = (a + b for a, b in zip(found[1], found[2], strict=True))
     for gradient, dstate in zip(initial_gradients(layer), (dh, dc), strict=True):
-        # The same terms, in another order: a few roundings of values below 10.
+        # The same terms in another order differ by a few roundings of values below 10.
         np.testing.assert_allclose(gradient, dstate.sum(axis=1), rtol=0, atol=1e-14)
 
 
@@ -277,7 +277,7 @@ def test_wrong_arguments_are_refused_as_without_learned_states() -> None:
 
 
 def test_a_layer_learns_the_state_that_made_its_data() -> None:
-    """Only the initial state is unknown, and gradient descent finds it."""
+    """Gradient descent finds the initial state, which is the only unknown."""
     case = Case("gru", T=3, B=8, I=4, H=6, dtype="float64")
     x, teacher = cases.make_data(case).x, learning(case).eval()
     target, _ = teacher(x)

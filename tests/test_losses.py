@@ -1,4 +1,4 @@
-"""Losses without a peer to compare with: quantiles, reductions, conversions, refusals."""
+"""Losses that have no counterpart to compare with: quantiles, reductions, conversions, refusals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Loss = Callable[..., Any]
 
 
 def reals(*shape: int, seed: int = 0) -> NDArray:
-    """Values that float32 holds exactly."""
+    """Return values that float32 holds exactly."""
     values = np.random.default_rng([seed, *shape]).standard_normal(shape)
     return values.astype("float32").astype("float64")
 
@@ -30,7 +30,7 @@ def zeros(*shape: int, dtype: str = "float64") -> NDArray:
     return np.zeros(shape, dtype)
 
 
-# Every loss on the same shape (T, B, C), with what comes after y.
+# Every loss on the same shape (T, B, C), with the arguments after y.
 Q = 0.3
 LOSSES: dict[str, tuple[Loss, list[Any]]] = {
     "mse": (rnnfast.mse, [reals(T, B, C, seed=1)]),
@@ -48,7 +48,7 @@ every_loss = pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("name", [*LOSSES, "gaussian"])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_gradient_is_that_of_the_loss(name: str, reduction: str) -> None:
-    """By central differences; that of "none" is the gradient of the sum."""
+    """Central differences confirm gradients; the gradient of "none" is that of the sum."""
     lengths = [T, 0, 2]
 
     def run(y: NDArray) -> tuple[float, Any]:
@@ -80,7 +80,7 @@ def test_quantile_is_the_pinball_loss() -> None:
     losses, gradient = rnnfast.quantile(y, target, levels, reduction="none")
     np.testing.assert_allclose(losses, np.maximum(levels * error, (levels - 1) * error), rtol=1e-14)
     expected = np.where(error > 0, -levels, 1 - levels)
-    expected[0, 0, 1] = 0  # as of l1 at its kink
+    expected[0, 0, 1] = 0  # as for l1 at its kink
     np.testing.assert_array_equal(gradient, expected)
     one, done = rnnfast.quantile(y[..., 0], target, 0.1, reduction="none")
     np.testing.assert_array_equal(one, losses[..., 0])
@@ -103,7 +103,7 @@ def test_quantile_is_least_at_the_quantile() -> None:
 @pytest.mark.parametrize("dtype", ["float16", "float32", "int64", "list"])
 def test_computes_in_the_dtype_of_its_first_array(name: str, dtype: str) -> None:
     call, others = LOSSES[name]
-    y = np.round(reals(T, B, C) * 8) / 8  # exact in all of them but the integers
+    y = np.round(reals(T, B, C) * 8) / 8  # exact in all types but the integers
     y = np.round(y) if dtype == "int64" else y
     losses, gradient = call(
         y.tolist() if dtype == "list" else y.astype(dtype), *others, reduction="none"
@@ -140,7 +140,7 @@ def test_leaves_the_callers_arrays_alone(name: str) -> None:
 
 @every_loss
 def test_nothing_counts(name: str) -> None:
-    """The mean over nothing is NaN, with a gradient of 0, and no warning."""
+    """The mean over nothing is NaN, with a gradient of 0 and without a warning."""
     call, others = LOSSES[name]
     loss, gradient = call(reals(T, B, C), *others, lengths=[0] * B)
     assert math.isnan(loss)
@@ -448,7 +448,7 @@ def test_arrays_of_a_device_are_refused(name: str, monkeypatch: pytest.MonkeyPat
 def test_what_devices_lack_of_cross_entropy_is_refused(
     option: str, value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On any backend that is not the CPU's; tests/cuda has the plain mean on devices."""
+    """Every backend but the CPU's refuses them; tests/cuda tests the plain mean on devices."""
     far = type("Far", (backend._Cpu,), {"name": "far"})()
     monkeypatch.setattr(backend, "of", lambda _: far)
     with pytest.raises(ValueError, match=rf"{option}: expected the default on device 'far'"):

@@ -1,4 +1,4 @@
-"""CTC against the sum over all alignments, and what holds for any data."""
+"""CTC against the sum over all alignments, and properties that hold for any data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DTYPES = ("float32", "float64")
 
 
 def reals(*shape: int, scale: float = 1.0) -> NDArray:
-    """Values that float32 holds exactly."""
+    """Return values that float32 holds exactly."""
     values = np.random.default_rng(list(shape)).standard_normal(shape) * scale
     return values.astype("float32").astype("float64")
 
@@ -27,12 +27,12 @@ def softmax(logits: NDArray) -> NDArray:
 
 
 def labels_of(alignment: tuple[int, ...], blank: int) -> list[int]:
-    """Runs of one class as one, without blanks."""
+    """Merge runs of the same class and remove the blanks."""
     return [c for c, _ in itertools.groupby(alignment) if c != blank]
 
 
 def by_enumeration(logits: NDArray, labels: list[int], blank: int) -> tuple[float, NDArray]:
-    """The loss of one sequence (T, C), and its gradient: probability - posterior probability."""
+    """Return the loss of a sequence (T, C) and its gradient, probability minus posterior."""
     steps, classes = logits.shape
     p, total, posterior = softmax(logits), 0.0, np.zeros_like(logits)
     for alignment in itertools.product(range(classes), repeat=steps):
@@ -65,14 +65,14 @@ def test_sum_over_all_alignments(steps: int, ranks: list[int], blank: int, dtype
     expected, gradient = by_enumeration(logits, labels, blank)
     loss, dlogits = rnnfast.ctc(logits.astype(dtype), labels, steps, len(labels), blank, "sum")
     eps = float(np.finfo(dtype).eps)
-    # exp errs by 2 eps, the same way in each step at worst; the sums themselves are of float64.
+    # exp has an error of 2 eps, at worst the same way in every step; the sums are in float64.
     assert loss == pytest.approx(expected, rel=4 * eps, abs=3 * eps * steps)
     assert dlogits.dtype == dtype
     np.testing.assert_allclose(dlogits, gradient, rtol=0, atol=4 * eps * steps)
 
 
 def test_gradient_is_that_of_the_loss() -> None:
-    """By central differences, of logits that are not normalised, by every reduction."""
+    """Central differences confirm the gradient by unnormalised logits, for every reduction."""
     logits = reals(6, 3, 4)
     labels, inputs, counts = np.array([[1, 1, 0], [3, 1, 3], [2, 0, 0]]), [6, 5, 4], [2, 3, 1]
 
@@ -81,7 +81,7 @@ def test_gradient_is_that_of_the_loss() -> None:
         return float(value.sum()) if reduction == "none" else float(value)
 
     step = tolerances.CENTRAL_DIFFERENCE_STEP
-    labels[0, 2] = labels[2, 1:] = -1  # padding: any value
+    labels[0, 2] = labels[2, 1:] = -1  # padding may have any value
     for reduction in ("mean", "sum", "none"):
         _, gradient = rnnfast.ctc(logits, labels, inputs, counts, 0, reduction)
         for at in np.ndindex(logits.shape):
@@ -95,7 +95,7 @@ def test_gradient_is_that_of_the_loss() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("depth", [50.0, 1e3, 1e5, 1e10, -np.inf])
 def test_unlikely_labels(depth: float, dtype: str) -> None:
-    """Alignments whose probabilities are far below the smallest number.
+    """Alignments may have probabilities far below the smallest number.
 
     The blank is certain but for exp(-depth): what counts are the alignments with one step a label.
     """
@@ -122,7 +122,7 @@ def test_an_impossible_class_has_no_gradient(dtype: str) -> None:
     logits[2, 0, 3] = -np.inf
     loss, gradient = rnnfast.ctc(logits, [[1, 2]], [5], [2])
     without = logits.copy()
-    without[2, 0, 3] = -200  # exp of which changes no sum
+    without[2, 0, 3] = -200  # its exp changes no sum
     expected = rnnfast.ctc(without, [[1, 2]], [5], [2])
     assert loss == expected[0]
     assert gradient[2, 0, 3] == 0
@@ -136,7 +136,7 @@ def test_what_is_not_a_number_stays_in_its_sequence(wrong: float) -> None:
     logits, lengths = reals(6, 3, 4), [6, 4, 6]
     expected = rnnfast.ctc(logits, [[1, 2]] * 3, lengths, [2] * 3, reduction="none")
     logits[2, 1, 3] = wrong
-    logits[4:, 1] = np.nan  # past the sequence's end
+    logits[4:, 1] = np.nan  # after the end of the sequence
     loss, gradient = rnnfast.ctc(logits, [[1, 2]] * 3, lengths, [2] * 3, reduction="none")
     np.testing.assert_array_equal(np.isnan(loss), [False, True, False])
     assert np.isnan(gradient[:4, 1]).all()
@@ -147,7 +147,7 @@ def test_what_is_not_a_number_stays_in_its_sequence(wrong: float) -> None:
 
 
 def test_float32_has_the_sums_of_float64() -> None:
-    """Over 1,000 steps; sums of float32 logarithms of such a size would be off by 1e-4."""
+    """Over 1,000 steps, sums of float32 logarithms of this size would be off by 1e-4."""
     logits = reals(1000, 2, 30, scale=3)
     labels = np.random.default_rng(0).integers(1, 30, (2, 120))
     lengths = [1000, 900], [120, 100]

@@ -1,4 +1,4 @@
-"""Losses of tensors: the same values as of arrays, and the same gradients through the tape."""
+"""Losses of tensors have the values of those of arrays, and the same gradients from the tape."""
 
 from __future__ import annotations
 

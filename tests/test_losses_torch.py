@@ -28,7 +28,7 @@ def reals(*shape: int, seed: int = 0) -> NDArray:
 
 
 def with_kinks(*shape: int) -> tuple[NDArray, NDArray]:
-    """Values and targets whose differences are 0 and exactly 1 in places, and huge in others."""
+    """Return values and targets with some differences of 0 and exactly 1, and some huge ones."""
     y, target = reals(*shape), reals(*shape, seed=1)
     target.flat[4:6] = [2, 3]
     y.flat[3:8] = [target.flat[3], 3, 2, 1e150, -1e150]
@@ -36,14 +36,14 @@ def with_kinks(*shape: int) -> tuple[NDArray, NDArray]:
 
 
 def expect(got: Any, wanted: Any) -> None:
-    """Values in agreement, to the accuracy of a float64 computation, and NaN where NaN is."""
+    """Check values to the accuracy of a float64 computation, with NaN in the same places."""
     got, wanted = (
         np.asarray(got),
         np.asarray(wanted.detach() if torch.is_tensor(wanted) else wanted),
     )
     assert got.shape == wanted.shape
     finite = np.abs(wanted[np.isfinite(wanted)])
-    # Huge values are judged by themselves, all others by the largest of the array.
+    # Huge values are compared by themselves, all others relative to the largest of the array.
     usual = finite[finite < 1e6].max(initial=0.0)
     np.testing.assert_allclose(
         got, wanted, rtol=TORCH_RELATIVE_FLOAT64, atol=TORCH_RELATIVE_FLOAT64 * usual
@@ -51,7 +51,7 @@ def expect(got: Any, wanted: Any) -> None:
 
 
 def of_torch(loss: Loss, *arrays: NDArray, wanted: int = 1) -> tuple[Any, list[Any]]:
-    """A loss of PyTorch and its gradients by the first `wanted` arrays."""
+    """Return a loss of PyTorch and its gradients with respect to the first `wanted` arrays."""
     tensors = [torch.tensor(a, requires_grad=i < wanted) for i, a in enumerate(arrays)]
     value = loss(*tensors)
     value.sum().backward()
@@ -59,7 +59,7 @@ def of_torch(loss: Loss, *arrays: NDArray, wanted: int = 1) -> tuple[Any, list[A
 
 
 def masked(array: NDArray) -> NDArray:
-    """NaN past the sequences' ends: nobody may read it."""
+    """Put NaN past the ends of the sequences, where nothing may read."""
     array = array.copy()
     array[~INSIDE] = np.nan
     return array
@@ -74,7 +74,7 @@ def check(
     lengths: bool,
     wanted: int = 1,
 ) -> None:
-    """Compares with PyTorch, which gets only the steps inside the sequences."""
+    """Compare with PyTorch, which gets only the steps inside the sequences."""
     if not lengths:
         loss, gradients = ours(*arrays, reduction=reduction)
         value, expected = of_torch(
@@ -129,7 +129,7 @@ def test_regression(
 @pytest.mark.parametrize("last", [C, 1])
 def test_gaussian_nll(last: int, full: bool, lengths: bool, reduction: str) -> None:
     var = np.abs(reals(T, B, last, seed=2))
-    var.flat[2], var.flat[5] = 0, 1e-3  # below eps, where the gradient is that at eps
+    var.flat[2], var.flat[5] = 0, 1e-3  # below eps, where the gradient is the one at eps
     y, target = reals(T, B, C), reals(T, B, C, seed=1)
 
     def theirs(y: Any, var: Any, target: Any, reduction: str) -> Any:
@@ -165,7 +165,7 @@ def test_bce_with_logits(weight: tuple[int, ...] | None, lengths: bool, reductio
 
 
 def class_data() -> tuple[NDArray, NDArray, NDArray]:
-    """Logits, targets of which some are ignored (-100) or are of the class of weight 0, weights."""
+    """Return logits, targets (some -100, which is ignored, or of the class of weight 0) and weights."""
     targets = np.random.default_rng(2).integers(0, C, (T, B))
     targets[2, 0], targets[0, 2], targets[1, 3] = -100, -100, 1
     weight = np.abs(reals(C)) + 0.1
@@ -174,7 +174,7 @@ def class_data() -> tuple[NDArray, NDArray, NDArray]:
 
 
 def rows(tensor: Any) -> Any:
-    """(..., V) as (N, V), which PyTorch takes."""
+    """Reshape (..., V) to (N, V), which PyTorch takes."""
     return tensor.reshape(-1, C)
 
 
@@ -185,7 +185,7 @@ def rows(tensor: Any) -> Any:
 def test_cross_entropy_and_nll(
     smoothing: float | None, weighted: bool, lengths: bool, reduction: str
 ) -> None:
-    """nll where there is no smoothing at all."""
+    """Compare with nll_loss if there is no smoothing at all."""
     logits, targets, weight = class_data()
     options: dict[str, Any] = {"weight": weight if weighted else None}
     theirs = F.nll_loss
@@ -238,7 +238,7 @@ def test_smoothed_cross_entropy_of_many_classes(weighted: bool, classes: int, dt
     )
     eps = max(float(np.finfo(dtype).eps), TORCH_RELATIVE_FLOAT64)
     assert loss == pytest.approx(value.item(), rel=4 * eps)
-    largest = 1 / 9  # of a row's gradient
+    largest = 1 / 9  # the largest element of a row's gradient
     np.testing.assert_allclose(gradient, expected.numpy(), rtol=0, atol=8 * eps * largest)
 
 
@@ -263,7 +263,7 @@ def ctc_data(name: str) -> tuple[NDArray, NDArray, NDArray, NDArray, int]:
     labels += labels >= blank
     if name == "no room to spare":
         labels[0] = 1 + np.arange(8) % 2
-        labels[1, :4] = 3  # with a blank between each two
+        labels[1, :4] = 3  # so that a blank is needed between each pair
     logits = 3 * rng.standard_normal((max(inputs), len(inputs), classes))
     return logits, labels, np.array(inputs), np.array(counts), blank
 
@@ -286,7 +286,7 @@ def test_ctc(name: str, reduction: str) -> None:
     value, expected = ctc_of_torch(logits, labels, inputs, counts, **options)
     loss, gradient = rnnfast.ctc(logits, labels, inputs, counts, **options)
     expect(loss, value)
-    # Its sums of logarithms near -1000 have errors of 1e-13, and so have the probabilities.
+    # Sums of logarithms near -1000 have errors of 1e-13, and so do the probabilities.
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-11 * np.abs(expected).max())
     flat = labels[np.arange(labels.shape[1]) < counts[:, None]]
     concatenated = rnnfast.ctc(logits, flat, inputs, counts, **options)
@@ -307,7 +307,7 @@ def test_ctc_of_log_probabilities_is_that_of_logits_and_its_gradient_pytorchs() 
 @every
 @pytest.mark.parametrize("zero_infinity", [False, True])
 def test_ctc_of_too_few_steps(zero_infinity: bool, reduction: str) -> None:
-    """The loss is infinite; the gradient NaN inside the sequence and 0 past its end, or all 0."""
+    """The loss is infinite; the gradient is NaN inside the sequence and 0 after it, or all 0."""
     logits, labels = reals(5, 3, 4), np.array([[1, 1, 2], [2, 3, 1], [1, 2, 3]])
     inputs, counts = np.array([3, 5, 0]), np.array([3, 3, 1])
     options: dict[str, Any] = {"reduction": reduction, "zero_infinity": zero_infinity}

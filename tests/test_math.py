@@ -1,4 +1,4 @@
-"""Functions of the kernels (cpu/math.h), held to the bounds that the header states."""
+"""Functions of the kernels (cpu/math.h) stay within the bounds that the header states."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ EXP_LIMIT = dict(
 
 
 def erf(x: np.ndarray) -> np.ndarray:
-    """The series of positive terms 2/sqrt(pi) exp(-x^2) sum 2^n x^(2n+1) / (2n+1)!!."""
+    """Sum the series of positive terms 2/sqrt(pi) exp(-x^2) sum 2^n x^(2n+1) / (2n+1)!!."""
     y = np.clip(x, -7, 7).astype(np.longdouble)
     term = total = y.copy()
     for n in range(1, 150):
         term = term * (2 * y * y / (2 * n + 1))
         total = total + term
-    # The root from an exact quarter turn: a constant of float64 would lose the digits beyond it.
+    # Start from an exact quarter turn, since a float64 constant would lose the digits beyond it.
     return (total * np.exp(-y * y) / np.sqrt(np.arctan(np.longdouble(1)))).astype(x.dtype)
 
 
@@ -52,7 +52,7 @@ def test_header_states_all_bounds() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_sigmoid_is_zero_beyond_the_clamp(dtype: str) -> None:
-    """6e-39 in its place is 1e22 beside operands of 1e30 that cancel, and not 0."""
+    """If it were 6e-39, operands of 1e30 that cancel would give 1e22 instead of 0."""
     limit = EXP_LIMIT[dtype]
     x = np.array([-np.inf, -10 * limit, np.nextafter(np.array(-limit, dtype), -np.inf)], dtype)
     np.testing.assert_array_equal(_core._math("sigmoid", x), 0)
@@ -61,7 +61,7 @@ def test_sigmoid_is_zero_beyond_the_clamp(dtype: str) -> None:
 
 
 def samples(dtype: str) -> np.ndarray:
-    """Every sign and exponent with dense and random mantissas, and the neighbourhood of limits."""
+    """Return every sign and exponent with dense and random mantissas, and values near limits."""
     rng = np.random.default_rng(0)
     bits = np.dtype(dtype).itemsize * 8
     unsigned = f"uint{bits}"
@@ -77,7 +77,7 @@ def samples(dtype: str) -> np.ndarray:
 
 
 def errors(name: str, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """Arguments and, for each, the error in units in the last place of the exact result."""
+    """Return the arguments and, for each, the error in units in the last place of the result."""
     x = samples(dtype)
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
         exact = EXACT[name](x.astype(np.float64 if dtype == "float32" else np.longdouble))
@@ -130,7 +130,7 @@ def test_exp_beyond_its_range(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", EXACT)
 def test_value_does_not_depend_on_its_place(name: str, dtype: str) -> None:
-    """The whole vectors and the tail of an array give the same bits."""
+    """Whole vectors and the tail of an array give the same bits."""
     x = samples(dtype)[:: 4999 if dtype == "float32" else 2999][:67].copy()
     whole = _core._math(name, x)
     for begin in range(len(x)):

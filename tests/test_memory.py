@@ -14,7 +14,7 @@ from rnnfast import functional
 
 ROOT = Path(__file__).parents[1]
 
-# Values a hidden unit and step without which backward would have to make a product again.
+# Values per hidden unit and step without which backward would have to repeat a product.
 LEAST = {
     "rnn_tanh": 0,
     "rnn_relu": 0,
@@ -48,7 +48,7 @@ def run_script(*command: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_a_million_steps_in_a_gibibyte(cell: str) -> None:
-    """Of the whole process, with x, y and the gradient of y, of which the last two take 977 MiB."""
+    """The limit is for the process with x, y and the gradient of y; the latter two take 977 MiB."""
     done = run_script("benchmarks/long_sequence.py", "--cell", cell, "--hidden-size", "128")
     assert done.returncode == 0, done.stderr
     figures = {

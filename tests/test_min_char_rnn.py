@@ -22,7 +22,7 @@ SEQ_LEN = 25
 
 
 class CharRnn:
-    """The same model of rnnfast's layers: bias_hh stays zero, as the program has one bias."""
+    """The program's model in rnnfast's layers; bias_hh stays zero, as the program has one bias."""
 
     def __init__(self, start: min_char_rnn.CharRnn) -> None:
         hidden, vocabulary = start.w_xh.shape
@@ -41,8 +41,8 @@ class CharRnn:
         self.parameters += self.head.parameters()
 
     def train(self, data: NDArray[np.int64]) -> Iterator[float]:
-        """Yields the summed loss of each chunk before its update, endlessly."""
-        # sqrt(s + eps) of the program is Adagrad's sqrt(s) + 0 with s that starts at eps.
+        """Yield the summed loss of each chunk before its update, endlessly."""
+        # The program's sqrt(s + eps) is Adagrad's sqrt(s) + 0 with s starting at eps.
         optimizer = Adagrad(self.parameters, lr=0.1, initial_accumulator_value=1e-8, eps=0)
         while True:
             state = None
@@ -57,11 +57,11 @@ class CharRnn:
                 yield loss * SEQ_LEN
 
 
-# At the program's own width of 100 the first steps are chaotic: a rounding error grows about
-# tenfold a step, so two orders of summation part after a few. At width 16 they stay together.
+    # At the program's own width of 100, the first steps are chaotic: a rounding error grows about
+    # tenfold per step, so two orders of summation soon diverge. At width 16 they stay together.
 @pytest.mark.parametrize(("hidden", "steps"), [(16, 1000), (100, 5)])
 def test_follows_the_numpy_program_on_real_text(hidden: int, steps: int) -> None:
-    text = stdlib_text(20_000)  # fewer than 1,000 chunks, so that the text begins anew on the way
+    text = stdlib_text(20_000)  # fewer than 1,000 chunks, so that the text wraps around
     vocabulary = Vocabulary(text)
     data = vocabulary.encode(text)
     start = min_char_rnn.CharRnn.initial(len(vocabulary), hidden, seed=0)

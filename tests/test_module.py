@@ -20,7 +20,7 @@ def zeros(*shape: int) -> np.ndarray:
 
 
 class Stack(Module):
-    """Layers in a list, in a dict and in nested ones, and a parameter of the model's own."""
+    """A model with layers in a list, in a dict and in nested ones, and a parameter of its own."""
 
     def __init__(self, seed: int = 1) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ def test_layers_in_lists_are_trained_saved_zeroed_and_switched() -> None:
     assert not any(p.grad.any() for p in model.parameters())
     model.eval()
     assert not any(layer.training for layer in model.layers)
-    np.testing.assert_array_equal(model(x), model(x))  # no dropout
+    np.testing.assert_array_equal(model(x), model(x))  # no dropout in evaluation
     other = Stack(seed=2)
     other.load_state_dict(after)
     np.testing.assert_array_equal(other.eval()(x), model(x))
@@ -107,7 +107,7 @@ def test_two_parameters_of_one_name_are_refused() -> None:
 
 
 class Plain:
-    """An object that is no module, but has one."""
+    """An object that is not a module but holds one."""
 
     def __init__(self) -> None:
         self.layer = Linear(2, 2)
@@ -132,7 +132,7 @@ def test_modules_that_cannot_be_tracked_are_refused(make: Any, cure: str) -> Non
     ):
         model.blocks = make()
     assert not hasattr(model, "blocks")
-    model.blocks = [{1, 2}, deque("ab"), {"a": 1}.values(), object(), len]  # no modules in these
+    model.blocks = [{1, 2}, deque("ab"), {"a": 1}.values(), object(), len]  # none contains a module
 
 
 def test_a_model_that_does_not_call_init_of_its_base_works() -> None:
@@ -220,7 +220,7 @@ def test_assigning_to_a_parameter_copies_into_it() -> None:
     twin = GRU(3, 4)
     twin.load_state_dict(layer.state_dict())
     x = np.ones((2, 1, 3), np.float32)
-    np.testing.assert_array_equal(twin(x)[0], layer(x)[0])  # the layer computes with it
+    np.testing.assert_array_equal(twin(x)[0], layer(x)[0])  # the layer computes with the new value
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_a_shallow_copy_shares_its_weights_and_never_computes_with_old_ones() ->
     twin = copy.copy(layer)
     np.testing.assert_array_equal(twin(x)[0], y)
     twin.train()
-    twin.weight_ih_l0[...] += 1  # writable although the other layer made it read-only
+    twin.weight_ih_l0[...] += 1  # writable, although the other layer made its own read-only
     changed = twin(x)[0].copy()
     assert (changed != y).any()
     np.testing.assert_array_equal(layer(x)[0], changed)

@@ -1,4 +1,4 @@
-"""What models take as attributes: modules that are found, and refusals of those that are not."""
+"""What models accept as attributes: modules that are found, and errors for those that are not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rnnfast import GRU, Adam, Linear, Module
 
 
 class Slotted:
-    """An object without a `__dict__` that has a layer."""
+    """An object without a `__dict__` that holds a layer."""
 
     __slots__ = ("layer",)
 
@@ -149,7 +149,7 @@ def test_a_long_list_of_numbers_costs_next_to_nothing() -> None:
         model.values = values
         list(model.parameters())
 
-    assert min(seconds(use) for _ in range(5)) < 5 * pure  # a walk in Python takes 30 times
+    assert min(seconds(use) for _ in range(5)) < 5 * pure  # a walk in Python takes 30 times as long
 
 
 def test_things_without_modules_are_taken_as_they_are() -> None:

@@ -1,4 +1,4 @@
-"""Lists and dicts of modules: names, methods of lists and dicts, and errors."""
+"""Lists and dicts of modules: names, the methods of lists and dicts, and errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_list_has_the_methods_of_a_list() -> None:
     assert [*modules[1:]] == [d, c]
     assert modules[-1] is c
     assert modules.index(d) == 1
-    assert names(modules) == ["0.weight", "0.bias", "1.weight", "1.bias"]  # c once
+    assert names(modules) == ["0.weight", "0.bias", "1.weight", "1.bias"]  # c is listed once
 
 
 def test_a_dict_has_the_methods_of_a_dict() -> None:
@@ -62,7 +62,7 @@ def test_a_dict_has_the_methods_of_a_dict() -> None:
 
 
 class Model(rnnfast.Module):
-    """Holds both."""
+    """A model that holds a list and a dict of modules."""
 
     def __init__(self) -> None:
         super().__init__()

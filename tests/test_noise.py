@@ -1,4 +1,4 @@
-"""Noise inside the steps: zoneout, dropout of inputs and of recurrent products' operands."""
+"""Noise inside the steps: zoneout, dropout of inputs and of the recurrent products' operands."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_threads_and_recomputation_leave_the_bits(cell: str, lengths: bool) -> N
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_masks_are_words_of_philox(dtype: str) -> None:
-    """The counter is (unit / 4, sequence, step, 16 times layer and direction + kind)."""
+    """The counter is (unit / 4, sequence, step, 16 * (layer and direction) + kind)."""
     case = Case("lstm", T=3, B=4, I=6, H=35, L=2, D=2, dtype=dtype)
     seed, noise = 0x1234567890ABCDEF, {"input_dropout": 0.3, "recurrent_dropout": 0.6}
     masks = masks_of(case, seed, zoneout=(0.3, 0.8), **noise)
@@ -166,7 +166,7 @@ def test_masks_are_words_of_philox(dtype: str) -> None:
         blocks = np.arange((width + 3) // 4)
         grid = np.meshgrid(np.arange(steps), np.arange(case.B), blocks, indexing="ij")
         step, sequence, block = (axis.astype(np.uint64) for axis in grid)
-        # A row begins with element 2**34 * sequence, so with block 2**32 * sequence.
+        # A row begins with element 2**34 * sequence, which is in block 2**32 * sequence.
         counter = np.stack([block, sequence, step, np.full_like(step, last)], -1)
         made = philox(counter, (seed & 0xFFFFFFFF, seed >> 32))
         return made.reshape(steps, case.B, -1)[..., :width]
@@ -186,7 +186,7 @@ def test_masks_are_words_of_philox(dtype: str) -> None:
 
 
 def all_masks(case: Case, seed: int, **noise: Any) -> list[np.ndarray]:
-    """Masks with the sequences' axis first."""
+    """Return the masks with the axis of the sequences first."""
     masks = masks_of(case, seed, **noise)
     zoneout = [m.swapaxes(0, 1) for of_cell in masks["zoneout_masks"] for m in of_cell]
     return [*zoneout, *masks["input_masks"], *masks["recurrent_masks"]]
@@ -196,7 +196,7 @@ def test_masks_are_bernoulli_and_their_own() -> None:
     case = Case("lstm", T=30, B=40, I=64, H=64, L=2, D=2)
     p = 0.25
     noise = {"zoneout": p, "input_dropout": p, "recurrent_dropout": p}
-    agreement = p**2 + (1 - p) ** 2  # of independent masks
+    agreement = p**2 + (1 - p) ** 2  # expected of independent masks
 
     def assert_share(hits: np.ndarray, expected: float) -> None:
         deviation = np.sqrt(expected * (1 - expected) / hits.size)
@@ -212,7 +212,7 @@ def test_masks_are_bernoulli_and_their_own() -> None:
         for other in zeros[:k]:
             units = min(mask.shape[-1], other.shape[-1])
             both = mask, other
-            if mask.ndim != other.ndim:  # a step of zoneout against a mask of all steps
+            if mask.ndim != other.ndim:  # zoneout's mask of one step, the other's of all steps
                 both = tuple(m if m.ndim == 2 else m[:, 1] for m in both)
             assert_share(both[0][..., :units] == both[1][..., :units], agreement)
 
@@ -241,8 +241,8 @@ def test_masks_tell_where_there_are_none() -> None:
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh", OTHER_STATE])
 def test_what_zoneout_and_dropout_of_inputs_keep(cell: str) -> None:
-    """The formula of `functional.Reserve`."""
-    case = made(cell, T=8, B=4, I=16, H=64)  # whole tiles and lines of the cache
+    """Memory follows the formula of `functional.Reserve`."""
+    case = made(cell, T=8, B=4, I=16, H=64)  # whole tiles and cache lines
     states, rows = cell_named(cell).states, case.T * case.B
 
     def nbytes(**noise: Any) -> int:

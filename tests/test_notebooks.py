@@ -1,4 +1,4 @@
-"""The notebooks of examples/notebooks run from top to bottom, and are stored without results."""
+"""The notebooks of examples/notebooks run from top to bottom and are stored without results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "examples" / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-SECONDS = 120  # a cell; on two quiet cores a whole notebook takes less than 60
+SECONDS = 120  # per cell; on two idle cores a whole notebook takes less than 60
 NEEDS = {"02_forecast": ["matplotlib"], "03_accelerate_pytorch": ["torch"]}
 
 
@@ -23,7 +23,7 @@ def test_a_notebook_is_stored_without_results(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-@pytest.mark.filterwarnings("default")  # those of Jupyter are not ours
+@pytest.mark.filterwarnings("default")  # Jupyter's warnings are not ours
 def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("ipykernel", "nbclient", "nbformat", *NEEDS.get(path.stem, [])):
         pytest.importorskip(package, reason=f"{package} is not installed")
@@ -31,7 +31,7 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     import nbformat
 
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside it
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run at the same time
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))  # the kernel is this Python, not a user's
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(

@@ -1,4 +1,4 @@
-"""ONNX files that are damaged, not what they seem, or ask for too much: only documented errors."""
+"""ONNX files that are damaged, mislabelled or ask for too much cause only documented errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MEMORY = 64 * 2**20
 
 @contextlib.contextmanager
 def little_memory() -> Any:
-    """Fails if Python and NumPy allocate more than `MEMORY` in between."""
+    """Fail if Python and NumPy allocate more than `MEMORY` inside the block."""
     tracemalloc.start()
     try:
         yield
@@ -47,7 +47,7 @@ def node(op_type: str, inputs: list[str], output: str, **attributes: Any) -> Any
 
 
 def doubled(name: str) -> list[Any]:
-    """A value of a hundred elements, joined with itself again and again."""
+    """Return nodes that join a value of a hundred elements with itself again and again."""
     steps = ["hundred", *(f"step{k}" for k in range(30)), name]
     return [node("Concat", [a, a], b, axis=1) for a, b in itertools.pairwise(steps)]
 
@@ -91,7 +91,7 @@ CONSTANTS = {
 @pytest.mark.parametrize("name", ["W", "R", "B", "initial_h"])
 @pytest.mark.parametrize("op_type", TOO_LARGE)
 def test_a_small_file_cannot_ask_for_much_memory(op_type: str, name: str) -> None:
-    """Up to 384 GiB in a file of a few kilobytes."""
+    """A file of a few kilobytes could otherwise ask for up to 384 GiB."""
     built = onnx_models.build(Operator("LSTM"), [c for c in onnx_models.CONSTANTS if c != name])
     del built.model.graph.input[1:]
     makers = TOO_LARGE[op_type](name)
@@ -170,7 +170,7 @@ class TestFiles:
                 rnnfast.onnx.load(content)
 
     def test_no_regular_file(self, tmp_path: Path) -> None:
-        """A pipe would let the caller wait for ever."""
+        """A pipe would make the caller wait forever."""
         with pytest.raises(FileNotFoundError, match=r"missing\.onnx"):
             rnnfast.onnx.load(tmp_path / "missing.onnx")
         with pytest.raises(IsADirectoryError, match=str(tmp_path)):
@@ -185,7 +185,7 @@ class TestFiles:
             rnnfast.onnx.load(3)
 
     def test_weights_in_a_file_beside_the_model(self, tmp_path: Path) -> None:
-        """A path finds it; bytes and a model that was read without it say what to do."""
+        """A path finds the weights; bytes, or a model read without them, give a helpful error."""
         built = onnx_models.build(Operator("LSTM", H=40))
         (expected,) = rnnfast.onnx.load(built.model)
         path = tmp_path / "model.onnx"
@@ -223,7 +223,7 @@ def test_a_model_without_recurrent_operators_says_what_to_do(nodes: list[Any], w
 
 @lru_cache
 def seeds() -> list[bytes]:
-    """Whole files, with every kind of input, computed and not."""
+    """Return whole files, with every kind of input, computed and constant."""
     models = [
         onnx_models.build(Operator("LSTM", "bidirectional", H=3, I=2, peepholes=True)).model,
         onnx_models.build(Operator("GRU", H=3, I=2, attributes={"clip": 1.0})).model,
@@ -234,7 +234,7 @@ def seeds() -> list[bytes]:
         rnnfast.onnx.to_model(rnnfast.GRU(2, 3, 2, bidirectional=True, seed=1), lengths=True),
     ]  # fmt: skip
     computed = onnx_models.build(Operator("RNN", H=3, I=2, states=False)).model
-    computed.graph.input[0].name = "x"  # batch first, as its shape is asked for
+    computed.graph.input[0].name = "x"  # batch first, because its shape is asked for
     makers = [
         node("Transpose", ["x"], "X", perm=[1, 0, 2]),
         node("Shape", ["x"], "shape"),
@@ -260,7 +260,7 @@ def seeds() -> list[bytes]:
 
 
 def damaged(data: bytes, kind: str, rng: random.Random) -> bytes:
-    """A file with a part changed, cut off, left out, twice, or taken from another file."""
+    """Return a file with a part changed, cut off, removed, repeated or taken from another file."""
     content = bytearray(data)
     start = rng.randrange(len(content))
     end = min(len(content), start + rng.choice((1, 2, 8, 100)))
@@ -282,7 +282,7 @@ def damaged(data: bytes, kind: str, rng: random.Random) -> bytes:
 
 
 def rewritten(data: bytes, rng: random.Random) -> bytes:
-    """A file that is still a model, with a number, a name or a place changed in it."""
+    """Return a file that is still a model, in which a number, a name or a place was changed."""
     model = onnx.load_model_from_string(data)
     sizes = (0, 1, -1, 2, 3, 7, 2**20, 2**31, 2**40, 2**62, -(2**63))
     chosen = rng.choice(model.graph.node)
@@ -332,7 +332,7 @@ KINDS = ("bits", "bytes", "cut", "left out", "twice", "joined", "rewritten", "re
 def test_damaged_files_end_in_documented_errors(
     data: int, kind: str, changes: int, rng: random.Random
 ) -> None:
-    """Never another exception, a crash, a hang or more memory than the file is worth.
+    """They cause no other exception, crash, hang, or memory use out of proportion to the file.
 
     RNNFAST_FUZZ_EXAMPLES=100000 runs longer, with other files each time.
     """

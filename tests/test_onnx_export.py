@@ -30,7 +30,7 @@ STATES = ("h", "c")
 
 
 def run_exported(model: Any, case: Case, *, batch_first: bool = False) -> dict[str, np.ndarray]:
-    """onnxruntime's results on the case's data, time first."""
+    """Return onnxruntime's results on the case's data, time first."""
     d = cases.make_data(case)
     feeds = {"x": d.x.swapaxes(0, 1) if batch_first else d.x}
     feeds |= {f"{s}0": value for s, value in zip(STATES, d.state, strict=False)}
@@ -47,7 +47,7 @@ def check(model: Any, case: Case, *, batch_first: bool = False) -> None:
     expected = cases.run_engine(case)
     expected = {name: expected[name] for name in results}
     errors = {name: 2 * error for name, error in cases.plain_errors(case).items()}
-    cases.assert_close(results, expected, errors, case)  # both sides err
+    cases.assert_close(results, expected, errors, case)  # both sides have errors
 
 
 @pytest.mark.parametrize("lengths", [False, True])
@@ -62,7 +62,7 @@ def check(model: Any, case: Case, *, batch_first: bool = False) -> None:
     ids=str,
 )
 def test_onnxruntime_computes_the_layer(case: Case, lengths: bool) -> None:
-    """With lengths, some of them 0, and without; batch first for layers of biases."""
+    """Lengths, some of them 0, are given or not; layers with biases are batch-first."""
     case = replace(case, lengths=lengths)
     layer = cases.make_layer(case, batch_first=case.bias).eval()
     model = rnnfast.onnx.to_model(layer, lengths=lengths)
@@ -99,7 +99,7 @@ def test_a_learned_state_is_the_default_of_the_graphs_inputs(
     case = Case(cell, T=6, B=4, I=5, H=9, L=layers, D=2, lengths=lengths)
     layer = learning(case, batch_first=lengths).eval()
     model = rnnfast.onnx.to_model(layer, lengths=lengths)
-    check(model, case, batch_first=lengths)  # with states that are given
+    check(model, case, batch_first=lengths)  # with initial states given
     session = onnx_models.session(model)
     for batch in (1, 7):
         x = np.random.default_rng(batch).standard_normal((6, batch, 5)).astype(np.float32)
@@ -206,7 +206,7 @@ def test_other_models_and_lengths_of_a_language_model() -> None:
 def test_a_failed_export_leaves_the_file_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And nothing beside it; what is not a regular file is refused."""
+    """A failed export leaves no file beside it, and refuses a target that is not a regular file."""
     path = tmp_path / "layer.onnx"
     rnnfast.onnx.export(rnnfast.GRU(3, 4, seed=1), path)
     before = path.read_bytes()

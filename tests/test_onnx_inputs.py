@@ -1,4 +1,4 @@
-"""`rnnfast.onnx.load`: inputs of an operator that its model computes are those onnxruntime uses."""
+"""`rnnfast.onnx.load`: inputs of an operator that its model computes have onnxruntime's values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BATCHES = ((7, 5), (3, 1), (4, 9))
 
 
 def of(operator: Operator, makers: Sequence[Any], sources: dict[str, np.ndarray]) -> Any:
-    """A model of the operator, from "x" with open sizes, whose other inputs `makers` make."""
+    """Return a model of the operator, from "x" of open sizes, whose other inputs `makers` make."""
     built = onnx_models.build(operator)
     weights = {t.name: numpy_helper.to_array(t) for t in built.model.graph.initializer}
     model = onnx_models.model(
@@ -44,7 +44,7 @@ def random(*shape: int) -> np.ndarray:
 
 
 def check(model: Any, operator: Operator, *, transposed: bool = False) -> Any:
-    """The operator equals onnxruntime on every size, in each kernel and the reference."""
+    """Check that the operator equals onnxruntime at every size, in each kernel and reference."""
     (node,) = rnnfast.onnx.load(model)
     for seq_len, batch in BATCHES:
         x = random(seq_len, batch, operator.I)
@@ -55,7 +55,7 @@ def check(model: Any, operator: Operator, *, transposed: bool = False) -> Any:
 
 
 def batch_shape(source: str, axis: int, directions: int, hidden: int) -> tuple[list[Any], Any]:
-    """Nodes that make (D, B, H) of a value's shape, as PyTorch's exporter writes them."""
+    """Return nodes that make (D, B, H) from a value's shape, as PyTorch's exporter writes them."""
     nodes = [
         helper.make_node("Shape", [source], ["its_shape"]),
         helper.make_node("Gather", ["its_shape", "batch_axis"], ["batch"]),
@@ -85,7 +85,7 @@ class TestStates:
             sources[f"{name}_1"] = random(operator.directions, 1, operator.H)
         node = check(of_states(operator, nodes, sources, names), operator)
         assert sorted(node.computed) == sorted(names)
-        large = 4000, 3000, 1024  # of which only the shape is read
+        large = 4000, 3000, 1024  # only its shape is read
         assert node.computed["initial_h"](large).shape == (operator.directions, 3000, operator.H)
         if direction == "reverse":
             with pytest.raises(ValueError, match=r"nodes\[0\]: expected direction forward"):
@@ -110,7 +110,7 @@ class TestStates:
         check(of_states(operator, nodes, sources, ["initial_h"]), operator, transposed=True)
 
     def test_of_another_size_than_those_of_x(self) -> None:
-        """The batch of an input that X says nothing of: it is named, and calls must give it."""
+        """The batch comes from an input unrelated to X; it is named, and calls must give it."""
         operator = Operator("GRU", states=False)
         nodes, sources = batch_shape("other", 0, 1, operator.H)
         nodes.append(helper.make_node("Expand", ["h", "state_shape"], ["initial_h"]))
@@ -151,7 +151,7 @@ class TestStates:
 
     @pytest.mark.parametrize("batch", [1, 4])
     def test_zeros_of_the_exported_batch_pin_no_batch(self, batch: int) -> None:
-        """Constants of zeros, expanded or not, with the batch of the sample."""
+        """Constant zeros, expanded or not, with the batch of the sample leave the batch open."""
         operator = Operator("LSTM")
         zeros = np.zeros((1, batch, operator.H), np.float32)
         model = onnx_models.build(operator).model
@@ -201,7 +201,7 @@ class TestStates:
 def of_states(
     operator: Operator, nodes: list[Any], sources: dict[str, np.ndarray], names: Sequence[str]
 ) -> Any:
-    """`of`, with an operator that reads the states that nodes make."""
+    """Return a model as `of` does, with an operator that reads the states that nodes make."""
     model = of(operator, nodes, sources)
     node = next(n for n in model.graph.node if n.op_type == operator.op_type)
     node.input.extend(["", *names])
@@ -229,7 +229,7 @@ def test_weights_that_are_stored_as_integers() -> None:
 
 
 def test_an_input_of_a_body_hides_what_is_outside() -> None:
-    """A value of the same name around the loop is another one."""
+    """A value of the same name around the loop is a different value."""
     operator = Operator("RNN", states=False)
     built = onnx_models.build(operator)
     inner = built.model.graph.node[0]
@@ -281,14 +281,14 @@ class TestLengths:
         if short:
             with pytest.raises(ValueError, match=r"without sequence_lens .* where it is computed"):
                 rnnfast.onnx.to_layer(node)
-        else:  # of all sequences the whole length: a layer's default
+        else:  # full length for all sequences, which is a layer's default
             x = random(4, 3, operator.I)
             y = onnx_models.run_node(node, {"X": x})["Y"].swapaxes(1, 2).reshape(4, 3, -1)
             np.testing.assert_array_equal(rnnfast.onnx.to_layer(node)(x)[0], y)
 
 
 def test_a_model_of_one_size_says_so() -> None:
-    """A length that it takes from an input of fixed size, where X is of another."""
+    """The length comes from an input of fixed size, while X has another size."""
     operator = Operator("GRU", states=False)
     model = TestLengths.model(operator, short=0)
     model.graph.node[1].input[0] = "x"
@@ -314,7 +314,7 @@ EXPORTS = [
 def test_pytorch_exports_with_and_without_states(
     kind: str, batch_first: bool, sizes: str, state: str, opset: int
 ) -> None:
-    """Two layers with the state that PyTorch makes, or a parameter's; any batch where it is open.
+    """Two layers start from PyTorch's own state or a parameter; the batch stays open where it is.
 
     A file of fixed sizes serves other batches, too, where its states are zero.
     """

@@ -1,4 +1,4 @@
-"""`rnnfast.onnx.load`: where operators and their weights are found, and what is refused."""
+"""`rnnfast.onnx.load`: where it finds operators and their weights, and what it refuses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TestWhereOperatorsStand:
 
     @staticmethod
     def parts() -> tuple[Any, dict[str, np.ndarray], list[Any], dict[str, np.ndarray]]:
-        """An operator, its results, nodes that make its weights, and what they make them of."""
+        """Return an operator, its results, the nodes that make its weights, and their inputs."""
         built = onnx_models.build(Operator("LSTM", states=False))
         (node,) = rnnfast.onnx.load(built.model)
         values = {t.name: numpy_helper.to_array(t) for t in built.model.graph.initializer}
@@ -65,7 +65,7 @@ class TestWhereOperatorsStand:
 
     @pytest.mark.parametrize("outside", [0, 2, 4])
     def test_in_a_branch(self, outside: int) -> None:
-        """Some makers of its weights stand in the branch, others around it."""
+        """Some nodes that make its weights are in the branch, others around it."""
         node, expected, makers, sources = self.parts()
         info = helper.make_tensor_value_info
         outputs = [info("Y", TensorProto.FLOAT, None)]

@@ -103,7 +103,7 @@ def test_input_forget_equals_onnxruntime(direction: str, peepholes: bool) -> Non
 
 
 def with_parameters(*names: str) -> dict[str, Any]:
-    """Attributes that name functions and give those with parameters values."""
+    """Return the attributes that name functions and give values to those with parameters."""
     attributes: dict[str, Any] = {"activations": list(names)}
     for key, values in (("activation_alpha", ALPHAS), ("activation_beta", BETAS)):
         if chosen := [values[name] for name in names if name in values]:
@@ -147,7 +147,7 @@ def test_defaults_of_activations_equal_onnxruntime(name: str) -> None:
 
 @pytest.mark.parametrize("op_type", ["RNN", "GRU", "LSTM"])
 def test_a_linear_function_as_keras_converter_writes_it(op_type: str) -> None:
-    """An Affine without beta, which onnxruntime takes for 0."""
+    """The Affine function has no beta, which onnxruntime takes as 0."""
     functions = {"RNN": ["Affine"], "GRU": ["Sigmoid", "Affine"]}
     functions["LSTM"] = [*functions["GRU"], "Affine"]
     alphas = [1.0] * functions[op_type].count("Affine")
@@ -160,7 +160,7 @@ def test_a_linear_function_as_keras_converter_writes_it(op_type: str) -> None:
 def test_a_clip_beyond_every_gate_goes_to_the_kernels(
     op_type: str, clip: float, kernels: bool
 ) -> None:
-    """At 104 the gates are 0, 1 and -1 in float32: the bits are those without a clip."""
+    """At 104 the gates are 0, 1 and -1 in float32, so the bits are those without a clip."""
     operator = Operator(op_type, attributes={"clip": clip}, peepholes=op_type == "LSTM")
     check(operator, kernels=kernels)
     built = onnx_models.build(operator)
@@ -195,7 +195,7 @@ def test_a_clip_beyond_float32_is_none_beyond_float64() -> None:
 @pytest.mark.parametrize("op_type", onnx_models.GATES)
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
 def test_half_precision_weights_become_float32(op_type: str, kind: str) -> None:
-    """The operator is that of the rounded weights."""
+    """The operator is the one with the rounded weights."""
     operator = Operator(op_type, peepholes=op_type == "LSTM")
     built = onnx_models.build(operator, (*onnx_models.CONSTANTS, "initial_h"))
     half = np.dtype(np.float16) if kind == "float16" else helper.tensor_dtype_to_np_dtype(16)
@@ -222,9 +222,9 @@ def test_directions_have_activations_of_their_own() -> None:
 
 
 def project_cases() -> list[Any]:
-    """The ONNX project's own tests of the operators."""
+    """Return the ONNX project's own tests of the operators."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of other operators' cases
+        warnings.simplefilter("ignore")  # from other operators' cases
         from onnx.backend.test.case.node import collect_testcases
 
         found = [c for op in ("LSTM", "GRU", "RNN") for c in collect_testcases(op)]
@@ -256,7 +256,7 @@ def test_there_are_tests_of_the_onnx_project() -> None:
 @pytest.mark.parametrize("op_type", onnx_models.GATES)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_layout_1_is_batch_first(op_type: str, direction: str) -> None:
-    """onnxruntime refuses it, so the operator is held to itself in layout 0."""
+    """onnxruntime refuses layout 1, so the operator is compared with itself in layout 0."""
     operator = Operator(op_type, direction, lengths=True)
     built = onnx_models.build(operator)
     (node,) = rnnfast.onnx.load(built.model)
@@ -313,7 +313,7 @@ def test_no_steps_and_no_sequences(attributes: dict[str, Any]) -> None:
 
 
 def test_float64_operators() -> None:
-    """onnxruntime has none: the float32 operator's results, to float32 accuracy."""
+    """onnxruntime has no float64 operators, so the float32 one is compared, to float32 accuracy."""
     built = onnx_models.build(Operator("GRU", "reverse", attributes={"clip": 0.5}))
     (single,) = rnnfast.onnx.load(built.model)
     for tensor in built.model.graph.initializer:

@@ -1,4 +1,4 @@
-"""`rnnfast.onnx.to_layer`: operators become one network only if their model joins them so."""
+"""`rnnfast.onnx.to_layer`: operators become one network only if their model joins them that way."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from onnx import TensorProto, helper
 import onnx_models
 import rnnfast.onnx
 
-H = 6  # of every operator, as of every input
+H = 6  # of every operator, and the size of every input
 Join = Callable[[str, str], list[Any]]
 
 
 def lstm(name: str, x: str, directions: int = 1) -> tuple[Any, dict[str, np.ndarray]]:
-    """A node that reads x and makes "name.Y", and its weights."""
+    """Return a node that reads x and makes "name.Y", and its weights."""
     rng = np.random.default_rng(len(name))
     depth = H * directions if "second" in name else H
     shapes = {"W": (directions, 4 * H, depth), "R": (directions, 4 * H, H)}
@@ -48,7 +48,7 @@ CONSTANTS = {
 
 
 def two_layers(join: Join, directions: int = 1) -> Any:
-    """A model in which nodes make the second's X of the first's Y."""
+    """Return a model in which nodes make the second operator's X from the first one's Y."""
     first, weights = lstm("first", "X", directions)
     second, more = lstm("second", "joined", directions)
     nodes = [first, *join("first.Y", "joined"), second]
@@ -57,7 +57,7 @@ def two_layers(join: Join, directions: int = 1) -> Any:
 
 
 def two_towers() -> Any:
-    """A model in which both operators read X, whose size is not theirs."""
+    """Return a model in which both operators read X, whose size differs from theirs."""
     rng = np.random.default_rng(0)
     weights = {
         f"{name}.{kind}": rng.standard_normal((1, 4 * H, depth)).astype(np.float32)
@@ -121,7 +121,7 @@ def halves_beside_each_other(y: str, x: str) -> list[Any]:
     ],
 )
 def test_operators_in_a_row_are_layers(join: Join, directions: int) -> None:
-    """As different exporters join them."""
+    """Different exporters join the operators in different ways."""
     model = two_layers(join, directions)
     nodes = rnnfast.onnx.load(model)
     layer = rnnfast.onnx.to_layer(*nodes)
@@ -155,7 +155,7 @@ def of_the_last_state(_: str, x: str) -> list[Any]:
 
 
 def mixed_up(y: str, x: str) -> list[Any]:
-    """The batch of one step into that of another."""
+    """Return a model that mixes the batch of one step into that of another."""
     return [node("Squeeze", [y, "one"], "flat"), node("Transpose", ["flat"], x, perm=[1, 0, 2])]
 
 
@@ -188,7 +188,7 @@ def test_an_operator_is_not_a_layer_twice() -> None:
 
 
 def in_branches() -> Any:
-    """A model with an LSTM in each branch of an If."""
+    """Return a model with an LSTM in each branch of an If."""
     graphs, weights = {}, {}
     for name in ("then", "else"):
         branch, more = lstm(name, "X")
@@ -230,7 +230,7 @@ def test_branches_are_alternatives() -> None:
 
 
 def test_a_loops_body_does_not_follow_what_is_before_the_loop() -> None:
-    """A body is run again and again on its own output."""
+    """A loop's body runs again and again on its own output."""
     first, weights = lstm("first", "X")
     body_node, more = lstm("second", "carried")
     value = helper.make_tensor_value_info
@@ -274,7 +274,7 @@ def test_pytorchs_new_exporter_writes_sizes_as_numbers() -> None:
 
 
 def test_a_reshape_by_the_shape_of_the_models_input() -> None:
-    """As `view(x.size(0), x.size(1), -1)` is exported."""
+    """This is how `view(x.size(0), x.size(1), -1)` is exported."""
     nodes = rnnfast.onnx.load(two_layers(by_the_shape_of_the_input, 2))
     assert rnnfast.onnx.to_layer(*nodes).num_layers == 2
 
@@ -290,7 +290,7 @@ def test_a_reshape_by_the_shape_of_the_models_input() -> None:
     ],
 )
 def test_a_model_is_not_read_in_part(op_type: str, domain: str) -> None:
-    """Quantised operators and those of a runtime are named, not left out."""
+    """Quantised operators and those of a particular runtime are named, not left out."""
     first, weights = lstm("first", "X")
     other = helper.make_node(op_type, ["joined"], ["Y"], name="other", domain=domain)
     if op_type == "ATen":
