@@ -205,7 +205,7 @@ def test_a_model_of_bytes_knows_every_text(tmp_path: Path) -> None:
     assert loaded.vocabulary == ByteVocabulary() != Vocabulary("ab")
     assert loaded.sample(9, "n", temperature=0) == "é🎉\ufffd\nn"
     assert loaded.sample(99, "n", temperature=0, stop="🎉") == "é🎉"
-    assert loaded.sample(3, "n", temperature=0) == "é\ufffd"  # three bytes: é and a part of the next
+    assert loaded.sample(3, "n", temperature=0) == "é\ufffd"  # three bytes: é and part of the next
     assert list(loaded.generate("n", length=6, temperature=0)) == ["é", "🎉"]
     assert loaded.bits_per_character(text) < 0.5
     assert loaded.bits_per_character("日本" * 9) > 1

@@ -165,7 +165,7 @@ def test_bce_with_logits(weight: tuple[int, ...] | None, lengths: bool, reductio
 
 
 def class_data() -> tuple[NDArray, NDArray, NDArray]:
-    """Return logits, targets (some -100, which is ignored, or of the class of weight 0) and weights."""
+    """Return logits, targets (some ignored, -100, or of the class of weight 0) and weights."""
     targets = np.random.default_rng(2).integers(0, C, (T, B))
     targets[2, 0], targets[0, 2], targets[1, 3] = -100, -100, 1
     weight = np.abs(reals(C)) + 0.1

@@ -1,4 +1,4 @@
-"""Optimisers against their formulas in plain NumPy and against torch.optim; schedules; resuming."""
+"""Optimisers against their formulas in plain NumPy and torch.optim; schedules; resuming."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_equal_to_torch(name: str, options: dict[str, Any]) -> None:
     ours = make_parameters("float64")
     train(make_optimizer(name, options, ours), dtype="float64")
     for p, their in zip(ours, theirs, strict=True):
-        # Each step rounds a handful of times; the values are of order 1.
+        # Each step rounds a handful of times, with values of order 1.
         np.testing.assert_allclose(p.value, their.detach().numpy(), rtol=0, atol=1e-14 * STEPS)
 
 
@@ -81,7 +81,7 @@ def test_resuming_is_bit_exact(name: str, options: dict[str, Any]) -> None:
     optimizer = make_optimizer(name, options, first)
     train(optimizer, last=3)
     state = copy.deepcopy(optimizer.state_dict())
-    train(optimizer, 3, 4)  # the state is a copy: going on does not change it
+    train(optimizer, 3, 4)  # further steps leave the state dict unchanged, as it is a copy
 
     resumed = make_parameters("float32")
     optimizer = make_optimizer(name, options, resumed)
@@ -171,7 +171,7 @@ def test_step_refuses_read_only_values() -> None:
     parameters[2].value.flags.writeable = False
     with pytest.raises(ValueError, match=r"p2: .* read-only .* switch to training"):
         optimizer.step()
-    assert optimizer.steps == 1  # what was refused is no step
+    assert optimizer.steps == 1  # a refused step does not count
     np.testing.assert_array_equal(parameters[2].value, before)
 
 

@@ -1,4 +1,4 @@
-"""Options, what a network is and how its calls run: their checks, and their use for many calls."""
+"""The options of networks and calls: their checks, and their reuse for many calls."""
 
 from __future__ import annotations
 

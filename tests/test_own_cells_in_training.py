@@ -1,4 +1,4 @@
-"""Language models of the zoo's cells and of users' own: checkpoints, runs, the command line."""
+"""Language models with the zoo's and users' own cells: checkpoints, runs, the command line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from training_cases import TEXT, VOCABULARY, assert_same_bits, options
 
 
 def step(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
-    """A unit with one gate."""
+    """A step of a unit with one gate."""
     (h,) = state
     (a,) = recurrent(h)
     z = sigmoid(x[0] + channel[0] * h)
@@ -83,7 +83,7 @@ def test_what_a_registered_name_means_elsewhere_does_not_change_what_a_file_hold
     checkpoint = load_checkpoint(tmp_path / "m.safetensors")
     assert checkpoint.model["cell"]["name"] == name
     assert CharLM.load(tmp_path / "m.safetensors").config.cell == name
-    # A file of another process, in which another cell has this name.
+    # A file from another process, in which another cell has this name.
     other = rnnfast.Recurrent(ZOO["mgu"], 3, 12).cell
     checkpoint.model["cell"] = small(other).describe()["cell"] | {"name": name}
     checkpoint.tensors = small(other).state_dict()
@@ -165,7 +165,7 @@ def test_the_command_trains_a_cell_out_of_a_file(capsys: Capture) -> None:
     code, out, err = train(capsys, "text.txt", "--cell", "mine.py:mine", "--steps", 2)
     assert (code, err) == (0, "")
     assert out.startswith("plain@")
-    Path("mine.py").unlink()  # which is not needed any more
+    Path("mine.py").unlink()  # the file is not needed any more
     assert rnnfast_(capsys, "train", "--resume", "--steps", 3)[0] == 0
     assert rnnfast_(capsys, "sample", "--length", 5)[0] == 0
     assert "cell " in rnnfast_(capsys, "info", "model.safetensors")[1]

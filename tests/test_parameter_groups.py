@@ -15,7 +15,7 @@ import rnnfast
 from optim_cases import OPTIMIZERS, make_parameters, reals
 
 STEPS = 5
-# Each optimiser with options of the first group; the second has those of the optimiser.
+# Each optimiser with options for the first group; the second group has the optimiser's own.
 GROUPED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("SGD", {"momentum": 0.9}, {"lr": 0.3, "momentum": 0.0, "weight_decay": 0.1}),
     ("Adagrad", {}, {"lr": 0.3, "eps": 1e-3, "lr_decay": 0.1}),
@@ -239,7 +239,7 @@ def test_a_frozen_gradient_is_zero_and_does_not_count() -> None:
     fill(p, 0)
     p[2].requires_grad = False
     assert not p[2].grad.any()
-    p[2].grad[...] = 1e9  # by hand
+    p[2].grad[...] = 1e9  # set by hand
     squares = sum(float((g.grad.astype("float64") ** 2).sum()) for g in p[:2])
     assert rnnfast.clip_grad_norm_(p, np.inf) == pytest.approx(squares**0.5, rel=1e-6)
     rnnfast.clip_grad_value_(p, 0.5)

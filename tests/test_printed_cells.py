@@ -1,4 +1,4 @@
-"""The C++ that is printed of a traced cell does what its programs do: each stage, in float64."""
+"""The C++ printed for a traced cell does what its programs do: each stage, in float64."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from traced_executor import run_program
 ROOT = Path(__file__).resolve().parents[1]
 CELLS = {name: compiled for name in ZOO if not (compiled := traced.compile(ZOO[name])).norms}
 
-# The arrays of the forward and of the backward pass, in the order of StepValues and StepGradients,
-# by the names that programs have for them.
+# The arrays of the forward and the backward pass, in the order of StepValues and StepGradients, by
+# the names that programs use for them.
 FORWARD = ("slot", "h", "param", "state", "next", "made")
 BACKWARD = ("slot", "param", "state", "next", "dnext", "dmade")
 BACKWARD += ("dslot", "dgate", "dx", "dstate", "dparam", "made")
-SIZE = 64  # places of each array
+SIZE = 64  # number of places in each array
 
 NUMBERS = """
 #include <cmath>
@@ -70,7 +70,7 @@ void run(int stage, bool backward, N** a) {
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    """All printed cells, with a function of the name of each."""
+    """Compile all printed cells, with a function named after each."""
     folder = tmp_path_factory.mktemp("printed")
     printed: dict[str, Header] = {name: header(cell) for name, cell in CELLS.items()}
     text = NUMBERS + "".join({h.name: h.text for h in printed.values()}.values())
@@ -88,7 +88,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 def programs(name: str) -> list[tuple[traced.Program, traced.Program]]:
-    """The forward and backward programs of a cell's stages, the opening first."""
+    """Return the forward and backward programs of a cell's stages, starting with the opening."""
     cell = CELLS[name]
     opening = [] if cell.opening is None else [cell.opening]
     return [*opening, *((stage.forward, stage.backward) for stage in cell.stages)]

@@ -1,4 +1,4 @@
-"""Progress where it is shown: on terminals, in notebooks, in files."""
+"""Progress on terminals, in notebooks and in files."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def test_a_terminal_is_left_in_order_when_a_run_fails() -> None:
     with pytest.raises(TrainingError, match="diverged"):
         run(LiveProgress(console), Spoil())
     shown = console.file.getvalue()
-    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1  # the cursor, off and on
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1  # the cursor, hidden and shown
 
 
 def test_a_notebook_has_one_line_that_is_renewed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("VIRTUAL_ENV", raising=False)  # which IPython may warn of
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)  # IPython may warn about it
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     shell = pytest.importorskip(
         "IPython.core.interactiveshell", reason="IPython is not installed"

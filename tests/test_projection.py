@@ -1,4 +1,4 @@
-"""LSTM layers whose h is projected, `proj_size`: as layers, and what has none says so.
+"""LSTM layers that project h, `proj_size`, and the errors of cells that cannot.
 
 `test_sequence.py`, `test_bfloat16.py`, `test_determinism.py` and `test_recompute.py` compare their
 results with the reference and with themselves.
@@ -77,7 +77,7 @@ def test_streams_in_bfloat16_give_the_bits_of_a_call() -> None:
 
 
 def test_gradients_are_those_of_the_function_that_the_layer_computes() -> None:
-    """By central differences of the engine itself, along one direction for each array."""
+    """Compare with central differences of the engine itself, along one direction for each array."""
     layer = cases.make_layer(CASE)
     d = cases.make_data(CASE)
     rng = np.random.default_rng(0)
@@ -97,7 +97,7 @@ def test_gradients_are_those_of_the_function_that_the_layer_computes() -> None:
         ends = []
         for side in (1, -1):
             parameter.value = values + side * 1e-5 * direction
-            layer.eval().train()  # no call waits
+            layer.eval().train()  # no call is waiting
             ends.append(loss())
         parameter.value = values
         assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(expected, rel=1e-6, abs=1e-6)

@@ -1,4 +1,4 @@
-"""The public face of the package: signatures, parts that load themselves, and repr."""
+"""The public interface of the package: signatures, lazily loaded parts, and repr."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import rnnfast
 from layer_cases import NAMED
 
-# PyTorch's layers take these by position; nonlinearity is of RNN only, in the fourth place.
+# PyTorch's layers take these by position; only RNN has nonlinearity, in the fourth place.
 POSITIONAL = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout"]
 POSITIONAL += ["bidirectional"]
 KEYWORDS = ["recompute", "learn_state", "zoneout", "input_dropout", "recurrent_dropout", "dtype"]
@@ -70,7 +70,7 @@ def test_a_number_in_the_place_of_a_flag_is_refused(name: str) -> None:
 def test_dropout_warns_where_it_has_no_effect(make: Any) -> None:
     with pytest.warns(UserWarning, match="no effect with num_layers = 1; got dropout = 0.5") as w:
         make()
-    assert w[0].filename == __file__  # the user's line
+    assert w[0].filename == __file__  # the warning points to the user's line
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rnnfast.LSTM(3, 5, 2, dropout=0.5)
@@ -164,7 +164,7 @@ def test_a_missing_library_is_named_on_use_and_not_listed() -> None:
     ],
 )
 def test_what_is_printed_tells_what_it_is(make: Any, expected: str) -> None:
-    printed = re.sub(", device='?[a-z]+'?", "", repr(make()))  # the tests choose another
+    printed = re.sub(", device='?[a-z]+'?", "", repr(make()))  # the tests may choose another device
     assert printed == expected
 
 

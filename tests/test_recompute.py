@@ -1,4 +1,4 @@
-"""Backward that makes the gates again: the same bits as without, out of less memory."""
+"""A backward pass that recomputes the gates gives the same bits with less memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cases import Case
 from rnnfast import functional
 from rnnfast.reference import CELLS
 
-# Several segments each: few rows a step and many, and ones that threads share by sequences.
+# Several segments each, with few and many rows per step, and some shared by sequences.
 SIZES = (
     {"T": 2600, "B": 1, "I": 3, "H": 9},
     {"T": 700, "B": 5, "I": 18, "H": 70},
@@ -93,7 +93,7 @@ def test_same_bits_over_ten_thousand_steps(cell: str) -> None:
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", KEEPS_GATES)
 def test_layers(cell: str, bidirectional: bool) -> None:
-    """Also called twice, as recomputation must leave the outputs as they are."""
+    """Layers are also called twice, because recomputation must leave the outputs unchanged."""
     rng = np.random.default_rng(1)
     x = rng.standard_normal((600, 3, 5)).astype(np.float32)
     dy = rng.standard_normal((600, 3, 7 * (1 + bidirectional))).astype(np.float32)

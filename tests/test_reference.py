@@ -1,4 +1,4 @@
-"""The reference checked on its own: gradients by central differences, known values, semantics."""
+"""The reference itself: gradients by central differences, known values, semantics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_registry_is_the_engines() -> None:
 
 
 def objective(case: Case, data: cases.Data) -> float:
-    """Scalar whose gradients are those that `run_reference` computes from dy and dstate."""
+    """Return the scalar whose gradients `run_reference` computes from dy and dstate."""
     network = Network(
         CELLS[case.cell],
         data.x,
@@ -75,7 +75,7 @@ def test_gradients_by_central_differences(case: Case) -> None:
 
 
 def test_nas_known_values() -> None:
-    """The values that TensorFlow's own test of its NASCell states, for the authors' settings."""
+    """The values come from TensorFlow's own test of its NASCell, with the authors' settings."""
     x = np.array([[[1.0] * 4, [2.0] * 4, [3.0] * 4]])
     weights = [(np.full((48, 4), 0.5), np.full((48, 6), 0.5), None, None, None)]
     network = Network(CELLS["nas"], x, weights, [np.full((1, 3, 6), 0.1)] * 2)
@@ -158,7 +158,7 @@ def test_dropout_masks_scale_the_outputs_between_layers() -> None:
 
 
 def tape_of(network: Network) -> Iterator[Var]:
-    """Every value that the outputs and final states of a network are made of."""
+    """Return every value that the outputs and final states of a network are computed from."""
     seen: set[int] = set()
     todo = [*network._ys, *itertools.chain(*network._final)]
     while todo:
@@ -171,7 +171,7 @@ def tape_of(network: Network) -> Iterator[Var]:
 
 @pytest.mark.parametrize("cell", ZOO)
 def test_float32_is_computed_in_float32(cell: str) -> None:
-    """At every value and gradient on the way: results are cast on their way out."""
+    """Every intermediate value and gradient is checked, because results are cast at the end."""
     case = Case(cell, L=2, lengths=True)
     case = replace(case, I=case.H) if cell_named(cell).reads_input else replace(case, D=2)
     d = cases.make_data(case)
@@ -193,7 +193,7 @@ def test_float32_is_computed_in_float32(cell: str) -> None:
 
 
 def test_min_char_rnn_gradients_are_the_tapes() -> None:
-    """The hand-written backward pass against the tape, through the softmax."""
+    """Compare the hand-written backward pass with the tape, through the softmax."""
     vocabulary, hidden, steps = 5, 4, 6
     rng = np.random.default_rng(3)
     model = min_char_rnn.CharRnn.initial(vocabulary, hidden, seed=1)

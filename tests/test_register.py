@@ -1,4 +1,4 @@
-"""Names of cells: the zoo's, registered ones, and those of cells that are passed as they are."""
+"""Names of cells: the zoo's, registered ones, and those of cells passed as objects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T, B, I, H = 4, 3, 5, 6
 
 
 def made(slope: float, name: str = "sloped") -> rnnfast.Cell:
-    """A cell, made anew, with equations that depend on a number."""
+    """Return a new cell with equations that depend on a number."""
 
     def step(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
         (h,) = state
@@ -61,7 +61,7 @@ def test_a_name_stands_for_one_set_of_equations() -> None:
         rnnfast.register(made(0.5), "lstm")
     with pytest.raises(ValueError, match=wrong.format("mgu")):
         rnnfast.register(made(0.5), "mgu")
-    other = rnnfast.Recurrent(made(0.75, "half"), I, H)  # which needs no name of its own
+    other = rnnfast.Recurrent(made(0.75, "half"), I, H)  # needs no name of its own
     assert other.cell.startswith("half@")
     assert not np.array_equal(outputs(other.cell), outputs("half"))
     assert rnnfast.register(CELLS["gru"]) == "gru"
@@ -104,7 +104,7 @@ def test_the_same_equations_are_defined_once_in_whatever_objects_they_come() -> 
     assert not np.array_equal(noisy[0], y)
     with pytest.raises(ValueError, match="weights: expected packed ones of"):
         functional.forward(made(2.75), x, packed)
-    assert cell_named(name).step(*stand_ins())  # the first of them
+    assert cell_named(name).step(*stand_ins())  # the first one registered
 
 
 def stand_ins() -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""What the reserve tells of itself, and reserves made again from their bytes."""
+"""What the reserve reports about itself, and reserves restored from their bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnnfast.reference import CELLS
 
 
 def aligned_copy(memory: np.ndarray) -> np.ndarray:
-    """A copy at an address that is a multiple of 64."""
+    """Return a copy at an address that is a multiple of 64."""
     room = np.empty(memory.size + 64, np.uint8)
     start = -room.ctypes.data % 64
     copy = room[start : start + memory.size]
@@ -26,7 +26,7 @@ def aligned_copy(memory: np.ndarray) -> np.ndarray:
 
 
 def trained(case: Case, dropout: float = 0.0) -> tuple[np.ndarray, functional.Reserve, list[Any]]:
-    """y and the reserve of a training call, and what `restore` takes of that call."""
+    """Return y and the reserve of a training call, and what `restore` needs from that call."""
     d = cases.make_data(case)
     weights = [functional.Weights(*w) for w in d.weights]
     options = network.network_options(
@@ -63,7 +63,7 @@ def test_the_bytes_outlive_the_reserve() -> None:
     memory = reserve.core.memory
     before = memory.copy()
     del reserve
-    trained(some_case("lstm"))  # would take the block, were it free
+    trained(some_case("lstm"))  # would reuse the block if it were free
     np.testing.assert_array_equal(memory, before)
 
 

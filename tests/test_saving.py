@@ -1,4 +1,4 @@
-"""Modules of any class in files: their parameters, and the arguments that make them again."""
+"""Files of modules of any class: their parameters, and the arguments to construct them again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rnnfast.training import CharLM, Vocabulary
 
 
 class Tagger(Module):
-    """A model as users write them."""
+    """A model as users would write it."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ def step(x: Any, recurrent: Any, state: Any, _channel: Any) -> Any:
 
 
 def sequence_layers() -> list[Module]:
-    """What makes one vector of 2 numbers of a sequence of vectors of 3 numbers."""
+    """Return layers that turn a sequence of vectors of 3 numbers into a vector of 2 numbers."""
     return [
         rnnfast.Conv1d(3, 4, 3, padding="causal"),
         rnnfast.Residual(rnnfast.Sequential(rnnfast.LayerNorm(4), Linear(4, 4), rnnfast.SiLU())),
@@ -313,7 +313,7 @@ def test_another_class_is_refused(tmp_path: Path) -> None:
 
 
 def rewritten(module: Module, path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """A whole file that says something else."""
+    """Write a valid file with other contents."""
     from rnnfast._engine import tensor_files
     from rnnfast.layers.constructed import _format
 
@@ -332,7 +332,7 @@ def test_missing_and_surplus_parameters(tmp_path: Path) -> None:
     rewritten(Linear(2, 3), path, lambda f: f["tensors"].update(weight=np.zeros((3, 3), "f4")))
     assert "weight: expected shape of the parameter = (3, 2), got (3, 3)" in refused(path)
     model = Holder([Linear(2, 2)])
-    model.layers.append(Linear(2, 2))  # of which the constructor knows nothing
+    model.layers.append(Linear(2, 2))  # the constructor does not know about it
     model.save(path)
     assert refused(path) == f"{no}unexpected 'layers.1.bias', 'layers.1.weight'"
 

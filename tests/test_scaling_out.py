@@ -1,4 +1,4 @@
-"""Several processes: data-parallel training over MPI, a search on the workers of Dask."""
+"""Several processes: data-parallel training over MPI, and a search on Dask workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
-# Parts of unequal size, and several steps: what differs in one would show in the next.
+# The parts have unequal sizes; an error in one step would show in the next.
 PARALLEL = """
 import sys
 import numpy as np
@@ -48,7 +48,7 @@ for step, (parallel, alone) in enumerate(zip(steps(world), steps(MPI.COMM_SELF),
 
 
 def mpiexec() -> list[str]:
-    """The command that starts two processes, or a skip."""
+    """Return the command that starts two processes, or skip the test."""
     pytest.importorskip("mpi4py", reason="mpi4py is not installed")
     beside = Path(sys.executable).parent / "mpiexec"
     command = str(beside) if beside.exists() else shutil.which("mpiexec")
@@ -73,8 +73,8 @@ def test_two_processes_of_mpi_give_the_gradients_of_one(tmp_path: Path) -> None:
         [line.split() for line in run([*mpiexec(), str(script), str(EXAMPLES)]).splitlines()]
     )
     assert len(rows) == 3
-    # A gradient sums 20 steps of 31 sequences; sums in another order differ by less than a rounding
-    # a term.
+        # A gradient sums 20 steps of 31 sequences. Sums in another order differ by less than one
+        # rounding per term.
     assert (rows[:, 1:].astype(float) < 20 * 31 * np.finfo(np.float64).eps).all(), rows
 
 
@@ -85,7 +85,7 @@ def test_the_example_of_mpi_learns() -> None:
     assert losses[-1] < losses[0] / 20
 
 
-@pytest.mark.slow  # processes start
+@pytest.mark.slow  # starts processes
 def test_a_search_on_two_workers_of_dask() -> None:
     pytest.importorskip("distributed", reason="dask's distributed is not installed")
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
@@ -96,7 +96,7 @@ def test_a_search_on_two_workers_of_dask() -> None:
     best = re.search(r"best ({.*})", output)
     assert best
     assert errors[best[1]] == min(errors.values())
-    # The series is known: the ensemble's forecast is near what follows without noise.
+    # The series is known, so the forecast must be close to its continuation without noise.
     forecast = ast.literal_eval(output.partition("forecast")[2].strip())
     months = np.arange(300, 312)
     truth = np.sin(months * np.pi / 6) + months / 60

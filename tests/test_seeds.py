@@ -1,4 +1,4 @@
-"""`rnnfast.manual_seed`: what is given no seed is reproducible."""
+"""`rnnfast.manual_seed` makes everything that has no seed of its own reproducible."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_same_seed_gives_the_same_bits(name: str) -> None:
         first = make()
         results.append((first, make()))
     np.testing.assert_array_equal(results[1], results[0])
-    assert not np.array_equal(results[0][0], results[0][1])  # one after the other
+    assert not np.array_equal(results[0][0], results[0][1])  # successive draws differ
     assert not np.array_equal(results[2][0], results[0][0])
     rnnfast.manual_seed(None)
     assert not np.array_equal(make(), make())

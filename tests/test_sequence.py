@@ -22,7 +22,7 @@ def test_matches_the_reference(case: Case) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("T", "B"), [(0, 3), (4, 0), (0, 0)])
 def test_empty_sizes(cell: str, dtype: str, T: int, B: int) -> None:
-    """No steps: the final states are the initial ones. No sequences: gradients of weights are 0."""
+    """Without steps, states stay the initial ones; without sequences, weight gradients are 0."""
     case = Case(cell, T=T, B=B, H=3, L=2, D=2, dtype=dtype)
     results = cases.run_engine(case)
     expected = cases.run_reference(case)
@@ -117,7 +117,7 @@ def test_indices_of_any_integer_type(kind: str) -> None:
 
 
 def test_views_are_read_as_they_are() -> None:
-    """Arrays that are not contiguous, or not writable, give what their copies give."""
+    """Arrays that are not contiguous or not writable give what their copies give."""
     case = Case("peephole_lstm", T=6, L=2, D=2, lengths=True)
     d = cases.make_data(case)
 
@@ -157,14 +157,14 @@ def test_nan_stays_in_its_sequence(cell: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_are_added_to_given_arrays(cell: str, dtype: str, bias: bool, steps: int) -> None:
-    """The same bits as gradients in new arrays that are added afterwards."""
+    """The bits are those of gradients in new arrays that are added afterwards."""
     case = Case(cell, dtype=dtype, T=steps, B=3, I=19, H=35, L=2, D=2, bias=bias)
     data = cases.make_data(case)
     weights = [functional.Weights(*w) for w in data.weights]
     _, _, reserve = functional.forward(cell, data.x, weights, training=True, **case.options)
     assert reserve is not None
     _, _, new = functional.backward(reserve, data.dy)
-    # Any values will do, such as those of the weights.
+    # Any values will do, even those of the weights.
     given = [functional.Weights(*(None if a is None else a.copy() for a in w)) for w in weights]
     _, _, returned = functional.backward(reserve, data.dy, dweights=given)
     for before, gradient, after, same in zip(weights, new, given, returned, strict=True):

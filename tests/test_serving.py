@@ -35,7 +35,7 @@ def pool(layer: rnnfast.GRU) -> Iterator[rnnfast.StreamPool]:
 
 
 class Gate:
-    """A stream that waits in its steps until it is opened."""
+    """A stream whose steps wait until it is opened."""
 
     def __init__(self, pool: rnnfast.StreamPool) -> None:
         self.open, self.entered, self.batches = threading.Event(), threading.Event(), []
@@ -66,7 +66,7 @@ def test_threads_get_the_bits_of_streams_of_their_own(
             return np.stack(results)
 
     with ThreadPoolExecutor(N) as clients:
-        for _ in range(3):  # sessions take the places of others
+        for _ in range(3):  # sessions take the places of closed ones
             y = np.stack(list(clients.map(client, range(N))), axis=1)
             np.testing.assert_array_equal(y, layer(x)[0])
     stats = pool.stats()
@@ -215,7 +215,7 @@ def test_a_session_closed_while_its_step_waits(pool: rnnfast.StreamPool, x: NDAr
     for future in (waits, other):
         with pytest.raises(RuntimeError, match="the session was closed while the step waited"):
             future.result(30)
-    assert pool.stats().sessions == 1  # its step is being taken
+    assert pool.stats().sessions == 1  # its step is still running
     gate.open.set()
     assert taken.result(30).shape == (H,)
     for call in (one.step, lambda row: pool.submit(one, row)):
@@ -241,7 +241,7 @@ def test_cancelled_steps_are_not_taken(
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(one.astep(x[1, 0]), 0.001)
 
-    asyncio.run(give_up())  # its loop is closed when the pool comes to it
+    asyncio.run(give_up())  # the loop is closed when the pool gets to the step
     last = pool.submit(one, x[1, 0])
     gate.open.set()
     expected = layer(x[:2, :1])[0]

@@ -1,8 +1,8 @@
-"""A published model, silero-vad: its trained LSTM through both doors.
+"""A published model, silero-vad: its trained LSTM, loaded from PyTorch and from ONNX.
 
-The package holds the model as TorchScript, as ONNX (for two sampling rates in the branches of an
-`If`, and as one plain graph), and an older training of it as safetensors. It is read where it lies
-and not imported, as it imports PyTorch.
+The package contains the model as TorchScript, as ONNX (once with two sampling rates in the branches
+of an `If`, once as a plain graph), and an older training of it as safetensors. The tests read these
+files without importing the package, since it imports PyTorch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PREFIXES = {"16k": "_model.decoder.rnn", "8k": "_model_8k.decoder.rnn"}
 def near(
     layer: rnnfast.Recurrent, x: np.ndarray, state: tuple[np.ndarray, ...], peer: list[np.ndarray]
 ) -> None:
-    """The layer's y, h and c are those of float64 NumPy and of a peer, which errs as well."""
+    """Check the layer's y, h and c against float64 NumPy and a peer, which has errors as well."""
     y, final = layer(x, state)
     names = ("y", "h", "c")
     results = dict(zip(names, (y, *final), strict=True))
@@ -56,7 +56,7 @@ def random_state(batch: int) -> tuple[np.ndarray, ...]:
 
 
 def sound(seconds: float) -> np.ndarray:
-    """Something with pitch, formants and pauses, 16,000 values a second."""
+    """Return a sound with pitch, formants and pauses, at 16,000 values per second."""
     rng = np.random.default_rng(2)
     t = np.arange(int(16000 * seconds)) / 16000
     voice = sum(np.sin(2 * np.pi * 140 * k * t + k) / k for k in range(1, 25))
@@ -65,7 +65,7 @@ def sound(seconds: float) -> np.ndarray:
 
 
 def framed(values: np.ndarray) -> np.ndarray:
-    """Frames of 512 values, each after the last 64 of the one before: what the model reads."""
+    """Return the model's input: frames of 512 values, each after the last 64 of the one before."""
     frames = values[: values.size // 512 * 512].reshape(-1, 512)
     before = np.concatenate([np.zeros((1, 64), np.float32), frames[:-1, -64:]])
     return np.concatenate([before, frames], axis=1)
@@ -84,7 +84,7 @@ def torch() -> Any:
 
 def jit_state_dict(torch: Any) -> dict[str, Any]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TorchScript is on its way out
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
         state_dict: dict[str, Any] = torch.jit.load(DATA / "silero_vad.jit").state_dict()
     return {name: w for name, w in state_dict.items() if ".decoder.rnn." in name}
 
@@ -119,7 +119,7 @@ def test_onnx_on_what_the_model_itself_feeds_it(onnx_door: Any) -> None:
 
 
 def test_onnx_and_torchscript_give_the_same_weights(onnx_door: Any, torch: Any) -> None:
-    """The operators in the branches of the large model: 8 kHz and 16 kHz, each written twice."""
+    """The large model's branches have operators for 8 kHz and 16 kHz, each of them twice."""
     nodes = onnx_door.load(DATA / "silero_vad.onnx")
     rates = ["8k" if "else_branch" in node.name else "16k" for node in nodes]
     assert sorted(rates) == ["16k", "16k", "8k", "8k"]

@@ -30,8 +30,8 @@ def _one_thread(threads: None) -> None:  # noqa: ARG001
     rnnfast.set_num_threads(1)
 
 
-# None is expected to fail. Those of arrays of other libraries are skipped unless SCIPY_ARRAY_API
-# is set.
+# No check is expected to fail. Checks with other array libraries are skipped unless
+# SCIPY_ARRAY_API is set.
 @parametrize_with_checks(
     [
         RecurrentRegressor(hidden_size=16, learning_rate=0.03, max_iter=40),
@@ -51,11 +51,11 @@ def test_a_regressor_learns_targets_of_unequal_sequences() -> None:
     assert model.n_features_in_ == 2
     assert model.loss_curve_[-1] < model.loss_curve_[0] / 20
     one = np.stack([model.predict([s])[0] for s in sequences[120:]])
-    np.testing.assert_array_equal(model.predict(sequences[120:]), one)  # padding counts nothing
+    np.testing.assert_array_equal(model.predict(sequences[120:]), one)  # padding has no effect
 
 
 def test_forms_of_x_mean_the_same() -> None:
-    """The network is the same, bit by bit, for a table, an array and a list of the same steps."""
+    """A table, an array and a list of the same steps give the same network, bit for bit."""
     cut = X.reshape(60, 4, 2)
     table = RecurrentRegressor(input_size=2, **QUICK).fit(X, SUMS)
     expected = table.predict(X)
@@ -76,7 +76,7 @@ def test_several_layers_and_any_cell() -> None:
 
 
 def test_scaling_is_inside() -> None:
-    """Units of X and y do not matter: powers of 2 scale without rounding, so the bits stay."""
+    """Units of X and y do not matter: scaling by powers of 2 is exact, so the bits are the same."""
     plain = RecurrentRegressor(**QUICK).fit(X, SUMS).predict(X)
     other = RecurrentRegressor(**QUICK).fit(X * 1024, SUMS * 4).predict(X * 1024)
     np.testing.assert_array_equal(other, plain * 4)
@@ -94,7 +94,7 @@ def test_the_seed_makes_everything() -> None:
 def test_early_stopping_keeps_the_best_weights() -> None:
     noise = np.random.default_rng(1).normal(
         size=60
-    )  # nothing to learn: what is held out soon gets worse
+    )  # there is nothing to learn, so the held-out loss soon rises
     model = RecurrentRegressor(
         early_stopping=True, n_iter_no_change=3, max_iter=200, random_state=0
     )
@@ -117,7 +117,7 @@ def test_pipelines_clones_and_files(kind: Any) -> None:
     np.testing.assert_array_equal(clone(pipeline).fit(X, y).predict(X), expected)
 
 
-@pytest.mark.slow  # processes start
+@pytest.mark.slow  # starts processes
 def test_a_grid_search_in_two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RNNFAST_NUM_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
@@ -129,7 +129,7 @@ def test_a_grid_search_in_two_processes(monkeypatch: pytest.MonkeyPatch) -> None
     assert parallel.best_params_["max_iter"] == 40
     key = "mean_test_score"
     np.testing.assert_array_equal(parallel.cv_results_[key], alone.cv_results_[key])
-    # The processes, which are still there, share the CPUs.
+    # The processes are still running and share the CPUs.
     threads = joblib.Parallel(n_jobs=2)(joblib.delayed(rnnfast.get_num_threads)() for _ in "ab")
     assert set(threads) == {max(1, joblib.cpu_count() // 2)}
 
@@ -167,7 +167,7 @@ def test_sequences_that_do_not_fit_are_named() -> None:
 
 
 def test_an_interrupt_ends_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The trainer ends cleanly at Ctrl-C; a search must hear of it, or it would go on."""
+    """The trainer ends cleanly at Ctrl-C, but a search must see the interrupt or it would go on."""
     import signal
 
     from rnnfast.training.trainer import Trainer

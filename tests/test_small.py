@@ -1,4 +1,4 @@
-"""Few rows, packed weights and streams: the same bits as large calls, and never a stale copy."""
+"""Few rows, packed weights and streams give the bits of large calls, and no copy gets stale."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from rnnfast import functional
 from rnnfast.benchmark import latency
 from rnnfast.reference import CELLS
 
-# T, B of calls of fewer than eight rows, inside batches of more; sizes with every kind of tail, and
-# sums longer than a block of the depth. All rows of the batch are summed in one go (126 at most).
+# T, B of calls with fewer than eight rows, inside larger batches. Sizes have every kind of tail, and
+# sums longer than a block of the depth. All rows of the batch (at most 126) are summed at once.
 FEW = [(1, 1), (1, 7), (7, 1), (2, 3)]
 SIZES = [(1, 1), (5, 3), (17, 33), (600, 70), (65, 130)]
 EACH = [
@@ -40,7 +40,7 @@ EACH = [
 
 
 def among_many(few: Case) -> tuple[Case, np.ndarray]:
-    """A batch with the sequences of `few` among others, and their places in it."""
+    """Return a batch that contains the sequences of `few` among others, and their places in it."""
     return replace(few, B=18), np.arange(3, 3 + few.B)
 
 
@@ -59,7 +59,7 @@ def test_few_rows_give_the_bits_of_many(few: Case) -> None:
 @pytest.mark.parametrize("adds", [False, True])
 @pytest.mark.parametrize("few_rows", EACH, ids=str)
 def test_weight_gradients_of_few_rows_have_the_bits_of_many(few_rows: Case, adds: bool) -> None:
-    """Sequences whose outputs have no gradient add nothing to the weights' gradients but zeros."""
+    """Sequences whose outputs have no gradient add only zeros to the weights' gradients."""
     case, members = among_many(few_rows)
     d = cases.make_data(case)
     others = np.setdiff1d(np.arange(case.B), members)
@@ -83,7 +83,7 @@ def test_weight_gradients_of_few_rows_have_the_bits_of_many(few_rows: Case, adds
 
 
 def test_large_weight_gradients_go_around_the_caches_whole() -> None:
-    """Streamed rows and their neighbours, against the same gradient by hand."""
+    """Compare streamed rows and their neighbours with the same gradient computed by hand."""
     rng = np.random.default_rng(0)
     H, x = 1024, rng.standard_normal((1, 1, 1040)).astype("float32")
     weights = functional.Weights(*(rng.standard_normal(s, "f4") for s in ((H, 1040), (H, H))))
@@ -182,7 +182,7 @@ def test_evaluation_follows_every_change_of_the_weights() -> None:
     optimizer = rnnfast.SGD(layer.parameters(), 0.1)
     with pytest.raises(ValueError, match=r"^weight_ih_l0: .* read-only .* `layer.train\(\)`"):
         optimizer.step()
-    view[0] += 1  # made while the layer was in training: counts from then on
+    view[0] += 1  # a view from training mode: its change is seen after train()
     np.testing.assert_array_equal(layer(x)[0], y)
     changed = layer.train()(x)[0].copy()
     assert (changed != y).any()
@@ -216,7 +216,7 @@ def test_copies_of_layers_are_their_own(make: Any) -> None:
     assert not twin.eval()(x)[0].any()
     np.testing.assert_array_equal(layer(x)[0], y)
     twin.train()(x)
-    assert make(twin).training  # also with a reserve that waits for backward
+    assert make(twin).training  # even with a reserve that waits for backward
 
 
 @pytest.mark.parametrize("kind", ["reals", "indices"])
@@ -245,7 +245,7 @@ def test_streams_begin_with_zeros_and_keep_their_weights_and_state() -> None:
     expected = layer.eval()(np.ones((2, 2, 3), np.float32))[0]
     h, c = layer.train()(x[None])[1]
     begun = layer.stream(2, (h, c))
-    h[:] = 0  # the stream has its own
+    h[:] = 0  # the stream has its own copy
     for p in layer.parameters():
         p.value[:] = 0
     np.testing.assert_array_equal(begun(x), expected[1])
@@ -273,7 +273,7 @@ def test_streams_refuse() -> None:
 
 
 def test_latency_measures_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a clock that the calls themselves advance, so that their times are known."""
+    """The calls themselves advance the clock, so that their times are known."""
     network = latency.Network("lstm", 2, 8, characters=11)
     assert network.bytes == 4 * (32 * (1 + 8) + 32 * (8 + 8))
     now = 0
@@ -287,12 +287,12 @@ def test_latency_measures_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None
 
         return call
 
-    # Ten calls that warm the caches come before those that count, in each of two turns.
+    # In each of two turns, ten calls warm the caches before those that count.
     turns = [[1000] * 10, range(100), range(100, 200), [1000] * 10, range(200, 400)]
     calls = {"ramp": lasting(*itertools.chain(*turns)), "constant": lasting(*[7] * 420)}
     monkeypatch.setattr(latency.time, "perf_counter", lambda: now)
     found = latency.measure_latency(calls, seconds=40_000)
-    # The percentiles of 0, ..., 399 lie at these shares of 399.
+    # The percentiles of 0, ..., 399 are at these fractions of 399.
     assert found["ramp"].calls == found["constant"].calls == 400
     np.testing.assert_allclose(found["ramp"].percentiles, [199.5, 359.1, 395.01, 398.601])
     assert found["constant"].percentiles == (7, 7, 7, 7)

@@ -1,4 +1,4 @@
-"""The stages of each cell's C++ header are those that its equations have."""
+"""The stages in each cell's C++ header match its equations."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rnnfast.reference import CELLS
 from rnnfast.reference.cell import Inputs
 from rnnfast.reference.tape import Var
 
-Product = tuple[str, list[int]]  # what is multiplied, and the gates that it is added to
+Product = tuple[str, list[int]]  # what is multiplied, and the gates to which it is added
 
 
 def parents(node: Var) -> list[Var]:
-    """What a value was directly made of."""
+    """Return the values that a value was computed from directly."""
     return [parent for parent, _ in node._parents]
 
 
 class Trace:
-    """A step of a reference cell, run once on random numbers, with a note of each product."""
+    """A step of a reference cell, run once on random numbers, with a record of each product."""
 
     def __init__(self, name: str) -> None:
         cell, rng = CELLS[name], np.random.default_rng(0)
@@ -30,9 +30,9 @@ class Trace:
             [Var(rng.standard_normal((2, 3))) for _ in range(count)]
             for count in (cell.gates, cell.states, cell.params)
         )
-        self.recurrent: dict[int, Var] = {}  # gates' recurrent parts
+        self.recurrent: dict[int, Var] = {}  # the recurrent parts of gates
         self._values: list[Var] = []  # operands that are not states
-        self._calls: list[tuple[int, Product]] = []  # with the stage, from 1 on
+        self._calls: list[tuple[int, Product]] = []  # with the stage, counted from 1
         self._made_in: dict[int, int] = {}  # the stage of a product's result, by its id
         x = Inputs(self.inputs)
         self.results = cell.step(x, self._multiply, self._state, channel)  # type: ignore[arg-type]
@@ -53,19 +53,19 @@ class Trace:
         return products
 
     def _stage_of(self, node: Var) -> int:
-        """The last stage whose products a value depends on; 0 for none."""
+        """Return the last stage whose products a value depends on, or 0 if there is none."""
         before = [self._stage_of(parent) for parent in parents(node)]
         return max([self._made_in.get(id(node), 0), *before])
 
     def stages(self) -> list[list[Product]]:
-        """The products of each stage; none of the first if a value is made of the states alone."""
+        """Return the products of each stage; the first is empty if a value needs the states alone."""
         last = max(stage for stage, _ in self._calls)
         found = [[p for stage, p in self._calls if stage == k] for k in range(1, last + 1)]
         opens = any(self._stage_of(value) == 0 for value in self._values)
         return [[], *found] if opens else found
 
     def nodes(self) -> Iterator[Var]:
-        """Everything that the new states are made of."""
+        """Return everything that the new states are computed from."""
         seen: dict[int, Var] = {}
         todo = [*self.results, *self._values]
         while todo:
@@ -76,7 +76,7 @@ class Trace:
         return iter(seen.values())
 
     def is_split(self, gate: int) -> bool:
-        """Whether a gate's two parts are used for anything but their sum."""
+        """Return whether a gate's two parts are used for anything but their sum."""
         x, h = self.inputs[gate], self.recurrent[gate]
         for node in self.nodes():
             of_it = [p for p in parents(node) if p is x or p is h]
@@ -101,7 +101,7 @@ def test_a_stage_that_sees_sums_needs_no_more(cell: str) -> None:
 
 
 def test_mut3_has_all_kinds_of_stages() -> None:
-    """The tests above would pass if both sides were empty."""
+    """If both sides were empty, the tests above would pass."""
     opening, first, second = functional.cells()["mut3"].stages
     assert opening.products == []
     assert first.products == [("state 0", [0]), ("value 0", [1])]

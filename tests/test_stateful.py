@@ -1,15 +1,12 @@
 """Layers, their copies, streams and optimisers in any order of use, against fresh ones.
 
-A state machine of hypothesis trains, evaluates, writes, copies, saves and loads a layer. Beside it
-stand plain arrays: the weights, gradients and optimiser state as they should be. What the layer
-gives must be, bit by bit, what a layer gives that was just made from these arrays. CI runs a few
-hundred orders, the same each time;
+A hypothesis state machine trains, evaluates, writes, copies, saves and loads a layer. In parallel,
+it tracks in plain arrays what the weights, gradients and optimiser state should be. A layer's
+results must be, bit for bit, those of a layer newly made from these arrays. CI runs the same few
+hundred orders each time. For a longer run, with new orders each time:
 
     RNNFAST_FUZZ_EXAMPLES=20000 pytest tests/test_stateful.py
-
-runs longer, with others each time.
 """
-
 from __future__ import annotations
 
 import copy
@@ -56,7 +53,7 @@ COPIES = [copy.deepcopy, through_pickle(2), through_pickle(4), through_pickle(5)
 
 
 class Use(RuleBasedStateMachine):
-    """Rules name what users do. `group` is a layer and its shallow copies, which share weights."""
+    """A state machine in which rules are what users do, on a layer and shallow copies of it."""
 
     @initialize(
         cell=st.sampled_from(COMPILED),
@@ -83,7 +80,7 @@ class Use(RuleBasedStateMachine):
         self.group = [layer]
         self.optimizer = self.kind(layer, **self.options)
         self.frozen = False
-        # What they should be.
+        # The expected values.
         self.weights = layer.state_dict()
         self.gradients = {name: np.zeros_like(w) for name, w in self.weights.items()}
         self.optimizer_state = self.optimizer.state_dict()
@@ -97,7 +94,7 @@ class Use(RuleBasedStateMachine):
         return np.random.default_rng(seed).standard_normal(shape).astype(self.dtype)
 
     def fresh(self) -> Recurrent:
-        """A layer of its own with the weights and gradients as they should be."""
+        """Return a separate layer with the expected weights and gradients."""
         layer = Recurrent(*self.arguments, **self.keywords)
         layer.load_state_dict(self.weights)
         for p in layer.parameters():
@@ -105,12 +102,12 @@ class Use(RuleBasedStateMachine):
         return layer
 
     def expect(self, layer: Recurrent) -> None:
-        """From now on things should be as they are in this layer."""
+        """Take the values of this layer as the expected ones from now on."""
         self.weights = layer.state_dict()
         self.gradients = {p.name: p.grad.copy() for p in layer.parameters()}
 
     def refused_or(self, write: Callable[[], object]) -> bool:
-        """Whether a write was done; where the weights are read-only it must be refused."""
+        """Return whether a write succeeded; read-only weights must refuse it."""
         if self.frozen:
             with pytest.raises(ValueError, match=READ_ONLY):
                 write()
@@ -134,7 +131,7 @@ class Use(RuleBasedStateMachine):
         state = None if not with_state else (h,) * states if states > 1 else h
         lengths = np.arange(rows) % (T + 1)
         compare((*layer(x, state, lengths),), (*other(x, state, lengths),))
-        self.frozen = layer._freezes  # not after some ways of pickling
+        self.frozen = layer._freezes  # some ways of pickling do not keep it
 
     @rule(index=indices, seed=seeds, with_indices=st.booleans())
     def learn(self, index: int, seed: int, with_indices: bool) -> None:
@@ -213,7 +210,7 @@ class Use(RuleBasedStateMachine):
     @precondition(lambda self: self.stream is not None)
     @rule(seed=seeds)
     def step_the_stream(self, seed: int) -> None:
-        x = self.reals(seed, 1, B, I)  # through the weights as they were when it was opened
+        x = self.reals(seed, 1, B, I)  # with the weights as they were when the stream was opened
         y, self.stream_state = self.streamed.eval()(x, self.stream_state)
         compare((self.stream(x[0]), self.stream.state), (y[0], self.stream_state))
 
@@ -231,12 +228,12 @@ class Use(RuleBasedStateMachine):
             self.optimizer_state["steps"],
             self.optimizer_state["lr"],
         )
-        if self.left is not None:  # the original of a copy is not touched
+        if self.left is not None:  # the original of a copy stays untouched
             cases.assert_identical(self.left[0].state_dict(), self.left[1])
 
 
 def compare(got: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
-    """Checks that results, and tuples in them, have the same bits."""
+    """Check that results, and tuples inside them, have the same bits."""
     for k, (a, b) in enumerate(zip(got, expected, strict=True)):
         if isinstance(b, tuple):
             compare(a, b)

@@ -1,4 +1,4 @@
-"""Streams: steps of whole models and of some of the sequences, states that come and go."""
+"""Streams: steps of whole models and of some of the sequences; saving and restoring states."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_sequences_go_on_in_another_stream_at_another_place(cell: str) -> None:
     taken = pickle.loads(pickle.dumps(stream.take([4, 7, 2])))
     assert len(taken) == 3
     assert repr(taken) == f"StreamState(sequences=3, bytes={taken.values.nbytes})"
-    steps(stream, x[2:])  # does not move what was taken
+    steps(stream, x[2:])  # does not change the states taken before
     other = layer.stream(5)
     other.put(taken, [3, 0, 1])
     np.testing.assert_array_equal(
@@ -219,7 +219,7 @@ def test_states_are_read_and_set_in_the_shapes_of_the_layer() -> None:
     steps(stream, x)
     for ours, expected in zip(stream.state, (h, c), strict=True):
         np.testing.assert_array_equal(ours, expected)
-    stream.state[0][...] = 0  # a copy
+    stream.state[0][...] = 0  # writes to a copy
     np.testing.assert_array_equal(stream.state[0], h)
     stream.state = (None, np.zeros_like(c))
     np.testing.assert_array_equal(stream.state[0], h)
@@ -443,5 +443,5 @@ def test_results_are_arrays_of_their_own() -> None:
     second = stream(x[1])
     np.testing.assert_array_equal(first, kept)
     assert not np.shares_memory(first, second)
-    first[:] = 0  # not the state
+    first[:] = 0  # not a view of the state
     assert stream.state.any()

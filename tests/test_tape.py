@@ -1,4 +1,4 @@
-"""The vocabulary of cells: values, derivatives, ties and errors, on NumPy arrays and on tensors."""
+"""The vocabulary of cells: values, derivatives, ties and errors, on NumPy arrays and tensors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import tolerances
 from rnnfast.reference import tape
 from rnnfast.reference.tape import Var, backward
 
-Function = Callable[..., Any]  # of values a, b and a parameter p, on which it is positive
+Function = Callable[..., Any]  # of values a, b and a parameter p, and positive on them
 
 
 def number(v: Any) -> Any:
-    """A value away from kinks, larger than 0."""
+    """Return a value larger than 0 and away from kinks."""
     return abs(v) + 0.3
 
 
@@ -53,14 +53,14 @@ FUNCTIONS: dict[str, Function] = {
 
 
 def arrays() -> list[NDArray]:
-    """a (4, 5), b (4, 5) and a row p (5,), no element near another or near 0."""
+    """Return a (4, 5), b (4, 5) and a row p (5,), with no element near another or near 0."""
     rng = np.random.default_rng(7)
     values = rng.permutation(np.concatenate([np.linspace(-2, -0.1, 22), np.linspace(0.15, 2, 23)]))
     return [values[:20].reshape(4, 5), values[20:40].reshape(4, 5), values[40:]]
 
 
 def value_and_gradients(function: Function, inputs: list[NDArray]) -> tuple[NDArray, list[NDArray]]:
-    """The function's value on the tape, and the gradients of its sum weighted by 0, 1, 2, ..."""
+    """Return the function's value on the tape, and the gradients of its sum weighted 0, 1, 2, ..."""
     variables = [Var(v) for v in inputs]
     result = function(*variables)
     backward([(result, np.arange(float(result.value.size)).reshape(result.value.shape))])
@@ -106,7 +106,7 @@ def test_tensors_have_the_same_values_and_gradients(name: str, dtype: str) -> No
         assert error <= 100 * np.finfo(dtype).eps * largest
 
 
-# PyTorch's own, when forward-mode derivatives are used for the first time.
+# PyTorch warns itself when forward-mode derivatives are first used.
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_tensors_have_second_and_forward_mode_derivatives(name: str) -> None:
@@ -120,7 +120,7 @@ def test_tensors_have_second_and_forward_mode_derivatives(name: str) -> None:
 
 
 def tied(library: str, function: Function, a: list[float], b: list[float]) -> list[list[float]]:
-    """The gradients of a and b for the sum of a function's value, on the tape or on tensors."""
+    """Return the gradients of the sum of a function's value by a and b, on the tape or on tensors."""
     if library == "tape":
         variables = [Var(np.array([a])), Var(np.array([b]))]
         result = function(*variables)

@@ -53,7 +53,7 @@ def test_pipes_are_read_to_their_end_and_nobody_waits_for_a_writer(tmp_path: Pat
     ours, theirs = os.pipe()
     os.write(theirs, "naïve".encode())
     os.close(theirs)
-    assert read_text(f"/dev/fd/{ours}") == "naïve"  # as shells hand over <(command)
+    assert read_text(f"/dev/fd/{ours}") == "naïve"  # as shells pass <(command)
     os.close(ours)
     os.mkfifo(tmp_path / "fifo")
     whole = tmp_path / "whole.txt"

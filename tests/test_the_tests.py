@@ -1,4 +1,4 @@
-"""The comparison with the reference catches mistakes that kernels of this kind really make."""
+"""The comparison with the reference catches typical mistakes of recurrent kernels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rnnfast.reference.tape import Var, sigmoid, tanh
 def gru_reset_outside_bias(
     x: Sequence[Var], recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
 ) -> tuple[Var, ...]:
-    """GRU whose reset gate does not reach bias_hh."""
+    """Return a GRU whose reset gate does not apply to bias_hh."""
     (h,) = state
     h_r, h_z, h_n = recurrent(h)
     (b_n,) = recurrent(h * 0.0, 2)
@@ -31,7 +31,7 @@ def gru_reset_outside_bias(
 def peephole_output_sees_old_state(
     x: Sequence[Var], recurrent: Product, state: Sequence[Var], channel: Sequence[Var]
 ) -> tuple[Var, ...]:
-    """Peephole LSTM whose output gate sees c instead of c'."""
+    """Return a peephole LSTM whose output gate sees c instead of c'."""
     h, c = state
     a_i, a_f, a_g, a_o = (xg + hg for xg, hg in zip(x, recurrent(h), strict=True))
     i, f = sigmoid(a_i + channel[0] * c), sigmoid(a_f + channel[1] * c)
@@ -43,7 +43,7 @@ def peephole_output_sees_old_state(
 def mut3_plain_operand(
     x: Sequence[Var], recurrent: Product, state: Sequence[Var], _channel: Sequence[Var]
 ) -> tuple[Var, ...]:
-    """MUT3 whose z sees h instead of tanh(h)."""
+    """Return a MUT3 whose z sees h instead of tanh(h)."""
     (h,) = state
     h_r, h_z = recurrent(h, 0, 1)
     r, z = sigmoid(x[0] + h_r), sigmoid(x[1] + h_z)
@@ -110,7 +110,7 @@ def test_nan_is_caught() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_plain_numpy_passes(dtype: str) -> None:
-    """The bound is one that correct code of the same precision meets."""
+    """Correct code of the same precision stays within the bound."""
     for cell in CELLS:
         case = Case(cell, L=2, D=2, dtype=dtype, lengths=True)
         expected, plain = cases.run_reference(case), cases.plain_errors(case)

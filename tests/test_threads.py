@@ -24,7 +24,7 @@ T, B, I, H = 12, 24, 40, 72  # enough work for more than one thread
 
 
 def training_step(seed: int) -> list[np.ndarray]:
-    """Runs one LSTM layer forward and backward; returns everything that came out."""
+    """Run one LSTM layer forward and backward, and return all results."""
     rng = np.random.default_rng(seed)
 
     def normal(*shape: int) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_concurrent_calls_neither_deadlock_nor_disturb_each_other() -> None:
         start.wait()
         results[seed].extend(training_step(seed) for _ in range(20))
 
-    # Daemons: a deadlock must fail this test, not hang the run.
+    # Use daemon threads: a deadlock must fail this test, not hang the run.
     running = [threading.Thread(target=call, args=(seed,), daemon=True) for seed in range(callers)]
     for thread in running:
         thread.start()
@@ -67,7 +67,7 @@ def test_concurrent_calls_neither_deadlock_nor_disturb_each_other() -> None:
 
 @pytest.mark.parametrize(("cell", "training"), [("rnn_tanh", True), ("lstm", False)])
 def test_a_thread_that_wakes_late_finds_its_gates(cell: str, training: bool) -> None:
-    """Without saved gates the chunks of a pass share a buffer, which must wait for the last one."""
+    """Without saved gates, the chunks of a pass share a buffer that must wait for the last one."""
     case = Case(cell, T=40, B=61, I=33, H=70, L=2, D=2, lengths=True)
     data = cases.make_data(case)
     weights = [functional.Weights(*w) for w in data.weights]
@@ -106,7 +106,7 @@ FORK = textwrap.dedent(
 
 
 def test_a_forked_child_computes_on_one_thread(request: pytest.FixtureRequest) -> None:
-    # In a process of its own: Python warns where a process with threads forks.
+    # Run in a separate process, because Python warns about forks of processes with threads.
     subprocess.run([sys.executable, "-c", FORK, str(request.path.parent)], check=True, timeout=120)
 
 
@@ -235,7 +235,7 @@ def test_a_call_uses_no_more_threads_than_cpus_or_8() -> None:
 
 
 def test_no_number_of_threads_that_a_call_is_given_ends_the_process() -> None:
-    """PyTorch's number, which comes with each call, is bounded as well."""
+    """PyTorch passes its number of threads with each call, which is bounded as well."""
     weights = [functional.Weights(*(np.zeros(s, np.float32) for s in ((400, 65), (400, 100))))]
     x = np.zeros((50, 64, 65), np.float32)
     for threads in (2**31 - 1, 100_000, -1):

@@ -1,4 +1,4 @@
-"""Vocabularies of Hugging Face's tokenizers: bytes, byte pair encoding, and what is unknown."""
+"""Vocabularies of Hugging Face's tokenizers: bytes, byte pair encoding, and unknown tokens."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_model_of_tokens_trains_writes_and_resumes(
     assert CharLM.load(path).sample(20, prime="def ", seed=1) == resumed.model.sample(
         20, prime="def ", seed=1
     )
-    assert isinstance(model.sample(9, seed=2), str)  # without a prime, too
+    assert isinstance(model.sample(9, seed=2), str)  # without a prime as well
 
 
 def test_any_tokenizer_will_do() -> None:

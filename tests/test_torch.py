@@ -24,7 +24,7 @@ MODULES = {
 
 
 def run_torch(case: Case, d: cases.Data) -> dict[str, np.ndarray]:
-    """PyTorch's results on the data given, made for the case."""
+    """Return PyTorch's results on the given data of the case."""
     module_type, options = MODULES[case.cell]
     module = module_type(
         case.I, case.H, case.L, bias=case.bias, bidirectional=case.D == 2, **options
@@ -86,11 +86,11 @@ def run_torch(case: Case, d: cases.Data) -> dict[str, np.ndarray]:
 )  # fmt: skip
 def test_equals_torch(case: Case) -> None:
     d = cases.make_data(case)
-    if d.lengths is not None:  # PyTorch packs no empty sequences
+    if d.lengths is not None:  # PyTorch cannot pack empty sequences
         d = d._replace(lengths=np.maximum(d.lengths, 1))
     expected, results = run_torch(case, d), cases.run_engine(case, data=d)
     assert list(results) == list(expected)
-    if case.dtype == "float32":  # both sides err
+    if case.dtype == "float32":  # both sides have errors
         errors = {name: 2 * error for name, error in cases.plain_errors(case).items()}
         cases.assert_close(results, expected, errors, case)
     else:
@@ -112,7 +112,7 @@ LAYERS = {
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("cell", MODULES)
 def test_layers_exchange_weights_with_torch(cell: str, bias: bool, batch_first: bool) -> None:
-    """PyTorch's weights into a layer: same outputs, same named gradients; and back again."""
+    """PyTorch's weights give a layer the same outputs and gradients, and they convert back."""
     module_type, options = MODULES[cell]
     same = {"num_layers": 2, "bias": bias, "batch_first": batch_first, "bidirectional": True}
     module = module_type(5, 7, **same, **options).double()

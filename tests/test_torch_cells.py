@@ -1,4 +1,4 @@
-"""Cells of Python as layers of PyTorch: values, every kind of derivative, graphs, pickles."""
+"""Python cells as PyTorch layers: values, every kind of derivative, graphs, pickles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T, B, H = 3, 2, 4
 
 
 def _mine(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
-    """A cell of the user's own, with two states and parameters."""
+    """A step written by a user, with two states and parameters."""
     h, c = state
     (a,) = recurrent(h)
     c = sigmoid(x[0]) * c + (1 - sigmoid(x[0])) * tanh(x[1] + a)
@@ -76,7 +76,7 @@ def flat_arrays(state: Any) -> list[Any]:
 def of_tensors(
     cell: rnnfast.Cell, *, lengths: bool = False
 ) -> tuple[Callable[..., Any], list[Any]]:
-    """A float64 layer as a function of x and weights, and these."""
+    """Return a float64 layer as a function of x and its weights, and these tensors."""
     layer = layer_of(cell, 1, dtype=torch.float64)
     names = [name for of_layer in layer._all_weights for name in of_layer]
 

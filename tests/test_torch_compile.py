@@ -30,7 +30,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def compare(layer: Any, compiled: Any, x: Any, *args: Any, **kwargs: Any) -> None:
-    """Compiled and plain: the same bits, forward and backward."""
+    """Check that compiled and plain calls give the same bits, forward and backward."""
     x = x.requires_grad_()
     wanted = [x, *flat(args), *layer.parameters()]
     expected, got = layer(x, *args, **kwargs), compiled(x, *args, **kwargs)
@@ -45,14 +45,14 @@ def compare(layer: Any, compiled: Any, x: Any, *args: Any, **kwargs: Any) -> Non
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_fullgraph(cell: str) -> None:
-    """Batches of several sizes, the second of which makes the size a symbol."""
+    """The second of the batch sizes makes Dynamo treat the size as a symbol."""
     layer = fast.Recurrent(cell, I, H, 2, bidirectional=True)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     for batch in (3, 4, 6):
         compare(layer, compiled, torch.randn(7, batch, I))
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # Dynamo looks at it
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # Dynamo reads it
 def test_packed_sequences_stay_outside_of_graphs() -> None:
     layer = torch.nn.ModuleDict({"rnn": fast.LSTM(I, H, 2), "readout": torch.nn.Linear(H, 3)})
 
@@ -125,7 +125,7 @@ def test_operators_pass_torch_s_own_checks(cell: str, lengths: bool) -> None:
         torch.tensor(11),
     )
     forward, backward, states = ops.OPERATORS.values()
-    # No comparison of two calls: the reserve has bytes that nobody writes or reads.
+    # Two calls are not compared, because the reserve has bytes that nobody writes or reads.
     checks = ("test_schema", "test_faketensor", "test_autograd_registration")
     torch.library.opcheck(forward, (*network, *options, True), test_utils=checks)
     y, final, reserve = forward(*network, *options, True)
@@ -136,7 +136,7 @@ def test_operators_pass_torch_s_own_checks(cell: str, lengths: bool) -> None:
 
 @pytest.mark.parametrize("name", ["forward", "backward", "states"])
 def test_operators_have_other_names_when_a_schema_changes(name: str) -> None:
-    """PyTorch's cache on disk finds a graph by `forward` alone, whichever operators are in it."""
+    """PyTorch's disk cache looks up a graph by `forward` alone, whatever operators it contains."""
     overload = ops.overload_of(ops._SCHEMAS)
     assert torch.ops.rnnfast.forward.overloads() == [overload]
     assert ops.OPERATORS[name].name() == f"rnnfast::{name}.{overload}"

@@ -1,4 +1,4 @@
-"""Gradients of `rnnfast.torch`, their gradients, forward-mode, `torch.func`, all states."""
+"""Gradients of `rnnfast.torch`, their gradients, forward mode, `torch.func`, all states."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import rnnfast.torch as fast  # noqa: E402
 from rnnfast import functional  # noqa: E402
 from torch_cases import CELLS, TWINS, assert_near, flat, gradients, twins  # noqa: E402
 
-# PyTorch's own, when forward-mode derivatives are used for the first time.
+# PyTorch warns itself when forward-mode derivatives are first used.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
 T, B, I, H = 4, 3, 2, 3
@@ -29,14 +29,14 @@ T, B, I, H = 4, 3, 2, 3
 def network(
     cell: str, *, lengths: bool = False, dropout: float = 0.0, **options: Any
 ) -> tuple[Callable[..., Any], list[Any], Any]:
-    """A float64 layer as a function of tensors: x, states, weights; the tensors; the layer."""
+    """Return a float64 layer as a function of x, states and weights, these tensors and the layer."""
     torch.manual_seed(0)
     layer = fast.Recurrent(cell, I, H, 2, bidirectional=True, dropout=dropout, dtype=torch.float64)
     count = functional.cells()[cell].states
     names = [name for names in layer._all_weights for name in names]
 
     def call(x: Any, *others: Any) -> tuple[Any, ...]:
-        torch.manual_seed(5)  # of dropout
+        torch.manual_seed(5)  # seeds dropout
         state, weights = others[:count], others[count:]
         fed = pack_padded_sequence(x, torch.tensor([4, 3, 1])) if lengths else x
         hx = state[0] if count == 1 else state
@@ -66,7 +66,7 @@ def test_gradients_and_their_gradients(cell: str, options: dict[str, Any]) -> No
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("options", [{}, {"lengths": True}], ids=str)
 def test_both_paths_compute_the_same(cell: str, options: dict[str, Any]) -> None:
-    """The engine, and step by step in operations of PyTorch."""
+    """The engine agrees with the step-by-step path in PyTorch operations."""
     call, tensors, _ = network(cell, **options)
     with forward_ad.dual_level():
         by_steps = call(*tensors)
@@ -85,7 +85,7 @@ def test_forward_mode(cell: str) -> None:
 
 @pytest.mark.parametrize("name", TWINS)
 def test_gradient_penalty(name: str) -> None:
-    """The loss has the gradient's norm in it, and x is made of the weights."""
+    """The loss contains the gradient's norm, and x is computed from the weights."""
 
     def parameter_gradients(layer: Any) -> list[Any]:
         x = torch.linspace(-1, 1, T * B, dtype=torch.float64).reshape(T, B, 1) * layer.bias_hh_l0[0]
@@ -111,7 +111,7 @@ def test_transforms_of_torch_func(name: str) -> None:
         y, _ = torch.func.functional_call(layer, weights, (sample,))
         return y.square().sum()
 
-    # One gradient a sample, against a loop over the samples.
+    # One gradient per sample, compared with a loop over the samples.
     per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 1))(parameters, x)
     for k in range(5):
         layer.zero_grad()
@@ -150,7 +150,7 @@ def test_only_the_gradients_that_are_needed() -> None:
     assert_near(ours.weight_ih_l0.grad, theirs.weight_ih_l0.grad)
     for layer in (theirs, ours):
         layer.requires_grad_(False)
-    # The final state alone, too.
+    # Also the final state alone.
     got, expected = (gradients(layer(x)[1], [x]) for layer in (ours, theirs))
     assert_near(got, expected)
     assert not ours(x.detach())[0].requires_grad
@@ -178,7 +178,7 @@ def test_checkpointed_recomputation(reentrant: bool) -> None:
 
 @pytest.mark.parametrize("name", ["LSTM", "RNN"])
 def test_saved_tensors_may_go_anywhere(name: str) -> None:
-    """To a file and back, and to addresses that the engine does not read."""
+    """Saved tensors may go to a file and back, or to addresses that the engine cannot read."""
     torch.manual_seed(5)
     _, layer = twins(name, I, H, 2, bidirectional=True)
     x = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
@@ -218,7 +218,7 @@ def test_nothing_is_left_behind() -> None:
     def used(create_graph: bool) -> int:
         y, state, states = layer(x, return_all_states=True)
         kept = torch.autograd.grad(y.sum(), x, create_graph=create_graph)
-        layer(x)  # a graph that nobody walks
+        layer(x)  # no backward follows
         del y, state, states, kept
         return rnnfast.cache_info()["used_bytes"]
 
@@ -230,7 +230,7 @@ def test_nothing_is_left_behind() -> None:
 @pytest.mark.parametrize("form", ["plain", "batch first", "unbatched", "packed"])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "nas"])
 def test_all_states(cell: str, form: str) -> None:
-    """Those of every step are the final ones of the sequence up to there."""
+    """The states of each step are the final ones of the sequence up to that step."""
     torch.manual_seed(6)
     layer = fast.Recurrent(cell, I, 37, 2, batch_first=form == "batch first", dtype=torch.float64)
     x = torch.randn(T, B, I, dtype=torch.float64)
@@ -283,7 +283,7 @@ def test_all_states_only_where_the_engine_computes() -> None:
 
 
 def test_vmap_over_weights() -> None:
-    """An ensemble: one layer, several sets of weights."""
+    """The ensemble is one layer with several sets of weights."""
     torch.manual_seed(8)
     layers = [fast.GRU(I, H, dtype=torch.float64) for _ in range(3)]
     parameters, buffers = torch.func.stack_module_state(layers)

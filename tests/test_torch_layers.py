@@ -1,4 +1,4 @@
-"""The layers of `rnnfast.torch`: results beside PyTorch's and the engine's, life as a module."""
+"""The layers of `rnnfast.torch` agree with PyTorch's and the engine, and behave as modules."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T, B, I, H = 7, 5, 6, 9
 
 
 def make_state(layer: Any, *shape: int, dtype: Any) -> Any:
-    """A random initial state (L*D, ..., H) in the layer's form, and with gradients."""
+    """Return a random initial state (L*D, ..., H) that requires gradients, as the layer takes it."""
     rows = layer.num_layers * (2 if layer.bidirectional else 1)
     count = functional.cells()[layer.cell].states
     states = [torch.randn(rows, *shape, layer.hidden_size, dtype=dtype) for _ in range(count)]
@@ -40,7 +40,7 @@ FORMS = ("time first", "batch first", "unbatched", "packed", "packed, batch firs
 
 
 def make_input(form: str, dtype: Any) -> tuple[Any, Any, bool, tuple[int, ...]]:
-    """The tensor, what is fed, batch_first, and the batch axis of states."""
+    """Return x, the layer's input made from it, batch_first, and the states' batch axis."""
     batch_first = form.endswith("batch first")
     shape = (T, I) if form == "unbatched" else (B, T, I) if batch_first else (T, B, I)
     x = torch.randn(*shape, dtype=dtype, requires_grad=True)
@@ -141,7 +141,7 @@ def test_copies_compute_the_same(cell: str, how: str) -> None:
 
 
 def test_weights_may_be_anything() -> None:
-    """Weight norm, weight dropping, functional_call, weights that are no parameters."""
+    """Weights may come from weight norm, weight dropping or functional_call, or be tensors."""
     torch.manual_seed(2)
     x = torch.randn(T, B, I, dtype=torch.float64)
     normed = twins("GRU", I, H)
@@ -223,8 +223,8 @@ def test_bfloat16_modules_and_autocast_use_the_bfloat16_kernels() -> None:
             assert torch.equal(got, expected)  # products round x in any case
             assert got.dtype == h.dtype == c.dtype == torch.bfloat16
             assert torch.equal(h[1], got[-1])
-        y, _ = layer(x, (h, c))  # the state that came out may go in
-        assert "_Forward" in type(y.grad_fn.next_functions[0][0]).__name__  # the engine's
+        y, _ = layer(x, (h, c))  # the returned state can be passed in again
+        assert "_Forward" in type(y.grad_fn.next_functions[0][0]).__name__  # the engine's node
     got.float().square().sum().backward()
     assert all(p.grad.dtype == torch.float32 for p in layer.parameters())
     assert x.grad.dtype == torch.float32

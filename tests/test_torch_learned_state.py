@@ -1,4 +1,4 @@
-"""`learn_state=True` in `rnnfast.torch`, and what is learned beside autograd."""
+"""`learn_state=True` in `rnnfast.torch`, and what is learned compared with autograd."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import rnnfast.torch as fast  # noqa: E402
 from rnnfast import functional  # noqa: E402
 from torch_cases import CELLS, TWINS, assert_near, flat, gradients, twins  # noqa: E402
 
-# PyTorch's own, of torch.func, torch.compile and projections.
+# PyTorch warns itself about torch.func, torch.compile and projections.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore:LSTM with projections:UserWarning"
 )
 
 
 def learning(name: str, *sizes: int, dtype: Any = torch.float64, **options: Any) -> tuple[Any, Any]:
-    """A layer of PyTorch and ours with its weights, which starts from parameters of its own."""
+    """Return a layer of PyTorch and ours with its weights, which starts from its own parameters."""
     theirs, _ = twins(name, *sizes, dtype=dtype, **options)
     kind, own = name if name != "ReLU" else "RNN", TWINS[name]
     ours = getattr(fast, kind)(*sizes, **own, **options, learn_state=True).to(dtype)
@@ -34,7 +34,7 @@ def learning(name: str, *sizes: int, dtype: Any = torch.float64, **options: Any)
 
 
 def rows(layer: Any) -> dict[str, Any]:
-    """Values for a layer's learned states."""
+    """Return values for a layer's learned states."""
     generator = torch.Generator().manual_seed(3)
     return {
         name: torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p.dtype)
@@ -44,7 +44,7 @@ def rows(layer: Any) -> dict[str, Any]:
 
 
 def started(layer: Any, *batch: int) -> Any:
-    """The learned state of a layer, broadcast in operations of PyTorch."""
+    """Return the learned state of a layer, broadcast with PyTorch operations."""
     states = [getattr(layer, name) for name in rows(layer)]
     if batch:
         states = [s[:, None].expand(-1, *batch, -1).contiguous() for s in states]
@@ -92,7 +92,7 @@ def test_every_cell_learns_what_the_layer_without_pytorch_learns(cell: str) -> N
     layer.backward(dy.numpy())
     for k, parameter in enumerate(learned):
         of_layer = getattr(layer, f"initial_state_{k}").grad
-        # Sums of three terms of order 1 in any order.
+        # Sums of three terms of order 1, in any order.
         np.testing.assert_allclose(parameter.grad.numpy(), of_layer, rtol=0, atol=1e-14)
 
 
@@ -259,7 +259,7 @@ def test_pytorch_has_no_place_for_a_learned_state_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("name", ["LSTM", "GRU"])
-@pytest.mark.filterwarnings("ignore")  # PyTorch's, of its exporter and of batches of other sizes
+@pytest.mark.filterwarnings("ignore")  # PyTorch warns about its exporter and other batch sizes
 def test_exports_to_onnx_start_from_the_learned_state(name: str) -> None:
     pytest.importorskip("onnx", reason="onnx is not installed")
     _, module = learning(name, 3, 5, 2, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Whose memory is whose: tensors that users change, resize and free around calls of a layer."""
+"""Memory ownership: tensors that users change, resize and free around calls of a layer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ changes = pytest.mark.parametrize("change", CHANGES)
 
 
 def results(layer: Any, x: Any, change: Callable[[Any], Any]) -> tuple[Any, ...]:
-    """Outputs after a change in place, and gradients."""
+    """Return the outputs after an in-place change, and the gradients."""
     x = x.clone().requires_grad_()
     torch.manual_seed(3)
     y, state = layer(x)
@@ -147,7 +147,7 @@ def test_what_a_layer_has_seen_can_be_resized(training: bool) -> None:
 
 
 def test_parameters_freed_and_filled_again_between_forward_and_backward() -> None:
-    """As FSDP 2 does: the address is another one afterwards."""
+    """FSDP 2 does this, and the parameters' address is different afterwards."""
     theirs, ours = twins("GRU", 16, 32)
     x = torch.randn(T, B, 16, dtype=torch.float64)
     expected = gradients(theirs(x)[0], list(theirs.parameters()))
@@ -156,7 +156,7 @@ def test_parameters_freed_and_filled_again_between_forward_and_backward() -> Non
     values = [p.detach().clone() for p in parameters]
     for p in parameters:
         p.untyped_storage().resize_(0)
-    block = [torch.full_like(v, np.nan) for v in values]  # where the parameters lay
+    block = [torch.full_like(v, np.nan) for v in values]  # takes the parameters' old memory
     for p, v in zip(parameters, values, strict=True):
         p.untyped_storage().resize_(v.nbytes)
         with torch.autograd._unsafe_preserve_version_counter(p), torch.no_grad():

@@ -1,4 +1,4 @@
-"""PyTorch's own samples for its recurrent modules, on the drop-ins."""
+"""PyTorch's own samples for its recurrent modules, run on the drop-in layers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ each_mode = pytest.mark.parametrize("training", [True, False], ids=["train", "ev
 
 
 def samples(info: Any, dtype: Any, training: bool) -> Iterator[tuple[Any, Any, Any]]:
-    """PyTorch's module, ours with the same weights, and the sample."""
+    """Return PyTorch's module, ours with the same weights, and the sample."""
     options = {"device": "cpu", "dtype": dtype, "requires_grad": True, "training": training}
     found = info.module_inputs_func(info, **options)
     assert len(found) >= 16
@@ -60,7 +60,7 @@ def test_forward_and_gradients(info: Any, training: bool, dtype: Any) -> None:
 
 
 def differentiated(ours: Any, sample: Any) -> tuple[Any, list[Any]]:
-    """A function of tensors for gradcheck, and the tensors."""
+    """Return a function of tensors for gradcheck, and the tensors."""
     args = sample.forward_input.args
     inputs, names = flat(args), [name for name, _ in ours.named_parameters()]
 

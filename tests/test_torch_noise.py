@@ -19,7 +19,7 @@ from torch_cases import assert_near, flat, gradients  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
 T, B, I, H = 4, 3, 2, 3
-# Of one state and two, with one product and two, compiled and of the zoo.
+# Cells with one and two states, one and two products; compiled and of the zoo.
 CELLS = ["lstm", "gru_reset_before", "mut3", "janet"]
 NOISE: dict[str, Any] = {"zoneout": 0.3, "input_dropout": 0.2, "recurrent_dropout": 0.4}
 NOISE["candidate_dropout"] = 0.3
@@ -28,7 +28,7 @@ NOISE["candidate_dropout"] = 0.3
 def network(
     cell: str, *, lengths: bool = False, train: bool = True, **options: Any
 ) -> tuple[Callable[..., Any], list[Any]]:
-    """A float64 layer with noise as a function of x and the weights, and these tensors."""
+    """Return a float64 layer with noise as a function of x and its weights, and these tensors."""
     torch.manual_seed(0)
     layer = fast.Recurrent(cell, I, H, 2, bidirectional=True, dtype=torch.float64, **NOISE)
     layer.train(train)
@@ -57,7 +57,7 @@ def test_gradients_and_their_gradients(cell: str, options: dict[str, Any], train
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_both_paths_compute_the_same_in_evaluation(cell: str) -> None:
-    """The engine, and step by step in operations of PyTorch."""
+    """The engine agrees with the step-by-step path in PyTorch operations."""
     call, tensors = network(cell, train=False)
     with torch.autograd.forward_ad.dual_level():
         by_steps = call(*tensors)
@@ -107,7 +107,7 @@ def test_zoneout_of_one_keeps_the_state_in_transforms_too() -> None:
 
 
 def test_recurrent_dropout_in_transforms_is_that_of_a_sequence() -> None:
-    """Where all inputs are zero but the recurrent product: h of 1 / (1 - p) or 0."""
+    """Only the recurrent product is not zero, so each step multiplies h by 1 / (1 - p) or 0."""
     layer = fast.RNN(1, 400, nonlinearity="relu", bias=False, recurrent_dropout=0.25)
     with torch.no_grad():
         layer.weight_hh_l0.copy_(torch.eye(400))
@@ -143,7 +143,7 @@ def test_what_the_engine_does_not_compute_is_refused() -> None:
     x = torch.randn(T, B, I, dtype=torch.float16)
     with pytest.raises(ValueError, match=r"zoneout, .*: expected 0 for what PyTorch computes"):
         half(x)
-    half.eval()(x)  # without dropout it is torch.nn's
+    half.eval()(x)  # without dropout it matches torch.nn
     with pytest.raises(RuntimeError, match=r"input\.size"):
         fast.GRU(I, H, zoneout=0.5)(torch.randn(T, B, I + 1))
 

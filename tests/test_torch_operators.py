@@ -1,4 +1,4 @@
-"""The operators of `rnnfast.torch` by themselves: what they refuse, and how much they compute."""
+"""The operators of `rnnfast.torch` on their own: what they refuse, and how much they compute."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T, B, I, H = 5, 3, 4, 6
 
 
 def call(**changes: Any) -> dict[str, Any]:
-    """The arguments of a training call of an LSTM, some of them changed."""
+    """Return the arguments of a training call of an LSTM, with some of them changed."""
     layer = fast.LSTM(I, H, 2)
     arguments = {
         "x": torch.randn(T, B, I),
@@ -138,7 +138,7 @@ def test_a_wrong_argument_is_named(what: str) -> None:
     arguments = call(**changes)
     with pytest.raises(error, match=message):
         torch.ops.rnnfast.forward(*arguments.values())
-    if what != "sparse x":  # whose error comes from PyTorch before it looks at gradients
+    if what != "sparse x":  # PyTorch raises its own error before it gets to gradients
         del arguments["keep"]
         right = torch.ops.rnnfast.forward(*call().values())
         with pytest.raises(error, match=message):
@@ -183,7 +183,7 @@ def test_a_layer_with_a_wrong_weight_names_it() -> None:
 
 
 def at_an_odd_address(tensor: Any) -> Any:
-    """A tensor of the same values, in memory that the kernels cannot read where it lies."""
+    """Return a tensor of the same values, in memory that the kernels cannot read in place."""
     size = tensor.element_size()
     memory = bytearray(tensor.numel() * size + 1)
     odd = torch.frombuffer(memory, dtype=tensor.dtype, offset=1).view(tensor.shape)
@@ -249,7 +249,7 @@ def test_a_wrong_attribute_of_a_layer_is_named(
 
 
 def counted(run: Callable[[], Any]) -> tuple[int, int]:
-    """Operations of a call, and of its backward."""
+    """Return the number of operations of a call, and of its backward."""
     counter = FlopCounterMode(display=False)
     with counter:
         loss = run()
@@ -261,7 +261,7 @@ def counted(run: Callable[[], Any]) -> tuple[int, int]:
 @pytest.mark.parametrize("need_dx", [False, True])
 @pytest.mark.parametrize("name", TWINS)
 def test_operations_are_counted_as_those_of_torch_nn(name: str, need_dx: bool) -> None:
-    """In float64, where torch.nn's layers are made of products that PyTorch counts."""
+    """In float64, torch.nn's layers consist of products that PyTorch counts."""
     layers = twins(name, I, H, 2, bidirectional=True)
     states = 2 if name == "LSTM" else 1
     found = []

@@ -1,4 +1,4 @@
-"""`prepack`: layers that keep their weights packed give the bits of those that do not."""
+"""`prepack`: layers that keep their weights packed give the same bits as others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = 5, 7, 2  # I, H, L
 
 @pytest.fixture
 def packs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The cells whose weights were packed, one for each time."""
+    """Record the cell of each call that packs weights."""
     calls: list[str] = []
     pack = functional.pack
 
@@ -33,7 +33,7 @@ def packs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def pair(cell: str = "lstm", dtype: Any = torch.float32, **options: Any) -> tuple[Any, Any]:
-    """Two layers of the same weights, the second prepacked."""
+    """Return two layers with the same weights, the second of them prepacked."""
     torch.manual_seed(0)
     plain = fast.Recurrent(cell, *SIZES, bidirectional=True, dtype=dtype, **options).eval()
     kept = copy.deepcopy(plain)
@@ -86,7 +86,7 @@ def load(layer: Any) -> None:
 
 
 def other_memory(layer: Any) -> None:
-    for _ in range(2):  # the second may lie where the weights of the start were
+    for _ in range(2):  # the second copy may lie where the first weights were
         layer.bias_hh_l0.data = layer.bias_hh_l0.data * 2
 
 

@@ -1,4 +1,4 @@
-"""`rnnfast.torch` in several processes: data-parallel training, workers of a DataLoader, forks."""
+"""`rnnfast.torch` in several processes: data-parallel training, DataLoader workers, forks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Projections, `proj_size`, in PyTorch: beside `torch.nn.LSTM`, and through all that modules do."""
+"""Projections, `proj_size`, in PyTorch: compared with `torch.nn.LSTM`, and as modules."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from torch_cases import assert_near, flat, gradients, twins  # noqa: E402
 
 T, B, I = 7, 5, 6
 
-# torch.nn's layers say so of themselves.
+# torch.nn's layers warn about this themselves.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
 
 def random_state(layer: Any, *batch: int) -> tuple[Any, Any]:
-    """(h, c) of a layer's shapes, with gradients."""
+    """Return a random (h, c) of a layer's shapes, with gradients."""
     rows, dtype = layer.num_layers * (1 + layer.bidirectional), layer.weight_hr_l0.dtype
     sizes = layer.proj_size, layer.hidden_size
     h, c = (torch.randn(rows, *batch, n, dtype=dtype, requires_grad=True) for n in sizes)
@@ -68,7 +68,7 @@ def test_the_engine_computes_them() -> None:
 
 
 def network(lengths: bool = False, **options: Any) -> tuple[Any, list[Any]]:
-    """A small network as a function of all its inputs, and these."""
+    """Return a small network as a function of all its inputs, and these."""
     torch.manual_seed(3)
     layer = fast.LSTM(2, 3, 2, bidirectional=True, proj_size=2, dtype=torch.float64, **options)
     names = [name for name, _ in layer.named_parameters()]
@@ -92,7 +92,7 @@ def test_gradients_and_their_gradients(lengths: bool) -> None:
 
 
 def test_both_paths_compute_the_same() -> None:
-    """The engine, and step by step in operations of PyTorch."""
+    """The engine agrees with the step-by-step path in PyTorch operations."""
     call, tensors = network()
     with forward_ad.dual_level():
         by_steps = call(*tensors)

@@ -17,7 +17,7 @@ from torch_cases import assert_near, flat, gradients  # noqa: E402
 
 
 class Mine(nn.LSTM):
-    """Somebody's own layer."""
+    """A layer defined by a user."""
 
 
 class Model(nn.Module):
@@ -68,12 +68,12 @@ def test_a_model_there_and_back() -> None:
     got = model(x)
     assert_near(got, expected)
     assert len(calls) == 2
-    assert type(got.grad_fn).__name__ != type(expected.grad_fn).__name__  # another path
+    assert type(got.grad_fn).__name__ != type(expected.grad_fn).__name__  # different paths
     assert_near(gradients(got, list(model.shared.parameters())),
                 gradients(expected, list(model.shared.parameters())))  # fmt: skip
 
     model(x).sum().backward()
-    optimizer.step()  # still steps the same parameters
+    optimizer.step()  # the optimiser still updates the same parameters
     assert not torch.equal(model(x), got)
 
     changed = model(x)
@@ -155,7 +155,7 @@ def test_the_report_says_what_comes_before_and_after() -> None:
 
 
 class Summary(nn.Module):
-    """What is exported to ONNX: layers of several cells, and a readout."""
+    """A model to export to ONNX: layers of several cells, and a readout."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class Summary(nn.Module):
         return x, state
 
 
-@pytest.mark.filterwarnings("ignore")  # of both exporters, about themselves
+@pytest.mark.filterwarnings("ignore")  # both exporters warn about themselves
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_accelerated_models_go_to_onnx_as_those_of_torch_nn(dynamo: bool, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
