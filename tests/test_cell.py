@@ -19,14 +19,14 @@ T, B, H = 3, 2, 4
 
 
 def step(x: Inputs, recurrent: Product, state: Values, channel: Values) -> States:
-    """A step with three x parts, one of them used alone, one h part, the input and a parameter."""
+    """Use three x parts, one of them on its own, one h part, the input itself and a parameter."""
     (h,), (p,) = state, channel
     (product,) = recurrent(h)
     return (tanh(x[0] + product) * x[1] + tanh(x.input + p * x[2]),)
 
 
 def independent(x: Inputs, _recurrent: Product, state: Values, channel: Values) -> States:
-    """A step without recurrent products: h' = relu(x + u h)."""
+    """Take a step without recurrent products: h' = relu(x + u h)."""
     (h,), (u,) = state, channel
     return (relu(x[0] + u * h),)
 

@@ -174,7 +174,7 @@ def test_chrono() -> None:
 
 
 def step(x: Any, recurrent: Any, state: Any, _channel: Any) -> Any:
-    """A step written by a user, in which the second gate forgets and the first one writes."""
+    """Take a step in which the second gate forgets and the first one writes, as a user might."""
     h = recurrent(state[0])
     kept = state[1] * sigmoid(x[1] + h[1]) + sigmoid(x[0] - h[0]) * tanh(x[2] + h[2])
     return tanh(kept), kept

@@ -57,8 +57,8 @@ class CharRnn:
                 yield loss * SEQ_LEN
 
 
-    # At the program's own width of 100, the first steps are chaotic: a rounding error grows about
-    # tenfold per step, so two orders of summation soon diverge. At width 16 they stay together.
+# At the program's own width of 100, the first steps are chaotic: a rounding error grows about
+# tenfold per step, so two orders of summation soon diverge. At width 16 they stay together.
 @pytest.mark.parametrize(("hidden", "steps"), [(16, 1000), (100, 5)])
 def test_follows_the_numpy_program_on_real_text(hidden: int, steps: int) -> None:
     text = stdlib_text(20_000)  # fewer than 1,000 chunks, so that the text wraps around

@@ -28,7 +28,7 @@ from training_cases import TEXT, VOCABULARY, assert_same_bits, options
 
 
 def step(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
-    """A step of a unit with one gate."""
+    """Take a step of a unit with one gate."""
     (h,) = state
     (a,) = recurrent(h)
     z = sigmoid(x[0] + channel[0] * h)

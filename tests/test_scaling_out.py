@@ -73,8 +73,8 @@ def test_two_processes_of_mpi_give_the_gradients_of_one(tmp_path: Path) -> None:
         [line.split() for line in run([*mpiexec(), str(script), str(EXAMPLES)]).splitlines()]
     )
     assert len(rows) == 3
-        # A gradient sums 20 steps of 31 sequences. Sums in another order differ by less than one
-        # rounding per term.
+    # A gradient sums 20 steps of 31 sequences. Sums in another order differ by less than one
+    # rounding per term.
     assert (rows[:, 1:].astype(float) < 20 * 31 * np.finfo(np.float64).eps).all(), rows
 
 

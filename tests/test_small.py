@@ -23,8 +23,8 @@ from rnnfast import functional
 from rnnfast.benchmark import latency
 from rnnfast.reference import CELLS
 
-# T, B of calls with fewer than eight rows, inside larger batches. Sizes have every kind of tail, and
-# sums longer than a block of the depth. All rows of the batch (at most 126) are summed at once.
+# T, B of calls with fewer than eight rows, inside larger batches, with every kind of tail and sums
+# longer than a block of the depth. All rows of the batch (at most 126) are summed at once.
 FEW = [(1, 1), (1, 7), (7, 1), (2, 3)]
 SIZES = [(1, 1), (5, 3), (17, 33), (600, 70), (65, 130)]
 EACH = [

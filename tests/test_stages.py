@@ -58,7 +58,7 @@ class Trace:
         return max([self._made_in.get(id(node), 0), *before])
 
     def stages(self) -> list[list[Product]]:
-        """Return the products of each stage; the first is empty if a value needs the states alone."""
+        """Return the products of each stage; stage 1 is empty if a value needs only states."""
         last = max(stage for stage, _ in self._calls)
         found = [[p for stage, p in self._calls if stage == k] for k in range(1, last + 1)]
         opens = any(self._stage_of(value) == 0 for value in self._values)

@@ -7,6 +7,7 @@ hundred orders each time. For a longer run, with new orders each time:
 
     RNNFAST_FUZZ_EXAMPLES=20000 pytest tests/test_stateful.py
 """
+
 from __future__ import annotations
 
 import copy

@@ -60,7 +60,7 @@ def arrays() -> list[NDArray]:
 
 
 def value_and_gradients(function: Function, inputs: list[NDArray]) -> tuple[NDArray, list[NDArray]]:
-    """Return the function's value on the tape, and the gradients of its sum weighted 0, 1, 2, ..."""
+    """Return the value on the tape, and the gradients of its sum weighted by 0, 1, 2, ..."""
     variables = [Var(v) for v in inputs]
     result = function(*variables)
     backward([(result, np.arange(float(result.value.size)).reshape(result.value.shape))])
@@ -120,7 +120,7 @@ def test_tensors_have_second_and_forward_mode_derivatives(name: str) -> None:
 
 
 def tied(library: str, function: Function, a: list[float], b: list[float]) -> list[list[float]]:
-    """Return the gradients of the sum of a function's value by a and b, on the tape or on tensors."""
+    """Return the gradients by a and b of the sum of a function, on the tape or on tensors."""
     if library == "tape":
         variables = [Var(np.array([a])), Var(np.array([b]))]
         result = function(*variables)

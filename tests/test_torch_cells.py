@@ -29,7 +29,7 @@ T, B, H = 3, 2, 4
 
 
 def _mine(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
-    """A step written by a user, with two states and parameters."""
+    """Take a step of a user's own cell, with two states and parameters."""
     h, c = state
     (a,) = recurrent(h)
     c = sigmoid(x[0]) * c + (1 - sigmoid(x[0])) * tanh(x[1] + a)

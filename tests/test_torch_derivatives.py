@@ -29,7 +29,7 @@ T, B, I, H = 4, 3, 2, 3
 def network(
     cell: str, *, lengths: bool = False, dropout: float = 0.0, **options: Any
 ) -> tuple[Callable[..., Any], list[Any], Any]:
-    """Return a float64 layer as a function of x, states and weights, these tensors and the layer."""
+    """Return a float64 layer as a function of x, states and weights, its inputs, and the layer."""
     torch.manual_seed(0)
     layer = fast.Recurrent(cell, I, H, 2, bidirectional=True, dropout=dropout, dtype=torch.float64)
     count = functional.cells()[cell].states

@@ -27,7 +27,7 @@ T, B, I, H = 7, 5, 6, 9
 
 
 def make_state(layer: Any, *shape: int, dtype: Any) -> Any:
-    """Return a random initial state (L*D, ..., H) that requires gradients, as the layer takes it."""
+    """Return a random initial state (L*D, ..., H) as the layer takes it, requiring gradients."""
     rows = layer.num_layers * (2 if layer.bidirectional else 1)
     count = functional.cells()[layer.cell].states
     states = [torch.randn(rows, *shape, layer.hidden_size, dtype=dtype) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""Traced cells: their programs compute what the reference does, and keep little."""
+"""Traced cells: their programs compute what the reference does, and keep few values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rnnfast.traced import TracedCell, cell_of
 from rnnfast.traced import compile as compile_cell
 
 EVERY_CELL = ZOO | traced_cases.OTHERS
-SLOTS = {  # those of src/cpp/cells
+SLOTS = {  # the slots in src/cpp/cells
     "rnn_tanh": 1,
     "rnn_relu": 1,
     "lstm": 4,
@@ -45,17 +45,17 @@ def test_no_more_is_kept_than_by_the_compiled_cell(name: str) -> None:
 
 
 def written(traced: TracedCell) -> set[int]:
-    """The slots that forward programs write."""
+    """Return the slots that forward programs write."""
     return {i[2] for stage in traced.stages for i in stage.forward if i[1] == "slot"}
 
 
 def slots_read(program: Iterable[Any]) -> set[int]:
-    """The slots that instructions read."""
+    """Return the slots that instructions read."""
     return {k for i in program for kind, k in zip(i[3::2], i[4::2], strict=True) if kind == "slot"}
 
 
 def read_backward(traced: TracedCell) -> set[int]:
-    """The slots that backward programs read."""
+    """Return the slots that backward programs read."""
     return slots_read(i for stage in traced.stages for i in stage.backward)
 
 
@@ -68,7 +68,7 @@ def test_all_slots_that_are_written_are_read(name: str) -> None:
 
 
 def test_a_tanh_network_keeps_nothing() -> None:
-    """Its new state is there, and all that its derivative needs."""
+    """The new state, which is kept anyway, is all that its derivative needs."""
     traced = compile_cell(CELLS["rnn_tanh"])
     assert not written(traced)
     assert not read_backward(traced)
@@ -81,7 +81,7 @@ def test_an_lstm_computes_tanh_of_c_again() -> None:
 
 
 def test_the_gru_is_four_gates_and_one_product() -> None:
-    """Of n both parts are seen; gates are in an order in which the product's follow each other."""
+    """Both parts of n are used; gates are ordered so that the product's gates are adjacent."""
     traced = compile_cell(CELLS["gru"])
     assert traced.x_rows == (2, 0, 1, -1)
     assert traced.h_rows == (-1, 0, 1, 2)
@@ -90,7 +90,7 @@ def test_the_gru_is_four_gates_and_one_product() -> None:
 
 
 def test_sums_of_products_are_fused_as_by_compilers() -> None:
-    """f * c + i * g is fma(i, g, f * c), n + z * (h - n) is fma(z, h - n, n)."""
+    """f * c + i * g is fma(i, g, f * c), and n + z * (h - n) is fma(z, h - n, n)."""
     (lstm,), (gru,) = compile_cell(CELLS["lstm"]).stages, compile_cell(CELLS["gru"]).stages
     assert [i[0] for i in lstm.forward].count("fma") == 1
     assert ("fma", "next", 1, "slot", 0, "slot", 2) in [i[:7] for i in lstm.forward]
@@ -98,7 +98,7 @@ def test_sums_of_products_are_fused_as_by_compilers() -> None:
 
 
 def test_terms_of_sums_meet_in_one_gate() -> None:
-    """x and W h are one gate wherever they are only seen in one sum, in whatever order."""
+    """x and W h form one gate if they are used only in one sum, in whatever order."""
     traced = compile_cell(traced_cases.OTHERS["sums"])
     assert traced.gates == 4
     assert sorted(traced.x_rows) == sorted(traced.h_rows) == [0, 1, 2, 3]
@@ -128,7 +128,7 @@ def test_an_opening_value_is_made_where_the_first_stage_multiplies_it() -> None:
     assert traced.opening is not None
     assert traced.opening_values == 1
     assert traced.opening[0] == (("copy", "made", 0, "state", 1),)
-    assert compile_cell(CELLS["mut3"]).opening is None  # its stage 0 makes tanh(h) for stage 1
+    assert compile_cell(CELLS["mut3"]).opening is None  # stage 0 computes tanh(h) for stage 1
 
 
 def test_the_operand_of_a_norm_is_kept() -> None:
@@ -173,7 +173,7 @@ def test_a_graph_that_went_through_json_gives_the_same_programs(name: str) -> No
 
 
 def test_the_same_equations_give_the_same_programs_however_written() -> None:
-    """What is computed but not used, and what is computed twice, leaves no trace."""
+    """Unused and repeated computations leave no trace."""
 
     def step(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
         (h,) = state
@@ -187,7 +187,7 @@ def test_the_same_equations_give_the_same_programs_however_written() -> None:
 
 
 def test_a_deep_cell_does_not_compute_everything_again_in_each_stage() -> None:
-    """What many stages need is kept, though it could be computed from what is kept anyway."""
+    """A value that many stages need is kept, even if it could be computed from other kept ones."""
     deep = compile_cell(ZOO["recurrent_highway_10"])
     assert max(len(stage.forward) for stage in deep.stages) <= 10
     assert deep.slots <= 25  # the functions of twenty gates, and half of the values between them

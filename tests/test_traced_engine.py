@@ -14,7 +14,7 @@ EVERY_CELL = ZOO | traced_cases.OTHERS
 
 @pytest.fixture(scope="module", params=EVERY_CELL)
 def cell(request: pytest.FixtureRequest) -> str:
-    """A cell that the engine knows as "traced " and its name."""
+    """Return a cell that the engine knows as "traced " followed by its name."""
     define(compile_cell(EVERY_CELL[request.param]), f"traced {request.param}")
     return request.param
 

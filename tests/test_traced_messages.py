@@ -1,4 +1,4 @@
-"""What a step cannot do, and damaged descriptions: every message names what is wrong."""
+"""Steps that are not possible, and damaged descriptions: every message names what is wrong."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEPT: list[Any] = []
 
 
 def of_another_step(v: Any) -> Any:
-    """The value that came when the step was traced for another cell."""
+    """Return a value from tracing the step for another cell."""
     KEPT.append(v)
     return KEPT[0]
 
@@ -192,7 +192,7 @@ def of_many_temporaries(count: int) -> Cell:
         for _ in range(count):
             parts.append(tanh(parts[-1]))
         total = parts[-1]
-        for part in parts:  # the oldest first, so that all others wait
+        for part in parts:  # the oldest first, so that all others have to wait
             total = sigmoid(total * part)
         return (total,)
 
@@ -200,7 +200,7 @@ def of_many_temporaries(count: int) -> Cell:
 
 
 def long(count: int) -> Cell:
-    """Nodes that are shared again and again, so that there are more ways than could be walked."""
+    """Return nodes shared again and again, so that there are too many paths to walk them all."""
 
     def step(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
         h = recurrent(state[0])[0] + x[0]
@@ -305,7 +305,7 @@ def test_a_damaged_description_is_refused(what: str) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_description_with_one_thing_changed_is_read_or_refused(data: st.DataObject) -> None:
-    """Whatever stands in a file, the answer is a cell or a CellError."""
+    """Any content of a file gives a cell or a CellError."""
     damaged = json.loads(json.dumps(GRU))
     junk = st.none() | st.booleans() | st.integers(-2, 40) | st.floats() | st.text(max_size=3)
     value = data.draw(junk | st.lists(junk, max_size=4))

@@ -1,7 +1,7 @@
-"""Steps drawn at random from the vocabulary agree with the reference.
+"""Random steps drawn from the vocabulary agree with the reference.
 
-The draws are the same in every run: a tolerance is made of the errors of one run in float32, which
-happen to be small for about one step in thousands.
+The draws are the same in every run, because each tolerance is derived from the errors of a single
+run in float32, which happen to be too small for about one step in several thousand.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from rnnfast.traced import cell_of
 from rnnfast.traced import compile as compile_cell
 from rnnfast.traced.engine import define
 
-# Functions of two values and a number, which keep values of order 1 of that order. What bends at a
-# point does so at a number that no other value has.
+# Functions of two values and a number that keep values of order 1 at that order. Functions with a
+# kink have it at a number that no other value takes.
 OPERATIONS: dict[str, Callable[[Any, Any, float], Any]] = {
     "+": lambda a, b, _c: 0.5 * (a + b),
     "-": lambda a, b, c: c * a - b,
@@ -62,7 +62,7 @@ NUMBERS = [0.31, -0.27, 0.83, 1.19, -0.71, 0.059]
 
 
 class Line(NamedTuple):
-    """A line of a step: an operation, or a product, of values before it."""
+    """A line of a step: an operation or a product of earlier values."""
 
     operation: str
     first: int
@@ -71,7 +71,7 @@ class Line(NamedTuple):
 
 
 class Drawn:
-    """A step of lines."""
+    """A step made of random lines."""
 
     def __init__(self, lines: list[Line], new: list[int], blocks: int, reads_input: bool) -> None:
         self.lines = lines

@@ -1,4 +1,4 @@
-"""The general trainer: any model, any batches, both ways to gradients, and what it refuses."""
+"""The general trainer: any model, any batches, both ways to compute gradients, and refusals."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_steps_are_those_of_a_loop_by_hand() -> None:
 
 
 class TapeLoss:
-    """What `loss.backward()` of a tape is to the trainer."""
+    """A loss with the `loss.backward()` that the trainer calls on a tape's loss."""
 
     def __init__(self, model: Model, batch: tuple[np.ndarray, np.ndarray]) -> None:
         x, target = batch
@@ -89,7 +89,7 @@ def test_a_schedule_steps_with_the_optimiser() -> None:
 
 def test_a_plateau_is_told_of_validations() -> None:
     model = Model()
-    optimizer = rnnfast.SGD(model, 0.0)  # so that no loss ever falls
+    optimizer = rnnfast.SGD(model, 0.0)  # so that the loss never falls
     optimizer.lr = 1e-9
     plateau = rnnfast.ReduceOnPlateau(optimizer, 0.1, patience=1)
     trainer = Trainer(

@@ -1,4 +1,4 @@
-"""Runs of the general trainer that go on bit by bit, end early, and keep their best."""
+"""Runs of the general trainer that resume bit for bit, end early, and keep their best models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Carried:
-    """A loss that keeps a recurrent state from batch to batch."""
+    """A loss that carries a recurrent state from batch to batch."""
 
     def __init__(self) -> None:
         self.state: tuple[np.ndarray, ...] | None = None
@@ -63,7 +63,7 @@ def carried_run(steps: int, batches: Any, **rest: Any) -> Trainer:
 
 
 class Positioned:
-    """Batches that keep their own position, in an order that each pass draws anew."""
+    """Batches that keep their own position, in an order drawn anew for each pass."""
 
     def __len__(self) -> int:
         return 5
@@ -130,7 +130,7 @@ def test_a_stateful_loader_of_torch_goes_on(tmp_path: Path, stop: int) -> None:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to each value inside a value of JSON."""
+    """Return the path to each value inside a JSON value."""
     if path:
         yield path
     if isinstance(value, (dict, list)):
@@ -187,7 +187,7 @@ def test_restoring_refuses_another_run(tmp_path: Path) -> None:
 
 
 class Losses:
-    """A loss of validation that follows a list; training goes on as it does."""
+    """A validation loss that follows a list, while training goes on as usual."""
 
     def __init__(self, *losses: float) -> None:
         self.losses = list(losses)

@@ -1,4 +1,4 @@
-"""Training of language models as a library: runs that resume bit by bit."""
+"""Training of language models as a library: runs that resume bit for bit."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_every_optimizer_and_schedule_resumes(
         schedule=schedule,
         decay=0.5,
         clip_value=0.1,
-        batch=64,  # 18 chunks an epoch, so that the decay is seen to resume
+        batch=64,  # 18 chunks per epoch, so that the resumed decay is visible
     )
 
     def new(**rest: object) -> CharLMTrainer:
@@ -88,7 +88,7 @@ def test_every_optimizer_and_schedule_resumes(
 
 
 def test_a_run_of_a_file_without_a_report_goes_on(tmp_path: Path) -> None:
-    """As version 0.1.0 wrote them: no history, no counts of chunks, no options added since."""
+    """Version 0.1.0 wrote such files: no history, no counts of chunks, no options added since."""
     path = tmp_path / "model.safetensors"
     run = options(steps=30, batch=64)
     whole = CharLMTrainer(CharLM(VOCABULARY, SMALL, seed=1), TEXT, run).run()
@@ -194,7 +194,7 @@ def test_a_run_that_time_ends_after_a_checkpoint_tells_nothing_twice(tmp_path: P
     assert steps == ["step 1, ", "--- sample", "step 1: saved"]
     assert (
         CharLMTrainer.resume(path, TEXT).done == 1
-    )  # what is saved knows that the run is finished
+    )  # the saved state says that the run is finished
 
 
 def test_progress_can_be_told_before_the_first_step(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""How runs end: by signals, by failures of callbacks, by divergence. Nothing good is lost."""
+"""Runs that end by signals, failing callbacks or divergence never lose their good results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class SendAt(Callback):
-    """Sends this process signals after a step."""
+    """A callback that sends this process signals after a step."""
 
     def __init__(self, step: int, *numbers: signal.Signals) -> None:
         self.step, self.numbers = step, numbers
@@ -151,7 +151,7 @@ def test_what_is_not_a_regular_file_is_refused_before_training(tmp_path: Path) -
 
 
 def sgd(learning_rate: float, **changes: object) -> TrainingOptions:
-    """Of a run that diverges if the rate is large."""
+    """Return the options of a run that diverges if the rate is large."""
     return options(
         optimizer="sgd",
         learning_rate=learning_rate,
@@ -223,7 +223,7 @@ def test_divergence_is_told_where_a_signal_ends_the_run(tmp_path: Path) -> None:
 
 
 class Spoil(Callback):
-    """Makes the model's output useless at a step, and counts what comes after."""
+    """A callback that makes the model's output useless at a step, and records later validations."""
 
     def __init__(self, at: int) -> None:
         self.at, self.saved, self.validated, self.steps = at, [], [], 0
@@ -261,7 +261,7 @@ def test_a_run_that_diverged_ends_where_it_is_first_found(
     with pytest.raises(TrainingError, match=rf"^training diverged at step {ends}: the loss is "):
         trainer.run()
     assert spoil.steps == ends
-    assert spoil.validated == []  # no figure is shown of a model that is of no use
+    assert spoil.validated == []  # no figure of a useless model is reported
     assert spoil.saved == ([2] if event.get("checkpoint_every") == 2 else [])
     assert path.exists() == bool(spoil.saved)
 

@@ -1,4 +1,4 @@
-"""What a type checker makes of programs that use the library."""
+"""What a type checker infers about programs that use the library."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_states_have_types_by_which_programs_pass_mypy_strict(
 ) -> None:
     api = pytest.importorskip("mypy.api")
     source = Path(rnnfast.__file__).parent.parent
-    if source.name != "site-packages":  # mypy does not see what .pth files add
+    if source.name != "site-packages":  # mypy ignores what .pth files add
         monkeypatch.setenv("MYPYPATH", str(source))
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

@@ -1,4 +1,4 @@
-"""Schedules that rise, restart or follow each other, step by step against PyTorch's."""
+"""Schedules that rise, restart or follow each other, compared with PyTorch's at every step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sgd(**options: Any) -> rnnfast.SGD:
     return rnnfast.SGD(rnnfast.Linear(1, 1), LR, **options)
 
 
-# Ours, and PyTorch's as a function of (torch.optim.lr_scheduler, optimizer).
+# Our schedules, and PyTorch's as functions of (torch.optim.lr_scheduler, optimizer).
 EQUAL: dict[str, tuple[Make, Callable[[Any, Any], Any]]] = {
     "warmup": (lambda o: LinearWarmup(o, 5), lambda t, o: t.LinearLR(o)),
     "warmup from": (
@@ -80,10 +80,10 @@ def test_equal_to_torch_step_by_step(name: str) -> None:
     schedule = ours(optimizer)
     other = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR, momentum=0.9)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch's, of its own schedules
+        warnings.simplefilter("ignore")  # PyTorch warns about its own schedules
         their = theirs(torch.optim.lr_scheduler, other)
         for step in range(40):
-            # PyTorch multiplies some rates step by step, each rounding once.
+            # PyTorch computes some rates by repeated multiplication, which rounds once per step.
             expected = other.param_groups[0]["lr"]
             assert optimizer.lr == pytest.approx(expected, rel=1e-14 * (step + 1), abs=1e-16), step
             if step < 39:

@@ -1,6 +1,6 @@
-"""The page on users' own cells: its errors are what the library says, to the letter.
+"""The documentation page on users' own cells quotes the library's error messages exactly.
 
-`test_docs.py` runs its other examples.
+`test_docs.py` runs the page's other examples.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The zoo's cells: against PyTorch, against central differences, and as their page says."""
+"""The zoo's cells against PyTorch and central differences, and the page that documents them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ every_cell = pytest.mark.parametrize("cell", EVERY.values(), ids=EVERY)
 
 
 def worst(got: NDArray, expected: NDArray) -> float:
-    """The largest error relative to the largest value, or to 1."""
+    """Return the largest error, relative to the largest value or to 1."""
     return float(np.abs(got - expected).max(initial=0) / max(1.0, np.abs(expected).max(initial=0)))
 
 
 def torch_results(cell: Cell, data: ZooData) -> dict[str, NDArray]:
-    """y, the final states and all gradients, by autograd through `zoo_in_torch`."""
+    """Return y, the final states and all gradients, computed by autograd through `zoo_in_torch`."""
     import torch
     from torch.nn.functional import linear
 
@@ -75,7 +75,7 @@ def test_cell_is_its_equations_in_torch(cell: Cell, T: int, B: int, I: int, H: i
 
 @every_cell
 def test_cell_runs_on_tensors(cell: Cell) -> None:
-    """Step by step in operations of PyTorch, as where derivatives of gradients are asked for."""
+    """Second derivatives run the cells step by step in PyTorch operations."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     from rnnfast.torch import stepwise
 
@@ -167,7 +167,7 @@ def test_options_change_the_step(name: str, options: dict[str, Any]) -> None:
 
 
 def test_slstm_starts_from_zeros_and_survives_large_gates() -> None:
-    """Its exponentials are of differences, so that no gate overflows in either pass."""
+    """Its exponentials are of differences, so no gate overflows in either pass."""
     cell = ZOO["slstm"]
     data = zoo_cases.make_data(cell, 4, 2, 3, 4)
     zeros = tuple(np.zeros_like(s) for s in data.state)
@@ -175,7 +175,7 @@ def test_slstm_starts_from_zeros_and_survives_large_gates() -> None:
         scaled = data._replace(x=scale * data.x, state=zeros)
         results = zoo_cases.reference_results(cell, scaled)
         assert all(np.isfinite(values).all() for values in results.values())
-        assert np.abs(results["y"]).max() <= 1  # a weighted mean of tanh's
+        assert np.abs(results["y"]).max() <= 1  # a weighted mean of tanh values
 
 
 def test_slstm_outputs_do_not_depend_on_its_stabiliser() -> None:

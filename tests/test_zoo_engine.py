@@ -1,7 +1,8 @@
-"""Cells of Python in the engine: the zoo, and twins of the compiled cells, against the reference.
+"""Python cells on the engine: the zoo, and twins of the compiled cells, against the reference.
 
-What the engine promises of every cell holds for these: the same bits for any number of threads and
-in any batch, with and without recomputation, in training and evaluation, whole and step by step.
+The engine's promises for every cell hold for these, too: the bits are the same for any number of
+threads and in any batch, with and without recomputation, in training and evaluation, in one call
+and step by step.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ DEEP = {
 
 
 def case_of(cell: str, **options: Any) -> Case:
-    """A case that suits a cell: one that reads its input takes inputs of the state's size."""
+    """Return a case that suits a cell: if it reads its input, I is the size of the state."""
     if cell_named(cell).reads_input:
         options |= {"I": options["H"], "D": 1}
     return Case(cell, **options)
 
 
 def broad(cell: str) -> list[Case]:
-    """Few cases that meet much: layers, directions and lengths; few rows; rounded products."""
+    """Return a few cases of many features: layers, directions, lengths, few rows, rounding."""
     return [
         case_of(cell, T=5, B=3, I=5, H=9, L=2, D=2, lengths=True),
         case_of(cell, T=3, B=1, I=6, H=17, dtype="float64"),
@@ -50,7 +51,7 @@ def broad(cell: str) -> list[Case]:
 
 
 def deep(cell: str) -> list[Case]:
-    """Sizes and options that `broad` has not."""
+    """Return cases with sizes and options that `broad` does not have."""
     return [
         case_of(cell, T=9, B=1, I=7, H=70),
         case_of(cell, T=7, B=2, I=3, H=33, L=2, indices=True),
@@ -80,7 +81,7 @@ def test_sizes_and_options(cell: str) -> None:
 
 @functools.cache
 def twin(cell: str) -> str:
-    """The name of a compiled cell's equations as a cell of Python."""
+    """Register a compiled cell's equations as a Python cell, and return its name."""
     return rnnfast.register(ZOO[cell], f"twin of {cell}")
 
 
@@ -113,7 +114,7 @@ def test_the_equations_of_a_compiled_cell_give_its_bits_where_the_order_is_the_s
 
 
 def large(cell: str) -> list[Case]:
-    """Cases that threads share by sequences and by hidden units, of several chunks."""
+    """Return cases of several chunks that threads share by sequences and by hidden units."""
     return [
         case_of(cell, T=12, B=61, I=33, H=40, L=2, lengths=True),
         case_of(cell, T=150, B=5, I=18, H=35, D=2),

@@ -11,10 +11,10 @@ from rnnfast.cells import ZOO
 from rnnfast.training import CharLM, CharLMConfig, CharLMTrainer, TrainingOptions, Vocabulary
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 60
-SIZE = 24  # of the embedding too, as some cells read their input
-# Oscillators with the small steps of their papers keep what they read for much longer than a word.
+SIZE = 24  # also of the embedding, as some cells read their input
+# With the small steps of their papers, oscillators remember input for much longer than a word.
 FASTER = {"cornn": {"dt": 0.3}, "unicornn": {"dt": 0.7}}
-UNIFORM = len(set(TEXT)).bit_length() - 1  # bits a character at least, before anything is learned
+UNIFORM = len(set(TEXT)).bit_length() - 1  # a lower bound on the bits per character before training
 
 
 @pytest.mark.usefixtures("threads")

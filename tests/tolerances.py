@@ -2,17 +2,17 @@
 
 The rule for floating-point results: the largest error against the float64 reference may be at most
 FACTOR times the largest error that plain NumPy code makes on the same task in float32, plus a small
-absolute term for the cases in which NumPy happens to be nearly exact: a few roundings of a sum
-whose errors are independent, which grow with the square root of its length (Higham and Mary 2019,
-"A new approach to probabilistic rounding error analysis"). Float64 results are held to the same
-rule with the float32 error scaled down by the ratio of the two machine epsilons; there the
-reference itself errs as much as plain NumPy, hence one more time that error.
+absolute term for cases in which NumPy happens to be nearly exact. That term is a few roundings of a
+sum with independent errors, which grow with the square root of its length (Higham and Mary 2019,
+"A new approach to probabilistic rounding error analysis"). Float64 results follow the same rule,
+with the float32 error scaled down by the ratio of the two machine epsilons. As the float64
+reference itself has errors as large as plain NumPy's, that error is allowed once more.
 
-Where products round to bfloat16, so does the reference, but a float32 error moves a value that lies
-beside a boundary to the other side: a jump of 2^-8 of it, which the errors of all that follows
-inherit. Which values can jump is a matter of the task. So the plain error is the largest of several
-runs, in each of which errors of float32 are added to all values before they are rounded: whatever
-value can jump does in some of them.
+Where products round to bfloat16, the reference rounds as well. A float32 error can then move a
+value near a rounding boundary to the other side, which changes it by 2^-8 of its size, and all
+later results inherit that error. Which values can jump depends on the task. The plain error is
+therefore the largest of several runs, in each of which float32 errors are added to all values
+before they are rounded, so that every value that can jump does so in some of the runs.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from rnnfast.reference.rounding import Rounding
 from rnnfast.reference.tape import Array
 
 FACTOR = 2.0
-ABSOLUTE = 2.0  # machine epsilons of an array's largest value (or of 1), per root of the length
+ABSOLUTE = 2.0  # epsilons of an array's largest value (or of 1), per square root of the length
 
-TORCH_RELATIVE_FLOAT64 = 1e-12  # of an array's largest value
-CENTRAL_DIFFERENCE_STEP = 1e-5  # near eps**(1/3), where truncation and rounding balance
-CENTRAL_DIFFERENCE = 1e-8  # truncation step**2 times third derivatives of order 10, rounding 1e-11
-MIN_CHAR_RNN_RELATIVE = 1e-9  # of the loss, after 1,000 steps
+TORCH_RELATIVE_FLOAT64 = 1e-12  # relative to an array's largest value
+CENTRAL_DIFFERENCE_STEP = 1e-5  # near eps**(1/3), where truncation and rounding errors balance
+CENTRAL_DIFFERENCE = 1e-8  # truncation: step**2 times third derivatives near 10; rounding: 1e-11
+MIN_CHAR_RNN_RELATIVE = 1e-9  # relative to the loss, after 1,000 steps
 
 
-DITHER_RUNS = 6  # a value that can jump does so in about one of two
-DITHER = 4.0  # machine epsilons of an array's largest value: errors of what products multiply
+DITHER_RUNS = 6  # a value that can jump does so in about half of the runs
+DITHER = 4.0  # machine epsilons of an array's largest value: the errors of the products' operands
 
 
 def dithered(rounding: Rounding) -> list[Rounding]:
-    """`rounding` after errors of float32, drawn anew for each run."""
+    """Return `rounding` preceded by float32 errors, which are drawn anew for each run."""
 
     def of_run(run: int) -> Rounding:
         rng = np.random.default_rng(run)
@@ -52,7 +52,7 @@ def dithered(rounding: Rounding) -> list[Rounding]:
 
 
 def bound(expected: NDArray, plain_error: float, longest_sum: int, dtype: np.dtype) -> float:
-    """Largest allowed absolute error of an array.
+    """Return the largest allowed absolute error of an array.
 
     Args:
         expected: the float64 reference values.

@@ -1,4 +1,4 @@
-"""What the tests of `rnnfast.torch` have in common."""
+"""Helpers that the tests of `rnnfast.torch` share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CELLS = list(COMPILED)
 
 
 def twins(name: str, *sizes: int, dtype: Any = torch.float64, **options: Any) -> tuple[Any, Any]:
-    """A layer of PyTorch and ours, with the same weights; "ReLU" is an RNN."""
+    """Return a layer of PyTorch and ours with the same weights; "ReLU" means an RNN with it."""
     kind, own = name if name != "ReLU" else "RNN", TWINS[name]
     theirs = getattr(torch.nn, kind)(*sizes, **own, **options).to(dtype)
     ours = getattr(fast, kind)(*sizes, **own, **options).to(dtype)
@@ -26,7 +26,7 @@ def twins(name: str, *sizes: int, dtype: Any = torch.float64, **options: Any) ->
 
 
 def flat(values: Any) -> list[Any]:
-    """All tensors of nested tuples, lists and packed sequences, in their order."""
+    """Return all tensors of nested tuples, lists and packed sequences, in order."""
     if isinstance(values, torch.Tensor):
         return [values]
     if values is None or isinstance(values, (int, str)):
@@ -35,7 +35,7 @@ def flat(values: Any) -> list[Any]:
 
 
 def assert_near(got: Any, expected: Any) -> None:
-    """Checks two nests of tensors for equality up to the rounding of their type."""
+    """Check that two nested results are equal up to the rounding of their type."""
     got, expected = flat(got), flat(expected)
     assert len(got) == len(expected)
     for one, other in zip(got, expected, strict=True):
@@ -45,7 +45,7 @@ def assert_near(got: Any, expected: Any) -> None:
 
 
 def gradients(results: Any, inputs: Sequence[Any], **options: Any) -> tuple[Any, ...]:
-    """Gradients of a sum in which every value of every result counts differently."""
+    """Return the gradients of a sum in which every value of every result has its own weight."""
     torch.manual_seed(7)
     total = sum((r * torch.randn_like(r)).sum() for r in flat(results) if r.is_floating_point())
     found: tuple[Any, ...] = torch.autograd.grad(total, inputs, **options)

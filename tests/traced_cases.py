@@ -1,4 +1,4 @@
-"""Traced cells against the reference, and cells that have what those of the library have not."""
+"""Checks of traced cells against the reference, and cells with features that the library's lack."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from traced_executor import Executor
 
 
 class Problem:
-    """A cell's network of one layer with data, and what the reference makes of it."""
+    """A one-layer network of a cell, its data, and the reference's results."""
 
     def __init__(self, cell: Cell, T: int, B: int, I: int, H: int) -> None:
         rng = np.random.default_rng(T + 10 * B + 100 * I + 1000 * H)
@@ -57,7 +57,7 @@ class Problem:
         return cases.named(network.y, network.state, *network.backward(self.dy, self.dstate), 1)
 
     def assert_solved(self, got: dict[str, np.ndarray], dtype: str) -> None:
-        """Checks the results of a forward and backward pass in dtype."""
+        """Check the results of a forward and backward pass in dtype."""
         expected, single = self._reference("float64"), self._reference("float32")
         plain = {name: cases.worst(single[name], values) for name, values in expected.items()}
         cases.assert_close(got, expected, plain, Task(dtype, self.longest_sum))
@@ -66,7 +66,7 @@ class Problem:
 def assert_as_reference(
     cell: Cell, traced: TracedCell | None = None, *, T: int = 4, B: int = 3, I: int = 4, H: int = 7
 ) -> None:
-    """Checks all results of a traced cell, run by the executor in float64."""
+    """Check all results of a traced cell, run by the executor in float64."""
     problem = Problem(cell, T, B, I, H)
     executor = Executor(
         traced or compile_cell(cell), problem.x, problem.weights, [s[0] for s in problem.state]
@@ -79,7 +79,7 @@ def assert_as_reference(
 def assert_engine_as_reference(
     cell: Cell, name: str, dtype: str, *, T: int = 4, B: int = 3, I: int = 4, H: int = 7
 ) -> None:
-    """Checks all results of the engine for a traced cell that it knows by a name."""
+    """Check all results of the engine for a traced cell that is registered under a name."""
     problem = Problem(cell, T, B, I, H)
     weights = functional.Weights(*(None if w is None else w.astype(dtype) for w in problem.weights))
     y, state, reserve = functional.forward(
@@ -120,7 +120,7 @@ def _of_the_input(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[An
 
 
 def _many_stages(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
-    """Products and norms of all there is, values that later stages see, an opening value."""
+    """Use products and norms of everything, values that later stages need, and an opening value."""
     h, c = state
     (a,) = recurrent(normalize(c), 0)
     (b,) = recurrent(tanh(h) * c, 1)
@@ -134,14 +134,14 @@ def _many_stages(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any,
 
 
 def _other_state(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
-    """A product of each state; the input's part is also seen alone; states change places."""
+    """Use a product of each state and an input part on its own, and swap the states."""
     h, c, kept = state
     (a,), (b,) = recurrent(c, 0), recurrent(h, 1)
     return tanh(x[0] + a + b), 0.5 * c + x[0] * h + kept, h
 
 
 def _early_state(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
-    """A new state that is made and multiplied before the last stage."""
+    """Compute and multiply a new state before the last stage."""
     h, c = state
     i, f = (sigmoid(xk + hk) for xk, hk in zip(x[:2], recurrent(h, 0, 1), strict=True))
     c = f * c + (1 - f) * tanh(x[2] * i)
@@ -150,14 +150,14 @@ def _early_state(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any
 
 
 def _input_as_state(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
-    """An input's part becomes a state, while its slot is wanted for something else."""
+    """Turn an input part into a state while its slot is wanted for something else."""
     h, before = state
     quotient = (x[1] + 0.5 * before) / (1 + abs(x[0] + 0.5))
     return tanh(quotient * h + x[0] + recurrent(h)[0] * quotient), x[0]
 
 
 def _sums(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
-    """Inputs' parts and products that are only seen in sums with other terms."""
+    """Use input parts and products only in sums with other terms."""
     h, c = state
     products = recurrent(h)
     i = sigmoid(channel[0] * c + x[0] + products[0])
@@ -167,7 +167,7 @@ def _sums(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
 
 
 def _cancelling(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
-    """Gradients that are zero, as their terms cancel, in stages of their own."""
+    """Have gradients that are zero because their terms cancel, in stages of their own."""
     (h,) = state
     (a,) = recurrent(tanh(h) * x[0], 0)
     (b,) = recurrent(a * x[0] + (h - h), 1)
@@ -175,7 +175,7 @@ def _cancelling(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any,
 
 
 def _functions(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, ...]:
-    """Every operator and function, on either side of numbers."""
+    """Use every operator and function, with numbers on either side."""
     (h,) = state
     (a,) = recurrent(h)
     v = x[0] + a

@@ -1,7 +1,7 @@
-"""What the drivers do with a traced cell, in NumPy and float64, strictly by the rules.
+"""What the drivers do with a traced cell, in NumPy and float64, with strict checks.
 
-A program reads places that were written before it, or earlier in it, and writes those that are its
-own: anything else is an error here.
+A program may read only places that were written before it, or earlier in it, and may write only its
+own places. Anything else is an error here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ OPERATIONS: dict[str, Callable[..., NDArray]] = {
 
 
 def run_program(program: Program, places: Places, writable: set[str]) -> set[tuple[str, int]]:
-    """Runs a program on its places; returns those that it wrote, but for temporaries."""
+    """Run a program on its places, and return those that it wrote, except temporaries."""
     written = set()
     for operation, kind, index, *operands in program:
         values = []
@@ -64,7 +64,7 @@ def run_program(program: Program, places: Places, writable: set[str]) -> set[tup
 
 
 class Step(NamedTuple):
-    """What a step leaves behind for its backward pass."""
+    """What a step keeps for its backward pass."""
 
     x: NDArray
     before: tuple[NDArray, ...]
@@ -74,7 +74,7 @@ class Step(NamedTuple):
 
 
 class Executor:
-    """One layer in one direction: x (T, B, I), states (B, H)."""
+    """One layer in one direction, for x (T, B, I) and states (B, H)."""
 
     def __init__(
         self, cell: TracedCell, x: NDArray, weights: Weights, state: Sequence[NDArray]
@@ -100,7 +100,7 @@ class Executor:
         return {(kind, k): value for k, value in enumerate(values)}
 
     def _open(self, state: tuple[NDArray, ...]) -> Places:
-        """The opening values of the states."""
+        """Return the opening values of the states."""
         if self.cell.opening is None:
             assert self.cell.opening_values == 0
             return {}
@@ -150,7 +150,7 @@ class Executor:
         return new, self._open(new)
 
     def backward(self, dy: NDArray, dstate: Sequence[NDArray]) -> Gradients:
-        """Gradients for those of y (T, B, H) and of the final states (B, H)."""
+        """Return the gradients, given those of y (T, B, H) and of the final states (B, H)."""
         self.dw_ih, self.dw_hh = np.zeros_like(self.w_ih), np.zeros_like(self.w_hh)
         self.db_ih, self.db_hh = np.zeros_like(self.b_ih), np.zeros_like(self.b_hh)
         H = self.w_hh.shape[-1]
@@ -242,14 +242,14 @@ class Executor:
 
 
 def normalized(v: NDArray, eps: float) -> tuple[NDArray, NDArray]:
-    """The units of each row with mean 0 and variance 1, and what they were multiplied with."""
+    """Normalise the units of each row to mean 0 and variance 1; also return the factors."""
     centred = v - v.mean(-1, keepdims=True)
     scale = ((centred * centred).mean(-1, keepdims=True) + eps) ** -0.5
     return centred * scale, scale
 
 
 def through_norm(norm: Norm, slots: Places, d: NDArray) -> NDArray:
-    """The gradient of what is normalised, for that of the result."""
+    """Return the gradient of what was normalised, given that of the result."""
     y, scale = normalized(slots["slot", norm.slot], norm.eps)
     along = (d * y).mean(-1, keepdims=True)
     return scale * (d - d.mean(-1, keepdims=True) - y * along)

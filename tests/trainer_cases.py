@@ -22,7 +22,7 @@ BATCHES = [
 
 
 class Model(rnnfast.Module):
-    """A recurrent layer with dropout, and a number of its last step."""
+    """A model of a recurrent layer with dropout, which maps the last step to a number."""
 
     def __init__(self, seed: int = 1, dtype: str = "float32") -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class StopAt(Callback):
 
 
 class Unsized:
-    """Batches of no known length, as those of a stream."""
+    """Batches whose number is not known, as those of a stream."""
 
     def __iter__(self) -> Iterator[Any]:
         return iter(BATCHES)

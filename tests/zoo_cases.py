@@ -15,23 +15,23 @@ KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_channel")
 
 
 class ZooData(NamedTuple):
-    """The arrays of a network of one layer, float64."""
+    """The arrays of a one-layer network, in float64."""
 
     x: NDArray
-    weights: tuple[NDArray, ...]  # of KINDS; weight_channel without rows where there are no params
+    weights: tuple[NDArray, ...]  # of KINDS; weight_channel has no rows if the cell has no params
     state: tuple[NDArray, ...]
     dy: NDArray
     dstate: tuple[NDArray, ...]
 
     @property
     def inputs(self) -> dict[str, NDArray]:
-        """What has a gradient, by the name of its gradient."""
+        """Return all arrays that have gradients, by the name of the gradient."""
         named = {f"d{kind}": w for kind, w in zip(KINDS, self.weights, strict=True) if w.size}
         return {"dx": self.x} | named | {f"dstate[{k}]": s for k, s in enumerate(self.state)}
 
 
 def make_data(cell: Cell, T: int, B: int, I: int, H: int) -> ZooData:
-    """Random data; I is H for cells that read their input. Treat as read-only."""
+    """Return random data, with I = H for cells that read their input. It must not be changed."""
     rng = np.random.default_rng(zlib.crc32(cell.name.encode()))
     I = H if cell.reads_input else I
     rows, recurrent_rows = cell.gates * H, cell.recurrent_blocks * H
@@ -46,14 +46,14 @@ def make_data(cell: Cell, T: int, B: int, I: int, H: int) -> ZooData:
 
 
 def run_reference(cell: Cell, data: ZooData) -> Network:
-    """The reference's network on the data."""
+    """Run the reference's network on the data."""
     *matrices, channel = data.weights
     layer = (*matrices, channel if cell.params else None)
     return Network(cell, data.x, [layer], data.state)
 
 
 def reference_results(cell: Cell, data: ZooData) -> dict[str, NDArray]:
-    """y, the final states and all gradients of the reference's network, by name."""
+    """Return y, the final states and all gradients of the reference's network, by name."""
     network = run_reference(cell, data)
     gradients = network.backward(data.dy, data.dstate)
     results = {"y": network.y} | {f"state[{k}]": s for k, s in enumerate(network.state)}

@@ -1,7 +1,8 @@
-"""The zoo's cells again, in operations of PyTorch, from their papers and their authors' code.
+"""The zoo's cells again, in PyTorch operations, from their papers and their authors' code.
 
-Each is `step(x, s, W, R, p)`: x (B, I) the input, s the states, W and R linear layers, one a row
-block of weight_ih and weight_hh, p the rows of weight_channel. It returns the new states.
+Each is `step(x, s, W, R, p)`. x (B, I) is the input, s holds the states, W and R hold a linear
+layer for each row block of weight_ih and weight_hh, and p holds the rows of weight_channel. The
+function returns the new states.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def odyssey(
     *,
     coupled: bool = False,
 ) -> Step:
-    """Greff et al., with the gates that have no row block set to 1."""
+    """Greff et al., with gates that have no row block set to 1."""
 
     def step(x: Any, s: Any, W: Any, R: Any, p: Any) -> tuple[Any, ...]:
         y, c = s
@@ -269,7 +270,7 @@ def keras2(v: Any) -> Any:
 
 
 def keras3(v: Any) -> Any:
-    return F.relu6(v + 3) / 6  # not keras3, which rounds to float32 in float64
+    return F.relu6(v + 3) / 6  # not keras3, which rounds to float32 even in float64
 
 
 STEPS: dict[str, Step] = {
