@@ -1,4 +1,4 @@
-"""The devices that the tests of the CUDA engine run on: each, or a skip that says why not."""
+"""The devices that the tests of the CUDA engine run on, each skipped with a reason if missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEVICES = ("emulated", "emulated_ptx", pytest.param("cuda", marks=pytest.mark.gp
 
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Names of devices, for `device=` of layers; an emulated one begins as an H100 each time."""
+    """Return a name for `device=` of layers; an emulated device starts as an H100 for each test."""
     name: str = request.param
     reason = emulated.unavailable_reason(name)
     if reason is not None:
@@ -33,5 +33,5 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def engine(device: str) -> Engine:
-    """The engine of a device."""
+    """Return the engine of a device."""
     return _engines.named(device)

@@ -1,4 +1,4 @@
-"""Single kernels on a device: their functions, by address, on arrays that begin as NaN."""
+"""Call single kernels on a device: their functions take addresses of arrays that start as NaN."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rnnfast._engine import backend
 UNDER_TSAN = "libtsan" in os.environ.get("LD_PRELOAD", "")
 EPS = float(np.finfo(np.float32).eps)
 
-# Of the emulator's threads: which goes on when one waits, and the seed if that is
-# drawn. Hardware has its own.
+# For the emulator: which thread goes on when one waits, and the seed if the choice is random.
+# Hardware has its own schedule.
 SCHEDULES = [("random", 1), ("random", 2), ("random", 3), ("sequential", 1), ("reversed", 1)]
 
 
@@ -27,22 +27,22 @@ class Kernels:
             self.engine.extension.set_schedule(*schedule)
 
     def put(self, array: NDArray) -> Any:
-        """A copy on the device."""
+        """Copy an array to the device."""
         return self.engine.asarray(np.ascontiguousarray(array).copy())
 
     def nan(self, *shape: int, dtype: DTypeLike = np.float32) -> Any:
-        """An array on the device of nothing but NaN, which is what kernels may not read."""
+        """Return a device array full of NaN, which kernels must not read before they write it."""
         return self.put(np.full(shape, np.nan, dtype))
 
     def get(self, array: Any) -> NDArray:
-        """A copy on the host."""
+        """Copy an array to the host."""
         return self.engine.to_host(array)  # type: ignore[no-any-return]
 
     def pointer(self, array: Any) -> int:
         return self.engine.pointer(array)  # type: ignore[no-any-return]
 
     def call(self, name: str, *args: object, **kwargs: object) -> Any:
-        """Calls a function of the extension on the device's stream, arrays given by address."""
+        """Call a function of the extension on the device's stream, passing arrays by address."""
         plain = (bool, int, float, type(None), list, tuple, str)
         known = {k: v if isinstance(v, plain) else self.pointer(v) for k, v in kwargs.items()}
         return getattr(self.engine.extension, name)(*args, stream=self.engine.stream(), **known)

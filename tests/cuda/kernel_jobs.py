@@ -1,8 +1,9 @@
-"""A process's work: kernels run one after the other on an engine of one's own choice.
+"""Run kernels one after the other in processes that have an engine of their own.
 
-A child process has an emulator with sanitizers, or with planted faults, which pytest's own cannot
-have. Before each job it goes to stderr in a line that begins with JOB, so that a report of a
-sanitizer tells its job; afterwards a line of stdout has what came out.
+A child process can have an emulator with sanitizers or planted faults, which pytest's own process
+cannot. Before each job, the child writes a line that starts with JOB to stderr, so that a
+sanitizer's report can be matched with its job. Afterwards, it writes a line with the outcome to
+stdout.
 """
 
 from __future__ import annotations
@@ -28,35 +29,35 @@ from rnnfast.cuda._devices import VIRTUAL
 
 LONGEST = 120  # seconds that a job may take
 
-# Plans have few blocks: ThreadSanitizer has room for 4096 threads.
+# The plans have few blocks, because ThreadSanitizer has room for only 4096 threads.
 SMALL_DEVICE = VIRTUAL["H100"] | {"multiprocessors": 8}
 # Odd sizes, several tiles of units, sequences of lengths 0 to T, both directions.
 SMALL = {"T": 5, "B": 3, "I": 2, "H": 37, "D": 2}
-# More sequences than a slab has, and so many units that the grid kernel shares them, too, and that
-# no two warps of the others share a group.
+# More sequences than a slab holds, and enough units that the grid kernel shares them, too, and that
+# no two warps of the other kernels share a group.
 WIDE_DEVICE = SMALL_DEVICE | {"multiprocessors": 4, "shared_per_block": 48 * 1024}
 WIDE = {"T": 4, "B": 11, "I": 2, "H": 85, "D": 1}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One kernel of one cell, forward and backward, or `kernel` "dense": those of other layers."""
+    """A kernel of a cell, forward and backward; "dense" stands for the kernels of other layers."""
 
     kernel: str
     cell: str = "lstm"
     products: str = "full"
     policy: str = "random"
     seed: int = 1
-    fault: int = 0  # of mutants.py; 0: none
-    fill: int = 0xFF  # what each byte of fresh memory is
-    check: bool = False  # against the reference
+    fault: int = 0  # number of a fault of mutants.py, or 0 for none
+    fill: int = 0xFF  # value of each byte of fresh memory
+    check: bool = False  # compare with the reference
     wide: bool = False
-    strange: bool = False  # the initial state has the NaN whose bits are all ones
+    strange: bool = False  # the initial state contains the NaN whose bits are all ones
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job did: the digest of its results, or an error, and a sanitizer's report."""
+    """The outcome of a job: the digest of its results or an error, and a sanitizer's report."""
 
     digest: str = ""
     error: str = ""
@@ -64,7 +65,7 @@ class Outcome:
 
 
 def run_jobs(jobs: Sequence[Job], engine: Path, sanitizer: str | None = None) -> list[Outcome]:
-    """Runs the jobs in child processes of child processes, so that a job may end its own.
+    """Run the jobs in grandchild processes, so that a job may end its process.
 
     `engine` is a module that was built with the sanitizer.
     """
@@ -78,8 +79,8 @@ def run_jobs(jobs: Sequence[Job], engine: Path, sanitizer: str | None = None) ->
 
 
 def _run_share(jobs: Sequence[Job], engine: Path, sanitizer: str | None) -> list[Outcome]:
-    """Runs jobs in one child process."""
-    device = engine.stem[1:]  # the name of the device is that of the module
+    """Run jobs in one child process."""
+    device = engine.stem[1:]  # the device is named after its module
     done = subprocess.run(
         [sys.executable, __file__, device],
         input=json.dumps([asdict(job) for job in jobs]),
@@ -96,7 +97,7 @@ def _run_share(jobs: Sequence[Job], engine: Path, sanitizer: str | None) -> list
 
 
 def network(on: Any, job: Job) -> dict[str, Any]:
-    """The results of a recurrent layer; with `check`, compared with the float64 reference."""
+    """Run a recurrent layer; with `check`, compare its results with the float64 reference."""
     from test_recurrent import errors, run
 
     import cases
@@ -116,7 +117,7 @@ def network(on: Any, job: Job) -> dict[str, Any]:
 
 
 def dense(on: Any, job: Job) -> dict[str, Any]:
-    """Every kernel of dense.cu, sort.cu, gemm.cu and optim.cu that has threads meet."""
+    """Run every kernel of dense.cu, sort.cu, gemm.cu and optim.cu in which threads meet."""
     import numpy as np
     import test_dense_kernels as tests
     from device_kernels import Kernels, reals
@@ -144,7 +145,7 @@ def dense(on: Any, job: Job) -> dict[str, Any]:
 
 
 def digest(results: dict[str, Any]) -> str:
-    """All bits of all results."""
+    """Return a digest of all bits of all results."""
     total = hashlib.sha256()
     for array in results.values():
         total.update(array.tobytes())
@@ -152,7 +153,7 @@ def digest(results: dict[str, Any]) -> str:
 
 
 def run_job(on: Any, job: Job) -> dict[str, str]:
-    """What the engine makes of it: a digest or an error."""
+    """Run a job on the engine, and return a digest or an error."""
     if job.fault:
         on.extension.set_fault(job.fault)
     on.fill = job.fill
@@ -165,7 +166,7 @@ def run_job(on: Any, job: Job) -> dict[str, str]:
 
 
 def main() -> None:
-    """Reads jobs from stdin."""
+    """Read jobs from stdin and run them."""
     import emulated  # noqa: F401  (the devices)
 
     from rnnfast._engine.backend import get
@@ -188,7 +189,7 @@ def main() -> None:
 
 
 def run_in_turn(on: Any, jobs: Sequence[Job], log: int) -> None:
-    """Runs jobs up to one after which the engine may be in any state: with a fault, or an error.
+    """Run jobs until one leaves the engine in an unknown state, by a fault or an error.
 
     Writes B into the log at the beginning of each job and E at its end.
     """

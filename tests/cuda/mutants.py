@@ -1,12 +1,13 @@
-"""Planted faults: takes each synchronisation out of the kernels and asks whether anybody notices.
+"""Plant faults: remove each synchronisation from the kernels and check that something notices.
 
     python tests/cuda/mutants.py            # all faults, with a table
     python tests/cuda/mutants.py --list     # what they are
 
-In a copy of the sources each call that orders threads is put behind a test of a number, so that one
-build has all faults and a job chooses one. A fault is noticed if under some schedule results are
-not the bits of the right kernel or the emulator reports an error, or else if ThreadSanitizer
-reports a race. Removals that nothing notices must be listed in UNNOTICED, with the reason.
+In a copy of the sources, each call that orders threads is made conditional on a number, so that a
+single build contains all faults and a job chooses one. A fault is noticed if, under some schedule,
+the results differ from the right kernel's bits or the emulator reports an error, or else if
+ThreadSanitizer reports a race. Removals that nothing notices must be listed in UNNOTICED, with the
+reason.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from kernel_jobs import Job, run_jobs
 
 COPY = BUILD / "mutants" / "src"
 
-CELL = "mut3"  # two products a step, and two operands: it runs every line of the drivers
+CELL = "mut3"  # two products per step and two operands: it runs every line of the drivers
 GRID = [Job("grid", CELL), Job("grid", CELL, wide=True)]
 MMA = {
     "block": [Job("block", CELL, "bfloat16"), Job("block", CELL, "bfloat16x3")],
@@ -41,7 +42,7 @@ MMA = {
 }
 DENSE = Job("dense")
 ALL_MMA = [job for jobs in MMA.values() for job in jobs]
-# The kernels that run a file's code; a struct of one kernel's is named after it.
+# The kernels that run a file's code. A struct that belongs to one kernel is named after it.
 FILES = {
     "fma_product.cuh": GRID,
     "grid_kernels.cuh": GRID,
@@ -55,7 +56,7 @@ FILES = {
     "reduce.cuh": [DENSE],
 }
 EXCHANGES = {"BlockExchange": "block", "ClusterExchange": "cluster", "FlagExchange": "flags"}
-# Files whose calls of these names are definitions, or the host's on one stream.
+# Files in which calls of these names are definitions, or run on the host in one stream.
 ELSEWHERE = {"device.cuh", "runtime.cu", "runtime.h"}
 
 # Statements that are removed.
@@ -65,7 +66,7 @@ REMOVED = [
     r"barrier\.template wait<\w+>\(\)", r"mark_empty\([^;{}]*\)",
     r"fill_bytes\(scratch\.counters[^;{}]*\)", r"Exchange::begin\(\)",
 ]  # fmt: skip
-# What is weakened, by what it is called: a pattern, and its replacement for a fault's number.
+# Changes that weaken a statement, by name: a pattern and its replacement for a fault's number.
 WEAKENED: dict[str, tuple[str, str]] = {
     "no polling": (r"while \((load_acquire\(\w+\) < \w+)\)", r"while (!PLANTED({n}) && \1)"),
     "relaxed": (
@@ -84,10 +85,10 @@ WEAKENED: dict[str, tuple[str, str]] = {
         r"if (PLANTED({n})) *(\1) = (\2); else store_relaxed(\1, \2);",
     ),
 }
-# One fault for all of its places: readers and writers must agree on the buffer.
+# All of its places form a single fault, since readers and writers must agree on the buffer.
 SLABS = (r"% 2 \* kFmaRows", r"% (PLANTED({n}) ? 1 : 2) * kFmaRows")
 
-# Faults that nothing notices, by file and what they are, with the reason why that is right.
+# Faults that nothing notices, by file and description, with the reason why that is correct.
 UNNOTICED: dict[tuple[str, str], str] = {
     ("exchange.cuh", "without mbarrier_fence_init()"): "the emulator's mbarriers need no fence",
     ("mma_kernels.cuh", "one buffer"): (
@@ -104,7 +105,7 @@ class Fault:
     number: int
     file: str
     line: int
-    struct: str  # the last one that begins before it
+    struct: str  # the last one that begins before the change
     what: str
 
     def __str__(self) -> str:
@@ -112,7 +113,7 @@ class Fault:
 
 
 def plant() -> list[Fault]:
-    """Makes the copy of the sources, with faults behind their numbers."""
+    """Make the copy of the sources, with each fault conditional on its number."""
     shutil.rmtree(COPY, ignore_errors=True)
     shutil.copytree(ROOT / "src", COPY)
     faults: list[Fault] = []
@@ -125,7 +126,7 @@ def plant() -> list[Fault]:
 
 
 def plant_file(name: str, text: str, faults: list[Fault]) -> str:
-    """The text with its faults, which are added to the list."""
+    """Plant the faults of a text, and add them to the list."""
 
     def add(match: re.Match[str], what: str) -> int:
         before = source[: match.start()]
@@ -141,7 +142,7 @@ def plant_file(name: str, text: str, faults: list[Fault]) -> str:
         call = re.sub(r"\(PLANTED\(\d+\) \? 0 : \((.*?)\)\)", r"\1", " ".join(m.group(1).split()))
         return f"if (!PLANTED({add(m, 'without ' + call)})) {m.group(1)};"
 
-    # Replacements keep all line breaks, so that positions keep their lines.
+    # Replacements keep all line breaks, so that line numbers stay the same.
     source = text
     for what, (pattern, form) in WEAKENED.items():
         source = text
@@ -157,14 +158,14 @@ def plant_file(name: str, text: str, faults: list[Fault]) -> str:
 
 
 def engine(sanitizer: str | None) -> Path:
-    """The module with all faults."""
+    """Build the module with all faults."""
     flags = ["-include", str(EMULATOR / "planted.h"), "-w", "-O1"]
     cells = [FEW_CELLS[CELL]]
     return build_engine("mutants", sanitizer=sanitizer, source_root=COPY, cells=cells, flags=flags)
 
 
 def jobs_of(fault: Fault, policy: str, seed: int, fill: int) -> list[Job]:
-    """A fault's jobs in one schedule; `fill` is what each byte of fresh memory is."""
+    """Return a fault's jobs in one schedule; `fill` is the value of each byte of fresh memory."""
     exchange = EXCHANGES.get(fault.struct)
     return [
         replace(job, policy=policy, seed=seed, fault=fault.number, fill=fill)
@@ -173,7 +174,7 @@ def jobs_of(fault: Fault, policy: str, seed: int, fill: int) -> list[Job]:
 
 
 def right_digests() -> dict[Job, str]:
-    """What the jobs give without a fault."""
+    """Return what the jobs give without a fault."""
     jobs = [*GRID, *ALL_MMA, DENSE]
     results = run_jobs(jobs, engine(None))
     for job, result in zip(jobs, results, strict=True):
@@ -182,7 +183,7 @@ def right_digests() -> dict[Job, str]:
 
 
 def noticed(faults: list[Fault]) -> dict[Fault, str]:
-    """How the faults are noticed that are: by a schedule, the first that does, or by a race."""
+    """Return how faults are noticed: by the first schedule that does so, or by a race."""
     expected = right_digests()
     found: dict[Fault, str] = {}
 
@@ -207,7 +208,7 @@ def noticed(faults: list[Fault]) -> dict[Fault, str]:
 
 
 def unchanged(job: Job) -> Job:
-    """The job without its fault, as in `right_digests`."""
+    """Return the job without its fault, as in `right_digests`."""
     return replace(job, policy="random", seed=1, fault=0, fill=0xFF)
 
 

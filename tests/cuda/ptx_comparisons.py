@@ -1,4 +1,4 @@
-"""What PTX's comparisons and selections compute, in Python: cases of test_ptx.py."""
+"""Python versions of PTX's comparisons and selections, as cases for test_ptx.py."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ REAL_COMPARISONS = [name for name in COMPARE if name not in ("lo", "ls", "hi", "
 
 
 def comparisons() -> Iterator[Case]:
-    """setp, set, selp, slct."""
+    """Yield cases of setp, set, selp and slct."""
     bits_, integers_ = ["b16", "b32", "b64"], INTEGERS
     for t in (*bits_, *integers_, *REALS, *HALVES):
         names = REAL_COMPARISONS if t in (*REALS, *HALVES) else INTEGER_COMPARISONS
@@ -64,7 +64,7 @@ def comparisons() -> Iterator[Case]:
                     yield case(text, f"{t} {t} pred", d, three)
         if t not in HALVES:
             same = f"{t} {t}"
-            carried = t if t not in REALS else f"b{t[1:]}"  # all bits stay, of a NaN, too
+            carried = t if t not in REALS else f"b{t[1:]}"  # all bits are kept, even those of a NaN
             same = f"{carried} {carried}"
             pick = lambda a, b, c: a if c else b
             yield case(f"selp.{t}", f"{same} pred", carried, pick)

@@ -1,4 +1,4 @@
-"""Runs hand-written PTX on the emulator: translated, compiled once, called by the kernel's name."""
+"""Run hand-written PTX on the emulator: translate it, compile it once, call kernels by name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ extern "C" [[gnu::visibility("default")]] const char* run(
 
 
 class Module:
-    """A PTX text, ready to run."""
+    """A PTX text that is ready to run."""
 
     def __init__(self, text: str, name: str) -> None:
         folder = BUILD / "ptx_modules" / name
@@ -47,7 +47,7 @@ class Module:
         for file, content in sources.items():
             (folder / file).write_text(content)
         paths = [folder / file for file in sources]
-        flags = ["-O1", "-g0", "-ffp-contract=off"]  # -g would double the compiler's time
+        flags = ["-O1", "-g0", "-ffp-contract=off"]  # -g would double the compile time
         self.library = ctypes.CDLL(str(build(name, paths, flags=flags, libraries=["-ldl"])))
         self.library.run.restype = ctypes.c_char_p
 
@@ -62,7 +62,7 @@ class Module:
         policy: int = 2,
         seed: int = 1,
     ) -> None:
-        """Launches a kernel; arrays go as pointers, ints as .u64. Raises what went wrong."""
+        """Launch a kernel, passing arrays as pointers and ints as .u64, and raise its error."""
         values = [a if isinstance(a, int) else a.ctypes.data for a in arguments]
         packed = b"".join(int(value).to_bytes(8, "little") for value in values)
         error = self.library.run(
@@ -77,18 +77,18 @@ class Module:
 
 @dataclass(frozen=True)
 class Case:
-    """An instruction (or a few) from %a, %b, ... to %d, %e, and what it should give."""
+    """An instruction (or a few) from %a, %b, ... to %d, %e, and the expected results."""
 
     text: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     expected: Callable[..., Any]
-    error: Callable[[float], float] | None = None  # by how much a result may be off
-    values: tuple[tuple[Any, ...], ...] | None = None  # in place of random ones
+    error: Callable[[float], float] | None = None  # the allowed error of a result
+    values: tuple[tuple[Any, ...], ...] | None = None  # instead of random ones
 
     @property
     def instructions(self) -> str:
-        """The PTX text, with the operands that stand in the usual order."""
+        """Return the PTX text, with the operands in their usual order."""
         if "%" in self.text:
             return self.text
         targets = "|".join("%d%e"[2 * i : 2 * i + 2] for i in range(len(self.outputs)))
@@ -97,11 +97,11 @@ class Case:
 
 
 def case(text: str, inputs: str, outputs: str, expected: Callable[..., Any], **more: Any) -> Case:
-    """A case; types are separated by spaces."""
+    """Make a case; types are separated by spaces."""
     return Case(text, tuple(inputs.split()), tuple(outputs.split()), expected, **more)
 
 
-COUNT = 256  # values a case
+COUNT = 256  # values per case
 EDGES = {
     "int": [0, 1, 2, 3, 5, 7, 8, 15, 16, 24, 31, 32, 33, 63, 64, 127, 128, 255, -1, -2, -3],
     "float": [0.0, -0.0, 1.0, -1.0, 0.5, 1.5, -2.5, 3.0, float("inf"), float("-inf"), float("nan")],
@@ -109,7 +109,7 @@ EDGES = {
 
 
 def samples(type_: str, count: int, generator: random.Random) -> list[int]:
-    """Words of a type: edges first, then random bits and random values of moderate size."""
+    """Return words of a type: edges first, then random bits, then values of moderate size."""
     bits = width(type_)
     if type_ == "pred":
         return [generator.randrange(2) for _ in range(count)]
@@ -131,17 +131,17 @@ def samples(type_: str, count: int, generator: random.Random) -> list[int]:
 
 
 def register(type_: str) -> str:
-    """The type of the register that holds a value; bytes are in 32 bits."""
+    """Return the type of the register that holds a value; bytes are held in 32 bits."""
     return "pred" if type_ == "pred" else f"b{max(width(type_), 16) if width(type_) != 8 else 32}"
 
 
 def memory(type_: str) -> str:
-    """The type of loads and stores of a value."""
+    """Return the type of loads and stores of a value."""
     return type_ if type_ in ("u8", "s8") else f"b{width(type_)}"
 
 
 def entry(case: Case, name: str) -> str:
-    """A kernel that runs the case for one element a thread."""
+    """Return a kernel that runs the case, with one element per thread."""
     parameters = ["p" + str(i) for i in range(len(case.inputs) + len(case.outputs))]
     lines = [
         f".visible .entry {name}({', '.join('.param .u64 ' + p for p in parameters)}) {{",
@@ -173,12 +173,12 @@ def entry(case: Case, name: str) -> str:
 
 
 def array(words: list[int], type_: str) -> Words:
-    """Words in memory."""
+    """Return words as an array in memory."""
     return np.array(words, dtype=f"u{width(type_) // 8}")
 
 
 def check(module: Module, name: str, case: Case) -> None:
-    """Runs a case and compares each element with what Python computes."""
+    """Run a case and compare each element with what Python computes."""
     generator = random.Random(name + case.text)
     words = [samples(type_, COUNT, generator) for type_ in case.inputs]
     if case.values:
@@ -199,7 +199,7 @@ def check(module: Module, name: str, case: Case) -> None:
 
 
 def compare(case: Case, type_: str, operands: list[Any], value: Any, word: int) -> None:
-    """Fails unless a result is what it should be."""
+    """Fail unless a result is as expected."""
     got = decode(word, "f32" if type_ == "tf32" else type_)
     what = f"{case.instructions} of {operands}: expected {value!r}, got {got!r} ({word:#x})"
     if case.error and value == value and abs(value) != float("inf"):
@@ -212,7 +212,7 @@ def compare(case: Case, type_: str, operands: list[Any], value: Any, word: int) 
 
 @functools.cache
 def opcodes_of(text: str) -> frozenset[tuple[str, int]]:
-    """Every opcode of a PTX text, with its number of operands."""
+    """Return every opcode of a PTX text, with its number of operands."""
     return frozenset(
         (statement.opcode, len(statement.operands))
         for function in parse(HEAD + text, "test.ptx").functions

@@ -1,4 +1,4 @@
-"""What the integer instructions of PTX compute, in Python: cases of test_ptx.py."""
+"""Python versions of PTX's integer instructions, as cases for test_ptx.py."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ BITS = ["b16", "b32", "b64"]
 
 
 def truncated(a: int, b: int) -> int:
-    """A quotient rounded toward zero."""
+    """Return a quotient rounded toward zero."""
     return abs(a) // abs(b) * (-1 if (a < 0) != (b < 0) else 1)
 
 
 def pairs(type_: str) -> tuple[tuple[int, int], ...]:
-    """Operands of a division: no divisor is 0."""
+    """Return operands of a division, without divisors of 0."""
     low = -(1 << width(type_) - 1) if type_[0] == "s" else 0
     values = [low, low + 1, 1, 2, 3, 7, 10, 100, 12345, (1 << width(type_) - 1) - 1]
     values += [-1, -7, -12345] if type_[0] == "s" else [(1 << width(type_)) - 1]
@@ -28,18 +28,18 @@ def pairs(type_: str) -> tuple[tuple[int, int], ...]:
 
 
 def low24(a: int, type_: str) -> int:
-    """The low 24 bits as a number."""
+    """Return the low 24 bits as a number."""
     low = a & 0xFFFFFF
     return low - (1 << 24) if type_[0] == "s" and low >> 23 else low
 
 
 def find_bit(a: int) -> int:
-    """The place of the highest bit that is not the sign's."""
+    """Return the position of the highest bit that differs from the sign bit."""
     return (~a if a < 0 else a).bit_length() - 1
 
 
 def extract(a: int, b: int, c: int, type_: str) -> int:
-    """bfe, bit by bit."""
+    """Compute bfe bit by bit."""
     bits, position, length = width(type_), b & 255, c & 255
     sign = 0
     if type_[0] == "s" and length:
@@ -52,7 +52,7 @@ def extract(a: int, b: int, c: int, type_: str) -> int:
 
 
 def insert(a: int, b: int, c: int, e: int, bits: int) -> int:
-    """bfi, bit by bit."""
+    """Compute bfi bit by bit."""
     position, length = c & 255, e & 255
     for i in range(min(length, max(bits - position, 0))):
         b = b & ~(1 << position + i) | (a >> i & 1) << position + i
@@ -60,19 +60,19 @@ def insert(a: int, b: int, c: int, e: int, bits: int) -> int:
 
 
 def bytes_of(a: int, type_: str, size: int = 8) -> list[int]:
-    """The bytes, or halves, of a word."""
+    """Return the bytes, or halves, of a word."""
     parts = [a >> shift & ((1 << size) - 1) for shift in range(0, 32, size)]
     return [decode(part, f"{type_[0]}{size}") for part in parts]
 
 
 def dot2(a: int, b: int, c: int, t: str, u: str, first: int) -> int:
-    """dp2a."""
+    """Compute dp2a."""
     chosen = bytes_of(b, u)[first : first + 2]
     return c + sum(map(operator.mul, bytes_of(a, t, 16), chosen))
 
 
 def integers() -> Iterator[Case]:
-    """Integer arithmetic."""
+    """Yield cases of integer arithmetic."""
     for t in INTEGERS:
         n, two, three = width(t), f"{t} {t}", f"{t} {t} {t}"
         mask = (1 << n) - 1
@@ -111,7 +111,7 @@ def integers() -> Iterator[Case]:
 
 
 def carries(t: str, mask: int) -> Iterator[Case]:
-    """Sums of two words, through the carry."""
+    """Yield cases that add two words through the carry."""
     n, u = width(t), f"u{width(t)}"
     two = f"{u} {u} {u} {u}"
     both = lambda total, n=n: (total, total >> n)
@@ -157,7 +157,7 @@ def carries(t: str, mask: int) -> Iterator[Case]:
 
 
 def bits() -> Iterator[Case]:
-    """Bits, shifts, permutations and small products."""
+    """Yield cases of bits, shifts, permutations and small products."""
     for t in BITS:
         n, two = width(t), f"{t} {t}"
         for name, op in (("and", operator.and_), ("or", operator.or_), ("xor", operator.xor)):
@@ -211,19 +211,19 @@ def bits() -> Iterator[Case]:
 
 
 def decode_low(a: int, count: int, type_: str) -> int:
-    """The low bits of a number, as one of the type."""
+    """Return the low bits of a number as a value of the type."""
     low = a & ((1 << count) - 1)
     return low - (1 << count) if count and type_[0] == "s" and low >> (count - 1) else low
 
 
 def lop3(a: int, b: int, c: int, table: int) -> int:
-    """Any function of three bits."""
+    """Compute any function of three bits, as lop3 does."""
     return sum(
         (table >> ((a >> i & 1) * 4 + (b >> i & 1) * 2 + (c >> i & 1)) & 1) << i for i in range(32)
     )
 
 
-# From the manual: the bytes that each mode chooses, the highest first.
+# From the manual: the bytes that each mode selects, highest first.
 PERMUTATIONS = {
     "f4e": [0x3210, 0x4321, 0x5432, 0x6543],
     "b4e": [0x5670, 0x6701, 0x7012, 0x0123],
@@ -235,7 +235,7 @@ PERMUTATIONS = {
 
 
 def permute(a: int, b: int, selector: int) -> int:
-    """prmt."""
+    """Compute prmt."""
     source = (a | b << 32).to_bytes(8, "little")
     result = []
     for digit in (selector >> shift & 15 for shift in (0, 4, 8, 12)):

@@ -6,7 +6,7 @@ from ptx_programs import kernel
 
 
 def barriers() -> str:
-    """Two halves of the block meet at barriers of their own, then all count their votes."""
+    """Let two halves of a block meet at barriers of their own, then let all count their votes."""
     return kernel(
         "barriers",
         2,
@@ -39,7 +39,7 @@ def barriers() -> str:
 
 
 def warps() -> str:
-    """Lanes exchange values; results go to %p1, a row of 32 words each."""
+    """Let lanes exchange values; each result goes to a row of 32 words of %p1."""
     rows: list[str] = []
 
     def row(text: str, register: str = "%r2") -> None:
@@ -80,7 +80,7 @@ PRODUCTS = [("bf16", 16), ("bf16", 8), ("f16", 16), ("f16", 8), ("tf32", 8), ("t
 
 
 def products() -> str:
-    """mma: a (16, depth), b (depth, 8), row-major; c and d (16, 8). One kernel a type and depth.
+    """Multiply a (16, depth) by b (depth, 8), row-major, with mma, one kernel per type and depth.
 
     Words of a and b hold one value or two; b is given transposed, so that its words do, too.
     """
@@ -118,7 +118,7 @@ def products() -> str:
 
 
 def matrices() -> str:
-    """ldmatrix: four 8 x 8 matrices from %p0 through shared memory, all ways, rows of %p1."""
+    """Load four 8 x 8 matrices from %p0 in all ways of ldmatrix, and write their rows to %p1."""
     body = """
     .shared .align 16 .b8 tiles[512]; mov.u32 %r1, tiles;
     ld.global.v4.b32 {%r2, %r3, %r4, %r5}, [%d1]; mad.lo.u32 %r6, %t, 16, %r1;
@@ -139,7 +139,7 @@ def matrices() -> str:
 
 
 def copies() -> str:
-    """cp.async of 4, 8 and 16 bytes, whole and in part, in groups."""
+    """Copy 4, 8 and 16 bytes by cp.async, whole and in part, in groups."""
     return kernel(
         "copies",
         2,
@@ -172,7 +172,7 @@ STORES = [
 
 
 def cluster() -> str:
-    """Each block sends words to the next of its cluster, in all types, and waits for its own."""
+    """Let each block send words of all types to the next in its cluster, and wait for its own."""
     stores, total, at = "", 0, 16
     for t, count in STORES:
         size = int(t[1:]) // 8
@@ -222,7 +222,7 @@ def cluster() -> str:
 
 
 def phases() -> str:
-    """mbarriers in a block: states, parities, more bytes, arrivals from another block."""
+    """Test mbarriers in a block: states, parities, more bytes, arrivals from another block."""
     return kernel(
         "phases",
         1,

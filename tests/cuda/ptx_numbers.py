@@ -1,4 +1,4 @@
-"""PTX's number formats in Python: every value is an int or a float, every rounding exact."""
+"""PTX's number formats in Python: every value is an int or a float, every rounding is exact."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INF = math.inf
 
 
 def width(type_: str) -> int:
-    """Bits of a type; predicates travel as 32."""
+    """Return the bits of a type; predicates are carried in 32."""
     if type_ in ("pred", "tf32"):
         return 32
     digits = type_.lstrip("bufs")
@@ -29,7 +29,7 @@ def width(type_: str) -> int:
 
 
 def whole(value: float | Fraction, mode: str) -> int:
-    """A number rounded to an integer: rn to nearest even, rna away from zero, rz, rm, rp."""
+    """Round a number to an integer: rn to nearest even, rna away from zero, rz, rm, rp."""
     exact = Fraction(value)
     low = math.floor(exact)
     rest = exact - low
@@ -45,7 +45,7 @@ def whole(value: float | Fraction, mode: str) -> int:
 
 
 def rounded(value: float | Fraction, type_: str, mode: str = "rn") -> float:
-    """The value of a format that a number is rounded to."""
+    """Return the value of a format to which a number is rounded."""
     if isinstance(value, float) and (not math.isfinite(value) or value == 0):
         return value
     digits, least, greatest = FORMATS[type_]
@@ -66,7 +66,7 @@ def rounded(value: float | Fraction, type_: str, mode: str = "rn") -> float:
 
 
 def exactly(op: Callable[..., Any], *values: float) -> Fraction | float:
-    """An operation without rounding; what is not finite, and the sign of zero, from double."""
+    """Compute without rounding; doubles decide infinities, NaN and the sign of zero."""
     if all(math.isfinite(value) for value in values):
         try:
             result = Fraction(op(*map(Fraction, values)))
@@ -82,7 +82,7 @@ def exactly(op: Callable[..., Any], *values: float) -> Fraction | float:
 
 
 def decode(word: int, type_: str) -> Any:
-    """The value of a word: a pair for packed types."""
+    """Return the value of a word, or a pair of values for packed types."""
     if type_.endswith("x2"):
         part = type_[:-2]
         return decode(word & 0xFFFF, part), decode(word >> 16, part)
@@ -101,7 +101,7 @@ def decode(word: int, type_: str) -> Any:
 
 
 def encode(value: Any, type_: str) -> int:
-    """The word of a value; a NaN of 32 bits or less is the hardware's one."""
+    """Return the word of a value; NaNs of 32 bits or less become the hardware's."""
     if type_.endswith("x2"):
         low, high = (encode(half, type_[:-2]) for half in value)
         return low | high << 16
@@ -122,20 +122,20 @@ def encode(value: Any, type_: str) -> int:
 
 
 def flushed(value: float, type_: str) -> float:
-    """A subnormal value becomes zero."""
+    """Replace a subnormal value by zero."""
     least = FORMATS[type_][1]
     return math.copysign(0.0, value) if abs(value) < 2.0**least else value
 
 
 def clamped(value: int, type_: str) -> int:
-    """The nearest value of an integer type."""
+    """Return the nearest value of an integer type."""
     bits = width(type_)
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if type_[0] == "s" else (0, (1 << bits) - 1)
     return min(max(value, low), high)
 
 
 def square_root(value: float) -> Fraction | float:
-    """The square root to 200 binary digits, the last one set if it is not exact."""
+    """Return the square root to 200 binary digits, with the last one set if it is inexact."""
     if not math.isfinite(value) or value <= 0:
         return value if value == 0 or value == INF else NAN
     scaled = Fraction(value) * 4**1200

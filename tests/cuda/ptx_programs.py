@@ -1,6 +1,6 @@
 """Hand-written PTX kernels for memory, threads and control: the programs of test_ptx_threads.py.
 
-Each takes pointers, `%p0` and on, and runs with `%i`, the number of its thread in the grid.
+Each takes pointers, from `%p0` on, and has the number of its thread in the grid in `%i`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ mov.u32 %t, %tid.x; mov.u32 %n, %ntid.x; mov.u32 %i, %ctaid.x; mad.lo.u32 %i, %i
 
 
 def kernel(name: str, parameters: int, body: str, directives: str = "") -> str:
-    """A kernel with pointers %p0, ... and, beside them, %o0, ... advanced by 4 bytes a thread."""
+    """Return a kernel with pointers %p0, ... and %o0, ..., which add 4 bytes per thread to them."""
     names = [f"p{k}" for k in range(parameters)]
     head = ", ".join(f".param .u64 {name}_{p}" for p in names)
     loads = "".join(
@@ -40,17 +40,17 @@ def kernel(name: str, parameters: int, body: str, directives: str = "") -> str:
 
 
 def size(type_: str) -> int:
-    """Bytes of a type."""
+    """Return the number of bytes of a type."""
     return int(type_[1:]) // 8
 
 
 def wide(type_: str) -> str:
-    """A register for a type."""
+    """Return a register type that holds a type."""
     return {1: "%h1", 2: "%h1", 4: "%r1", 8: "%d1"}[size(type_)]
 
 
 def loads() -> str:
-    """%p0 to %p1, each type at its own multiple of 16 bytes, through each space."""
+    """Copy %p0 to %p1, each type at its own multiple of 16 bytes, through each space."""
     body = ".shared .align 16 .b8 buffer[16]; .local .align 16 .b8 own[16];\n"
     body += "mapa.shared::cluster.u32 %r9, buffer, 0;\n"
     for k, t in enumerate(LOADS):
@@ -63,7 +63,7 @@ def loads() -> str:
 
 
 def vectors() -> str:
-    """%p0 to %p1 by vectors of 2, 4 and 8 elements."""
+    """Copy %p0 to %p1 by vectors of 2, 4 and 8 elements."""
     body, at = "", 0
     for t, count in [(t, n) for t in LOADS for n in (2, 4) if size(t) * n <= 16] + [("b32", 8)]:
         prefix = {"%h1": "%h", "%r1": "%r", "%d1": "%d"}[wide(t)]
@@ -83,7 +83,7 @@ ORDERED = [
 
 
 def orders() -> str:
-    """%p0 to %p1: every type, with every order."""
+    """Copy %p0 to %p1 with every type and every order."""
     body = ""
     for k, (load, store) in enumerate(ORDERED):
         for j, t in enumerate(LOADS):
@@ -93,7 +93,7 @@ def orders() -> str:
 
 
 def hints() -> str:
-    """Word k from %p0 to %p1 with every hint and every order."""
+    """Copy word k from %p0 to %p1 with every hint and every order."""
     evict = "L1::evict_normal L1::evict_unchanged L1::evict_first L1::evict_last L1::no_allocate"
     forms: list[tuple[str, str]] = [
         *((f"ld.global.{cop}", "st.global") for cop in ["ca", "cg", "cs", "lu", "cv"]),
@@ -134,7 +134,7 @@ MEMORY = """
 
 
 def moves() -> str:
-    """Addresses, constants and parts of registers."""
+    """Move addresses, constants and parts of registers."""
     return kernel(
         "moves",
         1,
@@ -188,7 +188,7 @@ ld.shared.u32 %r1, [common]; st.param.b32 [result], %r1; ret; }
 
 
 def control() -> str:
-    """Thread i writes what case i of a table says; calls; scopes with names of their own."""
+    """Let thread i write what case i of a table says; use calls and scopes with own names."""
     return kernel(
         "control",
         1,
@@ -215,7 +215,7 @@ def control() -> str:
 
 
 def special() -> str:
-    """Special registers, one an element of 32 words a thread."""
+    """Write special registers, one per element of 32 words per thread."""
     names = [
         *(f"%{name}.{axis}" for name in ("tid", "ntid", "ctaid", "nctaid") for axis in "xyz"),
         "%laneid", "%warpid", "%lanemask_eq", "%lanemask_lt", "%lanemask_le", "%lanemask_gt",
@@ -229,7 +229,7 @@ def special() -> str:
 
 
 def atomics() -> str:
-    """Operation k on 8 bytes at %p0 + 8 k with those at %p1 + 8 k; old values to %p2 + 8 k."""
+    """Apply operation k to 8 bytes at %p0 + 8 k and %p1 + 8 k; old values go to %p2 + 8 k."""
     kinds = [(op, t) for op, types in ATOMICS.items() for t in types.split()]
     orders = [
         "",
@@ -270,7 +270,7 @@ def atomics() -> str:
 
 
 def shared_atomics() -> str:
-    """Every thread adds to words in the block's shared memory, by all names of that space."""
+    """Let every thread add to words in the block's shared memory, by all names of that space."""
     return kernel(
         "shared_atomics",
         1,

@@ -1,4 +1,4 @@
-"""What the floating-point instructions of PTX compute, in Python: cases of test_ptx.py."""
+"""Python versions of PTX's floating-point instructions, as cases for test_ptx.py."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MODES = ["rn", "rz", "rm", "rp"]
 
 
 def total(a: float, b: float, t: str, mode: str) -> float:
-    """A sum; where it is exactly zero the mode decides on the sign."""
+    """Add values; if the sum is exactly zero, the rounding mode decides its sign."""
     result = rounded(exactly(operator.add, a, b), t, mode)
     if result == 0 and mode == "rm" and (a or math.copysign(1, a) != math.copysign(1, b)):
         return -0.0 if exactly(operator.add, a, b) == 0 else result
@@ -39,7 +39,7 @@ def total(a: float, b: float, t: str, mode: str) -> float:
 
 
 def product_sum(a: float, b: float, c: float, t: str, mode: str) -> float:
-    """fma: one rounding."""
+    """Compute fma with a single rounding."""
     if math.isinf(c) and math.isfinite(a) and math.isfinite(b):
         return c
     exact = exactly(lambda x, y, z: x * y + z, a, b, c)
@@ -64,34 +64,34 @@ OPERATIONS: dict[str, tuple[int, Callable[..., float]]] = {
 
 
 def saturated(value: float) -> float:
-    """Between 0 and 1; a NaN becomes 0."""
+    """Clamp a value to 0 to 1; a NaN becomes 0."""
     return min(max(value, 0.0), 1.0) if value > 0 else 0.0
 
 
 def rectified(value: float) -> float:
-    """max(value, 0); a NaN stays."""
+    """Return max(value, 0); a NaN stays."""
     return value if value != value or value > 0 else 0.0
 
 
 def lesser(a: float, b: float, sign: int = 1) -> float:
-    """min, or max with sign -1: a number wins against a NaN, -0 is less than 0."""
+    """Return min, or max if sign is -1; numbers win against NaN, and -0 is less than 0."""
     if a != a or b != b:
         return b if a != a else a
     return min((a, b), key=lambda x: (sign * x, sign * math.copysign(1, x)))
 
 
 def flushing(function: Function, t: str) -> Function:
-    """The function with .ftz."""
+    """Return the function with .ftz."""
     return lambda *values: flushed(function(*(flushed(v, t) for v in values)), t)
 
 
 def halves(function: Function) -> Function:
-    """The function on each half of a pair."""
+    """Return the function applied to each half of a pair."""
     return lambda *pairs: tuple(function(*part) for part in zip(*pairs, strict=True))
 
 
 def arithmetic() -> Iterator[Case]:
-    """Sums, products, quotients, roots: exact, then rounded."""
+    """Yield cases of sums, products, quotients and roots, which are exact, then rounded."""
     for name, (arity, function) in OPERATIONS.items():
         for t in REALS:
             operands = " ".join([t] * arity)
@@ -108,14 +108,14 @@ def arithmetic() -> Iterator[Case]:
             yield case(f"{name}.rn.sat.f32", " ".join(["f32"] * arity), "f32", sat)
         if name in ("add", "sub", "mul", "fma"):
             yield from half_arithmetic(name, arity, function)
-    # no contraction: two roundings
+    # two roundings, because nothing is contracted
     text = "mul.rn.f32 %d, %a, %b; add.rn.f32 %d, %d, %c;"
     twice = lambda a, b, c: total(OPERATIONS["mul"][1](a, b, "f32", "rn"), c, "f32", "rn")
     yield case(text, "f32 f32 f32", "f32", twice)
 
 
 def half_arithmetic(name: str, arity: int, function: Function) -> Iterator[Case]:
-    """The same for 16 bits and pairs."""
+    """Yield the same cases for 16 bits and pairs."""
     rn = ".rn" if name == "fma" else ""
     for t in HALVES:
         exact = lambda *v, f=function, t=t: f(*v, t, "rn")
@@ -135,7 +135,7 @@ def half_arithmetic(name: str, arity: int, function: Function) -> Iterator[Case]
 
 
 def selection() -> Iterator[Case]:
-    """Signs, extremes, classes."""
+    """Yield cases of signs, extremes and classes."""
     unary: dict[str, Function] = {"abs": abs, "neg": operator.neg}
     binary: dict[str, Function] = {"min": lesser, "max": lambda a, b: lesser(a, b, -1)}
     for t in (*REALS, *HALVES):
@@ -183,19 +183,19 @@ def selection() -> Iterator[Case]:
 
 
 def within(bits: float, absolute: bool = False) -> Callable[[float], float]:
-    """An error of 2^-bits, relative to the binade or absolute."""
+    """Allow an error of 2^-bits, relative to the binade or absolute."""
     if absolute:
         return lambda _: 2.0**-bits
     return lambda value: 2.0**-bits * 2.0 ** max(math.frexp(value)[1] - 1, -126)
 
 
 def function_or(function: Function, otherwise: Function) -> Function:
-    """The function of a finite number, or what the other one says."""
+    """Return the function of a finite number, or what the other one says."""
     return lambda a: function(a) if math.isfinite(a) and a > 0 else otherwise(a)
 
 
 def approximations() -> Iterator[Case]:
-    """Fast functions, within what the manual allows."""
+    """Yield cases of fast functions, with the errors that the manual allows."""
     finite = tuple((math.ldexp(1 + i / 97, i % 23 - 11) * (-1) ** i,) for i in range(251))
     positive = tuple((abs(a),) for (a,) in finite)
     around = tuple((i / 40 - 3,) for i in range(251))
@@ -243,7 +243,7 @@ def approximations() -> Iterator[Case]:
 
 
 def to_integer(a: float, d: str, s: str, mode: str) -> int:
-    """cvt to an integer."""
+    """Convert to an integer, as cvt does."""
     if a != a:
         return 1 << width(d) - 1 if s == "f64" or width(d) == 64 else 0
     if math.isinf(a):
@@ -252,17 +252,17 @@ def to_integer(a: float, d: str, s: str, mode: str) -> int:
 
 
 def bounds(t: str) -> tuple[int, int]:
-    """The least and the greatest value of an integer type."""
+    """Return the least and the greatest value of an integer type."""
     return clamped(-(1 << 70), t), clamped(1 << 70, t)
 
 
 def integral(a: float, mode: str) -> float:
-    """A float rounded to an integer, with its sign."""
+    """Round a float to an integer, keeping its sign."""
     return math.copysign(float(whole(a, mode)), a) if math.isfinite(a) else a
 
 
 def conversions() -> Iterator[Case]:
-    """cvt."""
+    """Yield cases of cvt."""
     for k, d in enumerate(INTEGERS):
         for s in INTEGERS:
             yield case(f"cvt.{d}.{s}", s, d, lambda a, d=d: wrapped(a, d))
@@ -291,13 +291,13 @@ def conversions() -> Iterator[Case]:
 
 
 def wrapped(a: int, d: str) -> int:
-    """The value of the low bits in a type; bytes are seen through a wider register."""
+    """Return the low bits as a value of the type; bytes are read from a wider register."""
     low = a & ((1 << width(d)) - 1)
     return low - (1 << width(d)) if d[0] == "s" and low >> width(d) - 1 else low
 
 
 def narrowing() -> Iterator[Case]:
-    """cvt between floating-point types."""
+    """Yield cases of cvt between floating-point types."""
     for d, s in (("f64", "f32"), ("f32", "f16"), ("f32", "bf16"), ("f64", "f16")):
         yield case(f"cvt.{d}.{s}", s, d, lambda a: a)
     yield case("cvt.sat.f32.f32", "f32", "f32", saturated)

@@ -1,4 +1,4 @@
-"""The programs of ptx_programs.py and ptx_meetings.py, in one text of PTX."""
+"""The programs of ptx_programs.py and ptx_meetings.py as one PTX text."""
 
 from __future__ import annotations
 

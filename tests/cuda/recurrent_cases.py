@@ -1,4 +1,4 @@
-"""The recurrent kernels, how to run one, and the errors that their products make."""
+"""The recurrent kernels, how to run each of them, and the errors of their products."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rnnfast.cuda._engine import Engine
 # The kernels and what they multiply: float32, bfloat16, or float32 as pairs of bfloat16.
 KERNELS = [(kernel, p) for kernel in ("grid", "gemm") for p in ("full", "bfloat16")]
 KERNELS += [(k, p) for k in ("block", "cluster", "flags") for p in ("bfloat16x3", "bfloat16")]
-# A value as two of bfloat16 is off by 2^-18 of it, and the product of the second two is left out,
-# which is as if each factor were off by 2^-19 more.
+# A value split into two of bfloat16 has an error of 2^-18 of it. The product of the two low parts
+# is left out, which acts as if each factor had another error of 2^-19.
 PAIR_ERROR = 2.0**-17
 
 
 def run(on: Engine, case: Case) -> dict[str, NDArray]:
-    """Results of a forward and backward pass, on the host."""
+    """Return the results of a forward and backward pass, on the host."""
     d = cases.make_data(case)
 
     def put(arrays: tuple[NDArray | None, ...]) -> list[NDArray | None]:
@@ -41,13 +41,13 @@ def run(on: Engine, case: Case) -> dict[str, NDArray]:
 
 
 def paired(run: int) -> object:
-    """The error of pairs of bfloat16, drawn anew for each run."""
+    """Return a rounding with the error of pairs of bfloat16, drawn anew for each run."""
     rng = np.random.default_rng(run)
     return lambda x: (x * (1 + PAIR_ERROR * rng.uniform(-1, 1, x.shape))).astype(x.dtype)
 
 
 def errors(case: Case, products: str) -> dict[str, float]:
-    """Largest error that plain code makes with such products."""
+    """Return the largest error of plain code with such products."""
     if products != "bfloat16x3":
         return cases.plain_errors(case)
     exact, plain = cases.run_reference(case), cases.plain_errors(case)

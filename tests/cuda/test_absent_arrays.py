@@ -1,4 +1,4 @@
-"""Arrays that a call has not: what may be left out counts as zeros, the rest is refused by name."""
+"""Absent arrays: optional ones count as zeros, and missing required ones are refused by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T, B, I, H = 3, 2, 4, 5
 
 
 def weights_of(cell: str, seed: int) -> list[NDArray[np.float32] | None]:
-    """weight_ih, weight_hh, no biases, weight_channel."""
+    """Return weight_ih, weight_hh, no biases, and weight_channel."""
     rng, c = np.random.default_rng(seed), CELLS[cell]
     shapes = [(c.gates * H, I), (c.gates * H, H), None, None, (c.params, H) if c.params else None]
     return [None if s is None else 0.4 * rng.standard_normal(s).astype("f4") for s in shapes]
@@ -60,7 +60,7 @@ def test_what_is_left_out_counts_as_zeros(device: str, given: str, kernel: str) 
 
 
 def call(on: Any, cell: str, **changes: Any) -> Any:
-    """A call of the extension on arrays of zeros, with some arguments changed."""
+    """Call the extension with arrays of zeros and some changed arguments."""
     number = on.extension.find_cell(cell)
     array = on.pointer(on.zeros(4096))
     arguments = {

@@ -1,4 +1,4 @@
-"""What nvcc made of the kernels, of every architecture: see tools/check_kernels.py."""
+"""What nvcc made of the kernels for every architecture; see tools/check_kernels.py."""
 
 from __future__ import annotations
 

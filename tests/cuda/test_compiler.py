@@ -1,4 +1,4 @@
-"""Kernels that are compiled at first use: NVRTC takes their text, the disk keeps what it made."""
+"""Kernels compiled at first use: NVRTC gets their source, and the disk cache keeps the results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MADE = Image(b"code\n\0", ["_Z1a", "_Z1b"])
 
 
 def text_of(cell: str, kernel: str, backward: bool) -> Kernels:
-    """The text of a kernel; the emulator's module knows the names of its functions."""
+    """Return the source of a kernel; the emulator's module knows the names of its functions."""
     reason = emulated.unavailable_reason("emulated")
     if reason is not None:
         pytest.skip(reason)
@@ -56,7 +56,7 @@ def test_messages_of_the_compiler_are_told() -> None:
 
 @pytest.fixture
 def compilations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Kernels]:
-    """What was compiled, by a compiler that makes the same of everything; the cache is empty."""
+    """Record what is compiled, by a compiler that always gives the same; the cache starts empty."""
     done: list[Kernels] = []
 
     def compiled(text: Kernels, _capability: int) -> Image:
@@ -128,7 +128,7 @@ def test_the_cache_is_where_the_platform_has_it(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_many_processes_share_a_cache(tmp_path: Path) -> None:
-    """Each reads a whole file, whoever wrote it."""
+    """Each process reads a whole file, whoever wrote it."""
     code = (
         "from pathlib import Path; from rnnfast.cuda import _compiler as c; import sys\n"
         f"path, image = Path({str(tmp_path / 'k')!r}), c.Image(bytes(10**6), ['a'])\n"

@@ -1,4 +1,4 @@
-"""Rows of tables, masked copies, cross-entropy and dropout against float64 NumPy."""
+"""Table rows, masked copies, cross-entropy and dropout against float64 NumPy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from philox import dropout_mask
 
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES)
 TABLES = [(1, 1), (5, 33), (300, 7)]  # rows, columns
-COUNTS = [1, 9, 50, 600, 1100]  # of indices; the last are more than a block of the sort
+COUNTS = [1, 9, 50, 600, 1100]  # of indices; the last two exceed a block of the sort
 
 
 def indices_of(count: int, rows: int) -> NDArray[np.int64]:
-    """Some rows often, most rarely, some never."""
+    """Return indices, some of them frequent, most rare and some absent."""
     draw = np.random.default_rng(count)
     return (rows * draw.random(count) ** 3).astype(np.int64)
 
@@ -119,7 +119,7 @@ def test_copy_masked(device: str) -> None:
 
 
 def cross_entropy(kernels: Kernels, logits: NDArray, targets: NDArray, gradient: bool = True):
-    """(mean, number of targets that count), losses and the gradient."""
+    """Return (mean, number of targets that count), losses and the gradient."""
     rows, classes = logits.shape
     losses, result = kernels.nan(rows), kernels.nan(2, dtype=np.float64)
     dlogits = kernels.nan(rows, classes)
@@ -146,7 +146,7 @@ def test_cross_entropy(
 ) -> None:
     kernels = Kernels(device, schedule)
     logits = 5 * reals(1, rows, classes)
-    logits[0] += 1000  # of which only differences count
+    logits[0] += 1000  # only differences of logits count
     targets = np.random.default_rng(2).integers(0, classes, rows)
     counts = np.ones(rows, bool)
     if ignored:
@@ -164,7 +164,7 @@ def test_cross_entropy(
     assert count == counts.sum()
     np.testing.assert_allclose(got_losses, losses, rtol=8 * EPS, atol=8 * EPS)
     np.testing.assert_allclose(mean, losses.sum() / count if count else np.nan, rtol=8 * EPS)
-    # expf of a difference that was rounded is off by as many ulp as the difference is large.
+    # expf of a rounded difference is off by as many ulp as the difference is large.
     tolerance = EPS * (70 * softmax + hot) / max(counts.sum(), 1)
     assert (abs(got_gradient - gradient) <= tolerance).all()
     without = cross_entropy(kernels, logits, targets, gradient=False)
@@ -203,7 +203,7 @@ def test_dropout_has_the_mask_of_every_device(device: str, count: int, p: float)
 
 
 def test_schedules_leave_no_trace(device: str) -> None:
-    """What has sums in it gives the same bits whichever thread comes first."""
+    """Sums give the same bits whichever thread comes first."""
     a, index = reals(1, 60, 40), indices_of(60, 9)
 
     def run(schedule: tuple[str, int]) -> list[NDArray]:

@@ -1,7 +1,7 @@
-"""The CUDA emulator itself: right kernels pass under every schedule, every fault is reported.
+"""The CUDA emulator itself: right kernels pass under every schedule, and it reports every fault.
 
-The cases are kernels of tests/cuda_emulator/selftest*.cuh. A line that a report must name carries
-the comment FAULT with the name of the case.
+The cases are kernels of tests/cuda_emulator/selftest*.cuh. If a report must name a line, that line
+carries the comment FAULT with the name of the case.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from build import ROOT, SCHEDULES, build, environment
 
 FOLDER = ROOT / "tests/cuda_emulator"
 
-# What each fault's report says.
+# The report of each fault.
 FAULTS = {
     "deadlock": "deadlock",
     "late_bytes": "deadlock",
@@ -50,7 +50,7 @@ FAULTS = {
     "copy_to_global": "outside of the block's shared memory",
     "uninitialised": "got -?nan",
 }
-WRONG_VALUES = ["no_wait", "early_copy"]  # under some schedules, not all
+WRONG_VALUES = ["no_wait", "early_copy"]  # under some schedules only
 RACES = [
     "race_shared", "race_reuse", "race_shuffle", "race_copy", "race_late_wait", "race_blocks",
     "race_relaxed", "race_store", "race_plain", "race_fence", "race_store_async",
@@ -80,7 +80,7 @@ def run(name: str, policy: int, seed: int, *defines: str) -> str:
 
 
 def fault_lines(name: str) -> set[str]:
-    """`file:line` of the lines whose comment names the case."""
+    """Return `file:line` of the lines whose comment names the case."""
     found = set()
     for path in FOLDER.glob("selftest*.cuh"):
         for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -103,7 +103,7 @@ def test_right_kernels_pass(policy: int, seed: int) -> None:
 
 
 def test_fibers_of_other_processors() -> None:
-    """Where there is no change of stacks in assembly, ucontext does it: the same schedules."""
+    """Where no assembly switches stacks, ucontext does, and the schedules are the same."""
     for name in [*names("right"), "deadlock", "divergent_barrier"]:
         assert run(name, 2, 1, "EMULATOR_UCONTEXT") == run(name, 2, 1)
 
@@ -179,8 +179,8 @@ def test_right_kernels_are_clean(sanitizer: str) -> None:
 
 @pytest.mark.parametrize("sanitizer", ["thread", "address"])
 def test_faults_are_reported_under_sanitizers(sanitizer: str) -> None:
-    """Abandoned threads and their stacks must not disturb what runs next."""
-    # Under ThreadSanitizer stores arrive at once; what it says of the others is asked for below.
+    """Abandoned threads and their stacks must not disturb the cases that run next."""
+    # Under ThreadSanitizer stores arrive at once; its reports on the others are tested below.
     late = {"store_in_flight", "exited_block"} if sanitizer == "thread" else set()
     faults = [name for name in FAULTS if name not in late]
     cases = [f"{name},2,1" for fault in faults for name in (fault, "sum_grid")]
@@ -192,13 +192,13 @@ def test_faults_are_reported_under_sanitizers(sanitizer: str) -> None:
 
 
 def sections(stderr: str) -> dict[str, str]:
-    """What was written while each case ran."""
+    """Return the output of each case separately."""
     parts = re.split(r"^CASE (\w+)$", stderr, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def test_races_are_found() -> None:
-    # Cases share addresses and lines, of which each is reported once unless told otherwise.
+    # Cases share addresses and lines, which are reported only once unless told otherwise.
     options = "suppress_equal_addresses=0 suppress_equal_stacks=0"
     done = run_sanitized("thread", [f"{name},2,1" for name in RACES], options)
     assert done.returncode == 66, done.stderr
@@ -226,7 +226,7 @@ def test_checked_accesses_are_errors_of_the_launch(name: str) -> None:
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 def test_nvcc_compiles_the_same_kernels(tmp_path: Path) -> None:
-    """For every architecture: device.cuh has the same names for both compilers."""
+    """nvcc compiles them for every architecture: device.cuh has the same names for both."""
     architectures = [f"-gencode=arch=compute_{sm},code=sm_{sm}" for sm in (75, 80, 90, 100, 120)]
     command = ["nvcc", "-std=c++20", "-Werror=all-warnings", "--threads=2", "-c"]
     includes = [f"-I{ROOT / 'src'}", f"-I{ROOT / 'src/cpp'}", f"-I{FOLDER}"]

@@ -1,4 +1,4 @@
-"""The compiled module of the CUDA engine, where there is one: it loads without anything of CUDA."""
+"""The compiled module of the CUDA engine, where there is one, loads without any CUDA library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells that are not compiled ahead: traced ones, whose kernels come of a printed header."""
+"""Cells that are not compiled ahead: traced ones, whose kernels use a printed header."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rnnfast._engine import backend
 from rnnfast.cells import ZOO
 from rnnfast.cuda._engine import Engine
 
-# Each has something that the others have not.
+# Each of them has a feature that the others lack.
 CELLS = {
     "mgu": "a gate that two stages use",
     "mut1": "the input itself, and gates without a product",
@@ -44,7 +44,7 @@ NETWORK = Case("", T=3, B=3, H=37, I=5, L=2, D=2, lengths=True)
 
 @pytest.fixture
 def on(device: str) -> Iterator[Engine]:
-    """An engine of which tests choose the kernel."""
+    """Return an engine on which tests choose the kernel."""
     found = backend.get(device)
     assert isinstance(found, Engine)
     yield found
@@ -53,10 +53,10 @@ def on(device: str) -> Iterator[Engine]:
 
 
 def check(on: Engine, case: Case, kernel: str, products: str) -> None:
-    """Compares all results with those of the reference."""
+    """Compare all results with the reference."""
     on.kernel = kernel
     on.matmul_precision = "high" if products == "bfloat16x3" else "highest"
-    if ZOO[case.cell].reads_input:  # which needs inputs of its size in every layer
+    if ZOO[case.cell].reads_input:  # inputs must have the state's size in every layer
         case = replace(case, I=case.H, D=1 if case.L > 1 else case.D)
     if products == "bfloat16":
         case = replace(case, precision="bfloat16")

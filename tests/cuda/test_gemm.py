@@ -1,4 +1,4 @@
-"""Products of matrices and sums of columns against float64 NumPy."""
+"""Matrix products and sums of columns against float64 NumPy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZES = [(1, 1, 1), (3, 70, 5), (64, 64, 16), (65, 63, 17), (2, 130, 33), (131, 
 
 
 def padded(array: NDArray, gap: int) -> NDArray:
-    """The array with `gap` more columns, of NaN."""
+    """Return the array with `gap` extra columns of NaN."""
     return np.pad(array, ((0, 0), (0, gap)), constant_values=np.nan)
 
 

@@ -1,4 +1,4 @@
-"""Optimisers' steps and clipping on a device against their formulas in plain NumPy."""
+"""Optimiser steps and clipping on a device against their formulas in plain NumPy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optim_cases import reals as parameters
 
 
 class Pieces:
-    """Gradients, values and buffers on the device, and the table of their pieces."""
+    """Gradients, values and buffers on the device, with the table of their pieces."""
 
     def __init__(self, kernels: Kernels, lists: list[list[NDArray]]) -> None:
         self.kernels = kernels
@@ -48,7 +48,7 @@ class Pieces:
 
 
 def arguments(name: str, o: dict[str, Any], step: int) -> tuple[str, dict[str, Any]]:
-    """The function of a step of `rnnfast.optim`'s class and what it takes, by its defaults."""
+    """Return the function of a step of a `rnnfast.optim` class, and its default arguments."""
     decay = o.get("weight_decay", 0.01 if name == "AdamW" else 0.0)
     lr, momentum = o.get("lr", 1e-3 if "Adam" in name else 1e-2), o.get("momentum", 0.0)
     rest: dict[str, Any]
@@ -66,7 +66,7 @@ def arguments(name: str, o: dict[str, Any], step: int) -> tuple[str, dict[str, A
 
 
 def buffers(name: str, o: dict[str, Any]) -> list[list[NDArray]]:
-    """The buffers at the beginning, empty lists for those that the options do without."""
+    """Return the initial buffers, with empty lists for those that the options do not use."""
     wanted = {
         "SGD": ["momentum" in o],
         "Adagrad": [True],
@@ -96,7 +96,7 @@ def test_formulas(
 
 
 def clipped(norm: float | None, limit: float | None) -> list[NDArray]:
-    """Gradients in float64, clipped."""
+    """Return the clipped gradients in float64."""
     g = parameters("float64", 5)
     if norm is not None:
         before = np.sqrt(sum((array**2).sum() for array in g))

@@ -1,4 +1,4 @@
-"""Groups, frozen and tied parameters, averages, initial values and files of models on a device."""
+"""Groups, frozen and tied parameters, averages, initial values and model files on a device."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Tagger(rnnfast.Module):
 
 
 def trained(device: str | None) -> Tagger:
-    """After steps with all that an optimiser does with groups."""
+    """Return a model after steps that use every feature of parameter groups."""
     model = Tagger(device)
     model.head.tie(model.embedding)
     rnnfast.init.unit_forget_bias_(model.lstm)
@@ -54,7 +54,7 @@ def test_as_on_the_cpu(device: str, tmp_path: Path) -> None:
     got = model.state_dict()
     np.testing.assert_array_equal(got["lstm.weight_ih_l0"], first["lstm.weight_ih_l0"])
     for name, value in expected.state_dict().items():
-        # Three steps of at most 0.01 each, whose directions are of float32 gradients.
+        # Three steps of at most 0.01 each, in directions that come from float32 gradients.
         np.testing.assert_allclose(got[name], value, rtol=0, atol=1e-5, err_msg=name)
     assert (got["lstm.weight_hh_l0"] != first["lstm.weight_hh_l0"]).any()
     model.save(tmp_path / "m")

@@ -1,4 +1,4 @@
-"""The choice of a kernel: pure host code, tried on devices that nobody needs to have."""
+"""The choice of a kernel, which is pure host code, on descriptions of devices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rnnfast.cuda._devices import VIRTUAL
 from rnnfast.cuda._explain import DTYPES
 from rnnfast.reference import CELLS
 
-# Compiled ones, and of Python: with products of any stage, without any, with many of one stage.
+# Compiled cells, and Python cells with products in any stage, none, or many in one stage.
 CELLS_OF_PLANS = (*CELLS, "mut2", "indrnn", "lstm_fgr")
 KERNELS = ("block", "grid", "flags", "cluster", "gemm")
 SIZES = [(1, 1), (1, 128), (3, 65), (16, 1024), (64, 512), (200, 96), (1000, 33), (7, 4096)]
@@ -40,7 +40,7 @@ def plan(
     )
 
 
-LARGEST = 2**24  # of B and H: what a plan is made for
+LARGEST = 2**24  # upper limit of B and H in a plan
 
 
 @pytest.mark.parametrize("device", VIRTUAL)
@@ -75,7 +75,7 @@ def test_refuses_more_steps_or_inputs_than_the_engine_counts(name: str) -> None:
 
 
 def all_plans(device: str, kernels: list[str] | None = None) -> list[dict[str, Any]]:
-    """Every cell, size, precision and pass; kernels that cannot run are left out."""
+    """Yield the plan for every cell, size, precision and pass, except kernels that cannot run."""
     plans = []
     for cell, (B, H), dtype, backward in itertools.product(
         CELLS_OF_PLANS, SIZES, DTYPES, (False, True)
@@ -125,11 +125,11 @@ def test_every_kernel_is_the_choice_somewhere() -> None:
     [
         ("lstm", 64, 512, "H100", "bfloat16", "cluster"),  # 8 clusters of 16
         ("lstm", 16, 1024, "H100", "bfloat16", "flags"),  # too large for a cluster
-        ("lstm", 64, 96, "H100", "bfloat16", "block"),  # a multiprocessor holds all weights
+        ("lstm", 64, 96, "H100", "bfloat16", "block"),  # a multiprocessor holds all the weights
         ("gru", 16, 512, "A100", "float32", "grid"),
         ("lstm", 16, 4096, "H100", "float32", "gemm"),  # 268 MB of weights
-        ("lstm", 4, 200, "one multiprocessor", "float32", "gemm"),  # nor does it hold 640 KB
-        ("mut3", 4, 256, "H100", "float32", "grid"),  # exact products take no tensor cores
+        ("lstm", 4, 200, "one multiprocessor", "float32", "gemm"),  # even 640 KB are too much
+        ("mut3", 4, 256, "H100", "float32", "grid"),  # exact products use no tensor cores
     ],
 )
 def test_known_choices(cell: str, B: int, H: int, device: str, dtype: str, kernel: str) -> None:

@@ -31,8 +31,8 @@ CASES: dict[str, Case] = {
 }
 ENTRIES = "".join(entry(case, name) for name, case in CASES.items())
 
-# Modifiers that change nothing in the emulator, or that all of a family share: each alternative is
-# tested once, not with every instruction.
+# Modifiers that change nothing in the emulator, or that a whole family shares. Each alternative is
+# tested once instead of with every instruction.
 SHARED = {
     "space", "scope", "cop", "evict", "prefetch", "vec", "shared", "cta", "uni", "sem", "aligned",
 }  # fmt: skip
@@ -49,7 +49,7 @@ def test_instruction(arithmetic: Module, name: str) -> None:
 
 
 def test_the_whole_table_is_tested() -> None:
-    """Every entry, and every alternative of its modifiers, is in some test's PTX."""
+    """Every entry, and every alternative of its modifiers, occurs in the PTX of some test."""
     seen: set[tuple[int, str, str]] = set()
     shared: set[tuple[str, str]] = set()
     for opcode, operands in opcodes_of(ENTRIES) | opcodes_of(PROGRAMS):
@@ -71,7 +71,7 @@ def test_the_whole_table_is_tested() -> None:
 
 
 def test_ptxas_accepts_the_tests(tmp_path: Path) -> None:
-    """What is tested is PTX, not something like it."""
+    """The tests must use real PTX, not just something that the translator accepts."""
     if not shutil.which("ptxas"):
         pytest.skip("ptxas is not on PATH")
     for text in (ENTRIES, PROGRAMS):
@@ -135,7 +135,7 @@ def test_what_is_unknown_is_an_error_with_its_line(body: str, message: str) -> N
     ],
 )
 def test_orders_are_kept(instruction: str, function: str) -> None:
-    """Values cannot show them; ThreadSanitizer does, in test_ptx_kernels.py."""
+    """Values cannot show orders; test_ptx_kernels.py tests them with ThreadSanitizer."""
     assert f"{function}(" in translate(kernel(f".reg .b64 %d1; {instruction}"), "some.ptx")
 
 

@@ -1,4 +1,4 @@
-"""Kernels in both tiers of the emulator: their source, and nvcc's PTX of it, give the same."""
+"""Kernels give the same results from their source and from nvcc's PTX of it in the emulator."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not available(), reason="nvcc is not on PATH")
 
 
 def compiled(capability: int | None, sanitizer: str | None = None, *defines: str) -> Path:
-    """The kernels as a library: from their source (None), or from the PTX for a device."""
+    """Compile the kernels to a library, from their source (None) or from the PTX for a device."""
     if capability is None:
         return build("ptx_kernels", [SOURCE], sanitizer=sanitizer, defines=defines)
     folder = BUILD / "ptx_kernels" / "_".join(["ptx", *defines])
@@ -54,7 +54,7 @@ def run(
     schedule: tuple[int, int] = (2, 1),
     device: int = 90,
 ) -> str:
-    """Runs a kernel on arrays; returns its error."""
+    """Run a kernel on arrays and return its error."""
     pointers = [ctypes.c_void_p(array.ctypes.data) for array in arrays]
     pointers += [ctypes.c_void_p(None)] * (3 - len(pointers))
     policy, seed = schedule
@@ -70,13 +70,13 @@ def capability(request: pytest.FixtureRequest) -> int:
 
 
 def in_ulps(y: Array, exact: Array) -> Array:
-    """Errors in units of the last place of a float32."""
+    """Return errors in units of the last place of a float32."""
     return np.abs(y - exact) / np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
 
 
-# From the CUDA C++ programming guide: the greatest errors in ulps. sinf and cosf have 2; division
-# and square root are exact to rounding; the sigmoid is a composition: 2 for expf, 1 each for the
-# sum and the quotient.
+# The largest errors in ulps, from the CUDA C++ programming guide: 2 for sinf and cosf; division
+# and square root are correctly rounded. The sigmoid is a composition: 2 for expf, 1 each for the sum
+# and the quotient.
 FUNCTIONS = {
     "expf": (np.exp, 2),
     "tanhf": (np.tanh, 2),
@@ -196,7 +196,7 @@ print(library.run_kernel(name, 90, 2, ctypes.c_uint64(1), *pointers, size).decod
 def sanitized(
     sanitizer: str, name: str, size: int, *defines: str
 ) -> subprocess.CompletedProcess[str]:
-    """A kernel on arrays of 64 x 64 zeros."""
+    """Run a kernel on arrays of 64 x 64 zeros under the sanitizer."""
     path = compiled(90, sanitizer, *defines)
     return subprocess.run(
         [sys.executable, "-c", SANITIZED, str(path), name, str(size)],

@@ -30,7 +30,7 @@ def schedule(request: pytest.FixtureRequest) -> dict[str, int]:
 
 
 def noise(count: int, seed: int = 0) -> Array:
-    """Random bytes, aligned for every vector."""
+    """Return random bytes, aligned for every vector."""
     raw = np.empty(count + 64, np.uint8)
     start = -raw.ctypes.data % 64
     raw[start : start + count] = np.random.default_rng(seed).integers(0, 256, count, np.uint8)
@@ -38,7 +38,7 @@ def noise(count: int, seed: int = 0) -> Array:
 
 
 def blank(count: int) -> Array:
-    """Bytes that no kernel should leave."""
+    """Return bytes that no kernel should leave in place."""
     out = noise(count)
     out[:] = 0xA5
     return out
@@ -88,7 +88,7 @@ def test_moves(module: Module) -> None:
     module.run("moves", target, block=1)
     words, floats = target.view(np.uint32), target.view(np.float32)
     doubles, halves = target.view(np.float64), target.view(np.uint16)
-    first = words[1]  # counts launches
+    first = words[1]  # the number of launches
     assert floats[0] == -3.0
     assert floats[2] == 2.0
     assert words[3] == first >= 8
@@ -112,7 +112,7 @@ def test_moves(module: Module) -> None:
 def test_control(module: Module) -> None:
     target = blank(4 * 32)
     module.run("control", target)
-    # B's 20; C goes through its loop and then counts 0 to 30
+    # B gives 20; C runs its loop and then counts from 0 to 30
     expected = np.array([{0: 11, 1: 21, 2: 31, 3: 21}[i & 3] for i in range(32)])
     expected[6] = 99
     assert (target.view(np.uint32) == expected).all()
@@ -134,7 +134,7 @@ def test_special_registers(module: Module) -> None:
 
 
 def changed(op: str, type_: str, old: Any, b: Any) -> Any:
-    """What an atomic operation leaves."""
+    """Return what an atomic operation leaves in memory."""
     match op:
         case "and":
             return old & b
@@ -211,7 +211,7 @@ def test_barriers(module: Module, schedule: dict[str, int]) -> None:
 
 
 def shuffled(mode: str, by: int, bounds: int, lane: int) -> tuple[int, bool]:
-    """The lane to read, and whether it is in range, from the manual's pseudocode."""
+    """Return the lane to read and whether it is in range, from the manual's pseudocode."""
     segment, clamp = bounds >> 8 & 31, bounds & 31
     last = (lane & segment) | (clamp & ~segment)
     first = lane & segment
@@ -271,7 +271,7 @@ def test_products(module: Module, schedule: dict[str, int], type_: str, depth: i
             ],
             np.uint32 if type_ == "tf32" else np.uint16,
         )
-        kept = words & 0xFFFFE000 if type_ == "tf32" else words  # the hardware drops the rest
+        kept = words & 0xFFFFE000 if type_ == "tf32" else words  # the hardware drops the other bits
         values = [decode(int(word), "f32" if type_ == "tf32" else type_) for word in kept]
         return words, np.array(values).reshape(shape)
 
@@ -299,7 +299,7 @@ def test_copies(module: Module, schedule: dict[str, int]) -> None:
     source, target = noise(64 * 32), blank(64 * 32)
     module.run("copies", source, target, **schedule)
     expected = source.reshape(32, 64).copy()
-    expected[:, 4:8] = 0xFF  # nobody wrote it
+    expected[:, 4:8] = 0xFF  # never written
     expected[:, 40:64] = 0
     assert (target.reshape(32, 64) == expected).all()
 

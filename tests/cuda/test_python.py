@@ -167,7 +167,7 @@ def test_a_stream_takes_the_weights_as_they_were(device: str) -> None:
     for p in layer.parameters():
         p.value[...] = 0
     steps = [on.to_host(stream(step)) for step in x]
-    # Sums of nine terms of order 1 in an order that may differ.
+    # Sums of nine terms of order 1, whose order may differ.
     np.testing.assert_allclose(steps, on.to_host(y), rtol=0, atol=2e-6)
     np.testing.assert_allclose(on.to_host(stream.state[1]), on.to_host(c), rtol=0, atol=2e-6)
     assert on.to_host(h).shape == (2, 2, 4)
@@ -192,8 +192,8 @@ def test_training_on_the_device_follows_the_cpu(device: str, tmp_path: Path) -> 
 
     bits, trainer = train(device)
     expected, _ = train("cpu")
-    # Adam divides by the root of a square: an error of float32 in the gradients of the first steps,
-    # where that is small, comes back as large as the gradient.
+    # Adam divides by the root of a square. Where the gradients of the first steps are small, a
+    # float32 error in them becomes as large as the gradient itself.
     np.testing.assert_allclose(bits, expected, rtol=2e-3)
     model = CharLM.load(tmp_path / f"{device}.safetensors", device=device)
     assert model.bits_per_character(text) == pytest.approx(

@@ -16,7 +16,7 @@ from rnnfast._engine.backend import get as engine
 from rnnfast.cuda._engine import Engine
 from rnnfast.reference import CELLS
 
-# Odd sizes: hidden units that fill no tile, several tiles of the batch and of units, T and B of 1.
+# Odd sizes: hidden units that fill no tile, several tiles of batch and units, T and B of 1.
 CASES = (
     Case("", T=4, B=3, H=37, L=2, D=2, lengths=True),
     Case("", T=3, B=11, H=70, indices=True),
@@ -28,7 +28,7 @@ SMALLEST = Case("", T=2, B=2, I=1, H=1)
 
 @pytest.fixture(params=KERNELS, ids="-".join)
 def kernel(request: pytest.FixtureRequest, device: str) -> Iterator[tuple[Engine, str]]:
-    """An engine that runs one kernel alone, and what that multiplies."""
+    """Return an engine that runs only one kernel, and the kind of its products."""
     name, products = request.param
     on = engine(device)
     assert isinstance(on, Engine)
@@ -45,11 +45,11 @@ def test_every_kernel_agrees_with_the_reference(kernel: tuple[Engine, str], cell
     on, products = kernel
     small = (
         () if on.kernel in ("cluster", "flags") else (SMALLEST,)
-    )  # those need two slices of units
+    )  # cluster and flags need two slices of units
     for i, unnamed in enumerate((*CASES, *small)):
         precision = "bfloat16" if products == "bfloat16" else "full"
         case = replace(unnamed, cell=cell, precision=precision)
-        if on.kernel == "block":  # has the weights of all units in one block
+        if on.kernel == "block":  # keeps the weights of all units in one block
             case = replace(case, H=min(case.H, 40))
         expected, plain = cases.run_reference(case), errors(case, products)
         for schedule in (SCHEDULES[i], SCHEDULES[-1 - i % 2]):

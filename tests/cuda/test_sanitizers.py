@@ -1,10 +1,10 @@
-"""The engine's kernels under ThreadSanitizer and AddressSanitizer, in both tiers.
+"""The engine's kernels under ThreadSanitizer and AddressSanitizer, from source and from PTX.
 
-Each CUDA thread is a thread to ThreadSanitizer, ordered by CUDA's synchronisation alone, so that it
-finds races in shared and in global memory almost whatever the schedule.
+ThreadSanitizer sees each CUDA thread as a thread, ordered only by CUDA's synchronisation. It finds
+races in shared and in global memory almost regardless of the schedule.
 
-RNNFAST_TEST_SANITIZERS in the environment chooses the cells: `few` runs two whose kernels have all
-paths, in minutes; `all` runs every cell, which takes up to eight minutes a test.
+RNNFAST_TEST_SANITIZERS in the environment chooses the cells: `few` takes minutes and runs two cells
+whose kernels cover all paths; `all` runs every cell and takes up to eight minutes per test.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ assert CHOICE in (None, "few", "all"), f"RNNFAST_TEST_SANITIZERS: expected few o
 
 
 def jobs(cells: list[str], *, clusters: bool = True) -> list[Job]:
-    """Every kernel of every cell; schedules take turns, and each kernel meets all."""
+    """Return jobs for every kernel of every cell; each kernel meets all schedules."""
     some = [Job("dense", policy=policy, seed=seed) for policy, seed in SCHEDULES]
     turn = 0
     for kernel, products in KERNELS:
@@ -58,7 +58,7 @@ def check(jobs: list[Job], engine: Path, sanitizer: str) -> None:
 
 
 def check_all(sanitizer: str, architecture: int | None = None) -> None:
-    """Builds the engine from its source, or from what nvcc makes of it, and runs its kernels."""
+    """Build the engine from its source or from nvcc's PTX of it, and run its kernels."""
     path = build_engine(
         f"{CHOICE}_{architecture or 'source'}",
         sanitizer=sanitizer,
