@@ -75,8 +75,8 @@ def in_ulps(y: Array, exact: Array) -> Array:
 
 
 # The largest errors in ulps, from the CUDA C++ programming guide: 2 for sinf and cosf; division
-# and square root are correctly rounded. The sigmoid is a composition: 2 for expf, 1 each for the sum
-# and the quotient.
+# and square root are correctly rounded. The sigmoid is a composition: 2 for expf, 1 each for sum
+# and quotient.
 FUNCTIONS = {
     "expf": (np.exp, 2),
     "tanhf": (np.tanh, 2),

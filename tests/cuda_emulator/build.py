@@ -1,10 +1,10 @@
-"""Compiles sources for the emulator with g++, on demand.
+"""Compile sources for the emulator with g++, on demand.
 
     library = build("selftest", [ROOT / "tests/cuda_emulator/selftest.cu"], sanitizer="thread")
     subprocess.run([sys.executable, ...], env=environment("thread"))
 
-Outputs lie in build/emulator, by name and options. Each object remembers what it was made of (the
-digests of all files that the compiler read), so that unchanged sources cost a few milliseconds.
+Outputs go to build/emulator, by name and options. Each object records what it was made of (the
+digests of all files that the compiler read), so that unchanged sources cost only milliseconds.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "emulator"
 EMULATOR = ROOT / "tests/cuda_emulator"
 
-# What tests run kernels with: a Policy of emulator_scheduler.h by its number, and a seed.
+# The schedules that tests run kernels with: a Policy of emulator_scheduler.h by number, and a seed.
 SCHEDULES = [(0, 1), (1, 1), (2, 1), (2, 2), (2, 3)]
 
-# Paths in reports are those of the repository. Uninitialised locals get a pattern, as shared memory
-# does. Device code puns types freely.
+# Paths in reports are relative to the repository. Uninitialised locals get a pattern, as shared
+# memory does. Device code puns types freely.
 FLAGS = [
     "-std=c++20", "-g", "-fPIC", "-march=x86-64-v3", "-fno-strict-aliasing",
     "-ftrivial-auto-var-init=pattern", f"-ffile-prefix-map={ROOT}/=", "-fvisibility=hidden",
     "-Wall", "-Wextra", "-Werror",
 ]  # fmt: skip
-# With "address" come checks of alignment and of indices inside of objects, which the emulator
-# reports itself: see emulator_checks.h.
+# "address" also checks alignment and indices inside objects, which the emulator itself reports; see
+# emulator_checks.h.
 SANITIZERS = {
     None: ["-O2"],
     "thread": ["-O1", "-fno-omit-frame-pointer", "-fsanitize=thread"],
@@ -56,7 +56,7 @@ def build(
     output: str | None = None,
     source_root: Path = ROOT / "src",
 ) -> Path:
-    """Compiles and links the sources to a shared object, where they have changed.
+    """Compile and link the sources to a shared object, unless it is up to date.
 
     Args:
         name: Folder below build/emulator.
@@ -100,7 +100,7 @@ def build(
 
 
 def environment(sanitizer: str | None, options: str = "") -> dict[str, str]:
-    """The environment for a Python that loads what was built with that sanitizer.
+    """Return the environment for a Python process that loads code built with that sanitizer.
 
     Python itself is not instrumented: the sanitizer's runtime has to be loaded first. `options` are
     further ones of the sanitizer's.
@@ -130,7 +130,7 @@ def _compile(source: Path, number: int, *, options: list[str], folder: Path) -> 
 
 
 def _run_compiler(command: list[str], target: Path) -> None:
-    """Through a temporary name: another process may use the old file."""
+    """Compile to a temporary name, because another process may be using the old file."""
     temporary = target.with_name(f"{target.name}.{os.getpid()}.new")
     done = subprocess.run(
         ["g++", *command, str(temporary)], capture_output=True, text=True, check=False, cwd=ROOT
@@ -170,7 +170,7 @@ def _library(name: str) -> str:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Test workers that need the same build wait for the first to make it."""
+    """Hold a lock, so that test workers that need the same build wait for the first to make it."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

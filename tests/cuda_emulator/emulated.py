@@ -1,6 +1,6 @@
-"""The emulated devices: NumPy's arrays, marked with their device, and kernels that the CPU runs.
+"""The emulated devices: NumPy arrays marked with their device, and kernels that the CPU runs.
 
-Importing this registers them, as `device="emulated"` and `device="emulated_ptx"` of layers.
+Importing this module registers them as `device="emulated"` and `device="emulated_ptx"` of layers.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from rnnfast._engine import backend
 from rnnfast.cuda._engine import Engine
 from rnnfast.cuda._kernels import Kernels
 
-# Names of the devices, and the variable with the path of the module of each.
+# The names of the devices, each with the variable that holds the path of its module.
 MODULES = {"emulated": "RNNFAST_EMULATED", "emulated_ptx": "RNNFAST_EMULATED_PTX"}
 
 
 class EmulatedArray(np.ndarray[Any, np.dtype[Any]]):
-    """An array that counts as lying on an emulated device; so do those made of it."""
+    """An array that counts as lying on an emulated device, as do arrays made from it."""
 
     rnnfast_device = "emulated"
 
@@ -37,9 +37,9 @@ class EmulatedArray(np.ndarray[Any, np.dtype[Any]]):
 
 
 class EmulatedEngine(Engine):
-    """The kernels run by the CPU, thread by thread, in the calling thread."""
+    """An engine whose kernels the CPU runs, thread by thread, in the calling thread."""
 
-    fill = 0xFF  # of each byte of fresh memory: NaN, as what a device hands out may be anything
+    fill = 0xFF  # each byte of fresh memory: NaN, as a device's fresh memory may hold anything
 
     def asarray(self, value: Any) -> EmulatedArray:
         if isinstance(value, EmulatedArray) and value.rnnfast_device == self.name:
@@ -67,7 +67,7 @@ class EmulatedEngine(Engine):
 
 
 def unavailable_reason(device: str) -> str | None:
-    """Why a device, of CUDA or emulated, cannot be used here; None if it can."""
+    """Return why a CUDA or emulated device cannot be used here, or None if it can."""
     if device not in MODULES:
         return cuda.unavailable_reason()
     if _path(device):

@@ -1,4 +1,4 @@
-"""Compiles the whole CUDA engine for the emulator: with sanitizers, or from a changed copy."""
+"""Compile the whole CUDA engine for the emulator, with sanitizers or from a changed copy."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import pybind11
 from build import BUILD, EMULATOR, ROOT, build
 from ptx.nvcc import available, from_cuda
 
-# Two whose kernels have all paths: one product a step, and two.
+# Two cells whose kernels cover all paths: one has one product per step, the other two.
 FEW_CELLS = {"lstm": "Lstm", "mut3": "Mut3"}
-# Of the engine, and of what is compiled at first use.
+# Compiler options for the engine, and for what is compiled at first use.
 OPTIONS = ["-g1", "-Wno-unknown-pragmas"]
 PTX_OPTIONS = [
-    "-ffp-contract=off",  # nvcc has chosen where two operations are one rounding
+    "-ffp-contract=off",  # nvcc has already decided which two operations share a rounding
     "-fvisibility=default",  # launches find translations by the kernels' names
-    # Registers are variables of a whole function, and g++ would watch their scopes for minutes.
+    # Registers are variables of a whole function; tracking their scopes would take g++ minutes.
     "-fno-sanitize-address-use-after-scope",
 ]
 
 
 def all_cells() -> list[str]:
-    """The types of the registry."""
+    """Return the types of the registry."""
     registry = (ROOT / "src/cpp/cells/registry.h").read_text()
     found = re.search(r"using Cells = TypeList<(.*?)>;", registry, flags=re.DOTALL)
     assert found is not None
@@ -43,7 +43,7 @@ def build_engine(
     cells: Iterable[str] | None = None,
     flags: list[str] | None = None,
 ) -> Path:
-    """The path of an extension module, for the environment variable RNNFAST_EMULATED.
+    """Build an extension module and return its path, for the variable RNNFAST_EMULATED.
 
     Args:
         name: Folder below build/emulator.
@@ -87,7 +87,7 @@ def build_engine(
 def translated(
     kernel: Path, architecture: int, source_root: Path = ROOT / "src", defines: Iterable[str] = ()
 ) -> Path:
-    """The C++ of a kernel's PTX; one that was made of the same sources is taken again."""
+    """Return the C++ of a kernel's PTX, which is reused as long as the sources are the same."""
     chosen = [define for define in defines if define.startswith("RNNFAST_CUDA_CELLS=")]
     read = sorted([*source_root.rglob("*.*"), *EMULATOR.glob("ptx/*.py"), kernel])
     parts = [*(path.read_bytes() for path in read), *(define.encode() for define in chosen)]

@@ -1,4 +1,4 @@
-"""Compiles the kernels of cells at their first use, for the emulator: what NVRTC does on a GPU."""
+"""Compile cells' kernels at first use for the emulator, as NVRTC does on a GPU."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from engine import OPTIONS, PTX_OPTIONS, translated
 from rnnfast.cuda._kernels import Kernels
 
 SANITIZERS = {"libtsan": "thread", "libasan": "address"}
-ARCHITECTURE = 90  # whose PTX the device "emulated_ptx" runs
+ARCHITECTURE = 90  # the device "emulated_ptx" runs its PTX
 
 
 def compile_with_gcc(device: str, kernels: Kernels) -> list[int]:
-    """The addresses of the kernels' functions, which stay loaded."""
+    """Compile the kernels and return the addresses of their functions, which stay loaded."""
     return _addresses(device, kernels.text, tuple(kernels.functions))
 
 
@@ -47,7 +47,7 @@ def _addresses(device: str, text: str, functions: tuple[str, ...]) -> list[int]:
 
 
 def _written(name: str, text: str) -> Path:
-    """A file of that text."""
+    """Write the text to a file and return its path."""
     path = BUILD / "first_use" / name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""nvcc's PTX as C++ for the emulator: one C++ statement per instruction.
+"""Translate nvcc's PTX to C++ for the emulator, with one C++ statement per instruction.
 
     python -m ptx kernels.sm_90.ptx kernels.sm_90.cpp     # with tests/cuda_emulator on PYTHONPATH
 
-`parser` reads the text, `opcodes` and `arithmetic` are the table of instructions, `special` has
-those that are more than an expression, `operands` writes values and addresses, `translate` joins
-them; `nvcc` goes all the way from a .cu file. What the
-generated code calls is in the headers beside; `launch.h` finds and starts a translated kernel.
+`parser` reads the text. `opcodes` and `arithmetic` are the table of instructions, and `special`
+handles those that need more than an expression. `operands` writes values and addresses, and
+`translate` joins the parts. `nvcc` goes all the way from a .cu file. The generated code calls the
+functions of the headers in this folder; `launch.h` finds and starts a translated kernel.
 """
 
 from .parser import PtxError

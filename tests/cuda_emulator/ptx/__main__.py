@@ -1,4 +1,4 @@
-"""Translates a PTX file: `python -m ptx IN.ptx OUT.cpp`."""
+"""Translate a PTX file: `python -m ptx IN.ptx OUT.cpp`."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from . import PtxError, translate
 
 
 def main() -> int:
-    """Reads the command line, writes the C++; an error names file, line and instruction."""
+    """Translate the file on the command line; errors name the file, line and instruction."""
     parser = argparse.ArgumentParser(prog="ptx", description=__doc__)
     parser.add_argument("source", type=Path, help="what nvcc -ptx -lineinfo wrote")
     parser.add_argument("output", type=Path, help="the C++ file to write")

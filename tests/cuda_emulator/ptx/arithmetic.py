@@ -1,4 +1,4 @@
-"""Entries of the table: arithmetic, comparison, logic, conversion (notation: forms.py)."""
+"""Table entries for arithmetic, comparison, logic and conversion; see forms.py for the notation."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The notation of the table of opcodes, and how an instruction finds its entry.
 
-A pattern is written as in the PTX manual: `add{.rnd}{.ftz}{.sat}.f32`. What is in braces may be
-missing; a name that is in SETS, or that the entry gives as a keyword, stands for one of several.
-The operands are one word each, with their type after a colon (the instruction's `.t` where none
+A pattern is written as in the PTX manual: `add{.rnd}{.ftz}{.sat}.f32`. Parts in braces are
+optional. A name that is in SETS, or that the entry gives as a keyword, stands for one of several.
+Each operand is one word, with its type after a colon (the instruction's `.t` if none is given;
 is given; `2t` is twice as wide, `ut` unsigned):
 
     a        a value              =d       a register that gets the value of the expression
@@ -32,24 +32,24 @@ SETS: dict[str, str] = {
     "vec": "v2 v4 v8",
     "bool": "and or xor",
 }
-# A modifier that is missing stands for this in the code.
+# What a modifier that is missing stands for in the code.
 DEFAULTS = {"rnd": "rn"}
 
 
 @dataclass(frozen=True)
 class Call:
-    """An instruction that met its entry: all that the code of an entry may use."""
+    """An instruction with its matching entry: everything that the code of an entry may use."""
 
     names: Names
     modifiers: Mapping[str, str]
     operands: tuple[str, ...]
 
     def has(self, *modifiers: str) -> bool:
-        """Whether one of the modifiers was written."""
+        """Return whether one of the modifiers was written."""
         return any(self.modifiers.get(name) for name in modifiers)
 
     def type(self, name: str = "t") -> str:
-        """A type by its name in the pattern: `t`, `2t`, `ut`, or itself."""
+        """Return a type by its name in the pattern: `t`, `2t`, `ut`, or the type itself."""
         if name == "2t":
             base = self.modifiers["t"]
             return f"{base[0]}{bits(base) * 2}"
@@ -72,7 +72,7 @@ class Form:
 
     @functools.cached_property
     def parts(self) -> list[tuple[str, tuple[str, ...], bool]]:
-        """The modifiers in order: name, alternatives, whether it may be missing."""
+        """Return the modifiers in order: name, alternatives, and whether each may be missing."""
         parts = []
         for text in re.findall(r"\{?\.[\w:]+\}?", self.pattern):
             name = text.strip("{.}")
@@ -82,20 +82,20 @@ class Form:
 
     @functools.cached_property
     def regex(self) -> re.Pattern[str]:
-        """Matches opcodes of this entry; one group a modifier."""
+        """Return the regular expression for opcodes of this entry, with a group per modifier."""
         text = re.escape(re.split(r"[{.]", self.pattern)[0])
         seen: list[str] = []
         for name, alternatives, optional in self.parts:
             longest_first = sorted(alternatives, key=len, reverse=True)
             choice = "|".join(map(re.escape, longest_first))
-            if name in seen:  # the same once more
+            if name in seen:  # must be the same modifier again
                 choice = rf"\{seen.index(name) + 1}"
             text += rf"(?:\.({choice})){'?' if optional else ''}"
             seen.append(name)
         return re.compile(text + "$")
 
     def match(self, opcode: str) -> dict[str, str] | None:
-        """The modifiers of an opcode of this entry, or None."""
+        """Return the modifiers of an opcode of this entry, or None if it does not match."""
         found = self.regex.match(opcode)
         if not found:
             return None
@@ -106,25 +106,25 @@ class Form:
         }
 
     def choices(self) -> Iterable[tuple[str, str]]:
-        """Every alternative of every modifier, for the tests to cover."""
+        """Return every alternative of every modifier, for the tests to cover."""
         for name, alternatives, _ in self.parts:
             for alternative in alternatives:
                 yield name, alternative
 
 
 def floating(type_: str) -> bool:
-    """Whether the type is one of floating point."""
+    """Return whether the type is a floating-point type."""
     return type_[0] == "f" or type_.startswith("bf")
 
 
 def flushed(expression: str, type_: str, call: Call) -> str:
-    """With .ftz a subnormal operand or result counts as zero; of cvt only those of 32 bits."""
+    """Flush subnormal operands or results to zero if .ftz asks for it; in cvt, only 32-bit ones."""
     concerned = floating(type_) and type_ in ("f32", call.modifiers.get("t"))
     return f"flush({expression})" if call.has("ftz") and concerned else expression
 
 
 def finished(expression: str, type_: str, call: Call) -> str:
-    """The value of an expression after .relu, .sat and .ftz."""
+    """Return the value of an expression after .relu, .sat and .ftz."""
     if floating(type_):
         if call.has("relu"):
             expression = f"rectified({expression})"
@@ -134,7 +134,7 @@ def finished(expression: str, type_: str, call: Call) -> str:
 
 
 def operand(word: str, text: str, call: Call) -> str:
-    """One operand that is read, as C++."""
+    """Return one operand that is read, as C++."""
     names = call.names
     match = WORD.match(word)
     if not match:
@@ -157,7 +157,7 @@ WORD = re.compile(r"([=!#\[]?)(\w+)\]?(?::(\w+))?$")
 
 
 def emit(form: Form, call: Call) -> str:
-    """The C++ statement of an instruction."""
+    """Return the C++ statement of an instruction."""
     if callable(form.code):
         return form.code(call)
     fields = {name: type_name(text) for name, text in call.modifiers.items()}
@@ -186,7 +186,7 @@ class Table:
         self.find = functools.lru_cache(maxsize=None)(self._find)
 
     def _find(self, opcode: str, operands: int) -> tuple[Form, dict[str, str]] | str:
-        """The entry of an opcode with that many operands, or what is wrong."""
+        """Return the entry of an opcode with that many operands, or what is wrong."""
         forms = self.by_word.get(opcode.split(".")[0])
         if not forms:
             return "unknown instruction"
@@ -200,7 +200,7 @@ class Table:
         return f"{operands} operands"
 
     def call(self, names: Names, opcode: str, operands: tuple[str, ...]) -> tuple[Form, Call]:
-        """The entry of an instruction and what it was called with."""
+        """Return the entry of an instruction with what it was called with."""
         found = self.find(opcode, len(operands))
         if isinstance(found, str):
             raise names.error(found)
@@ -208,5 +208,5 @@ class Table:
 
 
 def form(pattern: str, operands: str, code: Code, **sets: str) -> Form:
-    """An entry of the table."""
+    """Make an entry of the table."""
     return Form(pattern, tuple(operands.split()), code, sets)

@@ -1,4 +1,4 @@
-"""From a .cu file by nvcc's PTX to C++ for the emulator."""
+"""Turn a .cu file into C++ for the emulator, by way of nvcc's PTX."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def available() -> bool:
-    """Whether nvcc is on PATH."""
+    """Return whether nvcc is on PATH."""
     return shutil.which("nvcc") is not None
 
 
@@ -25,7 +25,7 @@ def from_cuda(
     defines: Iterable[str] = (),
     source_root: Path = ROOT / "src",
 ) -> Path:
-    """Compiles a .cu file to PTX and translates it.
+    """Compile a .cu file to PTX and translate it.
 
     Args:
         source: The .cu file.

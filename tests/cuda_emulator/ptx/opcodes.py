@@ -9,7 +9,7 @@ from .forms import Table, form
 LOADS = "b8 u8 s8 b16 u16 s16 b32 u32 s32 b64 u64 s64 f32 f64"
 MOVES = "pred b16 u16 s16 b32 u32 s32 b64 u64 s64 f32 f64"
 SEMANTICS = "relaxed acquire release acq_rel"
-SPACES = "global shared shared::cta shared::cluster"  # of what threads share
+SPACES = "global shared shared::cta shared::cluster"  # of memory that threads share
 LOAD_SPACES = f"{SPACES} local const param param::entry param::func"
 STORE_SPACES = f"{SPACES} local param param::func"
 

@@ -1,4 +1,4 @@
-"""Writes operands as C++: registers, constants, addresses, and what is written to."""
+"""Write operands as C++: registers, constants, addresses, and destinations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .parser import Instruction, PtxError, bits, split_list
 
-# Special registers, by their C++; 32 bits wide unless the name says 64.
+# Special registers and their C++; they are 32 bits wide unless the name says 64.
 SPECIAL = {
     **{f"%tid.{axis}": f"threadIdx.{axis}" for axis in "xyz"},
     **{f"%ntid.{axis}": f"blockDim.{axis}" for axis in "xyz"},
@@ -39,30 +39,30 @@ SYMBOL = re.compile(r"([\w$]+)\s*(?:\+\s*(\d+))?$")
 
 @dataclass(frozen=True)
 class Storage:
-    """What a name stands for: a register (`space` is empty) or memory."""
+    """What a name stands for: memory, or a register if `space` is empty."""
 
-    cpp: str  # variable; pointer to bytes; in shared memory the offset
+    cpp: str  # a variable, a pointer to bytes or, in shared memory, the offset
     type: str
     space: str = ""
 
 
 def type_name(type_: str) -> str:
-    """The C++ type of a PTX type: the same name, bits for what is only carried."""
+    """Return the C++ name of a PTX type: the same name, or bits for types that are only copied."""
     return "b32" if type_ == "tf32" else type_
 
 
 def carrier(type_: str) -> str:
-    """The C++ type of a register: unsigned of its width, whatever it holds."""
+    """Return the C++ type of a register: unsigned of its width, whatever it holds."""
     return "pred" if type_ == "pred" else f"b{bits(type_)}"
 
 
 def plain(type_: str, register: str) -> bool:
-    """Whether a value of the type is the register itself, without a conversion."""
+    """Return whether a value of the type is the register itself, without a conversion."""
     return type_[0] in "bu" and type_[:2] != "bf" and bits(type_) == bits(register)
 
 
 def constant(text: str, type_: str) -> str | None:
-    """A literal as C++, or None if it is none or not of this type."""
+    """Return a literal as C++, or None if it is not a literal of this type."""
     if type_ == "pred":
         return {"0": "false", "1": "true", "-1": "true"}.get(text)
     width = bits(type_)
@@ -77,7 +77,7 @@ def constant(text: str, type_: str) -> str | None:
 
 
 def constant_bits(value: int, type_: str) -> str:
-    """A value of a type from its bits (a negative one from its two's complement)."""
+    """Return a value of a type from its bits (negative values from their two's complement)."""
     width = bits(type_)
     value &= (1 << width) - 1
     literal = f"{value if value < 1 << 16 else hex(value)}u"
@@ -87,18 +87,18 @@ def constant_bits(value: int, type_: str) -> str:
 
 
 class Names:
-    """What the instructions of a function may name, by scope."""
+    """The names that the instructions of a function may use, by scope."""
 
     def __init__(self, symbols: dict[str, Storage], callable_: dict[str, str], entry: bool) -> None:
         self.scopes = [symbols]
-        self.labels: list[dict[str, str]] = []  # one a scope of the body
+        self.labels: list[dict[str, str]] = []  # one per scope of the body
         self.tables: dict[str, tuple[str, ...]] = {}
         self.callable = callable_  # functions of the file, with their C++ names
         self.entry = entry
         self.instruction: Instruction | None = None
 
     def error(self, what: str) -> PtxError:
-        """An error that names the instruction and its line."""
+        """Return an error that names the instruction and its line."""
         at = self.instruction
         if at is None:
             return PtxError(what)
@@ -106,21 +106,21 @@ class Names:
         return PtxError(f"{at.where.file}:{at.where.line}: {what}: {text}")
 
     def find(self, name: str) -> Storage | None:
-        """The innermost storage of a name."""
+        """Return the innermost storage of a name."""
         for scope in reversed(self.scopes):
             if name in scope:
                 return scope[name]
         return None
 
     def label(self, name: str) -> str:
-        """The C++ label of a place to jump to."""
+        """Return the C++ label of a jump target."""
         for scope in reversed(self.labels):
             if name in scope:
                 return scope[name]
         raise self.error(f"no label {name!r}")
 
     def value(self, text: str, type_: str) -> str:
-        """An operand that is read as a value of the type."""
+        """Return an operand, read as a value of the type."""
         if text.startswith("!") and type_ == "pred":
             return f"!{self.value(text[1:].strip(), type_)}"
         if text in SPECIAL:
@@ -143,7 +143,7 @@ class Names:
         return f"as<{type_name(type_)}>({storage.cpp})"
 
     def assign(self, text: str, type_: str, expression: str) -> str:
-        """The statement that writes an expression of the type to a register (`_`: to none)."""
+        """Return the statement that writes an expression to a typed register (`_`: to none)."""
         if text == "_":
             return f"static_cast<void>({expression});"
         storage = self.find(text)
@@ -156,7 +156,7 @@ class Names:
         return f"put({storage.cpp}, {expression});"
 
     def location(self, text: str, space: str) -> tuple[str, str]:
-        """Where `[name+offset]` is: a C++ expression, and the space; an offset in shared memory."""
+        """Return the C++ of where `[name+offset]` is (in shared memory an offset) and its space."""
         match = ADDRESS.match(text)
         if not match:
             raise self.error(f"{text!r} is not an address")
@@ -179,7 +179,7 @@ class Names:
         return base, space
 
     def address(self, text: str, space: str, size: int) -> str:
-        """A pointer to what `[name+offset]` names; size is the access's, in bytes."""
+        """Return a pointer to what `[name+offset]` names, for an access of `size` bytes."""
         where, space = self.location(text, space)
         if space == "symbol":
             return where
@@ -188,5 +188,5 @@ class Names:
         return f"pointer({where})"
 
     def vector(self, text: str) -> list[str]:
-        """The elements of `{a, b}`, or the one operand that stands alone."""
+        """Return the elements of `{a, b}`, or the single operand that stands alone."""
         return split_list(text[1:-1]) if text.startswith("{") else [text]

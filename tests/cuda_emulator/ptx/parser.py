@@ -1,4 +1,4 @@
-"""Reads PTX: modules, functions, variables, registers, instructions, each with its line."""
+"""Read PTX: modules, functions, variables, registers, instructions, each with its line."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 
 class PtxError(Exception):
-    """What cannot be translated; the text begins with file and line."""
+    """PTX that cannot be translated; the message begins with the file and the line."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """A line of a source: the .cu file where .loc says so, else the PTX itself."""
+    """A source line: in the .cu file if .loc gives it, otherwise in the PTX itself."""
 
     file: str
     line: int
@@ -27,18 +27,18 @@ class Variable:
     type: str
     name: str
     align: int
-    count: int | None  # elements; None: an array of open size
-    values: tuple[str, ...] = ()  # the initialiser, flat
+    count: int | None  # elements, or None for an array of open size
+    values: tuple[str, ...] = ()  # the initialiser, flattened
 
     @property
     def size(self) -> int:
-        """Bytes; 0 for an array of open size."""
+        """Return the size in bytes, or 0 for an array of open size."""
         return (self.count or 0) * bits(self.type) // 8
 
 
 @dataclass(frozen=True)
 class Register:
-    """`.reg .b32 %r<5>` declares %r0 to %r4, one by one."""
+    """A declaration of registers; `.reg .b32 %r<5>` declares %r0 to %r4, one by one."""
 
     name: str
     type: str
@@ -46,7 +46,7 @@ class Register:
 
 @dataclass(frozen=True)
 class Label:
-    """A place to jump to."""
+    """A jump target."""
 
     name: str
 
@@ -61,7 +61,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Brace:
-    """Begin or end of a scope."""
+    """The start or end of a scope."""
 
     opens: bool
 
@@ -74,7 +74,7 @@ class Instruction:
     operands: tuple[str, ...]
     guard: str | None
     negated: bool
-    where: Location  # in the PTX, for errors
+    where: Location  # in the PTX, for error messages
     source: Location  # for #line
 
 
@@ -102,7 +102,7 @@ class Module:
 
 
 def bits(type_: str) -> int:
-    """The width of a PTX type; predicates count as 1."""
+    """Return the width of a PTX type; predicates count as 1."""
     if type_ == "pred":
         return 1
     match = re.fullmatch(r"(?:[busf]|bf|tf)(\d+)(?:x(\d))?", type_)
@@ -112,7 +112,7 @@ def bits(type_: str) -> int:
 
 
 def split_list(text: str, separator: str = ",") -> list[str]:
-    """Splits at the separators that stand outside of all brackets."""
+    """Split at the separators that are outside all brackets."""
     parts, depth, start = [], 0, 0
     for place, character in enumerate(text):
         depth += (character in "{[(") - (character in "}])")
@@ -144,14 +144,14 @@ INSTRUCTION = re.compile(rf"(?:@(!?)\s*({NAME})\s+)?([a-z][\w.:]*)(?:\s+(.*))?$"
 
 @dataclass(frozen=True)
 class Piece:
-    """Text up to a semicolon, a label, or a brace, and its line."""
+    """The text up to a semicolon, a label or a brace, with its line."""
 
     text: str
     line: int
 
 
 def pieces(text: str) -> Iterator[Piece]:
-    """Cuts the source. A brace after text belongs to it: an operand list or an initialiser."""
+    """Cut the source; a brace after text belongs to it, as an operand list or an initialiser."""
     start, depth, line, counted = 0, 0, 1, 0
     for mark in re.finditer(r"[{};]|(?<!:):(?!:)", text):
         place, character = mark.start(), mark[0]
@@ -174,7 +174,7 @@ def pieces(text: str) -> Iterator[Piece]:
 
 
 class Parser:
-    """One pass over the pieces of a file."""
+    """A single pass over the pieces of a file."""
 
     def __init__(self, text: str, path: str) -> None:
         self.path = path
@@ -193,17 +193,17 @@ class Parser:
             raise PtxError(f"{path}: the body of {self.function.name} has no end")
 
     def error(self, piece: Piece, what: str) -> PtxError:
-        """An error at a piece."""
+        """Return an error at a piece."""
         return PtxError(f"{self.path}:{piece.line}: {what}: {' '.join(piece.text.split())}")
 
     def read(self, piece: Piece) -> None:
-        """Takes one piece, wherever it stands."""
+        """Read one piece, wherever it stands."""
         text = piece.text
         if self.function and self.depth == 0:  # between a function's head and its body
             if text == "{":
                 self.depth = 1
                 return
-            self.function = None  # a declaration: its body is elsewhere
+            self.function = None  # a declaration, whose body is elsewhere
         if self.function:
             self.read_in_body(self.function, piece)
         elif match := FUNCTION.match(text):
@@ -215,7 +215,7 @@ class Parser:
             raise self.error(piece, "unknown directive")
 
     def read_in_body(self, function: Function, piece: Piece) -> None:
-        """Takes a piece of a function's body."""
+        """Read a piece of a function's body."""
         text, body = piece.text, function.body
         if text in "{}":
             self.depth += 1 if text == "{" else -1
@@ -244,7 +244,7 @@ class Parser:
             body.append(self.instruction(piece))
 
     def head(self, match: re.Match[str], piece: Piece) -> Function:
-        """A function from its head."""
+        """Return a function from its head."""
         kind, results, name, parameters, directives = match.groups()
         limits = {}
         for directive, numbers in re.findall(r"\.(\w+)((?:\s+\d+(?:\s*,\s*\d+)*)?)", directives):
@@ -258,7 +258,7 @@ class Parser:
         )
 
     def variable(self, piece: Piece, text: str) -> Variable:
-        """A variable from its declaration."""
+        """Return a variable from its declaration."""
         match = VARIABLE.match(text)
         if not match:
             raise self.error(piece, f"unknown declaration {text!r} in")
@@ -273,14 +273,14 @@ class Parser:
         )
 
     def registers(self, type_: str, names: str) -> Iterator[Register]:
-        """The registers of one declaration."""
+        """Return the registers of a declaration."""
         for name in split_list(names):
             many = re.fullmatch(rf"({NAME})<(\d+)>", name)
             for number in range(int(many[2]) if many else 1):
                 yield Register(f"{many[1]}{number}" if many else name, type_)
 
     def instruction(self, piece: Piece) -> Instruction:
-        """An instruction from its text."""
+        """Return an instruction from its text."""
         match = INSTRUCTION.match(piece.text)
         if not match:
             raise self.error(piece, "not an instruction")
@@ -296,5 +296,5 @@ class Parser:
 
 
 def parse(text: str, path: str) -> Module:
-    """Reads a PTX file; `path` is what errors and #line call it."""
+    """Read a PTX file; error messages and #line refer to it by `path`."""
     return Parser(text, path).module

@@ -12,7 +12,7 @@ ELEMENTS = {"": 1, "v2": 2, "v4": 4, "v8": 8}
 
 
 def unpacked(call: Call, targets: list[str], type_: str, expression: str) -> str:
-    """Writes the elements of a vector to registers."""
+    """Write the elements of a vector to registers."""
     if len(targets) == 1:
         return call.names.assign(targets[0], type_, expression)
     writes = " ".join(
@@ -22,12 +22,12 @@ def unpacked(call: Call, targets: list[str], type_: str, expression: str) -> str
 
 
 def values(call: Call, text: str, type_: str) -> str:
-    """The elements of a list operand, separated by commas."""
+    """Return the elements of a list operand, separated by commas."""
     return ", ".join(call.names.value(part, type_) for part in call.names.vector(text))
 
 
 def access(call: Call, registers: str, address: str) -> tuple[int, str]:
-    """The number of elements of a load or store, and its pointer."""
+    """Return the number of elements of a load or store, and its pointer."""
     count = ELEMENTS[call.modifiers.get("vec", "")]
     if len(call.names.vector(registers)) != count:
         raise call.names.error(f"expected {count} registers")
@@ -36,13 +36,13 @@ def access(call: Call, registers: str, address: str) -> tuple[int, str]:
 
 
 def ordered(call: Call, name: str) -> str:
-    """The function of a plain load or store, or of one with an order."""
+    """Return the function of a plain load or store, or of one with an order."""
     order = "relaxed" if call.has("volatile") else call.modifiers.get("sem")
     return f"{name}_{order}" if order else name
 
 
 def load(call: Call) -> str:
-    """ld: plain, or ordered where it says volatile, relaxed or acquire."""
+    """Translate ld: plain, or ordered if it says volatile, relaxed or acquire."""
     target, address = call.operands
     count, pointer = access(call, target, address)
     kind = type_name(call.type()) + (f", {count}" if count > 1 else "")
@@ -51,7 +51,7 @@ def load(call: Call) -> str:
 
 
 def store(call: Call) -> str:
-    """st: plain, or ordered where it says volatile, relaxed or release."""
+    """Translate st: plain, or ordered if it says volatile, relaxed or release."""
     address, source = call.operands
     count, pointer = access(call, source, address)
     kind = type_name(call.type())
@@ -62,7 +62,7 @@ def store(call: Call) -> str:
 
 
 def move(call: Call) -> str:
-    """mov: a value; or a register joined from a list, or cut into one."""
+    """Translate mov: a value, or a register joined from a list or split into one."""
     target, source = call.operands
     names, type_ = call.names, call.type()
     parts = names.vector(target if target.startswith("{") else source)
@@ -76,7 +76,7 @@ def move(call: Call) -> str:
 
 
 def combined(call: Call, comparison: str) -> str:
-    """A comparison joined with the predicate operand by .and, .or or .xor, if there is one."""
+    """Join a comparison with the predicate operand, if there is one, by .and, .or or .xor."""
     if not call.has("bool"):
         return comparison
     operator = {"and": "&&", "or": "||", "xor": "!="}[call.modifiers["bool"]]
@@ -84,18 +84,18 @@ def combined(call: Call, comparison: str) -> str:
 
 
 def compare(call: Call, type_: str) -> str:
-    """The comparison of operands 1 and 2."""
+    """Return the comparison of operands 1 and 2."""
     a, b = (flushed(call.names.value(text, type_), type_, call) for text in call.operands[1:3])
     return f"compare::{call.modifiers['cmp']}({a}, {b})"
 
 
 def set_predicate(call: Call) -> str:
-    """setp: p is the comparison, q its opposite, each joined with the predicate operand."""
+    """Translate setp: p is the comparison, q its opposite, each joined with the operand."""
     p, _, q = (part.strip() for part in call.operands[0].partition("|"))
     comparison = compare(call, call.type())
     if not q:
         return call.names.assign(p, "pred", combined(call, comparison))
-    # both are computed before one is written: each may be the predicate operand
+    # compute both before either is written, because each may be the predicate operand
     first, second = combined(call, "v"), combined(call, "!v")
     return (
         f"{{ const pred v = {comparison}; const pred p = {first}, q = {second}; "
@@ -104,14 +104,14 @@ def set_predicate(call: Call) -> str:
 
 
 def set_value(call: Call) -> str:
-    """set: all ones, or 1.0, where the comparison holds."""
+    """Translate set: all ones, or 1.0, where the comparison holds."""
     result = combined(call, compare(call, call.type()))
     kind = call.modifiers["to"]
     return call.names.assign(call.operands[0], kind, f"flag<{kind}>({result})")
 
 
 def atomic(call: Call) -> str:
-    """atom and red: the old value, if wanted, and the new one in memory."""
+    """Translate atom and red: the new value in memory and, if wanted, the old one."""
     target, address, *sources = call.operands
     names, type_ = call.names, call.type()
     pointer = names.address(address, call.modifiers["space"], bits(type_) // 8)
@@ -122,7 +122,7 @@ def atomic(call: Call) -> str:
 
 
 def with_predicate(call: Call, type_: str, expression: str) -> str:
-    """`d|p`: an expression whose value has a result and a predicate."""
+    """Assign to `d|p` from an expression that returns a result and a predicate."""
     d, _, p = (part.strip() for part in call.operands[0].partition("|"))
     value, valid = (
         call.names.assign(d, type_, "v.value"),
@@ -132,25 +132,25 @@ def with_predicate(call: Call, type_: str, expression: str) -> str:
 
 
 def shuffle(call: Call) -> str:
-    """shfl.sync."""
+    """Translate shfl.sync."""
     arguments = ", ".join(call.names.value(text, "b32") for text in call.operands[1:])
     return with_predicate(call, "b32", f"shuffle_{call.modifiers['mode']}({arguments})")
 
 
 def match_all(call: Call) -> str:
-    """match.all.sync."""
+    """Translate match.all.sync."""
     value, mask = call.operands[1:]
     a, members = call.names.value(value, call.type()), call.names.value(mask, "b32")
     return with_predicate(call, "b32", f"match_all({a}, {members})")
 
 
 def elect(call: Call) -> str:
-    """elect.sync: one lane of the mask."""
+    """Translate elect.sync, which selects one lane of the mask."""
     return with_predicate(call, "b32", f"elect({call.names.value(call.operands[1], 'b32')})")
 
 
 def logic(call: Call) -> str:
-    """lop3.BoolOp: the result, and whether it is not zero, joined with a predicate."""
+    """Translate lop3.BoolOp: the result, and whether it is not zero, joined with a predicate."""
     a, b, c = (call.names.value(text, "b32") for text in call.operands[1:4])
     table, q = call.operands[4], call.names.value(call.operands[5], "pred")
     operator = {"and": "&&", "or": "||", "xor": "!="}[call.modifiers["bool"]]
@@ -163,7 +163,7 @@ def logic(call: Call) -> str:
 
 
 def copy_async(call: Call) -> str:
-    """cp.async: bytes beyond the source's size, where that is given, are zeros."""
+    """Translate cp.async; if a source size is given, the bytes beyond it are zeros."""
     target, source, size, *given = call.operands
     if size not in (("16",) if call.modifiers["cop"] == "cg" else ("4", "8", "16")):
         raise call.names.error(f"a copy of {size} bytes")
@@ -174,7 +174,7 @@ def copy_async(call: Call) -> str:
 
 
 def store_async(call: Call) -> str:
-    """st.async: a store to another block's shared memory that completes on its mbarrier."""
+    """Translate st.async: a store to another block's shared memory, completed on its mbarrier."""
     address, source, barrier = call.operands
     count = ELEMENTS[call.modifiers["vec"]]
     if len(call.names.vector(source)) != count:
@@ -186,7 +186,7 @@ def store_async(call: Call) -> str:
 
 
 def matrix_multiply(call: Call) -> str:
-    """mma: fragments as the PTX manual lays them out over the lanes."""
+    """Translate mma, with fragments distributed over the lanes as in the PTX manual."""
     d, a, b, c = call.operands
     depth, kind = call.modifiers["shape"].rpartition("k")[2], type_name(call.modifiers["t"])
     if call.modifiers["t"] == "tf32":
@@ -199,7 +199,7 @@ def matrix_multiply(call: Call) -> str:
 
 
 def load_matrix(call: Call) -> str:
-    """ldmatrix: each lane names a row of eight 16-bit values."""
+    """Translate ldmatrix, in which each lane gives the address of a row of eight 16-bit values."""
     target, address = call.operands
     where, _ = call.names.location(address, "shared")
     count = int(call.modifiers["count"][1:])
@@ -212,23 +212,23 @@ def load_matrix(call: Call) -> str:
 
 
 def reduce(call: Call) -> str:
-    """red: an atomic operation whose old value nobody wants."""
+    """Translate red: an atomic operation without its old value."""
     return atomic(replace(call, operands=("_", *call.operands)))
 
 
 def remote_arrival(call: Call) -> str:
-    """mbarrier.arrive on a barrier of another block of the cluster; it has no state to return."""
+    """Translate mbarrier.arrive on another block's barrier, which has no state to return."""
     where, _ = call.names.location(call.operands[1], "shared::cluster")
     return f"mbarrier_arrive_remote({where});"
 
 
 def branch(call: Call) -> str:
-    """bra."""
+    """Translate bra."""
     return f"goto {call.names.label(call.operands[0])};"
 
 
 def branch_table(call: Call) -> str:
-    """brx.idx: an index into a table of labels."""
+    """Translate brx.idx, which jumps by an index into a table of labels."""
     index, table = call.operands
     targets = call.names.tables.get(table)
     if targets is None:
@@ -240,7 +240,7 @@ def branch_table(call: Call) -> str:
 
 
 def invoke(call: Call) -> str:
-    """call: of a function of the same file; parameters are pointers to their bytes."""
+    """Translate call to a function of the file; parameters are pointers to their bytes."""
     lists = [text for text in call.operands if text.startswith("(")]
     named = [text for text in call.operands if not text.startswith("(")]
     if len(named) != 1 or call.operands.index(named[0]) > 1 or len(lists) > 2:
@@ -257,7 +257,7 @@ def invoke(call: Call) -> str:
 
 
 def leave(call: Call) -> str:
-    """exit: ends the thread."""
+    """Translate exit, which ends the thread."""
     if not call.names.entry:
         raise call.names.error("exit is known in kernels only, not in functions that they call")
     return "return;"

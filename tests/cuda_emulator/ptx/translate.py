@@ -1,4 +1,4 @@
-"""Joins the parts: functions, memory and the table of kernels of a PTX file, as C++."""
+"""Join the parts: write functions, memory and the table of kernels of a PTX file as C++."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from .parser import (
 
 
 def round_up(value: int, multiple: int) -> int:
-    """The next multiple."""
+    """Round up to the next multiple."""
     return -(-value // multiple) * multiple
 
 
 def identifier(name: str) -> str:
-    """A name of PTX as one of C++ that no keyword and no function of the runtime has."""
+    """Return a PTX name as a C++ name that no keyword and no function of the runtime has."""
     return re.sub(r"\W", "_", name) + ("" if name.startswith("%") else "_")
 
 
 def array(variable: Variable, name: str) -> str:
-    """The declaration of a variable's bytes."""
+    """Return the declaration of a variable's bytes."""
     return f"alignas({variable.align}) unsigned char {name}[{max(variable.size, 1)}]"
 
 
 class SharedMemory:
-    """Places in a block's shared memory: what functions share, then the kernel's own."""
+    """The layout of a block's shared memory: first what functions share, then the kernel's own."""
 
     def __init__(self, module: Module) -> None:
         self.variables = [v for v in module.variables if v.space == "shared"]
@@ -60,7 +60,7 @@ class SharedMemory:
                 self.common_size = self.common[variable.name] + variable.size
 
     def place(self, function: Function) -> tuple[dict[str, int], int, bool]:
-        """Offsets of a kernel's variables, the bytes before dynamic memory, whether it has any."""
+        """Return the offsets of a kernel's variables, the static size, and if more is dynamic."""
         places, size = dict(self.common), self.common_size
         used = names_in(function.body) if self.variables else set()
         own = [s for s in function.body if isinstance(s, Variable) and s.space == "shared"]
@@ -77,7 +77,7 @@ class SharedMemory:
 
 
 def names_in(body: list[Statement]) -> set[str]:
-    """All names that instructions mention."""
+    """Return all names that instructions mention."""
     return {
         name
         for statement in body
@@ -88,7 +88,7 @@ def names_in(body: list[Statement]) -> set[str]:
 
 
 class Body:
-    """Writes the body of one function."""
+    """A writer of the body of one function."""
 
     def __init__(self, function: Function, names: Names) -> None:
         self.function = function
@@ -96,9 +96,9 @@ class Body:
         self.scopes = 0
 
     def scope(self, start: int) -> Iterator[Statement]:
-        """The statements of the scope that begins at one of them, without those of inner scopes."""
+        """Return the statements of the scope that begins at one of them, without inner scopes."""
         depth = 0
-        for place in range(start, len(self.function.body)):  # a slice would copy all that follows
+        for place in range(start, len(self.function.body)):  # a slice would copy all the rest
             statement = self.function.body[place]
             if isinstance(statement, Brace):
                 depth += 1 if statement.opens else -1
@@ -108,7 +108,7 @@ class Body:
                 yield statement
 
     def labels(self, start: int) -> dict[str, str]:
-        """Labels of the scope that begins at a statement, found ahead: jumps go forward, too."""
+        """Return the labels of the scope that begins at a statement, as jumps may go forward."""
         return {
             statement.name: f"{identifier(statement.name)}{self.scopes or ''}"
             for statement in self.scope(start)
@@ -116,7 +116,7 @@ class Body:
         }
 
     def lines(self) -> Iterator[str]:
-        """The lines of the body."""
+        """Return the lines of the body."""
         names = self.names
         names.labels.append(self.labels(0))
         names.tables = {s.name: s.labels for s in self.function.body if isinstance(s, Targets)}
@@ -138,7 +138,7 @@ class Body:
                 yield from self.instruction(statement)
 
     def declarations(self, start: int) -> Iterator[str]:
-        """Registers and memory of the scope that begins at a statement."""
+        """Return the registers and memory of the scope that begins at a statement."""
         scope = self.names.scopes[-1]
         registers: dict[str, list[str]] = {}
         for statement in self.scope(start):
@@ -150,13 +150,13 @@ class Body:
                 name = identifier(statement.name)
                 scope[statement.name] = Storage(name, statement.type, statement.space)
                 yield f"{array(statement, name)};"
-                if statement.space == "local":  # what nobody wrote is a NaN
+                if statement.space == "local":  # reads of unwritten memory give NaN
                     yield f"std::memset({name}, 0xff, sizeof {name});"
         for type_, members in registers.items():
             yield f"[[maybe_unused]] {type_} {', '.join(members)};"
 
     def instruction(self, instruction: Instruction) -> Iterator[str]:
-        """The statement of an instruction, on the line of the source that it comes from."""
+        """Return the statement of an instruction, marked with the source line it comes from."""
         self.names.instruction = instruction
         form, call = TABLE.call(self.names, instruction.opcode, instruction.operands)
         statement = emit(form, call)
@@ -169,7 +169,7 @@ class Body:
 
 
 class Translator:
-    """Writes a whole file."""
+    """A writer of a whole file."""
 
     def __init__(self, module: Module, path: str) -> None:
         self.module = module
@@ -181,7 +181,7 @@ class Translator:
         }
 
     def memory(self) -> Iterator[str]:
-        """Global and constant variables, with their values."""
+        """Return global and constant variables with their values."""
         for variable in self.module.variables:
             if variable.space == "shared":
                 continue
@@ -195,7 +195,7 @@ class Translator:
                 yield from self.initialiser(variable)
 
     def initialiser(self, variable: Variable) -> Iterator[str]:
-        """Fills a variable when the library is loaded."""
+        """Return the code that fills a variable when the library is loaded."""
         name, type_ = self.symbols[variable.name].cpp, variable.type
         names = Names(self.symbols, {}, False)
         stored = f"b{bits(type_)}"
@@ -209,14 +209,14 @@ class Translator:
         )
 
     def signature(self, function: Function) -> str:
-        """The head of a called function: a pointer for each result and parameter."""
+        """Return the head of a called function, with a pointer for each result and parameter."""
         pointers = [f"unsigned char* {identifier(v.name)}" for v in function.results]
         pointers += [f"const unsigned char* {identifier(v.name)}" for v in function.parameters]
         pointers = [f"[[maybe_unused]] {pointer}" for pointer in pointers]
         return f"[[maybe_unused]] static void {self.callable[function.name]}({', '.join(pointers)})"
 
     def called(self, function: Function) -> Iterator[str]:
-        """A function that kernels call."""
+        """Return a function that kernels call."""
         symbols = self.symbols | {
             name: Storage(f"{place}u", "b8", "shared") for name, place in self.shared.common.items()
         }
@@ -226,7 +226,7 @@ class Translator:
         yield from self.body(function, Names(symbols, self.callable, False))
 
     def kernel(self, function: Function) -> Iterator[str]:
-        """A kernel, and its entry in the list of kernels."""
+        """Return a kernel and its entry in the list of kernels."""
         symbols, offset = dict(self.symbols), 0
         for variable in function.parameters:
             offset = round_up(offset, variable.align)
@@ -247,13 +247,13 @@ class Translator:
         )
 
     def body(self, function: Function, names: Names) -> Iterator[str]:
-        """What stands between a function's braces."""
+        """Return what stands between a function's braces."""
         yield "[[maybe_unused]] pred carry = false;"
         yield from Body(function, names).lines()
         yield "}"
 
     def lines(self) -> Iterator[str]:
-        """The whole file."""
+        """Return the whole file."""
         yield f"// Made from {self.path} by tests/cuda_emulator/ptx."
         yield '#include "ptx/runtime.h"'
         yield "namespace emulator::ptx {"
@@ -271,7 +271,7 @@ class Translator:
 
 
 def translate(text: str, path: str) -> str:
-    """C++ for a PTX file; `path` is what errors, and #line where there is no .loc, call it.
+    """Return C++ for a PTX file; errors, and #line where there is no .loc, refer to it by `path`.
 
     Raises:
         PtxError: something that is not known, with file and line.
