@@ -181,7 +181,7 @@ def run_reference(
 ) -> dict[str, NDArray]:
     """Return the results of the NumPy reference on the case's data, computed in dtype.
 
-    Products round as the case says, or with `rounding`; `noise` are masks inside the steps.
+    Products round as the case says, or with `rounding`. `noise` contains masks inside the steps.
     """
     d = data or make_data(case)
     network = Network(

@@ -93,7 +93,7 @@ SKIPS = os.environ.get("RNNFAST_TEST_SKIPS", "")
 def pytest_configure() -> None:
     """Restore signals that the parent process ignores, as shells do for background jobs.
 
-    Tests send them, and a training run leaves those alone that are ignored.
+    Tests send these signals, and a training run does not handle signals that are ignored.
     """
     usual = {
         signal.SIGINT: signal.default_int_handler,

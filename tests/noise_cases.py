@@ -89,8 +89,8 @@ def final_of(case: Case, **options: Any) -> list[np.ndarray]:
 def dropout_masks(case: Case, dropout: float, seed: int) -> list[np.ndarray]:
     """Return the masks (T, B, D*H) that the engine uses for all layers of the case but the last.
 
-    Read from vanilla ReLU networks: the layers up to the one in question put out 1 everywhere, the
-    next one passes its input on, and so the outputs are the mask.
+    They are read from vanilla ReLU networks. The layers up to the one in question output 1
+    everywhere and the next layer passes its input on, so that the outputs are the mask.
     """
     H, width = case.H, case.D * case.H
     rest = (np.zeros((H, H)), np.zeros(H), np.zeros(H), None)

@@ -32,10 +32,11 @@ def test_matches_the_reference(case: Case) -> None:
 
 
 def integers(case: Case) -> cases.Data:
-    """Data on which a network of ReLUs is exact in float32 once its products have rounded.
+    """Return data for which a network of ReLUs is exact in float32 once its operands have rounded.
 
-    Integers of ten bits, of which rounding takes the last: few enough that no sum needs more than
-    the 24 bits of a float. Every product has operands that are not even in bfloat16.
+    The values are ten-bit integers, which lose their last bits by rounding, and few enough that no
+    sum needs more than the 24 bits of a float. Every product has operands that bfloat16 cannot
+    hold.
     """
     d, rng = cases.make_data(case), np.random.default_rng(3)
 

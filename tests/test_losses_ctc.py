@@ -97,7 +97,8 @@ def test_gradient_is_that_of_the_loss() -> None:
 def test_unlikely_labels(depth: float, dtype: str) -> None:
     """Alignments may have probabilities far below the smallest number.
 
-    The blank is certain but for exp(-depth): what counts are the alignments with one step a label.
+    The blank is certain but for exp(-|depth|), the probability of every other class, so only the
+    alignments with a single step per label count.
     """
     steps = 10
     logits = np.full((steps, 1, 4), -abs(depth), dtype)

@@ -334,7 +334,7 @@ def test_damaged_files_end_in_documented_errors(
 ) -> None:
     """They cause no other exception, crash, hang, or memory use out of proportion to the file.
 
-    RNNFAST_FUZZ_EXAMPLES=100000 runs longer, with other files each time.
+    RNNFAST_FUZZ_EXAMPLES=100000 makes the test run longer, with new files each time.
     """
     content = seeds()[data]
     with little_memory():

@@ -316,7 +316,7 @@ def test_pytorch_exports_with_and_without_states(
 ) -> None:
     """Two layers start from PyTorch's own state or a parameter; the batch stays open where it is.
 
-    A file of fixed sizes serves other batches, too, where its states are zero.
+    A file of fixed sizes also works for other batches if its states are zero.
     """
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     hidden, layers = 7, 2

@@ -55,10 +55,10 @@ def bound(expected: NDArray, plain_error: float, longest_sum: int, dtype: np.dty
     """Return the largest allowed absolute error of an array.
 
     Args:
-        expected: the float64 reference values.
-        plain_error: largest error of plain float32 NumPy on the same task.
-        longest_sum: number of terms of the longest sum in the task.
-        dtype: the real type of the result that is judged.
+        expected: The float64 reference values.
+        plain_error: The largest error of plain float32 NumPy on the same task.
+        longest_sum: The number of terms of the longest sum in the task.
+        dtype: The real type of the result to check.
     """
     eps = np.finfo(dtype).eps
     largest = max(1.0, float(np.abs(expected).max(initial=0.0)))

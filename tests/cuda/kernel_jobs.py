@@ -67,7 +67,7 @@ class Outcome:
 def run_jobs(jobs: Sequence[Job], engine: Path, sanitizer: str | None = None) -> list[Outcome]:
     """Run the jobs in grandchild processes, so that a job may end its process.
 
-    `engine` is a module that was built with the sanitizer.
+    `engine` is the path of a module that was built with the sanitizer.
     """
     shares = os.cpu_count() or 1
     with ThreadPoolExecutor(shares) as pool:
@@ -191,7 +191,7 @@ def main() -> None:
 def run_in_turn(on: Any, jobs: Sequence[Job], log: int) -> None:
     """Run jobs until one leaves the engine in an unknown state, by a fault or an error.
 
-    Writes B into the log at the beginning of each job and E at its end.
+    Each job writes B to the log when it starts and E when it ends.
     """
     for job in jobs:
         os.write(log, b"B")

@@ -82,7 +82,7 @@ PRODUCTS = [("bf16", 16), ("bf16", 8), ("f16", 16), ("f16", 8), ("tf32", 8), ("t
 def products() -> str:
     """Multiply a (16, depth) by b (depth, 8), row-major, with mma, one kernel per type and depth.
 
-    Words of a and b hold one value or two; b is given transposed, so that its words do, too.
+    A word of a or b holds one or two values along the depth, which is why b is given transposed.
     """
     text = ""
     for t, depth in PRODUCTS:

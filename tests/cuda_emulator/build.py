@@ -60,12 +60,12 @@ def build(
 
     Args:
         name: Folder below build/emulator.
-        sources: `.cu` and `.cpp` files; all are C++ to g++.
+        sources: `.cu` and `.cpp` files, all of which g++ compiles as C++.
         sanitizer: None, "thread" or "address".
         defines: `NAME` or `NAME=VALUE`.
         includes: Further include directories.
-        flags: Further options of compiler and linker, after the usual ones.
-        libraries: Options at the end of the linker's command.
+        flags: Further options of the compiler and linker, after the usual ones.
+        libraries: Options to put at the end of the linker's command.
         output: File name, by default `name.so`.
         source_root: The library's sources, or a copy of them.
 
@@ -73,7 +73,7 @@ def build(
         Path of the shared object.
 
     Raises:
-        RuntimeError: The compiler's messages.
+        RuntimeError: If the compiler fails, with its messages.
     """
     options = [
         *FLAGS,
@@ -102,8 +102,8 @@ def build(
 def environment(sanitizer: str | None, options: str = "") -> dict[str, str]:
     """Return the environment for a Python process that loads code built with that sanitizer.
 
-    Python itself is not instrumented: the sanitizer's runtime has to be loaded first. `options` are
-    further ones of the sanitizer's.
+    Python itself is not instrumented, so the sanitizer's runtime has to be loaded first. `options`
+    are passed to the sanitizer as well.
     """
     result = dict(os.environ)
     if sanitizer is None:

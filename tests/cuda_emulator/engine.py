@@ -49,11 +49,11 @@ def build_engine(
         name: Folder below build/emulator.
         sanitizer: None, "thread" or "address".
         source_root: The library's sources, or a copy of them.
-        architecture: Run what nvcc makes of the kernels for it, as 90, in place of their source;
-            the variable then is RNNFAST_EMULATED_PTX.
+        architecture: An architecture such as 90, to run nvcc's PTX for it instead of the kernels'
+            source. The variable is then RNNFAST_EMULATED_PTX.
         cells: The types of the cells whose kernels are compiled with it; None for the library's
             choice.
-        flags: Further options of the compiler.
+        flags: Further compiler options.
     """
     module = "_emulated" if architecture is None else "_emulated_ptx"
     folder = source_root / "cuda"

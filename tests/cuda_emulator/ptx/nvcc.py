@@ -29,8 +29,8 @@ def from_cuda(
 
     Args:
         source: The .cu file.
-        capability: Of the device: 90 is sm_90.
-        folder: Where the .ptx and the .cpp go; it is made if it is not there.
+        capability: The device's compute capability, where 90 means sm_90.
+        folder: Where to write the .ptx and the .cpp; it is created if necessary.
         defines: `NAME` or `NAME=VALUE`.
         source_root: The library's sources, or a copy of them.
 
@@ -39,8 +39,8 @@ def from_cuda(
         RNNFAST_EMULATED_PTX.
 
     Raises:
-        RuntimeError: nvcc's messages.
-        PtxError: an instruction that is not known.
+        RuntimeError: If nvcc fails, with its messages.
+        PtxError: If an instruction is not known.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ptx = folder / f"{source.stem}.sm_{capability}.ptx"

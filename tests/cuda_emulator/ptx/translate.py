@@ -274,6 +274,6 @@ def translate(text: str, path: str) -> str:
     """Return C++ for a PTX file; errors, and #line where there is no .loc, refer to it by `path`.
 
     Raises:
-        PtxError: something that is not known, with file and line.
+        PtxError: If something is not known, with the file and line.
     """
     return "\n".join(Translator(parse(text, path), path).lines()) + "\n"
