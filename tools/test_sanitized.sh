@@ -15,6 +15,7 @@ if [[ $sanitizer != address && $sanitizer != thread ]]; then
   exit 2
 fi
 arguments=("${@:2}")
+run=()
 site=$PWD/build/sanitized/$sanitizer/site
 
 isa=$($python -c 'import rnnfast; print(rnnfast.cpu_info()["isa"])')
@@ -34,6 +35,8 @@ case $sanitizer in
     library=libtsan.so
     export TSAN_OPTIONS="halt_on_error=1 die_after_fork=0 report_thread_leaks=0 \
 suppressions=$PWD/tools/thread_sanitizer.supp"
+    # Its shadow memory has a fixed place, which a random layout of the address space may take.
+    if setarch "$(uname -m)" -R true 2>/dev/null; then run=(setarch "$(uname -m)" -R); fi
     ((${#arguments[@]})) ||
       arguments=(-q -n auto -m "not slow" tests/test_threads.py tests/test_callers_arrays.py)
     ;;
@@ -41,5 +44,5 @@ esac
 
 # The runtime must come first.
 preload="$(g++ -print-file-name=$library) $(g++ -print-file-name=libstdc++.so)"
-LD_PRELOAD=$preload $python -c "import rnnfast; assert rnnfast.__file__.startswith('$site')"
-LD_PRELOAD=$preload $python -m pytest "${arguments[@]}"
+LD_PRELOAD=$preload "${run[@]}" $python -c "import rnnfast; assert rnnfast.__file__.startswith('$site')"
+LD_PRELOAD=$preload "${run[@]}" $python -m pytest "${arguments[@]}"
