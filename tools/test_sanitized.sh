@@ -44,5 +44,5 @@ esac
 
 # The runtime must come first.
 preload="$(g++ -print-file-name=$library) $(g++ -print-file-name=libstdc++.so)"
-LD_PRELOAD=$preload "${run[@]}" $python -c "import rnnfast; assert rnnfast.__file__.startswith('$site')"
-LD_PRELOAD=$preload "${run[@]}" $python -m pytest "${arguments[@]}"
+"${run[@]}" env LD_PRELOAD="$preload" $python -c "import rnnfast; assert rnnfast.__file__.startswith('$site')"
+"${run[@]}" env LD_PRELOAD="$preload" $python -m pytest "${arguments[@]}"
