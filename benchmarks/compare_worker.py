@@ -20,8 +20,6 @@ def load() -> None:
     """Make this checkout's benchmark package part of the rnnfast that is imported."""
     if importlib.util.find_spec("rnnfast._engine") is None:  # a revision from before that folder
         sys.modules["rnnfast._engine.checks"] = importlib.import_module("rnnfast._checks")
-    if importlib.util.find_spec("rnnfast._engine") is None:  # a revision from before that folder
-        sys.modules["rnnfast._engine.checks"] = importlib.import_module("rnnfast._checks")
     name = "rnnfast.benchmark"
     spec = importlib.util.spec_from_file_location(name, PACKAGE / "__init__.py")
     assert spec is not None
