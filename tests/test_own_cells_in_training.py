@@ -149,10 +149,10 @@ from rnnfast.cells import tanh
 def step(x, recurrent, state, channel):
     '''Two lines.
 
-    h' = tanh(x_0 + R_0 h).
+    h' = tanh(x_0 + 0.75 R_0 h).
     '''
     (h,) = state
-    return (tanh(x[0] + recurrent(h)[0]),)
+    return (tanh(x[0] + 0.75 * recurrent(h)[0]),)
 
 mine = Cell("plain", step)
 half = 0.5
@@ -213,7 +213,7 @@ def test_cells_are_listed(capsys: Capture, tmp_path: Path, monkeypatch: pytest.M
             cell.params,
         ]
     Path("mine.py").write_text(FILE)
-    assert "h' = tanh(x_0 + R_0 h)." in rnnfast_(capsys, "cells", "mine.py:mine")[1]
+    assert "h' = tanh(x_0 + 0.75 R_0 h)." in rnnfast_(capsys, "cells", "mine.py:mine")[1]
     out = rnnfast_(capsys, "cells", "mgu")[1]
     assert "arXiv:1603.09420" in out
     assert "did you mean 'mgu'" in refused(rnnfast_(capsys, "cells", "mguu"))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import rnnfast
-from rnnfast import functional
+from rnnfast._engine.known import COMPILED
 from rnnfast.training import (
     OPTIMIZERS,
     SCHEDULES,
@@ -43,7 +43,7 @@ class StopAt(Callback):
             trainer.stop()
 
 
-@pytest.mark.parametrize("cell", functional.cells())
+@pytest.mark.parametrize("cell", COMPILED)
 @pytest.mark.parametrize("embedding_size", [0, 7])
 def test_resumed_training_has_the_same_bits(tmp_path: Path, cell: str, embedding_size: int) -> None:
     config = CharLMConfig(cell, 12, 2, embedding_size, dropout=0.2)

@@ -14,7 +14,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,6 +146,8 @@ def _beside(target: Path, suffix: str) -> Path:
 
 
 def _create_temporary(target: Path) -> tuple[int, Path]:
+    import secrets  # its cryptography takes 3 MiB, which a process that writes no files can save
+
     return _create(lambda: _beside(target, f"{secrets.token_hex(4)}.tmp"))
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import helper, shape_inference
+from onnx import TensorProto, helper, shape_inference
 
 from rnnfast.onnx.values import Values, inner_graphs
 
@@ -16,6 +16,7 @@ Dims: TypeAlias = "tuple[int | str, ...]"
 """The sizes of a value's axes: a number, or a name for a size that is not known beforehand."""
 
 _SMALL = 1024  # elements of an initializer that may be a shape itself
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 class Shapes:
@@ -136,7 +137,8 @@ def _without_weights(model: Any) -> Any:
     inputs = [i for i in model.graph.input if i.name not in initializers]
     small = [t for t in initializers.values() if np.prod(t.dims, dtype=np.float64) <= _SMALL]
     inputs += [
-        helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in initializers.values()
+        helper.make_tensor_value_info(t.name, t.data_type, _trusted_dims(t))
+        for t in initializers.values()
     ]
     graph = helper.make_graph(
         model.graph.node, "shapes", inputs, model.graph.output, small, value_info=()
@@ -146,6 +148,20 @@ def _without_weights(model: Any) -> Any:
             if not dim.dim_param and dim.dim_value <= 0:
                 dim.dim_param = f"{info.name}[{axis}]"
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=8)
+
+
+def _trusted_dims(tensor: Any) -> Any:
+    """Return the dims of an initializer, or None where inference must not rely on them.
+
+    Inference of the values of shapes allocates as many elements as the indices of a `Gather`
+    declare. Large integers are no shapes, and a tensor that declares more than it holds is damaged.
+    """
+    count = np.prod(tensor.dims, dtype=np.float64)
+    if count <= _SMALL:
+        return tensor.dims
+    is_external = tensor.data_location == TensorProto.EXTERNAL
+    is_damaged = not is_external and count > tensor.ByteSize()
+    return None if is_damaged or tensor.data_type not in _FLOATS else tensor.dims
 
 
 def _infos(graph: Any) -> Iterator[Any]:
