@@ -116,7 +116,7 @@ class BackwardProgram {
   // Loads the gradient of h in one pass, which works without an opening stage.
   void load_dh(T* to) const {
     const Place<T> from = carry(0);
-    Place<T> products[kMaxProducts];
+    Place<T> products[kAllProducts];
     int count = 0;
     for (int i = 0; b_.product && i < l_.products.group[1]; ++i) {
       const int p = l_.products.made[i];
