@@ -105,6 +105,16 @@ def finite(name: str, value: float, low: float) -> float:
     return number(name, value, low, np.inf, open_high=True)
 
 
+def two_fractions(name: str, value: Any) -> tuple[float, float]:
+    """Return `value`, which must be a pair of numbers in [0, 1)."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name}: expected two numbers, got {value!r}")
+    one, two = (
+        number(f"{name}[{i}]", fraction, 0, 1, open_high=True) for i, fraction in enumerate(value)
+    )
+    return one, two
+
+
 def of_type(name: str, value: Any, expected: type) -> None:
     """Check that `value` is an instance of `expected`."""
     if not isinstance(value, expected):

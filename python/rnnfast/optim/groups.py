@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from rnnfast import _core
-from rnnfast._engine import checks as _checks
+from rnnfast._engine import checks
 from rnnfast._engine.backend import Backend
 from rnnfast._engine.checks import RealArray
 from rnnfast.layers.parameter import Parameter
@@ -156,31 +156,20 @@ def care_for(
     if clip_norm is clip_value is None and zero_grad is error_if_nonfinite is False:
         return _NO_CARE
     return _core.Care(
-        clip_norm=None if clip_norm is None else _checks.number("clip_norm", clip_norm, 0),
-        clip_value=None if clip_value is None else _checks.number("clip_value", clip_value, 0),
+        clip_norm=None if clip_norm is None else checks.number("clip_norm", clip_norm, 0),
+        clip_value=None if clip_value is None else checks.number("clip_value", clip_value, 0),
         zero=zero_grad,
-        only_if_finite=_checks.boolean("error_if_nonfinite", error_if_nonfinite),
+        only_if_finite=checks.boolean("error_if_nonfinite", error_if_nonfinite),
     )
 
 
 def not_negative(name: str, value: Any) -> float:
     """Return an option that must be a finite number of at least 0."""
-    return _checks.finite(name, value, 0)
-
-
-def two_means(name: str, value: Any) -> tuple[float, float]:
-    """Return an option of two numbers in [0, 1)."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{name}: expected two numbers, got {value!r}")
-    one, two = (
-        _checks.number(f"{name}[{i}]", number, 0, 1, open_high=True)
-        for i, number in enumerate(value)
-    )
-    return one, two
+    return checks.finite(name, value, 0)
 
 
 def checked_options(
-    label: str, options: Mapping[str, Any], checks: Mapping[str, Check]
+    label: str, options: Mapping[str, Any], own: Mapping[str, Check]
 ) -> dict[str, Any]:
     """Return a group's own options, checked.
 
@@ -188,7 +177,7 @@ def checked_options(
         ValueError: An option is unknown, or its value is out of range.
         TypeError: A value is of the wrong type.
     """
-    known = {"lr": not_negative, "weight_decay": not_negative, **checks}
+    known = {"lr": not_negative, "weight_decay": not_negative, **own}
     for name in options:
         if name not in known:
             raise ValueError(

@@ -13,7 +13,7 @@ from rnnfast import _core
 from rnnfast._engine import checks
 from rnnfast.optim.base import Optimizer as Optimizer
 from rnnfast.optim.base import described as described
-from rnnfast.optim.groups import ParameterGroup, not_negative, two_means
+from rnnfast.optim.groups import ParameterGroup, not_negative
 from rnnfast.optim.parameters import Groups
 
 
@@ -170,7 +170,7 @@ class Adam(Optimizer):
         weight_decay: Factor of the term weight_decay * w that is added to g.
     """
 
-    _OPTIONS: ClassVar = {"eps": not_negative, "betas": two_means}
+    _OPTIONS: ClassVar = {"eps": not_negative, "betas": checks.two_fractions}
     _decoupled = False
     eps: float
     betas: tuple[float, float]

@@ -207,12 +207,7 @@ def _check_link(label: str, schedule: Schedule, first: Schedule) -> None:
 
 def _range(name: str, value: Any) -> tuple[float, float]:
     """Return two numbers in [0, 1), the lower one first."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{name}: expected two numbers, got {value!r}")
-    low, high = (
-        checks.number(f"{name}[{i}]", number, 0, 1, open_high=True)
-        for i, number in enumerate(value)
-    )
+    low, high = checks.two_fractions(name, value)
     if low > high:
         raise ValueError(f"{name}: expected the lower one first, got {value}")
     return low, high
