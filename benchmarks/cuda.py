@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import rnnfast
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 from rnnfast.benchmark.contestants import twin_cells
 
 # T, B, H of DeepBench's vanilla, LSTM and GRU layers, followed by the shapes of docs/cuda.md.
@@ -60,8 +60,8 @@ def pair(cell: str, shape: tuple[int, int, int], precision: str) -> tuple[Any, .
     rng = np.random.default_rng(0)
     x, dy = (rng.standard_normal((T, B, H), dtype=np.float32) for _ in range(2))
     tensors = [torch.from_numpy(a).cuda().to(dtype) for a in (x, dy)]
-    on = backend.get("cuda")
-    return ours, theirs, [on.asarray(a) for a in (x, dy)], tensors
+    backend = backends.get("cuda")
+    return ours, theirs, [backend.asarray(a) for a in (x, dy)], tensors
 
 
 def measure(cell: str, shape: tuple[int, int, int], precision: str) -> str:
@@ -111,7 +111,7 @@ def main() -> None:
     reason = rnnfast.cuda.unavailable_reason()
     if reason is not None:
         parser.exit(1, f"no CUDA device to measure: {reason}\n")
-    engine: Any = backend.get("cuda")
+    engine: Any = backends.get("cuda")
     engine.kernel = arguments.kernel
     print(engine.properties())
     for cell in arguments.cells:

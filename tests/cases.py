@@ -203,11 +203,11 @@ def run_reference(
 def weights_of(data: Data) -> list[Any]:
     """Return the weights on the device under test, the CPU unless conftest.py chooses another."""
     from rnnfast import functional
-    from rnnfast._engine import backend
+    from rnnfast._engine import backends
 
-    on = backend.get(None)
+    backend = backends.get(None)
     return [
-        functional.Weights(*(None if w is None else on.asarray(w) for w in layer))
+        functional.Weights(*(None if w is None else backend.asarray(w) for w in layer))
         for layer in data.weights
     ]
 

@@ -28,7 +28,7 @@ import pytest
 
 import rnnfast
 from rnnfast import functional
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 from rnnfast.training import stdlib_text
 
 DEVICE = os.environ.get("RNNFAST_TEST_DEVICE", "cpu")
@@ -189,8 +189,8 @@ def is_refusal(error: BaseException | None) -> bool:
 if DEVICE != "cpu":
     if DEVICE != "cuda":
         import emulated  # noqa: F401  (the device)
-    backend.get(DEVICE)  # fail with a clear message before any test if the device cannot be used
-    backend.register(None, lambda: backend.get(DEVICE))
+    backends.get(DEVICE)  # fail with a clear message before any test if the device cannot be used
+    backends.register(None, lambda: backends.get(DEVICE))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:

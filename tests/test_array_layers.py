@@ -185,9 +185,9 @@ def test_arrays_and_layers_of_devices_are_refused(monkeypatch: pytest.MonkeyPatc
     class Device:
         name = "cuda"
 
-    from rnnfast._engine import backend
+    from rnnfast._engine import backends
 
-    monkeypatch.setattr(backend, "get", lambda name: Device if name == "cuda" else backend.CPU)
+    monkeypatch.setattr(backends, "get", lambda name: Device if name == "cuda" else backends.CPU)
     for make in (lambda **o: rnnfast.LayerNorm(3, **o), lambda **o: rnnfast.Conv1d(3, 4, 2, **o)):
         with pytest.raises(
             ValueError, match=r"device: expected 'cpu', as .* runs on the CPU alone"

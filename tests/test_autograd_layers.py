@@ -11,7 +11,7 @@ import pytest
 import rnnfast
 from layer_cases import NAMED
 from rnnfast import autograd
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 from rnnfast.layers.calls import Layer
 from tolerances import TORCH_RELATIVE_FLOAT64
 
@@ -438,12 +438,12 @@ def test_tensors_and_devices_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> 
         dtype = np.dtype("float32")
 
     layer = rnnfast.Linear(3, 4)
-    device = type("Backend", (type(layer._on),), {"name": "elsewhere"})()
-    monkeypatch.setattr(backend, "get", lambda _: device)
+    device = type("Backend", (type(layer._backend),), {"name": "elsewhere"})()
+    monkeypatch.setattr(backends, "get", lambda _: device)
     with pytest.raises(TypeError, match=r"value: expected an array of the CPU, .*'elsewhere'"):
         rnnfast.tensor(Elsewhere())
     with pytest.raises(TypeError, match=r"operand: expected .* of the CPU, got Elsewhere"):
         rnnfast.tensor(reals(2, 3)) + Elsewhere()
-    layer._on = device
+    layer._backend = device
     with pytest.raises(TypeError, match=r"Linear: expected a layer on the CPU, .*'elsewhere'"):
         layer(rnnfast.tensor(reals(2, 3)))

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import rnnfast
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 from tolerances import CENTRAL_DIFFERENCE, CENTRAL_DIFFERENCE_STEP
 
 T, B, C = 5, 3, 4
@@ -434,7 +434,7 @@ def test_refusals(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(LOSSES.keys() - {"cross_entropy"} | {"ctc", "gaussian"}))
 def test_arrays_of_a_device_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     device = SimpleNamespace(name="far", rnnfast_device="far")
-    monkeypatch.setattr(backend, "get", lambda _: device)
+    monkeypatch.setattr(backends, "get", lambda _: device)
     calls = {"ctc": (ctc, []), "gaussian": (rnnfast.gaussian_nll, [zeros(2), zeros(2)])}
     call, others = (LOSSES | calls)[name]
     with pytest.raises(ValueError, match=r"expected an array of the CPU.*on device 'far'"):
@@ -449,7 +449,7 @@ def test_what_devices_lack_of_cross_entropy_is_refused(
     option: str, value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every backend but the CPU's refuses them; tests/cuda tests the plain mean on devices."""
-    far = type("Far", (backend._Cpu,), {"name": "far"})()
-    monkeypatch.setattr(backend, "of", lambda _: far)
+    far = type("Far", (backends._Cpu,), {"name": "far"})()
+    monkeypatch.setattr(backends, "of", lambda _: far)
     with pytest.raises(ValueError, match=rf"{option}: expected the default on device 'far'"):
         entropy(**{option: value})

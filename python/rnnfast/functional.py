@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike
 
 from rnnfast import _core
 from rnnfast._core import CellInfo, NetworkOptions, Packed
-from rnnfast._engine import arguments, backend, network, noise
-from rnnfast._engine.backend import CPU, Backend
+from rnnfast._engine import arguments, backends, network, noise
+from rnnfast._engine.backends import CPU, Backend
 from rnnfast._engine.checks import RealArray
 from rnnfast._engine.network import Weights, cells
 from rnnfast.reference import Cell
@@ -61,9 +61,9 @@ class Reserve(NamedTuple):
         return int(self.core.nbytes)
 
     @property
-    def on(self) -> Backend:
+    def backend(self) -> Backend:
         """The backend that made the reserve."""
-        return CPU if isinstance(self.core, _core.Reserve) else self.core.on
+        return CPU if isinstance(self.core, _core.Reserve) else self.core.backend
 
 
 def forward(
@@ -150,20 +150,20 @@ def forward(
         IndexError: An index in x is out of range. Indices on a device are not checked, as the host
             would have to wait for them; an index that is out of range selects a row of NaN.
     """
-    on = backend.of_weights(weights)
-    steps = 0 if recompute is False else arguments.recomputed_steps(recompute, x, on)
+    backend = backends.of_weights(weights)
+    steps = 0 if recompute is False else arguments.recomputed_steps(recompute, x, backend)
     # This repeats `network.network_options`: calling it would add 2% to the time of a short call.
     drawn = None
     values = zoneout, input_dropout, recurrent_dropout, candidate_dropout
     if not noise.none(*values):
         info = network.info_of(cell)
-        drawn = noise.of(*values, info.name, info.states, on)
+        drawn = noise.of(*values, info.name, info.states, backend)
     options = _core.network_options(
         cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, drawn
     ) or network.checked_options(
         cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, drawn
     )
-    y, final, core = forward_on(on, options, x, weights, state, lengths, seed)
+    y, final, core = forward_on(backend, options, x, weights, state, lengths, seed)
     return y, final, None if core is None else Reserve(core)
 
 
@@ -189,11 +189,11 @@ def pack(
             is "bfloat16".
         ValueError: A size or shape, or the precision, is wrong.
     """
-    on = backend.of_weights(weights)
+    backend = backends.of_weights(weights)
     options = network.network_options(cell, num_layers, bidirectional, precision=precision)
-    packed: Packed | None = _core.pack(options, weights) if on is CPU else None
+    packed: Packed | None = _core.pack(options, weights) if backend is CPU else None
     if packed is None:  # an argument must be converted, or is invalid
-        packed = on.pack(options, arguments.checked_weights(on, weights, options))
+        packed = backend.pack(options, arguments.checked_weights(backend, weights, options))
         assert packed is not None
     return packed
 
@@ -231,12 +231,14 @@ def backward(
             "reserve: expected what forward(..., training=True) returned, got "
             f"{type(reserve).__name__}"
         )
-    dx, dinitial, gradients = backward_on(reserve.on, reserve.core, dy, dstate, need_dx, dweights)
+    dx, dinitial, gradients = backward_on(
+        reserve.backend, reserve.core, dy, dstate, need_dx, dweights
+    )
     return dx, dinitial, [Weights(*g) for g in gradients] if dweights is None else list(dweights)
 
 
 def forward_on(
-    on: Backend,
+    backend: Backend,
     options: NetworkOptions,
     x: ArrayLike,
     weights: Sequence[Weights] | Packed,
@@ -245,16 +247,18 @@ def forward_on(
     seed: int,
 ) -> tuple[RealArray, tuple[RealArray, ...], Any]:
     """Run `forward` on a backend that is already known; the third result is the raw reserve."""
-    result = _core.forward(options, x, weights, state, lengths, seed) if on is CPU else None
+    result = _core.forward(options, x, weights, state, lengths, seed) if backend is CPU else None
     if result is None:  # an argument must be converted, or is invalid
-        result = on.forward(*arguments.checked_call(on, options, x, weights, state, lengths, seed))
-    if result[2] is not None and on is CPU:
+        result = backend.forward(
+            *arguments.checked_call(backend, options, x, weights, state, lengths, seed)
+        )
+    if result[2] is not None and backend is CPU:
         result[0].flags.writeable = False  # backward reads y
     return result
 
 
 def backward_on(
-    on: Backend,
+    backend: Backend,
     core: Any,
     dy: ArrayLike | None,
     dstate: Sequence[ArrayLike | None] | None,
@@ -262,9 +266,9 @@ def backward_on(
     dweights: Sequence[Weights] | None,
 ) -> tuple[RealArray | None, tuple[RealArray, ...], Any]:
     """Run `backward` on a raw reserve; returns None for the weights' gradients given `dweights`."""
-    result = _core.backward(core, dy, dstate, need_dx, dweights) if on is CPU else None
+    result = _core.backward(core, dy, dstate, need_dx, dweights) if backend is CPU else None
     if result is None:  # an argument must be converted, or is invalid
-        dy, dstate = arguments.checked_gradients(on, core, dy, dstate)
-        given = None if dweights is None else arguments.checked_dweights(on, core, dweights)
-        result = on.backward(core, dy, dstate, need_dx, given)
+        dy, dstate = arguments.checked_gradients(backend, core, dy, dstate)
+        given = None if dweights is None else arguments.checked_dweights(backend, core, dweights)
+        result = backend.backward(core, dy, dstate, need_dx, given)
     return result

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from rnnfast._engine import backend, checks, seeds
+from rnnfast._engine import backends, checks, seeds
 from rnnfast._engine import gates as _gates
 from rnnfast._engine.checks import RealArray
 from rnnfast.layers.parameter import Parameter
@@ -264,7 +264,7 @@ def _shape(parameter: Parameter | RealArray) -> tuple[int, ...]:
 
 def _set(parameter: Target, values: RealArray) -> Target:
     array = _value(parameter)
-    array[...] = backend.of(array).asarray(values.astype(array.dtype))
+    array[...] = backends.of(array).asarray(values.astype(array.dtype))
     return parameter
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 
 UNDER_TSAN = "libtsan" in os.environ.get("LD_PRELOAD", "")
 EPS = float(np.finfo(np.float32).eps)
@@ -22,7 +22,7 @@ class Kernels:
     """The functions of a device's extension, which take arrays of the device by their address."""
 
     def __init__(self, device: str, schedule: tuple[str, int] = SCHEDULES[0]) -> None:
-        self.engine: Any = backend.get(device)
+        self.engine: Any = backends.get(device)
         if device != "cuda":
             self.engine.extension.set_schedule(*schedule)
 

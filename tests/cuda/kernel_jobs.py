@@ -96,7 +96,7 @@ def _run_share(jobs: Sequence[Job], engine: Path, sanitizer: str | None) -> list
     return [Outcome(**r, report=text.strip()) for r, text in zip(results, reports, strict=True)]
 
 
-def network(on: Any, job: Job) -> dict[str, Any]:
+def network(backend: Any, job: Job) -> dict[str, Any]:
     """Run a recurrent layer; with `check`, compare its results with the float64 reference."""
     from test_recurrent import errors, run
 
@@ -108,22 +108,22 @@ def network(on: Any, job: Job) -> dict[str, Any]:
     cases.make_data.cache_clear()  # another job may have changed the arrays
     if job.strange:
         cases.make_data(case).state[0].view("u4")[0, 0, 0] = 0xFFFFFFFF
-    on.kernel = job.kernel
-    on.matmul_precision = "high" if job.products == "bfloat16x3" else "highest"
-    result = run(on, case)
+    backend.kernel = job.kernel
+    backend.matmul_precision = "high" if job.products == "bfloat16x3" else "highest"
+    result = run(backend, case)
     if job.check:
         cases.assert_close(result, cases.run_reference(case), errors(case, job.products), case)
     return result
 
 
-def dense(on: Any, job: Job) -> dict[str, Any]:
+def dense(backend: Any, job: Job) -> dict[str, Any]:
     """Run every kernel of dense.cu, sort.cu, gemm.cu and optim.cu in which threads meet."""
     import numpy as np
     import test_dense_kernels as tests
     from device_kernels import Kernels, reals
     from test_optim_kernels import Pieces
 
-    kernels = Kernels(on.name, (job.policy, job.seed))
+    kernels = Kernels(backend.name, (job.policy, job.seed))
     rows = reals(1, 1500, 5)
     some, index = rows[:60], tests.indices_of(60, 9)  # each row has a warp
     sums, product = kernels.nan(5), kernels.nan(70, 5)
@@ -152,15 +152,16 @@ def digest(results: dict[str, Any]) -> str:
     return total.hexdigest()
 
 
-def run_job(on: Any, job: Job) -> dict[str, str]:
+def run_job(backend: Any, job: Job) -> dict[str, str]:
     """Run a job on the engine, and return a digest or an error."""
     if job.fault:
-        on.extension.set_fault(job.fault)
-    on.fill = job.fill
-    on.extension.set_device(WIDE_DEVICE if job.wide else SMALL_DEVICE)
-    on.extension.set_schedule(job.policy, job.seed)
+        backend.extension.set_fault(job.fault)
+    backend.fill = job.fill
+    backend.extension.set_device(WIDE_DEVICE if job.wide else SMALL_DEVICE)
+    backend.extension.set_schedule(job.policy, job.seed)
     try:
-        return {"digest": digest(dense(on, job) if job.kernel == "dense" else network(on, job))}
+        compute = dense if job.kernel == "dense" else network
+        return {"digest": digest(compute(backend, job))}
     except (RuntimeError, AssertionError) as error:
         return {"error": str(error)}
 
@@ -169,10 +170,10 @@ def main() -> None:
     """Read jobs from stdin and run them."""
     import emulated  # noqa: F401  (the devices)
 
-    from rnnfast._engine.backend import get
+    from rnnfast._engine.backends import get
 
     jobs = [Job(**job) for job in json.load(sys.stdin)]
-    on: Any = get(sys.argv[1])
+    backend: Any = get(sys.argv[1])
     import test_dense_kernels  # noqa: F401  (once, before the forks)
     import test_recurrent  # noqa: F401
 
@@ -180,7 +181,7 @@ def main() -> None:
     while (done := os.pread(log, 2 * len(jobs), 0).count(b"E")) < len(jobs):
         child = os.fork()
         if child == 0:
-            run_in_turn(on, jobs[done:], log)
+            run_in_turn(backend, jobs[done:], log)
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if os.pread(log, 2 * len(jobs), 0).endswith(b"B"):
@@ -188,7 +189,7 @@ def main() -> None:
             os.write(log, b"E")
 
 
-def run_in_turn(on: Any, jobs: Sequence[Job], log: int) -> None:
+def run_in_turn(backend: Any, jobs: Sequence[Job], log: int) -> None:
     """Run jobs until one leaves the engine in an unknown state, by a fault or an error.
 
     Each job writes B to the log when it starts and E when it ends.
@@ -197,7 +198,7 @@ def run_in_turn(on: Any, jobs: Sequence[Job], log: int) -> None:
         os.write(log, b"B")
         print(f"JOB {job}", file=sys.stderr, flush=True)
         signal.alarm(LONGEST)
-        outcome = run_job(on, job)
+        outcome = run_job(backend, job)
         print(json.dumps(outcome), flush=True)
         os.write(log, b"E")
         if job.fault or "error" in outcome:

@@ -18,16 +18,16 @@ KERNELS += [(k, p) for k in ("block", "cluster", "flags") for p in ("bfloat16x3"
 PAIR_ERROR = 2.0**-17
 
 
-def run(on: Engine, case: Case) -> dict[str, NDArray]:
+def run(backend: Engine, case: Case) -> dict[str, NDArray]:
     """Return the results of a forward and backward pass, on the host."""
     d = cases.make_data(case)
 
     def put(arrays: tuple[NDArray | None, ...]) -> list[NDArray | None]:
-        return [None if a is None else on.asarray(a.copy()) for a in arrays]
+        return [None if a is None else backend.asarray(a.copy()) for a in arrays]
 
     y, state, reserve = functional.forward(
         case.cell,
-        on.asarray(d.x.copy()),
+        backend.asarray(d.x.copy()),
         [functional.Weights(*put(w)) for w in d.weights],
         put(d.state),
         lengths=d.lengths,
@@ -37,7 +37,7 @@ def run(on: Engine, case: Case) -> dict[str, NDArray]:
     assert reserve is not None
     dx, dstate, dweights = functional.backward(reserve, d.dy, d.dstate, need_dx=not case.indices)
     results = cases.named(y, state, dx, dstate, dweights, case.D)
-    return {name: on.to_host(array) for name, array in results.items()}
+    return {name: backend.to_host(array) for name, array in results.items()}
 
 
 def paired(run: int) -> object:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rnnfast import functional
-from rnnfast._engine.backend import get as engine
+from rnnfast._engine.backends import get as engine
 from rnnfast.cuda._engine import Engine
 from rnnfast.reference import CELLS, Network
 
@@ -26,8 +26,8 @@ def weights_of(cell: str, seed: int) -> list[NDArray[np.float32] | None]:
 @pytest.mark.parametrize("kernel", ["grid", "gemm"])
 @pytest.mark.parametrize("given", ["dy", "dstate", "nothing"])
 def test_what_is_left_out_counts_as_zeros(device: str, given: str, kernel: str) -> None:
-    on = engine(device)
-    assert isinstance(on, Engine)
+    backend = engine(device)
+    assert isinstance(backend, Engine)
     weights, rng = weights_of("lstm", 1), np.random.default_rng(2)
     x = rng.standard_normal((T, B, I)).astype("f4")
     dy, d = rng.standard_normal((T, B, H)).astype("f4"), rng.standard_normal((1, B, H)).astype("f4")
@@ -36,40 +36,40 @@ def test_what_is_left_out_counts_as_zeros(device: str, given: str, kernel: str) 
     expected = reference.backward(
         dy if given == "dy" else 0 * dy, [d, d] if given == "dstate" else zeros
     )
-    on.kernel = kernel
+    backend.kernel = kernel
     try:
         y, _, reserve = functional.forward(
             "lstm",
-            on.asarray(x),
-            [functional.Weights(*(None if w is None else on.asarray(w) for w in weights))],
+            backend.asarray(x),
+            [functional.Weights(*(None if w is None else backend.asarray(w) for w in weights))],
             training=True,
         )
         assert reserve is not None
-        dstate = (on.asarray(d), on.asarray(d)) if given == "dstate" else None
-        gradient = on.asarray(dy) if given == "dy" else None
+        dstate = (backend.asarray(d), backend.asarray(d)) if given == "dstate" else None
+        gradient = backend.asarray(dy) if given == "dy" else None
         dx, _, dweights = functional.backward(reserve, gradient, dstate)
     finally:
-        on.kernel = None
+        backend.kernel = None
     assert dweights is not None
-    np.testing.assert_allclose(on.to_host(y), reference.y, atol=1e-5)
-    np.testing.assert_allclose(on.to_host(dx), expected.dx, atol=1e-5)
+    np.testing.assert_allclose(backend.to_host(y), reference.y, atol=1e-5)
+    np.testing.assert_allclose(backend.to_host(dx), expected.dx, atol=1e-5)
     for got, want in zip(dweights[0], expected.dweights[0], strict=True):
         assert (got is None) == (want is None)
         if got is not None:
-            np.testing.assert_allclose(on.to_host(got), want, atol=1e-5)
+            np.testing.assert_allclose(backend.to_host(got), want, atol=1e-5)
 
 
-def call(on: Any, cell: str, **changes: Any) -> Any:
+def call(backend: Any, cell: str, **changes: Any) -> Any:
     """Call the extension with arrays of zeros and some changed arguments."""
-    number = on.extension.find_cell(cell)
-    array = on.pointer(on.zeros(4096))
+    number = backend.extension.find_cell(cell)
+    array = backend.pointer(backend.zeros(4096))
     arguments = {
         "cell": number, "steps": T, "batch": B, "input_size": I, "hidden_size": H, "layers": 1,
         "directions": 1, "training": True, "products": "full", "kernel": None, "dropout": 0.0,
         "seed": 0, "x": array, "indices": 0, "lengths": 0, "weights": [[array] * 5],
         "initial": [0] * (CELLS[cell].states if cell in CELLS else 1),
     }  # fmt: skip
-    return on.extension.Call(**(arguments | changes))
+    return backend.extension.Call(**(arguments | changes))
 
 
 @pytest.mark.parametrize(
@@ -96,23 +96,23 @@ def test_numbers_of_cells_are_checked(device: str) -> None:
 
 @pytest.mark.parametrize("name", ["y", "final", "reserve", "workspace"])
 def test_forward_names_what_it_cannot_write(device: str, name: str) -> None:
-    on = engine(device)
+    backend = engine(device)
     arguments = {"y": 8, "final": [8, 8], "reserve": 8, "workspace": 8, "stream": 0}
     absent = [8, 0] if name == "final" else 0
     with pytest.raises(RuntimeError, match=f"^{name}: expected the address of an array, got null"):
-        call(on, "lstm").forward(**(arguments | {name: absent}))
+        call(backend, "lstm").forward(**(arguments | {name: absent}))
 
 
 @pytest.mark.parametrize("name", ["dinitial", "reserve", "workspace", "dweights"])
 def test_backward_names_what_it_cannot_write(device: str, name: str) -> None:
-    on = engine(device)
+    backend = engine(device)
     arguments = {
         "dy": 0, "dfinal": [0, 0], "dx": 0, "dinitial": [8, 8], "dweights": [[8] * 5],
         "reserve": 8, "workspace": 8, "stream": 0,
     }  # fmt: skip
     absent = {"dinitial": [8, 0], "dweights": [[0] * 5]}.get(name, 0)
     with pytest.raises(RuntimeError, match=f"^{name}: expected the address of .*, got null"):
-        call(on, "lstm").backward(**(arguments | {name: absent}))
+        call(backend, "lstm").backward(**(arguments | {name: absent}))
 
 
 def test_gradients_need_a_call_that_trained(device: str) -> None:
@@ -125,14 +125,14 @@ def test_gradients_need_a_call_that_trained(device: str) -> None:
 
 
 def test_a_kernel_that_is_not_there_is_refused(device: str) -> None:
-    on = engine(device)
-    array = on.pointer(on.zeros(1 << 16))
-    asked = call(on, "nas", kernel="gemm", training=False)
+    backend = engine(device)
+    array = backend.pointer(backend.zeros(1 << 16))
+    asked = call(backend, "nas", kernel="gemm", training=False)
     if asked.missing(backward=False) is None:
         pytest.skip("the module has all kernels of this cell by now")
     with pytest.raises(RuntimeError, match="cell nas: kernel gemm has not been loaded"):
         asked.forward(y=array, final=[array] * 2, reserve=0, workspace=array, stream=0)
     with pytest.raises(RuntimeError, match="cell nas: expected 3 functions of kernel gemm, got 1"):
-        on.extension.load(
-            cell=on.cell("nas"), kernel="gemm", backward=False, paired=False, functions=[array]
+        backend.extension.load(
+            cell=backend.cell("nas"), kernel="gemm", backward=False, paired=False, functions=[array]
         )

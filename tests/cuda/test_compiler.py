@@ -27,9 +27,9 @@ def text_of(cell: str, kernel: str, backward: bool) -> Kernels:
     reason = emulated.unavailable_reason("emulated")
     if reason is not None:
         pytest.skip(reason)
-    on = _engines.named("emulated")
-    unit = Unit(on.cell(cell), kernel, backward, paired=True)
-    return kernels(on.extension, unit, traced_cell(cell))
+    backend = _engines.named("emulated")
+    unit = Unit(backend.cell(cell), kernel, backward, paired=True)
+    return kernels(backend.extension, unit, traced_cell(cell))
 
 
 @needs_nvrtc

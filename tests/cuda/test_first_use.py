@@ -12,7 +12,7 @@ from recurrent_cases import errors, run
 import cases
 from cases import Case
 from rnnfast import cuda, traced
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 from rnnfast.cells import ZOO
 from rnnfast.cuda._engine import Engine
 
@@ -43,32 +43,32 @@ NETWORK = Case("", T=3, B=3, H=37, I=5, L=2, D=2, lengths=True)
 
 
 @pytest.fixture
-def on(device: str) -> Iterator[Engine]:
+def backend(device: str) -> Iterator[Engine]:
     """Return an engine on which tests choose the kernel."""
-    found = backend.get(device)
+    found = backends.get(device)
     assert isinstance(found, Engine)
     yield found
     found.kernel = None
     cuda.set_float32_matmul_precision("highest", device)
 
 
-def check(on: Engine, case: Case, kernel: str, products: str) -> None:
+def check(backend: Engine, case: Case, kernel: str, products: str) -> None:
     """Compare all results with the reference."""
-    on.kernel = kernel
-    on.matmul_precision = "high" if products == "bfloat16x3" else "highest"
+    backend.kernel = kernel
+    backend.matmul_precision = "high" if products == "bfloat16x3" else "highest"
     if ZOO[case.cell].reads_input:  # inputs must have the state's size in every layer
         case = replace(case, I=case.H, D=1 if case.L > 1 else case.D)
     if products == "bfloat16":
         case = replace(case, precision="bfloat16")
-    cases.assert_close(run(on, case), cases.run_reference(case), errors(case, products), case)
+    cases.assert_close(run(backend, case), cases.run_reference(case), errors(case, products), case)
 
 
 @pytest.mark.parametrize("kernel", ["grid", "gemm"])
 @pytest.mark.parametrize("cell", [*CELLS, *WITHOUT_TENSOR_CORES])
-def test_cells_agree_with_the_reference(on: Engine, cell: str, kernel: str) -> None:
+def test_cells_agree_with_the_reference(backend: Engine, cell: str, kernel: str) -> None:
     for case in (EVERY, NETWORK):
-        check(on, replace(case, cell=cell), kernel, "full")
-    check(on, replace(EVERY, cell=cell), kernel, "bfloat16")
+        check(backend, replace(case, cell=cell), kernel, "full")
+    check(backend, replace(EVERY, cell=cell), kernel, "bfloat16")
 
 
 @pytest.mark.parametrize(
@@ -82,29 +82,29 @@ def test_cells_agree_with_the_reference(on: Engine, cell: str, kernel: str) -> N
         for cell in CELLS
     ],
 )
-def test_cells_on_tensor_cores(on: Engine, cell: str, kernel: str, products: str) -> None:
+def test_cells_on_tensor_cores(backend: Engine, cell: str, kernel: str, products: str) -> None:
     for case in (EVERY, NETWORK):
-        check(on, replace(case, cell=cell), kernel, products)
+        check(backend, replace(case, cell=cell), kernel, products)
 
 
 @pytest.mark.slow
 @EACH
 @pytest.mark.parametrize("cell", ZOO)
-def test_every_cell_of_the_zoo(on: Engine, cell: str) -> None:
+def test_every_cell_of_the_zoo(backend: Engine, cell: str) -> None:
     if traced.compile(ZOO[cell]).norms:
         pytest.skip("normalises, which has no kernels")
-    check(on, replace(EVERY, cell=cell), "grid", "full")
+    check(backend, replace(EVERY, cell=cell), "grid", "full")
 
 
-def test_indices_reach_gates_in_any_order(on: Engine) -> None:
-    check(on, replace(EVERY, cell="lem", indices=True, lengths=False), "gemm", "full")
+def test_indices_reach_gates_in_any_order(backend: Engine) -> None:
+    check(backend, replace(EVERY, cell="lem", indices=True, lengths=False), "gemm", "full")
 
 
-def test_a_kernel_is_compiled_once(on: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_is_compiled_once(backend: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     case = replace(EVERY, cell="mgu")
-    check(on, case, "grid", "full")
-    monkeypatch.setattr(on, "compiled", lambda _: pytest.fail("compiled again"))
-    check(on, case, "grid", "full")
+    check(backend, case, "grid", "full")
+    monkeypatch.setattr(backend, "compiled", lambda _: pytest.fail("compiled again"))
+    check(backend, case, "grid", "full")
 
 
 @pytest.mark.parametrize("cell", WITHOUT_TENSOR_CORES)
@@ -125,6 +125,6 @@ def test_cells_without_products_wait_for_nobody() -> None:
     assert plan.shared_bytes == 0
 
 
-def test_norms_have_no_kernels(on: Engine) -> None:
+def test_norms_have_no_kernels(backend: Engine) -> None:
     with pytest.raises(traced.CellError, match="normalises over the units runs on the CPU alone"):
-        run(on, replace(EVERY, cell="layer_norm_gru"))
+        run(backend, replace(EVERY, cell="layer_norm_gru"))

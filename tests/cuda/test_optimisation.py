@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rnnfast
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 
 
 class Tagger(rnnfast.Module):
@@ -73,7 +73,7 @@ def test_gradients_of_what_is_frozen_stay_zero(device: str, frozen: str) -> None
     parameter.requires_grad = False
     model.embedding.freeze()
     model.train_once()
-    gradients = {p.name: backend.to_host(p.grad) for p in model.parameters()}
+    gradients = {p.name: backends.to_host(p.grad) for p in model.parameters()}
     still = {name for name, gradient in gradients.items() if not gradient.any()}
     assert still == {f"head.{frozen}", "embedding.weight"}
 

@@ -13,47 +13,47 @@ import cases
 import rnnfast
 from cases import Case
 from rnnfast import functional
-from rnnfast._engine import backend
-from rnnfast._engine.backend import get as engine
+from rnnfast._engine import backends
+from rnnfast._engine.backends import get as engine
 
 CASE = Case("lstm", T=4, B=3, I=5, H=7, L=2, D=2, lengths=True)
 
 
 def weights_on(device: str, case: Case = CASE) -> list[functional.Weights]:
-    on = engine(device)
+    backend = engine(device)
     return [
-        functional.Weights(*(None if w is None else on.asarray(w) for w in layer))
+        functional.Weights(*(None if w is None else backend.asarray(w) for w in layer))
         for layer in cases.make_data(case).weights
     ]
 
 
 def test_results_are_where_the_weights_are(device: str) -> None:
-    d, on = cases.make_data(CASE), engine(device)
+    d, backend = cases.make_data(CASE), engine(device)
     y, state, reserve = functional.forward(
         "lstm", d.x, weights_on(device), d.state, lengths=d.lengths, training=True, **CASE.options
     )
     assert reserve is not None
-    assert reserve.on is on
+    assert reserve.backend is backend
     dx, dstate, dweights = functional.backward(reserve, d.dy, d.dstate)
     assert dx is not None
     for array in (y, *state, dx, *dstate, *(g for w in dweights for g in w if g is not None)):
-        assert backend.of(array) is on
+        assert backends.of(array) is backend
         assert array.dtype == np.float32
 
 
 def test_arrays_of_others_come_in_by_dlpack_and_leave_by_it(device: str) -> None:
     torch = pytest.importorskip("torch")
-    d, on = cases.make_data(CASE), engine(device)
-    x = torch.from_dlpack(on.asarray(d.x.copy()))
+    d, backend = cases.make_data(CASE), engine(device)
+    x = torch.from_dlpack(backend.asarray(d.x.copy()))
     y, _, _ = functional.forward("lstm", x, weights_on(device), **CASE.options)
     z = torch.from_dlpack(y)
     assert z.shape == y.shape
     z.zero_()
-    assert not on.to_host(y).any(), "the memory is shared"
+    assert not backend.to_host(y).any(), "the memory is shared"
 
 
 def test_gradients_are_added_to_arrays_that_are_given(device: str) -> None:
-    d, on = cases.make_data(CASE), engine(device)
+    d, backend = cases.make_data(CASE), engine(device)
     weights = weights_on(device)
 
     def backward(start: float | None) -> list[np.ndarray]:
@@ -64,19 +64,19 @@ def test_gradients_are_added_to_arrays_that_are_given(device: str) -> None:
         if start is not None:
             given = [
                 functional.Weights(
-                    *(None if a is None else on.asarray(np.full(a.shape, start, "f")) for a in w)
+                    *(a if a is None else backend.asarray(np.full(a.shape, start, "f")) for a in w)
                 )
                 for w in weights
             ]
         result = functional.backward(reserve, d.dy, dweights=given)[2]
-        return [on.to_host(a) for w in result for a in w if a is not None]
+        return [backend.to_host(a) for w in result for a in w if a is not None]
 
     for plain, added in zip(backward(None), backward(1.0), strict=True):
         np.testing.assert_allclose(added, plain + 1, rtol=0, atol=4e-6 * (1 + np.abs(plain).max()))
 
 
 def test_two_calls_give_the_same_bits(device: str) -> None:
-    d, on = cases.make_data(CASE), engine(device)
+    d, backend = cases.make_data(CASE), engine(device)
 
     def run() -> bytes:
         _, _, reserve = functional.forward(
@@ -84,7 +84,7 @@ def test_two_calls_give_the_same_bits(device: str) -> None:
         )
         dx, dstate, dweights = functional.backward(reserve, d.dy, d.dstate)
         arrays = [dx, *dstate, *(g for w in dweights for g in w if g is not None)]
-        return b"".join(on.to_host(a).tobytes() for a in arrays)
+        return b"".join(backend.to_host(a).tobytes() for a in arrays)
 
     assert run() == run()
 
@@ -160,17 +160,19 @@ def test_copies_of_layers_stay_on_the_device(device: str, copied: object) -> Non
 
 
 def test_a_stream_takes_the_weights_as_they_were(device: str) -> None:
-    layer, on = rnnfast.LSTM(3, 4, 2, seed=1, device=device), engine(device)
+    layer, backend = rnnfast.LSTM(3, 4, 2, seed=1, device=device), engine(device)
     x = np.random.default_rng(0).standard_normal((5, 2, 3)).astype("float32")
     y, (h, c) = layer(x)
     stream = layer.stream(2)
     for p in layer.parameters():
         p.value[...] = 0
-    steps = [on.to_host(stream(step)) for step in x]
+    steps = [backend.to_host(stream(step)) for step in x]
     # Sums of nine terms of order 1, whose order may differ.
-    np.testing.assert_allclose(steps, on.to_host(y), rtol=0, atol=2e-6)
-    np.testing.assert_allclose(on.to_host(stream.state[1]), on.to_host(c), rtol=0, atol=2e-6)
-    assert on.to_host(h).shape == (2, 2, 4)
+    np.testing.assert_allclose(steps, backend.to_host(y), rtol=0, atol=2e-6)
+    np.testing.assert_allclose(
+        backend.to_host(stream.state[1]), backend.to_host(c), rtol=0, atol=2e-6
+    )
+    assert backend.to_host(h).shape == (2, 2, 4)
 
 
 def test_training_on_the_device_follows_the_cpu(device: str, tmp_path: Path) -> None:

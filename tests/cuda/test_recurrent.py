@@ -12,7 +12,7 @@ from recurrent_cases import KERNELS, errors, run
 import cases
 from cases import Case
 from rnnfast import cuda
-from rnnfast._engine.backend import get as engine
+from rnnfast._engine.backends import get as engine
 from rnnfast.cuda._engine import Engine
 from rnnfast.reference import CELLS
 
@@ -30,44 +30,44 @@ SMALLEST = Case("", T=2, B=2, I=1, H=1)
 def kernel(request: pytest.FixtureRequest, device: str) -> Iterator[tuple[Engine, str]]:
     """Return an engine that runs only one kernel, and the kind of its products."""
     name, products = request.param
-    on = engine(device)
-    assert isinstance(on, Engine)
-    on.kernel = name
+    backend = engine(device)
+    assert isinstance(backend, Engine)
+    backend.kernel = name
     if products == "bfloat16x3":
         cuda.set_float32_matmul_precision("high", device)
-    yield on, products
-    on.kernel = None
+    yield backend, products
+    backend.kernel = None
     cuda.set_float32_matmul_precision("highest", device)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_kernel_agrees_with_the_reference(kernel: tuple[Engine, str], cell: str) -> None:
-    on, products = kernel
+    backend, products = kernel
     small = (
-        () if on.kernel in ("cluster", "flags") else (SMALLEST,)
+        () if backend.kernel in ("cluster", "flags") else (SMALLEST,)
     )  # cluster and flags need two slices of units
     for i, unnamed in enumerate((*CASES, *small)):
         precision = "bfloat16" if products == "bfloat16" else "full"
         case = replace(unnamed, cell=cell, precision=precision)
-        if on.kernel == "block":  # keeps the weights of all units in one block
+        if backend.kernel == "block":  # keeps the weights of all units in one block
             case = replace(case, H=min(case.H, 40))
         expected, plain = cases.run_reference(case), errors(case, products)
         for schedule in (SCHEDULES[i], SCHEDULES[-1 - i % 2]):
-            if on.name != "cuda":
-                on.extension.set_schedule(*schedule)
-            cases.assert_close(run(on, case), expected, plain, case)
+            if backend.name != "cuda":
+                backend.extension.set_schedule(*schedule)
+            cases.assert_close(run(backend, case), expected, plain, case)
 
 
 def test_results_do_not_depend_on_the_schedule(kernel: tuple[Engine, str]) -> None:
-    on, products = kernel
+    backend, products = kernel
     precision = "bfloat16" if products == "bfloat16" else "full"
     for cell in ("lstm", "mut3"):
         case = replace(CASES[0], cell=cell, precision=precision)
-        first = run(on, case)
-        for schedule in SCHEDULES[1:] if on.name != "cuda" else [None] * 3:
+        first = run(backend, case)
+        for schedule in SCHEDULES[1:] if backend.name != "cuda" else [None] * 3:
             if schedule is not None:
-                on.extension.set_schedule(*schedule)
-            cases.assert_identical(run(on, case), first)
+                backend.extension.set_schedule(*schedule)
+            cases.assert_identical(run(backend, case), first)
 
 
 def test_precisions_of_float32_have_names(device: str) -> None:

@@ -17,7 +17,7 @@ from first_use import compile_with_gcc
 from numpy.typing import DTypeLike, NDArray
 
 from rnnfast import cuda
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 from rnnfast.cuda._engine import Engine
 from rnnfast.cuda._kernels import Kernels
 
@@ -82,7 +82,7 @@ def unavailable_reason(device: str) -> str | None:
 def _engine(device: str) -> EmulatedEngine:
     reason = unavailable_reason(device)
     if reason is not None:
-        raise backend.DeviceError(f"device {device!r}: {reason}")
+        raise backends.DeviceError(f"device {device!r}: {reason}")
     return EmulatedEngine(device, _load(Path(_path(device))))
 
 
@@ -100,4 +100,4 @@ def _load(path: Path) -> ModuleType:
 
 
 for _device in MODULES:
-    backend.register(_device, partial(_engine, _device))
+    backends.register(_device, partial(_engine, _device))

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnnfast._core import CellInfo, NetworkOptions, Packed
-from rnnfast._engine import backend, checks
-from rnnfast._engine.backend import Backend
+from rnnfast._engine import backends, checks
+from rnnfast._engine.backends import Backend
 from rnnfast._engine.checks import RealArray
 from rnnfast._engine.network import Weights, cells, check_sizes, state_shapes
 
 
 def checked_call(
-    on: Backend,
+    backend: Backend,
     options: NetworkOptions,
     x: ArrayLike,
     weights: Sequence[Weights] | Packed,
@@ -45,34 +45,34 @@ def checked_call(
         _check_packed(weights, options)
         input_size, of_first = weights.input_size, weights
     else:
-        weights = checked_weights(on, weights, options)
+        weights = checked_weights(backend, weights, options)
         dtype = weights[0].weight_ih.dtype
         input_size, of_first = weights[0].weight_ih.shape[1], weights[0]
-    inputs = checked_x(on, x, dtype, input_size)
+    inputs = checked_x(backend, x, dtype, input_size)
     seq_len, batch = inputs.shape[:2]
     states = checked_states(
-        on,
+        backend,
         "state",
         state,
         dtype,
         state_shapes(options, batch, of_first.hidden_size, of_first.proj_size),
     )
-    spans = None if lengths is None else checked_lengths(on, lengths, seq_len, batch)
+    spans = None if lengths is None else checked_lengths(backend, lengths, seq_len, batch)
     return options, inputs, weights, states, spans, seed
 
 
 def checked_gradients(
-    on: Backend, core: Any, dy: ArrayLike | None, dstate: Sequence[ArrayLike | None] | None
+    backend: Backend, core: Any, dy: ArrayLike | None, dstate: Sequence[ArrayLike | None] | None
 ) -> tuple[RealArray | None, list[RealArray | None] | None]:
     """Check and convert the arguments of `backward` for `on.backward`."""
     dtype: np.dtype[np.floating] = np.dtype(core.dtype)
     if dy is not None:
-        dy = checks.real_array("dy", dy, dtype, on=on)
+        dy = checks.real_array("dy", dy, dtype, backend=backend)
         checks.shape("dy", dy, core.y_shape, "(seq_len, batch, num_directions*hidden_size)")
-    return dy, checked_states(on, "dstate", dstate, dtype, core.state_shapes)
+    return dy, checked_states(backend, "dstate", dstate, dtype, core.state_shapes)
 
 
-def checked_dweights(on: Backend, core: Any, dweights: Sequence[Weights]) -> list[Weights]:
+def checked_dweights(backend: Backend, core: Any, dweights: Sequence[Weights]) -> list[Weights]:
     """Check the arrays to which `backward` adds the gradients of the weights."""
     dtype: np.dtype[np.floating] = np.dtype(core.dtype)
     if len(dweights) != len(core.weights):
@@ -87,7 +87,7 @@ def checked_dweights(on: Backend, core: Any, dweights: Sequence[Weights]) -> lis
                 expected, got = ("none", "an array") if weight is None else ("an array", "none")
                 raise ValueError(f"{name}: expected {expected}, as the weights have, got {got}")
             if weight is not None and gradient is not None:
-                checks.output_array(name, gradient, dtype, on)
+                checks.output_array(name, gradient, dtype, backend)
                 checks.shape(name, gradient, weight.shape, "of the weight")
     return [Weights(*gradients) for gradients in dweights]
 
@@ -105,20 +105,21 @@ def _check_packed(packed: Packed, options: NetworkOptions) -> None:
 
 
 def checked_weights(
-    on: Backend, weights: Sequence[Weights], options: NetworkOptions
+    backend: Backend, weights: Sequence[Weights], options: NetworkOptions
 ) -> list[Weights]:
-    """Check and convert weights for `on`, and check that their dtype suits the precision."""
+    """Check and convert weights for `backend`, and check that their dtype suits the precision."""
     directions = 2 if options.bidirectional else 1
     if len(weights) != options.num_layers * directions:
         raise ValueError(
             "weights: expected num_layers * num_directions = "
             f"{options.num_layers * directions} entries, got {len(weights)}"
         )
-    weight_ih, weight_hh = on.asarray(weights[0].weight_ih), on.asarray(weights[0].weight_hh)
+    weight_ih = backend.asarray(weights[0].weight_ih)
+    weight_hh = backend.asarray(weights[0].weight_hh)
     dtype = checks.known_to_numpy(weight_ih).dtype
     if dtype == np.float16:
         dtype = np.dtype(np.float32)  # the smallest type that holds all of its values
-    dtype = checks.real_dtype("weight_ih.dtype", dtype, on)
+    dtype = checks.real_dtype("weight_ih.dtype", dtype, backend)
     if weight_ih.ndim != 2 or weight_hh.ndim != 2 or not weight_ih.shape[1] * weight_hh.shape[1]:
         raise ValueError(
             f"weight_ih, weight_hh: expected matrices of at least one column, got shapes "
@@ -126,13 +127,15 @@ def checked_weights(
         )
     input_size, hidden_size, proj_size = weight_ih.shape[1], weight_hh.shape[1], 0
     if weights[0].weight_hr is not None:
-        proj_size, hidden_size = _projection(on, on.asarray(weights[0].weight_hr), options.cell)
+        proj_size, hidden_size = _projection(
+            backend, backend.asarray(weights[0].weight_hr), options.cell
+        )
     outputs = directions * (proj_size or hidden_size)
-    on.check_cell(options.cell.name)
+    backend.check_cell(options.cell.name)
     check_sizes(options.cell, input_size, hidden_size, options.num_layers, options.bidirectional)
     checked = [
         _checked_layer(
-            on,
+            backend,
             w,
             options.cell,
             dtype,
@@ -144,7 +147,7 @@ def checked_weights(
     return checked
 
 
-def _projection(on: Backend, weight_hr: RealArray, info: CellInfo) -> tuple[int, int]:
+def _projection(backend: Backend, weight_hr: RealArray, info: CellInfo) -> tuple[int, int]:
     """Return proj_size and hidden_size from the shape of weight_hr."""
     if not info.projects:
         names = ", ".join(name for name, cell in cells().items() if cell.projects)
@@ -152,7 +155,7 @@ def _projection(on: Backend, weight_hr: RealArray, info: CellInfo) -> tuple[int,
             f"weight_hr: expected none for cell {info.name!r}, as only {names} have projections, "
             "got an array"
         )
-    checks.projects("weight_hr", on)
+    checks.projects("weight_hr", backend)
     if weight_hr.ndim != 2 or not weight_hr.size:
         raise ValueError(
             f"weight_hr: expected a matrix (proj_size, hidden_size), got shape {weight_hr.shape}"
@@ -161,7 +164,7 @@ def _projection(on: Backend, weight_hr: RealArray, info: CellInfo) -> tuple[int,
     return proj_size, hidden_size
 
 
-def checked_proj_size(value: int, cell: CellInfo, on: Backend) -> int:
+def checked_proj_size(value: int, cell: CellInfo, backend: Backend) -> int:
     """Return the argument proj_size, which must be 0 if the cell or the backend cannot project."""
     size = checks.count("proj_size", value)
     if size and not cell.projects:
@@ -169,12 +172,12 @@ def checked_proj_size(value: int, cell: CellInfo, on: Backend) -> int:
             f"proj_size: expected 0, as cell {cell.name!r} has no projection, got {size}"
         )
     if size:
-        checks.projects("proj_size", on)
+        checks.projects("proj_size", backend)
     return size
 
 
 def _checked_layer(
-    on: Backend,
+    backend: Backend,
     weights: Weights,
     info: CellInfo,
     dtype: np.dtype[np.floating],
@@ -205,22 +208,22 @@ def _checked_layer(
             meaning = f"{meanings[name]} = {shape}"
             raise TypeError(f"{name}: expected an array of shape {meaning}, got None")
         if value is not None:
-            value = checks.real_array(name, value, dtype, on=on)
+            value = checks.real_array(name, value, dtype, backend=backend)
             checks.shape(name, value, shape, meanings[name])
         checked[name] = value
     return Weights(**checked)  # type: ignore[arg-type]  # weight_ih and weight_hh are not None
 
 
 def checked_x(
-    on: Backend, x: ArrayLike, dtype: np.dtype[np.floating], input_size: int
+    backend: Backend, x: ArrayLike, dtype: np.dtype[np.floating], input_size: int
 ) -> RealArray | NDArray[np.int64]:
-    array = backend.given("x", x)
+    array = backends.given("x", x)
     if array.dtype.kind in "iu" and array.ndim != 3:
         if array.ndim != 2:
             raise ValueError(f"x: expected indices of shape (seq_len, batch), got {array.shape}")
         expected = "x: expected indices in [0, input_size)"
-        return checks.index_array("x", array, expected, input_size, on)
-    array = checks.real_array("x", array, dtype, ", that of the weights", on)
+        return checks.index_array("x", array, expected, input_size, backend)
+    array = checks.real_array("x", array, dtype, ", that of the weights", backend)
     if array.ndim != 3:
         raise ValueError(
             f"x: expected shape (seq_len, batch, input_size = {input_size}), got {array.shape}"
@@ -230,7 +233,7 @@ def checked_x(
 
 
 def checked_states(
-    on: Backend,
+    backend: Backend,
     name: str,
     state: Sequence[ArrayLike | None] | None,
     dtype: np.dtype[np.floating],
@@ -244,27 +247,28 @@ def checked_states(
     checked: list[RealArray | None] = []
     for value, shape in zip(state, shapes, strict=True):
         if value is not None:
-            value = checks.real_array(name, value, dtype, ", that of the weights", on)
+            value = checks.real_array(name, value, dtype, ", that of the weights", backend)
             width = "hidden_size" if shape == shapes[-1] else "proj_size"
             checks.shape(name, value, shape, f"(num_layers*num_directions, batch, {width})")
         checked.append(value)
     return checked
 
 
-def recomputed_steps(recompute: bool | int, x: ArrayLike, on: Backend) -> int:
+def recomputed_steps(recompute: bool | int, x: ArrayLike, backend: Backend) -> int:
     """Return the number of steps between two states that are kept, at most T."""
-    steps = checks.recompute("recompute", recompute, on)
+    steps = checks.recompute("recompute", recompute, backend)
     shape = np.shape(x)
     seq_len = shape[0] if shape else 0  # `checked_x` reports an x without axes
     return isqrt(seq_len) if steps is True else min(int(steps), seq_len)
 
 
 def checked_lengths(
-    on: Backend, lengths: ArrayLike, seq_len: int, batch: int, name: str = "lengths"
+    backend: Backend, lengths: ArrayLike, seq_len: int, batch: int, name: str = "lengths"
 ) -> NDArray[np.int64]:
-    array = checks.integer_array(name, lengths, on)
+    array = checks.integer_array(name, lengths, backend)
     checks.shape(name, array, (batch,), "(batch,)")
-    host = on.on_host(lengths)  # None on a device, where a length beyond seq_len counts as seq_len
+    # None on a device, where a length beyond seq_len counts as seq_len.
+    host = backend.on_host(lengths)
     if host is not None and batch and not (host.min() >= 0 and host.max() <= seq_len):
         raise ValueError(
             f"{name}: expected values in [0, seq_len] = [0, {seq_len}], got "

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast._engine.backend import CPU, Backend, check_unmasked, given, of
+from rnnfast._engine.backends import CPU, Backend, check_unmasked, given, of
 
 _MOST_THREADS = 1024
 PRECISIONS = ("full", "bfloat16")
@@ -59,21 +59,22 @@ def boolean(name: str, value: bool) -> bool:
     return bool(value)
 
 
-def recompute(name: str, value: bool | int, on: Backend = CPU) -> bool | int:
-    """Return `value`, a bool or an integer of at least 1; it must be False if `on` keeps all."""
-    if value and not on.recomputes:
+def recompute(name: str, value: bool | int, backend: Backend = CPU) -> bool | int:
+    """Return `value`, a bool or an integer >= 1; it must be False if `backend` keeps all."""
+    if value and not backend.recomputes:
         raise ValueError(
-            f"{name}: expected False on device {on.name!r}, which keeps all that backward needs, "
-            f"got {value}"
+            f"{name}: expected False on device {backend.name!r}, which always keeps all that "
+            f"backward needs, got {value}"
         )
     return value if isinstance(value, bool) else positive_int(name, value)
 
 
-def projects(name: str, on: Backend) -> None:
-    """Refuse a projection if `on` does not support it."""
-    if not on.projects:
+def projects(name: str, backend: Backend) -> None:
+    """Refuse a projection if `backend` does not support it."""
+    if not backend.projects:
         raise ValueError(
-            f"{name}: expected no projection on device {on.name!r}, which has none yet; the CPU has"
+            f"{name}: expected no projection on device {backend.name!r}, which has none yet; the "
+            "CPU has"
         )
 
 
@@ -128,12 +129,12 @@ def choice(name: str, value: str, valid: Collection[str]) -> str:
     return value
 
 
-def real_dtype(name: str, dtype: Any, on: Backend = CPU) -> np.dtype[Any]:
-    """Return `dtype` as a NumPy dtype, which must be one that `on` supports."""
+def real_dtype(name: str, dtype: Any, backend: Backend = CPU) -> np.dtype[Any]:
+    """Return `dtype` as a NumPy dtype, which must be one that `backend` supports."""
     result: np.dtype[Any] = np.dtype(dtype)
-    if result not in on.dtypes:
-        where = "" if on is CPU else f" on device {on.name!r}"
-        expected = " or ".join(map(str, on.dtypes))
+    if result not in backend.dtypes:
+        where = "" if backend is CPU else f" on device {backend.name!r}"
+        expected = " or ".join(map(str, backend.dtypes))
         raise TypeError(f"{name}: expected {expected}{where}, got {result}")
     return result
 
@@ -147,32 +148,32 @@ def precision(name: str, value: str, dtype: np.dtype[Any]) -> str:
 
 
 def real_array(
-    name: str, value: ArrayLike, dtype: np.dtype[Any] | None, why: str = "", on: Backend = CPU
+    name: str, value: ArrayLike, dtype: np.dtype[Any] | None, why: str = "", backend: Backend = CPU
 ) -> RealArray:
     """Return `value`, which must hold real numbers, as a C-contiguous array of `dtype`.
 
-    If `dtype` is None, the array keeps its own dtype if `on` supports it. Otherwise it is promoted
-    to float32 or float64 by NumPy's rules, or to the widest dtype that `on` supports.
+    If `dtype` is None, the array keeps its own dtype if `backend` supports it. Otherwise it is
+    promoted to float32 or float64 by NumPy's rules, or to the widest dtype that `backend` supports.
     """
     if (
         type(value) is np.ndarray
         and value.dtype == dtype
         and (flags := value.flags).c_contiguous
         and flags.aligned
-        and on is CPU
+        and backend is CPU
     ):
         return value  # a shortcut that matters to calls of a few microseconds
     check_unmasked(name, value)
-    array = known_to_numpy(on.asarray(value))
+    array = known_to_numpy(backend.asarray(value))
     if array.dtype.kind not in "fiub":
         raise TypeError(
-            f"{name}: expected real numbers to convert to dtype {dtype or on.dtypes[-1]}{why}, "
-            f"got {array.dtype}"
+            f"{name}: expected real numbers to convert to dtype "
+            f"{dtype or backend.dtypes[-1]}{why}, got {array.dtype}"
         )
     if dtype is None:
         wider = np.result_type(array.dtype, np.float32)
-        dtype = wider if wider in on.dtypes else on.dtypes[-1]
-    return on.contiguous(array.astype(dtype, order="C", copy=False))  # type: ignore[no-any-return]
+        dtype = wider if wider in backend.dtypes else backend.dtypes[-1]
+    return backend.contiguous(array.astype(dtype, order="C", copy=False))  # type: ignore[no-any-return]
 
 
 def known_to_numpy(array: NDArray[Any]) -> NDArray[Any]:
@@ -193,9 +194,9 @@ def values_of(name: str, value: ArrayLike, parameter: RealArray) -> RealArray:
     return of(parameter).asarray(array)  # type: ignore[no-any-return]
 
 
-def output_array(name: str, value: Any, dtype: np.dtype[Any], on: Backend = CPU) -> None:
+def output_array(name: str, value: Any, dtype: np.dtype[Any], backend: Backend = CPU) -> None:
     """Check that `value` is an array of `dtype` that C++ can write to without a copy."""
-    if not hasattr(value, "flags") or of(value) is not on:
+    if not hasattr(value, "flags") or of(value) is not backend:
         raise TypeError(f"{name}: expected an array to write into, got {type(value).__name__}")
     if value.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}, got {value.dtype}")
@@ -206,17 +207,22 @@ def output_array(name: str, value: Any, dtype: np.dtype[Any], on: Backend = CPU)
         raise ValueError(f"{name}: expected an address that is a multiple of {dtype.alignment}")
 
 
-def integer_array(name: str, value: ArrayLike, on: Backend = CPU) -> IntArray:
+def integer_array(name: str, value: ArrayLike, backend: Backend = CPU) -> IntArray:
     """Return `value` as a C-contiguous int64 array; it must be of an integer dtype."""
     check_unmasked(name, value)
-    array = on.asarray(value)
+    array = backend.asarray(value)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected an array of integers, got dtype {array.dtype}")
-    return on.contiguous(array.astype(np.int64, copy=False))  # type: ignore[no-any-return]
+    return backend.contiguous(array.astype(np.int64, copy=False))  # type: ignore[no-any-return]
 
 
 def index_array(
-    name: str, value: ArrayLike, expected: str, end: int, on: Backend, ignored: int | None = None
+    name: str,
+    value: ArrayLike,
+    expected: str,
+    end: int,
+    backend: Backend,
+    ignored: int | None = None,
 ) -> IntArray:
     """Return `value` as `integer_array` does; its integers must be in [0, end) or `ignored`.
 
@@ -224,14 +230,14 @@ def index_array(
     uint64 values are checked here, as they may not fit into int64. Values for a device are checked
     only if they come from the host, which would have to wait for values on the device.
     """
-    if on is CPU:
+    if backend is CPU:
         if type(value) is np.ndarray and value.dtype == _INT64 and value.flags.c_contiguous:
             return value
         check_unmasked(name, value)
         array = np.asarray(value)
         host = array if array.dtype.kind == "u" and array.dtype.itemsize == 8 else None
     else:
-        host = on.on_host(value)
+        host = backend.on_host(value)
     if host is not None and host.dtype.kind in "iu":
         outside = (host < 0) | (host >= end)
         if ignored is not None:
@@ -239,7 +245,7 @@ def index_array(
         if outside.any():
             besides = "" if ignored is None else f" or ignore_index = {ignored}"
             raise IndexError(f"{expected} = [0, {end}){besides}, got {host[outside].flat[0]}")
-    return integer_array(name, value, on)
+    return integer_array(name, value, backend)
 
 
 def shape(name: str, array: NDArray[Any], expected: tuple[int, ...], meaning: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 from rnnfast._engine import checks, known
-from rnnfast._engine.backend import CPU, Backend
+from rnnfast._engine.backends import CPU, Backend
 
 Zoneout: TypeAlias = "float | tuple[float, ...]"
 
@@ -79,7 +79,7 @@ def of(
     given_candidate_dropout: Any,
     cell: str,
     states: int,
-    on: Backend = CPU,
+    backend: Backend = CPU,
     expects: bool = False,
 ) -> Noise | None:
     """Return the checked noise of a network; None if all probabilities are 0.
@@ -102,12 +102,12 @@ def of(
     )
     if not (any(of_states) or any(noise[1:4])):
         return None
-    if not on.draws_noise:
+    if not backend.draws_noise:
         names = ("zoneout", "input_dropout", "recurrent_dropout", "candidate_dropout")
         values = (given_zoneout, input_dropout, recurrent_dropout, given_candidate_dropout)
         got = ", ".join(f"{n} = {v}" for n, v in zip(names, values, strict=True) if v)
         raise ValueError(
-            f"{', '.join(names)}: expected 0 on device {on.name!r}, which has no noise inside the "
-            f"steps, got {got}"
+            f"{', '.join(names)}: expected 0 on device {backend.name!r}, which has no noise inside "
+            f"the steps, got {got}"
         )
     return noise

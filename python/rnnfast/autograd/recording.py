@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overloa
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast._engine import backend, checks
+from rnnfast._engine import backends, checks
 from rnnfast.autograd.node import Array, Node
 from rnnfast.autograd.tensor import Tensor, computed
 
@@ -37,7 +37,7 @@ class _Layer(Protocol):
     """The part of a layer that this module uses."""
 
     training: bool
-    _on: backend.Backend
+    _backend: backends.Backend
 
     @property
     def call(self) -> Callable[..., Any]: ...
@@ -60,7 +60,7 @@ def recorded_call(layer: _Layer, x: Tensor, *args: Any) -> Tensor:
     Raises:
         TypeError: The layer is not on the CPU, which tensors require.
     """
-    if layer._on is not backend.CPU:
+    if layer._backend is not backends.CPU:
         _refuse_device(layer)
     value, source = x.value, x._source
     call = layer.call(value, *args) if args else layer.call(value)
@@ -101,7 +101,7 @@ def recorded_recurrent_call(
     Raises:
         TypeError: The layer is not on the CPU, which tensors require.
     """
-    if layer._on is not backend.CPU:
+    if layer._backend is not backends.CPU:
         _refuse_device(layer)
     given: list[Any] = []
     values: Any = None
@@ -210,6 +210,6 @@ def _in_evaluation(layer: _Layer) -> Node:
 def _refuse_device(layer: _Layer) -> None:
     raise TypeError(
         f"{type(layer).__name__}: expected a layer on the CPU, as operations on tensors are "
-        f"NumPy's, got one on device {layer._on.name!r}; there, call it with an array and take "
-        "gradients by `layer.call` and `call.backward`"
+        f"NumPy's, got one on device {layer._backend.name!r}; there, call it with an array and "
+        "take gradients by `layer.call` and `call.backward`"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast._engine import backend, checks
+from rnnfast._engine import backends, checks
 from rnnfast.autograd.node import Array, Leaf, Node, Parameter, Part, differentiate
 
 Operand: TypeAlias = "Tensor | Parameter | Array | float"
@@ -275,13 +275,13 @@ def tensor(value: ArrayLike | Parameter | Tensor, requires_grad: bool = False) -
         if requires_grad and not given.requires_grad:
             raise ValueError("requires_grad: expected False for a tensor, which stays as it is")
         return given
-    if backend.of(given) is not backend.CPU:
+    if backends.of(given) is not backends.CPU:
         raise TypeError(
             "value: expected an array of the CPU, as operations on tensors are NumPy's, got one on "
-            f"device {backend.of(given).name!r}; there, take gradients by `layer.call` and "
+            f"device {backends.of(given).name!r}; there, take gradients by `layer.call` and "
             "`call.backward`"
         )
-    array: Array = backend.given("value", given)
+    array: Array = backends.given("value", given)
     if array.dtype.kind not in ("f" if requires_grad else "fiub"):
         expected = "reals, as a gradient is required" if requires_grad else "numbers"
         raise TypeError(f"value: expected {expected}, got dtype {array.dtype}")
@@ -299,7 +299,7 @@ def operand(value: Operand) -> Tensor | Array | float:
     if isinstance(value, Real):
         return value  # type: ignore[return-value]
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
-        backend.check_unmasked("operand", value)
+        backends.check_unmasked("operand", value)
         return value
     if hasattr(value, "tensor"):
         return value.tensor()  # type: ignore[no-any-return]  # a parameter

@@ -7,8 +7,8 @@ this module requires neither a driver nor CuPy.
 
 from __future__ import annotations
 
-from rnnfast._engine import backend, checks
-from rnnfast._engine.backend import DeviceError
+from rnnfast._engine import backends, checks
+from rnnfast._engine.backends import DeviceError
 from rnnfast.cuda import _engines
 from rnnfast.cuda._device import MATMUL_PRECISIONS
 from rnnfast.cuda._devices import VIRTUAL
@@ -28,7 +28,7 @@ __all__ = [
 
 VIRTUAL_DEVICES = tuple(VIRTUAL)
 
-backend.register("cuda", _engines.engine)
+backends.register("cuda", _engines.engine)
 
 
 def is_available() -> bool:

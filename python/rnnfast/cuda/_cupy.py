@@ -11,7 +11,7 @@ import cupy
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 from rnnfast.cuda import _compiler
 from rnnfast.cuda._engine import Engine
 from rnnfast.cuda._kernels import Kernels
@@ -29,7 +29,7 @@ class CupyEngine(Engine):
     def asarray(self, value: Any) -> Any:
         if isinstance(value, cupy.ndarray):
             return value
-        if backend.of(value) is backend.CPU:
+        if backends.of(value) is backends.CPU:
             return cupy.asarray(np.asarray(value))
         if hasattr(value, "__cuda_array_interface__"):
             return cupy.asarray(value)

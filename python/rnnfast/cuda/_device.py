@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from rnnfast._engine.backend import Array, Backend
+from rnnfast._engine.backends import Array, Backend
 from rnnfast.cuda._devices import Properties
 from rnnfast.cuda._kernels import Kernels, Unit, definition, kernels, traced_cell
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnnfast import _core
-from rnnfast._engine.backend import Array
+from rnnfast._engine.backends import Array
 from rnnfast.cuda._device import Device
 from rnnfast.cuda._network import DevicePacked, DeviceReserve, Network
 
@@ -210,36 +210,36 @@ class Group:
 
     _MOST_BUFFERS = 3
 
-    def __init__(self, on: Device, lists: Sequence[Sequence[Array]]) -> None:
-        self._on = on
+    def __init__(self, backend: Device, lists: Sequence[Sequence[Array]]) -> None:
+        self._backend = backend
         self._lists = lists  # keeps the memory alive
-        table = on.extension.cut_pieces(
-            lists=[[on.pointer(array) for array in arrays] for arrays in lists],
+        table = backend.extension.cut_pieces(
+            lists=[[backend.pointer(array) for array in arrays] for arrays in lists],
             sizes=[array.size for array in lists[0]],
         )
-        self._pieces = on.asarray(table)
-        self._sums = on.empty((len(table) + 1,), np.float64)
+        self._pieces = backend.asarray(table)
+        self._sums = backend.empty((len(table) + 1,), np.float64)
         buffers = [bool(arrays) for arrays in lists[2:]]
         self._buffers = buffers + [False] * (self._MOST_BUFFERS - len(buffers))
 
     def step(self, name: str, care: _core.Care, **options: Any) -> Array | None:
         """Call a function by its name; return the norm, of shape (), if there is a bound on it."""
-        on = self._on
+        backend = self._backend
         if care.only_if_finite:
             norm = sum((a.astype(np.float64) ** 2).sum() for a in self._lists[0]) ** 0.5
             if not math.isfinite(norm):  # waits for the device
                 return norm
-        step = on.extension.Step(
-            pieces=on.pointer(self._pieces),
+        step = backend.extension.Step(
+            pieces=backend.pointer(self._pieces),
             count=len(self._pieces),
             buffers=self._buffers,
-            sums=on.pointer(self._sums),
+            sums=backend.pointer(self._sums),
             clip_norm=care.clip_norm,
             clip_value=care.clip_value,
             zero=care.zero,
-            stream=on.stream(),
+            stream=backend.stream(),
         )
-        getattr(on.extension, name)(step, **options)
+        getattr(backend.extension, name)(step, **options)
         if care.clip_norm is not None:
             return self._sums[0].copy()
         return norm if care.only_if_finite else None

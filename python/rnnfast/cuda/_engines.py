@@ -7,8 +7,8 @@ import importlib.util
 from functools import cache
 from types import ModuleType
 
-from rnnfast._engine import backend
-from rnnfast._engine.backend import DeviceError
+from rnnfast._engine import backends
+from rnnfast._engine.backends import DeviceError
 from rnnfast.cuda._engine import Engine
 
 
@@ -31,7 +31,7 @@ def named(device: str) -> Engine:
         ValueError: No device has this name, or it is the CPU.
         DeviceError: The device cannot be used here; the message says why.
     """
-    found = backend.get(device)
+    found = backends.get(device)
     if not isinstance(found, Engine):
         raise ValueError(f"device: expected one that runs CUDA kernels, got {device!r}")
     return found

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnfast._core import NetworkOptions
-from rnnfast._engine.backend import Array
+from rnnfast._engine.backends import Array
 from rnnfast.cuda._device import Device
 
 
@@ -17,7 +17,7 @@ from rnnfast.cuda._device import Device
 class DevicePacked:
     """Private copies of weights on a device: the counterpart of `_core.Packed`."""
 
-    on: Device
+    backend: Device
     cell: str
     weights: list[Any]
     num_layers: int
@@ -58,9 +58,9 @@ class DeviceReserve:
     memory: Array
 
     @property
-    def on(self) -> Device:
+    def backend(self) -> Device:
         """The device that holds the reserve."""
-        return self.network.on
+        return self.network.backend
 
     @property
     def dtype(self) -> str:
@@ -98,7 +98,7 @@ class Network:
 
     def __init__(
         self,
-        on: Device,
+        backend: Device,
         options: NetworkOptions,
         x: Array,
         weights: Sequence[Any] | DevicePacked,
@@ -108,11 +108,11 @@ class Network:
     ) -> None:
         if isinstance(weights, DevicePacked):
             weights = weights.weights
-        self.on, self.x, self.weights, self._cell = on, x, weights, options.cell.name
+        self.backend, self.x, self.weights, self._cell = backend, x, weights, options.cell.name
         self.states, self.training = options.cell.states, options.training
         self.initial = state or (None,) * self.states
         # The kernels count steps in 32 bits. A length that overflows masks no less: it exceeds T.
-        self.lengths = None if lengths is None else on.contiguous(lengths.astype(np.int32))
+        self.lengths = None if lengths is None else backend.contiguous(lengths.astype(np.int32))
         steps, batch = x.shape[:2]
         input_size, hidden = weights[0].weight_ih.shape[1], weights[0].weight_hh.shape[1]
         layers, directions = options.num_layers, 2 if options.bidirectional else 1
@@ -120,8 +120,8 @@ class Network:
         self.state_shape = layers * directions, batch, hidden
         self.empty = steps == 0 or batch == 0
         self.indexed = x.ndim == 2
-        self._call = on.extension.Call(
-            cell=on.cell(options.cell.name),
+        self._call = backend.extension.Call(
+            cell=backend.cell(options.cell.name),
             steps=steps,
             batch=batch,
             input_size=input_size,
@@ -129,33 +129,33 @@ class Network:
             layers=layers,
             directions=directions,
             training=self.training,
-            products=on.products(options.precision),
-            kernel=on.kernel,
+            products=backend.products(options.precision),
+            kernel=backend.kernel,
             dropout=options.dropout if self.training and layers > 1 else 0.0,
             seed=seed,
-            x=0 if self.indexed else on.pointer(x),
-            indices=on.pointer(x) if self.indexed else 0,
-            lengths=on.address(self.lengths),
+            x=0 if self.indexed else backend.pointer(x),
+            indices=backend.pointer(x) if self.indexed else 0,
+            lengths=backend.address(self.lengths),
             weights=self._weight_addresses(weights),
             initial=self._addresses(self.initial),
         )
 
     def forward(self) -> tuple[Array, tuple[Array, ...], DeviceReserve | None]:
         """y, the final states and, if training, what backward needs."""
-        on = self.on
-        y = on.floats(*self.y_shape)
+        backend = self.backend
+        y = backend.floats(*self.y_shape)
         if self.empty:
-            return y, self._copied(self.initial), self._reserve(on.scratch(0))
-        final = tuple(on.floats(*self.state_shape) for _ in range(self.states))
-        reserve = on.scratch(self._call.reserve_bytes)
-        workspace = on.scratch(self._call.forward_workspace_bytes)
-        on.prepare(self._call, self._cell, backward=False)
+            return y, self._copied(self.initial), self._reserve(backend.scratch(0))
+        final = tuple(backend.floats(*self.state_shape) for _ in range(self.states))
+        reserve = backend.scratch(self._call.reserve_bytes)
+        workspace = backend.scratch(self._call.forward_workspace_bytes)
+        backend.prepare(self._call, self._cell, backward=False)
         self._call.forward(
-            y=on.pointer(y),
+            y=backend.pointer(y),
             final=self._addresses(final),
-            reserve=on.pointer(reserve),
-            workspace=on.pointer(workspace),
-            stream=on.stream(),
+            reserve=backend.pointer(reserve),
+            workspace=backend.pointer(workspace),
+            stream=backend.stream(),
         )
         return y, final, self._reserve(reserve)
 
@@ -168,29 +168,29 @@ class Network:
         dweights: Sequence[Any] | None,
     ) -> tuple[Array | None, tuple[Array, ...], list[Any] | None]:
         """dx, the gradients of the initial states and those of the weights, if new."""
-        on = self.on
+        backend = self.backend
         new = None
         if dweights is None:
             new = [
-                type(w)(*(None if a is None else on.zeros(*a.shape) for a in w))
+                type(w)(*(None if a is None else backend.zeros(*a.shape) for a in w))
                 for w in self.weights
             ]
         dfinal = dstate or (None,) * self.states
-        dx = on.floats(*self.x.shape) if need_dx and not self.indexed else None
+        dx = backend.floats(*self.x.shape) if need_dx and not self.indexed else None
         if self.empty:
             return dx, self._copied(dfinal), new
-        dinitial = tuple(on.floats(*self.state_shape) for _ in range(self.states))
-        workspace = on.scratch(self._call.backward_workspace_bytes)
-        on.prepare(self._call, self._cell, backward=True)
+        dinitial = tuple(backend.floats(*self.state_shape) for _ in range(self.states))
+        workspace = backend.scratch(self._call.backward_workspace_bytes)
+        backend.prepare(self._call, self._cell, backward=True)
         self._call.backward(
-            dy=on.address(dy),
+            dy=backend.address(dy),
             dfinal=self._addresses(dfinal),
-            dx=on.address(dx),
+            dx=backend.address(dx),
             dinitial=self._addresses(dinitial),
             dweights=self._weight_addresses(dweights or new or ()),
-            reserve=on.pointer(reserve),
-            workspace=on.pointer(workspace),
-            stream=on.stream(),
+            reserve=backend.pointer(reserve),
+            workspace=backend.pointer(workspace),
+            stream=backend.stream(),
         )
         return dx, dinitial, new
 
@@ -199,11 +199,13 @@ class Network:
 
     def _copied(self, states: Sequence[Array | None]) -> tuple[Array, ...]:
         """Return what no step changes: copies, zeros for None."""
-        return tuple(self.on.zeros(*self.state_shape) if s is None else s.copy() for s in states)
+        return tuple(
+            self.backend.zeros(*self.state_shape) if s is None else s.copy() for s in states
+        )
 
     def _weight_addresses(self, weights: Sequence[Any]) -> list[list[int]]:
         """Those of all weights but weight_hr, which nobody has here."""
         return [self._addresses(w[:5]) for w in weights]
 
     def _addresses(self, arrays: Sequence[Array | None]) -> list[int]:
-        return [self.on.address(array) for array in arrays]
+        return [self.backend.address(array) for array in arrays]

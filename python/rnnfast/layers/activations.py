@@ -40,7 +40,7 @@ class Activation(CpuLayer):
         return y, (kept, _core.fingerprint(kept, kept))
 
     def _stream_layers(self) -> list[StreamLayer]:
-        return [StreamElementwise(self._on, "activation", self.kind)]
+        return [StreamElementwise(self._backend, "activation", self.kind)]
 
     def _differentiate(
         self, kept: tuple[RealArray, int], dy: ArrayLike, need_dx: bool

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rnnfast import _core
-from rnnfast._engine import backend, checks
+from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.recording import recorded_call
 from rnnfast.autograd.tensor import Tensor
@@ -109,22 +109,22 @@ class CpuLayer(ArrayLayer):
 
     def __init__(self, device: str | None = "cpu") -> None:
         super().__init__(device)
-        if self._on is not backend.CPU:
+        if self._backend is not backends.CPU:
             raise ValueError(
                 f"device: expected 'cpu', as {type(self).__name__} runs on the CPU alone, got "
-                f"{self._on.name!r}"
+                f"{self._backend.name!r}"
             )
 
     def _input(self, x: ArrayLike) -> RealArray:
         """Return x as a CPU array in the layer's dtype, or in its own if the layer has none."""
-        on = backend.of(x)
-        if on is not backend.CPU:
+        backend = backends.of(x)
+        if backend is not backends.CPU:
             raise ValueError(
                 f"x: expected an array of the CPU, as {type(self).__name__} runs on the CPU alone, "
-                f"got one of device {on.name!r}"
+                f"got one of device {backend.name!r}"
             )
         dtype = self.dtype
-        if dtype is None and type(x) is np.ndarray and x.dtype in on.dtypes:
+        if dtype is None and type(x) is np.ndarray and x.dtype in backend.dtypes:
             dtype = x.dtype
         return checks.real_array("x", x, dtype, " (the layer's)" if self.dtype else "")
 

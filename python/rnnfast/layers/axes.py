@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rnnfast import _core
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 from rnnfast._engine.checks import RealArray
 
 
 def time_first(name: str, x: ArrayLike) -> RealArray:
     """Return an array (B, T, ...) as (T, B, ...), in C order if it is on the CPU."""
-    array: RealArray = backend.given(name, x)
+    array: RealArray = backends.given(name, x)
     if array.ndim < 2:
         return array
     turned: RealArray = array.swapaxes(0, 1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 from rnnfast.layers.module import Module, Named, Reference
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Layer(Module):
 
     # Every use of a layer reads one of these first, so that a missing `super().__init__()` raises a
     # clear error. Once set, the attributes of the object take precedence.
-    _on: backend.Backend = _NotMade()  # type: ignore[assignment]
+    _backend: backends.Backend = _NotMade()  # type: ignore[assignment]
     dtype: np.dtype[Any] = _NotMade()  # type: ignore[assignment]
     _calls: Waiting = _NotMade()  # type: ignore[assignment]
 

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from rnnfast._engine import backend, checks, known
+from rnnfast._engine import backends, checks, known
 from rnnfast._engine.checks import RealArray
 from rnnfast._files import AnyPath, CheckpointError
 from rnnfast.layers.parameter import Parameter
@@ -133,7 +133,7 @@ class Constructed:
         """
         from rnnfast._engine import tensor_files
 
-        backend.get(device)
+        backends.get(device)
         (config,), tensors = tensor_files.read(path, _format(), ("model",))
         try:
             module = cls.from_config(config, device)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from numpy.typing import ArrayLike
 
-from rnnfast._engine import backend, checks
+from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import IntArray, RealArray
 from rnnfast.layers.dense import EmbeddingCall
 from rnnfast.layers.module import Module, Named
@@ -80,7 +80,7 @@ class Sequential(SequenceLayer):
             raise ValueError("lengths: expected None, as no layer of the model takes them")
         counts = None if lengths is None else checks.integer_array("lengths", lengths)
         calls: list[Any] = []
-        y: Any = x if self._layers else backend.given("x", x)
+        y: Any = x if self._layers else backends.given("x", x)
         for layer in self._layers:
             call = _call(layer, y, counts)
             calls.append(call)
@@ -149,17 +149,17 @@ class Residual(SequenceLayer):
         if lengths is not None and not _takes_lengths(self.layer):
             raise ValueError("lengths: expected None, as the layer does not take them")
         call = _call(self.layer, x, lengths)
-        added = checks.real_array("x", x, call.y.dtype, " (the layer's)", backend.of(call.y))
+        added = checks.real_array("x", x, call.y.dtype, " (the layer's)", backends.of(call.y))
         checks.shape("layer(x)", call.y, added.shape, "of x")
         return added + call.y, call if self.training else None
 
     def _stream_layers(self) -> list[StreamLayer]:
         inner = self.layer._stream_layers()
-        return [*inner, StreamElementwise(self._on, "add", len(inner))]
+        return [*inner, StreamElementwise(self._backend, "add", len(inner))]
 
     def _differentiate(self, kept: Any, dy: ArrayLike, need_dx: bool) -> RealArray | None:
         y = kept.y
-        array = checks.real_array("dy", dy, y.dtype, " (y's)", backend.of(y))
+        array = checks.real_array("dy", dy, y.dtype, " (y's)", backends.of(y))
         dx = _gradient(kept, array, need_dx)
         return None if dx is None else array + dx
 

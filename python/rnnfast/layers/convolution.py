@@ -187,7 +187,7 @@ class Conv1d(SequenceLayer):
                 f"of x makes one of y, got padding={self.padding!r} and stride {self.stride}"
             )
         bias = None if self.bias is None else self.bias.value
-        return [StreamConvolution(self._on, self.weight.value, bias, self.dilation)]
+        return [StreamConvolution(self._backend, self.weight.value, bias, self.dilation)]
 
     def extra_repr(self) -> str:
         """Return the sizes, and the options that differ from their defaults."""

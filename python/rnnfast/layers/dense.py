@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from rnnfast import _core
 from rnnfast._engine import checks, seeds
-from rnnfast._engine.backend import CPU
+from rnnfast._engine.backends import CPU
 from rnnfast._engine.checks import IntArray, RealArray
 from rnnfast.autograd.recording import recorded_call
 from rnnfast.autograd.tensor import Tensor
@@ -71,7 +71,7 @@ class Embedding(Layer):
         super().__init__(device)
         self.num_embeddings = checks.positive_int("num_embeddings", num_embeddings)
         self.embedding_dim = checks.positive_int("embedding_dim", embedding_dim)
-        self.dtype = checks.real_dtype("dtype", dtype, self._on)
+        self.dtype = checks.real_dtype("dtype", dtype, self._backend)
         normal = seeds.generator(seed).standard_normal((num_embeddings, embedding_dim))
         self.weight = self._add("weight", normal.astype(self.dtype))
 
@@ -113,11 +113,11 @@ class Embedding(Layer):
             indices,
             "indices: expected values in [0, num_embeddings)",
             self.num_embeddings,
-            self._on,
+            self._backend,
         )
         if self.training:
             index = index.copy()  # because the caller may reuse its array for the next batch
-        y: RealArray = self._on.embedding_forward(weight=self.weight.value, indices=index)
+        y: RealArray = self._backend.embedding_forward(weight=self.weight.value, indices=index)
         return y, index if self.training else None
 
     def backward(self, dy: ArrayLike) -> None:
@@ -137,13 +137,13 @@ class Embedding(Layer):
         self._take(self._calls.kept, self._differentiate, dy)
 
     def _differentiate(self, index: IntArray, dy: ArrayLike) -> None:
-        array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
+        array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._backend)
         checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
         if self.weight.requires_grad:
-            self._on.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
+            self._backend.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
 
     def _stream_layers(self) -> list[StreamLayer]:
-        return [StreamEmbedding(self._on, self.weight.value)]
+        return [StreamEmbedding(self._backend, self.weight.value)]
 
     def extra_repr(self) -> str:
         """Return the sizes."""
@@ -185,7 +185,7 @@ class Linear(ArrayLayer):
         super().__init__(device)
         self.in_features = checks.positive_int("in_features", in_features)
         self.out_features = checks.positive_int("out_features", out_features)
-        self.dtype = checks.real_dtype("dtype", dtype, self._on)
+        self.dtype = checks.real_dtype("dtype", dtype, self._backend)
         generator = seeds.generator(seed)
         self.weight = self._add(
             "weight", uniform(generator, (out_features, in_features), in_features, self.dtype)
@@ -197,24 +197,25 @@ class Linear(ArrayLayer):
         )
 
     def _run(self, x: ArrayLike) -> tuple[RealArray, tuple[RealArray, int] | None]:
-        array = checks.real_array("x", x, self.dtype, " (the layer's)", self._on)
+        array = checks.real_array("x", x, self.dtype, " (the layer's)", self._backend)
         checks.last_axis("x", array, self.in_features, "in_features")
-        y: RealArray = self._on.linear_forward(
+        y: RealArray = self._backend.linear_forward(
             x=array, weight=self.weight.value, bias=None if self.bias is None else self.bias.value
         )
         if not self.training:
             return y, None
-        return y, (array, _core.fingerprint(array, self.weight.value) if self._on is CPU else 0)
+        on_cpu = self._backend is CPU
+        return y, (array, _core.fingerprint(array, self.weight.value) if on_cpu else 0)
 
     def _differentiate(
         self, kept: tuple[RealArray, int], dy: ArrayLike, need_dx: bool
     ) -> RealArray | None:
         x, fingerprint = kept
-        array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._on)
+        array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._backend)
         checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
-        if self._on is CPU:
+        if self._backend is CPU:
             check_unchanged(fingerprint, x, self.weight.value)
-        dx: RealArray | None = self._on.linear_backward(
+        dx: RealArray | None = self._backend.linear_backward(
             dy=array,
             x=x,
             weight=self.weight.value,
@@ -250,8 +251,10 @@ class Linear(ArrayLayer):
         checks.shape("other.weight", other.weight.value, self.weight.shape, meaning)
         if other.dtype != self.dtype:
             raise TypeError(f"other: expected dtype {self.dtype}, got {other.dtype}")
-        if other._on is not self._on:
-            raise ValueError(f"other: expected device {self._on.name!r}, got {other._on.name!r}")
+        if other._backend is not self._backend:
+            raise ValueError(
+                f"other: expected device {self._backend.name!r}, got {other._backend.name!r}"
+            )
         self._share("weight", other.weight)
         return self
 
@@ -261,7 +264,7 @@ class Linear(ArrayLayer):
     def _stream_layers(self) -> list[StreamLayer]:
         return [
             StreamLinear(
-                self._on, self.weight.value, None if self.bias is None else self.bias.value
+                self._backend, self.weight.value, None if self.bias is None else self.bias.value
             )
         ]
 

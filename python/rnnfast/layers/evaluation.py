@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from rnnfast import functional
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 from rnnfast.layers.calls import Layer
 from rnnfast.layers.stream_layers import KeptWeights
 
@@ -75,7 +75,7 @@ class PackedInEvaluation(Layer):
     @property
     def _freezes(self) -> bool:
         """Whether evaluation uses packed weights, for which the arrays must become read-only."""
-        return self._on is backend.CPU and self._can_freeze
+        return self._backend is backends.CPU and self._can_freeze
 
     def _frozen(self) -> KeptWeights:
         """Return the packed weights, which stay valid because the parameters become read-only."""

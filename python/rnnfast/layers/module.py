@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast._engine import backend, checks
+from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import RealArray
 from rnnfast._files import AnyPath
 from rnnfast.layers.constructed import Constructed
@@ -62,7 +62,7 @@ class Module(Constructed):
 
     # These defaults let a model work even if its __init__ does not call that of its base.
     training: bool = True
-    _on: backend.Backend
+    _backend: backends.Backend
     _generator: np.random.Generator | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -76,16 +76,16 @@ class Module(Constructed):
                 )
 
     def __init__(self, device: str | None = None) -> None:
-        self._on = backend.get(device)
+        self._backend = backends.get(device)
 
     @property
     def device(self) -> str:
         """The device of the parameters, "cpu" or "cuda"."""
         first = next(self.parameters(), None)
         return (
-            vars(self).get("_on", backend.CPU).name
+            vars(self).get("_backend", backends.CPU).name
             if first is None
-            else backend.of(first.value).name
+            else backends.of(first.value).name
         )
 
     def parameters(self) -> Iterator[Parameter]:
@@ -188,7 +188,7 @@ class Module(Constructed):
 
     def state_dict(self) -> dict[str, RealArray]:
         """Return a copy of every parameter's value by name, as NumPy arrays for any device."""
-        return {p.name: backend.to_host(p.value) for p in self.parameters()}
+        return {p.name: backends.to_host(p.value) for p in self.parameters()}
 
     def load_state_dict(self, state_dict: Mapping[str, ArrayLike]) -> None:
         """Set every parameter's value.
@@ -309,7 +309,7 @@ class Module(Constructed):
                 yield prefix.removesuffix("."), module._generator
 
     def _add(self, name: str, value: RealArray) -> Parameter:
-        value = self._on.asarray(value)
+        value = self._backend.asarray(value)
         parameter = Parameter(name, value, np.zeros_like(value))
         setattr(self, name, parameter)
         return parameter

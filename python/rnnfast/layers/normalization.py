@@ -93,7 +93,7 @@ class LayerNorm(CpuLayer):
 
     def _stream_layers(self) -> list[StreamLayer]:
         bias = None if self.bias is None else self.bias.value
-        return [StreamLayerNorm(self._on, self.weight.value, bias, self.eps)]
+        return [StreamLayerNorm(self._backend, self.weight.value, bias, self.eps)]
 
     def extra_repr(self) -> str:
         """Return the size, and the options that differ from their defaults."""

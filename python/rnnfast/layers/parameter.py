@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
-from rnnfast._engine import backend, checks
+from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.node import Leaf
 from rnnfast.autograd.tensor import Tensor
@@ -60,7 +60,7 @@ class Parameter(NDArrayOperatorsMixin):
         for label, array in ((f"{name}.value", value), (f"{name}.grad", grad)):
             if not hasattr(array, "flags"):
                 raise TypeError(f"{label}: expected an array, got {type(array).__name__}")
-            checks.real_dtype(f"{label}.dtype", array.dtype, backend.of(array))
+            checks.real_dtype(f"{label}.dtype", array.dtype, backends.of(array))
             if not array.flags.c_contiguous:
                 raise ValueError(f"{label}: expected C order, got strides {array.strides}")
             if not getattr(array.flags, "aligned", True):
@@ -152,10 +152,10 @@ class Parameter(NDArrayOperatorsMixin):
         Raises:
             TypeError: The parameter is not on the CPU.
         """
-        if backend.of(self.value) is not backend.CPU:
+        if backends.of(self.value) is not backends.CPU:
             raise TypeError(
                 f"{self.name}: expected a parameter on the CPU, as operations on tensors are "
-                f"NumPy's, got one on device {backend.of(self.value).name!r}"
+                f"NumPy's, got one on device {backends.of(self.value).name!r}"
             )
         return Tensor(self.value, Leaf(self.grad) if self.requires_grad else None)
 
@@ -180,7 +180,7 @@ class Parameter(NDArrayOperatorsMixin):
 
     def __setitem__(self, index: Any, new: Any) -> None:
         self.check_writable()
-        self.value[index] = backend.of(self.value).asarray(_array(new))
+        self.value[index] = backends.of(self.value).asarray(_array(new))
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.value, dtype=dtype, copy=copy)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from rnnfast import functional
-from rnnfast._engine import arguments, backend, checks, known, network, noise, seeds
+from rnnfast._engine import arguments, backends, checks, known, network, noise, seeds
 from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.recording import recorded_recurrent_call
 from rnnfast.autograd.tensor import Tensor
@@ -172,7 +172,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.batch_first = checks.boolean("batch_first", batch_first)
         self.dropout = checks.number("dropout", dropout, 0, 1)
         self.bidirectional = checks.boolean("bidirectional", bidirectional)
-        self.recompute = checks.recompute("recompute", recompute, self._on)
+        self.recompute = checks.recompute("recompute", recompute, self._backend)
         self.learn_state = checks.boolean("learn_state", learn_state)
         self._states = info.states
         self.zoneout = noise.zoneout(zoneout, self._states)
@@ -180,14 +180,14 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
         self.candidate_dropout = noise.candidate_dropout(candidate_dropout, self.cell)
         self._noise_of_call()
-        self.proj_size = arguments.checked_proj_size(proj_size, info, self._on)
+        self.proj_size = arguments.checked_proj_size(proj_size, info, self._backend)
         noise.check_projection(
             self.proj_size, self.zoneout, self.recurrent_dropout, self.candidate_dropout
         )
-        self.dtype = checks.real_dtype("dtype", dtype, self._on)
+        self.dtype = checks.real_dtype("dtype", dtype, self._backend)
         self.precision = checks.precision("precision", precision, self.dtype)
         self._generator = seeds.generator(seed)
-        self._on.check_cell(info.name)
+        self._backend.check_cell(info.name)
         network.check_sizes(
             info, self.input_size, self.hidden_size, self.num_layers, self.bidirectional
         )
@@ -288,7 +288,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         self, x: ArrayLike, state: StateLike | None, lengths: ArrayLike | None
     ) -> tuple[RealArray, StateOf, Any]:
         """Return y, the final state, and the values for `_differentiate`, None in evaluation."""
-        training, on, learned = self.training, self._on, self._learned
+        training, backend, learned = self.training, self._backend, self._learned
         seed, steps, drawn = 0, 0, self._noise_of_call()
         if training and (drawn or (self.dropout and self.num_layers > 1)):
             assert self._generator is not None
@@ -296,14 +296,14 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         if self.batch_first:
             x = time_first("x", x)
         if self.recompute:
-            steps = arguments.recomputed_steps(self.recompute, x, on)
+            steps = arguments.recomputed_steps(self.recompute, x, backend)
         states = as_tuple("state", state, self._states, self.cell)
         if learned is not None:
-            x = array = backend.given("x", x)
+            x = array = backends.given("x", x)
             batch = array.shape[1] if array.ndim > 1 else 0  # `forward_on` refuses other shapes
             states, from_parameters = learned.start(states, batch)
         y, final, kept = functional.forward_on(
-            on,
+            backend,
             self._options.get(
                 self.cell,
                 self.num_layers,
@@ -362,7 +362,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             dy = time_first("dy", dy)
         dstate = as_tuple("dstate", dstate, self._states, self.cell)
         dx, dinitial, _ = functional.backward_on(
-            self._on, kept, dy, dstate, need_dx, self._gradients_to_add()
+            self._backend, kept, dy, dstate, need_dx, self._gradients_to_add()
         )
         if learned is not None:
             learned.add(from_parameters, dinitial)
@@ -436,7 +436,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             [repr(self.cell)] * (type(self) is Recurrent)
             + [str(self.input_size), str(self.hidden_size)]
             + [f"{n}={v!r}" for n, v in options.items() if v != default.get(n, False)]
-            + [f"device={self._on.name!r}"] * (self._on is not backend.CPU)
+            + [f"device={self._backend.name!r}"] * (self._backend is not backends.CPU)
         )
 
     def _noise_of_call(self) -> noise.Noise | None:
@@ -444,7 +444,7 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         values = self.zoneout, self.input_dropout, self.recurrent_dropout, self.candidate_dropout
         if noise.none(*values):
             return None
-        return noise.of(*values, self.cell, self._states, self._on)
+        return noise.of(*values, self.cell, self._states, self._backend)
 
     if TYPE_CHECKING:
 

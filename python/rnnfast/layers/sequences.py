@@ -7,7 +7,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast._engine import arguments, backend
+from rnnfast._engine import arguments, backends
 from rnnfast._engine.checks import IntArray, RealArray
 from rnnfast.autograd.recording import recorded_call
 from rnnfast.autograd.tensor import Tensor
@@ -72,7 +72,7 @@ def spans(lengths: ArrayLike | None, x: RealArray) -> IntArray:
     seq_len, batch = x.shape[:2]
     if lengths is None:
         return np.full(batch, seq_len)
-    return arguments.checked_lengths(backend.CPU, lengths, seq_len, batch)
+    return arguments.checked_lengths(backends.CPU, lengths, seq_len, batch)
 
 
 def clear_after(array: RealArray, lengths: IntArray) -> RealArray:

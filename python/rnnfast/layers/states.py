@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.tensor import Tensor
 
@@ -45,4 +45,4 @@ def as_tuple(
         expected = f"a tuple of {count} arrays" if count > 1 else "one array"
         got = f"a {type(state).__name__}" + (f" of {len(state)}" if is_tuple else "")
         raise TypeError(f"{name}: expected {expected}, the states of cell {cell!r}, got {got}")
-    return tuple(state) if is_tuple else (backend.given(name, state),)
+    return tuple(state) if is_tuple else (backends.given(name, state),)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast._engine import backend, checks
+from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import IntArray, RealArray
 from rnnfast.layers.states import StateOf
 from rnnfast.layers.stream_layers import StreamLayer
@@ -72,7 +72,7 @@ class Stream(Generic[StateOf]):
         self._alone = alone
         self._stepper = plan.stepper()
         self._step = self._stepper.step
-        self._converts = plan.on is not backend.CPU
+        self._converts = plan.backend is not backends.CPU
         self._values = plan.initial[None].repeat(batch, axis=0)
 
     @property
@@ -103,7 +103,7 @@ class Stream(Generic[StateOf]):
         if y is None:  # an argument must be converted, or is wrong
             numbers = None if rows is None else self._numbers(rows)
             count = self.batch if numbers is None else len(numbers)
-            array = self._plan.checked_x(backend.given("x", x), count)
+            array = self._plan.checked_x(backends.given("x", x), count)
             y = self._step(array, self._values, numbers)
         return y  # type: ignore[no-any-return]
 
@@ -140,7 +140,7 @@ class Stream(Generic[StateOf]):
             The states of the N sequences, for `put`.
         """
         values = self._values[self._numbers(rows)]
-        return StreamState(backend.to_host(values), self._plan.layout)
+        return StreamState(backends.to_host(values), self._plan.layout)
 
     def put(self, state: StreamState, rows: Rows = None) -> None:
         """Continue sequences from states that `take` returned.
@@ -162,7 +162,7 @@ class Stream(Generic[StateOf]):
             )
         if len(state) != len(numbers):
             raise ValueError(f"state: expected {len(numbers)} sequences, got {len(state)}")
-        self._values[numbers] = plan.on.asarray(state.values)
+        self._values[numbers] = plan.backend.asarray(state.values)
 
     def resize(self, batch: int) -> None:
         """Change the number of sequences.
@@ -190,14 +190,14 @@ class Stream(Generic[StateOf]):
         return self.copy()  # plans never change, so they can be shared
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (type(self), self._plan, self._alone, backend.to_host(self._values))
+        return _restored, (type(self), self._plan, self._alone, backends.to_host(self._values))
 
     def _numbers(self, rows: Rows) -> IntArray:
         """Return the numbers of sequences on the stream's device, after checking them."""
-        on = self._plan.on
+        backend = self._plan.backend
         if rows is None:
-            return on.asarray(np.arange(self.batch))  # type: ignore[no-any-return]
-        array = np.atleast_1d(backend.to_host(backend.given("rows", rows)))
+            return backend.asarray(np.arange(self.batch))  # type: ignore[no-any-return]
+        array = np.atleast_1d(backends.to_host(backends.given("rows", rows)))
         if array.size == 0:
             array = array.astype(np.int64)  # NumPy's choice for an empty list is float64
         expected = "rows: expected numbers of sequences in [0, batch)"
@@ -209,10 +209,10 @@ class Stream(Generic[StateOf]):
             raise IndexError(f"{expected} = [0, {self.batch}), got {outside[0]}")
         if len(np.unique(numbers)) < len(numbers):
             raise ValueError(f"rows: expected each sequence once, got {numbers.tolist()}")
-        return on.asarray(numbers)  # type: ignore[no-any-return]
+        return backend.asarray(numbers)  # type: ignore[no-any-return]
 
 
 def _restored(kind: type[Stream], plan: StreamPlan, alone: bool, values: RealArray) -> Stream:
     stream = kind(plan, len(values), alone=alone)
-    stream._values[...] = plan.on.asarray(values)
+    stream._values[...] = plan.backend.asarray(values)
     return stream

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rnnfast import functional
-from rnnfast._engine import backend, known, network
-from rnnfast._engine.backend import Backend
+from rnnfast._engine import backends, known, network
+from rnnfast._engine.backends import Backend
 from rnnfast._engine.checks import RealArray
 from rnnfast._engine.noise import Noise
 
@@ -41,8 +41,8 @@ class StreamLayer:
     state_shapes: tuple[tuple[int, int], ...] = ()
     initial: States | None = None
 
-    def __init__(self, on: Backend, dtype: np.dtype[Any] | None, *core: Any) -> None:
-        self.on, self.dtype, self.core = on, dtype, core
+    def __init__(self, backend: Backend, dtype: np.dtype[Any] | None, *core: Any) -> None:
+        self.backend, self.dtype, self.core = backend, dtype, core
         self.name: str = core[0]
 
     def _step(self, x: Any, state: States) -> tuple[Any, States]:  # noqa: ARG002
@@ -59,13 +59,13 @@ class StreamLayer:
             ValueError: Only the CPU can compute a step of this layer.
         """
         raise ValueError(
-            f"stream: expected layers that have a step on device {self.on.name!r}, got one of the "
-            f"kind {self.core[0]!r}, whose step the CPU alone has"
+            f"stream: expected layers that have a step on device {self.backend.name!r}, got one of "
+            f"kind {self.core[0]!r}, which has a step only on the CPU"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         _, *values = self.core
-        return _restored, (type(self), self.on, *map(_to_host, values))
+        return _restored, (type(self), self.backend, *map(_to_host, values))
 
 
 class StreamEmbedding(StreamLayer):
@@ -73,32 +73,34 @@ class StreamEmbedding(StreamLayer):
 
     takes_values, takes_indices = False, True
 
-    def __init__(self, on: Backend, weight: RealArray) -> None:
-        super().__init__(on, weight.dtype, "embedding", weight.copy())
+    def __init__(self, backend: Backend, weight: RealArray) -> None:
+        super().__init__(backend, weight.dtype, "embedding", weight.copy())
         self.input_size = len(weight)
 
     def _step(self, x: Any, state: States) -> tuple[Any, States]:
         _, weight = self.core
-        return self.on.embedding_forward(weight=weight, indices=x), state
+        return self.backend.embedding_forward(weight=weight, indices=x), state
 
 
 class StreamLinear(StreamLayer):
     """A linear map with copies of a weight (out_features, in_features) and of a bias."""
 
-    def __init__(self, on: Backend, weight: RealArray, bias: RealArray | None) -> None:
-        super().__init__(on, weight.dtype, "linear", weight.copy(), _copied(bias))
+    def __init__(self, backend: Backend, weight: RealArray, bias: RealArray | None) -> None:
+        super().__init__(backend, weight.dtype, "linear", weight.copy(), _copied(bias))
         self.input_size = weight.shape[1]
 
     def _step(self, x: Any, state: States) -> tuple[Any, States]:
         _, weight, bias = self.core
-        return self.on.linear_forward(x=x, weight=weight, bias=bias), state
+        return self.backend.linear_forward(x=x, weight=weight, bias=bias), state
 
 
 class StreamLayerNorm(StreamLayer):
     """A layer normalisation with copies of a weight and of a bias."""
 
-    def __init__(self, on: Backend, weight: RealArray, bias: RealArray | None, eps: float) -> None:
-        super().__init__(on, weight.dtype, "layer_norm", weight.copy(), _copied(bias), eps)
+    def __init__(
+        self, backend: Backend, weight: RealArray, bias: RealArray | None, eps: float
+    ) -> None:
+        super().__init__(backend, weight.dtype, "layer_norm", weight.copy(), _copied(bias), eps)
         self.input_size = len(weight)
 
 
@@ -109,10 +111,10 @@ class StreamConvolution(StreamLayer):
     """
 
     def __init__(
-        self, on: Backend, weight: RealArray, bias: RealArray | None, dilation: int
+        self, backend: Backend, weight: RealArray, bias: RealArray | None, dilation: int
     ) -> None:
         core = "convolution", weight.copy(), _copied(bias), dilation
-        super().__init__(on, weight.dtype, *core)
+        super().__init__(backend, weight.dtype, *core)
         _, self.input_size, taps = weight.shape
         self.state_shapes = (((taps - 1) * dilation, self.input_size),)
 
@@ -120,8 +122,8 @@ class StreamConvolution(StreamLayer):
 class StreamElementwise(StreamLayer):
     """A function of each value: an activation, or the addition in a residual layer."""
 
-    def __init__(self, on: Backend, kind: str, which: str | int) -> None:
-        super().__init__(on, None, kind, which)
+    def __init__(self, backend: Backend, kind: str, which: str | int) -> None:
+        super().__init__(backend, None, kind, which)
 
 
 class KeptWeights:
@@ -156,8 +158,8 @@ class StreamRecurrent(StreamLayer):
         options = network.network_options(
             packed.cell, packed.num_layers, precision=packed.precision, noise=noise
         )
-        on = backend.of_weights(packed)
-        super().__init__(on, np.dtype(packed.dtype), "recurrent", options, packed)
+        backend = backends.of_weights(packed)
+        super().__init__(backend, np.dtype(packed.dtype), "recurrent", options, packed)
         self.name, self.input_size = packed.cell, packed.input_size
         shapes = network.state_shapes(options, 1, packed.hidden_size, packed.proj_size)
         self.state_shapes = tuple((layers, width) for layers, _, width in shapes)
@@ -166,7 +168,7 @@ class StreamRecurrent(StreamLayer):
 
     def _step(self, x: Any, state: States) -> tuple[Any, States]:
         _, options, packed = self.core
-        y, after, _ = functional.forward_on(self.on, options, x[None], packed, state, None, 0)
+        y, after, _ = functional.forward_on(self.backend, options, x[None], packed, state, None, 0)
         return y[0], after
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -174,7 +176,7 @@ class StreamRecurrent(StreamLayer):
         weights = [tuple(map(_to_host, w)) for w in self._kept.weights]
         initial = None if self.initial is None else tuple(map(_to_host, self.initial))
         graph = known.graph_of(cell) or cell
-        return _restored_recurrent, (self.on, graph, weights, precision, self._noise, initial)
+        return _restored_recurrent, (self.backend, graph, weights, precision, self._noise, initial)
 
 
 def _copied(value: RealArray | None) -> Any:
@@ -182,19 +184,19 @@ def _copied(value: RealArray | None) -> Any:
 
 
 def _to_host(value: Any) -> Any:
-    return backend.to_host(value) if hasattr(value, "dtype") else value
+    return backends.to_host(value) if hasattr(value, "dtype") else value
 
 
-def _placed(on: Backend, value: Any) -> Any:
-    return on.asarray(value) if isinstance(value, np.ndarray) else value
+def _placed(backend: Backend, value: Any) -> Any:
+    return backend.asarray(value) if isinstance(value, np.ndarray) else value
 
 
-def _restored(kind: type[StreamLayer], on: Backend, *values: Any) -> StreamLayer:
-    return kind(on, *(_placed(on, value) for value in values))
+def _restored(kind: type[StreamLayer], backend: Backend, *values: Any) -> StreamLayer:
+    return kind(backend, *(_placed(backend, value) for value in values))
 
 
 def _restored_recurrent(
-    on: Backend,
+    backend: Backend,
     cell: str | dict[str, Any],
     weights: list[tuple[RealArray | None, ...]],
     precision: str,
@@ -203,8 +205,8 @@ def _restored_recurrent(
 ) -> StreamRecurrent:
     """Rebuild a layer from a pickle, with the weights packed anew for this machine."""
     name = cell if isinstance(cell, str) else known.name_of_graph(cell)
-    arrays = [functional.Weights(*(_placed(on, value) for value in w)) for w in weights]
+    arrays = [functional.Weights(*(_placed(backend, value) for value in w)) for w in weights]
     packed = functional.pack(name, arrays, num_layers=len(arrays), precision=precision)
     if initial is not None:
-        initial = tuple(_placed(on, value) for value in initial)
+        initial = tuple(_placed(backend, value) for value in initial)
     return StreamRecurrent(KeptWeights(packed, arrays), noise, initial)

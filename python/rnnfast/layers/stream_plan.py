@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnfast import _core
 from rnnfast._engine import arguments, checks
-from rnnfast._engine.backend import CPU, Backend
+from rnnfast._engine.backends import CPU, Backend
 from rnnfast._engine.checks import IntArray, RealArray
 from rnnfast.layers.states import as_tuple
 from rnnfast.layers.stream_layers import States, StreamLayer
@@ -42,18 +42,18 @@ class StreamPlan:
 
     def __init__(self, layers: Sequence[StreamLayer]) -> None:
         self.layers = tuple(layers)
-        self.on, self.dtype = _place_of(self.layers)
+        self.backend, self.dtype = _place_of(self.layers)
         self._recurrent = [layer for layer in self.layers if layer.state_shapes]
         self.input_size = next(layer.input_size for layer in self.layers if layer.input_size)
         self._core = None
-        if self.on is CPU:
+        if self.backend is CPU:
             self._core = _core.StreamPlan([layer.core for layer in self.layers], self.dtype.name)
         self.layout = (
             self.dtype.name,
             *((layer.name, layer.state_shapes) for layer in self._recurrent),
         )
         size = sum(layers * width for s in self._recurrent for layers, width in s.state_shapes)
-        self.initial = self.on.asarray(np.zeros(size, self.dtype))
+        self.initial = self.backend.asarray(np.zeros(size, self.dtype))
         self.write(self.initial[None], [layer.initial for layer in self._recurrent])
 
     def stepper(self) -> Any:
@@ -91,7 +91,7 @@ class StreamPlan:
             )
         return [
             arguments.checked_states(
-                self.on,
+                self.backend,
                 "state",
                 as_tuple("state", of_layer, len(layer.state_shapes), layer.name),
                 self.dtype,
@@ -112,8 +112,8 @@ class StreamPlan:
             raise ValueError(f"x: expected shape {', or '.join(expected)}, got {x.shape}")
         if x.ndim == 1:
             expected_indices = "x: expected indices in [0, input_size)"
-            return checks.index_array("x", x, expected_indices, self.input_size, self.on)
-        return checks.real_array("x", x, self.dtype, ", that of the weights", self.on)
+            return checks.index_array("x", x, expected_indices, self.input_size, self.backend)
+        return checks.real_array("x", x, self.dtype, ", that of the weights", self.backend)
 
     def _views(self, rows: RealArray) -> list[list[RealArray]]:
         """Return views (N, L, H) of the states in rows (N, S)."""
@@ -154,7 +154,7 @@ def _place_of(layers: Sequence[StreamLayer]) -> tuple[Backend, np.dtype[Any]]:
     dtypes = sorted({layer.dtype.name for layer in layers if layer.dtype is not None})
     if len(dtypes) > 1:
         raise TypeError(f"stream: expected layers of one dtype, got {' and '.join(dtypes)}")
-    places = {layer.on.name: layer.on for layer in layers if layer.dtype is not None}
+    places = {layer.backend.name: layer.backend for layer in layers if layer.dtype is not None}
     if len(places) > 1:
         raise ValueError(f"stream: expected layers on one device, got {' and '.join(places)}")
     if not places:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast._engine import backend, checks
-from rnnfast._engine.backend import CPU, Backend
+from rnnfast._engine import backends, checks
+from rnnfast._engine.backends import CPU, Backend
 from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.recording import recorded, takes_tensors
 from rnnfast.autograd.tensor import Tensor
@@ -113,12 +113,14 @@ def _cross_entropy(
     ignore_index = checks.integer("ignore_index", ignore_index, -(2**63), 2**63 - 1)
     label_smoothing = checks.number("label_smoothing", label_smoothing, 0, 1)
     kind = checks.choice("reduction", reduction, REDUCTIONS)
-    on = backend.of(logits)
-    array = checks.real_array("logits", logits, None, on=on)
+    backend = backends.of(logits)
+    array = checks.real_array("logits", logits, None, backend=backend)
     if array.ndim < 1 or array.shape[-1] < 1:
         raise ValueError(f"logits: expected shape (..., V) with V >= 1, got {array.shape}")
     expected = "targets: expected values in [0, classes)"
-    target = checks.index_array("targets", targets, expected, array.shape[-1], on, ignore_index)
+    target = checks.index_array(
+        "targets", targets, expected, array.shape[-1], backend, ignore_index
+    )
     checks.shape("targets", target, array.shape[:-1], "logits.shape[:-1]")
     call: dict[str, Any] = {
         "logits": array,
@@ -126,9 +128,9 @@ def _cross_entropy(
         "ignore_index": ignore_index,
         "need_gradient": need_gradient,
     }
-    if on is not CPU:
-        _check_plain(on, weight, label_smoothing, kind, lengths)
-        loss, dlogits = on.cross_entropy(**call)
+    if backend is not CPU:
+        _check_plain(backend, weight, label_smoothing, kind, lengths)
+        loss, dlogits = backend.cross_entropy(**call)
         return loss, dlogits
     if lengths is not None:
         call["targets"] = np.where(step_mask(lengths, target.shape), target, ignore_index)
@@ -144,7 +146,7 @@ def _cross_entropy(
 
 
 def _check_plain(
-    on: Backend, weight: Any, label_smoothing: float, reduction: str, lengths: Any
+    backend: Backend, weight: Any, label_smoothing: float, reduction: str, lengths: Any
 ) -> None:
     """Refuse the options that the kernels of devices do not support."""
     asked = {
@@ -155,6 +157,6 @@ def _check_plain(
     }
     for name in (name for name, is_asked in asked.items() if is_asked):
         raise ValueError(
-            f"{name}: expected the default on device {on.name!r}, which has the plain mean alone; "
-            "the CPU has more"
+            f"{name}: expected the default on device {backend.name!r}, which has only the plain "
+            "mean; the CPU has more"
         )

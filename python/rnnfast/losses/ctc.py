@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from rnnfast import _core
 from rnnfast._engine import arguments, checks
-from rnnfast._engine.backend import CPU
+from rnnfast._engine.backends import CPU
 from rnnfast._engine.checks import IntArray
 from rnnfast.autograd.recording import takes_tensors
 from rnnfast.losses.reduction import REDUCTIONS, LossAndGradient, real_array

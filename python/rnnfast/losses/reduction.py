@@ -10,8 +10,8 @@ from typing import Any, TypeAlias, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast._engine import arguments, backend, checks
-from rnnfast._engine.backend import CPU
+from rnnfast._engine import arguments, backends, checks
+from rnnfast._engine.backends import CPU
 from rnnfast._engine.checks import RealArray
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -40,11 +40,11 @@ def real_array(name: str, value: ArrayLike, dtype: np.dtype[Any] | None = None) 
         TypeError: The value does not hold real numbers.
         ValueError: The value is not on the CPU.
     """
-    on = backend.of(value)
-    if on is not CPU:
+    backend = backends.of(value)
+    if backend is not CPU:
         raise ValueError(
             f"{name}: expected an array of the CPU, where this loss is computed, got one on device "
-            f"{on.name!r}; copy it to the CPU first"
+            f"{backend.name!r}; copy it to the CPU first"
         )
     return checks.real_array(name, value, dtype)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnnfast import functional, reference
-from rnnfast._engine import arguments, backend, checks
+from rnnfast._engine import arguments, backends, checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.functional import Weights
 from rnnfast.onnx.shapes import OfShapes
@@ -138,12 +138,12 @@ class RecurrentNode:
         """
         given = checks.real_array("x", x, self.dtype, ", the node's")
         xs = self._time_first(given)
-        xs = arguments.checked_x(backend.CPU, xs, self.dtype, self.input_size)
+        xs = arguments.checked_x(backends.CPU, xs, self.dtype, self.input_size)
         seq_len, batch = xs.shape[:2]
         lengths = self._given("sequence_lens", sequence_lens, given.shape)
         if lengths is not None:
             lengths = arguments.checked_lengths(
-                backend.CPU, lengths, seq_len, batch, "sequence_lens"
+                backends.CPU, lengths, seq_len, batch, "sequence_lens"
             ).astype(np.int64)
         states = self._states(initial_h, initial_c, given.shape, batch)
         reverse = self.direction == "reverse"

@@ -45,14 +45,16 @@ class Optimizer:
     _OPTIONS: ClassVar[Mapping[str, Check]] = {}  # checks of the options of a subclass, by name
 
     def __init__(self, parameters: Groups, lr: float, weight_decay: float, **options: Any) -> None:
-        groups, self._on = grouped(parameters)
+        groups, self._backend = grouped(parameters)
         self.parameters = [p for group, _ in groups for p in group]
         self.lr = lr
         self.weight_decay = not_negative("weight_decay", weight_decay)
         self.steps = 0
         for name, value in options.items():
             setattr(self, name, self._OPTIONS[name](name, value))
-        self._gradients = Arrays(self._on, self.parameters, [[p.grad for p in self.parameters]])
+        self._gradients = Arrays(
+            self._backend, self.parameters, [[p.grad for p in self.parameters]]
+        )
         self.groups = [self._make_group(i, *group) for i, group in enumerate(groups)]
 
     def _make_group(
@@ -66,7 +68,7 @@ class Optimizer:
             if arrays:
                 group.buffers[name] = arrays
             lists.append(arrays)
-        group.arrays = Arrays(self._on, parameters, lists)
+        group.arrays = Arrays(self._backend, parameters, lists)
         return group
 
     def _buffers(self, group: ParameterGroup) -> dict[str, float | None]:
@@ -149,14 +151,14 @@ class Optimizer:
             if parameter.requires_grad:
                 parameter.check_writable()
         around = _core.Care(clip_norm=care.clip_norm, only_if_finite=care.only_if_finite)
-        norm: float | None = take_care(self._on, self._gradients, around)
+        norm: float | None = take_care(self._backend, self._gradients, around)
         for group, arrays in trained:
             self._update(group, arrays, _core.Care(clip_value=care.clip_value, zero=care.zero))
         return norm
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
-        take_care(self._on, self._gradients, _core.Care(zero=True))
+        take_care(self._backend, self._gradients, _core.Care(zero=True))
         for parameter in self.parameters:
             if not parameter.requires_grad:
                 parameter.grad.fill(0)
@@ -173,7 +175,7 @@ class Optimizer:
         return {
             "steps": self.steps,
             "lr": self.lr,
-            "buffers": {n: self._on.to_host(a) for n, a in self._named_buffers().items()},
+            "buffers": {n: self._backend.to_host(a) for n, a in self._named_buffers().items()},
             **(rates if any(rates["group_lr"]) else {}),
         }
 

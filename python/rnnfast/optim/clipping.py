@@ -46,5 +46,5 @@ def clip_grad_value_(parameters: Parameters, clip_value: float) -> None:
 
 
 def _pass_over(parameters: Parameters, care: _core.Care) -> Any:
-    given, on = listed(parameters)
-    return take_care(on, Arrays(on, given, [[p.grad for p in given]]), care)
+    given, backend = listed(parameters)
+    return take_care(backend, Arrays(backend, given, [[p.grad for p in given]]), care)

@@ -36,7 +36,7 @@ class EMA:
 
     def __init__(self, parameters: Parameters, decay: float = 0.999) -> None:
         given = [parameters] if isinstance(parameters, Module) else list(parameters)
-        self._parameters, self._on = listed(given)
+        self._parameters, self._backend = listed(given)
         self._modules = [item for item in given if isinstance(item, Module)]
         self._averages = [p.value.copy() for p in self._parameters]
         self._swapped = False
@@ -92,7 +92,7 @@ class EMA:
             `updates`, and `averages`, a dict of NumPy copies of arrays by the parameters' names.
             If several have the same name, names are prefixed with their places in the list.
         """
-        averages = {name: self._on.to_host(array) for name, array in self._named().items()}
+        averages = {name: self._backend.to_host(array) for name, array in self._named().items()}
         return {"updates": self.updates, "averages": averages}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:

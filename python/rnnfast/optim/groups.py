@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from rnnfast import _core
 from rnnfast._engine import checks
-from rnnfast._engine.backend import Backend
+from rnnfast._engine.backends import Backend
 from rnnfast._engine.checks import RealArray
 from rnnfast.layers.parameter import Parameter
 
@@ -37,9 +37,12 @@ class Arrays:
     """
 
     def __init__(
-        self, on: Backend, parameters: Sequence[Parameter], lists: Sequence[Sequence[RealArray]]
+        self,
+        backend: Backend,
+        parameters: Sequence[Parameter],
+        lists: Sequence[Sequence[RealArray]],
     ) -> None:
-        self._on, self._lists = on, lists
+        self._backend, self._lists = backend, lists
         self._freezings = [p.freezing for p in parameters]
         self._trained: list[bool] = []
         self._made: Any = None
@@ -50,7 +53,7 @@ class Arrays:
         if trained != self._trained:
             self._trained, self._made = trained, None
         if self._made is None and any(trained):
-            self._made = self._on.group(
+            self._made = self._backend.group(
                 lists=[
                     [array for array, counts in zip(arrays, trained, strict=False) if counts]
                     for arrays in self._lists  # an empty list stays empty
@@ -120,7 +123,7 @@ class ParameterGroup:
         return f"ParameterGroup({len(self.parameters)} parameters of {size:,} values, {options})"
 
 
-def take_care(on: Backend, gradients: Arrays, care: _core.Care) -> Any:
+def take_care(backend: Backend, gradients: Arrays, care: _core.Care) -> Any:
     """Clip or zero the gradients without a step; return their norm before, if it is needed.
 
     Raises:
@@ -135,7 +138,7 @@ def take_care(on: Backend, gradients: Arrays, care: _core.Care) -> Any:
         and not (care.zero or care.only_if_finite)
     ):
         return None
-    norm = on.gradients(group=group, care=care)
+    norm = backend.gradients(group=group, care=care)
     check_finite(norm, care)
     return norm
 

@@ -50,7 +50,7 @@ class SGD(Optimizer):
         return {"velocity": 0.0 if momentum > 0 else None}
 
     def _update(self, group: ParameterGroup, arrays: Any, care: _core.Care) -> float | None:
-        return self._on.sgd(
+        return self._backend.sgd(
             group=arrays,
             care=care,
             lr=group.lr,
@@ -93,7 +93,7 @@ class Adagrad(Optimizer):
         return {"sum": self._start}
 
     def _update(self, group: ParameterGroup, arrays: Any, care: _core.Care) -> float | None:
-        return self._on.adagrad(
+        return self._backend.adagrad(
             group=arrays,
             care=care,
             lr=group.lr / (1 + (self.steps - 1) * group.option("lr_decay")),
@@ -148,7 +148,7 @@ class RMSprop(Optimizer):
         }
 
     def _update(self, group: ParameterGroup, arrays: Any, care: _core.Care) -> float | None:
-        return self._on.rmsprop(
+        return self._backend.rmsprop(
             group=arrays,
             care=care,
             lr=group.lr,
@@ -191,7 +191,7 @@ class Adam(Optimizer):
 
     def _update(self, group: ParameterGroup, arrays: Any, care: _core.Care) -> float | None:
         betas = group.option("betas")
-        return self._on.adam(
+        return self._backend.adam(
             group=arrays,
             care=care,
             lr=group.lr,

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from rnnfast._engine import backend
-from rnnfast._engine.backend import Backend
+from rnnfast._engine import backends
+from rnnfast._engine.backends import Backend
 from rnnfast.layers.module import Module
 from rnnfast.layers.parameter import Parameter
 
@@ -28,12 +28,12 @@ def grouped(parameters: Groups) -> tuple[list[tuple[list[Parameter], dict[str, A
     """
     single = isinstance(parameters, (Module, Parameter, Mapping))
     if single or not isinstance(parameters, Iterable):
-        given, on = listed(parameters)  # which rejects anything but modules
-        return [(given, {})], on
+        given, backend = listed(parameters)  # which rejects anything but modules
+        return [(given, {})], backend
     items = list(parameters)
     if not any(isinstance(item, Mapping) for item in items):
-        given, on = listed(items)
-        return [(given, {})], on
+        given, backend = listed(items)
+        return [(given, {})], backend
     groups = []
     for i, item in enumerate(items):
         if not isinstance(item, Mapping):
@@ -85,14 +85,14 @@ def _checked(result: list[Parameter]) -> Backend:
     if len(dtypes) > 1:
         names = " and ".join(sorted(map(str, dtypes)))
         raise TypeError(f"parameters: expected one dtype for all, got {names}")
-    places = {on.name: on for p in result for on in (backend.of(p.value),)}
+    places = {backend.name: backend for p in result for backend in (backends.of(p.value),)}
     if len(places) > 1:
         raise ValueError(
             f"parameters: expected one device for all, got {' and '.join(sorted(places))}"
         )
-    on = places.popitem()[1]
-    _check_apart(result, on)
-    return on
+    backend = places.popitem()[1]
+    _check_apart(result, backend)
+    return backend
 
 
 def _unfit(label: str, got: Any, expected: str = "") -> TypeError:
@@ -100,13 +100,13 @@ def _unfit(label: str, got: Any, expected: str = "") -> TypeError:
     return TypeError(f"{label}: expected {expected or usual}, got {type(got).__name__}")
 
 
-def _check_apart(parameters: list[Parameter], on: Backend) -> None:
+def _check_apart(parameters: list[Parameter], backend: Backend) -> None:
     """Check that no two arrays overlap, by their ends, as all of them are contiguous."""
     spans = sorted(
         (begin, begin + array.nbytes, name)
         for p in parameters
         for name, array in ((p.name, p.value), (f"{p.name}.grad", p.grad))
-        for begin in (on.pointer(array),)
+        for begin in (backend.pointer(array),)
         if array.size
     )
     for one, other in itertools.pairwise(spans):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast._engine import backend, checks
+from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.layers.stream import Stream, StreamState
 from rnnfast.serving.requests import Awaited, Blocking, Promised, Request, tell_loops
@@ -180,7 +180,7 @@ class StreamPool:
             and plan.layers[0].takes_values
         ):
             return np.array(x)
-        row: RealArray = plan.checked_x(backend.given("x", x)[None], 1)[0]
+        row: RealArray = plan.checked_x(backends.given("x", x)[None], 1)[0]
         if row.ndim:
             return np.array(row)
         if not 0 <= row < plan.input_size:

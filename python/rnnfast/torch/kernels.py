@@ -14,7 +14,7 @@ from torch import Tensor
 from rnnfast import _core, functional
 from rnnfast._engine import noise
 from rnnfast._engine.arguments import checked_call, checked_gradients
-from rnnfast._engine.backend import CPU
+from rnnfast._engine.backends import CPU
 from rnnfast._engine.checks import RealArray
 from rnnfast._engine.network import network_options
 from rnnfast.torch.network import Network, NoiseMasks, Options, memory_of, states_of

@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rnnfast._engine import checks
-from rnnfast._engine.backend import to_host
+from rnnfast._engine.backends import to_host
 from rnnfast._files import AnyPath
 from rnnfast.data.text_file import StreamBatch
 from rnnfast.layers.states import State

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-from rnnfast._engine.backend import to_host
+from rnnfast._engine.backends import to_host
 from rnnfast.layers.module import Module
 from rnnfast.optim.optimizers import Optimizer
 from rnnfast.optim.schedules import Schedule

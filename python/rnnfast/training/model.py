@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfast import losses
-from rnnfast._engine import backend, checks, seeds
+from rnnfast._engine import backends, checks, seeds
 from rnnfast._engine.checks import RealArray
 from rnnfast._engine.known import graph_of, name_of_graph
 from rnnfast._engine.memory import check_memory
@@ -280,7 +280,7 @@ class CharLM(Module):
         tail: list[int] = []
         written, x = 0, np.empty(1, np.int64)
         while written != length:
-            last = backend.to_host(logits.reshape(-1, logits.shape[-1])[-1])
+            last = backends.to_host(logits.reshape(-1, logits.shape[-1])[-1])
             x[0] = chosen = choose(last, temperature, top_k, generator)
             yield chosen
             written += 1
@@ -361,7 +361,7 @@ class CharLM(Module):
             CheckpointError: The checkpoint does not describe a valid model.
             DeviceError: The device is not available.
         """
-        backend.get(device)
+        backends.get(device)
         try:
             described = checkpoint.model["config"]
             if "cell" in checkpoint.model:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast._engine.backend import to_host
+from rnnfast._engine.backends import to_host
 
 # Keys of the JSON objects that replace a NumPy array and a PyTorch tensor; the value is its name.
 _ARRAY, _TORCH = "tensor", "torch_tensor"

@@ -278,7 +278,7 @@ def of(value: Any) -> Backend:
 def of_weights(weights: Any) -> Backend:
     """Return the backend of a network's weights; the CPU's, which reports them, if malformed."""
     if not isinstance(weights, (list, tuple)):
-        return getattr(weights, "on", CPU)  # packed for a device
+        return getattr(weights, "backend", CPU)  # packed for a device
     return of(weights[0][0]) if weights and isinstance(weights[0], tuple) else CPU
 
 
