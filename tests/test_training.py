@@ -122,7 +122,7 @@ def test_validation_samples_and_checkpoints_leave_training_alone(tmp_path: Path)
         model = CharLM(VOCABULARY, SMALL, seed=1)
         output = tmp_path / "model.safetensors"
         return CharLMTrainer(
-            model, TEXT, options(steps=12, **changes), output=output, callbacks=[Callback()]
+            model, TEXT, options(steps=12, **changes), output=output, callbacks=[PrintProgress()]
         ).run()
 
     busy = run(validate_every=3, sample_every=2, sample_length=9, checkpoint_every=5)

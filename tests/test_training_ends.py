@@ -17,6 +17,7 @@ from rnnfast.training import (
     CharLMConfig,
     CharLMTrainer,
     CheckpointError,
+    PrintProgress,
     TrainingError,
     TrainingOptions,
 )
@@ -205,7 +206,7 @@ def test_divergence_that_validation_or_a_sample_meets_is_told_as_such(event: str
     model = CharLM(VOCABULARY, CharLMConfig("gru", 12), seed=0)
     run = sgd(1e300, steps=9, **{event: 1})
     with pytest.raises(TrainingError, match=r"^training diverged at step 1: "):
-        CharLMTrainer(model, TEXT, run, callbacks=[Callback()]).run()
+        CharLMTrainer(model, TEXT, run, callbacks=[PrintProgress()]).run()
 
 
 def test_divergence_is_told_where_a_signal_ends_the_run(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ FLOORS = (
 # imports its observers and the code that saves it, and these need its type.
 CIRCLES_OF_TYPES = {
     (f"training.{name}", "training.trainer")
-    for name in ("best", "callbacks", "csv_log", "early_stopping", "run_state")
+    for name in ("best", "callbacks", "csv_log", "early_stopping", "run_log", "run_state")
 }
 INTRINSICS = {"arm_neon.h", "immintrin.h"}  # the compiler's own headers, which define no symbols
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import safetensors
@@ -96,6 +96,22 @@ def read(
     return values, tensors
 
 
+def format_of(path: AnyPath) -> str | None:
+    """Return the name of the format that a file states; None for files that state none.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    try:
+        with _files.open_to_read(path) as file:
+            found = _stated(_header(file)).get("format")
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None
+
+
 @contextmanager
 def output_errors(path: AnyPath) -> Iterator[None]:
     """Turn failures to write to `path` into errors that name it."""
@@ -122,21 +138,32 @@ def _read(path: AnyPath, form: Format) -> tuple[dict[str, str], bytes]:
         The metadata, and all of the file.
     """
     with _files.open_to_read(path) as file:
-        start = file.read(8)
-        size = os.fstat(file.fileno()).st_size
-        length = int.from_bytes(start, "little")
-        if len(start) < 8 or length > min(size - 8, _MAX_HEADER):
-            raise ValueError(f"no safetensors header in its {size} bytes")
-        metadata = _metadata(json.loads(file.read(length)), form)
-        check_memory("its size: reading it takes", 2 * size)
+        metadata = _metadata(_header(file), form)
+        check_memory("its size: reading it takes", 2 * os.fstat(file.fileno()).st_size)
         file.seek(0)
         return metadata, file.read()
 
 
-def _metadata(header: object, form: Format) -> dict[str, str]:
+def _header(file: BinaryIO) -> object:
+    """Return the header, a JSON value, with which a file of safetensors begins."""
+    start = file.read(8)
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length > min(size - 8, _MAX_HEADER):
+        raise ValueError(f"no safetensors header in its {size} bytes")
+    return json.loads(file.read(length))
+
+
+def _stated(header: object) -> dict[str, Any]:
+    """Return the metadata in a header; empty if it has none."""
     metadata: object = header.get("__metadata__") if isinstance(header, dict) else None
-    found = metadata.get("format") if isinstance(metadata, dict) else None
-    if not isinstance(metadata, dict) or found != form.name:
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _metadata(header: object, form: Format) -> dict[str, str]:
+    metadata = _stated(header)
+    found = metadata.get("format")
+    if found != form.name:
         ours = isinstance(found, str) and found.startswith("rnnfast-")
         but = f", but a file of format {found!r}" if ours else ""
         raise _WrongFormatError(f"not a {form.noun} of {form.of}{but}")

@@ -1,4 +1,4 @@
-"""The command `rnnfast`: train, sample, evaluate, info, cells, bench."""
+"""The command `rnnfast`: train, sample, evaluate, info, plot, cells, bench."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from rnnfast._version import __version__
-from rnnfast.cli import bench, cells, info, train, use
+from rnnfast.cli import bench, cells, info, plot, train, use
 from rnnfast.cli.errors import INTERRUPTED, CommandError
 from rnnfast.training import CheckpointError, TextError, TrainingError
 
@@ -31,6 +31,7 @@ app.command("train")(train.train)
 app.command("sample")(use.sample)
 app.command("evaluate")(use.evaluate)
 app.command("info")(info.info)
+app.command("plot")(plot.plot)
 app.command("cells")(cells.cells)
 app.command("bench")(bench.bench)
 

@@ -17,10 +17,10 @@ class CommandError(Exception):
 
 @contextmanager
 def option_errors() -> Iterator[None]:
-    """Turn the library's errors about arguments into errors of the command line."""
+    """Turn errors about arguments and missing packages into errors of the command line."""
     try:
         yield
-    except (ValueError, TypeError, DeviceError) as error:
+    except (ValueError, TypeError, ImportError, DeviceError) as error:
         raise CommandError(str(error)) from error
 
 

@@ -23,6 +23,7 @@ from rnnfast.training import (
     CharLMTrainer,
     CSVLog,
     JobOptions,
+    TensorBoardLog,
     TrainingOptions,
     Vocabulary,
     progress,
@@ -43,6 +44,7 @@ _SHOWN: dict[str, str | bool] = {
     "threads": "all CPUs",
     "device": "cpu",
     "log": False,
+    "tensorboard": False,
 }
 _HELPS = {"cell": f"Recurrent cell: {', '.join(COMPILED)}, {HELP}."}
 
@@ -69,7 +71,9 @@ def train(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace an existing OUTPUT and LOG.", rich_help_panel=FILES
+            "--overwrite",
+            help="Replace an existing OUTPUT and LOG, and hide older events of TENSORBOARD.",
+            rich_help_panel=FILES,
         ),
     ] = False,
     resume: Annotated[
@@ -104,6 +108,14 @@ def train(
             if not (resume or overwrite) and Path(given["log"]).exists():
                 raise CommandError(f"{given['log']} exists: give --overwrite, or another --log")
             trainer.callbacks.append(CSVLog(given["log"]))
+        if "tensorboard" in given:
+            board = TensorBoardLog(given["tensorboard"])
+            if board.has_events and not (resume or overwrite):
+                raise CommandError(
+                    f"{board.folder} holds events already: give --overwrite to hide them, or "
+                    "another --tensorboard"
+                )
+            trainer.callbacks.append(board)
     _go(trainer)
 
 

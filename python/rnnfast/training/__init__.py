@@ -26,11 +26,14 @@ from rnnfast.training.divergence import TrainingError
 from rnnfast.training.early_stopping import EarlyStopping
 from rnnfast.training.history import History, Record
 from rnnfast.training.job import JobOptions
+from rnnfast.training.live_curve import LiveCurve
 from rnnfast.training.model import CharLM
 from rnnfast.training.options import OPTIMIZERS, SCHEDULES, RunOptions, TrainingOptions
 from rnnfast.training.progress import LiveProgress, NotebookProgress, progress
+from rnnfast.training.run_file import StoredRun, read_run
 from rnnfast.training.run_state import RESUME_OPTIONS
 from rnnfast.training.source import BatchSource
+from rnnfast.training.tensorboard_log import TensorBoardLog
 from rnnfast.training.text import TextError, UnknownCharacterError, read_text, stdlib_text
 from rnnfast.training.tokens import TokenVocabulary
 from rnnfast.training.trainer import Trainer
@@ -56,13 +59,16 @@ __all__ = [
     "EarlyStopping",
     "History",
     "JobOptions",
+    "LiveCurve",
     "LiveProgress",
     "NotebookProgress",
     "PrintProgress",
     "Record",
     "RunConfig",
     "RunOptions",
+    "StoredRun",
     "Streams",
+    "TensorBoardLog",
     "TextError",
     "TokenVocabulary",
     "Trainer",
@@ -73,6 +79,7 @@ __all__ = [
     "load_checkpoint",
     "progress",
     "read_config",
+    "read_run",
     "read_text",
     "stdlib_text",
 ]

@@ -14,6 +14,7 @@ from rnnfast.training.callbacks import Callback
 from rnnfast.training.early_stopping import EarlyStopping
 from rnnfast.training.learner import Loss
 from rnnfast.training.options import RunOptions
+from rnnfast.training.run_log import RunLog
 
 
 def check_parts(model: Any, optimizer: Any, schedule: Any, validation: Any, options: Any) -> None:
@@ -59,7 +60,7 @@ def loss_of(model: Module, loss: Loss | None) -> Loss:
 
 
 def own_callbacks(options: RunOptions, validates: bool, writes: bool) -> list[Callback]:
-    """Return the callbacks that the options ask for.
+    """Return the log of the run, and the callbacks that the options ask for.
 
     Args:
         options: The options of the run.
@@ -74,7 +75,7 @@ def own_callbacks(options: RunOptions, validates: bool, writes: bool) -> list[Ca
     for name in ("patience", "keep_best"):
         if getattr(options, name) and not validates:
             raise ValueError(f"{name}: expected data to validate on, got none")
-    own: list[Callback] = []
+    own: list[Callback] = [RunLog()]
     if options.patience:
         own.append(EarlyStopping(options.patience))
     if options.keep_best:

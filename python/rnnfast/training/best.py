@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnfast._engine import checks
 from rnnfast.training.callbacks import Callback
+from rnnfast.training.run_log import LOGGER
 
 if TYPE_CHECKING:
     from rnnfast.training.history import Record
@@ -46,7 +47,9 @@ class BestCheckpoints(Callback):
         for _, step in dropped:
             self._path(trainer, step).unlink(missing_ok=True)
         if (loss, trainer.step) in self.kept:
-            trainer.save(self._path(trainer, trainer.step))
+            path = self._path(trainer, trainer.step)
+            trainer.save(path)
+            LOGGER.info("step %d: saved %s, among the %d best", trainer.step, path, self.count)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the losses and steps of the files that a resumed run takes over."""

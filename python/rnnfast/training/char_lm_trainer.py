@@ -34,9 +34,11 @@ from rnnfast.training.options import SCHEDULES, TrainingOptions
 from rnnfast.training.run_state import (
     RESUME_OPTIONS,
     callback_states,
+    items_of,
     load_callback_states,
     optional_number,
     seconds_of,
+    stored_items,
 )
 from rnnfast.training.states import flatten, unflatten
 from rnnfast.training.stored import (
@@ -189,6 +191,7 @@ class CharLMTrainer(Trainer):
             "source": self.source,
             "text_sha256": self._text_digest,
             "step": self.step,
+            "items": stored_items(self.items_read),
             "chunks": self._streams.position,
             "seconds": self.seconds,
             "optimizer": optimizer,
@@ -276,6 +279,7 @@ class CharLMTrainer(Trainer):
         position = {"position": chunks}
         self.batches.load_state_dict({"passes": passes, "taken": taken, "batches": position})
         self._clock.before = seconds_of(training)
+        self.items_read = items_of(training)
         self.training_loss = optional_number("training_bits", training["training_bits"])
         self.validation_loss = optional_number("validation_bits", training["validation_bits"])
         if "report" in training:  # files of earlier versions have no report
@@ -304,13 +308,14 @@ class CharLMTrainer(Trainer):
         return {"validation": events.pop("validation"), **sample, **events}
 
     def _sample(self) -> None:
-        if self.options.sample_length == 0 or not self.callbacks:
+        listeners = [c for c in self.callbacks if type(c).on_sample is not Callback.on_sample]
+        if self.options.sample_length == 0 or not listeners:
             return
         try:
             text = self.model.sample(self.options.sample_length, temperature=0.7, seed=self.step)
         except ValueError as error:
             raise TrainingError(diverged(str(error), self.step)) from error
-        for callback in self.callbacks:
+        for callback in listeners:
             callback.on_sample(self, text)
 
     def _looks_diverged(self) -> bool:

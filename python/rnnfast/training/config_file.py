@@ -21,7 +21,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_PATHS = ("output", "log")
+_PATHS = ("output", "log", "tensorboard")
 
 
 class ConfigError(ValueError):

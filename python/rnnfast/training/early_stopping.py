@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnfast._engine import checks
 from rnnfast.training.callbacks import Callback
+from rnnfast.training.run_log import LOGGER
 
 if TYPE_CHECKING:
     from rnnfast.training.trainer import Trainer
@@ -48,6 +49,12 @@ class EarlyStopping(Callback):
             return
         self.waited += 1
         if self.waited >= self.patience:
+            LOGGER.info(
+                "step %d: no new best in %d validations, the best is %.6g",
+                trainer.step,
+                self.waited,
+                self.best,
+            )
             trainer.stop()
 
     def state_dict(self) -> dict[str, Any]:

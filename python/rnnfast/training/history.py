@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnfast._engine import checks
+from rnnfast.training.curves import curves
+from rnnfast.training.figure import draw, new_axes
+from rnnfast.training.svg import svg_of
 
 
 class Record(NamedTuple):
@@ -25,6 +29,8 @@ class Record(NamedTuple):
         gradient_norm: Mean norm of the gradients before clipping.
         clip_share: Fraction of the steps whose gradients `clip_norm` scaled down.
         items_per_second: Items of training batches per second, timing only the steps.
+        items: Items of training batches so far, such as characters; NaN in a run that began with a
+            version of rnnfast that did not count them.
     """
 
     step: int
@@ -36,6 +42,7 @@ class Record(NamedTuple):
     gradient_norm: float
     clip_share: float
     items_per_second: float
+    items: float
 
 
 class History:
@@ -55,15 +62,61 @@ class History:
         step, *others = (column[key] for column in self._columns.values())
         return Record(int(step), *others)
 
+    def __repr__(self) -> str:
+        """Return the number of rows, and the last losses."""
+        return f"History({', '.join([f'{len(self)} rows', *self._last()])})"
+
+    def _repr_html_(self) -> str:
+        """Return a chart of the losses, for notebooks."""
+        below = escape(repr(self))
+        if not (drawn := curves(self)):
+            return below
+        return f"<figure>{svg_of(drawn, 'steps', 'loss')}<figcaption>{below}</figcaption></figure>"
+
+    def plot(self, axes: Any = None, *, x: str = "steps", smoothing: float = 0.0) -> Any:
+        """Draw the losses of training and validation with matplotlib.
+
+        Args:
+            axes: The `matplotlib.axes.Axes` to draw into; None for those of a new figure.
+            x: What the x axis counts: "steps", "seconds" or "items".
+            smoothing: Weight in [0, 1) of earlier training losses in the mean that is drawn.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ValueError: The history is empty or did not count items, or an argument is out of range.
+            TypeError: `smoothing` is not a number.
+            ImportError: matplotlib is not installed.
+        """
+        drawn = curves(self, x=x, smoothing=smoothing)
+        if not drawn:
+            raise ValueError("history: expected at least one row to plot, got none")
+        axes = new_axes() if axes is None else axes
+        draw(axes, drawn, x, "loss")
+        return axes
+
+    def _last(self) -> Iterator[str]:
+        for name in ("step", "loss", "validation_loss"):
+            values = self[name]
+            values = values[~np.isnan(values)]
+            if values.size:
+                yield f"{name}={values[-1]:.6g}"
+
     def append(self, record: Record) -> None:
         """Add a row."""
         for name, value in record._asdict().items():
             self._columns[name].append(value)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return the columns; validation losses are stored only for rows that have one."""
+        """Return the columns that a file can hold, as it holds no NaN.
+
+        Validation losses are stored for the rows that have one, and items if they were counted.
+        """
         columns: dict[str, NDArray[Any]] = {name: self[name] for name in Record._fields}
         losses = columns.pop("validation_loss")
+        if np.isnan(columns["items"]).any():
+            del columns["items"]
         rows = np.flatnonzero(~np.isnan(losses))
         return columns | {"validation_row": rows, "validation_loss": losses[rows]}
 
@@ -75,6 +128,8 @@ class History:
             TypeError: A column is of the wrong type.
         """
         names = [name for name in Record._fields if name != "validation_loss"]
+        if "items" not in state:
+            names.remove("items")
         checks.same_names("history", state, (*names, "validation_row", "validation_loss"))
         columns = {name: _column(name, state[name]) for name in names}
         sizes = {column.size for column in columns.values()}
@@ -87,6 +142,7 @@ class History:
         validation = np.full(length, np.nan)
         validation[rows] = losses
         columns["validation_loss"] = validation
+        columns.setdefault("items", np.full(length, np.nan))
         self._columns = {n: array("d", columns[n].tobytes()) for n in Record._fields}
 
 
@@ -104,46 +160,54 @@ def smooth(mean: float | None, value: float) -> float:
     return value if mean is None else mean + _SMOOTHING * (value - mean)
 
 
-class Speed:
-    """Running means of the items and the time of a step."""
-
-    def __init__(self) -> None:
-        self._items: float | None = None
-        self._seconds: float | None = None
-
-    def add(self, items: int, seconds: float) -> None:
-        """Add the measurements of one step."""
-        self._items, self._seconds = smooth(self._items, items), smooth(self._seconds, seconds)
-
-    @property
-    def items_per_second(self) -> float:
-        """Items per second; 0 before the first step."""
-        return (self._items or 0.0) / self._seconds if self._seconds else 0.0
-
-
 class Meter:
-    """Sums over the steps since the last row."""
+    """Measurements of steps: sums since the last row, and running means for the speed.
+
+    Attributes:
+        steps: Number of steps since the last row.
+    """
 
     def __init__(self) -> None:
-        self.steps = self.items = 0
-        self.seconds = self._loss = 0.0
+        self._step_items: float | None = None
+        self._step_seconds: float | None = None
+        self._start_row()
+
+    def _start_row(self) -> None:
+        self.steps = self._items = 0
+        self._seconds = self._loss = 0.0
         self._norms: list[Any] = []  # on a device these stay arrays, so that no step waits
 
     def add(self, loss: float, norm: Any, items: int, seconds: float) -> None:
         """Add the measurements of one step."""
         self.steps += 1
-        self.items += items
-        self.seconds += seconds
+        self._items += items
+        self._seconds += seconds
         self._loss += loss
         self._norms.append(norm)
+        self._step_items = smooth(self._step_items, items)
+        self._step_seconds = smooth(self._step_seconds, seconds)
 
-    def means(self, clip_norm: float) -> dict[str, float]:
-        """Return the means that go into a row; requires at least one step."""
+    @property
+    def items_per_second(self) -> float:
+        """Running mean of the items per second; 0 before the first step."""
+        return (self._step_items or 0.0) / self._step_seconds if self._step_seconds else 0.0
+
+    def end_row(self, clip_norm: float) -> dict[str, float]:
+        """Return the measurements that go into a row, and start the next row.
+
+        Args:
+            clip_norm: The norm to which gradients are clipped; 0 for none.
+
+        Returns:
+            Values of columns of `Record`; there must have been at least one step.
+        """
         norms = [float(norm) for norm in self._norms]
         clipped = sum(norm > clip_norm for norm in norms) if clip_norm else 0
-        return {
+        row = {
             "loss": self._loss / self.steps,
             "gradient_norm": sum(norms) / self.steps,
             "clip_share": clipped / self.steps,
-            "items_per_second": self.items / self.seconds if self.seconds else 0.0,
+            "items_per_second": self._items / self._seconds if self._seconds else 0.0,
         }
+        self._start_row()
+        return row

@@ -37,6 +37,9 @@ class JobOptions:
         None, "Table of comma-separated values to write the history to.", optional(text),
         panel=FILES,
     )  # fmt: skip
+    tensorboard: str | None = option(
+        None, "Folder to write the history to, for TensorBoard.", optional(text), panel=FILES
+    )
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ def run_checkpoint(trainer: Trainer) -> Checkpoint:
     state = {
         "options": asdict(trainer.options),
         "step": trainer.step,
+        "items": stored_items(trainer.items_read),
         "seconds": trainer.seconds,
         "generators": trainer.model.generator_state(),
         "training_loss": trainer.training_loss,
@@ -73,6 +75,7 @@ def restore_run(trainer: Trainer, checkpoint: Checkpoint) -> float:
     trainer.history.load_state_dict(state["history"])
     load_callback_states(trainer.callbacks, state["callbacks"])
     trainer.step = checks.count("step", state["step"])
+    trainer.items_read = items_of(state)
     trainer.training_loss = optional_number("training_loss", state["training_loss"])
     trainer.validation_loss = optional_number("validation_loss", state["validation_loss"])
     return seconds_of(state)
@@ -82,6 +85,17 @@ def seconds_of(state: Mapping[str, Any]) -> float:
     """Return the seconds that a stored run has taken."""
     longest = sys.float_info.max
     return checks.number("seconds", state["seconds"], 0, longest, open_high=True)
+
+
+def stored_items(items: float) -> float | None:
+    """Return a count of items as a file holds it: None if the run did not count them."""
+    return None if math.isnan(items) else items
+
+
+def items_of(state: Mapping[str, Any]) -> float:
+    """Return the items that a stored run has read; NaN if it did not count them."""
+    items = state.get("items")  # files of earlier versions have no count
+    return math.nan if items is None else checks.finite("items", items, 0)
 
 
 def optional_number(name: str, value: Any) -> float | None:

@@ -27,7 +27,7 @@ from rnnfast.training.checkpoint import (
 )
 from rnnfast.training.clock import Clock
 from rnnfast.training.divergence import TrainingError, broken_state, diverged
-from rnnfast.training.history import History, Meter, Record, Speed, smooth
+from rnnfast.training.history import History, Meter, Record, smooth
 from rnnfast.training.learner import Learner, Loss
 from rnnfast.training.measure import rows, validation_loss
 from rnnfast.training.options import RunOptions
@@ -48,9 +48,12 @@ class Trainer:
         schedule: The learning-rate schedule, or None.
         options: Options of the run.
         output: The file for checkpoints, or None.
-        callbacks: The callbacks, starting with those that the options ask for.
+        callbacks: The callbacks, starting with the trainer's own log and those that the options
+            ask for.
         history: The measurements, in rows of `options.log_every` steps.
         step: Number of optimiser steps so far.
+        items_read: Items of training batches so far; NaN in a resumed run that once did not count
+            them.
         training_loss: Running mean of the training loss; None before the first step.
         validation_loss: The last validation loss; None before the first validation.
         stopped: Why the last run ended: "finished", "interrupted" (by a signal) or "stopped" (by
@@ -118,10 +121,10 @@ class Trainer:
         stepped = schedule if isinstance(schedule, Schedule) else None
         self._learner = Learner(model, self.batches, self.loss, optimizer, stepped, items, options)
         self.history = History()
-        self.step = 0
+        self.step, self.items_read = 0, 0.0
         self.training_loss: float | None = None
         self.validation_loss: float | None = None
-        self._meter, self._speed = Meter(), Speed()
+        self._meter = Meter()
         self._measured = math.nan  # the validation loss that is not in a row yet
         self._rate = optimizer.lr
         steps = -(-options.epochs * (self.batches.length or 0) // options.accumulate)
@@ -161,7 +164,7 @@ class Trainer:
     @property
     def items_per_second(self) -> float:
         """Items that training reads per second, not counting validation and the like."""
-        return self._speed.items_per_second
+        return self._meter.items_per_second
 
     @property
     def learning_rate(self) -> float:
@@ -297,8 +300,8 @@ class Trainer:
             self._data_end = True
             return False
         self.step += 1
+        self.items_read += step.items
         self._meter.add(*step)
-        self._speed.add(step.items, step.seconds)
         self.training_loss = smooth(self.training_loss, step.loss)
         return True
 
@@ -362,15 +365,15 @@ class Trainer:
 
     def _record(self) -> None:
         measured, self._measured = self._measured, math.nan
-        meter, self._meter = self._meter, Meter()
-        if meter.steps:
+        if self._meter.steps:
             record = Record(
                 step=self.step,
                 epoch=self.epoch,
                 seconds=self.seconds,
                 validation_loss=measured,
                 learning_rate=self._rate,
-                **meter.means(self.options.clip_norm),
+                items=self.items_read,
+                **self._meter.end_row(self.options.clip_norm),
             )
         elif len(self.history) and not math.isnan(measured):
             record = self.history[-1]._replace(seconds=self.seconds, validation_loss=measured)
