@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -13,6 +15,7 @@ from rnnfast.training import (
     Callback,
     CharLM,
     CharLMTrainer,
+    LiveCurve,
     LiveProgress,
     NotebookProgress,
     PrintProgress,
@@ -69,9 +72,9 @@ def test_a_terminal_is_left_in_order_when_a_run_fails() -> None:
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1  # the cursor, hidden and shown
 
 
-def test_a_notebook_has_one_line_that_is_renewed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return the context that records, as `outputs` and `stdout`, what a notebook would show."""
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)  # IPython may warn about it
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     shell = pytest.importorskip(
@@ -81,10 +84,14 @@ def test_a_notebook_has_one_line_that_is_renewed(
 
     shell.instance()
     try:
-        with capture_output() as captured:
-            run(NotebookProgress(), path=tmp_path / "m.safetensors")
+        yield capture_output
     finally:
         shell.clear_instance()
+
+
+def test_a_notebook_has_one_line_that_is_renewed(tmp_path: Path, notebook: Any) -> None:
+    with notebook() as captured:
+        run(NotebookProgress(), path=tmp_path / "m.safetensors")
     lines = [output.data["text/plain"] for output in captured.outputs]
     assert lines[0].startswith("step 0, epoch 0.00, 0 chars/s")
     assert lines[-1].startswith("step 6, ")
@@ -93,3 +100,28 @@ def test_a_notebook_has_one_line_that_is_renewed(
     assert "--- sample at step 3" in captured.stdout
     assert captured.stdout.endswith("m.safetensors\n")
     assert "step 6, epoch" not in captured.stdout
+
+
+def test_a_notebook_has_one_chart_that_grows(notebook: Any) -> None:
+    with notebook() as captured:
+        run(LiveCurve(seconds=0))
+    assert len({o.transient["display_id"] for o in captured.outputs}) == 1
+    shown = [output.data["text/html"] for output in captured.outputs]
+    assert shown[0] == "History(0 rows)"
+    steps = [re.search(r"rows, step=(\d+)", chart) for chart in shown[1:]]
+    assert [int(found[1]) for found in steps if found] == [2, 4, 6, 6]  # rows, and the end
+    assert shown[-1].startswith("<figure><svg ")
+
+
+def test_a_chart_that_was_just_drawn_waits_for_the_end(notebook: Any) -> None:
+    with notebook() as captured:
+        run(LiveCurve(seconds=3600))
+    assert [output.data["text/html"][:10] for output in captured.outputs] == [
+        "History(0 ",
+        "<figure><s",
+    ]
+
+
+def test_the_pause_of_a_chart_is_checked() -> None:
+    with pytest.raises(ValueError, match="seconds: expected at least 0, got -1"):
+        LiveCurve(-1)
