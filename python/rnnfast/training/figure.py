@@ -68,6 +68,5 @@ def check_installed() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "plots need the package matplotlib, which is not installed: "
-            "pip install 'rnnfast[plots]'"
+            "plots need the package matplotlib, which is not installed: pip install matplotlib"
         ) from error

@@ -43,7 +43,7 @@ class TensorBoardLog(Callback):
         except ImportError as error:
             raise ImportError(
                 "TensorBoardLog needs the package tensorboardX, which is not installed: "
-                "pip install 'rnnfast[tensorboard]'"
+                "pip install tensorboardX"
             ) from error
         self.folder = Path(folder)
         with output_errors(folder):
