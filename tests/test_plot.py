@@ -94,6 +94,15 @@ def test_a_chart_has_a_line_from_corner_to_corner() -> None:
     assert lines[8].split() == ["⠒⠒", "training"]
 
 
+def test_a_long_curve_has_no_gaps_and_keeps_its_peak() -> None:
+    y = np.sin(np.arange(30_000) / 3000)
+    y[17_000] = 2.0
+    field = [line.partition("│")[2] for line in shown(curve(list(range(y.size)), y.tolist()))[1:6]]
+    peak = [i for i, sign in enumerate(field[0]) if sign != " "]
+    assert peak == [int(17_000 / 30_000 * len(field[0]))]
+    assert all(any(line[i] != " " for line in field) for i in range(len(field[0])))
+
+
 def test_a_chart_marks_validations() -> None:
     lines = shown(curve([0, 10], [0, 0], run="a"), curve([5], [1], "validation", "a"))
     field = [line.partition("│")[2] for line in lines[1:6]]

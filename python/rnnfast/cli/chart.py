@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-from rnnfast.training.curves import VALIDATION, Curve, limits
+from rnnfast.training.curves import VALIDATION, Curve, limits, thinned
 
 _COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red")
 _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])  # of a cell's 4 x 2 dots
@@ -37,7 +37,8 @@ def chart(
     runs = list(dict.fromkeys(curve.run for curve in drawn))
     cells = np.full((height, columns), " ", dtype="<U1")
     styles = np.full((height, columns), "", dtype=object)
-    for curve in sorted(drawn, key=lambda curve: curve.kind == VALIDATION):  # marks lie on top
+    for whole in sorted(drawn, key=lambda curve: curve.kind == VALIDATION):  # marks lie on top
+        curve = thinned(whole, 2 * columns)
         x = (curve.x - x_low) / (x_high - x_low)
         y = (y_high - curve.y) / (y_high - y_low)
         if curve.kind == VALIDATION:
@@ -83,15 +84,8 @@ def _line(
     """Return the dots (height, width) of a line through points, given as fractions of both."""
     dots = np.zeros((height, width), dtype=bool)
     steps = 2 * max(height, width)  # between two points, so that the line has no gaps
-    if x.size > steps:  # as many points as there are dots to draw them are a line without gaps
-        dots[_nearest(y, height), _nearest(x, width)] = True
-        return dots
-    for begin in range(max(x.size - 1, 1)):
-        ends = slice(begin, begin + 2)
-        place = np.linspace(0, 1, steps)
-        along = np.arange(x[ends].size)
-        dots[
-            _nearest(np.interp(place, along, y[ends]), height),
-            _nearest(np.interp(place, along, x[ends]), width),
-        ] = True
+    points = np.arange(x.size)
+    places = np.linspace(0, x.size - 1, (x.size - 1) * steps + 1)
+    rows, columns = (np.interp(places, points, values) for values in (y, x))
+    dots[_nearest(rows, height), _nearest(columns, width)] = True
     return dots
