@@ -216,6 +216,31 @@ def test_tensorboard_needs_a_folder_that_can_be_made(tmp_path: Path) -> None:
         TensorBoardLog(tmp_path / "file" / "events")
 
 
+def test_a_full_disk_ends_the_run(tmp_path: Path) -> None:
+    """A limit of the size of files stands for the disk; the process is another, as it is for all.
+
+    tensorboardX's own `SummaryWriter` hangs here.
+    """
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    code = (
+        "import resource, signal, sys\n"
+        "from rnnfast.training import CheckpointError, TensorBoardLog\n"
+        "from trainer_cases import trained\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try:\n"
+        "    trained(99, options={'log_every': 1}, callbacks=[TensorBoardLog(sys.argv[1])])\n"
+        "except CheckpointError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        check=True, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    assert done.stdout == f"{tmp_path}: cannot be written: File too large\n"
+    assert done.stderr == ""
+
+
 def test_a_missing_writer_is_told(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -96,7 +96,8 @@ def test_a_run_of_a_file_without_a_report_goes_on(tmp_path: Path) -> None:
         CharLM(VOCABULARY, SMALL, seed=1), TEXT, run, output=path, callbacks=[StopAt(20)]
     ).run()
     checkpoint = load_checkpoint(path)
-    del checkpoint.training["report"], checkpoint.training["chunks"]
+    for name in ("report", "chunks", "items"):
+        del checkpoint.training[name]
     for name in ("patience", "accumulate", "keep_best", "log_every"):
         del checkpoint.training["options"][name]
     kept = {n: t for n, t in checkpoint.tensors.items() if not n.startswith("training.report.")}
