@@ -48,12 +48,10 @@ class Trainer:
         schedule: The learning-rate schedule, or None.
         options: Options of the run.
         output: The file for checkpoints, or None.
-        callbacks: The callbacks, starting with the trainer's own log and those that the options
-            ask for.
+        callbacks: The callbacks, starting with the run's log and those that the options ask for.
         history: The measurements, in rows of `options.log_every` steps.
         step: Number of optimiser steps so far.
-        items_read: Items of training batches so far; NaN in a resumed run that once did not count
-            them.
+        items_read: Items of training batches so far; NaN if a resumed run did not count them.
         training_loss: Running mean of the training loss; None before the first step.
         validation_loss: The last validation loss; None before the first validation.
         stopped: Why the last run ended: "finished", "interrupted" (by a signal) or "stopped" (by
