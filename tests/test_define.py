@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import traced_cases
 from rnnfast import _core, functional
 from rnnfast.cells import ZOO
 from rnnfast.reference import Cell
+from rnnfast.reference.tape import tanh
 from rnnfast.traced import compile as compile_cell
 from rnnfast.traced import engine
 
@@ -239,6 +241,31 @@ def test_what_is_not_refused_runs(cell: str) -> None:
         accepted += 1
         run(definition["name"])
     assert 0 < accepted < 300
+
+
+def _of_many_products(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
+    """Multiply h by 16 matrices in the first stage, and by 15 others in the second."""
+    (h,) = state
+    early = recurrent(h, *range(16))
+    (last,) = recurrent(tanh(sum(early[1:], x[0] + early[0])), 31)
+    late = recurrent(h, *range(16, 31))
+    return (tanh(sum(late, x[1] + last)),)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_as_many_products_of_h_as_there_may_be(dtype: str) -> None:
+    """Two stages may have more products of h than one; backward sums the gradients of them all."""
+    cell = Cell("many_products", step=_of_many_products, gates=2, recurrent_gates=32)
+    definition = copy.deepcopy(_definition_of(cell)) | {"name": next(NAMES)}
+    for stage in definition["stages"]:  # products of one gate, which the compiler would not make
+        stage[0] = [
+            (*operand, gate, 1)
+            for *operand, first, n in stage[0]
+            for gate in range(first, first + n)
+        ]
+    assert [len(stage[0]) for stage in definition["stages"]] == [16, 16]
+    _core.define(**definition)
+    traced_cases.assert_engine_as_reference(cell, definition["name"], dtype, H=17)
 
 
 def run(name: str) -> None:
