@@ -87,10 +87,10 @@ def test_an_activation_notices_that_its_y_was_changed(kind: Any) -> None:
     layer.backward(before)
 
 
-@pytest.mark.parametrize("kind", ["GELU", "SiLU", "LayerNorm", "Conv1d"])
+@pytest.mark.parametrize("kind", ["GELU", "SiLU", "LayerNorm", "Conv1d", "MergeDirections"])
 def test_a_layer_notices_that_its_x_was_changed(kind: str) -> None:
     layer = getattr(rnnfast, kind)(*{"LayerNorm": (5,), "Conv1d": (5, 2, 3)}.get(kind, ()))
-    x = reals(4, 3, 5)
+    x = reals(4, 3, 6 if kind == "MergeDirections" else 5)
     y = layer(x)
     x *= 2
     with pytest.raises(RuntimeError, match=r"^x(, weight)?: expected the values of the forward"):
@@ -167,6 +167,9 @@ def test_layer_norm_of_a_constant_row_is_its_bias() -> None:
             lambda: rnnfast.Conv1d(3, 4, 5, padding=1, dilation=2)(reals(6, 2, 3)),
             "x: expected at least 7 steps for a kernel of 9 steps and 2 of padding, got 6",
         ),
+        (lambda: rnnfast.MergeDirections("concat"), "how: expected one of sum, mean, product, max"),
+        (lambda: rnnfast.MergeDirections()(reals(5, 3)), r"x: expected shape \(\.\.\., 2\*hidden"),
+        (lambda: rnnfast.MergeDirections()(1.0), r"x: expected shape .* side by side, got \(\)"),
         (lambda: rnnfast.Last(True)(reals(5, 3)), r"x: expected shape \(B, T, C\), got"),
         (lambda: rnnfast.Last()(reals(5, 2, 3), [5, 6]), r"lengths: expected values in \[0, seq_"),
         (lambda: rnnfast.MaxPool()(reals(5, 2, 3), [5]), r"lengths: expected shape \(batch,\)"),
@@ -194,7 +197,7 @@ def test_arrays_and_layers_of_devices_are_refused(monkeypatch: pytest.MonkeyPatc
         ):
             make(device="cuda")
         assert make().device == "cpu"
-    for layer in (rnnfast.Tanh(), rnnfast.Dropout(), rnnfast.Last()):
+    for layer in (rnnfast.Tanh(), rnnfast.Dropout(), rnnfast.MergeDirections(), rnnfast.Last()):
         with pytest.raises(ValueError, match=r"x: expected an array of the CPU, as .* 'cuda'"):
             layer(OnDevice())
 

@@ -125,7 +125,8 @@ def test_gradients_of_recurrent_layers_are_those_of_central_differences(cell: st
 
 def test_lengths_of_a_sequential_model() -> None:
     model = rnnfast.Sequential(
-        rnnfast.GRU(3, 4, dtype="float64", seed=1),
+        rnnfast.GRU(3, 4, bidirectional=True, dtype="float64", seed=1),
+        rnnfast.MergeDirections("product"),
         rnnfast.Conv1d(4, 3, 3, padding="causal", dtype="float64", seed=2),
         rnnfast.Tanh(),
         rnnfast.MeanPool(),

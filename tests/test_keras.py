@@ -98,7 +98,9 @@ def keras_config(cell: str, *, bias: bool = True, **changes: Any) -> dict[str, A
     return config | changes
 
 
-def keras_bidirectional(config: dict[str, Any], merge_mode: str = "concat") -> dict[str, Any]:
+def keras_bidirectional(
+    config: dict[str, Any], merge_mode: str | None = "concat"
+) -> dict[str, Any]:
     """Return the config of Keras's wrapper around a layer."""
     if "unit_forget_bias" in config:
         kind = "LSTM"
@@ -235,7 +237,14 @@ def test_a_keras_bidirectional_that_computes_something_else_is_refused() -> None
     one_way = keras_bidirectional(keras_config("lstm"))
     one_way["backward_layer"] = one_way["layer"]
     for config, message in (
-        (keras_bidirectional(keras_config("lstm"), "sum"), "merge_mode 'concat', .* got 'sum'"),
+        *(
+            (
+                keras_bidirectional(keras_config("lstm"), theirs),
+                f"merge_mode 'concat', .* got '{theirs}'; .*MergeDirections\\('{ours}'\\) after",
+            )
+            for theirs, ours in (("sum", "sum"), ("ave", "mean"), ("mul", "product"))
+        ),
+        (keras_bidirectional(keras_config("lstm"), None), "merge_mode 'concat', .* got None$"),
         (keras_bidirectional(hard), "expected recurrent_activation 'sigmoid', got 'hard_sigmoid'"),
         (one_way, "expected go_backwards=True, got False"),
         (keras_config("lstm"), "layer: expected bidirectional = False"),

@@ -187,6 +187,51 @@ def test_pooling(shape: tuple[int, ...], kind: str, dtype: str) -> None:
     compare(lambda _: getattr(rnnfast, kind)(), Steps(kind), reals(*shape), dtype)
 
 
+MERGED = {
+    "sum": torch.add,
+    "mean": lambda a, b: (a + b) / 2,
+    "product": torch.mul,
+    "max": torch.maximum,
+}
+
+
+class Merged(nn.Module):
+    """A module that merges both halves of the last axis."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def forward(self, x: Any) -> Any:
+        return MERGED[self.how](*x.chunk(2, -1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("how", MERGED)
+@pytest.mark.parametrize("shape", [(2,), (0, 3, 4), (7, 3, 34), (1, 5, 2, 6)])
+def test_merged_directions(shape: tuple[int, ...], how: str, dtype: str) -> None:
+    x = reals(*shape)
+    x[..., 0] = x[..., x.shape[-1] // 2]  # equal values, which share the gradient of the maximum
+    compare(lambda _: rnnfast.MergeDirections(how), Merged(how), x, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("how", MERGED)
+def test_a_model_whose_directions_are_merged(how: str, dtype: str) -> None:
+    def make(dtype: str) -> Any:
+        return rnnfast.Sequential(
+            rnnfast.GRU(3, 5, bidirectional=True, dtype=dtype, seed=1),
+            rnnfast.MergeDirections(how),
+            rnnfast.GRU(5, 4, bidirectional=True, dtype=dtype, seed=2),
+            rnnfast.MergeDirections(how),
+        )
+
+    theirs = nn.Sequential(
+        GRU(3, 5, bidirectional=True), Merged(how), GRU(5, 4, bidirectional=True), Merged(how)
+    )
+    compare(make, theirs, reals(6, 3, 3), dtype)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("pooling", ["Last", "MeanPool", "MaxPool"])
 def test_a_model_of_many_layers_is_that_of_torch(pooling: str, dtype: str) -> None:

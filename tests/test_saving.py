@@ -63,7 +63,8 @@ def sequence_layers() -> list[Module]:
     return [
         rnnfast.Conv1d(3, 4, 3, padding="causal"),
         rnnfast.Residual(rnnfast.Sequential(rnnfast.LayerNorm(4), Linear(4, 4), rnnfast.SiLU())),
-        rnnfast.GRU(4, 5),
+        rnnfast.GRU(4, 5, bidirectional=True),
+        rnnfast.MergeDirections("max"),
         rnnfast.Last(),
         rnnfast.Dropout(0.3),
         Linear(5, 2),
@@ -139,7 +140,7 @@ def test_a_sequential_computes_the_same(tmp_path: Path) -> None:
     model.eval()
     np.testing.assert_array_equal(other(x, lengths), model(x, lengths))
     np.testing.assert_array_equal(rnnfast.load(tmp_path / "m")(x), model(x))
-    assert other.train()[4].p == 0.3  # type: ignore[attr-defined]
+    assert other.train()[5].p == 0.3  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])

@@ -123,6 +123,7 @@ def test_models_that_cannot_go_step_by_step_say_why() -> None:
     cases: list[tuple[tuple[Any, ...], type[Exception], str]] = [
         ((rnnfast.GRU(I, H, bidirectional=True),), ValueError, "expected a layer of one direction"),
         ((gru, rnnfast.Last()), ValueError, "can go step by step, got Last"),
+        ((rnnfast.MergeDirections(),), ValueError, "can go step by step, got MergeDirections"),
         ((gru, rnnfast.MeanPool()), ValueError, "can go step by step, got MeanPool"),
         ((rnnfast.Conv1d(I, H, 3), gru), ValueError, "padding='causal'"),
         ((rnnfast.Conv1d(I, H, 3, padding="same"),), ValueError, "padding='causal'"),

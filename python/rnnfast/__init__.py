@@ -41,6 +41,7 @@ from rnnfast.layers.containers import Residual, Sequential
 from rnnfast.layers.convolution import Conv1d
 from rnnfast.layers.dense import Embedding, Linear
 from rnnfast.layers.dropout import Dropout
+from rnnfast.layers.merging import MergeDirections
 from rnnfast.layers.module import Module, load
 from rnnfast.layers.module_lists import ModuleDict, ModuleList
 from rnnfast.layers.named import GRU, LSTM, RNN, PeepholeLSTM
@@ -93,6 +94,7 @@ __all__ = [
     "LinearWarmup",
     "MaxPool",
     "MeanPool",
+    "MergeDirections",
     "Module",
     "ModuleDict",
     "ModuleList",

@@ -14,6 +14,7 @@ Config: TypeAlias = "Mapping[str, Any]"
 _LAYERS = ("SimpleRNN", "LSTM", "GRU")
 _WRAPPERS = ("Bidirectional", "RNN")
 _RNN_CELLS = {"tanh": "rnn_tanh", "relu": "rnn_relu"}  # by the activation
+_MERGED = {"sum": "sum", "ave": "mean", "mul": "product"}  # `how` of MergeDirections
 _GRU_CELLS = {True: "gru", False: "gru_reset_before"}  # by reset_after
 
 
@@ -56,10 +57,17 @@ def _check_layer(label: str, layer: Recurrent, config: Config) -> None:
     if not bidirectional:
         _check_direction(label, layer, class_name, options, backwards=False)
         return
-    if options["merge_mode"] != "concat":
+    merge_mode = options["merge_mode"]
+    if merge_mode != "concat":
+        cure = (
+            "; load it with config | {'merge_mode': 'concat'}, and put "
+            f"rnnfast.MergeDirections({_MERGED[merge_mode]!r}) after the layer"
+            if merge_mode in _MERGED
+            else ""
+        )
         raise ValueError(
             f"{label}: expected merge_mode 'concat', which puts both directions side by side, got "
-            f"{options['merge_mode']!r}"
+            f"{merge_mode!r}{cure}"
         )
     _check_direction(
         label, layer, *_named(f"{label}['layer']", options.get("layer")), backwards=False

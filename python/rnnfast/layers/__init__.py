@@ -5,6 +5,7 @@ from rnnfast.layers.containers import Residual, Sequential
 from rnnfast.layers.convolution import Conv1d
 from rnnfast.layers.dense import Embedding, Linear
 from rnnfast.layers.dropout import Dropout
+from rnnfast.layers.merging import MergeDirections
 from rnnfast.layers.module import Module
 from rnnfast.layers.named import GRU, LSTM, RNN, PeepholeLSTM
 from rnnfast.layers.normalization import LayerNorm
@@ -26,6 +27,7 @@ __all__ = [
     "Linear",
     "MaxPool",
     "MeanPool",
+    "MergeDirections",
     "Module",
     "Parameter",
     "PeepholeLSTM",
