@@ -109,9 +109,7 @@ class BackwardProgram {
   }
   void load_carry(int i, T* to) const {
     const Place<T> from = carry(i);
-    for_vectors([&](Index at, Index o, int v, Index, Index, int) {
-      V::load(from.at + o * from.stride + v * W).store(to + at);
-    });
+    fill(to, [&](Index, Index o, int v, Index, Index, int) { return read(from, o, v); });
   }
   // Loads the gradient of h in one pass, which works without an opening stage.
   void load_dh(T* to) const {
@@ -122,12 +120,10 @@ class BackwardProgram {
       const int p = l_.products.made[i];
       if (l_.products.item[p].operand.from == Operand::kState) products[count++] = product(p);
     }
-    for_vectors([&](Index at, Index o, int v, Index row, Index unit, int lanes) {
-      V sum = V::load(from.at + o * from.stride + v * W);
-      for (int i = 0; i < count; ++i)
-        sum = sum + V::load(products[i].at + o * products[i].stride + v * W);
-      if (b_.dy) sum = sum + V::load(b_.dy + row * b_.y_stride + unit, lanes);
-      sum.store(to + at);
+    fill(to, [&](Index, Index o, int v, Index row, Index unit, int lanes) {
+      V sum = read(from, o, v);
+      for (int i = 0; i < count; ++i) sum = sum + read(products[i], o, v);
+      return b_.dy ? sum + V::load(b_.dy + row * b_.y_stride + unit, lanes) : sum;
     });
   }
 
@@ -142,7 +138,7 @@ class BackwardProgram {
       const Place<T> from = product(p);
       for_vectors([&](Index, Index o, int v, Index, Index, int) {
         T* to = dh.at + o * dh.stride + v * W;
-        (V::load(to) + V::load(from.at + o * from.stride + v * W)).store(to);
+        (V::load(to) + read(from, o, v)).store(to);
       });
     }
     if (!l_.info.opens) return;
@@ -222,14 +218,24 @@ class BackwardProgram {
           l_.lanes(b_.hidden, vector));
       }
   }
+  // Fills a buffer with the vectors that f returns.
+  template <class Function>
+  RNNFAST_INLINE void fill(T* to, Function&& f) const {
+    for_vectors([&](Index at, Index o, int v, Index row, Index unit, int lanes) {
+      f(at, o, v, row, unit, lanes).store(to + at);
+    });
+  }
+  static RNNFAST_INLINE V read(Place<T> from, Index o, int v) {
+    return V::load(from.at + o * from.stride + v * W);
+  }
   void load_rows(const T* from, Index stride, T* to) const {
-    for_vectors([&](Index at, Index, int, Index row, Index unit, int lanes) {
-      V::load(from + row * stride + unit, lanes).store(to + at);
+    fill(to, [&](Index, Index, int, Index row, Index unit, int lanes) {
+      return V::load(from + row * stride + unit, lanes);
     });
   }
   void add_rows(const T* from, Index stride, T* to) const {
-    for_vectors([&](Index at, Index, int, Index row, Index unit, int lanes) {
-      (V::load(to + at) + V::load(from + row * stride + unit, lanes)).store(to + at);
+    fill(to, [&](Index at, Index, int, Index row, Index unit, int lanes) {
+      return V::load(to + at) + V::load(from + row * stride + unit, lanes);
     });
   }
   void load_h_before(T* to) const {
@@ -245,9 +251,9 @@ class BackwardProgram {
       const Operand operand = l_.products.item[p].operand;
       if (operand.from != Operand::kValue || operand.index != value) continue;
       const Place<T> from = product(p);
-      for_vectors([&](Index at, Index o, int v, Index, Index, int) {
-        const V term = V::load(from.at + o * from.stride + v * W);
-        (is_first ? term : V::load(to + at) + term).store(to + at);
+      fill(to, [&](Index at, Index o, int v, Index, Index, int) {
+        const V term = read(from, o, v);
+        return is_first ? term : V::load(to + at) + term;
       });
       is_first = false;
     }
@@ -258,11 +264,11 @@ class BackwardProgram {
     const TracedCell& cell = *b_.code->traced;
     const Place<T> from = place(PlaceKind::slot, cell.norms[norm].slot);
     const Place<T> d = place(PlaceKind::dnorm, norm);
-    for_vectors([&](Index at, Index o, int v, Index row, Index, int) {
+    fill(to, [&](Index, Index o, int v, Index row, Index, int) {
       const T* moments = b_.moments + (norm * b_.moments_norm + row) * 4;
-      const V n = (V::load(from.at + o * from.stride + v * W) - V(moments[0])) * V(moments[1]);
-      const V centred = V::load(d.at + o * d.stride + v * W) - V(moments[2]);
-      ((centred - n * V(moments[3])) * V(moments[1])).store(to + at);
+      const V n = (read(from, o, v) - V(moments[0])) * V(moments[1]);
+      const V centred = read(d, o, v) - V(moments[2]);
+      return (centred - n * V(moments[3])) * V(moments[1]);
     });
   }
   void store_gate(int gate, const T* from) const {
