@@ -198,6 +198,8 @@ if DEVICE != "cpu":
         name = Path(item.path).name
         if name in NOT_OF_DEVICES:
             pytest.skip(f"of the CPU alone: {NOT_OF_DEVICES[name]}")
+        if of_cpu := item.get_closest_marker("cpu_only"):
+            pytest.skip(f"of the CPU alone: {of_cpu.args[0]}")
         if name in LONG_ON_THE_EMULATOR and DEVICE != "cuda":
             pytest.skip(f"too long for the emulator: {LONG_ON_THE_EMULATOR[name]}")
         try:

@@ -332,6 +332,10 @@ def change(what: str, layer: Layer, x: np.ndarray, state: np.ndarray | None = No
         state.fill(0.25)
 
 
+of_arrays = pytest.mark.cpu_only("the check of the arrays that backward reads again")
+
+
+@of_arrays
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("shape", [(1, 1, 3), (40, 30, 50)])
 @pytest.mark.parametrize("what", ["x", "state", "weights"])
@@ -354,6 +358,7 @@ def test_what_backward_reads_again_must_not_change(
     layer.backward(y)  # everything is as it was
 
 
+@of_arrays
 @pytest.mark.parametrize("shape", [(1, 3), (40, 30, 50)])
 @pytest.mark.parametrize("what", ["x", "weights"])
 def test_what_the_backward_of_linear_reads_again_must_not_change(
@@ -402,6 +407,7 @@ layer.backward(y)
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
+@of_arrays
 def test_y_is_read_only_in_training_as_backward_reads_it() -> None:
     for batch_first in (False, True):
         y, _ = rnnfast.GRU(3, 5, batch_first=batch_first)(reals(4, 2, 3))
@@ -411,6 +417,7 @@ def test_y_is_read_only_in_training_as_backward_reads_it() -> None:
             y.flags.writeable = True
 
 
+@of_arrays
 @pytest.mark.parametrize("shape", [(1, 1, 3), (40, 30, 50)])
 def test_a_change_of_y_by_who_does_not_know_that_it_is_read_only_is_noticed(
     shape: tuple[int, int, int],

@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import rnnfast
+from rnnfast._engine import backend
 from rnnfast.cells import tanh
 from rnnfast.layers.stream_plan import DeviceStepper
 
@@ -337,6 +338,7 @@ def test_a_stream_keeps_its_weights_whatever_becomes_of_the_layers(mode: bool) -
     assert not layer.eval()(x)[0].any()
 
 
+@pytest.mark.cpu_only("weights that are read-only in evaluation")
 def test_streams_of_layers_in_evaluation_share_the_weights() -> None:
     layer = layer_of("lstm")
     first, second = layer.stream(), layer.stream(3)
@@ -350,6 +352,8 @@ def test_streams_of_layers_in_evaluation_share_the_weights() -> None:
 
 
 def test_another_process_goes_on_with_a_cell_that_it_lacks(tmp_path: Any) -> None:
+    if backend.get(None).name == "emulated":
+        pytest.skip("a pickled array of the emulator is one of this process")
     cell = rnnfast.Cell(
         "own", lambda x, recurrent, state, _: (tanh(x[0] + 0.5 * recurrent(state[0])[0]),)
     )
@@ -400,7 +404,7 @@ def test_the_input_of_a_model_is_checked() -> None:
     for x, error, message in [
         (np.zeros((2, I), "f4"), ValueError, r"expected shape \(2,\) for indices, got \(2, 6\)"),
         (np.zeros(2, "f4"), TypeError, "x: expected an array of integers"),
-        (np.array([0, 4]), IndexError, r"x: expected indices in \[0, 4\), got 4"),
+        (np.array([0, 4]), IndexError, r"x: expected indices in .*\[0, 4\), got 4"),
         (np.array([0, 2**64 - 1], np.uint64), IndexError, "x: expected indices in"),
     ]:
         with pytest.raises(error, match=message):
