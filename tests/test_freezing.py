@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import cases
 import rnnfast
-from rnnfast import Embedding, Linear, Module
+from cases import Case
+from rnnfast import Embedding, Linear, Module, functional
+from rnnfast._engine import backends
 
 
 class Tagger(Module):
@@ -69,9 +72,65 @@ def test_backward_adds_nothing_to_what_is_frozen_and_the_rest_keeps_its_bits(
         np.testing.assert_array_equal(gradient, free[name], err_msg=name)
 
 
+CASES = [
+    Case("lstm", T=3, B=1, L=2, D=2),
+    Case("gru", T=2, B=2, indices=True),
+    Case("gru", T=30, B=7, I=5, H=17, L=2, D=2),
+    Case("lstm", T=30, B=7, I=5, H=17, indices=True),
+    Case("lstm", T=30, B=7, I=5, H=17, P=6),
+    Case("lstm", T=30, B=7, I=5, H=17, precision="bfloat16"),
+    Case("rnn_tanh", T=30, B=7, I=5, H=17, bias=False),
+    Case("mut3", T=30, B=7, I=5, H=17),
+    Case("peephole_lstm", T=3, B=1),
+    Case("peephole_lstm", T=30, B=7, I=5, H=17, lengths=True),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_gradients_that_nobody_wants_are_left_out_and_the_rest_keeps_its_bits(case: Case) -> None:
+    _, _, reserve = cases.forward(case, training=True)
+    data, backend = cases.make_data(case), backends.get(None)
+
+    def gradients(wanted: set[str]) -> dict[str, np.ndarray]:
+        """Return all results, given arrays to add to for the weights that are wanted."""
+        given = [
+            functional.Weights(
+                *(
+                    None if w is None or kind not in wanted else backend.asarray(np.ones_like(w))
+                    for kind, w in zip(cases.KINDS, layer, strict=True)
+                )
+            )
+            for layer in data.weights
+        ]
+        dx, dstate, got = functional.backward(reserve, data.dy, data.dstate, dweights=given)
+        assert all(a is b for a, b in zip(got, given, strict=True))
+        results = cases.named(data.dy, (), dx, dstate, given, case.D)
+        return {name: backends.to_host(value) for name, value in results.items()}
+
+    there = {kind for kind, w in zip(cases.KINDS, data.weights[0], strict=True) if w is not None}
+    all_results = gradients(there)
+    for wanted in (set(), *({kind} for kind in there), *(there - {kind} for kind in there)):
+        got = gradients(wanted)
+        left_out = {f"d{kind}_l" for kind in there - wanted}
+        expected = {n: a for n, a in all_results.items() if not n.startswith(tuple(left_out))}
+        cases.assert_identical(got, expected)
+
+
+def test_a_gradient_of_a_weight_that_is_missing_is_refused() -> None:
+    case = Case("gru", bias=False)
+    data = cases.make_data(case)
+    _, _, reserve = cases.forward(case, training=True)
+    given = functional.Weights(*(None if w is None else np.zeros_like(w) for w in data.weights[0]))
+    for name, size in (("bias_ih", 24), ("weight_channel", 8)):
+        with pytest.raises(ValueError, match=rf"dweights\[0\].{name}: expected none, as the wei"):
+            functional.backward(
+                reserve, data.dy, dweights=[given._replace(**{name: np.zeros(size, "f")})]
+            )
+
+
 @pytest.mark.parametrize("layer", [rnnfast.Conv1d(3, 4, 2, seed=1), rnnfast.LayerNorm(3)])
-@pytest.mark.parametrize("frozen", ["weight", "bias"])
-def test_other_layers_add_nothing_to_what_is_frozen(layer: Any, frozen: str) -> None:
+@pytest.mark.parametrize("frozen", [["weight"], ["bias"], ["weight", "bias"]])
+def test_other_layers_add_nothing_to_what_is_frozen(layer: Any, frozen: list[str]) -> None:
     x = np.random.default_rng(2).standard_normal((5, 2, 3)).astype("float32")
 
     def gradients() -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -83,11 +142,12 @@ def test_other_layers_add_nothing_to_what_is_frozen(layer: Any, frozen: str) -> 
     layer.unfreeze()
     free, dx = gradients()
     assert all(gradient.any() for gradient in free.values())
-    getattr(layer, frozen).requires_grad = False
+    for name in frozen:
+        getattr(layer, name).requires_grad = False
     got, got_dx = gradients()
     np.testing.assert_array_equal(got_dx, dx)
     for name, gradient in got.items():
-        np.testing.assert_array_equal(gradient, 0 if name == frozen else free[name], err_msg=name)
+        np.testing.assert_array_equal(gradient, 0 if name in frozen else free[name], err_msg=name)
 
 
 def test_tensors_add_nothing_to_what_is_frozen() -> None:

@@ -13,7 +13,7 @@ import pytest
 import cases
 import rnnfast
 from rnnfast import GRU, LSTM, Embedding, Linear, Module, Parameter
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 
 
 def zeros(*shape: int) -> np.ndarray:
@@ -27,8 +27,10 @@ class Stack(Module):
         super().__init__()
         self.layers = [GRU(3, 4, seed=seed), GRU(4, 4, 2, dropout=0.5, seed=seed)]
         self.heads = {"one": Linear(4, 2, seed=seed), "more": (Linear(4, 1, seed=seed), [])}
-        on = backend.get(None)
-        self.scale = Parameter("any", on.asarray(np.ones(2, np.float32)), on.asarray(zeros(2)))
+        backend = backends.get(None)
+        self.scale = Parameter(
+            "any", backend.asarray(np.ones(2, np.float32)), backend.asarray(zeros(2))
+        )
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         for layer in self.layers:

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import rnnfast
-from rnnfast._engine import backend
+from rnnfast._engine import backends
 from rnnfast.cells import tanh
 from rnnfast.layers.stream_plan import DeviceStepper
 
@@ -352,7 +352,7 @@ def test_streams_of_layers_in_evaluation_share_the_weights() -> None:
 
 
 def test_another_process_goes_on_with_a_cell_that_it_lacks(tmp_path: Any) -> None:
-    if backend.get(None).name == "emulated":
+    if backends.get(None).name == "emulated":
         pytest.skip("a pickled array of the emulator is one of this process")
     cell = rnnfast.Cell(
         "own", lambda x, recurrent, state, _: (tanh(x[0] + 0.5 * recurrent(state[0])[0]),)

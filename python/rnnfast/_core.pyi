@@ -485,7 +485,7 @@ def backward(
     reserve: Reserve, dy: typing.Any, dstate: typing.Any, need_dx: bool, dweights: typing.Any
 ) -> typing.Any:
     """
-    dx, the gradients of the initial states and those of the weights; the latter are added to dweights, and not returned, if that is given. None as in forward.
+    dx, the gradients of the initial states and those of the weights; the latter are added to dweights, and not returned, if that is given; where it has None, they are not computed. None as in forward.
     """
 
 def cache_info() -> dict[str, int]:
@@ -504,7 +504,7 @@ def convolution_backward(
     dy: numpy.typing.NDArray[numpy.float32],
     x: numpy.typing.NDArray[numpy.float32],
     weight: numpy.typing.NDArray[numpy.float32],
-    dweight: numpy.typing.NDArray[numpy.float32],
+    dweight: numpy.typing.NDArray[numpy.float32] | None,
     dbias: numpy.typing.NDArray[numpy.float32] | None,
     stride: typing.SupportsInt | typing.SupportsIndex,
     dilation: typing.SupportsInt | typing.SupportsIndex,
@@ -512,7 +512,7 @@ def convolution_backward(
     need_dx: bool,
 ) -> numpy.typing.NDArray[numpy.float32] | None:
     """
-    Returns dx and adds to dweight and dbias.
+    Returns dx and adds to dweight and dbias, unless they are None.
     """
 
 @typing.overload
@@ -521,7 +521,7 @@ def convolution_backward(
     dy: numpy.typing.NDArray[numpy.float64],
     x: numpy.typing.NDArray[numpy.float64],
     weight: numpy.typing.NDArray[numpy.float64],
-    dweight: numpy.typing.NDArray[numpy.float64],
+    dweight: numpy.typing.NDArray[numpy.float64] | None,
     dbias: numpy.typing.NDArray[numpy.float64] | None,
     stride: typing.SupportsInt | typing.SupportsIndex,
     dilation: typing.SupportsInt | typing.SupportsIndex,
@@ -529,7 +529,7 @@ def convolution_backward(
     need_dx: bool,
 ) -> numpy.typing.NDArray[numpy.float64] | None:
     """
-    Returns dx and adds to dweight and dbias.
+    Returns dx and adds to dweight and dbias, unless they are None.
     """
 
 @typing.overload
@@ -804,12 +804,12 @@ def layer_norm_backward(
     x: numpy.typing.NDArray[numpy.float32],
     moments: numpy.typing.NDArray[numpy.float32],
     weight: numpy.typing.NDArray[numpy.float32],
-    dweight: numpy.typing.NDArray[numpy.float32],
+    dweight: numpy.typing.NDArray[numpy.float32] | None,
     dbias: numpy.typing.NDArray[numpy.float32] | None,
     need_dx: bool,
 ) -> numpy.typing.NDArray[numpy.float32] | None:
     """
-    Returns dx and adds to dweight and dbias.
+    Returns dx and adds to dweight and dbias, unless they are None.
     """
 
 @typing.overload
@@ -819,12 +819,12 @@ def layer_norm_backward(
     x: numpy.typing.NDArray[numpy.float64],
     moments: numpy.typing.NDArray[numpy.float64],
     weight: numpy.typing.NDArray[numpy.float64],
-    dweight: numpy.typing.NDArray[numpy.float64],
+    dweight: numpy.typing.NDArray[numpy.float64] | None,
     dbias: numpy.typing.NDArray[numpy.float64] | None,
     need_dx: bool,
 ) -> numpy.typing.NDArray[numpy.float64] | None:
     """
-    Returns dx and adds to dweight and dbias.
+    Returns dx and adds to dweight and dbias, unless they are None.
     """
 
 @typing.overload

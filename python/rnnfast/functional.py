@@ -214,7 +214,8 @@ def backward(
         dstate: Gradients of the final states, (L*D, B, H) each; None for zeros.
         need_dx: Whether to compute the gradient of x (integer x never has one).
         dweights: Arrays to which the gradients of the weights are added: C-contiguous, with the
-            structure, dtype and shapes of the weights; None to return new arrays.
+            structure, dtype and shapes of the weights; None to return new arrays. A None in place
+            of one of these arrays saves the computation of its gradient.
 
     Returns:
         dx (T, B, I) or None; the gradients of the initial states; and the gradients of the weights,

@@ -73,7 +73,7 @@ def checked_gradients(
 
 
 def checked_dweights(backend: Backend, core: Any, dweights: Sequence[Weights]) -> list[Weights]:
-    """Check the arrays to which `backward` adds the gradients of the weights."""
+    """Check the arrays to which `backward` adds the gradients of the weights; None for no sum."""
     dtype: np.dtype[np.floating] = np.dtype(core.dtype)
     if len(dweights) != len(core.weights):
         raise ValueError(
@@ -83,10 +83,9 @@ def checked_dweights(backend: Backend, core: Any, dweights: Sequence[Weights]) -
     for i, (weights, gradients) in enumerate(zip(core.weights, dweights, strict=True)):
         for field, weight, gradient in zip(Weights._fields, weights, gradients, strict=True):
             name = f"dweights[{i}].{field}"
-            if (weight is None) != (gradient is None):
-                expected, got = ("none", "an array") if weight is None else ("an array", "none")
-                raise ValueError(f"{name}: expected {expected}, as the weights have, got {got}")
-            if weight is not None and gradient is not None:
+            if gradient is not None:
+                if weight is None:
+                    raise ValueError(f"{name}: expected none, as the weights have, got an array")
                 checks.output_array(name, gradient, dtype, backend)
                 checks.shape(name, gradient, weight.shape, "of the weight")
     return [Weights(*gradients) for gradients in dweights]

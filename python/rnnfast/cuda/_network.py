@@ -169,12 +169,18 @@ class Network:
     ) -> tuple[Array | None, tuple[Array, ...], list[Any] | None]:
         """dx, the gradients of the initial states and those of the weights, if new."""
         backend = self.backend
-        new = None
-        if dweights is None:
-            new = [
-                type(w)(*(None if a is None else backend.zeros(*a.shape) for a in w))
-                for w in self.weights
-            ]
+        sums = [  # the kernels add to all, also where `dweights` has None for what nobody wants
+            type(w)(
+                *(
+                    backend.zeros(*a.shape) if a is not None and given is None else given
+                    for a, given in zip(w, to, strict=True)
+                )
+            )
+            for w, to in zip(
+                self.weights, dweights or [(None,) * len(w) for w in self.weights], strict=True
+            )
+        ]
+        new = sums if dweights is None else None
         dfinal = dstate or (None,) * self.states
         dx = backend.floats(*self.x.shape) if need_dx and not self.indexed else None
         if self.empty:
@@ -187,7 +193,7 @@ class Network:
             dfinal=self._addresses(dfinal),
             dx=backend.address(dx),
             dinitial=self._addresses(dinitial),
-            dweights=self._weight_addresses(dweights or new or ()),
+            dweights=self._weight_addresses(sums),
             reserve=backend.pointer(reserve),
             workspace=backend.pointer(workspace),
             stream=backend.stream(),

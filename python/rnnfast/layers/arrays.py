@@ -158,8 +158,3 @@ def check_unchanged(
 def trained_gradient(parameter: Parameter | None) -> RealArray | None:
     """Return a parameter's gradient array, or None if it is frozen or the layer lacks it."""
     return parameter.grad if parameter is not None and parameter.requires_grad else None
-
-
-def added_gradient(parameter: Parameter) -> RealArray:
-    """Return a parameter's gradient array, or one to throw away if the parameter is frozen."""
-    return parameter.grad if parameter.requires_grad else np.zeros_like(parameter.grad)

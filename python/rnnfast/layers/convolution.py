@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from rnnfast import _core
 from rnnfast._engine import checks, seeds
 from rnnfast._engine.checks import IntArray, RealArray
-from rnnfast.layers.arrays import added_gradient, check_unchanged, trained_gradient
+from rnnfast.layers.arrays import check_unchanged, trained_gradient
 from rnnfast.layers.axes import time_first
 from rnnfast.layers.module import uniform
 from rnnfast.layers.sequences import SequenceLayer, clear_after, sequences, spans
@@ -142,7 +142,7 @@ class Conv1d(SequenceLayer):
             dy=array if after is None else _cut(array, after),
             x=x,
             weight=self.weight.value,
-            dweight=added_gradient(self.weight),
+            dweight=trained_gradient(self.weight),
             dbias=trained_gradient(self.bias),
             stride=self.stride,
             dilation=self.dilation,

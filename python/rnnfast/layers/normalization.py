@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from rnnfast import _core
 from rnnfast._engine import checks
 from rnnfast._engine.checks import RealArray
-from rnnfast.layers.arrays import CpuLayer, added_gradient, check_unchanged, trained_gradient
+from rnnfast.layers.arrays import CpuLayer, check_unchanged, trained_gradient
 from rnnfast.layers.stream_layers import StreamLayer, StreamLayerNorm
 
 _Kept = tuple[RealArray, RealArray, int]  # x, moments, fingerprint of x and the weight
@@ -85,7 +85,7 @@ class LayerNorm(CpuLayer):
             x=x,
             moments=moments,
             weight=self.weight.value,
-            dweight=added_gradient(self.weight),
+            dweight=trained_gradient(self.weight),
             dbias=trained_gradient(self.bias),
             need_dx=need_dx,
         )

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -43,6 +44,16 @@ Array<T> new_array(std::span<const long> shape) {
 template <class T>
 Array<T> new_array(std::initializer_list<long> shape) {
   return new_array<T>(std::span<const long>(shape.begin(), shape.size()));
+}
+
+// The data of an array that is written to, or null without one.
+template <class T>
+T* data_of(std::optional<Array<T>>& array) {
+  return array ? array->mutable_data() : nullptr;
+}
+template <class T>
+pybind11::handle handle_of(const std::optional<Array<T>>& array) {
+  return array ? pybind11::handle(*array) : pybind11::handle();
 }
 
 // Whether an object is an array of exactly this type, aligned and in C order. Masked arrays do not

@@ -40,7 +40,7 @@ Array<T> linear_forward(const Array<T>& x, const Array<T>& weight,
                             y.mutable_data(), rows,          outputs,
                             inputs,           false};
   const WithoutGil released(double(rows) * double(inputs) * double(outputs),
-                            {x, weight, bias ? py::handle(*bias) : py::handle()});
+                            {x, weight, handle_of(bias)});
   const int threads = product_threads(rows * inputs * outputs);
   const Buffer workspace = Buffer::allocate(
       sizeof(T) * dense<T>().product_workspace(ProductForm::nt, rows, outputs, inputs, threads));
@@ -63,15 +63,13 @@ std::optional<Array<T>> linear_backward(const Array<T>& dy, const Array<T>& x,
   if (dbias) check_size("dbias", dbias->size(), "out_features", outputs);
   std::optional<Array<T>> dx;
   if (need_dx) dx = new_array<T>(extended(x, x.ndim() - 1, inputs));
-  const ProductArgs<T> to_dw{
-      dy.data(), x.data(), nullptr, dweight ? dweight->mutable_data() : nullptr,
-      outputs,   inputs,   rows,    true};
-  const ProductArgs<T> to_dx{dy.data(), weight.data(), nullptr, dx ? dx->mutable_data() : nullptr,
+  const ProductArgs<T> to_dw{dy.data(), x.data(), nullptr, data_of(dweight),
+                             outputs,   inputs,   rows,    true};
+  const ProductArgs<T> to_dx{dy.data(), weight.data(), nullptr, data_of(dx),
                              rows,      inputs,        outputs, false};
-  T* db = dbias ? dbias->mutable_data() : nullptr;
+  T* db = data_of(dbias);
   const WithoutGil released(2. * double(rows) * double(inputs) * double(outputs),
-                            {dy, x, weight, dweight ? py::handle(*dweight) : py::handle(),
-                             dbias ? py::handle(*dbias) : py::handle()});
+                            {dy, x, weight, handle_of(dweight), handle_of(dbias)});
   const DenseKernels<T>& kernels = dense<T>();
   const int threads = product_threads(2 * rows * inputs * outputs);
   const long size_dw = kernels.product_workspace(ProductForm::tn, outputs, inputs, rows, threads);
@@ -168,12 +166,11 @@ std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
                                  classes,        ignore_index,
                                  weights,        label_smoothing,
                                  sum_of_weights, !mean ? T(1) : total > 0 ? T(1.0 / total) : T(0),
-                                 row_losses,     dlogits ? dlogits->mutable_data() : nullptr};
+                                 row_losses,     data_of(dlogits)};
   double sum = 0;
   {
     const WithoutGil released(8. * double(rows) * double(classes),
-                              {logits, weight ? py::handle(*weight) : py::handle(),
-                               losses ? py::handle(*losses) : py::handle()});
+                              {logits, handle_of(weight), handle_of(losses)});
     share(rows, 1, 8 * rows * classes,
           [&](long begin, long end) { dense<T>().cross_entropy(args, begin, end); });
     for (long n = 0; n < rows; ++n) sum += row_losses[n];

@@ -95,10 +95,9 @@ std::pair<Array<T>, std::optional<Array<T>>> layer_norm_forward(const Array<T>& 
   Array<T> y = new_like(x);
   std::optional<Array<T>> moments;
   if (need_moments) moments = new_array<T>({args.rows, 2});
-  T *to = y.mutable_data(), *kept = moments ? moments->mutable_data() : nullptr;
+  T *to = y.mutable_data(), *kept = data_of(moments);
   {
-    const WithoutGil released(4. * double(x.size()),
-                              {x, weight, bias ? py::handle(*bias) : py::handle()});
+    const WithoutGil released(4. * double(x.size()), {x, weight, handle_of(bias)});
     share(args.rows, 1, 4 * x.size(),
           [&](long begin, long end) { dense<T>().layer_norm(args, to, kept, begin, end); });
   }
@@ -108,28 +107,28 @@ std::pair<Array<T>, std::optional<Array<T>>> layer_norm_forward(const Array<T>& 
 template <class T>
 std::optional<Array<T>> layer_norm_backward(const Array<T>& dy, const Array<T>& x,
                                             const Array<T>& moments, const Array<T>& weight,
-                                            Array<T>& dweight, std::optional<Array<T>>& dbias,
-                                            bool need_dx) {
+                                            std::optional<Array<T>>& dweight,
+                                            std::optional<Array<T>>& dbias, bool need_dx) {
   const LayerNormArgs<T> args = layer_norm_args(x, weight, std::optional<Array<T>>(), 0);
   check_size("dy.size", dy.size(), "size of x", x.size());
   check_size("moments.size", moments.size(), "2 * rows of x", 2 * args.rows);
-  check_size("dweight.size", dweight.size(), "size of weight", args.width);
+  if (dweight) check_size("dweight.size", dweight->size(), "size of weight", args.width);
   if (dbias) check_size("dbias.size", dbias->size(), "size of weight", args.width);
   std::optional<Array<T>> dx;
   if (need_dx) dx = new_like(x);
   const T *from = dy.data(), *kept = moments.data();
-  T *to = dx ? dx->mutable_data() : nullptr, *dw = dweight.mutable_data();
-  T* db = dbias ? dbias->mutable_data() : nullptr;
-  const WithoutGil released(8. * double(x.size()), {dy, x, moments, weight, dweight,
-                                                    dbias ? py::handle(*dbias) : py::handle()});
+  T *to = data_of(dx), *dw = data_of(dweight), *db = data_of(dbias);
+  const WithoutGil released(8. * double(x.size()),
+                            {dy, x, moments, weight, handle_of(dweight), handle_of(dbias)});
   if (to)
     share(args.rows, 1, 4 * x.size(), [&](long begin, long end) {
       dense<T>().layer_norm_dx(args, kept, from, to, begin, end);
     });
   // Each thread owns columns, so that every element is summed in the order of the rows.
-  share(args.width, 64 / sizeof(T), 4 * x.size(), [&](long begin, long end) {
-    dense<T>().layer_norm_dweight(args, kept, from, dw, db, begin, end);
-  });
+  if (dw || db)
+    share(args.width, 64 / sizeof(T), 4 * x.size(), [&](long begin, long end) {
+      dense<T>().layer_norm_dweight(args, kept, from, dw, db, begin, end);
+    });
   return dx;
 }
 
@@ -168,8 +167,7 @@ Array<T> convolution_forward(const Array<T>& x, const Array<T>& weight,
   Array<T> y = new_array<T>({shape.out_steps, shape.batch, shape.outputs});
   const T *from = x.data(), *w = weight.data(), *b = bias ? bias->data() : nullptr;
   T* to = y.mutable_data();
-  const WithoutGil released(multiply_adds(shape),
-                            {x, weight, bias ? py::handle(*bias) : py::handle()});
+  const WithoutGil released(multiply_adds(shape), {x, weight, handle_of(bias)});
   const int threads = product_threads(long(multiply_adds(shape)));
   const Buffer workspace =
       Buffer::allocate(sizeof(T) * dense<T>().convolution_workspace(shape, threads));
@@ -181,22 +179,22 @@ Array<T> convolution_forward(const Array<T>& x, const Array<T>& weight,
 
 template <class T>
 std::optional<Array<T>> convolution_backward(const Array<T>& dy, const Array<T>& x,
-                                             const Array<T>& weight, Array<T>& dweight,
+                                             const Array<T>& weight,
+                                             std::optional<Array<T>>& dweight,
                                              std::optional<Array<T>>& dbias, long stride,
                                              long dilation, long padding, bool need_dx) {
   check_rank("dy", dy, 3);
   const auto shape = convolution_shape(x, weight, dy.shape(0), stride, dilation, padding);
   check_size("dy.shape[1]", dy.shape(1), "batch", shape.batch);
   check_size("dy.shape[2]", dy.shape(2), "weight.shape[0]", shape.outputs);
-  check_size("dweight.size", dweight.size(), "size of weight", weight.size());
+  if (dweight) check_size("dweight.size", dweight->size(), "size of weight", weight.size());
   if (dbias) check_size("dbias.size", dbias->size(), "weight.shape[0]", shape.outputs);
   std::optional<Array<T>> dx;
   if (need_dx) dx = new_like(x);
   const T *from = dy.data(), *operand = x.data(), *w = weight.data();
-  T *to = dx ? dx->mutable_data() : nullptr, *dw = dweight.mutable_data();
-  T* db = dbias ? dbias->mutable_data() : nullptr;
+  T *to = data_of(dx), *dw = data_of(dweight), *db = data_of(dbias);
   const WithoutGil released(2 * multiply_adds(shape),
-                            {dy, x, weight, dweight, dbias ? py::handle(*dbias) : py::handle()});
+                            {dy, x, weight, handle_of(dweight), handle_of(dbias)});
   const int threads = product_threads(long(2 * multiply_adds(shape)));
   const Buffer workspace =
       Buffer::allocate(sizeof(T) * dense<T>().convolution_workspace(shape, threads));
@@ -272,13 +270,14 @@ void bind_layers_of(py::module_& m) {
         "y and, if needed, each row's mean and 1 / deviation.");
   m.def("layer_norm_backward", &layer_norm_backward<T>, py::kw_only(), exact("dy"), exact("x"),
         exact("moments"), exact("weight"), exact("dweight"), exact("dbias"), arg("need_dx"),
-        "Returns dx and adds to dweight and dbias.");
+        "Returns dx and adds to dweight and dbias, unless they are None.");
   m.def("convolution_forward", &convolution_forward<T>, py::kw_only(), exact("x"), exact("weight"),
         exact("bias"), arg("out_steps"), arg("stride"), arg("dilation"), arg("padding"),
         "y (out_steps, B, outputs) of x (T, B, inputs); padding is that before the first step.");
   m.def("convolution_backward", &convolution_backward<T>, py::kw_only(), exact("dy"), exact("x"),
         exact("weight"), exact("dweight"), exact("dbias"), arg("stride"), arg("dilation"),
-        arg("padding"), arg("need_dx"), "Returns dx and adds to dweight and dbias.");
+        arg("padding"), arg("need_dx"),
+        "Returns dx and adds to dweight and dbias, unless they are None.");
   m.def("mean_pool", &mean_pool<T>, py::kw_only(), exact("x"), exact("lengths"),
         "The mean of each sequence's steps; zeros where there are none.");
   m.def(

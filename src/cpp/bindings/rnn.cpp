@@ -198,15 +198,19 @@ py::list new_gradients(const NetworkSize& s, const std::vector<CellWeights<const
   return gradients;
 }
 
-// Reads the caller's arrays for the gradients, which must exist for exactly the existing weights.
+// Reads the caller's arrays for the gradients, which must not exist for missing weights.
 template <class T>
 bool read_gradients(py::handle dweights, const NetworkSize& s,
                     const std::vector<CellWeights<const T>>& weights,
                     std::vector<CellWeights<T>>& data, HeldArrays& held) {
   if (!read_weights("dweights", Items(dweights), s, data, held)) return false;
-  for (std::size_t i = 0; i < weights.size(); ++i)
-    if (!data[i].bias_ih != !weights[i].bias_ih || !data[i].bias_hh != !weights[i].bias_hh)
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const CellWeights<T>& to = data[i];
+    const CellWeights<const T>& of = weights[i];
+    if ((to.bias_ih && !of.bias_ih) || (to.bias_hh && !of.bias_hh) ||
+        (to.weight_channel && !of.weight_channel) || (to.weight_hr && !of.weight_hr))
       return false;
+  }
   return true;
 }
 
@@ -291,7 +295,8 @@ void bind_rnn(py::module_& m) {
   m.def("backward", &backward, arg("reserve"), arg("dy"), arg("dstate"), arg("need_dx"),
         arg("dweights"),
         "dx, the gradients of the initial states and those of the weights; the latter are added to "
-        "dweights, and not returned, if that is given. None as in forward.");
+        "dweights, and not returned, if that is given; where it has None, they are not computed. "
+        "None as in forward.");
   m.def("pack", &pack, arg("options"), arg("weights"), "Packed weights; None as in forward.");
 }
 

@@ -84,8 +84,8 @@ bool read_sizes(const Items& weights, NetworkSize& s) {
   return s.input_size >= 1 && s.hidden_size >= 1;
 }
 
-// Reads weights, or arrays of the same shapes to write to. Adds the arrays to `held`, None
-// included.
+// Reads weights, or arrays of the same shapes to write to, any of which may be None. Adds the
+// arrays to `held`, None included.
 template <class T>
 bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
                   std::vector<CellWeights<T>>& result, HeldArrays& held) {
@@ -99,8 +99,9 @@ bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
     const auto read = [&](Index k, const WeightShape& shape, T*& data) {
       return read_optional(w[k], shape.span(), data);
     };
-    if (w[0].is_none() || w[1].is_none() || w[4].is_none() != !shapes.weight_channel.axes ||
-        w[5].is_none() != !shapes.weight_hr.axes)
+    if (std::is_const_v<T> &&
+        (w[0].is_none() || w[1].is_none() || w[4].is_none() != !shapes.weight_channel.axes ||
+         w[5].is_none() != !shapes.weight_hr.axes))
       return false;
     CellWeights<T>& to = result.emplace_back();
     if (!read(0, shapes.weight_ih, to.weight_ih) || !read(1, shapes.weight_hh, to.weight_hh) ||

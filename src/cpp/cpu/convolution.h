@@ -270,7 +270,7 @@ template <class T>
 void convolution_gradient(const ConvolutionShape& shape, const T* dy, const T* x, const T* weight,
                           T* dx, T* dweight, const Team& team, int thread, T* workspace) {
   if (dx) TapProduct<T, true>(shape, dy, weight, nullptr, dx, team, thread, workspace).run();
-  TapGradient<T>(shape, dy, x, dweight, team, thread, workspace).run();
+  if (dweight) TapGradient<T>(shape, dy, x, dweight, team, thread, workspace).run();
 }
 
 }  // namespace RNNFAST_ISA_NAMESPACE

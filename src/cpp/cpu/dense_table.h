@@ -114,13 +114,13 @@ struct DenseKernels {
   // Rows [begin, end) of y and, unless `moments` is null, each row's mean and 1 / deviation.
   void (*layer_norm)(const LayerNormArgs<T>& args, T* y, T* moments, long begin, long end);
   // The first computes rows [begin, end) of dx. The second adds to columns [begin, end) of dweight
-  // and, unless it is null, dbias.
+  // and dbias, unless they are null.
   void (*layer_norm_dx)(const LayerNormArgs<T>& args, const T* moments, const T* dy, T* dx,
                         long begin, long end);
   void (*layer_norm_dweight)(const LayerNormArgs<T>& args, const T* moments, const T* dy,
                              T* dweight, T* dbias, long begin, long end);
   // The whole team runs a convolution together and shares its workspace of `convolution_workspace`
-  // values of T, in either pass. `bias` and `dx` may be null; the gradient is added to dweight.
+  // values of T, in either pass. `bias`, `dx` and `dweight`, which is added to, may be null.
   long (*convolution_workspace)(const ConvolutionShape& shape, int threads);
   void (*convolution)(const ConvolutionShape& shape, const T* x, const T* weight, const T* bias,
                       T* y, const Team& team, int thread, T* workspace);

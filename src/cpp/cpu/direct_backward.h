@@ -154,8 +154,8 @@ void gradient_row(const T* const* a, const T* g, Index g_stride, Index columns, 
     sum(0, int(columns)).store(to, int(columns));
 }
 
-// The gradients of all weights in a call of fewer than kDirectRows rows. The gate gradients are in
-// dh (recurrent) and dx (input).
+// The gradients of all weights in a call of fewer than kDirectRows rows; those that are null are
+// not wanted. The gate gradients are in dh (recurrent) and dx (input).
 template <class P>
 class DirectGradient {
   using T = RealOf<P>;
@@ -187,8 +187,7 @@ class DirectGradient {
     }
     write_sums(dx, l_.gate_row, l_.info.input, l_.info.gates, to.bias_ih);
     write_sums(dh, l_.gate_row, l_.info.recurrent, l_.info.gates, to.bias_hh);
-    if (l_.info.params)
-      write_sums(work_.dparams, l_.param_row, {}, l_.info.params, to.weight_channel);
+    write_sums(work_.dparams, l_.param_row, {}, l_.info.params, to.weight_channel);
     Vec<T>::end_stream();
   }
 
@@ -229,6 +228,7 @@ class DirectGradient {
 
   void write_matrix(const T* const* rows, const T* sums, const RowBlocks& blocks, Span gates,
                     Index columns, T* to) const {
+    if (!to) return;
     using Fn = void (*)(const T* const*, const T*, Index, Index, bool, bool, T*);
     static constexpr Fn kFns[kDirectRows] = {
         &gradient_row<T, 0>, &gradient_row<T, 1>, &gradient_row<T, 2>, &gradient_row<T, 3>,
@@ -241,6 +241,7 @@ class DirectGradient {
 
   // Computes the gradient of weight_ih for indices, which stand for one-hot rows.
   void scatter(const T* gates, T* to) const {
+    if (!to) return;
     for_units(gates, l_.gate_row, l_.info.input, l_.input_gates, [&](const T* g, Index row) {
       if (!args_.add_dweights)
         gradient_row<T, 0>(nullptr, nullptr, 0, I_, false, false, to + row * I_);

@@ -134,7 +134,7 @@ struct BackwardArgs {
   Index dx_stride;
   bool add_dx;              // add to dx instead of writing it
   T* dinitial[kMaxStates];  // like `initial`; may be dfinal
-  CellWeights<T> dweights;  // biases and channel may be null
+  CellWeights<T> dweights;  // null where a weight is, or where its gradient is not wanted
   bool add_dweights;        // add to dweights instead of writing them
 };
 

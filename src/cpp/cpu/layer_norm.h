@@ -100,7 +100,7 @@ void layer_norm_dweight(const LayerNormArgs<T>& args, const T* moments, const T*
         bias[j] += from[j];
       }
     }
-    for (long j = 0; j < count; ++j) dweight[first + j] += weight[j];
+    for (long j = 0; dweight && j < count; ++j) dweight[first + j] += weight[j];
     for (long j = 0; dbias && j < count; ++j) dbias[first + j] += bias[j];
   }
 }

@@ -1,7 +1,7 @@
 #pragma once
 // The gradients of weights and biases: for each chunk of rows, [x | 1] and the operands of the
 // recurrent products, transposed, times the gate gradients. The column of ones yields the bias
-// gradient.
+// gradient. Columns whose gradient nobody wants are left out.
 //
 // The sums are kept in panels, [tile][panel][depth][columns], and converted to PyTorch's layout at
 // the end. The order of summation depends only on the shapes, never on the threads.
@@ -38,7 +38,7 @@ class WeightGradient {
   void accumulate(const Chunk& chunk, const T* dh, const T* dx) {
     if (chunk.rows == 0) return;  // no sequence reaches these steps
     for (int side = 0; side < sides(); ++side) pack(side, chunk);
-    if (projection_) projection_.pack_chunk(chunk.rows);
+    if (projects()) projection_.pack_chunk(chunk.rows);
     const T *dh_steps = dh, *dx_steps = dx;  // for a real type, rows are steps
     if constexpr (F::kRounds) {
       join_rows(chunk, dh, work_.dh_steps);
@@ -48,9 +48,9 @@ class WeightGradient {
     team_.barrier();
     for (int side = 0; side < sides(); ++side)
       multiply_side(side, chunk, side ? dh_steps : dx_steps);
-    if (args_.indices) scatter_rows(chunk, dx);
-    if (l_.info.params) sum_params(chunk);
-    if (projection_) projection_.add_chunk(chunk.rows, empty_);
+    if (args_.indices && args_.dweights.weight_ih) scatter_rows(chunk, dx);
+    if (args_.dweights.weight_channel) sum_params(chunk);
+    if (projects()) projection_.add_chunk(chunk.rows, empty_);
     empty_ = false;
     // dh is double-buffered, so the next chunk can start right away. dx, dparams, the operands and
     // the projection's buffers are not: wait.
@@ -58,9 +58,9 @@ class WeightGradient {
     if (l_.split || l_.values > 0 || l_.info.params > 0 || drops || projection_) team_.barrier();
   }
 
-  // Writes the sums to the caller's gradients, or adds them.
+  // Writes the sums to the caller's gradients that are wanted, or adds them.
   void finish() const {
-    if (projection_) projection_.finish(empty_);
+    if (projects()) projection_.finish(empty_);
     if (empty_) clear();
     const CellWeights<T>& to = args_.dweights;
     const RowBlocks &input = l_.info.input, &recurrent = l_.info.recurrent;
@@ -73,7 +73,7 @@ class WeightGradient {
     }
     if (!l_.own_bias_hh)
       unpack_bias(work_.dw_ih, depth(0), I_, recurrent, l_.input_gates, to.bias_hh);
-    if (l_.info.params) unpack_params(to.weight_channel);
+    if (to.weight_channel) unpack_params(to.weight_channel);
   }
 
  private:
@@ -83,11 +83,21 @@ class WeightGradient {
   // Lanes of a row's gate gradients.
   Index lane_row() const { return F::operand_lanes(l_.gate_row); }
 
-  Index matrix_columns(int side) const { return side ? R_ : args_.indices ? 0 : I_; }
-  Index columns(int side) const { return matrix_columns(side) + (side ? work_.bias_hh : 1); }
+  // The columns of a side whose gradients are wanted: those of the matrix, and that of ones.
+  Index matrix_columns(int side) const {
+    if (side) return args_.dweights.weight_hh ? R_ : 0;
+    return args_.dweights.weight_ih && !args_.indices ? I_ : 0;
+  }
+  bool has_ones(int side) const {
+    const CellWeights<T>& to = args_.dweights;
+    if (side) return l_.own_bias_hh && to.bias_hh;
+    return to.bias_ih || (!l_.own_bias_hh && to.bias_hh);
+  }
+  Index columns(int side) const { return matrix_columns(side) + has_ones(side); }
   // The depth of the side's sums, and the depth at which its columns start.
   Index depth(int side) const { return side ? R_ + work_.bias_hh : I_ + 1; }
-  Index first_depth(int side) const { return !side && args_.indices ? I_ : 0; }
+  Index first_depth(int side) const { return matrix_columns(side) ? 0 : side ? R_ : I_; }
+  bool projects() const { return args_.dweights.weight_hr != nullptr; }
 
   // Calls f(source, stride, rows, first row in the chunk) for each contiguous run of a side's rows.
   template <class F>
@@ -289,9 +299,10 @@ class WeightGradient {
   }
 
   // Writes a gradient's row blocks, (gates * H, columns), from the first `columns` rows of the
-  // sums' depth.
+  // sums' depth, unless `to` is null.
   void unpack_matrix(T* sums, Index depth, Index columns, const RowBlocks& blocks, Span gates,
                      T* to) const {
+    if (!to) return;
     for_vectors(sums, depth, blocks, gates, [&](const T* from, Index stride, Index row, int lanes) {
       transpose_out(from, stride, lanes, columns, to + row * columns, columns, args_.add_dweights);
     });
