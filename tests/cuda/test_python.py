@@ -119,7 +119,7 @@ def test_arguments_are_checked_as_on_the_cpu(device: str) -> None:
     with pytest.raises(ValueError, match="x: expected shape"):
         layer(np.zeros((2, 1, 4), "f"))
     table = rnnfast.Embedding(5, 2, device=device)
-    with pytest.raises(IndexError, match=r"indices: expected values in \[0, num_embeddings\)"):
+    with pytest.raises(IndexError, match=r"x: expected indices in \[0, num_embeddings\)"):
         table([5])
     logits = engine(device).asarray(np.zeros((2, 3), "f"))
     with pytest.raises(

@@ -48,8 +48,7 @@ def recorded_call(layer: _Layer, x: Tensor, *args: Any) -> Tensor:
 
     Args:
         layer: A layer whose `call` takes the value of x and the other arguments, and returns an
-            object with `y` and `backward(dy, need_dx=...)`, which returns dx; or only
-            `backward(dy)` if x holds integers, which have no gradient.
+            object with `y` and `backward(dy, need_dx=...)`, which returns dx.
         x: First argument of the layer.
         args: Other arguments of the layer.
 
@@ -69,16 +68,13 @@ def recorded_call(layer: _Layer, x: Tensor, *args: Any) -> Tensor:
         return Tensor(y, None if source is None else _in_evaluation(layer))
     if y is not value:
         y.setflags(write=False)
-    dtype = value.dtype
     if source is not None:
+        dtype = value.dtype
         back = lambda dy: (call.backward(dy).astype(dtype, copy=False),)  # noqa: E731
         return Tensor(y, Node(((source, x._place),), back))
 
     def of_parameters(dy: Array) -> tuple[()]:
-        if dtype.kind in "iu":
-            call.backward(dy)
-        else:
-            call.backward(dy, need_dx=False)
+        call.backward(dy, need_dx=False)
         return ()
 
     return Tensor(y, Node((), of_parameters))

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 
 from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import IntArray, RealArray
-from rnnfast.layers.dense import EmbeddingCall
 from rnnfast.layers.module import Module, Named
 from rnnfast.layers.recurrent import RecurrentCall
 from rnnfast.layers.sequences import SequenceLayer
@@ -196,8 +195,6 @@ def _call(layer: Any, x: ArrayLike, lengths: ArrayLike | None) -> Any:
 
 
 def _gradient(call: Any, dy: Any, need_dx: bool) -> Any:
-    """Return dx of a call; drop the gradient of a recurrent state, and None for an embedding."""
-    if isinstance(call, EmbeddingCall):
-        return call.backward(dy)
+    """Return dx of a call; drop the gradient of a recurrent state."""
     result = call.backward(dy, need_dx=need_dx)
     return result[0] if isinstance(call, RecurrentCall) else result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -11,10 +11,7 @@ from rnnfast import _core
 from rnnfast._engine import checks, seeds
 from rnnfast._engine.backends import CPU
 from rnnfast._engine.checks import IntArray, RealArray
-from rnnfast.autograd.recording import recorded_call
-from rnnfast.autograd.tensor import Tensor
 from rnnfast.layers.arrays import ArrayLayer, check_unchanged, trained_gradient
-from rnnfast.layers.calls import Call, Layer
 from rnnfast.layers.module import uniform
 from rnnfast.layers.parameter import Parameter
 from rnnfast.layers.stream_layers import StreamEmbedding, StreamLayer, StreamLinear
@@ -23,27 +20,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class EmbeddingCall(Call):
-    """One call of an `Embedding`, made by `Embedding.call`.
-
-    Attributes:
-        y: The vectors that the layer returned.
-    """
-
-    __slots__ = ("y",)
-    _layer: Embedding
-
-    def __init__(self, layer: Embedding, y: RealArray, index: IntArray | None) -> None:
-        super().__init__(layer, index)
-        self.y = y
-
-    def backward(self, dy: ArrayLike) -> None:
-        """Take the gradient of this call, which works once; see `Embedding.backward`."""
-        self._layer._take(self._kept, self._layer._differentiate, dy)
-
-
-class Embedding(Layer):
+class Embedding(ArrayLayer):
     """A table of vectors looked up by integers, with standard normal initial values.
+
+    x holds integers in [0, V), of any shape, and y (..., E) is the vector of each. Integers have no
+    gradient, so `backward` returns None. A call with other values raises a `TypeError`, or an
+    `IndexError` if one is out of range.
 
     In training mode, `backward` takes the gradient of the last call, and only one call may be
     pending at a time; use `call` to make several calls before taking their gradients. You may
@@ -75,43 +57,11 @@ class Embedding(Layer):
         normal = seeds.generator(seed).standard_normal((num_embeddings, embedding_dim))
         self.weight = self._add("weight", normal.astype(self.dtype))
 
-    @overload
-    def __call__(self, indices: Tensor) -> Tensor: ...
-    @overload
-    def __call__(self, indices: ArrayLike) -> RealArray: ...
-
-    def __call__(self, indices: ArrayLike | Tensor) -> RealArray | Tensor:
-        """Look up vectors.
-
-        Args:
-            indices: Integers in [0, V), of any shape. Pass a `Tensor` to record the call.
-
-        Returns:
-            The vectors (..., E), one for each index; a `Tensor` if the indices are one.
-
-        Raises:
-            IndexError: An index is out of range.
-            TypeError: The indices are not integers.
-        """
-        if type(indices) is Tensor:
-            return recorded_call(self, indices)
-        y, index = self._run(indices)
-        self._calls.add(index)
-        return y
-
-    def call(self, indices: ArrayLike) -> EmbeddingCall:
-        """Look up vectors, and return the call, whose attribute `y` is the result.
-
-        `call.backward` takes the gradient, so that any number of calls can be differentiated in any
-        order. The arguments and errors are those of calling the layer.
-        """
-        return EmbeddingCall(self, *self._run(indices))
-
-    def _run(self, indices: ArrayLike) -> tuple[RealArray, IntArray | None]:
+    def _run(self, x: ArrayLike) -> tuple[RealArray, IntArray | None]:
         index = checks.index_array(
-            "indices",
-            indices,
-            "indices: expected values in [0, num_embeddings)",
+            "x",
+            x,
+            "x: expected indices in [0, num_embeddings)",
             self.num_embeddings,
             self._backend,
         )
@@ -120,23 +70,7 @@ class Embedding(Layer):
         y: RealArray = self._backend.embedding_forward(weight=self.weight.value, indices=index)
         return y, index if self.training else None
 
-    def backward(self, dy: ArrayLike) -> None:
-        """Add the gradient of the last call to `weight.grad`.
-
-        If dy is refused, the call stays pending, so that you can try again.
-
-        Args:
-            dy: Gradient with respect to the last call's result, in its shape.
-
-        Raises:
-            RuntimeError: No call in training mode is pending, or several are; or another thread is
-                in `backward`.
-            ValueError: The shape is wrong.
-            TypeError: dy does not hold real numbers.
-        """
-        self._take(self._calls.kept, self._differentiate, dy)
-
-    def _differentiate(self, index: IntArray, dy: ArrayLike) -> None:
+    def _differentiate(self, index: IntArray, dy: ArrayLike, need_dx: bool) -> None:  # noqa: ARG002
         array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._backend)
         checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
         if self.weight.requires_grad:

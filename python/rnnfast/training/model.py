@@ -19,7 +19,7 @@ from rnnfast._engine.known import graph_of, name_of_graph
 from rnnfast._engine.memory import check_memory
 from rnnfast._files import AnyPath
 from rnnfast.layers.arrays import ArrayCall
-from rnnfast.layers.dense import Embedding, EmbeddingCall, Linear
+from rnnfast.layers.dense import Embedding, Linear
 from rnnfast.layers.module import Module
 from rnnfast.layers.recurrent import Recurrent, RecurrentCall
 from rnnfast.layers.states import State
@@ -390,7 +390,7 @@ def _check_sizes(tensors: Mapping[str, NDArray[Any]], expected: int) -> None:
 def _backward(
     head: Linear | ArrayCall,
     recurrent: Recurrent | RecurrentCall,
-    embedding: Embedding | EmbeddingCall | None,
+    embedding: Embedding | ArrayCall | None,
     dlogits: RealArray,
 ) -> None:
     """Backpropagate through the layers of a model, or through calls of them."""

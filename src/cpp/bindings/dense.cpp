@@ -88,7 +88,7 @@ std::optional<Array<T>> linear_backward(const Array<T>& dy, const Array<T>& x,
 
 // ---- embedding
 
-constexpr const char* kExpectedIndices = "indices: expected values in [0, num_embeddings)";
+constexpr const char* kExpectedIndices = "x: expected indices in [0, num_embeddings)";
 
 template <class T>
 Array<T> embedding_forward(const Array<T>& weight, const Indices& indices) {
