@@ -21,10 +21,8 @@ from rnnfast.autograd.recording import recorded_recurrent_call
 from rnnfast.autograd.tensor import Tensor
 from rnnfast.layers.axes import time_first
 from rnnfast.layers.calls import Call
-from rnnfast.layers.evaluation import PackedInEvaluation
-from rnnfast.layers.learned import LearnedState, parameter_name
-from rnnfast.layers.module import uniform
-from rnnfast.layers.parameter import Freezing, Parameter
+from rnnfast.layers.parameter import Parameter
+from rnnfast.layers.recurrent_weights import RecurrentWeights
 from rnnfast.layers.states import Lengths, LSTMState, StateLike, StateOf, TensorsLike, as_tuple
 from rnnfast.layers.stream import Stream
 from rnnfast.layers.stream_layers import StreamLayer, StreamRecurrent
@@ -60,7 +58,7 @@ class RecurrentCall(Call, Generic[StateOf]):
         return layer._take(self._kept, layer._differentiate, dy, dstate, need_dx)
 
 
-class Recurrent(PackedInEvaluation, Generic[StateOf]):
+class Recurrent(RecurrentWeights, Generic[StateOf]):
     """A stack of recurrent layers of one kind of cell, applied to sequences.
 
     Calling the layer returns `y, state`. The state is `h` for a cell with one state, `(h, c)` for
@@ -191,43 +189,14 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
         network.check_sizes(
             info, self.input_size, self.hidden_size, self.num_layers, self.bidirectional
         )
-        self._weights: list[functional.Weights] = []
-        self._gradients: list[functional.Weights] = []
-        # Whether each parameter is trained, with its layer and name in `_gradients`.
-        self._freezings: list[tuple[Freezing, int, str]] = []
         self._options = network.KeptOptions()
-        for layer in range(self.num_layers):
-            for suffix in ("", "_reverse") if self.bidirectional else ("",):
-                self._add_weights(layer, suffix)
-        self._learned = self._add_initial_states() if self.learn_state else None
+        self._add_parameters(self._states, self.learn_state)
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(
                 "dropout: acts between layers, so it has no effect with num_layers = 1; got "
                 f"dropout = {dropout}",
                 stacklevel=2 if type(self) is Recurrent else 3,
             )
-
-    def _add_weights(self, layer: int, suffix: str) -> None:
-        hidden, outputs = self.hidden_size, self.proj_size or self.hidden_size
-        inputs = self.input_size if layer == 0 else outputs * (2 if self.bidirectional else 1)
-        shapes = functional.cells()[self.cell].shapes(inputs, hidden, self.proj_size)
-        added = {
-            name: self._add(f"{name}_l{layer}{suffix}", self._initial(shape, hidden))
-            for name, shape in shapes.items()
-            if self.bias or not name.startswith("bias")
-        }
-        self._weights.append(functional.Weights(**{n: p.value for n, p in added.items()}))
-        self._freezings += [(p.freezing, len(self._gradients), n) for n, p in added.items()]
-        self._gradients.append(functional.Weights(**{n: p.grad for n, p in added.items()}))
-
-    def _add_initial_states(self) -> LearnedState:
-        widths = [self.proj_size or self.hidden_size] + [self.hidden_size] * (self._states - 1)
-        zeros = [np.zeros((len(self._weights), width), self.dtype) for width in widths]
-        return LearnedState.of([self._add(parameter_name(k), z) for k, z in enumerate(zeros)])
-
-    def _initial(self, shape: tuple[int, ...], fan: int) -> RealArray:
-        assert self._generator is not None
-        return uniform(self._generator, shape, fan, self.dtype)
 
     @overload
     def __call__(
@@ -370,23 +339,12 @@ class Recurrent(PackedInEvaluation, Generic[StateOf]):
             dx = dx.swapaxes(0, 1)
         return dx, self._from_tuple(dinitial)
 
-    def _gradients_to_add(self) -> list[functional.Weights]:
-        """Return the gradient arrays, with arrays to throw away for frozen parameters."""
-        frozen = [place for place in self._freezings if not place[0].requires_grad]
-        if not frozen:
-            return self._gradients
-        gradients = list(self._gradients)
-        for _, i, name in frozen:
-            unused = np.zeros_like(getattr(gradients[i], name))
-            gradients[i] = gradients[i]._replace(**{name: unused})
-        return gradients
-
     def stream(self, batch: int = 1, state: StateLike | None = None) -> Stream[StateOf]:
         """Return a stream, which processes sequences step by step as their data arrive.
 
-        In evaluation mode, the streams of a layer share one packed copy of its weights. In training
-        mode, each stream makes its own copy, because the weights may change; it takes about twice
-        the memory of the weights. For many streams, switch to evaluation mode first, or use
+        In evaluation mode on the CPU, the streams of a layer share one packed copy of its weights.
+        Otherwise each stream makes its own copy, because the weights may change; it takes about
+        twice the memory of the weights. For many streams, switch to evaluation mode first, or use
         `Stream.copy`.
 
         Args:
