@@ -59,8 +59,8 @@ class StreamLayer:
             ValueError: Only the CPU can compute a step of this layer.
         """
         raise ValueError(
-            f"stream: expected layers that have a step on device {self.backend.name!r}, got one of "
-            f"kind {self.core[0]!r}, which has a step only on the CPU"
+            "stream: expected layers that have a step on any device, got one of kind "
+            f"{self.core[0]!r}, which has a step only on the CPU"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -28,7 +28,7 @@ class StreamPlan:
         layers: The stream layers, in order.
 
     Attributes:
-        on: The backend of the plan.
+        backend: The backend of the plan.
         dtype: The dtype of the plan's arrays.
         input_size: The width of the input rows, or the upper bound of indices.
         initial: (S,), the state at the start of a sequence.
