@@ -64,7 +64,7 @@ LONG_ON_THE_EMULATOR = {
 }
 # What a device refuses: the type of the error and how its message begins.
 REFUSALS = (
-    (TypeError, r"\w+: expected float32 on device "),
+    (TypeError, r"[\w.]+: expected float32 on device "),
     (ValueError, "recompute: expected False on device "),
     (
         ValueError,
