@@ -35,7 +35,9 @@ MAKE: dict[str, Callable[[], Any]] = {
     "Dropout": lambda: rnnfast.Dropout()(np.ones(64)),
     "init": lambda: rnnfast.init.normal_(np.zeros(4)),
     "CharLM": lambda: training.CharLM(training.Vocabulary("ab")).head.weight.copy(),
-    "sample": lambda: training.CharLM(training.Vocabulary("abcdef"), seed=1).sample(60),
+    "sample": lambda: training.CharLM(
+        training.Vocabulary("abcdef"), training.CharLMConfig(hidden_size=8), seed=1
+    ).sample(60),
 }
 
 
