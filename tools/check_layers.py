@@ -39,7 +39,7 @@ FLOORS = (
     {"layers"},
     {"data", "exchange", "init", "losses", "optim"},
     {"serving", "torch", "training"},
-    {"onnx", "sklearn"},
+    {"inspection", "onnx", "sklearn"},
     {"__init__"},
     {"benchmark"},
     {"cli"},
