@@ -66,3 +66,8 @@ def bound(expected: NDArray, plain_error: float, longest_sum: int, dtype: np.dty
     if dtype == np.float32:
         return FACTOR * plain_error + absolute
     return (FACTOR + 1) * plain_error * eps / np.finfo(np.float32).eps + absolute
+
+
+# Scores of units, which are near 1: both sides sum at most 1,000 terms near 1 in float64, and
+# divide by variances near 0.1, which may magnify the errors of 1e-13 some 100 times.
+SCORES = 1e-9

@@ -9,6 +9,7 @@ any cell. Called with a `Tensor`, they record their calls for automatic differen
 - `rnnfast.training`: training of any model
 - `rnnfast.data`: batches of data
 - `rnnfast.serving`: pools of streams for serving many sessions
+- `rnnfast.inspection`: what the units of a trained model tell
 - `rnnfast.cells`: cells from the literature, and the functions to write your own
 - `rnnfast.traced`: the tracer that turns a cell written in Python into one of the engine
 - `rnnfast.reference`: the float64 NumPy reference that everything is checked against
@@ -17,8 +18,8 @@ any cell. Called with a `Tensor`, they record their calls for automatic differen
 - `rnnfast.sklearn`: estimators for scikit-learn
 - `rnnfast.onnx`: import and export of ONNX models
 
-The modules `data`, `onnx`, `serving`, `sklearn`, `torch`, `traced` and `training` are loaded on
-first use, because some of them need other packages.
+The modules `data`, `inspection`, `onnx`, `serving`, `sklearn`, `torch`, `traced` and `training`
+are loaded on first use, because some of them need other packages.
 """
 
 import importlib
@@ -137,6 +138,7 @@ __all__ = [
     "gradcheck",
     "huber",
     "init",
+    "inspect",
     "l1",
     "load",
     "load_keras_weights",
@@ -156,6 +158,7 @@ __all__ = [
 
 _LOADED_ON_USE = {
     "data": "rnnfast.data",
+    "inspection": "rnnfast.inspection",
     "onnx": "onnx",
     "serving": "rnnfast.serving",
     "sklearn": "sklearn",
@@ -164,16 +167,19 @@ _LOADED_ON_USE = {
     "training": "rnnfast.training",
 }  # modules loaded on first use, with the module or package that each needs
 
-_NAMES_ON_USE = {"StreamPool": "serving"}  # names loaded on first use, with their modules
+# Names loaded on first use, with their modules.
+_NAMES_ON_USE = {"StreamPool": "serving", "inspect": "inspection"}
 
 if TYPE_CHECKING:
     from rnnfast import data as data
+    from rnnfast import inspection as inspection
     from rnnfast import onnx as onnx
     from rnnfast import serving as serving
     from rnnfast import sklearn as sklearn
     from rnnfast import torch as torch
     from rnnfast import traced as traced
     from rnnfast import training as training
+    from rnnfast.inspection import inspect as inspect
     from rnnfast.serving import StreamPool as StreamPool
 else:
 

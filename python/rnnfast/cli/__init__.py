@@ -1,4 +1,4 @@
-"""The command `rnnfast`: train, sample, evaluate, info, plot, cells, bench."""
+"""The command `rnnfast`: train, sample, evaluate, inspect, info, plot, cells, bench."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from rnnfast._version import __version__
-from rnnfast.cli import bench, cells, info, plot, train, use
+from rnnfast.cli import bench, cells, info, inspect, plot, train, use
 from rnnfast.cli.errors import INTERRUPTED, CommandError
 from rnnfast.training import CheckpointError, TextError, TrainingError
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("sample")(use.sample)
 app.command("evaluate")(use.evaluate)
+app.command("inspect")(inspect.inspect)
 app.command("info")(info.info)
 app.command("plot")(plot.plot)
 app.command("cells")(cells.cells)

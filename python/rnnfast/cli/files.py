@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rnnfast.cli.errors import CommandError
-from rnnfast.training import ByteVocabulary, Checkpoint, load_checkpoint, read_text, stdlib_text
+from rnnfast.training import (
+    ByteVocabulary,
+    CharLM,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    read_text,
+    stdlib_text,
+)
+from rnnfast.training.stored import check_same_text, stored_options, stored_source
 
 DEFAULT_MODEL = Path("model.safetensors")
 
@@ -20,6 +32,17 @@ def load(path: Path) -> Checkpoint:
     return load_checkpoint(path)
 
 
+def load_first(path: Path, command: str) -> Checkpoint:
+    """Read the checkpoint that the first argument names; a text in its place is a mistake."""
+    try:
+        return load(path)
+    except CheckpointError as error:
+        if path.suffix == DEFAULT_MODEL.suffix:
+            raise
+        hint = f"the first argument is the model: rnnfast {command} {DEFAULT_MODEL} {path}"
+        raise CommandError(f"{error}; {hint}") from error
+
+
 def text_of(files: Sequence[str | Path], *, any_bytes: bool = False) -> str:
     """Return the text of the files, or of the standard library if there are none."""
     return read_text(files, any_bytes=any_bytes) if files else stdlib_text()
@@ -28,3 +51,20 @@ def text_of(files: Sequence[str | Path], *, any_bytes: bool = False) -> str:
 def takes_bytes(checkpoint: Checkpoint) -> bool:
     """Return whether the model of a checkpoint predicts bytes instead of characters."""
     return bool(checkpoint.model.get("vocabulary") == ByteVocabulary().as_json())
+
+
+def held_out(path: Path, checkpoint: Checkpoint, model: CharLM) -> tuple[NDArray[np.int64], str]:
+    """Return the ids of the text that a run has held out for validation, and what they are."""
+    if not checkpoint.training:
+        raise CommandError(f"{path}: does not say what it is trained on: name a text")
+    options = stored_options(path, checkpoint)
+    source = stored_source(path, checkpoint)
+    text = text_of(source, any_bytes=takes_bytes(checkpoint))
+    check_same_text(path, checkpoint, text)
+    ids = model.vocabulary.encode(text)
+    size = options.held_out(ids.size)
+    if not size:
+        raise CommandError(f"{path}: is trained on all of its text: name another")
+    name = ", ".join(source) or "the Python standard library"
+    description = f"the last {size:,} {model.vocabulary.unit}s of {name}, held out"
+    return ids[ids.size - size :], description

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from rnnfast.cli.errors import CommandError, option_errors
-from rnnfast.cli.files import DEFAULT_MODEL, load, takes_bytes, text_of
-from rnnfast.training import UNKNOWN_BITS, CharLM, Checkpoint, CheckpointError, read_text
-from rnnfast.training.stored import check_same_text, stored_options, stored_source
+from rnnfast.cli.errors import option_errors
+from rnnfast.cli.files import DEFAULT_MODEL, held_out, load, load_first, takes_bytes
+from rnnfast.training import UNKNOWN_BITS, CharLM, Checkpoint, read_text
+from rnnfast.training.stored import stored_options
 
 Model = Annotated[Path, typer.Argument(help="A checkpoint of `rnnfast train`.")]
 
@@ -63,24 +63,13 @@ def evaluate(
 ) -> None:
     """Measure how well a model predicts texts, in bits per character."""
     with option_errors():
-        checkpoint = _load_first(model)
+        checkpoint = load_first(model, "evaluate")
         language_model = CharLM.from_checkpoint(checkpoint, model).eval()
         if not files:
             typer.echo(_held_out(model, checkpoint, language_model))
         for file in files or []:
             text = read_text(file, any_bytes=takes_bytes(checkpoint))
             typer.echo(_measured(file, text, language_model))
-
-
-def _load_first(path: Path) -> Checkpoint:
-    """Read the checkpoint that the first argument names; a text in its place is a mistake."""
-    try:
-        return load(path)
-    except CheckpointError as error:
-        if path.suffix == DEFAULT_MODEL.suffix:
-            raise
-        hint = f"the first argument is the model: rnnfast evaluate {DEFAULT_MODEL} {path}"
-        raise CommandError(f"{error}; {hint}") from error
 
 
 def _measured(file: Path, text: str, model: CharLM) -> str:
@@ -93,16 +82,6 @@ def _measured(file: Path, text: str, model: CharLM) -> str:
 
 
 def _held_out(path: Path, checkpoint: Checkpoint, model: CharLM) -> str:
-    if not checkpoint.training:
-        raise CommandError(f"{path}: does not say what it is trained on: name a text")
-    options = stored_options(path, checkpoint)
-    source = stored_source(path, checkpoint)
-    text = text_of(source, any_bytes=takes_bytes(checkpoint))
-    check_same_text(path, checkpoint, text)
-    ids = model.vocabulary.encode(text)
-    size = options.held_out(ids.size)
-    if not size:
-        raise CommandError(f"{path}: is trained on all of its text: name another")
-    bits = model.evaluate(ids[ids.size - size :], streams=options.batch)
-    unit, name = model.vocabulary.unit, ", ".join(source) or "the Python standard library"
-    return f"{path}: {bits:.4f} bits per {unit} (the last {size:,} {unit}s of {name}, held out)"
+    ids, description = held_out(path, checkpoint, model)
+    bits = model.evaluate(ids, streams=stored_options(path, checkpoint).batch)
+    return f"{path}: {bits:.4f} bits per {model.vocabulary.unit} ({description})"

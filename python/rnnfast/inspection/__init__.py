@@ -2,6 +2,6 @@
 
 from rnnfast.inspection.annotations import annotate, guess_language
 from rnnfast.inspection.finder import inspect
-from rnnfast.inspection.results import Concept, Inspection, Probe
+from rnnfast.inspection.result import Concept, Inspection, Probe
 
 __all__ = ["Concept", "Inspection", "Probe", "annotate", "guess_language", "inspect"]

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rnnfast._engine import checks
@@ -22,14 +21,15 @@ _ENDINGS = {".txt": PROSE, ".md": PROSE, ".rst": PROSE, ".tex": LATEX}
 # Lines by which a text is recognised, if enough of them look like that.
 _LOOKS = {
     "python": re.compile(
-        r"^[ \t]*(?:(?:def|class|if|for|while|with|elif|else|try|except)\b.*:"
-        r"|from \w.* import .*|import \w.*|return\b.*|@\w.*|self\.[^;]*)$",
+        r"^[ \t]*(?:(?:async |def |class |if |for |while |with |elif |else|try|except|finally).*:"
+        r"|from [\w.]+ import .*|import [\w.]+|(?:return|raise|assert|yield|pass|break)\b[^;\n]*"
+        r"|@\w[^;\n]*|[\w.\[\]\"', ]+ [-+*/|]?= [^;\n]*|[\w.]+\([^;\n]*\))(?:  #.*)?$",
         re.M,
     ),
     "c": re.compile(r"^(?:#\s*(?:include|define|if|endif)\b.*|.*[;{}][ \t]*)$", re.M),
     LATEX: re.compile(r"^[^%\n]*\\[a-zA-Z]+(?:\[[^\]]*\])?\{.*$", re.M),
 }
-_LEAST_SHARE = 0.1
+_LEAST_SHARE = 0.25
 
 
 def annotate(text: str, language: str | None = None) -> Annotations:
@@ -71,6 +71,8 @@ def annotate(text: str, language: str | None = None) -> Annotations:
             "inside quotes": plain.quotes(text),
             "depth of brackets": plain.prose_depth(text),
             "end of sentence": plain.sentence_ends(text),
+            "position in sentence": plain.position_in_sentence(text),
+            "line of paragraph": plain.line_of_paragraph(text),
         } | common
     if language in (LATEX, "tex"):
         return annotate_latex(text) | common

@@ -42,10 +42,12 @@ def annotate_code(text: str, language: str) -> dict[str, NDArray[Any]]:
         "in a number": marked(size, syntax.numbers),
     }
     if python:
+        between = _python_statement_ends(syntax, brackets)
         return result | {
+            "depth of blocks": _python_blocks(syntax, between),
             "inside triple quotes": syntax.in_quotes(('"""', "'''")),
             "inside single quotes": syntax.in_quotes(('"', "'")),
-            "end of statement": _python_statement_ends(syntax, brackets),
+            "end of statement": between,
         }
     return result | {
         "depth of blocks": depth(text, syntax.code, "{}", places),
@@ -88,6 +90,24 @@ def _python_statement_ends(syntax: Syntax, brackets: NDArray[np.int64]) -> NDArr
     continued = np.roll(among(syntax.text, "\\"), 1)
     over = syntax.code & among(syntax.text, "\n") & (brackets == 0) & ~continued
     return held(over, _visible(syntax))
+
+
+def _python_blocks(syntax: Syntax, between: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Count the blocks around the last statement that has begun."""
+    text = syntax.text
+    starts = np.flatnonzero(~between & np.concatenate([[True], between])[: len(text)])
+    columns, depths = [0], [0]
+    for start in starts:
+        indentation = text[text.rfind("\n", 0, start) + 1 : start]
+        column = len(indentation.expandtabs(8))
+        while columns[-1] > column:
+            columns.pop()
+        if columns[-1] < column:
+            columns.append(column)
+        depths.append(len(columns) - 1)
+    begun = np.zeros(len(text), np.int64)
+    begun[starts] = 1
+    return np.array(depths)[np.cumsum(begun)]
 
 
 def _statement_ends(syntax: Syntax) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rnnfast._engine import backend, checks
 from rnnfast.inspection.annotations import Annotations, annotate
 from rnnfast.inspection.probe import with_probes
-from rnnfast.inspection.results import Inspection
+from rnnfast.inspection.result import Inspection
 from rnnfast.inspection.scores import score
 from rnnfast.training import ByteVocabulary, CharLM, TextError
 
@@ -157,7 +157,7 @@ def _varying(found: Annotations, bound: int, *, strict: bool) -> Annotations:
     if constant:
         names = ", ".join(map(repr, constant))
         warnings.warn(
-            f"annotations: left out, as they are the same everywhere in a part of the text: {names}",
+            f"annotations: left out, as they do not vary in both parts of the text: {names}",
             stacklevel=3,
         )
     return {name: values for name, values in found.items() if name not in constant}

@@ -1,9 +1,9 @@
 """Sparse linear probes: how few units together tell a concept.
 
-The lasso path takes up units one by one (Efron et al. 2004, "Least angle regression"); least squares
-then weighs the first n of them. For a yes/no concept, least squares of 0 and 1 is Fisher's linear
-discriminant. All of it needs only the correlations of the units with each other, computed once for
-all concepts.
+The lasso path takes up units one by one (Efron et al. 2004, "Least angle regression"), and least
+squares weighs the first n of them. For a yes/no concept, least squares of 0 and 1 is Fisher's
+linear discriminant. All of it needs only the correlations of the units with each other, which are
+computed once for all concepts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast.inspection.results import YES_NO, Concept, Probe
+from rnnfast.inspection.result import YES_NO, Concept, Probe
 from rnnfast.inspection.scores import Array, auc, r2, rank
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -36,8 +36,10 @@ def with_probes(
         ImportError: scikit-learn is not installed.
     """
     train, test = activations[:held_out], activations[held_out:]
-    mean, scale = train.mean(0, dtype=float), train.std(0, dtype=float)
-    scale[scale == 0] = np.inf  # a unit that never changes is 0, and never taken up
+    low, high = train.min(0), train.max(0)
+    mean = train.mean(0, dtype=float)
+    # A unit that never changes is 0 then, and never taken up.
+    scale = np.where(low < high, train.std(0, dtype=float), np.inf)
     targets = np.stack([c.values.astype(float) for c in concepts.values()], 1)
     targets, held_targets = targets[:held_out], targets[held_out:]
     target_mean, target_scale = targets.mean(0), targets.std(0)
@@ -52,16 +54,15 @@ def with_probes(
     for k, concept in enumerate(concepts.values()):
         units = _path(gram, products[:, k])
         # A probe does not extrapolate beyond the values that it has learned from.
-        read = np.clip(test[:, units], train[:, units].min(0), train[:, units].max(0))
+        read = np.clip(test[:, units], low[units], high[units])
         chosen = (read - mean[units]) / scale[units]
-        sizes = [size for size in _SIZES if size <= units.size]
-        scores = []
-        for size in sizes:
+        probes = []
+        for size in (size for size in _SIZES if size <= units.size):
             some = units[:size]
             weights = np.linalg.lstsq(gram[np.ix_(some, some)], products[some, k], rcond=None)[0]
             predicted = chosen[:, :size] @ weights * target_scale[k] + target_mean[k]
-            scores.append(_score(concept, predicted, held_targets[:, k]))
-        probe = Probe(units, np.array(sizes, np.intp), np.array(scores)) if sizes else None
+            probes.append((tuple(map(int, some)), _score(concept, predicted, held_targets[:, k])))
+        probe = Probe(*zip(*probes, strict=True)) if probes else None
         result[concept.name] = replace(concept, probe=probe)
     return result
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast.inspection.results import COUNT, YES_NO, Concept
+from rnnfast.inspection.result import COUNT, YES_NO, Concept
 
 Array = NDArray[np.float64]
 
@@ -203,8 +203,8 @@ def _threshold(ranked: Ranks, labels: Array, sign: float) -> float:
 def _linear_r2(x: Array, x_held: Array, y: Array, y_held: Array) -> tuple[Array, Array]:
     """Fit each y (M, K) linearly by each x (units, M), and return R2 and slopes, (units, K)."""
     xc, yc = _centred(x), y - y.mean(0)
-    variance = (xc * xc).sum(1, keepdims=True)
-    slope = np.divide(xc @ yc, variance, out=np.zeros((len(x), y.shape[1])), where=variance > 0)
+    varies = np.ptp(x, axis=1, keepdims=True) > 0
+    slope = np.where(varies, xc @ yc, 0) / np.where(varies, (xc * xc).sum(1, keepdims=True), 1)
     offset = y.mean(0) - slope * x.mean(1, keepdims=True)
     xh, yh = _centred(x_held), y_held - y_held.mean(0)
     total = (yh * yh).sum(0)
@@ -214,14 +214,16 @@ def _linear_r2(x: Array, x_held: Array, y: Array, y_held: Array) -> tuple[Array,
 
 
 def _centred(rows: Array) -> Array:
-    return rows - rows.mean(1, keepdims=True)
+    mean: Array = rows.mean(1, keepdims=True)
+    return rows - mean
 
 
 def _correlation(ranks: Array, targets: Array) -> Array:
     """Return the correlations (units, K) of ranks (units, M) and targets (M, K); 0 if constant."""
     x, y = _centred(ranks), targets - targets.mean(0)
     norm = np.sqrt((x * x).sum(1, keepdims=True) * (y * y).sum(0))
-    return np.divide(x @ y, norm, out=np.zeros_like(norm), where=norm > 0)
+    result: Array = np.divide(x @ y, norm, out=np.zeros_like(norm), where=norm > 0)
+    return result
 
 
 def _p_values(centred: NDArray[np.float32], targets: Array, sign: Array) -> Array:
@@ -231,7 +233,7 @@ def _p_values(centred: NDArray[np.float32], targets: Array, sign: Array) -> Arra
     centred = np.divide(centred, norms, out=centred, where=norms > 0)
     columns = np.ascontiguousarray((targets - targets.mean(0)).T, np.float32)
     observed = sign * (centred @ columns.T)
-    reached = np.ones_like(observed)
+    reached: Array = np.ones_like(observed)
     shifts = _shifts(size)
     for start in range(0, len(shifts), _SHIFTS_AT_ONCE):
         some = shifts[start : start + _SHIFTS_AT_ONCE]

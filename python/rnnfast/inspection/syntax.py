@@ -73,8 +73,7 @@ class Syntax:
         ]
         self.numbers = [(s, s + len(value)) for s, kind, value in tokens if kind in Number]
         self.keywords = [(s, s + len(value)) for s, kind, value in tokens if kind in Keyword]
-        strings = [(s, e + 1) for s, e, _ in self.quoted]  # with the closing quote
-        self.code: NDArray[np.bool_] = ~marked(len(text), [*strings, *self.comments])
+        self.code: NDArray[np.bool_] = ~(self.in_quotes() | marked(len(text), self.comments))
 
     def in_quotes(self, delimiters: tuple[str, ...] | None = None) -> NDArray[np.bool_]:
         """Return for each character whether it is in a string.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,8 +116,9 @@ def after_a_capital(text: str) -> NDArray[np.bool_]:
 
 def word_of_capitals(text: str) -> NDArray[np.bool_]:
     """Return whether the word so far consists of at least two characters, all of them capitals."""
-    capitals = np.arange(len(text)) - last_true(~characters(text, str.isupper))
-    return (capitals >= 2) & (capitals == position_in_word(text))
+    capitals: NDArray[np.int64] = np.arange(len(text)) - last_true(~after_a_capital(text))
+    whole: NDArray[np.bool_] = capitals == position_in_word(text)
+    return whole & (capitals >= 2)
 
 
 def numbers(text: str) -> NDArray[np.bool_]:
@@ -164,6 +166,18 @@ def sentence_ends(text: str) -> NDArray[np.bool_]:
     return held(over, characters(text, _in_word))
 
 
+def position_in_sentence(text: str) -> NDArray[np.int64]:
+    """Count the characters since the end of the last sentence, from the first letter on."""
+    return np.arange(len(text)) - last_true(sentence_ends(text))
+
+
+def line_of_paragraph(text: str) -> NDArray[np.int64]:
+    """Count the lines since the last blank line; 0 in the first."""
+    lines = np.concatenate([[0], np.cumsum(among(text, "\n"))])
+    starts = marked(len(text), ((m.end() - 1, m.end()) for m in re.finditer(_BLANK_LINE, text)))
+    return lines[1:] - lines[last_true(starts) + 1]
+
+
 def depth(
     text: str, counts: NDArray[np.bool_], brackets: str = BRACKETS, starts: Iterable[int] = ()
 ) -> NDArray[np.int64]:
@@ -180,7 +194,7 @@ def depth(
     steps = among(text, brackets[:half]).astype(np.int64) - among(text, brackets[half:])
     result = np.where(counts, steps, 0)
     bounds = sorted({0, *starts, len(text)})
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         result[start:end] = clipped_sum(result[start:end])
     return result
 
