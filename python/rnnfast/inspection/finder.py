@@ -9,21 +9,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast._engine import backend, checks
+from rnnfast._engine import checks
 from rnnfast.inspection.annotations import Annotations, annotate
 from rnnfast.inspection.probe import with_probes
+from rnnfast.inspection.reading import (
+    names_of_units,
+    values_of_units,
+    weights_from_characters,
+    weights_to_characters,
+)
 from rnnfast.inspection.result import Inspection
 from rnnfast.inspection.scores import score
-from rnnfast.training import ByteVocabulary, CharLM, TextError
+from rnnfast.training import CharLM, TextError
 
-Function = Callable[[str], Any]
+Chosen = str | Sequence[str | Callable[[str], Any]] | Mapping[str, Any] | None
 _LEAST = 100  # characters of a part of the text
 
 
 def inspect(
     model: CharLM,
     text: str | Sequence[str],
-    annotations: Sequence[str | Function] | Mapping[str, Any] | None = None,
+    annotations: Chosen = None,
     *,
     language: str | None = None,
     held_out: float = 0.5,
@@ -43,10 +49,11 @@ def inspect(
         model: A language model of characters or bytes.
         text: The text, or several, such as files, which are annotated one by one and read one after
             another.
-        annotations: What to look for: names of annotations of the language, and functions from a
-            text to an array with a value for each character, of bool for yes/no or of numbers for a
-            count; or a dict of such functions, or of arrays, by name. None for all of the language.
-        language: The language of `annotate`; None to guess it from the text.
+        annotations: What to look for: a list of names of annotations, and of functions from a text
+            to an array with a value for each character, of bool for yes/no or of numbers for a
+            count; or a dict of such functions, or of arrays, by name; or a language, for all of its
+            annotations. None for all of `language`.
+        language: The language that `annotate` takes; None to guess it from the text.
         held_out: The share of the text, at its end, that scores are of. Thresholds, directions and
             probes are chosen on the rest.
         probe: Whether to find out how few units together tell a concept, which needs scikit-learn.
@@ -67,9 +74,11 @@ def inspect(
         raise ValueError("model: expected one of characters or bytes, got one of tokens")
     checks.boolean("probe", probe)
     share = checks.number("held_out", held_out, 0, 1)
+    if not isinstance(text, (str, Sequence)):
+        raise TypeError(f"text: expected a text or several, got {type(text).__name__}")
     texts = [text] if isinstance(text, str) else list(text)
     for i, part in enumerate(texts):
-        checks.of_type(f"text[{i}]" if texts is not text else "text", part, str)
+        checks.of_type(f"text[{i}]", part, str)
     whole = "".join(texts)
     bound = len(whole) - round(share * len(whole))
     if min(bound, len(whole) - bound) < _LEAST:
@@ -77,58 +86,61 @@ def inspect(
             f"text: expected at least {_LEAST} characters in each part, got {bound} before and "
             f"{len(whole) - bound} in the held-out part"
         )
+    if isinstance(annotations, str):
+        annotations, language = None, annotations
     found = _annotations(texts, annotations, language)
     varying = _varying(found, bound, strict=annotations is not None)
-    activations = _activations(model, whole)
+    activations = values_of_units(model, whole)
     concepts = score(activations, varying, bound)
     if probe:
         concepts = with_probes(activations, concepts, bound)
-    recurrent = model.recurrent
-    names = (
-        f"l{layer}[{unit}]"
-        for layer in range(recurrent.num_layers)
-        for unit in range(recurrent.hidden_size)
-    )
-    inputs, outputs = _character_weights(model)
     return Inspection(
-        whole, activations, tuple(names), bound, concepts,
-        tuple(model.vocabulary.characters), inputs, outputs,
-    )  # fmt: skip
+        text=whole,
+        activations=activations,
+        units=names_of_units(model),
+        held_out=bound,
+        concepts=concepts,
+        vocabulary=tuple(model.vocabulary.characters),
+        input_weights=weights_from_characters(model),
+        output_weights=weights_to_characters(model),
+    )
 
 
-def _annotations(
-    texts: list[str],
-    chosen: Sequence[str | Function] | Mapping[str, Any] | None,
-    language: str | None,
-) -> Annotations:
+def _annotations(texts: list[str], chosen: Chosen, language: str | None) -> Annotations:
     """Return the chosen annotations of the texts, one after another."""
-    if isinstance(chosen, str):
-        raise TypeError(
-            f"annotations: expected a list of names or functions, or a dict, got the text "
-            f"{chosen!r}; a language is given as language="
-        )
-    functions: dict[str, Any] = {}
-    names: list[str] | None = None
-    if isinstance(chosen, Mapping):
-        functions, names = dict(chosen), []
-    elif chosen is not None:
-        names = [item for item in chosen if isinstance(item, str)]
-        functions = {f.__name__.replace("_", " "): f for f in chosen if callable(f)}
-        if len(names) + len(functions) < len(chosen):
-            raise TypeError("annotations: expected names and functions of different names")
+    names, given = _sorted_out(chosen)
     result: Annotations = {}
     if names is None or names:
         each = [annotate(part, language) for part in texts]
         known = {
-            n: np.concatenate([a[n] for a in each]) for n in each[0] if all(n in a for a in each)
+            name: np.concatenate([annotations[name] for annotations in each])
+            for name in each[0]
+            if all(name in annotations for annotations in each)
         }
         for name in known if names is None else names:
             result[name] = known[checks.choice("annotations", name, known)]
-    size = sum(map(len, texts))
-    for name, function in functions.items():
-        values = [function(part) for part in texts] if callable(function) else [function]
-        result[name] = _checked(name, np.concatenate([np.asarray(v) for v in values]), size)
+    for name, values in given.items():
+        parts = [values(part) for part in texts] if callable(values) else [values]
+        array = np.concatenate([np.atleast_1d(np.asarray(part)) for part in parts])
+        result[name] = _checked(name, array, sum(map(len, texts)))
     return result
+
+
+def _sorted_out(chosen: Chosen) -> tuple[list[str] | None, dict[str, Any]]:
+    """Return names, None for all of the language, and functions or arrays by name."""
+    if chosen is None:
+        return None, {}
+    if isinstance(chosen, Mapping):
+        names, given = [], dict(chosen)
+    elif isinstance(chosen, Sequence) and all(isinstance(a, str) or callable(a) for a in chosen):
+        names = [annotation for annotation in chosen if isinstance(annotation, str)]
+        functions = [annotation for annotation in chosen if not isinstance(annotation, str)]
+        given = {function.__name__.replace("_", " "): function for function in functions}
+    else:
+        raise TypeError(f"annotations: expected names and functions, or a dict, got {chosen!r}")
+    if not names and not given:
+        raise ValueError("annotations: expected at least one, got none")
+    return names, given
 
 
 def _checked(name: str, values: NDArray[Any], size: int) -> NDArray[Any]:
@@ -161,45 +173,3 @@ def _varying(found: Annotations, bound: int, *, strict: bool) -> Annotations:
             stacklevel=3,
         )
     return {name: values for name, values in found.items() if name not in constant}
-
-
-def _activations(model: CharLM, text: str) -> NDArray[np.float32]:
-    """Return each unit's value after each character of the text, (N, U)."""
-    ids = model.vocabulary.encode(text)
-    stream = model.stream()
-    result = np.empty(
-        (ids.size, model.recurrent.num_layers * model.recurrent.hidden_size), np.float32
-    )
-    for n in range(ids.size):
-        stream(ids[n : n + 1])
-        (state,) = stream.state
-        values = np.tanh(state[1]) if isinstance(state, tuple) else state
-        result[n] = backend.to_host(values).reshape(-1)
-    if isinstance(model.vocabulary, ByteVocabulary):
-        result = result[_last_bytes(text)]
-    return result
-
-
-def _last_bytes(text: str) -> NDArray[np.int64]:
-    """Return the place of the last byte of each character."""
-    return np.cumsum([len(c.encode("utf-8", "surrogateescape")) for c in text]) - 1
-
-
-def _character_weights(
-    model: CharLM,
-) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
-    """Return the weights from characters by gate, and those to characters, (U, V) each."""
-    recurrent = model.recurrent
-    hidden, size = recurrent.hidden_size, len(model.vocabulary)
-    units = recurrent.num_layers * hidden
-    weight = backend.to_host(recurrent.weight_ih_l0.value).astype(float)
-    if model.embedding is not None:
-        weight = weight @ backend.to_host(model.embedding.weight.value).T
-    blocks = weight.reshape(-1, hidden, size)
-    inputs = {}
-    for gate, block in enumerate(blocks):
-        inputs[str(gate)] = np.full((units, size), np.nan, np.float32)
-        inputs[str(gate)][:hidden] = block
-    outputs = np.full((units, size), np.nan, np.float32)
-    outputs[units - hidden :] = backend.to_host(model.head.weight.value).T
-    return inputs, outputs

@@ -175,7 +175,8 @@ def line_of_paragraph(text: str) -> NDArray[np.int64]:
     """Count the lines since the last blank line; 0 in the first."""
     lines = np.concatenate([[0], np.cumsum(among(text, "\n"))])
     starts = marked(len(text), ((m.end() - 1, m.end()) for m in re.finditer(_BLANK_LINE, text)))
-    return lines[1:] - lines[last_true(starts) + 1]
+    before: NDArray[np.int64] = lines[last_true(starts) + 1]
+    return lines[1:] - before
 
 
 def depth(
