@@ -67,7 +67,7 @@ def inspect(
             made = CharLM(language_model.vocabulary, language_model.config, seed=0).eval()
             untrained = _inspected(made, texts, language, probe=False)
     typer.echo(f"{model}: {len(found.text):,} characters of {what}, as {language}")
-    console = Console(soft_wrap=True)
+    console = Console()
     if not console.is_terminal:
         console.width = _WIDTH
     console.print(_ranking(found, untrained))
@@ -117,7 +117,10 @@ def _language(texts: list[str], names: list[str]) -> str:
 def _inspected(model: CharLM, texts: list[str], language: str, *, probe: bool) -> Inspection:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = inspect_model(model, texts, language=language, probe=probe)
+        try:
+            found = inspect_model(model, texts, language=language, probe=probe)
+        except ImportError as error:  # of an optional package
+            raise CommandError(str(error)) from error
     if probe:
         for warning in caught:
             typer.echo(f"rnnfast: {warning.message}", err=True)

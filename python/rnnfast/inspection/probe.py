@@ -74,7 +74,7 @@ def _path(gram: Array, products: Array) -> NDArray[np.intp]:
     except ImportError as error:
         raise ImportError(
             "probe: needs the package scikit-learn, which is not installed: "
-            "pip install scikit-learn, or pass probe=False"
+            "pip install scikit-learn, or do without probes"
         ) from error
     _, _, path = lars_path_gram(
         products, gram, n_samples=1, method="lasso", max_iter=2 * max(_SIZES)
