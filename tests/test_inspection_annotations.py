@@ -267,11 +267,20 @@ def test_annotations_of_programs(language: str, name: str) -> None:
     assert found == VALUES[language, name]
 
 
+@pytest.mark.parametrize("language", ["python", "c"])
+def test_inside_is_a_depth_of_at_least_one(language: str) -> None:
+    found = annotate("\n".join(TEXTS[language]), language)
+    for inside, depth in (("brackets", "brackets"), ("a block", "blocks")):
+        assert (found[f"inside {inside}"] == (found[f"depth of {depth}"] >= 1)).all()
+
+
 def test_three_quotes_are_told_from_one() -> None:
     text = "\n".join(PYTHON)
     quotes = annotate(text, "python")
     both = quotes["inside triple quotes"] | quotes["inside single quotes"]
     assert (both == quotes["inside quotes"]).all()
+    prose = quotes["inside triple quotes"] | quotes["inside a comment"]
+    assert (prose == quotes["in a comment or triple quotes"]).all()
     assert shown(text, "python", "inside triple quotes").count("#") == 14
 
 

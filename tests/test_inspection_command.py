@@ -40,7 +40,7 @@ def test_the_best_units_of_each_concept_are_printed(capsys: Capture, planted: Pa
     assert following.count("l0[") == 2
     assert 0.5 <= float(untrained) < 0.9
     assert row_of(out, "position in word")[2].startswith("R2 ")
-    assert row_of(out, "position in word")[3] in ("rises", "falls")
+    assert row_of(out, "position in word")[3].startswith(("rises (ρ 0.", "falls (ρ -0."))
     assert row_of(out, "l0[3]") == ["l0[3]", "inside quotes", "AUC 1.000"]
     assert "\x1b" not in out
     assert err.startswith("rnnfast: annotations: left out, as they do not vary in both parts")

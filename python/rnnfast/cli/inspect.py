@@ -158,7 +158,7 @@ def _ranking(found: Inspection, untrained: Inspection | None) -> Table:
 def _condition(concept: Concept, unit: int) -> str:
     """Return the values by which a unit says yes, or for a count its direction."""
     if concept.kind == "count":
-        return "rises" if concept.sign[unit] > 0 else "falls"
+        return f"{'rises' if concept.sign[unit] > 0 else 'falls'} (ρ {concept.spearman[unit]:.2f})"
     return f"{'>' if concept.sign[unit] > 0 else '<'} {concept.threshold[unit]:.2f}"
 
 

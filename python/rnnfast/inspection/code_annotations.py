@@ -33,26 +33,32 @@ def annotate_code(text: str, language: str) -> dict[str, NDArray[Any]]:
     restarts = (_PYTHON_RESTART if python else _RESTART).finditer(text)
     places = [match.end() for match in restarts if syntax.code[match.start()]]
     brackets = depth(text, syntax.code, starts=places)
-    heads = _python_heads if python else _heads
+    if python:
+        heads = _python_heads(syntax, brackets)
+        between = _python_statement_ends(syntax, brackets == 0)
+        blocks = _python_blocks(syntax, between)
+    else:
+        heads = _heads(syntax, brackets)
+        blocks = depth(text, syntax.code, "{}", places)
+        between = _statement_ends(syntax, brackets == blocks)  # not in the head of a `for`
+    comments = marked(size, syntax.comments)
     result = {
         "inside quotes": syntax.in_quotes(),
-        "inside a comment": marked(size, syntax.comments),
-        "inside an if head": marked(size, heads(syntax, brackets)),
+        "inside a comment": comments,
+        "inside an if head": marked(size, heads),
+        "inside brackets": brackets > 0,
         "depth of brackets": brackets,
+        "inside a block": blocks > 0,
+        "depth of blocks": blocks,
         "in a number": marked(size, syntax.numbers),
+        "end of statement": between,
     }
     if python:
-        between = _python_statement_ends(syntax, brackets)
-        return result | {
-            "depth of blocks": _python_blocks(syntax, between),
-            "inside triple quotes": syntax.in_quotes(('"""', "'''")),
-            "inside single quotes": syntax.in_quotes(('"', "'")),
-            "end of statement": between,
-        }
-    return result | {
-        "depth of blocks": depth(text, syntax.code, "{}", places),
-        "end of statement": _statement_ends(syntax),
-    }
+        docstrings = syntax.in_quotes(('"""', "'''"))
+        result["inside single quotes"] = syntax.in_quotes(('"', "'"))
+        result["inside triple quotes"] = docstrings
+        result["in a comment or triple quotes"] = comments | docstrings
+    return result
 
 
 def _python_heads(syntax: Syntax, brackets: NDArray[np.int64]) -> Iterator[Span]:
@@ -85,10 +91,10 @@ def _visible(syntax: Syntax) -> NDArray[np.bool_]:
     return ~among(syntax.text, " \t\n\r\f") & ~marked(len(syntax.text), syntax.comments)
 
 
-def _python_statement_ends(syntax: Syntax, brackets: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _python_statement_ends(syntax: Syntax, outside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return whether a statement is over, by the end of its line, and the next has not begun."""
     continued = np.roll(among(syntax.text, "\\"), 1)
-    over = syntax.code & among(syntax.text, "\n") & (brackets == 0) & ~continued
+    over = syntax.code & among(syntax.text, "\n") & outside & ~continued
     return held(over, _visible(syntax))
 
 
@@ -110,8 +116,7 @@ def _python_blocks(syntax: Syntax, between: NDArray[np.bool_]) -> NDArray[np.int
     return np.array(depths)[np.cumsum(begun)]
 
 
-def _statement_ends(syntax: Syntax) -> NDArray[np.bool_]:
+def _statement_ends(syntax: Syntax, outside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return whether a statement is over, by `;`, `{` or `}`, and the next has not begun."""
-    outside = depth(syntax.text, syntax.code, "([)]") == 0  # not in the head of a `for`
     over = syntax.code & among(syntax.text, ";{}") & outside
     return held(over, _visible(syntax) & ~over)
