@@ -370,6 +370,13 @@ def test_what_is_known_of_a_program_is_known_when_it_is_read() -> None:
 # ---- languages
 
 
+def test_the_documentation_lists_every_annotation() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "inspection.md").read_text()
+    for language in ("prose", "python", "c", "latex"):
+        for name in annotate("a", language):
+            assert f"`{name}`" in page, name
+
+
 def test_languages_are_guessed() -> None:
     (module,) = modules(1)
     assert guess_language(module) == "python"

@@ -33,7 +33,7 @@ def row_of(out: str, name: str) -> list[str]:
 def test_the_best_units_of_each_concept_are_printed(capsys: Capture, planted: Path) -> None:
     code, out, err = rnnfast_(capsys, "inspect", planted, "quotes.txt", "--baseline")
     assert code == 0
-    assert out.startswith("planted.safetensors: 3,000 characters of quotes.txt, as prose\n")
+    assert out.startswith("planted.safetensors: quotes.txt (3,000 characters, as prose)\n")
     _, unit, score, when, p, following, probe, untrained = row_of(out, "inside quotes")
     assert (unit, score, p, probe) == ("l0[3]", "AUC 1.000", "0.005", "1.000 by 1")
     assert when == "> 0.38"  # between 0, before the first quote, and tanh(1)
@@ -53,9 +53,9 @@ def test_several_files_and_no_more_characters_than_asked_for(
     files = ("quotes.txt", "quotes.txt", "--no-probe")
     code, out, _ = rnnfast_(capsys, "inspect", planted, *files, "--characters", 4000)
     assert code == 0
-    assert "4,000 characters of quotes.txt, quotes.txt, as prose" in out
+    assert "quotes.txt, quotes.txt (4,000 characters, as prose)" in out
     code, out, _ = rnnfast_(capsys, "inspect", planted, *files, "--characters", 1000)
-    assert "1,000 characters of" in out
+    assert "(1,000 characters, as prose)" in out
     assert row_of(out, "inside quotes")[6] == ""
 
 
@@ -64,8 +64,8 @@ def test_without_a_file_the_held_out_text_is_read(capsys: Capture) -> None:
     assert train(capsys, "code.py", "--steps", 2, "--validation", 0.1)[0] == 0
     code, out, _ = rnnfast_(capsys, "inspect", "model.safetensors", "--no-probe")
     assert code == 0
-    assert "3,000 characters of the last 3,000 characters of " in out
-    assert "code.py, held out, as python\n" in out
+    assert ": the last 3,000 characters of " in out
+    assert "code.py, held out (3,000 characters, as python)\n" in out
     assert row_of(out, "depth of blocks")
 
 
@@ -76,7 +76,7 @@ def test_the_language_is_guessed_or_given(capsys: Capture, planted: Path) -> Non
     message = refused(rnnfast_(capsys, "inspect", planted, "a.c", "b.py"))
     assert message.startswith("language: the texts are of several, c, python: give --language")
     given = ("--language", "prose", "--no-probe")
-    assert ", as prose" in rnnfast_(capsys, "inspect", planted, "a.c", "b.py", *given)[1]
+    assert ", as prose)" in rnnfast_(capsys, "inspect", planted, "a.c", "b.py", *given)[1]
     message = refused(rnnfast_(capsys, "inspect", planted, "a.c", "--language", "klingon"))
     assert message.startswith("language: expected python, c, latex, prose or another")
 

@@ -66,7 +66,7 @@ def inspect(
         if baseline:
             made = CharLM(language_model.vocabulary, language_model.config, seed=0).eval()
             untrained = _inspected(made, texts, language, probe=False)
-    typer.echo(f"{model}: {len(found.text):,} characters of {what}, as {language}")
+    typer.echo(f"{model}: {what} ({len(found.text):,} characters, as {language})")
     console = Console()
     if not console.is_terminal:
         console.width = _WIDTH
