@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from cli_cases import Capture, refused, rnnfast_, train
-from inspection_cases import model_with_a_quote_unit, text_with_quotes
+from planted_unit import model_with_a_quote_unit, text_with_quotes
 from rnnfast.training import stdlib_text
 
 pytestmark = pytest.mark.usefixtures("folder_with_a_text")

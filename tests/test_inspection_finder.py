@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import rnnfast
-from inspection_cases import PLANTED, model_with_a_quote_unit, text_with_quotes
+from planted_unit import PLANTED, model_with_a_quote_unit, text_with_quotes
 from rnnfast.inspection import Inspection
 from rnnfast.training import ByteVocabulary, CharLM, CharLMConfig, TextError, Vocabulary
 
