@@ -192,6 +192,11 @@ def test_inspecting_leaves_the_model_as_it_was() -> None:
         ),
         ({"annotations": 3}, TypeError, "annotations: expected names and functions"),
         ({"annotations": ["in a URL"]}, ValueError, "'in a URL' is the same everywhere in text["),
+        (
+            {"annotations": [lambda text: len(text), lambda text: text]},
+            ValueError,
+            "annotations: expected different names; a dict names functions",
+        ),
         ({"annotations": {}}, ValueError, "annotations: expected at least one"),
         ({"annotations": []}, ValueError, "annotations: expected at least one"),
         (

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from rnnfast.cli.errors import CommandError
@@ -21,6 +23,16 @@ from rnnfast.training import (
 from rnnfast.training.stored import check_same_text, stored_options, stored_source
 
 DEFAULT_MODEL = Path("model.safetensors")
+
+Model = Annotated[Path, typer.Argument(help="A checkpoint of `rnnfast train`.")]
+Texts = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="FILE",
+        help="Texts; without any, what was held out of the text that the model is trained on.",
+        show_default=False,
+    ),
+]
 
 
 def load(path: Path) -> Checkpoint:

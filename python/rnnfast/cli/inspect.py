@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rnnfast.cli.errors import CommandError, option_errors
-from rnnfast.cli.files import DEFAULT_MODEL, held_out, load_first, takes_bytes
+from rnnfast.cli.files import DEFAULT_MODEL, Model, Texts, held_out, load_first, takes_bytes
 from rnnfast.inspection import Concept, Inspection, guess_language
 from rnnfast.inspection import inspect as inspect_model
 from rnnfast.training import CharLM, Checkpoint, read_text
@@ -23,15 +23,8 @@ _UNITS = 10  # shown with the concept that they tell best
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(help="A checkpoint of `rnnfast train`.")] = DEFAULT_MODEL,
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="FILE",
-            help="Texts; without any, what was held out of the text that the model is trained on.",
-            show_default=False,
-        ),
-    ] = None,
+    model: Model = DEFAULT_MODEL,
+    files: Texts = None,
     language: Annotated[
         str | None,
         typer.Option(

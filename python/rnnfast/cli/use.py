@@ -9,11 +9,9 @@ from typing import Annotated
 import typer
 
 from rnnfast.cli.errors import option_errors
-from rnnfast.cli.files import DEFAULT_MODEL, held_out, load, load_first, takes_bytes
+from rnnfast.cli.files import DEFAULT_MODEL, Model, Texts, held_out, load, load_first, takes_bytes
 from rnnfast.training import UNKNOWN_BITS, CharLM, Checkpoint, read_text
 from rnnfast.training.stored import stored_options
-
-Model = Annotated[Path, typer.Argument(help="A checkpoint of `rnnfast train`.")]
 
 
 def sample(
@@ -52,14 +50,7 @@ def sample(
 
 def evaluate(
     model: Model = DEFAULT_MODEL,
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="FILE",
-            help="Texts; without any, what was held out of the text that the model is trained on.",
-            show_default=False,
-        ),
-    ] = None,
+    files: Texts = None,
 ) -> None:
     """Measure how well a model predicts texts, in bits per character."""
     with option_errors():

@@ -135,7 +135,9 @@ def _sorted_out(chosen: Chosen) -> tuple[list[str] | None, dict[str, Any]]:
     elif isinstance(chosen, Sequence) and all(isinstance(a, str) or callable(a) for a in chosen):
         names = [annotation for annotation in chosen if isinstance(annotation, str)]
         functions = [annotation for annotation in chosen if not isinstance(annotation, str)]
-        given = {function.__name__.replace("_", " "): function for function in functions}
+        given = {getattr(f, "__name__", repr(f)).replace("_", " "): f for f in functions}
+        if len({*names, *given}) < len(chosen):
+            raise ValueError("annotations: expected different names; a dict names functions")
     else:
         raise TypeError(f"annotations: expected names and functions, or a dict, got {chosen!r}")
     if not names and not given:

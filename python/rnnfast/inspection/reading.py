@@ -37,8 +37,9 @@ def values_of_units(model: CharLM, text: str) -> Array:
     for n in range(ids.size):
         stream(ids[n : n + 1])
         (state,) = stream.state
-        value = np.tanh(state[1]) if isinstance(state, tuple) else state
-        values[n] = backends.to_host(value).reshape(-1)
+        has_memory = isinstance(state, tuple)
+        value = backends.to_host(state[1] if has_memory else state).reshape(-1)
+        values[n] = np.tanh(value) if has_memory else value
     if isinstance(model.vocabulary, ByteVocabulary):
         values = values[_last_bytes(text)]
     return values
