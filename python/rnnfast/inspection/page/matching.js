@@ -106,7 +106,7 @@ class Matching {
   item({ from, to, agree }) {
     const shown = snippet(this.data, this.state.unit, from, Math.min(to, from + 60), 24, 12);
     const count = element("span", { class: "badge code" }, `${agree}/${this.chosen.length}`);
-    const label = `${agree} of ${this.chosen.length} units agree; go to line ${this.pane.lineOf(from) + 1}`;
+    const label = `${agree} of ${this.chosen.length} units agree; go to line ${this.pane.placeOf(from)[0]}`;
     const jump = button("", () => this.go(from), { "aria-label": label, title: label });
     jump.append(count, shown);
     return element("li", {}, jump);

@@ -1,15 +1,23 @@
 // The text: one span a character, coloured by a unit where it is on screen; a cursor and a span.
+// A row is a line of the text, or a part of a long one: only rows on screen are coloured.
+
+const LONGEST_ROW = 400;
+
+function endsRow(char, length) {
+  return char === "\n" || length === LONGEST_ROW || (char === " " && length > 0.8 * LONGEST_ROW);
+}
 
 class TextPane {
   constructor(data, state, changed) {
     Object.assign(this, { data, state, changed });
     this.box = byId("text");
-    this.lines = []; // the first character of each line
+    this.rows = []; // the first character of each row
+    this.places = []; // of these in the text: [line, column]
     this.spans = [];
-    this.seen = new Set(); // lines on screen or near it
+    this.seen = new Set(); // rows on screen or near it
     this.watcher = new IntersectionObserver((entries) => this.scrolled(entries), {
       root: this.box,
-      rootMargin: "100% 0px",
+      rootMargin: "50% 0px",
     });
     this.build();
     this.box.addEventListener("keydown", (event) => this.pressed(event));
@@ -21,20 +29,25 @@ class TextPane {
   }
 
   build() {
-    let line = null;
     const all = document.createDocumentFragment();
+    let place = [1, 1];
+    let row = null;
     this.data.chars.forEach((char, n) => {
-      if (line === null) {
-        line = all.appendChild(element("div", { class: "line" }));
-        this.lines.push(n);
+      if (row === null) {
+        row = all.appendChild(element("div", { class: "row" }));
+        this.rows.push(n);
+        this.places.push(place);
       }
-      const span = line.appendChild(document.createElement("span"));
+      const span = row.appendChild(document.createElement("span"));
       span.n = n;
-      if (char === "\n") span.className = "end";
-      else span.textContent = visible(char);
-      if (char === "\t") span.className = "tab";
+      span.kind = { "\n": "end ", "\t": "tab " }[char] ?? "";
+      if (char !== "\n") span.textContent = visible(char);
       this.spans.push(span);
-      if (char === "\n") line = null;
+      const length = row.childNodes.length;
+      if (endsRow(char, length)) {
+        place = char === "\n" ? [place[0] + 1, 1] : [place[0], place[1] + length];
+        row = null;
+      }
     });
     this.box.replaceChildren(all);
     for (const div of this.box.children) this.watcher.observe(div);
@@ -48,42 +61,49 @@ class TextPane {
     }
   }
 
-  // Colours a line by the unit and underlines it by the concept.
-  paint(line) {
+  // Colours a row by the unit and underlines it by the concept.
+  paint(row) {
     const { unit, concept, underline } = this.state;
-    for (const span of line.children) {
-      span.dataset.v = level(unit, span.n);
+    for (const span of row.children) {
       const truth = underline && concept ? Math.round(8 * truthAt(concept, span.n)) : 0;
-      if (truth > 0) span.dataset.t = truth;
-      else delete span.dataset.t;
+      span.className = `${span.kind}${level(unit, span.n)}${truth > 0 ? ` t${truth}` : ""}`;
     }
   }
 
   repaint() {
-    for (const line of this.seen) this.paint(line);
+    for (const row of this.seen) this.paint(row);
   }
 
+  // Marks are attributes, as painting replaces classes.
   mark(name, from, to) {
-    for (let n = from; n < to; n++) this.spans[n].classList.add(name);
+    for (let n = from; n < to; n++) this.spans[n].toggleAttribute(`data-${name}`, true);
   }
 
   unmark(name) {
-    for (const span of this.box.querySelectorAll(`.${name}`)) span.classList.remove(name);
+    const attribute = `data-${name}`;
+    for (const span of this.box.querySelectorAll(`[${attribute}]`)) span.removeAttribute(attribute);
   }
 
-  lineOf(n) {
+  rowOf(n) {
     let low = 0;
-    let high = this.lines.length;
+    let high = this.rows.length;
     while (high - low > 1) {
       const middle = (low + high) >> 1;
-      if (this.lines[middle] <= n) low = middle;
+      if (this.rows[middle] <= n) low = middle;
       else high = middle;
     }
     return low;
   }
 
-  lineEnd(line) {
-    return this.lines[line + 1] ?? this.data.chars.length;
+  rowEnd(row) {
+    return this.rows[row + 1] ?? this.data.chars.length;
+  }
+
+  // The line and the column of a character, from 1.
+  placeOf(n) {
+    const row = this.rowOf(n);
+    const [line, column] = this.places[row];
+    return [line, column + n - this.rows[row]];
   }
 
   // Moves the cursor; `extend` keeps the other end of the span, as Shift does.
@@ -96,9 +116,9 @@ class TextPane {
     } else {
       state.anchor = null;
     }
-    spans[state.cursor].classList.remove("cursor");
+    this.unmark("cursor");
     state.cursor = to;
-    spans[to].classList.add("cursor");
+    this.mark("cursor", to, to + 1);
     this.reveal(spans[to], scroll);
     this.describe(to);
     this.changed("cursor");
@@ -158,16 +178,16 @@ class TextPane {
   pressed(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { state } = this;
-    const line = this.lineOf(state.cursor);
+    const row = this.rowOf(state.cursor);
     const targets = {
       ArrowLeft: () => state.cursor - 1,
       ArrowRight: () => state.cursor + 1,
-      ArrowUp: () => this.sameColumn(line, -1),
-      ArrowDown: () => this.sameColumn(line, 1),
-      PageUp: () => this.sameColumn(line, -15),
-      PageDown: () => this.sameColumn(line, 15),
-      Home: () => this.lines[line],
-      End: () => this.lineEnd(line) - 1,
+      ArrowUp: () => this.sameColumn(row, -1),
+      ArrowDown: () => this.sameColumn(row, 1),
+      PageUp: () => this.sameColumn(row, -15),
+      PageDown: () => this.sameColumn(row, 15),
+      Home: () => this.rows[row],
+      End: () => this.rowEnd(row) - 1,
     };
     if (targets[event.key]) this.move(targets[event.key](), { extend: event.shiftKey });
     else if (event.key === "Enter") this.changed("find");
@@ -176,17 +196,16 @@ class TextPane {
     event.preventDefault();
   }
 
-  sameColumn(line, step) {
-    const to = Math.max(0, Math.min(this.lines.length - 1, line + step));
-    const column = this.state.cursor - this.lines[line];
-    return Math.min(this.lines[to] + column, this.lineEnd(to) - 1);
+  sameColumn(row, step) {
+    const to = Math.max(0, Math.min(this.rows.length - 1, row + step));
+    const column = this.state.cursor - this.rows[row];
+    return Math.min(this.rows[to] + column, this.rowEnd(to) - 1);
   }
 
   describe(n) {
     const { unit, concept } = this.state;
-    const line = this.lineOf(n);
-    const place = `line ${line + 1}, column ${n - this.lines[line] + 1}`;
-    const parts = [place, spell(this.data.chars[n]), `${unit.name} ${signed(valueAt(unit, n))}`];
+    const [line, column] = this.placeOf(n);
+    const parts = [`line ${line}, column ${column}`, spell(this.data.chars[n]), `${unit.name} ${signed(valueAt(unit, n))}`];
     if (concept) {
       const truth = concept.truth[n];
       parts.push(`${concept.name}: ${concept.kind === "count" ? truth : truth ? "yes" : "no"}`);

@@ -25,7 +25,7 @@ class UnitPanel {
 
   sentence(unit, u) {
     const best = this.data.concepts[unit.best];
-    if (best === undefined) return `It reaches ${signed(unit.scale)} at most, in size.`;
+    if (best === undefined) return `Its largest value, up or down, is ${unit.scale.toFixed(2)}.`;
     const limit = condition(best, u);
     const how = limit ? `, where it is ${limit}` : "";
     return `Best at telling “${best.name}”${how} (${measure(best)} ${scoreText(best, u)}).`;
@@ -59,7 +59,7 @@ class UnitPanel {
 
   place(unit, n) {
     const value = signed(valueAt(unit, n));
-    const label = `${value} at line ${this.pane.lineOf(n) + 1}: go there`;
+    const label = `${value} at line ${this.pane.placeOf(n)[0]}: go there`;
     const jump = button("", () => this.go(n), { "aria-label": label, title: label });
     jump.append(element("span", { class: "badge code" }, value), snippet(this.data, unit, n, n + 1));
     return element("li", {}, jump);
@@ -69,9 +69,9 @@ class UnitPanel {
   showCurve() {
     const { state, data, pane } = this;
     const { unit, u, concept, cursor } = state;
-    const line = pane.lineOf(cursor);
-    let from = pane.lines[line];
-    const end = pane.lineEnd(line);
+    const row = pane.rowOf(cursor);
+    let from = pane.rows[row];
+    const end = pane.rowEnd(row);
     if (end - from > LONGEST) {
       from = Math.max(from, Math.min(cursor - LONGEST / 2, end - LONGEST)) | 0;
     }
@@ -99,7 +99,7 @@ class UnitPanel {
     const box = byId("curve");
     box.replaceChildren(svg);
     const text = data.chars.slice(from, to).join("").trim();
-    box.setAttribute("aria-label", `${unit.name} over line ${line + 1}, “${text}”: `
+    box.setAttribute("aria-label", `${unit.name} over line ${pane.placeOf(from)[0]}, “${text}”: `
       + `from ${signed(this.least(from, to))} to ${signed(this.most(from, to))}`);
     const middle = x(cursor) - box.clientWidth / 2;
     if (x(cursor) < box.scrollLeft || x(cursor) > box.scrollLeft + box.clientWidth - WIDTH) {
