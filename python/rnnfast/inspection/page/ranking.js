@@ -56,7 +56,7 @@ class Ranking {
   probe(concept) {
     if (!concept.probe) return "";
     const { units, score } = concept.probe;
-    return `${units.length} together ${score.toFixed(3)}`;
+    return `${units.length} units together: ${score.toFixed(3)}`;
   }
 
   option(unit, u) {
