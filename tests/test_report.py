@@ -75,7 +75,7 @@ def test_the_file_has_the_text_the_values_and_the_truth(tmp_path: Path) -> None:
         # Half a step of rounding, and 5 digits of the scale.
         error = np.abs((row.astype(float) - 31) / 31 * unit["scale"] - values).max()
         assert error <= unit["scale"] * (0.5 / 31 + 1e-4), unit
-    position, quotes = facts["concepts"]
+    quotes, position = facts["concepts"]
     assert quotes["truth"] == made.inside_quotes(TEXT).astype(int).tolist()
     assert position["truth"] == inspection.concepts["position"].values.tolist()
     assert quotes["threshold"] == [0.25] * 8
@@ -251,3 +251,16 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         ValueError, match=r"activations: expected finite values, got nan in l0\[1\]"
     ):
         inspection.save_html(tmp_path / "report.html")
+
+
+def test_concepts_that_no_unit_surely_tells_come_last(tmp_path: Path) -> None:
+    inspection = made.quoting(TEXT)
+    concepts = dict(inspection.concepts)
+    unsure = np.full(8, 0.2)
+    concepts["inside quotes"] = replace(concepts["inside quotes"], p_value=unsure)
+    _, facts, _ = written(replace(inspection, concepts=concepts), tmp_path / "report.html")
+    assert [concept["name"] for concept in facts["concepts"]] == ["position", "inside quotes"]
+    assert {unit["best"] for unit in facts["units"]} == {0}
+    concepts["position"] = replace(concepts["position"], p_value=unsure)
+    _, facts, _ = written(replace(inspection, concepts=concepts), tmp_path / "report.html")
+    assert {unit["best"] for unit in facts["units"]} == {None}

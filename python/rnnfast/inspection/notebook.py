@@ -32,9 +32,7 @@ def inspection_html(inspection: Inspection) -> str:
 
     The pieces are of held-out text, where the concept varies most.
     """
-    concepts = sorted(
-        inspection.concepts.values(), key=lambda one: -np.nan_to_num(one.strength).max()
-    )
+    concepts = sorted(inspection.concepts.values(), key=lambda one: -one.best_strength)
     shown = concepts[:_CONCEPTS]
     length = min(_PIECE, _CHARACTERS // max(1, len(shown)))
     rows = [

@@ -90,8 +90,9 @@ def facts(
         units: The indices of the units to show, in their order.
         scale: The largest size of each one's values, in the same order.
     """
-    concepts = list(inspection.concepts.values())
-    names = list(inspection.concepts)
+    concepts = sorted(inspection.concepts.values(), key=lambda one: -one.best_strength)
+    # None stands for the concept of a unit that surely tells none.
+    numbers: dict[str | None, int] = {one.name: k for k, one in enumerate(concepts)}
     shown = {
         "text": _SURROGATES.sub("\ufffd", inspection.text[start:stop]),
         "start": start,
@@ -103,7 +104,7 @@ def facts(
             {
                 "name": inspection.units[u],
                 "scale": size,
-                "best": names.index(inspection.concept_of(int(u))) if names else None,
+                "best": numbers.get(inspection.concept_of(int(u))),
             }
             for u, size in zip(units, _plain(scale), strict=True)
         ],

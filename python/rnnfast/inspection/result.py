@@ -13,6 +13,7 @@ from rnnfast._files import AnyPath
 
 YES_NO, COUNT = "yes/no", "count"
 _AS_GOOD = 0.01  # a score that much lower is as good as another
+_SURE = 0.05  # the largest p-value of a unit that surely tells a concept
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,12 @@ class Concept:
         """The indices of the units (U,), the best first."""
         return np.argsort(-self.score, kind="stable")
 
+    @property
+    def best_strength(self) -> float:
+        """The strength of the best unit, 0 if that is not sure: if its `p_value` exceeds 0.05."""
+        best = self.ranking[0]
+        return float(np.nan_to_num(self.strength[best])) if self.p_value[best] <= _SURE else 0.0
+
     def _repr_html_(self) -> str:
         """Return a table of the best units, for notebooks."""
         from rnnfast.inspection import notebook
@@ -110,18 +117,24 @@ class Inspection:
     input_weights: Mapping[str, NDArray[Any]]
     output_weights: NDArray[Any]
 
-    def concept_of(self, unit: int) -> str:
-        """Return the name of the concept that a unit tells best.
+    def concept_of(self, unit: int) -> str | None:
+        """Return the name of the concept that a unit tells best, of those that it surely tells.
+
+        A unit surely tells a concept if its `p_value` is at most 0.05.
 
         Args:
             unit: Its index.
+
+        Returns:
+            The name; None if there is no such concept.
 
         Raises:
             IndexError: There is no such unit.
         """
         if not 0 <= unit < len(self.units):
             raise IndexError(f"unit: expected an index in [0, {len(self.units)}), got {unit}")
-        return max(self.concepts.values(), key=lambda c: float(c.strength[unit])).name
+        sure = [c for c in self.concepts.values() if c.p_value[unit] <= _SURE]
+        return max(sure, key=lambda c: float(c.strength[unit])).name if sure else None
 
     def save_html(self, path: AnyPath, *, start: int | None = None, length: int = 20_000) -> None:
         """Write a report for a browser: one HTML file of at most 5 MB, which needs no network.

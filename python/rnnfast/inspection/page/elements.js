@@ -49,7 +49,7 @@ function signed(value, digits = 2) {
 
 function scoreText(concept, u) {
   const score = concept.score[u];
-  return score === null ? "–" : score.toFixed(3);
+  return score === null ? "–" : score.toFixed(3).replace("-", "−");
 }
 
 const measure = (concept) => (concept.kind === "count" ? "R²" : "AUC");

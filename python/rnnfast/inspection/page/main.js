@@ -62,7 +62,7 @@ function start(data) {
     refresh();
   });
 
-  const [first] = ranking.concepts;
+  const [first] = data.concepts;
   if (first) choose(first, rankingOf(first)[0]);
   else refresh();
   pane.move(first ? firstChange(first) : 0, { scroll: "center" });

@@ -2,14 +2,11 @@
 
 const SHOWN_UNITS = 5; // of a concept
 
-const bestStrength = (concept) => strength(concept, rankingOf(concept)[0]);
-
 class Ranking {
   constructor(data, state, { choose, show }) {
     Object.assign(this, { data, state, choose, show });
     this.list = byId("units");
-    this.concepts = [...data.concepts].sort((a, b) => bestStrength(b) - bestStrength(a));
-    byId("concepts").replaceChildren(...this.concepts.map((concept) => this.card(concept)));
+    byId("concepts").replaceChildren(...data.concepts.map((concept) => this.card(concept)));
     this.options = data.units.map((unit, u) => this.option(unit, u));
     this.list.append(...this.options);
     this.list.addEventListener("keydown", (event) => this.pressed(event));

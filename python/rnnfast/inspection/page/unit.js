@@ -25,7 +25,10 @@ class UnitPanel {
 
   sentence(unit, u) {
     const best = this.data.concepts[unit.best];
-    if (best === undefined) return `Its largest value, up or down, is ${unit.scale.toFixed(2)}.`;
+    if (best === undefined) {
+      const size = `Its largest value, up or down, is ${unit.scale.toFixed(2)}.`;
+      return this.data.concepts.length ? `It tells none of the concepts for certain. ${size}` : size;
+    }
     const limit = condition(best, u);
     const how = limit ? `, where it is ${limit}` : "";
     return `Best at telling “${best.name}”${how} (${measure(best)} ${scoreText(best, u)}).`;
