@@ -51,8 +51,8 @@ class Ranking {
   }
 
   probe(concept) {
-    if (!concept.probe) return "";
-    const { units, score } = concept.probe;
+    const { units, score } = concept.probe ?? { units: [] };
+    if (units.length < 2) return ""; // one unit needs no others
     return `${units.length} units together: ${score.toFixed(3)}`;
   }
 
