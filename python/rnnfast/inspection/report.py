@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnnfast import _files
+from rnnfast._engine import checks
 from rnnfast._files import AnyPath
 from rnnfast.inspection import packing
 
@@ -31,17 +32,16 @@ def write_report(
     """Write the report of an inspection; see `Inspection.save_html`.
 
     Raises:
+        TypeError: `start` or `length` is no integer.
         ValueError: `start` or `length` lies outside the text, too much is to be shown, or a
             value is not finite.
         OSError: The file cannot be written.
     """
     total = len(inspection.text)
-    if length < 1:
-        raise ValueError(f"length: expected at least 1 character to show, got {length}")
+    length = checks.positive_int("length", length)
     if start is None:
         start = max(0, min(inspection.held_out, total - length))
-    if not 0 <= start < total:
-        raise ValueError(f"start: expected a character of the text, 0 to {total - 1}, got {start}")
+    start = checks.integer("start", start, 0, total - 1)
     stop = min(total, start + length)
     _check_finite(inspection, start, stop)
     _files.replace(path, report_html(inspection, start, stop).encode())

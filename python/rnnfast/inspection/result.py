@@ -152,6 +152,7 @@ class Inspection:
             length: The largest number of characters to show.
 
         Raises:
+            TypeError: `start` or `length` is no integer.
             ValueError: `start` or `length` lies outside the text, too much is to be shown, or a
                 value is not finite.
             OSError: The file cannot be written.

@@ -46,8 +46,8 @@ function start(data) {
   byId("next").addEventListener("click", () => neighbour(1));
   document.addEventListener("keydown", (event) => {
     if (event.target.matches("input[type=search]") || event.ctrlKey || event.metaKey) return;
-    if (event.key === "[") neighbour(-1);
-    if (event.key === "]") neighbour(1);
+    if (event.key === ",") neighbour(-1);
+    if (event.key === ".") neighbour(1);
   });
   byId("underline").addEventListener("change", (event) => {
     state.underline = event.target.checked;
