@@ -189,6 +189,14 @@ def test_the_keyboard_moves_through_units(open_report: Open) -> None:
     assert page.text_content("#unit-name") == "l0[5]"  # a letter of the filter is no key
 
 
+def test_the_chosen_unit_is_in_view(open_report: Open) -> None:
+    page = open_report(made.inspection("ab", np.zeros((2, 200)), []))
+    page.focus("#units")
+    for key in ("End", "ArrowUp", "ArrowUp", "Home", "ArrowDown"):
+        page.keyboard.press(key)
+        assert is_in_view(page, "[role=option][aria-selected=true]", "#units")
+
+
 def test_the_keyboard_moves_through_the_text(open_report: Open) -> None:
     page = open_report(CASE)
     page.focus("#text")
@@ -226,7 +234,23 @@ def test_the_keyboard_moves_through_the_text(open_report: Open) -> None:
     page.keyboard.press("End")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("() => document.querySelector('[data-cursor]').n") == len(TEXT) - 1
+    assert is_in_view(page, "[data-cursor]", "#text")
     check_colours(page, 2)
+
+
+def test_a_long_line_has_rows_and_columns(open_report: Open) -> None:
+    text = "x" * 900 + "\n" + "y" * 10
+    page = open_report(made.inspection(text, np.zeros((len(text), 1)), []))
+    page.focus("#text")
+    for end, start in ((400, 401), (800, 801)):
+        page.keyboard.press("End")
+        assert page.text_content("#status").startswith(f"line 1, column {end} · x")
+        page.keyboard.press("ArrowRight")
+        assert page.text_content("#status").startswith(f"line 1, column {start} · x")
+    page.keyboard.press("End")
+    assert page.text_content("#status").startswith("line 1, column 901 · ↵")
+    page.keyboard.press("ArrowDown")
+    assert page.text_content("#status").startswith("line 2, column 10 · y")
 
 
 def quoted_spans() -> list[tuple[int, int]]:
@@ -261,6 +285,17 @@ def check_matches(page: Any, span: tuple[int, int]) -> None:
     assert marked(page, "match") == sorted(expected)
 
 
+def is_in_view(page: Any, selector: str, box: str) -> bool:
+    """Return whether an element lies within the height of a box that scrolls."""
+    inside = page.evaluate(
+        "(names) => { const [one, box] = names.map((name) =>"
+        " document.querySelector(name).getBoundingClientRect());"
+        " return box.top <= one.top && one.bottom <= box.bottom; }",
+        [selector, box],
+    )
+    return bool(inside)
+
+
 def test_matches_of_a_span_that_the_keyboard_selects(open_report: Open) -> None:
     page = open_report(QUIET)
     page.focus("#text")
@@ -276,7 +311,7 @@ def test_matches_of_a_span_that_the_keyboard_selects(open_report: Open) -> None:
     page.focus("#matches li button")
     page.keyboard.press("Enter")
     assert page.evaluate("() => document.querySelector('[data-cursor]').n") == where
-    assert page.evaluate("() => document.querySelector('[data-cursor]').checkVisibility()")
+    assert is_in_view(page, "[data-cursor]", "#text")
     page.focus("#text")
     page.keyboard.press("Escape")
     assert marked(page, "chosen") == marked(page, "match") == []
@@ -363,8 +398,15 @@ def test_a_unit_shows_its_line_extremes_and_weights(open_report: Open) -> None:
     assert page.text_content("#status").startswith("line 2, column 1")
     assert page.text_content("#largest .badge") == "+0.80"
     assert page.text_content("#smallest .badge") == "−0.10"
-    page.click("#largest button")
-    assert "inside quotes: yes" in page.text_content("#status")
+    places: list[int] = []
+    for place in page.query_selector_all("#largest button"):
+        place.click()
+        assert "inside quotes: yes" in page.text_content("#status")
+        places.append(page.evaluate("() => document.querySelector('[data-cursor]').n"))
+    assert len(places) == 5
+    assert np.abs(np.diff(places)).min() > 40  # each shows another piece of the text
+    colour = page.eval_on_selector("#largest .marked", "(one) => one.classList[0]")
+    assert colour == "p31"
     weights = [row.text_content() for row in page.query_selector_all("#input-weights li")]
     order = np.argsort(-CASE.input_weights["i"][2])
     largest = order[0]
@@ -374,6 +416,21 @@ def test_a_unit_shows_its_line_extremes_and_weights(open_report: Open) -> None:
     assert page.text_content("#input-weights li").endswith(
         f"+{CASE.input_weights['f'][2].max():.2f}"
     )
+
+
+def test_scores_of_both_kinds_are_compared_by_their_strength(open_report: Open) -> None:
+    quotes, position = CASE.concepts["inside quotes"], CASE.concepts["position"]
+    concepts = {
+        "inside quotes": replace(quotes, score=np.full(8, 0.7)),  # 0.4 of the way from chance
+        "position": replace(position, score=np.full(8, 0.5)),
+    }
+    page = open_report(replace(CASE, concepts=concepts))
+    scores = page.eval_on_selector_all(
+        "#scores li",
+        "(all) => all.map((one) => [one.firstChild.textContent,"
+        " Number(one.querySelector('.bar').style.getPropertyValue('--part')).toFixed(2)])",
+    )
+    assert scores == [["position", "0.50"], ["inside quotes", "0.40"]]
 
 
 def test_units_without_weights_of_characters_say_so(open_report: Open) -> None:

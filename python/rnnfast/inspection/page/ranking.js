@@ -79,7 +79,7 @@ class Ranking {
     const option = this.options[u];
     option.setAttribute("aria-selected", "true");
     this.list.setAttribute("aria-activedescendant", option.id);
-    const top = option.offsetTop - this.list.offsetTop;
+    const top = option.offsetTop; // in the list, which is positioned
     const below = top + option.offsetHeight > this.list.scrollTop + this.list.clientHeight;
     if (top < this.list.scrollTop || below) this.list.scrollTop = top - this.list.clientHeight / 2;
     for (const one of this.data.concepts) {

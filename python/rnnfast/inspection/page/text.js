@@ -127,7 +127,7 @@ class TextPane {
   // Scrolls the text alone: on a phone the page should stay where it is.
   reveal(span, scroll) {
     const { box } = this;
-    const top = span.offsetTop - box.offsetTop;
+    const top = span.offsetTop; // in the text, which is positioned
     const margin = scroll === "center" ? box.clientHeight / 2 : span.offsetHeight;
     const above = top - box.scrollTop < margin;
     const below = top - box.scrollTop > box.clientHeight - margin - span.offsetHeight;
