@@ -162,6 +162,7 @@ def walks(characters: int, units: int) -> Any:
     return np.tanh(np.cumsum(held, axis=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["noise", "walks"])
 def test_a_report_is_smaller_than_5_mb(kind: str, tmp_path: Path) -> None:
     characters, units = 20_000, 512
