@@ -46,11 +46,12 @@ FLOORS = (
     {"__main__"},
 )
 # Pairs of a module and what it imports for types alone, in a circle that is allowed: the trainer
-# imports its observers and the code that saves it, and these need its type.
+# imports its observers and the code that saves it, an inspection the code that draws it, and these
+# need the type.
 CIRCLES_OF_TYPES = {
     (f"training.{name}", "training.trainer")
     for name in ("best", "callbacks", "csv_log", "early_stopping", "run_log", "run_state")
-}
+} | {(f"inspection.{name}", "inspection.result") for name in ("notebook", "packing", "report")}
 INTRINSICS = {"arm_neon.h", "immintrin.h"}  # the compiler's own headers, which define no symbols
 
 

@@ -1,6 +1,7 @@
 # The stages of .ci/run and of tools/before_release, which source this file: each is a function that
-# runs in the root of a clone and installs what it needs into .venv (clang by apt, where it is missing
-# and we are root). CELLS are those of the short forms: two that take every path of the drivers.
+# runs in the root of a clone and installs what it needs into .venv (clang and Chromium by apt, where
+# they are missing and we are root). CELLS are those of the short forms: two that take every path of
+# the drivers.
 
 python=.venv/bin/python
 CELLS=lstm,mut3
@@ -92,13 +93,22 @@ build_documentation() { # into build/site; broken links and pages that no menu l
   NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict  # --quiet would let warnings pass
 }
 
+# For the tests of reports, which are skipped without it: not every system has such a package.
+install_chromium() {
+  if ! command -v chromium >/dev/null && ((EUID == 0)) && command -v apt-get >/dev/null; then
+    apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium >/dev/null ||
+      printf 'chromium: not installed\n'
+  fi
+}
+
 install_peers() { # what tests compare and work with; silero-vad for its weights alone
   $python -m pip install --quiet torch==2.13.0 onnx==1.23.2 onnxruntime==1.32.0
   $python -m pip install --quiet scikit-learn==1.9.1 pandas==3.1.1 distributed==2026.8.0
   $python -m pip install --quiet tensorboardX==2.6.5 tensorboard==2.21.0
-  $python -m pip install --quiet mpi4py==4.1.2 mpich==5.0.2
+  $python -m pip install --quiet mpi4py==4.1.2 mpich==5.0.2 playwright==1.65.2
   $python -m pip install --quiet --no-deps silero-vad==6.2.3
   $python -m pip install --quiet "$(ls build/dist/rnnfast-*.whl)[notebooks]"
+  install_chromium
 }
 
 # Runs the second shell block of README.md, lists what is skipped and fails where a reason is new.

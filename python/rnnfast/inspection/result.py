@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfast._files import AnyPath
+
 YES_NO, COUNT = "yes/no", "count"
 _AS_GOOD = 0.01  # a score that much lower is as good as another
 _SURE = 0.05  # the largest p-value of a unit that surely tells a concept
@@ -74,6 +76,18 @@ class Concept:
         """The indices of the units (U,), the best first."""
         return np.argsort(-self.score, kind="stable")
 
+    @property
+    def best_strength(self) -> float:
+        """The strength of the best unit, 0 if that is not sure: if its `p_value` exceeds 0.05."""
+        best = self.ranking[0]
+        return float(np.nan_to_num(self.strength[best])) if self.p_value[best] <= _SURE else 0.0
+
+    def _repr_html_(self) -> str:
+        """Return a table of the best units, for notebooks."""
+        from rnnfast.inspection import notebook
+
+        return notebook.concept_html(self)
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -121,3 +135,34 @@ class Inspection:
             raise IndexError(f"unit: expected an index in [0, {len(self.units)}), got {unit}")
         sure = [c for c in self.concepts.values() if c.p_value[unit] <= _SURE]
         return max(sure, key=lambda c: float(c.strength[unit])).name if sure else None
+
+    def save_html(self, path: AnyPath, *, start: int | None = None, length: int = 20_000) -> None:
+        """Write a report for a browser: one HTML file of at most 5 MB, which needs no network.
+
+        It shows a piece of the text coloured by a unit of choice, and for each unit its values over
+        a line, its scores, where it is largest and smallest, and its weights from and to
+        characters. It also finds the places where the same units are on as in a selected piece.
+        Values are stored in 63 steps. If not all units fit into 5 MB, the report leaves out those
+        that rank lowest for every concept, and says so.
+
+        Args:
+            path: The file to write.
+            start: The first character to show; None for the start of the held-out text, or earlier
+                if fewer than `length` characters follow it.
+            length: The largest number of characters to show.
+
+        Raises:
+            TypeError: `start` or `length` is no integer.
+            ValueError: `start` or `length` lies outside the text, too much is to be shown, or a
+                value is not finite.
+            OSError: The file cannot be written.
+        """
+        from rnnfast.inspection import report
+
+        report.write_report(self, path, start=start, length=length)
+
+    def _repr_html_(self) -> str:
+        """Return a table of the concepts and pieces of coloured text, for notebooks."""
+        from rnnfast.inspection import notebook
+
+        return notebook.inspection_html(self)
