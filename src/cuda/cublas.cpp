@@ -35,14 +35,17 @@ void* open_library() {
 template <class Function>
 void set_symbol(void* library, const char* name, Function*& function) {
   function = reinterpret_cast<Function*>(dlsym(library, name));
-  RNNFAST_CHECK(function, "cuBLAS: expected a function ", name, " in the library, found none");
+  RNNFAST_CHECK(function, "cuBLAS: expected the library to have the function ", name,
+                ", found none");
 }
 
 }  // namespace
 
 void Cublas::set_folder(const std::string& path) {
   const std::lock_guard lock(mutex);
-  RNNFAST_CHECK(!searched, "cuBLAS: expected its folder before the first product, got it later");
+  RNNFAST_CHECK(
+      !searched,
+      "folder: expected it to be set before the first product, which has loaded cuBLAS already");
   folder = path;
 }
 

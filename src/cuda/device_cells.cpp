@@ -57,7 +57,7 @@ DeviceCell& device_cell(int number) {
   Known& all = known();
   const std::lock_guard lock(all.mutex);
   RNNFAST_CHECK(number >= 0 && std::size_t(number) < all.cells.size(),
-                "cell: expected a number below ", all.cells.size(), ", got ", number);
+                "cell: expected a number in [0, ", all.cells.size(), "), got ", number);
   return all.cells[std::size_t(number)];
 }
 
@@ -70,7 +70,7 @@ int find_device_cell(const std::string& name) {
 int define_device_cell(const CellDefinition& definition) {
   const CellInfo info = checked_info(definition);
   RNNFAST_CHECK(definition.norms.empty(), "cell ", definition.name,
-                ": norms inside a step have no CUDA kernels");
+                ": there are no CUDA kernels for norms inside a step");
   Known& all = known();
   const std::lock_guard lock(all.mutex);
   RNNFAST_CHECK(all.find(definition.name) < 0, "cell ", definition.name,

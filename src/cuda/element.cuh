@@ -28,27 +28,27 @@ RNNFAST_DEVICE void store(const Scalar* from, long stride, float* to) {
   for (int i = 0; i < kCount; ++i) to[i * stride] = from[i].value;
 }
 
-// Both structs load and store what belongs only to the element, and return what other units
-// multiply next; each kernel has its own way of passing that on.
+// ForwardElement and BackwardElement load and store whatever belongs to one element only, and
+// return the values that other units multiply next: each kernel passes those on in its own way.
 
 // How many operands a stage passes on: its values or, for the last stage, h and the values of an
-// opening stage. Their operand numbers start at kFirstHandedOn.
+// opening stage. Their operand numbers start at kFirstPassedOn.
 template <class Cell, int kStage>
-inline constexpr int kHandedOn = kStage == Cell::info.last() ? 1 + Cell::info.opening_values()
+inline constexpr int kPassedOn = kStage == Cell::info.last() ? 1 + Cell::info.opening_values()
                                                              : Cell::info.stages[kStage].values;
 template <class Cell, int kStage>
-inline constexpr int kFirstHandedOn =
+inline constexpr int kFirstPassedOn =
     kStage == Cell::info.last() ? 0 : 1 + Cell::info.first_value(kStage);
 
-// Array sizes: the values that a stage passes on, the gates that it multiplies, and the operands
-// that the next stage multiplies.
+// Array sizes: the values that a stage passes on, the gates that its products compute, and the
+// operands that the next stage multiplies. An array has at least one element.
 RNNFAST_INLINE constexpr int at_least_one(int n) { return n > 0 ? n : 1; }
 template <class Cell, int kStage>
 inline constexpr Multiplied kMultiplied{Cell::info, kStage};
 template <class Cell, int kStage>
 inline constexpr StepWrites kWrites = StepsOf<Cell>::writes(kStage);
 template <class Cell, int kStage>
-inline constexpr int kOperands = at_least_one(kHandedOn<Cell, kStage>);
+inline constexpr int kOperands = at_least_one(kPassedOn<Cell, kStage>);
 template <class Cell, int kStage>
 inline constexpr int kSums = at_least_one(kMultiplied<Cell, kStage>.sums);
 template <class Cell, int kStage>
@@ -78,7 +78,7 @@ struct ForwardElement {
       s[i] = Scalar(args.initial[i] ? args.initial[i][size.row(b) + unit] : 0.f);
     const int slot = size.before(size.step(0));
     store<info.states - 1>(s + 1, size.row(1, 0, 0), args.states + size.row(1, slot, b) + unit);
-    hand_on(s, operands);
+    pass_on(s, operands);
   }
 
   // Runs a stage, given the sums of its products.
@@ -97,14 +97,14 @@ struct ForwardElement {
       if (args.bias_hh) h[gate] = h[gate] + Scalar(args.bias_hh[block * H + at.unit]);
     });
     Stages::template forward<kStage>(StepValues<Scalar>{slots, h, p, s, next, made});
-    for_each_index<info.states>([&]<int i>() {  // h is an operand
+    for_each_index<info.states>([&]<int i>() {  // state 0 is h, which is passed on as an operand
       if constexpr (i > 0 && has_bit(kWrites<Cell, kStage>.next, i)) *state(at, i) = next[i].value;
       if constexpr (kStage == kLast && !has_bit(kWrites<Cell, kStage>.next, i))
         next[i] = Scalar(*state(at, i));
     });
     if constexpr (kStage == kLast) {
       output(at, next[0]);
-      hand_on(next, operands);
+      pass_on(next, operands);
     } else {
 #pragma unroll
       for (int i = 0; i < info.stages[kStage].values; ++i)
@@ -142,7 +142,7 @@ struct ForwardElement {
       load_states(at.b, at.unit, args.size.before(at.t), s);
       output(at, Scalar(0.f));
       store<info.states - 1>(s + 1, args.size.row(1, 0, 0), state(at, 1));
-      hand_on(s, operands);
+      pass_on(s, operands);
     } else {
 #pragma unroll
       for (Scalar& value : operands) value = Scalar(0.f);
@@ -151,7 +151,7 @@ struct ForwardElement {
   RNNFAST_DEVICE void output(Place at, Scalar y) const {
     args.y[(long(at.t) * args.size.batch + at.b) * args.y_stride + at.unit] = y.value;
   }
-  RNNFAST_DEVICE void hand_on(const Scalar* s, Operands<kLast>& operands) const {
+  RNNFAST_DEVICE void pass_on(const Scalar* s, Operands<kLast>& operands) const {
     operands[0] = s[0];
     if constexpr (info.opens)
       Stages::template forward<0>(StepValues<Scalar>{.s = s, .made = operands + 1});
@@ -166,7 +166,7 @@ struct BackwardElement {
   static constexpr int kParams = at_least_one(info.params), kSlots = info.slots();
   static constexpr int kSeen = info.seen(), kWaiting = waiting(info);
   static_assert(kSeen <= 64, "see StepWrites");
-  // The gradients of the operands of the stage after this one, and of this stage's own gates.
+  // The gradients of the operands that the next stage multiplies, and of this stage's own gates.
   template <int kStage>
   using After = Scalar[kSlabsAfter<Cell, kStage>];
   template <int kStage>
@@ -184,21 +184,21 @@ struct BackwardElement {
     for (int i = 0; i < kWaiting; ++i) *waiting_gradient(b, unit, i) = 0.f;
   }
 
-  // Given the gradients of the next stage's operands, computes those of the gates that this stage
-  // multiplied.
+  // Given the gradients of the operands of the next stage, computes the gradients of the gates that
+  // this stage's products computed.
   template <int kStage>
   RNNFAST_DEVICE void step(Place at, const After<kStage>& sums, Gates<kStage>& dh) const {
     constexpr Stage stage = info.stages[kStage];
     constexpr bool is_last = kStage == kLast;
     const CallSize& size = args.size;
     Scalar carry[info.states], next[info.states], dp[kParams];
-    Scalar handed_on[kOperands<Cell, kStage>], made[info.values() + 1];
+    Scalar passed_on[kOperands<Cell, kStage>], made[info.values() + 1];
     Scalar dgate[info.gates], dx[info.gates], dslot[kSeen + 1];
     load_carry(at.b, at.unit, carry);
-    take_sums<kStage>(at.b, at.unit, sums, handed_on);
+    take_sums<kStage>(at.b, at.unit, sums, passed_on);
     load_states(at, size.after(at.t), next);
     if constexpr (is_last) {
-      add_operands(next, handed_on, carry);
+      add_operands(next, passed_on, carry);
       zero<info.params>(dp);
     } else {
       load<info.params>(channel(at), size.hidden, dp);
@@ -225,7 +225,7 @@ struct BackwardElement {
         for (int i = 0; i < info.states; ++i) carry[i] = ds[i];
       } else {
 #pragma unroll
-        for (int i = 0; i < stage.values; ++i) dmade[info.first_value(kStage) + i] = handed_on[i];
+        for (int i = 0; i < stage.values; ++i) dmade[info.first_value(kStage) + i] = passed_on[i];
         load<kSeen>(kept_gradient(at, 0), size.hidden, dslot);
         e.dmade = dmade, e.ds = carry;
         Stages::template backward<kStage>(e);
@@ -249,15 +249,16 @@ struct BackwardElement {
     }
   }
 
-  // Finishes with the gradients of the operands of the first step's first stage.
+  // Adds the gradients of the operands of the first step's first stage to those of the initial
+  // states.
   RNNFAST_DEVICE void end(int b, int unit, const After<kLast>& sums) const {
     const CallSize& size = args.size;
     const Place at{size.step(0), b, unit};
-    Scalar s[info.states], ds[info.states], handed_on[1 + info.opening_values()];
+    Scalar s[info.states], ds[info.states], passed_on[1 + info.opening_values()];
     load_states(at, size.before(at.t), s);
     load_carry(b, unit, ds);
-    take_sums<kLast>(b, unit, sums, handed_on);
-    add_operands(s, handed_on, ds);
+    take_sums<kLast>(b, unit, sums, passed_on);
+    add_operands(s, passed_on, ds);
     store_carry(b, unit, ds);
   }
 
@@ -280,12 +281,12 @@ struct BackwardElement {
     const CallSize& size = args.size;
     load<info.states>(args.states + size.row(0, slot, at.b) + at.unit, size.row(1, 0, 0), s);
   }
-  // Computes the gradients of what a stage passed on, from those of the products right after it and
-  // those stored for it. The gradients of other stages' operands are stored, or added to what is
-  // stored.
+  // Computes the gradients of the operands that a stage passed on: the sums of the next stage's
+  // products, plus those stored earlier for operands that wait. If the next stage also multiplies
+  // operands of other stages, stores their gradients, or adds them to those already stored.
   template <int kStage>
   RNNFAST_DEVICE void take_sums(int b, int unit, const After<kStage>& sums,
-                                Scalar* handed_on) const {
+                                Scalar* passed_on) const {
     constexpr int after = stage_after(info, kStage);
     for_each_index<kMultiplied<Cell, after>.slabs>([&]<int i>() {
       constexpr int operand = kMultiplied<Cell, after>.operand[i];
@@ -294,26 +295,26 @@ struct BackwardElement {
         *waits = last_product_of(info, operand) == after ? sums[i].value : *waits + sums[i].value;
       }
     });
-    for_each_index<kHandedOn<Cell, kStage>>([&]<int i>() {
-      constexpr int operand = kFirstHandedOn<Cell, kStage> + i,
+    for_each_index<kPassedOn<Cell, kStage>>([&]<int i>() {
+      constexpr int operand = kFirstPassedOn<Cell, kStage> + i,
                     slab = kMultiplied<Cell, after>.slab_of(operand);
       if constexpr (slab >= 0)
-        handed_on[i] = sums[slab];
+        passed_on[i] = sums[slab];
       else
-        handed_on[i] = Scalar(0.f);
+        passed_on[i] = Scalar(0.f);
       if constexpr (waits(info, operand))
-        handed_on[i] = handed_on[i] + Scalar(*waiting_gradient(b, unit, waiting(info, operand)));
+        passed_on[i] = passed_on[i] + Scalar(*waiting_gradient(b, unit, waiting(info, operand)));
     });
   }
-  RNNFAST_DEVICE void add_operands(const Scalar* s, const Scalar* handed_on, Scalar* ds) const {
-    ds[0] = ds[0] + handed_on[0];
+  RNNFAST_DEVICE void add_operands(const Scalar* s, const Scalar* passed_on, Scalar* ds) const {
+    ds[0] = ds[0] + passed_on[0];
     if constexpr (info.opens) {
       Scalar made[info.opening_values()];
       Stages::template backward<0>(
-          StepGradients<Scalar>{.s = s, .dmade = handed_on + 1, .ds = ds, .made = made});
+          StepGradients<Scalar>{.s = s, .dmade = passed_on + 1, .ds = ds, .made = made});
     }
   }
-  // Between steps, dinitial holds the gradient of the states.
+  // dinitial holds the gradient of the states between steps.
   RNNFAST_DEVICE void load_carry(int b, int unit, Scalar* ds) const {
 #pragma unroll
     for (int i = 0; i < info.states; ++i) ds[i] = Scalar(args.dinitial[i][args.size.row(b) + unit]);
@@ -322,8 +323,9 @@ struct BackwardElement {
 #pragma unroll
     for (int i = 0; i < info.states; ++i) args.dinitial[i][args.size.row(b) + unit] = ds[i].value;
   }
-  // Rounds the gate gradients, which products multiply, and stores those that the kernel does not
-  // store: of the input part if the parts differ, and of gates without a recurrent product.
+  // Rounds the gradients of gates for the products that multiply them. Stores those that the kernel
+  // itself does not store: of the input parts if they differ from the recurrent parts, and of gates
+  // without a recurrent product.
   template <int kStage>
   RNNFAST_DEVICE void finish(Place at, Scalar* dx, Scalar* dgate) const {
     const CallSize& size = args.size;

@@ -1,5 +1,5 @@
 #pragma once
-// How the blocks that share a tile of the batch pass operands to each other. The drivers of
+// How the blocks that share a sub-batch pass operands to each other. The drivers of
 // mma_kernels.cuh use all exchanges alike: the values of phase n, which step n of a product
 // multiplies, are sent by all lanes of a warp together, two sequences each, and received by all
 // threads of the block as slabs of bfloat16 in shared memory. Phases alternate between two buffers.

@@ -1,36 +1,35 @@
 #pragma once
 // The recurrent product in float32 without tensor cores. A block keeps the weights of its hidden
 // units in shared memory for all steps and stages slabs next to them, loading the next one while it
-// multiplies the current one. A warp computes a tile of 32 sums, and its lanes share the depth.
+// multiplies the current one. A warp computes 32 sums, and its lanes share the depth.
 
 #include "cuda/device.cuh"
-#include "cuda/pass.cuh"
 #include "cuda/resources.h"
 #include "cuda/scalar.cuh"
+#include "cuda/slab_product.cuh"
 #include "cuda/unroll.cuh"
 
 namespace rnnfast::cuda {
 
 inline constexpr int kWarps = kThreads / 32;
 
-// The tile of a warp: its numbers of units, sums and sequences.
+// How the 32 sums of a warp are divided into units, sums per unit, and sequences.
 template <int kSums>
-struct FmaTile {
+struct FmaLayout {
   static constexpr int power() {
     int p = 1;
     while (p < kSums) p *= 2;
     return p;
   }
   static constexpr int kPadded = power();
-  static_assert(kPadded <= 32, "a pass makes 32 sums at most");
-  // Use fewer sequences with many sums, as each sequence takes registers for both its sums and its
-  // values.
+  static_assert(kPadded <= 32, "a warp has 32 sums");
+  // With many sums, fewer sequences: each needs registers for its sums and for its values.
   static constexpr int kRows = kPadded <= 4 ? kFmaRows : kPadded < 32 ? 16 / kPadded : 1;
   static constexpr int kUnits = 32 / (kPadded * kRows);
   static_assert(kUnits <= kFmaUnits);
 };
 
-// The hidden units of a block and the sequences of its tile of the batch.
+// A block's hidden units and sequences.
 struct FmaSlice {
   int hidden, first_unit, units, first_row, rows;
 
@@ -97,33 +96,33 @@ RNNFAST_DEVICE float sum_across(float (&values)[32]) {
   return values[0];
 }
 
-template <class Pass>
+template <class SlabProduct>
 struct FmaSums {
-  using Tile = FmaTile<Pass::kSums>;
+  using Layout = FmaLayout<SlabProduct::kSums>;
   float values[32] = {};  // [unit][sum][row]
 
-  // Adds the contribution of slab kSlab; `unit` is the tile's first unit in the block.
+  // Adds the contribution of slab kSlab; `unit` is the warp's first unit in the block.
   template <int kSlab>
   RNNFAST_DEVICE void add(const FmaShared& shared, const FmaSlice& slice, int unit,
                           const float* slab) {
     const int depth = slice.depth(), units = slice.padded_units();
     for (int k = threadIdx.x % 32 * 4; k < depth; k += 128) {
-      float4 v[Tile::kRows];
+      float4 v[Layout::kRows];
 #pragma unroll
-      for (int r = 0; r < Tile::kRows; ++r) {
+      for (int r = 0; r < Layout::kRows; ++r) {
         v[r] = *reinterpret_cast<const float4*>(slab + r * depth + k);
         if (shared.bfloat16)
           v[r] = {rounded(v[r].x), rounded(v[r].y), rounded(v[r].z), rounded(v[r].w)};
       }
-      for_each_index<Tile::kUnits * Pass::kSums>([&]<int kPair>() {
-        constexpr int u = kPair / Pass::kSums, s = kPair % Pass::kSums;
-        constexpr int gate = Pass::gate(kSlab, s);
+      for_each_index<Layout::kUnits * SlabProduct::kSums>([&]<int kPair>() {
+        constexpr int u = kPair / SlabProduct::kSums, s = kPair % SlabProduct::kSums;
+        constexpr int gate = SlabProduct::gate(kSlab, s);
         if constexpr (gate >= 0) {
           const float4 w = *reinterpret_cast<const float4*>(
               shared.weights + (long(gate) * units + unit + u) * depth + k);
 #pragma unroll
-          for (int r = 0; r < Tile::kRows; ++r) {
-            float& sum = values[(u * Tile::kPadded + s) * Tile::kRows + r];
+          for (int r = 0; r < Layout::kRows; ++r) {
+            float& sum = values[(u * Layout::kPadded + s) * Layout::kRows + r];
             sum = fmaf(w.w, v[r].w, fmaf(w.z, v[r].z, fmaf(w.y, v[r].y, fmaf(w.x, v[r].x, sum))));
           }
         }
@@ -132,54 +131,55 @@ struct FmaSums {
   }
 
   // Gives each lane the sums of its unit and row: lane = unit * kRows + row.
-  RNNFAST_DEVICE void gather(Scalar (&sums)[Pass::kSums]) {
+  RNNFAST_DEVICE void gather(Scalar (&sums)[SlabProduct::kSums]) {
     const float sum = sum_across(values);
-    const int lane = threadIdx.x % 32, unit = lane / Tile::kRows % Tile::kUnits;
+    const int lane = threadIdx.x % 32, unit = lane / Layout::kRows % Layout::kUnits;
 #pragma unroll
-    for (int s = 0; s < Pass::kSums; ++s)
-      sums[s] = Scalar(__shfl_sync(0xffffffffu, sum,
-                                   (unit * Tile::kPadded + s) * Tile::kRows + lane % Tile::kRows));
+    for (int s = 0; s < SlabProduct::kSums; ++s)
+      sums[s] = Scalar(__shfl_sync(
+          0xffffffffu, sum, (unit * Layout::kPadded + s) * Layout::kRows + lane % Layout::kRows));
   }
 };
 
 // Multiplies the slabs, where `slab(i)` returns a slab's first row and `stride` is the row stride,
 // and calls element(unit, b, sums) for each unit of each sequence. All threads of the block must
 // call it, with a barrier between two calls.
-template <class Pass, class Slab, class Element>
+template <class SlabProduct, class Slab, class Element>
 RNNFAST_DEVICE void fma_product(const FmaSlice& slice, const FmaShared& shared, const Slab& slab,
                                 long stride, const Element& element) {
-  using Sums = FmaSums<Pass>;
-  using Tile = typename Sums::Tile;
+  using Sums = FmaSums<SlabProduct>;
+  using Layout = typename Sums::Layout;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, depth = slice.depth();
-  const int chunks = divide_up(slice.rows, Tile::kRows);
-  const int rounds = divide_up(slice.units, kWarps * Tile::kUnits);
+  const int chunks = divide_up(slice.rows, Layout::kRows);
+  const int rounds = divide_up(slice.units, kWarps * Layout::kUnits);
   const auto stage = [&](int turn, int which) {
-    const int row = turn % chunks * Tile::kRows;
-    stage_slab(shared.slabs + (turn * Pass::kSlabs + which) % 2 * kFmaRows * depth, depth,
+    const int row = turn % chunks * Layout::kRows;
+    stage_slab(shared.slabs + (turn * SlabProduct::kSlabs + which) % 2 * kFmaRows * depth, depth,
                slab(which) + (slice.first_row + row) * stride, stride,
-               min(Tile::kRows, slice.rows - row), slice.hidden);
+               min(Layout::kRows, slice.rows - row), slice.hidden);
   };
   stage(0, 0);
   for (int turn = 0; turn < rounds * chunks; ++turn) {
-    const int unit = (turn / chunks * kWarps + warp) * Tile::kUnits;
+    const int unit = (turn / chunks * kWarps + warp) * Layout::kUnits;
     Sums sums;
-    for_each_index<Pass::kSlabs>([&]<int kSlab>() {
+    for_each_index<SlabProduct::kSlabs>([&]<int kSlab>() {
       copy_wait<0>();
       __syncthreads();
-      if constexpr (kSlab + 1 < Pass::kSlabs)
+      if constexpr (kSlab + 1 < SlabProduct::kSlabs)
         stage(turn, kSlab + 1);
       else if (turn + 1 < rounds * chunks)
         stage(turn + 1, 0);
       if (unit < slice.units)
         sums.template add<kSlab>(
             shared, slice, unit,
-            shared.slabs + (turn * Pass::kSlabs + kSlab) % 2 * kFmaRows * depth);
+            shared.slabs + (turn * SlabProduct::kSlabs + kSlab) % 2 * kFmaRows * depth);
     });
     if (unit >= slice.units) continue;
-    Scalar result[Pass::kSums];
+    Scalar result[SlabProduct::kSums];
     sums.gather(result);
-    const int u = unit + lane / Tile::kRows, row = turn % chunks * Tile::kRows + lane % Tile::kRows;
-    if (lane < Tile::kUnits * Tile::kRows && u < slice.units && row < slice.rows)
+    const int u = unit + lane / Layout::kRows,
+              row = turn % chunks * Layout::kRows + lane % Layout::kRows;
+    if (lane < Layout::kUnits * Layout::kRows && u < slice.units && row < slice.rows)
       element(slice.first_unit + u, slice.first_row + row, result);
   }
 }

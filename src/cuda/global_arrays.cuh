@@ -31,8 +31,8 @@ struct ForwardArrays {
   template <int kStage, int kCount>
   RNNFAST_DEVICE void store_operands(int at, int b, int unit, const Scalar (&v)[kCount]) const {
 #pragma unroll
-    for (int i = 0; i < kHandedOn<Cell, kStage>; ++i)
-      operand(kFirstHandedOn<Cell, kStage> + i, at)[args.size.row(b) + unit] = v[i].value;
+    for (int i = 0; i < kPassedOn<Cell, kStage>; ++i)
+      operand(kFirstPassedOn<Cell, kStage> + i, at)[args.size.row(b) + unit] = v[i].value;
   }
 };
 

@@ -1,5 +1,5 @@
 #include "cuda/grid_kernels.cuh"
-#include "cuda/tiled_launch.cuh"
+#include "cuda/persistent_launch.cuh"
 
 namespace rnnfast::cuda {
 namespace {
@@ -12,11 +12,11 @@ struct Grid {
 };
 
 Functions ahead(int place, Pass pass, bool) {
-  return tiled_functions<Grid>(AheadCells{}, place, pass);
+  return persistent_functions<Grid>(AheadCells{}, place, pass);
 }
 
 }  // namespace
 
-const RecurrentKernel grid{&run_tiled<ForwardArgs>, &run_tiled<BackwardArgs>, &ahead};
+const RecurrentKernel grid{&run_persistent<ForwardArgs>, &run_persistent<BackwardArgs>, &ahead};
 
 }  // namespace rnnfast::cuda

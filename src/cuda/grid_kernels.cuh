@@ -1,9 +1,8 @@
 #pragma once
-// The persistent kernels that run on every device, and to which the others are compared: blocks
-// share the hidden units of a tile of the batch (blockIdx.x: slice of units, blockIdx.y: tile),
-// keep their weights in shared memory, exchange operands through global memory and meet once per
-// stage that has products. With one slice, a block has all units and need not wait; nor need any
-// block of a cell without products.
+// The persistent kernels that run on every device, and to which the others are compared. The blocks
+// of a sub-batch share its hidden units (blockIdx.x: slice of units, blockIdx.y: sub-batch), keep
+// their weights in shared memory, exchange operands through global memory and meet once per stage
+// that has products. A block that has all units, or a cell without products, need not wait.
 
 #include "cuda/element.cuh"
 #include "cuda/fma_product.cuh"
@@ -11,16 +10,16 @@
 
 namespace rnnfast::cuda {
 
-// A barrier of all threads of the blocks of a batch tile. The whole grid must be resident.
-class TileBarrier {
+// A barrier for all threads of the blocks of a sub-batch. The whole grid must be resident.
+class SubBatchBarrier {
  public:
-  RNNFAST_DEVICE explicit TileBarrier(unsigned* counters) : counter_(counters + blockIdx.y) {}
+  RNNFAST_DEVICE explicit SubBatchBarrier(unsigned* counters) : counter_(counters + blockIdx.y) {}
 
-  // Without `kTile`, waits only for the threads of the block.
-  template <bool kTile>
+  // Without `kAcrossBlocks`, waits only for the threads of this block.
+  template <bool kAcrossBlocks>
   RNNFAST_DEVICE void wait() {
     __syncthreads();
-    if (!kTile || gridDim.x == 1) return;
+    if (!kAcrossBlocks || gridDim.x == 1) return;
     if (threadIdx.x == 0) {
       add_release(counter_, 1);
       target_ += gridDim.x;
@@ -50,14 +49,15 @@ RNNFAST_DEVICE void for_each_element(const FmaSlice& slice, const Element& eleme
 
 // Computes a stage's products, where `slab(i)` returns a slab's first row, and calls element(unit,
 // b, sums) for each unit of each sequence, with zero sums if the stage has no products. The blocks
-// of a tile meet before it multiplies.
-template <class Pass, class Slab, class Element>
-RNNFAST_DEVICE void grid_stage(TileBarrier& barrier, const FmaSlice& slice, const FmaShared& shared,
-                               const Slab& slab, long stride, const Element& element) {
-  constexpr bool multiplies = Pass::multiplied.sums > 0;
+// of a sub-batch meet before it multiplies.
+template <class SlabProduct, class Slab, class Element>
+RNNFAST_DEVICE void grid_stage(SubBatchBarrier& barrier, const FmaSlice& slice,
+                               const FmaShared& shared, const Slab& slab, long stride,
+                               const Element& element) {
+  constexpr bool multiplies = SlabProduct::multiplied.sums > 0;
   barrier.template wait<multiplies>();
   if constexpr (multiplies) {
-    fma_product<Pass>(slice, shared, slab, stride, element);
+    fma_product<SlabProduct>(slice, shared, slab, stride, element);
   } else {
     for_each_element(slice, [&](int b, int unit) {
       Scalar none[1];
@@ -84,12 +84,12 @@ __global__ void __launch_bounds__(kThreads, 1)
     element.begin(b, unit, operands);
     arrays.template store_operands<kLast>(size.before(size.step(0)), b, unit, operands);
   });
-  TileBarrier barrier(args.counters);
+  SubBatchBarrier barrier(args.counters);
   for (int step = 0; step < size.steps; ++step) {
     const int t = size.step(step);
     for_each_index<info.size() - kFirst>([&]<int n>() {
       constexpr int stage = kFirst + n;
-      grid_stage<ForwardPass<Cell, stage>>(
+      grid_stage<ForwardSlabProduct<Cell, stage>>(
           barrier, slice, shared, [&](int i) { return arrays.template slab<stage>(i, t); },
           size.hidden,
           [&](int unit, int b, auto& sums) {
@@ -117,7 +117,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       load_weights<true>(memory, args.weight_hh, info.recurrent_gates(), slice, args.bfloat16);
   const Element element{args};
   const BackwardArrays<Cell> arrays{args};
-  TileBarrier barrier(args.counters);
+  SubBatchBarrier barrier(args.counters);
   const auto differentiate = [&]<int kStage>(int t, int b, int unit, const auto& sums) {
     typename Element::template Gates<kStage> dh;
     element.template step<kStage>({t, b, unit}, sums, dh);
@@ -134,14 +134,14 @@ __global__ void __launch_bounds__(kThreads, 1)
     const int t = size.step(step);
     for_each_index<kLast - kFirst>([&]<int n>() {
       constexpr int stage = kLast - n;  // the previous stage takes its operands' gradients
-      grid_stage<BackwardPass<Cell, stage>>(
+      grid_stage<BackwardSlabProduct<Cell, stage>>(
           barrier, slice, shared, [&](int gate) { return arrays.template gate<stage>(gate, t); },
           arrays.stride(),
           [&](int unit, int b, auto& sums) {
             differentiate.template operator()<stage - 1>(t, b, unit, sums);
           });
     });
-    grid_stage<BackwardPass<Cell, kFirst>>(
+    grid_stage<BackwardSlabProduct<Cell, kFirst>>(
         barrier, slice, shared, [&](int gate) { return arrays.template gate<kFirst>(gate, t); },
         arrays.stride(),
         [&](int unit, int b, auto& sums) {

@@ -16,13 +16,13 @@ void forward(const Functions& functions, const CellInfo& info, const Plan& plan,
   mark_empty(args.openings, size.row(info.opening_values(), 0, 0), stream);
   const int values = info.values() - info.opening_values();
   mark_empty(args.values, values * size.row(size.steps, 0), stream);
-  run_tiled(functions, info, plan, args, stream);
+  run_persistent(functions, info, plan, args, stream);
 }
 
 void backward(const Functions& functions, const CellInfo& info, const Plan& plan,
               const BackwardArgs& args, cudaStream_t stream) {
   mark_empty(args.dgates_h, args.size.row(args.size.steps, 0) * info.gates, stream);
-  run_tiled(functions, info, plan, args, stream);
+  run_persistent(functions, info, plan, args, stream);
 }
 
 }  // namespace

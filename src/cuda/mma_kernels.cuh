@@ -1,7 +1,7 @@
 #pragma once
-// The drivers of the kernels on tensor cores: blocks share the hidden units of a tile of the batch
-// (blockIdx.x: slice of units, blockIdx.y: tile), keep their weights on the chip, and pass operands
-// to each other through an Exchange, without a grid-wide barrier.
+// The drivers of the kernels on tensor cores. The blocks of a sub-batch share its hidden units
+// (blockIdx.x: slice of units, blockIdx.y: sub-batch), keep their weights on the chip, and pass
+// operands to each other through an Exchange, without a grid-wide barrier.
 
 #include "cuda/element.cuh"
 #include "cuda/exchange.cuh"
@@ -33,9 +33,9 @@ struct MmaBlock {
   RNNFAST_DEVICE uint4* weights(int n) const {
     return reinterpret_cast<uint4*>(memory + sizes.weights_at[n]);
   }
-  template <class Pass>
+  template <class SlabProduct>
   RNNFAST_DEVICE SlabBuffers slabs(int n) const {
-    return {reinterpret_cast<uint32_t*>(memory + sizes.slabs_at[n]), Pass::kSlabs, kParts,
+    return {reinterpret_cast<uint32_t*>(memory + sizes.slabs_at[n]), SlabProduct::kSlabs, kParts,
             mma_stride(slice.hidden)};
   }
   RNNFAST_DEVICE uint64_t* barriers(int n) const {
@@ -59,27 +59,28 @@ struct MmaBlock {
   }
 };
 
-// The lane's two sequences of a tile of 8.
+// The rows of the lane's two sequences, of the 8 that a product computes at once.
 RNNFAST_DEVICE int lane_row(int j) { return int(threadIdx.x) % 4 * 2 + j; }
 
 // A stage's product, with its weights and the exchange of its operands.
-template <class Tile, class ExchangeType, class Block>
+template <class Layout, class ExchangeType, class Block>
 class MmaProduct {
  public:
-  using Pass = typename Tile::Pass;
+  using SlabProduct = typename Layout::SlabProduct;
   using Exchange = ExchangeType;
 
   RNNFAST_DEVICE MmaProduct(const Block& block, int n, const float* weight_hh, int steps)
       : block_(block),
-        role_(MmaRole::of<Tile>(block.units, block.slice.hidden)),
+        role_(MmaRole::of<Layout>(block.units, block.slice.hidden)),
         weights_(role_, block.slice, weight_hh, block.weights(n)),
-        exchange_(block.template slabs<Pass>(n), block.barriers(n), steps, block.sent_units()) {
+        exchange_(block.template slabs<SlabProduct>(n), block.barriers(n), steps,
+                  block.sent_units()) {
     exchange_.buffers.clear();
   }
 
-  // Visits the 8 sequences from `row` of the tile on with the sums of a phase, as mma_pass does;
-  // phase -1, which nobody sends, has zero sums. `source(slab)` is a slab's address in device
-  // memory.
+  // Visits 8 sequences, from row `row` of the sub-batch on, with the sums of a phase, as
+  // mma_product does. Phase -1, which nobody sends, has zero sums. `source(slab)` is a slab's
+  // address in device memory.
   template <class Source, class Visit>
   RNNFAST_DEVICE void run(int phase, int row, int turn, const Source& source, long stride,
                           const Visit& visit) {
@@ -88,15 +89,15 @@ class MmaProduct {
       exchange_.receive(phase, turn, role_.idle(), rows, stride, min(kMmaRows, block_.rows - row),
                         block_.slice.hidden);
     const auto slab = [&](int i, int part) { return exchange_.slab(phase, turn, i, part); };
-    mma_pass(role_, weights_, block_.slice, phase >= 0, slab, exchange_.buffers.stride,
-             block_.partial(turn), visit);
+    mma_product(role_, weights_, block_.slice, phase >= 0, slab, exchange_.buffers.stride,
+                block_.partial(turn), visit);
   }
   RNNFAST_DEVICE const Exchange& exchange() const { return exchange_; }
 
  private:
   const Block& block_;
   MmaRole role_;
-  MmaWeights<Tile> weights_;
+  MmaWeights<Layout> weights_;
   Exchange exchange_;
 };
 
@@ -104,7 +105,8 @@ class MmaProduct {
 template <class Cell, bool kBackward, bool kSplit, class Exchange, class Block, int kStage>
 class StageProducts {
   template <int kOther>
-  using Pass = std::conditional_t<kBackward, BackwardPass<Cell, kOther>, ForwardPass<Cell, kOther>>;
+  using SlabProduct = std::conditional_t<kBackward, BackwardSlabProduct<Cell, kOther>,
+                                         ForwardSlabProduct<Cell, kOther>>;
   struct None {
     RNNFAST_DEVICE None(const Block&, const float*, int) {}
   };
@@ -126,14 +128,14 @@ class StageProducts {
   }
 
  private:
-  MmaProduct<MmaTile<Pass<kStage>, kSplit>, Exchange, Block> product_;
+  MmaProduct<MmaLayout<SlabProduct<kStage>, kSplit>, Exchange, Block> product_;
   std::conditional_t<kIsLast, None, From<kIsLast ? kStage : kStage + 1>> later_;
 };
 
 // Calls compute(b, values) for those of the lane's sequences that exist, stores value i at
 // target(i, b), and passes both sequences' values to send<i>.
 template <int kCount, class Exchange, class Block, class Target, class Compute, class Send>
-RNNFAST_DEVICE void hand_on(const Block& block, int unit, int row, const Target& target,
+RNNFAST_DEVICE void pass_on(const Block& block, int unit, int row, const Target& target,
                             const Compute& compute, const Send& send) {
   float sent[at_least_one(kCount)][2] = {};
 #pragma unroll
@@ -175,9 +177,9 @@ RNNFAST_DEVICE void forward_mma(const ForwardArgs& args, GridShape shape, unsign
     // Later stages multiply what a stage passes on; for the last stage, those of the next step.
     const auto publish = [&]<int kStage>(int unit, int row, const auto& compute) {
       constexpr bool is_last = kStage == kLast;
-      constexpr int kNumber = kFirstHandedOn<Cell, kStage>;
+      constexpr int kNumber = kFirstPassedOn<Cell, kStage>;
       const int at = !is_last ? t : step < 0 ? size.before(t) : size.after(t);
-      hand_on<kHandedOn<Cell, kStage>, Exchange>(
+      pass_on<kPassedOn<Cell, kStage>, Exchange>(
           block, unit, row,
           [&](int i, int b) { return arrays.operand(kNumber + i, at) + size.row(b); }, compute,
           [&]<int i>(const float (&values)[2]) {
@@ -236,7 +238,7 @@ RNNFAST_DEVICE void backward_mma(const BackwardArgs& args, GridShape shape, unsi
   const auto differentiate = [&]<int kStage>(int phase, int unit, int row, const auto& sums) {
     const int t = size.step(size.steps - 1 - phase);
     const auto& exchange = products.template of<kStage>().exchange();
-    hand_on<kMultiplied<Cell, kStage>.sums, Exchange>(
+    pass_on<kMultiplied<Cell, kStage>.sums, Exchange>(
         block, unit, row,
         [&](int g, int b) { return arrays.template gate<kStage>(g, t) + b * arrays.stride(); },
         [&](int b, int j, auto& dh) {

@@ -2,7 +2,7 @@
 // The kernels of one Exchange, for every cell.
 
 #include "cuda/mma_kernels.cuh"
-#include "cuda/tiled_launch.cuh"
+#include "cuda/persistent_launch.cuh"
 
 namespace rnnfast::cuda {
 
@@ -16,12 +16,12 @@ struct Mma {
 
 template <class Exchange>
 Functions mma_functions(int place, Pass pass, bool paired) {
-  return paired ? tiled_functions<Mma<true, Exchange>>(AheadCells{}, place, pass)
-                : tiled_functions<Mma<false, Exchange>>(AheadCells{}, place, pass);
+  return paired ? persistent_functions<Mma<true, Exchange>>(AheadCells{}, place, pass)
+                : persistent_functions<Mma<false, Exchange>>(AheadCells{}, place, pass);
 }
 
 template <class Exchange>
-inline constexpr RecurrentKernel kMmaKernel{&run_tiled<ForwardArgs>, &run_tiled<BackwardArgs>,
-                                            &mma_functions<Exchange>};
+inline constexpr RecurrentKernel kMmaKernel{
+    &run_persistent<ForwardArgs>, &run_persistent<BackwardArgs>, &mma_functions<Exchange>};
 
 }  // namespace rnnfast::cuda

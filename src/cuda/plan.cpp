@@ -32,7 +32,7 @@ std::optional<Plan> shaped(Kernel kernel, const LayerShape& s, const DevicePrope
   p.units = units;
   p.slices = divide_up(s.hidden, units);
   p.rows = rows;
-  p.tiles = divide_up(s.batch, rows);
+  p.sub_batches = divide_up(s.batch, rows);
   p.threads = kThreads;
   p.cluster = kernel == Kernel::cluster ? p.slices : 1;
   p.shared_bytes = shared_bytes(kernel, s, units);
@@ -53,7 +53,7 @@ Plan gemm_plan(const LayerShape& s, const DeviceProperties& d) {
   p.kernel = Kernel::gemm;
   p.units = s.hidden;
   p.rows = s.batch;
-  p.slices = p.tiles = p.cluster = 1;
+  p.slices = p.sub_batches = p.cluster = 1;
   p.threads = kThreads;
   p.estimate = estimate(p, s, d);
   return p;
@@ -72,17 +72,17 @@ std::optional<Plan> best(Kernel kernel, const LayerShape& s, const DevicePropert
     if (plan && (!found || plan->estimate.step() < found->estimate.step())) found = plan;
   };
   for (int rows = first_rows;; rows *= 2) {
-    const int tile = std::min(rows, s.batch);
+    const int sub_batch = std::min(rows, s.batch);
     if (kernel == Kernel::block) {
-      consider(s.hidden, tile);
+      consider(s.hidden, sub_batch);
     } else if (kernel == Kernel::cluster) {
       for (int slices = 2; slices <= d.max_cluster; slices *= 2)
-        consider(round_up(divide_up(s.hidden, slices), unit_step), tile);
+        consider(round_up(divide_up(s.hidden, slices), unit_step), sub_batch);
     } else {
-      for (int units = unit_step; units < 2 * s.hidden; units *= 2) consider(units, tile);
-      // One slice per multiprocessor, if the tiles leave that many.
-      const int slices = std::max(1, d.multiprocessors / divide_up(s.batch, tile));
-      consider(round_up(divide_up(s.hidden, slices), unit_step), tile);
+      for (int units = unit_step; units < 2 * s.hidden; units *= 2) consider(units, sub_batch);
+      // One slice per multiprocessor, if the sub-batches leave that many.
+      const int slices = std::max(1, d.multiprocessors / divide_up(s.batch, sub_batch));
+      consider(round_up(divide_up(s.hidden, slices), unit_step), sub_batch);
     }
     if (rows >= s.batch || one_slab) return found;
   }
@@ -99,7 +99,7 @@ constexpr const char* kProductsNames[] = {"full", "bfloat16", "bfloat16x3"};
 
 int place(std::span<const char* const> names, const std::string& name, const char* what) {
   const auto found = std::find(names.begin(), names.end(), name);
-  RNNFAST_CHECK(found != names.end(), what, ": unknown name ", name);
+  RNNFAST_CHECK(found != names.end(), what, ": expected a known name, got ", name);
   return int(found - names.begin());
 }
 
@@ -123,15 +123,15 @@ std::size_t shared_bytes(Kernel kernel, const LayerShape& s, int units) {
 
 std::string refusal(Kernel kernel, const LayerShape& s, const DeviceProperties& d) {
   if (!uses_mma(kernel)) return "";
-  if (!always_multiplies(s.cell)) return "takes no cell that has a stage without products";
+  if (!always_multiplies(s.cell)) return "needs products in every stage of the cell";
   if (const int sums = std::max(most(s.cell, &Multiplied::sums), most(s.cell, &Multiplied::slabs));
       sums > kMmaSums)
-    return "makes at most " + std::to_string(kMmaSums) + " gates in a stage, and the cell has " +
+    return "computes at most " + std::to_string(kMmaSums) + " gates in a stage, but the cell has " +
            std::to_string(sums);
-  if (s.products == Products::full) return "multiplies bfloat16 alone";
-  if (d.capability < 80) return "needs tensor cores for bfloat16, from compute capability 8.0";
+  if (s.products == Products::full) return "multiplies only bfloat16";
+  if (d.capability < 80) return "needs tensor cores for bfloat16 (compute capability 8.0)";
   if (kernel == Kernel::cluster && d.capability < 90)
-    return "needs clusters, from compute capability 9.0";
+    return "needs clusters (compute capability 9.0)";
   return "";
 }
 

@@ -3,8 +3,8 @@
 // device. It tries every kernel in every shape that the device can hold, estimates the time of a
 // step from the device's rates, and takes the fastest.
 //
-// H hidden units are cut into *slices* of `units` each and B sequences into *tiles*; a block has
-// one slice of one tile. Functions that the kernels share say here what a block needs.
+// The H hidden units are divided into *slices* of `units` each, and the B sequences into
+// *sub-batches* of `rows` each; a block computes one slice of one sub-batch.
 
 #include <span>
 #include <string>
@@ -15,7 +15,7 @@
 namespace rnnfast::cuda {
 
 enum class Kernel {
-  grid,     // weights in shared memory, multiply-adds in float32, a barrier of the tile's blocks
+  grid,     // weights in shared memory, multiply-adds in float32, a barrier per sub-batch
   block,    // tensor cores; a block has all units, so that blocks never wait
   cluster,  // tensor cores; h goes through the shared memory of a cluster
   flags,    // tensor cores; blocks poll the values of h instead of using a barrier
@@ -62,16 +62,16 @@ struct Estimate {
 
 struct Plan {
   Kernel kernel;
-  int units, slices;     // hidden units per block; blocks that share the H units
-  int rows, tiles;       // sequences per block; tiles of the batch
-  int threads, cluster;  // per block; blocks per cluster, 1: none
+  int units, slices;      // hidden units per block; blocks that share the H units
+  int rows, sub_batches;  // sequences per block; parts of the batch
+  int threads, cluster;   // per block; blocks per cluster, 1: none
   std::size_t shared_bytes;
   bool cooperative;  // all blocks must be on the device at once, as they wait for each other
   int resident;      // how many such blocks fit on the device at once
   Estimate estimate;
   std::string reason;
 
-  long blocks() const { return long(slices) * tiles; }
+  long blocks() const { return long(slices) * sub_batches; }
 };
 
 // Bytes of a block's dynamic shared memory.

@@ -30,10 +30,10 @@ struct CallSize {
   }
 };
 
-// How a launch shares the work; its grid is (slices of units, tiles of the batch).
+// How a launch shares the work; its grid is (slices of units, sub-batches).
 struct GridShape {
   int units;  // of every slice but the last
-  int rows;   // of every tile but the last
+  int rows;   // of every sub-batch but the last
 };
 
 struct ForwardArgs {
@@ -50,7 +50,7 @@ struct ForwardArgs {
   float* values;                     // (V, T, B, H)
   float* y;                          // (T, B, y_stride)
   int y_stride;
-  unsigned* counters;  // zeros, one per batch tile
+  unsigned* counters;  // zeros, one per sub-batch
   float* sums;         // (B, gates of a stage, H): scratch of the fallback
 
   // First row of an operand, by its number (multiplied.h), for a cell with `opening_values`: h and
@@ -79,7 +79,7 @@ struct BackwardArgs {
   float* values;                    // (V, T, B, H), recomputed
   float* dkept;        // (B, slots that later stages read, H): gradients between stages
   float* dwaiting;     // (B, operands that wait, H): their gradients (multiplied.h)
-  unsigned* counters;  // zeros, one per batch tile
+  unsigned* counters;  // zeros, one per sub-batch
   float* sums;         // (B, operands of a stage, H): scratch of the fallback
 
   // First row of the gradients of a gate's recurrent part in step t; the cell has `gates` gates.

@@ -24,17 +24,18 @@ RNNFAST_INLINE constexpr long fma_shared_bytes(int gates, int units, int hidden)
   return 4L * round_up(hidden, 4) * (long(gates) * round_up(units, kFmaUnits) + 2 * kFmaRows);
 }
 
-// Tensor cores (mma_product.cuh). A pass computes `sums` for each unit from some slabs. A tile of
-// its rows is two sums of eight units, so an odd number of sums needs 16 units together.
+// Tensor cores (mma_product.cuh). A product computes `sums` for each unit from some slabs. The 16
+// rows of an instruction are two sums of eight units, so an odd number of sums takes 16 units.
 inline constexpr int kMmaRows = 8;
 inline constexpr int kMmaUnits = 16;  // units are padded to this
 inline constexpr int kMmaRegisters = 255;
-inline constexpr int kMmaSums = 8;  // per pass, and as many slabs: more would exceed the registers
+inline constexpr int kMmaSums =
+    8;  // per product, and as many slabs: more would not fit the registers
 
 RNNFAST_INLINE constexpr int mma_octets(int sums) { return 1 + sums % 2; }
 RNNFAST_INLINE constexpr int mma_depth(int hidden) { return round_up(hidden, 32); }
-// Chunks of 32 steps of the depth whose weights a warp keeps in registers: fewer for a pass with
-// many sums, as these, their operands and their pointwise part need registers, too.
+// Chunks of 32 steps of the depth whose weights a warp keeps in registers: fewer if there are many
+// sums, as these, their operands and their pointwise part need registers, too.
 RNNFAST_INLINE constexpr int mma_held_chunks(int blocks, int sums, int parts) {
   const int registers = sums * parts > 6 ? 32 : 64;
   return registers / (8 * parts * blocks);
@@ -45,7 +46,7 @@ RNNFAST_INLINE constexpr int mma_stride(int hidden) {
   return words % 32 == 0 ? words + 16 : words;
 }
 
-// How the 8 warps of a block share a pass.
+// How the 8 warps of a block share a product.
 struct MmaShape {
   int groups;   // of units: a warp computes one at a time
   int abreast;  // groups that different warps compute at once
@@ -55,7 +56,7 @@ struct MmaShape {
   int split_chunks;
   int held;  // of each split's chunks in registers
 
-  // `holds`: whether the pass keeps weights in registers, as the first pass of a step does.
+  // `holds`: whether weights are kept in registers, as those of a step's first product are.
   RNNFAST_INLINE constexpr MmaShape(int units, int hidden, int slabs, int sums, int parts,
                                     bool holds)
       : groups(divide_up(units, 8 * mma_octets(sums))),

@@ -65,7 +65,7 @@ std::vector<const void*> load_image(const std::string& image,
 #else
 
 std::vector<const void*> load_image(const std::string&, const std::vector<std::string>&) {
-  throw Error("load_image: the emulator has no images");
+  throw Error("image: the emulator cannot load images");
 }
 
 DeviceCount device_count() { return {1, ""}; }

@@ -31,7 +31,7 @@ LONGEST = 120  # seconds that a job may take
 
 # The plans have few blocks, because ThreadSanitizer has room for only 4096 threads.
 SMALL_DEVICE = VIRTUAL["H100"] | {"multiprocessors": 8}
-# Odd sizes, several tiles of units, sequences of lengths 0 to T, both directions.
+# Odd sizes, several slices of units, sequences of lengths 0 to T, both directions.
 SMALL = {"T": 5, "B": 3, "I": 2, "H": 37, "D": 2}
 # More sequences than a slab holds, and enough units that the grid kernel shares them, too, and that
 # no two warps of the other kernels share a group.

@@ -75,13 +75,13 @@ def call(backend: Any, cell: str, **changes: Any) -> Any:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x": 0}, "x, indices: expected the address of one of them"),
-        ({"indices": 8}, "x, indices: expected the address of one of them"),
+        ({"x": 0}, "x, indices: expected the address of exactly one of them"),
+        ({"indices": 8}, "x, indices: expected the address of exactly one of them"),
         ({"weights": [[0, 8, 0, 0, 8]]}, "weights: expected the address of weight_ih, got null"),
         ({"weights": [[8, 0, 0, 0, 8]]}, "weights: expected the address of weight_hh, got null"),
         ({"weights": [[8, 8, 0, 0, 0]]}, "peephole_lstm has parameters; expected the address of"),
-        ({"weights": []}, "weights: expected one entry for each layer and direction"),
-        ({"initial": [0]}, "initial: expected one for each state"),
+        ({"weights": []}, "weights: expected one entry per layer and direction"),
+        ({"initial": [0]}, "initial: expected one array per state"),
     ],
 )
 def test_calls_name_what_is_not_there(device: str, changes: dict[str, Any], message: str) -> None:
@@ -90,7 +90,7 @@ def test_calls_name_what_is_not_there(device: str, changes: dict[str, Any], mess
 
 
 def test_numbers_of_cells_are_checked(device: str) -> None:
-    with pytest.raises(RuntimeError, match=r"cell: expected a number below \d+, got -1"):
+    with pytest.raises(RuntimeError, match=r"cell: expected a number in \[0, \d+\), got -1"):
         call(engine(device), "no cell")
 
 
@@ -120,7 +120,7 @@ def test_gradients_need_a_call_that_trained(device: str) -> None:
         "dy": 0, "dfinal": [0, 0], "dx": 0, "dinitial": [8, 8], "dweights": [[8] * 5],
         "reserve": 8, "workspace": 8, "stream": 0,
     }  # fmt: skip
-    with pytest.raises(RuntimeError, match="backward: expected a call that is training"):
+    with pytest.raises(RuntimeError, match="backward: expected a training call"):
         call(engine(device), "lstm", training=False).backward(**arguments)
 
 

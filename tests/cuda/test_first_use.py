@@ -109,7 +109,7 @@ def test_a_kernel_is_compiled_once(backend: Engine, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("cell", WITHOUT_TENSOR_CORES)
 def test_plans_say_which_cells_tensor_cores_take(cell: str) -> None:
-    reason = "at most 8 gates" if cell == "lstm_fgr" else "a stage without products"
+    reason = "at most 8 gates" if cell == "lstm_fgr" else "needs products in every stage"
     with pytest.raises(ValueError, match=f"flags .*{reason}"):
         cuda.explain(cell, 5, 16, 64, 64, "bfloat16", device="H100", kernel="flags")
     assert cuda.explain(cell, 5, 16, 64, 64, "bfloat16", device="H100").forward.kernel in (
@@ -126,5 +126,5 @@ def test_cells_without_products_wait_for_nobody() -> None:
 
 
 def test_norms_have_no_kernels(backend: Engine) -> None:
-    with pytest.raises(traced.CellError, match="normalises over the units runs on the CPU alone"):
+    with pytest.raises(traced.CellError, match="normalises over the units runs only on the CPU"):
         run(backend, replace(EVERY, cell="layer_norm_gru"))

@@ -89,7 +89,7 @@ def test_a_norm_that_is_not_finite_changes_nothing(device: str, broken: float) -
         lambda: optimizer.step(clip_norm=1.0, zero_grad=True, error_if_nonfinite=True),
         lambda: rnnfast.clip_grad_norm_(layer, 1.0, error_if_nonfinite=True),
     ):
-        with pytest.raises(RuntimeError, match="expected a finite joint norm"):
+        with pytest.raises(RuntimeError, match="expected a finite norm"):
             call()
     for name, value in layer.state_dict().items():
         np.testing.assert_array_equal(value, before[name])

@@ -50,7 +50,7 @@ def test_explains_the_largest_sizes(sizes: tuple[int, int], dtype: str, device: 
     B, H = sizes
     explained = cuda.explain("nas", 2**31 - 1, B, 2**31 - 1, H, dtype, device=device)
     for p in (explained.forward, explained.backward):
-        assert p.slices * p.tiles >= 1
+        assert p.slices * p.sub_batches >= 1
         assert p.step_seconds > 0
     assert "because" in str(explained)
 
@@ -95,10 +95,10 @@ def test_plans_cover_the_layer_and_fit_the_device(device: str, kernel: str | Non
     for p in all_plans(device, kernel and [kernel]):
         assert kernel in (None, p["kernel"])
         assert (p["slices"] - 1) * p["units"] < p["H"] <= p["slices"] * p["units"]
-        assert (p["tiles"] - 1) * p["rows"] < p["B"] <= p["tiles"] * p["rows"]
+        assert (p["sub_batches"] - 1) * p["rows"] < p["B"] <= p["sub_batches"] * p["rows"]
         if p["kernel"] == "gemm":
             continue
-        blocks = p["slices"] * p["tiles"]
+        blocks = p["slices"] * p["sub_batches"]
         together = blocks if p["cooperative"] else p["cluster"]
         on_one = -(-together // d["multiprocessors"])
         assert p["shared_bytes"] <= d["shared_per_block"]
@@ -139,7 +139,7 @@ def test_known_choices(cell: str, B: int, H: int, device: str, dtype: str, kerne
 @pytest.mark.parametrize(
     ("kernel", "cell", "device", "dtype", "reason"),
     [
-        ("flags", "lstm", "H100", "float32", "multiplies bfloat16 alone"),
+        ("flags", "lstm", "H100", "float32", "multiplies only bfloat16"),
         ("flags", "lstm", "T4", "bfloat16", "compute capability 8.0"),
         ("cluster", "lstm", "A100", "bfloat16", "compute capability 9.0"),
         ("block", "gru_reset_before", "T4", "bfloat16", "compute capability 8.0"),

@@ -16,7 +16,7 @@ from rnnfast._engine.backends import get as engine
 from rnnfast.cuda._engine import Engine
 from rnnfast.reference import CELLS
 
-# Odd sizes: hidden units that fill no tile, several tiles of batch and units, T and B of 1.
+# Odd sizes: a last slice with fewer units, several slices and sub-batches, T and B of 1.
 CASES = (
     Case("", T=4, B=3, H=37, L=2, D=2, lengths=True),
     Case("", T=3, B=11, H=70, indices=True),

@@ -36,11 +36,11 @@ void set_schedule(const std::string& order, uint64_t start) {
 
 void bind(py::module_& m) {
 #ifdef PLANTED
-  m.def("set_fault", [](int number) { planted::fault = number; }, "See planted.h.");
+  m.def("set_fault", [](int number) { planted::fault = number; }, "Plant a fault; see planted.h.");
 #endif
-  m.def("set_device", &set_device, "Becomes a device with these properties.");
+  m.def("set_device", &set_device, "Emulate a device with these properties.");
   m.def("set_schedule", &set_schedule, py::arg("order"), py::arg("seed") = 1,
-        "The order in which threads run: sequential, reversed or random.");
+        "Set the order in which threads run: sequential, reversed or random.");
   m.def(
       "refusal",
       [](unsigned x, unsigned y, unsigned threads, size_t shared_bytes, bool cooperative,
@@ -49,7 +49,7 @@ void bind(py::module_& m) {
       },
       py::kw_only(), py::arg("x"), py::arg("y"), py::arg("threads"), py::arg("shared_bytes"),
       py::arg("cooperative"), py::arg("cluster"),
-      "Why the device would refuse a launch; empty if it would not.");
+      "Return why the device would refuse a launch; empty if it would accept it.");
 }
 
 }  // namespace emulator

@@ -33,7 +33,7 @@ def named(device: str) -> Engine:
     """
     found = backends.get(device)
     if not isinstance(found, Engine):
-        raise ValueError(f"device: expected one that runs CUDA kernels, got {device!r}")
+        raise ValueError(f"device: expected a device that runs CUDA kernels, got {device!r}")
     return found
 
 

@@ -26,7 +26,7 @@ class Plan(NamedTuple):
             distributed shared memory), "flags" (blocks poll each other's h); or "gemm" (one matrix
             product per step).
         units, slices: Hidden units of a block, and number of blocks that share all units.
-        rows, tiles: Sequences of a block, and number of tiles of the batch.
+        rows, sub_batches: Sequences of a block, and number of parts of the batch.
         threads, cluster: Threads of a block, blocks of a cluster.
         shared_bytes: Dynamic shared memory of a block.
         cooperative: Whether all blocks must be on the device at once.
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     units: int
     slices: int
     rows: int
-    tiles: int
+    sub_batches: int
     threads: int
     cluster: int
     shared_bytes: int
@@ -79,7 +79,7 @@ class Explanation(NamedTuple):
                 self.title,
                 *self._lines("forward", self.forward),
                 *self._lines("backward", self.backward),
-                "Estimates are made on paper, from data sheets; nothing is measured.",
+                "The times are estimates from data sheets, not measurements.",
             ]
         )
 
@@ -89,8 +89,9 @@ class Explanation(NamedTuple):
             together = "all at once" if p.cooperative else f"clusters of {p.cluster}"
             together = "" if p.cluster == 1 and not p.cooperative else f", {together}"
             lines += [
-                f"  blocks    {p.slices * p.tiles} = {p.slices} slices of {p.units} units x "
-                f"{p.tiles} tiles of {p.rows} sequences{together}; {p.resident} fit the device",
+                f"  blocks    {p.slices * p.sub_batches} = {p.slices} slices of {p.units} units x "
+                f"{p.sub_batches} sub-batches of {p.rows} sequences{together}; {p.resident} fit "
+                "on the device",
                 f"  a block   {p.threads} threads, {p.shared_bytes:,} of "
                 f"{self.device['shared_per_block']:,} bytes of shared memory",
             ]

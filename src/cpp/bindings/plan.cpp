@@ -34,7 +34,7 @@ py::dict cuda_plan(const py::str& cell, int batch, int hidden, const std::string
                    bool backward, const py::dict& device,
                    const std::optional<std::vector<std::string>>& kernels) {
   const auto id = find_cell(cell);
-  RNNFAST_CHECK(id, "cell: unknown cell");
+  RNNFAST_CHECK(id, "cell: expected the name of a known cell, got ", std::string(cell));
   const LayerShape shape{known_cell(*id), batch, hidden, products_named(products),
                          backward ? Pass::backward : Pass::forward};
   std::vector<Kernel> only;
@@ -46,9 +46,9 @@ py::dict cuda_plan(const py::str& cell, int batch, int hidden, const std::string
   const Estimate& e = p.estimate;
   return py::dict(
       "kernel"_a = kernel_name(p.kernel), "units"_a = p.units, "slices"_a = p.slices,
-      "rows"_a = p.rows, "tiles"_a = p.tiles, "threads"_a = p.threads, "cluster"_a = p.cluster,
-      "shared_bytes"_a = p.shared_bytes, "cooperative"_a = p.cooperative, "resident"_a = p.resident,
-      "step_seconds"_a = e.step(), "products_seconds"_a = e.products,
+      "rows"_a = p.rows, "sub_batches"_a = p.sub_batches, "threads"_a = p.threads,
+      "cluster"_a = p.cluster, "shared_bytes"_a = p.shared_bytes, "cooperative"_a = p.cooperative,
+      "resident"_a = p.resident, "step_seconds"_a = e.step(), "products_seconds"_a = e.products,
       "exchange_seconds"_a = e.exchange, "synchronisation_seconds"_a = e.synchronisation,
       "pointwise_seconds"_a = e.pointwise, "memory_seconds"_a = e.memory, "reason"_a = p.reason);
 }
@@ -59,8 +59,8 @@ void bind_plan(py::module_& m) {
   m.def("cuda_plan", &cuda_plan, py::kw_only(), py::arg("cell"), py::arg("batch"),
         py::arg("hidden"), py::arg("products"), py::arg("backward"), py::arg("device"),
         py::arg("kernels"),
-        "The kernel of the CUDA engine for one layer in one direction, its shape and the estimate "
-        "of a step.");
+        "Return the kernel that the CUDA engine chooses for one layer in one direction, its shape, "
+        "and the estimated time of a step.");
 }
 
 }  // namespace rnnfast

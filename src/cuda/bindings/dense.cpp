@@ -16,8 +16,9 @@ namespace {
 void bind_products(py::module_& m) {
   using py::arg;
   m.def("set_cublas_folder", &Cublas::set_folder, arg("folder"),
-        "Where to look for cuBLAS; before the first product.");
-  m.def("gemm_library", &gemm_library, "What makes products: cuBLAS with its version, or rnnfast.");
+        "Set the folder of cuBLAS; call it before the first product.");
+  m.def("gemm_library", &gemm_library,
+        "Return the library that computes products: cuBLAS with its version, or rnnfast.");
   m.def(
       "gemm",
       [](Address a, Address b, Address c, int m, int n, int k, int lda, int ldb, int ldc,
@@ -30,7 +31,8 @@ void bind_products(py::module_& m) {
       py::kw_only(), arg("a"), arg("b"), arg("c"), arg("m"), arg("n"), arg("k"), arg("lda"),
       arg("ldb"), arg("ldc"), arg("transpose_a") = false, arg("transpose_b") = false,
       arg("beta") = 0.f, arg("bias") = 0, arg("bfloat16") = false, arg("stream") = 0,
-      "C = op(A) op(B) + beta C + bias in every row, of row-major matrices.");
+      "Compute C = op(A) op(B) + beta C + bias, for row-major matrices; bias is added to every "
+      "row.");
   m.def(
       "column_sum",
       [](Address a, int rows, int columns, int lda, Address out, float beta, Address stream) {
@@ -38,7 +40,8 @@ void bind_products(py::module_& m) {
                    stream_at(stream));
       },
       py::kw_only(), arg("a"), arg("rows"), arg("columns"), arg("lda"), arg("out"),
-      arg("beta") = 0.f, arg("stream") = 0, "out = beta out + the sums of a's columns.");
+      arg("beta") = 0.f, arg("stream") = 0,
+      "Compute out = beta out + the sums of the columns of a.");
 }
 
 template <class T>
@@ -58,9 +61,10 @@ void bind_rows(py::module_& m) {
       },
       py::kw_only(), arg("table"), arg("table_rows"), arg("columns"), arg("transposed") = false,
       arg("indices"), arg("count"), arg("bias") = 0, arg("y"), arg("ldy"), arg("stream") = 0,
-      "y = table[indices] + bias, indices int64; the table in memory is (table_rows, columns) or, "
-      "transposed, (columns, table_rows).");
-  m.def("scatter_workspace", &scatter_workspace, arg("count"), "Bytes that scatter_rows needs.");
+      "Compute y = table[indices] + bias, with int64 indices. In memory the table is (table_rows, "
+      "columns) or, transposed, (columns, table_rows).");
+  m.def("scatter_workspace", &scatter_workspace, arg("count"),
+        "Return the number of bytes of workspace that scatter_rows needs.");
   m.def(
       "scatter_rows",
       [](Address dy, int lddy, Address indices, int count, Address table, int table_rows,
@@ -71,7 +75,7 @@ void bind_rows(py::module_& m) {
       },
       py::kw_only(), arg("dy"), arg("lddy"), arg("indices"), arg("count"), arg("table"),
       arg("table_rows"), arg("columns"), arg("transposed") = false, arg("workspace"),
-      arg("stream") = 0, "table[indices] += dy, of tables as those of gather_rows.");
+      arg("stream") = 0, "Compute table[indices] += dy, for tables as in gather_rows.");
   m.def(
       "copy_masked",
       [](Address from, Address lengths, int steps, int batch, int width, Address to,
@@ -81,7 +85,8 @@ void bind_rows(py::module_& m) {
       },
       py::kw_only(), arg("from_"), arg("lengths"), arg("steps"), arg("batch"), arg("width"),
       arg("to"), arg("stream") = 0,
-      "A copy of (steps, batch, width) with zeros past each sequence's length, int32.");
+      "Copy an array (steps, batch, width), with zeros after the end of each sequence; lengths are "
+      "int32.");
 }
 
 }  // namespace
@@ -100,8 +105,9 @@ void bind_dense(py::module_& m) {
       },
       py::kw_only(), arg("logits"), arg("targets"), arg("rows"), arg("classes"),
       arg("ignore_index"), arg("losses"), arg("dlogits") = 0, arg("result"), arg("stream") = 0,
-      "result (2,) float64 = the mean loss and the number of targets (int64) that count; losses "
-      "(rows,) and, if wanted, the mean's gradient by the logits.");
+      "Write the mean loss, and the number of targets other than ignore_index, to result (2,), "
+      "float64; the loss of each row to losses (rows,); and, if asked for, the gradient of the "
+      "mean to dlogits. Targets are int64.");
   m.def(
       "dropout",
       [](Address from, long count, double p, std::uint64_t seed, unsigned layer, Address to,
@@ -110,7 +116,7 @@ void bind_dense(py::module_& m) {
                 pointer<float>(to), stream_at(stream));
       },
       py::kw_only(), arg("from_"), arg("count"), arg("p"), arg("seed"), arg("layer"), arg("to"),
-      arg("stream") = 0, "to = from, with each element dropped with probability p.");
+      arg("stream") = 0, "Copy from `from_` to `to`, dropping each element with probability p.");
 }
 
 }  // namespace rnnfast::cuda

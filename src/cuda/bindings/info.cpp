@@ -20,7 +20,7 @@ void bind_info(py::module_& m) {
         const DeviceCount found = device_count();
         return py::tuple(py::make_tuple(found.count, found.error));
       },
-      "How many devices there are, and why CUDA cannot tell.");
+      "Return the number of devices, and the error of CUDA if it cannot count them.");
   m.def(
       "device_properties",
       [] {
@@ -33,7 +33,7 @@ void bind_info(py::module_& m) {
                         "blocks_per_multiprocessor"_a = p.blocks_per_multiprocessor,
                         "registers_per_multiprocessor"_a = p.registers_per_multiprocessor);
       },
-      "What the current device has.");
+      "Return the properties of the current device.");
   m.def(
       "load_image",
       [](const py::bytes& image, const std::vector<std::string>& functions) {
@@ -43,7 +43,8 @@ void bind_info(py::module_& m) {
         return addresses;
       },
       py::arg("image"), py::arg("functions"),
-      "The addresses of functions of what NVRTC compiled, by their mangled names.");
+      "Load an image that NVRTC compiled, and return the addresses of functions by their mangled "
+      "names.");
 }
 
 }  // namespace rnnfast::cuda

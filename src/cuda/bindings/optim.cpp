@@ -62,20 +62,23 @@ struct StepCall {
 void bind_optim(py::module_& m) {
   using py::arg;
   m.def("cut_pieces", &cut_pieces, py::kw_only(), arg("lists"), arg("sizes"),
-        "A table of pieces of parameters, (pieces, 6) int64, to be copied to the device; lists of "
-        "addresses of gradients, values and buffers, the sizes of the arrays.");
-  py::class_<StepCall>(m, "Step", "The pieces of a step, and what is done to gradients around it.")
+        "Return a table of pieces of parameters, (pieces, 6) int64, to be copied to the device. "
+        "`lists` are the addresses of gradients, parameters and buffers; `sizes` are those of the "
+        "arrays.");
+  py::class_<StepCall>(m, "Step",
+                       "The pieces of a step, and what to do to gradients before and after it.")
       .def(py::init<Address, int, std::array<bool, kStepBuffers>, Address, std::optional<double>,
                     std::optional<double>, bool, Address>(),
            py::kw_only(), arg("pieces"), arg("count"),
            arg("buffers") = std::array<bool, kStepBuffers>{}, arg("sums"),
            arg("clip_norm") = py::none(), arg("clip_value") = py::none(), arg("zero") = false,
            arg("stream") = 0,
-           "`pieces` is the table's address, `buffers` tells which there are; `sums` (count + 1,) "
-           "float64 begins with the norm afterwards, if it is clipped.");
+           "`pieces` is the address of the table; `buffers` says which buffers exist. If gradients "
+           "are clipped, the first value of `sums` (count + 1,), float64, is their norm after a "
+           "call.");
   m.def(
       "gradients", [](const StepCall& c) { care_for_gradients(c.pieces, c.care, c.stream); },
-      arg("step"), "Takes care of the gradients alone.");
+      arg("step"), "Clip or zero the gradients without a step.");
   m.def(
       "sgd",
       [](const StepCall& c, double lr, double momentum, double weight_decay, bool nesterov) {
@@ -83,13 +86,14 @@ void bind_optim(py::module_& m) {
                   c.stream);
       },
       arg("step"), py::kw_only(), arg("lr"), arg("momentum"), arg("weight_decay"), arg("nesterov"),
-      "Buffers: velocity.");
+      "Take one step; the buffers are velocity.");
   m.def(
       "adagrad",
       [](const StepCall& c, double lr, double eps, double weight_decay) {
         take_step(c.pieces, c.care, AdagradStep<float>::make(lr, eps, weight_decay), c.stream);
       },
-      arg("step"), py::kw_only(), arg("lr"), arg("eps"), arg("weight_decay"), "Buffers: sum.");
+      arg("step"), py::kw_only(), arg("lr"), arg("eps"), arg("weight_decay"),
+      "Take one step; the buffers are sum.");
   m.def(
       "rmsprop",
       [](const StepCall& c, double lr, double alpha, double eps, double momentum,
@@ -98,7 +102,7 @@ void bind_optim(py::module_& m) {
                   RmspropStep<float>::make(lr, alpha, eps, momentum, weight_decay), c.stream);
       },
       arg("step"), py::kw_only(), arg("lr"), arg("alpha"), arg("eps"), arg("momentum"),
-      arg("weight_decay"), "Buffers: square, velocity, mean.");
+      arg("weight_decay"), "Take one step; the buffers are square, velocity and mean.");
   m.def(
       "adam",
       [](const StepCall& c, double lr, double beta1, double beta2, double eps, double weight_decay,
@@ -109,7 +113,7 @@ void bind_optim(py::module_& m) {
       },
       arg("step"), py::kw_only(), arg("lr"), arg("beta1"), arg("beta2"), arg("eps"),
       arg("weight_decay"), arg("decoupled"), arg("number"),
-      "Step number `number`, from 1; buffers: mean, square.");
+      "Take step number `number`, from 1; the buffers are mean and square.");
 }
 
 }  // namespace rnnfast::cuda

@@ -73,14 +73,15 @@ NetworkCall make_call(int cell, int steps, int batch, int input_size, int hidden
       {pointer<const float>(x), pointer<const std::int64_t>(indices), pointer<const int>(lengths),
        weights_at<const float>(weights), pointers<const float>(initial)}};
   RNNFAST_CHECK(long(call.input.weights.size()) == call.size.cells(),
-                "weights: expected one entry for each layer and direction");
-  RNNFAST_CHECK(call.input.initial.size() == call.states(), "initial: expected one for each state");
+                "weights: expected one entry per layer and direction");
+  RNNFAST_CHECK(call.input.initial.size() == call.states(),
+                "initial: expected one array per state");
   const CellInfo& info = call.size.info();
   const bool computes = call.size.rows() > 0;
   RNNFAST_CHECK(!computes || !input_size || (x != 0) != (indices != 0),
-                "x, indices: expected the address of one of them");
+                "x, indices: expected the address of exactly one of them");
   RNNFAST_CHECK(!info.reads_input() || (!indices && input_size == hidden_size), "cell ", info.name,
-                " reads its input: expected x with input_size == hidden_size, ", hidden_size,
+                " reads its input: expected x with input_size = hidden_size = ", hidden_size,
                 ", got ", indices ? "indices" : "input_size ",
                 indices ? "" : std::to_string(input_size));
   for (const auto& w : call.input.weights) check_weights(info, input_size, "weights", w);
@@ -136,7 +137,7 @@ int define(const std::string& name, int states, int params, const std::vector<in
 
 void forward(const NetworkCall& call, Address y, const Addresses& final, Address reserve,
              Address workspace, Address stream) {
-  RNNFAST_CHECK(final.size() == call.states(), "final: expected one for each state");
+  RNNFAST_CHECK(final.size() == call.states(), "final: expected one array per state");
   check_there("y", {y});
   check_there("final", final);
   check_there("workspace", {workspace});
@@ -150,16 +151,16 @@ void backward(const NetworkCall& call, Address dy, const Addresses& dfinal, Addr
               const Addresses& dinitial, const std::vector<std::array<Address, 5>>& dweights,
               Address reserve, Address workspace, Address stream) {
   RNNFAST_CHECK(dfinal.size() == call.states() && dinitial.size() == call.states(),
-                "dfinal, dinitial: expected one for each state");
+                "dfinal, dinitial: expected one array per state");
   RNNFAST_CHECK(dweights.size() == call.input.weights.size(),
-                "dweights: expected one entry for each layer and direction");
-  RNNFAST_CHECK(call.size.training, "backward: expected a call that is training");
+                "dweights: expected one entry per layer and direction");
+  RNNFAST_CHECK(call.size.training, "backward: expected a training call");
   for (const auto& w : weights_at<float>(dweights))
     check_weights(call.size.info(), call.size.input_size, "dweights", w);
   check_there("dinitial", dinitial);
   check_there("reserve", {reserve});
   check_there("workspace", {workspace});
-  RNNFAST_CHECK(!dx || !call.input.indices, "dx: indices have no gradient");
+  RNNFAST_CHECK(!dx || !call.input.indices, "dx: expected none, as indices have no gradient");
   network_backward(call.size, call.input, pointer<const float>(dy), pointers<const float>(dfinal),
                    pointer<float>(dx), pointers<float>(dinitial), weights_at<float>(dweights),
                    pointer<void>(reserve), pointer<void>(workspace), device_properties(),
@@ -170,44 +171,48 @@ void backward(const NetworkCall& call, Address dy, const Addresses& dfinal, Addr
 
 void bind_rnn(py::module_& m) {
   using py::arg;
-  py::class_<NetworkCall>(m, "Call", py::module_local(), "A network's sizes and what goes in.")
+  py::class_<NetworkCall>(m, "Call", py::module_local(),
+                          "The sizes and inputs of a call of a network.")
       .def(py::init(&make_call), py::kw_only(), arg("cell"), arg("steps"), arg("batch"),
            arg("input_size"), arg("hidden_size"), arg("layers"), arg("directions"), arg("training"),
            arg("products"), arg("kernel"), arg("dropout"), arg("seed"), arg("x"), arg("indices"),
            arg("lengths"), arg("weights"), arg("initial"),
-           "`cell` is a number of find_cell or define_cell; x (T, B, I) or else indices (T, B), "
-           "int64; lengths "
-           "(B,), int32; products \"full\", \"bfloat16\" or \"bfloat16x3\"; kernel: the only one "
-           "to run, or None; five weights of each layer and direction; (L*D, B, H) of each state.")
+           "`cell` is a number from find_cell or define_cell. Give either x (T, B, I) or indices "
+           "(T, B), int64. `lengths` is (B,), int32; `products` is \"full\", \"bfloat16\" or "
+           "\"bfloat16x3\"; `kernel` is the only kernel to use, or None; `weights` has five arrays "
+           "per layer and direction; `initial` is (L*D, B, H) per state.")
       .def_property_readonly(
           "reserve_bytes",
           [](const NetworkCall& c) { return forward_bytes(c.size, c.input).reserve; },
-          "Bytes that forward keeps for backward.")
+          "Number of bytes that forward keeps for backward.")
       .def_property_readonly(
           "forward_workspace_bytes",
           [](const NetworkCall& c) { return forward_bytes(c.size, c.input).workspace; },
-          "Bytes of scratch of forward.")
+          "Number of bytes of scratch memory that forward needs.")
       .def_property_readonly(
           "backward_workspace_bytes",
           [](const NetworkCall& c) { return backward_bytes(c.size, c.input).workspace; },
-          "Bytes of scratch of backward.")
+          "Number of bytes of scratch memory that backward needs.")
       .def("missing", &missing, py::kw_only(), arg("backward"),
-           "The kernel that a pass needs and that is not loaded, and whether its products multiply "
-           "pairs of bfloat16; None if all is there.")
+           "Return the kernel that a pass needs but that is not loaded, and whether it multiplies "
+           "pairs of bfloat16; None if nothing is missing.")
       .def("forward", &forward, py::kw_only(), arg("y"), arg("final"), arg("reserve"),
-           arg("workspace"), arg("stream"), "Writes y (T, B, D*H) and the final states.")
+           arg("workspace"), arg("stream"), "Write y (T, B, D*H) and the final states.")
       .def("backward", &backward, py::kw_only(), arg("dy"), arg("dfinal"), arg("dx"),
            arg("dinitial"), arg("dweights"), arg("reserve"), arg("workspace"), arg("stream"),
-           "Writes dx and the gradients of the initial states, adds those of the weights.");
-  m.def("find_cell", &find_device_cell, arg("name"), "The number of a cell, or -1.");
+           "Write dx and the gradients of the initial states, and add those of the weights to "
+           "dweights.");
+  m.def("find_cell", &find_device_cell, arg("name"),
+        "Return the number of a cell, or -1 if it is unknown.");
   m.def("define_cell", &define, arg("name"), arg("states"), arg("params"), arg("input"),
         arg("recurrent"), arg("opens"), arg("stages"), arg("slots"), arg("dslots"),
-        "The number of a new cell, whose stages are (products, number of values).");
+        "Add a cell and return its number. `stages` are (products, number of values).");
   m.def("functions", &functions, py::kw_only(), arg("cell"), arg("kernel"), arg("backward"),
         arg("paired"), arg("type"),
-        "The header that has a kernel's functions, and their names for a cell's C++ type.");
+        "Return the header that defines the functions of a kernel, and their names for a cell of "
+        "this C++ type.");
   m.def("load", &load, py::kw_only(), arg("cell"), arg("kernel"), arg("backward"), arg("paired"),
-        arg("functions"), "Takes the addresses of a kernel's functions for the current device.");
+        arg("functions"), "Set the addresses of a kernel's functions on the current device.");
 }
 
 }  // namespace rnnfast::cuda

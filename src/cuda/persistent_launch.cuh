@@ -1,6 +1,6 @@
 #pragma once
-// Launches of the kernels that share a layer as slices of units x tiles of the batch, for every
-// cell.
+// Launches of the persistent kernels, whose blocks share a layer as slices of units x sub-batches,
+// for every cell.
 
 #include "cuda/ahead.h"
 #include "cuda/device.cuh"
@@ -10,9 +10,9 @@
 namespace rnnfast::cuda {
 
 template <class Args>
-void run_tiled(const Functions& functions, const CellInfo&, const Plan& plan, const Args& args,
-               cudaStream_t stream) {
-  launch({.grid = dim3(plan.slices, plan.tiles),
+void run_persistent(const Functions& functions, const CellInfo&, const Plan& plan, const Args& args,
+                    cudaStream_t stream) {
+  launch({.grid = dim3(plan.slices, plan.sub_batches),
           .block = dim3(kThreads),
           .shared_bytes = plan.shared_bytes,
           .cooperative = plan.cooperative,
@@ -24,7 +24,7 @@ void run_tiled(const Functions& functions, const CellInfo&, const Plan& plan, co
 
 // A Family has the kernels kForward<Cell> and kBackward<Cell>.
 template <class Family, class... Cell>
-Functions tiled_functions(TypeList<Cell...>, int place, Pass pass) {
+Functions persistent_functions(TypeList<Cell...>, int place, Pass pass) {
   const Functions forward{address(Family::template kForward<Cell>)...};
   const Functions backward{address(Family::template kBackward<Cell>)...};
   return {(pass == Pass::forward ? forward : backward).at(std::size_t(place))};
