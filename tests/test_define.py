@@ -71,45 +71,53 @@ WRONG: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "no stages": ("gru", set_at("stages", to=[]), "stages, got 0"),
     "no gates": ("gru", set_at("input", to=[]), "expected 1 to 32 gates, got 0"),
     "other gates": ("gru", lambda d: d["recurrent"].append(3), "expected 1 to 32 gates"),
-    "no row block": ("gru", set_at("input", 0, to=-3), "gate 0 has no valid row block"),
-    "a mask in the place of others": ("gru", set_at("mask", to=2), "mask of the candidate has no"),
+    "no row block": ("gru", set_at("input", 0, to=-3), "gate 0 has an invalid row block"),
+    "a mask in the place of others": ("gru", set_at("mask", to=2), "own, got slot 2"),
     "a mask without a place": (
         "gru",
         set_at("mask", to=4),
-        "the candidate has no slot of its own, 4",
+        "expected the candidate's mask in a slot of its own, got slot 4",
     ),
-    "order of gates": ("mut1", lambda d: d["input"].reverse(), "gates are not in their order"),
+    "order of gates": (
+        "mut1",
+        lambda d: d["input"].reverse(),
+        "expected gates with weight_ih first",
+    ),
     "row block twice": ("lstm", set_at("input", 1, to=0), "row block 0 twice"),
     "row block skipped": ("lstm", set_at("recurrent", 3, to=9), "but one with number 9"),
     "without a product": (
         "lstm",
         set_at("stages", 0, 0, to=[]),
-        "gate 0 has a row block of weight_hh and no product",
+        "gate 0 has a row block of weight_hh but no product",
     ),
     "product of gates that are not there": (
         "lstm",
         set_at("stages", 0, 0, to=[(True, 0, 0, 99)]),
-        "gates that are not there",
+        "has gates outside the cell's",
     ),
     "two products of a gate": (
         "lstm",
         lambda d: d["stages"][0][0].append((True, 0, 0, 1)),
-        "gate 0 is not that of one product",
+        "gate 0 does not belong to exactly one product",
     ),
     "product of no state": (
         "lstm",
         set_at("stages", 0, 0, to=[(True, 1, 0, 4)]),
-        "multiplies what is not there yet",
+        "multiplies a value that no earlier stage computes",
     ),
     "product of a later value": (
         "mgu",
         lambda d: d["stages"][0].__setitem__(0, [(False, 0, *p[2:]) for p in d["stages"][0][0]]),
-        "multiplies what is not there yet",
+        "multiplies a value that no earlier stage computes",
     ),
     "no operation": ("gru", add(0, FORWARD, "run", "tmp", 0, "state", 0), "got 'run'"),
     "no place": ("gru", add(0, FORWARD, "copy", "heap", 0, "state", 0), "got 'heap'"),
-    "no number": ("gru", add(0, FORWARD, "copy", "tmp", "x", "state", 0), "expected a number at 2"),
-    "no name": ("gru", add(0, FORWARD, 7, "tmp", 0, "state", 0), "expected a name at 0"),
+    "no number": (
+        "gru",
+        add(0, FORWARD, "copy", "tmp", "x", "state", 0),
+        "expected a number at position 2",
+    ),
+    "no name": ("gru", add(0, FORWARD, 7, "tmp", 0, "state", 0), "expected a name at position 0"),
     "too few operands": (
         "gru",
         add(0, FORWARD, "add", "tmp", 0, "state", 0),
@@ -118,9 +126,9 @@ WRONG: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "too many operands": (
         "gru",
         add(0, FORWARD, "neg", "tmp", 0, "state", 0, "state", 0),
-        "expected 1 operands of neg",
+        "expected 1 operands for neg",
     ),
-    "empty instruction": ("gru", add(0, FORWARD), "expected a name at 0"),
+    "empty instruction": ("gru", add(0, FORWARD), "expected a name at position 0"),
     "a place too far": (
         "gru",
         add(0, FORWARD, "copy", "tmp", 0, "slot", 99),
@@ -150,12 +158,12 @@ WRONG: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "a state that is written": (
         "gru",
         add(0, FORWARD, "copy", "state", 0, "state", 0),
-        "writes state 0, which is only read",
+        "writes state 0, which is read-only",
     ),
     "slots written in backward": (
         "gru",
         add(0, BACKWARD, "copy", "slot", 0, "state", 0),
-        "writes slot 0, which is only read",
+        "writes slot 0, which is read-only",
     ),
     "gradients in forward": (
         "gru",
@@ -170,22 +178,22 @@ WRONG: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     "a state that nobody makes": (
         "gru",
         set_at("stages", 0, FORWARD, to=[]),
-        "expected each state to be made once",
+        "expected each state to be computed exactly once",
     ),
     "a value that nobody makes": (
         "mgu",
         set_at("stages", 0, FORWARD, to=[]),
-        "does not make value 0",
+        "does not compute value 0",
     ),
     "a norm before its operand": (
         "layer_norm_gru",
         lambda d: d["norms"].__setitem__(0, (0, 1e-5, 1, 1)),
-        "a norm of slot 0 cannot be made",
+        "used in a later stage than it is computed in, got one of slot 0",
     ),
     "a norm of a slot too far": (
         "layer_norm_gru",
         lambda d: d["norms"].__setitem__(0, (63, 1e-5, *d["norms"][0][2:])),
-        "a norm of slot 63 cannot be made",
+        "expected a norm of a slot of the cell, .* got one of slot 63",
     ),
     "an opening stage alone": (
         "cornn",

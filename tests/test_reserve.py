@@ -73,7 +73,7 @@ def test_restore_refuses() -> None:
     memory = aligned_copy(reserve.core.memory)
     with pytest.raises(ValueError, match=rf"memory: expected {memory.size} bytes.* got 64"):
         _core.restore(*call, memory[:64])
-    with pytest.raises(ValueError, match="memory: expected an address that is a multiple of 64"):
+    with pytest.raises(ValueError, match="memory: expected its address to be a multiple of 64"):
         _core.restore(*call, aligned_copy(np.append(memory, memory[:1]))[1:])
     assert _core.restore(*call, memory.view(np.int8)) is None
     assert _core.restore(call[0], call[1][1:].astype(np.float16), *call[2:], memory) is None
@@ -81,11 +81,15 @@ def test_restore_refuses() -> None:
         options = network.network_options(
             "lstm", case.L, True, 0.0, True, recompute=recompute, keep_y=keep_y
         )
-        with pytest.raises(ValueError, match="options: expected those of a training call with"):
+        with pytest.raises(
+            ValueError, match="options: expected training and keep_y, without recompute"
+        ):
             _core.restore(options, *call[1:], memory)
     case = replace(case, indices=True, lengths=True)
     _, reserve, call = trained(case)
-    with pytest.raises(ValueError, match="x: expected reals, as lengths differ, got indices"):
+    with pytest.raises(
+        ValueError, match=r"x: expected real numbers, as .* different lengths, got indices"
+    ):
         _core.restore(*call, aligned_copy(reserve.core.memory))
 
 
@@ -106,7 +110,9 @@ def test_states_over_time_are_the_final_ones_of_shorter_sequences(cell: str, len
             assert not states[t, ~running].any()
     with pytest.raises(ValueError, match="cell: expected 0 to 0, got 1"):
         reserve.core.states_over_time(1, 1)
-    with pytest.raises(ValueError, match="state: expected one beyond h, got 0"):
+    with pytest.raises(
+        ValueError, match=r"state: expected the number of a state other than h \(0\), got 0"
+    ):
         reserve.core.states_over_time(0, 0)
 
 

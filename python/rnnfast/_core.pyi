@@ -66,17 +66,17 @@ class Stage:
     @property
     def products(self) -> list[tuple[str, list[int]]]:
         """
-        What each product multiplies, "state 0" (h) or "value k", the k-th that the cell makes for it, and the gates that it adds to.
+        For each product, its operand and the gates that it adds to. The operand is "state 0" (h) or "value k", the k-th value that the cell computes.
         """
     @property
     def split(self) -> bool:
         """
-        Whether it sees the input's and the recurrent part of its gates apart.
+        Whether it needs the input parts and the recurrent parts of its gates separately.
         """
 
 class CellInfo:
     """
-    What a cell is made of.
+    The description of a cell.
     """
     def shapes(
         self,
@@ -85,27 +85,27 @@ class CellInfo:
         proj_size: typing.SupportsInt | typing.SupportsIndex = 0,
     ) -> dict[str, tuple[int, ...]]:
         """
-        The shapes of a layer's weights in one direction by their names, in the order of `rnnfast.functional.Weights`; weight_channel where the cell has one, weight_hr with a projection, whose size is not 0.
+        Return the shapes of a layer's weights in one direction by name, in the order of `rnnfast.functional.Weights`: with weight_channel if the cell has one, and weight_hr if proj_size is not 0.
         """
     @property
     def drops_candidate(self) -> bool:
         """
-        Whether it is the form of another cell in which the candidate is dropped.
+        Whether it is a form of another cell with candidate dropout.
         """
     @property
     def gates(self) -> int:
         """
-        Row blocks of weight_ih.
+        Number of row blocks of weight_ih.
         """
     @property
     def name(self) -> str:
         """
-        Its name.
+        Name of the cell.
         """
     @property
     def params(self) -> int:
         """
-        Rows of weight_channel.
+        Number of rows of weight_channel.
         """
     @property
     def projects(self) -> bool:
@@ -115,27 +115,27 @@ class CellInfo:
     @property
     def reads_input(self) -> bool:
         """
-        Whether a step reads the input itself, which then has the size of the state.
+        Whether a step reads the input itself; input_size must then be hidden_size.
         """
     @property
     def recurrent_gates(self) -> int:
         """
-        Row blocks of weight_hh.
+        Number of row blocks of weight_hh.
         """
     @property
     def stages(self) -> list[Stage]:
         """
-        The stages of a step. The first has no products if it belongs to the end of the step before.
+        The stages of a step. The first has no products if it runs at the end of the previous step.
         """
     @property
     def states(self) -> int:
         """
-        States carried from step to step; the first is h.
+        Number of states that a step passes to the next; the first is h.
         """
 
 class NetworkOptions:
     """
-    What a network is and how its calls run: all that is the same from call to call and that arrays do not tell. `network_options` makes it; it never changes.
+    What a network is and how its calls run: everything that is the same in all calls and that the arrays do not determine. Made by `network_options`; immutable.
     """
     @property
     def bidirectional(self) -> bool:
@@ -150,7 +150,7 @@ class NetworkOptions:
     @property
     def dropout(self) -> float:
         """
-        Probability between layers, if training.
+        Probability of dropout between layers, if training.
         """
     @property
     def num_layers(self) -> int:
@@ -160,33 +160,33 @@ class NetworkOptions:
     @property
     def precision(self) -> str:
         """
-        Precision of the products.
+        Precision of products: "full" or "bfloat16".
         """
     @property
     def training(self) -> bool:
         """
-        Whether calls keep what backward needs.
+        Whether calls keep the values that backward needs.
         """
 
 class Reserve:
     """
-    What a training forward pass keeps for backward.
+    The values that a training forward pass keeps for backward.
     """
     def candidate_mask(self, cell: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
         """
-        What the steps of a layer and direction multiplied their candidates with, (T, B, H).
+        Return the mask, (T, B, H), by which the candidates were multiplied. `cell` numbers layers and directions.
         """
     def dropout_mask(self, layer: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
         """
-        What the outputs of a layer but the last were multiplied with, (T, B, D*H).
+        Return the mask, (T, B, D*H), by which the outputs of a layer other than the last were multiplied.
         """
     def input_mask(self, layer: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
         """
-        What a layer's inputs were multiplied with in every step, (B, I).
+        Return the mask, (B, I), by which the inputs of a layer were multiplied in every step.
         """
     def recurrent_mask(self, cell: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
         """
-        What the recurrent products of a layer and direction multiplied their operands with, (B, H).
+        Return the mask, (B, H), by which the operands of the recurrent products were multiplied. `cell` numbers layers and directions.
         """
     def states_over_time(
         self,
@@ -194,7 +194,7 @@ class Reserve:
         state: typing.SupportsInt | typing.SupportsIndex,
     ) -> typing.Any:
         """
-        A state beyond h after every step, (T, B, H), zero after a sequence's end; `cell` is the layer and direction, `state` 1 or more.
+        Return a state other than h after every step, (T, B, H), with zeros after the end of a sequence. `cell` numbers layers and directions, `state` is at least 1.
         """
     def zoneout_mask(
         self,
@@ -202,7 +202,7 @@ class Reserve:
         state: typing.SupportsInt | typing.SupportsIndex,
     ) -> typing.Any:
         """
-        How much of a state's new value each step took, (T, B, H), the rest being the old one: 0 or 1, or the expectation. `cell` is the layer and direction.
+        Return the share of a state's new value that each step took, (T, B, H), the rest being the old value: 0 or 1, or the expectation. `cell` numbers layers and directions.
         """
     @property
     def dtype(self) -> str:
@@ -212,27 +212,27 @@ class Reserve:
     @property
     def indexed(self) -> bool:
         """
-        Whether x were indices.
+        Whether x was given as indices.
         """
     @property
     def memory(self) -> typing.Any:
         """
-        The reserve space as bytes, for `restore`; of a reserve that was restored itself there are none.
+        The contents of the reserve as bytes, for `restore`; empty for a reserve that was itself restored.
         """
     @property
     def nbytes(self) -> int:
         """
-        Bytes of the reserve space.
+        Size of the reserve in bytes.
         """
     @property
     def state_shapes(self) -> list[tuple[int, int, int]]:
         """
-        (L*D, B, H) of each state, (L*D, B, P) of an h that is projected.
+        The shape of each state: (L*D, B, H), or (L*D, B, P) for a projected h.
         """
     @property
     def states(self) -> int:
         """
-        States of the cell.
+        Number of states of the cell.
         """
     @property
     def weights(self) -> list:
@@ -242,12 +242,12 @@ class Reserve:
     @property
     def y_shape(self) -> tuple[int, int, int]:
         """
-        (T, B, D*H), or (T, B, D*P).
+        (T, B, D*H), or (T, B, D*P) with a projection.
         """
 
 class Packed:
     """
-    A copy of a network's weights in the form that the kernels read, made by `rnnfast.functional.pack`. What happens to the weights afterwards has no influence on it.
+    A copy of a network's weights in the layout that the kernels read, made by `rnnfast.functional.pack`. Later changes to the weights do not affect it.
     """
     @property
     def bidirectional(self) -> bool:
@@ -257,7 +257,7 @@ class Packed:
     @property
     def cell(self) -> str:
         """
-        The cell.
+        Name of the cell.
         """
     @property
     def dtype(self) -> str:
@@ -277,7 +277,7 @@ class Packed:
     @property
     def nbytes(self) -> int:
         """
-        Bytes of the copy.
+        Size of the copy in bytes.
         """
     @property
     def num_layers(self) -> int:
@@ -292,28 +292,28 @@ class Packed:
     @property
     def proj_size(self) -> int:
         """
-        P, the width of h where it is projected; else 0.
+        P, the size of a projected h; 0 without a projection.
         """
 
 class StreamPlan:
     """
-    A model of one step: layers with their weights, which stay as they are, for any number of steppers. A layer is a tuple: ('recurrent', options, packed), ('embedding', weight), ('linear', weight, bias or None), ('activation', kind), ('layer_norm', weight, bias or None, eps), ('convolution', weight, bias or None, dilation) for a causal one, ('add', n) of what went in n layers before.
+    The layers of a model with their weights, which never change, for any number of steppers. A layer is a tuple: ('recurrent', options, packed), ('embedding', weight), ('linear', weight, bias or None), ('activation', kind), ('layer_norm', weight, bias or None, eps), ('convolution', weight, bias or None, dilation), which is causal, or ('add', n), which adds the input of the layer n places earlier.
     """
     def __init__(self, layers: list, dtype: str) -> None: ...
 
 class Stepper:
     """
-    Takes steps of a plan; for one thread at a time.
+    Runs the steps of a plan, in one thread at a time.
     """
     def __init__(self, plan: typing.Any) -> None: ...
     def step(self, x: typing.Any, states: typing.Any, rows: typing.Any) -> typing.Any:
         """
-        y (N, output_size) of a step of N sequences, whose rows of `states` (B, state_size) move on: those of the numbers `rows`, all different, or for None all. None where an argument is not exactly what the kernels read.
+        Advance N sequences by one step and return y (N, output_size). `rows` are their rows in `states` (B, state_size), which are updated, each given once; None for all rows. Return None if an argument is not exactly what the kernels read.
         """
 
 class Care:
     """
-    What is done to gradients: clipping before a step, zeros after it.
+    What to do to gradients: clip them before a step, zero them after it.
     """
     def __init__(
         self,
@@ -326,32 +326,32 @@ class Care:
     @property
     def clip_norm(self) -> float | None:
         """
-        The largest joint norm; None for any.
+        The largest norm of all gradients together; None for no limit.
         """
     @property
     def clip_value(self) -> float | None:
         """
-        The largest element; None for any.
+        The largest absolute value of an element; None for no limit.
         """
     @property
     def only_if_finite(self) -> bool:
         """
-        Whether nothing is done at all where the joint norm is not finite.
+        Whether to skip everything if the norm of all gradients together is not finite.
         """
     @property
     def zero(self) -> bool:
         """
-        Whether gradients are zero afterwards.
+        Whether gradients are set to zero after the step.
         """
 
 class GroupFloat:
     """
-    Gradients, values and an optimiser's buffers, to pass over.
+    Gradients, with the parameters and the optimiser's buffers, of which one step visits all elements.
     """
 
 class GroupDouble:
     """
-    Gradients, values and an optimiser's buffers, to pass over.
+    Gradients, with the parameters and the optimiser's buffers, of which one step visits all elements.
     """
 
 def _bandwidth(
@@ -359,29 +359,29 @@ def _bandwidth(
     seconds: typing.SupportsFloat | typing.SupportsIndex,
 ) -> float:
     """
-    The best rate of reads over a working set that the threads share out, in bytes a second.
+    Return the highest rate of reads of a working set that is divided among the threads, in bytes per second.
     """
 
 def _cpu_quota(root: str) -> int:
     """
-    The CPUs that control groups grant, found below a folder; 0 for no limit.
+    Return the number of CPUs that the control groups below a folder grant; 0 for no limit.
     """
 
 @typing.overload
 def _math(name: str, x: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
     """
-    exp, sigmoid, tanh, log, softplus or erf of the active instruction set, flat.
+    Return a function of x, by the code of the active instruction set, as a flat array. `name` is exp, sigmoid, tanh, log, softplus or erf.
     """
 
 @typing.overload
 def _math(name: str, x: numpy.typing.NDArray[numpy.float64]) -> numpy.typing.NDArray[numpy.float64]:
     """
-    exp, sigmoid, tanh, log, softplus or erf of the active instruction set, flat.
+    Return a function of x, by the code of the active instruction set, as a flat array. `name` is exp, sigmoid, tanh, log, softplus or erf.
     """
 
 def _peak_flops(dtype: str, seconds: typing.SupportsFloat | typing.SupportsIndex) -> float:
     """
-    The best rate of multiply-adds on all threads, in operations a second.
+    Return the highest rate of multiply-adds on all threads, in operations per second.
     """
 
 @typing.overload
@@ -389,7 +389,7 @@ def activation_backward(
     *, kind: str, dy: numpy.typing.NDArray[numpy.float32], kept: numpy.typing.NDArray[numpy.float32]
 ) -> numpy.typing.NDArray[numpy.float32]:
     """
-    dx; what was kept is the value of tanh, sigmoid and relu, else the argument.
+    Return dx. `kept` is the result of tanh, sigmoid or relu, and the argument of the others.
     """
 
 @typing.overload
@@ -397,7 +397,7 @@ def activation_backward(
     *, kind: str, dy: numpy.typing.NDArray[numpy.float64], kept: numpy.typing.NDArray[numpy.float64]
 ) -> numpy.typing.NDArray[numpy.float64]:
     """
-    dx; what was kept is the value of tanh, sigmoid and relu, else the argument.
+    Return dx. `kept` is the result of tanh, sigmoid or relu, and the argument of the others.
     """
 
 @typing.overload
@@ -405,7 +405,7 @@ def activation_forward(
     *, kind: str, x: numpy.typing.NDArray[numpy.float32]
 ) -> numpy.typing.NDArray[numpy.float32]:
     """
-    tanh, sigmoid, relu, gelu, gelu_tanh or silu of x.
+    Return tanh, sigmoid, relu, gelu, gelu_tanh or silu of x.
     """
 
 @typing.overload
@@ -413,7 +413,7 @@ def activation_forward(
     *, kind: str, x: numpy.typing.NDArray[numpy.float64]
 ) -> numpy.typing.NDArray[numpy.float64]:
     """
-    tanh, sigmoid, relu, gelu, gelu_tanh or silu of x.
+    Return tanh, sigmoid, relu, gelu, gelu_tanh or silu of x.
     """
 
 @typing.overload
@@ -426,7 +426,7 @@ def adagrad(
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
 ) -> float | None:
     """
-    One step; buffers: sum. Returns the norm.
+    Take one step; the buffers are sum. Return the norm of the gradients, if `care` needs it.
     """
 
 @typing.overload
@@ -439,7 +439,7 @@ def adagrad(
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
 ) -> float | None:
     """
-    One step; buffers: sum. Returns the norm.
+    Take one step; the buffers are sum. Return the norm of the gradients, if `care` needs it.
     """
 
 @typing.overload
@@ -456,7 +456,7 @@ def adam(
     step: typing.SupportsInt | typing.SupportsIndex,
 ) -> float | None:
     """
-    Step number `step`, from 1; buffers: mean, square. Returns the norm.
+    Take step number `step`, from 1; the buffers are mean and square. Return the norm of the gradients, if `care` needs it.
     """
 
 @typing.overload
@@ -473,29 +473,29 @@ def adam(
     step: typing.SupportsInt | typing.SupportsIndex,
 ) -> float | None:
     """
-    Step number `step`, from 1; buffers: mean, square. Returns the norm.
+    Take step number `step`, from 1; the buffers are mean and square. Return the norm of the gradients, if `care` needs it.
     """
 
 def array_of_dlpack(capsule: typing.Any) -> typing.Any:
     """
-    A NumPy array over the memory of a tensor on the CPU, given as a DLPack capsule named "dltensor", which the array keeps.
+    Return a NumPy array that shares the memory of a tensor on the CPU, given as a DLPack capsule named "dltensor". The array keeps the capsule alive.
     """
 
 def backward(
     reserve: Reserve, dy: typing.Any, dstate: typing.Any, need_dx: bool, dweights: typing.Any
 ) -> typing.Any:
     """
-    dx, the gradients of the initial states and those of the weights; the latter are added to dweights, and not returned, if that is given; where it has None, they are not computed. None as in forward.
+    Return dx and the gradients of the initial states and the weights. If dweights is given, the latter are added to its arrays, and not computed where it has None; None is returned in their place. None as for forward.
     """
 
 def cache_info() -> dict[str, int]:
     """
-    The memory cache: `limit_bytes` that it keeps at most; `cached_bytes` and `cached_blocks` that are free and wait for a call; `used_bytes` in arrays and reserves that are in use; `hits` and `misses`, allocations out of the cache and from the system.
+    Return the state of the memory cache: `limit_bytes`, the most that it keeps; `cached_bytes` and `cached_blocks`, which are free for the next call; `used_bytes` of arrays and reserves in use; `hits` and `misses`, the numbers of allocations from the cache and from the system.
     """
 
 def cells() -> list[CellInfo]:
     """
-    Every cell: those of the registry, and what was defined.
+    Return all cells: those of the registry and those defined at run time.
     """
 
 @typing.overload
@@ -512,7 +512,7 @@ def convolution_backward(
     need_dx: bool,
 ) -> numpy.typing.NDArray[numpy.float32] | None:
     """
-    Returns dx and adds to dweight and dbias, unless they are None.
+    Return dx, if needed, and add to dweight and dbias, unless they are None.
     """
 
 @typing.overload
@@ -529,7 +529,7 @@ def convolution_backward(
     need_dx: bool,
 ) -> numpy.typing.NDArray[numpy.float64] | None:
     """
-    Returns dx and adds to dweight and dbias, unless they are None.
+    Return dx, if needed, and add to dweight and dbias, unless they are None.
     """
 
 @typing.overload
@@ -544,7 +544,7 @@ def convolution_forward(
     padding: typing.SupportsInt | typing.SupportsIndex,
 ) -> numpy.typing.NDArray[numpy.float32]:
     """
-    y (out_steps, B, outputs) of x (T, B, inputs); padding is that before the first step.
+    Return y (out_steps, B, outputs) of x (T, B, inputs). `padding` is the number of zeros before the first step.
     """
 
 @typing.overload
@@ -559,12 +559,12 @@ def convolution_forward(
     padding: typing.SupportsInt | typing.SupportsIndex,
 ) -> numpy.typing.NDArray[numpy.float64]:
     """
-    y (out_steps, B, outputs) of x (T, B, inputs); padding is that before the first step.
+    Return y (out_steps, B, outputs) of x (T, B, inputs). `padding` is the number of zeros before the first step.
     """
 
 def cpu_info() -> dict[str, typing.Any]:
     """
-    The instruction set that runs, those compiled and those supported, best first; how products in bfloat16 are made, "convert" or "dot"; the CPU, how many this process may use, and the threads of a call.
+    Return the instruction set in use, those compiled and those supported (best first); how bfloat16 products are computed ("convert" or "dot"); the model of the CPU; the number of CPUs that this process may use; and the number of threads of a call.
     """
 
 @typing.overload
@@ -580,7 +580,7 @@ def cross_entropy(
     losses: numpy.typing.NDArray[numpy.float64] | None = None,
 ) -> tuple[float, numpy.typing.NDArray[numpy.float32] | None]:
     """
-    The mean or the sum of the losses of the targets that count, and its gradient by the logits. Writes the losses of the rows to `losses`.
+    Return the mean or the sum of the losses of all targets but `ignore_index`, and its gradient with respect to the logits. Write the loss of each row to `losses`.
     """
 
 @typing.overload
@@ -596,7 +596,7 @@ def cross_entropy(
     losses: numpy.typing.NDArray[numpy.float64] | None = None,
 ) -> tuple[float, numpy.typing.NDArray[numpy.float64] | None]:
     """
-    The mean or the sum of the losses of the targets that count, and its gradient by the logits. Writes the losses of the rows to `losses`.
+    Return the mean or the sum of the losses of all targets but `ignore_index`, and its gradient with respect to the logits. Write the loss of each row to `losses`.
     """
 
 @typing.overload
@@ -611,7 +611,7 @@ def ctc(
     zero_infinity: bool,
 ) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float32]]:
     """
-    The sequences' losses, and the gradient of their sum times scales by the logits.
+    Return the loss of each sequence, and the gradient of their sum, weighted by `scales`, with respect to the logits.
     """
 
 @typing.overload
@@ -626,7 +626,7 @@ def ctc(
     zero_infinity: bool,
 ) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64]]:
     """
-    The sequences' losses, and the gradient of their sum times scales by the logits.
+    Return the loss of each sequence, and the gradient of their sum, weighted by `scales`, with respect to the logits.
     """
 
 def cuda_plan(
@@ -640,7 +640,7 @@ def cuda_plan(
     kernels: collections.abc.Sequence[str] | None,
 ) -> dict:
     """
-    The kernel of the CUDA engine for one layer in one direction, its shape and the estimate of a step.
+    Return the kernel that the CUDA engine chooses for one layer in one direction, its shape, and the estimated time of a step.
     """
 
 def define(
@@ -683,7 +683,7 @@ def define(
     mask: typing.SupportsInt | typing.SupportsIndex,
 ) -> None:
     """
-    Adds a cell that was written in Python, as `rnnfast.traced` makes it, to `cells`. Raises ValueError, with what is wrong, for what the engine cannot run.
+    Add a cell written in Python, in the form that `rnnfast.traced` makes, to `cells`. Raise a ValueError that says why if the engine cannot run it.
     """
 
 @typing.overload
@@ -694,7 +694,7 @@ def dropout(
     seed: typing.SupportsInt | typing.SupportsIndex,
 ) -> numpy.typing.NDArray[numpy.float32]:
     """
-    x times a mask, a function of the seed and the element's place.
+    Return x times a mask, which is a function of the seed and the position of an element.
     """
 
 @typing.overload
@@ -705,7 +705,7 @@ def dropout(
     seed: typing.SupportsInt | typing.SupportsIndex,
 ) -> numpy.typing.NDArray[numpy.float64]:
     """
-    x times a mask, a function of the seed and the element's place.
+    Return x times a mask, which is a function of the seed and the position of an element.
     """
 
 @typing.overload
@@ -716,7 +716,7 @@ def embedding_backward(
     dweight: numpy.typing.NDArray[numpy.float32],
 ) -> None:
     """
-    Adds to dweight.
+    Add the rows of dy to the rows of dweight that the indices select.
     """
 
 @typing.overload
@@ -727,7 +727,7 @@ def embedding_backward(
     dweight: numpy.typing.NDArray[numpy.float64],
 ) -> None:
     """
-    Adds to dweight.
+    Add the rows of dy to the rows of dweight that the indices select.
     """
 
 @typing.overload
@@ -735,7 +735,7 @@ def embedding_forward(
     *, weight: numpy.typing.NDArray[numpy.float32], indices: numpy.typing.NDArray[numpy.int64]
 ) -> numpy.typing.NDArray[numpy.float32]:
     """
-    Rows of weight.
+    Return the rows of weight that the indices select.
     """
 
 @typing.overload
@@ -743,17 +743,17 @@ def embedding_forward(
     *, weight: numpy.typing.NDArray[numpy.float64], indices: numpy.typing.NDArray[numpy.int64]
 ) -> numpy.typing.NDArray[numpy.float64]:
     """
-    Rows of weight.
+    Return the rows of weight that the indices select.
     """
 
 def empty_cache() -> None:
     """
-    Gives the free blocks of the memory cache, at most RNNFAST_CACHE_LIMIT bytes, back to the system. Arrays and reserves in use stay.
+    Return the free blocks of the memory cache, at most RNNFAST_CACHE_LIMIT bytes, to the system. Arrays and reserves in use are not affected.
     """
 
 def fingerprint(x: typing.Any, weight: typing.Any) -> int:
     """
-    A number that depends on what two arrays hold, on some of it only if they are large.
+    Return a number that depends on the contents of two arrays; on a sample of them if they are large.
     """
 
 def forward(
@@ -765,36 +765,36 @@ def forward(
     seed: typing.Any,
 ) -> typing.Any:
     """
-    y, the final states and, if training, the reserve; None where an argument is not exactly what the kernels read. Backward reads y, so nobody may write to it in between, except where the options let the reserve have a copy.
+    Return y, the final states and, if training, the reserve; None if an argument is not exactly what the kernels read. Backward reads y, so y must not change before it, unless the options make the reserve keep a copy.
     """
 
 def get_num_threads() -> int:
     """
-    The most threads that a call uses.
+    Return the largest number of threads that a call uses.
     """
 
 @typing.overload
 def gradients(*, group: GroupFloat, care: Care) -> float | None:
     """
-    Takes care of the gradients alone. Returns their norm before, if the care needs it.
+    Clip or zero gradients without a step. Return their norm before clipping, if `care` needs it.
     """
 
 @typing.overload
 def gradients(*, group: GroupDouble, care: Care) -> float | None:
     """
-    Takes care of the gradients alone. Returns their norm before, if the care needs it.
+    Clip or zero gradients without a step. Return their norm before clipping, if `care` needs it.
     """
 
 @typing.overload
 def group(*, lists: list[list[numpy.typing.NDArray[numpy.float32]]]) -> GroupFloat:
     """
-    Of lists of arrays: gradients, then values and buffers if an optimiser is to step.
+    Return a group of lists of arrays: gradients and, for optimiser steps, parameters and buffers.
     """
 
 @typing.overload
 def group(*, lists: list[list[numpy.typing.NDArray[numpy.float64]]]) -> GroupDouble:
     """
-    Of lists of arrays: gradients, then values and buffers if an optimiser is to step.
+    Return a group of lists of arrays: gradients and, for optimiser steps, parameters and buffers.
     """
 
 @typing.overload
@@ -809,7 +809,7 @@ def layer_norm_backward(
     need_dx: bool,
 ) -> numpy.typing.NDArray[numpy.float32] | None:
     """
-    Returns dx and adds to dweight and dbias, unless they are None.
+    Return dx, if needed, and add to dweight and dbias, unless they are None.
     """
 
 @typing.overload
@@ -824,7 +824,7 @@ def layer_norm_backward(
     need_dx: bool,
 ) -> numpy.typing.NDArray[numpy.float64] | None:
     """
-    Returns dx and adds to dweight and dbias, unless they are None.
+    Return dx, if needed, and add to dweight and dbias, unless they are None.
     """
 
 @typing.overload
@@ -837,7 +837,7 @@ def layer_norm_forward(
     need_moments: bool,
 ) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32] | None]:
     """
-    y and, if needed, each row's mean and 1 / deviation.
+    Return y and, if needed, the mean and 1 / standard deviation of each row.
     """
 
 @typing.overload
@@ -850,7 +850,7 @@ def layer_norm_forward(
     need_moments: bool,
 ) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64] | None]:
     """
-    y and, if needed, each row's mean and 1 / deviation.
+    Return y and, if needed, the mean and 1 / standard deviation of each row.
     """
 
 @typing.overload
@@ -864,7 +864,7 @@ def linear_backward(
     need_dx: bool,
 ) -> numpy.typing.NDArray[numpy.float32] | None:
     """
-    Returns dx and adds to dweight and dbias, where they are given.
+    Return dx, if needed, and add to dweight and dbias where they are given.
     """
 
 @typing.overload
@@ -878,7 +878,7 @@ def linear_backward(
     need_dx: bool,
 ) -> numpy.typing.NDArray[numpy.float64] | None:
     """
-    Returns dx and adds to dweight and dbias, where they are given.
+    Return dx, if needed, and add to dweight and dbias where they are given.
     """
 
 @typing.overload
@@ -889,7 +889,7 @@ def linear_forward(
     bias: numpy.typing.NDArray[numpy.float32] | None,
 ) -> numpy.typing.NDArray[numpy.float32]:
     """
-    x W^T + b.
+    Return x W^T + b.
     """
 
 @typing.overload
@@ -900,7 +900,7 @@ def linear_forward(
     bias: numpy.typing.NDArray[numpy.float64] | None,
 ) -> numpy.typing.NDArray[numpy.float64]:
     """
-    x W^T + b.
+    Return x W^T + b.
     """
 
 @typing.overload
@@ -908,7 +908,7 @@ def max_pool(
     *, x: numpy.typing.NDArray[numpy.float32], lengths: numpy.typing.NDArray[numpy.int64]
 ) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.int64]]:
     """
-    The maximum of each sequence's steps, and where it is; zeros and -1 where there are none.
+    Return the maximum of each sequence over its steps, and its step; zeros and -1 for a sequence without steps.
     """
 
 @typing.overload
@@ -916,7 +916,7 @@ def max_pool(
     *, x: numpy.typing.NDArray[numpy.float64], lengths: numpy.typing.NDArray[numpy.int64]
 ) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.int64]]:
     """
-    The maximum of each sequence's steps, and where it is; zeros and -1 where there are none.
+    Return the maximum of each sequence over its steps, and its step; zeros and -1 for a sequence without steps.
     """
 
 @typing.overload
@@ -924,7 +924,7 @@ def mean_pool(
     *, x: numpy.typing.NDArray[numpy.float32], lengths: numpy.typing.NDArray[numpy.int64]
 ) -> numpy.typing.NDArray[numpy.float32]:
     """
-    The mean of each sequence's steps; zeros where there are none.
+    Return the mean of each sequence over its steps; zeros for a sequence without steps.
     """
 
 @typing.overload
@@ -932,7 +932,7 @@ def mean_pool(
     *, x: numpy.typing.NDArray[numpy.float64], lengths: numpy.typing.NDArray[numpy.int64]
 ) -> numpy.typing.NDArray[numpy.float64]:
     """
-    The mean of each sequence's steps; zeros where there are none.
+    Return the mean of each sequence over its steps; zeros for a sequence without steps.
     """
 
 def network_options(
@@ -948,12 +948,12 @@ def network_options(
     noise: typing.Any = None,
 ) -> NetworkOptions | None:
     """
-    Options; None where a value is not exactly of the type that they have, or out of range, or where the cell of that name cannot drop its candidate. `cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. `threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether training calls keep a copy of y, which backward reads, so that callers may change theirs. `noise`: a `rnnfast._engine.noise.Noise`, or None for none.
+    Return options; None if a value has another type or is out of range, or if candidate dropout is asked of a cell without it. `cell` is a name. `recompute`: steps between two states that are kept; 0 to keep everything. `threads`: the largest number of threads of a call; 0 for the setting of the process. `keep_y`: whether training calls keep a copy of y, which backward reads, so that callers may change theirs. `noise`: a `rnnfast._engine.noise.Noise`, or None.
     """
 
 def pack(options: NetworkOptions, weights: typing.Any) -> typing.Any:
     """
-    Packed weights; None as in forward.
+    Return packed weights; None as for forward.
     """
 
 def restore(
@@ -966,7 +966,7 @@ def restore(
     memory: typing.Any,
 ) -> typing.Any:
     """
-    The reserve of an earlier training call whose options let it have a copy of y, and did not recompute, from that call's arguments and the bytes of its reserve; None as in forward.
+    Return the reserve of an earlier training call, from its arguments and the bytes of its reserve. The options of the call must have keep_y and no recompute. None as for forward.
     """
 
 @typing.overload
@@ -981,7 +981,7 @@ def rmsprop(
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
 ) -> float | None:
     """
-    One step; buffers: square, velocity, mean. Returns the norm.
+    Take one step; the buffers are square, velocity and mean. Return the norm of the gradients, if `care` needs it.
     """
 
 @typing.overload
@@ -996,12 +996,12 @@ def rmsprop(
     weight_decay: typing.SupportsFloat | typing.SupportsIndex,
 ) -> float | None:
     """
-    One step; buffers: square, velocity, mean. Returns the norm.
+    Take one step; the buffers are square, velocity and mean. Return the norm of the gradients, if `care` needs it.
     """
 
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
-    Sets the most threads that a call uses, 1 to 1024. A call never uses more threads than the process may use CPUs (by its affinity and the quota of its control groups), or 8 if there are fewer CPUs.
+    Set the largest number of threads that a call uses, 1 to 1024. A call never uses more threads than there are CPUs that the process may use (by its affinity and the quota of its control groups), or 8 if there are fewer CPUs.
     """
 
 @typing.overload
@@ -1015,7 +1015,7 @@ def sgd(
     nesterov: bool,
 ) -> float | None:
     """
-    One step; buffers: velocity. Returns the norm.
+    Take one step; the buffers are velocity. Return the norm of the gradients, if `care` needs it.
     """
 
 @typing.overload
@@ -1029,10 +1029,10 @@ def sgd(
     nesterov: bool,
 ) -> float | None:
     """
-    One step; buffers: velocity. Returns the norm.
+    Take one step; the buffers are velocity. Return the norm of the gradients, if `care` needs it.
     """
 
 def swap_axes(array: typing.Any) -> typing.Any:
     """
-    A copy with the first two axes exchanged; None for what is not an array of float32, float64 or int64 in C order, of rank 2 or 3.
+    Return a copy with the first two axes swapped; None unless `array` is of float32, float64 or int64, in C order and of rank 2 or 3.
     """

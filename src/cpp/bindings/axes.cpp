@@ -53,8 +53,8 @@ py::object swap_axes(py::handle object) {
 
 void bind_axes(py::module_& m) {
   m.def("swap_axes", &swap_axes, py::arg("array"),
-        "A copy with the first two axes exchanged; None for what is not an array of float32, "
-        "float64 or int64 in C order, of rank 2 or 3.");
+        "Return a copy with the first two axes swapped; None unless `array` is of float32, float64 "
+        "or int64, in C order and of rank 2 or 3.");
 }
 
 }  // namespace rnnfast

@@ -84,7 +84,8 @@ void bind_real_ctc(py::module_& m) {
   const auto exact = [](const char* name) { return arg(name).noconvert(); };
   m.def("ctc", &ctc<T>, py::kw_only(), exact("logits"), exact("targets"), exact("input_lengths"),
         exact("target_lengths"), arg("blank"), exact("scales"), arg("zero_infinity"),
-        "The sequences' losses, and the gradient of their sum times scales by the logits.");
+        "Return the loss of each sequence, and the gradient of their sum, weighted by `scales`, "
+        "with respect to the logits.");
 }
 
 }  // namespace

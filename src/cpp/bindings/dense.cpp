@@ -184,19 +184,19 @@ void bind_real(py::module_& m) {
   using py::arg;
   const auto exact = [](const char* name) { return arg(name).noconvert(); };
   m.def("linear_forward", &linear_forward<T>, py::kw_only(), exact("x"), exact("weight"),
-        exact("bias"), "x W^T + b.");
+        exact("bias"), "Return x W^T + b.");
   m.def("linear_backward", &linear_backward<T>, py::kw_only(), exact("dy"), exact("x"),
         exact("weight"), exact("dweight"), exact("dbias"), arg("need_dx"),
-        "Returns dx and adds to dweight and dbias, where they are given.");
+        "Return dx, if needed, and add to dweight and dbias where they are given.");
   m.def("embedding_forward", &embedding_forward<T>, py::kw_only(), exact("weight"),
-        exact("indices"), "Rows of weight.");
+        exact("indices"), "Return the rows of weight that the indices select.");
   m.def("embedding_backward", &embedding_backward<T>, py::kw_only(), exact("dy"), exact("indices"),
-        exact("dweight"), "Adds to dweight.");
+        exact("dweight"), "Add the rows of dy to the rows of dweight that the indices select.");
   m.def("cross_entropy", &cross_entropy<T>, py::kw_only(), exact("logits"), exact("targets"),
         arg("ignore_index"), arg("need_gradient"), exact("weight") = py::none(),
         arg("label_smoothing") = 0.0, arg("mean") = true, exact("losses") = py::none(),
-        "The mean or the sum of the losses of the targets that count, and its gradient by the "
-        "logits. Writes the losses of the rows to `losses`.");
+        "Return the mean or the sum of the losses of all targets but `ignore_index`, and its "
+        "gradient with respect to the logits. Write the loss of each row to `losses`.");
 }
 
 }  // namespace

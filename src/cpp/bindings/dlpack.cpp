@@ -38,7 +38,7 @@ constexpr char kKinds[] = {'i', 'u', 'f', ' ', ' ', 'c', 'b'};
 py::dtype dtype_of(const DLTensor& tensor) {
   const bool known = tensor.type_code < sizeof(kKinds) && kKinds[tensor.type_code] != ' ' &&
                      tensor.lanes == 1 && tensor.bits % 8 == 0;
-  if (!known) throw py::type_error("expected a tensor of a type that NumPy has");
+  if (!known) throw py::type_error("capsule: expected a tensor whose type NumPy has, too");
   return py::dtype(kKinds[tensor.type_code] + std::to_string(tensor.bits / 8));
 }
 
@@ -47,14 +47,15 @@ py::object array_of(const py::object& capsule) {
   RNNFAST_CHECK(PyCapsule_IsValid(capsule.ptr(), kCapsuleName), "capsule: expected one named ",
                 kCapsuleName);
   const auto& tensor = *static_cast<DLTensor*>(PyCapsule_GetPointer(capsule.ptr(), kCapsuleName));
-  RNNFAST_CHECK(tensor.device_type == kCpu, "expected a tensor on the CPU, got DLPack's device ",
+  RNNFAST_CHECK(tensor.device_type == kCpu,
+                "capsule: expected a tensor on the CPU, got one on DLPack device type ",
                 tensor.device_type);
-  RNNFAST_CHECK(std::size_t(tensor.axes) <= kMaxAxes, "expected at most ", kMaxAxes, " axes, got ",
-                tensor.axes);
+  RNNFAST_CHECK(std::size_t(tensor.axes) <= kMaxAxes, "capsule: expected a tensor of at most ",
+                kMaxAxes, " axes, got ", tensor.axes);
   std::int64_t count = 1;
   for (std::int32_t i = 0; i < tensor.axes; ++i) count *= tensor.shape[i];
   RNNFAST_CHECK(tensor.data || count == 0,
-                "expected a tensor with memory, got one whose memory was freed");
+                "capsule: expected a tensor with memory, got one whose memory was freed");
   const py::dtype dtype = dtype_of(tensor);
   std::array<Py_intptr_t, kMaxAxes> strides;
   for (std::int32_t i = 0; tensor.strides && i < tensor.axes; ++i)
@@ -75,8 +76,8 @@ py::object array_of(const py::object& capsule) {
 
 void bind_dlpack(py::module_& m) {
   m.def("array_of_dlpack", &array_of, py::arg("capsule"),
-        "A NumPy array over the memory of a tensor on the CPU, given as a DLPack capsule named "
-        "\"dltensor\", which the array keeps.");
+        "Return a NumPy array that shares the memory of a tensor on the CPU, given as a DLPack "
+        "capsule named \"dltensor\". The array keeps the capsule alive.");
 }
 
 }  // namespace rnnfast

@@ -52,8 +52,8 @@ void HeldArrays::check() const {
     RNNFAST_CHECK(
         fields->data == m.data && fields->descr == m.dtype && element_count(m.object) == m.count,
         m.name,
-        ": expected the same memory as in the call before, but the array was resized or got "
-        "another dtype or other memory since");
+        ": expected the memory of the previous call, but the array has since been resized or given "
+        "another dtype or other memory");
     check_owned(m.name, m.object);
   }
 }

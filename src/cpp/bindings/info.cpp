@@ -57,25 +57,24 @@ void bind_info(py::module_& m) {
   cache_info();
 
   m.def("cpu_info", &cpu_info_dict,
-        "The instruction set that runs, those compiled and those supported, best first; how "
-        "products in bfloat16 are made, \"convert\" or \"dot\"; the CPU, how many this process may "
-        "use, and the threads of a call.");
-  m.def("get_num_threads", &num_threads, "The most threads that a call uses.");
-  m.def(
-      "set_num_threads", &set_num_threads, py::arg("n"),
-      "Sets the most threads that a call uses, 1 to 1024. A call never uses more threads than the "
-      "process may use CPUs (by its affinity and the quota of its control groups), or 8 if there "
-      "are fewer CPUs.");
+        "Return the instruction set in use, those compiled and those supported (best first); how "
+        "bfloat16 products are computed (\"convert\" or \"dot\"); the model of the CPU; the number "
+        "of CPUs that this process may use; and the number of threads of a call.");
+  m.def("get_num_threads", &num_threads, "Return the largest number of threads that a call uses.");
+  m.def("set_num_threads", &set_num_threads, py::arg("n"),
+        "Set the largest number of threads that a call uses, 1 to 1024. A call never uses more "
+        "threads than there are CPUs that the process may use (by its affinity and the quota of "
+        "its control groups), or 8 if there are fewer CPUs.");
   m.def("_cpu_quota", &cpu_quota, py::arg("root"),
-        "The CPUs that control groups grant, found below a folder; 0 for no limit.");
+        "Return the number of CPUs that the control groups below a folder grant; 0 for no limit.");
   m.def("empty_cache", &empty_cache,
-        "Gives the free blocks of the memory cache, at most RNNFAST_CACHE_LIMIT bytes, back to the "
-        "system. Arrays and reserves in use stay.");
+        "Return the free blocks of the memory cache, at most RNNFAST_CACHE_LIMIT bytes, to the "
+        "system. Arrays and reserves in use are not affected.");
   m.def("cache_info", &cache_info_dict,
-        "The memory cache: `limit_bytes` that it keeps at most; `cached_bytes` and `cached_blocks` "
-        "that "
-        "are free and wait for a call; `used_bytes` in arrays and reserves that are in use; `hits` "
-        "and `misses`, allocations out of the cache and from the system.");
+        "Return the state of the memory cache: `limit_bytes`, the most that it keeps; "
+        "`cached_bytes` and `cached_blocks`, which are free for the next call; `used_bytes` of "
+        "arrays and reserves in use; `hits` and `misses`, the numbers of allocations from the "
+        "cache and from the system.");
 }
 
 }  // namespace rnnfast

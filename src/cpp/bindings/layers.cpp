@@ -48,7 +48,7 @@ Array<T> activation_forward(const std::string& kind, const Array<T>& x) {
 template <class T>
 Array<T> activation_backward(const std::string& kind, const Array<T>& dy, const Array<T>& kept) {
   const auto function = dense<T>().activation_gradient[int(activation_named(kind))];
-  check_size("dy.size", dy.size(), "size of what was kept", kept.size());
+  check_size("dy.size", dy.size(), "size of kept", kept.size());
   Array<T> dx = new_like(kept);
   const T *from = dy.data(), *at = kept.data();
   T* to = dx.mutable_data();
@@ -259,30 +259,32 @@ void bind_layers_of(py::module_& m) {
   using py::arg;
   const auto exact = [](const char* name) { return arg(name).noconvert(); };
   m.def("activation_forward", &activation_forward<T>, py::kw_only(), arg("kind"), exact("x"),
-        "tanh, sigmoid, relu, gelu, gelu_tanh or silu of x.");
-  m.def("activation_backward", &activation_backward<T>, py::kw_only(), arg("kind"), exact("dy"),
-        exact("kept"),
-        "dx; what was kept is the value of tanh, sigmoid and relu, else the argument.");
+        "Return tanh, sigmoid, relu, gelu, gelu_tanh or silu of x.");
+  m.def(
+      "activation_backward", &activation_backward<T>, py::kw_only(), arg("kind"), exact("dy"),
+      exact("kept"),
+      "Return dx. `kept` is the result of tanh, sigmoid or relu, and the argument of the others.");
   m.def("dropout", &dropout<T>, py::kw_only(), exact("x"), arg("p"), arg("seed"),
-        "x times a mask, a function of the seed and the element's place.");
+        "Return x times a mask, which is a function of the seed and the position of an element.");
   m.def("layer_norm_forward", &layer_norm_forward<T>, py::kw_only(), exact("x"), exact("weight"),
         exact("bias"), arg("eps"), arg("need_moments"),
-        "y and, if needed, each row's mean and 1 / deviation.");
+        "Return y and, if needed, the mean and 1 / standard deviation of each row.");
   m.def("layer_norm_backward", &layer_norm_backward<T>, py::kw_only(), exact("dy"), exact("x"),
         exact("moments"), exact("weight"), exact("dweight"), exact("dbias"), arg("need_dx"),
-        "Returns dx and adds to dweight and dbias, unless they are None.");
+        "Return dx, if needed, and add to dweight and dbias, unless they are None.");
   m.def("convolution_forward", &convolution_forward<T>, py::kw_only(), exact("x"), exact("weight"),
         exact("bias"), arg("out_steps"), arg("stride"), arg("dilation"), arg("padding"),
-        "y (out_steps, B, outputs) of x (T, B, inputs); padding is that before the first step.");
+        "Return y (out_steps, B, outputs) of x (T, B, inputs). `padding` is the number of zeros "
+        "before the first step.");
   m.def("convolution_backward", &convolution_backward<T>, py::kw_only(), exact("dy"), exact("x"),
         exact("weight"), exact("dweight"), exact("dbias"), arg("stride"), arg("dilation"),
         arg("padding"), arg("need_dx"),
-        "Returns dx and adds to dweight and dbias, unless they are None.");
+        "Return dx, if needed, and add to dweight and dbias, unless they are None.");
   m.def("mean_pool", &mean_pool<T>, py::kw_only(), exact("x"), exact("lengths"),
-        "The mean of each sequence's steps; zeros where there are none.");
-  m.def(
-      "max_pool", &max_pool<T>, py::kw_only(), exact("x"), exact("lengths"),
-      "The maximum of each sequence's steps, and where it is; zeros and -1 where there are none.");
+        "Return the mean of each sequence over its steps; zeros for a sequence without steps.");
+  m.def("max_pool", &max_pool<T>, py::kw_only(), exact("x"), exact("lengths"),
+        "Return the maximum of each sequence over its steps, and its step; zeros and -1 for a "
+        "sequence without steps.");
 }
 
 }  // namespace

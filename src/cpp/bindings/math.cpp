@@ -34,9 +34,11 @@ Array<T> apply(const std::string& name, const Array<T>& x) {
 
 void bind_math(py::module_& m) {
   m.def("_math", &apply<float>, py::arg("name"), py::arg("x").noconvert(),
-        "exp, sigmoid, tanh, log, softplus or erf of the active instruction set, flat.");
+        "Return a function of x, by the code of the active instruction set, as a flat array. "
+        "`name` is exp, sigmoid, tanh, log, softplus or erf.");
   m.def("_math", &apply<double>, py::arg("name"), py::arg("x").noconvert(),
-        "exp, sigmoid, tanh, log, softplus or erf of the active instruction set, flat.");
+        "Return a function of x, by the code of the active instruction set, as a flat array. "
+        "`name` is exp, sigmoid, tanh, log, softplus or erf.");
 }
 
 }  // namespace rnnfast

@@ -173,37 +173,51 @@ std::optional<double> adam(const Group<T>& group, const Care& care, double lr, d
 template <class T>
 void bind_real(py::module_& m, const char* name) {
   using py::arg;
-  py::class_<Group<T>>(m, name, "Gradients, values and an optimiser's buffers, to pass over.");
+  py::class_<Group<T>>(m, name,
+                       "Gradients, with the parameters and the optimiser's buffers, of which one "
+                       "step visits all elements.");
   m.def(
       "group", [](std::vector<std::vector<Array<T>>> lists) { return Group<T>(std::move(lists)); },
       py::kw_only(), arg("lists").noconvert(),
-      "Of lists of arrays: gradients, then values and buffers if an optimiser is to step.");
+      "Return a group of lists of arrays: gradients and, for optimiser steps, parameters and "
+      "buffers.");
   m.def("gradients", &gradients<T>, py::kw_only(), arg("group"), arg("care"),
-        "Takes care of the gradients alone. Returns their norm before, if the care needs it.");
+        "Clip or zero gradients without a step. Return their norm before clipping, if `care` needs "
+        "it.");
   m.def("sgd", &sgd<T>, py::kw_only(), arg("group"), arg("care"), arg("lr"), arg("momentum"),
-        arg("weight_decay"), arg("nesterov"), "One step; buffers: velocity. Returns the norm.");
-  m.def("adagrad", &adagrad<T>, py::kw_only(), arg("group"), arg("care"), arg("lr"), arg("eps"),
-        arg("weight_decay"), "One step; buffers: sum. Returns the norm.");
+        arg("weight_decay"), arg("nesterov"),
+        "Take one step; the buffers are velocity. Return the norm of the gradients, if `care` "
+        "needs it.");
+  m.def(
+      "adagrad", &adagrad<T>, py::kw_only(), arg("group"), arg("care"), arg("lr"), arg("eps"),
+      arg("weight_decay"),
+      "Take one step; the buffers are sum. Return the norm of the gradients, if `care` needs it.");
   m.def("rmsprop", &rmsprop<T>, py::kw_only(), arg("group"), arg("care"), arg("lr"), arg("alpha"),
         arg("eps"), arg("momentum"), arg("weight_decay"),
-        "One step; buffers: square, velocity, mean. Returns the norm.");
+        "Take one step; the buffers are square, velocity and mean. Return the norm of the "
+        "gradients, if `care` needs it.");
   m.def("adam", &adam<T>, py::kw_only(), arg("group"), arg("care"), arg("lr"), arg("beta1"),
         arg("beta2"), arg("eps"), arg("weight_decay"), arg("decoupled"), arg("step"),
-        "Step number `step`, from 1; buffers: mean, square. Returns the norm.");
+        "Take step number `step`, from 1; the buffers are mean and square. Return the norm of the "
+        "gradients, if `care` needs it.");
 }
 
 }  // namespace
 
 void bind_optim(py::module_& m) {
-  py::class_<Care>(m, "Care", "What is done to gradients: clipping before a step, zeros after it.")
+  py::class_<Care>(m, "Care",
+                   "What to do to gradients: clip them before a step, zero them after it.")
       .def(py::init<std::optional<double>, std::optional<double>, bool, bool>(), py::kw_only(),
            py::arg("clip_norm") = py::none(), py::arg("clip_value") = py::none(),
            py::arg("zero") = false, py::arg("only_if_finite") = false)
-      .def_readonly("clip_norm", &Care::clip_norm, "The largest joint norm; None for any.")
-      .def_readonly("clip_value", &Care::clip_value, "The largest element; None for any.")
-      .def_readonly("zero", &Care::zero, "Whether gradients are zero afterwards.")
-      .def_readonly("only_if_finite", &Care::only_if_finite,
-                    "Whether nothing is done at all where the joint norm is not finite.");
+      .def_readonly("clip_norm", &Care::clip_norm,
+                    "The largest norm of all gradients together; None for no limit.")
+      .def_readonly("clip_value", &Care::clip_value,
+                    "The largest absolute value of an element; None for no limit.")
+      .def_readonly("zero", &Care::zero, "Whether gradients are set to zero after the step.")
+      .def_readonly(
+          "only_if_finite", &Care::only_if_finite,
+          "Whether to skip everything if the norm of all gradients together is not finite.");
   bind_real<float>(m, "GroupFloat");
   bind_real<double>(m, "GroupDouble");
 }

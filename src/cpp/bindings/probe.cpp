@@ -101,9 +101,10 @@ double bandwidth(long bytes, double seconds) {
 
 void bind_probe(py::module_& m) {
   m.def("_peak_flops", &peak_flops, py::arg("dtype"), py::arg("seconds"),
-        "The best rate of multiply-adds on all threads, in operations a second.");
+        "Return the highest rate of multiply-adds on all threads, in operations per second.");
   m.def("_bandwidth", &bandwidth, py::arg("bytes"), py::arg("seconds"),
-        "The best rate of reads over a working set that the threads share out, in bytes a second.");
+        "Return the highest rate of reads of a working set that is divided among the threads, in "
+        "bytes per second.");
 }
 
 }  // namespace rnnfast

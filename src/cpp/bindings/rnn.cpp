@@ -142,7 +142,7 @@ py::object restore_of(NetworkSize& size, py::handle x, py::handle weights, py::h
 py::object restore(const NetworkOptions& options, py::handle x, py::handle weights,
                    py::handle state, py::handle lengths, py::handle seed, py::handle memory) {
   RNNFAST_CHECK(options.keep_y && options.recompute == 0,
-                "options: expected those of a training call with keep_y and without recompute");
+                "options: expected training and keep_y, without recompute");
   NetworkSize size{options};
   if (!read_seed(seed, size.seed)) return py::none();
   return read_sizes<double>(Items(weights), size)
@@ -259,20 +259,20 @@ py::object backward(PyReserve& reserve, py::handle dy, py::handle dstate, bool n
 
 void bind_rnn(py::module_& m) {
   py::class_<PyPacked>(m, "Packed",
-                       "A copy of a network's weights in the form that the kernels read, made by "
-                       "`rnnfast.functional.pack`. What happens to the weights afterwards has no "
-                       "influence on it.")
-      .def_property_readonly("nbytes", &PyPacked::nbytes, "Bytes of the copy.")
+                       "A copy of a network's weights in the layout that the kernels read, made by "
+                       "`rnnfast.functional.pack`. Later changes to the weights do not affect it.")
+      .def_property_readonly("nbytes", &PyPacked::nbytes, "Size of the copy in bytes.")
       .def_property_readonly("dtype", &PyPacked::dtype, "Name of its dtype.")
       .def_property_readonly(
-          "cell", [](const PyPacked& p) { return known_cell(p.size().cell).name; }, "The cell.")
+          "cell", [](const PyPacked& p) { return known_cell(p.size().cell).name; },
+          "Name of the cell.")
       .def_property_readonly(
           "input_size", [](const PyPacked& p) { return p.size().input_size; }, "I.")
       .def_property_readonly(
           "hidden_size", [](const PyPacked& p) { return p.size().hidden_size; }, "H.")
       .def_property_readonly(
           "proj_size", [](const PyPacked& p) { return p.size().proj_size; },
-          "P, the width of h where it is projected; else 0.")
+          "P, the size of a projected h; 0 without a projection.")
       .def_property_readonly(
           "num_layers", [](const PyPacked& p) { return p.size().num_layers; }, "L.")
       .def_property_readonly(
@@ -284,20 +284,20 @@ void bind_rnn(py::module_& m) {
   using py::arg;
   m.def("forward", &forward, arg("options"), arg("x"), arg("weights"), arg("state"), arg("lengths"),
         arg("seed"),
-        "y, the final states and, if training, the reserve; None where an argument is not exactly "
-        "what the kernels read. Backward reads y, so nobody may write to it in between, except "
-        "where the options let the reserve have a copy.");
+        "Return y, the final states and, if training, the reserve; None if an argument is not "
+        "exactly what the kernels read. Backward reads y, so y must not change before it, unless "
+        "the options make the reserve keep a copy.");
   m.def("restore", &restore, arg("options"), arg("x"), arg("weights"), arg("state"), arg("lengths"),
         arg("seed"), arg("memory"),
-        "The reserve of an earlier training call whose options let it have a copy of y, and did "
-        "not recompute, from that call's arguments and the bytes of its reserve; None as in "
-        "forward.");
+        "Return the reserve of an earlier training call, from its arguments and the bytes of its "
+        "reserve. The options of the call must have keep_y and no recompute. None as for forward.");
   m.def("backward", &backward, arg("reserve"), arg("dy"), arg("dstate"), arg("need_dx"),
         arg("dweights"),
-        "dx, the gradients of the initial states and those of the weights; the latter are added to "
-        "dweights, and not returned, if that is given; where it has None, they are not computed. "
-        "None as in forward.");
-  m.def("pack", &pack, arg("options"), arg("weights"), "Packed weights; None as in forward.");
+        "Return dx and the gradients of the initial states and the weights. If dweights is given, "
+        "the latter are added to its arrays, and not computed where it has None; None is returned "
+        "in their place. None as for forward.");
+  m.def("pack", &pack, arg("options"), arg("weights"),
+        "Return packed weights; None as for forward.");
 }
 
 }  // namespace rnnfast

@@ -143,35 +143,37 @@ py::typing::List<Stage> stages_of(const CellInfo& info) {
 
 void bind_cells(py::module_& m) {
   py::class_<Stage>(m, "Stage", "A stage of a cell's step: products, then pointwise functions.")
-      .def_property_readonly("products", &products_of,
-                             "What each product multiplies, \"state 0\" (h) or \"value k\", the "
-                             "k-th that the cell makes for it, and the gates that it adds to.")
-      .def_readonly("split", &Stage::split,
-                    "Whether it sees the input's and the recurrent part of its gates apart.");
-  py::class_<CellInfo>(m, "CellInfo", "What a cell is made of.")
       .def_property_readonly(
-          "name", [](const CellInfo& c) { return c.name; }, "Its name.")
+          "products", &products_of,
+          "For each product, its operand and the gates that it adds to. The operand is \"state 0\" "
+          "(h) or \"value k\", the k-th value that the cell computes.")
+      .def_readonly(
+          "split", &Stage::split,
+          "Whether it needs the input parts and the recurrent parts of its gates separately.");
+  py::class_<CellInfo>(m, "CellInfo", "The description of a cell.")
+      .def_property_readonly(
+          "name", [](const CellInfo& c) { return c.name; }, "Name of the cell.")
       .def_readonly("states", &CellInfo::states,
-                    "States carried from step to step; the first is h.")
-      .def_property_readonly("gates", &CellInfo::input_gates, "Row blocks of weight_ih.")
+                    "Number of states that a step passes to the next; the first is h.")
+      .def_property_readonly("gates", &CellInfo::input_gates, "Number of row blocks of weight_ih.")
       .def_property_readonly("recurrent_gates", &CellInfo::recurrent_gates,
-                             "Row blocks of weight_hh.")
-      .def_readonly("params", &CellInfo::params, "Rows of weight_channel.")
+                             "Number of row blocks of weight_hh.")
+      .def_readonly("params", &CellInfo::params, "Number of rows of weight_channel.")
       .def_readonly("projects", &CellInfo::projects, "Whether its h may be projected.")
-      .def_property_readonly("reads_input", &CellInfo::reads_input,
-                             "Whether a step reads the input itself, which then has the size of "
-                             "the state.")
+      .def_property_readonly(
+          "reads_input", &CellInfo::reads_input,
+          "Whether a step reads the input itself; input_size must then be hidden_size.")
       .def_property_readonly(
           "drops_candidate", [](const CellInfo& c) { return c.mask >= 0; },
-          "Whether it is the form of another cell in which the candidate is dropped.")
+          "Whether it is a form of another cell with candidate dropout.")
       .def("shapes", &shapes_of, py::arg("input_size"), py::arg("hidden_size"),
            py::arg("proj_size") = 0,
-           "The shapes of a layer's weights in one direction by their names, in the order of "
-           "`rnnfast.functional.Weights`; weight_channel where the cell has one, weight_hr with a "
-           "projection, whose size is not 0.")
+           "Return the shapes of a layer's weights in one direction by name, in the order of "
+           "`rnnfast.functional.Weights`: with weight_channel if the cell has one, and weight_hr "
+           "if proj_size is not 0.")
       .def_property_readonly("stages", &stages_of,
-                             "The stages of a step. The first has no products if it belongs to the "
-                             "end of the step before.");
+                             "The stages of a step. The first has no products if it runs at the "
+                             "end of the previous step.");
   m.def(
       "cells",
       [] {
@@ -179,7 +181,7 @@ void bind_cells(py::module_& m) {
         for (int i = 0; i < cell_count(); ++i) list.append(py::cast(known_cell(i), kKnownCell));
         return list;
       },
-      "Every cell: those of the registry, and what was defined.");
+      "Return all cells: those of the registry and those defined at run time.");
 }
 
 }  // namespace
@@ -195,10 +197,10 @@ const char* precision_name(Precision precision) { return kPrecisions[int(precisi
 void bind_options(py::module_& m) {
   bind_cells(m);
   using Options = NetworkOptions;
-  py::class_<Options>(m, "NetworkOptions",
-                      "What a network is and how its calls run: all that is the same from call to "
-                      "call and that arrays do not tell. "
-                      "`network_options` makes it; it never changes.")
+  py::class_<Options>(
+      m, "NetworkOptions",
+      "What a network is and how its calls run: everything that is the same in all calls and that "
+      "the arrays do not determine. Made by `network_options`; immutable.")
       .def_property_readonly(
           "cell", [](const Options& o) -> const CellInfo& { return known_cell(o.cell); },
           kKnownCell, "The cell.")
@@ -206,20 +208,22 @@ void bind_options(py::module_& m) {
       .def_property_readonly(
           "bidirectional", [](const Options& o) { return o.num_directions == 2; },
           "Whether D is 2.")
-      .def_readonly("dropout", &Options::dropout, "Probability between layers, if training.")
-      .def_readonly("training", &Options::training, "Whether calls keep what backward needs.")
+      .def_readonly("dropout", &Options::dropout,
+                    "Probability of dropout between layers, if training.")
+      .def_readonly("training", &Options::training,
+                    "Whether calls keep the values that backward needs.")
       .def_property_readonly(
           "precision", [](const Options& o) { return precision_name(o.precision); },
-          "Precision of the products.");
+          "Precision of products: \"full\" or \"bfloat16\".");
   m.def("network_options", &network_options, py::arg("cell"), py::arg("num_layers"),
         py::arg("bidirectional"), py::arg("dropout"), py::arg("training"), py::arg("precision"),
         py::arg("recompute"), py::arg("threads"), py::arg("keep_y"), py::arg("noise") = py::none(),
-        "Options; None where a value is not exactly of the type that they have, or out of range, "
-        "or where the cell of that name cannot drop its candidate. "
-        "`cell` is a name. `recompute`: steps between two states that are kept; 0 to keep all. "
-        "`threads`: the most that a call uses; 0 for the process' number. `keep_y`: whether "
-        "training calls keep a copy of y, which backward reads, so that callers may change "
-        "theirs. `noise`: a `rnnfast._engine.noise.Noise`, or None for none.");
+        "Return options; None if a value has another type or is out of range, or if candidate "
+        "dropout is asked of a cell without it. `cell` is a name. `recompute`: steps between two "
+        "states that are kept; 0 to keep everything. `threads`: the largest number of threads of a "
+        "call; 0 for the setting of the process. `keep_y`: whether training calls keep a copy of "
+        "y, which backward reads, so that callers may change theirs. `noise`: a "
+        "`rnnfast._engine.noise.Noise`, or None.");
 }
 
 }  // namespace rnnfast

@@ -56,9 +56,10 @@ py::object states_of(PyReserve& reserve, Index cell, int state) {
     const NetworkSize& s = kept.reserve.size;
     check_cell(s, cell);
     RNNFAST_CHECK(state >= 1 && state < known_cell(s.cell).states,
-                  "state: expected one beyond h, got ", state);
-    RNNFAST_CHECK(kept.reserve.states[std::size_t(cell)],
-                  "states: expected a reserve without recomputation");
+                  "state: expected the number of a state other than h (0), got ", state);
+    RNNFAST_CHECK(
+        kept.reserve.states[std::size_t(cell)],
+        "reserve: expected that of a call without recompute, which keeps the states of every step");
     kept.held.check();
     Array<T> states = new_array<T>({s.seq_len, s.batch, s.hidden_size});
     network_states(kept.reserve, cell, state, states.mutable_data());
@@ -123,7 +124,7 @@ py::object candidate_mask_of(PyReserve& reserve, Index cell) {
 
 std::size_t real_bytes(py::handle array) {
   RNNFAST_CHECK(is_array<float>(array) || is_array<double>(array),
-                "fingerprint: expected an array of reals in C order");
+                "x, weight: expected arrays of real numbers in C order");
   check_owned("x, weight", array);
   const auto* fields = py::detail::array_proxy(array.ptr());
   std::size_t bytes = is_array<float>(array) ? sizeof(float) : sizeof(double);
@@ -150,35 +151,36 @@ void PyReserve::check_unchanged() const {
     if (got != expected)
       throw std::runtime_error(std::string(name) +
                                ": expected the values of the forward pass, which backward reads "
-                               "again, but they were changed in between; " +
+                               "again, but they have changed since; " +
                                cure);
   };
-  check("x", now.x, signed_->x, "give forward a copy");
-  check("state", now.state, signed_->state, "give forward a copy");
+  check("x", now.x, signed_->x, "pass a copy to forward");
+  check("state", now.state, signed_->state, "pass a copy to forward");
   check("weights", now.weights, signed_->weights, "change them after backward");
-  check("y", now.y, signed_->y, "change a copy of it");
+  check("y", now.y, signed_->y, "change a copy instead");
 }
 
 void bind_reserve(py::module_& m) {
   fingerprint(nullptr, 0);  // a wrong setting fails the import, not the first call
   m.def("fingerprint", &fingerprint_of, py::arg("x"), py::arg("weight"),
-        "A number that depends on what two arrays hold, on some of it only if they are large.");
-  py::class_<PyReserve>(m, "Reserve", "What a training forward pass keeps for backward.")
-      .def_property_readonly("nbytes", &PyReserve::nbytes, "Bytes of the reserve space.")
+        "Return a number that depends on the contents of two arrays; on a sample of them if they "
+        "are large.");
+  py::class_<PyReserve>(m, "Reserve", "The values that a training forward pass keeps for backward.")
+      .def_property_readonly("nbytes", &PyReserve::nbytes, "Size of the reserve in bytes.")
       .def_property_readonly("dtype", &PyReserve::dtype, "Name of the dtype.")
-      .def_property_readonly("indexed", &PyReserve::indexed, "Whether x were indices.")
+      .def_property_readonly("indexed", &PyReserve::indexed, "Whether x was given as indices.")
       .def_property_readonly("weights", &PyReserve::weights,
                              "The weights of each layer and direction, as in `Weights`.")
       .def_property_readonly(
           "states", [](const PyReserve& r) { return known_cell(r.size().cell).states; },
-          "States of the cell.")
+          "Number of states of the cell.")
       .def_property_readonly(
           "y_shape",
           [](const PyReserve& r) {
             const NetworkSize& s = r.size();
             return py::make_tuple(s.seq_len, s.batch, s.y_size());
           },
-          "(T, B, D*H), or (T, B, D*P).")
+          "(T, B, D*H), or (T, B, D*P) with a projection.")
       .def_property_readonly(
           "state_shapes",
           [](const PyReserve& r) {
@@ -188,26 +190,27 @@ void bind_reserve(py::module_& m) {
               shapes.append(py::make_tuple(s.cells(), s.batch, s.state_size(i)));
             return shapes;
           },
-          "(L*D, B, H) of each state, (L*D, B, P) of an h that is projected.")
+          "The shape of each state: (L*D, B, H), or (L*D, B, P) for a projected h.")
       .def_property_readonly("memory", &memory_of,
-                             "The reserve space as bytes, for `restore`; of a reserve that was "
-                             "restored itself there are none.")
+                             "The contents of the reserve as bytes, for `restore`; empty for a "
+                             "reserve that was itself restored.")
       .def("states_over_time", &states_of, py::arg("cell"), py::arg("state"),
-           "A state beyond h after every step, (T, B, H), zero after a sequence's end; `cell` is "
-           "the "
-           "layer and direction, `state` 1 or more.")
+           "Return a state other than h after every step, (T, B, H), with zeros after the end of a "
+           "sequence. `cell` numbers layers and directions, `state` is at least 1.")
       .def("dropout_mask", &dropout_mask_of, py::arg("layer"),
-           "What the outputs of a layer but the last were multiplied with, (T, B, D*H).")
+           "Return the mask, (T, B, D*H), by which the outputs of a layer other than the last were "
+           "multiplied.")
       .def("zoneout_mask", &zoneout_mask_of, py::arg("cell"), py::arg("state"),
-           "How much of a state's new value each step took, (T, B, H), the rest being the old one: "
-           "0 or 1, or the expectation. `cell` is the layer and direction.")
+           "Return the share of a state's new value that each step took, (T, B, H), the rest being "
+           "the old value: 0 or 1, or the expectation. `cell` numbers layers and directions.")
       .def("input_mask", &input_mask_of, py::arg("layer"),
-           "What a layer's inputs were multiplied with in every step, (B, I).")
+           "Return the mask, (B, I), by which the inputs of a layer were multiplied in every step.")
       .def("recurrent_mask", &recurrent_mask_of, py::arg("cell"),
-           "What the recurrent products of a layer and direction multiplied their operands with, "
-           "(B, H).")
+           "Return the mask, (B, H), by which the operands of the recurrent products were "
+           "multiplied. `cell` numbers layers and directions.")
       .def("candidate_mask", &candidate_mask_of, py::arg("cell"),
-           "What the steps of a layer and direction multiplied their candidates with, (T, B, H).");
+           "Return the mask, (T, B, H), by which the candidates were multiplied. `cell` numbers "
+           "layers and directions.");
 }
 
 }  // namespace rnnfast

@@ -31,7 +31,7 @@ namespace {
 template <class T>
 const T* layer_array(py::handle array, int rank) {
   RNNFAST_CHECK(is_array<T>(array) && py::detail::array_proxy(array.ptr())->nd == rank,
-                "layers: expected an array of the plan's dtype, of rank ", rank);
+                "layers: expected an array of the plan's dtype and of rank ", rank);
   return array_data<const T>(array);
 }
 
@@ -48,7 +48,7 @@ StreamLayerPointer<T> stream_recurrent(const NetworkOptions& options, const PyPa
   const NetworkSize& p = packed.size();
   RNNFAST_CHECK(packed.of<T>() && options.cell == p.cell && options.num_layers == p.num_layers &&
                     options.num_directions == p.num_directions && options.precision == p.precision,
-                "layers: expected packed weights of the plan's dtype and of the options");
+                "layers: expected packed weights that match the plan's dtype and the options");
   NetworkSize size{options};
   size.input_size = p.input_size;
   size.hidden_size = p.hidden_size;
@@ -79,7 +79,8 @@ StreamLayerPointer<T> layer_of(const py::tuple& layer) {
     return stream_convolution(weight, optional_vector<T>(layer[2], outputs), outputs,
                               array_size(array, 1), array_size(array, 2), layer[3].cast<Index>());
   }
-  RNNFAST_CHECK(kind == "embedding" || kind == "linear", "layers: unknown kind ", kind);
+  RNNFAST_CHECK(kind == "embedding" || kind == "linear",
+                "layers: expected a known kind of layer, got ", kind);
   const T* weight = layer_array<T>(array, 2);
   const Index rows = array_size(array, 0), columns = array_size(array, 1);
   if (kind == "embedding") return stream_embedding(weight, rows, columns);
@@ -165,7 +166,7 @@ class Stepper final : public PyStepper {
   py::object step(py::handle x, py::handle states, py::handle rows) override {
     if (busy_.test_and_set(std::memory_order_acquire))
       throw std::runtime_error(
-          "stream: expected one thread at a time in the steps of a stream, but another is in one");
+          "stream: expected one thread at a time, but another thread is in a step of this stream");
     const Free free{busy_};
     if (!is_array<T>(states) || py::detail::array_proxy(states.ptr())->nd != 2 ||
         array_size(states, 1) != plan_.state_size() || !is_writable(states) ||
@@ -240,20 +241,20 @@ std::unique_ptr<PyStepper> stepper(const py::object& plan) {
 
 void bind_stream(py::module_& m) {
   using py::arg;
-  py::class_<PyStreamPlan>(m, "StreamPlan",
-                           "A model of one step: layers with their weights, which stay as they "
-                           "are, for any number of steppers. A layer is a tuple: ('recurrent', "
-                           "options, packed), ('embedding', weight), ('linear', weight, bias or "
-                           "None), ('activation', kind), ('layer_norm', weight, bias or None, "
-                           "eps), ('convolution', weight, bias or None, dilation) for a causal "
-                           "one, ('add', n) of what went in n layers before.")
+  py::class_<PyStreamPlan>(
+      m, "StreamPlan",
+      "The layers of a model with their weights, which never change, for any number of steppers. A "
+      "layer is a tuple: ('recurrent', options, packed), ('embedding', weight), ('linear', weight, "
+      "bias or None), ('activation', kind), ('layer_norm', weight, bias or None, eps), "
+      "('convolution', weight, bias or None, dilation), which is causal, or ('add', n), which adds "
+      "the input of the layer n places earlier.")
       .def(py::init<const py::list&, const std::string&>(), arg("layers"), arg("dtype"));
-  py::class_<PyStepper>(m, "Stepper", "Takes steps of a plan; for one thread at a time.")
+  py::class_<PyStepper>(m, "Stepper", "Runs the steps of a plan, in one thread at a time.")
       .def(py::init(&stepper), arg("plan"))
       .def("step", &PyStepper::step, arg("x"), arg("states"), arg("rows"),
-           "y (N, output_size) of a step of N sequences, whose rows of `states` (B, state_size) "
-           "move on: those of the numbers `rows`, all different, or for None all. None where an "
-           "argument is not exactly what the kernels read.");
+           "Advance N sequences by one step and return y (N, output_size). `rows` are their rows "
+           "in `states` (B, state_size), which are updated, each given once; None for all rows. "
+           "Return None if an argument is not exactly what the kernels read.");
 }
 
 }  // namespace rnnfast

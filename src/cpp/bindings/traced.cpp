@@ -33,20 +33,20 @@ int number_of(const char* const (&names)[kCount], const std::string& name) {
 InstructionOf instruction_of(const std::vector<std::variant<int, std::string>>& items) {
   const auto name = [&](std::size_t i) {
     RNNFAST_CHECK(i < items.size() && std::holds_alternative<std::string>(items[i]),
-                  "program: expected a name at ", i, " of an instruction");
+                  "program: expected a name at position ", i, " of an instruction");
     return std::get<std::string>(items[i]);
   };
   const auto place = [&](std::size_t i) {
     const int kind = number_of(kPlaceNames, name(i));
     RNNFAST_CHECK(i + 1 < items.size() && std::holds_alternative<int>(items[i + 1]),
-                  "program: expected a number at ", i + 1, " of an instruction");
+                  "program: expected a number at position ", i + 1, " of an instruction");
     return PlaceOf{PlaceKind(kind), std::get<int>(items[i + 1])};
   };
   InstructionOf found{};
   found.op = Operation(number_of(kOperationNames, name(0)));
   const int count = kOperandCounts[int(found.op)];
   RNNFAST_CHECK(items.size() == std::size_t(3 + 2 * count), "program: expected ", count,
-                " operands of ", name(0));
+                " operands for ", name(0));
   found.to = place(1);
   PlaceOf* const to[] = {&found.a, &found.b, &found.c};
   for (int i = 0; i < count; ++i) *to[i] = place(std::size_t(3 + 2 * i));
@@ -89,8 +89,8 @@ void bind_traced(py::module_& m) {
   m.def("define", &define, py::arg("name"), py::arg("states"), py::arg("params"), py::arg("input"),
         py::arg("recurrent"), py::arg("opens"), py::arg("stages"), py::arg("norms"),
         py::arg("constants"), py::arg("slots"), py::arg("dslots"), py::arg("mask"),
-        "Adds a cell that was written in Python, as `rnnfast.traced` makes it, to `cells`. Raises "
-        "ValueError, with what is wrong, for what the engine cannot run.");
+        "Add a cell written in Python, in the form that `rnnfast.traced` makes, to `cells`. Raise "
+        "a ValueError that says why if the engine cannot run it.");
 }
 
 }  // namespace rnnfast

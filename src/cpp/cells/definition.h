@@ -62,7 +62,7 @@ inline void set_row_blocks(const CellDefinition& d, const char* what,
     to.block[gate] = static_cast<signed char>(block);
     if (block < 0) continue;
     RNNFAST_CHECK(block < kMaxGates && !seen[std::size_t(block)], "cell ", d.name, ": ", what,
-                  " has row block ", block, " twice, or too many");
+                  " has row block ", block, " twice, or its number is too large");
     seen[std::size_t(block)] = true;
     ++count;
     highest = std::max(highest, block);
@@ -79,9 +79,10 @@ inline void check_gates(const CellDefinition& d) {
   const auto rank = [](int block) { return block >= 0 ? 0 : block == RowBlocks::kInput ? 1 : 2; };
   for (std::size_t gate = 0; gate < d.input.size(); ++gate) {
     RNNFAST_CHECK(d.input[gate] >= RowBlocks::kInput && d.recurrent[gate] >= RowBlocks::kNone,
-                  "cell ", d.name, ": gate ", gate, " has no valid row block");
+                  "cell ", d.name, ": gate ", gate, " has an invalid row block");
     RNNFAST_CHECK(gate == 0 || rank(d.input[gate - 1]) <= rank(d.input[gate]), "cell ", d.name,
-                  ": gates are not in their order");
+                  ": expected gates with weight_ih first, then those that read the input itself, "
+                  "then those without an input part");
   }
   RNNFAST_CHECK(d.input[0] >= 0, "cell ", d.name, ": expected a row block of weight_ih, got none");
 }
@@ -96,22 +97,23 @@ inline void check_products(const CellDefinition& d, const CellInfo& info) {
     products += int(list.size());
     for (const auto& [operand, gates] : list) {
       RNNFAST_CHECK(gates.count > 0 && gates.first >= 0 && gates.end() <= info.gates, "cell ",
-                    d.name, ": a product of stage ", k, " has gates that are not there");
+                    d.name, ": a product of stage ", k, " has gates outside the cell's");
       for (int gate = gates.first; gate < gates.end(); ++gate) {
         RNNFAST_CHECK(!done[std::size_t(gate)] && info.recurrent.of(gate) >= 0, "cell ", d.name,
-                      ": gate ", gate, " is not that of one product");
+                      ": gate ", gate,
+                      " does not belong to exactly one product with a row block of weight_hh");
         done[std::size_t(gate)] = true;
       }
       const bool known = operand.from == Operand::kState
                              ? operand.index == 0
                              : operand.index >= 0 && operand.index < info.first_value(k);
       RNNFAST_CHECK(known, "cell ", d.name, ": a product of stage ", k,
-                    " multiplies what is not there yet");
+                    " multiplies a value that no earlier stage computes");
     }
   }
   for (int gate = 0; gate < info.gates; ++gate)
     RNNFAST_CHECK(done[std::size_t(gate)] == (info.recurrent.of(gate) >= 0), "cell ", d.name,
-                  ": gate ", gate, " has a row block of weight_hh and no product");
+                  ": gate ", gate, " has a row block of weight_hh but no product");
   RNNFAST_CHECK(products <= kMaxGates, "cell ", d.name, ": expected at most ", kMaxGates,
                 " products, got ", products);
 }
@@ -155,13 +157,18 @@ inline CellInfo checked_info(const CellDefinition& d) {
   last.sees = {0, d.dslots};
   info.mask = d.mask;
   RNNFAST_CHECK(d.mask == -1 || (d.mask >= info.input_parts() && d.mask < d.slots), "cell ", d.name,
-                ": the mask of the candidate has no slot of its own, ", d.mask);
-  RNNFAST_CHECK(last.values == 0, "cell ", d.name, ": the last stage makes values for nobody");
+                ": expected the candidate's mask in a slot of its own, got slot ", d.mask);
+  RNNFAST_CHECK(last.values == 0, "cell ", d.name,
+                ": the last stage computes values that no stage reads");
   check_products(d, info);
   for (const Norm& norm : d.norms)
-    RNNFAST_CHECK(norm.slot >= 0 && norm.slot < info.slots() && norm.made_by >= info.first() &&
-                      norm.used_by > norm.made_by && norm.used_by <= info.last() && norm.eps >= 0,
-                  "cell ", d.name, ": a norm of slot ", norm.slot, " cannot be made");
+    RNNFAST_CHECK(
+        norm.slot >= 0 && norm.slot < info.slots() && norm.made_by >= info.first() &&
+            norm.used_by > norm.made_by && norm.used_by <= info.last() && norm.eps >= 0,
+        "cell ", d.name,
+        ": expected a norm of a slot of the cell, with eps >= 0 and used in a later stage "
+        "than it is computed in, got one of slot ",
+        norm.slot);
   return info;
 }
 

@@ -78,8 +78,8 @@ std::string choose_bf16() {
   const std::string wanted = env_string("RNNFAST_BF16").value_or(best);
   RNNFAST_CHECK(wanted == "convert" || (wanted == "dot" && has_bf16_dot()),
                 "environment variable RNNFAST_BF16: expected one of ", ways,
-                " (those that this CPU and the instruction set ", active_isa().name,
-                " have), got '", wanted, "'");
+                " (those that this CPU supports with the instruction set ", active_isa().name,
+                "), got '", wanted, "'");
   return wanted;
 }
 
@@ -97,7 +97,7 @@ const Isa& choose() {
   std::vector<Isa> usable;
   std::copy_if(compiled.begin(), compiled.end(), std::back_inserter(usable), isa_supported);
   RNNFAST_CHECK(!usable.empty(),
-                "this CPU has none of the instruction sets that were compiled: ", names(compiled));
+                "this CPU supports none of the compiled instruction sets: ", names(compiled));
   const std::string wanted = env_string("RNNFAST_ISA").value_or(usable.front().name);
   const auto is_wanted = [&](const Isa& isa) { return isa.name == wanted; };
   RNNFAST_CHECK(std::any_of(usable.begin(), usable.end(), is_wanted),

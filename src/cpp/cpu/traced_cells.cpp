@@ -82,7 +82,8 @@ std::unique_ptr<DefinedCell> make_cell(const CellDefinition& d) {
         *made, checked_program(d, cell.info, k, opening ? Role::opening_backward : Role::backward));
     most = std::max({most, cell.forward[k].buffers, cell.backward[k].buffers});
   }
-  RNNFAST_CHECK(made_states == d.states, "cell ", d.name, ": expected each state to be made once");
+  RNNFAST_CHECK(made_states == d.states, "cell ", d.name,
+                ": expected each state to be computed exactly once");
   const int opening = d.opens ? std::max(cell.forward[0].buffers, cell.backward[0].buffers) : 0;
   RNNFAST_CHECK(most + 1 + opening <= kMaxBuffers, "cell ", d.name,
                 ": expected a stage of at most ", kMaxBuffers - 1 - opening,

@@ -25,8 +25,8 @@ class ProgramMaker {
       made.instructions.push_back({i.op, write(i.to), a, b, c});
     }
     for (int i = 0; i < cell_.stages[stage_].values && makes_values(); ++i)
-      check(has({PlaceKind::made, info_.first_value(stage_) + i}), "does not make value ", i);
-    check(made.places.size() <= kMaxPlaces, "has ", made.places.size(), " places, at most ",
+      check(has({PlaceKind::made, info_.first_value(stage_) + i}), "does not compute value ", i);
+    check(made.places.size() <= kMaxPlaces, "has ", made.places.size(), " places, but at most ",
           kMaxPlaces, " are possible");
   }
 
@@ -65,7 +65,8 @@ class ProgramMaker {
   short read(PlaceOf place) {
     const bool made_here = place.kind == PlaceKind::tmp || place.kind == PlaceKind::made ||
                            (place.kind == PlaceKind::next && !is_backward());
-    check(place.kind != PlaceKind::product, "reads a product, which only the engine names");
+    check(place.kind != PlaceKind::product,
+          "reads a product, a kind of place that only the engine may use");
     check(!made_here || has(place), "reads ", kPlaceNames[int(place.kind)], " ", place.index,
           " before it is written");
     return number(place);
@@ -77,7 +78,7 @@ class ProgramMaker {
     const bool is_read_only =
         is_backward() && (place.kind == PlaceKind::slot || place.kind == PlaceKind::next);
     check(!is_read_only && std::find(written.begin(), written.end(), place.kind) != written.end(),
-          "writes ", kPlaceNames[int(place.kind)], " ", place.index, ", which is only read");
+          "writes ", kPlaceNames[int(place.kind)], " ", place.index, ", which is read-only");
     return number(place);
   }
 

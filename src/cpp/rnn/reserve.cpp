@@ -28,11 +28,11 @@ Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
   const std::size_t bytes = std::size_t(carve(input, y, nullptr)) * sizeof(T);
   if (filled) {
     RNNFAST_CHECK(filled->size() == bytes, "memory: expected ", bytes,
-                  " bytes, those of the call's reserve, got ", filled->size());
+                  " bytes, the size of the call's reserve, got ", filled->size());
     RNNFAST_CHECK(bytes == 0 || reinterpret_cast<std::uintptr_t>(filled->data()) % 64 == 0,
-                  "memory: expected an address that is a multiple of 64");
+                  "memory: expected its address to be a multiple of 64");
     RNNFAST_CHECK(!input.indices || packed.is_dense(),
-                  "x: expected reals, as lengths differ, got indices");
+                  "x: expected real numbers, as the sequences have different lengths, got indices");
   } else {
     memory = Buffer::allocate(bytes);
   }

@@ -146,7 +146,7 @@ class StreamNetwork final : public StreamLayer<T> {
   StreamNetwork(const NetworkSize& size, const PackedWeights<T>& packed)
       : size_(size), packed_(packed) {
     RNNFAST_CHECK(!size.training && size.num_directions == 1,
-                  "stream: expected recurrent layers of one direction that do not train");
+                  "stream: expected recurrent layers with one direction, in evaluation mode");
     size_.seq_len = size_.batch = 1;
     work_ = network_work(size_);
   }
@@ -216,7 +216,7 @@ class StreamAdd final : public StreamLayer<T> {
   double work() const override { return 0; }
   std::unique_ptr<LayerStep<T>> prepare(const LayerArrays<T>& a) const override {
     const T* added = *(a.earlier - back_);
-    RNNFAST_CHECK(added, "x: expected real numbers, as the model adds them to what it makes");
+    RNNFAST_CHECK(added, "x: expected real numbers, as a residual layer adds them to its output");
     return call_step<T>([a, added] {
       for (Index i = 0; i < a.rows * a.inputs; ++i) a.y[i] = added[i] + a.x[i];
     });

@@ -14,7 +14,7 @@ StreamPlan<T>::StreamPlan(std::vector<StreamLayerPointer<T>> layers) : layers_(s
   const auto sized = std::find_if(layers_.begin(), layers_.end(),
                                   [](const auto& layer) { return layer->inputs() > 0; });
   RNNFAST_CHECK(sized != layers_.end(),
-                "stream: expected a layer that has a size, got activations alone");
+                "stream: expected a layer that has a size, got only activations");
   input_size_ = (*sized)->inputs();
   Index width = input_size_;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -22,13 +22,14 @@ StreamPlan<T>::StreamPlan(std::vector<StreamLayerPointer<T>> layers) : layers_(s
     RNNFAST_CHECK(i == 0 || layer.takes_values(), "stream: expected the embedding to be the first ",
                   "layer, as it takes integers, got it as layer ", i);
     RNNFAST_CHECK(layer.inputs() == 0 || layer.inputs() == width, "stream: expected layer ", i,
-                  " to take the ", width, " values that the one before makes, got one that takes ",
+                  " to take the ", width, " outputs of the previous layer, got one that takes ",
                   layer.inputs());
     if (const std::size_t back = std::size_t(layer.adds())) {
       RNNFAST_CHECK(back <= i, "stream: expected at least ", back, " layers before layer ", i);
       const Index added = back == i ? input_size_ : widths_[i - back - 1];
-      RNNFAST_CHECK(added == width, "stream: expected a residual layer to make the ", added,
-                    " values that it takes, got ", width);
+      RNNFAST_CHECK(added == width,
+                    "stream: expected a residual layer with as many outputs as inputs, ", added,
+                    ", got ", width);
     }
     if (layer.outputs()) width = layer.outputs();
     widths_.push_back(width);
