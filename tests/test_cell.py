@@ -120,7 +120,7 @@ def test_what_a_cell_has_by_default() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"name": ""}, ValueError, r"name: expected a string that is not empty, got ''"),
+        ({"name": ""}, ValueError, r"name: expected a non-empty string, got ''"),
         ({"step": None}, TypeError, r"step: expected a function .*, got None"),
         ({"states": 0}, ValueError, r"states: expected at least 1, got 0"),
         ({"gates": 0}, ValueError, r"gates: expected at least 1, got 0"),
@@ -152,7 +152,9 @@ def test_a_step_must_return_its_states() -> None:
 
 
 def test_a_step_must_not_read_what_its_cell_does_not_have() -> None:
-    with pytest.raises(AttributeError, match=r"x\.input: a step that reads it needs"):
+    with pytest.raises(
+        AttributeError, match=r"x\.input: expected Cell\(\.\.\., reads_input=True\)"
+    ):
         network(replace(READER, reads_input=False))
     absent = Cell("absent", lambda x, recurrent, state, _: (x[0] + recurrent(state[0], 1)[0],))
     with pytest.raises(ValueError, match=r"recurrent: expected row blocks .* < 1, got 1"):
@@ -163,7 +165,9 @@ def test_weights_must_fit_the_cell() -> None:
     with pytest.raises(ValueError, match=r"input_size = hidden_size = 4, as .* 'reader' .* got 3"):
         network(READER, inputs=3)
     x, none = np.zeros((T, B, 3)), (None, None, None)
-    with pytest.raises(ValueError, match=r"weight_ih: expected 1 row blocks of 4 .* 4 rows, got 8"):
+    with pytest.raises(
+        ValueError, match=r"weight_ih: expected 1 row blocks of 4 .* 4 rows in total, got 8"
+    ):
         Network(INDEPENDENT, x, [(np.zeros((8, 3)), np.zeros((0, 4)), *none)])
     with pytest.raises(ValueError, match=r"weight_hh: expected 0 row blocks of 4 .* 0 rows, got 4"):
         Network(INDEPENDENT, x, [(np.zeros((4, 3)), np.zeros((4, 4)), *none)])

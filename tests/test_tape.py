@@ -180,7 +180,7 @@ def test_normalize_is_layer_norm_without_its_weights() -> None:
         (lambda v: tape.maximum(0.0, v), r"maximum: expected a value of the step as first"),
         (lambda v: tape.normalize([v]), r"normalize: expected a value of the step .* type list"),
         (lambda v: tape.where(v, v, 0.0), r"where: expected a comparison .* of type Var"),
-        (lambda v: tape.where(v > 0, 1.0, 0.0), r"where: expected a value .* got 1.0 and 0.0"),
+        (lambda v: tape.where(v > 0, 1.0, 0.0), r"where: expected a or b .* got 1.0 and 0.0"),
         (lambda v: v**v, r"unsupported operand"),
     ],
 )

@@ -35,7 +35,9 @@ class Inputs(Sequence[Var]):
     def input(self) -> Var:
         """The input itself, (B, H)."""
         if self._of_step is None:
-            raise AttributeError("x.input: a step that reads it needs Cell(..., reads_input=True)")
+            raise AttributeError(
+                "x.input: expected Cell(..., reads_input=True) for a step that reads it, got False"
+            )
         return self._of_step
 
     def candidate(self, v: Var) -> Var:
@@ -175,9 +177,11 @@ class Cell:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise ValueError(f"name: expected a string that is not empty, got {self.name!r}")
+            raise ValueError(f"name: expected a non-empty string, got {self.name!r}")
         if not callable(self.step):
-            raise TypeError(f"step: expected a function of a step's equations, got {self.step!r}")
+            raise TypeError(
+                f"step: expected a function with the equations of a step, got {self.step!r}"
+            )
         for argument, least in (("states", 1), ("gates", 1), ("params", 0), ("recurrent_gates", 0)):
             number = getattr(self, argument)
             if argument == "recurrent_gates" and number is None:

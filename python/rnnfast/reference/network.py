@@ -61,7 +61,7 @@ class _Direction:
         )
         w_hr = others[0] if others else None
         if w_ih is None or w_hh is None:
-            raise ValueError("weights: weight_ih and weight_hh are needed, got None")
+            raise ValueError("weights: expected weight_ih and weight_hh, got None")
         H = (w_hh if w_hr is None else w_hr).shape[1]
         _check_rows(cell, "weight_ih", w_ih, cell.gates, H)
         _check_rows(cell, "weight_hh", w_hh, cell.recurrent_blocks, H)
@@ -123,7 +123,7 @@ def _check_rows(cell: Cell, label: str, weight: Array, blocks: int, hidden: int)
     if len(weight) != expected:
         raise ValueError(
             f"{label}: expected {blocks} row blocks of {hidden} units for the cell {cell.name!r}, "
-            f"which are {expected} rows, got {len(weight)}"
+            f"{expected} rows in total, got {len(weight)}"
         )
 
 

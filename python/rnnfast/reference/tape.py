@@ -245,7 +245,7 @@ def where(condition: Condition, a: Var | float, b: Var | float) -> Var:
         b: A value or a number; at least one of a and b must be a value.
     """
     if not (isinstance(a, Var) or isinstance(b, Var)):
-        raise TypeError(f"where: expected a value of the step as a or b, got {a!r} and {b!r}")
+        raise TypeError(f"where: expected a or b to be a value of the step, got {a!r} and {b!r}")
     return Var(
         np.where(condition, value_of(a), value_of(b)),
         (a, lambda g: np.where(condition, g, 0)),

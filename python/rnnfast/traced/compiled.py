@@ -251,8 +251,8 @@ def _check_limits(traced: TracedCell) -> None:
     for what, count in counts.items():
         if count > LIMITS[what]:
             raise CellError(
-                f"cell {traced.name!r}: expected at most {LIMITS[what]} {what} for the engine, "
-                f"got {count}"
+                f"cell {traced.name!r}: expected at most {LIMITS[what]} {what}, the limit of the "
+                f"engine, got {count}"
             )
 
 

@@ -151,11 +151,14 @@ class _Reader:
     def _read_results(self, results: object) -> list[int]:
         states, count = self._shape["states"], len(self._nodes)
         if not isinstance(results, list) or len(results) != states:
-            self._fail(f"results: expected a list of {states} numbers of nodes, one a state")
+            self._fail(f"results: expected a list of {states} node numbers, one per state")
         numbers = [self._number("results", number, 0, count) for number in results]
         for number in numbers:
             if self._nodes[number][0] in ("const", "greater", "mask"):
-                self._fail(f"results: node {number} is no value of the step")
+                self._fail(
+                    f"results: expected nodes that are values of the step, got node {number}, "
+                    "which is none"
+                )
         return numbers
 
     def _node(self, number: int, node: object, nodes: list[Any]) -> tuple[str, list[int], Any]:
@@ -167,16 +170,21 @@ class _Reader:
         count = POINTWISE.get(op, 1 if op in ("product", "norm") else 0)
         has_data = op in ("x", "state", "param", "const", "power", "product", "norm")
         if not (op in LEAVES or count) or (op == "input" and not self._shape["reads_input"]):
-            self._fail(f"{what}: {op!r:.60} is no operation of this cell")
+            self._fail(f"{what}: expected an operation that this cell can have, got {op!r:.60}")
         if len(rest) != count + has_data:
             self._fail(f"{what}: expected {count + has_data} numbers after {op!r}, got {len(rest)}")
         inputs = [self._number(f"{what}: input", one, 0, number) for one in rest[:count]]
         for place, one in enumerate(inputs):
             is_condition = op == "select" and place == 0
             if (nodes[one][0] == "greater") != is_condition:
-                self._fail(f"{what}: {op} of node {one}, a {nodes[one][0]}")
+                self._fail(
+                    f"{what}: expected inputs that {op} can have, got node {one}, whose "
+                    f"operation is {nodes[one][0]}"
+                )
         if count and all(nodes[one][0] == "const" for one in inputs[op == "select" :]):
-            self._fail(f"{what}: {op} of constants alone")
+            self._fail(
+                f"{what}: expected {op} to have an input that is not constant, got only constants"
+            )
         return op, inputs, self._data(what, op, rest[-1]) if has_data else None
 
     def _marked(
@@ -188,7 +196,8 @@ class _Reader:
             return op, inputs, data
         if op != "mul" or len(of) != 1:
             self._fail(
-                f"nodes[{number}]: {op} of the mask of the candidate, which a value multiplies"
+                f"nodes[{number}]: expected the mask of the candidate to be multiplied by one "
+                f"value, got {op} of it"
             )
         return "candidate", of, None
 

@@ -1,8 +1,8 @@
 """Expressions of a cell as a graph: each subexpression is one node, and trivial ones are folded.
 
-A graph only grows. Nodes are numbered in the order in which they came about, inputs before what is
-made of them, and all that is derived from a graph follows these numbers: the same equations give
-the same programs, whoever traces them.
+A graph only grows. Nodes are numbered in the order of their creation, so inputs come before the
+nodes that use them. Everything derived from a graph follows these numbers, so the same equations
+always give the same programs.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 Data: TypeAlias = "int | float | None"
-"""What a node has besides its inputs: a number of an item, a constant, an exponent, an eps."""
+"""What a node has besides its inputs: the index of an item, a constant, an exponent or an eps."""
 
 INPUTS = ("x", "input", "mask")
-"""What is in slots before a step: inputs' parts of gates, the input itself, a candidate's mask."""
+"""Leaves that are in slots before a step: input parts of gates, the input, a candidate's mask."""
 LEAVES = (*INPUTS, "state", "param", "const")
 POINTWISE = {
     "neg": 1,
@@ -37,10 +37,10 @@ POINTWISE = {
     "greater": 2,
     "select": 3,
 }
-"""Functions of a unit's values, and of how many."""
+"""Functions of values of one unit, with the number of their arguments."""
 ACROSS_UNITS = ("product", "norm")
-"""What a program of a single unit cannot compute: a row block of weight_hh times a value, and a
-value normalised over the units."""
+"""Operations that combine units, so that no program computes them: a row block of weight_hh times a
+value, and a value normalised over the units."""
 
 
 class Node:
@@ -49,9 +49,9 @@ class Node:
     Attributes:
         op: One of `LEAVES`, `POINTWISE` or `ACROSS_UNITS`, or a leaf of the backward pass.
         inputs: The nodes that it is a function of.
-        data: Which item of x, the states or the parameters it is, which row block a product has;
-            the value of a constant; the exponent of `power`; eps of `norm`.
-        number: Its place in the graph.
+        data: The index of an item of x, of the states or of the parameters; the row block of a
+            product; the value of a constant; the exponent of `power`; the eps of `norm`.
+        number: Its position in the graph.
     """
 
     __slots__ = ("data", "inputs", "number", "op")
@@ -69,25 +69,25 @@ class Node:
 
     @property
     def item(self) -> int:
-        """`data` of a node that is an item of a list."""
+        """The `data` of a node that is an item of a list."""
         assert isinstance(self.data, int)
         return self.data
 
     @property
     def constant(self) -> float | None:
-        """The value of a constant, None of other nodes."""
+        """The value of a constant; None for other nodes."""
         return self.data if self.op == "const" else None
 
 
 class Graph:
-    """Nodes, none of them twice. The methods return the node of an expression."""
+    """A set of nodes without duplicates. The methods return the node of an expression."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self._known: dict[tuple[str, tuple[int, ...], Data], Node] = {}
 
     def node(self, op: str, *inputs: Node, data: Data = None) -> Node:
-        """Return the node of an operation as it is, without folding."""
+        """Return the node of an operation without folding it."""
         numbers = tuple(node.number for node in inputs)
         found = self._known.get((op, numbers, data))
         if found is None and op in ("add", "mul"):
@@ -184,7 +184,7 @@ class Graph:
         return a if a is b else self.node("select", condition, a, b)
 
     def again(self, node: Node, *inputs: Node) -> Node:
-        """Return the node for the operation of another graph's node, with inputs of this graph."""
+        """Return the operation of a node of another graph, applied to inputs of this graph."""
         if node.op in ("neg", "add", "sub", "mul", "div", "select"):
             made: Node = getattr(self, node.op)(*inputs)
             return made
@@ -196,7 +196,7 @@ class Graph:
         return self.node(node.op, *inputs, data=node.data)
 
     def apply(self, op: str, *inputs: Node) -> Node:
-        """One of the operations that are folded for constants alone."""
+        """Return the node of an operation that is folded only if all inputs are constants."""
         values = [node.constant for node in inputs]
         known = [value for value in values if value is not None]
         if len(known) == len(values):
@@ -228,12 +228,12 @@ _OF_NUMBERS: dict[str, Callable[..., float]] = {
 
 
 class Equations(NamedTuple):
-    """A traced step: what it computes, and the shapes of the cell.
+    """The equations of a traced step, and the shapes of the cell.
 
     Attributes:
         graph: The nodes of the step.
         results: The new states, the first of them h.
-        name, states, gates, params, recurrent_gates, reads_input: As of `rnnfast.Cell`.
+        name, states, gates, params, recurrent_gates, reads_input: As in `rnnfast.Cell`.
     """
 
     graph: Graph
@@ -247,7 +247,7 @@ class Equations(NamedTuple):
 
 
 def reachable(results: Iterable[Node]) -> list[Node]:
-    """All that the results are made of, and they themselves, in the order of their numbers."""
+    """Return the results and all nodes that they depend on, in the order of their numbers."""
     found: dict[int, Node] = {}
     todo = list(results)
     while todo:
@@ -259,7 +259,7 @@ def reachable(results: Iterable[Node]) -> list[Node]:
 
 
 def users(nodes: Sequence[Node]) -> dict[Node, list[Node]]:
-    """Those of the nodes that have a node as an input, once each, by the node."""
+    """Return, for each node, the nodes that have it as an input, each once."""
     by_node: dict[Node, list[Node]] = {node: [] for node in nodes}
     for node in nodes:
         for one in dict.fromkeys(node.inputs):

@@ -97,7 +97,7 @@ def header(traced: TracedCell) -> Header:
     """
     if traced.norms:
         raise CellError(
-            f"cell {traced.name!r}: a step that normalises over the units runs on the CPU alone"
+            f"cell {traced.name!r}: a step that normalises over the units runs only on the CPU"
         )
     opening = [] if traced.opening is None else [_opening(traced, traced.opening)]
     stages = [*opening, *traced.stages]

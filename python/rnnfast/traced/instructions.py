@@ -27,7 +27,7 @@ def plain(graph: Graph, node: Node) -> Operation:
     if node.op == "power":
         assert isinstance(node.data, float)
         node = _lowered(graph, node.inputs[0], node.data)
-    assert node.op in _SAME_NAME, f"{node} is not there, and no program can compute it"
+    assert node.op in _SAME_NAME, f"{node} has no place, and no instruction computes it"
     return Operation(node.op, node.inputs)
 
 

@@ -36,7 +36,7 @@ def forward_place(plan: Plan, kept: Kept, stage: int, node: Node) -> Place | Non
     if node.op in INPUTS or kept.stage.get(node, stage) < stage:
         return ("slot", kept.slot[node])
     if node.op in ("product", "norm"):
-        assert plan.stage[node] == stage, f"{node} is not there any more"
+        assert plan.stage[node] == stage, f"{node} is not available after its stage"
         if node.op == "norm":
             return ("norm", next(k for k, norm in enumerate(plan.norms) if norm.node is node))
         return ("h", next(g for g, gate in enumerate(plan.gates) if gate.h is node))

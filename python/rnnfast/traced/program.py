@@ -88,7 +88,7 @@ class _Writer:
             self._compute(node)
         self._pending += [root for root in self._roots if self._known(root[1]) is not None]
         self._write_pending()
-        assert not self._pending, f"{self._pending} cannot be written"
+        assert not self._pending, f"{self._pending} were not written"
         return tuple(self._program)
 
     def _known(self, node: Node) -> Place | None:

@@ -21,15 +21,18 @@ class _Recurrent:
     def __call__(self, operand: object, *blocks: int) -> list[Value]:
         if not isinstance(operand, Value) or operand.node.constant is not None:
             fail(
-                f"recurrent: expected a value of the step as operand, got {operand!r}; weight_hh "
-                "times a constant is what bias_hh is for"
+                f"recurrent: expected a value of the step as operand, got {operand!r}; for the "
+                "product of weight_hh and a constant, use bias_hh"
             )
         if operand.graph is not self._graph:
-            fail("recurrent: a value of another step; a step may keep none of its values")
+            fail(
+                "recurrent: expected a value of this step, got one of another step; a step must "
+                "not keep its values"
+            )
         if operand.node.op == "input":
             fail(
-                "recurrent(x.input): the products of the input are x[0], x[1], ..., row blocks of "
-                "weight_ih"
+                "recurrent: expected an operand other than x.input, whose products with the row "
+                "blocks of weight_ih are x[0], x[1], ..."
             )
         try:
             named = named_blocks(blocks, self._blocks)
@@ -38,8 +41,8 @@ class _Recurrent:
         for block in named:
             if block in self._used:
                 fail(
-                    f"recurrent: row block {block} of weight_hh is used twice; a step multiplies "
-                    "with each once, keep its result in a variable"
+                    f"recurrent: row block {block} of weight_hh is used twice, but a step can use "
+                    "each block only once; keep the result in a variable"
                 )
             self._used.add(block)
         return [
@@ -100,9 +103,12 @@ def _result(cell: Cell, graph: Graph, k: int, value: object) -> Node:
     if not isinstance(value, Value):
         raise CellError(f"{what}: expected a value of the step, got {value!r}")
     if value.graph is not graph:
-        raise CellError(f"{what}: a value of another step; a step may keep none of its values")
+        raise CellError(
+            f"{what}: expected a value of this step, got one of another step; a step must not "
+            "keep its values"
+        )
     if value.node.constant is not None:
-        raise CellError(f"{what} is the constant {value.node.constant}; leave that state out")
+        raise CellError(f"{what} is the constant {value.node.constant}; leave this state out")
     return value.node
 
 
@@ -128,5 +134,5 @@ def check_use(equations: Equations) -> None:
     if equations.reads_input and ("input", None) not in used:
         raise CellError(
             f"step of cell {equations.name!r}: the new states do not depend on x.input, which "
-            "reads_input=True promises; use it or leave reads_input out"
+            "reads_input=True declares; use it or leave reads_input out"
         )

@@ -31,9 +31,9 @@ _OPERATORS: dict[Any, Callable[[Any, Any], Any]] = {
 }
 """What NumPy makes of an operator one side of which is a number of its own."""
 _BRANCH = (
-    "a step is traced once, for all units and all steps, so that its values have no truth: write "
-    "where(a > b, this, that), maximum(a, b) or minimum(a, b) in place of if, and, or, not, max, "
-    "min and chained comparisons"
+    "a step is traced once, for all units and all steps, so its values are neither true nor false; "
+    "write where(a > b, this, that), maximum(a, b) or minimum(a, b) in place of if, and, or, not, "
+    "max, min and chained comparisons"
 )
 
 
@@ -69,8 +69,8 @@ class Value:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(
-            f"{name} of a value of a step: while a step is traced its values have no attributes; "
-            f"write functions of rnnfast.cells ({', '.join(tape.__all__)}) and operators"
+            f"{name}: a value of a step has no attributes; use operators and the functions of "
+            f"rnnfast.cells ({', '.join(tape.__all__)})"
         )
 
     def _with(self, op: str, other: object, *, swapped: bool = False) -> Value:
@@ -134,19 +134,25 @@ class Value:
         return self._compared(other, "<=", swapped=False, negated=True)
 
     def __eq__(self, other: object) -> NoReturn:
-        fail("a == b of values of a step: write two comparisons with <, <=, > or >=")
+        fail(
+            "a == b: values of a step cannot be compared by ==; write two comparisons with <, "
+            "<=, > or >="
+        )
 
     def __ne__(self, other: object) -> NoReturn:
-        fail("a != b of values of a step: write two comparisons with <, <=, > or >=")
+        fail(
+            "a != b: values of a step cannot be compared by !=; write two comparisons with <, "
+            "<=, > or >="
+        )
 
     __hash__ = object.__hash__
 
     def __bool__(self) -> NoReturn:
-        fail(f"the truth of a value: {_BRANCH}")
+        fail(f"bool(v): {_BRANCH}")
 
     def __float__(self) -> NoReturn:
         fail(
-            "a number was expected and a value of the step came: it has no number while it is "
+            "expected a number, got a value of the step, which has no number while the step is "
             "traced; use the functions of rnnfast.cells, such as rnnfast.cells.tanh, in place of "
             "those of math"
         )
@@ -155,25 +161,31 @@ class Value:
 
     def __getitem__(self, _item: object) -> NoReturn:
         fail(
-            "an item or a part of a value: the equations of a step are those of every unit alone; "
-            "units meet in recurrent(v) and normalize(v) only"
+            "a value of a step has no items: its equations are those of a single unit, and only "
+            "recurrent(v) and normalize(v) combine units"
         )
 
     __iter__ = __len__ = lambda self: self.__getitem__(0)
 
     def __matmul__(self, _other: object) -> NoReturn:
         fail(
-            "a @ b: weights are not seen by a step; write recurrent(v, block) for the product of "
+            "a @ b: a step has no access to weights; write recurrent(v, block) for the product of "
             "a row block of weight_hh and v"
         )
 
     __rmatmul__ = __matmul__
 
     def __rpow__(self, base: object) -> NoReturn:
-        fail(f"{base!r} ** v: write exp({base!r}'s logarithm * v)")
+        fail(
+            f"{base!r} ** v: expected a number as exponent, got a value of the step; write exp(c "
+            f"* v), where c is the logarithm of {base!r}"
+        )
 
     def __mod__(self, _other: object) -> NoReturn:
-        fail("%, // and divmod of a value: their derivative is of no use; they are not offered")
+        fail(
+            "%, // and divmod: not available for values of a step, as their derivatives are "
+            "useless for training"
+        )
 
     __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = __mod__
 
@@ -183,7 +195,7 @@ class Value:
         if ufunc not in _OPERATORS or method != "__call__" or options:
             fail(_foreign(f"np.{ufunc.__name__}"))
         if any(isinstance(v, np.ndarray) for v in operands):
-            fail("an array beside a value of a step: expected a value of the step or a number")
+            fail("expected a value of the step or a number as the other operand, got an array")
         return _OPERATORS[ufunc](*operands)
 
     def __array_function__(self, function: Any, *_: Any) -> NoReturn:
@@ -208,12 +220,12 @@ class Condition:
         self.negated = negated
 
     def __bool__(self) -> NoReturn:
-        fail(f"the truth of a comparison: {_BRANCH}")
+        fail(f"bool(a > b): {_BRANCH}")
 
     def _alone(self, *_: object) -> NoReturn:
         fail(
-            "a comparison is of use in where(condition, a, b) alone: write where(condition, 1.0, "
-            "0 * a) for a value of 1 and 0, and where in where for conditions of conditions"
+            "a comparison can only be used in where(condition, a, b); write where(condition, 1.0, "
+            "0 * a) for a value of 1 or 0, and nest where to combine conditions"
         )
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = _alone
@@ -226,9 +238,9 @@ _SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 
 def _foreign(name: str) -> str:
     return (
-        f"{name} of a value of a step: a step is traced, so that only the operators and the "
-        f"functions of rnnfast.cells ({', '.join(tape.__all__)}) know its values; write "
-        "rnnfast.cells.tanh(v), for instance"
+        f"{name}: values of a step are symbols, which only operators and the functions of "
+        f"rnnfast.cells ({', '.join(tape.__all__)}) accept; write rnnfast.cells.tanh(v), for "
+        "example"
     )
 
 
@@ -240,7 +252,10 @@ def _node(beside: Value, other: object, what: str) -> Node:
     """Return the node of an operand: a value of the same step, or a number."""
     if isinstance(other, Value):
         if other.graph is not beside.graph:
-            fail(f"{what}: a value of another step; a step may keep none of its values")
+            fail(
+                f"{what}: expected a value of this step, got one of another step; a step must "
+                "not keep its values"
+            )
         return other.node
     if isinstance(other, Condition):
         other._alone()
@@ -263,10 +278,10 @@ def _made(graph: Graph, make: Callable[[], Node]) -> Value:
     try:
         node = make()
     except (ArithmeticError, ValueError) as error:
-        fail(f"arithmetic of constants: {error}")
+        fail(f"arithmetic on constants: {error}")
     constant = node.constant
     if isinstance(constant, complex) or (constant is not None and not np.isfinite(constant)):
-        fail(f"arithmetic of constants: the result is {constant}")
+        fail(f"arithmetic on constants: expected a finite result, got {constant}")
     return Value(graph, node)
 
 
@@ -294,7 +309,7 @@ def _where(condition: Condition, a: object, b: object) -> Value:
     beside = Value(condition.graph, condition.node)
     chosen = _node(beside, a, "where"), _node(beside, b, "where")
     if all(node.constant is not None for node in chosen):
-        fail(f"where: expected a value of the step as a or b, got constants {a!r} and {b!r}")
+        fail(f"where: expected a or b to be a value of the step, got constants {a!r} and {b!r}")
     if condition.negated:
         chosen = chosen[::-1]
     return Value(beside.graph, beside.graph.select(condition.node, *chosen))
