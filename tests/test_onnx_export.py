@@ -164,7 +164,7 @@ def test_types_that_onnxruntime_lacks_are_asked_for() -> None:
     rounding = cases.make_layer(replace(case, dtype="float32", precision="bfloat16"))
     for layer, words in (
         (wide, "float64 in full"),
-        (rounding, "float32 in bfloat16"),
+        (rounding, "a float32 model with precision 'bfloat16'"),
     ):
         with pytest.raises(TypeError, match=f"dtype: expected 'float32', .* model of {words} prec"):
             rnnfast.onnx.to_model(layer)

@@ -220,7 +220,9 @@ def test_to_layer_says_what_has_no_layer() -> None:
     ):
         rnnfast.onnx.to_layer(node("GRU", attributes={"clip": 1.0}))
     mixed = {"activations": ["Relu", "Tanh"]}
-    with pytest.raises(ValueError, match=r"nodes\[0\]: expected a cell .* one for all directions"):
+    with pytest.raises(
+        ValueError, match=r"nodes\[0\]: expected a cell .* the same for all directions"
+    ):
         rnnfast.onnx.to_layer(node("RNN", "bidirectional", attributes=mixed))
     with pytest.raises(ValueError, match=r"nodes\[1\]: expected .* input_size = .* 9, got .* 6"):
         rnnfast.onnx.to_layer(node("LSTM"), node("LSTM"))

@@ -132,7 +132,7 @@ def test_onnx_and_torchscript_give_the_same_weights(onnx_door: Any, torch: Any) 
         branch = f"{place}_branch of If node 'If_0'"
         chosen = [r for r, n in zip(rates, nodes, strict=True) if branch in n.branches]
         assert chosen == [rate, rate]
-    with pytest.raises(ValueError, match="choose the operators of one branch"):
+    with pytest.raises(ValueError, match="choose operators of the same branch"):
         onnx_door.to_layer(*nodes)
 
 

@@ -1,8 +1,8 @@
-"""Layers and language models to ONNX, and recurrent operators of ONNX models from it.
+"""Export of layers and language models to ONNX, and import of recurrent operators from it.
 
-`export` writes a layer or a language model, `load` reads the LSTM, GRU and RNN operators of any
-model, as functions of arrays, and `to_layer` makes a trainable layer of them. Needs the package
-`onnx` (`pip install onnx`); onnxruntime is needed for nothing.
+`export` writes a layer or a language model. `load` reads the LSTM, GRU and RNN operators of any
+model as functions of arrays, and `to_layer` builds a trainable layer from them. This package needs
+`onnx` (`pip install onnx`), but not onnxruntime.
 """
 
 import importlib.util

@@ -1,6 +1,6 @@
 """The activation functions of ONNX's recurrent operators, on values of the reference's tape.
 
-Sigmoid, Tanh and Relu are the reference's own; the others are written here, forward only.
+Sigmoid, Tanh and Relu are those of the reference; the others are defined here, without gradients.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from rnnfast.reference.tape import Activation, Array, Var, relu, sigmoid, tanh
 
 
 class _Function(NamedTuple):
-    """A function of x and its parameters alpha and beta, as far as it has them.
+    """A function of x and of its parameters, which may be alpha and beta.
 
-    `defaults` are those of ONNX's operator of the same name; None where there is no such operator
-    or runtimes do not follow it, so that a file must tell. An Affine without beta, as converters
-    write a linear function, adds 0 everywhere.
+    `defaults` are those of ONNX's operator of the same name. A parameter has the default None if
+    there is no such operator or if runtimes disagree with it: the file must then contain a value.
+    The beta of Affine is 0 by default, as converters write linear functions without it.
     """
 
     of: Callable[..., Array]
@@ -51,7 +51,7 @@ class Scaled(NamedTuple):
     parameters: tuple[float, ...] = ()
 
     def on_tape(self, clip: float | None) -> Activation:
-        """Return the function, after its argument is clipped to [-clip, clip] if that is given."""
+        """Return the function, with its argument clipped to [-clip, clip] if `clip` is given."""
         function = _FUNCTIONS[self.name].of
 
         def activation(v: Var) -> Var:
@@ -68,14 +68,14 @@ def read(
 
     Args:
         label: The node, for messages.
-        names: The attribute `activations`; upper and lower case are the same.
-        alphas: `activation_alpha`: one for each function that has an alpha, in their order; where
-            they end, defaults follow.
+        names: The attribute `activations`; case does not matter.
+        alphas: `activation_alpha`: one for each function that has an alpha, in their order. If
+            there are fewer, the remaining functions use their defaults.
         betas: `activation_beta`, in the same way.
 
     Raises:
-        ValueError: There is no such function, it needs a parameter that is not there, or there are
-            more parameters than functions take.
+        ValueError: A function is unknown or lacks a parameter that it needs, or there are more
+            parameters than the functions take.
     """
     left = {"activation_alpha": list(alphas), "activation_beta": list(betas)}
     result = []
@@ -97,7 +97,7 @@ def read(
     for attribute, values in left.items():
         if values:
             raise ValueError(
-                f"{label}: attribute {attribute}: expected a value for each function that has "
-                f"such a parameter, got {len(values)} more for {', '.join(names)}"
+                f"{label}: attribute {attribute}: expected one value for each function that has "
+                f"this parameter, got {len(values)} more than {', '.join(names)} take"
             )
     return result

@@ -18,7 +18,7 @@ from rnnfast.layers.recurrent import Recurrent
 from rnnfast.onnx import layout
 from rnnfast.training import CharLM
 
-_OPSET, _IR_VERSION = 14, 8  # the oldest with all that is used, for old runtimes
+_OPSET, _IR_VERSION = 14, 8  # the oldest that have everything used here, for old runtimes
 _STATES = "hc"
 
 
@@ -36,13 +36,13 @@ def export(
     Args:
         model: A layer or a language model.
         path: Where to write.
-        lengths: Whether the graph takes sequences' lengths.
+        lengths: Whether the graph takes the lengths of sequences.
         dtype: The type of weights and values in the graph.
 
     Raises:
-        ValueError: ONNX has no operator for the cell, or none with a projection.
-        TypeError: The model is of another kind, or of a type or precision that needs `dtype`.
-        OSError: The file cannot be written, or `path` is not that of a regular file.
+        ValueError: ONNX has no operator for the cell, or for a projection or zoneout.
+        TypeError: The model is of another kind, or its dtype or precision requires `dtype`.
+        OSError: The file cannot be written, or `path` is not a regular file.
     """
     made = to_model(model, lengths=lengths, dtype=dtype)
     _files.replace(path, made.SerializeToString())
@@ -53,27 +53,27 @@ def to_model(
 ) -> Any:
     """Return an ONNX model with the same results as a model in evaluation mode.
 
-    A layer becomes a graph from `x` (T, B, I), or (B, T, I) if `batch_first`, and the initial state
-    `h0`, for an LSTM also `c0`, (L*D, B, H) each, to `y` (T, B, D*H) and the final state `hn` (and
-    `cn`). A language model becomes one from integers `x` (T, B) to `logits` (T, B, V), with the
-    same states; its characters in the order of their numbers are the property `vocabulary` of the
-    ONNX model. T and B are open. The states may be left out where a layer has learned its initial
-    state (`learn_state=True`): that is the inputs' default.
+    A layer becomes a graph with the inputs `x` (T, B, I), or (B, T, I) if `batch_first`, and the
+    initial state `h0` (for an LSTM also `c0`), (L*D, B, H) each, and the outputs `y` (T, B, D*H)
+    and the final state `hn` (and `cn`). A language model becomes a graph from integers `x` (T, B)
+    to `logits` (T, B, V), with the same states; the property `vocabulary` of the ONNX model
+    contains its characters in the order of their numbers. T and B may be of any size. If a layer
+    has learned its initial state (`learn_state=True`), this is the default of the state inputs.
 
     Args:
         model: A layer or a language model.
-        lengths: Whether a layer's graph has an input `lengths` (B,) of int32, as the layer's.
-        dtype: The type of weights and values in the graph, float32 or float64; None for the
-            model's, which must then be float32 in full precision: onnxruntime computes recurrent
-            operators in no other type.
+        lengths: Whether the graph of a layer has an input `lengths` (B,), int32, like the layer.
+        dtype: The type of weights and values in the graph, float32 or float64; None for the type
+            of the model, which must then be float32 in full precision, as onnxruntime computes
+            recurrent operators only in this type.
 
     Returns:
         An `onnx.ModelProto` of operator set 14.
 
     Raises:
-        ValueError: ONNX has no operator for the cell, or none with a projection or zoneout, or a
-            language model was to take lengths.
-        TypeError: The model is of another kind, or of a type or precision that needs `dtype`.
+        ValueError: ONNX has no operator for the cell, or for a projection or zoneout; or `lengths`
+            is True for a language model.
+        TypeError: The model is of another kind, or its dtype or precision requires `dtype`.
     """
     if not isinstance(model, (Recurrent, CharLM)):
         raise TypeError(
@@ -93,8 +93,8 @@ def to_model(
         )
     if np.any(layer.zoneout):
         raise ValueError(
-            "model: expected a layer without zoneout, whose expectation ONNX's operators do not "
-            f"take, got zoneout={layer.zoneout}"
+            "model: expected a layer without zoneout, which ONNX's operators do not support, got "
+            f"zoneout={layer.zoneout}"
         )
     graph = _Graph(_chosen_dtype(layer, dtype))
     if isinstance(model, CharLM):
@@ -174,7 +174,7 @@ def _chosen_dtype(layer: Recurrent, dtype: DTypeLike | None) -> np.dtype[Any]:
     if layer.dtype != np.float32 or layer.precision != "full":
         raise TypeError(
             "dtype: expected 'float32', which rounds the weights, or 'float64', which onnxruntime "
-            f"does not run, for a model of {layer.dtype} in {layer.precision} precision; got None"
+            f"does not run, for a {layer.dtype} model with precision {layer.precision!r}, got None"
         )
     return layer.dtype
 
@@ -190,7 +190,7 @@ def _states(layer: Recurrent) -> str:
 def _add_states(graph: _Graph, layer: Recurrent) -> None:
     rows, hidden = layer.num_layers * _directions(layer), layer.hidden_size
     for k, state in enumerate(_states(layer)):
-        if layer.learn_state:  # an input that has a default, with one row for all sequences
+        if layer.learn_state:  # an input with a default, one row that is used for all sequences
             graph.input(f"{state}0", [rows, "batch_or_1", hidden])
             graph.real(f"{state}0", getattr(layer, parameter_name(k)).value[:, None])
         else:
@@ -249,7 +249,9 @@ def _add_layer(graph: _Graph, layer: Recurrent, x: str, y: str, lengths: bool) -
         _add_side_by_side(graph, outputs[0], x, k, D)
     if layer.batch_first:
         graph.add("Transpose", [x], y, perm=[1, 0, 2])
-    if lengths:  # onnxruntime gives zeros after a sequence of no steps, we the initial state
+    if (
+        lengths
+    ):  # for a sequence without steps, onnxruntime returns zeros, and a layer the initial state
         empty = graph.add("Equal", ["lengths", graph.integers("zero", 0, np.int32)], "is_empty")
         empty = graph.add("Unsqueeze", [empty, graph.integers("empty_axis", [1])], "empty")
     for state, before, names in zip(states, given, final, strict=True):

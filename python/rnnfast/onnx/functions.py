@@ -27,15 +27,19 @@ def inlined(model: Any) -> Any:
         _count(function, bodies, counts)
     size = sum(counts.get((n.domain, n.op_type), 1) for n in _all_nodes(model.graph.node))
     if size > _MAX_NODES:
-        raise ValueError(f"source: expected at most {_MAX_NODES} nodes in its functions' calls")
+        raise ValueError(
+            f"source: expected at most {_MAX_NODES} nodes after its functions are inlined, got "
+            f"{size}"
+        )
     try:
         result = inliner.inline_local_functions(model)
-    except Exception as error:  # the library's errors are of any type
-        raise ValueError(f"source: its functions cannot be put in place: {error}") from error
+    except Exception as error:  # onnx raises errors of any type
+        raise ValueError(f"source: its functions cannot be inlined: {error}") from error
     if result.functions:
         names = ", ".join(sorted(f.name for f in result.functions))
         raise ValueError(
-            f"source: expected functions of the model's own operator set, got {names} of another"
+            f"source: expected functions in the model's version of the operator set, got {names} "
+            "in another"
         )
     return result
 

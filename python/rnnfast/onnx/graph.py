@@ -1,4 +1,4 @@
-"""Recurrent nodes of an ONNX model, wherever they stand, and what is known of their inputs."""
+"""The recurrent nodes of an ONNX model, at any depth, and what is known about their inputs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _RECURRENT = re.compile("lstm|gru|rnn", re.IGNORECASE)
 
 
 class Inputs(NamedTuple):
-    """What is known of an operator's inputs but X, by their names in ONNX.
+    """What is known about the inputs of an operator other than X, by their names in ONNX.
 
     Attributes:
         constants: Those that do not depend on the model's inputs. Initial states that are always
             zero are left out, as they are the default.
-        shaped: Those that depend on X's shape and nothing else.
+        shaped: Those that depend only on the shape of X.
         computed: Those that other nodes compute, with the reason why they cannot be evaluated.
             Inputs of the graph, possibly rearranged, are in none of the three.
     """
@@ -53,10 +53,10 @@ class Found(NamedTuple):
     Attributes:
         node: The node itself.
         label: "LSTM node 'name'", for messages.
-        inputs: What is known of its inputs.
+        inputs: What is known about its inputs.
         attributes: Its attributes as Python values; strings are decoded.
-        branches: The branches and bodies that it stands in, from the outside to the inside.
-        values: The values of the graph that it stands in.
+        branches: The branches and bodies that contain it, from the outermost to the innermost.
+        values: The values of the graph that contains it.
     """
 
     node: Any
@@ -68,13 +68,13 @@ class Found(NamedTuple):
 
 
 def recurrent_nodes(model: Any) -> tuple[list[Found], Shapes]:
-    """Every LSTM, GRU and RNN of a model in the order of its nodes, and the shapes of its values.
+    """Return all LSTM, GRU and RNN nodes of a model in order, and the shapes of its values.
 
-    Branches and bodies of control flow are searched where they stand, and functions of the model
-    where they are called.
+    The search includes branches and bodies of control flow at their places, and functions of the
+    model at their calls.
 
     Raises:
-        ValueError: There are recurrent operators that cannot be read; all of them are named.
+        ValueError: Some recurrent operators cannot be read; the message names all of them.
     """
     model = inlined(model)
     shapes = Shapes(model)
@@ -82,9 +82,9 @@ def recurrent_nodes(model: Any) -> tuple[list[Found], Shapes]:
     found = list(search.graph(model.graph, ChainMap(), ()))
     if search.unread:
         raise ValueError(
-            f"source: expected recurrent operators of ONNX's own, {', '.join(OP_TYPES)}, got "
-            f"{', '.join(search.unread)}; a model is not read in part: export it without "
-            "quantisation and without operators of a runtime"
+            f"source: expected only the recurrent operators of ONNX itself, {', '.join(OP_TYPES)}, "
+            f"got {', '.join(search.unread)}; a model is read completely or not at all; export it "
+            "without quantisation and without operators of a particular runtime"
         )
     return found, shapes
 
@@ -134,7 +134,7 @@ class _Search:
         """Add an input of an operator to one of the kinds of `inputs`."""
         leaves = set() if name in _WEIGHTS else leaves_of(value, values.makers)
         if name in _STATES and leaves == {ZERO}:
-            return  # of whatever shape the file writes: that of the batch it was exported with
+            return  # whatever their shape in the file, which is that of the batch used for export
         kind = values.kind(value)
         if kind == Kind.CONSTANT:
             inputs.constants[name] = values.evaluate(value)

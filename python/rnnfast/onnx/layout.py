@@ -20,9 +20,9 @@ class Operator(NamedTuple):
 
     Attributes:
         op_type: "LSTM", "GRU" or "RNN".
-        blocks: Our row blocks in the operator's gate order: iofc of an LSTM, zrh of a GRU.
+        blocks: Our row blocks in the gate order of the operator: iofc for an LSTM, zrh for a GRU.
         activations: Its activation functions for one direction.
-        attributes: Further attributes that make it this cell.
+        attributes: Further attributes that distinguish this cell.
     """
 
     op_type: str
@@ -42,15 +42,15 @@ OPERATORS: dict[str, Operator] = {
     "gru": _GRU,
     "gru_reset_before": _GRU._replace(attributes={"linear_before_reset": 0}),
 }
-"""The operator of every cell that ONNX has, by the cell's name."""
+"""The operators of the cells that ONNX has, by the names of the cells."""
 
 
 def to_onnx(cell: str, weights: Sequence[Weights]) -> dict[str, RealArray]:
-    """Return the inputs W, R and, where there are such, B and P of an operator.
+    """Return the inputs W and R of an operator and, if there are any, B and P.
 
     Args:
-        cell: One of `OPERATORS`.
-        weights: Of one layer, an entry for each direction.
+        cell: A key of `OPERATORS`.
+        weights: The weights of one layer, an entry for each direction.
 
     Returns:
         W (D, G*H, I), R (D, G*H, H), B (D, 2*G*H), P (D, 3*H).
@@ -76,7 +76,7 @@ def to_onnx(cell: str, weights: Sequence[Weights]) -> dict[str, RealArray]:
 def from_onnx(
     cell: str, W: RealArray, R: RealArray, B: RealArray | None, P: RealArray | None
 ) -> list[Weights]:
-    """Return the inverse of `to_onnx`: an entry for each direction. Shapes must be right."""
+    """Return the weights of each direction: the inverse of `to_onnx`. Does not check shapes."""
     blocks = OPERATORS[cell].blocks
     order = [int(i) for i in np.argsort(blocks)]
     rows = [int(i) for i in np.argsort(_PEEPHOLES)]
@@ -96,7 +96,7 @@ def from_onnx(
 
 
 def inputs(names: Mapping[str, str]) -> list[str]:
-    """Return the names of the values of an operator's inputs, by ONNX's names, in ONNX's order."""
+    """Return the input list of an operator, given the names of its values by ONNX's input names."""
     last = max(i for i, name in enumerate(_INPUTS) if name in names)
     return [names.get(name, "") for name in _INPUTS[: last + 1]]
 

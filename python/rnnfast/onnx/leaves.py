@@ -1,4 +1,4 @@
-"""Where the numbers of a value come from, if nodes only move them."""
+"""Find where the numbers in a value come from, through nodes that only move them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOVES = (
 def leaves_of(name: str, makers: Makers) -> set[str]:
     """Return the origins of the numbers in a value: `ZERO`, `INPUT`, or a node, in words.
 
-    Nodes that only move numbers are skipped, and so is an `If`, whose branches are all followed.
+    Nodes that only move numbers are followed to their inputs, and an `If` into all its branches.
     Shapes do not matter.
     """
     leaves: set[str] = set()
@@ -58,7 +58,7 @@ def leaves_of(name: str, makers: Makers) -> set[str]:
 
 
 def _tensor(node: Any) -> Any:
-    """Return the tensor of a Constant or a ConstantOfShape; None for another kind of attribute."""
+    """Return the tensor of a Constant or ConstantOfShape; None if another attribute defines it."""
     tensors = [a.t for a in node.attribute if a.name == "value" and a.HasField("t")]
     if tensors:
         return tensors[0]

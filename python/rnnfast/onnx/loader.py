@@ -34,10 +34,10 @@ def load(source: str | PathLike[str] | bytes | Any) -> list[RecurrentNode]:
         The operators in the order of the model's nodes.
 
     Raises:
-        ValueError: The source is not an ONNX model, or has no recurrent operator, or one that is
-            not ONNX's own; or an operator has an attribute or input that is not of ONNX's
-            definition, or weights that depend on the model's inputs. The message names them.
-        TypeError: The weights are not real, or `source` is something else.
+        ValueError: The source is not an ONNX model, has no recurrent operator, or has one that is
+            not defined by ONNX; or an operator has an attribute or input that ONNX does not define,
+            or weights that depend on the inputs of the model. The message names them.
+        TypeError: The weights are not real numbers, or `source` has another type.
         OSError: The file cannot be read, or it is not a regular file.
     """
     model = opened(source)
@@ -55,29 +55,29 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
     """Build a layer from operators, for further training or for use with the library.
 
     The layer starts from the state that it is given, like operators whose state is an input of the
-    model. Without one it starts from zeros, or from the constant state of the model: a state that
-    is the same for all sequences becomes a parameter of the layer, with `learn_state=True`.
+    model. If none is given, it starts from zeros, or from the constant state of the model: a state
+    that is the same for all sequences becomes a parameter of the layer, with `learn_state=True`.
 
     Args:
-        nodes: One for each layer of the network, the first layer first.
+        nodes: The operators, one for each layer of the network, in order.
 
     Returns:
-        A layer with the nodes' weights, in evaluation mode.
+        A layer with the weights of the nodes, in evaluation mode.
 
     Raises:
-        ValueError: No cell of the library computes a node, its direction is "reverse", the model
-            makes lengths, or states that differ between sequences, which a layer has not, or the
-            nodes do not fit one another: two nodes of one model must stand one after the other
-            there, with nothing in between that changes values.
-        TypeError: One is not an operator.
+        ValueError: No cell of the library computes a node; its direction is "reverse"; the model
+            defines lengths, or states that differ between sequences, which a layer cannot have; or
+            the nodes do not fit together: if two nodes are from the same model, the second must
+            read the unchanged output of the first.
+        TypeError: An argument is not an operator.
     """
     if not nodes:
         raise ValueError("nodes: expected at least one, got none")
     for k, node in enumerate(nodes):
         if not isinstance(node, RecurrentNode):
             raise TypeError(
-                f"nodes[{k}]: expected an operator, as `load` gives them, got "
-                f"{type(node).__name__}; of a list of operators: to_layer(*nodes)"
+                f"nodes[{k}]: expected an operator as returned by `load`, got "
+                f"{type(node).__name__}; for a list of operators, write to_layer(*nodes)"
             )
         _check_layer(f"nodes[{k}]", node)
     check_stackable([node.origin for node in nodes])
@@ -129,8 +129,8 @@ def _check_layer(name: str, node: RecurrentNode) -> None:
     if node.cell is None:
         cells = sorted({d.cell for d in node.directions})
         raise ValueError(
-            f"{name}: expected a cell of the library, one for all directions, got a variant of "
-            f"{', '.join(cells)} by its activations, clip or input_forget"
+            f"{name}: expected a cell of the library, the same for all directions, got "
+            f"{', '.join(cells)} with other activations, clip or input_forget"
         )
     if "sequence_lens" in node.constants or (
         "sequence_lens" in node.computed and not _are_whole(node)
@@ -142,8 +142,8 @@ def _refused(place: str, node: RecurrentNode, name: str, why: str) -> ValueError
     """Return the error for an input that the model defines but a layer cannot have."""
     got = "a constant" if name in node.constants else "computed"
     return ValueError(
-        f"{place}: expected an operator without {name} of the model's own, {why}, got one where it "
-        f"is {got}; call the operator itself"
+        f"{place}: expected an operator for which the model does not define {name}, {why}, got one "
+        f"where it is {got}; call the operator itself"
     )
 
 
@@ -186,5 +186,5 @@ def _own_state(place: str, node: RecurrentNode, name: str) -> RealArray | None:
         found = []
     rows = found[0][:, :1] if found and found[0].shape[1] else None
     if rows is None or any((value != rows).any() for value in found):
-        raise _refused(place, node, name, "unless all sequences start from one state")
+        raise _refused(place, node, name, "unless all sequences start from the same state")
     return rows[:, 0] if rows.any() else None

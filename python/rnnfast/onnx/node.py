@@ -22,10 +22,10 @@ class Direction:
     """One direction of an operator.
 
     Attributes:
-        cell: The cell of ours that it computes, but for what `variant` changes.
-        weights: In our layout.
-        variant: The cell with other activations, a clip or coupled gates, which no kernel has;
-            None if it is the cell itself.
+        cell: The cell of the library that it computes, apart from the changes in `variant`.
+        weights: The weights in the layout of the library.
+        variant: The cell with other activations, a clip or coupled gates, for which there are no
+            kernels; None if it is the cell itself.
     """
 
     cell: str
@@ -35,7 +35,7 @@ class Direction:
     def run(
         self, x: RealArray, state: list[RealArray | None], lengths: NDArray[np.int64] | None
     ) -> tuple[RealArray, ...]:
-        """Y (T, B, H) and the final states, (B, H) each, from x in this direction's order."""
+        """Return Y (T, B, H) and the final states, (B, H) each; x is in this direction's order."""
         initial = [None if s is None else s[None] for s in state]
         if self.variant is None:
             y, final, _ = functional.forward(self.cell, x, [self.weights], initial, lengths=lengths)
@@ -53,25 +53,26 @@ class Direction:
 
 @dataclass(frozen=True, eq=False)
 class RecurrentNode:
-    """An LSTM, GRU or RNN operator with its weights; `rnnfast.onnx.load` gives them.
+    """An LSTM, GRU or RNN operator with its weights, as returned by `rnnfast.onnx.load`.
 
-    `y, y_h = node(x)`, or `y, y_h, y_c = node(x)` for an LSTM, with ONNX's shapes. Where the
-    operator is a cell of the library the kernels run; other activations, `clip` and `input_forget`
-    go through the NumPy reference in float64, step by step: right, but slow (`uses_kernels` tells).
+    `y, y_h = node(x)`, or `y, y_h, y_c = node(x)` for an LSTM, has ONNX's shapes. If the operator
+    is a cell of the library, it is computed by the kernels. Operators with other activations, a
+    `clip` or `input_forget` are computed by the NumPy reference in float64, step by step, which is
+    slow; `uses_kernels` says which is the case.
 
     Attributes:
-        name: Of the node, possibly empty.
+        name: The name of the node, which may be empty.
         op_type: "LSTM", "GRU" or "RNN".
         direction: "forward", "reverse" or "bidirectional".
         batch_first: Whether arrays have ONNX's `layout` 1.
         directions: Weights and cells, one entry for each of the D directions.
-        constants: Inputs that are constants of the model, `sequence_lens`, `initial_h` and
-            `initial_c`; calls use them where they are not given another. Zeros are left out.
-        computed: Inputs that the model computes otherwise, as far as they are not zeros: functions
-            of x's shape, which calls use, or the reason why they cannot be computed here, so that
-            calls must give them.
-        branches: The branches of an `If` and the bodies of loops that the operator stands in, from
-            the outside to the inside, such as "then_branch of If node 'name'".
+        constants: Those of `sequence_lens`, `initial_h` and `initial_c` that are constants of the
+            model, which calls use by default. Zeros are left out.
+        computed: Other inputs that the model computes, unless they are zeros: functions of the
+            shape of x, which calls use by default, or the reason why they cannot be computed here,
+            so that calls must pass them.
+        branches: The branches of `If` nodes and the bodies of loops that contain the operator,
+            from the outermost to the innermost, such as "then_branch of If node 'name'".
         origin: Its place in the model; None if it comes from none.
     """
 
@@ -87,7 +88,7 @@ class RecurrentNode:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the weights and of x."""
+        """The dtype of the weights and of x."""
         return self.directions[0].weights.weight_ih.dtype
 
     @property
@@ -97,17 +98,17 @@ class RecurrentNode:
 
     @property
     def hidden_size(self) -> int:
-        """H, the width of one direction's output."""
+        """H, the size of the output of one direction."""
         return int(self.directions[0].weights.weight_hh.shape[1])
 
     @property
     def uses_kernels(self) -> bool:
-        """Whether every direction runs in the kernels, not in the NumPy reference."""
+        """Whether the kernels compute every direction, rather than the NumPy reference."""
         return all(d.variant is None for d in self.directions)
 
     @property
     def cell(self) -> str | None:
-        """The library's cell that all directions are; None if one is a variant or they differ."""
+        """The cell of the library in all directions; None if they differ or one is a variant."""
         cells = {d.cell for d in self.directions}
         return cells.pop() if self.uses_kernels and len(cells) == 1 else None
 
@@ -121,22 +122,23 @@ class RecurrentNode:
         """Run the operator.
 
         Args:
-            x: (T, B, I) reals, which are converted to the node's dtype; (B, T, I) if `batch_first`.
+            x: Real numbers (T, B, I), or (B, T, I) if `batch_first`; converted to the dtype of the
+                node.
             sequence_lens: (B,) integers in [0, T]; None for the model's own, or T if it has none.
             initial_h: (D, B, H), or (B, D, H) if `batch_first`; None for the model's own, or zeros
                 if it has none.
             initial_c: The same for an LSTM's cell state.
 
         Returns:
-            Y (T, D, B, H), Y_h (D, B, H) and, of an LSTM, Y_c (D, B, H); with `batch_first`
-            (B, T, D, H) and (B, D, H). Y is zero after a sequence's end.
+            Y (T, D, B, H), Y_h (D, B, H) and, for an LSTM, Y_c (D, B, H); with `batch_first`
+            (B, T, D, H) and (B, D, H). Y is zero after the end of a sequence.
 
         Raises:
-            ValueError: A shape or length is wrong, an RNN or GRU was given `initial_c`, or an
-                argument is missing that the model computes from values of its inputs.
+            ValueError: A shape or length is wrong, `initial_c` is given for an RNN or GRU, or an
+                argument is missing that the model computes from the values of its inputs.
             TypeError: A dtype is wrong.
         """
-        given = checks.real_array("x", x, self.dtype, ", the node's")
+        given = checks.real_array("x", x, self.dtype, " (the node's)")
         xs = self._time_first(given)
         xs = arguments.checked_x(backends.CPU, xs, self.dtype, self.input_size)
         seq_len, batch = xs.shape[:2]
@@ -156,7 +158,7 @@ class RecurrentNode:
     def _run(
         self, x: RealArray, states: list[RealArray | None], lengths: NDArray[np.int64] | None
     ) -> tuple[RealArray, ...]:
-        """Y (T, B, D, H) and the final states, (D, B, H) each, from x in the first's order."""
+        """Return Y (T, B, D, H) and the final states; x is in the order of the first direction."""
         if self.cell is not None:
             directions = len(self.directions)
             y, final, _ = functional.forward(
@@ -205,9 +207,9 @@ class RecurrentNode:
         return result
 
     def own_state(self, name: str, seq_len: int, batch: int) -> RealArray:
-        """Return the state that the model makes, `initial_h` or `initial_c`, (D, B, H).
+        """Return the `initial_h` or `initial_c` that the model defines, (D, B, H).
 
-        Sizes that the model fixes take the place of those that are given.
+        Sizes that the model fixes override the arguments.
 
         Raises:
             ValueError: It cannot be computed.
@@ -220,7 +222,7 @@ class RecurrentNode:
         own = self._given(name, None, shape)
         assert own is not None
         own = self._time_first(own)
-        if computed is not None:  # constants have been checked, and have a batch of their own
+        if computed is not None:  # constants were checked on reading, and have their own batch size
             self._check_state(name, own, shape[0 if self.batch_first else 1])
         return own
 
@@ -231,21 +233,23 @@ class RecurrentNode:
     def _given(
         self, name: str, value: ArrayLike | None, x_shape: tuple[int, ...]
     ) -> NDArray[Any] | None:
-        """Return an argument, or else what the model has in its place."""
+        """Return an argument or, if it is None, the value that the model defines."""
         if value is not None:
             return np.asarray(value)
         computed = self.computed.get(name)
         if isinstance(computed, str):
             raise ValueError(
-                f"{name}: expected a value, as the model computes it and it is not computed here: "
-                f"{computed}"
+                f"{name}: expected a value, as the model computes it but the library cannot, "
+                f"because {computed}"
             )
         if computed is None:
             return self.constants.get(name)
         try:
             own = computed(x_shape)
         except ValueError as error:
-            raise ValueError(f"{name}: the model's own cannot be computed: {error}") from error
+            raise ValueError(
+                f"{name}: the model's own value cannot be computed: {error}"
+            ) from error
         return own if name == "sequence_lens" else own.astype(self.dtype)
 
     def _time_first(self, x: NDArray[Any]) -> NDArray[Any]:
@@ -253,7 +257,7 @@ class RecurrentNode:
 
 
 def _reversed(x: RealArray, lengths: NDArray[np.int64] | None) -> RealArray:
-    """Each sequence (T, B, ...) from its end to its start; what follows the end stays."""
+    """Return each sequence (T, B, ...) reversed; values after its end keep their places."""
     if lengths is None:
         return x[::-1]
     time = np.arange(x.shape[0])[:, None]

@@ -28,7 +28,7 @@ def elements(node: Any, arguments: list[NDArray[Any]]) -> int:
     return max(0, int(_SIZES[node.op_type](node, arguments)))
 
 
-_OLDEST = {"DequantizeLinear": 19}  # which added types to what version 10 computes
+_OLDEST = {"DequantizeLinear": 19}  # which supports more types than version 10
 _Size: TypeAlias = "Callable[[Any, list[NDArray[Any]]], Any]"
 
 
@@ -46,13 +46,13 @@ def _broadcast(_: Any, arguments: list[NDArray[Any]]) -> int:
 
 def _constant(node: Any, _: list[NDArray[Any]]) -> int:
     if any(attribute.name == "sparse_value" for attribute in node.attribute):
-        raise ValueError("sparse tensors are not read")
-    return 0  # they are in the file
+        raise ValueError("sparse tensors are not supported")
+    return 0  # the numbers are in the file
 
 
 def _cast(node: Any, arguments: list[NDArray[Any]]) -> int:
     if any(attribute.i == onnx.TensorProto.STRING for attribute in node.attribute):
-        raise ValueError("strings are not read")
+        raise ValueError("strings are not supported")
     return arguments[0].size
 
 
@@ -117,4 +117,4 @@ _SIZES = (
         "Gather": _gathered,
     }
 )
-"""The operators that are evaluated, with how many elements they make at most."""
+"""The operators that are evaluated, with bounds on the number of elements that they create."""

@@ -24,7 +24,7 @@ _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 _ATTRIBUTES = (
     *("hidden_size", "direction", "activations", "activation_alpha", "activation_beta", "clip"),
     "layout",
-    "output_sequence",  # of version 1: whether Y is wanted
+    "output_sequence",  # in version 1: whether to return Y
 )
 _FLAGS = ("layout", "input_forget", "linear_before_reset")
 _DEFAULTS = {"LSTM": "lstm", "GRU": "gru_reset_before", "RNN": "rnn_tanh"}
@@ -33,7 +33,7 @@ _MORE_ATTRIBUTES = {"LSTM": "input_forget", "GRU": "linear_before_reset", "RNN":
 
 
 def read(found: Found, origin: Origin | None = None) -> RecurrentNode:
-    """Return the operator of a node, which is at `origin` in its model.
+    """Return the operator of a node, whose place in the model is `origin`.
 
     Raises:
         ValueError: An attribute or input is invalid; the message names the node and the attribute.
@@ -74,7 +74,7 @@ def read(found: Found, origin: Origin | None = None) -> RecurrentNode:
 
 
 def _reach(dtype: np.dtype[Any], functions: list[Scaled]) -> float:
-    """Return the smallest clip that makes no difference to the results of a cell.
+    """Return the smallest clip that does not change the results of a cell.
 
     The logistic function is 0 at -104 in float32 and at -746 in float64; it and tanh reach 1 or -1
     much earlier. Relu can return any finite number.
@@ -97,7 +97,9 @@ def _check_attributes(found: Found) -> None:
     for name, value in found.attributes.items():
         label = f"{found.label}: attribute {name}"
         if name not in known:
-            raise ValueError(f"{label}: expected one of {', '.join(filter(None, known))}")
+            raise ValueError(
+                f"{label}: expected only the attributes {', '.join(filter(None, known))}"
+            )
         if name in _FLAGS and value not in (0, 1):
             raise ValueError(f"{label}: expected 0 or 1, got {value}")
         if name == "direction":
@@ -117,7 +119,9 @@ def _weights(
             raise ValueError(f"{label}: expected a constant, got a value that depends on X's shape")
         if name in found.inputs.computed:
             why = found.inputs.computed[name]
-            raise ValueError(f"{label}: expected a constant, got a value that is not: {why}")
+            raise ValueError(
+                f"{label}: expected a constant, got a value that is not constant: {why}"
+            )
         if name in found.inputs.constants:
             weights[name] = _real(label, found.inputs.constants[name])
     W, R = (_matrices(found, weights.get(name), name) for name in ("W", "R"))
@@ -148,7 +152,7 @@ def _matrices(found: Found, value: RealArray | None, name: str) -> RealArray:
 
 
 def _real(label: str, value: NDArray[Any]) -> RealArray:
-    """Return a weight in a type that the kernels compute in."""
+    """Return a weight in a dtype that the kernels support."""
     value = checks.known_to_numpy(value)
     value = value.astype(np.float32) if value.dtype == np.float16 else value
     checks.real_dtype(f"{label}: dtype", value.dtype)
@@ -156,7 +160,7 @@ def _real(label: str, value: NDArray[Any]) -> RealArray:
 
 
 def _constant(found: Found, name: str, W: RealArray, R: RealArray) -> NDArray[Any]:
-    """Return a constant initial state, in the weights' type, or constant lengths."""
+    """Return a constant initial state in the dtype of the weights, or constant lengths."""
     label, value = f"{found.label}: input {name}", found.inputs.constants[name]
     if name == "sequence_lens":
         checks.integer_array(label, value)
@@ -195,10 +199,10 @@ def _cell(found: Found, peepholes: bool, functions: list[Scaled]) -> str:
 
 
 def _variant(cell: str, functions: list[Scaled], clip: float | None, coupled: bool) -> Cell:
-    """Return the reference's cell with other functions, a clip or coupled gates.
+    """Return the cell of the reference with other functions, a clip or coupled gates.
 
-    `clip` bounds what the functions of gates and candidates are applied to, as in onnxruntime, and
-    not the cell state. An LSTM becomes one with peepholes, whose equations hold with zeros.
+    As in onnxruntime, `clip` bounds the arguments of the functions of gates and candidates, but not
+    the cell state. An LSTM becomes one with peepholes, which are zero.
     """
     if cell in ("rnn_tanh", "rnn_relu"):
         step = partial(rnn.step, activation=functions[0].on_tape(clip))

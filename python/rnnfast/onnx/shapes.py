@@ -1,4 +1,4 @@
-"""Inputs of operators that an ONNX file computes from the sizes of other values."""
+"""Inputs of operators that an ONNX model computes from the sizes of other values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, shape_inference
 from rnnfast.onnx.values import Values, inner_graphs
 
 Dims: TypeAlias = "tuple[int | str, ...]"
-"""The sizes of a value's axes: a number, or a name for a size that is not known beforehand."""
+"""The sizes of the axes of a value: numbers, or names for sizes that are not known in advance."""
 
 _SMALL = 1024  # elements of an initializer that may be a shape itself
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -28,8 +28,8 @@ class Shapes:
     def of(self, name: str) -> Dims | None:
         """Return the sizes of a value's axes, or None if not even their number is known.
 
-        An axis of unknown size has a name that no other axis has, or that of an axis which is
-        known to be as long.
+        An axis of unknown size has a name of its own, which it shares only with axes that are known
+        to have the same size.
         """
         return self._known.get(name)
 
@@ -37,27 +37,27 @@ class Shapes:
     def _known(self) -> dict[str, Dims | None]:
         try:
             model = shape_inference.infer_shapes(_without_weights(self._model), data_prop=True)
-        except Exception:  # the library's errors are of any type; then nothing is known
+        except Exception:  # onnx raises errors of any type; no shapes are known then
             return {}
         known: dict[str, Dims | None] = {}
         for info in _infos(model.graph):
             dims = _dims(info)
-            # Graphs of two branches may use one name for two values.
+            # The graphs of two branches may use the same name for different values.
             known[info.name] = dims if known.get(info.name, dims) == dims else None
         return known
 
 
 class OfShapes:
-    """A value as a function of another one and of shapes that follow from its shape."""
+    """A value as a function of a base value and of shapes that follow from the base's shape."""
 
     def __init__(self, values: Values, name: str, base: str, shapes: Shapes) -> None:
         """Prepare the function.
 
         Args:
-            values: The values of the graph that has both.
+            values: The values of the graph that contains both.
             name: The value to compute.
-            base: The other one; nothing else but constants and shapes may be needed.
-            shapes: What is known of shapes.
+            base: The base value; only it, constants and shapes may be needed.
+            shapes: The known shapes.
 
         Raises:
             ValueError: The value depends on a size that does not follow from the shape of `base`.
@@ -67,14 +67,14 @@ class OfShapes:
         for source in sorted(values.shape_sources(name) - {base}):
             dims = shapes.of(source)
             if dims is None:
-                raise ValueError(f"it depends on the shape of {source!r}, which is not known")
+                raise ValueError(f"it depends on the shape of {source!r}, which is unknown")
             self._dims[source] = dims
         self._base_dims = (shapes.of(base) or ()) if self._dims else ()
         self._last: tuple[tuple[int, ...], NDArray[Any]] | None = None
         self._check_unknown_sizes()
 
     def __call__(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Return the value for a `base` of that shape, where nothing else of it is needed.
+        """Return the value for a `base` of this shape, if it depends only on the shape.
 
         Raises:
             ValueError: It cannot be computed for this shape.
@@ -84,12 +84,12 @@ class OfShapes:
         return self._last[1]
 
     def fitted(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """`shape` with the sizes that the model fixes."""
+        """Return `shape` with the sizes that the model fixes."""
         fixed = self._base_dims or shape
         return tuple(f if isinstance(f, int) else n for f, n in zip(fixed, shape, strict=True))
 
     def evaluate(self, base: NDArray[Any], unknown: int = 1) -> NDArray[Any]:
-        """Return the value for values of `base`; `unknown` stands for sizes that do not matter.
+        """Return the value for an array `base`; `unknown` replaces sizes that do not matter.
 
         Raises:
             ValueError: It cannot be computed for this shape.
@@ -97,13 +97,13 @@ class OfShapes:
         sizes = dict(zip(self._base_dims, base.shape, strict=False))
         if any(isinstance(dim, int) and dim != size for dim, size in sizes.items()):
             raise ValueError(
-                f"the model is for {self._base!r} of shape {self._base_dims}, got {base.shape}"
+                f"the model expects {self._base!r} of shape {self._base_dims}, got {base.shape}"
             )
         given = {self._base: base}
         for name, dims in self._dims.items():
             shape = (dim if isinstance(dim, int) else sizes.get(dim, unknown) for dim in dims)
             given[name] = _of_shape(tuple(shape))
-        # States are of the size of the batch, of which the file's size says nothing.
+        # States grow with the batch, which the size of the file does not limit.
         more = self._values.limit * max(base.shape[:2], default=1)
         return self._values.evaluate(self._name, given, more)
 
@@ -127,12 +127,12 @@ class OfShapes:
 
 
 def _of_shape(shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return an array without memory, of which only the shape may be read."""
+    """Return an array of this shape that takes no memory; its values do not matter."""
     return np.broadcast_to(np.float32(0), shape)
 
 
 def _without_weights(model: Any) -> Any:
-    """Replace large initializers of a model by their shapes, and name all unknown sizes."""
+    """Replace large initializers of a model by inputs, and name all unknown sizes."""
     initializers = {t.name: t for t in model.graph.initializer}
     inputs = [i for i in model.graph.input if i.name not in initializers]
     small = [t for t in initializers.values() if np.prod(t.dims, dtype=np.float64) <= _SMALL]
@@ -151,7 +151,7 @@ def _without_weights(model: Any) -> Any:
 
 
 def _trusted_dims(tensor: Any) -> Any:
-    """Return the dims of an initializer, or None where inference must not rely on them.
+    """Return the dims of an initializer, or None if inference must not rely on them.
 
     Inference of the values of shapes allocates as many elements as the indices of a `Gather`
     declare. Large integers are no shapes, and a tensor that declares more than it holds is damaged.

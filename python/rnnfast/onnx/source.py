@@ -1,4 +1,4 @@
-"""Opening ONNX models, and what to do with those that have no recurrent operators."""
+"""Opening of ONNX models, and advice for those without recurrent operators."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rnnfast import _files
 from rnnfast.onnx.values import inner_graphs
 
 _KERAS = (
-    "if they are recurrent layers, as Keras writes them, take the weights from Keras instead: "
+    "if they are recurrent layers exported from Keras, take the weights from Keras instead: "
     "rnnfast.load_keras_weights(layer, keras_layer.get_weights(), keras_layer.get_config())"
 )
 _UNROLLED = (
-    "if these are the steps of an unrolled recurrent layer, export it as one operator: "
+    "if they are the steps of an unrolled recurrent layer, export it as one operator: "
     "torch.onnx.export(..., dynamo=False), or take its weights from PyTorch or Keras: "
     "rnnfast.load_torch_state_dict, rnnfast.load_keras_weights"
 )
@@ -36,7 +36,7 @@ def opened(source: str | PathLike[str] | bytes | Any) -> Any:
         model = _parsed("these bytes", lambda: onnx.load_model_from_string(bytes(source)))
     elif isinstance(source, (str, PathLike)):
         path = fspath(source)
-        _files.open_to_read(path).close()  # onnx itself would wait for a pipe's writer
+        _files.open_to_read(path).close()  # onnx would wait for the writer of a pipe
         model = _parsed(str(path), lambda: onnx.load(path))
     else:
         raise TypeError(
@@ -47,7 +47,7 @@ def opened(source: str | PathLike[str] | bytes | Any) -> Any:
 
 
 def advice(model: Any) -> str:
-    """Return what a model without recurrent operators has instead, and what its owner may do."""
+    """Return what a model without recurrent operators has instead, and what to do about it."""
     types = sorted({node.op_type for node in _all_nodes(model.graph)})
     found = f"got nodes of {', '.join(types) or 'nothing'}"
     loops = [name for name in ("Loop", "Scan") if name in types]
@@ -63,10 +63,10 @@ def _parsed(label: str, parse: Any) -> Any:
         model = parse()
     except OSError:
         raise
-    except Exception as error:  # the library's errors are of any type
+    except Exception as error:  # onnx raises errors of any type
         raise ValueError(f"source: cannot read {label} as an ONNX model: {error}") from error
     if not model.HasField("graph"):
-        raise ValueError(f"source: cannot read {label} as an ONNX model: there is no graph in it")
+        raise ValueError(f"source: cannot read {label} as an ONNX model: it has no graph")
     return model
 
 

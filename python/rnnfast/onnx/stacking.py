@@ -1,4 +1,4 @@
-"""Which operators of a model read what others give, so that they are layers of one network."""
+"""Find which operators of a model read the outputs of others, as layers of one network."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rnnfast.onnx.shapes import Dims, OfShapes, Shapes
 
 
 class Origin(NamedTuple):
-    """Where an operator stands in its model.
+    """The place of an operator in its model.
 
     Attributes:
         model: An object that all operators of the model share.
-        place: "LSTM node 'name'", with the branches that it stands in.
+        place: "LSTM node 'name'", with the branches that contain it.
         position: Its number among the operators.
-        follows: The number of the operator whose outputs are its X, side by side and otherwise as
-            they are; None if there is no such operator.
-        x: What X is, in words.
+        follows: The number of the operator whose outputs, with directions concatenated but
+            otherwise unchanged, are its X; None if there is no such operator.
+        x: A description of X.
     """
 
     model: object
@@ -32,7 +32,7 @@ class Origin(NamedTuple):
 
 
 def origins(found: Sequence[Found], shapes: Shapes) -> list[Origin]:
-    """Where each of a model's operators stands."""
+    """Return the place of each operator of a model."""
     model = object()
     result = []
     for k, one in enumerate(found):
@@ -45,16 +45,18 @@ def origins(found: Sequence[Found], shapes: Shapes) -> list[Origin]:
         words = " and ".join(map(one.values.describe, sources)) or "constants"
         direct = sources == [x]
         result.append(
-            Origin(model, place, k, follows, words if direct else f"what nodes make of {words}")
+            Origin(
+                model, place, k, follows, words if direct else f"what nodes compute from {words}"
+            )
         )
     return result
 
 
 def check_stackable(origins: Sequence[Origin | None]) -> None:
-    """Check that each operator reads what the one before gives, if both are of one model.
+    """Check that each operator reads the output of the previous one, if both are from one model.
 
     Raises:
-        ValueError: One reads something else; the message tells what.
+        ValueError: One reads something else; the message says what.
     """
     for k in range(1, len(origins)):
         before, this = origins[k - 1], origins[k]
@@ -62,15 +64,15 @@ def check_stackable(origins: Sequence[Origin | None]) -> None:
             continue
         if this.follows != before.position:
             raise ValueError(
-                f"nodes[{k}]: expected an operator that reads the output of nodes[{k - 1}] as it "
-                f"is, as both are of one model, got {this.place}, which reads {this.x}; "
-                f"nodes[{k - 1}] is {before.place}. Make a layer of each, or choose the operators "
-                "of one branch"
+                f"nodes[{k}]: expected an operator that reads the unchanged output of "
+                f"nodes[{k - 1}], as both are from the same model, got {this.place}, which reads "
+                f"{this.x}; nodes[{k - 1}] is {before.place}. Build a layer from each, or choose "
+                "operators of the same branch"
             )
 
 
 def _gives(other: Found, one: Found, sources: list[str], shapes: Shapes) -> bool:
-    """Whether an operator's output is another's X: tried with numbers that are all different."""
+    """Return whether the output of `other` is the X of `one`, by a test with distinct numbers."""
     y = next(iter(other.node.output), "")
     R = other.inputs.constants.get("R")
     if sources != [y] or one.values.makers.get(y) is not other.node or R is None:
@@ -80,7 +82,7 @@ def _gives(other: Found, one: Found, sources: list[str], shapes: Shapes) -> bool
         if math.prod(shape) > one.values.limit:
             continue
         numbers = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
-        numbers -= numbers.size // 2  # a Relu between the two is seen
+        numbers -= numbers.size // 2  # negative numbers, too, to notice a Relu between the two
         expected = numbers.swapaxes(1, 2).reshape(seq_len, batch, -1)
         if _layout(other):
             numbers = numbers.transpose(2, 0, 1, 3)
@@ -89,14 +91,14 @@ def _gives(other: Found, one: Found, sources: list[str], shapes: Shapes) -> bool
         try:
             x = OfShapes(one.values, one.node.input[0], y, shapes).evaluate(numbers)
         except ValueError:
-            continue  # the model may be of one size of time and batch
+            continue  # the model may support only one size of time and batch
         if np.array_equal(x, expected):
             return True
     return False
 
 
 def _declared(found: Found, dims: Dims | None) -> tuple[int, int]:
-    """Sequence length and batch of an operator's Y, as far as the model tells; else 2 and 3."""
+    """Return sequence length and batch of an operator's Y; 2 and 3 if the model does not say."""
     if dims is None or len(dims) != 4:
         return 2, 3
     seq_len, batch = (dims[1], dims[0]) if _layout(found) else (dims[0], dims[2])

@@ -1,9 +1,9 @@
-"""Values that an ONNX file computes without knowing its inputs, evaluated within bounds.
+"""Evaluation of values of an ONNX model that do not depend on its inputs, within bounds.
 
-Exporters compute weights and initial states by other nodes: a transposed matrix, a parameter
-that is expanded to the batch's size. `Values` tells what such a value depends on, and evaluates
-it. A small file can ask for any amount of memory, so only operators of which the size of the
-result is known beforehand are run.
+Exporters compute weights and initial states by other nodes: a transposed matrix, or a parameter
+that is expanded to the size of the batch. `Values` finds out what such a value depends on, and
+evaluates it. A small file could require any amount of memory, so an operator is only run if the
+size of its result is known in advance.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from onnx.reference import ReferenceEvaluator
 from rnnfast.onnx.operators import DOMAINS, elements, evaluated_opsets, is_evaluated
 
 Makers: TypeAlias = "ChainMap[str, Any]"
-"""What makes a value: a node or an initializer, by the value's name; inner graphs before outer."""
+"""The node or initializer that defines a value, by its name; inner graphs come before outer."""
 
 
 class Kind(IntEnum):
@@ -34,7 +34,7 @@ class Kind(IntEnum):
 
 
 def describe(node: Any) -> str:
-    """Return a node as messages name it."""
+    """Return the name of a node for messages."""
     name = node.name or next(iter(node.output), "")
     return f"{node.op_type} node {name!r}"
 
@@ -43,13 +43,13 @@ def array_of(tensor: Any) -> NDArray[Any]:
     """Return the values of a TensorProto.
 
     Raises:
-        ValueError: Its data lie in another file, or do not fit its shape and type.
+        ValueError: Its data are in another file, or do not fit its shape and type.
     """
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         files = {entry.value for entry in tensor.external_data if entry.key == "location"}
         raise ValueError(
             f"tensor {tensor.name!r}: expected its values in the model, but they are in the file "
-            f"{', '.join(sorted(files))!r} beside it; give the path of the model instead"
+            f"{', '.join(sorted(files))!r} beside it; pass the path of the model instead"
         )
     try:
         return np.asarray(numpy_helper.to_array(tensor))
@@ -63,7 +63,7 @@ def inner_graphs(attribute: Any) -> Sequence[Any]:
 
 
 def stored(graph: Any) -> int:
-    """How many bytes or numbers a graph's tensors have in the file."""
+    """Return the number of bytes or numbers that the tensors of a graph have in the file."""
     size = sum(map(_data, graph.initializer))
     for node in graph.node:
         for attribute in node.attribute:
@@ -77,7 +77,7 @@ def _data(tensor: Any) -> int:
 
 
 def with_makers(outer: Makers, graph: Any) -> Makers:
-    """Return what makes the values of a graph that stands in another one."""
+    """Return the makers of the values of a graph, which is inside another one."""
     makers = outer.new_child({value.name: None for value in graph.input})
     makers.update({tensor.name: tensor for tensor in graph.initializer})
     makers.update({tensor.values.name: tensor for tensor in graph.sparse_initializer})
@@ -89,8 +89,8 @@ class Values:
     """The values of a graph, of which some can be evaluated.
 
     Attributes:
-        makers: What makes each value.
-        limit: How many elements an evaluation may make, intermediate values included.
+        makers: The node or initializer that defines each value.
+        limit: The most elements that an evaluation may create, including intermediate values.
     """
 
     def __init__(self, makers: Makers, opsets: Mapping[str, int], limit: int) -> None:
@@ -108,7 +108,7 @@ class Values:
         return self._known_kind(name)
 
     def open_sources(self, name: str) -> set[str]:
-        """Names of the values that `name` is computed from and that cannot be evaluated."""
+        """Return the names of the values that `name` depends on and that cannot be evaluated."""
         self.kind(name)
         nodes = [n for n in self._order(name, descend=self._descends) if self._descends(n)]
         used = {name}.union(*(n.input for n in nodes)) - {""}
@@ -116,14 +116,14 @@ class Values:
         return {n for n in used - made if self._known_kind(n) == Kind.OPEN}
 
     def describe(self, name: str) -> str:
-        """Where a value comes from, in words."""
+        """Return a description of where a value comes from."""
         maker = self.makers.get(name)
         if isinstance(maker, onnx.NodeProto):
             return f"the output of {describe(maker)}"
         return f"the {'graph input' if maker is None else 'sparse tensor'} {name!r}"
 
     def shape_sources(self, name: str) -> set[str]:
-        """Names of the values of which `name` needs the shapes, and nothing else."""
+        """Return the names of the values of which `name` needs only the shapes."""
         self.kind(name)
         nodes = self._order(name, descend=self._descends)
         return {node.input[0] for node in nodes if self._measures(node)}
@@ -131,15 +131,15 @@ class Values:
     def evaluate(
         self, name: str, given: Mapping[str, NDArray[Any]] | None = None, more: int = 0
     ) -> NDArray[Any]:
-        """Return the value of that name.
+        """Evaluate a value.
 
         Args:
-            name: A constant, or a value that depends on nothing besides those that are given.
-            given: Values by their names.
-            more: How many elements may be made beyond `limit`.
+            name: The name of a value that depends only on constants and on `given`.
+            given: Known values by name.
+            more: How many elements beyond `limit` may be created.
 
         Raises:
-            ValueError: It depends on something else, an operator fails, or its values are too many.
+            ValueError: It depends on something else, an operator fails, or it is too large.
         """
         known = dict(given or {})
 
@@ -157,18 +157,18 @@ class Values:
             try:
                 left -= elements(node, [arguments[used] for used in node.input if used])
                 if left < 0:
-                    raise ValueError("its result is too large for a file of this size")
+                    raise ValueError("its result is too large in relation to the size of the file")
                 known.update(self._run(node, arguments))
-            except Exception as error:  # the evaluator's errors are of any type
+            except Exception as error:  # onnx raises errors of any type
                 raise ValueError(f"{describe(node)} cannot be computed: {error}") from error
         return value(name)
 
     def _run(self, node: Any, given: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return a node's results by their names."""
+        """Return the results of a node by name."""
         outputs = [name for name in node.output if name]
         inputs = [helper.make_empty_tensor_value_info(name) for name in given]
         ends = [helper.make_empty_tensor_value_info(name) for name in outputs]
-        # Given a node instead of a graph, the evaluator takes it for one of the newest version.
+        # The evaluator would assume that a single node is of the newest operator set.
         graph = helper.make_graph([node], "node", inputs, ends)
         evaluator = ReferenceEvaluator(graph, opsets=evaluated_opsets(node, self._opsets))
         with np.errstate(all="ignore"):
@@ -182,12 +182,12 @@ class Values:
         stops: Collection[str] = (),
         descend: Callable[[Any], bool] = lambda _: True,
     ) -> list[Any]:
-        """Return the nodes that make a value, makers before users; of a cycle each node once.
+        """Return the nodes that compute a value, inputs first; each node of a cycle once.
 
         Args:
             name: The value.
-            stops: Values that nothing has to make.
-            descend: Whether the inputs of a node are to be made, too.
+            stops: Values that need no computation.
+            descend: Whether the inputs of a node must be computed, too.
         """
         result, seen = [], set(stops)
         stack: list[tuple[str, Any]] = [(name, None)]
@@ -212,11 +212,11 @@ class Values:
         return max(kinds, default=Kind.CONSTANT) if is_evaluated(node) else Kind.OPEN
 
     def _descends(self, node: Any) -> bool:
-        """Whether the values of a node's inputs are needed to evaluate it."""
+        """Return whether the values of the inputs of a node are needed to evaluate it."""
         return is_evaluated(node) and not self._measures(node)
 
     def _measures(self, node: Any) -> bool:
-        """Whether a node gives the shape of a value that cannot be evaluated."""
+        """Return whether a node returns the shape of a value that cannot be evaluated."""
         return _reads_a_shape(node) and self._known_kind(node.input[0]) == Kind.OPEN
 
     def _known_kind(self, name: str) -> Kind:
