@@ -106,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--precision", nargs="+", default=["full", "bfloat16"])
-    parser.add_argument("--kernel", help="hold rnnfast to one kernel")
+    parser.add_argument("--kernel", help="make rnnfast use this kernel only")
     arguments = parser.parse_args()
     reason = rnnfast.cuda.unavailable_reason()
     if reason is not None:

@@ -126,7 +126,7 @@ def compare(own: Step, peer: Step) -> float:
     losses = np.array([(own(), peer()) for _ in range(COMPARED_STEPS)])
     difference = float(np.abs(losses[:, 0] / losses[:, 1] - 1).max())
     if not difference <= AGREEMENT:
-        raise SystemExit(f"the losses differ by {difference:.2g}, no times are given\n{losses}")
+        raise SystemExit(f"the losses differ by {difference:.2g}, so no times are given\n{losses}")
     return difference
 
 

@@ -157,7 +157,7 @@ def test_results_beside_the_usual_peers_fit_a_terminal_of_80_columns() -> None:
     [
         (["--shape", "1,2,3"], "shape: expected T,B,I,H"),
         (["--shape", "1,0,3,4"], "shape: expected at least 1"),
-        (["--cell", "nothing"], "cell: expected a name out of rnnfast.cells.ZOO"),
+        (["--cell", "nothing"], "cell: expected a name in rnnfast.cells.ZOO"),
         (["--peers", "nobody"], "peers: expected one of"),
         (["--mode", "sleep"], "mode: expected one of"),
         (["--dtype", "int8"], "dtype: expected one of float32, float64, bfloat16"),

@@ -96,7 +96,7 @@ def test_train_refuses_what_is_wrong_before_it_reads_the_text(capsys: Capture) -
         (("--schedule", "wild"), "schedule: expected one of constant, "),
         (("--hidden-size", 0), "hidden_size: expected at least 1, got 0"),
         (("--num-layers", 0), "num_layers: expected at least 1, got 0"),
-        (("--dropout", 0.5), "dropout: acts between recurrent layers"),
+        (("--dropout", 0.5), "dropout: expected 0 with num_layers = 1"),
         (("--batch", 0), "batch: expected at least 1, got 0"),
         (("--steps", -1), "steps: expected at least 1, got -1"),
         (("--steps", 0), "steps: expected at least 1, got 0"),
@@ -123,13 +123,13 @@ def test_train_refuses_texts(capsys: Capture) -> None:
     for file, message in [
         ("gone.txt", "gone.txt: cannot be read: No such file or directory"),
         (".", "cannot be read: Is a directory"),
-        ("latin.txt", "latin.txt: not UTF-8: byte 0xe9 at offset 3"),
+        ("latin.txt", "latin.txt: is not UTF-8: byte 0xe9 at offset 3"),
         ("empty.txt", "empty.txt: the text is empty"),
-        ("short.txt", "9 characters are shorter than a sequence"),
+        ("short.txt", "a sequence for each stream, got 9"),
     ]:
         assert message in refused(train(capsys, file))
     huge = ("text.txt", "--hidden-size", 99_999_999_999)
-    assert "GiB of memory, and this machine has" in refused(train(capsys, *huge))
+    assert "GiB of memory, but this machine has" in refused(train(capsys, *huge))
     assert not Path("model.safetensors").exists()
 
 
@@ -144,11 +144,11 @@ def test_resume_without_a_value_goes_on_with_the_default_output(
     capsys: Capture, model: Path
 ) -> None:
     assert rnnfast_(capsys, "train", "--resume", "--steps", 5)[0] == 0
-    assert "the run is finished, at step 5" in refused(rnnfast_(capsys, "train", "--resume"))
+    assert "the run ended at step 5" in refused(rnnfast_(capsys, "train", "--resume"))
     model.unlink()
     assert refused(rnnfast_(capsys, "train", "--resume")) == (
-        "model.safetensors does not exist in this folder: make it by `rnnfast train`, or name "
-        "another"
+        "model.safetensors does not exist in this folder; create it with `rnnfast train`, or name "
+        "another file"
     )
 
 
@@ -159,7 +159,7 @@ def test_a_model_of_bytes_reads_any_file(capsys: Capture) -> None:
     assert "256 different bytes" in out
     assert "bits/byte" in out
     assert rnnfast_(capsys, "train", "--resume", "--steps", 4)[0] == 0
-    assert "bytes: cannot change" in refused(rnnfast_(capsys, "train", "--resume", "--bytes"))
+    assert "bytes: cannot be changed" in refused(rnnfast_(capsys, "train", "--resume", "--bytes"))
     code, out, _ = rnnfast_(capsys, "sample", "--prime", "日本", "--length", 50, "--seed", 1)
     assert (code, out[:2]) == (0, "日本")
     Path("other").write_text("日本")
@@ -176,7 +176,7 @@ def test_a_model_of_bytes_reads_any_file(capsys: Capture) -> None:
 def test_train_does_not_replace_a_file_unasked(capsys: Capture) -> None:
     Path("model.safetensors").write_text("precious")
     arguments = ("text.txt", "--steps", 1)
-    assert "model.safetensors exists: give --resume" in refused(train(capsys, *arguments))
+    assert "model.safetensors exists; use --resume" in refused(train(capsys, *arguments))
     assert Path("model.safetensors").read_text() == "precious"
     assert train(capsys, *arguments, "--overwrite")[0] == 0
     assert CharLM.load("model.safetensors")
@@ -186,8 +186,8 @@ def test_resume_refuses(capsys: Capture, model: Path) -> None:
     def resume(*arguments: object) -> str:
         return refused(rnnfast_(capsys, "train", "--resume", *arguments))
 
-    assert "the run is finished, at step 3" in resume(model)
-    assert "hidden_size: cannot change" in resume(model, "--hidden-size", 9)
+    assert "the run ended at step 3" in resume(model)
+    assert "hidden_size: cannot be changed" in resume(model, "--hidden-size", 9)
     assert "seed: cannot change" in resume(model, "--seed", 9)
     assert "batch: cannot change" in resume(model, "--batch", 9)
     assert "steps: expected at least 1, got 0" in resume(model, "--steps", 0)
@@ -195,7 +195,7 @@ def test_resume_refuses(capsys: Capture, model: Path) -> None:
     assert "cannot be read: No such file" in resume("gone.safetensors")
     assert "not a checkpoint" in resume("text.txt")
     Path("text.txt").write_text("changed")
-    assert "was trained on another text" in resume(model, "--steps", 9)
+    assert "was trained on a different text" in resume(model, "--steps", 9)
 
 
 def test_divergence_is_one_line_and_exit_code_1(capsys: Capture) -> None:
@@ -203,7 +203,7 @@ def test_divergence_is_one_line_and_exit_code_1(capsys: Capture) -> None:
     Path("model.safetensors").write_text("the last good one")
     for rest, message in (
         ("--cell rnn_relu --learning-rate 1e30 --validation 0", "the loss is "),
-        ("--learning-rate 1e5 --steps 1", " bits per character, guessing takes "),
+        ("--learning-rate 1e5 --steps 1", " bits per character, but guessing costs only "),
         ("--learning-rate 1e300 --steps 1 --checkpoint-every 1", " is not finite; "),
     ):
         code, _, err = train(capsys, *diverging, *words(rest))
@@ -256,7 +256,7 @@ def test_evaluate_prints_bits_per_character(capsys: Capture, model: Path) -> Non
     assert (code, err) == (0, "")
     assert out == f"text.txt: {bits:.4f} bits per character (6,000 characters)\n"
     Path("greek.txt").write_text("αβγ")
-    counted = "20.0848 bits per character (3 characters, 3 of them unknown: 20.08 bits each)"
+    counted = "20.0848 bits per character (3 characters, 3 of them unknown, at 20.08 bits each)"
     assert rnnfast_(capsys, "evaluate", model, "greek.txt") == (0, f"greek.txt: {counted}\n", "")
     Path("short.txt").write_text("i")
     assert "at least 2 characters" in refused(rnnfast_(capsys, "evaluate", model, "short.txt"))
@@ -266,7 +266,7 @@ def test_evaluate_says_that_the_model_comes_first(capsys: Capture, model: Path) 
     hint = "; the first argument is the model: rnnfast evaluate model.safetensors text.txt"
     for arguments in (["text.txt"], ["text.txt", "text.txt"], ["text.txt", model]):
         message = refused(rnnfast_(capsys, "evaluate", *arguments))
-        assert message.startswith("text.txt: not a checkpoint")
+        assert message.startswith("text.txt: is not a checkpoint")
         assert message.endswith(hint)
     assert "first argument" not in refused(rnnfast_(capsys, "evaluate", "gone.safetensors"))
 
@@ -280,16 +280,16 @@ def test_evaluate_without_a_text_takes_what_was_held_out(capsys: Capture, model:
     assert rnnfast_(capsys, "evaluate") == (0, expected, "")
     assert rnnfast_(capsys, "evaluate", model) == (0, expected, "")
     Path("text.txt").write_text("changed")
-    assert "was trained on another text" in refused(rnnfast_(capsys, "evaluate"))
+    assert "was trained on a different text" in refused(rnnfast_(capsys, "evaluate"))
     Path("text.txt").unlink()
     assert "text.txt: cannot be read" in refused(rnnfast_(capsys, "evaluate"))
     CharLM.load(model).save(model)
-    assert "does not say what it is trained on" in refused(rnnfast_(capsys, "evaluate"))
+    assert "does not say what it was trained on" in refused(rnnfast_(capsys, "evaluate"))
 
 
 def test_evaluate_says_where_nothing_was_held_out(capsys: Capture) -> None:
     assert train(capsys, "text.txt", "--steps", 1, "--validation", 0)[0] == 0
-    assert "is trained on all of its text" in refused(rnnfast_(capsys, "evaluate"))
+    assert "was trained on all of its text" in refused(rnnfast_(capsys, "evaluate"))
 
 
 def test_info_tells_of_the_machine_and_of_models(capsys: Capture, model: Path) -> None:

@@ -231,11 +231,15 @@ def test_a_loss_without_gradients_is_told() -> None:
         ({"schedule": 3}, TypeError, "schedule: expected a schedule of rnnfast, got int"),
         ({"validation": iter(BATCHES)}, TypeError, "validation: expected .* many times"),
         ({"options": RunOptions(patience=1)}, ValueError, "patience: expected data to validate"),
-        ({"options": RunOptions(keep_best=1)}, ValueError, "keep_best: expected `output`"),
+        (
+            {"options": RunOptions(keep_best=1)},
+            ValueError,
+            "output: expected a path, beside which `keep_best`",
+        ),
         (
             {"schedule": rnnfast.StepDecay(rnnfast.SGD(Model()), 3)},
             ValueError,
-            "schedule: expected one of `optimizer`, got one of another",
+            "schedule: expected a schedule of `optimizer`, got one of another",
         ),
     ],
 )
@@ -249,7 +253,7 @@ def test_trainers_refuse(changes: dict[str, Any], error: type, message: str) -> 
 @pytest.mark.parametrize(
     ("rest", "error", "message"),
     [
-        ({"batches": []}, ValueError, "batches: expected at least one batch a pass, got none"),
+        ({"batches": []}, ValueError, "batches: expected at least one batch per pass, got none"),
         ({"loss": lambda *_: None}, TypeError, "loss: expected one number .*, got NoneType"),
         ({"loss": lambda *_: np.ones(3)}, TypeError, r"loss: expected one number .* shape \(3,\)"),
         ({"validation": [], "options": {"validate_every": 1}}, ValueError, "validation: expected"),

@@ -156,7 +156,7 @@ def test_damaged_runs_are_refused_or_work(tmp_path: Path, monkeypatch: pytest.Mo
             try:
                 trainer.restore(path)
             except CheckpointError as error:
-                refused += str(error).startswith(f"{path}: holds no run that can be resumed: ")
+                refused += str(error).startswith(f"{path}: contains no run that can be resumed: ")
     assert len(found) > 60
     assert refused > 3 * len(found)
 
@@ -165,8 +165,11 @@ def test_restoring_refuses_another_run(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     trained(2, output=path)
     for trainer, message in [
-        (trained(1, options={"clip_norm": 0.5}), "clip_norm: expected 0.0, as it began, got 0.5"),
-        (carried_run(1, BATCHES), "accumulate: expected 1, as it began, got 2"),
+        (
+            trained(1, options={"clip_norm": 0.5}),
+            "clip_norm: expected 0.0, as when the run began, got 0.5",
+        ),
+        (carried_run(1, BATCHES), "accumulate: expected 1, as when the run began, got 2"),
         (trained(1, loss=lambda model, batch: model.loss(batch)), None),
         (trained(1, loss=Carried()), "parts: unexpected 'loss'|parts: missing 'loss'"),
     ]:
@@ -175,14 +178,14 @@ def test_restoring_refuses_another_run(tmp_path: Path) -> None:
             assert trainer.step == 2
             continue
         with pytest.raises(
-            CheckpointError, match=rf"holds no run that can be resumed: .*{message}"
+            CheckpointError, match=rf"contains no run that can be resumed: .*{message}"
         ):
             trainer.restore(path)
     with pytest.raises(CheckpointError, match="not a checkpoint of an rnnfast language model"):
         rnnfast.training.CharLM.load(path)
     short = Trainer(m := Model(), BATCHES[:1], optimizer=adam(m), options=RunOptions(steps=4))
     short.restore(path)
-    with pytest.raises(ValueError, match="which had 2 of this pass, got 1"):
+    with pytest.raises(ValueError, match="which has used 2 of this pass, got only 1"):
         short.run()
 
 

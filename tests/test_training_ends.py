@@ -125,7 +125,7 @@ def test_two_runs_cannot_write_to_one_file(tmp_path: Path) -> None:
     class Rival(Callback):
         def on_step(self, trainer: CharLMTrainer) -> None:
             del trainer
-            with pytest.raises(CheckpointError, match="another run writes to it"):
+            with pytest.raises(CheckpointError, match="another run is writing to it"):
                 CharLMTrainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=1), output=link).run()
 
     CharLMTrainer(
@@ -183,9 +183,9 @@ def sgd(learning_rate: float, **changes: object) -> TrainingOptions:
         (
             "gru",
             sgd(1e5, steps=1),
-            r"step 1: the loss is [\d,]+\.\d bits per character, guessing takes 6\.\d;",
+            r"step 1: the loss is [\d,]+\.\d bits per character, but guessing costs only 6\.\d;",
         ),
-        ("gru", sgd(1e5, steps=1, validation=0), "training diverged .* guessing takes "),
+        ("gru", sgd(1e5, steps=1, validation=0), "training diverged .* guessing costs only "),
     ],
 )
 def test_divergence_is_an_error_and_spares_the_checkpoint(
@@ -291,6 +291,6 @@ def test_a_model_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
     model.save(path)
     before = path.read_bytes()
     weight(model, "head.weight")[0, 0] = np.nan
-    with pytest.raises(CheckpointError, match=r"not written: head\.weight is not finite"):
+    with pytest.raises(CheckpointError, match=r"was not written, as head\.weight is not finite"):
         model.save(path)
     assert path.read_bytes() == before

@@ -121,7 +121,7 @@ def problems(kernel: Kernel, found: set[str]) -> Iterator[str]:
     if kernel.registers > family.registers:
         yield f"{kernel.registers} registers, expected at most {family.registers}"
     if kernel.registers * family.threads > REGISTERS_OF_A_MULTIPROCESSOR:
-        yield f"{kernel.registers} registers of {family.threads} threads: more than there are"
+        yield f"{kernel.registers} registers for {family.threads} threads: too many"
     if not found:
         yield "no instructions found"
     for name in sorted(found & {"LDL", "STL"}):

@@ -103,7 +103,7 @@ def foreign_imports(path: Path) -> Iterator[str]:
         for module in modules:
             inside = module.startswith("rnnfast.reference") or re.match(r"\.[^.]*$", module)
             if not inside and module.split(".")[0] not in {"numpy", *sys.stdlib_module_names}:
-                yield f"imports {module}: the reference imports NumPy alone"
+                yield f"imports {module}, but the reference may import only NumPy"
 
 
 def python_modules() -> dict[str, Path]:

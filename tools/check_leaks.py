@@ -123,7 +123,7 @@ def main() -> int:
             flush=True,
         )
     grown = resident_bytes() - before
-    print(f"grown by {grown} bytes")
+    print(f"memory grew by {grown} bytes")
     same = all(now[key] == cache[key] for key in ("used_bytes", "cached_bytes", "cached_blocks"))
     if not same:
         print(f"cache_info was {cache}, is {now}")

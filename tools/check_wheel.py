@@ -23,7 +23,7 @@ def check_installed() -> Path:
     package = Path(rnnfast.__file__).parent
     site = Path(sysconfig.get_path("platlib"))
     if package.parent != site:
-        sys.exit(f"rnnfast: expected it in {site}, got {package}")
+        sys.exit(f"rnnfast: expected the package in {site}, got {package}")
     bundled = [path.name for path in site.glob("rnnfast.libs/libgomp*")]
     if bundled:
         sys.exit(f"rnnfast.libs: expected no OpenMP runtime, got {bundled}")
@@ -46,7 +46,7 @@ def check_training_step() -> None:
     ):
         error = float(np.abs(got - expected).max())
         if error > 100 * np.finfo(np.float32).eps:  # sums of at most 14 terms of order 1
-            sys.exit(f"{name}: expected that of the reference, got an error of {error}")
+            sys.exit(f"{name}: expected the result of the reference, got an error of {error}")
     rnnfast.SGD(layer, lr=0.01).step()
     before, after = float(np.square(y).sum()), float(np.square(layer(x)[0]).sum())
     if not after < before:

@@ -1,11 +1,11 @@
-# The stages of .ci/run and of tools/before_release, which source this file: each is a function that
-# runs in the root of a clone and installs what it needs into .venv (clang and Chromium by apt, where
-# they are missing and we are root). CELLS are those of the short forms: two that take every path of
+# The stages of .ci/run and tools/before_release, which source this file. Each is a function that runs
+# in the root of a clone and installs what it needs into .venv (clang and Chromium by apt, if they are
+# missing and we are root). CELLS are the cells of the short forms: two that take every path through
 # the drivers.
 
 python=.venv/bin/python
 CELLS=lstm,mut3
-# The tests that are about what is compiled, for short forms of sanitizers and instruction sets.
+# The tests of compiled code, for the short forms of sanitizers and instruction sets.
 COMPILED=(tests/test_{arguments,array_layers,bfloat16,callers_arrays,calls,candidate_dropout,dense}.py
   tests/test_{determinism,dispatch,dropout,environment,fuzz_arguments,layers,losses_ctc,math,memory}.py
   tests/test_{optim,recompute,reserve,sequence,small,stateful,stream,threads}.py)
@@ -20,7 +20,7 @@ on_exit() {
 }
 trap on_exit EXIT
 
-stage() { # stage NAME COMMAND...: runs it, and prints its name and time
+stage() { # stage NAME COMMAND...: runs a command, and prints its name and time
   current=$1
   local start=$SECONDS
   printf '\n== %s\n' "$current"
@@ -80,11 +80,11 @@ emulator() { # emulator NAME: the path of what build_emulator built
   find "$PWD/build/emulator" -name "$1.*.so"
 }
 
-other_isas() { # the instruction sets of this CPU beside its best, best first
+other_isas() { # the instruction sets of this CPU except the best, best first
   $python -c 'import rnnfast; print(*rnnfast.cpu_info()["isas_supported"][1:])'
 }
 
-test_isa() { # test_isa NAME OPTION...: tests on an instruction set, fresh memory NaN
+test_isa() { # test_isa NAME OPTION...: tests with an instruction set, and with fresh memory filled with NaN
   RNNFAST_ISA=$1 RNNFAST_POISON=1 $python -m pytest -q -n auto "${@:2}"
 }
 
@@ -111,7 +111,7 @@ install_peers() { # what tests compare and work with; silero-vad for its weights
   install_chromium
 }
 
-# Runs the second shell block of README.md, lists what is skipped and fails where a reason is new.
+# Runs the second shell block of README.md, lists the skipped tests, and fails if a reason is new.
 readme_test_command() {
   local command
   command=$(awk '/^```sh/ {block++; next} /^```/ {inside = 0} block == 2 && !done {print; done = 1}' README.md)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the extension with sanitizers beside the installed one, for the instruction set that runs
-# here, and runs tests on it. In an environment (.venv, or that of $PYTHON) with rnnfast[test], cmake,
+# Builds the extension with sanitizers, next to the installed one and for the instruction set in use
+# here, and tests it. In an environment (.venv, or that of $PYTHON) with rnnfast[test], cmake,
 # ninja, pybind11 and scikit-build-core:
 #     tools/test_sanitized.sh address [PYTEST ARGUMENTS]   AddressSanitizer, UndefinedBehaviorSanitizer
 #     tools/test_sanitized.sh thread [PYTEST ARGUMENTS]    ThreadSanitizer; without arguments it runs

@@ -13,9 +13,9 @@ Record = Mapping[str, Any]
 # With these columns and those of PyTorch and onnxruntime a line has 79 characters.
 _COLUMNS = {"cell": 16, "time": 9, "spread": 6, "GF/s": 6, "peak": 5, "floor": 6}
 LEGEND = textwrap.fill(
-    "time: median of a call; spread: distance of the quartiles; peak: share of the probed rate of "
-    "multiply-adds; floor: times what operations or memory traffic need at least; vs: the peer's "
-    "time over ours; !: other programs were at work.",
+    "time: median of a call; spread: interquartile range; peak: share of the measured peak rate "
+    "of multiply-adds; floor: time as a multiple of the least that operations or memory traffic "
+    "need; vs: the peer's time divided by ours; !: other programs were running.",
     79,
 )
 

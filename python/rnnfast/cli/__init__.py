@@ -22,7 +22,7 @@ _USAGE_ERRORS: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="rnnfast",
-    help="Trains character-level language models, and uses them.",
+    help="Train character-level language models and use them.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -97,7 +97,7 @@ def _closed(arguments: Sequence[str]) -> int:
     _drop_output()
     if arguments[:1] != ["train"]:
         return 1
-    return _fail("standard output is closed, and nothing more can be written", 1)
+    return _fail("standard output is closed, so nothing more can be written", 1)
 
 
 def _fail(message: str, code: int) -> int:

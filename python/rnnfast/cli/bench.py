@@ -27,25 +27,30 @@ def bench(
     cell: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Cells: {', '.join(COMPILED)}, or others that `rnnfast cells` lists.",
+            help=f"Cells to measure: {', '.join(COMPILED)}, or others that `rnnfast cells` lists.",
             show_default="the compiled ones",
         ),
     ] = None,
     shape: Annotated[
-        list[str], typer.Option(metavar="T,B,I,H", help="Steps, batch, input and hidden size.")
+        list[str],
+        typer.Option(metavar="T,B,I,H", help="Steps, batch size, input size and hidden size."),
     ] = _SHAPES,
-    mode: Annotated[list[str], typer.Option(help=f"{', '.join(MODES)}.")] = _MODES,
-    dtype: Annotated[list[str], typer.Option(help="float32, float64, bfloat16.")] = ["float32"],  # noqa: B006
+    mode: Annotated[list[str], typer.Option(help=f"Modes: {', '.join(MODES)}.")] = _MODES,
+    dtype: Annotated[list[str], typer.Option(help="float32, float64 or bfloat16.")] = ["float32"],  # noqa: B006
     threads: Annotated[
         list[int] | None, typer.Option(help="Numbers of threads.", show_default="all CPUs")
     ] = None,
     peers: Annotated[
         str,
-        typer.Option(help=f"none, {_INSTALLED} (what is installed) or names: {','.join(PEERS)}."),
+        typer.Option(
+            help=f"Libraries to compare with: none, {_INSTALLED} (all that are "
+            f"installed) or names: {','.join(PEERS)}."
+        ),
     ] = _INSTALLED,
-    seconds: Annotated[float, typer.Option(help="Time to spend on a case.")] = 1.0,
+    seconds: Annotated[float, typer.Option(help="Seconds to spend on a case.")] = 1.0,
     output: Annotated[
-        Path | None, typer.Option("--json", help="Write all results there.", show_default=False)
+        Path | None,
+        typer.Option("--json", help="File to write all results to.", show_default=False),
     ] = None,
 ) -> None:
     """Measure the speed of the layers against the machine's limits and other libraries.

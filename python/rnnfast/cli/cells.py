@@ -17,7 +17,7 @@ from rnnfast.cells import ZOO
 from rnnfast.cli.errors import CommandError, option_errors
 from rnnfast.reference import Cell
 
-HELP = "a name that `rnnfast cells` lists, or FILE.py:NAME, a rnnfast.Cell of yours"
+HELP = "a name that `rnnfast cells` lists, or FILE.py:NAME for a rnnfast.Cell of your own"
 
 
 def cells(
@@ -39,8 +39,8 @@ def cells(
         first = _documentation(known).partition("\n")[0]
         typer.echo(f"{_row(known)}  {first}")
     typer.echo(
-        "W and R: row blocks of the weights of the input and of the state. "
-        f"Compiled: {', '.join(COMPILED)}."
+        "W, R: row blocks of the weights for the input and for the state. Compiled: "
+        f"{', '.join(COMPILED)}."
     )
 
 
@@ -57,7 +57,9 @@ def chosen_cell(text: str) -> str | Cell:
         return text
     module = _run(file)
     if not hasattr(module, name):
-        raise CommandError(f"cell: {file} has no {name!r}; {_held(module)}")
+        raise CommandError(
+            f"cell: expected FILE.py:NAME, but {file} has no {name!r}; {_held(module)}"
+        )
     cell = getattr(module, name)
     if not isinstance(cell, Cell):
         raise CommandError(
@@ -74,7 +76,7 @@ def _run(file: str) -> ModuleType:
         raise CommandError(f"cell: expected FILE.py:NAME, got a file that does not exist: {file}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise CommandError(f"cell: expected a file that ends in .py, got {file}")
+        raise CommandError(f"cell: expected a file whose name ends in .py, got {file}")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -89,7 +91,7 @@ def _run(file: str) -> ModuleType:
 
 def _held(module: ModuleType) -> str:
     names = [name for name, value in vars(module).items() if isinstance(value, Cell)]
-    return f"its cells are {', '.join(names)}" if names else "it holds no rnnfast.Cell"
+    return f"its cells are {', '.join(names)}" if names else "it has no rnnfast.Cell"
 
 
 def _documentation(cell: Cell) -> str:

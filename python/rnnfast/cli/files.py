@@ -29,7 +29,7 @@ Texts = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="FILE",
-        help="Texts; without any, what was held out of the text that the model is trained on.",
+        help="Texts; by default, the held-out part of the text that the model was trained on.",
         show_default=False,
     ),
 ]
@@ -39,7 +39,8 @@ def load(path: Path) -> Checkpoint:
     """Read a checkpoint."""
     if path == DEFAULT_MODEL and not path.exists():
         raise CommandError(
-            f"{path} does not exist in this folder: make it by `rnnfast train`, or name another"
+            f"{path} does not exist in this folder; create it with `rnnfast train`, or name "
+            "another file"
         )
     return load_checkpoint(path)
 
@@ -68,7 +69,7 @@ def takes_bytes(checkpoint: Checkpoint) -> bool:
 def held_out(path: Path, checkpoint: Checkpoint, model: CharLM) -> tuple[NDArray[np.int64], str]:
     """Return the ids of the text that a run has held out for validation, and what they are."""
     if not checkpoint.training:
-        raise CommandError(f"{path}: does not say what it is trained on: name a text")
+        raise CommandError(f"{path}: does not say what it was trained on; name a text")
     options = stored_options(path, checkpoint)
     source = stored_source(path, checkpoint)
     text = text_of(source, any_bytes=takes_bytes(checkpoint))
@@ -76,7 +77,7 @@ def held_out(path: Path, checkpoint: Checkpoint, model: CharLM) -> tuple[NDArray
     ids = model.vocabulary.encode(text)
     size = options.held_out(ids.size)
     if not size:
-        raise CommandError(f"{path}: is trained on all of its text: name another")
+        raise CommandError(f"{path}: was trained on all of its text; name another text")
     name = ", ".join(source) or "the Python standard library"
     description = f"the last {size:,} {model.vocabulary.unit}s of {name}, held out"
     return ids[ids.size - size :], description

@@ -19,7 +19,7 @@ from rnnfast.training.callbacks import format_time
 def info(
     model: Annotated[Path | None, typer.Argument(help="A checkpoint.", show_default=False)] = None,
 ) -> None:
-    """Show facts about this machine, or about a checkpoint."""
+    """Show information about this machine, or about a checkpoint."""
     facts = _machine() if model is None else _model(model)
     width = max(map(len, facts))
     for name, value in facts.items():

@@ -55,7 +55,7 @@ def train(
         list[Path] | None,
         typer.Argument(
             metavar="FILE",
-            help="UTF-8 texts; without any, the sources of Python's own standard library.",
+            help="UTF-8 texts; by default, the source code of Python's standard library.",
             show_default=False,
         ),
     ] = None,
@@ -63,7 +63,7 @@ def train(
         Path | None,
         typer.Option(
             "--config",
-            help="Options in a file of TOML; those of the command line come before them.",
+            help="TOML file with options; options on the command line override it.",
             show_default=False,
             rich_help_panel=FILES,
         ),
@@ -72,7 +72,7 @@ def train(
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace an existing OUTPUT and LOG, and hide older events of TENSORBOARD.",
+            help="Replace OUTPUT and LOG if they exist, and hide older events of TENSORBOARD.",
             rich_help_panel=FILES,
         ),
     ] = False,
@@ -80,8 +80,8 @@ def train(
         Path | None,
         typer.Option(
             "--resume",
-            help=f"Go on with the run of this checkpoint, by default {DEFAULT_MODEL}, to a further "
-            "limit if need be.",
+            help=f"Continue the run of this checkpoint (by default {DEFAULT_MODEL}), with a "
+            "higher limit if it has ended.",
             show_default=False,
             rich_help_panel=FILES,
         ),
@@ -90,14 +90,16 @@ def train(
 ) -> None:
     """Train a character-level language model on text files.
 
-    Ctrl-C ends the run after the step at hand and saves it; --resume goes on.
+    Ctrl-C ends the run after the current step and saves it; --resume continues it.
     """
     given = _given(options)
     if files:
         given["files"] = [str(file.absolute()) for file in files]
     with option_errors():
         if resume and config:
-            raise CommandError("config: cannot be given with --resume: the checkpoint has options")
+            raise CommandError(
+                "config: cannot be combined with --resume, as the checkpoint contains the options"
+            )
         if config:
             given = _configured(config) | given
         if "threads" in given:
@@ -106,13 +108,15 @@ def train(
         trainer = _resumed(resume, given) if resume else _new(given, overwrite)
         if "log" in given:
             if not (resume or overwrite) and Path(given["log"]).exists():
-                raise CommandError(f"{given['log']} exists: give --overwrite, or another --log")
+                raise CommandError(
+                    f"{given['log']} exists; use --overwrite to replace it, or another --log"
+                )
             trainer.callbacks.append(CSVLog(given["log"]))
         if "tensorboard" in given:
             board = TensorBoardLog(given["tensorboard"])
             if board.has_events and not (resume or overwrite):
                 raise CommandError(
-                    f"{board.folder} holds events already: give --overwrite to hide them, or "
+                    f"{board.folder} already contains events; use --overwrite to hide them, or "
                     "another --tensorboard"
                 )
             trainer.callbacks.append(board)
@@ -151,8 +155,8 @@ def _new(given: dict[str, Any], overwrite: bool) -> CharLMTrainer:
     check_output(output)
     if output.exists() and not overwrite:
         raise CommandError(
-            f"{output} exists: give --resume {output} to go on with it, --overwrite to replace it, "
-            "or another --output"
+            f"{output} exists; use --resume {output} to continue its run, --overwrite to replace "
+            "it, or another --output"
         )
     if isinstance(given.get("cell"), str):
         given = given | {"cell": chosen_cell(given["cell"])}
@@ -170,7 +174,7 @@ def _new(given: dict[str, Any], overwrite: bool) -> CharLMTrainer:
 def _resumed(path: Path, given: dict[str, Any]) -> CharLMTrainer:
     fixed = [name for name in (*_MODEL_OPTIONS, "bytes", "seed") if name in given]
     if fixed:
-        raise CommandError(f"{fixed[0]}: cannot change when a run is resumed")
+        raise CommandError(f"{fixed[0]}: cannot be changed when a run is resumed")
     run = _chosen(given, _RUN_OPTIONS)
     if any(limit in run for limit in _LIMITS):
         run = dict.fromkeys(_LIMITS, 0) | run  # new limits replace all old limits
@@ -184,8 +188,8 @@ def _resumed(path: Path, given: dict[str, Any]) -> CharLMTrainer:
     )
     if trainer.done >= 1:
         raise CommandError(
-            f"{path}: the run is finished, at step {trainer.step}; "
-            "give a larger --steps, --epochs or --minutes to go on"
+            f"{path}: the run ended at step {trainer.step}; give a larger --steps, --epochs or "
+            "--minutes to continue it"
         )
     return trainer
 
@@ -214,9 +218,11 @@ def _go(trainer: CharLMTrainer) -> None:
         trainer.callbacks.append(progress())
         trainer.run()
         if trainer.interrupted_by is not None:
-            typer.echo(f"stopped at step {trainer.step}; go on with: --resume {trainer.output}")
+            typer.echo(f"stopped at step {trainer.step}; continue with --resume {trainer.output}")
         elif trainer.stopped == "stopped":
-            typer.echo(f"ended at step {trainer.step}, by patience: the loss got no better")
+            typer.echo(
+                f"ended at step {trainer.step}, as the validation loss has stopped improving"
+            )
     except OSError:
         if trainer.interrupted_by is None:
             raise

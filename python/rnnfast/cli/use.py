@@ -17,19 +17,27 @@ from rnnfast.training.stored import stored_options
 def sample(
     model: Model = DEFAULT_MODEL,
     prime: Annotated[
-        str, typer.Option(help="Text to go on from; by default the start of a line.")
+        str, typer.Option(help="Text to continue; by default, the start of a line.")
     ] = "",
     temperature: Annotated[
-        float, typer.Option(help="Below 1: safer, above: wilder; 0: always the likeliest.")
+        float,
+        typer.Option(
+            help="Below 1 for safer text, above 1 for wilder text; 0 always "
+            "takes the most likely character."
+        ),
     ] = 0.7,
     top_k: Annotated[
-        int, typer.Option(help="Draw only from the k likeliest characters; 0: from all.")
+        int, typer.Option(help="Draw only from the k most likely characters; 0 draws from all.")
     ] = 0,
-    length: Annotated[int, typer.Option(help="Characters to write.")] = 500,
+    length: Annotated[int, typer.Option(help="Number of characters to write.")] = 500,
     seed: Annotated[
-        int | None, typer.Option(help="Makes the text repeatable.", show_default=False)
+        int | None,
+        typer.Option(
+            help="Seed of the random numbers; the same seed gives the same text.",
+            show_default=False,
+        ),
     ] = None,
-    stop: Annotated[str, typer.Option(help="End after this text.", show_default=False)] = "",
+    stop: Annotated[str, typer.Option(help="Stop after this text.", show_default=False)] = "",
 ) -> None:
     """Write text with a trained model."""
     with option_errors():
@@ -67,7 +75,7 @@ def _measured(file: Path, text: str, model: CharLM) -> str:
     unit = model.vocabulary.unit
     known, unknown = model.vocabulary.encode_known(text)
     size = known.size + unknown
-    price = f", {unknown:,} of them unknown: {UNKNOWN_BITS:.2f} bits each" if unknown else ""
+    price = f", {unknown:,} of them unknown, at {UNKNOWN_BITS:.2f} bits each" if unknown else ""
     bits = model.bits_per_character(text, UNKNOWN_BITS)
     return f"{file}: {bits:.4f} bits per {unit} ({size:,} {unit}s{price})"
 

@@ -29,16 +29,18 @@ def check_parts(model: Any, optimizer: Any, schedule: Any, validation: Any, opti
     checks.of_type("options", options, RunOptions)
     if isinstance(validation, Iterator):
         raise TypeError(
-            "validation: expected batches that can be read many times, such as a list, got "
+            "validation: expected batches that can be read more than once, such as a list, got "
             f"{type(validation).__name__}"
         )
     if schedule is None:
         return
     if not isinstance(schedule, (Schedule, ReduceOnPlateau)):
         kind = type(schedule).__name__
-        raise TypeError(f"schedule: expected a schedule of rnnfast, got {kind}")
+        raise TypeError(f"schedule: expected a schedule from rnnfast.optim, got {kind}")
     if schedule.optimizer is not optimizer:
-        raise ValueError("schedule: expected one of `optimizer`, got one of another")
+        raise ValueError(
+            "schedule: expected a schedule of `optimizer`, got one of another optimiser"
+        )
 
 
 def loss_of(model: Module, loss: Loss | None) -> Loss:
@@ -71,7 +73,9 @@ def own_callbacks(options: RunOptions, validates: bool, writes: bool) -> list[Ca
         ValueError: An option needs an output file or validation data that the run lacks.
     """
     if options.keep_best and not writes:
-        raise ValueError("keep_best: expected `output`, beside which they are kept, got none")
+        raise ValueError(
+            "output: expected a path, beside which `keep_best` keeps its checkpoints, got none"
+        )
     for name in ("patience", "keep_best"):
         if getattr(options, name) and not validates:
             raise ValueError(f"{name}: expected data to validate on, got none")

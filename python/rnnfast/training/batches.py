@@ -37,9 +37,9 @@ class Streams:
         self.chunks = length // seq_len
         if not self.chunks:
             raise TextError(
-                f"text: {ids.size} characters are shorter than a sequence in each stream: "
-                f"batch * seq_len + 1 = {batch} * {seq_len} + 1 = {batch * seq_len + 1} are "
-                "needed; give a longer text, or a smaller batch or seq_len"
+                f"text: expected at least batch * seq_len + 1 = {batch} * {seq_len} + 1 = "
+                f"{batch * seq_len + 1} characters, a sequence for each stream, got {ids.size}; "
+                "use a longer text, or a smaller batch or seq_len"
             )
         self.position = 0
         self._seq_len = seq_len

@@ -102,8 +102,9 @@ class CharLMTrainer(Trainer):
         streams = Streams(ids[: ids.size - held_out], options.batch, options.seq_len)
         if options.validation and held_out < 2:
             raise TextError(
-                f"validation: {options.validation} of {ids.size} characters leaves {held_out} to "
-                "validate on, at least 2 are needed; give a longer text or validation = 0"
+                "validation: expected a fraction of the text with at least 2 characters, got "
+                f"{options.validation} of {ids.size} characters, which is {held_out}; use a longer "
+                "text or validation = 0"
             )
         self._held_out = ids[ids.size - held_out :]
         self._text_digest = text_digest(text)
@@ -247,12 +248,14 @@ class CharLMTrainer(Trainer):
         checkpoint = load_checkpoint(path)
         training = checkpoint.training
         if not training:
-            raise CheckpointError(f"{path}: holds a model alone, no training run to resume")
+            raise CheckpointError(
+                f"{path}: contains only a model, not a training run that can be resumed"
+            )
         fixed = [name for name in changes if name not in RESUME_OPTIONS]
         if fixed:
             raise ValueError(
-                f"{fixed[0]}: cannot change when a run is resumed; "
-                f"what can: {', '.join(RESUME_OPTIONS)}"
+                f"{fixed[0]}: cannot be changed when a run is resumed, unlike "
+                f"{', '.join(RESUME_OPTIONS)}"
             )
         options = stored_options(path, checkpoint)
         check_same_text(path, checkpoint, text)

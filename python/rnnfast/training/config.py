@@ -32,17 +32,21 @@ class CharLMConfig:
 
     cell: str | Cell = _option("gru", "Recurrent cell.", _cell)  # noqa: RUF009  (a field)
     hidden_size: int = _option(
-        256, "Width of a recurrent layer.", checks.positive_int, "--hidden-size", "--width"
+        256, "Hidden size of each recurrent layer.", checks.positive_int, "--hidden-size", "--width"
     )
     num_layers: int = _option(
-        1, "Recurrent layers.", checks.positive_int, "--num-layers", "--layers"
+        1, "Number of recurrent layers.", checks.positive_int, "--num-layers", "--layers"
     )
-    embedding_size: int = _option(0, "Size of the characters' vectors; 0: one-hot.", checks.count)
-    dropout: float = _option(0.0, "Dropout between recurrent layers, in training.", below_one)
-    dtype: str = _option(_DTYPES[0], f"Of the parameters: {', '.join(_DTYPES)}.", one_of(_DTYPES))
+    embedding_size: int = _option(
+        0, "Size of the embedding vectors of characters; 0 for one-hot vectors.", checks.count
+    )
+    dropout: float = _option(0.0, "Dropout between recurrent layers during training.", below_one)
+    dtype: str = _option(
+        _DTYPES[0], f"Data type of the parameters: {', '.join(_DTYPES)}.", one_of(_DTYPES)
+    )
     precision: str = _option(
         checks.PRECISIONS[0],
-        f"Of the recurrent products: {', '.join(checks.PRECISIONS)}.",
+        f"Precision of the recurrent products: {', '.join(checks.PRECISIONS)}.",
         one_of(checks.PRECISIONS),
     )
 
@@ -56,7 +60,8 @@ class CharLMConfig:
             )
         if self.dropout > 0 and self.num_layers == 1:
             raise ValueError(
-                "dropout: acts between recurrent layers, expected num_layers of at least 2, got 1"
+                "dropout: expected 0 with num_layers = 1, as it acts between recurrent layers, got "
+                f"{self.dropout}"
             )
 
     @property

@@ -80,20 +80,20 @@ def _read(path: AnyPath) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+        raise ConfigError(f"{path}: is not valid TOML: {error}") from error
 
 
 def _files_of(path: AnyPath, files: Any) -> list[str] | None:
     if files is None:
         return None
     if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
-        raise ConfigError(f"{path}: files: expected a list of texts, got {files!r}")
+        raise ConfigError(f"{path}: files: expected a list of strings, got {files!r}")
     return [str(Path(path).absolute().parent / name) for name in files]
 
 
 def _table(path: AnyPath, name: str, table: Any) -> dict[str, Any]:
     if not isinstance(table, dict):
-        raise ConfigError(f"{path}: {name}: expected a table, [{name}], got {table!r}")
+        raise ConfigError(f"{path}: {name}: expected a table [{name}], got {table!r}")
     return table
 
 

@@ -45,7 +45,9 @@ def divergence(model: CharLM, optimizer: Optimizer, chunk: StreamBatch, step: in
         return None
     guessing = math.log2(len(model.vocabulary))
     unit = model.vocabulary.unit
-    return diverged(f"the loss is {bits:,.1f} bits per {unit}, guessing takes {guessing:.1f}", step)
+    return diverged(
+        f"the loss is {bits:,.1f} bits per {unit}, but guessing costs only {guessing:.1f}", step
+    )
 
 
 def much_worse_than_guessing(model: CharLM, bits: float) -> bool:

@@ -136,7 +136,7 @@ class History:
         rows, losses = state["validation_row"], _column("validation_loss", state["validation_loss"])
         length = sizes.pop()
         if sizes or rows.dtype != np.int64 or rows.shape != losses.shape:
-            raise ValueError("history: expected columns of one length")
+            raise ValueError("history: expected columns of the same length")
         if rows.size and not 0 <= rows.min() <= rows.max() < length:
             raise ValueError(f"history: expected rows in [0, {length}) in validation_row")
         validation = np.full(length, np.nan)

@@ -23,18 +23,18 @@ class JobOptions:
 
     bytes: bool = option(
         False,
-        "Read bytes, not characters: any file will do.",
+        "Model bytes instead of characters, so that any file can be used.",
         checks.boolean,
         panel=MODEL,
     )
-    seed: int = option(0, "Seed of the weights and of dropout.", checks.count)
-    threads: int | None = option(None, "Threads to use.", optional(checks.threads))
-    device: str | None = option(None, "Where to train: cpu, cuda.", optional(text))
+    seed: int = option(0, "Seed of the initial weights and of dropout.", checks.count)
+    threads: int | None = option(None, "Number of threads.", optional(checks.threads))
+    device: str | None = option(None, "Device to train on: cpu or cuda.", optional(text))
     output: str = option(
-        "model.safetensors", "Checkpoint to write.", text, "--output", "-o", panel=FILES
+        "model.safetensors", "File to write the checkpoint to.", text, "--output", "-o", panel=FILES
     )
     log: str | None = option(
-        None, "Table of comma-separated values to write the history to.", optional(text),
+        None, "CSV file to write the history to.", optional(text),
         panel=FILES,
     )  # fmt: skip
     tensorboard: str | None = option(

@@ -83,8 +83,9 @@ class Learner:
     def _check_gradients(self) -> None:
         if not any(to_host(p.grad).any() for p in self._optimizer.parameters):
             raise TrainingError(
-                "loss: expected gradients in the parameters of `optimizer`, got zeros alone in the "
-                "first step: a loss that is a number must have taken them, by `backward` of layers"
+                "loss: expected gradients in the parameters of `optimizer`, got only zeros in the "
+                "first step; a loss that returns a number must itself have called `backward` of "
+                "the layers"
             )
 
     def _update(self, batches: int) -> Any:

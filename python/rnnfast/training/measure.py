@@ -21,8 +21,8 @@ def rows(batch: Any) -> int:
         return len(first)
     except TypeError:
         raise TypeError(
-            f"items: expected a function that counts a batch, as this {type(batch).__name__} does "
-            "not begin with an array"
+            "items: expected a function that returns the number of items of a batch, as this "
+            f"{type(batch).__name__} does not begin with an array, got None"
         ) from None
 
 
@@ -37,7 +37,7 @@ def scalar(loss: Any) -> float:
     except (TypeError, ValueError):
         shape = getattr(loss, "shape", None)
         what = type(loss).__name__ if shape is None else f"shape {shape}"
-        raise TypeError(f"loss: expected one number for a batch, got {what}") from None
+        raise TypeError(f"loss: expected one number per batch, got {what}") from None
 
 
 def validation_loss(

@@ -81,8 +81,8 @@ class CharLM(Module):
         chosen = seeds.chosen(seed)
         size = config.parameters(len(vocabulary))
         check_memory(
-            f"hidden_size, num_layers, embedding_size: they make {size:,} parameters; with their "
-            "gradients these take",
+            f"hidden_size, num_layers, embedding_size: these sizes need {size:,} parameters, "
+            "which take, with their gradients,",
             2 * size * np.dtype(config.dtype).itemsize,
         )
         numbers = [int(s) for s in np.random.SeedSequence(chosen).generate_state(3)]
@@ -373,7 +373,9 @@ class CharLM(Module):
             model = cls(vocabulary, config, seed=0, device=device)
             model.load_state_dict(tensors)
         except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
-            raise CheckpointError(f"{path}: holds no model that can be built: {error}") from error
+            raise CheckpointError(
+                f"{path}: contains no model that can be built: {error}"
+            ) from error
         return model
 
 
@@ -381,7 +383,9 @@ def _check_sizes(tensors: Mapping[str, NDArray[Any]], expected: int) -> None:
     """Check the tensors of a model before memory for the model is allocated."""
     size = sum(array.size for array in tensors.values())
     if size != expected:
-        raise ValueError(f"its tensors hold {size:,} numbers, and its sizes ask for {expected:,}")
+        raise ValueError(
+            f"its tensors contain {size:,} numbers, but its sizes require {expected:,}"
+        )
     broken = not_finite(tensors)
     if broken is not None:
         raise ValueError(f"{broken} is not finite")

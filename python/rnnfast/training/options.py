@@ -43,7 +43,7 @@ def _json_object(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return dict(json.loads(json.dumps(dict(value))))
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: expected values that JSON can hold: {error}") from error
+        raise TypeError(f"{name}: expected values that JSON can represent: {error}") from error
 
 
 @documented
@@ -55,28 +55,30 @@ class RunOptions:
     means no limit. Without a limit it continues until it is stopped or the batches end.
     """
 
-    steps: int = option(0, "End after so many steps.", checks.count)
-    epochs: int = option(0, "End after so many passes over the data.", checks.count)
-    minutes: float = option(0.0, "End after so much time.", non_negative)
+    steps: int = option(0, "End after this number of steps.", checks.count)
+    epochs: int = option(0, "End after this number of passes over the data.", checks.count)
+    minutes: float = option(0.0, "End after this number of minutes.", non_negative)
     patience: int = option(
         0,
-        "End after so many validations in a row without a new best; 0: never.",
+        "End after this number of validations in a row without a new best; 0 for never.",
         checks.count,
     )
     accumulate: int = option(
-        1, "Batches whose gradients are averaged for one step.", checks.positive_int
+        1, "Number of batches whose gradients are averaged for one step.", checks.positive_int
     )
-    clip_norm: float = option(0.0, "Largest norm of the gradients; 0: no limit.", non_negative)
-    clip_value: float = option(0.0, "Largest element of the gradients; 0: no limit.", non_negative)
+    clip_norm: float = option(0.0, "Largest norm of the gradients; 0 for no limit.", non_negative)
+    clip_value: float = option(
+        0.0, "Largest element of the gradients; 0 for no limit.", non_negative
+    )
     validate_every: int = _progress(
-        0, "Steps between validations; 0: only at the end.", checks.count
+        0, "Steps between validations; 0 for one at the end only.", checks.count
     )
     checkpoint_every: int = _progress(
-        0, "Steps between checkpoints; 0: only at the end.", checks.count
+        0, "Steps between checkpoints; 0 for one at the end only.", checks.count
     )
     keep_best: int = _progress(
         0,
-        "Checkpoints of the best validations to keep, each in a file of its own.",
+        "Number of checkpoints of the best validations to keep, each in its own file.",
         checks.count,
     )
     log_every: int = _progress(10, "Steps between rows of the history.", checks.positive_int)
@@ -97,14 +99,15 @@ class TrainingOptions(RunOptions):
 
     seq_len: int = option(
         64,
-        "Characters of a sequence; gradients go back that far, the state goes on.",
+        "Length of a sequence; gradients do not reach beyond it, but the state is passed to the "
+        "next one.",
         checks.positive_int,
     )
     batch: int = option(
-        32, "Streams of the text that are read side by side.", checks.positive_int,
+        32, "Number of streams of the text that are read in parallel.", checks.positive_int,
         "--batch", "--batch-size",
     )  # fmt: skip
-    optimizer: str = option("adam", f"{', '.join(OPTIMIZERS)}.", one_of(OPTIMIZERS))
+    optimizer: str = option("adam", f"Optimiser: {', '.join(OPTIMIZERS)}.", one_of(OPTIMIZERS))
     optimizer_options: Mapping[str, Any] = option(
         dict,
         'Further arguments of the optimiser, such as {"momentum": 0.9}.',
@@ -112,25 +115,30 @@ class TrainingOptions(RunOptions):
         command_line=False,
     )
     learning_rate: float = option(
-        5e-3, "Learning rate at the start.", non_negative, "--learning-rate", "--lr"
+        5e-3, "Initial learning rate.", non_negative, "--learning-rate", "--lr"
     )
     schedule: str = option(
         "cosine",
-        f"How the learning rate falls over the run: {', '.join(SCHEDULES)}.",
+        f"How the learning rate decreases during the run: {', '.join(SCHEDULES)}.",
         one_of(SCHEDULES),
     )
     decay: float = option(
-        1.0, "Factor of the learning rate after each epoch, on top of the schedule.", fraction
+        1.0,
+        "Factor by which the learning rate is multiplied after each epoch, in addition to "
+        "the schedule.",
+        fraction,
     )
-    clip_norm: float = option(1.0, "Largest norm of the gradients; 0: no limit.", non_negative)
-    validation: float = option(0.05, "Part of the text, at its end, to validate on.", below_one)
+    clip_norm: float = option(1.0, "Largest norm of the gradients; 0 for no limit.", non_negative)
+    validation: float = option(0.05, "Fraction of the text, at its end, to validate on.", below_one)
     validate_every: int = _progress(
-        500, "Steps between validations; 0: only at the end.", checks.count
+        500, "Steps between validations; 0 for one at the end only.", checks.count
     )
-    sample_every: int = _progress(1000, "Steps between samples; 0: only at the end.", checks.count)
-    sample_length: int = _progress(300, "Characters of a sample; 0: no samples.", checks.count)
+    sample_every: int = _progress(
+        1000, "Steps between samples; 0 for one at the end only.", checks.count
+    )
+    sample_length: int = _progress(300, "Length of a sample; 0 for no samples.", checks.count)
     checkpoint_every: int = _progress(
-        1000, "Steps between checkpoints; 0: only at the end.", checks.count
+        1000, "Steps between checkpoints; 0 for one at the end only.", checks.count
     )
 
     def __post_init__(self) -> None:

@@ -136,4 +136,6 @@ def _parts(trainer: Trainer) -> Iterator[tuple[str, Any]]:
 def _check_options(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if name not in RESUME_OPTIONS and stored[name] != value:
-            raise ValueError(f"{name}: expected {stored[name]!r}, as it began, got {value!r}")
+            raise ValueError(
+                f"{name}: expected {stored[name]!r}, as when the run began, got {value!r}"
+            )

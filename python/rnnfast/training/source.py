@@ -73,8 +73,8 @@ class BatchSource:
         for i in range(self._skip):
             if next(self._iterator, self) is self:
                 raise ValueError(
-                    f"batches: expected those of the run that is resumed, which had {self._skip} "
-                    f"of this pass, got {i}"
+                    "batches: expected the batches of the run that is resumed, which has used "
+                    f"{self._skip} of this pass, got only {i}"
                 )
         self._skip = 0
 
@@ -85,7 +85,7 @@ class BatchSource:
             return
         if not self.taken:
             raise ValueError(
-                f"batches: expected at least one batch a pass, got none in pass {self.passes + 1}"
+                f"batches: expected at least one batch per pass, got none in pass {self.passes + 1}"
             )
         self.passes, self.taken = self.passes + 1, 0
 

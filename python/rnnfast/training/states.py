@@ -27,7 +27,7 @@ def flatten(state: Any, name: str, tensors: dict[str, NDArray[Any]]) -> Any:
     """
     if isinstance(state, Mapping):
         if not all(isinstance(key, str) for key in state):
-            raise TypeError(f"{name}: expected a dict with texts as keys, got {list(state)}")
+            raise TypeError(f"{name}: expected a dict with strings as keys, got {list(state)}")
         return {key: flatten(value, f"{name}.{key}", tensors) for key, value in state.items()}
     if isinstance(state, (list, tuple)):
         return [flatten(value, f"{name}.{i}", tensors) for i, value in enumerate(state)]
@@ -42,7 +42,7 @@ def flatten(state: Any, name: str, tensors: dict[str, NDArray[Any]]) -> Any:
         tensors[name] = to_host(state)
         return {_ARRAY: name}
     raise TypeError(
-        f"{name}: expected a state of dicts, lists, arrays, numbers, texts and None, got "
+        f"{name}: expected dicts, lists, arrays, numbers, strings and None, got "
         f"{type(state).__name__}"
     )
 

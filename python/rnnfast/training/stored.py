@@ -47,7 +47,7 @@ def check_same_text(path: AnyPath, checkpoint: Checkpoint, text: str) -> None:
         TextError: The text is a different one.
     """
     if text_digest(text) != checkpoint.training.get("text_sha256"):
-        raise TextError(f"{path}: was trained on another text than this")
+        raise TextError(f"{path}: was trained on a different text")
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def stored(path: AnyPath) -> Iterator[None]:
         OverflowError,
         RecursionError,
     ) as error:
-        raise CheckpointError(f"{path}: holds no run that can be resumed: {error}") from error
+        raise CheckpointError(f"{path}: contains no run that can be resumed: {error}") from error
 
 
 def part(tensors: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
@@ -87,7 +87,9 @@ def recurrent_state(
     """
     states = tuple(part(tensors, "training.state.").values())
     if len(states) not in (0, config.info.states):
-        raise ValueError(f"state: {len(states)} arrays are not those of {config.cell}")
+        raise ValueError(
+            f"state: expected the states of cell {config.cell!r}, got {len(states)} arrays"
+        )
     for array in states:
         shape = (config.num_layers, batch, config.hidden_size)
         checks.shape("state", array, shape, "(num_layers, batch, hidden_size)")

@@ -55,8 +55,8 @@ def _read_file(path: AnyPath, any_bytes: bool) -> str:
             data = file.read()
             if not data and stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
                 raise TextError(
-                    f"{path}: the pipe is empty, and no process writes to it: start the writer "
-                    f"first, or give <(cat {path}), which waits for it, or a file"
+                    f"{path}: the pipe is empty, and no process writes to it; start the writer "
+                    f"first, or use <(cat {path}), which waits for it, or a file"
                 )
         return data.decode("utf-8", "surrogateescape") if any_bytes else _decode(data)
     except OSError as error:
@@ -64,7 +64,7 @@ def _read_file(path: AnyPath, any_bytes: bool) -> str:
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise TextError(
-            f"{path}: not UTF-8: byte 0x{byte:02x} at offset {error.start} ({error.reason})"
+            f"{path}: is not UTF-8: byte 0x{byte:02x} at offset {error.start} ({error.reason})"
         ) from error
 
 
@@ -96,7 +96,9 @@ def stdlib_text(limit: int = STDLIB_CHARACTERS) -> str:
         if size >= limit:
             break
     if not parts:
-        raise TextError(f"{root}: no sources of the standard library here; name a text file")
+        raise TextError(
+            f"{root}: contains no source code of the standard library; name a text file"
+        )
     return "".join(parts)[:limit]
 
 

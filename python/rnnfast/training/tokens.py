@@ -112,7 +112,7 @@ class TokenVocabulary(Vocabulary):
         except UnicodeEncodeError as error:
             raise TextError(
                 f"text: character {text[error.start]!r} at position {error.start} is half of a "
-                "pair of surrogates, and has no tokens"
+                "surrogate pair, so it has no tokens"
             ) from error
         encoded = self.tokenizer.encode(text, add_special_tokens=False)
         return np.array(encoded.ids, np.int64)

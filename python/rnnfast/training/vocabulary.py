@@ -146,13 +146,13 @@ class ByteVocabulary(Vocabulary):
         except UnicodeEncodeError as error:
             raise TextError(
                 f"text: character {text[error.start]!r} at position {error.start} is half of a "
-                "pair of surrogates, and has no bytes"
+                "surrogate pair, so it has no bytes"
             ) from error
         return np.frombuffer(data, np.uint8).astype(np.int64)
 
 
 def _join(texts: Iterable[str]) -> str:
-    expected = "characters: expected a text, or several"
+    expected = "characters: expected a string, or several"
     try:
         listed = list(texts)
     except TypeError:
