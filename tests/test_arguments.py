@@ -46,7 +46,7 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "cell": (
         ValueError,
-        "cell: expected a name out of rnnfast.cells.ZOO, one that was registered, or a "
+        "cell: expected a name in rnnfast.cells.ZOO, one that was registered, or a "
         "rnnfast.Cell, got 'LSTM'; did you mean 'lstm' or",
         lambda: Recurrent("LSTM", I, H),
     ),
@@ -70,7 +70,7 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     "x size": (ValueError, "input_size = 4), got (5, 3, 7)", lambda: lstm()(zeros(T, B, 7))),
     "x complex": (
         TypeError,
-        "x: expected real numbers to convert to dtype float32, that of the weights, got complex128",
+        "x: expected real numbers to convert to dtype float32 (the weights'), got complex128",
         lambda: lstm()(zeros(T, B, I, dtype="complex")),
     ),
     "x index negative": (IndexError, "got -1", lambda: lstm()(np.full((T, B), -1))),
@@ -103,7 +103,7 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "state dtype": (
         TypeError,
-        "state: expected real numbers to convert to dtype float32, that of the weights, got object",
+        "state: expected real numbers to convert to dtype float32 (the weights'), got object",
         lambda: gru()(x(), zeros(1, B, H, dtype="object")),
     ),
     "lengths too long": (
@@ -212,7 +212,7 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "state_dict dtype": (
         TypeError,
-        "bias: expected an array of reals, got dtype int64",
+        "bias: expected an array of real numbers, got dtype int64",
         lambda: load(linear(), bias=np.zeros(H, "int64")),
     ),
     "generator state": (

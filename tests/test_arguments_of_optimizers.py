@@ -77,7 +77,7 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "nesterov": (
         ValueError,
-        "nesterov: expected momentum above 0 with it, got 0",
+        "nesterov: expected a momentum above 0, got 0",
         lambda: rnnfast.SGD(parameters(), nesterov=True),
     ),
     "optimiser state": (
@@ -226,7 +226,7 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "parameter gradient dtype": (
         TypeError,
-        "p.grad: expected float32, as of value, got float64",
+        "p.grad: expected float32, like value, got float64",
         lambda: rnnfast.Parameter("p", zeros(1), zeros(1, dtype="float64")),
     ),
     "parameter gradient shape": (
@@ -251,7 +251,7 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "gradient assigned None": (
         TypeError,
-        "weight.grad: expected an array of reals, got dtype object",
+        "weight.grad: expected an array of real numbers, got dtype object",
         lambda: setattr(linear().weight, "grad", None),
     ),
     "state dict type": (

@@ -158,7 +158,7 @@ def test_layer_norm_of_a_constant_row_is_its_bias() -> None:
         (lambda: rnnfast.LayerNorm(3)(reals(2, 4)), r"x: expected shape \(\.\.\., normalized_"),
         (lambda: rnnfast.Conv1d(3, 4, 0), "kernel_size: expected at least 1, got 0"),
         (lambda: rnnfast.Conv1d(3, 4, 2, padding="full"), "padding: expected one of same, causal"),
-        (lambda: rnnfast.Conv1d(3, 4, 2, 2, "same"), "expected a number or 'causal' for stride 2"),
+        (lambda: rnnfast.Conv1d(3, 4, 2, 2, "same"), "expected a number or 'causal' with stride 2"),
         (lambda: rnnfast.Conv1d(3, 4, 2, padding=-1), "padding: expected at least 0, got -1"),
         (lambda: rnnfast.Conv1d(3, 4, 2, dilation=0), "dilation: expected at least 1, got 0"),
         (lambda: rnnfast.Conv1d(3, 4, 2)(reals(5, 3)), r"x: expected shape \(T, B, C\), got"),
@@ -192,13 +192,11 @@ def test_arrays_and_layers_of_devices_are_refused(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(backends, "get", lambda name: Device if name == "cuda" else backends.CPU)
     for make in (lambda **o: rnnfast.LayerNorm(3, **o), lambda **o: rnnfast.Conv1d(3, 4, 2, **o)):
-        with pytest.raises(
-            ValueError, match=r"device: expected 'cpu', as .* runs on the CPU alone"
-        ):
+        with pytest.raises(ValueError, match=r"device: expected 'cpu', as .* runs only on the CPU"):
             make(device="cuda")
         assert make().device == "cpu"
     for layer in (rnnfast.Tanh(), rnnfast.Dropout(), rnnfast.MergeDirections(), rnnfast.Last()):
-        with pytest.raises(ValueError, match=r"x: expected an array of the CPU, as .* 'cuda'"):
+        with pytest.raises(ValueError, match=r"x: expected an array on the CPU, as .* 'cuda'"):
             layer(OnDevice())
 
 

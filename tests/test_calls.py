@@ -100,7 +100,7 @@ def test_backward_after_two_calls_says_that_it_cannot_tell_them_apart(kind: str)
     with pytest.raises(RuntimeError, match=r"got several, .* `call = layer.call\(x\)`"):
         layer.backward(np.ones_like(ya))
     assert not any(g.any() for g in taken(layer))
-    with pytest.raises(RuntimeError, match="none waits: there was none"):
+    with pytest.raises(RuntimeError, match="there is none: the layer has not been called"):
         layer.backward(np.ones_like(yb))
     assert_same(alone(layer, x(2), 3), alone(make(), x(2), 3))
 
@@ -268,7 +268,7 @@ def test_two_threads_in_the_backward_of_a_layer_are_told() -> None:
     inside = layer._differentiate
 
     def also_in_another(*args: Any) -> Any:
-        with pytest.raises(RuntimeError, match="one thread at a time in the backward of a layer"):
+        with pytest.raises(RuntimeError, match="one thread at a time, as backward adds"):
             second.backward(second.y)
         return inside(*args)
 
@@ -285,7 +285,7 @@ def test_a_copy_of_a_layer_has_no_calls_that_wait(kind: str, make_copy: Any) -> 
     layer = make()
     y = y_of(layer(x(1)))
     twin = make_copy(layer)
-    with pytest.raises(RuntimeError, match="none waits: there was none"):
+    with pytest.raises(RuntimeError, match="there is none: the layer has not been called"):
         twin.backward(y)
     assert_same(alone(twin, x(2), 1), alone(make(), x(2), 1))
     layer.backward(y)  # the layer's own call still waits
@@ -427,7 +427,7 @@ def test_a_change_of_y_by_who_does_not_know_that_it_is_read_only_is_noticed(
     dy = y.copy()
     memory = (ctypes.c_float * y.size).from_address(y.ctypes.data)
     np.frombuffer(memory, np.float32)[:] *= 0
-    with pytest.raises(RuntimeError, match=r"^y: expected the values .*change a copy of it"):
+    with pytest.raises(RuntimeError, match=r"^y: expected the values .*change a copy instead"):
         layer.backward(dy)
 
 
@@ -436,5 +436,7 @@ def test_a_backward_after_an_evaluation_hears_that_eval_ends_the_wait() -> None:
     y, _ = layer(x)
     layer.eval()
     layer.train()
-    with pytest.raises(RuntimeError, match=r"none waits: .* or `eval\(\)` or a call in evaluation"):
+    with pytest.raises(
+        RuntimeError, match=r"there is none: .* or `eval\(\)` or a call in evaluation"
+    ):
         layer.backward(y)

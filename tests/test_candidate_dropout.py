@@ -268,7 +268,7 @@ def test_equations_whose_candidates_differ_are_different_cells() -> None:
     ]
     assert not np.array_equal(*ys)
     assert rnnfast.register(mixer(), "mixer with a candidate") == "mixer with a candidate"
-    with pytest.raises(ValueError, match="name: expected one that no cell with other equations"):
+    with pytest.raises(ValueError, match="name: expected a name that is not taken by a cell"):
         rnnfast.register(mixer(marks="argument"), "mixer with a candidate")
 
 

@@ -76,7 +76,7 @@ def test_every_truncation_is_refused(good: bytes, tmp_path: Path) -> None:
     path = tmp_path / "short.safetensors"
     for length in {0, 1, 7, 8, 9, len(good) - 1, *range(10, len(good), 97)}:
         path.write_bytes(good[:length])
-        assert "not a checkpoint, or damaged" in refused(path)
+        assert "is not a checkpoint, or is damaged" in refused(path)
 
 
 def test_every_flipped_bit_is_refused(good: bytes, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_every_flipped_bit_is_refused(good: bytes, tmp_path: Path) -> None:
 def test_added_bytes_are_refused(good: bytes, tmp_path: Path) -> None:
     path = tmp_path / "long.safetensors"
     path.write_bytes(good + b"\0")
-    assert "not a checkpoint, or damaged" in refused(path)
+    assert "is not a checkpoint, or is damaged" in refused(path)
 
 
 def test_damage_that_the_format_cannot_see_is_told_by_the_checksum(
@@ -102,23 +102,23 @@ def test_damage_that_the_format_cannot_see_is_told_by_the_checksum(
 ) -> None:
     path = tmp_path / "last.safetensors"
     path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    assert refused(path) == "damaged: its contents do not match its checksum"
+    assert refused(path) == "is damaged: its contents do not match its checksum"
 
 
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "foreign"
     path.write_text("just a text, longer than a header's eight bytes\n")
-    assert refused(path).startswith("not a checkpoint, or damaged: no safetensors header")
+    assert refused(path).startswith("is not a checkpoint, or is damaged: no safetensors header")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("data.pkl", b"x" * 1000)
-    assert refused(path).startswith("not a checkpoint, or damaged: no safetensors header")
+    assert refused(path).startswith("is not a checkpoint, or is damaged: no safetensors header")
     safetensors.numpy.save_file({"weight": np.zeros(3)}, path)
     assert refused(path) == "not a checkpoint of an rnnfast language model"
     safetensors.numpy.save_file({"weight": np.zeros(3)}, path, metadata={"format": "pt"})
     assert refused(path) == "not a checkpoint of an rnnfast language model"
     header = b"[" * 50_000  # JSON nested too deeply for any parser
     path.write_bytes(len(header).to_bytes(8, "little") + header)
-    assert "not a checkpoint, or damaged" in refused(path)
+    assert "is not a checkpoint, or is damaged" in refused(path)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     save_checkpoint(path, Checkpoint({}))
     monkeypatch.undo()
     assert refused(path) == (
-        "checkpoint of format version 2, but this version of rnnfast reads version 1"
+        "a checkpoint in format version 2, but this version of rnnfast reads version 1"
     )
 
 
@@ -164,7 +164,7 @@ def test_a_checkpoint_without_a_model_is_refused(model: dict, tmp_path: Path) ->
     path = tmp_path / "odd.safetensors"
     tensors = CharLM(Vocabulary("ab"), CharLMConfig(hidden_size=4)).state_dict()
     save_checkpoint(path, Checkpoint(model, tensors=tensors))
-    with pytest.raises(CheckpointError, match="holds no model that can be built"):
+    with pytest.raises(CheckpointError, match="contains no model that can be built"):
         CharLM.load(path)
 
 
@@ -176,7 +176,7 @@ def test_a_model_that_is_not_finite_is_not_loaded(tmp_path: Path) -> None:
     save_checkpoint(path, saved)
     CharLM.load(path)
     tensors["head.bias"][0] = np.inf
-    with pytest.raises(CheckpointError, match=r"not written: head\.bias is not finite"):
+    with pytest.raises(CheckpointError, match=r"was not written, as head\.bias is not finite"):
         save_checkpoint(path, saved)
     with pytest.raises(CheckpointError, match=r"built: head\.bias is not finite"):
         CharLM.from_checkpoint(saved, path)
@@ -186,7 +186,7 @@ def test_a_file_of_terabytes_is_refused_before_it_is_read(good: bytes, tmp_path:
     path = tmp_path / "huge.safetensors"
     path.write_bytes(good)
     os.truncate(path, 2**43)  # sparse, so it takes no disk space
-    assert "reading it takes 16,384.0 GiB of memory, and this machine has" in refused(path)
+    assert "reading it takes 16,384.0 GiB of memory, but this machine has" in refused(path)
 
 
 def test_a_write_that_fails_leaves_the_old_file(

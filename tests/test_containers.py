@@ -228,5 +228,5 @@ def test_lengths_that_nothing_takes_are_refused() -> None:
 
 def test_a_model_cannot_hold_itself() -> None:
     model = rnnfast.Sequential(rnnfast.Tanh())
-    with pytest.raises(ValueError, match="expected a module that does not hold the one"):
+    with pytest.raises(ValueError, match="expected a module that does not contain the"):
         model.append(rnnfast.Residual(model))

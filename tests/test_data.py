@@ -59,7 +59,7 @@ def test_every_window_that_fits_is_there(steps: int, stride: int) -> None:
 def test_windows_refuse(arguments: tuple[Any, ...], error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         data.windows(*arguments)
-    with pytest.raises(ValueError, match="targets: expected 9 steps, as of series, got 8"):
+    with pytest.raises(ValueError, match="targets: expected 9 steps, as in series, got 8"):
         data.windows(np.zeros(9), 2, targets=np.zeros(8))
 
 
@@ -91,7 +91,11 @@ def test_batches_hold_each_item_once_a_pass() -> None:
     [
         ((), {}, "arrays: expected at least one, got none"),
         ((np.zeros(3), np.zeros(4)), {}, r"arrays\[1\]: expected 3 items along axis 0, .* got 4"),
-        ((np.zeros(3),), {"axis": 1}, r"arrays\[0\]: expected an axis 1, got shape \(3,\)"),
+        (
+            (np.zeros(3),),
+            {"axis": 1},
+            r"arrays\[0\]: expected an array with axis 1, got shape \(3,\)",
+        ),
         ((np.zeros(0),), {}, "arrays: expected at least 1 items, got 0"),
         ((np.zeros(1),), {"drop_last": True}, "arrays: expected at least 2 items, got 1"),
         ((np.zeros(1),), {"batch_size": 0}, "batch_size: expected at least 1, got 0"),
@@ -146,7 +150,7 @@ def test_buckets_have_targets_of_sequences_and_an_order_by_length() -> None:
         ([], None, "sequences: expected at least one, got none"),
         ([np.zeros((3, 2)), np.zeros((3, 1))], None, r"sequences\[1\]: expected float64 of shape"),
         ([np.zeros((3, 2)), np.zeros((0, 2))], None, r"sequences\[1\]: expected at least one step"),
-        ([np.zeros(3)] * 2, [1], "targets: expected 2, one a sequence, got 1"),
+        ([np.zeros(3)] * 2, [1], "targets: expected 2, one per sequence, got 1"),
         ([np.zeros(3)] * 2, [np.zeros(1), np.zeros(2)], r"got shapes \(1,\) and \(2,\)"),
     ],
 )
@@ -265,7 +269,7 @@ def test_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="end: expected at most 3, got 4"):
         text.streams(1, 1, end=4)
     (tmp_path / "short").write_bytes(b"a")
-    with pytest.raises(OSError, match="short: ends at byte 1 of 3"):
+    with pytest.raises(OSError, match=r"short: expected 3 bytes, .* it ends after 1"):
         text[:]
 
 

@@ -124,7 +124,7 @@ def test_a_claim_ends_with_its_run(tmp_path: Path) -> None:
             assert target == path.resolve()
             _files.replace(path, b"data")
             assert hidden(tmp_path) == [".file.lock"]
-            with pytest.raises(OSError, match="another run writes to it"), _files.claim(path):
+            with pytest.raises(OSError, match="another run is writing to it"), _files.claim(path):
                 pass
         assert hidden(tmp_path) == []
 

@@ -157,9 +157,9 @@ def test_quantiles_that_cross_are_put_in_order() -> None:
         ({}, WAVE[:17], r"y: expected at least window \+ horizon = 18 steps, got 17"),
         ({"horizon": 0}, WAVE, "horizon: expected"),
         ({"window": 0}, WAVE, "window: expected"),
-        ({"quantiles": (0.5, 0.1)}, WAVE, "quantiles: expected rising numbers between 0 and 1"),
-        ({"quantiles": (0.0, 0.5)}, WAVE, "quantiles: expected rising numbers between 0 and 1"),
-        ({"quantiles": ()}, WAVE, "quantiles: expected rising numbers between 0 and 1"),
+        ({"quantiles": (0.5, 0.1)}, WAVE, "quantiles: expected increasing numbers between 0 and 1"),
+        ({"quantiles": (0.0, 0.5)}, WAVE, "quantiles: expected increasing numbers between 0 and 1"),
+        ({"quantiles": ()}, WAVE, "quantiles: expected increasing numbers between 0 and 1"),
         ({"loss": "cubic"}, WAVE, "loss: expected one of squared_error"),
         ({}, np.where(STEPS == 9, np.nan, WAVE), "Input y contains NaN"),
         ({"early_stopping": True, "validation_fraction": 1.0}, WAVE, "validation_fraction: exp"),
@@ -176,13 +176,15 @@ def test_horizons_and_covariates_that_do_not_fit_are_named() -> None:
     model = Forecaster(**QUICK).fit(WAVE, told)
     with pytest.raises(ValueError, match="horizon: expected"):
         model.predict(7, told[:7])
-    with pytest.raises(ValueError, match=r"X: expected shape \(6, 2\), as fit had .* got None"):
+    with pytest.raises(
+        ValueError, match=r"X: expected shape \(6, 2\), like the covariates of fit, got None"
+    ):
         model.predict()
-    with pytest.raises(ValueError, match="X: expected 3 rows, one a step, got 2"):
+    with pytest.raises(ValueError, match="X: expected 3 rows, one per step, got 2"):
         model.predict(3, told[:2])
     with pytest.raises(ValueError, match=r"X: expected shape \(3, 2\).* got shape \(3, 1\)"):
         model.predict(X=told[:3, :1])
-    with pytest.raises(ValueError, match=r"X: expected 260 rows, one a step, got 259"):
+    with pytest.raises(ValueError, match=r"X: expected 260 rows, one per step, got 259"):
         model.fit(WAVE, told[1:])
     with pytest.raises(ValueError, match="X: expected None"):
         Forecaster(**QUICK).fit(WAVE).predict(X=told[:3])

@@ -194,12 +194,20 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         TypeError,
         "parameter: expected a Parameter or an arr",
     ),
-    "integers": (lambda: init.zeros_(np.zeros(2, int)), TypeError, "expected an array of reals"),
+    "integers": (
+        lambda: init.zeros_(np.zeros(2, int)),
+        TypeError,
+        "expected an array of real numbers",
+    ),
     "bounds": (lambda: init.uniform_(np.zeros(2), 1, 0), ValueError, "b: expected at least 1"),
     "infinite": (lambda: init.uniform_(np.zeros(2), 0, np.inf), ValueError, "b: expected"),
     "std": (lambda: init.normal_(np.zeros(2), 0, -1), ValueError, "std: expected at least 0"),
-    "vector": (lambda: init.orthogonal_(np.zeros(2)), ValueError, "expected a matrix"),
-    "empty": (lambda: init.glorot_uniform_(np.zeros((0, 2))), ValueError, "that is not empty"),
+    "vector": (lambda: init.orthogonal_(np.zeros(2)), ValueError, "expected a non-empty matrix"),
+    "empty": (
+        lambda: init.glorot_uniform_(np.zeros((0, 2))),
+        ValueError,
+        "expected a non-empty matrix",
+    ),
     "gates": (
         lambda: init.identity_(np.zeros((5, 2)), gates=2),
         ValueError,
@@ -219,7 +227,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "no bias": (
         lambda: init.chrono_(rnnfast.GRU(2, 2, bias=False), 9),
         ValueError,
-        "layer: expected one with biases, got bias=False",
+        "layer: expected a layer with biases, got bias=False",
     ),
     "t_max": (
         lambda: init.chrono_(rnnfast.GRU(2, 2), 1.5),
@@ -246,7 +254,9 @@ def test_read_only_parameters_are_refused() -> None:
         lambda: init.chrono_(layer, 9),
     ]
     for call in calls:
-        with pytest.raises(ValueError, match=r"switch to training first, `layer\.train\(\)`"):
+        with pytest.raises(
+            ValueError, match=r"switch to training mode first, with `layer\.train\(\)`"
+        ):
             call()
     frozen = np.zeros(3)
     frozen.flags.writeable = False

@@ -156,7 +156,7 @@ def test_keras_errors() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             rnnfast.load_keras_weights(layer, weights, keras_config("gru"))
-    with pytest.raises(TypeError, match="expected an array of reals, got dtype int64"):
+    with pytest.raises(TypeError, match="expected an array of real numbers, got dtype int64"):
         rnnfast.load_keras_weights(
             layer, [kernel, recurrent_kernel.astype(int), bias], keras_config("gru")
         )
@@ -179,7 +179,9 @@ def test_keras_has_no_place_for_a_learned_state() -> None:
         lambda: rnnfast.to_keras_weights(layer),
         lambda: rnnfast.load_keras_weights(layer, weights),
     ):
-        with pytest.raises(ValueError, match=r"layer: expected one without learn_state, as Keras"):
+        with pytest.raises(
+            ValueError, match=r"layer: expected a layer without learn_state, as Keras"
+        ):
             call()
 
 
@@ -205,18 +207,18 @@ def test_keras_has_no_place_for_a_learned_state() -> None:
         ("lstm", keras_config("lstm", bias=False),
          "layer: expected bias = False, as config has use_bias=False, got True"),
         ("lstm", keras_config("lstm", go_backwards=True),
-         "config: expected go_backwards=False, got True: .* x"),
+         "config: expected go_backwards=False, got True; .* x"),
         ("lstm", keras_bidirectional(keras_config("lstm")),
          "layer: expected bidirectional = True, as config has Bidirectional=True, got False"),
         ("lstm", {"class_name": "ConvLSTM2D", "config": keras_config("lstm")},
-         "config: expected that of SimpleRNN, LSTM, GRU of Keras 2 or 3.*, got ConvLSTM2D"),
+         "config: expected the config of SimpleRNN, LSTM, GRU of Keras 2 or 3.*, got ConvLSTM2D"),
         ("lstm", {"class_name": "Dense", "config": {"units": 7}}, "got Dense"),
         ("lstm", {"output_dim": 7, "inner_activation": "hard_sigmoid"}, "got one without units"),
         ("lstm", keras_config("lstm", activation={"class_name": "function", "config": "gelu"}),
          "config: expected activation 'tanh', got 'gelu'"),
         ("lstm", keras_config("lstm", activation={"value": ["4wEA"]}),
-         "config: expected activation 'tanh', got 'a function of its own"),
-        ("lstm", [keras_config("lstm")] * 2, "config: expected one for each .* = 1, got 2"),
+         "config: expected activation 'tanh', got 'a custom function"),
+        ("lstm", [keras_config("lstm")] * 2, "config: expected one for each .* = 1 layers, got 2"),
     ],
     ids=lambda value: value if isinstance(value, str) and " " not in value else "",
 )  # fmt: skip
@@ -282,7 +284,7 @@ def test_keras_options_of_training_are_not_taken_over() -> None:
     layer, weights = rnnfast.LSTM(5, 7), keras_weights("lstm", 1, 1, bias=True)
     with pytest.warns(
         UserWarning,
-        match=r"config has dropout=0\.5, which acts in training only .* input_dropout=0\.5 has",
+        match=r"dropout=0\.5, which acts only in training .* input_dropout=0\.5 is equiv",
     ):
         rnnfast.load_keras_weights(layer, weights, keras_config("lstm", dropout=0.5))
     same = rnnfast.LSTM(5, 7, input_dropout=0.5, recurrent_dropout=0.1)
@@ -301,7 +303,7 @@ def test_keras_options_of_training_are_not_taken_over() -> None:
 )
 def test_keras_arrays_by_themselves_warn_of_what_is_assumed(cell: str, assumed: str) -> None:
     layer = rnnfast.Recurrent(cell, 5, 7)
-    with pytest.warns(UserWarning, match=f"Keras's layer is assumed to have .*{assumed}"):
+    with pytest.warns(UserWarning, match=f"the Keras layer is assumed to have .*{assumed}"):
         rnnfast.load_keras_weights(layer, keras_weights(cell, 1, 1, bias=True))
 
 
@@ -310,7 +312,7 @@ def test_a_path_or_a_layer_instead_of_weights_says_what_to_give(tmp_path: Path) 
     for path in ("m.keras", "m.h5", tmp_path / "m.keras"):
         with pytest.raises(
             TypeError,
-            match=r"weights: .* got the path .*load_model\(path\), and give keras_layer\.",
+            match=r"weights: .* got the path .*load_model\(path\), and pass, .*, keras_layer\.",
         ):
             rnnfast.load_keras_weights(layer, path)  # type: ignore[arg-type]
     both = rnnfast.LSTM(5, 7, bidirectional=True)

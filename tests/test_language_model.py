@@ -143,7 +143,7 @@ def test_arguments_of_the_wrong_type_are_named() -> None:
         ({"embedding_size": -1}, "embedding_size: expected at least 0, got -1"),
         ({"dtype": "float16"}, "dtype: expected one of float32, float64, got 'float16'"),
         ({"precision": "half"}, "precision: expected one of full, bfloat16, got 'half'"),
-        ({"dropout": 0.5}, "dropout: acts between recurrent layers"),
+        ({"dropout": 0.5}, "dropout: expected 0 with num_layers = 1"),
         ({"dropout": 1.0, "num_layers": 2}, "dropout: expected"),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_configuration_knows_how_many_parameters_a_model_has(
 def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_made() -> None:
     for sizes in ({"hidden_size": 99_999_999_999}, {"num_layers": 10**15}, {"hidden_size": 10**30}):
         with pytest.raises(
-            ValueError, match=r"hidden_size, .* parameters; .* GiB of memory, and this"
+            ValueError, match=r"hidden_size, .* parameters, .* GiB of memory, but this"
         ):
             CharLM(VOCABULARY, CharLMConfig(**sizes))
 

@@ -118,19 +118,19 @@ def test_an_attribute_cannot_take_the_name_of_a_method(name: str) -> None:
 def test_a_list_or_a_model_that_holds_itself_is_refused() -> None:
     model, inner, items = Module(), Module(), []
     items.append(items)
-    with pytest.raises(ValueError, match=r"items\.0: expected a list not inside itself"):
+    with pytest.raises(ValueError, match=r"items\.0: expected a list that does not contain itself"):
         model.items = items
-    with pytest.raises(ValueError, match="me: expected a module that does not hold the one"):
+    with pytest.raises(ValueError, match="me: expected a module that does not contain the one"):
         model.me = model
     model.inner = [inner]
-    with pytest.raises(ValueError, match="outer: expected a module that does not hold the one"):
+    with pytest.raises(ValueError, match="outer: expected a module that does not contain the one"):
         inner.outer = model
     inner.parts = []
     inner.parts.append(model)
     inner.layer = Linear(2, 2)
     assert len(list(model.parameters())) == 2
     for use in (model.train, model.eval, lambda: repr(model)):
-        with pytest.raises(ValueError, match=r"inner\.0: expected a module that does not hold"):
+        with pytest.raises(ValueError, match=r"inner\.0: expected a module that does not contain"):
             use()
 
 

@@ -98,7 +98,7 @@ def test_a_state_of_no_reals_is_refused_whole(values: Any) -> None:
     optimizer = rnnfast.SGD([rnnfast.Parameter("p", zeros, zeros.copy())], lr=0.1, momentum=0.9)
     state = optimizer.state_dict()
     (name,) = state["buffers"]
-    with pytest.raises(TypeError, match=rf"{name}: expected an array of reals, got dtype"):
+    with pytest.raises(TypeError, match=rf"{name}: expected an array of real numbers, got dtype"):
         optimizer.load_state_dict({**state, "lr": 1.0, "buffers": {name: values}})
     assert optimizer.lr == 0.1
 

@@ -106,7 +106,7 @@ DAMAGES: dict[str, tuple[Callable[[Any], Any], str]] = {
         "'__import__' is no operation",
     ),
     "a cycle": (lambda g: g | {"nodes": [["tanh", 0], *g["nodes"][1:]]}, "expected an integer in"),
-    "other weights": (lambda _: small("mgu").describe()["cell"], "its tensors hold"),
+    "other weights": (lambda _: small("mgu").describe()["cell"], "its tensors contain"),
     "too much": (lambda g: g | {"gates": 33}, r"gates: expected an integer in \[1, 33\), got 33"),
 }
 
@@ -121,7 +121,7 @@ def test_damaged_equations_are_refused(what: str, tmp_path: Path) -> None:
     save_checkpoint(path, checkpoint)
     with pytest.raises(CheckpointError, match=message) as caught:
         CharLM.load(path)
-    assert str(caught.value).startswith(f"{path}: holds no model that can be built: ")
+    assert str(caught.value).startswith(f"{path}: contains no model that can be built: ")
 
 
 def test_a_cell_that_reads_its_input_needs_vectors_of_the_state_s_size() -> None:
@@ -190,7 +190,7 @@ def test_the_command_says_what_is_wrong_with_a_file(capsys: Capture) -> None:
         "syntax.py:mine": "cell: syntax.py, line 2: SyntaxError: invalid syntax",
         "mine.txt:mine": "cell: expected a file that ends in .py, got mine.txt",
         "branch.py:mine": "branch.py, line 10: the truth of a value: a step is traced once",
-        "msu": "cell: expected a name out of rnnfast.cells.ZOO, one that was registered, or a",
+        "msu": "cell: expected a name in rnnfast.cells.ZOO, one that was registered, or a",
     }.items():
         got = refused(train(capsys, "text.txt", "--cell", cell))
         assert message in got

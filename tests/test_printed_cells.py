@@ -124,5 +124,5 @@ def test_cells_of_the_same_equations_are_one_type() -> None:
 
 
 def test_norms_are_refused() -> None:
-    with pytest.raises(traced.CellError, match="normalises over the units runs on the CPU alone"):
+    with pytest.raises(traced.CellError, match="normalises over the units runs only on the CPU"):
         header(traced.compile(ZOO["layer_norm_lstm"]))

@@ -205,7 +205,7 @@ def test_a_name_of_a_cell_with_other_equations_is_refused() -> None:
     config = layer.get_config()
     (graph,) = config["cells"].values()
     config["cells"] = {"gru": graph}
-    with pytest.raises(ValueError, match="expected one that no cell with other equations has"):
+    with pytest.raises(ValueError, match="expected a name that is not taken by a cell"):
         Module.from_config(config)
 
 
@@ -290,9 +290,9 @@ def test_damaged_and_foreign_files(tmp_path: Path) -> None:
     tagger().save(path)
     good = path.read_bytes()
     path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    assert refused(path) == "damaged: its contents do not match its checksum"
+    assert refused(path) == "is damaged: its contents do not match its checksum"
     path.write_bytes(good.replace(b"rnnfast:Linear", b"rnnfast:Linfar", 1))
-    assert refused(path) == "damaged: its contents do not match its checksum"
+    assert refused(path) == "is damaged: its contents do not match its checksum"
     for end in range(0, len(good), 97):
         path.write_bytes(good[:end])
         assert refused(path).startswith("not a model file, or damaged")
@@ -307,7 +307,7 @@ def test_damaged_and_foreign_files(tmp_path: Path) -> None:
 def test_another_class_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m"
     rnnfast.GRU(2, 3).save(path)
-    no = "holds no model that can be built: "
+    no = "contains no model that can be built: "
     assert refused(path, rnnfast.LSTM) == f"{no}class: expected LSTM, got GRU"
     assert refused(path, Tagger) == f"{no}class: expected Tagger, got GRU"
     assert isinstance(rnnfast.Recurrent.load(path), rnnfast.GRU)
@@ -325,7 +325,7 @@ def rewritten(module: Module, path: Path, change: Callable[[dict[str, Any]], Non
 
 
 def test_missing_and_surplus_parameters(tmp_path: Path) -> None:
-    path, no = tmp_path / "m", "holds no model that can be built: state_dict: "
+    path, no = tmp_path / "m", "contains no model that can be built: state_dict: "
     rewritten(Linear(2, 3), path, lambda f: f["tensors"].pop("bias"))
     assert refused(path) == f"{no}missing 'bias'"
     rewritten(Linear(2, 3), path, lambda f: f["tensors"].update(more=np.zeros(1)))
@@ -358,7 +358,10 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "self": (edit(*LAST, "arguments", "self", value=1), "Holder: .* constructor, got self"),
     "missing": (edit(*LAST, "arguments", value={}), "missing 1 required positional argument"),
     "arguments": (edit(*LAST, "arguments", value=[]), "attribute|list"),
-    "itself": (edit(*LAST, "arguments", "layers", value=[{"module": 2}]), "of one before, got 2"),
+    "itself": (
+        edit(*LAST, "arguments", "layers", value=[{"module": 2}]),
+        "position of an earlier module, got 2",
+    ),
     "negative": (edit(*LAST, "arguments", "layers", value=[{"module": -1}]), "before, got -1"),
     "kind": (edit(*LAST, "arguments", "layers", value={"eval": "1"}), "expected one of cell, dict"),
     "two kinds": (
@@ -389,7 +392,7 @@ def test_a_description_that_is_wrong_is_refused(name: str, tmp_path: Path) -> No
     change, message = WRONG[name]
     path = tmp_path / "m"
     rewritten(Holder([Linear(2, 2), rnnfast.GRU(2, 2)]), path, change)
-    with pytest.raises(CheckpointError, match=f"holds no model that can be built: .*{message}"):
+    with pytest.raises(CheckpointError, match=f"contains no model that can be built: .*{message}"):
         Module.load(path)
 
 
@@ -418,7 +421,7 @@ def test_a_class_of_a_script_is_found_by_its_name_alone(tmp_path: Path) -> None:
 def test_names_of_methods_are_not_for_attributes() -> None:
     model = Module()
     for name in ("save", "load", "freeze", "get_config"):
-        with pytest.raises(ValueError, match=f"{name}: expected another name for an attribute"):
+        with pytest.raises(ValueError, match=f"{name}: expected another name for the attribute"):
             setattr(model, name, 1)
 
 

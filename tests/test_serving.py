@@ -211,17 +211,17 @@ def test_a_session_closed_while_its_step_waits(pool: rnnfast.StreamPool, x: NDAr
     one.close()
     two.close()
     thread.join(30)
-    assert "closed while the step waited" in str(thread_error)
+    assert "closed while the step was waiting" in str(thread_error)
     for future in (waits, other):
-        with pytest.raises(RuntimeError, match="the session was closed while the step waited"):
+        with pytest.raises(RuntimeError, match="the session was closed while the step was waiting"):
             future.result(30)
     assert pool.stats().sessions == 1  # its step is still running
     gate.open.set()
     assert taken.result(30).shape == (H,)
     for call in (one.step, lambda row: pool.submit(one, row)):
-        with pytest.raises(RuntimeError, match="session: expected an open one"):
+        with pytest.raises(RuntimeError, match="session: expected an open session"):
             call(x[0, 0])
-    with pytest.raises(RuntimeError, match="session: expected an open one"):
+    with pytest.raises(RuntimeError, match="session: expected an open session"):
         one.take()
     rest = [pool.open() for _ in range(N)]  # all places are free again
     assert len({session._row for session in rest}) == N
@@ -259,7 +259,7 @@ def test_a_pool_that_is_closed(layer: rnnfast.GRU, x: NDArray) -> None:
     waits = pool.submit(session, x[1, 0])
     closing = threading.Thread(target=pool.close)
     closing.start()
-    with pytest.raises(RuntimeError, match="the pool was closed while the step waited"):
+    with pytest.raises(RuntimeError, match="the pool was closed while the step was waiting"):
         waits.result(30)
     gate.open.set()
     assert taken.result(30).shape == (H,)
@@ -268,7 +268,7 @@ def test_a_pool_that_is_closed(layer: rnnfast.GRU, x: NDArray) -> None:
     pool.close()
     session.close()
     for call in (pool.open, lambda: session.step(x[0, 0])):
-        with pytest.raises(RuntimeError, match="expected an open one"):
+        with pytest.raises(RuntimeError, match="pool: expected an open pool"):
             call()
 
 
@@ -282,7 +282,7 @@ def test_sessions_move_between_pools(layer: rnnfast.GRU, x: NDArray) -> None:
             one.open()
         moved = two.open(session.take())
         np.testing.assert_array_equal(np.stack([moved.step(step) for step in x[5:, 0]]), y[5:, 0])
-        with pytest.raises(ValueError, match="session: expected one of this pool"):
+        with pytest.raises(ValueError, match="session: expected a session of this pool"):
             two.submit(session, x[0, 0])
         stream = layer.stream(2)
         with pytest.raises(ValueError, match="expected 1 sequences, got 2"):

@@ -154,13 +154,13 @@ def test_parameters_out_of_range_are_named(options: dict[str, Any], message: str
 def test_sequences_that_do_not_fit_are_named() -> None:
     model = RecurrentRegressor(**QUICK)
     with pytest.raises(
-        ValueError, match=r"X\[1\]: expected 2 features a step, as of X\[0\], got 3"
+        ValueError, match=r"X\[1\]: expected 2 features per step, as in X\[0\], got 3"
     ):
         model.fit([np.ones((4, 2)), np.ones((5, 3))], [1, 2])
     with pytest.raises(ValueError, match=r"Input X\[1\] contains NaN"):
         model.fit([np.ones(4), np.full(5, np.nan)], [1, 2])
     model.fit(X[:, :, None], SUMS)
-    with pytest.raises(ValueError, match="X: expected 1 features a step, as in fit, got 2"):
+    with pytest.raises(ValueError, match="X: expected 1 features per step, as in fit, got 2"):
         model.predict(np.ones((2, 5, 2)))
     with pytest.raises(ValueError, match="y: expected at least two classes, got 1 class"):
         RecurrentClassifier(**QUICK).fit(X, np.ones(60))

@@ -134,11 +134,15 @@ def test_packed_weights_must_fit() -> None:
     d = cases.make_data(case)
     weights = [functional.Weights(*w) for w in d.weights]
     packed = functional.pack("lstm", weights)
-    with pytest.raises(ValueError, match=r"expected packed ones of .* \('peephole_lstm', 1, False"):
+    with pytest.raises(
+        ValueError, match=r"expected weights packed for .* \('peephole_lstm', 1, False"
+    ):
         functional.forward("peephole_lstm", d.x, packed)
-    with pytest.raises(ValueError, match="expected arrays when training, got packed weights"):
+    with pytest.raises(
+        ValueError, match="weights: expected arrays, as packed weights cannot be trained"
+    ):
         functional.forward("lstm", d.x, packed, training=True)
-    with pytest.raises(ValueError, match="expected packed ones of"):
+    with pytest.raises(ValueError, match="expected weights packed for"):
         functional.forward("lstm", d.x, packed, precision="bfloat16")
     with pytest.raises(TypeError, match="x: expected real numbers to convert to dtype float32"):
         functional.forward("lstm", d.x.astype("complex64"), packed)
@@ -255,7 +259,7 @@ def test_streams_begin_with_zeros_and_keep_their_weights_and_state() -> None:
 
 def test_streams_refuse() -> None:
     layer = rnnfast.GRU(3, 5)
-    with pytest.raises(ValueError, match="expected a layer of one direction"):
+    with pytest.raises(ValueError, match="expected a layer with one direction"):
         rnnfast.GRU(3, 5, bidirectional=True).stream()
     with pytest.raises(ValueError, match="batch: expected at least 1, got 0"):
         layer.stream(0)

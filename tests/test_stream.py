@@ -122,17 +122,25 @@ def test_language_models_step_with_the_bits_of_whole_texts(embedding_size: int) 
 def test_models_that_cannot_go_step_by_step_say_why() -> None:
     gru, linear = rnnfast.GRU(I, H), rnnfast.Linear(H, 2)
     cases: list[tuple[tuple[Any, ...], type[Exception], str]] = [
-        ((rnnfast.GRU(I, H, bidirectional=True),), ValueError, "expected a layer of one direction"),
+        (
+            (rnnfast.GRU(I, H, bidirectional=True),),
+            ValueError,
+            "expected a layer with one direction",
+        ),
         ((gru, rnnfast.Last()), ValueError, "can go step by step, got Last"),
         ((rnnfast.MergeDirections(),), ValueError, "can go step by step, got MergeDirections"),
         ((gru, rnnfast.MeanPool()), ValueError, "can go step by step, got MeanPool"),
         ((rnnfast.Conv1d(I, H, 3), gru), ValueError, "padding='causal'"),
         ((rnnfast.Conv1d(I, H, 3, padding="same"),), ValueError, "padding='causal'"),
         ((rnnfast.Conv1d(I, H, 3, 2, padding="causal"),), ValueError, "stride 1"),
-        ((gru, rnnfast.Linear(H + 1, 2)), ValueError, f"layer 1 to take the {H} values"),
+        (
+            (gru, rnnfast.Linear(H + 1, 2)),
+            ValueError,
+            f"layer 1 to take the {H} outputs of the previous",
+        ),
         ((linear, rnnfast.Embedding(4, 2)), ValueError, "embedding to be the first layer"),
         ((gru, rnnfast.Linear(H, 2, dtype="f8")), TypeError, "one dtype, got float32 and float64"),
-        ((rnnfast.Residual(linear),), ValueError, f"the {H} values that it takes, got 2"),
+        ((rnnfast.Residual(linear),), ValueError, f"as many outputs as inputs, {H}, got 2"),
         ((rnnfast.Tanh(),), ValueError, "a layer that has weights"),
         ((), ValueError, "a layer that has weights"),
     ]
@@ -240,15 +248,15 @@ def test_states_are_read_and_set_in_the_shapes_of_the_layer() -> None:
     model.state = ((h, c), np.ones((1, B, 3), "f4"))
     assert (model.state[1] == 1).all()
     np.testing.assert_array_equal(model.state[0][1], c)
-    with pytest.raises(TypeError, match="expected a tuple of 2, the states of each recurrent"):
+    with pytest.raises(TypeError, match="expected a tuple of 2, the state of each recurrent"):
         model.state = (h, c, c)
 
 
 def test_put_refuses_states_of_others() -> None:
     stream = layer_of("lstm").stream(3)
-    with pytest.raises(ValueError, match="expected that of a stream of"):
+    with pytest.raises(ValueError, match="expected the state of a stream with"):
         stream.put(layer_of("gru").stream(3).take())
-    with pytest.raises(ValueError, match="expected that of a stream of"):
+    with pytest.raises(ValueError, match="expected the state of a stream with"):
         stream.put(layer_of("lstm", dtype="f8").stream(3).take())
     with pytest.raises(ValueError, match="state: expected 3 sequences, got 2"):
         stream.put(stream.take([0, 1]))
@@ -414,7 +422,7 @@ def test_the_input_of_a_model_is_checked() -> None:
     with pytest.raises(ValueError, match=r"expected shape \(batch, input_size\) = \(2, 6\), got"):
         of_values(np.zeros(2, int))
     residual = rnnfast.Sequential(rnnfast.Residual(rnnfast.GRU(I, I))).stream(2)
-    with pytest.raises(ValueError, match="x: expected real numbers, as the model adds them"):
+    with pytest.raises(ValueError, match="x: expected real numbers, as a residual layer adds them"):
         residual(np.zeros(2, int))
 
 
@@ -436,7 +444,7 @@ def test_one_thread_at_a_time_takes_steps() -> None:
             thread.join()
         if refused:
             break
-    assert "expected one thread at a time in the steps of a stream" in str(refused[0])
+    assert "stream: expected one thread at a time" in str(refused[0])
     assert stream(x).shape == (64, 300)
 
 

@@ -229,5 +229,5 @@ def test_arrays_over_tensors_refuse_what_is_not_there() -> None:
     torch.from_dlpack(used)
     with pytest.raises(ValueError, match="capsule: expected one named dltensor"):
         _core.array_of_dlpack(used)
-    with pytest.raises(TypeError, match="of a type that NumPy has"):
+    with pytest.raises(TypeError, match="a tensor whose type NumPy has"):
         _core.array_of_dlpack(to_dlpack(torch.ones(2, dtype=torch.bfloat16)))

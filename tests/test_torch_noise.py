@@ -141,7 +141,7 @@ def test_what_the_engine_does_not_compute_is_refused() -> None:
         fast.GRU(I, H, input_dropout="0.1")
     half = fast.GRU(I, H, recurrent_dropout=0.5, dtype=torch.float16)
     x = torch.randn(T, B, I, dtype=torch.float16)
-    with pytest.raises(ValueError, match=r"zoneout, .*: expected 0 for what PyTorch computes"):
+    with pytest.raises(ValueError, match=r"zoneout, .*: expected 0 where PyTorch computes"):
         half(x)
     half.eval()(x)  # without dropout it matches torch.nn
     with pytest.raises(RuntimeError, match=r"input\.size"):

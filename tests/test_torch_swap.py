@@ -91,7 +91,9 @@ def test_a_layer_itself_and_layers_that_were_always_ours() -> None:
     layer = nn.LSTM(3, 4)
     assert fast.report(fast.accelerate(layer)).fast == {"": "rnnfast.torch.LSTM"}
     assert isinstance(layer, fast.LSTM)
-    assert "the model: left, not accelerated yet" in str(fast.report(fast.restore(layer)))
+    assert "the model: left to PyTorch: not accelerated yet" in str(
+        fast.report(fast.restore(layer))
+    )
     assert type(layer) is nn.LSTM
     model = nn.ModuleList([fast.GRU(3, 4), fast.Recurrent("nas", 3, 4)])
     report = fast.report(fast.restore(model))
@@ -118,9 +120,9 @@ def test_parametrized_layers() -> None:
 def test_a_forward_of_its_own_stays() -> None:
     layer = nn.GRU(3, 4)
     layer.forward = lambda x: x
-    with pytest.warns(UserWarning, match="the model is left, it has a forward of its own"):
+    with pytest.warns(UserWarning, match="the model is left to PyTorch: it has its own forward"):
         fast.accelerate(layer)
-    assert fast.report(layer).left == {"": "it has a forward of its own"}
+    assert fast.report(layer).left == {"": "it has its own forward"}
     assert type(layer) is nn.GRU
 
 
@@ -187,5 +189,5 @@ def test_accelerated_models_go_to_onnx_as_those_of_torch_nn(dynamo: bool, tmp_pa
         for one, other in zip(got, flat(model(x)), strict=True):
             torch.testing.assert_close(torch.from_numpy(one), other.detach())
     nas = Summary(fast.Recurrent("nas", 3, 4)).eval()
-    with pytest.raises(Exception, match=r"expected cells that torch.nn has, .* got 'nas'"):
+    with pytest.raises(Exception, match=r"expected a cell that torch.nn has .* got 'nas'"):
         torch.onnx.export(nas, (x,), str(file), dynamo=dynamo)

@@ -194,22 +194,22 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "plateau in a chain": (
         lambda: ScheduleChain([rnnfast.ReduceOnPlateau(sgd())], []),  # type: ignore[list-item]
         TypeError,
-        r"schedules\[0\]: expected a schedule whose rate depends on the number of steps alone",
+        r"schedules\[0\]: expected a schedule whose rate depends only on the number of steps",
     ),
     "two optimisers": (
         lambda: ScheduleChain([LinearWarmup(sgd(), 2), LinearWarmup(sgd(), 2)], [2]),
         ValueError,
-        r"schedules\[1\]: expected a schedule of the optimiser of schedules\[0\]",
+        r"schedules\[1\]: expected a schedule of the same optimiser as schedules\[0\]",
     ),
     "milestones": (
         lambda: ScheduleChain([LinearWarmup(sgd(), 2)], [2]),
         ValueError,
-        "milestones: expected one fewer than schedules, of which there are 1, got 1",
+        "milestones: expected 0, one fewer than schedules, got 1",
     ),
     "falling milestones": (
         lambda: ScheduleChain([LinearWarmup(o := sgd(), 2), *[LinearWarmup(o, 2)] * 2], [3, 2]),
         ValueError,
-        r"milestones: expected rising steps, got \[3, 2\]",
+        r"milestones: expected increasing steps, got \[3, 2\]",
     ),
     "no schedules": (lambda: ScheduleChain([], []), ValueError, "schedules: expected at least one"),
 }

@@ -94,7 +94,7 @@ def claim(path: AnyPath) -> Iterator[Path]:
     try:
         descriptor, _ = _create(lambda: lock)
     except FileExistsError:
-        reason = f"another run writes to it, and holds {lock}"
+        reason = f"another run is writing to it and holds {lock}"
         raise BlockingIOError(errno.EAGAIN, reason, os.fspath(path)) from None
     try:
         yield target

@@ -208,7 +208,7 @@ def _memory(layer: Recurrent[Any]) -> _gates.Memory:
     if memory is None:
         raise ValueError(f"layer: expected a cell with a forget gate, got {layer.cell!r}")
     if not layer.bias:
-        raise ValueError("layer: expected one with biases, got bias=False")
+        raise ValueError("layer: expected a layer with biases, got bias=False")
     return memory
 
 
@@ -252,7 +252,9 @@ def _value(parameter: Parameter | RealArray) -> RealArray:
         got = type(parameter).__name__
         raise TypeError(f"parameter: expected a Parameter or an array, got {got}")
     if parameter.dtype.kind != "f":
-        raise TypeError(f"parameter: expected an array of reals, got dtype {parameter.dtype}")
+        raise TypeError(
+            f"parameter: expected an array of real numbers, got dtype {parameter.dtype}"
+        )
     if not getattr(parameter.flags, "writeable", True):
         raise ValueError("parameter: expected an array to write into, got a read-only one")
     return parameter
@@ -272,7 +274,7 @@ def _blocks(parameter: Parameter | RealArray, gates: int | None) -> tuple[int, i
     """Return the number of blocks of rows in a matrix, and the rows and columns of a block."""
     shape = _shape(parameter)
     if len(shape) != 2 or 0 in shape:
-        raise ValueError(f"parameter: expected a matrix that is not empty, got shape {shape}")
+        raise ValueError(f"parameter: expected a non-empty matrix, got shape {shape}")
     rows, columns = shape
     if gates is None:
         name = parameter.name.split(".")[-1] if isinstance(parameter, Parameter) else ""

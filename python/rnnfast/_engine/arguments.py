@@ -85,7 +85,7 @@ def checked_dweights(backend: Backend, core: Any, dweights: Sequence[Weights]) -
             name = f"dweights[{i}].{field}"
             if gradient is not None:
                 if weight is None:
-                    raise ValueError(f"{name}: expected none, as the weights have, got an array")
+                    raise ValueError(f"{name}: expected None, as in weights, got an array")
                 checks.output_array(name, gradient, dtype, backend)
                 checks.shape(name, gradient, weight.shape, "of the weight")
     return [Weights(*gradients) for gradients in dweights]
@@ -93,12 +93,14 @@ def checked_dweights(backend: Backend, core: Any, dweights: Sequence[Weights]) -
 
 def _check_packed(packed: Packed, options: NetworkOptions) -> None:
     if options.training:
-        raise ValueError("weights: expected arrays when training, got packed weights")
+        raise ValueError(
+            "weights: expected arrays, as packed weights cannot be trained, got packed weights"
+        )
     expected = options.cell.name, options.num_layers, options.bidirectional, options.precision
     got = packed.cell, packed.num_layers, packed.bidirectional, packed.precision
     if got != expected:
         raise ValueError(
-            "weights: expected packed ones of (cell, num_layers, bidirectional, precision) = "
+            "weights: expected weights packed for (cell, num_layers, bidirectional, precision) = "
             f"{expected}, got {got}"
         )
 
@@ -121,7 +123,7 @@ def checked_weights(
     dtype = checks.real_dtype("weight_ih.dtype", dtype, backend)
     if weight_ih.ndim != 2 or weight_hh.ndim != 2 or not weight_ih.shape[1] * weight_hh.shape[1]:
         raise ValueError(
-            f"weight_ih, weight_hh: expected matrices of at least one column, got shapes "
+            "weight_ih, weight_hh: expected matrices with at least one column, got shapes "
             f"{weight_ih.shape} and {weight_hh.shape}"
         )
     input_size, hidden_size, proj_size = weight_ih.shape[1], weight_hh.shape[1], 0
@@ -185,7 +187,7 @@ def _checked_layer(
     projected = "weight_hr" in shapes
     if (weights.weight_hr is not None) != projected:
         expected, got = ("an array", "none") if projected else ("none", "an array")
-        raise ValueError(f"weight_hr: expected {expected}, as the first layer has, got {got}")
+        raise ValueError(f"weight_hr: expected {expected}, as in the first layer, got {got}")
     if (weights.weight_channel is None) != (info.params == 0):
         raise ValueError(
             f"weight_channel: expected {info.params or 'no'} per-channel parameters for cell "
@@ -222,7 +224,7 @@ def checked_x(
             raise ValueError(f"x: expected indices of shape (seq_len, batch), got {array.shape}")
         expected = "x: expected indices in [0, input_size)"
         return checks.index_array("x", array, expected, input_size, backend)
-    array = checks.real_array("x", array, dtype, ", that of the weights", backend)
+    array = checks.real_array("x", array, dtype, " (the weights')", backend)
     if array.ndim != 3:
         raise ValueError(
             f"x: expected shape (seq_len, batch, input_size = {input_size}), got {array.shape}"
@@ -246,7 +248,7 @@ def checked_states(
     checked: list[RealArray | None] = []
     for value, shape in zip(state, shapes, strict=True):
         if value is not None:
-            value = checks.real_array(name, value, dtype, ", that of the weights", backend)
+            value = checks.real_array(name, value, dtype, " (the weights')", backend)
             width = "hidden_size" if shape == shapes[-1] else "proj_size"
             checks.shape(name, value, shape, f"(num_layers*num_directions, batch, {width})")
         checked.append(value)

@@ -286,9 +286,9 @@ def check_unmasked(name: str, value: Any) -> None:
     """Refuse a masked array: its masked values would be used like any others."""
     if isinstance(value, np.ndarray) and hasattr(value, "mask"):
         raise TypeError(
-            f"{name}: expected an array without a mask, as what is masked would count, got a "
-            f"MaskedArray; fill it first, as by `{name}.filled(0)`, or use `lengths` or "
-            "`ignore_index` for what is to be left out"
+            f"{name}: expected an array without a mask, as masked values would be used like any "
+            f"others, got a MaskedArray; fill it first, for example with `{name}.filled(0)`, or "
+            "leave values out by `lengths` or `ignore_index`"
         )
 
 

@@ -73,8 +73,8 @@ def projects(name: str, backend: Backend) -> None:
     """Refuse a projection if `backend` does not support it."""
     if not backend.projects:
         raise ValueError(
-            f"{name}: expected no projection on device {backend.name!r}, which has none yet; the "
-            "CPU has"
+            f"{name}: expected no projection on device {backend.name!r}, which does not support it "
+            "yet; use the CPU"
         )
 
 
@@ -87,7 +87,7 @@ def number(
     try:
         result = float(value)  # a number of NumPy would round the bounds to its own type
     except OverflowError:
-        raise ValueError(f"{name}: expected a number of float64, got a larger one") from None
+        raise ValueError(f"{name}: expected a number that fits float64, got a larger one") from None
     if not (low <= result < high or (result == high and not open_high)):
         expected = f"a number in [{low}, {high}{')' if open_high else ']'}"
         if high == np.inf:
@@ -189,7 +189,7 @@ def values_of(name: str, value: ArrayLike, parameter: RealArray) -> RealArray:
     """Return `value` as an array on the device of `parameter`; it must have the same shape."""
     array = known_to_numpy(given(name, value))
     if array.dtype.kind != "f":
-        raise TypeError(f"{name}: expected an array of reals, got dtype {array.dtype}")
+        raise TypeError(f"{name}: expected an array of real numbers, got dtype {array.dtype}")
     shape(name, array, parameter.shape, "of the parameter")
     return of(parameter).asarray(array)  # type: ignore[no-any-return]
 
@@ -204,7 +204,9 @@ def output_array(name: str, value: Any, dtype: np.dtype[Any], backend: Backend =
         got = "read-only" if value.flags.c_contiguous else f"strides {value.strides}"
         raise ValueError(f"{name}: expected a writable C-contiguous array, got {got}")
     if not getattr(value.flags, "aligned", True):
-        raise ValueError(f"{name}: expected an address that is a multiple of {dtype.alignment}")
+        raise ValueError(
+            f"{name}: expected an array whose address is a multiple of {dtype.alignment}"
+        )
 
 
 def integer_array(name: str, value: ArrayLike, backend: Backend = CPU) -> IntArray:

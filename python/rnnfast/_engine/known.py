@@ -57,15 +57,15 @@ def register(cell: Cell, name: str | None = None) -> str:
     if not isinstance(name, str):
         raise TypeError(f"name: expected a string, got {type(name).__name__}")
     if not name or _MARK in name:
-        raise ValueError(f"name: expected a text without {_MARK!r} that is not empty, got {name!r}")
+        raise ValueError(f"name: expected a non-empty string without {_MARK!r}, got {name!r}")
     with _lock:
         traced = _traced(cell)
         if name in ZOO or name in _defined:
             if not _stands_for(name, traced):
                 raise ValueError(
-                    f"name: expected one that no cell with other equations has, got {name!r}; "
-                    "register the cell under another name, or pass the cell itself in place of a "
-                    "name"
+                    "name: expected a name that is not taken by a cell with other equations, got "
+                    f"{name!r}; register the cell under another name, or pass the cell itself "
+                    "instead of a name"
                 )
             return name_of(name)
         _define(name, cell)
@@ -215,6 +215,6 @@ def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name.lower(), {*ZOO, *_defined}, 3)
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     return (
-        "expected a name out of rnnfast.cells.ZOO, one that was registered, or a rnnfast.Cell, "
-        f"got {name!r}{hint}"
+        "expected a name in rnnfast.cells.ZOO, a registered name, or a rnnfast.Cell, got "
+        f"{name!r}{hint}"
     )

@@ -14,5 +14,5 @@ def check_memory(what: str, size: int) -> None:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > total:
         raise ValueError(
-            f"{what} {size / 2**30:,.1f} GiB of memory, and this machine has {total / 2**30:,.1f}"
+            f"{what} {size / 2**30:,.1f} GiB of memory, but this machine has {total / 2**30:,.1f}"
         )

@@ -190,8 +190,8 @@ def check_sizes(
         )
     if bidirectional and num_layers > 1:
         raise ValueError(
-            f"bidirectional: expected False with num_layers = {num_layers}, {why}, and that of "
-            "layers above the first has 2*hidden_size numbers; got True"
+            f"bidirectional: expected False with num_layers = {num_layers}, {why}, which has "
+            "2*hidden_size numbers in layers above the first, got True"
         )
 
 

@@ -34,8 +34,8 @@ def zoneout(value: Any, states: int) -> Zoneout:
         return checks.number("zoneout", value, 0, 1)
     if len(value) != states:
         raise ValueError(
-            f"zoneout: expected a number, or a tuple of {states}, one for each state of the cell, "
-            f"got {len(value)} numbers"
+            f"zoneout: expected a number, or a tuple of {states} numbers, one per state of the "
+            f"cell, got {len(value)} numbers"
         )
     return tuple(checks.number(f"zoneout[{k}]", p, 0, 1) for k, p in enumerate(value))
 
@@ -45,8 +45,8 @@ def candidate_dropout(value: Any, cell: str) -> float:
     p = checks.number("candidate_dropout", value, 0, 1)
     if p and not known.has_candidate(cell):
         raise ValueError(
-            f"candidate_dropout: expected 0 for cell {cell!r}, whose step marks no candidate, "
-            f"x.candidate(v), got {p}"
+            f"candidate_dropout: expected 0 for cell {cell!r}, whose step does not mark its "
+            f"candidate with x.candidate(v), got {p}"
         )
     return p
 
@@ -66,8 +66,8 @@ def check_projection(
     zones = any(of_states) if isinstance(of_states, tuple) else of_states
     if proj_size and (zones or recurrent_dropout or candidate_dropout):
         raise ValueError(
-            "zoneout, recurrent_dropout, candidate_dropout: expected 0 with proj_size, as a layer "
-            f"whose h is projected does not have them, got zoneout={of_states}, "
+            "zoneout, recurrent_dropout, candidate_dropout: expected 0 with proj_size, as layers "
+            f"with a projection do not support them, got zoneout={of_states}, "
             f"recurrent_dropout={recurrent_dropout}, candidate_dropout={candidate_dropout}"
         )
 
@@ -107,7 +107,7 @@ def of(
         values = (given_zoneout, input_dropout, recurrent_dropout, given_candidate_dropout)
         got = ", ".join(f"{n} = {v}" for n, v in zip(names, values, strict=True) if v)
         raise ValueError(
-            f"{', '.join(names)}: expected 0 on device {backend.name!r}, which has no noise inside "
-            f"the steps, got {got}"
+            f"{', '.join(names)}: expected 0 on device {backend.name!r}, which does not support "
+            f"noise inside the steps, got {got}"
         )
     return noise

@@ -57,7 +57,7 @@ def write(
     """
     broken = not_finite(tensors)
     if broken is not None:
-        raise CheckpointError(f"{path}: not written: {broken} is not finite")
+        raise CheckpointError(f"{path}: was not written, as {broken} is not finite")
     metadata = {"format": form.name, "format_version": str(form.version)}
     metadata |= {key: json.dumps(value) for key, value in values.items()}
     arrays = {name: np.asarray(t, order="C") for name, t in tensors.items()}
@@ -88,11 +88,11 @@ def read(
     except _WrongFormatError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except (ValueError, KeyError, RecursionError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path}: not a {form.noun}, or damaged: {error}") from error
+        raise CheckpointError(f"{path}: is not a {form.noun}, or is damaged: {error}") from error
     if not intact:
-        raise CheckpointError(f"{path}: damaged: its contents do not match its checksum")
+        raise CheckpointError(f"{path}: is damaged: its contents do not match its checksum")
     if not all(isinstance(value, dict) for value in values):
-        raise CheckpointError(f"{path}: not a {form.noun}: its metadata are not objects of JSON")
+        raise CheckpointError(f"{path}: is not a {form.noun}: its metadata are not JSON objects")
     return values, tensors
 
 
@@ -170,8 +170,8 @@ def _metadata(header: object, form: Format) -> dict[str, str]:
     version = metadata.get("format_version")
     if version != str(form.version):
         raise _WrongFormatError(
-            f"{form.noun} of format version {version}, "
-            f"but this version of rnnfast reads version {form.version}"
+            f"a {form.noun} in format version {version}, but this version of rnnfast reads version "
+            f"{form.version}"
         )
     return metadata
 

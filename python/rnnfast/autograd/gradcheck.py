@@ -72,7 +72,7 @@ def gradcheck(
     inputs = _mapped(lambda name, value: _own(name, value, variables), inputs, "inputs")
     parameters = _distinct(parameters, inputs)
     if not variables and not parameters:
-        raise TypeError("inputs: expected arrays of float64 or parameters among them, got none")
+        raise TypeError("inputs: expected at least one float64 array or parameter, got none")
     run = _by_tape(function, inputs) if backward is None else _explicit(function, backward, inputs)
     before = [p.grad.copy() for p in parameters]
     try:
@@ -93,8 +93,8 @@ def gradcheck(
 
         if not all(map(partial(np.array_equal, equal_nan=True), results, values())):
             raise ValueError(
-                "function: expected the same results of two calls with the same inputs, got others;"
-                " is there dropout in it, or a state that goes on?"
+                "function: expected two calls with the same inputs to return the same results, got "
+                "different ones; does it use dropout, or carry a state from call to call?"
             )
         for name, array, gradient in checked:
             got = _of_shape(name, gradient, array.shape)
@@ -166,7 +166,8 @@ def _explicit(function: Callable[..., Any], backward: Callable[..., Any], inputs
             names = [name for name, _ in _flat(inputs, "inputs")]
             if len(got) < len(names):
                 raise ValueError(
-                    f"backward: expected a gradient for each of {len(names)} inputs, got {len(got)}"
+                    f"backward: expected one gradient for each of {len(names)} inputs, got "
+                    f"{len(got)}"
                 )
             return dict(zip(names, got, strict=False))
 
@@ -202,8 +203,8 @@ def _float64(name: str, value: Any) -> Array:
     array = np.asarray(value)
     if array.dtype != np.float64:
         raise TypeError(
-            f"{name}: expected float64, as central differences take more digits than others have, "
-            f"got {array.dtype}"
+            f"{name}: expected float64, as central differences need more digits than other dtypes "
+            f"have, got {array.dtype}"
         )
     return array
 
@@ -225,8 +226,8 @@ def _compare(name: str, got: Array, expected: Array, rtol: float, atol: float) -
     element = f", element {worst}" if worst else ""
     raise AssertionError(
         f"{name}{element}: expected the gradient {expected[worst]:.10g} by central differences, "
-        f"got {got[worst]:.10g}; {np.count_nonzero(excess > 0)} of {excess.size} compared differ "
-        f"by more than atol + rtol * |expected| with atol = {atol}, rtol = {rtol}"
+        f"got {got[worst]:.10g}; {np.count_nonzero(excess > 0)} of the {excess.size} values "
+        f"compared differ by more than atol + rtol * |expected| with atol = {atol}, rtol = {rtol}"
     )
 
 

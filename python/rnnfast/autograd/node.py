@@ -22,9 +22,9 @@ Array: TypeAlias = NDArray[Any]
 Pullback: TypeAlias = "Callable[..., Sequence[Array | Part]]"
 
 _TAKEN = (
-    "backward: expected a result whose gradient was not taken before, as that frees what the "
-    "calls and operations have kept; got one that a `backward` has passed already. Compute it "
-    "again, or take one gradient of the sum of the results"
+    "backward: expected a result whose gradient has not been taken yet, as taking it frees the "
+    "values that calls and operations keep; got one that an earlier `backward` has reached. "
+    "Compute it again, or take one gradient of the sum of the results"
 )
 # Indices that, like None, never select an element twice.
 _SIMPLE = (slice, int, np.integer, type(...))

@@ -197,15 +197,15 @@ def _in_evaluation(layer: _Layer) -> Node:
     """Return the node of a call in evaluation mode, which refuses to take gradients."""
     return Node(
         (),
-        f"{type(layer).__name__}: expected training mode in a call that a gradient goes through, "
-        "as a call in evaluation mode keeps nothing for it; switch to training before the call, or "
-        "give it `x.detach()`, by which no gradient is taken",
+        f"{type(layer).__name__}: expected training mode, as a call in evaluation mode keeps no "
+        "values for the gradient; switch to training before the call, or pass `x.detach()`, which "
+        "needs no gradient",
     )
 
 
 def _refuse_device(layer: _Layer) -> None:
     raise TypeError(
         f"{type(layer).__name__}: expected a layer on the CPU, as operations on tensors are "
-        f"NumPy's, got one on device {layer._backend.name!r}; there, call it with an array and "
-        "take gradients by `layer.call` and `call.backward`"
+        f"NumPy's, got one on device {layer._backend.name!r}; there, call it with an array, and "
+        "take gradients with `layer.call` and `call.backward`"
     )

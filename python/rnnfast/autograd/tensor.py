@@ -74,15 +74,16 @@ class Tensor:
         """
         if self._source is None:
             raise RuntimeError(
-                "backward: expected a tensor that came from a layer in training mode, a parameter "
-                "or a tensor with requires_grad=True; got one that came from none"
+                "backward: expected a tensor computed from a parameter, a tensor with "
+                "requires_grad=True or a layer in training mode, got one computed from none of "
+                "these"
             )
         if gradient is None:
             if self.value.size != 1:
                 raise ValueError(
-                    "gradient: expected the gradient of the objective by this tensor, of shape "
-                    f"{self.shape}, got None, which stands for 1 where the tensor is a single "
-                    "number; take that of a loss, as of `y.sum()`"
+                    "gradient: expected the gradient of the objective with respect to this tensor, "
+                    f"of shape {self.shape}, got None, which stands for 1 if the tensor is a "
+                    "single number; call `backward` of a loss instead, such as `y.sum()`"
                 )
             array = np.ones_like(self.value)
         else:
@@ -196,10 +197,11 @@ class Tensor:
         def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
             if self.requires_grad:
                 raise TypeError(
-                    "expected an array, got a Tensor, whose gradient would be lost: give its "
-                    "`value` where none is wanted. Functions of tensors are in `rnnfast.autograd`. "
-                    "Layers and losses take a Tensor as first argument; if others are tensors the "
-                    "first must be one, too: `rnnfast.tensor(x)`"
+                    "expected an array, got a Tensor, whose gradient would be lost; pass its "
+                    "`value` if you need no gradient. Functions of tensors are in "
+                    "`rnnfast.autograd`. Layers and losses take a Tensor as their first argument; "
+                    "if other arguments are tensors, the first must be one, too: "
+                    "`rnnfast.tensor(x)`"
                 )
             return np.array(self.value, dtype=dtype, copy=copy)
 
@@ -273,17 +275,20 @@ def tensor(value: ArrayLike | Parameter | Tensor, requires_grad: bool = False) -
         given = given.tensor()  # a parameter
     if type(given) is Tensor:
         if requires_grad and not given.requires_grad:
-            raise ValueError("requires_grad: expected False for a tensor, which stays as it is")
+            raise ValueError(
+                "requires_grad: expected False for a tensor, as an existing tensor keeps its "
+                "setting, got True"
+            )
         return given
     if backends.of(given) is not backends.CPU:
         raise TypeError(
-            "value: expected an array of the CPU, as operations on tensors are NumPy's, got one on "
-            f"device {backends.of(given).name!r}; there, take gradients by `layer.call` and "
+            "value: expected an array on the CPU, as operations on tensors are NumPy's, got one on "
+            f"device {backends.of(given).name!r}; there, take gradients with `layer.call` and "
             "`call.backward`"
         )
     array: Array = backends.given("value", given)
     if array.dtype.kind not in ("f" if requires_grad else "fiub"):
-        expected = "reals, as a gradient is required" if requires_grad else "numbers"
+        expected = "real numbers, as a gradient is required" if requires_grad else "numbers"
         raise TypeError(f"value: expected {expected}, got dtype {array.dtype}")
     return Tensor(array, Leaf() if requires_grad else None)
 
@@ -305,7 +310,7 @@ def operand(value: Operand) -> Tensor | Array | float:
         return value.tensor()  # type: ignore[no-any-return]  # a parameter
     of = f" of {value.dtype}" if hasattr(value, "dtype") else ""
     raise TypeError(
-        "operand: expected a Tensor, a Parameter, a number, or an array of numbers of the CPU, got "
+        "operand: expected a Tensor, a Parameter, a number, or an array of numbers on the CPU, got "
         f"{type(value).__name__}{of}"
     )
 

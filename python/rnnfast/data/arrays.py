@@ -31,13 +31,15 @@ class ArrayBatches(Passes[tuple[NDArray[Any], ...]]):
             raise ValueError("arrays: expected at least one, got none")
         for i, array in enumerate(self._arrays):
             if array.ndim <= axis:
-                raise ValueError(f"arrays[{i}]: expected an axis {axis}, got shape {array.shape}")
+                raise ValueError(
+                    f"arrays[{i}]: expected an array with axis {axis}, got shape {array.shape}"
+                )
         self._items = int(self._arrays[0].shape[axis])
         for i, array in enumerate(self._arrays):
             if array.shape[axis] != self._items:
                 raise ValueError(
-                    f"arrays[{i}]: expected {self._items} items along axis {axis}, as of arrays[0],"
-                    f" got {array.shape[axis]}"
+                    f"arrays[{i}]: expected {self._items} items along axis {axis}, as in "
+                    f"arrays[0], got {array.shape[axis]}"
                 )
         whole = checks.boolean("drop_last", drop_last)
         self._batches: int = self._items // self._size if whole else -(-self._items // self._size)

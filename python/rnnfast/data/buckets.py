@@ -56,7 +56,7 @@ class BucketBatches(Passes[PaddedBatch]):
     def _check_targets(self, targets: list[NDArray[Any]]) -> None:
         if len(targets) != len(self._sequences):
             raise ValueError(
-                f"targets: expected {len(self._sequences)}, one a sequence, got {len(targets)}"
+                f"targets: expected {len(self._sequences)}, one per sequence, got {len(targets)}"
             )
         shapes = list(dict.fromkeys(target.shape for target in targets))
         self._of_steps = all(
@@ -66,8 +66,8 @@ class BucketBatches(Passes[PaddedBatch]):
             _check_like("targets", targets)
         elif len(shapes) > 1:
             raise ValueError(
-                "targets: expected one for each step of its sequence, or all of one shape, got "
-                f"shapes {shapes[0]} and {shapes[1]}"
+                "targets: expected one value per step of the sequence, or the same shape for all, "
+                f"got shapes {shapes[0]} and {shapes[1]}"
             )
 
     def __len__(self) -> int:
@@ -148,7 +148,7 @@ def _check_like(name: str, arrays: list[NDArray[Any]]) -> None:
         if array.shape[1:] != first.shape[1:] or array.dtype != first.dtype:
             expected = f"{first.dtype} of shape (T, {', '.join(map(str, first.shape[1:]))})"
             raise ValueError(
-                f"{name}[{i}]: expected {expected}, as {name}[0], got {array.dtype} of shape "
+                f"{name}[{i}]: expected {expected}, like {name}[0], got {array.dtype} of shape "
                 f"{array.shape}"
             )
 

@@ -67,7 +67,7 @@ class DocumentStreams(Passes[DocumentBatch]):
         pieces = np.array([self._pieces(i) for i in range(len(documents))], dtype=np.int64)
         if np.count_nonzero(pieces) < batch:
             raise ValueError(
-                f"documents: expected at least {batch} of 2 ids or more, one a stream, got "
+                f"documents: expected at least {batch} of 2 or more ids, one per stream, got "
                 f"{np.count_nonzero(pieces)}"
             )
         self._pieces_of, self._streams = pieces, _shared(pieces, batch)

@@ -59,7 +59,10 @@ class TextFile:
         while done < array.size:
             count = os.preadv(self._descriptor, [array[done:].data], start + done)
             if not count:
-                raise OSError(f"{self.path}: ends at byte {start + done} of {self._size}")
+                raise OSError(
+                    f"{self.path}: expected {self._size} bytes, as when it was opened, but it "
+                    f"ends after {start + done}"
+                )
             done += count
 
     def streams(self, batch: int, seq_len: int, *, end: int | None = None) -> FileStreams:

@@ -48,7 +48,7 @@ def windows(
     source = _channels("series", series)
     wanted = source if targets is None else _channels("targets", targets)
     if len(wanted) != len(source):
-        raise ValueError(f"targets: expected {len(source)} steps, as of series, got {len(wanted)}")
+        raise ValueError(f"targets: expected {len(source)} steps, as in series, got {len(wanted)}")
     if len(source) < length + horizon:
         raise ValueError(
             f"series: expected at least length + horizon = {length + horizon} steps, got "

@@ -63,8 +63,8 @@ def load_keras_weights(
     if config is None:
         assumed = _keras_assumptions(layer)
         warnings.warn(
-            f"load_keras_weights: without config, Keras's layer is assumed to have {assumed}; "
-            "pass config=keras_layer.get_config() to have it checked",
+            f"load_keras_weights: without config, the Keras layer is assumed to have {assumed}; "
+            "pass config=keras_layer.get_config() to check this",
             stacklevel=2,
         )
     else:
@@ -128,12 +128,12 @@ def _keras_form(layer: Recurrent) -> tuple[tuple[int, ...], bool]:
         )
     if layer.learn_state:
         raise ValueError(
-            "layer: expected one without learn_state, as Keras's weights have no initial state, "
-            "got learn_state=True"
+            "layer: expected a layer without learn_state, as Keras's weights have no initial "
+            "state, got learn_state=True"
         )
     if layer.proj_size:
         raise ValueError(
-            "layer: expected one without a projection, which Keras's LSTM does not have, got "
+            "layer: expected a layer without a projection, which Keras's LSTM does not have, got "
             f"proj_size={layer.proj_size}"
         )
     return _KERAS_GATES[layer.cell], layer.cell == "gru"
@@ -165,14 +165,14 @@ def _keras_shapes(weights: Weights, two_biases: bool) -> dict[str, tuple[tuple[i
 
 def _check_weights(weights: Any) -> None:
     """Raise an error for anything but the arrays of a Keras layer."""
-    pair = "keras_layer.get_weights(), and as config keras_layer.get_config()"
+    pair = "keras_layer.get_weights(), and keras_layer.get_config() as config"
     if isinstance(weights, (str, PathLike)):
         got = (
-            f"the path {fspath(weights)!r}: read the model first, with "
-            f"keras.models.load_model(path), and give {pair} of its recurrent layer"
+            f"the path {fspath(weights)!r}; read the model first, with "
+            f"keras.models.load_model(path), and pass, for its recurrent layer, {pair}"
         )
     elif isinstance(weights, Mapping) or not hasattr(weights, "__iter__"):
-        got = f"{type(weights).__name__}: give {pair}"
+        got = f"{type(weights).__name__}; pass {pair}"
     else:
         return
     raise TypeError(f"weights: expected a list of arrays, got {got}")

@@ -33,12 +33,12 @@ def check(layer: Recurrent, config: Config | Sequence[Config]) -> None:
     configs = [config] if isinstance(config, Mapping) else config
     if isinstance(configs, (str, bytes, PathLike)) or not isinstance(configs, Sequence):
         raise TypeError(
-            "config: expected the dict that keras_layer.get_config() gives, or a list of them, got "
-            f"{type(config).__name__}"
+            "config: expected the dict that keras_layer.get_config() returns, or a list of such "
+            f"dicts, got {type(config).__name__}"
         )
     if len(configs) != layer.num_layers:
         raise ValueError(
-            f"config: expected one for each of the layer's num_layers = {layer.num_layers}, got "
+            f"config: expected one for each of num_layers = {layer.num_layers} layers, got "
             f"{len(configs)}"
         )
     for k, one in enumerate(configs):
@@ -66,8 +66,8 @@ def _check_layer(label: str, layer: Recurrent, config: Config) -> None:
             else ""
         )
         raise ValueError(
-            f"{label}: expected merge_mode 'concat', which puts both directions side by side, got "
-            f"{merge_mode!r}{cure}"
+            f"{label}: expected merge_mode 'concat', as the outputs of both directions are "
+            f"concatenated, got {merge_mode!r}{cure}"
         )
     _check_direction(
         label, layer, *_named(f"{label}['layer']", options.get("layer")), backwards=False
@@ -91,9 +91,9 @@ def _check_direction(
         options = {**options, **cell_options}
     if bool(options.get("go_backwards", backwards)) != backwards:
         raise ValueError(
-            f"{label}: expected go_backwards={backwards}, got {not backwards}: a layer that goes "
-            "backwards is one that goes forwards over x[::-1]; load it with "
-            "config | {'go_backwards': False}"
+            f"{label}: expected go_backwards={backwards}, got {not backwards}; a layer that goes "
+            "backwards equals one that goes forwards over x[::-1]: load it with config | "
+            "{'go_backwards': False}"
         )
     cell = _cell(label, class_name, options)
     if cell != layer.cell:
@@ -112,8 +112,8 @@ def _check_direction(
         words = " and ".join(f"{name}={rate}" for name, rate in dropped.items())
         same = ", ".join(f"{ours[name]}={rate}" for name, rate in dropped.items())
         warnings.warn(
-            f"load_keras_weights: {label} has {words}, which acts in training only and is not "
-            f"taken over; a layer with {same} has the same",
+            f"load_keras_weights: {label} has {words}, which acts only in training and is not "
+            f"loaded; a layer with {same} is equivalent",
             stacklevel=5,
         )
 
@@ -123,8 +123,8 @@ def _cell(label: str, class_name: str | None, options: Config) -> str:
     kind = class_name or _guessed_class(options)
     if kind not in _LAYERS:
         raise ValueError(
-            f"{label}: expected that of {', '.join(_LAYERS)} of Keras 2 or 3, or of one in "
-            f"{' or '.join(_WRAPPERS)}, got {kind or 'one without units'}"
+            f"{label}: expected the config of {', '.join(_LAYERS)} of Keras 2 or 3, or of one of "
+            f"these in {' or '.join(_WRAPPERS)}, got {kind or 'one without units'}"
         )
     activation = _function(options.get("activation"))
     if kind == "SimpleRNN":
@@ -165,14 +165,14 @@ def _function(value: Any) -> str:
     """Return the name of an activation, which is a string or a serialised function."""
     if isinstance(value, Mapping) and isinstance(value.get("config"), str):
         return str(value["config"])
-    return value if isinstance(value, str) else f"a function of its own ({type(value).__name__})"
+    return value if isinstance(value, str) else f"a custom function ({type(value).__name__})"
 
 
 def _one_of(label: str, name: str, value: str, valid: Any) -> None:
     if value not in valid:
         raise ValueError(
             f"{label}: expected {name} {' or '.join(map(repr, valid))}, got {value!r}, which no "
-            "cell of the library computes: its results would differ"
+            "cell of the library computes, so the results would differ"
         )
 
 

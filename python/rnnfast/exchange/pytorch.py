@@ -75,14 +75,14 @@ def _check_state_dict(state_dict: Any) -> None:
         return
     if isinstance(state_dict, (str, PathLike)):
         got = (
-            f"the path {fspath(state_dict)!r}: read the file first, with torch.load(path, "
+            f"the path {fspath(state_dict)!r}; read the file first, with torch.load(path, "
             "weights_only=True) or safetensors.numpy.load_file(path)"
         )
     else:
         got = type(state_dict).__name__
         if hasattr(state_dict, "state_dict"):
-            got += ": give what its state_dict() returns"
-    raise TypeError(f"state_dict: expected a dict of tensors or arrays by their names, got {got}")
+            got += "; pass what its state_dict() returns"
+    raise TypeError(f"state_dict: expected a dict from names to tensors or arrays, got {got}")
 
 
 def _array(value: Any) -> RealArray:

@@ -48,7 +48,7 @@ class Activation(CpuLayer):
         values, fingerprint = kept
         array = self._gradient(dy, values.shape, values.dtype)
         name = "y" if self._keeps_y else "x"
-        check_unchanged(fingerprint, values, values, name, "change a copy of them")
+        check_unchanged(fingerprint, values, values, name, "change a copy instead")
         if not need_dx:
             return None
         dx: RealArray = _core.activation_backward(kind=self.kind, dy=array, kept=values)

@@ -111,7 +111,7 @@ class CpuLayer(ArrayLayer):
         super().__init__(device)
         if self._backend is not backends.CPU:
             raise ValueError(
-                f"device: expected 'cpu', as {type(self).__name__} runs on the CPU alone, got "
+                f"device: expected 'cpu', as {type(self).__name__} runs only on the CPU, got "
                 f"{self._backend.name!r}"
             )
 
@@ -120,8 +120,8 @@ class CpuLayer(ArrayLayer):
         backend = backends.of(x)
         if backend is not backends.CPU:
             raise ValueError(
-                f"x: expected an array of the CPU, as {type(self).__name__} runs on the CPU alone, "
-                f"got one of device {backend.name!r}"
+                f"x: expected an array on the CPU, as {type(self).__name__} runs only on the CPU, "
+                f"got one on device {backend.name!r}"
             )
         dtype = self.dtype
         if dtype is None and type(x) is np.ndarray and x.dtype in backend.dtypes:
@@ -141,7 +141,7 @@ def check_unchanged(
     x: RealArray,
     weight: RealArray,
     names: str = "x, weight",
-    cure: str = "give forward a copy of x, change the weight after backward",
+    cure: str = "pass a copy of x to forward, and change the weight after backward",
 ) -> None:
     """Check that the arrays that backward reads again still match the forward pass's fingerprint.
 
@@ -151,7 +151,7 @@ def check_unchanged(
     if _core.fingerprint(x, weight) != fingerprint:
         raise RuntimeError(
             f"{names}: expected the values of the forward pass, which backward reads again, but "
-            f"they were changed in between; {cure}"
+            f"they have changed since; {cure}"
         )
 
 

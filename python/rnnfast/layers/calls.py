@@ -51,7 +51,7 @@ class _NotMade:
             return self
         raise RuntimeError(
             f"{owner.__name__}: expected its __init__ to call super().__init__() with the "
-            "arguments of the layer, which makes the parameters; it did not"
+            "arguments of the layer, which creates the parameters, but it did not"
         )
 
     def __repr__(self) -> str:  # `help` shows this as the attribute's value
@@ -101,22 +101,23 @@ class Layer(Module):
         name = f"{type(self).__name__}.backward"
         if self._calls.busy:
             raise RuntimeError(
-                f"{name}: expected one thread at a time in the backward of a layer, as it adds to "
-                "the gradients of the parameters; another is in it"
+                f"{name}: expected one thread at a time, as backward adds to the gradients of the "
+                "parameters, but another thread is running it"
             )
         if not kept:
             raise RuntimeError(
                 f"{name}: expected a call of the layer in training mode before each backward, as "
-                "it keeps what the gradient needs; none waits: there was none, or its gradient was "
-                "taken, or `eval()` or a call in evaluation mode came after it, which end the wait"
+                "the call keeps the values that the gradient needs; there is none: the layer has "
+                "not been called, the gradient of its call has been taken already, or `eval()` or "
+                "a call in evaluation mode has discarded the call"
             )
         kept.clear()
         raise RuntimeError(
-            f"{name}: expected one call in training mode before it, got several, of which dy "
-            "belongs to one. To take the gradient of each, keep the calls: `call = layer.call(x)`, "
-            "then `call.backward(dy)`, in any order. To call without a gradient, use `call.y`, "
-            "or evaluation: `model.eval()`, which also lets no earlier call of the model wait. "
-            "Those of this layer wait no longer"
+            f"{name}: expected one call in training mode before it, got several, and cannot tell "
+            "to which of them dy belongs. To take the gradient of each, keep the calls: `call = "
+            "layer.call(x)`, then `call.backward(dy)`, in any order. If you need no gradient of a "
+            "call, use `layer.call(x).y`, or evaluation mode, `model.eval()`, which also discards "
+            "the model's earlier calls. This error has discarded the earlier calls of this layer"
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -139,7 +139,9 @@ class Constructed:
             module = cls.from_config(config, device)
             module.load_state_dict(tensors)
         except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
-            raise CheckpointError(f"{path}: holds no model that can be built: {error}") from error
+            raise CheckpointError(
+                f"{path}: contains no model that can be built: {error}"
+            ) from error
         return module.eval()
 
     def _constructor_arguments(self) -> dict[str, Any] | None:
@@ -157,7 +159,9 @@ class Constructed:
 
     def _share(self, name: str, parameter: Parameter) -> None:  # noqa: ARG002
         """Replace a parameter of this module by one of another module."""
-        raise ValueError(f"{name}: expected a module whose parameters can be tied, as a Linear")
+        raise ValueError(
+            f"{name}: expected a module whose parameters can be tied, such as a Linear"
+        )
 
     def _graphs(self, names: set[str]) -> dict[str, Any]:
         for _, module, _ in self._modules():
@@ -187,7 +191,7 @@ class Constructed:
         for alias, first in tied.items():
             for name in (alias, first):
                 if name not in places:
-                    raise ValueError(f"tied: expected names of parameters, got {name!r}")
+                    raise ValueError(f"tied: expected the names of parameters, got {name!r}")
             module, name, own = places[alias]
             other = places[first][2]
             if own.value is not other.value:
@@ -274,7 +278,7 @@ class _Description:
             name = type(module).__name__
             given = module._constructor_arguments()
             if given is None:
-                raise TypeError(f"{name}: expected a module that its constructor has made")
+                raise TypeError(f"{name}: expected a module that was created by its constructor")
             arguments = {
                 key: self._encoded(f"{name}: {key}", value)
                 for key, value in given.items()
@@ -306,8 +310,8 @@ class _Description:
         got = value.type_name if isinstance(value, _Unknown) else type(value).__name__
         raise TypeError(
             f"{label}: expected an argument that a file can hold (None, booleans, numbers, "
-            "strings, dtypes, cells, modules, and lists, tuples and dicts of these), got "
-            f"{got}; give the constructor what it is made of instead, or save state_dict()"
+            f"strings, dtypes, cells, modules, and lists, tuples and dicts of these), got {got}; "
+            "pass the constructor arguments of these types instead, or save state_dict()"
         )
 
 
@@ -326,7 +330,7 @@ def _decoded(value: Any, made: list[Constructed]) -> Any:
 
 def _module_at(place: Any, made: list[Constructed]) -> Constructed:
     if not isinstance(place, int) or not 0 <= place < len(made):
-        raise ValueError(f"module: expected the place of one before, got {place!r}")
+        raise ValueError(f"module: expected the position of an earlier module, got {place!r}")
     return made[place]
 
 
@@ -381,11 +385,11 @@ def _class(name: Any, base: type[Constructed]) -> type[Constructed]:
         named = named or [c for c in same if not _name_of(c).startswith("rnnfast:")]
     if len(named) != 1:
         raise ValueError(
-            f"class: expected one that the program knows, got {name!r}, "
+            f"class: expected the name of one known class, got {name!r}; "
             + (
-                f"of which there are {len(named)}"
+                f"{len(named)} classes have this name"
                 if named
-                else "import the module that has it first"
+                else "import the module that defines it first"
             )
         )
     if not issubclass(named[0], base):

@@ -76,7 +76,7 @@ class Sequential(SequenceLayer):
         self, x: ArrayLike, lengths: ArrayLike | None = None
     ) -> tuple[RealArray, list[Any] | None]:
         if lengths is not None and not _takes_lengths(self):
-            raise ValueError("lengths: expected None, as no layer of the model takes them")
+            raise ValueError("lengths: expected None, as no layer of the model takes lengths")
         counts = None if lengths is None else checks.integer_array("lengths", lengths)
         calls: list[Any] = []
         y: Any = x if self._layers else backends.given("x", x)
@@ -146,7 +146,7 @@ class Residual(SequenceLayer):
 
     def _run(self, x: ArrayLike, lengths: ArrayLike | None = None) -> tuple[RealArray, Any]:
         if lengths is not None and not _takes_lengths(self.layer):
-            raise ValueError("lengths: expected None, as the layer does not take them")
+            raise ValueError("lengths: expected None, as the layer does not take lengths")
         call = _call(self.layer, x, lengths)
         added = checks.real_array("x", x, call.y.dtype, " (the layer's)", backends.of(call.y))
         checks.shape("layer(x)", call.y, added.shape, "of x")
@@ -168,8 +168,8 @@ def _layer(name: str, value: Module) -> Module:
     if not isinstance(value, Module) or not callable(getattr(value, "call", None)):
         lacks = "without `call`" if isinstance(value, Module) else ""
         raise TypeError(
-            f"{name}: expected a layer, a module with a method `call` that returns what has `y` "
-            f"and `backward`, got {type(value).__name__} {lacks}".rstrip()
+            f"{name}: expected a layer, that is, a module with a method `call` whose result has "
+            f"`y` and `backward`, got {type(value).__name__} {lacks}".rstrip()
         )
     return value
 

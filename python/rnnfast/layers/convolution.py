@@ -183,8 +183,9 @@ class Conv1d(SequenceLayer):
     def _stream_layers(self) -> list[StreamLayer]:
         if self.padding != "causal" or self.stride > 1:
             raise ValueError(
-                "stream: expected convolutions with padding='causal' and stride 1, of which a step "
-                f"of x makes one of y, got padding={self.padding!r} and stride {self.stride}"
+                "stream: expected convolutions with padding='causal' and stride 1, which compute "
+                f"one step of y per step of x, got padding={self.padding!r} and stride "
+                f"{self.stride}"
             )
         bias = None if self.bias is None else self.bias.value
         return [StreamConvolution(self._backend, self.weight.value, bias, self.dilation)]
@@ -204,7 +205,7 @@ def _padding(value: int | str, stride: int) -> int | str:
         return checks.integer("padding", value, 0, _MOST)
     checks.choice("padding", value, ("same", "causal"))
     if value == "same" and stride > 1:
-        raise ValueError(f"padding: expected a number or 'causal' for stride {stride}, got 'same'")
+        raise ValueError(f"padding: expected a number or 'causal' with stride {stride}, got 'same'")
     return value
 
 

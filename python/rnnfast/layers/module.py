@@ -71,8 +71,8 @@ class Module(Constructed):
             if isinstance(value, (Module, Parameter)):
                 raise TypeError(
                     f"{cls.__name__}.{name}: expected modules and parameters to be set in "
-                    "`__init__`, as `self.NAME = ...`, got one as an attribute of the class, which "
-                    "all its models would share"
+                    "`__init__`, by `self.NAME = ...`, got one as an attribute of the class, which "
+                    "all of its objects would share"
                 )
 
     def __init__(self, device: str | None = None) -> None:
@@ -130,14 +130,14 @@ class Module(Constructed):
                 self._check_tracked(leaves)
             if not name.startswith("__") and callable(getattr(Module, name, None)):
                 raise ValueError(
-                    f"{name}: expected another name for an attribute, as this one is that of a "
-                    "method of rnnfast.Module, which would be lost"
+                    f"{name}: expected another name for the attribute, as this one would hide a "
+                    "method of rnnfast.Module"
                 )
             super().__setattr__(name, value)
         elif isinstance(value, Parameter) and value is not present:
             raise TypeError(
                 f"{name}: expected an array to copy into the parameter, got another Parameter, "
-                f"which cannot take its place; to copy its values assign its `value`"
+                "which cannot replace it; to copy its values, assign its `value`"
             )
         elif value is not present:  # `module.weight *= 2` assigns the parameter itself
             present.value = value
@@ -150,8 +150,8 @@ class Module(Constructed):
             else ""
         )
         raise TypeError(
-            f"{type(self).__name__}: expected a method `__call__`, which a call of a model runs, "
-            f"got none{cure}"
+            f"{type(self).__name__}: expected a method `__call__`, which runs when the model is "
+            f"called, got none{cure}"
         )
 
     def train(self, mode: bool = True) -> Self:
@@ -238,7 +238,7 @@ class Module(Constructed):
             ValueError: The layer needs whole sequences.
         """
         raise ValueError(
-            f"stream: expected layers that can go step by step, got {type(self).__name__}, which "
+            f"stream: expected layers that can run step by step, got {type(self).__name__}, which "
             "cannot"
         )
 
@@ -279,8 +279,8 @@ class Module(Constructed):
                 continue
             if isinstance(leaf, _ONCE):
                 raise TypeError(
-                    f"{name}: expected values that can be read more than once, as there may be "
-                    f"modules among them, got a {type(leaf).__name__}; use a list"
+                    f"{name}: expected values that can be read more than once, as they may contain "
+                    f"modules, got a {type(leaf).__name__}; use a list"
                 )
             held = [i for i in _held_by(leaf.__class__)(leaf) if isinstance(i, (Module, Parameter))]
             if held and not self._tracks(held):
@@ -299,8 +299,8 @@ class Module(Constructed):
         for name, leaf in leaves:
             if isinstance(leaf, Module) and any(m is self for _, m, _ in leaf._modules()):
                 raise ValueError(
-                    f"{name}: expected a module that does not hold the one whose attribute it is, "
-                    f"got {type(leaf).__name__}, which does"
+                    f"{name}: expected a module that does not contain the module whose attribute "
+                    f"it is, got a {type(leaf).__name__} that does"
                 )
 
     def _generators(self) -> Iterator[tuple[str, np.random.Generator]]:
@@ -331,12 +331,14 @@ def _leaves(
             yield f"{prefix}{name}", value
             continue
         if any(value is outer for outer in inside):
-            raise ValueError(f"{prefix}{name}: expected a {type(value).__name__} not inside itself")
+            raise ValueError(
+                f"{prefix}{name}: expected a {type(value).__name__} that does not contain itself"
+            )
         if isinstance(value, dict):
             if any(issubclass(kind, (Module, Parameter)) for kind in set(map(type, value))):
                 raise TypeError(
-                    f"{prefix}{name}: expected modules and parameters as values of a dict, where "
-                    "they have names, got one as a key"
+                    f"{prefix}{name}: expected modules and parameters as values of a dict, named "
+                    "by their keys, got one as a key"
                 )
             values, inner = iter(value.values()), iter(value.items())
         else:
@@ -383,7 +385,7 @@ def _refuse(name: str, leaf: Any) -> None:
     of_own = "make its class a subclass of rnnfast.Module, or set the module as an attribute first"
     raise TypeError(
         f"{name}: expected modules and parameters as attributes or in lists, tuples and values of "
-        f"dicts, where they are found and have names, got some in a {type(leaf).__name__}; "
+        f"dicts, where they can be found, got some in a {type(leaf).__name__}; "
         f"{'use a list, a tuple or a dict' if of_items else of_own}"
     )
 

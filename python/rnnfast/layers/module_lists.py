@@ -102,7 +102,7 @@ class ModuleDict(Module, MutableMapping[str, Module]):
         if not isinstance(name, str):
             raise TypeError(f"name: expected a string, got {type(name).__name__}")
         if not name or "." in name:
-            raise ValueError(f"name: expected a text without a dot, got {name!r}")
+            raise ValueError(f"name: expected a string without a dot, got {name!r}")
         self._held = self._held | {name: _module(f"modules[{name!r}]", value)}
 
     def __delitem__(self, name: str) -> None:

@@ -64,9 +64,9 @@ class Parameter(NDArrayOperatorsMixin):
             if not array.flags.c_contiguous:
                 raise ValueError(f"{label}: expected C order, got strides {array.strides}")
             if not getattr(array.flags, "aligned", True):
-                raise ValueError(f"{label}: expected an address that {array.dtype} can have")
+                raise ValueError(f"{label}: expected an array that is aligned for {array.dtype}")
         if grad.dtype != value.dtype:
-            raise TypeError(f"{name}.grad: expected {value.dtype}, as of value, got {grad.dtype}")
+            raise TypeError(f"{name}.grad: expected {value.dtype}, like value, got {grad.dtype}")
         checks.shape(f"{name}.grad", grad, value.shape, "of value")
         self._set(name, value, grad, Freezing())
 
@@ -104,8 +104,8 @@ class Parameter(NDArrayOperatorsMixin):
         if not getattr(self.value.flags, "writeable", True):  # device arrays are always writable
             raise ValueError(
                 f"{self.name}: expected an array to write into, got a read-only one. A layer in "
-                "evaluation mode keeps a copy of its weights in the kernels' form, which must not "
-                "become wrong: switch to training first, `layer.train()`"
+                "evaluation mode keeps a packed copy of its weights, which a change would make "
+                "wrong; switch to training mode first, with `layer.train()`"
             )
 
     @property

@@ -193,8 +193,8 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         self._add_parameters(self._states, self.learn_state)
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(
-                "dropout: acts between layers, so it has no effect with num_layers = 1; got "
-                f"dropout = {dropout}",
+                "dropout: has no effect with num_layers = 1, as it acts between layers, got "
+                f"{dropout}",
                 stacklevel=2 if type(self) is Recurrent else 3,
             )
 
@@ -366,7 +366,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
 
     def _stream_layers(self) -> list[StreamLayer]:
         if self.bidirectional:
-            raise ValueError("stream: expected a layer of one direction, got a bidirectional one")
+            raise ValueError("stream: expected a layer with one direction, got a bidirectional one")
         initial = None if self._learned is None else self._learned.values
         return [StreamRecurrent(self._kept(), self._noise_of_call(), initial)]
 

@@ -157,7 +157,7 @@ class Stream(Generic[StateOf]):
         numbers, plan = self._numbers(rows), self._plan
         if state.layout != plan.layout:
             raise ValueError(
-                f"state: expected that of a stream of (dtype, layers) = {plan.layout}, got "
+                f"state: expected the state of a stream with (dtype, layers) = {plan.layout}, got "
                 f"{state.layout}"
             )
         if len(state) != len(numbers):

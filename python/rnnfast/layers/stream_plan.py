@@ -86,7 +86,7 @@ class StreamPlan:
             got = type(states).__name__
             got += f" of {len(states)}" if isinstance(states, (tuple, list)) else ""
             raise TypeError(
-                f"state: expected a tuple of {len(self._recurrent)}, the states of each recurrent "
+                f"state: expected a tuple of {len(self._recurrent)}, the state of each recurrent "
                 f"layer, got a {got}"
             )
         return [
@@ -113,7 +113,7 @@ class StreamPlan:
         if x.ndim == 1:
             expected_indices = "x: expected indices in [0, input_size)"
             return checks.index_array("x", x, expected_indices, self.input_size, self.backend)
-        return checks.real_array("x", x, self.dtype, ", that of the weights", self.backend)
+        return checks.real_array("x", x, self.dtype, " (the weights')", self.backend)
 
     def _views(self, rows: RealArray) -> list[list[RealArray]]:
         """Return views (N, L, H) of the states in rows (N, S)."""

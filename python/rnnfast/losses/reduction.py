@@ -43,7 +43,7 @@ def real_array(name: str, value: ArrayLike, dtype: np.dtype[Any] | None = None) 
     backend = backends.of(value)
     if backend is not CPU:
         raise ValueError(
-            f"{name}: expected an array of the CPU, where this loss is computed, got one on device "
+            f"{name}: expected an array on the CPU, where this loss is computed, got one on device "
             f"{backend.name!r}; copy it to the CPU first"
         )
     return checks.real_array(name, value, dtype)
@@ -58,8 +58,8 @@ def step_mask(lengths: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """
     if len(shape) < 2:
         raise ValueError(
-            f"lengths: expected None where losses have no axes of steps and sequences, got "
-            f"lengths for shape {shape}"
+            f"lengths: expected None, as losses of shape {shape} have no axes of steps and "
+            "sequences, got lengths"
         )
     steps, batch = shape[:2]
     inside: NDArray[np.bool_] = np.arange(steps)[:, None] < arguments.checked_lengths(

@@ -209,7 +209,7 @@ def quantile(
     target = real_array("target", target, y.dtype)
     levels = real_array("q", q, y.dtype)
     if levels.ndim > 1 or not levels.size:
-        raise ValueError(f"q: expected a number or a sequence of such, got shape {levels.shape}")
+        raise ValueError(f"q: expected a number or a sequence of numbers, got shape {levels.shape}")
     if not ((levels > 0) & (levels < 1)).all():
         raise ValueError(f"q: expected numbers between 0 and 1, got {q}")
     meaning = "(*target.shape, len(q))" if levels.ndim else "target.shape"

@@ -137,6 +137,6 @@ class EMA:
     def _check_apart(self, method: str) -> None:
         if self._swapped:
             raise RuntimeError(
-                f"EMA.{method}: expected the weights in the parameters, got the averages, as it is "
-                "called inside `with ema.average()`"
+                f"EMA.{method}: expected to be called outside of `with ema.average()`, inside "
+                "which the parameters hold the averages"
             )

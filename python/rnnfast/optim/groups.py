@@ -107,8 +107,8 @@ class ParameterGroup:
         own, current = not_negative("lr", lr), self._optimizer.lr
         if current == 0:
             raise ValueError(
-                f"lr: expected an optimiser whose own is above 0, as a group's goes with it in "
-                f"proportion, got 0 beside {own} of a group"
+                "lr: expected a rate of the optimiser above 0, as a group's rate is proportional "
+                f"to it, got 0, and {own} for a group"
             )
         self.lr_state = own, current
 
@@ -147,7 +147,7 @@ def check_finite(norm: Any, care: _core.Care) -> None:
     """Raise a RuntimeError if a norm is not finite although `care` requires it."""
     if care.only_if_finite and not math.isfinite(norm):
         raise RuntimeError(
-            f"gradients: expected a finite joint norm, as error_if_nonfinite asks for, got "
+            "gradients: expected a finite norm, as error_if_nonfinite=True requires, got "
             f"{float(norm)}; nothing was changed"
         )
 
@@ -184,7 +184,7 @@ def checked_options(
     for name in options:
         if name not in known:
             raise ValueError(
-                f"{label}: expected keys out of params, {', '.join(known)}, got {name!r}"
+                f"{label}: expected only the keys params, {', '.join(known)}, got {name!r}"
             )
     return {name: known[name](f"{label}[{name!r}]", value) for name, value in options.items()}
 
@@ -192,13 +192,11 @@ def checked_options(
 def checked_rates(label: str, rates: Any, count: int) -> list[Rate | None]:
     """Return the `lr_state` of each of `count` groups, checked."""
     if not isinstance(rates, (list, tuple)) or len(rates) != count:
-        raise ValueError(f"{label}: expected a list of {count}, one for each group, got {rates!r}")
+        raise ValueError(f"{label}: expected a list of {count}, one per group, got {rates!r}")
     return [None if rate is None else _rate(f"{label}[{i}]", rate) for i, rate in enumerate(rates)]
 
 
 def _rate(label: str, rate: Any) -> Rate:
     if not isinstance(rate, (list, tuple)) or len(rate) != 2 or rate[1] == 0:
-        raise ValueError(
-            f"{label}: expected None, or two numbers of which the second is not 0, got {rate!r}"
-        )
+        raise ValueError(f"{label}: expected None, or two numbers, the second not 0, got {rate!r}")
     return not_negative(f"{label}[0]", rate[0]), not_negative(f"{label}[1]", rate[1])

@@ -46,7 +46,7 @@ class SGD(Optimizer):
     def _buffers(self, group: ParameterGroup) -> dict[str, float | None]:
         momentum = group.option("momentum")
         if group.option("nesterov") and momentum == 0:
-            raise ValueError("nesterov: expected momentum above 0 with it, got 0")
+            raise ValueError("nesterov: expected a momentum above 0, got 0")
         return {"velocity": 0.0 if momentum > 0 else None}
 
     def _update(self, group: ParameterGroup, arrays: Any, care: _core.Care) -> float | None:

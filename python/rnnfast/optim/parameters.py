@@ -37,11 +37,11 @@ def grouped(parameters: Groups) -> tuple[list[tuple[list[Parameter], dict[str, A
     groups = []
     for i, item in enumerate(items):
         if not isinstance(item, Mapping):
-            raise _unfit(f"parameters[{i}]", item, "as the other items a dict of a group")
+            raise _unfit(f"parameters[{i}]", item, "a dict of a group, like the other items")
         if "params" not in item:
             raise ValueError(
-                f"parameters[{i}]: expected a dict of a group with the key 'params', got the keys "
-                f"{', '.join(map(repr, item)) or 'of none'}"
+                f"parameters[{i}]: expected the dict of a group, with the key 'params', got the "
+                f"keys {', '.join(map(repr, item)) or 'of an empty dict'}"
             )
         options = {name: value for name, value in item.items() if name != "params"}
         group = item["params"]
@@ -96,7 +96,7 @@ def _checked(result: list[Parameter]) -> Backend:
 
 
 def _unfit(label: str, got: Any, expected: str = "") -> TypeError:
-    usual = "a module, or a list of modules and parameters, as of `layer.parameters()`"
+    usual = "a module, or a list of modules and parameters, such as `layer.parameters()`"
     return TypeError(f"{label}: expected {expected or usual}, got {type(got).__name__}")
 
 
@@ -114,6 +114,6 @@ def _check_apart(parameters: list[Parameter], backend: Backend) -> None:
             names = f"{one[2]} and {other[2]} in the same memory"
             what = f"{one[2].removesuffix('.grad')} twice" if one == other else names
             raise ValueError(
-                f"parameters: expected arrays that do not overlap, as each is updated by itself; "
+                "parameters: expected arrays that do not overlap, as each is updated on its own, "
                 f"got {what}"
             )

@@ -178,11 +178,11 @@ class ScheduleChain(Schedule):
         ]
         if len(self.milestones) != len(self._schedules) - 1:
             raise ValueError(
-                f"milestones: expected one fewer than schedules, of which there are "
-                f"{len(self._schedules)}, got {len(self.milestones)}"
+                f"milestones: expected {len(self._schedules) - 1}, one fewer than schedules, got "
+                f"{len(self.milestones)}"
             )
         if sorted(set(self.milestones)) != self.milestones:
-            raise ValueError(f"milestones: expected rising steps, got {self.milestones}")
+            raise ValueError(f"milestones: expected increasing steps, got {self.milestones}")
         first = self._schedules[0]
         first.optimizer.lr = first.base_lr
         super().__init__(first.optimizer)
@@ -196,20 +196,20 @@ def _check_link(label: str, schedule: Schedule, first: Schedule) -> None:
     """Check that a schedule can be part of a chain."""
     if not isinstance(schedule, Schedule):
         raise TypeError(
-            f"{label}: expected a schedule whose rate depends on the number of steps alone, got "
+            f"{label}: expected a schedule whose rate depends only on the number of steps, got "
             f"{type(schedule).__name__}"
         )
     if schedule.optimizer is not first.optimizer:
-        raise ValueError(f"{label}: expected a schedule of the optimiser of schedules[0]")
+        raise ValueError(f"{label}: expected a schedule of the same optimiser as schedules[0]")
     if isinstance(schedule, OneCycle) and schedule.momentum is not None:
-        raise ValueError(f"{label}: expected momentum=None in a chain, which sets rates alone")
+        raise ValueError(f"{label}: expected momentum=None in a chain, which sets only rates")
 
 
 def _range(name: str, value: Any) -> tuple[float, float]:
     """Return two numbers in [0, 1), the lower one first."""
     low, high = checks.two_fractions(name, value)
     if low > high:
-        raise ValueError(f"{name}: expected the lower one first, got {value}")
+        raise ValueError(f"{name}: expected the lower value first, got {value}")
     return low, high
 
 
@@ -221,6 +221,6 @@ def _set_momentum(optimizer: Optimizer, momentum: float) -> None:
         optimizer.momentum = momentum
     else:
         raise ValueError(
-            f"momentum: expected an optimiser that has momentum, got {type(optimizer).__name__} "
-            "without"
+            f"momentum: expected an optimiser with momentum, got {type(optimizer).__name__} "
+            "without it"
         )

@@ -136,7 +136,7 @@ class StreamPool:
         """
         checks.of_type("session", session, Session)
         if session._pool is not self:
-            raise ValueError("session: expected one of this pool, got one of another")
+            raise ValueError("session: expected a session of this pool, got one of another")
         return self._enqueue(Promised(session, self._checked(x))).future
 
     def stats(self) -> PoolStats:
@@ -160,7 +160,7 @@ class StreamPool:
             self._closed = True
             left, self._pending = self._pending, deque()
             self._work.notify()
-        self._refuse(left, "the pool was closed while the step waited")
+        self._refuse(left, "the pool was closed while the step was waiting")
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -270,7 +270,7 @@ class StreamPool:
             self._pending = deque(r for r in self._pending if r.session is not session)
             if session not in self._stepping:  # otherwise `_take` frees it after the step
                 self._free.append(session._row)
-        self._refuse(left, "the session was closed while the step waited")
+        self._refuse(left, "the session was closed while the step was waiting")
 
     def _refuse(self, requests: Any, why: str) -> None:
         waiting = [request for request in requests if request._begin()]
@@ -280,12 +280,12 @@ class StreamPool:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise RuntimeError("pool: expected an open one, it was closed")
+            raise RuntimeError("pool: expected an open pool, but it has been closed")
 
     def _check_session(self, session: Session) -> None:
         self._check_open()
         if session._closed:
-            raise RuntimeError("session: expected an open one, it was closed")
+            raise RuntimeError("session: expected an open session, but it has been closed")
 
 
 class Session:

@@ -9,8 +9,8 @@ try:
     import sklearn as _sklearn  # noqa: F401  # fails early if scikit-learn is not installed
 except ImportError as error:
     raise ImportError(
-        "rnnfast.sklearn: expected scikit-learn to be installed, as by `pip install scikit-learn`, "
-        f"got: {error}"
+        "rnnfast.sklearn needs scikit-learn (`pip install scikit-learn`), which cannot be "
+        f"imported: {error}"
     ) from error
 from rnnfast.sklearn.forecaster import Forecaster
 from rnnfast.sklearn.recurrent import RecurrentClassifier, RecurrentRegressor

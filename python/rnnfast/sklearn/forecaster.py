@@ -205,7 +205,7 @@ class Forecaster(BaseEstimator):
         covariates = self._read_covariates(X, steps)
         self._check_covariates(X, covariates, steps)
         if self._labels is not None:
-            check_index("X", X, following(self._labels.index, steps), "of the steps to come")
+            check_index("X", X, following(self._labels.index, steps), "of the future steps")
         known = self._scaling.apply(self._values)[:, None]
         told = np.concatenate([self._known_covariates, covariates])
         x, last = _inputs(known, self._covariate_scaling.apply(told)[:, None])
@@ -239,14 +239,14 @@ class Forecaster(BaseEstimator):
             return np.zeros((steps, 0))
         covariates: NDArray[np.float64] = check_array(X, dtype=np.float64, input_name="X")
         if len(covariates) != steps:
-            raise ValueError(f"X: expected {steps} rows, one a step, got {len(covariates)}")
+            raise ValueError(f"X: expected {steps} rows, one per step, got {len(covariates)}")
         return covariates
 
     def _check_covariates(self, X: Any, covariates: NDArray[np.float64], steps: int) -> None:
         if covariates.shape[1] != self._covariates:
             expected = f"shape ({steps}, {self._covariates})" if self._covariates else "None"
             got = "None" if X is None else f"shape {covariates.shape}"
-            raise ValueError(f"X: expected {expected}, as fit had such covariates, got {got}")
+            raise ValueError(f"X: expected {expected}, like the covariates of fit, got {got}")
 
     def _keep(self, values: NDArray[np.float64], covariates: NDArray[np.float64]) -> None:
         """Store the steps from which forecasts are computed."""
@@ -265,8 +265,9 @@ class Forecaster(BaseEstimator):
         left = count - held - self.horizon + 1
         if held < 1 or left < 1:
             raise ValueError(
-                f"validation_fraction: expected a part of the {count} windows of y that holds out "
-                f"some and leaves more than horizon - 1 = {self.horizon - 1}, got {part}"
+                f"validation_fraction: expected a fraction of the {count} windows of y that holds "
+                f"out at least one and leaves more than horizon - 1 = {self.horizon - 1}, got "
+                f"{part}"
             )
         return pieces[:, :left], [pieces[:, -held:]]
 
@@ -323,5 +324,5 @@ def _levels(quantiles: Sequence[float] | None) -> tuple[float, ...] | None:
     levels = tuple(float(q) for q in quantiles)
     rising = all(a < b for a, b in zip((0.0, *levels), (*levels, 1.0), strict=True))
     if not levels or not rising:
-        raise ValueError(f"quantiles: expected rising numbers between 0 and 1, got {quantiles}")
+        raise ValueError(f"quantiles: expected increasing numbers between 0 and 1, got {quantiles}")
     return levels

@@ -113,7 +113,7 @@ def _step(index: Any) -> Any:
             integers = index.dtype.kind in "iu"
             return int(steps[0]) if integers else pandas.Timedelta(steps[0])
     raise ValueError(
-        "y: expected an index of dates, periods, time differences or integers with equal steps, by "
-        f"which it goes on, got {index[:3].tolist()} and so on; `reset_index(drop=True)` numbers "
-        "the steps"
+        "y: expected an index of dates, periods, time differences or integers with equal steps, so "
+        f"that it can be continued, got {index[:3].tolist()}, ...; `reset_index(drop=True)` "
+        "numbers the steps"
     )

@@ -71,7 +71,7 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Sequences:
             vars(estimator).pop("feature_names_in_", None)
     elif features != estimator._step_features:
         raise ValueError(
-            f"X: expected {estimator._step_features} features a step, as in fit, got {features}"
+            f"X: expected {estimator._step_features} features per step, as in fit, got {features}"
         )
     return found
 
@@ -100,7 +100,7 @@ def _cut(name: str, rows: NDArray[np.floating], size: int) -> NDArray[np.floatin
     if rows.shape[1] % size:
         raise ValueError(
             f"{name}: expected a multiple of input_size = {size} features, as a row is a sequence "
-            f"of steps of so many, got {rows.shape[1]}"
+            f"of steps with input_size features each, got {rows.shape[1]}"
         )
     return rows.reshape(len(rows), -1, size)
 
@@ -114,7 +114,7 @@ def _padded(sequences: list[NDArray[np.floating]]) -> Sequences:
     for i, sequence in enumerate(sequences):
         if sequence.shape[1] != width:
             raise ValueError(
-                f"X[{i}]: expected {width} features a step, as of X[0], got {sequence.shape[1]}"
+                f"X[{i}]: expected {width} features per step, as in X[0], got {sequence.shape[1]}"
             )
     lengths = np.array([len(sequence) for sequence in sequences])
     x = np.zeros((len(sequences), lengths.max(), width), np.result_type(*sequences))

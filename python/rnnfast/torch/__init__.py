@@ -10,7 +10,7 @@ try:
     import torch as _torch  # noqa: F401  # the check is the purpose
 except ImportError as error:
     raise ImportError(
-        f"rnnfast.torch: expected PyTorch to be installed, as by `pip install torch`, got: {error}"
+        f"rnnfast.torch needs PyTorch (`pip install torch`), which cannot be imported: {error}"
     ) from error
 from rnnfast.torch.layers import GRU, LSTM, RNN, Recurrent
 from rnnfast.torch.swap import Report, accelerate, prepack, report, restore

@@ -194,7 +194,7 @@ def check(network: Network, options: Options) -> None:
     if len(network.weights) != layers * count:
         raise ValueError(
             f"weights: expected {count} for each of {layers} layers and directions, "
-            f"{layers * count}, got {len(network.weights)}"
+            f"{layers * count} in total, got {len(network.weights)}"
         )
     real = network.weights[0].dtype
     if real not in (torch.float32, torch.float64):
@@ -215,8 +215,8 @@ def _check_memory(network: Network) -> None:
     for name, tensor in _named(network):
         if tensor.numel() and not tensor.data_ptr():
             raise ValueError(
-                f"{name}: expected a tensor with memory, got one whose storage was freed, as FSDP "
-                "does with parameters outside of forward and backward"
+                f"{name}: expected a tensor with memory, got one whose storage has been freed, as "
+                "FSDP does with parameters outside of forward and backward"
             )
 
 

@@ -266,16 +266,16 @@ class Layer(torch.nn.RNNBase):
         elsewhere = _exporting_to_onnx() or self._result_dtype(x, self._weights()[0]) is None
         if elsewhere and self._options(x.dtype).has_noise:
             raise ValueError(
-                "zoneout, input_dropout, recurrent_dropout, candidate_dropout: expected 0 for what "
-                "PyTorch computes, layers of other types and devices and graphs of ONNX, got "
+                "zoneout, input_dropout, recurrent_dropout, candidate_dropout: expected 0 where "
+                "PyTorch computes the layer (other dtypes, other devices and ONNX graphs), got "
                 f"{self} and input of {x.dtype} on {x.device}"
             )
         if not return_all_states:
             return self.twin.forward(self, input, hx)
         raise ValueError(
-            "return_all_states: expected a layer on the CPU, of float32, float64 or bfloat16, "
-            "and an input and state of its shapes and dtype, got "
-            f"{self}, input of {x.dtype} and shape {tuple(x.shape)}"
+            "return_all_states: expected a layer on the CPU in float32, float64 or bfloat16, and "
+            f"an input and a state of matching shapes and dtype, got {self}, input of {x.dtype} "
+            f"and shape {tuple(x.shape)}"
         )
 
     def _error(self, input: Sequence, hx: State | None) -> Exception:  # noqa: A002
@@ -286,8 +286,8 @@ class Layer(torch.nn.RNNBase):
         weight = self._weights()[0]
         if x.dtype != weight.dtype or self._result_dtype(x, weight) is None:
             return TypeError(
-                f"input: expected {weight.dtype}, as the weights are, on the CPU and one of "
-                f"float32, float64 and bfloat16, got {x.dtype} on {x.device}"
+                f"input: expected {weight.dtype}, like the weights, which must be float32, float64 "
+                f"or bfloat16, on the CPU, got {x.dtype} on {x.device}"
             )
         if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
             return ValueError(
@@ -299,7 +299,7 @@ class Layer(torch.nn.RNNBase):
         got = [tuple(s.shape) for s in ([hx] if isinstance(hx, Tensor) else hx or [])]
         return ValueError(
             f"hx: expected {states} of shape (num_layers*num_directions, batch, hidden_size) = "
-            f"({rows}, batch, {self.hidden_size}), without batch if the input has none, and of "
+            f"({rows}, batch, {self.hidden_size}), without the batch if the input has none, in "
             f"{x.dtype}, got {got}"
         )
 

@@ -107,7 +107,7 @@ def _direct(network: Network) -> bool:
 def not_in_onnx(cell: str) -> Exception:
     """Return the error for a layer that PyTorch's ONNX exporters cannot write."""
     return NotImplementedError(
-        f"torch.onnx.export: expected cells that torch.nn has, LSTM, GRU and RNN, got {cell!r}"
+        f"torch.onnx.export: expected a cell that torch.nn has (LSTM, GRU or RNN), got {cell!r}"
     )
 
 

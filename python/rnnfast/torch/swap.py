@@ -22,10 +22,10 @@ _TWINS = {layer: twin for twin, layer in _FAST.items()}
 
 
 _ADVICE = (
-    "Tools that look for torch.nn's classes come before accelerate: quantise with torch.ao, "
-    "validate with Opacus.",
-    "Call rnnfast.torch.restore(model) before torch.jit.script, and before a whole model is "
-    "pickled for somebody without rnnfast.",
+    "Apply tools that look for the classes of torch.nn before accelerate: quantisation with "
+    "torch.ao, validation with Opacus.",
+    "Call rnnfast.torch.restore(model) before torch.jit.script, and before you pickle a whole "
+    "model for somebody without rnnfast.",
 )
 
 
@@ -44,7 +44,9 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{path or 'the model'}: {what}" for path, what in self.fast.items()]
-        lines += [f"{path or 'the model'}: left, {why}" for path, why in self.left.items()]
+        lines += [
+            f"{path or 'the model'}: left to PyTorch: {why}" for path, why in self.left.items()
+        ]
         advice = _ADVICE if self.fast else ()
         return "\n".join([*lines, *advice]) or "no recurrent layers"
 
@@ -121,7 +123,9 @@ def report(model: torch.nn.Module) -> Report:
 def _nothing(found: Report) -> str:
     """Return the reason why `accelerate` swapped no layer, in one line."""
     layers = [f"{path or 'the model'} is already {what}" for path, what in found.fast.items()]
-    layers += [f"{path or 'the model'} is left, {why}" for path, why in found.left.items()]
+    layers += [
+        f"{path or 'the model'} is left to PyTorch: {why}" for path, why in found.left.items()
+    ]
     return "; ".join(layers) or "the model has no recurrent layers"
 
 
@@ -154,14 +158,16 @@ def _why_not(module: torch.nn.Module) -> str | None:
     if not isinstance(module, torch.nn.RNNBase) or isinstance(module, Layer):
         return ""
     if _plain_type(module) not in _FAST:
-        return f"{_plain_type(module).__name__} is not a class of torch.nn, and may do more"
+        return (
+            f"{_plain_type(module).__name__} is not a class of torch.nn and may behave differently"
+        )
     if "forward" in vars(module):
-        return "it has a forward of its own"
+        return "it has its own forward"
     weight = next(module.parameters())
     if weight.device.type != "cpu":
         return f"its parameters are on {weight.device}"
     if weight.dtype not in (torch.float32, torch.float64, torch.bfloat16):
-        return f"rnnfast does not compute in {weight.dtype}"
+        return f"rnnfast does not support {weight.dtype}"
     return None
 
 
