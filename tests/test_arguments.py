@@ -46,7 +46,7 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "cell": (
         ValueError,
-        "cell: expected a name in rnnfast.cells.ZOO, one that was registered, or a "
+        "cell: expected a name in rnnfast.cells.ZOO, a registered name, or a "
         "rnnfast.Cell, got 'LSTM'; did you mean 'lstm' or",
         lambda: Recurrent("LSTM", I, H),
     ),

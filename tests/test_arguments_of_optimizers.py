@@ -46,8 +46,8 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "a parameter twice": (
         ValueError,
-        "parameters: expected arrays that do not overlap, as each is updated by itself; "
-        "got p twice",
+        "parameters: expected arrays that do not overlap, as each is updated on its own, got p "
+        "twice",
         lambda: rnnfast.Adam(parameters() * 2),
     ),
     "lr": (
@@ -136,13 +136,13 @@ CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "an array for parameters": (
         TypeError,
-        "parameters[0]: expected a module, or a list of modules and parameters, as of "
+        "parameters[0]: expected a module, or a list of modules and parameters, such as "
         "`layer.parameters()`, got ndarray",
         lambda: rnnfast.Adam(zeros(2, 2)),  # type: ignore[arg-type]
     ),
     "a state dict for parameters": (
         TypeError,
-        "parameters: expected a module, or a list of modules and parameters, as of "
+        "parameters: expected a module, or a list of modules and parameters, such as "
         "`layer.parameters()`, got dict",
         lambda: rnnfast.Adam(linear().state_dict()),  # type: ignore[arg-type]
     ),

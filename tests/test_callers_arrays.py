@@ -97,7 +97,7 @@ def test_a_view_of_an_array_that_was_resized_is_refused() -> None:
     x, linear = base[20:], rnnfast.Linear(8, 4)
     linear(x)
     resize(base, 8)
-    with pytest.raises(ValueError, match="view of an array that was resized"):
+    with pytest.raises(ValueError, match="view of an array that has been resized"):
         linear(x)
 
 

@@ -169,5 +169,5 @@ def test_weights_must_fit_the_cell() -> None:
         ValueError, match=r"weight_ih: expected 1 row blocks of 4 .* 4 rows in total, got 8"
     ):
         Network(INDEPENDENT, x, [(np.zeros((8, 3)), np.zeros((0, 4)), *none)])
-    with pytest.raises(ValueError, match=r"weight_hh: expected 0 row blocks of 4 .* 0 rows, got 4"):
+    with pytest.raises(ValueError, match=r"weight_hh: expected 0 row blocks of 4 .* 0 rows in"):
         Network(INDEPENDENT, x, [(np.zeros((4, 3)), np.zeros((4, 4)), *none)])

@@ -113,9 +113,9 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         archive.writestr("data.pkl", b"x" * 1000)
     assert refused(path).startswith("is not a checkpoint, or is damaged: no safetensors header")
     safetensors.numpy.save_file({"weight": np.zeros(3)}, path)
-    assert refused(path) == "not a checkpoint of an rnnfast language model"
+    assert refused(path) == "is not a checkpoint of an rnnfast language model"
     safetensors.numpy.save_file({"weight": np.zeros(3)}, path, metadata={"format": "pt"})
-    assert refused(path) == "not a checkpoint of an rnnfast language model"
+    assert refused(path) == "is not a checkpoint of an rnnfast language model"
     header = b"[" * 50_000  # JSON nested too deeply for any parser
     path.write_bytes(len(header).to_bytes(8, "little") + header)
     assert "is not a checkpoint, or is damaged" in refused(path)
@@ -137,7 +137,7 @@ def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     save_checkpoint(path, Checkpoint({}))
     monkeypatch.undo()
     assert refused(path) == (
-        "a checkpoint in format version 2, but this version of rnnfast reads version 1"
+        "is a checkpoint in format version 2, but this version of rnnfast reads version 1"
     )
 
 

@@ -188,8 +188,8 @@ def test_resume_refuses(capsys: Capture, model: Path) -> None:
 
     assert "the run ended at step 3" in resume(model)
     assert "hidden_size: cannot be changed" in resume(model, "--hidden-size", 9)
-    assert "seed: cannot change" in resume(model, "--seed", 9)
-    assert "batch: cannot change" in resume(model, "--batch", 9)
+    assert "seed: cannot be changed" in resume(model, "--seed", 9)
+    assert "batch: cannot be changed" in resume(model, "--batch", 9)
     assert "steps: expected at least 1, got 0" in resume(model, "--steps", 0)
     assert "minutes: expected more than 0, got 0" in resume(model, "--minutes", 0)
     assert "cannot be read: No such file" in resume("gone.safetensors")

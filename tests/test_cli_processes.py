@@ -91,7 +91,7 @@ def test_a_terminal_that_is_closed_does_not_lose_the_run(tmp_path: Path) -> None
     assert resumed.step > 0
 
 
-CLOSED = "rnnfast: error: standard output is closed, and nothing more can be written\n"
+CLOSED = "rnnfast: error: standard output is closed, so nothing more can be written\n"
 
 
 def test_a_reader_of_progress_that_goes_away_does_not_lose_the_run(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_the_averages_are_in_the_parameters_for_a_while() -> None:
         for q, a, b in zip(p, first, now, strict=True):
             np.testing.assert_allclose(q.value, (a + b) / 2, rtol=0, atol=1e-15)
         for call in (ema.update, ema.average().__enter__, lambda: ema.load_state_dict({})):
-            with pytest.raises(RuntimeError, match=r"inside `with ema\.average"):
+            with pytest.raises(RuntimeError, match=r"outside of `with ema\.average"):
                 call()
     with pytest.raises(ZeroDivisionError), ema.average():
         _ = 1 / 0

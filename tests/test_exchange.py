@@ -27,7 +27,7 @@ def test_a_path_instead_of_weights_says_how_to_read_it(tmp_path: Path) -> None:
 def test_other_things_than_weights() -> None:
     layer = rnnfast.LSTM(5, 7)
     with pytest.raises(
-        TypeError, match=r"state_dict: .*got LSTM: give what its state_dict\(\) ret"
+        TypeError, match=r"state_dict: .*got LSTM; pass what its state_dict\(\) ret"
     ):
         rnnfast.load_torch_state_dict(layer, layer)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"state_dict: expected a dict .* got list"):

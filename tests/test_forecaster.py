@@ -240,7 +240,7 @@ def test_columns_stay_and_quantiles_are_columns() -> None:
     assert (both["b"][0.9] >= both["b"][0.1]).all()
     one = Forecaster(quantiles=(0.1, 0.9), **QUICK).fit(frame["a"]).predict()
     assert one.columns.tolist() == [0.1, 0.9]
-    with pytest.raises(ValueError, match="X: expected the index of the steps to come"):
+    with pytest.raises(ValueError, match="X: expected the index of the future steps"):
         model.predict(X=told[:6])
     with pytest.raises(ValueError, match="X: expected the index of y"):
         model.fit(frame[known], told[6:])

@@ -120,10 +120,10 @@ def test_a_list_or_a_model_that_holds_itself_is_refused() -> None:
     items.append(items)
     with pytest.raises(ValueError, match=r"items\.0: expected a list that does not contain itself"):
         model.items = items
-    with pytest.raises(ValueError, match="me: expected a module that does not contain the one"):
+    with pytest.raises(ValueError, match="me: expected a module that does not contain the module"):
         model.me = model
     model.inner = [inner]
-    with pytest.raises(ValueError, match="outer: expected a module that does not contain the one"):
+    with pytest.raises(ValueError, match="outer: expected a module that does not contain the"):
         inner.outer = model
     inner.parts = []
     inner.parts.append(model)

@@ -121,7 +121,10 @@ def test_a_state_of_a_computed_shape_is_bounded_by_the_call() -> None:
     built.model.graph.initializer.append(numpy_helper.from_array(np.array([10**6]), "million"))
     built.model.graph.initializer.append(numpy_helper.from_array(CONSTANTS["one"], "one"))
     (read,) = rnnfast.onnx.load(built.model)
-    with little_memory(), pytest.raises(ValueError, match="initial_h: the model's own cannot be"):
+    with (
+        little_memory(),
+        pytest.raises(ValueError, match="initial_h: the model's own value cannot be"),
+    ):
         read(built.feeds["X"])
 
 
@@ -193,7 +196,7 @@ class TestFiles:
         (read,) = rnnfast.onnx.load(path)
         weights = zip(expected.directions[0].weights, read.directions[0].weights, strict=True)
         assert all(np.array_equal(a, b) for a, b in weights)
-        message = r"input W: tensor 'W': .* in the file 'weights\.bin' beside it; give the path"
+        message = r"input W: tensor 'W': .* in the file 'weights\.bin' beside it; pass the path"
         for source in (path.read_bytes(), onnx.load(path, load_external_data=False)):
             with pytest.raises(ValueError, match=message):
                 rnnfast.onnx.load(source)

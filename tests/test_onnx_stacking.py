@@ -162,12 +162,15 @@ def mixed_up(y: str, x: str) -> list[Any]:
 @pytest.mark.parametrize(
     ("join", "reads"),
     [
-        (activated, "what nodes make of the output of LSTM node 'first'"),
-        (scaled, "what nodes make of the output of LSTM node 'first'"),
-        (mixed_up, "what nodes make of the output of LSTM node 'first'"),
-        (with_a_bypass, "what nodes make of the graph input 'X' and the output of LSTM node 'fi"),
-        (beside_it, "what nodes make of the graph input 'X'"),
-        (of_the_last_state, "what nodes make of the output of LSTM node 'first'"),
+        (activated, "what nodes compute from the output of LSTM node 'first'"),
+        (scaled, "what nodes compute from the output of LSTM node 'first'"),
+        (mixed_up, "what nodes compute from the output of LSTM node 'first'"),
+        (
+            with_a_bypass,
+            "what nodes compute from the graph input 'X' and the output of LSTM node 'fi",
+        ),
+        (beside_it, "what nodes compute from the graph input 'X'"),
+        (of_the_last_state, "what nodes compute from the output of LSTM node 'first'"),
     ],
 )
 def test_operators_with_something_in_between_are_not(join: Join, reads: str) -> None:

@@ -103,7 +103,7 @@ DAMAGES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "code": (lambda g: g | {"code": "import os"}, "expected the keys"),
     "an operation": (
         lambda g: g | {"nodes": [["__import__", 0], *g["nodes"][1:]]},
-        "'__import__' is no operation",
+        "got '__import__'",
     ),
     "a cycle": (lambda g: g | {"nodes": [["tanh", 0], *g["nodes"][1:]]}, "expected an integer in"),
     "other weights": (lambda _: small("mgu").describe()["cell"], "its tensors contain"),
@@ -183,14 +183,14 @@ def test_the_command_says_what_is_wrong_with_a_file(capsys: Capture) -> None:
     for cell, message in {
         "gone.py:mine": "cell: expected FILE.py:NAME, got a file that does not exist: gone.py",
         "mine.py": "cell: expected FILE.py:NAME, got 'mine.py'; its cells are mine",
-        "empty.py:mine": "cell: empty.py has no 'mine'; it holds no rnnfast.Cell",
-        "mine.py:yours": "cell: mine.py has no 'yours'; its cells are mine",
+        "empty.py:mine": "FILE.py:NAME, but empty.py has no 'mine'; it has no rnnfast.Cell",
+        "mine.py:yours": "FILE.py:NAME, but mine.py has no 'yours'; its cells are mine",
         "mine.py:half": "cell: expected a rnnfast.Cell as 'half' of mine.py, got float; its cells",
         "wrong.py:mine": "cell: wrong.py, line 3: TypeError: Cell.__init__() missing 1 required",
         "syntax.py:mine": "cell: syntax.py, line 2: SyntaxError: invalid syntax",
-        "mine.txt:mine": "cell: expected a file that ends in .py, got mine.txt",
-        "branch.py:mine": "branch.py, line 10: the truth of a value: a step is traced once",
-        "msu": "cell: expected a name in rnnfast.cells.ZOO, one that was registered, or a",
+        "mine.txt:mine": "cell: expected a file whose name ends in .py, got mine.txt",
+        "branch.py:mine": "branch.py, line 10: bool(v): a step is traced once",
+        "msu": "cell: expected a name in rnnfast.cells.ZOO, a registered name, or a",
     }.items():
         got = refused(train(capsys, "text.txt", "--cell", cell))
         assert message in got

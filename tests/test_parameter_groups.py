@@ -145,7 +145,7 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "unknown": (
         lambda p: [{"params": p, "momentun": 1.0}],
         ValueError,
-        r"parameters\[0\]: expected keys out of params, lr, weight_decay, .*, got 'momentun'",
+        r"parameters\[0\]: expected only the keys params, lr, weight_decay, .*, got 'momentun'",
     ),
     "value": (
         lambda p: [{"params": p, "weight_decay": -1}],
@@ -160,7 +160,7 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "mixed": (
         lambda p: [{"params": p[:1]}, p[1]],
         TypeError,
-        r"parameters\[1\]: expected as the other items a dict of a group, got Parameter",
+        r"parameters\[1\]: expected a dict of a group, like the other items, got Parameter",
     ),
     "twice": (
         lambda p: [{"params": p}, {"params": p[0]}],

@@ -162,7 +162,7 @@ def replaced(field: str, value: NDArray[Any] | None, place: int = 0) -> list[Wei
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (replaced("weight_hr", None, 1), "weight_hr: expected an array, as the first layer has"),
+        (replaced("weight_hr", None, 1), "weight_hr: expected an array, as in the first layer"),
         (replaced("weight_hr", None), r"weight_ih: expected shape .* = \(68, 5\), got \(132, 5\)"),
         (replaced("weight_hr", np.ones(17)), r"weight_hr: expected a matrix \(proj_size, hidden"),
         (replaced("weight_hr", np.ones((0, 33))), r"got shape \(0, 33\)"),

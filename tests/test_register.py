@@ -70,8 +70,8 @@ def test_a_name_stands_for_one_set_of_equations() -> None:
 
 def test_wrong_names_and_cells_are_refused() -> None:
     for name, message in {
-        "": "name: expected a text without '@' that is not empty, got ''",
-        "a@b": "name: expected a text without '@' that is not empty, got 'a@b'",
+        "": "name: expected a non-empty string without '@', got ''",
+        "a@b": "name: expected a non-empty string without '@', got 'a@b'",
     }.items():
         with pytest.raises(ValueError, match=message):
             rnnfast.register(made(1.5), name)
@@ -145,7 +145,7 @@ def test_compiled_cells_stay_compiled_as_objects() -> None:
 
 def test_names_that_do_not_exist_bring_near_ones() -> None:
     expected = (
-        "cell: expected a name in rnnfast.cells.ZOO, one that was registered, or a "
+        "cell: expected a name in rnnfast.cells.ZOO, a registered name, or a "
         "rnnfast.Cell, got '{}'{}"
     )
     for name, hint in {

@@ -251,7 +251,7 @@ def test_a_language_model_inside_says_what_is_wrong(tmp_path: Path) -> None:
 def test_parameters_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     model = Linear(2, 2)
     model.bias[0] = np.nan
-    with pytest.raises(CheckpointError, match="m: not written: bias is not finite"):
+    with pytest.raises(CheckpointError, match="m: was not written, as bias is not finite"):
         model.save(tmp_path / "m")
     with pytest.raises(CheckpointError, match=r"cannot be written: .* is not a directory"):
         Linear(2, 2).save(tmp_path / "gone" / "m")
@@ -295,11 +295,13 @@ def test_damaged_and_foreign_files(tmp_path: Path) -> None:
     assert refused(path) == "is damaged: its contents do not match its checksum"
     for end in range(0, len(good), 97):
         path.write_bytes(good[:end])
-        assert refused(path).startswith("not a model file, or damaged")
+        assert refused(path).startswith("is not a model file, or is damaged")
     safetensors.numpy.save_file({"weight": np.zeros(3)}, path)
-    assert refused(path) == "not a model file of rnnfast"
+    assert refused(path) == "is not a model file of rnnfast"
     CharLM(Vocabulary("ab")).save(path)
-    assert refused(path) == ("not a model file of rnnfast, but a file of format 'rnnfast-char-lm'")
+    assert refused(path) == (
+        "is not a model file of rnnfast, but a file of format 'rnnfast-char-lm'"
+    )
     assert refused(tmp_path / "gone") == "cannot be read: No such file or directory"
     assert refused(tmp_path) == "cannot be read: Is a directory"
 
@@ -350,7 +352,7 @@ def edit(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
 
 LAST = ("modules", -1)
 WRONG: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
-    "class": (edit(*LAST, "class", value="os:system"), "class: .* got 'os:system', import the"),
+    "class": (edit(*LAST, "class", value="os:system"), "class: .* got 'os:system'; import the"),
     "library": (edit(*LAST, "class", value="rnnfast:Tagger"), "class: .* got 'rnnfast:Tagger'"),
     "no class": (edit(*LAST, "class", value=3), "class: expected a string, got int"),
     "no module": (edit(*LAST, "class", value="rnnfast:Call"), "class: .* got 'rnnfast:Call'"),
@@ -362,7 +364,10 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         edit(*LAST, "arguments", "layers", value=[{"module": 2}]),
         "position of an earlier module, got 2",
     ),
-    "negative": (edit(*LAST, "arguments", "layers", value=[{"module": -1}]), "before, got -1"),
+    "negative": (
+        edit(*LAST, "arguments", "layers", value=[{"module": -1}]),
+        "earlier module, got -1",
+    ),
     "kind": (edit(*LAST, "arguments", "layers", value={"eval": "1"}), "expected one of cell, dict"),
     "two kinds": (
         edit(*LAST, "arguments", "layers", value={"module": 0, "cell": "x"}),
@@ -414,7 +419,7 @@ def test_a_class_of_a_script_is_found_by_its_name_alone(tmp_path: Path) -> None:
 
     classes = twins()
     rewritten(classes[0](), path, edit(*LAST, "class", value="c:Twin"))
-    assert "'c:Twin', of which there are 2" in refused(path)
+    assert "'c:Twin'; 2 classes have this name" in refused(path)
     assert type(classes[1].load(path)) is classes[1]
 
 

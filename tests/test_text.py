@@ -33,7 +33,7 @@ def test_files_are_joined_in_the_order_given(tmp_path: Path) -> None:
 def test_a_file_that_is_not_utf8_is_named_with_the_byte(tmp_path: Path) -> None:
     file = tmp_path / "latin.txt"
     file.write_bytes("caf\u00e9 au lait".encode("latin-1"))
-    with pytest.raises(TextError, match=r"latin\.txt: not UTF-8: byte 0xe9 at offset 3 "):
+    with pytest.raises(TextError, match=r"latin\.txt: is not UTF-8: byte 0xe9 at offset 3 "):
         read_text(file)
 
 
@@ -59,7 +59,7 @@ def test_pipes_are_read_to_their_end_and_nobody_waits_for_a_writer(tmp_path: Pat
     whole = tmp_path / "whole.txt"
     whole.write_text("a text")
     for paths in (tmp_path / "fifo", [whole, tmp_path / "fifo"]):
-        with pytest.raises(TextError, match=r"fifo: the pipe is empty, .*give <\(cat .*fifo\)"):
+        with pytest.raises(TextError, match=r"fifo: the pipe is empty, .*use <\(cat .*fifo\)"):
             read_text(paths)
     with pytest.raises(TextError, match="it is a character device, not a regular file or a pipe"):
         read_text("/dev/zero")
@@ -120,7 +120,7 @@ def test_a_vocabulary_may_be_given_as_several_texts() -> None:
     assert Vocabulary(["ab", "cb"]) == Vocabulary({"a", "b", "c"}) == Vocabulary("abc")
     for wrong, name in ((7, "int"), ([1, 2], "int"), (b"ab", "int"), (["a", None], "NoneType")):
         with pytest.raises(
-            TypeError, match=f"characters: expected a text, or several, got .*{name}"
+            TypeError, match=f"characters: expected a string, or several, got .*{name}"
         ):
             Vocabulary(wrong)
 

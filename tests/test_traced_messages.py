@@ -39,8 +39,8 @@ STEPS: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "not": (lambda x, _h: not x, r"write where"),
     "max": (lambda x, h: max(x, h), r"maximum\(a, b\)"),
     "chained": (lambda x, h: where(0 < x < 1, x, h), r"chained comparisons"),
-    "==": (lambda x, h: where(x == h, x, h), r"a == b .*two comparisons"),
-    "!=": (lambda x, h: where(x != h, x, h), r"a != b .*two comparisons"),
+    "==": (lambda x, h: where(x == h, x, h), r"a == b: .*two comparisons"),
+    "!=": (lambda x, h: where(x != h, x, h), r"a != b: .*two comparisons"),
     "np function": (
         lambda x, _h: np.tanh(x),
         r"np.tanh: values of a step.* rnnfast.cells.tanh\(v\)",
@@ -129,7 +129,7 @@ CELLS_OF_ERRORS: dict[str, tuple[Cell, str]] = {
     "a block that is text": (of(lambda _x, w, s, _c: (w(s[0], "r")[0],)), r"recurrent|'<='"),
     "a block twice": (
         of(lambda x, w, s, _c: (x[0] + w(s[0])[0] + w(tanh(s[0]), 0)[0],)),
-        r"row block 0 of weight_hh is used twice; .*keep the result in a variable",
+        r"row block 0 of weight_hh is used twice, .*keep the result in a variable",
     ),
     "of a number": (of(lambda x, w, _s, _c: (x[0] + w(2.0)[0],)), r"operand, got 2.0.*bias_hh"),
     "of the input": (
@@ -222,12 +222,12 @@ def long(count: int) -> Cell:
 
 TOO_LARGE: dict[str, tuple[Cell, str]] = {
     "stages": (chain(17), r"at most 16 stages, the limit of the engine, got 17"),
-    "gates": (wide("gates", gates=17, recurrent_gates=16), r"at most 32 gates .*got 3"),
-    "states": (wide("states", states=9), r"at most 8 states .*got 9"),
-    "params": (wide("params", params=33), r"at most 32 params .*got 33"),
-    "constants": (of_constants(70), r"at most 64 constants .*got 7"),
-    "long": (long(500), r"at most 48 temporaries .*got"),
-    "temporaries": (of_many_temporaries(50), r"at most 48 temporaries .*got"),
+    "gates": (wide("gates", gates=17, recurrent_gates=16), r"at most 32 gates, .*got 3"),
+    "states": (wide("states", states=9), r"at most 8 states, .*got 9"),
+    "params": (wide("params", params=33), r"at most 32 params, .*got 33"),
+    "constants": (of_constants(70), r"at most 64 constants, .*got 7"),
+    "long": (long(500), r"at most 48 temporaries, .*got"),
+    "temporaries": (of_many_temporaries(50), r"at most 48 temporaries, .*got"),
 }
 
 

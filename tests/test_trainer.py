@@ -228,7 +228,7 @@ def test_a_loss_without_gradients_is_told() -> None:
         ({"loss": 3}, TypeError, "loss: expected a function, got int"),
         ({"model": rnnfast.Linear(3, 1)}, TypeError, "as Linear has no method `loss`"),
         ({"options": {}}, TypeError, "options: expected RunOptions, got dict"),
-        ({"schedule": 3}, TypeError, "schedule: expected a schedule of rnnfast, got int"),
+        ({"schedule": 3}, TypeError, "schedule: expected a schedule from rnnfast, got int"),
         ({"validation": iter(BATCHES)}, TypeError, "validation: expected .* many times"),
         ({"options": RunOptions(patience=1)}, ValueError, "patience: expected data to validate"),
         (
@@ -260,7 +260,7 @@ def test_trainers_refuse(changes: dict[str, Any], error: type, message: str) -> 
         (
             {"batches": [3], "loss": _constant},
             TypeError,
-            "items: expected a function that counts a batch, as this int does not begin",
+            "items: expected a function that returns the number of items of a batch, as this int",
         ),
     ],
 )
@@ -274,5 +274,7 @@ def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:
         def state_dict(self) -> dict[str, Any]:
             return {"what": object()}
 
-    with pytest.raises(TypeError, match=r"training\.callbacks\.Odd\.0\.what: expected a state"):
+    with pytest.raises(
+        TypeError, match=r"training\.callbacks\.Odd\.0\.what: expected dicts, lists"
+    ):
         trained(2, output=tmp_path / "run.safetensors", callbacks=[Odd()])

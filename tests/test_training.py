@@ -231,7 +231,9 @@ def test_numbers_of_numpy_are_numbers_in_checkpoints(tmp_path: Path) -> None:
     CharLMTrainer(model, TEXT, run, output=path, source=[Path("a.txt")]).run()
     resumed = CharLMTrainer.resume(path, TEXT, steps=np.int64(3))
     assert (resumed.options.batch, resumed.model.config, resumed.source) == (4, config, ["a.txt"])
-    with pytest.raises(TypeError, match="optimizer_options: expected values that JSON can hold"):
+    with pytest.raises(
+        TypeError, match="optimizer_options: expected values that JSON can represent"
+    ):
         TrainingOptions(optimizer_options={"eps": np.float32(1e-8)})
 
 
@@ -240,7 +242,7 @@ def test_resuming_refuses(tmp_path: Path) -> None:
     CharLMTrainer(CharLM(VOCABULARY, SMALL), TEXT, options(steps=1), output=path).run()
     with pytest.raises(TextError, match="was trained on a different text"):
         CharLMTrainer.resume(path, TEXT[1:])
-    with pytest.raises(ValueError, match="batch: cannot change when a run is resumed"):
+    with pytest.raises(ValueError, match="batch: cannot be changed when a run is resumed"):
         CharLMTrainer.resume(path, TEXT, batch=5)
     CharLM.load(path).save(path)
     with pytest.raises(CheckpointError, match="contains only a model"):

@@ -179,12 +179,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "momentum": (
         lambda: OneCycle(sgd(), 10, momentum=(0.8, 0.9)),
         ValueError,
-        "momentum: expected an optimiser that has momentum, got SGD without",
+        "momentum: expected an optimiser with momentum, got SGD without it",
     ),
     "momentum order": (
         lambda: OneCycle(sgd(momentum=0.9), 10, momentum=(0.9, 0.8)),
         ValueError,
-        "momentum: expected the lower one first",
+        "momentum: expected the lower value first",
     ),
     "growth": (
         lambda: CosineWarmRestarts(sgd(), 10, 0),

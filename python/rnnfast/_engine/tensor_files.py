@@ -166,12 +166,12 @@ def _metadata(header: object, form: Format) -> dict[str, str]:
     if found != form.name:
         ours = isinstance(found, str) and found.startswith("rnnfast-")
         but = f", but a file of format {found!r}" if ours else ""
-        raise _WrongFormatError(f"not a {form.noun} of {form.of}{but}")
+        raise _WrongFormatError(f"is not a {form.noun} of {form.of}{but}")
     version = metadata.get("format_version")
     if version != str(form.version):
         raise _WrongFormatError(
-            f"a {form.noun} in format version {version}, but this version of rnnfast reads version "
-            f"{form.version}"
+            f"is a {form.noun} in format version {version}, but this version of rnnfast reads "
+            f"version {form.version}"
         )
     return metadata
 

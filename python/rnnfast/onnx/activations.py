@@ -98,6 +98,6 @@ def read(
         if values:
             raise ValueError(
                 f"{label}: attribute {attribute}: expected one value for each function that has "
-                f"this parameter, got {len(values)} more than {', '.join(names)} take"
+                f"this parameter, got {len(values)} more than the functions {', '.join(names)} have"
             )
     return result

@@ -32,7 +32,7 @@ void check_owned(const char* name, py::handle array) {
   const char* owned = array_fields(owner)->data;
   const py::ssize_t size = bytes(array);
   RNNFAST_CHECK(size == 0 || (data >= owned && data + size <= owned + bytes(owner)), name,
-                ": expected an array with memory, got a view of an array that was resized");
+                ": expected an array with memory, got a view of an array that has been resized");
 }
 
 void HeldArrays::add(const char* name, py::handle object) {
