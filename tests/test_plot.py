@@ -141,7 +141,7 @@ def test_a_table_and_a_checkpoint_hold_the_same_run(tmp_path: Path) -> None:
 
 
 ROW = "4,0.5,1.5,2.0,,0.001,0.7,0.25,800.0,640.0\n"
-NO_TABLE = "not a table of a run"
+NO_TABLE = "is not the table of a run"
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_runs_are_drawn_as_pictures(capsys: Capture) -> None:
         ("none.csv", "none.csv: cannot be read: No such file"),
         (".", ".: cannot be read: Is a directory"),
         ("text.txt", "text.txt: expected a run: a checkpoint of a training run, or a table"),
-        ("one.csv empty.csv", "empty.csv: expected measurements, got a run without any yet"),
+        ("one.csv empty.csv", "empty.csv: expected a run with measurements, got one that has none yet"),
         ("one.csv --x epochs", "x: expected one of steps, seconds, items, got 'epochs'"),
         ("one.csv --smoothing 1", "smoothing: expected a number in [0, 1), got 1"),
         ("one.csv --label a --label b", "label: expected one for each of the 1 runs, got 2"),

@@ -259,7 +259,7 @@ def test_the_command_writes_for_tensorboard(capsys: Capture, accumulator: Any) -
     assert train(capsys, *arguments)[0] == 0
     assert [s.step for s in accumulator("events").Scalars("loss/training")] == [1, 2]
     message = refused(train(capsys, *arguments, "-o", "other.safetensors"))
-    assert message.startswith("events holds events already: give --overwrite to hide them")
+    assert message.startswith("events already contains events; use --overwrite to hide them")
     resumed = rnnfast_(capsys, "train", "--resume", *words("--steps 4 --tensorboard events"))
     assert resumed[0] == 0
     assert [s.step for s in accumulator("events").Scalars("items")] == [1, 2, 3, 4]

@@ -228,8 +228,8 @@ def test_a_loss_without_gradients_is_told() -> None:
         ({"loss": 3}, TypeError, "loss: expected a function, got int"),
         ({"model": rnnfast.Linear(3, 1)}, TypeError, "as Linear has no method `loss`"),
         ({"options": {}}, TypeError, "options: expected RunOptions, got dict"),
-        ({"schedule": 3}, TypeError, "schedule: expected a schedule from rnnfast, got int"),
-        ({"validation": iter(BATCHES)}, TypeError, "validation: expected .* many times"),
+        ({"schedule": 3}, TypeError, "schedule: expected a schedule from rnnfast.optim, got int"),
+        ({"validation": iter(BATCHES)}, TypeError, "validation: expected .* more than once"),
         ({"options": RunOptions(patience=1)}, ValueError, "patience: expected data to validate"),
         (
             {"options": RunOptions(keep_best=1)},

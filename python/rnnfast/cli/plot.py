@@ -33,7 +33,7 @@ def plot(
         typer.Option(
             "--output",
             "-o",
-            help=f"Draw a picture into this file ({_NAMES}) instead of the terminal.",
+            help=f"File to draw a picture to ({_NAMES}), instead of the terminal.",
             show_default=False,
         ),
     ] = None,
@@ -47,7 +47,8 @@ def plot(
     smoothing: Annotated[
         float,
         typer.Option(
-            help="Smooth training losses: 0 leaves them, 0.9 averages about 10 rows, 0.99 100."
+            help="Smoothing of training losses: 0 for none; 0.9 averages about 10 rows, 0.99 "
+            "about 100."
         ),
     ] = 0.0,
     label: Annotated[
@@ -119,5 +120,5 @@ def _curves(path: Path, name: str, run: StoredRun, x: str, smoothing: float) -> 
     except ValueError as error:
         raise CommandError(f"{path}: {error}") from error
     if not found:
-        raise CommandError(f"{path}: expected measurements, got a run without any yet")
+        raise CommandError(f"{path}: expected a run with measurements, got one that has none yet")
     return found

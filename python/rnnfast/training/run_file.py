@@ -54,7 +54,7 @@ def read_run(path: AnyPath) -> StoredRun:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path}: not a table of a run: {error}") from error
+        raise CheckpointError(f"{path}: is not the table of a run: {error}") from error
     form = tensor_files.format_of(path)
     if form not in (LANGUAGE_MODEL, RUN):
         raise CheckpointError(
@@ -65,9 +65,11 @@ def read_run(path: AnyPath) -> StoredRun:
     checkpoint = load_checkpoint(path, form)
     training, of_language = checkpoint.training, form == LANGUAGE_MODEL
     if not training:
-        raise CheckpointError(f"{path}: expected a training run, got a model alone")
+        raise CheckpointError(f"{path}: expected a training run, got only a model")
     if of_language and "report" not in training:
-        raise CheckpointError(f"{path}: has no history, as its version of rnnfast kept none")
+        raise CheckpointError(
+            f"{path}: has no history, as the version of rnnfast that wrote it kept none"
+        )
     with stored(path):
         history = History()
         state: Any = unflatten(training["report"] if of_language else training, checkpoint.tensors)
@@ -89,7 +91,7 @@ def _table(path: AnyPath, text: str) -> History:
         for line, row in enumerate(rows, 2):
             history.append(_record(line, names, row))
     except (ValueError, csv.Error) as error:
-        raise CheckpointError(f"{path}: not a table of a run: {error}") from error
+        raise CheckpointError(f"{path}: is not the table of a run: {error}") from error
     return history
 
 
