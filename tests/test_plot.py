@@ -184,7 +184,7 @@ def test_a_table_of_an_earlier_version_has_no_items(tmp_path: Path) -> None:
 def test_checkpoints_without_a_run_are_told(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     CharLM(VOCABULARY, SMALL, seed=1).save(path)
-    with pytest.raises(CheckpointError, match=f"^{path}: expected a training run, got a model"):
+    with pytest.raises(CheckpointError, match=f"^{path}: expected a training run, got only a model"):
         read_run(path)
     model = load_checkpoint(path)
     save_checkpoint(path, Checkpoint(model.model, {"step": 3}, model.tensors))  # as 0.1.0 did

@@ -150,7 +150,7 @@ def test_printing_a_model_shows_who_runs_its_layers() -> None:
 
 def test_the_report_says_what_comes_before_and_after() -> None:
     text = str(fast.report(fast.accelerate(nn.GRU(3, 4))))
-    assert "quantise" in text
+    assert "quantisation" in text
     assert "Opacus" in text
     assert "rnnfast.torch.restore(model)" in text
     assert "rnnfast.torch.restore" not in str(fast.report(nn.GRU(3, 4)))
