@@ -163,10 +163,10 @@ def test_types_that_onnxruntime_lacks_are_asked_for() -> None:
     wide = cases.make_layer(case)
     rounding = cases.make_layer(replace(case, dtype="float32", precision="bfloat16"))
     for layer, words in (
-        (wide, "float64 in full"),
+        (wide, "a float64 model with precision 'full'"),
         (rounding, "a float32 model with precision 'bfloat16'"),
     ):
-        with pytest.raises(TypeError, match=f"dtype: expected 'float32', .* model of {words} prec"):
+        with pytest.raises(TypeError, match=f"dtype: expected 'float32', .* for {words}, got"):
             rnnfast.onnx.to_model(layer)
     rounded = rnnfast.onnx.to_model(wide, dtype="float32")
     check(rounded, replace(case, dtype="float32"))

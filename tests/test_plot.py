@@ -184,7 +184,7 @@ def test_a_table_of_an_earlier_version_has_no_items(tmp_path: Path) -> None:
 def test_checkpoints_without_a_run_are_told(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     CharLM(VOCABULARY, SMALL, seed=1).save(path)
-    with pytest.raises(CheckpointError, match=f"^{path}: expected a training run, got only a model"):
+    with pytest.raises(CheckpointError, match=f"^{path}: expected a training run, got only"):
         read_run(path)
     model = load_checkpoint(path)
     save_checkpoint(path, Checkpoint(model.model, {"step": 3}, model.tensors))  # as 0.1.0 did
@@ -241,7 +241,7 @@ def test_runs_are_drawn_as_pictures(capsys: Capture) -> None:
         ("none.csv", "none.csv: cannot be read: No such file"),
         (".", ".: cannot be read: Is a directory"),
         ("text.txt", "text.txt: expected a run: a checkpoint of a training run, or a table"),
-        ("one.csv empty.csv", "empty.csv: expected a run with measurements, got one that has none yet"),
+        ("one.csv empty.csv", "empty.csv: expected a run with measurements, got one that has none"),
         ("one.csv --x epochs", "x: expected one of steps, seconds, items, got 'epochs'"),
         ("one.csv --smoothing 1", "smoothing: expected a number in [0, 1), got 1"),
         ("one.csv --label a --label b", "label: expected one for each of the 1 runs, got 2"),
