@@ -191,7 +191,7 @@ def test_checkpoints_without_a_run_are_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=f"^{path}: has no history"):
         read_run(path)
     path.write_bytes(path.read_bytes()[:-1] + b"!")
-    with pytest.raises(CheckpointError, match=f"^{path}: damaged"):
+    with pytest.raises(CheckpointError, match=f"^{path}: is damaged"):
         read_run(path)
 
 
