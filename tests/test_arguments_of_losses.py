@@ -61,8 +61,8 @@ REFUSALS: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "lengths without axes": (
         ValueError,
-        "lengths: expected None where losses have no axes of steps and sequences, got lengths for "
-        "shape (2,)",
+        "lengths: expected None, as losses of shape (2,) have no axes of steps and sequences, got "
+        "lengths",
         lambda: rnnfast.mse(zeros(2), zeros(2), lengths=[2]),
     ),
     "lengths too long": (
@@ -117,7 +117,7 @@ REFUSALS: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     ),
     "no q": (
         ValueError,
-        "q: expected a number or a sequence of such, got shape (0,)",
+        "q: expected a number or a sequence of numbers, got shape (0,)",
         lambda: rnnfast.quantile(zeros(3, 0), zeros(3), []),
     ),
     "axis of q": (
