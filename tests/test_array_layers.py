@@ -169,7 +169,7 @@ def test_layer_norm_of_a_constant_row_is_its_bias() -> None:
         ),
         (lambda: rnnfast.MergeDirections("concat"), "how: expected one of sum, mean, product, max"),
         (lambda: rnnfast.MergeDirections()(reals(5, 3)), r"x: expected shape \(\.\.\., 2\*hidden"),
-        (lambda: rnnfast.MergeDirections()(1.0), r"x: expected shape .* side by side, got \(\)"),
+        (lambda: rnnfast.MergeDirections()(1.0), r"x: expected shape .* both directions, got \(\)"),
         (lambda: rnnfast.Last(True)(reals(5, 3)), r"x: expected shape \(B, T, C\), got"),
         (lambda: rnnfast.Last()(reals(5, 2, 3), [5, 6]), r"lengths: expected values in \[0, seq_"),
         (lambda: rnnfast.MaxPool()(reals(5, 2, 3), [5]), r"lengths: expected shape \(batch,\)"),

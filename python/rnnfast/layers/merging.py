@@ -59,7 +59,7 @@ class MergeDirections(CpuLayer):
         array = self._input(x)
         if array.ndim == 0 or array.shape[-1] % 2:
             raise ValueError(
-                "x: expected shape (..., 2*hidden_size), with both directions side by side, got "
+                "x: expected shape (..., 2*hidden_size), with the outputs of both directions, got "
                 f"{array.shape}"
             )
         merge, _ = _WAYS[self.how]
@@ -72,7 +72,7 @@ class MergeDirections(CpuLayer):
         x, fingerprint = kept
         a, b = _directions(x)
         array = self._gradient(dy, a.shape, x.dtype)
-        check_unchanged(fingerprint, x, x, "x", "change a copy of it")
+        check_unchanged(fingerprint, x, x, "x", "change a copy instead")
         if not need_dx:
             return None
         _, gradients = _WAYS[self.how]
