@@ -20,7 +20,7 @@ from rnnfast.traced import compile as compile_cell
 from rnnfast.traced import engine
 
 PARTS = ("name", "states", "params", "input", "recurrent", "opens", "stages", "norms", "constants")
-PARTS += ("slots", "dslots", "mask")
+PARTS += ("slots", "dslots", "mask", "observes")
 NAMES = map("definition {}".format, range(10**9))
 FORWARD, BACKWARD = 2, 3  # positions in a stage (products, values, forward, backward)
 
@@ -283,4 +283,8 @@ def run(name: str) -> None:
     with np.errstate(all="ignore"):
         y, _, reserve = functional.forward(name, x, [functional.Weights(**weights)], training=True)
         assert reserve is not None
+        if info.observes:  # forward only
+            with pytest.raises(ValueError, match="reserve: expected that of a cell with gradients"):
+                functional.backward(reserve, np.ones_like(y))
+            return
         functional.backward(reserve, np.ones_like(y))

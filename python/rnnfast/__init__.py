@@ -17,6 +17,7 @@ any cell. Called with a `Tensor`, they record their calls for automatic differen
 - `rnnfast.torch`: the layers as PyTorch modules
 - `rnnfast.sklearn`: estimators for scikit-learn
 - `rnnfast.onnx`: import and export of ONNX models
+- `rnnfast.inspection`: the states and gates of models over time
 
 The modules `data`, `inspection`, `onnx`, `serving`, `sklearn`, `torch`, `traced` and `training`
 are loaded on first use, because some of them need other packages.
@@ -154,6 +155,7 @@ __all__ = [
     "tensor",
     "to_keras_weights",
     "to_torch_state_dict",
+    "trace",
 ]
 
 _LOADED_ON_USE = {
@@ -168,7 +170,7 @@ _LOADED_ON_USE = {
 }  # modules loaded on first use, with the module or package that each needs
 
 # Names loaded on first use, with their modules.
-_NAMES_ON_USE = {"StreamPool": "serving", "inspect": "inspection"}
+_NAMES_ON_USE = {"StreamPool": "serving", "inspect": "inspection", "trace": "inspection"}
 
 if TYPE_CHECKING:
     from rnnfast import data as data
@@ -180,6 +182,7 @@ if TYPE_CHECKING:
     from rnnfast import traced as traced
     from rnnfast import training as training
     from rnnfast.inspection import inspect as inspect
+    from rnnfast.inspection import trace as trace
     from rnnfast.serving import StreamPool as StreamPool
 else:
 

@@ -38,6 +38,7 @@ __all__: list[str] = [
     "dropout",
     "embedding_backward",
     "embedding_forward",
+    "empty",
     "empty_cache",
     "fingerprint",
     "forward",
@@ -101,6 +102,11 @@ class CellInfo:
     def name(self) -> str:
         """
         Name of the cell.
+        """
+    @property
+    def observes(self) -> bool:
+        """
+        Whether it runs forward only, for the values that its slots keep.
         """
     @property
     def params(self) -> int:
@@ -183,6 +189,16 @@ class Reserve:
     def input_mask(self, layer: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
         """
         Return the mask, (B, I), by which the inputs of a layer were multiplied in every step.
+        """
+    def read_values(
+        self,
+        cell: typing.SupportsInt | typing.SupportsIndex,
+        values: collections.abc.Sequence[
+            tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.Any]
+        ],
+    ) -> None:
+        """
+        Write values of a layer and direction after every step to arrays of the caller: ('state', number, array (T, B, H)), state 0 being h, or the same with 'slot' for what a step left in a slot. Steps after a sequence's end are zero.
         """
     def recurrent_mask(self, cell: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
         """
@@ -681,6 +697,7 @@ def define(
     slots: typing.SupportsInt | typing.SupportsIndex,
     dslots: typing.SupportsInt | typing.SupportsIndex,
     mask: typing.SupportsInt | typing.SupportsIndex,
+    observes: bool,
 ) -> None:
     """
     Add a cell written in Python, in the form that `rnnfast.traced` makes, to `cells`. Raise a ValueError that says why if the engine cannot run it.
@@ -744,6 +761,13 @@ def embedding_forward(
 ) -> numpy.typing.NDArray[numpy.float64]:
     """
     Return the rows of weight that the indices select.
+    """
+
+def empty(
+    shape: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], is_double: bool
+) -> typing.Any:
+    """
+    Return an array from the memory cache, with whatever values were there before.
     """
 
 def empty_cache() -> None:

@@ -92,7 +92,7 @@ def checked_dweights(backend: Backend, core: Any, dweights: Sequence[Weights]) -
 
 
 def _check_packed(packed: Packed, options: NetworkOptions) -> None:
-    if options.training:
+    if options.training and not options.cell.observes:  # a form without gradients
         raise ValueError(
             "weights: expected arrays, as packed weights cannot be trained, got packed weights"
         )

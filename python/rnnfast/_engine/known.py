@@ -16,7 +16,7 @@ from rnnfast.cells import ZOO
 from rnnfast.reference import Cell
 
 if TYPE_CHECKING:
-    from rnnfast.traced import TracedCell
+    from rnnfast.traced import Named, TracedCell
 
 COMPILED: tuple[str, ...] = tuple(cell.name for cell in _core.cells())
 """Names of the cells with compiled kernels."""
@@ -26,10 +26,14 @@ _MARK = "@"  # between the name of an unregistered cell and the digest of its eq
 
 _DROPPING = f"{_MARK}candidate_dropout"  # suffix of the form of a cell that drops its candidate
 
+_OBSERVED = f"{_MARK}observed:"  # between the name of a cell and the values that a form of it keeps
+
 _lock = threading.RLock()
 _defined: dict[str, Cell] = {}  # traced cells that are defined in the engine
 _dropping: set[str] = set()  # names of the defined forms that drop their candidate
 _registered: dict[str, str] = {}  # names given by `register`, by digest
+_named: dict[str, Named] = {}  # names of the values of steps, by cell
+_observed: dict[str, dict[str, int]] = {}  # slots of the values that defined forms keep
 _names: dict[int, tuple[weakref.ref[Cell], str]] = {}  # names of cells passed as objects, by id
 
 
@@ -139,6 +143,40 @@ def dropping(name: str) -> str:
                 define(_traced(cell_named(name), drops_candidate=True), form)
                 _dropping.add(form)
     return form
+
+
+def named_values(name: str) -> Named:
+    """Return the step of a cell with the names of its values."""
+    if name not in _named:
+        from rnnfast.traced import name_values
+
+        _named[name] = name_values(cell_named(name))
+    return _named[name]
+
+
+def observing(name: str, values: tuple[str, ...]) -> tuple[str, dict[str, int]]:
+    """Return the name of the form of a cell that keeps values of its steps, and their slots.
+
+    It has the same weights as the cell but no gradients, and is defined in the engine if it is new.
+
+    Args:
+        name: The name of the cell.
+        values: Names out of the `values` of `named_values`.
+
+    Raises:
+        rnnfast.traced.CellError: The values need more slots than the engine has.
+    """
+    form = name + _OBSERVED + ",".join(values)
+    if form not in _observed:
+        from rnnfast.traced import observe
+        from rnnfast.traced.engine import define
+
+        with _lock:
+            if form not in _observed:
+                observed = observe(named_values(name), values)
+                define(observed.traced, form)
+                _observed[form] = observed.slots
+    return form, _observed[form]
 
 
 def name_of_graph(graph: object) -> str:

@@ -56,7 +56,9 @@ def cells() -> dict[str, CellInfo]:
 
     Cells of the zoo and user-defined cells are added when they are first used or registered.
     """
-    return {cell.name: cell for cell in _core.cells() if not cell.drops_candidate}
+    return {
+        cell.name: cell for cell in _core.cells() if not (cell.drops_candidate or cell.observes)
+    }
 
 
 def info_of(cell: str | Cell) -> CellInfo:

@@ -51,8 +51,8 @@ def unicornn(
     arXiv:2103.05487; p_0 is its w and p_1 its c. The authors tune dt and alpha for each task.
     """
     (y, z), (w, c) = state, channel
-    s = dt * sigmoid(c)
-    z = z - s * (tanh(x[0] + w * y) + alpha * y)
+    s, force = dt * sigmoid(c), tanh(x[0] + w * y)
+    z = z - s * (force + alpha * y)
     return y + s * z, z
 
 
@@ -70,8 +70,10 @@ def lem(
     y, z = state
     y_a, y_b, y_z = recurrent(y, 0, 1, 2)
     a, b = dt * sigmoid(x[0] + y_a), dt * sigmoid(x[1] + y_b)
-    z = (1 - a) * z + a * tanh(x[2] + y_z)
-    return (1 - b) * y + b * tanh(x[3] + recurrent(z, 3)[0]), z
+    n_z = tanh(x[2] + y_z)
+    z = (1 - a) * z + a * n_z
+    n_y = tanh(x[3] + recurrent(z, 3)[0])
+    return (1 - b) * y + b * n_y, z
 
 
 def cfc(
@@ -87,8 +89,8 @@ def cfc(
     """
     (h,) = state
     f, g, a, b = (xk + hk for xk, hk in zip(x, recurrent(h), strict=True))
-    t = sigmoid(elapsed * a + b)
-    return ((1 - t) * tanh(f) + t * tanh(g),)
+    f, g, t = tanh(f), tanh(g), sigmoid(elapsed * a + b)
+    return ((1 - t) * f + t * g,)
 
 
 def cfc_backbone(
@@ -105,8 +107,8 @@ def cfc_backbone(
     (h,) = state
     v = 1.7159 * tanh(0.666 * (x[0] + recurrent(h, 0)[0]))
     f, g, a, b = recurrent(v, 1, 2, 3, 4)
-    t = sigmoid(elapsed * a + b)
-    return ((1 - t) * tanh(f) + t * tanh(g),)
+    f, g, t = tanh(f), tanh(g), sigmoid(elapsed * a + b)
+    return ((1 - t) * f + t * g,)
 
 
 def fast_rnn(x: Inputs, recurrent: Product, state: Values, channel: Values) -> States:
@@ -119,7 +121,8 @@ def fast_rnn(x: Inputs, recurrent: Product, state: Values, channel: Values) -> S
     for all units; here each unit has its own.
     """
     (h,), (alpha, beta) = state, channel
-    return (sigmoid(alpha) * x.candidate(tanh(x[0] + recurrent(h)[0])) + sigmoid(beta) * h,)
+    n = tanh(x[0] + recurrent(h)[0])
+    return (sigmoid(alpha) * x.candidate(n) + sigmoid(beta) * h,)
 
 
 def fast_grnn(x: Inputs, recurrent: Product, state: Values, channel: Values) -> States:

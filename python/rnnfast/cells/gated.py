@@ -51,7 +51,8 @@ def janet(
     (h,) = state
     h_s, h_n = recurrent(h)
     s, n = x[0] + h_s, tanh(x[1] + h_n)
-    return (sigmoid(s) * h + (1 - sigmoid(s - beta)) * x.candidate(n),)
+    f, i = sigmoid(s), 1 - sigmoid(s - beta)
+    return (f * h + i * x.candidate(n),)
 
 
 def light_ru(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -93,9 +94,9 @@ def intersection_rnn(x: Inputs, recurrent: Product, state: Values, _channel: Val
     """
     _, h = state
     y_in, h_in, g_y, g_h = (xk + hk for xk, hk in zip(x, recurrent(h), strict=True))
-    g_y, g_h = sigmoid(g_y), sigmoid(g_h)
-    y = g_y * x.input + (1 - g_y) * relu(y_in)
-    return y, g_h * h + (1 - g_h) * x.candidate(tanh(h_in))
+    y_in, h_in, g_y, g_h = relu(y_in), tanh(h_in), sigmoid(g_y), sigmoid(g_h)
+    y = g_y * x.input + (1 - g_y) * y_in
+    return y, g_h * h + (1 - g_h) * x.candidate(h_in)
 
 
 def cfn(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -108,8 +109,8 @@ def cfn(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> State
     """
     (h,) = state
     h_f, h_i = recurrent(h)
-    f, i = sigmoid(x[0] + h_f), sigmoid(x[1] + h_i)
-    return (f * tanh(h) + i * x.candidate(tanh(x[2])),)
+    f, i, n = sigmoid(x[0] + h_f), sigmoid(x[1] + h_i), tanh(x[2])
+    return (f * tanh(h) + i * x.candidate(n),)
 
 
 def atr(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -122,7 +123,8 @@ def atr(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> State
     """
     (h,) = state
     p, q = x[0], recurrent(h)[0]
-    return (sigmoid(p + q) * x.candidate(p) + sigmoid(p - q) * h,)
+    i, f = sigmoid(p + q), sigmoid(p - q)
+    return (i * x.candidate(p) + f * h,)
 
 
 def ran(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -135,7 +137,8 @@ def ran(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> State
     """
     h, c = state
     h_i, h_f = recurrent(h)
-    c = sigmoid(x[1] + h_i) * x.candidate(x[0]) + sigmoid(x[2] + h_f) * c
+    n, i, f = x[0], sigmoid(x[1] + h_i), sigmoid(x[2] + h_f)
+    c = i * x.candidate(n) + f * c
     return tanh(c), c
 
 

@@ -71,8 +71,8 @@ def highway_layer(
 
     Srivastava, Greff and Schmidhuber 2015, "Highway networks", arXiv:1505.00387, eq. 3.
     """
-    t = sigmoid(x[1])
-    return (t * activation(x[0]) + (1 - t) * x.input,)
+    n, t = activation(x[0]), sigmoid(x[1])
+    return (t * n + (1 - t) * x.input,)
 
 
 CELLS = (

@@ -32,7 +32,8 @@ def brc(x: Inputs, _recurrent: Product, state: Values, channel: Values) -> State
     """
     (h,), (p_c, p_a) = state, channel
     c, a = sigmoid(x[0] + p_c * h), 1 + tanh(x[1] + p_a * h)
-    return (c * h + (1 - c) * x.candidate(tanh(x[2] + a * h)),)
+    n = tanh(x[2] + a * h)
+    return (c * h + (1 - c) * x.candidate(n),)
 
 
 def nbrc(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -45,7 +46,8 @@ def nbrc(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> Stat
     (h,) = state
     h_c, h_a = recurrent(h)
     c, a = sigmoid(x[0] + h_c), 1 + tanh(x[1] + h_a)
-    return (c * h + (1 - c) * x.candidate(tanh(x[2] + a * h)),)
+    n = tanh(x[2] + a * h)
+    return (c * h + (1 - c) * x.candidate(n),)
 
 
 def t_rnn(x: Inputs, _recurrent: Product, state: Values, _channel: Values) -> States:
@@ -57,8 +59,8 @@ def t_rnn(x: Inputs, _recurrent: Product, state: Values, _channel: Values) -> St
     x_0 has no bias.
     """
     (h,) = state
-    f = sigmoid(x[1])
-    return (f * h + (1 - f) * x.candidate(x[0]),)
+    n, f = x[0], sigmoid(x[1])
+    return (f * h + (1 - f) * x.candidate(n),)
 
 
 def t_gru(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -70,7 +72,8 @@ def t_gru(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> Sta
     """
     h, u = state
     z, f, o = (xk + uk for xk, uk in zip(x, recurrent(u), strict=True))
-    return sigmoid(f) * h + x.candidate(z) * tanh(o), x.input
+    f, o = sigmoid(f), tanh(o)
+    return f * h + x.candidate(z) * o, x.input
 
 
 def t_lstm(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -83,9 +86,9 @@ def t_lstm(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> St
     """
     _, c, u = state
     z, f, o = (xk + uk for xk, uk in zip(x, recurrent(u), strict=True))
-    f = sigmoid(f)
+    f, o = sigmoid(f), tanh(o)
     c = f * c + (1 - f) * x.candidate(z)
-    return c * tanh(o), c, x.input
+    return c * o, c, x.input
 
 
 def min_gru(x: Inputs, _recurrent: Product, state: Values, _channel: Values) -> States:
@@ -97,8 +100,8 @@ def min_gru(x: Inputs, _recurrent: Product, state: Values, _channel: Values) -> 
     arXiv:2410.01201, in its vanilla form, not in the log space.
     """
     (h,) = state
-    z = sigmoid(x[0])
-    return ((1 - z) * h + z * x.candidate(x[1]),)
+    z, n = sigmoid(x[0]), x[1]
+    return ((1 - z) * h + z * x.candidate(n),)
 
 
 def min_lstm(x: Inputs, _recurrent: Product, state: Values, _channel: Values) -> States:
@@ -110,8 +113,8 @@ def min_lstm(x: Inputs, _recurrent: Product, state: Values, _channel: Values) ->
     in the log space.
     """
     (h,) = state
-    f, i = sigmoid(x[0]), sigmoid(x[1])
-    return (f / (f + i) * h + i / (f + i) * x.candidate(x[2]),)
+    f, i, n = sigmoid(x[0]), sigmoid(x[1]), x[2]
+    return (f / (f + i) * h + i / (f + i) * x.candidate(n),)
 
 
 CELLS = (

@@ -35,7 +35,8 @@ def lstm_1997(x: Inputs, recurrent: Product, state: Values, _channel: Values) ->
     """
     h, c = state
     i, g, o = (sigmoid(xk + hk) for xk, hk in zip(x, recurrent(h), strict=True))
-    c = c + i * x.candidate(4 * g - 2)
+    g = 4 * g - 2
+    c = c + i * x.candidate(g)
     return o * (2 * sigmoid(c) - 1), c
 
 
@@ -56,15 +57,19 @@ def without_gate(
     names = [name for name in "ifgo" if name in gates + "g"]
     sums = {n: xk + hk for n, xk, hk in zip(names, x, recurrent(h), strict=True)}
     peephole = dict(zip(gates, channel, strict=True))
-    g = x.candidate(tanh(sums["g"]))
+    g = tanh(sums["g"])
+    added, kept = x.candidate(g), c
     if "i" in gates:
-        g = sigmoid(sums["i"] + peephole["i"] * c) * g
+        i = sigmoid(sums["i"] + peephole["i"] * c)
+        added = i * added
     if "f" in gates:
-        c = sigmoid(sums["f"] + peephole["f"] * c) * c
-    c = c + g
+        f = sigmoid(sums["f"] + peephole["f"] * c)
+        kept = f * c
+    c = kept + added
     if "o" not in gates:
         return tanh(c), c
-    return sigmoid(sums["o"] + peephole["o"] * c) * tanh(c), c
+    o = sigmoid(sums["o"] + peephole["o"] * c)
+    return o * tanh(c), c
 
 
 def _same(v: Var) -> Var:
@@ -80,9 +85,10 @@ def lstm_cifg(x: Inputs, recurrent: Product, state: Values, channel: Values) -> 
     """
     (h, c), (p_i, p_o) = state, channel
     a_i, a_g, a_o = (xk + hk for xk, hk in zip(x, recurrent(h), strict=True))
-    i = sigmoid(a_i + p_i * c)
-    c = (1 - i) * c + i * x.candidate(tanh(a_g))
-    return sigmoid(a_o + p_o * c) * tanh(c), c
+    i, g = sigmoid(a_i + p_i * c), tanh(a_g)
+    c = (1 - i) * c + i * x.candidate(g)
+    o = sigmoid(a_o + p_o * c)
+    return o * tanh(c), c
 
 
 def lstm_fgr(x: Inputs, recurrent: Product, state: Values, channel: Values) -> States:
@@ -99,8 +105,8 @@ def lstm_fgr(x: Inputs, recurrent: Product, state: Values, channel: Values) -> S
     for k, gate in enumerate(old):
         to_i, to_f, to_o = recurrent(gate, *range(4 + 3 * k, 7 + 3 * k))
         a_i, a_f, a_o = a_i + to_i, a_f + to_f, a_o + to_o
-    i, f = sigmoid(a_i + p_i * c), sigmoid(a_f + p_f * c)
-    c = f * c + i * x.candidate(tanh(a_g))
+    i, f, g = sigmoid(a_i + p_i * c), sigmoid(a_f + p_f * c), tanh(a_g)
+    c = f * c + i * x.candidate(g)
     o = sigmoid(a_o + p_o * c)
     return o * tanh(c), c, i, f, o
 
@@ -119,8 +125,9 @@ def multiplicative_lstm(x: Inputs, recurrent: Product, state: Values, _channel: 
     h, c = state
     m = x[4] * recurrent(h, 4)[0]
     i, f, g, o = (xk + mk for xk, mk in zip(x[:4], recurrent(m, 0, 1, 2, 3), strict=True))
-    c = sigmoid(f) * c + sigmoid(i) * x.candidate(tanh(g))
-    return sigmoid(o) * tanh(c), c
+    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+    c = f * c + i * x.candidate(g)
+    return o * tanh(c), c
 
 
 def residual_lstm(x: Inputs, recurrent: Product, state: Values, channel: Values) -> States:
@@ -135,8 +142,10 @@ def residual_lstm(x: Inputs, recurrent: Product, state: Values, channel: Values)
     """
     (h, c), (p_i, p_f, p_o) = state, channel
     i, f, g, o = (xk + hk for xk, hk in zip(x[:4], recurrent(h, 0, 1, 2, 3), strict=True))
-    c = sigmoid(f + p_f * c) * c + sigmoid(i + p_i * c) * x.candidate(tanh(g))
-    return sigmoid(o + p_o * c) * (recurrent(tanh(c), 4)[0] + x[4]), c
+    i, f, g = sigmoid(i + p_i * c), sigmoid(f + p_f * c), tanh(g)
+    c = f * c + i * x.candidate(g)
+    o = sigmoid(o + p_o * c)
+    return o * (recurrent(tanh(c), 4)[0] + x[4]), c
 
 
 def slstm(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> States:
@@ -154,9 +163,9 @@ def slstm(x: Inputs, recurrent: Product, state: Values, _channel: Values) -> Sta
     a_i, a_f, a_g, a_o = (xk + hk for xk, hk in zip(x, recurrent(h), strict=True))
     kept = m - softplus(-a_f)
     m = where(n > 0, maximum(a_i, kept), a_i)
-    i, f = exp(a_i - m), exp(minimum(kept - m, 0.0))
-    c, n = f * c + i * x.candidate(tanh(a_g)), f * n + i
-    return sigmoid(a_o) * c / n, c, n, m
+    i, f, g, o = exp(a_i - m), exp(minimum(kept - m, 0.0)), tanh(a_g), sigmoid(a_o)
+    c, n = f * c + i * x.candidate(g), f * n + i
+    return o * c / n, c, n, m
 
 
 def _with_functions(name: str, activations: tuple[Activation, Activation, Activation]) -> Cell:

@@ -42,8 +42,9 @@ def layer_norm_lstm(x: Inputs, recurrent: Product, state: Values, channel: Value
     gains_x, gains_h, shifts = of_gates[:4], of_gates[4:8], of_gates[8:]
     parts = zip(x, gains_x, recurrent(h), gains_h, shifts, strict=True)
     i, f, g, o = (px * normalize(xk) + ph * normalize(hk) + p for xk, px, hk, ph, p in parts)
-    c = sigmoid(f) * c + sigmoid(i) * x.candidate(tanh(g))
-    return sigmoid(o) * tanh(gain_c * normalize(c) + shift_c), c
+    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+    c = f * c + i * x.candidate(g)
+    return o * tanh(gain_c * normalize(c) + shift_c), c
 
 
 def layer_norm_gru(x: Inputs, recurrent: Product, state: Values, channel: Values) -> States:

@@ -6,6 +6,8 @@ a cell of its `graph`, without the Python function that it came from.
 
 from rnnfast.traced.compiled import LIMITS, Norm, Product, Stage, TracedCell, compile  # noqa: A004
 from rnnfast.traced.description import cell_of
+from rnnfast.traced.names import Named, name_values
+from rnnfast.traced.observed import Observed, observe
 from rnnfast.traced.program import Instruction, Program
 from rnnfast.traced.value import CellError
 
@@ -13,11 +15,15 @@ __all__ = [
     "LIMITS",
     "CellError",
     "Instruction",
+    "Named",
     "Norm",
+    "Observed",
     "Product",
     "Program",
     "Stage",
     "TracedCell",
     "cell_of",
     "compile",
+    "name_values",
+    "observe",
 ]

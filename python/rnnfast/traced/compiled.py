@@ -114,6 +114,7 @@ class TracedCell:
             there are none.
         graph: The equations, as `rnnfast.traced.cell_of` takes them.
         marked: The same with the mask of the candidate in them; None of a cell without a candidate.
+        observes: Whether it is a form that runs forward only, for the values that its slots keep.
     """
 
     name: str
@@ -133,6 +134,7 @@ class TracedCell:
     opening: tuple[Program, Program] | None
     graph: dict[str, Any]
     marked: dict[str, Any] | None
+    observes: bool
 
 
 _compiled: dict[tuple[int, bool], TracedCell] = {}
@@ -167,19 +169,27 @@ def _compile(cell: Cell, drops_candidate: bool) -> TracedCell:
     plan = cut(marked if drops_candidate else plain)
     backward = differentiate(plan)
     kept = keep(plan, backward)
-    made = _assemble(plan, backward, kept, Constants(), descriptions)
-    _check_limits(made)
-    return made
+    return assemble(plan, backward, kept, descriptions)
 
 
-def _assemble(
+def assemble(
     plan: Plan,
-    backward: Backward,
+    backward: Backward | None,
     kept: Kept,
-    constants: Constants,
     descriptions: tuple[dict[str, Any], dict[str, Any] | None],
 ) -> TracedCell:
-    equations = plan.equations
+    """Write the programs of a planned step.
+
+    Args:
+        plan: The stages of the step.
+        backward: Their gradients; None for a form that runs forward only.
+        kept: The values that a step keeps.
+        descriptions: The fields `graph` and `marked` of the result.
+
+    Raises:
+        CellError: The step needs more than the engine has.
+    """
+    equations, constants = plan.equations, Constants()
 
     def program(roots: list[Root], place: Callable[..., Place | None], *given: Any) -> Program:
         return write(equations.graph, roots, partial(place, *given), constants)
@@ -188,7 +198,9 @@ def _assemble(
         Stage(
             tuple(_product(plan, product) for product in plan.products[k]),
             program(forward_roots(plan, kept, k), forward_place, plan, kept, k),
-            program(backward_roots(plan, backward, k), backward_place, plan, kept),
+            ()
+            if backward is None
+            else program(backward_roots(plan, backward, k), backward_place, plan, kept),
             tuple(number for number, _ in plan.values_of(k)),
         )
         for k in range(plan.stages)
@@ -197,8 +209,9 @@ def _assemble(
     opening = None
     if opening_values:
         roots: list[Root] = [(("made", k), node) for k, node in opening_values]
-        opening = (program(roots, opening_place), program(backward.opening, opening_place))
-    return TracedCell(
+        back = () if backward is None else program(backward.opening, opening_place)
+        opening = (program(roots, opening_place), back)
+    made = TracedCell(
         equations.name,
         equations.states,
         equations.params,
@@ -207,7 +220,7 @@ def _assemble(
         tuple(-1 if gate.h is None else _row(gate.h) for gate in plan.gates),
         kept.size,
         next((kept.slot[node] for node in plan.nodes if node.op == "mask"), -1),
-        backward.dslots,
+        0 if backward is None else backward.dslots,
         len(plan.values),
         len(opening_values),
         tuple(constants.values),
@@ -215,7 +228,10 @@ def _assemble(
         tuple(_norm(kept, norm) for norm in plan.norms),
         opening,
         *descriptions,
+        backward is None,
     )
+    _check_limits(made)
+    return made
 
 
 def _row(node: Node) -> int:

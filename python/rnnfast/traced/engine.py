@@ -33,4 +33,5 @@ def define(traced: TracedCell, name: str) -> None:
         traced.slots,
         traced.dslots,
         traced.mask,
+        traced.observes,
     )

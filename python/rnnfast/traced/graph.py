@@ -234,6 +234,7 @@ class Equations(NamedTuple):
         graph: The nodes of the step.
         results: The new states, the first of them h.
         name, states, gates, params, recurrent_gates, reads_input: As in `rnnfast.Cell`.
+        observed: Other nodes that a step keeps in slots, for whoever wants to read them.
     """
 
     graph: Graph
@@ -244,6 +245,7 @@ class Equations(NamedTuple):
     params: int
     recurrent_gates: int
     reads_input: bool
+    observed: tuple[Node, ...] = ()
 
 
 def reachable(results: Iterable[Node]) -> list[Node]:

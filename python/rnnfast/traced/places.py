@@ -94,11 +94,14 @@ class Visit(NamedTuple):
     read: set[Place]
 
 
-def visits(plan: Plan, backward: Backward, kept: Kept) -> Iterator[Visit]:
+def visits(plan: Plan, backward: Backward | None, kept: Kept) -> Iterator[Visit]:
     """Yield the visits of the programs of all stages."""
     for k in range(plan.stages):
         yield _visit(k, forward_roots(plan, kept, k), partial(forward_place, plan, kept, k))
-        yield _visit(None, backward_roots(plan, backward, k), partial(backward_place, plan, kept))
+        if backward is not None:
+            yield _visit(
+                None, backward_roots(plan, backward, k), partial(backward_place, plan, kept)
+            )
 
 
 def _visit(

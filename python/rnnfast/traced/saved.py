@@ -23,8 +23,8 @@ _WORTH_A_SLOT = 12
 """Writing and reading a slot once takes about as long as this many simple instructions."""
 
 
-def keep(plan: Plan, backward: Backward) -> Kept:
-    """Choose the values that a step keeps."""
+def keep(plan: Plan, backward: Backward | None) -> Kept:
+    """Choose the values that a step keeps; `backward` is None for a form without gradients."""
     by_stage = sorted(plan.norms, key=lambda norm: -norm.made_by)
     normalised = {norm.operand: norm.made_by for norm in by_stage}  # by the first that has it
     later = _wanted_later(plan)
@@ -36,14 +36,17 @@ def keep(plan: Plan, backward: Backward) -> Kept:
     chosen = fewest([*_wanted_backward(plan, backward), *later], is_known, plan.stage.__contains__)
     stage = {node: plan.stage.get(node, k) for node, k in normalised.items()}
     stage |= {node: plan.stage[node] for node in chosen}
+    stage |= {node: plan.stage.get(node, plan.last) for node in plan.equations.observed}
     stage |= {node: -1 for node in stage if node.op in INPUTS}
     _spare(plan, backward, stage)
     in_order = dict(sorted(stage.items(), key=lambda item: (item[1], item[0].number)))
-    return placed(plan, backward, in_order, normalised)
+    return placed(plan, backward, in_order, [*normalised, *plan.equations.observed])
 
 
-def _wanted_backward(plan: Plan, backward: Backward) -> list[Node]:
+def _wanted_backward(plan: Plan, backward: Backward | None) -> list[Node]:
     """Return the nodes of the forward pass that the backward programs need."""
+    if backward is None:
+        return []
     everything = [*backward.stages, backward.opening]
     nodes = reachable(node for roots in everything for _, node in roots)
     gradients: set[Node] = set()
@@ -67,7 +70,7 @@ def _wanted_later(plan: Plan) -> list[Node]:
     return wanted
 
 
-def _spare(plan: Plan, backward: Backward, stage: dict[Node, int]) -> None:
+def _spare(plan: Plan, backward: Backward | None, stage: dict[Node, int]) -> None:
     """Also keep the nodes that cost more to recompute than a slot."""
     while True:
         kept = Kept(dict.fromkeys(stage, 0), stage, 0)

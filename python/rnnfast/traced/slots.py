@@ -18,21 +18,22 @@ _FOREVER = 1 << 30
 
 
 def placed(
-    plan: Plan, backward: Backward, stage: dict[Node, int], normalised: Iterable[Node]
+    plan: Plan, backward: Backward | None, stage: dict[Node, int], read: Iterable[Node]
 ) -> Kept:
     """Assign slots to nodes.
 
     Args:
         plan: The stages of the step.
-        backward: Their gradients.
+        backward: Their gradients, or None.
         stage: The stage that writes each node that is kept, in the order of stages; -1 for input
             parts.
-        normalised: The kept nodes that backward passes of norms read.
+        read: The kept nodes that are read after the step: by backward passes of norms, or because
+            they are observed.
     """
     given = [gate.x for gate in plan.gates[: plan.x_gates]]
     given += [node for node in plan.nodes if node.op == "mask"]
     inputs = {node: place for place, node in enumerate(given) if node is not None}
-    last_use = _last_use(plan, backward, stage, inputs, normalised)
+    last_use = _last_use(plan, backward, stage, inputs, read)
     until = [last_use[x] for x in inputs]
     slot = dict(inputs)
     waiting = [node for node in stage if node not in inputs]
@@ -52,10 +53,10 @@ def placed(
 
 def _last_use(
     plan: Plan,
-    backward: Backward,
+    backward: Backward | None,
     stage: dict[Node, int],
     inputs: Iterable[Node],
-    normalised: Iterable[Node],
+    read: Iterable[Node],
 ) -> dict[Node, int]:
     """Return the last stage that reads each node from its slot; `_FOREVER` for backward."""
     nodes = {node.number: node for node in [*inputs, *stage]}
@@ -66,7 +67,7 @@ def _last_use(
             if kind == "slot":
                 use = _FOREVER if visit.stage is None else visit.stage
                 last_use[nodes[number]] = max(last_use[nodes[number]], use)
-    return last_use | dict.fromkeys(normalised, _FOREVER)
+    return last_use | dict.fromkeys(read, _FOREVER)
 
 
 def _home(plan: Plan, node: Node) -> int | None:

@@ -67,7 +67,8 @@ class Plan(NamedTuple):
 
     Attributes:
         equations: The step.
-        nodes: The nodes that the new states depend on, in the order of their numbers.
+        nodes: The nodes that the new states and observed nodes depend on, in the order of their
+            numbers.
         stages: Number of stages.
         stage: The stage of each node, except nodes that depend only on states and parameters, which
             any stage may compute.
@@ -103,7 +104,8 @@ class Plan(NamedTuple):
 
 def cut(equations: Equations) -> Plan:
     """Cut a step into stages."""
-    nodes = reachable(equations.results)
+    ends = *equations.results, *equations.observed
+    nodes = reachable(ends)
     first = _of_states_alone(nodes)
     earliest: dict[Node, int] = {}
     for node in nodes:
@@ -112,7 +114,7 @@ def cut(equations: Equations) -> Plan:
             earliest[node] = known[0] + 1 if known else int(node not in first)
         elif known or node.op in INPUTS:
             earliest[node] = max(known, default=0)
-    count = 1 + max((earliest[node] for node in equations.results if node in earliest), default=0)
+    count = 1 + max((earliest[node] for node in ends if node in earliest), default=0)
 
     latest = dict.fromkeys(earliest, count - 1)
     multiplied: dict[Node, int] = {}  # the latest stage that may compute each value

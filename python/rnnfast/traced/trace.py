@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from rnnfast.reference import Cell
-from rnnfast.reference.cell import Inputs, named_blocks
+from rnnfast.reference.cell import Inputs, States, named_blocks
 from rnnfast.traced.graph import Equations, Graph, Node, reachable
 from rnnfast.traced.value import CellError, Value, fail
 
@@ -61,8 +63,12 @@ class _Inputs(Inputs):
         return super().candidate(cast(Any, v))
 
 
-def trace(cell: Cell) -> Equations:
+def trace(cell: Cell, run: Callable[[Callable[[], States]], States] | None = None) -> Equations:
     """Return the equations of the step of a cell, in which a mask multiplies the candidate.
+
+    Args:
+        cell: The cell.
+        run: What calls the step and returns its result; None to call it directly.
 
     Raises:
         CellError: The step cannot be compiled, or leaves a row block or parameter unused.
@@ -76,12 +82,14 @@ def trace(cell: Cell) -> Equations:
     mask = Value(graph, graph.node("mask"))
     inputs = _Inputs(cast(Any, items("x", cell.gates)), cast(Any, entire), cast(Any, mask))
     recurrent = _Recurrent(graph, cell.recurrent_blocks)
-    new = cell.advance(
+    step = partial(
+        cell.advance,
         inputs,
         cast(Any, recurrent),
         cast(Any, items("state", cell.states)),
         cast(Any, items("param", cell.params)),
     )
+    new = step() if run is None else run(step)
     results = tuple(_result(cell, graph, k, value) for k, value in enumerate(new))
     equations = Equations(
         graph,

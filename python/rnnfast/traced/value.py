@@ -17,8 +17,8 @@ from rnnfast.reference import cell as reference_cell
 from rnnfast.reference import tape
 from rnnfast.traced.graph import Graph, Node
 
-_OWN_FILES = {str(path) for path in Path(__file__).parent.glob("*.py")}
-_OWN_FILES |= {functools.__file__, tape.__file__, reference_cell.__file__}
+OWN_FILES = {str(path) for path in Path(__file__).parent.glob("*.py")}
+OWN_FILES |= {functools.__file__, tape.__file__, reference_cell.__file__}
 _OPERATORS: dict[Any, Callable[[Any, Any], Any]] = {
     np.add: operator.add,
     np.subtract: operator.sub,
@@ -44,7 +44,7 @@ class CellError(ValueError):
 def fail(message: str) -> NoReturn:
     """Raise `CellError` with the current line of the step."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename in _OWN_FILES:
+    while frame is not None and frame.f_code.co_filename in OWN_FILES:
         frame = frame.f_back
     where = "" if frame is None else f"{frame.f_code.co_filename}, line {frame.f_lineno}: "
     raise CellError(where + message)

@@ -71,7 +71,8 @@ bool read_network(py::handle weights, const PyPacked* packed, NetworkSize& s,
     s.proj_size = p.proj_size;
     if (s.proj_size) check_projection(s);
     input.packed = packed->of<T>();
-    return input.packed && !s.training && s.cell == p.cell && s.num_layers == p.num_layers &&
+    const bool rereads = s.training && !known_cell(s.cell).observes;  // backward reads weights
+    return input.packed && !rereads && s.cell == p.cell && s.num_layers == p.num_layers &&
            s.num_directions == p.num_directions && s.precision == p.precision;
   }
   const Items items(weights);
@@ -218,6 +219,8 @@ template <class T>
 py::object backward_of(const PyReserve& reserve, Kept<T>& kept, py::handle dy, py::handle dstate,
                        bool need_dx, py::handle dweights) {
   const NetworkSize& size = kept.reserve.size;
+  RNNFAST_CHECK(!known_cell(size.cell).observes,
+                "reserve: expected that of a cell with gradients, got one of a form that observes");
   const bool adds = !dweights.is_none();
   const T* dy_data = nullptr;
   std::vector<const T*> dfinal;

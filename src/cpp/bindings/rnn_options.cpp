@@ -163,6 +163,8 @@ void bind_cells(py::module_& m) {
       .def_property_readonly(
           "reads_input", &CellInfo::reads_input,
           "Whether a step reads the input itself; input_size must then be hidden_size.")
+      .def_readonly("observes", &CellInfo::observes,
+                    "Whether it runs forward only, for the values that its slots keep.")
       .def_property_readonly(
           "drops_candidate", [](const CellInfo& c) { return c.mask >= 0; },
           "Whether it is a form of another cell with candidate dropout.")

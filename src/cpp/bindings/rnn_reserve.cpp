@@ -1,12 +1,17 @@
 #include "bindings/rnn_reserve.h"
 
+#include <pybind11/stl.h>
+
+#include <array>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 
 #include "bindings/module.h"
 #include "bindings/rnn_arguments.h"
 #include "core/error.h"
 #include "core/fingerprint.h"
+#include "rnn/values.h"
 
 namespace rnnfast {
 namespace {
@@ -51,19 +56,61 @@ py::object memory_of(py::object self) {
   });
 }
 
+template <class T>
+void check_states(const Kept<T>& kept, Index cell) {
+  check_cell(kept.reserve.size, cell);
+  RNNFAST_CHECK(
+      kept.reserve.keeps(cell % kept.reserve.size.num_directions),
+      "reserve: expected that of a call without recompute, which keeps the states of every step");
+  kept.held.check();
+}
+
 py::object states_of(PyReserve& reserve, Index cell, int state) {
   return reserve.visit([&]<class T>(const Kept<T>& kept) {
     const NetworkSize& s = kept.reserve.size;
-    check_cell(s, cell);
+    check_states(kept, cell);
     RNNFAST_CHECK(state >= 1 && state < known_cell(s.cell).states,
                   "state: expected the number of a state other than h (0), got ", state);
-    RNNFAST_CHECK(
-        kept.reserve.states[std::size_t(cell)],
-        "reserve: expected that of a call without recompute, which keeps the states of every step");
-    kept.held.check();
     Array<T> states = new_array<T>({s.seq_len, s.batch, s.hidden_size});
-    network_states(kept.reserve, cell, state, states.mutable_data());
+    const ValueOverTime<T> value{ValueOverTime<T>::kState, state, states.mutable_data()};
+    network_values<T>(kept.reserve, cell, {&value, 1});
     return py::object(std::move(states));
+  });
+}
+
+// Where to write values: "state" or "slot", its number, an array (T, B, .).
+using ValuesTold = std::vector<std::tuple<std::string, int, py::object>>;
+
+template <class T>
+std::vector<ValueOverTime<T>> values_told(const Kept<T>& kept, const ValuesTold& told) {
+  const NetworkSize& s = kept.reserve.size;
+  const CellInfo& info = known_cell(s.cell);
+  std::vector<ValueOverTime<T>> values;
+  for (const auto& [kind, index, to] : told) {
+    const bool is_state = kind == "state";
+    RNNFAST_CHECK(is_state || kind == "slot", "values: expected a state or a slot, got ", kind);
+    const int end = is_state ? info.states : info.saved() ? info.slots() : 0;
+    RNNFAST_CHECK(index >= 0 && index < end, "values: expected ", kind, " 0 to ", end - 1, ", got ",
+                  index);
+    const Index width = is_state ? s.state_size(index) : s.hidden_size;
+    const std::array<long, 3> shape{s.seq_len, s.batch, width};
+    RNNFAST_CHECK(is_array<T>(to, shape) && is_writable(to),
+                  "values: expected a writable array of the dtype, (", s.seq_len, ", ", s.batch,
+                  ", ", width, ") in C order");
+    values.push_back(
+        {is_state ? ValueOverTime<T>::kState : ValueOverTime<T>::kSlot, index, array_data<T>(to)});
+  }
+  return values;
+}
+
+void read_values(PyReserve& reserve, Index cell, const ValuesTold& told) {
+  reserve.visit([&]<class T>(const Kept<T>& kept) {
+    check_states(kept, cell);
+    const std::vector<ValueOverTime<T>> values = values_told(kept, told);
+    HeldArrays held;
+    for (const auto& value : told) held.add("values", std::get<2>(value));
+    const WithoutGil released(network_work(kept.reserve.size), held);
+    network_values<T>(kept.reserve, cell, values);
   });
 }
 
@@ -122,6 +169,11 @@ py::object candidate_mask_of(PyReserve& reserve, Index cell) {
   });
 }
 
+py::object empty(const std::vector<long>& shape, bool is_double) {
+  if (is_double) return new_array<double>(shape);
+  return new_array<float>(shape);
+}
+
 std::size_t real_bytes(py::handle array) {
   RNNFAST_CHECK(is_array<float>(array) || is_array<double>(array),
                 "x, weight: expected arrays of real numbers in C order");
@@ -165,6 +217,8 @@ void bind_reserve(py::module_& m) {
   m.def("fingerprint", &fingerprint_of, py::arg("x"), py::arg("weight"),
         "Return a number that depends on the contents of two arrays; on a sample of them if they "
         "are large.");
+  m.def("empty", &empty, py::arg("shape"), py::arg("is_double"),
+        "Return an array from the memory cache, with whatever values were there before.");
   py::class_<PyReserve>(m, "Reserve", "The values that a training forward pass keeps for backward.")
       .def_property_readonly("nbytes", &PyReserve::nbytes, "Size of the reserve in bytes.")
       .def_property_readonly("dtype", &PyReserve::dtype, "Name of the dtype.")
@@ -197,6 +251,10 @@ void bind_reserve(py::module_& m) {
       .def("states_over_time", &states_of, py::arg("cell"), py::arg("state"),
            "Return a state other than h after every step, (T, B, H), with zeros after the end of a "
            "sequence. `cell` numbers layers and directions, `state` is at least 1.")
+      .def("read_values", &read_values, py::arg("cell"), py::arg("values"),
+           "Write values of a layer and direction after every step to arrays of the caller: "
+           "('state', number, array (T, B, H)), state 0 being h, or the same with 'slot' for what "
+           "a step left in a slot. Steps after a sequence's end are zero.")
       .def("dropout_mask", &dropout_mask_of, py::arg("layer"),
            "Return the mask, (T, B, D*H), by which the outputs of a layer other than the last were "
            "multiplied.")

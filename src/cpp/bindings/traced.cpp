@@ -62,13 +62,14 @@ ProgramOf program_of(const CodeOf& code) {
 void define(const std::string& name, int states, int params, const std::vector<int>& input,
             const std::vector<int>& recurrent, bool opens, const std::vector<StageTuple>& stages,
             const std::vector<NormTuple>& norms, const std::vector<double>& constants, int slots,
-            int dslots, int mask) {
+            int dslots, int mask, bool observes) {
   CellDefinition cell{.name = name,
                       .states = states,
                       .params = params,
                       .slots = slots,
                       .dslots = dslots,
                       .mask = mask,
+                      .observes = observes,
                       .input = input,
                       .recurrent = recurrent,
                       .opens = opens,
@@ -89,6 +90,7 @@ void bind_traced(py::module_& m) {
   m.def("define", &define, py::arg("name"), py::arg("states"), py::arg("params"), py::arg("input"),
         py::arg("recurrent"), py::arg("opens"), py::arg("stages"), py::arg("norms"),
         py::arg("constants"), py::arg("slots"), py::arg("dslots"), py::arg("mask"),
+        py::arg("observes"),
         "Add a cell written in Python, in the form that `rnnfast.traced` makes, to `cells`. Raise "
         "a ValueError that says why if the engine cannot run it.");
 }

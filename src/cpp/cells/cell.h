@@ -101,6 +101,9 @@ struct CellInfo {
   // functions of such a cell read neither s[0] nor next[0], and the last stage's backward
   // recomputes h as made[0] and sets its gradient, ds[0], to 0.
   bool projects = false;
+  // Whether the cell runs forward only, for what its slots hold after each step: the form of a cell
+  // written in Python that keeps named values there.
+  bool observes = false;
   Stage stages[kMaxStages];
 
   // The number of row blocks of weight_ih and of weight_hh.

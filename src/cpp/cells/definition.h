@@ -45,6 +45,7 @@ inline std::vector<Product> products_told(const std::vector<ProductTuple>& told)
 struct CellDefinition {
   std::string name;
   int states = 1, params = 0, slots = 0, dslots = 0, mask = -1;
+  bool observes = false;              // see CellInfo
   std::vector<int> input, recurrent;  // row blocks of each gate
   bool opens = false;
   std::vector<StageOf> stages;
@@ -118,6 +119,15 @@ inline void check_products(const CellDefinition& d, const CellInfo& info) {
                 " products, got ", products);
 }
 
+// Whether a projection may replace h: a single product reads it, and no program.
+inline bool reads_h_by_its_product(const CellDefinition& d) {
+  const StageOf& stage = d.stages[0];
+  if (d.stages.size() != 1 || stage.products.size() != 1) return false;
+  const auto is_h = [](PlaceOf p) { return p.kind == PlaceKind::state && p.index == 0; };
+  return std::none_of(stage.forward.begin(), stage.forward.end(),
+                      [&](const InstructionOf& i) { return is_h(i.a) || is_h(i.b) || is_h(i.c); });
+}
+
 // Returns the checked info, still without a name. Throws Error, which says what is wrong.
 inline CellInfo checked_info(const CellDefinition& d) {
   const auto within = [&](const char* what, int value, int least, int most) {
@@ -156,6 +166,8 @@ inline CellInfo checked_info(const CellDefinition& d) {
   last.saved = d.slots;
   last.sees = {0, d.dslots};
   info.mask = d.mask;
+  info.observes = d.observes;
+  info.projects = d.observes && reads_h_by_its_product(d);
   RNNFAST_CHECK(d.mask == -1 || (d.mask >= info.input_parts() && d.mask < d.slots), "cell ", d.name,
                 ": expected the candidate's mask in a slot of its own, got slot ", d.mask);
   RNNFAST_CHECK(last.values == 0, "cell ", d.name,

@@ -78,8 +78,10 @@ std::unique_ptr<DefinedCell> make_cell(const CellDefinition& d) {
         checked_program(d, cell.info, k, opening ? Role::opening_forward : Role::forward);
     for (int i = 0; i < d.states; ++i) made_states += forward.has(PlaceKind::next, i);
     cell.forward[k] = add_program(*made, std::move(forward));
-    cell.backward[k] = add_program(
-        *made, checked_program(d, cell.info, k, opening ? Role::opening_backward : Role::backward));
+    if (!d.observes)
+      cell.backward[k] = add_program(
+          *made,
+          checked_program(d, cell.info, k, opening ? Role::opening_backward : Role::backward));
     most = std::max({most, cell.forward[k].buffers, cell.backward[k].buffers});
   }
   RNNFAST_CHECK(made_states == d.states, "cell ", d.name,

@@ -319,32 +319,6 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
   });
 }
 
-template <class T>
-void network_states(const Reserve<T>& r, Index i, int s, T* to) {
-  const PackedBatch& packed = r.packed;
-  const Index H = r.size.hidden_size, B = packed.batch();
-  const Index U = kernels<T>(r.size.cell, r.size.precision).tile_units, tiles = (H + U - 1) / U;
-  const Index rows = r.layer_size(r.segments[0][0].rows, 0, 0, true, false).state_rows();
-  const auto from = [&](Index tile, Index row) {
-    return r.states[i] + (((s - 1) * tiles + tile) * rows + B + row) * U;
-  };
-  const int threads = at_most_all(double(packed.total() * H) * sizeof(T) / kBytesPerThread);
-  parallel(threads, [&](const Team& team, int thread) {
-    const Index T0 = packed.seq_len() * thread / team.size;
-    const Index T1 = packed.seq_len() * (thread + 1) / team.size;
-    for (Index t = T0; t < T1; ++t)
-      for (Index b = 0; b < B; ++b) {
-        T* row = to + (t * B + packed.order()[b]) * H;
-        if (b >= packed.count(t)) {
-          std::fill_n(row, H, T(0));
-          continue;
-        }
-        for (Index tile = 0; tile < tiles; ++tile)
-          std::copy_n(from(tile, packed.row(t) + b), std::min(U, H - tile * U), row + tile * U);
-      }
-  });
-}
-
 #define INSTANTIATE(T)                                                                             \
   template class PreparedForward<T>;                                                               \
   template PackedWeights<T> network_pack(const NetworkSize&,                                       \
@@ -353,8 +327,7 @@ void network_states(const Reserve<T>& r, Index i, int s, T* to) {
                                       const std::vector<T*>&);                                     \
   template void network_backward(const Reserve<T>&, const NetworkInput<T>&, const T*,              \
                                  const std::vector<const T*>&, T*, const std::vector<T*>&,         \
-                                 const std::vector<CellWeights<T>>&, bool);                        \
-  template void network_states(const Reserve<T>&, Index, int, T*);
+                                 const std::vector<CellWeights<T>>&, bool);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

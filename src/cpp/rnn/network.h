@@ -48,9 +48,4 @@ void network_backward(const Reserve<T>& reserve, const NetworkInput<T>& input, c
                       const std::vector<const T*>& dfinal, T* dx, const std::vector<T*>& dinitial,
                       const std::vector<CellWeights<T>>& dweights, bool add_dweights);
 
-// Copies state s > 0 of layer and direction i after every step to (T, B, H), with zeros after a
-// sequence's end. The reserve must be of a training call without `recompute`.
-template <class T>
-void network_states(const Reserve<T>& reserve, Index i, int s, T* to);
-
 }  // namespace rnnfast
