@@ -59,6 +59,21 @@ def test_several_files_and_no_more_characters_than_asked_for(
     assert row_of(out, "inside quotes")[6] == ""
 
 
+def test_another_value_can_be_looked_at(capsys: Capture, planted: Path) -> None:
+    arguments = ("quotes.txt", "--no-probe", "--value", "c")
+    code, out, _ = rnnfast_(capsys, "inspect", planted, *arguments)
+    assert code == 0
+    assert row_of(out, "inside quotes")[3] == "> 0.50"  # between 0, before the first quote, and 1
+
+
+def test_a_report_is_written(capsys: Capture, planted: Path) -> None:
+    files = ("quotes.txt", "--no-probe", "--html")
+    assert rnnfast_(capsys, "inspect", planted, *files, "report.html")[0] == 0
+    assert Path("report.html").read_text().startswith("<!doctype html>")
+    message = refused(rnnfast_(capsys, "inspect", planted, *files, "gone/report.html"))
+    assert message.startswith("gone/report.html: cannot be written")
+
+
 def test_without_a_file_the_held_out_text_is_read(capsys: Capture) -> None:
     Path("code.py").write_text(stdlib_text(30_000))
     assert train(capsys, "code.py", "--steps", 2, "--validation", 0.1)[0] == 0

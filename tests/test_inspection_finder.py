@@ -67,8 +67,8 @@ def test_the_model_is_shown_what_the_units_are_connected_to(
     found: Inspection, planted: CharLM
 ) -> None:
     quote = found.vocabulary.index('"')
-    gates = list(found.input_weights.values())
-    assert [weights[PLANTED, quote] for weights in gates] == [20, -20, 0, 0]
+    gates = {name: weights[PLANTED, quote] for name, weights in found.input_weights.items()}
+    assert gates == {"i": 20, "f": -20, "g": 0, "o": 0}
     assert found.output_weights.shape == (512, len(found.vocabulary))
     np.testing.assert_array_equal(found.output_weights, planted.head.weight.value.T)
 
@@ -94,6 +94,21 @@ def test_activations_are_the_states_of_all_layers(cell: str, embedding_size: int
     np.testing.assert_allclose(
         first[:5], model.recurrent.weight_ih_l0.value[:5] @ reads.T, atol=1e-6
     )
+
+
+def test_gates_are_named_after_the_values_of_the_cell() -> None:
+    for cell, names in (("gru", ["r", "z", "n"]), ("rnn_tanh", ["gate 0"])):
+        found = rnnfast.inspect(small(cell), TEXT[:600], ["position in word"], probe=False)
+        assert list(found.input_weights) == names
+
+
+def test_other_values_of_the_units_can_be_looked_at() -> None:
+    model = small()
+    ids = model.vocabulary.encode(TEXT[:600])
+    traced = rnnfast.trace(model, ids[:, None])["recurrent.l0"]
+    for value in ("h", "c", "i"):
+        found = rnnfast.inspect(model, TEXT[:600], ["position in word"], value=value, probe=False)
+        np.testing.assert_array_equal(found.activations, traced[value][:, 0])
 
 
 def test_a_model_of_bytes_is_read_at_the_last_byte_of_each_character() -> None:
@@ -180,6 +195,11 @@ def test_inspecting_leaves_the_model_as_it_was() -> None:
             {"text": TEXT + "€", "annotations": ["inside quotes"]},
             TextError,
             "text: character '€'",
+        ),
+        (
+            {"value": "cell", "annotations": ["inside quotes"]},
+            ValueError,
+            "value: expected one of h, c, ",
         ),
         ({"held_out": 1.5}, ValueError, "held_out: expected a number in [0, 1], got 1.5"),
         ({"probe": 1}, TypeError, "probe: expected True or False, got 1"),

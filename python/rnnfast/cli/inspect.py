@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rnnfast.cli.errors import CommandError, option_errors
+from rnnfast import _files
+from rnnfast.cli.errors import CommandError, option_errors, output_errors
 from rnnfast.cli.files import DEFAULT_MODEL, Model, Texts, held_out, load_first, takes_bytes
 from rnnfast.inspection import Concept, Inspection, guess_language
 from rnnfast.inspection import inspect as inspect_model
@@ -32,6 +33,13 @@ def inspect(
             show_default="by the names of the files, or the text",
         ),
     ] = None,
+    value: Annotated[
+        str | None,
+        typer.Option(
+            help="The value of the units to look at, such as h, c or i of an LSTM.",
+            show_default="tanh of the second state, or else h",
+        ),
+    ] = None,
     characters: Annotated[
         int, typer.Option(min=1, help="Read at most so many characters of the texts.")
     ] = 200_000,
@@ -42,23 +50,33 @@ def inspect(
         bool,
         typer.Option("--baseline", help="Show the best unit of an untrained model beside it."),
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write a report for the browser there.", show_default=False),
+    ] = None,
 ) -> None:
     """Find units of a model that tell something about texts, such as "inside quotes".
 
     Thresholds are chosen on the first half of the text, and scores are of the second: the area
     under the ROC curve (AUC) for yes/no, R2 of a linear function for counts.
     """
+    if html is not None:
+        with output_errors(html):
+            _files.check_output(html)
     with option_errors():
         checkpoint = load_first(model, "inspect")
         language_model = CharLM.from_checkpoint(checkpoint, model).eval()
         texts, names, what = _texts(model, checkpoint, language_model, files or [])
         language = _language(texts, names) if language is None else language
         texts = _cut(texts, characters)
-        found = _inspected(language_model, texts, language, probe=probe)
+        found = _inspected(language_model, texts, language, value, probe=probe)
         untrained = None
         if baseline:
             made = CharLM(language_model.vocabulary, language_model.config, seed=0).eval()
-            untrained = _inspected(made, texts, language, probe=False)
+            untrained = _inspected(made, texts, language, value, probe=False)
+    if html is not None:
+        with output_errors(html):
+            found.save_html(html)
     typer.echo(f"{model}: {what} ({len(found.text):,} characters, as {language})")
     console = Console()
     if not console.is_terminal:
@@ -107,11 +125,13 @@ def _language(texts: list[str], names: list[str]) -> str:
     return languages.pop()
 
 
-def _inspected(model: CharLM, texts: list[str], language: str, *, probe: bool) -> Inspection:
+def _inspected(
+    model: CharLM, texts: list[str], language: str, value: str | None, *, probe: bool
+) -> Inspection:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            found = inspect_model(model, texts, language=language, probe=probe)
+            found = inspect_model(model, texts, language=language, value=value, probe=probe)
         except ImportError as error:  # of an optional package
             raise CommandError(str(error)) from error
     if probe:

@@ -32,6 +32,7 @@ def inspect(
     annotations: Chosen = None,
     *,
     language: str | None = None,
+    value: str | None = None,
     held_out: float = 0.5,
     probe: bool = True,
 ) -> Inspection:
@@ -39,11 +40,9 @@ def inspect(
 
     The model reads the text from a zero state. For each annotation of the text, such as "inside
     quotes", every unit is scored by how well its value tells it, on a part of the text from which
-    nothing was chosen. What a unit can know is what it has read: see `annotate`.
-
-    A unit's value is the tanh of its second state where the cell has one (an LSTM's memory c), else
-    its h. Karpathy, Johnson and Fei-Fei, "Visualizing and understanding recurrent networks", 2016,
-    looked for such cells by eye.
+    nothing was chosen. What a unit can know is what it has read: see `annotate`. Karpathy, Johnson
+    and Fei-Fei, "Visualizing and understanding recurrent networks", 2016, looked for such cells by
+    eye.
 
     Args:
         model: A language model of characters or bytes.
@@ -54,6 +53,8 @@ def inspect(
             count; or a dict of such functions, or of arrays, by name; or a language, for all of its
             annotations. None for all of `language`.
         language: The language that `annotate` takes; None to guess it from the text.
+        value: The units' value to look at, by its name in the cell as of `trace`; None for tanh of
+            the second state where the cell has one (an LSTM's memory c), else h.
         held_out: The share of the text, at its end, that scores are of. Thresholds, directions and
             probes are chosen on the rest.
         probe: Whether to find out how few units together tell a concept, which needs scikit-learn.
@@ -62,8 +63,9 @@ def inspect(
         The scores, with the activations that they are of.
 
     Raises:
-        ValueError: An annotation is unknown, has the wrong shape, or is the same everywhere in one
-            part of the text. Those of a language are then left out, with a `UserWarning`.
+        ValueError: The cell has no such value. An annotation is unknown, has the wrong shape, or is
+            the same everywhere in one part of the text; those of a language are then left out, with
+            a `UserWarning`.
         TypeError: An argument is of the wrong type.
         rnnfast.training.TextError: The text is too short, or has a character that is not in the
             vocabulary.
@@ -90,7 +92,7 @@ def inspect(
         annotations, language = None, annotations
     found = _annotations(texts, annotations, language)
     varying = _varying(found, bound, strict=annotations is not None)
-    activations = values_of_units(model, whole)
+    activations = values_of_units(model, whole, value)
     concepts = score(activations, varying, bound)
     if probe:
         concepts = with_probes(activations, concepts, bound)

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast._engine import backends
+from rnnfast._engine import backends, checks, known
+from rnnfast.inspection.tracing import trace
+from rnnfast.traced.graph import ACROSS_UNITS, Node
 from rnnfast.training import ByteVocabulary, CharLM
 
 Array = NDArray[np.float32]
@@ -22,27 +24,31 @@ def names_of_units(model: CharLM) -> tuple[str, ...]:
     return tuple(f"l{layer}[{unit}]" for layer in range(layers) for unit in range(units))
 
 
-def values_of_units(model: CharLM, text: str) -> Array:
+def values_of_units(model: CharLM, text: str, value: str | None = None) -> Array:
     """Return each unit's value after each of N characters, (N, U).
 
-    The value is tanh of the second state where the cell has one, else h.
+    Args:
+        model: The model.
+        text: The N characters.
+        value: The name of a value of the cell, as of `trace`; None for tanh of the second state
+            where the cell has one, else h.
 
     Raises:
+        ValueError: The cell has no such value.
         rnnfast.training.UnknownCharacterError: A character is not in the vocabulary.
     """
     ids = model.vocabulary.encode(text)
-    with model.evaluating():
-        stream = model.stream()
-    values = np.empty((ids.size, len(names_of_units(model))), np.float32)
-    for n in range(ids.size):
-        stream(ids[n : n + 1])
-        (state,) = stream.state
-        has_memory = isinstance(state, tuple)
-        value = backends.to_host(state[1] if has_memory else state).reshape(-1)
-        values[n] = np.tanh(value) if has_memory else value
+    named = known.named_values(model.recurrent.cell)
+    states = named.states
+    name = states[:2][-1]
+    if value is not None:
+        name = checks.choice("value", value, (*states, *named.values))
+    layers = trace(model, ids[:, None], values=[name])
+    values = np.concatenate([layer[name][:, 0] for layer in layers.values()], axis=1)
     if isinstance(model.vocabulary, ByteVocabulary):
         values = values[_last_bytes(text)]
-    return values
+    bounded = np.tanh(values) if value is None and len(states) > 1 else values
+    return bounded.astype(np.float32, copy=False)
 
 
 def _last_bytes(text: str) -> NDArray[np.int64]:
@@ -59,10 +65,45 @@ def weights_from_characters(model: CharLM) -> dict[str, Array]:
     weight: NDArray[Any] = backends.to_host(model.recurrent.weight_ih_l0.value)
     if model.embedding is not None:
         weight = weight @ backends.to_host(model.embedding.weight.value).T
-    result = {}
-    for gate, block in enumerate(weight.reshape(-1, hidden, size)):
-        result[f"gate {gate}"] = _rows(model, slice(None, hidden), block)
-    return result
+    blocks = weight.reshape(-1, hidden, size)
+    names = _names_of_gates(model.recurrent.cell, len(blocks))
+    return {
+        name: _rows(model, slice(None, hidden), block)
+        for name, block in zip(names, blocks, strict=True)
+    }
+
+
+def _names_of_gates(cell: str, count: int) -> list[str]:
+    """Return the names of the gates that row blocks of `weight_ih` belong to.
+
+    A block's name is that of the value that is a function of its part of the input, and of as few
+    others as possible; of several such values the last, as i = sigmoid(a_i) comes after a_i. A
+    block without a name of its own is "gate k".
+    """
+    values = known.named_values(cell).values
+    parts = {name: _parts_of_input(node) for name, node in values.items()}
+    names: list[str] = []
+    for gate in range(count):
+        depending = [name for name in values if gate in parts[name]]
+        depending.sort(key=lambda name: (len(parts[name]), -values[name].number))
+        best = depending[0] if depending else ""
+        names.append(best if best and best not in names else f"gate {gate}")
+    return names
+
+
+def _parts_of_input(node: Node) -> set[int]:
+    """Return the parts of the input, by gate, that a value of a unit is a function of."""
+    parts, seen, todo = set(), set(), [node]
+    while todo:
+        inner = todo.pop()
+        if inner.number in seen:
+            continue
+        seen.add(inner.number)
+        if inner.op == "x":
+            parts.add(inner.item)
+        elif inner.op not in ACROSS_UNITS:
+            todo += inner.inputs
+    return parts
 
 
 def weights_to_characters(model: CharLM) -> Array:
