@@ -9,7 +9,7 @@ any cell. Called with a `Tensor`, they record their calls for automatic differen
 - `rnnfast.training`: training of any model
 - `rnnfast.data`: batches of data
 - `rnnfast.serving`: pools of streams for serving many sessions
-- `rnnfast.inspection`: what the units of a trained model tell
+- `rnnfast.inspection`: states and gates over time, what units tell, and how gradients flow
 - `rnnfast.cells`: cells from the literature, and the functions to write your own
 - `rnnfast.traced`: the tracer that turns a cell written in Python into one of the engine
 - `rnnfast.reference`: the float64 NumPy reference that everything is checked against
@@ -17,7 +17,6 @@ any cell. Called with a `Tensor`, they record their calls for automatic differen
 - `rnnfast.torch`: the layers as PyTorch modules
 - `rnnfast.sklearn`: estimators for scikit-learn
 - `rnnfast.onnx`: import and export of ONNX models
-- `rnnfast.inspection`: the states and gates of models over time
 
 The modules `data`, `inspection`, `onnx`, `serving`, `sklearn`, `torch`, `traced` and `training`
 are loaded on first use, because some of them need other packages.
@@ -137,6 +136,7 @@ __all__ = [
     "gaussian_nll",
     "get_num_threads",
     "gradcheck",
+    "gradient_flow",
     "huber",
     "init",
     "inspect",
@@ -170,7 +170,12 @@ _LOADED_ON_USE = {
 }  # modules loaded on first use, with the module or package that each needs
 
 # Names loaded on first use, with their modules.
-_NAMES_ON_USE = {"StreamPool": "serving", "inspect": "inspection", "trace": "inspection"}
+_NAMES_ON_USE = {
+    "StreamPool": "serving",
+    "gradient_flow": "inspection",
+    "inspect": "inspection",
+    "trace": "inspection",
+}
 
 if TYPE_CHECKING:
     from rnnfast import data as data
@@ -181,6 +186,7 @@ if TYPE_CHECKING:
     from rnnfast import torch as torch
     from rnnfast import traced as traced
     from rnnfast import training as training
+    from rnnfast.inspection import gradient_flow as gradient_flow
     from rnnfast.inspection import inspect as inspect
     from rnnfast.inspection import trace as trace
     from rnnfast.serving import StreamPool as StreamPool
