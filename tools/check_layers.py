@@ -37,7 +37,7 @@ FLOORS = (
     {"autograd"},
     {"cuda", "functional"},
     {"layers"},
-    {"data", "exchange", "init", "losses", "optim"},
+    {"data", "decoding", "exchange", "init", "losses", "optim"},
     {"serving", "torch", "training"},
     {"inspection", "onnx", "sklearn"},
     {"__init__"},

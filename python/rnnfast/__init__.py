@@ -8,6 +8,7 @@ any cell. Called with a `Tensor`, they record their calls for automatic differen
 - `rnnfast.init`: initial values of parameters
 - `rnnfast.training`: training of any model
 - `rnnfast.data`: batches of data
+- `rnnfast.decoding`: sampling, beam search and scheduled sampling
 - `rnnfast.serving`: pools of streams for serving many sessions
 - `rnnfast.inspection`: states and gates over time, what units tell, and how gradients flow
 - `rnnfast.cells`: cells from the literature, and the functions to write your own
@@ -18,8 +19,8 @@ any cell. Called with a `Tensor`, they record their calls for automatic differen
 - `rnnfast.sklearn`: estimators for scikit-learn
 - `rnnfast.onnx`: import and export of ONNX models
 
-The modules `data`, `inspection`, `onnx`, `serving`, `sklearn`, `torch`, `traced` and `training`
-are loaded on first use, because some of them need other packages.
+The modules `data`, `decoding`, `inspection`, `onnx`, `serving`, `sklearn`, `torch`, `traced` and
+`training` are loaded on first use, because some of them need other packages.
 """
 
 import importlib
@@ -160,6 +161,7 @@ __all__ = [
 
 _LOADED_ON_USE = {
     "data": "rnnfast.data",
+    "decoding": "rnnfast.decoding",
     "inspection": "rnnfast.inspection",
     "onnx": "onnx",
     "serving": "rnnfast.serving",
@@ -179,6 +181,7 @@ _NAMES_ON_USE = {
 
 if TYPE_CHECKING:
     from rnnfast import data as data
+    from rnnfast import decoding as decoding
     from rnnfast import inspection as inspection
     from rnnfast import onnx as onnx
     from rnnfast import serving as serving

@@ -29,6 +29,13 @@ def sample(
     top_k: Annotated[
         int, typer.Option(help="Draw only from the k most likely characters; 0 draws from all.")
     ] = 0,
+    top_p: Annotated[
+        float,
+        typer.Option(
+            help="Draw only from the most likely characters that sum up to this probability; "
+            "1 draws from all."
+        ),
+    ] = 1.0,
     length: Annotated[int, typer.Option(help="Number of characters to write.")] = 500,
     seed: Annotated[
         int | None,
@@ -45,7 +52,13 @@ def sample(
             CharLM.from_checkpoint(load(model), model)
             .eval()
             .generate(
-                prime, length=length, temperature=temperature, top_k=top_k, stop=stop, seed=seed
+                prime,
+                length=length,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                stop=stop,
+                seed=seed,
             )
         )
     sys.stdout.write(prime)

@@ -55,7 +55,8 @@ class Stream(Generic[StateOf]):
 
     Sequences are numbered from 0. `reset` restarts sequences, `take` and `put` move them to another
     number or another stream, and `resize` changes the number of sequences. None of these touches
-    the weights, which a `copy` shares. Streams and the results of `take` can be pickled.
+    the weights, which a `copy` of all or of some sequences shares. Streams and the results of
+    `take` can be pickled.
 
     Args:
         layers: The stream layers of the model, or a plan made from them.
@@ -177,10 +178,22 @@ class Stream(Generic[StateOf]):
         values[:kept] = self._values[:kept]
         self._values = values
 
-    def copy(self) -> Self:
-        """Return a stream that continues from the same states and shares the weights."""
-        twin = type(self)(self._plan, self.batch, alone=self._alone)
-        twin._values[...] = self._values
+    def copy(self, rows: Rows = None) -> Self:
+        """Return a stream that continues from the same states and shares the weights.
+
+        Args:
+            rows: (N,), the numbers of the sequences to copy, in the order of the new stream. A
+                number may occur several times. None for all.
+
+        Raises:
+            ValueError: `rows` is empty.
+            IndexError: A number is out of range.
+        """
+        numbers = self._numbers(rows, repeats=True)
+        if not len(numbers):
+            raise ValueError("rows: expected at least one sequence, got none")
+        twin = type(self)(self._plan, len(numbers), alone=self._alone)
+        twin._values = self._values[numbers]
         return twin
 
     def __copy__(self) -> Self:
@@ -192,7 +205,7 @@ class Stream(Generic[StateOf]):
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self._plan, self._alone, backends.to_host(self._values))
 
-    def _numbers(self, rows: Rows) -> IntArray:
+    def _numbers(self, rows: Rows, *, repeats: bool = False) -> IntArray:
         """Return the numbers of sequences on the stream's device, after checking them."""
         backend = self._plan.backend
         if rows is None:
@@ -207,7 +220,7 @@ class Stream(Generic[StateOf]):
         outside = numbers[(numbers < 0) | (numbers >= self.batch)]
         if len(outside):
             raise IndexError(f"{expected} = [0, {self.batch}), got {outside[0]}")
-        if len(np.unique(numbers)) < len(numbers):
+        if not repeats and len(np.unique(numbers)) < len(numbers):
             raise ValueError(f"rows: expected each sequence once, got {numbers.tolist()}")
         return backend.asarray(numbers)  # type: ignore[no-any-return]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast import losses
+from rnnfast import decoding, losses
 from rnnfast._engine import backends, checks, seeds
 from rnnfast._engine.checks import RealArray
 from rnnfast._engine.known import graph_of, name_of_graph
@@ -34,7 +33,6 @@ from rnnfast.training.checkpoint import (
     save_checkpoint,
 )
 from rnnfast.training.config import CharLMConfig
-from rnnfast.training.sampling import choose
 from rnnfast.training.stored_vocabulary import vocabulary_from_json
 from rnnfast.training.text import TextError
 from rnnfast.training.vocabulary import Vocabulary
@@ -229,6 +227,7 @@ class CharLM(Module):
         length: int | None = None,
         temperature: float = 1.0,
         top_k: int = 0,
+        top_p: float = 1.0,
         stop: str = "",
         seed: int | None = None,
     ) -> Iterator[str]:
@@ -240,56 +239,36 @@ class CharLM(Module):
                 for no limit.
             temperature: Divisor of the logits; 0 always takes the likeliest character.
             top_k: The number of likeliest characters to draw from; 0 for all.
+            top_p: Draw from the fewest likeliest characters whose probabilities sum up to at least
+                `top_p`; 1 for all.
             stop: A string that ends the text once generated; empty for none.
             seed: Seed of the draws; None draws a random seed.
 
         Raises:
             UnknownCharacterError: A character of `prime` or `stop` is not in the vocabulary.
-            ValueError: `length`, `temperature`, `top_k` or `seed` is negative; or, during
-                generation, the model's logits are not finite.
+            ValueError: `length`, `temperature`, `top_k` or `seed` is negative, or `top_p` is not
+                in [0, 1]; or, during generation, the model's logits are not finite.
             TypeError: An argument is of the wrong type.
         """
         checks.of_type("prime", prime, str)
         checks.of_type("stop", stop, str)
-        checks.number("temperature", temperature, 0, sys.float_info.max, open_high=False)
         known = self.vocabulary
-        ids = known.encode(prime or known.start())
-        written = self._write(
-            ids,
-            None if length is None else checks.count("length", length),
-            temperature,
-            checks.count("top_k", top_k),
-            known.encode(stop).tolist(),
-            seeds.generator(seed),
-        )
-        return known.spell(written)
-
-    def _write(
-        self,
-        ids: NDArray[np.int64],
-        length: int | None,
-        temperature: float,
-        top_k: int,
-        stop: list[int],
-        generator: np.random.Generator,
-    ) -> Iterator[int]:
+        ids, end = known.encode(prime or known.start()), known.encode(stop)
         with self.evaluating():
-            logits, state = self(ids[:, None])
             stream = self.stream()
-        stream.state = (state,)
-        tail: list[int] = []
-        written, x = 0, np.empty(1, np.int64)
-        while written != length:
-            last = backends.to_host(logits.reshape(-1, logits.shape[-1])[-1])
-            x[0] = chosen = choose(last, temperature, top_k, generator)
-            yield chosen
-            written += 1
-            if stop:
-                tail = [*tail, chosen][-len(stop) :]
-                if tail == stop:
-                    return
-            if written != length:
-                logits = stream(x)
+            if ids.size > 1:
+                stream.state = (self(ids[:-1, None])[1],)
+        steps = decoding.generate(
+            stream,
+            ids[-1:],
+            length=length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            stop=end,
+            seed=seed,
+        )
+        return known.spell(int(tokens[0]) for _, tokens in steps)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -308,6 +287,7 @@ class CharLM(Module):
         *,
         temperature: float = 1.0,
         top_k: int = 0,
+        top_p: float = 1.0,
         stop: str = "",
         seed: int | None = None,
     ) -> str:
@@ -318,7 +298,13 @@ class CharLM(Module):
         checks.count("length", length)
         return "".join(
             self.generate(
-                prime, length=length, temperature=temperature, top_k=top_k, stop=stop, seed=seed
+                prime,
+                length=length,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                stop=stop,
+                seed=seed,
             )
         )
 
