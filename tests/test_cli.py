@@ -229,8 +229,20 @@ def test_sample_writes_the_prime_and_repeats_with_its_seed(capsys: Capture, mode
     likeliest = ("--temperature", 0, "--length", 9)
     greedy = rnnfast_(capsys, "sample", model, *likeliest)[1]
     assert rnnfast_(capsys, "sample", model, "--top-k", 1, "--length", 9)[1] == greedy
+    assert rnnfast_(capsys, "sample", model, "--top-p", 0, "--length", 9)[1] == greedy
     stopped = rnnfast_(capsys, "sample", model, *likeliest, "--stop", greedy[0])[1]
     assert stopped == greedy[0] + "\n"
+
+
+def test_sample_writes_several_texts(capsys: Capture, model: Path) -> None:
+    arguments = ("sample", model, "--prime", "def f", "--length", 30, "--seed", 5)
+    one = rnnfast_(capsys, *arguments)[1]
+    code, out, err = rnnfast_(capsys, *arguments, "--count", 3)
+    assert (code, err) == (0, "")
+    texts = re.split(r"^--- sample \d\n", out, flags=re.M)
+    assert (texts[0], texts[1], len(texts), len(set(texts))) == ("", one, 4, 4)
+    stopped = rnnfast_(capsys, *arguments, "--count", 2, "--top-k", 1, "--stop", one[5])[1]
+    assert stopped.startswith("--- sample 1\ndef f")
 
 
 def test_sample_refuses(capsys: Capture, model: Path) -> None:
@@ -245,6 +257,8 @@ def test_sample_refuses(capsys: Capture, model: Path) -> None:
     assert "top_k: expected" in refused(rnnfast_(capsys, "sample", model, "--top-k", -1))
     assert "length: expected" in refused(rnnfast_(capsys, "sample", model, "--length", -1))
     assert "seed: expected" in refused(rnnfast_(capsys, "sample", model, "--seed", -1))
+    assert "top_p: expected" in refused(rnnfast_(capsys, "sample", model, "--top-p", 2))
+    assert "count: expected" in refused(rnnfast_(capsys, "sample", model, "--count", 0))
     model.unlink()
     for command in ("sample", "evaluate"):
         assert "does not exist in this folder" in refused(rnnfast_(capsys, command))

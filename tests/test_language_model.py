@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnnfast import decoding
 from rnnfast._engine.known import COMPILED
 from rnnfast.training import (
     UNKNOWN_BITS,
@@ -75,6 +76,11 @@ def test_a_trained_model_writes_what_it_read() -> None:
     assert model.sample(100, "hello", temperature=0, stop="\n") == " world\n"
     assert model.sample(9, "hel", temperature=1.0, top_k=1, seed=0) == "lo world\n"
     assert model.sample(9, "hel", temperature=1e-300, seed=0) == "lo world\n"
+    assert model.sample(9, "hel", top_p=0.5, seed=0) == "lo world\n"
+    stream, start = model.primed("hel", 2)
+    assert start.tolist() == model.vocabulary.encode("ll").tolist()
+    for (best,) in decoding.beam_search(stream, start, beams=1, length=9):
+        assert model.vocabulary.decode(best.tokens) == "lo world\n"
     assert model.bits_per_character("hello world\n" * 20) < 0.2
     assert model.training
 
@@ -95,6 +101,7 @@ def test_samples_repeat_with_their_seed() -> None:
         ({"temperature": -0.5}, ValueError, "temperature: expected"),
         ({"temperature": math.nan}, ValueError, "temperature: expected"),
         ({"top_k": -1}, ValueError, "top_k: expected"),
+        ({"top_p": 1.5}, ValueError, "top_p: expected"),
         ({"length": -1}, ValueError, "length: expected"),
         ({"length": 2.5}, TypeError, "length: expected an integer, got float"),
         ({"length": True}, TypeError, "length: expected an integer, got bool"),
@@ -128,6 +135,7 @@ def test_arguments_of_the_wrong_type_are_named() -> None:
         (lambda: CharLMTrainer(model, TEXT, {}), "options: expected TrainingOptions, got dict"),
         (lambda: model.bits_per_character(3), "text: expected str, got int"),
         (lambda: model.bits_per_character(3, 20.0), "text: expected str, got int"),
+        (lambda: model.primed("d", 1.5), "batch: expected an integer, got float"),
         (lambda: VOCABULARY.encode(b"abc"), "text: expected str, got bytes"),
     ):
         with pytest.raises(TypeError, match=message):

@@ -85,7 +85,7 @@ def run(code: str) -> None:
 def test_parts_of_the_package_load_themselves_on_use() -> None:
     run(
         "import sys, rnnfast\n"
-        "others = ('torch', 'onnx', 'rnnfast.training', 'safetensors')\n"
+        "others = ('torch', 'onnx', 'rnnfast.training', 'rnnfast.decoding', 'safetensors')\n"
         "assert not [name for name in others if name in sys.modules]\n"
         "assert 'training' in dir(rnnfast)\n"
         "assert not [name for name in others if name in sys.modules]\n"

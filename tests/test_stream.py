@@ -298,6 +298,24 @@ def test_streams_grow_and_shrink_without_packing_again(monkeypatch: pytest.Monke
         stream.resize(0)
 
 
+def test_a_copy_has_the_sequences_that_it_is_asked_for() -> None:
+    stream = layer_of("lstm").stream(3)
+    stream(reals(3, I))
+    before = stream.take().values
+    rows = [2, 0, 2, 2, 1]
+    some, x = stream.copy(rows), reals(5, I, seed=1)
+    np.testing.assert_array_equal(some.take().values, before[rows])
+    alone = stream.copy()
+    y = some(x)
+    for i, row in enumerate(rows):
+        np.testing.assert_array_equal(alone.copy([row])(x[i : i + 1])[0], y[i])
+    np.testing.assert_array_equal(stream.take().values, before)
+    with pytest.raises(IndexError, match=r"rows: .* in \[0, batch\) = \[0, 3\), got 3"):
+        stream.copy([0, 3])
+    with pytest.raises(ValueError, match="rows: expected at least one sequence, got none"):
+        stream.copy([])
+
+
 @pytest.mark.parametrize("twin_of", [rnnfast.Stream.copy, copy.copy, copy.deepcopy])
 def test_copies_go_on_by_themselves(twin_of: Callable[..., Any]) -> None:
     layer, x = layer_of("lstm"), reals(T, B, I)

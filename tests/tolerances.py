@@ -29,6 +29,7 @@ ABSOLUTE = 2.0  # epsilons of an array's largest value (or of 1), per square roo
 TORCH_RELATIVE_FLOAT64 = 1e-12  # relative to an array's largest value
 CENTRAL_DIFFERENCE_STEP = 1e-5  # near eps**(1/3), where truncation and rounding errors balance
 CENTRAL_DIFFERENCE = 1e-8  # truncation: step**2 times third derivatives near 10; rounding: 1e-11
+LOG_PROBABILITY_FLOAT64 = 1e-12  # sums of 30 values below 10: 30 * 10 * eps is 1e-13
 MIN_CHAR_RNN_RELATIVE = 1e-9  # relative to the loss, after 1,000 steps
 
 

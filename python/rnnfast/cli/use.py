@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from rnnfast import decoding
+from rnnfast._engine import checks
 from rnnfast.cli.errors import option_errors
 from rnnfast.cli.files import DEFAULT_MODEL, Model, Texts, held_out, load, load_first, takes_bytes
 from rnnfast.training import UNKNOWN_BITS, CharLM, Checkpoint, read_text
@@ -45,22 +47,25 @@ def sample(
         ),
     ] = None,
     stop: Annotated[str, typer.Option(help="Stop after this text.", show_default=False)] = "",
+    count: Annotated[int, typer.Option(help="Number of texts to write, side by side.")] = 1,
 ) -> None:
     """Write text with a trained model."""
+    drawing: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     with option_errors():
-        characters = (
-            CharLM.from_checkpoint(load(model), model)
-            .eval()
-            .generate(
-                prime,
+        language_model = CharLM.from_checkpoint(load(model), model).eval()
+        if checks.positive_int("count", count) > 1:
+            rows = decoding.sample(
+                *language_model.primed(prime, count),
                 length=length,
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                stop=stop,
+                stop=language_model.vocabulary.encode(stop),
                 seed=seed,
+                **drawing,
             )
-        )
+            for number, row in enumerate(rows, 1):
+                typer.echo(f"--- sample {number}")
+                typer.echo(prime + language_model.vocabulary.decode(row))
+            return
+        characters = language_model.generate(prime, length=length, stop=stop, seed=seed, **drawing)
     sys.stdout.write(prime)
     for character in characters:
         sys.stdout.write(character)

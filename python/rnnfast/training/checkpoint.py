@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,26 @@ def load_checkpoint(path: AnyPath, form: str = LANGUAGE_MODEL) -> Checkpoint:
     """
     (model, training), tensors = tensor_files.read(path, _format(form), ("model", "training"))
     return Checkpoint(model, training, tensors)
+
+
+def check_sizes(tensors: Mapping[str, NDArray[Any]], expected: int) -> None:
+    """Check the tensors of a model before memory for the model is allocated.
+
+    Args:
+        tensors: The parameters of the model.
+        expected: The number of values that they should have in total.
+
+    Raises:
+        ValueError: They have another number of values, or one is not finite.
+    """
+    size = sum(array.size for array in tensors.values())
+    if size != expected:
+        raise ValueError(
+            f"its tensors contain {size:,} numbers, but its sizes require {expected:,}"
+        )
+    broken = not_finite(tensors)
+    if broken is not None:
+        raise ValueError(f"{broken} is not finite")
 
 
 def _format(form: str) -> tensor_files.Format:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rnnfast import decoding, losses
 from rnnfast._engine import backends, checks, seeds
-from rnnfast._engine.checks import RealArray
+from rnnfast._engine.checks import IntArray, RealArray
 from rnnfast._engine.known import graph_of, name_of_graph
 from rnnfast._engine.memory import check_memory
 from rnnfast._files import AnyPath
@@ -28,8 +28,8 @@ from rnnfast.training.batches import IGNORED, cover
 from rnnfast.training.checkpoint import (
     Checkpoint,
     CheckpointError,
+    check_sizes,
     load_checkpoint,
-    not_finite,
     save_checkpoint,
 )
 from rnnfast.training.config import CharLMConfig
@@ -250,25 +250,42 @@ class CharLM(Module):
                 in [0, 1]; or, during generation, the model's logits are not finite.
             TypeError: An argument is of the wrong type.
         """
-        checks.of_type("prime", prime, str)
         checks.of_type("stop", stop, str)
-        known = self.vocabulary
-        ids, end = known.encode(prime or known.start()), known.encode(stop)
-        with self.evaluating():
-            stream = self.stream()
-            if ids.size > 1:
-                stream.state = (self(ids[:-1, None])[1],)
         steps = decoding.generate(
-            stream,
-            ids[-1:],
+            *self.primed(prime),
             length=length,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
-            stop=end,
+            stop=self.vocabulary.encode(stop),
             seed=seed,
         )
-        return known.spell(int(tokens[0]) for _, tokens in steps)
+        return self.vocabulary.spell(int(tokens[0]) for _, tokens in steps)
+
+    def primed(self, prime: str = "", batch: int = 1) -> tuple[Stream[tuple[State]], IntArray]:
+        """Return what the functions of `rnnfast.decoding` need to continue a text.
+
+        Args:
+            prime: The text to continue; by default the start of a line.
+            batch: The number B of continuations.
+
+        Returns:
+            A stream of B sequences that have read the text but for its last character, and the id
+            of that character, (B,).
+
+        Raises:
+            UnknownCharacterError: A character of `prime` is not in the vocabulary.
+            ValueError: `batch` is not positive.
+            TypeError: An argument is of the wrong type.
+        """
+        checks.of_type("prime", prime, str)
+        batch = checks.positive_int("batch", batch)
+        ids = self.vocabulary.encode(prime or self.vocabulary.start())
+        with self.evaluating():
+            stream = self.stream()
+            if ids.size > 1:
+                stream.state = (self(ids[:-1, None])[1],)
+        return stream.copy([0] * batch), ids[-1:].repeat(batch)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -355,7 +372,7 @@ class CharLM(Module):
             config = CharLMConfig(**described)
             vocabulary = vocabulary_from_json(checkpoint.model["vocabulary"])
             tensors = {n: t for n, t in checkpoint.tensors.items() if not n.startswith("training.")}
-            _check_sizes(tensors, config.parameters(len(vocabulary)))
+            check_sizes(tensors, config.parameters(len(vocabulary)))
             model = cls(vocabulary, config, seed=0, device=device)
             model.load_state_dict(tensors)
         except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
@@ -363,18 +380,6 @@ class CharLM(Module):
                 f"{path}: contains no model that can be built: {error}"
             ) from error
         return model
-
-
-def _check_sizes(tensors: Mapping[str, NDArray[Any]], expected: int) -> None:
-    """Check the tensors of a model before memory for the model is allocated."""
-    size = sum(array.size for array in tensors.values())
-    if size != expected:
-        raise ValueError(
-            f"its tensors contain {size:,} numbers, but its sizes require {expected:,}"
-        )
-    broken = not_finite(tensors)
-    if broken is not None:
-        raise ValueError(f"{broken} is not finite")
 
 
 def _backward(
