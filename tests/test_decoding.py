@@ -97,6 +97,22 @@ def test_a_row_does_not_depend_on_the_others() -> None:
     assert len({tuple(tokens) for tokens in same}) == 50
 
 
+def test_the_first_row_has_the_random_numbers_of_the_seed() -> None:
+    points = np.random.default_rng(3).random(100)
+    expected = np.cumsum(P).searchsorted(points, side="right")
+    for count in (1, 4):
+        rows = sample(constant(np.log(P)), [0] * count, length=100, seed=3)
+        np.testing.assert_array_equal(rows[0], expected)
+    rnnfast.manual_seed(5)
+    try:
+        one, other = (sample(constant(np.log(P)), [0], length=100)[0] for _ in range(2))
+        rnnfast.manual_seed(5)
+        np.testing.assert_array_equal(sample(constant(np.log(P)), [0], length=100)[0], one)
+    finally:
+        rnnfast.manual_seed(None)
+    assert (one != other).any()
+
+
 def test_rows_that_have_ended_are_left_out_of_later_steps() -> None:
     sizes = []
 

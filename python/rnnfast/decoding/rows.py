@@ -13,9 +13,10 @@ from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import IntArray
 from rnnfast.layers.stream import Stream
 
-# A step maps tokens (N,) and the state of N sequences to logits (N, V) and the state after them.
 Step: TypeAlias = "Stream[Any] | Callable[[IntArray, Any], tuple[Any, Any]]"
+"""A stream, or a function from tokens and a state to logits and the state after the tokens."""
 Axes: TypeAlias = "int | tuple[Axes, ...] | list[Axes] | dict[Any, Axes] | None"
+"""The axis that counts the sequences in a state: for all arrays, or in the state's structure."""
 
 
 class OpenRows:

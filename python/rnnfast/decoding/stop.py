@@ -12,6 +12,7 @@ from rnnfast._engine import checks
 from rnnfast._engine.checks import IntArray
 
 Stop: TypeAlias = "int | Sequence[int] | IntArray"
+"""A token, or several in a row, with which a sequence ends; empty for none."""
 
 
 def stop_tokens(stop: Stop) -> IntArray:
