@@ -1,4 +1,4 @@
-"""Beam search for the likeliest sequences of a model that predicts the next token."""
+"""Beam search for the most likely sequences of a model that predicts the next token."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def beam_search(
     """Search for the sequences with the largest scores.
 
     In each step every open beam of an input is extended by every token. Of these candidates, those
-    that end and are among the `beams` likeliest become hypotheses, and the `beams` likeliest of the
-    others stay open. The score of a sequence of T tokens is
+    that end and are among the `beams` most likely become hypotheses, and the `beams` most likely of
+    the others stay open. The score of a sequence of T tokens is
 
         log P / ((5 + T) / 6) ** length_penalty
 
@@ -71,7 +71,7 @@ def beam_search(
         start: (B,), the token to start from for each of B inputs, which is not repeated.
         state: The state of the B inputs before `start`, as `generate` describes it.
         beams: The number of open beams of an input, and the largest number of its hypotheses. With
-            1 and no length penalty, the search takes the likeliest token in every step.
+            1 and no length penalty, the search takes the most likely token in every step.
         length: The number of tokens, at least 1, after which all sequences end.
         stop: A token, or several in a row, with which a sequence ends; empty for none.
         length_penalty: The exponent, at least 0; 0 ranks by probability, and larger values favour

@@ -35,8 +35,8 @@ class Sampler:
                 temperature is 0.
         """
         if self._temperature == 0:
-            likeliest: IntArray = logits.argmax(axis=1)
-            return likeliest
+            best: IntArray = logits.argmax(axis=1)
+            return best
         limited = self._top_k or self._top_p < 1
         order = np.argsort(-logits, axis=1, kind="stable") if limited else None
         weights = logits
@@ -50,7 +50,7 @@ class Sampler:
         return tokens
 
     def _cut(self, weights: NDArray[np.float64], order: IntArray) -> None:
-        """Set weights (N, V) to 0 that are not among the likeliest; `order` ranks them."""
+        """Set weights (N, V) to 0 that are not among the largest; `order` ranks them."""
         rows = np.arange(len(weights))[:, None]
         if self._top_k:
             weights[rows, order[:, self._top_k :]] = 0.0
@@ -91,11 +91,11 @@ def generate(
         state: The state of the B sequences before `start`: None, or arrays, tensors and streams in
             nested tuples, lists and dicts. It must be None for a stream.
         length: The number of tokens after which all sequences end; None for no limit.
-        temperature: Divisor of the logits; 0 always takes the likeliest token (greedy decoding).
-        top_k: The number of likeliest tokens to draw from; 0 for all.
-        top_p: Draw from the fewest likeliest tokens whose probabilities, at this temperature and
-            among the top k, sum up to at least `top_p`; 1 for all (nucleus sampling; Holtzman et
-            al. 2020, "The curious case of neural text degeneration").
+        temperature: Divisor of the logits; 0 always takes the most likely token (greedy decoding).
+        top_k: The number of most likely tokens to draw from; 0 for all.
+        top_p: Draw from the smallest set of most likely tokens whose probabilities, at this
+            temperature and among the top k, sum up to at least `top_p`; 1 for all (nucleus
+            sampling; Holtzman et al. 2020, "The curious case of neural text degeneration").
         stop: A token, or several in a row, with which a sequence ends; empty for none.
         seed: Seed of the draws; None draws a random seed.
         axes: The axis of the state's arrays that counts the sequences. An integer is for all of

@@ -237,10 +237,10 @@ class CharLM(Module):
             prime: The text to continue, which is not repeated; by default the start of a line.
             length: The number of characters to generate, or of bytes for a model of bytes; None
                 for no limit.
-            temperature: Divisor of the logits; 0 always takes the likeliest character.
-            top_k: The number of likeliest characters to draw from; 0 for all.
-            top_p: Draw from the fewest likeliest characters whose probabilities sum up to at least
-                `top_p`; 1 for all.
+            temperature: Divisor of the logits; 0 always takes the most likely character.
+            top_k: The number of most likely characters to draw from; 0 for all.
+            top_p: Draw from the smallest set of most likely characters whose probabilities sum up
+                to at least `top_p`; 1 for all.
             stop: A string that ends the text once generated; empty for none.
             seed: Seed of the draws; None draws a random seed.
 
