@@ -44,6 +44,7 @@ NOT_OF_DEVICES = {
     "test_memory.py": "the CPU engine's memory",
     "test_noise.py": "noise inside the steps",
     "test_recompute.py": "recomputation",
+    "test_reset.py": "resets",
     "test_small.py": "the CPU's paths for few rows",
     "test_stateful.py": "weights that are read-only in evaluation",
     "test_threads.py": "threads of the CPU",

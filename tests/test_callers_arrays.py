@@ -123,7 +123,7 @@ def test_arrays_at_odd_addresses_are_copied_or_refused() -> None:
     T, B, I, H = SHORT
     x, weights = normal(T, B, I), lstm(I, H)
     options = network.network_options("lstm")
-    call = options, at_an_odd_address(x), weights, None, None, 0
+    call = options, at_an_odd_address(x), weights, None, None, None, 0
     assert _core.forward(*call) is None  # returns None, which tells Python to copy
     y, _, reserve = functional.forward("lstm", x, weights, training=True)
     odd = [Weights(*(None if w is None else at_an_odd_address(w) for w in weights[0]))]

@@ -120,10 +120,13 @@ class Call:
             for i in range(self.L * D)
         ]
         state = self.L * D, B, H
-        self.state = None if rng.random() < 0.3 else [normal(rng, *state)] * info.states
+        rows = B + int(rng.random() < 0.2)  # a row for resets
+        first = [normal(rng, self.L * D, rows, H)] * info.states
+        self.state = None if rng.random() < 0.3 else first
         self.dy, self.dstate = normal(rng, T, B, D * H), [normal(rng, *state)] * info.states
         self.options: dict[str, Any] = {
             "lengths": rng.integers(0, T + 1, B) if rng.random() < 0.4 else None,
+            "reset": rng.random((T, B)) < 0.3 if rng.random() < 0.4 else None,
             "num_layers": self.L,
             "bidirectional": D == 2,
             "dropout": 0.3,
@@ -148,7 +151,8 @@ class Call:
         if self.state is not None:
             self.state = [self.changed(s) for s in self.state]
         self.dy, self.dstate = self.changed(self.dy), [self.changed(d) for d in self.dstate]
-        self.options["lengths"] = self.changed(self.options["lengths"])
+        for name in ("lengths", "reset"):
+            self.options[name] = self.changed(self.options[name])
         for name in self.options:
             if self.rng.random() < 0.03:
                 choice = (*INTEGERS, *STRANGE)
@@ -230,7 +234,8 @@ def test_the_core_says_no_or_computes_whatever_it_is_given(seed: int) -> None:
     dropouts = o["input_dropout"], o["recurrent_dropout"], o["candidate_dropout"]
     noise = o["zoneout"], *dropouts, bool(rng.random() < 0.5)
     options: list[Any] = [call.cell, *(o[name] for name in names), "full", 0, 1, False, noise]
-    arguments: list[Any] = [None, call.x, call.weights, call.state, o["lengths"], o["seed"]]
+    spans = o["lengths"], o["reset"]
+    arguments: list[Any] = [None, call.x, call.weights, call.state, *spans, o["seed"]]
     for values in (options, arguments):
         for i in range(len(values)):
             if rng.random() < 0.05:

@@ -32,7 +32,7 @@ def trained(case: Case, dropout: float = 0.0) -> tuple[np.ndarray, functional.Re
     options = network.network_options(
         case.cell, case.L, case.D == 2, dropout, True, case.precision, keep_y=True
     )
-    call = [options, d.x, weights, d.state, d.lengths, 11]
+    call = [options, d.x, weights, d.state, d.lengths, None, 11]
     y, _, reserve = _core.forward(*call)
     return y, functional.Reserve(reserve), call
 

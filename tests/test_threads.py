@@ -240,7 +240,7 @@ def test_no_number_of_threads_that_a_call_is_given_ends_the_process() -> None:
     x = np.zeros((50, 64, 65), np.float32)
     for threads in (2**31 - 1, 100_000, -1):
         options = network.network_options("lstm", threads=threads)
-        assert _core.forward(options, x, weights, None, None, 0) is not None
+        assert _core.forward(options, x, weights, None, None, None, 0) is not None
 
 
 AT_EXIT = textwrap.dedent(

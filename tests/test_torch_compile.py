@@ -113,15 +113,17 @@ def test_export_has_the_operator() -> None:
 
 
 @pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "peephole_lstm"])
-@pytest.mark.parametrize("lengths", [False, True])
-def test_operators_pass_torch_s_own_checks(cell: str, lengths: bool) -> None:
+@pytest.mark.parametrize("episodes", [False, True])
+def test_operators_pass_torch_s_own_checks(cell: str, episodes: bool) -> None:
+    """With episodes, lengths differ, and the states have a row that resets set."""
     layer = fast.Recurrent(cell, I, H, 2, dtype=torch.float64)
     options = Options(cell, 2, False, True, 0.5, "full")
     network = (
         torch.randn(7, 3, I, dtype=torch.float64, requires_grad=True),
         [w.detach().requires_grad_() for w in flat(layer.all_weights)],
-        [torch.randn(2, 3, H, dtype=torch.float64, requires_grad=True)] * options.states,
-        torch.tensor([7, 4, 0]) if lengths else None,
+        [torch.randn(2, 3 + episodes, H).double().requires_grad_()] * options.states,
+        torch.tensor([7, 4, 0]) if episodes else None,
+        torch.rand(7, 3) < 0.3 if episodes else None,
         torch.tensor(11),
     )
     forward, backward, states = ops.OPERATORS.values()

@@ -28,6 +28,7 @@ def call(**changes: Any) -> dict[str, Any]:
         "weights": [w.detach() for w in flat(layer.all_weights)],
         "state": [torch.zeros(2, B, H)] * 2,
         "lengths": torch.tensor([5, 3, 0]),
+        "reset": None,
         "seed": torch.tensor(1),
         "cell": "lstm",
         "num_layers": 2,

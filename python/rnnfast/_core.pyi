@@ -786,6 +786,7 @@ def forward(
     weights: typing.Any,
     state: typing.Any,
     lengths: typing.Any,
+    reset: typing.Any,
     seed: typing.Any,
 ) -> typing.Any:
     """
@@ -986,6 +987,7 @@ def restore(
     weights: typing.Any,
     state: typing.Any,
     lengths: typing.Any,
+    reset: typing.Any,
     seed: typing.Any,
     memory: typing.Any,
 ) -> typing.Any:

@@ -46,8 +46,9 @@ class Reserve(NamedTuple):
 
         itemsize * H' * (N * K + (S - 1) * (B + N))
 
-    bytes. Add N*D*H values for each layer but the last (twice as many with dropout) and, if lengths
-    differ, N*I and N*D*H values for x and y as packed rows. Zoneout adds
+    bytes, where B is the number of episodes if there are resets. Add N*D*H values for each layer
+    but the last (twice as many with dropout) and, if lengths differ or there are resets, N*I and
+    N*D*H values for x and y as packed rows. Zoneout adds
     itemsize * N * (H + (S - 1) * H') bytes to the formula, dropout of the inputs always adds the
     N*I values for x, and dropout of the candidate makes K larger by 1. With `recompute` the formula
     is itemsize * C * S * B * H instead, where C is the number of boundaries between segments.
@@ -73,6 +74,7 @@ def forward(
     state: Sequence[ArrayLike | None] | None = None,
     *,
     lengths: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
     num_layers: int = 1,
     bidirectional: bool = False,
     dropout: float = 0.0,
@@ -96,10 +98,19 @@ def forward(
         x: (T, B, I) real numbers, or (T, B) integers in [0, I) that stand for one-hot vectors.
         weights: One entry for each layer and direction: l0, l0 reverse, l1, ... Unless training,
             this may be the result of `pack` for the same cell, layers, directions and precision.
-        state: The initial states, (L*D, B, H) each; None for zeros.
+        state: The initial states, (L*D, B, H) each; None for zeros. With `reset` they may have
+            B + 1 rows, the last of which is the state that resets set.
         lengths: (B,) integers in [0, T], the lengths of the sequences; None if all have length T.
             Outputs beyond the end of a sequence are zero, its final states are those at its end,
             and the reverse direction starts there.
+        reset: (T, B) booleans, or integers 0 and 1; None for no resets. Where it is True, an
+            episode of the sequence starts: the step starts from zeros, or from the last row of the
+            states, instead of the states after the step before. If it is True at step 0, the given
+            state has no effect. The reverse direction enters an episode at its end and starts there
+            likewise; the given state is that at the end of the last episode. No gradient passes a
+            reset. Every episode gets the bits of a call of its own. CPU only.
+            Source: Kapturowski et al., "Recurrent experience replay in distributed reinforcement
+            learning", 2019.
         num_layers: L.
         bidirectional: Whether D is 2, that is, whether each layer also runs backward in time.
         dropout: Probability of zeroing an output of any layer but the last during training; the
@@ -163,7 +174,7 @@ def forward(
     ) or network.checked_options(
         cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, drawn
     )
-    y, final, core = forward_on(backend, options, x, weights, state, lengths, seed)
+    y, final, core = forward_on(backend, options, x, weights, state, lengths, reset, seed)
     return y, final, None if core is None else Reserve(core)
 
 
@@ -218,8 +229,9 @@ def backward(
             of one of these arrays saves the computation of its gradient.
 
     Returns:
-        dx (T, B, I) or None; the gradients of the initial states; and the gradients of the weights,
-        which are `dweights` if given, and None for each weight that is None.
+        dx (T, B, I) or None; the gradients of the initial states, in their shapes, where that of a
+        row for resets is the sum over all resets; and the gradients of the weights, which are
+        `dweights` if given, and None for each weight that is None.
 
     Raises:
         RuntimeError: x, the weights or the state have changed since `forward`.
@@ -245,14 +257,14 @@ def forward_on(
     weights: Sequence[Weights] | Packed,
     state: Sequence[ArrayLike | None] | None,
     lengths: ArrayLike | None,
+    reset: ArrayLike | None,
     seed: int,
 ) -> tuple[RealArray, tuple[RealArray, ...], Any]:
     """Run `forward` on a backend that is already known; the third result is the raw reserve."""
-    result = _core.forward(options, x, weights, state, lengths, seed) if backend is CPU else None
+    call = options, x, weights, state, lengths, reset, seed
+    result = _core.forward(*call) if backend is CPU else None
     if result is None:  # an argument must be converted, or is invalid
-        result = backend.forward(
-            *arguments.checked_call(backend, options, x, weights, state, lengths, seed)
-        )
+        result = backend.forward(*arguments.checked_call(backend, *call))
     if result[2] is not None and backend is CPU:
         result[0].flags.writeable = False  # backward reads y
     return result

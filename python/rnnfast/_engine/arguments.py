@@ -27,6 +27,7 @@ def checked_call(
     weights: Sequence[Weights] | Packed,
     state: Sequence[ArrayLike | None] | None,
     lengths: ArrayLike | None,
+    reset: ArrayLike | None,
     seed: int,
 ) -> tuple[
     NetworkOptions,
@@ -34,6 +35,7 @@ def checked_call(
     Sequence[Weights] | Packed,
     list[RealArray | None] | None,
     NDArray[np.int64] | None,
+    NDArray[np.bool_] | None,
     int,
 ]:
     """Check and convert the arguments of `forward` for `on.forward`."""
@@ -50,15 +52,12 @@ def checked_call(
         input_size, of_first = weights[0].weight_ih.shape[1], weights[0]
     inputs = checked_x(backend, x, dtype, input_size)
     seq_len, batch = inputs.shape[:2]
-    states = checked_states(
-        backend,
-        "state",
-        state,
-        dtype,
-        state_shapes(options, batch, of_first.hidden_size, of_first.proj_size),
-    )
+    resets = None if reset is None else checked_reset(backend, reset, (seq_len, batch))
+    rows = batch if resets is None else batch + _has_reset_state(state, batch)
+    shapes = state_shapes(options, rows, of_first.hidden_size, of_first.proj_size)
+    states = checked_states(backend, "state", state, dtype, shapes)
     spans = None if lengths is None else checked_lengths(backend, lengths, seq_len, batch)
-    return options, inputs, weights, states, spans, seed
+    return options, inputs, weights, states, spans, resets, seed
 
 
 def checked_gradients(
@@ -276,3 +275,33 @@ def checked_lengths(
             f"{host.min()} to {host.max()}"
         )
     return array
+
+
+def checked_reset(
+    backend: Backend, reset: ArrayLike, shape: tuple[int, ...], meaning: str = "(seq_len, batch)"
+) -> NDArray[np.bool_]:
+    """Check the steps at which episodes start, and return them as booleans in C order."""
+    if not backend.resets:
+        raise ValueError(
+            f"reset: expected None on device {backend.name!r}, which does not reset states; the "
+            "CPU does"
+        )
+    array = backends.given("reset", reset)
+    if array.dtype.kind not in "biu":
+        raise TypeError(
+            f"reset: expected an array of booleans, or of integers 0 and 1, got {array.dtype}"
+        )
+    checks.shape("reset", array, shape, meaning)
+    if array.dtype.kind in "iu" and not ((array == 0) | (array == 1)).all():
+        raise ValueError(
+            "reset: expected booleans, or integers 0 and 1, got values from "
+            f"{array.min()} to {array.max()}"
+        )
+    return np.ascontiguousarray(array, np.bool_)
+
+
+def _has_reset_state(state: Any, batch: int) -> bool:
+    """Return whether initial states have one more row than the batch, which resets set."""
+    if not isinstance(state, (tuple, list)):
+        return False  # `checked_states` reports it
+    return any(s is not None and np.shape(s)[1:2] == (batch + 1,) for s in state)

@@ -34,6 +34,7 @@ class Backend(ABC):
         recomputes: Whether `backward` can recompute the gates.
         projects: Whether layers may project their h.
         draws_noise: Whether networks can have noise inside their steps.
+        resets: Whether calls can reset states at given steps.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Backend(ABC):
     recomputes: bool
     projects: bool
     draws_noise: bool
+    resets: bool
 
     @abstractmethod
     def asarray(self, value: Any) -> Any:
@@ -62,6 +64,7 @@ class Backend(ABC):
         weights: Any,
         state: Sequence[Array | None] | None,
         lengths: Array | None,
+        reset: Array | None,
         seed: int,
     ) -> tuple[Array, tuple[Array, ...], Any]:
         """Return y, the final states and, if training, the reserve that `backward` needs.
@@ -210,6 +213,7 @@ class _Cpu(Backend):
     recomputes = True
     projects = True
     draws_noise = True
+    resets = True
 
     forward = staticmethod(_core.forward)
     backward = staticmethod(_core.backward)

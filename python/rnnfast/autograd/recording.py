@@ -81,7 +81,7 @@ def recorded_call(layer: _Layer, x: Tensor, *args: Any) -> Tensor:
 
 
 def recorded_recurrent_call(
-    layer: _Layer, x: Tensor, state: Any, lengths: Any
+    layer: _Layer, x: Tensor, state: Any, lengths: Any, reset: Any
 ) -> tuple[Tensor, Any]:
     """Call a recurrent layer with a tensor, and record the call.
 
@@ -90,6 +90,7 @@ def recorded_recurrent_call(
         x: Input of the layer.
         state: Initial state in the layer's structure, of tensors, parameters, arrays and None.
         lengths: The argument `lengths` of the layer.
+        reset: Its argument `reset`.
 
     Returns:
         y, as in `recorded_call`, and the final state in the layer's structure.
@@ -105,7 +106,7 @@ def recorded_recurrent_call(
         given = [part.tensor() if hasattr(part, "tensor") else part for part in _parts(state)]
         values = [part.value if type(part) is Tensor else part for part in given]
         values = values if isinstance(state, (tuple, list)) else values[0]
-    call = layer.call(x.value, values, lengths)
+    call = layer.call(x.value, values, lengths, reset)
     y, final = call.y, call.state
     sources, wanted = [], []
     for i, part in enumerate((x, *given)):

@@ -29,6 +29,7 @@ class Device(Backend):
     recomputes = False
     projects = False
     draws_noise = False
+    resets = False
 
     def __init__(self, name: str, extension: ModuleType) -> None:
         self.name = name

@@ -40,6 +40,7 @@ class Engine(Device):
         weights: Sequence[Any] | DevicePacked,
         state: Sequence[Array | None] | None,
         lengths: Array | None,
+        reset: None,  # noqa: ARG002  (the checks refuse others)
         seed: int,
     ) -> tuple[Array, tuple[Array, ...], DeviceReserve | None]:
         return Network(self, options, x, weights, state, lengths, seed).forward()

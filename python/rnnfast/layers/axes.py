@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rnnfast import _core
-from rnnfast._engine import backends
+from rnnfast._engine import arguments, backends
 from rnnfast._engine.checks import RealArray
 
 
@@ -20,3 +20,12 @@ def time_first(name: str, x: ArrayLike) -> RealArray:
         copy: RealArray | None = _core.swap_axes(array)
         return turned if copy is None else copy
     return turned
+
+
+def resets_time_first(reset: ArrayLike, x: ArrayLike) -> NDArray[np.bool_]:
+    """Return the steps (B, T) at which episodes start as (T, B), for inputs (B, T, ...)."""
+    array = backends.given("x", x)
+    checked = arguments.checked_reset(
+        backends.of(array), reset, array.shape[:2], "(batch, seq_len)"
+    )
+    return np.ascontiguousarray(checked.T)

@@ -11,10 +11,13 @@ from numpy.typing import ArrayLike
 
 from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import IntArray, RealArray
+from rnnfast.autograd.recording import recorded_call
+from rnnfast.autograd.tensor import Tensor
+from rnnfast.layers.arrays import ArrayCall
 from rnnfast.layers.module import Module, Named
 from rnnfast.layers.recurrent import RecurrentCall
 from rnnfast.layers.sequences import SequenceLayer
-from rnnfast.layers.states import State
+from rnnfast.layers.states import Lengths, Resets, State
 from rnnfast.layers.stream import Stream
 from rnnfast.layers.stream_layers import StreamElementwise, StreamLayer
 
@@ -22,14 +25,67 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Sequential(SequenceLayer):
+class Container(SequenceLayer):
+    """A layer made of others, to which it passes the lengths and resets of sequences."""
+
+    @overload
+    def __call__(self, x: Tensor, lengths: Lengths = None, reset: Resets = None) -> Tensor: ...
+    @overload
+    def __call__(
+        self, x: ArrayLike, lengths: Lengths = None, reset: Resets = None
+    ) -> RealArray: ...
+    def __call__(
+        self, x: ArrayLike | Tensor, lengths: Lengths = None, reset: Resets = None
+    ) -> RealArray | Tensor:
+        """Compute y; the class documents the shapes of x and y.
+
+        If x is a `Tensor`, y is a `Tensor` as well, and the call is recorded.
+
+        Args:
+            x: A batch of sequences, or whatever input the layers take.
+            lengths: (B,) integers in [0, T], the lengths of the sequences; None for T.
+            reset: (T, B) booleans, True where recurrent layers reset their states before the step,
+                as described in `Recurrent`; (B, T) if these layers are `batch_first`.
+
+        Raises:
+            ValueError: A shape, a length or a value of `reset` is wrong; or no layer takes the
+                lengths or resets; or there are resets and a convolution or pooling, which would
+                join what they separate; or x is not on the CPU.
+            TypeError: x does not hold real numbers, or the lengths are not integers.
+        """
+        if type(x) is Tensor:
+            return recorded_call(self, x, lengths, reset)
+        y, kept = self._run(x, lengths, reset)
+        self._calls.add(kept)
+        return y
+
+    def call(self, x: ArrayLike, lengths: Lengths = None, reset: Resets = None) -> ArrayCall:
+        """Compute y, and return the call, whose attribute `y` is the result.
+
+        `call.backward` takes the gradient, so that any number of calls can be differentiated in any
+        order. The arguments and errors are those of calling the layer.
+        """
+        return ArrayCall(self, *self._run(x, lengths, reset))
+
+    def _run(
+        self, x: ArrayLike, lengths: Lengths = None, reset: Resets = None
+    ) -> tuple[RealArray, Any]:
+        raise NotImplementedError
+
+    def _inner(self) -> Iterator[Module]:
+        """Yield the layers."""
+        raise NotImplementedError
+
+
+class Sequential(Container):
     """Apply layers one after the other, each to the result of the one before.
 
-    Use it as `y = model(x, lengths=None)` and `dx = model.backward(dy)`, or use `model.call` to
-    make several calls before taking their gradients. A recurrent layer passes on only its y, and
-    starts from zeros or from its learned initial state. `lengths` go to the layers that take them:
-    recurrent layers; convolutions, which adjust the lengths for the layers that follow; and
-    pooling, after which the sequences are gone and no lengths are passed on.
+    Use it as `y = model(x, lengths=None, reset=None)` and `dx = model.backward(dy)`, or use
+    `model.call` to make several calls before taking their gradients. A recurrent layer passes on
+    only its y, and starts from zeros or from its learned initial state. `lengths` go to the layers
+    that take them: recurrent layers; convolutions, which adjust the lengths for the layers that
+    follow; and pooling, after which the sequences are gone and no lengths are passed on. `reset`
+    goes to the recurrent layers.
 
     A layer is a module with a method `call(x)` that returns an object with `y` and `backward(dy,
     need_dx=True)`, as all layers of this library have. Parameters have PyTorch's names, such as
@@ -52,6 +108,9 @@ class Sequential(SequenceLayer):
         self._layers = [*self._layers, _layer("layer", layer)]
         return self
 
+    def _inner(self) -> Iterator[Module]:
+        return iter(self._layers)
+
     def _constructor_arguments(self) -> dict[str, Any]:
         return {"layers": tuple(self._layers)}
 
@@ -73,15 +132,17 @@ class Sequential(SequenceLayer):
         return part
 
     def _run(
-        self, x: ArrayLike, lengths: ArrayLike | None = None
+        self, x: ArrayLike, lengths: Lengths = None, reset: Resets = None
     ) -> tuple[RealArray, list[Any] | None]:
-        if lengths is not None and not _takes_lengths(self):
+        if lengths is not None and not _takes(self, "lengths"):
             raise ValueError("lengths: expected None, as no layer of the model takes lengths")
+        if reset is not None:
+            _check_resets(self)
         counts = None if lengths is None else checks.integer_array("lengths", lengths)
         calls: list[Any] = []
         y: Any = x if self._layers else backends.given("x", x)
         for layer in self._layers:
-            call = _call(layer, y, counts)
+            call = _call(layer, y, counts, reset)
             calls.append(call)
             y = call.y
             if counts is not None and isinstance(layer, SequenceLayer):
@@ -128,10 +189,11 @@ class Sequential(SequenceLayer):
             yield name.removeprefix("_layers."), leaf
 
 
-class Residual(SequenceLayer):
+class Residual(Container):
     """Compute y = x + layer(x), as in residual networks (He et al. 2016).
 
-    Of a recurrent layer's results, only its y is added. `lengths` go to the layer if it takes them.
+    Of a recurrent layer's results, only its y is added. `lengths` and `reset` go to the layer if it
+    takes them.
 
     Args:
         layer: A layer, as defined by `Sequential`, whose result has x's shape.
@@ -144,10 +206,17 @@ class Residual(SequenceLayer):
         super().__init__()
         self.layer = _layer("layer", layer)
 
-    def _run(self, x: ArrayLike, lengths: ArrayLike | None = None) -> tuple[RealArray, Any]:
-        if lengths is not None and not _takes_lengths(self.layer):
+    def _inner(self) -> Iterator[Module]:
+        yield self.layer
+
+    def _run(
+        self, x: ArrayLike, lengths: Lengths = None, reset: Resets = None
+    ) -> tuple[RealArray, Any]:
+        if lengths is not None and not _takes(self, "lengths"):
             raise ValueError("lengths: expected None, as the layer does not take lengths")
-        call = _call(self.layer, x, lengths)
+        if reset is not None:
+            _check_resets(self)
+        call = _call(self.layer, x, lengths, reset)
         added = checks.real_array("x", x, call.y.dtype, " (the layer's)", backends.of(call.y))
         checks.shape("layer(x)", call.y, added.shape, "of x")
         return added + call.y, call if self.training else None
@@ -174,24 +243,36 @@ def _layer(name: str, value: Module) -> Module:
     return value
 
 
-def _takes_lengths(layer: Any) -> bool:
-    """Return whether a layer, or one inside it, takes the lengths of sequences."""
-    if isinstance(layer, Sequential):
-        return any(map(_takes_lengths, layer))
-    return _takes_lengths(layer.layer) if isinstance(layer, Residual) else _named(type(layer).call)
+def _takes(layer: Any, argument: str) -> bool:
+    """Return whether a layer, or one inside it, takes an argument."""
+    if isinstance(layer, Container):
+        return any(_takes(inner, argument) for inner in layer._inner())
+    return argument in _arguments(type(layer).call)
 
 
 @lru_cache(256)
-def _named(call: Callable[..., Any]) -> bool:
-    """Return whether a method has an argument `lengths`; cached, because signatures are slow."""
-    return "lengths" in inspect.signature(call).parameters
+def _arguments(call: Callable[..., Any]) -> frozenset[str]:
+    """Return the names of a method's arguments; cached, because signatures are slow."""
+    return frozenset(inspect.signature(call).parameters)
 
 
-def _call(layer: Any, x: ArrayLike, lengths: ArrayLike | None) -> Any:
-    """Call a layer, and pass the lengths on if it takes them."""
-    if lengths is None or not _takes_lengths(layer):
-        return layer.call(x)
-    return layer.call(x, lengths=lengths)
+def _check_resets(container: Container) -> None:
+    """Check that some layer resets its states, and that none mixes the steps of episodes."""
+    if not _takes(container, "reset"):
+        raise ValueError("reset: expected None, as no recurrent layer would take it")
+    for layer in container._inner():
+        if isinstance(layer, SequenceLayer) and not isinstance(layer, Container):
+            raise ValueError(
+                f"reset: expected None with {type(layer).__name__}, which computes from steps "
+                "before and after a reset"
+            )
+
+
+def _call(layer: Any, x: ArrayLike, lengths: Lengths, reset: Resets) -> Any:
+    """Call a layer, and pass on those arguments that it takes."""
+    given = {"lengths": lengths, "reset": reset}
+    taken = {n: v for n, v in given.items() if v is not None and _takes(layer, n)}
+    return layer.call(x, **taken)
 
 
 def _gradient(call: Any, dy: Any, need_dx: bool) -> Any:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from rnnfast._engine import backends
 from rnnfast._engine.checks import RealArray
 from rnnfast.layers.parameter import Freezing, Parameter
 
@@ -41,33 +44,46 @@ class LearnedState:
         )
 
     def start(
-        self, given: Sequence[RealArray | None] | None, batch: int
-    ) -> tuple[tuple[RealArray, ...], tuple[bool, ...]]:
+        self, given: Sequence[RealArray | None] | None, batch: int, resets: bool
+    ) -> tuple[tuple[RealArray, ...], tuple[int, ...]]:
         """Return the states that a call starts from.
 
         Args:
             given: The states passed to the call; None, for one or for all, for the learned ones.
             batch: B.
+            resets: Whether the call resets states.
 
         Returns:
-            An array (L*D, B, H) for each state, and for each whether it is the learned one.
+            An array (L*D, B, H) for each state, with one more row, which resets set, if the call
+            resets states; and for each state the number of rows that precede the learned ones.
         """
         own = (None,) * len(self.values) if given is None else given
         states = tuple(
-            value[:, None].repeat(batch, axis=1) if state is None else state
+            value[:, None].repeat(batch + resets, axis=1)
+            if state is None
+            else self._with_reset(state, value)
+            if resets
+            else state
             for state, value in zip(own, self.values, strict=True)
         )
-        return states, tuple(state is None for state in own)
+        return states, tuple(0 if state is None else batch for state in own)
 
-    def add(self, learned: tuple[bool, ...], dinitial: Sequence[RealArray]) -> None:
+    def _with_reset(self, given: RealArray, learned: RealArray) -> RealArray:
+        """Return a state with the learned one as a further row."""
+        array: RealArray = backends.given("state", given)
+        if array.ndim != 3 or array.shape[::2] != learned.shape:
+            return array  # `forward_on` refuses other shapes
+        return np.concatenate([array, learned[:, None]], axis=1)
+
+    def add(self, before: tuple[int, ...], dinitial: Sequence[RealArray]) -> None:
         """Add a call's gradients to those of the parameters.
 
         Args:
-            learned: For each state, whether the call started from the learned one.
-            dinitial: The gradients with respect to the call's initial states, (L*D, B, H) each.
+            before: For each state, the number of rows that precede the learned ones.
+            dinitial: The gradients with respect to the call's initial states.
         """
-        for gradient, freezing, counts, of_state in zip(
-            self.gradients, self.freezings, learned, dinitial, strict=True
+        for gradient, freezing, first, of_state in zip(
+            self.gradients, self.freezings, before, dinitial, strict=True
         ):
-            if counts and freezing.requires_grad:
-                gradient += of_state.sum(axis=1)
+            if freezing.requires_grad and first < of_state.shape[1]:
+                gradient += of_state[:, first:].sum(axis=1)

@@ -19,11 +19,19 @@ from rnnfast._engine import arguments, backends, checks, known, network, noise, 
 from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.recording import recorded_recurrent_call
 from rnnfast.autograd.tensor import Tensor
-from rnnfast.layers.axes import time_first
+from rnnfast.layers.axes import resets_time_first, time_first
 from rnnfast.layers.calls import Call
 from rnnfast.layers.parameter import Parameter
 from rnnfast.layers.recurrent_weights import RecurrentWeights
-from rnnfast.layers.states import Lengths, LSTMState, StateLike, StateOf, TensorsLike, as_tuple
+from rnnfast.layers.states import (
+    Lengths,
+    LSTMState,
+    Resets,
+    StateLike,
+    StateOf,
+    TensorsLike,
+    as_tuple,
+)
 from rnnfast.layers.stream import Stream
 from rnnfast.layers.stream_layers import StreamLayer, StreamRecurrent
 from rnnfast.reference import Cell
@@ -101,8 +109,8 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
             state of the cell, in their order: `initial_state_0` (h), `initial_state_1` (an LSTM's
             c), ..., of shape (L * D, H) and initially zero. Calls and streams start every sequence
             from these parameters if no state is given, or if a state in the tuple is None.
-            `backward` then adds the initial state's gradient, summed over the batch, to the
-            parameters' gradients.
+            `backward` then adds the initial state's gradient, summed over the batch and the resets
+            of states, to the parameters' gradients.
         proj_size: Size P of a projected h, for cells whose `projects` is True (the LSTM, with or
             without peepholes); 0 for no projection. A layer then has a matrix `weight_hr_l0`,
             (P, H), by which h is multiplied before it enters the next step and leaves the layer. y
@@ -200,22 +208,42 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
 
     @overload
     def __call__(
-        self: Recurrent[RealArray], x: Tensor, state: TensorsLike = None, lengths: Lengths = None
+        self: Recurrent[RealArray],
+        x: Tensor,
+        state: TensorsLike = None,
+        lengths: Lengths = None,
+        reset: Resets = None,
     ) -> tuple[Tensor, Tensor]: ...
     @overload
     def __call__(
-        self: Recurrent[LSTMState], x: Tensor, state: TensorsLike = None, lengths: Lengths = None
+        self: Recurrent[LSTMState],
+        x: Tensor,
+        state: TensorsLike = None,
+        lengths: Lengths = None,
+        reset: Resets = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
     @overload
     def __call__(
-        self, x: Tensor, state: TensorsLike = None, lengths: Lengths = None
+        self,
+        x: Tensor,
+        state: TensorsLike = None,
+        lengths: Lengths = None,
+        reset: Resets = None,
     ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]: ...
     @overload
     def __call__(
-        self, x: ArrayLike, state: StateLike | None = None, lengths: Lengths = None
+        self,
+        x: ArrayLike,
+        state: StateLike | None = None,
+        lengths: Lengths = None,
+        reset: Resets = None,
     ) -> tuple[RealArray, StateOf]: ...
     def __call__(
-        self, x: ArrayLike | Tensor, state: Any = None, lengths: Lengths = None
+        self,
+        x: ArrayLike | Tensor,
+        state: Any = None,
+        lengths: Lengths = None,
+        reset: Resets = None,
     ) -> tuple[Any, Any]:
         """Run the layers over a batch of sequences.
 
@@ -225,24 +253,32 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
                 results are then tensors, and the state may consist of tensors.
             state: Initial state, (L * D, B, H) each; None for zeros, or for the learned state.
             lengths: (B,) integers in [0, T], the lengths of the sequences; None for T.
+            reset: (T, B) booleans, or integers 0 and 1; None for no resets. Where it is True, an
+                episode starts: the states of the sequence are set to zeros, or to the learned
+                state, before the step, whatever `state` is, and no gradient passes. (B, T) if
+                `batch_first`; see `rnnfast.functional.forward`.
 
         Returns:
             y (T, B, D * H), which is zero after a sequence's end, and the state at each sequence's
             end. With `proj_size`, y and h have P values instead of H, and so has the initial h.
 
         Raises:
-            ValueError: A shape or a length is wrong.
+            ValueError: A shape, a length or a value of `reset` is wrong.
             IndexError: An integer in x is out of range.
             TypeError: An array does not hold real numbers, or the state has the wrong structure.
         """
         if type(x) is Tensor:
-            return recorded_recurrent_call(self, x, state, lengths)
-        y, final, kept = self._run(x, state, lengths)
+            return recorded_recurrent_call(self, x, state, lengths, reset)
+        y, final, kept = self._run(x, state, lengths, reset)
         self._calls.add(kept)
         return y, final
 
     def call(
-        self, x: ArrayLike, state: StateLike | None = None, lengths: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        state: StateLike | None = None,
+        lengths: Lengths = None,
+        reset: Resets = None,
     ) -> RecurrentCall[StateOf]:
         """Run the layers over a batch of sequences, and return the call.
 
@@ -251,10 +287,10 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         is freed when its gradient is taken or the call is deleted. The arguments and errors are
         those of calling the layer.
         """
-        return RecurrentCall(self, *self._run(x, state, lengths))
+        return RecurrentCall(self, *self._run(x, state, lengths, reset))
 
     def _run(
-        self, x: ArrayLike, state: StateLike | None, lengths: ArrayLike | None
+        self, x: ArrayLike, state: StateLike | None, lengths: Lengths, reset: Resets
     ) -> tuple[RealArray, StateOf, Any]:
         """Return y, the final state, and the values for `_differentiate`, None in evaluation."""
         training, backend, learned = self.training, self._backend, self._learned
@@ -263,6 +299,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
             assert self._generator is not None
             seed = int(self._generator.integers(2**63))
         if self.batch_first:
+            reset = None if reset is None else resets_time_first(reset, x)
             x = time_first("x", x)
         if self.recompute:
             steps = arguments.recomputed_steps(self.recompute, x, backend)
@@ -270,7 +307,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         if learned is not None:
             x = array = backends.given("x", x)
             batch = array.shape[1] if array.ndim > 1 else 0  # `forward_on` refuses other shapes
-            states, from_parameters = learned.start(states, batch)
+            states, from_parameters = learned.start(states, batch, reset is not None)
         y, final, kept = functional.forward_on(
             backend,
             self._options.get(
@@ -289,6 +326,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
             self._weights if training or not self._freezes else self._frozen().packed,
             states,
             lengths,
+            reset,
             seed,
         )
         if self.batch_first:
@@ -335,6 +373,8 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         )
         if learned is not None:
             learned.add(from_parameters, dinitial)
+            batch = kept.y_shape[1]  # a row for resets is not the caller's
+            dinitial = tuple(d if d.shape[1] == batch else d[:, :batch] for d in dinitial)
         if self.batch_first and dx is not None:
             dx = dx.swapaxes(0, 1)
         return dx, self._from_tuple(dinitial)

@@ -11,6 +11,7 @@ from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.tensor import Tensor
 
 Lengths = ArrayLike | None  # the argument `lengths` of calls
+Resets = ArrayLike | None  # the argument `reset` of calls
 State = RealArray | tuple[RealArray, ...]
 # A state as an argument. In a tuple, None stands for the default, zeros or a learned state.
 StateLike = RealArray | tuple[RealArray | None, ...]

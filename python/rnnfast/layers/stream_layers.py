@@ -168,7 +168,9 @@ class StreamRecurrent(StreamLayer):
 
     def _step(self, x: Any, state: States) -> tuple[Any, States]:
         _, options, packed = self.core
-        y, after, _ = functional.forward_on(self.backend, options, x[None], packed, state, None, 0)
+        y, after, _ = functional.forward_on(
+            self.backend, options, x[None], packed, state, None, None, 0
+        )
         return y[0], after
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Whole recurrent networks in plain NumPy: layers, directions, lengths, dropout, all gradients.
+"""Whole recurrent networks in plain NumPy: layers, directions, lengths, resets, all gradients.
 
 This is the slow, plain counterpart of `rnnfast.functional`, with the same shapes and order of
 arrays. Everything is computed in `dtype`: float64 for reference values, float32 to measure the
@@ -30,6 +30,18 @@ class Gradients(NamedTuple):
     dx: Array | None
     dstate: tuple[Array, ...]
     dweights: list[tuple[Array | None, ...]]
+
+
+class _Spans(NamedTuple):
+    """The steps of the sequences, and of the episodes into which resets cut them.
+
+    Attributes:
+        running: (T, B, 1), True for the sequences that include a step.
+        starts: (T, B, 1), True where a reset makes a step the first of an episode.
+    """
+
+    running: NDArray[np.bool_]
+    starts: NDArray[np.bool_]
 
 
 class _Noise(NamedTuple):
@@ -79,16 +91,27 @@ class _Direction:
         self._zoneout, self._candidate = noise.zoneout, noise.candidate
 
     def run(
-        self, xs: list[Var], state: tuple[Var, ...], masks: NDArray[np.bool_], reverse: bool
+        self,
+        xs: list[Var],
+        state: tuple[Var, ...],
+        after_reset: tuple[Var, ...],
+        spans: _Spans,
+        reverse: bool,
     ) -> tuple[list[Var], tuple[Var, ...]]:
         """Return the outputs at every time step, (B, H) or (B, P) each, and the final states.
 
-        masks (T, B, 1) is True for the sequences that include a step.
+        `state` has B rows, and `after_reset`, the state that resets set, has none.
         """
         ys = list(xs)
         times = range(len(xs))
         for t in reversed(times) if reverse else times:
-            running = masks[t]
+            running = spans.running[t]
+            first = t + 1 if reverse else t  # the reverse direction enters an episode at its end
+            if first < len(xs) and spans.starts[first].any():
+                state = tuple(
+                    where(spans.starts[first], r, s)
+                    for r, s in zip(after_reset, state, strict=True)
+                )
             new = self._cell.advance(self._inputs(xs[t], t), self._recurrent, state, self._channel)
             if self._projection is not None:
                 new = *self._projection(new[0]), *new[1:]
@@ -136,8 +159,12 @@ class Network:
         weights: One `Weights` per layer and direction, in the order l0, l0_reverse, l1, ...; all
             but the first two may be None.
         state: Initial states, (L*D, B, H) each, or (L*D, B, P) for a projected h; None for zeros.
+            With B + 1 rows, the last is the state that resets set, which is zero otherwise.
         lengths: (B,) integers in [0, T]; None if all are T. Outputs past the end of a sequence are
             0, its final states are those at its end, and the reverse direction starts there.
+        reset: (T, B) booleans; None for no resets. Where it is True, an episode starts: the states
+            are reset before that step and, in the reverse direction, before the step that precedes
+            it in time. Values past the end of a sequence have no effect.
         bidirectional: Whether every layer runs in both directions.
         dropout_masks: One array (T, B, D*H) for each layer but the last, a factor of its outputs;
             None for no dropout.
@@ -172,6 +199,7 @@ class Network:
         state: Sequence[Array] | None = None,
         *,
         lengths: NDArray[np.integer[Any]] | None = None,
+        reset: NDArray[np.bool_] | None = None,
         bidirectional: bool = False,
         dropout_masks: Sequence[Array] | None = None,
         zoneout_masks: Sequence[Sequence[Array]] | None = None,
@@ -206,10 +234,18 @@ class Network:
         if state is None:
             state = [np.zeros((len(weights), batch, width)) for width in widths]
         ends = np.full(batch, seq_len) if lengths is None else lengths
-        running = (np.arange(seq_len)[:, None] < ends)[..., None]
+        running = np.arange(seq_len)[:, None] < ends
+        starts = np.zeros_like(running) if reset is None else running & reset
+        spans = _Spans(running[..., None], starts[..., None])
 
         self._xs = [Var(step.astype(dtype)) for step in rows]
-        self._initial = [tuple(Var(s[k].astype(dtype)) for s in state) for k in range(len(weights))]
+        given = [s[:, :batch] for s in state]
+        self._initial = [tuple(Var(s[k].astype(dtype)) for s in given) for k in range(len(weights))]
+        resets = [
+            s[:, batch] if s.shape[1] > batch else np.zeros((len(s), s.shape[2])) for s in state
+        ]
+        self._reset = [tuple(Var(s[k].astype(dtype)) for s in resets) for k in range(len(weights))]
+        self._has_reset_state = state[0].shape[1] > batch
         self._final: list[tuple[Var, ...]] = []
         outputs = self._xs
         for first in range(0, len(weights), directions):
@@ -219,7 +255,7 @@ class Network:
             if input_masks is not None:
                 same = input_masks[first // directions].astype(dtype)
                 outputs = [y * same for y in outputs]
-            outputs = self._run_layer(outputs, running, range(first, first + directions))
+            outputs = self._run_layer(outputs, spans, range(first, first + directions))
         self._ys = outputs
         self.y: Array = np.array([y.value for y in outputs], dtype)
         self.y = self.y.reshape(seq_len, batch, directions * widths[0])  # needed if T is 0
@@ -227,11 +263,13 @@ class Network:
             np.stack([s.value for s in one]) for one in zip(*self._final, strict=True)
         )
 
-    def _run_layer(self, xs: list[Var], running: NDArray[np.bool_], members: range) -> list[Var]:
+    def _run_layer(self, xs: list[Var], spans: _Spans, members: range) -> list[Var]:
         """Run the directions of one layer and concatenate their outputs."""
         sides = []
         for k in members:
-            ys, final = self._layers[k].run(xs, self._initial[k], running, k > members.start)
+            ys, final = self._layers[k].run(
+                xs, self._initial[k], self._reset[k], spans, k > members.start
+            )
             self._final.append(final)
             sides.append(ys)
         return [concatenate(list(parts)) for parts in zip(*sides, strict=True)]
@@ -256,8 +294,14 @@ class Network:
         dx = np.array([gradient_of(x) for x in self._xs], self.y.dtype).reshape(self._shape)
         return Gradients(
             None if self._indices else dx,
-            tuple(
-                np.stack([gradient_of(s) for s in one]) for one in zip(*self._initial, strict=True)
-            ),
+            tuple(map(self._initial_gradient, range(len(self.state)))),
             [layer.gradients() for layer in self._layers],
         )
+
+    def _initial_gradient(self, k: int) -> Array:
+        """Return the gradient of initial state k, with that of the state of resets if given."""
+        given = np.stack([gradient_of(s[k]) for s in self._initial])
+        if not self._has_reset_state:
+            return given
+        resets = np.stack([gradient_of(s[k]) for s in self._reset])
+        return np.concatenate([given, resets[:, None]], axis=1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils.flop_counter import register_flop_formula
 
-from rnnfast.torch.network import Network, Options
+from rnnfast.torch.network import Network, Options, split
 
 
 def _forward(network: Network, options: Options) -> int:
@@ -41,13 +41,13 @@ def _steps(network: Network) -> int:
 
 
 def _forward_formula(*values: Any, **_out: Any) -> int:
-    return _forward(Network(*values[:5]), Options(*values[5 : 5 + len(Options._fields)]))
+    network, options, _ = split(values)
+    return _forward(network, options)
 
 
 def _backward_formula(*values: Any, **_out: Any) -> int:
-    return _backward(
-        Network(*values[:5]), Options(*values[5 : 5 + len(Options._fields)]), values[-1]
-    )
+    network, options, (*_, need_dx) = split(values)
+    return _backward(network, options, need_dx)
 
 
 def register() -> None:

@@ -28,6 +28,10 @@ class Padded(NamedTuple):
             return y.squeeze(1)
         return y.transpose(0, 1) if self.batch_first else y
 
+    def enter_reset(self, reset: Tensor) -> Tensor:
+        """Turn to (T, B)."""
+        return self.enter(reset)
+
     def enter_state(self, state: Tensor) -> Tensor:
         """Turn to (L*D, B, H)."""
         return state if self.batched else state.unsqueeze(1)
@@ -58,6 +62,17 @@ class Packed:
         """Turn back."""
         rows, _ = torch._VF._pack_padded_sequence(y, self.lengths, False)
         return PackedSequence(rows, *self._sequence[1:])
+
+    def enter_reset(self, reset: PackedSequence) -> Tensor:
+        """Turn to (T, B); `reset` must be packed like the sequence."""
+        if not isinstance(reset, PackedSequence) or not torch.equal(
+            reset.batch_sizes, self._sequence.batch_sizes
+        ):
+            raise ValueError(
+                "reset: expected a PackedSequence of the lengths of the input, which is one, got "
+                f"{type(reset).__name__}"
+            )
+        return self.enter(reset.data)
 
     def enter_state(self, state: Tensor) -> Tensor:
         """Sort."""

@@ -22,7 +22,7 @@ from rnnfast.torch.network import Network, NoiseMasks, Options, memory_of, state
 Outputs = tuple[Tensor, list[Tensor], Tensor]
 """y (T, B, D*H), or (T, B, D*P), the final states, and the reserve as bytes."""
 
-_Arrays = tuple[Any, Any, "list[RealArray] | None", "RealArray | None", int]
+_Arrays = tuple[Any, Any, "list[RealArray] | None", "RealArray | None", "RealArray | None", int]
 _tensor: Callable[[RealArray], Tensor] = torch.from_numpy
 
 
@@ -136,13 +136,14 @@ def _noise_of(options: Options) -> noise.Noise | None:
 
 def _arrays(network: Network, options: Options, packed: functional.Packed | None = None) -> _Arrays:
     """Return the tensors of a network in the form that the functions of `_core` take."""
-    x, weights, state, lengths, seed = network
+    x, weights, state, lengths, reset, seed = network
     try:
         return (
             memory_of(x),
             packed or options.by_layer([memory_of(w) for w in weights]),
             [memory_of(s) for s in state] if state else None,
             None if lengths is None else memory_of(lengths),
+            None if reset is None else memory_of(reset),
             0 if seed is None else int(seed),
         )
     except (KeyError, ValueError, TypeError, RuntimeError, BufferError):
@@ -172,10 +173,10 @@ def _checked(
 ) -> tuple[Any, ...]:
     """Check and convert the options and arrays of a call that the engine did not accept."""
     check(network, options)
-    x, weights, state, lengths, seed = arrays
+    x, weights, state, lengths, reset, seed = arrays
     if isinstance(weights, list):
         weights = [functional.Weights(*w) for w in weights]
-    return checked_call(CPU, of_call, x, weights, state, lengths, seed)
+    return checked_call(CPU, of_call, x, weights, state, lengths, reset, seed)
 
 
 def check(network: Network, options: Options) -> None:
@@ -201,6 +202,9 @@ def check(network: Network, options: Options) -> None:
         raise TypeError(f"weights[0]: expected torch.float32 or torch.float64, got {real}")
     for name, tensor in _named(network):
         dtype = torch.int64 if name in ("lengths", "seed") else real
+        if name == "reset":  # of booleans, or of integers that the engine checks
+            real_or_complex = tensor.is_floating_point() or tensor.is_complex()
+            dtype = torch.bool if real_or_complex else tensor.dtype
         if (tensor.dtype, tensor.device.type, tensor.layout) != (dtype, "cpu", torch.strided):
             raise TypeError(
                 f"{name}: expected a dense tensor of {dtype} on the CPU, got one of "

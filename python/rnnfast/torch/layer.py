@@ -11,12 +11,11 @@ from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnfast._engine import checks, noise
 from rnnfast.layers.learned import parameter_name
-from rnnfast.torch import ops, stepwise
+from rnnfast.torch import ops, paths
 from rnnfast.torch.forms import Packed, Padded
 from rnnfast.torch.network import Network, Options, states_of
 from rnnfast.torch.prepacked import Prepacked
@@ -63,6 +62,7 @@ class Layer(torch.nn.RNNBase):
         input: Sequence,  # noqa: A002
         hx: State | None = None,
         return_all_states: bool = False,
+        reset: Sequence | None = None,
     ) -> Any:
         """Run the layers over sequences.
 
@@ -74,6 +74,11 @@ class Layer(torch.nn.RNNBase):
                 with several states a tuple of them, such as (h, c) for an LSTM. None, also for one
                 state in the tuple, stands for zeros, or for the learned state with `learn_state`.
             return_all_states: Whether to also return the states of every layer after every step.
+            reset: (T, B) booleans, or integers 0 and 1, in the form of the input without its last
+                axis: (B, T), (T,) or a `PackedSequence` of the same lengths. Where it is True, an
+                episode starts: the states of the sequence are set to zeros, or to the learned
+                state, before the step, whatever `hx` is, and no gradient passes. See
+                `rnnfast.functional.forward`.
 
         Returns:
             The outputs, in the form of the input with width D*H, and the final state, in the form
@@ -85,11 +90,12 @@ class Layer(torch.nn.RNNBase):
 
         Raises:
             ValueError, RuntimeError: A shape or dtype is wrong; `torch.nn` raises the same errors.
+            TypeError: `reset` holds other values than booleans and integers.
         """
         if isinstance(input, PackedSequence):
-            return _outside_graphs(self, input, hx, return_all_states)
+            return _outside_graphs(self, input, hx, return_all_states, reset)
         form = Padded(input.dim() == 3, self.batch_first)
-        return self._forward(form, input, hx, return_all_states)
+        return self._forward(form, input, hx, return_all_states, reset)
 
     def extra_repr(self) -> str:
         """Return the arguments as text, which is shown when the module is printed."""
@@ -108,6 +114,7 @@ class Layer(torch.nn.RNNBase):
         input: Sequence,  # noqa: A002
         hx: State | None,
         return_all_states: bool,
+        reset: Any,
     ) -> Any:
         """Run the layers over `input`, which has the form `form`."""
         x = _tensor_of(input)
@@ -117,18 +124,21 @@ class Layer(torch.nn.RNNBase):
         weights = self._weights()
         dtype = self._result_dtype(x, weights[0])
         if dtype is None or not self._fits(x, state, form, dtype) or _exporting_to_onnx():
-            return self._elsewhere(input, hx, return_all_states)
+            return self._elsewhere(input, hx, return_all_states, reset)
+        state = [form.enter_state(s) for s in state]
+        if reset is not None:
+            state = self._with_reset_state(state)
+            reset = form.enter_reset(self._checked_reset(reset, x, form))
         if dtype == torch.bfloat16:
             x = x.float()
             state, weights = [s.float() for s in state], [w.float() for w in weights]
-        state = [form.enter_state(s) for s in state]
         options = self._options(dtype)
-        seed = _new_seed(options)
-        network = Network(form.enter(x), weights, state, form.lengths, seed)
+        seed = paths.new_seed(options)
+        network = Network(form.enter(x), weights, state, form.lengths, reset, seed)
         if return_all_states:
-            y, final, states = _layer_by_layer(network, options)
+            y, final, states = paths.layer_by_layer(network, options)
         else:
-            y, final = _run(network, options, self._prepacked)
+            y, final = paths.run(network, options, self._prepacked)
             states = []
         if dtype == torch.bfloat16:
             y, final = y.to(dtype), [s.to(dtype) for s in final]
@@ -206,6 +216,24 @@ class Layer(torch.nn.RNNBase):
                 given[k] = rows[:, None].expand(-1, *batch, -1).contiguous() if batch else rows
         return self._form(given)
 
+    def _with_reset_state(self, state: list[Tensor]) -> list[Tensor]:
+        """Return states (L*D, B, H) with a row for the learned state, which resets set."""
+        if not self.learn_state:
+            return state
+        rows = [getattr(self, parameter_name(k))[:, None] for k in range(len(state))]
+        return [torch.cat([s, row.to(s.dtype)], 1) for s, row in zip(state, rows, strict=True)]
+
+    def _checked_reset(self, reset: Any, x: Tensor, form: Padded | Packed) -> Any:
+        """Return `reset` after checking its shape; the engine checks what it holds."""
+        shape = None if form.lengths is not None else x.shape[:-1]
+        got = tuple(reset.shape) if isinstance(reset, Tensor) else type(reset).__name__
+        if shape is not None and got != tuple(shape):
+            raise ValueError(
+                "reset: expected a tensor of the shape of the input without its last axis, "
+                f"{tuple(shape)}, got {got}"
+            )
+        return reset
+
     def _form(self, states: list[Any]) -> Any:
         """Return a list of one value per state in the form of `hx`."""
         return states[0] if len(states) == 1 else tuple(states)
@@ -258,11 +286,23 @@ class Layer(torch.nn.RNNBase):
             return tuple(form.lengths.shape)
         return tuple(x.shape[0 if self.batch_first else 1 :][:1]) if form.batched else ()
 
-    def _elsewhere(self, input: Sequence, hx: State | None, return_all_states: bool) -> Any:  # noqa: A002
+    def _elsewhere(
+        self,
+        input: Sequence,  # noqa: A002
+        hx: State | None,
+        return_all_states: bool,
+        reset: Any,
+    ) -> Any:
         """Fall back to `torch.nn`, or raise an error."""
         if self.twin is None:
             raise self._error(input, hx)
         x = _tensor_of(input)
+        if reset is not None:
+            raise ValueError(
+                "reset: expected None for what PyTorch computes, layers of other types and "
+                "devices, inputs and states of other shapes, and graphs of ONNX, got "
+                f"{self} and input of {x.dtype} and shape {tuple(x.shape)} on {x.device}"
+            )
         elsewhere = _exporting_to_onnx() or self._result_dtype(x, self._weights()[0]) is None
         if elsewhere and self._options(x.dtype).has_noise:
             raise ValueError(
@@ -304,11 +344,6 @@ class Layer(torch.nn.RNNBase):
         )
 
 
-def _new_seed(options: Options) -> Tensor | None:
-    """Draw the seed of the masks of a call from PyTorch's generator; None if no mask is needed."""
-    return torch.randint(2**63 - 1, ()) if options.draws else None
-
-
 def _exporting_to_onnx() -> bool:
     """Return whether a PyTorch ONNX exporter is running, which only knows `torch.nn` operators."""
     traced = torch._C._get_tracing_state() is not None or torch.compiler.is_compiling()
@@ -326,68 +361,3 @@ def _forward_packed(layer: Layer, x: PackedSequence, *others: Any) -> Any:
 
 # Shapes depend on the values in `batch_sizes`, which `torch.compile` does not know.
 _outside_graphs: Callable[..., Any] = torch.compiler.disable(_forward_packed)
-
-
-def _run(
-    network: Network, options: Options, prepacked: Prepacked | None
-) -> tuple[Tensor, list[Tensor]]:
-    """Run a network; return the outputs (T, B, D*H) and the final states."""
-    if not torch.compiler.is_compiling() and stepwise.needed():
-        y, final, _ = _by_steps(network, options)
-    else:
-        y, final, _ = ops.forward(network, options, prepacked=prepacked)
-    return y, final
-
-
-def _layer_by_layer(
-    network: Network, options: Options
-) -> tuple[Tensor, list[Tensor], list[list[Tensor]]]:
-    """Do the same as `_run`; also return every state after every step, by layer and direction.
-
-    Each is (T, B, H). The h of a layer are its outputs, and have the gradient of outputs.
-    """
-    L, D, dropout = options.num_layers, options.num_directions, options.dropout
-    of_layer = options._replace(num_layers=1, dropout=0.0)
-    count = len(network.weights) // L
-    x, finals, states = network.x, [], []
-    for layer in range(L):
-        one = network._replace(
-            x=F.dropout(x, dropout) if layer and dropout else x,
-            weights=network.weights[layer * count : (layer + 1) * count],
-            state=[s[layer * D : (layer + 1) * D] for s in network.state],
-            seed=_new_seed(of_layer),
-        )
-        x, final, over_time = _run_layer(one, of_layer)
-        finals.append(final)
-        states += over_time
-    final = [torch.cat(of_state) for of_state in zip(*finals, strict=True)]
-    return x, final, [list(of_state) for of_state in zip(*states, strict=True)]
-
-
-def _run_layer(
-    network: Network, options: Options
-) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
-    """Run one layer; also return the states after every step, as a tuple for each direction."""
-    if not torch.compiler.is_compiling() and stepwise.needed():
-        return _by_steps(network, options)
-    beyond_h = options.states - 1
-    y, final, reserve = ops.forward(network, options, beyond_h > 0)
-    others = ops.states(network, options, reserve) if beyond_h else []
-    over_time = [
-        # Callers may change y in place, so the states get their own copy.
-        (h.clone(), *others[k * beyond_h : (k + 1) * beyond_h])
-        for k, h in enumerate(y.chunk(options.num_directions, -1))
-    ]
-    return y, final, over_time
-
-
-def _by_steps(
-    network: Network, options: Options
-) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
-    drop = options.dropout
-    return stepwise.forward(
-        network,
-        options,
-        lambda outputs, _layer: F.dropout(outputs, drop) if drop else outputs,
-        stepwise.draw(network, options) if options.has_noise else None,
-    )

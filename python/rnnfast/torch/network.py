@@ -47,6 +47,8 @@ class Network(NamedTuple):
         state: The initial states, (L*D, B, H) each, or (L*D, B, P) for a projected h; empty for
             zeros.
         lengths: (B,) integers, the lengths of the sequences; None if all have length T.
+        reset: (T, B) booleans, or integers 0 and 1, True where an episode starts; None for no
+            resets. The states may then have B + 1 rows, the last of which is what resets set.
         seed: The seed of all masks, an integer tensor without axes; None if there are no masks.
     """
 
@@ -54,6 +56,7 @@ class Network(NamedTuple):
     weights: Sequence[Tensor]
     state: Sequence[Tensor]
     lengths: Tensor | None
+    reset: Tensor | None
     seed: Tensor | None
 
     @property
@@ -150,6 +153,13 @@ class Options(NamedTuple):
         w_hh, *_, w_hr = self.by_layer(weights)[0][1:]
         hidden = (w_hh if w_hr is None else w_hr).shape[1]
         return [w_hh.shape[1]] + [hidden] * (self.states - 1)
+
+
+def split(values: Sequence[Any]) -> tuple[Network, Options, Sequence[Any]]:
+    """Return the network, the options and the rest of the arguments of an operator."""
+    tensors = len(Network._fields)
+    end = tensors + len(Options._fields)
+    return Network(*values[:tensors]), Options(*values[tensors:end]), values[end:]
 
 
 class NoiseMasks(NamedTuple):

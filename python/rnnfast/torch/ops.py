@@ -19,11 +19,12 @@ from torch import Tensor
 
 from rnnfast.torch import flops, kernels, stepwise
 from rnnfast.torch.kernels import Outputs
-from rnnfast.torch.network import Network, Options
+from rnnfast.torch.network import Network, Options, split
 from rnnfast.torch.prepacked import Prepacked
 
 _NETWORK = (  # Network, then Options
-    "Tensor x, Tensor[] weights, Tensor[] state, Tensor? lengths, Tensor? seed, "
+    "Tensor x, Tensor[] weights, Tensor[] state, Tensor? lengths, Tensor? reset, "
+    "Tensor? seed, "
     "str cell, int num_layers, bool bidirectional, bool bias, float dropout, str precision, "
     "float[] zoneout, float input_dropout, float recurrent_dropout, "
     "float candidate_dropout, bool expects"
@@ -159,15 +160,16 @@ class _Derivative(torch.autograd.Function):
     def save(ctx: Any, network: Network, options: Options, reserve: Tensor) -> None:
         """Save the tensors and options of a call for `saved`."""
         ctx.options, ctx.states = options, len(network.state)
-        ctx.save_for_backward(reserve, network.lengths, network.seed, *network.differentiable)
+        others = network.lengths, network.reset, network.seed
+        ctx.save_for_backward(reserve, *others, *network.differentiable)
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def saved(ctx: Any) -> tuple[Network, Options, Tensor]:
         """Return the network, options and reserve that `save` kept."""
-        reserve, lengths, seed, x, *tensors = ctx.saved_tensors
+        reserve, lengths, reset, seed, x, *tensors = ctx.saved_tensors
         state, weights = tensors[: ctx.states], tensors[ctx.states :]
-        return Network(x, weights, state, lengths, seed), ctx.options, reserve
+        return Network(x, weights, state, lengths, reset, seed), ctx.options, reserve
 
     @staticmethod
     def by_steps(
@@ -265,8 +267,8 @@ def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
     """Turn a function of a network, options and other values into one of their flat sequence."""
 
     def call(*values: Any) -> Any:
-        others = 5 + len(Options._fields)
-        return function(Network(*values[:5]), Options(*values[5:others]), *values[others:])
+        network, options, others = split(values)
+        return function(network, options, *others)
 
     return call
 

@@ -131,14 +131,11 @@ def forward(
     """
     cell = known.cell_named(options.cell)
     weights, D = options.by_layer(network.weights), options.num_directions
-    x, lengths, state = network.x, network.lengths, network.state
+    x, batch, state = network.x, network.x.shape[1], network.state
     if not state:
-        shape = len(weights), x.shape[1]
+        shape = len(weights), batch
         state = [x.new_zeros((*shape, width)) for width in options.widths(network.weights)]
-    running = None
-    if lengths is not None:
-        steps = torch.arange(x.shape[0], device=x.device)
-        running = (steps[:, None] < lengths)[..., None]
+    spans = _spans(network)
     noise = noise or NoiseMasks()
     final, over_time = [], []
     for first in range(0, len(weights), D):
@@ -147,17 +144,45 @@ def forward(
         if noise.inputs:
             x = x * noise.inputs[first // D]
         for k in range(first, first + D):
-            initial = tuple(s[k] for s in state)
+            initial = tuple(s[k, :batch] for s in state)
+            after_reset = tuple(
+                s[k, batch:] if s.shape[1] > batch else s.new_zeros(1, s.shape[2]) for s in state
+            )
             of_cell = _CellNoise(
                 noise.zoneout and noise.zoneout[k],
                 noise.recurrent and noise.recurrent[k],
                 noise.candidate and noise.candidate[k],
             )
-            states, last = _run(cell, x, weights[k], initial, running, k > first, of_cell)
+            states, last = _run(
+                cell, x, weights[k], initial, after_reset, spans, k > first, of_cell
+            )
             over_time.append(states)
             final.append(last)
         x = torch.cat([states[0] for states in over_time[first:]], -1)
     return x, [torch.stack(one) for one in zip(*final, strict=True)], over_time
+
+
+class _Spans(NamedTuple):
+    """The steps of the sequences, and of the episodes into which resets cut them.
+
+    Attributes:
+        running: (T, B, 1), True for the sequences that include a step; None if all do.
+        starts: (T, B, 1), True where a reset makes a step the first of an episode; None for none.
+    """
+
+    running: Tensor | None
+    starts: Tensor | None
+
+
+def _spans(network: Network) -> _Spans:
+    running = starts = None
+    if network.lengths is not None:
+        steps = torch.arange(network.x.shape[0], device=network.x.device)
+        running = (steps[:, None] < network.lengths)[..., None]
+    if network.reset is not None:
+        starts = (network.reset != 0)[..., None]
+        starts = starts if running is None else starts & running
+    return _Spans(running, starts)
 
 
 def _run(
@@ -165,19 +190,29 @@ def _run(
     x: Tensor,
     weights: tuple[Any, ...],
     state: tuple[Tensor, ...],
-    running: Tensor | None,
+    after_reset: tuple[Tensor, ...],
+    spans: _Spans,
     reverse: bool,
     noise: _CellNoise,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Run one layer in one direction; return the states after every step and the final states."""
+    """Run one layer in one direction; return the states after every step and the final states.
+
+    `state` has B rows, and `after_reset`, the state that resets set, has one.
+    """
     w_ih, w_hh, b_ih, b_hh, w_channel, w_hr = weights
     step: Callable[..., tuple[Tensor, ...]] = cell.advance
     inputs = _Product(w_ih, b_ih, cell.gates)(x)
     recurrent = _Product(w_hh, b_hh, cell.recurrent_blocks, noise.recurrent)
     channel = [] if w_channel is None else list(w_channel)
     times = range(x.shape[0])
+    running, starts = spans
     steps = []
     for t in reversed(times) if reverse else times:
+        first = t + 1 if reverse else t  # the reverse direction enters an episode at its end
+        if starts is not None and first < len(times):
+            state = tuple(
+                torch.where(starts[first], r, s) for r, s in zip(after_reset, state, strict=True)
+            )
         of_step = Inputs(
             [gate[t] for gate in inputs],
             x[t] if cell.reads_input else None,

@@ -24,12 +24,12 @@
 namespace rnnfast {
 namespace {
 
-// New arrays (L*D, B, H) for each of the cell's states; (L*D, B, P) for a projected h.
+// New arrays (L*D, rows, H) for each of the cell's states; (L*D, rows, P) for a projected h.
 template <class T>
 struct NewState {
-  explicit NewState(const NetworkSize& s) : arrays(std::size_t(known_cell(s.cell).states)) {
+  NewState(const NetworkSize& s, Index rows) : arrays(std::size_t(known_cell(s.cell).states)) {
     for (std::size_t i = 0; i < arrays.size(); ++i) {
-      Array<T> array = new_array<T>({s.cells(), s.batch, s.state_size(int(i))});
+      Array<T> array = new_array<T>({s.cells(), rows, s.state_size(int(i))});
       data.push_back(array.mutable_data());
       arrays[i] = std::move(array);
     }
@@ -81,22 +81,22 @@ bool read_network(py::handle weights, const PyPacked* packed, NetworkSize& s,
 
 template <class T>
 py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const PyPacked* packed,
-                      py::handle state, py::handle lengths) {
+                      py::handle state, py::handle lengths, py::handle reset) {
   NetworkInput<T> input{};
   HeldArrays held;
   Buffer indices;
-  std::vector<Index> spans;
+  Spans spans;
   if (!read_network(weights, packed, size, input, held) || !read_x(x, size, input, held, indices) ||
-      !read_state("state", state, size, input.initial, held) || !read_lengths(lengths, size, spans))
+      !read_initial(state, reset, size, input.initial, held) ||
+      !read_spans(lengths, reset, size, spans))
     return py::none();
 
   Array<T> y = new_array<T>({size.seq_len, size.batch, size.y_size()});
-  NewState<T> final(size);
+  NewState<T> final(size, size.batch);
   T* y_data = y.mutable_data();
   Reserve<T> reserve = [&] {
     const WithoutGil released(network_work(size), held);
-    return network_forward(size, PackedBatch(size.seq_len, size.batch, spans), input, y_data,
-                           final.data);
+    return network_forward(size, spans.packed(size), input, y_data, final.data);
   }();
   py::object kept = py::none();
   if (size.training) {
@@ -109,7 +109,7 @@ py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const
 }
 
 py::object forward(const NetworkOptions& options, py::handle x, py::handle weights,
-                   py::handle state, py::handle lengths, py::handle seed) {
+                   py::handle state, py::handle lengths, py::handle reset, py::handle seed) {
   const ThreadLimit limit(options.threads);
   NetworkSize size{options};
   if (!read_seed(seed, size.seed)) return py::none();
@@ -117,38 +117,39 @@ py::object forward(const NetworkOptions& options, py::handle x, py::handle weigh
   const bool is_packed = !items && py::isinstance<PyPacked>(weights);
   const PyPacked* packed = is_packed ? py::cast<const PyPacked*>(weights) : nullptr;
   const bool is_double = packed ? packed->of<double>() != nullptr : read_sizes<double>(items, size);
-  return is_double ? forward_of<double>(size, x, weights, packed, state, lengths)
-                   : forward_of<float>(size, x, weights, packed, state, lengths);
+  return is_double ? forward_of<double>(size, x, weights, packed, state, lengths, reset)
+                   : forward_of<float>(size, x, weights, packed, state, lengths, reset);
 }
 
 template <class T>
 py::object restore_of(NetworkSize& size, py::handle x, py::handle weights, py::handle state,
-                      py::handle lengths, py::handle memory) {
+                      py::handle lengths, py::handle reset, py::handle memory) {
   NetworkInput<T> input{};
   HeldArrays held;
   Buffer indices;
-  std::vector<Index> spans;
+  Spans spans;
   if (!read_network(weights, nullptr, size, input, held) ||
       !read_x(x, size, input, held, indices) ||
-      !read_state("state", state, size, input.initial, held) ||
-      !read_lengths(lengths, size, spans) || !is_array<std::uint8_t>(memory))
+      !read_initial(state, reset, size, input.initial, held) ||
+      !read_spans(lengths, reset, size, spans) || !is_array<std::uint8_t>(memory))
     return py::none();
   const std::span bytes(array_data<std::byte>(memory), std::size_t(py::len(memory)));
-  Reserve<T> reserve(size, PackedBatch(size.seq_len, size.batch, spans), input, nullptr, bytes);
+  Reserve<T> reserve(size, spans.packed(size), input, nullptr, bytes);
   held.add("memory", memory);
   return py::cast(PyReserve(
       Kept<T>{std::move(reserve), std::move(input), std::move(held), std::move(indices)}));
 }
 
 py::object restore(const NetworkOptions& options, py::handle x, py::handle weights,
-                   py::handle state, py::handle lengths, py::handle seed, py::handle memory) {
+                   py::handle state, py::handle lengths, py::handle reset, py::handle seed,
+                   py::handle memory) {
   RNNFAST_CHECK(options.keep_y && options.recompute == 0,
                 "options: expected training and keep_y, without recompute");
   NetworkSize size{options};
   if (!read_seed(seed, size.seed)) return py::none();
   return read_sizes<double>(Items(weights), size)
-             ? restore_of<double>(size, x, weights, state, lengths, memory)
-             : restore_of<float>(size, x, weights, state, lengths, memory);
+             ? restore_of<double>(size, x, weights, state, lengths, reset, memory)
+             : restore_of<float>(size, x, weights, state, lengths, reset, memory);
 }
 
 template <class T>
@@ -227,7 +228,7 @@ py::object backward_of(const PyReserve& reserve, Kept<T>& kept, py::handle dy, p
   std::vector<CellWeights<T>> gradient_data;
   HeldArrays held;
   if (!read_optional(dy, {size.seq_len, size.batch, size.y_size()}, dy_data) ||
-      !read_state("dstate", dstate, size, dfinal, held) ||
+      !read_state("dstate", dstate, size, size.batch, dfinal, held) ||
       (adds && !read_gradients(dweights, size, kept.input.weights, gradient_data, held)))
     return py::none();
   kept.held.check();
@@ -240,7 +241,7 @@ py::object backward_of(const PyReserve& reserve, Kept<T>& kept, py::handle dy, p
     dx_data = array.mutable_data();
     dx = std::move(array);
   }
-  NewState<T> dinitial(size);
+  NewState<T> dinitial(size, size.initial_rows());
   py::object gradients = py::none();
   if (!adds) gradients = new_gradients(size, kept.input.weights, gradient_data);
   {
@@ -286,12 +287,12 @@ void bind_rnn(py::module_& m) {
           "Precision of the products.");
   using py::arg;
   m.def("forward", &forward, arg("options"), arg("x"), arg("weights"), arg("state"), arg("lengths"),
-        arg("seed"),
+        arg("reset"), arg("seed"),
         "Return y, the final states and, if training, the reserve; None if an argument is not "
         "exactly what the kernels read. Backward reads y, so y must not change before it, unless "
         "the options make the reserve keep a copy.");
   m.def("restore", &restore, arg("options"), arg("x"), arg("weights"), arg("state"), arg("lengths"),
-        arg("seed"), arg("memory"),
+        arg("reset"), arg("seed"), arg("memory"),
         "Return the reserve of an earlier training call, from its arguments and the bytes of its "
         "reserve. The options of the call must have keep_y and no recompute. None as for forward.");
   m.def("backward", &backward, arg("reserve"), arg("dy"), arg("dstate"), arg("need_dx"),

@@ -114,9 +114,10 @@ bool read_weights(const char* name, const Items& weights, const NetworkSize& s,
   return true;
 }
 
-// Reads the states; None stands for zeros, for all states or for one. Adds the arrays to `held`.
+// Reads states of `rows` rows; None stands for zeros, for all states or for one. Adds the arrays to
+// `held`.
 template <class T>
-bool read_state(const char* name, py::handle state, const NetworkSize& s,
+bool read_state(const char* name, py::handle state, const NetworkSize& s, Index rows,
                 std::vector<const T*>& result, HeldArrays& held) {
   const int states = known_cell(s.cell).states;
   result.assign(states, nullptr);
@@ -124,13 +125,33 @@ bool read_state(const char* name, py::handle state, const NetworkSize& s,
   const Items items(state);
   if (!items || items.size() != states) return false;
   for (int i = 0; i < states; ++i) {
-    if (!read_optional(items[i], {s.cells(), s.batch, s.state_size(i)}, result[i])) return false;
+    if (!read_optional(items[i], {s.cells(), rows, s.state_size(i)}, result[i])) return false;
     held.add(name, items[i]);
   }
   return true;
 }
 
-// Copies the lengths, as the array may change during the call; None becomes no lengths.
-bool read_lengths(py::handle object, const NetworkSize& s, std::vector<Index>& lengths);
+// Where each sequence ends, and where its episodes start; both are empty for None.
+struct Spans {
+  std::vector<Index> lengths;
+  std::vector<unsigned char> reset;  // (T, B)
+
+  PackedBatch packed(const NetworkSize& s) const { return {s.seq_len, s.batch, lengths, reset}; }
+};
+
+// Copies the lengths and resets, as the arrays may change during the call.
+bool read_spans(py::handle lengths, py::handle reset, const NetworkSize& s, Spans& spans);
+
+// Reads the initial states. If there are resets, they may have one more row, for the state that
+// resets set.
+template <class T>
+bool read_initial(py::handle state, py::handle reset, NetworkSize& s, std::vector<const T*>& result,
+                  HeldArrays& held) {
+  const Items items(state);
+  for (Index i = 0; items && !reset.is_none() && i < items.size(); ++i)
+    if (is_array<T>(items[i]) && py::detail::array_proxy(items[i].ptr())->nd == 3)
+      s.has_reset_state = array_size(items[i], 1) == s.batch + 1;
+  return read_state("state", state, s, s.initial_rows(), result, held);
+}
 
 }  // namespace rnnfast

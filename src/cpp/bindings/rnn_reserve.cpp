@@ -27,8 +27,8 @@ Fingerprints fingerprints(const Kept<T>& kept) {
   if (kept.reserve.packed.is_dense())  // otherwise backward reads a copy of y
     found.y = of(kept.reserve.outputs.back(), s.seq_len * s.batch * s.y_size());
   for (std::size_t i = 0; i < input.initial.size(); ++i)
-    found.state =
-        found.state * 31 + of(input.initial[i], s.cells() * s.batch * s.state_size(int(i)));
+    found.state = found.state * 31 +
+                  of(input.initial[i], s.cells() * s.initial_rows() * s.state_size(int(i)));
   for (std::size_t i = 0; i < input.weights.size(); ++i) {
     const CellWeights<const T>& w = input.weights[i];
     const WeightShapes shapes = s.weight_shapes(Index(i));

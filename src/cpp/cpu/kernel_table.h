@@ -3,7 +3,8 @@
 //
 // Sequences of unequal length are packed: sorted by decreasing length, so that the first `count(t)`
 // sequences are active in step t and their rows are contiguous. A batch of equal lengths is the
-// special case in which the packed rows are the (T, B, .) array itself.
+// special case in which the packed rows are the (T, B, .) array itself. If resets cut the caller's
+// sequences into episodes, each episode is a sequence here, and B is their number.
 
 #include "cells/program.h"
 #include "core/team.h"
@@ -20,11 +21,18 @@ struct Bf16Converted;
 struct Bf16Dot;
 
 struct PackedRows {
-  Index steps;           // T
-  Index batch;           // B
-  const Index* offset;   // (T+1,) first row of each step; offset[T] is the number of rows
-  const Index* order;    // (B,) the caller's number of each packed sequence
-  Index first_step = 0;  // the caller's number of step 0
+  Index steps;            // T
+  Index batch;            // B
+  const Index* offset;    // (T+1,) first row of each step; offset[T] is the number of rows
+  const Index* order;     // (B,) the row of each packed sequence in the arrays of states
+  const Index* sequence;  // (B,) the caller's number of each packed sequence
+  const Index* start;     // (B,) the caller's step at which each starts; null: 0 for all
+  Index first_step = 0;   // the number of these steps before step 0
+
+  // The caller's number of packed sequence r's step t.
+  RNNFAST_INLINE Index step_of(Index t, Index r) const {
+    return first_step + t + (start ? start[r] : 0);
+  }
 
   RNNFAST_INLINE Index total() const { return offset[steps]; }
   RNNFAST_INLINE Index count(Index t) const { return offset[t + 1] - offset[t]; }

@@ -37,7 +37,7 @@ class NoiseMasks {
       for (Index j = 0; j < count; ++j) to[j] = T(p);
       return;
     }
-    const Index step = rows_.first_step + t;
+    const Index step = rows_.step_of(t, row);
     draw(noise_mask<T>(p, noise_.seed, noise_.cell, kZoneout + s, step), row, unit, count, to);
     for (Index j = 0; j < count; ++j) to[j] = to[j] == T(0) ? T(1) : T(0);
   }
@@ -45,13 +45,13 @@ class NoiseMasks {
   // Draws the dropout mask of the candidate of step t.
   void candidate(Index t, Index row, Index unit, Index count, T* to) const {
     draw(noise_mask<T>(noise_.candidate_dropout, noise_.seed, noise_.cell, kCandidateDropout,
-                       rows_.first_step + t),
+                       rows_.step_of(t, row)),
          row, unit, count, to);
   }
 
  private:
   void draw(const Dropout<T>& mask, Index row, Index unit, Index count, T* to) const {
-    const Index first = noise_row(rows_.order[row]) + unit;
+    const Index first = noise_row(rows_.sequence[row]) + unit;
     if (count <= 16)
       drop<T, 4>(nullptr, first, count, mask, to);
     else

@@ -24,30 +24,28 @@ template <class T>
 void drop_outputs(const NetworkSize& s, const PackedBatch& packed, Index layer, const T* from,
                   T* to, int thread, int threads) {
   const Dropout<T> dropout(s.dropout, s.seed, unsigned(layer));
-  const Index width = s.y_size(), rows = packed.total();
+  const Index width = s.y_size(), rows = s.seq_len * s.batch;
   const Index begin = rows * thread / threads, end = rows * (thread + 1) / threads;
   if (packed.is_dense()) {
     const Index first = begin * width;
     dense<T>().dropout(from + first, first, (end - begin) * width, dropout, to + first);
     return;
   }
-  for (Index t = 0; t < packed.seq_len(); ++t)
-    for (Index row = std::max(begin, packed.row(t)); row < std::min(end, packed.row(t + 1));
-         ++row) {
-      const Index padded = t * packed.batch() + packed.order()[row - packed.row(t)];
-      dense<T>().dropout(from + row * width, padded * width, width, dropout, to + row * width);
-    }
+  for (Index p = begin; p < end; ++p)
+    if (const Index row = packed.row_of(p); row >= 0)
+      dense<T>().dropout(from + row * width, p * width, width, dropout, to + row * width);
 }
 
 template <class T>
 void drop_inputs(const NetworkSize& s, const PackedBatch& packed, Index layer, const T* from,
                  const Index* indices, T* to, int thread, int threads) {
-  const Index width = s.layer_input(layer), batch = packed.batch();
+  const Index width = s.layer_input(layer);
   std::vector<T> mask(static_cast<std::size_t>(width));
-  for (Index r = batch * thread / threads; r < batch * (thread + 1) / threads; ++r) {
-    input_mask(s, layer, packed.order()[r], mask.data());
-    for (Index t = 0; t < packed.seq_len() && r < packed.count(t); ++t) {
-      const Index row = packed.row(t) + r;
+  for (Index b = s.batch * thread / threads; b < s.batch * (thread + 1) / threads; ++b) {
+    input_mask(s, layer, b, mask.data());
+    for (Index t = 0; t < s.seq_len; ++t) {
+      const Index row = packed.row_of(t * s.batch + b);
+      if (row < 0) break;
       if (from) {
         std::transform(mask.begin(), mask.end(), from + row * width, to + row * width,
                        std::multiplies());

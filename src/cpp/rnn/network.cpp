@@ -5,6 +5,7 @@
 #include "core/carver.h"
 #include "core/threads.h"
 #include "cpu/dispatch.h"
+#include "rnn/episode_states.h"
 #include "rnn/masks.h"
 
 namespace rnnfast {
@@ -32,13 +33,13 @@ double weight_count(const NetworkSize& s) {
 
 // `passes` is how often a call multiplies by the weights.
 template <class T>
-int threads_for(const NetworkSize& s, Index rows, double passes) {
+int threads_for(const NetworkSize& s, const PackedBatch& packed, double passes) {
   const double weights = weight_count(s);
-  const double work = std::max(2. * double(rows) * passes * weights / kFlopsPerThread,
+  const double work = std::max(2. * double(packed.total()) * passes * weights / kFlopsPerThread,
                                passes * weights * sizeof(T) / kBytesPerThread);
   const WeightShapes shapes = s.weight_shapes(0);
   const double step =
-      2. * double(s.batch) * double(shapes.weight_hh.count() + shapes.weight_hr.count());
+      2. * double(packed.episodes()) * double(shapes.weight_hh.count() + shapes.weight_hr.count());
   if (step == 0) return at_most_all(work);  // without recurrent products threads never meet
   return at_most_all(std::min(work, step / kFlopsPerMeeting));
 }
@@ -48,6 +49,7 @@ template <class T>
 struct CellRun {
   const Reserve<T>& reserve;
   const NetworkInput<T>& input;
+  const std::vector<const T*>& initial;  // of the episodes
   Index layer, direction;
   const Team& team;
   int thread;
@@ -56,6 +58,11 @@ struct CellRun {
   const CellKernels<T>& cell() const { return kernels<T>(size().cell, size().precision); }
   Index number() const { return layer * size().num_directions + direction; }
   const Segments& segments() const { return reserve.segments[direction]; }
+  // This layer and direction's part of an array of the episodes' states.
+  template <class V>
+  V* part_of(V* array, int s) const {
+    return state_of(array, s, size(), reserve.packed.episodes(), number());
+  }
 
   // Sets the arguments that forward and backward of segment k share.
   template <class Args>
@@ -72,8 +79,7 @@ struct CellRun {
     args.y_stride = size().y_size();
     args.y = at_segment(reserve.outputs[layer], k);
     for (int s = 0; s < cell().info.states; ++s)
-      args.initial[s] =
-          k ? reserve.state_after(i, k - 1, s) : state_of(input.initial[s], s, size(), i);
+      args.initial[s] = k ? reserve.state_after(i, k - 1, s) : part_of(initial[s], s);
   }
 
   // This direction's columns of an array of outputs or of their gradients, from segment k on.
@@ -90,8 +96,7 @@ struct CellRun {
       args.part = {k == 0, k == count - 1};
       if (input.packed) args.packed = input.packed->layers[i];
       for (int s = 0; s < cell().info.states; ++s)
-        args.final[s] =
-            args.part.last ? state_of(final[s], s, size(), i) : reserve.state_after(i, k, s);
+        args.final[s] = args.part.last ? part_of(final[s], s) : reserve.state_after(i, k, s);
       args.gates = reserve.gates[i];
       args.states = reserve.states[i];
       args.made = reserve.made[i];
@@ -172,9 +177,8 @@ void backward(const CellRun<T>& run, const CellGradient<T>& gradient,
     if (gradient.dy) args.dy = run.at_segment(gradient.dy, k);
     for (int s = 0; s < run.cell().info.states; ++s) {
       // Between segments, dinitial holds the gradients of the states.
-      args.dinitial[s] = state_of(gradient.dinitial[s], s, run.size(), i);
-      args.dfinal[s] =
-          args.part.first ? state_of(gradient.dfinal[s], s, run.size(), i) : args.dinitial[s];
+      args.dinitial[s] = run.part_of(gradient.dinitial[s], s);
+      args.dfinal[s] = args.part.first ? run.part_of(gradient.dfinal[s], s) : args.dinitial[s];
     }
     args.workspace = memory.workspace;
     args.dx_stride = args.size.input_size;
@@ -200,7 +204,13 @@ PackedWeights<T> network_pack(const NetworkSize& size,
   const Index offset = 0;
   const auto layer_size = [&](Index i) {
     LayerSize s{};
-    s.rows = {.steps = 0, .batch = 0, .offset = &offset, .order = nullptr, .first_step = 0};
+    s.rows = {.steps = 0,
+              .batch = 0,
+              .offset = &offset,
+              .order = nullptr,
+              .sequence = nullptr,
+              .start = nullptr,
+              .first_step = 0};
     s.input_size = size.layer_input(i / size.num_directions);
     s.hidden_size = size.hidden_size;
     s.proj_size = size.proj_size;
@@ -231,7 +241,7 @@ PreparedForward<T>::PreparedForward(const NetworkSize& size, PackedBatch packed,
       input_(input),
       y_(y),
       final_(final),
-      threads_(threads_for<T>(size, reserve.packed.total(), 1)) {
+      threads_(threads_for<T>(size, reserve.packed, 1)) {
   const SegmentMemory needs = reserve.segment_memory(false, false, threads_);
   workspace_ = Buffer::allocate(std::size_t(needs.forward_workspace) * sizeof(T));
 }
@@ -241,7 +251,13 @@ void PreparedForward<T>::run() const {
   const Reserve<T>& r = reserve;
   const NetworkSize& size = r.size;
   const PackedBatch& packed = r.packed;
-  const bool dense = packed.is_dense();
+  const bool dense = packed.is_dense(), copies = copies_states(size, packed);
+  EpisodeStates<const T> copied;
+  EpisodeStates<T> made;
+  if (copies) copied = initial_states(size, packed, input_.initial);
+  if (copies) made = new_states<T>(size, packed);
+  const std::vector<const T*>& initial = copies ? copied.arrays : input_.initial;
+  const std::vector<T*>& final = copies ? made.arrays : final_;
   parallel(threads_, [&](const Team& team, int thread) {
     if (!dense && input_.x)
       packed.pack(input_.x, size.input_size, const_cast<T*>(r.inputs[0]), thread, team.size);
@@ -257,8 +273,8 @@ void PreparedForward<T>::run() const {
         team.barrier();
       }
       for (Index direction = 0; direction < size.num_directions; ++direction)
-        CellRun<T>{r, input_, layer, direction, team, thread}.forward(final_,
-                                                                      workspace_.template as<T>());
+        CellRun<T>{r, input_, initial, layer, direction, team, thread}.forward(
+            final, workspace_.template as<T>());
       if (size.drops() && layer + 1 < size.num_layers) {
         drop_outputs(size, packed, layer, r.outputs[layer], const_cast<T*>(r.inputs[layer + 1]),
                      thread, team.size);
@@ -268,6 +284,7 @@ void PreparedForward<T>::run() const {
     if (r.outputs.back() != y_)
       packed.unpack(r.outputs.back(), size.y_size(), y_, thread, team.size);
   });
+  if (copies) store_final(size, packed, made, final_);
 }
 
 template <class T>
@@ -285,13 +302,22 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
   const NetworkSize& size = r.size;
   const PackedBatch& packed = r.packed;
   const Index width = size.y_size();
-  const int threads = threads_for<T>(size, packed.total(), 2);
+  const int threads = threads_for<T>(size, packed, 2);
   const bool packs_dy = dy && !packed.is_dense(), packs_dx = dx && !packed.is_dense();
   const auto lay_out = [&](T* base) {
     return BackwardMemory<T>(r, packs_dy, packs_dx, dx != nullptr, threads, base);
   };
   const Buffer buffer = Buffer::allocate(std::size_t(lay_out(nullptr).used) * sizeof(T));
   const BackwardMemory<T> memory = lay_out(buffer.as<T>());
+  const bool copies = copies_states(size, packed);
+  EpisodeStates<const T> copied_initial, copied_dfinal;
+  EpisodeStates<T> made;
+  if (copies) {
+    copied_initial = initial_states(size, packed, input.initial);
+    copied_dfinal = final_gradients(size, packed, dfinal);
+    made = new_states<T>(size, packed);
+  }
+  const std::vector<const T*>& initial = copies ? copied_initial.arrays : input.initial;
 
   parallel(threads, [&](const Team& team, int thread) {
     if (packs_dy) packed.pack(dy, width, memory.packed_dy, thread, team.size);
@@ -301,8 +327,10 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
       T* dinput = layer % 2 ? memory.even : memory.odd;
       if (layer == 0) dinput = packs_dx ? memory.packed_dx : dx;
       for (Index direction = 0; direction < size.num_directions; ++direction) {
-        const CellRun<T> run{r, input, layer, direction, team, thread};
-        backward(run, {dlayer, dfinal, dinput, dinitial, dweights[run.number()], add_dweights},
+        const CellRun<T> run{r, input, initial, layer, direction, team, thread};
+        backward(run,
+                 {dlayer, copies ? copied_dfinal.arrays : dfinal, dinput,
+                  copies ? made.arrays : dinitial, dweights[run.number()], add_dweights},
                  memory);
       }
       if (dinput && size.drops_inputs()) {
@@ -317,6 +345,7 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
     }
     if (packs_dx) packed.unpack(memory.packed_dx, size.input_size, dx, thread, team.size);
   });
+  if (copies) store_initial_gradients(size, packed, made, dinitial);
 }
 
 #define INSTANTIATE(T)                                                                             \

@@ -1,6 +1,7 @@
 #pragma once
-// Sequences of unequal length as packed rows: sorted by decreasing length, so that the active ones
-// of a step are a prefix and no work is spent on padding.
+// Sequences as packed rows. Resets cut a sequence into episodes, whose steps follow each other; a
+// sequence without resets is one episode. Episodes are sorted by decreasing length, so that the
+// active ones of a step are a prefix and no work is spent on padding.
 
 #include <span>
 #include <vector>
@@ -9,19 +10,38 @@
 
 namespace rnnfast {
 
+// Steps [start, start + length) of one of the caller's sequences. In a direction, the first episode
+// that it takes starts from the given state, the others from the state after a reset; the last one
+// ends with the final state.
+struct Episode {
+  Index sequence, start, length;
+  bool given[2];  // whether each direction starts from the given state
+  bool final[2];  // whether each direction ends with the final state
+};
+
 class PackedBatch {
  public:
   // `lengths` must be in [0, seq_len], or Error is thrown; empty means seq_len for all sequences.
-  PackedBatch(Index seq_len, Index batch, std::span<const Index> lengths);
+  // `reset` (T, B) is not 0 where a step starts an episode; empty means nowhere.
+  PackedBatch(Index seq_len, Index batch, std::span<const Index> lengths,
+              std::span<const unsigned char> reset = {});
 
-  Index seq_len() const { return seq_len_; }
-  Index batch() const { return batch_; }
-  const Index* order() const { return order_.data(); }  // (B,) the caller's number of each
+  Index steps() const { return steps_; }                   // of the longest episode
+  Index episodes() const { return Index(order_.size()); }  // E, which is B without resets
   Index row(Index t) const { return dense_ ? t * batch_ : offset_[t]; }  // the first row of step t
   Index count(Index t) const { return row(t + 1) - row(t); }
-  Index total() const { return row(seq_len_); }
+  Index total() const { return row(steps_); }
   // Whether the packed rows are the padded (T, B, .) array itself.
   bool is_dense() const { return dense_; }
+  // Whether any step starts an episode without the given state.
+  bool resets() const { return !episodes_.empty(); }
+  // Episode r in packed order; only if the batch resets.
+  const Episode& episode(Index r) const { return episodes_[r]; }
+
+  // Steps [begin, end) as the kernels see them. `offset` is their table of rows.
+  PackedRows rows(Index begin, Index end, const Index* offset) const;
+  // The packed row of row `padded` = t * B + b of the caller's arrays; -1 beyond a sequence's end.
+  Index row_of(Index padded) const { return dense_ ? padded : row_of_[padded]; }
 
   // Copies thread `thread`'s share of rows of `width` values between the padded array and the
   // packed one. `unpack` writes zeros after each sequence's end.
@@ -31,10 +51,16 @@ class PackedBatch {
   void unpack(const T* packed, Index width, T* padded, int thread, int threads) const;
 
  private:
-  Index seq_len_, batch_;
+  void sort(std::vector<Episode> episodes);
+
+  Index seq_len_, batch_, steps_;
   bool dense_ = true;
-  std::vector<Index> offset_;  // (T+1,); empty if dense
-  std::vector<Index> order_;   // (B,)
+  std::vector<Index> order_;  // (E,) of each packed row of step 0, its row in the states' arrays
+  // The rest is empty if dense, and the last three also without resets.
+  std::vector<Index> offset_;              // (steps+1,)
+  std::vector<Index> row_of_;              // (T*B,)
+  std::vector<Index> sequences_, starts_;  // (E,)
+  std::vector<Episode> episodes_;          // (E,)
 };
 
 }  // namespace rnnfast

@@ -62,7 +62,7 @@ Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
     const Segments& parts = segments[direction];
     if (recomputes(direction)) {
       checkpoints[i] =
-          arena.take((parts.size() - 1) * size.batch * size.states_size(cell.info.states));
+          arena.take((parts.size() - 1) * packed.episodes() * size.states_size(cell.info.states));
       continue;
     }
     const LayerReserve needs =
@@ -87,7 +87,8 @@ Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
 template <class T>
 LayerSize Reserve<T>::layer_size(const PackedRows& rows, Index layer, Index direction,
                                  bool training, bool needs_dx) const {
-  const bool few = packed.total() < kDirectRows && packed.batch() < kDirectRows && !size.proj_size;
+  const bool few =
+      packed.total() < kDirectRows && packed.episodes() < kDirectRows && !size.proj_size;
   return {.rows = rows,
           .input_size = size.layer_input(layer),
           .hidden_size = size.hidden_size,
@@ -143,7 +144,7 @@ SegmentMemory Reserve<T>::segment_memory(bool backward, bool needs_dx, int threa
 template <class T>
 T* Reserve<T>::state_after(Index i, Index k, int s) const {
   const int count = kernels<T>(size.cell, size.precision).info.states;
-  return checkpoints[i] + (k * size.states_size(count) + size.states_size(s)) * size.batch;
+  return checkpoints[i] + (k * size.states_size(count) + size.states_size(s)) * packed.episodes();
 }
 
 template struct Reserve<float>;

@@ -16,8 +16,11 @@ namespace rnnfast {
 
 struct NetworkSize : NetworkOptions {
   Index seq_len = 0, batch = 0, input_size = 0, hidden_size = 0;
-  Index proj_size = 0;     // P; 0: h is not projected
-  std::uint64_t seed = 0;  // of dropout and noise
+  Index proj_size = 0;           // P; 0: h is not projected
+  std::uint64_t seed = 0;        // of dropout and noise
+  bool has_reset_state = false;  // whether the initial states have a row for what resets set
+
+  Index initial_rows() const { return batch + has_reset_state; }  // of the initial states
 
   // The width R of h, and the width of any state.
   Index h_size() const { return proj_size ? proj_size : hidden_size; }
@@ -38,7 +41,8 @@ struct PackedWeights {
   std::vector<T*> layers;  // of each layer and direction
 };
 
-// The caller's arrays. Each state's array is (cells, B, H), or (cells, B, R) for h.
+// The caller's arrays. Each state's array is (cells, B, H), or (cells, B, R) for h; a row more if
+// `has_reset_state`.
 template <class T>
 struct NetworkInput {
   const T* x;                                 // (T, B, I), or null
@@ -48,10 +52,10 @@ struct NetworkInput {
   std::vector<const T*> initial;  // of each state; null for zeros
 };
 
-// Cell i's part of the array of state number `state`.
+// Cell i's part of an array of state number `state` that has `rows` rows for each cell.
 template <class T>
-T* state_of(T* array, int state, const NetworkSize& s, Index i) {
-  return array ? array + i * s.batch * s.state_size(state) : nullptr;
+T* state_of(T* array, int state, const NetworkSize& s, Index rows, Index i) {
+  return array ? array + i * rows * s.state_size(state) : nullptr;
 }
 
 // Sizes in values of T that one call of the kernels needs.
@@ -80,7 +84,7 @@ struct Reserve {
   // The most memory of each kind that one segment of any layer and direction needs, in the forward
   // pass or in backward, which may recompute gates.
   SegmentMemory segment_memory(bool backward, bool needs_dx, int threads) const;
-  // State s of cell i, (B, its size), after segment k of its direction, which must not be the last.
+  // State s of cell i, (E, its size), after segment k of its direction, which must not be the last.
   T* state_after(Index i, Index k, int s) const;
 
   NetworkSize size;
@@ -90,7 +94,7 @@ struct Reserve {
   Buffer memory;                   // empty if the caller's `filled` is used
   // Of each layer and direction; null if recomputed.
   std::vector<T*> gates, states, made;
-  std::vector<T*> checkpoints;     // [segment][state][B, its size], if recomputed
+  std::vector<T*> checkpoints;     // [segment][state][E, its size], if recomputed
   std::vector<T*> outputs;         // of each layer, packed; the last may be the caller's y
   std::vector<const T*> inputs;    // of each layer, packed; the first may be the caller's x
   const Index* indices = nullptr;  // packed; the caller's if dense

@@ -12,7 +12,7 @@ struct StepRange {
 // The segments' steps, in backward's order.
 std::vector<StepRange> cut(const PackedBatch& packed, bool reverse, Index least_steps,
                            Index chunk_rows) {
-  const Index T = packed.seq_len();
+  const Index T = packed.steps();
   std::vector<StepRange> ranges;
   Index first = 0, rows = 0;  // of the segment and of the chunk, in backward's order
   const auto close = [&](Index end) {
@@ -45,8 +45,7 @@ Segments::Segments(const PackedBatch& packed, bool reverse, Index least_steps, I
     const Index table = packed.is_dense() ? 0 : Index(offsets_.size()), row = packed.row(begin);
     if (!packed.is_dense())
       for (Index t = begin; t <= end; ++t) offsets_.push_back(packed.row(t) - row);
-    segments_.push_back(
-        {{end - begin, packed.batch(), offsets_.data() + table, packed.order(), begin}, row});
+    segments_.push_back({packed.rows(begin, end, offsets_.data() + table), row});
   }
 }
 

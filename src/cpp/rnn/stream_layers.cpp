@@ -108,8 +108,9 @@ class NetworkStep final : public LayerStep<T> {
   void add_blocks(std::vector<StateBlock<T>>& blocks) const override {
     for (std::size_t s = 0; s < final_.size(); ++s)
       for (Index layer = 0; layer < size_.num_layers; ++layer)
-        blocks.push_back({const_cast<T*>(state_of(input_.initial[s], int(s), size_, layer)),
-                          state_of(final_[s], int(s), size_, layer), size_.state_size(int(s))});
+        blocks.push_back(
+            {const_cast<T*>(state_of(input_.initial[s], int(s), size_, size_.batch, layer)),
+             state_of(final_[s], int(s), size_, size_.batch, layer), size_.state_size(int(s))});
   }
 
  private:

@@ -77,7 +77,7 @@ TiledValue<T> tiled_value(const Reserve<T>& r, Index i, const ValueOverTime<T>& 
             value.to};
   const Index rows = r.layer_size(r.segments[0][0].rows, 0, 0, true, false).state_rows();
   const Index tiles = (H + U - 1) / U;
-  const T* states = r.states[i] + ((value.index - 1) * tiles * rows + r.packed.batch()) * U;
+  const T* states = r.states[i] + ((value.index - 1) * tiles * rows + r.packed.episodes()) * U;
   return {states, rows * U, U, H, value.to};
 }
 
@@ -86,24 +86,23 @@ TiledValue<T> tiled_value(const Reserve<T>& r, Index i, const ValueOverTime<T>& 
 template <class T>
 void network_values(const Reserve<T>& r, Index i, std::span<const ValueOverTime<T>> values) {
   const PackedBatch& packed = r.packed;
-  const Index B = packed.batch(), U = kernels<T>(r.size.cell, r.size.precision).tile_units;
+  const Index padded = r.size.seq_len * r.size.batch;
+  const Index U = kernels<T>(r.size.cell, r.size.precision).tile_units;
   std::vector<TiledValue<T>> tiled;
   for (const ValueOverTime<T>& value : values) tiled.push_back(tiled_value(r, i, value));
   const double bytes = double(packed.total() * r.size.hidden_size) * sizeof(T);
   const double wanted = bytes * double(tiled.size()) / kBytesPerThread;
   const int threads = int(std::clamp(wanted, 1., double(num_threads())));
   parallel(threads, [&](const Team& team, int thread) {
-    const Index T0 = packed.seq_len() * thread / team.size;
-    const Index T1 = packed.seq_len() * (thread + 1) / team.size;
-    for (Index t = T0; t < T1; ++t)
-      for (Index b = 0; b < B; ++b)
-        for (const TiledValue<T>& v : tiled) {
-          T* to = v.to + (t * B + packed.order()[b]) * v.width;
-          if (b < packed.count(t))
-            v.copy_row(packed.row(t) + b, U, to);
-          else
-            std::fill_n(to, v.width, T(0));
-        }
+    const Index end = padded * (thread + 1) / team.size;
+    for (Index p = padded * thread / team.size; p < end; ++p)
+      for (const TiledValue<T>& v : tiled) {
+        T* to = v.to + p * v.width;
+        if (const Index row = packed.row_of(p); row >= 0)
+          v.copy_row(row, U, to);
+        else
+          std::fill_n(to, v.width, T(0));
+      }
     finish_steps();
   });
 }

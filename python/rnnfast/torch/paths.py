@@ -1,0 +1,84 @@
+"""The paths by which a network runs: in one call of the engine, layer by layer, or step by step.
+
+Sizes: T seq_len, B batch, H hidden_size, L num_layers, D num_directions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from rnnfast.torch import ops, stepwise
+from rnnfast.torch.network import Network, Options
+from rnnfast.torch.prepacked import Prepacked
+
+
+def new_seed(options: Options) -> Tensor | None:
+    """Draw the seed of the masks of a call from PyTorch's generator; None if no mask is needed."""
+    return torch.randint(2**63 - 1, ()) if options.draws else None
+
+
+def run(
+    network: Network, options: Options, prepacked: Prepacked | None
+) -> tuple[Tensor, list[Tensor]]:
+    """Run a network; return the outputs (T, B, D*H) and the final states."""
+    if not torch.compiler.is_compiling() and stepwise.needed():
+        y, final, _ = _by_steps(network, options)
+    else:
+        y, final, _ = ops.forward(network, options, prepacked=prepacked)
+    return y, final
+
+
+def layer_by_layer(
+    network: Network, options: Options
+) -> tuple[Tensor, list[Tensor], list[list[Tensor]]]:
+    """Do the same as `run`; also return every state after every step, by layer and direction.
+
+    Each is (T, B, H). The h of a layer are its outputs, and have the gradient of outputs.
+    """
+    L, D, dropout = options.num_layers, options.num_directions, options.dropout
+    of_layer = options._replace(num_layers=1, dropout=0.0)
+    count = len(network.weights) // L
+    x, finals, states = network.x, [], []
+    for layer in range(L):
+        one = network._replace(
+            x=F.dropout(x, dropout) if layer and dropout else x,
+            weights=network.weights[layer * count : (layer + 1) * count],
+            state=[s[layer * D : (layer + 1) * D] for s in network.state],
+            seed=new_seed(of_layer),
+        )
+        x, final, over_time = _run_layer(one, of_layer)
+        finals.append(final)
+        states += over_time
+    final = [torch.cat(of_state) for of_state in zip(*finals, strict=True)]
+    return x, final, [list(of_state) for of_state in zip(*states, strict=True)]
+
+
+def _run_layer(
+    network: Network, options: Options
+) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
+    """Run one layer; also return the states after every step, as a tuple for each direction."""
+    if not torch.compiler.is_compiling() and stepwise.needed():
+        return _by_steps(network, options)
+    beyond_h = options.states - 1
+    y, final, reserve = ops.forward(network, options, beyond_h > 0)
+    others = ops.states(network, options, reserve) if beyond_h else []
+    over_time = [
+        # Callers may change y in place, so the states get their own copy.
+        (h.clone(), *others[k * beyond_h : (k + 1) * beyond_h])
+        for k, h in enumerate(y.chunk(options.num_directions, -1))
+    ]
+    return y, final, over_time
+
+
+def _by_steps(
+    network: Network, options: Options
+) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
+    drop = options.dropout
+    return stepwise.forward(
+        network,
+        options,
+        lambda outputs, _layer: F.dropout(outputs, drop) if drop else outputs,
+        stepwise.draw(network, options) if options.has_noise else None,
+    )
