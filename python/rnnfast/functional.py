@@ -261,9 +261,11 @@ def forward_on(
     seed: int,
 ) -> tuple[RealArray, tuple[RealArray, ...], Any]:
     """Run `forward` on a backend that is already known; the third result is the raw reserve."""
-    call = options, x, weights, state, lengths, reset, seed
-    result = _core.forward(*call) if backend is CPU else None
+    result = None
+    if backend is CPU:
+        result = _core.forward(options, x, weights, state, lengths, reset, seed)
     if result is None:  # an argument must be converted, or is invalid
+        call = options, x, weights, state, lengths, reset, seed
         result = backend.forward(*arguments.checked_call(backend, *call))
     if result[2] is not None and backend is CPU:
         result[0].flags.writeable = False  # backward reads y

@@ -248,16 +248,22 @@ PreparedForward<T>::PreparedForward(const NetworkSize& size, PackedBatch packed,
 
 template <class T>
 void PreparedForward<T>::run() const {
+  const NetworkSize& size = reserve.size;
+  const PackedBatch& packed = reserve.packed;
+  if (!copies_states(size, packed)) return run(input_.initial, final_);
+  const EpisodeStates<const T> initial = initial_states(size, packed, input_.initial);
+  const EpisodeStates<T> final = new_states<T>(size, packed);
+  run(initial.arrays, final.arrays);
+  store_final(size, packed, final, final_);
+}
+
+template <class T>
+void PreparedForward<T>::run(const std::vector<const T*>& initial,
+                             const std::vector<T*>& final) const {
   const Reserve<T>& r = reserve;
   const NetworkSize& size = r.size;
   const PackedBatch& packed = r.packed;
-  const bool dense = packed.is_dense(), copies = copies_states(size, packed);
-  EpisodeStates<const T> copied;
-  EpisodeStates<T> made;
-  if (copies) copied = initial_states(size, packed, input_.initial);
-  if (copies) made = new_states<T>(size, packed);
-  const std::vector<const T*>& initial = copies ? copied.arrays : input_.initial;
-  const std::vector<T*>& final = copies ? made.arrays : final_;
+  const bool dense = packed.is_dense();
   parallel(threads_, [&](const Team& team, int thread) {
     if (!dense && input_.x)
       packed.pack(input_.x, size.input_size, const_cast<T*>(r.inputs[0]), thread, team.size);
@@ -284,7 +290,6 @@ void PreparedForward<T>::run() const {
     if (r.outputs.back() != y_)
       packed.unpack(r.outputs.back(), size.y_size(), y_, thread, team.size);
   });
-  if (copies) store_final(size, packed, made, final_);
 }
 
 template <class T>

@@ -28,6 +28,9 @@ class PreparedForward {
   Reserve<T> reserve;
 
  private:
+  // Takes the states of the episodes.
+  void run(const std::vector<const T*>& initial, const std::vector<T*>& final) const;
+
   const NetworkInput<T>& input_;
   T* y_;
   const std::vector<T*>& final_;
