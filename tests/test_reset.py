@@ -371,6 +371,19 @@ def test_other_forms_of_the_mask_give_the_same_bits(dtype: str) -> None:
         cases.assert_identical(cases.run_engine(case, reset=other), expected)
 
 
+def test_traces_refuse_resets() -> None:
+    class Model(rnnfast.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru = rnnfast.GRU(3, 4)
+
+        def __call__(self, x: Any) -> Any:
+            return self.gru(x, reset=np.ones((2, 1), bool))
+
+    with pytest.raises(ValueError, match="reset: expected None, as traced sequences have no rese"):
+        rnnfast.trace(Model(), np.zeros((2, 1, 3), "f"))
+
+
 def test_devices_without_resets_refuse_them() -> None:
     device: Any = SimpleNamespace(name="cuda", resets=False)
     with pytest.raises(ValueError, match="reset: expected None on device 'cuda', which does not"):

@@ -218,5 +218,18 @@ def test_a_wrong_mask_is_named() -> None:
     assert isinstance(layer(packed, reset=packed_like(reset))[0], PackedSequence)
 
 
+def test_traces_refuse_resets() -> None:
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = fast.LSTM(I, H)
+
+        def forward(self, x: Any) -> Any:
+            return self.lstm(x, reset=torch.ones(x.shape[:2], dtype=torch.bool))
+
+    with pytest.raises(ValueError, match="reset: expected None, as traced sequences have no rese"):
+        rnnfast.trace(Model(), torch.zeros(2, 1, I))
+
+
 def packed_like(reset: Any) -> Any:
     return pack_padded_sequence(reset, torch.tensor([7, 5, 3, 1]))

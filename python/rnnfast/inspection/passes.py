@@ -158,6 +158,7 @@ class Run:
                 weights,
                 state,
                 spans,
+                None,
                 0,
             )
             if y is not None:

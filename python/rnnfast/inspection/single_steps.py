@@ -61,14 +61,14 @@ class SingleSteps:
     def run(self, x: NDArray[Any], state: Array, lengths: NDArray[np.int64]) -> tuple[Array, Array]:
         """Return y (T, B, H) and the final states (B, N) of several steps with inputs (T, B, I)."""
         y, final, _ = functional.forward_on(
-            CPU, self._options, x, [self.weights], self.split(state), lengths, 0
+            CPU, self._options, x, [self.weights], self.split(state), lengths, None, 0
         )
         return y, np.concatenate(final, axis=-1)[0]
 
     def forward(self, x: NDArray[Any], state: Array) -> tuple[Array, Any]:
         """Return the states (B, N) after a step with the input (B, I), and what `back` needs."""
         _, final, kept = functional.forward_on(
-            CPU, self._options, x[None], [self.weights], self.split(state), None, 0
+            CPU, self._options, x[None], [self.weights], self.split(state), None, None, 0
         )
         return np.concatenate(final, axis=-1)[0], kept
 

@@ -93,6 +93,8 @@ def _trace_call(
 ) -> None:
     """Trace a layer right before it is called, as later code may change the input."""
     x, hx, *_ = (*given, *(named[name] for name in ("input", "hx") if name in named), None)
+    if len(given) > 3 or named.get("reset") is not None:
+        raise ValueError("reset: expected None, as traced sequences have no resets, got a mask")
     lengths, batched = None, True
     if isinstance(x, PackedSequence):
         x, lengths = pad_packed_sequence(x)

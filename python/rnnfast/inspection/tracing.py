@@ -133,7 +133,7 @@ def _trace_layer(
     x = x.swapaxes(0, 1) if layer.batch_first else x
     given: Any = as_tuple("state", state, layer._states, layer.cell)
     if layer._learned is not None:
-        given = layer._learned.start(given, x.shape[1])[0]
+        given = layer._learned.start(given, x.shape[1], resets=False)[0]
     if given is not None:
         given = [None if s is None else backends.to_host(s) for s in given]
 
@@ -148,7 +148,11 @@ def _trace_layer(
 def _calls_traced(tracer: Tracer, layers: dict[str, Recurrent[Any]]) -> Iterator[None]:
     """Inside the block, let calls of layers be traced instead of computed."""
 
-    def run(prefix: str, layer: Recurrent[Any], x: Any, state: Any, lengths: Any) -> Any:
+    def run(
+        prefix: str, layer: Recurrent[Any], x: Any, state: Any, lengths: Any, reset: Any
+    ) -> Any:
+        if reset is not None:
+            raise ValueError("reset: expected None, as traced sequences have no resets, got a mask")
         y, final = _trace_layer(tracer, prefix, layer, x, state, lengths, wants_y=True)
         y, *states = (layer._backend.asarray(array) for array in (y, *final))
         return y.swapaxes(0, 1) if layer.batch_first else y, layer._from_tuple((*states,)), None
