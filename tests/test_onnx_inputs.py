@@ -146,7 +146,9 @@ class TestStates:
             node,
             {"X": x, "initial_h": h},
         )
-        with pytest.raises(ValueError, match=r"nodes\[0\]: expected .* without initial_h .* comp"):
+        with pytest.raises(
+            ValueError, match=r"nodes\[0\]: expected .* not define initial_h, .* comp"
+        ):
             rnnfast.onnx.to_layer(node)
 
     @pytest.mark.parametrize("batch", [1, 4])
@@ -185,7 +187,7 @@ class TestStates:
         built = onnx_models.build(Operator("LSTM", lengths=True), (*onnx_models.CONSTANTS, name))
         (node,) = rnnfast.onnx.load(built.model)
         with pytest.raises(
-            ValueError, match=rf"nodes\[0\]: expected .* without {name} .* a constant; call the op"
+            ValueError, match=rf"nodes\[0\]: expected .* not define {name}, .* a constant; call the"
         ):
             rnnfast.onnx.to_layer(node)
 
@@ -279,7 +281,7 @@ class TestLengths:
         operator = Operator(op_type, "bidirectional", states=False)
         node = check(self.model(operator, short), operator)
         if short:
-            with pytest.raises(ValueError, match=r"without sequence_lens .* where it is computed"):
+            with pytest.raises(ValueError, match=r"not define sequence_lens, .* it is computed"):
                 rnnfast.onnx.to_layer(node)
         else:  # full length for all sequences, which is a layer's default
             x = random(4, 3, operator.I)
@@ -297,7 +299,7 @@ def test_a_model_of_one_size_says_so() -> None:
     (node,) = rnnfast.onnx.load(model)
     assert node(random(7, 5, operator.I))[0].shape == (7, 1, 5, operator.H)
     with pytest.raises(
-        ValueError, match=r"sequence_lens: .* for 'X' of shape \(7, 5, 6\), got \(9"
+        ValueError, match=r"sequence_lens: .* expects 'X' of shape \(7, 5, 6\), got \(9"
     ):
         node(random(9, 5, operator.I))
 

@@ -74,13 +74,13 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "another number of layers": (
         {"num_layers": 1},
         ValueError,
-        r"weights: expected 4 for each of 1 layers and directions, 4, got 8",
+        r"weights: expected 4 for each of 1 layers and directions, 4 in total, got 8",
     ),
     "no weights": ({"weights": []}, ValueError, r"weights: expected 4 for each of 2 .*, got 0"),
     "weights without biases": (
         {"bias": False},
         ValueError,
-        r"weights: expected 2 for each of 2 layers and directions, 4, got 8",
+        r"weights: expected 2 for each of 2 layers and directions, 4 in total, got 8",
     ),
     "a weight's shape": (
         {"weights": changed(5, lambda w: w[:-1])},
