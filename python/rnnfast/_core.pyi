@@ -18,6 +18,7 @@ __all__: list[str] = [
     "Packed",
     "Reserve",
     "Stage",
+    "StepGradient",
     "Stepper",
     "StreamPlan",
     "activation_backward",
@@ -57,6 +58,7 @@ __all__: list[str] = [
     "rmsprop",
     "set_num_threads",
     "sgd",
+    "step_forward",
     "swap_axes",
 ]
 
@@ -309,6 +311,28 @@ class Packed:
     def proj_size(self) -> int:
         """
         P, the size of a projected h; 0 without a projection.
+        """
+
+class StepGradient:
+    """
+    The gradients of the weights of one layer, summed over the backward passes of single steps with any batches.
+    """
+    def __init__(self, packed: Packed, weights: typing.Any) -> None: ...
+    def add(
+        self,
+        x: typing.Any,
+        state: typing.Any,
+        memory: typing.Any,
+        dstate: typing.Any,
+        need_dx: bool,
+        threads: typing.SupportsInt | typing.SupportsIndex,
+    ) -> typing.Any:
+        """
+        dx and the gradients of the step's initial states, (B, H) each, from the arguments and bytes of its forward pass and the gradients of its new states; adds the gradients of the weights to the sums. None as in step_forward.
+        """
+    def gradients(self) -> tuple:
+        """
+        The sums, in the order of `rnnfast.functional.Weights`.
         """
 
 class StreamPlan:
@@ -1056,6 +1080,17 @@ def sgd(
 ) -> float | None:
     """
     Take one step; the buffers are velocity. Return the norm of the gradients, if `care` needs it.
+    """
+
+def step_forward(
+    packed: Packed,
+    x: typing.Any,
+    state: typing.Any,
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    keep: bool,
+) -> typing.Any:
+    """
+    The new states, (B, H) each, of a step of one layer and, if `keep`, the bytes that backward needs; None where an argument is not exactly what the kernels read. `threads` is the most that a call uses, 0 the process's setting.
     """
 
 def swap_axes(array: typing.Any) -> typing.Any:

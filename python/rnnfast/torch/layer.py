@@ -122,8 +122,8 @@ class Layer(torch.nn.RNNBase):
             hx = self._start(hx, self._batch(x, form))
         state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
         weights = self._weights()
-        dtype = self._result_dtype(x, weights[0])
-        if dtype is None or not self._fits(x, state, form, dtype) or _exporting_to_onnx():
+        dtype = paths.result_dtype(x, weights[0])
+        if dtype is None or not self._fits(x, state, form, dtype) or paths.exporting_to_onnx():
             return self._elsewhere(input, hx, return_all_states, reset)
         state = [form.enter_state(s) for s in state]
         if reset is not None:
@@ -253,16 +253,6 @@ class Layer(torch.nn.RNNBase):
             not self.training,
         )
 
-    def _result_dtype(self, x: Tensor, weight: Tensor) -> torch.dtype | None:
-        """Return the dtype of the outputs; None if the engine does not support the call."""
-        if not x.is_cpu or not weight.is_cpu:
-            return None
-        if torch.is_autocast_enabled("cpu") and weight.dtype != torch.float64:
-            dtype: torch.dtype = torch.get_autocast_dtype("cpu")
-            return dtype if dtype == torch.bfloat16 else None
-        dtypes = torch.float32, torch.float64, torch.bfloat16
-        return x.dtype if x.dtype == weight.dtype and x.dtype in dtypes else None
-
     def _fits(
         self, x: Tensor, state: list[Tensor], form: Padded | Packed, dtype: torch.dtype
     ) -> bool:
@@ -303,7 +293,7 @@ class Layer(torch.nn.RNNBase):
                 "devices, inputs and states of other shapes, and graphs of ONNX, got "
                 f"{self} and input of {x.dtype} and shape {tuple(x.shape)} on {x.device}"
             )
-        elsewhere = _exporting_to_onnx() or self._result_dtype(x, self._weights()[0]) is None
+        elsewhere = paths.exporting_to_onnx() or paths.result_dtype(x, self._weights()[0]) is None
         if elsewhere and self._options(x.dtype).has_noise:
             raise ValueError(
                 "zoneout, input_dropout, recurrent_dropout, candidate_dropout: expected 0 where "
@@ -320,11 +310,11 @@ class Layer(torch.nn.RNNBase):
 
     def _error(self, input: Sequence, hx: State | None) -> Exception:  # noqa: A002
         """Return the error for arguments that do not fit."""
-        if _exporting_to_onnx():
+        if paths.exporting_to_onnx():
             return ops.not_in_onnx(self.cell)
         x = _tensor_of(input)
         weight = self._weights()[0]
-        if x.dtype != weight.dtype or self._result_dtype(x, weight) is None:
+        if x.dtype != weight.dtype or paths.result_dtype(x, weight) is None:
             return TypeError(
                 f"input: expected {weight.dtype}, like the weights, which must be float32, float64 "
                 f"or bfloat16, on the CPU, got {x.dtype} on {x.device}"
@@ -342,12 +332,6 @@ class Layer(torch.nn.RNNBase):
             f"({rows}, batch, {self.hidden_size}), without the batch if the input has none, in "
             f"{x.dtype}, got {got}"
         )
-
-
-def _exporting_to_onnx() -> bool:
-    """Return whether a PyTorch ONNX exporter is running, which only knows `torch.nn` operators."""
-    traced = torch._C._get_tracing_state() is not None or torch.compiler.is_compiling()
-    return traced and bool(torch.onnx.is_in_onnx_export())
 
 
 def _tensor_of(x: Sequence) -> Tensor:

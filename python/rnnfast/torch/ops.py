@@ -75,7 +75,7 @@ def forward(
         y (T, B, D*H), or (T, B, D*P), the final states, and the reserve as bytes. Callers may
         change y and the final states in place, as backward reads neither.
     """
-    if _direct(network):
+    if direct(network.differentiable):
         if prepacked and not (keep or options.draws or _needs_gradient(network)):
             packed = prepacked.get(network.weights, options)
             return kernels.forward(network, options, False, packed)
@@ -91,7 +91,7 @@ def states(network: Network, options: Options, reserve: Tensor) -> list[Tensor]:
     return OPERATORS["states"](*network, *options, reserve)  # type: ignore[no-any-return]
 
 
-def _direct(network: Network) -> bool:
+def direct(tensors: Sequence[Tensor]) -> bool:
     """Return whether to call kernels without PyTorch's dispatcher, which costs 7 us per call.
 
     This requires plain tensors, and that nothing observes or transforms calls of operators.
@@ -101,7 +101,7 @@ def _direct(network: Network) -> bool:
         and not torch._C._len_torch_dispatch_stack()
         and torch._C._get_tracing_state() is None
         and not torch.autograd._profiler_enabled()
-        and all(type(t) in (Tensor, torch.nn.Parameter) for t in network.differentiable)
+        and all(type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
     )
 
 
@@ -212,7 +212,9 @@ class _Forward(_Derivative):
             )
         else:
             call = _Derivative.saved(ctx)
-            kernel = kernels.backward if _direct(call[0]) else _below_autograd("backward")
+            kernel = (
+                kernels.backward if direct(call[0].differentiable) else _below_autograd("backward")
+            )
             gradients = kernel(*call, dy, dfinal, needed[0])
             if not needed[0]:
                 gradients = [None, *gradients]

@@ -14,13 +14,30 @@ from rnnfast.torch.network import Network, Options
 from rnnfast.torch.prepacked import Prepacked
 
 
+def result_dtype(x: Tensor, weight: Tensor) -> torch.dtype | None:
+    """Return the dtype of the outputs; None if the engine does not support the call."""
+    if not x.is_cpu or not weight.is_cpu:
+        return None
+    if torch.is_autocast_enabled("cpu") and weight.dtype != torch.float64:
+        dtype: torch.dtype = torch.get_autocast_dtype("cpu")
+        return dtype if dtype == torch.bfloat16 else None
+    dtypes = torch.float32, torch.float64, torch.bfloat16
+    return x.dtype if x.dtype == weight.dtype and x.dtype in dtypes else None
+
+
+def exporting_to_onnx() -> bool:
+    """Return whether a PyTorch ONNX exporter is running, which only knows `torch.nn` operators."""
+    traced = torch._C._get_tracing_state() is not None or torch.compiler.is_compiling()
+    return traced and bool(torch.onnx.is_in_onnx_export())
+
+
 def new_seed(options: Options) -> Tensor | None:
     """Draw the seed of the masks of a call from PyTorch's generator; None if no mask is needed."""
     return torch.randint(2**63 - 1, ()) if options.draws else None
 
 
 def run(
-    network: Network, options: Options, prepacked: Prepacked | None
+    network: Network, options: Options, prepacked: Prepacked | None = None
 ) -> tuple[Tensor, list[Tensor]]:
     """Run a network; return the outputs (T, B, D*H) and the final states."""
     if not torch.compiler.is_compiling() and stepwise.needed():

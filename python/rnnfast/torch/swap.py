@@ -10,12 +10,16 @@ from typing import TypeVar
 import torch
 from torch.nn.utils import parametrize
 
+from rnnfast.torch.cells import GRUCell, LSTMCell, RNNCell, SingleStep
 from rnnfast.torch.layer import Layer
 from rnnfast.torch.layers import GRU, LSTM, RNN
 from rnnfast.torch.prepacked import Prepacked
+from rnnfast.torch.steps import KeptWeights
 
-_FAST: dict[type[torch.nn.Module], type[Layer]] = {
-    layer.twin: layer for layer in (LSTM, GRU, RNN) if layer.twin is not None
+_FAST: dict[type[torch.nn.Module], type[Layer] | type[SingleStep]] = {
+    fast.twin: fast
+    for fast in (LSTM, GRU, RNN, LSTMCell, GRUCell, RNNCell)
+    if fast.twin is not None
 }
 _Model = TypeVar("_Model", bound=torch.nn.Module)
 _TWINS = {layer: twin for twin, layer in _FAST.items()}
@@ -55,9 +59,9 @@ def accelerate(model: _Model) -> _Model:
     """Let rnnfast run the recurrent layers inside a model, in place.
 
     Modules stay the same objects, with the same parameters and hooks, so optimisers, references and
-    checkpoints remain valid. Only their classes change, from `torch.nn.LSTM`, `GRU` and `RNN` to
-    those of `rnnfast.torch`. `print(model)` shows which layers rnnfast runs, and `report` says why
-    it does not run the others.
+    checkpoints remain valid. Only their classes change, from `torch.nn.LSTM`, `GRU`, `RNN`,
+    `LSTMCell`, `GRUCell` and `RNNCell` to those of `rnnfast.torch`. `print(model)` shows which
+    layers rnnfast runs, and `report` says why it does not run the others.
 
     Apply tools that look for the classes of `torch.nn` first: initialisers, quantisation with
     `torch.ao`, validation with Opacus. Call `restore` before you pass on a pickled model or script
@@ -76,6 +80,8 @@ def accelerate(model: _Model) -> _Model:
     for module in model.modules():
         if _why_not(module) is None:
             _set_class(module, _FAST)
+            if isinstance(module, SingleStep):
+                module._kept = KeptWeights()
             swapped = True
     if not swapped:
         warnings.warn(f"accelerate changed nothing: {_nothing(report(model))}", stacklevel=2)
@@ -85,9 +91,9 @@ def accelerate(model: _Model) -> _Model:
 def restore(model: _Model) -> _Model:
     """Let PyTorch run the recurrent layers inside a model again: the opposite of `accelerate`.
 
-    Layers that were created as LSTM, GRU or RNN of `rnnfast.torch` become layers of `torch.nn`,
-    too. A `Recurrent` stays, as PyTorch has no class for it, and so does a layer with `learn_state`
-    or with zoneout or dropout inside its steps, which `torch.nn` lacks.
+    Layers and cells that were created as those of `rnnfast.torch` become those of `torch.nn`, too.
+    A `Recurrent` or `RecurrentCell` stays, as PyTorch has no class for it, and so does a layer with
+    `learn_state` or with zoneout or dropout inside its steps, which `torch.nn` lacks.
 
     Args:
         model: Any module.
@@ -97,7 +103,8 @@ def restore(model: _Model) -> _Model:
     """
     for module in model.modules():
         if _plain_type(module) in _TWINS and not module.has_more:
-            prepack(module, False)
+            for cache in ("_prepacked", "_kept"):
+                vars(module).pop(cache, None)
             _set_class(module, _TWINS)
     return model
 
@@ -111,7 +118,7 @@ def report(model: torch.nn.Module) -> Report:
     found = Report()
     for path, module in model.named_modules():
         reason = _why_not(module)
-        if isinstance(module, Layer):
+        if isinstance(module, (Layer, SingleStep)):
             found.fast[path] = f"rnnfast.torch.{_plain_type(module).__name__}"
         elif reason is None:
             found.left[path] = "not accelerated yet"
@@ -153,9 +160,8 @@ def prepack(model: torch.nn.Module, enabled: bool = True) -> None:
 
 def _why_not(module: torch.nn.Module) -> str | None:
     """Return why a recurrent layer cannot be swapped; "" for other modules, None if it can."""
-    if isinstance(module, torch.nn.RNNCellBase):
-        return f"{type(module).__name__} takes single steps"
-    if not isinstance(module, torch.nn.RNNBase) or isinstance(module, Layer):
+    recurrent = isinstance(module, (torch.nn.RNNBase, torch.nn.RNNCellBase))
+    if not recurrent or isinstance(module, (Layer, SingleStep)):
         return ""
     if _plain_type(module) not in _FAST:
         return (

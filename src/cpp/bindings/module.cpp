@@ -28,6 +28,7 @@ PYBIND11_MODULE(_core_of_main, m, pybind11::mod_gil_not_used()) {
   rnnfast::bind_options(m);
   rnnfast::bind_reserve(m);
   rnnfast::bind_rnn(m);
+  rnnfast::bind_step(m);
   rnnfast::bind_stream(m);
   rnnfast::bind_dense(m);
   rnnfast::bind_ctc(m);

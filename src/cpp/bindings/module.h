@@ -12,6 +12,7 @@ void bind_dlpack(pybind11::module_& m);
 void bind_options(pybind11::module_& m);
 void bind_reserve(pybind11::module_& m);
 void bind_rnn(pybind11::module_& m);
+void bind_step(pybind11::module_& m);
 void bind_stream(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
 void bind_ctc(pybind11::module_& m);

@@ -120,7 +120,7 @@ class Backward {
     for_groups(h_vectors_, [&](const ColumnGroup& group) {
       recurrent_.pack(group, own_.by_tiles ? Range{0, tiles_} : share_);
     });
-    if (args_.dx) input_.pack(share_);
+    if (args_.size.needs_dx) input_.pack(share_);
   }
 
   // The last tile may have unused vectors. They are multiplied by zero weights, so clear them:

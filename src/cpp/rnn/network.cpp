@@ -31,19 +31,6 @@ double weight_count(const NetworkSize& s) {
   return weights;
 }
 
-// `passes` is how often a call multiplies by the weights.
-template <class T>
-int threads_for(const NetworkSize& s, const PackedBatch& packed, double passes) {
-  const double weights = weight_count(s);
-  const double work = std::max(2. * double(packed.total()) * passes * weights / kFlopsPerThread,
-                               passes * weights * sizeof(T) / kBytesPerThread);
-  const WeightShapes shapes = s.weight_shapes(0);
-  const double step =
-      2. * double(packed.episodes()) * double(shapes.weight_hh.count() + shapes.weight_hr.count());
-  if (step == 0) return at_most_all(work);  // without recurrent products threads never meet
-  return at_most_all(std::min(work, step / kFlopsPerMeeting));
-}
-
 // One layer and direction of a network, which runs its steps a segment at a time.
 template <class T>
 struct CellRun {
@@ -198,6 +185,18 @@ double network_work(const NetworkSize& size) {
 }
 
 template <class T>
+int network_threads(const NetworkSize& s, Index rows, Index sequences, double passes) {
+  const double weights = weight_count(s);
+  const double work = std::max(2. * double(rows) * passes * weights / kFlopsPerThread,
+                               passes * weights * sizeof(T) / kBytesPerThread);
+  const WeightShapes shapes = s.weight_shapes(0);
+  const double step =
+      2. * double(sequences) * double(shapes.weight_hh.count() + shapes.weight_hr.count());
+  if (step == 0) return at_most_all(work);  // without recurrent products threads never meet
+  return at_most_all(std::min(work, step / kFlopsPerMeeting));
+}
+
+template <class T>
 PackedWeights<T> network_pack(const NetworkSize& size,
                               const std::vector<CellWeights<const T>>& weights) {
   const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
@@ -241,7 +240,7 @@ PreparedForward<T>::PreparedForward(const NetworkSize& size, PackedBatch packed,
       input_(input),
       y_(y),
       final_(final),
-      threads_(threads_for<T>(size, reserve.packed, 1)) {
+      threads_(network_threads<T>(size, reserve.packed.total(), reserve.packed.episodes(), 1)) {
   const SegmentMemory needs = reserve.segment_memory(false, false, threads_);
   workspace_ = Buffer::allocate(std::size_t(needs.forward_workspace) * sizeof(T));
 }
@@ -307,7 +306,7 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
   const NetworkSize& size = r.size;
   const PackedBatch& packed = r.packed;
   const Index width = size.y_size();
-  const int threads = threads_for<T>(size, packed, 2);
+  const int threads = network_threads<T>(size, packed.total(), packed.episodes(), 2);
   const bool packs_dy = dy && !packed.is_dense(), packs_dx = dx && !packed.is_dense();
   const auto lay_out = [&](T* base) {
     return BackwardMemory<T>(r, packs_dy, packs_dx, dx != nullptr, threads, base);
@@ -354,6 +353,7 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
 }
 
 #define INSTANTIATE(T)                                                                             \
+  template int network_threads<T>(const NetworkSize&, Index, Index, double);                       \
   template class PreparedForward<T>;                                                               \
   template PackedWeights<T> network_pack(const NetworkSize&,                                       \
                                          const std::vector<CellWeights<const T>>&);                \

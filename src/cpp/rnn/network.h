@@ -9,6 +9,11 @@ namespace rnnfast {
 // Multiply-adds of a forward pass with all sequences at full length.
 double network_work(const NetworkSize& size);
 
+// Threads for a call over `rows` steps of all sequences, at most `sequences` of them at a time,
+// which multiplies by the weights `passes` times.
+template <class T>
+int network_threads(const NetworkSize& size, Index rows, Index sequences, double passes);
+
 // Packs the weights. Reads only the cell, layers, directions, the sizes of layers and the precision
 // from `size`.
 template <class T>
