@@ -182,6 +182,23 @@ def test_train_does_not_replace_a_file_unasked(capsys: Capture) -> None:
     assert CharLM.load("model.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ("text.txt --overwrite --output text.txt", "output"),
+        ("text.txt --overwrite --log text.txt", "log"),
+        ("text.txt --log model.safetensors", "log"),
+    ],
+)
+def test_train_writes_no_file_that_it_reads_or_writes_already(
+    capsys: Capture, options: str, name: str
+) -> None:
+    before = Path("text.txt").read_bytes()
+    message = refused(train(capsys, *words(options), "--steps", 1))
+    assert message.startswith(f"{name}: expected a file of its own, got ")
+    assert Path("text.txt").read_bytes() == before
+
+
 def test_resume_refuses(capsys: Capture, model: Path) -> None:
     def resume(*arguments: object) -> str:
         return refused(rnnfast_(capsys, "train", "--resume", *arguments))

@@ -74,6 +74,29 @@ def test_a_report_is_written(capsys: Capture, planted: Path) -> None:
     assert message.startswith("gone/report.html: cannot be written")
 
 
+def test_a_report_never_replaces_what_is_read(capsys: Capture, planted: Path) -> None:
+    for file in (planted, Path("quotes.txt")):
+        before = file.read_bytes()
+        arguments = ("quotes.txt", "--no-probe", "--html", file.absolute())
+        message = refused(rnnfast_(capsys, "inspect", planted, *arguments))
+        assert message.startswith(f"html: expected a file of its own, got {file.absolute()}")
+        assert file.read_bytes() == before
+
+
+def test_a_character_that_the_model_lacks_is_said_to_be_in_its_file(
+    capsys: Capture, planted: Path
+) -> None:
+    Path("windows.txt").write_bytes(b'a "b"\r\n')
+    message = refused(rnnfast_(capsys, "inspect", planted, "quotes.txt", "windows.txt"))
+    assert message.startswith(r"windows.txt: character '\r' (U+000D) at position 5 (line 1,")
+
+
+def test_what_is_left_out_is_said_without_probes_too(capsys: Capture, planted: Path) -> None:
+    _, _, err = rnnfast_(capsys, "inspect", planted, "quotes.txt", "--no-probe", "--baseline")
+    assert err.startswith("rnnfast: annotations: left out")
+    assert err.count("\n") == 1
+
+
 def test_without_a_file_the_held_out_text_is_read(capsys: Capture) -> None:
     Path("code.py").write_text(stdlib_text(30_000))
     assert train(capsys, "code.py", "--steps", 2, "--validation", 0.1)[0] == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +54,17 @@ def load_first(path: Path, command: str) -> Checkpoint:
             raise
         hint = f"the first argument is the model: rnnfast {command} {DEFAULT_MODEL} {path}"
         raise CommandError(f"{error}; {hint}") from error
+
+
+def check_unread(option: str, output: str | Path, read: Iterable[str | Path]) -> None:
+    """Refuse an output that would replace a file that the command reads or also writes."""
+    target = Path(output).resolve()
+    for file in read:
+        if Path(file).resolve() == target:
+            raise CommandError(
+                f"{option}: expected a file of its own, got {output}, which the command needs "
+                "for something else"
+            )
 
 
 def text_of(files: Sequence[str | Path], *, any_bytes: bool = False) -> str:

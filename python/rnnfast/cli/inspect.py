@@ -12,10 +12,18 @@ from rich.table import Table
 
 from rnnfast import _files
 from rnnfast.cli.errors import CommandError, option_errors, output_errors
-from rnnfast.cli.files import DEFAULT_MODEL, Model, Texts, held_out, load_first, takes_bytes
+from rnnfast.cli.files import (
+    DEFAULT_MODEL,
+    Model,
+    Texts,
+    check_unread,
+    held_out,
+    load_first,
+    takes_bytes,
+)
 from rnnfast.inspection import Concept, Inspection, guess_language
 from rnnfast.inspection import inspect as inspect_model
-from rnnfast.training import CharLM, Checkpoint, read_text
+from rnnfast.training import CharLM, Checkpoint, UnknownCharacterError, read_text
 from rnnfast.training.stored import stored_source
 
 _NEXT = 2  # units shown after the best
@@ -61,6 +69,7 @@ def inspect(
     under the ROC curve (AUC) for yes/no, R2 of a linear function for counts.
     """
     if html is not None:
+        check_unread("html", html, [model, *(files or [])])
         with output_errors(html):
             _files.check_output(html)
     with option_errors():
@@ -69,11 +78,13 @@ def inspect(
         texts, names, what = _texts(model, checkpoint, language_model, files or [])
         language = _language(texts, names) if language is None else language
         texts = _cut(texts, characters)
+        for name, text in zip(names if files else [], texts, strict=False):
+            _check_known(language_model, name, text)
         found = _inspected(language_model, texts, language, value, probe=probe)
         untrained = None
         if baseline:
             made = CharLM(language_model.vocabulary, language_model.config, seed=0).eval()
-            untrained = _inspected(made, texts, language, value, probe=False)
+            untrained = _inspected(made, texts, language, value, probe=False, quiet=True)
     if html is not None:
         with output_errors(html):
             found.save_html(html)
@@ -95,6 +106,14 @@ def _texts(
         return [read_text(file, any_bytes=any_bytes) for file in files], names, ", ".join(names)
     ids, description = held_out(path, checkpoint, model)
     return [model.vocabulary.decode(ids)], stored_source(path, checkpoint), description
+
+
+def _check_known(model: CharLM, name: str, text: str) -> None:
+    """Check that a model knows all characters of a file."""
+    try:
+        model.vocabulary.encode(text)
+    except UnknownCharacterError as error:
+        raise CommandError(f"{name}: {str(error).removeprefix('text: ')}") from error
 
 
 def _cut(texts: list[str], characters: int) -> list[str]:
@@ -126,7 +145,13 @@ def _language(texts: list[str], names: list[str]) -> str:
 
 
 def _inspected(
-    model: CharLM, texts: list[str], language: str, value: str | None, *, probe: bool
+    model: CharLM,
+    texts: list[str],
+    language: str,
+    value: str | None,
+    *,
+    probe: bool,
+    quiet: bool = False,
 ) -> Inspection:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -134,7 +159,7 @@ def _inspected(
             found = inspect_model(model, texts, language=language, value=value, probe=probe)
         except ImportError as error:  # of an optional package
             raise CommandError(str(error)) from error
-    if probe:
+    if not quiet:
         for warning in caught:
             typer.echo(f"rnnfast: {warning.message}", err=True)
     return found

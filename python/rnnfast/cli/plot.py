@@ -12,6 +12,7 @@ from rnnfast import _files
 from rnnfast._engine import checks
 from rnnfast.cli.chart import chart
 from rnnfast.cli.errors import CommandError, option_errors, output_errors
+from rnnfast.cli.files import check_unread
 from rnnfast.training import StoredRun, read_run
 from rnnfast.training.curves import X_AXES, Curve, curves
 from rnnfast.training.figure import FORMATS, picture
@@ -66,6 +67,8 @@ def plot(
     with option_errors():
         names = _names(runs, label or [])
         form = _format(output)
+        if output is not None:
+            check_unread("output", output, runs)
         stored = [read_run(path) for path in runs]
         drawn = [
             curve

@@ -14,7 +14,7 @@ from rnnfast._engine import checks
 from rnnfast._engine.known import COMPILED
 from rnnfast.cli.cells import HELP, chosen_cell
 from rnnfast.cli.errors import CommandError, option_errors
-from rnnfast.cli.files import DEFAULT_MODEL, load, takes_bytes, text_of
+from rnnfast.cli.files import DEFAULT_MODEL, check_unread, load, takes_bytes, text_of
 from rnnfast.cli.options import with_options
 from rnnfast.training import (
     ByteVocabulary,
@@ -107,6 +107,8 @@ def train(
         _check_limits(given)
         trainer = _resumed(resume, given) if resume else _new(given, overwrite)
         if "log" in given:
+            others = [path for path in (trainer.output, resume) if path is not None]
+            check_unread("log", given["log"], [*others, *trainer.source])
             if not (resume or overwrite) and Path(given["log"]).exists():
                 raise CommandError(
                     f"{given['log']} exists; use --overwrite to replace it, or another --log"
@@ -165,6 +167,7 @@ def _new(given: dict[str, Any], overwrite: bool) -> CharLMTrainer:
         run["minutes"] = _DEFAULT_MINUTES
     config, options = CharLMConfig(**_chosen(given, _MODEL_OPTIONS)), TrainingOptions(**run)
     files, of_bytes = given.get("files", []), "bytes" in given
+    check_unread("output", output, files)
     text = text_of(files, any_bytes=of_bytes)
     vocabulary = ByteVocabulary() if of_bytes else Vocabulary(text)
     model = CharLM(vocabulary, config, seed=given.get("seed", 0), device=given.get("device"))
@@ -182,6 +185,7 @@ def _resumed(path: Path, given: dict[str, Any]) -> CharLMTrainer:
     checkpoint = load(path)
     if checkpoint.training and not files:
         files = stored_source(path, checkpoint)
+    check_unread("output", given.get("output", path), files)
     text = text_of(files, any_bytes=takes_bytes(checkpoint))
     trainer = CharLMTrainer.resume(
         path, text, output=given.get("output"), device=given.get("device"), **run
