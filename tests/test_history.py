@@ -147,6 +147,17 @@ def test_a_language_model_that_did_not_count_items_goes_on(tmp_path: Path) -> No
 # ---- what is shown
 
 
+def test_rows_and_columns_that_do_not_exist_are_refused() -> None:
+    two = history(ROW, ROW._replace(step=20))
+    assert [row.step for row in two] == [two[-2].step, two[np.int64(1)].step] == [10, 20]
+    with pytest.raises(IndexError, match="history: expected one of 2 rows, got number -3"):
+        two[-3]
+    with pytest.raises(TypeError, match=r"history: expected the name of a column or .*slice"):
+        two[:1]  # type: ignore[index]
+    with pytest.raises(ValueError, match=r"column: expected one of step, .*, got 'los'"):
+        two["los"]
+
+
 def test_a_history_says_its_last_losses() -> None:
     assert repr(History()) == "History(0 rows)"
     rows = [ROW._replace(validation_loss=1.5), ROW._replace(step=20, loss=1.25)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping
 from html import escape
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,10 +56,22 @@ class History:
         return len(self._columns["step"])
 
     def __getitem__(self, key: str | int) -> Any:
-        """Return a column as a float64 array by its name, or a row by its number."""
+        """Return a column as a float64 array by its name, or a row by its number.
+
+        Raises:
+            ValueError: There is no such column.
+            IndexError: There is no such row.
+            TypeError: The key is neither a name nor a number.
+        """
         if isinstance(key, str):
             checks.choice("column", key, Record._fields)
             return np.array(self._columns[key])
+        if not isinstance(key, Integral):
+            raise TypeError(
+                f"history: expected the name of a column or the number of a row, got {key!r}"
+            )
+        if not -len(self) <= key < len(self):
+            raise IndexError(f"history: expected one of {len(self)} rows, got number {key}")
         step, *others = (column[key] for column in self._columns.values())
         return Record(int(step), *others)
 
