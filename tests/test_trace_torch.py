@@ -153,7 +153,11 @@ def test_errors() -> None:
     x = torch.randn(5, 2, 3)
     with pytest.raises(ValueError, match="model: expected one with LSTM, GRU or RNN layers"):
         rnnfast.trace(torch.nn.Linear(3, 4), x)
-    with pytest.raises(ValueError, match="lengths: expected None for a PyTorch model"):
+    with pytest.raises(TypeError, match="x: expected a tensor or PackedSequence, got ndarray"):
+        rnnfast.trace(torch.nn.GRU(3, 4), x.numpy())
+    with pytest.raises(TypeError, match="x of layer 'recurrent': expected a tensor"):
+        rnnfast.trace(Model(torch.nn.GRU(3, 4)), x.numpy())
+    with pytest.raises(ValueError, match=r"lengths: expected None for .*, got \[1, 2\]"):
         rnnfast.trace(torch.nn.GRU(3, 4), x, lengths=[1, 2])
     with pytest.raises(ValueError, match=r"values: expected names out of h, .* got 'c'"):
         rnnfast.trace(torch.nn.GRU(3, 4), x, values=["c"])

@@ -95,6 +95,9 @@ def _trace_call(
     x, hx, *_ = (*given, *(named[name] for name in ("input", "hx") if name in named), None)
     if len(given) > 3 or named.get("reset") is not None:
         raise ValueError("reset: expected None, as traced sequences have no resets, got a mask")
+    if not isinstance(x, (torch.Tensor, PackedSequence)):
+        name = f" of layer {prefix.removesuffix('.')!r}" if prefix else ""
+        raise TypeError(f"x{name}: expected a tensor or PackedSequence, got {type(x).__name__}")
     lengths, batched = None, True
     if isinstance(x, PackedSequence):
         x, lengths = pad_packed_sequence(x)

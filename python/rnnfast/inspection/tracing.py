@@ -70,9 +70,9 @@ def trace(
         `to`, they are read-only memory maps.
 
     Raises:
-        ValueError: A value is unknown, a shape or a length is wrong, there is no recurrent layer,
-            or the folder has .npy files already.
-        IndexError: A unit or an index in x is out of range.
+        ValueError: A value is unknown, a unit is out of range, a shape or a length is wrong, there
+            is no recurrent layer, or the folder has .npy files already.
+        IndexError: An index in x is out of range.
         TypeError: An argument has the wrong type.
         OSError: A file cannot be written.
     """
@@ -86,7 +86,7 @@ def trace(
         if lengths is not None:
             raise ValueError(
                 "lengths: expected None for a PyTorch model, which takes a PackedSequence, got "
-                "lengths"
+                f"{lengths}"
             )
         return torch_models.trace_model(model, (x, state, *others), values, units, to)
     else:
