@@ -328,7 +328,11 @@ X = np.zeros((5, 2, 3))
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((rnnfast.Linear(3, 4), X, None), TypeError, "layer: expected Recurrent, got Linear"),
+        (
+            (rnnfast.Linear(3, 4), X, None),
+            TypeError,
+            r"layer: expected a recurrent layer of rnnfast, .*, got rnnfast\..*\.Linear",
+        ),
         ((GRU, X[0], None), ValueError, r"x: expected shape \(seq_len, batch, input_size = 3\)"),
         ((GRU, np.full((5, 2), 3), None), IndexError, r"x: expected indices in \[0, input_size\)"),
         (
@@ -339,6 +343,10 @@ X = np.zeros((5, 2, 3))
         ),
         ((GRU, np.ma.array(X), None), TypeError, "x: expected an array without a mask"),
         ((GRU, X, None, (X, X)), TypeError, "state: expected one array, the states of cell 'gru'"),
+        ((GRU, X * np.nan, None), ValueError, "x: expected finite numbers, got nan"),
+        ((GRU, X, X[..., [0, 0, 0, 0]] + np.inf), ValueError, "dy: expected finite .*, got inf"),
+        ((GRU, X, None, X[:1, :, [0] * 4] - np.inf), ValueError, "state: expected .* got -inf"),
+        ((GRU, X[:, :0], None), ValueError, "sequence: expected None for a batch without any, got"),
         ((GRU, X, None, X), ValueError, r"state: expected shape .* = \(1, 2, 4\), got \(5, 2, 3\)"),
     ],
 )
@@ -347,11 +355,21 @@ def test_arguments_are_checked(arguments: Any, error: type[Exception], message: 
         rnnfast.gradient_flow(*arguments)
 
 
+def test_a_layer_that_has_diverged_is_said_to_have_done_so() -> None:
+    layer = rnnfast.LSTM(3, 4, 2, bidirectional=True)
+    state = layer.state_dict()
+    state["weight_hh_l1_reverse"][0, 0] = np.nan
+    layer.load_state_dict(state)
+    with pytest.raises(ValueError, match="layer: expected finite outputs, got nan of l1_reverse: "):
+        rnnfast.gradient_flow(layer, X, None)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"lengths": [6, 1]}, ValueError, r"lengths: expected values in \[0, seq_len\] = \[0, 5\]"),
         ({"dstate": X}, ValueError, r"dstate: expected shape .* = \(1, 2, 4\), got \(5, 2, 3\)"),
+        ({"dstate": np.full((1, 2, 4), np.nan)}, ValueError, "dstate: expected finite numbers"),
         ({"sequence": 2}, ValueError, "sequence: expected at most 1, got 2"),
         ({"sequence": 0.5}, TypeError, "sequence: expected an integer, got float"),
     ],

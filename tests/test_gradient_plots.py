@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,26 @@ def test_it_prints_a_row_for_each_layer() -> None:
     assert end == pytest.approx(H**0.5, rel=0.01)  # of each sequence
     with pytest.raises(KeyError, match="expected one of l0, l1, got 'l2'"):
         _ = flow["l2"]
+
+
+def test_memory_is_said_in_words() -> None:
+    layer = rnnfast.LSTM(3, H, dtype="float64", seed=1)
+    x, dy = np.ones((9, 2, 3)), np.zeros((9, 2, H))
+    assert "beyond the start" in repr(rnnfast.gradient_flow(layer, x, dy + 1))
+    layer.load_state_dict({n: 0 * w for n, w in layer.state_dict().items()})
+    dy[-1] = 1.0
+    flow = rnnfast.gradient_flow(layer, x, dy)
+    assert flow["l0"].memory.tolist() == [1, 1]  # h does not depend on the h before, and f is 1/2
+    assert " 1 step " in repr(flow)
+    assert (
+        repr(flow["l0"]) == "LayerFlow of 9 steps of 2 sequences; states: h, c; gates: i, f, g, o"
+    )
+
+
+def test_without_matplotlib_a_plot_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"plots need the package matplotlib, .* pip install"):
+        of_two_layers().plot()
 
 
 def test_its_figure_shows_norms_gains_and_saturation() -> None:

@@ -18,6 +18,7 @@ from rnnfast.inspection.gradient_plots import figure_of, html_of, table_of
 from rnnfast.inspection.layer_flow import LayerFlow
 from rnnfast.inspection.scaled import Array, Scaled
 from rnnfast.inspection.single_steps import SingleSteps
+from rnnfast.inspection.tables import aligned
 from rnnfast.inspection.walk import Found, Walk
 from rnnfast.layers.axes import time_first
 from rnnfast.layers.learned import parameter_name
@@ -60,10 +61,7 @@ class GradientFlow(Mapping[str, LayerFlow]):
         return figure_of(self)
 
     def __repr__(self) -> str:
-        rows = table_of(self)
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return "\n".join([f"GradientFlow of {self.cell!r}", *lines])
+        return f"GradientFlow of {self.cell!r}\n{aligned(table_of(self))}"
 
     def _repr_html_(self) -> str:
         return html_of(self, self.cell)
@@ -105,7 +103,8 @@ def gradient_flow(
 
     Raises:
         TypeError: `layer` is not a recurrent layer, or an array does not hold real numbers.
-        ValueError: A shape or length is wrong, or the batch has no such sequence.
+        ValueError: A shape or length is wrong, the batch has no such sequence, or an array or an
+            output of the layer is not finite.
         IndexError: An index in x is out of range.
 
     Sources: Hochreiter 1991; Bengio, Simard and Frasconi, "Learning long-term dependencies with
@@ -113,19 +112,35 @@ def gradient_flow(
     training recurrent neural networks", 2013. For saturated gates: Karpathy, Johnson and Fei-Fei,
     "Visualizing and understanding recurrent networks", 2015.
     """
-    checks.of_type("layer", layer, Recurrent)
+    if not isinstance(layer, Recurrent):
+        kind = type(layer)
+        raise TypeError(
+            "layer: expected a recurrent layer of rnnfast, such as an LSTM, got "
+            f"{kind.__module__}.{kind.__qualname__}"
+        )
     call = _checked(layer, x, dy, state, lengths, dstate)
     if sequence is not None:
+        if not len(call.lengths):
+            raise ValueError(f"sequence: expected None for a batch without any, got {sequence}")
         checks.integer("sequence", sequence, 0, len(call.lengths) - 1)
     directions = 2 if layer.bidirectional else 1
     levels = [range(i * directions, (i + 1) * directions) for i in range(layer.num_layers)]
+    names = [
+        f"l{level}" + "_reverse" * k for level in range(layer.num_layers) for k in range(directions)
+    ]
     walks: list[Walk] = []
     inputs = call.x
     for level in levels:
         for k in level:
             steps = SingleSteps(layer, k)
             initial = steps.join(call.state)
-            walks.append(Walk(steps, layer.cell, inputs, initial, call.lengths, k > level.start))
+            walk = Walk(steps, layer.cell, inputs, initial, call.lengths, k > level.start)
+            if not np.isfinite(walk.y).all():
+                raise ValueError(
+                    f"layer: expected finite outputs, got {_first_other(walk.y)} of {names[k]}: a "
+                    "parameter is not finite, or the states grow without bound"
+                )
+            walks.append(walk)
         inputs = np.concatenate([walks[k].y for k in level], axis=-1)
     flows: dict[int, LayerFlow] = {}
     arriving = Scaled.of(call.dy)
@@ -137,8 +152,7 @@ def gradient_flow(
             flows[k] = _flow(found, walks[k].steps, layer, call.lengths)
             below += [] if dx is None else [dx]
         arriving = reduce(Scaled.plus, below) if below else arriving
-    names = {k: f"l{k // directions}" + "_reverse" * (k % directions) for k in sorted(flows)}
-    return GradientFlow({name: flows[k] for k, name in names.items()}, layer.cell)
+    return GradientFlow({name: flows[k] for k, name in enumerate(names)}, layer.cell)
 
 
 class _Arguments(NamedTuple):
@@ -173,12 +187,17 @@ def _checked(
         dy = np.zeros(y_shape)
     dy = checks.real_array("dy", _on_host("dy", dy), _FLOAT64)
     checks.shape("dy", dy, y_shape, "(seq_len, batch, num_directions*hidden_size)")
+    there = np.arange(T)[:, None] < ends
+    _check_finite("x", x[there])
+    _check_finite("dy", dy[there])
 
     def states(name: str, value: StateLike | None, otherwise: Sequence[Array]) -> tuple[Array, ...]:
         values = as_tuple(name, value, len(shapes), layer.cell) or (None,) * len(shapes)
         on_host = [None if v is None else _on_host(name, v) for v in values]
         checked = arguments.checked_states(CPU, name, on_host, _FLOAT64, shapes)
         assert checked is not None
+        for array in (array for array in checked if array is not None):
+            _check_finite(name, array)
         return tuple(o if v is None else v for v, o in zip(checked, otherwise, strict=True))
 
     zeros = [np.zeros(shape) for shape in shapes]
@@ -188,6 +207,16 @@ def _checked(
         for k, zero in enumerate(zeros)
     ]
     return _Arguments(x, dy, states("state", state, start), ends, states("dstate", dstate, zeros))
+
+
+def _check_finite(name: str, array: NDArray[Any]) -> None:
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite numbers, got {_first_other(array)}")
+
+
+def _first_other(array: NDArray[Any]) -> float:
+    """Return the first element that is not finite."""
+    return float(array[~np.isfinite(array)][0])
 
 
 def _on_host(name: str, value: ArrayLike) -> NDArray[Any]:

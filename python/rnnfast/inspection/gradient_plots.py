@@ -12,6 +12,7 @@ import numpy as np
 
 from rnnfast.inspection.layer_flow import LayerFlow
 from rnnfast.inspection.scaled import Array
+from rnnfast.training.figure import check_installed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,10 +38,17 @@ def _row(name: str, layer: LayerFlow) -> tuple[str, ...]:
     return (
         name,
         *sizes,
-        f"{np.median(memory):.0f} steps" if memory.size else "-",
+        _steps(float(np.median(memory))) if memory.size else "-",
         f"{np.median(layer.step_gain):.3f}" if layer.step_gain.size else "-",
         f"{np.mean(shares):.1%}" if shares else "-",
     )
+
+
+def _steps(count: float) -> str:
+    """Return a number of steps in words."""
+    if np.isinf(count):
+        return "beyond the start"
+    return f"{count:.0f} step{'' if round(count) == 1 else 's'}"
 
 
 def _log_mean(log_norms: Array) -> float:
@@ -61,6 +69,7 @@ def _power_of_ten(log_value: float) -> str:
 
 def figure_of(layers: Mapping[str, LayerFlow]) -> Figure:
     """Return a figure with a row of panels for each layer and direction."""
+    check_installed()
     from matplotlib.figure import Figure  # optional
 
     figure = Figure(figsize=(11, 2.6 * len(layers)), layout="constrained")

@@ -46,6 +46,13 @@ class LayerFlow:
     weight_gain: Array
     saturation: Mapping[str, Saturation]
 
+    def __repr__(self) -> str:
+        states, gates = (", ".join(names) or "none" for names in (self.log_norms, self.saturation))
+        return (
+            f"LayerFlow of {len(self.log_total) - 1} steps of {len(self.lengths)} sequences; "
+            f"states: {states}; gates: {gates}"
+        )
+
     @property
     def norms(self) -> dict[str, Array]:
         """The norms themselves, (T + 1, B) for each state; they may be 0 or inf in float64."""

@@ -8,6 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rnnfast.inspection.tables import aligned
+
 Array = NDArray[Any]
 
 
@@ -82,9 +84,7 @@ def _described(array: Array) -> tuple[str, str]:
 
 
 def _text(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-    return "\n".join(lines) or "no values"
+    return aligned(rows) or "no values"
 
 
 def _table(rows: list[tuple[str, ...]], titles: tuple[str, ...]) -> str:
