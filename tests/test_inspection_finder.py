@@ -188,7 +188,8 @@ def test_inspecting_leaves_the_model_as_it_was() -> None:
     ("arguments", "error", "message"),
     [
         ({"model": 3}, TypeError, "model: expected CharLM, got int"),
-        ({"text": 3}, TypeError, "text: expected a text or several, got int"),
+        ({"text": 3}, TypeError, "text: expected str or a list of str, got int"),
+        ({"text": b"ab" * 200}, TypeError, "text: expected str or a list of str, got bytes"),
         ({"text": [TEXT, 3]}, TypeError, "text[1]: expected str, got int"),
         ({"text": "ab"}, TextError, "text: expected at least 100 characters in each part, got 1"),
         (
@@ -203,7 +204,22 @@ def test_inspecting_leaves_the_model_as_it_was() -> None:
         ),
         ({"held_out": 1.5}, ValueError, "held_out: expected a number in [0, 1], got 1.5"),
         ({"probe": 1}, TypeError, "probe: expected True or False, got 1"),
-        ({"annotations": "klingon"}, ValueError, "language: expected python, c, latex, prose"),
+        ({"text": [TEXT, "a€"]}, TextError, "text[1]: character '€' (U+20AC) at position 1 ("),
+        (
+            {"annotations": "inside quotes"},
+            ValueError,
+            "annotations: expected a list of names, or a language (python, c, latex, prose or",
+        ),
+        (
+            {"annotations": "python", "language": "c"},
+            ValueError,
+            "language: expected None, as annotations names a language, 'python', got 'c'",
+        ),
+        (
+            {"annotations": {1: np.ones(4000)}},
+            TypeError,
+            "annotations: each name: expected str, got int",
+        ),
         ({"annotations": ["inside quote"]}, ValueError, "annotations: expected one of "),
         (
             {"annotations": [3]},
@@ -245,9 +261,20 @@ def test_wrong_arguments_are_refused(
         rnnfast.inspect(given.pop("model"), given.pop("text"), given.pop("annotations"), **given)
 
 
+def test_a_model_that_has_diverged_is_refused() -> None:
+    model = small()
+    state = model.state_dict()
+    state["recurrent.weight_hh_l0"][0, 0] = np.nan
+    model.load_state_dict(state)
+    with pytest.raises(ValueError, match=r"model: expected finite values, got nan in l0\[0\] at "):
+        rnnfast.inspect(model, TEXT, ["inside quotes"])
+
+
 def test_units_are_asked_for_by_their_index(found: Inspection) -> None:
     with pytest.raises(IndexError, match="unit: expected an index in \\[0, 512\\), got 512"):
         found.concept_of(512)
+    with pytest.raises(TypeError, match="unit: expected an integer, got str"):
+        found.concept_of("l0[3]")  # type: ignore[arg-type]
     noise = np.random.default_rng(0).random(4000) > 0.5
     nothing = rnnfast.inspect(small(), TEXT, {"noise": noise}, probe=False)
     sure = [nothing.concept_of(unit) for unit in range(5)]

@@ -53,6 +53,18 @@ def test_an_inspection_shows_the_ranking_and_coloured_text() -> None:
     assert '<span style="background:#3f96e81f">&quot; and </span>' in view
 
 
+def test_a_prompt_shows_the_ranking_and_not_the_text() -> None:
+    inspection = made.quoting(TEXT)
+    first, header, *rows = repr(inspection).splitlines()
+    assert first == "Inspection of 8 units, 2 concepts, 38 characters"
+    assert re.split("  +", header) == ["concept", "best unit", "score", "threshold", "p", "next"]
+    assert rows[0].startswith("inside quotes  l0[2]      AUC 1.000  > +0.25    < 0.001  l0[5], ")
+    first, header, *rows = repr(inspection.concepts["inside quotes"]).splitlines()
+    assert first == "Concept 'inside quotes' (yes/no)"
+    assert re.split("  +", rows[0]) == ["2", "AUC 1.000", "> +0.25", "< 0.001"]
+    assert len(rows) == 8
+
+
 def test_a_view_stays_below_200_kb() -> None:
     rng = np.random.default_rng(0)
     characters, units = 30_000, 64

@@ -13,6 +13,7 @@ from rnnfast._engine import checks
 from rnnfast.inspection.annotations import Annotations, annotate
 from rnnfast.inspection.probe import with_probes
 from rnnfast.inspection.reading import (
+    check_finite,
     names_of_units,
     values_of_units,
     weights_from_characters,
@@ -20,7 +21,7 @@ from rnnfast.inspection.reading import (
 )
 from rnnfast.inspection.result import Inspection
 from rnnfast.inspection.scores import score
-from rnnfast.training import CharLM, TextError
+from rnnfast.training import CharLM, TextError, UnknownCharacterError
 
 Chosen = str | Sequence[str | Callable[[str], Any]] | Mapping[str, Any] | None
 _LEAST = 100  # characters of a part of the text
@@ -63,9 +64,10 @@ def inspect(
         The scores, with the activations that they are of.
 
     Raises:
-        ValueError: The cell has no such value. An annotation is unknown, has the wrong shape, or is
-            the same everywhere in one part of the text; those of a language are then left out, with
-            a `UserWarning`.
+        ValueError: The model is one of tokens, or computes values that are not finite, or its cell
+            has no such value. An annotation or a
+            language is unknown. An annotation has the wrong shape, or is the same everywhere in one
+            part of the text; those of a language are then left out, with a `UserWarning`.
         TypeError: An argument is of the wrong type.
         rnnfast.training.TextError: The text is too short, or has a character that is not in the
             vocabulary.
@@ -76,8 +78,8 @@ def inspect(
         raise ValueError("model: expected one of characters or bytes, got one of tokens")
     checks.boolean("probe", probe)
     share = checks.number("held_out", held_out, 0, 1)
-    if not isinstance(text, (str, Sequence)):
-        raise TypeError(f"text: expected a text or several, got {type(text).__name__}")
+    if not isinstance(text, (str, Sequence)) or isinstance(text, (bytes, bytearray)):
+        raise TypeError(f"text: expected str or a list of str, got {type(text).__name__}")
     texts = [text] if isinstance(text, str) else list(text)
     for i, part in enumerate(texts):
         checks.of_type(f"text[{i}]", part, str)
@@ -89,23 +91,54 @@ def inspect(
             f"{len(whole) - bound} in the held-out part"
         )
     if isinstance(annotations, str):
-        annotations, language = None, annotations
+        language, annotations = _language(annotations, language), None
+    _check_known(model, texts)
     found = _annotations(texts, annotations, language)
     varying = _varying(found, bound, strict=annotations is not None)
-    activations = values_of_units(model, whole, value)
+    activations, units = values_of_units(model, whole, value), names_of_units(model)
+    check_finite("model", activations, units)
     concepts = score(activations, varying, bound)
     if probe:
         concepts = with_probes(activations, concepts, bound)
     return Inspection(
         text=whole,
         activations=activations,
-        units=names_of_units(model),
+        units=units,
         held_out=bound,
         concepts=concepts,
         vocabulary=tuple(model.vocabulary.characters),
         input_weights=weights_from_characters(model),
         output_weights=weights_to_characters(model),
     )
+
+
+def _language(annotations: str, language: str | None) -> str:
+    """Return the language that `annotations` names."""
+    if language is not None:
+        raise ValueError(
+            f"language: expected None, as annotations names a language, {annotations!r}, got "
+            f"{language!r}"
+        )
+    try:
+        annotate("", annotations)
+    except ValueError:
+        raise ValueError(
+            "annotations: expected a list of names, or a language (python, c, latex, prose or "
+            f"another that pygments knows), got {annotations!r}"
+        ) from None
+    return annotations
+
+
+def _check_known(model: CharLM, texts: Sequence[str]) -> None:
+    """Check that all characters are in the vocabulary, and name the text of one that is not."""
+    i = 0
+    try:
+        for i, part in enumerate(texts):  # noqa: B007
+            model.vocabulary.encode(part)
+    except UnknownCharacterError as error:
+        name = "text" if len(texts) == 1 else f"text[{i}]"
+        where = str(error).removeprefix("text: ")
+        raise UnknownCharacterError(f"{name}: {where}") from None
 
 
 def _annotations(texts: list[str], chosen: Chosen, language: str | None) -> Annotations:
@@ -134,6 +167,8 @@ def _sorted_out(chosen: Chosen) -> tuple[list[str] | None, dict[str, Any]]:
         return None, {}
     if isinstance(chosen, Mapping):
         names, given = [], dict(chosen)
+        for name in given:
+            checks.of_type("annotations: each name", name, str)
     elif isinstance(chosen, Sequence) and all(isinstance(a, str) or callable(a) for a in chosen):
         names = [annotation for annotation in chosen if isinstance(annotation, str)]
         functions = [annotation for annotation in chosen if not isinstance(annotation, str)]

@@ -1,4 +1,4 @@
-"""Static views of an inspection for notebooks: tables and coloured text, without any script."""
+"""Static views of an inspection for prompts and notebooks: tables, and text in colours."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rnnfast.inspection.tables import aligned
 
 if TYPE_CHECKING:
     from rnnfast.inspection.result import Concept, Inspection
@@ -25,6 +27,8 @@ _TEXT = (
 )
 _TITLE = "margin:12px 0 2px"
 _CELL = "text-align:left;padding:2px 10px"
+_UNIT = ("unit", "score", "threshold", "p")
+_RANKING = ("concept", "best unit", "score", "threshold", "p", "next")
 
 
 def inspection_html(inspection: Inspection) -> str:
@@ -32,9 +36,24 @@ def inspection_html(inspection: Inspection) -> str:
 
     The pieces are of held-out text, where the concept varies most.
     """
+    shown, heading, rows = _ranked(inspection)
+    length = min(_PIECE, _CHARACTERS // max(1, len(shown)))
+    return (
+        f"<div><p>{heading}</p>{_table(_RANKING, rows)}"
+        f"{''.join(_piece(inspection, c, length) for c in shown)}</div>"
+    )
+
+
+def inspection_text(inspection: Inspection) -> str:
+    """Return the ranking of the concepts as plain text."""
+    _, heading, rows = _ranked(inspection)
+    return f"Inspection of {heading}\n{aligned([_RANKING, *rows])}"
+
+
+def _ranked(inspection: Inspection) -> tuple[list[Concept], str, Sequence[tuple[str, ...]]]:
+    """Return the concepts to show, a heading, and the rows of their ranking."""
     concepts = sorted(inspection.concepts.values(), key=lambda one: -one.best_strength)
     shown = concepts[:_CONCEPTS]
-    length = min(_PIECE, _CHARACTERS // max(1, len(shown)))
     rows = [
         (
             one.name,
@@ -48,22 +67,29 @@ def inspection_html(inspection: Inspection) -> str:
     )
     if len(shown) < len(concepts):
         heading += f"; the {len(shown)} that units tell best:"
-    table = _table(("concept", "best unit", "score", "threshold", "p", "next"), rows)
-    return (
-        f"<div><p>{heading}</p>{table}{''.join(_piece(inspection, c, length) for c in shown)}</div>"
-    )
+    return shown, heading, rows
 
 
 def concept_html(concept: Concept) -> str:
     """Return the best units of a concept and what its probes reach."""
-    rows = [_scores(concept, u, str(u)) for u in concept.ranking[: 2 * _UNITS]]
+    rows = _best(concept)
     probes = ""
     if concept.probe:
         pairs = zip(concept.probe.units, concept.probe.scores, strict=True)
         reached = ", ".join(f"{len(units)}: {score:.3f}" for units, score in pairs)
         probes = f"<p>score by the number of units of a linear probe: {reached}</p>"
     heading = f"<p><b>{_escape(concept.name)}</b> ({concept.kind})</p>"
-    return f"<div>{heading}{_table(('unit', 'score', 'threshold', 'p'), rows)}{probes}</div>"
+    return f"<div>{heading}{_table(_UNIT, rows)}{probes}</div>"
+
+
+def concept_text(concept: Concept) -> str:
+    """Return the best units of a concept as plain text."""
+    return f"Concept {concept.name!r} ({concept.kind})\n{aligned([_UNIT, *_best(concept)])}"
+
+
+def _best(concept: Concept) -> list[tuple[str, ...]]:
+    """Return the rows of a concept's best units."""
+    return [_scores(concept, unit, str(unit)) for unit in concept.ranking[: 2 * _UNITS]]
 
 
 def _scores(concept: Concept, unit: int, name: str) -> tuple[str, str, str, str]:

@@ -5,6 +5,7 @@ U units are those of all recurrent layers, the first layer first; V is the size 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,27 @@ def values_of_units(model: CharLM, text: str, value: str | None = None) -> Array
 def _last_bytes(text: str) -> NDArray[np.int64]:
     """Return the place of the last byte of each character."""
     return np.cumsum([len(c.encode("utf-8", "surrogateescape")) for c in text]) - 1
+
+
+def check_finite(name: str, values: Array, units: Sequence[str], start: int = 0) -> None:
+    """Check that all values (N, U) of units are finite.
+
+    Args:
+        name: What the error names.
+        values: The values.
+        units: The names of the units.
+        start: The place of the first character.
+
+    Raises:
+        ValueError: A value is not finite.
+    """
+    bad = ~np.isfinite(values)
+    if bad.any():
+        n, u = np.argwhere(bad)[0]
+        raise ValueError(
+            f"{name}: expected finite values, got {values[n, u]} in {units[u]} "
+            f"at character {start + n}"
+        )
 
 
 def weights_from_characters(model: CharLM) -> dict[str, Array]:

@@ -12,12 +12,11 @@ import re
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from rnnfast import _files
 from rnnfast._engine import checks
 from rnnfast._files import AnyPath
 from rnnfast.inspection import packing
+from rnnfast.inspection.reading import check_finite
 
 if TYPE_CHECKING:
     from rnnfast.inspection.result import Inspection
@@ -43,7 +42,7 @@ def write_report(
         start = max(0, min(inspection.held_out, total - length))
     start = checks.integer("start", start, 0, total - 1)
     stop = min(total, start + length)
-    _check_finite(inspection, start, stop)
+    check_finite("activations", inspection.activations[start:stop], inspection.units, start)
     _files.replace(path, report_html(inspection, start, stop).encode())
 
 
@@ -67,17 +66,6 @@ def report_html(inspection: Inspection, start: int, stop: int) -> str:
     page = parts.pop("page")
     parts |= {"facts": facts, "values": packing.in_base64(values)}
     return re.sub("@@([a-z]+)@@", lambda mark: parts[mark[1]], page)
-
-
-def _check_finite(inspection: Inspection, start: int, stop: int) -> None:
-    values = inspection.activations[start:stop]
-    bad = np.argwhere(~np.isfinite(values))
-    if bad.size:
-        n, u = bad[0]
-        raise ValueError(
-            f"activations: expected finite values, got {values[n, u]} in {inspection.units[u]} "
-            f"at character {start + n}"
-        )
 
 
 def _page_parts() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,11 @@ class Concept:
         best = self.ranking[0]
         return float(np.nan_to_num(self.strength[best])) if self.p_value[best] <= _SURE else 0.0
 
+    def __repr__(self) -> str:
+        from rnnfast.inspection import notebook
+
+        return notebook.concept_text(self)
+
     def _repr_html_(self) -> str:
         """Return a table of the best units, for notebooks."""
         from rnnfast.inspection import notebook
@@ -96,7 +102,7 @@ class Inspection:
     Attributes:
         text: The text.
         activations: The value of each unit after it read each character, float32 (N, U): tanh(c)
-            if the cell has a second state c, else h.
+            if the cell has a second state c, else h; or the value that was asked for.
         units: The names of the units: "l0[17]" is unit 17 of layer 0.
         held_out: Where the held-out text starts: thresholds and signs were chosen on
             `text[:held_out]`, scores are of `text[held_out:]`.
@@ -130,7 +136,10 @@ class Inspection:
 
         Raises:
             IndexError: There is no such unit.
+            TypeError: `unit` is no integer.
         """
+        if not isinstance(unit, Integral):
+            raise TypeError(f"unit: expected an integer, got {type(unit).__name__}")
         if not 0 <= unit < len(self.units):
             raise IndexError(f"unit: expected an index in [0, {len(self.units)}), got {unit}")
         sure = [c for c in self.concepts.values() if c.p_value[unit] <= _SURE]
@@ -160,6 +169,11 @@ class Inspection:
         from rnnfast.inspection import report
 
         report.write_report(self, path, start=start, length=length)
+
+    def __repr__(self) -> str:
+        from rnnfast.inspection import notebook
+
+        return notebook.inspection_text(self)
 
     def _repr_html_(self) -> str:
         """Return a table of the concepts and pieces of coloured text, for notebooks."""
