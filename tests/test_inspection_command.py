@@ -132,6 +132,6 @@ def test_what_cannot_be_inspected_is_refused(
     missing = refused(rnnfast_(capsys, "inspect", planted, "quotes.txt"))
     assert missing.startswith("probe: needs the package scikit-learn, which is not installed")
     monkeypatch.setitem(sys.modules, "pygments.lexers", None)
-    python = ("quotes.txt", "--language", "python")
+    python = ("quotes.txt", "--language", "python", "--no-probe")
     missing = refused(rnnfast_(capsys, "inspect", planted, *python))
     assert missing.startswith("language: 'python' needs the package pygments, which is not")

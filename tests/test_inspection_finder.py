@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -259,6 +260,13 @@ def test_wrong_arguments_are_refused(
     given = {"model": small(), "text": TEXT, "annotations": None, "probe": False} | arguments
     with pytest.raises(error, match=re.escape(message)):
         rnnfast.inspect(given.pop("model"), given.pop("text"), given.pop("annotations"), **given)
+
+
+def test_a_missing_package_is_said_before_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    monkeypatch.setattr("rnnfast.inspection.finder.score", None)
+    with pytest.raises(ImportError, match="probe: needs the package scikit-learn, which is not"):
+        rnnfast.inspect(small(), TEXT, ["inside quotes"])
 
 
 def test_a_model_that_has_diverged_is_refused() -> None:

@@ -244,7 +244,7 @@ def test_runs_are_drawn_as_pictures(capsys: Capture) -> None:
         ("one.csv empty.csv", "empty.csv: expected a run with measurements, got one that has none"),
         ("one.csv --x epochs", "x: expected one of steps, seconds, items, got 'epochs'"),
         ("one.csv --smoothing 1", "smoothing: expected a number in [0, 1), got 1"),
-        ("one.csv --label a --label b", "label: expected one for each of the 1 runs, got 2"),
+        ("one.csv --label a --label b", "label: expected one for each RUN, 1 in all, got 2"),
         ("one.csv one.csv", "runs: expected different names, got one.csv, one.csv"),
         ("one.csv -o a.jpg", "output: expected a name that ends in .png, .svg, .pdf, got a.jpg"),
         ("one.csv -o gone/a.png", "gone/a.png: cannot be written: "),

@@ -93,7 +93,7 @@ def _names(runs: list[Path], labels: list[str]) -> list[str]:
     """Return the names of the runs in the legend."""
     if labels and len(labels) != len(runs):
         raise CommandError(
-            f"label: expected one for each of the {len(runs)} runs, got {len(labels)}"
+            f"label: expected one for each RUN, {len(runs)} in all, got {len(labels)}"
         )
     names = labels or [path.stem for path in runs]
     if not labels and len(set(names)) < len(names):

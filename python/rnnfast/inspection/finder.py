@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rnnfast._engine import checks
 from rnnfast.inspection.annotations import Annotations, annotate
-from rnnfast.inspection.probe import with_probes
+from rnnfast.inspection.probe import check_installed, with_probes
 from rnnfast.inspection.reading import (
     check_finite,
     names_of_units,
@@ -76,7 +76,8 @@ def inspect(
     checks.of_type("model", model, CharLM)
     if model.vocabulary.unit == "token":
         raise ValueError("model: expected one of characters or bytes, got one of tokens")
-    checks.boolean("probe", probe)
+    if checks.boolean("probe", probe):
+        check_installed()  # rather than after minutes of scoring
     share = checks.number("held_out", held_out, 0, 1)
     if not isinstance(text, (str, Sequence)) or isinstance(text, (bytes, bytearray)):
         raise TypeError(f"text: expected str or a list of str, got {type(text).__name__}")

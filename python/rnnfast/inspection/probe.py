@@ -31,9 +31,6 @@ def with_probes(
         activations: (N, U) the units' values.
         concepts: The concepts by name.
         held_out: Where the part that scores are of begins; probes learn from what is before it.
-
-    Raises:
-        ImportError: scikit-learn is not installed.
     """
     train, test = activations[:held_out], activations[held_out:]
     low, high = train.min(0), train.max(0)
@@ -67,15 +64,21 @@ def with_probes(
     return result
 
 
-def _path(gram: Array, products: Array) -> NDArray[np.intp]:
-    """Return the first units that the lasso takes up, at most max(_SIZES)."""
+def check_installed() -> None:
+    """Raise an ImportError that says what to install if scikit-learn is missing."""
     try:
-        from sklearn.linear_model import lars_path_gram
+        import sklearn.linear_model  # noqa: F401
     except ImportError as error:
         raise ImportError(
             "probe: needs the package scikit-learn, which is not installed: "
             "pip install scikit-learn, or do without probes"
         ) from error
+
+
+def _path(gram: Array, products: Array) -> NDArray[np.intp]:
+    """Return the first units that the lasso takes up, at most max(_SIZES)."""
+    from sklearn.linear_model import lars_path_gram
+
     _, _, path = lars_path_gram(
         products, gram, n_samples=1, method="lasso", max_iter=2 * max(_SIZES)
     )
