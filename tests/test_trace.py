@@ -292,6 +292,7 @@ def test_errors() -> None:
     refused(ValueError, r"units: expected a list of numbers", units=[[1]])
     refused(TypeError, r"units: expected an array of integers", units=[0.5])
     refused(ValueError, r"x: expected shape \(T, B, I\)", layer, x[0, 0])
+    refused(TypeError, r"x: expected numbers, got text; .* model.voc", layer, "a text")
     refused(ValueError, r"input_size = 3", layer, x[..., :2])
     refused(TypeError, r"state: expected a tuple of 2 arrays", layer, x, x[0])
     refused(ValueError, r"state: expected shape .* = \(2, 2, 4\)", layer, x, (x[:2, :, :2], None))

@@ -128,6 +128,11 @@ def _trace_layer(
     """Trace a call of a layer, whose input may be that of an embedding before it."""
     x = backends.given("x", x)
     x = x if backends.of(x) is backends.CPU else backends.to_host(x)
+    if getattr(x.dtype, "kind", "") in "US":
+        raise TypeError(
+            "x: expected numbers, got text; the indices that a language model reads are "
+            "model.vocabulary.encode(text)[:, None]"
+        )
     if x.ndim < 2:
         raise ValueError(f"x: expected shape (T, B, I), or indices (T, B), got {x.shape}")
     x = x.swapaxes(0, 1) if layer.batch_first else x
