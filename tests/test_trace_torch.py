@@ -149,6 +149,17 @@ def test_other_dtypes(dtype: str) -> None:
     np.testing.assert_allclose(got["h"], y.double(), atol=1e-12 if dtype == "float64" else 0.03)
 
 
+def test_a_compiled_model() -> None:
+    layer, x = torch.nn.GRU(3, 4), torch.randn(5, 2, 3)
+    with torch.no_grad():
+        compiled = torch.compile(layer, backend="eager")
+        states = rnnfast.trace(compiled, x)
+    assert list(states) == ["_orig_mod.l0"]
+    expected = rnnfast.trace(layer, x)["l0"]
+    for name, values in states["_orig_mod.l0"].items():
+        np.testing.assert_array_equal(values, expected[name])
+
+
 def test_errors() -> None:
     x = torch.randn(5, 2, 3)
     with pytest.raises(ValueError, match="model: expected one with LSTM, GRU or RNN layers"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -46,7 +47,9 @@ def trace_model(
     with Store(to) as store, _evaluating(model), torch.no_grad(), ExitStack() as hooks:
         tracer = Tracer(networks, selection, store)
         for path, layer in layers.items():
-            hook = partial(_trace_call, tracer, prefixes[path])
+            hook: Any = partial(_trace_call, tracer, prefixes[path])
+            if "torch._dynamo" in sys.modules:  # the model may be compiled, which a trace is not
+                hook = torch.compiler.disable(hook)
             handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
             hooks.callback(handle.remove)
         model(*inputs)
