@@ -1,0 +1,122 @@
+"""What the examples share: options, digits that stand still or move, and how a run ends."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The options of a run, and when it started.
+
+    Attributes:
+        name: Name of the example, which is that of its folder.
+        quick: Whether to train for seconds instead of minutes.
+        seed: Seed of the data and of the initial weights.
+        output: Folder for the picture and the result.
+        started: Time at the start, in seconds.
+    """
+
+    name: str
+    quick: bool
+    seed: int
+    output: Path
+    started: float = field(default_factory=time.perf_counter)
+
+    def save(self, picture: Figure) -> None:
+        """Write the picture to NAME.png in the output folder."""
+        picture.savefig(self.output / f"{self.name}.png", dpi=72, bbox_inches="tight")
+
+    def finish(self, figure: str, value: float, baseline: float) -> None:
+        """Write result.json and print the last line.
+
+        Args:
+            figure: What was measured, on data that the training has not seen.
+            value: Its value for the network.
+            baseline: Its value for the baseline.
+        """
+        result = {
+            "name": self.name,
+            "figure": figure,
+            "value": round(value, 4),
+            "baseline": round(baseline, 4),
+            "seconds": round(time.perf_counter() - self.started, 1),
+            "seed": self.seed,
+        }
+        (self.output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+        print(
+            f"{self.name}: {figure} {value:.4f}, baseline {baseline:.4f},",
+            f"seed {self.seed}, {result['seconds']} s",
+        )
+
+
+def read_options(program: str, description: str) -> Run:
+    """Read the options of an example from the command line.
+
+    Args:
+        program: The package of the example, such as "examples.action".
+        description: Its docstring, of which the first line is shown.
+    """
+    name = program.rpartition(".")[2]
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {program}", description=description.splitlines()[0]
+    )
+    parser.add_argument("--quick", action="store_true", help="train for seconds, not minutes")
+    parser.add_argument("--seed", type=int, default=0, help="of the data and the weights")
+    parser.add_argument("--output", type=Path, help="folder of the results (runs/NAME)")
+    options = parser.parse_args()
+    output = options.output or Path("runs") / name
+    output.mkdir(parents=True, exist_ok=True)
+    return Run(name, options.quick, options.seed, output)
+
+
+def digits(seed: int) -> tuple[Floats, Floats, Integers, Integers]:
+    """Return handwritten digits for training and for the test, and their classes.
+
+    The images are those of scikit-learn, of (8, 8) pixels from 0 to 1: three quarters of the 1797
+    digits are for training, and no image is in both parts.
+    """
+    images, classes = load_digits(return_X_y=True)
+    images = (images.reshape(-1, 8, 8) / 16).astype(np.float32)
+    train, test, train_classes, test_classes = train_test_split(
+        images, classes, random_state=seed, stratify=classes
+    )
+    return train, test, train_classes, test_classes
+
+
+def moving_digits(images: Floats, places: Integers, size: int) -> Floats:
+    """Draw the frames of digits that move.
+
+    What leaves a frame at one edge comes back at the opposite edge, so no single frame tells where
+    a digit goes.
+
+    Args:
+        images: The digit of each video, (B, 8, 8).
+        places: Row and column of its upper left corner in each frame, (T, B, 2).
+        size: Height and width of a frame.
+
+    Returns:
+        The frames, (T, B, size, size).
+    """
+    steps, videos, _ = places.shape
+    frames = np.zeros((steps, videos, size, size), np.float32)
+    offsets = np.arange(8)
+    rows = (places[..., 0, None] + offsets) % size
+    columns = (places[..., 1, None] + offsets) % size
+    t, b = np.ogrid[:steps, :videos]
+    index = (t[..., None, None], b[..., None, None], rows[..., :, None], columns[..., None, :])
+    frames[index] = images
+    return frames
