@@ -104,7 +104,7 @@ def moving_digits(images: Floats, places: Integers, size: int) -> Floats:
     a digit goes.
 
     Args:
-        images: The digit of each video, (B, 8, 8).
+        images: The digit of each video, (B, 8, 8), or of each frame, (T, B, 8, 8).
         places: Row and column of its upper left corner in each frame, (T, B, 2).
         size: Height and width of a frame.
 
