@@ -76,7 +76,7 @@ class Tagger(rnnfast.Module):
         super().__init__()
         self.word = rnnfast.Embedding(len(vocabulary.words) + 1, WORD, seed=seed)
         self.ending = rnnfast.Embedding(len(vocabulary.endings) + 1, ENDING, seed=seed + 1)
-        self.dropout = rnnfast.Dropout(0.3)
+        self.dropout = rnnfast.Dropout(0.3, seed=seed)
         self.lstm = rnnfast.LSTM(WORD + ENDING, HIDDEN, bidirectional=True, seed=seed + 2)
         self.readout = rnnfast.Linear(2 * HIDDEN, len(vocabulary.tags), seed=seed + 3)
 
