@@ -113,6 +113,26 @@ def test_the_first_row_has_the_random_numbers_of_the_seed() -> None:
     assert (one != other).any()
 
 
+def test_a_row_has_the_numbers_of_its_own_generator_until_it_ends() -> None:
+    weights = np.array([0.01, 0.99])
+    root = np.random.SeedSequence(2)
+    rows = sample(constant(np.log(weights)), [1] * 9, length=300, stop=0, seed=2)
+    for row, own in zip(rows, (root, *root.spawn(8)), strict=True):
+        expected = np.cumsum(weights).searchsorted(np.random.default_rng(own).random(300))
+        ended = np.flatnonzero(expected == 0)
+        np.testing.assert_array_equal(row, expected[: ended[0] + 1] if len(ended) else expected)
+    lengths = sorted(len(row) for row in rows)
+    assert len(set(lengths)) > 3
+    assert lengths[0] < 100 < 200 < lengths[-1]
+
+
+def test_a_step_s_logits_stay_as_they_are() -> None:
+    logits = np.log(np.stack([P, P[::-1]]))
+    given = logits.copy()
+    sample(lambda _tokens, state: (logits, state), [0, 0], length=5, seed=0)
+    np.testing.assert_array_equal(logits, given)
+
+
 def test_rows_that_have_ended_are_left_out_of_later_steps() -> None:
     sizes = []
 

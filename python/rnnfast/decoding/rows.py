@@ -76,18 +76,23 @@ class OpenRows:
             )
         largest = np.maximum.reduce(logits, axis=1, keepdims=True)
         finite = np.isfinite(largest)
-        if not np.logical_and.reduce(finite, axis=None):
+        if np.count_nonzero(finite) != self._count:  # faster than all()
             raise ValueError(
                 "step: the model's logits are not finite: the largest of a row is "
                 f"{largest[~finite][0]}"
             )
-        logits -= largest
+        logits -= broadcastable(largest)
         return logits
 
     def keep(self, rows: IntArray) -> None:
         """Continue with the sequences that `rows` (M,) names, in its order; a name may repeat."""
         self._state = gathered(self._state, self._axes, rows, self._count)
         self._count = len(rows)
+
+
+def broadcastable(column: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a number for each row, (N, 1), in the shape that NumPy broadcasts fastest."""
+    return column.reshape(()) if len(column) == 1 else column
 
 
 def gathered(state: Any, axes: Axes, rows: IntArray, count: int, name: str = "state") -> Any:
@@ -153,6 +158,9 @@ def _is_of_torch(value: Any) -> bool:
 
 
 def _on_host(logits: Any) -> NDArray[np.float64]:
+    """Return a copy in float64."""
+    if type(logits) is np.ndarray:  # a shortcut that matters to small models
+        return logits.astype(np.float64)
     if _is_of_torch(logits):
         logits = logits.detach().double().cpu().numpy()
     return backends.to_host(backends.given("step", logits)).astype(np.float64, copy=False)

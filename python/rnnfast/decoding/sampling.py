@@ -12,8 +12,34 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnnfast._engine import checks, seeds
 from rnnfast._engine.checks import IntArray
-from rnnfast.decoding.rows import Axes, OpenRows, Step
+from rnnfast.decoding.rows import Axes, OpenRows, Step, broadcastable
 from rnnfast.decoding.stop import Stop, ends, stop_tokens
+
+_DRAWN_AHEAD = 64  # a call for many numbers takes little longer than for one
+
+
+class Uniforms:
+    """Random numbers in [0, 1) for sequences, of which each has its own generator."""
+
+    def __init__(self, generators: Sequence[np.random.Generator]) -> None:
+        self._generators = list(generators)
+        self._block = np.empty((0, len(self._generators), 1))
+        self._used = 0
+
+    def draw(self) -> NDArray[np.float64]:
+        """Return the next number of each of the N sequences, (N, 1)."""
+        if self._used == len(self._block):
+            drawn = [generator.random(_DRAWN_AHEAD) for generator in self._generators]
+            self._block = np.stack(drawn, axis=1)[..., None]
+            self._used = 0
+        numbers: NDArray[np.float64] = self._block[self._used]
+        self._used += 1
+        return numbers
+
+    def keep(self, rows: IntArray) -> None:
+        """Continue with the sequences that `rows` (M,) names."""
+        self._generators = [self._generators[i] for i in rows]
+        self._block = self._block[:, rows]
 
 
 class Sampler:
@@ -24,14 +50,12 @@ class Sampler:
         self._top_k = checks.count("top_k", top_k)
         self._top_p = checks.number("top_p", top_p, 0, 1)
 
-    def draw(
-        self, logits: NDArray[np.float64], generators: Sequence[np.random.Generator]
-    ) -> IntArray:
+    def draw(self, logits: NDArray[np.float64], uniforms: Uniforms) -> IntArray:
         """Draw a token for each sequence.
 
         Args:
             logits: (N, V), the largest of each row 0; they are overwritten.
-            generators: The random numbers of each sequence, of which one is used unless the
+            uniforms: The random numbers, of which one of each sequence is used unless the
                 temperature is 0.
         """
         if self._temperature == 0:
@@ -40,13 +64,14 @@ class Sampler:
         limited = self._top_k or self._top_p < 1
         order = np.argsort(-logits, axis=1, kind="stable") if limited else None
         weights = logits
-        weights /= max(self._temperature, 1e-300)  # less has no effect but overflow
+        if self._temperature != 1:
+            weights /= max(self._temperature, 1e-300)  # less has no effect but overflow
         np.exp(weights, out=weights)
         if order is not None:
             self._cut(weights, order)
         np.add.accumulate(weights, axis=1, out=weights)
-        drawn = np.array([generator.random() for generator in generators]) * weights[:, -1]
-        tokens: IntArray = (weights > drawn[:, None]).argmax(axis=1)
+        drawn = broadcastable(uniforms.draw() * weights[:, -1:])
+        tokens: IntArray = (weights > drawn).argmax(axis=1)
         return tokens
 
     def _cut(self, weights: NDArray[np.float64], order: IntArray) -> None:
@@ -115,7 +140,7 @@ def generate(
     return _generated(
         rows,
         Sampler(temperature, top_k, top_p),
-        generators(seed, len(rows.start)),
+        uniforms(seed, len(rows.start)),
         None if length is None else checks.count("length", length),
         stop_tokens(stop),
     )
@@ -160,23 +185,23 @@ def sample(
     return [np.array(tokens, np.int64) for tokens in written]
 
 
-def generators(seed: int | None, count: int) -> list[np.random.Generator]:
-    """Return a generator of random numbers for each of `count` sequences, as `generate` says."""
+def uniforms(seed: int | None, count: int) -> Uniforms:
+    """Return the random numbers of `count` sequences, as `generate` says."""
     root = np.random.SeedSequence(seeds.chosen(seed))
-    return [np.random.default_rng(s) for s in (root, *root.spawn(count - 1))]
+    return Uniforms([np.random.default_rng(s) for s in (root, *root.spawn(count - 1))])
 
 
 def _generated(
     rows: OpenRows,
     sampler: Sampler,
-    generators: list[np.random.Generator],
+    uniforms: Uniforms,
     length: int | None,
     stop: IntArray,
 ) -> Iterator[tuple[IntArray, IntArray]]:
     tokens, numbers = rows.start, np.arange(len(rows.start))
     tail = np.empty((len(tokens), 0), np.int64)
     for _ in repeat(None) if length is None else repeat(None, length):
-        tokens = sampler.draw(rows.logits(tokens), generators)
+        tokens = sampler.draw(rows.logits(tokens), uniforms)
         yield numbers, tokens
         if not stop.size:
             continue
@@ -187,4 +212,4 @@ def _generated(
         if left.size < numbers.size:
             rows.keep(left)
             tokens, numbers, tail = tokens[left], numbers[left], tail[left]
-            generators = [generators[i] for i in left]
+            uniforms.keep(left)

@@ -10,13 +10,12 @@ import math
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from rnnfast._engine import checks
 from rnnfast._engine.checks import IntArray
 from rnnfast.decoding.rows import Axes, OpenRows, Step
-from rnnfast.decoding.sampling import Sampler, generators
+from rnnfast.decoding.sampling import Sampler, uniforms
 
 
 def scheduled_sampling(
@@ -58,12 +57,12 @@ def scheduled_sampling(
     if mixed.ndim != 2 or not mixed.size:
         raise ValueError(f"inputs: expected shape (seq_len, batch), got {mixed.shape}")
     rows, sampler = OpenRows(step, mixed[0].copy(), state, axes), Sampler()
-    own = generators(seed, mixed.shape[1])
+    own = uniforms(seed, mixed.shape[1])
     if probability == 1:
         return mixed
     for before, tokens in pairwise(mixed):
         drawn = sampler.draw(rows.logits(before.copy()), own)
-        replaced = np.array([one.random() for one in own]) >= probability
+        replaced = own.draw()[:, 0] >= probability
         tokens[replaced] = drawn[replaced]
     return mixed
 

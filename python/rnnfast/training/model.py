@@ -260,7 +260,7 @@ class CharLM(Module):
             stop=self.vocabulary.encode(stop),
             seed=seed,
         )
-        return self.vocabulary.spell(int(tokens[0]) for _, tokens in steps)
+        return self.vocabulary.spell(tokens.item() for _, tokens in steps)
 
     def primed(self, prime: str = "", batch: int = 1) -> tuple[Stream[tuple[State]], IntArray]:
         """Return what the functions of `rnnfast.decoding` need to continue a text.
