@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +14,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import rnnfast.torch as fast  # noqa: E402
 from rnnfast.torch import ops  # noqa: E402
-from rnnfast.torch.network import Options  # noqa: E402
+from rnnfast.torch.network import Options, constant_in_graphs  # noqa: E402
 from torch_cases import CELLS, assert_near, flat, gradients  # noqa: E402
 
 I, H = 5, 8
@@ -74,6 +77,39 @@ def test_packed_sequences_stay_outside_of_graphs() -> None:
             assert torch.equal(one, other)
         for one, other in zip(gradients(got, wanted), gradients(expected, wanted), strict=True):
             assert torch.equal(one, other)
+
+
+def test_dynamo_is_imported_only_to_compile() -> None:
+    """Its import takes longer than all others of the package."""
+    script = """
+        import sys
+        import torch
+
+        assert "torch._dynamo" not in sys.modules, "torch imports it"
+        import rnnfast.torch as fast
+
+        assert "torch._dynamo" not in sys.modules, "the import of rnnfast.torch"
+        layer, cell, x = fast.LSTM(5, 8), fast.GRUCell(5, 8), torch.ones(3, 2, 5)
+        y, _ = layer(x)
+        (y.sum() + cell(x[0]).sum()).backward()
+        pack = torch.nn.utils.rnn.pack_sequence([x[:, 0], x[:2, 1]])
+        packed, _ = layer(pack)
+        assert "torch._dynamo" not in sys.modules, "eager calls"
+
+        compiled, _ = torch.compile(layer, backend="aot_eager")(pack)
+        assert torch.equal(compiled.data, packed.data)
+        assert torch.equal(layer(pack)[0].data, packed.data)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=120)
+
+
+def test_constants_are_marked_as_torch_marks_them() -> None:
+    def function() -> int:
+        return 0
+
+    marked = dict(vars(constant_in_graphs(function)))
+    vars(function).clear()
+    assert marked == vars(torch.compiler.assume_constant_result(function)) != {}
 
 
 @pytest.mark.parametrize("layer_type", ["LSTM", "GRU", "RNN"])

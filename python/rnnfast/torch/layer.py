@@ -6,7 +6,6 @@ bidirectional).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -17,7 +16,7 @@ from rnnfast._engine import checks, noise
 from rnnfast.layers.learned import parameter_name
 from rnnfast.torch import ops, paths
 from rnnfast.torch.forms import Packed, Padded
-from rnnfast.torch.network import Network, Options, states_of
+from rnnfast.torch.network import Network, Options, may_compile, states_of
 from rnnfast.torch.prepacked import Prepacked
 
 Sequence: TypeAlias = "Tensor | PackedSequence"
@@ -93,7 +92,7 @@ class Layer(torch.nn.RNNBase):
             TypeError: `reset` holds other values than booleans and integers.
         """
         if isinstance(input, PackedSequence):
-            return _outside_graphs(self, input, hx, return_all_states, reset)
+            return _forward_packed(self, input, hx, return_all_states, reset)
         form = Padded(input.dim() == 3, self.batch_first)
         return self._forward(form, input, hx, return_all_states, reset)
 
@@ -340,8 +339,8 @@ def _tensor_of(x: Sequence) -> Tensor:
 
 
 def _forward_packed(layer: Layer, x: PackedSequence, *others: Any) -> Any:
-    return layer._forward(Packed(x), x, *others)
+    if not may_compile():
+        return layer._forward(Packed(x), x, *others)
+    from rnnfast.torch.uncompiled import forward_packed
 
-
-# Shapes depend on the values in `batch_sizes`, which `torch.compile` does not know.
-_outside_graphs: Callable[..., Any] = torch.compiler.disable(_forward_packed)
+    return forward_packed(layer, x, *others)

@@ -5,10 +5,10 @@ Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_dire
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack
 
@@ -16,16 +16,33 @@ from rnnfast import _core
 from rnnfast._engine import known
 from rnnfast._engine.checks import RealArray
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
 _kept: dict[str, tuple[int, bool]] = {}  # by cell: number of states, whether it has weight_channel
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def constant_in_graphs(function: _Function) -> _Function:
+    """Do what `torch.compiler.assume_constant_result` does, which would import `torch._dynamo`.
+
+    That import takes longer than all others of the package, and only `torch.compile` needs it.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@constant_in_graphs
+def may_compile() -> bool:
+    """Return whether a call may be part of a compiled model, as `torch._dynamo` is imported."""
+    return "torch._dynamo" in sys.modules
+
+
+@constant_in_graphs
 def states_of(cell: str) -> int:
     """Return the number of states of a cell, a constant in the graphs of `torch.compile`."""
     return (_kept.get(cell) or _keep(cell))[0]
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_in_graphs
 def has_channel(cell: str) -> bool:
     """Return whether a cell has weight_channel, a constant in the graphs of `torch.compile`."""
     return (_kept.get(cell) or _keep(cell))[1]
