@@ -63,24 +63,33 @@ class Run:
         )
 
 
-def read_options(program: str, description: str) -> Run:
-    """Read the options of an example from the command line.
+def option_parser(program: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser of the options that all examples have, to which an example may add.
 
     Args:
         program: The package of the example, such as "examples.action".
         description: Its docstring, of which the first line is shown.
     """
-    name = program.rpartition(".")[2]
     parser = argparse.ArgumentParser(
         prog=f"python -m {program}", description=description.splitlines()[0]
     )
+    parser.set_defaults(name=program.rpartition(".")[2])
     parser.add_argument("--quick", action="store_true", help="train for seconds, not minutes")
     parser.add_argument("--seed", type=int, default=0, help="of the data and the weights")
     parser.add_argument("--output", type=Path, help="folder of the results (runs/NAME)")
-    options = parser.parse_args()
-    output = options.output or Path("runs") / name
+    return parser
+
+
+def start(options: argparse.Namespace) -> Run:
+    """Start a run with the options that a parser of `option_parser` has read."""
+    output = options.output or Path("runs") / options.name
     output.mkdir(parents=True, exist_ok=True)
-    return Run(name, options.quick, options.seed, output)
+    return Run(options.name, options.quick, options.seed, output)
+
+
+def read_options(program: str, description: str) -> Run:
+    """Start a run of an example that has no options of its own; see `option_parser`."""
+    return start(option_parser(program, description).parse_args())
 
 
 def digits(seed: int) -> tuple[Floats, Floats, Integers, Integers]:
