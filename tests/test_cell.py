@@ -104,8 +104,13 @@ def test_torch_computes_the_same_step_by_step() -> None:
         x, state, *weights = (torch.tensor(v) for v in given)
         first, second = (*weights[:5], None), (*weights[5:], None)
         no_noise = stepwise._CellNoise()
-        y, last = stepwise._run(cell, x, first, (state[0],), None, False, no_noise)
-        y, last = stepwise._run(cell, y[0], second, (state[1],), None, False, no_noise)
+        whole_spans = stepwise._Spans(None, None)
+        y, last = stepwise._run(
+            cell, x, first, (state[0],), (state[0],), whole_spans, False, no_noise
+        )
+        y, last = stepwise._run(
+            cell, y[0], second, (state[1],), (state[1],), whole_spans, False, no_noise
+        )
         np.testing.assert_allclose(y[0].numpy(), whole.y, rtol=0, atol=1e-14)
         np.testing.assert_allclose(last[0].numpy(), whole.state[0][1], rtol=0, atol=1e-14)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +19,14 @@ PACKAGES = {"language_of_a_word": "spellchecker", "seq2seq": "torch", "tagger": 
 
 
 def run(module: str, *options: str) -> str:
-    """Return what `python -m MODULE` prints in the root of the repository."""
+    """Return what `python -m MODULE` prints in the root of the repository, run on one thread.
+
+    Other tests run beside it, and threads that wait for each other would slow both down.
+    """
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module, *options]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=600, check=False, cwd=ROOT
+        command, capture_output=True, text=True, timeout=600, check=False, cwd=ROOT, env=one_thread
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

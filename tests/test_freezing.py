@@ -123,7 +123,7 @@ def test_a_gradient_of_a_weight_that_is_missing_is_refused() -> None:
     for name, shape in (("bias_ih", (24,)), ("weight_channel", (1, 8))):
         array = backend.asarray(np.zeros(shape, "f"))
         given = functional.Weights(*[None] * 2)._replace(**{name: array})
-        with pytest.raises(ValueError, match=rf"dweights\[0\].{name}: expected none, as the wei"):
+        with pytest.raises(ValueError, match=rf"dweights\[0\].{name}: expected None, as in wei"):
             functional.backward(reserve, data.dy, dweights=[given])
 
 

@@ -36,8 +36,6 @@ from rnnfast._files import CheckpointError
 from rnnfast._version import __version__
 from rnnfast.autograd.gradcheck import gradcheck
 from rnnfast.autograd.tensor import Tensor, tensor
-from rnnfast.exchange.keras import load_keras_weights, to_keras_weights
-from rnnfast.exchange.pytorch import load_torch_state_dict, to_torch_state_dict
 from rnnfast.layers.activations import GELU, ReLU, Sigmoid, SiLU, Tanh
 from rnnfast.layers.containers import Residual, Sequential
 from rnnfast.layers.convolution import Conv1d
@@ -176,6 +174,10 @@ _NAMES_ON_USE = {
     "StreamPool": "serving",
     "gradient_flow": "inspection",
     "inspect": "inspection",
+    "load_keras_weights": "exchange",
+    "load_torch_state_dict": "exchange",
+    "to_keras_weights": "exchange",
+    "to_torch_state_dict": "exchange",
     "trace": "inspection",
 }
 
@@ -189,6 +191,10 @@ if TYPE_CHECKING:
     from rnnfast import torch as torch
     from rnnfast import traced as traced
     from rnnfast import training as training
+    from rnnfast.exchange import load_keras_weights as load_keras_weights
+    from rnnfast.exchange import load_torch_state_dict as load_torch_state_dict
+    from rnnfast.exchange import to_keras_weights as to_keras_weights
+    from rnnfast.exchange import to_torch_state_dict as to_torch_state_dict
     from rnnfast.inspection import gradient_flow as gradient_flow
     from rnnfast.inspection import inspect as inspect
     from rnnfast.inspection import trace as trace
