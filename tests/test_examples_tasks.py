@@ -15,7 +15,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = sorted(program.parent.name for program in (ROOT / "examples").glob("*/__main__.py"))
 TASKS = [name for name in PROGRAMS if name != "gradients"]  # experiments; see test_examples.py
 # What examples need beside scikit-learn and Matplotlib, by the names of modules.
-PACKAGES = {"language_of_a_word": "spellchecker", "seq2seq": "torch", "tagger": "HanTa"}
+PACKAGES = {
+    "language_of_a_word": "spellchecker",
+    "seq2seq": "torch",
+    "tagger": "HanTa",
+    "time_series": "statsmodels",
+}
 
 
 def run(module: str, *options: str) -> str:

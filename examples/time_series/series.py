@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from statsmodels.datasets import co2, elec_equip, elnino, macrodata, sunspots
+from statsmodels.datasets import co2, elec_equip, elnino, sunspots
 
 Values = NDArray[np.float64]
 
@@ -48,27 +48,23 @@ class Series:
 
     def calendar(self, start: int, stop: int) -> Values | None:
         """Return the covariates of steps, (steps, waves); None for a cycle without a calendar."""
-        if self.season not in (4, 12):
+        if self.season != 12:
             return None
         angles = 2 * np.pi * np.outer(np.arange(start, stop), [1, 2]) / self.season
         return np.hstack([np.sin(angles), np.cos(angles)])
 
 
 def read_series() -> list[Series]:
-    """Return the series that are long enough for the backtest."""
-    carbon = co2.load_pandas().data["co2"].resample("MS").mean().ffill()
+    """Return the series with two horizons and a window, or more, before the first origin."""
+    weekly = co2.load_pandas().data["co2"]
+    carbon = weekly.resample("MS").mean().ffill()  # a month without values repeats the one before
     equipment = elec_equip.load_pandas().data.iloc[:, 0]
     pacific = elnino.load_pandas().data.set_index("YEAR").to_numpy().ravel()
     spots = sunspots.load_pandas().data["SUNACTIVITY"]
-    economy = macrodata.load_pandas().data
     as_is: Callable[[Values], Values] = np.asarray
     return [
         Series("co2", 12, np.array(carbon), as_is),
         Series("elec_equip", 12, np.log(np.array(equipment)), np.exp),
         Series("elnino", 12, np.array(pacific), as_is),
-        Series("sunspots", 11, np.sqrt(np.array(spots)), np.square),
-        Series("realgdp", 4, np.log(np.array(economy["realgdp"])), np.exp),
-        Series("cpi", 4, np.log(np.array(economy["cpi"])), np.exp),
-        Series("unemp", 4, np.log(np.array(economy["unemp"])), np.exp),
-        Series("tbilrate", 4, np.sqrt(np.array(economy["tbilrate"])), np.square),
+        Series("sunspots", 11, np.sqrt(np.array(spots)), np.square),  # years, of the usual cycle
     ]
