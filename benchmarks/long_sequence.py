@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +19,8 @@ from rnnfast import functional
 
 def peak_mib() -> float:
     """Return the most memory that this process has had resident so far, in MiB."""
-    fields = Path("/proc/self/status").read_text().split()
+    with open("/proc/self/status") as status:  # noqa: PTH123  # pathlib alone would take 0.7 MiB
+        fields = status.read().split()
     return int(fields[fields.index("VmHWM:") + 1]) / 1024
 
 
