@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import html
 import importlib.util
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnfast.inspection.layer_flow import LayerFlow
 from rnnfast.inspection.scaled import Array
+from rnnfast.inspection.tables import html_table
 from rnnfast.training.figure import check_installed
 
 if TYPE_CHECKING:
@@ -126,17 +126,10 @@ def _draw_saturation(axes: Axes, layer: LayerFlow) -> None:
 def html_of(layers: Mapping[str, LayerFlow], cell: str) -> str:
     """Return the table as HTML, with the figure as inline SVG if matplotlib is installed."""
     header, *rows = table_of(layers)
-    lines = [_html_row("th", header), *(_html_row("td", row) for row in rows)]
-    caption = f"<caption>GradientFlow of {html.escape(cell)}</caption>"
-    table = f"<table>{caption}{''.join(lines)}</table>"
+    table = html_table(header, rows, caption=f"GradientFlow of {cell}")
     if importlib.util.find_spec("matplotlib") is None:
         return table
     drawn = io.StringIO()
     figure_of(layers).savefig(drawn, format="svg")
     svg = drawn.getvalue()
     return f"<div>{table}{svg[svg.index('<svg') :]}</div>"
-
-
-def _html_row(tag: str, cells: Sequence[str]) -> str:
-    inside = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
-    return f"<tr>{inside}</tr>"

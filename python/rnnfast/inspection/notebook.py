@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast.inspection.tables import aligned
+from rnnfast.inspection.tables import aligned, escaped, html_table
 
 if TYPE_CHECKING:
     from rnnfast.inspection.result import Concept, Inspection
@@ -39,7 +38,7 @@ def inspection_html(inspection: Inspection) -> str:
     shown, heading, rows = _ranked(inspection)
     length = min(_PIECE, _CHARACTERS // max(1, len(shown)))
     return (
-        f"<div><p>{heading}</p>{_table(_RANKING, rows)}"
+        f"<div><p>{heading}</p>{html_table(_RANKING, rows, style=_CELL)}"
         f"{''.join(_piece(inspection, c, length) for c in shown)}</div>"
     )
 
@@ -78,8 +77,8 @@ def concept_html(concept: Concept) -> str:
         pairs = zip(concept.probe.units, concept.probe.scores, strict=True)
         reached = ", ".join(f"{len(units)}: {score:.3f}" for units, score in pairs)
         probes = f"<p>score by the number of units of a linear probe: {reached}</p>"
-    heading = f"<p><b>{_escape(concept.name)}</b> ({concept.kind})</p>"
-    return f"<div>{heading}{_table(_UNIT, rows)}{probes}</div>"
+    heading = f"<p><b>{escaped(concept.name)}</b> ({concept.kind})</p>"
+    return f"<div>{heading}{html_table(_UNIT, rows, style=_CELL)}{probes}</div>"
 
 
 def concept_text(concept: Concept) -> str:
@@ -105,14 +104,6 @@ def _scores(concept: Concept, unit: int, name: str) -> tuple[str, str, str, str]
     )
 
 
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    def row(tag: str, cells: Sequence[str]) -> str:
-        inside = "".join(f'<{tag} style="{_CELL}">{_escape(cell)}</{tag}>' for cell in cells)
-        return f"<tr>{inside}</tr>"
-
-    return f"<table>{row('th', names)}{''.join(row('td', cells) for cells in rows)}</table>"
-
-
 def _piece(inspection: Inspection, concept: Concept, length: int) -> str:
     """Return a piece of text coloured by the best unit, underlined where the concept holds."""
     best = concept.ranking[0]
@@ -127,7 +118,7 @@ def _piece(inspection: Inspection, concept: Concept, length: int) -> str:
     runs = groupby(zip(levels, holds, text, strict=True), key=lambda one: one[:2])
     spans = [_run(level, held, "".join(one[2] for one in run)) for (level, held), run in runs]
     title = f"{concept.name}: {inspection.units[best]}, {-largest:+.2f} to {largest:+.2f}"
-    return f'<p style="{_TITLE}">{_escape(title)}</p><div style="{_TEXT}">{"".join(spans)}</div>'
+    return f'<p style="{_TITLE}">{escaped(title)}</p><div style="{_TEXT}">{"".join(spans)}</div>'
 
 
 def _run(level: int, holds: bool, text: str) -> str:
@@ -136,7 +127,7 @@ def _run(level: int, holds: bool, text: str) -> str:
     if level:
         alpha = round(255 * 0.6 * abs(level) / _LEVELS)
         style = f"background:{_COLOURS[1 if level > 0 else -1]}{alpha:02x}"
-    inside = _escape(text)
+    inside = escaped(text)
     if holds:
         inside = f"<u>{inside}</u>"
     return f'<span style="{style}">{inside}</span>' if style else inside
@@ -151,9 +142,3 @@ def _liveliest(values: NDArray[np.generic], held_out: int, length: int) -> int:
         np.convolve(powers, np.ones(length), mode="valid") for powers in (numbers, numbers**2)
     )
     return held_out + int(np.argmax(squares / length - (sums / length) ** 2))
-
-
-def _escape(text: str) -> str:
-    """Return text for HTML, with pictures for control characters and no halves of characters."""
-    shown = (char if char == "\n" or ord(char) >= 32 else chr(0x2400 + ord(char)) for char in text)
-    return escape("".join(shown).encode("utf-8", "replace").decode())

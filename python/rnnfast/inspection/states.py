@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
-from rnnfast.inspection.tables import aligned
+from rnnfast.inspection.tables import aligned, html_table
 
 Array = NDArray[Any]
 
@@ -38,7 +37,7 @@ class LayerStates(Mapping[str, Array]):
         return _text([(name, *_described(array)) for name, array in self.items()])
 
     def _repr_html_(self) -> str:
-        return _table([(name, *_described(array)) for name, array in self.items()], _VALUE)
+        return html_table(_VALUE, [(name, *_described(array)) for name, array in self.items()])
 
 
 class States(Mapping[str, LayerStates]):
@@ -66,7 +65,7 @@ class States(Mapping[str, LayerStates]):
         return _text(self._rows())
 
     def _repr_html_(self) -> str:
-        return _table(self._rows(), ("layer", *_VALUE))
+        return html_table(("layer", *_VALUE), self._rows())
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [
@@ -85,10 +84,3 @@ def _described(array: Array) -> tuple[str, str]:
 
 def _text(rows: list[tuple[str, ...]]) -> str:
     return aligned(rows) or "no values"
-
-
-def _table(rows: list[tuple[str, ...]], titles: tuple[str, ...]) -> str:
-    def row(tag: str, cells: tuple[str, ...]) -> str:
-        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
-    return f"<table>{row('th', titles)}{''.join(row('td', cells) for cells in rows)}</table>"
