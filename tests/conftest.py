@@ -214,3 +214,17 @@ if DEVICE != "cpu":
             if is_refusal(error.__context__):
                 pytest.skip(str(error.__context__))
             raise
+
+
+@pytest.fixture
+def packs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record the cell of each call that packs weights."""
+    calls: list[str] = []
+    pack = functional.pack
+
+    def counting(cell: str, *arguments: Any, **options: Any) -> functional.Packed:
+        calls.append(cell)
+        return pack(cell, *arguments, **options)
+
+    monkeypatch.setattr(functional, "pack", counting)
+    return calls

@@ -12,24 +12,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import rnnfast.torch as fast  # noqa: E402
-from rnnfast import functional  # noqa: E402
 from torch_cases import CELLS, flat, gradients  # noqa: E402
 
 SIZES = 5, 7, 2  # I, H, L
-
-
-@pytest.fixture
-def packs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Record the cell of each call that packs weights."""
-    calls: list[str] = []
-    pack = functional.pack
-
-    def counting(cell: str, *arguments: Any, **options: Any) -> functional.Packed:
-        calls.append(cell)
-        return pack(cell, *arguments, **options)
-
-    monkeypatch.setattr(functional, "pack", counting)
-    return calls
 
 
 def pair(cell: str = "lstm", dtype: Any = torch.float32, **options: Any) -> tuple[Any, Any]:

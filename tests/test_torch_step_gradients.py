@@ -12,7 +12,6 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
-from rnnfast import functional  # noqa: E402
 from single_step_cases import B, H, I, T, both, each_twin, loop, sequence, total, twins  # noqa: E402
 from torch_cases import assert_near, flat, gradients  # noqa: E402
 
@@ -149,20 +148,6 @@ def test_hooks_on_saved_tensors() -> None:
 
 
 # Weights that change.
-
-
-@pytest.fixture
-def packs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Record the cell of each call that packs weights."""
-    calls: list[str] = []
-    pack = functional.pack
-
-    def counting(cell: str, *arguments: Any, **options: Any) -> functional.Packed:
-        calls.append(cell)
-        return pack(cell, *arguments, **options)
-
-    monkeypatch.setattr(functional, "pack", counting)
-    return calls
 
 
 def step_of_optimizer(cell: Any) -> None:

@@ -5,7 +5,7 @@ Sizes: T seq_len, B batch, I input_size, H hidden_size, L num_layers, D num_dire
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +16,7 @@ from rnnfast._engine import arguments, checks, known, network
 from rnnfast._engine.backends import CPU, given, to_host
 from rnnfast.inspection.gradient_plots import figure_of, html_of, table_of
 from rnnfast.inspection.layer_flow import LayerFlow
+from rnnfast.inspection.named import Named
 from rnnfast.inspection.scaled import Array, Scaled
 from rnnfast.inspection.single_steps import SingleSteps
 from rnnfast.inspection.tables import aligned
@@ -31,26 +32,17 @@ if TYPE_CHECKING:
 _FLOAT64 = np.dtype(np.float64)
 
 
-class GradientFlow(Mapping[str, LayerFlow]):
+class GradientFlow(Named[LayerFlow]):
     """The flow of a gradient through all layers and directions, made by `gradient_flow`.
 
     It maps "l0", "l0_reverse", "l1" and so on to a `LayerFlow` each.
     """
 
+    _of = "layer"
+
     def __init__(self, layers: Mapping[str, LayerFlow], cell: str) -> None:
-        self._layers = dict(layers)
+        super().__init__(layers)
         self.cell = cell
-
-    def __getitem__(self, name: str) -> LayerFlow:
-        if name not in self._layers:
-            raise KeyError(f"expected one of {', '.join(self._layers)}, got {name!r}")
-        return self._layers[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._layers)
-
-    def __len__(self) -> int:
-        return len(self._layers)
 
     def plot(self) -> Figure:
         """Draw the norms, the gains and the saturation of every layer in one figure.
