@@ -197,10 +197,10 @@ def test_three_edits_make_cells_that_every_test_covers(tmp_path: Path) -> None:
     pybind11 = pytest.importorskip("pybind11")
     if shutil.which("cmake") is None:
         pytest.skip("needs cmake")
-    for name in ("src", "python", "tests", "docs", "tools"):
+    for name in ("src", "python", "tests", "docs", "tools", "examples"):
         ignore = shutil.ignore_patterns("*.so", "__pycache__")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
-    for name in ("CMakeLists.txt", "README.md"):
+    for name in ("CMakeLists.txt", "README.md", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     add_the_cells(tmp_path)
     # Only the new cells are tested below, since compiling all others for the emulator would take
