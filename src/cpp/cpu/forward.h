@@ -81,7 +81,7 @@ class Forward {
   // Packs the weights, unless they are packed already, and lays out the initial states.
   void prepare() {
     if (args_.part.first && !args_.size.packed)
-      work_.weights.pack(args_.weights, args_.size, team_, thread_);
+      work_.weights.pack(args_.weights, args_.size, needs_weight_hh(), team_, thread_);
     load_h0(l_, args_.initial[0], rows_, R_, h_share_, work_.h0);
     for (int s = 1; s < l_.info.states; ++s)
       load_state(l_, args_.initial[s], rows_, H_, share_, state(s, 0, 0), states_tile_);
@@ -101,6 +101,14 @@ class Forward {
     block.mask = noise_.mask();
     cell_.open(block);
     noise_.drop_h(block, block.h, H_);
+  }
+
+  // False if the only step starts from zeros, so that the products of h are left out.
+  bool needs_weight_hh() const {
+    if (rows_.steps > 1 || !args_.part.last || args_.initial[0]) return true;
+    for (int p = 0; p < l_.products.size; ++p)
+      if (l_.products.item[p].operand.from != Operand::kState) return true;
+    return false;
   }
 
   void round_h0() const {
@@ -237,9 +245,11 @@ class Forward {
     StageRows all;
     all.stage = stage, all.first = range.first, all.rows = range.end - range.first;
     if (all.rows <= 0) return all;
-    for (int p = l_.products.first[stage], i = 0; p < l_.products.first[stage + 1]; ++p, ++i)
-      all.operands.rows[i] =
-          operand_rows(l_.products.item[p].operand, range, &all.operands.strides[i]);
+    for (int p = l_.products.first[stage], i = 0; p < l_.products.first[stage + 1]; ++p, ++i) {
+      Index& stride = all.operands.strides[i];
+      const T* rows = operand_rows(l_.products.item[p].operand, range, &stride);
+      all.operands.rows[i] = range.initial && are_zero(rows, stride, range) ? nullptr : rows;
+    }
     ForwardBlock<T>& b = all.block;
     b.code = &cell_;
     b.stage = stage;
@@ -275,6 +285,13 @@ class Forward {
     for (int n = 0; n < cell_.norm_count(); ++n)
       if (cell_.traced->norms[n].used_by == stage) find_moments(n, all);
     return all;
+  }
+
+  // Whether the operands of a range's rows are zeros, as they are for an initial state of zeros.
+  bool are_zero(const T* rows, Index stride, const RowRange& range) const {
+    for (Index r = range.first; r < range.end; ++r)
+      if (!all_zero(rows + r * stride, h_row_)) return false;
+    return true;
   }
 
   // Computes the moments of norm n for the rows of a stage.

@@ -316,8 +316,9 @@ struct PackedLayer {
     size = c.used;
   }
 
-  // Packs this thread's share.
-  void pack(const CellWeights<const T>& w, const LayerSize& s, const Team& team, int thread) const {
+  // Packs this thread's share, of weight_hh only if it will be read.
+  void pack(const CellWeights<const T>& w, const LayerSize& s, bool reads_hh, const Team& team,
+            int thread) const {
     const Index H = s.hidden_size;
     const Range tiles = share(l.tiles(H), thread, team.size);
     pack_bias(l, w.bias_ih, l.info.input, H, tiles, bias_ih);
@@ -325,7 +326,7 @@ struct PackedLayer {
     if (l.info.params) pack_units(l, w.weight_channel, H, l.info.params, tiles, params);
     if (s.direct) return;
     pack_weights<P>(l, w.weight_ih, l.info.input, H, s.input_size, l.input_gates, tiles, w_ih);
-    for (int p = 0; p < l.products.size; ++p)
+    for (int p = 0; reads_hh && p < l.products.size; ++p)
       pack_weights<P>(l, w.weight_hh, l.info.recurrent, H, s.h_size(), l.products.item[p].gates,
                       tiles, w_hh);
     Projection<P>(s, w_hr).pack(w.weight_hr, team, thread);

@@ -7,12 +7,22 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// The operands of a stage's products: the rows of sequence 0, and the row strides.
+// The operands of a stage's products: the rows of sequence 0, and the row strides. Null stands for
+// rows of zeros, whose product is left out.
 template <class T>
 struct StageOperands {
   const T* rows[kMaxProducts];
   Index strides[kMaxProducts];
 };
+
+// Whether all bits of some values are 0. A pair of bfloat16 values can look like a denormal float,
+// so the values are not compared as numbers.
+template <class T>
+RNNFAST_INLINE bool all_zero(const T* values, Index count) {
+  const char* bytes = reinterpret_cast<const char*>(values);
+  const Index size = count * Index(sizeof(T));
+  return size == 0 || (bytes[0] == 0 && __builtin_memcmp(bytes, bytes + 1, size - 1) == 0);
+}
 
 template <class P>
 class RecurrentProduct {
@@ -37,6 +47,10 @@ class RecurrentProduct {
     const int first = l_.products.first[stage], end = l_.products.first[stage + 1];
     for (int p = first; p < end; ++p) {
       const Span gates = l_.products.item[p].gates;
+      if (!operands.rows[p - first]) {
+        copy_bias(gates, tile, count, sums);
+        continue;
+      }
       const Index stride = operands.strides[p - first];
       const T* a = operands.rows[p - first] + row * stride;
       if (args_.size.direct) {
@@ -77,6 +91,14 @@ class RecurrentProduct {
   }
 
  private:
+  // The product of rows of zeros.
+  void copy_bias(Span gates, Index tile, Index count, T* sums) const {
+    const Index first = gates.first * l_.units;
+    const T* bias = weights_.bias_hh + tile * l_.gate_row + first;
+    for (Index r = 0; r < count; ++r)
+      __builtin_memcpy(sums + r * l_.gate_row + first, bias, gates.count * l_.units * sizeof(T));
+  }
+
   const Layout<T>& l_;
   const ForwardArgs<T>& args_;
   const PackedLayer<P>& weights_;

@@ -42,7 +42,7 @@ Index backward_workspace(const CellKernels<T>& cell, const LayerSize& size, int 
 
 void pack(const CellKernels<T>& cell, const CellWeights<const T>& weights, const LayerSize& size,
           const Team& team, int thread, T* packed) {
-  PackedLayer<P>(code_of(cell).layout, packed, size).pack(weights, size, team, thread);
+  PackedLayer<P>(code_of(cell).layout, packed, size).pack(weights, size, true, team, thread);
 }
 
 void forward(const CellKernels<T>& cell, const ForwardArgs<T>& args, const Team& team, int thread) {
