@@ -69,7 +69,11 @@ struct Abandoned {};  // thrown out of a barrier that a failed thread will never
 // loses a wake-up (0.1 to 0.5 ms in a virtual machine) at every step from the first late one on.
 class Barrier {
  public:
-  void set_size(int n) { size_.store(n, std::memory_order_relaxed); }
+  // How many threads meet here, of a team of `team` threads.
+  void set_size(int n, int team) {
+    size_.store(n, std::memory_order_relaxed);
+    team_.store(team, std::memory_order_relaxed);
+  }
 
   void wait() {
     const uint32_t now = generation_.load(std::memory_order_acquire);
@@ -98,7 +102,7 @@ class Barrier {
   // Whether the barrier opened within the time. With more threads than CPUs nobody should spin.
   bool spin(uint32_t now) const {
     using Clock = std::chrono::steady_clock;
-    if (size_.load(std::memory_order_relaxed) > cpus_) return false;
+    if (team_.load(std::memory_order_relaxed) > cpus_) return false;
     const auto start = Clock::now();
     do {
       for (int i = 0; i < 32; ++i) {
@@ -116,7 +120,7 @@ class Barrier {
   static constexpr std::chrono::microseconds kSpin{50}, kYield{1000};  // from the arrival
 
   const int cpus_ = usable_cpus();
-  std::atomic<int> size_{1};
+  std::atomic<int> size_{1}, team_{1};
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<uint32_t> generation_{0};
   std::atomic<bool> abandoned_{false};
@@ -142,7 +146,7 @@ struct Job {
   const TeamFunction function;
   void* const context;
   const int home = sched_getcpu();  // the caller's CPU
-  Barrier barrier;
+  Barrier barrier, halves[2];
   FirstError error;
   std::atomic<int> finished{0};
 
@@ -152,8 +156,12 @@ struct Job {
     // The runtime may give fewer threads than asked; every thread writes the same number here
     // before it can reach the barrier.
     const int size = omp_get_num_threads();
-    barrier.set_size(size);
-    const Team team{size, [](void* b) { static_cast<Barrier*>(b)->wait(); }, &barrier};
+    barrier.set_size(size, size);
+    for (Barrier& half : halves) half.set_size(size / 2, size);
+    const Team team{size,
+                    [](void* b) { static_cast<Barrier*>(b)->wait(); },
+                    &barrier,
+                    {&halves[0], &halves[1]}};
     const int thread = omp_get_thread_num();
     if (thread > 0) leave_cpu(home);
     try {
@@ -163,6 +171,7 @@ struct Job {
     } catch (...) {
       error.set();
       barrier.abandon();
+      for (Barrier& half : halves) half.abandon();
     }
     finished.fetch_add(1, std::memory_order_release);
   }

@@ -7,6 +7,7 @@
 #include "cpu/dispatch.h"
 #include "rnn/episode_states.h"
 #include "rnn/masks.h"
+#include "rnn/sides.h"
 
 namespace rnnfast {
 namespace {
@@ -94,24 +95,15 @@ struct CellRun {
   }
 };
 
-// The scratch of a backward pass.
+// The scratch of one direction's backward pass on `threads` threads.
 template <class T>
-struct BackwardMemory {
-  T *even, *odd;             // gradients of the layers' outputs, which alternate
-  T *packed_dy, *packed_dx;  // dy and dx as packed rows
+struct CellScratch {
   T* workspace;
   T *gates, *states, *made, *forward_workspace;  // to recompute a segment's gates
 
-  BackwardMemory(const Reserve<T>& r, bool packs_dy, bool packs_dx, bool needs_dx, int threads,
-                 T* base) {
-    const NetworkSize& s = r.size;
-    const Index width = s.y_size(), rows = r.packed.total();
+  CellScratch(const Reserve<T>& r, bool needs_dx, int threads, T* base) {
     const SegmentMemory segment = r.segment_memory(true, needs_dx, threads);
     Carver<T> arena{base};
-    even = arena.take(s.num_layers > 1 ? rows * width : 0);
-    odd = arena.take(s.num_layers > 2 ? rows * width : 0);
-    packed_dy = arena.take(packs_dy ? rows * width : 0);
-    packed_dx = arena.take(packs_dx ? rows * s.input_size : 0);
     workspace = arena.take(segment.backward_workspace);
     gates = arena.take(segment.gates);
     states = arena.take(segment.states);
@@ -122,11 +114,46 @@ struct BackwardMemory {
   Index used;
 };
 
+// The memory of a backward pass.
+template <class T>
+struct BackwardMemory {
+  T *even, *odd;             // gradients of the layers' outputs, which alternate
+  T *packed_dy, *packed_dx;  // dy and dx as packed rows
+  T* side_dx;                // of direction 1 where it runs beside direction 0
+  T* scratch;
+
+  BackwardMemory(const Reserve<T>& r, bool packs_dy, bool packs_dx, bool needs_dx, int threads,
+                 T* base) {
+    const NetworkSize& s = r.size;
+    const Index width = s.y_size(), rows = r.packed.total();
+    const Index widest = std::max(needs_dx ? s.input_size : 0, s.num_layers > 1 ? width : 0);
+    Carver<T> arena{base};
+    even = arena.take(s.num_layers > 1 ? rows * width : 0);
+    odd = arena.take(s.num_layers > 2 ? rows * width : 0);
+    packed_dy = arena.take(packs_dy ? rows * width : 0);
+    packed_dx = arena.take(packs_dx ? rows * s.input_size : 0);
+    side_dx = arena.take(side_by_side(s, r.packed.episodes(), threads) ? rows * widest : 0);
+    scratch = arena.take(size_of_sides(s, r.packed.episodes(), threads, [&](int n) {
+      return CellScratch<T>(r, needs_dx, n, nullptr).used;
+    }));
+    used = arena.used;
+  }
+  Index used;
+};
+
+// to += from, for a thread's share of some values.
+template <class T>
+void add_share(const T* from, Index count, T* to, int thread, int threads) {
+  for (Index i = count * thread / threads; i < count * (thread + 1) / threads; ++i)
+    to[i] += from[i];
+}
+
 template <class T>
 struct CellGradient {
   const T* dy;  // of the layer's outputs; null for zeros
   const std::vector<const T*>& dfinal;
   T* dx;  // of the layer's inputs; null if not wanted
+  bool add_dx;
   const std::vector<T*>& dinitial;
   const CellWeights<T>& dweights;
   bool add_dweights;
@@ -134,43 +161,43 @@ struct CellGradient {
 
 // Recomputes the gates and states of segment k.
 template <class T>
-void recompute(const CellRun<T>& run, Index k, const BackwardMemory<T>& memory) {
+void recompute(const CellRun<T>& run, Index k, const CellScratch<T>& scratch) {
   ForwardArgs<T> args{};
   run.set_inputs(args, k, true, false);
   args.part.first = k == run.segments().size() - 1;
   args.recomputing = true;
-  args.gates = memory.gates;
-  args.states = memory.states;
-  args.made = memory.made;
-  args.workspace = memory.forward_workspace;
+  args.gates = scratch.gates;
+  args.states = scratch.states;
+  args.made = scratch.made;
+  args.workspace = scratch.forward_workspace;
   run.cell().forward(run.cell(), args, run.team, run.thread);
   run.team.barrier();
 }
 
 template <class T>
 void backward(const CellRun<T>& run, const CellGradient<T>& gradient,
-              const BackwardMemory<T>& memory) {
+              const CellScratch<T>& scratch) {
   const Reserve<T>& r = run.reserve;
   const Index i = run.number(), count = run.segments().size();
   const bool recomputing = r.recomputes(run.direction);
   for (Index k = count - 1; k >= 0; --k) {
-    if (recomputing) recompute(run, k, memory);
+    if (recomputing) recompute(run, k, scratch);
     BackwardArgs<T> args{};
     run.set_inputs(args, k, true, gradient.dx != nullptr);
     args.part = {k == count - 1, k == 0};
-    args.gates = recomputing ? memory.gates : r.gates[i];
-    args.states = recomputing ? memory.states : r.states[i];
-    args.made = recomputing ? memory.made : r.made[i];
+    args.gates = recomputing ? scratch.gates : r.gates[i];
+    args.states = recomputing ? scratch.states : r.states[i];
+    args.made = recomputing ? scratch.made : r.made[i];
     if (gradient.dy) args.dy = run.at_segment(gradient.dy, k);
     for (int s = 0; s < run.cell().info.states; ++s) {
       // Between segments, dinitial holds the gradients of the states.
       args.dinitial[s] = run.part_of(gradient.dinitial[s], s);
       args.dfinal[s] = args.part.first ? run.part_of(gradient.dfinal[s], s) : args.dinitial[s];
     }
-    args.workspace = memory.workspace;
+    args.workspace = scratch.workspace;
     args.dx_stride = args.size.input_size;
     if (gradient.dx) args.dx = gradient.dx + run.segments()[k].row * args.dx_stride;
-    args.add_dx = run.direction > 0;
+    args.add_dx = gradient.add_dx;
     args.dweights = gradient.dweights;
     args.add_dweights = gradient.add_dweights;
     run.cell().backward(run.cell(), args, run.team, run.thread);
@@ -189,11 +216,12 @@ int network_threads(const NetworkSize& s, Index rows, Index sequences, double pa
   const double weights = weight_count(s);
   const double work = std::max(2. * double(rows) * passes * weights / kFlopsPerThread,
                                passes * weights * sizeof(T) / kBytesPerThread);
-  const WeightShapes shapes = s.weight_shapes(0);
-  const double step =
-      2. * double(sequences) * double(shapes.weight_hh.count() + shapes.weight_hr.count());
+  const double step = step_flops(s, sequences);
   if (step == 0) return at_most_all(work);  // without recurrent products threads never meet
-  return at_most_all(std::min(work, step / kFlopsPerMeeting));
+  const double side = std::max(1., step / kFlopsPerMeeting);
+  if (!side_by_side(s, sequences, 2)) return at_most_all(std::min(work, side));
+  const int threads = at_most_all(std::min(work, 2 * side));
+  return threads > 1 ? threads / 2 * 2 : 1;  // of equal halves
 }
 
 template <class T>
@@ -241,8 +269,14 @@ PreparedForward<T>::PreparedForward(const NetworkSize& size, PackedBatch packed,
       y_(y),
       final_(final),
       threads_(network_threads<T>(size, reserve.packed.total(), reserve.packed.episodes(), 1)) {
-  const SegmentMemory needs = reserve.segment_memory(false, false, threads_);
-  workspace_ = Buffer::allocate(std::size_t(needs.forward_workspace) * sizeof(T));
+  const Index values = size_of_sides(size, reserve.packed.episodes(), threads_,
+                                     [&](int n) { return workspace_of(n); });
+  workspace_ = Buffer::allocate(std::size_t(values) * sizeof(T));
+}
+
+template <class T>
+Index PreparedForward<T>::workspace_of(int threads) const {
+  return reserve.segment_memory(false, false, threads).forward_workspace;
 }
 
 template <class T>
@@ -277,9 +311,13 @@ void PreparedForward<T>::run(const std::vector<const T*>& initial,
         drop_inputs(size, packed, layer, from, r.indices, to, thread, team.size);
         team.barrier();
       }
-      for (Index direction = 0; direction < size.num_directions; ++direction)
-        CellRun<T>{r, input_, initial, layer, direction, team, thread}.forward(
-            final, workspace_.template as<T>());
+      for_directions(size, packed.episodes(), team, thread,
+                     [&](Index direction, int side, Team half, int number) {
+                       T* workspace =
+                           workspace_.template as<T>() + (side ? workspace_of(half.size) : 0);
+                       CellRun<T>{r, input_, initial, layer, direction, half, number}.forward(
+                           final, workspace);
+                     });
       if (size.drops() && layer + 1 < size.num_layers) {
         drop_outputs(size, packed, layer, r.outputs[layer], const_cast<T*>(r.inputs[layer + 1]),
                      thread, team.size);
@@ -330,12 +368,23 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
     for (Index layer = size.num_layers - 1; layer >= 0; --layer) {
       T* dinput = layer % 2 ? memory.even : memory.odd;
       if (layer == 0) dinput = packs_dx ? memory.packed_dx : dx;
-      for (Index direction = 0; direction < size.num_directions; ++direction) {
-        const CellRun<T> run{r, input, initial, layer, direction, team, thread};
-        backward(run,
-                 {dlayer, copies ? copied_dfinal.arrays : dfinal, dinput,
-                  copies ? made.arrays : dinitial, dweights[run.number()], add_dweights},
-                 memory);
+      for_directions(size, packed.episodes(), team, thread,
+                     [&](Index direction, int side, Team half, int number) {
+                       const CellRun<T> run{r, input, initial, layer, direction, half, number};
+                       CellScratch<T> scratch(r, dx != nullptr, half.size, memory.scratch);
+                       if (side)
+                         scratch = {r, dx != nullptr, half.size, memory.scratch + scratch.used};
+                       backward(
+                           run,
+                           {dlayer, copies ? copied_dfinal.arrays : dfinal,
+                            side && dinput ? memory.side_dx : dinput, direction > side,
+                            copies ? made.arrays : dinitial, dweights[run.number()], add_dweights},
+                           scratch);
+                     });
+      if (dinput && side_by_side(size, packed.episodes(), team.size)) {
+        add_share(memory.side_dx, packed.total() * size.layer_input(layer), dinput, thread,
+                  team.size);
+        team.barrier();
       }
       if (dinput && size.drops_inputs()) {
         drop_inputs<T>(size, packed, layer, dinput, nullptr, dinput, thread, team.size);

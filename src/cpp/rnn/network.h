@@ -33,6 +33,8 @@ class PreparedForward {
   Reserve<T> reserve;
 
  private:
+  // Values of scratch for a layer and direction that runs on `threads` threads.
+  Index workspace_of(int threads) const;
   // Takes the states of the episodes.
   void run(const std::vector<const T*>& initial, const std::vector<T*>& final) const;
 

@@ -1,0 +1,50 @@
+#pragma once
+// The two directions of a layer side by side, each on one half of the team.
+
+#include <algorithm>
+
+#include "core/team.h"
+#include "rnn/reserve.h"
+
+namespace rnnfast {
+
+// Operations of the recurrent products in a step of some sequences.
+inline double step_flops(const NetworkSize& s, Index sequences) {
+  const WeightShapes shapes = s.weight_shapes(0);
+  return 2. * double(sequences) * double(shapes.weight_hh.count() + shapes.weight_hr.count());
+}
+
+// Up to this many operations per step, two directions run side by side. With more, meetings hardly
+// cost time, and a scratch for each direction costs memory.
+inline constexpr double kFlopsSideBySide = 1e6;
+
+// Whether the halves of a team run the two directions of a layer side by side. The threads of a
+// half meet less often than the whole team would, or never, and keep one direction's weights in
+// their caches.
+inline bool side_by_side(const NetworkSize& s, Index sequences, int threads) {
+  return s.num_directions == 2 && threads > 1 && threads % 2 == 0 &&
+         step_flops(s, sequences) <= kFlopsSideBySide;
+}
+
+// The scratch of all sides, if that of one on n threads is `scratch_of(n)`.
+template <class F>
+Index size_of_sides(const NetworkSize& s, Index sequences, int threads, F&& scratch_of) {
+  const Index one = scratch_of(threads);
+  return side_by_side(s, sequences, threads) ? std::max(one, 2 * scratch_of(threads / 2)) : one;
+}
+
+// Calls f(direction, side, team, thread) for each direction of a layer: on the halves of the team,
+// whose number `side` is, or one after the other, with side 0.
+template <class F>
+void for_directions(const NetworkSize& size, Index sequences, const Team& team, int thread, F&& f) {
+  if (!side_by_side(size, sequences, team.size)) {
+    for (Index direction = 0; direction < size.num_directions; ++direction)
+      f(direction, 0, team, thread);
+    return;
+  }
+  const int half = team.size / 2, side = thread / half;
+  f(side, side, team.half(side), thread % half);
+  team.barrier();
+}
+
+}  // namespace rnnfast
