@@ -326,9 +326,10 @@ class StepGradient:
         dstate: typing.Any,
         need_dx: bool,
         threads: typing.SupportsInt | typing.SupportsIndex,
+        dcontext_gates: typing.Any = None,
     ) -> typing.Any:
         """
-        dx and the gradients of the step's initial states, (B, H) each, from the arguments and bytes of its forward pass and the gradients of its new states; adds the gradients of the weights to the sums. None as in step_forward.
+        dx and the gradients of the step's initial states, (B, H) each, from the arguments and bytes of its forward pass and the gradients of its new states; adds the gradients of the weights to the sums, and that of context_gates to dcontext_gates, if given. None as in step_forward.
         """
     def gradients(self) -> tuple:
         """
@@ -522,10 +523,15 @@ def array_of_dlpack(capsule: typing.Any) -> typing.Any:
     """
 
 def backward(
-    reserve: Reserve, dy: typing.Any, dstate: typing.Any, need_dx: bool, dweights: typing.Any
+    reserve: Reserve,
+    dy: typing.Any,
+    dstate: typing.Any,
+    need_dx: bool,
+    dweights: typing.Any,
+    dcontext_gates: typing.Any = None,
 ) -> typing.Any:
     """
-    Return dx and the gradients of the initial states and the weights. If dweights is given, the latter are added to its arrays, and not computed where it has None; None is returned in their place. None as for forward.
+    Return dx and the gradients of the initial states and the weights. If dweights is given, the latter are added to its arrays, and not computed where it has None; None is returned in their place. Those of context_gates are added to dcontext_gates, if given. None as for forward.
     """
 
 def cache_info() -> dict[str, int]:
@@ -812,6 +818,7 @@ def forward(
     lengths: typing.Any,
     reset: typing.Any,
     seed: typing.Any,
+    context_gates: typing.Any = None,
 ) -> typing.Any:
     """
     Return y, the final states and, if training, the reserve; None if an argument is not exactly what the kernels read. Backward reads y, so y must not change before it, unless the options make the reserve keep a copy.
@@ -1088,6 +1095,7 @@ def step_forward(
     state: typing.Any,
     threads: typing.SupportsInt | typing.SupportsIndex,
     keep: bool,
+    context_gates: typing.Any = None,
 ) -> typing.Any:
     """
     The new states, (B, H) each, of a step of one layer and, if `keep`, the bytes that backward needs; None where an argument is not exactly what the kernels read. `threads` is the most that a call uses, 0 the process's setting.

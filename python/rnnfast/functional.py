@@ -86,6 +86,7 @@ def forward(
     input_dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
     candidate_dropout: float = 0.0,
+    context_gates: Sequence[ArrayLike] | None = None,
 ) -> tuple[RealArray, tuple[RealArray, ...], Reserve | None]:
     """Run a network over whole sequences.
 
@@ -149,6 +150,13 @@ def forward(
             mask. The step of the cell must mark its candidate by `x.candidate(v)`. Compiled cells
             then run from their Python equations, like cells written in Python.
             Source: Semeniuta, Severyn and Barth, "Recurrent dropout without memory loss", 2016.
+        context_gates: What a context adds to the input part of the gates: for each layer and
+            direction (B, G*H), one row for all steps of a sequence, or (T, B, G*H), one for each
+            step; None for no context. For a context v and a matrix W_c this is W_c v, without a
+            bias. It is added after the input product, and is not rounded in bfloat16. CPU only.
+            Sources: Karpathy and Fei-Fei, "Deep visual-semantic alignments for generating image
+            descriptions", 2015; Bahdanau, Cho and Bengio, "Neural machine translation by jointly
+            learning to align and translate", 2015.
 
     Returns:
         y (T, B, D*H), the outputs of the last layer; the final states, (L*D, B, H) each; and the
@@ -174,7 +182,9 @@ def forward(
     ) or network.checked_options(
         cell, num_layers, bidirectional, dropout, training, precision, steps, 0, False, drawn
     )
-    y, final, core = forward_on(backend, options, x, weights, state, lengths, reset, seed)
+    y, final, core = forward_on(
+        backend, options, x, weights, state, lengths, reset, seed, context_gates
+    )
     return y, final, None if core is None else Reserve(core)
 
 
@@ -216,6 +226,7 @@ def backward(
     *,
     need_dx: bool = True,
     dweights: Sequence[Weights] | None = None,
+    dcontext_gates: Sequence[RealArray] | None = None,
 ) -> tuple[RealArray | None, tuple[RealArray, ...], list[Weights]]:
     """Backpropagate through a training forward pass.
 
@@ -227,6 +238,8 @@ def backward(
         dweights: Arrays to which the gradients of the weights are added: C-contiguous, with the
             structure, dtype and shapes of the weights; None to return new arrays. A None in place
             of one of these arrays saves the computation of its gradient.
+        dcontext_gates: Arrays to which the gradients of `context_gates` are added, in their shapes,
+            C-contiguous; None if they are not needed.
 
     Returns:
         dx (T, B, I) or None; the gradients of the initial states, in their shapes, where that of a
@@ -234,9 +247,11 @@ def backward(
         `dweights` if given, and None for each weight that is None.
 
     Raises:
-        RuntimeError: x, the weights or the state have changed since `forward`.
-        TypeError: An array does not hold real numbers, the dtype of one of `dweights` differs from
-            that of its weight, or `reserve` is None (`forward` was not training).
+        RuntimeError: x, the weights or the state have changed since `forward`, or `context_gates`,
+            if the gates are recomputed.
+        TypeError: An array does not hold real numbers, the dtype of one of `dweights` or of
+            `dcontext_gates` differs from that of the weights, or `reserve` is None (`forward` was
+            not training).
         ValueError: A shape is wrong.
     """
     if not isinstance(reserve, Reserve):
@@ -245,7 +260,7 @@ def backward(
             f"{type(reserve).__name__}"
         )
     dx, dinitial, gradients = backward_on(
-        reserve.backend, reserve.core, dy, dstate, need_dx, dweights
+        reserve.backend, reserve.core, dy, dstate, need_dx, dweights, dcontext_gates
     )
     return dx, dinitial, [Weights(*g) for g in gradients] if dweights is None else list(dweights)
 
@@ -259,13 +274,14 @@ def forward_on(
     lengths: ArrayLike | None,
     reset: ArrayLike | None,
     seed: int,
+    context_gates: Sequence[ArrayLike] | None = None,
 ) -> tuple[RealArray, tuple[RealArray, ...], Any]:
     """Run `forward` on a backend that is already known; the third result is the raw reserve."""
     result = None
     if backend is CPU:
-        result = _core.forward(options, x, weights, state, lengths, reset, seed)
+        result = _core.forward(options, x, weights, state, lengths, reset, seed, context_gates)
     if result is None:  # an argument must be converted, or is invalid
-        call = options, x, weights, state, lengths, reset, seed
+        call = options, x, weights, state, lengths, reset, seed, context_gates
         result = backend.forward(*arguments.checked_call(backend, *call))
     if result[2] is not None and backend is CPU:
         result[0].flags.writeable = False  # backward reads y
@@ -279,11 +295,16 @@ def backward_on(
     dstate: Sequence[ArrayLike | None] | None,
     need_dx: bool,
     dweights: Sequence[Weights] | None,
+    dcontext_gates: Sequence[RealArray] | None = None,
 ) -> tuple[RealArray | None, tuple[RealArray, ...], Any]:
     """Run `backward` on a raw reserve; returns None for the weights' gradients given `dweights`."""
-    result = _core.backward(core, dy, dstate, need_dx, dweights) if backend is CPU else None
+    result = None
+    if backend is CPU:
+        result = _core.backward(core, dy, dstate, need_dx, dweights, dcontext_gates)
     if result is None:  # an argument must be converted, or is invalid
         dy, dstate = arguments.checked_gradients(backend, core, dy, dstate)
         given = None if dweights is None else arguments.checked_dweights(backend, core, dweights)
-        result = backend.backward(core, dy, dstate, need_dx, given)
+        if dcontext_gates is not None:
+            arguments.check_dcontext_gates(backend, core, dcontext_gates)
+        result = backend.backward(core, dy, dstate, need_dx, given, dcontext_gates)
     return result

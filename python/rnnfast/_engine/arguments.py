@@ -29,6 +29,7 @@ def checked_call(
     lengths: ArrayLike | None,
     reset: ArrayLike | None,
     seed: int,
+    context_gates: Sequence[ArrayLike] | None = None,
 ) -> tuple[
     NetworkOptions,
     RealArray | NDArray[np.int64],
@@ -37,6 +38,7 @@ def checked_call(
     NDArray[np.int64] | None,
     NDArray[np.bool_] | None,
     int,
+    list[RealArray] | None,
 ]:
     """Check and convert the arguments of `forward` for `on.forward`."""
     seed = checks.integer("seed", seed, 0, 2**64 - 1)
@@ -57,7 +59,11 @@ def checked_call(
     shapes = state_shapes(options, rows, of_first.hidden_size, of_first.proj_size)
     states = checked_states(backend, "state", state, dtype, shapes)
     spans = None if lengths is None else checked_lengths(backend, lengths, seq_len, batch)
-    return options, inputs, weights, states, spans, resets, seed
+    gates = None
+    if context_gates is not None:
+        sizes = seq_len, batch, options.cell.gates * of_first.hidden_size
+        gates = _checked_context_gates(backend, context_gates, dtype, shapes[0][0], sizes)
+    return options, inputs, weights, states, spans, resets, seed, gates
 
 
 def checked_gradients(
@@ -88,6 +94,55 @@ def checked_dweights(backend: Backend, core: Any, dweights: Sequence[Weights]) -
                 checks.output_array(name, gradient, dtype, backend)
                 checks.shape(name, gradient, weight.shape, "of the weight")
     return [Weights(*gradients) for gradients in dweights]
+
+
+def _checked_context_gates(
+    backend: Backend,
+    gates: Sequence[ArrayLike],
+    dtype: np.dtype[np.floating],
+    count: int,
+    sizes: tuple[int, int, int],
+) -> list[RealArray]:
+    """Check and convert what a context adds to the gates of `count` layers and directions."""
+    checks.contexts("context_gates", backend)
+    _check_context_list("context_gates", gates, count)
+    arrays = [
+        checks.real_array(f"context_gates[{i}]", value, dtype, " (the weights')", backend)
+        for i, value in enumerate(gates)
+    ]
+    _check_context_shapes("context_gates", arrays, sizes)
+    return arrays
+
+
+def check_dcontext_gates(backend: Backend, core: Any, gradients: Sequence[RealArray]) -> None:
+    """Check the arrays to which `backward` adds the gradients of what a context adds."""
+    checks.contexts("dcontext_gates", backend)
+    _check_context_list("dcontext_gates", gradients, len(core.weights))
+    for i, gradient in enumerate(gradients):
+        checks.output_array(f"dcontext_gates[{i}]", gradient, np.dtype(core.dtype), backend)
+    rows = len(core.weights[0][0])
+    _check_context_shapes("dcontext_gates", gradients, (*core.y_shape[:2], rows))
+
+
+def _check_context_list(name: str, gates: Any, count: int) -> None:
+    if not isinstance(gates, (tuple, list)) or len(gates) != count:
+        got = len(gates) if isinstance(gates, (tuple, list)) else type(gates).__name__
+        raise ValueError(
+            f"{name}: expected a list of {count} arrays, one for each layer and direction, got "
+            f"{got}"
+        )
+
+
+def _check_context_shapes(
+    name: str, gates: Sequence[RealArray], sizes: tuple[int, int, int]
+) -> None:
+    """Check that all arrays have a row for each sequence, or all have one for each step."""
+    shapes = [array.shape for array in gates]
+    if shapes not in ([sizes] * len(gates), [sizes[1:]] * len(gates)):
+        raise ValueError(
+            f"{name}: expected arrays of shape (batch, gates*hidden_size) = {sizes[1:]}, or of "
+            f"(seq_len, batch, gates*hidden_size) = {sizes}, got {shapes}"
+        )
 
 
 def _check_packed(packed: Packed, options: NetworkOptions) -> None:
@@ -173,6 +228,19 @@ def checked_proj_size(value: int, cell: CellInfo, backend: Backend) -> int:
         )
     if size:
         checks.projects("proj_size", backend)
+    return size
+
+
+def checked_context_size(value: int, cell: CellInfo, backend: Backend) -> int:
+    """Return context_size, which must be 0 if no gate of the cell or no backend can use one."""
+    size = checks.count("context_size", value)
+    if size and not cell.gates:
+        raise ValueError(
+            f"context_size: expected 0, as no gate of cell {cell.name!r} has an input part, got "
+            f"{size}"
+        )
+    if size:
+        checks.contexts("context_size", backend)
     return size
 
 

@@ -35,6 +35,7 @@ class Backend(ABC):
         projects: Whether layers may project their h.
         draws_noise: Whether networks can have noise inside their steps.
         resets: Whether calls can reset states at given steps.
+        contexts: Whether gates can have the part of a context.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Backend(ABC):
     projects: bool
     draws_noise: bool
     resets: bool
+    contexts: bool
 
     @abstractmethod
     def asarray(self, value: Any) -> Any:
@@ -66,6 +68,7 @@ class Backend(ABC):
         lengths: Array | None,
         reset: Array | None,
         seed: int,
+        context_gates: Sequence[Array] | None = None,
     ) -> tuple[Array, tuple[Array, ...], Any]:
         """Return y, the final states and, if training, the reserve that `backward` needs.
 
@@ -80,11 +83,12 @@ class Backend(ABC):
         dstate: Sequence[Array | None] | None,
         need_dx: bool,
         dweights: Sequence[Any] | None,
+        dcontext_gates: Sequence[Array] | None = None,
     ) -> tuple[Array | None, tuple[Array, ...], list[Any] | None]:
         """Return dx and the gradients of the initial states and the weights.
 
         If `dweights` is given, the gradients of the weights are added to its arrays, and None is
-        returned in their place.
+        returned in their place. Those of `context_gates` are added to `dcontext_gates`.
         """
 
     @abstractmethod
@@ -214,6 +218,7 @@ class _Cpu(Backend):
     projects = True
     draws_noise = True
     resets = True
+    contexts = True
 
     forward = staticmethod(_core.forward)
     backward = staticmethod(_core.backward)

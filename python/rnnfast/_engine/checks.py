@@ -78,6 +78,24 @@ def projects(name: str, backend: Backend) -> None:
         )
 
 
+def contexts(name: str, backend: Backend) -> None:
+    """Refuse a context if `backend` does not support it."""
+    if not backend.contexts:
+        raise ValueError(
+            f"{name}: expected no context on device {backend.name!r}, which does not support it "
+            "yet; use the CPU"
+        )
+
+
+def no_context(name: str, context_size: int, what: str) -> None:
+    """Refuse a layer with a context, which `what` do not have."""
+    if context_size:
+        raise ValueError(
+            f"{name}: expected layers with context_size = 0, as {what} have no contexts, got "
+            f"{context_size}"
+        )
+
+
 def number(
     name: str, value: float, low: float, high: float = np.inf, *, open_high: bool = False
 ) -> float:

@@ -81,7 +81,7 @@ def recorded_call(layer: _Layer, x: Tensor, *args: Any) -> Tensor:
 
 
 def recorded_recurrent_call(
-    layer: _Layer, x: Tensor, state: Any, lengths: Any, reset: Any
+    layer: _Layer, x: Tensor, state: Any, lengths: Any, reset: Any, context: Any
 ) -> tuple[Tensor, Any]:
     """Call a recurrent layer with a tensor, and record the call.
 
@@ -91,6 +91,7 @@ def recorded_recurrent_call(
         state: Initial state in the layer's structure, of tensors, parameters, arrays and None.
         lengths: The argument `lengths` of the layer.
         reset: Its argument `reset`.
+        context: Its argument `context`, a tensor, a parameter, an array or None.
 
     Returns:
         y, as in `recorded_call`, and the final state in the layer's structure.
@@ -106,10 +107,14 @@ def recorded_recurrent_call(
         given = [part.tensor() if hasattr(part, "tensor") else part for part in _parts(state)]
         values = [part.value if type(part) is Tensor else part for part in given]
         values = values if isinstance(state, (tuple, list)) else values[0]
-    call = layer.call(x.value, values, lengths, reset)
+    if hasattr(context, "tensor"):
+        context = context.tensor()
+    is_tensor = type(context) is Tensor
+    of_context = context.value if is_tensor else context
+    call = layer.call(x.value, values, lengths, reset, of_context)
     y, final = call.y, call.state
     sources, wanted = [], []
-    for i, part in enumerate((x, *given)):
+    for i, part in enumerate((x, context, *given)):
         if type(part) is Tensor and part._source is not None:
             sources.append((part._source, part._place))
             wanted.append((i, part.value.dtype))
@@ -117,13 +122,15 @@ def recorded_recurrent_call(
         node = _in_evaluation(layer) if wanted else None
     else:
         need_dx = x._source is not None
+        need_dcontext = is_tensor and context._source is not None
 
         def pullback(dy: Array | None, *dstates: Array | None) -> Sequence[Array]:
             dstate = dstates if len(dstates) > 1 else dstates[0]
-            dx, dinitial = call.backward(dy, dstate, need_dx=need_dx)
+            dcontext = np.zeros(of_context.shape, y.dtype) if need_dcontext else None
+            dx, dinitial = call.backward(dy, dstate, need_dx=need_dx, dcontext=dcontext)
             if not wanted:
                 return ()
-            gradients = (dx, *_parts(dinitial))
+            gradients = (dx, dcontext, *_parts(dinitial))
             return [gradients[i].astype(dtype, copy=False) for i, dtype in wanted]
 
         node = Node(sources, pullback, 1 + len(_parts(final)))

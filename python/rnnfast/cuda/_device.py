@@ -30,6 +30,7 @@ class Device(Backend):
     projects = False
     draws_noise = False
     resets = False
+    contexts = False
 
     def __init__(self, name: str, extension: ModuleType) -> None:
         self.name = name

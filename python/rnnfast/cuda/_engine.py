@@ -42,6 +42,7 @@ class Engine(Device):
         lengths: Array | None,
         reset: None,  # noqa: ARG002  (the checks refuse others)
         seed: int,
+        context_gates: Sequence[Array] | None = None,  # noqa: ARG002  (likewise)
     ) -> tuple[Array, tuple[Array, ...], DeviceReserve | None]:
         return Network(self, options, x, weights, state, lengths, seed).forward()
 
@@ -52,6 +53,7 @@ class Engine(Device):
         dstate: Sequence[Array | None] | None,
         need_dx: bool,
         dweights: Sequence[Any] | None,
+        dcontext_gates: Sequence[Array] | None = None,  # noqa: ARG002  (the checks refuse others)
     ) -> tuple[Array | None, tuple[Array, ...], list[Any] | None]:
         return reserve.network.backward(reserve.memory, dy, dstate, need_dx, dweights)
 

@@ -131,6 +131,7 @@ def _keras_form(layer: Recurrent) -> tuple[tuple[int, ...], bool]:
             "layer: expected a layer without learn_state, as Keras's weights have no initial "
             "state, got learn_state=True"
         )
+    checks.no_context("layer", layer.context_size, "Keras's layers")
     if layer.proj_size:
         raise ValueError(
             "layer: expected a layer without a projection, which Keras's LSTM does not have, got "

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfast import functional
-from rnnfast._engine import network, noise
+from rnnfast._engine import checks, network, noise
 from rnnfast._engine.backends import CPU
 from rnnfast.inspection.scaled import Array, Scaled
 from rnnfast.layers.recurrent import Recurrent
@@ -34,6 +34,7 @@ class SingleSteps:
     """
 
     def __init__(self, layer: Recurrent[Any], number: int) -> None:
+        checks.no_context("layer", layer.context_size, "gradient flows")
         level, reverse = divmod(number, 2 if layer.bidirectional else 1)
         suffix = f"_l{level}" + ("_reverse" if reverse else "")
         values = {

@@ -154,7 +154,7 @@ def _calls_traced(tracer: Tracer, layers: dict[str, Recurrent[Any]]) -> Iterator
     """Inside the block, let calls of layers be traced instead of computed."""
 
     def run(
-        prefix: str, layer: Recurrent[Any], x: Any, state: Any, lengths: Any, reset: Any
+        prefix: str, layer: Recurrent[Any], x: Any, state: Any, lengths: Any, reset: Any, _: Any
     ) -> Any:
         if reset is not None:
             raise ValueError("reset: expected None, as traced sequences have no resets, got a mask")

@@ -59,11 +59,16 @@ class RecurrentCall(Call, Generic[StateOf]):
         self.y, self.state = y, state
 
     def backward(
-        self, dy: ArrayLike | None, dstate: StateLike | None = None, *, need_dx: bool = True
+        self,
+        dy: ArrayLike | None,
+        dstate: StateLike | None = None,
+        *,
+        need_dx: bool = True,
+        dcontext: RealArray | None = None,
     ) -> tuple[RealArray | None, StateOf]:
         """Take gradients through this call, which works once; see `Recurrent.backward`."""
         layer = self._layer
-        return layer._take(self._kept, layer._differentiate, dy, dstate, need_dx)
+        return layer._take(self._kept, layer._differentiate, dy, dstate, need_dx, dcontext)
 
 
 class Recurrent(RecurrentWeights, Generic[StateOf]):
@@ -118,6 +123,11 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
             and not with zoneout, recurrent_dropout or candidate_dropout. Source: Sak, Senior and
             Beaufays, "Long short-term memory recurrent neural network architectures for large scale
             acoustic modeling", 2014.
+        context_size: Size C of a context, numbers that the gates read in every step beside the
+            input, such as the features of an image that a network describes; 0 for none. A layer
+            then has a matrix `weight_ch_l0`, (G * H, C), with the row blocks of `weight_ih_l0`, for
+            each layer and direction, and calls take `context`: weight_ch context is added to the
+            input part of the gates. Available only on the CPU. See docs/recurrent.md.
         zoneout: Probability that a unit of a state keeps its value from the step before in training
             (Krueger et al. 2016); one number for all states of the cell, or a tuple with one for
             each. In evaluation and in streams, units take the expected value,
@@ -159,6 +169,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         recompute: bool | int = False,
         learn_state: bool = False,
         proj_size: int = 0,
+        context_size: int = 0,
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
@@ -187,6 +198,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         self.candidate_dropout = noise.candidate_dropout(candidate_dropout, self.cell)
         self._noise_of_call()
         self.proj_size = arguments.checked_proj_size(proj_size, info, self._backend)
+        self.context_size = arguments.checked_context_size(context_size, info, self._backend)
         noise.check_projection(
             self.proj_size, self.zoneout, self.recurrent_dropout, self.candidate_dropout
         )
@@ -213,6 +225,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         state: TensorsLike = None,
         lengths: Lengths = None,
         reset: Resets = None,
+        context: Any = None,
     ) -> tuple[Tensor, Tensor]: ...
     @overload
     def __call__(
@@ -221,6 +234,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         state: TensorsLike = None,
         lengths: Lengths = None,
         reset: Resets = None,
+        context: Any = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
     @overload
     def __call__(
@@ -229,6 +243,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         state: TensorsLike = None,
         lengths: Lengths = None,
         reset: Resets = None,
+        context: Any = None,
     ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]: ...
     @overload
     def __call__(
@@ -237,6 +252,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         state: StateLike | None = None,
         lengths: Lengths = None,
         reset: Resets = None,
+        context: Any = None,
     ) -> tuple[RealArray, StateOf]: ...
     def __call__(
         self,
@@ -244,6 +260,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         state: Any = None,
         lengths: Lengths = None,
         reset: Resets = None,
+        context: Any = None,
     ) -> tuple[Any, Any]:
         """Run the layers over a batch of sequences.
 
@@ -257,19 +274,23 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
                 episode starts: the states of the sequence are set to zeros, or to the learned
                 state, before the step, whatever `state` is, and no gradient passes. (B, T) if
                 `batch_first`; see `rnnfast.functional.forward`.
+            context: With `context_size` C, which requires it: (B, C) real numbers, a context for
+                each sequence, or (T, B, C), one for each step; (B, T, C) if `batch_first`. If x is
+                a `Tensor`, it may be one, too.
 
         Returns:
             y (T, B, D * H), which is zero after a sequence's end, and the state at each sequence's
             end. With `proj_size`, y and h have P values instead of H, and so has the initial h.
 
         Raises:
-            ValueError: A shape, a length or a value of `reset` is wrong.
+            ValueError: A shape, a length or a value of `reset` is wrong, or there is a context
+                without `context_size` or none with it.
             IndexError: An integer in x is out of range.
             TypeError: An array does not hold real numbers, or the state has the wrong structure.
         """
         if type(x) is Tensor:
-            return recorded_recurrent_call(self, x, state, lengths, reset)
-        y, final, kept = self._run(x, state, lengths, reset)
+            return recorded_recurrent_call(self, x, state, lengths, reset, context)
+        y, final, kept = self._run(x, state, lengths, reset, context)
         self._calls.add(kept)
         return y, final
 
@@ -279,6 +300,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         state: StateLike | None = None,
         lengths: Lengths = None,
         reset: Resets = None,
+        context: Any = None,
     ) -> RecurrentCall[StateOf]:
         """Run the layers over a batch of sequences, and return the call.
 
@@ -287,13 +309,24 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         is freed when its gradient is taken or the call is deleted. The arguments and errors are
         those of calling the layer.
         """
-        return RecurrentCall(self, *self._run(x, state, lengths, reset))
+        return RecurrentCall(self, *self._run(x, state, lengths, reset, context))
 
     def _run(
-        self, x: ArrayLike, state: StateLike | None, lengths: Lengths, reset: Resets
+        self,
+        x: ArrayLike,
+        state: StateLike | None,
+        lengths: Lengths,
+        reset: Resets,
+        context: Any,
     ) -> tuple[RealArray, StateOf, Any]:
         """Return y, the final state, and the values for `_differentiate`, None in evaluation."""
         training, backend, learned = self.training, self._backend, self._learned
+        gates, of_context = None, self._context
+        if of_context is not None:
+            context = of_context.checked(context, x, self.batch_first)
+            gates = of_context.gates(context)
+        elif context is not None:
+            raise ValueError("context: expected None, as the layer has context_size = 0")
         seed, steps, drawn = 0, 0, self._noise_of_call()
         if training and (drawn or (self.dropout and self.num_layers > 1)):
             assert self._generator is not None
@@ -328,15 +361,23 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
             lengths,
             reset,
             seed,
+            gates,
         )
         if self.batch_first:
             y = y.swapaxes(0, 1)
         if learned is not None and kept is not None:
             kept = kept, from_parameters
+        if of_context is not None and kept is not None:
+            kept = kept, of_context.kept(context)
         return y, self._from_tuple(final), kept
 
     def backward(
-        self, dy: ArrayLike | None, dstate: StateLike | None = None, *, need_dx: bool = True
+        self,
+        dy: ArrayLike | None,
+        dstate: StateLike | None = None,
+        *,
+        need_dx: bool = True,
+        dcontext: RealArray | None = None,
     ) -> tuple[RealArray | None, StateOf]:
         """Take gradients through the last call, adding those of the parameters to their `grad`.
 
@@ -346,6 +387,8 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
             dy: Gradient with respect to y, in y's shape; None for zeros.
             dstate: Gradient with respect to the final state, in its structure; None for zeros.
             need_dx: Whether to compute dx.
+            dcontext: An array in the context's shape and the layer's dtype to which the gradient
+                with respect to the context is added; None if it is not needed.
 
         Returns:
             dx, or None for it if x holds integers or `need_dx` is False; and the gradient with
@@ -357,20 +400,35 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
             ValueError: A shape is wrong.
             TypeError: An array does not hold real numbers, or dstate has the wrong structure.
         """
-        return self._take(self._calls.kept, self._differentiate, dy, dstate, need_dx)
+        return self._take(self._calls.kept, self._differentiate, dy, dstate, need_dx, dcontext)
 
     def _differentiate(
-        self, kept: Any, dy: ArrayLike | None, dstate: StateLike | None, need_dx: bool
+        self,
+        kept: Any,
+        dy: ArrayLike | None,
+        dstate: StateLike | None,
+        need_dx: bool,
+        dcontext: RealArray | None,
     ) -> tuple[RealArray | None, StateOf]:
         learned, from_parameters = self._learned, ()
+        context, dgates = self._context, None
+        if context is not None:
+            kept, of_context = kept
+            dcontext = context.checked_gradient(dcontext, of_context, self.batch_first)
+            context.check_unchanged(of_context)
+            dgates = context.new_gradients(of_context)
+        elif dcontext is not None:
+            raise ValueError("dcontext: expected None, as the layer has context_size = 0")
         if learned is not None:
             kept, from_parameters = kept
         if self.batch_first and dy is not None:
             dy = time_first("dy", dy)
         dstate = as_tuple("dstate", dstate, self._states, self.cell)
         dx, dinitial, _ = functional.backward_on(
-            self._backend, kept, dy, dstate, need_dx, self._gradients_to_add()
+            self._backend, kept, dy, dstate, need_dx, self._gradients_to_add(), dgates
         )
+        if context is not None and dgates is not None:
+            context.add_gradients(of_context, dgates, dcontext)
         if learned is not None:
             learned.add(from_parameters, dinitial)
             batch = kept.y_shape[1]  # a row for resets is not the caller's
@@ -407,6 +465,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
     def _stream_layers(self) -> list[StreamLayer]:
         if self.bidirectional:
             raise ValueError("stream: expected a layer with one direction, got a bidirectional one")
+        checks.no_context("stream", self.context_size, "streams")
         initial = None if self._learned is None else self._learned.values
         return [StreamRecurrent(self._kept(), self._noise_of_call(), initial)]
 
@@ -427,8 +486,8 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         """Return the sizes, and the options that differ from their defaults."""
         default = {"num_layers": 1, "bias": True, "dtype": "float32", "precision": "full"}
         names = ["num_layers", "bias", "batch_first", "dropout", "bidirectional", "recompute"]
-        names += ["learn_state", "proj_size", "zoneout", "input_dropout", "recurrent_dropout"]
-        names += ["candidate_dropout", "precision"]
+        names += ["learn_state", "proj_size", "context_size", "zoneout", "input_dropout"]
+        names += ["recurrent_dropout", "candidate_dropout", "precision"]
         options = {n: getattr(self, n) for n in names} | {"dtype": self.dtype.name}
         return ", ".join(
             [repr(self.cell)] * (type(self) is Recurrent)

@@ -11,10 +11,11 @@ import numpy as np
 
 from rnnfast import functional
 from rnnfast._engine.checks import RealArray
+from rnnfast.layers.context import ContextWeights
 from rnnfast.layers.evaluation import PackedInEvaluation
 from rnnfast.layers.learned import LearnedState, parameter_name
 from rnnfast.layers.module import uniform
-from rnnfast.layers.parameter import Freezing
+from rnnfast.layers.parameter import Freezing, Parameter
 
 
 class RecurrentWeights(PackedInEvaluation):
@@ -24,6 +25,7 @@ class RecurrentWeights(PackedInEvaluation):
     hidden_size: int
     bias: bool
     proj_size: int
+    context_size: int
 
     def _add_parameters(self, states: int, learn_state: bool) -> None:
         """Add the weights and, if they are learned, the initial states of a cell."""
@@ -31,9 +33,17 @@ class RecurrentWeights(PackedInEvaluation):
         self._gradients: list[functional.Weights] = []
         # Whether each parameter is trained, with its layer and name in `_gradients`.
         self._freezings: list[tuple[Freezing, int, str]] = []
+        of_context: list[Parameter] = []
         for layer in range(self.num_layers):
             for suffix in ("", "_reverse") if self.bidirectional else ("",):
                 self._add_weights(layer, suffix)
+                if self.context_size:
+                    shape = len(self._weights[-1].weight_ih), self.context_size
+                    name = f"weight_ch_l{layer}{suffix}"
+                    of_context.append(self._add(name, self._initial(shape)))
+        self._context = None
+        if of_context:
+            self._context = ContextWeights(self._backend, self.context_size, of_context)
         self._learned = self._add_initial_states(states) if learn_state else None
 
     def _add_weights(self, layer: int, suffix: str) -> None:

@@ -86,6 +86,7 @@ def to_model(
             f"model: expected a cell that ONNX has, one of {', '.join(layout.OPERATORS)}, got "
             f"{layer.cell!r}"
         )
+    checks.no_context("model", layer.context_size, "ONNX's operators")
     if layer.proj_size:
         raise ValueError(
             "model: expected a layer without a projection, which ONNX's LSTM does not have, got "

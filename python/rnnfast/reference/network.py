@@ -55,6 +55,11 @@ class _Noise(NamedTuple):
 class _Direction:
     """One layer in one direction: its weights on the tape, and the loop over time.
 
+    With weight_ch (G*H, C) a context v adds W_ch v to the input part of the gates. Its factors are
+    not rounded. Sources: Karpathy and Fei-Fei, "Deep visual-semantic alignments for generating
+    image descriptions", 2015, equation 14; Bahdanau, Cho and Bengio, "Neural machine translation by
+    jointly learning to align and translate", 2015, appendix A, the terms C c_i.
+
     With weight_hr (P, H) the h of the cell's equations is projected: W_hr h replaces it in the
     output and in the next step. Source: Sak, Senior and Beaufays, "Long short-term memory recurrent
     neural network architectures for large scale acoustic modeling", 2014, equations 1 to 7.
@@ -67,6 +72,7 @@ class _Direction:
         dtype: DTypeLike,
         rounding: Rounding | None,
         noise: _Noise,
+        weight_ch: Array | None,
     ) -> None:
         w_ih, w_hh, b_ih, b_hh, channel, *others = (
             None if w is None else w.astype(dtype) for w in weights
@@ -84,6 +90,10 @@ class _Direction:
             )
         self._cell, self._rounding = cell, rounding
         self._input = Product(w_ih, b_ih, cell.gates, rounding)
+        self._context = None
+        if weight_ch is not None:
+            _check_rows(cell, "weight_ch", weight_ch, cell.gates, H)
+            self._context = Product(weight_ch.astype(dtype), None, cell.gates)
         self._recurrent = Product(w_hh, b_hh, cell.recurrent_blocks, rounding, noise.recurrent)
         self._channel = [] if channel is None else [Var(row) for row in channel]
         self._projection = None if w_hr is None else Product(w_hr, None, 1, rounding)
@@ -97,10 +107,12 @@ class _Direction:
         after_reset: tuple[Var, ...],
         spans: _Spans,
         reverse: bool,
+        context: list[Var],
     ) -> tuple[list[Var], tuple[Var, ...]]:
         """Return the outputs at every time step, (B, H) or (B, P) each, and the final states.
 
-        `state` has B rows, and `after_reset`, the state that resets set, has none.
+        `state` has B rows, and `after_reset`, the state that resets set, has none. `context` has
+        one (B, C) for each step, or is empty.
         """
         ys = list(xs)
         times = range(len(xs))
@@ -112,7 +124,8 @@ class _Direction:
                     where(spans.starts[first], r, s)
                     for r, s in zip(after_reset, state, strict=True)
                 )
-            new = self._cell.advance(self._inputs(xs[t], t), self._recurrent, state, self._channel)
+            inputs = self._inputs(xs[t], context[t] if context else None, t)
+            new = self._cell.advance(inputs, self._recurrent, state, self._channel)
             if self._projection is not None:
                 new = *self._projection(new[0]), *new[1:]
             if self._zoneout is not None:
@@ -125,9 +138,14 @@ class _Direction:
             ys[t] = where(running, new[0], Var(np.zeros_like(new[0].value)))
         return ys, state
 
-    def _inputs(self, x: Var, t: int) -> Inputs:
-        """Return the `Inputs` of step t for its input x (B, I)."""
+    def _inputs(self, x: Var, context: Var | None, t: int) -> Inputs:
+        """Return the `Inputs` of step t for its input x (B, I) and its context (B, C)."""
         gates, entire = self._input(x), None
+        if self._context is not None and context is not None:
+            added = self._context(context)
+            if self._rounding is not None:
+                added = [round_gradient(part, self._rounding) for part in added]
+            gates = [gate + part for gate, part in zip(gates, added, strict=True)]
         if self._cell.reads_input:
             entire = x if self._rounding is None else round_gradient(x, self._rounding)
         return Inputs(gates, entire, None if self._candidate is None else self._candidate[t])
@@ -138,6 +156,11 @@ class _Direction:
         dchannel = [gradient_of(p) for p in self._channel]
         dw_hr = None if self._projection is None else self._projection.gradients()[0]
         return dw_ih, dw_hh, db_ih, db_hh, np.stack(dchannel) if dchannel else None, dw_hr
+
+    def context_gradient(self) -> Array:
+        if self._context is None:
+            raise ValueError("weight_ch: expected an array for each layer and direction, got None")
+        return self._context.gradients()[0]
 
 
 def _check_rows(cell: Cell, label: str, weight: Array, blocks: int, hidden: int) -> None:
@@ -165,6 +188,9 @@ class Network:
         reset: (T, B) booleans; None for no resets. Where it is True, an episode starts: the states
             are reset before that step and, in the reverse direction, before the step that precedes
             it in time. Values past the end of a sequence have no effect.
+        context: (B, C), a context for each sequence, or (T, B, C), one for each step; None for
+            none.
+        weight_ch: With a context, its weight (G*H, C) for each layer and direction.
         bidirectional: Whether every layer runs in both directions.
         dropout_masks: One array (T, B, D*H) for each layer but the last, a factor of its outputs;
             None for no dropout.
@@ -200,6 +226,8 @@ class Network:
         *,
         lengths: NDArray[np.integer[Any]] | None = None,
         reset: NDArray[np.bool_] | None = None,
+        context: Array | None = None,
+        weight_ch: Sequence[Array] | None = None,
         bidirectional: bool = False,
         dropout_masks: Sequence[Array] | None = None,
         zoneout_masks: Sequence[Sequence[Array]] | None = None,
@@ -221,6 +249,7 @@ class Network:
                     None if recurrent_masks is None else recurrent_masks[k].astype(dtype),
                     None if candidate_masks is None else candidate_masks[k].astype(dtype),
                 ),
+                None if weight_ch is None else weight_ch[k],
             )
             for k, w in enumerate(weights)
         ]
@@ -239,6 +268,11 @@ class Network:
         spans = _Spans(running[..., None], starts[..., None])
 
         self._xs = [Var(step.astype(dtype)) for step in rows]
+        self._contexts: list[Var] = []  # one, or one for each step
+        if context is not None:
+            parts = context[None] if context.ndim == 2 else context
+            self._contexts = [Var(part.astype(dtype)) for part in parts]
+            self._context_shape = context.shape
         given = [s[:, :batch] for s in state]
         self._initial = [tuple(Var(s[k].astype(dtype)) for s in given) for k in range(len(weights))]
         resets = [
@@ -266,9 +300,10 @@ class Network:
     def _run_layer(self, xs: list[Var], spans: _Spans, members: range) -> list[Var]:
         """Run the directions of one layer and concatenate their outputs."""
         sides = []
+        context = self._contexts * (len(xs) if len(self._contexts) == 1 else 1)
         for k in members:
             ys, final = self._layers[k].run(
-                xs, self._initial[k], self._reset[k], spans, k > members.start
+                xs, self._initial[k], self._reset[k], spans, k > members.start, context
             )
             self._final.append(final)
             sides.append(ys)
@@ -296,6 +331,14 @@ class Network:
             None if self._indices else dx,
             tuple(map(self._initial_gradient, range(len(self.state)))),
             [layer.gradients() for layer in self._layers],
+        )
+
+    def context_gradients(self) -> tuple[Array, list[Array]]:
+        """Return the gradients of the context and of weight_ch, after `backward`."""
+        dcontext = np.array([gradient_of(v) for v in self._contexts], self.y.dtype)
+        return (
+            dcontext.reshape(self._context_shape),
+            [layer.context_gradient() for layer in self._layers],
         )
 
     def _initial_gradient(self, k: int) -> Array:

@@ -82,14 +82,15 @@ bool read_network(py::handle weights, const PyPacked* packed, NetworkSize& s,
 
 template <class T>
 py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const PyPacked* packed,
-                      py::handle state, py::handle lengths, py::handle reset) {
+                      py::handle state, py::handle lengths, py::handle reset, py::handle context) {
   NetworkInput<T> input{};
   HeldArrays held;
   Buffer indices;
   Spans spans;
   if (!read_network(weights, packed, size, input, held) || !read_x(x, size, input, held, indices) ||
       !read_initial(state, reset, size, input.initial, held) ||
-      !read_spans(lengths, reset, size, spans))
+      !read_spans(lengths, reset, size, spans) ||
+      !read_context("context_gates", context, size, input.context, held))
     return py::none();
 
   Array<T> y = new_array<T>({size.seq_len, size.batch, size.y_size()});
@@ -110,7 +111,8 @@ py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const
 }
 
 py::object forward(const NetworkOptions& options, py::handle x, py::handle weights,
-                   py::handle state, py::handle lengths, py::handle reset, py::handle seed) {
+                   py::handle state, py::handle lengths, py::handle reset, py::handle seed,
+                   py::handle context) {
   const ThreadLimit limit(options.threads);
   NetworkSize size{options};
   if (!read_seed(seed, size.seed)) return py::none();
@@ -118,8 +120,8 @@ py::object forward(const NetworkOptions& options, py::handle x, py::handle weigh
   const bool is_packed = !items && py::isinstance<PyPacked>(weights);
   const PyPacked* packed = is_packed ? py::cast<const PyPacked*>(weights) : nullptr;
   const bool is_double = packed ? packed->of<double>() != nullptr : read_sizes<double>(items, size);
-  return is_double ? forward_of<double>(size, x, weights, packed, state, lengths, reset)
-                   : forward_of<float>(size, x, weights, packed, state, lengths, reset);
+  return is_double ? forward_of<double>(size, x, weights, packed, state, lengths, reset, context)
+                   : forward_of<float>(size, x, weights, packed, state, lengths, reset, context);
 }
 
 template <class T>
@@ -195,7 +197,7 @@ bool read_gradients(py::handle dweights, const NetworkSize& s,
 
 template <class T>
 py::object backward_of(const PyReserve& reserve, Kept<T>& kept, py::handle dy, py::handle dstate,
-                       bool need_dx, py::handle dweights) {
+                       bool need_dx, py::handle dweights, py::handle dcontext) {
   const NetworkSize& size = kept.reserve.size;
   RNNFAST_CHECK(!known_cell(size.cell).observes,
                 "reserve: expected that of a cell with gradients, got one of a form that observes");
@@ -203,10 +205,12 @@ py::object backward_of(const PyReserve& reserve, Kept<T>& kept, py::handle dy, p
   const T* dy_data = nullptr;
   std::vector<const T*> dfinal;
   std::vector<CellWeights<T>> gradient_data;
+  NetworkContext<T> context{};
   HeldArrays held;
   if (!read_optional(dy, {size.seq_len, size.batch, size.y_size()}, dy_data) ||
       !read_state("dstate", dstate, size, size.batch, dfinal, held) ||
-      (adds && !read_gradients(dweights, size, kept.input.weights, gradient_data, held)))
+      (adds && !read_gradients(dweights, size, kept.input.weights, gradient_data, held)) ||
+      !read_context("dcontext_gates", dcontext, size, context, held))
     return py::none();
   kept.held.check();
   reserve.check_unchanged();
@@ -224,16 +228,17 @@ py::object backward_of(const PyReserve& reserve, Kept<T>& kept, py::handle dy, p
   {
     const WithoutGil released(2 * network_work(size), kept.held, &held);
     network_backward(kept.reserve, kept.input, dy_data, dfinal, dx_data, dinitial.data,
-                     gradient_data, adds);
+                     gradient_data, adds, context);
   }
   return py::make_tuple(std::move(dx), std::move(dinitial.arrays), std::move(gradients));
 }
 
 py::object backward(PyReserve& reserve, py::handle dy, py::handle dstate, bool need_dx,
-                    py::handle dweights) {
+                    py::handle dweights, py::handle dcontext) {
   const ThreadLimit limit(reserve.size().threads);
-  return reserve.visit(
-      [&](auto& kept) { return backward_of(reserve, kept, dy, dstate, need_dx, dweights); });
+  return reserve.visit([&](auto& kept) {
+    return backward_of(reserve, kept, dy, dstate, need_dx, dweights, dcontext);
+  });
 }
 
 }  // namespace
@@ -264,7 +269,7 @@ void bind_rnn(py::module_& m) {
           "Precision of the products.");
   using py::arg;
   m.def("forward", &forward, arg("options"), arg("x"), arg("weights"), arg("state"), arg("lengths"),
-        arg("reset"), arg("seed"),
+        arg("reset"), arg("seed"), arg("context_gates") = py::none(),
         "Return y, the final states and, if training, the reserve; None if an argument is not "
         "exactly what the kernels read. Backward reads y, so y must not change before it, unless "
         "the options make the reserve keep a copy.");
@@ -273,10 +278,11 @@ void bind_rnn(py::module_& m) {
         "Return the reserve of an earlier training call, from its arguments and the bytes of its "
         "reserve. The options of the call must have keep_y and no recompute. None as for forward.");
   m.def("backward", &backward, arg("reserve"), arg("dy"), arg("dstate"), arg("need_dx"),
-        arg("dweights"),
+        arg("dweights"), arg("dcontext_gates") = py::none(),
         "Return dx and the gradients of the initial states and the weights. If dweights is given, "
         "the latter are added to its arrays, and not computed where it has None; None is returned "
-        "in their place. None as for forward.");
+        "in their place. Those of context_gates are added to dcontext_gates, if given. None as for "
+        "forward.");
   m.def("pack", &pack, arg("options"), arg("weights"),
         "Return packed weights; None as for forward.");
 }

@@ -131,6 +131,28 @@ bool read_state(const char* name, py::handle state, const NetworkSize& s, Index 
   return true;
 }
 
+// Reads what a context adds to the gates, or arrays of the same shapes to write to. None leaves the
+// result empty. Adds the arrays to `held`.
+template <class T>
+bool read_context(const char* name, py::handle context, const NetworkSize& s,
+                  NetworkContext<T>& result, HeldArrays& held) {
+  if (context.is_none()) return true;
+  const Items items(context);
+  if (!items || items.size() != s.cells() || !is_array<std::remove_const_t<T>>(items[0]))
+    return false;
+  result.by_step = py::detail::array_proxy(items[0].ptr())->nd == 3;
+  const long shape[] = {s.seq_len, s.batch, known_cell(s.cell).input_gates() * s.hidden_size};
+  for (Index i = 0; i < items.size(); ++i) {
+    T* gates = nullptr;
+    if (items[i].is_none() ||
+        !read_optional(items[i], std::span(shape).subspan(result.by_step ? 0 : 1), gates))
+      return false;
+    result.gates.push_back(gates);
+    held.add(name, items[i]);
+  }
+  return true;
+}
+
 // Where each sequence ends, and where its episodes start; both are empty for None.
 struct Spans {
   std::vector<Index> lengths;

@@ -23,12 +23,17 @@ Fingerprints fingerprints(const Kept<T>& kept) {
   const auto of = [](const T* data, Index count) {
     return fingerprint(data, std::size_t(count) * sizeof(T));
   };
-  Fingerprints found{of(input.x, s.seq_len * s.batch * s.input_size), 0, 0, 0};
+  Fingerprints found{of(input.x, s.seq_len * s.batch * s.input_size), 0, 0, 0, 0};
   if (kept.reserve.packed.is_dense())  // otherwise backward reads a copy of y
     found.y = of(kept.reserve.outputs.back(), s.seq_len * s.batch * s.y_size());
   for (std::size_t i = 0; i < input.initial.size(); ++i)
     found.state = found.state * 31 +
                   of(input.initial[i], s.cells() * s.initial_rows() * s.state_size(int(i)));
+  const Index rows = s.batch * (input.context.by_step ? s.seq_len : 1);
+  if (s.recompute > 0)  // otherwise backward does not read them
+    for (const T* gates : input.context.gates)
+      found.context =
+          found.context * 31 + of(gates, rows * known_cell(s.cell).input_gates() * s.hidden_size);
   for (std::size_t i = 0; i < input.weights.size(); ++i) {
     const CellWeights<const T>& w = input.weights[i];
     const WeightShapes shapes = s.weight_shapes(Index(i));
@@ -209,6 +214,7 @@ void PyReserve::check_unchanged() const {
   check("x", now.x, signed_->x, "pass a copy to forward");
   check("state", now.state, signed_->state, "pass a copy to forward");
   check("weights", now.weights, signed_->weights, "change them after backward");
+  check("context_gates", now.context, signed_->context, "pass a copy to forward");
   check("y", now.y, signed_->y, "change a copy instead");
 }
 

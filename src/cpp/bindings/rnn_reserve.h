@@ -30,7 +30,7 @@ struct Kept {
 
 // Fingerprints of the arrays that backward rereads: the caller's, and the y that the caller got.
 struct Fingerprints {
-  std::uint64_t x, state, weights, y;
+  std::uint64_t x, state, weights, context, y;
 };
 
 class PyReserve {

@@ -36,6 +36,16 @@ bool read_rows(const char* name, py::handle object, const NetworkSize& s,
   return true;
 }
 
+// Reads what a context adds to the gates, (B, input_gates * H), or an array to write to.
+template <class T>
+bool read_step_context(const char* name, py::handle context, const NetworkSize& s, T*& data,
+                       HeldArrays& held) {
+  const Index width = known_cell(s.cell).input_gates() * s.hidden_size;
+  if (!read_optional(context, {s.batch, width}, data)) return false;
+  held.add(name, context);
+  return true;
+}
+
 template <class T>
 bool read_step(const NetworkSize& size, py::handle x, py::handle state, bool training,
                StepInput<T>& input, HeldArrays& held) {
@@ -69,10 +79,13 @@ void check_one_layer(const NetworkSize& s) {
 }
 
 template <class T>
-py::object take_step_of(const PyPacked& packed, py::handle x, py::handle state, bool keep) {
+py::object take_step_of(const PyPacked& packed, py::handle x, py::handle state, py::handle context,
+                        bool keep) {
   StepInput<T> input{};
   HeldArrays held;
-  if (!read_step(packed.size(), x, state, keep, input, held)) return py::none();
+  if (!read_step(packed.size(), x, state, keep, input, held) ||
+      !read_step_context("context_gates", context, input.size, input.context, held))
+    return py::none();
   std::vector<T*> final;
   py::tuple arrays = new_rows(input.size, final);
   py::object memory = py::none();
@@ -89,12 +102,12 @@ py::object take_step_of(const PyPacked& packed, py::handle x, py::handle state, 
   return py::make_tuple(std::move(arrays), std::move(memory));
 }
 
-py::object take_step(const PyPacked& packed, py::handle x, py::handle state, int threads,
-                     bool keep) {
+py::object take_step(const PyPacked& packed, py::handle x, py::handle state, int threads, bool keep,
+                     py::handle context) {
   check_one_layer(packed.size());
   const ThreadLimit limit(threads);
-  return packed.of<double>() ? take_step_of<double>(packed, x, state, keep)
-                             : take_step_of<float>(packed, x, state, keep);
+  return packed.of<double>() ? take_step_of<double>(packed, x, state, context, keep)
+                             : take_step_of<float>(packed, x, state, context, keep);
 }
 
 template <class T>
@@ -110,10 +123,10 @@ class PyStepGradient {
       : size_(packed.size()), sum_(read(packed, weights)) {}
 
   py::object add(py::handle x, py::handle state, py::handle memory, py::handle dstate, bool need_dx,
-                 int threads) {
+                 int threads, py::handle dcontext) {
     const ThreadLimit limit(threads);
-    return std::visit([&](auto& sum) { return add_of(sum, x, state, memory, dstate, need_dx); },
-                      sum_);
+    return std::visit(
+        [&](auto& sum) { return add_of(sum, x, state, memory, dstate, need_dx, dcontext); }, sum_);
   }
 
   py::tuple gradients() {
@@ -147,12 +160,15 @@ class PyStepGradient {
 
   template <class T>
   py::object add_of(Sum<T>& sum, py::handle x, py::handle state, py::handle memory,
-                    py::handle dstate, bool need_dx) {
+                    py::handle dstate, bool need_dx, py::handle dcontext) {
     StepInput<T> input{};
     HeldArrays held;
     std::vector<const T*> dfinal;
+    T* dcontext_data = nullptr;
     if (!read_step(size_, x, state, true, input, held) ||
-        !read_rows("dstate", dstate, input.size, dfinal, held) || !is_array<std::uint8_t>(memory))
+        !read_rows("dstate", dstate, input.size, dfinal, held) ||
+        !read_step_context("dcontext_gates", dcontext, input.size, dcontext_data, held) ||
+        !is_array<std::uint8_t>(memory))
       return py::none();
     held.add("memory", memory);
     const std::size_t bytes = step_memory<T>(input.size);
@@ -173,7 +189,7 @@ class PyStepGradient {
     sum.held.check();
     {
       const WithoutGil released(2 * network_work(input.size), sum.held, &held);
-      sum.gradient.add(input, kept, dfinal, dx_data, dinitial);
+      sum.gradient.add(input, kept, dfinal, dx_data, dinitial, dcontext_data);
     }
     return py::make_tuple(std::move(dx), std::move(arrays));
   }
@@ -187,7 +203,7 @@ class PyStepGradient {
 void bind_step(py::module_& m) {
   using py::arg;
   m.def("step_forward", &take_step, arg("packed"), arg("x"), arg("state"), arg("threads"),
-        arg("keep"),
+        arg("keep"), arg("context_gates") = py::none(),
         "The new states, (B, H) each, of a step of one layer and, if `keep`, the bytes that "
         "backward needs; None where an argument is not exactly what the kernels read. `threads` is "
         "the most that a call uses, 0 the process's setting.");
@@ -195,11 +211,13 @@ void bind_step(py::module_& m) {
                              "The gradients of the weights of one layer, summed over the backward "
                              "passes of single steps with any batches.")
       .def(py::init<const PyPacked&, py::handle>(), arg("packed"), arg("weights"))
-      .def("add", &PyStepGradient::add, arg("x"), arg("state"), arg("memory"), arg("dstate"),
-           arg("need_dx"), arg("threads"),
-           "dx and the gradients of the step's initial states, (B, H) each, from the arguments and "
-           "bytes of its forward pass and the gradients of its new states; adds the gradients of "
-           "the weights to the sums. None as in step_forward.")
+      .def(
+          "add", &PyStepGradient::add, arg("x"), arg("state"), arg("memory"), arg("dstate"),
+          arg("need_dx"), arg("threads"), arg("dcontext_gates") = py::none(),
+          "dx and the gradients of the step's initial states, (B, H) each, from the arguments and "
+          "bytes of its forward pass and the gradients of its new states; adds the gradients of "
+          "the weights to the sums, and that of context_gates to dcontext_gates, if given. None as "
+          "in step_forward.")
       .def("gradients", &PyStepGradient::gradients,
            "The sums, in the order of `rnnfast.functional.Weights`.");
 }

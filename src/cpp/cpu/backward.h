@@ -71,6 +71,8 @@ class Backward {
       }
       team_.barrier();
       if (args_.dx) input_.write(chunk, dx_gates(), product_);
+      if (args_.dcontext.rows)
+        add_context_gradient<P>(l_, args_, chunk, share_, dx_gates(), chunk_tile_);
       if (!direct_) weights.accumulate(chunk, current_.gates, dx_gates());
     }
     if (rows_.steps) leave(t - step, 0);

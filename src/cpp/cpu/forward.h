@@ -5,6 +5,7 @@
 // step and stage by stage, the recurrent products of a block of rows and the pointwise function.
 
 #include "cpu/cell_code.h"
+#include "cpu/context.h"
 #include "cpu/input_product.h"
 #include "cpu/noise.h"
 #include "cpu/norms.h"
@@ -60,6 +61,7 @@ class Forward {
           own_.by_tiles ? Range{0, rows_.batch} : share_rows(rows_, chunk, thread_, team_.size);
       input_.round(chunk);
       input_.multiply(chunk, own_, chunk_row_, gates_tile_, gates_);
+      if (args_.context.rows) add_context(l_, args_, chunk, own_, chunk_row_, gates_tile_, gates_);
       noise_.mask_candidates(chunk, own_, chunk_row_, gates_tile_, gates_);
       while (t != chunk.last + step) {
         const Index steps = steps_at_once(t, chunk.last);

@@ -94,6 +94,14 @@ struct CellWeights {
   T* weight_hr;       // (P, H), with a projection
 };
 
+// What a context adds to the input part of the gates of one layer and direction, or its gradient:
+// rows of (input_gates * H,), in the order of weight_ih's row blocks.
+template <class T>
+struct ContextGates {
+  T* rows;      // null for no context
+  Index batch;  // B if each of the caller's steps has a row, (T, B, .); 0 if each sequence has one
+};
+
 // How many values of T forward keeps for backward.
 struct LayerReserve {
   Index gates;   // saved values, [tile][row][slot][unit]
@@ -111,6 +119,7 @@ struct ForwardArgs {
   const T* x;                    // (rows, I), row stride x_stride; or null
   const Index* indices;          // (rows,) in [0, I), where x is null
   Index x_stride;
+  ContextGates<const T> context;
   T* y;  // (rows, R), row stride y_stride
   Index y_stride;
   const T* initial[kMaxStates];  // (B, R), and (B, H) beyond h; null for zeros
@@ -140,10 +149,11 @@ struct BackwardArgs {
   T* workspace;
   T* dx;  // (rows, I), row stride dx_stride; null if not wanted
   Index dx_stride;
-  bool add_dx;              // add to dx instead of writing it
-  T* dinitial[kMaxStates];  // like `initial`; may be dfinal
-  CellWeights<T> dweights;  // null where a weight is, or where its gradient is not wanted
-  bool add_dweights;        // add to dweights instead of writing them
+  bool add_dx;               // add to dx instead of writing it
+  T* dinitial[kMaxStates];   // like `initial`; may be dfinal
+  CellWeights<T> dweights;   // null where a weight is, or where its gradient is not wanted
+  bool add_dweights;         // add to dweights instead of writing them
+  ContextGates<T> dcontext;  // added to
 };
 
 template <class T>

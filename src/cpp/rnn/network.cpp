@@ -46,6 +46,7 @@ struct CellRun {
   const CellKernels<T>& cell() const { return kernels<T>(size().cell, size().precision); }
   Index number() const { return layer * size().num_directions + direction; }
   const Segments& segments() const { return reserve.segments[direction]; }
+  ContextGates<const T> context() const { return input.context.of(number(), size().batch); }
   // This layer and direction's part of an array of the episodes' states.
   template <class V>
   V* part_of(V* array, int s) const {
@@ -85,6 +86,7 @@ struct CellRun {
       if (input.packed) args.packed = input.packed->layers[i];
       for (int s = 0; s < cell().info.states; ++s)
         args.final[s] = args.part.last ? part_of(final[s], s) : reserve.state_after(i, k, s);
+      args.context = context();
       args.gates = reserve.gates[i];
       args.states = reserve.states[i];
       args.made = reserve.made[i];
@@ -157,6 +159,7 @@ struct CellGradient {
   const std::vector<T*>& dinitial;
   const CellWeights<T>& dweights;
   bool add_dweights;
+  ContextGates<T> dcontext;
 };
 
 // Recomputes the gates and states of segment k.
@@ -166,6 +169,7 @@ void recompute(const CellRun<T>& run, Index k, const CellScratch<T>& scratch) {
   run.set_inputs(args, k, true, false);
   args.part.first = k == run.segments().size() - 1;
   args.recomputing = true;
+  args.context = run.context();
   args.gates = scratch.gates;
   args.states = scratch.states;
   args.made = scratch.made;
@@ -200,6 +204,7 @@ void backward(const CellRun<T>& run, const CellGradient<T>& gradient,
     args.add_dx = gradient.add_dx;
     args.dweights = gradient.dweights;
     args.add_dweights = gradient.add_dweights;
+    args.dcontext = gradient.dcontext;
     run.cell().backward(run.cell(), args, run.team, run.thread);
     run.team.barrier();
   }
@@ -311,13 +316,12 @@ void PreparedForward<T>::run(const std::vector<const T*>& initial,
         drop_inputs(size, packed, layer, from, r.indices, to, thread, team.size);
         team.barrier();
       }
-      for_directions(size, packed.episodes(), team, thread,
-                     [&](Index direction, int side, Team half, int number) {
-                       T* workspace =
-                           workspace_.template as<T>() + (side ? workspace_of(half.size) : 0);
-                       CellRun<T>{r, input_, initial, layer, direction, half, number}.forward(
-                           final, workspace);
-                     });
+      for_directions(size, packed.episodes(), team, thread, [&](const Side& side) {
+        T* workspace = workspace_.template as<T>();
+        if (side.number) workspace += workspace_of(side.team.size);
+        CellRun<T>{r, input_, initial, layer, side.direction, side.team, side.thread}.forward(
+            final, workspace);
+      });
       if (size.drops() && layer + 1 < size.num_layers) {
         drop_outputs(size, packed, layer, r.outputs[layer], const_cast<T*>(r.inputs[layer + 1]),
                      thread, team.size);
@@ -340,7 +344,8 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed,
 template <class T>
 void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T* dy,
                       const std::vector<const T*>& dfinal, T* dx, const std::vector<T*>& dinitial,
-                      const std::vector<CellWeights<T>>& dweights, bool add_dweights) {
+                      const std::vector<CellWeights<T>>& dweights, bool add_dweights,
+                      const NetworkContext<T>& dcontext) {
   const NetworkSize& size = r.size;
   const PackedBatch& packed = r.packed;
   const Index width = size.y_size();
@@ -368,19 +373,18 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
     for (Index layer = size.num_layers - 1; layer >= 0; --layer) {
       T* dinput = layer % 2 ? memory.even : memory.odd;
       if (layer == 0) dinput = packs_dx ? memory.packed_dx : dx;
-      for_directions(size, packed.episodes(), team, thread,
-                     [&](Index direction, int side, Team half, int number) {
-                       const CellRun<T> run{r, input, initial, layer, direction, half, number};
-                       CellScratch<T> scratch(r, dx != nullptr, half.size, memory.scratch);
-                       if (side)
-                         scratch = {r, dx != nullptr, half.size, memory.scratch + scratch.used};
-                       backward(
-                           run,
-                           {dlayer, copies ? copied_dfinal.arrays : dfinal,
-                            side && dinput ? memory.side_dx : dinput, direction > side,
-                            copies ? made.arrays : dinitial, dweights[run.number()], add_dweights},
-                           scratch);
-                     });
+      for_directions(size, packed.episodes(), team, thread, [&](const Side& side) {
+        const CellRun<T> run{r, input, initial, layer, side.direction, side.team, side.thread};
+        CellScratch<T> scratch(r, dx != nullptr, side.team.size, memory.scratch);
+        if (side.number)
+          scratch = {r, dx != nullptr, side.team.size, memory.scratch + scratch.used};
+        backward(run,
+                 {dlayer, copies ? copied_dfinal.arrays : dfinal,
+                  side.number && dinput ? memory.side_dx : dinput, side.direction > side.number,
+                  copies ? made.arrays : dinitial, dweights[run.number()], add_dweights,
+                  dcontext.of(run.number(), size.batch)},
+                 scratch);
+      });
       if (dinput && side_by_side(size, packed.episodes(), team.size)) {
         add_share(memory.side_dx, packed.total() * size.layer_input(layer), dinput, thread,
                   team.size);
@@ -408,9 +412,9 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
                                          const std::vector<CellWeights<const T>>&);                \
   template Reserve<T> network_forward(const NetworkSize&, PackedBatch, const NetworkInput<T>&, T*, \
                                       const std::vector<T*>&);                                     \
-  template void network_backward(const Reserve<T>&, const NetworkInput<T>&, const T*,              \
-                                 const std::vector<const T*>&, T*, const std::vector<T*>&,         \
-                                 const std::vector<CellWeights<T>>&, bool);
+  template void network_backward(                                                                  \
+      const Reserve<T>&, const NetworkInput<T>&, const T*, const std::vector<const T*>&, T*,       \
+      const std::vector<T*>&, const std::vector<CellWeights<T>>&, bool, const NetworkContext<T>&);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

@@ -51,11 +51,12 @@ Reserve<T> network_forward(const NetworkSize& size, PackedBatch packed,
                            const NetworkInput<T>& input, T* y, const std::vector<T*>& final);
 
 // Takes dy and the gradients of the final states (null for zeros). Writes dx (null if not wanted)
-// and the gradients of the initial states and of the weights; the last are added if `add_dweights`.
-// `input` and y must be those of forward.
+// and the gradients of the initial states and of the weights; the last are added if `add_dweights`,
+// and the gradients of the context always. `input` and y must be those of forward.
 template <class T>
 void network_backward(const Reserve<T>& reserve, const NetworkInput<T>& input, const T* dy,
                       const std::vector<const T*>& dfinal, T* dx, const std::vector<T*>& dinitial,
-                      const std::vector<CellWeights<T>>& dweights, bool add_dweights);
+                      const std::vector<CellWeights<T>>& dweights, bool add_dweights,
+                      const NetworkContext<T>& dcontext);
 
 }  // namespace rnnfast

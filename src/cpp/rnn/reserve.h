@@ -41,6 +41,17 @@ struct PackedWeights {
   std::vector<T*> layers;  // of each layer and direction
 };
 
+// What a context adds to the gates of each layer and direction, or its gradient.
+template <class T>
+struct NetworkContext {
+  std::vector<T*> gates;  // (B, input_gates * H) each, or (T, B, input_gates * H); empty for none
+  bool by_step;           // whether each step has a row
+
+  ContextGates<T> of(Index i, Index batch) const {
+    return {gates.empty() ? nullptr : gates[i], by_step ? batch : 0};
+  }
+};
+
 // The caller's arrays. Each state's array is (cells, B, H), or (cells, B, R) for h; a row more if
 // `has_reset_state`.
 template <class T>
@@ -50,6 +61,7 @@ struct NetworkInput {
   std::vector<CellWeights<const T>> weights;  // of each layer and direction, or else packed:
   const PackedWeights<T>* packed;
   std::vector<const T*> initial;  // of each state; null for zeros
+  NetworkContext<const T> context;
 };
 
 // Cell i's part of an array of state number `state` that has `rows` rows for each cell.

@@ -33,17 +33,24 @@ Index size_of_sides(const NetworkSize& s, Index sequences, int threads, F&& scra
   return side_by_side(s, sequences, threads) ? std::max(one, 2 * scratch_of(threads / 2)) : one;
 }
 
-// Calls f(direction, side, team, thread) for each direction of a layer: on the halves of the team,
-// whose number `side` is, or one after the other, with side 0.
+// A direction of a layer, and the threads that run it.
+struct Side {
+  Index direction;
+  int number;  // of the half that runs the direction; 0 if the whole team does
+  Team team;
+  int thread;  // number in the team
+};
+
+// Calls f(side) for each direction of a layer: on the halves of the team, or one after the other.
 template <class F>
 void for_directions(const NetworkSize& size, Index sequences, const Team& team, int thread, F&& f) {
   if (!side_by_side(size, sequences, team.size)) {
     for (Index direction = 0; direction < size.num_directions; ++direction)
-      f(direction, 0, team, thread);
+      f(Side{direction, 0, team, thread});
     return;
   }
-  const int half = team.size / 2, side = thread / half;
-  f(side, side, team.half(side), thread % half);
+  const int half = team.size / 2, number = thread / half;
+  f(Side{number, number, team.half(number), thread % half});
   team.barrier();
 }
 

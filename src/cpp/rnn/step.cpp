@@ -95,6 +95,7 @@ void step_forward(const StepInput<T>& input, const PackedWeights<T>& packed, T* 
   ForwardArgs<T> args{};
   args.size = rows.layer_size(size, false);
   args.packed = packed.layers[0];
+  args.context = {input.context, 0};
   const int threads = network_threads<T>(size, size.batch, size.batch, 1);
   const std::size_t kept = memory ? 0 : std::size_t(size.batch * size.hidden_size);
   const Buffer scratch = Buffer::allocate(
@@ -123,7 +124,7 @@ void StepGradient<T>::require(std::size_t bytes) {
 template <class T>
 void StepGradient<T>::add(const StepInput<T>& input, const T* memory,
                           const std::vector<const T*>& dfinal, T* dx,
-                          const std::vector<T*>& dinitial) {
+                          const std::vector<T*>& dinitial, T* dcontext) {
   const NetworkSize& size = input.size;
   if (size.batch == 0) return;
   const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
@@ -139,6 +140,7 @@ void StepGradient<T>::add(const StepInput<T>& input, const T* memory,
   args.dweights = marks(weights_);
   args.dx = dx;
   args.dx_stride = size.input_size;
+  args.dcontext = {dcontext, 0};
   for (std::size_t s = 0; s < dinitial.size(); ++s) {
     args.dfinal[s] = dfinal[s];
     args.dinitial[s] = dinitial[s];

@@ -16,6 +16,7 @@ struct StepInput {
   NetworkSize size;
   const T* x;                     // (B, I)
   std::vector<const T*> initial;  // (B, H) of each state; null for zeros
+  const T* context;               // (B, input_gates * H); null for none
 };
 
 // Bytes that a step in training keeps for backward: saved values, states beyond h, and h.
@@ -36,9 +37,10 @@ class StepGradient {
       : size_(size), weights_(weights) {}
 
   // Takes what forward kept and the gradients of the new states (null for zeros). Adds to the sums,
-  // and writes dx (null if not wanted) and the gradients of the initial states.
+  // to dcontext (null if not wanted), and writes dx (likewise) and the gradients of the initial
+  // states.
   void add(const StepInput<T>& input, const T* memory, const std::vector<const T*>& dfinal, T* dx,
-           const std::vector<T*>& dinitial);
+           const std::vector<T*>& dinitial, T* dcontext);
   // Writes the sums.
   void write(const CellWeights<T>& dweights);
 

@@ -95,7 +95,7 @@ class NetworkStep final : public LayerStep<T> {
   NetworkStep(NetworkSize size, const PackedWeights<T>& packed, const LayerArrays<T>& a)
       : size_(at_step(std::move(size), a.rows)),
         memory_(Buffer::allocate(2 * sizeof(T) * std::size_t(a.rows * row_size(size_)))),
-        input_{a.x, a.indices, {}, &packed, {}},
+        input_{a.x, a.indices, {}, &packed, {}, {}},
         final_(lay_out()),
         forward_(size_, PackedBatch(1, a.rows, {}), input_, a.y, final_) {}
 
