@@ -424,4 +424,4 @@ def test_what_has_no_contexts_refuses_them(tmp_path: Path) -> None:
             call()
     pytest.importorskip("onnx", reason="onnx is not installed")
     with pytest.raises(ValueError, match="model: expected layers with context_size = 0, as ONNX"):
-        rnnfast.onnx.save(layer, tmp_path / "model.onnx")
+        rnnfast.onnx.export(layer, tmp_path / "model.onnx")

@@ -151,7 +151,7 @@ def test_export_has_the_operator() -> None:
 @pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "peephole_lstm"])
 @pytest.mark.parametrize("episodes", [False, True])
 def test_operators_pass_torch_s_own_checks(cell: str, episodes: bool) -> None:
-    """With episodes, lengths differ, and the states have a row that resets set."""
+    """With episodes, lengths differ, there is a context, and the states have a row for resets."""
     layer = fast.Recurrent(cell, I, H, 2, dtype=torch.float64)
     options = Options(cell, 2, False, True, 0.5, "full")
     network = (
@@ -161,6 +161,7 @@ def test_operators_pass_torch_s_own_checks(cell: str, episodes: bool) -> None:
         torch.tensor([7, 4, 0]) if episodes else None,
         torch.rand(7, 3) < 0.3 if episodes else None,
         torch.tensor(11),
+        [torch.randn(3, layer.weight_ih_l0.shape[0]).double().requires_grad_()] * 2 * episodes,
     )
     forward, backward, states = ops.OPERATORS.values()
     # Two calls are not compared, because the reserve has bytes that nobody writes or reads.

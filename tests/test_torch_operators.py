@@ -30,6 +30,7 @@ def call(**changes: Any) -> dict[str, Any]:
         "lengths": torch.tensor([5, 3, 0]),
         "reset": None,
         "seed": torch.tensor(1),
+        "context": [],
         "cell": "lstm",
         "num_layers": 2,
         "bidirectional": False,

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from rnnfast._engine import checks
 from rnnfast._files import AnyPath
 from rnnfast.functional import Weights
 from rnnfast.inspection.network import Network, Selection
@@ -70,6 +71,7 @@ def _evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 def _network(layer: torch.nn.RNNBase) -> Network:
     """Return the network of a layer, with a copy of weights that are not in memory of the CPU."""
+    checks.no_context("model", getattr(layer, "context_size", 0), "traces")
     cell = layer.cell if isinstance(layer, Layer) else layer.mode.lower()
     options = Options(cell, layer.num_layers, layer.bidirectional, layer.bias, 0.0, "full")
     # Not the list that PyTorch keeps: a parametrization replaces attributes.

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from rnnfast._engine import checks, known
+from rnnfast._engine import arguments, checks, known
+from rnnfast._engine.backends import CPU
 from rnnfast._engine.network import check_sizes, info_of
 from rnnfast.reference import Cell
+from rnnfast.torch import context as contexts
 from rnnfast.torch import ops, steps
 from rnnfast.torch.network import Options, states_of
 from rnnfast.torch.paths import exporting_to_onnx, result_dtype
@@ -32,8 +34,8 @@ class SingleStep(torch.nn.RNNCellBase):
     """The class of `torch.nn` that this one replaces. It takes over for devices and dtypes that the
     engine does not support, and raises its own errors for invalid arguments."""
 
-    has_more: ClassVar[bool] = False
-    """Whether the module uses a feature that `torch.nn` lacks."""
+    context_size: int = 0
+    """Size of a context, by which steps take `context`; 0 for none."""
 
     _kept: steps.KeptWeights
 
@@ -54,7 +56,17 @@ class SingleStep(torch.nn.RNNCellBase):
         """Name of the cell, one of `rnnfast.functional.cells()`."""
         raise NotImplementedError
 
-    def forward(self, input: Tensor, hx: State | None = None) -> Any:  # noqa: A002
+    @property
+    def has_more(self) -> bool:
+        """Whether the module uses a feature that `torch.nn` lacks."""
+        return self.context_size > 0
+
+    def forward(
+        self,
+        input: Tensor,  # noqa: A002
+        hx: State | None = None,
+        context: Tensor | None = None,
+    ) -> Any:
         """Take a step.
 
         Args:
@@ -62,6 +74,8 @@ class SingleStep(torch.nn.RNNCellBase):
                 except under autocast.
             hx: The state before the step, (B, H), or (H,) for one sequence; for a cell with several
                 states a tuple of them, such as (h, c) for an LSTM. None stands for zeros.
+            context: (B, C), or (C,) for one sequence, with `context_size` C, which requires it:
+                weight_ch context is added to the input part of the gates.
 
         Returns:
             The state after the step, in the form of `hx`.
@@ -69,6 +83,8 @@ class SingleStep(torch.nn.RNNCellBase):
         Raises:
             ValueError, RuntimeError: A shape or dtype is wrong; `torch.nn` raises the same errors.
         """
+        if context is not None and not self.context_size:
+            raise contexts.unexpected()
         state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
         weights = self._weights()
         dtype = result_dtype(input, weights[0])
@@ -84,7 +100,8 @@ class SingleStep(torch.nn.RNNCellBase):
         options = Options(
             self.cell, 1, False, bool(self.bias), 0.0, "bfloat16" if casts else "full"
         )
-        new = steps.run(x, state, weights, options, self._kept)
+        gates = self._context_gates(context, input) if self.context_size else None
+        new = steps.run(x, state, weights, options, self._kept, gates)
         if casts:
             new = [s.to(dtype) for s in new]
         if not batched:
@@ -94,6 +111,24 @@ class SingleStep(torch.nn.RNNCellBase):
     def _get_name(self) -> str:
         """Return the name of the module in a printed model."""
         return f"rnnfast {super()._get_name()}"
+
+    def extra_repr(self) -> str:
+        """Return the arguments as text, which is shown when the module is printed."""
+        size = f", context_size={self.context_size}" if self.context_size else ""
+        return f"{super().extra_repr()}{size}"
+
+    def _add_context(self, context_size: int) -> None:
+        """Add the weight of a context, unless its size is 0."""
+        size = arguments.checked_context_size(context_size, info_of(self.cell), CPU)
+        self.context_size = size
+        if size:
+            self.weight_ch = contexts.new_weight(self.weight_ih, size, self.hidden_size)
+
+    def _context_gates(self, context: Any, x: Tensor) -> Tensor:
+        """Return what a context adds to the gates, (B, G*H), after checking it."""
+        shape = *x.shape[:-1], self.context_size
+        contexts.check(context, [shape], x, self.context_size)
+        return contexts.gates(context if x.dim() == 2 else context[None], [self.weight_ch])[0]
 
     def _weights(self) -> list[Tensor]:
         """Return the current weights: parameters, or their replacements (as by weight norm)."""
@@ -118,10 +153,10 @@ class SingleStep(torch.nn.RNNCellBase):
 
     def _elsewhere(self, input: Tensor, hx: State | None, weight: Tensor) -> Any:  # noqa: A002
         """Fall back to `torch.nn`, or raise an error."""
-        if self.twin is not None:
+        if self.twin is not None and not self.context_size:
             return self.twin.forward(self, input, hx)
         if exporting_to_onnx():
-            raise ops.not_in_onnx(self.cell)
+            raise ops.not_in_onnx(self.cell, self.context_size)
         if input.dtype != weight.dtype or result_dtype(input, weight) is None:
             raise TypeError(
                 f"input: expected {weight.dtype}, as the weights are, on the CPU and one of "
@@ -141,7 +176,10 @@ class SingleStep(torch.nn.RNNCellBase):
 
 
 class LSTMCell(SingleStep):
-    """`torch.nn.LSTMCell`, with its arguments, parameters, inputs and outputs."""
+    """`torch.nn.LSTMCell`, with its arguments, parameters, inputs and outputs.
+
+    `context_size` is as in `RecurrentCell`.
+    """
 
     twin = torch.nn.LSTMCell
 
@@ -152,8 +190,11 @@ class LSTMCell(SingleStep):
         bias: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        context_size: int = 0,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
+        self._add_context(context_size)
 
     @property
     def cell(self) -> str:
@@ -162,7 +203,10 @@ class LSTMCell(SingleStep):
 
 
 class GRUCell(SingleStep):
-    """`torch.nn.GRUCell`, with its arguments, parameters, inputs and outputs."""
+    """`torch.nn.GRUCell`, with its arguments, parameters, inputs and outputs.
+
+    `context_size` is as in `RecurrentCell`.
+    """
 
     twin = torch.nn.GRUCell
 
@@ -173,8 +217,11 @@ class GRUCell(SingleStep):
         bias: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        context_size: int = 0,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, 3, device, dtype)
+        self._add_context(context_size)
 
     @property
     def cell(self) -> str:
@@ -183,7 +230,10 @@ class GRUCell(SingleStep):
 
 
 class RNNCell(SingleStep):
-    """`torch.nn.RNNCell`, with its arguments, parameters, inputs and outputs."""
+    """`torch.nn.RNNCell`, with its arguments, parameters, inputs and outputs.
+
+    `context_size` is as in `RecurrentCell`.
+    """
 
     twin = torch.nn.RNNCell
     nonlinearity: str
@@ -196,10 +246,13 @@ class RNNCell(SingleStep):
         nonlinearity: str = "tanh",
         device: Any = None,
         dtype: Any = None,
+        *,
+        context_size: int = 0,
     ) -> None:
         checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(input_size, hidden_size, bias, 1, device, dtype)
         self.nonlinearity = nonlinearity
+        self._add_context(context_size)
 
     @property
     def cell(self) -> str:
@@ -218,6 +271,9 @@ class RecurrentCell(SingleStep):
         bias: Whether the products have biases.
         device: The device of the parameters; the engine only runs on the CPU.
         dtype: The dtype of the parameters.
+        context_size: Size C of a context, which steps then take as `context`, (B, C); 0 for none.
+            `weight_ch` (G*H, C), with the row blocks of weight_ih, times the context is added to
+            the input part of the gates.
 
     Cells with per-channel parameters have `weight_channel`, (P, H), in addition to the parameters
     of `torch.nn`'s cells.
@@ -231,6 +287,8 @@ class RecurrentCell(SingleStep):
         bias: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        context_size: int = 0,
     ) -> None:
         info = info_of(cell)
         super().__init__(input_size, hidden_size, bias, 1, device, dtype)
@@ -240,6 +298,7 @@ class RecurrentCell(SingleStep):
             if bias or not name.startswith("bias"):
                 setattr(self, name, Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
+        self._add_context(context_size)
 
     @property
     def cell(self) -> str:

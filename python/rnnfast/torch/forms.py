@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -31,6 +31,12 @@ class Padded(NamedTuple):
     def enter_reset(self, reset: Tensor) -> Tensor:
         """Turn to (T, B)."""
         return self.enter(reset)
+
+    def enter_context(self, context: Tensor) -> Tensor:
+        """Turn (B, C) or (T, B, C) in the form of the input to that."""
+        if not self.batched:
+            return context.unsqueeze(-2)
+        return self.enter(context) if context.dim() == 3 else context
 
     def enter_state(self, state: Tensor) -> Tensor:
         """Turn to (L*D, B, H)."""
@@ -65,14 +71,24 @@ class Packed:
 
     def enter_reset(self, reset: PackedSequence) -> Tensor:
         """Turn to (T, B); `reset` must be packed like the sequence."""
-        if not isinstance(reset, PackedSequence) or not torch.equal(
-            reset.batch_sizes, self._sequence.batch_sizes
-        ):
+        if not self.matches(reset):
             raise ValueError(
                 "reset: expected a PackedSequence of the lengths of the input, which is one, got "
                 f"{type(reset).__name__}"
             )
         return self.enter(reset.data)
+
+    def matches(self, other: Any) -> bool:
+        """Return whether `other` is a `PackedSequence` of the same lengths."""
+        sizes = self._sequence.batch_sizes
+        return isinstance(other, PackedSequence) and torch.equal(other.batch_sizes, sizes)
+
+    def enter_context(self, context: Tensor | PackedSequence) -> Tensor:
+        """Sort (B, C), or turn a sequence that is packed like this one to (T, B, C)."""
+        if isinstance(context, PackedSequence):
+            return self.enter(context.data)
+        order = self._sequence.sorted_indices
+        return context if order is None else context.index_select(0, order)
 
     def enter_state(self, state: Tensor) -> Tensor:
         """Sort."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,10 @@ from rnnfast.torch.network import Network, NoiseMasks, Options, memory_of, state
 Outputs = tuple[Tensor, list[Tensor], Tensor]
 """y (T, B, D*H), or (T, B, D*P), the final states, and the reserve as bytes."""
 
-_Arrays = tuple[Any, Any, "list[RealArray] | None", "RealArray | None", "RealArray | None", int]
+_Reals = list[RealArray]
+_Arrays = tuple[
+    Any, Any, "_Reals | None", "RealArray | None", "RealArray | None", int, "_Reals | None"
+]
 _tensor: Callable[[RealArray], Tensor] = torch.from_numpy
 
 
@@ -57,17 +61,19 @@ def backward(
     dstate: Sequence[Tensor | None],
     need_dx: bool,
 ) -> list[Tensor]:
-    """Return the gradients of x if `need_dx`, the initial states if given, and the weights."""
+    """Return the gradients of x if `need_dx`, states and context if given, and the weights."""
     core = _restore(network, options, reserve)
     dy_array = None if dy is None else memory_of(dy)
     dstate_arrays = [None if d is None else memory_of(d) for d in dstate]
-    result = _core.backward(core, dy_array, dstate_arrays, need_dx, None)
+    dcontext = [np.zeros_like(memory_of(c)) for c in network.context]
+    result = _core.backward(core, dy_array, dstate_arrays, need_dx, None, dcontext or None)
     if result is None:  # an argument must be converted, or is invalid
         given = checked_gradients(CPU, core, dy_array, dstate_arrays)
-        result = _core.backward(core, *given, need_dx, None)
+        result = _core.backward(core, *given, need_dx, None, dcontext or None)
     dx, dinitial, dweights = result
     gradients = [dx] if need_dx else []
     gradients += dinitial if network.state else ()
+    gradients += dcontext
     gradients += [dw for of_layer in dweights for dw in of_layer if dw is not None]
     return [_tensor(gradient) for gradient in gradients]
 
@@ -136,7 +142,7 @@ def _noise_of(options: Options) -> noise.Noise | None:
 
 def _arrays(network: Network, options: Options, packed: functional.Packed | None = None) -> _Arrays:
     """Return the tensors of a network in the form that the functions of `_core` take."""
-    x, weights, state, lengths, reset, seed = network
+    x, weights, state, lengths, reset, seed, context = network
     try:
         return (
             memory_of(x),
@@ -145,6 +151,7 @@ def _arrays(network: Network, options: Options, packed: functional.Packed | None
             None if lengths is None else memory_of(lengths),
             None if reset is None else memory_of(reset),
             0 if seed is None else int(seed),
+            [memory_of(c) for c in context] if context else None,
         )
     except (KeyError, ValueError, TypeError, RuntimeError, BufferError):
         check(network, options)  # raises an error that names the argument
@@ -160,9 +167,10 @@ def _restore(network: Network, options: Options, reserve: Tensor) -> _core.Reser
         reserve = reserve.clone()  # PyTorch aligns the memory that it allocates
     of_call = _of_call(options, True, True)
     arrays, memory = _arrays(network, options), memory_of(reserve)
-    restored: _core.Reserve | None = _core.restore(of_call, *arrays, memory)
+    call = (of_call, *arrays[:-1], memory)  # without the context, which backward does not read
+    restored: _core.Reserve | None = _core.restore(*call)
     if restored is None:
-        call = (*_checked(network, options, of_call, arrays), memory)
+        call = (*_checked(network, options, of_call, arrays)[:-1], memory)
         restored = _core.restore(*call)
         assert restored is not None
     return restored
@@ -173,10 +181,10 @@ def _checked(
 ) -> tuple[Any, ...]:
     """Check and convert the options and arrays of a call that the engine did not accept."""
     check(network, options)
-    x, weights, state, lengths, reset, seed = arrays
+    x, weights, state, lengths, reset, seed, context = arrays
     if isinstance(weights, list):
         weights = [functional.Weights(*w) for w in weights]
-    return checked_call(CPU, of_call, x, weights, state, lengths, reset, seed)
+    return checked_call(CPU, of_call, x, weights, state, lengths, reset, seed, context)
 
 
 def check(network: Network, options: Options) -> None:

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnfast._engine import checks, noise
+from rnnfast._engine import arguments, checks, noise
+from rnnfast._engine.backends import CPU
+from rnnfast._engine.network import info_of
 from rnnfast.layers.learned import parameter_name
+from rnnfast.torch import context as contexts
 from rnnfast.torch import ops, paths
 from rnnfast.torch.forms import Packed, Padded
 from rnnfast.torch.network import Network, Options, may_compile, states_of
@@ -36,6 +39,9 @@ class Layer(torch.nn.RNNBase):
 
     learn_state: bool = False
     """Whether calls without `hx` start from parameters, `initial_state_0` and so on."""
+
+    context_size: int = 0
+    """Size of a context, by which calls take `context`; 0 for none."""
 
     zoneout: float | tuple[float, ...] = 0.0
     """Probability that a unit of a state keeps its value in a step; see `Recurrent`."""
@@ -62,6 +68,7 @@ class Layer(torch.nn.RNNBase):
         hx: State | None = None,
         return_all_states: bool = False,
         reset: Sequence | None = None,
+        context: Sequence | None = None,
     ) -> Any:
         """Run the layers over sequences.
 
@@ -78,6 +85,10 @@ class Layer(torch.nn.RNNBase):
                 episode starts: the states of the sequence are set to zeros, or to the learned
                 state, before the step, whatever `hx` is, and no gradient passes. See
                 `rnnfast.functional.forward`.
+            context: With `context_size` C, which requires it: (B, C), a context for each sequence,
+                or one for each step in the form of the input, with C in place of I. (C,) or (T, C)
+                if the input has no batch axis; a `PackedSequence` of the same lengths, or (B, C) in
+                the order of its sequences before packing, if it is one.
 
         Returns:
             The outputs, in the form of the input with width D*H, and the final state, in the form
@@ -89,17 +100,18 @@ class Layer(torch.nn.RNNBase):
 
         Raises:
             ValueError, RuntimeError: A shape or dtype is wrong; `torch.nn` raises the same errors.
+                There is a context without `context_size`, or none with it.
             TypeError: `reset` holds other values than booleans and integers.
         """
         if isinstance(input, PackedSequence):
-            return _forward_packed(self, input, hx, return_all_states, reset)
+            return _forward_packed(self, input, hx, return_all_states, reset, context)
         form = Padded(input.dim() == 3, self.batch_first)
-        return self._forward(form, input, hx, return_all_states, reset)
+        return self._forward(form, input, hx, return_all_states, reset, context)
 
     def extra_repr(self) -> str:
         """Return the arguments as text, which is shown when the module is printed."""
         dropouts = "input_dropout", "recurrent_dropout", "candidate_dropout"
-        names = "learn_state", "zoneout", *dropouts
+        names = "learn_state", "context_size", "zoneout", *dropouts
         given = [f", {n}={getattr(self, n)}" for n in names if getattr(self, n)]
         return f"{super().extra_repr()}{''.join(given)}"
 
@@ -114,9 +126,12 @@ class Layer(torch.nn.RNNBase):
         hx: State | None,
         return_all_states: bool,
         reset: Any,
+        context: Any,
     ) -> Any:
         """Run the layers over `input`, which has the form `form`."""
         x = _tensor_of(input)
+        if context is not None and not self.context_size:
+            raise contexts.unexpected()
         if self.learn_state:
             hx = self._start(hx, self._batch(x, form))
         state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
@@ -124,6 +139,7 @@ class Layer(torch.nn.RNNBase):
         dtype = paths.result_dtype(x, weights[0])
         if dtype is None or not self._fits(x, state, form, dtype) or paths.exporting_to_onnx():
             return self._elsewhere(input, hx, return_all_states, reset)
+        gates = self._context_gates(context, x, form) if self.context_size else []
         state = [form.enter_state(s) for s in state]
         if reset is not None:
             state = self._with_reset_state(state)
@@ -133,7 +149,7 @@ class Layer(torch.nn.RNNBase):
             state, weights = [s.float() for s in state], [w.float() for w in weights]
         options = self._options(dtype)
         seed = paths.new_seed(options)
-        network = Network(form.enter(x), weights, state, form.lengths, reset, seed)
+        network = Network(form.enter(x), weights, state, form.lengths, reset, seed, gates)
         if return_all_states:
             y, final, states = paths.layer_by_layer(network, options)
         else:
@@ -165,6 +181,34 @@ class Layer(torch.nn.RNNBase):
             zeros = self._weights()[0].new_zeros(rows, width)
             self.register_parameter(parameter_name(k), torch.nn.Parameter(zeros))
 
+    def _add_context(self, context_size: int) -> None:
+        """Add the weights of a context, unless its size is 0."""
+        size = arguments.checked_context_size(context_size, info_of(self.cell), CPU)
+        self.context_size = size
+        for name in self._context_names():
+            weight_ih = getattr(self, name.replace("weight_ch", "weight_ih"))
+            weight = contexts.new_weight(weight_ih, size, self.hidden_size)
+            self.register_parameter(name, weight)
+
+    def _context_names(self) -> list[str]:
+        """Return the names of the weights of the context of each layer and direction."""
+        suffixes = ("", "_reverse") if self.bidirectional else ("",)
+        layers = range(self.num_layers if self.context_size else 0)
+        return [f"weight_ch_l{k}{suffix}" for k in layers for suffix in suffixes]
+
+    def _context_gates(self, context: Any, x: Tensor, form: Padded | Packed) -> list[Tensor]:
+        """Return what a context adds to the gates of each layer and direction."""
+        if isinstance(form, Packed) and form.matches(context):
+            given, leading = context.data, [x.shape[:-1]]
+        else:
+            batch = self._batch(x, form)
+            leading = [batch] if form.lengths is not None else [batch, x.shape[:-1]]
+            given = context
+        shapes = [(*sizes, self.context_size) for sizes in leading]
+        contexts.check(given, shapes, x, self.context_size)
+        weights = [getattr(self, name) for name in self._context_names()]
+        return contexts.gates(form.enter_context(context), weights)
+
     def _widths(self) -> list[int]:
         """Return the width of each state."""
         beyond_h = states_of(self.cell) - 1
@@ -190,7 +234,7 @@ class Layer(torch.nn.RNNBase):
     def has_more(self) -> bool:
         """Whether the layer uses a feature that `torch.nn` lacks."""
         masks = self.input_dropout or self.recurrent_dropout or self.candidate_dropout
-        return bool(self.learn_state or masks or self._zoneout())
+        return bool(self.learn_state or self.context_size or masks or self._zoneout())
 
     def _zoneout(self) -> tuple[float, ...]:
         """Return the zoneout probability of each state, or () if all are zero."""
@@ -283,7 +327,7 @@ class Layer(torch.nn.RNNBase):
         reset: Any,
     ) -> Any:
         """Fall back to `torch.nn`, or raise an error."""
-        if self.twin is None:
+        if self.twin is None or self.context_size:
             raise self._error(input, hx)
         x = _tensor_of(input)
         if reset is not None:
@@ -310,7 +354,7 @@ class Layer(torch.nn.RNNBase):
     def _error(self, input: Sequence, hx: State | None) -> Exception:  # noqa: A002
         """Return the error for arguments that do not fit."""
         if paths.exporting_to_onnx():
-            return ops.not_in_onnx(self.cell)
+            return ops.not_in_onnx(self.cell, self.context_size)
         x = _tensor_of(input)
         weight = self._weights()[0]
         if x.dtype != weight.dtype or paths.result_dtype(x, weight) is None:

@@ -16,8 +16,8 @@ from rnnfast.torch.layer import Layer
 class LSTM(Layer):
     """`torch.nn.LSTM`, with its arguments, parameters, inputs and outputs; the state is (h, c).
 
-    `learn_state`, `zoneout` and the dropouts inside the steps are as in `Recurrent`; `proj_size`
-    excludes zoneout, recurrent_dropout and candidate_dropout.
+    `learn_state`, `context_size`, `zoneout` and the dropouts inside the steps are as in
+    `Recurrent`; `proj_size` excludes zoneout, recurrent_dropout and candidate_dropout.
     """
 
     twin = torch.nn.LSTM
@@ -39,6 +39,7 @@ class LSTM(Layer):
         dtype: Any = None,
         *,
         learn_state: bool = False,
+        context_size: int = 0,
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
@@ -49,13 +50,15 @@ class LSTM(Layer):
             proj_size, device, dtype,
         )  # fmt: skip
         self._learn(learn_state)
+        self._add_context(context_size)
         self._add_noise(zoneout, input_dropout, recurrent_dropout, candidate_dropout)
 
 
 class GRU(Layer):
     """`torch.nn.GRU`, with its arguments, parameters, inputs and outputs.
 
-    `learn_state`, `zoneout` and the dropouts inside the steps are as in `Recurrent`.
+    `learn_state`, `context_size`, `zoneout` and the dropouts inside the steps are as in
+    `Recurrent`.
     """
 
     twin = torch.nn.GRU
@@ -73,6 +76,7 @@ class GRU(Layer):
         dtype: Any = None,
         *,
         learn_state: bool = False,
+        context_size: int = 0,
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
@@ -83,13 +87,15 @@ class GRU(Layer):
             0, device, dtype,
         )  # fmt: skip
         self._learn(learn_state)
+        self._add_context(context_size)
         self._add_noise(zoneout, input_dropout, recurrent_dropout, candidate_dropout)
 
 
 class RNN(Layer):
     """`torch.nn.RNN`, with its arguments, parameters, inputs and outputs.
 
-    `learn_state`, `zoneout`, `input_dropout` and `recurrent_dropout` are as in `Recurrent`.
+    `learn_state`, `context_size`, `zoneout`, `input_dropout` and `recurrent_dropout` are as in
+    `Recurrent`.
     """
 
     twin = torch.nn.RNN
@@ -108,6 +114,7 @@ class RNN(Layer):
         dtype: Any = None,
         *,
         learn_state: bool = False,
+        context_size: int = 0,
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
@@ -119,6 +126,7 @@ class RNN(Layer):
         )  # fmt: skip
         self.nonlinearity = nonlinearity
         self._learn(learn_state)
+        self._add_context(context_size)
         self._add_noise(zoneout, input_dropout, recurrent_dropout)
 
 
@@ -141,6 +149,10 @@ class Recurrent(Layer):
         learn_state: Whether the initial state is learned. Calls without a state then start from the
             parameters `initial_state_0`, `initial_state_1`, ..., one for each state of the cell,
             which have the shape (L*D, H) and are initially zero.
+        context_size: Size C of a context, numbers that the gates read in every step beside the
+            input; calls then take `context`. 0 for none. For each layer and direction there is a
+            parameter `weight_ch_l[k]`, (G*H, C), with the row blocks of `weight_ih_l[k]`, whose
+            product with the context is added to the input part of the gates.
         zoneout: Probability that a unit of a state keeps its previous value in training (Krueger et
             al. 2016): one number for all states of the cell, or a tuple with one number for each.
             In evaluation units take the expectation.
@@ -169,6 +181,7 @@ class Recurrent(Layer):
         dtype: Any = None,
         *,
         learn_state: bool = False,
+        context_size: int = 0,
         zoneout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
@@ -193,6 +206,7 @@ class Recurrent(Layer):
         self._init_flat_weights()
         self.reset_parameters()
         self._learn(learn_state)
+        self._add_context(context_size)
         self._add_noise(zoneout, input_dropout, recurrent_dropout, candidate_dropout)
 
     @property

@@ -67,6 +67,8 @@ class Network(NamedTuple):
         reset: (T, B) booleans, or integers 0 and 1, True where an episode starts; None for no
             resets. The states may then have B + 1 rows, the last of which is what resets set.
         seed: The seed of all masks, an integer tensor without axes; None if there are no masks.
+        context: What a context adds to the gates of each layer and direction, (B, G*H) or
+            (T, B, G*H), G being the row blocks of weight_ih; empty for none.
     """
 
     x: Tensor
@@ -75,11 +77,12 @@ class Network(NamedTuple):
     lengths: Tensor | None
     reset: Tensor | None
     seed: Tensor | None
+    context: Sequence[Tensor] = ()
 
     @property
     def differentiable(self) -> list[Tensor]:
         """The tensors that can have a gradient."""
-        return [self.x, *self.state, *self.weights]
+        return [self.x, *self.state, *self.context, *self.weights]
 
 
 class Options(NamedTuple):

@@ -24,7 +24,7 @@ from rnnfast.torch.prepacked import Prepacked
 
 _NETWORK = (  # Network, then Options
     "Tensor x, Tensor[] weights, Tensor[] state, Tensor? lengths, Tensor? reset, "
-    "Tensor? seed, "
+    "Tensor? seed, Tensor[] context, "
     "str cell, int num_layers, bool bidirectional, bool bias, float dropout, str precision, "
     "float[] zoneout, float input_dropout, float recurrent_dropout, "
     "float candidate_dropout, bool expects"
@@ -105,8 +105,13 @@ def direct(tensors: Sequence[Tensor]) -> bool:
     )
 
 
-def not_in_onnx(cell: str) -> Exception:
+def not_in_onnx(cell: str, context_size: int = 0) -> Exception:
     """Return the error for a layer that PyTorch's ONNX exporters cannot write."""
+    if context_size:
+        return NotImplementedError(
+            "torch.onnx.export: expected layers with context_size = 0, as ONNX's operators have no "
+            f"contexts, got {context_size}"
+        )
     return NotImplementedError(
         f"torch.onnx.export: expected a cell that torch.nn has (LSTM, GRU or RNN), got {cell!r}"
     )
@@ -159,7 +164,7 @@ class _Derivative(torch.autograd.Function):
     @staticmethod
     def save(ctx: Any, network: Network, options: Options, reserve: Tensor) -> None:
         """Save the tensors and options of a call for `saved`."""
-        ctx.options, ctx.states = options, len(network.state)
+        ctx.options, ctx.states, ctx.contexts = options, len(network.state), len(network.context)
         others = network.lengths, network.reset, network.seed
         ctx.save_for_backward(reserve, *others, *network.differentiable)
         ctx.set_materialize_grads(False)
@@ -168,8 +173,9 @@ class _Derivative(torch.autograd.Function):
     def saved(ctx: Any) -> tuple[Network, Options, Tensor]:
         """Return the network, options and reserve that `save` kept."""
         reserve, lengths, reset, seed, x, *tensors = ctx.saved_tensors
-        state, weights = tensors[: ctx.states], tensors[ctx.states :]
-        return Network(x, weights, state, lengths, reset, seed), ctx.options, reserve
+        end = ctx.states + ctx.contexts
+        state, context, weights = tensors[: ctx.states], tensors[ctx.states : end], tensors[end:]
+        return Network(x, weights, state, lengths, reset, seed, context), ctx.options, reserve
 
     @staticmethod
     def by_steps(
@@ -178,7 +184,7 @@ class _Derivative(torch.autograd.Function):
         gradients: Sequence[Tensor | None],
         needed: Sequence[bool],
     ) -> list[Tensor | None]:
-        """Return differentiable gradients of x, states and weights."""
+        """Return differentiable gradients of x, states, context and weights."""
         network, options, reserve = _Derivative.saved(ctx)
         masks = kernels.dropout_masks(network, options, reserve) if options.dropout else None
         noise = kernels.noise_masks(network, options, reserve) if options.has_noise else None

@@ -64,6 +64,7 @@ def layer_by_layer(
             weights=network.weights[layer * count : (layer + 1) * count],
             state=[s[layer * D : (layer + 1) * D] for s in network.state],
             seed=new_seed(of_layer),
+            context=network.context[layer * D : (layer + 1) * D],
         )
         x, final, over_time = _run_layer(one, of_layer)
         finals.append(final)

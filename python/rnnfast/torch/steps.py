@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -169,26 +170,37 @@ class _Step(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, weights: Weights, _gateway: Tensor, x: Tensor, *state: Tensor
+        ctx: Any,
+        weights: Weights,
+        _gateway: Tensor,
+        x: Tensor,
+        context: Tensor | None,
+        *state: Tensor,
     ) -> tuple[Tensor, ...]:
-        final, memory = _forward(weights.packed, x, state, True)
+        final, memory = _forward(weights.packed, x, state, context, True)
         ctx.sums = weights.sums
-        ctx.save_for_backward(_tensor(memory), x, *state)
+        ctx.save_for_backward(_tensor(memory), x, context, *state)
         ctx.set_materialize_grads(False)
         return tuple(map(_tensor, final))
 
     @staticmethod
     def backward(ctx: Any, *dfinal: Tensor | None) -> tuple[Tensor | None, ...]:
-        memory, x, *state = ctx.saved_tensors
-        _, _, need_dx, *need_dstate = ctx.needs_input_grad
+        memory, x, context, *state = ctx.saved_tensors
+        _, _, need_dx, need_dcontext, *need_dstate = ctx.needs_input_grad
         sums: _Sums = ctx.sums
         if all(d is None for d in dfinal):
             return (None,) * len(ctx.needs_input_grad)
         if torch.is_grad_enabled() or any(map(_is_batched, dfinal)):
-            dx, dinitial = _differentiable(sums, x, state, dfinal, [need_dx, *need_dstate])
-            return None, None, dx, *dinitial
+            network = _network(x, state, sums.tensors, context)
+            of_context = [] if context is None else [need_dcontext]
+            found = _differentiable(sums, network, dfinal, [need_dx, *need_dstate, *of_context])
+            dx, dinitial, dcontext = found
+            return None, None, dx, dcontext, *dinitial
         if memory.data_ptr() % 64:
             memory = memory.clone()  # PyTorch aligns the memory that it allocates
+        dgates = None
+        if context is not None and need_dcontext:
+            dgates = np.zeros_like(memory_of(context))
         dx, dinitial = sums.in_engine().add(
             memory_of(x),
             [memory_of(s) for s in state] or None,
@@ -196,12 +208,20 @@ class _Step(torch.autograd.Function):
             [None if d is None else memory_of(d) for d in dfinal],
             need_dx,
             torch.get_num_threads(),
+            dgates,
         )
-        return None, None, _tensor(dx) if need_dx else None, *map(_tensor, dinitial[: len(state)])
+        of_state = map(_tensor, dinitial[: len(state)])
+        dcontext = None if dgates is None else _tensor(dgates)
+        return None, None, _tensor(dx) if need_dx else None, dcontext, *of_state
 
 
 def run(
-    x: Tensor, state: Sequence[Tensor], weights: list[Tensor], options: Options, kept: KeptWeights
+    x: Tensor,
+    state: Sequence[Tensor],
+    weights: list[Tensor],
+    options: Options,
+    kept: KeptWeights,
+    context: Tensor | None = None,
 ) -> Sequence[Tensor]:
     """Take a step.
 
@@ -212,18 +232,20 @@ def run(
             cell lacks.
         options: The options of a network of one layer and direction.
         kept: What earlier steps of the module left.
+        context: (B, G*H), what a context adds to the gates; None for none.
 
     Returns:
         The new states, (B, H) each.
     """
-    if ops.direct([x, *state, *weights]) and not stepwise.needed():
+    given = [x, *state] if context is None else [x, *state, context]
+    if ops.direct([*given, *weights]) and not stepwise.needed():
         shared = kept.get(weights, options)
         if shared is not None:
-            if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *state, *weights)):
-                new: tuple[Tensor, ...] = _Step.apply(shared, shared.gateway(), x, *state)
+            if torch.is_grad_enabled() and any(t.requires_grad for t in (*given, *weights)):
+                new: tuple[Tensor, ...] = _Step.apply(shared, shared.gateway(), x, context, *state)
                 return new
-            return [*map(_tensor, _forward(shared.packed, x, state, False)[0])]
-    network = _network(x, state, weights)
+            return [*map(_tensor, _forward(shared.packed, x, state, context, False)[0])]
+    network = _network(x, state, weights, context)
     return [s[0] for s in paths.run(network, options)[1]]
 
 
@@ -235,32 +257,45 @@ def _is_batched(gradient: Tensor | None) -> bool:
     )
 
 
-def _network(x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> Network:
+def _network(
+    x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], context: Tensor | None
+) -> Network:
     """Return a step as a call of a network."""
-    return Network(x[None], weights, [s[None] for s in state], None, None, None)
+    of_context = () if context is None else (context,)
+    return Network(x[None], weights, [s[None] for s in state], None, None, None, of_context)
 
 
-def _forward(packed: functional.Packed, x: Tensor, state: Sequence[Tensor], keep: bool) -> Any:
+def _forward(
+    packed: functional.Packed,
+    x: Tensor,
+    state: Sequence[Tensor],
+    context: Tensor | None,
+    keep: bool,
+) -> Any:
     """Return the new states and what backward needs, as arrays."""
     arrays = [memory_of(s) for s in state] or None
-    return _core.step_forward(packed, memory_of(x), arrays, torch.get_num_threads(), keep)
+    of_context = None if context is None else memory_of(context)
+    threads = torch.get_num_threads()
+    return _core.step_forward(packed, memory_of(x), arrays, threads, keep, of_context)
 
 
 def _differentiable(
     sums: _Sums,
-    x: Tensor,
-    state: Sequence[Tensor],
+    network: Network,
     dfinal: Sequence[Tensor | None],
     needed: list[bool],
-) -> tuple[Tensor | None, list[Tensor | None]]:
-    """Return differentiable gradients of x and the states, and add those of the weights to sums."""
+) -> tuple[Tensor | None, list[Tensor | None], Tensor | None]:
+    """Return differentiable gradients of x, the states and the context.
+
+    Those of the weights are added to the sums. `needed` is about the former.
+    """
+    end = len(needed)
     needed = [*needed, *(w.requires_grad for w in sums.tensors)]
     given = [None if d is None else d[None] for d in dfinal]
-    network = _network(x, state, sums.tensors)
     found = stepwise.backward(
         network, sums.options, None, None, lambda _y, final, _: final, given, needed
     )
-    count = 1 + len(state)
-    sums.add(found[count:])
+    sums.add(found[end:])
+    count = 1 + len(network.state)
     dx, *dinitial = [None if d is None else d[0] for d in found[:count]]
-    return dx, dinitial
+    return dx, dinitial, found[count] if network.context else None

@@ -153,8 +153,9 @@ def forward(
                 noise.recurrent and noise.recurrent[k],
                 noise.candidate and noise.candidate[k],
             )
+            context = network.context[k] if network.context else None
             states, last = _run(
-                cell, x, weights[k], initial, after_reset, spans, k > first, of_cell
+                cell, x, weights[k], initial, after_reset, spans, k > first, of_cell, context
             )
             over_time.append(states)
             final.append(last)
@@ -194,14 +195,19 @@ def _run(
     spans: _Spans,
     reverse: bool,
     noise: _CellNoise,
+    context: Tensor | None,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Run one layer in one direction; return the states after every step and the final states.
 
-    `state` has B rows, and `after_reset`, the state that resets set, has one.
+    `state` has B rows, and `after_reset`, the state that resets set, has one. `context` is what a
+    context adds to the gates.
     """
     w_ih, w_hh, b_ih, b_hh, w_channel, w_hr = weights
     step: Callable[..., tuple[Tensor, ...]] = cell.advance
     inputs = _Product(w_ih, b_ih, cell.gates)(x)
+    if context is not None:
+        added = context.chunk(cell.gates, -1)
+        inputs = [gate + part for gate, part in zip(inputs, added, strict=True)]
     recurrent = _Product(w_hh, b_hh, cell.recurrent_blocks, noise.recurrent)
     channel = [] if w_channel is None else list(w_channel)
     times = range(x.shape[0])
@@ -256,10 +262,11 @@ def backward(
         noise: The masks of the noise inside the steps; None for no noise.
         outputs_of: Selects the outputs to which `gradients` correspond.
         gradients: The gradients of these outputs; None for zeros.
-        needed: Whether the gradient of x, of each state and of each weight is needed.
+        needed: Whether the gradient of x, of each state, of each part of a context and of each
+            weight is needed.
 
     Returns:
-        The gradients of x, the states and the weights; None for those that are not needed.
+        The gradients of these tensors; None for those that are not needed.
     """
     if all(g is None for g in gradients):
         return [None] * len(needed)
@@ -268,8 +275,10 @@ def backward(
         # Views, so that gradients do not flow through a dependence of x on the weights.
         inputs = [t.view_as(t) for t in network.differentiable]
         count = 1 + len(network.state)
+        end = count + len(network.context)
+        parts = {"state": inputs[1:count], "context": inputs[count:end], "weights": inputs[end:]}
         results = forward(
-            network._replace(x=inputs[0], state=inputs[1:count], weights=inputs[count:]),
+            network._replace(x=inputs[0], **parts),
             options,
             lambda outputs, layer: outputs * masks[layer] if masks else outputs,
             noise,
