@@ -22,13 +22,19 @@ SMALL = [
     for cell in CELLS
     for precision in ("full", "bfloat16")
 ]
+# So many rows and values that a small cache takes them in several parts.
+LARGE = [
+    Case(cell, T=60, B=7, I=90, H=75, D=2, lengths=True, precision=precision)
+    for cell in CELLS
+    for precision in ("full", "bfloat16")
+]
 CHILD = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import cases, numpy, rnnfast, test_dispatch
 results = {
     f"{case} {name}": values
-    for case in test_dispatch.SMALL
+    for case in getattr(test_dispatch, sys.argv[3])
     for name, values in cases.run_engine(case).items()
 }
 info = rnnfast.cpu_info()
@@ -53,22 +59,34 @@ def ways(isa: str) -> list[str]:
     return re.findall(r"\w+", child.stderr.split("expected one of ")[1].split("(")[0])
 
 
+def run_cases(name: str, file: Path, **environment: str) -> None:
+    """Store the results of a list of cases in a file."""
+    child = python(CHILD, str(Path(__file__).parent), str(file), name, **environment)
+    assert child.returncode == 0, child.stderr
+
+
 @pytest.mark.parametrize("isa", rnnfast.cpu_info()["isas_compiled"])
 def test_each_instruction_set_matches_the_reference(isa: str, tmp_path: Path) -> None:
     if isa not in SUPPORTED:
         pytest.skip(f"this CPU does not support {isa}")
     for way in ways(isa):
         file = tmp_path / f"{way}.npz"
-        child = python(
-            CHILD, str(Path(__file__).parent), str(file), RNNFAST_ISA=isa, RNNFAST_BF16=way
-        )
-        assert child.returncode == 0, child.stderr
+        run_cases("SMALL", file, RNNFAST_ISA=isa, RNNFAST_BF16=way)
         with np.load(file) as stored:
             assert (stored["isa"], stored["bfloat16"]) == (isa, way)
             for case in SMALL:
                 expected = cases.run_reference(case)
                 got = {name: stored[f"{case} {name}"] for name in expected}
                 cases.assert_close(got, expected, cases.plain_errors(case), case)
+
+
+def test_same_bits_for_any_cache(tmp_path: Path) -> None:
+    files = [tmp_path / f"{size}.npz" for size in (1 << 18, 1 << 19, 1 << 21)]
+    for file in files:
+        run_cases("LARGE", file, RNNFAST_L2_BYTES=file.stem)
+    stored = [dict(np.load(file)) for file in files]
+    for others in stored[1:]:
+        cases.assert_identical(others, stored[0])
 
 
 def test_dot_products_are_found_where_the_cpu_has_them() -> None:

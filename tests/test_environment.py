@@ -161,7 +161,9 @@ def test_an_import_in_a_sub_interpreter_is_an_import_error() -> None:
         assert "rnnfast cannot be imported in a sub-interpreter" in error
 
 
-@pytest.mark.parametrize("name", ["RNNFAST_ISA", "RNNFAST_NUM_THREADS", "RNNFAST_CACHE_LIMIT"])
+@pytest.mark.parametrize(
+    "name", ["RNNFAST_ISA", "RNNFAST_NUM_THREADS", "RNNFAST_L2_BYTES", "RNNFAST_CACHE_LIMIT"]
+)
 def test_the_message_of_a_bad_setting_ends_with_what_came(name: str) -> None:
     done = run_python("import rnnfast", **{name: "avx3"})
     assert done.returncode == 1

@@ -610,7 +610,7 @@ def convolution_forward(
 
 def cpu_info() -> dict[str, typing.Any]:
     """
-    Return the instruction set in use, those compiled and those supported (best first); how bfloat16 products are computed ("convert" or "dot"); the model of the CPU; the number of CPUs that this process may use; and the number of threads of a call.
+    Return the instruction set in use, those compiled and those supported (best first); how bfloat16 products are computed ("convert" or "dot"); the model of the CPU; the size of a core's L2 cache that the kernels reckon with; the number of CPUs that this process may use; and the number of threads of a call.
     """
 
 @typing.overload

@@ -4,6 +4,7 @@
 #include <pybind11/typing.h>
 
 #include "bindings/module.h"
+#include "core/blocking.h"
 #include "core/cpus.h"
 #include "core/memory.h"
 #include "core/threads.h"
@@ -31,6 +32,7 @@ Facts cpu_info_dict() {
   info["isas_supported"] = supported;
   info["cpu"] = cpu_model();
   info["cpus"] = usable_cpus();
+  info["l2_bytes"] = blocking().cache_bytes;
   info["threads"] = num_threads();
   return info;
 }
@@ -52,14 +54,16 @@ py::typing::Dict<py::str, py::int_> cache_info_dict() {
 void bind_info(py::module_& m) {
   // A wrong setting in the environment fails the import, not a call much later.
   active_isa();
+  blocking();
   active_bf16();
   num_threads();
   cache_info();
 
   m.def("cpu_info", &cpu_info_dict,
         "Return the instruction set in use, those compiled and those supported (best first); how "
-        "bfloat16 products are computed (\"convert\" or \"dot\"); the model of the CPU; the number "
-        "of CPUs that this process may use; and the number of threads of a call.");
+        "bfloat16 products are computed (\"convert\" or \"dot\"); the model of the CPU; the size "
+        "of a core's L2 cache that the kernels reckon with; the number of CPUs that this process "
+        "may use; and the number of threads of a call.");
   m.def("get_num_threads", &num_threads, "Return the largest number of threads that a call uses.");
   m.def("set_num_threads", &set_num_threads, py::arg("n"),
         "Set the largest number of threads that a call uses, 1 to 1024. A call never uses more "

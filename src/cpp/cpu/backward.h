@@ -156,7 +156,8 @@ class Backward {
   RNNFAST_INLINE void for_strips(Index first, Index end, F&& f) const {
     first = max_index(first, own_.batch.begin);
     end = min_index(end, own_.batch.end);
-    for_blocks(end - first, kStripRows, [&](Index at, Index rows) { f(first + at, rows); });
+    for_blocks(end - first, blocking().strip_rows,
+               [&](Index at, Index rows) { f(first + at, rows); });
   }
 
   Index carry_tile() const { return rows_.batch * l_.units; }
@@ -268,9 +269,10 @@ class Backward {
                 Index rows) {
     for (int i = l_.products.group[of]; i < l_.products.group[of + 1]; ++i) {
       const int p = l_.products.made[i];
-      recurrent_.multiply(p, gates_of(buffer, t), group, first, rows, product_ + p * kProduct);
+      recurrent_.multiply(p, gates_of(buffer, t), group, first, rows,
+                          product_ + p * product_values_);
       if (noise_.any())
-        noise_.drop_product(product_ + p * kProduct, group.v0, group.vectors, first, rows);
+        noise_.drop_product(product_ + p * product_values_, group.v0, group.vectors, first, rows);
     }
   }
 
@@ -292,7 +294,7 @@ class Backward {
     BackwardBlock<T> b;  // every member is set: here, by of_rows or, the stage, by time_step
     b.code = &cell_;
     b.hidden = H_;
-    b.product_size = kProduct;
+    b.product_size = product_values_;
     b.continued = order_.continued(t);
     b.saved = args_.gates + row * l_.slot_row;
     b.saved_tile = gates_tile_;
@@ -337,8 +339,6 @@ class Backward {
           store_state(l_, carry(s, tile, r), tile, r, rows_, H_, args_.dinitial[s]);
   }
 
-  static constexpr Index kProduct = kStripRows * kMaxVectors * W;  // values per product in scratch
-
   const CellCode<T>& cell_;
   const Layout<T>& l_;
   const BackwardArgs<T>& args_;
@@ -357,6 +357,7 @@ class Backward {
   const InputGradient<P> input_;
   const BackwardNoise<P> noise_;
   T* const product_;  // scratch for this thread's recurrent products
+  const Index product_values_ = blocking().strip_rows * kMaxVectors * W;  // of each
   T* const moments_;
   const Index gates_tile_, states_tile_;
   const Index gate_row_;  // lanes of a row's gate gradients

@@ -42,8 +42,8 @@ struct BackwardWorkspace {
 
   BackwardWorkspace(const CellCode<T>& cell, T* base, const LayerSize& s, int threads)
       : thread_moments(cell.norm_count() * s.rows.batch * 4),
-        thread_products(max_index(1, cell.layout.products.size) * kStripRows * kMaxVectors *
-                        cell.layout.W),
+        thread_products(max_index(1, cell.layout.products.size) * blocking().strip_rows *
+                        kMaxVectors * cell.layout.W),
         bias_hh(cell.layout.own_bias_hh ? 1 : 0) {
     const Layout<T>& l = cell.layout;
     Carver<T> c{base};

@@ -42,8 +42,9 @@ class Forward {
         moments_(work_.moments + thread * work_.thread_moments),
         keeps_gates_(args.size.training && l_.keeps_gates),
         gates_(keeps_gates_ ? args.gates : work_.gates),
-        gates_tile_((keeps_gates_ ? rows_.total() : chunk_capacity(rows_, kForwardChunkRows)) *
-                    l_.slot_row),
+        gates_tile_(
+            (keeps_gates_ ? rows_.total() : chunk_capacity(rows_, blocking().forward_rows)) *
+            l_.slot_row),
         states_(args.size.training ? args.states : work_.states),
         states_tile_((args.size.training ? args.size.state_rows() : work_.state_rows(args.size)) *
                      l_.units) {}
@@ -54,7 +55,7 @@ class Forward {
     const Index step = args_.size.reverse ? -1 : 1;
     Index t = args_.size.reverse ? rows_.steps - 1 : 0;
     while (t >= 0 && t < rows_.steps) {
-      const Chunk chunk = chunk_from(rows_, t, step, kForwardChunkRows);
+      const Chunk chunk = chunk_from(rows_, t, step, blocking().forward_rows);
       chunk_row_ = keeps_gates_ ? 0 : chunk.row;
       own_ = partition(l_, args_.size, active_rows(chunk), thread_, team_.size);
       own_.batch =

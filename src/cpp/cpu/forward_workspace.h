@@ -41,12 +41,12 @@ struct ForwardWorkspace {
     const Index H = s.hidden_size, B = s.rows.batch, tiles = l.tiles(H);
     const bool keeps_gates = s.training && l.keeps_gates;
     h0 = c.take(B * s.h_size());
-    gates =
-        c.take(keeps_gates ? 0 : tiles * chunk_capacity(s.rows, kForwardChunkRows) * l.slot_row);
+    gates = c.take(
+        keeps_gates ? 0 : tiles * chunk_capacity(s.rows, blocking().forward_rows) * l.slot_row);
     states = c.take(s.training ? 0 : l.extra_states * tiles * state_rows(s) * l.units);
-    x = c.take(F::kRounds
-                   ? chunk_capacity(s.rows, kForwardChunkRows) * F::operand_lanes(s.input_size)
-                   : 0);
+    x = c.take(F::kRounds ? chunk_capacity(s.rows, blocking().forward_rows) *
+                                F::operand_lanes(s.input_size)
+                          : 0);
     h = c.take(F::kRounds || s.noise.drops() ? kVersions * B * F::operand_lanes(s.h_size()) : 0);
     m = c.take(s.proj_size ? B * F::operand_lanes(H) : 0);
     for (int i = 0; i < l.values; ++i)

@@ -36,7 +36,7 @@ class InputGradient {
   void write(const Chunk& chunk, const T* gates, T* scratch) const {
     if (args_.size.direct) return write_direct(chunk, gates);
     const Range mine = share(chunk.rows, thread_, team_.size);
-    for_blocks(mine.end - mine.begin, kStripRows, [&](Index at, Index rows) {
+    for_blocks(mine.end - mine.begin, blocking().strip_rows, [&](Index at, Index rows) {
       const Index first = mine.begin + at;
       for (Index v0 = 0; v0 < l_.vectors(I_); v0 += kMaxVectors) {
         const int vectors = vectors_from(v0);

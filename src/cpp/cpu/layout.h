@@ -5,6 +5,7 @@
 // at least three gates, as these then fill a panel; otherwise it is four vectors, so that each gate
 // fills a panel of its own. Within a tile the columns are [gate][vector][lane].
 
+#include "core/blocking.h"
 #include "core/carver.h"
 #include "cpu/projection.h"
 
@@ -164,20 +165,15 @@ struct Layout {
   }
 };
 
-// Rows of gates that one input product computes (forward) and that wait for one weight-gradient
-// product (backward): enough to fill the kernel, few enough to stay in the cache.
-inline constexpr Index kForwardChunkRows = 192;
+// Rows of gates that wait for one weight-gradient product: enough to fill the kernel, few enough to
+// stay in the cache. Sums depend on it, so it is the same on every machine.
 inline constexpr Index kBackwardChunkRows = 512;
-inline constexpr Index kStripRows = 96;    // rows of a transposed product, per panel of weights
 inline constexpr Index kDepthBlock = 512;  // depth of the input product per pass over the rows
 inline constexpr Index kTransposedDepth = 1024;  // the same for transposed products
 
 // Rows that a weight gradient sums in registers: few, so that the sums' rounding errors stay small
 // and the gates stay in the L1 cache.
 inline constexpr Index kGradientDepth = 128;
-// How many values of the packed operand are multiplied with all tiles before a weight gradient
-// moves on: they stay in the L2 cache.
-inline constexpr Index kGradientValues = 128 * 1024;
 
 // The steps of one chunk. Steps are processed in time order, or in the opposite order if `reverse`.
 struct Chunk {
@@ -226,12 +222,12 @@ struct Partition {
   Range tiles, batch;
   bool by_tiles;
 };
-inline constexpr Index kCacheBytes = 2 << 20;  // of a core
 template <class T>
 RNNFAST_INLINE Partition partition(const Layout<T>& l, const LayerSize& s, Index batch, int thread,
                                    int threads) {
   const Index tiles = l.tiles(s.hidden_size), bytes = l.recurrent_bytes(s);
-  if (threads > 1 && batch * kCacheBytes >= 12 * threads * max_index(kCacheBytes, bytes))
+  const Index cache = blocking().cache_bytes;
+  if (threads > 1 && batch * cache >= 12 * threads * max_index(cache, bytes))
     return {{0, tiles}, share(batch, thread, threads), false};
   return {share(tiles, thread, threads), {0, batch}, true};
 }

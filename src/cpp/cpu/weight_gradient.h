@@ -177,7 +177,7 @@ class WeightGradient {
   void multiply_side(int side, const Chunk& chunk, const T* gradient) const {
     const Index blocks = blocks_of(columns(side), l_.block_rows);
     const Range mine = share(tiles_ * blocks, thread_, team_.size);
-    for_blocks(blocks, max_index(1, kGradientValues / (chunk.rows * l_.block_rows)),
+    for_blocks(blocks, max_index(1, blocking().gradient_values / (chunk.rows * l_.block_rows)),
                [&](Index first, Index count) {
                  const Index begin = max_index(mine.begin, tiles_ * first);
                  const Index end = min_index(mine.end, tiles_ * (first + count));
