@@ -418,7 +418,6 @@ def test_what_has_no_contexts_refuses_them(tmp_path: Path) -> None:
         (lambda: rnnfast.trace(layer, x), "model"),
         (lambda: rnnfast.gradient_flow(layer, x, None), "layer"),
         (lambda: rnnfast.to_keras_weights(layer), "layer"),
-        (lambda: layer.stream(), "stream"),
     ):
         with pytest.raises(ValueError, match=f"{name}: expected layers with context_size = 0, as"):
             call()

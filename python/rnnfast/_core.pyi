@@ -338,7 +338,7 @@ class StepGradient:
 
 class StreamPlan:
     """
-    The layers of a model with their weights, which never change, for any number of steppers. A layer is a tuple: ('recurrent', options, packed), ('embedding', weight), ('linear', weight, bias or None), ('activation', kind), ('layer_norm', weight, bias or None, eps), ('convolution', weight, bias or None, dilation), which is causal, or ('add', n), which adds the input of the layer n places earlier.
+    The layers of a model with their weights, which never change, for any number of steppers. A layer is a tuple: ('recurrent', options, packed, has_context), ('embedding', weight), ('linear', weight, bias or None), ('activation', kind), ('layer_norm', weight, bias or None, eps), ('convolution', weight, bias or None, dilation), which is causal, or ('add', n), which adds the input of the layer n places earlier. With `has_context`, the state of a sequence holds what its context adds to the gates of each layer, after the states.
     """
     def __init__(self, layers: list, dtype: str) -> None: ...
 

@@ -47,6 +47,11 @@ class ContextWeights:
     def __init__(self, backend: Backend, size: int, parameters: Sequence[Parameter]) -> None:
         self._backend, self._size, self._parameters = backend, size, list(parameters)
 
+    @property
+    def values(self) -> list[RealArray]:
+        """The weights."""
+        return [parameter.value for parameter in self._parameters]
+
     def checked(self, context: Any, x: ArrayLike, batch_first: bool) -> RealArray:
         """Return the context of a call as (B, C) or (T, B, C), after checking it.
 

@@ -465,9 +465,9 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
     def _stream_layers(self) -> list[StreamLayer]:
         if self.bidirectional:
             raise ValueError("stream: expected a layer with one direction, got a bidirectional one")
-        checks.no_context("stream", self.context_size, "streams")
         initial = None if self._learned is None else self._learned.values
-        return [StreamRecurrent(self._kept(), self._noise_of_call(), initial)]
+        weight_ch = () if self._context is None else self._context.values
+        return [StreamRecurrent(self._kept(), self._noise_of_call(), initial, weight_ch)]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state with the equations of a custom cell, which other processes may lack."""

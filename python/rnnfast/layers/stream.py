@@ -81,7 +81,9 @@ class Stream(Generic[StateOf]):
         """The number of sequences, B."""
         return len(self._values)
 
-    def __call__(self, x: ArrayLike, rows: Rows = None) -> RealArray:
+    def __call__(
+        self, x: ArrayLike, rows: Rows = None, context: ArrayLike | None = None
+    ) -> RealArray:
         """Take one step.
 
         Args:
@@ -90,16 +92,22 @@ class Stream(Generic[StateOf]):
             rows: (N,), the numbers of the sequences that take the step, all different; None for all
                 sequences. If given, x has N rows instead of B, and the other sequences' states stay
                 as they are.
+            context: (B, C) or (N, C) real numbers, the context of these sequences, for a layer with
+                `context_size` C. A sequence keeps it for all later steps, so only its first step
+                needs one; None keeps what it has.
 
         Returns:
             The outputs of the last layer, whose width is H: (B, H), or (N, H) if `rows` is given.
 
         Raises:
-            ValueError: A shape is wrong, or a sequence is named twice.
+            ValueError: A shape is wrong, or a sequence is named twice; or there is a context that
+                no layer takes, or none for a sequence that has none yet.
             IndexError: An integer is out of range.
             TypeError: x does not hold real numbers.
             RuntimeError: Another thread is taking a step of the stream.
         """
+        if context is not None or self._plan.takes_context:
+            self._give_context(context, rows)
         y = None if self._converts else self._step(x, self._values, rows)
         if y is None:  # an argument must be converted, or is wrong
             numbers = None if rows is None else self._numbers(rows)
@@ -107,6 +115,10 @@ class Stream(Generic[StateOf]):
             array = self._plan.checked_x(backends.given("x", x), count)
             y = self._step(array, self._values, numbers)
         return y  # type: ignore[no-any-return]
+
+    def _give_context(self, context: ArrayLike | None, rows: Rows) -> None:
+        """Give sequences a context, or check that they have one if it is None."""
+        self._plan.write_context(self._values, self._numbers(rows), context)
 
     @property
     def state(self) -> StateOf:
@@ -124,7 +136,7 @@ class Stream(Generic[StateOf]):
         self._plan.write(self._values, self._plan.checked_states(given, self.batch))
 
     def reset(self, rows: Rows = None) -> None:
-        """Restart sequences, from zeros or from the learned initial states.
+        """Restart sequences, from zeros or from the learned initial states, without a context.
 
         Args:
             rows: The numbers of the sequences; None for all.

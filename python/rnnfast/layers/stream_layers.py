@@ -1,6 +1,7 @@
 """Stream layers, which compute one step of a layer in a stream.
 
-Sizes: B batch, L num_layers, H the width of a state, V and E the sizes of an embedding.
+Sizes: B batch, L num_layers, H the width of a state, V and E the sizes of an embedding, C
+context_size, G row blocks of a cell's weight_ih.
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ class StreamLayer:
         takes_indices: Whether the layer takes integers instead of rows.
         state_shapes: The shape (L, H) of each state of a sequence.
         initial: The initial states, (L, H) each; None for zeros.
+        weight_ch: The weights (G*H, C) of a context in each of its layers; empty for no context.
     """
 
     input_size = 0
     takes_values, takes_indices = True, False
     state_shapes: tuple[tuple[int, int], ...] = ()
     initial: States | None = None
+    weight_ch: tuple[RealArray, ...] = ()
 
     def __init__(self, backend: Backend, dtype: np.dtype[Any] | None, *core: Any) -> None:
         self.backend, self.dtype, self.core = backend, dtype, core
@@ -149,17 +152,26 @@ class StreamRecurrent(StreamLayer):
         kept: The weights of the layers.
         noise: The noise inside their steps; None if there is none.
         initial: The initial states, (L, H) each; None for zeros.
+        weight_ch: The weights of a context in each layer; empty for no context.
     """
 
     takes_indices = True
 
-    def __init__(self, kept: KeptWeights, noise: Noise | None, initial: States | None) -> None:
+    def __init__(
+        self,
+        kept: KeptWeights,
+        noise: Noise | None,
+        initial: States | None,
+        weight_ch: Sequence[RealArray] = (),
+    ) -> None:
         packed = kept.packed
         options = network.network_options(
             packed.cell, packed.num_layers, precision=packed.precision, noise=noise
         )
         backend = backends.of_weights(packed)
-        super().__init__(backend, np.dtype(packed.dtype), "recurrent", options, packed)
+        core = "recurrent", options, packed, len(weight_ch) > 0
+        super().__init__(backend, np.dtype(packed.dtype), *core)
+        self.weight_ch = tuple(weight.copy() for weight in weight_ch)
         self.name, self.input_size = packed.cell, packed.input_size
         shapes = network.state_shapes(options, 1, packed.hidden_size, packed.proj_size)
         self.state_shapes = tuple((layers, width) for layers, _, width in shapes)
@@ -167,7 +179,7 @@ class StreamRecurrent(StreamLayer):
         self._kept, self._noise = kept, noise
 
     def _step(self, x: Any, state: States) -> tuple[Any, States]:
-        _, options, packed = self.core
+        _, options, packed, _ = self.core
         y, after, _ = functional.forward_on(
             self.backend, options, x[None], packed, state, None, None, 0
         )
@@ -178,7 +190,8 @@ class StreamRecurrent(StreamLayer):
         weights = [tuple(map(_to_host, w)) for w in self._kept.weights]
         initial = None if self.initial is None else tuple(map(_to_host, self.initial))
         graph = known.graph_of(cell) or cell
-        return _restored_recurrent, (self.backend, graph, weights, precision, self._noise, initial)
+        values = graph, weights, precision, self._noise, initial, self.weight_ch
+        return _restored_recurrent, (self.backend, *values)
 
 
 def _copied(value: RealArray | None) -> Any:
@@ -204,6 +217,7 @@ def _restored_recurrent(
     precision: str,
     noise: Noise | None,
     initial: States | None,
+    weight_ch: Sequence[RealArray],
 ) -> StreamRecurrent:
     """Rebuild a layer from a pickle, with the weights packed anew for this machine."""
     name = cell if isinstance(cell, str) else known.name_of_graph(cell)
@@ -211,4 +225,4 @@ def _restored_recurrent(
     packed = functional.pack(name, arrays, num_layers=len(arrays), precision=precision)
     if initial is not None:
         initial = tuple(_placed(backend, value) for value in initial)
-    return StreamRecurrent(KeptWeights(packed, arrays), noise, initial)
+    return StreamRecurrent(KeptWeights(packed, arrays), noise, initial, weight_ch)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rnnfast import _core
-from rnnfast._engine import arguments, checks
+from rnnfast._engine import arguments, backends, checks
 from rnnfast._engine.backends import CPU, Backend
 from rnnfast._engine.checks import IntArray, RealArray
 from rnnfast.layers.states import as_tuple
@@ -22,7 +22,8 @@ class StreamPlan:
     """The layers of one step in their order, which several streams can share.
 
     The states of a sequence are a row of S numbers. It holds the states of one stream layer after
-    the other; each state is an (L, H) array, flattened.
+    the other; each state is an (L, H) array, flattened. After the states of a layer with a context
+    comes what the context adds to the gates, (L, G*H), which is NaN until a context is given.
 
     Args:
         layers: The stream layers, in order.
@@ -33,7 +34,8 @@ class StreamPlan:
         input_size: The width of the input rows, or the upper bound of indices.
         initial: (S,), the state at the start of a sequence.
         layout: The contents of a row: the dtype, then the name and the shapes of the states of each
-            layer that has states.
+            layer that has states, and of its context.
+        takes_context: Whether a layer has a context.
 
     Raises:
         ValueError: Two layers do not fit together, or are on different devices.
@@ -50,10 +52,17 @@ class StreamPlan:
             self._core = _core.StreamPlan([layer.core for layer in self.layers], self.dtype.name)
         self.layout = (
             self.dtype.name,
-            *((layer.name, layer.state_shapes) for layer in self._recurrent),
+            *(
+                (layer.name, layer.state_shapes + _context_shapes(layer))
+                for layer in self._recurrent
+            ),
         )
-        size = sum(layers * width for s in self._recurrent for layers, width in s.state_shapes)
+        shapes = [s.state_shapes + _context_shapes(s) for s in self._recurrent]
+        size = sum(layers * width for of_layer in shapes for layers, width in of_layer)
         self.initial = self.backend.asarray(np.zeros(size, self.dtype))
+        self.takes_context = any(layer.weight_ch for layer in self._recurrent)
+        for _, view in self._context_views(self.initial[None]):
+            view[...] = np.nan
         self.write(self.initial[None], [layer.initial for layer in self._recurrent])
 
     def stepper(self) -> Any:
@@ -79,6 +88,36 @@ class StreamPlan:
             for view, value in zip(views, values or (), strict=values is not None):
                 if value is not None:
                     view[...] = value.swapaxes(0, 1) if value.ndim == 3 else value
+
+    def write_context(self, rows: RealArray, numbers: IntArray, context: Any) -> None:
+        """Give sequences a context, or check that they have one if it is None.
+
+        Args:
+            rows: The states of all sequences, (B, S).
+            numbers: (N,), the numbers of the sequences.
+            context: (N, C) real numbers.
+
+        Raises:
+            ValueError: It is None, and a sequence has no context; or it has another shape; or no
+                layer has a context.
+            TypeError: It does not hold real numbers.
+        """
+        if not self.takes_context:
+            raise ValueError("context: expected None, as no layer has a context_size")
+        for layer, view in self._context_views(rows):
+            if context is None:
+                if np.isnan(view[numbers, 0, 0]).any():
+                    raise ValueError(
+                        "context: expected one with the first step of a sequence, as the layer has "
+                        f"context_size = {layer.weight_ch[0].shape[1]}, got None"
+                    )
+                continue
+            given = backends.given("context", context)
+            values = checks.real_array("context", given, self.dtype, " (the weights')")
+            shape = len(numbers), layer.weight_ch[0].shape[1]
+            checks.shape("context", values, shape, "(batch, context_size)")
+            for k, weight in enumerate(layer.weight_ch):
+                view[numbers, k] = self.backend.linear_forward(x=values, weight=weight, bias=None)
 
     def checked_states(self, states: Any, count: int) -> list[list[RealArray | None] | None]:
         """Check and convert the states of `count` sequences, given for each layer that has any."""
@@ -117,10 +156,20 @@ class StreamPlan:
 
     def _views(self, rows: RealArray) -> list[list[RealArray]]:
         """Return views (N, L, H) of the states in rows (N, S)."""
+        all_views = zip(self._recurrent, self._all_views(rows), strict=True)
+        return [views[: len(layer.state_shapes)] for layer, views in all_views]
+
+    def _context_views(self, rows: RealArray) -> list[tuple[StreamLayer, RealArray]]:
+        """Return the layers with a context, each with a view (N, L, G*H) in rows (N, S)."""
+        all_views = zip(self._recurrent, self._all_views(rows), strict=True)
+        return [(layer, views[-1]) for layer, views in all_views if layer.weight_ch]
+
+    def _all_views(self, rows: RealArray) -> list[list[RealArray]]:
+        """Return views of the states of each layer, and then of its context, in rows (N, S)."""
         begin, result = 0, []
         for layer in self._recurrent:
             views = []
-            for layers, width in layer.state_shapes:
+            for layers, width in layer.state_shapes + _context_shapes(layer):
                 end = begin + layers * width
                 views.append(rows[:, begin:end].reshape(len(rows), layers, width))
                 begin = end
@@ -147,6 +196,12 @@ class DeviceStepper:
             states[rows] = chosen
         result: RealArray = x
         return result
+
+
+def _context_shapes(layer: StreamLayer) -> tuple[tuple[int, int], ...]:
+    """Return the shape (L, G*H) of what a layer's context adds to its gates, if it has one."""
+    weights = layer.weight_ch
+    return ((len(weights), len(weights[0])),) if weights else ()
 
 
 def _place_of(layers: Sequence[StreamLayer]) -> tuple[Backend, np.dtype[Any]]:

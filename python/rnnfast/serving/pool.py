@@ -88,17 +88,20 @@ class StreamPool:
         self._thread = threading.Thread(target=self._serve, name="StreamPool", daemon=True)
         self._thread.start()
 
-    def open(self, state: StreamState | None = None) -> Session:
+    def open(self, state: StreamState | None = None, context: ArrayLike | None = None) -> Session:
         """Open a session.
 
         Args:
             state: The initial state, returned by `Session.take` or `Stream.take` for one sequence;
                 None for the model's own initial state.
+            context: (C,), the context of all steps of the session, for a model with `context_size`
+                C, which needs one here or in the state.
 
         Raises:
             RuntimeError: The pool is closed, or its capacity is exhausted.
-            ValueError: The state belongs to several sequences or to another model.
-            TypeError: The state is not a StreamState.
+            ValueError: The state belongs to several sequences or to another model, or the context
+                is missing, has another shape or is one that no layer takes.
+            TypeError: The state is not a StreamState, or the context does not hold real numbers.
         """
         with self._lock:
             self._check_open()
@@ -112,6 +115,9 @@ class StreamPool:
                 self._stream.reset(row)
             else:
                 self._stream.put(state, row)
+            if context is not None or self._stream._plan.takes_context:
+                of_batch = None if context is None else backends.given("context", context)[None]
+                self._stream._give_context(of_batch, row)
             self._free.pop()
             return Session(self, row)
 

@@ -44,7 +44,8 @@ const T* optional_vector(py::handle array, Index size) {
 }
 
 template <class T>
-StreamLayerPointer<T> stream_recurrent(const NetworkOptions& options, const PyPacked& packed) {
+StreamLayerPointer<T> stream_recurrent(const NetworkOptions& options, const PyPacked& packed,
+                                       bool has_context) {
   const NetworkSize& p = packed.size();
   RNNFAST_CHECK(packed.of<T>() && options.cell == p.cell && options.num_layers == p.num_layers &&
                     options.num_directions == p.num_directions && options.precision == p.precision,
@@ -54,7 +55,7 @@ StreamLayerPointer<T> stream_recurrent(const NetworkOptions& options, const PyPa
   size.hidden_size = p.hidden_size;
   size.proj_size = p.proj_size;
   if (size.proj_size) check_projection(size);
-  return stream_network(size, *packed.of<T>());
+  return stream_network(size, *packed.of<T>(), has_context);
 }
 
 template <class T>
@@ -62,7 +63,7 @@ StreamLayerPointer<T> layer_of(const py::tuple& layer) {
   const auto kind = layer[0].cast<std::string>();
   if (kind == "recurrent")
     return stream_recurrent<T>(layer[1].cast<const NetworkOptions&>(),
-                               layer[2].cast<const PyPacked&>());
+                               layer[2].cast<const PyPacked&>(), layer[3].cast<bool>());
   if (kind == "activation")
     return stream_activation<T>(activation_named(layer[1].cast<std::string>()));
   if (kind == "add") return stream_add<T>(layer[1].cast<Index>());
@@ -244,10 +245,13 @@ void bind_stream(py::module_& m) {
   py::class_<PyStreamPlan>(
       m, "StreamPlan",
       "The layers of a model with their weights, which never change, for any number of steppers. A "
-      "layer is a tuple: ('recurrent', options, packed), ('embedding', weight), ('linear', weight, "
-      "bias or None), ('activation', kind), ('layer_norm', weight, bias or None, eps), "
-      "('convolution', weight, bias or None, dilation), which is causal, or ('add', n), which adds "
-      "the input of the layer n places earlier.")
+      "layer is a tuple: ('recurrent', options, packed, has_context), ('embedding', weight), "
+      "('linear', weight, bias or None), ('activation', kind), ('layer_norm', weight, bias or "
+      "None, "
+      "eps), ('convolution', weight, bias or None, dilation), which is causal, or ('add', n), "
+      "which "
+      "adds the input of the layer n places earlier. With `has_context`, the state of a sequence "
+      "holds what its context adds to the gates of each layer, after the states.")
       .def(py::init<const py::list&, const std::string&>(), arg("layers"), arg("dtype"));
   py::class_<PyStepper>(m, "Stepper", "Runs the steps of a plan, in one thread at a time.")
       .def(py::init(&stepper), arg("plan"))

@@ -92,15 +92,24 @@ class StreamLinear final : public StreamLayer<T> {
 template <class T>
 class NetworkStep final : public LayerStep<T> {
  public:
-  NetworkStep(NetworkSize size, const PackedWeights<T>& packed, const LayerArrays<T>& a)
+  NetworkStep(NetworkSize size, const PackedWeights<T>& packed, bool has_context,
+              const LayerArrays<T>& a)
       : size_(at_step(std::move(size), a.rows)),
-        memory_(Buffer::allocate(2 * sizeof(T) * std::size_t(a.rows * row_size(size_)))),
+        context_width_(has_context ? context_width(size_) : 0),
+        memory_(Buffer::allocate(
+            sizeof(T) *
+            std::size_t(a.rows * (2 * row_size(size_) + size_.num_layers * context_width_)))),
         input_{a.x, a.indices, {}, &packed, {}, {}},
         final_(lay_out()),
         forward_(size_, PackedBatch(1, a.rows, {}), input_, a.y, final_) {}
 
   static Index row_size(const NetworkSize& s) {
     return s.num_layers * s.states_size(known_cell(s.cell).states);
+  }
+
+  // What a context adds to the gates of a layer.
+  static Index context_width(const NetworkSize& s) {
+    return known_cell(s.cell).input_gates() * s.hidden_size;
   }
 
   void run() override { forward_.run(); }
@@ -111,6 +120,8 @@ class NetworkStep final : public LayerStep<T> {
         blocks.push_back(
             {const_cast<T*>(state_of(input_.initial[s], int(s), size_, size_.batch, layer)),
              state_of(final_[s], int(s), size_, size_.batch, layer), size_.state_size(int(s))});
+    for (const T* gates : input_.context.gates)  // a step leaves them as they are
+      blocks.push_back({const_cast<T*>(gates), gates, context_width_});
   }
 
  private:
@@ -120,7 +131,7 @@ class NetworkStep final : public LayerStep<T> {
     return size;
   }
 
-  // Lays out the states before the step, then those after it: (L, rows, width) each.
+  // Lays out the states before the step, those after it, (L, rows, width) each, and the context.
   std::vector<T*> lay_out() {
     const int states = known_cell(size_.cell).states;
     std::vector<T*> final;
@@ -130,11 +141,14 @@ class NetworkStep final : public LayerStep<T> {
     };
     for (int s = 0; s < states; ++s) input_.initial.push_back(take(s));
     for (int s = 0; s < states; ++s) final.push_back(take(s));
+    for (Index layer = 0; context_width_ && layer < size_.num_layers; ++layer)
+      input_.context.gates.push_back(std::exchange(next, next + size_.batch * context_width_));
     return final;
   }
 
   // In order of initialisation, as each needs those before it.
   const NetworkSize size_;
+  const Index context_width_;  // 0 without a context
   const Buffer memory_;
   NetworkInput<T> input_;
   const std::vector<T*> final_;
@@ -144,8 +158,8 @@ class NetworkStep final : public LayerStep<T> {
 template <class T>
 class StreamNetwork final : public StreamLayer<T> {
  public:
-  StreamNetwork(const NetworkSize& size, const PackedWeights<T>& packed)
-      : size_(size), packed_(packed) {
+  StreamNetwork(const NetworkSize& size, const PackedWeights<T>& packed, bool has_context)
+      : size_(size), packed_(packed), has_context_(has_context) {
     RNNFAST_CHECK(!size.training && size.num_directions == 1,
                   "stream: expected recurrent layers with one direction, in evaluation mode");
     size_.seq_len = size_.batch = 1;
@@ -155,15 +169,19 @@ class StreamNetwork final : public StreamLayer<T> {
   Index inputs() const override { return size_.input_size; }
   Index outputs() const override { return size_.y_size(); }
   bool takes_indices() const override { return true; }
-  Index state_size() const override { return NetworkStep<T>::row_size(size_); }
+  Index state_size() const override {
+    const Index context = has_context_ ? NetworkStep<T>::context_width(size_) : 0;
+    return NetworkStep<T>::row_size(size_) + size_.num_layers * context;
+  }
   double work() const override { return work_; }
   std::unique_ptr<LayerStep<T>> prepare(const LayerArrays<T>& a) const override {
-    return std::make_unique<NetworkStep<T>>(size_, packed_, a);
+    return std::make_unique<NetworkStep<T>>(size_, packed_, has_context_, a);
   }
 
  private:
   NetworkSize size_;
   const PackedWeights<T>& packed_;
+  bool has_context_;
   double work_;
 };
 
@@ -334,8 +352,9 @@ StreamLayerPointer<T> stream_convolution(const T* weight, const T* bias, Index o
 }
 
 template <class T>
-StreamLayerPointer<T> stream_network(const NetworkSize& size, const PackedWeights<T>& packed) {
-  return std::make_unique<StreamNetwork<T>>(size, packed);
+StreamLayerPointer<T> stream_network(const NetworkSize& size, const PackedWeights<T>& packed,
+                                     bool has_context) {
+  return std::make_unique<StreamNetwork<T>>(size, packed, has_context);
 }
 
 #define INSTANTIATE(T)                                                                       \
@@ -346,7 +365,7 @@ StreamLayerPointer<T> stream_network(const NetworkSize& size, const PackedWeight
   template StreamLayerPointer<T> stream_add<T>(Index);                                       \
   template StreamLayerPointer<T> stream_convolution(const T*, const T*, Index, Index, Index, \
                                                     Index);                                  \
-  template StreamLayerPointer<T> stream_network(const NetworkSize&, const PackedWeights<T>&);
+  template StreamLayerPointer<T> stream_network(const NetworkSize&, const PackedWeights<T>&, bool);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

@@ -75,8 +75,11 @@ StreamLayerPointer<T> stream_convolution(const T* weight, const T* bias, Index o
 // Adds the input of the layer `back` before, as in a residual block.
 template <class T>
 StreamLayerPointer<T> stream_add(Index back);
-// Layers of one direction, in inference. Ignores the sequence length and batch of `size`.
+// Layers of one direction, in inference. Ignores the sequence length and batch of `size`. With
+// `has_context`, the state of a sequence ends with what its context adds to the gates of each
+// layer.
 template <class T>
-StreamLayerPointer<T> stream_network(const NetworkSize& size, const PackedWeights<T>& packed);
+StreamLayerPointer<T> stream_network(const NetworkSize& size, const PackedWeights<T>& packed,
+                                     bool has_context);
 
 }  // namespace rnnfast
