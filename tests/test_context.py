@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -375,6 +376,19 @@ def test_gates_of_a_context_in_functional(recompute: int) -> None:
     np.testing.assert_array_equal(cases.forward(case, d, context_gates=converted)[0], y)
 
 
+@pytest.mark.parametrize("recompute", [False, 2])
+def test_what_a_context_adds_is_only_kept_to_be_computed_again(recompute: int) -> None:
+    case = Case("gru", T=600, B=2, H=9)
+    gates = np.zeros((case.T, case.B, 3 * case.H), "f")
+    alive = weakref.ref(gates)
+    options: dict[str, Any] = {"recompute": recompute, "context_gates": [gates]}
+    _, _, reserve = cases.forward(case, training=True, **options)
+    del gates, options
+    assert (alive() is not None) == bool(recompute)
+    del reserve
+    assert alive() is None
+
+
 def test_wrong_gates_of_a_context_are_named() -> None:
     case = Case("gru", T=3, B=4, H=5)
     d = cases.make_data(case)
@@ -411,11 +425,42 @@ def test_devices_and_cells_without_contexts_refuse_them() -> None:
     assert cell_named("lstm").gates == 4
 
 
+@by_step
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_traces_have_the_states_of_calls(by_step: bool, batch_first: bool) -> None:
+    case = Case("lstm", T=300, B=4, H=9, L=2, D=2, lengths=True)  # several chunks
+    context, d = make_context(case, by_step), cases.make_data(case)
+    layer = make_layer(case, context, batch_first=batch_first).eval()
+
+    def turn(a: np.ndarray) -> np.ndarray:
+        return a.swapaxes(0, 1) if batch_first and a.ndim == 3 else a
+
+    values = turn(context.values)
+    y, _ = layer(turn(d.x), d.state, d.lengths, context=values)
+    states = rnnfast.trace(layer, turn(d.x), d.state, lengths=d.lengths, context=values)
+    both = np.concatenate([states["l1"]["h"], states["l1_reverse"]["h"]], -1)
+    np.testing.assert_array_equal(both, turn(y))
+
+    class Model(rnnfast.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = layer
+
+        def __call__(self, x: Any, context: Any) -> Any:
+            return self.lstm(x, d.state, d.lengths, context=context)
+
+    inside = rnnfast.trace(Model(), turn(d.x), context=values)
+    np.testing.assert_array_equal(inside["lstm.l1"]["c"], states["l1"]["c"])
+    with pytest.raises(ValueError, match="context: expected shape"):
+        rnnfast.trace(layer, turn(d.x))
+    with pytest.raises(ValueError, match="context: expected None, as the layer has context_size"):
+        rnnfast.trace(rnnfast.GRU(3, 4), np.zeros((2, 1, 3), "f"), context=np.zeros((1, 4), "f"))
+
+
 def test_what_has_no_contexts_refuses_them(tmp_path: Path) -> None:
     layer = rnnfast.GRU(3, 5, context_size=4)
     x = np.zeros((2, 1, 3), "f")
     for call, name in (
-        (lambda: rnnfast.trace(layer, x), "model"),
         (lambda: rnnfast.gradient_flow(layer, x, None), "layer"),
         (lambda: rnnfast.to_keras_weights(layer), "layer"),
     ):

@@ -124,7 +124,11 @@ class Call:
         first = [normal(rng, self.L * D, rows, H)] * info.states
         self.state = None if rng.random() < 0.3 else first
         self.dy, self.dstate = normal(rng, T, B, D * H), [normal(rng, *state)] * info.states
+        of_context = (B, info.gates * H) if rng.random() < 0.5 else (T, B, info.gates * H)
+        gates = [normal(rng, *of_context) for _ in self.weights] if rng.random() < 0.3 else None
+        self.dcontext = None if gates is None else [np.zeros_like(g) for g in gates]
         self.options: dict[str, Any] = {
+            "context_gates": gates,
             "lengths": rng.integers(0, T + 1, B) if rng.random() < 0.4 else None,
             "reset": rng.random((T, B)) < 0.3 if rng.random() < 0.4 else None,
             "num_layers": self.L,
@@ -153,6 +157,10 @@ class Call:
         self.dy, self.dstate = self.changed(self.dy), [self.changed(d) for d in self.dstate]
         for name in ("lengths", "reset"):
             self.options[name] = self.changed(self.options[name])
+        if self.dcontext is not None:
+            gates = self.options["context_gates"]
+            self.options["context_gates"] = [self.changed(g, 0.1) for g in gates]
+            self.dcontext = [self.changed(d, 0.1) for d in self.dcontext]
         for name in self.options:
             if self.rng.random() < 0.03:
                 choice = (*INTEGERS, *STRANGE)
@@ -164,7 +172,14 @@ class Call:
         y, final, reserve = functional.forward(*call, **options)
         found = [y, *final]
         if reserve is not None:
-            found += flat(functional.backward(reserve, form(self.dy), form(self.dstate)))
+            dcontext = None
+            if self.dcontext is not None:
+                dcontext = [np.zeros_like(d) for d in self.dcontext]
+            backward = functional.backward
+            found += flat(
+                backward(reserve, form(self.dy), form(self.dstate), dcontext_gates=dcontext)
+            )
+            found += dcontext or []
         return found
 
 
@@ -236,6 +251,7 @@ def test_the_core_says_no_or_computes_whatever_it_is_given(seed: int) -> None:
     options: list[Any] = [call.cell, *(o[name] for name in names), "full", 0, 1, False, noise]
     spans = o["lengths"], o["reset"]
     arguments: list[Any] = [None, call.x, call.weights, call.state, *spans, o["seed"]]
+    arguments.append(o["context_gates"])
     for values in (options, arguments):
         for i in range(len(values)):
             if rng.random() < 0.05:
@@ -245,7 +261,7 @@ def test_the_core_says_no_or_computes_whatever_it_is_given(seed: int) -> None:
         arguments[0] = arguments[0] or _core.network_options(*options)
         result = _core.forward(*arguments)
         if result is not None and result[2] is not None:
-            _core.backward(result[2], call.dy, call.dstate, True, None)
+            _core.backward(result[2], call.dy, call.dstate, True, None, call.dcontext)
     except REFUSALS:
         return
 

@@ -310,7 +310,44 @@ def test_a_wrong_context_is_named() -> None:
         fast.LSTMCell(I, H, context_size=-1)
 
 
-def test_what_has_no_contexts_refuses_them() -> None:
-    layer = fast.LSTM(I, H, context_size=C)
-    with pytest.raises(ValueError, match="model: expected layers with context_size = 0, as traces"):
-        rnnfast.trace(layer, torch.zeros(T, B, I))
+class Model(torch.nn.Module):
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.lstm = fast.LSTM(I, H, 2, bidirectional=True, context_size=C, **options).double()
+
+    def forward(self, x: Any, context: Any, by_position: bool = False) -> Any:
+        if by_position:
+            return self.lstm(x, None, False, None, context)[0]
+        return self.lstm(x, context=context)[0]
+
+
+@pytest.mark.parametrize("form", ["time first", "batch first", "no batch", "packed"])
+@by_step
+def test_traces_of_layers_with_a_context(form: str, by_step: bool) -> None:
+    model = Model(batch_first=form == "batch first")
+    x, v = data(T, B, I).detach(), (data(T, B, C) if by_step else data(B, C)).detach()
+    lengths = torch.tensor([4, 6, 2, 5]) if form == "packed" else None
+    of_numpy = rnnfast.LSTM(I, H, 2, bidirectional=True, dtype="float64", context_size=C)
+    rnnfast.load_torch_state_dict(of_numpy, model.lstm.state_dict())
+    expected = rnnfast.trace(of_numpy, x.numpy(), lengths=lengths, context=v.numpy())
+    given: Any = x, v
+    if form == "batch first":
+        given = x.transpose(0, 1), v.transpose(0, 1) if by_step else v
+    elif form == "no batch":
+        given = x[:, 0], v[..., 0, :]
+    elif form == "packed":
+        packed = [pack_padded_sequence(a, lengths, False, False) for a in (x, v) if a.dim() == 3]
+        given = packed[0], packed[1] if by_step else v
+    states = rnnfast.trace(model, *given, form == "time first")
+    for layer in ("l0", "l1_reverse"):
+        for name in ("h", "c", "f"):
+            wanted = expected[layer][name][:, :1] if form == "no batch" else expected[layer][name]
+            got = states[f"lstm.{layer}"][name]
+            torch.testing.assert_close(torch.from_numpy(got), torch.from_numpy(wanted))
+
+
+def test_traces_name_a_wrong_context() -> None:
+    with pytest.raises(ValueError, match=r"context: expected shape \(4, 2\) or .*, got \(2, 4\)"):
+        rnnfast.trace(Model(), data(T, B, I).detach(), torch.zeros(C, B).double())
+    with pytest.raises(ValueError, match="context: expected None for a PyTorch model"):
+        rnnfast.trace(Model(), data(T, B, I).detach(), context=torch.zeros(B, C).double())

@@ -105,6 +105,8 @@ def test_what_the_device_does_not_do_is_refused(device: str) -> None:
         )
     with pytest.raises(ValueError, match=f"proj_size: expected no projection on device '{device}'"):
         rnnfast.LSTM(3, 4, proj_size=2, device=device)
+    with pytest.raises(ValueError, match=f"context_size: expected no context on device '{device}'"):
+        rnnfast.LSTM(3, 4, context_size=2, device=device)
     with pytest.raises(ValueError, match=f"reset: expected None on device '{device}'"):
         rnnfast.LSTM(3, 4, device=device)(np.zeros((2, 1, 3), "f"), reset=[[True], [False]])
     x = np.zeros((2, 1, 5), "complex64")

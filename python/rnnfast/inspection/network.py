@@ -40,7 +40,6 @@ class Network:
     @classmethod
     def of(cls, layer: Recurrent[Any]) -> Network:
         """Return the network of a layer."""
-        checks.no_context("model", layer.context_size, "traces")
         states = known.cell_named(layer.cell).states
         zoneout = layer.zoneout
         return cls(

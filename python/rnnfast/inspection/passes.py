@@ -37,6 +37,8 @@ class Inputs(NamedTuple):
         batch: B.
         state: The initial states, (L*D, B, H) each; None for zeros.
         lengths: (B,); None for T.
+        context: What a context adds to the gates of each layer and direction, (B, G*H) or
+            (T, B, G*H); None for none.
     """
 
     read: Read
@@ -44,6 +46,7 @@ class Inputs(NamedTuple):
     batch: int
     state: Sequence[RealArray | None] | None
     lengths: IntArray | None
+    context: Sequence[RealArray] | None = None
 
 
 class _Pass(NamedTuple):
@@ -131,7 +134,7 @@ class Run:
 
     def _go(self, one: _Pass, read: Read, y: RealArray | None) -> None:
         """Run some layers through all chunks."""
-        seq_len, _, given, lengths = self._inputs[1:]
+        seq_len, _, given, lengths, context = self._inputs[1:]
         layers = len(one.members)
         options = self._network.options(self._form, layers)
         weights = functional.pack(
@@ -160,6 +163,14 @@ class Run:
                 spans,
                 None,
                 0,
+                None
+                if context is None
+                else [
+                    context[k]
+                    if context[k].ndim == 2
+                    else one.turned(context[k][first:last], spans)
+                    for k in one.members
+                ],
             )
             if y is not None:
                 y[first:last, :, columns] = one.turned(part, spans)

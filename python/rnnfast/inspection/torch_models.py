@@ -12,14 +12,13 @@ import torch
 from numpy.typing import ArrayLike
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from rnnfast._engine import checks
 from rnnfast._files import AnyPath
 from rnnfast.functional import Weights
 from rnnfast.inspection.network import Network, Selection
 from rnnfast.inspection.states import States
 from rnnfast.inspection.storage import Store
 from rnnfast.inspection.tracer import Tracer
-from rnnfast.torch.forms import Padded
+from rnnfast.torch.forms import Packed, Padded
 from rnnfast.torch.layer import Layer
 from rnnfast.torch.network import Options, states_of
 
@@ -71,7 +70,6 @@ def _evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 def _network(layer: torch.nn.RNNBase) -> Network:
     """Return the network of a layer, with a copy of weights that are not in memory of the CPU."""
-    checks.no_context("model", getattr(layer, "context_size", 0), "traces")
     cell = layer.cell if isinstance(layer, Layer) else layer.mode.lower()
     options = Options(cell, layer.num_layers, layer.bidirectional, layer.bias, 0.0, "full")
     # Not the list that PyTorch keeps: a parametrization replaces attributes.
@@ -98,11 +96,13 @@ def _trace_call(
 ) -> None:
     """Trace a layer right before it is called, as later code may change the input."""
     x, hx, *_ = (*given, *(named[name] for name in ("input", "hx") if name in named), None)
-    if len(given) > 3 or named.get("reset") is not None:
+    reset, context = (*given[3:5], None, None)[:2]
+    if named.get("reset", reset) is not None:
         raise ValueError("reset: expected None, as traced sequences have no resets, got a mask")
     if not isinstance(x, (torch.Tensor, PackedSequence)):
         name = f" of layer {prefix.removesuffix('.')!r}" if prefix else ""
         raise TypeError(f"x{name}: expected a tensor or PackedSequence, got {type(x).__name__}")
+    gates = _context_gates(layer, named.get("context", context), x)
     lengths, batched = None, True
     if isinstance(x, PackedSequence):
         x, lengths = pad_packed_sequence(x)
@@ -118,4 +118,19 @@ def _trace_call(
     array = _array(x)
     seq_len, batch = array.shape[:2]
     spans = None if lengths is None else lengths.numpy()
-    tracer.call(prefix, lambda first, last: array[first:last], (seq_len, batch), state, spans)
+    read = lambda first, last: array[first:last]  # noqa: E731
+    tracer.call(prefix, read, (seq_len, batch), state, spans, gates)
+
+
+def _context_gates(layer: torch.nn.RNNBase, context: Any, x: Any) -> list[Any] | None:
+    """Return what the context of a call adds to the gates, for sequences in the caller's order."""
+    if not isinstance(layer, Layer) or not layer.context_size:
+        return None  # the call itself refuses a context
+    packed = isinstance(x, PackedSequence)
+    form = Packed(x) if packed else Padded(x.dim() == 3, layer.batch_first)
+    layer._check_context(context, x.data if packed else x, form)
+    if isinstance(context, PackedSequence):
+        values = pad_packed_sequence(context)[0]
+    else:
+        values = context if packed else form.enter_context(context)
+    return [_array(gates) for gates in layer._context_gates(values)]

@@ -35,6 +35,7 @@ class Tracer:
         sizes: tuple[int, int],
         state: Sequence[ArrayLike | None] | None,
         lengths: ArrayLike | None,
+        context: Sequence[RealArray] | None = None,
         *,
         wants_y: bool = False,
     ) -> tuple[RealArray | None, tuple[RealArray, ...]]:
@@ -46,6 +47,7 @@ class Tracer:
             sizes: T and B.
             state: The initial states, (L*D, B, H) each; None for zeros.
             lengths: (B,); None for T.
+            context: What a context adds to the gates of each layer and direction; None for none.
             wants_y: Whether to return y.
 
         Returns:
@@ -58,5 +60,5 @@ class Tracer:
         self._calls[prefix] += 1
         number = self._calls[prefix]
         name = prefix if number == 1 else f"{prefix}call{number}."
-        inputs = Inputs(read, *sizes, states, spans)
+        inputs = Inputs(read, *sizes, states, spans, context)
         return Run(network, inputs, self._selection, self._store, name).run(wants_y=wants_y)

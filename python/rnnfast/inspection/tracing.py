@@ -32,6 +32,7 @@ def trace(
     state: Any = None,
     *others: Any,
     lengths: ArrayLike | None = None,
+    context: Any = None,
     values: Sequence[str] | None = None,
     units: ArrayLike | None = None,
     to: AnyPath | None = None,
@@ -59,6 +60,8 @@ def trace(
         state: The initial state, in the structure that the model takes; None for none.
         others: Further arguments of a PyTorch model.
         lengths: The lengths of the sequences, for layers and models of rnnfast; None for T.
+        context: The context that a layer with `context_size`, or a model of rnnfast, takes; None
+            for none.
         values: Names of the values to take. A layer that lacks one of them is traced without it.
             None takes all states and gates: all values but products and sums of products, which
             gates are functions of.
@@ -88,6 +91,10 @@ def trace(
                 "lengths: expected None for a PyTorch model, which takes a PackedSequence, got "
                 f"{lengths}"
             )
+        if context is not None:
+            raise ValueError(
+                "context: expected None for a PyTorch model, whose forward passes it to layers"
+            )
         return torch_models.trace_model(model, (x, state, *others), values, units, to)
     else:
         raise TypeError(
@@ -102,13 +109,14 @@ def trace(
     with Store(to) as store:
         tracer = Tracer(networks, selection, store)
         if isinstance(model, Recurrent):
-            _trace_layer(tracer, "", model, x, state, lengths)
-        elif isinstance(model, CharLM) and lengths is None:
+            _trace_layer(tracer, "", model, x, state, lengths, context)
+        elif isinstance(model, CharLM) and lengths is None and context is None:
             recurrent, embedding = model.recurrent, model.embedding
-            _trace_layer(tracer, "recurrent.", recurrent, x, state, None, embedding=embedding)
+            _trace_layer(tracer, "recurrent.", recurrent, x, state, None, None, embedding=embedding)
         else:
             given = () if state is None else (state,)
-            options = {} if lengths is None else {"lengths": lengths}
+            named = {"lengths": lengths, "context": context}
+            options = {name: value for name, value in named.items() if value is not None}
             with _evaluating(model), _calls_traced(tracer, layers):
                 model(x, *given, **options)
         return store.finish()
@@ -121,6 +129,7 @@ def _trace_layer(
     x: Any,
     state: Any,
     lengths: ArrayLike | None,
+    context: Any,
     *,
     embedding: Embedding | None = None,
     wants_y: bool = False,
@@ -135,6 +144,7 @@ def _trace_layer(
         )
     if x.ndim < 2:
         raise ValueError(f"x: expected shape (T, B, I), or indices (T, B), got {x.shape}")
+    _, gates = layer._entered(context, x)
     x = x.swapaxes(0, 1) if layer.batch_first else x
     given: Any = as_tuple("state", state, layer._states, layer.cell)
     if layer._learned is not None:
@@ -146,7 +156,7 @@ def _trace_layer(
         part: Array = x[first:last]
         return part if embedding is None else backends.to_host(embedding._run(part)[0])
 
-    return tracer.call(prefix, read, x.shape[:2], given, lengths, wants_y=wants_y)
+    return tracer.call(prefix, read, x.shape[:2], given, lengths, gates, wants_y=wants_y)
 
 
 @contextmanager
@@ -154,11 +164,17 @@ def _calls_traced(tracer: Tracer, layers: dict[str, Recurrent[Any]]) -> Iterator
     """Inside the block, let calls of layers be traced instead of computed."""
 
     def run(
-        prefix: str, layer: Recurrent[Any], x: Any, state: Any, lengths: Any, reset: Any, _: Any
+        prefix: str,
+        layer: Recurrent[Any],
+        x: Any,
+        state: Any,
+        lengths: Any,
+        reset: Any,
+        context: Any,
     ) -> Any:
         if reset is not None:
             raise ValueError("reset: expected None, as traced sequences have no resets, got a mask")
-        y, final = _trace_layer(tracer, prefix, layer, x, state, lengths, wants_y=True)
+        y, final = _trace_layer(tracer, prefix, layer, x, state, lengths, context, wants_y=True)
         y, *states = (layer._backend.asarray(array) for array in (y, *final))
         return y.swapaxes(0, 1) if layer.batch_first else y, layer._from_tuple((*states,)), None
 

@@ -321,12 +321,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
     ) -> tuple[RealArray, StateOf, Any]:
         """Return y, the final state, and the values for `_differentiate`, None in evaluation."""
         training, backend, learned = self.training, self._backend, self._learned
-        gates, of_context = None, self._context
-        if of_context is not None:
-            context = of_context.checked(context, x, self.batch_first)
-            gates = of_context.gates(context)
-        elif context is not None:
-            raise ValueError("context: expected None, as the layer has context_size = 0")
+        context, gates = self._entered(context, x)
         seed, steps, drawn = 0, 0, self._noise_of_call()
         if training and (drawn or (self.dropout and self.num_layers > 1)):
             assert self._generator is not None
@@ -367,9 +362,18 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
             y = y.swapaxes(0, 1)
         if learned is not None and kept is not None:
             kept = kept, from_parameters
-        if of_context is not None and kept is not None:
-            kept = kept, of_context.kept(context)
+        if self._context is not None and kept is not None:
+            kept = kept, self._context.kept(context)
         return y, self._from_tuple(final), kept
+
+    def _entered(self, context: Any, x: ArrayLike) -> tuple[Any, list[RealArray] | None]:
+        """Return the context of a call, time first, and what it adds to the gates."""
+        if self._context is not None:
+            values = self._context.checked(context, x, self.batch_first)
+            return values, self._context.gates(values)
+        if context is not None:
+            raise ValueError("context: expected None, as the layer has context_size = 0")
+        return None, None
 
     def backward(
         self,

@@ -139,7 +139,10 @@ class Layer(torch.nn.RNNBase):
         dtype = paths.result_dtype(x, weights[0])
         if dtype is None or not self._fits(x, state, form, dtype) or paths.exporting_to_onnx():
             return self._elsewhere(input, hx, return_all_states, reset)
-        gates = self._context_gates(context, x, form) if self.context_size else []
+        gates: list[Tensor] = []
+        if self.context_size:
+            self._check_context(context, x, form)
+            gates = self._context_gates(form.enter_context(context))
         state = [form.enter_state(s) for s in state]
         if reset is not None:
             state = self._with_reset_state(state)
@@ -196,8 +199,8 @@ class Layer(torch.nn.RNNBase):
         layers = range(self.num_layers if self.context_size else 0)
         return [f"weight_ch_l{k}{suffix}" for k in layers for suffix in suffixes]
 
-    def _context_gates(self, context: Any, x: Tensor, form: Padded | Packed) -> list[Tensor]:
-        """Return what a context adds to the gates of each layer and direction."""
+    def _check_context(self, context: Any, x: Tensor, form: Padded | Packed) -> None:
+        """Check the context of a call of a layer that takes one."""
         if isinstance(form, Packed) and form.matches(context):
             given, leading = context.data, [x.shape[:-1]]
         else:
@@ -206,8 +209,10 @@ class Layer(torch.nn.RNNBase):
             given = context
         shapes = [(*sizes, self.context_size) for sizes in leading]
         contexts.check(given, shapes, x, self.context_size)
-        weights = [getattr(self, name) for name in self._context_names()]
-        return contexts.gates(form.enter_context(context), weights)
+
+    def _context_gates(self, context: Tensor) -> list[Tensor]:
+        """Return what a context, (B, C) or (T, B, C), adds to the gates of the layers."""
+        return contexts.gates(context, [getattr(self, name) for name in self._context_names()])
 
     def _widths(self) -> list[int]:
         """Return the width of each state."""

@@ -40,6 +40,8 @@ class HeldArrays {
   HeldArrays() { members_.reserve(8); }  // one layer has no more, so short calls allocate once
   void add(const char* name, py::handle object);
   py::handle operator[](std::size_t i) const { return members_[i].object; }
+  std::size_t size() const { return members_.size(); }
+  void drop_from(std::size_t i) { members_.erase(members_.begin() + long(i), members_.end()); }
 
   // Throws Error if an array's memory has changed since the array was added.
   void check() const;

@@ -89,9 +89,10 @@ py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const
   Spans spans;
   if (!read_network(weights, packed, size, input, held) || !read_x(x, size, input, held, indices) ||
       !read_initial(state, reset, size, input.initial, held) ||
-      !read_spans(lengths, reset, size, spans) ||
-      !read_context("context_gates", context, size, input.context, held))
+      !read_spans(lengths, reset, size, spans))
     return py::none();
+  const std::size_t before_context = held.size();
+  if (!read_context("context_gates", context, size, input.context, held)) return py::none();
 
   Array<T> y = new_array<T>({size.seq_len, size.batch, size.y_size()});
   NewState<T> final(size, size.batch);
@@ -102,6 +103,10 @@ py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const
   }();
   py::object kept = py::none();
   if (size.training) {
+    if (size.recompute == 0) {  // backward does not read the context
+      input.context = {};
+      held.drop_from(before_context);
+    }
     if (!size.keep_y) held.add("y", y);
     kept = py::cast(PyReserve(
         Kept<T>{std::move(reserve), std::move(input), std::move(held), std::move(indices)}));

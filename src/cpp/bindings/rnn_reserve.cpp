@@ -30,10 +30,9 @@ Fingerprints fingerprints(const Kept<T>& kept) {
     found.state = found.state * 31 +
                   of(input.initial[i], s.cells() * s.initial_rows() * s.state_size(int(i)));
   const Index rows = s.batch * (input.context.by_step ? s.seq_len : 1);
-  if (s.recompute > 0)  // otherwise backward does not read them
-    for (const T* gates : input.context.gates)
-      found.context =
-          found.context * 31 + of(gates, rows * known_cell(s.cell).input_gates() * s.hidden_size);
+  for (const T* gates : input.context.gates)
+    found.context =
+        found.context * 31 + of(gates, rows * known_cell(s.cell).input_gates() * s.hidden_size);
   for (std::size_t i = 0; i < input.weights.size(); ++i) {
     const CellWeights<const T>& w = input.weights[i];
     const WeightShapes shapes = s.weight_shapes(Index(i));
