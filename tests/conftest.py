@@ -39,6 +39,7 @@ NOT_OF_DEVICES = {
     "test_autograd_layers.py": "tensors, which are of the CPU",
     "test_containers.py": "layers of the CPU alone",
     "test_context.py": "contexts",
+    "test_context_arguments.py": "contexts",
     "test_context_streams.py": "contexts",
     "test_dispatch.py": "instruction sets of the CPU",
     "test_gradcheck.py": "float64, and tensors, which are of the CPU",

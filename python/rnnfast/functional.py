@@ -154,9 +154,9 @@ def forward(
             direction (B, G*H), one row for all steps of a sequence, or (T, B, G*H), one for each
             step; None for no context. For a context v and a matrix W_c this is W_c v, without a
             bias. It is added after the input product, and is not rounded in bfloat16. CPU only.
-            Sources: Karpathy and Fei-Fei, "Deep visual-semantic alignments for generating image
-            descriptions", 2015; Bahdanau, Cho and Bengio, "Neural machine translation by jointly
-            learning to align and translate", 2015.
+            Sources: Bahdanau, Cho and Bengio, "Neural machine translation by jointly learning to
+            align and translate", 2015; for the first step only, Karpathy and Fei-Fei, "Deep
+            visual-semantic alignments for generating image descriptions", 2015.
 
     Returns:
         y (T, B, D*H), the outputs of the last layer; the final states, (L*D, B, H) each; and the

@@ -56,9 +56,9 @@ class _Direction:
     """One layer in one direction: its weights on the tape, and the loop over time.
 
     With weight_ch (G*H, C) a context v adds W_ch v to the input part of the gates. Its factors are
-    not rounded. Sources: Karpathy and Fei-Fei, "Deep visual-semantic alignments for generating
-    image descriptions", 2015, equation 14; Bahdanau, Cho and Bengio, "Neural machine translation by
-    jointly learning to align and translate", 2015, appendix A, the terms C c_i.
+    not rounded. Sources: Bahdanau, Cho and Bengio, "Neural machine translation by jointly learning
+    to align and translate", 2015, appendix A, the terms C c_i; in the first step only, Karpathy and
+    Fei-Fei, "Deep visual-semantic alignments for generating image descriptions", 2015, equation 14.
 
     With weight_hr (P, H) the h of the cell's equations is projected: W_hr h replaces it in the
     output and in the next step. Source: Sak, Senior and Beaufays, "Long short-term memory recurrent
