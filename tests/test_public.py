@@ -18,8 +18,8 @@ from layer_cases import NAMED
 # PyTorch's layers take these by position; only RNN has nonlinearity, in the fourth place.
 POSITIONAL = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout"]
 POSITIONAL += ["bidirectional"]
-KEYWORDS = ["recompute", "learn_state", "zoneout", "input_dropout", "recurrent_dropout", "dtype"]
-KEYWORDS += ["precision", "seed", "device"]
+KEYWORDS = ["recompute", "learn_state", "context_size", "zoneout", "input_dropout"]
+KEYWORDS += ["recurrent_dropout", "dtype", "precision", "seed", "device"]
 
 
 @pytest.mark.parametrize("kind", [rnnfast.RNN, rnnfast.LSTM, rnnfast.PeepholeLSTM, rnnfast.GRU])
