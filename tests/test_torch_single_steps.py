@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -268,15 +270,35 @@ def test_wrong_arguments() -> None:
         fast.RNNCell(I, H, nonlinearity="sin")
 
 
+@pytest.mark.parametrize("wanted", [*itertools.product((True, False), repeat=4)], ids=str)
+def test_only_wanted_gradients_are_computed(wanted: tuple[bool, ...]) -> None:
+    core = rnnfast._core
+    weights = functional.Weights(*(w.detach().numpy() for w in fast.LSTMCell(I, H).parameters()))
+    packed = functional.pack("lstm", [weights])
+    x = torch.randn(B, I).numpy()
+    states, memory = core.step_forward(packed, x, None, 1, True)
+
+    def gradients(of: tuple[bool, ...]) -> Any:
+        sums = core.StepGradient(packed, [weights], (*of, None, None))
+        sums.add(x, None, memory, states, True, 1)
+        return sums.gradients()
+
+    everything, some = gradients((True,) * 4), gradients(wanted)
+    for wants, expected, got in zip(wanted, everything, some, strict=False):
+        assert got is None if not wants else np.array_equal(got, expected)
+
+
 def test_arrays_of_other_steps_are_refused() -> None:
     core = rnnfast._core
     weights = [w.detach().numpy() for w in fast.GRUCell(I, H).parameters()]
     packed = functional.pack("gru", [functional.Weights(*weights)])
     x = torch.zeros(B, I).numpy()
     with pytest.raises(ValueError, match="weights: expected those that were packed"):
-        core.StepGradient(packed, [(*weights[:2], None, None, None, x)])
+        core.StepGradient(packed, [(*weights[:2], None, None, None, x)], [True] * 6)
     of_layer = [functional.Weights(*weights)]
-    gradient = core.StepGradient(packed, of_layer)
+    with pytest.raises(ValueError, match="wanted: expected 6 booleans"):
+        core.StepGradient(packed, of_layer, [True])
+    gradient = core.StepGradient(packed, of_layer, [True] * 6)
     assert not any(g.any() for g in gradient.gradients() if g is not None)
     states, memory = core.step_forward(packed, x, None, 1, True)
     with pytest.raises(ValueError, match=r"memory: expected \d+ bytes"):

@@ -317,7 +317,10 @@ class StepGradient:
     """
     The gradients of the weights of one layer, summed over the backward passes of single steps with any batches.
     """
-    def __init__(self, packed: Packed, weights: typing.Any) -> None: ...
+    def __init__(self, packed: Packed, weights: typing.Any, wanted: typing.Any) -> None:
+        """
+        `wanted` tells for each field of `rnnfast.functional.Weights` whether its gradient is computed; None stands for no.
+        """
     def add(
         self,
         x: typing.Any,
@@ -333,7 +336,7 @@ class StepGradient:
         """
     def gradients(self) -> tuple:
         """
-        The sums, in the order of `rnnfast.functional.Weights`.
+        The sums, in the order of `rnnfast.functional.Weights`; None for those that are not wanted.
         """
 
 class StreamPlan:

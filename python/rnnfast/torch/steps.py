@@ -102,6 +102,7 @@ class _Sums:
         self.options = options
         self.tensors = tensors
         self._packed = packed
+        self._wanted = options.by_layer([w.requires_grad for w in tensors])[0]
         self._versions = [w._version for w in tensors]
         # By pass: a StepGradient, or a list of gradients that are differentiable themselves.
         self._of_pass: dict[int, Any] = {}
@@ -112,7 +113,7 @@ class _Sums:
         if sums is None:
             self._check_unchanged()
             arrays = self.options.by_layer([memory_of(w.detach()) for w in self.tensors])
-            sums = _core.StepGradient(self._packed, arrays)
+            sums = _core.StepGradient(self._packed, arrays, self._wanted)
             self._keep(task, sums)
         return sums
 
@@ -134,7 +135,12 @@ class _Sums:
             return [None] * len(self.tensors)
         if isinstance(sums, list):
             return sums
-        return [_tensor(gradient) for gradient in sums.gradients() if gradient is not None]
+        places = self.options.by_layer(range(len(self.tensors)))[0]
+        found = dict(zip(places, sums.gradients(), strict=True))
+        return [
+            None if found[place] is None else _tensor(found[place])
+            for place in range(len(self.tensors))
+        ]
 
     def _keep(self, task: int, sums: Any) -> None:
         self._of_pass[task] = sums

@@ -110,17 +110,28 @@ py::object take_step(const PyPacked& packed, py::handle x, py::handle state, int
                              : take_step_of<float>(packed, x, state, context, keep);
 }
 
+// The weights of which `wanted`, a sequence of booleans in the order of `Weights`, is true.
+template <class T>
+CellWeights<const T> wanted_of(const CellWeights<const T>& w, const Items& wanted) {
+  RNNFAST_CHECK(wanted && wanted.size() == kWeights, "wanted: expected ", kWeights, " booleans");
+  const auto keep = [&](Index k, const T* weight) {
+    return PyObject_IsTrue(wanted[k].ptr()) == 1 ? weight : nullptr;
+  };
+  return {keep(0, w.weight_ih), keep(1, w.weight_hh),      keep(2, w.bias_ih),
+          keep(3, w.bias_hh),   keep(4, w.weight_channel), keep(5, w.weight_hr)};
+}
+
 template <class T>
 struct Sum {
   HeldArrays held;  // the weights
-  CellWeights<const T> weights;
+  CellWeights<const T> wanted;
   StepGradient<T> gradient;
 };
 
 class PyStepGradient {
  public:
-  PyStepGradient(const PyPacked& packed, py::handle weights)
-      : size_(packed.size()), sum_(read(packed, weights)) {}
+  PyStepGradient(const PyPacked& packed, py::handle weights, py::handle wanted)
+      : size_(packed.size()), sum_(read(packed, weights, wanted)) {}
 
   py::object add(py::handle x, py::handle state, py::handle memory, py::handle dstate, bool need_dx,
                  int threads, py::handle dcontext) {
@@ -133,7 +144,7 @@ class PyStepGradient {
     return std::visit(
         [&]<class T>(Sum<T>& sum) {
           CellWeights<T> data;
-          py::tuple arrays = new_gradients(size_.weight_shapes(0), sum.weights, data);
+          py::tuple arrays = new_gradients(size_.weight_shapes(0), sum.wanted, data);
           sum.held.check();
           sum.gradient.write(data);
           return arrays;
@@ -145,17 +156,18 @@ class PyStepGradient {
   using Sums = std::variant<Sum<float>, Sum<double>>;
 
   template <class T>
-  static Sum<T> read_of(const NetworkSize& size, py::handle weights) {
+  static Sum<T> read_of(const NetworkSize& size, py::handle weights, py::handle wanted) {
     HeldArrays held;
     std::vector<CellWeights<const T>> of_layers;
     RNNFAST_CHECK(read_weights("weights", Items(weights), size, of_layers, held),
                   "weights: expected those that were packed, in C order");
-    return {std::move(held), of_layers[0], StepGradient<T>(size, of_layers[0])};
+    const CellWeights<const T> some = wanted_of<T>(of_layers[0], Items(wanted));
+    return {std::move(held), some, StepGradient<T>(size, of_layers[0], some)};
   }
-  static Sums read(const PyPacked& packed, py::handle weights) {
+  static Sums read(const PyPacked& packed, py::handle weights, py::handle wanted) {
     check_one_layer(packed.size());
-    if (packed.of<double>()) return read_of<double>(packed.size(), weights);
-    return read_of<float>(packed.size(), weights);
+    if (packed.of<double>()) return read_of<double>(packed.size(), weights, wanted);
+    return read_of<float>(packed.size(), weights, wanted);
   }
 
   template <class T>
@@ -210,7 +222,10 @@ void bind_step(py::module_& m) {
   py::class_<PyStepGradient>(m, "StepGradient",
                              "The gradients of the weights of one layer, summed over the backward "
                              "passes of single steps with any batches.")
-      .def(py::init<const PyPacked&, py::handle>(), arg("packed"), arg("weights"))
+      .def(py::init<const PyPacked&, py::handle, py::handle>(), arg("packed"), arg("weights"),
+           arg("wanted"),
+           "`wanted` tells for each field of `rnnfast.functional.Weights` whether its gradient is "
+           "computed; None stands for no.")
       .def(
           "add", &PyStepGradient::add, arg("x"), arg("state"), arg("memory"), arg("dstate"),
           arg("need_dx"), arg("threads"), arg("dcontext_gates") = py::none(),
@@ -219,7 +234,8 @@ void bind_step(py::module_& m) {
           "the weights to the sums, and that of context_gates to dcontext_gates, if given. None as "
           "in step_forward.")
       .def("gradients", &PyStepGradient::gradients,
-           "The sums, in the order of `rnnfast.functional.Weights`.");
+           "The sums, in the order of `rnnfast.functional.Weights`; None for those that are not "
+           "wanted.");
 }
 
 }  // namespace rnnfast

@@ -63,8 +63,7 @@ void set_inputs(Args& args, const StepInput<T>& input, const Memory<T>& memory) 
   args.states = memory.states;
 }
 
-// Tells that the gradients of all weights are wanted. Nothing is written there before the last
-// part.
+// Tells which weights' gradients are wanted. Nothing is written there before the last part.
 template <class T>
 CellWeights<T> marks(const CellWeights<const T>& w) {
   const auto mark = [](const T* weight) { return const_cast<T*>(weight); };
@@ -137,7 +136,7 @@ void StepGradient<T>::add(const StepInput<T>& input, const T* memory,
   args.weights = weights_;
   set_inputs(args, input, Memory<T>(size, args.size, const_cast<T*>(memory)));
   args.workspace = workspace_.template as<T>();
-  args.dweights = marks(weights_);
+  args.dweights = marks(wanted_);
   args.dx = dx;
   args.dx_stride = size.input_size;
   args.dcontext = {dcontext, 0};

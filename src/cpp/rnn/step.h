@@ -32,9 +32,11 @@ void step_forward(const StepInput<T>& input, const PackedWeights<T>& packed, T* 
 template <class T>
 class StepGradient {
  public:
-  // `size` is that of any step; `weights` must outlive the object and stay as they are.
-  StepGradient(const NetworkSize& size, const CellWeights<const T>& weights)
-      : size_(size), weights_(weights) {}
+  // `size` is that of any step; `weights` must outlive the object and stay as they are. Gradients
+  // of the weights that are null in `wanted` are not computed.
+  StepGradient(const NetworkSize& size, const CellWeights<const T>& weights,
+               const CellWeights<const T>& wanted)
+      : size_(size), weights_(weights), wanted_(wanted) {}
 
   // Takes what forward kept and the gradients of the new states (null for zeros). Adds to the sums,
   // to dcontext (null if not wanted), and writes dx (likewise) and the gradients of the initial
@@ -49,7 +51,7 @@ class StepGradient {
   void require(std::size_t bytes);
 
   NetworkSize size_;
-  CellWeights<const T> weights_;
+  CellWeights<const T> weights_, wanted_;
   Buffer workspace_;  // starts with packed weights and the sums
   bool empty_ = true;
 };
