@@ -144,7 +144,7 @@ def test_a_comparison_of_layers_prints_both_times(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     task = data.sums(10, seed=0)
-    training.compare(Run("seq2seq", True, 0, tmp_path), task, attention=True)
+    training.compare_layers(Run("seq2seq", True, 0, tmp_path), task, attention=True)
     assert re.fullmatch(
         r"a training step: torch.nn [\d.]+ ms, rnnfast.torch [\d.]+ ms, [\d.]+ times faster\n",
         capsys.readouterr().out,

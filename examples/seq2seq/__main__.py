@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from examples.common import Run, option_parser, start
 from examples.seq2seq.data import Pair, Task, dates, sums
 from examples.seq2seq.model import AttentiveDecoder, Plain, Translator
-from examples.seq2seq.training import HIDDEN, batch_of, compare, learn, writer
+from examples.seq2seq.training import HIDDEN, batch_of, compare_layers, learn, writer
 from rnnfast import decoding
 
 TASKS: dict[str, Callable[[int, int], Task]] = {"dates": dates, "sums": sums}
@@ -92,7 +92,7 @@ def main() -> None:
     task = tasks[options.task](held_out, run.seed)
     print(f"{len(task.train)} pairs to learn from, {len(task.test)} for the test")
     if options.compare:
-        compare(run, task, options.attention)
+        compare_layers(run, task, options.attention)
     longest = [max(len(pair[i]) for pair in task.train + task.test) + 1 for i in (0, 1)]
     model = Translator(len(task.characters), HIDDEN, options.attention)
     baseline = Plain(len(task.characters), HIDDEN, (longest[0], longest[1]))

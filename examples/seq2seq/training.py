@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import rnnfast.torch
-from examples.common import Run
+from examples.common import Run, compare
 from examples.seq2seq.data import Pair, Task
 from examples.seq2seq.model import Plain, State, Translator
 from rnnfast import decoding
@@ -90,27 +88,18 @@ def learn(
             print(f"step {i + 1} of {steps}: loss {losses[0]:.4f}, baseline {losses[1]:.4f}")
 
 
-def compare(run: Run, task: Task, attention: bool) -> None:
+def compare_layers(run: Run, task: Task, attention: bool) -> None:
     """Print the times of a training step with torch.nn's layers and with ours, in turns."""
-    models = [
+    theirs, ours = (
         Translator(len(task.characters), HIDDEN, attention, layers)
         for layers in (torch.nn, rnnfast.torch)
-    ]
-    models[1].load_state_dict(models[0].state_dict())
-    batch = batch_of(task, task.train[:BATCH])
-    seconds: list[list[float]] = [[], []]
-    losses = [0.0, 0.0]
-    for _ in range(5 if run.quick else 30):
-        for i, model in enumerate(models):
-            begun = time.perf_counter()
-            loss = translator_loss(model, batch)
-            loss.backward()
-            seconds[i].append(time.perf_counter() - begun)
-            losses[i] = loss.item()
-    if not math.isclose(*losses, rel_tol=1e-4):
-        raise ValueError(f"the losses differ: {losses}")
-    theirs, ours = (1000 * min(times) for times in seconds)
-    print(
-        f"a training step: torch.nn {theirs:.1f} ms, rnnfast.torch {ours:.1f} ms,",
-        f"{theirs / ours:.1f} times faster",
     )
+    ours.load_state_dict(theirs.state_dict())
+    batch = batch_of(task, task.train[:BATCH])
+
+    def step(model: Translator) -> float:
+        loss = translator_loss(model, batch)
+        loss.backward()
+        return loss.item()
+
+    compare(5 if run.quick else 30, lambda: step(theirs), lambda: step(ours))
