@@ -17,6 +17,7 @@ TASKS = [name for name in PROGRAMS if name != "gradients"]  # experiments; see t
 # What examples need beside scikit-learn and Matplotlib, by the names of modules.
 PACKAGES = {
     "language_of_a_word": "spellchecker",
+    "navigation": "torch",
     "seq2seq": "torch",
     "tagger": "HanTa",
     "time_series": "statsmodels",

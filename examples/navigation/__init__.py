@@ -1,0 +1,1 @@
+"""Language navigation: an instruction and a local view in, moves through unseen rooms out."""
