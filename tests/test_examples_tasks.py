@@ -21,6 +21,7 @@ PACKAGES = {
     "seq2seq": "torch",
     "tagger": "HanTa",
     "time_series": "statsmodels",
+    "video_captioning": "torch",
 }
 
 

@@ -1,0 +1,1 @@
+"""Video captioning: the frames of shapes that move in, a sentence out."""
