@@ -22,6 +22,7 @@ PACKAGES = {
     "tagger": "HanTa",
     "time_series": "statsmodels",
     "video_captioning": "torch",
+    "vqa": "torch",
 }
 
 

@@ -1,0 +1,108 @@
+"""An eye for scenes: convolutions that learn what is where, and then look at things.
+
+What the examples read is not the whole picture but the few places where the eye is surest that
+something is (Anderson et al. 2018, "Bottom-up and top-down attention for image captioning and
+visual question answering"). As is usual, the eye learns beforehand, on its own task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from examples.learning import learn
+from examples.scenes import COLOURS, SHAPES, SIDE, SIZES, Images, Scene
+
+CHANNELS = 64
+PLACES = 10  # across and down
+CELL = SIDE // PLACES  # pixels
+THINGS = 4  # places that are looked at: the most things of a scene, and one on the border of two
+FEATURES = CHANNELS + 3  # of each thing: channels, x, y and certainty
+PARTS = (1, len(SHAPES), len(COLOURS), len(SIZES), 2)  # what there is to tell of a place
+BATCH, RATE = 64, 1e-2
+
+
+class Eye(nn.Module):
+    """Three convolutions, and a layer that tells of each place what is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after, size, stride in ((3, 24, 5, 2), (24, 48, 3, 2), (48, CHANNELS, 3, 1)):
+            layers += [
+                nn.Conv2d(before, after, size, stride, size // 2, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+            ]
+        self.convolutions = nn.Sequential(*layers)
+        self.tell = nn.Conv2d(CHANNELS, sum(PARTS), 1)
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Look at pictures.
+
+        Args:
+            pictures: (B, 3, SIDE, SIDE), of uint8.
+
+        Returns:
+            The channels of each place, (B, CHANNELS, PLACES, PLACES), and what there is to tell of
+            it, (B, sum(PARTS), PLACES, PLACES): scores of whether a thing is centred there, of its
+            shape, colour and size, and its offset from the middle of the place, in places.
+        """
+        channels = self.convolutions(pictures / 127.5 - 1)
+        return channels, self.tell(channels)
+
+    def loss(self, pictures: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of what is told, for the targets of `what_is_where`."""
+        there, *kinds, offset = self(pictures)[1].movedim(1, -1).split(PARTS, dim=-1)
+        target = targets.movedim(1, -1)
+        here = target[..., 0] > 0
+        loss = binary_cross_entropy_with_logits(there[..., 0], target[..., 0])
+        loss = 10 * loss + (offset - target[..., 4:])[here].square().mean()
+        for scores, true in zip(kinds, target[here].T[1:4], strict=True):
+            loss = loss + cross_entropy(scores[here], true.long())
+        return loss
+
+    @torch.no_grad()
+    def things(self, images: Images) -> Tensor:
+        """Return the features of the places with a thing, (B, THINGS, FEATURES), surest first."""
+        return torch.cat([self._things(part) for part in torch.from_numpy(images).split(250)])
+
+    def _things(self, pictures: Tensor) -> Tensor:
+        channels, told = (part.flatten(2).transpose(1, 2) for part in self(pictures))
+        certainty, places = told[..., :1].sigmoid().topk(THINGS, dim=1)
+        told = told.take_along_dim(places, dim=1)
+        middle = torch.cat([places % PLACES, places // PLACES], dim=2) + 0.5
+        where = (middle + told[..., -2:]) * 2 / PLACES - 1
+        return torch.cat([channels.take_along_dim(places, dim=1), where, certainty], dim=2)
+
+
+def what_is_where(scenes: Sequence[Scene]) -> Tensor:
+    """Return what an eye should tell, (B, 6, PLACES, PLACES).
+
+    The six are: 1 if a thing is centred there, and then the numbers of its shape, colour and size
+    and its offset, across and down, from the middle of the place, in places.
+    """
+    targets = torch.zeros(len(scenes), 6, PLACES, PLACES)
+    for target, scene in zip(targets, scenes, strict=True):
+        for t in scene:
+            kind = SHAPES.index(t.shape), list(COLOURS).index(t.colour), list(SIZES).index(t.size)
+            row, column = int(t.y / CELL), int(t.x / CELL)
+            offset = t.x / CELL - column - 0.5, t.y / CELL - row - 0.5
+            target[:, row, column] = torch.tensor([1, *kind, *offset])
+    return targets
+
+
+def train_eye(scenes: Sequence[Scene], images: Images, steps: int) -> Eye:
+    """Return an eye that has learned from scenes and the pictures of them."""
+    eye = Eye()
+    targets, pictures = what_is_where(scenes), torch.from_numpy(images)
+
+    def loss_of_batch() -> Tensor:
+        chosen = torch.randint(len(scenes), (BATCH,))
+        return eye.loss(pictures[chosen], targets[chosen])
+
+    learn("eye", eye, loss_of_batch, steps, RATE)
+    return eye
