@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -133,6 +135,34 @@ def digits(seed: int) -> tuple[Floats, Floats, Integers, Integers]:
         images, classes, random_state=seed, stratify=classes
     )
     return train, test, train_classes, test_classes
+
+
+def resized_digits(
+    images: Floats, size: int, generator: np.random.Generator | None = None
+) -> Floats:
+    """Return digits in another size, with linear interpolation between the pixels.
+
+    Args:
+        images: Digits, (B, 8, 8).
+        size: Height and width of what is returned.
+        generator: Source of turns by up to 10 degrees and of changes of height and width by up to
+            a tenth. None leaves the digits as they are.
+
+    Returns:
+        The images, (B, size, size).
+    """
+    count, height, _ = images.shape
+    angles, scales = np.zeros((count, 1, 1)), np.ones((2, count, 1, 1))
+    if generator is not None:
+        angles = np.deg2rad(generator.uniform(-10, 10, size=angles.shape))
+        scales = generator.uniform(0.9, 1.1, size=scales.shape)
+    rows, columns = ((axis - (size - 1) / 2) * height / size for axis in np.ogrid[:size, :size])
+    sine, cosine = np.sin(angles), np.cos(angles)
+    down = (cosine * rows - sine * columns) * scales[0] + (height - 1) / 2
+    right = (sine * rows + cosine * columns) * scales[1] + (height - 1) / 2
+    which = np.broadcast_to(np.arange(count)[:, None, None], down.shape)
+    found: Floats = map_coordinates(images, [which, down, right], order=1, mode="grid-constant")
+    return found
 
 
 def moving_digits(images: Floats, places: Integers, size: int) -> Floats:
