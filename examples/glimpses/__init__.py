@@ -1,0 +1,1 @@
+"""Glimpses at an image, one after the other, that read two digits."""
