@@ -1,0 +1,1 @@
+"""DRAW: a recurrent network that draws an image step by step."""
