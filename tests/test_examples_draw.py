@@ -123,8 +123,8 @@ def test_a_comparison_of_layers_prints_both_times(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train, _, _, _ = digits(seed=0)
-    training.compare(Run("draw", True, 0, tmp_path), train, attention=True)
+    training.compare_layers(Run("draw", True, 0, tmp_path), train, attention=True)
     assert re.fullmatch(
-        r"a training step: torch.nn [\d.]+ ms, rnnfast.torch [\d.]+ ms, [\d.]+ times faster\n",
+        r"a training step: torch.nn [\d.]+ ms, rnnfast.torch [\d.]+ ms, [\d.]+ times as fast\n",
         capsys.readouterr().out,
     )

@@ -321,6 +321,6 @@ def test_a_comparison_of_layers_prints_both_times(
 ) -> None:
     training.compare_layers(Run("navigation", True, 0, tmp_path), ROUTES)
     assert re.fullmatch(
-        r"a training step: torch.nn [\d.]+ ms, rnnfast.torch [\d.]+ ms, [\d.]+ times faster\n",
+        r"a training step: torch.nn [\d.]+ ms, rnnfast.torch [\d.]+ ms, [\d.]+ times as fast\n",
         capsys.readouterr().out,
     )

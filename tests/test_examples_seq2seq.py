@@ -146,6 +146,6 @@ def test_a_comparison_of_layers_prints_both_times(
     task = data.sums(10, seed=0)
     training.compare_layers(Run("seq2seq", True, 0, tmp_path), task, attention=True)
     assert re.fullmatch(
-        r"a training step: torch.nn [\d.]+ ms, rnnfast.torch [\d.]+ ms, [\d.]+ times faster\n",
+        r"a training step: torch.nn [\d.]+ ms, rnnfast.torch [\d.]+ ms, [\d.]+ times as fast\n",
         capsys.readouterr().out,
     )

@@ -26,7 +26,7 @@ from examples.draw.training import (
     HIDDEN,
     LATENT,
     STROKES,
-    compare,
+    compare_layers,
     independent_pixels,
     learn,
     mean_bound,
@@ -82,7 +82,7 @@ def main() -> None:
     run = start(options)
     train, test, _, _ = digits(run.seed)
     if options.compare:
-        compare(run, train, not options.whole)
+        compare_layers(run, train, not options.whole)
     torch.manual_seed(run.seed)
     model = Draw(SIZE, HIDDEN, LATENT, STROKES, attention=not options.whole)
     baseline = AtOnce(SIZE, PLAIN_HIDDEN, PLAIN_LATENT)

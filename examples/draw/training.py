@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnfast.torch
-from examples.common import Floats, Run, compare_layers
+from examples.common import Floats, Run, compare
 from examples.draw.data import SIZE, black_and_white
 from examples.draw.model import Draw, log_likelihood
 
@@ -53,7 +53,7 @@ def independent_pixels(train: Tensor, test: Tensor) -> float:
     return log_likelihood(test, shares.logit().expand_as(test)).mean().item()
 
 
-def compare(run: Run, images: Floats, attention: bool) -> None:
+def compare_layers(run: Run, images: Floats, attention: bool) -> None:
     """Print the times of a training step with torch.nn's layers and with ours, in turns."""
     theirs, ours = (
         Draw(SIZE, HIDDEN, LATENT, STROKES, attention, layers)
@@ -66,4 +66,4 @@ def compare(run: Run, images: Floats, attention: bool) -> None:
         torch.manual_seed(run.seed)  # of the latent variables
         return -model(batch).mean()
 
-    compare_layers(run, loss_of, (theirs, ours))
+    compare(run, loss_of, theirs, ours)

@@ -180,10 +180,4 @@ def compare_layers(run: Run, routes: Routes) -> None:
     theirs, ours = new_agent(torch.nn), new_agent()
     ours.load_state_dict(theirs.state_dict())
     batch = routes[np.arange(BATCH)]
-
-    def step(agent: Agent) -> float:
-        loss = imitation_loss(agent, batch)
-        loss.backward()
-        return loss.item()
-
-    compare(5 if run.quick else 30, lambda: step(theirs), lambda: step(ours))
+    compare(run, lambda agent: imitation_loss(agent, batch), theirs, ours)

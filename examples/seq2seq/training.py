@@ -96,10 +96,4 @@ def compare_layers(run: Run, task: Task, attention: bool) -> None:
     )
     ours.load_state_dict(theirs.state_dict())
     batch = batch_of(task, task.train[:BATCH])
-
-    def step(model: Translator) -> float:
-        loss = translator_loss(model, batch)
-        loss.backward()
-        return loss.item()
-
-    compare(5 if run.quick else 30, lambda: step(theirs), lambda: step(ours))
+    compare(run, lambda model: translator_loss(model, batch), theirs, ours)
