@@ -24,6 +24,7 @@ PACKAGES = {
     "tagger": "HanTa",
     "time_series": "statsmodels",
     "video_captioning": "torch",
+    "visual_dialog": "torch",
     "vqa": "torch",
 }
 

@@ -1,0 +1,1 @@
+"""Questions about a picture whose answers depend on the turns before."""
