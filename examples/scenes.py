@@ -131,14 +131,16 @@ def _coverage(things: Sequence[Thing]) -> Floats:
 
 def _distance(shape: str, u: Floats, v: Floats) -> Floats:
     """Return how far points lie outside the outline of a shape of radius 1; inside, it is < 0."""
-    if shape == "circle":
-        return np.hypot(u, v) - np.float32(0.9)
     a, b = np.abs(u), np.abs(v)
-    if shape == "square":
-        return np.maximum(a, b) - np.float32(0.72)
-    if shape == "triangle":
+    outside: Floats
+    if shape == "circle":
+        outside = np.hypot(u, v) - np.float32(0.9)
+    elif shape == "square":
+        outside = np.maximum(a, b) - np.float32(0.72)
+    elif shape == "triangle":
         slant = np.float32(0.75**0.5) * a - v / 2
-        return np.maximum(slant, v) - np.float32(0.5)
-    return np.minimum(
-        np.maximum(a - 1, b - np.float32(0.3)), np.maximum(a - np.float32(0.3), b - 1)
-    )
+        outside = np.maximum(slant, v) - np.float32(0.5)
+    else:
+        width = np.float32(0.3)
+        outside = np.minimum(np.maximum(a - 1, b - width), np.maximum(a - width, b - 1))
+    return outside

@@ -65,10 +65,10 @@ class Eye(nn.Module):
             loss = loss + cross_entropy(scores[here], true.long())
         return loss
 
-    @torch.no_grad()
     def things(self, images: Images) -> Tensor:
         """Return the features of the places with a thing, (B, THINGS, FEATURES), surest first."""
-        return torch.cat([self._things(part) for part in torch.from_numpy(images).split(250)])
+        with torch.no_grad():
+            return torch.cat([self._things(part) for part in torch.from_numpy(images).split(250)])
 
     def _things(self, pictures: Tensor) -> Tensor:
         channels, told = (part.flatten(2).transpose(1, 2) for part in self(pictures))

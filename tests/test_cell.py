@@ -106,10 +106,10 @@ def test_torch_computes_the_same_step_by_step() -> None:
         no_noise = stepwise._CellNoise()
         whole_spans = stepwise._Spans(None, None)
         y, last = stepwise._run(
-            cell, x, first, (state[0],), (state[0],), whole_spans, False, no_noise
+            cell, x, first, (state[0],), (state[0],), whole_spans, False, no_noise, None
         )
         y, last = stepwise._run(
-            cell, y[0], second, (state[1],), (state[1],), whole_spans, False, no_noise
+            cell, y[0], second, (state[1],), (state[1],), whole_spans, False, no_noise, None
         )
         np.testing.assert_allclose(y[0].numpy(), whole.y, rtol=0, atol=1e-14)
         np.testing.assert_allclose(last[0].numpy(), whole.state[0][1], rtol=0, atol=1e-14)

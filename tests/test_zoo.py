@@ -85,7 +85,7 @@ def test_cell_runs_on_tensors(cell: Cell) -> None:
     state = tuple(torch.tensor(s[0]) for s in data.state)
     no_noise = stepwise._CellNoise()
     over_time, final = stepwise._run(
-        cell, x, weights, state, state, stepwise._Spans(None, None), False, no_noise
+        cell, x, weights, state, state, stepwise._Spans(None, None), False, no_noise, None
     )
     (over_time[0] * torch.tensor(data.dy)).sum().backward()
     network = zoo_cases.run_reference(cell, data)

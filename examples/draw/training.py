@@ -41,16 +41,16 @@ def learn(run: Run, images: Floats, steps: int, networks: dict[str, nn.Module]) 
             print(f"step {i + 1} of {steps}: bound of", ", ".join(shown))
 
 
-@torch.no_grad()
 def mean_bound(network: nn.Module, images: Tensor) -> float:
     """Return the bound of the log-likelihood of images in nats, the mean of several draws."""
-    return float(np.mean([network(images).mean().item() for _ in range(DRAWS)]))
+    with torch.no_grad():
+        return float(np.mean([network(images).mean().item() for _ in range(DRAWS)]))
 
 
 def independent_pixels(train: Tensor, test: Tensor) -> float:
     """Return the mean log-likelihood of the test if pixels know nothing of each other."""
     shares = (train.sum(dim=0) + 0.5) / (len(train) + 1)  # never 0 or 1
-    return log_likelihood(test, shares.logit().expand_as(test)).mean().item()
+    return float(log_likelihood(test, shares.logit().expand_as(test)).mean())
 
 
 def compare_layers(run: Run, images: Floats, attention: bool) -> None:

@@ -46,7 +46,8 @@ def draw_paths(run: Run, images: Tensor, reading: Reading, classes: Tensor) -> N
     right = right_digits(reading, classes).all(dim=0)
     shown = [*right.nonzero()[:5, 0], *(~right).nonzero()[:3, 0]]
     picture = Figure(figsize=(12, 8))
-    for part, b in zip(picture.subfigures(2, 4).flat, shown, strict=False):
+    parts = np.array(picture.subfigures(2, 4), dtype=object).flat
+    for part, b in zip(parts, shown, strict=False):
         grid = part.add_gridspec(
             2, 2 * glimpses, height_ratios=[5, 1], hspace=0, bottom=0.08, left=0.04, right=0.96
         )

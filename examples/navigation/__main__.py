@@ -54,10 +54,10 @@ def without_words(routes: Routes) -> Routes:
     return replace(routes, texts=[""] * len(routes))
 
 
-@torch.no_grad()
 def walk_best(agent: Agent, routes: Routes) -> Walk:
     """Let an agent do what is likeliest in its eyes."""
-    return walk(agent.eval(), routes, likeliest)
+    with torch.no_grad():
+        return walk(agent.eval(), routes, likeliest)
 
 
 def tell(name: str, done: Walk) -> None:

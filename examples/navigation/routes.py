@@ -51,8 +51,13 @@ class Routes:
         return len(self.texts)
 
     def __getitem__(self, chosen: Integers) -> Routes:
-        arrays = (part[chosen] for part in (self.worlds, self.starts, self.left, self.turns))
-        return Routes(*arrays, [self.texts[i] for i in chosen])
+        return Routes(
+            self.worlds[chosen],
+            self.starts[chosen],
+            self.left[chosen],
+            self.turns[chosen],
+            [self.texts[i] for i in chosen],
+        )
 
     def advice(self, states: Integers) -> Integers:
         """Return what the teacher does at states (B, 3)."""

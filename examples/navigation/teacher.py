@@ -25,7 +25,8 @@ def moves_left(worlds: Integers, targets: Integers) -> Distances:
     """
     free = passable(worlds)
     left = np.full((len(worlds), SIZE, SIZE, 4), FAR, np.int8)
-    left[(np.arange(len(worlds)), *targets.T)] = 0
+    rows, columns = targets.T
+    left[np.arange(len(worlds)), rows, columns] = 0
     while True:
         nearest = np.minimum(np.roll(left, 1, axis=3), np.roll(left, -1, axis=3))
         for heading, (row, column) in enumerate(HEADINGS):
@@ -39,7 +40,8 @@ def moves_left(worlds: Integers, targets: Integers) -> Distances:
 
 def left_at(left: Distances, states: Integers) -> Integers:
     """Return the moves that are left at states (B, 3)."""
-    found: Integers = left[(np.arange(len(left)), *states.T)].astype(np.int64)
+    rows, columns, headings = states.T
+    found: Integers = left[np.arange(len(left)), rows, columns, headings].astype(np.int64)
     return found
 
 

@@ -118,7 +118,7 @@ def walk(agent: Agent, routes: Routes, choose: Choice) -> Walk:
     memory = agent.start(len(routes))
     states, actions = [routes.starts], torch.full((len(routes),), STOP)
     going = torch.ones(len(routes), dtype=torch.bool)
-    steps = []
+    steps: list[tuple[Tensor, ...]] = []
     while going.any() and len(steps) < LIMIT:
         seen = torch.from_numpy(views(routes.worlds, states[-1]))
         advised = torch.from_numpy(routes.advice(states[-1]))

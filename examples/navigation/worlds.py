@@ -70,9 +70,10 @@ def move(worlds: Integers, states: Integers, actions: Integers) -> Integers:
 
     What is in the way keeps an agent where it is, and so does STOP.
     """
-    after = states.copy()
+    after: Integers = states.copy()
     ahead = states[:, :2] + HEADINGS[states[:, 2]]
-    walks = (actions == FORWARD) & passable(worlds[(np.arange(len(worlds)), *ahead.T)])
+    rows, columns = ahead.T
+    walks = (actions == FORWARD) & passable(worlds[np.arange(len(worlds)), rows, columns])
     after[walks, :2] = ahead[walks]
     after[:, 2] = (after[:, 2] + (actions == RIGHT) - (actions == LEFT)) % 4
     return after

@@ -123,13 +123,13 @@ def middle(frames: Floats) -> Floats:
     return frames[STEPS // 2 : STEPS // 2 + 1]
 
 
-@torch.no_grad()
 def captions(network: Captioner, frames: Floats) -> list[str]:
     """Return the sentences that the decoder writes, in each step the likeliest word."""
-    state = network.eval().read(torch.from_numpy(frames))
-    rows = decoding.sample(
-        writer(network), [START] * frames.shape[1], state, length=LONGEST, temperature=0, stop=END
-    )
+    starts = [START] * frames.shape[1]
+    with torch.no_grad():
+        state = network.eval().read(torch.from_numpy(frames))
+        step = writer(network)
+        rows = decoding.sample(step, starts, state, length=LONGEST, temperature=0, stop=END)
     return [" ".join(WORDS[i] for i in row if i > END) for row in rows]
 
 
