@@ -97,14 +97,13 @@ PreparedForward<T>::PreparedForward(const NetworkSize& size, PackedBatch packed,
       y_(y),
       final_(final),
       threads_(network_threads<T>(size, reserve.packed.total(), reserve.packed.episodes(), 1)) {
-  const Index values = size_of_sides(size, reserve.packed.episodes(), threads_,
-                                     [&](int n) { return workspace_of(n); });
+  const auto workspace_of = [&](int threads) {
+    return reserve.segment_memory(false, false, threads).forward_workspace;
+  };
+  if (side_by_side(size, reserve.packed.episodes(), threads_))
+    half_workspace_ = workspace_of(threads_ / 2);
+  const Index values = std::max(workspace_of(threads_), 2 * half_workspace_);
   workspace_ = Buffer::allocate(std::size_t(values) * sizeof(T));
-}
-
-template <class T>
-Index PreparedForward<T>::workspace_of(int threads) const {
-  return reserve.segment_memory(false, false, threads).forward_workspace;
 }
 
 template <class T>
@@ -140,8 +139,7 @@ void PreparedForward<T>::run(const std::vector<const T*>& initial,
         team.barrier();
       }
       for_directions(size, packed.episodes(), team, thread, [&](const Side& side) {
-        T* workspace = workspace_.template as<T>();
-        if (side.number) workspace += workspace_of(side.team.size);
+        T* workspace = workspace_.template as<T>() + side.number * half_workspace_;
         CellRun<T>{r, input_, initial, layer, side.direction, side.team, side.thread}.forward(
             final, workspace);
       });

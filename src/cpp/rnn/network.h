@@ -33,8 +33,6 @@ class PreparedForward {
   Reserve<T> reserve;
 
  private:
-  // Values of scratch for a layer and direction that runs on `threads` threads.
-  Index workspace_of(int threads) const;
   // Takes the states of the episodes.
   void run(const std::vector<const T*>& initial, const std::vector<T*>& final) const;
 
@@ -42,6 +40,7 @@ class PreparedForward {
   T* y_;
   const std::vector<T*>& final_;
   int threads_;
+  Index half_workspace_ = 0;  // values of the workspace of a half of the team
   Buffer workspace_;
 };
 

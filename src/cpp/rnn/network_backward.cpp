@@ -18,26 +18,23 @@ struct CellScratch {
   T* workspace;
   T *gates, *states, *made, *forward_workspace;  // to recompute a segment's gates
 
-  CellScratch(const Reserve<T>& r, bool needs_dx, int threads, T* base) {
+  void take(const Reserve<T>& r, bool needs_dx, int threads, Carver<T>& arena) {
     const SegmentMemory segment = r.segment_memory(true, needs_dx, threads);
-    Carver<T> arena{base};
     workspace = arena.take(segment.backward_workspace);
     gates = arena.take(segment.gates);
     states = arena.take(segment.states);
     made = arena.take(segment.made);
     forward_workspace = arena.take(segment.forward_workspace);
-    used = arena.used;
   }
-  Index used;
 };
 
 // The memory of a backward pass.
 template <class T>
 struct BackwardMemory {
-  T *even, *odd;             // gradients of the layers' outputs, which alternate
-  T *packed_dy, *packed_dx;  // dy and dx as packed rows
-  T* side_dx;                // of direction 1 where it runs beside direction 0
-  T* scratch;
+  T *even, *odd;                        // gradients of the layers' outputs, which alternate
+  T *packed_dy, *packed_dx;             // dy and dx as packed rows
+  T* side_dx;                           // of direction 1 where it runs beside direction 0
+  CellScratch<T> whole{}, halves[2]{};  // of the team, and of its halves; they share memory
 
   BackwardMemory(const Reserve<T>& r, bool packs_dy, bool packs_dx, bool needs_dx, int threads,
                  T* base) {
@@ -49,11 +46,13 @@ struct BackwardMemory {
     odd = arena.take(s.num_layers > 2 ? rows * width : 0);
     packed_dy = arena.take(packs_dy ? rows * width : 0);
     packed_dx = arena.take(packs_dx ? rows * s.input_size : 0);
-    side_dx = arena.take(side_by_side(s, r.packed.episodes(), threads) ? rows * widest : 0);
-    scratch = arena.take(size_of_sides(s, r.packed.episodes(), threads, [&](int n) {
-      return CellScratch<T>(r, needs_dx, n, nullptr).used;
-    }));
-    used = arena.used;
+    const bool splits = side_by_side(s, r.packed.episodes(), threads);
+    side_dx = arena.take(splits ? rows * widest : 0);
+    Carver<T> again = arena;
+    whole.take(r, needs_dx, threads, arena);
+    for (CellScratch<T>& half : halves)
+      if (splits) half.take(r, needs_dx, threads / 2, again);
+    used = std::max(arena.used, again.used);
   }
   Index used;
 };
@@ -161,15 +160,13 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
       if (layer == 0) dinput = packs_dx ? memory.packed_dx : dx;
       for_directions(size, packed.episodes(), team, thread, [&](const Side& side) {
         const CellRun<T> run{r, input, initial, layer, side.direction, side.team, side.thread};
-        CellScratch<T> scratch(r, dx != nullptr, side.team.size, memory.scratch);
-        if (side.number)
-          scratch = {r, dx != nullptr, side.team.size, memory.scratch + scratch.used};
+        const bool is_half = side.team.size < team.size;
         backward(run,
                  {dlayer, copies ? copied_dfinal.arrays : dfinal,
                   side.number && dinput ? memory.side_dx : dinput, side.direction > side.number,
                   copies ? made.arrays : dinitial, dweights[run.number()], add_dweights,
                   dcontext.of(run.number(), size.batch)},
-                 scratch);
+                 is_half ? memory.halves[side.number] : memory.whole);
       });
       if (dinput && side_by_side(size, packed.episodes(), team.size)) {
         add_share(memory.side_dx, packed.total() * size.layer_input(layer), dinput, thread,

@@ -1,8 +1,6 @@
 #pragma once
 // The two directions of a layer side by side, each on one half of the team.
 
-#include <algorithm>
-
 #include "core/team.h"
 #include "rnn/reserve.h"
 
@@ -24,13 +22,6 @@ inline constexpr double kFlopsSideBySide = 1e6;
 inline bool side_by_side(const NetworkSize& s, Index sequences, int threads) {
   return s.num_directions == 2 && threads > 1 && threads % 2 == 0 &&
          step_flops(s, sequences) <= kFlopsSideBySide;
-}
-
-// The scratch of all sides, if that of one on n threads is `scratch_of(n)`.
-template <class F>
-Index size_of_sides(const NetworkSize& s, Index sequences, int threads, F&& scratch_of) {
-  const Index one = scratch_of(threads);
-  return side_by_side(s, sequences, threads) ? std::max(one, 2 * scratch_of(threads / 2)) : one;
 }
 
 // A direction of a layer, and the threads that run it.
