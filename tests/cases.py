@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -170,18 +170,17 @@ def named(
     return results
 
 
-def run_reference(
+def reference_network(
     case: Case,
     dtype: str = "float64",
     *,
     data: Data | None = None,
-    masks: Sequence[NDArray] | None = None,
     rounding: Rounding | None = None,
-    **noise: Any,
-) -> dict[str, NDArray]:
-    """Return the results of the NumPy reference on the case's data, computed in dtype.
+    **options: Any,
+) -> tuple[Network, dict[str, NDArray]]:
+    """Return the NumPy reference on the case's data, computed in dtype, and its results.
 
-    Products round as the case says, or with `rounding`. `noise` contains masks inside the steps.
+    Products round as the case says, or with `rounding`.
     """
     d = data or make_data(case)
     network = Network(
@@ -191,13 +190,27 @@ def run_reference(
         d.state,
         lengths=d.lengths,
         bidirectional=case.D == 2,
-        dropout_masks=masks,
         dtype=dtype,
         rounding=rounding or case.rounding,
-        **noise,
+        **options,
     )
     gradients = network.backward(d.dy, d.dstate)
-    return named(network.y, network.state, *gradients, case.D)
+    return network, named(network.y, network.state, *gradients, case.D)
+
+
+def run_reference(
+    case: Case,
+    dtype: str = "float64",
+    *,
+    data: Data | None = None,
+    masks: Sequence[NDArray] | None = None,
+    rounding: Rounding | None = None,
+    **noise: Any,
+) -> dict[str, NDArray]:
+    """Return the results of `reference_network`; `noise` contains masks inside the steps."""
+    return reference_network(
+        case, dtype, data=data, rounding=rounding, dropout_masks=masks, **noise
+    )[1]
 
 
 def weights_of(data: Data) -> list[Any]:
@@ -274,9 +287,14 @@ def plain_errors(
 ) -> dict[str, float]:
     """Return the largest error of each result of float32 NumPy, or of dithered runs in bfloat16."""
     single = replace(case, dtype="float32")
-    exact = run_reference(single, masks=masks, **noise)
+    return largest_errors(single, functools.partial(run_reference, single, masks=masks, **noise))
+
+
+def largest_errors(case: Case, run: Callable[..., dict[str, NDArray]]) -> dict[str, float]:
+    """Return the largest error of each result of `run(dtype, rounding=...)` in float32."""
+    exact = run("float64")
     roundings = [None] if case.rounding is None else tolerances.dithered(case.rounding)
-    runs = [run_reference(single, "float32", masks=masks, rounding=r, **noise) for r in roundings]
+    runs = [run("float32", rounding=rounding) for rounding in roundings]
     return {name: max(worst(run[name], exact[name]) for run in runs) for name in exact}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,10 +12,8 @@ from numpy.typing import NDArray
 
 import cases
 import rnnfast
-import tolerances
 from cases import Case, Data
 from rnnfast._engine.known import cell_named
-from rnnfast.reference import Network
 
 C = 6
 
@@ -96,21 +95,15 @@ def run_reference(
     **others: Any,
 ) -> dict[str, NDArray]:
     """Return the results of the reference on the case's data and a context, computed in dtype."""
-    d = data or cases.make_data(case)
-    network = Network(
-        cell_named(case.cell),
-        d.x,
-        d.weights,
-        d.state,
-        lengths=d.lengths,
+    network, results = cases.reference_network(
+        case,
+        dtype,
+        data=data,
+        rounding=rounding,
         context=context.values,
         weight_ch=context.weights,
-        bidirectional=case.D == 2,
-        dtype=dtype,
-        rounding=rounding or case.rounding,
         **others,
     )
-    results = cases.named(network.y, network.state, *network.backward(d.dy, d.dstate), case.D)
     return with_context(results, case, *network.context_gradients())
 
 
@@ -118,10 +111,8 @@ def plain_errors(case: Case, by_step: bool, **others: Any) -> dict[str, float]:
     """Return the largest error of each result of NumPy, as `cases.plain_errors` does."""
     single = replace(case, dtype="float32")
     context = make_context(single, by_step)
-    exact = run_reference(single, context, **others)
-    roundings = [None] if case.rounding is None else tolerances.dithered(case.rounding)
-    runs = [run_reference(single, context, "float32", rounding=r, **others) for r in roundings]
-    return {name: max(cases.worst(run[name], exact[name]) for run in runs) for name in exact}
+    run = partial(run_reference, single, context, **others)
+    return cases.largest_errors(single, run)
 
 
 def assert_as_reference(
