@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rnnfast
 from rnnfast._engine.known import COMPILED
 from rnnfast.benchmark import (
     MODES,
@@ -205,3 +206,14 @@ def test_neighbours() -> None:
     command = [sys.executable, str(script), "--shape", str(SHAPE), "--seconds", "0.01"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout.count(str(SHAPE)) == 2 + 5
+
+
+@pytest.mark.slow
+def test_two_threads() -> None:
+    script = Path(__file__).parent.parent / "benchmarks" / "two_threads.py"
+    command = [sys.executable, str(script), "--shape", str(SHAPE), "--seconds", "0.01"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if rnnfast.cpu_info()["cpus"] == 1:
+        assert "two threads need two CPUs" in done.stderr
+    else:
+        assert done.stdout.count(str(SHAPE)) == 6, done.stderr

@@ -406,6 +406,11 @@ def _bandwidth(
     Return the highest rate of reads of a working set that is divided among the threads, in bytes per second.
     """
 
+def _barrier_seconds(seconds: typing.SupportsFloat | typing.SupportsIndex) -> float:
+    """
+    Return the least seconds in which all threads pass a barrier.
+    """
+
 def _cpu_quota(root: str) -> int:
     """
     Return the number of CPUs that the control groups below a folder grant; 0 for no limit.

@@ -97,6 +97,14 @@ double bandwidth(long bytes, double seconds) {
          });
 }
 
+double barrier_seconds(double seconds) {
+  const WithoutGil released(kLong, {});
+  return 1 / best_rate(seconds, [](const Team& team, int, long count) {
+           for (long i = 0; i < count; ++i) team.barrier();
+           return 0.0;
+         });
+}
+
 }  // namespace
 
 void bind_probe(py::module_& m) {
@@ -105,6 +113,8 @@ void bind_probe(py::module_& m) {
   m.def("_bandwidth", &bandwidth, py::arg("bytes"), py::arg("seconds"),
         "Return the highest rate of reads of a working set that is divided among the threads, in "
         "bytes per second.");
+  m.def("_barrier_seconds", &barrier_seconds, py::arg("seconds"),
+        "Return the least seconds in which all threads pass a barrier.");
 }
 
 }  // namespace rnnfast
