@@ -416,6 +416,11 @@ def _cpu_quota(root: str) -> int:
     Return the number of CPUs that the control groups below a folder grant; 0 for no limit.
     """
 
+def _fail_allocation(n: typing.SupportsInt | typing.SupportsIndex) -> int:
+    """
+    Let the n-th allocation from now on raise MemoryError; none with 0. Return how many allocations the failure planned before was still away, 0 if it has happened.
+    """
+
 @typing.overload
 def _math(name: str, x: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
     """

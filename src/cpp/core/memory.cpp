@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
 #include <mutex>
@@ -152,9 +153,17 @@ class Cache {
   bool poison_;
 };
 
+std::atomic<long> until_failure{0};
+
 }  // namespace
 
-Buffer Buffer::allocate(std::size_t bytes) { return {Cache::get().allocate(bytes), bytes}; }
+long fail_allocation(long n) { return std::max(until_failure.exchange(n), 0L); }
+
+Buffer Buffer::allocate(std::size_t bytes) {
+  if (until_failure.load(std::memory_order_relaxed) > 0 && until_failure.fetch_sub(1) == 1)
+    throw std::bad_alloc();
+  return {Cache::get().allocate(bytes), bytes};
+}
 
 Buffer::Buffer(Buffer&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}

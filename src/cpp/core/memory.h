@@ -43,4 +43,9 @@ struct CacheInfo {
 CacheInfo cache_info();
 void empty_cache();  // gives all cached blocks back to the system
 
+// The n-th allocation of a Buffer from now on throws std::bad_alloc; none does with 0. Returns how
+// many allocations the failure that was planned before was still away, 0 if it has happened. For
+// tests of what a call leaves behind when memory ends.
+long fail_allocation(long n);
+
 }  // namespace rnnfast
