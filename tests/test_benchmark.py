@@ -217,3 +217,14 @@ def test_two_threads() -> None:
         assert "two threads need two CPUs" in done.stderr
     else:
         assert done.stdout.count(str(SHAPE)) == 6, done.stderr
+
+
+def test_accuracy() -> None:
+    for package in ("torch", "onnxruntime", "scipy"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    script = Path(__file__).parent.parent / "benchmarks" / "accuracy.py"
+    for options in (["functions", "--stride", "10000019"], ["cells", "--shape", str(SHAPE)]):
+        command = [sys.executable, str(script), *options]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert done.stdout.count("rnnfast") == 6
+        assert "inf" not in done.stdout.replace("inference", "")
