@@ -73,7 +73,7 @@ def test_chart_of_the_readme_is_that_of_the_table() -> None:
 
 
 def test_promises_name_tests_that_there_are() -> None:
-    named = re.findall(r"`(tests/\w+\.py)`", (ROOT / "docs" / "accuracy.md").read_text())
+    named = re.findall(r"`(tests/\w+\.py)`", (ROOT / "docs" / "promises.md").read_text())
     assert len(named) > 10
     assert [name for name in named if not (ROOT / name).exists()] == []
 
