@@ -90,7 +90,7 @@ def test_a_question_does_not_ask_for_what_was_said() -> None:
 def test_a_turn_sees_the_turns_before_and_their_answers_only(history: bool) -> None:
     torch.manual_seed(0)
     network = Talker(6, len(data.ANSWERS), history)
-    things = torch.rand(2, vision.THINGS, vision.FEATURES)
+    things = torch.rand(2, 4, vision.FEATURES)
     questions = torch.randint(2, 6, (5, 4, 2))
     said = torch.randint(len(data.ANSWERS), (4, 2))
     expected = network(things, questions, said)

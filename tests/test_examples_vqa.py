@@ -125,12 +125,25 @@ def test_the_target_of_the_eye_is_where_a_thing_is() -> None:
         assert sorted(found) == sorted(true)
 
 
+def test_the_eye_learns_from_the_first_part_and_looks_at_all() -> None:
+    torch.manual_seed(0)
+    learned, others = made(64), made(3, seed=1)
+    parts = vision.see([learned, others], 10, np.random.default_rng(0))
+    generator = np.random.default_rng(0)
+    torch.manual_seed(0)
+    images, other_images = scenes.draw(learned, generator), scenes.draw(others, generator)
+    eye = vision.train_eye(learned, images, 10)
+    for (pictures, things), expected in zip(parts, (images, other_images), strict=True):
+        np.testing.assert_array_equal(pictures, expected)
+        torch.testing.assert_close(things, eye.things(expected, 4))
+
+
 @torch.no_grad()
 def test_an_answer_depends_on_the_picture_only_if_the_network_looks() -> None:
     torch.manual_seed(0)
     pictures = scenes.draw(made(2), np.random.default_rng(0))
-    things = vision.Eye().eval().things(pictures)
-    assert things.shape == (2, vision.THINGS, vision.FEATURES)
+    things = vision.Eye().eval().things(pictures, 4)
+    assert things.shape == (2, 4, vision.FEATURES)
     questions = torch.tensor([[2, 2], [3, 3], [0, 0]])
     for looks in (True, False):
         first, second = Answerer(5, 7, looks)(things, questions)
@@ -140,7 +153,7 @@ def test_an_answer_depends_on_the_picture_only_if_the_network_looks() -> None:
 @torch.no_grad()
 def test_an_answer_does_not_depend_on_the_order_of_things_nor_on_padding() -> None:
     torch.manual_seed(0)
-    things = vision.Eye().eval().things(scenes.draw(made(3), np.random.default_rng(0)))
+    things = vision.Eye().eval().things(scenes.draw(made(3), np.random.default_rng(0)), 4)
     network = Answerer(5, 7, looks=True)
     questions = torch.tensor([[2, 3, 4], [3, 2, 0]])
     expected = network(things, questions)
