@@ -15,9 +15,7 @@ from examples.vision import FEATURES
 WIDTH = 128
 HEADS, VALUE = 4, 64  # glances at a time, and what each of them sees
 SEEN = HEADS * VALUE + WIDTH
-SHARP = (
-    8  # makes distances, of which half a picture is 1, into sides: left or right, above or below
-)
+SHARP = 8  # by which a distance, 1 for half a picture, becomes a side: left, right, above, below
 
 
 class Look(nn.Module):
@@ -32,7 +30,7 @@ class Look(nn.Module):
         super().__init__()
         self.one = nn.Linear(marks + FEATURES - 1, WIDTH)
         self.other = nn.Linear(marks + FEATURES - 1, WIDTH, bias=False)
-        self.between = nn.Linear(2, WIDTH, bias=False)
+        self.between = nn.Linear(6, WIDTH, bias=False)
         self.modulate = nn.Linear(size, 4 * WIDTH)
         self.middle = nn.Linear(WIDTH, WIDTH)
         self.query = nn.Linear(size, HEADS * WIDTH)
@@ -51,8 +49,9 @@ class Look(nn.Module):
         """
         features, certainty = things[..., :-1], things[..., -1:]
         where = features[..., -2:]
-        sides = torch.tanh(SHARP * (where[:, :, None] - where[:, None]))  # -1: left of, above
-        pairs = self.one(features)[:, :, None] + self.other(features)[:, None] + self.between(sides)
+        apart = where[:, :, None] - where[:, None]  # negative: left of, above
+        between = self.between(torch.cat([apart, apart.abs(), torch.tanh(SHARP * apart)], dim=-1))
+        pairs = self.one(features)[:, :, None] + self.other(features)[:, None] + between
         gain, shift, next_gain, next_shift = self.modulate(wanted)[:, None, None].chunk(4, dim=-1)
         pairs = torch.relu((1 + gain) * pairs + shift)
         pairs = torch.relu((1 + next_gain) * self.middle(pairs) + next_shift)

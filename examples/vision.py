@@ -65,19 +65,27 @@ class Eye(nn.Module):
             loss = loss + cross_entropy(scores[here], true.long())
         return loss
 
-    def things(self, images: Images, places: int) -> Tensor:
-        """Return the features of the places with a thing, (B, places, FEATURES), surest first."""
+    def things(self, images: Images, count: int) -> Tensor:
+        """Return the features of things, (B, count, FEATURES), the surest first.
+
+        A thing on the border of places may be seen from each of them. It is taken once, where it
+        is surest, and its certainty is the sum of all.
+        """
         parts = torch.from_numpy(images).split(250)
         with torch.no_grad():
-            return torch.cat([self._things(part, places) for part in parts])
+            return torch.cat([self._things(part, count) for part in parts])
 
     def _things(self, pictures: Tensor, count: int) -> Tensor:
         channels, told = (part.flatten(2).transpose(1, 2) for part in self(pictures))
-        certainty, places = told[..., :1].sigmoid().topk(count, dim=1)
-        told = told.take_along_dim(places, dim=1)
-        middle = torch.cat([places % PLACES, places // PLACES], dim=2) + 0.5
-        where = (middle + told[..., -2:]) * 2 / PLACES - 1
-        return torch.cat([channels.take_along_dim(places, dim=1), where, certainty], dim=2)
+        across = torch.arange(PLACES) + 0.5
+        middle = torch.cartesian_prod(across, across).flip(1)
+        where = middle + told[..., -2:]
+        sure = told[..., :1].sigmoid()
+        same = torch.cdist(where, where) < 1
+        beaten = (same & (sure < sure.mT)).any(dim=2, keepdim=True)
+        certainty = (same.float() @ sure).clamp(max=1).masked_fill(beaten, 0)
+        features = torch.cat([channels, where * 2 / PLACES - 1, certainty], dim=2)
+        return features.take_along_dim(certainty.topk(count, dim=1).indices, dim=1)
 
 
 def what_is_where(scenes: Sequence[Scene]) -> Tensor:
@@ -120,10 +128,10 @@ def see(
         generator: Source of backgrounds and noise.
 
     Returns:
-        The pictures of each part, and the things in them, (N, places, FEATURES). There is one place
-        more than a scene has things, as one on the border of two places may seem to be in both.
+        The pictures of each part, and the things in them, (N, most, FEATURES), where most is the
+        largest number of things of a scene.
     """
     images = [draw(scenes, generator) for scenes in parts]
     eye = train_eye(parts[0], images[0], steps)
-    places = max(map(len, parts[0])) + 1
-    return [(pictures, eye.things(pictures, places)) for pictures in images]
+    most = max(map(len, parts[0]))
+    return [(pictures, eye.things(pictures, most)) for pictures in images]

@@ -49,7 +49,7 @@ class Questions:
 
     Attributes:
         asked: The questions.
-        things: What the eye finds in each picture, (N, places, FEATURES).
+        things: What the eye finds in each picture, (N, most, FEATURES).
         scenes: The number of each question's picture, (Q,).
         tokens: The words, (T, Q), with padding.
         answers: The answers as places in EVERY_ANSWER, (Q,).
