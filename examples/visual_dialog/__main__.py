@@ -44,7 +44,7 @@ class Talks(NamedTuple):
 
     Attributes:
         dialogs: The dialogs.
-        things: What the eye finds in each picture, (B, places, FEATURES).
+        things: What the eye finds in each picture, (B, N, FEATURES).
         questions: Their words, (T, ROUNDS, B), with padding.
         answers: Places in ANSWERS, (ROUNDS, B).
     """
