@@ -10,14 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from examples.vision import FEATURES, THINGS
+from examples.vision import FEATURES
 
 WIDTH = 128
 HEADS, VALUE = 4, 64  # glances at a time, and what each of them sees
 SEEN = HEADS * VALUE + WIDTH
-SHARP = (
-    8  # makes distances, of which half a picture is 1, into sides: left or right, above or below
-)
+SHARP = 8  # by which a distance, 1 for half a picture, becomes a side: left, right, above, below
 
 
 class Look(nn.Module):
@@ -32,7 +30,7 @@ class Look(nn.Module):
         super().__init__()
         self.one = nn.Linear(marks + FEATURES - 1, WIDTH)
         self.other = nn.Linear(marks + FEATURES - 1, WIDTH, bias=False)
-        self.between = nn.Linear(2, WIDTH, bias=False)
+        self.between = nn.Linear(6, WIDTH, bias=False)
         self.modulate = nn.Linear(size, 4 * WIDTH)
         self.middle = nn.Linear(WIDTH, WIDTH)
         self.query = nn.Linear(size, HEADS * WIDTH)
@@ -43,24 +41,25 @@ class Look(nn.Module):
         """Look at things.
 
         Args:
-            things: (B, THINGS, marks + FEATURES)
+            things: (B, N, marks + FEATURES)
             wanted: (B, size)
 
         Returns:
-            What is seen, (B, SEEN), and where: the weight of each thing, (B, THINGS, HEADS).
+            What is seen, (B, SEEN), and where: the weight of each thing, (B, N, HEADS).
         """
         features, certainty = things[..., :-1], things[..., -1:]
         where = features[..., -2:]
-        sides = torch.tanh(SHARP * (where[:, :, None] - where[:, None]))  # -1: left of, above
-        pairs = self.one(features)[:, :, None] + self.other(features)[:, None] + self.between(sides)
+        apart = where[:, :, None] - where[:, None]  # negative: left of, above
+        between = self.between(torch.cat([apart, apart.abs(), torch.tanh(SHARP * apart)], dim=-1))
+        pairs = self.one(features)[:, :, None] + self.other(features)[:, None] + between
         gain, shift, next_gain, next_shift = self.modulate(wanted)[:, None, None].chunk(4, dim=-1)
         pairs = torch.relu((1 + gain) * pairs + shift)
         pairs = torch.relu((1 + next_gain) * self.middle(pairs) + next_shift)
-        sure = certainty[:, :, None] * certainty[:, None]  # (B, THINGS, THINGS, 1)
+        sure = certainty[:, :, None] * certainty[:, None]  # (B, N, N, 1)
 
         queries = self.query(wanted).unflatten(1, (WIDTH, HEADS)) / WIDTH**0.5
-        scores = (pairs.flatten(1, 2) @ queries).unflatten(1, (THINGS, THINGS)) + sure.log()
-        weights = scores.flatten(1, 2).softmax(dim=1).unflatten(1, (THINGS, THINGS)).sum(dim=2)
+        scores = pairs.flatten(1, 2) @ queries + sure.log().flatten(1, 2)
+        weights = scores.softmax(dim=1).unflatten(1, pairs.shape[1:3]).sum(dim=2)
         glances = weights.transpose(1, 2) @ self.value(features)  # (B, HEADS, VALUE)
         total = (torch.relu(self.total(pairs)) * sure).sum(dim=(1, 2))
         return torch.cat([glances.flatten(1), total], dim=1), weights

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from examples.learning import learn
-from examples.scenes import COLOURS, SHAPES, SIDE, SIZES, Images, Scene
+from examples.scenes import COLOURS, SHAPES, SIDE, SIZES, Images, Scene, draw
 
 CHANNELS = 64
 PLACES = 10  # across and down
 CELL = SIDE // PLACES  # pixels
-THINGS = 4  # places that are looked at: the most things of a scene, and one on the border of two
 FEATURES = CHANNELS + 3  # of each thing: channels, x, y and certainty
 PARTS = (1, len(SHAPES), len(COLOURS), len(SIZES), 2)  # what there is to tell of a place
 BATCH, RATE = 64, 1e-2
@@ -65,18 +65,27 @@ class Eye(nn.Module):
             loss = loss + cross_entropy(scores[here], true.long())
         return loss
 
-    def things(self, images: Images) -> Tensor:
-        """Return the features of the places with a thing, (B, THINGS, FEATURES), surest first."""
-        with torch.no_grad():
-            return torch.cat([self._things(part) for part in torch.from_numpy(images).split(250)])
+    def things(self, images: Images, count: int) -> Tensor:
+        """Return the features of things, (B, count, FEATURES), the surest first.
 
-    def _things(self, pictures: Tensor) -> Tensor:
+        A thing on the border of places may be seen from each of them. It is taken once, where it
+        is surest, and its certainty is the sum of all.
+        """
+        parts = torch.from_numpy(images).split(250)
+        with torch.no_grad():
+            return torch.cat([self._things(part, count) for part in parts])
+
+    def _things(self, pictures: Tensor, count: int) -> Tensor:
         channels, told = (part.flatten(2).transpose(1, 2) for part in self(pictures))
-        certainty, places = told[..., :1].sigmoid().topk(THINGS, dim=1)
-        told = told.take_along_dim(places, dim=1)
-        middle = torch.cat([places % PLACES, places // PLACES], dim=2) + 0.5
-        where = (middle + told[..., -2:]) * 2 / PLACES - 1
-        return torch.cat([channels.take_along_dim(places, dim=1), where, certainty], dim=2)
+        across = torch.arange(PLACES) + 0.5
+        middle = torch.cartesian_prod(across, across).flip(1)
+        where = middle + told[..., -2:]
+        sure = told[..., :1].sigmoid()
+        same = torch.cdist(where, where) < 1
+        beaten = (same & (sure < sure.mT)).any(dim=2, keepdim=True)
+        certainty = (same.float() @ sure).clamp(max=1).masked_fill(beaten, 0)
+        features = torch.cat([channels, where * 2 / PLACES - 1, certainty], dim=2)
+        return features.take_along_dim(certainty.topk(count, dim=1).indices, dim=1)
 
 
 def what_is_where(scenes: Sequence[Scene]) -> Tensor:
@@ -106,3 +115,23 @@ def train_eye(scenes: Sequence[Scene], images: Images, steps: int) -> Eye:
 
     learn("eye", eye, loss_of_batch, steps, RATE)
     return eye
+
+
+def see(
+    parts: Sequence[Sequence[Scene]], steps: int, generator: np.random.Generator
+) -> list[tuple[Images, Tensor]]:
+    """Draw scenes, train an eye on the first part of them, and look at all parts with it.
+
+    Args:
+        parts: Scenes to learn from, and those of tests.
+        steps: The number of batches for the eye.
+        generator: Source of backgrounds and noise.
+
+    Returns:
+        The pictures of each part, and the things in them, (N, most, FEATURES), where most is the
+        largest number of things of a scene.
+    """
+    images = [draw(scenes, generator) for scenes in parts]
+    eye = train_eye(parts[0], images[0], steps)
+    most = max(map(len, parts[0]))
+    return [(pictures, eye.things(pictures, most)) for pictures in images]

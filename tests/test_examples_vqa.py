@@ -125,12 +125,43 @@ def test_the_target_of_the_eye_is_where_a_thing_is() -> None:
         assert sorted(found) == sorted(true)
 
 
+def test_a_thing_on_the_border_of_two_places_is_one_thing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = torch.full((1, sum(vision.PARTS), vision.PLACES, vision.PLACES), -9.0)
+    told[0, -2:] = 0.0
+    told[0, 0, 3, 4:6] = torch.tensor([-0.4, 0.0])  # both places see it on their common border
+    told[0, -2, 3, 4:6] = torch.tensor([0.49, -0.49])
+    told[0, 0, 7, 5] = 3.0
+    channels = torch.rand(1, vision.CHANNELS, vision.PLACES, vision.PLACES)
+    monkeypatch.setattr(vision.Eye, "forward", lambda *_: (channels, told))
+    images = np.zeros((1, 3, scenes.SIDE, scenes.SIDE), np.uint8)
+    things = vision.Eye().things(images, 3)[0]
+    sides = (things[:, -3:-1] + 1) * vision.PLACES / 2
+    torch.testing.assert_close(sides[:2], torch.tensor([[5.5, 7.5], [5.01, 3.5]]))
+    torch.testing.assert_close(things[:2, :-3], channels[0, :, [7, 3], [5, 5]].T)
+    sure = told[0, 0].sigmoid()
+    torch.testing.assert_close(things[:2, -1], torch.stack([sure[7, 5], sure[3, 4:6].sum()]))
+    assert things[2, -1] < 0.001
+
+
+def test_the_eye_learns_from_the_first_part_and_looks_at_all() -> None:
+    torch.manual_seed(0)
+    learned, others = made(64), made(3, seed=1)
+    parts = vision.see([learned, others], 10, np.random.default_rng(0))
+    generator = np.random.default_rng(0)
+    torch.manual_seed(0)
+    images, other_images = scenes.draw(learned, generator), scenes.draw(others, generator)
+    eye = vision.train_eye(learned, images, 10)
+    for (pictures, things), expected in zip(parts, (images, other_images), strict=True):
+        np.testing.assert_array_equal(pictures, expected)
+        torch.testing.assert_close(things, eye.things(expected, 3))
+
+
 @torch.no_grad()
 def test_an_answer_depends_on_the_picture_only_if_the_network_looks() -> None:
     torch.manual_seed(0)
     pictures = scenes.draw(made(2), np.random.default_rng(0))
-    things = vision.Eye().eval().things(pictures)
-    assert things.shape == (2, vision.THINGS, vision.FEATURES)
+    things = vision.Eye().eval().things(pictures, 3)
+    assert things.shape == (2, 3, vision.FEATURES)
     questions = torch.tensor([[2, 2], [3, 3], [0, 0]])
     for looks in (True, False):
         first, second = Answerer(5, 7, looks)(things, questions)
@@ -140,7 +171,7 @@ def test_an_answer_depends_on_the_picture_only_if_the_network_looks() -> None:
 @torch.no_grad()
 def test_an_answer_does_not_depend_on_the_order_of_things_nor_on_padding() -> None:
     torch.manual_seed(0)
-    things = vision.Eye().eval().things(scenes.draw(made(3), np.random.default_rng(0)))
+    things = vision.Eye().eval().things(scenes.draw(made(3), np.random.default_rng(0)), 3)
     network = Answerer(5, 7, looks=True)
     questions = torch.tensor([[2, 3, 4], [3, 2, 0]])
     expected = network(things, questions)

@@ -41,7 +41,7 @@ class Talker(nn.Module):
         """Return the scores of the answers, (R, B, answers), of R turns.
 
         Args:
-            things: (B, THINGS, FEATURES)
+            things: (B, N, FEATURES)
             questions: (T, R, B), with padding.
             answers: (R, B), the right ones: a turn sees those of the turns before it.
         """

@@ -28,8 +28,8 @@ from torch.nn.functional import cross_entropy
 from examples.common import Run, read_options
 from examples.learning import learn
 from examples.reading import Words
-from examples.scenes import Images, draw
-from examples.vision import train_eye
+from examples.scenes import Images
+from examples.vision import see
 from examples.vqa.data import ANSWERS, Asked, ask, make_scene
 from examples.vqa.model import Answerer
 
@@ -49,7 +49,7 @@ class Questions:
 
     Attributes:
         asked: The questions.
-        things: What the eye finds in each picture, (N, THINGS, FEATURES).
+        things: What the eye finds in each picture, (N, most, FEATURES).
         scenes: The number of each question's picture, (Q,).
         tokens: The words, (T, Q), with padding.
         answers: The answers as places in EVERY_ANSWER, (Q,).
@@ -145,9 +145,8 @@ def main() -> None:
     rng, generator = random.Random(run.seed), np.random.default_rng(run.seed)
     scenes = [make_scene(rng) for _ in range(QUICK_SCENES if run.quick else SCENES)]
     test_scenes = [make_scene(rng) for _ in range(TEST_SCENES)]
-    images, test_images = draw(scenes, generator), draw(test_scenes, generator)
-    eye = train_eye(scenes, images, QUICK_EYE_STEPS if run.quick else EYE_STEPS)
-    things, test_things = eye.things(images), eye.things(test_images)
+    eye_steps = QUICK_EYE_STEPS if run.quick else EYE_STEPS
+    (_, things), (images, test_things) = see([scenes, test_scenes], eye_steps, generator)
 
     asked = {balance: ask(scenes, rng, balance) for balance in (True, False)}
     tested = {balance: ask(test_scenes, rng, balance) for balance in (True, False)}
@@ -171,7 +170,7 @@ def main() -> None:
         print(f"    mean of the kinds {mean(shares[name]):.4f}")
         if sees:
             shown = test, found
-    draw_answers(run, test_images, *shown, shares)
+    draw_answers(run, images, *shown, shares)
     value, baseline, _ = map(mean, shares.values())
     run.finish("mean accuracy of the kinds of questions", value, baseline)
 

@@ -32,7 +32,7 @@ class Answerer(nn.Module):
         """Return the scores of the answers, (B, answers).
 
         Args:
-            things: (B, THINGS, FEATURES), from `Eye.things`.
+            things: (B, N, FEATURES), from `Eye.things`.
             questions: (T, B), with padding.
         """
         known = self.reader(questions)
