@@ -15,5 +15,15 @@ if importlib.util.find_spec("onnx") is None:
 from rnnfast.onnx.exporter import export, to_model
 from rnnfast.onnx.loader import load, to_layer
 from rnnfast.onnx.node import Direction, RecurrentNode
+from rnnfast.onnx.session import Input, Session
 
-__all__ = ["Direction", "RecurrentNode", "export", "load", "to_layer", "to_model"]
+__all__ = [
+    "Direction",
+    "Input",
+    "RecurrentNode",
+    "Session",
+    "export",
+    "load",
+    "to_layer",
+    "to_model",
+]

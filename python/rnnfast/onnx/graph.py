@@ -26,7 +26,7 @@ from rnnfast.onnx.values import (
 )
 
 OP_TYPES = ("LSTM", "GRU", "RNN")
-_WEIGHTS = ("W", "R", "B", "P")
+WEIGHTS = ("W", "R", "B", "P")
 _STATES = ("initial_h", "initial_c")
 _RECURRENT = re.compile("lstm|gru|rnn", re.IGNORECASE)
 
@@ -120,7 +120,7 @@ class _Search:
         label = describe(node)
         if not 3 <= len(node.input) <= len(formal):
             raise ValueError(f"{label}: expected 3 to {len(formal)} inputs, got {len(node.input)}")
-        attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
+        attributes = {a.name: plain(helper.get_attribute_value(a)) for a in node.attribute}
         inputs = Inputs({}, {}, {})
         for name, value in zip(formal[1:], node.input[1:], strict=False):
             if value:
@@ -132,7 +132,7 @@ class _Search:
 
     def _classify(self, name: str, value: str, x: str, values: Values, inputs: Inputs) -> None:
         """Add an input of an operator to one of the kinds of `inputs`."""
-        leaves = set() if name in _WEIGHTS else leaves_of(value, values.makers)
+        leaves = set() if name in WEIGHTS else leaves_of(value, values.makers)
         if name in _STATES and leaves == {ZERO}:
             return  # whatever their shape in the file, which is that of the batch used for export
         kind = values.kind(value)
@@ -143,7 +143,7 @@ class _Search:
                 inputs.shaped[name] = OfShapes(values, value, x, self._shapes)
             except ValueError as error:
                 inputs.computed[name] = str(error)
-        elif name in _WEIGHTS or not leaves <= {ZERO, INPUT}:
+        elif name in WEIGHTS or not leaves <= {ZERO, INPUT}:
             source = values.describe(min(values.open_sources(value), default=value))
             inputs.computed[name] = f"it depends on {source}"
 
@@ -154,7 +154,8 @@ def _aten_operator(node: Any) -> str:
     return next(names, "") if node.op_type == "ATen" else ""
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return the value of an attribute with strings decoded."""
     if isinstance(value, list):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -149,16 +149,19 @@ class RecurrentNode:
             ).astype(np.int64)
         states = self._states(initial_h, initial_c, given.shape, batch)
         reverse = self.direction == "reverse"
-        y, *final = self._run(_reversed(xs, lengths) if reverse else xs, states, lengths)
-        y = _reversed(y, lengths) if reverse else y
+        y, *final = self.run_forwards(in_reverse(xs, lengths) if reverse else xs, states, lengths)
+        y = in_reverse(y, lengths) if reverse else y
         if self.batch_first:
             return y.swapaxes(0, 1), *(s.swapaxes(0, 1) for s in final)
         return y.swapaxes(1, 2), *final
 
-    def _run(
+    def run_forwards(
         self, x: RealArray, states: list[RealArray | None], lengths: NDArray[np.int64] | None
     ) -> tuple[RealArray, ...]:
-        """Return Y (T, B, D, H) and the final states; x is in the order of the first direction."""
+        """Return Y (T, B, D, H) and the final states, (D, B, H) each, for arguments of such shapes.
+
+        x (T, B, I) is in the order of time of the first direction.
+        """
         if self.cell is not None:
             directions = len(self.directions)
             y, final, _ = functional.forward(
@@ -172,9 +175,9 @@ class RecurrentNode:
             return y.reshape(*y.shape[:2], directions, self.hidden_size), *final
         results = []
         for k, direction in enumerate(self.directions):
-            turned = _reversed(x, lengths) if k else x
+            turned = in_reverse(x, lengths) if k else x
             y, *of_k = direction.run(turned, [s if s is None else s[k] for s in states], lengths)
-            results.append((_reversed(y, lengths) if k else y, *of_k))
+            results.append((in_reverse(y, lengths) if k else y, *of_k))
         ys, *finals = zip(*results, strict=True)
         return np.stack(ys, axis=2), *(np.stack(s) for s in finals)
 
@@ -256,7 +259,7 @@ class RecurrentNode:
         return x.swapaxes(0, 1) if self.batch_first and x.ndim >= 2 else x
 
 
-def _reversed(x: RealArray, lengths: NDArray[np.int64] | None) -> RealArray:
+def in_reverse(x: RealArray, lengths: NDArray[np.int64] | None) -> RealArray:
     """Return each sequence (T, B, ...) reversed; values after its end keep their places."""
     if lengths is None:
         return x[::-1]
