@@ -21,7 +21,7 @@ import rnnfast.onnx
 from cases import Case
 from layer_cases import learning
 from onnx_runtimes import RUNTIMES
-from rnnfast.onnx.layout import OPERATORS
+from rnnfast.exchange.onnx_layout import OPERATORS
 from rnnfast.onnx.portable import LOSSES
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
 
@@ -138,7 +138,7 @@ def outcome(runtime: str, case: Exported) -> str:
     for got, expected in zip(results, case.expected, strict=True):
         assert got.shape == expected.shape
         error = max(error, cases.worst(got, expected))
-    # Each step of padding changes the c of an LSTM in tract, whose logistic function is never 0 or 1.
+    # Padding changes the c of an LSTM in tract, whose logistic function is never 0 or 1.
     seq_len = max(case.expected[0].shape[:2])
     allowed = 1e-5 + (1e-6 * seq_len if runtime == "tract" else 0)
     assert error < allowed or error > 1e-3, error

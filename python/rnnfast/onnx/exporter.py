@@ -12,9 +12,9 @@ from onnx import checker, helper
 
 from rnnfast import _files, functional
 from rnnfast._engine import checks
+from rnnfast.exchange import onnx_layout as layout
 from rnnfast.layers.learned import parameter_name
 from rnnfast.layers.recurrent import Recurrent
-from rnnfast.onnx import layout
 from rnnfast.onnx.building import GraphBuilder
 from rnnfast.onnx.portable import LOSSES, add_direction, add_masks, losses
 from rnnfast.training import CharLM

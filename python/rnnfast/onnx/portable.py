@@ -15,8 +15,8 @@ import numpy as np
 from onnx import TensorProto
 
 from rnnfast._engine.checks import RealArray
+from rnnfast.exchange import onnx_layout as layout
 from rnnfast.layers.recurrent import Recurrent
-from rnnfast.onnx import layout
 from rnnfast.onnx.building import GraphBuilder
 
 LOSSES = {
