@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import onnx_models
@@ -335,6 +337,25 @@ def test_recurrent_operators(op_type: str, direction: str, lengths: bool) -> Non
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
         for ours, same_ours in zip(got, onnx_models.run_node(loaded, feeds).values(), strict=True):
             np.testing.assert_array_equal(ours, same_ours)
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_an_lstm_that_onnxruntime_has_quantised(direction: str, tmp_path: Path) -> None:
+    """Its weights are dequantised; onnxruntime also rounds x and h, by one scale for the batch."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    model, feeds = onnx_models.build(onnx_models.Operator("LSTM", direction, I=24, H=16))
+    exact = onnx_models.session(model).run(None, feeds)[0]
+    onnx.save(model, tmp_path / "model.onnx")
+    quantize_dynamic(tmp_path / "model.onnx", tmp_path / "quantised.onnx")
+    quantised = onnx.load(tmp_path / "quantised.onnx")
+    assert "DynamicQuantizeLSTM" in [node.op_type for node in quantised.graph.node]
+    theirs = onnx_models.session(quantised).run(None, feeds)[0]
+    (node,) = rnnfast.onnx.load(quantised)
+    ours = rnnfast.onnx.Session(quantised).run(None, feeds)
+    for got, expected in zip(ours, onnx_models.run_node(node, feeds).values(), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert 0 < np.abs(ours[0] - exact).mean() < np.abs(theirs - exact).mean() < 0.05
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru_reset_before", "rnn_relu"])

@@ -14,6 +14,7 @@ from onnx import helper
 from rnnfast.onnx.functions import inlined
 from rnnfast.onnx.leaves import INPUT, ZERO, leaves_of
 from rnnfast.onnx.operators import DOMAINS
+from rnnfast.onnx.quantized import dequantized
 from rnnfast.onnx.shapes import OfShapes, Shapes, opset_versions
 from rnnfast.onnx.values import (
     Kind,
@@ -76,7 +77,7 @@ def recurrent_nodes(model: Any) -> tuple[list[Found], Shapes]:
     Raises:
         ValueError: Some recurrent operators cannot be read; the message names all of them.
     """
-    model = inlined(model)
+    model = dequantized(inlined(model))
     shapes = Shapes(model)
     search = _Search(model, shapes)
     found = list(search.graph(model.graph, ChainMap(), ()))

@@ -88,7 +88,7 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
             )
     weights = [d.weights for node in nodes for d in node.directions]
     bias = any(w.bias_ih is not None for w in weights)
-    states = [node.own_states(f"nodes[{k}]") for k, node in enumerate(nodes)]
+    states = [node._own_states(f"nodes[{k}]") for k, node in enumerate(nodes)]
     assert first.cell is not None
     layer = Recurrent(
         first.cell,
@@ -128,4 +128,4 @@ def _check_layer(name: str, node: RecurrentNode) -> None:
             f"{name}: expected a cell of the library, the same for all directions, got "
             f"{', '.join(cells)} with other activations, clip or input_forget"
         )
-    node.check_no_lengths(name)
+    node._check_no_lengths(name)

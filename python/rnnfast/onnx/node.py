@@ -155,7 +155,7 @@ class RecurrentNode:
             ).astype(np.int64)
         states = self._states(initial_h, initial_c, given.shape, batch)
         reverse = self.direction == "reverse"
-        y, *final = self.run_forwards(in_reverse(xs, lengths) if reverse else xs, states, lengths)
+        y, *final = self._run(in_reverse(xs, lengths) if reverse else xs, states, lengths)
         y = in_reverse(y, lengths) if reverse else y
         if self.batch_first:
             return y.swapaxes(0, 1), *(s.swapaxes(0, 1) for s in final)
@@ -187,8 +187,8 @@ class RecurrentNode:
                 f"stream: expected a cell of the library, got {self.directions[0].cell} with other "
                 "activations, clip or input_forget"
             )
-        self.check_no_lengths("stream")
-        own = self.own_states("stream") if state is None else [None]
+        self._check_no_lengths("stream")
+        own = self._own_states("stream") if state is None else [None]
         initial = None
         if any(rows is not None for rows in own):
             zeros = np.zeros((1, self.hidden_size), self.dtype)
@@ -199,7 +199,7 @@ class RecurrentNode:
             stream.state = state
         return stream
 
-    def run_forwards(
+    def _run(
         self, x: RealArray, states: list[RealArray | None], lengths: NDArray[np.int64] | None
     ) -> tuple[RealArray, ...]:
         """Return Y (T, B, D, H) and the final states, (D, B, H) each, for arguments of such shapes.
@@ -273,7 +273,7 @@ class RecurrentNode:
             self._check_state(name, own, shape[0 if self.batch_first else 1])
         return own
 
-    def own_states(self, place: str) -> list[RealArray | None]:
+    def _own_states(self, place: str) -> list[RealArray | None]:
         """Return the states that the model starts every sequence from, (D, H) each; None for zeros.
 
         Args:
@@ -297,7 +297,7 @@ class RecurrentNode:
             raise self._refused(place, name, "unless all sequences start from the same state")
         return rows[:, 0] if rows.any() else None
 
-    def check_no_lengths(self, place: str) -> None:
+    def _check_no_lengths(self, place: str) -> None:
         """Check that the model defines no lengths, or only those of whole sequences.
 
         Args:

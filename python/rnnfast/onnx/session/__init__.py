@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import helper
 
 from rnnfast.onnx.functions import inlined
+from rnnfast.onnx.quantized import dequantized
 from rnnfast.onnx.session.block import parsed
 from rnnfast.onnx.session.operations import missing
 from rnnfast.onnx.session.plan import Limits, PlannedGraph
@@ -55,7 +56,7 @@ class Session:
     """
 
     def __init__(self, source: str | PathLike[str] | bytes | Any) -> None:
-        model = inlined(opened(source))
+        model = dequantized(inlined(opened(source)))
         graph = model.graph
         try:
             block = parsed(graph)

@@ -38,7 +38,7 @@ def _recurrent(call: Call) -> Operation:
         x = inputs[0]
         lengths, *states = [inputs[k] if k < len(inputs) else None for k in places]
         if runs_unchecked:
-            y, *final = node.run_forwards(x, states, lengths)
+            y, *final = node._run(x, states, lengths)
             return [y.swapaxes(1, 2), *final]
         return list(node(x, lengths, *states))
 
