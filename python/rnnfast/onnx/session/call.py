@@ -17,6 +17,8 @@ Operation: TypeAlias = "Callable[..., Any]"
 """A function of a node's inputs, with None for absent ones; returns an array or a list."""
 Maker: TypeAlias = "Callable[[Call], Operation]"
 KERNEL_DTYPES = (np.float32, np.float64)
+MOST_SHAPES = 64
+"""For how many shapes something is kept; a model may see sequences of any length."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,8 @@ class Shaped:
         """Return the operation for a shape."""
         operation = self._prepared.get(shape)
         if operation is None:
+            if len(self._prepared) >= MOST_SHAPES:
+                self._prepared.clear()
             operation = self._prepared[shape] = self._prepare(shape)
         return operation
 

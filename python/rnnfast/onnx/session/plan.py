@@ -16,11 +16,9 @@ import numpy as np
 
 from rnnfast.onnx.operators import elements, is_evaluated
 from rnnfast.onnx.session.block import Block, Node
-from rnnfast.onnx.session.call import Array, Call, Operation, Shaped
+from rnnfast.onnx.session.call import MOST_SHAPES, Array, Call, Operation, Shaped
 from rnnfast.onnx.session.operations import OPERATIONS, PASSING, deciding
 from rnnfast.onnx.values import Kind
-
-_MOST_PLANS = 64
 
 
 class Value(NamedTuple):
@@ -82,7 +80,7 @@ class PlannedGraph:
         plan = _Plan(self._limits)
         given = dict(zip(self._names, arrays, strict=True))
         results = plan.make(self._block, given, self._around)
-        if len(self._plans) >= _MOST_PLANS:
+        if len(self._plans) >= MOST_SHAPES:
             self._plans = {}
         self._plans[key] = plan
         return results

@@ -36,6 +36,8 @@ class Linear:
         """Return the product for x (..., I)."""
         if x.shape[-1:] != (self._inputs,):
             raise ValueError(f"expected x with {self._inputs} columns, got shape {x.shape}")
+        if x.dtype != self._weight.dtype:
+            raise ValueError(f"expected x of dtype {self._weight.dtype}, got {x.dtype}")
         if self._step is None or x.size == 0:
             y: Array = x @ self._weight.T
             return y if self._bias is None else y + self._bias
@@ -54,7 +56,7 @@ class Windows:
     """
 
     def __init__(self, call: Call, kernel: Sequence[int] | None = None, fill: float = 0) -> None:
-        self._label, attributes, self._fill = call.node.label, call.attributes, fill
+        attributes, self._fill = call.attributes, fill
         self.kernel = tuple(attributes.get("kernel_shape") or kernel or ())
         if kernel is not None and self.kernel != tuple(kernel):
             raise ValueError(f"expected kernel_shape {kernel}, as in the weight, got {self.kernel}")
