@@ -89,7 +89,8 @@ KNOWN_SKIPS = re.compile(
     r"|the module has all kernels of this cell|a pickled array of the emulator is one of "
     r"|this CPU does not support |only AVX-512 has two ways"
     r"|RNNFAST_TEST_SANITIZERS is not set|.*; RNNFAST_TEST_FIRST_USE=all runs it"
-    r"|(tokenizers|torchdata|IPython|onnxscript|playwright) is not installed|there is no Chromium"
+    r"|(tokenizers|torchdata|IPython|onnxscript|openvino|playwright|tract) is not installed"
+    r"|there is no Chromium"
     r"|SCIPY_ARRAY_API is not set|array_api_strict is not installed"  # from scikit-learn
 )
 SKIPS = os.environ.get("RNNFAST_TEST_SKIPS", "")

@@ -289,7 +289,7 @@ def test_a_reshape_by_the_shape_of_the_models_input() -> None:
 @pytest.mark.parametrize(
     ("op_type", "domain"),
     [
-        ("DynamicQuantizeLSTM", "com.microsoft"),
+        ("DynamicQuantizeLSTM", "com.example"),
         ("LSTM", "com.example"),
         ("AttnLSTM", "com.microsoft"),
         ("QLinearGru", "own"),

@@ -118,6 +118,37 @@ def test_onnx_on_what_the_model_itself_feeds_it(onnx_door: Any) -> None:
     np.testing.assert_array_equal(ours[0][:, 0], layer(x, state)[0])
 
 
+@pytest.mark.parametrize("path", sorted(DATA.glob("*.onnx")), ids=lambda path: path.stem)
+def test_whole_models_run_as_in_onnxruntime(onnx_door: Any, path: Path) -> None:
+    """The state of one call is the input of the next one, for each rate that the file has."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    theirs = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    ours = onnx_door.Session(path)
+    names = [given.name for given in theirs.get_inputs()]
+    assert {given.name for given in ours.inputs} == set(names)
+    frames = framed(sound(2.0))
+    for rate in (
+        (16000, 8000) if path.stem in ("silero_vad", "silero_vad_op18_ifless") else (16000,)
+    ):
+        if "h" in names:
+            calls, states = [frames, frames[:7]], dict(zip("hc", random_state(1), strict=True))
+        else:
+            width = 576 if rate == 16000 else 288
+            calls, states = (
+                list(frames[:, None, :width]),
+                {"state": np.zeros((2, 1, 128), np.float32)},
+            )
+        for x in calls:
+            feeds = {"input": x, **states} | ({"sr": np.array(rate)} if "sr" in names else {})
+            expected = theirs.run(None, feeds)
+            got = ours.run(None, feeds)
+            for a, b in zip(got, expected, strict=True):
+                np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+            states = dict(zip(states, expected[1:], strict=True))
+
+
 def test_onnx_and_torchscript_give_the_same_weights(onnx_door: Any, torch: Any) -> None:
     """The large model's branches have operators for 8 kHz and 16 kHz, each of them twice."""
     nodes = onnx_door.load(DATA / "silero_vad.onnx")

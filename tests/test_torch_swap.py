@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +181,7 @@ class Summary(nn.Module):
 
 @pytest.mark.filterwarnings("ignore")  # both exporters warn about themselves
 @pytest.mark.parametrize("dynamo", [False, True])
-def test_accelerated_models_go_to_onnx_as_those_of_torch_nn(dynamo: bool, tmp_path: Path) -> None:
+def test_accelerated_models_go_to_onnx(dynamo: bool, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     if dynamo:
         pytest.importorskip("onnxscript", reason="onnxscript is not installed")
@@ -197,5 +199,90 @@ def test_accelerated_models_go_to_onnx_as_those_of_torch_nn(dynamo: bool, tmp_pa
         for one, other in zip(got, flat(model(x)), strict=True):
             torch.testing.assert_close(torch.from_numpy(one), other.detach())
     nas = Summary(fast.Recurrent("nas", 3, 4)).eval()
-    with pytest.raises(Exception, match=r"expected a cell that torch.nn has .* got 'nas'"):
+    with pytest.raises(Exception, match=r"expected a cell that ONNX has .* got 'nas'"):
         torch.onnx.export(nas, (x,), str(file), dynamo=dynamo)
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter warns about itself
+@pytest.mark.parametrize(
+    ("cell", "batch_first"),
+    [
+        *(("lstm", True), ("gru", False), ("rnn_tanh", True), ("rnn_relu", False)),
+        *(("peephole_lstm", True), ("gru_reset_before", False)),
+    ],
+)
+def test_exported_operators_take_any_size_and_states(
+    cell: str, batch_first: bool, tmp_path: Path
+) -> None:
+    """The newer exporter writes torch.nn's layers for the sizes of the sample alone."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    import onnx
+
+    layer = fast.Recurrent(cell, 3, 4, 2, bidirectional=True, batch_first=batch_first).eval()
+    count = 2 if "lstm" in cell else 1
+
+    class WithStates(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: Any, h: Any, c: Any) -> Any:
+            y, state = self.layer(x, (h, c) if count == 2 else h)
+            return 2 * y, state
+
+    def inputs(T: int, B: int) -> tuple[Any, ...]:
+        x = torch.randn(B, T, 3) if batch_first else torch.randn(T, B, 3)
+        return x, torch.randn(4, B, 4), torch.randn(4, B, 4)
+
+    T, B = torch.export.Dim("T", min=1, max=99), torch.export.Dim("B", min=1, max=99)
+    file = tmp_path / "model.onnx"
+    torch.onnx.export(
+        WithStates().eval(),
+        inputs(5, 2),
+        str(file),
+        dynamo=True,
+        dynamic_shapes=({0: B, 1: T} if batch_first else {0: T, 1: B}, {1: B}, {1: B}),
+    )
+    operators = [node.op_type for node in onnx.load(file).graph.node]
+    assert sum(name in ("LSTM", "GRU", "RNN") for name in operators) == 2
+    session = onnxruntime.InferenceSession(str(file))
+    names = [value.name for value in session.get_inputs()]
+    for sizes in ((1, 1), (9, 4), (5, 2)):
+        given = inputs(*sizes)
+        y, state = layer(given[0], given[1:] if count == 2 else given[1])
+        got = session.run(None, dict(zip(names, (v.numpy() for v in given), strict=False)))
+        for one, other in zip(got, flat((2 * y, state)), strict=True):
+            torch.testing.assert_close(torch.from_numpy(one), other.detach())
+
+
+SAVE = """
+import torch, rnnfast.torch
+model = rnnfast.torch.LSTM(3, 4).eval()
+x = torch.randn(5, 2, 3)
+torch.export.save(torch.export.export(model, (x,)), "exported.pt2")
+torch.jit.save(torch.jit.trace(model, x), "traced.pt")
+"""
+LOAD = """
+import sys, torch
+if "with" in sys.argv:
+    import rnnfast.torch
+torch.export.load("exported.pt2").module()(torch.randn(5, 2, 3))
+torch.jit.load("traced.pt")(torch.randn(5, 2, 3))
+"""
+
+
+def test_saved_graphs_name_what_they_need(tmp_path: Path) -> None:
+    def run(code: str, *arguments: str) -> Any:
+        command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    saved = run(SAVE)
+    assert saved.returncode == 0, saved.stderr
+    loaded = run(LOAD, "with")
+    assert loaded.returncode == 0, loaded.stderr
+    without = run(LOAD)
+    assert without.returncode == 1
+    assert "torch.ops.rnnfast.forward.needs_rnnfast_torch" in without.stderr
+    traced = run(LOAD.replace("torch.export.load", "#"))
+    assert "Unknown builtin op: rnnfast::forward" in traced.stderr

@@ -195,7 +195,7 @@ def _onnx_model(case: Case, data: Data) -> bytes:
     """Return the case as one ONNX operator with the input x (T, B, I) and output y (T, 1, B, H)."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
-    from rnnfast.onnx import layout
+    from rnnfast.exchange import onnx_layout as layout
 
     if case.cell not in layout.OPERATORS:
         raise UnavailableError(f"onnxruntime has no cell {case.cell}")

@@ -26,7 +26,7 @@ class _Function(NamedTuple):
     defaults: tuple[float | None, ...] = ()
 
 
-_FUNCTIONS = {
+FUNCTIONS = {
     "Relu": _Function(lambda x: relu(Var(x)).value),
     "Tanh": _Function(lambda x: tanh(Var(x)).value),
     "Sigmoid": _Function(lambda x: sigmoid(Var(x)).value),
@@ -41,7 +41,7 @@ _FUNCTIONS = {
     "Softsign": _Function(lambda x: x / (1 + np.abs(x))),
     "Softplus": _Function(lambda x: np.logaddexp(x, 0)),
 }
-_BY_LOWER_CASE = {name.lower(): name for name in _FUNCTIONS}
+_BY_LOWER_CASE = {name.lower(): name for name in FUNCTIONS}
 
 
 class Scaled(NamedTuple):
@@ -52,7 +52,7 @@ class Scaled(NamedTuple):
 
     def on_tape(self, clip: float | None) -> Activation:
         """Return the function, with its argument clipped to [-clip, clip] if `clip` is given."""
-        function = _FUNCTIONS[self.name].of
+        function = FUNCTIONS[self.name].of
 
         def activation(v: Var) -> Var:
             x = v.value if clip is None else np.clip(v.value, -clip, clip)
@@ -81,10 +81,10 @@ def read(
     result = []
     for given in names:
         name = _BY_LOWER_CASE.get(given.lower(), given)
-        checks.choice(f"{label}: attribute activations", name, _FUNCTIONS)
+        checks.choice(f"{label}: attribute activations", name, FUNCTIONS)
         parameters = []
         for (attribute, values), default in zip(
-            left.items(), _FUNCTIONS[name].defaults, strict=False
+            left.items(), FUNCTIONS[name].defaults, strict=False
         ):
             value = values.pop(0) if values else default
             if value is None:

@@ -14,6 +14,7 @@ from onnx import helper
 from rnnfast.onnx.functions import inlined
 from rnnfast.onnx.leaves import INPUT, ZERO, leaves_of
 from rnnfast.onnx.operators import DOMAINS
+from rnnfast.onnx.quantized import dequantized
 from rnnfast.onnx.shapes import OfShapes, Shapes, opset_versions
 from rnnfast.onnx.values import (
     Kind,
@@ -26,7 +27,7 @@ from rnnfast.onnx.values import (
 )
 
 OP_TYPES = ("LSTM", "GRU", "RNN")
-_WEIGHTS = ("W", "R", "B", "P")
+WEIGHTS = ("W", "R", "B", "P")
 _STATES = ("initial_h", "initial_c")
 _RECURRENT = re.compile("lstm|gru|rnn", re.IGNORECASE)
 
@@ -76,7 +77,7 @@ def recurrent_nodes(model: Any) -> tuple[list[Found], Shapes]:
     Raises:
         ValueError: Some recurrent operators cannot be read; the message names all of them.
     """
-    model = inlined(model)
+    model = dequantized(inlined(model))
     shapes = Shapes(model)
     search = _Search(model, shapes)
     found = list(search.graph(model.graph, ChainMap(), ()))
@@ -120,7 +121,7 @@ class _Search:
         label = describe(node)
         if not 3 <= len(node.input) <= len(formal):
             raise ValueError(f"{label}: expected 3 to {len(formal)} inputs, got {len(node.input)}")
-        attributes = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
+        attributes = {a.name: plain(helper.get_attribute_value(a)) for a in node.attribute}
         inputs = Inputs({}, {}, {})
         for name, value in zip(formal[1:], node.input[1:], strict=False):
             if value:
@@ -132,7 +133,7 @@ class _Search:
 
     def _classify(self, name: str, value: str, x: str, values: Values, inputs: Inputs) -> None:
         """Add an input of an operator to one of the kinds of `inputs`."""
-        leaves = set() if name in _WEIGHTS else leaves_of(value, values.makers)
+        leaves = set() if name in WEIGHTS else leaves_of(value, values.makers)
         if name in _STATES and leaves == {ZERO}:
             return  # whatever their shape in the file, which is that of the batch used for export
         kind = values.kind(value)
@@ -143,7 +144,7 @@ class _Search:
                 inputs.shaped[name] = OfShapes(values, value, x, self._shapes)
             except ValueError as error:
                 inputs.computed[name] = str(error)
-        elif name in _WEIGHTS or not leaves <= {ZERO, INPUT}:
+        elif name in WEIGHTS or not leaves <= {ZERO, INPUT}:
             source = values.describe(min(values.open_sources(value), default=value))
             inputs.computed[name] = f"it depends on {source}"
 
@@ -154,7 +155,8 @@ def _aten_operator(node: Any) -> str:
     return next(names, "") if node.op_type == "ATen" else ""
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return the value of an attribute with strings decoded."""
     if isinstance(value, list):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -5,10 +5,6 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
-import numpy as np
-
-from rnnfast import functional
-from rnnfast._engine.checks import RealArray
 from rnnfast.layers.learned import parameter_name
 from rnnfast.layers.recurrent import Recurrent
 from rnnfast.onnx import reader
@@ -92,7 +88,7 @@ def to_layer(*nodes: RecurrentNode) -> Recurrent:
             )
     weights = [d.weights for node in nodes for d in node.directions]
     bias = any(w.bias_ih is not None for w in weights)
-    states = [_own_states(f"nodes[{k}]", node) for k, node in enumerate(nodes)]
+    states = [node._own_states(f"nodes[{k}]") for k, node in enumerate(nodes)]
     assert first.cell is not None
     layer = Recurrent(
         first.cell,
@@ -132,59 +128,4 @@ def _check_layer(name: str, node: RecurrentNode) -> None:
             f"{name}: expected a cell of the library, the same for all directions, got "
             f"{', '.join(cells)} with other activations, clip or input_forget"
         )
-    if "sequence_lens" in node.constants or (
-        "sequence_lens" in node.computed and not _are_whole(node)
-    ):
-        raise _refused(name, node, "sequence_lens", "which a layer does not have")
-
-
-def _refused(place: str, node: RecurrentNode, name: str, why: str) -> ValueError:
-    """Return the error for an input that the model defines but a layer cannot have."""
-    got = "a constant" if name in node.constants else "computed"
-    return ValueError(
-        f"{place}: expected an operator for which the model does not define {name}, {why}, got one "
-        f"where it is {got}; call the operator itself"
-    )
-
-
-# Sizes of time and batch for testing the values that a model computes from the shape of X.
-_SIZES = ((2, 3), (5, 4))
-
-
-def _are_whole(node: RecurrentNode) -> bool:
-    """Return whether computed lengths cover all of X, as in a layer."""
-    own = node.computed["sequence_lens"]
-    if isinstance(own, str):
-        return False
-    for seq_len, batch in _SIZES:
-        axes = (batch, seq_len) if node.batch_first else (seq_len, batch)
-        try:
-            value = own((*axes, node.input_size))
-        except ValueError:
-            return False
-        if not np.array_equal(value, [seq_len] * batch):
-            return False
-    return True
-
-
-def _own_states(place: str, node: RecurrentNode) -> list[RealArray | None]:
-    """Return the states that an operator starts every sequence from, (D, H) each; None for zeros.
-
-    Raises:
-        ValueError: They differ between sequences, or cannot be computed.
-    """
-    states = functional.cells()[node.directions[0].cell].states
-    return [_own_state(place, node, name) for name in ("initial_h", "initial_c")[:states]]
-
-
-def _own_state(place: str, node: RecurrentNode, name: str) -> RealArray | None:
-    if name not in node.constants and name not in node.computed:
-        return None
-    try:
-        found = [node.own_state(name, *sizes) for sizes in _SIZES]
-    except ValueError:
-        found = []
-    rows = found[0][:, :1] if found and found[0].shape[1] else None
-    if rows is None or any((value != rows).any() for value in found):
-        raise _refused(place, node, name, "unless all sequences start from the same state")
-    return rows[:, 0] if rows.any() else None
+    node._check_no_lengths(name)

@@ -13,8 +13,14 @@ from rnnfast import functional, reference
 from rnnfast._engine import arguments, backends, checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.functional import Weights
+from rnnfast.layers.states import State, StateLike
+from rnnfast.layers.stream import Stream
+from rnnfast.layers.stream_layers import KeptWeights, StreamRecurrent
 from rnnfast.onnx.shapes import OfShapes
 from rnnfast.onnx.stacking import Origin
+
+# Sizes of time and batch for testing the values that a model computes from the shape of X.
+_SIZES = ((2, 3), (5, 4))
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,16 +155,57 @@ class RecurrentNode:
             ).astype(np.int64)
         states = self._states(initial_h, initial_c, given.shape, batch)
         reverse = self.direction == "reverse"
-        y, *final = self._run(_reversed(xs, lengths) if reverse else xs, states, lengths)
-        y = _reversed(y, lengths) if reverse else y
+        y, *final = self._run(in_reverse(xs, lengths) if reverse else xs, states, lengths)
+        y = in_reverse(y, lengths) if reverse else y
         if self.batch_first:
             return y.swapaxes(0, 1), *(s.swapaxes(0, 1) for s in final)
         return y.swapaxes(1, 2), *final
 
+    def stream(self, batch: int = 1, state: StateLike | None = None) -> Stream[State]:
+        """Return a stream, which processes sequences step by step as their data arrive.
+
+        The results have the same bits as calls of the operator over whole sequences. The state of
+        the stream, `stream.state`, is that of a layer: h, or (h, c) for an LSTM, (1, B, H) each.
+
+        Args:
+            batch: B, the number of sequences processed side by side.
+            state: Initial state; None for the model's own, or zeros if it has none.
+
+        Returns:
+            A stream, whose `reset` restarts sequences from the model's own state, or from zeros.
+
+        Raises:
+            ValueError: The operator has another direction than forward, or no kernels compute it;
+                the model defines lengths, or states that differ between sequences; or a shape is
+                wrong.
+            TypeError: The state has the wrong structure.
+        """
+        if self.direction != "forward":
+            raise ValueError(f"stream: expected direction forward, got {self.direction}")
+        if self.cell is None:
+            raise ValueError(
+                f"stream: expected a cell of the library, got {self.directions[0].cell} with other "
+                "activations, clip or input_forget"
+            )
+        self._check_no_lengths("stream")
+        own = self._own_states("stream") if state is None else [None]
+        initial = None
+        if any(rows is not None for rows in own):
+            zeros = np.zeros((1, self.hidden_size), self.dtype)
+            initial = tuple(zeros if rows is None else rows for rows in own)
+        kept = KeptWeights(self._packed, [d.weights for d in self.directions])
+        stream: Stream[State] = Stream([StreamRecurrent(kept, None, initial)], batch, alone=True)
+        if state is not None:
+            stream.state = state
+        return stream
+
     def _run(
         self, x: RealArray, states: list[RealArray | None], lengths: NDArray[np.int64] | None
     ) -> tuple[RealArray, ...]:
-        """Return Y (T, B, D, H) and the final states; x is in the order of the first direction."""
+        """Return Y (T, B, D, H) and the final states, (D, B, H) each, for arguments of such shapes.
+
+        x (T, B, I) is in the order of time of the first direction.
+        """
         if self.cell is not None:
             directions = len(self.directions)
             y, final, _ = functional.forward(
@@ -172,9 +219,9 @@ class RecurrentNode:
             return y.reshape(*y.shape[:2], directions, self.hidden_size), *final
         results = []
         for k, direction in enumerate(self.directions):
-            turned = _reversed(x, lengths) if k else x
+            turned = in_reverse(x, lengths) if k else x
             y, *of_k = direction.run(turned, [s if s is None else s[k] for s in states], lengths)
-            results.append((_reversed(y, lengths) if k else y, *of_k))
+            results.append((in_reverse(y, lengths) if k else y, *of_k))
         ys, *finals = zip(*results, strict=True)
         return np.stack(ys, axis=2), *(np.stack(s) for s in finals)
 
@@ -226,6 +273,67 @@ class RecurrentNode:
             self._check_state(name, own, shape[0 if self.batch_first else 1])
         return own
 
+    def _own_states(self, place: str) -> list[RealArray | None]:
+        """Return the states that the model starts every sequence from, (D, H) each; None for zeros.
+
+        Args:
+            place: What to call the operator in errors.
+
+        Raises:
+            ValueError: They differ between sequences, or cannot be computed.
+        """
+        states = functional.cells()[self.directions[0].cell].states
+        return [self._own_rows(place, name) for name in ("initial_h", "initial_c")[:states]]
+
+    def _own_rows(self, place: str, name: str) -> RealArray | None:
+        if name not in self.constants and name not in self.computed:
+            return None
+        try:
+            found = [self.own_state(name, *sizes) for sizes in _SIZES]
+        except ValueError:
+            found = []
+        rows = found[0][:, :1] if found and found[0].shape[1] else None
+        if rows is None or any((value != rows).any() for value in found):
+            raise self._refused(place, name, "unless all sequences start from the same state")
+        return rows[:, 0] if rows.any() else None
+
+    def _check_no_lengths(self, place: str) -> None:
+        """Check that the model defines no lengths, or only those of whole sequences.
+
+        Args:
+            place: What to call the operator in errors.
+
+        Raises:
+            ValueError: It does, and a layer or a stream has none.
+        """
+        if "sequence_lens" in self.constants or (
+            "sequence_lens" in self.computed and not self._are_whole()
+        ):
+            raise self._refused(place, "sequence_lens", "which a layer or a stream does not have")
+
+    def _are_whole(self) -> bool:
+        """Return whether computed lengths cover all of X."""
+        own = self.computed["sequence_lens"]
+        if isinstance(own, str):
+            return False
+        for seq_len, batch in _SIZES:
+            axes = (batch, seq_len) if self.batch_first else (seq_len, batch)
+            try:
+                value = own((*axes, self.input_size))
+            except ValueError:
+                return False
+            if not np.array_equal(value, [seq_len] * batch):
+                return False
+        return True
+
+    def _refused(self, place: str, name: str, why: str) -> ValueError:
+        """Return the error for an input that the model defines but a layer cannot have."""
+        got = "a constant" if name in self.constants else "computed"
+        return ValueError(
+            f"{place}: expected an operator for which the model does not define {name}, {why}, got "
+            f"one where it is {got}; call the operator itself"
+        )
+
     def _check_state(self, name: str, state: NDArray[Any], batch: int) -> None:
         shape = len(self.directions), batch, self.hidden_size
         checks.shape(name, state, shape, "(num_directions, batch, hidden_size)")
@@ -256,7 +364,7 @@ class RecurrentNode:
         return x.swapaxes(0, 1) if self.batch_first and x.ndim >= 2 else x
 
 
-def _reversed(x: RealArray, lengths: NDArray[np.int64] | None) -> RealArray:
+def in_reverse(x: RealArray, lengths: NDArray[np.int64] | None) -> RealArray:
     """Return each sequence (T, B, ...) reversed; values after its end keep their places."""
     if lengths is None:
         return x[::-1]

@@ -78,6 +78,12 @@ def _gathered(node: Any, arguments: list[NDArray[Any]]) -> Any:
     return arguments[1].size * (arguments[0].size // max(1, arguments[0].shape[axis]))
 
 
+def _padded(node: Any, arguments: list[NDArray[Any]]) -> int:
+    attribute = next((a.ints for a in node.attribute if a.name == "pads"), ())
+    pads = sum(map(abs, _integers(arguments[1]) if len(arguments) > 1 else attribute))
+    return math.prod(n + pads for n in arguments[0].shape)
+
+
 def _product(_: Any, arguments: list[NDArray[Any]]) -> Any:
     a, b = (np.atleast_2d(value) for value in arguments[:2])
     outer = math.prod(np.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
@@ -115,6 +121,7 @@ _SIZES = (
         "Tile": _tiled,
         "Range": _counted,
         "Gather": _gathered,
+        "Pad": _padded,
     }
 )
 """The operators that are evaluated, with bounds on the number of elements that they create."""

@@ -48,7 +48,7 @@ def opened(source: str | PathLike[str] | bytes | Any) -> Any:
 
 def advice(model: Any) -> str:
     """Return what a model without recurrent operators has instead, and what to do about it."""
-    types = sorted({node.op_type for node in _all_nodes(model.graph)})
+    types = sorted({node.op_type for node in all_nodes(model.graph)})
     found = f"got nodes of {', '.join(types) or 'nothing'}"
     loops = [name for name in ("Loop", "Scan") if name in types]
     if loops:
@@ -70,9 +70,10 @@ def _parsed(label: str, parse: Any) -> Any:
     return model
 
 
-def _all_nodes(graph: Any) -> Iterator[Any]:
+def all_nodes(graph: Any) -> Iterator[Any]:
+    """Yield the nodes of a graph, and of the graphs inside it."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             for inner in inner_graphs(attribute):
-                yield from _all_nodes(inner)
+                yield from all_nodes(inner)

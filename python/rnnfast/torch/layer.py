@@ -17,7 +17,7 @@ from rnnfast._engine.backends import CPU
 from rnnfast._engine.network import info_of
 from rnnfast.layers.learned import parameter_name
 from rnnfast.torch import context as contexts
-from rnnfast.torch import ops, paths
+from rnnfast.torch import onnx_graph, ops, paths
 from rnnfast.torch.forms import Packed, Padded
 from rnnfast.torch.network import Network, Options, may_compile, states_of
 from rnnfast.torch.prepacked import Prepacked
@@ -137,7 +137,9 @@ class Layer(torch.nn.RNNBase):
         state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
         weights = self._weights()
         dtype = paths.result_dtype(x, weights[0])
-        if dtype is None or not self._fits(x, state, form, dtype) or paths.exporting_to_onnx():
+        fits = dtype is not None and self._fits(x, state, form, dtype)
+        in_onnx = paths.exporting_to_onnx()
+        if not fits or (in_onnx and not self._is_operator(x.dtype, reset, return_all_states)):
             return self._elsewhere(input, hx, return_all_states, reset)
         gates: list[Tensor] = []
         if self.context_size:
@@ -165,6 +167,13 @@ class Layer(torch.nn.RNNBase):
         if not return_all_states:
             return result
         return *result, self._form([tuple(map(form.leave, of_state)) for of_state in states])
+
+    def _is_operator(self, dtype: torch.dtype, reset: Any, return_all_states: bool) -> bool:
+        """Return whether an ONNX exporter that asks for operators can write a call as some."""
+        more = return_all_states or reset is not None or self.context_size or self.proj_size
+        if more or not torch.compiler.is_compiling():
+            return False
+        return onnx_graph.can_write(self.cell, self._options(dtype))
 
     def _weights(self) -> list[Tensor]:
         """Return the current weights: parameters, or their replacements (as by weight norm)."""

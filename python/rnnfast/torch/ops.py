@@ -44,8 +44,14 @@ def overload_of(schemas: Mapping[str, str]) -> str:
     PyTorch caches compiled graphs on disk under the operators that the model itself calls:
     `forward` with its overload, but not `backward`, which autograd adds. With a fixed name, a graph
     from another release of rnnfast could call `backward` with the wrong arguments.
+
+    The name is also what PyTorch shows if it loads an exported program without rnnfast, so it says
+    what such a program needs.
     """
-    return "v" + hashlib.sha256(repr(sorted(schemas.items())).encode()).hexdigest()[:8]
+    return (
+        "needs_rnnfast_torch_v"
+        + hashlib.sha256(repr(sorted(schemas.items())).encode()).hexdigest()[:8]
+    )
 
 
 def _define(name: str, overload: str) -> torch._ops.OpOverload:
@@ -113,7 +119,8 @@ def not_in_onnx(cell: str, context_size: int = 0) -> Exception:
             f"contexts, got {context_size}"
         )
     return NotImplementedError(
-        f"torch.onnx.export: expected a cell that torch.nn has (LSTM, GRU or RNN), got {cell!r}"
+        "torch.onnx.export: expected a cell that ONNX has or, with dynamo=False, that torch.nn has "
+        f"(LSTM, GRU or RNN), got {cell!r}"
     )
 
 

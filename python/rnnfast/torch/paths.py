@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from rnnfast.torch import ops, stepwise
+from rnnfast.torch import onnx_graph, ops, stepwise
 from rnnfast.torch.network import Network, Options
 from rnnfast.torch.prepacked import Prepacked
 
@@ -26,7 +26,7 @@ def result_dtype(x: Tensor, weight: Tensor) -> torch.dtype | None:
 
 
 def exporting_to_onnx() -> bool:
-    """Return whether a PyTorch ONNX exporter is running, which only knows `torch.nn` operators."""
+    """Return whether an ONNX exporter of PyTorch is running, which does not know the engine."""
     traced = torch._C._get_tracing_state() is not None or torch.compiler.is_compiling()
     return traced and bool(torch.onnx.is_in_onnx_export())
 
@@ -40,6 +40,8 @@ def run(
     network: Network, options: Options, prepacked: Prepacked | None = None
 ) -> tuple[Tensor, list[Tensor]]:
     """Run a network; return the outputs (T, B, D*H) and the final states."""
+    if exporting_to_onnx():
+        return onnx_graph.forward(network, options)
     if not torch.compiler.is_compiling() and stepwise.needed():
         y, final, _ = _by_steps(network, options)
     else:

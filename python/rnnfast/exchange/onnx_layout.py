@@ -12,7 +12,7 @@ from rnnfast._engine.network import reordered
 from rnnfast.functional import Weights, cells
 
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
-_PEEPHOLES = (0, 2, 1)  # our rows i, f, o in ONNX's order i, o, f
+PEEPHOLES = (0, 2, 1)  # our rows i, f, o in ONNX's order i, o, f
 
 
 class Operator(NamedTuple):
@@ -65,7 +65,7 @@ def to_onnx(cell: str, weights: Sequence[Weights]) -> dict[str, RealArray]:
             if w.bias_ih is not None
         ],
         "P": [
-            w.weight_channel[list(_PEEPHOLES)].reshape(-1)
+            w.weight_channel[list(PEEPHOLES)].reshape(-1)
             for w in weights
             if w.weight_channel is not None
         ],
@@ -79,7 +79,7 @@ def from_onnx(
     """Return the weights of each direction: the inverse of `to_onnx`. Does not check shapes."""
     blocks = OPERATORS[cell].blocks
     order = [int(i) for i in np.argsort(blocks)]
-    rows = [int(i) for i in np.argsort(_PEEPHOLES)]
+    rows = [int(i) for i in np.argsort(PEEPHOLES)]
     result = []
     for k in range(W.shape[0]):
         bias_ih, bias_hh = (None, None) if B is None else np.split(B[k], 2)
