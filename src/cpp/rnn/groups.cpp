@@ -39,10 +39,14 @@ double step_flops(const NetworkSize& s, Index sequences) {
   return 2. * double(sequences) * double(shapes.weight_hh.count() + shapes.weight_hr.count());
 }
 
-// The most groups that have work at the same time.
-Index most_groups(const NetworkSize& s, Index rows, Index sequences) {
-  if (step_flops(s, sequences) > kFlopsInGroups) return 1;
-  return s.num_directions == 2 ? 2 : wave_layers(s, rows, sequences);
+// Divides at most `most` threads among the layers of a wave, if it is faster than all threads on
+// one layer after the other: a layer by itself is worth no more than `worth` threads.
+Groups divide(Index layers, int most, double worth) {
+  const int whole = int(std::clamp(worth, 1., double(most)));
+  const Index rounds = (layers + most - 1) / most, count = (layers + rounds - 1) / rounds;
+  const int each = int(std::min(std::max(1., worth), double(most / count)));
+  if (rounds * whole >= layers * each) return {whole, 1};
+  return {int(each * count), int(count)};
 }
 
 }  // namespace
@@ -59,13 +63,13 @@ Groups network_groups(const NetworkSize& s, Index rows, Index sequences, double 
   const double work = std::max(2. * double(rows) * passes * weights / kFlopsPerThread,
                                passes * weights * sizeof(T) / kBytesPerThread);
   const double step = step_flops(s, sequences);
-  const Index most = most_groups(s, rows, sequences);
   // Without recurrent products threads never meet.
-  const double group = step ? std::max(1., step / kFlopsPerMeeting) : work;
-  const int threads = at_most_all(std::min(work, double(most) * group));
-  // Every group gets the same number of layers, or one less in the last round.
-  const Index rounds = (most + threads - 1) / threads, count = (most + rounds - 1) / rounds;
-  return {int(threads / count * count), int(count)};
+  const double worth = step ? std::max(1., step / kFlopsPerMeeting) : work;
+  if (step > kFlopsInGroups) return {at_most_all(std::min(work, worth)), 1};
+  if (s.num_directions == 1)
+    return divide(wave_layers(s, rows, sequences), at_most_all(work), worth);
+  const int half = at_most_all(std::min(work, 2 * worth)) / 2;
+  return half ? Groups{2 * half, 2} : Groups{1, 1};
 }
 
 template Groups network_groups<float>(const NetworkSize&, Index, Index, double);

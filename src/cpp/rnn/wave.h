@@ -11,7 +11,7 @@ namespace rnnfast {
 
 // Rows that a layer passes on at a time: few, as a layer starts when the first have come, but
 // enough for the products with them.
-inline constexpr Index kWaveRows = 16;
+inline constexpr Index kWaveRows = 8;
 
 // How many layers can be at work at the same time in a call over `rows` steps of all sequences, at
 // most `sequences` of them at a time. Steps come in the opposite order from a second direction, and
