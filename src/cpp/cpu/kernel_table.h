@@ -40,7 +40,7 @@ struct PackedRows {
 };
 
 // Below this many rows, packing the weights would move more memory than the products read. Such
-// calls use them in place (direct.h), unless they are already packed or must be rounded.
+// calls use them in place (direct.h), unless they are already packed.
 inline constexpr Index kDirectRows = 8;
 
 // The noise inside the steps of one layer and direction; core/noise.h defines its masks.

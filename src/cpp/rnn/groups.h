@@ -19,6 +19,8 @@ struct Groups {
   int threads, count;
 
   int size() const { return threads / count; }
+  // Whether the groups work on layers, not on directions.
+  bool in_wave(const NetworkSize& s) const { return count > 1 && s.num_directions == 1; }
   // The groups that a team forms, which is smaller than planned if the process is short of threads.
   int of(const Team& team) const { return team.size == threads ? count : 1; }
 };

@@ -1,6 +1,7 @@
 #include "rnn/network.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "core/carver.h"
 #include "core/threads.h"
@@ -50,16 +51,16 @@ template <class T>
 PreparedForward<T>::PreparedForward(const NetworkSize& size, PackedBatch packed,
                                     const NetworkInput<T>& input, T* y,
                                     const std::vector<T*>& final)
-    : groups_(network_groups<T>(size, packed.total(), packed.episodes(), 1)),
-      reserve(size, std::move(packed), input, y, groups_.count),
+    : groups(network_groups<T>(size, packed.total(), packed.episodes(), 1)),
+      reserve(size, std::move(packed), input, y, groups.count),
       input_(input),
       y_(y),
       final_(final) {
   const auto workspace_of = [&](int threads) {
     return reserve.segment_memory(false, false, threads).forward_workspace;
   };
-  if (groups_.count > 1) group_workspace_ = workspace_of(groups_.size());
-  const Index values = std::max(workspace_of(groups_.threads), groups_.count * group_workspace_);
+  if (groups.count > 1) group_workspace_ = workspace_of(groups.size());
+  const Index values = std::max(workspace_of(groups.threads), groups.count * group_workspace_);
   workspace_ = Buffer::allocate(std::size_t(values) * sizeof(T));
 }
 
@@ -91,16 +92,17 @@ void PreparedForward<T>::run(const std::vector<const T*>& initial,
                  thread, team.size);
     team.barrier();
   };
-  Wave wave(size.num_layers, packed.steps(), false, groups_);
-  parallel(groups_.threads, [&](const Team& team, int thread) {
+  std::optional<Wave> wave;
+  if (groups.in_wave(size)) wave.emplace(size.num_layers, packed.steps(), false, groups);
+  parallel(groups.threads, [&](const Team& team, int thread) {
     pack_input(team, thread);
-    const int groups = groups_.of(team);
-    if (groups > 1 && size.num_directions == 1) {
-      wave.run(team, thread, run_cell, drop);
+    const int count = groups.of(team);
+    if (wave && count > 1) {
+      wave->run(team, thread, run_cell, drop);
     } else {
       for (Index layer = 0; layer < size.num_layers; ++layer) {
         drop_input(layer, team, thread);
-        for_directions(size.num_directions, groups, team, thread,
+        for_directions(size.num_directions, count, team, thread,
                        [&](const Side& side) { run_cell(layer, side, nullptr); });
         drop(layer, {0, packed.steps()}, team, thread);
       }

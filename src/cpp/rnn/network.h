@@ -22,10 +22,7 @@ class PreparedForward {
   // Writes y (T, B, D * H) and the final states, and fills the reserve.
   void run() const;
 
- private:
-  Groups groups_;
-
- public:
+  const Groups groups;
   Reserve<T> reserve;
 
  private:

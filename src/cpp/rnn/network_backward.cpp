@@ -1,5 +1,6 @@
 // The backward pass of a network.
 #include <algorithm>
+#include <optional>
 
 #include "core/carver.h"
 #include "core/threads.h"
@@ -56,6 +57,19 @@ struct BackwardMemory {
   }
   Index used;
 };
+
+// Whether two layers or directions add to the same array. They then must not run side by side.
+template <class T>
+bool share_gradients(const std::vector<CellWeights<T>>& dweights,
+                     const NetworkContext<T>& context) {
+  std::vector<const T*> arrays(context.gates.begin(), context.gates.end());
+  for (const CellWeights<T>& w : dweights)
+    for (const T* array :
+         {w.weight_ih, w.weight_hh, w.bias_ih, w.bias_hh, w.weight_channel, w.weight_hr})
+      if (array) arrays.push_back(array);
+  std::sort(arrays.begin(), arrays.end());
+  return std::adjacent_find(arrays.begin(), arrays.end()) != arrays.end();
+}
 
 // to += from, for a thread's share of some values.
 template <class T>
@@ -135,7 +149,8 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
   const NetworkSize& size = r.size;
   const PackedBatch& packed = r.packed;
   const Index width = size.y_size();
-  const Groups planned = network_groups<T>(size, packed.total(), packed.episodes(), 2);
+  Groups planned = network_groups<T>(size, packed.total(), packed.episodes(), 2);
+  if (planned.count > 1 && share_gradients(dweights, dcontext)) planned.count = 1;
   const bool packs_dy = dy && !packed.is_dense(), packs_dx = dx && !packed.is_dense();
   const auto lay_out = [&](T* base) {
     return BackwardMemory<T>(r, packs_dy, packs_dx, dx != nullptr, planned, base);
@@ -175,13 +190,14 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
                     team.size);
     team.barrier();
   };
-  Wave wave(size.num_layers, packed.steps(), true, planned);
+  std::optional<Wave> wave;
+  if (planned.in_wave(size)) wave.emplace(size.num_layers, packed.steps(), true, planned);
   parallel(planned.threads, [&](const Team& team, int thread) {
     if (packs_dy) packed.pack(dy, width, memory.packed_dy, thread, team.size);
     team.barrier();
     const int groups = planned.of(team);
-    if (groups > 1 && size.num_directions == 1) {
-      wave.run(team, thread, run_cell, drop);
+    if (wave && groups > 1) {
+      wave->run(team, thread, run_cell, drop);
     } else {
       for (Index layer = size.num_layers - 1; layer >= 0; --layer) {
         for_directions(size.num_directions, groups, team, thread,
