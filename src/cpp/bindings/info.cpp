@@ -9,7 +9,6 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "cpu/dispatch.h"
-#include "rnn/groups.h"
 
 namespace py = pybind11;
 
@@ -50,15 +49,6 @@ py::typing::Dict<py::str, py::int_> cache_info_dict() {
   return info;
 }
 
-py::tuple groups_of(const NetworkOptions& options, Index seq_len, Index batch, Index input_size,
-                    Index hidden_size, bool backward) {
-  NetworkSize size{options};
-  size.seq_len = seq_len, size.batch = batch;
-  size.input_size = input_size, size.hidden_size = hidden_size;
-  const Groups groups = network_groups<float>(size, seq_len * batch, batch, backward ? 2 : 1);
-  return py::make_tuple(groups.threads, groups.count);
-}
-
 }  // namespace
 
 void bind_info(py::module_& m) {
@@ -81,10 +71,6 @@ void bind_info(py::module_& m) {
         "its control groups), or 8 if there are fewer CPUs.");
   m.def("_cpu_quota", &cpu_quota, py::arg("root"),
         "Return the number of CPUs that the control groups below a folder grant; 0 for no limit.");
-  m.def("_groups", &groups_of, py::arg("options"), py::arg("seq_len"), py::arg("batch"),
-        py::arg("input_size"), py::arg("hidden_size"), py::arg("backward"),
-        "Return how many threads a call of a float32 network uses, and the number of groups of "
-        "threads that work on different layers or directions at the same time.");
   m.def("empty_cache", &empty_cache,
         "Return the free blocks of the memory cache, at most RNNFAST_CACHE_LIMIT bytes, to the "
         "system. Arrays and reserves in use are not affected.");
