@@ -38,7 +38,8 @@ suppressions=$PWD/tools/thread_sanitizer.supp"
     # Its shadow memory has a fixed place, which a random layout of the address space may take.
     if setarch "$(uname -m)" -R true 2>/dev/null; then run=(setarch "$(uname -m)" -R); fi
     ((${#arguments[@]})) ||
-      arguments=(-q -n auto -m "not slow" tests/test_threads.py tests/test_callers_arrays.py)
+      arguments=(-q -n auto -m "not slow" tests/test_threads.py tests/test_wave.py
+        tests/test_callers_arrays.py)
     ;;
 esac
 

@@ -142,7 +142,7 @@ py::object restore_of(NetworkSize& size, py::handle x, py::handle weights, py::h
       !read_spans(lengths, reset, size, spans) || !is_array<std::uint8_t>(memory))
     return py::none();
   const std::span bytes(array_data<std::byte>(memory), std::size_t(py::len(memory)));
-  Reserve<T> reserve(size, spans.packed(size), input, nullptr, bytes);
+  Reserve<T> reserve(size, spans.packed(size), input, nullptr, 1, bytes);
   held.add("memory", memory);
   return py::cast(PyReserve(
       Kept<T>{std::move(reserve), std::move(input), std::move(held), std::move(indices)}));

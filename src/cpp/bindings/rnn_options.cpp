@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "bindings/module.h"
+#include "rnn/groups.h"
 
 namespace rnnfast {
 
@@ -186,6 +187,17 @@ void bind_cells(py::module_& m) {
       "Return all cells: those of the registry and those defined at run time.");
 }
 
+using Counts = py::typing::Tuple<py::int_, py::int_>;
+
+Counts groups_of(const NetworkOptions& options, Index seq_len, Index batch, Index input_size,
+                 Index hidden_size, bool backward) {
+  NetworkSize size{options};
+  size.seq_len = seq_len, size.batch = batch;
+  size.input_size = input_size, size.hidden_size = hidden_size;
+  const Groups groups = network_groups<float>(size, seq_len * batch, batch, backward ? 2 : 1);
+  return py::make_tuple(groups.threads, groups.count);
+}
+
 }  // namespace
 
 std::optional<int> find_cell(py::handle object) {
@@ -226,6 +238,10 @@ void bind_options(py::module_& m) {
         "call; 0 for the setting of the process. `keep_y`: whether training calls keep a copy of "
         "y, which backward reads, so that callers may change theirs. `noise`: a "
         "`rnnfast._engine.noise.Noise`, or None.");
+  m.def("_groups", &groups_of, py::arg("options"), py::arg("seq_len"), py::arg("batch"),
+        py::arg("input_size"), py::arg("hidden_size"), py::arg("backward"),
+        "Return how many threads a call of a float32 network uses, and the number of groups of "
+        "them that work on different layers or directions at the same time.");
 }
 
 }  // namespace rnnfast

@@ -7,18 +7,21 @@
 namespace rnnfast {
 
 struct Team {
-  int size;              // threads of this call; their numbers are 0 .. size - 1
-  void (*wait)(void*);   // the barrier's function and its argument
-  void* barrier_object;  // null in a team of one
-  void* half_barriers[2] = {};
+  int size;  // threads of this call; their numbers are 0 .. size - 1
+  // Waits for `threads` threads at one of the barriers.
+  void (*wait)(void* barriers, int number, int threads);
+  void* barriers;  // null in a team of one
+  int number = 0;  // of this team's barrier
 
-  // The threads [0, size / 2) or [size / 2, size) of a team of even size, numbered from 0. Each
-  // half has a barrier of its own.
-  RNNFAST_INLINE Team half(int which) const { return {size / 2, wait, half_barriers[which]}; }
+  // One of `count` groups of equal size, threads [which * n, (which + 1) * n) of the team. It
+  // numbers them from 0 and has a barrier of its own.
+  RNNFAST_INLINE Team group(int which, int count) const {
+    return {size / count, wait, barriers, 1 + which};
+  }
 
   // Returns when every thread of the team has called it; what they wrote before is then visible.
   RNNFAST_INLINE void barrier() const {
-    if (size > 1) wait(barrier_object);
+    if (size > 1) wait(barriers, number, size);
   }
 };
 

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <limits>
 
 #include "core/cpus.h"
 #include "core/env.h"
@@ -61,28 +62,46 @@ void leave_cpu(int cpu) {
   sched_setaffinity(0, sizeof(all), &all);
 }
 
-struct Abandoned {};  // thrown out of a barrier that a failed thread will never reach
+// Thrown out of a wait for a thread that has failed.
+struct Abandoned {};
+constexpr long kAbandoned = std::numeric_limits<long>::max();  // more than any progress
 
-// Spins, as steps of a time loop meet every few microseconds; then lets others have the CPU, among
-// them a thread of the team that waits for this very one; then sleeps. With another process on the
-// same cores a barrier that only spins is slower by orders of magnitude, and one that sleeps soon
-// loses a wake-up (0.1 to 0.5 ms in a virtual machine) at every step from the first late one on.
+// Returns when `word` is no longer `now`. Spins, as steps of a time loop meet every few
+// microseconds; then lets others have the CPU, among them a thread of the team that waits for this
+// very one; then sleeps. With another process on the same cores a wait that only spins is slower by
+// orders of magnitude, and one that sleeps soon loses a wake-up (0.1 to 0.5 ms in a virtual
+// machine) at every step from the first late one on.
+template <class Word>
+void wait_while(const std::atomic<Word>& word, Word now, bool spins) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::microseconds kSpin{50}, kYield{1000};  // from the arrival
+  const auto changed = [&] { return word.load(std::memory_order_acquire) != now; };
+  if (spins) {
+    const auto start = Clock::now();
+    do {
+      for (int i = 0; i < 32; ++i) {
+        if (changed()) return;
+        pause();
+      }
+    } while (Clock::now() < start + kSpin);
+    while (Clock::now() < start + kYield) {
+      sched_yield();
+      if (changed()) return;
+    }
+  }
+  word.wait(now, std::memory_order_acquire);
+}
+
 class Barrier {
  public:
-  // How many threads meet here, of a team of `team` threads.
-  void set_size(int n, int team) {
-    size_.store(n, std::memory_order_relaxed);
-    team_.store(team, std::memory_order_relaxed);
-  }
-
-  void wait() {
+  void wait(int size, bool spins) {
     const uint32_t now = generation_.load(std::memory_order_acquire);
     if (!abandoned_.load(std::memory_order_acquire)) {
-      if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_.load()) {
+      if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
         arrived_.store(0, std::memory_order_relaxed);
         open();
-      } else if (!spin(now)) {
-        generation_.wait(now, std::memory_order_acquire);
+      } else {
+        wait_while(generation_, now, spins);
       }
     }
     if (abandoned_.load(std::memory_order_acquire)) throw Abandoned{};
@@ -99,28 +118,6 @@ class Barrier {
     generation_.notify_all();
   }
 
-  // Whether the barrier opened within the time. With more threads than CPUs nobody should spin.
-  bool spin(uint32_t now) const {
-    using Clock = std::chrono::steady_clock;
-    if (team_.load(std::memory_order_relaxed) > cpus_) return false;
-    const auto start = Clock::now();
-    do {
-      for (int i = 0; i < 32; ++i) {
-        if (generation_.load(std::memory_order_acquire) != now) return true;
-        pause();
-      }
-    } while (Clock::now() < start + kSpin);
-    while (Clock::now() < start + kYield) {
-      sched_yield();
-      if (generation_.load(std::memory_order_acquire) != now) return true;
-    }
-    return false;
-  }
-
-  static constexpr std::chrono::microseconds kSpin{50}, kYield{1000};  // from the arrival
-
-  const int cpus_ = usable_cpus();
-  std::atomic<int> size_{1}, team_{1};
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<uint32_t> generation_{0};
   std::atomic<bool> abandoned_{false};
@@ -145,23 +142,26 @@ class FirstError {
 struct Job {
   const TeamFunction function;
   void* const context;
+  const bool spins;                 // with more threads than CPUs nobody should
   const int home = sched_getcpu();  // the caller's CPU
-  Barrier barrier, halves[2];
+  // Of the team, then of its groups of two threads or more.
+  std::vector<Barrier> barriers;
   FirstError error;
   std::atomic<int> finished{0};
 
-  Job(TeamFunction function, void* context) : function(function), context(context) {}
+  Job(int threads, TeamFunction function, void* context)
+      : function(function),
+        context(context),
+        spins(threads <= usable_cpus()),
+        barriers(1 + threads / 2) {}
+
+  static void wait(void* job, int number, int size) {
+    Job& of = *static_cast<Job*>(job);
+    of.barriers[number].wait(size, of.spins);
+  }
 
   void run() {
-    // The runtime may give fewer threads than asked; every thread writes the same number here
-    // before it can reach the barrier.
-    const int size = omp_get_num_threads();
-    barrier.set_size(size, size);
-    for (Barrier& half : halves) half.set_size(size / 2, size);
-    const Team team{size,
-                    [](void* b) { static_cast<Barrier*>(b)->wait(); },
-                    &barrier,
-                    {&halves[0], &halves[1]}};
+    const Team team{omp_get_num_threads(), &Job::wait, this};
     const int thread = omp_get_thread_num();
     if (thread > 0) leave_cpu(home);
     try {
@@ -170,8 +170,7 @@ struct Job {
     } catch (const Abandoned&) {  // the thread that failed has told why
     } catch (...) {
       error.set();
-      barrier.abandon();
-      for (Barrier& half : halves) half.abandon();
+      for (Barrier& barrier : barriers) barrier.abandon();
     }
     finished.fetch_add(1, std::memory_order_release);
   }
@@ -182,7 +181,7 @@ struct Job {
 std::atomic<Job*> current{nullptr};
 
 void run_on_many(int threads, TeamFunction function, void* context) {
-  Job job(function, context);
+  Job job(threads, function, context);
   current.store(&job, std::memory_order_release);
 #pragma omp parallel num_threads(threads)
   current.load(std::memory_order_acquire)->run();
@@ -222,6 +221,28 @@ ThreadLimit::ThreadLimit(int n) : before_(limit) {
   if (n > 0) limit = n;
 }
 ThreadLimit::~ThreadLimit() { limit = before_; }
+
+Progress::Progress(long pieces, int threads)
+    : spins_(threads <= usable_cpus()), counts_(std::size_t(pieces)) {}
+
+void Progress::reach(long piece, long count) {
+  counts_[piece].done.store(count, std::memory_order_release);
+  counts_[piece].done.notify_all();
+}
+
+void Progress::await(long piece, long count) const {
+  const std::atomic<long>& word = counts_[piece].done;
+  long done;
+  while ((done = word.load(std::memory_order_acquire)) < count) wait_while(word, done, spins_);
+  if (done == kAbandoned) throw Abandoned{};
+}
+
+void Progress::abandon() {
+  for (Count& each : counts_) {
+    each.done.store(kAbandoned, std::memory_order_release);
+    each.done.notify_all();
+  }
+}
 
 void run_team(int max_threads, TeamFunction function, void* context) {
   const int threads = std::min(max_threads, num_threads());

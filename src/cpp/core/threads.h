@@ -2,7 +2,9 @@
 // Threads: one OpenMP parallel region a call, on the OpenMP runtime that the process already has (a
 // second pool beside PyTorch's would fight with it for the same cores).
 
+#include <atomic>
 #include <type_traits>
+#include <vector>
 
 #include "core/team.h"
 
@@ -35,6 +37,27 @@ class ThreadLimit {
 
  private:
   int before_;
+};
+
+// How far some pieces of work have come, each done by one thread of a team and awaited by others.
+class Progress {
+ public:
+  // `threads`: that may wait at the same time.
+  Progress(long pieces, int threads);
+  // Says that `count` steps of a piece are done; what the thread wrote before is then visible to
+  // those who wait for them.
+  void reach(long piece, long count);
+  // Returns when `count` steps of a piece are done.
+  void await(long piece, long count) const;
+  // Says that a thread failed: the others leave `await` by an exception that `parallel` keeps.
+  void abandon();
+
+ private:
+  struct alignas(64) Count {
+    std::atomic<long> done{0};
+  };
+  const bool spins_;
+  std::vector<Count> counts_;
 };
 
 using TeamFunction = void (*)(void* context, const Team& team, int thread);

@@ -32,6 +32,7 @@ class Backward {
         thread_(thread),
         rows_(args.size.rows),
         order_{rows_, args.size.reverse},
+        flow_{args.flow, rows_.first_step},
         H_(args.size.hidden_size),
         R_(args.size.h_size()),
         tiles_(l_.tiles(H_)),
@@ -65,12 +66,18 @@ class Backward {
       const Chunk chunk = chunk_from(rows_, t, step, kBackwardChunkRows);
       current_ = {work_.dh[parity], chunk.row};
       if (!own_.by_tiles) own_.batch = share_rows(rows_, chunk, thread_, team_.size);
-      for (; t != chunk.last + step; t += step) {
-        time_step(t);
-        later_ = current_;
+      for (Index left = chunk.rows; t != chunk.last + step;) {
+        const Chunk some = chunk_from(rows_, t, step, flow_.rows(left));
+        left -= some.rows;
+        flow_.take(some);
+        for (; t != some.last + step; t += step) {
+          time_step(t);
+          later_ = current_;
+        }
+        team_.barrier();
+        if (args_.dx) input_.write(some, dx_gates() + (some.row - chunk.row) * gate_row_, product_);
+        flow_.give(some);
       }
-      team_.barrier();
-      if (args_.dx) input_.write(chunk, dx_gates(), product_);
       if (args_.dcontext.rows)
         add_context_gradient<P>(l_, args_, chunk, share_, dx_gates(), chunk_tile_);
       if (!direct_) weights.accumulate(chunk, current_.gates, dx_gates());
@@ -346,6 +353,7 @@ class Backward {
   const int thread_;
   const PackedRows& rows_;
   const StepOrder order_;
+  const ChunkFlow flow_;
   const Index H_, R_, tiles_;  // R_: columns of h
   const BackwardWorkspace<P> work_;
   const bool direct_;                    // weights are read in place

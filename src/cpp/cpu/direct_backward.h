@@ -7,9 +7,9 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
-// sums (kRows, vectors * W) (+)= rows of gradients times rows [0, depth) of a matrix, from one
-// column on. The matrix ends `left` values after the first value read: vectors may read past their
-// row into the next one, but not past this end.
+// sums (kRows, vectors * W) (+)= rows of gradients, which are operands, times rows [0, depth) of a
+// matrix, from one column on. The matrix ends `left` values after the first value read: vectors may
+// read past their row into the next one, but not past this end.
 template <class T>
 struct RowArgs {
   const T* a;
@@ -23,42 +23,74 @@ struct RowArgs {
   bool add;
 };
 
-template <class T, int kRows, int kVectors>
-__attribute__((noinline)) void row_block(const RowArgs<T>& args) {
+// One step of the matrix: the vector of columns at w in rows [k, k + kStep), which all end before
+// the matrix does if `whole`.
+template <class P>
+RNNFAST_INLINE Vec<RealOf<P>> matrix_step(const RowArgs<RealOf<P>>& args, Index k, Index column,
+                                          bool whole) {
+  using V = Vec<RealOf<P>>;
+  V rows[Format<P>::kStep];
+#pragma GCC unroll 2
+  for (int i = 0; i < Format<P>::kStep; ++i) {
+    const Index at = (k + i) * args.columns + column;
+    const Index left = k + i < args.depth ? max_index(0, args.left - at) : 0;
+    rows[i] = whole ? V::load(args.w + at) : V::load(args.w + at, int(left));
+  }
+  return Format<P>::join(rows);
+}
+
+template <class P, int kRows, int kVectors>
+__attribute__((noinline)) void row_block(const RowArgs<RealOf<P>>& args) {
+  using F = Format<P>;
+  using T = RealOf<P>;
   using V = Vec<T>;
   constexpr Index W = kLanes<T>;
-  typename V::Raw sums[kRows][kVectors];
+  RawOf<P> sums[kRows][kVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v)
-      sums[r][v] = args.add ? V::load(args.sums + r * args.ldc + v * W).v : typename V::Raw{};
-  const Index whole = args.left < kVectors * W
-                          ? 0
-                          : min_index(args.depth, (args.left - kVectors * W) / args.columns + 1);
-  Ahead<T> none{args.w, 0};
-  multiply<T, kRows, kVectors, false>(sums, args.a, args.lda, args.w, args.columns, whole, none);
-  for (Index k = whole; k < args.depth; ++k)
+      sums[r][v] = args.add ? V::load(args.sums + r * args.ldc + v * W).v : RawOf<P>{};
+  Index whole = args.left < kVectors * W
+                    ? 0
+                    : min_index(args.depth, (args.left - kVectors * W) / args.columns + 1);
+  whole -= whole % F::kStep;
+  const auto add = [&](Index k, bool is_whole) {
+#pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      const Index at = k * args.columns + v * W;
-      const int lanes = int(max_index(0, min_index(W, args.left - at)));
-      const typename V::Raw w = V::load(args.w + at, lanes).v;
-      for (int r = 0; r < kRows; ++r) sums[r][v] += broadcast(args.a[r * args.lda + k]) * w;
+      const RawOf<P> step = matrix_step<P>(args, k, v * W, is_whole).v;
+#pragma GCC unroll 2
+      for (int part = 0; part < F::kParts; ++part)
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r)
+          sums[r][v] = F::multiply_add(sums[r][v],
+                                       broadcast(args.a[r * args.lda + F::operand_lanes(k) + part]),
+                                       F::column(step, part));
     }
+  };
+  if constexpr (F::kRounds) {
+#pragma GCC unroll 1
+    for (Index k = 0; k < whole; k += F::kStep) add(k, true);
+  } else {
+    Ahead<T> none{args.w, 0};
+    multiply<P, kRows, kVectors, false>(sums, args.a, args.lda, args.w, args.columns, whole, none);
+  }
+#pragma GCC unroll 1
+  for (Index k = whole; k < args.depth; k += F::kStep) add(k, false);
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) V(sums[r][v]).store(args.sums + r * args.ldc + v * W);
 }
 
-template <class T>
+template <class P>
 struct RowTable {
-  using Fn = void (*)(const RowArgs<T>&);
+  using Fn = void (*)(const RowArgs<RealOf<P>>&);
   Fn fn[kMaxVectors][kMaxBlockRows] = {};
 
   template <int kVectors, int kRows>
   constexpr void fill() {
-    fn[kVectors - 1][kRows - 1] = &row_block<T, kRows, kVectors>;
+    fn[kVectors - 1][kRows - 1] = &row_block<P, kRows, kVectors>;
     if constexpr (kRows < kBlockRows[kVectors]) fill<kVectors, kRows + 1>();
   }
   constexpr RowTable() {
@@ -68,8 +100,8 @@ struct RowTable {
     fill<4, 1>();
   }
 };
-template <class T>
-inline constexpr RowTable<T> kRowBlocks{};
+template <class P>
+inline constexpr RowTable<P> kRowBlocks{};
 
 // The matrix of `direct_transposed`: the row blocks of some gates of a matrix (rows, columns), of
 // which it computes the vectors of columns `vectors`.
@@ -85,24 +117,27 @@ struct DirectMatrix {
 // out (rows, .) = the sum over all tiles of gradient rows [tile][row][gate][unit] times the matrix,
 // in the order of transposed_product. `part` is scratch of the same size; both have row stride ldc.
 // The matrix is read in memory order.
-template <class T>
-void direct_transposed(const Layout<T>& l, const T* gradient, Index tile_stride,
-                       const DirectMatrix<T>& m, Index tiles, Index rows, T* out, T* part,
-                       Index ldc) {
+template <class P>
+void direct_transposed(const Layout<RealOf<P>>& l, const RealOf<P>* gradient, Index tile_stride,
+                       const DirectMatrix<RealOf<P>>& m, Index tiles, Index rows, RealOf<P>* out,
+                       RealOf<P>* part, Index ldc) {
+  using F = Format<P>;
+  using T = RealOf<P>;
   using V = Vec<T>;
-  const Index step = max_index(1, kTransposedDepth / (m.gates.count * l.units));
+  const Index step = max_index(1, kTransposedDepth / F::steps(m.gates.count * l.units));
+  const Index lda = F::operand_lanes(l.gate_row);
   for (Index group = 0; group < tiles; group += step) {
     T* sums = group ? part : out;
     for (Index tile = group; tile < min_index(tiles, group + step); ++tile)
       for (int g = 0; g < m.gates.count; ++g) {
         const Index row = m.blocks.of(m.gates.first + g) * m.hidden + tile * l.units;
-        const T* a = gradient + tile * tile_stride + g * l.units;
+        const T* a = gradient + tile * tile_stride + F::operand_lanes(g * l.units);
         for_blocks(m.vectors.end - m.vectors.begin, kMaxVectors, [&](Index first, Index count) {
           const Index column = (m.vectors.begin + first) * l.W, at = row * m.columns + column;
           for_blocks(rows, kBlockRows[count], [&](Index r, Index block) {
-            kRowBlocks<T>.fn[count - 1][block - 1](
-                {.a = a + r * l.gate_row,
-                 .lda = l.gate_row,
+            kRowBlocks<P>.fn[count - 1][block - 1](
+                {.a = a + r * lda,
+                 .lda = lda,
                  .w = m.w + at,
                  .columns = m.columns,
                  .left = m.rows * m.columns - at,
@@ -120,20 +155,38 @@ void direct_transposed(const Layout<T>& l, const T* gradient, Index tile_stride,
   }
 }
 
-// One row of a weight's gradient: to (columns,) = or, if `add`, += the sum over kRows rows of g[r]
-// a[r]. Large gradients are stored around the caches.
-template <class T, int kRows>
-void gradient_row(const T* const* a, const T* g, Index g_stride, Index columns, bool large,
-                  bool add, T* to) {
+// One row of a weight's gradient: to (columns,) = or, if `add`, += the sum over kRows rows of
+// operands of value `unit` of g's row r, times a[r]. Large gradients are stored around the caches.
+template <class P, int kRows>
+void gradient_row(const RealOf<P>* const* a, const RealOf<P>* g, Index g_stride, Index unit,
+                  Index columns, bool large, bool add, RealOf<P>* to) {
+  using F = Format<P>;
+  using T = RealOf<P>;
   using V = Vec<T>;
   constexpr Index W = kLanes<T>;
-  typename V::Raw factor[kRows + 1];
+  constexpr int kSteps = int(F::steps(kRows));
+  RawOf<P> factor[kSteps + 1];
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) factor[r] = broadcast(g[r * g_stride]);
+  for (int k = 0; k < kSteps; ++k) {
+    T values[F::kStep]{};
+#pragma GCC unroll 2
+    for (int i = 0; i < F::kStep; ++i)
+      if (k * F::kStep + i < kRows) values[i] = F::at(g + (k * F::kStep + i) * g_stride, unit);
+    factor[k] = broadcast(F::step(values, F::kStep));
+  }
   const auto sum = [&](Index at, int lanes) {
-    typename V::Raw total{};
+    RawOf<P> total{};
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) total += factor[r] * V::load(a[r] + at, lanes).v;
+    for (int k = 0; k < kSteps; ++k) {
+      V rows[F::kStep]{};
+#pragma GCC unroll 2
+      for (int i = 0; i < F::kStep; ++i)
+        if (k * F::kStep + i < kRows) rows[i] = V::load(a[k * F::kStep + i] + at, lanes);
+      const RawOf<P> step = F::join(rows).v;
+#pragma GCC unroll 2
+      for (int part = 0; part < F::kParts; ++part)
+        total = F::multiply_add(total, F::column(factor[k], part), F::column(step, part));
+    }
     return V(total);
   };
   Index at = 0;
@@ -159,6 +212,8 @@ void gradient_row(const T* const* a, const T* g, Index g_stride, Index columns, 
 template <class P>
 class DirectGradient {
   using T = RealOf<P>;
+  using F = Format<P>;
+  static constexpr Index W = kLanes<T>;
 
  public:
   DirectGradient(const Layout<T>& layout, const BackwardArgs<T>& args,
@@ -185,9 +240,9 @@ class DirectGradient {
       operand_rows(l_.products.item[p].operand, rows);
       write_matrix(rows, dh, l_.info.recurrent, l_.products.item[p].gates, H_, to.weight_hh);
     }
-    write_sums(dx, l_.gate_row, l_.info.input, l_.info.gates, to.bias_ih);
-    write_sums(dh, l_.gate_row, l_.info.recurrent, l_.info.gates, to.bias_hh);
-    write_sums(work_.dparams, l_.param_row, {}, l_.info.params, to.weight_channel);
+    write_sums<P>(dx, l_.gate_row, l_.info.input, l_.info.gates, to.bias_ih);
+    write_sums<P>(dh, l_.gate_row, l_.info.recurrent, l_.info.gates, to.bias_hh);
+    write_sums<T>(work_.dparams, l_.param_row, {}, l_.info.params, to.weight_channel);
     Vec<T>::end_stream();
   }
 
@@ -209,66 +264,92 @@ class DirectGradient {
       }
   }
 
-  // Calls f(the unit's gradient in the first row of sums, row of the weight) for the units of this
-  // thread's tiles and each of some gates or parameters. A row of sums has `stride` values.
+  // Calls f(row 0 of a tile's sums, value in the row, lanes, row of the weight) for the vectors of
+  // units of this thread's tiles and each of some gates or parameters. A row has `stride` values of
+  // format Q.
+  template <class Q, class Function>
+  RNNFAST_INLINE void for_vectors(const T* sums, Index stride, const RowBlocks& blocks, Span which,
+                                  Function&& f) const {
+    const Index tile_sums = work_.chunk_rows * Format<Q>::operand_lanes(stride);
+    for (Index tile = share_.begin; tile < share_.end; ++tile)
+      for (int g = which.first; g < which.end(); ++g)
+        for (Index v = 0; v < l_.used_vectors(H_, tile); ++v) {
+          const Index block = blocks.of(g), unit = tile * l_.units + v * W;
+          if (block >= 0)
+            f(sums + tile * tile_sums, g * l_.units + v * W, l_.lanes(H_, unit / W),
+              block * H_ + unit);
+        }
+  }
+  // The same for single units, of gate gradients.
   template <class Function>
-  RNNFAST_INLINE void for_units(const T* sums, Index stride, const RowBlocks& blocks, Span which,
+  RNNFAST_INLINE void for_units(const T* gates, const RowBlocks& blocks, Span which,
                                 Function&& f) const {
-    const Index units = l_.units, tile_sums = work_.chunk_rows * stride;
-    for (Index tile = share_.begin; tile < share_.end; ++tile) {
-      const Index first = tile * units, count = min_index(units, H_ - first);
-      for (int g = which.first; g < which.end(); ++g) {
-        const Index block = blocks.of(g);
-        if (block < 0) continue;
-        const T* from = sums + tile * tile_sums + g * units;
-        for (Index unit = 0; unit < count; ++unit) f(from + unit, block * H_ + first + unit);
-      }
-    }
+    for_vectors<P>(gates, l_.gate_row, blocks, which,
+                   [&](const T* from, Index at, int lanes, Index row) {
+                     for (Index i = 0; i < lanes; ++i) f(from, at + i, row + i);
+                   });
   }
 
-  void write_matrix(const T* const* rows, const T* sums, const RowBlocks& blocks, Span gates,
+  void write_matrix(const T* const* rows, const T* gates, const RowBlocks& blocks, Span which,
                     Index columns, T* to) const {
     if (!to) return;
-    using Fn = void (*)(const T* const*, const T*, Index, Index, bool, bool, T*);
+    using Fn = void (*)(const T* const*, const T*, Index, Index, Index, bool, bool, T*);
     static constexpr Fn kFns[kDirectRows] = {
-        &gradient_row<T, 0>, &gradient_row<T, 1>, &gradient_row<T, 2>, &gradient_row<T, 3>,
-        &gradient_row<T, 4>, &gradient_row<T, 5>, &gradient_row<T, 6>, &gradient_row<T, 7>};
+        &gradient_row<P, 0>, &gradient_row<P, 1>, &gradient_row<P, 2>, &gradient_row<P, 3>,
+        &gradient_row<P, 4>, &gradient_row<P, 5>, &gradient_row<P, 6>, &gradient_row<P, 7>};
     const bool large = Index(l_.info.gates * H_ * columns * sizeof(T)) >= kStreamedBytes;
-    for_units(sums, l_.gate_row, blocks, gates, [&](const T* g, Index row) {
-      kFns[n_](rows, g, l_.gate_row, columns, large, args_.add_dweights, to + row * columns);
+    for_units(gates, blocks, which, [&](const T* g, Index unit, Index row) {
+      kFns[n_](rows, g, lane_row(), unit, columns, large, args_.add_dweights, to + row * columns);
     });
   }
 
   // Computes the gradient of weight_ih for indices, which stand for one-hot rows.
   void scatter(const T* gates, T* to) const {
     if (!to) return;
-    for_units(gates, l_.gate_row, l_.info.input, l_.input_gates, [&](const T* g, Index row) {
+    for_units(gates, l_.info.input, l_.input_gates, [&](const T* g, Index unit, Index row) {
       if (!args_.add_dweights)
-        gradient_row<T, 0>(nullptr, nullptr, 0, I_, false, false, to + row * I_);
-      for (Index r = 0; r < n_; ++r) add_index(g, r, to + row * I_);
+        gradient_row<P, 0>(nullptr, nullptr, 0, 0, I_, false, false, to + row * I_);
+      for (Index r = 0; r < n_; ++r) add_index(g, unit, r, to + row * I_);
     });
   }
 
   // Sums the gate gradients of all rows with row r's index, if r is the first of them.
-  void add_index(const T* g, Index r, T* to) const {
+  void add_index(const T* g, Index unit, Index r, T* to) const {
     const Index index = args_.indices[r];
     for (Index i = 0; i < r; ++i)
       if (args_.indices[i] == index) return;
     T total = 0;
     for (Index i = r; i < n_; ++i)
-      if (args_.indices[i] == index) total += g[i * l_.gate_row];
+      if (args_.indices[i] == index) total += F::at(g + i * lane_row(), unit);
     to[index] += total;
   }
 
-  // Sums over all rows, for a bias or the channel parameters, unless `to` is null.
+  // Sums over all rows, for a bias or the channel parameters, unless `to` is null: products with
+  // ones.
+  template <class Q>
   void write_sums(const T* sums, Index stride, const RowBlocks& blocks, int count, T* to) const {
+    using G = Format<Q>;
     if (!to) return;
-    for_units(sums, stride, blocks, {0, count}, [&](const T* from, Index row) {
-      T total = 0;
-      for (Index r = 0; r < n_; ++r) total += from[r * stride];
-      to[row] = args_.add_dweights ? to[row] + total : total;
-    });
+    const Index row_lanes = G::operand_lanes(stride);
+    Vec<T> ones[G::kStep];
+    for (Vec<T>& one : ones) one = Vec<T>(1);
+    for_vectors<Q>(sums, stride, blocks, {0, count},
+                   [&](const T* from, Index at, int lanes, Index row) {
+                     Vec<T> total(0);
+                     for (Index r = 0; r < n_; r += G::kStep) {
+                       Vec<T> rows[G::kStep]{};
+                       for (Index i = 0; i < min_index(G::kStep, n_ - r); ++i)
+                         rows[i] = G::load(from + (r + i) * row_lanes + G::operand_lanes(at));
+                       for (int part = 0; part < G::kParts; ++part)
+                         total = G::multiply_add(total.v, G::column(G::join(ones).v, part),
+                                                 G::column(G::join(rows).v, part));
+                     }
+                     if (args_.add_dweights) total = Vec<T>::load(to + row, lanes) + total;
+                     total.store(to + row, lanes);
+                   });
   }
+
+  Index lane_row() const { return F::operand_lanes(l_.gate_row); }
 
   // A gradient of this size would leave the cache before anyone reads it.
   static constexpr Index kStreamedBytes = 4 << 20;

@@ -33,16 +33,17 @@ struct Format {
     return sum + row * column;
   }
 
-  // Panels: makes one step of `left` values of a row, W steps, or one step of adjacent rows; and
-  // returns their values.
+  // Panels: makes one step of `left` values of a row, W steps of adjacent vectors of a row, or one
+  // step of adjacent rows; and returns their values.
   static RNNFAST_INLINE P step(const P* from, Index) { return *from; }
-  static RNNFAST_INLINE V load_steps(const P* from) { return V::load(from); }
+  static RNNFAST_INLINE V steps_of(const V (&vectors)[kStep]) { return vectors[0]; }
   static RNNFAST_INLINE V join(const V (&rows)[kStep]) { return rows[0]; }
   static RNNFAST_INLINE V value(V steps, Index) { return steps; }
 
-  // Operands: stores the first n values of a vector, and loads a vector.
+  // Operands: stores the first n values of a vector, loads a vector, and returns value i of a row.
   static RNNFAST_INLINE void store(V x, P* to, int n = kLanes<P>) { x.store(to, n); }
   static RNNFAST_INLINE V load(const P* from) { return V::load(from); }
+  static RNNFAST_INLINE P at(const P* row, Index i) { return row[i]; }
 
   // Stores one value of rows packed side by side, [step of the rows][part][width].
   static RNNFAST_INLINE void put(P x, P* to, Index row, Index column, Index width) {
@@ -91,9 +92,8 @@ struct Bf16Panels {
   static RNNFAST_INLINE float step(const float* from, Index left) {
     return pair(round_bf16(from[0]), left > 1 ? round_bf16(from[1]) : 0u);
   }
-  static RNNFAST_INLINE V load_steps(const float* from) {
-    return join_split(V::load(from).v, V::load(from + kLanes<float>).v,
-                      typename MakeSequence<kLanes<float>>::type{});
+  static RNNFAST_INLINE V steps_of(const V (&vectors)[kStep]) {
+    return join_split(vectors[0].v, vectors[1].v, typename MakeSequence<kLanes<float>>::type{});
   }
   static RNNFAST_INLINE V join(const V (&rows)[kStep]) {
     return (Raw)(round_bf16(rows[0]) >> 16 | round_bf16(rows[1]));
@@ -129,6 +129,7 @@ struct Format<Bf16Converted> : Bf16Panels {
     if (n & 1) to[n] = 0;
   }
   static RNNFAST_INLINE V load(const float* from) { return V::load(from); }
+  static RNNFAST_INLINE float at(const float* row, Index i) { return row[i]; }
   static RNNFAST_INLINE void put(float x, float* to, Index row, Index column, Index width) {
     const unsigned bits = round_bf16(x);
     __builtin_memcpy(to + row * width + column, &bits, sizeof(bits));
@@ -136,9 +137,23 @@ struct Format<Bf16Converted> : Bf16Panels {
 };
 
 #if defined(__AVX512BF16__)
+// The CPU's conversions round as round_bf16 does, but take subnormal numbers for zeros, as its dot
+// products do.
 template <>
 struct Format<Bf16Dot> : Bf16Panels {
   static constexpr int kParts = 1;
+  typedef unsigned short Halves __attribute__((vector_size(64)));
+
+  static RNNFAST_INLINE float step(const float* from, Index left) {
+    const __m128 values = _mm_setr_ps(from[0], left > 1 ? from[1] : 0.f, 0.f, 0.f);
+    return _mm_cvtss_f32((__m128)_mm_cvtneps_pbh(values));
+  }
+  static RNNFAST_INLINE V steps_of(const V (&vectors)[kStep]) {
+    return (Raw)_mm512_cvtne2ps_pbh(vectors[1].v, vectors[0].v);
+  }
+  static RNNFAST_INLINE V join(const V (&rows)[kStep]) {
+    return interleave((Halves)steps_of(rows).v);
+  }
 
   static RNNFAST_INLINE constexpr Index operand_lanes(Index depth) { return steps(depth); }
   static RNNFAST_INLINE Raw column(Raw panel, int) { return panel; }
@@ -147,17 +162,32 @@ struct Format<Bf16Dot> : Bf16Panels {
   }
   static RNNFAST_INLINE void store(V x, float* to, int n = kLanes<float>) {
     const __mmask16 lanes = __mmask16((1u << n) - 1), stored = __mmask16(lanes | (n & 1) << n);
-    const Bits halves = round_bf16(x) >> 16;
-    _mm256_mask_storeu_epi16(to, stored, _mm512_maskz_cvtepi32_epi16(lanes, (__m512i)halves));
+    _mm256_mask_storeu_epi16(to, stored, (__m256i)_mm512_maskz_cvtneps_pbh(lanes, x.v));
   }
   static RNNFAST_INLINE V load(const float* from) {
     const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
     return (Raw)((Bits)_mm512_maskz_cvtepu16_epi32(__mmask16(-1), halves) << 16);
   }
+  static RNNFAST_INLINE float at(const float* row, Index i) {
+    unsigned lane;
+    __builtin_memcpy(&lane, row + i / 2, sizeof(lane));
+    lane = i & 1 ? lane & 0xffff0000u : lane << 16;
+    float value;
+    __builtin_memcpy(&value, &lane, sizeof(value));
+    return value;
+  }
   static RNNFAST_INLINE void put(float x, float* to, Index row, Index column, Index width) {
-    const unsigned bits = round_bf16(x) >> 16;
+    const __m128i half = (__m128i)_mm_cvtneps_pbh(_mm_set_ss(x));
     char* lane = reinterpret_cast<char*>(to + row / 2 * width + column);
-    __builtin_memcpy(lane + 2 * (row & 1), &bits, 2);
+    __builtin_memcpy(lane + 2 * (row & 1), &half, 2);
+  }
+
+ private:
+  // Moves value i of the lower half next to value i of the upper half.
+  static RNNFAST_INLINE V interleave(Halves h) {
+    return (Raw)__builtin_shufflevector(h, h, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7,
+                                        23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
+                                        15, 31);
   }
 };
 #endif

@@ -27,6 +27,7 @@ class Forward {
         team_(team),
         thread_(thread),
         rows_(args.size.rows),
+        flow_{args.flow, rows_.first_step},
         H_(args.size.hidden_size),
         R_(args.size.h_size()),
         h_row_(F::operand_lanes(R_)),
@@ -55,7 +56,8 @@ class Forward {
     const Index step = args_.size.reverse ? -1 : 1;
     Index t = args_.size.reverse ? rows_.steps - 1 : 0;
     while (t >= 0 && t < rows_.steps) {
-      const Chunk chunk = chunk_from(rows_, t, step, blocking().forward_rows);
+      const Chunk chunk = chunk_from(rows_, t, step, flow_.rows(blocking().forward_rows));
+      flow_.take(chunk);
       chunk_row_ = keeps_gates_ ? 0 : chunk.row;
       own_ = partition(l_, args_.size, active_rows(chunk), thread_, team_.size);
       own_.batch =
@@ -75,6 +77,7 @@ class Forward {
       // If lengths differ, sequences or tiles may move to other threads. The rounded input is
       // shared by all threads.
       if (!rows_.dense() || (F::kRounds && !own_.by_tiles)) team_.barrier();
+      flow_.give(chunk);
     }
     team_.barrier();
     if (!args_.recomputing) store_final();
@@ -392,6 +395,7 @@ class Forward {
   const Team& team_;
   const int thread_;
   const PackedRows& rows_;
+  const ChunkFlow flow_;
   const Index H_, R_;  // units, and columns of h
   const Index h_row_;  // lanes of a row in copies of h
   const Index tiles_;

@@ -56,7 +56,7 @@ class InputGradient {
     const Range mine = share(l_.vectors(I_), thread_, team_.size);
     const Index width = l_.vectors(I_) * W;
     T *out = work_.direct_dx + mine.begin * W, *part = out + work_.chunk_rows * width;
-    direct_transposed<T>(l_, gates, chunk_tile(),
+    direct_transposed<P>(l_, gates, chunk_tile(),
                          {args_.weights.weight_ih, l_.info.input, l_.input_gates.count * H_, H_, I_,
                           l_.input_gates, mine},
                          tiles_, chunk.rows, out, part, width);

@@ -65,8 +65,7 @@ class InputProduct {
       copy_input(tile, first, count, gates + g * l_.units);
     const T* bias = work_.weights.bias_ih + tile * l_.gate_row;
     if (args_.size.direct) return multiply_direct(tile, first, count, bias, gates);
-    const Index depth = F::steps(I_), stride = F::kRounds ? F::operand_lanes(I_) : args_.x_stride;
-    const T* x = F::kRounds ? work_.x + (first - input_row_) * stride : args_.x + first * stride;
+    const Index depth = F::steps(I_);
     const T* weights = work_.weights.w_ih + tile * depth * l_.gate_row;
     l_.for_panels(l_.input_gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {
       const T* panel = weights + depth * W * column;
@@ -75,8 +74,8 @@ class InputProduct {
         return;
       }
       for (Index k = 0; k < depth; k += kDepthBlock)
-        multiply_rows<P>({.a = x + k * F::kParts,
-                          .lda = stride,
+        multiply_rows<P>({.a = x_row(first) + k * F::kParts,
+                          .lda = x_stride(),
                           .b = panel + k * vectors * W,
                           .ldb = vectors * W,
                           .depth = min_index(kDepthBlock, depth - k),
@@ -89,6 +88,12 @@ class InputProduct {
                          count);
     });
   }
+
+  // A row of the operands, and their stride.
+  const T* x_row(Index row) const {
+    return F::kRounds ? work_.x + (row - input_row_) * x_stride() : args_.x + row * x_stride();
+  }
+  Index x_stride() const { return F::kRounds ? F::operand_lanes(I_) : args_.x_stride; }
 
   // Copies a tile's units of the input itself.
   void copy_input(Index tile, Index first, Index count, T* to) const {
@@ -107,19 +112,20 @@ class InputProduct {
   void multiply_direct(Index tile, Index first, Index count, const T* bias, T* gates) const {
     const T* w = args_.weights.weight_ih;
     if (args_.x)
-      return direct_gates<T>(l_,
-                             {.a = args_.x + first * args_.x_stride,
-                              .lda = args_.x_stride,
+      return direct_gates<P>(l_,
+                             {.a = x_row(first),
+                              .lda = x_stride(),
                               .w = w,
                               .ldw = I_,
                               .depth = I_,
-                              .depth_block = kDepthBlock,
+                              .depth_block = kDepthBlock * F::kStep,
                               .c = gates,
                               .ldc = l_.slot_row,
                               .bias = bias},
                              l_.info.input, H_, tile, l_.input_gates, count);
     for (Index r = 0; r < count; ++r)
-      direct_gather(l_, w, I_, args_.indices[first + r], H_, tile, bias, gates + r * l_.slot_row);
+      direct_gather<P>(l_, w, I_, args_.indices[first + r], H_, tile, bias,
+                       gates + r * l_.slot_row);
   }
 
   // The input product for indices: one row of the panel is the product with a one-hot vector.

@@ -40,7 +40,7 @@ struct PackedRows {
 };
 
 // Below this many rows, packing the weights would move more memory than the products read. Such
-// calls use them in place (direct.h), unless they are already packed or must be rounded.
+// calls use them in place (direct.h), unless they are already packed.
 inline constexpr Index kDirectRows = 8;
 
 // The noise inside the steps of one layer and direction; core/noise.h defines its masks.
@@ -83,6 +83,17 @@ struct Part {
   bool first = true, last = true;
 };
 
+// How a layer and its neighbours work on the same call at the same time. The layer calls `take`
+// before it reads rows of steps [begin, end) that the layer before it in the pass computes, and
+// `give` when it has computed these steps itself, on every thread of its team. Steps are counted in
+// the whole call.
+struct Flow {
+  Index rows;  // that are taken and given at a time, in whole steps
+  void (*take)(void* context, Index begin, Index end);
+  void (*give)(void* context, Index begin, Index end);
+  void* context;
+};
+
 // Weights in PyTorch's layouts; biases, channel and weight_hr may be null.
 template <class T>
 struct CellWeights {
@@ -113,6 +124,7 @@ template <class T>
 struct ForwardArgs {
   LayerSize size;
   Part part;
+  const Flow* flow;  // null if the whole input is there
   bool recomputing;  // only refill the reserve: y holds an earlier call's result and is read
   CellWeights<const T> weights;  // unless size.packed
   T* packed;                     // what `pack` wrote, read only, if size.packed; else null
@@ -134,6 +146,7 @@ template <class T>
 struct BackwardArgs {
   LayerSize size;
   Part part;
+  const Flow* flow;  // null if the whole of dy is there
   CellWeights<const T> weights;
   const T* x;
   const Index* indices;

@@ -195,6 +195,26 @@ RNNFAST_INLINE Index chunk_capacity(const PackedRows& rows, Index target) {
   return min_index(rows.total(), target - 1 + rows.batch);
 }
 
+// The chunks of a layer that takes its input in them.
+struct ChunkFlow {
+  const Flow* flow;  // or null
+  Index first_step;  // the number of the layer's step 0 in the call
+
+  RNNFAST_INLINE Index rows(Index target) const {
+    return flow ? min_index(target, flow->rows) : target;
+  }
+  RNNFAST_INLINE void take(const Chunk& chunk) const {
+    if (flow) flow->take(flow->context, begin(chunk), end(chunk));
+  }
+  RNNFAST_INLINE void give(const Chunk& chunk) const {
+    if (flow) flow->give(flow->context, begin(chunk), end(chunk));
+  }
+
+ private:
+  Index begin(const Chunk& c) const { return first_step + min_index(c.first, c.last); }
+  Index end(const Chunk& c) const { return first_step + max_index(c.first, c.last) + 1; }
+};
+
 // The order in which a direction processes the steps, and which sequences continue from one step to
 // the next.
 struct StepOrder {

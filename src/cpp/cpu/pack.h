@@ -23,6 +23,18 @@ RNNFAST_INLINE void transpose_stage(typename Vec<T>::Raw (&rows)[kLanes<T>]) {
   if constexpr (kBlock > 1) transpose_stage<T, kBlock / 2>(rows);
 }
 
+// Returns W steps of the values of a row; of the first n values if n is given.
+template <class P, class... Count>
+RNNFAST_INLINE Vec<RealOf<P>> load_steps(const RealOf<P>* from, Count... n) {
+  using V = Vec<RealOf<P>>;
+  constexpr int W = kLanes<RealOf<P>>;
+  V vectors[Format<P>::kStep];
+#pragma GCC unroll 2
+  for (int i = 0; i < Format<P>::kStep; ++i)
+    vectors[i] = V::load(from + i * W, int(max_index(0, n - i * W))...);
+  return Format<P>::steps_of(vectors);
+}
+
 // Copies step k (the format's `kStep` values) of row j < lanes to lane j of to[k]; the other lanes
 // get 0.
 template <class P>
@@ -36,7 +48,7 @@ void transpose_in(const RealOf<P>* from, Index from_stride, int lanes, Index dep
     typename Vec<T>::Raw rows[W];
 #pragma GCC unroll 16
     for (int j = 0; j < W; ++j)
-      rows[j] = j < lanes ? F::load_steps(from + j * from_stride + k * F::kStep).v
+      rows[j] = j < lanes ? load_steps<P>(from + j * from_stride + k * F::kStep).v
                           : typename Vec<T>::Raw{};
     transpose_stage<T, W / 2>(rows);
 #pragma GCC unroll 16

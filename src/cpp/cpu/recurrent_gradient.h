@@ -45,7 +45,7 @@ class RecurrentGradient {
     for (int i = l_.products.group[product_group]; i < l_.products.group[product_group + 1]; ++i) {
       const int p = l_.products.made[i];
       const Span gates = l_.products.item[p].gates;
-      direct_transposed<T>(l_, step_gates + gates.first * l_.units, chunk_tile(),
+      direct_transposed<P>(l_, step_gates + F::operand_lanes(gates.first * l_.units), chunk_tile(),
                            {args_.weights.weight_hh, l_.info.recurrent,
                             l_.info.recurrent_gates() * H_, H_, H_, gates, own_vectors_},
                            tiles_, count, direct_row(p, 0), direct_row(l_.products.size, 0),

@@ -54,7 +54,7 @@ class RecurrentProduct {
       const Index stride = operands.strides[p - first];
       const T* a = operands.rows[p - first] + row * stride;
       if (args_.size.direct) {
-        direct_gates<T>(l_,
+        direct_gates<P>(l_,
                         {.a = a,
                          .lda = stride,
                          .w = args_.weights.weight_hh,

@@ -16,6 +16,7 @@ struct CellRun {
   Index layer, direction;
   const Team& team;
   int thread;
+  const Flow* flow = nullptr;  // to other layers at work at the same time
 
   const NetworkSize& size() const { return reserve.size; }
   const CellKernels<T>& cell() const { return kernels<T>(size().cell, size().precision); }
@@ -58,6 +59,7 @@ struct CellRun {
       ForwardArgs<T> args{};
       set_inputs(args, k, reserve.keeps(direction), false);
       args.part = {k == 0, k == count - 1};
+      args.flow = flow;
       if (input.packed) args.packed = input.packed->layers[i];
       for (int s = 0; s < cell().info.states; ++s)
         args.final[s] = args.part.last ? part_of(final[s], s) : reserve.state_after(i, k, s);

@@ -21,19 +21,23 @@ void input_mask(const NetworkSize& s, Index layer, Index sequence, T* to) {
 
 // Elements are numbered as in the padded array, so that a mask does not depend on lengths.
 template <class T>
-void drop_outputs(const NetworkSize& s, const PackedBatch& packed, Index layer, const T* from,
-                  T* to, int thread, int threads) {
+void drop_outputs(const NetworkSize& s, const PackedBatch& packed, Index layer, StepRange steps,
+                  const T* from, T* to, int thread, int threads) {
   const Dropout<T> dropout(s.dropout, s.seed, unsigned(layer));
-  const Index width = s.y_size(), rows = s.seq_len * s.batch;
-  const Index begin = rows * thread / threads, end = rows * (thread + 1) / threads;
+  const Index width = s.y_size(), row = packed.row(steps.begin);
+  const Index rows = packed.row(steps.end) - row;
+  const Index begin = row + rows * thread / threads, end = row + rows * (thread + 1) / threads;
   if (packed.is_dense()) {
     const Index first = begin * width;
     dense<T>().dropout(from + first, first, (end - begin) * width, dropout, to + first);
     return;
   }
-  for (Index p = begin; p < end; ++p)
-    if (const Index row = packed.row_of(p); row >= 0)
-      dense<T>().dropout(from + row * width, p * width, width, dropout, to + row * width);
+  Index t = steps.begin;
+  for (Index at = begin; at < end; ++at) {
+    while (packed.row(t + 1) <= at) ++t;
+    dense<T>().dropout(from + at * width, packed.padded_row(t, at - packed.row(t)) * width, width,
+                       dropout, to + at * width);
+  }
 }
 
 template <class T>
@@ -61,7 +65,8 @@ template <class T>
 void network_dropout_mask(const Reserve<T>& r, Index layer, T* mask) {
   const Index width = r.size.y_size();
   std::vector<T> packed_mask(std::size_t(r.packed.total() * width), T(1));
-  drop_outputs(r.size, r.packed, layer, packed_mask.data(), packed_mask.data(), 0, 1);
+  drop_outputs(r.size, r.packed, layer, {0, r.packed.steps()}, packed_mask.data(),
+               packed_mask.data(), 0, 1);
   r.packed.unpack(packed_mask.data(), width, mask, 0, 1);
 }
 
@@ -112,8 +117,8 @@ void network_candidate_mask(const Reserve<T>& r, Index i, T* mask) {
 }
 
 #define INSTANTIATE(T)                                                                             \
-  template void drop_outputs(const NetworkSize&, const PackedBatch&, Index, const T*, T*, int,     \
-                             int);                                                                 \
+  template void drop_outputs(const NetworkSize&, const PackedBatch&, Index, StepRange, const T*,   \
+                             T*, int, int);                                                        \
   template void drop_inputs(const NetworkSize&, const PackedBatch&, Index, const T*, const Index*, \
                             T*, int, int);                                                         \
   template void network_dropout_mask(const Reserve<T>&, Index, T*);                                \

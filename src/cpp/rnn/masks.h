@@ -5,11 +5,11 @@
 
 namespace rnnfast {
 
-// Drops thread `thread`'s share of a layer's outputs on their way to the next layer, or of their
-// gradients.
+// Drops thread `thread`'s share of some steps of a layer's outputs on their way to the next layer,
+// or of their gradients.
 template <class T>
-void drop_outputs(const NetworkSize& size, const PackedBatch& packed, Index layer, const T* from,
-                  T* to, int thread, int threads);
+void drop_outputs(const NetworkSize& size, const PackedBatch& packed, Index layer, StepRange steps,
+                  const T* from, T* to, int thread, int threads);
 
 // The same for a layer's inputs, packed rows, with a mask that all steps share. If `from` is null,
 // the inputs are one-hot rows given by `indices`.

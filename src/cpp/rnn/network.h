@@ -2,17 +2,9 @@
 // Runs stacked layers and directions with the kernels of one cell. A whole forward or backward pass
 // is one parallel region.
 
-#include "rnn/reserve.h"
+#include "rnn/groups.h"
 
 namespace rnnfast {
-
-// Multiply-adds of a forward pass with all sequences at full length.
-double network_work(const NetworkSize& size);
-
-// Threads for a call over `rows` steps of all sequences, at most `sequences` of them at a time,
-// which multiplies by the weights `passes` times.
-template <class T>
-int network_threads(const NetworkSize& size, Index rows, Index sequences, double passes);
 
 // Packs the weights. Reads only the cell, layers, directions, the sizes of layers and the precision
 // from `size`.
@@ -30,17 +22,19 @@ class PreparedForward {
   // Writes y (T, B, D * H) and the final states, and fills the reserve.
   void run() const;
 
+  const Groups groups;
   Reserve<T> reserve;
 
  private:
   // Takes the states of the episodes.
   void run(const std::vector<const T*>& initial, const std::vector<T*>& final) const;
+  void pack_input(const Team& team, int thread) const;
+  void drop_input(Index layer, const Team& team, int thread) const;
 
   const NetworkInput<T>& input_;
   T* y_;
   const std::vector<T*>& final_;
-  int threads_;
-  Index half_workspace_ = 0;  // values of the workspace of a half of the team
+  Index group_workspace_ = 0;  // values of a group's workspace
   Buffer workspace_;
 };
 

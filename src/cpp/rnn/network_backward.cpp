@@ -1,5 +1,6 @@
 // The backward pass of a network.
 #include <algorithm>
+#include <optional>
 
 #include "core/carver.h"
 #include "core/threads.h"
@@ -7,7 +8,7 @@
 #include "rnn/episode_states.h"
 #include "rnn/masks.h"
 #include "rnn/network.h"
-#include "rnn/sides.h"
+#include "rnn/wave.h"
 
 namespace rnnfast {
 namespace {
@@ -34,10 +35,11 @@ struct BackwardMemory {
   T *even, *odd;                        // gradients of the layers' outputs, which alternate
   T *packed_dy, *packed_dx;             // dy and dx as packed rows
   T* side_dx;                           // of direction 1 where it runs beside direction 0
-  CellScratch<T> whole{}, halves[2]{};  // of the team, and of its halves; they share memory
+  CellScratch<T> whole{};               // of the team
+  std::vector<CellScratch<T>> parts{};  // of its groups, in the same memory
 
-  BackwardMemory(const Reserve<T>& r, bool packs_dy, bool packs_dx, bool needs_dx, int threads,
-                 T* base) {
+  BackwardMemory(const Reserve<T>& r, bool packs_dy, bool packs_dx, bool needs_dx,
+                 const Groups& groups, T* base) {
     const NetworkSize& s = r.size;
     const Index width = s.y_size(), rows = r.packed.total();
     const Index widest = std::max(needs_dx ? s.input_size : 0, s.num_layers > 1 ? width : 0);
@@ -46,16 +48,28 @@ struct BackwardMemory {
     odd = arena.take(s.num_layers > 2 ? rows * width : 0);
     packed_dy = arena.take(packs_dy ? rows * width : 0);
     packed_dx = arena.take(packs_dx ? rows * s.input_size : 0);
-    const bool splits = side_by_side(s, r.packed.episodes(), threads);
-    side_dx = arena.take(splits ? rows * widest : 0);
+    side_dx = arena.take(s.num_directions == 2 && groups.count == 2 ? rows * widest : 0);
     Carver<T> again = arena;
-    whole.take(r, needs_dx, threads, arena);
-    for (CellScratch<T>& half : halves)
-      if (splits) half.take(r, needs_dx, threads / 2, again);
+    whole.take(r, needs_dx, groups.threads, arena);
+    if (groups.count > 1) parts.resize(groups.count);
+    for (CellScratch<T>& part : parts) part.take(r, needs_dx, groups.size(), again);
     used = std::max(arena.used, again.used);
   }
   Index used;
 };
+
+// Whether two layers or directions add to the same array. They then must not run side by side.
+template <class T>
+bool share_gradients(const std::vector<CellWeights<T>>& dweights,
+                     const NetworkContext<T>& context) {
+  std::vector<const T*> arrays(context.gates.begin(), context.gates.end());
+  for (const CellWeights<T>& w : dweights)
+    for (const T* array :
+         {w.weight_ih, w.weight_hh, w.bias_ih, w.bias_hh, w.weight_channel, w.weight_hr})
+      if (array) arrays.push_back(array);
+  std::sort(arrays.begin(), arrays.end());
+  return std::adjacent_find(arrays.begin(), arrays.end()) != arrays.end();
+}
 
 // to += from, for a thread's share of some values.
 template <class T>
@@ -103,6 +117,7 @@ void backward(const CellRun<T>& run, const CellGradient<T>& gradient,
     BackwardArgs<T> args{};
     run.set_inputs(args, k, true, gradient.dx != nullptr);
     args.part = {k == count - 1, k == 0};
+    args.flow = run.flow;
     args.gates = recomputing ? scratch.gates : r.gates[i];
     args.states = recomputing ? scratch.states : r.states[i];
     args.made = recomputing ? scratch.made : r.made[i];
@@ -134,10 +149,11 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
   const NetworkSize& size = r.size;
   const PackedBatch& packed = r.packed;
   const Index width = size.y_size();
-  const int threads = network_threads<T>(size, packed.total(), packed.episodes(), 2);
+  Groups planned = network_groups<T>(size, packed.total(), packed.episodes(), 2);
+  if (planned.count > 1 && share_gradients(dweights, dcontext)) planned.count = 1;
   const bool packs_dy = dy && !packed.is_dense(), packs_dx = dx && !packed.is_dense();
   const auto lay_out = [&](T* base) {
-    return BackwardMemory<T>(r, packs_dy, packs_dx, dx != nullptr, threads, base);
+    return BackwardMemory<T>(r, packs_dy, packs_dx, dx != nullptr, planned, base);
   };
   const Buffer buffer = Buffer::allocate(std::size_t(lay_out(nullptr).used) * sizeof(T));
   const BackwardMemory<T> memory = lay_out(buffer.as<T>());
@@ -151,37 +167,53 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
   }
   const std::vector<const T*>& initial = copies ? copied_initial.arrays : input.initial;
 
-  parallel(threads, [&](const Team& team, int thread) {
+  // The gradient of a layer's inputs, which is that of the outputs of the layer before it.
+  const auto dinput = [&](Index layer) {
+    if (layer == 0) return packs_dx ? memory.packed_dx : dx;
+    return layer % 2 ? memory.even : memory.odd;
+  };
+  const auto run_cell = [&](Index layer, const Side& side, const Flow* flow) {
+    const CellRun<T> run{r, input, initial, layer, side.direction, side.team, side.thread, flow};
+    const T* dlayer = packs_dy ? memory.packed_dy : dy;
+    const bool apart = side.direction > 0 && side.group > 0;  // from direction 0
+    backward(run,
+             {layer + 1 < size.num_layers ? dinput(layer + 1) : dlayer,
+              copies ? copied_dfinal.arrays : dfinal,
+              apart && dinput(layer) ? memory.side_dx : dinput(layer), side.direction > 0 && !apart,
+              copies ? made.arrays : dinitial, dweights[run.number()], add_dweights,
+              dcontext.of(run.number(), size.batch)},
+             side.team.number ? memory.parts[side.group] : memory.whole);
+  };
+  const auto drop = [&](Index layer, StepRange steps, const Team& team, int thread) {
+    if (layer == 0 || !size.drops()) return;
+    drop_outputs<T>(size, packed, layer - 1, steps, dinput(layer), dinput(layer), thread,
+                    team.size);
+    team.barrier();
+  };
+  std::optional<Wave> wave;
+  if (planned.in_wave(size)) wave.emplace(size.num_layers, packed.steps(), true, planned);
+  parallel(planned.threads, [&](const Team& team, int thread) {
     if (packs_dy) packed.pack(dy, width, memory.packed_dy, thread, team.size);
     team.barrier();
-    const T* dlayer = packs_dy ? memory.packed_dy : dy;
-    for (Index layer = size.num_layers - 1; layer >= 0; --layer) {
-      T* dinput = layer % 2 ? memory.even : memory.odd;
-      if (layer == 0) dinput = packs_dx ? memory.packed_dx : dx;
-      for_directions(size, packed.episodes(), team, thread, [&](const Side& side) {
-        const CellRun<T> run{r, input, initial, layer, side.direction, side.team, side.thread};
-        const bool is_half = side.team.size < team.size;
-        backward(run,
-                 {dlayer, copies ? copied_dfinal.arrays : dfinal,
-                  side.number && dinput ? memory.side_dx : dinput, side.direction > side.number,
-                  copies ? made.arrays : dinitial, dweights[run.number()], add_dweights,
-                  dcontext.of(run.number(), size.batch)},
-                 is_half ? memory.halves[side.number] : memory.whole);
-      });
-      if (dinput && side_by_side(size, packed.episodes(), team.size)) {
-        add_share(memory.side_dx, packed.total() * size.layer_input(layer), dinput, thread,
-                  team.size);
-        team.barrier();
+    const int groups = planned.of(team);
+    if (wave && groups > 1) {
+      wave->run(team, thread, run_cell, drop);
+    } else {
+      for (Index layer = size.num_layers - 1; layer >= 0; --layer) {
+        for_directions(size.num_directions, groups, team, thread,
+                       [&](const Side& side) { run_cell(layer, side, nullptr); });
+        if (dinput(layer) && groups > 1) {
+          add_share(memory.side_dx, packed.total() * size.layer_input(layer), dinput(layer), thread,
+                    team.size);
+          team.barrier();
+        }
+        if (dinput(layer) && size.drops_inputs()) {
+          drop_inputs<T>(size, packed, layer, dinput(layer), nullptr, dinput(layer), thread,
+                         team.size);
+          team.barrier();
+        }
+        drop(layer, {0, packed.steps()}, team, thread);
       }
-      if (dinput && size.drops_inputs()) {
-        drop_inputs<T>(size, packed, layer, dinput, nullptr, dinput, thread, team.size);
-        team.barrier();
-      }
-      if (layer > 0 && size.drops()) {
-        drop_outputs(size, packed, layer - 1, dinput, dinput, thread, team.size);
-        team.barrier();
-      }
-      dlayer = dinput;
     }
     if (packs_dx) packed.unpack(memory.packed_dx, size.input_size, dx, thread, team.size);
   });

@@ -19,6 +19,11 @@ struct Episode {
   bool final[2];  // whether each direction ends with the final state
 };
 
+// Steps [begin, end).
+struct StepRange {
+  Index begin, end;
+};
+
 class PackedBatch {
  public:
   // `lengths` must be in [0, seq_len], or Error is thrown; empty means seq_len for all sequences.
@@ -42,6 +47,11 @@ class PackedBatch {
   PackedRows rows(Index begin, Index end, const Index* offset) const;
   // The packed row of row `padded` = t * B + b of the caller's arrays; -1 beyond a sequence's end.
   Index row_of(Index padded) const { return dense_ ? padded : row_of_[padded]; }
+  // The inverse, for row r of step t.
+  Index padded_row(Index t, Index r) const {
+    const bool given = episodes_.empty();
+    return (given ? t : t + starts_[r]) * batch_ + (given ? order_[r] : sequences_[r]);
+  }
 
   // Copies thread `thread`'s share of rows of `width` values between the padded array and the
   // packed one. `unpack` writes zeros after each sequence's end.

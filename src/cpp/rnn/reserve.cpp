@@ -17,7 +17,8 @@ WeightShapes NetworkSize::weight_shapes(Index i) const {
 
 template <class T>
 Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
-                    const NetworkInput<T>& input, T* y, std::optional<std::span<std::byte>> filled)
+                    const NetworkInput<T>& input, T* y, Index layers_at_once,
+                    std::optional<std::span<std::byte>> filled)
     : size(network_size), packed(std::move(packed_batch)), packed_weights(input.packed != nullptr) {
   const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
   const bool keeps_any = cell.info.saved() > 0 || cell.info.states > 1 || size.noise.zones();
@@ -25,7 +26,7 @@ Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
   for (Index direction = 0; direction < size.num_directions; ++direction)
     segments.emplace_back(packed, direction == 1, cuts ? size.recompute : size.seq_len,
                           cell.chunk_rows);
-  const std::size_t bytes = std::size_t(carve(input, y, nullptr)) * sizeof(T);
+  const std::size_t bytes = std::size_t(carve(input, y, layers_at_once, nullptr)) * sizeof(T);
   if (filled) {
     RNNFAST_CHECK(filled->size() == bytes, "memory: expected ", bytes,
                   " bytes, the size of the call's reserve, got ", filled->size());
@@ -36,7 +37,8 @@ Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
   } else {
     memory = Buffer::allocate(bytes);
   }
-  carve(input, y, filled ? reinterpret_cast<T*>(filled->data()) : memory.template as<T>());
+  carve(input, y, layers_at_once,
+        filled ? reinterpret_cast<T*>(filled->data()) : memory.template as<T>());
   indices = input.indices;
   if (input.indices && !packed.is_dense()) {
     packed_indices = Buffer::allocate(std::size_t(packed.total()) * sizeof(Index));
@@ -44,9 +46,10 @@ Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
   }
 }
 
-// In inference, layers alternate between two arrays of outputs.
+// In inference, layers take turns with two arrays of outputs, or with more if more layers are at
+// work at the same time.
 template <class T>
-Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
+Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, Index layers_at_once, T* base) {
   const Index width = size.y_size(), rows = packed.total();
   const bool dense = packed.is_dense();
   const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
@@ -71,8 +74,9 @@ Index Reserve<T>::carve(const NetworkInput<T>& input, T* y, T* base) {
     states[i] = arena.take(needs.states);
     made[i] = arena.take(needs.made);
   }
+  const Index arrays = size.training ? size.num_layers : std::max<Index>(2, layers_at_once);
   for (Index layer = 0; layer + 1 < size.num_layers; ++layer) {
-    outputs[layer] = size.training || layer < 2 ? arena.take(rows * width) : outputs[layer - 2];
+    outputs[layer] = layer < arrays ? arena.take(rows * width) : outputs[layer - arrays];
     const bool drops = size.drops() || size.drops_inputs();
     inputs[layer + 1] = drops ? arena.take(rows * width) : outputs[layer];
   }
@@ -97,7 +101,7 @@ LayerSize Reserve<T>::layer_size(const PackedRows& rows, Index layer, Index dire
           .training = training,
           .needs_dx = needs_dx,
           .packed = packed_weights,
-          .direct = few && !packed_weights && size.precision == Precision::full,
+          .direct = few && !packed_weights,
           .noise = layer_noise(layer, direction)};
 }
 

@@ -83,10 +83,11 @@ struct SegmentMemory {
 // kept. Without training it holds only what layers pass on.
 template <class T>
 struct Reserve {
-  // Lays out the memory. `y` and `input` belong to the caller. So does `filled`, the memory of an
-  // earlier reserve of the same sizes; without it, new memory is allocated.
+  // Lays out the memory, for up to `layers_at_once` layers at work at the same time. `y` and
+  // `input` belong to the caller. So does `filled`, the memory of an earlier reserve of the same
+  // sizes; without it, new memory is allocated.
   Reserve(const NetworkSize& size, PackedBatch packed, const NetworkInput<T>& input, T* y,
-          std::optional<std::span<std::byte>> filled = std::nullopt);
+          Index layers_at_once, std::optional<std::span<std::byte>> filled = std::nullopt);
 
   bool recomputes(Index direction) const { return segments[direction].size() > 1; }
   LayerSize layer_size(const PackedRows& rows, Index layer, Index direction, bool training,
@@ -113,7 +114,8 @@ struct Reserve {
   Buffer packed_indices;
 
  private:
-  Index carve(const NetworkInput<T>& input, T* y, T* base);  // returns the values used
+  // Returns the values used.
+  Index carve(const NetworkInput<T>& input, T* y, Index layers_at_once, T* base);
   LayerNoise layer_noise(Index layer, Index direction) const;
 };
 

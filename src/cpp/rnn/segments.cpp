@@ -5,10 +5,6 @@
 namespace rnnfast {
 namespace {
 
-struct StepRange {
-  Index begin, end;
-};
-
 // The segments' steps, in backward's order.
 std::vector<StepRange> cut(const PackedBatch& packed, bool reverse, Index least_steps,
                            Index chunk_rows) {

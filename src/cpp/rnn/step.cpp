@@ -95,7 +95,7 @@ void step_forward(const StepInput<T>& input, const PackedWeights<T>& packed, T* 
   args.size = rows.layer_size(size, false);
   args.packed = packed.layers[0];
   args.context = {input.context, 0};
-  const int threads = network_threads<T>(size, size.batch, size.batch, 1);
+  const int threads = network_groups<T>(size, size.batch, size.batch, 1).threads;
   const std::size_t kept = memory ? 0 : std::size_t(size.batch * size.hidden_size);
   const Buffer scratch = Buffer::allocate(
       (kept + std::size_t(cell.forward_workspace(cell, args.size, threads))) * sizeof(T));
@@ -130,7 +130,7 @@ void StepGradient<T>::add(const StepInput<T>& input, const T* memory,
   const StepRows rows(size);
   BackwardArgs<T> args{};
   args.size = rows.layer_size(size, true);
-  const int threads = network_threads<T>(size, size.batch, size.batch, 2);
+  const int threads = network_groups<T>(size, size.batch, size.batch, 2).threads;
   require(workspace_bytes<T>(size, args.size, threads));
   args.part = {empty_, false};
   args.weights = weights_;
