@@ -421,6 +421,18 @@ def _fail_allocation(n: typing.SupportsInt | typing.SupportsIndex) -> int:
     Let the n-th allocation from now on raise MemoryError; none with 0. Return how many allocations the failure planned before was still away, 0 if it has happened.
     """
 
+def _groups(
+    options: NetworkOptions,
+    seq_len: typing.SupportsInt | typing.SupportsIndex,
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    input_size: typing.SupportsInt | typing.SupportsIndex,
+    hidden_size: typing.SupportsInt | typing.SupportsIndex,
+    backward: bool,
+) -> tuple[int, int]:
+    """
+    Return how many threads a call of a float32 network uses, and the number of groups of them that work on different layers or directions at the same time.
+    """
+
 @typing.overload
 def _math(name: str, x: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
     """
