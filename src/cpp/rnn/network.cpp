@@ -91,8 +91,9 @@ PackedWeights<T> network_pack(const NetworkSize& size,
 template <class T>
 PreparedForward<T>::PreparedForward(const NetworkSize& size, PackedBatch packed,
                                     const NetworkInput<T>& input, T* y,
-                                    const std::vector<T*>& final)
-    : reserve(size, std::move(packed), input, y),
+                                    const std::vector<T*>& final,
+                                    std::optional<std::span<std::byte>> memory)
+    : reserve(size, std::move(packed), input, y, memory),
       input_(input),
       y_(y),
       final_(final),
