@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from rnnfast.benchmark.case import Case, Data
@@ -22,6 +24,8 @@ def onnxruntime(case: Case, data: Data) -> Contestant:
 def openvino(case: Case, data: Data) -> Contestant:
     """Return OpenVINO as a contestant."""
     model = _onnx_model("openvino", case, data)
+    # Without its telemetry, which would fork this process while it measures.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     from openvino import Core
 
     core = Core()

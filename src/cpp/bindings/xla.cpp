@@ -244,12 +244,12 @@ void backward(const Attributes& attributes, NetworkSize size, Arrays arguments, 
 }
 
 // Tells XLA which version of its interface a handler uses. Whatever the minor version, the fields
-// that exist here are the same.
+// that exist here are the same. Before 0.2, XLA asks without its own functions.
 bool asks_metadata(xla::CallFrame* frame) {
   if (!frame->extensions || frame->extensions->kind != xla::kMetadata) return false;
   xla::Metadata& metadata = *reinterpret_cast<xla::MetadataExtension*>(frame->extensions)->metadata;
   metadata.version.major = xla::kMajorVersion;
-  metadata.version.minor = frame->api->version.minor;
+  metadata.version.minor = frame->api ? frame->api->version.minor : 1;
   metadata.traits = 0;
   return true;
 }
