@@ -23,6 +23,8 @@ def onnxruntime(case: Case, data: Data) -> Contestant:
 
 def openvino(case: Case, data: Data) -> Contestant:
     """Return OpenVINO as a contestant."""
+    if data.weights.weight_channel is not None:
+        raise UnavailableError("openvino ignores the peepholes of ONNX models")
     model = _onnx_model("openvino", case, data)
     # Without its telemetry, which would fork this process while it measures.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
