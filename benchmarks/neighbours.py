@@ -25,8 +25,9 @@ import torch
 
 import rnnfast
 from rnnfast.benchmark import Case, Shape, make_data
-from rnnfast.benchmark.contestants import Call, contestant
+from rnnfast.benchmark.contestants import contestant
 from rnnfast.benchmark.machine import thread_count
+from rnnfast.benchmark.peer import Call
 
 SHAPES = ["100,1,128,128", "200,16,256,256", "100,32,128,256", "100,64,512,512"]
 CELL = rnnfast.LSTM(1, 1).cell

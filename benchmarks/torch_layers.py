@@ -30,7 +30,8 @@ from torch import Tensor, nn
 import rnnfast.torch
 from rnnfast.benchmark import PEERS, Case, Shape, UnavailableError, contestant, make_data, measure
 from rnnfast.benchmark.case import AGREEMENT
-from rnnfast.benchmark.contestants import Contestant, difference, torch_contestant, twin_cells
+from rnnfast.benchmark.contestants import difference, torch_contestant, twin_cells
+from rnnfast.benchmark.peer import Contestant
 from rnnfast.benchmark.timing import timer
 
 OWN = "rnnfast.torch"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,15 @@ def test_torch_is_timed_where_it_is_installed() -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     case = Case(contestants.rnnfast.LSTM(1, 1).cell, SHAPE, "training")
     assert run_case(case, ["torch"], PEAKS, 1e-3).ratio("torch") is not None
+
+
+def test_loops_of_jax_are_timed_where_jax_is_installed() -> None:
+    pytest.importorskip("jax", reason="jax is not installed")
+    cell, cpus = contestants.rnnfast.GRU(1, 1).cell, len(os.sched_getaffinity(0))
+    loops = [name for name in PEERS if name.startswith("jax")]
+    for mode in MODES:
+        result = run_case(Case(cell, SHAPE, mode, threads=cpus), loops, PEAKS, 1e-3)
+        assert set(result.measurement.timings) == {"rnnfast", *loops}, result.absent
 
 
 def test_no_ratio_where_results_differ(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ FLOORS = (
     {"cuda", "functional"},
     {"layers"},
     {"data", "decoding", "exchange", "init", "losses", "optim"},
-    {"serving", "torch", "training"},
+    {"jax", "serving", "torch", "training"},
     {"inspection", "onnx", "sklearn"},
     {"__init__"},
     {"benchmark"},

@@ -103,7 +103,7 @@ install_chromium() {
 
 install_peers() { # what tests compare and work with; silero-vad for its weights alone
   $python -m pip install --quiet torch==2.13.0 onnx==1.23.2 onnxruntime==1.32.0
-  $python -m pip install --quiet openvino==2026.4.1 tract==0.23.9 onnxscript==0.7.2
+  $python -m pip install --quiet jax==0.10.2 openvino==2026.4.1 tract==0.23.9 onnxscript==0.7.2
   $python -m pip install --quiet scikit-learn==1.9.1 pandas==3.1.1 distributed==2026.8.0
   $python -m pip install --quiet HanTa==1.2.1 pyspellchecker==0.9.1 statsmodels==0.15.0
   $python -m pip install --quiet tensorboardX==2.6.5 tensorboard==2.21.0

@@ -8,6 +8,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
+import typing_extensions
 
 __all__: list[str] = [
     "Care",
@@ -60,6 +61,8 @@ __all__: list[str] = [
     "sgd",
     "step_forward",
     "swap_axes",
+    "xla_handlers",
+    "xla_reserve_bytes",
 ]
 
 class Stage:
@@ -1129,4 +1132,23 @@ def step_forward(
 def swap_axes(array: typing.Any) -> typing.Any:
     """
     Return a copy with the first two axes swapped; None unless `array` is of float32, float64 or int64, in C order and of rank 2 or 3.
+    """
+
+def xla_handlers() -> tuple[typing_extensions.CapsuleType, typing_extensions.CapsuleType]:
+    """
+    Return forward and backward as handlers of XLA's foreign function interface.
+    """
+
+def xla_reserve_bytes(
+    options: NetworkOptions,
+    seq_len: typing.SupportsInt | typing.SupportsIndex,
+    batch: typing.SupportsInt | typing.SupportsIndex,
+    input_size: typing.SupportsInt | typing.SupportsIndex,
+    hidden_size: typing.SupportsInt | typing.SupportsIndex,
+    proj_size: typing.SupportsInt | typing.SupportsIndex,
+    is_double: bool,
+    has_lengths: bool,
+) -> int:
+    """
+    Return the size of an array with room for the reserve of a training call with keep_y.
     """

@@ -4,8 +4,9 @@
 """
 
 from rnnfast.benchmark.case import MODES, Case, Shape, make_data
-from rnnfast.benchmark.contestants import PEERS, UnavailableError, contestant
+from rnnfast.benchmark.contestants import PEERS, contestant
 from rnnfast.benchmark.machine import Peaks, facts, probe
+from rnnfast.benchmark.peer import UnavailableError
 from rnnfast.benchmark.runner import Result, Run, run_case
 from rnnfast.benchmark.timing import Measurement, Timing, measure, timer
 

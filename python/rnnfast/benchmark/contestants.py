@@ -6,26 +6,18 @@ dictionary of arrays in PyTorch's layouts: `y` and, in training, `dx` and the gr
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import rnnfast
 from rnnfast import functional, reference
+from rnnfast.benchmark import jax_peers, onnx_peers
 from rnnfast.benchmark.case import Case, Data
-
-Results: TypeAlias = Mapping[str, NDArray[Any]]
-Call: TypeAlias = Callable[[], Any]
-Contestant: TypeAlias = tuple[Call, Callable[[Any], Results]]
-"""The call to time, and a function that converts its result to named arrays afterwards."""
-
-
-class UnavailableError(Exception):
-    """A peer is not installed, or does not support a case; the text says which."""
+from rnnfast.benchmark.peer import Contestant, Results, UnavailableError, named, need
 
 
 def contestant(name: str, case: Case, data: Data) -> Contestant:
@@ -36,10 +28,6 @@ def contestant(name: str, case: Case, data: Data) -> Contestant:
     """
     make = {"rnnfast": _rnnfast, **PEERS}[name]
     return make(case, data)
-
-
-def _named(weights: functional.Weights) -> dict[str, NDArray[Any]]:
-    return {name: w for name, w in weights._asdict().items() if w is not None}
 
 
 def _rnnfast(case: Case, data: Data) -> Contestant:
@@ -53,7 +41,7 @@ def _rnnfast(case: Case, data: Data) -> Contestant:
             assert reserve is not None
             return y, functional.backward(reserve, data.dy)
 
-        return step, lambda r: {"y": r[0], "dx": r[1][0], **_named(r[1][2][0])}
+        return step, lambda r: {"y": r[0], "dx": r[1][0], **named(r[1][2][0])}
     if case.mode == "new-weights":
         return (
             lambda: functional.forward(case.cell, data.x, weights, precision=case.precision),
@@ -63,7 +51,7 @@ def _rnnfast(case: Case, data: Data) -> Contestant:
     layer = rnnfast.Recurrent(
         case.cell, input_size, hidden_size, dtype=case.array_dtype, precision=case.precision
     ).eval()
-    layer.load_state_dict({f"{name}_l0": w for name, w in _named(data.weights).items()})
+    layer.load_state_dict({f"{name}_l0": w for name, w in named(data.weights).items()})
     return lambda: layer(data.x), lambda r: {"y": r[0]}
 
 
@@ -89,7 +77,7 @@ def _numpy(case: Case, data: Data) -> Contestant:
     return step, lambda r: {
         "y": r[0],
         "dx": r[1].dx,
-        **_named(functional.Weights(*r[1].dweights[0])),
+        **named(functional.Weights(*r[1].dweights[0])),
     }
 
 
@@ -104,14 +92,8 @@ def twin_cells() -> dict[str, tuple[str, dict[str, Any]]]:
     }
 
 
-def _need(*modules: str) -> None:
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise UnavailableError(f"{module} is not installed")
-
-
 def _torch(case: Case, data: Data) -> Contestant:
-    _need("torch")
+    need("torch")
     import torch
 
     if case.cell not in twin_cells():
@@ -122,7 +104,7 @@ def _torch(case: Case, data: Data) -> Contestant:
 
 def _door(case: Case, data: Data) -> Contestant:
     """Return `rnnfast.torch` as a contestant."""
-    _need("torch")
+    need("torch")
     import rnnfast.torch
 
     return torch_contestant(case, data, partial(rnnfast.torch.Recurrent, case.cell))
@@ -175,50 +157,15 @@ def torch_contestant(
     }
 
 
-def _onnxruntime(case: Case, data: Data) -> Contestant:
-    _need("onnxruntime", "onnx")
-    if case.training:
-        raise UnavailableError("onnxruntime does not train")
-    if case.dtype != "float32":
-        raise UnavailableError(f"onnxruntime has no recurrent operators in {case.dtype}")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = case.threads, 1
-    session = onnxruntime.InferenceSession(
-        _onnx_model(case, data), options, providers=["CPUExecutionProvider"]
-    )
-    return lambda: session.run(["y"], {"x": data.x}), lambda r: {"y": r[0][:, 0]}
-
-
-def _onnx_model(case: Case, data: Data) -> bytes:
-    """Return the case as one ONNX operator with the input x (T, B, I) and output y (T, 1, B, H)."""
-    from onnx import TensorProto, checker, helper, numpy_helper
-
-    from rnnfast.exchange import onnx_layout as layout
-
-    if case.cell not in layout.OPERATORS:
-        raise UnavailableError(f"onnxruntime has no cell {case.cell}")
-    T, B, I, H = case.shape
-    constants = layout.to_onnx(case.cell, [data.weights])
-    inputs = layout.inputs({"X": "x", **{name: name for name in constants}})
-    attributes = layout.attributes(case.cell, H, 1)
-    graph = helper.make_graph(
-        [helper.make_node(layout.OPERATORS[case.cell].op_type, inputs, ["y"], **attributes)],
-        "case",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [T, B, I])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [T, 1, B, H])],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
-    checker.check_model(model)
-    return bytes(model.SerializeToString())
-
-
 PEERS: dict[str, Callable[[Case, Data], Contestant]] = {
     "torch": _torch,
     "rnnfast.torch": _door,
-    "onnxruntime": _onnxruntime,
+    "rnnfast.jax": jax_peers.door,
+    "jax": partial(jax_peers.scan, unroll=1),
+    "jax-unroll-4": partial(jax_peers.scan, unroll=4),
+    "jax-unroll-8": partial(jax_peers.scan, unroll=8),
+    "onnxruntime": onnx_peers.onnxruntime,
+    "openvino": onnx_peers.openvino,
     "numpy": _numpy,
 }
 

@@ -13,8 +13,9 @@ import numpy as np
 
 import rnnfast
 from rnnfast.benchmark.case import weight_shapes
-from rnnfast.benchmark.contestants import Call, twin_cells
+from rnnfast.benchmark.contestants import twin_cells
 from rnnfast.benchmark.machine import Peaks, thread_count
+from rnnfast.benchmark.peer import Call
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
 
 PERCENTILES = (50, 90, 99, 99.9)

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rnnfast.benchmark.case import AGREEMENT, Case, make_data
-from rnnfast.benchmark.contestants import UnavailableError, contestant, difference
+from rnnfast.benchmark.contestants import contestant, difference
 from rnnfast.benchmark.machine import Peaks, facts, probe, thread_count
+from rnnfast.benchmark.peer import UnavailableError
 from rnnfast.benchmark.timing import Measurement, measure, timer
 
 OWN = "rnnfast"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
-from rnnfast.benchmark.contestants import Call
+from rnnfast.benchmark.peer import Call
 
 Timer = Callable[[int], float]
 """A function that makes a given number of calls and returns the seconds that they took."""

@@ -41,9 +41,18 @@ def as_tuple(
     """
     if state is None:
         return None
-    is_tuple = isinstance(state, (tuple, list))
-    if is_tuple != (count > 1) or (is_tuple and len(state) != count):
+    check_structure(name, state, count, cell)
+    return tuple(state) if isinstance(state, (tuple, list)) else (backends.given(name, state),)
+
+
+def check_structure(name: str, state: object, count: int, cell: str) -> None:
+    """Check that a state is an array or, for a cell with several states, a tuple of `count`.
+
+    Raises:
+        TypeError: It is not.
+    """
+    size = len(state) if isinstance(state, (tuple, list)) else None
+    if (size or 1) != count or (size is None) != (count == 1):
         expected = f"a tuple of {count} arrays" if count > 1 else "one array"
-        got = f"a {type(state).__name__}" + (f" of {len(state)}" if is_tuple else "")
+        got = f"a {type(state).__name__}" + ("" if size is None else f" of {size}")
         raise TypeError(f"{name}: expected {expected}, the states of cell {cell!r}, got {got}")
-    return tuple(state) if is_tuple else (backends.given(name, state),)

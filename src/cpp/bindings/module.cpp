@@ -37,6 +37,7 @@ PYBIND11_MODULE(_core_of_main, m, pybind11::mod_gil_not_used()) {
   rnnfast::bind_plan(m);
   rnnfast::bind_probe(m);
   rnnfast::bind_traced(m);
+  rnnfast::bind_xla(m);
 }
 
 // pybind11's types belong to one interpreter, and before Python 3.12 its own initialisation

@@ -21,5 +21,6 @@ void bind_math(pybind11::module_& m);
 void bind_plan(pybind11::module_& m);
 void bind_probe(pybind11::module_& m);
 void bind_traced(pybind11::module_& m);
+void bind_xla(pybind11::module_& m);
 
 }  // namespace rnnfast

@@ -56,12 +56,9 @@ bool read_fraction(py::handle object, double& value) {
 bool read_precision(py::handle object, Precision& value) {
   std::string_view text;
   if (!read_text(object, text)) return false;
-  for (const Precision p : {Precision::full, Precision::bfloat16}) {
-    if (text != precision_name(p)) continue;
-    value = p;
-    return true;
-  }
-  return false;
+  const std::optional<Precision> found = precision_named(text);
+  value = found.value_or(Precision::full);
+  return found.has_value();
 }
 
 // Reads (zoneout of each state, input_dropout, recurrent_dropout, candidate_dropout, expects), or
@@ -207,6 +204,12 @@ std::optional<int> find_cell(py::handle object) {
 }
 
 const char* precision_name(Precision precision) { return kPrecisions[int(precision)]; }
+
+std::optional<Precision> precision_named(std::string_view name) {
+  for (const Precision p : {Precision::full, Precision::bfloat16})
+    if (name == precision_name(p)) return p;
+  return std::nullopt;
+}
 
 void bind_options(py::module_& m) {
   bind_cells(m);

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <optional>
+#include <string_view>
 
 #include "rnn/options.h"
 
@@ -13,5 +14,6 @@ namespace rnnfast {
 std::optional<int> find_cell(pybind11::handle object);
 
 const char* precision_name(Precision precision);
+std::optional<Precision> precision_named(std::string_view name);
 
 }  // namespace rnnfast

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cstdint>
 #include <cstring>
 #include <mutex>
 #include <new>
@@ -55,10 +56,7 @@ std::align_val_t alignment(std::size_t size) {
 
 void* system_allocate(std::size_t size) {
   void* data = ::operator new(size, alignment(size));
-#if defined(MADV_HUGEPAGE)
-  // Advice: where the kernel refuses it, pages stay small.
-  if (size >= kHugePage) madvise(data, size / kHugePage * kHugePage, MADV_HUGEPAGE);
-#endif
+  ask_for_huge_pages({static_cast<std::byte*>(data), size});
   return data;
 }
 
@@ -163,6 +161,16 @@ Buffer Buffer::allocate(std::size_t bytes) {
   if (until_failure.load(std::memory_order_relaxed) > 0 && until_failure.fetch_sub(1) == 1)
     throw std::bad_alloc();
   return {Cache::get().allocate(bytes), bytes};
+}
+
+void ask_for_huge_pages([[maybe_unused]] std::span<std::byte> memory) {
+#if defined(MADV_HUGEPAGE)
+  const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
+  const std::size_t before = (kHugePage - address % kHugePage) % kHugePage;
+  if (memory.size() < before + kHugePage) return;
+  // Advice: where the kernel refuses it, pages stay small.
+  madvise(memory.data() + before, (memory.size() - before) / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
 }
 
 Buffer::Buffer(Buffer&& other) noexcept

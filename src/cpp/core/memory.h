@@ -3,6 +3,7 @@
 // speed, so freed blocks are kept, up to a limit, and large ones are backed by huge pages.
 
 #include <cstddef>
+#include <span>
 
 namespace rnnfast {
 
@@ -31,6 +32,9 @@ class Buffer {
   void* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+// Asks the system for huge pages in those parts of fresh memory that can have them.
+void ask_for_huge_pages(std::span<std::byte> memory);
 
 struct CacheInfo {
   std::size_t limit_bytes;   // RNNFAST_CACHE_LIMIT, or 1 GiB; 0 with AddressSanitizer

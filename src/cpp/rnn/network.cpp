@@ -50,9 +50,10 @@ PackedWeights<T> network_pack(const NetworkSize& size,
 template <class T>
 PreparedForward<T>::PreparedForward(const NetworkSize& size, PackedBatch packed,
                                     const NetworkInput<T>& input, T* y,
-                                    const std::vector<T*>& final)
+                                    const std::vector<T*>& final,
+                                    std::optional<std::span<std::byte>> memory)
     : groups(network_groups<T>(size, packed.total(), packed.episodes(), 1)),
-      reserve(size, std::move(packed), input, y, groups.count),
+      reserve(size, std::move(packed), input, y, groups.count, memory),
       input_(input),
       y_(y),
       final_(final) {

@@ -13,12 +13,13 @@ PackedWeights<T> network_pack(const NetworkSize& size,
                               const std::vector<CellWeights<const T>>& weights);
 
 // A forward pass prepared for any number of runs on the same arrays, whose values may change in
-// between. The arrays, `input` and `final` must outlive it.
+// between. The arrays, `input` and `final` must outlive it, and so must `memory`, for the reserve.
 template <class T>
 class PreparedForward {
  public:
   PreparedForward(const NetworkSize& size, PackedBatch packed, const NetworkInput<T>& input, T* y,
-                  const std::vector<T*>& final);
+                  const std::vector<T*>& final,
+                  std::optional<std::span<std::byte>> memory = std::nullopt);
   // Writes y (T, B, D * H) and the final states, and fills the reserve.
   void run() const;
 

@@ -17,8 +17,7 @@ WeightShapes NetworkSize::weight_shapes(Index i) const {
 
 template <class T>
 Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
-                    const NetworkInput<T>& input, T* y, Index layers_at_once,
-                    std::optional<std::span<std::byte>> filled)
+                    const NetworkInput<T>& input)
     : size(network_size), packed(std::move(packed_batch)), packed_weights(input.packed != nullptr) {
   const CellKernels<T>& cell = kernels<T>(size.cell, size.precision);
   const bool keeps_any = cell.info.saved() > 0 || cell.info.states > 1 || size.noise.zones();
@@ -26,19 +25,33 @@ Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
   for (Index direction = 0; direction < size.num_directions; ++direction)
     segments.emplace_back(packed, direction == 1, cuts ? size.recompute : size.seq_len,
                           cell.chunk_rows);
-  const std::size_t bytes = std::size_t(carve(input, y, layers_at_once, nullptr)) * sizeof(T);
-  if (filled) {
-    RNNFAST_CHECK(filled->size() == bytes, "memory: expected ", bytes,
-                  " bytes, the size of the call's reserve, got ", filled->size());
-    RNNFAST_CHECK(bytes == 0 || reinterpret_cast<std::uintptr_t>(filled->data()) % 64 == 0,
+}
+
+template <class T>
+std::size_t Reserve<T>::bytes(const NetworkSize& size, PackedBatch packed,
+                              const NetworkInput<T>& input, T* y) {
+  Reserve reserve(size, std::move(packed), input);
+  return std::size_t(reserve.carve(input, y, 1, nullptr)) * sizeof(T);
+}
+
+template <class T>
+Reserve<T>::Reserve(const NetworkSize& network_size, PackedBatch packed_batch,
+                    const NetworkInput<T>& input, T* y, Index layers_at_once,
+                    std::optional<std::span<std::byte>> given)
+    : Reserve(network_size, std::move(packed_batch), input) {
+  const std::size_t needed = std::size_t(carve(input, y, layers_at_once, nullptr)) * sizeof(T);
+  if (given) {
+    RNNFAST_CHECK(given->size() == needed, "memory: expected ", needed,
+                  " bytes, the size of the call's reserve, got ", given->size());
+    RNNFAST_CHECK(needed == 0 || reinterpret_cast<std::uintptr_t>(given->data()) % 64 == 0,
                   "memory: expected its address to be a multiple of 64");
     RNNFAST_CHECK(!input.indices || packed.is_dense(),
                   "x: expected real numbers, as the sequences have different lengths, got indices");
   } else {
-    memory = Buffer::allocate(bytes);
+    memory = Buffer::allocate(needed);
   }
   carve(input, y, layers_at_once,
-        filled ? reinterpret_cast<T*>(filled->data()) : memory.template as<T>());
+        given ? reinterpret_cast<T*>(given->data()) : memory.template as<T>());
   indices = input.indices;
   if (input.indices && !packed.is_dense()) {
     packed_indices = Buffer::allocate(std::size_t(packed.total()) * sizeof(Index));

@@ -84,10 +84,14 @@ struct SegmentMemory {
 template <class T>
 struct Reserve {
   // Lays out the memory, for up to `layers_at_once` layers at work at the same time. `y` and
-  // `input` belong to the caller. So does `filled`, the memory of an earlier reserve of the same
-  // sizes; without it, new memory is allocated.
+  // `input` belong to the caller. So does `given`, memory to fill, or that of an earlier reserve of
+  // the same sizes; without it, new memory is allocated.
   Reserve(const NetworkSize& size, PackedBatch packed, const NetworkInput<T>& input, T* y,
-          Index layers_at_once, std::optional<std::span<std::byte>> filled = std::nullopt);
+          Index layers_at_once, std::optional<std::span<std::byte>> given = std::nullopt);
+  // The bytes that it takes in training. Sequences that are shorter than `packed` says never take
+  // more, unless `packed` is dense and they are not.
+  static std::size_t bytes(const NetworkSize& size, PackedBatch packed,
+                           const NetworkInput<T>& input, T* y);
 
   bool recomputes(Index direction) const { return segments[direction].size() > 1; }
   LayerSize layer_size(const PackedRows& rows, Index layer, Index direction, bool training,
@@ -104,7 +108,7 @@ struct Reserve {
   PackedBatch packed;
   bool packed_weights;
   std::vector<Segments> segments;  // of each direction
-  Buffer memory;                   // empty if the caller's `filled` is used
+  Buffer memory;                   // empty if the caller's memory is used
   // Of each layer and direction; null if recomputed.
   std::vector<T*> gates, states, made;
   std::vector<T*> checkpoints;     // [segment][state][E, its size], if recomputed
@@ -114,6 +118,8 @@ struct Reserve {
   Buffer packed_indices;
 
  private:
+  // Without memory.
+  Reserve(const NetworkSize& size, PackedBatch packed, const NetworkInput<T>& input);
   // Returns the values used.
   Index carve(const NetworkInput<T>& input, T* y, Index layers_at_once, T* base);
   LayerNoise layer_noise(Index layer, Index direction) const;

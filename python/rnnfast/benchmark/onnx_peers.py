@@ -1,0 +1,69 @@
+"""Peers that run a case as an ONNX model: onnxruntime and OpenVINO."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from rnnfast.benchmark.case import Case, Data
+from rnnfast.benchmark.peer import Contestant, UnavailableError, need
+
+
+def onnxruntime(case: Case, data: Data) -> Contestant:
+    """Return onnxruntime as a contestant."""
+    model = _onnx_model("onnxruntime", case, data)
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = case.threads, 1
+    session = InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(["y"], {"x": data.x}), lambda r: {"y": r[0][:, 0]}
+
+
+def openvino(case: Case, data: Data) -> Contestant:
+    """Return OpenVINO as a contestant."""
+    if data.weights.weight_channel is not None:
+        raise UnavailableError("openvino ignores the peepholes of ONNX models")
+    model = _onnx_model("openvino", case, data)
+    # Without its telemetry, which would fork this process while it measures.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    from openvino import Core
+
+    core = Core()
+    options = {
+        "INFERENCE_NUM_THREADS": case.threads,
+        "INFERENCE_PRECISION_HINT": "f32",  # CPUs with bfloat16 would use it
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = core.compile_model(core.read_model(model), "CPU", options)
+    return lambda: compiled({"x": data.x}), lambda r: {"y": np.array(r["y"])[:, 0]}
+
+
+def _onnx_model(peer: str, case: Case, data: Data) -> bytes:
+    """Return the case as one ONNX operator with the input x (T, B, I) and output y (T, 1, B, H)."""
+    need(peer, "onnx")
+    if case.training:
+        raise UnavailableError(f"{peer} does not train")
+    if case.dtype != "float32":
+        raise UnavailableError(f"{peer} runs the recurrent operators in float32, not {case.dtype}")
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    from rnnfast.exchange import onnx_layout as layout
+
+    if case.cell not in layout.OPERATORS:
+        raise UnavailableError(f"{peer} has no cell {case.cell}")
+    T, B, I, H = case.shape
+    constants = layout.to_onnx(case.cell, [data.weights])
+    inputs = layout.inputs({"X": "x", **{name: name for name in constants}})
+    attributes = layout.attributes(case.cell, H, 1)
+    graph = helper.make_graph(
+        [helper.make_node(layout.OPERATORS[case.cell].op_type, inputs, ["y"], **attributes)],
+        "case",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [T, B, I])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [T, 1, B, H])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
