@@ -225,3 +225,11 @@ def test_a_layer_trains_in_one_precision_and_evaluates_in_another() -> None:
     assert 0 < cases.worst(quantized, y.astype(np.float64)) < 0.01
     layer.train().precision = "full"
     np.testing.assert_array_equal(layer(x)[0], y)
+
+
+def test_a_sum_that_may_need_more_bits_is_refused() -> None:
+    depth = 2**17
+    x, weight = np.ones((1, depth), np.float32), np.ones((1, depth), np.float32)
+    np.testing.assert_allclose(step_of(x, weight), depth, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"input_size: expected at most 131072 .* got 131073"):
+        step_of(np.ones((1, depth + 1), np.float32), np.ones((1, depth + 1), np.float32))

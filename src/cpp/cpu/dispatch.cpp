@@ -1,5 +1,9 @@
 #include "cpu/dispatch.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <algorithm>
 #include <fstream>
 #include <string_view>
@@ -31,12 +35,14 @@ const FormatKernels<float>& format_kernels(const Bf16Dot*);
 }
 #endif
 
-// The same for dot products of 8-bit integers (VNNI).
-#if defined(RNNFAST_INT8_DOT)
-namespace avx512vnni {
-const FormatKernels<float>& format_kernels(const Int8Dot*);
-}
-#endif
+// Dot products of 8-bit integers. CMake gives RNNFAST_INT8_DOT as X(set, CPU feature) entries, the
+// second of which also names the namespace.
+#define X(isa, feature)                                       \
+  namespace feature {                                         \
+  const FormatKernels<float>& format_kernels(const Int8Dot*); \
+  }
+RNNFAST_INT8_DOT
+#undef X
 
 namespace {
 
@@ -69,14 +75,26 @@ bool has_bf16_dot() {
 #endif
 }
 
-// The same for products of 8-bit integers.
-bool has_int8_dot() {
-#if defined(RNNFAST_INT8_DOT)
+#if defined(__x86_64__)
+// Whether the CPU has a form of VNNI; clang 14 does not know the second by name.
+bool cpu_has_vnni(std::string_view feature) {
   __builtin_cpu_init();
-  return std::string_view(active_isa().name) == "avx512" && __builtin_cpu_supports("avx512vnni");
-#else
-  return false;
+  if (feature == "avx512vnni") return __builtin_cpu_supports("avx512vnni");
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return feature == "avxvnni" && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
 #endif
+
+// The kernels that compute products of 8-bit integers as dot products beside the active set; null
+// if this CPU or the set has none.
+using Int8DotKernels = const FormatKernels<float>& (*)(const Int8Dot*);
+Int8DotKernels int8_dot_kernels() {
+  [[maybe_unused]] const std::string_view active = active_isa().name;
+#define X(isa, feature) \
+  if (active == #isa && cpu_has_vnni(#feature)) return feature::format_kernels;
+  RNNFAST_INT8_DOT
+#undef X
+  return nullptr;
 }
 
 // Whether dot products are faster than conversions and multiply-adds. AMD's (Zen 4, Zen 5) process
@@ -158,19 +176,15 @@ const std::string& active_bf16() {
 
 const std::string& active_int8() {
   static const auto& active =
-      *new std::string(choose_way("RNNFAST_INT8", "multiply", has_int8_dot(), true));
+      *new std::string(choose_way("RNNFAST_INT8", "multiply", int8_dot_kernels() != nullptr, true));
   return active;
 }
 
 template <>
 const FormatKernels<float>& format_kernels<float>(Precision precision) {
   if (precision == Precision::full) return active_isa().rnn_float({});
-  if (precision == Precision::int8) {
-#if defined(RNNFAST_INT8_DOT)
-    if (active_int8() == "dot") return avx512vnni::format_kernels(nullptr);
-#endif
-    return active_isa().rnn_int8({});
-  }
+  if (precision == Precision::int8)
+    return active_int8() == "dot" ? int8_dot_kernels()(nullptr) : active_isa().rnn_int8({});
 #if defined(RNNFAST_BF16_DOT)
   if (active_bf16() == "dot") return avx512bf16::format_kernels(nullptr);
 #endif

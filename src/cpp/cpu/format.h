@@ -36,6 +36,7 @@ struct RealSums {
   using Sum = Raw;
   static constexpr bool kTrains = true;      // whether backward exists
   static constexpr bool kQuantizes = false;  // whether operands are converted a row at a time
+  static constexpr bool kPrefetches = true;  // whether products prefetch the next panel
   static constexpr Index kColumnHead = 0;    // lanes before the steps of a panel's column,
   static constexpr Index kRowHead = 0;       // and of an operand's row
 

@@ -93,14 +93,14 @@ RNNFAST_INLINE void multiply_part(SumOf<P> (&sums)[kRows][kVectors], const RealO
 }
 
 // sums += A B over the depth. A is (rows, depth) with row stride lda, or packed [depth][kRows].
-// Each step of the depth also prefetches one line of `ahead` into the L2 cache.
+// Each step of the depth also prefetches one line of `ahead` into the L2 cache, if the format does.
 template <class P, int kRows, int kVectors, bool kPackedA>
 RNNFAST_INLINE void multiply(SumOf<P> (&sums)[kRows][kVectors], const RealOf<P>* a, Index lda,
                              const RealOf<P>* b, Index ldb, Index depth, Ahead<RealOf<P>>& ahead) {
   constexpr int kParts = Format<P>::kParts;
 #pragma GCC unroll 1
   for (Index k = 0; k < depth; ++k, b += ldb, ahead.at += ahead.step) {
-    __builtin_prefetch(ahead.at, 0, 2);
+    if constexpr (Format<P>::kPrefetches) __builtin_prefetch(ahead.at, 0, 2);
 #pragma GCC unroll 2
     for (int part = 0; part < kParts; ++part) {
       const Index at = k * kParts + part;

@@ -26,6 +26,7 @@ struct Int8Format : Format<float> {
   using Sum = Registers<float>::Int;
   static constexpr bool kTrains = false;
   static constexpr bool kQuantizes = true;
+  static constexpr bool kPrefetches = false;  // the hardware's prefetchers are faster alone
   static constexpr int kStep = 4;
   static constexpr Index kColumnHead = 2, kRowHead = 1;
 
@@ -81,14 +82,18 @@ struct Format<Int8Multiplied> : Int8Format {
   }
 };
 
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 template <>
 struct Format<Int8Dot> : Int8Format {
   static constexpr unsigned kFlip = 0x80808080u;
 
   static RNNFAST_INLINE Sum start(V, const float* column) { return (Sum)V::load(column).v; }
   static RNNFAST_INLINE Sum multiply_add(Sum sum, Raw row, Raw column) {
+#if RNNFAST_VECTOR_BYTES == 64
     return (Sum)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)row, (__m512i)column);
+#else
+    return (Sum)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)row, (__m256i)column);
+#endif
   }
 };
 #endif
