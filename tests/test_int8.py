@@ -1,4 +1,4 @@
-"""Products of 8-bit integers: what is quantized and how, and that every sum is exact."""
+"""Products of 8-bit integers: what is quantised and how, and that every sum is exact."""
 
 from __future__ import annotations
 
@@ -233,3 +233,11 @@ def test_a_sum_that_may_need_more_bits_is_refused() -> None:
     np.testing.assert_allclose(step_of(x, weight), depth, rtol=1e-6)
     with pytest.raises(ValueError, match=r"input_size: expected at most 131072 .* got 131073"):
         step_of(np.ones((1, depth + 1), np.float32), np.ones((1, depth + 1), np.float32))
+
+
+def test_traces_are_refused() -> None:
+    layer, x = rnnfast.LSTM(4, 8, precision="int8").eval(), np.zeros((2, 3, 4), np.float32)
+    with pytest.raises(
+        ValueError, match=r"precision: expected one of full, bfloat16, as .* 'int8'"
+    ):
+        rnnfast.trace(layer, x)

@@ -11,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
+import rnnfast  # noqa: E402
 import rnnfast.torch as fast  # noqa: E402
 from rnnfast import functional  # noqa: E402
 from torch_cases import flat  # noqa: E402
@@ -138,3 +139,9 @@ def test_a_sequence_does_not_depend_on_its_batch() -> None:
     layer = fast.quantize(fast.LSTM(I, H).eval())
     x = torch.randn(T, B, I) * torch.tensor(np.float32([1, 100, 1e-3]))[:, None]
     assert torch.equal(layer(x)[0][:, :1], layer(x[:, :1])[0])
+
+
+def test_a_trace_is_refused() -> None:
+    layer = fast.quantize(fast.LSTM(I, H).eval())
+    with pytest.raises(ValueError, match=r"precision: expected one of full, .* got 'int8'"):
+        rnnfast.trace(layer, torch.randn(T, B, I))

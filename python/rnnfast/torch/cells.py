@@ -106,7 +106,9 @@ class SingleStep(torch.nn.RNNCellBase):
         if casts:
             x = x.float()
             state, weights = [s.float() for s in state], [w.float() for w in weights]
-        options = Options(self.cell, 1, False, bool(self.bias), 0.0, precision_of(self, dtype))
+        options = Options(
+            self.cell, 1, False, bool(self.bias), 0.0, precision_of(self.precision, dtype)
+        )
         gates = self._context_gates(context, input) if self.context_size else None
         new = steps.run(x, state, weights, options, self._kept, gates)
         if casts:

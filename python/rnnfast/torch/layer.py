@@ -138,7 +138,7 @@ class Layer(torch.nn.RNNBase):
             check_evaluates(self, input, hx, context)
             if return_all_states:
                 raise ValueError(
-                    "return_all_states: expected False for a layer quantized to 8-bit integers, "
+                    "return_all_states: expected False for a layer quantised to 8-bit integers, "
                     "got True"
                 )
             if torch.is_grad_enabled():
@@ -317,7 +317,7 @@ class Layer(torch.nn.RNNBase):
             self.bidirectional,
             self.bias,
             self.dropout if self.training and self.num_layers > 1 else 0.0,
-            precision_of(self, dtype),
+            precision_of(self.precision, dtype),
             self._zoneout(),
             self.input_dropout if self.training else 0.0,
             self.recurrent_dropout if self.training else 0.0,

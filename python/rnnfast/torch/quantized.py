@@ -19,20 +19,18 @@ class Quantizable(Protocol):
     training: bool
 
 
-def precision_of(module: Quantizable, dtype: torch.dtype) -> str:
-    """Return the precision of the products of a module's call with results of `dtype`."""
-    if module.precision != "full":
-        return module.precision
-    return "bfloat16" if dtype == torch.bfloat16 else "full"
+def precision_of(precision: str, dtype: torch.dtype) -> str:
+    """Return the precision of a call's products, given the module's and the results' dtype."""
+    return "bfloat16" if precision == "full" and dtype == torch.bfloat16 else precision
 
 
 def check_evaluates(module: Quantizable, *given: Any) -> None:
-    """Check that a call of a quantized module needs no gradients; `given` are its arguments.
+    """Check that a call of a quantised module needs no gradients; `given` are its arguments.
 
     Raises:
         RuntimeError: It does.
     """
-    name = f"{type(module).__name__}, quantized to 8-bit integers"
+    name = f"{type(module).__name__}, quantised to 8-bit integers"
     if module.training:
         raise RuntimeError(
             f"{name}: expected evaluation mode, as it cannot train, got training mode; call "

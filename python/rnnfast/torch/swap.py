@@ -1,4 +1,4 @@
-"""Functions that act on all recurrent layers of a model: swap, report, prepack, quantize them."""
+"""Functions that act on all recurrent layers of a model: swap, report, prepack, quantise them."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def quantize(model: _Model, enabled: bool = True) -> _Model:
 
     Args:
         model: Any module.
-        enabled: Whether to quantize; False undoes this, and `prepack`.
+        enabled: Whether to quantise; False undoes this, and `prepack`.
 
     Returns:
         The model itself.
@@ -182,18 +182,19 @@ def quantize(model: _Model, enabled: bool = True) -> _Model:
     layers = {
         path: module
         for path, module in model.named_modules()
-        if isinstance(module, (Layer, SingleStep)) or _why_not(module) is None
+        if isinstance(module, (Layer, SingleStep)) or (enabled and _why_not(module) is None)
     }
-    for path, layer in layers.items():
+    for path, layer in layers.items() if enabled else ():
         dtype = next(layer.parameters()).dtype
-        if enabled and dtype != torch.float32:
+        if dtype != torch.float32:
             raise TypeError(
                 f"{path or 'model'}: expected weights of torch.float32, which products of 8-bit "
                 f"integers round, got {dtype}"
             )
     if not layers:
         warnings.warn(f"quantize changed nothing: {_nothing(report(model))}", stacklevel=2)
-    _swap(model)
+    if enabled:
+        _swap(model)
     for layer in layers.values():
         layer.precision = "int8" if enabled else "full"
     prepack(model, enabled)

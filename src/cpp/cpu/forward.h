@@ -305,7 +305,7 @@ class Forward {
     return all;
   }
 
-  // Quantizes rows [first, first + count) of the operand of a stage's product i; `from` is the
+  // Quantises rows [first, first + count) of the operand of a stage's product i; `from` is the
   // first of them. Each thread does this for itself, which is cheaper than to meet the others
   // again.
   T* quantized(int i, const T* from, Index stride, Index columns, Index first, Index count) const {

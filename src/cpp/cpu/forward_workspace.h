@@ -23,7 +23,7 @@ struct ForwardWorkspace {
   T* values[kMaxValues];  // (B, H) each; an opening stage's have versions like h
   T* mask;                // (B, H) of recurrent dropout
   T* made;     // (B, H), with zoneout: h as the cell computed it, unless the reserve holds it
-  T* rows;     // [thread][product of a stage][B], operands as products read them, if quantized
+  T* rows;     // [thread][product of a stage][B], operands as products read them, if quantised
   T* sums;     // [thread][row of a block][gate][unit]
   T* moments;  // [thread][norm][B][mean, 1 / deviation]
   // The most rows of sums that one call of the pointwise part takes, summed over its tiles.

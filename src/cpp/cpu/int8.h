@@ -40,7 +40,7 @@ struct Int8Format : Format<float> {
     RNNFAST_KEEP(product);
     return product + bias.v;
   }
-  // As if the row had been quantized: its 1 is 127 times its scale.
+  // As if the row had been quantised: its 1 is 127 times its scale.
   static RNNFAST_INLINE V one_hot(const float* column, Index ldb, Index index) {
     const Sum lanes = (Sum)V::load(column + (kColumnHead + index / kStep) * ldb).v;
     const float scale = 1 / kLargestByte;

@@ -1,5 +1,5 @@
 #pragma once
-// Quantizes rows to 8-bit integers with a scale (int8.h), in the layouts that gemm.h multiplies.
+// Quantises rows to 8-bit integers with a scale (int8.h), in the layouts that gemm.h multiplies.
 
 #include "cpu/pack.h"
 
@@ -43,7 +43,7 @@ RNNFAST_INLINE Bits every_other(Bits a, Bits b, Sequence<kLane...>) {
   return __builtin_shufflevector(a, b, (2 * kLane + kFirst)...);
 }
 
-// Quantizes n values, a multiple of four unless they end the row, to lanes of four bytes.
+// Quantises n values, a multiple of four unless they end the row, to lanes of four bytes.
 RNNFAST_INLINE void quantize(const float* from, Index n, float inverse, unsigned flip, float* to) {
   using V = Vec<float>;
   using Lanes = typename MakeSequence<kLanes<float>>::type;
@@ -81,7 +81,7 @@ void quantize_columns(const float* from, Index from_stride, int lanes, Index dep
                       Index to_stride) {
   using F = Format<P>;
   using V = Vec<float>;
-  constexpr Index W = kLanes<float>, kPiece = 64;  // steps quantized, then transposed
+  constexpr Index W = kLanes<float>, kPiece = 64;  // steps quantised, then transposed
   float scale[W] = {}, inverse[W] = {}, piece[W * kPiece];
   for (int j = 0; j < lanes; ++j) {
     const RowScale row(from + j * from_stride, depth);
