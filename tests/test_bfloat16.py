@@ -11,20 +11,13 @@ import cases
 from cases import Case
 from rnnfast import functional
 from rnnfast.reference import CELLS, round_to_bfloat16
-from sequence_cases import grid, large, projected
+from sequence_cases import all_of_float32
 
 FULL = Case("lstm", T=3, B=5, I=17, H=19)
 ROUNDED = replace(FULL, precision="bfloat16")
 
 
-# The float32 cases, and a depth beyond one block of the input product.
-CASES = [
-    *(case for case in (*grid(), *large(), *projected()) if case.dtype == "float32"),
-    *(Case(cell, T=2, I=1100, H=17) for cell in CELLS),
-]
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", all_of_float32(), ids=str)
 def test_matches_the_reference(case: Case) -> None:
     case = replace(case, precision="bfloat16")
     expected = cases.run_reference(case)
