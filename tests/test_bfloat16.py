@@ -148,7 +148,9 @@ def test_precisions_differ_as_much_as_rounding_does() -> None:
 def test_wrong_precisions_are_refused() -> None:
     d = cases.make_data(FULL)
     weights = cases.weights_of(d)
-    with pytest.raises(ValueError, match="precision: expected one of full, bfloat16, got 'half'"):
+    with pytest.raises(
+        ValueError, match="precision: expected one of full, bfloat16, int8, got 'half'"
+    ):
         functional.forward("lstm", d.x, weights, precision="half")
     d = cases.make_data(replace(FULL, dtype="float64"))
     weights = cases.weights_of(d)

@@ -22,8 +22,10 @@ struct ForwardWorkspace {
   T* m;                   // (B, H) as operands: the step's m, which is projected
   T* values[kMaxValues];  // (B, H) each; an opening stage's have versions like h
   T* mask;                // (B, H) of recurrent dropout
-  T* made;     // (B, H), with zoneout: h as the cell computed it, unless the reserve holds it
-  T* rows;     // [thread][product of a stage][B], operands as products read them, if quantised
+  T* made;  // (B, H), with zoneout: h as the cell computed it, unless the reserve holds it
+  // [thread][product of a stage][B], operands as products read them, if quantised. Threads that
+  // share a dense batch by sequences write different rows of one copy.
+  T* rows;
   T* sums;     // [thread][row of a block][gate][unit]
   T* moments;  // [thread][norm][B][mean, 1 / deviation]
   // The most rows of sums that one call of the pointwise part takes, summed over its tiles.
@@ -36,9 +38,6 @@ struct ForwardWorkspace {
   // The weights are at `packed`, or in the workspace itself if that is null.
   ForwardWorkspace(const CellCode<T>& cell, T* base, const LayerSize& s, int threads, T* packed)
       : weights(cell.layout, packed ? packed : base, s),
-        thread_rows(F::kQuantizes ? cell.layout.products.most() * s.rows.batch *
-                                        F::row_lanes(max_index(s.h_size(), s.hidden_size))
-                                  : 0),
         thread_sums(kSumRows * cell.layout.gate_row),
         thread_moments(cell.norm_count() * s.rows.batch * 2) {
     const Layout<T>& l = cell.layout;
@@ -58,7 +57,11 @@ struct ForwardWorkspace {
       values[i] = c.take((i < l.opening_values ? kVersions : 1) * B * F::operand_lanes(H));
     mask = c.take(s.noise.drops() ? B * H : 0);
     made = c.take(s.noise.zones && !s.training ? B * H : 0);
-    rows = c.take(threads * thread_rows);
+    const Index rows_size =
+        F::kQuantizes ? l.products.most() * B * F::row_lanes(max_index(s.h_size(), H)) : 0;
+    const bool together = s.rows.dense() && !partition(l, s, B, 0, threads).by_tiles;
+    thread_rows = together ? 0 : rows_size;
+    rows = c.take(together ? rows_size : threads * rows_size);
     sums = c.take(threads * thread_sums);
     moments = c.take(threads * thread_moments);
     size = c.used;
