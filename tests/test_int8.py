@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import cases
 import rnnfast
 from cases import Case
 from rnnfast import functional
+from rnnfast._engine import checks
 from rnnfast.reference import CELLS
 from rnnfast.training import CharLMConfig
 from sequence_cases import all_of_float32
@@ -237,3 +240,10 @@ def test_traces_are_refused() -> None:
         ValueError, match=r"precision: expected one of full, bfloat16, as .* 'int8'"
     ):
         rnnfast.trace(layer, x)
+
+
+def test_devices_without_these_products_refuse_them() -> None:
+    device: Any = SimpleNamespace(name="cuda", quantizes=False)
+    message = "precision: expected 'full' or 'bfloat16' on device 'cuda', got 'int8'"
+    with pytest.raises(ValueError, match=message):
+        checks.precision("precision", "int8", np.dtype("float32"), device)

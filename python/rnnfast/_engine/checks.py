@@ -163,7 +163,7 @@ def precision(name: str, value: str, dtype: np.dtype[Any], backend: Backend = CP
     choice(name, value, PRECISIONS)
     if value != "full" and dtype != np.float32:
         raise TypeError(f"{name}: expected float32 arrays for {value} products, got {dtype}")
-    if value == "int8" and backend is not CPU:
+    if value == "int8" and not backend.quantizes:
         expected = " or ".join(map(repr, TRAINED_PRECISIONS))
         raise ValueError(f"{name}: expected {expected} on device {backend.name!r}, got 'int8'")
     return value

@@ -155,9 +155,13 @@ class Forward {
     const Index first = own_.batch.begin, rows = min_index(own_.batch.end, rows_.count(t)) - first;
     T* h = args_.y + (rows_.offset[t] + first) * args_.y_stride;
     if (!args_.recomputing) {
-      const T* m = work_.m + first * F::operand_lanes(H_);
-      if constexpr (F::kQuantizes) m = quantized(0, m, F::operand_lanes(H_), H_, first, rows);
-      projection_.multiply(m, rows, panels, h, args_.y_stride);
+      Index stride = F::operand_lanes(H_);
+      const T* m = work_.m + first * stride;
+      if constexpr (F::kQuantizes) {
+        m = quantized(0, m, stride, H_, first, rows);
+        stride = work_.row;
+      }
+      projection_.multiply(m, stride, rows, panels, h, args_.y_stride);
     }
     if (F::kRounds)
       projection_.round(h, args_.y_stride, rows, panels,
@@ -262,9 +266,8 @@ class Forward {
         continue;
       }
       if constexpr (F::kQuantizes) {
-        const Index row = F::row_lanes(R_);
         rows = quantized(i, rows + all.first * stride, stride, R_, all.first, all.rows);
-        rows -= all.first * row, stride = row;
+        stride = work_.row, rows -= all.first * stride;
       }
       all.operands.rows[i] = rows;
     }
@@ -309,9 +312,8 @@ class Forward {
   // first of them. Each thread does this for itself, which is cheaper than to meet the others
   // again.
   T* quantized(int i, const T* from, Index stride, Index columns, Index first, Index count) const {
-    const Index row = F::row_lanes(columns);
-    T* to = work_.rows + thread_ * work_.thread_rows + (i * rows_.batch + first) * row;
-    convert_rows<P>(from, stride, count, columns, to, row);
+    T* to = work_.rows + thread_ * work_.thread_rows + (i * rows_.batch + first) * work_.row;
+    convert_rows<P>(from, stride, count, columns, to, work_.row);
     return to;
   }
 

@@ -30,6 +30,7 @@ struct ForwardWorkspace {
   T* moments;  // [thread][norm][B][mean, 1 / deviation]
   // The most rows of sums that one call of the pointwise part takes, summed over its tiles.
   static constexpr Index kSumRows = 32;
+  Index row;                                       // lanes of one of `rows`
   Index thread_rows, thread_sums, thread_moments;  // values per thread
   static constexpr bool kConvertsInput = F::kRounds || F::kQuantizes;
   static constexpr int kVersions = 3;  // of what a step prepares for the next one
@@ -57,8 +58,8 @@ struct ForwardWorkspace {
       values[i] = c.take((i < l.opening_values ? kVersions : 1) * B * F::operand_lanes(H));
     mask = c.take(s.noise.drops() ? B * H : 0);
     made = c.take(s.noise.zones && !s.training ? B * H : 0);
-    const Index rows_size =
-        F::kQuantizes ? l.products.most() * B * F::row_lanes(max_index(s.h_size(), H)) : 0;
+    row = F::row_lanes(max_index(s.h_size(), H));
+    const Index rows_size = F::kQuantizes ? l.products.most() * B * row : 0;
     const bool together = s.rows.dense() && !partition(l, s, B, 0, threads).by_tiles;
     thread_rows = together ? 0 : rows_size;
     rows = c.take(together ? rows_size : threads * rows_size);

@@ -42,12 +42,12 @@ class Projection {
   Range all() const { return {0, blocks_of(P_, kWidth)}; }
 
   // Computes some panels' columns of h, row stride h_stride, from rows of m as products read them.
-  void multiply(const T* m, Index rows, Range panels, T* h, Index h_stride) const {
+  void multiply(const T* m, Index m_stride, Index rows, Range panels, T* h, Index h_stride) const {
     for_panels(panels, [&](Index first, Index columns) {
       const T* panel = panels_ + first * panel_;
       const Index width = blocks_of(columns, W) * W;
       multiply_rows<P>({.a = m,
-                        .lda = F::row_lanes(H_),
+                        .lda = m_stride,
                         .b = panel,
                         .ldb = width,
                         .depth = F::steps(H_),
