@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 import rnnfast
 import tolerances
 from rnnfast._engine.known import cell_named
-from rnnfast.reference import Network, round_to_bfloat16
+from rnnfast.reference import Network, round_to_bfloat16, round_to_int8
 from rnnfast.reference.rounding import Rounding
 
 HIDDEN_SIZES = (1, 3, 8, 17, 64, 101)
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_channel", "weight_hr")
+NO_GRADIENTS = None, (), ()  # in place of those of x, the states and the weights
 _SCALES = {"bias_ih": 0.5, "bias_hh": 0.5, "weight_channel": 0.2}  # matrices have other scales
 
 
@@ -69,7 +70,12 @@ class Case:
     @property
     def rounding(self) -> Rounding | None:
         """Return the function with which the products of the reference round."""
-        return round_to_bfloat16 if self.precision == "bfloat16" else None
+        return {"bfloat16": round_to_bfloat16, "int8": round_to_int8}.get(self.precision)
+
+    @property
+    def trains(self) -> bool:
+        """Return whether the case has a backward pass; if not, its results are those of forward."""
+        return self.precision != "int8"
 
     @property
     def longest_sum(self) -> int:
@@ -194,7 +200,7 @@ def reference_network(
         rounding=rounding or case.rounding,
         **options,
     )
-    gradients = network.backward(d.dy, d.dstate)
+    gradients = network.backward(d.dy, d.dstate) if case.trains else NO_GRADIENTS
     return network, named(network.y, network.state, *gradients, case.D)
 
 
@@ -248,7 +254,9 @@ def run_engine(case: Case, *, data: Data | None = None, **options: object) -> di
     from rnnfast import functional
 
     d = data or make_data(case)
-    y, state, reserve = forward(case, d, training=True, **options)
+    y, state, reserve = forward(case, d, training=case.trains, **options)
+    if not case.trains:
+        return named(y, state, *NO_GRADIENTS, case.D)
     gradients = functional.backward(reserve, d.dy, d.dstate, need_dx=not case.indices)
     return named(y, state, *gradients, case.D)
 

@@ -43,6 +43,7 @@ NOT_OF_DEVICES = {
     "test_context_streams.py": "contexts",
     "test_dispatch.py": "instruction sets of the CPU",
     "test_gradcheck.py": "float64, and tensors, which are of the CPU",
+    "test_int8.py": "products of 8-bit integers",
     "test_layers_as_torch.py": "layers of the CPU alone",
     "test_memory.py": "the CPU engine's memory",
     "test_noise.py": "noise inside the steps",
@@ -70,6 +71,7 @@ LONG_ON_THE_EMULATOR = {
 REFUSALS = (
     (TypeError, r"[\w.]+: expected float32 on device "),
     (ValueError, "recompute: expected False on device "),
+    (ValueError, r"precision: expected 'full' or 'bfloat16' on device "),
     (
         ValueError,
         r"zoneout, input_dropout, recurrent_dropout, candidate_dropout: expected 0 on device ",

@@ -70,3 +70,10 @@ def projected() -> list[Case]:
     )
     cells = [name for name in COMPILED if functional.cells()[name].projects]
     return [Case(cell, dtype=dtype, **size) for cell in cells for dtype in DTYPES for size in sizes]
+
+
+def all_of_float32() -> list[Case]:
+    """Return all cases in float32, and a depth beyond one block of the input product."""
+    listed = (*grid(), *large(), *projected())
+    deep = (Case(cell, T=2, I=1100, H=17) for cell in CELLS)
+    return [*(case for case in listed if case.dtype == "float32"), *deep]

@@ -210,6 +210,17 @@ def test_training_steps_agree_with_torch() -> None:
 
 
 @pytest.mark.slow
+def test_quantised_layers_agree_with_those_of_others() -> None:
+    for peer in ("torch", "onnxruntime"):
+        pytest.importorskip(peer, reason=f"{peer} is not installed")
+    script = Path(__file__).parent.parent / "benchmarks" / "int8.py"
+    options = ["--hidden", "40", "--threads", "1", "--shape", "1,1", "3,2", "--seconds", "0.001"]
+    command = [sys.executable, str(script), *options]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.count("onnxruntime int8") == 2 * 3  # errors, and times of two shapes
+
+
+@pytest.mark.slow
 def test_neighbours() -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     script = Path(__file__).parent.parent / "benchmarks" / "neighbours.py"

@@ -11,20 +11,13 @@ import cases
 from cases import Case
 from rnnfast import functional
 from rnnfast.reference import CELLS, round_to_bfloat16
-from sequence_cases import grid, large, projected
+from sequence_cases import all_of_float32
 
 FULL = Case("lstm", T=3, B=5, I=17, H=19)
 ROUNDED = replace(FULL, precision="bfloat16")
 
 
-# The float32 cases, and a depth beyond one block of the input product.
-CASES = [
-    *(case for case in (*grid(), *large(), *projected()) if case.dtype == "float32"),
-    *(Case(cell, T=2, I=1100, H=17) for cell in CELLS),
-]
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", all_of_float32(), ids=str)
 def test_matches_the_reference(case: Case) -> None:
     case = replace(case, precision="bfloat16")
     expected = cases.run_reference(case)
@@ -155,7 +148,9 @@ def test_precisions_differ_as_much_as_rounding_does() -> None:
 def test_wrong_precisions_are_refused() -> None:
     d = cases.make_data(FULL)
     weights = cases.weights_of(d)
-    with pytest.raises(ValueError, match="precision: expected one of full, bfloat16, got 'half'"):
+    with pytest.raises(
+        ValueError, match="precision: expected one of full, bfloat16, int8, got 'half'"
+    ):
         functional.forward("lstm", d.x, weights, precision="half")
     d = cases.make_data(replace(FULL, dtype="float64"))
     weights = cases.weights_of(d)

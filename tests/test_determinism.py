@@ -32,6 +32,7 @@ EACH_SIZE = [
             (2, "float64", False, "full"),
             (1, "float32", False, "bfloat16"),
             (2, "float32", True, "bfloat16"),
+            (1, "float32", True, "int8"),
         ),
     )
 ]

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,16 @@ SUPPORTED = rnnfast.cpu_info()["isas_supported"]
 SMALL = [
     Case(cell, T=3, B=5, I=6, H=19, L=2, D=2, lengths=True, precision=precision)
     for cell in CELLS
-    for precision in ("full", "bfloat16")
+    for precision in ("full", "bfloat16", "int8")
 ]
 # So many rows and values that a small cache takes them in several parts.
 LARGE = [
     Case(cell, T=60, B=7, I=90, H=75, D=2, lengths=True, precision=precision)
     for cell in CELLS
-    for precision in ("full", "bfloat16")
+    for precision in ("full", "bfloat16", "int8")
 ]
+# The functions of a ReLU's step are exact sums and comparisons.
+RELUS = [Case("rnn_relu", T=5, B=9, I=300, H=65, L=2, D=2, lengths=True, precision="int8")]
 CHILD = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -38,7 +41,8 @@ results = {
     for name, values in cases.run_engine(case).items()
 }
 info = rnnfast.cpu_info()
-numpy.savez(sys.argv[2], isa=info["isa"], bfloat16=info["bfloat16"], **results)
+names = {name: info[name] for name in ("isa", "bfloat16", "int8")}
+numpy.savez(sys.argv[2], **names, **results)
 """
 
 
@@ -53,9 +57,9 @@ def python(code: str, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
-def ways(isa: str) -> list[str]:
-    """Return the ways in which an instruction set makes bfloat16 products on this machine."""
-    child = python("import rnnfast", RNNFAST_ISA=isa, RNNFAST_BF16="?")
+def ways(isa: str, variable: str) -> list[str]:
+    """Return the ways, which a variable names, in which an instruction set computes products."""
+    child = python("import rnnfast", RNNFAST_ISA=isa, **{variable: "?"})
     return re.findall(r"\w+", child.stderr.split("expected one of ")[1].split("(")[0])
 
 
@@ -69,15 +73,28 @@ def run_cases(name: str, file: Path, **environment: str) -> None:
 def test_each_instruction_set_matches_the_reference(isa: str, tmp_path: Path) -> None:
     if isa not in SUPPORTED:
         pytest.skip(f"this CPU does not support {isa}")
-    for way in ways(isa):
+    of_bfloat16, of_int8 = ways(isa, "RNNFAST_BF16"), ways(isa, "RNNFAST_INT8")
+    for way, other in zip_longest(of_bfloat16, of_int8, fillvalue="dot"):
         file = tmp_path / f"{way}.npz"
-        run_cases("SMALL", file, RNNFAST_ISA=isa, RNNFAST_BF16=way)
+        run_cases("SMALL", file, RNNFAST_ISA=isa, RNNFAST_BF16=way, RNNFAST_INT8=other)
         with np.load(file) as stored:
-            assert (stored["isa"], stored["bfloat16"]) == (isa, way)
+            assert (stored["isa"], stored["bfloat16"], stored["int8"]) == (isa, way, other)
             for case in SMALL:
                 expected = cases.run_reference(case)
                 got = {name: stored[f"{case} {name}"] for name in expected}
                 cases.assert_close(got, expected, cases.plain_errors(case), case)
+
+
+def test_integer_products_have_the_same_bits_everywhere(tmp_path: Path) -> None:
+    file = tmp_path / "results.npz"
+    everywhere = []
+    for isa in SUPPORTED:
+        for way in ways(isa, "RNNFAST_INT8"):
+            run_cases("RELUS", file, RNNFAST_ISA=isa, RNNFAST_INT8=way)
+            everywhere.append({k: v for k, v in np.load(file).items() if v.dtype.kind == "f"})
+    assert any(values.any() for values in everywhere[0].values())
+    for others in everywhere[1:]:
+        cases.assert_identical(others, everywhere[0])
 
 
 def test_same_bits_for_any_cache(tmp_path: Path) -> None:
@@ -94,14 +111,21 @@ def test_dot_products_are_found_where_the_cpu_has_them() -> None:
     flags = re.findall(r"^flags\s*: (.*)$", cpu.read_text() if cpu.exists() else "", re.MULTILINE)
     if "avx512" not in SUPPORTED or not flags:
         pytest.skip("only AVX-512 has two ways")
-    expected = ["convert", "dot"] if "avx512_bf16" in flags[0].split() else ["convert"]
-    assert ways("avx512") == expected
+    for variable, other, flag in (
+        ("RNNFAST_BF16", "convert", "avx512_bf16"),
+        ("RNNFAST_INT8", "multiply", "avx512_vnni"),
+    ):
+        expected = [other, "dot"] if flag in flags[0].split() else [other]
+        assert ways("avx512", variable) == expected
 
 
-def test_unknown_way_is_refused_at_import() -> None:
-    child = python("import rnnfast", RNNFAST_BF16="Dot")
+@pytest.mark.parametrize(
+    ("variable", "other"), [("RNNFAST_BF16", "convert"), ("RNNFAST_INT8", "multiply")]
+)
+def test_unknown_way_is_refused_at_import(variable: str, other: str) -> None:
+    child = python("import rnnfast", **{variable: "Dot"})
     assert child.returncode != 0
-    assert "environment variable RNNFAST_BF16: expected one of convert" in child.stderr
+    assert f"environment variable {variable}: expected one of {other}" in child.stderr
     assert "got 'Dot'" in child.stderr
 
 

@@ -20,6 +20,7 @@ from rnnfast.training import (
     TrainingOptions,
     UnknownCharacterError,
     Vocabulary,
+    stdlib_text,
 )
 from training_cases import SMALL, TEXT, VOCABULARY, options
 
@@ -239,3 +240,17 @@ def test_bfloat16_learns_as_float32_does(tmp_path: Path) -> None:
     assert losses["full"] != losses["bfloat16"]
     assert losses["bfloat16"] < 0.8 * math.log2(len(Vocabulary(TEXT)))  # it has learned
     assert losses["bfloat16"] == pytest.approx(losses["full"], rel=0.02)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_int8_costs_at_most_half_a_percent_of_held_out_bits(cell: str) -> None:
+    text = stdlib_text(60_000)
+    learned, held_out = text[:50_000], text[50_000:]
+    model = CharLM(Vocabulary(text), CharLMConfig(cell, 96), seed=0)
+    CharLMTrainer(model, learned, options(steps=100, learning_rate=0.01)).run()
+    exact = model.eval().bits_per_character(held_out)
+    model.recurrent.precision = "int8"
+    quantised = model.bits_per_character(held_out)
+    assert exact < 0.8 * math.log2(len(model.vocabulary))  # it has learned
+    assert quantised != exact
+    assert quantised < 1.005 * exact

@@ -28,8 +28,12 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"num_layers": 2**80}, ValueError, "num_layers: expected at most 2147483647, got 1208925"),
     ({"num_layers": 2**40}, ValueError, "num_layers: expected at most 2147483647, got 1099511"),
     ({"bidirectional": "no"}, TypeError, "bidirectional: expected True or False, got 'no'"),
-    ({"precision": "half"}, ValueError, "precision: expected one of full, bfloat16, got 'half'"),
-    ({"precision": 16}, ValueError, "precision: expected one of full, bfloat16, got 16"),
+    (
+        {"precision": "half"},
+        ValueError,
+        "precision: expected one of full, bfloat16, int8, got 'half'",
+    ),
+    ({"precision": 16}, ValueError, "precision: expected one of full, bfloat16, int8, got 16"),
 ]
 WRONG_OF_A_CALL: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"dropout": 1.5}, ValueError, r"dropout: expected a number in \[0, 1\], got 1.5"),

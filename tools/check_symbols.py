@@ -15,7 +15,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-OBJECT = re.compile(r"rnnfast_(?P<isa>[a-z0-9]+)_(float|double|Bf16Converted|Bf16Dot)\.dir/")
+OBJECT = re.compile(
+    r"rnnfast_(?P<isa>[a-z0-9]+)_(float|double|Bf16Converted|Bf16Dot|Int8Multiplied|Int8Dot)\.dir/"
+)
 
 
 def exported(path: Path) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ CELLS=lstm,mut3
 # The tests of compiled code, for the short forms of sanitizers and instruction sets.
 COMPILED=(tests/test_{arguments,array_layers,bfloat16,callers_arrays,calls,candidate_dropout,dense}.py
   tests/test_{determinism,dispatch,dropout,environment,fuzz_arguments,layers,losses_ctc,math,memory}.py
-  tests/test_{optim,recompute,reserve,sequence,small,stateful,stream,threads}.py)
+  tests/test_{int8,optim,recompute,reserve,sequence,small,stateful,stream,threads}.py)
 passed=0
 current=start
 

@@ -171,7 +171,7 @@ class NetworkOptions:
     @property
     def precision(self) -> str:
         """
-        Precision of products: "full" or "bfloat16".
+        Precision of products: "full", "bfloat16" or "int8".
         """
     @property
     def training(self) -> bool:
@@ -638,7 +638,7 @@ def convolution_forward(
 
 def cpu_info() -> dict[str, typing.Any]:
     """
-    Return the instruction set in use, those compiled and those supported (best first); how bfloat16 products are computed ("convert" or "dot"); the model of the CPU; the size of a core's L2 cache that the kernels reckon with; the number of CPUs that this process may use; and the number of threads of a call.
+    Return the instruction set in use, those compiled and those supported (best first); how products of bfloat16 ("convert" or "dot") and of 8-bit integers ("multiply" or "dot") are computed; the model of the CPU; the size of a core's L2 cache that the kernels reckon with; the number of CPUs that this process may use; and the number of threads of a call.
     """
 
 @typing.overload

@@ -45,7 +45,7 @@ def checked_call(
     of_first: Packed | Weights
     if not isinstance(weights, Sequence):
         dtype: np.dtype[np.floating] = np.dtype(weights.dtype)
-        checks.precision("precision", options.precision, dtype)
+        checks.precision("precision", options.precision, dtype, backend)
         _check_packed(weights, options)
         input_size, of_first = weights.input_size, weights
     else:
@@ -198,7 +198,7 @@ def checked_weights(
         )
         for i, w in enumerate(weights)
     ]
-    checks.precision("precision", options.precision, dtype)
+    checks.precision("precision", options.precision, dtype, backend)
     return checked
 
 

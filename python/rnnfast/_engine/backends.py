@@ -36,6 +36,7 @@ class Backend(ABC):
         draws_noise: Whether networks can have noise inside their steps.
         resets: Whether calls can reset states at given steps.
         contexts: Whether gates can have the part of a context.
+        quantizes: Whether products can be of 8-bit integers.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Backend(ABC):
     draws_noise: bool
     resets: bool
     contexts: bool
+    quantizes: bool
 
     @abstractmethod
     def asarray(self, value: Any) -> Any:
@@ -219,6 +221,7 @@ class _Cpu(Backend):
     draws_noise = True
     resets = True
     contexts = True
+    quantizes = True
 
     forward = staticmethod(_core.forward)
     backward = staticmethod(_core.backward)

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from rnnfast._engine.backends import CPU, Backend, check_unmasked, given, of
 
 _MOST_THREADS = 1024
-PRECISIONS = ("full", "bfloat16")
+TRAINED_PRECISIONS = ("full", "bfloat16")
+PRECISIONS = (*TRAINED_PRECISIONS, "int8")
 
 RealArray: TypeAlias = NDArray[Any]  # float32 or float64
 IntArray: TypeAlias = NDArray[np.int64]
@@ -157,11 +158,14 @@ def real_dtype(name: str, dtype: Any, backend: Backend = CPU) -> np.dtype[Any]:
     return result
 
 
-def precision(name: str, value: str, dtype: np.dtype[Any]) -> str:
-    """Return `value`, which must be one of `PRECISIONS`; "bfloat16" requires float32 arrays."""
+def precision(name: str, value: str, dtype: np.dtype[Any], backend: Backend = CPU) -> str:
+    """Return `value`, one of `PRECISIONS` that `backend` must have for arrays of `dtype`."""
     choice(name, value, PRECISIONS)
-    if value == "bfloat16" and dtype != np.float32:
-        raise TypeError(f"{name}: expected float32 arrays for bfloat16 products, got {dtype}")
+    if value != "full" and dtype != np.float32:
+        raise TypeError(f"{name}: expected float32 arrays for {value} products, got {dtype}")
+    if value == "int8" and not backend.quantizes:
+        expected = " or ".join(map(repr, TRAINED_PRECISIONS))
+        raise ValueError(f"{name}: expected {expected} on device {backend.name!r}, got 'int8'")
     return value
 
 

@@ -100,7 +100,8 @@ def network_options(
 
     Raises:
         TypeError: A value has the wrong type.
-        ValueError: A value is out of range, or the cell or the precision is unknown.
+        ValueError: A value is out of range, the cell or the precision is unknown, or the precision
+            is for evaluation only.
     """
     values = (
         cell,
@@ -148,7 +149,12 @@ def checked_options(
         keep_y,
         noise,
     )
-    assert converted is not None
+    if converted is None:  # each value is valid, but this precision is only for evaluation
+        raise ValueError(
+            f"precision: expected one of {', '.join(checks.TRAINED_PRECISIONS)} in training, as "
+            f"products of 8-bit integers have no gradients, got {precision!r}; eval() switches a "
+            "layer to evaluation"
+        )
     return converted
 
 

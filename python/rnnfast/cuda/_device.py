@@ -31,6 +31,7 @@ class Device(Backend):
     draws_noise = False
     resets = False
     contexts = False
+    quantizes = False
 
     def __init__(self, name: str, extension: ModuleType) -> None:
         self.name = name

@@ -92,7 +92,16 @@ class Network:
         return network.state_shapes(options, batch, self.hidden_size, self.weights[0].proj_size)
 
     def options(self, cell: str, num_layers: int, bidirectional: bool = False) -> NetworkOptions:
-        """Return the options of calls that keep what a trace reads, of the cell or a form of it."""
+        """Return the options of calls that keep what a trace reads, of the cell or a form of it.
+
+        Raises:
+            ValueError: The precision is for evaluation only.
+        """
+        if self.precision not in checks.TRAINED_PRECISIONS:
+            raise ValueError(
+                f"precision: expected one of {', '.join(checks.TRAINED_PRECISIONS)}, as a trace "
+                f"needs what only calls in training keep, got {self.precision!r}"
+            )
         drawn = noise.Noise(self.zoneout, 0.0, 0.0, expects=True) if any(self.zoneout) else None
         return network.network_options(
             cell, num_layers, bidirectional, training=True, precision=self.precision, noise=drawn

@@ -21,6 +21,7 @@ from rnnfast.inspection.tracer import Tracer
 from rnnfast.torch.forms import Packed, Padded
 from rnnfast.torch.layer import Layer
 from rnnfast.torch.network import Options, states_of
+from rnnfast.torch.quantized import precision_of
 
 
 def trace_model(
@@ -80,7 +81,7 @@ def _network(layer: torch.nn.RNNBase) -> Network:
         [Weights(*of_layer) for of_layer in options.by_layer([_array(w) for w in weights])],
         layer.num_layers,
         layer.bidirectional,
-        "bfloat16" if weights[0].dtype == torch.bfloat16 else "full",
+        precision_of(layer.precision if isinstance(layer, Layer) else "full", weights[0].dtype),
         zoneout or (0.0,) * states_of(cell),
     )
 

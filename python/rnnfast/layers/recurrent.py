@@ -143,8 +143,10 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
             docs/cells.md for the cells that have a candidate.
         dtype: float32 or float64. Arrays of other real types are converted to it, so float64
             arrays lose precision in a float32 layer.
-        precision: "full", or "bfloat16" for float32 layers only: products round their factors to
-            bfloat16 and sum in float32. Parameters, states and results stay float32.
+        precision: "full"; or, for float32 layers, "bfloat16", whose products round their factors to
+            bfloat16 and sum in float32, or "int8" for inference on the CPU, whose products multiply
+            8-bit integers: see docs/int8.md. Parameters, states and results stay float32. The
+            attribute may be set, to train in one precision and evaluate in another.
         seed: Seed of the initial values and of dropout; None for a fresh seed.
         device: Device of the layer, "cpu" or "cuda"; None for "cpu".
 
@@ -203,7 +205,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
             self.proj_size, self.zoneout, self.recurrent_dropout, self.candidate_dropout
         )
         self.dtype = checks.real_dtype("dtype", dtype, self._backend)
-        self.precision = checks.precision("precision", precision, self.dtype)
+        self.precision = checks.precision("precision", precision, self.dtype, self._backend)
         self._generator = seeds.generator(seed)
         self._backend.check_cell(info.name)
         network.check_sizes(

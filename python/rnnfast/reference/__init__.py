@@ -7,7 +7,7 @@ them, and `min_char_rnn` is the classic training program.
 from rnnfast.reference import gru, gru_reset_before, lstm, mut3, nas, rnn
 from rnnfast.reference.cell import Cell
 from rnnfast.reference.network import Gradients, Network
-from rnnfast.reference.rounding import round_to_bfloat16
+from rnnfast.reference.rounding import round_to_bfloat16, round_to_int8
 
 CELLS: dict[str, Cell] = {
     cell.name: cell
@@ -23,4 +23,4 @@ CELLS: dict[str, Cell] = {
     )
 }
 
-__all__ = ["CELLS", "Cell", "Gradients", "Network", "round_to_bfloat16"]
+__all__ = ["CELLS", "Cell", "Gradients", "Network", "round_to_bfloat16", "round_to_int8"]

@@ -112,9 +112,9 @@ class Product:
         weights = [self._weight[g] for g in chosen]
         if self._mask is not None:
             operand = operand * self._mask
-        if self._rounding is not None:
-            operand = round_value(operand, self._rounding)
-            weights = [round_value(w, self._rounding) for w in weights]
+        if (rounding := self._rounding) is not None:
+            operand = round_value(operand, rounding)
+            weights = [round_value(w, lambda columns: rounding(columns.T).T) for w in weights]
         products = [operand @ w for w in weights]
         if self._bias is not None:
             products = [p + self._bias[g] for p, g in zip(products, chosen, strict=True)]

@@ -210,7 +210,7 @@ class Network:
             Source: Semeniuta, Severyn and Barth, "Recurrent dropout without memory loss", 2016.
         dtype: The real type to compute in.
         rounding: A function that rounds all operands of products in both passes, such as
-            `round_to_bfloat16`; None for no rounding.
+            `round_to_bfloat16`; `round_to_int8` is for forward passes; None for no rounding.
 
     Attributes:
         y: Outputs of the last layer, (T, B, D*H), or (T, B, D*P) with a projection.

@@ -1,4 +1,4 @@
-"""Rounding of operands of products, as in bfloat16 networks."""
+"""Rounding of operands of products, as in networks of bfloat16 and of 8-bit integers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnfast.reference.tape import Array, Var
 
+# Takes operands, or the weights of units, as rows: (..., K) for products that sum K terms.
 Rounding: TypeAlias = "Callable[[Array], Array]"
 
 
@@ -21,6 +22,22 @@ def round_to_bfloat16(x: Array) -> Array:
     mantissa, exponent = np.frexp(x)
     rounded: Array = np.ldexp(np.round(mantissa * 256), exponent - 8).astype(x.dtype)
     return rounded
+
+
+def round_to_int8(x: Array) -> Array:
+    """Round each row of x to integers in [-127, 127] times a scale; keep the dtype of x.
+
+    The scale is the row's largest absolute value / 127. Integers and scale are those of float32
+    code: the row is converted to float32, multiplied by 127 / largest value, and rounded to nearest
+    even. Rows without a value of at least 2**-100 become zeros, as the inverse of their scale may
+    not be finite.
+    """
+    row, most = x.astype(np.float32), np.float32(127)
+    largest = np.abs(row).max(-1, keepdims=True, initial=0)
+    large = largest >= 2.0**-100
+    integers = np.rint(row * np.where(large, most / np.where(large, largest, 1), np.float32(0)))
+    rounded: Array = integers.astype(x.dtype) * (largest / most)
+    return rounded.astype(x.dtype)
 
 
 def round_value(v: Var, rounding: Rounding) -> Var:

@@ -4,7 +4,8 @@
 results. `Recurrent` runs every other cell of rnnfast in the same way. `LSTMCell`, `GRUCell`,
 `RNNCell` and `RecurrentCell` do the same for single steps, as in the loop of a decoder.
 `accelerate` swaps these modules into an existing model, `report` lists them, and `restore` swaps
-them out again; `prepack` speeds up inference on short sequences.
+them out again; `prepack` speeds up inference on short sequences, and `quantize` lets layers
+evaluate by products of 8-bit integers.
 """
 
 try:
@@ -15,7 +16,7 @@ except ImportError as error:
     ) from error
 from rnnfast.torch.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
 from rnnfast.torch.layers import GRU, LSTM, RNN, Recurrent
-from rnnfast.torch.swap import Report, accelerate, prepack, report, restore
+from rnnfast.torch.swap import Report, accelerate, prepack, quantize, report, restore
 
 __all__ = [
     "GRU",
@@ -29,6 +30,7 @@ __all__ = [
     "Report",
     "accelerate",
     "prepack",
+    "quantize",
     "report",
     "restore",
 ]

@@ -16,6 +16,7 @@ from rnnfast.torch import context as contexts
 from rnnfast.torch import ops, steps
 from rnnfast.torch.network import Options, states_of
 from rnnfast.torch.paths import exporting_to_onnx, result_dtype
+from rnnfast.torch.quantized import check_evaluates, precision_of
 
 State: TypeAlias = "Tensor | tuple[Tensor, ...]"
 _NAMES = "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_channel"
@@ -36,6 +37,9 @@ class SingleStep(torch.nn.RNNCellBase):
 
     context_size: int = 0
     """Size of a context, by which steps take `context`; 0 for none."""
+
+    precision: str = "full"
+    """Precision of the products in evaluation, "full" or "int8", which `quantize` sets."""
 
     _kept: steps.KeptWeights
 
@@ -85,6 +89,11 @@ class SingleStep(torch.nn.RNNCellBase):
         """
         if context is not None and not self.context_size:
             raise contexts.unexpected()
+        if self.precision != "full":
+            check_evaluates(self, input, hx, context)
+            if torch.is_grad_enabled():
+                with torch.no_grad():
+                    return self.forward(input, hx, context)
         state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
         weights = self._weights()
         dtype = result_dtype(input, weights[0])
@@ -98,7 +107,7 @@ class SingleStep(torch.nn.RNNCellBase):
             x = x.float()
             state, weights = [s.float() for s in state], [w.float() for w in weights]
         options = Options(
-            self.cell, 1, False, bool(self.bias), 0.0, "bfloat16" if casts else "full"
+            self.cell, 1, False, bool(self.bias), 0.0, precision_of(self.precision, dtype)
         )
         gates = self._context_gates(context, input) if self.context_size else None
         new = steps.run(x, state, weights, options, self._kept, gates)
@@ -115,7 +124,8 @@ class SingleStep(torch.nn.RNNCellBase):
     def extra_repr(self) -> str:
         """Return the arguments as text, which is shown when the module is printed."""
         size = f", context_size={self.context_size}" if self.context_size else ""
-        return f"{super().extra_repr()}{size}"
+        precision = f", precision={self.precision}" if self.precision != "full" else ""
+        return f"{super().extra_repr()}{size}{precision}"
 
     def _add_context(self, context_size: int) -> None:
         """Add the weight of a context, unless its size is 0."""

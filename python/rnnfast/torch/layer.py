@@ -21,6 +21,7 @@ from rnnfast.torch import onnx_graph, ops, paths
 from rnnfast.torch.forms import Packed, Padded
 from rnnfast.torch.network import Network, Options, may_compile, states_of
 from rnnfast.torch.prepacked import Prepacked
+from rnnfast.torch.quantized import check_evaluates, precision_of
 
 Sequence: TypeAlias = "Tensor | PackedSequence"
 State: TypeAlias = "Tensor | tuple[Tensor, ...]"
@@ -54,6 +55,9 @@ class Layer(torch.nn.RNNBase):
 
     candidate_dropout: float = 0.0
     """Probability of dropping the candidates of steps."""
+
+    precision: str = "full"
+    """Precision of the products in evaluation, "full" or "int8", which `quantize` sets."""
 
     _prepacked: Prepacked | None = None  # set by `prepack`
 
@@ -113,6 +117,7 @@ class Layer(torch.nn.RNNBase):
         dropouts = "input_dropout", "recurrent_dropout", "candidate_dropout"
         names = "learn_state", "context_size", "zoneout", *dropouts
         given = [f", {n}={getattr(self, n)}" for n in names if getattr(self, n)]
+        given += [f", precision={self.precision}"] if self.precision != "full" else []
         return f"{super().extra_repr()}{''.join(given)}"
 
     def _get_name(self) -> str:
@@ -129,6 +134,16 @@ class Layer(torch.nn.RNNBase):
         context: Any,
     ) -> Any:
         """Run the layers over `input`, which has the form `form`."""
+        if self.precision != "full":
+            check_evaluates(self, input, hx, context)
+            if return_all_states:
+                raise ValueError(
+                    "return_all_states: expected False for a layer quantised to 8-bit integers, "
+                    "got True"
+                )
+            if torch.is_grad_enabled():
+                with torch.no_grad():
+                    return self._forward(form, input, hx, return_all_states, reset, context)
         x = _tensor_of(input)
         if context is not None and not self.context_size:
             raise contexts.unexpected()
@@ -302,7 +317,7 @@ class Layer(torch.nn.RNNBase):
             self.bidirectional,
             self.bias,
             self.dropout if self.training and self.num_layers > 1 else 0.0,
-            "bfloat16" if dtype == torch.bfloat16 else "full",
+            precision_of(self.precision, dtype),
             self._zoneout(),
             self.input_dropout if self.training else 0.0,
             self.recurrent_dropout if self.training else 0.0,

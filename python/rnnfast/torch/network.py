@@ -94,7 +94,7 @@ class Options(NamedTuple):
         bidirectional: Whether D is 2.
         bias: Whether the products have biases.
         dropout: Probability of dropping outputs of any layer but the last.
-        precision: The precision of products, "full" or "bfloat16".
+        precision: The precision of products, "full", "bfloat16" or "int8".
         zoneout: For each state, the probability that a unit keeps its value; empty for zeros.
         input_dropout: Probability of dropping inputs of layers.
         recurrent_dropout: Probability of dropping operands of the recurrent products.

@@ -1,4 +1,4 @@
-"""Functions that act on all recurrent layers of a model: swap, report and prepack them."""
+"""Functions that act on all recurrent layers of a model: swap, report, prepack, quantise them."""
 
 from __future__ import annotations
 
@@ -76,14 +76,7 @@ def accelerate(model: _Model) -> _Model:
     Warns:
         UserWarning: No layer was swapped, as all had been swapped before or cannot be swapped.
     """
-    swapped = False
-    for module in model.modules():
-        if _why_not(module) is None:
-            _set_class(module, _FAST)
-            if isinstance(module, SingleStep):
-                module._kept = KeptWeights()
-            swapped = True
-    if not swapped:
+    if not _swap(model):
         warnings.warn(f"accelerate changed nothing: {_nothing(report(model))}", stacklevel=2)
     return model
 
@@ -103,8 +96,8 @@ def restore(model: _Model) -> _Model:
     """
     for module in model.modules():
         if _plain_type(module) in _TWINS and not module.has_more:
-            for cache in ("_prepacked", "_kept"):
-                vars(module).pop(cache, None)
+            for name in ("_prepacked", "_kept", "precision"):
+                vars(module).pop(name, None)
             _set_class(module, _TWINS)
     return model
 
@@ -120,6 +113,8 @@ def report(model: torch.nn.Module) -> Report:
         reason = _why_not(module)
         if isinstance(module, (Layer, SingleStep)):
             found.fast[path] = f"rnnfast.torch.{_plain_type(module).__name__}"
+            if module.precision != "full":
+                found.fast[path] += f" in {module.precision}"
         elif reason is None:
             found.left[path] = "not accelerated yet"
         elif reason:
@@ -156,6 +151,64 @@ def prepack(model: torch.nn.Module, enabled: bool = True) -> None:
     for module in model.modules():
         if isinstance(module, Layer):
             module._prepacked = Prepacked() if enabled else None
+
+
+def quantize(model: _Model, enabled: bool = True) -> _Model:
+    """Let the recurrent layers inside a model evaluate by products of 8-bit integers, in place.
+
+    Layers of `torch.nn` are swapped first, as by `accelerate`. Each row of a weight matrix and, in
+    every step, each input and each state get a scale of their own, so that the results of a
+    sequence do not depend on the rest of its batch; docs/int8.md states the arithmetic and its
+    accuracy. Layers keep their weights packed, as by `prepack`. Their parameters do not change, and
+    neither do checkpoints.
+
+    Such layers only evaluate: they raise an error in training mode, and if their input or state
+    requires a gradient. What `rnnfast.torch` leaves to PyTorch (other devices, graphs of ONNX) is
+    computed in full precision.
+
+    Args:
+        model: Any module.
+        enabled: Whether to quantise; False undoes this, and `prepack`.
+
+    Returns:
+        The model itself.
+
+    Raises:
+        TypeError: The weights of a layer are not float32. Nothing is changed then.
+
+    Warns:
+        UserWarning: The model has no layer that rnnfast runs or can run.
+    """
+    layers = {
+        path: module
+        for path, module in model.named_modules()
+        if isinstance(module, (Layer, SingleStep)) or (enabled and _why_not(module) is None)
+    }
+    for path, layer in layers.items() if enabled else ():
+        dtype = next(layer.parameters()).dtype
+        if dtype != torch.float32:
+            raise TypeError(
+                f"{path or 'model'}: expected weights of torch.float32, which products of 8-bit "
+                f"integers round, got {dtype}"
+            )
+    if not layers:
+        warnings.warn(f"quantize changed nothing: {_nothing(report(model))}", stacklevel=2)
+    if enabled:
+        _swap(model)
+    for layer in layers.values():
+        layer.precision = "int8" if enabled else "full"
+    prepack(model, enabled)
+    return model
+
+
+def _swap(model: torch.nn.Module) -> bool:
+    """Swap all layers that can be swapped; return whether there are any."""
+    swapped = [module for module in model.modules() if _why_not(module) is None]
+    for module in swapped:
+        _set_class(module, _FAST)
+        if isinstance(module, SingleStep):
+            module._kept = KeptWeights()
+    return bool(swapped)
 
 
 def _why_not(module: torch.nn.Module) -> str | None:

@@ -45,9 +45,9 @@ class CharLMConfig:
         _DTYPES[0], f"Data type of the parameters: {', '.join(_DTYPES)}.", one_of(_DTYPES)
     )
     precision: str = _option(
-        checks.PRECISIONS[0],
-        f"Precision of the recurrent products: {', '.join(checks.PRECISIONS)}.",
-        one_of(checks.PRECISIONS),
+        checks.TRAINED_PRECISIONS[0],
+        f"Precision of the recurrent products: {', '.join(checks.TRAINED_PRECISIONS)}.",
+        one_of(checks.TRAINED_PRECISIONS),
     )
 
     def __post_init__(self) -> None:

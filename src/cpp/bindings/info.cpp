@@ -27,6 +27,7 @@ Facts cpu_info_dict() {
   Facts info;
   info["isa"] = active_isa().name;
   info["bfloat16"] = active_bf16();
+  info["int8"] = active_int8();
   info["vector_bits"] = active_isa().vector_bits;
   info["isas_compiled"] = compiled;
   info["isas_supported"] = supported;
@@ -56,13 +57,15 @@ void bind_info(py::module_& m) {
   active_isa();
   blocking();
   active_bf16();
+  active_int8();
   num_threads();
   cache_info();
 
   m.def("cpu_info", &cpu_info_dict,
         "Return the instruction set in use, those compiled and those supported (best first); how "
-        "bfloat16 products are computed (\"convert\" or \"dot\"); the model of the CPU; the size "
-        "of a core's L2 cache that the kernels reckon with; the number of CPUs that this process "
+        "products of bfloat16 (\"convert\" or \"dot\") and of 8-bit integers (\"multiply\" or "
+        "\"dot\") are computed; the model of the CPU; the size of a core's L2 cache that the "
+        "kernels reckon with; the number of CPUs that this process "
         "may use; and the number of threads of a call.");
   m.def("get_num_threads", &num_threads, "Return the largest number of threads that a call uses.");
   m.def("set_num_threads", &set_num_threads, py::arg("n"),

@@ -59,6 +59,13 @@ inline void check_projection(const NetworkSize& s) {
                 "which networks with a projection do not support");
 }
 
+// Throws Error if a sum of products of 8-bit integers might need more than 32 bits.
+inline void check_depth(const char* name, Index depth, Precision precision) {
+  constexpr Index most = 1 << 17;
+  RNNFAST_CHECK(precision != Precision::int8 || depth <= most, name, ": expected at most ", most,
+                " with precision int8, whose sums have 32 bits, got ", depth);
+}
+
 // Reads the sizes from the first layer's weights; returns false also if these are not matrices of
 // T. With a projection, weight_hh has as many columns as h, and weight_hr has one per unit.
 template <class T>
@@ -81,6 +88,8 @@ bool read_sizes(const Items& weights, NetworkSize& s) {
     s.hidden_size = array_size(weight_hr, 1);
     if (s.proj_size < 1) return false;
   }
+  check_depth("input_size", s.input_size, s.precision);
+  check_depth("hidden_size", s.hidden_size * s.num_directions, s.precision);
   return s.input_size >= 1 && s.hidden_size >= 1;
 }
 

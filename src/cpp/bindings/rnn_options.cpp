@@ -21,7 +21,7 @@ namespace {
 // Cells live as long as the process.
 constexpr auto kKnownCell = py::return_value_policy::reference;
 
-constexpr const char* kPrecisions[] = {"full", "bfloat16"};  // in the order of Precision
+constexpr const char* kPrecisions[] = {"full", "bfloat16", "int8"};  // in the order of Precision
 
 // Returns whether an object is a string, and its text.
 bool read_text(py::handle object, std::string_view& text) {
@@ -91,6 +91,9 @@ std::optional<NetworkOptions> network_options(py::handle cell, py::handle num_la
     return std::nullopt;
   // Candidate dropout is part of the equations of a cell with another name.
   if (o.drops_candidates() && known_cell(*id).mask < 0) return std::nullopt;
+  // Products of 8-bit integers have no backward pass.
+  if (o.training && o.precision == Precision::int8 && !known_cell(*id).observes)
+    return std::nullopt;
   o.cell = *id;
   o.num_directions = both ? 2 : 1;
   o.threads = threads;
@@ -206,7 +209,7 @@ std::optional<int> find_cell(py::handle object) {
 const char* precision_name(Precision precision) { return kPrecisions[int(precision)]; }
 
 std::optional<Precision> precision_named(std::string_view name) {
-  for (const Precision p : {Precision::full, Precision::bfloat16})
+  for (const Precision p : {Precision::full, Precision::bfloat16, Precision::int8})
     if (name == precision_name(p)) return p;
   return std::nullopt;
 }
@@ -231,7 +234,7 @@ void bind_options(py::module_& m) {
                     "Whether calls keep the values that backward needs.")
       .def_property_readonly(
           "precision", [](const Options& o) { return precision_name(o.precision); },
-          "Precision of products: \"full\" or \"bfloat16\".");
+          "Precision of products: \"full\", \"bfloat16\" or \"int8\".");
   m.def("network_options", &network_options, py::arg("cell"), py::arg("num_layers"),
         py::arg("bidirectional"), py::arg("dropout"), py::arg("training"), py::arg("precision"),
         py::arg("recompute"), py::arg("threads"), py::arg("keep_y"), py::arg("noise") = py::none(),

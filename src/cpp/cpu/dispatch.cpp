@@ -1,5 +1,9 @@
 #include "cpu/dispatch.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <algorithm>
 #include <fstream>
 #include <string_view>
@@ -11,13 +15,14 @@ namespace rnnfast {
 
 // CMake gives RNNFAST_ISAS as X(name, vector bytes) entries, best first. Each set's objects define
 // these functions in the set's own namespace.
-#define X(isa, bytes)                                               \
-  namespace isa {                                                   \
-  const FormatKernels<float>& format_kernels(const float*);         \
-  const FormatKernels<double>& format_kernels(const double*);       \
-  const FormatKernels<float>& format_kernels(const Bf16Converted*); \
-  const DenseKernels<float>& dense_kernels(float);                  \
-  const DenseKernels<double>& dense_kernels(double);                \
+#define X(isa, bytes)                                                \
+  namespace isa {                                                    \
+  const FormatKernels<float>& format_kernels(const float*);          \
+  const FormatKernels<double>& format_kernels(const double*);        \
+  const FormatKernels<float>& format_kernels(const Bf16Converted*);  \
+  const FormatKernels<float>& format_kernels(const Int8Multiplied*); \
+  const DenseKernels<float>& dense_kernels(float);                   \
+  const DenseKernels<double>& dense_kernels(double);                 \
   }
 RNNFAST_ISAS
 #undef X
@@ -29,6 +34,15 @@ namespace avx512bf16 {
 const FormatKernels<float>& format_kernels(const Bf16Dot*);
 }
 #endif
+
+// Dot products of 8-bit integers. CMake gives RNNFAST_INT8_DOT as X(set, CPU feature) entries, the
+// second of which also names the namespace.
+#define X(isa, feature)                                       \
+  namespace feature {                                         \
+  const FormatKernels<float>& format_kernels(const Int8Dot*); \
+  }
+RNNFAST_INT8_DOT
+#undef X
 
 namespace {
 
@@ -61,6 +75,28 @@ bool has_bf16_dot() {
 #endif
 }
 
+#if defined(__x86_64__)
+// Whether the CPU has a form of VNNI; clang 14 does not know the second by name.
+bool cpu_has_vnni(std::string_view feature) {
+  __builtin_cpu_init();
+  if (feature == "avx512vnni") return __builtin_cpu_supports("avx512vnni");
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return feature == "avxvnni" && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+#endif
+
+// The kernels that compute products of 8-bit integers as dot products beside the active set; null
+// if this CPU or the set has none.
+using Int8DotKernels = const FormatKernels<float>& (*)(const Int8Dot*);
+Int8DotKernels int8_dot_kernels() {
+  [[maybe_unused]] const std::string_view active = active_isa().name;
+#define X(isa, feature) \
+  if (active == #isa && cpu_has_vnni(#feature)) return feature::format_kernels;
+  RNNFAST_INT8_DOT
+#undef X
+  return nullptr;
+}
+
 // Whether dot products are faster than conversions and multiply-adds. AMD's (Zen 4, Zen 5) process
 // two values in the time of one multiply-add; Intel's take as long as four.
 bool bf16_dot_is_fast() {
@@ -72,12 +108,12 @@ bool bf16_dot_is_fast() {
 #endif
 }
 
-std::string choose_bf16() {
-  const std::string ways = has_bf16_dot() ? "convert, dot" : "convert";
-  const std::string best = has_bf16_dot() && bf16_dot_is_fast() ? "dot" : "convert";
-  const std::string wanted = env_string("RNNFAST_BF16").value_or(best);
-  RNNFAST_CHECK(wanted == "convert" || (wanted == "dot" && has_bf16_dot()),
-                "environment variable RNNFAST_BF16: expected one of ", ways,
+// How to compute a format's products: "dot" if that is possible and fast, else `other`; or what an
+// environment variable names.
+std::string choose_way(const char* variable, const std::string& other, bool has_dot, bool is_fast) {
+  const std::string wanted = env_string(variable).value_or(has_dot && is_fast ? "dot" : other);
+  RNNFAST_CHECK(wanted == other || (wanted == "dot" && has_dot), "environment variable ", variable,
+                ": expected one of ", other, has_dot ? ", dot" : "",
                 " (those that this CPU supports with the instruction set ", active_isa().name,
                 "), got '", wanted, "'");
   return wanted;
@@ -117,6 +153,7 @@ const std::vector<Isa>& compiled_isas() {
    isa::format_kernels, \
    isa::format_kernels, \
    isa::format_kernels, \
+   isa::format_kernels, \
    isa::dense_kernels,  \
    isa::dense_kernels},
   static const auto& isas = *new std::vector<Isa> { RNNFAST_ISAS };
@@ -132,13 +169,22 @@ const Isa& active_isa() {
 }
 
 const std::string& active_bf16() {
-  static const auto& active = *new std::string(choose_bf16());
+  static const auto& active =
+      *new std::string(choose_way("RNNFAST_BF16", "convert", has_bf16_dot(), bf16_dot_is_fast()));
+  return active;
+}
+
+const std::string& active_int8() {
+  static const auto& active =
+      *new std::string(choose_way("RNNFAST_INT8", "multiply", int8_dot_kernels() != nullptr, true));
   return active;
 }
 
 template <>
 const FormatKernels<float>& format_kernels<float>(Precision precision) {
   if (precision == Precision::full) return active_isa().rnn_float({});
+  if (precision == Precision::int8)
+    return active_int8() == "dot" ? int8_dot_kernels()(nullptr) : active_isa().rnn_int8({});
 #if defined(RNNFAST_BF16_DOT)
   if (active_bf16() == "dot") return avx512bf16::format_kernels(nullptr);
 #endif
@@ -146,7 +192,9 @@ const FormatKernels<float>& format_kernels<float>(Precision precision) {
 }
 template <>
 const FormatKernels<double>& format_kernels<double>(Precision precision) {
-  RNNFAST_CHECK(precision == Precision::full, "precision: bfloat16 needs float32, got float64");
+  RNNFAST_CHECK(
+      precision == Precision::full,
+      "precision: products other than those of the arrays' dtype need float32, got float64");
   return active_isa().rnn_double({});
 }
 template <>

@@ -1,6 +1,7 @@
 #pragma once
-// Chooses the instruction set that runs, and how it computes bfloat16 products: once, the best that
-// the CPU supports, unless RNNFAST_ISA or RNNFAST_BF16 names another.
+// Chooses the instruction set that runs, and how it computes products of bfloat16 and of 8-bit
+// integers: once, the best that the CPU supports, unless RNNFAST_ISA, RNNFAST_BF16 or RNNFAST_INT8
+// names another.
 
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@ struct Isa {
   const FormatKernels<float>& (*rnn_float)(const float*);
   const FormatKernels<double>& (*rnn_double)(const double*);
   const FormatKernels<float>& (*rnn_bf16)(const Bf16Converted*);
+  const FormatKernels<float>& (*rnn_int8)(const Int8Multiplied*);
   const DenseKernels<float>& (*dense_float)(float);
   const DenseKernels<double>& (*dense_double)(double);
 };
@@ -33,7 +35,12 @@ const Isa& active_isa();
 // that this CPU or the active set does not support.
 const std::string& active_bf16();
 
-// The active set's functions, for T = float and double; bfloat16 exists for float only.
+// The same for products of 8-bit integers: "multiply" or "dot", which have the same bits.
+// RNNFAST_INT8 names a way.
+const std::string& active_int8();
+
+// The active set's functions, for T = float and double. Other precisions than `full` exist for
+// float only.
 template <class T>
 const FormatKernels<T>& format_kernels(Precision precision);
 template <class T>

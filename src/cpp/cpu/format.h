@@ -1,7 +1,7 @@
 #pragma once
-// The formats of the factors in a network's products: values of a real type as they are, or values
-// rounded to bfloat16 and summed in float. A format defines what a lane of a panel and of an
-// operand's row holds.
+// The formats of the factors in a network's products: values of a real type as they are, values
+// rounded to bfloat16 and summed in float, or 8-bit integers (int8.h). A format defines what a lane
+// of a panel and of an operand's row holds.
 //
 // The depth of a product counts steps. In bfloat16 a step is two values, packed into one lane of 32
 // bits, the first in the lower half; an odd depth ends with a zero. There are two kernels:
@@ -14,18 +14,50 @@
 
 namespace RNNFAST_ISA_NAMESPACE {
 
+// Keeps a value in a register: GCC would otherwise fold its load into every multiply-add, or fuse
+// a product with the sum that uses it.
+#if defined(__x86_64__)
+#define RNNFAST_KEEP(value) asm("" : "+v"(value))
+#else
+#define RNNFAST_KEEP(value) asm("" : "+w"(value))
+#endif
+
+template <class T>
+RNNFAST_INLINE typename Vec<T>::Raw broadcast(T x) {
+  return x - typename Vec<T>::Raw{};
+}
+
+// What formats with floating-point sums share: a sum starts from the bias.
+template <class T>
+struct RealSums {
+  using Real = T;
+  using V = Vec<T>;
+  using Raw = typename V::Raw;
+  using Sum = Raw;
+  static constexpr bool kTrains = true;      // whether backward exists
+  static constexpr bool kQuantizes = false;  // whether operands are converted a row at a time
+  static constexpr bool kPrefetches = true;  // whether products prefetch the next panel
+  static constexpr Index kColumnHead = 0;    // lanes before the steps of a panel's column,
+  static constexpr Index kRowHead = 0;       // and of an operand's row
+
+  // The initial sum of some columns, whose panel lies at `column` with row stride ldb; and the
+  // product of a row with them that a sum stands for.
+  static RNNFAST_INLINE Sum start(V bias, const T*) { return bias.v; }
+  static RNNFAST_INLINE V finish(Sum sum, const T*, const T*, Index, V) { return sum; }
+};
+
 // A real type: nothing is rounded, so operands may be read in place.
 template <class P>
-struct Format {
-  using Real = P;
-  using V = Vec<P>;
-  using Raw = typename V::Raw;
+struct Format : RealSums<P> {
+  using typename RealSums<P>::V;
+  using typename RealSums<P>::Raw;
   static constexpr bool kRounds = false;
   static constexpr int kStep = 1;   // values per step
   static constexpr int kParts = 1;  // lanes of an operand per step
 
   static RNNFAST_INLINE constexpr Index steps(Index depth) { return depth; }
   static RNNFAST_INLINE constexpr Index operand_lanes(Index depth) { return depth; }
+  static RNNFAST_INLINE constexpr Index row_lanes(Index depth) { return depth; }
 
   // The column of a panel that part `part` of a step multiplies.
   static RNNFAST_INLINE Raw column(Raw panel, int) { return panel; }
@@ -34,11 +66,15 @@ struct Format {
   }
 
   // Panels: makes one step of `left` values of a row, W steps of adjacent vectors of a row, or one
-  // step of adjacent rows; and returns their values.
+  // step of adjacent rows; returns their values, and the product of some columns with a one-hot
+  // row.
   static RNNFAST_INLINE P step(const P* from, Index) { return *from; }
   static RNNFAST_INLINE V steps_of(const V (&vectors)[kStep]) { return vectors[0]; }
   static RNNFAST_INLINE V join(const V (&rows)[kStep]) { return rows[0]; }
   static RNNFAST_INLINE V value(V steps, Index) { return steps; }
+  static RNNFAST_INLINE V one_hot(const P* column, Index ldb, Index index) {
+    return V::load(column + index * ldb);
+  }
 
   // Operands: stores the first n values of a vector, loads a vector, and returns value i of a row.
   static RNNFAST_INLINE void store(V x, P* to, int n = kLanes<P>) { x.store(to, n); }
@@ -57,6 +93,9 @@ using RealOf = typename Format<P>::Real;
 template <class P>
 using RawOf = typename Vec<RealOf<P>>::Raw;
 
+template <class P>
+using SumOf = typename Format<P>::Sum;
+
 typedef unsigned Bits RNNFAST_VECTOR();
 
 // Rounds to bfloat16, to nearest even; NaN stays NaN. Returns the bits of a float whose lower half
@@ -74,10 +113,7 @@ RNNFAST_INLINE unsigned round_bf16(float x) {
 }
 
 // The panels, which both bfloat16 kernels share.
-struct Bf16Panels {
-  using Real = float;
-  using V = Vec<float>;
-  using Raw = V::Raw;
+struct Bf16Panels : RealSums<float> {
   static constexpr bool kRounds = true;
   static constexpr int kStep = 2;
 
@@ -100,6 +136,9 @@ struct Bf16Panels {
   }
   // The values at `depth`, given the steps that contain them.
   static RNNFAST_INLINE V value(V steps, Index depth) { return half(steps.v, depth & 1); }
+  static RNNFAST_INLINE V one_hot(const float* column, Index ldb, Index index) {
+    return value(V::load(column + index / kStep * ldb), index);
+  }
 
  protected:
   static RNNFAST_INLINE Raw half(Raw pairs, bool second) {
@@ -120,6 +159,7 @@ struct Format<Bf16Converted> : Bf16Panels {
   static constexpr int kParts = 2;
 
   static RNNFAST_INLINE constexpr Index operand_lanes(Index depth) { return 2 * steps(depth); }
+  static RNNFAST_INLINE constexpr Index row_lanes(Index depth) { return operand_lanes(depth); }
   static RNNFAST_INLINE Raw column(Raw panel, int part) { return half(panel, part); }
   static RNNFAST_INLINE Raw multiply_add(Raw sum, Raw row, Raw column) {
     return sum + row * column;
@@ -156,6 +196,7 @@ struct Format<Bf16Dot> : Bf16Panels {
   }
 
   static RNNFAST_INLINE constexpr Index operand_lanes(Index depth) { return steps(depth); }
+  static RNNFAST_INLINE constexpr Index row_lanes(Index depth) { return operand_lanes(depth); }
   static RNNFAST_INLINE Raw column(Raw panel, int) { return panel; }
   static RNNFAST_INLINE Raw multiply_add(Raw sum, Raw row, Raw column) {
     return _mm512_dpbf16_ps(sum, (__m512bh)row, (__m512bh)column);

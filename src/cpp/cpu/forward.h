@@ -62,7 +62,7 @@ class Forward {
       own_ = partition(l_, args_.size, active_rows(chunk), thread_, team_.size);
       own_.batch =
           own_.by_tiles ? Range{0, rows_.batch} : share_rows(rows_, chunk, thread_, team_.size);
-      input_.round(chunk);
+      input_.convert(chunk);
       input_.multiply(chunk, own_, chunk_row_, gates_tile_, gates_);
       if (args_.context.rows) add_context(l_, args_, chunk, own_, chunk_row_, gates_tile_, gates_);
       noise_.mask_candidates(chunk, own_, chunk_row_, gates_tile_, gates_);
@@ -74,9 +74,9 @@ class Forward {
           time_step(t);
         t += step * steps;
       }
-      // If lengths differ, sequences or tiles may move to other threads. The rounded input is
+      // If lengths differ, sequences or tiles may move to other threads. The converted input is
       // shared by all threads.
-      if (!rows_.dense() || (F::kRounds && !own_.by_tiles)) team_.barrier();
+      if (!rows_.dense() || (work_.kConvertsInput && !own_.by_tiles)) team_.barrier();
       flow_.give(chunk);
     }
     team_.barrier();
@@ -154,8 +154,15 @@ class Forward {
     const Range panels = own_.by_tiles ? projection_.shared(team_, thread_) : projection_.all();
     const Index first = own_.batch.begin, rows = min_index(own_.batch.end, rows_.count(t)) - first;
     T* h = args_.y + (rows_.offset[t] + first) * args_.y_stride;
-    if (!args_.recomputing)
-      projection_.multiply(work_.m + first * F::operand_lanes(H_), rows, panels, h, args_.y_stride);
+    if (!args_.recomputing) {
+      Index stride = F::operand_lanes(H_);
+      const T* m = work_.m + first * stride;
+      if constexpr (F::kQuantizes) {
+        m = quantized(0, m, stride, H_, first, rows);
+        stride = work_.row;
+      }
+      projection_.multiply(m, stride, rows, panels, h, args_.y_stride);
+    }
     if (F::kRounds)
       projection_.round(h, args_.y_stride, rows, panels,
                         work_.h + operand_offset(t, false) + first * h_row_);
@@ -254,7 +261,15 @@ class Forward {
     for (int p = l_.products.first[stage], i = 0; p < l_.products.first[stage + 1]; ++p, ++i) {
       Index& stride = all.operands.strides[i];
       const T* rows = operand_rows(l_.products.item[p].operand, range, &stride);
-      all.operands.rows[i] = range.initial && are_zero(rows, stride, range) ? nullptr : rows;
+      if (range.initial && are_zero(rows, stride, range)) {
+        all.operands.rows[i] = nullptr;
+        continue;
+      }
+      if constexpr (F::kQuantizes) {
+        rows = quantized(i, rows + all.first * stride, stride, R_, all.first, all.rows);
+        stride = work_.row, rows -= all.first * stride;
+      }
+      all.operands.rows[i] = rows;
     }
     ForwardBlock<T>& b = all.block;
     b.code = &cell_;
@@ -291,6 +306,15 @@ class Forward {
     for (int n = 0; n < cell_.norm_count(); ++n)
       if (cell_.traced->norms[n].used_by == stage) find_moments(n, all);
     return all;
+  }
+
+  // Quantises rows [first, first + count) of the operand of a stage's product i; `from` is the
+  // first of them. Each thread does this for itself, which is cheaper than to meet the others
+  // again.
+  T* quantized(int i, const T* from, Index stride, Index columns, Index first, Index count) const {
+    T* to = work_.rows + thread_ * work_.thread_rows + (i * rows_.batch + first) * work_.row;
+    convert_rows<P>(from, stride, count, columns, to, work_.row);
+    return to;
   }
 
   // Whether the operands of a range's rows are zeros, as they are for an initial state of zeros.

@@ -2,12 +2,12 @@
 // The one matrix kernel of the engine: a block of rows times a panel of up to four vectors of
 // columns, with all sums in registers. Every product of a network is built from it.
 //
-// A panel is stored [depth][vectors * lanes], the depth in a format's steps. Each element is summed
-// in the order of the depth, with one fused multiply-add (or dot product) per part of a step. This
-// does not depend on the block's number of rows, so a row's result never depends on the rows next
-// to it.
+// A panel is stored [depth][vectors * lanes], the depth in a format's steps, behind the heads of
+// its columns if the format has them. Each element is summed in the order of the depth, with one
+// fused multiply-add (or dot product) per part of a step. This does not depend on the block's
+// number of rows, so a row's result never depends on the rows next to it.
 
-#include "cpu/format.h"
+#include "cpu/int8.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -23,13 +23,6 @@ inline constexpr int kBlockRows[kMaxVectors + 1] = {0, 8, 8, 8, 6};
 inline constexpr int kBlockRows[kMaxVectors + 1] = {0, 8, 6, 4, 3};
 #endif
 inline constexpr int kMaxBlockRows = 8;
-
-// Keeps a value in a register: GCC would otherwise fold its load into every multiply-add.
-#if defined(__x86_64__)
-#define RNNFAST_KEEP(value) asm("" : "+v"(value))
-#else
-#define RNNFAST_KEEP(value) asm("" : "+w"(value))
-#endif
 
 template <class T>
 inline constexpr Index kLine = 64 / sizeof(T);  // values of a cache line
@@ -61,14 +54,9 @@ struct AheadShares {
   }
 };
 
-template <class T>
-RNNFAST_INLINE typename Vec<T>::Raw broadcast(T x) {
-  return x - typename Vec<T>::Raw{};
-}
-
 // sums += one part of a step. A's lanes are `a_step` apart.
 template <class P, int kRows, int kVectors>
-RNNFAST_INLINE void multiply_part(RawOf<P> (&sums)[kRows][kVectors], const RealOf<P>* a,
+RNNFAST_INLINE void multiply_part(SumOf<P> (&sums)[kRows][kVectors], const RealOf<P>* a,
                                   Index a_step, const RealOf<P>* b, int part) {
   using F = Format<P>;
   using V = Vec<RealOf<P>>;
@@ -105,20 +93,26 @@ RNNFAST_INLINE void multiply_part(RawOf<P> (&sums)[kRows][kVectors], const RealO
 }
 
 // sums += A B over the depth. A is (rows, depth) with row stride lda, or packed [depth][kRows].
-// Each step of the depth also prefetches one line of `ahead` into the L2 cache.
+// Each step of the depth also prefetches one line of `ahead` into the L2 cache, if the format does.
 template <class P, int kRows, int kVectors, bool kPackedA>
-RNNFAST_INLINE void multiply(RawOf<P> (&sums)[kRows][kVectors], const RealOf<P>* a, Index lda,
+RNNFAST_INLINE void multiply(SumOf<P> (&sums)[kRows][kVectors], const RealOf<P>* a, Index lda,
                              const RealOf<P>* b, Index ldb, Index depth, Ahead<RealOf<P>>& ahead) {
   constexpr int kParts = Format<P>::kParts;
 #pragma GCC unroll 1
   for (Index k = 0; k < depth; ++k, b += ldb, ahead.at += ahead.step) {
-    __builtin_prefetch(ahead.at, 0, 2);
+    if constexpr (Format<P>::kPrefetches) __builtin_prefetch(ahead.at, 0, 2);
 #pragma GCC unroll 2
     for (int part = 0; part < kParts; ++part) {
       const Index at = k * kParts + part;
       multiply_part<P>(sums, kPackedA ? a + at * kRows : a + at, kPackedA ? 1 : lda, b, part);
     }
   }
+}
+
+// The rows of a panel, whose columns have heads and `depth` values.
+template <class P>
+RNNFAST_INLINE constexpr Index panel_rows(Index depth) {
+  return Format<P>::kColumnHead + Format<P>::steps(depth);
 }
 
 // C (+)= bias + the sum of A_p B_p over `parts`, each one call of `multiply`; consecutive parts are
@@ -130,7 +124,7 @@ struct BlockArgs {
   const T* b;
   Index ldb;
   Index depth;
-  Index parts = 1;
+  Index parts = 1;  // 1 if the format has heads
   Index a_step = 0, b_step = 0;
   T* c;
   Index ldc;
@@ -143,20 +137,22 @@ struct BlockArgs {
 template <class P, int kRows, int kVectors, bool kPackedA>
 __attribute__((noinline)) void block(const BlockArgs<RealOf<P>>& args) {
   using T = RealOf<P>;
+  using F = Format<P>;
   using V = Vec<T>;
   constexpr int W = kLanes<T>;
-  typename V::Raw sums[kRows][kVectors];
+  const auto bias = [&](int v) { return args.bias ? V::load(args.bias + v * W) : V(0); };
+  SumOf<P> sums[kRows][kVectors];
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) {
-    const V start = args.bias ? V::load(args.bias + v * W) : V(0);
+    const SumOf<P> start = F::start(bias(v), args.b + v * W);
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) sums[r][v] = start.v;
+    for (int r = 0; r < kRows; ++r) sums[r][v] = start;
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) __builtin_prefetch(args.c + r * args.ldc + v * W, 1, 3);
-  const T *a = args.a, *b = args.b;
+  const T *a = args.a + F::kRowHead, *b = args.b + F::kColumnHead * args.ldb;
   Ahead<T> ahead = args.ahead.at ? args.ahead : Ahead<T>{b, 0};
   for (Index p = 0; p < args.parts; ++p, a += args.a_step, b += args.b_step)
     multiply<P, kRows, kVectors, kPackedA>(sums, a, args.lda, b, args.ldb, args.depth, ahead);
@@ -167,7 +163,7 @@ __attribute__((noinline)) void block(const BlockArgs<RealOf<P>>& args) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const int lanes = v == kVectors - 1 ? last : W;
-      V sum = sums[r][v];
+      V sum = F::finish(sums[r][v], args.a + r * args.lda, args.b + v * W, args.ldb, bias(v));
       if (args.add) sum = sum + V::load(c + v * W, lanes);
       sum.store(c + v * W, lanes);
     }

@@ -24,14 +24,14 @@ class InputProduct {
         I_(args.size.input_size),
         H_(args.size.hidden_size) {}
 
-  // Rounds the chunk's input if products round.
-  void round(const Chunk& chunk) {
-    if (!F::kRounds || args_.indices) return;
+  // Converts the chunk's input to what products read, unless they read it in place.
+  void convert(const Chunk& chunk) {
+    if (!work_.kConvertsInput || args_.indices) return;
     input_row_ = chunk.row;
     const Range mine = share(chunk.rows, thread_, team_.size);
-    round_rows<P>(args_.x + (chunk.row + mine.begin) * args_.x_stride, args_.x_stride,
-                  mine.end - mine.begin, I_, work_.x + mine.begin * F::operand_lanes(I_),
-                  F::operand_lanes(I_));
+    convert_rows<P>(args_.x + (chunk.row + mine.begin) * args_.x_stride, args_.x_stride,
+                    mine.end - mine.begin, I_, work_.x + mine.begin * F::row_lanes(I_),
+                    F::row_lanes(I_));
     team_.barrier();
   }
 
@@ -64,36 +64,40 @@ class InputProduct {
     for (int g = l_.reading_gates.first; g < l_.reading_gates.end(); ++g)
       copy_input(tile, first, count, gates + g * l_.units);
     const T* bias = work_.weights.bias_ih + tile * l_.gate_row;
-    if (args_.size.direct) return multiply_direct(tile, first, count, bias, gates);
-    const Index depth = F::steps(I_);
-    const T* weights = work_.weights.w_ih + tile * depth * l_.gate_row;
+    if constexpr (!F::kQuantizes)
+      if (args_.size.direct) return multiply_direct(tile, first, count, bias, gates);
+    const Index depth = F::steps(I_), panel_height = panel_rows<P>(I_);
+    const Index most = F::kQuantizes ? depth : kDepthBlock;  // exact sums are not divided
+    const T* weights = work_.weights.w_ih + tile * panel_height * l_.gate_row;
     l_.for_panels(l_.input_gates, l_.used_vectors(H_, tile), [&](int column, int vectors) {
-      const T* panel = weights + depth * W * column;
+      const T* panel = weights + panel_height * W * column;
       if (args_.indices) {
         gather_rows(first, count, panel, vectors, bias + column * W, gates + column * W);
         return;
       }
-      for (Index k = 0; k < depth; k += kDepthBlock)
-        multiply_rows<P>({.a = x_row(first) + k * F::kParts,
-                          .lda = x_stride(),
-                          .b = panel + k * vectors * W,
-                          .ldb = vectors * W,
-                          .depth = min_index(kDepthBlock, depth - k),
-                          .c = gates + column * W,
-                          .ldc = l_.slot_row,
-                          .columns = vectors * W,
-                          .bias = k ? nullptr : bias + column * W,
-                          .add = k > 0,
-                          .ahead = {panel + min_index(k + kDepthBlock, depth) * vectors * W}},
-                         count);
+      for (Index k = 0; k < depth; k += most)
+        multiply_rows<P>(
+            {.a = x_row(first) + k * F::kParts,
+             .lda = x_stride(),
+             .b = panel + k * vectors * W,
+             .ldb = vectors * W,
+             .depth = min_index(most, depth - k),
+             .c = gates + column * W,
+             .ldc = l_.slot_row,
+             .columns = vectors * W,
+             .bias = k ? nullptr : bias + column * W,
+             .add = k > 0,
+             .ahead = {panel + (k + most < depth ? k + most : panel_height) * vectors * W}},
+            count);
     });
   }
 
   // A row of the operands, and their stride.
   const T* x_row(Index row) const {
-    return F::kRounds ? work_.x + (row - input_row_) * x_stride() : args_.x + row * x_stride();
+    return work_.kConvertsInput ? work_.x + (row - input_row_) * x_stride()
+                                : args_.x + row * x_stride();
   }
-  Index x_stride() const { return F::kRounds ? F::operand_lanes(I_) : args_.x_stride; }
+  Index x_stride() const { return work_.kConvertsInput ? F::row_lanes(I_) : args_.x_stride; }
 
   // Copies a tile's units of the input itself.
   void copy_input(Index tile, Index first, Index count, T* to) const {
@@ -134,8 +138,8 @@ class InputProduct {
     for (Index r = 0; r < count; ++r) {
       const Index index = args_.indices[first + r];
       for (int v = 0; v < vectors; ++v) {
-        const V weights = V::load(panel + (index / F::kStep * vectors + v) * W);
-        (F::value(weights, index) + V::load(bias + v * W)).store(gates + r * l_.slot_row + v * W);
+        const V weights = F::one_hot(panel + v * W, vectors * W, index);
+        (weights + V::load(bias + v * W)).store(gates + r * l_.slot_row + v * W);
       }
     }
   }

@@ -13,12 +13,15 @@ namespace rnnfast {
 
 using Index = long;
 
-// The precision of the products' factors: that of the arrays, or rounded to bfloat16.
-enum class Precision { full, bfloat16 };
+// The precision of the products' factors: that of the arrays, rounded to bfloat16, or 8-bit
+// integers with a scale for each row, which have no backward pass.
+enum class Precision { full, bfloat16, int8 };
 
 // Tags of the product formats other than float and double; cpu/format.h describes them.
 struct Bf16Converted;
 struct Bf16Dot;
+struct Int8Multiplied;
+struct Int8Dot;
 
 struct PackedRows {
   Index steps;            // T
@@ -185,6 +188,7 @@ struct CellKernels {
   void (*pack)(const CellKernels&, const CellWeights<const T>& weights, const LayerSize& size,
                const Team& team, int thread, T* packed);
   void (*forward)(const CellKernels&, const ForwardArgs<T>& args, const Team& team, int thread);
+  // This and backward_workspace are null if the format has no backward pass.
   void (*backward)(const CellKernels&, const BackwardArgs<T>& args, const Team& team, int thread);
 };
 

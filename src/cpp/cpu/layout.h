@@ -22,6 +22,14 @@ struct ProductList {
   int size = 0;
   int made[kAllProducts] = {};     // the products, by group
   int group[kMaxStages + 2] = {};  // where each begins, then the end of the last
+
+  // The number of products of the stage that has the most.
+  constexpr int most() const {
+    int most = 0;
+    for (int k = 0; k < kMaxStages; ++k)
+      if (first[k + 1] - first[k] > most) most = first[k + 1] - first[k];
+    return most;
+  }
 };
 
 constexpr ProductList products_of(const CellInfo& info) {
@@ -269,18 +277,18 @@ RNNFAST_INLINE Range share_rows(const PackedRows& rows, const Chunk& chunk, int 
 }
 
 // Packs the row blocks of some gates of `from` (blocks * H, depth) into panels
-// [tile][panel][step of the depth][columns].
+// [tile][panel][row of the panel][columns].
 template <class P>
 void pack_weights(const Layout<RealOf<P>>& l, const RealOf<P>* from, const RowBlocks& blocks,
                   Index hidden, Index depth, Span gates, Range tiles, RealOf<P>* to) {
-  const Index steps = Format<P>::steps(depth);
+  const Index rows = panel_rows<P>(depth);
   for (Index tile = tiles.begin; tile < tiles.end; ++tile)
     l.for_panels(gates, l.used_vectors(hidden, tile), [&](int column, int vectors) {
-      RealOf<P>* panel = to + steps * (tile * l.gate_row + l.W * column);
+      RealOf<P>* panel = to + rows * (tile * l.gate_row + l.W * column);
       for (int v = 0; v < vectors; ++v) {
         const Index unit = (tile * l.tile_vectors + l.place_of(column + v)) * l.W;
         const Index block = blocks.of(int(l.tile_of(column + v)));
-        transpose_in<P>(from + (block * hidden + unit) * depth, depth, l.lanes(hidden, unit / l.W),
+        fill_columns<P>(from + (block * hidden + unit) * depth, depth, l.lanes(hidden, unit / l.W),
                         depth, panel + v * l.W, vectors * l.W);
       }
     });
@@ -323,8 +331,8 @@ struct PackedLayer {
   PackedLayer(const Layout<T>& layout, T* base, const LayerSize& s) : l(layout) {
     Carver<T> c{base};
     const Index tiles = l.tiles(s.hidden_size), row = s.direct ? 0 : tiles * l.gate_row;
-    w_ih = c.take(Format<P>::steps(s.input_size) * row);
-    w_hh = c.take(Format<P>::steps(s.h_size()) * row);
+    w_ih = c.take(panel_rows<P>(s.input_size) * row);
+    w_hh = c.take(panel_rows<P>(s.h_size()) * row);
     bias_ih = c.take(tiles * l.gate_row);
     bias_hh = c.take(tiles * l.gate_row);
     params = c.take(tiles * l.param_row);

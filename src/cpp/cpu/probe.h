@@ -15,10 +15,9 @@ inline constexpr int kProbeSums = 12;
 template <class P>
 double probe_multiply_adds(Index rounds) {
   using T = RealOf<P>;
-  using Raw = RawOf<P>;
-  Raw row = broadcast(T(0.5)), column = broadcast(T(0.5));
-  Raw sums[kProbeSums];
-  for (int k = 0; k < kProbeSums; ++k) sums[k] = broadcast(T(k));
+  RawOf<P> row = broadcast(T(0.5)), column = broadcast(T(0.5));
+  SumOf<P> sums[kProbeSums];
+  for (int k = 0; k < kProbeSums; ++k) sums[k] = (SumOf<P>)broadcast(T(k));
 #pragma GCC unroll 1
   for (Index i = 0; i < rounds; ++i) {
     RNNFAST_KEEP(row);  // or the compiler would move the product out of the loop
@@ -26,8 +25,8 @@ double probe_multiply_adds(Index rounds) {
 #pragma GCC unroll 12
     for (int k = 0; k < kProbeSums; ++k) sums[k] = Format<P>::multiply_add(sums[k], row, column);
   }
-  Raw total{};
-  for (const Raw& sum : sums) total += sum;
+  SumOf<P> total{};
+  for (const SumOf<P>& sum : sums) total += sum;
   return double(total[0]);
 }
 

@@ -6,7 +6,7 @@
 // [columns]: narrow, so that every thread gets some when threads share a step by tiles.
 
 #include "core/team.h"
-#include "cpu/pack.h"
+#include "cpu/quantize.h"
 
 namespace RNNFAST_ISA_NAMESPACE {
 
@@ -19,19 +19,19 @@ class Projection {
 
  public:
   Projection(const LayerSize& size, T* panels)
-      : H_(size.hidden_size), P_(size.proj_size), depth_(F::steps(H_)), panels_(panels) {}
+      : H_(size.hidden_size), P_(size.proj_size), panel_(panel_rows<P>(H_)), panels_(panels) {}
 
   explicit operator bool() const { return P_ > 0; }
   // The size of the panels in values.
-  Index size() const { return blocks_of(P_, kWidth) * kWidth * depth_; }
+  Index size() const { return blocks_of(P_, kWidth) * kWidth * panel_; }
 
   // Packs this thread's share.
   void pack(const T* weight_hr, const Team& team, int thread) const {
     for_panels(shared(team, thread), [&](Index first, Index columns) {
       const Index width = blocks_of(columns, W) * W;
       for (Index at = 0; at < columns; at += W)
-        transpose_in<P>(weight_hr + (first + at) * H_, H_, int(min_index(W, columns - at)), H_,
-                        panels_ + first * depth_ + at, width);
+        fill_columns<P>(weight_hr + (first + at) * H_, H_, int(min_index(W, columns - at)), H_,
+                        panels_ + first * panel_ + at, width);
     });
   }
 
@@ -41,20 +41,20 @@ class Projection {
   }
   Range all() const { return {0, blocks_of(P_, kWidth)}; }
 
-  // Computes some panels' columns of h, row stride h_stride, from rows of m as operands.
-  void multiply(const T* m, Index rows, Range panels, T* h, Index h_stride) const {
+  // Computes some panels' columns of h, row stride h_stride, from rows of m as products read them.
+  void multiply(const T* m, Index m_stride, Index rows, Range panels, T* h, Index h_stride) const {
     for_panels(panels, [&](Index first, Index columns) {
-      const T* panel = panels_ + first * depth_;
+      const T* panel = panels_ + first * panel_;
       const Index width = blocks_of(columns, W) * W;
       multiply_rows<P>({.a = m,
-                        .lda = F::operand_lanes(H_),
+                        .lda = m_stride,
                         .b = panel,
                         .ldb = width,
-                        .depth = depth_,
+                        .depth = F::steps(H_),
                         .c = h + first,
                         .ldc = h_stride,
                         .columns = int(columns),
-                        .ahead = {first + columns < P_ ? panel + width * depth_ : nullptr}},
+                        .ahead = {first + columns < P_ ? panel + width * panel_ : nullptr}},
                        rows);
     });
   }
@@ -74,7 +74,7 @@ class Projection {
       f(i * kWidth, min_index(kWidth, P_ - i * kWidth));
   }
 
-  const Index H_, P_, depth_;
+  const Index H_, P_, panel_;  // rows of a panel
   T* const panels_;
 };
 

@@ -37,7 +37,8 @@ class RecurrentProduct {
         args_(args),
         weights_(work.weights),
         H_(args.size.hidden_size),
-        depth_(F::steps(args.size.h_size())) {}
+        depth_(F::steps(args.size.h_size())),
+        panel_(panel_rows<P>(args.size.h_size())) {}
 
   // Computes sums = bias_hh + the products of a stage, for `count` rows of a tile.
   RNNFAST_INLINE void multiply(int stage, const StageOperands<T>& operands, Index tile, Index row,
@@ -53,25 +54,27 @@ class RecurrentProduct {
       }
       const Index stride = operands.strides[p - first];
       const T* a = operands.rows[p - first] + row * stride;
-      if (args_.size.direct) {
-        direct_gates<P>(l_,
-                        {.a = a,
-                         .lda = stride,
-                         .w = args_.weights.weight_hh,
-                         .ldw = H_,
-                         .depth = H_,
-                         .depth_block = H_,
-                         .c = sums,
-                         .ldc = l_.gate_row,
-                         .bias = bias},
-                        l_.info.recurrent, H_, tile, gates, count);
-        continue;
+      if constexpr (!F::kQuantizes) {
+        if (args_.size.direct) {
+          direct_gates<P>(l_,
+                          {.a = a,
+                           .lda = stride,
+                           .w = args_.weights.weight_hh,
+                           .ldw = H_,
+                           .depth = H_,
+                           .depth_block = H_,
+                           .c = sums,
+                           .ldc = l_.gate_row,
+                           .bias = bias},
+                          l_.info.recurrent, H_, tile, gates, count);
+          continue;
+        }
       }
       l_.for_panels(gates, vectors, [&](int column, int width) {
         kBlocks<P, false>.fn[width - 1][count - 1](
             {.a = a,
              .lda = stride,
-             .b = weights_.w_hh + (tile * l_.gate_row + W * column) * depth_,
+             .b = weights_.w_hh + (tile * l_.gate_row + W * column) * panel_,
              .ldb = width * W,
              .depth = depth_,
              .c = sums + column * W,
@@ -87,7 +90,7 @@ class RecurrentProduct {
   const T* weights(int stage, Index tile) const {
     if (l_.products.first[stage] == l_.products.first[stage + 1]) return nullptr;
     const int first = l_.products.item[l_.products.first[stage]].gates.first * l_.units;
-    return weights_.w_hh + (tile * l_.gate_row + first) * depth_;
+    return weights_.w_hh + (tile * l_.gate_row + first) * panel_;
   }
 
  private:
@@ -102,7 +105,7 @@ class RecurrentProduct {
   const Layout<T>& l_;
   const ForwardArgs<T>& args_;
   const PackedLayer<P>& weights_;
-  const Index H_, depth_;
+  const Index H_, depth_, panel_;  // steps and rows of a panel
 };
 
 }  // namespace RNNFAST_ISA_NAMESPACE

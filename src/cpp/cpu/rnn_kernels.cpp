@@ -36,10 +36,6 @@ Index forward_workspace(const CellKernels<T>& cell, const LayerSize& size, int t
   return ForwardWorkspace<P>(code_of(cell), nullptr, size, threads, nullptr).size;
 }
 
-Index backward_workspace(const CellKernels<T>& cell, const LayerSize& size, int threads) {
-  return BackwardWorkspace<P>(code_of(cell), nullptr, size, threads).size;
-}
-
 void pack(const CellKernels<T>& cell, const CellWeights<const T>& weights, const LayerSize& size,
           const Team& team, int thread, T* packed) {
   PackedLayer<P>(code_of(cell).layout, packed, size).pack(weights, size, true, team, thread);
@@ -49,37 +45,62 @@ void forward(const CellKernels<T>& cell, const ForwardArgs<T>& args, const Team&
   Forward<P>(code_of(cell), args, team, thread).run();
 }
 
-void backward(const CellKernels<T>& cell, const BackwardArgs<T>& args, const Team& team,
-              int thread) {
-  Backward<P>(code_of(cell), args, team, thread).run();
-}
+// The backward pass of format Q, which is P. Nothing of it is compiled if the format has none.
+template <class Q, bool = Format<Q>::kTrains>
+struct BackwardOf {
+  template <class Cell>
+  static constexpr void add(CellCode<T>& code) {
+    constexpr int first = Cell::info.first();
+    for_each_index<Cell::info.size() - first>([&]<int i>() {
+      code.backward[first + i] = &BackwardCell<Cell, Q>::template run<first + i>;
+    });
+    code.leave = &BackwardCell<Cell, Q>::leave;
+  }
+  static void add_program(CellCode<T>& code) {
+    for (int stage = 0; stage < kMaxStages; ++stage)
+      code.backward[stage] = &BackwardProgram<Q>::run;
+    code.leave = &BackwardProgram<Q>::leave;
+  }
+  static constexpr void add(CellKernels<T>& kernels) {
+    kernels.backward_workspace = &workspace;
+    kernels.backward = &run;
+  }
+
+ private:
+  static Index workspace(const CellKernels<T>& cell, const LayerSize& size, int threads) {
+    return BackwardWorkspace<Q>(code_of(cell), nullptr, size, threads).size;
+  }
+  static void run(const CellKernels<T>& cell, const BackwardArgs<T>& args, const Team& team,
+                  int thread) {
+    Backward<Q>(code_of(cell), args, team, thread).run();
+  }
+};
+template <class Q>
+struct BackwardOf<Q, false> {
+  template <class>
+  static constexpr void add(CellCode<T>&) {}
+  static void add_program(CellCode<T>&) {}
+  static constexpr void add(CellKernels<T>&) {}
+};
 
 template <class Cell>
 constexpr CellCode<T> make_code() {
-  CellCode<T> code{
-      Layout<T>(Cell::info), {}, {}, &ForwardCell<Cell, P>::open, &BackwardCell<Cell, P>::leave};
+  CellCode<T> code{Layout<T>(Cell::info), {}, {}, &ForwardCell<Cell, P>::open, nullptr};
   constexpr int first = Cell::info.first();
-  for_each_index<Cell::info.size() - first>([&]<int i>() {
-    code.forward[first + i] = &ForwardCell<Cell, P>::template run<first + i>;
-    code.backward[first + i] = &BackwardCell<Cell, P>::template run<first + i>;
-  });
+  for_each_index<Cell::info.size() - first>(
+      [&]<int i>() { code.forward[first + i] = &ForwardCell<Cell, P>::template run<first + i>; });
+  BackwardOf<P>::template add<Cell>(code);
   return code;
 }
 template <class Cell>
 constexpr CellCode<T> kCode = make_code<Cell>();
 
 constexpr CellKernels<T> make_kernels(const CellInfo& info, const CellCode<T>* code, Index units) {
-  return {info,
-          code,
-          units,
-          kBackwardChunkRows,
-          &reserve,
-          &packed,
-          &forward_workspace,
-          &backward_workspace,
-          &pack,
-          &forward,
-          &backward};
+  CellKernels<T> kernels{
+      info,  code,     units,  kBackwardChunkRows, &reserve, &packed, &forward_workspace, nullptr,
+      &pack, &forward, nullptr};
+  BackwardOf<P>::add(kernels);
+  return kernels;
 }
 
 template <class... Cell>
@@ -101,12 +122,9 @@ CellKernels<T> traced_kernels(const TracedCell& cell, T* memory) {
   for (int i = 0; i < cell.constant_count; ++i)
     for (int v = 0; v < kMaxVectors; ++v)
       Vec<T>(T(cell.constants[i])).store(constants + (i * kMaxVectors + v) * kLanes<T>);
-  CellCode<T> code{
-      Layout<T>(cell.info), {}, {}, &ForwardProgram<P>::open, &BackwardProgram<P>::leave};
-  for (int stage = 0; stage < kMaxStages; ++stage) {
-    code.forward[stage] = &ForwardProgram<P>::run;
-    code.backward[stage] = &BackwardProgram<P>::run;
-  }
+  CellCode<T> code{Layout<T>(cell.info), {}, {}, &ForwardProgram<P>::open, nullptr};
+  for (int stage = 0; stage < kMaxStages; ++stage) code.forward[stage] = &ForwardProgram<P>::run;
+  BackwardOf<P>::add_program(code);
   code.traced = &cell;
   code.constants = constants;
   __builtin_memcpy(memory, &code, sizeof(code));

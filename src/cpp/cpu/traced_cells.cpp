@@ -31,7 +31,7 @@ struct DefinedCell {
     Buffer memory;
     CellKernels<T> kernels;
   };
-  Kernels<float> full, bfloat16;
+  Kernels<float> full, bfloat16, int8;
   Kernels<double> full_double;
 };
 
@@ -138,7 +138,9 @@ const CellKernels<T>& traced_kernels(int number, Precision precision) {
     if constexpr (sizeof(T) == sizeof(double))
       return kept.full_double;
     else
-      return precision == Precision::full ? kept.full : kept.bfloat16;
+      return precision == Precision::full       ? kept.full
+             : precision == Precision::bfloat16 ? kept.bfloat16
+                                                : kept.int8;
   }();
   std::call_once(made.made, [&] {
     const FormatKernels<T>& format = format_kernels<T>(precision);

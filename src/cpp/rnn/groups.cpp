@@ -60,8 +60,9 @@ int packing_threads(std::size_t bytes) { return at_most_all(double(bytes) / kByt
 template <class T>
 Groups network_groups(const NetworkSize& s, Index rows, Index sequences, double passes) {
   const double weights = weight_count(s);
+  const double bytes = s.precision == Precision::int8 ? 1 : sizeof(T);  // of a weight
   const double work = std::max(2. * double(rows) * passes * weights / kFlopsPerThread,
-                               passes * weights * sizeof(T) / kBytesPerThread);
+                               passes * weights * bytes / kBytesPerThread);
   const double step = step_flops(s, sequences);
   // Without recurrent products threads never meet.
   const double worth = step ? std::max(1., step / kFlopsPerMeeting) : work;

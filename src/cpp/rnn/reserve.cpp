@@ -114,7 +114,7 @@ LayerSize Reserve<T>::layer_size(const PackedRows& rows, Index layer, Index dire
           .training = training,
           .needs_dx = needs_dx,
           .packed = packed_weights,
-          .direct = few && !packed_weights,
+          .direct = few && !packed_weights && size.precision != Precision::int8,
           .noise = layer_noise(layer, direction)};
 }
 
