@@ -163,11 +163,11 @@ def test_keras_errors() -> None:
     cases.assert_identical(layer.state_dict(), before)
     for other in (rnnfast.Recurrent("mut3", 5, 7), rnnfast.PeepholeLSTM(5, 7)):
         with pytest.raises(
-            ValueError, match="layer: expected a cell that Keras has, one of rnn_ta"
+            ValueError, match="layer: expected a cell that Keras has, one of lstm, gru, "
         ):
             rnnfast.to_keras_weights(other)
         with pytest.raises(
-            ValueError, match="layer: expected a cell that Keras has, one of rnn_ta"
+            ValueError, match="layer: expected a cell that Keras has, one of lstm, gru, "
         ):
             rnnfast.load_keras_weights(other, [])
 

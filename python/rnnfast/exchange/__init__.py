@@ -1,11 +1,27 @@
-"""Conversion of weights from and to PyTorch and Keras."""
+"""Weights from and to other libraries, by a table of their conventions."""
 
+from rnnfast.exchange.convention import Array, Convention
+from rnnfast.exchange.conventions import CONVENTIONS
+from rnnfast.exchange.facts import ACTIVATIONS, Facts
+from rnnfast.exchange.found import Found
 from rnnfast.exchange.keras import load_keras_weights, to_keras_weights
+from rnnfast.exchange.load import SOURCES, found_in, load_weights, read_layer, to_weights
 from rnnfast.exchange.pytorch import load_torch_state_dict, to_torch_state_dict
 
 __all__ = [
+    "ACTIVATIONS",
+    "CONVENTIONS",
+    "SOURCES",
+    "Array",
+    "Convention",
+    "Facts",
+    "Found",
+    "found_in",
     "load_keras_weights",
     "load_torch_state_dict",
+    "load_weights",
+    "read_layer",
     "to_keras_weights",
     "to_torch_state_dict",
+    "to_weights",
 ]

@@ -1,0 +1,283 @@
+"""Makes the golden cases in `tests/exchange_golden/`: layers of large libraries and their output.
+
+    python tests/exchange_golden.py tensorflow sonnet
+
+runs in an environment that has the libraries named, and writes a file for each. Weights and inputs
+are multiples of 1/64, so that files are short and exact.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+FOLDER = Path(__file__).with_suffix("")
+T, B, I, H = 4, 2, 2, 3
+
+
+def numbers(*shape: int, seed: int) -> Any:
+    values = np.random.default_rng([seed, *shape]).normal(size=shape)
+    return (np.round(values * 64) / 64).astype(np.float32)
+
+
+def case(library: str, source: str, layers: str, weights: Any, y: Any, **facts: Any) -> dict[str, Any]:
+    return {
+        "library": library,
+        "source": source,
+        "layers": layers,
+        "facts": facts,
+        "weights": {name: np.asarray(a).tolist() for name, a in weights.items()},
+        "y": np.round(np.asarray(y, np.float64), 6).tolist(),
+    }
+
+
+def tensorflow() -> list[dict[str, Any]]:
+    import tensorflow as tf
+
+    version, x = f"tensorflow {tf.__version__}", numbers(T, B, I, seed=0)
+    v1 = tf.compat.v1
+    cells = v1.nn.rnn_cell
+    made = [
+        ("BasicLSTMCell, LSTMCell, LSTMBlockCell", lambda: cells.BasicLSTMCell(H),
+         {"forget_offset": 1.0, "cell_clip": 0.0}),
+        ("BasicLSTMCell, LSTMCell, LSTMBlockCell",
+         lambda: cells.LSTMCell(H, forget_bias=0.0, cell_clip=0.5),
+         {"forget_offset": 0.0, "cell_clip": 0.5}),
+        ("LSTMCell(use_peepholes=True)", lambda: cells.LSTMCell(H, use_peepholes=True),
+         {"forget_offset": 1.0, "cell_clip": 0.0}),
+        ("GRUCell, GRUBlockCell", lambda: cells.GRUCell(H), {}),
+        ("BasicRNNCell", lambda: cells.BasicRNNCell(H), {"activation": "tanh"}),
+    ]
+    result = []
+    for layers, make, facts in made:
+        with tf.Graph().as_default(), v1.Session() as session:
+            y, _ = v1.nn.dynamic_rnn(make(), tf.constant(x), dtype=tf.float32, time_major=True)
+            weights = {}
+            for k, variable in enumerate(v1.global_variables()):
+                value = numbers(*variable.shape, seed=k + 1)
+                session.run(variable.assign(value))
+                weights[variable.name] = value
+            result.append(case(version, "tensorflow1", layers, weights, session.run(y), **facts))
+    w, b, zeros = numbers(I + H, 4 * H, seed=1), numbers(4 * H, seed=2), np.zeros((B, H), np.float32)
+    peepholes = {name: numbers(H, seed=k) for k, name in enumerate(("wci", "wcf", "wco"))}
+    for use_peephole in (False, True):
+        given = peepholes if use_peephole else dict.fromkeys(peepholes, np.zeros(H, np.float32))
+        of = tf.raw_ops.BlockLSTM(seq_len_max=T, x=x, cs_prev=zeros, h_prev=zeros, w=3 * w, b=b,
+                                  use_peephole=use_peephole, **given)  # fmt: skip
+        layers = "BlockLSTM(use_peephole=True)" if use_peephole else "the operators BlockLSTM, LSTMBlockCell"
+        weights = {"lstm.w": 3 * w, "lstm.b": b}
+        weights |= {f"lstm.{n}": p for n, p in peepholes.items()} if use_peephole else {}
+        result.append(case(version, "tensorflow-block", layers, weights, of.h, forget_offset=1.0,
+                           cell_clip=3.0))  # fmt: skip
+    given = dict.fromkeys(peepholes, np.zeros(H, np.float32))
+    of = tf.raw_ops.BlockLSTMV2(seq_len_max=T, x=x, cs_prev=zeros, h_prev=zeros, w=w, b=b, **given)
+    result.append(case(version, "tensorflow-block-v2", "the operator BlockLSTMV2",
+                       {"lstm.w": w, "lstm.b": b}, of.h, cell_clip=0.0))  # fmt: skip
+    gru = {"w_ru": numbers(I + H, 2 * H, seed=1), "w_c": numbers(I + H, H, seed=2),
+           "b_ru": numbers(2 * H, seed=3), "b_c": numbers(H, seed=4)}  # fmt: skip
+    h, ys = zeros, []
+    for step in x:
+        h = tf.raw_ops.GRUBlockCell(x=step, h_prev=h, **gru).h
+        ys.append(h)
+    result.append(case(version, "tensorflow-block", "the operator GRUBlockCell", gru, np.stack(ys)))
+    return result
+
+
+def sonnet() -> list[dict[str, Any]]:
+    import sonnet as snt
+    import tensorflow as tf
+
+    x, result = numbers(T, B, I, seed=0), []
+    for kind in ("LSTM", "GRU", "VanillaRNN"):
+        core = getattr(snt, kind)(H)
+        core(tf.constant(x[0]), core.initial_state(B))
+        weights = {}
+        for k, variable in enumerate(core.trainable_variables):
+            value = numbers(*variable.shape, seed=k + 1)
+            variable.assign(value)
+            weights[variable.name] = value
+        state, ys = core.initial_state(B), []
+        for step in x:
+            y, state = core(tf.constant(step), state)
+            ys.append(y)
+        facts = {"activation": "tanh"} if kind == "VanillaRNN" else {}
+        result.append(case(f"dm-sonnet {snt.__version__}", "sonnet", kind, weights, np.stack(ys), **facts))
+    return result
+
+
+def paddle() -> list[dict[str, Any]]:
+    import paddle as pp
+
+    version, x, result = f"paddlepaddle {pp.__version__}", numbers(T, B, I, seed=0), []
+    for kind, layers, options in (
+        ("LSTM", "nn.LSTM, LSTMCell", {}),
+        ("LSTM", "nn.LSTM, LSTMCell", {"num_layers": 2, "direction": "bidirect"}),
+        ("GRU", "nn.GRU, GRUCell", {}),
+        ("SimpleRNN", "nn.SimpleRNN", {}),
+    ):
+        network = getattr(pp.nn, kind)(I, H, time_major=True, **options)
+        weights = {}
+        for k, (name, parameter) in enumerate(network.named_parameters()):
+            value = numbers(*parameter.shape, seed=k + 1)
+            parameter.set_value(value)
+            weights[name] = value
+        facts = {"activation": "tanh"} if kind == "SimpleRNN" else {}
+        y = network(pp.to_tensor(x))[0].numpy()
+        result.append(case(version, "paddle", layers, weights, y, **facts))
+    return result
+
+
+def mxnet() -> list[dict[str, Any]]:
+    np.bool = bool  # which old versions expect
+    import mxnet as mx
+
+    version, x, result = f"mxnet {mx.__version__}", numbers(T, B, I, seed=0), []
+    for kind, options in (
+        ("LSTM", {}),
+        ("LSTM", {"num_layers": 2, "bidirectional": True}),
+        ("GRU", {}),
+        ("RNN", {"activation": "tanh"}),
+    ):
+        network = getattr(mx.gluon.rnn, kind)(H, input_size=I, **options)
+        network.initialize()
+        network(mx.nd.array(x))
+        weights = {}
+        for k, (name, parameter) in enumerate(network.collect_params().items()):
+            value = numbers(*parameter.shape, seed=k + 1)
+            parameter.set_data(mx.nd.array(value))
+            weights[name.removeprefix(network.prefix)] = value
+        y = network(mx.nd.array(x)).asnumpy()
+        facts = {"activation": "tanh"} if kind == "RNN" else {}
+        result.append(case(version, "mxnet", f"gluon.rnn.{kind}, {kind}Cell", weights, y, **facts))
+    return result
+
+
+def chainer() -> list[dict[str, Any]]:
+    import chainer as ch
+
+    version, x, result = f"chainer {ch.__version__}", numbers(T, B, I, seed=0), []
+
+    def filled(link: Any) -> dict[str, Any]:
+        weights = {}
+        for k, (name, parameter) in enumerate(sorted(link.namedparams())):
+            value = numbers(*parameter.shape, seed=k + 1)
+            parameter.array[...] = value
+            weights[name] = value
+        return weights
+
+    lstm = ch.links.LSTM(I, H)
+    weights = filled(lstm)
+    y = np.stack([lstm(step).array for step in x])
+    result.append(case(version, "chainer", "links.LSTM, StatelessLSTM", weights, y))
+    gru = ch.links.StatelessGRU(I, H)
+    weights = filled(gru)
+    h, ys = np.zeros((B, H), np.float32), []
+    for step in x:
+        h = gru(h, step)
+        ys.append(h.array)
+    result.append(case(version, "chainer", "links.StatelessGRU, StatefulGRU", weights, np.stack(ys)))
+    for kind, layers, number, facts in (
+        ("NStepLSTM", "links.NStepLSTM, NStepBiLSTM", 1, {}),
+        ("NStepBiLSTM", "links.NStepLSTM, NStepBiLSTM", 2, {}),
+        ("NStepGRU", "links.NStepGRU, NStepBiGRU", 2, {}),
+        ("NStepRNNTanh", "links.NStepRNNTanh, NStepRNNReLU", 1, {"activation": "tanh"}),
+    ):
+        link = getattr(ch.links, kind)(number, I, H, 0.0)
+        weights = filled(link)
+        states = (None,) * (2 if "LSTM" in kind else 1)
+        ys = link(*states, [x[:, b] for b in range(B)])[-1]
+        y = np.stack([one.array for one in ys], axis=1)
+        result.append(case(version, "chainer-nstep", layers, weights, y, **facts))
+    return result
+
+
+def dynet() -> list[dict[str, Any]]:
+    import dynet as dy
+
+    x, result = numbers(T, B, I, seed=0), []
+    for kind, layers, number, facts in (
+        ("VanillaLSTMBuilder", "VanillaLSTMBuilder, CompactVanillaLSTMBuilder", 2, {"forget_offset": 1.0}),
+        ("CompactVanillaLSTMBuilder", "VanillaLSTMBuilder, CompactVanillaLSTMBuilder", 1, {"forget_offset": 1.0}),
+        ("GRUBuilder", "GRUBuilder", 2, {}),
+    ):
+        model = dy.ParameterCollection()
+        builder = getattr(dy, kind)(number, I, H, model)
+        for k, parameter in enumerate(model.parameters_list()):
+            parameter.set_value(numbers(*parameter.shape(), seed=k + 1))
+        ys = []
+        for b in range(B):
+            dy.renew_cg()
+            state = builder.initial_state()
+            inputs = [dy.inputVector(step) for step in x[:, b]]
+            ys.append([out.npvalue() for out in state.transduce(inputs)])
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(f"{folder}/model")
+            text = Path(f"{folder}/model").read_text()
+        y = np.stack(ys, axis=1)
+        result.append(case(f"dyNET38 {kind}", "dynet", layers, {}, y, **facts) | {"file": text})
+    return result
+
+
+def madmom() -> list[dict[str, Any]]:
+    """The module of layers alone, which needs no compiler: MADMOM names the unpacked source."""
+    package = types.ModuleType("nn")
+    package.__path__ = [os.environ["MADMOM"] + "/madmom/ml/nn"]
+    sys.modules["nn"] = package
+    from nn import layers as mm
+
+    x, result = numbers(T, B, I, seed=0), []
+
+    def gate(kind: Any, seed: int, **more: Any) -> Any:
+        return kind(numbers(I, H, seed=seed), numbers(H, seed=seed), numbers(H, H, seed=seed + 100), **more)
+
+    for peepholes in (False, True):
+        more = [{"peephole_weights": numbers(H, seed=50 + k)} if peepholes else {} for k in range(3)]
+        gates = {
+            "input_gate": gate(mm.Gate, 1, **more[0]),
+            "forget_gate": gate(mm.Gate, 2, **more[1]),
+            "cell": gate(mm.Cell, 3),
+            "output_gate": gate(mm.Gate, 4, **more[2]),
+        }
+        y = np.stack([mm.LSTMLayer(**gates).activate(x[:, b]) for b in range(B)], axis=1)
+        layers = "LSTMLayer with peepholes" if peepholes else "LSTMLayer"
+        result.append(case("madmom 0.16.1", "madmom", layers, arrays_of(gates), y))
+    gates = {
+        "reset_gate": gate(mm.Gate, 1),
+        "update_gate": gate(mm.Gate, 2),
+        "cell": gate(mm.GRUCell, 3),
+    }
+    y = np.stack([mm.GRULayer(**gates).activate(x[:, b]) for b in range(B)], axis=1)
+    result.append(case("madmom 0.16.1", "madmom", "GRULayer", arrays_of(gates), y))
+    return result
+
+
+def arrays_of(gates: dict[str, Any]) -> dict[str, Any]:
+    return {
+        f"{name}.{key}": value
+        for name, gate in gates.items()
+        for key, value in vars(gate).items()
+        if isinstance(value, np.ndarray)
+    }
+
+
+LIBRARIES = {f.__name__: f for f in (tensorflow, sonnet, paddle, mxnet, chainer, dynet, madmom)}
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for name in sys.argv[1:]:
+        lines = [json.dumps(one, separators=(",", ":")) for one in LIBRARIES[name]()]
+        (FOLDER / f"{name}.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
+
+
+if __name__ == "__main__":
+    main()
