@@ -211,7 +211,9 @@ def tinygrad_case() -> Case:
     from tinygrad.nn.state import get_state_dict
 
     cell = LSTMCell(I, H)
-    weights = {n: numbers(*v.shape, seed=k) for k, (n, v) in enumerate(get_state_dict(cell).items())}
+    weights = {
+        n: numbers(*v.shape, seed=k) for k, (n, v) in enumerate(get_state_dict(cell).items())
+    }
     for name, value in weights.items():
         setattr(cell, name, Tensor(value))
     x, state, ys = numbers(T, B, I), None, []
@@ -228,8 +230,7 @@ def ncnn_case(kind: str, folder: Any) -> Case:
     W, R = numbers(G * H, I, seed=1), numbers(G * H, H, seed=2)
     bias = numbers((4 if kind == "GRU" else G) * H, seed=3)
     (folder / "m.param").write_text(
-        "7767517\n2 2\nInput in 0 1 x\n"
-        f"{kind} rnn 1 1 x y 0={H} 1={W.size} 2=0\n"
+        f"7767517\n2 2\nInput in 0 1 x\n{kind} rnn 1 1 x y 0={H} 1={W.size} 2=0\n"
     )
     flag = b"\0\0\0\0"
     (folder / "m.bin").write_bytes(b"".join(flag + a.tobytes() for a in (W, bias, R)))

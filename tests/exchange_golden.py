@@ -8,11 +8,13 @@ are multiples of 1/64, so that files are short and exact.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sys
 import tempfile
 import types
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ def numbers(*shape: int, seed: int) -> Any:
     return (np.round(values * 64) / 64).astype(np.float32)
 
 
-def case(library: str, source: str, layers: str, weights: Any, y: Any, **facts: Any) -> dict[str, Any]:
+def case(
+    library: str, source: str, layers: str, weights: Any, y: Any, **facts: Any
+) -> dict[str, Any]:
     return {
         "library": library,
         "source": source,
@@ -40,6 +44,10 @@ def case(library: str, source: str, layers: str, weights: Any, y: Any, **facts: 
     }
 
 
+def packed(content: bytes) -> str:
+    return base64.b64encode(zlib.compress(content, 9)).decode()
+
+
 def tensorflow() -> list[dict[str, Any]]:
     import tensorflow as tf
 
@@ -47,13 +55,21 @@ def tensorflow() -> list[dict[str, Any]]:
     v1 = tf.compat.v1
     cells = v1.nn.rnn_cell
     made = [
-        ("BasicLSTMCell, LSTMCell, LSTMBlockCell", lambda: cells.BasicLSTMCell(H),
-         {"forget_offset": 1.0, "cell_clip": 0.0}),
-        ("BasicLSTMCell, LSTMCell, LSTMBlockCell",
-         lambda: cells.LSTMCell(H, forget_bias=0.0, cell_clip=0.5),
-         {"forget_offset": 0.0, "cell_clip": 0.5}),
-        ("LSTMCell(use_peepholes=True)", lambda: cells.LSTMCell(H, use_peepholes=True),
-         {"forget_offset": 1.0, "cell_clip": 0.0}),
+        (
+            "BasicLSTMCell, LSTMCell, LSTMBlockCell",
+            lambda: cells.BasicLSTMCell(H),
+            {"forget_offset": 1.0, "cell_clip": 0.0},
+        ),
+        (
+            "BasicLSTMCell, LSTMCell, LSTMBlockCell",
+            lambda: cells.LSTMCell(H, forget_bias=0.0, cell_clip=0.5),
+            {"forget_offset": 0.0, "cell_clip": 0.5},
+        ),
+        (
+            "LSTMCell(use_peepholes=True)",
+            lambda: cells.LSTMCell(H, use_peepholes=True),
+            {"forget_offset": 1.0, "cell_clip": 0.0},
+        ),
         ("GRUCell, GRUBlockCell", lambda: cells.GRUCell(H), {}),
         ("BasicRNNCell", lambda: cells.BasicRNNCell(H), {"activation": "tanh"}),
     ]
@@ -67,13 +83,21 @@ def tensorflow() -> list[dict[str, Any]]:
                 session.run(variable.assign(value))
                 weights[variable.name] = value
             result.append(case(version, "tensorflow1", layers, weights, session.run(y), **facts))
-    w, b, zeros = numbers(I + H, 4 * H, seed=1), numbers(4 * H, seed=2), np.zeros((B, H), np.float32)
+    w, b, zeros = (
+        numbers(I + H, 4 * H, seed=1),
+        numbers(4 * H, seed=2),
+        np.zeros((B, H), np.float32),
+    )
     peepholes = {name: numbers(H, seed=k) for k, name in enumerate(("wci", "wcf", "wco"))}
     for use_peephole in (False, True):
         given = peepholes if use_peephole else dict.fromkeys(peepholes, np.zeros(H, np.float32))
         of = tf.raw_ops.BlockLSTM(seq_len_max=T, x=x, cs_prev=zeros, h_prev=zeros, w=3 * w, b=b,
                                   use_peephole=use_peephole, **given)  # fmt: skip
-        layers = "BlockLSTM(use_peephole=True)" if use_peephole else "the operators BlockLSTM, LSTMBlockCell"
+        layers = (
+            "BlockLSTM(use_peephole=True)"
+            if use_peephole
+            else "the operators BlockLSTM, LSTMBlockCell"
+        )
         weights = {"lstm.w": 3 * w, "lstm.b": b}
         weights |= {f"lstm.{n}": p for n, p in peepholes.items()} if use_peephole else {}
         result.append(case(version, "tensorflow-block", layers, weights, of.h, forget_offset=1.0,
@@ -89,6 +113,39 @@ def tensorflow() -> list[dict[str, Any]]:
         h = tf.raw_ops.GRUBlockCell(x=step, h_prev=h, **gru).h
         ys.append(h)
     result.append(case(version, "tensorflow-block", "the operator GRUBlockCell", gru, np.stack(ys)))
+    return result
+
+
+def keras2() -> list[dict[str, Any]]:
+    """A file with the hard sigmoid, and weights of CuDNN as the loader of Keras 2 converts them."""
+    import tf_keras
+    from tf_keras.src.saving.legacy.hdf5_format import preprocess_weights_for_loading
+
+    version, x, result = f"tf_keras {tf_keras.__version__}", numbers(T, B, I, seed=0), []
+    batch_first = x.swapaxes(0, 1)
+
+    def output(layer: Any, weights: list[Any]) -> Any:
+        model = tf_keras.Sequential([layer])
+        model.build((None, T, I))
+        layer.set_weights(weights)
+        return model, np.swapaxes(model(batch_first).numpy(), 0, 1)
+
+    layer = tf_keras.layers.LSTM(H, recurrent_activation="hard_sigmoid", return_sequences=True)
+    given = [numbers(I, 4 * H, seed=1), numbers(H, 4 * H, seed=2), numbers(4 * H, seed=3)]
+    model, y = output(layer, given)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(f"{folder}/model.h5")
+        content = packed(Path(f"{folder}/model.h5").read_bytes())
+    result.append(case(version, "keras", "LSTM", {}, y, gate_activation="hard_sigmoid_keras2")
+                  | {"packed": content})  # fmt: skip
+    for kind, G in (("LSTM", 4), ("GRU", 3)):
+        layer = getattr(tf_keras.layers, kind)(H, return_sequences=True)
+        given = [numbers(I, G * H, seed=1), numbers(H, G * H, seed=2), numbers(2 * G * H, seed=3)]
+        layer.build((None, T, I))
+        converted = preprocess_weights_for_loading(layer, [w.copy() for w in given])
+        _, y = output(layer, converted)
+        weights = dict(zip(("kernel", "recurrent_kernel", "bias"), given, strict=True))
+        result.append(case(version, "keras", f"CuDNN{kind} (Keras 2)", weights, y))
     return result
 
 
@@ -110,7 +167,9 @@ def sonnet() -> list[dict[str, Any]]:
             y, state = core(tf.constant(step), state)
             ys.append(y)
         facts = {"activation": "tanh"} if kind == "VanillaRNN" else {}
-        result.append(case(f"dm-sonnet {snt.__version__}", "sonnet", kind, weights, np.stack(ys), **facts))
+        result.append(
+            case(f"dm-sonnet {snt.__version__}", "sonnet", kind, weights, np.stack(ys), **facts)
+        )
     return result
 
 
@@ -133,6 +192,18 @@ def paddle() -> list[dict[str, Any]]:
         facts = {"activation": "tanh"} if kind == "SimpleRNN" else {}
         y = network(pp.to_tensor(x))[0].numpy()
         result.append(case(version, "paddle", layers, weights, y, **facts))
+    given = {"fc.w_0": numbers(I, 3 * H, seed=1), "gru.w_0": numbers(H, 3 * H, seed=2),
+             "gru.b_0": numbers(1, 3 * H, seed=3)}  # fmt: skip
+    w, r, b = (pp.to_tensor(a) for a in given.values())
+    sigmoid, tanh = 1, 2  # the numbers of the functions
+    for origin_mode in (False, True):
+        h, ys = pp.zeros([B, H]), []
+        for step in x:
+            h = pp._C_ops.gru_unit(pp.to_tensor(step) @ w, h, r, b, tanh, sigmoid, origin_mode)
+            ys.append(h.numpy())
+        z = "keeps" if origin_mode else "replaces"
+        layers = "fc, dynamic_gru; gru_unit"
+        result.append(case(version, "paddle-fluid", layers, given, np.stack(ys), update_gate=z))
     return result
 
 
@@ -184,7 +255,9 @@ def chainer() -> list[dict[str, Any]]:
     for step in x:
         h = gru(h, step)
         ys.append(h.array)
-    result.append(case(version, "chainer", "links.StatelessGRU, StatefulGRU", weights, np.stack(ys)))
+    result.append(
+        case(version, "chainer", "links.StatelessGRU, StatefulGRU", weights, np.stack(ys))
+    )
     for kind, layers, number, facts in (
         ("NStepLSTM", "links.NStepLSTM, NStepBiLSTM", 1, {}),
         ("NStepBiLSTM", "links.NStepLSTM, NStepBiLSTM", 2, {}),
@@ -205,8 +278,18 @@ def dynet() -> list[dict[str, Any]]:
 
     x, result = numbers(T, B, I, seed=0), []
     for kind, layers, number, facts in (
-        ("VanillaLSTMBuilder", "VanillaLSTMBuilder, CompactVanillaLSTMBuilder", 2, {"forget_offset": 1.0}),
-        ("CompactVanillaLSTMBuilder", "VanillaLSTMBuilder, CompactVanillaLSTMBuilder", 1, {"forget_offset": 1.0}),
+        (
+            "VanillaLSTMBuilder",
+            "VanillaLSTMBuilder, CompactVanillaLSTMBuilder",
+            2,
+            {"forget_offset": 1.0},
+        ),
+        (
+            "CompactVanillaLSTMBuilder",
+            "VanillaLSTMBuilder, CompactVanillaLSTMBuilder",
+            1,
+            {"forget_offset": 1.0},
+        ),
         ("GRUBuilder", "GRUBuilder", 2, {}),
     ):
         model = dy.ParameterCollection()
@@ -237,10 +320,14 @@ def madmom() -> list[dict[str, Any]]:
     x, result = numbers(T, B, I, seed=0), []
 
     def gate(kind: Any, seed: int, **more: Any) -> Any:
-        return kind(numbers(I, H, seed=seed), numbers(H, seed=seed), numbers(H, H, seed=seed + 100), **more)
+        return kind(
+            numbers(I, H, seed=seed), numbers(H, seed=seed), numbers(H, H, seed=seed + 100), **more
+        )
 
     for peepholes in (False, True):
-        more = [{"peephole_weights": numbers(H, seed=50 + k)} if peepholes else {} for k in range(3)]
+        more = [
+            {"peephole_weights": numbers(H, seed=50 + k)} if peepholes else {} for k in range(3)
+        ]
         gates = {
             "input_gate": gate(mm.Gate, 1, **more[0]),
             "forget_gate": gate(mm.Gate, 2, **more[1]),
@@ -269,7 +356,9 @@ def arrays_of(gates: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-LIBRARIES = {f.__name__: f for f in (tensorflow, sonnet, paddle, mxnet, chainer, dynet, madmom)}
+LIBRARIES = {
+    f.__name__: f for f in (tensorflow, keras2, sonnet, paddle, mxnet, chainer, dynet, madmom)
+}
 
 
 def main() -> None:

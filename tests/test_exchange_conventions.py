@@ -5,8 +5,10 @@ A wrong order of gates, offset or sense of z must be noticed: the tests also pla
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
+import zlib
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +20,8 @@ import pytest
 import exchange_cases
 import exchange_golden
 from exchange_cases import CASES, Case
-from rnnfast.exchange import CONVENTIONS, Convention, found, read_layer
+from rnnfast.exchange import CONVENTIONS, Convention, found, found_in, read_layer
 from rnnfast.exchange.conversion import OUR_GATES
-from rnnfast.exchange.files import read_file
 
 TOLERANCE = 1e-5
 
@@ -107,10 +108,15 @@ def test_outputs_of_large_libraries(
     one: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cases that `exchange_golden.py` made with the libraries, which are too large for CI."""
-    weights = {name: np.array(a, np.float32) for name, a in one["weights"].items()}
+    weights: Any = {name: np.array(a, np.float32) for name, a in one["weights"].items()}
     if "file" in one:
-        (tmp_path / "model").write_text(one["file"])
-        weights = read_file(tmp_path / "model").arrays
+        weights = tmp_path / "model"
+        weights.write_text(one["file"])
+    if "packed" in one:
+        weights = tmp_path / "model"
+        weights.write_bytes(zlib.decompress(base64.b64decode(one["packed"])))
+        (network,) = found_in(weights)
+        assert one["facts"].items() <= network.facts.items()
     y = np.array(one["y"])
     x = exchange_golden.numbers(len(y), y.shape[1], exchange_golden.I, seed=0)
     case = Case(one["source"], one["layers"], weights, x, y, one["facts"])

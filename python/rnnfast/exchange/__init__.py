@@ -5,8 +5,11 @@ from rnnfast.exchange.conventions import CONVENTIONS
 from rnnfast.exchange.facts import ACTIVATIONS, Facts
 from rnnfast.exchange.found import Found
 from rnnfast.exchange.keras import load_keras_weights, to_keras_weights
-from rnnfast.exchange.load import SOURCES, found_in, load_weights, read_layer, to_weights
+from rnnfast.exchange.load import load_weights, read_layer
 from rnnfast.exchange.pytorch import load_torch_state_dict, to_torch_state_dict
+from rnnfast.exchange.report import Description, describe
+from rnnfast.exchange.resolve import SOURCES, found_in
+from rnnfast.exchange.save import to_weights
 
 __all__ = [
     "ACTIVATIONS",
@@ -14,8 +17,10 @@ __all__ = [
     "SOURCES",
     "Array",
     "Convention",
+    "Description",
     "Facts",
     "Found",
+    "describe",
     "found_in",
     "load_keras_weights",
     "load_torch_state_dict",

@@ -54,8 +54,9 @@ class Convention:
         arrays: The arrays of a layer in one direction.
         axes: "units, inputs" if the units are the first axis of a matrix, or "inputs, units".
         units: How the units of all gates are joined: "by gate"; "by unit", so that the gates of a
-            unit follow each other; or "by gate, units first" for a matrix whose blocks of memory
-            have the other order of axes than the array.
+            unit follow each other; "by gate, units first" for a matrix whose blocks of memory
+            have the other order of axes than the array; or "by stage" for a recurrent matrix whose
+            memory holds one matrix of the first two gates and then one of the candidate.
         forget_offset: What every step adds to the argument of f, and the file does not contain;
             None if the caller chose it.
         z: Whether z = 1 "keeps" the old state or "replaces" it; None if the caller chose it.

@@ -65,17 +65,23 @@ _CUDNN_BIASES = _A("{mark}bias", "bc")
 
 _KERAS_ROWS = (
     _C(source="keras", layers="LSTM", cell="lstm", gates="ifgo", arrays=(*_KERAS, _KERAS_BIAS),
-       axes=_COLUMNS, marks=_KERAS_MARKS, asks=("gate_activation",)),
+       axes=_COLUMNS,
+       marks=_KERAS_MARKS, asks=("gate_activation",)),
     _C(source="keras", layers="GRU(reset_after=True)", cell="gru", gates="zrn",
-       arrays=(*_KERAS, _KERAS_BIASES), axes=_COLUMNS, marks=_KERAS_MARKS, asks=("gate_activation",)),
+       arrays=(*_KERAS, _KERAS_BIASES), axes=_COLUMNS,
+       marks=_KERAS_MARKS, asks=("gate_activation",)),
     _C(source="keras", layers="GRU(reset_after=False)", cell="gru_reset_before", gates="zrn",
-       arrays=(*_KERAS, _KERAS_BIAS), axes=_COLUMNS, marks=_KERAS_MARKS, asks=("gate_activation",)),
+       arrays=(*_KERAS, _KERAS_BIAS), axes=_COLUMNS,
+       marks=_KERAS_MARKS, asks=("gate_activation",)),
     _C(source="keras", layers="SimpleRNN", cell="rnn_tanh", gates="n",
-       arrays=(*_KERAS, _KERAS_BIAS), axes=_COLUMNS, marks=_KERAS_MARKS, asks=("activation",)),
+       arrays=(*_KERAS, _KERAS_BIAS), axes=_COLUMNS,
+       marks=_KERAS_MARKS, asks=("activation",)),
     _C(source="keras", layers="CuDNNLSTM (Keras 2)", cell="lstm", gates="ifgo",
-       arrays=(*_KERAS, _CUDNN_BIASES), axes=_COLUMNS, marks=_KERAS_MARKS, units="by gate, units first"),
+       arrays=(*_KERAS, _CUDNN_BIASES), axes=_COLUMNS,
+       marks=_KERAS_MARKS, units="by gate, units first"),
     _C(source="keras", layers="CuDNNGRU (Keras 2)", cell="gru", gates="zrn",
-       arrays=(*_KERAS, _CUDNN_BIASES), axes=_COLUMNS, marks=_KERAS_MARKS, units="by gate, units first"),
+       arrays=(*_KERAS, _CUDNN_BIASES), axes=_COLUMNS,
+       marks=_KERAS_MARKS, units="by gate, units first"),
 )  # fmt: skip
 
 _FLAX_LSTM = dict(zip("ifgo", "ifgo", strict=True))
@@ -181,12 +187,14 @@ _TENSORFLOW_ROWS = (
 )  # fmt: skip
 
 _FLUID_GRU = (
-    _A("x.w_0", "x"), _A("gru.w_0", "h", "zr"), _A("gru.w_1", "h", "n"), _A("gru.b_0", "b"),
+    _A("fc.w_0", "x"), _A("gru.w_0", "h"), _A("gru.b_0", "b", stacked=True, optional=True),
+    _A("fc.b_0", "c", optional=True),
 )  # fmt: skip
 _PADDLE_ROWS = (
     *_of_torch("paddle", ("nn.LSTM, LSTMCell", "nn.GRU, GRUCell", "nn.SimpleRNN"), _BY_HAND),
-    _C(source="paddle-fluid", layers="dynamic_gru", cell="gru_reset_before", gates="zrn",
-       arrays=_FLUID_GRU, axes=_COLUMNS, z=None, asks=("update_gate",), checked=_BY_HAND),
+    _C(source="paddle-fluid", layers="fc, dynamic_gru; gru_unit", cell="gru_reset_before",
+       gates="zrn", arrays=_FLUID_GRU, axes=_COLUMNS, units="by stage", z=None,
+       asks=("update_gate",), checked=_BY_HAND),
 )  # fmt: skip
 
 _MXNET = (
@@ -206,7 +214,12 @@ _CHAINER_GRU = {"r": "_r", "z": "_z", "n": ""}
 _CHAINER_GRU_ARRAYS = tuple(
     itertools.chain.from_iterable(
         _by_gate(_CHAINER_GRU, f"{matrix}{{}}.{kind}", part)
-        for matrix, kind, part in (("W", "W", "x"), ("U", "W", "h"), ("W", "b", "b"), ("U", "b", "c"))
+        for matrix, kind, part in (
+            ("W", "W", "x"),
+            ("U", "W", "h"),
+            ("W", "b", "b"),
+            ("U", "b", "c"),
+        )
     )
 )
 
@@ -250,9 +263,9 @@ _DYNET_ROWS = (
     _C(source="dynet", layers="VanillaLSTMBuilder, CompactVanillaLSTMBuilder", cell="lstm",
        gates="ifog", arrays=(_A("{mark}x2i", "x"), _A("{mark}h2i", "h"), _A("{mark}bi", "b")),
        forget_offset=None, asks=("forget_offset",), marks=_DYNET_MARKS,
-       checked=_BY_DEFINITION),
+       checked=_BY_HAND),
     _C(source="dynet", layers="GRUBuilder", cell="gru_reset_before", gates="zrn",
-       arrays=_DYNET_GRU, z="replaces", marks=_DYNET_MARKS, checked=_BY_DEFINITION),
+       arrays=_DYNET_GRU, z="replaces", marks=_DYNET_MARKS, checked=_BY_HAND),
 )  # fmt: skip
 
 _MADMOM_LSTM = {"i": "input_gate", "f": "forget_gate", "g": "cell", "o": "output_gate"}
@@ -270,14 +283,14 @@ def _of_madmom(names: Mapping[str, str]) -> tuple[Array, ...]:
 
 _MADMOM_ROWS = (
     _C(source="madmom", layers="LSTMLayer", cell="lstm", gates="ifgo",
-       arrays=_of_madmom(_MADMOM_LSTM), axes=_COLUMNS, checked=_BY_DEFINITION),
+       arrays=_of_madmom(_MADMOM_LSTM), axes=_COLUMNS, checked=_BY_HAND),
     _C(source="madmom", layers="LSTMLayer with peepholes", cell="peephole_lstm", gates="ifgo",
        arrays=(*_of_madmom(_MADMOM_LSTM),
                *_by_gate(_MADMOM_PEEPHOLES, "{}.peephole_weights", "p")),
-       axes=_COLUMNS, checked=_BY_DEFINITION),
+       axes=_COLUMNS, checked=_BY_HAND),
     _C(source="madmom", layers="GRULayer", cell="gru", gates="rzn",
        arrays=_of_madmom(_MADMOM_GRU), axes=_COLUMNS, z="replaces",
-       initial_state="hid_init", checked=_BY_DEFINITION),
+       initial_state="hid_init", checked=_BY_HAND),
 )  # fmt: skip
 
 _COREML_LSTM = {"i": "inputGate", "f": "forgetGate", "g": "blockInput", "o": "outputGate"}

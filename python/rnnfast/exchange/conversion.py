@@ -7,7 +7,7 @@ the part: input_size for the input matrix, 1 for a bias.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -204,6 +204,9 @@ def _cut(convention: Convention, array: Array, value: RealArray, sizes: Sizes) -
     if matrix and convention.axes == "units, inputs":
         value = value.T
     value = value.reshape(width, -1)
+    if array.parts == "h" and convention.units == "by stage":
+        first, last = np.split(value.ravel(), [2 * hidden * hidden])
+        value = np.hstack([first.reshape(hidden, -1), last.reshape(hidden, -1)])
     if matrix and convention.units == "by gate, units first":
         of_gates = [
             np.ascontiguousarray(block).reshape(hidden, width).T
@@ -225,7 +228,8 @@ def _join(convention: Convention, array: Array, blocks: Blocks, sizes: Sizes) ->
     """Return an array made of blocks: the inverse of `_cut`."""
     if array.parts == "r":
         projection = blocks["r", ""]
-        return projection.copy() if convention.axes == "units, inputs" else projection.T.copy()
+        projection = projection if convention.axes == "units, inputs" else projection.T
+        return np.array(projection)
     gates = convention.gates_of(array)
     of_gates = [np.concatenate([blocks[part, gate] for part in array.parts]) for gate in gates]
     matrix = not set(array.parts) <= set(VECTORS)
@@ -235,6 +239,8 @@ def _join(convention: Convention, array: Array, blocks: Blocks, sizes: Sizes) ->
         value = np.stack(of_gates, axis=2).reshape(len(of_gates[0]), -1)
     else:
         value = np.concatenate(of_gates, axis=1)
+    if array.parts == "h" and convention.units == "by stage":
+        value = np.concatenate([value[:, : 2 * sizes.hidden].ravel(), of_gates[-1].ravel()])
     if matrix and convention.axes == "units, inputs":
         value = value.T
     return np.ascontiguousarray(value.reshape(shape_of(convention, array, sizes)))
@@ -258,7 +264,7 @@ def _blocks_of(weights: Weights, gates: str) -> Blocks:
 
 
 def _shift(
-    blocks: Blocks, sizes: Sizes, forget_offset: float, replaces: bool, dtype: np.dtype[RealArray]
+    blocks: Blocks, sizes: Sizes, forget_offset: float, replaces: bool, dtype: np.dtype[Any]
 ) -> None:
     """Add the offset of f to its bias, and turn z around: sigmoid(-a) = 1 - sigmoid(a)."""
     if forget_offset:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from rnnfast._engine import checks
+from rnnfast.exchange.convention import Convention
 from rnnfast.reference import CELLS, Cell, gru, gru_reset_before, lstm, rnn
 from rnnfast.reference.tape import (
     Activation,
@@ -131,13 +132,26 @@ def checked(facts: Mapping[str, Any]) -> Facts:
         else:
             valid = ("keeps", "replaces") if name == "update_gate" else ACTIVATIONS
             checks.choice(name, value, valid)
-    return Facts(**{name: value for name, value in facts.items() if value is not None})  # type: ignore[typeddict-item]
+    return merged({name: value for name, value in facts.items() if value is not None})
+
+
+def merged(*facts: Mapping[str, Any]) -> Facts:
+    """Return all of some facts; the last that state one win."""
+    result: dict[str, Any] = {}
+    for some in facts:
+        result |= some
+    return cast(Facts, result)
 
 
 def ask(place: str, why: str, *names: str) -> ValueError:
     """Return the error that asks the caller for facts, with their choices."""
     asked = "; ".join(f"{name}= {_CHOICES[name]}" for name in names)
     return ValueError(f"{place}: {why}: pass {asked}")
+
+
+def missing_in(row: Convention, facts: Facts) -> list[str]:
+    """Return the facts that a row of the table asks for and nobody stated."""
+    return [name for name in row.asks if name not in facts]
 
 
 def cell_of(cell: str, facts: Facts) -> str | Cell:

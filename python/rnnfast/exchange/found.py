@@ -12,12 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnfast._engine.checks import RealArray
-from rnnfast.exchange.conversion import Sizes, real, sizes_of
 from rnnfast.exchange.convention import Convention
 from rnnfast.exchange.conventions import CONVENTIONS
+from rnnfast.exchange.conversion import Sizes, real, sizes_of
 from rnnfast.exchange.facts import Facts
-
-_NUMBER = r"(?P<{}>\d+)"
 
 
 class Part(NamedTuple):
@@ -113,12 +111,14 @@ def _best(prefix: str, readings: list[Reading]) -> tuple[Reading, ...]:
 def _pattern(convention: Convention) -> tuple[re.Pattern[str], tuple[str, ...]]:
     """Return what matches the names of a row's arrays, and the arrays of its groups."""
     forward, backward = (
-        re.sub(r"\\{(layer|place)\\}", lambda m: r"\d+", re.escape(mark))
+        re.sub(r"\\{(layer|place)\\}", lambda _: r"\d+", re.escape(mark))
         for mark in convention.marks
     )
     mark = f"(?:{forward}|{backward})?" if forward else ""
     names = [array.name for array in convention.arrays]
-    ends = [re.escape(name).replace(r"\{mark\}", f"(?P<m{k}>{mark})") for k, name in enumerate(names)]
+    ends = [
+        re.escape(name).replace(r"\{mark\}", f"(?P<m{k}>{mark})") for k, name in enumerate(names)
+    ]
     any_of = "|".join(f"(?P<n{k}>{end})" for k, end in enumerate(ends))
     return re.compile(rf"(?:(?P<prefix>.*?)\.)??(?:{any_of})"), tuple(names)
 
@@ -138,9 +138,7 @@ def _grouped(
     return groups
 
 
-def _reading(
-    convention: Convention, marked: Mapping[str, Mapping[str, object]]
-) -> Reading | None:
+def _reading(convention: Convention, marked: Mapping[str, Mapping[str, object]]) -> Reading | None:
     """Return a network whose layers and directions have marks; None if it is none."""
     required = {array.name for array in convention.arrays if not array.optional}
     parts = {}
@@ -180,9 +178,7 @@ def _fit(parts: Sequence[Part], directions: int) -> bool:
     """Return whether parts have the sizes of the layers of a network."""
     first = parts[0].sizes
     above = first._replace(inputs=directions * first.outputs)
-    return all(
-        part.sizes == (first if k < directions else above) for k, part in enumerate(parts)
-    )
+    return all(part.sizes == (first if k < directions else above) for k, part in enumerate(parts))
 
 
 def stacked(found: Sequence[Found], source: str) -> tuple[Reading, ...]:

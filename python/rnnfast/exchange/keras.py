@@ -18,6 +18,7 @@ from rnnfast.exchange.convention import Array, Convention
 from rnnfast.exchange.conventions import CONVENTIONS
 from rnnfast.layers.recurrent import Recurrent
 
+
 def load_keras_weights(
     layer: Recurrent,
     weights: Sequence[ArrayLike],

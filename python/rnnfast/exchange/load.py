@@ -1,9 +1,9 @@
-"""Loading of weights by the table of conventions, and the way back."""
+"""Loading of weights by the table of conventions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -12,35 +12,16 @@ from rnnfast import functional
 from rnnfast._engine import checks, known
 from rnnfast._engine.checks import RealArray
 from rnnfast._engine.network import Weights
-from rnnfast.exchange import conversion
-from rnnfast.exchange.convention import Convention
-from rnnfast.exchange.conventions import CONVENTIONS
-from rnnfast.exchange.facts import Facts, ask, cell_of, checked
-from rnnfast.exchange.found import Found, Reading, find, mark_of, stacked
-from rnnfast.exchange.source import opened
+from rnnfast.exchange import resolve
+from rnnfast.exchange.facts import Facts, ask, checked
+from rnnfast.exchange.save import check_plain
 from rnnfast.layers.recurrent import Recurrent
 from rnnfast.reference import Cell
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-SOURCES: tuple[str, ...] = tuple(dict.fromkeys(row.source for row in CONVENTIONS))
-"""What `convention=` may name, besides "auto"."""
 _TOLERANCE = 1e-4  # of verify: sums of float32 in another order differ by less, other gates by more
-
-
-class _Converted(NamedTuple):
-    """A network in the layout of the library.
-
-    Attributes:
-        cell: The cell that computes it.
-        weights: One for each layer and direction.
-        bidirectional: Whether there are two directions; None if sizes do not tell.
-    """
-
-    cell: str | Cell
-    weights: list[Weights]
-    bidirectional: bool | None
 
 
 def load_weights(
@@ -82,8 +63,8 @@ def load_weights(
         TypeError: An argument has the wrong type.
         OSError: A file cannot be read.
     """
-    _check_plain(layer)
-    converted = _converted(source, convention, prefix, checked(facts), layer.bidirectional)
+    check_plain(layer)
+    converted = resolve.converted(source, convention, prefix, checked(facts), layer.bidirectional)
     expected = known.name_of(converted.cell)
     if layer.cell != expected:
         raise ValueError(
@@ -130,9 +111,11 @@ def read_layer(
         OSError: A file cannot be read.
     """
     stated = checked(facts)
-    converted = _converted(source, convention, prefix, stated, stated.get("bidirectional"))
+    converted = resolve.converted(source, convention, prefix, stated, stated.get("bidirectional"))
     if converted.bidirectional is None:
-        raise ask("source", "layers of one size may be two directions or two layers", "bidirectional")
+        raise ask(
+            "source", "layers of one size may be two directions or two layers", "bidirectional"
+        )
     first, directions = converted.weights[0], 2 if converted.bidirectional else 1
     layer: Recurrent[Any] = Recurrent(
         converted.cell,
@@ -150,219 +133,6 @@ def read_layer(
         _verify(converted.cell, weights, layer, verify)
     layer.load_state_dict(_by_name(layer, weights))
     return layer.eval()
-
-
-def to_weights(layer: Recurrent[Any], convention: str, **facts: Unpack[Facts]) -> dict[str, RealArray]:
-    """Return the parameters of a layer as arrays of another library: the inverse of `load_weights`.
-
-    Args:
-        layer: A layer of a cell that the library has.
-        convention: One of `rnnfast.exchange.SOURCES`.
-        facts: What the weights depend on and the library's layer is made with, such as
-            `forget_offset` of TensorFlow 1.
-
-    Returns:
-        Copies by name, whose levels are separated by dots: `weight_ih_l0` for "pytorch", `kernel`
-        for "keras", `ii.kernel` for "flax". If the source does not number layers, names of a layer
-        with several layers or directions begin with their number: "0.ii.kernel".
-
-    Raises:
-        ValueError: The source has no such cell, or no place for something that the layer has; or a
-            fact is missing.
-        TypeError: An argument has the wrong type.
-    """
-    checks.choice("convention", convention, SOURCES)
-    _check_plain(layer)
-    stated = checked(facts)
-    rows = [row for row in CONVENTIONS if row.source == convention and _computes(row, layer.cell)]
-    if not rows:
-        cells = dict.fromkeys(row.cell for row in CONVENTIONS if row.source == convention)
-        raise ValueError(
-            f"layer: expected a cell that {convention} has, one of {', '.join(cells)}, got "
-            f"{layer.cell!r}"
-        )
-    row = rows[0]
-    offset, replaces = _run_time(row, stated, "convention")
-    directions = 2 if layer.bidirectional else 1
-    result = {}
-    for k, weights in enumerate(layer._weights):
-        mark, start = "", ""
-        if "{layer}" in row.marks[0] or (row.marks[0] and len(layer._weights) > 1):
-            mark = mark_of(row, k, directions)
-        elif len(layer._weights) > 1:
-            start = f"{k}."
-        for name, value in conversion.write(row, weights, offset, replaces).items():
-            result[start + name.replace("{mark}", mark)] = value
-    return result
-
-
-def found_in(source: Any, convention: str = "auto") -> list[Found]:
-    """Return the recurrent networks of a source, in the order of their names there.
-
-    Args:
-        source: As for `load_weights`.
-        convention: As for `load_weights`.
-
-    Raises:
-        ValueError: The file is damaged, or of no format that is read.
-        TypeError: `source` is neither a path nor a dict.
-        OSError: The file cannot be read.
-    """
-    if convention != "auto":
-        checks.choice("convention", convention, ("auto", *SOURCES))
-    content = opened(source)
-    return content.found or find(content.arrays, convention)
-
-
-def _computes(row: Convention, cell: str) -> bool:
-    """Return whether a row is that of a cell; activations of plain RNNs are facts."""
-    return row.cell == cell or {row.cell, cell} == {"rnn_tanh", "rnn_relu"} and "activation" in row.asks
-
-
-def _converted(
-    source: Any,
-    convention: str,
-    prefix: str | Sequence[str] | None,
-    facts: Facts,
-    bidirectional: bool | None,
-) -> _Converted:
-    """Return the network of a source in the layout of the library."""
-    found = found_in(source, convention)
-    if not found:
-        raise ValueError(
-            "source: expected the weights of a recurrent layer, "
-            + ("by the names and shapes of any convention" if convention == "auto" else
-               f"by the names and shapes of {convention}")
-            + ", got none; rename the arrays to those of a row in docs/exchange.md, and pass its "
-            "convention"
-        )
-    chosen = _chosen(found, prefix)
-    stated = Facts(**{**chosen.facts, **facts})  # type: ignore[typeddict-item]
-    if chosen.backwards and not stated.get("reversed_input"):
-        raise ask(_named(chosen), "it goes backwards", "reversed_input")
-    reading = _settled(chosen, stated)
-    offset, replaces = _run_time(reading.convention, stated, _named(chosen))
-    weights = [
-        conversion.read(reading.convention, part.arrays, part.sizes, offset, replaces)
-        for part in reading.parts
-    ]
-    cell = cell_of(reading.convention.cell, stated)
-    if isinstance(cell, Cell) and cell.params and weights[0].weight_channel is None:
-        weights = [
-            one._replace(weight_channel=np.zeros((3, one.hidden_size), one.weight_ih.dtype))
-            for one in weights
-        ]
-    directions = reading.directions
-    return _Converted(cell, weights, bidirectional if directions is None else directions == 2)
-
-
-def _named(found: Found) -> str:
-    return f"the network {found.prefix!r}" if found.prefix else "the network"
-
-
-def _chosen(found: list[Found], prefix: str | Sequence[str] | None) -> Found:
-    """Return the network that a caller names, or the only one."""
-    by_prefix = {one.prefix: one for one in found}
-    there = ", ".join(map(repr, by_prefix))
-    wanted = [prefix] if isinstance(prefix, str) else prefix
-    if wanted is None:
-        if len(found) > 1:
-            raise ValueError(
-                f"source: expected one recurrent network, got {there}: pass one of these as "
-                "prefix, or a list of those that are layers and directions of one network"
-            )
-        return found[0]
-    for name in wanted:
-        if name not in by_prefix:
-            raise ValueError(f"prefix: expected one of {there}, got {name!r}")
-    chosen = [by_prefix[name] for name in wanted]
-    if not chosen:
-        raise ValueError(f"prefix: expected at least one of {there}, got none")
-    if len(chosen) == 1:
-        return chosen[0]
-    facts = [one.facts for one in chosen]
-    if any(one != facts[0] for one in facts):
-        raise ValueError("prefix: expected layers with the same activations, got different ones")
-    name = ", ".join(one.prefix for one in chosen)
-    return Found(name, stacked(chosen, "prefix"), facts[0])
-
-
-def _settled(found: Found, facts: Facts) -> Reading:
-    """Return the only reading that the facts leave, or ask for what is missing."""
-    readings = list(found.readings)
-    if "reset_after" in facts:
-        kind = "gru" if facts["reset_after"] else "gru_reset_before"
-        readings = [r for r in readings if r.convention.cell in (kind, "lstm", "rnn_tanh")]
-        if not readings:
-            raise ValueError(
-                f"reset_after: expected {not facts['reset_after']}, as the arrays of "
-                f"{_named(found)} show, got {facts['reset_after']}"
-            )
-    different = [readings[0]]
-    for reading in readings[1:]:
-        if not any(_same(reading, other) for other in different):
-            different.append(reading)
-    if {r.convention.cell for r in different} == {"gru", "gru_reset_before"}:
-        raise ask(_named(found), "its arrays do not tell the form of the GRU", "reset_after")
-    if len(different) > 1:
-        fitting = ", ".join(f"{r.convention.source} ({r.convention.layers})" for r in different)
-        raise ValueError(
-            f"convention: expected the one of {_named(found)}, which by its arrays can be "
-            f"{fitting}, with different results; if one convention has several, name the arrays "
-            "after the class, as in 'lstm.kernel'"
-        )
-    missing = [name for name in different[0].convention.asks if name not in facts]
-    if missing:
-        raise ask(_named(found), "its arrays do not tell everything", *missing)
-    return different[0]
-
-
-def _same(one: Reading, other: Reading) -> bool:
-    """Return whether two readings give the same layer."""
-    a, b = one.convention, other.convention
-    if (a.cell, a.asks, a.forget_offset, a.z) != (b.cell, b.asks, b.forget_offset, b.z):
-        return False
-    weights = [
-        [conversion.read(r.convention, p.arrays, p.sizes, 0.0, False) for p in r.parts]
-        for r in (one, other)
-    ]
-    return all(
-        (x is None and y is None) or (x is not None and y is not None and np.array_equal(x, y))
-        for first, second in zip(*weights, strict=True)
-        for x, y in zip(first, second, strict=True)
-    )
-
-
-def _run_time(row: Convention, facts: Facts, place: str) -> tuple[float, bool]:
-    """Return the offset of the forget gate, and whether z = 1 replaces the state."""
-    offset, z = row.forget_offset, row.z
-    if offset is None:
-        if "forget_offset" not in facts:
-            raise ask(place, "its arrays do not tell everything", "forget_offset")
-        offset = facts["forget_offset"]
-    elif facts.get("forget_offset", offset) != offset:
-        raise ValueError(
-            f"forget_offset: expected {offset}, which {row.source} adds, got "
-            f"{facts['forget_offset']}"
-        )
-    if z is None:
-        if "update_gate" not in facts:
-            raise ask(place, "its arrays do not tell everything", "update_gate")
-        z = facts["update_gate"]
-    elif facts.get("update_gate", z) != z:
-        raise ValueError(f"update_gate: expected {z!r}, as in {row.source}, got {facts['update_gate']!r}")
-    return offset, z == "replaces"
-
-
-def _check_plain(layer: Any) -> None:
-    """Refuse what no source has."""
-    checks.of_type("layer", layer, Recurrent)
-    if layer.learn_state:
-        raise ValueError(
-            "layer: expected a layer without learn_state, as other libraries' weights have no "
-            "initial state, got learn_state=True"
-        )
-    checks.no_context("layer", layer.context_size, "other libraries' layers")
 
 
 def _check_sizes(layer: Recurrent[Any], weights: list[Weights]) -> None:
@@ -412,7 +182,10 @@ def _by_name(layer: Recurrent[Any], weights: list[Weights]) -> dict[str, RealArr
 
 
 def _verify(
-    cell: str | Cell, weights: list[Weights], layer: Recurrent[Any], verify: tuple[ArrayLike, ArrayLike]
+    cell: str | Cell,
+    weights: list[Weights],
+    layer: Recurrent[Any],
+    verify: tuple[ArrayLike, ArrayLike],
 ) -> None:
     """Check that weights give a known output."""
     if not isinstance(verify, (tuple, list)) or len(verify) != 2:

@@ -31,7 +31,8 @@ _GRU_FIELDS = {
 }
 _RNN_FIELDS = {30: "weightMatrix", 31: "recursionMatrix", 32: "biasVector"}
 _FUNCTIONS = {
-    10: "relu", 30: "tanh", 40: "sigmoid", 41: "hard_sigmoid_keras2", 60: "softsign", 70: "softplus",
+    10: "relu", 30: "tanh", 40: "sigmoid", 41: "hard_sigmoid_keras2", 60: "softsign",
+    70: "softplus",
 }  # fmt: skip
 _DEPTH = 8  # of pipelines in pipelines
 

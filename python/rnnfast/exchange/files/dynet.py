@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,9 @@ def read(data: bytes) -> Content:
 def _array(name: str, dims: str, values: str, budget: Budget) -> NDArray[np.float32]:
     shape = tuple(int(size) for size in dims.strip("{}").split(","))
     budget.take(name, shape, 4)
-    array = np.fromstring(values, np.float32, sep=" ")  # noqa: NPY201
+    with warnings.catch_warnings():  # text that is no number ends the array too early
+        warnings.simplefilter("ignore", DeprecationWarning)
+        array = np.fromstring(values, np.float32, sep=" ")
     return array.reshape(shape, order="F")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,13 +24,13 @@ def read(data: bytes) -> Content:
     """Return the recurrent layers of a model that `model.save` or `save_weights` wrote."""
     with opened(data) as file:
         budget = Budget(len(data))
-        weights = file["model_weights"] if "model_weights" in file else file
+        weights = file.get("model_weights", file)
         config, version = (_text(file.attrs.get(n)) for n in ("model_config", "keras_version"))
         if config:
             layers = list(layers_of(json.loads(config), version or ""))
             arrays = [_of_layer(weights, layer, budget) for layer in layers]
             return Content({}, found_layers(layers, arrays))
-        named = {name.replace("/", ".").removesuffix(":0"): d for name, d in _datasets(weights)}
+        named = {_named(name): d for name, d in _datasets(weights)}
         return Content({name: array(name, d, budget) for name, d in named.items()})
 
 
@@ -73,7 +74,8 @@ def found_layers(layers: Sequence[Layer], arrays: Sequence[Sequence[NDArray[Any]
         }
         for found in find(named, "keras", {layer.name: layer.facts}):
             readings = tuple(
-                r for r in found.readings
+                r
+                for r in found.readings
                 if ("CuDNN" in r.convention.layers) == layer.class_name.startswith("CuDNN")
             )
             if readings:
@@ -110,6 +112,13 @@ def _datasets(group: Any) -> Iterator[tuple[str, Any]]:
             else:
                 todo.append((f"{prefix}{key}/", inner))
     raise ValueError(f"expected at most {_MOST} groups")
+
+
+def _named(path: str) -> str:
+    """Return the name in the table of an array in a file without a configuration."""
+    path = re.sub(r"cell/vars/([012])$", lambda match: _NAMES[int(match[1])], path)
+    path = re.sub(r"(?<=/)(forward|backward)_[^/]+/(?:[^/]+/)*(?=[^/]+$)", r"\1/", path)
+    return path.removesuffix(":0").replace("/", ".")
 
 
 def _text(value: object) -> str | None:

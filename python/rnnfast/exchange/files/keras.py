@@ -31,9 +31,7 @@ def read(archive: zipfile.ZipFile, size: int) -> Content:
         return Content({}, hdf5.found_layers(layers, arrays))
 
 
-def _arrays(
-    file: Any, layer: Layer, numbers: Counter[str], budget: Budget
-) -> list[NDArray[Any]]:
+def _arrays(file: Any, layer: Layer, numbers: Counter[str], budget: Budget) -> list[NDArray[Any]]:
     """Return the arrays of a layer, whose group has its name, or that of its class and a number."""
     wrapper = "Bidirectional" if layer.bidirectional else layer.class_name
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", wrapper).lower()

@@ -109,5 +109,9 @@ def _function(value: object, version: str) -> str | None:
     if value == "hard_sigmoid":
         major = version.split(".")[0]
         # tf.keras calls itself 2.x-tf, and Keras 3 has another hard_sigmoid than 1 and 2.
-        return {"1": "hard_sigmoid_keras2", "2": "hard_sigmoid_keras2", "3": "hard_sigmoid_keras3"}.get(major)
+        return {
+            "1": "hard_sigmoid_keras2",
+            "2": "hard_sigmoid_keras2",
+            "3": "hard_sigmoid_keras3",
+        }.get(major)
     return value if isinstance(value, str) and value in ACTIVATIONS else None

@@ -1,4 +1,4 @@
-"""Models of ncnn: a text file of layers (`.param`), and their weights in a `.bin` file beside it."""
+"""Models of ncnn: a text file of layers (`.param`) beside one of their weights (`.bin`)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from rnnfast.exchange.files.content import Content
 from rnnfast.exchange.found import Found, Part, Reading
 
 
-def read(data: bytes) -> Content:
+def read(path: str) -> Content:
     """Return the recurrent operators of a model.
 
     Those with activations, clips or coupled gates that no compiled cell has are left out: call them
@@ -20,7 +20,7 @@ def read(data: bytes) -> Content:
     rows = {row.cell: row for row in CONVENTIONS if row.source == "onnx"}
     rows["rnn_relu"] = rows["rnn_tanh"]
     found = []
-    for k, node in enumerate(load(data)):
+    for k, node in enumerate(load(path)):
         if node.cell is None:
             continue
         row, parts = rows[node.cell], []

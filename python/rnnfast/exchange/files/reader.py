@@ -28,7 +28,6 @@ _READ = (
 )
 _BY_NAME = {
     ".mlmodel": coreml.read,
-    ".onnx": onnx.read,
     ".traineddata": tesseract.read,
     ".lstm": tesseract.read_component,
     ".safetensors": safetensors.read,
@@ -58,6 +57,8 @@ def read_file(path: str | PathLike[str]) -> Content:
 
 def _read(name: str, data: bytes) -> Content:
     suffix = name[name.rfind(".") :].lower()
+    if suffix == ".onnx":
+        return onnx.read(name)  # whose weights may be in a file beside it
     if suffix in _BY_NAME:
         return _BY_NAME[suffix](data)
     if data.startswith(hdf5.MAGIC):

@@ -16,7 +16,7 @@ _TYPES = {
 def read(data: bytes) -> Content:
     """Return the arrays of a file, without those of types that NumPy lacks."""
     try:
-        tensors = safetensors.deserialize(data)
+        tensors = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         raise ValueError(str(error)) from error
     return Content(

@@ -113,9 +113,7 @@ def _head(reader: _Reader) -> _Head:
     return _Head(kind, training == 1, flags, inputs, outputs, reader.text())
 
 
-def _networks(
-    reader: _Reader, path: str, around: tuple[str, ...], depth: int
-) -> Iterator[Found]:
+def _networks(reader: _Reader, path: str, around: tuple[str, ...], depth: int) -> Iterator[Found]:
     """Yield the LSTMs of a network, whose weights follow each other in the order of its parts."""
     head = _head(reader)
     if depth > _DEPTH:
@@ -147,11 +145,13 @@ def _lstm(
 ) -> Found:
     facts = Facts(cell_clip=_CLIP)
     named = {f"{name}.{gate}": matrix for gate, matrix in gates.items()}
-    (found,) = find(named, "tesseract", {name: facts}) or [None]
-    if found is None:
+    found = find(named, "tesseract", {name: facts})
+    if len(found) != 1:
         raise ValueError(f"{name}: expected gates of one size")
-    notes = ("only the output of the last step is used",) if head.kind == "SummLSTM" else ()
+    notes = []
+    if head.kind == "SummLSTM":
+        notes.append("only the output of the last step is used")
     if "XYTranspose" in around:
-        notes += ("runs over the columns of an image",)
+        notes.append("runs over the columns of an image")
     backwards = sum(kind in ("RTLReversed", "TTBReversed") for kind in around) % 2 == 1
-    return Found(name, found.readings, facts, backwards, notes)
+    return Found(name, found[0].readings, facts, backwards, tuple(notes))

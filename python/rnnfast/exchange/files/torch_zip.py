@@ -106,6 +106,13 @@ def _flat(value: Any) -> dict[str, _Tensor]:
     raise ValueError(f"expected at most {_MOST} names")
 
 
+def _refused(what: str) -> ValueError:
+    return ValueError(
+        f"a pickle that {what} is not read, as it could run any code; save module.state_dict() "
+        "instead of the module"
+    )
+
+
 class _Machine:
     """The instructions of a pickle that build data."""
 
@@ -120,7 +127,7 @@ class _Machine:
                 return self._stack.pop()
             action = _ACTIONS.get(opcode.name)
             if action is None:
-                raise ValueError(f"a pickle with the instruction {opcode.name} is not read")
+                raise _refused(f"has the instruction {opcode.name}")
             action(self, argument)
         raise ValueError("the pickle does not end")
 
@@ -198,10 +205,7 @@ class _Machine:
             self.push(arguments[0])
         else:
             named = ".".join(map(str, function)) if isinstance(function, _Name) else "a value"
-            raise ValueError(
-                f"a pickle that calls {named} is not read, as it could run any code; save "
-                "module.state_dict() instead of the module"
-            )
+            raise _refused(f"calls {named}")
 
     def build(self, _: Any) -> None:
         """Leave out the attributes of an object, such as the versions in a state dict."""
@@ -220,10 +224,9 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     ),
     **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.put),
     **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.get),
-    **{
-        name: lambda machine, _, value=value: machine.push(value)
-        for name, value in (("NONE", None), ("NEWTRUE", True), ("NEWFALSE", False))
-    },
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
     "MARK": _Machine.mark,
     "MEMOIZE": _Machine.memoize,
     "EMPTY_DICT": lambda machine, _: machine.push({}),
