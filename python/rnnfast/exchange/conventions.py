@@ -308,12 +308,12 @@ def _of_coreml(names: Mapping[str, str]) -> tuple[Array, ...]:
 
 _COREML_ROWS = (
     _C(source="coreml", layers="uniDirectionalLSTM, biDirectionalLSTM", cell="lstm", gates="ifgo",
-       arrays=_of_coreml(_COREML_LSTM), checked=_BY_DEFINITION),
+       arrays=_of_coreml(_COREML_LSTM), asks=("gate_activation",), checked=_BY_DEFINITION),
     _C(source="coreml", layers="LSTM with peepholes", cell="peephole_lstm", gates="ifgo",
        arrays=(*_of_coreml(_COREML_LSTM), *_by_gate(_COREML_PEEPHOLES, "{}PeepholeVector", "p")),
-       checked=_BY_DEFINITION),
+       asks=("gate_activation",), checked=_BY_DEFINITION),
     _C(source="coreml", layers="gru", cell="gru_reset_before", gates="zrn",
-       arrays=_of_coreml(_COREML_GRU), checked=_BY_DEFINITION),
+       arrays=_of_coreml(_COREML_GRU), asks=("gate_activation",), checked=_BY_DEFINITION),
     _C(source="coreml", layers="simpleRecurrent", cell="rnn_tanh", gates="n",
        arrays=(_A("weightMatrix", "x"), _A("recursionMatrix", "h"),
                _A("biasVector", "b", optional=True)), asks=("activation",),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfast.exchange.facts import Facts
+from rnnfast.exchange.facts import Facts, checked
 from rnnfast.exchange.files import wire
 from rnnfast.exchange.files.content import Content
 from rnnfast.exchange.files.wire import Message
@@ -114,14 +114,11 @@ def _weights(name: str, fields: Message) -> NDArray[np.float32]:
 def _facts(number: int, fields: Message) -> Facts:
     """Return the activations, the clip and the options of a layer."""
     functions = [_function(message) for message in wire.messages(fields, 10)]
-    facts = Facts()
-    if number == 400:
-        facts["activation"] = functions[0]
+    names = ("gate_activation", "activation", "output_activation")
+    named = zip(names[1:] if number == 400 else names, functions, strict=False)
+    facts = checked(dict(named))
+    if number in (400, 410):
         return facts
-    facts["gate_activation"], facts["activation"] = functions[:2]
-    if number == 410:
-        return facts
-    facts["output_activation"] = functions[2]
     options = wire.message(fields, 15)
     if 60 in options:
         facts["cell_clip"] = float(np.frombuffer(options[60][-1], "<f4")[0])
@@ -130,8 +127,11 @@ def _facts(number: int, fields: Message) -> Facts:
     return facts
 
 
-def _function(fields: Message) -> str:
-    """Return the key in `ACTIVATIONS` of an activation."""
+def _function(fields: Message) -> str | None:
+    """Return the key in `ACTIVATIONS` of an activation; None for a hard sigmoid without numbers.
+
+    coremltools writes such a hard sigmoid.
+    """
     number = next(iter(fields), None)
     alpha = beta = 0.0
     if number in (5, 31, 41):
@@ -139,6 +139,8 @@ def _function(fields: Message) -> str:
         alpha, beta = (
             float(np.frombuffer(inner[k][-1], "<f4")[0]) if k in inner else 0.0 for k in (1, 2)
         )
+    if number == 41 and (alpha, beta) == (0.0, 0.0):
+        return None
     if number == 41 and not (abs(alpha - 0.2) < 1e-6 and abs(beta - 0.5) < 1e-6):
         if abs(alpha - 1 / 6) < 1e-6 and abs(beta - 0.5) < 1e-6:
             return "hard_sigmoid_keras3"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
+import zlib
 from os import PathLike, fspath
 
 from rnnfast import _files
@@ -13,6 +15,7 @@ from rnnfast.exchange.files import (
     dynet,
     hdf5,
     keras,
+    keras_h5,
     ncnn,
     npz,
     onnx,
@@ -26,6 +29,10 @@ _READ = (
     ".h5, .keras, .safetensors, .pt, .npz, .mlmodel, .onnx, .param of ncnn, .traineddata or a text "
     "file of DyNet"
 )
+_ERRORS = (
+    *(ValueError, TypeError, LookupError, ArithmeticError, RecursionError, EOFError),
+    *(zipfile.BadZipFile, struct.error, zlib.error, NotImplementedError, SyntaxError),
+)  # of readers on damaged files
 _BY_NAME = {
     ".mlmodel": coreml.read,
     ".traineddata": tesseract.read,
@@ -49,9 +56,7 @@ def read_file(path: str | PathLike[str]) -> Content:
         data = file.read()
     try:
         return _read(name, data)
-    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, EOFError) as error:
-        raise ValueError(f"source: cannot read {name}: {error}") from error
-    except zipfile.BadZipFile as error:
+    except _ERRORS as error:
         raise ValueError(f"source: cannot read {name}: {error}") from error
 
 
@@ -62,7 +67,7 @@ def _read(name: str, data: bytes) -> Content:
     if suffix in _BY_NAME:
         return _BY_NAME[suffix](data)
     if data.startswith(hdf5.MAGIC):
-        return hdf5.read(data)
+        return keras_h5.read(data)
     if data.startswith(b"PK"):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
