@@ -5,6 +5,7 @@ Sizes: T 6, B 3, I 4, H 5, so that a wrong axis has a wrong size.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+os.environ.setdefault("KERAS_BACKEND", "jax")
 T, B, I, H = 6, 3, 4, 5
 
 

@@ -395,13 +395,14 @@ def coreml() -> list[dict[str, Any]]:
         (sigmoid, "SIGMOID", [numbers(H, seed=60 + k) for k in range(3)], 0.5),
     ):
         W, R, b = weights_of(4)  # in the order i, f, o, g of add_unilstm
+        options = {"inner_activation": name, "peep": peep, "cell_clip_threshold": clip}
+        lstm_of = ("lstm", R, W, b, H, I)
         file = saved(
-            lambda builder, ins, outs, W=W, R=R, b=b, name=name, peep=peep, clip=clip: builder.add_unilstm(
-                "lstm", R, W, b, H, I, ins, outs, inner_activation=name, peep=peep, output_all=True,
-                cell_clip_threshold=clip,
+            lambda builder, ins, outs, of=lstm_of, options=options: builder.add_unilstm(
+                *of, ins, outs, output_all=True, **options
             ),
             states=2,
-        )  # fmt: skip
+        )
         layers = "LSTM with peepholes" if peep else "uniDirectionalLSTM, biDirectionalLSTM"
         facts = {"gate_activation": "hard_sigmoid_keras2" if gate is hard else "sigmoid"}
         y = lstm(W, R, b, gate, peep, clip)

@@ -24,6 +24,9 @@ from rnnfast.exchange import CONVENTIONS, Convention, found, found_in, read_laye
 from rnnfast.exchange.conversion import OUR_GATES
 
 TOLERANCE = 1e-5
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"  # of Keras
+)
 
 
 @lru_cache

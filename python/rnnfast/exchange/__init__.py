@@ -2,6 +2,7 @@
 
 from rnnfast.exchange.convention import Array, Convention
 from rnnfast.exchange.conventions import CONVENTIONS
+from rnnfast.exchange.cudnn import from_cudnn
 from rnnfast.exchange.facts import ACTIVATIONS, Facts
 from rnnfast.exchange.found import Found
 from rnnfast.exchange.keras import load_keras_weights, to_keras_weights
@@ -22,6 +23,7 @@ __all__ = [
     "Found",
     "describe",
     "found_in",
+    "from_cudnn",
     "load_keras_weights",
     "load_torch_state_dict",
     "load_weights",

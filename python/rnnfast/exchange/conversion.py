@@ -294,6 +294,25 @@ def _merge_biases(convention: Convention, blocks: Blocks) -> None:
             blocks[other, gate] = blocks[other, gate] + (0 if both else merged)
 
 
+def without_forget_gate(weights: Weights) -> Weights:
+    """Return the weights of an LSTM without those of f, in the order i, g, o of "lstm_cifg"."""
+    channel = weights.weight_channel
+    if channel is None:
+        channel = np.zeros((3, weights.hidden_size), weights.weight_ih.dtype)
+
+    def rest(value: RealArray) -> RealArray:
+        i, _, g, o = np.split(value, 4)
+        return np.concatenate([i, g, o])
+
+    return Weights(
+        rest(weights.weight_ih),
+        rest(weights.weight_hh),
+        None if weights.bias_ih is None else rest(weights.bias_ih),
+        None if weights.bias_hh is None else rest(weights.bias_hh),
+        channel[[_PEEPHOLES.index("i"), _PEEPHOLES.index("o")]],
+    )
+
+
 def real(name: str, value: object) -> RealArray:
     """Return an array of a source as float32 or float64; float16 and bfloat16 become float32."""
     array = checks.known_to_numpy(np.asarray(value))

@@ -181,16 +181,18 @@ def cell_of(cell: str, facts: Facts) -> str | Cell:
         return cell
     functions = ACTIVATIONS[gate], ACTIVATIONS[other]
     unusual = dict.fromkeys(n for n in (gate, other, output) if n not in ("sigmoid", "tanh"))
-    name = "_".join([cell, *unusual, *["clipped"][: clip is not None], *["coupled"][:coupled]])
+    name = "_".join([cell, *unusual, *["clipped"][: clip is not None]])
     if cell in ("gru", "gru_reset_before"):
         step = {"gru": gru, "gru_reset_before": gru_reset_before}[cell].step
         return replace(CELLS[cell], name=name, step=partial(step, activations=functions))
     if cell == "lstm" and (other, *of_state) == ("tanh", "tanh", None, False):
         return replace(CELLS[cell], name=name, step=partial(lstm.step, gate=functions[0]))
-    step_peephole = partial(
-        lstm.step_peephole,
-        activations=(*functions, ACTIVATIONS[output]),
-        coupled=coupled,
-        clip=clip,
-    )
+    if coupled:
+        if (gate, other, *of_state[:2]) != ("sigmoid", "tanh", "tanh", None):
+            raise ValueError(
+                "coupled: expected False for an LSTM with other functions or a clip, got True"
+            )
+        return "lstm_cifg"
+    activations = (*functions, ACTIVATIONS[output])
+    step_peephole = partial(lstm.step_peephole, activations=activations, clip=clip)
     return replace(CELLS["peephole_lstm"], name=name, step=step_peephole)

@@ -151,12 +151,12 @@ def _check_sizes(layer: Recurrent[Any], weights: list[Weights]) -> None:
         if ours != theirs:
             raise ValueError(f"layer: expected {name} = {theirs}, as in source, got {ours}")
     above = layer.proj_size or layer.hidden_size
-    for one in weights[directions:]:
-        if one.weight_ih.shape[1] != directions * above:
-            raise ValueError(
-                f"layer: expected bidirectional = {not layer.bidirectional}, as layers of source "
-                f"above the first read {one.weight_ih.shape[1]} numbers, got {layer.bidirectional}"
-            )
+    inputs = [layer.input_size] * directions + [directions * above] * len(weights)
+    if any(one.weight_ih.shape[1] != size for one, size in zip(weights, inputs, strict=False)):
+        raise ValueError(
+            f"layer: expected bidirectional = {not layer.bidirectional}, as the sizes of the "
+            f"weights in source show, got {layer.bidirectional}"
+        )
     if not layer.bias and any(one.bias_ih is not None for one in weights):
         raise ValueError("layer: expected bias = True, as source has biases, got False")
 

@@ -84,7 +84,9 @@ def converted(
         for part in reading.parts
     ]
     cell = cell_of(reading.convention.cell, stated)
-    if isinstance(cell, Cell) and cell.params and weights[0].weight_channel is None:
+    if stated.get("coupled"):
+        weights = [conversion.without_forget_gate(one) for one in weights]
+    elif isinstance(cell, Cell) and cell.params and weights[0].weight_channel is None:
         weights = [
             one._replace(weight_channel=np.zeros((3, one.hidden_size), one.weight_ih.dtype))
             for one in weights
@@ -128,8 +130,8 @@ def _settled(found: Found, facts: Facts) -> Reading:
     """Return the only reading that the facts leave, or ask for what is missing."""
     readings = list(found.readings)
     if "reset_after" in facts:
-        kind = "gru" if facts["reset_after"] else "gru_reset_before"
-        readings = [r for r in readings if r.convention.cell in (kind, "lstm", "rnn_tanh")]
+        other = "gru_reset_before" if facts["reset_after"] else "gru"
+        readings = [r for r in readings if r.convention.cell != other]
         if not readings:
             raise ValueError(
                 f"reset_after: expected {not facts['reset_after']}, as the arrays of "
