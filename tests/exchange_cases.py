@@ -225,6 +225,23 @@ def tinygrad_case() -> Case:
     return Case("tinygrad", "nn.LSTMCell", weights, x, np.stack(ys), {})
 
 
+def mlx_case(kind: str, bias: bool = True) -> Case:
+    nn = pytest.importorskip("mlx.nn", reason="MLX is not installed")
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
+
+    module = getattr(nn, kind)(I, H, bias)
+    weights = {
+        n: numbers(*v.shape, seed=k) for k, (n, v) in enumerate(tree_flatten(module.parameters()))
+    }
+    module.load_weights([(name, mx.array(value)) for name, value in weights.items()])
+    x = numbers(T, B, I)
+    y = module(mx.array(x.swapaxes(0, 1)))
+    y = np.array(y[0] if kind == "LSTM" else y).swapaxes(0, 1)
+    facts = {"activation": "tanh"} if kind == "RNN" else {}
+    return Case("mlx", f"nn.{kind}", weights, x, y, facts)
+
+
 def ncnn_case(kind: str, folder: Any) -> Case:
     """Return a layer of a model in two files, which the case names."""
     ncnn = pytest.importorskip("ncnn", reason="ncnn is not installed")
@@ -238,15 +255,16 @@ def ncnn_case(kind: str, folder: Any) -> Case:
     (folder / "m.bin").write_bytes(b"".join(flag + a.tobytes() for a in (W, bias, R)))
     x = numbers(T, B, I)
     ys = []
+    net = ncnn.Net()
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = False
+    net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
+    net.load_param(str(folder / "m.param"))
+    net.load_model(str(folder / "m.bin"))
     for b in range(B):
-        with ncnn.Net() as net:
-            net.opt.use_fp16_packed = net.opt.use_fp16_storage = False
-            net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
-            net.load_param(str(folder / "m.param"))
-            net.load_model(str(folder / "m.bin"))
-            extractor = net.create_extractor()
-            extractor.input("x", ncnn.Mat(np.ascontiguousarray(x[:, b])))
-            ys.append(np.array(extractor.extract("y")[1]))
+        extractor, one = net.create_extractor(), np.ascontiguousarray(x[:, b])
+        extractor.input("x", ncnn.Mat(one).clone())
+        ys.append(np.array(extractor.extract("y")[1]))
+        del extractor  # before its network
     weights = {"weight_xc": W, "weight_hc": R, "bias_c": bias[: G * H]}
     if kind == "GRU":
         weights["bias_hn"] = bias[G * H :]
@@ -305,5 +323,9 @@ CASES: dict[str, Callable[[], Case]] = {
     "onnx GRU reset after": lambda: onnx_case("GRU", linear_before_reset=1),
     "onnx RNN": lambda: onnx_case("RNN"),
     "tinygrad LSTMCell": tinygrad_case,
+    "mlx LSTM": lambda: mlx_case("LSTM"),
+    "mlx GRU": lambda: mlx_case("GRU"),
+    "mlx GRU without bias": lambda: mlx_case("GRU", bias=False),
+    "mlx RNN": lambda: mlx_case("RNN"),
 }
 """Libraries that CI installs, by the names of tests."""

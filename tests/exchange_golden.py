@@ -256,7 +256,14 @@ def chainer() -> list[dict[str, Any]]:
         h = gru(h, step)
         ys.append(h.array)
     result.append(
-        case(version, "chainer", "links.StatelessGRU, StatefulGRU", weights, np.stack(ys))
+        case(
+            version,
+            "chainer",
+            "links.StatelessGRU, StatefulGRU",
+            weights,
+            np.stack(ys),
+            initial_state="zeros",
+        )
     )
     for kind, layers, number, facts in (
         ("NStepLSTM", "links.NStepLSTM, NStepBiLSTM", 1, {}),

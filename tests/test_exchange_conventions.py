@@ -48,11 +48,12 @@ def test_outputs_are_those_of_the_library(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
-def test_ncnn(kind: str, tmp_path: Path) -> None:
+def test_ncnn(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = exchange_cases.ncnn_case(kind, tmp_path)
     assert difference(case, "ncnn") < TOLERANCE
     layer = read_layer(tmp_path / "m.param")
     np.testing.assert_allclose(layer(case.x)[0], case.y, rtol=0, atol=TOLERANCE)
+    assert_mutants_are_noticed(case, monkeypatch)
 
 
 def renamed(row: Convention, names: dict[int, str]) -> Convention:

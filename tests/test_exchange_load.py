@@ -20,7 +20,7 @@ from rnnfast.reference.tape import Var
 
 CELLS = tuple(OUR_GATES)
 FACTS = {"forget_offset": 1.0, "update_gate": "replaces", "gate_activation": "sigmoid"}
-FACTS |= {"activation": "tanh", "cell_clip": 0.0}
+FACTS |= {"activation": "tanh", "cell_clip": 0.0, "initial_state": "zeros"}
 
 
 def keras(cell: str, bias: bool = True) -> dict[str, Any]:
@@ -78,6 +78,12 @@ def test_every_source_is_there() -> None:
             {"fc.w_0": numbers(I, 3 * H), "gru.w_0": numbers(H, 3 * H)},
             {},
             r"pass update_gate= 'keeps' for h' = z h \+ \(1 - z\) n, or 'replaces'",
+        ),
+        (
+            {f"{m}.{k}": numbers(H, *([] if k == "b" else [I if m[0] == "W" else H]))
+             for m in ("W", "W_r", "W_z", "U", "U_r", "U_z") for k in "Wb"},
+            {},
+            "pass initial_state= 'zeros' for a StatelessGRU",
         ),
         ({"weight_ih_l0": numbers(H, I), "weight_hh_l0": numbers(H, H)}, {}, "activation= 'tanh'"),
         (
@@ -307,3 +313,10 @@ def test_activations(name: str) -> None:
         "elu": np.where(x > 0, x, np.expm1(x)),
     }[name]
     np.testing.assert_allclose(ACTIVATIONS[name](Var(x)).value, expected, rtol=1e-14, atol=1e-15)
+
+
+def test_an_initial_state_in_the_weights_is_not_lost() -> None:
+    arrays = to_weights(rnnfast.GRU(I, H, bias=False, seed=1), "madmom")
+    read_layer(arrays | {"hid_init": np.zeros(H)})
+    with pytest.raises(ValueError, match="expected an initial state of zeros; pass it to calls"):
+        read_layer(arrays | {"hid_init": np.ones(H)})

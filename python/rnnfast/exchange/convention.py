@@ -13,6 +13,7 @@ Numbers belong to a *part*, one value or row for each gate and unit:
 | c | bias | the recurrent product |
 | p | peepholes | |
 | r | projection of h, the same for all gates | |
+| s | initial state, which must be zero | |
 """
 
 from __future__ import annotations
@@ -65,7 +66,6 @@ class Convention:
         marks: How the forward and the backward direction of a layer are marked: `{layer}` is the
             number of the layer, `{place}` counts layers and directions together, as in 0 and 1
             for the two directions of the first layer. A single layer need not have a mark.
-        initial_state: The state before the first step, in words, unless it is zeros.
         checked: How the row was checked.
     """
 
@@ -81,7 +81,6 @@ class Convention:
     asks: tuple[str, ...] = ()
     scope: str = ""
     marks: tuple[str, str] = ("", "")
-    initial_state: str = "zeros"
     checked: str = "tests"
 
     def gates_of(self, array: Array) -> str:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from rnnfast.exchange.convention import Array, Convention
 
 _A, _C = Array, Convention
-_BY_HAND = "by hand, against the framework"
-_BY_DEFINITION = "against the equations of its documentation"
+_BY_HAND = "by hand"
+_BY_DEFINITION = "its equations"
 _COLUMNS = "inputs, units"
 _TORCH_MARKS = ("_l{layer}", "_l{layer}_reverse")
 
@@ -32,28 +32,28 @@ _TORCH = (
     _A("weight_hh{mark}", "h"),
     *_optional(_A("bias_ih{mark}", "b"), _A("bias_hh{mark}", "c")),
 )
+_PROJECTION = _A("weight_hr{mark}", "r", optional=True)
 _TORCH_ROWS = (
-    ("LSTM, LSTMCell", "lstm", "ifgo", (*_TORCH, _A("weight_hr{mark}", "r", optional=True)), ()),
-    ("GRU, GRUCell", "gru", "rzn", _TORCH, ()),
-    ("RNN, RNNCell", "rnn_tanh", "n", _TORCH, ("activation",)),
+    ("lstm", "ifgo", ()),
+    ("gru", "rzn", ()),
+    ("rnn_tanh", "n", ("activation",)),
 )
 
 
-def _of_torch(source: str, names: tuple[str, str, str], checked: str) -> tuple[Convention, ...]:
-    """Return the rows of a source that has PyTorch's parameters."""
+def _of_torch(source: str, names: tuple[str, ...], checked: str) -> tuple[Convention, ...]:
+    """Return the rows of a source that has PyTorch's parameters: an LSTM, a GRU, an RNN."""
     return tuple(
         _C(
             source=source,
             layers=layers,
             cell=cell,
             gates=gates,
-            arrays=arrays,
+            arrays=(*_TORCH, _PROJECTION) if (source, cell) == ("pytorch", "lstm") else _TORCH,
             asks=asks,
             marks=_TORCH_MARKS,
             checked=checked,
         )
-        for (_, cell, gates, arrays, asks), layers in zip(_TORCH_ROWS, names, strict=True)
-        if layers
+        for (cell, gates, asks), layers in zip(_TORCH_ROWS, names, strict=False)
     )
 
 
@@ -78,10 +78,10 @@ _KERAS_ROWS = (
        marks=_KERAS_MARKS, asks=("activation",)),
     _C(source="keras", layers="CuDNNLSTM (Keras 2)", cell="lstm", gates="ifgo",
        arrays=(*_KERAS, _CUDNN_BIASES), axes=_COLUMNS,
-       marks=_KERAS_MARKS, units="by gate, units first"),
+       marks=_KERAS_MARKS, units="by gate, units first", checked=_BY_HAND),
     _C(source="keras", layers="CuDNNGRU (Keras 2)", cell="gru", gates="zrn",
        arrays=(*_KERAS, _CUDNN_BIASES), axes=_COLUMNS,
-       marks=_KERAS_MARKS, units="by gate, units first"),
+       marks=_KERAS_MARKS, units="by gate, units first", checked=_BY_HAND),
 )  # fmt: skip
 
 _FLAX_LSTM = dict(zip("ifgo", "ifgo", strict=True))
@@ -133,14 +133,12 @@ _JAX_ROWS = (
        arrays=(_A("weight_ih", "x"), _A("weight_hh", "h"),
                *_optional(_A("bias", "b"), _A("bias_n", "c", "n")))),
     _C(source="mlx", layers="nn.LSTM", cell="lstm", gates="ifgo",
-       arrays=(_A("Wx", "x"), _A("Wh", "h"), _A("bias", "b", optional=True)),
-       checked=_BY_DEFINITION),
+       arrays=(_A("Wx", "x"), _A("Wh", "h"), _A("bias", "b", optional=True))),
     _C(source="mlx", layers="nn.GRU", cell="gru", gates="rzn",
-       arrays=(_A("Wx", "x"), _A("Wh", "h"), *_optional(_A("b", "b"), _A("bhn", "c", "n"))),
-       checked=_BY_DEFINITION),
+       arrays=(_A("Wx", "x"), _A("Wh", "h"), *_optional(_A("b", "b"), _A("bhn", "c", "n")))),
     _C(source="mlx", layers="nn.RNN", cell="rnn_tanh", gates="n",
        arrays=(_A("Wxh", "x"), _A("Whh", "h"), _A("bias", "b", optional=True)),
-       asks=("activation",), checked=_BY_DEFINITION),
+       asks=("activation",)),
 )  # fmt: skip
 
 _TF_KERNEL, _TF_BIAS = _A("kernel", "xh"), _A("bias", "b")
@@ -239,8 +237,7 @@ _CHAINER_ROWS = (
        arrays=(_A("upward.W", "x"), _A("lateral.W", "h"), _A("upward.b", "b")), units="by unit",
        checked=_BY_HAND),
     _C(source="chainer", layers="links.StatelessGRU, StatefulGRU", cell="gru_reset_before",
-       gates="rzn", arrays=_CHAINER_GRU_ARRAYS, z="replaces",
-       initial_state="StatefulGRU: none, whose first step skips the biases of U",
+       gates="rzn", arrays=_CHAINER_GRU_ARRAYS, z="replaces", asks=("initial_state",),
        checked=_BY_HAND),
     _C(source="chainer-nstep", layers="links.NStepLSTM, NStepBiLSTM", cell="lstm", gates="ifgo",
        arrays=_numbered("ifgo"), marks=("{place}.", "{place}."), checked=_BY_HAND),
@@ -289,8 +286,8 @@ _MADMOM_ROWS = (
                *_by_gate(_MADMOM_PEEPHOLES, "{}.peephole_weights", "p")),
        axes=_COLUMNS, checked=_BY_HAND),
     _C(source="madmom", layers="GRULayer", cell="gru", gates="rzn",
-       arrays=_of_madmom(_MADMOM_GRU), axes=_COLUMNS, z="replaces",
-       initial_state="hid_init", checked=_BY_HAND),
+       arrays=(*_of_madmom(_MADMOM_GRU), _A("hid_init", "s", optional=True)), axes=_COLUMNS,
+       z="replaces", checked=_BY_HAND),
 )  # fmt: skip
 
 _COREML_LSTM = {"i": "inputGate", "f": "forgetGate", "g": "blockInput", "o": "outputGate"}
@@ -347,7 +344,7 @@ _RUNTIME_ROWS = (
        arrays=(_A("weight_xc", "x"), _A("weight_hc", "h"), _A("bias_c", "b"))),
     _C(source="tesseract", layers="LSTM", cell="lstm", gates="gifo",
        arrays=_by_gate({"g": "CI", "i": "GI", "f": "GF1", "o": "GO"}, "{}", "xhb"),
-       checked=_BY_HAND),
+       checked=_BY_DEFINITION),
     _C(source="rnnoise", layers="compute_gru", cell="gru", gates="zrn",
        arrays=(_A("input_weights", "x"), _A("recurrent_weights", "h"),
                _A("bias", "b"), _A("recurrent_bias", "c")), axes=_COLUMNS,
@@ -367,6 +364,6 @@ CONVENTIONS: tuple[Convention, ...] = (
     *_MADMOM_ROWS,
     *_COREML_ROWS,
     *_RUNTIME_ROWS,
-    *_of_torch("tinygrad", ("nn.LSTMCell", "", ""), "tests"),
+    *_of_torch("tinygrad", ("nn.LSTMCell",), "tests"),
 )
 """All rows, the most used sources first."""

@@ -81,7 +81,7 @@ def _units_and_inputs(
     """Return H and the sizes of the parts of matrices, as far as matrices tell them."""
     length, known = None, {}
     for array in convention.arrays:
-        if array.name not in arrays or set(array.parts) <= set(VECTORS):
+        if array.name not in arrays or set(array.parts) <= {*VECTORS, "s"}:
             continue
         shape = arrays[array.name].shape
         if len(shape) != 2:
@@ -106,6 +106,8 @@ def shape_of(convention: Convention, array: Array, sizes: Sizes) -> tuple[int, .
     if array.parts == "r":
         shape = sizes.outputs, sizes.hidden
         return shape if convention.axes == "units, inputs" else shape[::-1]
+    if array.parts == "s":
+        return (sizes.hidden,)
     length = len(convention.gates_of(array)) * sizes.hidden
     width = sum(sizes.of(part) for part in array.parts)
     if set(array.parts) <= set(VECTORS) and not array.stacked:
@@ -139,6 +141,8 @@ def read(
         if array.name in arrays:
             blocks |= _cut(convention, array, arrays[array.name], sizes)
     projection = blocks.pop(("r", ""), None)
+    if blocks.pop(("s", ""), np.zeros(0)).any():
+        raise ValueError("source: expected an initial state of zeros; pass it to calls instead")
     _shift(blocks, sizes, forget_offset, replaces, np.result_type(*arrays.values()))
     gates = OUR_GATES[convention.cell]
     peepholes = "p" in convention.parts
@@ -188,7 +192,7 @@ def write(
     for array in convention.arrays:
         needed = set(array.parts) - set(VECTORS)
         there = needed or bias or ("p" in array.parts and weights.weight_channel is not None)
-        if not there or (array.parts == "r" and weights.weight_hr is None):
+        if not there or array.parts == "s" or (array.parts == "r" and weights.weight_hr is None):
             continue
         result[array.name] = _join(convention, array, blocks, sizes)
     return result
@@ -196,6 +200,8 @@ def write(
 
 def _cut(convention: Convention, array: Array, value: RealArray, sizes: Sizes) -> Blocks:
     """Return the blocks of an array."""
+    if array.parts == "s":
+        return {("s", ""): value}
     if array.parts == "r":
         return {("r", ""): value if convention.axes == "units, inputs" else value.T}
     gates, hidden = convention.gates_of(array), sizes.hidden

@@ -40,6 +40,8 @@ class Facts(TypedDict, total=False):
         update_gate: Whether z = 1 of a GRU "keeps" the old state or "replaces" it.
         cell_clip: The bound of |c| in an LSTM; 0 for none.
         coupled: Whether an LSTM has f = 1 - i.
+        initial_state: "zeros", the only state that a layer can start from; the first step of
+            Chainer's StatefulGRU without a state leaves out the biases of U.
         bidirectional: Whether layers have two directions, where sizes do not tell.
         reversed_input: Whether the caller passes reversed sequences to the layer, as a network that
             goes backwards needs them.
@@ -53,6 +55,7 @@ class Facts(TypedDict, total=False):
     update_gate: str
     cell_clip: float
     coupled: bool
+    initial_state: str
     bidirectional: bool
     reversed_input: bool
 
@@ -105,10 +108,13 @@ _CHOICES: dict[str, str] = {
     "update_gate": "'keeps' for h' = z h + (1 - z) n, or 'replaces' for h' = (1 - z) h + z n",
     "cell_clip": "0 for none, 3.0 for the operator BlockLSTM, or the value that the model was made "
     "with",
+    "initial_state": "'zeros' for a StatelessGRU that starts from them; a StatefulGRU without a "
+    "state leaves out the biases of U in its first step, which no layer does",
     "bidirectional": "True or False",
     "reversed_input": "True, and pass x[::-1] to the layer: its y is reversed, too",
 }
 _FLAGS = ("reset_after", "coupled", "bidirectional", "reversed_input")
+_WORDS = {"update_gate": ("keeps", "replaces"), "initial_state": ("zeros",)}
 _NUMBERS = ("forget_offset", "cell_clip")
 
 
@@ -130,8 +136,7 @@ def checked(facts: Mapping[str, Any]) -> Facts:
         elif name in _NUMBERS:
             checks.number(name, value, 0 if name == "cell_clip" else float("-inf"))
         else:
-            valid = ("keeps", "replaces") if name == "update_gate" else ACTIVATIONS
-            checks.choice(name, value, valid)
+            checks.choice(name, value, _WORDS.get(name, tuple(ACTIVATIONS)))
     return merged({name: value for name, value in facts.items() if value is not None})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tokenize
 import zipfile
 import zlib
 from os import PathLike, fspath
@@ -30,8 +31,9 @@ _READ = (
     "file of DyNet"
 )
 _ERRORS = (
-    *(ValueError, TypeError, LookupError, ArithmeticError, RecursionError, EOFError),
-    *(zipfile.BadZipFile, struct.error, zlib.error, NotImplementedError, SyntaxError),
+    *(ValueError, TypeError, LookupError, ArithmeticError, EOFError),
+    *(zipfile.BadZipFile, struct.error, zlib.error, RuntimeError),
+    *(SyntaxError, tokenize.TokenError),  # of headers of NumPy, which are Python
 )  # of readers on damaged files
 _BY_NAME = {
     ".mlmodel": coreml.read,
