@@ -120,7 +120,7 @@ def test_facts_are_checked() -> None:
         (
             {"gate_activation": "sigmoid", "forget_offset": 1.0},
             ValueError,
-            r"forget_offset: expected 0\.0, which keras adds, got 1\.0",
+            r"forget_offset: expected 0\.0, as in keras, got 1\.0",
         ),
     ):
         with pytest.raises(error, match=message):

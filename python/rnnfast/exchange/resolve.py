@@ -173,22 +173,16 @@ def _same(one: Reading, other: Reading) -> bool:
 
 def run_time(row: Convention, facts: Facts, place: str) -> tuple[float, bool]:
     """Return the offset of the forget gate, and whether z = 1 replaces the state."""
-    offset, z = row.forget_offset, row.z
-    if offset is None:
-        if "forget_offset" not in facts:
-            raise ask(place, "its arrays do not tell everything", "forget_offset")
-        offset = facts["forget_offset"]
-    elif facts.get("forget_offset", offset) != offset:
-        raise ValueError(
-            f"forget_offset: expected {offset}, which {row.source} adds, got "
-            f"{facts['forget_offset']}"
-        )
-    if z is None:
-        if "update_gate" not in facts:
-            raise ask(place, "its arrays do not tell everything", "update_gate")
-        z = facts["update_gate"]
-    elif facts.get("update_gate", z) != z:
-        raise ValueError(
-            f"update_gate: expected {z!r}, as in {row.source}, got {facts['update_gate']!r}"
-        )
+    offset = _known(row, "forget_offset", row.forget_offset, facts, place)
+    z = _known(row, "update_gate", row.z, facts, place)
     return offset, z == "replaces"
+
+
+def _known(row: Convention, name: str, fixed: Any, facts: Facts, place: str) -> Any:
+    """Return a fact that a row fixes, or else the caller states."""
+    stated = merged(facts).get(name, fixed)
+    if stated is None:
+        raise ask(place, "its arrays do not tell everything", name)
+    if fixed is not None and stated != fixed:
+        raise ValueError(f"{name}: expected {fixed!r}, as in {row.source}, got {stated!r}")
+    return stated
