@@ -176,6 +176,40 @@ def test_layers_that_are_stored_one_by_one() -> None:
         read_layer(arrays, prefix=["0", "2"])
 
 
+def test_layers_with_both_directions_that_are_stored_one_by_one() -> None:
+    layer = rnnfast.GRU(I, H, 2, bidirectional=True, seed=1).eval()
+    arrays = to_weights(layer, "keras")
+    assert "1.backward.recurrent_kernel" in arrays
+    again = read_layer(arrays, prefix=["0", "1"], gate_activation="sigmoid")
+    assert (again.num_layers, again.bidirectional) == (2, True)
+    cases.assert_identical(again.state_dict(), layer.state_dict())
+
+
+@pytest.mark.parametrize("source", ["pytorch", "keras", "flax", "mxnet", "chainer-nstep", "dynet"])
+@pytest.mark.parametrize(("layers", "bidirectional"), [(1, True), (3, False), (2, True)])
+def test_the_way_back_of_several_layers(source: str, layers: int, bidirectional: bool) -> None:
+    layer = rnnfast.LSTM(I, H, layers, bidirectional=bidirectional, seed=1).eval()
+    facts: dict[str, Any] = {"forget_offset": 1.0} if source == "dynet" else {}
+    if source == "dynet" and bidirectional:
+        with pytest.raises(ValueError, match="layer: expected one direction, as VanillaLSTMBuild"):
+            to_weights(layer, source, **facts)
+        return
+    arrays = to_weights(layer, source, **facts)
+    assert len(arrays) == len({id(value) for value in arrays.values()})
+    numbers_of_values = sum(value.size for value in layer.state_dict().values())
+    assert numbers_of_values - sum(v.size for v in arrays.values()) in (
+        0,
+        len(layer._weights) * 4 * H,  # one bias instead of two
+    )
+    prefixes = {"flax": len(layer._weights), "keras": layers if layers > 1 else 0}.get(source, 0)
+    prefix = [str(k) for k in range(prefixes)] or None
+    if source == "keras":
+        facts["gate_activation"] = "sigmoid"
+    again = read_layer(arrays, source, prefix=prefix, **facts)
+    x = numbers(6, 3, I)
+    np.testing.assert_allclose(again(x)[0], layer(x)[0], rtol=0, atol=1e-6)
+
+
 def test_a_layer_that_does_not_fit_is_refused_and_unchanged() -> None:
     arrays = rnnfast.LSTM(I, H, 2, seed=1).state_dict()
     for layer, message in (

@@ -182,35 +182,34 @@ def _fit(parts: Sequence[Part], directions: int) -> bool:
 
 
 def stacked(found: Sequence[Found], source: str) -> tuple[Reading, ...]:
-    """Return the readings of networks of one part each, as layers of one network.
+    """Return the readings of networks of one layer, or direction, each as layers of one network.
 
     Args:
-        found: One for each layer and direction, in order.
+        found: One for each layer with its directions, or one for each direction, in order.
         source: What to call them in messages.
 
     Raises:
         ValueError: They do not fit together.
     """
-    common = [
-        reading.convention
-        for reading in found[0].readings
-        if all(any(r.convention is reading.convention for r in one.readings) for one in found)
-    ]
     result = []
-    for convention in common:
+    for first in found[0].readings:
+        convention = first.convention
         readings = [r for one in found for r in one.readings if r.convention is convention]
         parts = tuple(part for reading in readings for part in reading.parts)
-        fitting = [d for d in (1, 2) if len(parts) % d == 0 and _fit(parts, d)]
-        if len(parts) == len(found) and fitting:
-            only = fitting[0] if len(fitting) == 1 else None
-            result.append(Reading(convention, parts, only))
+        sizes = {len(reading.parts) for reading in readings}
+        if len(readings) != len(found) or sizes not in ({1}, {2}):
+            continue
+        possible = (2,) if sizes == {2} else (1, 2)
+        fitting = [d for d in possible if len(parts) % d == 0 and _fit(parts, d)]
+        if fitting:
+            result.append(Reading(convention, parts, fitting[0] if len(fitting) == 1 else None))
     if not result:
-        sizes = ", ".join(
+        got = ", ".join(
             f"{one.prefix or 'the arrays'}: {_sizes(one.readings[0].parts)}" for one in found
         )
         raise ValueError(
             f"{source}: expected arrays of one convention whose sizes are those of stacked layers, "
-            f"got {sizes}"
+            f"got {got}"
         )
     return tuple(result)
 

@@ -162,8 +162,8 @@ def _check_weights(weights: Any) -> None:
     pair = "keras_layer.get_weights(), and keras_layer.get_config() as config"
     if isinstance(weights, (str, PathLike)):
         got = (
-            f"the path {fspath(weights)!r}; read the model first, with "
-            f"keras.models.load_model(path), and pass, for its recurrent layer, {pair}"
+            f"the path {fspath(weights)!r}; rnnfast.load_weights reads files, or, after "
+            f"keras.models.load_model(path), pass, for its recurrent layer, {pair}"
         )
     elif isinstance(weights, Mapping) or not hasattr(weights, "__iter__"):
         got = f"{type(weights).__name__}; pass {pair}"

@@ -52,8 +52,8 @@ def load_weights(
             such as "decoder.rnn"; for layers that are stored one by one, a list of these in the
             order of PyTorch: layer by layer, forward before backward.
         verify: x and the y that the source computes for it from a state of zeros, to check the
-            conversion: x (T, B, I), and y of the shape of the layer's y, or (B, D*H) for the
-            output of the last step alone. Batch first if the layer is.
+            conversion to 1e-4: x (T, B, I), and y of the shape of the layer's y, or (B, D*H) for
+            the output of the last step alone. Batch first if the layer is.
         facts: What arrays cannot tell: `rnnfast.exchange.Facts` lists them.
 
     Raises:

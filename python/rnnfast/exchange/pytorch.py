@@ -73,8 +73,9 @@ def _check_state_dict(state_dict: Any) -> None:
         return
     if isinstance(state_dict, (str, PathLike)):
         got = (
-            f"the path {fspath(state_dict)!r}; read the file first, with torch.load(path, "
-            "weights_only=True) or safetensors.numpy.load_file(path)"
+            f"the path {fspath(state_dict)!r}; rnnfast.load_weights reads files of one layer, or "
+            "pass what torch.load(path, weights_only=True) or safetensors.numpy.load_file(path) "
+            "returns"
         )
     else:
         got = type(state_dict).__name__

@@ -51,17 +51,29 @@ def to_weights(
         )
     row = rows[0]
     offset, replaces = run_time(row, stated, "convention")
-    directions = 2 if layer.bidirectional else 1
     result = {}
     for k, weights in enumerate(layer._weights):
-        mark, start = "", ""
-        if "{layer}" in row.marks[0] or (row.marks[0] and len(layer._weights) > 1):
-            mark = mark_of(row, k, directions)
-        elif len(layer._weights) > 1:
-            start = f"{k}."
+        start, mark = _names_of(row, k, layer)
         for name, value in conversion.write(row, weights, offset, replaces).items():
             result[start + name.replace("{mark}", mark)] = value
     return result
+
+
+def _names_of(row: Convention, k: int, layer: Recurrent[Any]) -> tuple[str, str]:
+    """Return the beginning and the mark of the names of part k of a layer."""
+    directions, several = (2 if layer.bidirectional else 1), len(layer._weights) > 1
+    if layer.bidirectional and "{layer}" in row.marks[0] and row.marks[0] == row.marks[1]:
+        raise ValueError(
+            f"layer: expected one direction, as {row.layers} of {row.source} has one, got "
+            "bidirectional=True"
+        )
+    if "{" in row.marks[0]:  # which counts layers
+        named = several or "{layer}" in row.marks[0]
+        return "", mark_of(row, k, directions) if named else ""
+    if row.marks[0]:
+        start = f"{k // directions}." if layer.num_layers > 1 else ""
+        return start, mark_of(row, k, directions) if layer.bidirectional else ""
+    return f"{k}." if several else "", ""
 
 
 def _computes(row: Convention, cell: str) -> bool:
