@@ -155,6 +155,12 @@ class TestKerasFiles:
             ValueError, match="it goes backwards: pass reversed_input= True, and pass"
         ):
             read_layer(tmp_path / "m.keras", prefix=backwards.prefix)
+        self.model(
+            layers.GRU(H, return_sequences=True, go_backwards=True, name="a"),
+            layers.GRU(H, name="b"),
+        ).save(tmp_path / "m.keras")
+        with pytest.raises(ValueError, match="prefix: expected layers of one direction, got some"):
+            read_layer(tmp_path / "m.keras", prefix=["a", "b"])
 
     def test_weights_alone_ask_for_the_rest(self, tmp_path: Path) -> None:
         model = self.model(self.keras.layers.Bidirectional(self.keras.layers.LSTM(H)))

@@ -122,8 +122,13 @@ def _chosen(found: list[Found], prefix: str | Sequence[str] | None) -> Found:
     facts = [one.facts for one in chosen]
     if any(one != facts[0] for one in facts):
         raise ValueError("prefix: expected layers with the same activations, got different ones")
+    if len({one.backwards for one in chosen}) > 1:
+        raise ValueError(
+            "prefix: expected layers of one direction, got some that go backwards and some that "
+            "do not: read each by itself"
+        )
     name = ", ".join(one.prefix for one in chosen)
-    return Found(name, stacked(chosen, "prefix"), facts[0])
+    return Found(name, stacked(chosen, "prefix"), facts[0], chosen[0].backwards)
 
 
 def _settled(found: Found, facts: Facts) -> Reading:
