@@ -242,14 +242,14 @@ def mlx_case(kind: str, bias: bool = True) -> Case:
     return Case("mlx", f"nn.{kind}", weights, x, y, facts)
 
 
-def ncnn_case(kind: str, folder: Any) -> Case:
-    """Return a layer of a model in two files, which the case names."""
+def ncnn_case(kind: str, folder: Any, direction: int = 0) -> Case:
+    """Return a layer of a model in two files, which the case names; direction 2 is both."""
     ncnn = pytest.importorskip("ncnn", reason="ncnn is not installed")
-    G = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
-    W, R = numbers(G * H, I, seed=1), numbers(G * H, H, seed=2)
-    bias = numbers((4 if kind == "GRU" else G) * H, seed=3)
+    G, D = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind], 2 if direction == 2 else 1
+    W, R = numbers(D, G * H, I, seed=1), numbers(D, G * H, H, seed=2)
+    bias = numbers(D, (4 if kind == "GRU" else G) * H, seed=3)
     (folder / "m.param").write_text(
-        f"7767517\n2 2\nInput in 0 1 x\n{kind} rnn 1 1 x y 0={H} 1={W.size} 2=0\n"
+        f"7767517\n2 2\nInput in 0 1 x\n{kind} rnn 1 1 x y 0={H} 1={W.size} 2={direction}\n"
     )
     flag = b"\0\0\0\0"
     (folder / "m.bin").write_bytes(b"".join(flag + a.tobytes() for a in (W, bias, R)))
@@ -265,9 +265,9 @@ def ncnn_case(kind: str, folder: Any) -> Case:
         extractor.input("x", ncnn.Mat(one).clone())
         ys.append(np.array(extractor.extract("y")[1]))
         del extractor  # before its network
-    weights = {"weight_xc": W, "weight_hc": R, "bias_c": bias[: G * H]}
+    weights = {"weight_xc": W[0], "weight_hc": R[0], "bias_c": bias[0, : G * H]}
     if kind == "GRU":
-        weights["bias_hn"] = bias[G * H :]
+        weights["bias_hn"] = bias[0, G * H :]
     return Case("ncnn", kind, weights, x, np.stack(ys, axis=1), {})
 
 

@@ -384,7 +384,9 @@ def coreml() -> list[dict[str, Any]]:
             for part, shape in enumerate(((H, I), (H, H), (H,)))
         )
 
-    def lstm(W: Any, R: Any, b: Any, gate: Any, p: Any = None, clip: float = 500.0) -> Any:
+    def lstm(
+        W: Any, R: Any, b: Any, gate: Any, p: Any = None, clip: float = 500.0, x: Any = x
+    ) -> Any:
         h = c = np.zeros((B, H))
         ys = []
         for step in x.astype(np.float64):
@@ -415,6 +417,18 @@ def coreml() -> list[dict[str, Any]]:
         y = lstm(W, R, b, gate, peep, clip)
         version = f"coremltools {coremltools.__version__}"
         result.append(case(version, "coreml", layers, {}, y, **facts) | {"packed": file})
+    W, R, b = weights_of(8)
+    file = saved(
+        lambda builder, ins, outs: builder.add_bidirlstm(
+            "lstm", R[:4], W[:4], b[:4], R[4:], W[4:], b[4:], H, I, ins, outs, output_all=True
+        ),
+        states=4,
+    )
+    back = lstm(W[4:], R[4:], b[4:], sigmoid, x=x[::-1])[::-1]
+    y = np.concatenate([lstm(W[:4], R[:4], b[:4], sigmoid), back], axis=2)
+    facts = {"gate_activation": "sigmoid"}
+    layers = "uniDirectionalLSTM, biDirectionalLSTM"
+    result.append(case(version, "coreml", layers, {}, y, **facts) | {"packed": file})
     W, R, b = weights_of(3)  # z, r, o
     file = saved(
         lambda builder, ins, outs: builder.add_gru(

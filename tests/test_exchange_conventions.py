@@ -56,6 +56,17 @@ def test_ncnn(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert_mutants_are_noticed(case, monkeypatch)
 
 
+@pytest.mark.parametrize("direction", [1, 2])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_directions_of_ncnn(kind: str, direction: int, tmp_path: Path) -> None:
+    case = exchange_cases.ncnn_case(kind, tmp_path, direction)
+    facts: dict[str, Any] = {"reversed_input": True} if direction == 1 else {}
+    layer = read_layer(tmp_path / "m.param", **facts)
+    assert layer.bidirectional == (direction == 2)
+    y = layer(case.x[::-1])[0][::-1] if direction == 1 else layer(case.x)[0]
+    np.testing.assert_allclose(y, case.y, rtol=0, atol=TOLERANCE)
+
+
 def renamed(row: Convention, names: dict[int, str]) -> Convention:
     """Return a row with other gates in the places of its own."""
     arrays = tuple(a._replace(gates=a.gates.translate(names)) for a in row.arrays)
