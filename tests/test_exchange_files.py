@@ -19,6 +19,7 @@ import rnnfast
 from cli_cases import rnnfast_
 from exchange_cases import B, H, I, T, numbers
 from rnnfast.exchange import found_in, read_layer
+from rnnfast.exchange.files.keras_model import layers_of
 
 LAYER = rnnfast.GRU(I, H, 2, bidirectional=True, seed=1)
 STATE = {f"encoder.rnn.{name}": value for name, value in LAYER.state_dict().items()}
@@ -171,11 +172,18 @@ class TestKerasFiles:
         assert layer.bidirectional
 
     def test_functions_that_are_not_known_are_named(self, tmp_path: Path) -> None:
-        self.model(self.keras.layers.LSTM(H, activation="gelu")).save(tmp_path / "m.keras")
-        with pytest.raises(
-            ValueError, match=r"layer 'lstm.*': activation='gelu' is no function tha"
+        layers, path = self.keras.layers, tmp_path / "m.keras"
+        self.model(
+            layers.LSTM(H, activation="gelu", return_sequences=True, name="odd"),
+            layers.LSTM(H, name="usual"),
+        ).save(path)
+        assert read_layer(path, prefix="usual").cell == "lstm"
+        for prefix, message in (
+            ("odd", "source: the network 'odd' cannot be loaded: activation='gelu' is no function"),
+            (["odd", "usual"], "prefix: expected layers that can be loaded: activation='gelu' is"),
         ):
-            found_in(tmp_path / "m.keras")
+            with pytest.raises(ValueError, match=message):
+                read_layer(path, prefix=prefix)
 
     def test_compressed_arrays_are_refused(self, tmp_path: Path) -> None:
         import h5py
@@ -295,6 +303,23 @@ class TestCommand:
             code, _, error = rnnfast_(capsys, "inspect-weights", tmp_path / name)
             assert code != 0
             assert message in error
+
+
+@pytest.mark.parametrize(
+    ("version", "facts"),
+    [
+        ("1.2.2", {"gate_activation": "hard_sigmoid_keras2"}),
+        ("2.16.0-tf", {"gate_activation": "hard_sigmoid_keras2"}),
+        ("3.15.1", {"gate_activation": "hard_sigmoid_keras3"}),
+        ("", {}),
+    ],
+)
+def test_the_hard_sigmoid_is_that_of_the_version(version: str, facts: dict[str, str]) -> None:
+    options = {"name": "a", "recurrent_activation": "hard_sigmoid", "activation": "tanh"}
+    config = {"config": {"layers": [{"class_name": "LSTM", "config": options}]}}
+    (layer,) = layers_of(config, version)
+    assert layer.facts == {"activation": "tanh"} | facts
+    assert layer.problem == ""
 
 
 def test_metadata_of_keras_is_no_code(tmp_path: Path) -> None:

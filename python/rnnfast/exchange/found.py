@@ -60,6 +60,7 @@ class Found:
         facts: What the source says about it, apart from the arrays.
         backwards: Whether the source runs it over the reversed sequence.
         notes: What else matters to a user: merge modes, states that are kept.
+        problem: Why it cannot be loaded; empty if it can.
     """
 
     prefix: str
@@ -67,6 +68,7 @@ class Found:
     facts: Facts = field(default_factory=Facts)
     backwards: bool = False
     notes: tuple[str, ...] = ()
+    problem: str = ""
 
 
 def find(

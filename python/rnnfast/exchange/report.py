@@ -71,7 +71,7 @@ def _described(found: Found, path: str, *, only: bool) -> Description:
         len(reading.parts) // (directions or 1),
         "backward" if found.backwards else direction,
         ", ".join(f"{name}={value}" for name, value in found.facts.items()),
-        found.notes,
+        (*found.notes, *([f"cannot be loaded: {found.problem}"] if found.problem else [])),
         f"rnnfast.read_layer({', '.join(arguments)})",
     )
 

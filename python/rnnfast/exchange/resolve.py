@@ -74,6 +74,8 @@ def converted(
             "convention"
         )
     chosen = _chosen(found, prefix)
+    if chosen.problem:
+        raise ValueError(f"source: {_named(chosen)} cannot be loaded: {chosen.problem}")
     stated = merged(chosen.facts, facts)
     if chosen.backwards and not stated.get("reversed_input"):
         raise ask(_named(chosen), "it goes backwards", "reversed_input")
@@ -119,6 +121,8 @@ def _chosen(found: list[Found], prefix: str | Sequence[str] | None) -> Found:
         raise ValueError(f"prefix: expected at least one of {there}, got none")
     if len(chosen) == 1:
         return chosen[0]
+    if problem := next((one.problem for one in chosen if one.problem), ""):
+        raise ValueError(f"prefix: expected layers that can be loaded: {problem}")
     facts = [one.facts for one in chosen]
     if any(one != facts[0] for one in facts):
         raise ValueError("prefix: expected layers with the same activations, got different ones")

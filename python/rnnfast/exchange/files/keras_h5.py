@@ -33,8 +33,6 @@ def found_layers(layers: Sequence[Layer], arrays: Sequence[Sequence[NDArray[Any]
     """Return the networks that a model's configuration lists, each with its arrays in order."""
     result = []
     for layer, values in zip(layers, arrays, strict=True):
-        if layer.problem:
-            raise ValueError(f"layer {layer.name!r}: {layer.problem}")
         directions = ("forward.", "backward.") if layer.bidirectional else ("",)
         each, rest = divmod(len(values), len(directions))
         if rest or not 2 <= each <= 3:
@@ -51,9 +49,8 @@ def found_layers(layers: Sequence[Layer], arrays: Sequence[Sequence[NDArray[Any]
                 if ("CuDNN" in r.convention.layers) == layer.class_name.startswith("CuDNN")
             )
             if readings:
-                result.append(
-                    Found(layer.name, readings, layer.facts, layer.backwards, layer.notes)
-                )
+                said = layer.facts, layer.backwards, layer.notes, layer.problem
+                result.append(Found(layer.name, readings, *said))
     return result
 
 

@@ -7,6 +7,12 @@ from typing import Any, NamedTuple
 
 from rnnfast.exchange.facts import ACTIVATIONS, Facts
 
+# By the first number of the version; tf.keras calls itself 2.x-tf.
+_HARD_SIGMOIDS = {
+    "1": "hard_sigmoid_keras2",
+    "2": "hard_sigmoid_keras2",
+    "3": "hard_sigmoid_keras3",
+}
 _KINDS = ("LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU")
 
 
@@ -93,25 +99,14 @@ def _facts(kind: str, options: Mapping[str, Any], version: str) -> tuple[Facts, 
     if kind != "SimpleRNN":
         named["recurrent_activation"] = options.get("recurrent_activation")
     for name, value in named.items():
-        function = _function(value, version)
-        if function is None:
+        value = value.get("config") if isinstance(value, Mapping) else value
+        if value == "hard_sigmoid":
+            value = _HARD_SIGMOIDS.get(version.split(".")[0])
+            if value is None:
+                continue  # which one it is has to be told
+        if not isinstance(value, str) or value not in ACTIVATIONS:
             return facts, f"{name}={value!r} is no function that is known"
-        facts["activation" if name == "activation" else "gate_activation"] = function
+        facts["activation" if name == "activation" else "gate_activation"] = value
     if kind == "GRU":
         facts["reset_after"] = bool(options.get("reset_after", False))
     return facts, ""
-
-
-def _function(value: object, version: str) -> str | None:
-    """Return the key of an activation in `ACTIVATIONS`; None for another."""
-    if isinstance(value, Mapping):
-        value = value.get("config")
-    if value == "hard_sigmoid":
-        major = version.split(".")[0]
-        # tf.keras calls itself 2.x-tf, and Keras 3 has another hard_sigmoid than 1 and 2.
-        return {
-            "1": "hard_sigmoid_keras2",
-            "2": "hard_sigmoid_keras2",
-            "3": "hard_sigmoid_keras3",
-        }.get(major)
-    return value if isinstance(value, str) and value in ACTIVATIONS else None
