@@ -163,11 +163,11 @@ def test_keras_errors() -> None:
     cases.assert_identical(layer.state_dict(), before)
     for other in (rnnfast.Recurrent("mut3", 5, 7), rnnfast.PeepholeLSTM(5, 7)):
         with pytest.raises(
-            ValueError, match="layer: expected a cell that Keras has, one of rnn_ta"
+            ValueError, match="layer: expected a cell that Keras has, one of lstm, gru, "
         ):
             rnnfast.to_keras_weights(other)
         with pytest.raises(
-            ValueError, match="layer: expected a cell that Keras has, one of rnn_ta"
+            ValueError, match="layer: expected a cell that Keras has, one of lstm, gru, "
         ):
             rnnfast.load_keras_weights(other, [])
 
@@ -189,7 +189,7 @@ def test_keras_has_no_place_for_a_learned_state() -> None:
     ("cell", "config", "message"),
     [
         ("lstm", keras_config("lstm", recurrent_activation="hard_sigmoid"),
-         "config: expected recurrent_activation 'sigmoid', got 'hard_sigmoid', which no cell"),
+         "config: expected recurrent_activation 'sigmoid', got 'hard_sigmoid', which no cell "),
         ("gru", keras_config("gru", recurrent_activation="linear"),
          "config: expected recurrent_activation 'sigmoid', got 'linear'"),
         ("lstm", keras_config("lstm", activation="relu"),
@@ -312,7 +312,7 @@ def test_a_path_or_a_layer_instead_of_weights_says_what_to_give(tmp_path: Path) 
     for path in ("m.keras", "m.h5", tmp_path / "m.keras"):
         with pytest.raises(
             TypeError,
-            match=r"weights: .* got the path .*load_model\(path\), and pass, .*, keras_layer\.",
+            match=r"weights: .* got the path .*load_model\(path\), pass, .*, keras_layer\.",
         ):
             rnnfast.load_keras_weights(layer, path)  # type: ignore[arg-type]
     both = rnnfast.LSTM(5, 7, bidirectional=True)

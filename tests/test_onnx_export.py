@@ -23,7 +23,7 @@ from cases import Case
 from layer_cases import learning
 from rnnfast import functional, reference
 from rnnfast._engine.known import COMPILED
-from rnnfast.exchange.onnx_layout import OPERATORS
+from rnnfast._engine.onnx_layout import OPERATORS
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
 
 STATES = ("h", "c")

@@ -21,7 +21,7 @@ import rnnfast.onnx
 from cases import Case
 from layer_cases import learning
 from onnx_runtimes import RUNTIMES
-from rnnfast.exchange.onnx_layout import OPERATORS
+from rnnfast._engine.onnx_layout import OPERATORS
 from rnnfast.onnx.portable import LOSSES
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary
 

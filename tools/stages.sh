@@ -109,6 +109,9 @@ install_peers() { # what tests compare and work with; silero-vad for its weights
   $python -m pip install --quiet tensorboardX==2.6.5 tensorboard==2.21.0
   $python -m pip install --quiet mpi4py==4.1.2 mpich==5.0.2 playwright==1.65.2
   $python -m pip install --quiet --no-deps silero-vad==6.2.3
+  $python -m pip install --quiet flax==0.12.8 dm-haiku==0.0.17 equinox==0.13.8
+  $python -m pip install --quiet keras==3.15.1 h5py==3.16.0 "mlx[cpu]==0.32.4" tinygrad==0.14.0
+  $python -m pip install --quiet ncnn==1.0.20261020
   $python -m pip install --quiet "$(ls build/dist/rnnfast-*.whl)[notebooks]"
   install_chromium
 }

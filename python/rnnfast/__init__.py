@@ -18,9 +18,10 @@ any cell. Called with a `Tensor`, they record their calls for automatic differen
 - `rnnfast.torch`: the layers as PyTorch modules
 - `rnnfast.sklearn`: estimators for scikit-learn
 - `rnnfast.onnx`: import and export of ONNX models
+- `rnnfast.exchange`: weights from and to other libraries
 
-The modules `data`, `decoding`, `inspection`, `onnx`, `serving`, `sklearn`, `torch`, `traced` and
-`training` are loaded on first use, because some of them need other packages.
+The modules `data`, `decoding`, `exchange`, `inspection`, `onnx`, `serving`, `sklearn`, `torch`,
+`traced` and `training` are loaded on first use, because some of them need other packages.
 """
 
 import importlib
@@ -143,10 +144,12 @@ __all__ = [
     "load",
     "load_keras_weights",
     "load_torch_state_dict",
+    "load_weights",
     "manual_seed",
     "mse",
     "nll",
     "quantile",
+    "read_layer",
     "reference",
     "register",
     "set_num_threads",
@@ -160,6 +163,7 @@ __all__ = [
 _LOADED_ON_USE = {
     "data": "rnnfast.data",
     "decoding": "rnnfast.decoding",
+    "exchange": "rnnfast.exchange",
     "inspection": "rnnfast.inspection",
     "onnx": "onnx",
     "serving": "rnnfast.serving",
@@ -176,6 +180,8 @@ _NAMES_ON_USE = {
     "inspect": "inspection",
     "load_keras_weights": "exchange",
     "load_torch_state_dict": "exchange",
+    "load_weights": "exchange",
+    "read_layer": "exchange",
     "to_keras_weights": "exchange",
     "to_torch_state_dict": "exchange",
     "trace": "inspection",
@@ -184,6 +190,7 @@ _NAMES_ON_USE = {
 if TYPE_CHECKING:
     from rnnfast import data as data
     from rnnfast import decoding as decoding
+    from rnnfast import exchange as exchange
     from rnnfast import inspection as inspection
     from rnnfast import onnx as onnx
     from rnnfast import serving as serving
@@ -193,6 +200,8 @@ if TYPE_CHECKING:
     from rnnfast import training as training
     from rnnfast.exchange import load_keras_weights as load_keras_weights
     from rnnfast.exchange import load_torch_state_dict as load_torch_state_dict
+    from rnnfast.exchange import load_weights as load_weights
+    from rnnfast.exchange import read_layer as read_layer
     from rnnfast.exchange import to_keras_weights as to_keras_weights
     from rnnfast.exchange import to_torch_state_dict as to_torch_state_dict
     from rnnfast.inspection import gradient_flow as gradient_flow

@@ -49,7 +49,7 @@ def _onnx_model(peer: str, case: Case, data: Data) -> bytes:
         raise UnavailableError(f"{peer} runs the recurrent operators in float32, not {case.dtype}")
     from onnx import TensorProto, checker, helper, numpy_helper
 
-    from rnnfast.exchange import onnx_layout as layout
+    from rnnfast._engine import onnx_layout as layout
 
     if case.cell not in layout.OPERATORS:
         raise UnavailableError(f"{peer} has no cell {case.cell}")

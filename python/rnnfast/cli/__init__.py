@@ -1,4 +1,4 @@
-"""The command `rnnfast`: train, sample, evaluate, inspect, info, plot, cells, bench."""
+"""The command `rnnfast`, which trains and uses language models, and looks into models and files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from rnnfast._version import __version__
-from rnnfast.cli import bench, cells, info, inspect, plot, train, use
+from rnnfast.cli import bench, cells, info, inspect, inspect_weights, plot, train, use
 from rnnfast.cli.errors import INTERRUPTED, CommandError
 from rnnfast.training import CheckpointError, TextError, TrainingError
 
@@ -31,6 +31,7 @@ app.command("train")(train.train)
 app.command("sample")(use.sample)
 app.command("evaluate")(use.evaluate)
 app.command("inspect")(inspect.inspect)
+app.command("inspect-weights")(inspect_weights.inspect_weights)
 app.command("info")(info.info)
 app.command("plot")(plot.plot)
 app.command("cells")(cells.cells)

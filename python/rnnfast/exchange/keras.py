@@ -12,17 +12,11 @@ from numpy.typing import ArrayLike
 
 from rnnfast._engine import checks
 from rnnfast._engine.checks import RealArray
-from rnnfast._engine.network import Weights, reordered
-from rnnfast.exchange import keras_config
+from rnnfast._engine.network import Weights
+from rnnfast.exchange import conversion, keras_config
+from rnnfast.exchange.convention import Array, Convention
+from rnnfast.exchange.conventions import CONVENTIONS
 from rnnfast.layers.recurrent import Recurrent
-
-_KERAS_GATES = {
-    "rnn_tanh": (0,),
-    "rnn_relu": (0,),
-    "lstm": (0, 1, 2, 3),  # ifco: its c is our g
-    "gru": (1, 0, 2),  # zrh
-    "gru_reset_before": (1, 0, 2),
-}
 
 
 def load_keras_weights(
@@ -69,26 +63,25 @@ def load_keras_weights(
         )
     else:
         keras_config.check(layer, config)
-    blocks, two_biases = _keras_form(layer)
-    order = np.argsort(blocks).tolist()
-    expected = [_keras_shapes(target, two_biases) for target in layer._weights]
+    row = _row(layer)
+    expected = [_arrays(row, target) for target in layer._weights]
     arrays = [np.asarray(value) for value in weights]
     if len(arrays) != sum(map(len, expected)):
         raise ValueError(
             f"weights: expected {len(expected[0])} arrays for each of {len(expected)} layers and "
             f"directions, got {len(arrays)}"
         )
-    values = []
-    for shapes in expected:
-        of_layer = dict(zip(shapes, arrays, strict=False))
-        for name, (shape, meaning) in shapes.items():
-            checks.shape(name, of_layer[name], shape, meaning)
-        del arrays[: len(shapes)]
-        values += [reordered(of_layer[name].T, order) for name in ("kernel", "recurrent_kernel")]
-        if "bias" in of_layer:
-            biases = of_layer["bias"].reshape(-1, shapes["kernel"][0][1])
-            biases = biases if two_biases else np.stack([biases[0], np.zeros_like(biases[0])])
-            values += [reordered(bias, order) for bias in biases]
+    values: list[RealArray] = []
+    for of_layer, target in zip(expected, layer._weights, strict=True):
+        sizes = conversion.sizes_of_weights(target)
+        given = {}
+        for array in of_layer:
+            name = array.name.removeprefix("{mark}")
+            given[array.name] = arrays.pop(0)
+            shape = conversion.shape_of(row, array, sizes)
+            checks.shape(name, given[array.name], shape, _meaning(array, len(row.gates)))
+        given = {n: conversion.real(n.removeprefix("{mark}"), v) for n, v in given.items()}
+        values += [v for v in conversion.read(row, given, sizes, 0.0, False) if v is not None]
     names = (parameter.name for parameter in layer.parameters())
     layer.load_state_dict(dict(zip(names, values, strict=True)))
 
@@ -109,22 +102,22 @@ def to_keras_weights(layer: Recurrent) -> list[RealArray]:
     Raises:
         ValueError: Keras has no such cell, no learned initial state or no projection.
     """
-    blocks, two_biases = _keras_form(layer)
-    result = []
-    for w in layer._weights:
-        result += [reordered(m, blocks).T.copy() for m in (w.weight_ih, w.weight_hh)]
-        if w.bias_ih is not None and w.bias_hh is not None:
-            biases = np.stack([reordered(bias, blocks) for bias in (w.bias_ih, w.bias_hh)])
-            result.append(biases if two_biases else biases.sum(axis=0))
-    return result
+    row = _row(layer)
+    return [a for w in layer._weights for a in conversion.write(row, w, 0.0, False).values()]
 
 
-def _keras_form(layer: Recurrent) -> tuple[tuple[int, ...], bool]:
-    """Return the row blocks in the order of Keras's columns, and whether Keras has two biases."""
-    if layer.cell not in _KERAS_GATES:
+def _row(layer: Recurrent) -> Convention:
+    """Return how Keras stores a layer."""
+    rows = {
+        cell: row
+        for row in CONVENTIONS
+        if row.source == "keras" and "CuDNN" not in row.layers
+        for cell in (row.cell, "rnn_relu")
+        if cell == row.cell or row.cell == "rnn_tanh"
+    }
+    if layer.cell not in rows:
         raise ValueError(
-            f"layer: expected a cell that Keras has, one of {', '.join(_KERAS_GATES)}, got "
-            f"{layer.cell!r}"
+            f"layer: expected a cell that Keras has, one of {', '.join(rows)}, got {layer.cell!r}"
         )
     if layer.learn_state:
         raise ValueError(
@@ -137,12 +130,12 @@ def _keras_form(layer: Recurrent) -> tuple[tuple[int, ...], bool]:
             "layer: expected a layer without a projection, which Keras's LSTM does not have, got "
             f"proj_size={layer.proj_size}"
         )
-    return _KERAS_GATES[layer.cell], layer.cell == "gru"
+    return rows[layer.cell]
 
 
 def _keras_assumptions(layer: Recurrent) -> str:
     """Return in words the options that a Keras layer must have to match a layer."""
-    _keras_form(layer)
+    _row(layer)
     if layer.cell in ("rnn_tanh", "rnn_relu"):
         return f"activation={layer.cell.removeprefix('rnn_')!r}"
     functions = "activation='tanh', recurrent_activation='sigmoid'"
@@ -151,17 +144,17 @@ def _keras_assumptions(layer: Recurrent) -> str:
     return f"{functions}, reset_after={layer.cell == 'gru'}"
 
 
-def _keras_shapes(weights: Weights, two_biases: bool) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return the shapes of Keras's arrays for a layer and direction, each with its meaning."""
-    (rows, inputs), hidden = weights.weight_ih.shape, weights.weight_hh.shape[1]
-    gates = f"{rows // hidden}*hidden_size"
-    shapes: dict[str, tuple[tuple[int, ...], str]] = {
-        "kernel": ((inputs, rows), f"(input_size, {gates})"),
-        "recurrent_kernel": ((hidden, rows), f"(hidden_size, {gates})"),
-    }
-    if weights.bias_ih is not None:
-        shapes["bias"] = ((2, rows), f"(2, {gates})") if two_biases else ((rows,), f"({gates},)")
-    return shapes
+def _arrays(row: Convention, weights: Weights) -> list[Array]:
+    """Return the arrays that Keras has for a layer and direction."""
+    return [a for a in row.arrays if not a.optional or weights.bias_ih is not None]
+
+
+def _meaning(array: Array, gates: int) -> str:
+    """Return the shape of an array in words."""
+    rows = f"{gates}*hidden_size"
+    return {"x": f"(input_size, {rows})", "h": f"(hidden_size, {rows})", "b": f"({rows},)"}.get(
+        array.parts, f"(2, {rows})"
+    )
 
 
 def _check_weights(weights: Any) -> None:
@@ -169,8 +162,8 @@ def _check_weights(weights: Any) -> None:
     pair = "keras_layer.get_weights(), and keras_layer.get_config() as config"
     if isinstance(weights, (str, PathLike)):
         got = (
-            f"the path {fspath(weights)!r}; read the model first, with "
-            f"keras.models.load_model(path), and pass, for its recurrent layer, {pair}"
+            f"the path {fspath(weights)!r}; rnnfast.load_weights reads files, or, after "
+            f"keras.models.load_model(path), pass, for its recurrent layer, {pair}"
         )
     elif isinstance(weights, Mapping) or not hasattr(weights, "__iter__"):
         got = f"{type(weights).__name__}; pass {pair}"

@@ -172,7 +172,8 @@ def _one_of(label: str, name: str, value: str, valid: Any) -> None:
     if value not in valid:
         raise ValueError(
             f"{label}: expected {name} {' or '.join(map(repr, valid))}, got {value!r}, which no "
-            "cell of the library computes, so the results would differ"
+            "cell with kernels computes, so the results would differ; rnnfast.read_layer makes a "
+            "layer of a cell that does"
         )
 
 

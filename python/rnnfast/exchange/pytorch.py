@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import Any
 
-import numpy as np
-
 from rnnfast._engine import checks
-from rnnfast._engine.checks import RealArray
+from rnnfast.exchange.arrays import array_of
 from rnnfast.layers.module import Module
 from rnnfast.layers.recurrent import Recurrent
 
@@ -47,7 +45,7 @@ def load_torch_state_dict(module: Module, state_dict: Mapping[str, Any], prefix:
         theirs = parameter.name.removesuffix("_l0") if cell else parameter.name
         names[start + theirs] = parameter.name
     checks.same_names("state_dict", given, names)
-    module.load_state_dict({names[name]: _array(value) for name, value in given.items()})
+    module.load_state_dict({names[name]: array_of(value) for name, value in given.items()})
 
 
 def to_torch_state_dict(module: Module, prefix: str = "") -> dict[str, Any]:
@@ -75,19 +73,12 @@ def _check_state_dict(state_dict: Any) -> None:
         return
     if isinstance(state_dict, (str, PathLike)):
         got = (
-            f"the path {fspath(state_dict)!r}; read the file first, with torch.load(path, "
-            "weights_only=True) or safetensors.numpy.load_file(path)"
+            f"the path {fspath(state_dict)!r}; rnnfast.load_weights reads files of one layer, or "
+            "pass what torch.load(path, weights_only=True) or safetensors.numpy.load_file(path) "
+            "returns"
         )
     else:
         got = type(state_dict).__name__
         if hasattr(state_dict, "state_dict"):
             got += "; pass what its state_dict() returns"
     raise TypeError(f"state_dict: expected a dict from names to tensors or arrays, got {got}")
-
-
-def _array(value: Any) -> RealArray:
-    """Convert a tensor or array to an array; bfloat16 tensors become float32, as NumPy lacks it."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
-    return np.asarray(value)

@@ -12,7 +12,7 @@ from onnx import checker, helper
 
 from rnnfast import _files, functional
 from rnnfast._engine import checks
-from rnnfast.exchange import onnx_layout as layout
+from rnnfast._engine import onnx_layout as layout
 from rnnfast.layers.learned import parameter_name
 from rnnfast.layers.recurrent import Recurrent
 from rnnfast.onnx.building import GraphBuilder

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from onnx import TensorProto
 
+from rnnfast._engine import onnx_layout as layout
 from rnnfast._engine.checks import RealArray
-from rnnfast.exchange import onnx_layout as layout
 from rnnfast.layers.recurrent import Recurrent
 from rnnfast.onnx.building import GraphBuilder
 

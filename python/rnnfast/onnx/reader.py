@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from rnnfast import reference
 from rnnfast._engine import checks
+from rnnfast._engine import onnx_layout as layout
 from rnnfast._engine.checks import RealArray
-from rnnfast.exchange import onnx_layout as layout
 from rnnfast.onnx import activations
 from rnnfast.onnx.activations import Scaled
 from rnnfast.onnx.graph import Found

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rnnfast.reference.cell import Cell, Inputs, Product
-from rnnfast.reference.tape import Activation, Var, sigmoid, tanh
+from rnnfast.reference.tape import Activation, Var, maximum, minimum, sigmoid, tanh
 
 
 def step(
@@ -36,14 +36,15 @@ def step_peephole(
     *,
     activations: tuple[Activation, Activation, Activation] = (sigmoid, tanh, tanh),
     coupled: bool = False,
+    clip: float | None = None,
 ) -> tuple[Var, ...]:
     """LSTM with peepholes: `lstm` with p c added inside i and f, and p c' inside o.
 
     Each gate has its own vector p over the units.
 
     Gers, Schraudolph and Schmidhuber 2002, "Learning precise timing with LSTM recurrent networks".
-    Models from other libraries may use other activations of the gates, of g and of c', and
-    f = 1 - i.
+    Models from other libraries may use other activations of the gates, of g and of c', f = 1 - i,
+    and a bound of |c'|.
     """
     gate, activation, output = activations
     h, c = state
@@ -52,6 +53,7 @@ def step_peephole(
     i, g = gate(a_i + p_i * c), activation(a_g)
     f = 1 - i if coupled else gate(a_f + p_f * c)
     c = f * c + i * x.candidate(g)
+    c = c if clip is None else minimum(maximum(c, -clip), clip)
     o = gate(a_o + p_o * c)
     return o * output(c), c
 

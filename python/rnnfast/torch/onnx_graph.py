@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rnnfast.exchange import onnx_layout as layout
+from rnnfast._engine import onnx_layout as layout
 from rnnfast.torch.network import Network, Options
 
 _OPSET = 14

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnfast._engine.checks import RealArray
-from rnnfast._engine.network import reordered
-from rnnfast.functional import Weights, cells
+from rnnfast._engine.network import Weights, cells, reordered
 
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 PEEPHOLES = (0, 2, 1)  # our rows i, f, o in ONNX's order i, o, f
