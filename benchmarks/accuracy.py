@@ -26,9 +26,9 @@ from scipy import special
 
 import rnnfast
 from rnnfast import _core
-from rnnfast.benchmark import Case, Shape, make_data
+from rnnfast.benchmark import Case, Shape, UnavailableError, make_data
 from rnnfast.benchmark.case import Data
-from rnnfast.benchmark.contestants import UnavailableError, contestant
+from rnnfast.benchmark.contestants import contestant
 from rnnfast.functional import Weights
 
 Floats = NDArray[np.float32]

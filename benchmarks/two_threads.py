@@ -27,8 +27,9 @@ from statistics import mean, median, quantiles
 import rnnfast
 from rnnfast import _core
 from rnnfast.benchmark import MODES, Case, Shape, make_data
-from rnnfast.benchmark.contestants import Call, contestant
+from rnnfast.benchmark.contestants import contestant
 from rnnfast.benchmark.machine import thread_count
+from rnnfast.benchmark.peer import Call
 
 SHAPES = [
     "100,64,512,512",
