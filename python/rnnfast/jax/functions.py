@@ -82,7 +82,7 @@ def _network_of(cell: str | Cell, params: Params, batch_first: bool, precision: 
 
 def _matrix(params: Params, name: str) -> tuple[int, ...]:
     """Return the shape of a parameter that must be a matrix."""
-    shape = jnp.shape(params[name]) if name in params else None
+    shape: tuple[int, ...] | None = jnp.shape(params[name]) if name in params else None
     if shape is None or len(shape) != 2:
         got = "no such parameter" if shape is None else f"shape {shape}"
         raise ValueError(f"params[{name!r}]: expected a matrix, got {got}")

@@ -60,7 +60,8 @@ class _Product:
             v if v is None or not gates else jnp.concatenate([self._block(v, g) for g in gates])
             for v in (self._weight, self._bias)
         )
-        return jnp.split(_linear(operand, weight, bias), len(chosen), -1)
+        products: list[Any] = jnp.split(_linear(operand, weight, bias), len(chosen), -1)
+        return products
 
     def _block(self, values: Any, gate: int) -> Any:
         size = len(values) // self._gates
