@@ -5,9 +5,10 @@ Sizes: T 6, B 3, I 4, H 5, so that a wrong axis has a wrong size.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +63,20 @@ def torch_case(kind: str, **options: Any) -> Case:
             y = module(torch.from_numpy(x))[0].numpy()
     facts = {"activation": options.get("nonlinearity", "tanh")} if kind == "RNN" else {}
     return Case("pytorch", f"nn.{kind}, {kind}Cell", module.state_dict(), x, y, facts)
+
+
+@pytest.fixture
+def jax_in_32_bits() -> Iterator[None]:
+    """Keras runs on JAX here, for which tests of `rnnfast.jax` switch on 64 bits in the process."""
+    if importlib.util.find_spec("jax") is None:
+        yield
+        return
+    import jax
+
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", False)
+    yield
+    jax.config.update("jax_enable_x64", before)
 
 
 def keras_case(kind: str, seed: int = 1, **options: Any) -> Case:

@@ -19,14 +19,17 @@ import pytest
 
 import exchange_cases
 import exchange_golden
-from exchange_cases import CASES, Case
+from exchange_cases import CASES, Case, jax_in_32_bits  # noqa: F401  # a fixture
 from rnnfast.exchange import CONVENTIONS, Convention, found, found_in, read_layer
 from rnnfast.exchange.conversion import OUR_GATES
 
 TOLERANCE = 1e-5
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning"  # of Keras
-)
+pytestmark = [
+    pytest.mark.usefixtures("jax_in_32_bits"),
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation:DeprecationWarning"  # of Keras
+    ),
+]
 
 
 @lru_cache

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 import cases
 import rnnfast
 from cli_cases import rnnfast_
-from exchange_cases import B, H, I, T, numbers
+from exchange_cases import B, H, I, T, jax_in_32_bits, numbers  # noqa: F401  # a fixture
 from rnnfast.exchange import found_in, read_layer
 from rnnfast.exchange.files.keras_model import layers_of
 
@@ -102,6 +102,7 @@ class TestTorchFiles:
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
+@pytest.mark.usefixtures("jax_in_32_bits")
 class TestKerasFiles:
     @pytest.fixture(autouse=True)
     def find_keras(self) -> None:

@@ -136,14 +136,15 @@ def test_a_cell_tells_the_shapes_of_its_weights_in_their_order(cell: str) -> Non
 
 
 def test_a_recurrent_matrix_without_rows_passes_the_checks() -> None:
-    layer = rnnfast.Recurrent("min_gru", 3, 5, 2)
+    layer = rnnfast.Recurrent("min_gru", 3, 5, 2, seed=1)
     x = np.ones((2, 1, 3), np.float32)
     doubled = [tuple(None if w is None else w.astype("f8") for w in one) for one in layer._weights]
     expected = functional.forward("min_gru", x, layer._weights, num_layers=2)[0]
     got = functional.forward(
         "min_gru", x.tolist(), [Weights(*one) for one in doubled], num_layers=2
     )[0]
-    assert np.allclose(got, expected, rtol=1e-6)
+    # Sums of at most five terms below 1, in two layers and steps.
+    assert np.abs(got - expected).max() < 20 * np.finfo(np.float32).eps
     wrong = [layer._weights[0]._replace(weight_hh=np.ones((5, 5), np.float32)), layer._weights[1]]
     message = r"weight_hh: expected shape \(0\*hidden_size, hidden_size\) = \(0, 5\), got \(5, 5\)"
     with pytest.raises(ValueError, match=message):

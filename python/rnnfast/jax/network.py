@@ -65,7 +65,7 @@ class Network:
         checks.integer("proj_size", self.proj_size, 0, MOST)
         for name in ("bias", "batch_first", "bidirectional"):
             checks.boolean(name, getattr(self, name))
-        checks.choice("precision", self.precision, checks.PRECISIONS)
+        checks.choice("precision", self.precision, checks.TRAINED_PRECISIONS)
         if self.proj_size and not info.projects:
             raise ValueError(
                 f"proj_size: expected 0, as the cell {info.name!r} has no projection, got "
