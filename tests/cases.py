@@ -53,6 +53,19 @@ class Case:
         return "-".join([self.cell, self.dtype, sizes, *flags, *([] if self.bias else ["nobias"])])
 
     @property
+    def network(self) -> dict[str, Any]:
+        """Return the arguments that make the network, without its cell and dtype."""
+        return {
+            "input_size": self.I,
+            "hidden_size": self.H,
+            "num_layers": self.L,
+            "bias": self.bias,
+            "bidirectional": self.D == 2,
+            "proj_size": self.P,
+            "precision": self.precision,
+        }
+
+    @property
     def options(self) -> dict[str, object]:
         """Return the keyword arguments of `rnnfast.functional.forward` that the case stands for."""
         return {
@@ -263,18 +276,7 @@ def run_engine(case: Case, *, data: Data | None = None, **options: object) -> di
 
 def new_layer(case: Case, **options: Any) -> rnnfast.Recurrent:
     """Return the case's layer with random weights."""
-    return rnnfast.Recurrent(
-        case.cell,
-        case.I,
-        case.H,
-        case.L,
-        bias=case.bias,
-        bidirectional=case.D == 2,
-        dtype=case.dtype,
-        precision=case.precision,
-        proj_size=case.P,
-        **options,
-    )
+    return rnnfast.Recurrent(case.cell, **case.network, dtype=case.dtype, **options)
 
 
 def make_layer(case: Case, **options: Any) -> rnnfast.Recurrent:

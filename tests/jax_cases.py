@@ -22,17 +22,7 @@ from rnnfast.jax import Network, network  # noqa: E402
 
 def network_of(case: Case, **options: Any) -> Network:
     """Return the network of a case."""
-    return Network(
-        case.cell,
-        case.I,
-        case.H,
-        case.L,
-        bias=case.bias,
-        bidirectional=case.D == 2,
-        proj_size=case.P,
-        precision=case.precision,
-        **options,
-    )
+    return Network(case.cell, **case.network, **options)
 
 
 def params_of(case: Case) -> dict[str, Any]:
