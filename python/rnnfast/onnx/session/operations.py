@@ -7,7 +7,7 @@ from rnnfast.onnx.session.block import Block
 from rnnfast.onnx.session.call import Maker
 from rnnfast.onnx.session.moves import MOVES, NUMBERED
 from rnnfast.onnx.session.products import PRODUCTS
-from rnnfast.onnx.session.quantised import QUANTISED
+from rnnfast.onnx.session.quantized import QUANTISED
 from rnnfast.onnx.session.recurrent import RECURRENT
 
 _ALL = {**MOVES, **ARITHMETIC, **PRODUCTS, **QUANTISED, **RECURRENT}
