@@ -13,6 +13,7 @@ import rnnfast
 
 ROOT = Path(__file__).parent.parent
 OPTIONAL = (
+    "jax",
     "onnx",
     "onnxruntime",
     "pandas",
@@ -36,6 +37,8 @@ def test_example_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for package in re.findall(r"^(?:import|from) (?:rnnfast\.)?(\w+)", block, re.M):
         if package in OPTIONAL:
             pytest.importorskip(package, reason=f"{package} is not installed")
+    if "inspect" in block:  # the probes of inspections
+        pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     rnnfast.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
     brief = re.sub(r"minutes=\d+", "steps=3", block).replace("stdlib_text()", "stdlib_text(99_999)")
