@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,7 @@ def lines(package: str) -> Iterator[str]:
 
 def main(*, write: bool) -> int:
     """Run the check, or write the list."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
     for package in packages():
         importlib.import_module(package)
     new = "".join(f"{line}\n" for package in packages() for line in lines(package))

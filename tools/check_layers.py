@@ -41,6 +41,7 @@ FLOORS = (
     {"jax", "serving", "torch", "training"},
     {"inspection", "onnx", "sklearn"},
     {"exchange"},
+    {"keras"},
     {"__init__"},
     {"benchmark"},
     {"cli"},

@@ -165,6 +165,8 @@ _LOADED_ON_USE = {
     "decoding": "rnnfast.decoding",
     "exchange": "rnnfast.exchange",
     "inspection": "rnnfast.inspection",
+    "jax": "jax",
+    "keras": "keras",
     "onnx": "onnx",
     "serving": "rnnfast.serving",
     "sklearn": "sklearn",
@@ -192,6 +194,8 @@ if TYPE_CHECKING:
     from rnnfast import decoding as decoding
     from rnnfast import exchange as exchange
     from rnnfast import inspection as inspection
+    from rnnfast import jax as jax
+    from rnnfast import keras as keras
     from rnnfast import onnx as onnx
     from rnnfast import serving as serving
     from rnnfast import sklearn as sklearn

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import rnnfast
 from rnnfast import functional, reference
-from rnnfast.benchmark import jax_peers, onnx_peers
+from rnnfast.benchmark import jax_peers, keras_peers, onnx_peers
 from rnnfast.benchmark.case import Case, Data
 from rnnfast.benchmark.peer import Contestant, Results, UnavailableError, named, need
 
@@ -164,8 +164,11 @@ PEERS: dict[str, Callable[[Case, Data], Contestant]] = {
     "jax": partial(jax_peers.scan, unroll=1),
     "jax-unroll-4": partial(jax_peers.scan, unroll=4),
     "jax-unroll-8": partial(jax_peers.scan, unroll=8),
+    "keras": partial(keras_peers.keras, fast=False),
+    "rnnfast.keras": partial(keras_peers.keras, fast=True),
     "onnxruntime": onnx_peers.onnxruntime,
     "openvino": onnx_peers.openvino,
+    "tract": onnx_peers.tract,
     "numpy": _numpy,
 }
 

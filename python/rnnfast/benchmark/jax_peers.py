@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rnnfast.benchmark.case import Case, Data
-from rnnfast.benchmark.peer import Contestant, UnavailableError, named, need
+from rnnfast.benchmark.peer import Contestant, Results, UnavailableError, named, need
 
 
 def scan(case: Case, data: Data, *, unroll: int) -> Contestant:
@@ -21,9 +22,7 @@ def scan(case: Case, data: Data, *, unroll: int) -> Contestant:
     need("jax")
     if case.precision != "full":
         raise UnavailableError("JAX's loop is not measured with bfloat16 products")
-    cpus = len(os.sched_getaffinity(0))
-    if case.threads != cpus:
-        raise UnavailableError(f"JAX uses all {cpus} CPUs, whatever the number of threads")
+    check_threads(case)
     from rnnfast.jax import stepwise
     from rnnfast.jax.call import Call
 
@@ -32,7 +31,7 @@ def scan(case: Case, data: Data, *, unroll: int) -> Contestant:
     def run(params: dict[str, Any], x: Any) -> Any:
         return stepwise.forward(x, *params.values(), call=call, unroll=unroll)[0]
 
-    return _compiled(case, data, run)
+    return _by_names(case, data, run)
 
 
 def door(case: Case, data: Data) -> Contestant:
@@ -44,37 +43,66 @@ def door(case: Case, data: Data) -> Contestant:
         of_layer = {f"{name}_l0": weight for name, weight in params.items()}
         return recurrent(case.cell, x, of_layer, precision=case.precision)[0]
 
-    return _compiled(case, data, run)
+    return _by_names(case, data, run)
 
 
-def _compiled(case: Case, data: Data, run: Callable[[dict[str, Any], Any], Any]) -> Contestant:
-    """Return a function of the weights and x as a contestant, compiled by JAX."""
+def check_threads(case: Case) -> None:
+    """Raise `UnavailableError` if a case does not have the threads that XLA uses."""
+    cpus = len(os.sched_getaffinity(0))
+    if case.threads != cpus:
+        raise UnavailableError(f"JAX uses all {cpus} CPUs, whatever the number of threads")
+
+
+def _by_names(case: Case, data: Data, run: Callable[[dict[str, Any], Any], Any]) -> Contestant:
+    """Return a function of the weights by name and of x as a contestant."""
+    weights = named(data.weights)
+
+    def by_name(values: list[Any]) -> dict[str, Any]:
+        return dict(zip(weights, values, strict=True))  # as dicts lose their order in JAX
+
+    return compiled(
+        case,
+        data,
+        lambda values, x: run(by_name(values), x),
+        list(weights.values()),
+        lambda gradients: {name: np.asarray(g) for name, g in by_name(gradients).items()},
+    )
+
+
+def compiled(
+    case: Case,
+    data: Data,
+    run: Callable[[list[Any], Any], Any],
+    weights: Sequence[ArrayLike],
+    named_gradients: Callable[[list[Any]], Results],
+) -> Contestant:
+    """Return a function as a contestant, compiled by JAX.
+
+    Args:
+        case: The case.
+        data: Its data.
+        run: Returns y for the weights and x.
+        weights: The weights.
+        named_gradients: Returns the gradients of the weights by PyTorch's names.
+    """
     import jax
     import jax.numpy as jnp
 
     if case.dtype == "float64":
         jax.config.update("jax_enable_x64", True)
-    params = {name: jnp.asarray(w) for name, w in named(data.weights).items()}
+    values = [jnp.asarray(w) for w in weights]
     x, dy = jnp.asarray(data.x), jnp.asarray(data.dy)
-    names = list(params)
-
-    def weights_of(values: list[Any]) -> dict[str, Any]:
-        return dict(zip(names, values, strict=True))  # as dicts lose their order in JAX
-
-    def forward(values: list[Any], x: Any) -> Any:
-        return run(weights_of(values), x)
 
     def step(values: list[Any], x: Any, dy: Any) -> Any:
-        y, back = jax.vjp(forward, values, x)
+        y, back = jax.vjp(run, values, x)
         return y, back(dy)
 
-    values = list(params.values())
     if not case.training:
-        inference = jax.jit(forward)
+        inference = jax.jit(run)
         return lambda: inference(values, x).block_until_ready(), lambda y: {"y": np.asarray(y)}
     training = jax.jit(step)
     return lambda: jax.block_until_ready(training(values, x, dy)), lambda r: {
         "y": np.asarray(r[0]),
         "dx": np.asarray(r[1][1]),
-        **{name: np.asarray(g) for name, g in weights_of(r[1][0]).items()},
+        **named_gradients(r[1][0]),
     }

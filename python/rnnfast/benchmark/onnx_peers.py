@@ -1,8 +1,9 @@
-"""Peers that run a case as an ONNX model: onnxruntime and OpenVINO."""
+"""Peers that run a case as an ONNX model: onnxruntime, OpenVINO and tract."""
 
 from __future__ import annotations
 
 import sys
+import tempfile
 
 import numpy as np
 
@@ -38,6 +39,22 @@ def openvino(case: Case, data: Data) -> Contestant:
     }
     compiled = core.compile_model(core.read_model(model), "CPU", options)
     return lambda: compiled({"x": data.x}), lambda r: {"y": np.array(r["y"])[:, 0]}
+
+
+def tract(case: Case, data: Data) -> Contestant:
+    """Return tract as a contestant."""
+    model = _onnx_model("tract", case, data)
+    if case.threads != 1:
+        raise UnavailableError("tract uses one thread")
+    if case.cell == "rnn_relu":
+        raise UnavailableError("tract ignores the activation of ONNX's RNN")
+    import tract
+
+    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+        file.write(model)
+        file.flush()
+        compiled = tract.onnx().load(file.name).into_model().into_runnable()
+    return lambda: compiled.run([data.x]), lambda r: {"y": r[0].to_numpy()[:, 0]}
 
 
 def _onnx_model(peer: str, case: Case, data: Data) -> bytes:

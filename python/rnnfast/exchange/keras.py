@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from os import PathLike, fspath
 from typing import Any
 
@@ -16,6 +17,7 @@ from rnnfast._engine.network import Weights
 from rnnfast.exchange import conversion, keras_config
 from rnnfast.exchange.convention import Array, Convention
 from rnnfast.exchange.conventions import CONVENTIONS
+from rnnfast.exchange.conversion import OUR_GATES
 from rnnfast.layers.recurrent import Recurrent
 
 
@@ -106,18 +108,21 @@ def to_keras_weights(layer: Recurrent) -> list[RealArray]:
     return [a for w in layer._weights for a in conversion.write(row, w, 0.0, False).values()]
 
 
+@cache
+def row_of(cell: str) -> Convention | None:
+    """Return how Keras stores layers of a cell; None if it has no such layers."""
+    stored = "rnn_tanh" if cell == "rnn_relu" else cell
+    rows = (row for row in CONVENTIONS if row.source == "keras" and "CuDNN" not in row.layers)
+    return next((row for row in rows if row.cell == stored), None)
+
+
 def _row(layer: Recurrent) -> Convention:
     """Return how Keras stores a layer."""
-    rows = {
-        cell: row
-        for row in CONVENTIONS
-        if row.source == "keras" and "CuDNN" not in row.layers
-        for cell in (row.cell, "rnn_relu")
-        if cell == row.cell or row.cell == "rnn_tanh"
-    }
-    if layer.cell not in rows:
+    row = row_of(layer.cell)
+    if row is None:
+        known = ", ".join(cell for cell in OUR_GATES if row_of(cell))
         raise ValueError(
-            f"layer: expected a cell that Keras has, one of {', '.join(rows)}, got {layer.cell!r}"
+            f"layer: expected a cell that Keras has, one of {known}, got {layer.cell!r}"
         )
     if layer.learn_state:
         raise ValueError(
@@ -130,7 +135,7 @@ def _row(layer: Recurrent) -> Convention:
             "layer: expected a layer without a projection, which Keras's LSTM does not have, got "
             f"proj_size={layer.proj_size}"
         )
-    return rows[layer.cell]
+    return row
 
 
 def _keras_assumptions(layer: Recurrent) -> str:
