@@ -26,18 +26,19 @@ def draw_bars(records: list[Json], path: Path) -> None:
     peers = list(dict.fromkeys(peer for r in records for peer in r["ratios"]))
     height = 0.8 / len(modes)
     figure, axes = plt.subplots(figsize=(9, 1.5 + 0.3 * len(labels) * max(1, len(modes) / 2)))
+    colours = mpl.colormaps["tab20"].colors
     marks = {}
     for i, mode in enumerate(modes):
         of_mode = [r for r in records if r["mode"] == mode]
         at = [labels.index(label(r)) + (i - (len(modes) - 1) / 2) * height for r in of_mode]
-        axes.barh(at, [100 * r["share_of_peak"] for r in of_mode], height, label=mode)
+        axes.barh(
+            at, [100 * r["share_of_peak"] for r in of_mode], height, label=mode, color=colours[i]
+        )
         for y, r in zip(at, of_mode, strict=True):
             for peer, ratio in r["ratios"].items():
-                share, color = (
-                    100 * r["share_of_peak"] / ratio,
-                    f"C{len(modes) + peers.index(peer)}",
-                )
-                marks[peer] = axes.plot(share, y, "|", color=color, markersize=9)[0]
+                share = 100 * r["share_of_peak"] / ratio
+                colour = colours[len(modes) + peers.index(peer)]
+                marks[peer] = axes.plot(share, y, "|", color=colour, markersize=9)[0]
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("% of the probed rate of multiply-adds")
@@ -52,16 +53,10 @@ def draw_bars(records: list[Json], path: Path) -> None:
 def draw_roofline(runs: list[Json], path: Path) -> None:
     """Draw the rate against the operations per byte of least traffic, under the machine's limits.
 
-    There is one panel for each instruction set, dtype and number of threads among the runs with the
-    default allocator. The slanted limits are the bandwidths of the smallest and the largest working
-    set.
+    There is one panel for each run, dtype and number of threads. The slanted limits are the
+    bandwidths of the smallest and the largest working set.
     """
-    panels = [
-        (run["isa"], peaks, run["results"])
-        for run in runs
-        if run["allocator"] == "default"
-        for peaks in run["peaks"]
-    ]
+    panels = [(run["isa"], peaks, run["results"]) for run in runs for peaks in run["peaks"]]
     figure, grid = plt.subplots(
         len(panels), 1, figsize=(8, 5 * len(panels)), squeeze=False, layout="constrained"
     )

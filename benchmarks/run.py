@@ -2,8 +2,10 @@
 
     python benchmarks/run.py [--output FOLDER] [--isa avx2 ...] [--cell gru ...] [...]
 
-Each combination of instruction set and allocator settings runs in its own `rnnfast bench` process,
-because both are fixed when a process starts. PyTorch is quoted twice: as installed, and with an
+Each combination of peer, instruction set and allocator settings runs in its own `rnnfast bench`
+process, because the threads of several libraries in one process disturb each other, and the
+settings are fixed when a process starts. Each process times rnnfast as well: ratios are of one
+process, and the other columns of the first. PyTorch is quoted twice: as installed, and with an
 allocator that keeps freed memory (glibc's MALLOC_* variables). The script writes results.json,
 table.txt and, if matplotlib is installed, bars.svg and roofline.svg to the folder.
 """
@@ -17,6 +19,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -66,15 +69,25 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(chosen: argparse.Namespace, isa: str, allocator: str) -> Json:
+def settings(chosen: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+    """Yield the instruction set, the allocator and the peer of each process."""
+    for isa in chosen.isa:
+        for allocator in chosen.allocator:
+            # Only PyTorch gains from the tuned allocator.
+            yield from (
+                (isa, allocator, peer)
+                for peer in chosen.peers
+                if allocator == "default" or peer == "torch"
+            )
+
+
+def run(chosen: argparse.Namespace, isa: str, allocator: str, peer: str) -> Json:
     """Run `rnnfast bench` in a process with these settings, and return its JSON results.
 
     The process prints its lines to standard output.
     """
-    # Only PyTorch gains from the tuned allocator.
-    peers = chosen.peers if allocator == "default" else [p for p in chosen.peers if p == "torch"]
     command = [sys.executable, "-m", "rnnfast", "bench", f"--seconds={chosen.seconds}"]
-    command.append(f"--peers={','.join(peers)}")
+    command.append(f"--peers={peer}")
     for name in ("cell", "shape", "mode", "dtype", "threads"):
         command += [f"--{name}={value}" for value in getattr(chosen, name)]
     with tempfile.TemporaryDirectory() as folder:
@@ -82,11 +95,15 @@ def run(chosen: argparse.Namespace, isa: str, allocator: str) -> Json:
         environment = os.environ | {"RNNFAST_ISA": isa} | ALLOCATORS[allocator]
         subprocess.run([*command, f"--json={file}"], env=environment, check=True)
         results: Json = json.loads(file.read_text())
-    return {"isa": isa, "allocator": allocator, **results}
+    return {"isa": isa, "allocator": allocator, "peer": peer, **results}
 
 
 def merged(runs: list[Json]) -> list[Json]:
-    """Merge the runs of each instruction set; a tuned run adds a peer called "torch tuned"."""
+    """Merge the runs of each instruction set.
+
+    The first run of a case gives its times; the others add their peers. That of a tuned run is
+    called "torch tuned".
+    """
     found: dict[tuple[Any, ...], Json] = {}
     for one in sorted(runs, key=lambda r: list(ALLOCATORS).index(r["allocator"])):
         for result in one["results"]:
@@ -97,6 +114,7 @@ def merged(runs: list[Json]) -> list[Json]:
             key = (one["isa"], *(result[name] for name in KEY))
             record = found.setdefault(key, {**result, "isa": one["isa"], "ratios": {}})
             record["ratios"] |= ratios
+            record["absent"] |= result["absent"]
             record["busy"] = record["busy"] or result["busy"]
     return list(found.values())
 
@@ -115,13 +133,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run all processes, then print and write the results."""
     chosen = options(argv)
     chosen.output.mkdir(parents=True, exist_ok=True)
-    allocators = chosen.allocator if "torch" in chosen.peers else ["default"]
-    runs = []
-    for isa in chosen.isa:
-        for allocator in allocators:
-            print(f"== {isa}, {allocator} allocator", flush=True)
-            runs.append(run(chosen, isa, allocator))
-            (chosen.output / "results.json").write_text(json.dumps(runs, indent=1) + "\n")
+    runs: list[Json] = []
+    for isa, allocator, peer in settings(chosen):
+        print(f"== {isa}, {allocator} allocator, peer: {peer}", flush=True)
+        runs.append(run(chosen, isa, allocator, peer))
+        (chosen.output / "results.json").write_text(json.dumps(runs, indent=1) + "\n")
     records = merged(runs)
     show(records, sys.stdout)
     with (chosen.output / "table.txt").open("w", encoding="utf-8") as file:
@@ -132,7 +148,8 @@ def main(argv: list[str] | None = None) -> int:
     import plots
 
     plots.draw_bars(records, chosen.output / "bars.svg")
-    plots.draw_roofline(runs, chosen.output / "roofline.svg")
+    firsts = {one["isa"]: one for one in reversed(runs)}
+    plots.draw_roofline(list(firsts.values()), chosen.output / "roofline.svg")
     return 0
 
 

@@ -1,6 +1,7 @@
 """Draw README.md's chart of training speed relative to PyTorch from a table of benchmarks/run.py.
 
-    python benchmarks/training_chart.py docs/results/table.txt docs/results/training.svg
+    python benchmarks/training_chart.py docs/results/zen5/table.txt \
+        docs/results/zen5/training.svg
 
 The chart is written as plain SVG, so that it depends only on the table and a test can reproduce it.
 """
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 CELLS = {"lstm": ("LSTM", "#3f51b5"), "gru": ("GRU", "#00897b"), "rnn_tanh": ("RNN", "#ef6c00")}
 LEFT, RIGHT, TOP, BAR, GAP = 150, 730, 76, 13, 12  # pixels
+THREADS = 2
 TICKS = (1, 2, 5, 10, 20)
 LARGEST = 30
 
@@ -29,12 +31,18 @@ class Speedup(NamedTuple):
 
 def read(table: Path) -> list[Speedup]:
     """Return the training steps of a table, in the order of its rows."""
-    rows = [line.split() for line in table.read_text().splitlines()]
-    return [
-        Speedup(row[0], row[1], float(row[-3]), float(row[-1]))
-        for row in rows
-        if row[0] in CELLS and row[2] == "training"
-    ]
+    found = []
+    for section in table.read_text().split("\n\n"):
+        heading, titles, *rows = [*section.splitlines(), "", ""]
+        if f": training, float32, {THREADS} threads" not in heading:
+            continue
+        shape = heading.split()[2].rstrip(":")
+        columns = [titles.index("vs torch"), titles.index("vs torch tuned")]
+        for row in rows:
+            cell = row.split(" ")[0]
+            if cell in CELLS:
+                found.append(Speedup(cell, shape, *(float(row[c:].split()[0]) for c in columns)))
+    return found
 
 
 def x_of(factor: float) -> float:

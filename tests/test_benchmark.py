@@ -188,13 +188,17 @@ def test_full_runner(tmp_path: Path) -> None:
     script = Path(__file__).parent.parent / "benchmarks" / "run.py"
     cell = contestants.rnnfast.GRU(1, 1).cell
     options = ["--shape", str(SHAPE), "--cell", cell, "--mode", "training", "--threads", "1"]
-    options += ["--seconds", "0.001", "--output", str(tmp_path)]
+    options += ["--seconds", "0.001", "--output", str(tmp_path), "--peers", "torch", "numpy"]
     subprocess.run([sys.executable, str(script), *options], check=True, capture_output=True)
     runs = json.loads((tmp_path / "results.json").read_text())
-    assert [r["allocator"] for r in runs] == ["default", "tuned"]
-    assert "MALLOC_TOP_PAD_" not in runs[0]["machine"]["allocator"]
-    assert "MALLOC_TOP_PAD_" in runs[1]["machine"]["allocator"]
-    assert cell in (tmp_path / "table.txt").read_text()
+    torch, numpy, tuned = runs
+    assert [r["allocator"] for r in runs] == ["default", "default", "tuned"]
+    assert [r["peer"] for r in runs] == ["torch", "numpy", "torch"]
+    assert "MALLOC_TOP_PAD_" not in torch["machine"]["allocator"]
+    assert "MALLOC_TOP_PAD_" in tuned["machine"]["allocator"]
+    table = (tmp_path / "table.txt").read_text()
+    assert cell in table
+    assert f"{numpy['results'][0]['ratios']['numpy']:.2f}" in table
     if importlib.util.find_spec("matplotlib") is not None:
         assert (tmp_path / "roofline.svg").exists()
 

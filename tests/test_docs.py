@@ -66,14 +66,15 @@ def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
-def test_chart_of_the_readme_is_that_of_the_table() -> None:
+@pytest.mark.parametrize("cpu", ["sapphire_rapids", "zen5"])
+def test_charts_of_the_readme_are_those_of_the_tables(cpu: str) -> None:
     path = ROOT / "benchmarks" / "training_chart.py"
     spec = importlib.util.spec_from_file_location("training_chart", path)
     assert spec is not None
     assert spec.loader is not None
     chart = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(chart)
-    results = ROOT / "docs" / "results"
+    results = ROOT / "docs" / "results" / cpu
     expected = chart.draw(chart.read(results / "table.txt"))
     assert (results / "training.svg").read_text() == expected
 

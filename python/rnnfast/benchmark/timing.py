@@ -94,6 +94,7 @@ def measure(
         watch = _Watch(own_cpu)
         times = {}
         for name in order:
+            _settle(own_cpu)
             timers[name](1)  # the caches are full of other contestants' data before this call
             times[name] = _mean(timers[name], share)
         done = watch.round()
@@ -110,6 +111,19 @@ def measure(
         sum(r.busy for r in kept),
         sum(others) / sum(r.seconds for r in kept) if others else None,
     )
+
+
+def _settle(own_cpu: Callable[[], float]) -> None:
+    """Wait until no thread of an earlier contestant spins, at most for a fifth of a second.
+
+    Libraries let their threads wait for the next call at full speed for a while, and the contestant
+    that follows would lose a core to them.
+    """
+    for _ in range(20):
+        before = own_cpu()
+        time.sleep(0.01)
+        if own_cpu() - before < 0.001:
+            return
 
 
 def _mean(run: Timer, seconds: float) -> float:
