@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
+from types import BuiltinFunctionType
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from run import ALLOCATORS
 
 import rnnfast
 from rnnfast import _core
+from rnnfast._engine.backends import CPU
 from rnnfast.benchmark import measure
 from rnnfast.benchmark.timing import timer
 from rnnfast.training import CharLM, CharLMConfig, Vocabulary, stdlib_text
@@ -83,8 +85,12 @@ def torch_step(model: TorchCharLM, streams: Streams) -> Step:
 def compiled_seconds() -> Iterator[Callable[[], float]]:
     """Count the time spent in the compiled functions, including the cost of wrapping them."""
     spent = 0.0
-    names = [n for n in vars(_core) if callable(getattr(_core, n)) and not n.startswith("_")]
-    functions = {n: f for n in names if not isinstance(f := getattr(_core, n), type)}
+    places = [
+        (owner, name, value)
+        for owner in (_core, type(CPU))  # the backend has names of its own for some of them
+        for name, value in [*vars(owner).items()]
+        if isinstance(getattr(owner, name), BuiltinFunctionType) and not name.startswith("_")
+    ]
 
     def timed(function: Callable[..., object]) -> Callable[..., object]:
         @functools.wraps(function)
@@ -97,13 +103,14 @@ def compiled_seconds() -> Iterator[Callable[[], float]]:
 
         return call
 
-    for name, function in functions.items():
-        setattr(_core, name, timed(function))
+    for owner, name, _ in places:
+        function = timed(getattr(owner, name))
+        setattr(owner, name, function if owner is _core else staticmethod(function))
     try:
         yield lambda: spent
     finally:
-        for name, function in functions.items():
-            setattr(_core, name, function)
+        for owner, name, value in places:
+            setattr(owner, name, value)
 
 
 def python_seconds(step: Step, steps: int = 50) -> float:

@@ -11,9 +11,11 @@ read from /proc/self/task (Linux) before and after each of them:
   "same CPU", this is the machine's or the scheduler's doing.
 - CPU: CPUs used, 2.00 at most. A thread that waits at a barrier for less than 50 us spins, so lower
   values mean threads that slept, or a part of the call that runs on one thread.
-- barriers: one a step and pass, of the least time in which two threads pass one. So much do they
-  lose at least to meeting each other where they divide hidden units; where they divide sequences
-  (12 or more a thread), they do not meet.
+- barrier: the shortest mean time in which two threads passed one, before and after the bursts. It
+  tells how far apart their CPUs are, which in a virtual machine changes while it runs: a hypervisor
+  may move a virtual CPU to a core that shares no cache with the other.
+- lost: one barrier a step and pass. So much do threads lose at least to meeting each other where
+  they divide hidden units; where they divide sequences (12 or more a thread), they do not meet.
 """
 
 from __future__ import annotations
@@ -107,24 +109,27 @@ def pair(call: Call, calls: int) -> Pair:
     )
 
 
-def line(case: Case, seconds: float, barrier: float) -> str:
+def line(case: Case, seconds: float) -> str:
     """Measure a case for about so many seconds, at least ten pairs, and return its line."""
     call, _ = contestant("rnnfast", case, make_data(case))
     calls = max(1, round(BURST / min(timed(call, n) for n in (1, 2, 1, 2))))
     pairs: list[Pair] = []
+    barriers = [_core._barrier_seconds(0.02)]
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(pairs) < 10:
         pairs.append(pair(call, calls))
+    barriers.append(_core._barrier_seconds(0.02))
     low, middle, high = quantiles((p.one / p.two for p in pairs), n=4)
     two = median(p.two for p in pairs)
     passes = 2 if case.training else 1
     divided = case.shape.batch < 2 * 12
-    lost = barrier * case.shape.seq_len * passes / two if divided else 0.0
+    lost = min(barriers) * case.shape.seq_len * passes / two if divided else 0.0
     return (
         f"{case.cell:9} {case.shape!s:16} {case.mode:10} {1e3 * median(p.one for p in pairs):8.3f} "
         f"{1e3 * two:8.3f} {middle:7.2f} {low:5.2f}-{high:4.2f} "
         f"{mean(p.same_cpu for p in pairs):8.0%} {mean(p.queued for p in pairs):7.1%} "
-        f"{mean(p.used for p in pairs):5.2f} {lost:9.1%}"
+        f"{mean(p.used for p in pairs):5.2f} "
+        f"{'-'.join(f'{1e9 * b:.0f}' for b in barriers):>8} ns {lost:6.1%}"
     )
 
 
@@ -139,17 +144,15 @@ def main() -> None:
     if rnnfast.cpu_info()["cpus"] < 2:
         parser.error("two threads need two CPUs; this process may use one")
     with thread_count(2):
-        barrier = _core._barrier_seconds(0.5)
-        print(f"a barrier of two threads takes {1e9 * barrier:.0f} ns")
         print(
             f"{'cell':9} {'T,B,I,H':16} {'mode':10} {'1, ms':>8} {'2, ms':>8} speed-up "
-            "quartiles same CPU  queued   CPU  barriers"
+            "quartiles same CPU  queued   CPU     barrier   lost"
         )
         for cell in options.cell:
             for shape in options.shape:
                 for mode in options.mode:
                     case = Case(cell, Shape.parse(shape), mode, threads=2)
-                    print(line(case, options.seconds, barrier), flush=True)
+                    print(line(case, options.seconds), flush=True)
 
 
 if __name__ == "__main__":

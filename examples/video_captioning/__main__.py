@@ -33,7 +33,7 @@ from rnnfast import decoding
 
 HIDDEN, MAPS, BATCH, RATE = 128, 24, 64, 1e-2
 SHARPNESS, CHANGE = 2, 5  # factors of the maps before the softmax, and of changes
-BATCHES = 1600  # all of new videos
+BATCHES = 2400  # all of new videos
 SINGLE, QUICK_SINGLE = 0.3, 1.0  # share of videos with one shape
 QUICK_BATCHES = 120
 QUICK_BAR = 0.7  # share of exact sentences that --quick reaches on videos of one shape
