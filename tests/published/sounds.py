@@ -1,4 +1,4 @@
-"""Speech for packages that listen, by the synthesiser eSpeak NG."""
+"""Sounds for packages that listen: speech by the synthesiser eSpeak NG, and drums."""
 
 from __future__ import annotations
 
@@ -41,3 +41,14 @@ def speech(rate: int, seconds: float) -> NDArray[np.float32]:
     own = np.concatenate(pieces) / np.float32(2**15)
     times = np.arange(int(rate * seconds)) / rate
     return np.interp(times, np.arange(own.size) / own_rate, own).astype(np.float32)
+
+
+def drums(rate: int, seconds: float) -> NDArray[np.float32]:
+    """Return a bar of four at 120 beats a minute, again and again: a kick, a snare and a hi-hat."""
+    rng = np.random.default_rng(0)
+    t = np.arange(int(rate * seconds)) / rate
+    since_beat, since_half, since_bar = t % 0.5, t % 0.25, (t - 0.5) % 1.0
+    kick = np.sin(2 * np.pi * 55 * since_beat) * np.exp(-12 * since_beat)
+    snare = rng.standard_normal(t.size) * np.exp(-20 * since_bar) * (t % 1.0 >= 0.5)
+    hat = np.diff(rng.standard_normal(t.size + 1)) * np.exp(-60 * since_half)
+    return (0.5 * kick + 0.2 * snare + 0.05 * hat).astype(np.float32)
