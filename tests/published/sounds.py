@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,20 @@ _TEXT = (
 
 def speech(rate: int, seconds: float) -> NDArray[np.float32]:
     """Return the beginning of a fable, between -1 and 1, with `rate` samples in a second."""
+    own, own_rate = _spoken()
+    times = np.arange(int(rate * seconds)) / rate
+    return np.interp(times, np.arange(own.size) / own_rate, own).astype(np.float32)
+
+
+@functools.cache  # the library gives other samples when it is started again
+def _spoken() -> tuple[NDArray[np.float32], int]:
+    """Return the whole fable, and the rate of its samples."""
     import espeakng_loader
 
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     folder = str(espeakng_loader.get_data_path()).encode()
-    own_rate = library.espeak_Initialize(_RETRIEVAL, 0, folder, 0)
-    assert own_rate > 0, "eSpeak NG does not start"
+    rate = library.espeak_Initialize(_RETRIEVAL, 0, folder, 0)
+    assert rate > 0, "eSpeak NG does not start"
     pieces: list[NDArray[np.int16]] = []
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -38,9 +47,8 @@ def speech(rate: int, seconds: float) -> NDArray[np.float32]:
     text = _TEXT.encode() + b"\0"
     library.espeak_Synth(text, len(text), 0, 1, 0, _UTF8, None, None)
     library.espeak_Synchronize()
-    own = np.concatenate(pieces) / np.float32(2**15)
-    times = np.arange(int(rate * seconds)) / rate
-    return np.interp(times, np.arange(own.size) / own_rate, own).astype(np.float32)
+    library.espeak_Terminate()
+    return np.concatenate(pieces) / np.float32(2**15), rate
 
 
 def drums(rate: int, seconds: float) -> NDArray[np.float32]:
