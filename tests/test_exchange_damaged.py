@@ -71,6 +71,9 @@ def seeds() -> dict[str, bytes]:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         result["a.pt"] = buffer.getvalue()
+        buffer = io.BytesIO()
+        torch.save(content, buffer, _use_new_zipfile_serialization=False)
+        result["b.pt"] = buffer.getvalue()
     return result
 
 

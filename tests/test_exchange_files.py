@@ -77,6 +77,36 @@ class TestTorchFiles:
             expected = self.tensors["encoder.rnn.weight_hh_l1"].to(dtype).float().numpy()
             np.testing.assert_array_equal(read["weight_hh_l1"], expected)
 
+    def test_files_before_pytorch_1_6(self, tmp_path: Path) -> None:
+        """Storages that are shared, unused or of other types come one after the other."""
+        torch, path = self.torch, tmp_path / "m.pt"
+        joined = torch.cat([t.flatten() for t in self.tensors.values()])
+        pieces = joined.split([t.numel() for t in self.tensors.values()])
+        views = {
+            n: piece.view(t.shape)
+            for piece, (n, t) in zip(pieces, self.tensors.items(), strict=True)
+        }
+        counts = torch.arange(5)
+        mixed = {"counts": counts, "model": {n: t.double() for n, t in self.tensors.items()}}
+        for content in (self.tensors, views, mixed, {"step": 3, "model": self.tensors}):
+            torch.save(content, path, _use_new_zipfile_serialization=False)
+            assert_read(path)
+        halves = {n: t.to(torch.bfloat16) for n, t in self.tensors.items()}
+        torch.save(halves, path, _use_new_zipfile_serialization=False)
+        expected = halves["encoder.rnn.weight_hh_l1"].float().numpy()
+        np.testing.assert_array_equal(read_layer(path).state_dict()["weight_hh_l1"], expected)
+
+    def test_parts_of_storages_are_refused(self, tmp_path: Path) -> None:
+        """Early versions of PyTorch could write a storage as a part of another one."""
+        path = tmp_path / "m.pt"
+        self.torch.save(self.tensors, path, _use_new_zipfile_serialization=False)
+        content = path.read_bytes()
+        whole, part = b"Ntq", b"(X\x01\x00\x00\x00aK\x00K\x01ttq"
+        assert whole in content
+        path.write_bytes(content.replace(whole, part, 1))
+        with pytest.raises(ValueError, match="is a part of another one, which is not read"):
+            found_in(path)
+
     def test_a_module_is_refused(self, tmp_path: Path) -> None:
         self.torch.save(self.torch.nn.GRU(3, 4), tmp_path / "m.pt")
         with pytest.raises(ValueError, match=r"could run any code; save module\.state_dict\(\)"):
