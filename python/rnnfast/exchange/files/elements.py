@@ -21,6 +21,6 @@ def array(dtype: str, data: Any, shape: Sequence[int]) -> NDArray[Any]:
     return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
 
 
-def size(dtype: str) -> int:
-    """Return the bytes that a number takes in a file."""
+def size_of(dtype: str) -> int:
+    """Return the bytes of one number in a file."""
     return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize

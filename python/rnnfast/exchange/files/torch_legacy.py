@@ -1,8 +1,8 @@
-"""Files of `torch.save` before PyTorch 1.6: pickles one after the other, then the storages.
+"""Files of `torch.save` of PyTorch before 1.6: pickles, and the storages one after another.
 
-The pickles are a number that marks the format, its version, facts about the machine, the content,
-and the keys of the storages in the order in which they follow: each as the count of its elements
-and the elements themselves.
+The first pickles are a number by which the format is known, its version and the byte order. Then
+come the pickle of what was saved, a pickle of the keys of storages, and for each key the number of
+elements and the elements.
 """
 
 from __future__ import annotations
@@ -10,42 +10,33 @@ from __future__ import annotations
 import io
 import struct
 
-from rnnfast.exchange.files import elements, torch_pickle
+from rnnfast.exchange.files import elements
 from rnnfast.exchange.files.content import Budget, Content
+from rnnfast.exchange.files.torch_pickle import array, flat, unpickled
 
-MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the pickle of the number
+MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _VERSION = 1001
 
 
 def read(data: bytes) -> Content:
     """Return the tensors of a file by the names that lead to them, such as "model.rnn.weight"."""
-    stream = io.BytesIO(data)
-    stream.seek(len(MAGIC))
-    version, machine = (torch_pickle.run(stream)[0] for _ in range(2))
+    file, budget = io.BytesIO(data), Budget(len(data))
+    file.seek(len(MAGIC))
+    (version, _), (system, _) = unpickled(file), unpickled(file)
     if version != _VERSION:
         raise ValueError(f"expected version {_VERSION} of the format, got {version!r}")
-    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
+    if system["little_endian"] is not True:
         raise ValueError("expected a little-endian file")
-    content, dtypes = torch_pickle.run(stream)
-    keys, _ = torch_pickle.run(stream)
-    storages = _storages(data, stream.tell(), keys, dtypes)
-    budget = Budget(len(data))
-    arrays = {
-        name: torch_pickle.array(tensor, storages[tensor.storage.key], budget)
-        for name, tensor in torch_pickle.flat(content).items()
-    }
-    return Content(arrays)
-
-
-def _storages(data: bytes, start: int, keys: list[str], dtypes: dict[str, str]) -> dict[str, bytes]:
-    """Return the bytes of each storage, which follow each other from `start` on."""
-    result = {}
+    value, types = unpickled(file)
+    keys, _ = unpickled(file)
+    storages = {}
     for key in keys:
-        (count,) = struct.unpack_from("<q", data, start)
-        start += 8
-        end = start + count * elements.size(dtypes[key])
-        if not start <= end <= len(data):
-            raise ValueError(f"the storage {key!r} reaches beyond the file")
-        result[key] = data[start:end]
-        start = end
-    return result
+        (count,) = struct.unpack("<q", file.read(8))
+        size = elements.size_of(types[key]) * count
+        budget.take("a storage", (size,))
+        storages[key] = file.read(size)
+        if len(storages[key]) != size:
+            raise ValueError("the file ends inside a storage")
+    return Content(
+        {name: array(t, storages[t.storage.key], budget) for name, t in flat(value).items()}
+    )

@@ -1,4 +1,4 @@
-"""The pickles in files of `torch.save`, read without running what a pickle can run.
+"""The pickle inside a file of `torch.save`, read without running what a pickle can run.
 
 A pickle is a program. This reader knows the instructions that build dicts, lists, tuples and
 numbers, and four functions by name: that of an OrderedDict, those of a tensor and a parameter, and
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import pickletools
 from collections.abc import Callable, Mapping
-from typing import IO, Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ _MARK = object()
 
 
 class Storage(NamedTuple):
-    """Numbers of one type, to which the pickle refers by a key."""
+    """The memory of tensors."""
 
     dtype: str
     key: str
@@ -51,29 +51,20 @@ class _Name(NamedTuple):
     name: str
 
 
-def run(program: IO[bytes]) -> tuple[Any, dict[str, str]]:
-    """Return the value that a pickle builds and the types of the storages to which it refers.
-
-    `program` is left at the end of the pickle.
-    """
-    machine = _Machine()
-    return machine.run(program), machine.dtypes
-
-
 def array(tensor: Tensor, data: bytes, budget: Budget) -> NDArray[Any]:
     """Return the elements of a tensor, which may be a view of its storage."""
-    flat = elements.array(tensor.storage.dtype, data, (-1,))
+    values = elements.array(tensor.storage.dtype, data, (-1,))
     shape, strides = tensor.shape, tensor.strides
     last = tensor.offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     empty = 0 in shape
-    if min((*shape, *strides, tensor.offset), default=0) < 0 or (last >= flat.size and not empty):
+    if min((*shape, *strides, tensor.offset), default=0) < 0 or (last >= values.size and not empty):
         raise ValueError(f"a tensor of shape {shape} does not fit into its storage")
-    if math.prod(shape) > flat.size:  # a small storage that is repeated
-        budget.take("a tensor", shape, flat.itemsize)
-    steps = [flat.itemsize * s for s in strides]
+    if math.prod(shape) > values.size:  # a small storage that is repeated
+        budget.take("a tensor", shape, values.itemsize)
+    steps = [values.itemsize * s for s in strides]
     if empty:
-        return np.empty(shape, flat.dtype)
-    view = np.lib.stride_tricks.as_strided(flat[tensor.offset :], shape, steps, writeable=False)
+        return np.empty(shape, values.dtype)
+    view = np.lib.stride_tricks.as_strided(values[tensor.offset :], shape, steps, writeable=False)
     return np.ascontiguousarray(view).reshape(shape)
 
 
@@ -103,15 +94,24 @@ def _refused(what: str) -> ValueError:
     )
 
 
+def unpickled(program: BinaryIO) -> tuple[Any, dict[str, str]]:
+    """Return what a pickle builds, and the types of the storages it refers to, by their keys.
+
+    What follows the pickle is left in the stream.
+    """
+    machine = _Machine()
+    return machine.run(program), machine.storages
+
+
 class _Machine:
     """The instructions of a pickle that build data."""
 
     def __init__(self) -> None:
-        self.dtypes: dict[str, str] = {}
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
+        self.storages: dict[str, str] = {}
 
-    def run(self, program: IO[bytes]) -> Any:
+    def run(self, program: BinaryIO) -> Any:
         """Return the value that a pickle builds."""
         for opcode, argument, _ in pickletools.genops(program):
             if opcode.name == "STOP":
@@ -173,15 +173,15 @@ class _Machine:
     def load(self, _: Any) -> None:
         """Return the storage to which a file refers."""
         (reference,) = self.collect(1)
-        kind, storage, key, _location, _count, *view = reference
+        kind, storage, key, *rest = reference
         if kind != "storage" or not isinstance(storage, _Name):
             raise ValueError(f"a pickle that refers to {kind!r} is not read")
-        if view not in ([], [None]):
-            raise ValueError(f"the storage {key!r} is a part of another one, which is not read")
         if storage.name not in _STORAGES:
             raise ValueError(f"expected a storage of real numbers, got {storage.name}")
-        dtype = self.dtypes.setdefault(str(key), _STORAGES[storage.name])
-        self.push(Storage(dtype, str(key)))
+        if len(rest) > 2 and rest[2] is not None:
+            raise ValueError("a storage that is a part of another one is not read")
+        self.storages[str(key)] = _STORAGES[storage.name]
+        self.push(Storage(_STORAGES[storage.name], str(key)))
 
     def call(self, _: Any) -> None:
         function, arguments = self.collect(2)

@@ -1,12 +1,12 @@
-"""Files of `torch.save` since PyTorch 1.6: an archive of a pickle and a member for each storage."""
+"""Files of `torch.save`, which are archives since PyTorch 1.6."""
 
 from __future__ import annotations
 
 import io
 import zipfile
 
-from rnnfast.exchange.files import torch_pickle
 from rnnfast.exchange.files.content import Budget, Content
+from rnnfast.exchange.files.torch_pickle import Storage, array, flat, unpickled
 
 
 def read(archive: zipfile.ZipFile, size: int) -> Content:
@@ -17,15 +17,15 @@ def read(archive: zipfile.ZipFile, size: int) -> Content:
     if f"{folder}byteorder" in members and archive.read(f"{folder}byteorder") != b"little":
         raise ValueError("expected a little-endian file")
     budget.take(program, (members[program].file_size,))
-    tensors = torch_pickle.flat(torch_pickle.run(io.BytesIO(archive.read(program)))[0])
+    value, _ = unpickled(io.BytesIO(archive.read(program)))
+    tensors = flat(value)
     storages: dict[str, bytes] = {}
 
-    def bytes_of(storage: torch_pickle.Storage) -> bytes:
+    def bytes_of(storage: Storage) -> bytes:
         if storage.key not in storages:
             info = members[f"{folder}data/{storage.key}"]
             budget.take(info.filename, (info.file_size,))
             storages[storage.key] = archive.read(info)
         return storages[storage.key]
 
-    arrays = {n: torch_pickle.array(t, bytes_of(t.storage), budget) for n, t in tensors.items()}
-    return Content(arrays)
+    return Content({name: array(t, bytes_of(t.storage), budget) for name, t in tensors.items()})
