@@ -29,42 +29,54 @@ TENSORFLOW = (
 )  # what tensorflow-cpu needs besides what the tests of Keras install
 
 
-def keras2() -> Any:
-    """Return tf_keras, which `import keras` finds from now on, with TensorFlow on one thread."""
+def keras2(before_2_3: bool = False) -> Any:
+    """Return tf_keras, which `import keras` finds from now on, with TensorFlow on one thread.
+
+    Args:
+        before_2_3: Give GRU and LSTM the defaults that Keras changed in 2.3, and names of modules
+            that it had until then.
+    """
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     import tf_keras
 
+    if before_2_3:
+        from tf_keras.src.layers.rnn import gru_v1, lstm_v1
+
+        old = {"GRU": gru_v1.GRU, "LSTM": lstm_v1.LSTM}
+        vars(tf_keras.layers).update(old)
+        tf_keras.utils.get_custom_objects().update(old)
+        sys.modules["keras.layers.normalization"] = tf_keras.layers
     for name in list(sys.modules):
         if name.split(".")[0] == "tf_keras":
             sys.modules[name.replace("tf_", "", 1)] = sys.modules[name]
     return tf_keras
 
 
-def gru_of_keras_2_0() -> dict[str, Any]:
-    """Return what loads models with a GRU from before Keras 2.1.5, which had no reset_after."""
-    from tf_keras.src.layers.rnn.gru_v1 import GRU
-
-    return {"GRU": GRU}
-
-
 def recorded(
-    model: Any, names: list[str], inputs: Any
+    model: Any, names: list[str], inputs: Any, steps: int | None = None
 ) -> tuple[list[NDArray[Any]], Callable[[], tuple[NDArray[Any], ...]]]:
     """Return what layers of a model get for its inputs, and a function that computes their outputs.
 
     The function runs each layer alone, as a graph, so it takes less than `model.predict`.
+
+    Args:
+        model: The model.
+        names: Its recurrent layers.
+        inputs: What `model.predict` takes.
+        steps: Where a mask lets only the first steps count, their number.
     """
     import tensorflow as tf
     import tf_keras
 
     layers = [model.get_layer(name) for name in names]
-    given = tf_keras.Model(model.inputs, [layer.input for layer in layers]).predict(
-        inputs, verbose=0
-    )
-    given = [np.asarray(x) for x in (given if len(names) > 1 else [given])]
+    tensors = [layer.input for layer in layers]
+    masked = any(getattr(tensor, "_keras_mask", None) is not None for tensor in tensors)
+    assert masked == (steps is not None), "steps are for models with a mask"
+    given = tf_keras.Model(model.inputs, tensors).predict(inputs, verbose=0)
+    given = [np.asarray(x)[:, :steps] for x in (given if len(names) > 1 else [given])]
     constants = [tf.constant(x) for x in given]
     graph = tf.function(
         lambda *xs: [layer(x, training=False) for layer, x in zip(layers, xs, strict=True)]

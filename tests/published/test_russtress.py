@@ -15,7 +15,7 @@ SENTENCE = "Широка страна моя родная"
 
 
 def theirs() -> Any:
-    keras_layers.keras2()
+    keras_layers.keras2(before_2_3=True)
     np.bool = bool  # as in NumPy 1, for which the package was written
     from russtress import Accent
 

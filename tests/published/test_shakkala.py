@@ -17,9 +17,8 @@ SENTENCE = "السلام عليكم ورحمة الله وبركاته"
 
 
 def theirs_of(file: str, length: int, names: list[str]) -> Any:
-    keras = keras_layers.keras2()
-    known = keras_layers.gru_of_keras_2_0()
-    model = keras.models.load_model(f"shakkala/model/{file}", known, compile=False)
+    keras = keras_layers.keras2(before_2_3=True)
+    model = keras.models.load_model(f"shakkala/model/{file}", compile=False)
     letters = pickle.loads(Path("shakkala/dictionary/input_vocab_to_int.pickle").read_bytes())
     ids = [[letters.get(letter, letters["<UNK>"]) for letter in SENTENCE]]
     padded = keras.preprocessing.sequence.pad_sequences(ids, maxlen=length, padding="post")
