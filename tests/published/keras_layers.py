@@ -1,6 +1,6 @@
 """Recurrent layers of Keras 2 on what they get when their package runs.
 
-tf_keras is Keras 2, as it goes on beside Keras 3. TensorFlow computes on one thread.
+tf_keras is Keras 2, as it goes on beside Keras 3.
 """
 
 from __future__ import annotations
@@ -29,6 +29,14 @@ TENSORFLOW = (
 )  # what tensorflow-cpu needs besides what the tests of Keras install
 
 
+def one_thread() -> None:
+    """Let TensorFlow compute on one thread."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 def keras2(before_2_3: bool = False) -> Any:
     """Return tf_keras, which `import keras` finds from now on, with TensorFlow on one thread.
 
@@ -36,10 +44,7 @@ def keras2(before_2_3: bool = False) -> Any:
         before_2_3: Give GRU and LSTM the defaults that Keras changed in 2.3, and names of modules
             that it had until then.
     """
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    one_thread()
     import tf_keras
 
     if before_2_3:

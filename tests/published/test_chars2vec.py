@@ -29,8 +29,12 @@ def theirs() -> Any:
 
 def ours(given: Any) -> Any:
     os.chdir("chars2vec/trained_models/eng_300")
-    first = rnnfast.read_layer("weights.h5", prefix="lstm_1.lstm_1", gate_activation="hard_sigmoid_keras2")
-    second = rnnfast.read_layer("weights.h5", prefix="lstm_2.lstm_2", gate_activation="hard_sigmoid_keras2")
+    first = rnnfast.read_layer(
+        "weights.h5", prefix="lstm_1.lstm_1", gate_activation="hard_sigmoid_keras2"
+    )
+    second = rnnfast.read_layer(
+        "weights.h5", prefix="lstm_2.lstm_2", gate_activation="hard_sigmoid_keras2"
+    )
     x, y = (one.swapaxes(0, 1) for one in given)
     return lambda: (first(x)[0].swapaxes(0, 1), second(y)[0][-1])
 

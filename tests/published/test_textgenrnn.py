@@ -15,21 +15,22 @@ TEXT = "The best way to predict the future is to"
 
 
 def theirs() -> Any:
-    import json
+    keras_layers.keras2()
+    from tensorflow.keras import utils
 
-    keras = keras_layers.keras2(before_2_3=False)
-    leave_out("sklearn", "sklearn.decomposition", "sklearn.manifold", "sklearn.metrics.pairwise", "sklearn.preprocessing", "tqdm", "keras.backend.tensorflow_backend")
-    keras.utils.multi_gpu_model = None
+    utils.multi_gpu_model = None  # training with several GPUs, which later versions lack
+    sklearn = ("decomposition", "manifold", "metrics.pairwise", "preprocessing")
+    leave_out("sklearn", *(f"sklearn.{name}" for name in sklearn), "tqdm")
+    leave_out("keras.backend.tensorflow_backend")
     from textgenrnn import textgenrnn
     from textgenrnn.utils import textgenrnn_encode_sequence
+
     generator = textgenrnn()
-    print(json.dumps(generator.config))
-    ids = textgenrnn_encode_sequence(TEXT, generator.vocab, 40)
+    ids = textgenrnn_encode_sequence(TEXT, generator.vocab, len(TEXT))
     return keras_layers.recorded(generator.model, ["rnn_1", "rnn_2"], ids)
 
 
 def ours(given: Any) -> Any:
-    file = "textgenrnn/textgenrnn_weights.hdf5"
     first = rnnfast.read_layer("textgenrnn/textgenrnn_weights.hdf5", prefix="rnn_1.rnn_1")
     second = rnnfast.read_layer("textgenrnn/textgenrnn_weights.hdf5", prefix="rnn_2.rnn_2")
     x, y = (one.swapaxes(0, 1) for one in given)
