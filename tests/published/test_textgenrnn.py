@@ -10,18 +10,17 @@ from packages import Package
 
 import rnnfast
 
-PACKAGE = Package("textgenrnn", "2.0.0", "MIT", shared=keras_layers.TENSORFLOW)
+PACKAGE = Package(
+    "textgenrnn", "2.0.0", "MIT", needs=("setuptools==80.9.0",), shared=keras_layers.TENSORFLOW
+)
 TEXT = "The best way to predict the future is to"
 
 
 def theirs() -> Any:
     keras_layers.keras2()
-    from tensorflow.keras import utils
-
-    utils.multi_gpu_model = None  # training with several GPUs, which later versions lack
     sklearn = ("decomposition", "manifold", "metrics.pairwise", "preprocessing")
     leave_out("sklearn", *(f"sklearn.{name}" for name in sklearn), "tqdm")
-    leave_out("keras.backend.tensorflow_backend")
+    leave_out("keras.backend.tensorflow_backend", "tensorflow.keras.utils")
     from textgenrnn import textgenrnn
     from textgenrnn.utils import textgenrnn_encode_sequence
 
