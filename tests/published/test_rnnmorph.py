@@ -34,7 +34,7 @@ SENTENCE = "мама мыла раму и пела старую песню о д
 def theirs() -> Any:
     keras_layers.keras2(before_2_3=True)
     leave_out("nltk", "nltk.corpus")
-    np.int, np.float = int, float  # as in NumPy 1, for which the package was written
+    vars(np).update(int=int, float=float)  # as in NumPy 1, for which the package was written
     inspect.getargspec = lambda function: inspect.getfullargspec(function)[:4]  # of Python 3.10
     from rnnmorph.predictor import RNNMorphPredictor
 
