@@ -1,9 +1,10 @@
 """One comparison, in a process that can import the package.
 
-    PYTHONPATH=. python comparison.py MODULE THEIRS OURS RESULT
+    PYTHONPATH=. python comparison.py MODULE THEIRS OURS RESULT ARGUMENT
 
 in the folder where the package is installed, calls two functions of a test module. THEIRS() returns
-what goes into the network, and a function that computes it by the package's own engine. OURS(given)
+what goes into the network, and a function that computes it by the package's own engine; it is
+called with ARGUMENT unless that is empty. OURS(given)
 loads the weights with rnnfast, and returns a function that computes the same. The process compares
 their outputs, lets them take turns to measure their times, and writes what it found to a file in
 JSON.
@@ -91,10 +92,10 @@ def leave_out(*modules: str) -> None:
 
 def main() -> None:
     """Run the comparison that the command line names."""
-    module_name, theirs_name, ours_name, result = sys.argv[1:]
+    module_name, theirs_name, ours_name, result, argument = sys.argv[1:]
     module = importlib.import_module(module_name)
     theirs_of, ours_of = getattr(module, theirs_name), getattr(module, ours_name)
-    given, theirs = theirs_of()
+    given, theirs = theirs_of(*filter(None, [argument]))
     ours = ours_of(given)
     error = compare(theirs, ours)
     times = measure((theirs, ours))

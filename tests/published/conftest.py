@@ -70,6 +70,7 @@ class Gallery:
         *,
         network: str,
         engine: str,
+        argument: str = "",
         tolerance: float = 1e-5,
     ) -> None:
         """Compare a network of a package; comparison.py says what the functions return.
@@ -81,13 +82,14 @@ class Gallery:
                 of the table that loads the weights.
             network: What runs, in a few words.
             engine: What the package computes with.
+            argument: What `theirs` is called with, such as the name of a file, unless it is empty.
             tolerance: The largest difference that is allowed, relative to the largest output. The
                 default is for float32: both sides round each of some hundred terms of a sum by
                 6e-8, and a recurrence passes errors of a step on to the next ones.
         """
         folders = install(package, self._cache)
         result = self._scratch / "result.json"
-        names = [self._module, theirs.__name__, ours.__name__, str(result)]
+        names = [self._module, theirs.__name__, ours.__name__, str(result), argument]
         done = subprocess.run(
             [sys.executable, str(HERE / "comparison.py"), *names],
             env=os.environ | ONE_THREAD | {"PYTHONPATH": _path(folders)},

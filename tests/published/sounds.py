@@ -1,8 +1,9 @@
-"""Speech for packages that listen, by the synthesiser eSpeak NG."""
+"""Sounds for packages that listen: speech by the synthesiser eSpeak NG, and drums."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,20 @@ _TEXT = (
 
 def speech(rate: int, seconds: float) -> NDArray[np.float32]:
     """Return the beginning of a fable, between -1 and 1, with `rate` samples in a second."""
+    own, own_rate = _spoken()
+    times = np.arange(int(rate * seconds)) / rate
+    return np.interp(times, np.arange(own.size) / own_rate, own).astype(np.float32)
+
+
+@functools.cache  # the library gives other samples when it is started again
+def _spoken() -> tuple[NDArray[np.float32], int]:
+    """Return the whole fable, and the rate of its samples."""
     import espeakng_loader
 
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     folder = str(espeakng_loader.get_data_path()).encode()
-    own_rate = library.espeak_Initialize(_RETRIEVAL, 0, folder, 0)
-    assert own_rate > 0, "eSpeak NG does not start"
+    rate = library.espeak_Initialize(_RETRIEVAL, 0, folder, 0)
+    assert rate > 0, "eSpeak NG does not start"
     pieces: list[NDArray[np.int16]] = []
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -38,6 +47,16 @@ def speech(rate: int, seconds: float) -> NDArray[np.float32]:
     text = _TEXT.encode() + b"\0"
     library.espeak_Synth(text, len(text), 0, 1, 0, _UTF8, None, None)
     library.espeak_Synchronize()
-    own = np.concatenate(pieces) / np.float32(2**15)
-    times = np.arange(int(rate * seconds)) / rate
-    return np.interp(times, np.arange(own.size) / own_rate, own).astype(np.float32)
+    library.espeak_Terminate()
+    return np.concatenate(pieces) / np.float32(2**15), rate
+
+
+def drums(rate: int, seconds: float) -> NDArray[np.float32]:
+    """Return a bar of four at 120 beats a minute, again and again: a kick, a snare and a hi-hat."""
+    rng = np.random.default_rng(0)
+    t = np.arange(int(rate * seconds)) / rate
+    since_beat, since_half, since_bar = t % 0.5, t % 0.25, (t - 0.5) % 1.0
+    kick = np.sin(2 * np.pi * 55 * since_beat) * np.exp(-12 * since_beat)
+    snare = rng.standard_normal(t.size) * np.exp(-20 * since_bar) * (t % 1.0 >= 0.5)
+    hat = np.diff(rng.standard_normal(t.size + 1)) * np.exp(-60 * since_half)
+    return (0.5 * kick + 0.2 * snare + 0.05 * hat).astype(np.float32)
