@@ -81,6 +81,29 @@ class TestTorchFiles:
             expected = self.tensors["encoder.rnn.weight_hh_l1"].to(dtype).float().numpy()
             np.testing.assert_array_equal(read["weight_hh_l1"], expected)
 
+    def test_tensors_that_share_a_storage(self, tmp_path: Path) -> None:
+        torch, path = self.torch, tmp_path / "m.pt"
+        joined = torch.cat([t.flatten() for t in self.tensors.values()])
+        pieces = joined.split([t.numel() for t in self.tensors.values()])
+        views = {
+            name: piece.view(t.shape)
+            for piece, (name, t) in zip(pieces, self.tensors.items(), strict=True)
+        }
+        for archived in (True, False):
+            torch.save(views, path, _use_new_zipfile_serialization=archived)
+            assert_read(path)
+
+    def test_parts_of_storages_are_refused(self, tmp_path: Path) -> None:
+        """Early versions of PyTorch could write a storage as a part of another one."""
+        path = tmp_path / "m.pt"
+        self.torch.save(self.tensors, path, _use_new_zipfile_serialization=False)
+        content = path.read_bytes()
+        whole, part = b"Ntq", b"(X\x01\x00\x00\x00aK\x00K\x01ttq"
+        assert whole in content
+        path.write_bytes(content.replace(whole, part, 1))
+        with pytest.raises(ValueError, match="a part of another one is not read"):
+            found_in(path)
+
     def test_a_module_is_refused(self, tmp_path: Path) -> None:
         self.torch.save(self.torch.nn.GRU(3, 4), tmp_path / "m.pt")
         with pytest.raises(ValueError, match=r"could run any code; save module\.state_dict\(\)"):

@@ -87,13 +87,13 @@ class Gallery:
                 default is for float32: both sides round each of some hundred terms of a sum by
                 6e-8, and a recurrence passes errors of a step on to the next ones.
         """
-        folder = install(package, self._cache)
+        folders = install(package, self._cache)
         result = self._scratch / "result.json"
         names = [self._module, theirs.__name__, ours.__name__, str(result), argument]
         done = subprocess.run(
             [sys.executable, str(HERE / "comparison.py"), *names],
-            env=os.environ | ONE_THREAD | {"PYTHONPATH": _path(folder)},
-            cwd=folder,
+            env=os.environ | ONE_THREAD | {"PYTHONPATH": _path(folders)},
+            cwd=folders[0],
             capture_output=True,
             text=True,
             timeout=LIMIT,
@@ -113,9 +113,9 @@ class Gallery:
         self._rows.append(row)
 
 
-def _path(folder: Path) -> str:
+def _path(folders: list[Path]) -> str:
     """Return where the process finds modules: the package first, then what this process has."""
-    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ class Package:
         needs: Pinned requirements that its own code needs for inference. They are installed without
             their dependencies, so that a package that is trained with a large framework runs
             without it. NumPy, PyTorch and onnxruntime are those of the environment of the tests.
+        shared: Pinned requirements, installed in the same way, that are large and that several
+            packages need. They have a folder of their own.
         debian: Names of Debian packages, which are unpacked into the folder instead of the package
             of pip.
     """
@@ -29,29 +31,38 @@ class Package:
     version: str
     license: str
     needs: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     debian: tuple[str, ...] = ()
 
 
-def install(package: Package, cache: Path) -> Path:
-    """Return the folder with a package, which is installed unless `cache` has it already.
+def install(package: Package, cache: Path) -> list[Path]:
+    """Return the folders with a package and what it shares with others.
+
+    They are installed unless `cache` has them already.
 
     Raises:
-        RuntimeError: It cannot be installed; the message is that of pip or apt.
+        RuntimeError: Something cannot be installed; the message is that of pip or apt.
     """
-    wanted = [*package.debian] or [f"{package.name}=={package.version}"]
-    wanted += package.needs
-    digest = hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:8]
-    folder = cache / f"{package.name}-{package.version}-{digest}"
+    wanted = () if package.debian else (f"{package.name}=={package.version}",)
+    own = _installed(
+        f"{package.name}-{package.version}", (*wanted, *package.needs), package.debian, cache
+    )
+    return [own, *([_installed("shared", package.shared, (), cache)] if package.shared else [])]
+
+
+def _installed(name: str, pinned: tuple[str, ...], debian: tuple[str, ...], cache: Path) -> Path:
+    digest = hashlib.sha256("\n".join((*debian, *pinned)).encode()).hexdigest()[:8]
+    folder = cache / f"{name}-{digest}"
     if folder.exists():
         return folder
     unfinished = folder.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    if package.debian:
-        _run(["apt-get", "download", *package.debian], unfinished)
+    if debian:
+        _run(["apt-get", "download", *debian], unfinished)
         for archive in unfinished.glob("*.deb"):
             _run(["dpkg-deb", "-x", archive.name, "."], unfinished)
-    if pinned := [one for one in wanted if "==" in one]:
+    if pinned:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
         _run([*pip, "--no-build-isolation", "--target", ".", *pinned], unfinished)
     unfinished.rename(folder)
