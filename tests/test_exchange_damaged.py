@@ -68,9 +68,10 @@ def seeds() -> dict[str, bytes]:
         import torch
 
         content = {"model": {n: torch.from_numpy(v) for n, v in state.items()}, "step": 3}
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        result["a.pt"] = buffer.getvalue()
+        for name, archived in (("a.pt", True), ("b.pt", False)):
+            buffer = io.BytesIO()
+            torch.save(content, buffer, _use_new_zipfile_serialization=archived)
+            result[name] = buffer.getvalue()
     return result
 
 

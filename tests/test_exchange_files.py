@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 import struct
@@ -57,8 +58,11 @@ class TestTorchFiles:
         self.torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
         self.tensors = {n: self.torch.from_numpy(v) for n, v in STATE.items()}
 
-    def test_state_dicts_and_checkpoints(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("archived", [True, False])
+    def test_state_dicts_and_checkpoints(self, tmp_path: Path, archived: bool) -> None:
+        """Files are archives since PyTorch 1.6, and were pickles before."""
         torch, path = self.torch, tmp_path / "m.pt"
+        save = functools.partial(torch.save, _use_new_zipfile_serialization=archived)
         transposed = {  # .t() leaves vectors as they are
             n: t.t().contiguous().t() for n, t in self.tensors.items()
         }
@@ -69,13 +73,36 @@ class TestTorchFiles:
             parameters,
             {"model": self.tensors, "step": 3, "rates": [0.5, (1, None, True)], "name": "x"},
         ):
-            torch.save(content, path)
+            save(content, path)
             assert_read(path)
         for dtype in (torch.float64, torch.bfloat16, torch.float16):
-            torch.save({n: t.to(dtype) for n, t in self.tensors.items()}, path)
+            save({n: t.to(dtype) for n, t in self.tensors.items()}, path)
             read = read_layer(path).state_dict()
             expected = self.tensors["encoder.rnn.weight_hh_l1"].to(dtype).float().numpy()
             np.testing.assert_array_equal(read["weight_hh_l1"], expected)
+
+    def test_tensors_that_share_a_storage(self, tmp_path: Path) -> None:
+        torch, path = self.torch, tmp_path / "m.pt"
+        joined = torch.cat([t.flatten() for t in self.tensors.values()])
+        pieces = joined.split([t.numel() for t in self.tensors.values()])
+        views = {
+            name: piece.view(t.shape)
+            for piece, (name, t) in zip(pieces, self.tensors.items(), strict=True)
+        }
+        for archived in (True, False):
+            torch.save(views, path, _use_new_zipfile_serialization=archived)
+            assert_read(path)
+
+    def test_parts_of_storages_are_refused(self, tmp_path: Path) -> None:
+        """Early versions of PyTorch could write a storage as a part of another one."""
+        path = tmp_path / "m.pt"
+        self.torch.save(self.tensors, path, _use_new_zipfile_serialization=False)
+        content = path.read_bytes()
+        whole, part = b"Ntq", b"(X\x01\x00\x00\x00aK\x00K\x01ttq"
+        assert whole in content
+        path.write_bytes(content.replace(whole, part, 1))
+        with pytest.raises(ValueError, match="a part of another one is not read"):
+            found_in(path)
 
     def test_a_module_is_refused(self, tmp_path: Path) -> None:
         self.torch.save(self.torch.nn.GRU(3, 4), tmp_path / "m.pt")
@@ -99,6 +126,13 @@ class TestTorchFiles:
         self.torch.save({"weight_ih_l0": huge}, tmp_path / "m.pt")
         with pytest.raises(ValueError, match=r"a tensor of shape .* is too large in relation to"):
             found_in(tmp_path / "m.pt")
+
+    def test_an_old_file_that_ends_early(self, tmp_path: Path) -> None:
+        path = tmp_path / "m.pt"
+        self.torch.save(self.tensors, path, _use_new_zipfile_serialization=False)
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(ValueError, match="the file ends inside a storage"):
+            found_in(path)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras

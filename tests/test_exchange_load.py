@@ -349,8 +349,11 @@ def test_activations(name: str) -> None:
     np.testing.assert_allclose(ACTIVATIONS[name](Var(x)).value, expected, rtol=1e-14, atol=1e-15)
 
 
-def test_an_initial_state_in_the_weights_is_not_lost() -> None:
-    arrays = to_weights(rnnfast.GRU(I, H, bias=False, seed=1), "madmom")
-    read_layer(arrays | {"hid_init": np.zeros(H)})
+@pytest.mark.parametrize("name", ["init", "cell_init", "hid_init"])
+@pytest.mark.parametrize("layer", [rnnfast.GRU, rnnfast.LSTM])
+def test_an_initial_state_in_the_weights_is_not_lost(layer: Any, name: str) -> None:
+    arrays = to_weights(layer(I, H, bias=False, seed=1), "madmom")
+    states = {state: np.zeros(H) for state in ("init", "cell_init", "hid_init")}
+    read_layer(arrays | states)
     with pytest.raises(ValueError, match="expected an initial state of zeros; pass it to calls"):
-        read_layer(arrays | {"hid_init": np.ones(H)})
+        read_layer(arrays | states | {name: np.ones(H)})

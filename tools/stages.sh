@@ -116,6 +116,13 @@ install_peers() { # what tests compare and work with; silero-vad for its weights
   install_chromium
 }
 
+# The gallery of docs/published.md: installs packages with trained networks, and compares.
+published_packages() { # published_packages TEST...: all of them without arguments
+  local tests=("$@")
+  (($#)) || tests=(tests/published)
+  $python -m pytest -q -m published --published-table build/published.md "${tests[@]}"
+}
+
 # Runs the second shell block of README.md, lists the skipped tests, and fails if a reason is new.
 readme_test_command() {
   local command

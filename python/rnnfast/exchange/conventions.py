@@ -278,15 +278,16 @@ def _of_madmom(names: Mapping[str, str]) -> tuple[Array, ...]:
     )
 
 
+_MADMOM_STATES = tuple(_A(n, "s", optional=True) for n in ("init", "cell_init", "hid_init"))
 _MADMOM_ROWS = (
     _C(source="madmom", layers="LSTMLayer", cell="lstm", gates="ifgo",
-       arrays=_of_madmom(_MADMOM_LSTM), axes=_COLUMNS, checked=_BY_HAND),
+       arrays=(*_of_madmom(_MADMOM_LSTM), *_MADMOM_STATES), axes=_COLUMNS, checked=_BY_HAND),
     _C(source="madmom", layers="LSTMLayer with peepholes", cell="peephole_lstm", gates="ifgo",
        arrays=(*_of_madmom(_MADMOM_LSTM),
-               *_by_gate(_MADMOM_PEEPHOLES, "{}.peephole_weights", "p")),
+               *_by_gate(_MADMOM_PEEPHOLES, "{}.peephole_weights", "p"), *_MADMOM_STATES),
        axes=_COLUMNS, checked=_BY_HAND),
     _C(source="madmom", layers="GRULayer", cell="gru", gates="rzn",
-       arrays=(*_of_madmom(_MADMOM_GRU), _A("hid_init", "s", optional=True)), axes=_COLUMNS,
+       arrays=(*_of_madmom(_MADMOM_GRU), *_MADMOM_STATES), axes=_COLUMNS,
        z="replaces", checked=_BY_HAND),
 )  # fmt: skip
 

@@ -141,7 +141,8 @@ def read(
         if array.name in arrays:
             blocks |= _cut(convention, array, arrays[array.name], sizes)
     projection = blocks.pop(("r", ""), None)
-    if blocks.pop(("s", ""), np.zeros(0)).any():
+    states = [key for key in blocks if key[0] == "s"]
+    if any(blocks.pop(key).any() for key in states):
         raise ValueError("source: expected an initial state of zeros; pass it to calls instead")
     _shift(blocks, sizes, forget_offset, replaces, np.result_type(*arrays.values()))
     gates = OUR_GATES[convention.cell]
@@ -201,7 +202,7 @@ def write(
 def _cut(convention: Convention, array: Array, value: RealArray, sizes: Sizes) -> Blocks:
     """Return the blocks of an array."""
     if array.parts == "s":
-        return {("s", ""): value}
+        return {("s", array.name): value}
     if array.parts == "r":
         return {("r", ""): value if convention.axes == "units, inputs" else value.T}
     gates, hidden = convention.gates_of(array), sizes.hidden

@@ -19,3 +19,8 @@ def array(dtype: str, data: Any, shape: Sequence[int]) -> NDArray[Any]:
         halves = np.frombuffer(data, "<u2").astype(np.uint32)
         return (halves << 16).view(np.float32).reshape(shape)
     return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+
+
+def size_of(dtype: str) -> int:
+    """Return the bytes of one number in a file."""
+    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize

@@ -22,6 +22,7 @@ from rnnfast.exchange.files import (
     onnx,
     safetensors,
     tesseract,
+    torch_legacy,
     torch_zip,
 )
 from rnnfast.exchange.files.content import Content
@@ -78,6 +79,8 @@ def _read(name: str, data: bytes) -> Content:
             if any(member.endswith("/data.pkl") for member in names):
                 return torch_zip.read(archive, len(data))
             return npz.read(archive, len(data))
+    if data.startswith(torch_legacy.MAGIC):
+        return torch_legacy.read(data)
     if data.startswith(dynet.MAGICS):
         return dynet.read(data)
     if data.startswith(ncnn.MAGIC):
