@@ -16,6 +16,7 @@ PROGRAMS = sorted(program.parent.name for program in (ROOT / "examples").glob("*
 TASKS = [name for name in PROGRAMS if name != "gradients"]  # experiments; see test_examples.py
 # What examples need beside scikit-learn and Matplotlib, by the names of modules.
 PACKAGES = {
+    "captioning": "torch",
     "draw": "torch",
     "glimpses": "torch",
     "language_of_a_word": "spellchecker",
