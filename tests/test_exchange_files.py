@@ -297,7 +297,6 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         ("a.h5", b"", "expected a file in one of"),
         ("a.traineddata", b"\0" * 100, "expected a file of Tesseract 4 or 5 with a network"),
         ("a.mlmodel", b"\x0a\xff\xff", "the message is cut off, or damaged"),
-        ("a.onnx", b"junk", "cannot read"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=rf"source: cannot read .*{name}: .*{message}"):
@@ -306,6 +305,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         found_in(tmp_path / "missing.h5")
     with pytest.raises(IsADirectoryError):
         found_in(tmp_path)
+
+
+def test_a_damaged_onnx_file_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    (tmp_path / "a.onnx").write_bytes(b"junk")
+    with pytest.raises(ValueError, match=r"source: cannot read .*a\.onnx: .*cannot read"):
+        found_in(tmp_path / "a.onnx")
 
 
 class TestCommand:

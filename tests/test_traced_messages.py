@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +23,12 @@ from rnnfast.traced import CellError, cell_of
 from rnnfast.traced import compile as compile_cell
 
 KEPT: list[Any] = []
+
+
+def torch_tanh() -> Callable[[Any], Any]:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    function: Callable[[Any], Any] = torch.tanh
+    return function
 
 
 def of_another_step(v: Any) -> Any:
@@ -51,7 +56,7 @@ STEPS: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "np of parts": (lambda x, h: np.concatenate([x, h]), r"np.concatenate: values of a step"),
     "beside an array": (lambda x, _h: np.ones(3) * x, r"as the other operand, got an array"),
     "an array beside": (lambda x, _h: x * np.ones(3), r"\*: expected a value .* or a number, got"),
-    "torch function": (lambda x, _h: torch.tanh(x), r"torch.tanh: values of a step"),
+    "torch function": (lambda x, _h: torch_tanh()(x), r"torch.tanh: values of a step"),
     "math function": (lambda x, _h: math.tanh(x), r"in place of those of math"),
     "float": (lambda x, _h: float(x), r"expected a number, got a value of the step"),
     "int": (lambda x, _h: int(x), r"expected a number, got a value"),

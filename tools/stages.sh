@@ -101,6 +101,12 @@ install_chromium() {
   fi
 }
 
+# The tests that name other packages pass or are skipped where none of them is installed.
+test_without_peers() {
+  grep -lE "torch|jax|onnx|keras|sklearn|pandas|matplotlib" tests/test_*.py |
+    xargs $python -m pytest -q -n auto -m "not slow" --cells lstm
+}
+
 install_peers() { # what tests compare and work with; silero-vad for its weights alone
   $python -m pip install --quiet torch==2.13.0 onnx==1.23.2 onnxruntime==1.32.0
   $python -m pip install --quiet jax==0.10.2 openvino==2026.4.1 tract==0.23.9 onnxscript==0.7.2
