@@ -1,9 +1,9 @@
 """A gallery of published packages with trained recurrent networks.
 
-    pytest tests/published -m published --published-table TABLE
+    pytest tests/published -m published --published-table docs/published.md
 
 installs each package into a folder of its own, lets the package's engine and rnnfast compute the
-same, compares them, and writes a table in Markdown, as docs/published.md has it. The packages are
+same, compares them, and writes the table of the page, or of a new file. The packages are
 in a temporary folder, or in the folder RNNFAST_PUBLISHED, where they stay for the next run. Without
 `-m published` these tests are deselected: they need a registry of packages.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from packages import Package, install
-from rows import Row, table
+from rows import Row, write
 
 HERE = Path(__file__).parent
 LIMIT = 600  # seconds for one comparison
@@ -31,7 +31,7 @@ ROWS = pytest.StashKey[list[Row]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--published-table", type=Path, help="write the table of packages to a file")
+    parser.addoption("--published-table", type=Path, help="write the table of packages into a page")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,8 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if path := session.config.getoption("--published-table", None):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(table(session.config.stash[ROWS]))
+        write(path, session.config.stash[ROWS])
 
 
 class Gallery:

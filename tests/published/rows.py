@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+START, END = "<!-- the table, by tests/published -->\n", "<!-- its end -->\n"
 
 COLUMNS = (
     "package",
@@ -59,6 +62,15 @@ def table(rows: list[Row]) -> str:
     """Return rows as a table in Markdown, sorted by package."""
     ordered = sorted(rows, key=lambda row: (row.package.lower(), row.network))
     return "\n".join([_line(COLUMNS), "|---" * len(COLUMNS) + "|", *map(str, ordered)]) + "\n"
+
+
+def write(path: Path, rows: list[Row]) -> None:
+    """Write the table into a page between its marks, or into a file that has none."""
+    page = path.read_text() if path.exists() else START + END
+    before, _, rest = page.partition(START)
+    _, _, after = rest.partition(END)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(before + START + table(rows) + END + after)
 
 
 def _line(cells: tuple[str, ...]) -> str:
