@@ -32,6 +32,7 @@ import rnnfast
 from exchange_cases import H, I, numbers
 from rnnfast.exchange import found_in
 from test_exchange_files import tesseract_network
+from test_exchange_graphdef import frozen_graph
 
 EXAMPLES = int(os.environ.get("RNNFAST_FUZZ_EXAMPLES", "600"))
 SECONDS = 20
@@ -60,6 +61,7 @@ def seeds() -> dict[str, bytes]:
         "a.safetensors": safetensors.numpy.save(state),
         "a.lstm": tesseract_network(integers=True)[0],
         "b.lstm": tesseract_network(integers=False)[0],
+        "a.pb": frozen_graph(),
         "a.dynet": json.loads((GOLDEN / "dynet.json").read_text())[0]["file"].encode(),
     }
     for k, one in enumerate(json.loads((GOLDEN / "coreml.json").read_text())):

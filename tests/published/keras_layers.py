@@ -26,7 +26,7 @@ TENSORFLOW = (
     "opt-einsum==3.4.0",
     "six==1.17.0",
     "termcolor==3.3.0",
-)  # what tensorflow-cpu needs besides what the tests of Keras install
+)  # with what TensorFlow needs besides what the tests of Keras install
 
 
 def one_thread() -> None:

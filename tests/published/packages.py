@@ -59,6 +59,7 @@ def _installed(name: str, pinned: tuple[str, ...], debian: tuple[str, ...], cach
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     if debian:
+        _run(["apt-get", "update", "--quiet"], unfinished)
         _run(["apt-get", "download", *debian], unfinished)
         for archive in unfinished.glob("*.deb"):
             _run(["dpkg-deb", "-x", archive.name, "."], unfinished)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -41,20 +42,15 @@ def theirs() -> Any:
         names["seq_lengths"]: [len(x)],
         names["keep_prob"]: 1.0,
     }
-    weights = {
-        node.name.removeprefix("prefix/"): tensorflow.make_ndarray(node.get_attr("value"))
-        for node in cutkum.graph.get_operations()
-        if node.type == "Const" and "gru_cell" in node.name
-    }
     y = "prefix/rnn/TensorArrayStack/TensorArrayGatherV3:0"
-    return (x.astype(np.float32), weights), lambda: session.run(y, feed)
+    return x.astype(np.float32), lambda: session.run(y, feed)
 
 
-def ours(given: Any) -> Any:
-    x, weights = given
-    first = rnnfast.read_layer(weights, prefix="rnn.multi_rnn_cell.cell_0.gru_cell")
-    second = rnnfast.read_layer(weights, prefix="rnn.multi_rnn_cell.cell_1.gru_cell")
-    third = rnnfast.read_layer(weights, prefix="rnn.multi_rnn_cell.cell_2.gru_cell")
+def ours(x: Any) -> Any:
+    os.chdir("cutkum")
+    first = rnnfast.read_layer("frozen_model.pb", prefix="rnn.multi_rnn_cell.cell_0.gru_cell")
+    second = rnnfast.read_layer("frozen_model.pb", prefix="rnn.multi_rnn_cell.cell_1.gru_cell")
+    third = rnnfast.read_layer("frozen_model.pb", prefix="rnn.multi_rnn_cell.cell_2.gru_cell")
     return lambda: third(second(first(x)[0])[0])[0]
 
 

@@ -20,7 +20,7 @@ def inspect_weights(
         Path,
         typer.Argument(
             help="A file of .h5, .keras, .safetensors, .pt, .npz, .mlmodel, .onnx, .param of ncnn, "
-            ".traineddata, or a text file of DyNet."
+            ".traineddata, .pb of TensorFlow 1, or a text file of DyNet."
         ),
     ],
 ) -> None:

@@ -45,8 +45,8 @@ def load_weights(
         layer: The layer, whose cell and sizes must be those of the weights.
         source: A dict of arrays or tensors by name, which may be nested, such as a state dict of
             PyTorch or the parameters of Flax, or the path of a file: .h5, .keras, .safetensors,
-            .pt, .npz, .mlmodel, .onnx, a text file of DyNet or .traineddata of Tesseract. The
-            library that wrote it is not needed, and no code in it is run.
+            .pt, .npz, .mlmodel, .onnx, .pb of TensorFlow 1, a text file of DyNet or .traineddata of
+            Tesseract. The library that wrote it is not needed, and no code in it is run.
         convention: One of `rnnfast.exchange.SOURCES`; "auto" to find it by names and shapes.
         prefix: The common part of the names of the network's arrays if there are several networks,
             such as "decoder.rnn"; for layers that are stored one by one, a list of these in the

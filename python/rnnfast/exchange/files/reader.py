@@ -14,6 +14,7 @@ from rnnfast._engine.memory import check_memory
 from rnnfast.exchange.files import (
     coreml,
     dynet,
+    graphdef,
     hdf5,
     keras,
     keras_h5,
@@ -28,8 +29,8 @@ from rnnfast.exchange.files import (
 from rnnfast.exchange.files.content import Content
 
 _READ = (
-    ".h5, .keras, .safetensors, .pt, .npz, .mlmodel, .onnx, .param of ncnn, .traineddata or a text "
-    "file of DyNet"
+    ".h5, .keras, .safetensors, .pt, .npz, .mlmodel, .onnx, .param of ncnn, .traineddata, .pb of "
+    "TensorFlow 1 or a text file of DyNet"
 )
 _ERRORS = (
     *(ValueError, TypeError, LookupError, ArithmeticError, EOFError),
@@ -38,6 +39,7 @@ _ERRORS = (
 )  # of readers on damaged files
 _BY_NAME = {
     ".mlmodel": coreml.read,
+    ".pb": graphdef.read,
     ".traineddata": tesseract.read,
     ".lstm": tesseract.read_component,
     ".safetensors": safetensors.read,
