@@ -35,7 +35,7 @@ from planted_changes import CHANGES, UNNOTICED
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "mutants"
 
-BARRIER = re.compile(r"\b((?:run\.)?team_?\.barrier\(\));")
+BARRIER = re.compile(r"\b((?:\w+\.)*team_?\.barrier\(\));")
 NO_BARRIER = "no barrier"
 BARRIERS = ["cpu/*.h", "rnn/*.cpp", "rnn/*.h"]
 
