@@ -31,6 +31,29 @@ LARGE = [
 ]
 # The functions of a ReLU's step are exact sums and comparisons.
 RELUS = [Case("rnn_relu", T=5, B=9, I=300, H=65, L=2, D=2, lengths=True, precision="int8")]
+# What portable512 computes by the very operations of avx512: all results in float64, and those of
+# a ReLU in every format. In float32, avx512 starts sigmoid and tanh from an approximate reciprocal,
+# which other CPUs lack; there test_each_instruction_set_matches_the_reference bounds the errors.
+PORTABLE = [
+    Case(cell, T=4, B=B, I=21, H=H, L=2, D=2, lengths=True, dtype=dtype, precision=precision)
+    for cell, dtype, precision in [
+        *((cell, "float64", "full") for cell in CELLS),
+        *(("rnn_relu", "float32", precision) for precision in ("full", "bfloat16", "int8")),
+    ]
+    for B in (1, 9)
+    for H in (19, 67)
+]
+FUNCTIONS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy, rnnfast, test_math
+numpy.savez(sys.argv[2], **{
+    f"{dtype} {name}": rnnfast._core._math(name, test_math.samples(dtype)[::7].copy())
+    for name in test_math.EXACT
+    for dtype in ("float32", "float64")
+    if dtype == "float64" or name not in ("sigmoid", "tanh")
+})
+"""
 CHILD = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -74,7 +97,8 @@ def test_each_instruction_set_matches_the_reference(isa: str, tmp_path: Path) ->
     if isa not in SUPPORTED:
         pytest.skip(f"this CPU does not support {isa}")
     of_bfloat16, of_int8 = ways(isa, "RNNFAST_BF16"), ways(isa, "RNNFAST_INT8")
-    for way, other in zip_longest(of_bfloat16, of_int8, fillvalue="dot"):
+    for ways_of_both in zip_longest(of_bfloat16, of_int8):  # some sets have one way for bfloat16
+        way, other = ways_of_both[0] or of_bfloat16[-1], ways_of_both[1] or of_int8[-1]
         file = tmp_path / f"{way}.npz"
         run_cases("SMALL", file, RNNFAST_ISA=isa, RNNFAST_BF16=way, RNNFAST_INT8=other)
         with np.load(file) as stored:
@@ -95,6 +119,25 @@ def test_integer_products_have_the_same_bits_everywhere(tmp_path: Path) -> None:
     assert any(values.any() for values in everywhere[0].values())
     for others in everywhere[1:]:
         cases.assert_identical(others, everywhere[0])
+
+
+def test_portable512_has_the_bits_of_avx512(tmp_path: Path) -> None:
+    """So that tests with portable512 test the code for AVX-512, on any CPU."""
+    if "avx512" not in SUPPORTED:
+        pytest.skip("this CPU does not support avx512")
+    if "portable512" not in SUPPORTED:
+        pytest.skip("portable512 is not built: the CMake option RNNFAST_PORTABLE512 is off")
+    stored = []
+    for isa in ("avx512", "portable512"):
+        cells, functions = tmp_path / f"{isa}.npz", tmp_path / f"{isa}_functions.npz"
+        run_cases("PORTABLE", cells, RNNFAST_ISA=isa, RNNFAST_BF16="convert")
+        child = python(FUNCTIONS, str(Path(__file__).parent), str(functions), RNNFAST_ISA=isa)
+        assert child.returncode == 0, child.stderr
+        stored.append({**np.load(cells), **np.load(functions)})
+    for results in stored:
+        del results["isa"], results["int8"]
+    assert len(stored[0]) > 10 * len(PORTABLE)
+    cases.assert_identical(stored[1], stored[0])
 
 
 def test_same_bits_for_any_cache(tmp_path: Path) -> None:

@@ -71,6 +71,16 @@ def test_gradient_is_that_of_the_loss(name: str, reduction: str) -> None:
         assert gradient[at] == pytest.approx(slope, abs=CENTRAL_DIFFERENCE)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("classes", [5, 16, 67])
+def test_the_largest_logit_may_be_anywhere(classes: int, dtype: str) -> None:
+    """It is subtracted before exp, which would otherwise overflow."""
+    y = reals(classes, classes).astype(dtype) + 2000 * np.eye(classes, dtype=dtype)
+    loss, gradient = rnnfast.softmax_cross_entropy(y, np.arange(classes), reduction="none")
+    np.testing.assert_array_equal(loss, 0)
+    np.testing.assert_array_equal(gradient, 0)
+
+
 def test_quantile_is_the_pinball_loss() -> None:
     y, target, levels = reals(6, 2, 3), reals(6, 2, seed=1), np.array([0.1, 0.5, 0.75])
     y[0, 0, 1] = target[0, 0]

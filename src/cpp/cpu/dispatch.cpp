@@ -27,16 +27,15 @@ namespace rnnfast {
 RNNFAST_ISAS
 #undef X
 
-// AVX-512 with bfloat16 dot products, if the compiler supports them: a second way for the set
-// avx512 to compute products.
-#if defined(RNNFAST_BF16_DOT)
-namespace avx512bf16 {
-const FormatKernels<float>& format_kernels(const Bf16Dot*);
-}
-#endif
-
-// Dot products of 8-bit integers. CMake gives RNNFAST_INT8_DOT as X(set, CPU feature) entries, the
-// second of which also names the namespace.
+// Dot products of bfloat16 and of 8-bit integers: a second way for some sets to compute products.
+// CMake gives the two lists as X(set, CPU feature) entries, the second of which also names the
+// namespace.
+#define X(isa, feature)                                       \
+  namespace feature {                                         \
+  const FormatKernels<float>& format_kernels(const Bf16Dot*); \
+  }
+RNNFAST_BF16_DOT
+#undef X
 #define X(isa, feature)                                       \
   namespace feature {                                         \
   const FormatKernels<float>& format_kernels(const Int8Dot*); \
@@ -56,55 +55,57 @@ bool cpu_has(std::string_view isa) {
   if (isa == "baseline") return v2;
   const bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                   __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-  if (isa == "avx2") return v3;
+  if (isa == "avx2" || isa == "portable512") return v3;
   return isa == "avx512" && v3 && __builtin_cpu_supports("avx512f") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 #else
-  return isa == "neon";  // part of every AArch64 CPU
+  return isa == "neon" || isa == "portable512";  // every AArch64 CPU has NEON
 #endif
 }
 
-// Whether the active set can compute bfloat16 products as dot products.
-bool has_bf16_dot() {
-#if defined(RNNFAST_BF16_DOT)
-  __builtin_cpu_init();
-  return std::string_view(active_isa().name) == "avx512" && __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
-}
-
+// Whether the CPU has dot products beyond its instruction set; portable512 computes them without.
+[[maybe_unused]] bool cpu_has_dot(std::string_view feature) {
+  if (feature == "portable512") return true;
 #if defined(__x86_64__)
-// Whether the CPU has a form of VNNI; clang 14 does not know the second by name.
-bool cpu_has_vnni(std::string_view feature) {
   __builtin_cpu_init();
+  if (feature == "avx512bf16") return __builtin_cpu_supports("avx512bf16");
   if (feature == "avx512vnni") return __builtin_cpu_supports("avx512vnni");
+  // clang 14 does not know this one by name.
   unsigned a = 0, b = 0, c = 0, d = 0;
   return feature == "avxvnni" && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
-}
-#endif
-
-// The kernels that compute products of 8-bit integers as dot products beside the active set; null
-// if this CPU or the set has none.
-using Int8DotKernels = const FormatKernels<float>& (*)(const Int8Dot*);
-Int8DotKernels int8_dot_kernels() {
-  [[maybe_unused]] const std::string_view active = active_isa().name;
-#define X(isa, feature) \
-  if (active == #isa && cpu_has_vnni(#feature)) return feature::format_kernels;
-  RNNFAST_INT8_DOT
-#undef X
-  return nullptr;
-}
-
-// Whether dot products are faster than conversions and multiply-adds. AMD's (Zen 4, Zen 5) process
-// two values in the time of one multiply-add; Intel's take as long as four.
-bool bf16_dot_is_fast() {
-#if defined(RNNFAST_BF16_DOT)
-  __builtin_cpu_init();
-  return __builtin_cpu_is("amd");
 #else
   return false;
+#endif
+}
+
+// The kernels that compute products as dot products beside the active set; null if this CPU or the
+// set has none.
+template <class P>
+using DotKernels = const FormatKernels<float>& (*)(const P*);
+#define X(isa, feature) \
+  if (active == #isa && cpu_has_dot(#feature)) return feature::format_kernels;
+DotKernels<Bf16Dot> bf16_dot_kernels() {
+  [[maybe_unused]] const std::string_view active = active_isa().name;
+  RNNFAST_BF16_DOT
+  return nullptr;
+}
+DotKernels<Int8Dot> int8_dot_kernels() {
+  [[maybe_unused]] const std::string_view active = active_isa().name;
+  RNNFAST_INT8_DOT
+  return nullptr;
+}
+#undef X
+
+// Whether dot products are faster than conversions and multiply-adds. AMD's (Zen 4, Zen 5) process
+// two values in the time of one multiply-add; Intel's take as long as four. Tests with portable512
+// should not depend on the CPU.
+bool bf16_dot_is_fast() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_is("amd") || std::string_view(active_isa().name) == "portable512";
+#else
+  return true;
 #endif
 }
 
@@ -169,8 +170,8 @@ const Isa& active_isa() {
 }
 
 const std::string& active_bf16() {
-  static const auto& active =
-      *new std::string(choose_way("RNNFAST_BF16", "convert", has_bf16_dot(), bf16_dot_is_fast()));
+  static const auto& active = *new std::string(
+      choose_way("RNNFAST_BF16", "convert", bf16_dot_kernels() != nullptr, bf16_dot_is_fast()));
   return active;
 }
 
@@ -185,10 +186,7 @@ const FormatKernels<float>& format_kernels<float>(Precision precision) {
   if (precision == Precision::full) return active_isa().rnn_float({});
   if (precision == Precision::int8)
     return active_int8() == "dot" ? int8_dot_kernels()(nullptr) : active_isa().rnn_int8({});
-#if defined(RNNFAST_BF16_DOT)
-  if (active_bf16() == "dot") return avx512bf16::format_kernels(nullptr);
-#endif
-  return active_isa().rnn_bf16({});
+  return active_bf16() == "dot" ? bf16_dot_kernels()(nullptr) : active_isa().rnn_bf16({});
 }
 template <>
 const FormatKernels<double>& format_kernels<double>(Precision precision) {

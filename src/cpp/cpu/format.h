@@ -16,7 +16,9 @@ namespace RNNFAST_ISA_NAMESPACE {
 
 // Keeps a value in a register: GCC would otherwise fold its load into every multiply-add, or fuse
 // a product with the sum that uses it.
-#if defined(__x86_64__)
+#if RNNFAST_VECTOR_BYTES == 64 && !defined(RNNFAST_AVX512)
+#define RNNFAST_KEEP(value) asm("" : "+m"(value))  // no register is as wide
+#elif defined(__x86_64__)
 #define RNNFAST_KEEP(value) asm("" : "+v"(value))
 #else
 #define RNNFAST_KEEP(value) asm("" : "+w"(value))
@@ -176,12 +178,36 @@ struct Format<Bf16Converted> : Bf16Panels {
   }
 };
 
+// What the forms of dot products share: an operand's row of pairs.
+struct Bf16Pairs : Bf16Panels {
+  static constexpr int kParts = 1;
+
+  static RNNFAST_INLINE constexpr Index operand_lanes(Index depth) { return steps(depth); }
+  static RNNFAST_INLINE constexpr Index row_lanes(Index depth) { return operand_lanes(depth); }
+  static RNNFAST_INLINE Raw column(Raw panel, int) { return panel; }
+  static RNNFAST_INLINE float at(const float* row, Index i) {
+    unsigned lane;
+    __builtin_memcpy(&lane, row + i / 2, sizeof(lane));
+    lane = i & 1 ? lane & 0xffff0000u : lane << 16;
+    float value;
+    __builtin_memcpy(&value, &lane, sizeof(value));
+    return value;
+  }
+
+ protected:
+  // Stores value `row` of a column of rows packed side by side.
+  static RNNFAST_INLINE void put_half(unsigned short half, float* to, Index row, Index column,
+                                      Index width) {
+    char* lane = reinterpret_cast<char*>(to + row / 2 * width + column);
+    __builtin_memcpy(lane + 2 * (row & 1), &half, sizeof(half));
+  }
+};
+
 #if defined(__AVX512BF16__)
 // The CPU's conversions round as round_bf16 does, but take subnormal numbers for zeros, as its dot
 // products do.
 template <>
-struct Format<Bf16Dot> : Bf16Panels {
-  static constexpr int kParts = 1;
+struct Format<Bf16Dot> : Bf16Pairs {
   typedef unsigned short Halves __attribute__((vector_size(64)));
 
   static RNNFAST_INLINE float step(const float* from, Index left) {
@@ -195,9 +221,6 @@ struct Format<Bf16Dot> : Bf16Panels {
     return interleave((Halves)steps_of(rows).v);
   }
 
-  static RNNFAST_INLINE constexpr Index operand_lanes(Index depth) { return steps(depth); }
-  static RNNFAST_INLINE constexpr Index row_lanes(Index depth) { return operand_lanes(depth); }
-  static RNNFAST_INLINE Raw column(Raw panel, int) { return panel; }
   static RNNFAST_INLINE Raw multiply_add(Raw sum, Raw row, Raw column) {
     return _mm512_dpbf16_ps(sum, (__m512bh)row, (__m512bh)column);
   }
@@ -209,18 +232,9 @@ struct Format<Bf16Dot> : Bf16Panels {
     const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
     return (Raw)((Bits)_mm512_maskz_cvtepu16_epi32(__mmask16(-1), halves) << 16);
   }
-  static RNNFAST_INLINE float at(const float* row, Index i) {
-    unsigned lane;
-    __builtin_memcpy(&lane, row + i / 2, sizeof(lane));
-    lane = i & 1 ? lane & 0xffff0000u : lane << 16;
-    float value;
-    __builtin_memcpy(&value, &lane, sizeof(value));
-    return value;
-  }
   static RNNFAST_INLINE void put(float x, float* to, Index row, Index column, Index width) {
     const __m128i half = (__m128i)_mm_cvtneps_pbh(_mm_set_ss(x));
-    char* lane = reinterpret_cast<char*>(to + row / 2 * width + column);
-    __builtin_memcpy(lane + 2 * (row & 1), &half, 2);
+    put_half((unsigned short)_mm_cvtsi128_si32(half), to, row, column, width);
   }
 
  private:
@@ -229,6 +243,30 @@ struct Format<Bf16Dot> : Bf16Panels {
     return (Raw)__builtin_shufflevector(h, h, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7,
                                         23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
                                         15, 31);
+  }
+};
+#elif RNNFAST_VECTOR_BYTES == 64
+// The same layout without the instructions, for portable512. It keeps subnormal numbers, which the
+// CPU's dot products take for zeros.
+template <>
+struct Format<Bf16Dot> : Bf16Pairs {
+  typedef unsigned short Halves __attribute__((vector_size(32)));
+  typedef unsigned short Unaligned __attribute__((vector_size(32), aligned(2)));
+
+  static RNNFAST_INLINE Raw multiply_add(Raw sum, Raw row, Raw column) {
+    sum = sum + half(row, true) * half(column, true);
+    return sum + half(row, false) * half(column, false);
+  }
+  static RNNFAST_INLINE void store(V x, float* to, int n = kLanes<float>) {
+    const Halves halves = __builtin_convertvector(round_bf16(x) >> 16, Halves);
+    for (int i = 0; i < n + (n & 1); ++i) put_half(i < n ? halves[i] : 0, to, i, 0, 1);
+  }
+  static RNNFAST_INLINE V load(const float* from) {
+    const Halves halves = *reinterpret_cast<const Unaligned*>(from);
+    return (Raw)(__builtin_convertvector(halves, Bits) << 16);
+  }
+  static RNNFAST_INLINE void put(float x, float* to, Index row, Index column, Index width) {
+    put_half((unsigned short)(round_bf16(x) >> 16), to, row, column, width);
   }
 };
 #endif

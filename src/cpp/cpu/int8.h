@@ -60,7 +60,7 @@ struct Format<Int8Multiplied> : Int8Format {
 
   static RNNFAST_INLINE Sum start(V, const float*) { return Sum{}; }
   static RNNFAST_INLINE Sum multiply_add(Sum sum, Raw row, Raw column) {
-#if RNNFAST_VECTOR_BYTES == 64
+#if defined(RNNFAST_AVX512)
     const __m512i a = (__m512i)row, b = (__m512i)column;
     const __m512i signed_b =
         _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(a), _mm512_setzero_si512(), b);
@@ -70,7 +70,7 @@ struct Format<Int8Multiplied> : Int8Format {
     const __m256i a = (__m256i)row, b = (__m256i)column;
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(b, a));
     return sum + (Sum)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-#elif defined(__x86_64__)
+#elif RNNFAST_VECTOR_BYTES == 16 && defined(__x86_64__)
     const __m128i a = (__m128i)row, b = (__m128i)column;
     const __m128i pairs = _mm_maddubs_epi16(_mm_abs_epi8(a), _mm_sign_epi8(b, a));
     return sum + (Sum)_mm_madd_epi16(pairs, _mm_set1_epi16(1));
@@ -82,20 +82,21 @@ struct Format<Int8Multiplied> : Int8Format {
   }
 };
 
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 template <>
 struct Format<Int8Dot> : Int8Format {
   static constexpr unsigned kFlip = 0x80808080u;
 
   static RNNFAST_INLINE Sum start(V, const float* column) { return (Sum)V::load(column).v; }
   static RNNFAST_INLINE Sum multiply_add(Sum sum, Raw row, Raw column) {
-#if RNNFAST_VECTOR_BYTES == 64
+#if defined(RNNFAST_AVX512) && defined(__AVX512VNNI__)
     return (Sum)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)row, (__m512i)column);
-#else
+#elif RNNFAST_VECTOR_BYTES == 32 && defined(__AVXVNNI__)
     return (Sum)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)row, (__m256i)column);
+#else  // portable512; the other sets have no kernels of this format without the instruction
+    for (int k = 0; k < kStep; ++k) sum += ((Sum)row >> 8 * k & 0xff) * byte((Sum)column, k);
+    return sum;
 #endif
   }
 };
-#endif
 
 }  // namespace RNNFAST_ISA_NAMESPACE

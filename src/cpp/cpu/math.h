@@ -21,7 +21,7 @@ namespace RNNFAST_ISA_NAMESPACE {
 template <class T>
 RNNFAST_INLINE Vec<T> clamp(Vec<T> x, T limit) {
   const typename Vec<T>::Raw lo = Vec<T>(-limit).v, hi = Vec<T>(limit).v;
-#if RNNFAST_VECTOR_BYTES == 64
+#if defined(RNNFAST_AVX512)
   if constexpr (sizeof(T) == 4)
     return (typename Vec<T>::Raw)_mm512_maskz_min_ps(
         0xffff, (__m512)hi, _mm512_maskz_max_ps(0xffff, (__m512)lo, (__m512)x.v));
@@ -86,7 +86,7 @@ inline constexpr T kTanhLimit = sizeof(T) == 4 ? T(9.1) : T(19.1);  // tanh roun
 // a / b for results and 1 / b in the normal range, within 2 ulp.
 template <class T>
 RNNFAST_INLINE Vec<T> quotient(Vec<T> a, Vec<T> b) {
-#if RNNFAST_VECTOR_BYTES == 64
+#if defined(RNNFAST_AVX512)
   if constexpr (sizeof(T) == 4) {  // a division takes as long as 32 multiply-adds, 16 cycles
     const __m512 divisor = (__m512)b.v;
     __m512 y = _mm512_maskz_rcp14_ps(0xffff, divisor);

@@ -9,6 +9,12 @@
 #include <immintrin.h>
 #endif
 
+// AVX-512 itself. Vectors as wide without it are those of portable512, the set for tests: the
+// compiler composes each of narrower ones.
+#if RNNFAST_VECTOR_BYTES == 64 && defined(__AVX512F__)
+#define RNNFAST_AVX512
+#endif
+
 #define RNNFAST_NAMESPACE_2(isa) rnnfast::isa
 #define RNNFAST_NAMESPACE_1(isa) RNNFAST_NAMESPACE_2(isa)
 #define RNNFAST_ISA_NAMESPACE RNNFAST_NAMESPACE_1(RNNFAST_ISA)
@@ -81,7 +87,7 @@ struct Vec {
 
   // The first n lanes; the others are 0. Memory past them is not touched.
   static RNNFAST_INLINE Vec load(const T* p, int n) {
-#if RNNFAST_VECTOR_BYTES == 64
+#if defined(RNNFAST_AVX512)
     if constexpr (kLanes<T> == 16)
       return _mm512_maskz_loadu_ps(first_lanes(n), p);
     else
@@ -102,7 +108,7 @@ struct Vec {
 #endif
   }
   RNNFAST_INLINE void store(T* p, int n) const {
-#if RNNFAST_VECTOR_BYTES == 64
+#if defined(RNNFAST_AVX512)
     if constexpr (kLanes<T> == 16)
       _mm512_mask_storeu_ps(p, first_lanes(n), v);
     else
@@ -119,11 +125,11 @@ struct Vec {
     return reinterpret_cast<unsigned long>(p) % sizeof(Raw) == 0;
   }
   RNNFAST_INLINE void stream(T* p) const {
-#if RNNFAST_VECTOR_BYTES == 64
+#if defined(RNNFAST_AVX512)
     _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
 #elif RNNFAST_VECTOR_BYTES == 32
     _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
-#elif defined(__x86_64__)
+#elif RNNFAST_VECTOR_BYTES == 16 && defined(__x86_64__)
     _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)v);
 #else
     store(p);
@@ -135,7 +141,7 @@ struct Vec {
 #endif
   }
 
-#if RNNFAST_VECTOR_BYTES == 64
+#if defined(RNNFAST_AVX512)
  private:
   static RNNFAST_INLINE unsigned first_lanes(int n) {  // as a mask; n may exceed the lanes
     return (1u << (n < kLanes<T> ? n : kLanes<T>)) - 1;
