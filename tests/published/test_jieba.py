@@ -86,4 +86,10 @@ def ours(given: Any) -> Any:
 
 
 def test_two_layers(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="2 BiGRUs, 20 letters", engine="PaddlePaddle")
+    gallery.check(
+        PACKAGE,
+        theirs,
+        ours,
+        network="2 GRUs in both directions, 20 letters",
+        engine="PaddlePaddle",
+    )
