@@ -176,6 +176,15 @@ def test_layers_that_are_stored_one_by_one() -> None:
         read_layer(arrays, prefix=["0", "2"])
 
 
+def test_layers_of_fluid_are_numbered() -> None:
+    layer = rnnfast.Recurrent("gru_reset_before", I, H, 2, bidirectional=True, seed=1).eval()
+    arrays = to_weights(layer, "paddle-fluid", update_gate="replaces")
+    assert arrays["fc_3.w_0"].shape == (2 * H, 3 * H)
+    again = read_layer(arrays, update_gate="replaces")
+    x = numbers(6, 3, I)
+    np.testing.assert_allclose(again(x)[0], layer(x)[0], rtol=0, atol=1e-6)
+
+
 def test_layers_with_both_directions_that_are_stored_one_by_one() -> None:
     layer = rnnfast.GRU(I, H, 2, bidirectional=True, seed=1).eval()
     arrays = to_weights(layer, "keras")

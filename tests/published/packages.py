@@ -20,7 +20,8 @@ class Package:
         license: Its licence, and that of the weights if they have another one.
         needs: Pinned requirements that its own code needs for inference. They are installed without
             their dependencies, so that a package that is trained with a large framework runs
-            without it. NumPy, PyTorch and onnxruntime are those of the environment of the tests.
+            without it. NumPy, SciPy, Pillow, PyTorch and onnxruntime are those of the environment
+            of the tests.
         shared: Pinned requirements, installed in the same way, that are large and that several
             packages need. They have a folder of their own.
         debian: Names of Debian packages, which are unpacked into the folder instead of the package

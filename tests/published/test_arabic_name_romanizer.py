@@ -45,4 +45,6 @@ def ours(inputs: Any) -> Any:
 
 
 def test_the_encoder(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="2 BiGRUs, a name", engine="onnxruntime")
+    gallery.check(
+        PACKAGE, theirs, ours, network="2 GRUs in both directions, a name", engine="onnxruntime"
+    )

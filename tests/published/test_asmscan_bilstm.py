@@ -36,4 +36,6 @@ def ours(given: Any) -> Any:
 
 
 def test_two_layers(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="BiLSTM and LSTM", engine="Keras 2")
+    gallery.check(
+        PACKAGE, theirs, ours, network="LSTM in both directions and LSTM", engine="Keras 2"
+    )

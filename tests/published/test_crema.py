@@ -66,4 +66,6 @@ def ours(given: Any) -> Any:
 
 
 def test_two_layers(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="2 BiGRUs, 4 s of sound", engine="Keras 2")
+    gallery.check(
+        PACKAGE, theirs, ours, network="2 GRUs in both directions, 4 s of sound", engine="Keras 2"
+    )

@@ -37,4 +37,6 @@ def ours(x: Any) -> Any:
 
 
 def test_the_lstm(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="LSTM, both directions", engine="NumPy")
+    gallery.check(
+        PACKAGE, theirs, ours, network="LSTM in both directions, a sentence", engine="NumPy"
+    )

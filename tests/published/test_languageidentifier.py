@@ -26,4 +26,6 @@ def ours(x: Any) -> Any:
 
 
 def test_two_bidirectional_layers(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="BiLSTM, 86 characters", engine="PyTorch")
+    gallery.check(
+        PACKAGE, theirs, ours, network="LSTM in both directions, 86 characters", engine="PyTorch"
+    )

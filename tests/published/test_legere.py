@@ -33,4 +33,6 @@ def ours(x: Any) -> Any:
 
 
 def test_a_line_of_text(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="BiGRU, a line of text", engine="PyTorch")
+    gallery.check(
+        PACKAGE, theirs, ours, network="GRU in both directions, a line of text", engine="PyTorch"
+    )

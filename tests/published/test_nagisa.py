@@ -33,4 +33,6 @@ def ours(x: Any) -> Any:
 
 
 def test_the_segmenter(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="BiLSTM, a sentence", engine="Cython")
+    gallery.check(
+        PACKAGE, theirs, ours, network="LSTM in both directions, a sentence", engine="Cython"
+    )

@@ -38,4 +38,6 @@ def ours(given: Any) -> Any:
 
 
 def test_two_layers(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="2 BiLSTMs, 32 letters", engine="Keras 2")
+    gallery.check(
+        PACKAGE, theirs, ours, network="2 LSTMs in both directions, 32 letters", engine="Keras 2"
+    )

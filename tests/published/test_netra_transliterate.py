@@ -42,4 +42,4 @@ def ours(x: Any) -> Any:
 
 
 def test_the_encoder(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="BiGRU, a word", engine="Keras 3")
+    gallery.check(PACKAGE, theirs, ours, network="GRU in both directions, a word", engine="Keras 3")

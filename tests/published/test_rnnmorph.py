@@ -72,4 +72,6 @@ def ours(given: Any) -> Any:
 
 
 def test_the_layers(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="2 BiLSTMs, 10 words", engine="Keras 2")
+    gallery.check(
+        PACKAGE, theirs, ours, network="2 LSTMs in both directions, 10 words", engine="Keras 2"
+    )

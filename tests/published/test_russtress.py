@@ -39,4 +39,6 @@ def ours(given: Any) -> Any:
 
 
 def test_the_bidirectional_layer(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="BiLSTM, 4 words", engine="Keras 2")
+    gallery.check(
+        PACKAGE, theirs, ours, network="LSTM in both directions, 4 words", engine="Keras 2"
+    )

@@ -68,11 +68,19 @@ def test_the_simple_model(gallery: Any) -> None:
 
 def test_the_middle_model(gallery: Any) -> None:
     gallery.check(
-        PACKAGE, theirs_middle, ours_middle, network="BiGRU, 315 letters", engine="Keras 2"
+        PACKAGE,
+        theirs_middle,
+        ours_middle,
+        network="GRU in both directions, 315 letters",
+        engine="Keras 2",
     )
 
 
 def test_the_second_model(gallery: Any) -> None:
     gallery.check(
-        PACKAGE, theirs_second, ours_second, network="3 BiLSTMs, 315 letters", engine="Keras 2"
+        PACKAGE,
+        theirs_second,
+        ours_second,
+        network="3 LSTMs in both directions, 315 letters",
+        engine="Keras 2",
     )

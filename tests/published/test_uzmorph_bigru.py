@@ -26,4 +26,6 @@ def ours(x: Any) -> Any:
 
 
 def test_two_bidirectional_layers(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="BiGRU, 30 letters", engine="PyTorch")
+    gallery.check(
+        PACKAGE, theirs, ours, network="GRU in both directions, 30 letters", engine="PyTorch"
+    )

@@ -26,4 +26,6 @@ def ours(x: Any) -> Any:
 
 
 def test_two_bidirectional_layers(gallery: Any) -> None:
-    gallery.check(PACKAGE, theirs, ours, network="BiLSTM, 30 letters", engine="PyTorch")
+    gallery.check(
+        PACKAGE, theirs, ours, network="LSTM in both directions, 30 letters", engine="PyTorch"
+    )

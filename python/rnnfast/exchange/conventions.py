@@ -185,14 +185,14 @@ _TENSORFLOW_ROWS = (
 )  # fmt: skip
 
 _FLUID_GRU = (
-    _A("fc.w_0", "x"), _A("gru.w_0", "h"), _A("gru.b_0", "b", stacked=True, optional=True),
-    _A("fc.b_0", "c", optional=True),
+    _A("fc{mark}.w_0", "x"), _A("gru{mark}.w_0", "h"),
+    _A("gru{mark}.b_0", "b", stacked=True, optional=True), _A("fc{mark}.b_0", "c", optional=True),
 )  # fmt: skip
 _PADDLE_ROWS = (
     *_of_torch("paddle", ("nn.LSTM, LSTMCell", "nn.GRU, GRUCell", "nn.SimpleRNN"), _BY_HAND),
     _C(source="paddle-fluid", layers="fc, dynamic_gru; gru_unit", cell="gru_reset_before",
        gates="zrn", arrays=_FLUID_GRU, axes=_COLUMNS, units="by stage", z=None,
-       asks=("update_gate",), checked=_BY_HAND),
+       marks=("_{place}", "_{place}"), asks=("update_gate",), checked=_BY_HAND),
 )  # fmt: skip
 
 _MXNET = (
