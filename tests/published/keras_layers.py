@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-os.environ.update(TF_USE_LEGACY_KERAS="1", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="")
-
 TENSORFLOW = (
     "tensorflow-cpu==2.21.0",
     "tf_keras==2.21.0",
@@ -30,7 +28,8 @@ TENSORFLOW = (
 
 
 def one_thread() -> None:
-    """Let TensorFlow compute on one thread."""
+    """Let TensorFlow compute on one thread of the CPU."""
+    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="")
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -44,6 +43,7 @@ def keras2(before_2_3: bool = False) -> Any:
         before_2_3: Give GRU and LSTM the defaults that Keras changed in 2.3, and names of modules
             that it had until then.
     """
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
     one_thread()
     import tf_keras
 
