@@ -4,10 +4,9 @@
 
 in the folder where the package is installed, calls two functions of a test module. THEIRS() returns
 what goes into the network, and a function that computes it by the package's own engine; it is
-called with ARGUMENT unless that is empty. OURS(given)
-loads the weights with rnnfast, and returns a function that computes the same. The process compares
-their outputs, lets them take turns to measure their times, and writes what it found to a file in
-JSON.
+called with ARGUMENT unless that is empty. OURS(given) loads the weights with rnnfast, and returns a
+function that computes the same. The process compares their outputs, lets them take turns to measure
+their times, and writes what it found to a file in JSON.
 """
 
 from __future__ import annotations

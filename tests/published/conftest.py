@@ -3,8 +3,8 @@
     pytest tests/published -m published --published-table docs/published.md
 
 installs each package into a folder of its own, lets the package's engine and rnnfast compute the
-same, compares them, and writes the table of the page, or of a new file. The packages are
-in a temporary folder, or in the folder RNNFAST_PUBLISHED, where they stay for the next run. Without
+same, compares them, and writes the table of the page, or of a new file. The packages are in a
+temporary folder, or in the folder RNNFAST_PUBLISHED, where they stay for the next run. Without
 `-m published` these tests are not collected: they need a registry of packages.
 """
 
