@@ -1,7 +1,5 @@
 #include "bindings/held.h"
 
-#include <unistd.h>
-
 namespace rnnfast {
 namespace {
 

@@ -1,8 +1,5 @@
 #include "core/memory.h"
 
-#include <pthread.h>
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
 #include <bit>
@@ -14,6 +11,7 @@
 #include <vector>
 
 #include "core/env.h"
+#include "core/system.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define RNNFAST_ASAN 1
@@ -70,8 +68,8 @@ class Cache {
     limit_ = kBypass ? 0 : static_cast<std::size_t>(limit);
     poison_ = env_integer("RNNFAST_POISON", 0).value_or(0) != 0;
     free_.reserve(kMaxBlocks + 1);
-    pthread_atfork([] { get().mutex_.lock(); }, [] { get().mutex_.unlock(); },
-                   [] { get().mutex_.unlock(); });
+    at_fork([] { get().mutex_.lock(); }, [] { get().mutex_.unlock(); },
+            [] { get().mutex_.unlock(); });
   }
 
   // Never destroyed: arrays may be freed while the process ends.
@@ -163,15 +161,7 @@ Buffer Buffer::allocate(std::size_t bytes) {
   return {Cache::get().allocate(bytes), bytes};
 }
 
-void ask_for_huge_pages([[maybe_unused]] std::span<std::byte> memory) {
-#if defined(MADV_HUGEPAGE)
-  const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
-  const std::size_t before = (kHugePage - address % kHugePage) % kHugePage;
-  if (memory.size() < before + kHugePage) return;
-  // Advice: where the kernel refuses it, pages stay small.
-  madvise(memory.data() + before, (memory.size() - before) / kHugePage * kHugePage, MADV_HUGEPAGE);
-#endif
-}
+void ask_for_huge_pages(std::span<std::byte> memory) { advise_large_pages(memory, kHugePage); }
 
 Buffer::Buffer(Buffer&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}

@@ -1,8 +1,6 @@
 #include "core/threads.h"
 
 #include <omp.h>
-#include <pthread.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
@@ -11,10 +9,12 @@
 #include <cstdint>
 #include <exception>
 #include <limits>
+#include <thread>
 
 #include "core/cpus.h"
 #include "core/env.h"
 #include "core/error.h"
+#include "core/system.h"
 
 namespace rnnfast {
 namespace {
@@ -25,10 +25,13 @@ std::atomic<bool> busy{false};    // a team of several threads is at work
 std::atomic<bool> forked{false};  // this process is a forked child
 
 // The child of a fork has the caller's thread alone, and libgomp would wait for the others forever.
-const int at_fork = pthread_atfork(nullptr, nullptr, [] {
-  forked = true;
-  busy = false;
-});
+[[maybe_unused]] const bool watches_forks = [] {
+  at_fork(nullptr, nullptr, [] {
+    forked = true;
+    busy = false;
+  });
+  return true;
+}();
 
 int default_num_threads() {
   if (const auto n = env_integer("RNNFAST_NUM_THREADS", 1, kMostSetting)) return int(*n);
@@ -48,18 +51,6 @@ void pause() {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
-}
-
-// Moves the calling thread to another of its CPUs if it runs on this one. A thread that wakes is
-// often put on the CPU of the one that woke it, idle CPUs or not; the two would then take turns for
-// milliseconds, each spinning in vain for the other.
-void leave_cpu(int cpu) {
-  cpu_set_t all;
-  if (sched_getcpu() != cpu || sched_getaffinity(0, sizeof(all), &all) != 0) return;
-  cpu_set_t others = all;
-  CPU_CLR(cpu, &others);
-  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof(others), &others) != 0) return;
-  sched_setaffinity(0, sizeof(all), &all);
 }
 
 // Thrown out of a wait for a thread that has failed.
@@ -85,7 +76,7 @@ void wait_while(const std::atomic<Word>& word, Word now, bool spins) {
       }
     } while (Clock::now() < start + kSpin);
     while (Clock::now() < start + kYield) {
-      sched_yield();
+      std::this_thread::yield();
       if (changed()) return;
     }
   }
@@ -142,8 +133,8 @@ class FirstError {
 struct Job {
   const TeamFunction function;
   void* const context;
-  const bool spins;                 // with more threads than CPUs nobody should
-  const int home = sched_getcpu();  // the caller's CPU
+  const bool spins;                // with more threads than CPUs nobody should
+  const int home = current_cpu();  // the caller's
   // Of the team, then of its groups of two threads or more.
   std::vector<Barrier> barriers;
   FirstError error;
@@ -163,6 +154,8 @@ struct Job {
   void run() {
     const Team team{omp_get_num_threads(), &Job::wait, this};
     const int thread = omp_get_thread_num();
+    // A thread that wakes is often put on the CPU of the one that woke it, idle CPUs or not; the
+    // two would then take turns for milliseconds, each spinning in vain for the other.
     if (thread > 0) leave_cpu(home);
     try {
       team.barrier();  // the caller starts when all are there
