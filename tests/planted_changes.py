@@ -197,7 +197,6 @@ CHANGES = [
 UNNOTICED: dict[str, str] = {
     "cpu/forward.h: args_.recomputing ? nullptr : all.h -> args_.recomputing && !fault ? nullptr : "
     "all.h": "recomputation gives the bits that y already has, so writing them only takes time",
-    "cpu/weight_gradient.h: chunk.rows * l_.block_rows) -> (chunk.rows << fault) * l_.block_rows)": (
-        "it halves how many blocks are multiplied at a time, and with it no sum"
-    ),
+    "cpu/weight_gradient.h: chunk.rows * l_.block_rows) -> (chunk.rows << fault) * "
+    "l_.block_rows)": ("it halves how many blocks are multiplied at a time, and with it no sum"),
 }
