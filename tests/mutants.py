@@ -49,6 +49,7 @@ NEAR = {
     "cpu/convolution.h": ["array_layers", "dense"],
     "cpu/drop.h": ["dropout"],
     "cpu/forward.h": ["sequence::test_matches_the_reference", "recompute"],
+    "cpu/gradient_product.h": ["dense", "array_layers"],
     "cpu/layout.h": [
         "sequence::test_matches_the_reference",
         "determinism::test_same_bits_for_any_number_of_threads",
