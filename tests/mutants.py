@@ -39,21 +39,37 @@ BARRIER = re.compile(r"\b((?:\w+\.)*team_?\.barrier\(\));")
 NO_BARRIER = "no barrier"
 BARRIERS = ["cpu/*.h", "rnn/*.cpp", "rnn/*.h"]
 
-# The tests that are tried first for the faults of a file; all of TESTS follow.
+# The tests that are tried first for the faults of a file, by their files without "test_"; those of
+# NEAR_OTHERS for other files. All of TESTS follow.
+MASKS = "noise::test_masks_are_words_of_philox"
 NEAR = {
-    "core/dropout.h": ["dropout", "noise"],
-    "core/noise.h": ["noise"],
+    "core/dropout.h": ["dropout", MASKS],
+    "core/noise.h": [MASKS, "noise::test_masks_are_bernoulli_and_their_own"],
     "core/optimiser.h": ["optim"],
     "cpu/convolution.h": ["array_layers", "dense"],
     "cpu/drop.h": ["dropout"],
-    "cpu/noise.h": ["noise"],
+    "cpu/forward.h": ["sequence::test_matches_the_reference", "recompute"],
+    "cpu/gradient_product.h": ["dense", "array_layers"],
+    "cpu/layout.h": [
+        "sequence::test_matches_the_reference",
+        "determinism::test_same_bits_for_any_number_of_threads",
+    ],
+    "cpu/noise.h": ["noise::test_noise_matches_the_reference_with_the_same_masks"],
     "cpu/product.h": ["dense", "array_layers"],
     "cpu/softmax.h": ["losses", "losses_ctc"],
-    "rnn/episode_states.cpp": ["reset", "learned_state"],
-    "rnn/masks.cpp": ["noise"],
-    "rnn/packed_batch.cpp": ["sequence", "reset"],
+    "rnn/episode_states.cpp": ["reset::test_resets_match_the_reference", "learned_state"],
+    "rnn/masks.cpp": [MASKS],
+    "rnn/packed_batch.cpp": [
+        "sequence::test_matches_the_reference",
+        "reset::test_resets_match_the_reference",
+    ],
     "rnn/wave.h": ["wave"],
 }
+NEAR_OTHERS = [
+    "sequence::test_matches_the_reference",
+    "sequence::test_gradients_are_added_to_given_arrays",
+    "determinism::test_same_bits_for_any_number_of_threads",
+]
 TESTS = ["sequence", "recompute", "determinism", "small", "dropout", "noise", "reset", "projection"]
 TESTS += ["learned_state", "bfloat16", "context", "dense", "array_layers", "losses", "stream"]
 TESTS += ["optim", "wave", "zero_state"]
@@ -140,7 +156,7 @@ def failure(
     fault: int, site: Path, tests: list[str], options: list[str] = OPTIONS, **environment: str
 ) -> str:
     """Run tests with a fault (0 for none) and return the first failure, or an empty text."""
-    files = [str(ROOT / "tests" / f"test_{name}.py") for name in tests]
+    files = [re.sub(r"^(\w+)", rf"{ROOT}/tests/test_\1.py", name) for name in tests]
     added = {"PYTHONPATH": str(site), "RNNFAST_PLANTED": str(fault), "RNNFAST_POISON": "1"}
     try:
         done = subprocess.run(
@@ -190,7 +206,7 @@ def main() -> int:
     chosen = [f for f in faults if not arguments.number or f.number in arguments.number]
 
     def noticed(fault: Fault) -> str:
-        near = NEAR.get(fault.file, [])
+        near = NEAR.get(fault.file, NEAR_OTHERS)
         for tests in filter(None, (near, [name for name in TESTS if name not in near])):
             if found := failure(fault.number, site, tests):
                 return found

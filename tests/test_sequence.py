@@ -31,8 +31,10 @@ def test_empty_sizes(cell: str, dtype: str, T: int, B: int) -> None:
     )
 
 
-def test_all_sequences_of_length_zero() -> None:
-    case = Case("lstm", L=2, D=2, lengths=True)
+@pytest.mark.parametrize("batch", [3, 9])
+def test_all_sequences_of_length_zero(batch: int) -> None:
+    """Few sequences take the path of few rows, more the usual one."""
+    case = Case("lstm", B=batch, L=2, D=2, lengths=True)
     data = cases.make_data(case)._replace(lengths=np.zeros(case.B, np.int64))
     results = cases.run_engine(case, data=data)
     for name, values in results.items():
