@@ -13,7 +13,7 @@ struct PhiloxKey {
 // Turns the counter into its random words.
 RNNFAST_INLINE void philox(unsigned (&x)[4], PhiloxKey key) {
   for (int round = 0; round < 10; ++round) {
-    const unsigned long p = 0xd2511f53ul * x[0], q = 0xcd9e8d57ul * x[2];
+    const unsigned long long p = 0xd2511f53ull * x[0], q = 0xcd9e8d57ull * x[2];
     x[0] = unsigned(q >> 32) ^ x[1] ^ key.low;
     x[1] = unsigned(q);
     x[2] = unsigned(p >> 32) ^ x[3] ^ key.high;

@@ -178,7 +178,7 @@ void run_on_many(int threads, TeamFunction function, void* context) {
   current.store(&job, std::memory_order_release);
 #pragma omp parallel num_threads(threads)
   current.load(std::memory_order_acquire)->run();
-  job.finished.load(std::memory_order_acquire);
+  static_cast<void>(job.finished.load(std::memory_order_acquire));
   job.error.rethrow();
 }
 
