@@ -19,7 +19,7 @@ from rnnfast import _files
 from trainer_cases import StopAt, assert_same, checkpointed
 
 FAR = 10**9  # more steps than a run can make
-LIVES = 1.5  # the longest life of a run, in times of a run of one step and two saves
+LIVES = 4  # the longest life of a run, in times of a run of one step and two saves
 
 
 def live(path: Path) -> None:
