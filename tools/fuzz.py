@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import importlib
 import os
 import resource
@@ -232,7 +233,17 @@ def main() -> None:
         f"-artifact_prefix={found}/{args.target}-",
         "-print_final_stats=1",
     ]
-    atheris.Setup([sys.argv[0], *options, str(corpus)], target.use)
+
+    def use(data: bytes) -> None:
+        try:
+            target.use(data)
+        except BaseException:  # libFuzzer itself keeps only what crashes or hangs the process
+            kept = found / f"{args.target}-{hashlib.sha256(data).hexdigest()[:16]}"
+            kept.write_bytes(data)
+            print(f"\nfound {kept}", file=sys.stderr, flush=True)
+            raise
+
+    atheris.Setup([sys.argv[0], *options, str(corpus)], use)
     atheris.Fuzz()  # ends the process
 
 
