@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
+import importlib
 import os
 import random
 import subprocess
@@ -27,8 +28,8 @@ import numpy as np
 import rnnfast
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests")]
-import cases  # noqa: E402  (of the tests)
-import sequence_cases  # noqa: E402
+cases: Any = importlib.import_module("cases")
+sequence_cases: Any = importlib.import_module("sequence_cases")
 
 PROCESSES, THREADS = 2, 3
 ALLOWED = 1 << 20  # bytes that a process may grow
@@ -65,7 +66,10 @@ def use_network(draw: random.Random) -> None:
     """Train a network of random sizes, and compare its inference with its streams."""
     cell = draw.choice(list(rnnfast.functional.cells()))
     T, B, I, H = (draw.randint(1, most) for most in (40, 20, 50, 70))
-    options = {"bidirectional": draw.random() < 0.3, "recompute": draw.random() < 0.2}
+    options: dict[str, Any] = {
+        "bidirectional": draw.random() < 0.3,
+        "recompute": draw.random() < 0.2,
+    }
     layers = draw.randint(1, 2)
     layer = rnnfast.Recurrent(cell, I, H, layers, dropout=0.1 * (layers - 1), **options)
     rng = np.random.default_rng(draw.randrange(2**32))
@@ -154,7 +158,8 @@ def main() -> int:
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
     command = [sys.executable, __file__, "--minutes", str(args.minutes), "--process"]
     processes = [subprocess.Popen([*command, str(k)], env=environment) for k in range(PROCESSES)]
-    return int(any([process.wait() for process in processes]))
+    statuses = [process.wait() for process in processes]
+    return int(any(statuses))
 
 
 if __name__ == "__main__":
