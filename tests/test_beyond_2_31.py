@@ -1,11 +1,15 @@
 """Arrays of more than 2^31 elements, which numbers of 32 bits cannot count.
 
-Each test takes up to 12 GiB and a minute. Run them alone. Memory that nothing writes to takes no
-room, so arrays of zeros may be large.
+Those that compute take up to 12 GiB and a minute each, and run if they are asked for, alone:
+
+    RNNFAST_TEST_LARGE=1 pytest tests/test_beyond_2_31.py
+
+Memory that nothing writes to takes no room, so arrays of zeros may be large.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +29,28 @@ def available_bytes() -> int:
     return int(fields[fields.index("MemAvailable:") + 1]) << 10
 
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.usefixtures("one_thread"),
-    pytest.mark.skipif(available_bytes() < ROOM, reason="less than 12 GiB of memory are available"),
-]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.fixture
+def _room() -> None:
+    if "RNNFAST_TEST_LARGE" not in os.environ:
+        pytest.skip("RNNFAST_TEST_LARGE is not set")
+    if available_bytes() < ROOM:
+        pytest.skip("less than 12 GiB of memory are available")
+
+
+@pytest.mark.parametrize("shape", [(2**31 + 1, 2**12, 3), (2**12, 2**31 + 1, 3)])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_arrays_that_no_memory_can_hold_are_refused(cell: str, shape: tuple[int, ...]) -> None:
+    """Their elements are all the same number in memory, but the results would not be."""
+    layer = rnnfast.Recurrent(cell, 3, 4, seed=1)
+    with pytest.raises(MemoryError):
+        layer(np.broadcast_to(np.float32(0), shape))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_room")
 def test_a_forward_and_a_backward_pass() -> None:
     """The chosen sequences have the bits that they have without the others."""
     rng = np.random.default_rng(0)
@@ -55,6 +74,8 @@ def test_a_forward_and_a_backward_pass() -> None:
         np.testing.assert_allclose(p.grad, gradients[p.name], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("_room")
 def test_the_gradient_of_a_matrix_of_more_columns() -> None:
     """Also columns whose number is beyond 2^31 get their gradient."""
     columns = 2**31 + 40
