@@ -90,6 +90,7 @@ KNOWN_SKIPS = re.compile(
     r"|tensor cores multiply bfloat16 from |clusters are from |normalises, which has no kernels"
     r"|the module has all kernels of this cell|a pickled array of the emulator is one of "
     r"|this CPU does not support |only AVX-512 has two ways"
+    r"|RNNFAST_TEST_LARGE is not set"
     r"|RNNFAST_TEST_SANITIZERS is not set|.*; RNNFAST_TEST_FIRST_USE=all runs it"
     r"|(tokenizers|torchdata|IPython|onnxscript|openvino|playwright|tract) is not installed"
     r"|there is no Chromium"

@@ -159,6 +159,14 @@ def test_whole_files_are_bounded_too(name: str, tmp_path: Path) -> None:
         assert found_in(path)
 
 
+def test_a_pickle_without_the_mark_that_it_refers_to(tmp_path: Path) -> None:
+    for program in (b"]e.", b"}u.", b"t."):
+        with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
+            archive.writestr("m/data.pkl", program)
+        with pytest.raises(ValueError, match=r"cannot read .*there is no mark"):
+            found_in(tmp_path / "m.pt")
+
+
 class TestLargeClaims:
     """Small files that claim to be large."""
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import cases
+import rnnfast
 from cases import Case, forward
 from rnnfast import functional
 from rnnfast.reference import CELLS
@@ -29,6 +30,16 @@ def test_empty_sizes(cell: str, dtype: str, T: int, B: int) -> None:
     cases.assert_identical(
         results, {name: values.astype(dtype) for name, values in expected.items()}
     )
+
+
+def test_any_number_of_steps_without_sequences_takes_no_time() -> None:
+    """Even a microsecond for each of these steps would be two weeks."""
+    layer = rnnfast.LSTM(4, 3, 2, bidirectional=True, seed=1)
+    x = np.empty((2**40, 0, 4), np.float32)
+    y, _ = layer(x)
+    assert y.shape == (2**40, 0, 6)
+    assert layer.backward(y)[0].shape == x.shape
+    assert not layer.weight_hh_l0.grad.any()
 
 
 @pytest.mark.parametrize("batch", [3, 9])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,13 @@ def trained(steps: int, *, model: Model | None = None, **rest: Any) -> Trainer:
     )
     trainer.run()
     return trainer
+
+
+def checkpointed(steps: int, output: Path | None = None) -> Trainer:
+    """Return a run that has not begun and, if it has an output, saves after each step."""
+    model = Model()
+    options = RunOptions(steps=steps, checkpoint_every=1)
+    return Trainer(model, BATCHES, optimizer=adam(model), options=options, output=output)
 
 
 def assert_same(one: rnnfast.Module, other: rnnfast.Module) -> None:

@@ -130,6 +130,17 @@ install_peers() { # what tests compare and work with; silero-vad for its weights
   install_chromium
 }
 
+# Searches for bytes that readers fail on, after install_peers. atheris has no wheel for some versions
+# of Python, and to build it takes a clang of its own.
+fuzz_targets() { # fuzz_targets SECONDS TARGET...
+  local target
+  if ! $python -m pip install --quiet --only-binary :all: "atheris>=3"; then
+    printf 'atheris has no wheel for this Python: nothing is fuzzed\n'
+    return
+  fi
+  for target in "${@:2}"; do $python tools/fuzz.py "$target" --seconds "$1"; done
+}
+
 # The gallery of docs/published.md: installs packages with trained networks, and compares.
 published_packages() { # published_packages TEST...: all of them without arguments
   local tests=("$@")

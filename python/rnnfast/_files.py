@@ -53,8 +53,10 @@ def check_output(path: AnyPath) -> Path:
     target = _target(path)
     _remove_abandoned(target)
     descriptor, probe = _create_temporary(target)
-    os.close(descriptor)
-    probe.unlink()
+    try:
+        os.close(descriptor)
+    finally:
+        probe.unlink()
     return target
 
 
@@ -101,7 +103,8 @@ def claim(path: AnyPath) -> Iterator[Path]:
     try:
         yield target
     finally:
-        lock.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a lock that stays is removed as abandoned
+            lock.unlink()
         _unlock(descriptor)
 
 
@@ -164,16 +167,25 @@ def _create(name: Callable[[], Path]) -> tuple[int, Path]:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         with contextlib.suppress(OSError):  # not every file system supports locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):
+        try:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor, path
+        except FileNotFoundError:
+            pass
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            _unlock(descriptor)
+            raise
         os.close(descriptor)  # another process removed the file as abandoned before the lock
 
 
 def _unlock(descriptor: int) -> None:
+    """Unlock and close a file that holds no data, so that failures lose none."""
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing does not unlock if a forked child lives
-    os.close(descriptor)
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
 def _remove_abandoned(target: Path) -> None:

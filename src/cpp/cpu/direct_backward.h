@@ -34,7 +34,8 @@ RNNFAST_INLINE Vec<RealOf<P>> matrix_step(const RowArgs<RealOf<P>>& args, Index 
   for (int i = 0; i < Format<P>::kStep; ++i) {
     const Index at = (k + i) * args.columns + column;
     const Index left = k + i < args.depth ? max_index(0, args.left - at) : 0;
-    rows[i] = whole ? V::load(args.w + at) : V::load(args.w + at, int(left));
+    rows[i] = whole ? V::load(args.w + at)
+                    : V::load(args.w + at, int(min_index(kLanes<RealOf<P>>, left)));
   }
   return Format<P>::join(rows);
 }

@@ -26,7 +26,7 @@ class GradientProduct {
   }
 
   GradientProduct(const ProductArgs<T>& args, const Team& team, int thread, T* workspace)
-      : args_(args), own_rows_{0, args.rows}, own_vectors_{0, vectors_of(int(args.columns), W)} {
+      : args_(args), own_rows_{0, args.rows}, own_vectors_{0, blocks_of(args.columns, W)} {
     Range& shared = args.columns < args.rows ? own_rows_ : own_vectors_;
     shared = share(shared.end, thread, team.size);
     strip_ = workspace + thread * min_index(kGradientProductDepth, args.depth) * width(args.rows);

@@ -29,7 +29,7 @@ void add_episodes(Index sequence, Index length, const unsigned char* reset, Inde
 
 PackedBatch::PackedBatch(Index seq_len, Index batch, std::span<const Index> lengths,
                          std::span<const unsigned char> reset)
-    : seq_len_(seq_len), batch_(batch), steps_(seq_len) {
+    : seq_len_(seq_len), batch_(batch), steps_(batch ? seq_len : 0) {
   RNNFAST_CHECK(lengths.empty() || Index(lengths.size()) == batch,
                 "lengths: expected one for each of ", batch, " sequences, got ", lengths.size());
   RNNFAST_CHECK(reset.empty() || Index(reset.size()) == seq_len * batch,

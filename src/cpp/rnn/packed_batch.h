@@ -31,7 +31,8 @@ class PackedBatch {
   PackedBatch(Index seq_len, Index batch, std::span<const Index> lengths,
               std::span<const unsigned char> reset = {});
 
-  Index steps() const { return steps_; }                   // of the longest episode
+  // The steps of the longest episode: 0 without sequences, as nothing is to be done in any step.
+  Index steps() const { return steps_; }
   Index episodes() const { return Index(order_.size()); }  // E, which is B without resets
   Index row(Index t) const { return dense_ ? t * batch_ : offset_[t]; }  // the first row of step t
   Index count(Index t) const { return row(t + 1) - row(t); }

@@ -140,7 +140,10 @@ class _Machine:
     def collect(self, count: int | None) -> list[Any]:
         """Return the last values of the stack: `count` of them, or those above the mark."""
         if count is None:
-            count = next(k for k, v in enumerate(reversed(self._stack)) if v is _MARK)
+            above = (k for k, v in enumerate(reversed(self._stack)) if v is _MARK)
+            count = next(above, None)
+            if count is None:
+                raise ValueError("the pickle takes the values above a mark, but there is no mark")
             values = self._stack[len(self._stack) - count :]
             del self._stack[len(self._stack) - count - 1 :]
             return values
