@@ -25,7 +25,7 @@ T mean_over_units(const Layout<T>& l, Index hidden, F&& f, const Row&... rows) {
     const int lanes = l.lanes(hidden, v);
     const Index in_tile = l.place_of(v) * l.W;
     const V value = f(V::load(rows.at + l.tile_of(v) * rows.tile_stride + in_tile)...);
-    T kept[l.W];
+    T kept[Layout<T>::W];
     V(value).store(kept);
     sum = sum + V::load(kept, lanes);  // ignores lanes beyond the last unit
   }
