@@ -32,9 +32,9 @@ from examples.scenes import Images
 from examples.vision import see
 from rnnfast import decoding
 
-SCENES, QUICK_SCENES = 16000, 2500  # to learn from
+SCENES, QUICK_SCENES = 28000, 2500  # to learn from
 TESTED, QUICK_TESTED = 1000, 250  # scenes of each test
-EYE_STEPS, QUICK_EYE_STEPS = 1500, 300
+EYE_STEPS, QUICK_EYE_STEPS = 2500, 300
 STEPS, QUICK_STEPS = 4000, 250
 BATCH, RATE = 128, 3e-3
 LONGEST = 20  # words
