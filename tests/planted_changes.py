@@ -196,8 +196,8 @@ CHANGES = [
 # Faults that nothing notices, by what they do, with the reason why that is correct.
 UNNOTICED: dict[str, str] = {
     "cpu/forward.h: return (initial ? 0 : 1 + (t & 1)) * rows_.batch + r; -> return (initial ? 0 : "
-    "1 + (t & 1 & !fault)) * rows_.batch + r;": "a step reads a state before the next one takes its "
-    "place",
+    "1 + (t & 1 & !fault)) * rows_.batch + r;": "a step reads a state before the next one takes "
+    "its place",
     "cpu/forward.h: args_.recomputing ? nullptr : all.h -> args_.recomputing && !fault ? nullptr : "
     "all.h": "recomputation gives the bits that y already has, so writing them only takes time",
     "cpu/gradient_product.h: .add = args_.add || depth_ > 0 -> .add = args_.add || (depth_ > 0 && "
