@@ -73,12 +73,11 @@ def settings(chosen: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
     """Yield the instruction set, the allocator and the peer of each process."""
     for isa in chosen.isa:
         for allocator in chosen.allocator:
-            # Only PyTorch gains from the tuned allocator.
-            yield from (
-                (isa, allocator, peer)
-                for peer in chosen.peers
-                if allocator == "default" or peer == "torch"
-            )
+            for peer in chosen.peers:
+                if (
+                    allocator == "default" or peer == "torch"
+                ):  # nobody else gains from the tuned one
+                    yield isa, allocator, peer
 
 
 def run(chosen: argparse.Namespace, isa: str, allocator: str, peer: str) -> Json:

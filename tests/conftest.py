@@ -31,6 +31,7 @@ from rnnfast import functional
 from rnnfast._engine import backends
 from rnnfast.training import stdlib_text
 
+os.environ.setdefault("KERAS_BACKEND", "jax")  # without it, Keras wants TensorFlow
 DEVICE = os.environ.get("RNNFAST_TEST_DEVICE", "cpu")
 # Files that do not depend on the device, by reason.
 NOT_OF_DEVICES = {

@@ -6,7 +6,6 @@ Sizes: T 6, B 3, I 4, H 5, so that a wrong axis has a wrong size.
 from __future__ import annotations
 
 import importlib.util
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -15,7 +14,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
 T, B, I, H = 6, 3, 4, 5
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 
 import rnnfast
 
-os.environ.setdefault("KERAS_BACKEND", "jax")  # without it, Keras wants TensorFlow
 ROOT = Path(__file__).parent.parent
 OPTIONAL = (
     "jax",

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
 BACKEND = os.environ["KERAS_BACKEND"]
 for package in (BACKEND, "keras"):
     pytest.importorskip(package, reason=f"{package} is not installed")

@@ -69,8 +69,5 @@ def _layer(cell: str, units: int, fast: bool, dtype: str) -> Any:
         options["reset_after"] = cell == "gru"
     if name == "SimpleRNN":
         options["activation"] = cell.removeprefix("rnn_")
-    if fast:
-        import rnnfast.keras as module
-
-        return getattr(module, name)(units, return_sequences=True, dtype=dtype, **options)
-    return getattr(keras.layers, name)(units, return_sequences=True, dtype=dtype, **options)
+    module = rnnfast.keras if fast else keras.layers
+    return getattr(module, name)(units, return_sequences=True, dtype=dtype, **options)

@@ -46,9 +46,12 @@ def tract(case: Case, data: Data) -> Contestant:
     model = _onnx_model("tract", case, data)
     if case.threads != 1:
         raise UnavailableError("tract uses one thread")
-    if case.cell == "rnn_relu":
-        raise UnavailableError("tract ignores the activation of ONNX's RNN")
     import tract
+
+    from rnnfast._engine import onnx_layout as layout
+
+    if "Relu" in layout.OPERATORS[case.cell].activations:
+        raise UnavailableError("tract ignores the activation of ONNX's RNN")
 
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         file.write(model)
