@@ -156,6 +156,12 @@ SHORT_LIVED = textwrap.dedent(
     rnnfast.set_num_threads(2)
     expected = training_step(1)
     before = len(os.listdir("/proc/self/task"))
+    def wait_for_helpers_to_end():  # by themselves, a little later than their caller
+        end = time.monotonic() + 30
+        while len(os.listdir("/proc/self/task")) > before:
+            assert time.monotonic() < end, "threads were left behind"
+            time.sleep(0.001)
+
     for _ in range(30):
         results = []
         callers = [
@@ -169,10 +175,7 @@ SHORT_LIVED = textwrap.dedent(
             caller.join()
         for result in results:
             assert_same(result, expected)
-    end = time.monotonic() + 30  # helpers end by themselves, a little later
-    while len(os.listdir("/proc/self/task")) > before:
-        assert time.monotonic() < end, "threads were left behind"
-        time.sleep(0.01)
+        wait_for_helpers_to_end()
     """
 )
 
