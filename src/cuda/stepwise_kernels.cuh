@@ -9,10 +9,10 @@ namespace rnnfast::cuda {
 namespace stepwise {
 
 // Thread i has unit i % H of sequence i / H.
-struct Index {
+struct ThreadPlace {
   int b, unit;
 
-  RNNFAST_DEVICE explicit Index(const CallSize& size) {
+  RNNFAST_DEVICE explicit ThreadPlace(const CallSize& size) {
     const long i = long(blockIdx.x) * kThreads + threadIdx.x;
     b = int(i / size.hidden);
     unit = int(i % size.hidden);
@@ -22,13 +22,14 @@ struct Index {
 
 // Loads kSums sums of one sequence, as the products stored them: (B, kSums, H).
 template <int kSums>
-RNNFAST_DEVICE void load_sums(const float* sums, const CallSize& size, Index i, Scalar* values) {
+RNNFAST_DEVICE void load_sums(const float* sums, const CallSize& size, ThreadPlace i,
+                              Scalar* values) {
   load<kSums>(sums + long(i.b) * kSums * size.hidden + i.unit, size.hidden, values);
 }
 
 template <class Cell>
 __global__ void __launch_bounds__(kThreads) forward_begin(ForwardArgs args) {
-  const Index i(args.size);
+  const ThreadPlace i(args.size);
   if (!i.exists(args.size)) return;
   constexpr int kLast = Cell::info.last();
   typename ForwardElement<Cell>::template Operands<kLast> operands;
@@ -40,7 +41,7 @@ __global__ void __launch_bounds__(kThreads) forward_begin(ForwardArgs args) {
 template <class Cell, int kStage>
 __global__ void __launch_bounds__(kThreads) forward_stage(ForwardArgs args, int t) {
   using Element = ForwardElement<Cell>;
-  const Index i(args.size);
+  const ThreadPlace i(args.size);
   if (!i.exists(args.size)) return;
   typename Element::template Sums<kStage> sums;
   typename Element::template Operands<kStage> operands;
@@ -52,7 +53,7 @@ __global__ void __launch_bounds__(kThreads) forward_stage(ForwardArgs args, int 
 
 template <class Cell>
 __global__ void __launch_bounds__(kThreads) forward_end(ForwardArgs args) {
-  const Index i(args.size);
+  const ThreadPlace i(args.size);
   if (i.exists(args.size)) ForwardElement<Cell>{args}.end(i.b, i.unit);
 }
 
@@ -62,7 +63,7 @@ __global__ void __launch_bounds__(kThreads) backward_last(BackwardArgs args, int
   using Element = BackwardElement<Cell>;
   constexpr int kLast = Cell::info.last();
   const CallSize& size = args.size;
-  const Index i(size);
+  const ThreadPlace i(size);
   if (!i.exists(size)) return;
   const Element element{args};
   typename Element::template After<kLast> sums;
@@ -83,7 +84,7 @@ __global__ void __launch_bounds__(kThreads) backward_last(BackwardArgs args, int
 template <class Cell, int kStage>
 __global__ void __launch_bounds__(kThreads) backward_stage(BackwardArgs args, int t) {
   using Element = BackwardElement<Cell>;
-  const Index i(args.size);
+  const ThreadPlace i(args.size);
   if (!i.exists(args.size)) return;
   typename Element::template After<kStage> sums;
   typename Element::template Gates<kStage> dh;
