@@ -14,7 +14,7 @@ constexpr int kRowWarps = 8;  // of a block
 __global__ void __launch_bounds__(32 * kRowWarps)
     gather_kernel(Table<const float> table, bool bfloat16, const int64_t* indices, int count,
                   const float* bias, float* y, int ldy) {
-  const long n = long(blockIdx.x) * kRowWarps + threadIdx.y;
+  const Index n = Index(blockIdx.x) * kRowWarps + threadIdx.y;
   const int column = blockIdx.y * 32 + threadIdx.x;
   if (n >= count || column >= table.columns) return;
   const int64_t index = indices[n];
@@ -29,8 +29,8 @@ __global__ void __launch_bounds__(32 * kRowWarps)
 constexpr unsigned kNoIndex = ~0u;  // sorts after all others
 
 __global__ void __launch_bounds__(kSortBlock)
-    key_kernel(const int64_t* indices, int count, long rows, uint64_t* keys) {
-  const long n = long(blockIdx.x) * kSortBlock + threadIdx.x;
+    key_kernel(const int64_t* indices, int count, Index rows, uint64_t* keys) {
+  const Index n = Index(blockIdx.x) * kSortBlock + threadIdx.x;
   const int64_t index = n < count ? indices[n] : -1;
   const bool good = index >= 0 && index < rows;
   keys[n] = uint64_t(good ? unsigned(index) : kNoIndex) << 32 | unsigned(n);
@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(kSortBlock)
 __global__ void __launch_bounds__(32 * kRowWarps)
     scatter_kernel(const float* dy, int lddy, const uint64_t* keys, int count, Table<float> table) {
   constexpr int kLoads = 8;  // in flight at a time
-  const long first = long(blockIdx.x) * kRowWarps + threadIdx.y;
+  const Index first = Index(blockIdx.x) * kRowWarps + threadIdx.y;
   const int column = blockIdx.y * 32 + threadIdx.x;
   if (first >= count || column >= table.columns) return;
   const unsigned index = unsigned(keys[first] >> 32);
@@ -47,13 +47,13 @@ __global__ void __launch_bounds__(32 * kRowWarps)
   if (index == kNoIndex || (first > 0 && unsigned(keys[first - 1] >> 32) == index)) return;
   float sum = 0;
   bool same = true;
-  for (long i = first; same; i += kLoads) {
+  for (Index i = first; same; i += kLoads) {
     float values[kLoads];
 #pragma unroll
     for (int j = 0; j < kLoads; ++j) {
-      const uint64_t key = keys[min(i + j, long(count) - 1)];
+      const uint64_t key = keys[min(i + j, Index(count) - 1)];
       same = same && i + j < count && unsigned(key >> 32) == index;
-      values[j] = same ? dy[long(unsigned(key)) * lddy + column] : 0.0f;
+      values[j] = same ? dy[Index(unsigned(key)) * lddy + column] : 0.0f;
     }
 #pragma unroll
     for (int j = 0; j < kLoads; ++j) sum += values[j];
@@ -62,9 +62,9 @@ __global__ void __launch_bounds__(32 * kRowWarps)
 }
 
 __global__ void __launch_bounds__(32 * kRowWarps)
-    copy_masked_kernel(const float* from, const int* lengths, long rows, int batch, int width,
+    copy_masked_kernel(const float* from, const int* lengths, Index rows, int batch, int width,
                        float* to) {
-  const long row = long(blockIdx.x) * kRowWarps + threadIdx.y;
+  const Index row = Index(blockIdx.x) * kRowWarps + threadIdx.y;
   const int column = blockIdx.y * 32 + threadIdx.x;
   if (row >= rows || column >= width) return;
   const bool inside = row / batch < lengths[row % batch];
@@ -72,9 +72,9 @@ __global__ void __launch_bounds__(32 * kRowWarps)
 }
 
 __global__ void __launch_bounds__(32 * kRowWarps)
-    copy_rows_kernel(const float* from, int ldfrom, long count, int width, bool add, float* to,
+    copy_rows_kernel(const float* from, int ldfrom, Index count, int width, bool add, float* to,
                      int ldto) {
-  const long row = long(blockIdx.x) * kRowWarps + threadIdx.y;
+  const Index row = Index(blockIdx.x) * kRowWarps + threadIdx.y;
   const int column = blockIdx.y * 32 + threadIdx.x;
   if (row >= count || column >= width) return;
   float& target = to[row * ldto + column];
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(32 * kRowWarps)
 __global__ void __launch_bounds__(kReduceThreads)
     count_kernel(const int64_t* targets, int rows, int64_t ignore_index, double* result) {
   int count = 0;
-  for (long n = threadIdx.x; n < rows; n += kReduceThreads) count += targets[n] != ignore_index;
+  for (Index n = threadIdx.x; n < rows; n += kReduceThreads) count += targets[n] != ignore_index;
   const double total = block_sum(count);
   if (threadIdx.x == 0) result[1] = total;
 }
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(32 * kRowWarps)
     cross_entropy_kernel(const float* logits, const int64_t* targets, int rows, int classes,
                          int64_t ignore_index, const double* result, float* losses,
                          float* dlogits) {
-  const long n = long(blockIdx.x) * kRowWarps + threadIdx.y;
+  const Index n = Index(blockIdx.x) * kRowWarps + threadIdx.y;
   if (n >= rows) return;
   const int lane = threadIdx.x;
   const int64_t target = targets[n];
@@ -150,7 +150,7 @@ __global__ void __launch_bounds__(32 * kRowWarps)
 __global__ void __launch_bounds__(kReduceThreads)
     mean_kernel(const float* losses, int rows, double* result) {
   double sum = 0;
-  for (long n = threadIdx.x; n < rows; n += kReduceThreads) sum += losses[n];
+  for (Index n = threadIdx.x; n < rows; n += kReduceThreads) sum += losses[n];
   sum = block_sum(sum);
   if (threadIdx.x == 0) result[0] = sum / result[1];  // 0 / 0 is NaN
 }
@@ -160,13 +160,13 @@ __global__ void __launch_bounds__(kReduceThreads)
 constexpr int kDropoutThreads = 256;
 
 __global__ void __launch_bounds__(kDropoutThreads)
-    dropout_kernel(const float* from, long count, Dropout<float> dropout, float* to) {
-  const long block = long(blockIdx.x) * kDropoutThreads + threadIdx.x;
+    dropout_kernel(const float* from, Index count, Dropout<float> dropout, float* to) {
+  const Index block = Index(blockIdx.x) * kDropoutThreads + threadIdx.x;
   unsigned words[Dropout<float>::kBlock];
   dropout.words(block, words);
 #pragma unroll
   for (int j = 0; j < Dropout<float>::kBlock; ++j) {
-    const long i = block * Dropout<float>::kBlock + j;
+    const Index i = block * Dropout<float>::kBlock + j;
     if (i < count) to[i] = dropout.apply(from[i], words[j]);
   }
 }
@@ -175,14 +175,14 @@ __global__ void __launch_bounds__(kDropoutThreads)
 
 namespace {
 
-Launch rows_launch(long rows, int columns, cudaStream_t stream) {
+Launch rows_launch(Index rows, int columns, cudaStream_t stream) {
   return {.grid = {blocks_for(rows, kRowWarps), blocks_for(columns, 32)},
           .block = {32, kRowWarps},
           .stream = stream};
 }
 
-long sorted_keys(int count) {
-  long keys = kSortBlock;
+Index sorted_keys(int count) {
+  Index keys = kSortBlock;
   while (keys < count) keys *= 2;
   return keys;
 }
@@ -206,7 +206,7 @@ void scatter_rows(const float* dy, int lddy, const int64_t* indices, int count,
                 lddy);
   if (count == 0 || table.columns == 0) return;
   auto* keys = static_cast<uint64_t*>(workspace);
-  const long size = sorted_keys(count);
+  const Index size = sorted_keys(count);
   launch({.grid = blocks_for(size, kSortBlock), .block = kSortBlock, .stream = stream}, key_kernel,
          indices, count, table.rows, keys);
   sort(keys, size, stream);
@@ -215,13 +215,13 @@ void scatter_rows(const float* dy, int lddy, const int64_t* indices, int count,
 
 void copy_masked(const float* from, const int* lengths, int steps, int batch, int width, float* to,
                  cudaStream_t stream) {
-  const long rows = long(steps) * batch;
+  const Index rows = Index(steps) * batch;
   if (rows == 0 || width == 0) return;
   launch(rows_launch(rows, width, stream), copy_masked_kernel, from, lengths, rows, batch, width,
          to);
 }
 
-void copy_rows(const float* from, int ldfrom, long count, int width, bool add, float* to, int ldto,
+void copy_rows(const float* from, int ldfrom, Index count, int width, bool add, float* to, int ldto,
                cudaStream_t stream) {
   if (count == 0 || width == 0) return;
   launch(rows_launch(count, width, stream), copy_rows_kernel, from, ldfrom, count, width, add, to,
@@ -240,7 +240,7 @@ void cross_entropy(const float* logits, const int64_t* targets, int rows, int cl
   launch(one, mean_kernel, losses, rows, result);
 }
 
-void dropout(const float* from, long count, const Dropout<float>& dropout, float* to,
+void dropout(const float* from, Index count, const Dropout<float>& dropout, float* to,
              cudaStream_t stream) {
   if (count == 0) return;
   launch({.grid = blocks_for(count, kDropoutThreads * Dropout<float>::kBlock),

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "core/dropout.h"
+#include "core/index.h"
 #include "cuda/stream.h"
 
 namespace rnnfast::cuda {
@@ -18,7 +19,7 @@ template <class T>
 struct Table {
   T* values;
   int rows, columns;
-  long row_stride, column_stride;
+  Index row_stride, column_stride;
 };
 
 // y[n][j] = table(indices[n], j) + bias[j] for n in [0, count); bias may be null. Rows of y are
@@ -38,7 +39,7 @@ void copy_masked(const float* from, const int* lengths, int steps, int batch, in
 
 // to[i][j] = from[i][j] or, if `add`, += from[i][j], for `count` rows of `width` values, `ldfrom`
 // and `ldto` apart.
-void copy_rows(const float* from, int ldfrom, long count, int width, bool add, float* to, int ldto,
+void copy_rows(const float* from, int ldfrom, Index count, int width, bool add, float* to, int ldto,
                cudaStream_t stream);
 
 // losses[n] = logsumexp(logits[n]) - logits[n][targets[n]], or 0 where targets[n] is ignore_index;
@@ -50,7 +51,7 @@ void cross_entropy(const float* logits, const std::int64_t* targets, int rows, i
                    cudaStream_t stream);
 
 // to[i] = from[i] with dropout, for i in [0, count). May work in place.
-void dropout(const float* from, long count, const Dropout<float>& dropout, float* to,
+void dropout(const float* from, Index count, const Dropout<float>& dropout, float* to,
              cudaStream_t stream);
 
 }  // namespace rnnfast::cuda

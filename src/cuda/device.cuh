@@ -7,6 +7,7 @@
 // If the hardware lacks an instruction (mma below sm_80, clusters below sm_90), the function traps:
 // a plan must not choose such a kernel. copy_async is a plain copy below sm_80.
 
+#include "core/index.h"
 #include "core/macros.h"
 
 #ifdef __CUDACC_RTC__  // kernels compiled at their first use, for the device only
@@ -275,7 +276,7 @@ struct Launch {
 };
 
 // The number of blocks that take `count` items, `each` per block.
-inline unsigned blocks_for(long count, int each) { return unsigned((count + each - 1) / each); }
+inline unsigned blocks_for(Index count, int each) { return unsigned((count + each - 1) / each); }
 
 #ifdef __CUDACC__
 

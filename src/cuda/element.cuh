@@ -18,12 +18,12 @@ struct Place {
 
 // Loads kCount values, `stride` apart.
 template <int kCount>
-RNNFAST_DEVICE void load(const float* from, long stride, Scalar* to) {
+RNNFAST_DEVICE void load(const float* from, Index stride, Scalar* to) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) to[i] = Scalar(from[i * stride]);
 }
 template <int kCount>
-RNNFAST_DEVICE void store(const Scalar* from, long stride, float* to) {
+RNNFAST_DEVICE void store(const Scalar* from, Index stride, float* to) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) to[i * stride] = from[i].value;
 }
@@ -85,7 +85,7 @@ struct ForwardElement {
   template <int kStage>
   RNNFAST_DEVICE void step(Place at, const Sums<kStage>& sums, Operands<kStage>& operands) const {
     if (!args.size.active(at.t, at.b)) return skip<kStage>(at, operands);
-    const long H = args.size.hidden;
+    const Index H = args.size.hidden;
     Scalar slots[kSlots + 1], h[info.gates], p[kParams]{}, s[info.states], next[info.states];
     Scalar made[info.values() + 1];
     load<kSlots>(slot(at, 0), H, slots);
@@ -126,7 +126,7 @@ struct ForwardElement {
 
  private:
   RNNFAST_DEVICE float* slot(Place at, int k) const {
-    return args.gates + args.size.row(at.t, at.b) * kSlots + long(k) * args.size.hidden + at.unit;
+    return args.gates + args.size.row(at.t, at.b) * kSlots + Index(k) * args.size.hidden + at.unit;
   }
   RNNFAST_DEVICE float* state(Place at, int i) const {  // the state after the step
     return args.states + args.size.row(i, args.size.after(at.t), at.b) + at.unit;
@@ -149,7 +149,7 @@ struct ForwardElement {
     }
   }
   RNNFAST_DEVICE void output(Place at, Scalar y) const {
-    args.y[(long(at.t) * args.size.batch + at.b) * args.y_stride + at.unit] = y.value;
+    args.y[(Index(at.t) * args.size.batch + at.b) * args.y_stride + at.unit] = y.value;
   }
   RNNFAST_DEVICE void pass_on(const Scalar* s, Operands<kLast>& operands) const {
     operands[0] = s[0];
@@ -176,7 +176,7 @@ struct BackwardElement {
 
   // Loads the gradient of the states after the last step.
   RNNFAST_DEVICE void begin(int b, int unit) const {
-    const long at = args.size.row(b) + unit;
+    const Index at = args.size.row(b) + unit;
 #pragma unroll
     for (int i = 0; i < info.states; ++i)
       args.dinitial[i][at] = args.dfinal[i] ? args.dfinal[i][at] : 0.f;
@@ -218,7 +218,7 @@ struct BackwardElement {
         Scalar ds[info.states];
         if (args.dy)
           carry[0] = carry[0] +
-                     Scalar(args.dy[(long(at.t) * size.batch + at.b) * args.y_stride + at.unit]);
+                     Scalar(args.dy[(Index(at.t) * size.batch + at.b) * args.y_stride + at.unit]);
         e.dnext = carry, e.ds = ds;
         Stages::template backward<kStage>(e);
 #pragma unroll
@@ -272,10 +272,10 @@ struct BackwardElement {
     return args.dchannel + args.size.row(at.t, at.b) * info.params + at.unit;
   }
   RNNFAST_DEVICE float* kept_gradient(Place at, int place) const {
-    return args.dkept + (long(at.b) * kSeen + place) * args.size.hidden + at.unit;
+    return args.dkept + (Index(at.b) * kSeen + place) * args.size.hidden + at.unit;
   }
   RNNFAST_DEVICE float* waiting_gradient(int b, int unit, int place) const {
-    return args.dwaiting + (long(b) * kWaiting + place) * args.size.hidden + unit;
+    return args.dwaiting + (Index(b) * kWaiting + place) * args.size.hidden + unit;
   }
   RNNFAST_DEVICE void load_states(Place at, int slot, Scalar* s) const {
     const CallSize& size = args.size;
@@ -338,9 +338,9 @@ struct BackwardElement {
           dgate[g] = rounded(dgate[g]);
         }
         if constexpr (info.split())
-          to[long(g) * size.hidden] = dx[g].value;
+          to[Index(g) * size.hidden] = dx[g].value;
         else if constexpr (!multiplies)
-          to[long(g) * size.hidden] = dgate[g].value;
+          to[Index(g) * size.hidden] = dgate[g].value;
       }
     });
   }

@@ -52,7 +52,7 @@ struct BlockExchange {
   RNNFAST_DEVICE BlockExchange(const SlabBuffers& b, uint64_t*, int /*steps*/, int /*units*/)
       : buffers(b) {}
   template <class Rows>
-  RNNFAST_DEVICE void receive(int, int, bool, const Rows&, long, int, int) const {
+  RNNFAST_DEVICE void receive(int, int, bool, const Rows&, Index, int, int) const {
     __syncthreads();
   }
   RNNFAST_DEVICE const uint32_t* slab(int phase, int, int i, int part) const {
@@ -95,7 +95,7 @@ struct ClusterExchange {
   // Idle warps must not wait here. Nobody waits for them, so they could fall two phases behind and
   // miss a parity flip.
   template <class Rows>
-  RNNFAST_DEVICE void receive(int phase, int, bool idle, const Rows&, long, int, int) const {
+  RNNFAST_DEVICE void receive(int phase, int, bool idle, const Rows&, Index, int, int) const {
     if (idle) return;
     mbarrier_wait(&barriers[phase & 1], phase >> 1 & 1);
     if (threadIdx.x == 0 && phase + 2 < steps) mbarrier_expect(&barriers[phase & 1], bytes);
@@ -136,7 +136,7 @@ struct FlagExchange {
 
   // Receives `rows` rows of H values, `stride` apart, of each slab.
   template <class Rows>
-  RNNFAST_DEVICE void receive(int, int turn, bool, const Rows& from, long stride, int rows,
+  RNNFAST_DEVICE void receive(int, int turn, bool, const Rows& from, Index stride, int rows,
                               int H) const {
     const int words = divide_up(H, 2), per_slab = rows * words;
     for (int slab = 0; slab < buffers.slabs; ++slab)
@@ -170,7 +170,7 @@ struct FlagExchange {
   static constexpr int kAtOnce = 4;  // words that a thread waits for together
 
   // An offset fits an int: it stays within 8 rows.
-  RNNFAST_DEVICE static void poll(const float* from, long stride, int first, int per_slab,
+  RNNFAST_DEVICE static void poll(const float* from, Index stride, int first, int per_slab,
                                   int words, int H, uint32_t (&values)[2 * kAtOnce]) {
     int offsets[kAtOnce];
 #pragma unroll

@@ -56,9 +56,9 @@ RNNFAST_DEVICE FmaShared load_weights(unsigned char* memory, const float* weight
   for (int i = threadIdx.x; i < count; i += kThreads) {
     const int k = i % depth, unit = i / depth % units, gate = i / depth / units;
     const int u = slice.first_unit + unit;
-    const long row = kTransposed ? k : u, column = kTransposed ? u : k;
+    const Index row = kTransposed ? k : u, column = kTransposed ? u : k;
     const bool inside = unit < slice.units && k < H;
-    const float weight = inside ? weight_hh[(long(gate) * H + row) * H + column] : 0.f;
+    const float weight = inside ? weight_hh[(Index(gate) * H + row) * H + column] : 0.f;
     shared.weights[i] = bfloat16 ? rounded(weight) : weight;
   }
   for (int i = threadIdx.x; i < 2 * kFmaRows * depth; i += kThreads) shared.slabs[i] = 0.f;
@@ -66,7 +66,7 @@ RNNFAST_DEVICE FmaShared load_weights(unsigned char* memory, const float* weight
 }
 
 // Copies rows of H values, `stride` apart.
-RNNFAST_DEVICE void stage_slab(float* slab, int depth, const float* from, long stride, int rows,
+RNNFAST_DEVICE void stage_slab(float* slab, int depth, const float* from, Index stride, int rows,
                                int H) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   if (H % 4 == 0) {
@@ -119,7 +119,7 @@ struct FmaSums {
         constexpr int gate = SlabProduct::gate(kSlab, s);
         if constexpr (gate >= 0) {
           const float4 w = *reinterpret_cast<const float4*>(
-              shared.weights + (long(gate) * units + unit + u) * depth + k);
+              shared.weights + (Index(gate) * units + unit + u) * depth + k);
 #pragma unroll
           for (int r = 0; r < Layout::kRows; ++r) {
             float& sum = values[(u * Layout::kPadded + s) * Layout::kRows + r];
@@ -146,7 +146,7 @@ struct FmaSums {
 // call it, with a barrier between two calls.
 template <class SlabProduct, class Slab, class Element>
 RNNFAST_DEVICE void fma_product(const FmaSlice& slice, const FmaShared& shared, const Slab& slab,
-                                long stride, const Element& element) {
+                                Index stride, const Element& element) {
   using Sums = FmaSums<SlabProduct>;
   using Layout = typename Sums::Layout;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, depth = slice.depth();

@@ -29,7 +29,7 @@ struct Loader {
   int depth;             // of the matrix
   int row, k;            // the first place of this thread
   int row_step, k_step;  // to the next one
-  long step, slice;      // in memory, from place to place and from slice to slice
+  Index step, slice;     // in memory, from place to place and from slice to slice
   int place, place_step;
 
   // `by_depth`: adjacent values in memory are adjacent in depth.
@@ -40,7 +40,7 @@ struct Loader {
     k = by_depth ? thread % kDepth : 0;
     row_step = by_depth ? kThreads / kDepth : 0;
     k_step = by_depth ? 0 : 1;
-    const long row_stride = by_depth ? ld : 1, k_stride = by_depth ? 1 : ld;
+    const Index row_stride = by_depth ? ld : 1, k_stride = by_depth ? 1 : ld;
     from = matrix + (first + row) * row_stride + k * k_stride;
     step = row_step * row_stride + k_step * k_stride;
     slice = kDepth * k_stride;
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int j = 0; j < 8; ++j) {
       const int column = first_column + tile_index(thread_column, j);
       if (row >= s.m || column >= s.n) continue;
-      float& to = c[long(row) * s.ldc + column];
+      float& to = c[Index(row) * s.ldc + column];
       float value = sums[i][j];
       if (bias) value += bias[column];
       if (s.beta != 0) value = fmaf(s.beta, to, value);
@@ -145,9 +145,9 @@ __global__ void __launch_bounds__(kThreads)
 // ---- bias for cuBLAS
 
 __global__ void bias_kernel(GemmShape s, const float* bias, float* c) {
-  const long i = long(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= long(s.m) * s.n) return;
-  const long row = i / s.n, column = i % s.n;
+  const Index i = Index(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= Index(s.m) * s.n) return;
+  const Index row = i / s.n, column = i % s.n;
   float& to = c[row * s.ldc + column];
   to = s.beta != 0 ? fmaf(s.beta, to, bias[column]) : bias[column];
 }
@@ -188,7 +188,7 @@ __global__ void __launch_bounds__(kSumThreads)
   float sums[kSumChains] = {};
   if (column < columns) {
     const float* from = a + column;
-    for (long row = threadIdx.x / kSumColumns; row < rows; row += kSumChains * kSumRows)
+    for (Index row = threadIdx.x / kSumColumns; row < rows; row += kSumChains * kSumRows)
 #pragma unroll
       for (int i = 0; i < kSumChains; ++i)
         if (row + i * kSumRows < rows) sums[i] += from[(row + i * kSumRows) * lda];
@@ -223,7 +223,7 @@ void gemm(const GemmShape& s, const float* a, const float* b, const float* bias,
     return;
   }
   if (bias)
-    launch({.grid = blocks_for(long(s.m) * s.n, 256), .block = 256, .stream = stream}, bias_kernel,
+    launch({.grid = blocks_for(Index(s.m) * s.n, 256), .block = 256, .stream = stream}, bias_kernel,
            s, bias, c);
   cublas->gemm(s, bias ? 1 : s.beta, a, b, c, current_device(), stream);
 }

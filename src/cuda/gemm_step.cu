@@ -56,7 +56,7 @@ class Stepper {
     const Multiplied stage(info_, k);
     for_each_run(info_, k, [&](int slab, int sum, const Run& run) {
       const int number = stage.operand[slab], at = number <= opening ? size_.before(t) : t;
-      product(args.operand(opening, number, at), H, args.weight_hh + long(run.block) * H * H, true,
+      product(args.operand(opening, number, at), H, args.weight_hh + Index(run.block) * H * H, true,
               run.count * H, H, 0, args.sums + sum * H, stage.sums * H);
     });
   }
@@ -67,7 +67,7 @@ class Stepper {
     unsigned begun = 0;
     for_each_run(info_, k, [&](int slab, int, const Run& run) {
       product(args.gate(info_.gates, run.gate, t), info_.gates * H,
-              args.weight_hh + long(run.block) * H * H, false, H, run.count * H,
+              args.weight_hh + Index(run.block) * H * H, false, H, run.count * H,
               begun >> slab & 1 ? 1.f : 0.f, args.sums + slab * H, stage.slabs * H);
       begun |= 1u << slab;
     });

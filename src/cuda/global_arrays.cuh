@@ -53,7 +53,7 @@ struct BackwardArrays {
     return found;
   }
   // The stride from a sequence's gradients to the next sequence's.
-  RNNFAST_DEVICE long stride() const { return long(info.gates) * args.size.hidden; }
+  RNNFAST_DEVICE Index stride() const { return Index(info.gates) * args.size.hidden; }
 
   template <int kStage, int kCount>
   RNNFAST_DEVICE void store_gates(int t, int b, int unit, const Scalar (&dh)[kCount]) const {

@@ -52,7 +52,7 @@ RNNFAST_DEVICE void for_each_element(const FmaSlice& slice, const Element& eleme
 // of a sub-batch meet before it multiplies.
 template <class SlabProduct, class Slab, class Element>
 RNNFAST_DEVICE void grid_stage(SubBatchBarrier& barrier, const FmaSlice& slice,
-                               const FmaShared& shared, const Slab& slab, long stride,
+                               const FmaShared& shared, const Slab& slab, Index stride,
                                const Element& element) {
   constexpr bool multiplies = SlabProduct::multiplied.sums > 0;
   barrier.template wait<multiplies>();

@@ -4,7 +4,7 @@
 namespace rnnfast::cuda {
 namespace {
 
-void mark_empty(float* values, long count, cudaStream_t stream) {
+void mark_empty(float* values, Index count, cudaStream_t stream) {
   if (count) fill_bytes(values, 0xff, count * sizeof(float), stream);
 }
 static_assert(FlagExchange::kEmpty == 0xffffffffu);

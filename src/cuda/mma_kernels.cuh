@@ -82,7 +82,7 @@ class MmaProduct {
   // mma_product does. Phase -1, which nobody sends, has zero sums. `source(slab)` is a slab's
   // address in device memory.
   template <class Source, class Visit>
-  RNNFAST_DEVICE void run(int phase, int row, int turn, const Source& source, long stride,
+  RNNFAST_DEVICE void run(int phase, int row, int turn, const Source& source, Index stride,
                           const Visit& visit) {
     const auto rows = [&](int slab) { return source(slab) + (block_.first_row + row) * stride; };
     if (phase >= 0)

@@ -135,15 +135,15 @@ class MmaWeights {
   RNNFAST_DEVICE static uint4 fragment(const MmaSlice& slice, const float* weight_hh, int block,
                                        int unit, int depth, int part) {
     const int lane = threadIdx.x % 32, k = depth + lane % 4 * 8;
-    const long H = slice.hidden;
+    const Index H = slice.hidden;
     uint32_t words[2][2];  // [half of the depth][half of the rows]
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int gate = gate_of(block, half);
       const int u = unit + lane / 4 + 8 * octet_of(block, half);
       const auto weight = [&](int k) {
-        const long row = SlabProduct::kTransposed ? k : u,
-                   column = SlabProduct::kTransposed ? u : k;
+        const Index row = SlabProduct::kTransposed ? k : u,
+                    column = SlabProduct::kTransposed ? u : k;
         const bool exists = gate >= 0 && u < slice.end && k < H;
         return exists ? weight_hh[(gate * H + row) * H + column] : 0.f;
       };

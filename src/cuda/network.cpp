@@ -21,7 +21,7 @@ struct Reserve {
 
   Reserve(const NetworkSize& s, const NetworkInput& input, float* base) {
     const CellInfo& info = s.info();
-    const long rows = s.rows() * s.hidden_size, slot = long(s.batch) * s.hidden_size;
+    const Index rows = s.rows() * s.hidden_size, slot = Index(s.batch) * s.hidden_size;
     Carver<float> arena{base};
     for (int i = 0; i < s.cells(); ++i) {
       const bool first = i == 0 || s.training;  // without training, all share the same memory
@@ -50,10 +50,10 @@ struct ForwardScratch {
 
   ForwardScratch(const NetworkSize& s, const NetworkInput& input, float* base) {
     Carver<float> arena{base};
-    counters = reinterpret_cast<unsigned*>(arena.take(long(s.cells()) * s.batch));
+    counters = reinterpret_cast<unsigned*>(arena.take(Index(s.cells()) * s.batch));
     values = arena.take(inner_values(s.info()) * s.rows() * s.hidden_size);
-    sums = arena.take(long(s.batch) * most(s.info(), &Multiplied::sums) * s.hidden_size);
-    reserve = arena.take(s.training ? 0 : long(Reserve(s, input, nullptr).bytes / sizeof(float)));
+    sums = arena.take(Index(s.batch) * most(s.info(), &Multiplied::sums) * s.hidden_size);
+    reserve = arena.take(s.training ? 0 : Index(Reserve(s, input, nullptr).bytes / sizeof(float)));
     bytes = std::size_t(arena.used) * sizeof(float);
   }
 };
@@ -67,26 +67,27 @@ struct BackwardScratch {
 
   BackwardScratch(const NetworkSize& s, const NetworkInput& input, float* base) {
     const CellInfo& info = s.info();
-    const long rows = s.rows() * s.hidden_size;
+    const Index rows = s.rows() * s.hidden_size;
     Carver<float> arena{base};
-    counters = reinterpret_cast<unsigned*>(arena.take(long(s.cells()) * s.batch));
+    counters = reinterpret_cast<unsigned*>(arena.take(Index(s.cells()) * s.batch));
     values = arena.take(inner_values(info) * rows);
-    sums = arena.take(long(s.batch) * most(info, &Multiplied::slabs) * s.hidden_size);
-    dkept = arena.take(long(s.batch) * info.seen() * s.hidden_size);
-    dwaiting = arena.take(long(s.batch) * waiting(info) * s.hidden_size);
+    sums = arena.take(Index(s.batch) * most(info, &Multiplied::slabs) * s.hidden_size);
+    dkept = arena.take(Index(s.batch) * info.seen() * s.hidden_size);
+    dwaiting = arena.take(Index(s.batch) * waiting(info) * s.hidden_size);
     dgates_x = arena.take(rows * info.gates);
     dgates_h = info.split() ? arena.take(rows * info.gates) : dgates_x;
     dchannel = arena.take(rows * info.params);
     for (int k = 0; k < 2; ++k)
       doutputs[k] = arena.take(s.layers > k + 1 ? s.rows() * s.width() : 0);
-    sorted = arena.take(input.indices ? long(scatter_workspace(int(s.rows())) / sizeof(float)) : 0);
+    sorted =
+        arena.take(input.indices ? Index(scatter_workspace(int(s.rows())) / sizeof(float)) : 0);
     bytes = std::size_t(arena.used) * sizeof(float);
   }
 };
 
 template <class T>
 T* state_of(T* states, const NetworkSize& s, int i) {
-  return states ? states + long(i) * s.batch * s.hidden_size : nullptr;
+  return states ? states + Index(i) * s.batch * s.hidden_size : nullptr;
 }
 
 // Applies dropout to a layer's outputs, or to their gradient.
@@ -99,7 +100,7 @@ void drop_outputs(const NetworkSize& s, int layer, float* outputs, cudaStream_t 
 // weight_ih as a table of the rows that indices select.
 template <class T>
 Table<T> input_table(const NetworkSize& s, const Run& run, T* weight_ih) {
-  return {weight_ih + long(run.block) * s.hidden_size * s.input_size, s.input_size,
+  return {weight_ih + Index(run.block) * s.hidden_size * s.input_size, s.input_size,
           run.count * s.hidden_size, 1, s.input_size};
 }
 
@@ -136,7 +137,7 @@ void input_product(const NetworkSize& s, const NetworkInput& input, int layer, i
           .ldb = width,
           .ldc = ldc,
           .bfloat16 = s.products == Products::bfloat16},
-         reserve.input(input, layer), w.weight_ih + long(run.block) * H * width, bias, to, stream);
+         reserve.input(input, layer), w.weight_ih + Index(run.block) * H * width, bias, to, stream);
   };
   for_each_input(info, product, [&](int gate) {
     copy_rows(reserve.input(input, layer), width, s.rows(), H, false, reserve.gates[i] + gate * H,
@@ -170,7 +171,7 @@ struct Gradients {
 
   // The operands of all steps, (T, B, H), by the operand's number.
   const float* rows_of(int operand, int i) const {
-    const long slot = long(s.batch) * s.hidden_size, before = i % s.directions ? slot : 0;
+    const Index slot = Index(s.batch) * s.hidden_size, before = i % s.directions ? slot : 0;
     const int opening = s.info().opening_values();
     if (operand == 0) return reserve.states[i] + before;
     if (operand <= opening)
@@ -188,14 +189,14 @@ struct Gradients {
                      scratch.sorted, stream);
       else
         add_product(dgates, width, run.count * H, reserve.input(input, layer), inputs,
-                    dw.weight_ih + long(run.block) * H * inputs);
+                    dw.weight_ih + Index(run.block) * H * inputs);
       add_column_sums(dgates, width, run.count * H, dw.bias_ih, run.block * H);
     });
     for (int k = info.first(); k < info.size(); ++k)
       for_each_run(info, k, [&](int slab, int, const Run& run) {
         const float* dgates = scratch.dgates_h + run.gate * H;
         add_product(dgates, width, run.count * H, rows_of(Multiplied(info, k).operand[slab], i), H,
-                    dw.weight_hh + long(run.block) * H * H);
+                    dw.weight_hh + Index(run.block) * H * H);
         add_column_sums(dgates, width, run.count * H, dw.bias_hh, run.block * H);
       });
     if (info.params)
@@ -215,7 +216,7 @@ struct Gradients {
             .ldc = n,
             .beta = adds ? 1.f : 0.f,
             .bfloat16 = s.products == Products::bfloat16},
-           scratch.dgates_x + run.gate * H, input.weights[i].weight_ih + long(run.block) * H * n,
+           scratch.dgates_x + run.gate * H, input.weights[i].weight_ih + Index(run.block) * H * n,
            nullptr, dx, stream);
       adds = true;
     };
@@ -294,7 +295,7 @@ void network_forward(const NetworkSize& s, const NetworkInput& input, float* y,
       args.y = output + direction * s.hidden_size;
       args.y_stride = s.width();
       args.sums = scratch.sums;
-      args.counters = scratch.counters + long(i) * s.batch;
+      args.counters = scratch.counters + Index(i) * s.batch;
       recurrent_kernel(plan.kernel).forward(functions, info, plan, args, stream);
     }
     if (layer + 1 < s.layers) drop_outputs(s, layer, output, stream);
@@ -338,7 +339,7 @@ void network_backward(const NetworkSize& s, const NetworkInput& input, const flo
       args.dkept = scratch.dkept;
       args.dwaiting = scratch.dwaiting;
       args.sums = scratch.sums;
-      args.counters = scratch.counters + long(i) * s.batch;
+      args.counters = scratch.counters + Index(i) * s.batch;
       recurrent_kernel(plan.kernel).backward(functions, info, plan, args, stream);
       gradients.weights(layer, i, dweights[i]);
       if (dinput) gradients.inputs(layer, i, dinput);

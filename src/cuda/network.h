@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/index.h"
 #include "cuda/device_cells.h"
 #include "cuda/stream.h"
 
@@ -28,7 +29,7 @@ struct NetworkSize {
   int cells() const { return layers * directions; }
   int width() const { return directions * hidden_size; }
   int layer_input(int layer) const { return layer ? width() : input_size; }
-  long rows() const { return long(steps) * batch; }
+  Index rows() const { return Index(steps) * batch; }
   const CellInfo& info() const;
   LayerShape shape(Pass pass) const;
 };

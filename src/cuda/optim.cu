@@ -10,7 +10,7 @@ __global__ void __launch_bounds__(kReduceThreads)
     square_kernel(const StepPiece* pieces, double* sums) {
   const StepPiece& piece = pieces[blockIdx.x];
   double sum = 0;
-  for (long i = threadIdx.x; i < piece.size; i += kReduceThreads) {
+  for (Index i = threadIdx.x; i < piece.size; i += kReduceThreads) {
     const double g = piece.arrays[0][i];
     sum += g * g;
   }
@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kReduceThreads)
     care_kernel(const StepPiece* pieces, DeviceCare care) {
   const StepPiece piece = pieces[blockIdx.x];
   const Clip clip(care);
-  for (long i = threadIdx.x; i < piece.size; i += kReduceThreads) {
+  for (Index i = threadIdx.x; i < piece.size; i += kReduceThreads) {
     float& gradient = piece.arrays[0][i];
     clip.finish(gradient, clip(gradient));
   }
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(kReduceThreads, 4)
   const StepPiece piece = pieces[blockIdx.x];
   float *first = piece.arrays[2], *second = piece.arrays[3], *third = piece.arrays[4];
   const Clip clip(care);
-  for (long i = threadIdx.x; i < piece.size; i += kReduceThreads) {
+  for (Index i = threadIdx.x; i < piece.size; i += kReduceThreads) {
     const float gradient = clip(piece.arrays[0][i]);
     float value = piece.arrays[1][i], buffers[kStepBuffers];
     if constexpr (kFirst) buffers[0] = first[i];

@@ -5,17 +5,18 @@
 
 #include <optional>
 
+#include "core/index.h"
 #include "core/optimiser.h"
 #include "cuda/stream.h"
 
 namespace rnnfast::cuda {
 
-inline constexpr long kStepPiece = 4096;  // the most elements of a piece
+inline constexpr Index kStepPiece = 4096;  // the most elements of a piece
 
 // A piece of a parameter: its gradients, values and the step's buffers, null if unused.
 struct StepPiece {
   float* arrays[2 + kStepBuffers];
-  long size;
+  Index size;
 };
 
 struct StepPieces {

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 
+#include "core/index.h"
 #include "cuda/device_properties.h"
 #include "cuda/multiplied.h"
 
@@ -71,7 +72,7 @@ struct Plan {
   Estimate estimate;
   std::string reason;
 
-  long blocks() const { return long(slices) * sub_batches; }
+  Index blocks() const { return Index(slices) * sub_batches; }
 };
 
 // Bytes of a block's dynamic shared memory.
@@ -80,7 +81,7 @@ std::size_t shared_bytes(Kernel kernel, const LayerShape& shape, int units);
 // Why a device or cell cannot use a kernel at any size; empty if it can.
 std::string refusal(Kernel kernel, const LayerShape& shape, const DeviceProperties& device);
 
-inline constexpr long kMostUnits = 1 << 24;  // of a batch or a hidden size
+inline constexpr Index kMostUnits = 1 << 24;  // of a batch or a hidden size
 
 // The plan for the fastest of the given kernels. Throws Error if none of them can run, or the shape
 // has more than kMostUnits.

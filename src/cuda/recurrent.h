@@ -9,6 +9,7 @@
 // direction t + 1 and t.
 
 #include "cells/cell.h"
+#include "core/index.h"
 
 namespace rnnfast::cuda {
 
@@ -23,10 +24,10 @@ struct CallSize {
   RNNFAST_INLINE int after(int t) const { return reverse ? t : t + 1; }
   RNNFAST_INLINE bool active(int t, int b) const { return !lengths || t < lengths[b]; }
   // Offsets of sequence b's row: in a (B, H) matrix, in step t, or in a slot of state or value s.
-  RNNFAST_INLINE long row(int b) const { return long(b) * hidden; }
-  RNNFAST_INLINE long row(int t, int b) const { return (long(t) * batch + b) * hidden; }
-  RNNFAST_INLINE long row(int s, int slot, int b) const {
-    return ((long(s) * (steps + 1) + slot) * batch + b) * hidden;
+  RNNFAST_INLINE Index row(int b) const { return Index(b) * hidden; }
+  RNNFAST_INLINE Index row(int t, int b) const { return (Index(t) * batch + b) * hidden; }
+  RNNFAST_INLINE Index row(int s, int slot, int b) const {
+    return ((Index(s) * (steps + 1) + slot) * batch + b) * hidden;
   }
 };
 
@@ -84,7 +85,7 @@ struct BackwardArgs {
 
   // First row of the gradients of a gate's recurrent part in step t; the cell has `gates` gates.
   RNNFAST_INLINE float* gate(int gates, int gate, int t) const {
-    return dgates_h + size.row(t, 0) * gates + long(gate) * size.hidden;
+    return dgates_h + size.row(t, 0) * gates + Index(gate) * size.hidden;
   }
 };
 

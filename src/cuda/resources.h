@@ -2,6 +2,7 @@
 // The resources that a block of each kernel needs, for kernels and plan: plain functions without
 // CUDA.
 
+#include "core/index.h"
 #include "cuda/multiplied.h"
 
 namespace rnnfast::cuda {
@@ -19,9 +20,10 @@ inline constexpr int kFmaRows = 8;   // per slab, at most
 inline constexpr int kFmaUnits = 4;  // units are padded to this
 inline constexpr int kFmaRegisters = 168;
 
-RNNFAST_INLINE constexpr long fma_shared_bytes(int gates, int units, int hidden) {
+RNNFAST_INLINE constexpr Index fma_shared_bytes(int gates, int units, int hidden) {
   if (gates == 0) return 0;
-  return 4L * round_up(hidden, 4) * (long(gates) * round_up(units, kFmaUnits) + 2 * kFmaRows);
+  return Index(4) * round_up(hidden, 4) *
+         (Index(gates) * round_up(units, kFmaUnits) + 2 * kFmaRows);
 }
 
 // Tensor cores (mma_product.cuh). A product computes `sums` for each unit from some slabs. The 16
@@ -74,22 +76,22 @@ struct MmaShape {
     if (held > split_chunks) held = split_chunks;
   }
   // Bytes of the weights in shared memory, and of what the splits exchange.
-  RNNFAST_INLINE constexpr long weight_bytes(int slabs, int sums, int parts) const {
-    const long blocks = slabs * sums * mma_octets(sums) / 2;
-    return 1024L * parts * blocks * groups * splits * (split_chunks - held);
+  RNNFAST_INLINE constexpr Index weight_bytes(int slabs, int sums, int parts) const {
+    const Index blocks = slabs * sums * mma_octets(sums) / 2;
+    return Index(1024) * parts * blocks * groups * splits * (split_chunks - held);
   }
-  RNNFAST_INLINE constexpr long partial_bytes(int sums) const {
-    return 128L * (splits - 1) * abreast * sums * mma_octets(sums) * 2;
+  RNNFAST_INLINE constexpr Index partial_bytes(int sums) const {
+    return Index(128) * (splits - 1) * abreast * sums * mma_octets(sums) * 2;
   }
 };
 
 // A block's shared memory: weights and slabs of each stage (all have products), then what the
 // splits exchange, then barriers.
 struct MmaMemory {
-  long weights_at[kMaxStages] = {};
-  long slabs_at[kMaxStages] = {};  // two buffers of a stage's operands
-  long used = 0;                   // by weights and slabs
-  long partial = 0;                // two buffers
+  Index weights_at[kMaxStages] = {};
+  Index slabs_at[kMaxStages] = {};  // two buffers of a stage's operands
+  Index used = 0;                   // by weights and slabs
+  Index partial = 0;                // two buffers
   int stages = 0;
 
   MmaMemory() = default;
@@ -108,13 +110,15 @@ struct MmaMemory {
     weights_at[n] = used;
     used += shape.weight_bytes(slabs, sums, parts);
     slabs_at[n] = used;
-    used += 2L * slabs * parts * kMmaRows * 4 * mma_stride(hidden);
-    const long both = 2 * shape.partial_bytes(sums);
+    used += Index(2) * slabs * parts * kMmaRows * 4 * mma_stride(hidden);
+    const Index both = 2 * shape.partial_bytes(sums);
     partial = both > partial ? both : partial;
     stages = n + 1;
   }
-  RNNFAST_INLINE constexpr long barriers_at(int n) const { return used + partial + 2 * 8L * n; }
-  RNNFAST_INLINE constexpr long total() const { return barriers_at(stages); }
+  RNNFAST_INLINE constexpr Index barriers_at(int n) const {
+    return used + partial + 2 * 8 * Index(n);
+  }
+  RNNFAST_INLINE constexpr Index total() const { return barriers_at(stages); }
 };
 
 }  // namespace rnnfast::cuda

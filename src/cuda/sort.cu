@@ -11,7 +11,7 @@ struct SortBlock {
 
 // Orders a pair: ascending in even runs of `run` keys and descending in odd ones, so that two runs
 // form one bitonic run.
-RNNFAST_DEVICE void order_pair(uint64_t& low, uint64_t& high, long index, long run) {
+RNNFAST_DEVICE void order_pair(uint64_t& low, uint64_t& high, Index index, Index run) {
   const uint64_t a = low, b = high;
   if ((a > b) == ((index & run) == 0)) {
     low = b;
@@ -20,7 +20,7 @@ RNNFAST_DEVICE void order_pair(uint64_t& low, uint64_t& high, long index, long r
 }
 
 // The index of the first key of pair number `pair`, where a pair's keys are `distance` apart.
-RNNFAST_DEVICE long first_of_pair(long pair, long distance) {
+RNNFAST_DEVICE Index first_of_pair(Index pair, Index distance) {
   return (pair & ~(distance - 1)) * 2 + (pair & (distance - 1));
 }
 
@@ -29,12 +29,12 @@ RNNFAST_DEVICE long first_of_pair(long pair, long distance) {
 // Merges runs of up to `last` keys, beginning with runs of `first`, in pairs at most kSortBlock / 2
 // apart.
 __global__ void __launch_bounds__(kSortBlock / 2)
-    sort_block_kernel(uint64_t* keys, long first, long last) {
+    sort_block_kernel(uint64_t* keys, Index first, Index last) {
   RNNFAST_SHARED(SortBlock, shared);
-  const long base = long(blockIdx.x) * kSortBlock;
+  const Index base = Index(blockIdx.x) * kSortBlock;
   for (int i = threadIdx.x; i < kSortBlock; i += kSortBlock / 2) shared.keys[i] = keys[base + i];
-  for (long run = first; run <= last; run *= 2)
-    for (int distance = int(min(run, long(kSortBlock)) / 2); distance > 0; distance /= 2) {
+  for (Index run = first; run <= last; run *= 2)
+    for (int distance = int(min(run, Index(kSortBlock)) / 2); distance > 0; distance /= 2) {
       __syncthreads();
       const int i = int(first_of_pair(threadIdx.x, distance));
       order_pair(shared.keys[i], shared.keys[i + distance], base + i, run);
@@ -45,17 +45,17 @@ __global__ void __launch_bounds__(kSortBlock / 2)
 
 // One step of a merge, for pairs that are further apart.
 __global__ void __launch_bounds__(kSortBlock / 2)
-    sort_pairs_kernel(uint64_t* keys, long run, long distance) {
-  const long pair = long(blockIdx.x) * (kSortBlock / 2) + threadIdx.x;
-  const long i = first_of_pair(pair, distance);
+    sort_pairs_kernel(uint64_t* keys, Index run, Index distance) {
+  const Index pair = Index(blockIdx.x) * (kSortBlock / 2) + threadIdx.x;
+  const Index i = first_of_pair(pair, distance);
   order_pair(keys[i], keys[i + distance], i, run);
 }
 
-void sort(uint64_t* keys, long count, cudaStream_t stream) {
+void sort(uint64_t* keys, Index count, cudaStream_t stream) {
   const Launch one{.grid = unsigned(count / kSortBlock), .block = kSortBlock / 2, .stream = stream};
   launch(one, sort_block_kernel, keys, 2, kSortBlock);
-  for (long run = 2 * kSortBlock; run <= count; run *= 2) {
-    for (long distance = run / 2; distance >= kSortBlock; distance /= 2)
+  for (Index run = 2 * kSortBlock; run <= count; run *= 2) {
+    for (Index distance = run / 2; distance >= kSortBlock; distance /= 2)
       launch(one, sort_pairs_kernel, keys, run, distance);
     launch(one, sort_block_kernel, keys, run, run);
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "core/index.h"
 #include "cuda/stream.h"
 
 namespace rnnfast::cuda {
@@ -10,6 +11,6 @@ namespace rnnfast::cuda {
 inline constexpr int kSortBlock = 512;  // keys that a block sorts in shared memory
 
 // Sorts in ascending order, in place. `count` is a power of two and at least kSortBlock.
-void sort(std::uint64_t* keys, long count, cudaStream_t stream);
+void sort(std::uint64_t* keys, Index count, cudaStream_t stream);
 
 }  // namespace rnnfast::cuda

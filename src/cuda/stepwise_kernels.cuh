@@ -13,7 +13,7 @@ struct ThreadPlace {
   int b, unit;
 
   RNNFAST_DEVICE explicit ThreadPlace(const CallSize& size) {
-    const long i = long(blockIdx.x) * kThreads + threadIdx.x;
+    const Index i = Index(blockIdx.x) * kThreads + threadIdx.x;
     b = int(i / size.hidden);
     unit = int(i % size.hidden);
   }
@@ -24,7 +24,7 @@ struct ThreadPlace {
 template <int kSums>
 RNNFAST_DEVICE void load_sums(const float* sums, const CallSize& size, ThreadPlace i,
                               Scalar* values) {
-  load<kSums>(sums + long(i.b) * kSums * size.hidden + i.unit, size.hidden, values);
+  load<kSums>(sums + Index(i.b) * kSums * size.hidden + i.unit, size.hidden, values);
 }
 
 template <class Cell>

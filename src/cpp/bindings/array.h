@@ -11,6 +11,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/index.h"
 #include "core/memory.h"
 
 namespace rnnfast {
@@ -22,10 +23,10 @@ using Array = pybind11::array_t<T, pybind11::array::c_style>;
 // Avoids pybind11's constructor, which allocates lists of sizes and strides and takes a good part
 // of a short call's time.
 template <class T>
-Array<T> new_array(std::span<const long> shape) {
+Array<T> new_array(std::span<const Index> shape) {
   namespace py = pybind11;
   std::size_t count = 1;
-  for (long n : shape) count *= static_cast<std::size_t>(n);
+  for (Index n : shape) count *= static_cast<std::size_t>(n);
   auto buffer = std::make_unique<Buffer>(Buffer::allocate(count * sizeof(T)));
   T* data = buffer->as<T>();
   py::capsule owner(buffer.get(), [](void* b) { delete static_cast<Buffer*>(b); });
@@ -42,8 +43,8 @@ Array<T> new_array(std::span<const long> shape) {
   return array;
 }
 template <class T>
-Array<T> new_array(std::initializer_list<long> shape) {
-  return new_array<T>(std::span<const long>(shape.begin(), shape.size()));
+Array<T> new_array(std::initializer_list<Index> shape) {
+  return new_array<T>(std::span<const Index>(shape.begin(), shape.size()));
 }
 
 // The data of an array that is written to, or null without one.
@@ -69,7 +70,7 @@ bool is_array(pybind11::handle object) {
 
 // The same, with this shape.
 template <class T>
-bool is_array(pybind11::handle object, std::span<const long> shape) {
+bool is_array(pybind11::handle object, std::span<const Index> shape) {
   if (!is_array<T>(object)) return false;
   const auto* array = pybind11::detail::array_proxy(object.ptr());
   return array->nd == int(shape.size()) &&
@@ -81,7 +82,7 @@ template <class T>
 T* array_data(pybind11::handle object) {
   return reinterpret_cast<T*>(pybind11::detail::array_proxy(object.ptr())->data);
 }
-inline long array_size(pybind11::handle object, int axis) {
+inline Index array_size(pybind11::handle object, int axis) {
   return pybind11::detail::array_proxy(object.ptr())->dimensions[axis];
 }
 inline bool is_writable(pybind11::handle object) {
@@ -90,28 +91,28 @@ inline bool is_writable(pybind11::handle object) {
 }
 
 // The first of n indices outside [0, end), or null.
-inline const long* find_outside(const long* indices, long n, long end) {
-  const auto outside = [end](long i) { return i < 0 || i >= end; };
-  const long* found = std::find_if(indices, indices + n, outside);
+inline const Index* find_outside(const Index* indices, Index n, Index end) {
+  const auto outside = [end](Index i) { return i < 0 || i >= end; };
+  const Index* found = std::find_if(indices, indices + n, outside);
   return found == indices + n ? nullptr : found;
 }
 
-inline void check_size(const char* name, long got, const char* meaning, long expected) {
+inline void check_size(const char* name, Index got, const char* meaning, Index expected) {
   RNNFAST_CHECK(got == expected, name, ": expected ", meaning, " = ", expected, ", got ", got);
 }
 
 // Copies n integers, so that the values checked are those used even if another thread writes to the
 // array.
-inline Buffer copied(const long* integers, long n) {
-  Buffer copy = Buffer::allocate(std::size_t(n) * sizeof(long));
-  std::copy_n(integers, n, copy.as<long>());
+inline Buffer copied(const Index* integers, Index n) {
+  Buffer copy = Buffer::allocate(std::size_t(n) * sizeof(Index));
+  std::copy_n(integers, n, copy.as<Index>());
   return copy;
 }
 
 // Copies n indices. Throws IndexError, "EXPECTED = [0, end), got ...", unless all are in [0, end).
-inline Buffer checked_indices(const char* expected, const long* indices, long n, long end) {
+inline Buffer checked_indices(const char* expected, const Index* indices, Index n, Index end) {
   Buffer copy = copied(indices, n);
-  if (const long* found = find_outside(copy.as<long>(), n, end))
+  if (const Index* found = find_outside(copy.as<Index>(), n, end))
     throw pybind11::index_error(std::string(expected) + " = [0, " + std::to_string(end) +
                                 "), got " + std::to_string(*found));
   return copy;

@@ -24,8 +24,8 @@ py::object swapped(py::handle object) {
   const int rank = py::detail::array_proxy(object.ptr())->nd;
   if (rank != 2 && rank != 3) return py::none();
   check_owned("x, dy", object);
-  const long rows = array_size(object, 0), columns = array_size(object, 1);
-  const long width = rank == 3 ? array_size(object, 2) : 1;
+  const Index rows = array_size(object, 0), columns = array_size(object, 1);
+  const Index width = rank == 3 ? array_size(object, 2) : 1;
   Array<T> result =
       rank == 3 ? new_array<T>({columns, rows, width}) : new_array<T>({columns, rows});
   const T* from = array_data<const T>(object);
@@ -34,9 +34,9 @@ py::object swapped(py::handle object) {
   const std::size_t useful = 1 + bytes * std::size_t(rows * columns) / kThreadBytes;
   parallel(int(std::min<std::size_t>(useful, std::size_t(num_threads()))),
            [&](const Team& team, int thread) {
-             const long end = columns * (thread + 1) / team.size;
-             for (long c = columns * thread / team.size; c < end; ++c)
-               for (long r = 0; r < rows; ++r)
+             const Index end = columns * (thread + 1) / team.size;
+             for (Index c = columns * thread / team.size; c < end; ++c)
+               for (Index r = 0; r < rows; ++r)
                  std::memcpy(to + (c * rows + r) * width, from + (r * columns + c) * width, bytes);
            });
   return result;

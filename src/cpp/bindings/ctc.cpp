@@ -20,21 +20,21 @@ namespace rnnfast {
 namespace {
 
 // Copies the lengths of `batch` sequences and checks that each is in [0, most].
-Buffer checked_lengths(const char* name, const Array<long>& lengths, long batch, long most) {
+Buffer checked_lengths(const char* name, const Array<Index>& lengths, Index batch, Index most) {
   check_size(name, lengths.size(), "batch", batch);
   Buffer copy = copied(lengths.data(), batch);
-  if (const long* found = find_outside(copy.as<long>(), batch, most + 1))
+  if (const Index* found = find_outside(copy.as<Index>(), batch, most + 1))
     throw_error(name, ": expected values in [0, ", most, "], got ", *found);
   return copy;
 }
 
 template <class T>
-std::pair<Array<double>, Array<T>> ctc(const Array<T>& logits, const Array<long>& targets,
-                                       const Array<long>& input_lengths,
-                                       const Array<long>& target_lengths, long blank,
+std::pair<Array<double>, Array<T>> ctc(const Array<T>& logits, const Array<Index>& targets,
+                                       const Array<Index>& input_lengths,
+                                       const Array<Index>& target_lengths, Index blank,
                                        const Array<double>& scales, bool zero_infinity) {
   RNNFAST_CHECK(logits.ndim() == 3, "logits: expected rank 3, got rank ", logits.ndim());
-  const long steps = logits.shape(0), batch = logits.shape(1), classes = logits.shape(2);
+  const Index steps = logits.shape(0), batch = logits.shape(1), classes = logits.shape(2);
   RNNFAST_CHECK(blank >= 0 && blank < classes, "blank: expected a class in [0, ", classes,
                 "), got ", blank);
   check_size("scales", scales.size(), "batch", batch);
@@ -43,12 +43,12 @@ std::pair<Array<double>, Array<T>> ctc(const Array<T>& logits, const Array<long>
       checked_lengths("target_lengths", target_lengths, batch, targets.size());
   const Buffer labels = checked_indices("targets: expected values in [0, classes)", targets.data(),
                                         targets.size(), classes);
-  const long* inputs = input_copy.as<const long>();
-  const long* lengths = target_copy.as<const long>();
-  std::vector<const long*> firsts(batch);
-  long label_count = 0, longest = 0, most = 0, work = 0;
-  for (long n = 0; n < batch; ++n) {
-    firsts[n] = labels.as<const long>() + label_count;
+  const Index* inputs = input_copy.as<const Index>();
+  const Index* lengths = target_copy.as<const Index>();
+  std::vector<const Index*> firsts(batch);
+  Index label_count = 0, longest = 0, most = 0, work = 0;
+  for (Index n = 0; n < batch; ++n) {
+    firsts[n] = labels.as<const Index>() + label_count;
     label_count += lengths[n];
     longest = std::max(longest, inputs[n]);
     most = std::max(most, lengths[n]);
@@ -63,14 +63,14 @@ std::pair<Array<double>, Array<T>> ctc(const Array<T>& logits, const Array<long>
   const T* x = logits.data();
   const double* scale = scales.data();
   const WithoutGil released(double(work), {logits, scales});
-  constexpr long kThreadWork = 1 << 16;  // below this a second thread does not pay
-  const int threads = int(std::min<long>({batch, 1 + work / kThreadWork, num_threads()}));
+  constexpr Index kThreadWork = 1 << 16;  // below this a second thread does not pay
+  const int threads = int(std::min<Index>({batch, 1 + work / kThreadWork, num_threads()}));
   const DenseKernels<T>& kernels = dense<T>();
-  const long size = kernels.ctc_workspace(longest, most, classes);
+  const Index size = kernels.ctc_workspace(longest, most, classes);
   const Buffer workspace = Buffer::allocate(sizeof(double) * std::size_t(size * threads));
-  std::atomic<long> next{0};
+  std::atomic<Index> next{0};
   parallel(threads, [&](const Team&, int thread) {
-    for (long n; (n = next++) < batch;)
+    for (Index n; (n = next++) < batch;)
       loss[n] = kernels.ctc({x + n * classes, batch * classes, inputs[n], steps, classes, firsts[n],
                              lengths[n], blank, scale[n], zero_infinity, dx + n * classes},
                             workspace.as<double>() + thread * size);

@@ -24,7 +24,7 @@ namespace py = pybind11;
 namespace rnnfast {
 namespace {
 
-using Indices = Array<long>;
+using Indices = Array<Index>;
 
 // ---- linear layer
 
@@ -32,7 +32,7 @@ template <class T>
 Array<T> linear_forward(const Array<T>& x, const Array<T>& weight,
                         const std::optional<Array<T>>& bias) {
   check_rank("weight", weight, 2);
-  const long inputs = weight.shape(1), outputs = weight.shape(0), rows = row_count(x, inputs);
+  const Index inputs = weight.shape(1), outputs = weight.shape(0), rows = row_count(x, inputs);
   check_size("x.shape[-1]", last_axis("x", x), "in_features", inputs);
   if (bias) check_size("bias", bias->size(), "out_features", outputs);
   Array<T> y = new_array<T>(extended(x, x.ndim() - 1, outputs));
@@ -55,7 +55,7 @@ std::optional<Array<T>> linear_backward(const Array<T>& dy, const Array<T>& x,
                                         const Array<T>& weight, std::optional<Array<T>>& dweight,
                                         std::optional<Array<T>>& dbias, bool need_dx) {
   check_rank("weight", weight, 2);
-  const long inputs = weight.shape(1), outputs = weight.shape(0), rows = row_count(x, inputs);
+  const Index inputs = weight.shape(1), outputs = weight.shape(0), rows = row_count(x, inputs);
   check_size("x.shape[-1]", last_axis("x", x), "in_features", inputs);
   check_size("dy.shape[-1]", last_axis("dy", dy), "out_features", outputs);
   check_size("rows of dy", row_count(dy, outputs), "rows of x", rows);
@@ -72,8 +72,8 @@ std::optional<Array<T>> linear_backward(const Array<T>& dy, const Array<T>& x,
                             {dy, x, weight, handle_of(dweight), handle_of(dbias)});
   const DenseKernels<T>& kernels = dense<T>();
   const int threads = product_threads(2 * rows * inputs * outputs);
-  const long size_dw = kernels.product_workspace(ProductForm::tn, outputs, inputs, rows, threads);
-  const long size_dx = kernels.product_workspace(ProductForm::nn, rows, inputs, outputs, threads);
+  const Index size_dw = kernels.product_workspace(ProductForm::tn, outputs, inputs, rows, threads);
+  const Index size_dx = kernels.product_workspace(ProductForm::nn, rows, inputs, outputs, threads);
   const Buffer workspace = Buffer::allocate(sizeof(T) * std::max(size_dw, size_dx));
   parallel(threads, [&](const Team& team, int thread) {
     // The second product needs no barrier before it, and has none inside.
@@ -93,14 +93,14 @@ constexpr const char* kExpectedIndices = "x: expected indices in [0, num_embeddi
 template <class T>
 Array<T> embedding_forward(const Array<T>& weight, const Indices& indices) {
   check_rank("weight", weight, 2);
-  const long rows = indices.size(), width = weight.shape(1);
+  const Index rows = indices.size(), width = weight.shape(1);
   const Buffer index = checked_indices(kExpectedIndices, indices.data(), rows, weight.shape(0));
   Array<T> y = new_array<T>(extended(indices, indices.ndim(), width));
   const T* from = weight.data();
   T* to = y.mutable_data();
   const WithoutGil released(double(rows) * double(width), {weight});
-  share(rows, 1, rows * width, [&](long begin, long end) {
-    dense<T>().gather(from, index.as<const long>(), width, to, begin, end);
+  share(rows, 1, rows * width, [&](Index begin, Index end) {
+    dense<T>().gather(from, index.as<const Index>(), width, to, begin, end);
   });
   return y;
 }
@@ -111,14 +111,14 @@ void embedding_backward(const Array<T>& dy, const Indices& indices, Array<T>& dw
   check_size("dy.shape[-1]", last_axis("dy", dy), "embedding_dim", dweight.shape(1));
   check_size("dy.size", dy.size(), "indices.size * embedding_dim",
              indices.size() * dweight.shape(1));
-  const long rows = indices.size(), width = dweight.shape(1), line = 64 / sizeof(T);
+  const Index rows = indices.size(), width = dweight.shape(1), line = 64 / sizeof(T);
   const Buffer index = checked_indices(kExpectedIndices, indices.data(), rows, dweight.shape(0));
   const T* from = dy.data();
   T* to = dweight.mutable_data();
   const WithoutGil released(double(rows) * double(width), {dy, dweight});
   // Each thread owns columns, so that every element is summed in the order of dy's rows.
-  share(width, line, rows * width, [&](long begin, long end) {
-    dense<T>().scatter_add(from, index.as<const long>(), rows, width, to, begin, end);
+  share(width, line, rows * width, [&](Index begin, Index end) {
+    dense<T>().scatter_add(from, index.as<const Index>(), rows, width, to, begin, end);
   });
 }
 
@@ -127,10 +127,10 @@ void embedding_backward(const Array<T>& dy, const Indices& indices, Array<T>& dw
 // Checks the targets and returns the number of those not ignored, or the sum of their classes'
 // weights.
 template <class T>
-double checked_targets(const long* targets, long rows, long classes, long ignore_index,
+double checked_targets(const Index* targets, Index rows, Index classes, Index ignore_index,
                        const T* weight) {
   double total = 0;
-  for (long n = 0; n < rows; ++n) {
+  for (Index n = 0; n < rows; ++n) {
     if (targets[n] == ignore_index) continue;
     if (targets[n] < 0 || targets[n] >= classes)
       throw py::index_error("targets: expected values in [0, classes) = [0, " +
@@ -143,17 +143,17 @@ double checked_targets(const long* targets, long rows, long classes, long ignore
 
 template <class T>
 std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
-                                                         const Indices& targets, long ignore_index,
+                                                         const Indices& targets, Index ignore_index,
                                                          bool need_gradient,
                                                          const std::optional<Array<T>>& weight,
                                                          double label_smoothing, bool mean,
                                                          std::optional<Array<double>>& losses) {
-  const long classes = last_axis("logits", logits), rows = row_count(logits, classes);
+  const Index classes = last_axis("logits", logits), rows = row_count(logits, classes);
   check_size("targets.size", targets.size(), "rows of logits", rows);
   if (weight) check_size("weight.size", weight->size(), "classes", classes);
   if (losses) check_size("losses.size", losses->size(), "rows of logits", rows);
   const Buffer copy = copied(targets.data(), rows);
-  const long* target = copy.as<const long>();
+  const Index* target = copy.as<const Index>();
   const T* weights = weight ? weight->data() : nullptr;
   const double total = checked_targets(target, rows, classes, ignore_index, weights);
   std::optional<Array<T>> dlogits;
@@ -161,7 +161,7 @@ std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
   std::vector<double> own(losses ? 0 : rows);
   double* row_losses = losses ? losses->mutable_data() : own.data();
   double sum_of_weights = weights ? 0 : double(classes);
-  for (long c = 0; weights && c < classes; ++c) sum_of_weights += double(weights[c]);
+  for (Index c = 0; weights && c < classes; ++c) sum_of_weights += double(weights[c]);
   const CrossEntropyArgs<T> args{logits.data(),  target,
                                  classes,        ignore_index,
                                  weights,        label_smoothing,
@@ -172,8 +172,8 @@ std::pair<double, std::optional<Array<T>>> cross_entropy(const Array<T>& logits,
     const WithoutGil released(8. * double(rows) * double(classes),
                               {logits, handle_of(weight), handle_of(losses)});
     share(rows, 1, 8 * rows * classes,
-          [&](long begin, long end) { dense<T>().cross_entropy(args, begin, end); });
-    for (long n = 0; n < rows; ++n) sum += row_losses[n];
+          [&](Index begin, Index end) { dense<T>().cross_entropy(args, begin, end); });
+    for (Index n = 0; n < rows; ++n) sum += row_losses[n];
   }
   if (mean) sum = total > 0 ? sum / total : std::numeric_limits<double>::quiet_NaN();
   return {sum, std::move(dlogits)};

@@ -14,7 +14,8 @@
 
 namespace rnnfast {
 
-inline constexpr long kThreadWork = 65536;  // below this many elements a second thread does not pay
+inline constexpr Index kThreadWork =
+    65536;  // below this many elements a second thread does not pay
 
 template <class T>
 void check_rank(const char* name, const Array<T>& a, int rank) {
@@ -23,32 +24,32 @@ void check_rank(const char* name, const Array<T>& a, int rank) {
 
 // The last axis of an array (..., last), which is treated as a matrix of all its rows.
 template <class T>
-long last_axis(const char* name, const Array<T>& a) {
+Index last_axis(const char* name, const Array<T>& a) {
   RNNFAST_CHECK(a.ndim() >= 1, name, ": expected rank 1 or more, got 0");
   return a.shape(a.ndim() - 1);
 }
 template <class T>
-long row_count(const Array<T>& a, long last) {
+Index row_count(const Array<T>& a, Index last) {
   return last ? a.size() / last : 0;
 }
 
 // The first `count` sizes of an array's shape, followed by `last`.
 template <class T>
-std::vector<long> extended(const Array<T>& a, pybind11::ssize_t count, long last) {
-  std::vector<long> shape(a.shape(), a.shape() + count);
+std::vector<Index> extended(const Array<T>& a, pybind11::ssize_t count, Index last) {
+  std::vector<Index> shape(a.shape(), a.shape() + count);
   shape.push_back(last);
   return shape;
 }
 
 // Runs body(begin, end) over [0, count) in shares of whole `unit`s. `work` is the total cost.
 template <class Body>
-void share(long count, long unit, long work, const Body& body) {
-  const long units = (count + unit - 1) / unit;
-  const long useful = std::min(units, 1 + work / kThreadWork);
-  const int threads = static_cast<int>(std::min<long>(useful, num_threads()));
+void share(Index count, Index unit, Index work, const Body& body) {
+  const Index units = (count + unit - 1) / unit;
+  const Index useful = std::min(units, 1 + work / kThreadWork);
+  const int threads = static_cast<int>(std::min<Index>(useful, num_threads()));
   parallel(threads, [&](const Team& team, int thread) {
-    const long begin = units * thread / team.size * unit;
-    const long end = std::min(count, units * (thread + 1) / team.size * unit);
+    const Index begin = units * thread / team.size * unit;
+    const Index end = std::min(count, units * (thread + 1) / team.size * unit);
     if (begin < end) body(begin, end);
   });
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/index.h"
 
 namespace rnnfast {
 
@@ -41,7 +42,7 @@ class HeldArrays {
   void add(const char* name, py::handle object);
   py::handle operator[](std::size_t i) const { return members_[i].object; }
   std::size_t size() const { return members_.size(); }
-  void drop_from(std::size_t i) { members_.erase(members_.begin() + long(i), members_.end()); }
+  void drop_from(std::size_t i) { members_.erase(members_.begin() + Index(i), members_.end()); }
 
   // Throws Error if an array's memory has changed since the array was added.
   void check() const;

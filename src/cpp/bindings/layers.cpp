@@ -24,11 +24,11 @@ namespace {
 
 template <class T>
 Array<T> new_like(const Array<T>& a) {
-  return new_array<T>(std::vector<long>(a.shape(), a.shape() + a.ndim()));
+  return new_array<T>(std::vector<Index>(a.shape(), a.shape() + a.ndim()));
 }
 
-constexpr long kElements = 1024;    // elements per piece of an elementwise pass: whole vectors
-constexpr long kFunctionWork = 16;  // cost of a function that needs exp, relative to a plain pass
+constexpr Index kElements = 1024;    // elements per piece of an elementwise pass: whole vectors
+constexpr Index kFunctionWork = 16;  // cost of a function that needs exp, relative to a plain pass
 
 // ---- activations
 
@@ -40,8 +40,8 @@ Array<T> activation_forward(const std::string& kind, const Array<T>& x) {
   T* to = y.mutable_data();
   const double work = double(kFunctionWork) * double(x.size());
   const WithoutGil released(work, {x});
-  share(x.size(), kElements, long(work),
-        [&](long begin, long end) { function(from + begin, to + begin, end - begin); });
+  share(x.size(), kElements, Index(work),
+        [&](Index begin, Index end) { function(from + begin, to + begin, end - begin); });
   return y;
 }
 
@@ -54,8 +54,9 @@ Array<T> activation_backward(const std::string& kind, const Array<T>& dy, const 
   T* to = dx.mutable_data();
   const double work = double(kFunctionWork) * double(dy.size());
   const WithoutGil released(work, {dy, kept});
-  share(dy.size(), kElements, long(work),
-        [&](long begin, long end) { function(from + begin, at + begin, to + begin, end - begin); });
+  share(dy.size(), kElements, Index(work), [&](Index begin, Index end) {
+    function(from + begin, at + begin, to + begin, end - begin);
+  });
   return dx;
 }
 
@@ -69,7 +70,7 @@ Array<T> dropout(const Array<T>& x, double p, unsigned long seed) {
   T* to = y.mutable_data();
   const Dropout<T> mask(p, seed, 0);
   const WithoutGil released(double(kFunctionWork) * double(x.size()), {x});
-  share(x.size(), kElements, kFunctionWork * x.size(), [&](long begin, long end) {
+  share(x.size(), kElements, kFunctionWork * x.size(), [&](Index begin, Index end) {
     dense<T>().dropout(from + begin, begin, end - begin, mask, to + begin);
   });
   return y;
@@ -80,7 +81,7 @@ Array<T> dropout(const Array<T>& x, double p, unsigned long seed) {
 template <class T>
 LayerNormArgs<T> layer_norm_args(const Array<T>& x, const Array<T>& weight,
                                  const std::optional<Array<T>>& bias, double eps) {
-  const long width = weight.size();
+  const Index width = weight.size();
   check_size("x.shape[-1]", last_axis("x", x), "size of weight", width);
   if (bias) check_size("bias.size", bias->size(), "size of weight", width);
   return {x.data(), weight.data(), bias ? bias->data() : nullptr, row_count(x, width), width, eps};
@@ -99,7 +100,7 @@ std::pair<Array<T>, std::optional<Array<T>>> layer_norm_forward(const Array<T>& 
   {
     const WithoutGil released(4. * double(x.size()), {x, weight, handle_of(bias)});
     share(args.rows, 1, 4 * x.size(),
-          [&](long begin, long end) { dense<T>().layer_norm(args, to, kept, begin, end); });
+          [&](Index begin, Index end) { dense<T>().layer_norm(args, to, kept, begin, end); });
   }
   return {std::move(y), std::move(moments)};
 }
@@ -121,12 +122,12 @@ std::optional<Array<T>> layer_norm_backward(const Array<T>& dy, const Array<T>& 
   const WithoutGil released(8. * double(x.size()),
                             {dy, x, moments, weight, handle_of(dweight), handle_of(dbias)});
   if (to)
-    share(args.rows, 1, 4 * x.size(), [&](long begin, long end) {
+    share(args.rows, 1, 4 * x.size(), [&](Index begin, Index end) {
       dense<T>().layer_norm_dx(args, kept, from, to, begin, end);
     });
   // Each thread owns columns, so that every element is summed in the order of the rows.
   if (dw || db)
-    share(args.width, 64 / sizeof(T), 4 * x.size(), [&](long begin, long end) {
+    share(args.width, 64 / sizeof(T), 4 * x.size(), [&](Index begin, Index end) {
       dense<T>().layer_norm_dweight(args, kept, from, dw, db, begin, end);
     });
   return dx;
@@ -135,16 +136,16 @@ std::optional<Array<T>> layer_norm_backward(const Array<T>& dy, const Array<T>& 
 // ---- convolution
 
 template <class T>
-ConvolutionShape convolution_shape(const Array<T>& x, const Array<T>& weight, long out_steps,
-                                   long stride, long dilation, long padding) {
+ConvolutionShape convolution_shape(const Array<T>& x, const Array<T>& weight, Index out_steps,
+                                   Index stride, Index dilation, Index padding) {
   check_rank("x", x, 3);
   check_rank("weight", weight, 3);
   check_size("x.shape[2]", x.shape(2), "weight.shape[1]", weight.shape(1));
   RNNFAST_CHECK(weight.size() > 0, "weight: expected values, got none");
-  RNNFAST_CHECK(out_steps >= 0 && out_steps <= 1L << 30,
+  constexpr Index kMost = 1 << 30;  // so that products of two fit in 64 bits
+  RNNFAST_CHECK(out_steps >= 0 && out_steps <= kMost,
                 "out_steps: expected at least 0 and at most 2^30, got ", out_steps);
-  constexpr long kMost = 1L << 30;  // so that products of two fit in 64 bits
-  for (long value : {stride, dilation})
+  for (Index value : {stride, dilation})
     RNNFAST_CHECK(value >= 1 && value <= kMost,
                   "stride, dilation: expected at least 1 and at most 2^30, got ", value);
   RNNFAST_CHECK(padding >= 0 && padding <= kMost,
@@ -160,15 +161,15 @@ double multiply_adds(const ConvolutionShape& s) {
 
 template <class T>
 Array<T> convolution_forward(const Array<T>& x, const Array<T>& weight,
-                             const std::optional<Array<T>>& bias, long out_steps, long stride,
-                             long dilation, long padding) {
+                             const std::optional<Array<T>>& bias, Index out_steps, Index stride,
+                             Index dilation, Index padding) {
   const auto shape = convolution_shape(x, weight, out_steps, stride, dilation, padding);
   if (bias) check_size("bias.size", bias->size(), "weight.shape[0]", shape.outputs);
   Array<T> y = new_array<T>({shape.out_steps, shape.batch, shape.outputs});
   const T *from = x.data(), *w = weight.data(), *b = bias ? bias->data() : nullptr;
   T* to = y.mutable_data();
   const WithoutGil released(multiply_adds(shape), {x, weight, handle_of(bias)});
-  const int threads = product_threads(long(multiply_adds(shape)));
+  const int threads = product_threads(Index(multiply_adds(shape)));
   const Buffer workspace =
       Buffer::allocate(sizeof(T) * dense<T>().convolution_workspace(shape, threads));
   parallel(threads, [&](const Team& team, int thread) {
@@ -181,8 +182,8 @@ template <class T>
 std::optional<Array<T>> convolution_backward(const Array<T>& dy, const Array<T>& x,
                                              const Array<T>& weight,
                                              std::optional<Array<T>>& dweight,
-                                             std::optional<Array<T>>& dbias, long stride,
-                                             long dilation, long padding, bool need_dx) {
+                                             std::optional<Array<T>>& dbias, Index stride,
+                                             Index dilation, Index padding, bool need_dx) {
   check_rank("dy", dy, 3);
   const auto shape = convolution_shape(x, weight, dy.shape(0), stride, dilation, padding);
   check_size("dy.shape[1]", dy.shape(1), "batch", shape.batch);
@@ -195,10 +196,10 @@ std::optional<Array<T>> convolution_backward(const Array<T>& dy, const Array<T>&
   T *to = data_of(dx), *dw = data_of(dweight), *db = data_of(dbias);
   const WithoutGil released(2 * multiply_adds(shape),
                             {dy, x, weight, handle_of(dweight), handle_of(dbias)});
-  const int threads = product_threads(long(2 * multiply_adds(shape)));
+  const int threads = product_threads(Index(2 * multiply_adds(shape)));
   const Buffer workspace =
       Buffer::allocate(sizeof(T) * dense<T>().convolution_workspace(shape, threads));
-  const long rows = shape.out_steps * shape.batch, outputs = shape.outputs;
+  const Index rows = shape.out_steps * shape.batch, outputs = shape.outputs;
   parallel(threads, [&](const Team& team, int thread) {
     dense<T>().convolution_gradient(shape, from, operand, w, to, dw, team, thread,
                                     workspace.as<T>());
@@ -211,19 +212,20 @@ std::optional<Array<T>> convolution_backward(const Array<T>& dy, const Array<T>&
 
 // ---- pooling
 
-using Lengths = Array<long>;
+using Lengths = Array<Index>;
 
 // Calls body(sequences' lengths, first sequence, end) in shares.
 template <class T, class Body>
 void pool(const Array<T>& x, const Lengths& lengths, const Body& body) {
   check_rank("x", x, 3);
   check_size("lengths.size", lengths.size(), "batch", x.shape(1));
-  const long batch = x.shape(1);
+  const Index batch = x.shape(1);
   const Buffer copy = copied(lengths.data(), batch);
-  RNNFAST_CHECK(!find_outside(copy.as<const long>(), batch, x.shape(0) + 1),
+  RNNFAST_CHECK(!find_outside(copy.as<const Index>(), batch, x.shape(0) + 1),
                 "lengths: expected values in [0, ", x.shape(0), "]");
   const WithoutGil released(double(x.size()), {x});
-  share(batch, 1, x.size(), [&](long begin, long end) { body(copy.as<const long>(), begin, end); });
+  share(batch, 1, x.size(),
+        [&](Index begin, Index end) { body(copy.as<const Index>(), begin, end); });
 }
 
 template <class T>
@@ -232,23 +234,23 @@ Array<T> mean_pool(const Array<T>& x, const Lengths& lengths) {
   Array<T> y = new_array<T>({x.shape(1), x.shape(2)});
   const T* from = x.data();
   T* to = y.mutable_data();
-  const long batch = x.shape(1), width = x.shape(2);
-  pool(x, lengths, [&](const long* counts, long begin, long end) {
+  const Index batch = x.shape(1), width = x.shape(2);
+  pool(x, lengths, [&](const Index* counts, Index begin, Index end) {
     dense<T>().mean_pool(from, counts, batch, width, to, begin, end);
   });
   return y;
 }
 
 template <class T>
-std::pair<Array<T>, Array<long>> max_pool(const Array<T>& x, const Lengths& lengths) {
+std::pair<Array<T>, Array<Index>> max_pool(const Array<T>& x, const Lengths& lengths) {
   check_rank("x", x, 3);
   Array<T> y = new_array<T>({x.shape(1), x.shape(2)});
-  Array<long> steps = new_array<long>({x.shape(1), x.shape(2)});
+  Array<Index> steps = new_array<Index>({x.shape(1), x.shape(2)});
   const T* from = x.data();
   T* to = y.mutable_data();
-  long* at = steps.mutable_data();
-  const long batch = x.shape(1), width = x.shape(2);
-  pool(x, lengths, [&](const long* counts, long begin, long end) {
+  Index* at = steps.mutable_data();
+  const Index batch = x.shape(1), width = x.shape(2);
+  pool(x, lengths, [&](const Index* counts, Index begin, Index end) {
     dense<T>().max_pool(from, counts, batch, width, to, at, begin, end);
   });
   return {std::move(y), std::move(steps)};

@@ -25,7 +25,7 @@ Array<T> apply(const std::string& name, const Array<T>& x) {
                         : name == "erf"      ? k.erf
                                              : nullptr;
   RNNFAST_CHECK(function, "name: expected exp, sigmoid, tanh, log, softplus or erf, got ", name);
-  Array<T> y = new_array<T>({long(x.size())});
+  Array<T> y = new_array<T>({Index(x.size())});
   function(x.data(), y.mutable_data(), x.size());
   return y;
 }

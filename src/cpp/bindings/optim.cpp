@@ -21,8 +21,8 @@ namespace py = pybind11;
 namespace rnnfast {
 namespace {
 
-constexpr long kBlock = 4096;                // elements that one kernel call handles
-constexpr long kElementsPerThread = 131072;  // elements below which a second thread does not pay
+constexpr Index kBlock = 4096;                // elements that one kernel call handles
+constexpr Index kElementsPerThread = 131072;  // elements below which a second thread does not pay
 constexpr std::size_t kMostLists = kStepArrays;
 
 // Lists of arrays that go together: arrays i of all lists have one size. First come the gradients,
@@ -34,14 +34,14 @@ class Group {
   using Pointers = std::array<T*, kMostLists>;
   struct Block {
     Pointers pointers;
-    long size;
+    Index size;
   };
 
   explicit Group(std::vector<std::vector<Array<T>>> lists) : lists_(std::move(lists)) {
     RNNFAST_CHECK(!lists_.empty() && lists_.size() <= kMostLists, "lists: expected 1 to ",
                   kMostLists, ", got ", lists_.size());
     for (std::size_t i = 0; i < lists_[0].size(); ++i) {
-      const long size = lists_[0][i].size();
+      const Index size = lists_[0][i].size();
       Pointers p{};
       for (std::size_t k = 0; k < lists_.size(); ++k) {
         if (lists_[k].empty()) continue;
@@ -51,7 +51,7 @@ class Group {
         held_.add("parameters", lists_[k][i]);
       }
       elements_ += size;
-      for (long begin = 0; begin < size; begin += kBlock) {
+      for (Index begin = 0; begin < size; begin += kBlock) {
         Pointers at = p;
         for (T*& q : at) q = q ? q + begin : nullptr;
         blocks_.push_back({at, std::min(kBlock, size - begin)});
@@ -69,11 +69,11 @@ class Group {
                       "parameters: expected writable arrays, got a read-only one");
   }
 
-  long elements() const { return elements_; }
-  long blocks() const { return long(blocks_.size()); }
-  const Block& block(long i) const { return blocks_[std::size_t(i)]; }
+  Index elements() const { return elements_; }
+  Index blocks() const { return Index(blocks_.size()); }
+  const Block& block(Index i) const { return blocks_[std::size_t(i)]; }
   int threads() const {
-    return int(std::min({blocks(), 1 + elements_ / kElementsPerThread, long(num_threads())}));
+    return int(std::min({blocks(), 1 + elements_ / kElementsPerThread, Index(num_threads())}));
   }
 
  private:
@@ -81,7 +81,7 @@ class Group {
   HeldArrays held_;
   std::vector<py::object> pins_;
   std::vector<Block> blocks_;
-  long elements_ = 0;
+  Index elements_ = 0;
 };
 
 // What is done to the gradients around an optimiser's step.
@@ -96,9 +96,9 @@ struct Care {
 // The joint 2-norm of the gradients, on every thread of the team. Sums of squares are in double,
 // one a block, and are added in the blocks' order.
 template <class T>
-double joint_norm(const Group<T>& group, long begin, long end, std::vector<double>& sums,
+double joint_norm(const Group<T>& group, Index begin, Index end, std::vector<double>& sums,
                   const Team& team) {
-  for (long b = begin; b < end; ++b)
+  for (Index b = begin; b < end; ++b)
     sums[std::size_t(b)] =
         dense<T>().sum_of_squares(group.block(b).pointers[0], group.block(b).size);
   team.barrier();
@@ -116,8 +116,8 @@ std::optional<double> update(const Group<T>& group, const Care& care, const Step
   std::vector<double> sums(care.needs_norm() ? std::size_t(group.blocks()) : 0);
   const WithoutGil released(double(group.elements()), {});
   parallel(group.threads(), [&](const Team& team, int thread) {
-    const long begin = group.blocks() * thread / team.size;
-    const long end = group.blocks() * (thread + 1) / team.size;
+    const Index begin = group.blocks() * thread / team.size;
+    const Index end = group.blocks() * (thread + 1) / team.size;
     double factor = 1;
     if (care.needs_norm()) {
       const double before = joint_norm(group, begin, end, sums, team);
@@ -125,7 +125,7 @@ std::optional<double> update(const Group<T>& group, const Care& care, const Step
       if (care.only_if_finite && !std::isfinite(before)) return;  // on every thread alike
       if (care.clip_norm) factor = *care.clip_norm / (before + 1e-6);
     }
-    for (long b = begin; b < end; ++b) {
+    for (Index b = begin; b < end; ++b) {
       const auto& [p, n] = group.block(b);
       if (!(factor >= 1)) dense<T>().scale(p[0], n, T(factor));  // NaN then shows everywhere
       if (care.clip_value) dense<T>().clamp(p[0], n, T(*care.clip_value));
@@ -138,36 +138,36 @@ std::optional<double> update(const Group<T>& group, const Care& care, const Step
 
 template <class T>
 std::optional<double> gradients(const Group<T>& group, const Care& care) {
-  return update(group, care, [](const auto&, long) {});
+  return update(group, care, [](const auto&, Index) {});
 }
 
 template <class T>
 std::optional<double> sgd(const Group<T>& group, const Care& care, double lr, double momentum,
                           double weight_decay, bool nesterov) {
   const auto s = SgdStep<T>::make(lr, momentum, weight_decay, nesterov);
-  return update(group, care, [&](const auto& p, long n) { dense<T>().sgd(p.data(), n, s); });
+  return update(group, care, [&](const auto& p, Index n) { dense<T>().sgd(p.data(), n, s); });
 }
 
 template <class T>
 std::optional<double> adagrad(const Group<T>& group, const Care& care, double lr, double eps,
                               double weight_decay) {
   const auto s = AdagradStep<T>::make(lr, eps, weight_decay);
-  return update(group, care, [&](const auto& p, long n) { dense<T>().adagrad(p.data(), n, s); });
+  return update(group, care, [&](const auto& p, Index n) { dense<T>().adagrad(p.data(), n, s); });
 }
 
 template <class T>
 std::optional<double> rmsprop(const Group<T>& group, const Care& care, double lr, double alpha,
                               double eps, double momentum, double weight_decay) {
   const auto s = RmspropStep<T>::make(lr, alpha, eps, momentum, weight_decay);
-  return update(group, care, [&](const auto& p, long n) { dense<T>().rmsprop(p.data(), n, s); });
+  return update(group, care, [&](const auto& p, Index n) { dense<T>().rmsprop(p.data(), n, s); });
 }
 
 template <class T>
 std::optional<double> adam(const Group<T>& group, const Care& care, double lr, double beta1,
                            double beta2, double eps, double weight_decay, bool decoupled,
-                           long step) {
+                           Index step) {
   const auto s = AdamStep<T>::make(lr, beta1, beta2, eps, weight_decay, decoupled, step);
-  return update(group, care, [&](const auto& p, long n) { dense<T>().adam(p.data(), n, s); });
+  return update(group, care, [&](const auto& p, Index n) { dense<T>().adam(p.data(), n, s); });
 }
 
 template <class T>

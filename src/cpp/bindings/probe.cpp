@@ -24,7 +24,7 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-constexpr long kRounds = 1000;           // rounds of multiply-adds per count
+constexpr Index kRounds = 1000;          // rounds of multiply-adds per count
 constexpr double kLong = 1e9;            // enough work to release the GIL
 constexpr double kSampleSeconds = 2e-3;  // longer than a barrier, shorter than a time slice
 
@@ -34,7 +34,7 @@ constexpr double kSampleSeconds = 2e-3;  // longer than a barrier, shorter than 
 template <class Work>
 double best_rate(double seconds, const Work& work) {
   double best = 0;
-  long count = 1;
+  Index count = 1;
   bool done = false;
   parallel(num_threads(), [&](const Team& team, int thread) {
     double kept = 0;
@@ -63,8 +63,8 @@ double best_rate(double seconds, const Work& work) {
 template <class T>
 double peak_flops_of(Precision precision, double seconds) {
   const FormatKernels<T>& kernels = format_kernels<T>(precision);
-  long flops = 0;  // of one count on the whole team
-  const double rate = best_rate(seconds, [&](const Team& team, int thread, long count) {
+  Index flops = 0;  // of one count on the whole team
+  const double rate = best_rate(seconds, [&](const Team& team, int thread, Index count) {
     if (thread == 0) flops = kRounds * kernels.probe_round_flops * team.size;
     return kernels.probe_multiply_adds(count * kRounds);
   });
@@ -80,18 +80,18 @@ double peak_flops(const std::string& dtype, double seconds) {
   return peak_flops_of<float>(bfloat16 ? Precision::bfloat16 : Precision::full, seconds);
 }
 
-double bandwidth(long bytes, double seconds) {
+double bandwidth(Index bytes, double seconds) {
   RNNFAST_CHECK(bytes >= 4096, "bytes: expected at least 4096, got ", bytes);
   const WithoutGil released(kLong, {});
   const DenseKernels<float>& kernels = dense<float>();
   const Buffer buffer = Buffer::allocate(bytes);
   std::fill_n(buffer.as<char>(), bytes, 0);
-  const long values = bytes / static_cast<long>(sizeof(float));
+  const Index values = bytes / static_cast<Index>(sizeof(float));
   return static_cast<double>(bytes) *
-         best_rate(seconds, [&](const Team& team, int thread, long count) {
-           const long begin = values * thread / team.size, end = values * (thread + 1) / team.size;
+         best_rate(seconds, [&](const Team& team, int thread, Index count) {
+           const Index begin = values * thread / team.size, end = values * (thread + 1) / team.size;
            double sum = 0;
-           for (long i = 0; i < count; ++i)
+           for (Index i = 0; i < count; ++i)
              sum += kernels.probe_read(buffer.as<float>() + begin, end - begin);
            return sum;
          });
@@ -99,8 +99,8 @@ double bandwidth(long bytes, double seconds) {
 
 double barrier_seconds(double seconds) {
   const WithoutGil released(kLong, {});
-  return 1 / best_rate(seconds, [](const Team& team, int, long count) {
-           for (long i = 0; i < count; ++i) team.barrier();
+  return 1 / best_rate(seconds, [](const Team& team, int, Index count) {
+           for (Index i = 0; i < count; ++i) team.barrier();
            return 0.0;
          });
 }

@@ -33,7 +33,7 @@ class Items {
 
 // None becomes null. Arrays that will be written must be writable.
 template <class T>
-bool read_optional(py::handle object, std::span<const long> shape, T*& data) {
+bool read_optional(py::handle object, std::span<const Index> shape, T*& data) {
   data = nullptr;
   if (object.is_none()) return true;
   if (!is_array<std::remove_const_t<T>>(object, shape)) return false;
@@ -43,8 +43,8 @@ bool read_optional(py::handle object, std::span<const long> shape, T*& data) {
 }
 
 template <class T>
-bool read_optional(py::handle object, std::initializer_list<long> shape, T*& data) {
-  return read_optional(object, std::span<const long>(shape.begin(), shape.size()), data);
+bool read_optional(py::handle object, std::initializer_list<Index> shape, T*& data) {
+  return read_optional(object, std::span<const Index>(shape.begin(), shape.size()), data);
 }
 
 // The number of weight arrays of a layer and direction; some may be None.
@@ -150,7 +150,7 @@ bool read_context(const char* name, py::handle context, const NetworkSize& s,
   if (!items || items.size() != s.cells() || !is_array<std::remove_const_t<T>>(items[0]))
     return false;
   result.by_step = py::detail::array_proxy(items[0].ptr())->nd == 3;
-  const long shape[] = {s.seq_len, s.batch, known_cell(s.cell).input_gates() * s.hidden_size};
+  const Index shape[] = {s.seq_len, s.batch, known_cell(s.cell).input_gates() * s.hidden_size};
   for (Index i = 0; i < items.size(); ++i) {
     T* gates = nullptr;
     if (items[i].is_none() ||

@@ -97,7 +97,7 @@ std::vector<ValueOverTime<T>> values_told(const Kept<T>& kept, const ValuesTold&
     RNNFAST_CHECK(index >= 0 && index < end, "values: expected ", kind, " 0 to ", end - 1, ", got ",
                   index);
     const Index width = is_state ? s.state_size(index) : s.hidden_size;
-    const std::array<long, 3> shape{s.seq_len, s.batch, width};
+    const std::array<Index, 3> shape{s.seq_len, s.batch, width};
     RNNFAST_CHECK(is_array<T>(to, shape) && is_writable(to),
                   "values: expected a writable array of the dtype, (", s.seq_len, ", ", s.batch,
                   ", ", width, ") in C order");
@@ -173,7 +173,7 @@ py::object candidate_mask_of(PyReserve& reserve, Index cell) {
   });
 }
 
-py::object empty(const std::vector<long>& shape, bool is_double) {
+py::object empty(const std::vector<Index>& shape, bool is_double) {
   if (is_double) return new_array<double>(shape);
   return new_array<float>(shape);
 }

@@ -91,7 +91,7 @@ py::object take_step_of(const PyPacked& packed, py::handle x, py::handle state, 
   py::object memory = py::none();
   T* kept = nullptr;
   if (keep) {
-    Array<std::uint8_t> bytes = new_array<std::uint8_t>({long(step_memory<T>(input.size))});
+    Array<std::uint8_t> bytes = new_array<std::uint8_t>({Index(step_memory<T>(input.size))});
     kept = reinterpret_cast<T*>(bytes.mutable_data());
     memory = std::move(bytes);
   }

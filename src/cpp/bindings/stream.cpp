@@ -195,7 +195,7 @@ class Stepper final : public PyStepper {
   // Copies x to where the step reads it.
   bool read(py::handle x) {
     const Index count = rows_.count();
-    if (is_array<Index>(x, std::initializer_list<long>{count}) && plan_.takes_indices()) {
+    if (is_array<Index>(x, std::initializer_list<Index>{count}) && plan_.takes_indices()) {
       prepare(count, true);
       if (count == 0) return true;
       const Index* copy = step_->indices();
@@ -206,7 +206,7 @@ class Stepper final : public PyStepper {
       return true;
     }
     if (!plan_.takes_values() ||
-        !is_array<T>(x, std::initializer_list<long>{count, plan_.input_size()}))
+        !is_array<T>(x, std::initializer_list<Index>{count, plan_.input_size()}))
       return false;
     prepare(count, false);
     if (count) std::copy_n(array_data<const T>(x), count * plan_.input_size(), step_->x());

@@ -2,6 +2,7 @@
 // Inverted dropout whose mask is a function of (seed, layer, element) alone: the same for any
 // number of threads and on every device, and backward makes it again instead of storing it.
 
+#include "core/index.h"
 #include "core/philox.h"
 
 namespace rnnfast {
@@ -25,7 +26,7 @@ struct Dropout {
         kind(kind) {}
 
   // The words of elements kBlock * block and on.
-  RNNFAST_INLINE void words(long block, unsigned (&words)[kBlock]) const {
+  RNNFAST_INLINE void words(Index block, unsigned (&words)[kBlock]) const {
     words[0] = unsigned(block);
     words[1] = unsigned(block >> 32);
     words[2] = layer;

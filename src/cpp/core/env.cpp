@@ -13,14 +13,14 @@ std::optional<std::string> env_string(const char* name) {
   return value;
 }
 
-std::optional<long> env_integer(const char* name, long lowest, long highest) {
+std::optional<Index> env_integer(const char* name, Index lowest, Index highest) {
   const std::optional<std::string> text = env_string(name);
   if (!text) return std::nullopt;
-  long value = 0;
+  Index value = 0;
   const char* end = text->data() + text->size();
   const auto [last, problem] = std::from_chars(text->data(), end, value);
   const bool whole = problem == std::errc() && last == end;
-  const bool bounded = highest < std::numeric_limits<long>::max();
+  const bool bounded = highest < std::numeric_limits<Index>::max();
   RNNFAST_CHECK(whole && value >= lowest && value <= highest, "environment variable ", name,
                 ": expected an integer of at least ", lowest,
                 bounded ? " and at most " + std::to_string(highest) : "", ", got '", *text, "'");

@@ -64,7 +64,7 @@ class Cache {
  public:
   // A process may fork while another thread holds the lock; the child must find it free.
   Cache() {
-    const long limit = env_integer("RNNFAST_CACHE_LIMIT", 0).value_or(1L << 30);
+    const Index limit = env_integer("RNNFAST_CACHE_LIMIT", 0).value_or(1 << 30);
     limit_ = kBypass ? 0 : static_cast<std::size_t>(limit);
     poison_ = env_integer("RNNFAST_POISON", 0).value_or(0) != 0;
     free_.reserve(kMaxBlocks + 1);
@@ -149,11 +149,11 @@ class Cache {
   bool poison_;
 };
 
-std::atomic<long> until_failure{0};
+std::atomic<Index> until_failure{0};
 
 }  // namespace
 
-long fail_allocation(long n) { return std::max(until_failure.exchange(n), 0L); }
+Index fail_allocation(Index n) { return std::max<Index>(until_failure.exchange(n), 0); }
 
 Buffer Buffer::allocate(std::size_t bytes) {
   if (until_failure.load(std::memory_order_relaxed) > 0 && until_failure.fetch_sub(1) == 1)

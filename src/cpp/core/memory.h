@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <span>
 
+#include "core/index.h"
+
 namespace rnnfast {
 
 // A block of memory, freed into the cache. Its contents are whatever was there before; with
@@ -50,6 +52,6 @@ void empty_cache();  // gives all cached blocks back to the system
 // The n-th allocation of a Buffer from now on throws std::bad_alloc; none does with 0. Returns how
 // many allocations the failure that was planned before was still away, 0 if it has happened. For
 // tests of what a call leaves behind when memory ends.
-long fail_allocation(long n);
+Index fail_allocation(Index n);
 
 }  // namespace rnnfast

@@ -14,18 +14,18 @@ enum NoiseKind : unsigned {
   kRecurrentDropout = 15
 };
 
-RNNFAST_INLINE unsigned noise_cell(long layer, long direction) {
+RNNFAST_INLINE unsigned noise_cell(Index layer, Index direction) {
   return unsigned(2 * layer + direction);
 }
 
 // The mask of a layer in one direction, by its `noise_cell`.
 template <class T>
 RNNFAST_INLINE Dropout<T> noise_mask(double p, unsigned long seed, unsigned cell, unsigned kind,
-                                     long step = 0) {
+                                     Index step = 0) {
   return Dropout<T>(p, seed, unsigned(step), cell << 4 | kind);
 }
 
 // The element with which a sequence's row begins.
-RNNFAST_INLINE constexpr long noise_row(long sequence) { return sequence << 34; }
+RNNFAST_INLINE constexpr Index noise_row(Index sequence) { return sequence << 34; }
 
 }  // namespace rnnfast

@@ -5,6 +5,7 @@
 // A step's apply<kFirst, kSecond, kThird>(value, gradient, buffers) changes the value and the
 // buffers that there are; a buffer that is left out belongs to an option that is off.
 
+#include "core/index.h"
 #include "core/macros.h"
 
 namespace rnnfast {
@@ -81,7 +82,7 @@ struct AdamStep {  // mean, square
 
   // `decoupled` is AdamW; steps count from 1.
   static AdamStep make(double lr, double beta1, double beta2, double eps, double weight_decay,
-                       bool decoupled, long step) {
+                       bool decoupled, Index step) {
     const double seen1 = 1 - __builtin_pow(beta1, double(step));
     const double seen2 = 1 - __builtin_pow(beta2, double(step));
     return {.step_size = T(lr / seen1),

@@ -37,11 +37,11 @@ void advise_large_pages(std::span<std::byte> memory, std::size_t page) {
   madvise(memory.data() + before, (memory.size() - before) / page * page, MADV_HUGEPAGE);
 }
 
-long l2_cache_bytes() {
+Index l2_cache_bytes() {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
-  if (const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE); bytes > 0) return bytes;
+  if (const Index bytes = sysconf(_SC_LEVEL2_CACHE_SIZE); bytes > 0) return bytes;
 #endif
-  long kib = 0;
+  Index kib = 0;
   std::ifstream("/sys/devices/system/cpu/cpu0/cache/index2/size") >> kib;
   return kib * 1024;
 }
@@ -51,7 +51,7 @@ long l2_cache_bytes() {
 int current_cpu() { return -1; }
 void leave_cpu(int) {}
 void advise_large_pages(std::span<std::byte>, std::size_t) {}
-long l2_cache_bytes() { return 0; }
+Index l2_cache_bytes() { return 0; }
 
 #endif
 

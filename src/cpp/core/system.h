@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <span>
 
+#include "core/index.h"
+
 namespace rnnfast {
 
 // The CPU that the calling thread runs on; -1 if the system does not tell.
@@ -21,6 +23,6 @@ void at_fork(void (*before)(), void (*in_parent)(), void (*in_child)());
 void advise_large_pages(std::span<std::byte> memory, std::size_t page);
 
 // Bytes of the first CPU's L2 cache; 0 if the system does not tell.
-long l2_cache_bytes();
+Index l2_cache_bytes();
 
 }  // namespace rnnfast

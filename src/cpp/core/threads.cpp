@@ -55,7 +55,7 @@ void pause() {
 
 // Thrown out of a wait for a thread that has failed.
 struct Abandoned {};
-constexpr long kAbandoned = std::numeric_limits<long>::max();  // more than any progress
+constexpr Index kAbandoned = std::numeric_limits<Index>::max();  // more than any progress
 
 // Returns when `word` is no longer `now`. Spins, as steps of a time loop meet every few
 // microseconds; then lets others have the CPU, among them a thread of the team that waits for this
@@ -200,12 +200,12 @@ int num_threads() {
   return configured;
 }
 
-int product_threads(long multiply_adds) {
-  constexpr long kWorth = 1 << 20;  // multiply-adds below which a second thread does not pay
-  return int(std::min<long>(1 + multiply_adds / kWorth, num_threads()));
+int product_threads(Index multiply_adds) {
+  constexpr Index kWorth = 1 << 20;  // multiply-adds below which a second thread does not pay
+  return int(std::min<Index>(1 + multiply_adds / kWorth, num_threads()));
 }
 
-void set_num_threads(long n) {
+void set_num_threads(Index n) {
   RNNFAST_CHECK(n >= 1 && n <= kMostSetting, "n: expected 1 to ", kMostSetting, ", got ", n);
   configured = std::min(int(n), most_threads());
 }
@@ -215,17 +215,17 @@ ThreadLimit::ThreadLimit(int n) : before_(limit) {
 }
 ThreadLimit::~ThreadLimit() { limit = before_; }
 
-Progress::Progress(long pieces, int threads)
+Progress::Progress(Index pieces, int threads)
     : spins_(threads <= usable_cpus()), counts_(std::size_t(pieces)) {}
 
-void Progress::reach(long piece, long count) {
+void Progress::reach(Index piece, Index count) {
   counts_[piece].done.store(count, std::memory_order_release);
   counts_[piece].done.notify_all();
 }
 
-void Progress::await(long piece, long count) const {
-  const std::atomic<long>& word = counts_[piece].done;
-  long done;
+void Progress::await(Index piece, Index count) const {
+  const std::atomic<Index>& word = counts_[piece].done;
+  Index done;
   while ((done = word.load(std::memory_order_acquire)) < count) wait_while(word, done, spins_);
   if (done == kAbandoned) throw Abandoned{};
 }

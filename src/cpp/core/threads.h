@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "core/index.h"
 #include "core/team.h"
 
 namespace rnnfast {
@@ -14,9 +15,9 @@ namespace rnnfast {
 // OMP_NUM_THREADS, else the number of usable CPUs. Never more than most_threads(); always 1 in a
 // forked child.
 int num_threads();
-void set_num_threads(long n);  // 1 to kMostSetting, else Error
+void set_num_threads(Index n);  // 1 to kMostSetting, else Error
 
-inline constexpr long kMostSetting = 1024;  // whoever asks for more did not mean threads
+inline constexpr Index kMostSetting = 1024;  // whoever asks for more did not mean threads
 
 // More threads than CPUs only take turns, and an OpenMP runtime that cannot have a thread ends the
 // process: so a call gets as many as there are usable CPUs. Small machines may go up to 8, to try
@@ -24,7 +25,7 @@ inline constexpr long kMostSetting = 1024;  // whoever asks for more did not mea
 int most_threads();
 
 // Threads that a product of so many multiply-adds is worth.
-int product_threads(long multiply_adds);
+int product_threads(Index multiply_adds);
 
 // While it lives, num_threads() is n for calls from this thread, within the same bounds; with n = 0
 // nothing changes.
@@ -43,18 +44,18 @@ class ThreadLimit {
 class Progress {
  public:
   // `threads`: that may wait at the same time.
-  Progress(long pieces, int threads);
+  Progress(Index pieces, int threads);
   // Says that `count` steps of a piece are done; what the thread wrote before is then visible to
   // those who wait for them.
-  void reach(long piece, long count);
+  void reach(Index piece, Index count);
   // Returns when `count` steps of a piece are done.
-  void await(long piece, long count) const;
+  void await(Index piece, Index count) const;
   // Says that a thread failed: the others leave `await` by an exception that `parallel` keeps.
   void abandon();
 
  private:
   struct alignas(64) Count {
-    std::atomic<long> done{0};
+    std::atomic<Index> done{0};
   };
   const bool spins_;
   std::vector<Count> counts_;

@@ -254,7 +254,7 @@ class TapGradient {
 };
 
 template <class T>
-long convolution_workspace(const ConvolutionShape& shape, int threads) {
+Index convolution_workspace(const ConvolutionShape& shape, int threads) {
   return max_index(
       max_index(TapProduct<T, false>::workspace(shape), TapProduct<T, true>::workspace(shape)),
       TapGradient<T>::workspace(shape, threads));

@@ -30,7 +30,7 @@ class Ctc {
   }
 
   // The size in doubles.
-  static long workspace(long steps, long labels, long classes) {
+  static Index workspace(Index steps, Index labels, Index classes) {
     return pitch(labels) * (2 + kEmission + (steps + 1) * kParts) + steps + classes;
   }
 
@@ -38,7 +38,7 @@ class Ctc {
   double run() {
     set_skips();
     set_start(row(0), 0);
-    for (long t = 0; t < a_.steps; ++t) {
+    for (Index t = 0; t < a_.steps; ++t) {
       set_emissions(t);
       forward(t);
     }
@@ -53,7 +53,7 @@ class Ctc {
       fill(0, a_.steps, T(spared ? 0 : __builtin_nan("")));
     } else {
       set_start(beta_, a_.labels);
-      for (long t = a_.steps - 1; t >= 0; --t) {
+      for (Index t = a_.steps - 1; t >= 0; --t) {
         backward(t, 1 / m, e);
         set_gradient(t);
       }
@@ -70,20 +70,20 @@ class Ctc {
   enum Part { kBlank = 0, kLabel = 2, kEmission = 4, kParts = 6 };
 
   // Indices -1 ... labels, padded to whole vectors, and one more vector that reads run into.
-  static long pitch(long labels) { return kWidth + (labels / kWidth + 1) * kWidth + kWidth; }
+  static Index pitch(Index labels) { return kWidth + (labels / kWidth + 1) * kWidth + kWidth; }
 
-  double* take(long count) {
+  double* take(Index count) {
     double* at = place_;
     place_ += count;
     return at;
   }
-  double* row(long t) const { return rows_ + t * kParts * pitch_; }
-  double* place(double* row, int part, long k) const { return row + part * pitch_ + kWidth + k; }
-  Wide load(double* row, int part, long k) const {
+  double* row(Index t) const { return rows_ + t * kParts * pitch_; }
+  double* place(double* row, int part, Index k) const { return row + part * pitch_ + kWidth + k; }
+  Wide load(double* row, int part, Index k) const {
     const double* m = place(row, part, k);
     return {V::load(m), V::load(m + pitch_)};
   }
-  void store(Wide x, double* row, int part, long k) const {
+  void store(Wide x, double* row, int part, Index k) const {
     double* m = place(row, part, k);
     x.m.store(m);
     x.e.store(m + pitch_);
@@ -91,7 +91,7 @@ class Ctc {
   // Sets all entries to zero probability.
   void clear(double* row, int part) const {
     double* m = row + part * pitch_;
-    for (long i = 0; i < pitch_; ++i) {
+    for (Index i = 0; i < pitch_; ++i) {
       m[i] = 1;
       m[pitch_ + i] = kNever;
     }
@@ -105,7 +105,7 @@ class Ctc {
   }
 
   // Sets the states before the first step or after the last one: blank k with probability 1.
-  void set_start(double* row, long k) const {
+  void set_start(double* row, Index k) const {
     clear(row, kBlank);
     clear(row, kLabel);
     *(place(row, kBlank, k) + pitch_) = 0;
@@ -114,14 +114,14 @@ class Ctc {
   // Sets the exponents of the factor of the transition from label k-1 to label k: 1, or 0 if the
   // labels are equal.
   void set_skips() const {
-    for (long i = 0; i < pitch_; ++i) skips_[i] = kNever;
-    for (long k = 2; k <= a_.labels; ++k)
+    for (Index i = 0; i < pitch_; ++i) skips_[i] = kNever;
+    for (Index k = 2; k <= a_.labels; ++k)
       if (a_.targets[k - 1] != a_.targets[k - 2]) skips_[kWidth + k] = 0;
   }
 
   // Writes the step's softmax, not yet divided by its sum, to the gradient's row, and the
   // probabilities of the labels to the step's row.
-  void set_emissions(long t) const {
+  void set_emissions(Index t) const {
     const T* x = a_.logits + t * a_.stride;
     const Row<T> logits{x, a_.classes};
     const T max = maximum(logits);
@@ -129,31 +129,31 @@ class Ctc {
     const double log_sum = __builtin_log(sums_[t]);
     double* to = row(t + 1);
     double* p = place(to, kEmission, 0);
-    for (long k = 0; k <= a_.labels; ++k) {
+    for (Index k = 0; k <= a_.labels; ++k) {
       const double log_p = (double(x[label(k)]) - double(max)) - log_sum;
       p[k] = log_p < kNever ? kNever : log_p;  // NaN stays
     }
-    for (long k = a_.labels + 1; k < end(); ++k) p[k] = kNever;
-    for (long k = 0; k < end(); k += kWidth) store(wide_exp(V::load(p + k)), to, kEmission, k);
+    for (Index k = a_.labels + 1; k < end(); ++k) p[k] = kNever;
+    for (Index k = 0; k < end(); k += kWidth) store(wide_exp(V::load(p + k)), to, kEmission, k);
   }
-  long label(long k) const { return k ? a_.targets[k - 1] : a_.blank; }
-  long end() const { return (a_.labels / kWidth + 1) * kWidth; }
+  Index label(Index k) const { return k ? a_.targets[k - 1] : a_.blank; }
+  Index end() const { return (a_.labels / kWidth + 1) * kWidth; }
 
   Wide blank_emission(double* row) const {
     const double* m = place(row, kEmission, 0);
     return {V(m[0]), V(m[pitch_])};
   }
-  Wide skipping(Wide label, long k) const {
+  Wide skipping(Wide label, Index k) const {
     return {label.m, label.e + V::load(skips_ + kWidth + k)};
   }
 
-  void forward(long t) const {
+  void forward(Index t) const {
     double* from = row(t);
     double* to = row(t + 1);
     const Wide p_blank = blank_emission(to);
     set_before(to, kBlank);
     set_before(to, kLabel);
-    for (long k = 0; k < end(); k += kWidth) {
+    for (Index k = 0; k < end(); k += kWidth) {
       const Wide blank = load(from, kBlank, k), label = load(from, kLabel, k);
       const Wide before = load(from, kBlank, k - 1), skipped = load(from, kLabel, k - 1);
       store((blank + label) * p_blank, to, kBlank, k);
@@ -163,14 +163,14 @@ class Ctc {
 
   // Turns beta from the sums from step t+1 on, with their probabilities, into those from step t on.
   // Leaves the posteriors of the labels, by index, and of the blank.
-  void backward(long t, double inverse_m, double e) const {
+  void backward(Index t, double inverse_m, double e) const {
     double* alpha = row(t + 1);
     const Wide p_blank = blank_emission(alpha);
     const auto posterior = [&](Wide a, Wide b) {
       return a.m * b.m * V(inverse_m) * power_of_two(a.e + b.e - V(e));
     };
     V blanks(0);
-    for (long k = 0; k < end(); k += kWidth) {
+    for (Index k = 0; k < end(); k += kWidth) {
       const Wide blank = load(beta_, kBlank, k), label = load(beta_, kLabel, k);
       const Wide next = load(beta_, kLabel, k + 1);
       const Wide of_blank = blank + next;
@@ -184,21 +184,21 @@ class Ctc {
   }
 
   // Computes softmax - posterior probability of each class, times the scale.
-  void set_gradient(long t) const {
+  void set_gradient(Index t) const {
     T* dx = a_.dlogits + t * a_.stride;
-    for (long c = 0; c < a_.classes; ++c) classes_[c] = 0;
-    for (long k = 0; k <= a_.labels; ++k) classes_[label(k)] += posteriors_[k];
+    for (Index c = 0; c < a_.classes; ++c) classes_[c] = 0;
+    for (Index k = 0; k <= a_.labels; ++k) classes_[label(k)] += posteriors_[k];
     const double factor = a_.scale / sums_[t], scale = a_.scale;
-    for (long c = 0; c < a_.classes; ++c) dx[c] = T(factor * dx[c] - scale * classes_[c]);
+    for (Index c = 0; c < a_.classes; ++c) dx[c] = T(factor * dx[c] - scale * classes_[c]);
   }
 
-  void fill(long begin, long end, T value) const {
-    for (long t = begin; t < end; ++t)
-      for (long c = 0; c < a_.classes; ++c) a_.dlogits[t * a_.stride + c] = value;
+  void fill(Index begin, Index end, T value) const {
+    for (Index t = begin; t < end; ++t)
+      for (Index c = 0; c < a_.classes; ++c) a_.dlogits[t * a_.stride + c] = value;
   }
 
   const CtcArgs<T> a_;
-  const long pitch_;
+  const Index pitch_;
   double* place_;
   double *skips_, *posteriors_, *beta_, *rows_, *sums_, *classes_;
 };

@@ -24,7 +24,7 @@ constexpr int kWidth = kLanes<Real>;
 
 // ---- products
 
-long product_workspace(ProductForm form, long rows, long columns, long depth, int threads) {
+Index product_workspace(ProductForm form, Index rows, Index columns, Index depth, int threads) {
   switch (form) {
     case ProductForm::nt:
       return MatrixProduct<Real, ProductForm::nt>::workspace(columns, depth);
@@ -47,30 +47,31 @@ void product(ProductForm form, const ProductArgs<Real>& args, const Team& team, 
   }
 }
 
-void column_sums(const Real* x, long rows, long columns, Real* sums, long begin, long end) {
-  constexpr long kColumns = 64;
-  for (long first = begin; first < end; first += kColumns) {
-    const long count = min_index(kColumns, end - first);
+void column_sums(const Real* x, Index rows, Index columns, Real* sums, Index begin, Index end) {
+  constexpr Index kColumns = 64;
+  for (Index first = begin; first < end; first += kColumns) {
+    const Index count = min_index(kColumns, end - first);
     Real partial[kColumns] = {};
-    for (long n = 0; n < rows; ++n)
-      for (long j = 0; j < count; ++j) partial[j] += x[n * columns + first + j];
-    for (long j = 0; j < count; ++j) sums[first + j] += partial[j];
+    for (Index n = 0; n < rows; ++n)
+      for (Index j = 0; j < count; ++j) partial[j] += x[n * columns + first + j];
+    for (Index j = 0; j < count; ++j) sums[first + j] += partial[j];
   }
 }
 
 // ---- embedding
 
-void gather(const Real* weight, const long* indices, long width, Real* y, long begin, long end) {
-  for (long n = begin; n < end; ++n)
+void gather(const Real* weight, const Index* indices, Index width, Real* y, Index begin,
+            Index end) {
+  for (Index n = begin; n < end; ++n)
     __builtin_memcpy(y + n * width, weight + indices[n] * width, width * sizeof(Real));
 }
 
-void scatter_add(const Real* dy, const long* indices, long rows, long width, Real* dweight,
-                 long begin, long end) {
-  for (long n = 0; n < rows; ++n) {
+void scatter_add(const Real* dy, const Index* indices, Index rows, Index width, Real* dweight,
+                 Index begin, Index end) {
+  for (Index n = 0; n < rows; ++n) {
     Real* __restrict to = dweight + indices[n] * width;
     const Real* __restrict from = dy + n * width;
-    for (long i = begin; i < end; ++i) to[i] += from[i];
+    for (Index i = begin; i < end; ++i) to[i] += from[i];
   }
 }
 
@@ -78,11 +79,11 @@ void scatter_add(const Real* dy, const long* indices, long rows, long width, Rea
 
 // The sum of weight[i] (x[i] - max), in double.
 template <bool kWeighted>
-double shifted_sum(const Real* x, const Real* weight, long n, double max) {
+double shifted_sum(const Real* x, const Real* weight, Index n, double max) {
   constexpr int kSums = 16;
   double sums[kSums] = {};
-  const auto term = [&](long i) { return (kWeighted ? double(weight[i]) : 1) * (x[i] - max); };
-  long i = 0;
+  const auto term = [&](Index i) { return (kWeighted ? double(weight[i]) : 1) * (x[i] - max); };
+  Index i = 0;
   for (; i + kSums <= n; i += kSums)
     for (int k = 0; k < kSums; ++k) sums[k] += term(i + k);
   for (int k = 0; i < n; ++i, ++k) sums[k] += term(i);
@@ -91,17 +92,17 @@ double shifted_sum(const Real* x, const Real* weight, long n, double max) {
   return total;
 }
 
-void cross_entropy(const CrossEntropyArgs<Real>& args, long begin, long end) {
-  const long classes = args.classes;
+void cross_entropy(const CrossEntropyArgs<Real>& args, Index begin, Index end) {
+  const Index classes = args.classes;
   const Real* weight = args.weight;
   const double share = args.smoothing / double(classes);  // each class's part of the target's
-  for (long n = begin; n < end; ++n) {
+  for (Index n = begin; n < end; ++n) {
     const Real* x = args.logits + n * classes;
     Real* dx = args.dlogits ? args.dlogits + n * classes : nullptr;
-    const long target = args.targets[n];
+    const Index target = args.targets[n];
     if (target == args.ignore_index) {
       args.losses[n] = 0;
-      for (long i = 0; dx && i < classes; ++i) dx[i] = 0;
+      for (Index i = 0; dx && i < classes; ++i) dx[i] = 0;
       continue;
     }
     const Row<Real> row{x, classes};
@@ -117,9 +118,9 @@ void cross_entropy(const CrossEntropyArgs<Real>& args, long begin, long end) {
     args.losses[n] = loss;
     if (!dx) continue;
     const Real factor = Real(args.scale * (own + share * args.weight_sum) / sum);
-    for (long i = 0; i < classes; ++i) dx[i] *= factor;
+    for (Index i = 0; i < classes; ++i) dx[i] *= factor;
     const Real spread = Real(args.scale * share);
-    for (long i = 0; share > 0 && i < classes; ++i) dx[i] -= spread * (weight ? weight[i] : 1);
+    for (Index i = 0; share > 0 && i < classes; ++i) dx[i] -= spread * (weight ? weight[i] : 1);
     dx[target] -= Real(args.scale * own);
   }
 }
@@ -131,13 +132,13 @@ double ctc(const CtcArgs<Real>& args, double* workspace) {
 // ---- optimisers
 
 template <bool kFirst, bool kSecond, bool kThird, class Step>
-void pass(Real* const* arrays, long n, const Step step) {
+void pass(Real* const* arrays, Index n, const Step step) {
   const Real* __restrict gradient = arrays[0];
   Real* __restrict value = arrays[1];
   Real* __restrict first = arrays[2];
   Real* __restrict second = arrays[3];
   Real* __restrict third = arrays[4];
-  for (long i = 0; i < n; ++i) {
+  for (Index i = 0; i < n; ++i) {
     Real buffers[kStepBuffers] = {kFirst ? first[i] : 0, kSecond ? second[i] : 0,
                                   kThird ? third[i] : 0};
     step.template apply<kFirst, kSecond, kThird>(value[i], gradient[i], buffers);
@@ -147,31 +148,31 @@ void pass(Real* const* arrays, long n, const Step step) {
   }
 }
 
-void sgd(Real* const* arrays, long n, const SgdStep<Real>& step) {
+void sgd(Real* const* arrays, Index n, const SgdStep<Real>& step) {
   (arrays[2] ? pass<true, false, false, SgdStep<Real>>
              : pass<false, false, false, SgdStep<Real>>)(arrays, n, step);
 }
-void adagrad(Real* const* arrays, long n, const AdagradStep<Real>& step) {
+void adagrad(Real* const* arrays, Index n, const AdagradStep<Real>& step) {
   pass<true, false, false>(arrays, n, step);
 }
-void rmsprop(Real* const* arrays, long n, const RmspropStep<Real>& step) {
+void rmsprop(Real* const* arrays, Index n, const RmspropStep<Real>& step) {
   using Step = RmspropStep<Real>;
   const bool centered = arrays[4];
   (arrays[3] ? (centered ? pass<true, true, true, Step> : pass<true, true, false, Step>)
              : (centered ? pass<true, false, true, Step> : pass<true, false, false, Step>))(
       arrays, n, step);
 }
-void adam(Real* const* arrays, long n, const AdamStep<Real>& step) {
+void adam(Real* const* arrays, Index n, const AdamStep<Real>& step) {
   pass<true, true, false>(arrays, n, step);
 }
 
 // ---- clipping
 
 // Running sums in double, so that huge gradients do not overflow and the order is fixed.
-double sum_of_squares(const Real* x, long n) {
+double sum_of_squares(const Real* x, Index n) {
   constexpr int kSums = 32;
   double sums[kSums] = {};
-  long i = 0;
+  Index i = 0;
   for (; i + kSums <= n; i += kSums)
     for (int k = 0; k < kSums; ++k) sums[k] += double(x[i + k]) * double(x[i + k]);
   for (int k = 0; i < n; ++i, ++k) sums[k] += double(x[i]) * double(x[i]);
@@ -180,19 +181,19 @@ double sum_of_squares(const Real* x, long n) {
   return total;
 }
 
-void scale(Real* x, long n, Real factor) {
-  for (long i = 0; i < n; ++i) x[i] *= factor;
+void scale(Real* x, Index n, Real factor) {
+  for (Index i = 0; i < n; ++i) x[i] *= factor;
 }
 
-void clamp_values(Real* x, long n, Real limit) {
-  for (long i = 0; i < n; ++i) x[i] = clamped(x[i], limit);
+void clamp_values(Real* x, Index n, Real limit) {
+  for (Index i = 0; i < n; ++i) x[i] = clamped(x[i], limit);
 }
 
 // ---- functions of one value: those of math.h and activations
 
 template <V (*kFunction)(V)>
-void map(const Real* x, Real* y, long n) {
-  for (long i = 0; i < n; i += kWidth) {
+void map(const Real* x, Real* y, Index n) {
+  for (Index i = 0; i < n; i += kWidth) {
     const int lanes = n - i < kWidth ? int(n - i) : kWidth;
     kFunction(V::load(x + i, lanes)).store(y + i, lanes);
   }
@@ -200,8 +201,8 @@ void map(const Real* x, Real* y, long n) {
 
 // dx = dy times the derivative, computed from `kept`.
 template <V (*kDerivative)(V)>
-void map_gradient(const Real* dy, const Real* kept, Real* dx, long n) {
-  for (long i = 0; i < n; i += kWidth) {
+void map_gradient(const Real* dy, const Real* kept, Real* dx, Index n) {
+  for (Index i = 0; i < n; i += kWidth) {
     const int lanes = n - i < kWidth ? int(n - i) : kWidth;
     const V d = V::load(dy + i, lanes) * kDerivative(V::load(kept + i, lanes));
     d.store(dx + i, lanes);

@@ -4,6 +4,7 @@
 // the work on the calling thread; how the work is shared never changes a result.
 
 #include "core/dropout.h"
+#include "core/index.h"
 #include "core/optimiser.h"
 #include "core/team.h"
 
@@ -16,7 +17,7 @@ struct ProductArgs {
   const T* b;
   const T* bias;  // (columns,) or null
   T* c;
-  long rows, columns, depth;
+  Index rows, columns, depth;
   bool add;  // to C instead of overwriting it
 };
 enum class ProductForm {
@@ -33,8 +34,8 @@ enum class ProductForm {
 template <class T>
 struct CrossEntropyArgs {
   const T* logits;
-  const long* targets;
-  long classes, ignore_index;
+  const Index* targets;
+  Index classes, ignore_index;
   const T* weight;
   double smoothing;
   double weight_sum;  // of all classes
@@ -47,12 +48,12 @@ struct CrossEntropyArgs {
 template <class T>
 struct CtcArgs {
   const T* logits;
-  long stride;            // between steps, of dlogits as well
-  long steps, all_steps;  // of the sequence; of the arrays, with a gradient of 0 past the sequence
-  long classes;
-  const long* targets;
-  long labels;
-  long blank;
+  Index stride;            // between steps, of dlogits as well
+  Index steps, all_steps;  // of the sequence; of the arrays, with a gradient of 0 past the sequence
+  Index classes;
+  const Index* targets;
+  Index labels;
+  Index blank;
   double scale;        // of the gradient
   bool zero_infinity;  // an infinite loss counts as 0; otherwise it has a gradient of NaN
   T* dlogits;
@@ -73,16 +74,16 @@ struct LayerNormArgs {
   const T* x;       // (rows, width)
   const T* weight;  // (width,)
   const T* bias;    // (width,) or null
-  long rows, width;
+  Index rows, width;
   double eps;  // added to the variance
 };
 
 // y[t] = bias + the sum over taps k of weight[:, :, k] x[t * stride + k * dilation - padding], for
 // each sequence of a batch. Steps of x out of range are zeros.
 struct ConvolutionShape {
-  long steps, out_steps;              // of x and of y
-  long batch, inputs, outputs, taps;  // x (steps, batch, inputs), weight (outputs, inputs, taps)
-  long stride, dilation, padding;     // padding counts steps before the first one
+  Index steps, out_steps;              // of x and of y
+  Index batch, inputs, outputs, taps;  // x (steps, batch, inputs), weight (outputs, inputs, taps)
+  Index stride, dilation, padding;     // padding counts steps before the first one
 };
 
 template <class T>
@@ -90,38 +91,38 @@ struct DenseKernels {
   // The whole team runs a product together and shares its workspace of `product_workspace` values
   // of T. When a product returns, all threads are done with it, except for form tn, which does not
   // wait.
-  long (*product_workspace)(ProductForm form, long rows, long columns, long depth, int threads);
+  Index (*product_workspace)(ProductForm form, Index rows, Index columns, Index depth, int threads);
   void (*product)(ProductForm form, const ProductArgs<T>& args, const Team& team, int thread,
                   T* workspace);
   // sums[j] += the sum of x[n][j] over all rows, for columns [begin, end).
-  void (*column_sums)(const T* x, long rows, long columns, T* sums, long begin, long end);
+  void (*column_sums)(const T* x, Index rows, Index columns, T* sums, Index begin, Index end);
   // y[n] = weight[indices[n]] for n in [begin, end), rows of `width` values.
-  void (*gather)(const T* weight, const long* indices, long width, T* y, long begin, long end);
+  void (*gather)(const T* weight, const Index* indices, Index width, T* y, Index begin, Index end);
   // dweight[indices[n]] += dy[n] for n = 0 .. rows-1 in that order, columns [begin, end).
-  void (*scatter_add)(const T* dy, const long* indices, long rows, long width, T* dweight,
-                      long begin, long end);
+  void (*scatter_add)(const T* dy, const Index* indices, Index rows, Index width, T* dweight,
+                      Index begin, Index end);
   // Rows [begin, end).
-  void (*cross_entropy)(const CrossEntropyArgs<T>& args, long begin, long end);
+  void (*cross_entropy)(const CrossEntropyArgs<T>& args, Index begin, Index end);
   // Returns the loss; the workspace has `ctc_workspace` doubles.
-  long (*ctc_workspace)(long steps, long labels, long classes);
+  Index (*ctc_workspace)(Index steps, Index labels, Index classes);
   double (*ctc)(const CtcArgs<T>& args, double* workspace);
   // to[i] = from[i] with dropout, for the n elements numbered from `first` on. May work in place.
-  void (*dropout)(const T* from, long first, long n, const Dropout<T>& dropout, T* to);
+  void (*dropout)(const T* from, Index first, Index n, const Dropout<T>& dropout, T* to);
   // Activations of n elements, indexed by Activation, and their gradients: dx[i] = dy[i] * the
   // derivative, computed from kept[i], the function's value or argument. Both may work in place.
-  void (*activation[kActivations])(const T* x, T* y, long n);
-  void (*activation_gradient[kActivations])(const T* dy, const T* kept, T* dx, long n);
+  void (*activation[kActivations])(const T* x, T* y, Index n);
+  void (*activation_gradient[kActivations])(const T* dy, const T* kept, T* dx, Index n);
   // Rows [begin, end) of y and, unless `moments` is null, each row's mean and 1 / deviation.
-  void (*layer_norm)(const LayerNormArgs<T>& args, T* y, T* moments, long begin, long end);
+  void (*layer_norm)(const LayerNormArgs<T>& args, T* y, T* moments, Index begin, Index end);
   // The first computes rows [begin, end) of dx. The second adds to columns [begin, end) of dweight
   // and dbias, unless they are null.
   void (*layer_norm_dx)(const LayerNormArgs<T>& args, const T* moments, const T* dy, T* dx,
-                        long begin, long end);
+                        Index begin, Index end);
   void (*layer_norm_dweight)(const LayerNormArgs<T>& args, const T* moments, const T* dy,
-                             T* dweight, T* dbias, long begin, long end);
+                             T* dweight, T* dbias, Index begin, Index end);
   // The whole team runs a convolution together and shares its workspace of `convolution_workspace`
   // values of T, in either pass. `bias`, `dx` and `dweight`, which is added to, may be null.
-  long (*convolution_workspace)(const ConvolutionShape& shape, int threads);
+  Index (*convolution_workspace)(const ConvolutionShape& shape, int threads);
   void (*convolution)(const ConvolutionShape& shape, const T* x, const T* weight, const T* bias,
                       T* y, const Team& team, int thread, T* workspace);
   void (*convolution_gradient)(const ConvolutionShape& shape, const T* dy, const T* x,
@@ -130,28 +131,28 @@ struct DenseKernels {
   // For sequences [begin, end) of x (steps, batch, width): the mean of the first lengths[b] steps,
   // or their maximum and its step, the first of equal ones. A sequence without steps gets zeros, at
   // step -1.
-  void (*mean_pool)(const T* x, const long* lengths, long batch, long width, T* y, long begin,
-                    long end);
-  void (*max_pool)(const T* x, const long* lengths, long batch, long width, T* y, long* steps,
-                   long begin, long end);
+  void (*mean_pool)(const T* x, const Index* lengths, Index batch, Index width, T* y, Index begin,
+                    Index end);
+  void (*max_pool)(const T* x, const Index* lengths, Index batch, Index width, T* y, Index* steps,
+                   Index begin, Index end);
   // One step over n elements of each of kStepArrays arrays.
-  void (*sgd)(T* const* arrays, long n, const SgdStep<T>& step);
-  void (*adagrad)(T* const* arrays, long n, const AdagradStep<T>& step);
-  void (*rmsprop)(T* const* arrays, long n, const RmspropStep<T>& step);
-  void (*adam)(T* const* arrays, long n, const AdamStep<T>& step);
-  double (*sum_of_squares)(const T* x, long n);
-  void (*scale)(T* x, long n, T factor);
-  void (*clamp)(T* x, long n, T limit);  // into [-limit, limit]; NaN stays
+  void (*sgd)(T* const* arrays, Index n, const SgdStep<T>& step);
+  void (*adagrad)(T* const* arrays, Index n, const AdagradStep<T>& step);
+  void (*rmsprop)(T* const* arrays, Index n, const RmspropStep<T>& step);
+  void (*adam)(T* const* arrays, Index n, const AdamStep<T>& step);
+  double (*sum_of_squares)(const T* x, Index n);
+  void (*scale)(T* x, Index n, T factor);
+  void (*clamp)(T* x, Index n, T limit);  // into [-limit, limit]; NaN stays
   // The functions of math.h, elementwise: their stated accuracy is tested through these.
-  void (*exp)(const T* x, T* y, long n);
-  void (*sigmoid)(const T* x, T* y, long n);
-  void (*tanh)(const T* x, T* y, long n);
-  void (*log)(const T* x, T* y, long n);
-  void (*softplus)(const T* x, T* y, long n);
-  void (*erf)(const T* x, T* y, long n);
+  void (*exp)(const T* x, T* y, Index n);
+  void (*sigmoid)(const T* x, T* y, Index n);
+  void (*tanh)(const T* x, T* y, Index n);
+  void (*log)(const T* x, T* y, Index n);
+  void (*softplus)(const T* x, T* y, Index n);
+  void (*erf)(const T* x, T* y, Index n);
   // The machine's limit, for benchmarks (probe.h). The result only keeps the compiler from removing
   // the work.
-  double (*probe_read)(const T* x, long n);
+  double (*probe_read)(const T* x, Index n);
 };
 
 }  // namespace rnnfast

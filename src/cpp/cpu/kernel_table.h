@@ -7,11 +7,10 @@
 // sequences into episodes, each episode is a sequence here, and B is their number.
 
 #include "cells/program.h"
+#include "core/index.h"
 #include "core/team.h"
 
 namespace rnnfast {
-
-using Index = long;
 
 // The precision of the products' factors: that of the arrays, rounded to bfloat16, or 8-bit
 // integers with a scale for each row, which have no backward pass.
@@ -203,8 +202,8 @@ struct FormatKernels {
   // The best rate of multiply-adds, for benchmarks (probe.h): floating-point operations per round,
   // and a function that runs a number of rounds. It returns a value only to keep the compiler from
   // removing the work.
-  long probe_round_flops;
-  double (*probe_multiply_adds)(long rounds);
+  Index probe_round_flops;
+  double (*probe_multiply_adds)(Index rounds);
 };
 
 }  // namespace rnnfast

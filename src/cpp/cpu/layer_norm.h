@@ -38,7 +38,7 @@ RNNFAST_INLINE T row_mean(Index width, F&& f) {
 }
 
 template <class T>
-void layer_norm(const LayerNormArgs<T>& args, T* y, T* moments, long begin, long end) {
+void layer_norm(const LayerNormArgs<T>& args, T* y, T* moments, Index begin, Index end) {
   using V = Vec<T>;
   for (Index n = begin; n < end; ++n) {
     const T* x = args.x + n * args.width;
@@ -62,8 +62,8 @@ void layer_norm(const LayerNormArgs<T>& args, T* y, T* moments, long begin, long
 }
 
 template <class T>
-void layer_norm_dx(const LayerNormArgs<T>& args, const T* moments, const T* dy, T* dx, long begin,
-                   long end) {
+void layer_norm_dx(const LayerNormArgs<T>& args, const T* moments, const T* dy, T* dx, Index begin,
+                   Index end) {
   using V = Vec<T>;
   for (Index n = begin; n < end; ++n) {
     const T *x = args.x + n * args.width, *from = dy + n * args.width;
@@ -87,21 +87,21 @@ void layer_norm_dx(const LayerNormArgs<T>& args, const T* moments, const T* dy, 
 
 template <class T>
 void layer_norm_dweight(const LayerNormArgs<T>& args, const T* moments, const T* dy, T* dweight,
-                        T* dbias, long begin, long end) {
-  constexpr long kColumns = 64;
-  for (long first = begin; first < end; first += kColumns) {
-    const long count = min_index(kColumns, end - first);
+                        T* dbias, Index begin, Index end) {
+  constexpr Index kColumns = 64;
+  for (Index first = begin; first < end; first += kColumns) {
+    const Index count = min_index(kColumns, end - first);
     T weight[kColumns] = {}, bias[kColumns] = {};
-    for (long n = 0; n < args.rows; ++n) {
+    for (Index n = 0; n < args.rows; ++n) {
       const T *x = args.x + n * args.width + first, *from = dy + n * args.width + first;
       const T mean = moments[2 * n], scale = moments[2 * n + 1];
-      for (long j = 0; j < count; ++j) {
+      for (Index j = 0; j < count; ++j) {
         weight[j] += from[j] * ((x[j] - mean) * scale);
         bias[j] += from[j];
       }
     }
-    for (long j = 0; dweight && j < count; ++j) dweight[first + j] += weight[j];
-    for (long j = 0; dbias && j < count; ++j) dbias[first + j] += bias[j];
+    for (Index j = 0; dweight && j < count; ++j) dweight[first + j] += weight[j];
+    for (Index j = 0; dbias && j < count; ++j) dbias[first + j] += bias[j];
   }
 }
 

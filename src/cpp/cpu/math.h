@@ -161,7 +161,7 @@ RNNFAST_INLINE Vec<T> log(Vec<T> x) {
   using Int = typename Vec<T>::RawInt;
   constexpr bool kFloat = sizeof(T) == 4;
   constexpr int kMantissa = kFloat ? 23 : 52;
-  constexpr long kHalf = kFloat ? 0x3f3504f3 : 0x3fe6a09e667f3bcd;  // the bits of sqrt(1/2)
+  constexpr auto kHalf = kFloat ? 0x3f3504f3 : 0x3fe6a09e667f3bcd;  // the bits of sqrt(1/2)
   constexpr T kSmallest = kFloat ? T(1.17549435e-38) : T(2.2250738585072014e-308);
   const Raw normal = x.v >= kSmallest ? x.v : T(1) - Raw{};  // the rest are set below
   const Int bits = (Int)normal, above = bits - kHalf;

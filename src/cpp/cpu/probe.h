@@ -31,7 +31,7 @@ double probe_multiply_adds(Index rounds) {
 }
 
 template <class P>
-inline constexpr long kProbeRoundFlops =
+inline constexpr Index kProbeRoundFlops =
     2 * kProbeSums * kLanes<RealOf<P>> * Format<P>::kStep / Format<P>::kParts;
 
 // Reads n values into registers, rounded down to whole steps of kProbeSums vectors.

@@ -11,9 +11,9 @@ template <class T>
 struct Row {
   static constexpr int kWidth = kLanes<T>;
   const T* x;
-  long size;
+  Index size;
 
-  RNNFAST_INLINE Vec<T> load(long i) const {
+  RNNFAST_INLINE Vec<T> load(Index i) const {
     if (size - i >= kWidth) return Vec<T>::load(x + i);
     const int n = int(size - i);
     return Vec<T>::lane_numbers() < n ? Vec<T>::load(x + i, n).v : Vec<T>(T(-__builtin_inf())).v;
@@ -43,7 +43,7 @@ T maximum(const Row<T>& row) {
   using Raw = typename Vec<T>::Raw;
   const auto larger = [](Raw a, Raw b) -> Raw { return a > b ? a : b; };
   Raw m = row.load(0).v;
-  for (long i = kLanes<T>; i < row.size; i += kLanes<T>) m = larger(row.load(i).v, m);
+  for (Index i = kLanes<T>; i < row.size; i += kLanes<T>) m = larger(row.load(i).v, m);
   return folded(Vec<T>(m), larger);
 }
 
@@ -51,13 +51,13 @@ T maximum(const Row<T>& row) {
 // before they join the sum in double, so that the error does not grow with the number of classes.
 template <bool kStore, class T>
 double exp_sum(const Row<T>& row, T max, T* e) {
-  constexpr long kWidth = kLanes<T>, kSpan = 32 * kWidth;
+  constexpr Index kWidth = kLanes<T>, kSpan = 32 * kWidth;
   const Vec<T> shift(max);
   double sum = 0;
-  for (long first = 0; first < row.size; first += kSpan) {
-    const long stop = first + kSpan < row.size ? first + kSpan : row.size;
+  for (Index first = 0; first < row.size; first += kSpan) {
+    const Index stop = first + kSpan < row.size ? first + kSpan : row.size;
     Vec<T> lanes(0);
-    for (long i = first; i < stop; i += kWidth) {
+    for (Index i = first; i < stop; i += kWidth) {
       const Vec<T> v = exp(row.load(i) - shift);
       if constexpr (kStore) v.store(e + i, int(stop - i < kWidth ? stop - i : kWidth));
       lanes = lanes + v;

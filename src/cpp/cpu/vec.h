@@ -3,6 +3,7 @@
 // compiled per instruction set with its own width and namespace; no code of one set may end up in
 // another, so this file includes no standard headers and every function is inlined.
 
+#include "core/index.h"
 #include "core/macros.h"
 
 #if defined(__x86_64__)
@@ -37,7 +38,7 @@ template <>
 struct Registers<double> {
   typedef double Raw RNNFAST_VECTOR();
   typedef double Unaligned RNNFAST_VECTOR(aligned(8));
-  typedef long Int RNNFAST_VECTOR();
+  typedef Index Int RNNFAST_VECTOR();
 };
 
 // Lane numbers for shuffles.

@@ -110,7 +110,7 @@ void bind_dense(py::module_& m) {
       "mean to dlogits. Targets are int64.");
   m.def(
       "dropout",
-      [](Address from, long count, double p, std::uint64_t seed, unsigned layer, Address to,
+      [](Address from, Index count, double p, std::uint64_t seed, unsigned layer, Address to,
          Address stream) {
         dropout(pointer<const float>(from), count, Dropout<float>(p, seed, layer),
                 pointer<float>(to), stream_at(stream));

@@ -22,12 +22,12 @@ using Words = py::array_t<std::int64_t>;
 
 // One row per StepPiece, for Python to copy to the device. `lists` are the addresses of gradients,
 // values and the step's buffers; an empty list stands for an unused buffer.
-Words cut_pieces(const std::vector<std::vector<Address>>& lists, const std::vector<long>& sizes) {
+Words cut_pieces(const std::vector<std::vector<Address>>& lists, const std::vector<Index>& sizes) {
   RNNFAST_CHECK(lists.size() <= 2 + kStepBuffers, "lists: expected at most ", 2 + kStepBuffers,
                 ", got ", lists.size());
   std::vector<StepPiece> pieces;
   for (std::size_t i = 0; i < sizes.size(); ++i)
-    for (long begin = 0; begin < sizes[i]; begin += kStepPiece) {
+    for (Index begin = 0; begin < sizes[i]; begin += kStepPiece) {
       StepPiece piece{};
       for (std::size_t k = 0; k < lists.size(); ++k)
         if (!lists[k].empty()) piece.arrays[k] = pointer<float>(lists[k].at(i)) + begin;
@@ -106,7 +106,7 @@ void bind_optim(py::module_& m) {
   m.def(
       "adam",
       [](const StepCall& c, double lr, double beta1, double beta2, double eps, double weight_decay,
-         bool decoupled, long number) {
+         bool decoupled, Index number) {
         take_step(c.pieces, c.care,
                   AdamStep<float>::make(lr, beta1, beta2, eps, weight_decay, decoupled, number),
                   c.stream);

@@ -72,7 +72,7 @@ NetworkCall make_call(int cell, int steps, int batch, int input_size, int hidden
        products_named(products), dropout, seed, only},
       {pointer<const float>(x), pointer<const std::int64_t>(indices), pointer<const int>(lengths),
        weights_at<const float>(weights), pointers<const float>(initial)}};
-  RNNFAST_CHECK(long(call.input.weights.size()) == call.size.cells(),
+  RNNFAST_CHECK(Index(call.input.weights.size()) == call.size.cells(),
                 "weights: expected one entry per layer and direction");
   RNNFAST_CHECK(call.input.initial.size() == call.states(),
                 "initial: expected one array per state");
