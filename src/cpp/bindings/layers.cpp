@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -63,7 +64,7 @@ Array<T> activation_backward(const std::string& kind, const Array<T>& dy, const 
 // ---- dropout
 
 template <class T>
-Array<T> dropout(const Array<T>& x, double p, unsigned long seed) {
+Array<T> dropout(const Array<T>& x, double p, std::uint64_t seed) {
   RNNFAST_CHECK(p >= 0 && p <= 1, "p: expected a number in [0, 1], got ", p);
   Array<T> y = new_like(x);
   const T* from = x.data();

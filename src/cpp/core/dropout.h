@@ -18,7 +18,7 @@ struct Dropout {
   unsigned kind;  // of what else draws with this seed; 0 for the outputs of layers
 
   // Each element is dropped with probability p.
-  RNNFAST_INLINE Dropout(double p, unsigned long seed, unsigned layer, unsigned kind = 0)
+  RNNFAST_INLINE Dropout(double p, unsigned long long seed, unsigned layer, unsigned kind = 0)
       : scale(p < 1 ? T(1 / (1 - p)) : T(0)),
         threshold(p < 1 ? unsigned(p * 0x1p32) : ~0u),
         key{unsigned(seed), unsigned(seed >> 32)},

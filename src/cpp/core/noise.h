@@ -20,8 +20,8 @@ RNNFAST_INLINE unsigned noise_cell(Index layer, Index direction) {
 
 // The mask of a layer in one direction, by its `noise_cell`.
 template <class T>
-RNNFAST_INLINE Dropout<T> noise_mask(double p, unsigned long seed, unsigned cell, unsigned kind,
-                                     Index step = 0) {
+RNNFAST_INLINE Dropout<T> noise_mask(double p, unsigned long long seed, unsigned cell,
+                                     unsigned kind, Index step = 0) {
   return Dropout<T>(p, seed, unsigned(step), cell << 4 | kind);
 }
 

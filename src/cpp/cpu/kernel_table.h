@@ -52,7 +52,7 @@ struct LayerNoise {
   double candidate_dropout = 0;     // on the candidate, in cells with CellInfo::mask
   bool zones = false;               // whether any state has zoneout
   bool expects = false;             // zoneout uses its expectation instead of a mask
-  unsigned long seed = 0;
+  unsigned long long seed = 0;
   unsigned cell = 0;  // identifies the masks
 
   RNNFAST_INLINE bool drops() const { return recurrent_dropout > 0; }

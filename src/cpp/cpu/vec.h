@@ -123,7 +123,7 @@ struct Vec {
   // Streaming stores to aligned addresses bypass the caches; `end_stream` orders them before all
   // later stores.
   static RNNFAST_INLINE bool is_aligned(const T* p) {
-    return reinterpret_cast<unsigned long>(p) % sizeof(Raw) == 0;
+    return reinterpret_cast<unsigned long long>(p) % sizeof(Raw) == 0;
   }
   RNNFAST_INLINE void stream(T* p) const {
 #if defined(RNNFAST_AVX512)

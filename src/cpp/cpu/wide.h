@@ -39,7 +39,7 @@ RNNFAST_INLINE Wide sum(Wide a, Wide b, Wide c) {
 // A product is normalised.
 RNNFAST_INLINE Wide operator*(Wide a, Wide b) {
   using V = Vec<double>;
-  typedef unsigned long Bits RNNFAST_VECTOR();
+  typedef unsigned long long Bits RNNFAST_VECTOR();
   const Bits bits = (Bits)(a.m * b.m).v;
   const V exponent((V::Raw)((bits >> 52) | 0x4330000000000000));  // 2^52 + exponent + bias
   const V::Raw m = (V::Raw)((bits & 0x000fffffffffffff) | 0x3ff0000000000000);
