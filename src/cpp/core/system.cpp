@@ -12,6 +12,12 @@
 #include <unistd.h>
 
 #include <fstream>
+#elif defined(_WIN32)
+#define NOMINMAX
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+
+#include <vector>
 #endif
 
 namespace rnnfast {
@@ -44,6 +50,41 @@ Index l2_cache_bytes() {
   Index kib = 0;
   std::ifstream("/sys/devices/system/cpu/cpu0/cache/index2/size") >> kib;
   return kib * 1024;
+}
+
+#elif defined(_WIN32)
+
+namespace {
+constexpr int kGroup = 64;  // CPUs that a mask has bits for
+}
+
+int current_cpu() {
+  PROCESSOR_NUMBER cpu;
+  GetCurrentProcessorNumberEx(&cpu);
+  return cpu.Group * kGroup + cpu.Number;
+}
+
+void leave_cpu(int cpu) {
+  const HANDLE thread = GetCurrentThread();
+  GROUP_AFFINITY all;
+  if (current_cpu() != cpu || !GetThreadGroupAffinity(thread, &all)) return;
+  GROUP_AFFINITY others = all;
+  others.Mask &= ~(KAFFINITY{1} << cpu % kGroup);
+  if (others.Mask == 0 || !SetThreadGroupAffinity(thread, &others, nullptr)) return;
+  SetThreadGroupAffinity(thread, &all, nullptr);
+}
+
+// Windows has large pages only for processes with a privilege, and takes no advice.
+void advise_large_pages(std::span<std::byte>, std::size_t) {}
+
+Index l2_cache_bytes() {
+  DWORD bytes = 0;
+  GetLogicalProcessorInformation(nullptr, &bytes);  // fails, and tells the size
+  std::vector<SYSTEM_LOGICAL_PROCESSOR_INFORMATION> parts(bytes / sizeof(parts[0]));
+  if (!GetLogicalProcessorInformation(parts.data(), &bytes)) return 0;
+  for (const auto& part : parts)
+    if (part.Relationship == RelationCache && part.Cache.Level == 2) return part.Cache.Size;
+  return 0;
 }
 
 #else
