@@ -60,7 +60,7 @@ def _of_torch(source: str, names: tuple[str, ...], checked: str) -> tuple[Conven
 _KERAS = (_A("{mark}kernel", "x"), _A("{mark}recurrent_kernel", "h"))
 _KERAS_MARKS = ("forward.", "backward.")
 _KERAS_BIAS = _A("{mark}bias", "b", optional=True)
-_KERAS_BIASES = _A("{mark}bias", "bc", stacked=True, optional=True)
+_KERAS_BIASES = _A("{mark}bias", "bc", rows=2, optional=True)
 _CUDNN_BIASES = _A("{mark}bias", "bc")
 
 _KERAS_ROWS = (
@@ -186,7 +186,7 @@ _TENSORFLOW_ROWS = (
 
 _FLUID_GRU = (
     _A("fc{mark}.w_0", "x"), _A("gru{mark}.w_0", "h"),
-    _A("gru{mark}.b_0", "b", stacked=True, optional=True), _A("fc{mark}.b_0", "c", optional=True),
+    _A("gru{mark}.b_0", "b", rows=1, optional=True), _A("fc{mark}.b_0", "c", optional=True),
 )  # fmt: skip
 _PADDLE_ROWS = (
     *_of_torch("paddle", ("nn.LSTM, LSTMCell", "nn.GRU, GRUCell", "nn.SimpleRNN"), _BY_HAND),

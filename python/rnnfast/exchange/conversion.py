@@ -45,7 +45,8 @@ class Sizes(NamedTuple):
 
     def of(self, part: str) -> int:
         """Return the size of a part."""
-        return {"x": self.inputs, "h": self.outputs, "r": self.outputs}.get(part, 1)
+        sizes = {"x": self.inputs, "h": self.outputs, "r": self.outputs, "m": self.hidden}
+        return sizes.get(part, 1)
 
 
 def sizes_of(convention: Convention, arrays: Mapping[str, RealArray]) -> Sizes | None:
@@ -108,13 +109,17 @@ def shape_of(convention: Convention, array: Array, sizes: Sizes) -> tuple[int, .
         return shape if convention.axes == "units, inputs" else shape[::-1]
     if array.parts == "s":
         return (sizes.hidden,)
+    if set(array.parts) <= set(VECTORS):
+        length = len(_vectors(convention, array)) * sizes.hidden
+        return (array.rows, length // array.rows) if array.rows else (length,)
     length = len(convention.gates_of(array)) * sizes.hidden
     width = sum(sizes.of(part) for part in array.parts)
-    if set(array.parts) <= set(VECTORS) and not array.stacked:
-        return (length * width,)
-    if array.stacked or convention.axes == "inputs, units":
-        return width, length
-    return length, width
+    return (width, length) if convention.axes == "inputs, units" else (length, width)
+
+
+def _vectors(convention: Convention, array: Array) -> list[tuple[str, str]]:
+    """Return the parts and gates of an array of vectors, in order."""
+    return [(part, gate) for part in array.parts for gate in convention.gates_of(array, part)]
 
 
 def read(
@@ -208,6 +213,9 @@ def _cut(convention: Convention, array: Array, value: RealArray, sizes: Sizes) -
     gates, hidden = convention.gates_of(array), sizes.hidden
     width = sum(sizes.of(part) for part in array.parts)
     matrix = not set(array.parts) <= set(VECTORS)
+    if not matrix and convention.units != "by unit":
+        names = _vectors(convention, array)
+        return dict(zip(names, np.split(value.reshape(1, -1), len(names), axis=1), strict=True))
     if matrix and convention.axes == "units, inputs":
         value = value.T
     value = value.reshape(width, -1)
@@ -237,9 +245,12 @@ def _join(convention: Convention, array: Array, blocks: Blocks, sizes: Sizes) ->
         projection = blocks["r", ""]
         projection = projection if convention.axes == "units, inputs" else projection.T
         return np.array(projection)
+    matrix = not set(array.parts) <= set(VECTORS)
+    if not matrix and convention.units != "by unit":
+        value = np.concatenate([blocks[name] for name in _vectors(convention, array)], axis=1)
+        return value.reshape(shape_of(convention, array, sizes))
     gates = convention.gates_of(array)
     of_gates = [np.concatenate([blocks[part, gate] for part in array.parts]) for gate in gates]
-    matrix = not set(array.parts) <= set(VECTORS)
     if matrix and convention.units == "by gate, units first":
         of_gates = [np.ascontiguousarray(block.T).reshape(block.shape) for block in of_gates]
     if convention.units == "by unit":
