@@ -204,7 +204,39 @@ def paddle() -> list[dict[str, Any]]:
         z = "keeps" if origin_mode else "replaces"
         layers = "fc, dynamic_gru; gru_unit"
         result.append(case(version, "paddle-fluid", layers, given, np.stack(ys), update_gate=z))
-    return result
+    return [*result, *(dynamic_lstm(version, use_peepholes=flag) for flag in (False, True))]
+
+
+def dynamic_lstm(version: str, *, use_peepholes: bool) -> dict[str, Any]:
+    """The operator of a function of PaddlePaddle 1, which only a program of that time can have."""
+    import paddle as pp
+
+    length = (7 if use_peepholes else 4) * H
+    weights = {"fc.w_0": numbers(I, 4 * H, seed=1), "fc.b_0": numbers(4 * H, seed=2),
+               "lstm.w_0": numbers(H, 4 * H, seed=3), "lstm.b_0": numbers(1, length, seed=4)}  # fmt: skip
+    x = numbers(T, B, I, seed=0)
+    projected = (x @ weights["fc.w_0"] + weights["fc.b_0"]).swapaxes(0, 1).reshape(B * T, 4 * H)
+    pp.enable_static()
+    with pp.pir_utils.OldIrGuard():
+        program = pp.static.Program()
+        with pp.static.program_guard(program):
+            given = {"Input": projected, "Weight": weights["lstm.w_0"], "Bias": weights["lstm.b_0"]}
+            inputs = {n: pp.static.data(n, a.shape, "float32") for n, a in given.items()}
+            names = ("Hidden", "Cell", "BatchGate", "BatchCellPreAct")
+            block = program.global_block()
+            outputs = {n: block.create_var(name=n, dtype="float32") for n in names}
+            attrs = {"use_peepholes": use_peepholes}
+            block.append_op(type="lstm", inputs=inputs, outputs=outputs, attrs=attrs)
+        feed = {}
+        for name, value in given.items():
+            feed[name] = pp.base.core.DenseTensor()
+            feed[name].set(value, pp.CPUPlace())
+        feed["Input"].set_recursive_sequence_lengths([B * [T]])  # sequences one after the other
+        (y,) = pp.static.Executor().run(program, feed, [names[0]], return_numpy=False)
+    pp.disable_static()
+    y = np.array(y).reshape(B, T, H).swapaxes(0, 1)
+    layers = "fc, dynamic_lstm" + ("" if use_peepholes else "(use_peepholes=False)")
+    return case(version, "paddle-fluid", layers, weights, y)
 
 
 def mxnet() -> list[dict[str, Any]]:
@@ -298,6 +330,7 @@ def dynet() -> list[dict[str, Any]]:
             {"forget_offset": 1.0},
         ),
         ("GRUBuilder", "GRUBuilder", 2, {}),
+        ("CoupledLSTMBuilder", "CoupledLSTMBuilder, LSTMBuilder of DyNet 1", 2, {}),
     ):
         model = dy.ParameterCollection()
         builder = getattr(dy, kind)(number, I, H, model)
@@ -325,6 +358,16 @@ def madmom() -> list[dict[str, Any]]:
     from nn import layers as mm
 
     x, result = numbers(T, B, I, seed=0), []
+    for activation in ("tanh", "sigmoid"):
+        layer = mm.RecurrentLayer(
+            numbers(I, H, seed=1), numbers(H, seed=2), numbers(H, H, seed=3),
+            getattr(mm, activation),
+        )  # fmt: skip
+        y = np.stack([layer.activate(x[:, b]) for b in range(B)], axis=1)
+        weights = arrays_of({"": layer})
+        result.append(
+            case("madmom 0.16.1", "madmom", "RecurrentLayer", weights, y, activation=activation)
+        )
 
     def gate(kind: Any, seed: int, **more: Any) -> Any:
         return kind(
@@ -465,7 +508,7 @@ def coreml() -> list[dict[str, Any]]:
 
 def arrays_of(gates: dict[str, Any]) -> dict[str, Any]:
     return {
-        f"{name}.{key}": value
+        f"{name}.{key}".strip("."): value
         for name, gate in gates.items()
         for key, value in vars(gate).items()
         if isinstance(value, np.ndarray)

@@ -13,12 +13,11 @@ import cases
 import rnnfast
 from exchange_cases import H, I, numbers
 from rnnfast.exchange import ACTIVATIONS, CONVENTIONS, SOURCES, from_cudnn, read_layer, to_weights
-from rnnfast.exchange.conversion import OUR_GATES
+from rnnfast.exchange.facts import cell_of
 from rnnfast.reference import Network
 from rnnfast.reference.lstm import PEEPHOLE, step_peephole
 from rnnfast.reference.tape import Var
 
-CELLS = tuple(OUR_GATES)
 FACTS = {"forget_offset": 1.0, "update_gate": "replaces", "gate_activation": "sigmoid"}
 FACTS |= {"activation": "tanh", "cell_clip": 0.0, "initial_state": "zeros"}
 
@@ -34,7 +33,8 @@ def keras(cell: str, bias: bool = True) -> dict[str, Any]:
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_way_back(row: Any, bias: bool) -> None:
     """Weights written by a row and read by it are those of the layer, or give its outputs."""
-    layer = rnnfast.Recurrent(row.cell, I, H, dtype=np.float64, seed=1, bias=bias).eval()
+    cell = cell_of(row.cell, {})
+    layer = rnnfast.Recurrent(cell, I, H, dtype=np.float64, seed=1, bias=bias).eval()
     for weights in layer._weights:
         if row.cell == "gru" and bias and not row.holds("c", "n"):
             weights.bias_hh[2 * H :] = 0
