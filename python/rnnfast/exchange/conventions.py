@@ -369,7 +369,7 @@ _RUNTIME_ROWS = (
     _C(source="tesseract", layers="LSTM", cell="lstm", gates="gifo",
        arrays=_by_gate({"g": "CI", "i": "GI", "f": "GF1", "o": "GO"}, "{}", "xhb"),
        checked=_BY_DEFINITION),
-    _C(source="rnnoise", layers="compute_gru", cell="gru", gates="zrn",
+    _C(source="rnnoise", layers="compute_generic_gru", cell="gru", gates="zrn",
        arrays=(_A("input_weights", "x"), _A("recurrent_weights", "h"),
                _A("bias", "b"), _A("recurrent_bias", "c")), axes=_COLUMNS,
        checked=_BY_DEFINITION),
