@@ -9,6 +9,7 @@ are multiples of 1/64, so that files are short and exact.
 from __future__ import annotations
 
 import base64
+import ctypes
 import json
 import os
 import sys
@@ -204,7 +205,39 @@ def paddle() -> list[dict[str, Any]]:
         z = "keeps" if origin_mode else "replaces"
         layers = "fc, dynamic_gru; gru_unit"
         result.append(case(version, "paddle-fluid", layers, given, np.stack(ys), update_gate=z))
-    return result
+    return [*result, *(dynamic_lstm(version, use_peepholes=flag) for flag in (False, True))]
+
+
+def dynamic_lstm(version: str, *, use_peepholes: bool) -> dict[str, Any]:
+    """The operator of a function of PaddlePaddle 1, which only a program of that time can have."""
+    import paddle as pp
+
+    length = (7 if use_peepholes else 4) * H
+    weights = {"fc.w_0": numbers(I, 4 * H, seed=1), "fc.b_0": numbers(4 * H, seed=2)}
+    weights |= {"lstm.w_0": numbers(H, 4 * H, seed=3), "lstm.b_0": numbers(1, length, seed=4)}
+    x = numbers(T, B, I, seed=0)
+    projected = (x @ weights["fc.w_0"] + weights["fc.b_0"]).swapaxes(0, 1).reshape(B * T, 4 * H)
+    pp.enable_static()
+    with pp.pir_utils.OldIrGuard():
+        program = pp.static.Program()
+        with pp.static.program_guard(program):
+            given = {"Input": projected, "Weight": weights["lstm.w_0"], "Bias": weights["lstm.b_0"]}
+            inputs = {n: pp.static.data(n, a.shape, "float32") for n, a in given.items()}
+            names = ("Hidden", "Cell", "BatchGate", "BatchCellPreAct")
+            block = program.global_block()
+            outputs = {n: block.create_var(name=n, dtype="float32") for n in names}
+            attrs = {"use_peepholes": use_peepholes}
+            block.append_op(type="lstm", inputs=inputs, outputs=outputs, attrs=attrs)
+        feed = {}
+        for name, value in given.items():
+            feed[name] = pp.base.core.DenseTensor()
+            feed[name].set(value, pp.CPUPlace())
+        feed["Input"].set_recursive_sequence_lengths([B * [T]])  # sequences one after the other
+        (y,) = pp.static.Executor().run(program, feed, [names[0]], return_numpy=False)
+    pp.disable_static()
+    y = np.array(y).reshape(B, T, H).swapaxes(0, 1)
+    layers = "fc, dynamic_lstm" + ("" if use_peepholes else "(use_peepholes=False)")
+    return case(version, "paddle-fluid", layers, weights, y)
 
 
 def mxnet() -> list[dict[str, Any]]:
@@ -298,6 +331,7 @@ def dynet() -> list[dict[str, Any]]:
             {"forget_offset": 1.0},
         ),
         ("GRUBuilder", "GRUBuilder", 2, {}),
+        ("CoupledLSTMBuilder", "CoupledLSTMBuilder, LSTMBuilder of DyNet 1", 2, {}),
     ):
         model = dy.ParameterCollection()
         builder = getattr(dy, kind)(number, I, H, model)
@@ -325,6 +359,16 @@ def madmom() -> list[dict[str, Any]]:
     from nn import layers as mm
 
     x, result = numbers(T, B, I, seed=0), []
+    for activation in ("tanh", "sigmoid"):
+        layer = mm.RecurrentLayer(
+            numbers(I, H, seed=1), numbers(H, seed=2), numbers(H, H, seed=3),
+            getattr(mm, activation),
+        )  # fmt: skip
+        y = np.stack([layer.activate(x[:, b]) for b in range(B)], axis=1)
+        weights = arrays_of({"": layer})
+        result.append(
+            case("madmom 0.16.1", "madmom", "RecurrentLayer", weights, y, activation=activation)
+        )
 
     def gate(kind: Any, seed: int, **more: Any) -> Any:
         return kind(
@@ -463,9 +507,57 @@ def coreml() -> list[dict[str, Any]]:
     return result
 
 
+def rnnoise() -> list[dict[str, Any]]:
+    """Products with the matrices of a layer, in all forms: RNNOISE names the library in C.
+
+    Its sigmoid and tanh are approximations, so outputs of the layer would not be exact.
+    """
+    library = ctypes.CDLL(os.environ["RNNOISE"])
+    names = ("bias", "subias", "weights_int8", "weights_float", "weights_idx", "weights_diag",
+             "scale")  # fmt: skip
+
+    class Linear(ctypes.Structure):
+        _fields_ = (
+            *((name, ctypes.c_void_p) for name in names),
+            *(("inputs", ctypes.c_int), ("outputs", ctypes.c_int)),
+        )
+
+    size, outputs = 8, 24
+
+    def product(x: Any, arrays: dict[str, Any]) -> Any:
+        y = np.zeros(outputs, np.float32)
+        places = {name: array.ctypes.data for name, array in arrays.items()}
+        linear = Linear(**places, inputs=size, outputs=outputs)
+        given, result = (ctypes.c_void_p(array.ctypes.data) for array in (x, y))
+        library.rnn_compute_linear_c(ctypes.byref(linear), result, given)
+        return y
+
+    x = (np.random.default_rng(0).integers(-127, 128, size=size) / 127).astype(np.float32)
+    blocks = ((0, 4), (4,), ())  # the first inputs of those of each 8 outputs
+    index = np.array([n for rows in blocks for n in (len(rows), *rows)], np.int32)
+    bias = numbers(outputs, seed=1)
+    result = []
+    for sparse in (False, True):
+        shared = {"weights_idx": index} if sparse else {}
+        count = 3 * 32 if sparse else size * outputs
+        # sums of two products have 16 bits, for which RNNoise scales integers to about this size
+        integers = np.random.default_rng(2).integers(-64, 65, size=count).astype(np.int8)
+        whole = shared | {"weights_int8": integers, "scale": abs(numbers(outputs, seed=5)) / 4096}
+        # on this CPU RNNoise adds 1 to inputs, which the other bias takes back
+        whole["subias"] = bias - product(np.zeros_like(x), whole)
+        for weights in (shared | {"weights_float": numbers(count, seed=4)}, whole):
+            arrays = weights | {"bias": bias, "weights_diag": numbers(outputs, seed=3)}
+            lists = {name: array.tolist() for name, array in arrays.items()}
+            y = product(x, arrays)
+            result.append(
+                {"library": "pyrnnoise 0.4.5", "arrays": lists, "x": x.tolist(), "y": y.tolist()}
+            )
+    return result
+
+
 def arrays_of(gates: dict[str, Any]) -> dict[str, Any]:
     return {
-        f"{name}.{key}": value
+        f"{name}.{key}".strip("."): value
         for name, gate in gates.items()
         for key, value in vars(gate).items()
         if isinstance(value, np.ndarray)
@@ -474,7 +566,7 @@ def arrays_of(gates: dict[str, Any]) -> dict[str, Any]:
 
 LIBRARIES = {
     f.__name__: f
-    for f in (tensorflow, keras2, sonnet, paddle, mxnet, chainer, dynet, madmom, coreml)
+    for f in (tensorflow, keras2, sonnet, paddle, mxnet, chainer, dynet, madmom, coreml, rnnoise)
 }
 
 

@@ -13,12 +13,11 @@ import cases
 import rnnfast
 from exchange_cases import H, I, numbers
 from rnnfast.exchange import ACTIVATIONS, CONVENTIONS, SOURCES, from_cudnn, read_layer, to_weights
-from rnnfast.exchange.conversion import OUR_GATES
+from rnnfast.exchange.facts import cell_of
 from rnnfast.reference import Network
 from rnnfast.reference.lstm import PEEPHOLE, step_peephole
 from rnnfast.reference.tape import Var
 
-CELLS = tuple(OUR_GATES)
 FACTS = {"forget_offset": 1.0, "update_gate": "replaces", "gate_activation": "sigmoid"}
 FACTS |= {"activation": "tanh", "cell_clip": 0.0, "initial_state": "zeros"}
 
@@ -34,7 +33,8 @@ def keras(cell: str, bias: bool = True) -> dict[str, Any]:
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_way_back(row: Any, bias: bool) -> None:
     """Weights written by a row and read by it are those of the layer, or give its outputs."""
-    layer = rnnfast.Recurrent(row.cell, I, H, dtype=np.float64, seed=1, bias=bias).eval()
+    cell = cell_of(row.cell, {})
+    layer = rnnfast.Recurrent(cell, I, H, dtype=np.float64, seed=1, bias=bias).eval()
     for weights in layer._weights:
         if row.cell == "gru" and bias and not row.holds("c", "n"):
             weights.bias_hh[2 * H :] = 0
@@ -176,11 +176,15 @@ def test_layers_that_are_stored_one_by_one() -> None:
         read_layer(arrays, prefix=["0", "2"])
 
 
-def test_layers_of_fluid_are_numbered() -> None:
-    layer = rnnfast.Recurrent("gru_reset_before", I, H, 2, bidirectional=True, seed=1).eval()
-    arrays = to_weights(layer, "paddle-fluid", update_gate="replaces")
-    assert arrays["fc_3.w_0"].shape == (2 * H, 3 * H)
-    again = read_layer(arrays, update_gate="replaces")
+@pytest.mark.parametrize(
+    ("cell", "facts"),
+    [("gru_reset_before", {"update_gate": "replaces"}), ("lstm", {}), ("peephole_lstm", {})],
+)
+def test_layers_of_fluid_are_numbered(cell: str, facts: Any) -> None:
+    layer = rnnfast.Recurrent(cell, I, H, 2, bidirectional=True, seed=1).eval()
+    arrays = to_weights(layer, "paddle-fluid", **facts)
+    assert arrays["fc_3.w_0"].shape == (2 * H, len(layer._weights[0].weight_ih))
+    again = read_layer(arrays, **facts)
     x = numbers(6, 3, I)
     np.testing.assert_allclose(again(x)[0], layer(x)[0], rtol=0, atol=1e-6)
 
@@ -356,6 +360,24 @@ def test_activations(name: str) -> None:
         "elu": np.where(x > 0, x, np.expm1(x)),
     }[name]
     np.testing.assert_allclose(ACTIVATIONS[name](Var(x)).value, expected, rtol=1e-14, atol=1e-15)
+
+
+def test_the_coupled_lstm_of_dynet_has_one_form() -> None:
+    layer = rnnfast.Recurrent(cell_of("dynet_lstm", {}), I, H, 2, seed=1).eval()
+    arrays = to_weights(layer, "dynet")
+    assert {name: arrays[name].shape for name in ("0.x2i", "1.x2i", "1.c2o", "1.bc")} == {
+        "0.x2i": (H, I), "1.x2i": (H, H), "1.c2o": (H, H), "1.bc": (H,)
+    }  # fmt: skip
+    for facts in ({"cell_clip": 1.0}, {"coupled": True}, {"activation": "relu"}):
+        with pytest.raises(ValueError, match="expected none of these facts, as dynet_lstm has no"):
+            read_layer(arrays, **facts)  # type: ignore[arg-type]
+
+
+def test_an_initial_state_of_a_plain_rnn_is_not_lost() -> None:
+    arrays = to_weights(rnnfast.RNN(I, H, seed=1), "madmom", activation="tanh")
+    read_layer(arrays | {"init": np.zeros(H)}, activation="tanh")
+    with pytest.raises(ValueError, match="expected an initial state of zeros; pass it to calls"):
+        read_layer(arrays | {"init": np.ones(H)}, activation="tanh")
 
 
 @pytest.mark.parametrize("name", ["init", "cell_init", "hid_init"])

@@ -51,6 +51,8 @@ def besides(row: Convention) -> str:
         words.append("z = 1 replaces the state")
     if any("p" in a.parts for a in row.arrays):
         words.append("peepholes")
+    if any("m" in a.parts for a in row.arrays):
+        words.append("f = 1 - i, matrices from c")
     if any("r" in a.parts for a in row.arrays):
         words.append("a projection")
     if row.asks:

@@ -10,6 +10,7 @@ from packages import Package
 from sounds import ESPEAK, speech
 
 import rnnfast
+from rnnfast.exchange import from_rnnoise
 
 PACKAGE = Package("pyrnnoise", "0.4.5", "Apache-2.0; RNNoise BSD-3-Clause", needs=(ESPEAK,))
 LAYERS = ("gru1", "gru2", "gru3")
@@ -89,8 +90,13 @@ def theirs() -> Any:
 
 
 def ours(x: Any) -> Any:
-    weights = {name: weights_of(name, named_arrays()) for name in LAYERS}
-    layer = rnnfast.read_layer(weights, "rnnoise", prefix=LAYERS, bidirectional=False)
+    arrays = named_arrays()
+    layer = rnnfast.read_layer(
+        {name: from_rnnoise(arrays, name, UNITS) for name in LAYERS},
+        "rnnoise",
+        prefix=LAYERS,
+        bidirectional=False,
+    )
     return lambda: layer(x[:, None])[0][:, 0]
 
 
@@ -103,36 +109,6 @@ def named_arrays() -> dict[str, Any]:
         data = (ctypes.c_char * one.size).from_address(one.data)
         arrays[one.name.decode()] = np.frombuffer(data, TYPES[one.type])
     raise AssertionError("the list of arrays does not end")
-
-
-def weights_of(layer: str, arrays: dict[str, Any]) -> dict[str, Any]:
-    """Return the matrices and biases of a layer, with the names of the table of conventions."""
-    matrices = [
-        unpacked(arrays[f"{layer}_{part}_weights_idx"], arrays[f"{layer}_{part}_weights_float"])
-        for part in ("input", "recurrent")
-    ]
-    units = np.arange(3 * UNITS)
-    matrices[1][units % UNITS, units] += arrays[f"{layer}_recurrent_weights_diag"]
-    return {
-        "input_weights": matrices[0],
-        "recurrent_weights": matrices[1],
-        "bias": arrays[f"{layer}_input_bias"],
-        "recurrent_bias": arrays[f"{layer}_recurrent_bias"],
-    }
-
-
-def unpacked(index: Any, blocks: Any) -> Any:
-    """Return a matrix (inputs, outputs) of blocks of 4 inputs and 8 outputs, some of which it has.
-
-    For each 8 outputs the index has the number of blocks, and the first input of each.
-    """
-    matrix = np.zeros((UNITS, 3 * UNITS), np.float32)
-    blocks, numbers = iter(blocks.reshape(-1, 4, 8)), iter(index)
-    for first in range(0, 3 * UNITS, 8):
-        for _ in range(next(numbers)):
-            place = next(numbers)
-            matrix[place : place + 4, first : first + 8] = next(blocks)
-    return matrix
 
 
 def test_the_gru_layers(gallery: Any) -> None:

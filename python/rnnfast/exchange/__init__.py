@@ -10,6 +10,7 @@ from rnnfast.exchange.load import load_weights, read_layer
 from rnnfast.exchange.pytorch import load_torch_state_dict, to_torch_state_dict
 from rnnfast.exchange.report import Description, describe
 from rnnfast.exchange.resolve import SOURCES, found_in
+from rnnfast.exchange.rnnoise import from_rnnoise
 from rnnfast.exchange.save import to_weights
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "describe",
     "found_in",
     "from_cudnn",
+    "from_rnnoise",
     "load_keras_weights",
     "load_torch_state_dict",
     "load_weights",

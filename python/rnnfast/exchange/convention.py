@@ -11,7 +11,8 @@ Numbers belong to a *part*, one value or row for each gate and unit:
 | h | recurrent matrix | |
 | b | bias | the input product |
 | c | bias | the recurrent product |
-| p | peepholes | |
+| p | peepholes, which the candidate does not have | |
+| m | matrix from c | |
 | r | projection of h, the same for all gates | |
 | s | initial state, which must be zero | |
 """
@@ -32,14 +33,14 @@ class Array(NamedTuple):
             as in "weight_ih{mark}". Dots separate levels.
         parts: The parts that it joins, along the axis of inputs.
         gates: The gates that it joins, along the axis of units; empty for those of the convention.
-        stacked: Whether several parts of vectors are rows of a matrix, not one vector.
+        rows: The rows of an array of vectors, one after the other; 0 for an array of one axis.
         optional: Whether a layer may lack it.
     """
 
     name: str
     parts: str
     gates: str = ""
-    stacked: bool = False
+    rows: int = 0
     optional: bool = False
 
 
@@ -83,9 +84,10 @@ class Convention:
     marks: tuple[str, str] = ("", "")
     checked: str = "tests"
 
-    def gates_of(self, array: Array) -> str:
-        """Return the gates that an array joins."""
-        return array.gates or self.gates
+    def gates_of(self, array: Array, part: str = "") -> str:
+        """Return the gates that an array joins, those of a part if one is given."""
+        gates = array.gates or self.gates
+        return gates.replace("g", "") if part == "p" else gates
 
     @property
     def parts(self) -> frozenset[str]:
@@ -94,4 +96,4 @@ class Convention:
 
     def holds(self, part: str, gate: str) -> bool:
         """Return whether there is an array with a part of a gate."""
-        return any(part in a.parts and gate in self.gates_of(a) for a in self.arrays)
+        return any(part in a.parts and gate in self.gates_of(a, part) for a in self.arrays)

@@ -60,7 +60,7 @@ def _of_torch(source: str, names: tuple[str, ...], checked: str) -> tuple[Conven
 _KERAS = (_A("{mark}kernel", "x"), _A("{mark}recurrent_kernel", "h"))
 _KERAS_MARKS = ("forward.", "backward.")
 _KERAS_BIAS = _A("{mark}bias", "b", optional=True)
-_KERAS_BIASES = _A("{mark}bias", "bc", stacked=True, optional=True)
+_KERAS_BIASES = _A("{mark}bias", "bc", rows=2, optional=True)
 _CUDNN_BIASES = _A("{mark}bias", "bc")
 
 _KERAS_ROWS = (
@@ -186,13 +186,23 @@ _TENSORFLOW_ROWS = (
 
 _FLUID_GRU = (
     _A("fc{mark}.w_0", "x"), _A("gru{mark}.w_0", "h"),
-    _A("gru{mark}.b_0", "b", stacked=True, optional=True), _A("fc{mark}.b_0", "c", optional=True),
+    _A("gru{mark}.b_0", "b", rows=1, optional=True), _A("fc{mark}.b_0", "c", optional=True),
 )  # fmt: skip
+_FLUID_LSTM = (
+    _A("fc{mark}.w_0", "x"), _A("lstm{mark}.w_0", "h"), _A("fc{mark}.b_0", "c", optional=True),
+)  # fmt: skip
+_FLUID_MARKS = ("_{place}", "_{place}")
 _PADDLE_ROWS = (
     *_of_torch("paddle", ("nn.LSTM, LSTMCell", "nn.GRU, GRUCell", "nn.SimpleRNN"), _BY_HAND),
     _C(source="paddle-fluid", layers="fc, dynamic_gru; gru_unit", cell="gru_reset_before",
        gates="zrn", arrays=_FLUID_GRU, axes=_COLUMNS, units="by stage", z=None,
-       marks=("_{place}", "_{place}"), asks=("update_gate",), checked=_BY_HAND),
+       marks=_FLUID_MARKS, asks=("update_gate",), checked=_BY_HAND),
+    _C(source="paddle-fluid", layers="fc, dynamic_lstm(use_peepholes=False)", cell="lstm",
+       gates="gifo", arrays=(*_FLUID_LSTM, _A("lstm{mark}.b_0", "b", rows=1)), axes=_COLUMNS,
+       marks=_FLUID_MARKS, checked=_BY_HAND),
+    _C(source="paddle-fluid", layers="fc, dynamic_lstm", cell="peephole_lstm", gates="gifo",
+       arrays=(*_FLUID_LSTM, _A("lstm{mark}.b_0", "bp", rows=1)), axes=_COLUMNS,
+       marks=_FLUID_MARKS, checked=_BY_HAND),
 )  # fmt: skip
 
 _MXNET = (
@@ -255,6 +265,13 @@ _DYNET_GRU = tuple(
         for gate, name in zip("zrn", "zrh", strict=True)
     )
 )  # fmt: skip
+_DYNET_COUPLED = tuple(
+    _A(f"{{mark}}{name}", part, gate)
+    for gate, letter in zip("iog", "ioc", strict=True)
+    for name, part in ((f"x2{letter}", "x"), (f"h2{letter}", "h"), (f"c2{letter}", "m"),
+                       (f"b{letter}", "b"))
+    if name != "c2c"
+)  # fmt: skip
 _DYNET_MARKS = ("{layer}.", "{layer}.")
 _DYNET_ROWS = (
     _C(source="dynet", layers="VanillaLSTMBuilder, CompactVanillaLSTMBuilder", cell="lstm",
@@ -263,6 +280,8 @@ _DYNET_ROWS = (
        checked=_BY_HAND),
     _C(source="dynet", layers="GRUBuilder", cell="gru_reset_before", gates="zrn",
        arrays=_DYNET_GRU, z="replaces", marks=_DYNET_MARKS, checked=_BY_HAND),
+    _C(source="dynet", layers="CoupledLSTMBuilder, LSTMBuilder of DyNet 1", cell="dynet_lstm",
+       gates="iog", arrays=_DYNET_COUPLED, marks=_DYNET_MARKS, checked=_BY_HAND),
 )  # fmt: skip
 
 _MADMOM_LSTM = {"i": "input_gate", "f": "forget_gate", "g": "cell", "o": "output_gate"}
@@ -280,6 +299,10 @@ def _of_madmom(names: Mapping[str, str]) -> tuple[Array, ...]:
 
 _MADMOM_STATES = tuple(_A(n, "s", optional=True) for n in ("init", "cell_init", "hid_init"))
 _MADMOM_ROWS = (
+    _C(source="madmom", layers="RecurrentLayer", cell="rnn_tanh", gates="n",
+       arrays=(_A("weights", "x"), _A("recurrent_weights", "h"), _A("bias", "b"),
+               _A("init", "s", optional=True)),
+       axes=_COLUMNS, asks=("activation",), checked=_BY_HAND),
     _C(source="madmom", layers="LSTMLayer", cell="lstm", gates="ifgo",
        arrays=(*_of_madmom(_MADMOM_LSTM), *_MADMOM_STATES), axes=_COLUMNS, checked=_BY_HAND),
     _C(source="madmom", layers="LSTMLayer with peepholes", cell="peephole_lstm", gates="ifgo",
@@ -346,7 +369,7 @@ _RUNTIME_ROWS = (
     _C(source="tesseract", layers="LSTM", cell="lstm", gates="gifo",
        arrays=_by_gate({"g": "CI", "i": "GI", "f": "GF1", "o": "GO"}, "{}", "xhb"),
        checked=_BY_DEFINITION),
-    _C(source="rnnoise", layers="compute_gru", cell="gru", gates="zrn",
+    _C(source="rnnoise", layers="compute_generic_gru", cell="gru", gates="zrn",
        arrays=(_A("input_weights", "x"), _A("recurrent_weights", "h"),
                _A("bias", "b"), _A("recurrent_bias", "c")), axes=_COLUMNS,
        checked=_BY_DEFINITION),

@@ -6,7 +6,7 @@ the part: input_size for the input matrix, 1 for a bias.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -25,9 +25,11 @@ OUR_GATES = {
     "gru_reset_before": "rzn",
     "rnn_tanh": "n",
     "rnn_relu": "n",
+    "dynet_lstm": "igo",
 }
 """The row blocks of the cells that sources have, by the letters of `convention`."""
 _PEEPHOLES = "ifo"  # rows of weight_channel
+_FROM_C = {"dynet_lstm": "io"}  # gates of the row blocks of weight_hh that multiply c, after others
 
 
 class Sizes(NamedTuple):
@@ -45,7 +47,8 @@ class Sizes(NamedTuple):
 
     def of(self, part: str) -> int:
         """Return the size of a part."""
-        return {"x": self.inputs, "h": self.outputs, "r": self.outputs}.get(part, 1)
+        sizes = {"x": self.inputs, "h": self.outputs, "r": self.outputs, "m": self.hidden}
+        return sizes.get(part, 1)
 
 
 def sizes_of(convention: Convention, arrays: Mapping[str, RealArray]) -> Sizes | None:
@@ -108,13 +111,17 @@ def shape_of(convention: Convention, array: Array, sizes: Sizes) -> tuple[int, .
         return shape if convention.axes == "units, inputs" else shape[::-1]
     if array.parts == "s":
         return (sizes.hidden,)
+    if set(array.parts) <= set(VECTORS):
+        length = len(_vectors(convention, array)) * sizes.hidden
+        return (array.rows, length // array.rows) if array.rows else (length,)
     length = len(convention.gates_of(array)) * sizes.hidden
     width = sum(sizes.of(part) for part in array.parts)
-    if set(array.parts) <= set(VECTORS) and not array.stacked:
-        return (length * width,)
-    if array.stacked or convention.axes == "inputs, units":
-        return width, length
-    return length, width
+    return (width, length) if convention.axes == "inputs, units" else (length, width)
+
+
+def _vectors(convention: Convention, array: Array) -> list[tuple[str, str]]:
+    """Return the parts and gates of an array of vectors, in order."""
+    return [(part, gate) for part in array.parts for gate in convention.gates_of(array, part)]
 
 
 def read(
@@ -145,20 +152,21 @@ def read(
     if any(blocks.pop(key).any() for key in states):
         raise ValueError("source: expected an initial state of zeros; pass it to calls instead")
     _shift(blocks, sizes, forget_offset, replaces, np.result_type(*arrays.values()))
-    gates = OUR_GATES[convention.cell]
+    gates, from_c = OUR_GATES[convention.cell], _FROM_C.get(convention.cell, "")
     peepholes = "p" in convention.parts
     zeros = np.zeros((1, sizes.hidden), blocks["x", gates[0]].dtype)
 
-    def joined(part: str, names: str) -> RealArray:
-        return np.concatenate([blocks.get((part, gate), zeros).T for gate in names])
+    def joined(*parts: tuple[str, str]) -> RealArray:
+        keys = [(part, gate) for part, names in parts for gate in names]
+        return np.concatenate([blocks.get(key, zeros).T for key in keys])
 
     has_bias = any(part in "bc" for part, _ in blocks)
     return Weights(
-        joined("x", gates),
-        joined("h", gates),
-        joined("b", gates)[:, 0] if has_bias else None,
-        joined("c", gates)[:, 0] if has_bias else None,
-        joined("p", _PEEPHOLES).reshape(3, -1) if peepholes else None,
+        joined(("x", gates)),
+        joined(("h", gates), ("m", from_c)),
+        joined(("b", gates))[:, 0] if has_bias else None,
+        joined(("c", gates), ("bias of m", from_c))[:, 0] if has_bias else None,
+        joined(("p", _PEEPHOLES)).reshape(3, -1) if peepholes else None,
         projection,
     )
 
@@ -172,7 +180,7 @@ def write(
         ValueError: The source has no place for a bias, peephole or projection of the layer.
     """
     gates, sizes = OUR_GATES[convention.cell], sizes_of_weights(weights)
-    blocks = _blocks_of(weights, gates)
+    blocks = _blocks_of(weights, gates, _FROM_C.get(convention.cell, ""))
     always = any(set(array.parts) & set("bc") and not array.optional for array in convention.arrays)
     bias = weights.bias_ih is not None or always or forget_offset != 0
     if bias and weights.bias_ih is None:
@@ -208,6 +216,9 @@ def _cut(convention: Convention, array: Array, value: RealArray, sizes: Sizes) -
     gates, hidden = convention.gates_of(array), sizes.hidden
     width = sum(sizes.of(part) for part in array.parts)
     matrix = not set(array.parts) <= set(VECTORS)
+    if not matrix and convention.units != "by unit":
+        names = _vectors(convention, array)
+        return dict(zip(names, np.split(value.reshape(1, -1), len(names), axis=1), strict=True))
     if matrix and convention.axes == "units, inputs":
         value = value.T
     value = value.reshape(width, -1)
@@ -237,9 +248,12 @@ def _join(convention: Convention, array: Array, blocks: Blocks, sizes: Sizes) ->
         projection = blocks["r", ""]
         projection = projection if convention.axes == "units, inputs" else projection.T
         return np.array(projection)
+    matrix = not set(array.parts) <= set(VECTORS)
+    if not matrix and convention.units != "by unit":
+        value = np.concatenate([blocks[name] for name in _vectors(convention, array)], axis=1)
+        return value.reshape(shape_of(convention, array, sizes))
     gates = convention.gates_of(array)
     of_gates = [np.concatenate([blocks[part, gate] for part in array.parts]) for gate in gates]
-    matrix = not set(array.parts) <= set(VECTORS)
     if matrix and convention.units == "by gate, units first":
         of_gates = [np.ascontiguousarray(block.T).reshape(block.shape) for block in of_gates]
     if convention.units == "by unit":
@@ -253,21 +267,25 @@ def _join(convention: Convention, array: Array, blocks: Blocks, sizes: Sizes) ->
     return np.ascontiguousarray(value.reshape(shape_of(convention, array, sizes)))
 
 
-def _blocks_of(weights: Weights, gates: str) -> Blocks:
+def _blocks_of(weights: Weights, gates: str, from_c: str) -> Blocks:
     """Return the blocks of weights in the layout of the library; both biases or none."""
-    parts: dict[str, tuple[RealArray | None, Sequence[str]]] = {
-        "x": (weights.weight_ih, gates),
-        "h": (weights.weight_hh, gates),
-        "b": (weights.bias_ih, gates),
-        "c": (weights.bias_hh, gates),
-        "p": (weights.weight_channel, _PEEPHOLES),
-    }
-    return {
-        (part, gate): block.reshape(weights.hidden_size, -1).T
-        for part, (value, names) in parts.items()
-        if value is not None
-        for gate, block in zip(names, np.split(value, len(names)), strict=True)
-    }
+    parts: list[tuple[RealArray | None, list[tuple[str, str]]]] = [
+        (weights.weight_ih, [("x", gates)]),
+        (weights.weight_hh, [("h", gates), ("m", from_c)]),
+        (weights.bias_ih, [("b", gates)]),
+        (weights.bias_hh, [("c", gates), ("bias of m", from_c)]),
+        (weights.weight_channel, [("p", _PEEPHOLES)]),
+    ]
+    blocks: Blocks = {}
+    for value, named in parts:
+        if value is not None:
+            keys = [(part, gate) for part, names in named for gate in names]
+            split = [b.reshape(weights.hidden_size, -1).T for b in np.split(value, len(keys))]
+            blocks |= dict(zip(keys, split, strict=True))
+    if weights.bias_hh is not None:
+        for gate in from_c:  # the sum of all products of a gate has one bias
+            blocks["c", gate] = blocks["c", gate] + blocks.pop(("bias of m", gate))
+    return blocks
 
 
 def _shift(

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypedDict, cast
 
 from rnnfast._engine import checks
+from rnnfast.exchange import cells
 from rnnfast.exchange.convention import Convention
 from rnnfast.reference import CELLS, Cell, gru, gru_reset_before, lstm, rnn
 from rnnfast.reference.tape import (
@@ -183,7 +184,12 @@ def cell_of(cell: str, facts: Facts) -> str | Cell:
     clip, coupled = facts.get("cell_clip", 0) or None, facts.get("coupled", False)
     of_state = output, clip, coupled
     if (gate, other, *of_state) == ("sigmoid", "tanh", "tanh", None, False):
-        return cell
+        return cells.CELLS.get(cell, cell)
+    if cell in cells.CELLS:
+        raise ValueError(
+            f"activation, cell_clip, coupled: expected none of these facts, as {cell} has no other "
+            "form"
+        )
     functions = ACTIVATIONS[gate], ACTIVATIONS[other]
     unusual = dict.fromkeys(n for n in (gate, other, output) if n not in ("sigmoid", "tanh"))
     name = "_".join([cell, *unusual, *["clipped"][: clip is not None]])

@@ -225,7 +225,8 @@ def _sizes(parts: Iterable[Part]) -> str:
 def _without_copies(found: list[Found]) -> list[Found]:
     """Leave out networks inside others whose arrays they have.
 
-    Modules of PaddlePaddle list the parameters of their cells a second time.
+    Modules of PaddlePaddle list the parameters of their cells a second time, and a gate of madmom
+    looks like a plain RNN.
     """
     return [
         one
@@ -245,4 +246,7 @@ def _has_arrays(one: Found, other: Found) -> bool:
 
 
 def _arrays(found: Found) -> list[RealArray]:
-    return [array for part in found.readings[0].parts for array in part.arrays.values()]
+    """Return the arrays of a network, apart from initial states."""
+    reading = found.readings[0]
+    states = {array.name for array in reading.convention.arrays if array.parts == "s"}
+    return [a for part in reading.parts for name, a in part.arrays.items() if name not in states]

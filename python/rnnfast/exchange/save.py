@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rnnfast._engine import checks
+from rnnfast._engine import checks, known
 from rnnfast._engine.checks import RealArray
-from rnnfast.exchange import conversion
+from rnnfast.exchange import cells, conversion
 from rnnfast.exchange.convention import Convention
 from rnnfast.exchange.conventions import CONVENTIONS
 from rnnfast.exchange.facts import Facts, checked
@@ -44,9 +44,9 @@ def to_weights(
     stated = checked(facts)
     rows = [row for row in CONVENTIONS if row.source == convention and _computes(row, layer.cell)]
     if not rows:
-        cells = dict.fromkeys(row.cell for row in CONVENTIONS if row.source == convention)
+        theirs = dict.fromkeys(row.cell for row in CONVENTIONS if row.source == convention)
         raise ValueError(
-            f"layer: expected a cell that {convention} has, one of {', '.join(cells)}, got "
+            f"layer: expected a cell that {convention} has, one of {', '.join(theirs)}, got "
             f"{layer.cell!r}"
         )
     row = rows[0]
@@ -78,6 +78,8 @@ def _names_of(row: Convention, k: int, layer: Recurrent[Any]) -> tuple[str, str]
 
 def _computes(row: Convention, cell: str) -> bool:
     """Return whether a row is that of a cell; activations of plain RNNs are facts."""
+    if row.cell in cells.CELLS:
+        return cell == known.name_of(cells.CELLS[row.cell])
     return row.cell == cell or (
         {row.cell, cell} == {"rnn_tanh", "rnn_relu"} and "activation" in row.asks
     )

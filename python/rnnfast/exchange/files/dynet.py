@@ -14,6 +14,11 @@ MAGICS = (b"#Parameter# ", b"#LookupParameter# ")
 _BUILDERS = {
     "vanilla-lstm-builder": ("x2i", "h2i", "bi"),
     "compact-vanilla-lstm-builder": ("x2i", "h2i", "bi"),
+    "lstm-builder": (
+        *("x2i", "h2i", "c2i", "bi"),
+        *("x2o", "h2o", "c2o", "bo"),
+        *("x2c", "h2c", "bc"),
+    ),
     "gru-builder": ("x2z", "h2z", "bz", "x2r", "h2r", "br", "x2h", "h2h", "bh"),
 }
 _NAME = re.compile(r"(?P<prefix>.*?)/_(?P<number>\d+)$")
