@@ -44,6 +44,8 @@ NOT_OF_DEVICES = {
     "test_context_streams.py": "contexts",
     "test_dispatch.py": "instruction sets of the CPU",
     "test_gradcheck.py": "float64, and tensors, which are of the CPU",
+    "test_guarded_arrays.py": "the CPU engine's memory",
+    "test_huge_arguments.py": "layers of the CPU alone",
     "test_int8.py": "products of 8-bit integers",
     "test_layers_as_torch.py": "layers of the CPU alone",
     "test_memory.py": "the CPU engine's memory",

@@ -1,19 +1,22 @@
-"""Layers, their copies, streams and optimisers in any order of use, against fresh ones.
+"""Layers, their copies, streams, packed weights and optimisers in any order of use, by any threads.
 
-A hypothesis state machine trains, evaluates, writes, copies, saves and loads a layer. In parallel,
-it tracks in plain arrays what the weights, gradients and optimiser state should be. A layer's
-results must be, bit for bit, those of a layer newly made from these arrays. CI runs the same few
-hundred orders each time. For a longer run, with new orders each time:
+A hypothesis state machine trains, evaluates, packs, writes, copies, saves and loads a layer. In
+parallel, it tracks in plain arrays what the weights, gradients and optimiser state should be. A
+layer's results must be, bit for bit, those of a layer newly made from these arrays, which runs on
+one thread. CI runs the same few hundred orders each time. For a longer run, with new orders each
+time:
 
     RNNFAST_FUZZ_EXAMPLES=20000 pytest tests/test_stateful.py
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -30,10 +33,11 @@ from hypothesis.stateful import (
 
 import cases
 import rnnfast
-from rnnfast import Recurrent
+from rnnfast import Recurrent, functional
 from rnnfast._engine.known import COMPILED
 
-I, H, T, B = 3, 5, 4, 2
+# T, B, I and H: small ones, and ones with enough work for several threads.
+SIZES = [(4, 2, 3, 5)] * 4 + [(12, 24, 40, 72)]
 OPTIMIZERS: list[tuple[type[rnnfast.Optimizer], dict[str, Any]]] = [
     (rnnfast.SGD, {"lr": 0.1, "momentum": 0.5, "nesterov": True}),
     (rnnfast.Adagrad, {"lr": 0.1}),
@@ -41,6 +45,8 @@ OPTIMIZERS: list[tuple[type[rnnfast.Optimizer], dict[str, Any]]] = [
     (rnnfast.Adam, {"lr": 0.01}),
     (rnnfast.AdamW, {"lr": 0.01}),
 ]
+THREADS = rnnfast.get_num_threads()
+ELSEWHERE = ThreadPoolExecutor(2)  # other threads of Python than the one that runs the rules
 READ_ONLY = "read-only.*layer.train"
 seeds = st.integers(0, 2**16)
 indices = st.integers(0, 100)
@@ -50,6 +56,15 @@ def through_pickle(protocol: int) -> Callable[[Any], Any]:
     return lambda both: pickle.loads(pickle.dumps(both, protocol))
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread inside the context."""
+    before = rnnfast.get_num_threads()
+    rnnfast.set_num_threads(1)
+    yield
+    rnnfast.set_num_threads(before)
+
+
 COPIES = [copy.deepcopy, through_pickle(2), through_pickle(4), through_pickle(5)]
 
 
@@ -57,6 +72,7 @@ class Use(RuleBasedStateMachine):
     """A state machine in which rules are what users do, on a layer and shallow copies of it."""
 
     @initialize(
+        sizes=st.sampled_from(SIZES),
         cell=st.sampled_from(COMPILED),
         num_layers=st.integers(1, 2),
         bias=st.booleans(),
@@ -66,6 +82,7 @@ class Use(RuleBasedStateMachine):
     )
     def make(
         self,
+        sizes: tuple[int, int, int, int],
         cell: str,
         num_layers: int,
         bias: bool,
@@ -73,7 +90,9 @@ class Use(RuleBasedStateMachine):
         dtype: str,
         optimizer: tuple[Any, Any],
     ) -> None:
-        self.arguments = (cell, I, H, num_layers, bias)
+        self.T, self.B, self.I, self.H = sizes
+        self.arguments = (cell, self.I, self.H, num_layers, bias)
+        self.num_layers = num_layers
         self.keywords = {"learn_state": learn_state, "dtype": dtype}
         self.dtype = dtype
         self.kind, self.options = optimizer
@@ -86,7 +105,11 @@ class Use(RuleBasedStateMachine):
         self.gradients = {name: np.zeros_like(w) for name, w in self.weights.items()}
         self.optimizer_state = self.optimizer.state_dict()
         self.left: tuple[Recurrent, dict[str, Any]] | None = None
+        self.packed: tuple[Any, Recurrent] | None = None
         self.stream: Any = None
+
+    def teardown(self) -> None:
+        rnnfast.set_num_threads(THREADS)
 
     def member(self, index: int) -> Recurrent:
         return self.group[index % len(self.group)]
@@ -121,29 +144,64 @@ class Use(RuleBasedStateMachine):
         assert self.member(index).train(mode).training is mode
         self.frozen = self.frozen and not mode
 
-    @rule(index=indices, seed=seeds, with_state=st.booleans(), rows=st.sampled_from([1, B, 9]))
-    def evaluate(self, index: int, seed: int, with_state: bool, rows: int) -> None:
+    @rule(count=st.sampled_from([1, 2, 3]))
+    def set_threads(self, count: int) -> None:
+        rnnfast.set_num_threads(count)
+
+    def input(self, seed: int, rows: int) -> dict[str, Any]:
+        """Return the arguments of a call of `rows` sequences."""
+        h = self.reals(seed, self.num_layers, rows, self.H)
+        states = rnnfast.functional.cells()[self.arguments[0]].states
+        state = None if seed % 2 else (h,) * states if states > 1 else h
+        x = self.reals(seed, self.T, rows, self.I)
+        return {"x": x, "state": state, "lengths": np.arange(rows) % (self.T + 1)}
+
+    @rule(index=indices, seed=seeds, rows=st.sampled_from([1, 2, 9]), calls=st.integers(1, 3))
+    def evaluate(self, index: int, seed: int, rows: int, calls: int) -> None:
+        """Call a layer here or, if there are several calls, in two threads at the same time."""
         layer, other = self.member(index), self.fresh()
         if layer.training:
             return
-        x = self.reals(seed, T, rows, I)
-        h = self.reals(seed, other.num_layers, rows, H)
-        states = rnnfast.functional.cells()[layer.cell].states
-        state = None if not with_state else (h,) * states if states > 1 else h
-        lengths = np.arange(rows) % (T + 1)
-        compare((*layer(x, state, lengths),), (*other(x, state, lengths),))
+        given = [self.input(seed + k, rows) for k in range(calls)]
+        call = lambda arguments: (*layer(**arguments),)  # noqa: E731
+        results = list(map(call, given) if calls == 1 else ELSEWHERE.map(call, given))
+        with one_thread():
+            for result, arguments in zip(results, given, strict=True):
+                compare(result, (*other(**arguments),))
         self.frozen = layer._freezes  # some ways of pickling do not keep it
 
-    @rule(index=indices, seed=seeds, with_indices=st.booleans())
-    def learn(self, index: int, seed: int, with_indices: bool) -> None:
+    @rule(index=indices, seed=seeds, with_indices=st.booleans(), elsewhere=st.booleans())
+    def learn(self, index: int, seed: int, with_indices: bool, elsewhere: bool) -> None:
         layer, other = self.member(index), self.fresh()
         if not layer.training:
             return
+        T, B, I = self.T, self.B, self.I
         x = np.arange(T * B).reshape(T, B) % I if with_indices else self.reals(seed, T, B, I)
-        dy = self.reals(seed + 1, T, B, H)
-        compare((*layer(x),), (*other(x),))
-        compare((*layer.backward(dy),), (*other.backward(dy),))
+        dy = self.reals(seed + 1, T, B, self.H)
+        step = lambda of: (*of(x), *of.backward(dy))  # noqa: E731
+        result = ELSEWHERE.submit(step, layer).result() if elsewhere else step(layer)
+        with one_thread():
+            compare(result, step(other))
         self.expect(other)
+
+    @rule(index=indices)
+    def pack(self, index: int) -> None:
+        layer, options = self.member(index), {"num_layers": self.num_layers}
+        self.packed = functional.pack(layer.cell, layer._weights, **options), self.fresh()
+
+    @precondition(lambda self: self.packed is not None)
+    @rule(seed=seeds, rows=st.sampled_from([1, 2, 9]))
+    def use_packed(self, seed: int, rows: int) -> None:
+        """Run with the weights as they were when they were packed."""
+        packed, other = self.packed
+        given = self.input(2 * seed, rows)
+        states = given["state"] if isinstance(given["state"], tuple) else (given["state"],)
+        y, final, _ = functional.forward(
+            other.cell, given["x"], packed, states,
+            lengths=given["lengths"], num_layers=self.num_layers,
+        )  # fmt: skip
+        with one_thread():
+            compare((y, final if len(final) > 1 else final[0]), (*other.eval()(**given),))
 
     @rule(clip=st.sampled_from([None, 0.5]), zero=st.booleans())
     def step(self, clip: float | None, zero: bool) -> None:
@@ -204,16 +262,84 @@ class Use(RuleBasedStateMachine):
 
     @rule(index=indices)
     def open_a_stream(self, index: int) -> None:
-        layer = self.member(index)
-        self.stream, self.streamed, self.stream_state = layer.stream(B), self.fresh(), None
+        layer, cell = self.member(index), rnnfast.functional.cells()[self.arguments[0]]
+        self.stream, self.streamed = layer.stream(self.B), self.fresh().eval()
+        learned = [self.weights.get(f"initial_state_{k}") for k in range(cell.states)]
+        zeros = np.zeros((self.num_layers, self.H), self.dtype)
+        self.initial = [zeros if value is None else value.copy() for value in learned]
+        self.stream_states = [value[:, None].repeat(self.B, 1) for value in self.initial]
         self.frozen = self.frozen or (layer._freezes and not layer.training)
+
+    def rows(self, choice: int) -> np.ndarray:
+        """Return some numbers of the stream's sequences, in an order that the choice decides."""
+        order = np.random.default_rng(choice).permutation(self.stream.batch)
+        return order[: 1 + choice % len(order)]
+
+    def expect_stream(self) -> None:
+        """Check the states of the stream."""
+        got = self.stream.state
+        compare(got if isinstance(got, tuple) else (got,), tuple(self.stream_states))
+
+    @precondition(lambda self: self.stream is not None)
+    @rule(seed=seeds, some=st.booleans())
+    def step_the_stream(self, seed: int, some: bool) -> None:
+        """Take a step with the weights as they were when the stream was opened."""
+        rows = self.rows(seed) if some else np.arange(self.stream.batch)
+        x = self.reals(seed, 1, len(rows), self.I)
+        before = tuple(states[:, rows] for states in self.stream_states)
+        with one_thread():
+            y, after = self.streamed(x, before if len(before) > 1 else before[0])
+        compare((self.stream(x[0], rows if some else None),), (y[0],))
+        for states, new in zip(
+            self.stream_states, after if len(before) > 1 else (after,), strict=True
+        ):
+            states[:, rows] = new
+        self.expect_stream()
+
+    @precondition(lambda self: self.stream is not None)
+    @rule(choice=indices)
+    def restart_sequences(self, choice: int) -> None:
+        self.stream.reset(self.rows(choice))
+        for states, initial in zip(self.stream_states, self.initial, strict=True):
+            states[:, self.rows(choice)] = initial[:, None]
+        self.expect_stream()
+
+    @precondition(lambda self: self.stream is not None)
+    @rule(choice=indices)
+    def exchange_sequences(self, choice: int) -> None:
+        rows = self.rows(choice)
+        self.stream.put(self.stream.take(rows[::-1]), rows)
+        for states in self.stream_states:
+            states[:, rows] = states[:, rows[::-1]]
+        self.expect_stream()
 
     @precondition(lambda self: self.stream is not None)
     @rule(seed=seeds)
-    def step_the_stream(self, seed: int) -> None:
-        x = self.reals(seed, 1, B, I)  # with the weights as they were when the stream was opened
-        y, self.stream_state = self.streamed.eval()(x, self.stream_state)
-        compare((self.stream(x[0]), self.stream.state), (y[0], self.stream_state))
+    def assign_states(self, seed: int) -> None:
+        self.stream_states = [self.reals(seed, *states.shape) for states in self.stream_states]
+        states = tuple(self.stream_states)
+        self.stream.state = states if len(states) > 1 else states[0]
+        self.expect_stream()
+
+    @precondition(lambda self: self.stream is not None)
+    @rule(choice=indices)
+    def go_on_with_a_copy_of_the_stream(self, choice: int) -> None:
+        rows = self.rows(choice)
+        left, self.stream = self.stream, self.stream.copy(rows)
+        left.reset()
+        self.stream_states = [states[:, rows] for states in self.stream_states]
+        self.expect_stream()
+
+    @precondition(lambda self: self.stream is not None)
+    @rule(batch=st.integers(1, 5))
+    def resize_the_stream(self, batch: int) -> None:
+        self.stream.resize(batch)
+        more = max(0, batch - self.stream_states[0].shape[1])
+        self.stream_states = [
+            np.concatenate([states[:, :batch], initial[:, None].repeat(more, 1)], axis=1)
+            for states, initial in zip(self.stream_states, self.initial, strict=True)
+        ]
+        self.expect_stream()
 
     @invariant()
     def all_is_as_it_should_be(self) -> None:
@@ -246,7 +372,7 @@ def compare(got: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
 
 TestUse = Use.TestCase
 TestUse.settings = settings(
-    max_examples=int(os.environ.get("RNNFAST_FUZZ_EXAMPLES", "300")),
+    max_examples=int(os.environ.get("RNNFAST_FUZZ_EXAMPLES", "250")),
     stateful_step_count=40,
     deadline=None,
     derandomize="RNNFAST_FUZZ_EXAMPLES" not in os.environ,

@@ -35,6 +35,7 @@ _KINDS = {
     stat.S_IFCHR: "a character device",
     stat.S_IFBLK: "a block device",
 }
+_FLUSHES_NO_DIRECTORY = (errno.EINVAL, errno.ENOTSUP)  # the answers of file systems that cannot
 _LONGEST = 60  # characters of a target's name to reuse, as a file name may have only 255 bytes
 
 
@@ -62,6 +63,9 @@ def check_output(path: AnyPath) -> Path:
 
 def replace(path: AnyPath, data: bytes) -> None:
     """Write a file atomically: if this fails, `path` keeps its previous content.
+
+    Only if the directory cannot be flushed at the end, `path` has the new content already, whole
+    and flushed, but a power failure may bring the previous one back.
 
     Any number of threads and processes may write to one path; the last write wins. An existing file
     keeps its permissions.
@@ -211,9 +215,12 @@ def _remove_abandoned(target: Path) -> None:
 
 def _sync_directory(directory: Path) -> None:
     """Flush a directory to disk, so that a rename in it survives a power failure."""
-    with contextlib.suppress(OSError):  # not every file system supports this
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _FLUSHES_NO_DIRECTORY:
+            raise
+    finally:
+        with contextlib.suppress(OSError):  # nothing was written through this descriptor
             os.close(descriptor)

@@ -72,8 +72,8 @@ def checked_gradients(
     """Check and convert the arguments of `backward` for `on.backward`."""
     dtype: np.dtype[np.floating] = np.dtype(core.dtype)
     if dy is not None:
-        dy = checks.real_array("dy", dy, dtype, backend=backend)
-        checks.shape("dy", dy, core.y_shape, "(seq_len, batch, num_directions*hidden_size)")
+        meaning = "(seq_len, batch, num_directions*hidden_size)"
+        dy = checks.shaped_array("dy", dy, dtype, core.y_shape, meaning, backend=backend)
     return dy, checked_states(backend, "dstate", dstate, dtype, core.state_shapes)
 
 
@@ -106,12 +106,14 @@ def _checked_context_gates(
     """Check and convert what a context adds to the gates of `count` layers and directions."""
     checks.contexts("context_gates", backend)
     _check_context_list("context_gates", gates, count)
-    arrays = [
-        checks.real_array(f"context_gates[{i}]", value, dtype, " (the weights')", backend)
-        for i, value in enumerate(gates)
+    given = [backends.given(f"context_gates[{i}]", value) for i, value in enumerate(gates)]
+    for i, array in enumerate(given):
+        checks.check_real(f"context_gates[{i}]", array, dtype, " (the weights')", backend)
+    _check_context_shapes("context_gates", given, sizes)
+    return [
+        checks.real_array(f"context_gates[{i}]", array, dtype, " (the weights')", backend)
+        for i, array in enumerate(given)
     ]
-    _check_context_shapes("context_gates", arrays, sizes)
-    return arrays
 
 
 def check_dcontext_gates(backend: Backend, core: Any, gradients: Sequence[RealArray]) -> None:
@@ -171,7 +173,7 @@ def checked_weights(
         )
     weight_ih = backend.asarray(weights[0].weight_ih)
     weight_hh = backend.asarray(weights[0].weight_hh)
-    dtype = checks.known_to_numpy(weight_ih).dtype
+    dtype = checks.known_dtype(weight_ih.dtype)
     if dtype == np.float16:
         dtype = np.dtype(np.float32)  # the smallest type that holds all of its values
     dtype = checks.real_dtype("weight_ih.dtype", dtype, backend)
@@ -276,8 +278,7 @@ def _checked_layer(
             meaning = f"{meanings[name]} = {shape}"
             raise TypeError(f"{name}: expected an array of shape {meaning}, got None")
         if value is not None:
-            value = checks.real_array(name, value, dtype, backend=backend)
-            checks.shape(name, value, shape, meanings[name])
+            value = checks.shaped_array(name, value, dtype, shape, meanings[name], backend=backend)
         checked[name] = value
     return Weights(**checked)  # type: ignore[arg-type]  # weight_ih and weight_hh are not None
 
@@ -285,18 +286,24 @@ def _checked_layer(
 def checked_x(
     backend: Backend, x: ArrayLike, dtype: np.dtype[np.floating], input_size: int
 ) -> RealArray | NDArray[np.int64]:
-    array = backends.given("x", x)
+    array = given_x(x, input_size)
     if array.dtype.kind in "iu" and array.ndim != 3:
         if array.ndim != 2:
             raise ValueError(f"x: expected indices of shape (seq_len, batch), got {array.shape}")
         expected = "x: expected indices in [0, input_size)"
         return checks.index_array("x", array, expected, input_size, backend)
-    array = checks.real_array("x", array, dtype, " (the weights')", backend)
     if array.ndim != 3:
         raise ValueError(
             f"x: expected shape (seq_len, batch, input_size = {input_size}), got {array.shape}"
         )
-    checks.last_axis("x", array, input_size, "input_size")
+    return checks.real_array("x", array, dtype, " (the weights')", backend)
+
+
+def given_x(x: ArrayLike, input_size: int) -> NDArray[Any]:
+    """Return x as an array, not yet converted, and refuse rows of another size than input_size."""
+    array: NDArray[Any] = backends.given("x", x)
+    if array.ndim == 3:
+        checks.last_axis("x", array, input_size, "input_size")
     return array
 
 
@@ -315,9 +322,11 @@ def checked_states(
     checked: list[RealArray | None] = []
     for value, shape in zip(state, shapes, strict=True):
         if value is not None:
-            value = checks.real_array(name, value, dtype, " (the weights')", backend)
             width = "hidden_size" if shape == shapes[-1] else "proj_size"
-            checks.shape(name, value, shape, f"(num_layers*num_directions, batch, {width})")
+            meaning = f"(num_layers*num_directions, batch, {width})"
+            value = checks.shaped_array(
+                name, value, dtype, shape, meaning, " (the weights')", backend
+            )
         checked.append(value)
     return checked
 
@@ -333,10 +342,11 @@ def recomputed_steps(recompute: bool | int, x: ArrayLike, backend: Backend) -> i
 def checked_lengths(
     backend: Backend, lengths: ArrayLike, seq_len: int, batch: int, name: str = "lengths"
 ) -> NDArray[np.int64]:
-    array = checks.integer_array(name, lengths, backend)
-    checks.shape(name, array, (batch,), "(batch,)")
+    given = backends.given(name, lengths)
+    checks.shape(name, given, (batch,), "(batch,)")
+    array = checks.integer_array(name, given, backend)
     # None on a device, where a length beyond seq_len counts as seq_len.
-    host = backend.on_host(lengths)
+    host = backend.on_host(given)
     if host is not None and batch and not (host.min() >= 0 and host.max() <= seq_len):
         raise ValueError(
             f"{name}: expected values in [0, seq_len] = [0, {seq_len}], got "

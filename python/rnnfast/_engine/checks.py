@@ -186,34 +186,65 @@ def real_array(
     ):
         return value  # a shortcut that matters to calls of a few microseconds
     check_unmasked(name, value)
-    array = known_to_numpy(backend.asarray(value))
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"{name}: expected real numbers to convert to dtype "
-            f"{dtype or backend.dtypes[-1]}{why}, got {array.dtype}"
-        )
+    array = backend.asarray(value)
+    check_real(name, array, dtype, why, backend)
+    array = known_to_numpy(array)
     if dtype is None:
         wider = np.result_type(array.dtype, np.float32)
         dtype = wider if wider in backend.dtypes else backend.dtypes[-1]
     return backend.contiguous(array.astype(dtype, order="C", copy=False))  # type: ignore[no-any-return]
 
 
+def shaped_array(
+    name: str,
+    value: ArrayLike,
+    dtype: np.dtype[Any] | None,
+    expected: tuple[int, ...],
+    meaning: str,
+    why: str = "",
+    backend: Backend = CPU,
+) -> RealArray:
+    """Return `value` as `real_array` does, after checking its shape as `shape` does.
+
+    The shape comes first, so that an array of a wrong size is refused before it is copied.
+    """
+    array = given(name, value)
+    check_real(name, array, dtype, why, backend)
+    shape(name, array, expected, meaning)
+    return real_array(name, array, dtype, why, backend)
+
+
+def check_real(
+    name: str, array: NDArray[Any], dtype: np.dtype[Any] | None, why: str, backend: Backend
+) -> None:
+    """Refuse an array of anything but real numbers, which `real_array` converts to `dtype`."""
+    if known_dtype(array.dtype).kind not in "fiub":
+        raise TypeError(
+            f"{name}: expected real numbers to convert to dtype "
+            f"{dtype or backend.dtypes[-1]}{why}, got {array.dtype}"
+        )
+
+
 def known_to_numpy(array: NDArray[Any]) -> NDArray[Any]:
-    """Convert an array of bfloat16, or of another float type that NumPy lacks, to float32.
+    """Convert an array of bfloat16, or of another float type that NumPy lacks, to float32."""
+    return array.astype(known_dtype(array.dtype), copy=False)
+
+
+def known_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return float32 for bfloat16 and other float types that NumPy lacks, and others unchanged.
 
     Such types are defined by the package ml_dtypes, which `safetensors.numpy` and onnx use.
     """
-    lacking = array.dtype.kind == "V" and "float" in array.dtype.name
-    return array.astype(np.float32) if lacking else array
+    return np.dtype(np.float32) if dtype.kind == "V" and "float" in dtype.name else dtype
 
 
 def values_of(name: str, value: ArrayLike, parameter: RealArray) -> RealArray:
     """Return `value` as an array on the device of `parameter`; it must have the same shape."""
-    array = known_to_numpy(given(name, value))
-    if array.dtype.kind != "f":
+    array = given(name, value)
+    if known_dtype(array.dtype).kind != "f":
         raise TypeError(f"{name}: expected an array of real numbers, got dtype {array.dtype}")
     shape(name, array, parameter.shape, "of the parameter")
-    return of(parameter).asarray(array)  # type: ignore[no-any-return]
+    return of(parameter).asarray(known_to_numpy(array))  # type: ignore[no-any-return]
 
 
 def output_array(name: str, value: Any, dtype: np.dtype[Any], backend: Backend = CPU) -> None:

@@ -87,10 +87,10 @@ class Tensor:
                 )
             array = np.ones_like(self.value)
         else:
-            dtype = self.value.dtype
-            array = checks.real_array("gradient", gradient, dtype, " (the tensor's)")
-            if array.shape != self.value.shape:
-                checks.shape("gradient", array, self.shape, "of the tensor")
+            dtype, meaning = self.value.dtype, "of the tensor"
+            array = checks.shaped_array(
+                "gradient", gradient, dtype, self.shape, meaning, " (the tensor's)"
+            )
         differentiate(self._source, self._place, array)
 
     def detach(self) -> Tensor:

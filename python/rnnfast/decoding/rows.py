@@ -39,15 +39,18 @@ class OpenRows:
     def __init__(self, step: Step, start: ArrayLike, state: Any, axes: Axes) -> None:
         if not callable(step):
             raise TypeError(f"step: expected a function or a stream, got {type(step).__name__}")
-        self.start = checks.integer_array("start", start)
-        if self.start.ndim != 1 or not self.start.size:
-            raise ValueError(f"start: expected shape (batch,), got {self.start.shape}")
+        given = backends.given("start", start)
+        if given.ndim != 1:
+            raise ValueError(f"start: expected shape (batch,), got {given.shape}")
         if isinstance(step, Stream):
             if state is not None:
                 got = type(state).__name__
                 raise TypeError(f"state: expected None, as a stream holds its own, got {got}")
-            checks.shape("start", self.start, (step.batch,), "(batch,)")
+            checks.shape("start", given, (step.batch,), "(batch,)")
             step, state = _step_of_stream, step
+        self.start = checks.integer_array("start", given)
+        if not self.start.size:
+            raise ValueError("start: expected at least one sequence, got none")
         self._step, self._state, self._axes = step, state, axes
         self._count = len(self.start)
         self.keep(np.arange(self._count))  # a copy: the caller's state stays as it is

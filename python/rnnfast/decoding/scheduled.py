@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from rnnfast._engine import checks
+from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import IntArray
 from rnnfast.decoding.rows import Axes, OpenRows, Step
 from rnnfast.decoding.sampling import Sampler, uniforms
@@ -53,9 +53,10 @@ def scheduled_sampling(
         TypeError: An argument is of the wrong type.
     """
     probability = checks.number("probability", probability, 0, 1)
-    mixed: IntArray = checks.integer_array("inputs", inputs).copy()
-    if mixed.ndim != 2 or not mixed.size:
-        raise ValueError(f"inputs: expected shape (seq_len, batch), got {mixed.shape}")
+    given = backends.given("inputs", inputs)
+    if given.ndim != 2 or not given.size:
+        raise ValueError(f"inputs: expected shape (seq_len, batch), got {given.shape}")
+    mixed: IntArray = checks.integer_array("inputs", given).copy()
     rows, sampler = OpenRows(step, mixed[0].copy(), state, axes), Sampler()
     own = uniforms(seed, mixed.shape[1])
     if probability == 1:

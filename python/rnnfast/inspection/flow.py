@@ -166,19 +166,20 @@ def _checked(
     dstate: StateLike | None,
 ) -> _Arguments:
     """Check and convert the arguments of `gradient_flow`."""
+    x = arguments.given_x(x, layer.input_size)
     if layer.batch_first:
         x = time_first("x", x)
-        dy = None if dy is None else time_first("dy", dy)
     x = arguments.checked_x(CPU, _on_host("x", x), _FLOAT64, layer.input_size)
     T, B = x.shape[:2]
     options = network.network_options(layer.cell, layer.num_layers, layer.bidirectional)
     shapes = network.state_shapes(options, B, layer.hidden_size, layer.proj_size)
     ends = np.full(B, T) if lengths is None else arguments.checked_lengths(CPU, lengths, T, B)
     y_shape = (T, B, shapes[0][2] * (2 if layer.bidirectional else 1))
-    if dy is None:
-        dy = np.zeros(y_shape)
-    dy = checks.real_array("dy", _on_host("dy", dy), _FLOAT64)
-    checks.shape("dy", dy, y_shape, "(seq_len, batch, num_directions*hidden_size)")
+    given_dy = given("dy", np.zeros(y_shape) if dy is None else dy)
+    if layer.batch_first and dy is not None and given_dy.ndim > 1:
+        given_dy = given_dy.swapaxes(0, 1)
+    checks.shape("dy", given_dy, y_shape, "(seq_len, batch, num_directions*hidden_size)")
+    dy = checks.real_array("dy", _on_host("dy", given_dy), _FLOAT64)
     there = np.arange(T)[:, None] < ends
     _check_finite("x", x[there])
     _check_finite("dy", dy[there])

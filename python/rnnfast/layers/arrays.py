@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rnnfast import _core
 from rnnfast._engine import backends, checks
@@ -115,25 +115,28 @@ class CpuLayer(ArrayLayer):
                 f"{self._backend.name!r}"
             )
 
-    def _input(self, x: ArrayLike) -> RealArray:
-        """Return x as a CPU array in the layer's dtype, or in its own if the layer has none."""
+    def _given(self, x: ArrayLike) -> NDArray[Any]:
+        """Return x as a CPU array that is not converted yet, so that its shape can be checked."""
         backend = backends.of(x)
         if backend is not backends.CPU:
             raise ValueError(
                 f"x: expected an array on the CPU, as {type(self).__name__} runs only on the CPU, "
                 f"got one on device {backend.name!r}"
             )
-        dtype = self.dtype
-        if dtype is None and type(x) is np.ndarray and x.dtype in backend.dtypes:
-            dtype = x.dtype
-        return checks.real_array("x", x, dtype, " (the layer's)" if self.dtype else "")
+        array: NDArray[Any] = backends.given("x", x)
+        return array
+
+    def _input(self, x: ArrayLike) -> RealArray:
+        """Return x as a CPU array in the layer's dtype, or in its own if the layer has none."""
+        array, dtype = self._given(x), self.dtype
+        if dtype is None and array.dtype in backends.CPU.dtypes:
+            dtype = array.dtype
+        return checks.real_array("x", array, dtype, " (the layer's)" if self.dtype else "")
 
     @staticmethod
     def _gradient(dy: ArrayLike, y_shape: tuple[int, ...], dtype: np.dtype[Any]) -> RealArray:
         """Return dy as an array of y's dtype, after checking that it has y's shape."""
-        array = checks.real_array("dy", dy, dtype, " (y's)")
-        checks.shape("dy", array, y_shape, "of y")
-        return array
+        return checks.shaped_array("dy", dy, dtype, y_shape, "of y", " (y's)")
 
 
 def check_unchanged(

@@ -138,7 +138,7 @@ class Sequential(Container):
             raise ValueError("lengths: expected None, as no layer of the model takes lengths")
         if reset is not None:
             _check_resets(self)
-        counts = None if lengths is None else checks.integer_array("lengths", lengths)
+        counts = lengths
         calls: list[Any] = []
         y: Any = x if self._layers else backends.given("x", x)
         for layer in self._layers:
@@ -146,7 +146,7 @@ class Sequential(Container):
             calls.append(call)
             y = call.y
             if counts is not None and isinstance(layer, SequenceLayer):
-                counts = layer._lengths_after(counts)
+                counts = layer._lengths_after(checks.integer_array("lengths", counts))
         return y, calls if self.training else None
 
     def _differentiate(self, kept: list[Any], dy: Any, need_dx: bool) -> RealArray | None:
@@ -217,8 +217,9 @@ class Residual(Container):
         if reset is not None:
             _check_resets(self)
         call = _call(self.layer, x, lengths, reset)
-        added = checks.real_array("x", x, call.y.dtype, " (the layer's)", backends.of(call.y))
+        added = backends.given("x", x)
         checks.shape("layer(x)", call.y, added.shape, "of x")
+        added = checks.real_array("x", added, call.y.dtype, " (the layer's)", backends.of(call.y))
         return added + call.y, call if self.training else None
 
     def _stream_layers(self) -> list[StreamLayer]:
@@ -227,7 +228,8 @@ class Residual(Container):
 
     def _differentiate(self, kept: Any, dy: ArrayLike, need_dx: bool) -> RealArray | None:
         y = kept.y
-        array = checks.real_array("dy", dy, y.dtype, " (y's)", backends.of(y))
+        backend = backends.of(y)
+        array = checks.shaped_array("dy", dy, y.dtype, y.shape, "of y", " (y's)", backend)
         dx = _gradient(kept, array, need_dx)
         return None if dx is None else array + dx
 

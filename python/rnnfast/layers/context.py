@@ -78,10 +78,11 @@ class ContextWeights:
                 f"context: expected shape {expected}, as the layer has context_size = "
                 f"{self._size}, got None"
             )
-        dtype = self._parameters[0].value.dtype
-        values = checks.real_array("context", context, dtype, " (the layer's)", self._backend)
+        values: RealArray = backends.given("context", context)
         if values.shape not in ((*of_sequences, self._size), (*given, self._size)):
             raise ValueError(f"context: expected shape {expected}, got {values.shape}")
+        dtype = self._parameters[0].value.dtype
+        values = checks.real_array("context", values, dtype, " (the layer's)", self._backend)
         if batch_first and values.ndim == 3:
             values = self._backend.contiguous(time_first("context", values))
         return values

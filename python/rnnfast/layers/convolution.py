@@ -13,7 +13,7 @@ from rnnfast._engine.checks import IntArray, RealArray
 from rnnfast.layers.arrays import check_unchanged, trained_gradient
 from rnnfast.layers.axes import time_first
 from rnnfast.layers.module import uniform
-from rnnfast.layers.sequences import SequenceLayer, clear_after, sequences, spans
+from rnnfast.layers.sequences import SequenceLayer, clear_after, spans
 from rnnfast.layers.stream_layers import StreamConvolution, StreamLayer
 
 _MOST = 2**30  # the same limit as in the kernels
@@ -98,9 +98,9 @@ class Conv1d(SequenceLayer):
     def _run(
         self, x: ArrayLike, lengths: ArrayLike | None = None
     ) -> tuple[RealArray, _Kept | None]:
-        array = self._input(x)
-        checks.last_axis("x", array, self.in_channels, "in_channels")
-        array = sequences(array, self.batch_first)
+        given = self._given(x)
+        checks.last_axis("x", given, self.in_channels, "in_channels")
+        array = self._sequences(given, self.batch_first)
         out_steps = int(self._steps_after(np.int64(len(array))))
         if out_steps == 0:
             raise ValueError(

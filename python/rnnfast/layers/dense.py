@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from rnnfast import _core
-from rnnfast._engine import checks, seeds
+from rnnfast._engine import backends, checks, seeds
 from rnnfast._engine.backends import CPU
 from rnnfast._engine.checks import IntArray, RealArray
 from rnnfast.layers.arrays import ArrayLayer, check_unchanged, trained_gradient
@@ -71,8 +71,9 @@ class Embedding(ArrayLayer):
         return y, index if self.training else None
 
     def _differentiate(self, index: IntArray, dy: ArrayLike, need_dx: bool) -> None:  # noqa: ARG002
-        array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._backend)
-        checks.shape("dy", array, (*index.shape, self.embedding_dim), "(..., embedding_dim)")
+        shape = *index.shape, self.embedding_dim
+        meaning, why = "(..., embedding_dim)", " (the layer's)"
+        array = checks.shaped_array("dy", dy, self.dtype, shape, meaning, why, self._backend)
         if self.weight.requires_grad:
             self._backend.embedding_backward(dy=array, indices=index, dweight=self.weight.grad)
 
@@ -131,22 +132,23 @@ class Linear(ArrayLayer):
         )
 
     def _run(self, x: ArrayLike) -> tuple[RealArray, tuple[RealArray, int] | None]:
-        array = checks.real_array("x", x, self.dtype, " (the layer's)", self._backend)
+        backend, array = self._backend, backends.given("x", x)
         checks.last_axis("x", array, self.in_features, "in_features")
-        y: RealArray = self._backend.linear_forward(
+        array = checks.real_array("x", array, self.dtype, " (the layer's)", backend)
+        y: RealArray = backend.linear_forward(
             x=array, weight=self.weight.value, bias=None if self.bias is None else self.bias.value
         )
         if not self.training:
             return y, None
-        on_cpu = self._backend is CPU
-        return y, (array, _core.fingerprint(array, self.weight.value) if on_cpu else 0)
+        return y, (array, _core.fingerprint(array, self.weight.value) if backend is CPU else 0)
 
     def _differentiate(
         self, kept: tuple[RealArray, int], dy: ArrayLike, need_dx: bool
     ) -> RealArray | None:
         x, fingerprint = kept
-        array = checks.real_array("dy", dy, self.dtype, " (the layer's)", self._backend)
-        checks.shape("dy", array, (*x.shape[:-1], self.out_features), "(..., out_features)")
+        shape = *x.shape[:-1], self.out_features
+        meaning, why = "(..., out_features)", " (the layer's)"
+        array = checks.shaped_array("dy", dy, self.dtype, shape, meaning, why, self._backend)
         if self._backend is CPU:
             check_unchanged(fingerprint, x, self.weight.value)
         dx: RealArray | None = self._backend.linear_backward(

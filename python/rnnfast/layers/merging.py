@@ -56,12 +56,13 @@ class MergeDirections(CpuLayer):
         self.how = checks.choice("how", how, _WAYS)
 
     def _run(self, x: ArrayLike) -> tuple[RealArray, tuple[RealArray, int] | None]:
-        array = self._input(x)
-        if array.ndim == 0 or array.shape[-1] % 2:
+        given = self._given(x)
+        if given.ndim == 0 or given.shape[-1] % 2:
             raise ValueError(
                 "x: expected shape (..., 2*hidden_size), with the outputs of both directions, got "
-                f"{array.shape}"
+                f"{given.shape}"
             )
+        array = self._input(given)
         merge, _ = _WAYS[self.how]
         y = merge(*_directions(array))
         return y, (array, _core.fingerprint(array, array)) if self.training else None

@@ -65,8 +65,9 @@ class LayerNorm(CpuLayer):
         )
 
     def _run(self, x: ArrayLike) -> tuple[RealArray, _Kept | None]:
-        array, weight = self._input(x), self.weight.value
-        checks.last_axis("x", array, self.normalized_shape, "normalized_shape")
+        given, weight = self._given(x), self.weight.value
+        checks.last_axis("x", given, self.normalized_shape, "normalized_shape")
+        array = self._input(given)
         y, moments = _core.layer_norm_forward(
             x=array,
             weight=weight,

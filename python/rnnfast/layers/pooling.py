@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from rnnfast import _core
 from rnnfast._engine import checks
 from rnnfast._engine.checks import IntArray, RealArray
-from rnnfast.layers.sequences import SequenceLayer, clear_after, sequences, spans
+from rnnfast.layers.sequences import SequenceLayer, clear_after, spans
 
 _Kept = tuple[IntArray, tuple[int, ...], np.dtype[Any]]  # steps from `_pool`; x's shape and dtype
 
@@ -31,7 +31,7 @@ class Pooling(SequenceLayer):
     def _run(
         self, x: ArrayLike, lengths: ArrayLike | None = None
     ) -> tuple[RealArray, _Kept | None]:
-        array = sequences(self._input(x), self.batch_first)
+        array = self._sequences(x, self.batch_first)
         y, steps = self._pool(array, spans(lengths, array))
         return y, (steps, array.shape, array.dtype) if self.training else None
 

@@ -328,6 +328,8 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         if training and (drawn or (self.dropout and self.num_layers > 1)):
             assert self._generator is not None
             seed = int(self._generator.integers(2**63))
+        if self.batch_first or learned is not None:  # what follows copies x, or makes its states
+            x = arguments.given_x(x, self.input_size)
         if self.batch_first:
             reset = None if reset is None else resets_time_first(reset, x)
             x = time_first("x", x)
@@ -335,8 +337,7 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
             steps = arguments.recomputed_steps(self.recompute, x, backend)
         states = as_tuple("state", state, self._states, self.cell)
         if learned is not None:
-            x = array = backends.given("x", x)
-            batch = array.shape[1] if array.ndim > 1 else 0  # `forward_on` refuses other shapes
+            batch = np.shape(x)[1] if np.ndim(x) > 1 else 0  # `forward_on` refuses other shapes
             states, from_parameters = learned.start(states, batch, reset is not None)
         y, final, kept = functional.forward_on(
             backend,

@@ -54,17 +54,18 @@ class SequenceLayer(CpuLayer):
     def _run(self, x: ArrayLike, lengths: ArrayLike | None = None) -> tuple[RealArray, Any]:
         raise NotImplementedError
 
+    def _sequences(self, x: ArrayLike, batch_first: bool) -> RealArray:
+        """Return a batch of sequences as (T, B, C) in C order, after checking its shape."""
+        given = self._given(x)
+        if given.ndim != 3:
+            expected = "(B, T, C)" if batch_first else "(T, B, C)"
+            raise ValueError(f"x: expected shape {expected}, got {given.shape}")
+        array = self._input(given)
+        return time_first("x", array) if batch_first else array
+
     def _lengths_after(self, lengths: IntArray) -> IntArray | None:
         """Return the lengths of the sequences in y, or None if y no longer holds sequences."""
         return lengths
-
-
-def sequences(x: RealArray, batch_first: bool) -> RealArray:
-    """Return a batch of sequences as (T, B, C) in C order, after checking its shape."""
-    if x.ndim != 3:
-        expected = "(B, T, C)" if batch_first else "(T, B, C)"
-        raise ValueError(f"x: expected shape {expected}, got {x.shape}")
-    return time_first("x", x) if batch_first else x
 
 
 def spans(lengths: ArrayLike | None, x: RealArray) -> IntArray:

@@ -222,13 +222,14 @@ class Stream(Generic[StateOf]):
         backend = self._plan.backend
         if rows is None:
             return backend.asarray(np.arange(self.batch))  # type: ignore[no-any-return]
-        array = np.atleast_1d(backends.to_host(backends.given("rows", rows)))
+        given = backends.given("rows", rows)
+        if given.ndim > 1:
+            raise ValueError(f"rows: expected shape (sequences,), got {given.shape}")
+        array = np.atleast_1d(backends.to_host(given))
         if array.size == 0:
             array = array.astype(np.int64)  # NumPy's choice for an empty list is float64
         expected = "rows: expected numbers of sequences in [0, batch)"
         numbers = checks.integer_array("rows", array)
-        if numbers.ndim != 1:
-            raise ValueError(f"rows: expected shape (sequences,), got {numbers.shape}")
         outside = numbers[(numbers < 0) | (numbers >= self.batch)]
         if len(outside):
             raise IndexError(f"{expected} = [0, {self.batch}), got {outside[0]}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rnnfast import _core
-from rnnfast._engine import arguments, backends, checks
+from rnnfast._engine import arguments, checks
 from rnnfast._engine.backends import CPU, Backend
 from rnnfast._engine.checks import IntArray, RealArray
 from rnnfast.layers.states import as_tuple
@@ -112,10 +112,9 @@ class StreamPlan:
                         f"context_size = {layer.weight_ch[0].shape[1]}, got None"
                     )
                 continue
-            given = backends.given("context", context)
-            values = checks.real_array("context", given, self.dtype, " (the weights')")
             shape = len(numbers), layer.weight_ch[0].shape[1]
-            checks.shape("context", values, shape, "(batch, context_size)")
+            meaning, why = "(batch, context_size)", " (the weights')"
+            values = checks.shaped_array("context", context, self.dtype, shape, meaning, why)
             for k, weight in enumerate(layer.weight_ch):
                 view[numbers, k] = self.backend.linear_forward(x=values, weight=weight, bias=None)
 

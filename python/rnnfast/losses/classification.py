@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rnnfast import _core
-from rnnfast._engine import checks
+from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.recording import takes_tensors
-from rnnfast.losses.reduction import LossAndGradient, Reduction, quiet, real_array
+from rnnfast.losses.reduction import LossAndGradient, Reduction, on_cpu, quiet, real_array
 
 
 @takes_tensors
@@ -49,9 +49,10 @@ def bce_with_logits(
             the reduction is unknown.
         TypeError: An array does not hold real numbers, or the lengths are not integers.
     """
-    array = real_array("logits", logits)
-    targets = real_array("target", target, array.dtype)
-    checks.shape("target", targets, array.shape, "logits.shape")
+    given, targets = on_cpu("logits", logits), on_cpu("target", target)
+    checks.shape("target", targets, given.shape, "logits.shape")
+    array = real_array("logits", given)
+    targets = real_array("target", targets, array.dtype)
     counted = Reduction(reduction, lengths, array.shape)
     x, positive = counted.of(array), counted.of(targets)
     if not ((positive >= 0) & (positive <= 1)).all():
@@ -67,14 +68,15 @@ def bce_with_logits(
 
 
 def _broadcast(pos_weight: ArrayLike, logits: RealArray) -> RealArray:
-    weight = real_array("pos_weight", pos_weight, logits.dtype)
+    weight = on_cpu("pos_weight", pos_weight)
     try:
-        return np.broadcast_to(weight, logits.shape)
+        np.broadcast_to(weight, logits.shape)
     except ValueError:
         raise ValueError(
             f"pos_weight: expected a shape that can be broadcast to logits.shape = {logits.shape}, "
             f"got {weight.shape}"
         ) from None
+    return np.broadcast_to(real_array("pos_weight", weight, logits.dtype), logits.shape)
 
 
 def _map(function: str, x: RealArray) -> RealArray:
@@ -117,12 +119,12 @@ def nll(
             lengths are not integers.
     """
     ignore_index = checks.integer("ignore_index", ignore_index, -(2**63), 2**63 - 1)
-    array = real_array("log_probs", log_probs)
-    if array.ndim < 1 or array.shape[-1] < 1:
-        raise ValueError(f"log_probs: expected shape (..., V) with V >= 1, got {array.shape}")
-    classes = array.shape[-1]
-    index = checks.integer_array("targets", targets)
-    checks.shape("targets", index, array.shape[:-1], "log_probs.shape[:-1]")
+    scores, index = on_cpu("log_probs", log_probs), backends.given("targets", targets)
+    if scores.ndim < 1 or scores.shape[-1] < 1:
+        raise ValueError(f"log_probs: expected shape (..., V) with V >= 1, got {scores.shape}")
+    classes = scores.shape[-1]
+    checks.shape("targets", index, scores.shape[:-1], "log_probs.shape[:-1]")
+    array, index = real_array("log_probs", scores), checks.integer_array("targets", index)
     weights = class_weight(weight, array)
     counted = Reduction(reduction, lengths, index.shape)
     rows, wanted = counted.of(array), counted.of(index)
@@ -152,8 +154,9 @@ def class_weight(weight: ArrayLike | None, scores: RealArray) -> RealArray | Non
     """
     if weight is None:
         return None
-    array = real_array("weight", weight, scores.dtype)
-    checks.shape("weight", array, scores.shape[-1:], "(classes,)")
+    given = on_cpu("weight", weight)
+    checks.shape("weight", given, scores.shape[-1:], "(classes,)")
+    array = real_array("weight", given, scores.dtype)
     if not (array >= 0).all():
         raise ValueError(f"weight: expected values of at least 0, got {array.min()}")
     return array

@@ -114,14 +114,13 @@ def _cross_entropy(
     label_smoothing = checks.number("label_smoothing", label_smoothing, 0, 1)
     kind = checks.choice("reduction", reduction, REDUCTIONS)
     backend = backends.of(logits)
-    array = checks.real_array("logits", logits, None, backend=backend)
+    array, target = backends.given("logits", logits), backends.given("targets", targets)
     if array.ndim < 1 or array.shape[-1] < 1:
         raise ValueError(f"logits: expected shape (..., V) with V >= 1, got {array.shape}")
-    expected = "targets: expected values in [0, classes)"
-    target = checks.index_array(
-        "targets", targets, expected, array.shape[-1], backend, ignore_index
-    )
     checks.shape("targets", target, array.shape[:-1], "logits.shape[:-1]")
+    array = checks.real_array("logits", array, None, backend=backend)
+    expected = "targets: expected values in [0, classes)"
+    target = checks.index_array("targets", target, expected, array.shape[-1], backend, ignore_index)
     call: dict[str, Any] = {
         "logits": array,
         "targets": target,

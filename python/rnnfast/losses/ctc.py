@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rnnfast import _core
-from rnnfast._engine import arguments, checks
+from rnnfast._engine import arguments, backends, checks
 from rnnfast._engine.backends import CPU
 from rnnfast._engine.checks import IntArray
 from rnnfast.autograd.recording import takes_tensors
-from rnnfast.losses.reduction import REDUCTIONS, LossAndGradient, real_array
+from rnnfast.losses.reduction import REDUCTIONS, LossAndGradient, on_cpu, real_array
 
 
 @takes_tensors
@@ -60,7 +60,7 @@ def ctc(
     """
     kind = checks.choice("reduction", reduction, REDUCTIONS)
     zero_infinity = checks.boolean("zero_infinity", zero_infinity)
-    array = real_array("logits", logits)
+    array = on_cpu("logits", logits)
     if array.ndim not in (2, 3) or array.shape[-1] < 1:
         raise ValueError(
             f"logits: expected shape (T, B, C) or (T, C) with C >= 1, got {array.shape}"
@@ -72,10 +72,12 @@ def ctc(
     steps, batch, classes = array.shape
     blank = checks.integer("blank", blank, 0, classes - 1)
     inputs = arguments.checked_lengths(CPU, input_lengths, steps, batch, "input_lengths")
-    counts = checks.integer_array("target_lengths", target_lengths)
+    counts = backends.given("target_lengths", target_lengths)
     checks.shape("target_lengths", counts, (batch,), "(batch,)")
+    counts = checks.integer_array("target_lengths", counts)
     labels = _labels(targets, counts)
     _check_labels(labels, classes, blank)
+    array = real_array("logits", array)
     scales = 1 / (np.maximum(counts, 1) * batch) if kind == "mean" else np.ones(batch)
     losses, gradient = _core.ctc(
         logits=array,
@@ -95,20 +97,21 @@ def ctc(
 
 def _labels(targets: ArrayLike, counts: IntArray) -> IntArray:
     """Return the labels of all sequences as one array, one sequence after the other."""
-    array = np.asarray(targets)
-    array = checks.integer_array("targets", array if array.size else array.astype(np.int64))
+    array = backends.given("targets", targets)
+    if not array.size:
+        array = array.astype(np.int64)  # NumPy's choice for an empty list is float64
     if array.ndim == 2:
         checks.shape("targets", array, (len(counts), array.shape[1]), "(batch, S)")
         _check_counts(counts, array.shape[1], "S")
-        kept: IntArray = array[np.arange(array.shape[1]) < counts[:, None]]
-        return kept
+        kept = array[np.arange(array.shape[1]) < counts[:, None]]
+        return checks.integer_array("targets", kept)
     if array.ndim != 1:
         raise ValueError(
             f"targets: expected shape (batch, S) or (sum of target_lengths,), got {array.shape}"
         )
     _check_counts(counts, array.size, "len(targets)")
     checks.shape("targets", array, (int(counts.sum()),), "(sum of target_lengths,)")
-    return array
+    return checks.integer_array("targets", array)
 
 
 def _check_counts(counts: IntArray, most: int, meaning: str) -> None:

@@ -40,13 +40,26 @@ def real_array(name: str, value: ArrayLike, dtype: np.dtype[Any] | None = None) 
         TypeError: The value does not hold real numbers.
         ValueError: The value is not on the CPU.
     """
+    return checks.real_array(name, on_cpu(name, value), dtype)
+
+
+def on_cpu(name: str, value: ArrayLike) -> NDArray[Any]:
+    """Return `value`, which must be on the CPU, as an array that is not converted or copied.
+
+    Its shape can be checked before `real_array` converts it, which copies it.
+
+    Raises:
+        TypeError: The value is a masked array.
+        ValueError: The value is not on the CPU.
+    """
     backend = backends.of(value)
     if backend is not CPU:
         raise ValueError(
             f"{name}: expected an array on the CPU, where this loss is computed, got one on device "
             f"{backend.name!r}; copy it to the CPU first"
         )
-    return checks.real_array(name, value, dtype)
+    array: NDArray[Any] = backends.given(name, value)
+    return array
 
 
 def step_mask(lengths: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from rnnfast._engine import checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.recording import by_loss, takes_tensors
 from rnnfast.autograd.tensor import Tensor, computed, tensor
-from rnnfast.losses.reduction import LossAndGradient, Reduction, quiet, real_array
+from rnnfast.losses.reduction import LossAndGradient, Reduction, on_cpu, quiet, real_array
 
 
 @takes_tensors
@@ -155,11 +155,12 @@ def gaussian_nll(
         return computed(np.asarray(loss, mean.dtype), *zip((mean, spread), backs, strict=True))
     full, eps = checks.boolean("full", full), checks.finite("eps", eps, 0)
     y, target = _pair(y, target)
-    variance = real_array("var", var, y.dtype)
+    variance = on_cpu("var", var)
     if variance.shape not in (y.shape, (*y.shape[:-1], 1)):
         raise ValueError(
             f"var: expected shape y.shape = {y.shape}, or a last axis of 1, got {variance.shape}"
         )
+    variance = real_array("var", variance, y.dtype)
     counted = Reduction(reduction, lengths, y.shape)
     v = counted.of(np.broadcast_to(variance, y.shape))
     if (v < 0).any():
@@ -205,15 +206,15 @@ def quantile(
         ValueError: As in `mse`, or a level is out of range.
         TypeError: As in `mse`, or q does not hold real numbers.
     """
-    y = real_array("y", y)
-    target = real_array("target", target, y.dtype)
-    levels = real_array("q", q, y.dtype)
+    y, target, levels = on_cpu("y", y), on_cpu("target", target), on_cpu("q", q)
     if levels.ndim > 1 or not levels.size:
         raise ValueError(f"q: expected a number or a sequence of numbers, got shape {levels.shape}")
-    if not ((levels > 0) & (levels < 1)).all():
-        raise ValueError(f"q: expected numbers between 0 and 1, got {q}")
     meaning = "(*target.shape, len(q))" if levels.ndim else "target.shape"
     checks.shape("y", y, target.shape + levels.shape, meaning)
+    y = real_array("y", y)
+    target, levels = real_array("target", target, y.dtype), real_array("q", levels, y.dtype)
+    if not ((levels > 0) & (levels < 1)).all():
+        raise ValueError(f"q: expected numbers between 0 and 1, got {q}")
     counted = Reduction(reduction, lengths, target.shape)
     targets = counted.of(target)
     difference = counted.of(y) - (targets[..., None] if levels.ndim else targets)
@@ -224,7 +225,7 @@ def quantile(
 
 
 def _pair(y: ArrayLike, target: ArrayLike) -> tuple[RealArray, RealArray]:
-    first = real_array("y", y)
-    second = real_array("target", target, first.dtype)
+    first, second = on_cpu("y", y), on_cpu("target", target)
     checks.shape("target", second, first.shape, "y.shape")
-    return first, second
+    first = real_array("y", first)
+    return first, real_array("target", second, first.dtype)

@@ -144,7 +144,8 @@ class RecurrentNode:
                 argument is missing that the model computes from the values of its inputs.
             TypeError: A dtype is wrong.
         """
-        given = checks.real_array("x", x, self.dtype, " (the node's)")
+        given = arguments.given_x(x, self.input_size)
+        given = checks.real_array("x", given, self.dtype, " (the node's)")
         xs = self._time_first(given)
         xs = arguments.checked_x(backends.CPU, xs, self.dtype, self.input_size)
         seq_len, batch = xs.shape[:2]
@@ -248,8 +249,9 @@ class RecurrentNode:
         for name, value in given.items():
             array = self._given(name, value, x_shape)
             if array is not None:
-                array = self._time_first(checks.real_array(name, array, self.dtype, " (x's)"))
+                array = self._time_first(array)
                 self._check_state(name, array, batch)
+                array = checks.real_array(name, array, self.dtype, " (x's)")
             result.append(array)
         return result
 

@@ -8,7 +8,6 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
-#include <limits>
 #include <thread>
 
 #include "core/cpus.h"
@@ -55,7 +54,6 @@ void pause() {
 
 // Thrown out of a wait for a thread that has failed.
 struct Abandoned {};
-constexpr Index kAbandoned = std::numeric_limits<Index>::max();  // more than any progress
 
 // Returns when `word` is no longer `now`. Spins, as steps of a time loop meet every few
 // microseconds; then lets others have the CPU, among them a thread of the team that waits for this
@@ -227,14 +225,6 @@ void Progress::await(Index piece, Index count) const {
   const std::atomic<Index>& word = counts_[piece].done;
   Index done;
   while ((done = word.load(std::memory_order_acquire)) < count) wait_while(word, done, spins_);
-  if (done == kAbandoned) throw Abandoned{};
-}
-
-void Progress::abandon() {
-  for (Count& each : counts_) {
-    each.done.store(kAbandoned, std::memory_order_release);
-    each.done.notify_all();
-  }
 }
 
 void run_team(int max_threads, TeamFunction function, void* context) {

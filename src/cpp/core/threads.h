@@ -50,8 +50,6 @@ class Progress {
   void reach(Index piece, Index count);
   // Returns when `count` steps of a piece are done.
   void await(Index piece, Index count) const;
-  // Says that a thread failed: the others leave `await` by an exception that `parallel` keeps.
-  void abandon();
 
  private:
   struct alignas(64) Count {

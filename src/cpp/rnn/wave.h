@@ -34,19 +34,15 @@ class Wave {
   // On every thread of the team: calls run(layer, side, &flow) for the layers of the thread's
   // group, in the order of the pass. When steps of a layer are done, pass(layer, steps, team,
   // thread) prepares them for the next layer, on all threads of the group, and waits for them.
+  // Neither may throw, and so neither allocates: the other groups would wait for the steps forever.
   template <class Run, class Pass>
   void run(const Team& team, int thread, Run&& run, Pass&& pass) {
     const int group = thread / groups_.size();
     const Side side{0, group, team.group(group, groups_.count), thread % groups_.size()};
-    try {
-      for (Index i = group; i < layers_; i += groups_.count) {
-        Link<Pass> link{*this, pass, i, side};
-        const Flow flow{kWaveRows, &Link<Pass>::take, &Link<Pass>::give, &link};
-        run(layer(i), side, &flow);
-      }
-    } catch (...) {
-      progress_.abandon();
-      throw;
+    for (Index i = group; i < layers_; i += groups_.count) {
+      Link<Pass> link{*this, pass, i, side};
+      const Flow flow{kWaveRows, &Link<Pass>::take, &Link<Pass>::give, &link};
+      run(layer(i), side, &flow);
     }
     team.barrier();
   }
