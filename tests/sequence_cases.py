@@ -52,7 +52,7 @@ def large() -> list[Case]:
     sizes = (
         {"T": 3, "B": 70, "I": 40, "H": 130},
         {"T": 4, "B": 3, "I": 300, "H": 257},
-        {"T": 150, "B": 2, "I": 9, "H": 20},
+        {"T": 270, "B": 2, "I": 9, "H": 20},
         {"T": 2, "B": 300, "I": 3, "H": 5},
     )
     return [Case(cell, dtype=dtype, **size) for cell in CELLS for dtype in DTYPES for size in sizes]

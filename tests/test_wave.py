@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("threads")
 # Enough work for more than one thread in both passes, which is why not every step needs two.
 SMALL = {"T": 90, "B": 1, "H": 40, "L": 4}
 ROWS = {"T": 40, "B": 5, "H": 40, "L": 3}
+TEAMS = {"T": 60, "B": 8, "H": 40, "L": 3}  # a layer's step is worth two of eight threads
 THREADS = (2, 3, 4, 8)
 
 
@@ -79,6 +80,17 @@ def test_same_bits_for_any_number_of_threads(
     cell: str, sizes: dict[str, int], lengths: bool
 ) -> None:
     same_bits(made(cell, **sizes, lengths=lengths), dropout=0.2, seed=5)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "mut3"])
+def test_same_bits_if_several_threads_work_on_a_layer(cell: str, dropout: float) -> None:
+    case = Case(cell, **TEAMS)
+    rnnfast.set_num_threads(8)
+    for backward in (False, True):
+        of_threads, count = groups(case, backward)
+        assert of_threads > count > 1
+    same_bits(case, dropout=dropout, seed=5)
 
 
 @pytest.mark.parametrize("precision", ["full", "bfloat16"])

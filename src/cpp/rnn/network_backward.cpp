@@ -90,7 +90,8 @@ struct CellGradient {
   ContextGates<T> dcontext;
 };
 
-// Recomputes the gates and states of segment k.
+// Recomputes the gates and states of segment k. A forward pass that stores no final states ends
+// with a barrier.
 template <class T>
 void recompute(const CellRun<T>& run, Index k, const CellScratch<T>& scratch) {
   ForwardArgs<T> args{};
@@ -103,7 +104,6 @@ void recompute(const CellRun<T>& run, Index k, const CellScratch<T>& scratch) {
   args.made = scratch.made;
   args.workspace = scratch.forward_workspace;
   run.cell().forward(run.cell(), args, run.team, run.thread);
-  run.team.barrier();
 }
 
 template <class T>
