@@ -2,7 +2,7 @@
 
     python tools/soak.py --minutes 60
 
-Two processes of three threads each train, infer and stream at once. A sample of their results is
+Two processes of sixteen threads each train, infer and stream at once. A sample of their results is
 compared with the float64 reference, within the tolerances of the tests. After each round all
 threads pause, free memory goes back to the system, and the memory that is still resident is
 measured: after a warm-up of a fifth of the time it may not grow by more than 1 MiB.
@@ -31,11 +31,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests")]
 cases: Any = importlib.import_module("cases")
 sequence_cases: Any = importlib.import_module("sequence_cases")
 
-PROCESSES, THREADS = 2, 3
+PROCESSES, THREADS = 2, 16
 ALLOWED = 1 << 20  # bytes that a process may grow
 WARM_UP = 0.2  # of the time
 COMPARED = 24  # cases whose results are compared with the reference
-ROUND = 60  # networks that each thread runs between two measurements
+ROUND = 12  # networks that each thread runs between two measurements
 LIBC = ctypes.CDLL(None)
 
 
