@@ -12,7 +12,7 @@ from rnnfast import _core
 from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.recording import takes_tensors
-from rnnfast.losses.reduction import LossAndGradient, Reduction, on_cpu, quiet, real_array
+from rnnfast.losses.reduction import LossAndGradient, Reduction, on_cpu, quiet
 
 
 @takes_tensors
@@ -51,8 +51,8 @@ def bce_with_logits(
     """
     given, targets = on_cpu("logits", logits), on_cpu("target", target)
     checks.shape("target", targets, given.shape, "logits.shape")
-    array = real_array("logits", given)
-    targets = real_array("target", targets, array.dtype)
+    array = checks.real_array("logits", given, None)
+    targets = checks.real_array("target", targets, array.dtype)
     counted = Reduction(reduction, lengths, array.shape)
     x, positive = counted.of(array), counted.of(targets)
     if not ((positive >= 0) & (positive <= 1)).all():
@@ -76,7 +76,7 @@ def _broadcast(pos_weight: ArrayLike, logits: RealArray) -> RealArray:
             f"pos_weight: expected a shape that can be broadcast to logits.shape = {logits.shape}, "
             f"got {weight.shape}"
         ) from None
-    return np.broadcast_to(real_array("pos_weight", weight, logits.dtype), logits.shape)
+    return np.broadcast_to(checks.real_array("pos_weight", weight, logits.dtype), logits.shape)
 
 
 def _map(function: str, x: RealArray) -> RealArray:
@@ -124,7 +124,10 @@ def nll(
         raise ValueError(f"log_probs: expected shape (..., V) with V >= 1, got {scores.shape}")
     classes = scores.shape[-1]
     checks.shape("targets", index, scores.shape[:-1], "log_probs.shape[:-1]")
-    array, index = real_array("log_probs", scores), checks.integer_array("targets", index)
+    array, index = (
+        checks.real_array("log_probs", scores, None),
+        checks.integer_array("targets", index),
+    )
     weights = class_weight(weight, array)
     counted = Reduction(reduction, lengths, index.shape)
     rows, wanted = counted.of(array), counted.of(index)
@@ -156,7 +159,7 @@ def class_weight(weight: ArrayLike | None, scores: RealArray) -> RealArray | Non
         return None
     given = on_cpu("weight", weight)
     checks.shape("weight", given, scores.shape[-1:], "(classes,)")
-    array = real_array("weight", given, scores.dtype)
+    array = checks.real_array("weight", given, scores.dtype)
     if not (array >= 0).all():
         raise ValueError(f"weight: expected values of at least 0, got {array.min()}")
     return array

@@ -12,7 +12,7 @@ from rnnfast._engine import arguments, backends, checks
 from rnnfast._engine.backends import CPU
 from rnnfast._engine.checks import IntArray
 from rnnfast.autograd.recording import takes_tensors
-from rnnfast.losses.reduction import REDUCTIONS, LossAndGradient, on_cpu, real_array
+from rnnfast.losses.reduction import REDUCTIONS, LossAndGradient, on_cpu
 
 
 @takes_tensors
@@ -77,7 +77,7 @@ def ctc(
     counts = checks.integer_array("target_lengths", counts)
     labels = _labels(targets, counts)
     _check_labels(labels, classes, blank)
-    array = real_array("logits", array)
+    array = checks.real_array("logits", array, None)
     scales = 1 / (np.maximum(counts, 1) * batch) if kind == "mean" else np.ones(batch)
     losses, gradient = _core.ctc(
         logits=array,

@@ -33,20 +33,10 @@ def quiet(loss: _Loss) -> _Loss:
     return cast(_Loss, call)
 
 
-def real_array(name: str, value: ArrayLike, dtype: np.dtype[Any] | None = None) -> RealArray:
-    """Return `value`, which must be on the CPU, as a C-contiguous array of reals.
-
-    Raises:
-        TypeError: The value does not hold real numbers.
-        ValueError: The value is not on the CPU.
-    """
-    return checks.real_array(name, on_cpu(name, value), dtype)
-
-
 def on_cpu(name: str, value: ArrayLike) -> NDArray[Any]:
     """Return `value`, which must be on the CPU, as an array that is not converted or copied.
 
-    Its shape can be checked before `real_array` converts it, which copies it.
+    Its shape can be checked before `checks.real_array` converts it, which copies it.
 
     Raises:
         TypeError: The value is a masked array.

@@ -19,7 +19,7 @@ from rnnfast._engine import checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.autograd.recording import by_loss, takes_tensors
 from rnnfast.autograd.tensor import Tensor, computed, tensor
-from rnnfast.losses.reduction import LossAndGradient, Reduction, on_cpu, quiet, real_array
+from rnnfast.losses.reduction import LossAndGradient, Reduction, on_cpu, quiet
 
 
 @takes_tensors
@@ -160,7 +160,7 @@ def gaussian_nll(
         raise ValueError(
             f"var: expected shape y.shape = {y.shape}, or a last axis of 1, got {variance.shape}"
         )
-    variance = real_array("var", variance, y.dtype)
+    variance = checks.real_array("var", variance, y.dtype)
     counted = Reduction(reduction, lengths, y.shape)
     v = counted.of(np.broadcast_to(variance, y.shape))
     if (v < 0).any():
@@ -211,8 +211,11 @@ def quantile(
         raise ValueError(f"q: expected a number or a sequence of numbers, got shape {levels.shape}")
     meaning = "(*target.shape, len(q))" if levels.ndim else "target.shape"
     checks.shape("y", y, target.shape + levels.shape, meaning)
-    y = real_array("y", y)
-    target, levels = real_array("target", target, y.dtype), real_array("q", levels, y.dtype)
+    y = checks.real_array("y", y, None)
+    target, levels = (
+        checks.real_array("target", target, y.dtype),
+        checks.real_array("q", levels, y.dtype),
+    )
     if not ((levels > 0) & (levels < 1)).all():
         raise ValueError(f"q: expected numbers between 0 and 1, got {q}")
     counted = Reduction(reduction, lengths, target.shape)
@@ -227,5 +230,5 @@ def quantile(
 def _pair(y: ArrayLike, target: ArrayLike) -> tuple[RealArray, RealArray]:
     first, second = on_cpu("y", y), on_cpu("target", target)
     checks.shape("target", second, first.shape, "y.shape")
-    first = real_array("y", first)
-    return first, real_array("target", second, first.dtype)
+    first = checks.real_array("y", first, None)
+    return first, checks.real_array("target", second, first.dtype)
