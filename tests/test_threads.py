@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,27 @@ def test_concurrent_calls_neither_deadlock_nor_disturb_each_other() -> None:
         assert len(results[seed]) == 20
         for result in results[seed]:
             assert_same(result, expected[seed])
+
+
+def test_threads_share_a_layer_in_evaluation() -> None:
+    """The first call packs its weights, so each turn of the threads has a layer of its own."""
+    x = np.random.default_rng(0).standard_normal((30, 4, 8), np.float32)
+    callers = 6
+    for seed in range(10):
+        layer = rnnfast.LSTM(8, 24, num_layers=2, seed=seed)
+        expected = layer.call(x).y
+        layer.eval()
+        start = threading.Barrier(callers)
+
+        def outputs(layer: rnnfast.LSTM = layer, start: threading.Barrier = start) -> list[Any]:
+            start.wait(timeout=60)
+            stream = layer.stream(4)
+            return [layer(x)[0], np.stack([stream(step) for step in x]), layer(x)[0]]
+
+        with ThreadPoolExecutor(callers) as pool:
+            running = [pool.submit(outputs) for _ in range(callers)]
+            for result in running:
+                assert_same(result.result(timeout=60), [expected] * 3)
 
 
 @pytest.mark.parametrize(("cell", "training"), [("rnn_tanh", True), ("lstm", False)])
