@@ -139,18 +139,17 @@ class _Machine:
 
     def collect(self, count: int | None) -> list[Any]:
         """Return the last values of the stack: `count` of them, or those above the mark."""
+        marks = 0
         if count is None:
             above = (k for k, v in enumerate(reversed(self._stack)) if v is _MARK)
-            count = next(above, None)
+            count, marks = next(above, None), 1
             if count is None:
                 raise ValueError("the pickle takes the values above a mark, but there is no mark")
-            values = self._stack[len(self._stack) - count :]
-            del self._stack[len(self._stack) - count - 1 :]
-            return values
-        if count > len(self._stack):
+        elif count > len(self._stack):
             raise ValueError("the pickle takes more values than there are")
-        values = self._stack[len(self._stack) - count :]
-        del self._stack[len(self._stack) - count :]
+        below = len(self._stack) - count
+        values = self._stack[below:]
+        del self._stack[below - marks :]
         return values
 
     def set_items(self, count: int | None) -> None:
