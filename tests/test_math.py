@@ -45,6 +45,9 @@ EXACT = {
     "erf": erf,
 }
 
+# Where each function of float32 errs most with AVX-512 (`benchmarks/accuracy.py functions`).
+WORST = [-59.9218788, -16.6357059, 0.0622096062, 0.640104592, -0.461978763]
+
 
 def test_header_states_all_bounds() -> None:
     assert set(STATED) == {(name, dtype) for name in EXACT for dtype in ("float32", "float64")}
@@ -73,7 +76,7 @@ def samples(dtype: str) -> np.ndarray:
     linear = rng.uniform(-30, 30, 200_000).astype(dtype)
     edge = np.log(np.finfo(dtype).max)
     edges = (np.linspace(0.98, 1.02, 4001) * edge).astype(dtype)
-    return np.concatenate([x[np.isfinite(x)], linear, edges, -edges])
+    return np.concatenate([x[np.isfinite(x)], linear, edges, -edges, np.array(WORST, dtype)])
 
 
 def errors(name: str, dtype: str) -> tuple[np.ndarray, np.ndarray]:

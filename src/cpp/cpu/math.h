@@ -6,7 +6,7 @@
 //                                    0 or inf
 //   sigmoid  float 3, double 3       for results above the smallest normal number; 0 below
 //                                    -kExpLimit
-//   tanh     float 3, double 3       everywhere, tiny arguments included
+//   tanh     float 4, double 3       everywhere, tiny arguments included; AVX-512 has 3.05
 //   log      float 3, double 3       for normal arguments; -inf at 0, NaN below; subnormal
 //                                    numbers count as 0
 //   softplus float 3, double 3       for normal results; 0 below -kExpLimit
