@@ -16,7 +16,7 @@ KERNELS=(tests/test_{array_layers,bfloat16,calls,candidate_dropout,dense,determi
 # types, tails and threads.
 AARCH64=(tests/test_math.py tests/test_zero_state.py
   tests/test_dispatch.py::test_each_instruction_set_matches_the_reference
-  tests/test_determinism.py::test_same_bits_when_threads_run_apart)
+  tests/test_determinism.py::test_same_bits_{when_threads_run_apart,with_and_without_padding})
 passed=0
 current=start
 
