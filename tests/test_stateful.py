@@ -61,8 +61,10 @@ def one_thread() -> Iterator[None]:
     """Compute on one thread inside the context."""
     before = rnnfast.get_num_threads()
     rnnfast.set_num_threads(1)
-    yield
-    rnnfast.set_num_threads(before)
+    try:
+        yield
+    finally:
+        rnnfast.set_num_threads(before)
 
 
 COPIES = [copy.deepcopy, through_pickle(2), through_pickle(4), through_pickle(5)]

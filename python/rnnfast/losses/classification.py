@@ -124,10 +124,8 @@ def nll(
         raise ValueError(f"log_probs: expected shape (..., V) with V >= 1, got {scores.shape}")
     classes = scores.shape[-1]
     checks.shape("targets", index, scores.shape[:-1], "log_probs.shape[:-1]")
-    array, index = (
-        checks.real_array("log_probs", scores, None),
-        checks.integer_array("targets", index),
-    )
+    array = checks.real_array("log_probs", scores, None)
+    index = checks.integer_array("targets", index)
     weights = class_weight(weight, array)
     counted = Reduction(reduction, lengths, index.shape)
     rows, wanted = counted.of(array), counted.of(index)
@@ -157,9 +155,8 @@ def class_weight(weight: ArrayLike | None, scores: RealArray) -> RealArray | Non
     """
     if weight is None:
         return None
-    given = on_cpu("weight", weight)
-    checks.shape("weight", given, scores.shape[-1:], "(classes,)")
-    array = checks.real_array("weight", given, scores.dtype)
+    given, shape = on_cpu("weight", weight), scores.shape[-1:]
+    array = checks.shaped_array("weight", given, scores.dtype, shape, "(classes,)")
     if not (array >= 0).all():
         raise ValueError(f"weight: expected values of at least 0, got {array.min()}")
     return array

@@ -212,10 +212,8 @@ def quantile(
     meaning = "(*target.shape, len(q))" if levels.ndim else "target.shape"
     checks.shape("y", y, target.shape + levels.shape, meaning)
     y = checks.real_array("y", y, None)
-    target, levels = (
-        checks.real_array("target", target, y.dtype),
-        checks.real_array("q", levels, y.dtype),
-    )
+    target = checks.real_array("target", target, y.dtype)
+    levels = checks.real_array("q", levels, y.dtype)
     if not ((levels > 0) & (levels < 1)).all():
         raise ValueError(f"q: expected numbers between 0 and 1, got {q}")
     counted = Reduction(reduction, lengths, target.shape)
