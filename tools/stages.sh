@@ -130,15 +130,15 @@ install_peers() { # what tests compare and work with; silero-vad for its weights
   install_chromium
 }
 
-# Searches for bytes that readers fail on, after install_peers. atheris has no wheel for some versions
-# of Python, and to build it takes a clang of its own.
-fuzz_targets() { # fuzz_targets SECONDS TARGET...
-  local target
+# Searches for files and arguments that fail, after install_peers; as many searches at once as there are
+# cores. atheris has no wheel for some versions of Python, and to build it takes a clang of its own.
+fuzz_targets() { # fuzz_targets SECONDS: that many for each target
   if ! $python -m pip install --quiet --only-binary :all: "atheris>=3"; then
     printf 'atheris has no wheel for this Python: nothing is fuzzed\n'
     return
   fi
-  for target in "${@:2}"; do $python tools/fuzz.py "$target" --seconds "$1"; done
+  printf '%s\n' checkpoint onnx hdf5 traineddata torch_zip functional |
+    xargs -P "$(nproc)" -I{} $python tools/fuzz.py {} --seconds "$1"
 }
 
 # The gallery of docs/published.md: installs packages with trained networks, and compares.
