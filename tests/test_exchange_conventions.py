@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 import exchange_cases
-import exchange_golden
 from exchange_cases import CASES, Case, jax_in_32_bits  # noqa: F401  # a fixture
+from golden_makers import common
 from rnnfast.exchange import CONVENTIONS, Convention, found, found_in, read_layer
 from rnnfast.exchange.conversion import OUR_GATES
 
@@ -143,7 +143,7 @@ def test_outputs_of_large_libraries(
         (network,) = found_in(weights)
         assert network.facts | one["facts"] == network.facts or "coreml" in one["source"]
     y = np.array(one["y"])
-    x = exchange_golden.numbers(len(y), y.shape[1], exchange_golden.I, seed=0)
+    x = common.numbers(len(y), y.shape[1], common.I, seed=0)
     case = Case(one["source"], one["layers"], weights, x, y, one["facts"])
     assert difference(case, case.source) < TOLERANCE
     assert_mutants_are_noticed(case, monkeypatch)
