@@ -8,10 +8,10 @@ CELLS=lstm,mut3
 # The tests of compiled code, for the short forms of sanitizers and instruction sets.
 COMPILED=(tests/test_{arguments,array_layers,bfloat16,callers_arrays,calls,candidate_dropout,dense}.py
   tests/test_{determinism,dispatch,dropout,environment,fuzz_arguments,layers,losses_ctc,math,memory}.py
-  tests/test_{int8,optim,recompute,reserve,sequence,small,stateful,stream,threads}.py)
+  tests/test_{int8,optim,recompute,reserve,sequence,small,stateful,stream,stream_models,threads}.py)
 # Those of them that reach every line of the kernels.
 KERNELS=(tests/test_{array_layers,bfloat16,calls,candidate_dropout,dense,determinism,dropout,int8}.py
-  tests/test_{layers,losses_ctc,math,optim,recompute,reserve,sequence,small,stream}.py)
+  tests/test_{layers,losses_ctc,math,optim,recompute,reserve,sequence,small,stream,stream_models}.py)
 # A few for AArch64 under qemu, where they take many times as long: all cells and formats, functions,
 # types, tails and threads.
 AARCH64=(tests/test_math.py tests/test_zero_state.py
