@@ -148,11 +148,12 @@ published_packages() { # published_packages TEST...: all of them without argumen
   $python -m pytest -q -m published --published-table build/published.md "${tests[@]}"
 }
 
-# Runs the second shell block of README.md, lists the skipped tests, and fails if a reason is new.
+# Runs the second shell block of README.md, lists the slowest and the skipped tests, and fails if a
+# reason to skip is new.
 readme_test_command() {
   local command
   command=$(awk '/^```sh/ {block++; next} /^```/ {inside = 0} block == 2 && !done {print; done = 1}' README.md)
   printf '%s\n' "$command"
   # .venv/bin is on PATH because tests that build need cmake.
-  PYTEST_ADDOPTS=-rs RNNFAST_TEST_SKIPS=known PATH=$PWD/.venv/bin:$PATH bash -euo pipefail -c "$command"
+  PYTEST_ADDOPTS="-rs --durations=40" RNNFAST_TEST_SKIPS=known PATH=$PWD/.venv/bin:$PATH bash -euo pipefail -c "$command"
 }
