@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ from rnnfast._engine import backends
 from rnnfast.training import stdlib_text
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # without it, Keras wants TensorFlow
+# Other packages report nothing to their makers. OpenVINO would fork the process at its import, of
+# which JAX warns, and that fails a test now and then; onnxruntime would start a thread.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 DEVICE = os.environ.get("RNNFAST_TEST_DEVICE", "cpu")
 # Files that do not depend on the device, by reason.
 NOT_OF_DEVICES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 
@@ -14,6 +15,8 @@ from rnnfast.benchmark.peer import Contestant, UnavailableError, need
 def onnxruntime(case: Case, data: Data) -> Contestant:
     """Return onnxruntime as a contestant."""
     model = _onnx_model("onnxruntime", case, data)
+    # Without its telemetry, whose thread would run beside what is measured.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()
