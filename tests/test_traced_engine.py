@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+import rnnfast
 import traced_cases
 from rnnfast.cells import ZOO
 from rnnfast.traced import compile as compile_cell
@@ -28,3 +30,21 @@ def test_the_engine_computes_what_the_reference_does(
     traced_cases.assert_engine_as_reference(
         EVERY_CELL[cell], f"traced {cell}", dtype, T=T, B=B, I=I, H=H
     )
+
+
+@pytest.mark.parametrize("size", [1, 17, 40])
+def test_lanes_without_a_unit_change_nothing_in_bfloat16(size: int) -> None:
+    """Compare gradients with those of full precision."""
+    rng = np.random.default_rng(size)
+    x, dy = rng.standard_normal((4, 3, 5)), rng.standard_normal((4, 3, size))
+    state = rng.choice([-1.0, 1.0], (1, 3, size))
+    gradients = []
+    for precision in ("full", "bfloat16"):
+        layer = rnnfast.Recurrent(
+            traced_cases.OTHERS["poles"], 5, size, precision=precision, seed=size
+        )
+        layer(x, state)
+        gradients.append([layer.backward(dy)[0], *(p.grad for p in layer.parameters())])
+    for full, rounded in zip(*gradients, strict=True):
+        # Factors are rounded by 2^-9 of themselves; four steps and products in a row do it again.
+        assert np.abs(full - rounded).max() <= 2**-9 * 4 * 4 * np.abs(full).max()

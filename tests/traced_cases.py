@@ -188,6 +188,13 @@ def _functions(x: Any, recurrent: Any, state: Any, channel: Any) -> tuple[Any, .
     return (tanh(0.1 * (powers + chosen + mixed + logs + ends)),)
 
 
+def _poles(x: Any, recurrent: Any, state: Any, _channel: Any) -> tuple[Any, ...]:
+    """Have values and derivatives that are infinite or NaN at zero, where no unit's state is."""
+    (h,) = state
+    (a,) = recurrent(exp(-1 / (h * h)))
+    return ((1.1 + tanh(x[0] + a)) ** 0.5,)
+
+
 OTHERS = {
     cell.name: cell
     for cell in (
@@ -209,5 +216,6 @@ OTHERS = {
         Cell("sums", step=_sums, states=2, gates=4, params=3),
         Cell("cancelling", step=_cancelling, gates=2),
         Cell("functions", step=_functions, params=1),
+        Cell("poles", step=_poles),
     )
 }

@@ -85,8 +85,12 @@ class BackwardProgram {
     places.each(PlaceKind::dmade, [&](int i, T* to) { sum_products(i, to); });
     places.each(PlaceKind::dsource, [&](int i, T* to) { load_dsource(i, to); });
     places.run([&](PlaceKind kind, int i) { return place(kind, i); }, F::kRounds);
-    if (F::kRounds)
-      places.each(PlaceKind::dgate, [&](int gate, const T* from) { store_gate(gate, from); });
+    places.each(PlaceKind::dgate, [&](int gate, const T* buffer) {
+      if (F::kRounds)
+        store_gate(gate, buffer);
+      else if (has_padding())
+        clear_padding(place(PlaceKind::dgate, gate));
+    });
     places.each(PlaceKind::made, [&](int i, const T* made) { store_value(i, made); });
     if (is_last && l_.info.opens) make_opening_values();
   }
@@ -271,12 +275,25 @@ class BackwardProgram {
       return (centred - n * V(moments[3])) * V(moments[1]);
     });
   }
+  // The lanes beyond the last unit hold what the equations make of zeros, which can be infinite or
+  // NaN, as in 1 / h. In gradients of gates, which are multiplied by the weights' zeros, they must
+  // be zeros.
+  bool has_padding() const {
+    const Index last = vector_ + (across_ ? (outer_ - 1) * l_.tile_vectors : 0) + inner_ - 1;
+    return l_.lanes(b_.hidden, last) < W;
+  }
+  void clear_padding(Place<T> gate) const {
+    for_vectors([&](Index, Index o, int v, Index, Index, int lanes) {
+      T* to = gate.at + o * gate.stride + v * W;
+      if (lanes < W) V::load(to, lanes).store(to);
+    });
+  }
   void store_gate(int gate, const T* from) const {
     const Index row = F::operand_lanes(l_.gate_row);
-    for_vectors([&](Index at, Index o, int v, Index, Index, int) {
-      F::store(V::load(from + at), b_.dh + (tile_ + (across_ ? o : 0)) * b_.gates_tile +
-                                       (row_ + (across_ ? 0 : o)) * row +
-                                       F::operand_lanes(gate * l_.units + unit_ + v * W));
+    for_vectors([&](Index at, Index o, int v, Index, Index, int lanes) {
+      F::store(V::load(from + at, lanes), b_.dh + (tile_ + (across_ ? o : 0)) * b_.gates_tile +
+                                              (row_ + (across_ ? 0 : o)) * row +
+                                              F::operand_lanes(gate * l_.units + unit_ + v * W));
     });
   }
   void store_value(int i, const T* from) const {
