@@ -146,6 +146,11 @@ H0 = np.zeros((1, 2, 5), np.float32)
         ({"state": (H0, H0[:, :1])}, ValueError, "state: expected shape (num_layers*num_direction"),
         ({"lengths": [1.0, 2.0]}, TypeError, "lengths: expected integers, got float"),
         ({"lengths": [1]}, ValueError, "lengths: expected shape (batch,) = (2,), got (1,)"),
+        (
+            {"lengths": np.array([2**32 + 1, 2])},
+            ValueError,
+            "lengths: expected values in [0, seq_len], got 4294967297",
+        ),
         ({"params": {}}, ValueError, "params: missing 'weight_ih_l0', 'weight_hh_l0'"),
         ({"params": []}, TypeError, "params: expected a dict, got list"),
     ],
@@ -194,3 +199,23 @@ def test_a_length_that_is_out_of_range() -> None:
         jax.errors.JaxRuntimeError, match=r"lengths\[1\]: expected 0 to seq_len = 4"
     ):
         jax.block_until_ready(net.apply(params, X, lengths=[4, 5]))
+
+
+@pytest.mark.parametrize("length", [2**32 + 1, 2**33, 2**63 - 1, -(2**32) + 1])
+def test_a_length_beyond_int32_in_a_compiled_program(length: int) -> None:
+    net = door.Network("lstm", 3, 5)
+    params = net.init(jax.random.key(0))
+    run = jax.jit(lambda lengths: net.apply(params, X, lengths=lengths))
+    with pytest.raises(
+        jax.errors.JaxRuntimeError, match=r"lengths\[1\]: expected 0 to seq_len = 4"
+    ):
+        jax.block_until_ready(run(jnp.array([4, length])))
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 2, 3), (6, 0, 2, 3), (6, 4, 0, 3)], ids=str)
+def test_vmap_over_arrays_without_elements(shape: tuple[int, ...]) -> None:
+    net = door.Network("lstm", 3, 5)
+    params = net.init(jax.random.key(0))
+    y, (h, c) = jax.vmap(lambda x: net.apply(params, x))(jnp.zeros(shape))
+    assert y.shape == (*shape[:3], 5)
+    assert h.shape == c.shape == (shape[0], 1, shape[2], 5)

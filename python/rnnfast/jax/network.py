@@ -11,7 +11,9 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike, DTypeLike
+from numpy.typing import NDArray
 
 from rnnfast._engine import checks
 from rnnfast._engine.network import MOST, check_sizes, info_of
@@ -204,9 +206,23 @@ def _real(name: str, value: Any) -> jax.Array:
 
 def _read_lengths(lengths: ArrayLike, batch: int, single: bool) -> jax.Array:
     """Return the lengths as (B,) int32."""
+    if not isinstance(lengths, jax.Array):
+        _check_range(np.asarray(lengths))
     array = jnp.asarray(lengths)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"lengths: expected integers, got {array.dtype}")
     if array.shape != (() if single else (batch,)):
         raise ValueError(f"lengths: expected shape (batch,) = ({batch},), got {array.shape}")
-    return array.astype(jnp.int32).reshape(batch)
+    # A length that int32 lacks becomes the next one, which is outside of [0, seq_len], too.
+    return jnp.clip(array, -1, MOST).astype(jnp.int32).reshape(batch)
+
+
+def _check_range(lengths: NDArray[Any]) -> None:
+    """Refuse integers that int32 lacks, in whose place JAX would take others."""
+    if lengths.dtype.kind not in "iu":
+        return
+    outside = (lengths < -MOST) | (lengths > MOST)
+    if outside.any():
+        raise ValueError(
+            f"lengths: expected values in [0, seq_len], got {lengths[outside].flat[0]}"
+        )

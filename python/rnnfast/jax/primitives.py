@@ -135,14 +135,18 @@ def _forward_batched(
         else:
             operand = jnp.moveaxis(operand, axis, batch)
         shape = operand.shape
-        return operand.reshape(*shape[:batch], -1, *shape[batch + 2 :])
+        merged = shape[batch] * shape[batch + 1]
+        return operand.reshape(*shape[:batch], merged, *shape[batch + 2 :])
 
     x, _, state, lengths = call.parts([*zip(operands, axes, strict=True)])
     end = len(operands) - len(state) - call.has_lengths
     others = state if lengths is None else [*state, lengths]
     folded = [fold(*x), *operands[1:end], *(fold(*other) for other in others)]
     results = _forward.bind(*folded, call=call, training=False)
-    return [r.reshape(r.shape[0], size, -1, r.shape[2]) for r in results], [1] * len(results)
+    input_, axis = x
+    batch = [n for i, n in enumerate(input_.shape) if i != axis][1]
+    split = [r.reshape(r.shape[0], size, batch, r.shape[2]) for r in results]
+    return split, [1] * len(results)
 
 
 def _one_by_one(
