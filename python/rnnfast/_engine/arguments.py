@@ -171,8 +171,8 @@ def checked_weights(
             "weights: expected num_layers * num_directions = "
             f"{options.num_layers * directions} entries, got {len(weights)}"
         )
-    weight_ih = backend.asarray(weights[0].weight_ih)
-    weight_hh = backend.asarray(weights[0].weight_hh)
+    weight_ih = backends.array_of("weight_ih", weights[0].weight_ih, backend)
+    weight_hh = backends.array_of("weight_hh", weights[0].weight_hh, backend)
     dtype = checks.known_dtype(weight_ih.dtype)
     if dtype == np.float16:
         dtype = np.dtype(np.float32)  # the smallest type that holds all of its values
@@ -185,7 +185,7 @@ def checked_weights(
     input_size, hidden_size, proj_size = weight_ih.shape[1], weight_hh.shape[1], 0
     if weights[0].weight_hr is not None:
         proj_size, hidden_size = _projection(
-            backend, backend.asarray(weights[0].weight_hr), options.cell
+            backend, backends.array_of("weight_hr", weights[0].weight_hr, backend), options.cell
         )
     outputs = directions * (proj_size or hidden_size)
     backend.check_cell(options.cell.name)

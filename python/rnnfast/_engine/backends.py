@@ -283,8 +283,16 @@ def of(value: Any) -> Backend:
         return get(named)
     if hasattr(value, "__cuda_array_interface__"):
         return get("cuda")
+    return get("cuda") if _dlpack_device(value) == _DLPACK_CUDA else CPU
+
+
+def _dlpack_device(value: Any) -> int | None:
+    """Return the kind of device that DLPack names; None if it has none for the value."""
     locate = getattr(value, "__dlpack_device__", None)
-    return get("cuda") if locate is not None and locate()[0] == _DLPACK_CUDA else CPU
+    try:
+        return None if locate is None else int(locate()[0])
+    except (BufferError, RuntimeError, TypeError, ValueError):
+        return None  # as of a tensor of PyTorch's device "meta", which `array_of` refuses
 
 
 def of_weights(weights: Any) -> Backend:
@@ -308,12 +316,32 @@ def given(name: str, value: Any) -> Any:
     """Return `value` as an array of the device that it is on.
 
     Raises:
-        TypeError: It is a masked array.
+        TypeError: It is a masked array, or no array can be made of it.
+        ValueError: It holds sequences of different lengths, for example.
     """
     if type(value) is np.ndarray:
         return value  # a shortcut that matters to calls of a few microseconds
+    return array_of(name, value, of(value))
+
+
+def array_of(name: str, value: Any, backend: Backend = CPU) -> Any:
+    """Return `value` as an array of `backend`, which may be `value` itself.
+
+    Raises:
+        TypeError: It is a masked array, or no array can be made of it.
+        ValueError: It holds sequences of different lengths, for example.
+    """
     check_unmasked(name, value)
-    return of(value).asarray(value)
+    try:
+        return backend.asarray(value)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the library of the value raises, which has no name for it
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(
+            f"{name}: expected an array or values that make one, got "
+            f"{type(value).__name__}: {error}"
+        ) from error
 
 
 def to_host(value: Any) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast._engine.backends import CPU, Backend, check_unmasked, given, of
+from rnnfast._engine.backends import CPU, Backend, array_of, given, of
 
 _MOST_THREADS = 1024
 TRAINED_PRECISIONS = ("full", "bfloat16")
@@ -185,8 +185,7 @@ def real_array(
         and backend is CPU
     ):
         return value  # a shortcut that matters to calls of a few microseconds
-    check_unmasked(name, value)
-    array = backend.asarray(value)
+    array = array_of(name, value, backend)
     check_real(name, array, dtype, why, backend)
     array = known_to_numpy(array)
     if dtype is None:
@@ -264,8 +263,7 @@ def output_array(name: str, value: Any, dtype: np.dtype[Any], backend: Backend =
 
 def integer_array(name: str, value: ArrayLike, backend: Backend = CPU) -> IntArray:
     """Return `value` as a C-contiguous int64 array; it must be of an integer dtype."""
-    check_unmasked(name, value)
-    array = backend.asarray(value)
+    array = array_of(name, value, backend)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected an array of integers, got dtype {array.dtype}")
     return backend.contiguous(array.astype(np.int64, copy=False))  # type: ignore[no-any-return]
@@ -288,8 +286,7 @@ def index_array(
     if backend is CPU:
         if type(value) is np.ndarray and value.dtype == _INT64 and value.flags.c_contiguous:
             return value
-        check_unmasked(name, value)
-        array = np.asarray(value)
+        array = array_of(name, value)
         host = array if array.dtype.kind == "u" and array.dtype.itemsize == 8 else None
     else:
         host = backend.on_host(value)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from rnnfast._engine import checks
+from rnnfast._engine import backends, checks
 from rnnfast.autograd.node import Array, Parameter
 from rnnfast.autograd.tensor import Tensor, tensor
 
@@ -200,7 +200,7 @@ def _own(name: str, value: Any, variables: dict[str, Array]) -> Any:
 
 
 def _float64(name: str, value: Any) -> Array:
-    array = np.asarray(value)
+    array: Array = backends.array_of(name, value)
     if array.dtype != np.float64:
         raise TypeError(
             f"{name}: expected float64, as central differences need more digits than other dtypes "

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rnnfast._engine import backends
 from rnnfast.autograd.node import Array
 from rnnfast.autograd.tensor import Operand, Tensor, computed, operand, value_of
 
@@ -98,7 +99,7 @@ def _extreme(
 
 def where(condition: ArrayLike, a: Operand, b: Operand) -> Tensor:
     """Return the elements of a where a condition, an array of bools, holds, and of b elsewhere."""
-    first, second, holds = operand(a), operand(b), np.asarray(condition)
+    first, second, holds = operand(a), operand(b), backends.array_of("condition", condition)
     if holds.dtype != np.bool_:
         raise TypeError(f"condition: expected an array of bools, got dtype {holds.dtype}")
     return computed(

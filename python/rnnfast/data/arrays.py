@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast._engine import checks
+from rnnfast._engine import backends, checks
 from rnnfast.data.passes import Passes
 
 
@@ -24,7 +24,7 @@ class ArrayBatches(Passes[tuple[NDArray[Any], ...]]):
         drop_last: bool,
     ) -> None:
         super().__init__(shuffle, seed)
-        self._arrays = [np.asarray(array) for array in arrays]
+        self._arrays = [backends.array_of(f"arrays[{i}]", array) for i, array in enumerate(arrays)]
         self._size = checks.positive_int("batch_size", batch_size)
         self._axis = checks.count("axis", axis)
         if not arrays:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast._engine import checks
+from rnnfast._engine import backends, checks
 from rnnfast.data.passes import Passes
 
 IGNORED = -100  # target of steps that do not count, the default of the losses
@@ -45,10 +45,10 @@ class BucketBatches(Passes[PaddedBatch]):
         super().__init__(shuffle, seed)
         self._size = checks.positive_int("batch_size", batch_size)
         self._bucket = checks.positive_int("bucket", bucket)
-        self._sequences = [np.asarray(s) for s in sequences]
+        self._sequences = _arrays("sequences", sequences)
         _check_like("sequences", self._sequences)
         self._lengths = np.array([len(s) for s in self._sequences])
-        self._targets = None if targets is None else [np.asarray(t) for t in targets]
+        self._targets = None if targets is None else _arrays("targets", targets)
         self._of_steps = False
         if self._targets is not None:
             self._check_targets(self._targets)
@@ -135,6 +135,10 @@ def bucket_batches(
         TypeError: An argument is of the wrong type.
     """
     return BucketBatches(sequences, batch_size, targets, bucket, shuffle, seed)
+
+
+def _arrays(name: str, values: Sequence[ArrayLike]) -> list[NDArray[Any]]:
+    return [backends.array_of(f"{name}[{i}]", value) for i, value in enumerate(values)]
 
 
 def _check_like(name: str, arrays: list[NDArray[Any]]) -> None:

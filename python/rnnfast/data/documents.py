@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast._engine import checks
+from rnnfast._engine import backends, checks
 from rnnfast.data.buckets import IGNORED
 from rnnfast.data.passes import Passes
 
@@ -74,7 +74,7 @@ class DocumentStreams(Passes[DocumentBatch]):
         self._length = max(int(pieces[stream].sum()) for stream in self._streams)
 
     def _pieces(self, i: int) -> int:
-        document = np.asarray(self._documents[i])
+        document = backends.array_of(f"documents[{i}]", self._documents[i])
         if document.ndim != 1:
             raise ValueError(f"documents[{i}]: expected shape (N,), got {document.shape}")
         if document.dtype.kind not in "iu":

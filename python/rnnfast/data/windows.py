@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfast._engine import checks
+from rnnfast._engine import backends, checks
 
 
 def windows(
@@ -62,7 +61,7 @@ def windows(
 
 
 def _channels(name: str, series: ArrayLike) -> NDArray[Any]:
-    array = np.asarray(series)
+    array: NDArray[Any] = backends.array_of(name, series)
     if array.ndim not in (1, 2):
         raise ValueError(f"{name}: expected shape (N, C) or (N,), got {array.shape}")
     return array[:, None] if array.ndim == 1 else array

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
+
+from rnnfast._engine import backends
 
 
 def is_module(value: Any) -> bool:
@@ -33,13 +34,16 @@ def flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, NDArray[Any]]:
         elif isinstance(value, (list, tuple)):
             result |= flat(dict(enumerate(value)), start)
         elif hasattr(value, "shape") and hasattr(value, "dtype"):
-            result[name] = array_of(value)
+            result[name] = array_of(name, value)
     return result
 
 
-def array_of(value: Any) -> NDArray[Any]:
+def array_of(name: str, value: Any) -> NDArray[Any]:
     """Convert a tensor or array to an array; bfloat16 tensors become float32, as NumPy lacks it."""
+    if getattr(value, "is_meta", False):
+        return backends.array_of(name, value)  # type: ignore[no-any-return]  # raises an error
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if "bfloat16" in str(value.dtype) else value
-    return np.asarray(value.numpy() if callable(getattr(value, "numpy", None)) else value)
+    value = value.numpy() if callable(getattr(value, "numpy", None)) else value
+    return backends.array_of(name, value)  # type: ignore[no-any-return]

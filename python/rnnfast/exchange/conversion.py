@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rnnfast._engine import checks
+from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import RealArray
 from rnnfast._engine.network import Weights
 from rnnfast.exchange.convention import VECTORS, Array, Convention
@@ -340,7 +340,7 @@ def without_forget_gate(weights: Weights) -> Weights:
 
 def real(name: str, value: object) -> RealArray:
     """Return an array of a source as float32 or float64; float16 and bfloat16 become float32."""
-    array = checks.known_to_numpy(np.asarray(value))
+    array = checks.known_to_numpy(backends.array_of(name, value))
     if array.dtype.kind != "f":
         raise TypeError(f"{name}: expected an array of real numbers, got dtype {array.dtype}")
     return array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32, copy=False)

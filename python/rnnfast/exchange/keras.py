@@ -8,10 +8,9 @@ from functools import cache
 from os import PathLike, fspath
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnfast._engine import checks
+from rnnfast._engine import backends, checks
 from rnnfast._engine.checks import RealArray
 from rnnfast._engine.network import Weights
 from rnnfast.exchange import conversion, keras_config
@@ -67,7 +66,7 @@ def load_keras_weights(
         keras_config.check(layer, config)
     row = _row(layer)
     expected = [_arrays(row, target) for target in layer._weights]
-    arrays = [np.asarray(value) for value in weights]
+    arrays = [backends.array_of(f"weights[{i}]", value) for i, value in enumerate(weights)]
     if len(arrays) != sum(map(len, expected)):
         raise ValueError(
             f"weights: expected {len(expected[0])} arrays for each of {len(expected)} layers and "

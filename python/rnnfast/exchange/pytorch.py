@@ -45,7 +45,7 @@ def load_torch_state_dict(module: Module, state_dict: Mapping[str, Any], prefix:
         theirs = parameter.name.removesuffix("_l0") if cell else parameter.name
         names[start + theirs] = parameter.name
     checks.same_names("state_dict", given, names)
-    module.load_state_dict({names[name]: array_of(value) for name, value in given.items()})
+    module.load_state_dict({names[name]: array_of(name, value) for name, value in given.items()})
 
 
 def to_torch_state_dict(module: Module, prefix: str = "") -> dict[str, Any]:

@@ -180,7 +180,8 @@ class Parameter(NDArrayOperatorsMixin):
 
     def __setitem__(self, index: Any, new: Any) -> None:
         self.check_writable()
-        self.value[index] = backends.of(self.value).asarray(_array(new))
+        owner = backends.of(self.value)
+        self.value[index] = backends.array_of(self.name, _array(new), owner)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.value, dtype=dtype, copy=copy)

@@ -345,7 +345,7 @@ class RecurrentNode:
     ) -> NDArray[Any] | None:
         """Return an argument or, if it is None, the value that the model defines."""
         if value is not None:
-            return np.asarray(value)
+            return backends.array_of(name, value)  # type: ignore[no-any-return]
         computed = self.computed.get(name)
         if isinstance(computed, str):
             raise ValueError(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from onnx import helper
 
+from rnnfast._engine import backends
 from rnnfast.onnx.functions import inlined
 from rnnfast.onnx.quantized import dequantized
 from rnnfast.onnx.session.block import parsed
@@ -113,7 +114,7 @@ class Session:
         value = inputs.get(info.name, self._defaults.get(info.name))
         if value is None:
             raise ValueError(f"inputs: expected a value for {info.name!r}, got none")
-        array = np.asarray(value)
+        array = backends.array_of(info.name, value)
         if array.dtype != info.dtype:
             raise TypeError(f"{info.name}: expected dtype {info.dtype}, got {array.dtype}")
         if info.shape is not None:
