@@ -223,7 +223,7 @@ def _projection(backend: Backend, weight_hr: RealArray, info: CellInfo) -> tuple
 
 def checked_proj_size(value: int, cell: CellInfo, backend: Backend) -> int:
     """Return the argument proj_size, which must be 0 if the cell or the backend cannot project."""
-    size = checks.count("proj_size", value)
+    size = checks.size("proj_size", value, 0)
     if size and not cell.projects:
         raise ValueError(
             f"proj_size: expected 0, as cell {cell.name!r} has no projection, got {size}"
@@ -235,7 +235,7 @@ def checked_proj_size(value: int, cell: CellInfo, backend: Backend) -> int:
 
 def checked_context_size(value: int, cell: CellInfo, backend: Backend) -> int:
     """Return context_size, which must be 0 if no gate of the cell or no backend can use one."""
-    size = checks.count("context_size", value)
+    size = checks.size("context_size", value, 0)
     if size and not cell.gates:
         raise ValueError(
             f"context_size: expected 0, as no gate of cell {cell.name!r} has an input part, got "

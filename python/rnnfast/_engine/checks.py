@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from rnnfast._engine.backends import CPU, Backend, array_of, given, of
 
 _MOST_THREADS = 1024
+_MOST_INDEX = 2**63 - 1  # of the engine's integers
+_MOST_VALUES = 2**47  # of an array, as CPUs address no more bytes for a process
 TRAINED_PRECISIONS = ("full", "bfloat16")
 PRECISIONS = (*TRAINED_PRECISIONS, "int8")
 
@@ -24,7 +26,7 @@ IntArray: TypeAlias = NDArray[np.int64]
 _INT64 = np.dtype(np.int64)
 
 
-def integer(name: str, value: int, low: int, high: int | None = None) -> int:
+def integer(name: str, value: int, low: int, high: int | None = _MOST_INDEX) -> int:
     """Return `value` as an int, which must be at least `low` and, unless None, at most `high`."""
     if type(value) is not int and (not isinstance(value, Integral) or isinstance(value, bool)):
         raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
@@ -38,6 +40,18 @@ def integer(name: str, value: int, low: int, high: int | None = None) -> int:
 def positive_int(name: str, value: int) -> int:
     """Return `value` as an int, which must be at least 1."""
     return integer(name, value, 1)
+
+
+def size(name: str, value: int, low: int = 1) -> int:
+    """Return `value`, the size of an axis, as an int, which must be at least `low`."""
+    return integer(name, value, low, _MOST_VALUES)
+
+
+def memory(count: int, dtype: np.dtype[Any]) -> None:
+    """Raise MemoryError if the process cannot have so many values at once."""
+    if count > _MOST_VALUES:
+        raise MemoryError(f"{count} values are more than a process can address")
+    np.empty(count, dtype)  # takes no memory, but raises the error if there is too little
 
 
 def count(name: str, value: int) -> int:
@@ -117,7 +131,7 @@ def number(
 
 def seed(name: str, value: int | None) -> int | None:
     """Return `value`, which must be None or an integer of at least 0."""
-    return None if value is None else count(name, value)
+    return None if value is None else integer(name, value, 0, None)
 
 
 def finite(name: str, value: float, low: float) -> float:
@@ -150,11 +164,15 @@ def choice(name: str, value: str, valid: Collection[str]) -> str:
 
 def real_dtype(name: str, dtype: Any, backend: Backend = CPU) -> np.dtype[Any]:
     """Return `dtype` as a NumPy dtype, which must be one that `backend` supports."""
-    result: np.dtype[Any] = np.dtype(dtype)
-    if result not in backend.dtypes:
+    try:
+        result: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)
+    except (TypeError, ValueError):
+        result = None
+    if result is None or result not in backend.dtypes:  # NumPy takes None for float64
         where = "" if backend is CPU else f" on device {backend.name!r}"
         expected = " or ".join(map(str, backend.dtypes))
-        raise TypeError(f"{name}: expected {expected}{where}, got {result}")
+        got = repr(dtype) if result is None else result
+        raise TypeError(f"{name}: expected {expected}{where}, got {got}")
     return result
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rnnfast import _core
 from rnnfast.cells import ZOO
 from rnnfast.reference import Cell
+from rnnfast.reference.cell import check_text
 
 if TYPE_CHECKING:
     from rnnfast.traced import Named, TracedCell
@@ -62,6 +63,7 @@ def register(cell: Cell, name: str | None = None) -> str:
         raise TypeError(f"name: expected a string, got {type(name).__name__}")
     if not name or _MARK in name:
         raise ValueError(f"name: expected a non-empty string without {_MARK!r}, got {name!r}")
+    check_text("name", name)
     with _lock:
         traced = _traced(cell)
         if name in ZOO or name in _defined:

@@ -27,7 +27,7 @@ class Passes(ABC, Generic[Batch]):
 
     def __init__(self, shuffle: bool, seed: int) -> None:
         self._shuffle = checks.boolean("shuffle", shuffle)
-        self._seed = checks.count("seed", seed)
+        self._seed = checks.integer("seed", seed, 0, None)
         self.epoch = self.index = 0
         self._goes_on = False
 

@@ -77,9 +77,9 @@ class Conv1d(SequenceLayer):
         device: str | None = None,
     ) -> None:
         super().__init__(device)
-        self.in_channels = checks.positive_int("in_channels", in_channels)
-        self.out_channels = checks.positive_int("out_channels", out_channels)
-        self.kernel_size = checks.positive_int("kernel_size", kernel_size)
+        self.in_channels = checks.size("in_channels", in_channels)
+        self.out_channels = checks.size("out_channels", out_channels)
+        self.kernel_size = checks.size("kernel_size", kernel_size)
         self.stride = checks.integer("stride", stride, 1, _MOST)
         self.dilation = checks.integer("dilation", dilation, 1, _MOST)
         self.padding = _padding(padding, self.stride)

@@ -51,9 +51,10 @@ class Embedding(ArrayLayer):
         device: str | None = None,
     ) -> None:
         super().__init__(device)
-        self.num_embeddings = checks.positive_int("num_embeddings", num_embeddings)
-        self.embedding_dim = checks.positive_int("embedding_dim", embedding_dim)
+        self.num_embeddings = checks.size("num_embeddings", num_embeddings)
+        self.embedding_dim = checks.size("embedding_dim", embedding_dim)
         self.dtype = checks.real_dtype("dtype", dtype, self._backend)
+        checks.memory(self.num_embeddings * self.embedding_dim, self.dtype)
         normal = seeds.generator(seed).standard_normal((num_embeddings, embedding_dim))
         self.weight = self._add("weight", normal.astype(self.dtype))
 
@@ -118,8 +119,8 @@ class Linear(ArrayLayer):
         device: str | None = None,
     ) -> None:
         super().__init__(device)
-        self.in_features = checks.positive_int("in_features", in_features)
-        self.out_features = checks.positive_int("out_features", out_features)
+        self.in_features = checks.size("in_features", in_features)
+        self.out_features = checks.size("out_features", out_features)
         self.dtype = checks.real_dtype("dtype", dtype, self._backend)
         generator = seeds.generator(seed)
         self.weight = self._add(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView, Sequence, Set
@@ -394,5 +395,6 @@ def uniform(
     generator: np.random.Generator, shape: tuple[int, ...], fan: int, dtype: np.dtype[Any]
 ) -> RealArray:
     """Draw initial values uniformly from +-1/sqrt(fan)."""
-    bound = 1 / np.sqrt(fan)
+    checks.memory(math.prod(shape), dtype)
+    bound = 1 / math.sqrt(fan)
     return generator.uniform(-bound, bound, shape).astype(dtype)

@@ -54,7 +54,7 @@ class LayerNorm(CpuLayer):
         device: str | None = None,
     ) -> None:
         super().__init__(device)
-        self.normalized_shape = checks.positive_int("normalized_shape", normalized_shape)
+        self.normalized_shape = checks.size("normalized_shape", normalized_shape)
         self.eps = checks.finite("eps", eps, 0)
         self.dtype = checks.real_dtype("dtype", dtype)
         self.weight = self._add("weight", np.ones(self.normalized_shape, self.dtype))

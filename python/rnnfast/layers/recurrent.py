@@ -184,9 +184,9 @@ class Recurrent(RecurrentWeights, Generic[StateOf]):
         super().__init__(device)
         info = network.info_of(cell)
         self.cell = info.name
-        self.input_size = checks.positive_int("input_size", input_size)
-        self.hidden_size = checks.positive_int("hidden_size", hidden_size)
-        self.num_layers = checks.positive_int("num_layers", num_layers)
+        self.input_size = checks.size("input_size", input_size)
+        self.hidden_size = checks.size("hidden_size", hidden_size)
+        self.num_layers = checks.integer("num_layers", num_layers, 1, network.MOST)
         self.bias = checks.boolean("bias", bias)
         self.batch_first = checks.boolean("batch_first", batch_first)
         self.dropout = checks.number("dropout", dropout, 0, 1)

@@ -5,11 +5,13 @@ Sizes: H hidden_size, L num_layers, D num_directions.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from rnnfast import functional
+from rnnfast._engine import checks
 from rnnfast._engine.checks import RealArray
 from rnnfast.layers.context import ContextWeights
 from rnnfast.layers.evaluation import PackedInEvaluation
@@ -34,6 +36,7 @@ class RecurrentWeights(PackedInEvaluation):
         # Whether each parameter is trained, with its layer and name in `_gradients`.
         self._freezings: list[tuple[Freezing, int, str]] = []
         of_context: list[Parameter] = []
+        checks.memory(self._values_of_parameters(), self.dtype)
         for layer in range(self.num_layers):
             for suffix in ("", "_reverse") if self.bidirectional else ("",):
                 self._add_weights(layer, suffix)
@@ -45,6 +48,17 @@ class RecurrentWeights(PackedInEvaluation):
         if of_context:
             self._context = ContextWeights(self._backend, self.context_size, of_context)
         self._learned = self._add_initial_states(states) if learn_state else None
+
+    def _values_of_parameters(self) -> int:
+        """Return how many values the weights have, which may be too many for a loop to add."""
+        directions = 2 if self.bidirectional else 1
+        outputs = directions * (self.proj_size or self.hidden_size)
+        shapes = functional.cells()[self.cell].shapes
+        first, other = (
+            sum(map(math.prod, shapes(inputs, self.hidden_size, self.proj_size).values()))
+            for inputs in (self.input_size, outputs)
+        )
+        return directions * (first + (self.num_layers - 1) * other)
 
     def _add_weights(self, layer: int, suffix: str) -> None:
         hidden, outputs = self.hidden_size, self.proj_size or self.hidden_size

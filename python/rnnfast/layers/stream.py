@@ -68,7 +68,7 @@ class Stream(Generic[StateOf]):
     def __init__(
         self, layers: Sequence[StreamLayer] | StreamPlan, batch: int = 1, *, alone: bool = False
     ) -> None:
-        batch = checks.positive_int("batch", batch)
+        batch = checks.size("batch", batch)
         self._plan = plan = layers if isinstance(layers, StreamPlan) else StreamPlan(layers)
         self._alone = alone
         self._stepper = plan.stepper()
@@ -184,7 +184,7 @@ class Stream(Generic[StateOf]):
             batch: The new B. If it is larger, new sequences are added at the end, and start as
                 after `reset`; if it is smaller, only the first sequences are kept.
         """
-        batch = checks.positive_int("batch", batch)
+        batch = checks.size("batch", batch)
         values = self._plan.initial[None].repeat(batch, axis=0)
         kept = min(batch, self.batch)
         values[:kept] = self._values[:kept]

@@ -130,6 +130,12 @@ class Product:
         return dweight, np.concatenate([self._none[:, 0], *map(gradient_of, self._bias)])
 
 
+def check_text(name: str, value: str) -> None:
+    """Refuse a string that files and C++ cannot hold: with a NUL or half of a surrogate pair."""
+    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError(f"{name}: expected a string without NUL and surrogates, got {value!r}")
+
+
 def _blocks(array: Array, count: int) -> list[Array]:
     """Split the rows of an array into `count` equal parts; `count` may be 0."""
     return np.split(array, count) if count else []
@@ -178,6 +184,7 @@ class Cell:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"name: expected a non-empty string, got {self.name!r}")
+        check_text("name", self.name)
         if not callable(self.step):
             raise TypeError(
                 f"step: expected a function with the equations of a step, got {self.step!r}"

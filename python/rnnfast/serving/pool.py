@@ -75,7 +75,7 @@ class StreamPool:
     """
 
     def __init__(self, model: Streams, capacity: int) -> None:
-        self._stream = model.stream(checks.positive_int("capacity", capacity))
+        self._stream = model.stream(checks.size("capacity", capacity))
         self._lock = threading.Lock()  # guards all attributes below
         self._work = threading.Condition(self._lock)
         self._free = list(range(capacity))[::-1]

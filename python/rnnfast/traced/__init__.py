@@ -4,11 +4,12 @@
 a cell of its `graph`, without the Python function that it came from.
 """
 
-from rnnfast.traced.compiled import LIMITS, Norm, Product, Stage, TracedCell, compile  # noqa: A004
+from rnnfast.traced.compiled import Norm, Product, Stage, TracedCell, compile  # noqa: A004
 from rnnfast.traced.description import cell_of
 from rnnfast.traced.names import Named, name_values
 from rnnfast.traced.observed import Observed, observe
 from rnnfast.traced.program import Instruction, Program
+from rnnfast.traced.trace import LIMITS
 from rnnfast.traced.value import CellError
 
 __all__ = [

@@ -25,22 +25,7 @@ from rnnfast.traced.places import (
 from rnnfast.traced.program import Constants, Program, write
 from rnnfast.traced.saved import keep
 from rnnfast.traced.stages import OPENING, Multiplied, Normalised, Plan, cut, is_output
-from rnnfast.traced.trace import trace
-from rnnfast.traced.value import CellError
-
-LIMITS = {
-    "stages": 16,
-    "products": 32,
-    "gates": 32,
-    "values": 32,
-    "norms": 32,
-    "states": 8,
-    "params": 32,
-    "slots": 48,
-    "constants": 64,
-    "temporaries": 48,
-}
-"""Limits of the engine; opening values count as a stage, temporaries are counted per program."""
+from rnnfast.traced.trace import check_limits, trace
 
 
 class Product(NamedTuple):
@@ -264,12 +249,7 @@ def _check_limits(traced: TracedCell) -> None:
         "constants": len(traced.constants),
         "temporaries": max(map(_temporaries, [*programs, *(traced.opening or ())])),
     }
-    for what, count in counts.items():
-        if count > LIMITS[what]:
-            raise CellError(
-                f"cell {traced.name!r}: expected at most {LIMITS[what]} {what}, the limit of the "
-                f"engine, got {count}"
-            )
+    check_limits(traced.name, counts)
 
 
 def _temporaries(program: Program) -> int:

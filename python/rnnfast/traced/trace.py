@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -10,6 +10,20 @@ from rnnfast.reference import Cell
 from rnnfast.reference.cell import Inputs, States, named_blocks
 from rnnfast.traced.graph import Equations, Graph, Node, reachable
 from rnnfast.traced.value import CellError, Value, fail
+
+LIMITS = {
+    "stages": 16,
+    "products": 32,
+    "gates": 32,
+    "values": 32,
+    "norms": 32,
+    "states": 8,
+    "params": 32,
+    "slots": 48,
+    "constants": 64,
+    "temporaries": 48,
+}
+"""Limits of the engine; opening values count as a stage, temporaries are counted per program."""
 
 
 class _Recurrent:
@@ -73,6 +87,9 @@ def trace(cell: Cell, run: Callable[[Callable[[], States]], States] | None = Non
     Raises:
         CellError: The step cannot be compiled, or leaves a row block or parameter unused.
     """
+    # A step that declares much more would be traced for hours.
+    for gates in (cell.gates, cell.recurrent_blocks):
+        check_limits(cell.name, {"states": cell.states, "gates": gates, "params": cell.params})
     graph = Graph()
 
     def items(op: str, count: int) -> list[Value]:
@@ -103,6 +120,20 @@ def trace(cell: Cell, run: Callable[[Callable[[], States]], States] | None = Non
     )
     check_use(equations)
     return equations
+
+
+def check_limits(name: str, counts: Mapping[str, int]) -> None:
+    """Check what a cell has of the things in `LIMITS`.
+
+    Raises:
+        CellError: It has more of something than the engine can run.
+    """
+    for what, count in counts.items():
+        if count > LIMITS[what]:
+            raise CellError(
+                f"cell {name!r}: expected at most {LIMITS[what]} {what}, the limit of the engine, "
+                f"got {count}"
+            )
 
 
 def _result(cell: Cell, graph: Graph, k: int, value: object) -> Node:

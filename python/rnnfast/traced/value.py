@@ -261,7 +261,10 @@ def _node(beside: Value, other: object, what: str) -> Node:
         other._alone()
     if not _is_number(other):
         fail(f"{what}: expected a value of the step or a number, got {_short(other)}")
-    number = float(other)  # type: ignore[arg-type]
+    try:
+        number = float(other)  # type: ignore[arg-type]
+    except OverflowError:  # an integer of more than 1024 bits
+        number = np.inf
     if not np.isfinite(number):
         fail(f"{what}: expected a finite number, got {number}")
     return beside.graph.const(number)
