@@ -234,3 +234,23 @@ def test_errors_name_what_is_wrong() -> None:
     missing = graph_of([node("Neg", ["nothing"], "y")], {"x": x}, ["y"])
     with pytest.raises(ValueError, match="expected a value 'nothing', which the model does not"):
         rnnfast.onnx.Session(missing).run(None, {"x": x})
+
+
+def test_arguments_of_another_kind_are_named() -> None:
+    session = rnnfast.onnx.Session(rnnfast.onnx.to_model(rnnfast.GRU(2, 3)))
+    inputs = {"x": np.zeros((2, 1, 2), np.float32), "h0": np.zeros((1, 1, 3), np.float32)}
+    for names in ("y", 3):
+        with pytest.raises(
+            TypeError, match=r"^output_names: expected a list of names or None, got"
+        ):
+            session.run(names, inputs)  # type: ignore[arg-type]
+    for wrong in (None, list(inputs.values())):
+        with pytest.raises(TypeError, match=r"^inputs: expected Mapping, got"):
+            session.run(None, wrong)  # type: ignore[arg-type]
+
+
+def test_a_result_that_does_not_fit_into_memory() -> None:
+    session = rnnfast.onnx.Session(rnnfast.onnx.to_model(rnnfast.GRU(2, 3)))
+    x = np.broadcast_to(np.float32(0), (2**45, 1, 2))
+    with pytest.raises(MemoryError, match=r"^GRU node .* cannot be computed"):
+        session.run(None, {"x": x, "h0": np.zeros((1, 1, 3), np.float32)})

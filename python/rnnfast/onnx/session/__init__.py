@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from onnx import helper
 
-from rnnfast._engine import backends
+from rnnfast._engine import backends, checks
 from rnnfast.onnx.functions import inlined
 from rnnfast.onnx.quantized import dequantized
 from rnnfast.onnx.session.block import parsed
@@ -93,9 +93,15 @@ class Session:
 
         Raises:
             ValueError: A name or a shape is wrong, or an operator fails, which the message names.
-            TypeError: An array has another dtype than the input.
+            TypeError: An array has another dtype than the input, or is masked.
+            MemoryError: A result does not fit into memory.
         """
         names = self.outputs
+        if isinstance(output_names, str) or not isinstance(output_names, Sequence | None):
+            raise TypeError(
+                f"output_names: expected a list of names or None, got {type(output_names).__name__}"
+            )
+        checks.of_type("inputs", inputs, Mapping)
         chosen = names if output_names is None else list(output_names)
         unknown = [name for name in chosen if name not in names]
         if unknown:

@@ -17,6 +17,7 @@ from rnnfast.onnx.session.call import (
     Call,
     Maker,
     Operation,
+    counted_axis,
     of_arrays,
     of_shapes,
 )
@@ -161,7 +162,7 @@ def _softmax(logarithm: bool) -> Maker:
         axis = call.attributes.get("axis", 1 if flattens else -1)
 
         def softmax(x: Array) -> Array:
-            first = axis % x.ndim
+            first = counted_axis(axis, x.ndim)
             axes = tuple(range(first, x.ndim)) if flattens else (first,)
             shifted = x - x.max(axes, keepdims=True)
             exponentials = np.exp(shifted)
@@ -201,7 +202,7 @@ def _layer_norm(
     epsilon: float = 1e-5,
     stash_type: int = 1,  # noqa: ARG001
 ) -> Array:
-    axes = tuple(range(axis % x.ndim, x.ndim))
+    axes = tuple(range(counted_axis(axis, x.ndim), x.ndim))
     centred = x - x.mean(axes, keepdims=True)
     deviation = np.sqrt(np.square(centred).mean(axes, keepdims=True) + x.dtype.type(epsilon))
     y = centred / deviation * scale

@@ -21,6 +21,17 @@ MOST_SHAPES = 64
 """For how many shapes something is kept; a model may see sequences of any length."""
 
 
+def counted_axis(axis: int, rank: int) -> int:
+    """Return an axis, which may be counted from the end, as its number from the start.
+
+    Raises:
+        ValueError: There is no such axis.
+    """
+    if not -rank <= axis < rank:
+        raise ValueError(f"expected axes in [{-rank}, {rank}), got {axis}")
+    return axis % rank
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """A node, and what is known about its inputs.

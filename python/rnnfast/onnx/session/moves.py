@@ -13,7 +13,15 @@ import numpy as np
 from onnx import helper, numpy_helper
 
 from rnnfast.onnx.node import in_reverse
-from rnnfast.onnx.session.call import Array, Call, Maker, Operation, of_arrays, of_shapes
+from rnnfast.onnx.session.call import (
+    Array,
+    Call,
+    Maker,
+    Operation,
+    counted_axis,
+    of_arrays,
+    of_shapes,
+)
 from rnnfast.onnx.values import array_of
 
 Shape: TypeAlias = "tuple[int, ...]"
@@ -29,12 +37,12 @@ def _reshape(shape: Shape, sizes: Sequence[int], *, allowzero: int = 0) -> Opera
 
 
 def _flatten(shape: Shape, *, axis: int = 1) -> Operation:
-    axis = axis + len(shape) if axis < 0 else axis
+    axis = len(shape) if axis == len(shape) else counted_axis(axis, len(shape))
     return _to((math.prod(shape[:axis]), math.prod(shape[axis:])))
 
 
 def _squeeze(shape: Shape, axes: Sequence[int] | None = None) -> Operation:
-    chosen = {axis % len(shape) for axis in axes or ()}
+    chosen = {counted_axis(axis, len(shape)) for axis in axes or ()}
     wrong = [axis for axis in chosen if shape[axis] != 1]
     if wrong:
         raise ValueError(f"expected axes of size 1, got axes {wrong} of shape {shape}")
@@ -44,7 +52,7 @@ def _squeeze(shape: Shape, axes: Sequence[int] | None = None) -> Operation:
 
 def _unsqueeze(shape: Shape, axes: Sequence[int]) -> Operation:
     rank = len(shape) + len(axes)
-    new = {axis % rank for axis in axes}
+    new = {counted_axis(axis, rank) for axis in axes}
     if len(new) < len(axes):
         raise ValueError(f"expected different axes, got {axes}")
     sizes = iter(shape)
@@ -93,9 +101,9 @@ def _split(call: Call) -> Operation:
             ends = [min(-(-size // num_outputs) * (k + 1), size) for k in range(num_outputs)]
         else:
             ends = list(itertools.accumulate(split))
-        if ends[-1] != size:
+        if ends[-1] != size or (split is not None and min(split) < 0):
             raise ValueError(f"expected parts of {size} in total, got {split}")
-        before: list[Any] = [slice(None)] * (axis % len(shape))
+        before: list[Any] = [slice(None)] * counted_axis(axis, len(shape))
         places = [(*before, slice(*pair)) for pair in itertools.pairwise([0, *ends])]
         return lambda x: [x[place] for place in places]
 
@@ -124,7 +132,7 @@ def _pad(
     value: float = 0.0,
 ) -> Operation:
     rank = len(shape)
-    chosen = range(rank) if axes is None else [axis % rank for axis in axes]
+    chosen = range(rank) if axes is None else [counted_axis(axis, rank) for axis in axes]
     around = dict(zip(chosen, zip(*np.split(np.array(pads), 2), strict=True), strict=True))
     if mode != "constant":
         places = [

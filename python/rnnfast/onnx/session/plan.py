@@ -259,6 +259,7 @@ def _find(label: str, name: str, scope: ChainMap[str, Value]) -> Value:
     return scope[name]
 
 
-def _failed(label: str, error: Exception) -> ValueError:
+def _failed(label: str, error: Exception) -> Exception:
     text = str(error)
-    return ValueError(text if label in text else f"{label} cannot be computed: {text}")
+    kind = MemoryError if isinstance(error, MemoryError) else ValueError
+    return kind(text if label in text else f"{label} cannot be computed: {text}")
