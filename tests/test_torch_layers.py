@@ -16,7 +16,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # noqa: E402
+from torch.nn.utils.rnn import (  # noqa: E402
+    PackedSequence,
+    pack_padded_sequence,
+    pad_packed_sequence,
+)
 
 import rnnfast.torch as fast  # noqa: E402
 from rnnfast import functional  # noqa: E402
@@ -298,6 +302,16 @@ def test_empty_batches_and_sequences() -> None:
         assert h.shape == (2, batch, H)
         y.sum().backward()
         assert x.grad.shape == x.shape
+
+
+@pytest.mark.parametrize("sizes", [[2, 2], [3, 4], [5, 0], [6, -1], [6], []], ids=str)
+def test_a_packed_sequence_that_is_not_one(sizes: list[int]) -> None:
+    packed = PackedSequence(torch.zeros(5, I), torch.tensor(sizes, dtype=torch.int64))
+    for layer in (fast.LSTM(I, H), fast.GRU(I, H)):
+        with pytest.raises(
+            ValueError, match=r"^input: expected a PackedSequence whose batch_sizes"
+        ):
+            layer(packed)
 
 
 def run_script(script: str) -> None:

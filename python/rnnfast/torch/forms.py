@@ -54,7 +54,17 @@ class Packed:
 
     def __init__(self, sequence: PackedSequence) -> None:
         self._sequence = sequence
-        sizes = sequence.batch_sizes
+        sizes, rows = sequence.batch_sizes, len(sequence.data)
+        falling: list[int] = sizes.tolist()
+        if (
+            falling != sorted(falling, reverse=True)
+            or min(falling, default=0) < 1
+            or sum(falling) != rows
+        ):
+            raise ValueError(
+                "input: expected a PackedSequence whose batch_sizes are at least 1, never grow and "
+                f"sum to its {rows} rows, got {falling}"
+            )
         counts = torch.arange(int(sizes[0]))[:, None]
         self.lengths: Tensor | None = (sizes > counts).sum(1)
 
@@ -81,7 +91,11 @@ class Packed:
     def matches(self, other: Any) -> bool:
         """Return whether `other` is a `PackedSequence` of the same lengths."""
         sizes = self._sequence.batch_sizes
-        return isinstance(other, PackedSequence) and torch.equal(other.batch_sizes, sizes)
+        return (
+            isinstance(other, PackedSequence)
+            and torch.equal(other.batch_sizes, sizes)
+            and len(other.data) == len(self._sequence.data)
+        )
 
     def enter_context(self, context: Tensor | PackedSequence) -> Tensor:
         """Sort (B, C), or turn a sequence that is packed like this one to (T, B, C)."""
