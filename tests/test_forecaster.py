@@ -171,6 +171,19 @@ def test_what_cannot_be_is_named(options: dict[str, Any], y: Any, message: str) 
         Forecaster(**QUICK | options).fit(y)
 
 
+def test_masked_arrays_and_other_kinds_are_named() -> None:
+    masked = np.ma.masked_array(WAVE, WAVE > 1)
+    with pytest.raises(TypeError, match=r"^y: expected an array without a mask"):
+        Forecaster(**QUICK).fit(masked)
+    with pytest.raises(TypeError, match=r"^X: expected an array without a mask"):
+        Forecaster(**QUICK).fit(WAVE, masked[:, None])
+    for quantiles in (0.5, "half"):
+        with pytest.raises(TypeError, match=r"^quantiles: expected a sequence of numbers, got"):
+            Forecaster(**QUICK | {"quantiles": quantiles}).fit(WAVE)
+    with pytest.raises(TypeError, match=r"^quantiles\[1\]: expected a number, got str"):
+        Forecaster(**QUICK | {"quantiles": (0.1, "half")}).fit(WAVE)
+
+
 def test_horizons_and_covariates_that_do_not_fit_are_named() -> None:
     told = np.ones((N, 2))
     model = Forecaster(**QUICK).fit(WAVE, told)
@@ -249,6 +262,8 @@ def test_columns_stay_and_quantiles_are_columns() -> None:
 def test_an_index_without_steps_is_refused() -> None:
     pd = pytest.importorskip("pandas", reason="pandas is not installed")
     dates = pd.date_range("2024-01-01", periods=N, freq="D").delete(7)
-    for index in (dates, pd.Index([f"step {i}" for i in range(N - 1)]), -np.arange(N - 1)):
+    backwards = pd.date_range("2024-01-01", periods=N - 1, freq="D")[::-1]
+    steps = pd.Index([f"step {i}" for i in range(N - 1)])
+    for index in (dates, backwards, steps, -np.arange(N - 1)):
         with pytest.raises(ValueError, match="y: expected an index of dates, periods"):
             Forecaster(**QUICK).fit(pd.Series(WAVE[1:], index))

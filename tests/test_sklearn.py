@@ -80,6 +80,8 @@ def test_scaling_is_inside() -> None:
     plain = RecurrentRegressor(**QUICK).fit(X, SUMS).predict(X)
     other = RecurrentRegressor(**QUICK).fit(X * 1024, SUMS * 4).predict(X * 1024)
     np.testing.assert_array_equal(other, plain * 4)
+    large = RecurrentRegressor(**QUICK).fit(X * 2.0**1000, SUMS * 2.0**1000).predict(X * 2.0**1000)
+    np.testing.assert_array_equal(large, plain * 2.0**1000)  # whose squares would be infinite
 
 
 def test_the_seed_makes_everything() -> None:
@@ -144,6 +146,9 @@ def test_a_grid_search_in_two_processes(monkeypatch: pytest.MonkeyPatch) -> None
         ({"max_iter": 0}, "max_iter: expected"),
         ({"learning_rate": -1.0}, "learning_rate: expected"),
         ({"n_iter_no_change": 0}, "n_iter_no_change: expected"),
+        ({"early_stopping": True, "validation_fraction": 0}, "validation_fraction: expected"),
+        ({"early_stopping": True, "validation_fraction": 1}, "validation_fraction: expected"),
+        ({"early_stopping": True, "validation_fraction": 2}, "validation_fraction: expected"),
     ],
 )
 def test_parameters_out_of_range_are_named(options: dict[str, Any], message: str) -> None:
@@ -162,8 +167,26 @@ def test_sequences_that_do_not_fit_are_named() -> None:
     model.fit(X[:, :, None], SUMS)
     with pytest.raises(ValueError, match="X: expected 1 features per step, as in fit, got 2"):
         model.predict(np.ones((2, 5, 2)))
+    for shape in ((60, 4, 2, 1), (60, 0, 1), (60, 4, 0)):
+        with pytest.raises(ValueError, match=r"X: expected shape \(n, steps, features\) with at"):
+            model.fit(np.ones(shape), SUMS)
     with pytest.raises(ValueError, match="y: expected at least two classes, got 1 class"):
         RecurrentClassifier(**QUICK).fit(X, np.ones(60))
+
+
+def test_masked_arrays_are_refused() -> None:
+    table, sums = np.ma.masked_array(X, X > 1), np.ma.masked_array(SUMS, SUMS > 1)
+    model = RecurrentRegressor(**QUICK)
+    for masked in (table, table[:, :, None]):
+        with pytest.raises(TypeError, match=r"^X: expected an array without a mask"):
+            model.fit(masked, SUMS)
+    for rows in (list(table), [row[: 4 + i % 2] for i, row in enumerate(table)]):
+        with pytest.raises(TypeError, match=r"^X\[0\]: expected an array without a mask"):
+            model.fit(rows, SUMS)
+    with pytest.raises(TypeError, match=r"^y: expected an array without a mask"):
+        model.fit(X, sums)
+    with pytest.raises(TypeError, match=r"^y: expected an array without a mask"):
+        RecurrentClassifier(**QUICK).fit(X, np.ma.masked_array(SUMS > 0, SUMS > 1))
 
 
 def test_an_interrupt_ends_fit(monkeypatch: pytest.MonkeyPatch) -> None:

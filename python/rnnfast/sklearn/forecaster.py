@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from rnnfast._engine import checks
+from rnnfast._engine.backends import check_unmasked
 from rnnfast.layers.containers import Sequential
 from rnnfast.layers.dense import Linear
 from rnnfast.layers.recurrent import Recurrent
@@ -224,6 +225,7 @@ class Forecaster(BaseEstimator):
 
     def _read(self, y: Any, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the values (N, K) and the covariates (N, C)."""
+        check_unmasked("y", y)
         values = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         if values.ndim == 1:
             values = values[:, None]
@@ -237,6 +239,7 @@ class Forecaster(BaseEstimator):
     def _read_covariates(X: Any, steps: int) -> NDArray[np.float64]:
         if X is None:
             return np.zeros((steps, 0))
+        check_unmasked("X", X)
         covariates: NDArray[np.float64] = check_array(X, dtype=np.float64, input_name="X")
         if len(covariates) != steps:
             raise ValueError(f"X: expected {steps} rows, one per step, got {len(covariates)}")
@@ -321,7 +324,9 @@ def _levels(quantiles: Sequence[float] | None) -> tuple[float, ...] | None:
     """Return the quantiles, checked."""
     if quantiles is None:
         return None
-    levels = tuple(float(q) for q in quantiles)
+    if isinstance(quantiles, str) or not isinstance(quantiles, Iterable):
+        raise TypeError(f"quantiles: expected a sequence of numbers, got {quantiles!r}")
+    levels = tuple(checks.number(f"quantiles[{i}]", q, 0, 1) for i, q in enumerate(quantiles))
     rising = all(a < b for a, b in zip((0.0, *levels), (*levels, 1.0), strict=True))
     if not levels or not rising:
         raise ValueError(f"quantiles: expected increasing numbers between 0 and 1, got {quantiles}")

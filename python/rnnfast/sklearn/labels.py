@@ -105,7 +105,7 @@ def _step(index: Any) -> Any:
         step = index.freq
         if step is None and len(index) > 2:
             step = pandas.DatetimeIndex(index, freq="infer").freq
-        if step is not None:
+        if step is not None and index.is_monotonic_increasing:
             return step
     elif isinstance(index, pandas.TimedeltaIndex) or index.dtype.kind in "iu":
         steps = np.unique(np.diff(index.to_numpy()))

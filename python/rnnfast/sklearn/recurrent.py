@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
 )
 
 from rnnfast._engine import checks
+from rnnfast._engine.backends import check_unmasked
 from rnnfast.layers.containers import Sequential
 from rnnfast.layers.dense import Linear
 from rnnfast.layers.pooling import Last
@@ -90,7 +91,7 @@ class _Recurrent(BaseEstimator):
         if checks.boolean("early_stopping", self.early_stopping):
             halves = train_test_split(
                 *arrays,
-                test_size=self.validation_fraction,
+                test_size=_fraction("validation_fraction", self.validation_fraction),
                 random_state=of_split,
                 stratify=stratify,
             )
@@ -290,9 +291,18 @@ class RecurrentClassifier(ClassifierMixin, _Recurrent):
         return classes
 
 
+def _fraction(name: str, value: float) -> float:
+    """Return a number between 0 and 1, for which scikit-learn would also take a count."""
+    fraction = checks.number(name, value, 0, 1)
+    if not 0 < fraction < 1:
+        raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
+    return fraction
+
+
 def _given(estimator: BaseEstimator, y: Any) -> Any:
     """Return y, or raise an error if it is None."""
     if y is None:
         name = type(estimator).__name__
         raise ValueError(f"{name} requires y to be passed, but the target y is None")
+    check_unmasked("y", y)
     return y

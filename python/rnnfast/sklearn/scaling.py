@@ -28,7 +28,10 @@ class Scaling:
     def of(cls, rows: NDArray[np.floating]) -> Self:
         """Return the scaling of rows (N, C), where N is at least 1."""
         rows = rows.astype(np.float64, copy=False)
-        mean, deviation = rows.mean(0), rows.std(0)
+        # Sums and squares of large values would overflow. A power of two changes no other bits.
+        factor = np.where(np.abs(rows).max(0) > 2.0**500, 2.0**-600, 1.0)
+        rows = rows * factor
+        mean, deviation = rows.mean(0) / factor, rows.std(0) / factor
         # Deviations of equal values that come only from rounding do not count.
         constant = deviation <= 10 * np.finfo(np.float64).eps * np.abs(mean)
         return cls(mean, np.where(constant, 1.0, deviation))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, validate_data
 
 from rnnfast._engine import checks
+from rnnfast._engine.backends import array_of, check_unmasked
 
 _REAL = (np.float64, np.float32)
 
@@ -49,12 +50,15 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Sequences:
         TypeError: X does not hold real numbers, or is sparse.
     """
     size = checks.positive_int("input_size", estimator.input_size)
+    check_unmasked("X", X)
+    for i, row in enumerate(X if isinstance(X, (list, tuple)) else ()):
+        check_unmasked(f"X[{i}]", row)
     rows = _rows(X)
     if rows is not None:
         found = _padded([_sequence(f"X[{i}]", row, size) for i, row in enumerate(rows)])
         table = False
     else:
-        array = np.asarray(X) if isinstance(X, (list, tuple)) else X
+        array = array_of("X", X) if isinstance(X, (list, tuple)) else X
         table = getattr(array, "ndim", 2) < 3
         if table and (reset or estimator._fitted_to_table):
             array = validate_data(estimator, array, reset=reset, dtype=_REAL)
@@ -62,7 +66,7 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Sequences:
             array = check_array(
                 array, dtype=_REAL, allow_nd=True, estimator=estimator, input_name="X"
             )
-        found = _whole(_cut("X", array, size) if table else array)
+        found = _whole(_cut("X", array, size) if table else _of_steps(array))
     features = found.x.shape[2]
     if reset:
         estimator._fitted_to_table, estimator._step_features = table, features
@@ -90,7 +94,7 @@ def _rows(X: Any) -> list[Any] | None:
 def _sequence(name: str, row: Any, size: int) -> NDArray[np.floating]:
     """Return one sequence (T, I)."""
     array: NDArray[np.floating] = check_array(
-        np.asarray(row), dtype=_REAL, ensure_2d=False, input_name=name
+        array_of(name, row), dtype=_REAL, ensure_2d=False, input_name=name
     )
     return array if array.ndim > 1 else _cut(name, array[None], size)[0]
 
@@ -103,6 +107,16 @@ def _cut(name: str, rows: NDArray[np.floating], size: int) -> NDArray[np.floatin
             f"of steps with input_size features each, got {rows.shape[1]}"
         )
     return rows.reshape(len(rows), -1, size)
+
+
+def _of_steps(x: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return sequences, which must be (n, T, I)."""
+    if x.ndim != 3 or not x.shape[1] * x.shape[2]:
+        raise ValueError(
+            "X: expected shape (n, steps, features) with at least one step and feature, got "
+            f"{x.shape}"
+        )
+    return x
 
 
 def _whole(x: NDArray[np.floating]) -> Sequences:
