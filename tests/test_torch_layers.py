@@ -6,9 +6,11 @@ import copy
 import io
 import itertools
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -351,3 +353,56 @@ def test_torch_is_optional() -> None:
             raise AssertionError("no error")
         """
     )
+
+
+@pytest.mark.parametrize("make", [fast.LSTM, partial(fast.Recurrent, "peephole_lstm")])
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_state_in_the_tuple_may_be_none(make: Any, batched: bool) -> None:
+    layer = make(I, H, 2, bidirectional=True)
+    x = torch.randn(T, B, I) if batched else torch.randn(T, I)
+    given = torch.randn(4, B, H) if batched else torch.randn(4, H)
+    zeros = torch.zeros_like(given)
+    for hx, same in [
+        ((given, None), (given, zeros)),
+        ((None, given), (zeros, given)),
+        ([None, None], None),
+    ]:
+        for got, expected in zip(flat(layer(x, hx)), flat(layer(x, same)), strict=True):
+            assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("make", [fast.LSTMCell, partial(fast.RecurrentCell, "peephole_lstm")])
+def test_a_state_of_a_cell_may_be_none(make: Any) -> None:
+    cell, x, h = make(I, H), torch.randn(B, I), torch.randn(B, H)
+    zeros = torch.zeros(B, H)
+    for hx, same in [((h, None), (h, zeros)), ((None, h), (zeros, h)), ((None, None), None)]:
+        for got, expected in zip(cell(x, hx), cell(x, same), strict=True):
+            assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [fast.LSTM(I, H), fast.Recurrent("mgu", I, H), fast.GRUCell(I, H), fast.LSTMCell(I, H)],
+    ids=lambda module: type(module).__name__,
+)
+def test_inputs_and_states_that_are_no_tensors_are_named(module: Any) -> None:
+    x = torch.zeros(B, I)
+    for wrong in (None, np.zeros((B, I)), [[0.0] * I]):
+        got = re.escape(type(wrong).__name__)
+        with pytest.raises(TypeError, match=f"^input: expected a tensor, got {got}$"):
+            module(wrong)
+    for hx, got in [((), "an empty tuple"), (np.zeros((1, B, H)), "ndarray"), ("h", "str")]:
+        with pytest.raises(TypeError, match=f"^hx: expected a tensor or a tuple .*, got {got}$"):
+            module(x, hx)
+    with pytest.raises(TypeError, match=r"^hx\[1\]: expected a tensor or None, got ndarray$"):
+        module(x, (torch.zeros(B, H), np.zeros((B, H))))
+
+
+@pytest.mark.parametrize(
+    "function", [fast.accelerate, fast.restore, fast.report, fast.prepack, fast.quantize]
+)
+@pytest.mark.parametrize("model", [None, torch.nn.GRU, [torch.nn.GRU(I, H)]], ids=type)
+def test_a_model_that_is_no_module_is_named(function: Any, model: Any) -> None:
+    got = type(model).__name__
+    with pytest.raises(TypeError, match=rf"^model: expected a torch\.nn\.Module, got {got}$"):
+        function(model)

@@ -110,8 +110,8 @@ def _trace_call(
     else:
         batched = x.dim() == 3
         x = Padded(batched, layer.batch_first).enter(x)
-    if isinstance(layer, Layer) and layer.learn_state:
-        hx = layer._start(hx, (x.shape[1],) if batched else ())
+    if isinstance(layer, Layer):
+        hx = layer._given_states(hx, x, (x.shape[1],) if batched else ()) or None
     state = None
     if hx is not None:
         states = (hx,) if isinstance(hx, torch.Tensor) else hx

@@ -15,7 +15,7 @@ from rnnfast.reference import Cell
 from rnnfast.torch import context as contexts
 from rnnfast.torch import ops, steps
 from rnnfast.torch.network import Options, states_of
-from rnnfast.torch.paths import exporting_to_onnx, result_dtype
+from rnnfast.torch.paths import check_input, exporting_to_onnx, given_states, result_dtype
 from rnnfast.torch.quantized import check_evaluates, precision_of
 
 State: TypeAlias = "Tensor | tuple[Tensor, ...]"
@@ -77,7 +77,8 @@ class SingleStep(torch.nn.RNNCellBase):
             input: (B, I), or (I,) for one sequence. Its dtype must be that of the parameters,
                 except under autocast.
             hx: The state before the step, (B, H), or (H,) for one sequence; for a cell with several
-                states a tuple of them, such as (h, c) for an LSTM. None stands for zeros.
+                states a tuple of them, such as (h, c) for an LSTM. None, also for one state in the
+                tuple, stands for zeros.
             context: (B, C), or (C,) for one sequence, with `context_size` C, which requires it:
                 weight_ch context is added to the input part of the gates.
 
@@ -94,7 +95,9 @@ class SingleStep(torch.nn.RNNCellBase):
             if torch.is_grad_enabled():
                 with torch.no_grad():
                     return self.forward(input, hx, context)
-        state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
+        check_input(input)
+        state = given_states(hx, lambda _: input.new_zeros(*input.shape[:-1], self.hidden_size))
+        hx = tuple(state) if isinstance(hx, (tuple, list)) else hx
         weights = self._weights()
         dtype = result_dtype(input, weights[0])
         if dtype is None or not self._fits(input, state, dtype) or exporting_to_onnx():

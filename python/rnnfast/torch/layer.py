@@ -109,6 +109,7 @@ class Layer(torch.nn.RNNBase):
         """
         if isinstance(input, PackedSequence):
             return _forward_packed(self, input, hx, return_all_states, reset, context)
+        paths.check_input(input)
         form = Padded(input.dim() == 3, self.batch_first)
         return self._forward(form, input, hx, return_all_states, reset, context)
 
@@ -147,9 +148,9 @@ class Layer(torch.nn.RNNBase):
         x = _tensor_of(input)
         if context is not None and not self.context_size:
             raise contexts.unexpected()
-        if self.learn_state:
-            hx = self._start(hx, self._batch(x, form))
-        state = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
+        state = self._given_states(hx, x, self._batch(x, form))
+        if not (hx is None or isinstance(hx, Tensor)) or self.learn_state:
+            hx = tuple(state) if len(state) > 1 else state[0]
         weights = self._weights()
         dtype = paths.result_dtype(x, weights[0])
         fits = dtype is not None and self._fits(x, state, form, dtype)
@@ -278,15 +279,20 @@ class Layer(torch.nn.RNNBase):
             for k in range(states_of(self.cell)):
                 torch.nn.init.zeros_(getattr(self, parameter_name(k)))
 
-    def _start(self, hx: State | None, batch: tuple[int, ...]) -> Any:
-        """Return the initial state in the form of `hx`, with learned states in place of None."""
-        states = states_of(self.cell)
-        given = [hx] if isinstance(hx, Tensor) else [None] * states if hx is None else list(hx)
-        for k in range(min(states, len(given))):
-            if given[k] is None:
-                rows: Tensor = getattr(self, parameter_name(k))
-                given[k] = rows[:, None].expand(-1, *batch, -1).contiguous() if batch else rows
-        return self._form(given)
+    def _given_states(self, hx: Any, x: Tensor, batch: tuple[int, ...]) -> list[Tensor]:
+        """Return the initial states, learned ones or zeros for None; none for zeros alone."""
+        widths = self._widths()
+
+        def start(k: int) -> Tensor:
+            if not self.learn_state:
+                rows = self.num_layers * (2 if self.bidirectional else 1)
+                return x.new_zeros(rows, *batch, widths[min(k, len(widths) - 1)])
+            learned: Tensor = getattr(self, parameter_name(min(k, len(widths) - 1)))
+            return learned[:, None].expand(-1, *batch, -1).contiguous() if batch else learned
+
+        return paths.given_states(
+            [None] * len(widths) if hx is None and self.learn_state else hx, start
+        )
 
     def _with_reset_state(self, state: list[Tensor]) -> list[Tensor]:
         """Return states (L*D, B, H) with a row for the learned state, which resets set."""

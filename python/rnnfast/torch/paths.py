@@ -5,6 +5,9 @@ Sizes: T seq_len, B batch, H hidden_size, L num_layers, D num_directions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -23,6 +26,29 @@ def result_dtype(x: Tensor, weight: Tensor) -> torch.dtype | None:
         return dtype if dtype == torch.bfloat16 else None
     dtypes = torch.float32, torch.float64, torch.bfloat16
     return x.dtype if x.dtype == weight.dtype and x.dtype in dtypes else None
+
+
+def check_input(x: Any) -> None:
+    """Check that an input is a tensor."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"input: expected a tensor, got {type(x).__name__}")
+
+
+def given_states(hx: Any, start: Callable[[int], Tensor]) -> list[Tensor]:
+    """Return the initial states that are given; start(k) makes state k if it is None in a tuple.
+
+    Raises:
+        TypeError: There is anything but tensors and None.
+    """
+    if hx is None or isinstance(hx, Tensor):
+        return [] if hx is None else [hx]
+    if not isinstance(hx, (tuple, list)) or not hx:
+        got = "an empty tuple" if isinstance(hx, (tuple, list)) else type(hx).__name__
+        raise TypeError(f"hx: expected a tensor or a tuple of tensors, got {got}")
+    for k, state in enumerate(hx):
+        if not (state is None or isinstance(state, Tensor)):
+            raise TypeError(f"hx[{k}]: expected a tensor or None, got {type(state).__name__}")
+    return [start(k) if state is None else state for k, state in enumerate(hx)]
 
 
 def exporting_to_onnx() -> bool:

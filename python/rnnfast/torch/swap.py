@@ -73,9 +73,13 @@ def accelerate(model: _Model) -> _Model:
     Returns:
         The model itself.
 
+    Raises:
+        TypeError: It is not a module, as for the functions below.
+
     Warns:
         UserWarning: No layer was swapped, as all had been swapped before or cannot be swapped.
     """
+    _check_module(model)
     if not _swap(model):
         warnings.warn(f"accelerate changed nothing: {_nothing(report(model))}", stacklevel=2)
     return model
@@ -94,6 +98,7 @@ def restore(model: _Model) -> _Model:
     Returns:
         The model itself.
     """
+    _check_module(model)
     for module in model.modules():
         if _plain_type(module) in _TWINS and not module.has_more:
             for name in ("_prepacked", "_kept", "precision"):
@@ -108,6 +113,7 @@ def report(model: torch.nn.Module) -> Report:
     Args:
         model: Any module, before or after `accelerate`.
     """
+    _check_module(model)
     found = Report()
     for path, module in model.named_modules():
         reason = _why_not(module)
@@ -148,6 +154,7 @@ def prepack(model: torch.nn.Module, enabled: bool = True) -> None:
         model: Any module.
         enabled: Whether to keep packed weights; False undoes this.
     """
+    _check_module(model)
     for module in model.modules():
         if isinstance(module, Layer):
             module._prepacked = Prepacked() if enabled else None
@@ -179,6 +186,7 @@ def quantize(model: _Model, enabled: bool = True) -> _Model:
     Warns:
         UserWarning: The model has no layer that rnnfast runs or can run.
     """
+    _check_module(model)
     layers = {
         path: module
         for path, module in model.named_modules()
@@ -199,6 +207,11 @@ def quantize(model: _Model, enabled: bool = True) -> _Model:
         layer.precision = "int8" if enabled else "full"
     prepack(model, enabled)
     return model
+
+
+def _check_module(model: object) -> None:
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
 
 
 def _swap(model: torch.nn.Module) -> bool:
