@@ -10,9 +10,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import rnnfast
 from rnnfast import _files
 
 # Killed at its second write, when the new data is beside the target but not yet in its place.
@@ -146,3 +148,22 @@ def test_names_as_long_as_file_systems_allow_can_be_written(tmp_path: Path) -> N
         _files.replace(tmp_path / name, b"data")
         assert (tmp_path / name).read_bytes() == b"data"
     assert hidden(tmp_path) == []
+
+
+@pytest.mark.parametrize("path", [3, None, b"bytes", ["list"]], ids=repr)
+def test_what_is_no_path_is_named(path: Any) -> None:
+    layer = rnnfast.Linear(2, 3)
+    for call in (layer.save, rnnfast.load, _files.check_output, _files.open_to_read):
+        got = type(path).__name__
+        with pytest.raises(TypeError, match=f"^path: expected a string or a path, got {got}$"):
+            call(path)
+
+
+def test_a_name_with_nul(tmp_path: Path) -> None:
+    path = tmp_path / "a\0b"
+    for call in (_files.check_output, _files.open_to_read):
+        with pytest.raises(OSError, match="a name cannot contain NUL"):
+            call(path)
+    for call in (rnnfast.Linear(2, 3).save, rnnfast.load):
+        with pytest.raises(_files.CheckpointError, match="a name cannot contain NUL"):
+            call(path)

@@ -50,6 +50,7 @@ def check_output(path: AnyPath) -> Path:
 
     Raises:
         OSError: The file cannot be written, or it is not a regular file.
+        TypeError: `path` is no path.
     """
     target = _target(path)
     _remove_abandoned(target)
@@ -72,6 +73,7 @@ def replace(path: AnyPath, data: bytes) -> None:
 
     Raises:
         OSError: The file cannot be written, or it is not a regular file.
+        TypeError: `path` is no path.
     """
     target = _target(path)
     _remove_abandoned(target)
@@ -117,9 +119,11 @@ def open_to_read(path: AnyPath, *, pipes: bool = False) -> BinaryIO:
 
     Raises:
         OSError: The file cannot be read, or it is something else.
+        TypeError: `path` is no path.
     """
     from pathlib import Path  # imported late, as it takes 0.7 MiB
 
+    _check_path(path)
     mode = Path(path).stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
@@ -130,9 +134,17 @@ def open_to_read(path: AnyPath, *, pipes: bool = False) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def _check_path(path: AnyPath) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path: expected a string or a path, got {type(path).__name__}")
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "a name cannot contain NUL", os.fspath(path))
+
+
 def _target(path: AnyPath) -> Path:
     from pathlib import Path  # imported late, as it takes 0.7 MiB
 
+    _check_path(path)
     target = Path(os.path.realpath(path))
     try:
         mode = Path(path).stat().st_mode
