@@ -72,6 +72,17 @@ def test_the_error_names_the_argument(name: str, kind: str) -> None:
         CALLS[name](value)
 
 
+def test_what_is_no_list_is_named() -> None:
+    for value in (None, 3):
+        got = type(value).__name__
+        with pytest.raises(TypeError, match=f"^sequences: expected Iterable, got {got}$"):
+            data.bucket_batches(value, batch_size=2)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=f"^documents: expected Sized, got {got}$"):
+            data.DocumentStreams(value, 1, 2)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^values: expected names, such as .*, got 3$"):
+        rnnfast.trace(gru(), x(), values=3)  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize("kind", VALUES)
 def test_an_onnx_model_refuses_them_too(kind: str) -> None:
     pytest.importorskip("onnx", reason="onnx is not installed")

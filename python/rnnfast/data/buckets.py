@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,6 +138,7 @@ def bucket_batches(
 
 
 def _arrays(name: str, values: Sequence[ArrayLike]) -> list[NDArray[Any]]:
+    checks.of_type(name, values, Iterable)
     return [backends.array_of(f"{name}[{i}]", value) for i, value in enumerate(values)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,6 +63,7 @@ class DocumentStreams(Passes[DocumentBatch]):
         super().__init__(shuffle, seed)
         batch = checks.positive_int("batch", batch)
         self._seq_len = checks.positive_int("seq_len", seq_len)
+        checks.of_type("documents", documents, Sized)
         self._documents = documents
         pieces = np.array([self._pieces(i) for i in range(len(documents))], dtype=np.int64)
         if np.count_nonzero(pieces) < batch:

@@ -151,7 +151,8 @@ class Selection:
 
 
 def _checked_values(values: Sequence[str], networks: list[Network]) -> tuple[str, ...]:
-    if isinstance(values, str) or not all(isinstance(name, str) for name in values):
+    listed = isinstance(values, Iterable) and not isinstance(values, str)
+    if not listed or not all(isinstance(name, str) for name in values):
         raise TypeError(f'values: expected names, such as ("h", "c"), got {values!r}')
     there = {name: None for n in networks for name in n.names}
     for name in values:
