@@ -219,3 +219,11 @@ def test_all_of_this_with_pytorch() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(OPTIONS) + 14} passed, 1 deselected" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("model", [None, keras.layers.GRU, [keras.layers.GRU(2)]], ids=type)
+def test_a_model_that_is_none_is_named(model: Any) -> None:
+    for function in (rnnfast.keras.accelerate, rnnfast.keras.report):
+        got = type(model).__name__
+        with pytest.raises(TypeError, match=f"^model: expected a model or a layer .*, got {got}$"):
+            function(model)

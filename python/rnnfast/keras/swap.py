@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import keras
 
@@ -26,11 +26,14 @@ def accelerate(model: _Model) -> _Model:
     Returns:
         The model itself.
 
+    Raises:
+        TypeError: It is neither a model nor a layer.
+
     Warns:
         UserWarning: The model has no layer that rnnfast can run.
     """
     changed = []
-    for layer in model._flatten_layers():  # type: ignore[attr-defined]
+    for layer in _layers(model):
         fast = _FAST.get(type(layer))
         if fast is not None:
             layer.__class__ = fast
@@ -51,12 +54,22 @@ def report(model: object) -> dict[str, str]:
 
     Returns:
         "rnnfast", or "Keras: " and the reason, by the path of the layer.
+
+    Raises:
+        TypeError: It is neither a model nor a layer.
     """
     result = {}
-    for layer in model._flatten_layers():  # type: ignore[attr-defined]
+    for layer in _layers(model):
         if isinstance(layer, _Layer):
             why = layer.why_not()
             result[layer.path] = f"Keras: {why}" if why else "rnnfast"
         elif isinstance(layer, keras.layers.RNN):
             result[layer.path] = "Keras: it is not a layer of rnnfast.keras"
     return result
+
+
+def _layers(model: object) -> list[Any]:
+    """Return a model or layer and all layers inside it."""
+    if not isinstance(model, keras.Layer):
+        raise TypeError(f"model: expected a model or a layer of Keras, got {type(model).__name__}")
+    return list(model._flatten_layers())
