@@ -51,7 +51,7 @@ struct RealSums {
   // fuse a product that it moved to another block than its sum, as g++ does for partial vectors on
   // AArch64.
   static RNNFAST_INLINE Raw multiply_add(Raw sum, Raw row, Raw column) {
-    constexpr bool kFloat = sizeof(T) == 4;
+    [[maybe_unused]] constexpr bool kFloat = sizeof(T) == 4;
 #if defined(RNNFAST_AVX512)
     if constexpr (kFloat)
       return (Raw)_mm512_fmadd_ps((__m512)row, (__m512)column, (__m512)sum);
