@@ -61,10 +61,7 @@ def count(name: str, value: int) -> int:
 
 def threads(name: str, value: int) -> int:
     """Return `value` as an int, which must be a number of threads that the engine supports."""
-    result = positive_int(name, value)
-    if result > _MOST_THREADS:
-        raise ValueError(f"{name}: expected at most {_MOST_THREADS}, got {value}")
-    return result
+    return integer(name, value, 1, _MOST_THREADS)
 
 
 def boolean(name: str, value: bool) -> bool:
