@@ -5,13 +5,15 @@
 
 python=.venv/bin/python
 CELLS=lstm,mut3
-# The tests of compiled code, for the short forms of sanitizers and instruction sets.
-COMPILED=(tests/test_{arguments,array_layers,bfloat16,callers_arrays,calls,candidate_dropout,dense}.py
-  tests/test_{determinism,dispatch,dropout,environment,fuzz_arguments,layers,losses_ctc,math,memory}.py
-  tests/test_{int8,optim,recompute,reserve,sequence,small,stateful,stream,stream_models,threads}.py)
-# Those of them that reach every line of the kernels.
-KERNELS=(tests/test_{array_layers,bfloat16,calls,candidate_dropout,dense,determinism,dropout,int8}.py
-  tests/test_{layers,losses_ctc,math,optim,recompute,reserve,sequence,small,stream,stream_models}.py)
+# The tests of compiled code, for the short forms of sanitizers and instruction sets: first those that
+# reach every line of the kernels.
+KERNELS=(tests/test_{array_layers,bfloat16,calls,candidate_dropout,context,context_streams,dense}.py
+  tests/test_{determinism,dropout,int8,layers,learned_state,losses,losses_ctc,math,noise,optim}.py
+  tests/test_{projection,recompute,reserve,reset,scaled,sequence,small,stream,stream_models}.py
+  tests/test_{traced_engine,traced_random,wave,zero_state}.py)
+COMPILED=("${KERNELS[@]}"
+  tests/test_{arguments,autograd_layers,callers_arrays,dispatch,environment,fuzz_arguments}.py
+  tests/test_{guarded_arrays,memory,stateful,threads}.py)
 # A few for AArch64 under qemu, where they take many times as long: all cells and formats, functions,
 # types, tails and threads.
 AARCH64=(tests/test_math.py tests/test_zero_state.py
