@@ -138,8 +138,7 @@ def explain(
     cell = name_of(cell)
     sizes = {"T": T, "B": B, "I": I, "H": H}
     for name, value in sizes.items():
-        if checks.positive_int(name, value) > LARGEST[name]:
-            raise ValueError(f"{name}: expected at most {LARGEST[name]}, got {value}")
+        checks.integer(name, value, 1, LARGEST[name])
     checks.choice("dtype", dtype, DTYPES)
     if device is None:
         properties = _engines.engine().properties()
