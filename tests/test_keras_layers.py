@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -218,7 +219,7 @@ def test_all_of_this_with_pytorch() -> None:
         capture_output=True, timeout=600, check=False, cwd=Path(__file__).parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(OPTIONS) + 14} passed, 1 deselected" in done.stdout, done.stdout
+    assert re.search(r"^\d+ passed, 1 deselected in", done.stdout, re.MULTILINE), done.stdout
 
 
 @pytest.mark.parametrize("model", [None, keras.layers.GRU, [keras.layers.GRU(2)]], ids=type)
