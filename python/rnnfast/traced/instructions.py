@@ -34,8 +34,8 @@ def plain(graph: Graph, node: Node) -> Operation:
 def fused(graph: Graph, node: Node, once: Uses) -> Operation:
     """Return the operation that computes a node together with inputs that nothing else uses.
 
-    Products are fused into sums as the C++ compiler does it in compiled cells: of two products it
-    fuses the second, so the results are bitwise the same.
+    Products are fused into sums as in compiled cells (`Fusible` in cpu/vec.h): of two products the
+    second is, so the results are bitwise the same.
     """
     found = _FUSED[node.op](graph, node, once) if node.op in _FUSED else None
     return found or plain(graph, node)

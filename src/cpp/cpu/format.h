@@ -47,29 +47,8 @@ struct RealSums {
   static RNNFAST_INLINE Sum start(V bias, const T*) { return bias.v; }
   static RNNFAST_INLINE V finish(Sum sum, const T*, const T*, Index, V) { return sum; }
 
-  // Rounds once on CPUs that can. An expression would leave that to the compiler, which does not
-  // fuse a product that it moved to another block than its sum, as g++ does for partial vectors on
-  // AArch64.
   static RNNFAST_INLINE Raw multiply_add(Raw sum, Raw row, Raw column) {
-    [[maybe_unused]] constexpr bool kFloat = sizeof(T) == 4;
-#if defined(RNNFAST_AVX512)
-    if constexpr (kFloat)
-      return (Raw)_mm512_fmadd_ps((__m512)row, (__m512)column, (__m512)sum);
-    else
-      return (Raw)_mm512_fmadd_pd((__m512d)row, (__m512d)column, (__m512d)sum);
-#elif RNNFAST_VECTOR_BYTES == 32 && defined(__FMA__)
-    if constexpr (kFloat)
-      return (Raw)_mm256_fmadd_ps((__m256)row, (__m256)column, (__m256)sum);
-    else
-      return (Raw)_mm256_fmadd_pd((__m256d)row, (__m256d)column, (__m256d)sum);
-#elif defined(__aarch64__)
-    if constexpr (kFloat)
-      return (Raw)vfmaq_f32((float32x4_t)sum, (float32x4_t)row, (float32x4_t)column);
-    else
-      return (Raw)vfmaq_f64((float64x2_t)sum, (float64x2_t)row, (float64x2_t)column);
-#else
-    return sum + row * column;
-#endif
+    return RNNFAST_ISA_NAMESPACE::multiply_add<T>(sum, row, column).v;
   }
 };
 

@@ -84,13 +84,13 @@ void execute(const Program& program, Place<T>* places, Index outer, int inner) {
         two([](V a, V b) { return a / b; });
         break;
       case Operation::fma:
-        three([](V a, V b, V c) -> V { return a.v * b.v + c.v; });
+        three([](V a, V b, V c) { return multiply_add(c, a, b); });
         break;
       case Operation::fms:
-        three([](V a, V b, V c) -> V { return a.v * b.v - c.v; });
+        three([](V a, V b, V c) { return multiply_add<T>(-c.v, a, b); });
         break;
       case Operation::fnma:
-        three([](V a, V b, V c) -> V { return c.v - a.v * b.v; });
+        three([](V a, V b, V c) { return multiply_add<T>(c, -a.v, b); });
         break;
       case Operation::sigmoid:
         one([](V a) { return sigmoid(a); });

@@ -152,21 +152,77 @@ struct Vec {
 #endif
 };
 
+// sum + a * b, rounded once on CPUs that can. An expression would leave that to the compiler, which
+// does not fuse a product that it moved to another block than its sum, as g++ does for partial
+// vectors on AArch64.
+template <class T>
+RNNFAST_INLINE Vec<T> multiply_add(Vec<T> sum, Vec<T> a, Vec<T> b) {
+#if defined(RNNFAST_AVX512)
+  if constexpr (sizeof(T) == 4)
+    return _mm512_fmadd_ps((__m512)a.v, (__m512)b.v, (__m512)sum.v);
+  else
+    return _mm512_fmadd_pd((__m512d)a.v, (__m512d)b.v, (__m512d)sum.v);
+#elif RNNFAST_VECTOR_BYTES == 32 && defined(__FMA__)
+  if constexpr (sizeof(T) == 4)
+    return _mm256_fmadd_ps((__m256)a.v, (__m256)b.v, (__m256)sum.v);
+  else
+    return _mm256_fmadd_pd((__m256d)a.v, (__m256d)b.v, (__m256d)sum.v);
+#elif defined(__aarch64__)
+  if constexpr (sizeof(T) == 4)
+    return vfmaq_f32(sum.v, a.v, b.v);
+  else
+    return vfmaq_f64(sum.v, a.v, b.v);
+#else
+  return sum.v + a.v * b.v;
+#endif
+}
+
+// A product with its factors: a sum fuses the product and rounds once. Of two products it fuses the
+// second; which one it is would else depend on the order in which a compiler computes operands.
+template <class T>
+struct Fusible : Vec<T> {
+  Vec<T> a, b;
+  RNNFAST_INLINE Fusible(Vec<T> left, Vec<T> right) : Vec<T>(left.v * right.v), a(left), b(right) {}
+};
+template <class T>
+RNNFAST_INLINE Fusible<T> operator*(Vec<T> a, Vec<T> b) {
+  return {a, b};
+}
+template <class T>
+RNNFAST_INLINE Vec<T> operator/(Vec<T> a, Vec<T> b) {
+  return a.v / b.v;
+}
 template <class T>
 RNNFAST_INLINE Vec<T> operator+(Vec<T> a, Vec<T> b) {
   return a.v + b.v;
+}
+template <class T>
+RNNFAST_INLINE Vec<T> operator+(Vec<T> a, Fusible<T> b) {
+  return multiply_add(a, b.a, b.b);
+}
+template <class T>
+RNNFAST_INLINE Vec<T> operator+(Fusible<T> a, Vec<T> b) {
+  return multiply_add(b, a.a, a.b);
+}
+template <class T>
+RNNFAST_INLINE Vec<T> operator+(Fusible<T> a, Fusible<T> b) {
+  return Vec<T>(a) + b;
 }
 template <class T>
 RNNFAST_INLINE Vec<T> operator-(Vec<T> a, Vec<T> b) {
   return a.v - b.v;
 }
 template <class T>
-RNNFAST_INLINE Vec<T> operator*(Vec<T> a, Vec<T> b) {
-  return a.v * b.v;
+RNNFAST_INLINE Vec<T> operator-(Vec<T> a, Fusible<T> b) {
+  return multiply_add<T>(a, -b.a.v, b.b);
 }
 template <class T>
-RNNFAST_INLINE Vec<T> operator/(Vec<T> a, Vec<T> b) {
-  return a.v / b.v;
+RNNFAST_INLINE Vec<T> operator-(Fusible<T> a, Vec<T> b) {
+  return multiply_add<T>(-b.v, a.a, a.b);
+}
+template <class T>
+RNNFAST_INLINE Vec<T> operator-(Fusible<T> a, Fusible<T> b) {
+  return Vec<T>(a) - b;
 }
 
 }  // namespace RNNFAST_ISA_NAMESPACE
