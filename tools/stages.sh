@@ -18,7 +18,8 @@ COMPILED=("${KERNELS[@]}"
 # types, tails and threads.
 AARCH64=(tests/test_math.py tests/test_zero_state.py
   tests/test_dispatch.py::test_each_instruction_set_matches_the_reference
-  tests/test_determinism.py::test_same_bits_{when_threads_run_apart,with_and_without_padding})
+  tests/test_determinism.py::test_same_bits_{when_threads_run_apart,with_and_without_padding}
+  tests/test_context.py::test_traces_have_the_states_of_calls)
 passed=0
 current=start
 

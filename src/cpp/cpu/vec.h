@@ -167,6 +167,19 @@ RNNFAST_INLINE Vec<T> multiply_add(Vec<T> sum, Vec<T> a, Vec<T> b) {
     return _mm256_fmadd_ps((__m256)a.v, (__m256)b.v, (__m256)sum.v);
   else
     return _mm256_fmadd_pd((__m256d)a.v, (__m256d)b.v, (__m256d)sum.v);
+#elif RNNFAST_VECTOR_BYTES == 64 && defined(__FMA__)
+  struct Halves {  // no instruction is as wide
+    __m256 half[2];
+  } x = __builtin_bit_cast(Halves, a.v);
+  const auto y = __builtin_bit_cast(Halves, b.v), z = __builtin_bit_cast(Halves, sum.v);
+  for (int i = 0; i < 2; ++i) {
+    if constexpr (sizeof(T) == 4)
+      x.half[i] = _mm256_fmadd_ps(x.half[i], y.half[i], z.half[i]);
+    else
+      x.half[i] =
+          (__m256)_mm256_fmadd_pd((__m256d)x.half[i], (__m256d)y.half[i], (__m256d)z.half[i]);
+  }
+  return __builtin_bit_cast(typename Vec<T>::Raw, x);
 #elif defined(__aarch64__)
   if constexpr (sizeof(T) == 4)
     return vfmaq_f32(sum.v, a.v, b.v);
