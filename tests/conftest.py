@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,11 @@ import pytest
 import rnnfast
 from rnnfast import functional
 from rnnfast._engine import backends
+from rnnfast.benchmark.onnx_peers import without_telemetry
 from rnnfast.training import stdlib_text
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # without it, Keras wants TensorFlow
-# Other packages report nothing to their makers. OpenVINO would fork the process at its import, of
-# which JAX warns, and that fails a test now and then; onnxruntime would start a thread.
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+without_telemetry()  # the warning of JAX would fail a test now and then
 DEVICE = os.environ.get("RNNFAST_TEST_DEVICE", "cpu")
 # Files that do not depend on the device, by reason.
 NOT_OF_DEVICES = {

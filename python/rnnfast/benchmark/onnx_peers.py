@@ -12,11 +12,20 @@ from rnnfast.benchmark.case import Case, Data
 from rnnfast.benchmark.peer import Contestant, UnavailableError, need
 
 
+def without_telemetry() -> None:
+    """Let peers report nothing to their makers.
+
+    OpenVINO would fork the process at its import, about which JAX warns, and onnxruntime would
+    start a thread that runs beside what is measured.
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def onnxruntime(case: Case, data: Data) -> Contestant:
     """Return onnxruntime as a contestant."""
     model = _onnx_model("onnxruntime", case, data)
-    # Without its telemetry, whose thread would run beside what is measured.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    without_telemetry()
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()
@@ -30,8 +39,7 @@ def openvino(case: Case, data: Data) -> Contestant:
     if data.weights.weight_channel is not None:
         raise UnavailableError("openvino ignores the peepholes of ONNX models")
     model = _onnx_model("openvino", case, data)
-    # Without its telemetry, which would fork this process while it measures.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    without_telemetry()
     from openvino import Core
 
     core = Core()
