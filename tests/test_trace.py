@@ -100,6 +100,29 @@ def test_bfloat16() -> None:
         assert_reference(call(replace(case, precision="full"), data), exact, {"l0": far}, case)
 
 
+@pytest.mark.parametrize("cell", rnnfast.functional.cells())
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"dtype": "float64"},
+        {"precision": "bfloat16"},
+        {"bias": False, "B": 1},
+        {"H": 101, "B": 33},
+    ],
+    ids=str,
+)
+def test_states_have_the_bits_of_calls(cell: str, sizes: dict[str, Any]) -> None:
+    case = Case(cell, T=9, **{"H": 37, **sizes})
+    data, layer = make_data(case), make_layer(case).eval()
+    state = data.state if len(data.state) > 1 else data.state[0]
+    y, final = layer(data.x, state)
+    traced = rnnfast.trace(layer, data.x, state)["l0"]
+    np.testing.assert_array_equal(traced["h"], y)
+    if len(data.state) > 1:
+        np.testing.assert_array_equal(traced[every_name(cell)[1]][-1], final[1][0])
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("training", [True, False])
 def test_noise_as_in_evaluation(cell: str, training: bool) -> None:

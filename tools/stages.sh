@@ -13,13 +13,14 @@ KERNELS=(tests/test_{array_layers,bfloat16,calls,candidate_dropout,context,conte
   tests/test_{traced_engine,traced_random,wave,zero_state}.py)
 COMPILED=("${KERNELS[@]}"
   tests/test_{arguments,autograd_layers,callers_arrays,dispatch,environment,fuzz_arguments}.py
-  tests/test_{guarded_arrays,memory,stateful,threads}.py)
+  tests/test_{guarded_arrays,memory,stateful,threads,trace}.py)
 # A few for AArch64 under qemu, where they take many times as long: all cells and formats, functions,
 # types, tails and threads.
 AARCH64=(tests/test_math.py tests/test_zero_state.py
   tests/test_dispatch.py::test_each_instruction_set_matches_the_reference
   tests/test_determinism.py::test_same_bits_{when_threads_run_apart,with_and_without_padding}
-  tests/test_context.py::test_traces_have_the_states_of_calls)
+  tests/test_context.py::test_traces_have_the_states_of_calls
+  tests/test_trace.py::test_states_have_the_bits_of_calls)
 passed=0
 current=start
 

@@ -11,7 +11,7 @@ def step(
 ) -> tuple[Var, ...]:
     """MUT3.
 
-    r = sigmoid(x + W h), z = sigmoid(x + W tanh(h)), n = tanh(x + W (r h)), h' = n z + h (1 - z).
+    r = sigmoid(x + W h), z = sigmoid(x + W tanh(h)), n = tanh(x + W (r h)), h' = h + z (n - h).
 
     Jozefowicz, Zaremba and Sutskever 2015, "An empirical exploration of recurrent network
     architectures", MUT3.
@@ -22,7 +22,7 @@ def step(
     r, z = sigmoid(x[0] + h_r), sigmoid(x[1] + h_z)
     (h_n,) = recurrent(r * h, 2)
     n = x.candidate(tanh(x[2] + h_n))
-    return (n * z + h * (1 - z),)
+    return (h + z * (n - h),)
 
 
 MUT3 = Cell("mut3", states=1, gates=3, step=step)

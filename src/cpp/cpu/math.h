@@ -92,7 +92,8 @@ RNNFAST_INLINE Vec<T> quotient(Vec<T> a, Vec<T> b) {
     __m512 y = _mm512_maskz_rcp14_ps(0xffff, divisor);
     // Fused whatever the compiler contracts: a rounded product would spoil the small residual.
     y = _mm512_fmadd_ps(y, _mm512_fnmadd_ps(divisor, y, _mm512_set1_ps(1.0f)), y);
-    return a.v * (typename Vec<T>::Raw)y;
+    // Masked, as compilers would fuse a plain product into a sum of the caller.
+    return (typename Vec<T>::Raw)_mm512_maskz_mul_ps(0xffff, (__m512)a.v, y);
   }
 #endif
   return a / b;
