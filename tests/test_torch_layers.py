@@ -27,6 +27,7 @@ from torch.nn.utils.rnn import (  # noqa: E402
 import rnnfast.torch as fast  # noqa: E402
 from rnnfast import functional  # noqa: E402
 from rnnfast.torch import kernels  # noqa: E402
+from rnnfast.torch.network import states_of  # noqa: E402
 from torch_cases import CELLS, TWINS, assert_near, flat, gradients, twins  # noqa: E402
 
 T, B, I, H = 7, 5, 6, 9
@@ -279,7 +280,7 @@ def test_cells_without_a_twin_say_what_is_wrong(cell: str) -> None:
         with pytest.raises(error, match=message):
             layer(given)
     with pytest.raises(ValueError, match=rf"hx: expected \d of shape .* got \[\(1, {B}, {H + 1}\)"):
-        layer(x, torch.zeros(1, B, H + 1))
+        layer(x, (torch.zeros(1, B, H + 1),) * states_of(cell))
     with pytest.raises(
         TypeError, match=r"input: expected torch\.float16, .* got torch\.float16 on"
     ):
@@ -396,6 +397,11 @@ def test_inputs_and_states_that_are_no_tensors_are_named(module: Any) -> None:
             module(x, hx)
     with pytest.raises(TypeError, match=r"^hx\[1\]: expected a tensor or None, got ndarray$"):
         module(x, (torch.zeros(B, H), np.zeros((B, H))))
+    count = states_of(module.cell)
+    for wrong in {1, 2, 3} - {count}:
+        match = f"^hx: expected as many tensors as .* has states, {count}, got {wrong}$"
+        with pytest.raises(TypeError, match=match):
+            module(x, (torch.zeros(B, H),) * wrong)
 
 
 @pytest.mark.parametrize(

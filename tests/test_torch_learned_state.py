@@ -282,7 +282,7 @@ def test_accelerated_layers_learn_no_state() -> None:
 def test_wrong_states_are_refused_as_without_learned_states() -> None:
     layer = fast.Recurrent("nas", 3, 5, learn_state=True)
     x = torch.zeros(4, 2, 3)
-    with pytest.raises(ValueError, match="hx: expected 2 of shape"):
+    with pytest.raises(TypeError, match=r"hx: expected as many .* states, 2, got 1"):
         layer(x, (None,))
     with pytest.raises(ValueError, match="input: expected 2 or 3 axes"):
         layer(torch.zeros(3))

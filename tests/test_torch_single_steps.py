@@ -263,7 +263,7 @@ def test_wrong_arguments() -> None:
     with pytest.raises(
         ValueError, match=r"hx: expected 2 of shape \(batch, hidden_size\) = \(3, 7"
     ):
-        nas(right.float(), torch.zeros(B, H))
+        nas(right.float(), (torch.zeros(B, H + 1),) * 2)
     with pytest.raises(ValueError, match="input_size: expected hidden_size = 7"):
         fast.RecurrentCell("mut1", I, H)
     with pytest.raises(ValueError, match="nonlinearity: expected"):

@@ -96,7 +96,9 @@ class SingleStep(torch.nn.RNNCellBase):
                 with torch.no_grad():
                     return self.forward(input, hx, context)
         check_input(input)
-        state = given_states(hx, lambda _: input.new_zeros(*input.shape[:-1], self.hidden_size))
+        state = given_states(
+            hx, self.cell, lambda _: input.new_zeros(*input.shape[:-1], self.hidden_size)
+        )
         hx = tuple(state) if isinstance(hx, (tuple, list)) else hx
         weights = self._weights()
         dtype = result_dtype(input, weights[0])
@@ -156,10 +158,8 @@ class SingleStep(torch.nn.RNNCellBase):
         """Return whether shapes and dtypes are right; autocast accepts states of any real dtype."""
         if x.dim() not in (1, 2) or x.shape[-1] != self.input_size:
             return False
-        if not state:
-            return True
         shape, casts = (*x.shape[:-1], self.hidden_size), dtype == torch.bfloat16
-        return len(state) == states_of(self.cell) and all(
+        return all(
             s.shape == shape and (s.dtype == x.dtype or (s.is_floating_point() and casts))
             for s in state
         )

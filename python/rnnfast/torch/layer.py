@@ -291,7 +291,7 @@ class Layer(torch.nn.RNNBase):
             return learned[:, None].expand(-1, *batch, -1).contiguous() if batch else learned
 
         return paths.given_states(
-            [None] * len(widths) if hx is None and self.learn_state else hx, start
+            [None] * len(widths) if hx is None and self.learn_state else hx, self.cell, start
         )
 
     def _with_reset_state(self, state: list[Tensor]) -> list[Tensor]:
@@ -343,7 +343,7 @@ class Layer(torch.nn.RNNBase):
         rows = self.num_layers * (2 if self.bidirectional else 1)
         shape, widths = (rows, *self._batch(x, form)), self._widths()
         casts = dtype == torch.bfloat16
-        return len(state) == len(widths) and all(
+        return all(
             s.shape == (*shape, width) and (s.dtype == x.dtype or (s.is_floating_point() and casts))
             for s, width in zip(state, widths, strict=True)
         )

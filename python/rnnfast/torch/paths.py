@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from rnnfast.torch import onnx_graph, ops, stepwise
-from rnnfast.torch.network import Network, Options
+from rnnfast.torch.network import Network, Options, states_of
 from rnnfast.torch.prepacked import Prepacked
 
 
@@ -34,21 +34,26 @@ def check_input(x: Any) -> None:
         raise TypeError(f"input: expected a tensor, got {type(x).__name__}")
 
 
-def given_states(hx: Any, start: Callable[[int], Tensor]) -> list[Tensor]:
+def given_states(hx: Any, cell: str, start: Callable[[int], Tensor]) -> list[Tensor]:
     """Return the initial states that are given; start(k) makes state k if it is None in a tuple.
 
     Raises:
-        TypeError: There is anything but tensors and None.
+        TypeError: There is anything but tensors and None, or not one for each state of the cell.
     """
-    if hx is None or isinstance(hx, Tensor):
-        return [] if hx is None else [hx]
-    if not isinstance(hx, (tuple, list)) or not hx:
+    if hx is None:
+        return []
+    if not isinstance(hx, (Tensor, tuple, list)) or (isinstance(hx, (tuple, list)) and not hx):
         got = "an empty tuple" if isinstance(hx, (tuple, list)) else type(hx).__name__
         raise TypeError(f"hx: expected a tensor or a tuple of tensors, got {got}")
-    for k, state in enumerate(hx):
+    given = [hx] if isinstance(hx, Tensor) else hx
+    for k, state in enumerate(given):
         if not (state is None or isinstance(state, Tensor)):
             raise TypeError(f"hx[{k}]: expected a tensor or None, got {type(state).__name__}")
-    return [start(k) if state is None else state for k, state in enumerate(hx)]
+    if len(given) != (count := states_of(cell)):
+        raise TypeError(
+            f"hx: expected as many tensors as cell {cell!r} has states, {count}, got {len(given)}"
+        )
+    return [start(k) if state is None else state for k, state in enumerate(given)]
 
 
 def exporting_to_onnx() -> bool:
