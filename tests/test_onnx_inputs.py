@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 import onnx_models
 import rnnfast.onnx
 from onnx_models import Operator
+from rnnfast.onnx import inference
 
 BATCHES = ((7, 5), (3, 1), (4, 9))
 
@@ -71,6 +73,17 @@ def batch_shape(source: str, axis: int, directions: int, hidden: int) -> tuple[l
     return nodes, sources
 
 
+def states_of_the_shape_of_x(operator: Operator) -> Any:
+    """Return a model whose X is "x", batch first, with a state for each of its sequences."""
+    nodes, sources = batch_shape("x", 0, 1, operator.H)
+    nodes += [
+        helper.make_node("Transpose", ["x"], ["X"], perm=[1, 0, 2]),
+        helper.make_node("Expand", ["h", "state_shape"], ["initial_h"]),
+    ]
+    sources["h"] = random(1, 1, operator.H)
+    return of_states(operator, nodes, sources, ["initial_h"])
+
+
 class TestStates:
     """Initial states, constant or computed."""
 
@@ -101,13 +114,22 @@ class TestStates:
 
     def test_of_the_shape_of_an_input_that_is_batch_first(self) -> None:
         operator = Operator("GRU", states=False)
-        nodes, sources = batch_shape("x", 0, 1, operator.H)
-        nodes += [
-            helper.make_node("Transpose", ["x"], ["X"], perm=[1, 0, 2]),
-            helper.make_node("Expand", ["h", "state_shape"], ["initial_h"]),
-        ]
-        sources["h"] = random(1, 1, operator.H)
-        check(of_states(operator, nodes, sources, ["initial_h"]), operator, transposed=True)
+        check(states_of_the_shape_of_x(operator), operator, transposed=True)
+
+    @pytest.mark.parametrize("program", ["import os; os.abort()", "import time; time.sleep(60)"])
+    def test_inference_that_ends_or_hangs_makes_no_shapes_known(
+        self, program: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Onnx infers shapes in a process of its own, as some damaged models make it abort."""
+        operator = Operator("GRU", states=False)
+        model = states_of_the_shape_of_x(operator)
+        monkeypatch.setattr(inference, "_PROGRAM", program)
+        monkeypatch.setattr(inference, "_LONGEST", 1 if "sleep" in program else 60)
+        (node,) = rnnfast.onnx.load(model)
+        with pytest.raises(ValueError, match=r"initial_h: .* the shape of 'x', which is unknown"):
+            node(random(3, 2, operator.I))
+        monkeypatch.setattr(sys, "frozen", True, raising=False)  # without an interpreter to start
+        check(model, operator, transposed=True)
 
     def test_of_another_size_than_those_of_x(self) -> None:
         """The batch comes from an input unrelated to X; it is named, and calls must give it."""

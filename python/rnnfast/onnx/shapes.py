@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, shape_inference
+from onnx import TensorProto, helper
 
+from rnnfast.onnx.inference import infer_shapes
 from rnnfast.onnx.values import Values, inner_graphs
 
 Dims: TypeAlias = "tuple[int | str, ...]"
@@ -35,9 +36,8 @@ class Shapes:
 
     @cached_property
     def _known(self) -> dict[str, Dims | None]:
-        try:
-            model = shape_inference.infer_shapes(_without_weights(self._model), data_prop=True)
-        except Exception:  # onnx raises errors of any type; no shapes are known then
+        model = infer_shapes(_without_weights(self._model))
+        if model is None:
             return {}
         known: dict[str, Dims | None] = {}
         for info in _infos(model.graph):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from rnnfast.onnx.graph import Found
-from rnnfast.onnx.shapes import Dims, OfShapes, Shapes
+from rnnfast.onnx.shapes import OfShapes, Shapes
 
 
 class Origin(NamedTuple):
@@ -77,7 +77,7 @@ def _gives(other: Found, one: Found, sources: list[str], shapes: Shapes) -> bool
     R = other.inputs.constants.get("R")
     if sources != [y] or one.values.makers.get(y) is not other.node or R is None:
         return False
-    for seq_len, batch in ((2, 3), _declared(other, shapes.of(y))):
+    for seq_len, batch in _sizes(other, y, shapes):
         shape = seq_len, R.shape[0], batch, R.shape[-1]
         if math.prod(shape) > one.values.limit:
             continue
@@ -97,12 +97,13 @@ def _gives(other: Found, one: Found, sources: list[str], shapes: Shapes) -> bool
     return False
 
 
-def _declared(found: Found, dims: Dims | None) -> tuple[int, int]:
-    """Return sequence length and batch of an operator's Y; 2 and 3 if the model does not say."""
-    if dims is None or len(dims) != 4:
-        return 2, 3
-    seq_len, batch = (dims[1], dims[0]) if _layout(found) else (dims[0], dims[2])
-    return seq_len if isinstance(seq_len, int) else 2, batch if isinstance(batch, int) else 3
+def _sizes(found: Found, y: str, shapes: Shapes) -> Iterator[tuple[int, int]]:
+    """Yield sequence lengths and batches for tests: 2 and 3, then what the model says of Y."""
+    yield 2, 3
+    dims = shapes.of(y)
+    if dims is not None and len(dims) == 4:
+        seq_len, batch = (dims[1], dims[0]) if _layout(found) else (dims[0], dims[2])
+        yield seq_len if isinstance(seq_len, int) else 2, batch if isinstance(batch, int) else 3
 
 
 def _layout(found: Found) -> bool:
