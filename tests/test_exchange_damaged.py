@@ -167,6 +167,17 @@ def test_a_pickle_without_the_mark_that_it_refers_to(tmp_path: Path) -> None:
             found_in(tmp_path / "m.pt")
 
 
+def test_names_in_groups_have_no_slashes(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    whole = seeds()["a.h5"].replace(b"model_config", b"other_config")  # read without a description
+    path.write_bytes(whole)
+    assert found_in(path)
+    for name in (b"bia/:0\0", b"\0" * 7):
+        path.write_bytes(whole.replace(b"\0bias:0\0", b"\0" + name))
+        with pytest.raises(ValueError, match="expected a name without slashes in a group"):
+            found_in(path)
+
+
 class TestLargeClaims:
     """Small files that claim to be large."""
 

@@ -103,8 +103,7 @@ class File:
                 for k in range(self._numbers("H", place + 6)[0]):
                     name, header, cached = self._numbers("QQI", place + 8 + 40 * k)
                     if cached != 2:  # a link by a path, which may lead to another file
-                        end = text.find(b"\0", name)
-                        yield text[name:end].decode(), header
+                        yield _name(text[name : text.find(b"\0", name)]), header
             else:
                 raise ValueError("expected a node of a group")
 
@@ -121,6 +120,12 @@ class File:
                 return self.bytes(place + 16, size)
             place += 16 + -(-size // 8) * 8
         raise ValueError("a string is not in its heap")
+
+
+def _name(text: bytes) -> str:
+    if not text or b"/" in text:
+        raise ValueError(f"expected a name without slashes in a group, got {text!r}")
+    return text.decode()
 
 
 class Object:
@@ -156,9 +161,8 @@ class Object:
         """Yield the arrays in a group and in those in it, by their paths."""
         if depth > 30:
             raise ValueError("expected groups of a depth of at most 30")
-        for name in self.links:
-            inner = self.get(name)
-            assert inner is not None
+        for name, place in self.links.items():
+            inner = Object(self._file, place)
             if inner._message(_LAYOUT) is not None:
                 yield prefix + name, inner
             else:
