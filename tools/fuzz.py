@@ -20,6 +20,7 @@ import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -30,6 +31,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 ROOM = 1 << 30  # bytes that the readers may allocate, a thousand times what the files hold
 LONGEST = 20  # seconds for one file
+ROUND = 600  # seconds for one process, whose memory grows: atheris leaks comparisons of arrays
 sys.path[:0] = [str(ROOT / "tests")]
 
 with atheris.instrument_imports(include=["rnnfast"]):
@@ -206,58 +208,71 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def main() -> None:
-    """Search, or run one input; leave with status 0 only if nothing was found."""
+def search(target: str, seconds: int) -> None:
+    """Search for some time; end the process, with status 0 only if nothing was found."""
+    use, seeds = TARGETS[target].use, TARGETS[target].seeds()
+    for seed in seeds:
+        use(seed)
+    corpus = FOLDER / "corpus"
+    if not corpus.exists():
+        corpus.mkdir()
+        for k, seed in enumerate(seeds):
+            (corpus / f"{k}").write_bytes(seed)
+    found = ROOT / "build" / "fuzz"
+    found.mkdir(parents=True, exist_ok=True)
+    limit_memory()
+    options = [
+        f"-max_total_time={seconds}",
+        f"-timeout={LONGEST}",
+        "-rss_limit_mb=0",  # there is a limit of all memory already
+        f"-max_len={2 * max(map(len, seeds))}",
+        f"-artifact_prefix={found}/{target}-",
+        "-print_final_stats=1",
+    ]
+
+    def keep_what_fails(data: bytes) -> None:
+        try:
+            use(data)
+        except BaseException:  # libFuzzer itself keeps only what crashes or hangs the process
+            kept = found / f"{target}-{hashlib.sha256(data).hexdigest()[:16]}"
+            kept.write_bytes(data)
+            print(f"\nfound {kept}", file=sys.stderr, flush=True)
+            raise
+
+    atheris.Setup([sys.argv[0], *options, str(corpus)], keep_what_fails)
+    atheris.Fuzz()
+
+
+def in_a_process(work: Callable[[], None]) -> int:
+    """Do some work in a child process, which libFuzzer may end; return its status."""
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    work()
+    os._exit(0)
+
+
+def main() -> int:
+    """Search, or run one input; return 0 only if nothing was found."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--input", type=Path, help="run this input alone")
     args = parser.parse_args()
-    target = TARGETS[args.target]
     warnings.simplefilter("ignore")
     rnnfast.set_num_threads(1)
-    seeds = target.seeds()
-    for seed in seeds:
-        target.use(seed)
     if args.input:
-        target.use(args.input.read_bytes())
-        return
-    corpus = FOLDER / "corpus"
-    corpus.mkdir()
-    for k, seed in enumerate(seeds):
-        (corpus / f"{k}").write_bytes(seed)
-    found = ROOT / "build" / "fuzz"
-    found.mkdir(parents=True, exist_ok=True)
-    limit_memory()
-    options = [
-        f"-max_total_time={args.seconds}",
-        f"-timeout={LONGEST}",
-        "-rss_limit_mb=0",  # there is a limit of all memory already
-        f"-max_len={2 * max(map(len, seeds))}",
-        f"-artifact_prefix={found}/{args.target}-",
-        "-print_final_stats=1",
-    ]
-
-    def use(data: bytes) -> None:
-        try:
-            target.use(data)
-        except BaseException:  # libFuzzer itself keeps only what crashes or hangs the process
-            kept = found / f"{args.target}-{hashlib.sha256(data).hexdigest()[:16]}"
-            kept.write_bytes(data)
-            print(f"\nfound {kept}", file=sys.stderr, flush=True)
-            raise
-
-    atheris.Setup([sys.argv[0], *options, str(corpus)], use)
-    atheris.Fuzz()  # ends the process
+        TARGETS[args.target].use(args.input.read_bytes())
+        return 0
+    for done in range(0, args.seconds, ROUND):
+        seconds = min(ROUND, args.seconds - done)
+        if status := in_a_process(partial(search, args.target, seconds)):
+            return status
+    return 0
 
 
 if __name__ == "__main__":
     place = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=place if place.is_dir() else None) as name:
         FOLDER = Path(name)
-        if child := os.fork():  # libFuzzer ends its process before the folder is removed
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        else:
-            main()
-            os._exit(0)
+        status = main()
     sys.exit(status)
