@@ -100,6 +100,17 @@ def differentiated(layer: Any, forward: Call, dy: np.ndarray) -> Call:
     return step
 
 
+def with_the_same_masks(layer: Any, x: np.ndarray) -> Call:
+    """Return a forward call that draws the same masks each time, also after one that failed."""
+    generators = layer.generator_state()
+
+    def forward() -> np.ndarray:
+        layer.set_generator_state(generators)
+        return layer(x)[0]
+
+    return forward
+
+
 def evaluated(cell: str) -> Call:
     layer = rnnfast.Recurrent(cell, I, H, **NETWORK).eval()
     x = values(T, B, I)
@@ -118,6 +129,12 @@ def trained(cell: str) -> Call:
     return differentiated(layer, lambda: layer(x, lengths=LENGTHS)[0], dy)
 
 
+def with_input_dropout(cell: str) -> Call:
+    layer = rnnfast.Recurrent(cell, I, H, **NETWORK, input_dropout=0.3)
+    x, dy = values(T, B, I), values(T, B, 2 * H)
+    return differentiated(layer, with_the_same_masks(layer, x), dy)
+
+
 def streamed(cell: str) -> Call:
     layer = rnnfast.Recurrent(cell, I, H, num_layers=2, seed=1).eval()
     x = values(3, B, I)
@@ -129,13 +146,28 @@ def streamed(cell: str) -> Call:
     return run
 
 
-OF_CELLS = {f.__name__: f for f in (evaluated, with_resets, trained, streamed)}
+OF_CELLS = {f.__name__: f for f in (evaluated, with_resets, trained, with_input_dropout, streamed)}
 
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("kind", OF_CELLS)
 def test_recurrent_layers(cell: str, kind: str) -> None:
     assert check(lambda: OF_CELLS[kind](cell)) >= 4
+
+
+@pytest.mark.usefixtures("threads")
+def test_threads_allocate_nothing_of_their_own() -> None:
+    """In the middle of a call it is too late: some gradients may have been added already."""
+
+    def make() -> Call:
+        layer = rnnfast.GRU(40, 100, num_layers=2, input_dropout=0.3, seed=1)
+        x, dy = values(6, 32, 40), values(6, 32, 100)
+        return differentiated(layer, with_the_same_masks(layer, x), dy)
+
+    rnnfast.set_num_threads(1)
+    alone = check(make)
+    rnnfast.set_num_threads(3)
+    assert check(make) == alone
 
 
 @pytest.mark.parametrize(

@@ -42,23 +42,27 @@ void drop_outputs(const NetworkSize& s, const PackedBatch& packed, Index layer, 
 
 template <class T>
 void drop_inputs(const NetworkSize& s, const PackedBatch& packed, Index layer, const T* from,
-                 const Index* indices, T* to, int thread, int threads) {
+                 const Index* indices, T* to, T* memory, int thread, int threads) {
   const Index width = s.layer_input(layer);
-  std::vector<T> mask(static_cast<std::size_t>(width));
+  T* const mask = memory + thread * width;
   for (Index b = s.batch * thread / threads; b < s.batch * (thread + 1) / threads; ++b) {
-    input_mask(s, layer, b, mask.data());
+    input_mask(s, layer, b, mask);
     for (Index t = 0; t < s.seq_len; ++t) {
       const Index row = packed.row_of(t * s.batch + b);
       if (row < 0) break;
       if (from) {
-        std::transform(mask.begin(), mask.end(), from + row * width, to + row * width,
-                       std::multiplies());
+        std::transform(mask, mask + width, from + row * width, to + row * width, std::multiplies());
         continue;
       }
       std::fill_n(to + row * width, width, T(0));
       to[row * width + indices[row]] = mask[indices[row]];
     }
   }
+}
+
+Index input_mask_memory(const NetworkSize& s, int threads) {
+  if (!s.drops_inputs()) return 0;
+  return threads * std::max(s.input_size, s.num_layers > 1 ? s.y_size() : 0);
 }
 
 template <class T>
@@ -120,7 +124,7 @@ void network_candidate_mask(const Reserve<T>& r, Index i, T* mask) {
   template void drop_outputs(const NetworkSize&, const PackedBatch&, Index, StepRange, const T*,   \
                              T*, int, int);                                                        \
   template void drop_inputs(const NetworkSize&, const PackedBatch&, Index, const T*, const Index*, \
-                            T*, int, int);                                                         \
+                            T*, T*, int, int);                                                     \
   template void network_dropout_mask(const Reserve<T>&, Index, T*);                                \
   template void network_zoneout_mask(const Reserve<T>&, Index, int, T*);                           \
   template void network_input_mask(const Reserve<T>&, Index, T*);                                  \

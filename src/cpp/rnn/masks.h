@@ -12,10 +12,12 @@ void drop_outputs(const NetworkSize& size, const PackedBatch& packed, Index laye
                   const T* from, T* to, int thread, int threads);
 
 // The same for a layer's inputs, packed rows, with a mask that all steps share. If `from` is null,
-// the inputs are one-hot rows given by `indices`.
+// the inputs are one-hot rows given by `indices`. `memory` has input_mask_memory values, in which
+// each thread draws its masks: in the middle of a call it is too late for memory to end.
 template <class T>
 void drop_inputs(const NetworkSize& size, const PackedBatch& packed, Index layer, const T* from,
-                 const Index* indices, T* to, int thread, int threads);
+                 const Index* indices, T* to, T* memory, int thread, int threads);
+Index input_mask_memory(const NetworkSize& size, int threads);
 
 // Writes the mask of a layer's outputs on their way to the next layer, (T, B, D * H).
 template <class T>

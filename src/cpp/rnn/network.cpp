@@ -62,7 +62,9 @@ PreparedForward<T>::PreparedForward(const NetworkSize& size, PackedBatch packed,
   };
   if (groups.count > 1) group_workspace_ = workspace_of(groups.size());
   const Index values = std::max(workspace_of(groups.threads), groups.count * group_workspace_);
-  workspace_ = Buffer::allocate(std::size_t(values) * sizeof(T));
+  const Index masks = input_mask_memory(size, groups.threads);
+  workspace_ = Buffer::allocate(std::size_t(values + masks) * sizeof(T));
+  masks_ = workspace_.template as<T>() + values;
 }
 
 template <class T>
@@ -132,7 +134,7 @@ void PreparedForward<T>::drop_input(Index layer, const Team& team, int thread) c
   T* to = const_cast<T*>(r.inputs[layer]);
   const T* from = layer == 0 ? input_.x : r.outputs[layer - 1];
   if (layer == 0 ? !r.packed.is_dense() && input_.x : r.size.drops()) from = to;
-  drop_inputs(r.size, r.packed, layer, from, r.indices, to, thread, team.size);
+  drop_inputs(r.size, r.packed, layer, from, r.indices, to, masks_, thread, team.size);
   team.barrier();
 }
 

@@ -37,6 +37,7 @@ class PreparedForward {
   const std::vector<T*>& final_;
   Index group_workspace_ = 0;  // values of a group's workspace
   Buffer workspace_;
+  T* masks_;  // of inputs, behind the workspaces
 };
 
 // Writes y (T, B, D * H) and the final states. Returns what backward needs.

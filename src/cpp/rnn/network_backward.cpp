@@ -35,6 +35,7 @@ struct BackwardMemory {
   T *even, *odd;                        // gradients of the layers' outputs, which alternate
   T *packed_dy, *packed_dx;             // dy and dx as packed rows
   T* side_dx;                           // of direction 1 where it runs beside direction 0
+  T* masks;                             // of inputs, for the threads of the team
   CellScratch<T> whole{};               // of the team
   std::vector<CellScratch<T>> parts{};  // of its groups, in the same memory
 
@@ -49,6 +50,7 @@ struct BackwardMemory {
     packed_dy = arena.take(packs_dy ? rows * width : 0);
     packed_dx = arena.take(packs_dx ? rows * s.input_size : 0);
     side_dx = arena.take(s.num_directions == 2 && groups.count == 2 ? rows * widest : 0);
+    masks = arena.take(input_mask_memory(s, groups.threads));
     Carver<T> again = arena;
     whole.take(r, needs_dx, groups.threads, arena);
     if (groups.count > 1) parts.resize(groups.count);
@@ -208,8 +210,8 @@ void network_backward(const Reserve<T>& r, const NetworkInput<T>& input, const T
           team.barrier();
         }
         if (dinput(layer) && size.drops_inputs()) {
-          drop_inputs<T>(size, packed, layer, dinput(layer), nullptr, dinput(layer), thread,
-                         team.size);
+          drop_inputs<T>(size, packed, layer, dinput(layer), nullptr, dinput(layer), memory.masks,
+                         thread, team.size);
           team.barrier();
         }
         drop(layer, {0, packed.steps()}, team, thread);
