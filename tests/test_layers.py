@@ -61,6 +61,17 @@ def test_parameters_have_the_names_and_shapes_of_torch(bias: bool) -> None:
     assert all(p.grad.shape == p.value.shape for p in layer.parameters())
 
 
+def test_parameters_cannot_be_deleted() -> None:
+    """A file of the layer would lack what it computes with."""
+    layer = rnnfast.GRU(3, 4, learn_state=True, context_size=2)
+    layer.comment = "mine"
+    del layer.comment
+    for name in list(layer.state_dict()):
+        with pytest.raises(AttributeError, match=f"{name}: expected to stay, as the GRU"):
+            delattr(layer, name)
+        assert name in layer.state_dict()
+
+
 def test_peepholes_are_a_parameter() -> None:
     layer = rnnfast.PeepholeLSTM(3, 5)
     assert layer.state_dict()["weight_channel_l0"].shape == (3, 5)

@@ -49,6 +49,19 @@ class RecurrentWeights(PackedInEvaluation):
             self._context = ContextWeights(self._backend, self.context_size, of_context)
         self._learned = self._add_initial_states(states) if learn_state else None
 
+    def __delattr__(self, name: str) -> None:
+        """Delete an attribute, unless it is a parameter, with which the layer would go on.
+
+        Raises:
+            AttributeError: It is a parameter.
+        """
+        if isinstance(vars(self).get(name), Parameter):
+            raise AttributeError(
+                f"{name}: expected to stay, as the {type(self).__name__} computes with it and its "
+                "state_dict would lack it"
+            )
+        super().__delattr__(name)
+
     def _values_of_parameters(self) -> int:
         """Return how many values the weights have, which may be too many for a loop to add."""
         directions = 2 if self.bidirectional else 1
