@@ -100,7 +100,7 @@ def test_bfloat16() -> None:
         assert_reference(call(replace(case, precision="full"), data), exact, {"l0": far}, case)
 
 
-@pytest.mark.parametrize("cell", rnnfast.functional.cells())
+@pytest.mark.parametrize("cell", known.COMPILED)
 @pytest.mark.parametrize(
     "sizes",
     [
