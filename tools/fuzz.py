@@ -112,7 +112,7 @@ def use_onnx(data: bytes) -> None:
 
     Inference is in a process of its own, which takes a thousand times as long as all else.
     """
-    without = mock.patch("rnnfast.onnx.shapes.infer_shapes", return_value=None)
+    without = mock.patch("rnnfast.onnx.shapes.infer_shapes", side_effect=ValueError)
     with without, contextlib.suppress(ValueError, TypeError):
         rnnfast.onnx.load(data)
     with contextlib.suppress(ValueError, TypeError):

@@ -36,8 +36,9 @@ class Shapes:
 
     @cached_property
     def _known(self) -> dict[str, Dims | None]:
-        model = infer_shapes(_without_weights(self._model))
-        if model is None:
+        try:
+            model = infer_shapes(_without_weights(self._model))
+        except Exception:  # onnx raises errors of any type; no shapes are known then
             return {}
         known: dict[str, Dims | None] = {}
         for info in _infos(model.graph):

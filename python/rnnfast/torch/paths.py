@@ -42,10 +42,10 @@ def given_states(hx: Any, cell: str, start: Callable[[int], Tensor]) -> list[Ten
     """
     if hx is None:
         return []
-    if not isinstance(hx, (Tensor, tuple, list)) or (isinstance(hx, (tuple, list)) and not hx):
-        got = "an empty tuple" if isinstance(hx, (tuple, list)) else type(hx).__name__
-        raise TypeError(f"hx: expected a tensor or a tuple of tensors, got {got}")
     given = [hx] if isinstance(hx, Tensor) else hx
+    if not isinstance(given, (tuple, list)) or not given:
+        got = "an empty tuple" if isinstance(given, (tuple, list)) else type(given).__name__
+        raise TypeError(f"hx: expected a tensor or a tuple of tensors, got {got}")
     for k, state in enumerate(given):
         if not (state is None or isinstance(state, Tensor)):
             raise TypeError(f"hx[{k}]: expected a tensor or None, got {type(state).__name__}")
