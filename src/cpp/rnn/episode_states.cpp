@@ -15,32 +15,24 @@ struct Ends {
   bool given, final;
 };
 
-std::vector<Ends> ends_of(const PackedBatch& packed, Index direction) {
-  const PackedRows rows = packed.rows(0, 0, nullptr);
-  std::vector<Ends> ends;
-  for (Index r = 0; r < packed.episodes(); ++r) {
-    const Index sequence = rows.sequence[r];
-    if (!packed.resets())
-      ends.push_back({rows.order[r], sequence, true, true});
-    else
-      ends.push_back({rows.order[r], sequence, packed.episode(r).given[direction],
-                      packed.episode(r).final[direction]});
-  }
-  return ends;
+Ends ends_of(const PackedBatch& packed, const PackedRows& rows, Index r, Index direction) {
+  if (!packed.resets()) return {rows.order[r], rows.sequence[r], true, true};
+  const Episode& episode = packed.episode(r);
+  return {rows.order[r], rows.sequence[r], episode.given[direction], episode.final[direction]};
 }
 
 // Calls f(ends, row of the episode, rows of the caller's array) for each episode of each layer and
 // direction, for one state. Rows have `width` values, and the caller's array `rows` of them for
-// each layer and direction.
+// each layer and direction. Allocates nothing: at the end of backward it would be too late to fail.
 template <class P, class Q, class Function>
 void for_episodes(const NetworkSize& s, const PackedBatch& packed, P* episodes, Q* callers,
                   Index rows, Index width, Function&& f) {
-  for (Index direction = 0; direction < s.num_directions; ++direction) {
-    const std::vector<Ends> ends = ends_of(packed, direction);
-    for (Index i = direction; i < s.cells(); i += s.num_directions)
-      for (const Ends& e : ends)
-        f(e, episodes + (i * packed.episodes() + e.place) * width, callers + i * rows * width);
-  }
+  const PackedRows of = packed.rows(0, 0, nullptr);
+  for (Index i = 0; i < s.cells(); ++i)
+    for (Index r = 0; r < packed.episodes(); ++r) {
+      const Ends e = ends_of(packed, of, r, i % s.num_directions);
+      f(e, episodes + (i * packed.episodes() + e.place) * width, callers + i * rows * width);
+    }
 }
 
 // Copies the callers' states that exist. f(ends, rows of the caller's array, width) returns the row
