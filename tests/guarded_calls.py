@@ -95,7 +95,7 @@ def single_step(case: Case) -> Call:
         packed = functional.pack(case.cell, [weights])
         x, state = places.input(d.x[0]), tuple(places.input(s[0]) for s in d.state)
         *new, memory = _core.step_forward(packed, x, state, 0, True)
-        gradient = _core.StepGradient(packed, [weights], [w is not None for w in weights])
+        gradient = _core.step_gradient(packed, [weights], [w is not None for w in weights])
         dstate = tuple(places.input(s[0]) for s in d.dstate)
         results = gradient.add(x, state, memory, dstate, True, 0)
         return [*new, results, gradient.gradients()]
@@ -258,7 +258,7 @@ def stream(chosen: bool) -> Call:
             rnnfast.GRU(7, 9, context_size=3, seed=3),
         ).eval()  # fmt: skip
         of_all = model.stream(4)
-        of_all._values = places.output(of_all._values)
+        of_all._values = places.states(of_all._values)
         rows = places.input(np.array([3, 0, 2])) if chosen else None
         count = 3 if chosen else 4
         context = places.input(reals(count, 3))
@@ -316,7 +316,7 @@ def optimiser(function: Any, buffers: int, dtype: str, **options: Any) -> Call:
     """Return a step for parameters of two sizes, whose gradients are clipped and zeroed."""
 
     def call(places: Places) -> Results:
-        care = _core.Care(clip_norm=1.0, zero=True)
+        care = _core.care(clip_norm=1.0, zero=True)
         values = [[reals(37, 3, dtype=dtype), reals(70, dtype=dtype)] for _ in range(2)]
         values += [list(map(np.zeros_like, values[0]))] * buffers
         lists = [list(map(places.output, arrays)) for arrays in values]

@@ -280,7 +280,7 @@ AT_EXIT = textwrap.dedent(
     rows, matrix = zeros(3000, 300), zeros(300, 300)
     table, indices = zeros(100, 300), np.zeros(30_000, np.int64)
     group = _core.group(lists=[[zeros(1_000_000)]])
-    care = _core.Care(clip_norm=1.0)
+    care = _core.care(clip_norm=1.0)
 
     def train():
         gru.train()(x)

@@ -279,7 +279,7 @@ def test_only_wanted_gradients_are_computed(wanted: tuple[bool, ...]) -> None:
     states, memory = core.step_forward(packed, x, None, 1, True)
 
     def gradients(of: tuple[bool, ...]) -> Any:
-        sums = core.StepGradient(packed, [weights], (*of, None, None))
+        sums = core.step_gradient(packed, [weights], (*of, None, None))
         sums.add(x, None, memory, states, True, 1)
         return sums.gradients()
 
@@ -294,11 +294,11 @@ def test_arrays_of_other_steps_are_refused() -> None:
     packed = functional.pack("gru", [functional.Weights(*weights)])
     x = torch.zeros(B, I).numpy()
     with pytest.raises(ValueError, match="weights: expected those that were packed"):
-        core.StepGradient(packed, [(*weights[:2], None, None, None, x)], [True] * 6)
+        core.step_gradient(packed, [(*weights[:2], None, None, None, x)], [True] * 6)
     of_layer = [functional.Weights(*weights)]
     with pytest.raises(ValueError, match="wanted: expected 6 booleans"):
-        core.StepGradient(packed, of_layer, [True])
-    gradient = core.StepGradient(packed, of_layer, [True] * 6)
+        core.step_gradient(packed, of_layer, [True])
+    gradient = core.step_gradient(packed, of_layer, [True] * 6)
     assert not any(g.any() for g in gradient.gradients() if g is not None)
     states, memory = core.step_forward(packed, x, None, 1, True)
     with pytest.raises(ValueError, match=r"memory: expected \d+ bytes"):

@@ -29,6 +29,7 @@ __all__: list[str] = [
     "array_of_dlpack",
     "backward",
     "cache_info",
+    "care",
     "cells",
     "convolution_backward",
     "convolution_forward",
@@ -60,6 +61,9 @@ __all__: list[str] = [
     "set_num_threads",
     "sgd",
     "step_forward",
+    "step_gradient",
+    "stepper",
+    "stream_plan",
     "swap_axes",
     "xla_handlers",
     "xla_reserve_bytes",
@@ -320,10 +324,6 @@ class StepGradient:
     """
     The gradients of the weights of one layer, summed over the backward passes of single steps with any batches.
     """
-    def __init__(self, packed: Packed, weights: typing.Any, wanted: typing.Any) -> None:
-        """
-        `wanted` tells for each field of `rnnfast.functional.Weights` whether its gradient is computed; None stands for no.
-        """
     def add(
         self,
         x: typing.Any,
@@ -346,13 +346,11 @@ class StreamPlan:
     """
     The layers of a model with their weights, which never change, for any number of steppers. A layer is a tuple: ('recurrent', options, packed, has_context), ('embedding', weight), ('linear', weight, bias or None), ('activation', kind), ('layer_norm', weight, bias or None, eps), ('convolution', weight, bias or None, dilation), which is causal, or ('add', n), which adds the input of the layer n places earlier. With `has_context`, the state of a sequence holds what its context adds to the gates of each layer, after the states.
     """
-    def __init__(self, layers: list, dtype: str) -> None: ...
 
 class Stepper:
     """
     Runs the steps of a plan, in one thread at a time.
     """
-    def __init__(self, plan: typing.Any) -> None: ...
     def step(self, x: typing.Any, states: typing.Any, rows: typing.Any) -> typing.Any:
         """
         Advance N sequences by one step and return y (N, output_size). `rows` are their rows in `states` (B, state_size), which are updated, each given once; None for all rows. Return None if an argument is not exactly what the kernels read.
@@ -362,14 +360,6 @@ class Care:
     """
     What to do to gradients: clip them before a step, zero them after it.
     """
-    def __init__(
-        self,
-        *,
-        clip_norm: typing.SupportsFloat | typing.SupportsIndex | None = None,
-        clip_value: typing.SupportsFloat | typing.SupportsIndex | None = None,
-        zero: bool = False,
-        only_if_finite: bool = False,
-    ) -> None: ...
     @property
     def clip_norm(self) -> float | None:
         """
@@ -417,11 +407,6 @@ def _barrier_seconds(seconds: typing.SupportsFloat | typing.SupportsIndex) -> fl
 def _cpu_quota(root: str) -> int:
     """
     Return the number of CPUs that the control groups below a folder grant; 0 for no limit.
-    """
-
-def _fail_allocation(n: typing.SupportsInt | typing.SupportsIndex) -> int:
-    """
-    Let the n-th allocation from now on raise MemoryError; none with 0. Return how many allocations the failure planned before was still away, 0 if it has happened.
     """
 
 def _groups(
@@ -565,6 +550,17 @@ def backward(
 def cache_info() -> dict[str, int]:
     """
     Return the state of the memory cache: `limit_bytes`, the most that it keeps; `cached_bytes` and `cached_blocks`, which are free for the next call; `used_bytes` of arrays and reserves in use; `hits` and `misses`, the numbers of allocations from the cache and from the system.
+    """
+
+def care(
+    *,
+    clip_norm: typing.SupportsFloat | typing.SupportsIndex | None = None,
+    clip_value: typing.SupportsFloat | typing.SupportsIndex | None = None,
+    zero: bool = False,
+    only_if_finite: bool = False,
+) -> Care:
+    """
+    Return what to do to gradients.
     """
 
 def cells() -> list[CellInfo]:
@@ -1127,6 +1123,21 @@ def step_forward(
 ) -> typing.Any:
     """
     The new states, (B, H) each, of a step of one layer and, if `keep`, the bytes that backward needs; None where an argument is not exactly what the kernels read. `threads` is the most that a call uses, 0 the process's setting.
+    """
+
+def step_gradient(packed: Packed, weights: typing.Any, wanted: typing.Any) -> StepGradient:
+    """
+    Return gradients whose sums are zero. `wanted` tells for each field of `rnnfast.functional.Weights` whether its gradient is computed; None stands for no.
+    """
+
+def stepper(plan: typing.Any) -> Stepper:
+    """
+    Return a stepper of a plan.
+    """
+
+def stream_plan(layers: list, dtype: str) -> StreamPlan:
+    """
+    Return a plan.
     """
 
 def swap_axes(array: typing.Any) -> typing.Any:

@@ -69,7 +69,7 @@ def call(backend: Any, cell: str, **changes: Any) -> Any:
         "seed": 0, "x": array, "indices": 0, "lengths": 0, "weights": [[array] * 5],
         "initial": [0] * (CELLS[cell].states if cell in CELLS else 1),
     }  # fmt: skip
-    return backend.extension.Call(**(arguments | changes))
+    return backend.extension.network_call(**(arguments | changes))
 
 
 @pytest.mark.parametrize(

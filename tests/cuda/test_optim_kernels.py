@@ -30,7 +30,7 @@ class Pieces:
 
     def step(self, name: str, options: dict[str, Any], **care: object) -> None:
         call = self.kernels.call(
-            "Step",
+            "step_call",
             pieces=self.table,
             count=self.count,
             buffers=self.buffers,

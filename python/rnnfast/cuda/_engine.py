@@ -232,7 +232,7 @@ class Group:
             norm = sum((a.astype(np.float64) ** 2).sum() for a in self._lists[0]) ** 0.5
             if not math.isfinite(norm):  # waits for the device
                 return norm
-        step = backend.extension.Step(
+        step = backend.extension.step_call(
             pieces=backend.pointer(self._pieces),
             count=len(self._pieces),
             buffers=self._buffers,

@@ -120,7 +120,7 @@ class Network:
         self.state_shape = layers * directions, batch, hidden
         self.empty = steps == 0 or batch == 0
         self.indexed = x.ndim == 2
-        self._call = backend.extension.Call(
+        self._call = backend.extension.network_call(
             cell=backend.cell(options.cell.name),
             steps=steps,
             batch=batch,

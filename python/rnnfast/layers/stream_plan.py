@@ -49,7 +49,7 @@ class StreamPlan:
         self.input_size = next(layer.input_size for layer in self.layers if layer.input_size)
         self._core = None
         if self.backend is CPU:
-            self._core = _core.StreamPlan([layer.core for layer in self.layers], self.dtype.name)
+            self._core = _core.stream_plan([layer.core for layer in self.layers], self.dtype.name)
         self.layout = (
             self.dtype.name,
             *(
@@ -67,7 +67,7 @@ class StreamPlan:
 
     def stepper(self) -> Any:
         """Return a `_core.Stepper` or a `DeviceStepper`, which one thread at a time may use."""
-        return DeviceStepper(self) if self._core is None else _core.Stepper(self._core)
+        return DeviceStepper(self) if self._core is None else _core.stepper(self._core)
 
     def __reduce__(self) -> tuple[type[StreamPlan], tuple[Any, ...]]:
         return StreamPlan, (self.layers,)

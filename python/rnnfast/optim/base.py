@@ -126,6 +126,8 @@ class Optimizer:
             TypeError: A limit is not a number.
             RuntimeError: The gradients' norm is not finite, with `error_if_nonfinite`. In that
                 case nothing is changed.
+            MemoryError: There is no memory for the call. Nothing is changed, unless the parameters
+                are in several groups: some of them may have taken the step then.
         """
         care = care_for(clip_norm, clip_value, zero_grad, error_if_nonfinite)
         self.steps += 1
@@ -150,15 +152,15 @@ class Optimizer:
         for parameter in self.parameters:
             if parameter.requires_grad:
                 parameter.check_writable()
-        around = _core.Care(clip_norm=care.clip_norm, only_if_finite=care.only_if_finite)
+        around = _core.care(clip_norm=care.clip_norm, only_if_finite=care.only_if_finite)
         norm: float | None = take_care(self._backend, self._gradients, around)
         for group, arrays in trained:
-            self._update(group, arrays, _core.Care(clip_value=care.clip_value, zero=care.zero))
+            self._update(group, arrays, _core.care(clip_value=care.clip_value, zero=care.zero))
         return norm
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
-        take_care(self._backend, self._gradients, _core.Care(zero=True))
+        take_care(self._backend, self._gradients, _core.care(zero=True))
         for parameter in self.parameters:
             if not parameter.requires_grad:
                 parameter.grad.fill(0)

@@ -30,7 +30,7 @@ def clip_grad_norm_(
     """
     limit = checks.number("max_norm", max_norm, 0)
     must_be_finite = checks.boolean("error_if_nonfinite", error_if_nonfinite)
-    norm: float = _pass_over(parameters, _core.Care(clip_norm=limit, only_if_finite=must_be_finite))
+    norm: float = _pass_over(parameters, _core.care(clip_norm=limit, only_if_finite=must_be_finite))
     return norm
 
 
@@ -42,7 +42,7 @@ def clip_grad_value_(parameters: Parameters, clip_value: float) -> None:
         clip_value: The largest absolute value allowed.
     """
     limit = checks.number("clip_value", clip_value, 0)
-    _pass_over(parameters, _core.Care(clip_value=limit))
+    _pass_over(parameters, _core.care(clip_value=limit))
 
 
 def _pass_over(parameters: Parameters, care: _core.Care) -> Any:

@@ -16,7 +16,7 @@ Check: TypeAlias = Callable[[str, Any], Any]
 Rate: TypeAlias = tuple[float, float]
 
 
-_NO_CARE = _core.Care()
+_NO_CARE = _core.care()
 
 
 class HasRate(Protocol):
@@ -158,7 +158,7 @@ def care_for(
     """Check the arguments of `Optimizer.step`."""
     if clip_norm is clip_value is None and zero_grad is error_if_nonfinite is False:
         return _NO_CARE
-    return _core.Care(
+    return _core.care(
         clip_norm=None if clip_norm is None else checks.number("clip_norm", clip_norm, 0),
         clip_value=None if clip_value is None else checks.number("clip_value", clip_value, 0),
         zero=zero_grad,

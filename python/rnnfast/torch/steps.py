@@ -113,7 +113,7 @@ class _Sums:
         if sums is None:
             self._check_unchanged()
             arrays = self.options.by_layer([memory_of(w.detach()) for w in self.tensors])
-            sums = _core.StepGradient(self._packed, arrays, self._wanted)
+            sums = _core.step_gradient(self._packed, arrays, self._wanted)
             self._keep(task, sums)
         return sums
 

@@ -13,6 +13,7 @@
 #include "bindings/array.h"
 #include "bindings/held.h"
 #include "bindings/module.h"
+#include "bindings/object.h"
 #include "core/threads.h"
 #include "cpu/dispatch.h"
 
@@ -177,7 +178,10 @@ void bind_real(py::module_& m, const char* name) {
                        "Gradients, with the parameters and the optimiser's buffers, of which one "
                        "step visits all elements.");
   m.def(
-      "group", [](std::vector<std::vector<Array<T>>> lists) { return Group<T>(std::move(lists)); },
+      "group",
+      [](std::vector<std::vector<Array<T>>> lists) {
+        return new_object<Group<T>>(std::move(lists));
+      },
       py::kw_only(), arg("lists").noconvert(),
       "Return a group of lists of arrays: gradients and, for optimiser steps, parameters and "
       "buffers.");
@@ -207,9 +211,6 @@ void bind_real(py::module_& m, const char* name) {
 void bind_optim(py::module_& m) {
   py::class_<Care>(m, "Care",
                    "What to do to gradients: clip them before a step, zero them after it.")
-      .def(py::init<std::optional<double>, std::optional<double>, bool, bool>(), py::kw_only(),
-           py::arg("clip_norm") = py::none(), py::arg("clip_value") = py::none(),
-           py::arg("zero") = false, py::arg("only_if_finite") = false)
       .def_readonly("clip_norm", &Care::clip_norm,
                     "The largest norm of all gradients together; None for no limit.")
       .def_readonly("clip_value", &Care::clip_value,
@@ -218,6 +219,15 @@ void bind_optim(py::module_& m) {
       .def_readonly(
           "only_if_finite", &Care::only_if_finite,
           "Whether to skip everything if the norm of all gradients together is not finite.");
+  m.def(
+      "care",
+      [](std::optional<double> clip_norm, std::optional<double> clip_value, bool zero,
+         bool only_if_finite) {
+        return new_object<Care>(Care{clip_norm, clip_value, zero, only_if_finite});
+      },
+      py::kw_only(), py::arg("clip_norm") = py::none(), py::arg("clip_value") = py::none(),
+      py::arg("zero") = false, py::arg("only_if_finite") = false,
+      "Return what to do to gradients.");
   bind_real<float>(m, "GroupFloat");
   bind_real<double>(m, "GroupDouble");
 }

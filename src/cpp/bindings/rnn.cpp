@@ -14,6 +14,7 @@
 #include "bindings/array.h"
 #include "bindings/gradients.h"
 #include "bindings/module.h"
+#include "bindings/object.h"
 #include "bindings/packed.h"
 #include "bindings/rnn_arguments.h"
 #include "bindings/rnn_options.h"
@@ -108,8 +109,8 @@ py::object forward_of(NetworkSize& size, py::handle x, py::handle weights, const
       held.drop_from(before_context);
     }
     if (!size.keep_y) held.add("y", y);
-    kept = py::cast(PyReserve(
-        Kept<T>{std::move(reserve), std::move(input), std::move(held), std::move(indices)}));
+    kept = new_object<PyReserve>(
+        Kept<T>{std::move(reserve), std::move(input), std::move(held), std::move(indices)});
     if (!size.keep_y) kept.cast<PyReserve&>().sign();  // PyTorch checks its saved tensors itself
   }
   return py::make_tuple(std::move(y), std::move(final.arrays), std::move(kept));
@@ -144,8 +145,8 @@ py::object restore_of(NetworkSize& size, py::handle x, py::handle weights, py::h
   const std::span bytes(array_data<std::byte>(memory), std::size_t(py::len(memory)));
   Reserve<T> reserve(size, spans.packed(size), input, nullptr, 1, bytes);
   held.add("memory", memory);
-  return py::cast(PyReserve(
-      Kept<T>{std::move(reserve), std::move(input), std::move(held), std::move(indices)}));
+  return new_object<PyReserve>(
+      Kept<T>{std::move(reserve), std::move(input), std::move(held), std::move(indices)});
 }
 
 py::object restore(const NetworkOptions& options, py::handle x, py::handle weights,
@@ -165,7 +166,7 @@ py::object pack_of(NetworkSize size, py::handle weights) {
   NetworkInput<T> input{};
   HeldArrays held;
   if (!read_network(weights, nullptr, size, input, held)) return py::none();
-  return py::cast(std::make_unique<PyPacked>(size, network_pack(size, input.weights)));
+  return new_object<PyPacked>(size, network_pack(size, input.weights));
 }
 
 py::object pack(const NetworkOptions& options, py::handle weights) {

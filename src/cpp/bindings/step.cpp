@@ -12,6 +12,7 @@
 #include "bindings/array.h"
 #include "bindings/gradients.h"
 #include "bindings/module.h"
+#include "bindings/object.h"
 #include "bindings/packed.h"
 #include "bindings/rnn_arguments.h"
 #include "core/error.h"
@@ -222,10 +223,6 @@ void bind_step(py::module_& m) {
   py::class_<PyStepGradient>(m, "StepGradient",
                              "The gradients of the weights of one layer, summed over the backward "
                              "passes of single steps with any batches.")
-      .def(py::init<const PyPacked&, py::handle, py::handle>(), arg("packed"), arg("weights"),
-           arg("wanted"),
-           "`wanted` tells for each field of `rnnfast.functional.Weights` whether its gradient is "
-           "computed; None stands for no.")
       .def(
           "add", &PyStepGradient::add, arg("x"), arg("state"), arg("memory"), arg("dstate"),
           arg("need_dx"), arg("threads"), arg("dcontext_gates") = py::none(),
@@ -236,6 +233,10 @@ void bind_step(py::module_& m) {
       .def("gradients", &PyStepGradient::gradients,
            "The sums, in the order of `rnnfast.functional.Weights`; None for those that are not "
            "wanted.");
+  m.def("step_gradient", &new_object<PyStepGradient, const PyPacked&, py::handle&, py::handle&>,
+        arg("packed"), arg("weights"), arg("wanted"),
+        "Return gradients whose sums are zero. `wanted` tells for each field of "
+        "`rnnfast.functional.Weights` whether its gradient is computed; None stands for no.");
 }
 
 }  // namespace rnnfast

@@ -18,6 +18,7 @@
 #include "bindings/dense.h"
 #include "bindings/held.h"
 #include "bindings/module.h"
+#include "bindings/object.h"
 #include "bindings/packed.h"
 #include "core/error.h"
 #include "core/threads.h"
@@ -231,11 +232,10 @@ class Stepper final : public PyStepper {
   std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
 };
 
-std::unique_ptr<PyStepper> stepper(const py::object& plan) {
-  return plan.cast<const PyStreamPlan&>().visit(
-      [&]<class T>(const StreamPlan<T>& of) -> std::unique_ptr<PyStepper> {
-        return std::make_unique<Stepper<T>>(plan, of);
-      });
+Object<PyStepper> stepper(const py::object& plan) {
+  return plan.cast<const PyStreamPlan&>().visit([&]<class T>(const StreamPlan<T>& of) {
+    return Object<PyStepper>(std::make_unique<Stepper<T>>(plan, of));
+  });
 }
 
 }  // namespace
@@ -251,14 +251,15 @@ void bind_stream(py::module_& m) {
       "eps), ('convolution', weight, bias or None, dilation), which is causal, or ('add', n), "
       "which "
       "adds the input of the layer n places earlier. With `has_context`, the state of a sequence "
-      "holds what its context adds to the gates of each layer, after the states.")
-      .def(py::init<const py::list&, const std::string&>(), arg("layers"), arg("dtype"));
+      "holds what its context adds to the gates of each layer, after the states.");
+  m.def("stream_plan", &new_object<PyStreamPlan, const py::list&, const std::string&>,
+        arg("layers"), arg("dtype"), "Return a plan.");
   py::class_<PyStepper>(m, "Stepper", "Runs the steps of a plan, in one thread at a time.")
-      .def(py::init(&stepper), arg("plan"))
       .def("step", &PyStepper::step, arg("x"), arg("states"), arg("rows"),
            "Advance N sequences by one step and return y (N, output_size). `rows` are their rows "
            "in `states` (B, state_size), which are updated, each given once; None for all rows. "
            "Return None if an argument is not exactly what the kernels read.");
+  m.def("stepper", &stepper, arg("plan"), "Return a stepper of a plan.");
 }
 
 }  // namespace rnnfast

@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 #include <vector>
 
+#include "bindings/object.h"
 #include "core/error.h"
 #include "cuda/bindings/address.h"
 #include "cuda/bindings/module.h"
@@ -45,17 +47,20 @@ struct StepCall {
   StepPieces pieces;
   GradientCare care;
   cudaStream_t stream;
-
-  StepCall(Address address, int count, std::array<bool, kStepBuffers> buffers, Address sums,
-           std::optional<double> clip_norm, std::optional<double> clip_value, bool zero,
-           Address stream_address)
-      : pieces{pointer<const StepPiece>(address),
-               count,
-               {buffers[0], buffers[1], buffers[2]},
-               pointer<double>(sums)},
-        care{clip_norm, clip_value, zero},
-        stream(stream_at(stream_address)) {}
 };
+
+using Buffers = std::array<bool, kStepBuffers>;
+
+Object<StepCall> step_call(Address pieces, int count, Buffers buffers, Address sums,
+                           std::optional<double> clip_norm, std::optional<double> clip_value,
+                           bool zero, Address stream) {
+  return new_object<StepCall>(StepCall{{pointer<const StepPiece>(pieces),
+                                        count,
+                                        {buffers[0], buffers[1], buffers[2]},
+                                        pointer<double>(sums)},
+                                       {clip_norm, clip_value, zero},
+                                       stream_at(stream)});
+}
 
 }  // namespace
 
@@ -66,16 +71,13 @@ void bind_optim(py::module_& m) {
         "`lists` are the addresses of gradients, parameters and buffers; `sizes` are those of the "
         "arrays.");
   py::class_<StepCall>(m, "Step",
-                       "The pieces of a step, and what to do to gradients before and after it.")
-      .def(py::init<Address, int, std::array<bool, kStepBuffers>, Address, std::optional<double>,
-                    std::optional<double>, bool, Address>(),
-           py::kw_only(), arg("pieces"), arg("count"),
-           arg("buffers") = std::array<bool, kStepBuffers>{}, arg("sums"),
-           arg("clip_norm") = py::none(), arg("clip_value") = py::none(), arg("zero") = false,
-           arg("stream") = 0,
-           "`pieces` is the address of the table; `buffers` says which buffers exist. If gradients "
-           "are clipped, the first value of `sums` (count + 1,), float64, is their norm after a "
-           "call.");
+                       "The pieces of a step, and what to do to gradients before and after it.");
+  m.def("step_call", &step_call, py::kw_only(), arg("pieces"), arg("count"),
+        arg("buffers") = Buffers{}, arg("sums"), arg("clip_norm") = py::none(),
+        arg("clip_value") = py::none(), arg("zero") = false, arg("stream") = 0,
+        "Return a step. `pieces` is the address of the table; `buffers` says which buffers exist. "
+        "If gradients are clipped, the first value of `sums` (count + 1,), float64, is their norm "
+        "after a call.");
   m.def(
       "gradients", [](const StepCall& c) { care_for_gradients(c.pieces, c.care, c.stream); },
       arg("step"), "Clip or zero the gradients without a step.");

@@ -5,8 +5,10 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
+#include "bindings/object.h"
 #include "core/error.h"
 #include "cuda/bindings/address.h"
 #include "cuda/bindings/module.h"
@@ -59,12 +61,13 @@ struct NetworkCall {
   std::size_t states() const { return std::size_t(size.info().states); }
 };
 
-NetworkCall make_call(int cell, int steps, int batch, int input_size, int hidden_size, int layers,
-                      int directions, bool training, const std::string& products,
-                      const std::optional<std::string>& kernel, double dropout, std::uint64_t seed,
-                      Address x, Address indices, Address lengths,
-                      const std::vector<std::array<Address, 5>>& weights,
-                      const Addresses& initial) {
+Object<NetworkCall> network_call(int cell, int steps, int batch, int input_size, int hidden_size,
+                                 int layers, int directions, bool training,
+                                 const std::string& products,
+                                 const std::optional<std::string>& kernel, double dropout,
+                                 std::uint64_t seed, Address x, Address indices, Address lengths,
+                                 const std::vector<std::array<Address, 5>>& weights,
+                                 const Addresses& initial) {
   std::optional<Kernel> only;
   if (kernel) only = kernel_named(*kernel);
   NetworkCall call{
@@ -85,7 +88,7 @@ NetworkCall make_call(int cell, int steps, int batch, int input_size, int hidden
                 ", got ", indices ? "indices" : "input_size ",
                 indices ? "" : std::to_string(input_size));
   for (const auto& w : call.input.weights) check_weights(info, input_size, "weights", w);
-  return call;
+  return new_object<NetworkCall>(std::move(call));
 }
 
 KernelUnit unit_of(const NetworkCall& call, bool backward) {
@@ -173,14 +176,6 @@ void bind_rnn(py::module_& m) {
   using py::arg;
   py::class_<NetworkCall>(m, "Call", py::module_local(),
                           "The sizes and inputs of a call of a network.")
-      .def(py::init(&make_call), py::kw_only(), arg("cell"), arg("steps"), arg("batch"),
-           arg("input_size"), arg("hidden_size"), arg("layers"), arg("directions"), arg("training"),
-           arg("products"), arg("kernel"), arg("dropout"), arg("seed"), arg("x"), arg("indices"),
-           arg("lengths"), arg("weights"), arg("initial"),
-           "`cell` is a number from find_cell or define_cell. Give either x (T, B, I) or indices "
-           "(T, B), int64. `lengths` is (B,), int32; `products` is \"full\", \"bfloat16\" or "
-           "\"bfloat16x3\"; `kernel` is the only kernel to use, or None; `weights` has five arrays "
-           "per layer and direction; `initial` is (L*D, B, H) per state.")
       .def_property_readonly(
           "reserve_bytes",
           [](const NetworkCall& c) { return forward_bytes(c.size, c.input).reserve; },
@@ -202,6 +197,14 @@ void bind_rnn(py::module_& m) {
            arg("dinitial"), arg("dweights"), arg("reserve"), arg("workspace"), arg("stream"),
            "Write dx and the gradients of the initial states, and add those of the weights to "
            "dweights.");
+  m.def("network_call", &network_call, py::kw_only(), arg("cell"), arg("steps"), arg("batch"),
+        arg("input_size"), arg("hidden_size"), arg("layers"), arg("directions"), arg("training"),
+        arg("products"), arg("kernel"), arg("dropout"), arg("seed"), arg("x"), arg("indices"),
+        arg("lengths"), arg("weights"), arg("initial"),
+        "Return a call. `cell` is a number from find_cell or define_cell. Give either x (T, B, I) "
+        "or indices (T, B), int64. `lengths` is (B,), int32; `products` is \"full\", "
+        "\"bfloat16\" or \"bfloat16x3\"; `kernel` is the only kernel to use, or None; `weights` "
+        "has five arrays per layer and direction; `initial` is (L*D, B, H) per state.");
   m.def("find_cell", &find_device_cell, arg("name"),
         "Return the number of a cell, or -1 if it is unknown.");
   m.def("define_cell", &define, arg("name"), arg("states"), arg("params"), arg("input"),
