@@ -133,7 +133,7 @@ class Optimizer:
         self.steps += 1
         try:
             return self._step(care)
-        except (ValueError, RuntimeError):  # raised before anything was changed
+        except (ValueError, RuntimeError, MemoryError):  # raised before anything was changed
             self.steps -= 1
             for parameter in self.parameters:
                 if parameter.requires_grad:
