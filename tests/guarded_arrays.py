@@ -23,6 +23,10 @@ class Places:
         """Return a copy of an array that the call may change."""
         return array.copy()
 
+    def states(self, array: np.ndarray) -> np.ndarray:
+        """Return a copy of the states of a stream, which each of its steps changes."""
+        return self.output(array)
+
     def check(self) -> None:
         """Raise an `AssertionError` if a call wrote what it must not."""
 

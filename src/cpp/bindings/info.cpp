@@ -82,9 +82,6 @@ void bind_info(py::module_& m) {
         "`cached_bytes` and `cached_blocks`, which are free for the next call; `used_bytes` of "
         "arrays and reserves in use; `hits` and `misses`, the numbers of allocations from the "
         "cache and from the system.");
-  m.def("_fail_allocation", &fail_allocation, py::arg("n"),
-        "Let the n-th allocation from now on raise MemoryError; none with 0. Return how many "
-        "allocations the failure planned before was still away, 0 if it has happened.");
 }
 
 }  // namespace rnnfast

@@ -1,7 +1,6 @@
 #include "core/memory.h"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -149,17 +148,9 @@ class Cache {
   bool poison_;
 };
 
-std::atomic<Index> until_failure{0};
-
 }  // namespace
 
-Index fail_allocation(Index n) { return std::max<Index>(until_failure.exchange(n), 0); }
-
-Buffer Buffer::allocate(std::size_t bytes) {
-  if (until_failure.load(std::memory_order_relaxed) > 0 && until_failure.fetch_sub(1) == 1)
-    throw std::bad_alloc();
-  return {Cache::get().allocate(bytes), bytes};
-}
+Buffer Buffer::allocate(std::size_t bytes) { return {Cache::get().allocate(bytes), bytes}; }
 
 void ask_for_huge_pages(std::span<std::byte> memory) { advise_large_pages(memory, kHugePage); }
 

@@ -49,9 +49,4 @@ struct CacheInfo {
 CacheInfo cache_info();
 void empty_cache();  // gives all cached blocks back to the system
 
-// The n-th allocation of a Buffer from now on throws std::bad_alloc; none does with 0. Returns how
-// many allocations the failure that was planned before was still away, 0 if it has happened. For
-// tests of what a call leaves behind when memory ends.
-Index fail_allocation(Index n);
-
 }  // namespace rnnfast
