@@ -8,8 +8,6 @@ script prints the number of allocations.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 import sys
 from collections.abc import Callable, Iterator
@@ -19,47 +17,16 @@ import numpy as np
 
 import guarded_calls
 import rnnfast
-from guarded_arrays import Places, digest_of, flat
+from failing_allocations import Action, Allocations, check_action, in_turn, named
+from guarded_arrays import Places, digest_of
 from rnnfast import functional
 from rnnfast.reference import CELLS
 from rnnfast.traced import compile as compile_cell
 from rnnfast.traced.engine import define
 
-Action = Callable[[], Any]
 T, B, I, H = 7, 5, 6, 9
 LENGTHS = np.array([7, 2, 5, 7, 1])
 NETWORK = {"num_layers": 2, "bidirectional": True, "seed": 1}
-
-
-class Allocations:
-    """The library of failing_allocations.cpp."""
-
-    def __init__(self, path: str) -> None:
-        self._library = ctypes.CDLL(path)
-        self._library.arm.argtypes = [ctypes.c_long]
-        self._library.disarm.restype = self._library.blocks_in_use.restype = ctypes.c_long
-
-    def count(self, action: Action) -> int:
-        """Return how many allocations an action makes."""
-        self._library.arm(0)
-        action()
-        return int(self._library.disarm())
-
-    def fail(self, action: Action, first: int) -> None:
-        """Check that an action raises a MemoryError if allocation `first` and later ones fail."""
-        self._library.arm(first)
-        try:
-            action()
-        except MemoryError:
-            return
-        finally:
-            self._library.disarm()
-        raise AssertionError("no MemoryError")
-
-    def in_use(self) -> int:
-        """Return the number of blocks in use."""
-        gc.collect()
-        return int(self._library.blocks_in_use())
 
 
 class Outputs(Places):
@@ -94,27 +61,6 @@ def check_call(allocations: Allocations, call: guarded_calls.Call) -> int:
     return count
 
 
-def check_action(allocations: Allocations, make: Callable[[], Action]) -> int:
-    """Check an action on objects; repeated after a failure it does the rest, and the same.
-
-    Args:
-        make: Returns the action on new objects, so that every failure meets a first call.
-    """
-    make()()  # the first use of a cell allocates memory that stays
-    action = make()
-    count = allocations.count(action)
-    expected = digest(make()())
-    del action
-    before = allocations.in_use()
-    for n in range(1, count + 1):
-        action = make()
-        allocations.fail(action, n)
-        assert digest(action()) == expected, f"other results after allocation {n}"
-        del action
-        assert allocations.in_use() == before, f"allocation {n} of {count} is not freed"
-    return count
-
-
 def check_definition(allocations: Allocations) -> int:
     """Check that a cell whose definition fails does not exist, and can be defined again."""
     traced, names = compile_cell(CELLS["lstm"]), iter(["defined_1", "defined_2"])
@@ -128,29 +74,12 @@ def check_definition(allocations: Allocations) -> int:
     return count
 
 
-def digest(results: Any) -> list[bytes]:
-    return [array.tobytes() for array in flat(results)]
-
-
 # ---- actions on layers
 
 
 def values(*shape: int) -> np.ndarray:
     """Return numbers that depend on the shape alone."""
     return np.random.default_rng(shape).normal(size=shape).astype(np.float32)
-
-
-def in_turn(*actions: Action) -> Action:
-    """Return an action that goes on, when it is repeated, with the one that failed."""
-    left, results = list(actions), []
-
-    def run() -> list[Any]:
-        while left:
-            results.append(left[0]())
-            left.pop(0)
-        return results
-
-    return run
 
 
 def trained(cell: str, **options: Any) -> Action:
@@ -223,15 +152,6 @@ def actions() -> Iterator[tuple[str, Callable[[], Action]]]:
 
 
 # ---- the script
-
-
-@contextlib.contextmanager
-def named(name: str) -> Iterator[None]:
-    """Let failed assertions say which call they are about."""
-    try:
-        yield
-    except AssertionError as error:
-        raise AssertionError(f"{name}: {error}") from error
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Memory ends at each allocation of a call in turn: MemoryError, nothing lost, the next call right.
 
-`failing_calls.py` makes the calls, with an allocator whose allocations fail from a given one on.
+Scripts make the calls, with an allocator whose allocations fail from a given one on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.skipif(
+    "asan" in os.environ.get("LD_PRELOAD", ""), reason="memory is AddressSanitizer's"
+)
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +26,25 @@ def allocator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="memory is the sanitizer's")
-@pytest.mark.parametrize("threads", [1, 3])
-def test_memory_ends_at_each_allocation_of_a_call(allocator: Path, threads: int) -> None:
+def allocations(allocator: Path, script: str, argument: str) -> int:
+    """Run a script, and return in how many allocations it let memory end."""
     done = subprocess.run(
-        [sys.executable, str(HERE / "failing_calls.py"), str(allocator), str(threads)],
+        [sys.executable, str(HERE / script), str(allocator), argument],
         env={**os.environ, "LD_PRELOAD": str(allocator), "RNNFAST_CACHE_LIMIT": "0"},
         capture_output=True, text=True, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert int(done.stdout) > 10_000
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_memory_ends_at_each_allocation_of_a_call(allocator: Path, threads: int) -> None:
+    assert allocations(allocator, "failing_calls.py", str(threads)) > 10_000
+
+
+@pytest.mark.parametrize("package", ["torch", "jax"])
+def test_memory_of_the_engine_ends_in_calls_of_other_packages(
+    allocator: Path, package: str
+) -> None:
+    pytest.importorskip(package)
+    assert allocations(allocator, "failing_package_calls.py", package) > 200

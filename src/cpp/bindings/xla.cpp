@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <new>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -272,6 +273,8 @@ xla::Error* handle(xla::CallFrame* frame) noexcept {
     function(attributes, read_size(attributes, x), arguments, results);
   } catch (const Error& error) {
     return error_of(frame, xla::kInvalidArgument, error.what());
+  } catch (const std::bad_alloc&) {
+    return error_of(frame, xla::kResourceExhausted, "rnnfast: out of memory");
   } catch (const std::exception& error) {
     return error_of(frame, xla::kInternal, error.what());
   }

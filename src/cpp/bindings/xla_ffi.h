@@ -12,10 +12,9 @@ namespace rnnfast::xla {
 
 constexpr int kMajorVersion = 0;
 
-// The values of XLA's enumerations that occur here.
-constexpr int kMetadata = 1;         // a kind of Extension
-constexpr int kInvalidArgument = 3;  // an error code
-constexpr int kInternal = 13;        // likewise
+// The values of XLA's enumerations that occur here: a kind of Extension, error codes and types.
+constexpr int kMetadata = 1;
+constexpr int kInvalidArgument = 3, kResourceExhausted = 8, kInternal = 13;
 enum class Type { boolean = 1, s32 = 4, s64 = 5, u8 = 6, f32 = 11, f64 = 12 };
 
 struct Error;
