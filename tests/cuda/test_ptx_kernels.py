@@ -69,6 +69,13 @@ def capability(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
+def test_definitions_may_have_commas(tmp_path: Path) -> None:
+    source = tmp_path / "last.cu"
+    source.write_text("__global__ void last(int* to) { const int all[] = {ALL}; *to = all[2]; }")
+    translated = from_cuda(source, 90, tmp_path, defines=["ALL=5,6,731"])
+    assert "731" in translated.read_text()
+
+
 def in_ulps(y: Array, exact: Array) -> Array:
     """Return errors in units of the last place of a float32."""
     return np.abs(y - exact) / np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)

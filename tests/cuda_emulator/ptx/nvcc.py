@@ -46,7 +46,7 @@ def from_cuda(
     ptx = folder / f"{source.stem}.sm_{capability}.ptx"
     command = ["nvcc", "-ptx", f"-arch=sm_{capability}", "-std=c++20", "-O3", "-lineinfo"]
     command += ["--expt-relaxed-constexpr", f"-I{source_root}", f"-I{source_root / 'cpp'}"]
-    command += [f"-D{define}" for define in defines]
+    command += ["-D" + define.replace(",", r"\,") for define in defines]  # nvcc splits at commas
     done = subprocess.run(
         [*command, str(source), "-o", str(ptx)], capture_output=True, text=True, check=False
     )
