@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def check_call(allocations: Allocations, call: guarded_calls.Call) -> int:
     count, before = allocations.count(lambda: call(Places())), allocations.in_use()
     for n in range(1, count + 1):
         outputs = Outputs()
-        allocations.fail(lambda: call(outputs), n)  # noqa: B023
+        allocations.fail(partial(call, outputs), n)
         outputs.check()
         assert digest_of(call, Places()) == expected, f"other results after allocation {n}"
         assert allocations.in_use() == before, f"allocation {n} of {count} is not freed"
@@ -144,8 +145,8 @@ def actions() -> Iterator[tuple[str, Callable[[], Action]]]:
     """Yield functions that return actions by name."""
     for cell in ("lstm", "gru", "rnn_tanh", "indrnn"):
         for kind in (trained, trained_with_resets, evaluated, streamed, traced):
-            yield f"{kind.__name__} {cell}", lambda kind=kind, cell=cell: kind(cell)
-        yield f"input dropout {cell}", lambda cell=cell: trained(cell, input_dropout=0.3)
+            yield f"{kind.__name__} {cell}", partial(kind, cell)
+        yield f"input dropout {cell}", partial(trained, cell, input_dropout=0.3)
     yield "linear", lambda: of_one_array(lambda: rnnfast.Linear(I, H, seed=1))
     yield "convolution", lambda: of_one_array(lambda: rnnfast.Conv1d(I, H, 3, seed=1))
     yield "layer norm", lambda: of_one_array(lambda: rnnfast.LayerNorm(I))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def torch_actions() -> Actions:
         return torch.stack(outputs)
 
     for make in (layers.LSTM, layers.GRU):
-        yield make.__name__, lambda m=make: step(m, outputs, num_layers=2, bidirectional=True)
+        yield make.__name__, partial(step, make, outputs, num_layers=2, bidirectional=True)
     yield "LSTMCell", lambda: step(layers.LSTMCell, looped)
 
 
