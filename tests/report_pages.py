@@ -6,6 +6,7 @@ but the report itself.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -34,8 +35,12 @@ def browser_fixture() -> Iterator[Any]:
     if chromium is None:
         pytest.skip("there is no Chromium")
     with sync_api.sync_playwright() as playwright:
-        # Chromium has no sandbox for root, as whom containers run.
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        # Chromium has no sandbox for root, as whom containers run, and hangs with a sanitizer.
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox"],
+            env={**os.environ, "LD_PRELOAD": ""},
+        )
         yield browser
         browser.close()
 
