@@ -83,6 +83,11 @@ def values(*shape: int) -> np.ndarray:
     return np.random.default_rng(shape).normal(size=shape).astype(np.float32)
 
 
+def backward(layer: Any, dy: np.ndarray) -> list[Any]:
+    """Return dx and the gradients that a layer has after its backward call."""
+    return [layer.backward(dy), *(p.grad for p in layer.parameters())]
+
+
 def trained(cell: str, **options: Any) -> Action:
     """Return a forward and a backward call, and a step of an optimiser."""
     layer = rnnfast.Recurrent(cell, I, H, **NETWORK, **options)
@@ -96,18 +101,15 @@ def trained(cell: str, **options: Any) -> Action:
 
     return in_turn(
         forward,
-        lambda: [layer.backward(dy), *(p.grad for p in layer.parameters())],
-        lambda: [optimiser.step(clip_norm=1.0), *(p.value for p in layer.parameters())][1:],
+        partial(backward, layer, dy),
+        lambda: [optimiser.step(clip_norm=1.0), *(p.value for p in layer.parameters())],
     )
 
 
 def trained_with_resets(cell: str) -> Action:
     layer = rnnfast.Recurrent(cell, I, H, num_layers=2, learn_state=True, seed=1)
     x, dy, reset = values(T, B, I), values(T, B, H), values(T, B) > 1
-    return in_turn(
-        lambda: layer(x, reset=reset)[0],
-        lambda: [layer.backward(dy), *(p.grad for p in layer.parameters())],
-    )
+    return in_turn(lambda: layer(x, reset=reset)[0], partial(backward, layer, dy))
 
 
 def evaluated(cell: str) -> Action:
@@ -136,9 +138,7 @@ def of_one_array(make: Callable[[], Any]) -> Action:
     layer = make()
     x = values(T, B, I)
     dy = np.ones_like(make()(x))
-    return in_turn(
-        lambda: layer(x), lambda: [layer.backward(dy), *(p.grad for p in layer.parameters())]
-    )
+    return in_turn(partial(layer, x), partial(backward, layer, dy))
 
 
 def actions() -> Iterator[tuple[str, Callable[[], Action]]]:

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 import rnnfast
 from failing_allocations import Action, Allocations, check_action, named
+from failing_calls import LENGTHS, B, H, I, T, values
 
 Actions = Iterator[tuple[str, Callable[[], Action]]]
 ENGINE = "/rnnfast/_core."
-SIZES = (7, 5, 6, 9)  # T, B, I, H
-LENGTHS = np.array([7, 2, 5, 7, 1])
 
 
 def torch_actions() -> Actions:
@@ -31,8 +30,7 @@ def torch_actions() -> Actions:
 
     import rnnfast.torch as layers
 
-    T, B, I, H = SIZES
-    x = torch.from_numpy(np.random.default_rng(0).normal(size=(T, B, I)).astype(np.float32))
+    x = torch.from_numpy(values(T, B, I))
 
     def outputs(layer: Any) -> Any:
         return layer(x)[0]
@@ -58,7 +56,7 @@ def torch_actions() -> Actions:
 
     for make in (layers.LSTM, layers.GRU):
         yield make.__name__, partial(step, make, outputs, num_layers=2, bidirectional=True)
-    yield "LSTMCell", lambda: step(layers.LSTMCell, looped)
+    yield "LSTMCell", partial(step, layers.LSTMCell, looped)
 
 
 def jax_actions() -> Actions:
@@ -67,9 +65,9 @@ def jax_actions() -> Actions:
 
     from rnnfast.jax import Network
 
-    T, B, I, H = SIZES
-    x = jax.random.normal(jax.random.key(1), (T, B, I))
+    x = jax.numpy.asarray(values(T, B, I))
 
+    @cache  # to compile takes long
     def gradient(cell: str) -> Action:
         network = Network(cell, I, H, num_layers=2, bidirectional=True)
         params = network.init(jax.random.key(0))
@@ -81,8 +79,7 @@ def jax_actions() -> Actions:
         )
 
     for cell in ("lstm", "gru"):
-        compiled = gradient(cell)
-        yield cell, lambda compiled=compiled: compiled
+        yield cell, partial(gradient, cell)
 
 
 def main() -> None:

@@ -6,13 +6,12 @@ Scripts make the calls, with an allocator whose allocations fail from a given on
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+import scripts
+
 pytestmark = pytest.mark.skipif(
     "asan" in os.environ.get("LD_PRELOAD", ""), reason="memory is AddressSanitizer's"
 )
@@ -20,26 +19,18 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def allocator(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    library = tmp_path_factory.mktemp("allocator") / "failing_allocations.so"
-    command = ["g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    subprocess.run([*command, HERE / "failing_allocations.cpp", "-o", library], check=True)
-    return library
+    return scripts.build_library("failing_allocations.cpp", tmp_path_factory.mktemp("allocator"))
 
 
-def allocations(allocator: Path, script: str, argument: str) -> int:
+def allocations(allocator: Path, script: str, argument: object) -> int:
     """Run a script, and return in how many allocations it let memory end."""
-    done = subprocess.run(
-        [sys.executable, str(HERE / script), str(allocator), argument],
-        env={**os.environ, "LD_PRELOAD": str(allocator), "RNNFAST_CACHE_LIMIT": "0"},
-        capture_output=True, text=True, timeout=1800, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return int(done.stdout)
+    printed = scripts.run(script, allocator, argument, preload=allocator, RNNFAST_CACHE_LIMIT="0")
+    return int(printed)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_memory_ends_at_each_allocation_of_a_call(allocator: Path, threads: int) -> None:
-    assert allocations(allocator, "failing_calls.py", str(threads)) > 10_000
+    assert allocations(allocator, "failing_calls.py", threads) > 10_000
 
 
 @pytest.mark.parametrize("package", ["torch", "jax"])

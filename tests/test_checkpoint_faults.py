@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import scripts
 from trainer_cases import assert_same, checkpointed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -34,31 +35,19 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def run_script(script: str, *arguments: object, preload: str | None = None) -> str:
-    environment = {**os.environ, "RNNFAST_NUM_THREADS": "1"}
-    if preload:  # a sanitizer's library must stay the first
-        environment["LD_PRELOAD"] = f"{environment.get('LD_PRELOAD', '')} {preload}".strip()
-    done = subprocess.run(
-        [sys.executable, str(HERE / script), *map(str, arguments)],
-        env=environment, capture_output=True, text=True, timeout=1800, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_each_call_of_a_run_that_writes_files_may_fail(folder: Path, tmp_path: Path) -> None:
-    library = tmp_path / "faulty_calls.so"
-    command = ["g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    source = HERE / "faulty_calls.cpp"
-    subprocess.run([*command, str(source), "-o", str(library), "-ldl"], check=True)
-    output = run_script("faulty_runs.py", library, folder, preload=str(library))
+    library = scripts.build_library("faulty_calls.cpp", tmp_path)
+    output = scripts.run(
+        "faulty_runs.py", library, folder, preload=library, RNNFAST_NUM_THREADS="1"
+    )
     for name in ("open", "write", "fsync", "rename", "close", "unlink", "flock"):
         assert f"'{name}'" in output
 
 
 def test_runs_that_are_killed_at_any_moment_go_on(tmp_path: Path) -> None:
     """On a disk, where writes take long enough to be hit."""
-    assert f"{KILLS} kills" in run_script("killed_runs.py", tmp_path, KILLS)
+    printed = scripts.run("killed_runs.py", tmp_path, KILLS, RNNFAST_NUM_THREADS="1")
+    assert f"{KILLS} kills" in printed
 
 
 FULL = """

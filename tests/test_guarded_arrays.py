@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
 
+import scripts
 from guarded_arrays import WORD, Guarded, Places, digest_of
-
-HERE = Path(__file__).parent
 
 
 def digests(poison: str) -> list[str]:
     """Run all calls in a process whose fresh memory holds NaN if `poison` is 1."""
-    done = subprocess.run(
-        [sys.executable, str(HERE / "guarded_calls.py")],
-        env={**os.environ, "RNNFAST_POISON": poison},
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-200:] + done.stderr
-    return done.stdout.splitlines()
+    return scripts.run("guarded_calls.py", RNNFAST_POISON=poison).splitlines()
 
 
 def test_calls_write_nothing_but_their_results_and_depend_on_nothing_but_their_inputs() -> None:

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/env.h"
+#include "core/index.h"
 #include "core/system.h"
 
 #if defined(__SANITIZE_ADDRESS__)

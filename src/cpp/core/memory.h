@@ -5,8 +5,6 @@
 #include <cstddef>
 #include <span>
 
-#include "core/index.h"
-
 namespace rnnfast {
 
 // A block of memory, freed into the cache. Its contents are whatever was there before; with
